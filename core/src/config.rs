@@ -1,0 +1,145 @@
+//! What a node is told once, at its start.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The configuration of a node. [`Config::new`] gives every field its default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The cluster's name: nodes of another name are refused, so that two deployments never meet by accident.
+    pub cluster_name: String,
+    /// The name people know this member by. Identity is the id; a name that is used twice is flagged.
+    pub name: String,
+    /// The address peers dial, in the driver's own notation; opaque to the core.
+    pub addr: String,
+    /// The failure domain of this member, for display and placement; may be empty.
+    pub zone: String,
+    /// What else this member serves: protocol to endpoint. `gossip` is added with [`Config::addr`].
+    pub protocols: BTreeMap<String, String>,
+    /// Addresses to join through. Any one that answers is enough; they are tried for as long as the node knows nobody.
+    pub seeds: Vec<String>,
+    /// Whether the driver keeps a store.
+    pub storage: Storage,
+    /// The caps.
+    pub limits: Limits,
+    /// The periods and patience.
+    pub timing: Timing,
+}
+
+impl Config {
+    /// A node called `name`, reachable at `addr`, in the cluster named `rumormill`, without seeds or storage.
+    pub fn new(name: &str, addr: &str) -> Self {
+        Config {
+            cluster_name: "rumormill".to_string(),
+            name: name.to_string(),
+            addr: addr.to_string(),
+            zone: String::new(),
+            protocols: BTreeMap::new(),
+            seeds: Vec::new(),
+            storage: Storage::None,
+            limits: Limits::default(),
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// Whether a node has a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Nothing survives a restart: no [`Output::Store`](crate::Output::Store) is emitted and nothing waits for one.
+    None,
+    /// The driver keeps an ordered map of bytes and applies batches to it in order.
+    Ordered,
+}
+
+/// The caps of a node. Each is checked where the data enters, and the refusal names the limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest key a client may write, in bytes; 64 KiB.
+    pub key_bytes: usize,
+    /// Longest value a client may write, in bytes; 1 MiB.
+    pub value_bytes: usize,
+    /// Longest table name, in bytes; 255.
+    pub table_name_bytes: usize,
+    /// How far ahead of this node's wall clock a foreign version may push the local clock; 5 minutes.
+    pub clock_drift: Duration,
+    /// Rows in one message; 512.
+    pub rows_per_message: usize,
+    /// Row bytes in one message, exceeded only by a single larger row; 128 KiB.
+    pub bytes_per_message: usize,
+    /// Changes kept for watchers; one that falls further behind has to start again. 65,536.
+    pub change_log: usize,
+    /// Most links kept open, and most members dialled; 4,096.
+    pub links: usize,
+    /// Sync sessions served at once, and asked for at once; 8.
+    pub sessions: usize,
+    /// Requests waiting for an answer; 65,536.
+    pub requests: usize,
+    /// Unsynced batches before writes are refused as busy; 4,096.
+    pub store_backlog: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            key_bytes: 64 << 10,
+            value_bytes: 1 << 20,
+            table_name_bytes: 255,
+            clock_drift: Duration::from_secs(300),
+            rows_per_message: 512,
+            bytes_per_message: 128 << 10,
+            change_log: 65_536,
+            links: 4_096,
+            sessions: 8,
+            requests: 65_536,
+            store_backlog: 4_096,
+        }
+    }
+}
+
+/// The hard maximum of a replicated row, beyond any client limit: a frame that exceeds it is malformed.
+pub const MAX_ROW_BYTES: usize = 64 << 20;
+
+/// The periods and patience of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// One member is probed per period; 1 s.
+    pub probe_interval: Duration,
+    /// How long a direct probe may take before others are asked; 300 ms.
+    pub probe_timeout: Duration,
+    /// Members asked to probe on our behalf; 3.
+    pub indirect_probes: usize,
+    /// A suspect is declared dead after this many periods, times log10(n) when n > 10; 4.
+    pub suspicion_mult: u32,
+    /// First delay before an address is dialled again; it doubles, with jitter. 200 ms.
+    pub dial_backoff: Duration,
+    /// Longest such delay; 5 s.
+    pub dial_backoff_max: Duration,
+    /// How often unsynced stores are synced; 1 s.
+    pub sync_interval: Duration,
+    /// How long two members may disagree before one fetches what it lacks; 500 ms.
+    pub mismatch_patience: Duration,
+    /// A sync session without progress for this long is given up; 3 s.
+    pub session_timeout: Duration,
+    /// How long a leave may wait for others to hold everything; 3 s.
+    pub leave_timeout: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            probe_interval: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(300),
+            indirect_probes: 3,
+            suspicion_mult: 4,
+            dial_backoff: Duration::from_millis(200),
+            dial_backoff_max: Duration::from_secs(5),
+            sync_interval: Duration::from_secs(1),
+            mismatch_patience: Duration::from_millis(500),
+            session_timeout: Duration::from_secs(3),
+            leave_timeout: Duration::from_secs(3),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The only door through which a sub-machine acts on the world: outputs, stores, gates and marks.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::config::Storage;
+use crate::error::RequestError;
+use crate::id::{DialId, LinkId, Seq, TableId, Token};
+use crate::io::{Event, HaltReason, HangupReason, Lane, Links, Output, Response, StoreOp};
+use crate::time::Now;
+use crate::wire::Message;
+
+/// What sub-machines may do. Everything becomes an [`Output`] in one queue whose order is the trace.
+pub(crate) struct Effects {
+    now: Now,
+    out: VecDeque<Output>,
+    storage: Storage,
+    batch: Vec<StoreOp>,
+    /// The number of the batch that is being collected.
+    open: Seq,
+    durable: Seq,
+    /// The largest batch for which a sync was asked.
+    sync_asked: Seq,
+    sync_now: bool,
+    /// Withheld outputs by the batch they wait for, in order within it.
+    gated: BTreeMap<(Seq, u64), Output>,
+    gate_count: u64,
+    changed: BTreeSet<TableId>,
+    marks: BTreeMap<&'static str, u64>,
+    turn_open: bool,
+}
+
+impl Effects {
+    pub(crate) fn new(storage: Storage) -> Self {
+        Effects {
+            now: Now::default(),
+            out: VecDeque::new(),
+            storage,
+            batch: Vec::new(),
+            open: Seq(1),
+            durable: Seq(0),
+            sync_asked: Seq(0),
+            sync_now: false,
+            gated: BTreeMap::new(),
+            gate_count: 0,
+            changed: BTreeSet::new(),
+            marks: BTreeMap::new(),
+            turn_open: false,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Takes the time of an input; the monotonic clock never goes back.
+    pub(crate) fn set_now(&mut self, now: Now) {
+        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(crate) fn send(&mut self, to: LinkId, lane: Lane, msg: Message) {
+        self.out.push_back(Output::Send { to: Links::One(to), lane, msg: Arc::new(msg) });
+    }
+
+    /// Withholds a message until `seq` is durable.
+    pub(crate) fn send_after(&mut self, seq: Seq, to: Links, lane: Lane, msg: Message) {
+        self.after(seq, Output::Send { to, lane, msg: Arc::new(msg) });
+    }
+
+    pub(crate) fn dial(&mut self, dial: DialId, addr: String) {
+        self.out.push_back(Output::Dial { dial, addr });
+    }
+
+    pub(crate) fn hangup(&mut self, link: LinkId, why: HangupReason) {
+        self.out.push_back(Output::Hangup { link, why });
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn halt(&mut self, why: HaltReason) {
+        self.out.push_back(Output::Halt(why));
+    }
+
+    pub(crate) fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
+        self.out.push_back(Output::Reply { token, result });
+    }
+
+    /// Withholds a reply until `seq` is durable.
+    pub(crate) fn reply_after(&mut self, seq: Seq, token: Token, result: Result<Response, RequestError>) {
+        self.after(seq, Output::Reply { token, result });
+    }
+
+    fn after(&mut self, seq: Seq, output: Output) {
+        if seq <= self.durable() {
+            self.out.push_back(output);
+        } else {
+            self.gate_count += 1;
+            self.gated.insert((seq, self.gate_count), output);
+        }
+    }
+
+    /// Drops the withheld reply of a request; whether there was one.
+    pub(crate) fn withdraw(&mut self, token: Token) -> bool {
+        let before = self.gated.len();
+        self.gated.retain(|_, output| !matches!(output, Output::Reply { token: t, .. } if *t == token));
+        before != self.gated.len()
+    }
+
+    pub(crate) fn changed(&mut self, table: TableId) {
+        self.turn_open = true;
+        self.changed.insert(table);
+    }
+
+    /// Adds a write to the batch of this turn and returns the batch's number.
+    pub(crate) fn store(&mut self, op: StoreOp) -> Seq {
+        if self.storage == Storage::Ordered {
+            self.turn_open = true;
+            self.batch.push(op);
+        }
+        self.open_seq()
+    }
+
+    /// Asks that the batch of this turn be synced when the turn ends.
+    pub(crate) fn sync_this_turn(&mut self) {
+        if self.storage == Storage::Ordered {
+            self.turn_open = true;
+            self.sync_now = true;
+        }
+    }
+
+    /// Marks the turn as unfinished, so that a flush is due.
+    pub(crate) fn touch(&mut self) {
+        self.turn_open = true;
+    }
+
+    /// Whether something waits for the end of the turn.
+    pub(crate) fn turn_open(&self) -> bool {
+        self.turn_open
+    }
+
+    /// The number of the batch that this turn's writes go into.
+    pub(crate) fn open_seq(&self) -> Seq {
+        match self.storage {
+            Storage::None => Seq(0),
+            Storage::Ordered => self.open,
+        }
+    }
+
+    pub(crate) fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    pub(crate) fn has_storage(&self) -> bool {
+        self.storage == Storage::Ordered
+    }
+
+    /// Batches emitted and not yet durable.
+    pub(crate) fn backlog(&self) -> usize {
+        (self.open.0 - 1).saturating_sub(self.durable.0) as usize
+    }
+
+    /// Whether batches were emitted for which no sync was asked yet.
+    pub(crate) fn unsynced(&self) -> bool {
+        self.has_storage() && self.sync_asked.0 + 1 < self.open.0
+    }
+
+    /// Ends the turn: the batch and the wake-ups go out. Returns the number of the batch, if there was one.
+    pub(crate) fn flush(&mut self) -> Option<Seq> {
+        self.turn_open = false;
+        let mut emitted = None;
+        if !self.batch.is_empty() || self.sync_now {
+            let seq = self.open;
+            let sync = core::mem::take(&mut self.sync_now);
+            self.open = Seq(seq.0 + 1);
+            if sync {
+                self.sync_asked = seq;
+            }
+            let batch = core::mem::take(&mut self.batch);
+            self.out.push_back(Output::Store { seq, batch, sync });
+            emitted = Some(seq);
+        }
+        for table in core::mem::take(&mut self.changed) {
+            self.out.push_back(Output::Changed { table });
+        }
+        emitted
+    }
+
+    /// Everything up to `upto` is durable: the gate opens to there.
+    pub(crate) fn stored(&mut self, upto: Seq) {
+        let last = Seq(self.open.0 - 1);
+        self.durable = self.durable.max(upto.min(last));
+        let held = self.gated.split_off(&(Seq(self.durable.0 + 1), 0));
+        let released = core::mem::replace(&mut self.gated, held);
+        self.out.extend(released.into_values());
+    }
+
+    /// Counts that a rare branch was reached.
+    pub(crate) fn mark(&mut self, name: &'static str) {
+        *self.marks.entry(name).or_insert(0) += 1;
+    }
+
+    pub(crate) fn marks(&self) -> &BTreeMap<&'static str, u64> {
+        &self.marks
+    }
+
+    pub(crate) fn gated(&self) -> usize {
+        self.gated.len()
+    }
+}

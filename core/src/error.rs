@@ -1,0 +1,192 @@
+//! Errors, one enum per operation. Each variant says when it happens; none of them leaves state changed unless it says so.
+
+use alloc::string::String;
+use core::fmt;
+
+/// Why a write was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The key is empty.
+    EmptyKey,
+    /// The key is longer than [`Limits::key_bytes`](crate::Limits::key_bytes).
+    KeyTooLarge {
+        /// The key's length in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The value is longer than [`Limits::value_bytes`](crate::Limits::value_bytes).
+    ValueTooLarge {
+        /// The value's length in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The table belongs to the store itself.
+    ReadOnlyTable,
+    /// The store lags behind by more than [`Limits::store_backlog`](crate::Limits::store_backlog) batches, or too many
+    /// requests wait. Try again later.
+    Busy {
+        /// The limit that was reached.
+        limit: usize,
+    },
+    /// The store is out of space. Reads are served; writes are accepted again when it has recovered.
+    StoreStalled,
+    /// The node is leaving, has left or has halted.
+    Leaving,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::EmptyKey => f.write_str("a key has at least one byte"),
+            WriteError::KeyTooLarge { size, limit } => {
+                write!(f, "the key has {size} bytes, the limit is {limit}")
+            }
+            WriteError::ValueTooLarge { size, limit } => {
+                write!(f, "the value has {size} bytes, the limit is {limit}")
+            }
+            WriteError::ReadOnlyTable => f.write_str("tables of the store itself are read-only"),
+            WriteError::Busy { limit } => write!(f, "the store lags behind, the limit is {limit}"),
+            WriteError::StoreStalled => f.write_str("the store is out of space"),
+            WriteError::Leaving => f.write_str("the node is leaving the cluster"),
+        }
+    }
+}
+
+impl core::error::Error for WriteError {}
+
+/// Why a table was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TableError {
+    /// A name has 1 to [`Limits::table_name_bytes`](crate::Limits::table_name_bytes) bytes.
+    BadName {
+        /// The name's length in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The table exists with other options, which are fixed at creation.
+    OptionsDiffer,
+    /// The node cannot take the definition now.
+    Write(WriteError),
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TableError::BadName { size, limit } => {
+                write!(f, "a table name has 1 to {limit} bytes, this one has {size}")
+            }
+            TableError::OptionsDiffer => f.write_str("the table exists with other options"),
+            TableError::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for TableError {}
+
+impl From<WriteError> for TableError {
+    fn from(error: WriteError) -> Self {
+        TableError::Write(error)
+    }
+}
+
+/// Why a request that went through [`Input::Request`](crate::Input::Request) failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The deadline passed. The operation may still take effect.
+    DeadlineExceeded,
+    /// The driver cancelled it. The operation may still take effect.
+    Cancelled,
+    /// Too many requests wait; nothing was changed.
+    Busy {
+        /// The limit that was reached.
+        limit: usize,
+    },
+    /// The write was refused; nothing was changed.
+    Write(WriteError),
+    /// The table was refused; nothing was changed.
+    Table(TableError),
+    /// The address could not be joined, for the reason given; nothing was changed.
+    Join(String),
+    /// The node has halted: what was not acknowledged may be lost.
+    Halted,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestError::DeadlineExceeded => f.write_str("the deadline passed"),
+            RequestError::Cancelled => f.write_str("cancelled"),
+            RequestError::Busy { limit } => write!(f, "{limit} requests are waiting already"),
+            RequestError::Write(error) => error.fmt(f),
+            RequestError::Table(error) => error.fmt(f),
+            RequestError::Join(why) => write!(f, "could not join: {why}"),
+            RequestError::Halted => f.write_str("the node has halted"),
+        }
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+/// Why a node could not be rebuilt from what the store held. The store was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// A record's checksum or form is wrong: the store is damaged.
+    Damaged {
+        /// The record's key, as hex digits.
+        key: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The store was written by a newer version.
+    Version {
+        /// The format found.
+        found: u64,
+        /// The newest format understood.
+        known: u64,
+    },
+    /// The store belongs to a cluster of another name.
+    ClusterName {
+        /// The name in the store.
+        found: String,
+        /// The name in the configuration.
+        configured: String,
+    },
+}
+
+impl fmt::Display for RecoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecoverError::Damaged { key, why } => write!(f, "stored record {key} is damaged: {why}"),
+            RecoverError::Version { found, known } => {
+                write!(f, "the store has format {found}, this program knows up to {known}")
+            }
+            RecoverError::ClusterName { found, configured } => {
+                write!(f, "the store belongs to cluster {found:?}, not to {configured:?}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for RecoverError {}
+
+/// Reading a table's changes from this cursor is no longer possible: start again from [`Lagged::restart`] after a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lagged {
+    /// A cursor at the present end of the log.
+    pub restart: crate::Cursor,
+}
+
+impl fmt::Display for Lagged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the watcher lagged behind the log of changes")
+    }
+}
+
+impl core::error::Error for Lagged {}

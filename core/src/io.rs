@@ -1,0 +1,398 @@
+//! What goes into a node and what comes out: the whole contract with a driver, as values.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::error::RequestError;
+use crate::id::{DialId, LinkId, NodeId, Seq, TableId, Token};
+use crate::link::Hello;
+use crate::table::TableOptions;
+use crate::time::Instant;
+use crate::wire::Message;
+
+/// Something that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time has passed, or a turn of the loop is over. Ends the turn: what it collected goes out.
+    Tick,
+    /// A link finished its handshake.
+    LinkUp {
+        /// A number never used before.
+        link: LinkId,
+        /// The dial it answers, `None` when the peer dialled.
+        dial: Option<DialId>,
+        /// What the peer said of itself.
+        hello: Hello,
+    },
+    /// A link is gone; nothing more arrives on it. Also answers a [`Output::Hangup`].
+    LinkDown {
+        /// The link.
+        link: LinkId,
+        /// Why.
+        why: LinkError,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// The dial.
+        dial: DialId,
+        /// Why.
+        why: LinkError,
+    },
+    /// A message arrived on a link that is up.
+    Message {
+        /// The link.
+        link: LinkId,
+        /// The message.
+        msg: Message,
+    },
+    /// The link's write queue is above its mark: only [`Lane::Control`] is sent until it drains.
+    Congested {
+        /// The link.
+        link: LinkId,
+    },
+    /// The link's write queue is low again.
+    Drained {
+        /// The link.
+        link: LinkId,
+    },
+    /// Somebody asks for something that may take a while. Answered by one [`Output::Reply`].
+    Request {
+        /// Chosen by the driver, unique among the requests that wait.
+        token: Token,
+        /// When to give up.
+        deadline: Option<Instant>,
+        /// What is asked.
+        request: Request,
+    },
+    /// The asker went away. The request is answered with [`RequestError::Cancelled`] if it still waits.
+    Cancel {
+        /// The request.
+        token: Token,
+    },
+    /// Every batch up to and including this one survives a loss of power.
+    Stored {
+        /// The watermark.
+        upto: Seq,
+    },
+    /// The store is out of space; what was handed to it waits there. Ended by the next [`Input::Stored`].
+    StoreStalled {
+        /// The store's words.
+        why: String,
+    },
+    /// A write or sync failed. The node halts: it cannot know what survived.
+    StoreFailed {
+        /// The store's words.
+        error: String,
+    },
+}
+
+/// Why a link went down or never came up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// Closed by either side in good order.
+    Closed,
+    /// The address could not be reached or resolved.
+    Unreachable,
+    /// The transport failed.
+    Broken,
+    /// The peer sent bytes that are no valid frame or message.
+    Malformed,
+    /// The handshake was refused.
+    Refused(crate::link::Refusal),
+    /// The handshake or a write took too long.
+    TimedOut,
+}
+
+/// Something that may take a while.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Request {
+    /// Writes a row; the reply waits for the sync if the table says so.
+    Write {
+        /// The table.
+        table: TableId,
+        /// The key.
+        key: Bytes,
+        /// The new value, `None` to delete.
+        value: Option<Bytes>,
+        /// When the row expires.
+        expires: Option<crate::Wall>,
+    },
+    /// Answers once everything accepted so far is durable.
+    Sync,
+    /// Creates a table with options; succeeds if it exists with the same ones.
+    CreateTable {
+        /// Its name.
+        name: String,
+        /// Its options.
+        options: TableOptions,
+    },
+    /// Dials an address and answers once its member is known here.
+    Join {
+        /// The address, in the driver's notation.
+        addr: String,
+    },
+    /// Leaves the cluster: answers when others hold everything, or with what is left behind when the time is up.
+    Leave,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Response {
+    /// The write was accepted, and is durable if the table says so.
+    Written(crate::Accepted),
+    /// Everything accepted before the request is durable.
+    Synced,
+    /// The table exists.
+    Table(TableId),
+    /// The member that answered.
+    Joined(NodeId),
+    /// This node has left.
+    Left {
+        /// Whether another member durably holds everything this node held.
+        handed_over: bool,
+    },
+}
+
+/// Something the driver has to do.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send a message.
+    Send {
+        /// Where to.
+        to: Links,
+        /// How urgent it is. Lanes are emptied in order; within a lane order is kept.
+        lane: Lane,
+        /// The message, encoded once for all links.
+        msg: Arc<Message>,
+    },
+    /// Connect to an address; answered by [`Input::LinkUp`] or [`Input::DialFailed`].
+    Dial {
+        /// Echoed in the answer.
+        dial: DialId,
+        /// The address, resolved by the driver off its loop.
+        addr: String,
+    },
+    /// Close a link after what was sent; answered by [`Input::LinkDown`].
+    Hangup {
+        /// The link.
+        link: LinkId,
+        /// Why, for the log.
+        why: HangupReason,
+    },
+    /// Apply a batch atomically, after all earlier ones.
+    Store {
+        /// Its number; they grow by one.
+        seq: Seq,
+        /// Its writes, in order.
+        batch: Vec<StoreOp>,
+        /// Whether to sync it and everything before it now, and to answer [`Input::Stored`].
+        sync: bool,
+    },
+    /// Answer a request.
+    Reply {
+        /// The request's token.
+        token: Token,
+        /// The answer.
+        result: Result<Response, RequestError>,
+    },
+    /// A table has changes that [`View::changes`](crate::View::changes) shows. At most one per table and turn.
+    Changed {
+        /// The table.
+        table: TableId,
+    },
+    /// Something to log or count.
+    Event(Event),
+    /// The node has stopped for good; it ignores every further input.
+    Halt(HaltReason),
+}
+
+/// The links a message goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// One.
+    One(LinkId),
+    /// Several; never empty.
+    Many(Arc<[LinkId]>),
+}
+
+impl Links {
+    /// The links as a slice.
+    pub fn as_slice(&self) -> &[LinkId] {
+        match self {
+            Links::One(link) => core::slice::from_ref(link),
+            Links::Many(links) => links,
+        }
+    }
+}
+
+/// How urgent a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Failure detection and greetings: small, never behind data.
+    Control,
+    /// Rows of the store's own tables.
+    Sys,
+    /// Rows of users' tables.
+    Bulk,
+}
+
+impl Lane {
+    /// All lanes, most urgent first.
+    pub const ALL: [Lane; 3] = [Lane::Control, Lane::Sys, Lane::Bulk];
+}
+
+/// One write of a batch. The store is an ordered map of bytes and never interprets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreOp {
+    /// Set a key.
+    Put(Record),
+    /// Remove a key; removing one that is not there is fine.
+    Delete(Bytes),
+}
+
+/// One entry of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The key, at most 66 KiB.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// Why the core closes a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HangupReason {
+    /// Both sides dialled; the other link survives.
+    Duplicate,
+    /// The peer is this node itself.
+    Myself,
+    /// An earlier life of a member that has been seen in a later one.
+    Sealed,
+    /// The same id is in use by a node that still answers.
+    IdInUse,
+    /// Both sides belong to different clusters with members.
+    OtherCluster,
+    /// What this node said in its greeting is no longer true; the dialler tries again.
+    Retry,
+    /// The member has left.
+    Left,
+    /// More links than [`Limits::links`](crate::Limits::links).
+    TooMany,
+    /// The peer broke the protocol.
+    Protocol,
+    /// The member stopped answering.
+    Dead,
+}
+
+/// Why a node stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HaltReason {
+    /// The store failed.
+    StoreFailed(String),
+    /// It left the cluster, as asked.
+    Left,
+}
+
+/// Something an operator may want to read. Drivers log events; nothing depends on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A member became known or came back.
+    MemberUp(NodeId),
+    /// A member is suspected.
+    MemberSuspect(NodeId),
+    /// A member is considered dead; its data is kept.
+    MemberDown(NodeId),
+    /// A member left.
+    MemberLeft(NodeId),
+    /// Two members use one name.
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// The one that joined later.
+        later: NodeId,
+    },
+    /// This node belongs to a cluster now.
+    Joined {
+        /// The member it joined through.
+        through: NodeId,
+    },
+    /// This node compared its rows with a member's and adopted the member's state.
+    Reunited {
+        /// The member.
+        with: NodeId,
+        /// Rows that the cluster had deleted meanwhile.
+        dropped: u64,
+        /// Rows that the cluster did not know, written again.
+        proposed: u64,
+    },
+    /// A peer was refused.
+    Refused {
+        /// The peer.
+        node: NodeId,
+        /// Why.
+        why: HangupReason,
+    },
+    /// A peer sent a message that breaks the protocol; the link was closed and no state changed.
+    Protocol {
+        /// The peer.
+        node: NodeId,
+        /// What was wrong.
+        why: &'static str,
+    },
+    /// A row from a far-future clock was merged; the local clock did not follow it.
+    ClockDrift {
+        /// Milliseconds ahead of the local wall clock.
+        ahead_ms: u64,
+    },
+    /// A sync session brought this node up to a member's state.
+    Synced {
+        /// The member.
+        with: NodeId,
+        /// Rows received.
+        rows: u64,
+    },
+    /// The store is out of space.
+    StoreStalled(String),
+    /// The store has space again.
+    StoreRecovered,
+}
+
+/// When to call [`Input::Tick`] at the latest, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// The instant; it may have passed already, which means now.
+    pub at: Instant,
+    /// The reason.
+    pub why: Timer,
+}
+
+/// What a deadline is for, most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Timer {
+    /// The turn's pushes and stores are due.
+    Flush,
+    /// The failure detector.
+    Detector,
+    /// A member to be dialled.
+    Dial,
+    /// A sync session or a mismatch.
+    Gossip,
+    /// Unsynced stores.
+    Sync,
+    /// A row that expires.
+    Expiry,
+    /// A request that gives up.
+    Request,
+    /// A leave that gives up.
+    Leave,
+}

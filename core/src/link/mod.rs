@@ -1,0 +1,66 @@
+//! Handshake and framing of a byte stream between two nodes, without sockets.
+
+use alloc::string::String;
+use core::fmt;
+
+use crate::id::{Actor, ClusterId};
+
+/// The first bytes on every link.
+pub const MAGIC: [u8; 4] = *b"RMRM";
+
+/// The oldest and the newest wire version this program speaks.
+pub const VERSIONS: (u16, u16) = (1, 1);
+
+/// What a node says of itself in the handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub struct Hello {
+    /// The wire versions it speaks, oldest and newest.
+    pub versions: (u16, u16),
+    /// The cluster's name; another name is refused.
+    pub cluster_name: String,
+    /// The cluster's id, for the log: whether two clusters may meet is settled after the handshake.
+    pub cluster: ClusterId,
+    /// The node and its present life.
+    pub actor: Actor,
+    /// Grows with every start of the node.
+    pub epoch: u64,
+    /// The member's name.
+    pub name: String,
+    /// The address its peers dial.
+    pub addr: String,
+}
+
+/// Why a handshake was refused, by either side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The peer does not speak this protocol.
+    Magic,
+    /// No wire version in common.
+    Version {
+        /// The peer's oldest and newest.
+        theirs: (u16, u16),
+    },
+    /// The peer belongs to a cluster of another name.
+    ClusterName {
+        /// The peer's cluster.
+        theirs: String,
+    },
+    /// The peer refused us for a reason this version does not know.
+    Other,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Magic => f.write_str("the peer does not speak the Rumormill protocol"),
+            Refusal::Version { theirs: (low, high) } => {
+                write!(f, "the peer speaks wire versions {low} to {high}")
+            }
+            Refusal::ClusterName { theirs } => write!(f, "the peer belongs to cluster {theirs:?}"),
+            Refusal::Other => f.write_str("the peer refused the link"),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Seeded randomness: one named ChaCha stream per subsystem.
+
+use core::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+
+/// The seed of a node. A driver takes it from the operating system, the simulator from its plan; there is no default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub [u8; 32]);
+
+impl Seed {
+    /// A seed for simulations and tests, made from one integer.
+    pub fn from_u64(value: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&value.to_le_bytes());
+        Seed(bytes)
+    }
+}
+
+/// The streams of a node. A new draw in one does not shift the others; the numbers are part of the trace format.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    Identity = 1,
+    Detector = 2,
+    Membership = 3,
+    Gossip = 4,
+}
+
+/// One stream of random numbers with draws of our own, so that no other crate's algorithm can change a trace.
+#[derive(Clone, Debug)]
+pub(crate) struct Rng(ChaCha8Rng);
+
+impl Rng {
+    pub(crate) fn new(seed: Seed, stream: Stream) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(seed.0);
+        rng.set_stream(stream as u64);
+        Rng(rng)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// Uniform below `bound` up to a bias of `bound / 2^64` (multiply-shift); 0 when `bound` is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        let wide = u128::from(self.next()) * u128::from(bound);
+        (wide >> 64) as u64
+    }
+
+    /// Fisher-Yates.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            let j = self.below(i as u64 + 1) as usize;
+            items.swap(i, j);
+        }
+    }
+
+    /// `base` lengthened by up to `percent` per cent, so that timers of many nodes do not march in step.
+    pub(crate) fn jitter(&mut self, base: Duration, percent: u32) -> Duration {
+        let span = base * percent / 100;
+        base + Duration::from_micros(self.below(span.as_micros() as u64 + 1))
+    }
+}

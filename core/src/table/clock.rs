@@ -1,0 +1,84 @@
+//! Hybrid logical clocks (Kulkarni et al., "Logical Physical Clocks", 2014), packed into one integer.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::time::Wall;
+
+/// A hybrid logical clock: 48 bits of wall milliseconds above 16 bits of counting. Adding one carries from the logical into
+/// the physical part, so that more than 65,536 writes in a millisecond borrow from the next one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hlc(pub u64);
+
+impl Hlc {
+    const LOGICAL_BITS: u32 = 16;
+
+    /// The first clock of a wall millisecond.
+    pub const fn at(wall: Wall) -> Self {
+        let millis = wall.as_millis();
+        let max = u64::MAX >> Self::LOGICAL_BITS;
+        Hlc((if millis > max { max } else { millis }) << Self::LOGICAL_BITS)
+    }
+
+    /// The physical part.
+    pub const fn wall(self) -> Wall {
+        Wall::from_millis(self.0 >> Self::LOGICAL_BITS)
+    }
+
+    /// The next clock.
+    pub const fn next(self) -> Self {
+        Hlc(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Hlc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.wall().as_millis(), self.0 & 0xffff)
+    }
+}
+
+/// The clock of one node: never goes back, and follows others only within the drift limit.
+#[derive(Clone, Debug)]
+pub(crate) struct HlcSource {
+    last: Hlc,
+    drift: Duration,
+}
+
+impl HlcSource {
+    pub(crate) fn new(start: Hlc, drift: Duration) -> Self {
+        HlcSource { last: start, drift }
+    }
+
+    pub(crate) fn last(&self) -> Hlc {
+        self.last
+    }
+
+    /// A clock for a local write: above every clock issued or followed here and above `floor`.
+    pub(crate) fn issue(&mut self, wall: Wall, floor: Hlc) -> Hlc {
+        let clock = Hlc::at(wall).max(self.last.next()).max(floor.next());
+        // A floor beyond the drift limit is obeyed for this one row, and not followed by the clock itself.
+        if clock <= self.limit(wall) || clock == self.last.next() {
+            self.last = clock;
+        }
+        clock
+    }
+
+    /// Follows a foreign clock.
+    ///
+    /// # Errors
+    /// The milliseconds by which it is ahead of the wall, when that is beyond the limit; the local clock then stays.
+    pub(crate) fn observe(&mut self, wall: Wall, foreign: Hlc) -> Result<(), u64> {
+        if foreign <= self.last {
+            return Ok(());
+        }
+        if foreign > self.limit(wall) {
+            return Err(foreign.wall().as_millis().saturating_sub(wall.as_millis()));
+        }
+        self.last = foreign;
+        Ok(())
+    }
+
+    fn limit(&self, wall: Wall) -> Hlc {
+        Hlc::at(wall + self.drift)
+    }
+}

@@ -1,0 +1,57 @@
+//! Domains: the classes of rows that share contexts and counters.
+
+/// When a write of a gossip table is safe on the member that accepted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Never: a restart forgets it, and other members bring it back.
+    Memory,
+    /// Synced with the next periodic sync ([`Timing::sync_interval`](crate::Timing::sync_interval)); acknowledged at once.
+    Periodic,
+    /// Synced before it is acknowledged.
+    Sync,
+}
+
+/// What happens when two members write one key of a gossip table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Conflict {
+    /// The version with the larger (clock, actor, counter) wins.
+    LastWriterWins,
+}
+
+/// Namespace, durability class and conflict rule: contexts, counters and indexes exist once per domain. Rows carry their
+/// domain, so a row that arrives before its table's definition merges rightly. A `Memory` domain restarts with an empty
+/// context; one context over durable and memory tables would claim rows that a restart lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Domain {
+    /// The store's own tables.
+    Sys = 0,
+    /// Users' tables that survive a restart.
+    UsrDurable = 1,
+    /// Users' tables that do not.
+    UsrMemory = 2,
+}
+
+impl Domain {
+    /// Every domain, in order.
+    pub const ALL: [Domain; 3] = [Domain::Sys, Domain::UsrDurable, Domain::UsrMemory];
+
+    /// The domain with this number on the wire and in the store.
+    pub const fn from_u8(number: u8) -> Option<Domain> {
+        match number {
+            0 => Some(Domain::Sys),
+            1 => Some(Domain::UsrDurable),
+            2 => Some(Domain::UsrMemory),
+            _ => None,
+        }
+    }
+
+    /// Whether rows of this domain are stored.
+    pub const fn is_durable(self) -> bool {
+        !matches!(self, Domain::UsrMemory)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}

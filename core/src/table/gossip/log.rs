@@ -1,0 +1,66 @@
+//! The log of changes in local arrival order, from which watchers read.
+
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::rows::Slot;
+use crate::id::TableId;
+
+/// What the log remembers of one arrival.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// A row arrived; the slot still holds it if its arrival number is this entry's.
+    Row(Slot),
+    /// A row's tombstone was freed: the key is kept so that a watcher still learns of the delete.
+    Freed {
+        /// Its table.
+        table: TableId,
+        /// Whether it expired rather than being deleted.
+        expired: bool,
+        /// Its key.
+        key: Bytes,
+    },
+    /// Everything at or below a floor was removed from a table.
+    Flushed(TableId),
+}
+
+/// A ring of the last arrivals. Entries are small, because a row that was replaced meanwhile is read once, at its newest.
+#[derive(Debug)]
+pub(crate) struct ChangeLog {
+    entries: VecDeque<Entry>,
+    first: u64,
+    limit: usize,
+}
+
+impl ChangeLog {
+    pub(crate) fn new(limit: usize) -> Self {
+        ChangeLog { entries: VecDeque::new(), first: 1, limit: limit.max(1) }
+    }
+
+    /// The number that the next entry gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// The number of the oldest entry kept.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Appends an entry and returns its number; the oldest one goes when the ring is full.
+    pub(crate) fn push(&mut self, entry: Entry) -> u64 {
+        if self.entries.len() == self.limit {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        self.entries.push_back(entry);
+        self.next() - 1
+    }
+
+    /// Entries from number `from` on.
+    pub(crate) fn since(&self, from: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        let skip = from.saturating_sub(self.first) as usize;
+        self.entries.iter().enumerate().skip(skip).map(|(i, entry)| (self.first + i as u64, entry))
+    }
+}

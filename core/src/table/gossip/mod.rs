@@ -1,0 +1,582 @@
+//! Gossip tables: every member holds every row, anyone writes, the larger version wins.
+
+mod anti_entropy;
+mod cover;
+mod dots;
+mod log;
+mod outbox;
+mod rows;
+mod stability;
+mod tables;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+pub(crate) use anti_entropy::{AntiEntropy, Served, Verdict as SyncVerdict};
+pub(crate) use cover::Cover;
+pub(crate) use log::Entry;
+use log::ChangeLog;
+pub(crate) use outbox::Outbox;
+use rows::Rows;
+pub(crate) use rows::{ActorIx, Slot, StoredRow};
+pub(crate) use stability::Stability;
+use tables::Tables;
+
+use super::clock::HlcSource;
+use super::{Accepted, Context, Domain, Hlc, TableInfo, TableName, TableOptions, Version, Write};
+use crate::config::{Limits, MAX_ROW_BYTES};
+use crate::effects::Effects;
+use crate::error::{TableError, WriteError};
+use crate::id::{Actor, Seq, TableId};
+use crate::io::{Event, StoreOp};
+use crate::store::record;
+use crate::time::Wall;
+use crate::wire;
+
+/// What became of a row that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merged {
+    /// It is the current version now.
+    Won,
+    /// Its dot is new and a larger version is here, or a floor is above it.
+    Lost,
+    /// Its dot was covered already.
+    Obsolete,
+}
+
+/// A version that arrived, with actor and table interned.
+pub(crate) struct Arrival {
+    pub(crate) table: TableId,
+    pub(crate) actor: ActorIx,
+    pub(crate) counter: u64,
+    pub(crate) clock: Hlc,
+    pub(crate) expires: u64,
+    pub(crate) key: Bytes,
+    pub(crate) value: Option<Bytes>,
+}
+
+/// The rows of a node with everything that decides whether a version is new, current or obsolete.
+pub(crate) struct Gossip {
+    me: ActorIx,
+    tables: Tables,
+    rows: Rows,
+    cover: Cover,
+    log: ChangeLog,
+    clock: HlcSource,
+    /// Durable ceiling of issued clocks: a restart begins there.
+    ceiling: Hlc,
+    /// Live rows that expire, by wall millisecond.
+    expiring: BTreeSet<(u64, Slot)>,
+    /// Floors: rows of the table at or below are dead, in whatever order they arrive.
+    floors: BTreeMap<TableId, Hlc>,
+    floor_of_all: Hlc,
+    outbox: Outbox,
+    limits: Limits,
+}
+
+impl Gossip {
+    pub(crate) fn new(me: Actor, limits: Limits, start: Hlc) -> Self {
+        let mut cover = Cover::default();
+        let me = cover.intern(me);
+        let mut rows = Rows::default();
+        let tables = Tables::new();
+        for id in tables.ids() {
+            rows.add_table(id);
+        }
+        Gossip {
+            me,
+            tables,
+            rows,
+            cover,
+            log: ChangeLog::new(limits.change_log),
+            clock: HlcSource::new(start, limits.clock_drift),
+            ceiling: start,
+            expiring: BTreeSet::new(),
+            floors: BTreeMap::new(),
+            floor_of_all: Hlc(0),
+            outbox: Outbox::default(),
+            limits,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    pub(crate) fn log(&self) -> &ChangeLog {
+        &self.log
+    }
+
+    pub(crate) fn cover(&self) -> &Cover {
+        &self.cover
+    }
+
+    pub(crate) fn cover_mut(&mut self) -> &mut Cover {
+        &mut self.cover
+    }
+
+    pub(crate) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    pub(crate) fn actor(&self, ix: ActorIx) -> Actor {
+        self.cover.actor(ix)
+    }
+
+    pub(crate) fn clock(&self) -> Hlc {
+        self.clock.last()
+    }
+
+    /// The id of the user table called `name`, interned on first use.
+    pub(crate) fn table(&mut self, name: &str) -> Result<TableId, TableError> {
+        let limit = self.limits.table_name_bytes;
+        if name.is_empty() || name.len() > limit {
+            return Err(TableError::BadName { size: name.len(), limit });
+        }
+        let id = self.tables.resolve_or_intern(name);
+        self.rows.add_table(id);
+        Ok(id)
+    }
+
+    pub(crate) fn find_table(&self, name: &TableName) -> Option<TableId> {
+        self.tables.resolve(name)
+    }
+
+    pub(crate) fn table_info(&self, id: TableId) -> Option<TableInfo<'_>> {
+        let table = self.tables.get(id)?;
+        Some(TableInfo {
+            id,
+            namespace: table.namespace(),
+            name: &table.name,
+            options: self.tables.options(id),
+            explicit: self.tables.is_explicit(id),
+            rows: self.rows.live(id).map_or(0, |live| live.len() as u64),
+        })
+    }
+
+    pub(crate) fn table_infos(&self) -> Vec<TableInfo<'_>> {
+        self.tables
+            .in_order()
+            .filter_map(|id| self.table_info(id))
+            .filter(|info| info.rows > 0 || info.explicit)
+            .collect()
+    }
+
+    /// Whether the table promises durability before the acknowledgement.
+    fn is_sync(&self, table: TableId) -> bool {
+        self.tables.options(table).durability == super::Durability::Sync
+    }
+
+    /// A client's write.
+    pub(crate) fn write(&mut self, fx: &mut Effects, table: TableId, write: Write<'_>) -> Result<Accepted, WriteError> {
+        let (key, value, expires) = match write {
+            Write::Put { key, value, expires } => (key, Some(value), expires.map_or(0, |at| at.as_millis().max(1))),
+            Write::Delete { key } => (key, None, 0),
+        };
+        self.check_limits(key, value.as_ref())?;
+        let wall_ms = fx.now().wall.as_millis();
+        let found = self.rows.find(table, key);
+        let current = found.and_then(|slot| self.rows.row(slot));
+        let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
+        let sync = self.is_sync(table);
+        if value.is_none() && !existed {
+            let version = current.map_or(
+                Version { clock: self.clock.last(), actor: self.actor(self.me), counter: 0 },
+                |row| Version { clock: row.clock, actor: self.actor(row.actor), counter: row.counter },
+            );
+            let seq = current.map_or(fx.durable(), |row| row.seq);
+            return Ok(Accepted { version, seq, sync, existed });
+        }
+        Ok(self.put_local(fx, table, key, found, value, expires, existed))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one row, not yet a row")]
+    fn put_local(
+        &mut self,
+        fx: &mut Effects,
+        table: TableId,
+        key: &[u8],
+        found: Option<Slot>,
+        value: Option<Bytes>,
+        expires: u64,
+        existed: bool,
+    ) -> Accepted {
+        let domain = self.tables.domain(table);
+        let above = found
+            .and_then(|slot| self.rows.row(slot))
+            .map_or(Hlc(0), |row| row.clock)
+            .max(self.floor(table));
+        let clock = self.issue_clock(fx, above);
+        let counter = self.cover.next_own(domain, self.me, fx);
+        let seq = fx.open_seq();
+        let arrival = Arrival {
+            table,
+            actor: self.me,
+            counter,
+            clock,
+            expires,
+            key: match found.and_then(|slot| self.rows.row(slot)) {
+                Some(row) => row.key.clone(),
+                None => Bytes::copy_from_slice(key),
+            },
+            value,
+        };
+        if self.outbox.is_open() {
+            self.outbox.push(&arrival);
+        }
+        self.place(fx, domain, found, arrival);
+        let sync = self.is_sync(table);
+        if sync {
+            fx.sync_this_turn();
+        }
+        let version = Version { clock, actor: self.actor(self.me), counter };
+        Accepted { version, seq, sync, existed }
+    }
+
+    /// A write of the store's own to one of its tables.
+    pub(crate) fn write_sys(&mut self, fx: &mut Effects, table: TableId, key: &[u8], value: Bytes) -> Accepted {
+        let found = self.rows.find(table, key);
+        let existed = found.is_some();
+        self.put_local(fx, table, key, found, Some(value), 0, existed)
+    }
+
+    fn check_limits(&self, key: &[u8], value: Option<&Bytes>) -> Result<(), WriteError> {
+        if key.is_empty() {
+            return Err(WriteError::EmptyKey);
+        }
+        if key.len() > self.limits.key_bytes {
+            return Err(WriteError::KeyTooLarge { size: key.len(), limit: self.limits.key_bytes });
+        }
+        match value {
+            Some(value) if value.len() > self.limits.value_bytes => {
+                Err(WriteError::ValueTooLarge { size: value.len(), limit: self.limits.value_bytes })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reserves clocks durably a minute ahead, so that a restart under a wall clock that went back issues none twice.
+    fn issue_clock(&mut self, fx: &mut Effects, above: Hlc) -> Hlc {
+        const AHEAD_MS: u64 = 60_000;
+        let clock = self.clock.issue(fx.now().wall, above);
+        if fx.has_storage() && clock.0.saturating_add((AHEAD_MS / 2) << 16) > self.ceiling.0 {
+            self.ceiling = Hlc(clock.0.saturating_add(AHEAD_MS << 16));
+            fx.store(record::clock_ceiling(self.ceiling));
+        }
+        clock
+    }
+
+    /// Merges a version from elsewhere.
+    pub(crate) fn merge(&mut self, fx: &mut Effects, arrival: Arrival) -> Merged {
+        let domain = self.tables.domain(arrival.table);
+        if self.cover.contains(domain, arrival.actor, arrival.counter) {
+            return Merged::Obsolete;
+        }
+        let wall = fx.now().wall;
+        if let Err(ahead_ms) = self.clock.observe(wall, arrival.clock) {
+            fx.mark("clock-drift");
+            fx.event(Event::ClockDrift { ahead_ms });
+        }
+        self.cover.insert(domain, arrival.actor, arrival.counter, fx);
+        if arrival.clock <= self.floor(arrival.table) {
+            fx.mark("row-below-floor");
+            return Merged::Lost;
+        }
+        let found = self.rows.find(arrival.table, &arrival.key);
+        if let Some(current) = found.and_then(|slot| self.rows.row(slot)) {
+            let theirs = (arrival.clock, self.actor(arrival.actor), arrival.counter);
+            if (current.clock, self.actor(current.actor), current.counter) >= theirs {
+                fx.mark("row-lost");
+                return Merged::Lost;
+            }
+        }
+        self.place(fx, domain, found, arrival);
+        Merged::Won
+    }
+
+    /// Makes a version the current one of its key. Its dot is covered already.
+    fn place(&mut self, fx: &mut Effects, domain: Domain, found: Option<Slot>, arrival: Arrival) {
+        if domain.is_durable() && fx.has_storage() {
+            let name = self.tables.name(arrival.table);
+            fx.store(record::put_row(domain, name, self.actor(arrival.actor), &arrival));
+        }
+        let seq = fx.open_seq();
+        fx.changed(arrival.table);
+        let (actor, counter, dead) = (arrival.actor, arrival.counter, arrival.value.is_none());
+        let (expires, floor_clock) = (arrival.expires, arrival.clock);
+        let number = self.log.next();
+        let meta = self.tables.meta_of(arrival.table);
+        let meta_key = meta.map(|_| arrival.key.clone());
+        let slot = match found {
+            Some(slot) => {
+                self.unlink(domain, slot);
+                self.rows.update(slot, |row| {
+                    row.actor = arrival.actor;
+                    row.counter = arrival.counter;
+                    row.clock = arrival.clock;
+                    row.expires = arrival.expires;
+                    row.value = arrival.value;
+                    row.arrival = number;
+                    row.seq = seq;
+                });
+                slot
+            }
+            None => self.rows.insert(StoredRow {
+                table: arrival.table,
+                actor: arrival.actor,
+                counter: arrival.counter,
+                clock: arrival.clock,
+                expires: arrival.expires,
+                arrival: number,
+                seq,
+                key: arrival.key,
+                value: arrival.value,
+            }),
+        };
+        self.log.push(Entry::Row(slot));
+        self.cover.link(domain, actor, counter, slot, dead);
+        if expires != 0 && !dead {
+            self.expiring.insert((expires, slot));
+        }
+        if let (Some(meta), Some(key)) = (meta, meta_key) {
+            self.meta_changed(fx, meta, &key, floor_clock);
+        }
+    }
+
+    /// Takes a row's current version out of the indexes, because another takes its place or it goes.
+    fn unlink(&mut self, domain: Domain, slot: Slot) {
+        let Some(row) = self.rows.row(slot) else { return };
+        if row.expires != 0 && row.value.is_some() {
+            self.expiring.remove(&(row.expires, slot));
+        }
+        self.cover.unlink(domain, row.actor, row.counter, row.table, &row.key);
+    }
+
+    /// Turns rows that have expired into tombstones with the same dot and clock, at most `budget` of them.
+    pub(crate) fn expire(&mut self, fx: &mut Effects, budget: usize) {
+        let wall_ms = fx.now().wall.as_millis();
+        for _ in 0..budget {
+            let Some(&(at, slot)) = self.expiring.first() else { return };
+            if at > wall_ms {
+                return;
+            }
+            self.expiring.pop_first();
+            let number = self.log.push(Entry::Row(slot));
+            self.rows.update(slot, |row| {
+                row.value = None;
+                row.arrival = number;
+            });
+            if let Some(row) = self.rows.row(slot) {
+                fx.mark("row-expired");
+                fx.changed(row.table);
+                let domain = self.tables.domain(row.table);
+                self.cover.link(domain, row.actor, row.counter, slot, true);
+            }
+        }
+    }
+
+    /// When the next row expires.
+    pub(crate) fn next_expiry(&self) -> Option<Wall> {
+        self.expiring.first().map(|(at, _)| Wall::from_millis(*at))
+    }
+
+    /// Removes a tombstone for good; its dot stays covered.
+    pub(crate) fn free(&mut self, fx: &mut Effects, domain: Domain, slot: Slot) {
+        self.unlink(domain, slot);
+        let Some(row) = self.rows.remove(slot) else { return };
+        self.delete_stored(fx, domain, row.table, &row.key);
+        self.log.push(Entry::Freed { table: row.table, expired: row.expires != 0, key: row.key });
+        fx.mark("tombstone-freed");
+    }
+
+    fn delete_stored(&self, fx: &mut Effects, domain: Domain, table: TableId, key: &[u8]) {
+        if domain.is_durable() && fx.has_storage() {
+            fx.store(StoreOp::Delete(record::row_key(domain, self.tables.name(table), key)));
+        }
+    }
+
+    /// Drops every row of a table, or of all user tables, by a floor: one row of `sys.floors`.
+    pub(crate) fn flush_table(&mut self, fx: &mut Effects, table: Option<TableId>) -> Accepted {
+        let key = match table {
+            Some(table) => tables::floor_key(self.tables.name(table)),
+            None => tables::FLOOR_OF_ALL.to_vec(),
+        };
+        self.write_sys(fx, Tables::FLOORS, &key, Bytes::new())
+    }
+
+    /// The clock at or below which rows of the table are dead.
+    fn floor(&self, table: TableId) -> Hlc {
+        let own = self.floors.get(&table).copied().unwrap_or_default();
+        if self.tables.domain(table) == Domain::Sys { own } else { own.max(self.floor_of_all) }
+    }
+
+    /// A row of a table that describes tables has changed.
+    fn meta_changed(&mut self, fx: &mut Effects, meta: tables::Meta, key: &[u8], clock: Hlc) {
+        match meta {
+            tables::Meta::Tables => {
+                let value = self.rows.get(Tables::TABLES, key).and_then(|row| row.value.clone());
+                if let Some(id) = self.tables.define(key, value.as_deref()) {
+                    self.rows.add_table(id);
+                }
+            }
+            tables::Meta::Floors => {
+                if key == tables::FLOOR_OF_ALL {
+                    self.floor_of_all = self.floor_of_all.max(clock);
+                    for table in self.tables.user_ids() {
+                        self.sweep(fx, table);
+                    }
+                } else if let Some(name) = tables::floor_name(key) {
+                    for table in self.tables.all_called(name) {
+                        self.rows.add_table(table);
+                        let floor = self.floors.entry(table).or_default();
+                        *floor = (*floor).max(clock);
+                        self.sweep(fx, table);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes the rows of a table that are at or below its floor, tombstones included. O(rows of the node).
+    fn sweep(&mut self, fx: &mut Effects, table: TableId) {
+        let floor = self.floor(table);
+        let domain = self.tables.domain(table);
+        let dead: Vec<Slot> = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.table == table && row.clock <= floor)
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in &dead {
+            self.unlink(domain, *slot);
+            if let Some(row) = self.rows.remove(*slot) {
+                self.delete_stored(fx, domain, table, &row.key);
+            }
+        }
+        if !dead.is_empty() {
+            self.log.push(Entry::Flushed(table));
+            fx.changed(table);
+            fx.mark("floor-swept");
+        }
+    }
+
+    /// Creates a table with options.
+    pub(crate) fn create_table(
+        &mut self,
+        fx: &mut Effects,
+        name: &str,
+        options: TableOptions,
+    ) -> Result<(TableId, Seq), TableError> {
+        let id = self.table(name)?;
+        if self.tables.options(id) == options {
+            let seq = self.rows.get(Tables::TABLES, name.as_bytes()).map_or(Seq(0), |row| row.seq);
+            if self.tables.is_explicit(id) {
+                return Ok((id, seq));
+            }
+        } else if self.tables.is_explicit(id) || id == TableId::DEFAULT || self.has_rows(id) {
+            return Err(TableError::OptionsDiffer);
+        }
+        let accepted = self.write_sys(fx, Tables::TABLES, name.as_bytes(), tables::encode_options(options));
+        Ok((self.table(name)?, accepted.seq))
+    }
+
+    fn has_rows(&self, table: TableId) -> bool {
+        self.rows.live(table).is_some_and(|live| !live.is_empty())
+    }
+
+    /// Puts recovered rows in place: no dot is new, nothing is stored again.
+    pub(crate) fn restore_row(&mut self, domain: Domain, name: &str, actor: Actor, row: record::RowRecord) {
+        let table = self.tables.intern(domain, name);
+        self.rows.add_table(table);
+        let actor = self.cover.intern(actor);
+        self.cover.restore(domain, actor, row.counter);
+        let dead = row.value.is_none();
+        let slot = self.rows.insert(StoredRow {
+            table,
+            actor,
+            counter: row.counter,
+            clock: row.clock,
+            expires: row.expires,
+            arrival: 0,
+            seq: Seq(0),
+            key: row.key,
+            value: row.value,
+        });
+        self.cover.link(domain, actor, row.counter, slot, dead);
+        if row.expires != 0 && !dead {
+            self.expiring.insert((row.expires, slot));
+        }
+    }
+
+    /// Once all rows are back: the tables' definitions and floors take effect, and the present actor begins.
+    pub(crate) fn finish_restore(&mut self, fx: &mut Effects) {
+        for (table, meta) in [(Tables::TABLES, tables::Meta::Tables), (Tables::FLOORS, tables::Meta::Floors)] {
+            let keys: Vec<(Bytes, Hlc)> = self
+                .rows
+                .iter()
+                .filter(|(_, row)| row.table == table)
+                .map(|(_, row)| (row.key.clone(), row.clock))
+                .collect();
+            for (key, clock) in keys {
+                self.meta_changed(fx, meta, &key, clock);
+            }
+        }
+    }
+
+    /// Interns what a batch names.
+    ///
+    /// # Errors
+    /// What is wrong with the batch; nothing was merged.
+    pub(crate) fn intern_batch(&mut self, batch: wire::RowBatch) -> Result<Vec<Arrival>, &'static str> {
+        let mut domains = Vec::with_capacity(batch.tables.len());
+        for table in &batch.tables {
+            let domain = Domain::from_u8(table.domain).ok_or("unknown domain")?;
+            if table.name.is_empty() || table.name.len() > usize::from(u8::MAX) {
+                return Err("bad table name");
+            }
+            if domain == Domain::Sys && self.tables.find(domain, &table.name).is_none() {
+                return Err("unknown system table");
+            }
+            domains.push(domain);
+        }
+        for row in &batch.rows {
+            let sane = (row.table as usize) < batch.tables.len()
+                && (row.actor as usize) < batch.actors.len()
+                && row.counter != 0
+                && row.counter < u64::MAX
+                && !row.key.is_empty()
+                && row.key.len() + row.value.as_ref().map_or(0, Bytes::len) <= MAX_ROW_BYTES;
+            if !sane {
+                return Err("bad row");
+            }
+        }
+        let actors: Vec<ActorIx> = batch.actors.iter().map(|actor| self.cover.intern(*actor)).collect();
+        let mut tables = Vec::with_capacity(domains.len());
+        for (domain, table) in domains.iter().zip(&batch.tables) {
+            let id = self.tables.intern(*domain, &table.name);
+            self.rows.add_table(id);
+            tables.push(id);
+        }
+        let arrivals = batch.rows.into_iter().map(|row| Arrival {
+            table: tables[row.table as usize],
+            actor: actors[row.actor as usize],
+            counter: row.counter,
+            clock: Hlc(row.clock),
+            expires: row.expires,
+            key: row.key,
+            value: row.value,
+        });
+        Ok(arrivals.collect())
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// What is covered, per domain.
+    pub(crate) fn contexts(&self) -> Vec<(Domain, Context)> {
+        Domain::ALL.into_iter().map(|domain| (domain, self.cover.seen(domain))).collect()
+    }
+}

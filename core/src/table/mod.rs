@@ -1,0 +1,95 @@
+//! Tables: their options, the rows as a reader sees them, and the sub-machines that keep them.
+
+mod clock;
+mod context;
+mod domain;
+pub(crate) mod gossip;
+mod view;
+
+use alloc::string::String;
+
+use bytes::Bytes;
+
+pub use clock::Hlc;
+pub use context::{Context, Runs};
+pub use domain::{Conflict, Domain, Durability};
+pub use view::{Change, ChangeKind, Changes, Cursor, Found, RowRef, Scan, ScanRange, TableInfo, View};
+
+use crate::id::{Actor, Seq, TableId};
+use crate::time::Wall;
+
+/// What is fixed when a table is created. A table that is merely written to gets the default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableOptions {
+    /// When a write is safe.
+    pub durability: Durability,
+    /// What happens when two members write one key.
+    pub conflict: Conflict,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        TableOptions { durability: Durability::Periodic, conflict: Conflict::LastWriterWins }
+    }
+}
+
+/// A write to one row.
+#[derive(Clone, Debug)]
+pub enum Write<'a> {
+    /// Sets the value.
+    Put {
+        /// The key, 1 byte or more.
+        key: &'a [u8],
+        /// The value; the row owns it, so it must not be a slice of a larger buffer.
+        value: Bytes,
+        /// When the row expires, `None` for never.
+        expires: Option<Wall>,
+    },
+    /// Removes the row. Deleting a row that is not there is no write and is accepted with the version it has.
+    Delete {
+        /// The key, 1 byte or more.
+        key: &'a [u8],
+    },
+}
+
+/// The identity and order of one version of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The hybrid logical clock of the write.
+    pub clock: Hlc,
+    /// Who accepted it.
+    pub actor: Actor,
+    /// The actor's counter: together with the actor the dot of the write.
+    pub counter: u64,
+}
+
+/// A write was accepted: it is visible here and goes to every member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The version it got.
+    pub version: Version,
+    /// The batch that makes it durable: wait for [`Node::durable`](crate::Node::durable) to reach it.
+    pub seq: Seq,
+    /// Whether the table promises durability before the acknowledgement, so that a driver must wait.
+    pub sync: bool,
+    /// Whether a live row was there before.
+    pub existed: bool,
+}
+
+/// The name of a table as the store prints it: namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableName {
+    /// `sys` or `usr`.
+    pub namespace: Namespace,
+    /// The name.
+    pub name: String,
+}
+
+/// Who owns a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Namespace {
+    /// The store.
+    Sys,
+    /// Its users.
+    Usr,
+}

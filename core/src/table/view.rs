@@ -1,0 +1,290 @@
+//! Reading: borrowed straight from the tables, without a queue and without the network.
+
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use bytes::Bytes;
+
+use super::gossip::{Entry, StoredRow};
+use super::{Namespace, TableOptions, Version};
+use crate::error::Lagged;
+use crate::id::{Seq, TableId};
+use crate::node::Node;
+use crate::time::Wall;
+
+/// The answer to a point read.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// The live row.
+    Row(RowRef<'a>),
+    /// No live row.
+    Absent,
+}
+
+impl<'a> Found<'a> {
+    /// The row, if there is one.
+    pub fn row(self) -> Option<RowRef<'a>> {
+        match self {
+            Found::Row(row) => Some(row),
+            Found::Absent => None,
+        }
+    }
+}
+
+/// A live row, borrowed.
+#[derive(Clone, Copy)]
+pub struct RowRef<'a> {
+    node: &'a Node,
+    row: &'a StoredRow,
+}
+
+impl core::fmt::Debug for RowRef<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RowRef").field("key", self.key()).field("value", self.value()).finish()
+    }
+}
+
+impl<'a> RowRef<'a> {
+    /// The key.
+    pub fn key(&self) -> &'a Bytes {
+        &self.row.key
+    }
+
+    /// The value.
+    pub fn value(&self) -> &'a Bytes {
+        static EMPTY: Bytes = Bytes::new();
+        self.row.value.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// When it expires.
+    pub fn expires(&self) -> Option<Wall> {
+        (self.row.expires != 0).then(|| Wall::from_millis(self.row.expires))
+    }
+
+    /// Its version.
+    pub fn version(&self) -> Version {
+        Version {
+            clock: self.row.clock,
+            actor: self.node.gossip.actor(self.row.actor),
+            counter: self.row.counter,
+        }
+    }
+
+    /// The batch that makes it durable here. A reply that shows a row of a table with
+    /// [`Durability::Sync`](crate::Durability::Sync) waits for it.
+    pub fn seq(&self) -> Seq {
+        self.row.seq
+    }
+}
+
+/// Which keys a scan visits.
+#[derive(Clone, Debug, Default)]
+pub struct ScanRange<'a> {
+    /// Only keys that begin with this.
+    pub prefix: &'a [u8],
+    /// Only keys after this one.
+    pub after: Option<&'a [u8]>,
+}
+
+/// Live rows of one table in key order.
+pub struct Scan<'a> {
+    node: &'a Node,
+    wall_ms: u64,
+    prefix: Vec<u8>,
+    inner: Option<alloc::collections::btree_map::Range<'a, Bytes, super::gossip::Slot>>,
+}
+
+impl<'a> Iterator for Scan<'a> {
+    type Item = RowRef<'a>;
+
+    fn next(&mut self) -> Option<RowRef<'a>> {
+        loop {
+            let (key, slot) = self.inner.as_mut()?.next()?;
+            if !key.starts_with(&self.prefix) {
+                self.inner = None;
+                return None;
+            }
+            let row = self.node.gossip.rows().row(*slot)?;
+            if row.is_live_at(self.wall_ms) {
+                return Some(RowRef { node: self.node, row });
+            }
+        }
+    }
+}
+
+/// A place in the local order of arrival. Valid on one node, for one of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(pub u64);
+
+/// Changes of a table since a cursor.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// What changed, oldest first. A key that changed twice is reported once, with its newest state.
+    pub changes: Vec<Change>,
+    /// Where to go on.
+    pub next: Cursor,
+    /// Whether the limit cut the answer short.
+    pub more: bool,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its place in the order of arrival.
+    pub cursor: Cursor,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// What happened to a row or table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The row was written.
+    Put {
+        /// Its key.
+        key: Bytes,
+        /// Its value.
+        value: Bytes,
+        /// When it expires.
+        expires: Option<Wall>,
+    },
+    /// The row was deleted.
+    Deleted {
+        /// Its key.
+        key: Bytes,
+    },
+    /// The row expired.
+    Expired {
+        /// Its key.
+        key: Bytes,
+    },
+    /// Everything in the table up to now was removed.
+    Flushed,
+}
+
+/// A table, its options and its size.
+#[derive(Clone, Copy, Debug)]
+pub struct TableInfo<'a> {
+    /// Its id on this node.
+    pub id: TableId,
+    /// Who owns it.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: &'a str,
+    /// Its options.
+    pub options: TableOptions,
+    /// Whether the options were given explicitly, in a row of `sys.tables`.
+    pub explicit: bool,
+    /// Live rows, those included that have expired and wait for their timer.
+    pub rows: u64,
+}
+
+/// A look at a node at one moment. Borrowed, so nothing changes while it is held.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) wall_ms: u64,
+}
+
+impl<'a> View<'a> {
+    /// The live row of a key. O(1).
+    pub fn get(&self, table: TableId, key: &[u8]) -> Found<'a> {
+        match self.node.gossip.rows().get(table, key) {
+            Some(row) if row.is_live_at(self.wall_ms) => Found::Row(RowRef { node: self.node, row }),
+            _ => Found::Absent,
+        }
+    }
+
+    /// Live rows in key order, lazily. O(log rows) to begin, O(1) amortised per row.
+    pub fn scan(&self, table: TableId, range: ScanRange<'_>) -> Scan<'a> {
+        let start = match range.after {
+            Some(after) if after >= range.prefix => Bound::Excluded(after),
+            _ => Bound::Included(range.prefix),
+        };
+        let live = self.node.gossip.rows().live(table);
+        Scan {
+            node: self.node,
+            wall_ms: self.wall_ms,
+            prefix: range.prefix.to_vec(),
+            inner: live.map(|keys| keys.range::<[u8], _>((start, Bound::Unbounded))),
+        }
+    }
+
+    /// Some live row of the table, chosen by `random`; not uniformly.
+    pub fn sample(&self, table: TableId, random: u64) -> Option<RowRef<'a>> {
+        let row = self.node.gossip.rows().sample(table, random).filter(|row| row.is_live_at(self.wall_ms));
+        match row {
+            Some(row) => Some(RowRef { node: self.node, row }),
+            None => self.scan(table, ScanRange::default()).next(),
+        }
+    }
+
+    /// Live rows of a table, those included that have expired and wait for their timer. O(1).
+    pub fn len(&self, table: TableId) -> u64 {
+        self.node.gossip.rows().live(table).map_or(0, |keys| keys.len() as u64)
+    }
+
+    /// The tables that have rows or explicit options, by namespace and name.
+    pub fn tables(&self) -> Vec<TableInfo<'a>> {
+        self.node.gossip.table_infos()
+    }
+
+    /// A table's description.
+    pub fn table_info(&self, table: TableId) -> Option<TableInfo<'a>> {
+        self.node.gossip.table_info(table)
+    }
+
+    /// A cursor at the end of the log: what comes later is read from it.
+    pub fn cursor(&self) -> Cursor {
+        Cursor(self.node.gossip.log().next())
+    }
+
+    /// Changes of `table` from `from` on, at most `limit` of them. O(entries of all tables passed over).
+    ///
+    /// # Errors
+    /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
+    pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
+        let log = self.node.gossip.log();
+        if from.0 < log.first() || from.0 > log.next() {
+            return Err(Lagged { restart: self.cursor() });
+        }
+        let mut out = Changes { changes: Vec::new(), next: from, more: false };
+        for (number, entry) in log.since(from.0) {
+            if out.changes.len() == limit {
+                out.more = true;
+                return Ok(out);
+            }
+            if let Some(kind) = self.change(table, number, entry) {
+                out.changes.push(Change { cursor: Cursor(number), kind });
+            }
+            out.next = Cursor(number + 1);
+        }
+        Ok(out)
+    }
+
+    fn change(&self, table: TableId, number: u64, entry: &Entry) -> Option<ChangeKind> {
+        match entry {
+            Entry::Row(slot) => {
+                let row = self.node.gossip.rows().row(*slot)?;
+                if row.table != table || row.arrival != number {
+                    return None;
+                }
+                let key = row.key.clone();
+                Some(match &row.value {
+                    Some(value) => ChangeKind::Put {
+                        key,
+                        value: value.clone(),
+                        expires: (row.expires != 0).then(|| Wall::from_millis(row.expires)),
+                    },
+                    None if row.expires != 0 => ChangeKind::Expired { key },
+                    None => ChangeKind::Deleted { key },
+                })
+            }
+            Entry::Freed { table: of, expired, key } => (*of == table).then(|| match expired {
+                true => ChangeKind::Expired { key: key.clone() },
+                false => ChangeKind::Deleted { key: key.clone() },
+            }),
+            Entry::Flushed(of) => (*of == table).then_some(ChangeKind::Flushed),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The messages. Positional msgpack under the version both sides agreed on in the handshake; no type is recursive.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::{Actor, ClusterId, NodeId};
+
+macro_rules! wire {
+    ($(#[$doc:meta])* pub struct $name:ident { $($(#[$fdoc:meta])* pub $field:ident: $ty:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty,)* }
+    };
+    ($(#[$doc:meta])* pub enum $name:ident { $($body:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+        pub enum $name { $($body)* }
+    };
+}
+
+wire! {
+    /// A message between two nodes.
+    pub enum Message {
+        /// First on every link: who I am to the cluster and whom I know.
+        Welcome(Welcome),
+        /// Are you there?
+        Probe {
+            /// Echoed in the answer.
+            nonce: u64,
+            /// The sender's state in short.
+            status: Status,
+            /// Fresh news about members.
+            rumors: Vec<Rumor>,
+        },
+        /// I am here.
+        Ack {
+            /// The probe's number.
+            nonce: u64,
+            /// The sender's state in short.
+            status: Status,
+            /// Fresh news about members.
+            rumors: Vec<Rumor>,
+        },
+        /// Please probe `target` for me.
+        ProbeFor {
+            /// Echoed in the answer.
+            nonce: u64,
+            /// Whom to probe.
+            target: NodeId,
+            /// Fresh news about members.
+            rumors: Vec<Rumor>,
+        },
+        /// The target of a [`Message::ProbeFor`] answered (`alive`), or did not within the prober's patience.
+        ProbedFor {
+            /// The request's number.
+            nonce: u64,
+            /// Whether the target answered.
+            alive: bool,
+            /// Fresh news about members.
+            rumors: Vec<Rumor>,
+        },
+        /// Rows just accepted by the sender.
+        Push(RowBatch),
+        /// Asks for every row the sender lacks, as a session of pages.
+        Pull(Pull),
+        /// One page of a session.
+        Page(Page),
+        /// The page arrived, send more.
+        More {
+            /// The session.
+            session: u64,
+            /// The number of the wanted page.
+            page: u32,
+        },
+        /// The session cannot be served now.
+        Refused {
+            /// The session.
+            session: u64,
+        },
+        /// The sender takes its leave; what follows on this link comes from nobody.
+        Goodbye,
+    }
+}
+
+wire! {
+    /// The greeting. Both sides compare the two greetings of a link and reach the same verdict.
+    pub struct Welcome {
+        /// The sender's cluster.
+        pub cluster: ClusterId,
+        /// Whether the sender has ever had a fellow member.
+        pub settled: bool,
+        /// The sender's standing in the cluster.
+        pub standing: Standing,
+        /// The members it counts, by node: rows of `sys` follow in an ordinary session.
+        pub members: Vec<NodeId>,
+        /// Its own row in `sys.members` and those of the members it knows, so that no row is exchanged between nodes
+        /// that have not recorded each other.
+        pub rows: RowBatch,
+        /// Its state in short.
+        pub status: Status,
+    }
+}
+
+wire! {
+    /// Where a node stands towards its cluster.
+    pub enum Standing {
+        /// A member.
+        Member,
+        /// Left or evicted, or restored from a copy: it must reunite before it pushes or claims anything.
+        Away {
+            /// The clock of its leave.
+            since: u64,
+            /// Members that were active when it left; empty when it was the last one.
+            active: Vec<NodeId>,
+        },
+    }
+}
+
+wire! {
+    /// A node's state in short; constant size. While two nodes agree on it, nothing else is sent between them.
+    pub struct Status {
+        /// Hash of what the node has seen of `sys`.
+        pub sys: u64,
+        /// Hash of what the node has seen of `usr`.
+        pub usr: u64,
+        /// Whether everything seen is durable, and the node is a full member: then an equal hash is a claim.
+        pub claims: bool,
+        /// The node's hybrid logical clock.
+        pub clock: u64,
+    }
+}
+
+wire! {
+    /// News about a member's life.
+    pub struct Rumor {
+        /// The member.
+        pub node: NodeId,
+        /// Which of its lives: grows with each start.
+        pub epoch: u64,
+        /// How often it has refuted a suspicion in this life.
+        pub incarnation: u64,
+        /// What is said of it.
+        pub state: RumorState,
+        /// Who says so first; confirmations count distinct ones.
+        pub from: NodeId,
+    }
+}
+
+/// What a rumor says. The order is the order of precedence within one incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub enum RumorState {
+    /// It answered.
+    Alive,
+    /// It did not answer.
+    Suspect,
+    /// It is taken for dead.
+    Down,
+}
+
+wire! {
+    /// Rows with their versions. Actors and tables are named once and referred to by position.
+    pub struct RowBatch {
+        /// The actors of the rows.
+        pub actors: Vec<Actor>,
+        /// The tables of the rows.
+        pub tables: Vec<TableRef>,
+        /// The rows.
+        pub rows: Vec<Row>,
+    }
+}
+
+wire! {
+    /// A table as named on the wire.
+    pub struct TableRef {
+        /// Its domain, as [`Domain`](crate::table::Domain) numbers them.
+        pub domain: u8,
+        /// Its name.
+        pub name: String,
+    }
+}
+
+wire! {
+    /// A row on the wire.
+    pub struct Row {
+        /// Position in [`RowBatch::tables`].
+        pub table: u32,
+        /// Position in [`RowBatch::actors`].
+        pub actor: u32,
+        /// The dot's counter.
+        pub counter: u64,
+        /// The hybrid logical clock.
+        pub clock: u64,
+        /// Wall time of expiry in milliseconds, 0 for never.
+        pub expires: u64,
+        /// The key.
+        pub key: Bytes,
+        /// The value, `None` for a tombstone.
+        pub value: Option<Bytes>,
+    }
+}
+
+wire! {
+    /// What a node covers, in one domain.
+    pub struct DomainContext {
+        /// The domain.
+        pub domain: u8,
+        /// Per actor the covered counters as inclusive runs, ascending and apart.
+        pub actors: Vec<(Actor, Vec<(u64, u64)>)>,
+    }
+}
+
+wire! {
+    /// Opens a session: the sender asks for everything it lacks.
+    pub struct Pull {
+        /// Chosen by the sender, echoed in each page.
+        pub session: u64,
+        /// What the sender has seen.
+        pub have: Vec<DomainContext>,
+        /// What the sender holds durably, when that differs and the sender claims it.
+        pub durable: Option<Vec<DomainContext>>,
+        /// The sender's state in short.
+        pub status: Status,
+    }
+}
+
+wire! {
+    /// A page of a session.
+    pub struct Page {
+        /// The session.
+        pub session: u64,
+        /// Its number, from 0.
+        pub page: u32,
+        /// The rows.
+        pub rows: RowBatch,
+        /// On the last page: what the server had seen when the session began. Adopted whole, after all rows.
+        pub last: Option<Vec<DomainContext>>,
+    }
+}

@@ -1,0 +1,1 @@
+//! The Redis protocol over a node, without sockets.

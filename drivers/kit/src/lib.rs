@@ -1,0 +1,1 @@
+//! What every driver needs: bounded write queues, output dispatch, the store worker.

@@ -1,0 +1,1 @@
+//! The mio event loop around a node: peers over TCP and the Redis protocol.

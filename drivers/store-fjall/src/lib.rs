@@ -1,0 +1,1 @@
+//! The embedded store: ordered batches on fjall, on a thread of its own.

@@ -1,0 +1,1 @@
+//! The deterministic simulator: seeded networks, disks, clocks and faults around the core.
