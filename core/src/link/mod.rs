@@ -56,7 +56,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Magic => f.write_str("the peer does not speak the Rumormill protocol"),
-            Refusal::Version { theirs: (low, high) } => {
+            Refusal::Version {
+                theirs: (low, high),
+            } => {
                 write!(f, "the peer speaks wire versions {low} to {high}")
             }
             Refusal::ClusterName { theirs } => write!(f, "the peer belongs to cluster {theirs:?}"),

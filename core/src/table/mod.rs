@@ -13,7 +13,9 @@ use bytes::Bytes;
 pub use clock::Hlc;
 pub use context::{Context, Runs};
 pub use domain::{Conflict, Domain, Durability};
-pub use view::{Change, ChangeKind, Changes, Cursor, Found, RowRef, Scan, ScanRange, TableInfo, View};
+pub use view::{
+    Change, ChangeKind, Changes, Cursor, Found, RowRef, Scan, ScanRange, TableInfo, View,
+};
 
 use crate::id::{Actor, Seq, TableId};
 use crate::time::Wall;
@@ -29,7 +31,10 @@ pub struct TableOptions {
 
 impl Default for TableOptions {
     fn default() -> Self {
-        TableOptions { durability: Durability::Periodic, conflict: Conflict::LastWriterWins }
+        TableOptions {
+            durability: Durability::Periodic,
+            conflict: Conflict::LastWriterWins,
+        }
     }
 }
 

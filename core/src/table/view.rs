@@ -40,7 +40,10 @@ pub struct RowRef<'a> {
 
 impl core::fmt::Debug for RowRef<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("RowRef").field("key", self.key()).field("value", self.value()).finish()
+        f.debug_struct("RowRef")
+            .field("key", self.key())
+            .field("value", self.value())
+            .finish()
     }
 }
 
@@ -106,7 +109,10 @@ impl<'a> Iterator for Scan<'a> {
             }
             let row = self.node.gossip.rows().row(*slot)?;
             if row.is_live_at(self.wall_ms) {
-                return Some(RowRef { node: self.node, row });
+                return Some(RowRef {
+                    node: self.node,
+                    row,
+                });
             }
         }
     }
@@ -190,7 +196,10 @@ impl<'a> View<'a> {
     /// The live row of a key. O(1).
     pub fn get(&self, table: TableId, key: &[u8]) -> Found<'a> {
         match self.node.gossip.rows().get(table, key) {
-            Some(row) if row.is_live_at(self.wall_ms) => Found::Row(RowRef { node: self.node, row }),
+            Some(row) if row.is_live_at(self.wall_ms) => Found::Row(RowRef {
+                node: self.node,
+                row,
+            }),
             _ => Found::Absent,
         }
     }
@@ -212,16 +221,28 @@ impl<'a> View<'a> {
 
     /// Some live row of the table, chosen by `random`; not uniformly.
     pub fn sample(&self, table: TableId, random: u64) -> Option<RowRef<'a>> {
-        let row = self.node.gossip.rows().sample(table, random).filter(|row| row.is_live_at(self.wall_ms));
+        let row = self
+            .node
+            .gossip
+            .rows()
+            .sample(table, random)
+            .filter(|row| row.is_live_at(self.wall_ms));
         match row {
-            Some(row) => Some(RowRef { node: self.node, row }),
+            Some(row) => Some(RowRef {
+                node: self.node,
+                row,
+            }),
             None => self.scan(table, ScanRange::default()).next(),
         }
     }
 
     /// Live rows of a table, those included that have expired and wait for their timer. O(1).
     pub fn len(&self, table: TableId) -> u64 {
-        self.node.gossip.rows().live(table).map_or(0, |keys| keys.len() as u64)
+        self.node
+            .gossip
+            .rows()
+            .live(table)
+            .map_or(0, |keys| keys.len() as u64)
     }
 
     /// The tables that have rows or explicit options, by namespace and name.
@@ -246,16 +267,25 @@ impl<'a> View<'a> {
     pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
         let log = self.node.gossip.log();
         if from.0 < log.first() || from.0 > log.next() {
-            return Err(Lagged { restart: self.cursor() });
+            return Err(Lagged {
+                restart: self.cursor(),
+            });
         }
-        let mut out = Changes { changes: Vec::new(), next: from, more: false };
+        let mut out = Changes {
+            changes: Vec::new(),
+            next: from,
+            more: false,
+        };
         for (number, entry) in log.since(from.0) {
             if out.changes.len() == limit {
                 out.more = true;
                 return Ok(out);
             }
             if let Some(kind) = self.change(table, number, entry) {
-                out.changes.push(Change { cursor: Cursor(number), kind });
+                out.changes.push(Change {
+                    cursor: Cursor(number),
+                    kind,
+                });
             }
             out.next = Cursor(number + 1);
         }
@@ -280,7 +310,11 @@ impl<'a> View<'a> {
                     None => ChangeKind::Deleted { key },
                 })
             }
-            Entry::Freed { table: of, expired, key } => (*of == table).then(|| match expired {
+            Entry::Freed {
+                table: of,
+                expired,
+                key,
+            } => (*of == table).then(|| match expired {
                 true => ChangeKind::Expired { key: key.clone() },
                 false => ChangeKind::Deleted { key: key.clone() },
             }),
