@@ -6,6 +6,8 @@ mod peers;
 mod requests;
 mod status;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use alloc::collections::BTreeMap;
