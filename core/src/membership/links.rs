@@ -62,7 +62,9 @@ struct Attempt {
 
 /// What came of a dial.
 pub(crate) struct Dialled {
-    /// Requests that wait for this address.
+    /// The address.
+    pub(crate) addr: String,
+    /// Requests that wait for it.
     pub(crate) asked_by: Vec<Token>,
 }
 
@@ -228,10 +230,10 @@ impl Links {
     }
 
     /// Somebody asks to join through this address.
-    pub(crate) fn ask(&mut self, now: Instant, addr: String, token: Token) {
+    pub(crate) fn ask(&mut self, at: Instant, addr: String, token: Token) {
         let attempt = self.attempts.entry(Target::Addr(addr.clone())).or_default();
         attempt.addr = addr;
-        attempt.next = now;
+        attempt.next = at;
         attempt.asked_by.push(token);
     }
 
@@ -307,12 +309,16 @@ impl Links {
         let wait = (timing.dial_backoff * (1 << exponent)).min(timing.dial_backoff_max);
         attempt.next = now + self.rng.jitter(wait, 50);
         let asked_by = core::mem::take(&mut attempt.asked_by);
+        let dialled = Dialled {
+            addr: attempt.addr.clone(),
+            asked_by,
+        };
         if let Target::Addr(addr) = &target
             && !self.seeds.contains(addr)
         {
             self.attempts.remove(&target);
         }
-        Some(Dialled { asked_by })
+        Some(dialled)
     }
 
     pub(crate) fn check(&self) {

@@ -7,7 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-pub(crate) use links::{Dialled, Link, Links, Phase};
+pub(crate) use links::{Links, Phase};
 pub(crate) use record::{Departure, MemberRecord, departure_key, departure_of, member_key};
 
 use crate::id::NodeId;
@@ -134,13 +134,6 @@ impl Membership {
         self.members
             .get(&node)
             .is_none_or(|member| member.record.epoch <= *left)
-    }
-
-    /// Whether this life of the node, or a later one, has ended.
-    pub(crate) fn departed_in(&self, node: NodeId, epoch: u64) -> bool {
-        self.departed
-            .get(&node)
-            .is_some_and(|(left, ..)| *left >= epoch)
     }
 
     /// The departure that ended the last life of a node, with its clock.

@@ -146,7 +146,7 @@ impl Node {
                     node,
                     why: HangupReason::OtherCluster,
                 });
-                for token in self.requests.joined(node) {
+                for (token, _) in self.requests.joined(node) {
                     let why =
                         "both sides belong to different clusters that have members".to_string();
                     self.answer(token, Err(RequestError::Join(why)));

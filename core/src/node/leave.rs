@@ -16,7 +16,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// A leave under way.
 pub(crate) struct Leaving {
-    token: Token,
+    tokens: Vec<Token>,
     deadline: Instant,
     ask_at: Instant,
     /// A member durably holds everything this node held.
@@ -30,13 +30,13 @@ pub(crate) struct Leaving {
 impl Node {
     pub(super) fn leave(&mut self, token: Token) {
         let now = self.fx.now().mono;
-        if self.leaving.is_some() {
-            return;
+        if let Some(leaving) = &mut self.leaving {
+            return leaving.tokens.push(token);
         }
         self.fx.sync_this_turn();
         self.fx.mark("leave-begins");
         self.leaving = Some(Leaving {
-            token,
+            tokens: alloc::vec![token],
             deadline: now + self.config.timing.leave_timeout,
             ask_at: now,
             handed_over: false,
@@ -125,7 +125,9 @@ impl Node {
             self.hang_up(link, HangupReason::Left);
         }
         let handed_over = leaving.handed_over;
-        self.answer(leaving.token, Ok(Response::Left { handed_over }));
+        for token in leaving.tokens {
+            self.answer(token, Ok(Response::Left { handed_over }));
+        }
         self.fx.event(Event::MemberLeft(self.id()));
         self.halt(HaltReason::Left);
     }

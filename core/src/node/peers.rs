@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::Node;
 use crate::detector::Action;
 use crate::error::RequestError;
-use crate::id::{DialId, LinkId, NodeId, Token};
+use crate::id::{DialId, LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane, LinkError, Response};
 use crate::link::Hello;
 use crate::membership::{Change, Phase};
@@ -15,10 +15,9 @@ use crate::wire::{Message, Rumor};
 impl Node {
     pub(super) fn link_up(&mut self, link: LinkId, dial: Option<DialId>, hello: &Hello) {
         let now = self.fx.now().mono;
-        let asked_by: Vec<Token> = dial
-            .and_then(|dial| self.links.succeeded(now, dial))
-            .map(|done| done.asked_by)
-            .unwrap_or_default();
+        let dialled = dial.and_then(|dial| self.links.succeeded(now, dial));
+        let (addr, asked_by) =
+            dialled.map_or_else(Default::default, |done| (done.addr, done.asked_by));
         let node = hello.actor.node;
         let refuse = self.refusal(hello);
         let duplicate = self.links.add(link, hello, dial.is_some());
@@ -34,7 +33,7 @@ impl Node {
             }
             return self.hang_up(link, why);
         }
-        self.requests.join_waits(node, asked_by);
+        self.requests.join_waits(node, &addr, asked_by);
         match duplicate {
             Some(old) if old == link => return self.hang_up(link, HangupReason::Duplicate),
             Some(old) => self.hang_up(old, HangupReason::Duplicate),
@@ -98,8 +97,14 @@ impl Node {
         if let Some(node) = node {
             let now = self.fx.now().mono;
             self.links.back_off(now, node);
-            if self.links.of(node).is_none() {
-                self.detector.lost(now, node);
+            match self.links.of(node).and_then(|link| self.links.get(link)) {
+                None => {
+                    self.detector.lost(now, node);
+                    self.ask_again(node);
+                }
+                // The link that survives has been greeted already.
+                Some(other) if other.theirs.is_some() => self.join_answered(node),
+                Some(_) => {}
             }
         }
         self.set_outbox();
@@ -349,8 +354,16 @@ impl Node {
         }
     }
 
+    /// Joins whose link went before the greetings were through are tried again until their deadline.
+    fn ask_again(&mut self, node: NodeId) {
+        let at = self.fx.now().mono + self.config.timing.dial_backoff;
+        for (token, addr) in self.requests.joined(node) {
+            self.links.ask(at, addr, token);
+        }
+    }
+
     pub(super) fn join_answered(&mut self, node: NodeId) {
-        for token in self.requests.joined(node) {
+        for (token, _) in self.requests.joined(node) {
             self.answer(token, Ok(Response::Joined(node)));
         }
     }

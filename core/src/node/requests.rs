@@ -1,6 +1,7 @@
 //! Requests that wait for an answer.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Node;
@@ -27,7 +28,7 @@ enum Waits {
 pub(crate) struct Requests {
     waiting: BTreeMap<Token, (Waits, Option<Instant>)>,
     /// Joins whose link is up and whose greetings are under way.
-    greeting: BTreeMap<NodeId, Vec<Token>>,
+    greeting: BTreeMap<NodeId, Vec<(Token, String)>>,
 }
 
 impl Requests {
@@ -46,14 +47,15 @@ impl Requests {
     }
 
     /// The link that these requests wait for is up.
-    pub(crate) fn join_waits(&mut self, node: NodeId, tokens: Vec<Token>) {
+    pub(crate) fn join_waits(&mut self, node: NodeId, addr: &str, tokens: Vec<Token>) {
         if !tokens.is_empty() {
-            self.greeting.entry(node).or_default().extend(tokens);
+            let waits = tokens.into_iter().map(|token| (token, String::from(addr)));
+            self.greeting.entry(node).or_default().extend(waits);
         }
     }
 
     /// The greetings with a node are through, or came to nothing.
-    pub(crate) fn joined(&mut self, node: NodeId) -> Vec<Token> {
+    pub(crate) fn joined(&mut self, node: NodeId) -> Vec<(Token, String)> {
         self.greeting.remove(&node).unwrap_or_default()
     }
 

@@ -222,11 +222,7 @@ impl Node {
                 count,
             } => {
                 self.merge(rows)?;
-                for (domain, context) in &adopt {
-                    self.gossip
-                        .cover_mut()
-                        .adopt(*domain, context, &mut self.fx);
-                }
+                self.gossip.adopt(&mut self.fx, &adopt);
                 self.after_input();
                 self.fx.mark("session-complete");
                 if count > 0 {

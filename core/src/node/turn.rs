@@ -17,11 +17,14 @@ impl Node {
             return None;
         }
         let now = self.fx.now().mono;
-        let flush = (self.fx.turn_open() || self.stability.is_due()).then_some(now);
+        let collect = self.is_full() && self.stability.is_due();
+        let flush = (self.fx.turn_open() || collect).then_some(now);
+        let room = self.links.len() < self.config.limits.links;
+        let dial = self.links.next_deadline().filter(|_| room);
         let timers = [
             (flush, Timer::Flush),
             (self.detector.next_deadline(), Timer::Detector),
-            (self.links.next_deadline(), Timer::Dial),
+            (dial, Timer::Dial),
             (self.sync.next_deadline(), Timer::Gossip),
             (self.sync_at, Timer::Sync),
             (self.next_expiry(), Timer::Expiry),

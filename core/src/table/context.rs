@@ -111,12 +111,14 @@ impl Runs {
         Runs(out)
     }
 
-    /// Whether these runs, which came from outside, are ascending, apart, and free of counter 0.
+    /// Whether these runs, which came from outside, are ascending, apart, and within 1 to `u64::MAX - 1`.
     pub fn from_wire(runs: &[(u64, u64)]) -> Option<Runs> {
         let ordered = runs
             .windows(2)
             .all(|pair| pair[0].1.checked_add(1).is_some_and(|end| end < pair[1].0));
-        let sane = runs.iter().all(|&(low, high)| low >= 1 && low <= high);
+        let sane = runs
+            .iter()
+            .all(|&(low, high)| low >= 1 && low <= high && high < u64::MAX);
         (ordered && sane).then(|| Runs(runs.to_vec()))
     }
 

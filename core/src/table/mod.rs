@@ -17,7 +17,7 @@ pub use view::{
     Change, ChangeKind, Changes, Cursor, Found, RowRef, Scan, ScanRange, TableInfo, View,
 };
 
-use crate::id::{Actor, Seq, TableId};
+use crate::id::{Actor, Seq};
 use crate::time::Wall;
 
 /// What is fixed when a table is created. A table that is merely written to gets the default.

@@ -93,9 +93,6 @@ impl Served {
         table: TableId,
         key: &Bytes,
     ) {
-        if self.finished {
-            return;
-        }
         let unsent = self
             .missing
             .iter()
@@ -108,11 +105,16 @@ impl Served {
                     && (i > self.at || counter >= self.counter)
             });
         if unsent {
-            if self.replaced.len() < REPLACED_MAX {
-                self.replaced.insert((table, key.clone()));
-            } else {
-                self.overflow = true;
-            }
+            self.remember(table, key);
+        }
+    }
+
+    /// The row of this key goes out at the end, whatever has become of it.
+    pub(crate) fn remember(&mut self, table: TableId, key: &Bytes) {
+        if self.replaced.len() < REPLACED_MAX {
+            self.replaced.insert((table, key.clone()));
+        } else {
+            self.overflow = true;
         }
     }
 }
@@ -244,6 +246,9 @@ impl Gossip {
                 continue;
             };
             for &(low, high) in runs.as_slice() {
+                if high < served.counter {
+                    continue;
+                }
                 for (counter, slot) in self.cover.range(*domain, ix, low.max(served.counter), high)
                 {
                     let Some(row) = self.rows.row(slot) else {
@@ -501,18 +506,8 @@ impl AntiEntropy {
         fx.send_after(gate, Links::One(link), Lane::Sys, msg);
     }
 
-    /// Whether a session with anybody is under way.
-    pub(crate) fn busy(&self) -> bool {
-        !self.asked.is_empty()
-    }
-
     pub(crate) fn sessions(&self) -> usize {
         self.asked.len()
-    }
-
-    /// Forgets all sessions, because what was asked is no longer what is needed.
-    pub(crate) fn abandon(&mut self) {
-        self.asked.clear();
     }
 
     /// The peer cannot serve now.

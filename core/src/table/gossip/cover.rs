@@ -161,9 +161,19 @@ impl Cover {
     }
 
     /// Adopts a context whose rows have all arrived.
-    pub(crate) fn adopt(&mut self, domain: Domain, context: &Context, fx: &mut Effects) {
+    pub(crate) fn adopt(
+        &mut self,
+        me: ActorIx,
+        domain: Domain,
+        context: &Context,
+        fx: &mut Effects,
+    ) {
         for (actor, runs) in context.iter() {
             let ix = self.intern(actor);
+            // Nobody knows more of this life than it does itself.
+            if ix == me {
+                continue;
+            }
             let fresh = runs.minus(&self.entry(domain, ix).seen);
             for (low, high) in fresh.as_slice() {
                 self.insert_run(domain, ix, *low, *high, fx);

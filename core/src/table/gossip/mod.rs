@@ -331,6 +331,10 @@ impl Gossip {
         if self.cover.contains(domain, arrival.actor, arrival.counter) {
             return Merged::Obsolete;
         }
+        if arrival.actor == self.me {
+            fx.mark("own-dot-from-outside");
+            return Merged::Obsolete;
+        }
         let wall = fx.now().wall;
         if let Err(ahead_ms) = self.clock.observe(wall, arrival.clock) {
             fx.mark("clock-drift");
@@ -406,6 +410,12 @@ impl Gossip {
         if let Some(key) = meta_key {
             if let Some(meta) = self.tables.meta_of(table) {
                 self.meta_changed(fx, meta, &key, floor_clock);
+            }
+            if table == Tables::FLOORS {
+                // The rows it removed are covered by the snapshots being served, and it is not.
+                for served in &mut self.cover.served {
+                    served.remember(table, &key);
+                }
             }
             self.sys_changes.push((table, key));
         }
@@ -708,6 +718,13 @@ impl Gossip {
             }
         }
         batcher.take()
+    }
+
+    /// Adopts what a member had seen, all of whose rows have arrived.
+    pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(Domain, Context)]) {
+        for (domain, context) in contexts {
+            self.cover.adopt(self.me, *domain, context, fx);
+        }
     }
 
     /// What is durably covered, per domain: all that is ever claimed.

@@ -27,10 +27,6 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     pub(crate) fn push(&mut self, row: &Arrival) {
         self.rows.push(Arrival {
             table: row.table,

@@ -58,7 +58,7 @@ impl Gossip {
         self.remove_user_rows(fx);
         for (domain, context) in adopt {
             if *domain == Domain::Sys {
-                self.cover.adopt(*domain, context, fx);
+                self.cover.adopt(self.me, *domain, context, fx);
             } else {
                 self.reset_cover(fx, *domain, context);
             }
@@ -153,6 +153,6 @@ impl Gossip {
                 fx.store(StoreOp::Delete(record::covered_key(domain, actor)));
             }
         }
-        self.cover.adopt(domain, context, fx);
+        self.cover.adopt(self.me, domain, context, fx);
     }
 }
