@@ -4,6 +4,8 @@ mod clock;
 mod context;
 mod domain;
 pub(crate) mod gossip;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use alloc::string::String;
