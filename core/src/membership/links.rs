@@ -40,6 +40,8 @@ pub(crate) struct Link {
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
+    /// When it came up.
+    pub(crate) since: Instant,
 }
 
 /// Where a dial goes.
@@ -145,7 +147,13 @@ impl Links {
 
     /// Takes in a new link. Returns the one to close when there are two to one peer now: of two links the one dialled by
     /// the smaller id survives, of two dialled by the same side the newer; a link of a newer life always survives.
-    pub(crate) fn add(&mut self, id: LinkId, hello: &Hello, dialled: bool) -> Option<LinkId> {
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        hello: &Hello,
+        dialled: bool,
+    ) -> Option<LinkId> {
         let node = hello.actor.node;
         let link = Link {
             node,
@@ -156,6 +164,7 @@ impl Links {
             theirs: None,
             recorded: Seq(0),
             congested: false,
+            since: now,
         };
         self.links.insert(id, link);
         let Some(old) = self.by_node.insert(node, id) else {
@@ -258,6 +267,27 @@ impl Links {
             .iter()
             .filter(|(target, a)| a.dialling.is_none() && self.wanted(target, a));
         open.map(|(_, attempt)| attempt.next).min()
+    }
+
+    /// Links whose greetings have come to nothing.
+    pub(crate) fn mute(&self, now: Instant) -> Vec<LinkId> {
+        let mute = |link: &Link| {
+            link.phase == Phase::Greeting && now.since(link.since) >= self.timing.session_timeout
+        };
+        self.links
+            .iter()
+            .filter(|(_, link)| mute(link))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// When the next greeting is given up.
+    pub(crate) fn mute_deadline(&self) -> Option<Instant> {
+        self.links
+            .values()
+            .filter(|link| link.phase == Phase::Greeting)
+            .map(|link| link.since + self.timing.session_timeout)
+            .min()
     }
 
     /// The dials that are due.

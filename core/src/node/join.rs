@@ -247,6 +247,19 @@ impl Node {
         }
     }
 
+    /// The link to join or reunite through is gone: any other member will do.
+    pub(super) fn catch_up_elsewhere(&mut self) {
+        let links: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.phase == Phase::Away)
+            .map(|(id, _)| id)
+            .collect();
+        for link in links {
+            self.catch_up(link);
+        }
+    }
+
     /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier,
     /// nobody has gone on without it, and it is the one that the others reunite with.
     fn resume_if_last(&mut self) {

@@ -20,7 +20,7 @@ impl Node {
             dialled.map_or_else(Default::default, |done| (done.addr, done.asked_by));
         let node = hello.actor.node;
         let refuse = self.refusal(hello);
-        let duplicate = self.links.add(link, hello, dial.is_some());
+        let duplicate = self.links.add(now, link, hello, dial.is_some());
         if let Some(why) = refuse {
             for token in asked_by {
                 self.answer(
@@ -93,6 +93,7 @@ impl Node {
         self.gossip.serve_none(link);
         if self.joining == Some(link) {
             self.joining = None;
+            self.catch_up_elsewhere();
         }
         if let Some(node) = node {
             let now = self.fx.now().mono;

@@ -39,6 +39,9 @@ impl Node {
 
     /// A peer told its state with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
+        if theirs.claims && self.is_full() {
+            self.peer_is_full(link);
+        }
         if self
             .links
             .get(link)
@@ -53,6 +56,20 @@ impl Node {
             self.stability.equal(&self.gossip, node, Hlc(theirs.clock));
         }
         self.leave_progress(agrees, theirs.claims);
+    }
+
+    /// A peer that claims is a full member, though its greeting that said so may have been lost.
+    fn peer_is_full(&mut self, link: LinkId) {
+        let Some(known) = self.links.get_mut(link) else {
+            return;
+        };
+        if known.phase == Phase::Away {
+            known.phase = Phase::Ready;
+            if let Some(theirs) = &mut known.theirs {
+                theirs.standing = Standing::Member;
+            }
+            self.set_outbox();
+        }
     }
 
     /// Tells a peer this node's state outside the detector's rounds.

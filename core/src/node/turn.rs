@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::id::Seq;
-use crate::io::{Deadline, Event, Timer};
+use crate::io::{Deadline, Event, HangupReason, Timer};
 use crate::time::Instant;
 use core::time::Duration;
 
@@ -25,6 +25,7 @@ impl Node {
             (flush, Timer::Flush),
             (self.detector.next_deadline(), Timer::Detector),
             (dial, Timer::Dial),
+            (self.links.mute_deadline(), Timer::Dial),
             (self.sync.next_deadline(), Timer::Gossip),
             (self.sync_at, Timer::Sync),
             (self.next_expiry(), Timer::Expiry),
@@ -51,6 +52,10 @@ impl Node {
         let now = self.fx.now().mono;
         let actions = self.detector.tick(now);
         self.act(actions);
+        for link in self.links.mute(now) {
+            self.fx.mark("greeting-timeout");
+            self.hang_up(link, HangupReason::Retry);
+        }
         let room = self.config.limits.links.saturating_sub(self.links.len());
         for (dial, addr) in self.links.due(now, room) {
             self.fx.dial(dial, addr);

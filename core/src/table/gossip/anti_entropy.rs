@@ -451,11 +451,17 @@ impl AntiEntropy {
     pub(crate) fn due(&mut self, fx: &mut Effects) -> Vec<LinkId> {
         let now = fx.now().mono;
         let timeout = self.timing.session_timeout;
-        let before = self.asked.len();
-        self.asked
-            .retain(|_, asked| now.since(asked.touched) < timeout);
-        if self.asked.len() < before {
+        let silent = |asked: &Asked| now.since(asked.touched) >= timeout;
+        let lost: Vec<LinkId> = self
+            .asked
+            .values()
+            .filter(|asked| silent(asked))
+            .map(|asked| asked.link)
+            .collect();
+        self.asked.retain(|_, asked| !silent(asked));
+        for link in lost {
             fx.mark("session-timeout");
+            self.mismatches.entry(link).or_default().since = Some(now);
         }
         let room = self.limit.saturating_sub(self.asked.len());
         let due = |link: &LinkId, mismatch: &Mismatch| {
