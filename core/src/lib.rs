@@ -6,10 +6,10 @@ extern crate alloc;
 extern crate std;
 
 mod config;
-mod error;
+#[allow(dead_code)]
+mod detector;
 mod id;
-mod io;
-pub mod link;
+#[allow(dead_code)]
 mod rng;
 mod time;
 pub mod wire;
