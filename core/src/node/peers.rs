@@ -206,7 +206,7 @@ impl Node {
                 check_rumors(&rumors)?;
                 let actions = self
                     .detector
-                    .on_probe_for(now, node, nonce, target, &rumors);
+                    .on_probe_for(now, node, target, nonce, &rumors);
                 self.act(actions);
             }
             Message::ProbedFor {
@@ -337,8 +337,11 @@ impl Node {
                     self.fx.mark("duplicate-name");
                     self.fx.event(Event::DuplicateName { name, later: node });
                 }
-                self.detector.add(now, node, epoch);
-                self.fx.event(Event::MemberUp(node));
+                let news = self.detector.add(now, node, epoch);
+                if news.is_empty() {
+                    self.fx.event(Event::MemberUp(node));
+                }
+                self.act(news);
                 self.stability.touch();
             }
             Change::Departed(node) => {
