@@ -205,6 +205,11 @@ impl Node {
         self.gossip.table(name)
     }
 
+    /// The user table of that name, if this node has ever heard of it. O(log tables).
+    pub fn user_table(&self, name: &str) -> Option<TableId> {
+        self.gossip.tables().resolve_user(name)
+    }
+
     /// The table of that name, if this node has ever heard of it.
     pub fn find_table(&self, name: &TableName) -> Option<TableId> {
         self.gossip.find_table(name)

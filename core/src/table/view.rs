@@ -138,6 +138,8 @@ pub struct Changes {
 pub struct Change {
     /// Its place in the order of arrival.
     pub cursor: Cursor,
+    /// The table.
+    pub table: TableId,
     /// What happened.
     pub kind: ChangeKind,
 }
@@ -265,6 +267,26 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
     pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
+        self.changes_where(from, limit, |of| of == table)
+    }
+
+    /// Changes of all users' tables from `from` on, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`Lagged`], as for [`View::changes`].
+    pub fn all_changes(&self, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
+        let gossip = &self.node.gossip;
+        self.changes_where(from, limit, |of| {
+            gossip.tables().domain(of) != super::Domain::Sys
+        })
+    }
+
+    fn changes_where(
+        &self,
+        from: Cursor,
+        limit: usize,
+        wanted: impl Fn(TableId) -> bool,
+    ) -> Result<Changes, Lagged> {
         let log = self.node.gossip.log();
         if from.0 < log.first() || from.0 > log.next() {
             return Err(Lagged {
@@ -281,9 +303,13 @@ impl<'a> View<'a> {
                 out.more = true;
                 return Ok(out);
             }
-            if let Some(kind) = self.change(table, number, entry) {
+            if let Some((table, kind)) = self.change(number, entry)
+                && wanted(table)
+            {
+                let cursor = Cursor(number);
                 out.changes.push(Change {
-                    cursor: Cursor(number),
+                    cursor,
+                    table,
                     kind,
                 });
             }
@@ -292,15 +318,15 @@ impl<'a> View<'a> {
         Ok(out)
     }
 
-    fn change(&self, table: TableId, number: u64, entry: &Entry) -> Option<ChangeKind> {
+    fn change(&self, number: u64, entry: &Entry) -> Option<(TableId, ChangeKind)> {
         match entry {
             Entry::Row(slot) => {
                 let row = self.node.gossip.rows().row(*slot)?;
-                if row.table != table || row.arrival != number {
+                if row.arrival != number {
                     return None;
                 }
                 let key = row.key.clone();
-                Some(match &row.value {
+                let kind = match &row.value {
                     Some(value) => ChangeKind::Put {
                         key,
                         value: value.clone(),
@@ -308,17 +334,23 @@ impl<'a> View<'a> {
                     },
                     None if row.expires != 0 => ChangeKind::Expired { key },
                     None => ChangeKind::Deleted { key },
-                })
+                };
+                Some((row.table, kind))
             }
             Entry::Freed {
-                table: of,
+                table,
                 expired,
                 key,
-            } => (*of == table).then(|| match expired {
-                true => ChangeKind::Expired { key: key.clone() },
-                false => ChangeKind::Deleted { key: key.clone() },
-            }),
-            Entry::Flushed(of) => (*of == table).then_some(ChangeKind::Flushed),
+            } => {
+                let key = key.clone();
+                let kind = if *expired {
+                    ChangeKind::Expired { key }
+                } else {
+                    ChangeKind::Deleted { key }
+                };
+                Some((*table, kind))
+            }
+            Entry::Flushed(table) => Some((*table, ChangeKind::Flushed)),
         }
     }
 }

@@ -130,8 +130,12 @@ impl Tables {
     pub(crate) fn resolve(&self, name: &TableName) -> Option<TableId> {
         match name.namespace {
             Namespace::Sys => self.find(Domain::Sys, &name.name),
-            Namespace::Usr => self.find(self.home(&name.name), &name.name),
+            Namespace::Usr => self.resolve_user(&name.name),
         }
+    }
+
+    pub(crate) fn resolve_user(&self, name: &str) -> Option<TableId> {
+        self.find(self.home(name), name)
     }
 
     /// The user tables called `name`, one per domain; interned, so that a floor also holds for rows that come later.
