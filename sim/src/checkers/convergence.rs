@@ -1,0 +1,59 @@
+//! Once faults have stopped and nobody writes, all nodes show the same rows.
+
+use super::{Contents, MAX_VIOLATIONS, Violation};
+
+/// The checker's name in reports.
+pub const NAME: &str = "convergence";
+
+/// Compares every node with the first one. `contents` is by node; a node that is down has none and is a violation itself.
+pub fn check(at_us: u64, contents: &[Option<Contents>]) -> Vec<Violation> {
+    let mut out = Vec::new();
+    let mut report = |text: String| {
+        if out.len() < MAX_VIOLATIONS {
+            out.push(Violation { checker: NAME, at_us, text });
+        }
+    };
+    let mut first: Option<(usize, &Contents)> = None;
+    for (node, contents) in contents.iter().enumerate() {
+        match (contents, first) {
+            (None, _) => report(format!("n{node} is not running at the end")),
+            (Some(contents), None) => first = Some((node, contents)),
+            (Some(contents), Some((other, expected))) => {
+                for text in differences(expected, other, contents, node) {
+                    report(text);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Whether all nodes run and show the same.
+pub fn holds(contents: &[Option<Contents>]) -> bool {
+    contents.iter().all(|one| one.is_some() && *one == contents[0])
+}
+
+fn differences(left: &Contents, left_node: usize, right: &Contents, right_node: usize) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut compare = |from: &Contents, from_node: usize, to: &Contents, to_node: usize, both: bool| {
+        for (table, key, row) in from.rows() {
+            let other = to.0.get(table).and_then(|rows| rows.get(key));
+            let key = key.escape_ascii();
+            match other {
+                None => out.push(format!(
+                    "{table}/{key} is {} on n{from_node} and absent on n{to_node}",
+                    row.value.escape_ascii()
+                )),
+                Some(other) if both && other != row => out.push(format!(
+                    "{table}/{key} is {} on n{from_node} and {} on n{to_node}",
+                    row.value.escape_ascii(),
+                    other.value.escape_ascii()
+                )),
+                Some(_) => {}
+            }
+        }
+    };
+    compare(left, left_node, right, right_node, true);
+    compare(right, right_node, left, left_node, false);
+    out
+}

@@ -1,0 +1,52 @@
+//! An acknowledged write stays, or something newer has taken its place.
+
+use super::{Contents, MAX_VIOLATIONS, RowState, Shown, Violation};
+use crate::model::{Effect, History, Model};
+
+/// The checker's name in reports.
+pub const NAME: &str = "durability";
+
+/// Judges what one node shows at the end against all that clients were told.
+pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec<Violation> {
+    let mut out = Vec::new();
+    for (table, key, history) in model.keys() {
+        let row = contents.get(table, key);
+        let wrong = missing(row, history).or_else(|| row.and_then(|row| invented(row, history)));
+        if let Some(text) = wrong {
+            let text = format!("{}/{} on n{node}: {text}", table.name(), key.escape_ascii());
+            out.push(Violation { checker: NAME, at_us, text });
+        }
+        if out.len() == MAX_VIOLATIONS {
+            break;
+        }
+    }
+    out
+}
+
+fn missing(row: Option<&RowState>, history: History<'_>) -> Option<String> {
+    let newest = history.newest_promised()?;
+    let Effect::Put(value) = &newest.effect else { return None };
+    let promise = format!(
+        "value {} ({}), acknowledged by n{} at {}",
+        value.escape_ascii(),
+        Shown(newest.version),
+        newest.node,
+        newest.at_us
+    );
+    match row {
+        None if history.may_be_gone(newest.version) => None,
+        None => Some(format!("{promise}, is missing")),
+        Some(row) if row.version >= newest.version => None,
+        Some(row) => Some(format!("{promise}, has been replaced by the older {}", Shown(row.version))),
+    }
+}
+
+/// A row must carry what somebody wrote, and under a version that was given for it the very value of that write.
+fn invented(row: &RowState, history: History<'_>) -> Option<String> {
+    let known = history.ops().find(|op| op.version == row.version);
+    let right = match known {
+        Some(op) => op.effect.value() == Some(&row.value),
+        None => history.ops().any(|op| op.effect.value() == Some(&row.value)),
+    };
+    (!right).then(|| format!("value {} at {} was never written", row.value.escape_ascii(), Shown(row.version)))
+}

@@ -1,0 +1,93 @@
+//! Judges of a run. Each knows what clients were told and what nodes show, and nothing of how the store works.
+
+pub mod convergence;
+pub mod durability;
+pub mod no_resurrection;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rumormill_core::{Namespace, Node, Now, ScanRange, Version};
+
+use crate::plan::Table;
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The checker that found it.
+    pub checker: &'static str,
+    /// When, in virtual microseconds.
+    pub at_us: u64,
+    /// What, in words.
+    pub text: String,
+}
+
+/// More violations than this of one checker tell a reader nothing new.
+pub(crate) const MAX_VIOLATIONS: usize = 10;
+
+/// A live row as a reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowState {
+    /// Its version.
+    pub version: Version,
+    /// Its value.
+    pub value: Bytes,
+    /// When it expires, in milliseconds of wall time.
+    pub expires_ms: Option<u64>,
+}
+
+/// Every live row of the users' tables on one node, by table and key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents(BTreeMap<String, BTreeMap<Bytes, RowState>>);
+
+impl Contents {
+    /// Reads them from a node.
+    pub fn read(node: &Node, now: Now) -> Self {
+        let view = node.view(now);
+        let mut out = BTreeMap::new();
+        for table in view.tables().into_iter().filter(|table| table.namespace == Namespace::Usr) {
+            let rows: BTreeMap<Bytes, RowState> = view
+                .scan(table.id, ScanRange::default())
+                .map(|row| {
+                    let expires_ms = row.expires().map(|wall| wall.as_millis());
+                    let state = RowState { version: row.version(), value: row.value().clone(), expires_ms };
+                    (row.key().clone(), state)
+                })
+                .collect();
+            // A table that is empty here and unknown there is the same to a reader.
+            if !rows.is_empty() {
+                out.insert(table.name.to_string(), rows);
+            }
+        }
+        Contents(out)
+    }
+
+    /// The row of a key.
+    pub fn get(&self, table: Table, key: &Bytes) -> Option<&RowState> {
+        self.0.get(table.name())?.get(key)
+    }
+
+    /// All rows in order.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, &Bytes, &RowState)> {
+        self.0.iter().flat_map(|(table, rows)| rows.iter().map(move |(key, row)| (table.as_str(), key, row)))
+    }
+
+    /// Live rows.
+    pub fn len(&self) -> usize {
+        self.0.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A version in the words of a report.
+pub(crate) struct Shown(pub(crate) Version);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}:{}", self.0.clock, self.0.actor, self.0.counter)
+    }
+}

@@ -1,0 +1,81 @@
+//! What is deleted stays deleted.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rumormill_core::Version;
+
+use super::{Contents, MAX_VIOLATIONS, Shown, Violation};
+use crate::model::{Effect, Model};
+use crate::plan::Table;
+
+/// The checker's name in reports.
+pub const NAME: &str = "no_resurrection";
+
+/// Judges what one node shows at the end: a key whose newest promised operation is a delete shows nothing older.
+pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec<Violation> {
+    let mut out = Vec::new();
+    for (table, key, history) in model.keys() {
+        let Some(newest) = history.newest_promised() else { continue };
+        let Some(row) = contents.get(table, key) else { continue };
+        if newest.effect == Effect::Delete && row.version < newest.version && out.len() < MAX_VIOLATIONS {
+            let text = format!(
+                "{}/{} on n{node} shows {} ({}) again, deleted at n{} at {} ({})",
+                table.name(),
+                key.escape_ascii(),
+                row.value.escape_ascii(),
+                Shown(row.version),
+                newest.node,
+                newest.at_us,
+                Shown(newest.version)
+            );
+            out.push(Violation { checker: NAME, at_us, text });
+        }
+    }
+    out
+}
+
+/// Watches one life of one node: a version that was hidden by a delete or by a newer version never shows again.
+#[derive(Debug, Default)]
+pub struct Watch(BTreeMap<(Table, Bytes), Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    newest: Version,
+    hidden: bool,
+}
+
+impl Watch {
+    /// The key shows this version now, or none.
+    pub fn observe(
+        &mut self,
+        at_us: u64,
+        node: usize,
+        table: Table,
+        key: &Bytes,
+        shows: Option<Version>,
+    ) -> Option<Violation> {
+        let Some(version) = shows else {
+            if let Some(seen) = self.0.get_mut(&(table, key.clone())) {
+                seen.hidden = true;
+            }
+            return None;
+        };
+        let fresh = Seen { newest: version, hidden: false };
+        let seen = self.0.entry((table, key.clone())).or_insert(fresh);
+        let back = version < seen.newest || (seen.hidden && version == seen.newest);
+        let newest = seen.newest;
+        *seen = Seen { newest: newest.max(version), hidden: false };
+        back.then(|| Violation {
+            checker: NAME,
+            at_us,
+            text: format!(
+                "{}/{} on n{node} shows {} again after {}",
+                table.name(),
+                key.escape_ascii(),
+                Shown(version),
+                Shown(newest)
+            ),
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! A disk: an ordered map with a durable half and a volatile one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use rumormill_core::{Record, Seq, StoreOp};
+
+/// What one node stores. Batches are applied in order; what was not synced may be lost from its end by a crash.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    durable: BTreeMap<Bytes, Bytes>,
+    volatile: VecDeque<(Seq, Vec<StoreOp>)>,
+    last: Seq,
+    /// Covered by the sync that runs.
+    syncing: Option<Seq>,
+    /// The largest batch for which a sync was asked.
+    wanted: Seq,
+    synced: Seq,
+}
+
+impl Disk {
+    /// Takes the batch `seq`. Returns whether a sync begins now, which the caller ends with [`Disk::sync_done`].
+    pub fn store(&mut self, seq: Seq, batch: Vec<StoreOp>, sync: bool) -> bool {
+        self.volatile.push_back((seq, batch));
+        self.last = seq;
+        if sync {
+            self.wanted = seq;
+        }
+        self.begin()
+    }
+
+    /// The running sync is over: the watermark, and whether the next sync begins at once.
+    pub fn sync_done(&mut self) -> (Option<Seq>, bool) {
+        let Some(upto) = self.syncing.take() else { return (None, false) };
+        self.harden(upto);
+        (Some(upto), self.begin())
+    }
+
+    /// Every batch up to here survives a crash.
+    pub fn synced(&self) -> Seq {
+        self.synced
+    }
+
+    /// Batches that a crash may lose.
+    pub fn unsynced(&self) -> usize {
+        self.volatile.len()
+    }
+
+    /// The power fails: of the unsynced batches the first `keep` survive. Returns the last batch that did, and how many did not.
+    pub fn crash(&mut self, keep: usize) -> (Seq, usize) {
+        let upto = match self.volatile.iter().take(keep).last() {
+            Some((seq, _)) => *seq,
+            None => self.synced,
+        };
+        self.harden(upto);
+        let lost = self.volatile.len();
+        *self = Disk { durable: std::mem::take(&mut self.durable), ..Disk::default() };
+        (upto, lost)
+    }
+
+    /// What a restart finds, in key order.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        self.durable.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() })
+    }
+
+    /// The durable half as it is, for planted bugs and rot.
+    pub fn durable_mut(&mut self) -> &mut BTreeMap<Bytes, Bytes> {
+        &mut self.durable
+    }
+
+    fn begin(&mut self) -> bool {
+        let begins = self.syncing.is_none() && self.wanted > self.synced;
+        if begins {
+            // A sync covers all that was written when it began, not only what asked for it.
+            self.syncing = Some(self.last);
+        }
+        begins
+    }
+
+    fn harden(&mut self, upto: Seq) {
+        while let Some((seq, batch)) = self.volatile.pop_front_if(|(seq, _)| *seq <= upto) {
+            for op in batch {
+                match op {
+                    StoreOp::Put(Record { key, value }) => {
+                        self.durable.insert(key, value);
+                    }
+                    StoreOp::Delete(key) => {
+                        self.durable.remove(&key);
+                    }
+                }
+            }
+            self.synced = seq;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str, value: &str) -> Vec<StoreOp> {
+        let record = Record { key: Bytes::copy_from_slice(key.as_bytes()), value: Bytes::copy_from_slice(value.as_bytes()) };
+        vec![StoreOp::Put(record)]
+    }
+
+    fn keys(disk: &Disk) -> String {
+        disk.records().map(|record| String::from_utf8_lossy(&record.key).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_crash_keeps_the_synced_and_a_prefix() {
+        let mut disk = Disk::default();
+        assert!(disk.store(Seq(1), put("a", "1"), true));
+        assert!(!disk.store(Seq(2), put("b", "1"), false));
+        assert_eq!(disk.sync_done(), (Some(Seq(1)), false));
+        disk.store(Seq(3), put("c", "1"), false);
+        disk.store(Seq(4), put("d", "1"), false);
+        assert_eq!(disk.crash(2), (Seq(3), 1));
+        assert_eq!(keys(&disk), "abc");
+        assert_eq!(disk.crash(9), (Seq(0), 0));
+    }
+
+    #[test]
+    fn a_sync_covers_what_was_there_when_it_began() {
+        let mut disk = Disk::default();
+        disk.store(Seq(1), put("a", "1"), false);
+        assert!(disk.store(Seq(2), vec![StoreOp::Delete("a".into())], true));
+        assert!(!disk.store(Seq(3), put("c", "1"), true));
+        assert_eq!(disk.sync_done(), (Some(Seq(2)), true));
+        assert_eq!(keys(&disk), "");
+        assert_eq!(disk.sync_done(), (Some(Seq(3)), false));
+        assert_eq!((keys(&disk).as_str(), disk.synced()), ("c", Seq(3)));
+        assert_eq!(disk.sync_done(), (None, false));
+    }
+}

@@ -1,0 +1,133 @@
+//! What clients were told: every accepted operation, what it promised, and what a crash may have taken back.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rumormill_core::Version;
+
+use crate::plan::Table;
+
+/// What an operation did to its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It wrote this value.
+    Put(Bytes),
+    /// It wrote this value, and the key expires some time.
+    PutFor(Bytes),
+    /// It deleted the key.
+    Delete,
+}
+
+impl Effect {
+    /// The value written.
+    pub fn value(&self) -> Option<&Bytes> {
+        match self {
+            Effect::Put(value) | Effect::PutFor(value) => Some(value),
+            Effect::Delete => None,
+        }
+    }
+}
+
+/// One accepted operation.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// When it was accepted, in virtual microseconds.
+    pub at_us: u64,
+    /// The node that accepted it.
+    pub node: usize,
+    /// The version it got.
+    pub version: Version,
+    /// What it did.
+    pub effect: Effect,
+    /// Whether the client has been told that it is done.
+    pub acked: bool,
+    /// The acceptor crashed before its disk had it. If that was after the acknowledgement, only a table that does not sync first
+    /// may be missing it.
+    pub at_risk: bool,
+    table: Table,
+}
+
+/// All that clients were told.
+#[derive(Debug, Default)]
+pub struct Model {
+    ops: Vec<Told>,
+    keys: BTreeMap<(Table, Bytes), Vec<usize>>,
+    crashed: bool,
+}
+
+impl Model {
+    /// An operation was accepted. Returns its number. The caller tells later when it is acknowledged.
+    pub fn accepted(&mut self, at_us: u64, node: usize, table: Table, key: &Bytes, version: Version, effect: Effect) -> usize {
+        let number = self.ops.len();
+        self.ops.push(Told { at_us, node, version, effect, acked: false, at_risk: false, table });
+        self.keys.entry((table, key.clone())).or_default().push(number);
+        number
+    }
+
+    /// The client was told that it is done.
+    pub fn acked(&mut self, number: usize) {
+        self.ops[number].acked = true;
+    }
+
+    /// The acceptor lost its power before its disk had the operation.
+    pub fn at_risk(&mut self, number: usize) {
+        self.ops[number].at_risk = true;
+    }
+
+    /// Some node lost its memory, and with it possibly the last copy of a row that is kept only there.
+    pub fn crashed(&mut self) {
+        self.crashed = true;
+    }
+
+    /// Every key that was ever written, with its operations in the order they were accepted.
+    pub fn keys(&self) -> impl Iterator<Item = (Table, &Bytes, History<'_>)> {
+        self.keys.iter().map(|((table, key), numbers)| (*table, key, History { model: self, numbers }))
+    }
+
+    /// Operations accepted.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether nothing was accepted.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+}
+
+/// The operations on one key.
+#[derive(Clone, Copy)]
+pub struct History<'a> {
+    model: &'a Model,
+    numbers: &'a [usize],
+}
+
+impl<'a> History<'a> {
+    /// The operations, oldest acceptance first.
+    pub fn ops(self) -> impl Iterator<Item = &'a Told> {
+        self.numbers.iter().map(|number| &self.model.ops[*number])
+    }
+
+    /// Whether the store promised to keep this operation, or something newer.
+    ///
+    /// A write that is acknowledged before it is synced may be lost with its acceptor, if that was before it was synced. One
+    /// that was synced first may never be lost. What is kept in memory only may be lost with any crash.
+    pub fn promised(self, op: &Told) -> bool {
+        op.acked
+            && match op.table {
+                Table::Periodic => !op.at_risk,
+                Table::Sync => true,
+                Table::Memory => !self.model.crashed,
+            }
+    }
+
+    /// The newest operation that the store promised to keep.
+    pub fn newest_promised(self) -> Option<&'a Told> {
+        self.ops().filter(|op| self.promised(op)).max_by_key(|op| op.version)
+    }
+
+    /// Whether an operation newer than `version` may have removed the key.
+    pub fn may_be_gone(self, version: Version) -> bool {
+        self.ops().any(|op| op.version > version && !matches!(op.effect, Effect::Put(_)))
+    }
+}
