@@ -314,14 +314,14 @@ impl Network {
                 FaultWhat::Delay { node, by_us } => {
                     self.extra_us[*node] = self.extra_us[*node].max(*by_us);
                 }
-                FaultWhat::Partition { side } => {
-                    for (from, to) in across(self.nodes, side) {
+                FaultWhat::Partition { left, right } => {
+                    for (from, to) in across(left, right) {
                         self.cuts[from * self.nodes + to] = Some(Cut::TwoSided);
                         self.cuts[to * self.nodes + from] = Some(Cut::TwoSided);
                     }
                 }
-                FaultWhat::OneWay { side } => {
-                    for (from, to) in across(self.nodes, side) {
+                FaultWhat::OneWay { from, to } => {
+                    for (from, to) in across(from, to) {
                         self.cuts[from * self.nodes + to].get_or_insert(Cut::OneWay);
                     }
                 }
@@ -336,10 +336,9 @@ impl Network {
     }
 }
 
-/// All pairs from `side` to the rest.
-fn across(nodes: usize, side: &[usize]) -> impl Iterator<Item = (usize, usize)> {
-    let rest = move |from: usize| (0..nodes).filter(|to| !side.contains(to)).map(move |to| (from, to));
-    side.iter().flat_map(move |from| rest(*from))
+/// All pairs from one group to another.
+fn across<'a>(left: &'a [usize], right: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
+    left.iter().flat_map(|from| right.iter().map(|to| (*from, *to)))
 }
 
 #[cfg(test)]
@@ -394,11 +393,11 @@ mod tests {
     fn cuts_swallow_and_break() {
         let mut net = Network::new(3, 3);
         let id = open(&mut net);
-        net.begin(0, &FaultWhat::OneWay { side: vec![0] });
+        net.begin(0, &FaultWhat::OneWay { from: vec![0], to: vec![1, 2] });
         assert_eq!(net.send(10, id, true), Fate::Swallowed { breaks: false });
         assert!(matches!(net.send(10, Network::other(id), true), Fate::Arrives(_)));
         assert_eq!(net.send(20_000_000, id, true), Fate::Swallowed { breaks: true });
-        net.begin(1, &FaultWhat::Partition { side: vec![1, 2] });
+        net.begin(1, &FaultWhat::Partition { left: vec![1, 2], right: vec![0] });
         assert_eq!(net.send(10, Network::other(id), true), Fate::Swallowed { breaks: false });
         net.end_fault(0);
         net.end_fault(1);

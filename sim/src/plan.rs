@@ -101,15 +101,19 @@ pub enum FaultWhat {
         /// By how much, in microseconds.
         by_us: u64,
     },
-    /// The nodes of `side` and the others cannot reach each other.
+    /// The nodes of two groups cannot reach each other.
     Partition {
-        /// One side, ascending.
-        side: Vec<usize>,
+        /// One side.
+        left: Vec<usize>,
+        /// The other.
+        right: Vec<usize>,
     },
-    /// The nodes of `side` cannot reach the others.
+    /// The nodes of one group cannot reach those of another, which can.
     OneWay {
-        /// Those not heard by others, ascending.
-        side: Vec<usize>,
+        /// Those that are not heard.
+        from: Vec<usize>,
+        /// Those that do not hear them.
+        to: Vec<usize>,
     },
     /// The node loses its power; it starts again when the fault ends.
     Crash {
@@ -274,8 +278,14 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> arbitr
             FaultWhat::Reorder { ppm: draw_rate(u)?, by_us: 1_000 << u.int_in_range(0..=10)? }
         }
         FaultKind::Delay => FaultWhat::Delay { node, by_us: 1_000 << u.int_in_range(0..=12)? },
-        FaultKind::Partition => FaultWhat::Partition { side: draw_side(u, shape)? },
-        FaultKind::OneWay => FaultWhat::OneWay { side: draw_side(u, shape)? },
+        FaultKind::Partition => {
+            let (left, right) = draw_sides(u, shape)?;
+            FaultWhat::Partition { left, right }
+        }
+        FaultKind::OneWay => {
+            let (from, to) = draw_sides(u, shape)?;
+            FaultWhat::OneWay { from, to }
+        }
         FaultKind::Crash => FaultWhat::Crash { node, clean: u.arbitrary()? },
         FaultKind::Skew => {
             let by_ms = 1_i64 << u.int_in_range(0..=15)?;
@@ -290,18 +300,18 @@ fn draw_rate(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
     Ok(500_000 >> u.int_in_range(0..=9)?)
 }
 
-/// A proper, non-empty subset of the nodes.
-fn draw_side(u: &mut Unstructured<'_>, shape: &Shape) -> arbitrary::Result<Vec<usize>> {
-    let mut side = Vec::new();
+/// All nodes in two groups, none of them empty.
+fn draw_sides(u: &mut Unstructured<'_>, shape: &Shape) -> arbitrary::Result<(Vec<usize>, Vec<usize>)> {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
     for node in 0..shape.nodes {
-        if u.arbitrary()? {
-            side.push(node);
-        }
+        if u.arbitrary()? { left.push(node) } else { right.push(node) }
     }
-    if side.is_empty() || side.len() == shape.nodes {
-        side = vec![u.int_in_range(0..=shape.nodes - 1)?];
+    if left.is_empty() || right.is_empty() {
+        let alone = u.int_in_range(0..=shape.nodes - 1)?;
+        left = vec![alone];
+        right = (0..shape.nodes).filter(|node| *node != alone).collect();
     }
-    Ok(side)
+    Ok((left, right))
 }
 
 struct Side<'a>(&'a [usize]);
@@ -322,8 +332,8 @@ impl fmt::Display for FaultWhat {
             FaultWhat::Loss { ppm } | FaultWhat::Dup { ppm } => write!(f, " ppm={ppm}"),
             FaultWhat::Reorder { ppm, by_us } => write!(f, " ppm={ppm} by={by_us}"),
             FaultWhat::Delay { node, by_us } => write!(f, " node=n{node} by={by_us}"),
-            FaultWhat::Partition { side } => write!(f, " side={}", Side(side)),
-            FaultWhat::OneWay { side } => write!(f, " side={}", Side(side)),
+            FaultWhat::Partition { left, right } => write!(f, " left={} right={}", Side(left), Side(right)),
+            FaultWhat::OneWay { from, to } => write!(f, " from={} to={}", Side(from), Side(to)),
             FaultWhat::Crash { node, clean } => write!(f, " node=n{node} clean={clean}"),
             FaultWhat::Skew { node, by_ms, ppm } => write!(f, " node=n{node} by={by_ms} ppm={ppm}"),
         }

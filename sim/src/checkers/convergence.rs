@@ -1,5 +1,7 @@
 //! Once faults have stopped and nobody writes, all nodes show the same rows.
 
+use rumormill_core::{MemberState, Node, Now};
+
 use super::{Contents, MAX_VIOLATIONS, Violation};
 
 /// The checker's name in reports.
@@ -55,5 +57,57 @@ fn differences(left: &Contents, left_node: usize, right: &Contents, right_node: 
     };
     compare(left, left_node, right, right_node, true);
     compare(right, right_node, left, left_node, false);
+    out
+}
+
+/// What one node says of the cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// The machine.
+    pub node: usize,
+    /// The members it takes for alive, by name.
+    pub alive: Vec<String>,
+    /// The members it knows and does not take for alive, by name.
+    pub not_alive: Vec<String>,
+    /// Where it says it stands.
+    pub standing: &'static str,
+    /// Deletes it still remembers.
+    pub tombstones: u64,
+}
+
+impl ClusterView {
+    /// Asks a node.
+    pub fn read(index: usize, node: &Node, now: Now) -> Self {
+        let status = node.status(now);
+        let (mut alive, mut not_alive) = (Vec::new(), Vec::new());
+        for member in node.members() {
+            let side = if member.state == MemberState::Alive { &mut alive } else { &mut not_alive };
+            side.push(member.name);
+        }
+        alive.sort();
+        let (standing, tombstones) = (status.standing, status.tombstones);
+        ClusterView { node: index, alive, not_alive, standing, tombstones }
+    }
+}
+
+/// Once faults have stopped, every node is a member, takes every other for alive, and has forgotten its deletes: all members
+/// have them.
+pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
+    let mut out = Vec::new();
+    for view in views {
+        let node = view.node;
+        let mut report = |text: String| out.push(Violation { checker: NAME, at_us, text });
+        if view.standing != "member" {
+            report(format!("n{node} is {}", view.standing));
+        }
+        if !view.not_alive.is_empty() || view.alive.len() != views.len() {
+            let (alive, rest) = (view.alive.join(","), view.not_alive.join(","));
+            report(format!("n{node} holds {alive} for alive, and not {rest}"));
+        }
+        if view.tombstones > 0 {
+            report(format!("n{node} still remembers {} deletes", view.tombstones));
+        }
+    }
+    out.truncate(MAX_VIOLATIONS);
     out
 }

@@ -1,0 +1,86 @@
+//! One seed from plan to report.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::checkers::{Violation, convergence, durability, no_resurrection};
+use crate::faults::FaultSet;
+use crate::plan::{Plan, Shape, WARM_UP_US};
+use crate::report::Report;
+use crate::trace::Keep;
+use crate::world::World;
+
+/// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
+/// held, and `liveness` that no node keeps its driver busy for nothing.
+pub const CHECKERS: [&str; 6] =
+    [convergence::NAME, durability::NAME, no_resurrection::NAME, "invariants", "recovery", "liveness"];
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The seed.
+    pub seed: u64,
+    /// Nodes, at least 1; more than 100 are slow.
+    pub nodes: usize,
+    /// Virtual minutes under load and faults; the time to settle comes on top.
+    pub minutes: u64,
+    /// The kinds of faults.
+    pub faults: FaultSet,
+    /// Whether to keep the lines of the trace.
+    pub trace: bool,
+}
+
+/// Runs a seed.
+pub fn run(options: &Options) -> Report {
+    let active_us = options.minutes.saturating_mul(60_000_000).saturating_sub(WARM_UP_US).max(5_000_000);
+    let shape = Shape { seed: options.seed, nodes: options.nodes.max(1), active_us, faults: options.faults };
+    let keep = if options.trace { Keep::All } else { Keep::Nothing };
+    run_plan(Plan::from_seed(&shape), options.faults, keep)
+}
+
+/// Runs a plan.
+pub fn run_plan(plan: Plan, requested: FaultSet, keep: Keep) -> Report {
+    let seed = plan.seed;
+    report(World::new(plan, keep), seed, requested)
+}
+
+/// Runs a world to its end. A panic of a node's own assertions is a violation like any other.
+pub fn report(mut world: World, seed: u64, requested: FaultSet) -> Report {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.run())) {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()))
+            .unwrap_or_else(|| "a panic without words".to_string());
+        let at_us = world.now_us;
+        world.violations.push(Violation { checker: "invariants", at_us, text });
+    }
+    world.into_report(seed, requested)
+}
+
+impl World {
+    pub(crate) fn into_report(self, seed: u64, requested: FaultSet) -> Report {
+        let mut marks = std::collections::BTreeMap::new();
+        for host in &self.hosts {
+            for (name, count) in host.marks() {
+                *marks.entry(name.to_string()).or_insert(0) += count;
+            }
+        }
+        let faults = self.faults_met();
+        let owned = |(name, count): (&str, u64)| (name.to_string(), count);
+        let rest = self.counts.iter().filter(|(name, _)| !faults.contains_key(**name));
+        Report {
+            seed,
+            nodes: self.hosts.len(),
+            requested,
+            hash: self.trace.hash(),
+            events: self.events,
+            sim_ms: self.now_us / 1000,
+            counts: rest.map(|(name, count)| owned((name, *count))).collect(),
+            rows: self.running_from(0).and_then(|node| self.contents(node)).map_or(0, |rows| rows.len() as u64),
+            faults: faults.into_iter().map(owned).collect(),
+            marks,
+            violations: self.violations,
+            trace: self.trace.into_lines(),
+        }
+    }
+}

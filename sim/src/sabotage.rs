@@ -1,0 +1,32 @@
+//! Hooks for planted bugs, which prove that the checkers catch what they claim to catch.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rumormill_core::wire::Message;
+
+/// What a planted bug may do to the world around the nodes. Every method does nothing unless it is overridden.
+pub trait Sabotage {
+    /// Whether the network takes this message away without counting it as lost.
+    fn swallows(&mut self, from: usize, to: usize, message: &Message) -> bool {
+        let _ = (from, to, message);
+        false
+    }
+
+    /// Whether the disk of `node` says that everything is synced before it is.
+    fn syncs_early(&mut self, node: usize) -> bool {
+        let _ = node;
+        false
+    }
+
+    /// Changes what the disk of `node` holds, before the node starts from it.
+    fn before_start(&mut self, node: usize, records: &mut BTreeMap<Bytes, Bytes>) {
+        let _ = (node, records);
+    }
+}
+
+/// No planted bug.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Honest;
+
+impl Sabotage for Honest {}

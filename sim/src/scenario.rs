@@ -1,0 +1,196 @@
+//! A situation, told step by step.
+
+use bytes::Bytes;
+use rumormill_core::ScanRange;
+
+use crate::checkers::Violation;
+use crate::plan::{FaultWhat, OpVerb, Plan, Table};
+use crate::sabotage::Sabotage;
+use crate::trace::Keep;
+use crate::world::World;
+
+/// Every latency of a scenario, in microseconds.
+const LATENCY_US: u64 = 1_000;
+
+/// A cluster that does what it is told, on a healthy network with one fixed latency, until told otherwise.
+pub struct Scenario {
+    world: World,
+    faults: usize,
+    cuts: Vec<usize>,
+}
+
+impl Scenario {
+    /// A cluster of so many nodes, which start 20 ms apart; node 0 is the seed of the others.
+    pub fn new(nodes: usize) -> Self {
+        let starts: Vec<u64> = (0..nodes as u64).map(|node| node * 20).collect();
+        Scenario::with_starts(&starts)
+    }
+
+    /// A cluster whose nodes start at these milliseconds.
+    pub fn with_starts(starts_ms: &[u64]) -> Self {
+        let starts_us = starts_ms.iter().map(|ms| ms * 1_000).collect();
+        let plan = Plan { seed: 1, starts_us, stop_us: 0, entries: Vec::new() };
+        let mut world = World::new(plan, Keep::Story);
+        world.net.set_latency(LATENCY_US);
+        Scenario { world, faults: 0, cuts: Vec::new() }
+    }
+
+    /// Plants a bug.
+    pub fn sabotage(&mut self, sabotage: impl Sabotage + 'static) -> &mut Self {
+        self.world.sabotage(Box::new(sabotage));
+        self
+    }
+
+    /// Lets time pass until so many milliseconds after the beginning.
+    pub fn at(&mut self, ms: u64) -> &mut Self {
+        self.world.run_until(ms * 1_000);
+        self
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn wait(&mut self, ms: u64) -> &mut Self {
+        self.world.run_until(self.world.now_us() + ms * 1_000);
+        self
+    }
+
+    /// Writes a row of the table `default`.
+    pub fn put(&mut self, node: usize, key: &str, value: &str) -> &mut Self {
+        self.write(node, Table::Periodic, key, OpVerb::Put, value)
+    }
+
+    /// Writes a row of a table that syncs before it acknowledges.
+    pub fn put_safe(&mut self, node: usize, key: &str, value: &str) -> &mut Self {
+        self.write(node, Table::Sync, key, OpVerb::Put, value)
+    }
+
+    /// Writes a row that expires after so many milliseconds of the node's wall clock.
+    pub fn put_for(&mut self, node: usize, key: &str, value: &str, ttl_ms: u64) -> &mut Self {
+        self.write(node, Table::Periodic, key, OpVerb::PutFor { ttl_ms }, value)
+    }
+
+    /// Deletes a row of the table `default`.
+    pub fn delete(&mut self, node: usize, key: &str) -> &mut Self {
+        self.write(node, Table::Periodic, key, OpVerb::Delete, "")
+    }
+
+    /// # Panics
+    /// If the node is down or refuses.
+    fn write(&mut self, node: usize, table: Table, key: &str, verb: OpVerb, value: &str) -> &mut Self {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        assert!(self.world.write(node, table, &key, verb, value), "n{node} refuses to write");
+        self
+    }
+
+    /// Begins a fault that lasts until [`Scenario::end`] is called with the number returned, or [`Scenario::heal`].
+    pub fn begin(&mut self, what: &FaultWhat) -> usize {
+        let number = self.faults;
+        self.faults += 1;
+        self.world.begin_fault(number, what);
+        number
+    }
+
+    /// Ends a fault.
+    pub fn end(&mut self, number: usize) -> &mut Self {
+        self.world.end_fault(number);
+        self
+    }
+
+    /// Cuts all ways between two groups. Nodes that are in neither reach everybody.
+    pub fn partition(&mut self, left: &[usize], right: &[usize]) -> &mut Self {
+        let number = self.begin(&FaultWhat::Partition { left: left.to_vec(), right: right.to_vec() });
+        self.cuts.push(number);
+        self
+    }
+
+    /// Cuts the ways from one group to another; the ways back stay.
+    pub fn cut(&mut self, from: &[usize], to: &[usize]) -> &mut Self {
+        let number = self.begin(&FaultWhat::OneWay { from: from.to_vec(), to: to.to_vec() });
+        self.cuts.push(number);
+        self
+    }
+
+    /// Mends all cuts.
+    pub fn heal(&mut self) -> &mut Self {
+        for number in std::mem::take(&mut self.cuts) {
+            self.world.end_fault(number);
+        }
+        self
+    }
+
+    /// A node loses its power, and of its unsynced batches some.
+    pub fn crash(&mut self, node: usize) -> &mut Self {
+        self.world.crash(node, false);
+        self
+    }
+
+    /// A node's process is killed: its peers' links break at once. Of its unsynced batches it loses some.
+    pub fn kill(&mut self, node: usize) -> &mut Self {
+        self.world.crash(node, true);
+        self
+    }
+
+    /// Starts a node from what its disk holds.
+    pub fn restart(&mut self, node: usize) -> &mut Self {
+        self.world.start(node);
+        self
+    }
+
+    /// Sets a node's wall clock so many milliseconds ahead of the truth, or behind it.
+    pub fn skew(&mut self, node: usize, by_ms: i64) -> &mut Self {
+        self.world.skew(node, by_ms, 0);
+        self
+    }
+
+    /// # Panics
+    /// If the row of table `default` on a node is not this value, or not absent.
+    pub fn expect(&mut self, node: usize, key: &str, value: Option<&str>) -> &mut Self {
+        self.expect_in(node, Table::Periodic, key, value)
+    }
+
+    /// # Panics
+    /// If the row on a node is not this value, or not absent.
+    pub fn expect_in(&mut self, node: usize, table: Table, key: &str, value: Option<&str>) -> &mut Self {
+        self.world.finish_turn();
+        let contents = self.world.contents(node);
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let shown = contents.as_ref().and_then(|contents| contents.get(table, &key)).map(|row| row.value.clone());
+        let expected = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
+        assert_eq!(shown, expected, "{} on n{node}\n{}", key.escape_ascii(), self.story());
+        self
+    }
+
+    /// # Panics
+    /// If the nodes do not come to agree, or a promise was broken.
+    pub fn expect_converged(&mut self) -> &mut Self {
+        let violations = self.finish();
+        assert_eq!(violations, [], "{}", self.story());
+        self
+    }
+
+    /// Ends all faults, lets the cluster settle, and returns what was broken.
+    pub fn finish(&mut self) -> Vec<Violation> {
+        self.cuts.clear();
+        self.world.settle();
+        self.world.judge();
+        self.world.violations().to_vec()
+    }
+
+    /// The world, to look at.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Live rows of the table `default` on a node.
+    pub fn rows(&self, node: usize) -> usize {
+        let host = &self.world.hosts[node];
+        let now = host.now(self.world.now_us());
+        let Some(running) = &host.node else { return 0 };
+        running.view(now).scan(host.tables[0], ScanRange::default()).count()
+    }
+
+    /// The trace so far without what is only detail.
+    pub fn story(&self) -> String {
+        self.world.trace().lines().join("\n")
+    }
+}

@@ -1,0 +1,4 @@
+//! Whole runs.
+
+mod planted;
+mod seeds;

@@ -1,0 +1,45 @@
+//! Seeds, and plans from any bytes: every promise holds, and one seed is one run.
+
+use crate::faults::FaultSet;
+use crate::plan::{Plan, Shape};
+use crate::report::Report;
+use crate::run::run_plan;
+use crate::trace::Keep;
+
+fn shape(seed: u64) -> Shape {
+    Shape { seed, nodes: 3 + (seed % 3) as usize, active_us: 17_000_000, faults: FaultSet::ALL }
+}
+
+fn run(seed: u64, keep: Keep) -> Report {
+    run_plan(Plan::from_seed(&shape(seed)), FaultSet::ALL, keep)
+}
+
+#[test]
+fn random_plans_converge() {
+    for seed in 0..120 {
+        let report = run(seed, Keep::Nothing);
+        assert!(report.held(), "{report}");
+    }
+}
+
+#[test]
+fn plans_from_any_bytes_converge() {
+    let property = |u: &mut arbitrary::Unstructured<'_>| {
+        let shape = Shape { nodes: u.int_in_range(1..=5)?, active_us: 8_000_000, ..shape(u.arbitrary()?) };
+        let report = run_plan(Plan::draw(u, &shape)?, FaultSet::ALL, Keep::Nothing);
+        assert!(report.held(), "{report}");
+        Ok(())
+    };
+    arbtest::arbtest(property).budget_ms(4_000).size_max(4_096);
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in [7, 50, 100] {
+        let (first, second) = (run(seed, Keep::Nothing), run(seed, Keep::All));
+        assert_eq!(first.hash, second.hash, "seed {seed}");
+        assert_eq!(first.to_json(), second.to_json(), "seed {seed}");
+        assert!(!second.trace.is_empty());
+    }
+    assert_ne!(run(7, Keep::Nothing).hash, run(8, Keep::Nothing).hash);
+}
