@@ -242,6 +242,9 @@ impl Network {
         let latency_us = self.latency(from, to);
         if self.extra_us[from].max(self.extra_us[to]) > 0 {
             self.met.delay += 1;
+            for window in &mut self.windows {
+                window.fresh &= !matches!(window.what, FaultWhat::Delay { node, .. } if node == from || node == to);
+            }
         }
         let peer = &mut self.links[index].ends[1 - side];
         let arrival_us = (now_us + latency_us).max(peer.arrival_us);
@@ -290,7 +293,8 @@ impl Network {
 
     /// The fault `number` of the plan begins. Faults of nodes are not the network's.
     pub(crate) fn begin(&mut self, number: usize, what: &FaultWhat) {
-        self.windows.push(Window { number, what: what.clone(), fresh: true });
+        let cuts = matches!(what, FaultWhat::Partition { .. } | FaultWhat::OneWay { .. });
+        self.windows.push(Window { number, what: what.clone(), fresh: !cuts });
         self.refresh();
     }
 
@@ -298,6 +302,11 @@ impl Network {
     pub(crate) fn end_fault(&mut self, number: usize) {
         self.windows.retain(|window| window.number != number);
         self.refresh();
+    }
+
+    /// Whether the fault `number` of the plan strikes messages and has struck none yet.
+    pub(crate) fn is_fresh(&self, number: usize) -> bool {
+        self.windows.iter().any(|window| window.number == number && window.fresh)
     }
 
     /// All faults end.

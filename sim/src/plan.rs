@@ -96,7 +96,7 @@ pub enum FaultWhat {
     },
     /// All messages to and from one node take longer.
     Delay {
-        /// The node.
+        /// The node. When it is down the next one that is up is struck.
         node: usize,
         /// By how much, in microseconds.
         by_us: u64,
@@ -117,7 +117,7 @@ pub enum FaultWhat {
     },
     /// The node loses its power; it starts again when the fault ends.
     Crash {
-        /// The node.
+        /// The node. When it is down the next one that is up is struck.
         node: usize,
         /// Whether its peers are told at once, as when only the process dies.
         clean: bool,
@@ -244,27 +244,35 @@ fn draw_faults(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> arbi
     if kinds.is_empty() {
         return Ok(());
     }
-    for &kind in &kinds {
-        draw_fault(u, shape, plan, kind)?;
+    // One of each, each in a time of its own, so that none hides another.
+    let slot_us = shape.active_us / kinds.len() as u64;
+    for (slot, &kind) in kinds.iter().enumerate() {
+        let from_us = slot as u64 * slot_us;
+        draw_fault(u, shape, plan, kind, (from_us, from_us + slot_us / 2), (slot_us / 4, slot_us / 2))?;
     }
-    // On top of one of each: one more every 5 s, of any requested kind.
+    // On top of them one more every 5 s, of any requested kind, anywhere.
+    let longest_us = (shape.active_us / 3).clamp(1_000_000, 20_000_000);
     for _ in 0..shape.active_us / 5_000_000 {
         let kind = *u.choose(&kinds)?;
-        draw_fault(u, shape, plan, kind)?;
+        draw_fault(u, shape, plan, kind, (0, shape.active_us - 1), (500_000, longest_us))?;
     }
     Ok(())
 }
 
-fn draw_fault(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan, kind: FaultKind) -> arbitrary::Result<()> {
+fn draw_fault(
+    u: &mut Unstructured<'_>,
+    shape: &Shape,
+    plan: &mut Plan,
+    kind: FaultKind,
+    (from_us, to_us): (u64, u64),
+    (short_us, long_us): (u64, u64),
+) -> arbitrary::Result<()> {
     if shape.nodes < 2 && !matches!(kind, FaultKind::Crash | FaultKind::Skew) {
         return Ok(());
     }
     let what = draw_what(u, shape, kind)?;
-    let longest = (shape.active_us / 3).clamp(1_000_000, 20_000_000);
-    let for_us = u.int_in_range(500_000..=longest)?;
-    // A fault begins early enough to take effect before all faults are stopped.
-    let latest = shape.active_us.saturating_sub(2_000_000);
-    let at_us = WARM_UP_US + u.int_in_range(0..=latest)?;
+    let for_us = u.int_in_range(short_us..=long_us)?;
+    let at_us = WARM_UP_US + u.int_in_range(from_us..=to_us)?;
     plan.entries.push(Entry { at_us, action: Action::Fault(Fault { for_us, what }) });
     Ok(())
 }

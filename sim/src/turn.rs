@@ -69,7 +69,7 @@ impl World {
                     self.synced(node);
                 }
             }
-            Event::FaultEnds { number } => self.end_fault(number),
+            Event::FaultEnds { number } => self.fault_is_over(number),
         }
     }
 

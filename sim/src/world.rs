@@ -24,6 +24,7 @@ use crate::trace::{Field, Keep, Trace, WORLD, Weight};
 /// How long a cluster may take to come to rest after the last fault, in microseconds of virtual time.
 pub const SETTLE_US: u64 = 60_000_000;
 const SETTLE_STEP_US: u64 = 500_000;
+const FRESH_STEP_US: u64 = 500_000;
 
 /// What will happen.
 pub(crate) enum Event {
@@ -297,7 +298,22 @@ impl World {
             FaultWhat::Loss { .. } | FaultWhat::Dup { .. } | FaultWhat::Reorder { .. } | FaultWhat::Delay { .. } => {}
         }
         self.note(begins(kind), &[Field::Num("fault", number as u64)]);
-        self.net.begin(number, what);
+        match *what {
+            FaultWhat::Delay { node, by_us } => {
+                let node = self.running_from(node).unwrap_or(node);
+                self.net.begin(number, &FaultWhat::Delay { node, by_us });
+            }
+            _ => self.net.begin(number, what),
+        }
+    }
+
+    /// Ends a fault of the plan. One that strikes messages lasts until it has struck one: cuts and crashes may leave it none.
+    pub(crate) fn fault_is_over(&mut self, number: usize) {
+        if self.net.is_fresh(number) {
+            self.push(self.now_us + FRESH_STEP_US, Event::FaultEnds { number });
+        } else {
+            self.end_fault(number);
+        }
     }
 
     pub(crate) fn end_fault(&mut self, number: usize) {
