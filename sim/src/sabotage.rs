@@ -13,7 +13,7 @@ pub trait Sabotage {
         false
     }
 
-    /// Whether the disk of `node` says that everything is synced before it is.
+    /// Whether the disk of `node` answers a sync without doing it.
     fn syncs_early(&mut self, node: usize) -> bool {
         let _ = node;
         false

@@ -189,8 +189,16 @@ impl Scenario {
         running.view(now).scan(host.tables[0], ScanRange::default()).count()
     }
 
-    /// The trace so far without what is only detail.
+    /// The trace so far without what is only detail, and without the running numbers, which detail would shift.
     pub fn story(&self) -> String {
-        self.world.trace().lines().join("\n")
+        let mut out = String::new();
+        for line in self.world.trace().lines() {
+            let mut words = line.splitn(3, ' ');
+            let (time, _, rest) = (words.next(), words.next(), words.next());
+            for part in [time.unwrap_or(""), " ", rest.unwrap_or(""), "\n"] {
+                out.push_str(part);
+            }
+        }
+        out
     }
 }

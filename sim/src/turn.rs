@@ -351,11 +351,11 @@ impl World {
     fn store(&mut self, node: usize, seq: Seq, batch: Vec<StoreOp>, sync: bool) {
         let fields = [Field::Num("seq", seq.0), Field::Num("ops", batch.len() as u64), Field::Num("sync", u64::from(sync))];
         self.trace.event(self.now_us, node, Weight::Detail, "store", &fields);
-        let begins = self.hosts[node].disk.store(seq, batch, sync);
-        if begins {
+        let lies = sync && self.sabotage.syncs_early(node);
+        if self.hosts[node].disk.store(seq, batch, sync && !lies) {
             self.begin_sync(node);
         }
-        if sync && self.sabotage.syncs_early(node) {
+        if lies {
             self.input(node, Input::Stored { upto: seq });
         }
     }

@@ -1,1 +1,134 @@
+//! Situations of the gossip protocol, told step by step. Their traces are under review: a change of the protocol shows here as a
+//! change of text.
 
+use rumormill_sim::Scenario;
+use rumormill_sim::plan::{FaultWhat, Table};
+
+/// A trace that nobody reads proves nothing.
+const MAX_LINES: usize = 200;
+
+fn check(name: &str, story: &Scenario) {
+    let text = story.story();
+    assert!(text.lines().count() <= MAX_LINES, "{} lines", text.lines().count());
+    insta::assert_snapshot!(name, text);
+}
+
+#[test]
+fn join() {
+    let mut story = Scenario::new(3);
+    story.at(2_000);
+    for node in 0..3 {
+        let members = story.world().node(node).unwrap().members();
+        assert_eq!(members.len(), 3);
+    }
+    check("join", &story);
+}
+
+#[test]
+fn push() {
+    let mut story = Scenario::new(3);
+    story.at(3_000).put(0, "color", "red");
+    story.wait(5).expect(1, "color", Some("red")).expect(2, "color", Some("red"));
+    check("push", &story);
+}
+
+#[test]
+fn delta_after_a_lost_push() {
+    let mut story = Scenario::new(3);
+    let loss = story.at(3_000).begin(&FaultWhat::Loss { ppm: 1_000_000 });
+    story.put(0, "color", "red").wait(5).end(loss);
+    story.expect(1, "color", None).expect(2, "color", None);
+    story.at(6_000).expect(1, "color", Some("red")).expect(2, "color", Some("red"));
+    check("delta_after_a_lost_push", &story);
+    story.expect_converged();
+}
+
+#[test]
+fn two_sided_partition_and_heal() {
+    let mut story = Scenario::new(3);
+    story.at(3_000).put(0, "color", "red").wait(10);
+    story.partition(&[0], &[1, 2]).put(0, "shape", "round").wait(10).put(1, "color", "green");
+    story.at(5_000).expect(0, "color", Some("red")).expect(2, "color", Some("green")).expect(2, "shape", None);
+    story.heal().at(8_000);
+    for node in 0..3 {
+        story.expect(node, "color", Some("green")).expect(node, "shape", Some("round"));
+    }
+    check("two_sided_partition_and_heal", &story);
+    story.expect_converged();
+}
+
+#[test]
+fn one_way_link() {
+    let mut story = Scenario::new(3);
+    story.at(3_000).cut(&[0], &[1]).put(0, "color", "red").put(1, "shape", "round");
+    story.wait(20).expect(0, "shape", Some("round")).expect(1, "color", None);
+    // What n0 says reaches n1 through n2.
+    story.at(7_000).expect(1, "color", Some("red"));
+    check("one_way_link", &story);
+    story.expect_converged();
+}
+
+#[test]
+fn suspicion_refuted() {
+    let mut story = Scenario::new(3);
+    story.at(3_000).cut(&[2], &[0, 1]).at(5_200).heal().at(8_000);
+    let text = story.story();
+    assert!(text.contains("member_suspect who=n2") && !text.contains("member_down"), "{text}");
+    check("suspicion_refuted", &story);
+    story.expect_converged();
+}
+
+#[test]
+fn death_and_rejoin() {
+    let mut story = Scenario::new(3);
+    story.at(3_000).put(2, "color", "red").at(5_000).crash(2);
+    story.at(16_000).put(0, "shape", "round");
+    assert!(story.story().contains("member_down who=n2"));
+    story.at(17_000).restart(2).at(21_000);
+    story.expect(2, "shape", Some("round")).expect(0, "color", Some("red"));
+    check("death_and_rejoin", &story);
+    story.expect_converged();
+}
+
+#[test]
+fn delete_against_a_late_joiner() {
+    let mut story = Scenario::with_starts(&[0, 20, 4_000]);
+    story.at(3_000).put(0, "color", "red").put(1, "shape", "round");
+    // The joiner fetches the row while it is being deleted.
+    let delay = story.at(3_900).begin(&FaultWhat::Delay { node: 2, by_us: 100_000 });
+    story.at(4_450).delete(1, "color").at(6_000).end(delay);
+    story.at(9_000).expect(2, "color", None).expect(2, "shape", Some("round"));
+    check("delete_against_a_late_joiner", &story);
+    story.expect_converged();
+}
+
+#[test]
+fn crash_losing_unsynced_writes() {
+    let mut story = Scenario::new(2);
+    story.at(3_000).partition(&[0], &[1]);
+    story.put_safe(0, "kept", "yes").wait(20);
+    for number in 0..6 {
+        story.put(0, &format!("row{number}"), "unsynced").wait(1);
+    }
+    assert_eq!(story.rows(0), 6);
+    story.crash(0).wait(100).restart(0).heal().at(8_000);
+    // The first of the unsynced batches may survive, a synced one always does.
+    assert!(story.rows(0) < 6);
+    story.expect_in(1, Table::Sync, "kept", Some("yes"));
+    check("crash_losing_unsynced_writes", &story);
+    story.expect_converged();
+}
+
+#[test]
+fn expiry_under_skewed_clocks() {
+    let mut story = Scenario::new(3);
+    story.at(3_000).skew(1, 1_500).skew(2, -1_500);
+    story.at(3_100).put_for(0, "color", "red", 3_000).put(0, "shape", "round");
+    story.at(5_000).expect(0, "color", Some("red")).expect(1, "color", None).expect(2, "color", Some("red"));
+    story.at(6_500).expect(0, "color", None).expect(2, "color", None);
+    // Setting the clocks right brings nothing back.
+    story.skew(1, 0).skew(2, 0).at(9_000);
+    story.expect(0, "color", None).expect(1, "color", None).expect(2, "color", None);
+    check("expiry_under_skewed_clocks", &story);
+    story.expect_converged();
+}

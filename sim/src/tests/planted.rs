@@ -1,1 +1,132 @@
-//! Planted bugs.
+//! Planted bugs: each checker catches what it claims to catch, and finds nothing where no bug is planted.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rumormill_core::wire::{Message, RowBatch};
+
+use crate::Scenario;
+use crate::checkers::{convergence, durability, no_resurrection};
+use crate::faults::{FaultKind, FaultSet};
+use crate::plan::{Plan, Shape};
+use crate::run::report;
+use crate::sabotage::Sabotage;
+use crate::trace::Keep;
+use crate::world::World;
+
+/// Finds a seed whose run breaks a promise of `checker` with the bug, and makes sure that it breaks none without.
+fn caught(checker: &str, faults: FaultSet, bug: impl Fn() -> Box<dyn Sabotage>) {
+    for seed in 0..100 {
+        let shape = Shape { seed, nodes: 3, active_us: 17_000_000, faults };
+        let mut world = World::new(Plan::from_seed(&shape), Keep::Nothing);
+        world.sabotage(bug());
+        let planted = report(world, seed, faults);
+        if planted.violations.iter().any(|found| found.checker == checker) {
+            let honest = report(World::new(Plan::from_seed(&shape), Keep::Nothing), seed, faults);
+            assert!(honest.held(), "{honest}");
+            return;
+        }
+    }
+    panic!("{checker} does not catch it in 100 seeds");
+}
+
+/// A disk that says it has synced, and has not.
+struct LyingDisk;
+
+impl Sabotage for LyingDisk {
+    fn syncs_early(&mut self, _: usize) -> bool {
+        true
+    }
+}
+
+/// Batches about one key never arrive, in whatever message they travel.
+struct BlindSpot(&'static [u8]);
+
+impl BlindSpot {
+    fn has(&self, batch: &RowBatch) -> bool {
+        batch.rows.iter().any(|row| row.key == self.0)
+    }
+}
+
+impl Sabotage for BlindSpot {
+    fn swallows(&mut self, _: usize, _: usize, message: &Message) -> bool {
+        match message {
+            Message::Push(batch) => self.has(batch),
+            Message::Page(page) => self.has(&page.rows),
+            _ => false,
+        }
+    }
+}
+
+/// A node whose rows, and nothing else, come back as they were at its start before: its disk forgot writes that it had synced.
+#[derive(Default)]
+struct OldRows(BTreeMap<usize, BTreeMap<Bytes, Bytes>>);
+
+impl Sabotage for OldRows {
+    fn before_start(&mut self, node: usize, records: &mut BTreeMap<Bytes, Bytes>) {
+        if let Some(old) = self.0.insert(node, records.clone()) {
+            records.extend(old.into_iter().filter(|(key, _)| key.first() == Some(&b'r')));
+        }
+    }
+}
+
+/// A disk with a record that nobody wrote.
+struct Garbage;
+
+impl Sabotage for Garbage {
+    fn before_start(&mut self, _: usize, records: &mut BTreeMap<Bytes, Bytes>) {
+        if let Some(value) = records.values_mut().next() {
+            *value = Bytes::from_static(b"garbage");
+        }
+    }
+}
+
+#[test]
+fn seeds_catch_a_lying_disk() {
+    caught(durability::NAME, FaultSet::NONE.with(FaultKind::Crash), || Box::new(LyingDisk));
+}
+
+#[test]
+fn seeds_catch_a_blind_spot() {
+    caught(convergence::NAME, FaultSet::NONE.with(FaultKind::Dup), || Box::new(BlindSpot(b"k3")));
+}
+
+#[test]
+fn seeds_catch_garbage() {
+    caught("recovery", FaultSet::NONE.with(FaultKind::Crash), || Box::new(Garbage));
+}
+
+/// Returns the checkers that found something.
+fn lost_sync(bug: Option<LyingDisk>) -> Vec<&'static str> {
+    let mut story = Scenario::new(2);
+    if let Some(bug) = bug {
+        story.sabotage(bug);
+    }
+    story.at(3_000).partition(&[0], &[1]).put_safe(0, "color", "red").wait(50).crash(0).restart(0);
+    story.finish().into_iter().map(|found| found.checker).collect()
+}
+
+#[test]
+fn durability_catches_a_lying_disk() {
+    assert!(lost_sync(Some(LyingDisk)).contains(&durability::NAME));
+    assert!(lost_sync(None).is_empty());
+}
+
+fn old_rows(bug: Option<OldRows>) -> Vec<&'static str> {
+    let mut story = Scenario::new(3);
+    if let Some(bug) = bug {
+        story.sabotage(bug);
+    }
+    story.at(3_000).put(0, "color", "red");
+    // The copy that is brought back later is made here, with the row in it.
+    story.at(6_000).kill(1).wait(100).restart(1);
+    story.at(9_000).delete(0, "color");
+    story.at(15_000).kill(1).wait(100).restart(1);
+    story.finish().into_iter().map(|found| found.checker).collect()
+}
+
+#[test]
+fn no_resurrection_catches_old_rows() {
+    assert!(old_rows(Some(OldRows::default())).contains(&no_resurrection::NAME));
+    assert!(old_rows(None).is_empty());
+}
