@@ -3,6 +3,7 @@
 //! An implementation is an ordered map of bytes that it never interprets. It is first read whole
 //! with [`Store::load`], into a recovery, and then handed to [`StoreWorker::spawn`].
 
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod memory;
 mod worker;

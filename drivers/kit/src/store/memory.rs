@@ -78,3 +78,23 @@ fn write(map: &mut BTreeMap<Bytes, Bytes>, batch: &[StoreOp]) {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryStore;
+    use crate::store::conformance;
+
+    #[test]
+    fn conforms() {
+        conformance::all(|| {
+            let store = MemoryStore::new();
+            move || store.clone()
+        });
+    }
+
+    #[test]
+    fn crashing_loses_what_was_not_synced() {
+        let store = MemoryStore::new();
+        conformance::unsynced_is_a_prefix(|| store.clone(), |store| store.crash());
+    }
+}
