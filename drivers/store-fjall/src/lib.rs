@@ -11,3 +11,6 @@ mod store;
 
 pub use error::OpenError;
 pub use store::FjallStore;
+
+#[cfg(test)]
+mod tests;

@@ -22,20 +22,22 @@ const OPEN_FILES: usize = 128;
 /// One thread flushes while the other compacts.
 const THREADS: usize = 2;
 const KEYSPACE: &str = "records";
+/// Where one of these is missing, fjall starts an empty database or keyspace in the middle of the old one.
+const MARKERS: [&str; 3] = ["version", "keyspaces/0/current", "keyspaces/1/current"];
 
 /// How long to wait for fjall's threads, and how long they need between saying that they are gone and being gone.
 const THREADS_STOP: Duration = Duration::from_secs(10);
 const THREADS_LINGER: Duration = Duration::from_millis(50);
 
 /// An open database.
-pub(crate) struct Open {
+pub(crate) struct Opened {
     pub(crate) records: Keyspace,
     pub(crate) db: Database,
 }
 
-impl Open {
+impl Opened {
     /// Opens the database of a data directory that this process has locked, creating it if there is none.
-    pub(crate) fn open(dir: &Path) -> Result<Open, OpenError> {
+    pub(crate) fn open(dir: &Path) -> Result<Opened, OpenError> {
         let path = dir.join("db");
         let unusable = |error| OpenError::Unusable {
             dir: dir.into(),
@@ -43,6 +45,14 @@ impl Open {
         };
         if !path.try_exists().map_err(unusable)? {
             create(dir, &path)?;
+        }
+        for marker in MARKERS {
+            if !path.join(marker).try_exists().map_err(unusable)? {
+                return Err(OpenError::Damaged {
+                    dir: dir.into(),
+                    why: format!("db/{marker} is missing"),
+                });
+            }
         }
         open_at(dir, &path)
     }
@@ -111,7 +121,7 @@ fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
         .map_err(unusable)
 }
 
-fn open_at(dir: &Path, path: &Path) -> Result<Open, OpenError> {
+fn open_at(dir: &Path, path: &Path) -> Result<Opened, OpenError> {
     let opened = panic::catch_unwind(AssertUnwindSafe(|| {
         let db = Database::builder(path)
             .cache_size(CACHE_BYTES)
@@ -123,7 +133,7 @@ fn open_at(dir: &Path, path: &Path) -> Result<Open, OpenError> {
             KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
         })?;
         db.persist(PersistMode::SyncAll)?;
-        Ok(Open { records, db })
+        Ok(Opened { records, db })
     }));
     // fjall asserts some of what it reads.
     let opened = opened.map_err(|_| OpenError::Damaged {

@@ -13,7 +13,7 @@ use rumormill_kit::store::{LoadError, Store, StoreError};
 
 use crate::error::{OpenError, describe, io_error, is_full};
 use crate::key;
-use crate::open::{self, Open};
+use crate::open::{self, Opened};
 
 /// Writes wait while this many memtables wait to be flushed. One commit adds at most two more, and
 /// at four fjall would wait inside of it, for ever if its thread has died of a full disk.
@@ -29,7 +29,7 @@ const PROBE_BYTES: u64 = 8 * open::MEMTABLE_BYTES;
 pub struct FjallStore {
     dir: PathBuf,
     /// `None` while it is closed because there was no space, and after a failure.
-    open: Option<Open>,
+    pub(crate) open: Option<Opened>,
     failed: Option<String>,
     /// Dropped last, when the database is closed.
     _lock: File,
@@ -44,7 +44,7 @@ impl FjallStore {
     /// See [`OpenError`].
     pub fn open(dir: &Path) -> Result<FjallStore, OpenError> {
         let lock = open::lock(dir)?;
-        let open = Open::open(dir)?;
+        let open = Opened::open(dir)?;
         Ok(FjallStore {
             dir: dir.into(),
             open: Some(open),
@@ -54,13 +54,13 @@ impl FjallStore {
     }
 
     /// The database, opened again if it was closed because there was no space.
-    fn ready(&mut self) -> Result<&Open, StoreError> {
+    fn ready(&mut self) -> Result<&Opened, StoreError> {
         if let Some(why) = &self.failed {
             return Err(StoreError::Failed(why.clone()));
         }
         let open = match self.open.take() {
             Some(open) => open,
-            None => Open::open(&self.dir).map_err(|error| match error {
+            None => Opened::open(&self.dir).map_err(|error| match error {
                 OpenError::Unusable { error, .. } if is_full(&error) => {
                     StoreError::Full(error.to_string())
                 }
@@ -72,11 +72,9 @@ impl FjallStore {
 
     /// Gives up the database, which fjall does not let go on after an error, and says whether
     /// it was for want of space.
-    fn give_up(&mut self, error: fjall::Error) -> StoreError {
-        if let Some(open) = self.open.take() {
-            if let Err(error) = open.close() {
-                return self.fail(error.to_string());
-            }
+    pub(crate) fn give_up(&mut self, error: fjall::Error) -> StoreError {
+        if let Some(Err(error)) = self.open.take().map(Opened::close) {
+            return self.fail(error.to_string());
         }
         let background = matches!(error, fjall::Error::Poisoned);
         let why = describe(&error);
@@ -132,7 +130,7 @@ impl Store for FjallStore {
     }
 }
 
-fn write(open: &Open, batch: &[StoreOp]) -> Result<(), fjall::Error> {
+fn write(open: &Opened, batch: &[StoreOp]) -> Result<(), fjall::Error> {
     await_room(open)?;
     let mut writes = open.db.batch().durability(Some(PersistMode::Buffer));
     // All writes of a batch get one sequence number, so only the last one to a key may be in it.
@@ -156,7 +154,7 @@ fn write(open: &Open, batch: &[StoreOp]) -> Result<(), fjall::Error> {
 }
 
 /// Waits for the background threads where their failure is noticed.
-fn await_room(open: &Open) -> Result<(), fjall::Error> {
+fn await_room(open: &Opened) -> Result<(), fjall::Error> {
     loop {
         open.db.persist(PersistMode::Buffer)?;
         let tree = &open.records.tree;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rumormill_core::{Seq, StoreOp};
+use rumormill_core::{Input, Seq, StoreOp};
 
 use super::{Store, StoreError};
 
@@ -30,6 +30,16 @@ pub enum StoreReport {
         /// The store's words.
         error: String,
     },
+}
+
+impl From<StoreReport> for Input {
+    fn from(report: StoreReport) -> Input {
+        match report {
+            StoreReport::Stored { upto } => Input::Stored { upto },
+            StoreReport::Stalled { why } => Input::StoreStalled { why },
+            StoreReport::Failed { error } => Input::StoreFailed { error },
+        }
+    }
 }
 
 /// Why a batch was not taken. Either way it must be reported to the core as a failure of the store.
