@@ -1,1 +1,3 @@
 //! What every driver needs: bounded write queues, output dispatch, the store worker.
+
+pub mod session;
