@@ -1,7 +1,21 @@
 //! Handshake and framing of a byte stream between two nodes, without sockets.
 
+#[cfg(feature = "std")]
+mod connection;
+#[cfg(feature = "std")]
+mod crc;
+#[cfg(feature = "std")]
+pub mod frame;
+#[cfg(all(test, feature = "std"))]
+mod tests;
+
 use alloc::string::String;
 use core::fmt;
+
+#[cfg(feature = "std")]
+pub use connection::{Connection, LinkEvent, LinkLimits};
+#[cfg(feature = "std")]
+pub use frame::{Frames, MAX_MESSAGE_BYTES, encode};
 
 use crate::id::{Actor, ClusterId};
 
@@ -56,7 +70,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Magic => f.write_str("the peer does not speak the Rumormill protocol"),
-            Refusal::Version { theirs: (low, high) } => {
+            Refusal::Version {
+                theirs: (low, high),
+            } => {
                 write!(f, "the peer speaks wire versions {low} to {high}")
             }
             Refusal::ClusterName { theirs } => write!(f, "the peer belongs to cluster {theirs:?}"),
