@@ -27,6 +27,7 @@ pub(crate) struct Effects {
     /// Withheld outputs by the batch they wait for, in order within it.
     gated: BTreeMap<(Seq, u64), Output>,
     gate_count: u64,
+    gated_tokens: BTreeSet<Token>,
     changed: BTreeSet<TableId>,
     marks: BTreeMap<&'static str, u64>,
     turn_open: bool,
@@ -45,6 +46,7 @@ impl Effects {
             sync_now: false,
             gated: BTreeMap::new(),
             gate_count: 0,
+            gated_tokens: BTreeSet::new(),
             changed: BTreeSet::new(),
             marks: BTreeMap::new(),
             turn_open: false,
@@ -57,7 +59,10 @@ impl Effects {
 
     /// Takes the time of an input; the monotonic clock never goes back.
     pub(crate) fn set_now(&mut self, now: Now) {
-        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        self.now = Now {
+            mono: now.mono.max(self.now.mono),
+            wall: now.wall,
+        };
     }
 
     pub(crate) fn pop(&mut self) -> Option<Output> {
@@ -69,12 +74,23 @@ impl Effects {
     }
 
     pub(crate) fn send(&mut self, to: LinkId, lane: Lane, msg: Message) {
-        self.out.push_back(Output::Send { to: Links::One(to), lane, msg: Arc::new(msg) });
+        self.out.push_back(Output::Send {
+            to: Links::One(to),
+            lane,
+            msg: Arc::new(msg),
+        });
     }
 
     /// Withholds a message until `seq` is durable.
     pub(crate) fn send_after(&mut self, seq: Seq, to: Links, lane: Lane, msg: Message) {
-        self.after(seq, Output::Send { to, lane, msg: Arc::new(msg) });
+        self.after(
+            seq,
+            Output::Send {
+                to,
+                lane,
+                msg: Arc::new(msg),
+            },
+        );
     }
 
     pub(crate) fn dial(&mut self, dial: DialId, addr: String) {
@@ -98,7 +114,12 @@ impl Effects {
     }
 
     /// Withholds a reply until `seq` is durable.
-    pub(crate) fn reply_after(&mut self, seq: Seq, token: Token, result: Result<Response, RequestError>) {
+    pub(crate) fn reply_after(
+        &mut self,
+        seq: Seq,
+        token: Token,
+        result: Result<Response, RequestError>,
+    ) {
         self.after(seq, Output::Reply { token, result });
     }
 
@@ -107,15 +128,27 @@ impl Effects {
             self.out.push_back(output);
         } else {
             self.gate_count += 1;
+            if let Output::Reply { token, .. } = &output {
+                self.gated_tokens.insert(*token);
+            }
             self.gated.insert((seq, self.gate_count), output);
         }
     }
 
     /// Drops the withheld reply of a request; whether there was one.
     pub(crate) fn withdraw(&mut self, token: Token) -> bool {
+        if !self.gated_tokens.remove(&token) {
+            return false;
+        }
         let before = self.gated.len();
-        self.gated.retain(|_, output| !matches!(output, Output::Reply { token: t, .. } if *t == token));
+        self.gated
+            .retain(|_, output| !matches!(output, Output::Reply { token: t, .. } if *t == token));
         before != self.gated.len()
+    }
+
+    /// Whether a reply to this request is withheld.
+    pub(crate) fn withholds(&self, token: Token) -> bool {
+        self.gated_tokens.contains(&token)
     }
 
     pub(crate) fn changed(&mut self, table: TableId) {
@@ -162,6 +195,11 @@ impl Effects {
         self.durable
     }
 
+    /// The batch that makes this life of the node durable.
+    pub(crate) fn first_gate(&self) -> Seq {
+        if self.has_storage() { Seq(1) } else { Seq(0) }
+    }
+
     pub(crate) fn has_storage(&self) -> bool {
         self.storage == Storage::Ordered
     }
@@ -203,7 +241,12 @@ impl Effects {
         self.durable = self.durable.max(upto.min(last));
         let held = self.gated.split_off(&(Seq(self.durable.0 + 1), 0));
         let released = core::mem::replace(&mut self.gated, held);
-        self.out.extend(released.into_values());
+        for output in released.into_values() {
+            if let Output::Reply { token, .. } = &output {
+                self.gated_tokens.remove(token);
+            }
+            self.out.push_back(output);
+        }
     }
 
     /// Counts that a rare branch was reached.

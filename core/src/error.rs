@@ -78,7 +78,10 @@ impl fmt::Display for TableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TableError::BadName { size, limit } => {
-                write!(f, "a table name has 1 to {limit} bytes, this one has {size}")
+                write!(
+                    f,
+                    "a table name has 1 to {limit} bytes, this one has {size}"
+                )
             }
             TableError::OptionsDiffer => f.write_str("the table exists with other options"),
             TableError::Write(error) => error.fmt(f),
@@ -163,12 +166,20 @@ pub enum RecoverError {
 impl fmt::Display for RecoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecoverError::Damaged { key, why } => write!(f, "stored record {key} is damaged: {why}"),
+            RecoverError::Damaged { key, why } => {
+                write!(f, "stored record {key} is damaged: {why}")
+            }
             RecoverError::Version { found, known } => {
-                write!(f, "the store has format {found}, this program knows up to {known}")
+                write!(
+                    f,
+                    "the store has format {found}, this program knows up to {known}"
+                )
             }
             RecoverError::ClusterName { found, configured } => {
-                write!(f, "the store belongs to cluster {found:?}, not to {configured:?}")
+                write!(
+                    f,
+                    "the store belongs to cluster {found:?}, not to {configured:?}"
+                )
             }
         }
     }

@@ -1,4 +1,73 @@
-//! A distributed key-value store as one state machine, without I/O, clocks, threads or global randomness.
+//! A replicated key-value store as one state machine, without I/O, clocks, threads or global randomness.
+//!
+//! A [`Node`] takes inputs and gives outputs. Whoever embeds it owns sockets, disk and time:
+//!
+//! - hand in what happened: [`Node::handle`] with an [`Input`], always with the time ([`Now`]);
+//! - end the turn with [`Input::Tick`], then carry out every [`Output`] until [`Node::poll_output`] has none left;
+//! - sleep until something arrives or [`Node::next_deadline`] has come.
+//!
+//! Reads and writes need no input: [`Node::view`] borrows rows straight from the tables, and [`Node::write`] is accepted at
+//! once; the next turn sends it to every member. Two nodes in one process, wired by a vector instead of sockets:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use rumormill_core::*;
+//!
+//! let mut now = Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000));
+//! let mut nodes = Vec::new();
+//! for (name, seed) in [("alpha", 1), ("beta", 2)] {
+//!     let mut config = Config::new(name, name);
+//!     if name == "beta" {
+//!         config.seeds.push("alpha".into()); // the address of any member
+//!     }
+//!     nodes.push(Recovery::new(config, Seed::from_u64(seed)).finish(now)?);
+//! }
+//!
+//! let write = Write::Put { key: b"greeting", value: Bytes::from_static(b"hello"), expires: None };
+//! nodes[0].write(now, TableId::DEFAULT, write)?;
+//!
+//! // The loop: beta dials alpha, they greet each other, and beta fetches what it lacks.
+//! let mut inputs: Vec<(usize, Input)> = Vec::new();
+//! for _turn in 0..1_000 {
+//!     for (at, input) in std::mem::take(&mut inputs) {
+//!         nodes[at].handle(now, input);
+//!     }
+//!     for at in [0, 1] {
+//!         nodes[at].handle(now, Input::Tick);
+//!         while let Some(output) = nodes[at].poll_output() {
+//!             let peer = 1 - at;
+//!             match output {
+//!                 // One wire between the two: both ends call it link 1.
+//!                 Output::Dial { dial, .. } => {
+//!                     let (ours, theirs) = (nodes[at].hello(), nodes[peer].hello());
+//!                     inputs.push((at, Input::LinkUp { link: LinkId(1), dial: Some(dial), hello: theirs }));
+//!                     inputs.push((peer, Input::LinkUp { link: LinkId(1), dial: None, hello: ours }));
+//!                 }
+//!                 Output::Send { msg, .. } => {
+//!                     inputs.push((peer, Input::Message { link: LinkId(1), msg: (*msg).clone() }));
+//!                 }
+//!                 Output::Event(event) => println!("{}: {}", nodes[at].config().name, Trace(&event)),
+//!                 _ => {} // without storage there is nothing to store; nobody asked, so nobody is answered
+//!             }
+//!         }
+//!     }
+//!     // Nothing sleeps here: time goes to the next deadline.
+//!     if inputs.is_empty() {
+//!         let next = nodes.iter().filter_map(Node::next_deadline).map(|deadline| deadline.at).min();
+//!         now.mono = next.unwrap_or(now.mono).max(now.mono);
+//!     }
+//! }
+//!
+//! let found = nodes[1].view(now).get(TableId::DEFAULT, b"greeting");
+//! assert_eq!(found.row().expect("it has arrived").value(), "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With [`Storage::Ordered`] the driver also keeps an ordered map of bytes: it applies each [`Output::Store`] atomically and
+//! in order, answers [`Input::Stored`] after a sync, and hands every record back through [`Recovery`] at the next start.
+//! [`Accepted::sync`] tells whether an acknowledgement has to wait for that.
+//!
+//! What each mode of table promises, and why, is in `ARCHITECTURE.md`.
 #![no_std]
 
 extern crate alloc;
@@ -6,10 +75,37 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod detector;
+mod effects;
 mod error;
 mod id;
 mod io;
 pub mod link;
+mod membership;
+mod node;
+mod recovery;
 mod rng;
+mod store;
+mod table;
 mod time;
+mod trace;
 pub mod wire;
+
+pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
+pub use error::{Lagged, RecoverError, RequestError, TableError, WriteError};
+pub use id::{Actor, ClusterId, DialId, LinkId, NodeId, Seq, TableId, Token};
+pub use io::{
+    Deadline, Event, HaltReason, HangupReason, Input, Lane, LinkError, Links, Output, Record,
+    Request, Response, StoreOp, Timer,
+};
+pub use membership::{MemberInfo, MemberState};
+pub use node::{Node, NodeStatus};
+pub use recovery::Recovery;
+pub use rng::Seed;
+pub use table::{
+    Accepted, Change, ChangeKind, Changes, Conflict, Context, Cursor, Domain, Durability, Found,
+    Hlc, Namespace, RowRef, Runs, Scan, ScanRange, TableInfo, TableName, TableOptions, Version,
+    View, Write,
+};
+pub use time::{Instant, Now, Wall};
+pub use trace::Trace;

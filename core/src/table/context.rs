@@ -62,7 +62,9 @@ impl Runs {
         }
         // Runs that overlap or touch the new one are merged into it.
         let start = self.0.partition_point(|run| run.1.saturating_add(1) < low);
-        let end = self.0.partition_point(|run| run.0 <= high.saturating_add(1));
+        let end = self
+            .0
+            .partition_point(|run| run.0 <= high.saturating_add(1));
         if start >= end {
             self.0.insert(start, (low, high));
             return;
@@ -80,7 +82,9 @@ impl Runs {
 
     /// Whether every counter of `self` is in `other`. O(runs log runs).
     pub fn is_subset(&self, other: &Runs) -> bool {
-        self.0.iter().all(|&(low, high)| matches!(other.find(low), Ok(i) if high <= other.0[i].1))
+        self.0
+            .iter()
+            .all(|&(low, high)| matches!(other.find(low), Ok(i) if high <= other.0[i].1))
     }
 
     /// The counters of `self` that are not in `other`.
@@ -107,10 +111,14 @@ impl Runs {
         Runs(out)
     }
 
-    /// Whether these runs, which came from outside, are ascending, apart, and free of counter 0.
+    /// Whether these runs, which came from outside, are ascending, apart, and within 1 to `u64::MAX - 1`.
     pub fn from_wire(runs: &[(u64, u64)]) -> Option<Runs> {
-        let ordered = runs.windows(2).all(|pair| pair[0].1.checked_add(1).is_some_and(|end| end < pair[1].0));
-        let sane = runs.iter().all(|&(low, high)| low >= 1 && low <= high);
+        let ordered = runs
+            .windows(2)
+            .all(|pair| pair[0].1.checked_add(1).is_some_and(|end| end < pair[1].0));
+        let sane = runs
+            .iter()
+            .all(|&(low, high)| low >= 1 && low <= high && high < u64::MAX);
         (ordered && sane).then(|| Runs(runs.to_vec()))
     }
 
@@ -139,7 +147,9 @@ impl Context {
 
     /// Whether the dot is covered.
     pub fn contains(&self, actor: Actor, counter: u64) -> bool {
-        self.0.get(&actor).is_some_and(|runs| runs.contains(counter))
+        self.0
+            .get(&actor)
+            .is_some_and(|runs| runs.contains(counter))
     }
 
     /// Covers one dot; whether it was new.

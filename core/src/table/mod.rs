@@ -4,6 +4,8 @@ mod clock;
 mod context;
 mod domain;
 pub(crate) mod gossip;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use alloc::string::String;
@@ -13,9 +15,11 @@ use bytes::Bytes;
 pub use clock::Hlc;
 pub use context::{Context, Runs};
 pub use domain::{Conflict, Domain, Durability};
-pub use view::{Change, ChangeKind, Changes, Cursor, Found, RowRef, Scan, ScanRange, TableInfo, View};
+pub use view::{
+    Change, ChangeKind, Changes, Cursor, Found, RowRef, Scan, ScanRange, TableInfo, View,
+};
 
-use crate::id::{Actor, Seq, TableId};
+use crate::id::{Actor, Seq};
 use crate::time::Wall;
 
 /// What is fixed when a table is created. A table that is merely written to gets the default.
@@ -29,7 +33,10 @@ pub struct TableOptions {
 
 impl Default for TableOptions {
     fn default() -> Self {
-        TableOptions { durability: Durability::Periodic, conflict: Conflict::LastWriterWins }
+        TableOptions {
+            durability: Durability::Periodic,
+            conflict: Conflict::LastWriterWins,
+        }
     }
 }
 

@@ -40,7 +40,10 @@ pub struct RowRef<'a> {
 
 impl core::fmt::Debug for RowRef<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("RowRef").field("key", self.key()).field("value", self.value()).finish()
+        f.debug_struct("RowRef")
+            .field("key", self.key())
+            .field("value", self.value())
+            .finish()
     }
 }
 
@@ -106,7 +109,10 @@ impl<'a> Iterator for Scan<'a> {
             }
             let row = self.node.gossip.rows().row(*slot)?;
             if row.is_live_at(self.wall_ms) {
-                return Some(RowRef { node: self.node, row });
+                return Some(RowRef {
+                    node: self.node,
+                    row,
+                });
             }
         }
     }
@@ -132,6 +138,8 @@ pub struct Changes {
 pub struct Change {
     /// Its place in the order of arrival.
     pub cursor: Cursor,
+    /// The table.
+    pub table: TableId,
     /// What happened.
     pub kind: ChangeKind,
 }
@@ -190,7 +198,10 @@ impl<'a> View<'a> {
     /// The live row of a key. O(1).
     pub fn get(&self, table: TableId, key: &[u8]) -> Found<'a> {
         match self.node.gossip.rows().get(table, key) {
-            Some(row) if row.is_live_at(self.wall_ms) => Found::Row(RowRef { node: self.node, row }),
+            Some(row) if row.is_live_at(self.wall_ms) => Found::Row(RowRef {
+                node: self.node,
+                row,
+            }),
             _ => Found::Absent,
         }
     }
@@ -212,16 +223,28 @@ impl<'a> View<'a> {
 
     /// Some live row of the table, chosen by `random`; not uniformly.
     pub fn sample(&self, table: TableId, random: u64) -> Option<RowRef<'a>> {
-        let row = self.node.gossip.rows().sample(table, random).filter(|row| row.is_live_at(self.wall_ms));
+        let row = self
+            .node
+            .gossip
+            .rows()
+            .sample(table, random)
+            .filter(|row| row.is_live_at(self.wall_ms));
         match row {
-            Some(row) => Some(RowRef { node: self.node, row }),
+            Some(row) => Some(RowRef {
+                node: self.node,
+                row,
+            }),
             None => self.scan(table, ScanRange::default()).next(),
         }
     }
 
     /// Live rows of a table, those included that have expired and wait for their timer. O(1).
     pub fn len(&self, table: TableId) -> u64 {
-        self.node.gossip.rows().live(table).map_or(0, |keys| keys.len() as u64)
+        self.node
+            .gossip
+            .rows()
+            .live(table)
+            .map_or(0, |keys| keys.len() as u64)
     }
 
     /// The tables that have rows or explicit options, by namespace and name.
@@ -244,33 +267,66 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
     pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
+        self.changes_where(from, limit, |of| of == table)
+    }
+
+    /// Changes of all users' tables from `from` on, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`Lagged`], as for [`View::changes`].
+    pub fn all_changes(&self, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
+        let gossip = &self.node.gossip;
+        self.changes_where(from, limit, |of| {
+            gossip.tables().domain(of) != super::Domain::Sys
+        })
+    }
+
+    fn changes_where(
+        &self,
+        from: Cursor,
+        limit: usize,
+        wanted: impl Fn(TableId) -> bool,
+    ) -> Result<Changes, Lagged> {
         let log = self.node.gossip.log();
         if from.0 < log.first() || from.0 > log.next() {
-            return Err(Lagged { restart: self.cursor() });
+            return Err(Lagged {
+                restart: self.cursor(),
+            });
         }
-        let mut out = Changes { changes: Vec::new(), next: from, more: false };
+        let mut out = Changes {
+            changes: Vec::new(),
+            next: from,
+            more: false,
+        };
         for (number, entry) in log.since(from.0) {
             if out.changes.len() == limit {
                 out.more = true;
                 return Ok(out);
             }
-            if let Some(kind) = self.change(table, number, entry) {
-                out.changes.push(Change { cursor: Cursor(number), kind });
+            if let Some((table, kind)) = self.change(number, entry)
+                && wanted(table)
+            {
+                let cursor = Cursor(number);
+                out.changes.push(Change {
+                    cursor,
+                    table,
+                    kind,
+                });
             }
             out.next = Cursor(number + 1);
         }
         Ok(out)
     }
 
-    fn change(&self, table: TableId, number: u64, entry: &Entry) -> Option<ChangeKind> {
+    fn change(&self, number: u64, entry: &Entry) -> Option<(TableId, ChangeKind)> {
         match entry {
             Entry::Row(slot) => {
                 let row = self.node.gossip.rows().row(*slot)?;
-                if row.table != table || row.arrival != number {
+                if row.arrival != number {
                     return None;
                 }
                 let key = row.key.clone();
-                Some(match &row.value {
+                let kind = match &row.value {
                     Some(value) => ChangeKind::Put {
                         key,
                         value: value.clone(),
@@ -278,13 +334,23 @@ impl<'a> View<'a> {
                     },
                     None if row.expires != 0 => ChangeKind::Expired { key },
                     None => ChangeKind::Deleted { key },
-                })
+                };
+                Some((row.table, kind))
             }
-            Entry::Freed { table: of, expired, key } => (*of == table).then(|| match expired {
-                true => ChangeKind::Expired { key: key.clone() },
-                false => ChangeKind::Deleted { key: key.clone() },
-            }),
-            Entry::Flushed(of) => (*of == table).then_some(ChangeKind::Flushed),
+            Entry::Freed {
+                table,
+                expired,
+                key,
+            } => {
+                let key = key.clone();
+                let kind = if *expired {
+                    ChangeKind::Expired { key }
+                } else {
+                    ChangeKind::Deleted { key }
+                };
+                Some((*table, kind))
+            }
+            Entry::Flushed(table) => Some((*table, ChangeKind::Flushed)),
         }
     }
 }

@@ -52,5 +52,9 @@ pub fn encode(msg: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
 pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
     let msg = serde::Deserialize::deserialize(&mut decoder).map_err(DecodeError::Malformed)?;
-    if decoder.get_ref().is_empty() { Ok(msg) } else { Err(DecodeError::Trailing) }
+    if decoder.get_ref().is_empty() {
+        Ok(msg)
+    } else {
+        Err(DecodeError::Trailing)
+    }
 }

@@ -95,8 +95,6 @@ wire! {
         pub settled: bool,
         /// The sender's standing in the cluster.
         pub standing: Standing,
-        /// The members it counts, by node: rows of `sys` follow in an ordinary session.
-        pub members: Vec<NodeId>,
         /// Its own row in `sys.members` and those of the members it knows, so that no row is exchanged between nodes
         /// that have not recorded each other.
         pub rows: RowBatch,
@@ -110,6 +108,8 @@ wire! {
     pub enum Standing {
         /// A member.
         Member,
+        /// New, and still fetching what the cluster holds: it serves, pushes and claims nothing.
+        Joining,
         /// Left or evicted, or restored from a copy: it must reunite before it pushes or claims anything.
         Away {
             /// The clock of its leave.

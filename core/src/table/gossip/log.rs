@@ -35,7 +35,11 @@ pub(crate) struct ChangeLog {
 
 impl ChangeLog {
     pub(crate) fn new(limit: usize) -> Self {
-        ChangeLog { entries: VecDeque::new(), first: 1, limit: limit.max(1) }
+        ChangeLog {
+            entries: VecDeque::new(),
+            first: 1,
+            limit: limit.max(1),
+        }
     }
 
     /// The number that the next entry gets.
@@ -61,6 +65,10 @@ impl ChangeLog {
     /// Entries from number `from` on.
     pub(crate) fn since(&self, from: u64) -> impl Iterator<Item = (u64, &Entry)> {
         let skip = from.saturating_sub(self.first) as usize;
-        self.entries.iter().enumerate().skip(skip).map(|(i, entry)| (self.first + i as u64, entry))
+        self.entries
+            .iter()
+            .enumerate()
+            .skip(skip)
+            .map(|(i, entry)| (self.first + i as u64, entry))
     }
 }

@@ -5,6 +5,7 @@ mod cover;
 mod dots;
 mod log;
 mod outbox;
+mod reunion;
 mod rows;
 mod stability;
 mod tables;
@@ -14,15 +15,15 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub(crate) use anti_entropy::{AntiEntropy, Served, Verdict as SyncVerdict};
+pub(crate) use anti_entropy::{AntiEntropy, Verdict as SyncVerdict, read_contexts, write_contexts};
 pub(crate) use cover::Cover;
-pub(crate) use log::Entry;
 use log::ChangeLog;
+pub(crate) use log::Entry;
 pub(crate) use outbox::Outbox;
 use rows::Rows;
 pub(crate) use rows::{ActorIx, Slot, StoredRow};
 pub(crate) use stability::Stability;
-use tables::Tables;
+pub(crate) use tables::Tables;
 
 use super::clock::HlcSource;
 use super::{Accepted, Context, Domain, Hlc, TableInfo, TableName, TableOptions, Version, Write};
@@ -73,6 +74,8 @@ pub(crate) struct Gossip {
     floors: BTreeMap<TableId, Hlc>,
     floor_of_all: Hlc,
     outbox: Outbox,
+    /// Rows of the store's own tables that changed and have not taken effect outside yet.
+    sys_changes: Vec<(TableId, Bytes)>,
     limits: Limits,
 }
 
@@ -97,6 +100,7 @@ impl Gossip {
             floors: BTreeMap::new(),
             floor_of_all: Hlc(0),
             outbox: Outbox::default(),
+            sys_changes: Vec::new(),
             limits,
         }
     }
@@ -133,7 +137,10 @@ impl Gossip {
     pub(crate) fn table(&mut self, name: &str) -> Result<TableId, TableError> {
         let limit = self.limits.table_name_bytes;
         if name.is_empty() || name.len() > limit {
-            return Err(TableError::BadName { size: name.len(), limit });
+            return Err(TableError::BadName {
+                size: name.len(),
+                limit,
+            });
         }
         let id = self.tables.resolve_or_intern(name);
         self.rows.add_table(id);
@@ -170,9 +177,22 @@ impl Gossip {
     }
 
     /// A client's write.
-    pub(crate) fn write(&mut self, fx: &mut Effects, table: TableId, write: Write<'_>) -> Result<Accepted, WriteError> {
+    pub(crate) fn write(
+        &mut self,
+        fx: &mut Effects,
+        table: TableId,
+        write: Write<'_>,
+    ) -> Result<Accepted, WriteError> {
         let (key, value, expires) = match write {
-            Write::Put { key, value, expires } => (key, Some(value), expires.map_or(0, |at| at.as_millis().max(1))),
+            Write::Put {
+                key,
+                value,
+                expires,
+            } => (
+                key,
+                Some(value),
+                expires.map_or(0, |at| at.as_millis().max(1)),
+            ),
             Write::Delete { key } => (key, None, 0),
         };
         self.check_limits(key, value.as_ref())?;
@@ -183,16 +203,32 @@ impl Gossip {
         let sync = self.is_sync(table);
         if value.is_none() && !existed {
             let version = current.map_or(
-                Version { clock: self.clock.last(), actor: self.actor(self.me), counter: 0 },
-                |row| Version { clock: row.clock, actor: self.actor(row.actor), counter: row.counter },
+                Version {
+                    clock: self.clock.last(),
+                    actor: self.actor(self.me),
+                    counter: 0,
+                },
+                |row| Version {
+                    clock: row.clock,
+                    actor: self.actor(row.actor),
+                    counter: row.counter,
+                },
             );
             let seq = current.map_or(fx.durable(), |row| row.seq);
-            return Ok(Accepted { version, seq, sync, existed });
+            return Ok(Accepted {
+                version,
+                seq,
+                sync,
+                existed,
+            });
         }
         Ok(self.put_local(fx, table, key, found, value, expires, existed))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one row, not yet a row")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one row, not yet a row"
+    )]
     fn put_local(
         &mut self,
         fx: &mut Effects,
@@ -231,12 +267,27 @@ impl Gossip {
         if sync {
             fx.sync_this_turn();
         }
-        let version = Version { clock, actor: self.actor(self.me), counter };
-        Accepted { version, seq, sync, existed }
+        let version = Version {
+            clock,
+            actor: self.actor(self.me),
+            counter,
+        };
+        Accepted {
+            version,
+            seq,
+            sync,
+            existed,
+        }
     }
 
     /// A write of the store's own to one of its tables.
-    pub(crate) fn write_sys(&mut self, fx: &mut Effects, table: TableId, key: &[u8], value: Bytes) -> Accepted {
+    pub(crate) fn write_sys(
+        &mut self,
+        fx: &mut Effects,
+        table: TableId,
+        key: &[u8],
+        value: Bytes,
+    ) -> Accepted {
         let found = self.rows.find(table, key);
         let existed = found.is_some();
         self.put_local(fx, table, key, found, Some(value), 0, existed)
@@ -247,11 +298,17 @@ impl Gossip {
             return Err(WriteError::EmptyKey);
         }
         if key.len() > self.limits.key_bytes {
-            return Err(WriteError::KeyTooLarge { size: key.len(), limit: self.limits.key_bytes });
+            return Err(WriteError::KeyTooLarge {
+                size: key.len(),
+                limit: self.limits.key_bytes,
+            });
         }
         match value {
             Some(value) if value.len() > self.limits.value_bytes => {
-                Err(WriteError::ValueTooLarge { size: value.len(), limit: self.limits.value_bytes })
+                Err(WriteError::ValueTooLarge {
+                    size: value.len(),
+                    limit: self.limits.value_bytes,
+                })
             }
             _ => Ok(()),
         }
@@ -274,12 +331,17 @@ impl Gossip {
         if self.cover.contains(domain, arrival.actor, arrival.counter) {
             return Merged::Obsolete;
         }
+        if arrival.actor == self.me {
+            fx.mark("own-dot-from-outside");
+            return Merged::Obsolete;
+        }
         let wall = fx.now().wall;
         if let Err(ahead_ms) = self.clock.observe(wall, arrival.clock) {
             fx.mark("clock-drift");
             fx.event(Event::ClockDrift { ahead_ms });
         }
-        self.cover.insert(domain, arrival.actor, arrival.counter, fx);
+        self.cover
+            .insert(domain, arrival.actor, arrival.counter, fx);
         if arrival.clock <= self.floor(arrival.table) {
             fx.mark("row-below-floor");
             return Merged::Lost;
@@ -300,15 +362,20 @@ impl Gossip {
     fn place(&mut self, fx: &mut Effects, domain: Domain, found: Option<Slot>, arrival: Arrival) {
         if domain.is_durable() && fx.has_storage() {
             let name = self.tables.name(arrival.table);
-            fx.store(record::put_row(domain, name, self.actor(arrival.actor), &arrival));
+            fx.store(record::put_row(
+                domain,
+                name,
+                self.actor(arrival.actor),
+                &arrival,
+            ));
         }
         let seq = fx.open_seq();
         fx.changed(arrival.table);
         let (actor, counter, dead) = (arrival.actor, arrival.counter, arrival.value.is_none());
         let (expires, floor_clock) = (arrival.expires, arrival.clock);
         let number = self.log.next();
-        let meta = self.tables.meta_of(arrival.table);
-        let meta_key = meta.map(|_| arrival.key.clone());
+        let table = arrival.table;
+        let meta_key = (domain == Domain::Sys).then(|| arrival.key.clone());
         let slot = match found {
             Some(slot) => {
                 self.unlink(domain, slot);
@@ -340,25 +407,39 @@ impl Gossip {
         if expires != 0 && !dead {
             self.expiring.insert((expires, slot));
         }
-        if let (Some(meta), Some(key)) = (meta, meta_key) {
-            self.meta_changed(fx, meta, &key, floor_clock);
+        if let Some(key) = meta_key {
+            if let Some(meta) = self.tables.meta_of(table) {
+                self.meta_changed(fx, meta, &key, floor_clock);
+            }
+            if table == Tables::FLOORS {
+                // The rows it removed are covered by the snapshots being served, and it is not.
+                for served in &mut self.cover.served {
+                    served.remember(table, &key);
+                }
+            }
+            self.sys_changes.push((table, key));
         }
     }
 
     /// Takes a row's current version out of the indexes, because another takes its place or it goes.
     fn unlink(&mut self, domain: Domain, slot: Slot) {
-        let Some(row) = self.rows.row(slot) else { return };
+        let Some(row) = self.rows.row(slot) else {
+            return;
+        };
         if row.expires != 0 && row.value.is_some() {
             self.expiring.remove(&(row.expires, slot));
         }
-        self.cover.unlink(domain, row.actor, row.counter, row.table, &row.key);
+        self.cover
+            .unlink(domain, row.actor, row.counter, row.table, &row.key);
     }
 
     /// Turns rows that have expired into tombstones with the same dot and clock, at most `budget` of them.
     pub(crate) fn expire(&mut self, fx: &mut Effects, budget: usize) {
         let wall_ms = fx.now().wall.as_millis();
         for _ in 0..budget {
-            let Some(&(at, slot)) = self.expiring.first() else { return };
+            let Some(&(at, slot)) = self.expiring.first() else {
+                return;
+            };
             if at > wall_ms {
                 return;
             }
@@ -385,15 +466,25 @@ impl Gossip {
     /// Removes a tombstone for good; its dot stays covered.
     pub(crate) fn free(&mut self, fx: &mut Effects, domain: Domain, slot: Slot) {
         self.unlink(domain, slot);
-        let Some(row) = self.rows.remove(slot) else { return };
+        let Some(row) = self.rows.remove(slot) else {
+            return;
+        };
         self.delete_stored(fx, domain, row.table, &row.key);
-        self.log.push(Entry::Freed { table: row.table, expired: row.expires != 0, key: row.key });
+        self.log.push(Entry::Freed {
+            table: row.table,
+            expired: row.expires != 0,
+            key: row.key,
+        });
         fx.mark("tombstone-freed");
     }
 
     fn delete_stored(&self, fx: &mut Effects, domain: Domain, table: TableId, key: &[u8]) {
         if domain.is_durable() && fx.has_storage() {
-            fx.store(StoreOp::Delete(record::row_key(domain, self.tables.name(table), key)));
+            fx.store(StoreOp::Delete(record::row_key(
+                domain,
+                self.tables.name(table),
+                key,
+            )));
         }
     }
 
@@ -409,14 +500,21 @@ impl Gossip {
     /// The clock at or below which rows of the table are dead.
     fn floor(&self, table: TableId) -> Hlc {
         let own = self.floors.get(&table).copied().unwrap_or_default();
-        if self.tables.domain(table) == Domain::Sys { own } else { own.max(self.floor_of_all) }
+        if self.tables.domain(table) == Domain::Sys {
+            own
+        } else {
+            own.max(self.floor_of_all)
+        }
     }
 
     /// A row of a table that describes tables has changed.
     fn meta_changed(&mut self, fx: &mut Effects, meta: tables::Meta, key: &[u8], clock: Hlc) {
         match meta {
             tables::Meta::Tables => {
-                let value = self.rows.get(Tables::TABLES, key).and_then(|row| row.value.clone());
+                let value = self
+                    .rows
+                    .get(Tables::TABLES, key)
+                    .and_then(|row| row.value.clone());
                 if let Some(id) = self.tables.define(key, value.as_deref()) {
                     self.rows.add_table(id);
                 }
@@ -471,14 +569,22 @@ impl Gossip {
     ) -> Result<(TableId, Seq), TableError> {
         let id = self.table(name)?;
         if self.tables.options(id) == options {
-            let seq = self.rows.get(Tables::TABLES, name.as_bytes()).map_or(Seq(0), |row| row.seq);
+            let seq = self
+                .rows
+                .get(Tables::TABLES, name.as_bytes())
+                .map_or(Seq(0), |row| row.seq);
             if self.tables.is_explicit(id) {
                 return Ok((id, seq));
             }
         } else if self.tables.is_explicit(id) || id == TableId::DEFAULT || self.has_rows(id) {
             return Err(TableError::OptionsDiffer);
         }
-        let accepted = self.write_sys(fx, Tables::TABLES, name.as_bytes(), tables::encode_options(options));
+        let accepted = self.write_sys(
+            fx,
+            Tables::TABLES,
+            name.as_bytes(),
+            tables::encode_options(options),
+        );
         Ok((self.table(name)?, accepted.seq))
     }
 
@@ -487,7 +593,13 @@ impl Gossip {
     }
 
     /// Puts recovered rows in place: no dot is new, nothing is stored again.
-    pub(crate) fn restore_row(&mut self, domain: Domain, name: &str, actor: Actor, row: record::RowRecord) {
+    pub(crate) fn restore_row(
+        &mut self,
+        domain: Domain,
+        name: &str,
+        actor: Actor,
+        row: record::RowRecord,
+    ) {
         let table = self.tables.intern(domain, name);
         self.rows.add_table(table);
         let actor = self.cover.intern(actor);
@@ -512,7 +624,10 @@ impl Gossip {
 
     /// Once all rows are back: the tables' definitions and floors take effect, and the present actor begins.
     pub(crate) fn finish_restore(&mut self, fx: &mut Effects) {
-        for (table, meta) in [(Tables::TABLES, tables::Meta::Tables), (Tables::FLOORS, tables::Meta::Floors)] {
+        for (table, meta) in [
+            (Tables::TABLES, tables::Meta::Tables),
+            (Tables::FLOORS, tables::Meta::Floors),
+        ] {
             let keys: Vec<(Bytes, Hlc)> = self
                 .rows
                 .iter()
@@ -529,7 +644,10 @@ impl Gossip {
     ///
     /// # Errors
     /// What is wrong with the batch; nothing was merged.
-    pub(crate) fn intern_batch(&mut self, batch: wire::RowBatch) -> Result<Vec<Arrival>, &'static str> {
+    pub(crate) fn intern_batch(
+        &mut self,
+        batch: wire::RowBatch,
+    ) -> Result<Vec<Arrival>, &'static str> {
         let mut domains = Vec::with_capacity(batch.tables.len());
         for table in &batch.tables {
             let domain = Domain::from_u8(table.domain).ok_or("unknown domain")?;
@@ -552,7 +670,11 @@ impl Gossip {
                 return Err("bad row");
             }
         }
-        let actors: Vec<ActorIx> = batch.actors.iter().map(|actor| self.cover.intern(*actor)).collect();
+        let actors: Vec<ActorIx> = batch
+            .actors
+            .iter()
+            .map(|actor| self.cover.intern(*actor))
+            .collect();
         let mut tables = Vec::with_capacity(domains.len());
         for (domain, table) in domains.iter().zip(&batch.tables) {
             let id = self.tables.intern(*domain, &table.name);
@@ -575,8 +697,49 @@ impl Gossip {
         &self.tables
     }
 
+    /// The rows of the store's own tables that changed since the last call.
+    pub(crate) fn take_sys_changes(&mut self) -> Vec<(TableId, Bytes)> {
+        core::mem::take(&mut self.sys_changes)
+    }
+
+    /// The rows that say who belongs to the cluster.
+    pub(crate) fn member_rows(&self) -> wire::RowBatch {
+        let mut batcher = outbox::Batcher::new(usize::MAX, usize::MAX);
+        for table in [Tables::MEMBERS, Tables::DEPARTED] {
+            for slot in self
+                .rows
+                .live(table)
+                .into_iter()
+                .flat_map(|live| live.values())
+            {
+                if let Some(row) = self.rows.row(*slot) {
+                    self.add_row(&mut batcher, row);
+                }
+            }
+        }
+        batcher.take()
+    }
+
+    /// Adopts what a member had seen, all of whose rows have arrived.
+    pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(Domain, Context)]) {
+        for (domain, context) in contexts {
+            self.cover.adopt(self.me, *domain, context, fx);
+        }
+    }
+
+    /// What is durably covered, per domain: all that is ever claimed.
+    pub(crate) fn durable_contexts(&self) -> Vec<(Domain, Context)> {
+        Domain::ALL
+            .into_iter()
+            .map(|domain| (domain, self.cover.durable(domain)))
+            .collect()
+    }
+
     /// What is covered, per domain.
     pub(crate) fn contexts(&self) -> Vec<(Domain, Context)> {
-        Domain::ALL.into_iter().map(|domain| (domain, self.cover.seen(domain))).collect()
+        Domain::ALL
+            .into_iter()
+            .map(|domain| (domain, self.cover.seen(domain)))
+            .collect()
     }
 }

@@ -86,7 +86,9 @@ impl Rows {
         let slab = &self.slab;
         self.index
             .find(hash, |slot| {
-                slab[slot.index()].as_ref().is_some_and(|row| row.table == table && row.key.as_ref() == key)
+                slab[slot.index()]
+                    .as_ref()
+                    .is_some_and(|row| row.table == table && row.key.as_ref() == key)
             })
             .copied()
     }
@@ -112,16 +114,19 @@ impl Rows {
         }
         self.slab[slot.index()] = Some(row);
         let (slab, hasher) = (&self.slab, &self.hasher);
-        self.index.insert_unique(hash, slot, |slot| match &slab[slot.index()] {
-            Some(row) => Self::hash(hasher, row.table, &row.key),
-            None => 0,
-        });
+        self.index
+            .insert_unique(hash, slot, |slot| match &slab[slot.index()] {
+                Some(row) => Self::hash(hasher, row.table, &row.key),
+                None => 0,
+            });
         slot
     }
 
     /// Changes a row in place; key and table stay. The order follows the row's life. O(1) unless it is born or dies.
     pub(crate) fn update(&mut self, slot: Slot, change: impl FnOnce(&mut StoredRow)) {
-        let Some(row) = self.slab.get_mut(slot.index()).and_then(Option::as_mut) else { return };
+        let Some(row) = self.slab.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return;
+        };
         let was_live = row.value.is_some();
         change(row);
         match (was_live, row.value.is_some()) {
@@ -156,17 +161,29 @@ impl Rows {
 
     /// Every row with its slot, tombstones included, in slab order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &StoredRow)> {
-        self.slab.iter().enumerate().filter_map(|(i, row)| Some((Slot::new(i), row.as_ref()?)))
+        self.slab
+            .iter()
+            .enumerate()
+            .filter_map(|(i, row)| Some((Slot::new(i), row.as_ref()?)))
     }
 
     /// Some live row of the table, starting the look at a random place; falls back to the first in order.
     pub(crate) fn sample(&self, table: TableId, random: u64) -> Option<&StoredRow> {
         const TRIES: usize = 64;
         let len = self.slab.len();
-        let start = if len == 0 { return None } else { (random % len as u64) as usize };
+        let start = if len == 0 {
+            return None;
+        } else {
+            (random % len as u64) as usize
+        };
         (0..TRIES.min(len))
             .filter_map(|i| self.slab[(start + i) % len].as_ref())
             .find(|row| row.table == table && row.value.is_some())
-            .or_else(|| self.live(table)?.values().next().and_then(|slot| self.row(*slot)))
+            .or_else(|| {
+                self.live(table)?
+                    .values()
+                    .next()
+                    .and_then(|slot| self.row(*slot))
+            })
     }
 }

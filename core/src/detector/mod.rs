@@ -1,0 +1,359 @@
+//! The failure detector: SWIM (Das et al. 2002) with Lifeguard (Dadgar et al. 2017), over ids alone.
+//!
+//! Who is a member is decided elsewhere ([`Detector::add`], [`Detector::remove`]); a rumor creates nobody. Direct
+//! contact outranks what others say: a message from a member makes it alive here, and whatever it stands accused of
+//! goes first in our next message to it, so that it can refute before everybody.
+
+mod health;
+mod opinion;
+mod probe;
+mod roster;
+mod rumors;
+mod suspicion;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::config::Timing;
+use crate::id::NodeId;
+use crate::rng::Rng;
+use crate::time::Instant;
+use crate::wire::{Rumor, RumorState};
+
+use health::Health;
+use probe::{MAX_RELAYS, MAX_URGENT, Probe, Relay};
+use roster::Roster;
+use rumors::Rumors;
+use suspicion::Suspicion;
+
+/// What the node is to do, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Send a probe.
+    Probe {
+        to: NodeId,
+        nonce: u64,
+        rumors: Vec<Rumor>,
+    },
+    /// Answer a probe.
+    Ack {
+        to: NodeId,
+        nonce: u64,
+        rumors: Vec<Rumor>,
+    },
+    /// Ask `via` to probe `target`.
+    ProbeFor {
+        via: NodeId,
+        target: NodeId,
+        nonce: u64,
+        rumors: Vec<Rumor>,
+    },
+    /// Answer such a request.
+    ProbedFor {
+        to: NodeId,
+        nonce: u64,
+        alive: bool,
+        rumors: Vec<Rumor>,
+    },
+    /// This member is alive again.
+    Up(NodeId),
+    /// This member became a suspect.
+    Suspect(NodeId),
+    /// This member is taken for dead.
+    Down(NodeId),
+    /// We were accused and raised our own incarnation.
+    Refuted,
+}
+
+/// The detector of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Detector {
+    me: NodeId,
+    epoch: u64,
+    incarnation: u64,
+    now: Instant,
+    timing: Timing,
+    rng: Rng,
+    health: Health,
+    members: BTreeMap<NodeId, Member>,
+    /// Alive and suspect members, probed in turn.
+    active: Roster,
+    /// Alive members, who may be asked to probe.
+    alive: Roster,
+    down: Roster,
+    rumors: Rumors,
+    probes: BTreeMap<u64, Probe>,
+    relays: BTreeMap<u64, Relay>,
+    timers: BTreeSet<(Instant, Due)>,
+    urgent: BTreeSet<NodeId>,
+    next_probe: Instant,
+    next_down: Instant,
+    nonce: u64,
+}
+
+/// What is known of a member.
+#[derive(Clone, Debug)]
+struct Member {
+    epoch: u64,
+    incarnation: u64,
+    state: RumorState,
+    /// The worst said of this incarnation, kept after direct contact to be told to the member itself.
+    accused: Option<Rumor>,
+    suspicion: Option<Suspicion>,
+    heard: Option<Instant>,
+    /// The outstanding probe.
+    probe: Option<u64>,
+}
+
+impl Member {
+    fn new(epoch: u64) -> Self {
+        Member {
+            epoch,
+            incarnation: 0,
+            state: RumorState::Alive,
+            accused: None,
+            suspicion: None,
+            heard: None,
+            probe: None,
+        }
+    }
+}
+
+/// What falls due at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// A direct probe has taken too long.
+    Direct(u64),
+    /// A probe has failed.
+    Failed(u64),
+    /// A probe on somebody's behalf has taken too long.
+    Relay(u64),
+    /// A suspect did not refute in time.
+    Suspicion(NodeId),
+}
+
+impl Detector {
+    /// The detector of `me` in its life `epoch`, knowing nobody. The first probe falls at a random point of a period.
+    pub(crate) fn new(me: NodeId, epoch: u64, now: Instant, timing: Timing, mut rng: Rng) -> Self {
+        let phase = rng.below(period(&timing).as_micros() as u64);
+        let nonce = rng.next();
+        Detector {
+            me,
+            epoch,
+            incarnation: 0,
+            now,
+            timing,
+            rng,
+            health: Health::default(),
+            members: BTreeMap::new(),
+            active: Roster::default(),
+            alive: Roster::default(),
+            down: Roster::default(),
+            rumors: Rumors::default(),
+            probes: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            urgent: BTreeSet::new(),
+            next_probe: now + Duration::from_micros(phase),
+            next_down: now,
+            nonce,
+        }
+    }
+
+    /// `node` is a member in its life `epoch`. A larger epoch than known is a new life: alive, incarnation 0. `Up` when
+    /// that ended a suspicion or a death.
+    pub(crate) fn add(&mut self, now: Instant, node: NodeId, epoch: u64) -> Vec<Action> {
+        self.advance(now);
+        let mut out = Vec::new();
+        if node == self.me {
+            return out;
+        }
+        match self.members.get(&node) {
+            Some(member) if member.epoch >= epoch => {}
+            Some(_) => self.reborn(node, epoch, &mut out),
+            None => {
+                self.members.insert(node, Member::new(epoch));
+                self.place(node, RumorState::Alive);
+            }
+        }
+        out
+    }
+
+    /// `node` left or was evicted.
+    pub(crate) fn remove(&mut self, node: NodeId) {
+        self.end_probe(node);
+        self.end_suspicion(node);
+        self.rumors.remove(node);
+        self.urgent.remove(&node);
+        self.active.remove(node);
+        self.alive.remove(node);
+        self.down.remove(node);
+        self.members.remove(&node);
+    }
+
+    /// A handshake with or any message from `node` in its life `epoch`. Somebody unknown, or an earlier life, is ignored.
+    pub(crate) fn direct(&mut self, now: Instant, node: NodeId, epoch: u64) -> Vec<Action> {
+        self.advance(now);
+        let mut out = Vec::new();
+        let Some(member) = self.members.get(&node) else {
+            return out;
+        };
+        if epoch > member.epoch {
+            self.reborn(node, epoch, &mut out);
+        }
+        if self
+            .members
+            .get(&node)
+            .is_some_and(|member| member.epoch == epoch)
+        {
+            self.heard(node, &mut out);
+        }
+        out
+    }
+
+    /// The link to `node` broke: it is probed on the next tick, which is due at once.
+    pub(crate) fn lost(&mut self, now: Instant, node: NodeId) {
+        self.advance(now);
+        if self.active.contains(node) {
+            self.urgent.insert(node);
+        }
+    }
+
+    /// Does all that is due.
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<Action> {
+        self.advance(now);
+        let mut out = Vec::new();
+        while let Some(&(at, due)) = self.timers.first() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            self.fire(due, &mut out);
+        }
+        self.probe_urgent(&mut out);
+        if self.next_probe <= self.now && !self.active.is_empty() {
+            self.next_probe = self.now + self.health.stretch(period(&self.timing));
+            self.probe_next(&mut out);
+        }
+        if self.next_down <= self.now && !self.down.is_empty() {
+            self.next_down = self.now + period(&self.timing);
+            self.probe_down(&mut out);
+        }
+        out
+    }
+
+    /// When [`Detector::tick`] has something to do next. It may lie in the past.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let urgent =
+            (!self.urgent.is_empty() && self.probes.len() < MAX_URGENT).then_some(self.now);
+        let probe = (!self.active.is_empty()).then_some(self.next_probe);
+        let down = (!self.down.is_empty()).then_some(self.next_down);
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [urgent, probe, down, timer].into_iter().flatten().min()
+    }
+
+    /// How `node` stands; `None` when it is no member.
+    pub(crate) fn state(&self, node: NodeId) -> Option<RumorState> {
+        self.members.get(&node).map(|member| member.state)
+    }
+
+    /// How often this node has refuted a suspicion in this life.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Lifeguard's local health score, 0 (well) to 8.
+    pub(crate) fn health(&self) -> u32 {
+        self.health.score()
+    }
+
+    /// All members but this node, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, RumorState)> + '_ {
+        self.members
+            .iter()
+            .map(|(node, member)| (*node, member.state))
+    }
+
+    /// Takes effect with the next probe and the next suspicion; running ones keep their time.
+    pub(crate) fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+        let latest = self.now + self.health.stretch(period(&self.timing));
+        self.next_probe = self.next_probe.min(latest);
+        self.next_down = self.next_down.min(self.now + period(&self.timing));
+    }
+
+    /// Asserts this module's own invariants; O(n log n).
+    pub(crate) fn check(&self) {
+        for roster in [&self.active, &self.alive, &self.down] {
+            roster.check();
+        }
+        self.rumors.check();
+        let mut suspects = 0;
+        for (node, member) in &self.members {
+            assert_ne!(*node, self.me);
+            assert_eq!(
+                self.alive.contains(*node),
+                member.state == RumorState::Alive
+            );
+            assert_eq!(self.down.contains(*node), member.state == RumorState::Down);
+            assert_eq!(
+                self.active.contains(*node),
+                member.state != RumorState::Down
+            );
+            assert_eq!(
+                member.suspicion.is_some(),
+                member.state == RumorState::Suspect
+            );
+            if let Some(suspicion) = &member.suspicion {
+                suspects += 1;
+                assert!(
+                    self.timers
+                        .contains(&(suspicion.deadline(), Due::Suspicion(*node)))
+                );
+            }
+            if let Some(nonce) = member.probe {
+                assert_eq!(
+                    self.probes.get(&nonce).map(|probe| probe.target),
+                    Some(*node)
+                );
+            }
+        }
+        assert_eq!(self.active.len() + self.down.len(), self.members.len());
+        for (nonce, probe) in &self.probes {
+            assert_eq!(
+                self.members
+                    .get(&probe.target)
+                    .and_then(|member| member.probe),
+                Some(*nonce)
+            );
+            assert!(self.timers.contains(&probe.timer));
+        }
+        for (nonce, relay) in &self.relays {
+            assert!(self.timers.contains(&(relay.until, Due::Relay(*nonce))));
+        }
+        assert!(self.relays.len() <= MAX_RELAYS);
+        assert_eq!(
+            self.timers.len(),
+            self.probes.len() + self.relays.len() + suspects
+        );
+        assert!(
+            self.rumors
+                .nodes()
+                .all(|node| node == self.me || self.members.contains_key(&node))
+        );
+        assert!(self.urgent.iter().all(|node| self.active.contains(*node)));
+        assert!(self.health.score() <= Health::WORST);
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+}
+
+/// The probe interval, never zero, so that every deadline moves.
+fn period(timing: &Timing) -> Duration {
+    timing.probe_interval.max(Duration::from_millis(1))
+}

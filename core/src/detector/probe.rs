@@ -1,0 +1,285 @@
+//! Probes: our own, directly and through others, and those made for others.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::id::NodeId;
+use crate::time::Instant;
+use crate::wire::Rumor;
+
+use super::{Action, Detector, Due, period};
+
+/// Probes at once on behalf of others. Beyond it a request stays unanswered, which the asker counts as a missed answer.
+pub(super) const MAX_RELAYS: usize = 1024;
+
+/// Own probes at once before those of lost links wait.
+pub(super) const MAX_URGENT: usize = 64;
+
+/// Turns skipped in one period because the member is being probed already.
+const MAX_SKIPS: usize = 8;
+
+/// An own probe without an answer yet.
+#[derive(Clone, Debug)]
+pub(super) struct Probe {
+    pub(super) target: NodeId,
+    pub(super) timer: (Instant, Due),
+    /// From the direct time-out to failure.
+    grace: Duration,
+    /// Who was asked to help and has not answered.
+    asked: Vec<NodeId>,
+    helped: bool,
+}
+
+/// A probe on somebody's behalf.
+#[derive(Clone, Debug)]
+pub(super) struct Relay {
+    asker: NodeId,
+    /// The asker's number.
+    nonce: u64,
+    target: NodeId,
+    pub(super) until: Instant,
+}
+
+impl Detector {
+    /// `from` asks whether we are there.
+    pub(crate) fn on_probe(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        rumors: &[Rumor],
+    ) -> Vec<Action> {
+        let mut out = self.message(now, from, rumors);
+        let first = self.accusation(from);
+        let rumors = self.take_rumors(first);
+        out.push(Action::Ack {
+            to: from,
+            nonce,
+            rumors,
+        });
+        out
+    }
+
+    /// `from` answered a probe.
+    pub(crate) fn on_ack(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        rumors: &[Rumor],
+    ) -> Vec<Action> {
+        let mut out = self.message(now, from, rumors);
+        if self
+            .relays
+            .get(&nonce)
+            .is_some_and(|relay| relay.target == from)
+            && let Some(relay) = self.relays.remove(&nonce)
+        {
+            self.timers.remove(&(relay.until, Due::Relay(nonce)));
+            self.report(relay.asker, relay.nonce, true, &mut out);
+        }
+        out
+    }
+
+    /// `from` asks us to probe `target`.
+    pub(crate) fn on_probe_for(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        target: NodeId,
+        nonce: u64,
+        rumors: &[Rumor],
+    ) -> Vec<Action> {
+        let mut out = self.message(now, from, rumors);
+        if target == self.me || !self.members.contains_key(&target) {
+            self.report(from, nonce, target == self.me, &mut out);
+        } else if self.relays.len() < MAX_RELAYS {
+            let own = self.next_nonce();
+            // Our own health does not stretch this: the asker waits no longer for us being slow.
+            let until = self.now + timeout(period(&self.timing), self.timing.probe_timeout);
+            self.relays.insert(
+                own,
+                Relay {
+                    asker: from,
+                    nonce,
+                    target,
+                    until,
+                },
+            );
+            self.timers.insert((until, Due::Relay(own)));
+            self.send_probe(target, own, &mut out);
+        }
+        out
+    }
+
+    /// `from` tells how its probe on our behalf went.
+    pub(crate) fn on_probed_for(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        alive: bool,
+        rumors: &[Rumor],
+    ) -> Vec<Action> {
+        let out = self.message(now, from, rumors);
+        let Some(probe) = self.probes.get_mut(&nonce) else {
+            return out;
+        };
+        let Some(place) = probe.asked.iter().position(|node| *node == from) else {
+            return out;
+        };
+        probe.asked.swap_remove(place);
+        if alive {
+            let target = probe.target;
+            self.end_probe(target);
+            self.health.improve();
+        }
+        out
+    }
+
+    pub(super) fn fire(&mut self, due: Due, out: &mut Vec<Action>) {
+        match due {
+            Due::Direct(nonce) => self.ask_others(nonce, out),
+            Due::Failed(nonce) => self.failed(nonce, out),
+            Due::Relay(nonce) => {
+                if let Some(relay) = self.relays.remove(&nonce) {
+                    self.report(relay.asker, relay.nonce, false, out);
+                }
+            }
+            Due::Suspicion(node) => self.condemn(node, out),
+        }
+    }
+
+    /// The member whose turn it is.
+    pub(super) fn probe_next(&mut self, out: &mut Vec<Action>) {
+        for _ in 0..self.active.len().min(MAX_SKIPS) {
+            let Some(node) = self.active.step(&mut self.rng) else {
+                return;
+            };
+            if self.start(node, out) {
+                return;
+            }
+        }
+    }
+
+    /// The members whose links broke.
+    pub(super) fn probe_urgent(&mut self, out: &mut Vec<Action>) {
+        while self.probes.len() < MAX_URGENT {
+            let Some(node) = self.urgent.pop_first() else {
+                return;
+            };
+            self.start(node, out);
+        }
+    }
+
+    /// A dead member may have come back. Nothing is kept of such a probe: any answer is direct contact.
+    pub(super) fn probe_down(&mut self, out: &mut Vec<Action>) {
+        if let Some(node) = self.down.step(&mut self.rng) {
+            let nonce = self.next_nonce();
+            self.send_probe(node, nonce, out);
+        }
+    }
+
+    /// False when `node` is being probed already.
+    fn start(&mut self, node: NodeId, out: &mut Vec<Action>) -> bool {
+        let nonce = self.next_nonce();
+        let interval = self.health.stretch(period(&self.timing));
+        let patience = timeout(interval, self.health.stretch(self.timing.probe_timeout));
+        let Some(member) = self.members.get_mut(&node) else {
+            return false;
+        };
+        if member.probe.is_some() {
+            return false;
+        }
+        member.probe = Some(nonce);
+        let timer = (self.now + patience, Due::Direct(nonce));
+        self.timers.insert(timer);
+        let grace = interval - patience;
+        self.probes.insert(
+            nonce,
+            Probe {
+                target: node,
+                timer,
+                grace,
+                asked: Vec::new(),
+                helped: false,
+            },
+        );
+        self.send_probe(node, nonce, out);
+        true
+    }
+
+    fn ask_others(&mut self, nonce: u64, out: &mut Vec<Action>) {
+        let Some(probe) = self.probes.get_mut(&nonce) else {
+            return;
+        };
+        // Counted from now, not from the start: after a stall of this node the others still get their time.
+        probe.timer = (self.now + probe.grace, Due::Failed(nonce));
+        self.timers.insert(probe.timer);
+        let target = probe.target;
+        let helpers = self
+            .alive
+            .sample(&mut self.rng, self.timing.indirect_probes, target);
+        probe.helped = !helpers.is_empty();
+        probe.asked.clone_from(&helpers);
+        for via in helpers {
+            let first = self.accusation(target);
+            let rumors = self.take_rumors(first);
+            out.push(Action::ProbeFor {
+                via,
+                target,
+                nonce,
+                rumors,
+            });
+        }
+    }
+
+    /// Helpers that answered show that we are well and the target is not; those that did not cast doubt on us.
+    fn failed(&mut self, nonce: u64, out: &mut Vec<Action>) {
+        let Some(probe) = self.probes.remove(&nonce) else {
+            return;
+        };
+        if let Some(member) = self.members.get_mut(&probe.target) {
+            member.probe = None;
+        }
+        self.health
+            .worsen(if probe.helped { probe.asked.len() } else { 1 });
+        self.accuse(probe.target, out);
+    }
+
+    /// What every message brings: direct contact, and rumors.
+    fn message(&mut self, now: Instant, from: NodeId, rumors: &[Rumor]) -> Vec<Action> {
+        self.advance(now);
+        let mut out = Vec::new();
+        self.heard(from, &mut out);
+        self.learn(rumors, &mut out);
+        out
+    }
+
+    fn send_probe(&mut self, to: NodeId, nonce: u64, out: &mut Vec<Action>) {
+        let first = self.accusation(to);
+        let rumors = self.take_rumors(first);
+        out.push(Action::Probe { to, nonce, rumors });
+    }
+
+    fn report(&mut self, to: NodeId, nonce: u64, alive: bool, out: &mut Vec<Action>) {
+        let first = self.accusation(to);
+        let rumors = self.take_rumors(first);
+        out.push(Action::ProbedFor {
+            to,
+            nonce,
+            alive,
+            rumors,
+        });
+    }
+
+    fn next_nonce(&mut self) -> u64 {
+        self.nonce = self.nonce.wrapping_add(1);
+        self.nonce
+    }
+}
+
+/// At most a third of the period, so that a second try through others ends within it.
+fn timeout(interval: Duration, wanted: Duration) -> Duration {
+    wanted.min(interval / 3)
+}

@@ -1,0 +1,146 @@
+//! The rows of `sys.members` and `sys.departed`: who is a member, and who no longer is.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::{Actor, NodeId};
+use crate::store::bytes::{Reader, Writer};
+use crate::table::{Context, Domain, Runs};
+
+const VERSION: u8 = 1;
+
+/// What a member says of itself. It alone writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MemberRecord {
+    pub(crate) actor: Actor,
+    pub(crate) epoch: u64,
+    pub(crate) name: String,
+    pub(crate) addr: String,
+    pub(crate) zone: String,
+    pub(crate) protocols: BTreeMap<String, String>,
+}
+
+pub(crate) fn member_key(node: NodeId) -> Vec<u8> {
+    node.to_string().into_bytes()
+}
+
+impl MemberRecord {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Writer::default();
+        out.u8(VERSION)
+            .u64(self.actor.node.0)
+            .u64(self.actor.run)
+            .u64(self.epoch);
+        out.text(&self.name)
+            .text(&self.addr)
+            .text(&self.zone)
+            .u64(self.protocols.len() as u64);
+        for (protocol, endpoint) in &self.protocols {
+            out.text(protocol).text(endpoint);
+        }
+        out.finish()
+    }
+
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let mut value = Reader::new(value);
+        if value.u8()? != VERSION {
+            return None;
+        }
+        let actor = Actor {
+            node: NodeId(value.u64()?),
+            run: value.u64()?,
+        };
+        let epoch = value.u64()?;
+        let (name, addr, zone) = (value.text()?, value.text()?, value.text()?);
+        let mut protocols = BTreeMap::new();
+        for _ in 0..value.u64()? {
+            protocols.insert(value.text()?, value.text()?);
+        }
+        value.end()?;
+        (member_key(actor.node) == key).then_some(MemberRecord {
+            actor,
+            epoch,
+            name,
+            addr,
+            zone,
+            protocols,
+        })
+    }
+}
+
+/// The end of one life of a member. Grow-only: a departure always wins over the member's row of that life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departure {
+    /// What it had seen when it left: until this is covered the leaver still counts.
+    pub(crate) contexts: Vec<(Domain, Context)>,
+    /// The members that were active then.
+    pub(crate) active: Vec<NodeId>,
+}
+
+pub(crate) fn departure_key(node: NodeId, epoch: u64) -> Vec<u8> {
+    let mut key = member_key(node);
+    key.push(b'/');
+    key.extend_from_slice(alloc::format!("{epoch:016x}").as_bytes());
+    key
+}
+
+pub(crate) fn departure_of(key: &[u8]) -> Option<(NodeId, u64)> {
+    let (node, epoch) = core::str::from_utf8(key).ok()?.split_once('/')?;
+    Some((node.parse().ok()?, u64::from_str_radix(epoch, 16).ok()?))
+}
+
+impl Departure {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Writer::default();
+        out.u8(VERSION).u64(self.active.len() as u64);
+        for node in &self.active {
+            out.u64(node.0);
+        }
+        for (domain, context) in &self.contexts {
+            for (actor, runs) in context.iter() {
+                out.u8(*domain as u8)
+                    .u64(actor.node.0)
+                    .u64(actor.run)
+                    .u64(runs.as_slice().len() as u64);
+                for (low, high) in runs.as_slice() {
+                    out.u64(*low).u64(*high);
+                }
+            }
+        }
+        out.finish()
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let mut value = Reader::new(value);
+        if value.u8()? != VERSION {
+            return None;
+        }
+        let mut active = Vec::new();
+        for _ in 0..value.u64()? {
+            active.push(NodeId(value.u64()?));
+        }
+        let mut contexts: Vec<(Domain, Context)> = Domain::ALL
+            .into_iter()
+            .map(|domain| (domain, Context::new()))
+            .collect();
+        while value.end().is_none() {
+            let domain = Domain::from_u8(value.u8()?)?;
+            let actor = Actor {
+                node: NodeId(value.u64()?),
+                run: value.u64()?,
+            };
+            let mut runs = Vec::new();
+            for _ in 0..value.u64()? {
+                runs.push((value.u64()?, value.u64()?));
+            }
+            contexts
+                .get_mut(domain.index())?
+                .1
+                .set(actor, Runs::from_wire(&runs)?);
+        }
+        Some(Departure { contexts, active })
+    }
+}

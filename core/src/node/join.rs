@@ -1,0 +1,384 @@
+//! Greetings, and what they settle: who joins whom, and who must reunite first.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::error::RequestError;
+use crate::id::{LinkId, NodeId};
+use crate::io::{Event, HangupReason, Lane};
+use crate::membership::{MemberRecord, Phase, member_key};
+use crate::store::record::{self, Away};
+use crate::table::gossip::Tables;
+use crate::wire::{Message, Standing, Welcome};
+
+/// What two greetings settle. Both sides compute it from the same two greetings.
+enum Verdict {
+    /// Both are of one cluster.
+    Same,
+    /// This node enters the peer's cluster.
+    Join,
+    /// The peer enters this node's cluster.
+    Welcome,
+    /// Two clusters with members: they never merge by accident.
+    Refuse,
+}
+
+/// A node that never had a fellow member joins one that had; of two such nodes one without users' rows joins one with, then
+/// the smaller cluster id joins the larger. Its rows merge as they are: nobody else has ever seen its dots.
+fn verdict(ours: &Welcome, theirs: &Welcome) -> Verdict {
+    if ours.cluster == theirs.cluster {
+        return Verdict::Same;
+    }
+    match (ours.settled, theirs.settled) {
+        (true, true) => Verdict::Refuse,
+        (false, true) => Verdict::Join,
+        (true, false) => Verdict::Welcome,
+        (false, false) => {
+            let rank = |welcome: &Welcome| (welcome.status.usr != 0, welcome.cluster);
+            if rank(ours) < rank(theirs) {
+                Verdict::Join
+            } else {
+                Verdict::Welcome
+            }
+        }
+    }
+}
+
+impl Node {
+    /// A new life begins: its row in `sys.members` is written, and what the store held takes effect.
+    pub(super) fn begin_life(&mut self, now: crate::time::Now, fresh: bool) {
+        for table in [Tables::MEMBERS, Tables::DEPARTED] {
+            let keys: Vec<_> = self
+                .gossip
+                .rows()
+                .live(table)
+                .map(|live| live.keys().cloned().collect())
+                .unwrap_or_default();
+            for key in keys {
+                self.sys_row_changed(table, &key);
+            }
+        }
+        let me = self.id();
+        if let Some((since, departure)) = self.membership.departure(me) {
+            // The last one to leave has missed nothing: it goes on where it was.
+            if !departure.active.is_empty() {
+                self.cluster.away = Some(Away {
+                    since,
+                    active: departure.active.clone(),
+                });
+                self.fx.store(record::cluster(&self.cluster));
+            }
+        }
+        if fresh {
+            self.fx.mark("first-life");
+        }
+        self.write_own_row();
+        self.fx.set_now(now);
+        self.after_input();
+    }
+
+    /// Writes this member's row in `sys.members`.
+    pub(super) fn write_own_row(&mut self) {
+        let mut protocols = self.config.protocols.clone();
+        protocols.insert("gossip".to_string(), self.config.addr.clone());
+        let record = MemberRecord {
+            actor: self.actor(),
+            epoch: self.identity.epoch,
+            name: self.config.name.clone(),
+            addr: self.config.addr.clone(),
+            zone: self.config.zone.clone(),
+            protocols,
+        };
+        let key = member_key(self.id());
+        self.gossip
+            .write_sys(&mut self.fx, Tables::MEMBERS, &key, record.encode());
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match (&self.cluster.away, self.cluster.joined) {
+            (Some(away), _) => Standing::Away {
+                since: away.since.0,
+                active: away.active.clone(),
+            },
+            (None, false) => Standing::Joining,
+            (None, true) => Standing::Member,
+        }
+    }
+
+    /// Sends this node's greeting over a link, first or again.
+    pub(super) fn greet(&mut self, link: LinkId) {
+        let welcome = Welcome {
+            cluster: self.cluster.id,
+            settled: self.cluster.settled,
+            standing: self.standing(),
+            rows: self.gossip.member_rows(),
+            status: self.own_status(),
+        };
+        // The first batch makes this life durable: no dot of it leaves the node before.
+        let gate = self.fx.first_gate();
+        if let Some(known) = self.links.get_mut(link) {
+            known.sent = Some(welcome.clone());
+            self.fx.send_after(
+                gate,
+                crate::io::Links::One(link),
+                Lane::Control,
+                Message::Welcome(welcome),
+            );
+        }
+    }
+
+    pub(super) fn welcomed(&mut self, link: LinkId, theirs: Welcome) -> Result<(), &'static str> {
+        let Some(known) = self.links.get(link) else {
+            return Ok(());
+        };
+        let (Some(ours), node, again) = (
+            known.sent.clone(),
+            known.node,
+            known.phase != Phase::Greeting,
+        ) else {
+            return Ok(());
+        };
+        match verdict(&ours, &theirs) {
+            Verdict::Refuse => {
+                self.fx.mark("other-cluster");
+                self.fx.event(Event::Refused {
+                    node,
+                    why: HangupReason::OtherCluster,
+                });
+                for (token, _) in self.requests.joined(node) {
+                    let why =
+                        "both sides belong to different clusters that have members".to_string();
+                    self.answer(token, Err(RequestError::Join(why)));
+                }
+                self.hang_up(link, HangupReason::OtherCluster);
+                return Ok(());
+            }
+            _ if again && ours.cluster != theirs.cluster => {
+                self.hang_up(link, HangupReason::Retry);
+                return Ok(());
+            }
+            _ if ours.cluster != self.cluster.id => {
+                self.hang_up(link, HangupReason::Retry);
+                return Ok(());
+            }
+            Verdict::Join => {
+                if ours.settled != self.cluster.settled || self.joining.is_some() {
+                    self.fx.mark("join-retry");
+                    self.hang_up(link, HangupReason::Retry);
+                    return Ok(());
+                }
+                self.fx.mark("join-begins");
+                self.cluster.joined = false;
+                self.joining = Some(link);
+            }
+            Verdict::Welcome => {
+                if ours.settled != self.cluster.settled || self.joining.is_some() {
+                    self.fx.mark("join-retry");
+                    self.hang_up(link, HangupReason::Retry);
+                    return Ok(());
+                }
+                if !self.cluster.joined {
+                    // The base of a new cluster has nobody to catch up with.
+                    self.cluster.joined = true;
+                    self.fx.store(record::cluster(&self.cluster));
+                }
+            }
+            Verdict::Same => {}
+        }
+        self.record_peer(link, theirs)
+    }
+
+    /// Takes in what the peer knows of members; rows pass once that is durable.
+    fn record_peer(&mut self, link: LinkId, theirs: Welcome) -> Result<(), &'static str> {
+        self.merge_sys(theirs.rows.clone())?;
+        let status = theirs.status.clone();
+        let ready = self.is_full() && theirs.standing == Standing::Member;
+        let (node, epoch) = match self.links.get_mut(link) {
+            Some(known) => {
+                known.phase = if ready { Phase::Ready } else { Phase::Away };
+                known.recorded = known.recorded.max(self.fx.open_seq());
+                known.theirs = Some(theirs);
+                (known.node, known.epoch)
+            }
+            None => return Ok(()),
+        };
+        self.fx.sync_this_turn();
+        let now = self.fx.now().mono;
+        let actions = self.detector.direct(now, node, epoch);
+        self.act(actions);
+        self.join_answered(node);
+        self.set_outbox();
+        if ready {
+            let agrees = self.agrees(&status);
+            self.sync.compare(now, link, agrees);
+            if !agrees {
+                self.sync.urge(now, link);
+            }
+        } else {
+            self.catch_up(link);
+        }
+        Ok(())
+    }
+
+    /// A node that is no full member fetches from one that is, or finds out that it may go on by itself.
+    fn catch_up(&mut self, link: LinkId) {
+        if self.is_full() {
+            return;
+        }
+        let now = self.fx.now().mono;
+        let theirs = self
+            .links
+            .get(link)
+            .and_then(|known| known.theirs.as_ref())
+            .map(|w| w.standing.clone());
+        match (&self.cluster.away, theirs) {
+            (_, Some(Standing::Member)) => {
+                // Of several members the first is asked; the others wait until it has answered or gone.
+                if self.joining.is_none_or(|at| at == link) {
+                    self.joining = Some(link);
+                    self.sync.urge(now, link);
+                }
+            }
+            // The peer enters this node's cluster, or both are new: whoever is welcomed by the other is full already.
+            (None, _) => self.sync.urge(now, link),
+            (Some(_), Some(Standing::Away { .. })) => self.resume_if_last(),
+            (Some(_), _) => {}
+        }
+    }
+
+    /// The link to join or reunite through is gone: any other member will do.
+    pub(super) fn catch_up_elsewhere(&mut self) {
+        let links: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.phase == Phase::Away)
+            .map(|(id, _)| id)
+            .collect();
+        for link in links {
+            self.catch_up(link);
+        }
+    }
+
+    /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier,
+    /// nobody has gone on without it, and it is the one that the others reunite with.
+    fn resume_if_last(&mut self) {
+        let Some(away) = self.cluster.away.clone() else {
+            return;
+        };
+        let mine = (away.since.0, self.id());
+        let earlier = |node: &NodeId| {
+            let link = self.links.of(*node).and_then(|link| self.links.get(link));
+            match link
+                .and_then(|link| link.theirs.as_ref())
+                .map(|theirs| &theirs.standing)
+            {
+                Some(Standing::Away { since, .. }) => (*since, *node) < mine,
+                _ => false,
+            }
+        };
+        if away.active.iter().all(earlier) {
+            self.fx.mark("away-resumes");
+            self.become_full();
+        }
+    }
+
+    /// This node is a full member from now on, and says so on every link.
+    pub(super) fn become_full(&mut self) {
+        self.joining = None;
+        self.cluster.joined = true;
+        self.cluster.away = None;
+        self.fx.store(record::cluster(&self.cluster));
+        self.fx.sync_this_turn();
+        self.greet_again();
+        self.set_outbox();
+    }
+
+    /// The peers' verdicts rest on a greeting that is no longer true.
+    fn greet_again(&mut self) {
+        let links: Vec<LinkId> = self.links.iter().map(|(id, _)| id).collect();
+        for link in links {
+            let Some(known) = self.links.get(link) else {
+                continue;
+            };
+            let phase = known.phase;
+            let sent_cluster = known.sent.as_ref().map(|sent| sent.cluster);
+            match phase {
+                Phase::Closing => {}
+                Phase::Greeting if sent_cluster != Some(self.cluster.id) => {
+                    self.hang_up(link, HangupReason::Retry);
+                }
+                Phase::Greeting => {}
+                _ => {
+                    self.greet(link);
+                    self.reconsider(link);
+                }
+            }
+        }
+    }
+
+    /// The peer's standing is known already; only ours has changed.
+    fn reconsider(&mut self, link: LinkId) {
+        let full = self.is_full();
+        let now = self.fx.now().mono;
+        let Some(known) = self.links.get_mut(link) else {
+            return;
+        };
+        let Some(theirs) = known.theirs.clone() else {
+            return;
+        };
+        if full && theirs.standing == Standing::Member {
+            known.phase = Phase::Ready;
+            self.sync.urge(now, link);
+        }
+    }
+
+    /// The first fellow member: from now on this node never joins another cluster.
+    pub(super) fn settle(&mut self) {
+        if !self.cluster.settled && self.joining.is_none() {
+            self.cluster.settled = true;
+            self.fx.store(record::cluster(&self.cluster));
+        }
+    }
+
+    /// Everything of the cluster that this node joined is here.
+    pub(super) fn joined(&mut self, link: LinkId, with: NodeId) {
+        let theirs = self
+            .links
+            .get(link)
+            .and_then(|known| known.theirs.as_ref())
+            .map(|theirs| theirs.cluster);
+        if let Some(cluster) = theirs {
+            self.cluster.id = cluster;
+        }
+        self.cluster.settled = true;
+        self.fx.event(Event::Joined { through: with });
+        self.fx.mark("joined");
+        self.become_full();
+    }
+
+    /// Others have recorded this life's end: evicted, or left and not yet gone.
+    pub(super) fn departed_myself(&mut self) {
+        if self.leaving.is_some() || self.cluster.away.is_some() {
+            return;
+        }
+        self.fx.mark("evicted");
+        let Some((since, departure)) = self.membership.departure(self.id()) else {
+            return;
+        };
+        let away = Away {
+            since,
+            active: departure.active.clone(),
+        };
+        self.cluster.away = Some(away);
+        self.identity.epoch += 1;
+        self.fx.store(record::identity(&self.identity));
+        self.fx.store(record::cluster(&self.cluster));
+        self.write_own_row();
+        self.set_outbox();
+        let links: Vec<LinkId> = self.links.iter().map(|(id, _)| id).collect();
+        for link in links {
+            self.hang_up(link, HangupReason::Retry);
+        }
+    }
+}

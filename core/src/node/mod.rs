@@ -1,0 +1,358 @@
+//! The node: routes inputs to the sub-machines and their verdicts to each other, in straight-line code.
+
+mod join;
+mod leave;
+mod peers;
+mod requests;
+mod status;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use self::leave::Leaving;
+use self::requests::Requests;
+pub use self::status::NodeStatus;
+use crate::config::Config;
+use crate::detector::Detector;
+use crate::effects::Effects;
+use crate::error::{TableError, WriteError};
+use crate::id::{Actor, ClusterId, LinkId, NodeId, Seq, TableId};
+use crate::io::{Event, HaltReason, Input, Output};
+use crate::link::{Hello, VERSIONS};
+use crate::membership::{Links, Membership};
+use crate::rng::{Rng, Seed, Stream};
+use crate::store::record::{ClusterRecord, Identity};
+use crate::table::gossip::{AntiEntropy, Gossip, Stability, Tables};
+use crate::table::{Accepted, Namespace, TableName, TableOptions, View, Write};
+use crate::time::{Instant, Now};
+
+/// What a recovery hands over.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) seed: Seed,
+    pub(crate) fx: Effects,
+    pub(crate) identity: Identity,
+    pub(crate) cluster: ClusterRecord,
+    pub(crate) gossip: Gossip,
+    pub(crate) fresh: bool,
+}
+
+/// One member of a cluster, as a state machine. See the crate's front page for the loop around it.
+pub struct Node {
+    config: Config,
+    pub(crate) fx: Effects,
+    identity: Identity,
+    cluster: ClusterRecord,
+    /// The link through which this node is joining a cluster or reuniting with it.
+    joining: Option<LinkId>,
+    pub(crate) gossip: Gossip,
+    stability: Stability,
+    sync: AntiEntropy,
+    membership: Membership,
+    links: Links,
+    detector: Detector,
+    requests: Requests,
+    leaving: Option<Leaving>,
+    halted: bool,
+    stalled: bool,
+    /// When unsynced stores are synced.
+    sync_at: Option<Instant>,
+}
+
+impl Node {
+    pub(crate) fn assemble(now: Now, parts: Parts) -> Node {
+        let Parts {
+            config,
+            seed,
+            fx,
+            identity,
+            cluster,
+            gossip,
+            fresh,
+        } = parts;
+        let me = identity.node;
+        let timing = config.timing.clone();
+        let membership_rng = Rng::new(seed, Stream::Membership);
+        let detector_rng = Rng::new(seed, Stream::Detector);
+        let mut node = Node {
+            links: Links::new(
+                me,
+                timing.clone(),
+                membership_rng,
+                config.seeds.clone(),
+                now.mono,
+            ),
+            detector: Detector::new(me, identity.epoch, now.mono, timing.clone(), detector_rng),
+            sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
+            membership: Membership::new(me),
+            stability: Stability::default(),
+            requests: Requests::default(),
+            joining: None,
+            leaving: None,
+            halted: false,
+            stalled: false,
+            sync_at: None,
+            config,
+            fx,
+            identity,
+            cluster,
+            gossip,
+        };
+        node.begin_life(now, fresh);
+        node
+    }
+
+    /// Takes one input. Infallible, with bounded work; a monotonic clock that goes back is taken as standing still.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.fx.set_now(now);
+        if self.halted {
+            return;
+        }
+        match input {
+            Input::Tick => self.tick(),
+            Input::LinkUp { link, dial, hello } => self.link_up(link, dial, &hello),
+            Input::LinkDown { link, why } => self.link_down(link, &why),
+            Input::DialFailed { dial, why } => self.dial_failed(dial, &why),
+            Input::Message { link, msg } => self.message(link, msg),
+            Input::Congested { link } => self.congested(link, true),
+            Input::Drained { link } => self.congested(link, false),
+            Input::Request {
+                token,
+                deadline,
+                request,
+            } => self.request(token, deadline, request),
+            Input::Cancel { token } => self.cancel(token),
+            Input::Stored { upto } => self.stored(upto),
+            Input::StoreStalled { why } => {
+                if !core::mem::replace(&mut self.stalled, true) {
+                    self.fx.event(Event::StoreStalled(why));
+                }
+            }
+            Input::StoreFailed { error } => self.halt(HaltReason::StoreFailed(error)),
+        }
+        self.after_input();
+    }
+
+    /// The next thing the driver has to do, oldest first. Pops; computes nothing.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.fx.pop()
+    }
+
+    /// Writes to a row of a user table, at once and locally; every member gets it. O(1), plus O(log rows) for a new key.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was changed.
+    pub fn write(
+        &mut self,
+        now: Now,
+        table: TableId,
+        write: Write<'_>,
+    ) -> Result<Accepted, WriteError> {
+        self.fx.set_now(now);
+        self.admit(table)?;
+        self.gossip.write(&mut self.fx, table, write)
+    }
+
+    /// Removes every row of a user table that is known here, with one record. O(rows of the node).
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was changed.
+    pub fn flush_table(&mut self, now: Now, table: TableId) -> Result<Accepted, WriteError> {
+        self.fx.set_now(now);
+        self.admit(table)?;
+        Ok(self.gossip.flush_table(&mut self.fx, Some(table)))
+    }
+
+    /// Removes every row of every user table that is known here, with one record. O(rows of the node).
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was changed.
+    pub fn flush_all(&mut self, now: Now) -> Result<Accepted, WriteError> {
+        self.fx.set_now(now);
+        self.admit(TableId::DEFAULT)?;
+        Ok(self.gossip.flush_table(&mut self.fx, None))
+    }
+
+    fn admit(&self, table: TableId) -> Result<(), WriteError> {
+        if self.halted || self.leaving.is_some() {
+            return Err(WriteError::Leaving);
+        }
+        if self.stalled {
+            return Err(WriteError::StoreStalled);
+        }
+        let limit = self.config.limits.store_backlog;
+        if self.fx.backlog() >= limit {
+            return Err(WriteError::Busy { limit });
+        }
+        match self.gossip.tables().get(table) {
+            Some(known) if known.namespace() == Namespace::Usr => Ok(()),
+            _ => Err(WriteError::ReadOnlyTable),
+        }
+    }
+
+    /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options.
+    ///
+    /// # Errors
+    /// [`TableError::BadName`] when the name is empty or too long.
+    pub fn table(&mut self, name: &str) -> Result<TableId, TableError> {
+        self.gossip.table(name)
+    }
+
+    /// The user table of that name, if this node has ever heard of it. O(log tables).
+    pub fn user_table(&self, name: &str) -> Option<TableId> {
+        self.gossip.tables().resolve_user(name)
+    }
+
+    /// The table of that name, if this node has ever heard of it.
+    pub fn find_table(&self, name: &TableName) -> Option<TableId> {
+        self.gossip.find_table(name)
+    }
+
+    /// Creates a table with options. The second value is the batch that makes the definition durable.
+    ///
+    /// # Errors
+    /// [`TableError`]; nothing was changed.
+    pub fn create_table(
+        &mut self,
+        now: Now,
+        name: &str,
+        options: TableOptions,
+    ) -> Result<(TableId, Seq), TableError> {
+        self.fx.set_now(now);
+        self.admit(TableId::DEFAULT)?;
+        self.gossip.create_table(&mut self.fx, name, options)
+    }
+
+    /// A look at the tables.
+    pub fn view(&self, now: Now) -> View<'_> {
+        View {
+            node: self,
+            wall_ms: now.wall.as_millis(),
+        }
+    }
+
+    /// The batch up to which everything is durable. Without storage every write is in batch 0 and counts as durable.
+    pub fn durable(&self) -> Seq {
+        self.fx.durable()
+    }
+
+    /// Whether clients should wait: the store lags behind by more than half of what is allowed.
+    pub fn pressure(&self) -> bool {
+        self.fx.backlog() * 2 >= self.config.limits.store_backlog
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.identity.node
+    }
+
+    /// This node in its present life.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            node: self.identity.node,
+            run: self.identity.run,
+        }
+    }
+
+    /// The cluster this node belongs to at present.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster.id
+    }
+
+    /// What this node says of itself in a handshake.
+    pub fn hello(&self) -> Hello {
+        Hello {
+            versions: VERSIONS,
+            cluster_name: self.config.cluster_name.clone(),
+            cluster: self.cluster.id,
+            actor: self.actor(),
+            epoch: self.identity.epoch,
+            name: self.config.name.clone(),
+            addr: self.config.addr.clone(),
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Replaces what this member serves besides `gossip`: endpoints may be known only after listeners were bound.
+    pub fn set_protocols(&mut self, now: Now, protocols: BTreeMap<String, String>) {
+        self.fx.set_now(now);
+        if self.config.protocols != protocols {
+            self.config.protocols = protocols;
+            self.write_own_row();
+            self.after_input();
+        }
+    }
+
+    /// How often each rare branch was taken.
+    pub fn marks(&self) -> &BTreeMap<&'static str, u64> {
+        self.fx.marks()
+    }
+
+    /// Outputs that wait for the driver, and outputs withheld until a batch is durable.
+    pub fn queued(&self) -> (usize, usize) {
+        (self.fx.queued(), self.fx.gated())
+    }
+
+    /// Asserts this node's own invariants, never a peer's good behaviour. O(actors and tombstones); for simulators and debugging.
+    ///
+    /// # Panics
+    /// When an invariant does not hold: a bug in this crate.
+    pub fn check(&self) {
+        self.gossip.cover().check();
+        self.links.check();
+        self.detector.check();
+        assert!(
+            self.joining.is_none() || !self.is_full(),
+            "only a node that is no full member yet is joining"
+        );
+    }
+
+    /// Whether this node is a full member: caught up, and not away.
+    fn is_full(&self) -> bool {
+        self.cluster.joined && self.cluster.away.is_none()
+    }
+
+    fn halt(&mut self, why: HaltReason) {
+        self.halted = true;
+        self.requests.fail_all(&mut self.fx);
+        self.fx.halt(why);
+    }
+
+    /// Rows of the store's own tables that this input changed take effect.
+    fn after_input(&mut self) {
+        for (table, key) in self.gossip.take_sys_changes() {
+            self.sys_row_changed(table, &key);
+        }
+    }
+
+    fn sys_row_changed(&mut self, table: TableId, key: &Bytes) {
+        let Some(row) = self.gossip.rows().get(table, key) else {
+            return;
+        };
+        let Some(value) = row.value.clone() else {
+            return;
+        };
+        let clock = row.clock;
+        let change = match table {
+            Tables::MEMBERS => self.membership.member_changed(key, &value, clock),
+            Tables::DEPARTED => self.membership.departed_changed(key, &value, clock),
+            _ => return,
+        };
+        self.membership_changed(change);
+    }
+
+    fn user_tables(&self) -> Vec<TableId> {
+        self.gossip.tables().user_ids()
+    }
+}

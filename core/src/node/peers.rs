@@ -1,0 +1,405 @@
+//! Links come and go, and members with them.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::detector::Action;
+use crate::error::RequestError;
+use crate::id::{DialId, LinkId, NodeId};
+use crate::io::{Event, HangupReason, Lane, LinkError, Response};
+use crate::link::Hello;
+use crate::membership::{Change, Phase};
+use crate::wire::{Message, Rumor};
+
+impl Node {
+    pub(super) fn link_up(&mut self, link: LinkId, dial: Option<DialId>, hello: &Hello) {
+        let now = self.fx.now().mono;
+        let dialled = dial.and_then(|dial| self.links.succeeded(now, dial));
+        let (addr, asked_by) =
+            dialled.map_or_else(Default::default, |done| (done.addr, done.asked_by));
+        let node = hello.actor.node;
+        let refuse = self.refusal(hello);
+        let duplicate = self.links.add(now, link, hello, dial.is_some());
+        if let Some(why) = refuse {
+            for token in asked_by {
+                self.answer(
+                    token,
+                    Err(RequestError::Join(refusal_text(why).to_string())),
+                );
+            }
+            if why != HangupReason::Myself {
+                self.fx.event(Event::Refused { node, why });
+            }
+            return self.hang_up(link, why);
+        }
+        self.requests.join_waits(node, &addr, asked_by);
+        match duplicate {
+            Some(old) if old == link => return self.hang_up(link, HangupReason::Duplicate),
+            Some(old) => self.hang_up(old, HangupReason::Duplicate),
+            None => {}
+        }
+        self.greet(link);
+    }
+
+    fn refusal(&self, hello: &Hello) -> Option<HangupReason> {
+        let node = hello.actor.node;
+        if hello.actor == self.actor() {
+            return Some(HangupReason::Myself);
+        }
+        if node == self.id() {
+            return Some(HangupReason::IdInUse);
+        }
+        if self
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| leaving.announced)
+        {
+            return Some(HangupReason::Left);
+        }
+        if self.links.len() >= self.config.limits.links {
+            return Some(HangupReason::TooMany);
+        }
+        let known = self.membership.get(node).map(|member| &member.record);
+        if known.is_some_and(|record| record.epoch > hello.epoch) {
+            return Some(HangupReason::Sealed);
+        }
+        // The same epoch under another run number: a copy of the disk was started beside the original.
+        if known.is_some_and(|record| {
+            record.epoch == hello.epoch && record.actor.run != hello.actor.run
+        }) {
+            return Some(HangupReason::IdInUse);
+        }
+        None
+    }
+
+    pub(super) fn hang_up(&mut self, link: LinkId, why: HangupReason) {
+        if self
+            .links
+            .get(link)
+            .is_none_or(|l| l.phase == Phase::Closing)
+        {
+            return;
+        }
+        let node = self.links.get(link).map(|l| l.node);
+        self.links.closing(link);
+        self.link_unusable(link, node);
+        self.fx.hangup(link, why);
+    }
+
+    /// What a link carried has ended, though the transport may linger.
+    fn link_unusable(&mut self, link: LinkId, node: Option<NodeId>) {
+        self.sync.link_down(link);
+        self.gossip.serve_none(link);
+        if self.joining == Some(link) {
+            self.joining = None;
+            self.catch_up_elsewhere();
+        }
+        if let Some(node) = node {
+            let now = self.fx.now().mono;
+            self.links.back_off(now, node);
+            match self.links.of(node).and_then(|link| self.links.get(link)) {
+                None => {
+                    self.detector.lost(now, node);
+                    self.ask_again(node);
+                }
+                // The link that survives has been greeted already.
+                Some(other) if other.theirs.is_some() => self.join_answered(node),
+                Some(_) => {}
+            }
+        }
+        self.set_outbox();
+    }
+
+    pub(super) fn link_down(&mut self, link: LinkId, why: &LinkError) {
+        let Some(gone) = self.links.remove(link) else {
+            return;
+        };
+        if *why == LinkError::Malformed {
+            self.fx.mark("link-malformed");
+        }
+        if gone.phase != Phase::Closing {
+            self.link_unusable(link, Some(gone.node));
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, dial: DialId, why: &LinkError) {
+        let now = self.fx.now().mono;
+        let Some(failed) = self.links.failed(now, dial) else {
+            return;
+        };
+        for token in failed.asked_by {
+            self.answer(token, Err(RequestError::Join(dial_text(why))));
+        }
+    }
+
+    pub(super) fn congested(&mut self, link: LinkId, congested: bool) {
+        if let Some(known) = self.links.get_mut(link) {
+            known.congested = congested;
+            if congested {
+                self.fx.mark("link-congested");
+            } else {
+                // What was not pushed meanwhile is fetched.
+                self.send_status(link);
+            }
+        }
+    }
+
+    pub(super) fn message(&mut self, link: LinkId, msg: Message) {
+        let Some(known) = self.links.get(link) else {
+            return;
+        };
+        let (node, epoch, phase) = (known.node, known.epoch, known.phase);
+        if phase == Phase::Closing {
+            return;
+        }
+        let done = match (msg, phase) {
+            (Message::Welcome(welcome), _) => self.welcomed(link, welcome),
+            // Before the greetings are through nothing else has a meaning.
+            (_, Phase::Greeting) => Ok(()),
+            (msg, _) => self.member_message(link, (node, epoch), msg),
+        };
+        if let Err(why) = done {
+            self.fx.mark("protocol-violation");
+            self.fx.event(Event::Protocol { node, why });
+            self.hang_up(link, HangupReason::Protocol);
+        }
+    }
+
+    fn member_message(
+        &mut self,
+        link: LinkId,
+        (node, epoch): (NodeId, u64),
+        msg: Message,
+    ) -> Result<(), &'static str> {
+        let now = self.fx.now().mono;
+        match msg {
+            Message::Probe {
+                nonce,
+                status,
+                rumors,
+            } => {
+                check_rumors(&rumors)?;
+                let direct = self.detector.direct(now, node, epoch);
+                self.act(direct);
+                self.heard_status(link, node, &status);
+                let actions = self.detector.on_probe(now, node, nonce, &rumors);
+                self.act(actions);
+            }
+            Message::Ack {
+                nonce,
+                status,
+                rumors,
+            } => {
+                check_rumors(&rumors)?;
+                let direct = self.detector.direct(now, node, epoch);
+                self.act(direct);
+                self.heard_status(link, node, &status);
+                let actions = self.detector.on_ack(now, node, nonce, &rumors);
+                self.act(actions);
+            }
+            Message::ProbeFor {
+                nonce,
+                target,
+                rumors,
+            } => {
+                check_rumors(&rumors)?;
+                let actions = self
+                    .detector
+                    .on_probe_for(now, node, target, nonce, &rumors);
+                self.act(actions);
+            }
+            Message::ProbedFor {
+                nonce,
+                alive,
+                rumors,
+            } => {
+                check_rumors(&rumors)?;
+                let actions = self
+                    .detector
+                    .on_probed_for(now, node, nonce, alive, &rumors);
+                self.act(actions);
+            }
+            Message::Push(batch) => self.pushed(batch)?,
+            Message::Pull(pull) => self.pulled(link, node, pull)?,
+            Message::Page(page) => self.paged(link, page)?,
+            Message::More { session, page } => {
+                self.gossip.serve_more(&mut self.fx, link, session, page)
+            }
+            Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
+            Message::Goodbye => self.hang_up(link, HangupReason::Left),
+            Message::Welcome(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Carries out what the detector decided.
+    pub(super) fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Probe { to, nonce, rumors } => {
+                    let status = self.own_status();
+                    self.send_control(
+                        to,
+                        Message::Probe {
+                            nonce,
+                            status,
+                            rumors,
+                        },
+                    );
+                }
+                Action::Ack { to, nonce, rumors } => {
+                    let status = self.own_status();
+                    self.send_control(
+                        to,
+                        Message::Ack {
+                            nonce,
+                            status,
+                            rumors,
+                        },
+                    );
+                }
+                Action::ProbeFor {
+                    via,
+                    target,
+                    nonce,
+                    rumors,
+                } => {
+                    self.send_control(
+                        via,
+                        Message::ProbeFor {
+                            nonce,
+                            target,
+                            rumors,
+                        },
+                    );
+                }
+                Action::ProbedFor {
+                    to,
+                    nonce,
+                    alive,
+                    rumors,
+                } => {
+                    self.send_control(
+                        to,
+                        Message::ProbedFor {
+                            nonce,
+                            alive,
+                            rumors,
+                        },
+                    );
+                }
+                Action::Up(node) => self.fx.event(Event::MemberUp(node)),
+                Action::Suspect(node) => {
+                    self.fx.mark("member-suspect");
+                    self.fx.event(Event::MemberSuspect(node));
+                }
+                Action::Down(node) => {
+                    self.fx.mark("member-down");
+                    self.fx.event(Event::MemberDown(node));
+                    // A link that carries nothing any more is made anew.
+                    if let Some(link) = self.links.of(node) {
+                        self.hang_up(link, HangupReason::Dead);
+                    }
+                }
+                Action::Refuted => self.fx.mark("suspicion-refuted"),
+            }
+        }
+    }
+
+    fn send_control(&mut self, to: NodeId, msg: Message) {
+        if let Some(link) = self.links.of(to)
+            && self
+                .links
+                .get(link)
+                .is_some_and(|l| l.phase != Phase::Greeting)
+        {
+            self.fx.send(link, Lane::Control, msg);
+        }
+    }
+
+    /// A row of `sys.members` or `sys.departed` took effect.
+    pub(super) fn membership_changed(&mut self, change: Change) {
+        let now = self.fx.now().mono;
+        match change {
+            Change::Known(node, epoch) => {
+                self.stability.forget(node);
+                if node == self.id() {
+                    return;
+                }
+                self.settle();
+                let Some(member) = self.membership.get(node) else {
+                    return;
+                };
+                self.links.want(now, node, &member.record.addr);
+                if self.membership.name_is_taken(node) {
+                    let name = member.record.name.clone();
+                    self.fx.mark("duplicate-name");
+                    self.fx.event(Event::DuplicateName { name, later: node });
+                }
+                let news = self.detector.add(now, node, epoch);
+                if news.is_empty() {
+                    self.fx.event(Event::MemberUp(node));
+                }
+                self.act(news);
+                self.stability.touch();
+            }
+            Change::Departed(node) => {
+                self.stability.touch();
+                if node == self.id() {
+                    return self.departed_myself();
+                }
+                self.detector.remove(node);
+                self.links.unwant(node);
+                self.fx.mark("member-left");
+                self.fx.event(Event::MemberLeft(node));
+            }
+            Change::None => {}
+        }
+    }
+
+    /// Joins whose link went before the greetings were through are tried again until their deadline.
+    fn ask_again(&mut self, node: NodeId) {
+        let at = self.fx.now().mono + self.config.timing.dial_backoff;
+        for (token, addr) in self.requests.joined(node) {
+            self.links.ask(at, addr, token);
+        }
+    }
+
+    pub(super) fn join_answered(&mut self, node: NodeId) {
+        for (token, _) in self.requests.joined(node) {
+            self.answer(token, Ok(Response::Joined(node)));
+        }
+    }
+}
+
+fn check_rumors(rumors: &[Rumor]) -> Result<(), &'static str> {
+    const MAX: usize = 64;
+    if rumors.len() > MAX {
+        Err("too many rumors")
+    } else {
+        Ok(())
+    }
+}
+
+fn refusal_text(why: HangupReason) -> &'static str {
+    match why {
+        HangupReason::Myself => "the address leads back to this node",
+        HangupReason::IdInUse => "the peer uses this node's id, or a copy of another member's",
+        HangupReason::Sealed => "the peer is an earlier life of a member",
+        HangupReason::TooMany => "too many links",
+        HangupReason::Left => "this node is leaving",
+        _ => "refused",
+    }
+}
+
+fn dial_text(why: &LinkError) -> String {
+    match why {
+        LinkError::Closed => "the peer closed the link".to_string(),
+        LinkError::Unreachable => "the address cannot be reached".to_string(),
+        LinkError::Broken => "the link broke".to_string(),
+        LinkError::Malformed => "the peer does not speak this protocol".to_string(),
+        LinkError::Refused(refusal) => refusal.to_string(),
+        LinkError::TimedOut => "the peer did not answer in time".to_string(),
+    }
+}

@@ -1,0 +1,192 @@
+//! Requests that wait for an answer.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::effects::Effects;
+use crate::error::RequestError;
+use crate::id::{NodeId, Token};
+use crate::io::{Request, Response};
+use crate::table::Write;
+use crate::time::Instant;
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// A batch: the reply is held at the gate.
+    Durable,
+    /// A link.
+    Join,
+    /// The leave.
+    Leave,
+}
+
+/// The requests that wait.
+#[derive(Default)]
+pub(crate) struct Requests {
+    waiting: BTreeMap<Token, (Waits, Option<Instant>)>,
+    /// Joins whose link is up and whose greetings are under way.
+    greeting: BTreeMap<NodeId, Vec<(Token, String)>>,
+}
+
+impl Requests {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.waiting
+            .values()
+            .filter_map(|(_, deadline)| *deadline)
+            .min()
+    }
+
+    pub(crate) fn fail_all(&mut self, fx: &mut Effects) {
+        for token in core::mem::take(&mut self.waiting).into_keys() {
+            fx.withdraw(token);
+            fx.reply(token, Err(RequestError::Halted));
+        }
+    }
+
+    /// The link that these requests wait for is up.
+    pub(crate) fn join_waits(&mut self, node: NodeId, addr: &str, tokens: Vec<Token>) {
+        if !tokens.is_empty() {
+            let waits = tokens.into_iter().map(|token| (token, String::from(addr)));
+            self.greeting.entry(node).or_default().extend(waits);
+        }
+    }
+
+    /// The greetings with a node are through, or came to nothing.
+    pub(crate) fn joined(&mut self, node: NodeId) -> Vec<(Token, String)> {
+        self.greeting.remove(&node).unwrap_or_default()
+    }
+
+    /// Ends the wait for a request; whether it still waited.
+    pub(crate) fn end(&mut self, token: Token) -> bool {
+        self.waiting.remove(&token).is_some()
+    }
+}
+
+impl Node {
+    pub(super) fn request(&mut self, token: Token, deadline: Option<Instant>, request: Request) {
+        let limit = self.config.limits.requests;
+        if self.requests.waiting.len() >= limit {
+            self.forget_answered();
+        }
+        if self.requests.waiting.len() >= limit {
+            return self.fx.reply(token, Err(RequestError::Busy { limit }));
+        }
+        match request {
+            Request::Write {
+                table,
+                key,
+                value,
+                expires,
+            } => {
+                let write = match value {
+                    Some(value) => Write::Put {
+                        key: &key,
+                        value,
+                        expires,
+                    },
+                    None => Write::Delete { key: &key },
+                };
+                let result = self
+                    .admit(table)
+                    .and_then(|()| self.gossip.write(&mut self.fx, table, write));
+                match result {
+                    Ok(accepted) if accepted.sync => {
+                        self.wait(token, Waits::Durable, deadline);
+                        self.fx
+                            .reply_after(accepted.seq, token, Ok(Response::Written(accepted)));
+                    }
+                    Ok(accepted) => self.fx.reply(token, Ok(Response::Written(accepted))),
+                    Err(error) => self.fx.reply(token, Err(RequestError::Write(error))),
+                }
+            }
+            Request::Sync => {
+                self.fx.sync_this_turn();
+                self.wait(token, Waits::Durable, deadline);
+                self.fx
+                    .reply_after(self.fx.open_seq(), token, Ok(Response::Synced));
+            }
+            Request::CreateTable { name, options } => {
+                let result = self
+                    .admit(crate::TableId::DEFAULT)
+                    .map_err(Into::into)
+                    .and_then(|()| self.gossip.create_table(&mut self.fx, &name, options));
+                match result {
+                    Ok((table, seq)) => {
+                        self.fx.sync_this_turn();
+                        self.wait(token, Waits::Durable, deadline);
+                        self.fx.reply_after(seq, token, Ok(Response::Table(table)));
+                    }
+                    Err(error) => self.fx.reply(token, Err(RequestError::Table(error))),
+                }
+            }
+            Request::Join { addr } => {
+                self.wait(token, Waits::Join, deadline);
+                self.links.ask(self.fx.now().mono, addr, token);
+            }
+            Request::Leave => {
+                self.wait(token, Waits::Leave, deadline);
+                self.leave(token);
+            }
+        }
+    }
+
+    fn wait(&mut self, token: Token, what: Waits, deadline: Option<Instant>) {
+        self.requests.waiting.insert(token, (what, deadline));
+    }
+
+    pub(super) fn cancel(&mut self, token: Token) {
+        self.give_up(token, RequestError::Cancelled);
+    }
+
+    pub(super) fn requests_due(&mut self) {
+        self.forget_answered();
+        let now = self.fx.now().mono;
+        let late = |deadline: &Option<Instant>| deadline.is_some_and(|at| at <= now);
+        let due: Vec<Token> = self
+            .requests
+            .waiting
+            .iter()
+            .filter(|(_, (_, at))| late(at))
+            .map(|(token, _)| *token)
+            .collect();
+        for token in due {
+            self.give_up(token, RequestError::DeadlineExceeded);
+        }
+    }
+
+    fn give_up(&mut self, token: Token, error: RequestError) {
+        let Some((what, _)) = self.requests.waiting.remove(&token) else {
+            return;
+        };
+        let open = match what {
+            Waits::Durable => self.fx.withdraw(token),
+            Waits::Join => {
+                self.links.unask(token);
+                true
+            }
+            // A leave cannot be taken back; only its answer is.
+            Waits::Leave => true,
+        };
+        if open {
+            self.fx.reply(token, Err(error));
+        }
+    }
+
+    /// Replies that the gate let through are no longer waited for.
+    fn forget_answered(&mut self) {
+        let fx = &self.fx;
+        self.requests
+            .waiting
+            .retain(|token, (what, _)| *what != Waits::Durable || fx.withholds(*token));
+    }
+
+    /// Answers a request that waited.
+    pub(super) fn answer(&mut self, token: Token, result: Result<Response, RequestError>) {
+        if self.requests.end(token) {
+            self.fx.reply(token, result);
+        }
+    }
+}

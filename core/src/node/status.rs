@@ -1,0 +1,121 @@
+//! A node as its operators see it.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::id::{ClusterId, NodeId, Seq};
+use crate::membership::{MemberInfo, MemberState};
+use crate::table::Hlc;
+use crate::time::Now;
+use crate::wire::{RumorState, Standing};
+
+/// A summary of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Which of its lives this is.
+    pub epoch: u64,
+    /// `member`, `joining`, `away` (it must reunite first), `leaving` or `halted`.
+    pub standing: &'static str,
+    /// Members that have not left, this node included.
+    pub members: usize,
+    /// Live rows of users' tables.
+    pub rows: u64,
+    /// Users' tables that have rows or options.
+    pub tables: usize,
+    /// Deleted rows that are kept until every member has the delete.
+    pub tombstones: u64,
+    /// Links that are up.
+    pub links: usize,
+    /// Sync sessions that this node asked for and that are under way.
+    pub sessions: usize,
+    /// The hybrid logical clock.
+    pub clock: Hlc,
+    /// The batch up to which everything is durable.
+    pub durable: Seq,
+    /// The batch that is being collected.
+    pub stored: Seq,
+    /// Whether the store is out of space.
+    pub stalled: bool,
+    /// Members whose claims are missing before the oldest tombstones may go.
+    pub waiting_for: Vec<NodeId>,
+}
+
+impl Node {
+    /// A summary. O(tables and members).
+    pub fn status(&self, now: Now) -> NodeStatus {
+        let view = self.view(now);
+        let counts: Vec<u64> = self
+            .user_tables()
+            .into_iter()
+            .map(|table| view.len(table))
+            .collect();
+        let standing = match (self.halted, self.leaving.is_some(), self.standing()) {
+            (true, ..) => "halted",
+            (_, true, _) => "leaving",
+            (_, _, Standing::Member) => "member",
+            (_, _, Standing::Joining) => "joining",
+            (_, _, Standing::Away { .. }) => "away",
+        };
+        NodeStatus {
+            id: self.id(),
+            name: self.config().name.clone(),
+            cluster: self.cluster(),
+            epoch: self.identity.epoch,
+            standing,
+            members: self.membership.count_others() + 1,
+            rows: counts.iter().sum(),
+            tables: view
+                .tables()
+                .iter()
+                .filter(|table| table.namespace == crate::Namespace::Usr)
+                .count(),
+            tombstones: self.gossip.cover().tombstone_count(),
+            links: self.links.len(),
+            sessions: self.sync.sessions(),
+            clock: self.gossip.clock(),
+            durable: self.fx.durable(),
+            stored: self.fx.open_seq(),
+            stalled: self.stalled,
+            waiting_for: self.stability.holding_up(&self.gossip, &self.counted()),
+        }
+    }
+
+    /// Everybody ever heard of, those who left included, by id.
+    pub fn members(&self) -> Vec<MemberInfo> {
+        let info = |(node, member): (NodeId, &crate::membership::Member)| {
+            let record = &member.record;
+            let me = node == self.id();
+            let state = if self.membership.has_departed(node) {
+                MemberState::Left
+            } else if me {
+                MemberState::Alive
+            } else {
+                match self.detector.state(node) {
+                    Some(RumorState::Alive) => MemberState::Alive,
+                    Some(RumorState::Suspect) => MemberState::Suspect,
+                    Some(RumorState::Down) | None => MemberState::Down,
+                }
+            };
+            MemberInfo {
+                id: node,
+                name: record.name.to_string(),
+                addr: record.addr.to_string(),
+                epoch: record.epoch,
+                zone: record.zone.to_string(),
+                protocols: record.protocols.clone(),
+                state,
+                me,
+                duplicate_name: self.membership.name_is_taken(node),
+            }
+        };
+        self.membership.all().map(info).collect()
+    }
+}

@@ -1,0 +1,269 @@
+//! Rows between members: pushes, sessions and claims.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::id::{LinkId, NodeId, Seq};
+use crate::io::{Event, Lane, Links};
+use crate::membership::Phase;
+use crate::table::Domain;
+use crate::table::Hlc;
+use crate::table::gossip::{SyncVerdict, read_contexts, write_contexts};
+use crate::wire::{Message, Page, Pull, RowBatch, Standing, Status};
+
+impl Node {
+    pub(super) fn own_status(&mut self) -> Status {
+        let cover = self.gossip.cover_mut();
+        let sys = cover.hash(Domain::Sys);
+        let usr = cover
+            .hash(Domain::UsrDurable)
+            .wrapping_add(cover.hash(Domain::UsrMemory));
+        Status {
+            sys,
+            usr,
+            claims: self.claims_now(),
+            clock: self.gossip.clock().0,
+        }
+    }
+
+    fn claims_now(&self) -> bool {
+        self.is_full() && self.gossip.cover().all_durable()
+    }
+
+    /// Whether the peer has seen exactly what this node has.
+    pub(super) fn agrees(&mut self, theirs: &Status) -> bool {
+        let ours = self.own_status();
+        (ours.sys, ours.usr) == (theirs.sys, theirs.usr)
+    }
+
+    /// A peer told its state with a probe or an ack.
+    pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
+        if theirs.claims && self.is_full() {
+            self.peer_is_full(link);
+        }
+        if self
+            .links
+            .get(link)
+            .is_none_or(|known| known.phase != Phase::Ready)
+        {
+            return;
+        }
+        let agrees = self.agrees(theirs);
+        let now = self.fx.now().mono;
+        self.sync.compare(now, link, agrees);
+        if agrees && theirs.claims {
+            self.stability.equal(&self.gossip, node, Hlc(theirs.clock));
+        }
+        self.leave_progress(agrees, theirs.claims);
+    }
+
+    /// A peer that claims is a full member, though its greeting that said so may have been lost.
+    fn peer_is_full(&mut self, link: LinkId) {
+        let Some(known) = self.links.get_mut(link) else {
+            return;
+        };
+        if known.phase == Phase::Away {
+            known.phase = Phase::Ready;
+            if let Some(theirs) = &mut known.theirs {
+                theirs.standing = Standing::Member;
+            }
+            self.set_outbox();
+        }
+    }
+
+    /// Tells a peer this node's state outside the detector's rounds.
+    pub(super) fn send_status(&mut self, link: LinkId) {
+        let status = self.own_status();
+        self.fx.send(
+            link,
+            Lane::Control,
+            Message::Probe {
+                nonce: 0,
+                status,
+                rumors: Vec::new(),
+            },
+        );
+    }
+
+    /// Whether fresh writes are to be collected for others.
+    pub(super) fn set_outbox(&mut self) {
+        let open = self.is_full() && self.links.any_ready();
+        self.gossip.outbox_mut().set_open(open);
+    }
+
+    /// Sends the turn's fresh writes to every member.
+    pub(super) fn push(&mut self) {
+        let links: Arc<[LinkId]> = self.links.ready().into();
+        let gate = links
+            .iter()
+            .filter_map(|link| self.links.get(*link))
+            .map(|l| l.recorded)
+            .max();
+        for (sys, batch) in self.gossip.take_pushes() {
+            if links.is_empty() {
+                continue;
+            }
+            let lane = if sys { Lane::Sys } else { Lane::Bulk };
+            let gate = gate.unwrap_or(Seq(0));
+            self.fx.send_after(
+                gate,
+                Links::Many(Arc::clone(&links)),
+                lane,
+                Message::Push(batch),
+            );
+        }
+    }
+
+    /// Rows that a member has just accepted. A node that is still joining drops them: a session brings them.
+    pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+        if !self.is_full() {
+            self.fx.mark("push-before-joined");
+            return Ok(());
+        }
+        self.merge(batch)
+    }
+
+    fn merge(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+        for arrival in self.gossip.intern_batch(batch)? {
+            self.gossip.merge(&mut self.fx, arrival);
+        }
+        Ok(())
+    }
+
+    /// Rows of the greeting: only the store's own tables, whose rows are never deleted and merge in any state.
+    pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+        if batch
+            .tables
+            .iter()
+            .any(|table| table.domain != Domain::Sys as u8)
+        {
+            return Err("a greeting carries rows of users");
+        }
+        self.merge(batch)?;
+        self.after_input();
+        Ok(())
+    }
+
+    /// A peer asks for everything it lacks.
+    pub(super) fn pulled(
+        &mut self,
+        link: LinkId,
+        node: NodeId,
+        pull: Pull,
+    ) -> Result<(), &'static str> {
+        let have = read_contexts(&pull.have)?;
+        let durable = pull.durable.as_deref().map(read_contexts).transpose()?;
+        let Some(known) = self.links.get(link) else {
+            return Ok(());
+        };
+        let gate = known.recorded;
+        let serves = self.is_full()
+            && self
+                .gossip
+                .serve(&mut self.fx, link, gate, pull.session, &have);
+        if !serves {
+            self.fx.mark("session-refused");
+            self.fx.send(
+                link,
+                Lane::Sys,
+                Message::Refused {
+                    session: pull.session,
+                },
+            );
+            return Ok(());
+        }
+        let is_member = self
+            .links
+            .get(link)
+            .is_some_and(|known| known.phase == Phase::Ready);
+        if is_member && let Some(claimed) = durable {
+            self.stability.claimed(
+                &mut self.fx,
+                &self.gossip,
+                node,
+                claimed,
+                Hlc(pull.status.clock),
+            );
+        }
+        Ok(())
+    }
+
+    /// Pulls from the peers with which this node has disagreed for long enough.
+    pub(super) fn pulls_due(&mut self) {
+        for link in self.sync.due(&mut self.fx) {
+            let Some(known) = self.links.get(link) else {
+                continue;
+            };
+            let (node, gate, phase) = (known.node, known.recorded, known.phase);
+            let theirs = known.theirs.as_ref().map(|theirs| theirs.standing.clone());
+            let may = match phase {
+                Phase::Ready => true,
+                Phase::Away => !self.is_full() && theirs != Some(Standing::Joining),
+                Phase::Greeting | Phase::Closing => false,
+            };
+            if !may || (self.joining.is_some() && self.joining != Some(link)) {
+                self.sync.compare(self.fx.now().mono, link, true);
+                continue;
+            }
+            let reunion = self.cluster.away.is_some();
+            let have = if reunion {
+                Vec::new()
+            } else {
+                self.gossip.contexts()
+            };
+            // A claim goes along: under a steady load equal hashes may never be seen.
+            let claim = self
+                .is_full()
+                .then(|| write_contexts(&self.gossip.durable_contexts()));
+            let status = self.own_status();
+            self.sync.pull(
+                &mut self.fx,
+                (link, node, gate),
+                &have,
+                claim,
+                status,
+                reunion,
+            );
+        }
+    }
+
+    pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), &'static str> {
+        match self.sync.page(&mut self.fx, link, page)? {
+            SyncVerdict::Ignore => {}
+            SyncVerdict::Merge(rows) => self.merge(rows)?,
+            SyncVerdict::Complete {
+                rows,
+                adopt,
+                with,
+                count,
+            } => {
+                self.merge(rows)?;
+                self.gossip.adopt(&mut self.fx, &adopt);
+                self.after_input();
+                self.fx.mark("session-complete");
+                if count > 0 {
+                    self.fx.event(Event::Synced { with, rows: count });
+                }
+                if self.is_full() {
+                    // Now both may be equal: the answer is a claim, a round of the detector earlier.
+                    self.send_status(link);
+                } else {
+                    self.joined(link, with);
+                }
+            }
+            SyncVerdict::Reunite { rows, adopt, with } => {
+                let (dropped, proposed) = self.gossip.reunite(&mut self.fx, rows, &adopt)?;
+                self.after_input();
+                self.fx.mark("reunited");
+                self.fx.event(Event::Reunited {
+                    with,
+                    dropped,
+                    proposed,
+                });
+                self.become_full();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,476 @@
+//! The node through its contract: inputs in, outputs out, virtual time.
+
+use std::boxed::Box;
+use std::collections::{BTreeMap, VecDeque};
+use std::string::ToString;
+use std::vec::Vec;
+
+use bytes::Bytes;
+use core::time::Duration;
+
+use crate::*;
+
+/// Nodes wired back to back: every message arrives at once, in order, unless the pair is cut.
+struct Lab {
+    now: Now,
+    nodes: Vec<Option<Node>>,
+    disks: Vec<BTreeMap<Bytes, Bytes>>,
+    configs: Vec<Config>,
+    /// Both ends of each link: (node, link) to (node, link).
+    wires: BTreeMap<(usize, LinkId), (usize, LinkId)>,
+    next_link: u64,
+    replies: BTreeMap<Token, Result<Response, RequestError>>,
+    events: Vec<(usize, Event)>,
+    cut: Box<dyn Fn(usize, usize, &wire::Message) -> bool>,
+}
+
+impl Lab {
+    fn new(count: usize, storage: Storage, seeds: bool) -> Lab {
+        let mut lab = Lab {
+            now: Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000)),
+            nodes: Vec::new(),
+            disks: Vec::new(),
+            configs: Vec::new(),
+            wires: BTreeMap::new(),
+            next_link: 1,
+            replies: BTreeMap::new(),
+            events: Vec::new(),
+            cut: Box::new(|_, _, _| false),
+        };
+        for i in 0..count {
+            let mut config = Config::new(&std::format!("n{i}"), &i.to_string());
+            config.storage = storage;
+            if seeds && i > 0 {
+                config.seeds = std::vec!["0".to_string()];
+            }
+            lab.configs.push(config);
+            lab.disks.push(BTreeMap::new());
+            lab.nodes.push(None);
+            lab.start(i);
+        }
+        lab
+    }
+
+    fn start(&mut self, i: usize) {
+        let seed = Seed::from_u64(1_000 + i as u64 + self.now.mono.as_micros());
+        let mut recovery = Recovery::new(self.configs[i].clone(), seed);
+        for (key, value) in &self.disks[i] {
+            recovery
+                .record(Record {
+                    key: key.clone(),
+                    value: value.clone(),
+                })
+                .unwrap();
+        }
+        self.nodes[i] = Some(recovery.finish(self.now).unwrap());
+    }
+
+    fn stop(&mut self, i: usize) {
+        self.nodes[i] = None;
+        let ends: Vec<_> = self
+            .wires
+            .iter()
+            .filter(|(a, b)| a.0 == i || b.0 == i)
+            .map(|(a, _)| *a)
+            .collect();
+        for end in ends {
+            self.wires.remove(&end);
+            if let Some(node) = &mut self.nodes[end.0] {
+                node.handle(
+                    self.now,
+                    Input::LinkDown {
+                        link: end.1,
+                        why: LinkError::Broken,
+                    },
+                );
+            }
+        }
+    }
+
+    fn node(&mut self, i: usize) -> &mut Node {
+        self.nodes[i].as_mut().unwrap()
+    }
+
+    /// Handles everything until nobody has an output left.
+    fn settle(&mut self) {
+        let mut inputs: VecDeque<(usize, Input)> = VecDeque::new();
+        loop {
+            for i in 0..self.nodes.len() {
+                let Some(node) = &mut self.nodes[i] else {
+                    continue;
+                };
+                node.handle(self.now, Input::Tick);
+                node.check();
+                while let Some(output) = self.nodes[i].as_mut().and_then(Node::poll_output) {
+                    self.output(i, output, &mut inputs);
+                }
+            }
+            if inputs.is_empty() {
+                return;
+            }
+            for (to, input) in core::mem::take(&mut inputs) {
+                if let Some(node) = &mut self.nodes[to] {
+                    node.handle(self.now, input);
+                }
+            }
+        }
+    }
+
+    fn output(&mut self, i: usize, output: Output, inputs: &mut VecDeque<(usize, Input)>) {
+        match output {
+            Output::Send { to, msg, .. } => {
+                for link in to.as_slice() {
+                    let Some((peer, theirs)) = self.wires.get(&(i, *link)).copied() else {
+                        continue;
+                    };
+                    if !(self.cut)(i, peer, &msg) {
+                        inputs.push_back((
+                            peer,
+                            Input::Message {
+                                link: theirs,
+                                msg: (*msg).clone(),
+                            },
+                        ));
+                    }
+                }
+            }
+            Output::Dial { dial, addr } => {
+                let peer: usize = addr.parse().unwrap();
+                if self.nodes.get(peer).is_none_or(Option::is_none) {
+                    return inputs.push_back((
+                        i,
+                        Input::DialFailed {
+                            dial,
+                            why: LinkError::Unreachable,
+                        },
+                    ));
+                }
+                let (ours, theirs) = (LinkId(self.next_link), LinkId(self.next_link + 1));
+                self.next_link += 2;
+                self.wires.insert((i, ours), (peer, theirs));
+                self.wires.insert((peer, theirs), (i, ours));
+                let (mine, other) = (self.node(i).hello(), self.node(peer).hello());
+                inputs.push_back((
+                    i,
+                    Input::LinkUp {
+                        link: ours,
+                        dial: Some(dial),
+                        hello: other,
+                    },
+                ));
+                inputs.push_back((
+                    peer,
+                    Input::LinkUp {
+                        link: theirs,
+                        dial: None,
+                        hello: mine,
+                    },
+                ));
+            }
+            Output::Hangup { link, .. } => {
+                if let Some((peer, theirs)) = self.wires.remove(&(i, link)) {
+                    self.wires.remove(&(peer, theirs));
+                    inputs.push_back((
+                        peer,
+                        Input::LinkDown {
+                            link: theirs,
+                            why: LinkError::Closed,
+                        },
+                    ));
+                }
+                inputs.push_back((
+                    i,
+                    Input::LinkDown {
+                        link,
+                        why: LinkError::Closed,
+                    },
+                ));
+            }
+            Output::Store { seq, batch, sync } => {
+                for op in batch {
+                    match op {
+                        StoreOp::Put(record) => self.disks[i].insert(record.key, record.value),
+                        StoreOp::Delete(key) => self.disks[i].remove(&key),
+                    };
+                }
+                if sync {
+                    inputs.push_back((i, Input::Stored { upto: seq }));
+                }
+            }
+            Output::Reply { token, result } => {
+                self.replies.insert(token, result);
+            }
+            Output::Event(event) => self.events.push((i, event)),
+            Output::Changed { .. } | Output::Halt(_) => {}
+        }
+    }
+
+    fn run(&mut self, millis: u64) {
+        let end = self.now.mono + Duration::from_millis(millis);
+        loop {
+            self.settle();
+            let next = self
+                .nodes
+                .iter()
+                .flatten()
+                .filter_map(Node::next_deadline)
+                .map(|d| d.at)
+                .min();
+            let next = next
+                .map_or(end, |at| at.max(self.now.mono + Duration::from_micros(100)))
+                .min(end);
+            let step = next.since(self.now.mono);
+            self.now = Now::new(
+                next,
+                Wall::from_millis(1_700_000_000_000 + next.as_micros() / 1_000),
+            );
+            if step.is_zero() && next == end {
+                return;
+            }
+            if next == end {
+                self.settle();
+                return;
+            }
+        }
+    }
+
+    fn put(&mut self, i: usize, key: &str, value: &str) {
+        let now = self.now;
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        let write = Write::Put {
+            key: key.as_bytes(),
+            value,
+            expires: None,
+        };
+        self.node(i).write(now, TableId::DEFAULT, write).unwrap();
+    }
+
+    fn delete(&mut self, i: usize, key: &str) {
+        let now = self.now;
+        self.node(i)
+            .write(
+                now,
+                TableId::DEFAULT,
+                Write::Delete {
+                    key: key.as_bytes(),
+                },
+            )
+            .unwrap();
+    }
+
+    fn get(&self, i: usize, key: &str) -> Option<Bytes> {
+        let node = self.nodes[i].as_ref().unwrap();
+        node.view(self.now)
+            .get(TableId::DEFAULT, key.as_bytes())
+            .row()
+            .map(|row| row.value().clone())
+    }
+
+    fn everywhere(&self, key: &str) -> Vec<Option<Bytes>> {
+        (0..self.nodes.len())
+            .filter(|i| self.nodes[*i].is_some())
+            .map(|i| self.get(i, key))
+            .collect()
+    }
+
+    fn tombstones(&self) -> Vec<u64> {
+        self.nodes
+            .iter()
+            .flatten()
+            .map(|node| node.status(self.now).tombstones)
+            .collect()
+    }
+}
+
+fn value(text: &str) -> Option<Bytes> {
+    Some(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+#[test]
+fn a_write_reaches_every_member() {
+    for storage in [Storage::None, Storage::Ordered] {
+        let mut lab = Lab::new(3, storage, true);
+        lab.run(3_000);
+        for node in lab.nodes.iter().flatten() {
+            assert_eq!(node.status(lab.now).standing, "member");
+            assert_eq!(node.members().len(), 3, "{:?}", lab.events);
+        }
+        lab.put(1, "k", "v");
+        lab.settle();
+        assert_eq!(lab.everywhere("k"), std::vec![value("v"); 3]);
+    }
+}
+
+#[test]
+fn two_populated_singles_become_one_cluster_with_the_rows_of_both() {
+    let mut lab = Lab::new(3, Storage::Ordered, false);
+    lab.put(0, "a", "0");
+    lab.put(1, "b", "1");
+    lab.run(500);
+    for (i, token) in [(1, 7), (2, 8)] {
+        let request = Request::Join {
+            addr: "0".to_string(),
+        };
+        let now = lab.now;
+        lab.node(i).handle(
+            now,
+            Input::Request {
+                token: Token(token),
+                deadline: None,
+                request,
+            },
+        );
+        lab.run(3_000);
+        assert!(
+            matches!(
+                lab.replies.get(&Token(token)),
+                Some(Ok(Response::Joined(_)))
+            ),
+            "{:?}",
+            lab.replies
+        );
+    }
+    assert_eq!(lab.everywhere("a"), std::vec![value("0"); 3]);
+    assert_eq!(lab.everywhere("b"), std::vec![value("1"); 3]);
+}
+
+#[test]
+fn a_lost_push_is_fetched() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.cut = Box::new(|_, to, msg| to == 2 && matches!(msg, wire::Message::Push(_)));
+    lab.put(0, "k", "v");
+    lab.settle();
+    assert_eq!(lab.get(2, "k"), None);
+    lab.run(4_000);
+    assert_eq!(lab.get(2, "k"), value("v"));
+}
+
+#[test]
+fn a_delete_is_freed_when_every_member_has_it_and_not_before() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "k", "v");
+    lab.run(3_000);
+    lab.stop(2);
+    lab.delete(1, "k");
+    lab.run(30_000);
+    assert_eq!(lab.tombstones(), [1, 1]);
+    lab.start(2);
+    assert_eq!(lab.get(2, "k"), value("v"), "the row is back from its disk");
+    lab.run(15_000);
+    assert_eq!(lab.everywhere("k"), std::vec![None; 3]);
+    assert_eq!(lab.tombstones(), [0, 0, 0]);
+}
+
+#[test]
+fn a_leaver_hands_over_and_reunites() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "gone", "v");
+    lab.put(0, "kept", "v");
+    lab.run(3_000);
+    let now = lab.now;
+    lab.node(2).handle(
+        now,
+        Input::Request {
+            token: Token(1),
+            deadline: None,
+            request: Request::Leave,
+        },
+    );
+    lab.run(5_000);
+    assert_eq!(
+        lab.replies.get(&Token(1)),
+        Some(&Ok(Response::Left { handed_over: true }))
+    );
+    lab.stop(2);
+    lab.delete(1, "gone");
+    lab.put(1, "new", "v");
+    lab.run(5_000);
+    assert_eq!(lab.tombstones(), [0, 0], "nobody waits for one that left");
+    lab.start(2);
+    assert_eq!(lab.get(2, "gone"), value("v"));
+    lab.run(10_000);
+    assert_eq!(
+        lab.everywhere("gone"),
+        std::vec![None; 3],
+        "{:?}",
+        lab.events
+    );
+    assert_eq!(lab.everywhere("kept"), std::vec![value("v"); 3]);
+    assert_eq!(lab.everywhere("new"), std::vec![value("v"); 3]);
+    lab.put(2, "again", "v");
+    lab.settle();
+    assert_eq!(lab.everywhere("again"), std::vec![value("v"); 3]);
+}
+
+#[test]
+fn a_cluster_that_left_one_by_one_comes_back_whole() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    for i in 0..3 {
+        lab.put(i, &std::format!("k{i}"), "v");
+        lab.run(2_500);
+        let now = lab.now;
+        let token = Token(i as u64);
+        lab.node(i).handle(
+            now,
+            Input::Request {
+                token,
+                deadline: None,
+                request: Request::Leave,
+            },
+        );
+        lab.run(6_000);
+        assert!(lab.replies.contains_key(&token));
+        lab.stop(i);
+    }
+    for i in 0..3 {
+        lab.start(i);
+        lab.run(5_000);
+    }
+    lab.run(10_000);
+    for key in ["k0", "k1", "k2"] {
+        assert_eq!(
+            lab.everywhere(key),
+            std::vec![value("v"); 3],
+            "{:?}",
+            lab.events
+        );
+    }
+}
+
+#[test]
+fn a_flush_kills_older_rows_in_whatever_order_they_arrive() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "old", "v");
+    lab.settle();
+    let now = lab.now;
+    lab.node(1).flush_all(now).unwrap();
+    lab.put(1, "new", "v");
+    lab.run(1_000);
+    assert_eq!(lab.everywhere("old"), [None, None]);
+    assert_eq!(lab.everywhere("new"), [value("v"), value("v")]);
+}
+
+#[test]
+fn an_expired_row_is_gone_everywhere_and_freed() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    let now = lab.now;
+    let expires = Some(now.wall + Duration::from_millis(500));
+    let write = Write::Put {
+        key: b"k",
+        value: Bytes::from_static(b"v"),
+        expires,
+    };
+    lab.node(0).write(now, TableId::DEFAULT, write).unwrap();
+    lab.settle();
+    assert_eq!(lab.everywhere("k"), [value("v"), value("v")]);
+    lab.run(600);
+    assert_eq!(lab.everywhere("k"), [None, None]);
+    lab.run(8_000);
+    assert_eq!(lab.tombstones(), [0, 0]);
+}

@@ -1,0 +1,132 @@
+//! Time, and the end of a turn.
+
+use super::Node;
+use crate::id::Seq;
+use crate::io::{Deadline, Event, HangupReason, Timer};
+use crate::time::Instant;
+use core::time::Duration;
+
+/// Rows that may expire in one turn.
+const EXPIRE_BUDGET: usize = 1_024;
+
+impl Node {
+    /// The earliest moment at which [`Input::Tick`](crate::Input::Tick) is needed, and why. Pure. A moment in the past means
+    /// now.
+    pub fn next_deadline(&self) -> Option<Deadline> {
+        if self.halted {
+            return None;
+        }
+        let now = self.fx.now().mono;
+        let collect = self.is_full() && self.stability.is_due();
+        let flush = (self.fx.turn_open() || collect).then_some(now);
+        let room = self.links.len() < self.config.limits.links;
+        let dial = self.links.next_deadline().filter(|_| room);
+        let timers = [
+            (flush, Timer::Flush),
+            (self.detector.next_deadline(), Timer::Detector),
+            (dial, Timer::Dial),
+            (self.links.mute_deadline(), Timer::Dial),
+            (self.sync.next_deadline(), Timer::Gossip),
+            (self.sync_at, Timer::Sync),
+            (self.next_expiry(), Timer::Expiry),
+            (self.requests.next_deadline(), Timer::Request),
+            (self.leave_deadline(), Timer::Leave),
+        ];
+        let due = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
+        due.min().map(|(at, why)| Deadline { at, why })
+    }
+
+    /// Expiry follows the wall clock; the wait for it is measured on the monotonic one, and at most a second, because the
+    /// wall clock may jump.
+    fn next_expiry(&self) -> Option<Instant> {
+        let at = self.gossip.next_expiry()?;
+        let now = self.fx.now();
+        let wait = at
+            .as_millis()
+            .saturating_sub(now.wall.as_millis())
+            .min(1_000);
+        Some(now.mono + Duration::from_millis(wait))
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = self.fx.now().mono;
+        let actions = self.detector.tick(now);
+        self.act(actions);
+        for link in self.links.mute(now) {
+            self.fx.mark("greeting-timeout");
+            self.hang_up(link, HangupReason::Retry);
+        }
+        let room = self.config.limits.links.saturating_sub(self.links.len());
+        for (dial, addr) in self.links.due(now, room) {
+            self.fx.dial(dial, addr);
+        }
+        self.gossip.serve_expire(now, &self.config.timing);
+        self.pulls_due();
+        self.gossip.expire(&mut self.fx, EXPIRE_BUDGET);
+        self.requests_due();
+        self.leave_due();
+        if self.sync_at.is_some_and(|at| at <= now) {
+            self.sync_at = None;
+            self.fx.sync_this_turn();
+        }
+        self.after_input();
+        self.collect_tombstones();
+        self.flush();
+    }
+
+    /// Ends the turn: stores and pushes go out, in this order.
+    fn flush(&mut self) {
+        if self.halted {
+            return;
+        }
+        self.gossip.cover_mut().store_changes(&mut self.fx);
+        self.fx.flush();
+        self.push();
+        if self.fx.unsynced() && self.sync_at.is_none() {
+            self.sync_at = Some(self.fx.now().mono + self.config.timing.sync_interval);
+        }
+    }
+
+    fn collect_tombstones(&mut self) {
+        if !self.is_full()
+            || (!self.stability.is_due() && self.gossip.cover().tombstone_count() == 0)
+        {
+            return;
+        }
+        let counted = self.counted();
+        if counted.is_empty() {
+            self.stability.touch();
+        }
+        self.stability
+            .collect(&mut self.fx, &mut self.gossip, &counted);
+    }
+
+    pub(super) fn counted(&self) -> alloc::collections::BTreeSet<crate::NodeId> {
+        let cover = self.gossip.cover();
+        self.membership.counted(|departure| {
+            departure
+                .contexts
+                .iter()
+                .all(|(domain, context)| cover.includes(*domain, context))
+        })
+    }
+
+    pub(super) fn stored(&mut self, upto: Seq) {
+        if core::mem::replace(&mut self.stalled, false) {
+            self.fx.event(Event::StoreRecovered);
+        }
+        let before = self.fx.durable();
+        self.fx.stored(upto);
+        let durable = self.fx.durable();
+        if durable > before {
+            self.gossip.cover_mut().stored(durable);
+            if self.gossip.cover().tombstone_count() > 0 {
+                self.stability.touch();
+            }
+        }
+        // What was just synced may be the last thing others wait for.
+        if self.leaving.is_some() {
+            self.leave_due();
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! What is covered here: per domain and actor the dots seen, the dots durable, and the rows they belong to.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use rapidhash::v3::rapidhash_v3;
+
+use super::anti_entropy::Served;
+use super::dots::DotIndex;
+use super::rows::{ActorIx, Slot};
+use crate::effects::Effects;
+use crate::id::{Actor, Seq, TableId};
+use crate::store::bytes::Writer;
+use crate::store::record;
+use crate::table::{Context, Domain, Runs};
+
+/// One actor in one domain.
+#[derive(Default)]
+struct Entry {
+    /// Covered here: decides what is asked for and what is obsolete.
+    seen: Runs,
+    /// Covered, and synced with its rows: all that is ever claimed to others.
+    durable: Runs,
+    index: DotIndex,
+    hash: u64,
+    /// Whether `seen` has changed since `hash` was computed.
+    stale: bool,
+    /// Whether `seen` has changed since it was stored.
+    unstored: bool,
+}
+
+#[derive(Default)]
+struct DomainCover {
+    actors: Vec<Entry>,
+    stale: Vec<ActorIx>,
+    unstored: Vec<ActorIx>,
+    /// Order-independent sum of the actors' hashes, without the stale ones' changes.
+    hash: u64,
+    tombstones: BTreeSet<(ActorIx, u64)>,
+}
+
+/// Coverage of all domains.
+#[derive(Default)]
+pub(crate) struct Cover {
+    actors: Vec<Actor>,
+    by_actor: BTreeMap<Actor, ActorIx>,
+    domains: [DomainCover; Domain::ALL.len()],
+    /// Dots by the batch that makes them durable, oldest first.
+    pending: VecDeque<(Seq, Domain, ActorIx, u64, u64)>,
+    /// Sessions that are being served: they must hear of rows that are replaced under them.
+    pub(crate) served: Vec<Served>,
+}
+
+impl Cover {
+    pub(crate) fn intern(&mut self, actor: Actor) -> ActorIx {
+        if let Some(ix) = self.by_actor.get(&actor) {
+            return *ix;
+        }
+        let ix = ActorIx(self.actors.len() as u32);
+        self.actors.push(actor);
+        self.by_actor.insert(actor, ix);
+        for domain in &mut self.domains {
+            domain.actors.push(Entry::default());
+        }
+        ix
+    }
+
+    pub(crate) fn actor(&self, ix: ActorIx) -> Actor {
+        self.actors.get(ix.0 as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn find(&self, actor: Actor) -> Option<ActorIx> {
+        self.by_actor.get(&actor).copied()
+    }
+
+    fn entry(&self, domain: Domain, actor: ActorIx) -> &Entry {
+        &self.domains[domain.index()].actors[actor.0 as usize]
+    }
+
+    fn entry_mut(&mut self, domain: Domain, actor: ActorIx) -> &mut Entry {
+        &mut self.domains[domain.index()].actors[actor.0 as usize]
+    }
+
+    pub(crate) fn contains(&self, domain: Domain, actor: ActorIx, counter: u64) -> bool {
+        self.entry(domain, actor).seen.contains(counter)
+    }
+
+    /// Covers the next dot of the present actor: counters are contiguous from 1.
+    pub(crate) fn next_own(&mut self, domain: Domain, me: ActorIx, fx: &mut Effects) -> u64 {
+        let counter = self.entry(domain, me).seen.max() + 1;
+        self.insert(domain, me, counter, fx);
+        counter
+    }
+
+    /// Covers a dot, in the batch of this turn.
+    pub(crate) fn insert(
+        &mut self,
+        domain: Domain,
+        actor: ActorIx,
+        counter: u64,
+        fx: &mut Effects,
+    ) {
+        self.insert_run(domain, actor, counter, counter, fx);
+    }
+
+    pub(crate) fn insert_run(
+        &mut self,
+        domain: Domain,
+        actor: ActorIx,
+        low: u64,
+        high: u64,
+        fx: &mut Effects,
+    ) {
+        let entry = self.entry_mut(domain, actor);
+        if low == high {
+            entry.seen.insert(low);
+        } else {
+            entry.seen.insert_run(low, high);
+        }
+        self.touched(domain, actor);
+        fx.touch();
+        let seq = fx.open_seq();
+        if !domain.is_durable() || !fx.has_storage() {
+            self.entry_mut(domain, actor).durable.insert_run(low, high);
+            return;
+        }
+        match self.pending.back_mut() {
+            Some((s, d, a, _, last)) if (*s, *d, *a, *last + 1) == (seq, domain, actor, low) => {
+                *last = high
+            }
+            _ => self.pending.push_back((seq, domain, actor, low, high)),
+        }
+    }
+
+    fn touched(&mut self, domain: Domain, actor: ActorIx) {
+        let cover = &mut self.domains[domain.index()];
+        let entry = &mut cover.actors[actor.0 as usize];
+        if !core::mem::replace(&mut entry.stale, true) {
+            cover.stale.push(actor);
+        }
+        if domain.is_durable() && !core::mem::replace(&mut entry.unstored, true) {
+            cover.unstored.push(actor);
+        }
+    }
+
+    /// A recovered row or context covers its dot, durably.
+    pub(crate) fn restore(&mut self, domain: Domain, actor: ActorIx, counter: u64) {
+        let entry = self.entry_mut(domain, actor);
+        entry.seen.insert(counter);
+        entry.durable.insert(counter);
+        self.touched(domain, actor);
+    }
+
+    pub(crate) fn restore_runs(&mut self, domain: Domain, actor: Actor, runs: &Runs) {
+        let actor = self.intern(actor);
+        let entry = self.entry_mut(domain, actor);
+        entry.seen.union(runs);
+        entry.durable.union(runs);
+        self.touched(domain, actor);
+    }
+
+    /// Adopts a context whose rows have all arrived.
+    pub(crate) fn adopt(
+        &mut self,
+        me: ActorIx,
+        domain: Domain,
+        context: &Context,
+        fx: &mut Effects,
+    ) {
+        for (actor, runs) in context.iter() {
+            let ix = self.intern(actor);
+            // Nobody knows more of this life than it does itself.
+            if ix == me {
+                continue;
+            }
+            let fresh = runs.minus(&self.entry(domain, ix).seen);
+            for (low, high) in fresh.as_slice() {
+                self.insert_run(domain, ix, *low, *high, fx);
+            }
+        }
+    }
+
+    /// Forgets what is covered of a domain but for one actor; returns the actors forgotten.
+    pub(crate) fn reset(&mut self, domain: Domain, keep: ActorIx) -> Vec<Actor> {
+        let mut forgotten = Vec::new();
+        self.pending
+            .retain(|(_, d, actor, ..)| *d != domain || *actor == keep);
+        for number in 0..self.actors.len() {
+            let ix = ActorIx(number as u32);
+            if ix == keep || self.entry(domain, ix).seen.is_empty() {
+                continue;
+            }
+            forgotten.push(self.actor(ix));
+            let entry = self.entry_mut(domain, ix);
+            entry.seen = Runs::new();
+            entry.durable = Runs::new();
+            self.touched(domain, ix);
+        }
+        forgotten
+    }
+
+    /// Stores what of the contexts has changed in this turn, in the batch of its rows.
+    pub(crate) fn store_changes(&mut self, fx: &mut Effects) {
+        for domain in Domain::ALL {
+            let unstored = core::mem::take(&mut self.domains[domain.index()].unstored);
+            for ix in unstored {
+                let actor = self.actor(ix);
+                let entry = self.entry_mut(domain, ix);
+                entry.unstored = false;
+                fx.store(record::covered(domain, actor, &entry.seen));
+            }
+        }
+    }
+
+    /// Everything up to `upto` is durable.
+    pub(crate) fn stored(&mut self, upto: Seq) {
+        while let Some(&(seq, domain, actor, low, high)) = self.pending.front() {
+            if seq > upto {
+                return;
+            }
+            self.pending.pop_front();
+            self.entry_mut(domain, actor).durable.insert_run(low, high);
+        }
+    }
+
+    /// Whether everything seen is durable.
+    pub(crate) fn all_durable(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub(crate) fn is_durable(&self, domain: Domain, actor: ActorIx, counter: u64) -> bool {
+        self.entry(domain, actor).durable.contains(counter)
+    }
+
+    /// The row of a dot becomes findable by it.
+    pub(crate) fn link(
+        &mut self,
+        domain: Domain,
+        actor: ActorIx,
+        counter: u64,
+        slot: Slot,
+        dead: bool,
+    ) {
+        self.entry_mut(domain, actor).index.insert(counter, slot);
+        let tombstones = &mut self.domains[domain.index()].tombstones;
+        if dead {
+            tombstones.insert((actor, counter));
+        }
+    }
+
+    /// The row of a dot is replaced or freed.
+    pub(crate) fn unlink(
+        &mut self,
+        domain: Domain,
+        actor: ActorIx,
+        counter: u64,
+        table: TableId,
+        key: &Bytes,
+    ) {
+        self.entry_mut(domain, actor).index.remove(counter);
+        let tombstones = &mut self.domains[domain.index()].tombstones;
+        if !tombstones.is_empty() {
+            tombstones.remove(&(actor, counter));
+        }
+        if !self.served.is_empty() {
+            let name = self.actor(actor);
+            for served in &mut self.served {
+                served.replaced(domain, name, counter, table, key);
+            }
+        }
+    }
+
+    pub(crate) fn slot(&self, domain: Domain, actor: ActorIx, counter: u64) -> Option<Slot> {
+        self.entry(domain, actor).index.get(counter)
+    }
+
+    /// Rows of an actor by counter.
+    pub(crate) fn range(
+        &self,
+        domain: Domain,
+        actor: ActorIx,
+        low: u64,
+        high: u64,
+    ) -> impl Iterator<Item = (u64, Slot)> + '_ {
+        self.entry(domain, actor).index.range(low, high)
+    }
+
+    pub(crate) fn tombstones(&self, domain: Domain) -> &BTreeSet<(ActorIx, u64)> {
+        &self.domains[domain.index()].tombstones
+    }
+
+    pub(crate) fn tombstone_count(&self) -> u64 {
+        self.domains
+            .iter()
+            .map(|domain| domain.tombstones.len() as u64)
+            .sum()
+    }
+
+    fn context(&self, domain: Domain, of: impl Fn(&Entry) -> &Runs) -> Context {
+        let mut out = Context::new();
+        for (actor, entry) in self.actors.iter().zip(&self.domains[domain.index()].actors) {
+            let runs = of(entry);
+            if !runs.is_empty() {
+                out.set(*actor, runs.clone());
+            }
+        }
+        out
+    }
+
+    pub(crate) fn seen(&self, domain: Domain) -> Context {
+        self.context(domain, |entry| &entry.seen)
+    }
+
+    pub(crate) fn durable(&self, domain: Domain) -> Context {
+        self.context(domain, |entry| &entry.durable)
+    }
+
+    pub(crate) fn seen_runs(&self, domain: Domain, actor: Actor) -> Option<&Runs> {
+        self.find(actor).map(|ix| &self.entry(domain, ix).seen)
+    }
+
+    /// Whether everything in `context` has been seen here.
+    pub(crate) fn includes(&self, domain: Domain, context: &Context) -> bool {
+        context.iter().all(|(actor, runs)| {
+            self.seen_runs(domain, actor)
+                .is_some_and(|seen| runs.is_subset(seen))
+        })
+    }
+
+    /// Hash of what has been seen of a domain: equal contexts have equal hashes. O(actors changed since the last call).
+    pub(crate) fn hash(&mut self, domain: Domain) -> u64 {
+        let cover = &mut self.domains[domain.index()];
+        for ix in core::mem::take(&mut cover.stale) {
+            let entry = &mut cover.actors[ix.0 as usize];
+            entry.stale = false;
+            cover.hash = cover.hash.wrapping_sub(entry.hash);
+            entry.hash = hash_runs(domain, self.actors[ix.0 as usize], &entry.seen);
+            cover.hash = cover.hash.wrapping_add(entry.hash);
+        }
+        cover.hash
+    }
+
+    pub(crate) fn check(&self) {
+        for domain in Domain::ALL {
+            for entry in &self.domains[domain.index()].actors {
+                assert!(
+                    entry.durable.is_subset(&entry.seen),
+                    "only what is seen is durable"
+                );
+            }
+            for (actor, counter) in self.tombstones(domain) {
+                assert!(
+                    self.contains(domain, *actor, *counter),
+                    "a tombstone's dot is covered"
+                );
+            }
+        }
+    }
+}
+
+fn hash_runs(domain: Domain, actor: Actor, runs: &Runs) -> u64 {
+    let mut bytes = Writer::with_capacity(24 + 16 * runs.as_slice().len());
+    bytes.u64(domain as u64).u64(actor.node.0).u64(actor.run);
+    for (low, high) in runs.as_slice() {
+        bytes.u64(*low).u64(*high);
+    }
+    rapidhash_v3(bytes.as_slice())
+}

@@ -1,0 +1,138 @@
+//! Fresh local writes on their way to the other members.
+
+use alloc::vec::Vec;
+
+use super::{ActorIx, Arrival};
+use crate::id::{Actor, TableId};
+use crate::table::Hlc;
+use crate::wire::{Row, RowBatch, TableRef};
+
+/// Rows accepted in this turn. Every version is sent, superseded ones too: a gap in the dots would look like a loss.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    open: bool,
+    rows: Vec<Arrival>,
+}
+
+impl Outbox {
+    /// Whether somebody is there to push to.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    pub(crate) fn set_open(&mut self, open: bool) {
+        self.open = open;
+        if !open {
+            self.rows.clear();
+        }
+    }
+
+    pub(crate) fn push(&mut self, row: &Arrival) {
+        self.rows.push(Arrival {
+            table: row.table,
+            actor: row.actor,
+            counter: row.counter,
+            clock: row.clock,
+            expires: row.expires,
+            key: row.key.clone(),
+            value: row.value.clone(),
+        });
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Arrival> {
+        core::mem::take(&mut self.rows)
+    }
+}
+
+/// Collects rows into batches for the wire, within the limits.
+pub(crate) struct Batcher {
+    batch: RowBatch,
+    actors: Vec<ActorIx>,
+    tables: Vec<TableId>,
+    bytes: usize,
+    max_rows: usize,
+    max_bytes: usize,
+}
+
+impl Batcher {
+    pub(crate) fn new(max_rows: usize, max_bytes: usize) -> Self {
+        Batcher {
+            batch: RowBatch {
+                actors: Vec::new(),
+                tables: Vec::new(),
+                rows: Vec::new(),
+            },
+            actors: Vec::new(),
+            tables: Vec::new(),
+            bytes: 0,
+            max_rows,
+            max_bytes,
+        }
+    }
+
+    /// Whether a row with this many bytes still fits; the first always does.
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        let rows = self.batch.rows.len();
+        rows == 0 || (rows < self.max_rows && self.bytes + bytes <= self.max_bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batch.rows.is_empty()
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        (table, table_ref): (TableId, impl FnOnce() -> TableRef),
+        (actor, name): (ActorIx, Actor),
+        row: (u64, Hlc, u64),
+        key: bytes::Bytes,
+        value: Option<bytes::Bytes>,
+    ) {
+        let table = match self.tables.iter().rposition(|known| *known == table) {
+            Some(at) => at,
+            None => {
+                self.tables.push(table);
+                self.batch.tables.push(table_ref());
+                self.tables.len() - 1
+            }
+        };
+        let actor = match self.actors.iter().rposition(|known| *known == actor) {
+            Some(at) => at,
+            None => {
+                self.actors.push(actor);
+                self.batch.actors.push(name);
+                self.actors.len() - 1
+            }
+        };
+        self.bytes += row_bytes(&key, value.as_ref());
+        let (counter, clock, expires) = row;
+        self.batch.rows.push(Row {
+            table: table as u32,
+            actor: actor as u32,
+            counter,
+            clock: clock.0,
+            expires,
+            key,
+            value,
+        });
+    }
+
+    pub(crate) fn take(&mut self) -> RowBatch {
+        self.actors.clear();
+        self.tables.clear();
+        self.bytes = 0;
+        core::mem::replace(
+            &mut self.batch,
+            RowBatch {
+                actors: Vec::new(),
+                tables: Vec::new(),
+                rows: Vec::new(),
+            },
+        )
+    }
+}
+
+/// What a row costs against the limit of a message.
+pub(crate) fn row_bytes(key: &bytes::Bytes, value: Option<&bytes::Bytes>) -> usize {
+    key.len() + value.map_or(0, bytes::Bytes::len) + 32
+}

@@ -1,0 +1,193 @@
+//! When a tombstone may go: only on proof from every member, never on time.
+//!
+//! A tombstone is freed when it is durable here and every member, reachable or not, has claimed a durable context that
+//! holds it, lies within what this node has seen (of the domain and of `sys`), and came with a clock not below the
+//! tombstone's. Then no member can bring back what it deleted: each has the delete, and nothing that this node lacks.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::anti_entropy::Contexts;
+use super::{ActorIx, Gossip, Slot};
+use crate::effects::Effects;
+use crate::id::NodeId;
+use crate::table::{Context, Domain, Hlc};
+
+/// Tombstones examined in one turn.
+const BUDGET: usize = 4_096;
+
+/// A claim: what a member durably covered at some moment, already found to lie within what this node has seen.
+struct Claim {
+    contexts: Contexts,
+    clock: Hlc,
+}
+
+impl Claim {
+    fn covers(&self, domain: Domain, actor: crate::id::Actor, counter: u64, clock: Hlc) -> bool {
+        let context = self
+            .contexts
+            .iter()
+            .find(|(name, _)| *name == domain)
+            .map(|(_, context)| context);
+        self.clock >= clock && context.is_some_and(|context| context.contains(actor, counter))
+    }
+}
+
+/// The claims of the other members, and how far they have been acted on.
+#[derive(Default)]
+pub(crate) struct Stability {
+    claims: BTreeMap<NodeId, Claim>,
+    /// Something changed since the last complete pass.
+    dirty: bool,
+    /// Where an unfinished pass goes on.
+    cursor: Option<(Domain, ActorIx, u64)>,
+}
+
+impl Stability {
+    /// A member's state equals this node's, durably.
+    pub(crate) fn equal(&mut self, gossip: &Gossip, node: NodeId, clock: Hlc) {
+        if gossip.cover().tombstone_count() > 0 {
+            self.claims.insert(
+                node,
+                Claim {
+                    contexts: gossip.contexts(),
+                    clock,
+                },
+            );
+            self.dirty = true;
+        }
+    }
+
+    /// A member told its durable contexts.
+    pub(crate) fn claimed(
+        &mut self,
+        fx: &mut Effects,
+        gossip: &Gossip,
+        node: NodeId,
+        contexts: Contexts,
+        clock: Hlc,
+    ) {
+        if gossip.cover().tombstone_count() == 0 {
+            return;
+        }
+        let within =
+            |(domain, context): &(Domain, Context)| gossip.cover().includes(*domain, context);
+        if contexts.iter().all(within) {
+            fx.mark("claim-by-context");
+            self.claims.insert(node, Claim { contexts, clock });
+            self.dirty = true;
+        }
+    }
+
+    /// A member's claims no longer hold, because it begins a new life.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        self.claims.remove(&node);
+    }
+
+    /// The set of members or the durable watermark has changed.
+    pub(crate) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Whether a pass is due.
+    pub(crate) fn is_due(&self) -> bool {
+        self.dirty || self.cursor.is_some()
+    }
+
+    /// The members whose claims are missing for the oldest tombstones.
+    pub(crate) fn holding_up(&self, gossip: &Gossip, counted: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let first = Domain::ALL.into_iter().find_map(|domain| {
+            gossip
+                .cover()
+                .tombstones(domain)
+                .first()
+                .map(|(actor, counter)| (domain, *actor, *counter))
+        });
+        let Some((domain, actor, counter)) = first else {
+            return Vec::new();
+        };
+        let Some(clock) = clock_of(gossip, domain, actor, counter) else {
+            return Vec::new();
+        };
+        let actor = gossip.actor(actor);
+        let lacks = |node: &&NodeId| match self.claims.get(node) {
+            Some(claim) => !claim.covers(domain, actor, counter, clock),
+            None => true,
+        };
+        counted.iter().filter(lacks).copied().collect()
+    }
+
+    /// Frees what may go; `counted` are the members other than this node whose claims are needed.
+    pub(crate) fn collect(
+        &mut self,
+        fx: &mut Effects,
+        gossip: &mut Gossip,
+        counted: &BTreeSet<NodeId>,
+    ) {
+        if gossip.cover().tombstone_count() == 0 {
+            self.claims.clear();
+            self.cursor = None;
+            self.dirty = false;
+            return;
+        }
+        if self.cursor.is_none() {
+            if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {
+                self.dirty = false;
+                return;
+            }
+            self.dirty = false;
+        }
+        let (free, cursor) = self.pass(gossip, counted);
+        self.cursor = cursor;
+        for (domain, slot) in free {
+            gossip.free(fx, domain, slot);
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "what to free, and where to go on")]
+    fn pass(
+        &self,
+        gossip: &Gossip,
+        counted: &BTreeSet<NodeId>,
+    ) -> (Vec<(Domain, Slot)>, Option<(Domain, ActorIx, u64)>) {
+        let mut free = Vec::new();
+        let from = self.cursor.unwrap_or((Domain::Sys, ActorIx(0), 0));
+        let mut looked = 0;
+        for domain in Domain::ALL.into_iter().filter(|domain| *domain >= from.0) {
+            let start = if domain == from.0 {
+                (from.1, from.2)
+            } else {
+                (ActorIx(0), 0)
+            };
+            for (actor, counter) in gossip.cover().tombstones(domain).range(start..) {
+                if looked == BUDGET {
+                    return (free, Some((domain, *actor, *counter)));
+                }
+                looked += 1;
+                let Some(slot) = gossip.cover().slot(domain, *actor, *counter) else {
+                    continue;
+                };
+                let Some(clock) = clock_of(gossip, domain, *actor, *counter) else {
+                    continue;
+                };
+                let name = gossip.actor(*actor);
+                let claimed = |node: &NodeId| {
+                    self.claims
+                        .get(node)
+                        .is_some_and(|claim| claim.covers(domain, name, *counter, clock))
+                };
+                if gossip.cover().is_durable(domain, *actor, *counter)
+                    && counted.iter().all(claimed)
+                {
+                    free.push((domain, slot));
+                }
+            }
+        }
+        (free, None)
+    }
+}
+
+fn clock_of(gossip: &Gossip, domain: Domain, actor: ActorIx, counter: u64) -> Option<Hlc> {
+    let slot = gossip.cover().slot(domain, actor, counter)?;
+    gossip.rows().row(slot).map(|row| row.clock)
+}

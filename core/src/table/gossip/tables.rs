@@ -1,0 +1,238 @@
+//! The tables a node has heard of, and which of them a name means.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::TableId;
+use crate::store::bytes::{Reader, Writer};
+use crate::table::{Conflict, Domain, Durability, Namespace, TableName, TableOptions};
+
+/// Key of the floor under all user tables.
+pub(crate) const FLOOR_OF_ALL: &[u8] = b"*";
+
+/// Key of a table's floor: a letter, so that no name is mistaken for [`FLOOR_OF_ALL`].
+pub(crate) fn floor_key(name: &str) -> Vec<u8> {
+    let mut key = alloc::vec![b't'];
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+pub(crate) fn floor_name(key: &[u8]) -> Option<&str> {
+    core::str::from_utf8(key.strip_prefix(b"t")?).ok()
+}
+
+/// System tables whose rows describe tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meta {
+    Tables,
+    Floors,
+}
+
+/// A table by domain and name. One name may have rows in two domains, until its definition has reached everybody.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) domain: Domain,
+    pub(crate) name: String,
+}
+
+impl Table {
+    pub(crate) fn namespace(&self) -> Namespace {
+        if self.domain == Domain::Sys {
+            Namespace::Sys
+        } else {
+            Namespace::Usr
+        }
+    }
+}
+
+/// All tables, interned.
+pub(crate) struct Tables {
+    all: Vec<Table>,
+    by_name: BTreeMap<String, [Option<TableId>; Domain::ALL.len()]>,
+    /// Explicit options by name.
+    defined: BTreeMap<String, TableOptions>,
+}
+
+impl Tables {
+    pub(crate) const MEMBERS: TableId = TableId(1);
+    pub(crate) const TABLES: TableId = TableId(2);
+    pub(crate) const FLOORS: TableId = TableId(4);
+    pub(crate) const DEPARTED: TableId = TableId(5);
+
+    pub(crate) fn new() -> Self {
+        let mut tables = Tables {
+            all: Vec::new(),
+            by_name: BTreeMap::new(),
+            defined: BTreeMap::new(),
+        };
+        tables.intern(Domain::UsrDurable, "default");
+        for name in ["members", "tables", "settings", "floors", "departed"] {
+            tables.intern(Domain::Sys, name);
+        }
+        tables
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = TableId> + use<> {
+        (0..self.all.len() as u32).map(TableId)
+    }
+
+    pub(crate) fn user_ids(&self) -> Vec<TableId> {
+        self.ids()
+            .filter(|id| self.domain(*id) != Domain::Sys)
+            .collect()
+    }
+
+    pub(crate) fn get(&self, id: TableId) -> Option<&Table> {
+        self.all.get(id.0 as usize)
+    }
+
+    pub(crate) fn domain(&self, id: TableId) -> Domain {
+        self.get(id)
+            .map_or(Domain::UsrDurable, |table| table.domain)
+    }
+
+    pub(crate) fn name(&self, id: TableId) -> &str {
+        self.get(id).map_or("", |table| &table.name)
+    }
+
+    pub(crate) fn find(&self, domain: Domain, name: &str) -> Option<TableId> {
+        self.by_name.get(name)?[domain.index()]
+    }
+
+    pub(crate) fn intern(&mut self, domain: Domain, name: &str) -> TableId {
+        if let Some(id) = self.find(domain, name) {
+            return id;
+        }
+        let id = TableId(self.all.len() as u32);
+        self.all.push(Table {
+            domain,
+            name: name.to_string(),
+        });
+        self.by_name.entry(name.to_string()).or_default()[domain.index()] = Some(id);
+        id
+    }
+
+    /// The domain that a user table's definition gives it.
+    fn home(&self, name: &str) -> Domain {
+        match self.defined.get(name).map(|options| options.durability) {
+            Some(Durability::Memory) => Domain::UsrMemory,
+            _ => Domain::UsrDurable,
+        }
+    }
+
+    pub(crate) fn resolve_or_intern(&mut self, name: &str) -> TableId {
+        self.intern(self.home(name), name)
+    }
+
+    pub(crate) fn resolve(&self, name: &TableName) -> Option<TableId> {
+        match name.namespace {
+            Namespace::Sys => self.find(Domain::Sys, &name.name),
+            Namespace::Usr => self.resolve_user(&name.name),
+        }
+    }
+
+    pub(crate) fn resolve_user(&self, name: &str) -> Option<TableId> {
+        self.find(self.home(name), name)
+    }
+
+    /// The user tables called `name`, one per domain; interned, so that a floor also holds for rows that come later.
+    pub(crate) fn all_called(&mut self, name: &str) -> [TableId; 2] {
+        [
+            self.intern(Domain::UsrDurable, name),
+            self.intern(Domain::UsrMemory, name),
+        ]
+    }
+
+    pub(crate) fn options(&self, id: TableId) -> TableOptions {
+        let Some(table) = self.get(id) else {
+            return TableOptions::default();
+        };
+        let explicit = self
+            .defined
+            .get(&table.name)
+            .filter(|_| table.domain != Domain::Sys);
+        match (explicit, table.domain) {
+            (Some(options), _) if self.home(&table.name) == table.domain => *options,
+            (_, Domain::UsrMemory) => TableOptions {
+                durability: Durability::Memory,
+                ..TableOptions::default()
+            },
+            _ => TableOptions::default(),
+        }
+    }
+
+    pub(crate) fn is_explicit(&self, id: TableId) -> bool {
+        self.get(id).is_some_and(|table| {
+            table.domain == Domain::Sys
+                || (self.defined.contains_key(&table.name)
+                    && self.home(&table.name) == table.domain)
+        })
+    }
+
+    /// A definition has arrived; a value of a newer version than this program's is left alone.
+    pub(crate) fn define(&mut self, name: &[u8], value: Option<&[u8]>) -> Option<TableId> {
+        let name = core::str::from_utf8(name).ok()?;
+        self.defined
+            .insert(name.to_string(), decode_options(value?)?);
+        Some(self.resolve_or_intern(name))
+    }
+
+    /// By namespace and name.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = TableId> {
+        let by = |sys: bool| {
+            self.by_name.values().flat_map(move |ids| {
+                ids.iter()
+                    .flatten()
+                    .copied()
+                    .filter(move |id| (self.domain(*id) == Domain::Sys) == sys)
+            })
+        };
+        by(true).chain(by(false))
+    }
+
+    pub(crate) fn meta_of(&self, id: TableId) -> Option<Meta> {
+        match id {
+            Self::TABLES => Some(Meta::Tables),
+            Self::FLOORS => Some(Meta::Floors),
+            _ => None,
+        }
+    }
+}
+
+pub(crate) fn encode_options(options: TableOptions) -> Bytes {
+    let mut out = Writer::default();
+    out.u8(1);
+    out.u8(match options.durability {
+        Durability::Memory => 0,
+        Durability::Periodic => 1,
+        Durability::Sync => 2,
+    });
+    out.u8(match options.conflict {
+        Conflict::LastWriterWins => 0,
+    });
+    out.finish()
+}
+
+fn decode_options(value: &[u8]) -> Option<TableOptions> {
+    let mut value = Reader::new(value);
+    if value.u8()? != 1 {
+        return None;
+    }
+    let durability = match value.u8()? {
+        0 => Durability::Memory,
+        1 => Durability::Periodic,
+        2 => Durability::Sync,
+        _ => return None,
+    };
+    let conflict = match value.u8()? {
+        0 => Conflict::LastWriterWins,
+        _ => return None,
+    };
+    Some(TableOptions {
+        durability,
+        conflict,
+    })
+}

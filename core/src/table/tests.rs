@@ -1,0 +1,244 @@
+//! Properties of coverage and of merging, over generated data.
+
+use std::collections::BTreeSet;
+use std::vec::Vec;
+
+use arbitrary::Unstructured;
+use arbtest::arbtest;
+use bytes::Bytes;
+
+use super::*;
+use crate::wire;
+use crate::*;
+
+fn runs(u: &mut Unstructured<'_>) -> arbitrary::Result<(Runs, BTreeSet<u64>)> {
+    let mut runs = Runs::new();
+    let mut set = BTreeSet::new();
+    for _ in 0..u.int_in_range(0..=12)? {
+        let low: u64 = u.int_in_range(1..=60)?;
+        let high = low + u.int_in_range(0..=6)?;
+        if u.arbitrary()? {
+            runs.insert_run(low, high);
+            set.extend(low..=high);
+        } else {
+            assert_eq!(runs.insert(low), set.insert(low));
+        }
+    }
+    Ok((runs, set))
+}
+
+fn members(runs: &Runs) -> BTreeSet<u64> {
+    runs.as_slice()
+        .iter()
+        .flat_map(|(low, high)| *low..=*high)
+        .collect()
+}
+
+#[test]
+fn runs_are_a_set_of_counters() {
+    arbtest(|u| {
+        let (a, a_set) = runs(u)?;
+        let (b, b_set) = runs(u)?;
+        assert_eq!(members(&a), a_set);
+        assert_eq!(
+            Runs::from_wire(a.as_slice()),
+            Some(a.clone()),
+            "runs are ascending and apart"
+        );
+        assert_eq!(a.is_subset(&b), a_set.is_subset(&b_set));
+        assert_eq!(members(&a.minus(&b)), &a_set - &b_set);
+        let (mut ab, mut ba) = (a.clone(), b.clone());
+        ab.union(&b);
+        ba.union(&a);
+        assert_eq!(ab, ba);
+        assert_eq!(members(&ab), &a_set | &b_set);
+        for counter in 0..70 {
+            assert_eq!(a.contains(counter), a_set.contains(&counter));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn runs_from_outside_are_checked() {
+    for bad in [
+        [(0, 1), (3, 4)],
+        [(1, 2), (3, 4)],
+        [(5, 6), (1, 2)],
+        [(2, 1), (4, 4)],
+        [(1, 1), (3, u64::MAX)],
+    ] {
+        assert_eq!(Runs::from_wire(&bad), None, "{bad:?}");
+    }
+}
+
+/// Rows of two actors over few keys, as one member after the other might send them.
+fn rows(u: &mut Unstructured<'_>) -> arbitrary::Result<Vec<wire::Row>> {
+    let mut rows = Vec::new();
+    for actor in 0..2 {
+        for counter in 1..=u.int_in_range(0..=5)? {
+            rows.push(wire::Row {
+                table: 0,
+                actor,
+                counter,
+                clock: u.int_in_range(1..=8)?,
+                expires: 0,
+                key: Bytes::from(std::vec![u.int_in_range(b'a'..=b'c')?]),
+                value: u
+                    .arbitrary::<bool>()?
+                    .then(|| Bytes::from(std::vec![actor as u8, counter as u8])),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+fn now() -> Now {
+    Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000))
+}
+
+/// The contents of a node after rows arrived in the given batches.
+fn merged(batches: &[&[wire::Row]]) -> Vec<(Bytes, Bytes)> {
+    let mut node = Recovery::new(Config::new("m", "m"), Seed::from_u64(1))
+        .finish(now())
+        .unwrap();
+    let actors = std::vec![
+        Actor {
+            node: NodeId(1),
+            run: 1
+        },
+        Actor {
+            node: NodeId(2),
+            run: 2
+        }
+    ];
+    let tables = std::vec![wire::TableRef {
+        domain: 1,
+        name: "default".into()
+    }];
+    for rows in batches {
+        let batch = wire::RowBatch {
+            actors: actors.clone(),
+            tables: tables.clone(),
+            rows: rows.to_vec(),
+        };
+        for arrival in node.gossip.intern_batch(batch).unwrap() {
+            node.gossip.merge(&mut node.fx, arrival);
+        }
+        node.check();
+    }
+    let view = node.view(now());
+    view.scan(TableId::DEFAULT, ScanRange::default())
+        .map(|row| (row.key().clone(), row.value().clone()))
+        .collect()
+}
+
+#[test]
+fn merging_is_commutative_associative_and_idempotent() {
+    arbtest(|u| {
+        let rows = rows(u)?;
+        let mut shuffled = rows.clone();
+        for i in (1..shuffled.len()).rev() {
+            shuffled.swap(i, u.int_in_range(0..=i)?);
+        }
+        let cut = u.int_in_range(0..=rows.len())?;
+        let once = merged(&[&rows]);
+        assert_eq!(merged(&[&shuffled]), once, "order does not matter");
+        assert_eq!(
+            merged(&[&rows[cut..], &rows[..cut]]),
+            once,
+            "grouping does not matter"
+        );
+        assert_eq!(
+            merged(&[&rows, &shuffled]),
+            once,
+            "repetition does not matter"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn limits_are_named_and_nothing_is_changed() {
+    let mut node = Recovery::new(Config::new("m", "m"), Seed::from_u64(1))
+        .finish(now())
+        .unwrap();
+    let value = Bytes::from(std::vec![0; (1 << 20) + 1]);
+    let long = std::vec![b'k'; (64 << 10) + 1];
+    let mut put = |key: &[u8], value: &Bytes| {
+        node.write(
+            now(),
+            TableId::DEFAULT,
+            Write::Put {
+                key,
+                value: value.clone(),
+                expires: None,
+            },
+        )
+    };
+    let small = Bytes::from_static(b"v");
+    assert_eq!(put(b"", &small), Err(WriteError::EmptyKey));
+    assert_eq!(
+        put(&long, &small),
+        Err(WriteError::KeyTooLarge {
+            size: long.len(),
+            limit: 64 << 10
+        })
+    );
+    assert_eq!(
+        put(b"k", &value),
+        Err(WriteError::ValueTooLarge {
+            size: value.len(),
+            limit: 1 << 20
+        })
+    );
+    assert_eq!(node.view(now()).len(TableId::DEFAULT), 0);
+}
+
+#[test]
+fn changes_are_pulled_in_order_of_arrival_and_a_laggard_is_told() {
+    let mut config = Config::new("m", "m");
+    config.limits.change_log = 4;
+    let mut node = Recovery::new(config, Seed::from_u64(1))
+        .finish(now())
+        .unwrap();
+    let cursor = node.view(now()).cursor();
+    let put = |node: &mut Node, key: &[u8]| {
+        let write = Write::Put {
+            key,
+            value: Bytes::from_static(b"v"),
+            expires: None,
+        };
+        node.write(now(), TableId::DEFAULT, write).unwrap();
+    };
+    put(&mut node, b"a");
+    put(&mut node, b"b");
+    put(&mut node, b"a");
+    node.write(now(), TableId::DEFAULT, Write::Delete { key: b"b" })
+        .unwrap();
+    let changes = node
+        .view(now())
+        .changes(TableId::DEFAULT, cursor, 10)
+        .unwrap();
+    let kinds: Vec<ChangeKind> = changes
+        .changes
+        .into_iter()
+        .map(|change| change.kind)
+        .collect();
+    let put_a = ChangeKind::Put {
+        key: "a".into(),
+        value: "v".into(),
+        expires: None,
+    };
+    assert_eq!(
+        kinds,
+        [put_a, ChangeKind::Deleted { key: "b".into() }],
+        "each key once, at its newest"
+    );
+    put(&mut node, b"c");
+    let lagged = node
+        .view(now())
+        .changes(TableId::DEFAULT, cursor, 10)
+        .unwrap_err();
+    assert_eq!(lagged.restart, node.view(now()).cursor());
+}

@@ -1,0 +1,211 @@
+//! Inputs, outputs and messages as one line of stable text: what traces are made of.
+//!
+//! `Debug` output may change with a compiler or a field; a trace that is hashed and reviewed may not. Fields are integers and
+//! names, never floats or addresses, and values are told by their length.
+
+use core::fmt::{self, Display, Formatter};
+
+use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
+use crate::wire::{Message, RowBatch, RumorState, Standing};
+
+/// Something shown as it appears in a trace.
+///
+/// ```
+/// use rumormill_core::{Input, Seq, Trace};
+///
+/// assert_eq!(Trace(&Input::Stored { upto: Seq(3) }).to_string(), "stored upto=3");
+/// ```
+#[derive(Clone, Copy)]
+pub struct Trace<'a, T>(pub &'a T);
+
+impl Display for Trace<'_, Input> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Input::Tick => f.write_str("tick"),
+            Input::LinkUp { link, dial, hello } => {
+                let by = if dial.is_some() {
+                    "dialled"
+                } else {
+                    "accepted"
+                };
+                write!(f, "link-up link={link} {by} peer={}", hello.name)
+            }
+            Input::LinkDown { link, why } => write!(f, "link-down link={link} why={}", error(why)),
+            Input::DialFailed { dial, why } => {
+                write!(f, "dial-failed dial={dial} why={}", error(why))
+            }
+            Input::Message { link, msg } => write!(f, "receive link={link} {}", Trace(msg)),
+            Input::Congested { link } => write!(f, "congested link={link}"),
+            Input::Drained { link } => write!(f, "drained link={link}"),
+            Input::Request { token, .. } => write!(f, "request token={token}"),
+            Input::Cancel { token } => write!(f, "cancel token={token}"),
+            Input::Stored { upto } => write!(f, "stored upto={upto}"),
+            Input::StoreStalled { .. } => f.write_str("store-stalled"),
+            Input::StoreFailed { .. } => f.write_str("store-failed"),
+        }
+    }
+}
+
+impl Display for Trace<'_, Output> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Output::Send { to, lane, msg } => {
+                write!(
+                    f,
+                    "send links={} lane={} {}",
+                    to.as_slice().len(),
+                    lane_name(*lane),
+                    Trace(&**msg)
+                )
+            }
+            Output::Dial { dial, addr } => write!(f, "dial dial={dial} addr={addr}"),
+            Output::Hangup { link, why } => write!(f, "hangup link={link} why={}", hangup(*why)),
+            Output::Store { seq, batch, sync } => {
+                let puts = batch
+                    .iter()
+                    .filter(|op| matches!(op, StoreOp::Put(_)))
+                    .count();
+                let deletes = batch.len() - puts;
+                write!(
+                    f,
+                    "store seq={seq} puts={puts} deletes={deletes} sync={sync}"
+                )
+            }
+            Output::Reply { token, result } => {
+                write!(
+                    f,
+                    "reply token={token} {}",
+                    if result.is_ok() { "ok" } else { "error" }
+                )
+            }
+            Output::Changed { table } => write!(f, "changed table={}", table.0),
+            Output::Event(event) => write!(f, "event {}", Trace(event)),
+            Output::Halt(HaltReason::Left) => f.write_str("halt left"),
+            Output::Halt(HaltReason::StoreFailed(_)) => f.write_str("halt store-failed"),
+        }
+    }
+}
+
+impl Display for Trace<'_, Message> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Message::Welcome(welcome) => {
+                let standing = match &welcome.standing {
+                    Standing::Member => "member",
+                    Standing::Joining => "joining",
+                    Standing::Away { .. } => "away",
+                };
+                write!(
+                    f,
+                    "welcome standing={standing} settled={} ",
+                    welcome.settled
+                )?;
+                rows(f, &welcome.rows)
+            }
+            Message::Probe { nonce, rumors, .. } => {
+                write!(f, "probe nonce={nonce} rumors={}", rumors.len())
+            }
+            Message::Ack { nonce, rumors, .. } => {
+                write!(f, "ack nonce={nonce} rumors={}", rumors.len())
+            }
+            Message::ProbeFor { nonce, rumors, .. } => {
+                write!(f, "probe-for nonce={nonce} rumors={}", rumors.len())
+            }
+            Message::ProbedFor { nonce, alive, .. } => {
+                write!(f, "probed-for nonce={nonce} alive={alive}")
+            }
+            Message::Push(batch) => {
+                f.write_str("push ")?;
+                rows(f, batch)
+            }
+            Message::Pull(pull) => write!(f, "pull claim={}", pull.durable.is_some()),
+            Message::Page(page) => {
+                write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
+                rows(f, &page.rows)
+            }
+            Message::More { page, .. } => write!(f, "more page={page}"),
+            Message::Refused { .. } => f.write_str("refused"),
+            Message::Goodbye => f.write_str("goodbye"),
+        }
+    }
+}
+
+impl Display for Trace<'_, Event> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Event::MemberUp(node) => write!(f, "member-up node={node}"),
+            Event::MemberSuspect(node) => write!(f, "member-suspect node={node}"),
+            Event::MemberDown(node) => write!(f, "member-down node={node}"),
+            Event::MemberLeft(node) => write!(f, "member-left node={node}"),
+            Event::DuplicateName { name, later } => {
+                write!(f, "duplicate-name name={name} later={later}")
+            }
+            Event::Joined { through } => write!(f, "joined through={through}"),
+            Event::Reunited {
+                with,
+                dropped,
+                proposed,
+            } => {
+                write!(
+                    f,
+                    "reunited with={with} dropped={dropped} proposed={proposed}"
+                )
+            }
+            Event::Refused { node, why } => write!(f, "refused node={node} why={}", hangup(*why)),
+            Event::Protocol { node, why } => write!(f, "protocol node={node} why={why}"),
+            Event::ClockDrift { ahead_ms } => write!(f, "clock-drift ahead_ms={ahead_ms}"),
+            Event::Synced { with, rows } => write!(f, "synced with={with} rows={rows}"),
+            Event::StoreStalled(_) => f.write_str("store-stalled"),
+            Event::StoreRecovered => f.write_str("store-recovered"),
+        }
+    }
+}
+
+impl Display for Trace<'_, RumorState> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            RumorState::Alive => "alive",
+            RumorState::Suspect => "suspect",
+            RumorState::Down => "down",
+        })
+    }
+}
+
+fn rows(f: &mut Formatter<'_>, batch: &RowBatch) -> fmt::Result {
+    let dead = batch.rows.iter().filter(|row| row.value.is_none()).count();
+    write!(f, "rows={} deletes={dead}", batch.rows.len())
+}
+
+fn lane_name(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Control => "control",
+        Lane::Sys => "sys",
+        Lane::Bulk => "bulk",
+    }
+}
+
+fn error(why: &LinkError) -> &'static str {
+    match why {
+        LinkError::Closed => "closed",
+        LinkError::Unreachable => "unreachable",
+        LinkError::Broken => "broken",
+        LinkError::Malformed => "malformed",
+        LinkError::Refused(_) => "refused",
+        LinkError::TimedOut => "timed-out",
+    }
+}
+
+fn hangup(why: HangupReason) -> &'static str {
+    match why {
+        HangupReason::Duplicate => "duplicate",
+        HangupReason::Myself => "myself",
+        HangupReason::Sealed => "sealed",
+        HangupReason::IdInUse => "id-in-use",
+        HangupReason::OtherCluster => "other-cluster",
+        HangupReason::Retry => "retry",
+        HangupReason::Left => "left",
+        HangupReason::TooMany => "too-many",
+        HangupReason::Protocol => "protocol",
+        HangupReason::Dead => "dead",
+    }
+}
