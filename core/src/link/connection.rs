@@ -262,7 +262,7 @@ impl Connection {
             // A reason that a newer peer may have is no fault.
             Kind::Refusal => {
                 return Err(LinkError::Refused(
-                    read_evolving(payload).unwrap_or(Refusal::Other),
+                    wire::decode_all(payload).unwrap_or(Refusal::Other),
                 ));
             }
             Kind::Whole(_) => events.push(message(payload)?),
@@ -284,7 +284,7 @@ impl Connection {
 
     /// Decodes and judges the peer's hello.
     fn check(&self, payload: &[u8]) -> Result<Hello, LinkError> {
-        let hello: Hello = read_evolving(payload).ok_or(LinkError::Malformed)?;
+        let hello: Hello = wire::decode_all(payload).map_err(|_| LinkError::Malformed)?;
         let ((low, high), (our_low, our_high)) = (hello.versions, self.ours.versions);
         if low > high {
             return Err(LinkError::Malformed);
@@ -343,11 +343,4 @@ fn message(bytes: &[u8]) -> Result<LinkEvent, LinkError> {
 /// Encodes by field name, because handshakes have to be read by every version.
 fn evolving<T: serde::Serialize>(value: &T) -> Vec<u8> {
     rmp_serde::to_vec_named(value).unwrap_or_default()
-}
-
-/// Decodes what [`evolving`] made, in whatever version; all of `bytes` or nothing.
-fn read_evolving<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
-    let value = T::deserialize(&mut decoder).ok()?;
-    decoder.get_ref().is_empty().then_some(value)
 }

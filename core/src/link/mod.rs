@@ -6,7 +6,7 @@ mod connection;
 mod crc;
 #[cfg(feature = "std")]
 pub mod frame;
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod tests;
 
 use alloc::string::String;
