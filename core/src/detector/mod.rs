@@ -33,13 +33,31 @@ use suspicion::Suspicion;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Send a probe.
-    Probe { to: NodeId, nonce: u64, rumors: Vec<Rumor> },
+    Probe {
+        to: NodeId,
+        nonce: u64,
+        rumors: Vec<Rumor>,
+    },
     /// Answer a probe.
-    Ack { to: NodeId, nonce: u64, rumors: Vec<Rumor> },
+    Ack {
+        to: NodeId,
+        nonce: u64,
+        rumors: Vec<Rumor>,
+    },
     /// Ask `via` to probe `target`.
-    ProbeFor { via: NodeId, target: NodeId, nonce: u64, rumors: Vec<Rumor> },
+    ProbeFor {
+        via: NodeId,
+        target: NodeId,
+        nonce: u64,
+        rumors: Vec<Rumor>,
+    },
     /// Answer such a request.
-    ProbedFor { to: NodeId, nonce: u64, alive: bool, rumors: Vec<Rumor> },
+    ProbedFor {
+        to: NodeId,
+        nonce: u64,
+        alive: bool,
+        rumors: Vec<Rumor>,
+    },
     /// This member is alive again.
     Up(NodeId),
     /// This member became a suspect.
@@ -186,7 +204,11 @@ impl Detector {
         if epoch > member.epoch {
             self.reborn(node, epoch, &mut out);
         }
-        if self.members.get(&node).is_some_and(|member| member.epoch == epoch) {
+        if self
+            .members
+            .get(&node)
+            .is_some_and(|member| member.epoch == epoch)
+        {
             self.heard(node, &mut out);
         }
         out
@@ -225,7 +247,8 @@ impl Detector {
 
     /// When [`Detector::tick`] has something to do next. It may lie in the past.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let urgent = (!self.urgent.is_empty() && self.probes.len() < MAX_URGENT).then_some(self.now);
+        let urgent =
+            (!self.urgent.is_empty() && self.probes.len() < MAX_URGENT).then_some(self.now);
         let probe = (!self.active.is_empty()).then_some(self.next_probe);
         let down = (!self.down.is_empty()).then_some(self.next_down);
         let timer = self.timers.first().map(|(at, _)| *at);
@@ -249,7 +272,9 @@ impl Detector {
 
     /// All members but this node, in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, RumorState)> + '_ {
-        self.members.iter().map(|(node, member)| (*node, member.state))
+        self.members
+            .iter()
+            .map(|(node, member)| (*node, member.state))
     }
 
     /// Takes effect with the next probe and the next suspicion; running ones keep their time.
@@ -269,29 +294,56 @@ impl Detector {
         let mut suspects = 0;
         for (node, member) in &self.members {
             assert_ne!(*node, self.me);
-            assert_eq!(self.alive.contains(*node), member.state == RumorState::Alive);
+            assert_eq!(
+                self.alive.contains(*node),
+                member.state == RumorState::Alive
+            );
             assert_eq!(self.down.contains(*node), member.state == RumorState::Down);
-            assert_eq!(self.active.contains(*node), member.state != RumorState::Down);
-            assert_eq!(member.suspicion.is_some(), member.state == RumorState::Suspect);
+            assert_eq!(
+                self.active.contains(*node),
+                member.state != RumorState::Down
+            );
+            assert_eq!(
+                member.suspicion.is_some(),
+                member.state == RumorState::Suspect
+            );
             if let Some(suspicion) = &member.suspicion {
                 suspects += 1;
-                assert!(self.timers.contains(&(suspicion.deadline(), Due::Suspicion(*node))));
+                assert!(
+                    self.timers
+                        .contains(&(suspicion.deadline(), Due::Suspicion(*node)))
+                );
             }
             if let Some(nonce) = member.probe {
-                assert_eq!(self.probes.get(&nonce).map(|probe| probe.target), Some(*node));
+                assert_eq!(
+                    self.probes.get(&nonce).map(|probe| probe.target),
+                    Some(*node)
+                );
             }
         }
         assert_eq!(self.active.len() + self.down.len(), self.members.len());
         for (nonce, probe) in &self.probes {
-            assert_eq!(self.members.get(&probe.target).and_then(|member| member.probe), Some(*nonce));
+            assert_eq!(
+                self.members
+                    .get(&probe.target)
+                    .and_then(|member| member.probe),
+                Some(*nonce)
+            );
             assert!(self.timers.contains(&probe.timer));
         }
         for (nonce, relay) in &self.relays {
             assert!(self.timers.contains(&(relay.until, Due::Relay(*nonce))));
         }
         assert!(self.relays.len() <= MAX_RELAYS);
-        assert_eq!(self.timers.len(), self.probes.len() + self.relays.len() + suspects);
-        assert!(self.rumors.nodes().all(|node| node == self.me || self.members.contains_key(&node)));
+        assert_eq!(
+            self.timers.len(),
+            self.probes.len() + self.relays.len() + suspects
+        );
+        assert!(
+            self.rumors
+                .nodes()
+                .all(|node| node == self.me || self.members.contains_key(&node))
+        );
         assert!(self.urgent.iter().all(|node| self.active.contains(*node)));
         assert!(self.health.score() <= Health::WORST);
     }

@@ -91,7 +91,10 @@ impl Detector {
 
     /// Cancels the probe of `node`; true when there was one.
     pub(super) fn end_probe(&mut self, node: NodeId) -> bool {
-        let nonce = self.members.get_mut(&node).and_then(|member| member.probe.take());
+        let nonce = self
+            .members
+            .get_mut(&node)
+            .and_then(|member| member.probe.take());
         let Some(probe) = nonce.and_then(|nonce| self.probes.remove(&nonce)) else {
             return false;
         };
@@ -100,9 +103,13 @@ impl Detector {
     }
 
     pub(super) fn end_suspicion(&mut self, node: NodeId) {
-        let suspicion = self.members.get_mut(&node).and_then(|member| member.suspicion.take());
+        let suspicion = self
+            .members
+            .get_mut(&node)
+            .and_then(|member| member.suspicion.take());
         if let Some(suspicion) = suspicion {
-            self.timers.remove(&(suspicion.deadline(), Due::Suspicion(node)));
+            self.timers
+                .remove(&(suspicion.deadline(), Due::Suspicion(node)));
         }
     }
 
@@ -128,11 +135,14 @@ impl Detector {
 
     /// What to say first to `node`: what it stands accused of.
     pub(super) fn accusation(&self, node: NodeId) -> Option<Rumor> {
-        self.members.get(&node).and_then(|member| member.accused.clone())
+        self.members
+            .get(&node)
+            .and_then(|member| member.accused.clone())
     }
 
     pub(super) fn take_rumors(&mut self, first: Option<Rumor>) -> Vec<Rumor> {
-        self.rumors.take(first, rumors::limit(self.members.len() + 1))
+        self.rumors
+            .take(first, rumors::limit(self.members.len() + 1))
     }
 
     /// Somebody speaks of this node.
@@ -141,7 +151,8 @@ impl Detector {
             return;
         }
         let accused = rumor.state != RumorState::Alive;
-        let refute = rumor.incarnation > self.incarnation || accused && rumor.incarnation == self.incarnation;
+        let refute = rumor.incarnation > self.incarnation
+            || accused && rumor.incarnation == self.incarnation;
         if refute {
             self.incarnation = rumor.incarnation + 1;
             self.health.worsen(1);
@@ -178,7 +189,10 @@ impl Detector {
                 return;
             }
             self.end_suspicion(rumor.node);
-            self.rumors.put(Rumor { state: RumorState::Alive, ..rumor.clone() });
+            self.rumors.put(Rumor {
+                state: RumorState::Alive,
+                ..rumor.clone()
+            });
             self.set_state(rumor.node, RumorState::Alive, out);
         }
         let Some(member) = self.members.get_mut(&rumor.node) else {
@@ -186,7 +200,11 @@ impl Detector {
         };
         let fresh = member.heard.is_some_and(|heard| now.since(heard) < recent);
         if rumor.state != RumorState::Alive && rumor.state > member.state && fresh {
-            if member.accused.as_ref().is_none_or(|known| known.state < rumor.state) {
+            if member
+                .accused
+                .as_ref()
+                .is_none_or(|known| known.state < rumor.state)
+            {
                 member.accused = Some(rumor.clone());
             }
             return;
@@ -194,7 +212,9 @@ impl Detector {
         match (member.state, rumor.state) {
             (RumorState::Alive, RumorState::Suspect) => self.suspect(rumor.clone(), out),
             (RumorState::Suspect, RumorState::Suspect) => self.confirm(rumor.clone()),
-            (RumorState::Alive | RumorState::Suspect, RumorState::Down) => self.bury(rumor.clone(), out),
+            (RumorState::Alive | RumorState::Suspect, RumorState::Down) => {
+                self.bury(rumor.clone(), out)
+            }
             (_, RumorState::Alive) | (RumorState::Down, _) => {}
         }
     }
@@ -204,7 +224,8 @@ impl Detector {
         let suspicion = Suspicion::new(self.now, &self.timing, self.active.len() + 1, rumor.from);
         self.set_state(node, RumorState::Suspect, out);
         if let Some(member) = self.members.get_mut(&node) {
-            self.timers.insert((suspicion.deadline(), Due::Suspicion(node)));
+            self.timers
+                .insert((suspicion.deadline(), Due::Suspicion(node)));
             member.suspicion = Some(suspicion);
             member.accused = Some(rumor.clone());
         }
@@ -217,15 +238,18 @@ impl Detector {
         if !known || rumor.from == rumor.node {
             return;
         }
-        let Some(suspicion) =
-            self.members.get_mut(&rumor.node).and_then(|member| member.suspicion.as_mut())
+        let Some(suspicion) = self
+            .members
+            .get_mut(&rumor.node)
+            .and_then(|member| member.suspicion.as_mut())
         else {
             return;
         };
         let before = suspicion.deadline();
         if suspicion.confirm(rumor.from) {
             self.timers.remove(&(before, Due::Suspicion(rumor.node)));
-            self.timers.insert((suspicion.deadline(), Due::Suspicion(rumor.node)));
+            self.timers
+                .insert((suspicion.deadline(), Due::Suspicion(rumor.node)));
             self.rumors.put(rumor);
         }
     }

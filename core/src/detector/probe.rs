@@ -42,18 +42,37 @@ pub(super) struct Relay {
 
 impl Detector {
     /// `from` asks whether we are there.
-    pub(crate) fn on_probe(&mut self, now: Instant, from: NodeId, nonce: u64, rumors: &[Rumor]) -> Vec<Action> {
+    pub(crate) fn on_probe(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        rumors: &[Rumor],
+    ) -> Vec<Action> {
         let mut out = self.message(now, from, rumors);
         let first = self.accusation(from);
         let rumors = self.take_rumors(first);
-        out.push(Action::Ack { to: from, nonce, rumors });
+        out.push(Action::Ack {
+            to: from,
+            nonce,
+            rumors,
+        });
         out
     }
 
     /// `from` answered a probe.
-    pub(crate) fn on_ack(&mut self, now: Instant, from: NodeId, nonce: u64, rumors: &[Rumor]) -> Vec<Action> {
+    pub(crate) fn on_ack(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        rumors: &[Rumor],
+    ) -> Vec<Action> {
         let mut out = self.message(now, from, rumors);
-        if self.relays.get(&nonce).is_some_and(|relay| relay.target == from)
+        if self
+            .relays
+            .get(&nonce)
+            .is_some_and(|relay| relay.target == from)
             && let Some(relay) = self.relays.remove(&nonce)
         {
             self.timers.remove(&(relay.until, Due::Relay(nonce)));
@@ -78,7 +97,15 @@ impl Detector {
             let own = self.next_nonce();
             // Our own health does not stretch this: the asker waits no longer for us being slow.
             let until = self.now + timeout(period(&self.timing), self.timing.probe_timeout);
-            self.relays.insert(own, Relay { asker: from, nonce, target, until });
+            self.relays.insert(
+                own,
+                Relay {
+                    asker: from,
+                    nonce,
+                    target,
+                    until,
+                },
+            );
             self.timers.insert((until, Due::Relay(own)));
             self.send_probe(target, own, &mut out);
         }
@@ -168,7 +195,16 @@ impl Detector {
         let timer = (self.now + patience, Due::Direct(nonce));
         self.timers.insert(timer);
         let grace = interval - patience;
-        self.probes.insert(nonce, Probe { target: node, timer, grace, asked: Vec::new(), helped: false });
+        self.probes.insert(
+            nonce,
+            Probe {
+                target: node,
+                timer,
+                grace,
+                asked: Vec::new(),
+                helped: false,
+            },
+        );
         self.send_probe(node, nonce, out);
         true
     }
@@ -181,13 +217,20 @@ impl Detector {
         probe.timer = (self.now + probe.grace, Due::Failed(nonce));
         self.timers.insert(probe.timer);
         let target = probe.target;
-        let helpers = self.alive.sample(&mut self.rng, self.timing.indirect_probes, target);
+        let helpers = self
+            .alive
+            .sample(&mut self.rng, self.timing.indirect_probes, target);
         probe.helped = !helpers.is_empty();
         probe.asked.clone_from(&helpers);
         for via in helpers {
             let first = self.accusation(target);
             let rumors = self.take_rumors(first);
-            out.push(Action::ProbeFor { via, target, nonce, rumors });
+            out.push(Action::ProbeFor {
+                via,
+                target,
+                nonce,
+                rumors,
+            });
         }
     }
 
@@ -199,7 +242,8 @@ impl Detector {
         if let Some(member) = self.members.get_mut(&probe.target) {
             member.probe = None;
         }
-        self.health.worsen(if probe.helped { probe.asked.len() } else { 1 });
+        self.health
+            .worsen(if probe.helped { probe.asked.len() } else { 1 });
         self.accuse(probe.target, out);
     }
 
@@ -221,7 +265,12 @@ impl Detector {
     fn report(&mut self, to: NodeId, nonce: u64, alive: bool, out: &mut Vec<Action>) {
         let first = self.accusation(to);
         let rumors = self.take_rumors(first);
-        out.push(Action::ProbedFor { to, nonce, alive, rumors });
+        out.push(Action::ProbedFor {
+            to,
+            nonce,
+            alive,
+            rumors,
+        });
     }
 
     fn next_nonce(&mut self) -> u64 {

@@ -36,7 +36,14 @@ impl Rumors {
         self.serial += 1;
         self.ranks.insert((0, Reverse(self.serial), node));
         let serial = self.serial;
-        self.slots.insert(node, Slot { rumor, told: 0, serial });
+        self.slots.insert(
+            node,
+            Slot {
+                rumor,
+                told: 0,
+                serial,
+            },
+        );
     }
 
     pub(super) fn remove(&mut self, node: NodeId) {
@@ -51,8 +58,13 @@ impl Rumors {
         let about = first.as_ref().map(|rumor| rumor.node);
         let mut taken: Vec<Rumor> = first.into_iter().collect();
         let room = PER_MESSAGE - taken.len();
-        let ranks: Vec<Rank> =
-            self.ranks.iter().filter(|rank| Some(rank.2) != about).take(room).copied().collect();
+        let ranks: Vec<Rank> = self
+            .ranks
+            .iter()
+            .filter(|rank| Some(rank.2) != about)
+            .take(room)
+            .copied()
+            .collect();
         for rank in ranks {
             self.ranks.remove(&rank);
             let Some(slot) = self.slots.get_mut(&rank.2) else {
@@ -77,7 +89,10 @@ impl Rumors {
         assert_eq!(self.slots.len(), self.ranks.len());
         for (node, slot) in &self.slots {
             assert_eq!(slot.rumor.node, *node);
-            assert!(self.ranks.contains(&(slot.told, Reverse(slot.serial), *node)));
+            assert!(
+                self.ranks
+                    .contains(&(slot.told, Reverse(slot.serial), *node))
+            );
         }
     }
 }
@@ -94,7 +109,13 @@ mod tests {
     use crate::wire::RumorState;
 
     fn about(node: u64) -> Rumor {
-        Rumor { node: NodeId(node), epoch: 1, incarnation: 0, state: RumorState::Suspect, from: NodeId(0) }
+        Rumor {
+            node: NodeId(node),
+            epoch: 1,
+            incarnation: 0,
+            state: RumorState::Suspect,
+            from: NodeId(0),
+        }
     }
 
     #[test]
@@ -104,7 +125,10 @@ mod tests {
             rumors.put(about(node));
         }
         let first = rumors.take(None, 6);
-        assert_eq!(first.iter().map(|r| r.node.0).collect::<Vec<_>>(), [20, 19, 18, 17, 16, 15, 14, 13]);
+        assert_eq!(
+            first.iter().map(|r| r.node.0).collect::<Vec<_>>(),
+            [20, 19, 18, 17, 16, 15, 14, 13]
+        );
         let mut told = first.len();
         loop {
             let more = rumors.take(None, 6);

@@ -37,7 +37,11 @@ impl Suspicion {
             started: now,
             least: least(timing, n),
             accusers: BTreeSet::from([accuser]),
-            wanted: if others < CONFIRMATIONS { 0 } else { CONFIRMATIONS },
+            wanted: if others < CONFIRMATIONS {
+                0
+            } else {
+                CONFIRMATIONS
+            },
         }
     }
 
@@ -59,7 +63,10 @@ impl Suspicion {
 
 /// `suspicion_mult * max(1, log10(n))` periods.
 fn least(timing: &Timing, n: usize) -> Duration {
-    let periods = timing.suspicion_mult.max(1).saturating_mul(log10_thousandths(n).max(1000));
+    let periods = timing
+        .suspicion_mult
+        .max(1)
+        .saturating_mul(log10_thousandths(n).max(1000));
     super::period(timing).saturating_mul(periods) / 1000
 }
 
