@@ -6,10 +6,11 @@ extern crate alloc;
 extern crate std;
 
 mod config;
-#[allow(dead_code)]
 mod detector;
+mod error;
 mod id;
-#[allow(dead_code)]
+mod io;
+pub mod link;
 mod rng;
 mod time;
 pub mod wire;
