@@ -178,6 +178,8 @@ pub struct Shape {
     pub active_us: u64,
     /// The kinds of faults; each occurs at least once where the number of nodes allows it.
     pub faults: FaultSet,
+    /// Client operations per second; drawn from 5 to 80 when absent.
+    pub ops_per_s: Option<u32>,
 }
 
 /// Everything that will be done to a cluster.
@@ -382,7 +384,7 @@ mod tests {
     use super::*;
 
     fn shape(seed: u64) -> Shape {
-        Shape { seed, nodes: 3, active_us: 57_000_000, faults: FaultSet::ALL }
+        Shape { seed, nodes: 3, active_us: 57_000_000, faults: FaultSet::ALL, ops_per_s: None }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Options {
 /// Runs a seed.
 pub fn run(options: &Options) -> Report {
     let active_us = options.minutes.saturating_mul(60_000_000).saturating_sub(WARM_UP_US).max(5_000_000);
-    let shape = Shape { seed: options.seed, nodes: options.nodes.max(1), active_us, faults: options.faults };
+    let shape = Shape { seed: options.seed, nodes: options.nodes.max(1), active_us, faults: options.faults, ops_per_s: None };
     let keep = if options.trace { Keep::All } else { Keep::Nothing };
     run_plan(Plan::from_seed(&shape), options.faults, keep)
 }
@@ -67,7 +67,7 @@ impl World {
         }
         let faults = self.faults_met();
         let owned = |(name, count): (&str, u64)| (name.to_string(), count);
-        let rest = self.counts.iter().filter(|(name, _)| !faults.contains_key(**name));
+        let rest = self.counts.iter().chain([(&"messages", &self.messages)]).filter(|(name, _)| !faults.contains_key(**name));
         Report {
             seed,
             nodes: self.hosts.len(),

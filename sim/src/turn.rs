@@ -296,7 +296,7 @@ impl World {
         for &link in to.as_slice() {
             let other = Network::other(link);
             let Some(peer) = self.net.end(other).map(|end| end.node) else { continue };
-            self.count("messages");
+            self.messages += 1;
             if self.sabotage.swallows(node, peer, msg) {
                 continue;
             }

@@ -8,9 +8,12 @@ use crate::plan::{Action, Entry, Op, OpVerb, Plan, Shape, Table, WARM_UP_US};
 const HOT_KEYS: u32 = 8;
 const COLD_KEYS: u32 = 400;
 
-/// Adds the clients' operations to a plan, at a rate from 5 to 80 per second.
+/// Adds the clients' operations to a plan, at the rate of the shape.
 pub(crate) fn draw(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> arbitrary::Result<()> {
-    let gap_us = 200_000_u64 >> u.int_in_range(0..=4)?;
+    let gap_us = match shape.ops_per_s {
+        Some(rate) => 1_000_000 / u64::from(rate.max(1)),
+        None => 200_000_u64 >> u.int_in_range(0..=4)?,
+    };
     let hot = u.int_in_range(1..=9)?;
     let mut at_us = WARM_UP_US;
     loop {

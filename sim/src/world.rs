@@ -98,6 +98,7 @@ pub struct World {
     /// The node that has handled something and whose turn has not ended.
     pub(crate) dirty: Option<usize>,
     pub(crate) events: u64,
+    pub(crate) messages: u64,
     queue: BinaryHeap<Reverse<Queued>>,
     queued: u64,
     plan: Plan,
@@ -123,6 +124,7 @@ impl World {
             timing: Timing::default(),
             dirty: None,
             events: 0,
+            messages: 0,
             queue: BinaryHeap::new(),
             queued: 0,
             plan,

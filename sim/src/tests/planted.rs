@@ -17,7 +17,7 @@ use crate::world::World;
 /// Finds a seed whose run breaks a promise of `checker` with the bug, and makes sure that it breaks none without.
 fn caught(checker: &str, faults: FaultSet, bug: impl Fn() -> Box<dyn Sabotage>) {
     for seed in 0..100 {
-        let shape = Shape { seed, nodes: 3, active_us: 17_000_000, faults };
+        let shape = Shape { seed, nodes: 3, active_us: 17_000_000, faults, ops_per_s: None };
         let mut world = World::new(Plan::from_seed(&shape), Keep::Nothing);
         world.sabotage(bug());
         let planted = report(world, seed, faults);

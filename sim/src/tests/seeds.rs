@@ -7,7 +7,7 @@ use crate::run::run_plan;
 use crate::trace::Keep;
 
 fn shape(seed: u64) -> Shape {
-    Shape { seed, nodes: 3 + (seed % 3) as usize, active_us: 17_000_000, faults: FaultSet::ALL }
+    Shape { seed, nodes: 3 + (seed % 3) as usize, active_us: 17_000_000, faults: FaultSet::ALL, ops_per_s: None }
 }
 
 fn run(seed: u64, keep: Keep) -> Report {
