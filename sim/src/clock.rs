@@ -16,7 +16,12 @@ pub struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock { since_us: 0, mono_us: 0, wall_us: EPOCH_US, ppm: 0 }
+        Clock {
+            since_us: 0,
+            mono_us: 0,
+            wall_us: EPOCH_US,
+            ppm: 0,
+        }
     }
 }
 
@@ -24,7 +29,10 @@ impl Clock {
     /// What the node reads at true time `at_us`.
     pub fn now(&self, at_us: u64) -> Now {
         let wall_us = self.wall_us + self.elapsed(at_us) as i64;
-        Now::new(Instant::from_micros(self.mono_us + self.elapsed(at_us)), Wall::from_millis((wall_us / 1000) as u64))
+        Now::new(
+            Instant::from_micros(self.mono_us + self.elapsed(at_us)),
+            Wall::from_millis((wall_us / 1000) as u64),
+        )
     }
 
     /// The first true time, at or after `at_us`, at which the monotonic clock shows `instant` or more.
@@ -32,7 +40,9 @@ impl Clock {
         let ahead = instant.as_micros().saturating_sub(self.mono_us);
         let rate = (1_000_000 + self.ppm) as u128;
         let true_us = (u128::from(ahead) * 1_000_000).div_ceil(rate);
-        let due = self.since_us.saturating_add(u64::try_from(true_us).unwrap_or(u64::MAX));
+        let due = self
+            .since_us
+            .saturating_add(u64::try_from(true_us).unwrap_or(u64::MAX));
         due.max(at_us)
     }
 
@@ -58,7 +68,12 @@ mod tests {
     #[test]
     fn a_deadline_is_met_and_not_a_microsecond_late() {
         let mut clock = Clock::default();
-        for (at, ppm) in [(0, 0), (1_000, 300), (77_777, -250_000), (5_000_000, 499_999)] {
+        for (at, ppm) in [
+            (0, 0),
+            (1_000, 300),
+            (77_777, -250_000),
+            (5_000_000, 499_999),
+        ] {
             clock.set(at, -40, ppm);
             for ahead in [0, 1, 7, 999, 1_000_003] {
                 let goal = Instant::from_micros(clock.now(at).mono.as_micros() + ahead);

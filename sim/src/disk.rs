@@ -31,7 +31,9 @@ impl Disk {
 
     /// The running sync is over: the watermark, and whether the next sync begins at once.
     pub fn sync_done(&mut self) -> (Option<Seq>, bool) {
-        let Some(upto) = self.syncing.take() else { return (None, false) };
+        let Some(upto) = self.syncing.take() else {
+            return (None, false);
+        };
         self.harden(upto);
         (Some(upto), self.begin())
     }
@@ -48,19 +50,25 @@ impl Disk {
 
     /// The power fails: of the unsynced batches the first `keep` survive. Returns the last batch that did, and how many did not.
     pub fn crash(&mut self, keep: usize) -> (Seq, usize) {
-        let upto = match self.volatile.iter().take(keep).last() {
+        let upto = match self.volatile.iter().take(keep).next_back() {
             Some((seq, _)) => *seq,
             None => self.synced,
         };
         self.harden(upto);
         let lost = self.volatile.len();
-        *self = Disk { durable: std::mem::take(&mut self.durable), ..Disk::default() };
+        *self = Disk {
+            durable: std::mem::take(&mut self.durable),
+            ..Disk::default()
+        };
         (upto, lost)
     }
 
     /// What a restart finds, in key order.
     pub fn records(&self) -> impl Iterator<Item = Record> {
-        self.durable.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() })
+        self.durable.iter().map(|(key, value)| Record {
+            key: key.clone(),
+            value: value.clone(),
+        })
     }
 
     /// The durable half as it is, for planted bugs and rot.
@@ -99,12 +107,17 @@ mod tests {
     use super::*;
 
     fn put(key: &str, value: &str) -> Vec<StoreOp> {
-        let record = Record { key: Bytes::copy_from_slice(key.as_bytes()), value: Bytes::copy_from_slice(value.as_bytes()) };
+        let record = Record {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+        };
         vec![StoreOp::Put(record)]
     }
 
     fn keys(disk: &Disk) -> String {
-        disk.records().map(|record| String::from_utf8_lossy(&record.key).into_owned()).collect()
+        disk.records()
+            .map(|record| String::from_utf8_lossy(&record.key).into_owned())
+            .collect()
     }
 
     #[test]

@@ -75,7 +75,9 @@ impl FaultSet {
 
     /// The kinds in the set.
     pub fn iter(self) -> impl Iterator<Item = FaultKind> {
-        FaultKind::ALL.into_iter().filter(move |kind| self.contains(*kind))
+        FaultKind::ALL
+            .into_iter()
+            .filter(move |kind| self.contains(*kind))
     }
 }
 
@@ -104,7 +106,11 @@ pub struct UnknownFault(
 
 impl fmt::Display for UnknownFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown fault {:?}: expected none, all, or some of ", self.0)?;
+        write!(
+            f,
+            "unknown fault {:?}: expected none, all, or some of ",
+            self.0
+        )?;
         for (i, kind) in FaultKind::ALL.into_iter().enumerate() {
             write!(f, "{}{}", if i == 0 { "" } else { "," }, kind.name())?;
         }
@@ -123,10 +129,13 @@ impl FromStr for FaultSet {
             "all" => return Ok(FaultSet::ALL),
             _ => {}
         }
-        text.split(',').map(str::trim).try_fold(FaultSet::NONE, |set, word| {
-            let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == word);
-            kind.map(|kind| set.with(kind)).ok_or_else(|| UnknownFault(word.to_string()))
-        })
+        text.split(',')
+            .map(str::trim)
+            .try_fold(FaultSet::NONE, |set, word| {
+                let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == word);
+                kind.map(|kind| set.with(kind))
+                    .ok_or_else(|| UnknownFault(word.to_string()))
+            })
     }
 }
 
@@ -139,6 +148,9 @@ mod tests {
         for text in ["none", "all", "loss", "dup,crash,skew"] {
             assert_eq!(text.parse::<FaultSet>().unwrap().to_string(), text);
         }
-        assert_eq!("loss,lightning".parse::<FaultSet>(), Err(UnknownFault("lightning".to_string())));
+        assert_eq!(
+            "loss,lightning".parse::<FaultSet>(),
+            Err(UnknownFault("lightning".to_string()))
+        );
     }
 }

@@ -133,7 +133,10 @@ fn open_table(node: &mut Node, now: Now, table: Table) -> TableId {
         Table::Sync => Durability::Sync,
         Table::Memory => Durability::Memory,
     };
-    let options = TableOptions { durability, conflict: Conflict::LastWriterWins };
+    let options = TableOptions {
+        durability,
+        conflict: Conflict::LastWriterWins,
+    };
     match node.create_table(now, table.name(), options) {
         Ok((id, _)) => id,
         // Every node opens the same tables with the same options.

@@ -29,6 +29,7 @@
 //! ```
 
 pub mod checkers;
+mod clients;
 mod clock;
 mod disk;
 mod faults;

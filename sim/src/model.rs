@@ -57,10 +57,29 @@ pub struct Model {
 
 impl Model {
     /// An operation was accepted. Returns its number. The caller tells later when it is acknowledged.
-    pub fn accepted(&mut self, at_us: u64, node: usize, table: Table, key: &Bytes, version: Version, effect: Effect) -> usize {
+    pub fn accepted(
+        &mut self,
+        at_us: u64,
+        node: usize,
+        table: Table,
+        key: &Bytes,
+        version: Version,
+        effect: Effect,
+    ) -> usize {
         let number = self.ops.len();
-        self.ops.push(Told { at_us, node, version, effect, acked: false, at_risk: false, table });
-        self.keys.entry((table, key.clone())).or_default().push(number);
+        self.ops.push(Told {
+            at_us,
+            node,
+            version,
+            effect,
+            acked: false,
+            at_risk: false,
+            table,
+        });
+        self.keys
+            .entry((table, key.clone()))
+            .or_default()
+            .push(number);
         number
     }
 
@@ -81,7 +100,16 @@ impl Model {
 
     /// Every key that was ever written, with its operations in the order they were accepted.
     pub fn keys(&self) -> impl Iterator<Item = (Table, &Bytes, History<'_>)> {
-        self.keys.iter().map(|((table, key), numbers)| (*table, key, History { model: self, numbers }))
+        self.keys.iter().map(|((table, key), numbers)| {
+            (
+                *table,
+                key,
+                History {
+                    model: self,
+                    numbers,
+                },
+            )
+        })
     }
 
     /// Operations accepted.
@@ -123,11 +151,14 @@ impl<'a> History<'a> {
 
     /// The newest operation that the store promised to keep.
     pub fn newest_promised(self) -> Option<&'a Told> {
-        self.ops().filter(|op| self.promised(op)).max_by_key(|op| op.version)
+        self.ops()
+            .filter(|op| self.promised(op))
+            .max_by_key(|op| op.version)
     }
 
     /// Whether an operation newer than `version` may have removed the key.
     pub fn may_be_gone(self, version: Version) -> bool {
-        self.ops().any(|op| op.version > version && !matches!(op.effect, Effect::Put(_)))
+        self.ops()
+            .any(|op| op.version > version && !matches!(op.effect, Effect::Put(_)))
     }
 }

@@ -33,7 +33,15 @@ pub(crate) struct End {
 
 impl End {
     fn new(node: usize, life: u32) -> Self {
-        End { node, life, up: false, closing: false, arrival_us: 0, opened_us: 0, swallowed_us: None }
+        End {
+            node,
+            life,
+            up: false,
+            closing: false,
+            arrival_us: 0,
+            opened_us: 0,
+            swallowed_us: None,
+        }
     }
 }
 
@@ -107,8 +115,12 @@ impl Network {
         let mut latency = Rng::new(seed, Stream::Latency, 0);
         // One cluster sits in one room, another is spread over a continent.
         let scale = 100_u64 << latency.below(8);
-        let base_us = (0..nodes * nodes).map(|_| latency.between(scale / 2, scale * 2)).collect();
-        let rngs = (0..nodes).map(|node| Rng::new(seed, Stream::Network, node as u32)).collect();
+        let base_us = (0..nodes * nodes)
+            .map(|_| latency.between(scale / 2, scale * 2))
+            .collect();
+        let rngs = (0..nodes)
+            .map(|node| Rng::new(seed, Stream::Network, node as u32))
+            .collect();
         Network {
             nodes,
             rngs,
@@ -141,7 +153,13 @@ impl Network {
     }
 
     /// Opens a link for a dial that has arrived. The accepting end comes up at once, the dialling one at the returned time.
-    pub(crate) fn accept(&mut self, now_us: u64, from: (usize, u32), to: (usize, u32), dial: DialId) -> (LinkId, u64) {
+    pub(crate) fn accept(
+        &mut self,
+        now_us: u64,
+        from: (usize, u32),
+        to: (usize, u32),
+        dial: DialId,
+    ) -> (LinkId, u64) {
         let id = LinkId(self.links.len() as u64 * 2);
         let back_us = now_us + self.latency(to.0, from.0);
         let mut ends = [End::new(from.0, from.1), End::new(to.0, to.1)];
@@ -214,15 +232,23 @@ impl Network {
                 Cut::TwoSided => self.met.partition += 1,
                 Cut::OneWay => self.met.oneway += 1,
             }
-            let since = *self.links[index].ends[side].swallowed_us.get_or_insert(now_us);
-            return Fate::Swallowed { breaks: now_us - since > BREAK_AFTER_US };
+            let since = *self.links[index].ends[side]
+                .swallowed_us
+                .get_or_insert(now_us);
+            return Fate::Swallowed {
+                breaks: now_us - since > BREAK_AFTER_US,
+            };
         }
         let peer = &self.links[index].ends[1 - side];
         let forgotten = peer.closing && !peer.up;
         // A dead host answers nothing; one that is up and does not know the link says so, if its words get through.
         if !powered || (forgotten && !self.reaches(to, from)) {
-            let since = *self.links[index].ends[side].swallowed_us.get_or_insert(now_us);
-            return Fate::Swallowed { breaks: now_us - since > BREAK_AFTER_US };
+            let since = *self.links[index].ends[side]
+                .swallowed_us
+                .get_or_insert(now_us);
+            return Fate::Swallowed {
+                breaks: now_us - since > BREAK_AFTER_US,
+            };
         }
         if forgotten {
             return Fate::Forgotten(now_us + self.latency(from, to) + self.latency(to, from));
@@ -250,10 +276,12 @@ impl Network {
         let arrival_us = (now_us + latency_us).max(peer.arrival_us);
         let earliest_us = peer.opened_us.max(now_us);
         let by_us = self.reorder_by();
-        if by_us > 0 && self.strikes(from, |what| match what {
-            FaultWhat::Reorder { ppm, .. } => Some(*ppm),
-            _ => None,
-        }) {
+        if by_us > 0
+            && self.strikes(from, |what| match what {
+                FaultWhat::Reorder { ppm, .. } => Some(*ppm),
+                _ => None,
+            })
+        {
             self.met.reorder += 1;
             let late_us = self.rngs[from].below(by_us);
             return Fate::Arrives((now_us + latency_us + late_us).max(earliest_us));
@@ -274,7 +302,11 @@ impl Network {
     fn strikes(&mut self, from: usize, rate: impl Fn(&FaultWhat) -> Option<u32>) -> bool {
         for window in &mut self.windows {
             if let Some(ppm) = rate(&window.what) {
-                let ppm = if std::mem::take(&mut window.fresh) { CERTAIN } else { ppm };
+                let ppm = if std::mem::take(&mut window.fresh) {
+                    CERTAIN
+                } else {
+                    ppm
+                };
                 if self.rngs[from].chance(ppm) {
                     return true;
                 }
@@ -294,7 +326,11 @@ impl Network {
     /// The fault `number` of the plan begins. Faults of nodes are not the network's.
     pub(crate) fn begin(&mut self, number: usize, what: &FaultWhat) {
         let cuts = matches!(what, FaultWhat::Partition { .. } | FaultWhat::OneWay { .. });
-        self.windows.push(Window { number, what: what.clone(), fresh: !cuts });
+        self.windows.push(Window {
+            number,
+            what: what.clone(),
+            fresh: !cuts,
+        });
         self.refresh();
     }
 
@@ -306,7 +342,9 @@ impl Network {
 
     /// Whether the fault `number` of the plan strikes messages and has struck none yet.
     pub(crate) fn is_fresh(&self, number: usize) -> bool {
-        self.windows.iter().any(|window| window.number == number && window.fresh)
+        self.windows
+            .iter()
+            .any(|window| window.number == number && window.fresh)
     }
 
     /// All faults end.
@@ -347,7 +385,8 @@ impl Network {
 
 /// All pairs from one group to another.
 fn across<'a>(left: &'a [usize], right: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
-    left.iter().flat_map(|from| right.iter().map(|to| (*from, *to)))
+    left.iter()
+        .flat_map(|from| right.iter().map(|to| (*from, *to)))
 }
 
 #[cfg(test)]
@@ -394,24 +433,57 @@ mod tests {
         let got = arrivals(&mut net, id, 1_000).len();
         assert!((1_100..1_300).contains(&got), "{got}");
         net.end_fault(1);
-        net.begin(2, &FaultWhat::Reorder { ppm: 1, by_us: 50_000 });
-        assert!(!arrivals(&mut net, id, 50).is_sorted(), "the first message of a window is always struck");
+        net.begin(
+            2,
+            &FaultWhat::Reorder {
+                ppm: 1,
+                by_us: 50_000,
+            },
+        );
+        assert!(
+            !arrivals(&mut net, id, 50).is_sorted(),
+            "the first message of a window is always struck"
+        );
     }
 
     #[test]
     fn cuts_swallow_and_break() {
         let mut net = Network::new(3, 3);
         let id = open(&mut net);
-        net.begin(0, &FaultWhat::OneWay { from: vec![0], to: vec![1, 2] });
+        net.begin(
+            0,
+            &FaultWhat::OneWay {
+                from: vec![0],
+                to: vec![1, 2],
+            },
+        );
         assert_eq!(net.send(10, id, true), Fate::Swallowed { breaks: false });
-        assert!(matches!(net.send(10, Network::other(id), true), Fate::Arrives(_)));
-        assert_eq!(net.send(20_000_000, id, true), Fate::Swallowed { breaks: true });
-        net.begin(1, &FaultWhat::Partition { left: vec![1, 2], right: vec![0] });
-        assert_eq!(net.send(10, Network::other(id), true), Fate::Swallowed { breaks: false });
+        assert!(matches!(
+            net.send(10, Network::other(id), true),
+            Fate::Arrives(_)
+        ));
+        assert_eq!(
+            net.send(20_000_000, id, true),
+            Fate::Swallowed { breaks: true }
+        );
+        net.begin(
+            1,
+            &FaultWhat::Partition {
+                left: vec![1, 2],
+                right: vec![0],
+            },
+        );
+        assert_eq!(
+            net.send(10, Network::other(id), true),
+            Fate::Swallowed { breaks: false }
+        );
         net.end_fault(0);
         net.end_fault(1);
         assert!(matches!(net.send(20_000_001, id, true), Fate::Arrives(_)));
-        assert_eq!(net.send(20_000_002, id, false), Fate::Swallowed { breaks: false });
+        assert_eq!(
+            net.send(20_000_002, id, false),
+            Fate::Swallowed { breaks: false }
+        );
         net.set_up(Network::other(id), false);
         assert!(matches!(net.send(20_000_003, id, true), Fate::Forgotten(_)));
         assert_eq!((net.met.oneway, net.met.partition), (2, 1));

@@ -219,7 +219,12 @@ impl Plan {
 
     fn quiet(shape: &Shape) -> Plan {
         let starts_us = (0..shape.nodes as u64).map(|node| node * 20_000).collect();
-        Plan { seed: shape.seed, starts_us, stop_us: WARM_UP_US + shape.active_us, entries: Vec::new() }
+        Plan {
+            seed: shape.seed,
+            starts_us,
+            stop_us: WARM_UP_US + shape.active_us,
+            entries: Vec::new(),
+        }
     }
 
     /// How many entries begin a fault of this kind.
@@ -250,13 +255,27 @@ fn draw_faults(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> arbi
     let slot_us = shape.active_us / kinds.len() as u64;
     for (slot, &kind) in kinds.iter().enumerate() {
         let from_us = slot as u64 * slot_us;
-        draw_fault(u, shape, plan, kind, (from_us, from_us + slot_us / 2), (slot_us / 4, slot_us / 2))?;
+        draw_fault(
+            u,
+            shape,
+            plan,
+            kind,
+            (from_us, from_us + slot_us / 2),
+            (slot_us / 4, slot_us / 2),
+        )?;
     }
     // On top of them one more every 5 s, of any requested kind, anywhere.
     let longest_us = (shape.active_us / 3).clamp(1_000_000, 20_000_000);
     for _ in 0..shape.active_us / 5_000_000 {
         let kind = *u.choose(&kinds)?;
-        draw_fault(u, shape, plan, kind, (0, shape.active_us - 1), (500_000, longest_us))?;
+        draw_fault(
+            u,
+            shape,
+            plan,
+            kind,
+            (0, shape.active_us - 1),
+            (500_000, longest_us),
+        )?;
     }
     Ok(())
 }
@@ -275,19 +294,30 @@ fn draw_fault(
     let what = draw_what(u, shape, kind)?;
     let for_us = u.int_in_range(short_us..=long_us)?;
     let at_us = WARM_UP_US + u.int_in_range(from_us..=to_us)?;
-    plan.entries.push(Entry { at_us, action: Action::Fault(Fault { for_us, what }) });
+    plan.entries.push(Entry {
+        at_us,
+        action: Action::Fault(Fault { for_us, what }),
+    });
     Ok(())
 }
 
-fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> arbitrary::Result<FaultWhat> {
+fn draw_what(
+    u: &mut Unstructured<'_>,
+    shape: &Shape,
+    kind: FaultKind,
+) -> arbitrary::Result<FaultWhat> {
     let node = u.int_in_range(0..=shape.nodes - 1)?;
     Ok(match kind {
         FaultKind::Loss => FaultWhat::Loss { ppm: draw_rate(u)? },
         FaultKind::Dup => FaultWhat::Dup { ppm: draw_rate(u)? },
-        FaultKind::Reorder => {
-            FaultWhat::Reorder { ppm: draw_rate(u)?, by_us: 1_000 << u.int_in_range(0..=10)? }
-        }
-        FaultKind::Delay => FaultWhat::Delay { node, by_us: 1_000 << u.int_in_range(0..=12)? },
+        FaultKind::Reorder => FaultWhat::Reorder {
+            ppm: draw_rate(u)?,
+            by_us: 1_000 << u.int_in_range(0..=10)?,
+        },
+        FaultKind::Delay => FaultWhat::Delay {
+            node,
+            by_us: 1_000 << u.int_in_range(0..=12)?,
+        },
         FaultKind::Partition => {
             let (left, right) = draw_sides(u, shape)?;
             FaultWhat::Partition { left, right }
@@ -296,11 +326,18 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> arbitr
             let (from, to) = draw_sides(u, shape)?;
             FaultWhat::OneWay { from, to }
         }
-        FaultKind::Crash => FaultWhat::Crash { node, clean: u.arbitrary()? },
+        FaultKind::Crash => FaultWhat::Crash {
+            node,
+            clean: u.arbitrary()?,
+        },
         FaultKind::Skew => {
             let by_ms = 1_i64 << u.int_in_range(0..=15)?;
             let ppm = u.int_in_range(-1_000..=1_000)?;
-            FaultWhat::Skew { node, by_ms: if u.arbitrary()? { by_ms } else { -by_ms }, ppm }
+            FaultWhat::Skew {
+                node,
+                by_ms: if u.arbitrary()? { by_ms } else { -by_ms },
+                ppm,
+            }
         }
     })
 }
@@ -311,10 +348,17 @@ fn draw_rate(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
 }
 
 /// All nodes in two groups, none of them empty.
-fn draw_sides(u: &mut Unstructured<'_>, shape: &Shape) -> arbitrary::Result<(Vec<usize>, Vec<usize>)> {
+fn draw_sides(
+    u: &mut Unstructured<'_>,
+    shape: &Shape,
+) -> arbitrary::Result<(Vec<usize>, Vec<usize>)> {
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for node in 0..shape.nodes {
-        if u.arbitrary()? { left.push(node) } else { right.push(node) }
+        if u.arbitrary()? {
+            left.push(node)
+        } else {
+            right.push(node)
+        }
     }
     if left.is_empty() || right.is_empty() {
         let alone = u.int_in_range(0..=shape.nodes - 1)?;
@@ -342,7 +386,9 @@ impl fmt::Display for FaultWhat {
             FaultWhat::Loss { ppm } | FaultWhat::Dup { ppm } => write!(f, " ppm={ppm}"),
             FaultWhat::Reorder { ppm, by_us } => write!(f, " ppm={ppm} by={by_us}"),
             FaultWhat::Delay { node, by_us } => write!(f, " node=n{node} by={by_us}"),
-            FaultWhat::Partition { left, right } => write!(f, " left={} right={}", Side(left), Side(right)),
+            FaultWhat::Partition { left, right } => {
+                write!(f, " left={} right={}", Side(left), Side(right))
+            }
             FaultWhat::OneWay { from, to } => write!(f, " from={} to={}", Side(from), Side(to)),
             FaultWhat::Crash { node, clean } => write!(f, " node=n{node} clean={clean}"),
             FaultWhat::Skew { node, by_ms, ppm } => write!(f, " node=n{node} by={by_ms} ppm={ppm}"),
@@ -369,11 +415,18 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Op { node, table, key, verb } = self;
+        let Op {
+            node,
+            table,
+            key,
+            verb,
+        } = self;
         let table = table.name();
         match verb {
             OpVerb::Put => write!(f, "put node=n{node} table={table} key=k{key}"),
-            OpVerb::PutFor { ttl_ms } => write!(f, "put node=n{node} table={table} key=k{key} ttl={ttl_ms}"),
+            OpVerb::PutFor { ttl_ms } => {
+                write!(f, "put node=n{node} table={table} key=k{key} ttl={ttl_ms}")
+            }
             OpVerb::Delete => write!(f, "delete node=n{node} table={table} key=k{key}"),
         }
     }
@@ -384,23 +437,39 @@ mod tests {
     use super::*;
 
     fn shape(seed: u64) -> Shape {
-        Shape { seed, nodes: 3, active_us: 57_000_000, faults: FaultSet::ALL, ops_per_s: None }
+        Shape {
+            seed,
+            nodes: 3,
+            active_us: 57_000_000,
+            faults: FaultSet::ALL,
+            ops_per_s: None,
+        }
     }
 
     #[test]
     fn every_requested_kind_is_in_the_plan() {
         for seed in 0..50 {
             let plan = Plan::from_seed(&shape(seed));
-            assert!(FaultKind::ALL.iter().all(|kind| plan.count(*kind) > 0), "seed {seed}");
+            assert!(
+                FaultKind::ALL.iter().all(|kind| plan.count(*kind) > 0),
+                "seed {seed}"
+            );
             assert!(plan.entries.is_sorted_by_key(|entry| entry.at_us));
-            assert!(plan.entries.iter().all(|entry| (WARM_UP_US..plan.stop_us).contains(&entry.at_us)));
+            assert!(
+                plan.entries
+                    .iter()
+                    .all(|entry| (WARM_UP_US..plan.stop_us).contains(&entry.at_us))
+            );
         }
     }
 
     #[test]
     fn any_bytes_are_a_plan() {
         arbtest::arbtest(|u| {
-            let shape = Shape { nodes: u.int_in_range(1..=7)?, ..shape(0) };
+            let shape = Shape {
+                nodes: u.int_in_range(1..=7)?,
+                ..shape(0)
+            };
             let plan = Plan::draw(u, &shape)?;
             assert_eq!(plan.starts_us.len(), shape.nodes);
             Ok(())

@@ -68,14 +68,21 @@ impl Report {
 }
 
 fn object(counts: &BTreeMap<String, u64>) -> Map<String, Value> {
-    counts.iter().map(|(name, count)| (name.clone(), json!(count))).collect()
+    counts
+        .iter()
+        .map(|(name, count)| (name.clone(), json!(count)))
+        .collect()
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, millis) = (self.sim_ms / 1000, self.sim_ms % 1000);
         writeln!(f, "seed {}  hash {:016x}", self.seed, self.hash)?;
-        writeln!(f, "{} nodes, {seconds}.{millis:03} s of virtual time, {} events", self.nodes, self.events)?;
+        writeln!(
+            f,
+            "{} nodes, {seconds}.{millis:03} s of virtual time, {} events",
+            self.nodes, self.events
+        )?;
         writeln!(f, "\nfaults ({})", self.requested)?;
         section(f, &self.faults)?;
         writeln!(f, "\nhappened")?;
@@ -86,12 +93,20 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\npromises")?;
         for checker in crate::CHECKERS {
-            let broken = self.violations.iter().filter(|found| found.checker == checker).count();
+            let broken = self
+                .violations
+                .iter()
+                .filter(|found| found.checker == checker)
+                .count();
             let word = if broken == 0 { "held" } else { "BROKEN" };
             writeln!(f, "  {checker:<24} {word}")?;
         }
         for found in &self.violations {
-            writeln!(f, "  {} at {} us: {}", found.checker, found.at_us, found.text)?;
+            writeln!(
+                f,
+                "  {} at {} us: {}",
+                found.checker, found.at_us, found.text
+            )?;
         }
         write!(f, "{} rows at the end", self.rows)
     }

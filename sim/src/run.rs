@@ -11,8 +11,14 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 6] =
-    [convergence::NAME, durability::NAME, no_resurrection::NAME, "invariants", "recovery", "liveness"];
+pub const CHECKERS: [&str; 6] = [
+    convergence::NAME,
+    durability::NAME,
+    no_resurrection::NAME,
+    "invariants",
+    "recovery",
+    "liveness",
+];
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +37,23 @@ pub struct Options {
 
 /// Runs a seed.
 pub fn run(options: &Options) -> Report {
-    let active_us = options.minutes.saturating_mul(60_000_000).saturating_sub(WARM_UP_US).max(5_000_000);
-    let shape = Shape { seed: options.seed, nodes: options.nodes.max(1), active_us, faults: options.faults, ops_per_s: None };
-    let keep = if options.trace { Keep::All } else { Keep::Nothing };
+    let active_us = options
+        .minutes
+        .saturating_mul(60_000_000)
+        .saturating_sub(WARM_UP_US)
+        .max(5_000_000);
+    let shape = Shape {
+        seed: options.seed,
+        nodes: options.nodes.max(1),
+        active_us,
+        faults: options.faults,
+        ops_per_s: None,
+    };
+    let keep = if options.trace {
+        Keep::All
+    } else {
+        Keep::Nothing
+    };
     run_plan(Plan::from_seed(&shape), options.faults, keep)
 }
 
@@ -52,7 +72,11 @@ pub fn report(mut world: World, seed: u64, requested: FaultSet) -> Report {
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()))
             .unwrap_or_else(|| "a panic without words".to_string());
         let at_us = world.now_us;
-        world.violations.push(Violation { checker: "invariants", at_us, text });
+        world.violations.push(Violation {
+            checker: "invariants",
+            at_us,
+            text,
+        });
     }
     world.into_report(seed, requested)
 }
@@ -67,7 +91,11 @@ impl World {
         }
         let faults = self.faults_met();
         let owned = |(name, count): (&str, u64)| (name.to_string(), count);
-        let rest = self.counts.iter().chain([(&"messages", &self.messages)]).filter(|(name, _)| !faults.contains_key(**name));
+        let rest = self
+            .counts
+            .iter()
+            .chain([(&"messages", &self.messages)])
+            .filter(|(name, _)| !faults.contains_key(**name));
         Report {
             seed,
             nodes: self.hosts.len(),
@@ -76,7 +104,10 @@ impl World {
             events: self.events,
             sim_ms: self.now_us / 1000,
             counts: rest.map(|(name, count)| owned((name, *count))).collect(),
-            rows: self.running_from(0).and_then(|node| self.contents(node)).map_or(0, |rows| rows.len() as u64),
+            rows: self
+                .running_from(0)
+                .and_then(|node| self.contents(node))
+                .map_or(0, |rows| rows.len() as u64),
             faults: faults.into_iter().map(owned).collect(),
             marks,
             violations: self.violations,

@@ -29,10 +29,19 @@ impl Scenario {
     /// A cluster whose nodes start at these milliseconds.
     pub fn with_starts(starts_ms: &[u64]) -> Self {
         let starts_us = starts_ms.iter().map(|ms| ms * 1_000).collect();
-        let plan = Plan { seed: 1, starts_us, stop_us: 0, entries: Vec::new() };
+        let plan = Plan {
+            seed: 1,
+            starts_us,
+            stop_us: 0,
+            entries: Vec::new(),
+        };
         let mut world = World::new(plan, Keep::Story);
         world.net.set_latency(LATENCY_US);
-        Scenario { world, faults: 0, cuts: Vec::new() }
+        Scenario {
+            world,
+            faults: 0,
+            cuts: Vec::new(),
+        }
     }
 
     /// Plants a bug.
@@ -75,10 +84,20 @@ impl Scenario {
 
     /// # Panics
     /// If the node is down or refuses.
-    fn write(&mut self, node: usize, table: Table, key: &str, verb: OpVerb, value: &str) -> &mut Self {
+    fn write(
+        &mut self,
+        node: usize,
+        table: Table,
+        key: &str,
+        verb: OpVerb,
+        value: &str,
+    ) -> &mut Self {
         let key = Bytes::copy_from_slice(key.as_bytes());
         let value = Bytes::copy_from_slice(value.as_bytes());
-        assert!(self.world.write(node, table, &key, verb, value), "n{node} refuses to write");
+        assert!(
+            self.world.write(node, table, &key, verb, value),
+            "n{node} refuses to write"
+        );
         self
     }
 
@@ -98,14 +117,20 @@ impl Scenario {
 
     /// Cuts all ways between two groups. Nodes that are in neither reach everybody.
     pub fn partition(&mut self, left: &[usize], right: &[usize]) -> &mut Self {
-        let number = self.begin(&FaultWhat::Partition { left: left.to_vec(), right: right.to_vec() });
+        let number = self.begin(&FaultWhat::Partition {
+            left: left.to_vec(),
+            right: right.to_vec(),
+        });
         self.cuts.push(number);
         self
     }
 
     /// Cuts the ways from one group to another; the ways back stay.
     pub fn cut(&mut self, from: &[usize], to: &[usize]) -> &mut Self {
-        let number = self.begin(&FaultWhat::OneWay { from: from.to_vec(), to: to.to_vec() });
+        let number = self.begin(&FaultWhat::OneWay {
+            from: from.to_vec(),
+            to: to.to_vec(),
+        });
         self.cuts.push(number);
         self
     }
@@ -150,13 +175,28 @@ impl Scenario {
 
     /// # Panics
     /// If the row on a node is not this value, or not absent.
-    pub fn expect_in(&mut self, node: usize, table: Table, key: &str, value: Option<&str>) -> &mut Self {
+    pub fn expect_in(
+        &mut self,
+        node: usize,
+        table: Table,
+        key: &str,
+        value: Option<&str>,
+    ) -> &mut Self {
         self.world.finish_turn();
         let contents = self.world.contents(node);
         let key = Bytes::copy_from_slice(key.as_bytes());
-        let shown = contents.as_ref().and_then(|contents| contents.get(table, &key)).map(|row| row.value.clone());
+        let shown = contents
+            .as_ref()
+            .and_then(|contents| contents.get(table, &key))
+            .map(|row| row.value.clone());
         let expected = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
-        assert_eq!(shown, expected, "{} on n{node}\n{}", key.escape_ascii(), self.story());
+        assert_eq!(
+            shown,
+            expected,
+            "{} on n{node}\n{}",
+            key.escape_ascii(),
+            self.story()
+        );
         self
     }
 
@@ -186,7 +226,10 @@ impl Scenario {
         let host = &self.world.hosts[node];
         let now = host.now(self.world.now_us());
         let Some(running) = &host.node else { return 0 };
-        running.view(now).scan(host.tables[0], ScanRange::default()).count()
+        running
+            .view(now)
+            .scan(host.tables[0], ScanRange::default())
+            .count()
     }
 
     /// The trace so far without what is only detail, and without the running numbers, which detail would shift.

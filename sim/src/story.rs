@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rumormill_core::wire::{Message, RowBatch, Rumor, RumorState, Standing, Status};
+use rumormill_core::wire::{Message, RowBatch, Rumor, RumorState, Standing, Status, Welcome};
 use rumormill_core::{Event, LinkError, NodeId, Timer};
 
 use crate::trace::{Field, Trace, WORLD, Weight};
@@ -45,17 +45,35 @@ pub(crate) fn weight(msg: &Message) -> Weight {
 }
 
 fn fold(parts: impl IntoIterator<Item = u64>) -> u64 {
-    parts.into_iter().fold(0, |sum, part| (sum ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))
+    parts.into_iter().fold(0, |sum, part| {
+        (sum ^ part)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    })
 }
 
 fn status_hash(status: &Status) -> u64 {
-    fold([status.sys, status.usr, u64::from(status.claims), status.clock])
+    fold([
+        status.sys,
+        status.usr,
+        u64::from(status.claims),
+        status.clock,
+    ])
 }
 
 fn batch_hash(batch: &RowBatch) -> u64 {
     fold(batch.rows.iter().flat_map(|row| {
-        let actor = batch.actors.get(row.actor as usize).map_or(0, |actor| actor.run);
-        [actor, row.counter, row.clock, row.expires, u64::from(row.value.is_some())]
+        let actor = batch
+            .actors
+            .get(row.actor as usize)
+            .map_or(0, |actor| actor.run);
+        [
+            actor,
+            row.counter,
+            row.clock,
+            row.expires,
+            u64::from(row.value.is_some()),
+        ]
     }))
 }
 
@@ -68,59 +86,107 @@ fn rumor_state(state: RumorState) -> &'static str {
 }
 
 /// A message reached a node.
-pub(crate) fn received(trace: &mut Trace, ids: &Ids, at_us: u64, from: usize, to: usize, msg: &Message) {
+pub(crate) fn received(
+    trace: &mut Trace,
+    ids: &Ids,
+    at_us: u64,
+    from: usize,
+    to: usize,
+    msg: &Message,
+) {
     let weight = weight(msg);
     let verb = kind(msg);
     let from = Field::Node("from", from);
     let mut emit = |fields: &[Field<'_>]| trace.event(at_us, to, weight, verb, fields);
     match msg {
-        Message::Welcome(welcome) => {
-            let standing = match &welcome.standing {
-                Standing::Member => "member",
-                Standing::Joining => "joining",
-                Standing::Away { .. } => "away",
-            };
-            emit(&[
-                from,
-                Field::Word("standing", standing),
-                Field::Num("rows", welcome.rows.rows.len() as u64),
-                Field::Mute(batch_hash(&welcome.rows)),
-                Field::Mute(status_hash(&welcome.status)),
-            ]);
+        Message::Welcome(welcome) => emit(&greeting(from, welcome)),
+        Message::Probe {
+            nonce,
+            status,
+            rumors,
         }
-        Message::Probe { nonce, status, rumors } | Message::Ack { nonce, status, rumors } => {
+        | Message::Ack {
+            nonce,
+            status,
+            rumors,
+        } => {
             let hash = Field::Mute(fold([*nonce, status_hash(status)]));
             with_rumors(ids, rumors, &[from, hash], emit);
         }
-        Message::ProbeFor { nonce, target, rumors } => {
+        Message::ProbeFor {
+            nonce,
+            target,
+            rumors,
+        } => {
             let who = Field::Node("who", index(ids, *target));
             with_rumors(ids, rumors, &[from, who, Field::Mute(*nonce)], emit);
         }
-        Message::ProbedFor { nonce, alive, rumors } => {
+        Message::ProbedFor {
+            nonce,
+            alive,
+            rumors,
+        } => {
             let alive = Field::Num("alive", u64::from(*alive));
             with_rumors(ids, rumors, &[from, alive, Field::Mute(*nonce)], emit);
         }
         Message::Push(batch) => with_rows(batch, &[from], emit),
         Message::Page(page) => {
             let last = Field::Num("last", u64::from(page.last.is_some()));
-            with_rows(&page.rows, &[from, Field::Num("page", u64::from(page.page)), last], emit);
+            with_rows(
+                &page.rows,
+                &[from, Field::Num("page", u64::from(page.page)), last],
+                emit,
+            );
         }
-        Message::Pull(pull) => emit(&[from, Field::Mute(fold([pull.session, status_hash(&pull.status)]))]),
+        Message::Pull(pull) => emit(&[
+            from,
+            Field::Mute(fold([pull.session, status_hash(&pull.status)])),
+        ]),
         Message::More { session, page } => {
-            emit(&[from, Field::Mute(*session), Field::Num("page", u64::from(*page))]);
+            emit(&[
+                from,
+                Field::Mute(*session),
+                Field::Num("page", u64::from(*page)),
+            ]);
         }
         Message::Refused { session } => emit(&[from, Field::Mute(*session)]),
         Message::Goodbye => emit(&[from]),
     }
 }
 
-fn with_rumors<'a>(ids: &Ids, rumors: &[Rumor], head: &[Field<'a>], mut emit: impl FnMut(&[Field<'a>])) {
+fn greeting<'a>(from: Field<'a>, welcome: &Welcome) -> [Field<'a>; 5] {
+    let standing = match &welcome.standing {
+        Standing::Member => "member",
+        Standing::Joining => "joining",
+        Standing::Away { .. } => "away",
+    };
+    [
+        from,
+        Field::Word("standing", standing),
+        Field::Num("rows", welcome.rows.rows.len() as u64),
+        Field::Mute(batch_hash(&welcome.rows)),
+        Field::Mute(status_hash(&welcome.status)),
+    ]
+}
+
+fn with_rumors<'a>(
+    ids: &Ids,
+    rumors: &[Rumor],
+    head: &[Field<'a>],
+    mut emit: impl FnMut(&[Field<'a>]),
+) {
     let mut fields = [Field::Mute(0); 8];
     fields[..head.len()].copy_from_slice(head);
     let mut len = head.len();
     if let Some(first) = rumors.first() {
         let hash = fold(rumors.iter().flat_map(|rumor| {
-            [rumor.node.0, rumor.epoch, rumor.incarnation, rumor.state as u64, rumor.from.0]
+            [
+                rumor.node.0,
+                rumor.epoch,
+                rumor.incarnation,
+                rumor.state as u64,
+                rumor.from.0,
+            ]
         }));
         let more = [
             Field::Num("rumors", rumors.len() as u64),
@@ -138,7 +204,10 @@ fn with_rows<'a>(batch: &'a RowBatch, head: &[Field<'a>], mut emit: impl FnMut(&
     let mut fields = [Field::Mute(0); 8];
     fields[..head.len()].copy_from_slice(head);
     let mut len = head.len();
-    let tail = [Field::Num("rows", batch.rows.len() as u64), Field::Mute(batch_hash(batch))];
+    let tail = [
+        Field::Num("rows", batch.rows.len() as u64),
+        Field::Mute(batch_hash(batch)),
+    ];
     fields[len..len + tail.len()].copy_from_slice(&tail);
     len += tail.len();
     if let Some(row) = batch.rows.first() {
@@ -175,7 +244,13 @@ pub(crate) fn timer(why: Timer) -> &'static str {
 }
 
 /// A node told something to its operator. Returns the name it is counted under.
-pub(crate) fn event(trace: &mut Trace, ids: &Ids, at_us: u64, node: usize, event: &Event) -> &'static str {
+pub(crate) fn event(
+    trace: &mut Trace,
+    ids: &Ids,
+    at_us: u64,
+    node: usize,
+    event: &Event,
+) -> &'static str {
     let who = |id: &NodeId| Field::Node("who", index(ids, *id));
     let mut emit = |verb: &'static str, fields: &[Field<'_>]| {
         trace.event(at_us, node, Weight::Story, verb, fields);
@@ -188,9 +263,18 @@ pub(crate) fn event(trace: &mut Trace, ids: &Ids, at_us: u64, node: usize, event
         Event::MemberLeft(id) => emit("member_left", &[who(id)]),
         Event::DuplicateName { later, .. } => emit("duplicate_name", &[who(later)]),
         Event::Joined { through } => emit("joined", &[who(through)]),
-        Event::Reunited { with, dropped, proposed } => {
-            emit("reunited", &[who(with), Field::Num("dropped", *dropped), Field::Num("proposed", *proposed)])
-        }
+        Event::Reunited {
+            with,
+            dropped,
+            proposed,
+        } => emit(
+            "reunited",
+            &[
+                who(with),
+                Field::Num("dropped", *dropped),
+                Field::Num("proposed", *proposed),
+            ],
+        ),
         Event::Refused { node, .. } => emit("refused_peer", &[who(node)]),
         Event::Protocol { node, why } => emit("protocol", &[who(node), Field::Word("why", why)]),
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),

@@ -54,7 +54,12 @@ pub struct Trace {
 impl Trace {
     /// An empty trace.
     pub fn new(keep: Keep) -> Self {
-        Trace { keep, seq: 0, hash: 0x5275_6d6f_724d_696c, lines: Vec::new() }
+        Trace {
+            keep,
+            seq: 0,
+            hash: 0x5275_6d6f_724d_696c,
+            lines: Vec::new(),
+        }
     }
 
     /// The rolling hash over everything so far.
@@ -71,7 +76,14 @@ impl Trace {
         self.lines
     }
 
-    pub(crate) fn event(&mut self, at_us: u64, node: usize, weight: Weight, verb: &'static str, fields: &[Field<'_>]) {
+    pub(crate) fn event(
+        &mut self,
+        at_us: u64,
+        node: usize,
+        weight: Weight,
+        verb: &'static str,
+        fields: &[Field<'_>],
+    ) {
         self.seq += 1;
         self.mix(at_us);
         self.mix(node as u64);
@@ -139,8 +151,20 @@ mod tests {
         let mut hashes = Vec::new();
         for keep in [Keep::Nothing, Keep::Story, Keep::All] {
             let mut trace = Trace::new(keep);
-            trace.event(5, 1, Weight::Detail, "probe", &[Field::Mute(9), Field::Num("n", 2)]);
-            trace.event(7, WORLD, Weight::Story, "heal", &[Field::Bytes("key", b"a\n")]);
+            trace.event(
+                5,
+                1,
+                Weight::Detail,
+                "probe",
+                &[Field::Mute(9), Field::Num("n", 2)],
+            );
+            trace.event(
+                7,
+                WORLD,
+                Weight::Story,
+                "heal",
+                &[Field::Bytes("key", b"a\n")],
+            );
             hashes.push(trace.hash());
             let kept = trace.lines().to_vec();
             match keep {
@@ -159,7 +183,12 @@ mod tests {
             trace.event(1, 0, Weight::Detail, "x", fields);
             trace.hash()
         };
-        let all = [hash(&[]), hash(&[Field::Num("a", 0)]), hash(&[Field::Mute(1)]), hash(&[Field::Bytes("k", b"k")])];
+        let all = [
+            hash(&[]),
+            hash(&[Field::Num("a", 0)]),
+            hash(&[Field::Mute(1)]),
+            hash(&[Field::Bytes("k", b"k")]),
+        ];
         for (i, one) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|other| other != one));
         }

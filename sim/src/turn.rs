@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rumormill_core::wire::Message;
 use rumormill_core::{
-    DialId, HaltReason, Input, LinkError, LinkId, Links, Output, Seq, StoreOp, Timer, Wall, Write,
+    DialId, HaltReason, Input, LinkError, LinkId, Links, Output, Seq, StoreOp, Timer,
 };
 
 use crate::checkers::Violation;
 use crate::faults::FaultKind;
-use crate::model::Effect;
 use crate::network::{DIAL_TIMEOUT_US, Fate, Network};
-use crate::plan::{Op, OpVerb, Table};
 use crate::story;
 use crate::trace::{Field, WORLD, Weight};
 use crate::world::{Call, Event, Why, World};
@@ -21,8 +18,6 @@ use crate::world::{Call, Event, Why, World};
 const MAX_SPINS: u32 = 1_000;
 /// A sync takes from the first to the second, in microseconds.
 const SYNC_US: (u64, u64) = (200, 4_000);
-/// Changes the watch reads at once.
-const CHANGES: usize = 256;
 
 impl Why {
     fn error(self) -> LinkError {
@@ -42,25 +37,43 @@ impl World {
             Event::Wake { node } => self.wake(node),
             Event::Deliver { node, link, msg } => self.deliver(node as usize, link, msg),
             Event::Up { link, hello } => {
-                let Some((ours, side)) = self.net.link(link) else { return };
+                let Some((ours, side)) = self.net.link(link) else {
+                    return;
+                };
                 let dial = (side == 0).then_some(ours.dial);
                 let (node, life) = (ours.ends[side].node, ours.ends[side].life);
                 if self.lives(node, life) {
                     self.net.set_up(link, true);
                     self.link_line(node, "up", link, None);
-                    self.input(node, Input::LinkUp { link, dial, hello: *hello });
+                    self.input(
+                        node,
+                        Input::LinkUp {
+                            link,
+                            dial,
+                            hello: *hello,
+                        },
+                    );
                 } else {
                     self.net.set_closing(link);
                 }
             }
             Event::Down { link, why } => self.down(link, why),
             Event::DialArrives { call } => self.dial_arrives(*call),
-            Event::DialFails { node, life, dial, why } => {
+            Event::DialFails {
+                node,
+                life,
+                dial,
+                why,
+            } => {
                 if self.lives(node, life) {
                     let why = why.error();
                     self.count("dials_failed");
-                    let fields = [Field::Word("why", story::link_error(&why)), Field::Mute(dial.0)];
-                    self.trace.event(self.now_us, node, Weight::Story, "dial_failed", &fields);
+                    let fields = [
+                        Field::Word("why", story::link_error(&why)),
+                        Field::Mute(dial.0),
+                    ];
+                    self.trace
+                        .event(self.now_us, node, Weight::Story, "dial_failed", &fields);
                     self.input(node, Input::DialFailed { dial, why });
                 }
             }
@@ -98,12 +111,22 @@ impl World {
                 self.ids.insert(id, node);
                 self.count("starts");
                 let life = Field::Num("life", u64::from(self.hosts[node].life));
-                self.trace.event(now_us, node, Weight::Story, "start", &[life, Field::Mute(id.0)]);
+                self.trace.event(
+                    now_us,
+                    node,
+                    Weight::Story,
+                    "start",
+                    &[life, Field::Mute(id.0)],
+                );
                 self.touch(node);
             }
             Err(error) => {
                 let text = format!("n{node} cannot start from its disk: {error}");
-                self.violations.push(Violation { checker: "recovery", at_us: now_us, text });
+                self.violations.push(Violation {
+                    checker: "recovery",
+                    at_us: now_us,
+                    text,
+                });
             }
         }
     }
@@ -129,8 +152,12 @@ impl World {
         self.model.crashed();
         self.count(FaultKind::Crash.name());
         self.count_by("batches_lost", lost as u64);
-        let fields = [Field::Num("kept", keep as u64), Field::Num("lost", lost as u64)];
-        self.trace.event(self.now_us, node, Weight::Story, "crash", &fields);
+        let fields = [
+            Field::Num("kept", keep as u64),
+            Field::Num("lost", lost as u64),
+        ];
+        self.trace
+            .event(self.now_us, node, Weight::Story, "crash", &fields);
         for end in self.net.open_ends(node) {
             self.net.set_up(end, false);
             // A dead process's connections are reset by its machine; a machine without power says nothing.
@@ -138,7 +165,13 @@ impl World {
             let peer = self.net.end(other).map_or(node, |end| end.node);
             if clean && self.net.reaches(node, peer) {
                 let at_us = self.net.close_arrival(self.now_us, end);
-                self.push(at_us, Event::Down { link: other, why: Why::Broken });
+                self.push(
+                    at_us,
+                    Event::Down {
+                        link: other,
+                        why: Why::Broken,
+                    },
+                );
             }
         }
     }
@@ -148,7 +181,13 @@ impl World {
             return;
         }
         self.hosts[node].wake_us = None;
-        let Some(deadline) = self.hosts[node].node.as_ref().and_then(|node| node.next_deadline()) else { return };
+        let Some(deadline) = self.hosts[node]
+            .node
+            .as_ref()
+            .and_then(|node| node.next_deadline())
+        else {
+            return;
+        };
         if self.hosts[node].clock.when(deadline.at, 0) > self.now_us {
             self.schedule(node);
             return;
@@ -157,11 +196,19 @@ impl World {
             self.events += 1;
         }
         let why = Field::Word("why", story::timer(deadline.why));
-        self.trace.event(self.now_us, node, Weight::Detail, "wake", &[why]);
+        self.trace
+            .event(self.now_us, node, Weight::Detail, "wake", &[why]);
         self.hosts[node].spins += 1;
         if self.hosts[node].spins == MAX_SPINS {
-            let text = format!("n{node} never rests: its {} deadline stays in the past", story::timer(deadline.why));
-            self.violations.push(Violation { checker: "liveness", at_us: self.now_us, text });
+            let text = format!(
+                "n{node} never rests: its {} deadline stays in the past",
+                story::timer(deadline.why)
+            );
+            self.violations.push(Violation {
+                checker: "liveness",
+                at_us: self.now_us,
+                text,
+            });
         }
         self.touch(node);
     }
@@ -169,7 +216,9 @@ impl World {
     /// Queues the next wake-up of a node, unless one is queued that comes first.
     fn schedule(&mut self, node: usize) {
         let host = &self.hosts[node];
-        let Some(deadline) = host.node.as_ref().and_then(|node| node.next_deadline()) else { return };
+        let Some(deadline) = host.node.as_ref().and_then(|node| node.next_deadline()) else {
+            return;
+        };
         let due_us = host.clock.when(deadline.at, self.now_us);
         // A deadline that is still due after the turn that met it costs time, so that the world goes on.
         let due_us = due_us.max(self.now_us + u64::from(host.spins > 0));
@@ -180,17 +229,31 @@ impl World {
     }
 
     fn deliver(&mut self, node: usize, link: LinkId, msg: Arc<Message>) {
-        let open = self.net.end(link).is_some_and(|end| end.up && !end.closing && self.lives(node, end.life));
+        let open = self
+            .net
+            .end(link)
+            .is_some_and(|end| end.up && !end.closing && self.lives(node, end.life));
         if !open {
             return;
         }
-        let from = self.net.end(Network::other(link)).map_or(WORLD, |end| end.node);
+        let from = self
+            .net
+            .end(Network::other(link))
+            .map_or(WORLD, |end| end.node);
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
-        self.input(node, Input::Message { link, msg: Arc::unwrap_or_clone(msg) });
+        self.input(
+            node,
+            Input::Message {
+                link,
+                msg: Arc::unwrap_or_clone(msg),
+            },
+        );
     }
 
     fn down(&mut self, link: LinkId, why: Why) {
-        let Some(end) = self.net.end(link) else { return };
+        let Some(end) = self.net.end(link) else {
+            return;
+        };
         let (node, life, up) = (end.node, end.life, end.up);
         if !up || !self.lives(node, life) {
             return;
@@ -201,14 +264,35 @@ impl World {
         self.input(node, Input::LinkDown { link, why });
     }
 
-    fn link_line(&mut self, node: usize, verb: &'static str, link: LinkId, why: Option<&LinkError>) {
-        let peer = self.net.end(Network::other(link)).map_or(WORLD, |end| end.node);
+    fn link_line(
+        &mut self,
+        node: usize,
+        verb: &'static str,
+        link: LinkId,
+        why: Option<&LinkError>,
+    ) {
+        let peer = self
+            .net
+            .end(Network::other(link))
+            .map_or(WORLD, |end| end.node);
         let link = Field::Num("link", link.0);
         match why {
-            None => self.trace.event(self.now_us, node, Weight::Story, verb, &[Field::Node("peer", peer), link]),
+            None => self.trace.event(
+                self.now_us,
+                node,
+                Weight::Story,
+                verb,
+                &[Field::Node("peer", peer), link],
+            ),
             Some(why) => {
                 let why = Field::Word("why", story::link_error(why));
-                self.trace.event(self.now_us, node, Weight::Story, verb, &[Field::Node("peer", peer), link, why]);
+                self.trace.event(
+                    self.now_us,
+                    node,
+                    Weight::Story,
+                    verb,
+                    &[Field::Node("peer", peer), link, why],
+                );
             }
         }
     }
@@ -216,27 +300,72 @@ impl World {
     fn dial(&mut self, from: usize, dial: DialId, addr: &str) {
         self.count("dials");
         let life = self.hosts[from].life;
-        let to = addr.strip_prefix('n').and_then(|index| index.parse().ok()).filter(|to| *to < self.hosts.len());
+        let to = addr
+            .strip_prefix('n')
+            .and_then(|index| index.parse().ok())
+            .filter(|to| *to < self.hosts.len());
         let to_field = Field::Node("to", to.unwrap_or(WORLD));
-        self.trace.event(self.now_us, from, Weight::Detail, "dial", &[to_field, Field::Mute(dial.0)]);
-        let fails = |why| Event::DialFails { node: from, life, dial, why };
-        let Some(to) = to else { return self.push(self.now_us, fails(Why::Unreachable)) };
+        self.trace.event(
+            self.now_us,
+            from,
+            Weight::Detail,
+            "dial",
+            &[to_field, Field::Mute(dial.0)],
+        );
+        let fails = |why| Event::DialFails {
+            node: from,
+            life,
+            dial,
+            why,
+        };
+        let Some(to) = to else {
+            return self.push(self.now_us, fails(Why::Unreachable));
+        };
         if !self.net.reaches(from, to) {
             return self.push(self.now_us + DIAL_TIMEOUT_US, fails(Why::TimedOut));
         }
-        let Some(hello) = self.hosts[from].node.as_ref().map(|node| node.hello()) else { return };
+        let Some(hello) = self.hosts[from].node.as_ref().map(|node| node.hello()) else {
+            return;
+        };
         let at_us = self.now_us + self.net.latency(from, to);
-        self.push(at_us, Event::DialArrives { call: Box::new(Call { from, life, to, dial, hello }) });
+        self.push(
+            at_us,
+            Event::DialArrives {
+                call: Box::new(Call {
+                    from,
+                    life,
+                    to,
+                    dial,
+                    hello,
+                }),
+            },
+        );
     }
 
     fn dial_arrives(&mut self, call: Call) {
-        let Call { from, life, to, dial, hello } = call;
+        let Call {
+            from,
+            life,
+            to,
+            dial,
+            hello,
+        } = call;
         if !self.lives(from, life) {
             return;
         }
-        let fails = |why| Event::DialFails { node: from, life, dial, why };
+        let fails = |why| Event::DialFails {
+            node: from,
+            life,
+            dial,
+            why,
+        };
         let back = self.net.reaches(to, from);
-        let Some(ours) = self.hosts[to].node.as_ref().map(|node| node.hello()).filter(|_| back) else {
+        let Some(ours) = self.hosts[to]
+            .node
+            .as_ref()
+            .map(|node| node.hello())
+            .filter(|_| back)
+        else {
             if back && self.hosts[to].answers {
                 let at_us = self.now_us + self.net.latency(to, from);
                 return self.push(at_us, fails(Why::Unreachable));
@@ -244,17 +373,37 @@ impl World {
             return self.push(self.now_us + DIAL_TIMEOUT_US, fails(Why::TimedOut));
         };
         let to_life = self.hosts[to].life;
-        let (link, back_us) = self.net.accept(self.now_us, (from, life), (to, to_life), dial);
-        self.push(self.now_us, Event::Up { link: Network::other(link), hello: Box::new(hello) });
-        self.push(back_us, Event::Up { link, hello: Box::new(ours) });
+        let (link, back_us) = self
+            .net
+            .accept(self.now_us, (from, life), (to, to_life), dial);
+        self.push(
+            self.now_us,
+            Event::Up {
+                link: Network::other(link),
+                hello: Box::new(hello),
+            },
+        );
+        self.push(
+            back_us,
+            Event::Up {
+                link,
+                hello: Box::new(ours),
+            },
+        );
     }
 
     pub(crate) fn end_turn(&mut self, node: usize) {
         self.dirty = None;
         let now = self.hosts[node].clock.now(self.now_us);
-        let Some(running) = &mut self.hosts[node].node else { return };
+        let Some(running) = &mut self.hosts[node].node else {
+            return;
+        };
         running.handle(now, Input::Tick);
-        while let Some(output) = self.hosts[node].node.as_mut().and_then(|node| node.poll_output()) {
+        while let Some(output) = self.hosts[node]
+            .node
+            .as_mut()
+            .and_then(|node| node.poll_output())
+        {
             self.carry_out(node, output);
         }
         if let Some(running) = &self.hosts[node].node {
@@ -280,12 +429,22 @@ impl World {
                 self.count(name);
             }
             Output::Reply { token, result } => {
-                let fields = [Field::Num("token", token.0), Field::Num("ok", u64::from(result.is_ok()))];
-                self.trace.event(self.now_us, node, Weight::Story, "reply", &fields);
+                let fields = [
+                    Field::Num("token", token.0),
+                    Field::Num("ok", u64::from(result.is_ok())),
+                ];
+                self.trace
+                    .event(self.now_us, node, Weight::Story, "reply", &fields);
             }
             Output::Halt(reason) => {
                 let left = reason == HaltReason::Left;
-                self.trace.event(self.now_us, node, Weight::Story, "halt", &[Field::Num("left", u64::from(left))]);
+                self.trace.event(
+                    self.now_us,
+                    node,
+                    Weight::Story,
+                    "halt",
+                    &[Field::Num("left", u64::from(left))],
+                );
                 self.hosts[node].stop();
                 self.hosts[node].answers = true;
             }
@@ -295,7 +454,9 @@ impl World {
     fn send(&mut self, node: usize, to: &Links, msg: &Arc<Message>) {
         for &link in to.as_slice() {
             let other = Network::other(link);
-            let Some(peer) = self.net.end(other).map(|end| end.node) else { continue };
+            let Some(peer) = self.net.end(other).map(|end| end.node) else {
+                continue;
+            };
             self.messages += 1;
             if self.sabotage.swallows(node, peer, msg) {
                 continue;
@@ -303,11 +464,25 @@ impl World {
             let powered = self.hosts[peer].node.is_some();
             match self.net.send(self.now_us, link, powered) {
                 Fate::Arrives(at_us) => {
-                    self.push(at_us, Event::Deliver { node: peer as u32, link: other, msg: msg.clone() });
+                    self.push(
+                        at_us,
+                        Event::Deliver {
+                            node: peer as u32,
+                            link: other,
+                            msg: msg.clone(),
+                        },
+                    );
                 }
                 Fate::Twice(at_us, again_us) => {
                     for at_us in [at_us, again_us] {
-                        self.push(at_us, Event::Deliver { node: peer as u32, link: other, msg: msg.clone() });
+                        self.push(
+                            at_us,
+                            Event::Deliver {
+                                node: peer as u32,
+                                link: other,
+                                msg: msg.clone(),
+                            },
+                        );
                     }
                 }
                 Fate::Lost => self.gone(node, peer, "lost", msg),
@@ -315,12 +490,24 @@ impl World {
                     self.gone(node, peer, "swallowed", msg);
                     if breaks {
                         self.net.set_closing(link);
-                        self.push(self.now_us, Event::Down { link, why: Why::TimedOut });
+                        self.push(
+                            self.now_us,
+                            Event::Down {
+                                link,
+                                why: Why::TimedOut,
+                            },
+                        );
                     }
                 }
                 Fate::Forgotten(at_us) => {
                     self.net.set_closing(link);
-                    self.push(at_us, Event::Down { link, why: Why::Broken });
+                    self.push(
+                        at_us,
+                        Event::Down {
+                            link,
+                            why: Why::Broken,
+                        },
+                    );
                 }
                 Fate::Closed => {}
             }
@@ -330,11 +517,14 @@ impl World {
     fn gone(&mut self, from: usize, to: usize, verb: &'static str, msg: &Message) {
         self.count(verb);
         let fields = [Field::Node("to", to), Field::Word("what", story::kind(msg))];
-        self.trace.event(self.now_us, from, story::weight(msg), verb, &fields);
+        self.trace
+            .event(self.now_us, from, story::weight(msg), verb, &fields);
     }
 
     fn hang_up(&mut self, node: usize, link: LinkId) {
-        let Some(end) = self.net.end(link) else { return };
+        let Some(end) = self.net.end(link) else {
+            return;
+        };
         if !end.up || end.closing {
             return;
         }
@@ -342,15 +532,32 @@ impl World {
         let peer = self.net.end(other).map_or(node, |end| end.node);
         if self.net.reaches(node, peer) {
             let at_us = self.net.close_arrival(self.now_us, link);
-            self.push(at_us, Event::Down { link: other, why: Why::Closed });
+            self.push(
+                at_us,
+                Event::Down {
+                    link: other,
+                    why: Why::Closed,
+                },
+            );
         }
         self.net.set_closing(link);
-        self.push(self.now_us, Event::Down { link, why: Why::Closed });
+        self.push(
+            self.now_us,
+            Event::Down {
+                link,
+                why: Why::Closed,
+            },
+        );
     }
 
     fn store(&mut self, node: usize, seq: Seq, batch: Vec<StoreOp>, sync: bool) {
-        let fields = [Field::Num("seq", seq.0), Field::Num("ops", batch.len() as u64), Field::Num("sync", u64::from(sync))];
-        self.trace.event(self.now_us, node, Weight::Detail, "store", &fields);
+        let fields = [
+            Field::Num("seq", seq.0),
+            Field::Num("ops", batch.len() as u64),
+            Field::Num("sync", u64::from(sync)),
+        ];
+        self.trace
+            .event(self.now_us, node, Weight::Detail, "store", &fields);
         let lies = sync && self.sabotage.syncs_early(node);
         if self.hosts[node].disk.store(seq, batch, sync && !lies) {
             self.begin_sync(node);
@@ -374,140 +581,15 @@ impl World {
         }
         let Some(upto) = upto else { return };
         self.count("syncs");
-        self.trace.event(self.now_us, node, Weight::Detail, "synced", &[Field::Num("upto", upto.0)]);
+        self.trace.event(
+            self.now_us,
+            node,
+            Weight::Detail,
+            "synced",
+            &[Field::Num("upto", upto.0)],
+        );
         let unsynced = &mut self.hosts[node].unsynced;
         while unsynced.pop_front_if(|(seq, _)| *seq <= upto).is_some() {}
         self.input(node, Input::Stored { upto });
-    }
-
-    /// Tells clients what the node says is durable, right or wrong.
-    fn acknowledge(&mut self, node: usize) {
-        let host = &mut self.hosts[node];
-        let Some(durable) = host.node.as_ref().map(|node| node.durable()) else { return };
-        while let Some((_, op)) = host.unacked.pop_front_if(|(seq, _)| *seq <= durable) {
-            self.model.acked(op);
-            let line = [Field::Num("op", op as u64)];
-            self.trace.event(self.now_us, node, Weight::Story, "acked", &line);
-        }
-    }
-
-    /// Reads what changed on the node since the last turn, as a watching client would.
-    fn watch(&mut self, node: usize) {
-        while let Some(slot) = self.hosts[node].changed.pop() {
-            let host = &mut self.hosts[node];
-            let Some(running) = &host.node else { return };
-            let view = running.view(host.clock.now(self.now_us));
-            let changes = match view.changes(host.tables[slot], host.cursors[slot], CHANGES) {
-                Ok(changes) => changes,
-                Err(lagged) => {
-                    host.cursors[slot] = lagged.restart;
-                    continue;
-                }
-            };
-            host.cursors[slot] = changes.next;
-            if changes.more {
-                host.changed.push(slot);
-            }
-            let table = Table::ALL[slot];
-            for change in &changes.changes {
-                let Some((key, verb)) = key_of(&change.kind) else { continue };
-                let shown = view.get(host.tables[slot], key).row();
-                let value = shown.map_or(&[][..], |row| row.value());
-                let fields = [
-                    Field::Word("table", table.name()),
-                    Field::Bytes("key", key),
-                    Field::Bytes("value", value),
-                ];
-                let len = if value.is_empty() { 2 } else { 3 };
-                self.trace.event(self.now_us, node, Weight::Story, verb, &fields[..len]);
-                // Whether a row has expired depends on the wall clock, which may go back.
-                if shown.is_some_and(|row| row.expires().is_some()) {
-                    continue;
-                }
-                let version = shown.map(|row| row.version());
-                self.violations.extend(host.watch.observe(self.now_us, node, table, key, version));
-            }
-        }
-    }
-
-    /// A client acts, on the node that was named or the next one that runs. Returns whether the store accepted.
-    pub(crate) fn perform(&mut self, op: &Op) -> bool {
-        let Some(node) = self.running_from(op.node) else {
-            self.count("ops_nowhere");
-            return false;
-        };
-        if self.hosts[node].node.as_ref().is_some_and(|node| node.pressure()) {
-            self.count("ops_held_back");
-            return false;
-        }
-        let key = Bytes::from(format!("k{}", op.key));
-        let value = Bytes::from(format!("v{}", self.model.len()));
-        self.write(node, op.table, &key, op.verb, value)
-    }
-
-    /// A client writes to or deletes from a node that runs. Returns whether the store accepted.
-    pub(crate) fn write(&mut self, node: usize, table: Table, key: &Bytes, verb: OpVerb, value: Bytes) -> bool {
-        self.touch(node);
-        self.events += 1;
-        let host = &mut self.hosts[node];
-        host.spins = 0;
-        let now = host.clock.now(self.now_us);
-        let id = host.tables[table as usize];
-        let Some(running) = &mut host.node else { return false };
-        let (word, counted, effect, write) = match verb {
-            OpVerb::Put => {
-                let write = Write::Put { key, value: value.clone(), expires: None };
-                ("put", "puts", Effect::Put(value), write)
-            }
-            OpVerb::PutFor { ttl_ms } => {
-                let expires = Some(Wall::from_millis(now.wall.as_millis() + ttl_ms));
-                let write = Write::Put { key, value: value.clone(), expires };
-                ("put_for", "puts_expiring", Effect::PutFor(value), write)
-            }
-            OpVerb::Delete => ("delete", "deletes", Effect::Delete, Write::Delete { key }),
-        };
-        let accepted = match running.write(now, id, write) {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                self.count("ops_refused");
-                self.trace.event(self.now_us, node, Weight::Story, "refused_op", &[Field::Bytes("key", key)]);
-                return false;
-            }
-        };
-        let fields = [
-            Field::Word("table", table.name()),
-            Field::Bytes("key", key),
-            Field::Bytes("value", effect.value().map_or(b"", |value| &value[..])),
-            Field::Mute(accepted.version.clock.0),
-        ];
-        let len = if effect == Effect::Delete { 2 } else { 4 };
-        self.trace.event(self.now_us, node, Weight::Story, word, &fields[..len]);
-        // Deleting what is not there writes nothing and promises nothing.
-        if effect == Effect::Delete && !accepted.existed {
-            self.count("deletes_of_nothing");
-            return true;
-        }
-        self.count(counted);
-        let number = self.model.accepted(self.now_us, node, table, key, accepted.version, effect);
-        let host = &mut self.hosts[node];
-        if accepted.sync {
-            host.unacked.push_back((accepted.seq, number));
-        } else {
-            self.model.acked(number);
-        }
-        if table != Table::Memory {
-            host.unsynced.push_back((accepted.seq, number));
-        }
-        true
-    }
-}
-
-fn key_of(kind: &rumormill_core::ChangeKind) -> Option<(&Bytes, &'static str)> {
-    use rumormill_core::ChangeKind;
-    match kind {
-        ChangeKind::Put { key, .. } => Some((key, "shows")),
-        ChangeKind::Deleted { key } => Some((key, "hides")),
-        ChangeKind::Expired { key } => Some((key, "expires")),
-        ChangeKind::Flushed => None,
     }
 }

@@ -9,7 +9,11 @@ const HOT_KEYS: u32 = 8;
 const COLD_KEYS: u32 = 400;
 
 /// Adds the clients' operations to a plan, at the rate of the shape.
-pub(crate) fn draw(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> arbitrary::Result<()> {
+pub(crate) fn draw(
+    u: &mut Unstructured<'_>,
+    shape: &Shape,
+    plan: &mut Plan,
+) -> arbitrary::Result<()> {
     let gap_us = match shape.ops_per_s {
         Some(rate) => 1_000_000 / u64::from(rate.max(1)),
         None => 200_000_u64 >> u.int_in_range(0..=4)?,
@@ -27,7 +31,10 @@ pub(crate) fn draw(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> 
             key: draw_key(u, hot)?,
             verb: draw_verb(u)?,
         };
-        plan.entries.push(Entry { at_us, action: Action::Op(op) });
+        plan.entries.push(Entry {
+            at_us,
+            action: Action::Op(op),
+        });
         if u.is_empty() {
             // Without bytes every further operation would be the same, a microsecond apart.
             return Ok(());
@@ -36,7 +43,11 @@ pub(crate) fn draw(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> 
 }
 
 fn draw_key(u: &mut Unstructured<'_>, hot: u8) -> arbitrary::Result<u32> {
-    let keys = if u.ratio(hot, 10)? { 0..=HOT_KEYS - 1 } else { HOT_KEYS..=HOT_KEYS + COLD_KEYS - 1 };
+    let keys = if u.ratio(hot, 10)? {
+        0..=HOT_KEYS - 1
+    } else {
+        HOT_KEYS..=HOT_KEYS + COLD_KEYS - 1
+    };
     u.int_in_range(keys)
 }
 
@@ -52,6 +63,8 @@ fn draw_verb(u: &mut Unstructured<'_>) -> arbitrary::Result<OpVerb> {
     Ok(match u.int_in_range(0..=9)? {
         0..=5 => OpVerb::Put,
         6..=8 => OpVerb::Delete,
-        _ => OpVerb::PutFor { ttl_ms: u.int_in_range(50..=6_000)? },
+        _ => OpVerb::PutFor {
+            ttl_ms: u.int_in_range(50..=6_000)?,
+        },
     })
 }

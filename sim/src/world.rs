@@ -28,15 +28,41 @@ const FRESH_STEP_US: u64 = 500_000;
 
 /// What will happen.
 pub(crate) enum Event {
-    Start { node: usize },
-    Wake { node: usize },
-    Deliver { node: u32, link: LinkId, msg: Arc<Message> },
-    Up { link: LinkId, hello: Box<Hello> },
-    Down { link: LinkId, why: Why },
-    DialArrives { call: Box<Call> },
-    DialFails { node: usize, life: u32, dial: DialId, why: Why },
-    Synced { node: usize, life: u32 },
-    FaultEnds { number: usize },
+    Start {
+        node: usize,
+    },
+    Wake {
+        node: usize,
+    },
+    Deliver {
+        node: u32,
+        link: LinkId,
+        msg: Arc<Message>,
+    },
+    Up {
+        link: LinkId,
+        hello: Box<Hello>,
+    },
+    Down {
+        link: LinkId,
+        why: Why,
+    },
+    DialArrives {
+        call: Box<Call>,
+    },
+    DialFails {
+        node: usize,
+        life: u32,
+        dial: DialId,
+        why: Why,
+    },
+    Synced {
+        node: usize,
+        life: u32,
+    },
+    FaultEnds {
+        number: usize,
+    },
 }
 
 /// A dial on its way.
@@ -113,7 +139,9 @@ impl World {
         let nodes = plan.starts_us.len();
         let mut world = World {
             now_us: 0,
-            hosts: (0..nodes).map(|index| Host::new(plan.seed, index)).collect(),
+            hosts: (0..nodes)
+                .map(|index| Host::new(plan.seed, index))
+                .collect(),
             net: Network::new(plan.seed, nodes),
             trace: Trace::new(keep),
             model: Model::default(),
@@ -171,7 +199,9 @@ impl World {
     /// What the node of a machine shows, if it runs.
     pub fn contents(&self, index: usize) -> Option<Contents> {
         let host = self.hosts.get(index)?;
-        host.node.as_ref().map(|node| Contents::read(node, host.now(self.now_us)))
+        host.node
+            .as_ref()
+            .map(|node| Contents::read(node, host.now(self.now_us)))
     }
 
     /// Goes through the whole plan, ends all faults, waits until the cluster is at rest, and judges.
@@ -208,21 +238,31 @@ impl World {
 
     /// Judges what the nodes show now, as at the end of a run.
     pub fn judge(&mut self) {
-        let contents: Vec<Option<Contents>> = (0..self.hosts.len()).map(|node| self.contents(node)).collect();
+        let contents: Vec<Option<Contents>> = (0..self.hosts.len())
+            .map(|node| self.contents(node))
+            .collect();
         let mut found = convergence::check(self.now_us, &contents);
         found.extend(convergence::check_members(self.now_us, &self.views()));
         for (node, contents) in contents.iter().enumerate() {
             if let Some(contents) = contents {
                 found.extend(durability::check(self.now_us, node, contents, &self.model));
-                found.extend(no_resurrection::check(self.now_us, node, contents, &self.model));
+                found.extend(no_resurrection::check(
+                    self.now_us,
+                    node,
+                    contents,
+                    &self.model,
+                ));
             }
         }
         self.violations.extend(found);
     }
 
     fn is_at_rest(&self) -> bool {
-        let contents: Vec<Option<Contents>> = (0..self.hosts.len()).map(|node| self.contents(node)).collect();
-        convergence::holds(&contents) && convergence::check_members(self.now_us, &self.views()).is_empty()
+        let contents: Vec<Option<Contents>> = (0..self.hosts.len())
+            .map(|node| self.contents(node))
+            .collect();
+        convergence::holds(&contents)
+            && convergence::check_members(self.now_us, &self.views()).is_empty()
     }
 
     /// What each running node says of the cluster.
@@ -230,7 +270,9 @@ impl World {
         let hosts = self.hosts.iter().enumerate();
         let running = hosts.filter_map(|(index, host)| Some((index, host, host.node.as_ref()?)));
         running
-            .map(|(index, host, node)| convergence::ClusterView::read(index, node, host.now(self.now_us)))
+            .map(|(index, host, node)| {
+                convergence::ClusterView::read(index, node, host.now(self.now_us))
+            })
             .collect()
     }
 
@@ -243,10 +285,21 @@ impl World {
 
     /// Does one thing; false when nothing is due by `until_us`.
     fn step(&mut self, until_us: u64) -> bool {
-        let next = self.queue.peek().map(|Reverse(queued)| (queued.at_us, target(&queued.event)));
-        let entry_us = self.plan.entries.get(self.next_entry).map(|entry| entry.at_us);
+        let next = self
+            .queue
+            .peek()
+            .map(|Reverse(queued)| (queued.at_us, target(&queued.event)));
+        let entry_us = self
+            .plan
+            .entries
+            .get(self.next_entry)
+            .map(|entry| entry.at_us);
         let from_plan = entry_us.is_some_and(|at| next.is_none_or(|(due, _)| at <= due));
-        let due_us = if from_plan { entry_us } else { next.map(|(due, _)| due) };
+        let due_us = if from_plan {
+            entry_us
+        } else {
+            next.map(|(due, _)| due)
+        };
         if let Some(node) = self.dirty {
             // A turn takes in all that is ready for the node, as a driver's loop does.
             let same = !from_plan && next == Some((self.now_us, Some(node)));
@@ -255,7 +308,9 @@ impl World {
                 return true;
             }
         }
-        let Some(due_us) = due_us.filter(|due| *due <= until_us) else { return false };
+        let Some(due_us) = due_us.filter(|due| *due <= until_us) else {
+            return false;
+        };
         self.now_us = self.now_us.max(due_us);
         if from_plan {
             let number = self.next_entry;
@@ -297,7 +352,10 @@ impl World {
                 return;
             }
             FaultWhat::Partition { .. } | FaultWhat::OneWay { .. } => self.count(kind.name()),
-            FaultWhat::Loss { .. } | FaultWhat::Dup { .. } | FaultWhat::Reorder { .. } | FaultWhat::Delay { .. } => {}
+            FaultWhat::Loss { .. }
+            | FaultWhat::Dup { .. }
+            | FaultWhat::Reorder { .. }
+            | FaultWhat::Delay { .. } => {}
         }
         self.note(begins(kind), &[Field::Num("fault", number as u64)]);
         match *what {
@@ -333,8 +391,12 @@ impl World {
         self.hosts[node].clock.set(self.now_us, by_ms, ppm);
         // The same deadline is now at another true time.
         self.hosts[node].wake_us = None;
-        let fields = [Field::Word("ahead", if by_ms < 0 { "no" } else { "yes" }), Field::Num("by_ms", by_ms.unsigned_abs())];
-        self.trace.event(self.now_us, node, Weight::Story, "clock", &fields);
+        let fields = [
+            Field::Word("ahead", if by_ms < 0 { "no" } else { "yes" }),
+            Field::Num("by_ms", by_ms.unsigned_abs()),
+        ];
+        self.trace
+            .event(self.now_us, node, Weight::Story, "clock", &fields);
         if self.hosts[node].node.is_some() {
             self.touch(node);
         }
@@ -343,12 +405,18 @@ impl World {
     /// The first node that runs, counting from `node`.
     pub(crate) fn running_from(&self, node: usize) -> Option<usize> {
         let count = self.hosts.len();
-        (0..count).map(|step| (node + step) % count).find(|node| self.hosts[*node].node.is_some())
+        (0..count)
+            .map(|step| (node + step) % count)
+            .find(|node| self.hosts[*node].node.is_some())
     }
 
     pub(crate) fn push(&mut self, at_us: u64, event: Event) {
         self.queued += 1;
-        self.queue.push(Reverse(Queued { at_us: at_us.max(self.now_us), seq: self.queued, event }));
+        self.queue.push(Reverse(Queued {
+            at_us: at_us.max(self.now_us),
+            seq: self.queued,
+            event,
+        }));
     }
 
     pub(crate) fn count(&mut self, name: &'static str) {
@@ -360,7 +428,8 @@ impl World {
     }
 
     pub(crate) fn note(&mut self, verb: &'static str, fields: &[Field<'_>]) {
-        self.trace.event(self.now_us, WORLD, Weight::Story, verb, fields);
+        self.trace
+            .event(self.now_us, WORLD, Weight::Story, verb, fields);
     }
 
     /// Something happened on the node: its turn ends when nothing more is ready for it.
@@ -380,8 +449,15 @@ impl World {
             (FaultKind::Reorder, met.reorder),
             (FaultKind::Delay, met.delay),
         ];
-        let mut out: BTreeMap<&'static str, u64> =
-            FaultKind::ALL.iter().map(|kind| (kind.name(), self.counts.get(kind.name()).copied().unwrap_or(0))).collect();
+        let mut out: BTreeMap<&'static str, u64> = FaultKind::ALL
+            .iter()
+            .map(|kind| {
+                (
+                    kind.name(),
+                    self.counts.get(kind.name()).copied().unwrap_or(0),
+                )
+            })
+            .collect();
         out.extend(messages.map(|(kind, count)| (kind.name(), count)));
         out
     }

@@ -9,7 +9,11 @@ const MAX_LINES: usize = 200;
 
 fn check(name: &str, story: &Scenario) {
     let text = story.story();
-    assert!(text.lines().count() <= MAX_LINES, "{} lines", text.lines().count());
+    assert!(
+        text.lines().count() <= MAX_LINES,
+        "{} lines",
+        text.lines().count()
+    );
     insta::assert_snapshot!(name, text);
 }
 
@@ -28,7 +32,10 @@ fn join() {
 fn push() {
     let mut story = Scenario::new(3);
     story.at(3_000).put(0, "color", "red");
-    story.wait(5).expect(1, "color", Some("red")).expect(2, "color", Some("red"));
+    story
+        .wait(5)
+        .expect(1, "color", Some("red"))
+        .expect(2, "color", Some("red"));
     check("push", &story);
 }
 
@@ -38,7 +45,10 @@ fn delta_after_a_lost_push() {
     let loss = story.at(3_000).begin(&FaultWhat::Loss { ppm: 1_000_000 });
     story.put(0, "color", "red").wait(5).end(loss);
     story.expect(1, "color", None).expect(2, "color", None);
-    story.at(6_000).expect(1, "color", Some("red")).expect(2, "color", Some("red"));
+    story
+        .at(6_000)
+        .expect(1, "color", Some("red"))
+        .expect(2, "color", Some("red"));
     check("delta_after_a_lost_push", &story);
     story.expect_converged();
 }
@@ -47,11 +57,21 @@ fn delta_after_a_lost_push() {
 fn two_sided_partition_and_heal() {
     let mut story = Scenario::new(3);
     story.at(3_000).put(0, "color", "red").wait(10);
-    story.partition(&[0], &[1, 2]).put(0, "shape", "round").wait(10).put(1, "color", "green");
-    story.at(5_000).expect(0, "color", Some("red")).expect(2, "color", Some("green")).expect(2, "shape", None);
+    story
+        .partition(&[0], &[1, 2])
+        .put(0, "shape", "round")
+        .wait(10)
+        .put(1, "color", "green");
+    story
+        .at(5_000)
+        .expect(0, "color", Some("red"))
+        .expect(2, "color", Some("green"))
+        .expect(2, "shape", None);
     story.heal().at(8_000);
     for node in 0..3 {
-        story.expect(node, "color", Some("green")).expect(node, "shape", Some("round"));
+        story
+            .expect(node, "color", Some("green"))
+            .expect(node, "shape", Some("round"));
     }
     check("two_sided_partition_and_heal", &story);
     story.expect_converged();
@@ -60,8 +80,15 @@ fn two_sided_partition_and_heal() {
 #[test]
 fn one_way_link() {
     let mut story = Scenario::new(3);
-    story.at(3_000).cut(&[0], &[1]).put(0, "color", "red").put(1, "shape", "round");
-    story.wait(20).expect(0, "shape", Some("round")).expect(1, "color", None);
+    story
+        .at(3_000)
+        .cut(&[0], &[1])
+        .put(0, "color", "red")
+        .put(1, "shape", "round");
+    story
+        .wait(20)
+        .expect(0, "shape", Some("round"))
+        .expect(1, "color", None);
     // What n0 says reaches n1 through n2.
     story.at(7_000).expect(1, "color", Some("red"));
     check("one_way_link", &story);
@@ -71,9 +98,17 @@ fn one_way_link() {
 #[test]
 fn suspicion_refuted() {
     let mut story = Scenario::new(3);
-    story.at(3_000).cut(&[2], &[0, 1]).at(5_200).heal().at(8_000);
+    story
+        .at(3_000)
+        .cut(&[2], &[0, 1])
+        .at(5_200)
+        .heal()
+        .at(8_000);
     let text = story.story();
-    assert!(text.contains("member_suspect who=n2") && !text.contains("member_down"), "{text}");
+    assert!(
+        text.contains("member_suspect who=n2") && !text.contains("member_down"),
+        "{text}"
+    );
     check("suspicion_refuted", &story);
     story.expect_converged();
 }
@@ -85,7 +120,9 @@ fn death_and_rejoin() {
     story.at(16_000).put(0, "shape", "round");
     assert!(story.story().contains("member_down who=n2"));
     story.at(17_000).restart(2).at(21_000);
-    story.expect(2, "shape", Some("round")).expect(0, "color", Some("red"));
+    story
+        .expect(2, "shape", Some("round"))
+        .expect(0, "color", Some("red"));
     check("death_and_rejoin", &story);
     story.expect_converged();
 }
@@ -93,11 +130,20 @@ fn death_and_rejoin() {
 #[test]
 fn delete_against_a_late_joiner() {
     let mut story = Scenario::with_starts(&[0, 20, 4_000]);
-    story.at(3_000).put(0, "color", "red").put(1, "shape", "round");
+    story
+        .at(3_000)
+        .put(0, "color", "red")
+        .put(1, "shape", "round");
     // The joiner fetches the row while it is being deleted.
-    let delay = story.at(3_900).begin(&FaultWhat::Delay { node: 2, by_us: 100_000 });
+    let delay = story.at(3_900).begin(&FaultWhat::Delay {
+        node: 2,
+        by_us: 100_000,
+    });
     story.at(4_450).delete(1, "color").at(6_000).end(delay);
-    story.at(9_000).expect(2, "color", None).expect(2, "shape", Some("round"));
+    story
+        .at(9_000)
+        .expect(2, "color", None)
+        .expect(2, "shape", Some("round"));
     check("delete_against_a_late_joiner", &story);
     story.expect_converged();
 }
@@ -123,12 +169,25 @@ fn crash_losing_unsynced_writes() {
 fn expiry_under_skewed_clocks() {
     let mut story = Scenario::new(3);
     story.at(3_000).skew(1, 1_500).skew(2, -1_500);
-    story.at(3_100).put_for(0, "color", "red", 3_000).put(0, "shape", "round");
-    story.at(5_000).expect(0, "color", Some("red")).expect(1, "color", None).expect(2, "color", Some("red"));
-    story.at(6_500).expect(0, "color", None).expect(2, "color", None);
+    story
+        .at(3_100)
+        .put_for(0, "color", "red", 3_000)
+        .put(0, "shape", "round");
+    story
+        .at(5_000)
+        .expect(0, "color", Some("red"))
+        .expect(1, "color", None)
+        .expect(2, "color", Some("red"));
+    story
+        .at(6_500)
+        .expect(0, "color", None)
+        .expect(2, "color", None);
     // Setting the clocks right brings nothing back.
     story.skew(1, 0).skew(2, 0).at(9_000);
-    story.expect(0, "color", None).expect(1, "color", None).expect(2, "color", None);
+    story
+        .expect(0, "color", None)
+        .expect(1, "color", None)
+        .expect(2, "color", None);
     check("expiry_under_skewed_clocks", &story);
     story.expect_converged();
 }

@@ -12,7 +12,11 @@ pub fn check(at_us: u64, contents: &[Option<Contents>]) -> Vec<Violation> {
     let mut out = Vec::new();
     let mut report = |text: String| {
         if out.len() < MAX_VIOLATIONS {
-            out.push(Violation { checker: NAME, at_us, text });
+            out.push(Violation {
+                checker: NAME,
+                at_us,
+                text,
+            });
         }
     };
     let mut first: Option<(usize, &Contents)> = None;
@@ -32,29 +36,37 @@ pub fn check(at_us: u64, contents: &[Option<Contents>]) -> Vec<Violation> {
 
 /// Whether all nodes run and show the same.
 pub fn holds(contents: &[Option<Contents>]) -> bool {
-    contents.iter().all(|one| one.is_some() && *one == contents[0])
+    contents
+        .iter()
+        .all(|one| one.is_some() && *one == contents[0])
 }
 
-fn differences(left: &Contents, left_node: usize, right: &Contents, right_node: usize) -> Vec<String> {
+fn differences(
+    left: &Contents,
+    left_node: usize,
+    right: &Contents,
+    right_node: usize,
+) -> Vec<String> {
     let mut out = Vec::new();
-    let mut compare = |from: &Contents, from_node: usize, to: &Contents, to_node: usize, both: bool| {
-        for (table, key, row) in from.rows() {
-            let other = to.0.get(table).and_then(|rows| rows.get(key));
-            let key = key.escape_ascii();
-            match other {
-                None => out.push(format!(
-                    "{table}/{key} is {} on n{from_node} and absent on n{to_node}",
-                    row.value.escape_ascii()
-                )),
-                Some(other) if both && other != row => out.push(format!(
-                    "{table}/{key} is {} on n{from_node} and {} on n{to_node}",
-                    row.value.escape_ascii(),
-                    other.value.escape_ascii()
-                )),
-                Some(_) => {}
+    let mut compare =
+        |from: &Contents, from_node: usize, to: &Contents, to_node: usize, both: bool| {
+            for (table, key, row) in from.rows() {
+                let other = to.0.get(table).and_then(|rows| rows.get(key));
+                let key = key.escape_ascii();
+                match other {
+                    None => out.push(format!(
+                        "{table}/{key} is {} on n{from_node} and absent on n{to_node}",
+                        row.value.escape_ascii()
+                    )),
+                    Some(other) if both && other != row => out.push(format!(
+                        "{table}/{key} is {} on n{from_node} and {} on n{to_node}",
+                        row.value.escape_ascii(),
+                        other.value.escape_ascii()
+                    )),
+                    Some(_) => {}
+                }
             }
-        }
-    };
+        };
     compare(left, left_node, right, right_node, true);
     compare(right, right_node, left, left_node, false);
     out
@@ -81,12 +93,22 @@ impl ClusterView {
         let status = node.status(now);
         let (mut alive, mut not_alive) = (Vec::new(), Vec::new());
         for member in node.members() {
-            let side = if member.state == MemberState::Alive { &mut alive } else { &mut not_alive };
+            let side = if member.state == MemberState::Alive {
+                &mut alive
+            } else {
+                &mut not_alive
+            };
             side.push(member.name);
         }
         alive.sort();
         let (standing, tombstones) = (status.standing, status.tombstones);
-        ClusterView { node: index, alive, not_alive, standing, tombstones }
+        ClusterView {
+            node: index,
+            alive,
+            not_alive,
+            standing,
+            tombstones,
+        }
     }
 }
 
@@ -96,7 +118,13 @@ pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
     let mut out = Vec::new();
     for view in views {
         let node = view.node;
-        let mut report = |text: String| out.push(Violation { checker: NAME, at_us, text });
+        let mut report = |text: String| {
+            out.push(Violation {
+                checker: NAME,
+                at_us,
+                text,
+            })
+        };
         if view.standing != "member" {
             report(format!("n{node} is {}", view.standing));
         }
@@ -105,7 +133,10 @@ pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
             report(format!("n{node} holds {alive} for alive, and not {rest}"));
         }
         if view.tombstones > 0 {
-            report(format!("n{node} still remembers {} deletes", view.tombstones));
+            report(format!(
+                "n{node} still remembers {} deletes",
+                view.tombstones
+            ));
         }
     }
     out.truncate(MAX_VIOLATIONS);

@@ -14,7 +14,11 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
         let wrong = missing(row, history).or_else(|| row.and_then(|row| invented(row, history)));
         if let Some(text) = wrong {
             let text = format!("{}/{} on n{node}: {text}", table.name(), key.escape_ascii());
-            out.push(Violation { checker: NAME, at_us, text });
+            out.push(Violation {
+                checker: NAME,
+                at_us,
+                text,
+            });
         }
         if out.len() == MAX_VIOLATIONS {
             break;
@@ -25,7 +29,9 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
 
 fn missing(row: Option<&RowState>, history: History<'_>) -> Option<String> {
     let newest = history.newest_promised()?;
-    let Effect::Put(value) = &newest.effect else { return None };
+    let Effect::Put(value) = &newest.effect else {
+        return None;
+    };
     let promise = format!(
         "value {} ({}), acknowledged by n{} at {}",
         value.escape_ascii(),
@@ -37,7 +43,10 @@ fn missing(row: Option<&RowState>, history: History<'_>) -> Option<String> {
         None if history.may_be_gone(newest.version) => None,
         None => Some(format!("{promise}, is missing")),
         Some(row) if row.version >= newest.version => None,
-        Some(row) => Some(format!("{promise}, has been replaced by the older {}", Shown(row.version))),
+        Some(row) => Some(format!(
+            "{promise}, has been replaced by the older {}",
+            Shown(row.version)
+        )),
     }
 }
 
@@ -46,7 +55,15 @@ fn invented(row: &RowState, history: History<'_>) -> Option<String> {
     let known = history.ops().find(|op| op.version == row.version);
     let right = match known {
         Some(op) => op.effect.value() == Some(&row.value),
-        None => history.ops().any(|op| op.effect.value() == Some(&row.value)),
+        None => history
+            .ops()
+            .any(|op| op.effect.value() == Some(&row.value)),
     };
-    (!right).then(|| format!("value {} at {} was never written", row.value.escape_ascii(), Shown(row.version)))
+    (!right).then(|| {
+        format!(
+            "value {} at {} was never written",
+            row.value.escape_ascii(),
+            Shown(row.version)
+        )
+    })
 }

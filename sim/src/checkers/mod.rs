@@ -45,12 +45,20 @@ impl Contents {
     pub fn read(node: &Node, now: Now) -> Self {
         let view = node.view(now);
         let mut out = BTreeMap::new();
-        for table in view.tables().into_iter().filter(|table| table.namespace == Namespace::Usr) {
+        for table in view
+            .tables()
+            .into_iter()
+            .filter(|table| table.namespace == Namespace::Usr)
+        {
             let rows: BTreeMap<Bytes, RowState> = view
                 .scan(table.id, ScanRange::default())
                 .map(|row| {
                     let expires_ms = row.expires().map(|wall| wall.as_millis());
-                    let state = RowState { version: row.version(), value: row.value().clone(), expires_ms };
+                    let state = RowState {
+                        version: row.version(),
+                        value: row.value().clone(),
+                        expires_ms,
+                    };
                     (row.key().clone(), state)
                 })
                 .collect();
@@ -69,7 +77,10 @@ impl Contents {
 
     /// All rows in order.
     pub fn rows(&self) -> impl Iterator<Item = (&str, &Bytes, &RowState)> {
-        self.0.iter().flat_map(|(table, rows)| rows.iter().map(move |(key, row)| (table.as_str(), key, row)))
+        self.0.iter().flat_map(|(table, rows)| {
+            rows.iter()
+                .map(move |(key, row)| (table.as_str(), key, row))
+        })
     }
 
     /// Live rows.

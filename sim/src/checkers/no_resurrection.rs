@@ -16,9 +16,16 @@ pub const NAME: &str = "no_resurrection";
 pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec<Violation> {
     let mut out = Vec::new();
     for (table, key, history) in model.keys() {
-        let Some(newest) = history.newest_promised() else { continue };
-        let Some(row) = contents.get(table, key) else { continue };
-        if newest.effect == Effect::Delete && row.version < newest.version && out.len() < MAX_VIOLATIONS {
+        let Some(newest) = history.newest_promised() else {
+            continue;
+        };
+        let Some(row) = contents.get(table, key) else {
+            continue;
+        };
+        if newest.effect == Effect::Delete
+            && row.version < newest.version
+            && out.len() < MAX_VIOLATIONS
+        {
             let text = format!(
                 "{}/{} on n{node} shows {} ({}) again, deleted at n{} at {} ({})",
                 table.name(),
@@ -29,7 +36,11 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
                 newest.at_us,
                 Shown(newest.version)
             );
-            out.push(Violation { checker: NAME, at_us, text });
+            out.push(Violation {
+                checker: NAME,
+                at_us,
+                text,
+            });
         }
     }
     out
@@ -61,11 +72,17 @@ impl Watch {
             }
             return None;
         };
-        let fresh = Seen { newest: version, hidden: false };
+        let fresh = Seen {
+            newest: version,
+            hidden: false,
+        };
         let seen = self.0.entry((table, key.clone())).or_insert(fresh);
         let back = version < seen.newest || (seen.hidden && version == seen.newest);
         let newest = seen.newest;
-        *seen = Seen { newest: newest.max(version), hidden: false };
+        *seen = Seen {
+            newest: newest.max(version),
+            hidden: false,
+        };
         back.then(|| Violation {
             checker: NAME,
             at_us,

@@ -17,12 +17,26 @@ use crate::world::World;
 /// Finds a seed whose run breaks a promise of `checker` with the bug, and makes sure that it breaks none without.
 fn caught(checker: &str, faults: FaultSet, bug: impl Fn() -> Box<dyn Sabotage>) {
     for seed in 0..100 {
-        let shape = Shape { seed, nodes: 3, active_us: 17_000_000, faults, ops_per_s: None };
+        let shape = Shape {
+            seed,
+            nodes: 3,
+            active_us: 17_000_000,
+            faults,
+            ops_per_s: None,
+        };
         let mut world = World::new(Plan::from_seed(&shape), Keep::Nothing);
         world.sabotage(bug());
         let planted = report(world, seed, faults);
-        if planted.violations.iter().any(|found| found.checker == checker) {
-            let honest = report(World::new(Plan::from_seed(&shape), Keep::Nothing), seed, faults);
+        if planted
+            .violations
+            .iter()
+            .any(|found| found.checker == checker)
+        {
+            let honest = report(
+                World::new(Plan::from_seed(&shape), Keep::Nothing),
+                seed,
+                faults,
+            );
             assert!(honest.held(), "{honest}");
             return;
         }
@@ -65,7 +79,10 @@ struct OldRows(BTreeMap<usize, BTreeMap<Bytes, Bytes>>);
 impl Sabotage for OldRows {
     fn before_start(&mut self, node: usize, records: &mut BTreeMap<Bytes, Bytes>) {
         if let Some(old) = self.0.insert(node, records.clone()) {
-            records.extend(old.into_iter().filter(|(key, _)| key.first() == Some(&b'r')));
+            records.extend(
+                old.into_iter()
+                    .filter(|(key, _)| key.first() == Some(&b'r')),
+            );
         }
     }
 }
@@ -83,17 +100,27 @@ impl Sabotage for Garbage {
 
 #[test]
 fn seeds_catch_a_lying_disk() {
-    caught(durability::NAME, FaultSet::NONE.with(FaultKind::Crash), || Box::new(LyingDisk));
+    caught(
+        durability::NAME,
+        FaultSet::NONE.with(FaultKind::Crash),
+        || Box::new(LyingDisk),
+    );
 }
 
 #[test]
 fn seeds_catch_a_blind_spot() {
-    caught(convergence::NAME, FaultSet::NONE.with(FaultKind::Dup), || Box::new(BlindSpot(b"k3")));
+    caught(
+        convergence::NAME,
+        FaultSet::NONE.with(FaultKind::Dup),
+        || Box::new(BlindSpot(b"k3")),
+    );
 }
 
 #[test]
 fn seeds_catch_garbage() {
-    caught("recovery", FaultSet::NONE.with(FaultKind::Crash), || Box::new(Garbage));
+    caught("recovery", FaultSet::NONE.with(FaultKind::Crash), || {
+        Box::new(Garbage)
+    });
 }
 
 /// Returns the checkers that found something.
@@ -102,8 +129,18 @@ fn lost_sync(bug: Option<LyingDisk>) -> Vec<&'static str> {
     if let Some(bug) = bug {
         story.sabotage(bug);
     }
-    story.at(3_000).partition(&[0], &[1]).put_safe(0, "color", "red").wait(50).crash(0).restart(0);
-    story.finish().into_iter().map(|found| found.checker).collect()
+    story
+        .at(3_000)
+        .partition(&[0], &[1])
+        .put_safe(0, "color", "red")
+        .wait(50)
+        .crash(0)
+        .restart(0);
+    story
+        .finish()
+        .into_iter()
+        .map(|found| found.checker)
+        .collect()
 }
 
 #[test]
@@ -122,7 +159,11 @@ fn old_rows(bug: Option<OldRows>) -> Vec<&'static str> {
     story.at(6_000).kill(1).wait(100).restart(1);
     story.at(9_000).delete(0, "color");
     story.at(15_000).kill(1).wait(100).restart(1);
-    story.finish().into_iter().map(|found| found.checker).collect()
+    story
+        .finish()
+        .into_iter()
+        .map(|found| found.checker)
+        .collect()
 }
 
 #[test]

@@ -7,7 +7,13 @@ use crate::run::run_plan;
 use crate::trace::Keep;
 
 fn shape(seed: u64) -> Shape {
-    Shape { seed, nodes: 3 + (seed % 3) as usize, active_us: 17_000_000, faults: FaultSet::ALL, ops_per_s: None }
+    Shape {
+        seed,
+        nodes: 3 + (seed % 3) as usize,
+        active_us: 17_000_000,
+        faults: FaultSet::ALL,
+        ops_per_s: None,
+    }
 }
 
 fn run(seed: u64, keep: Keep) -> Report {
@@ -25,7 +31,11 @@ fn random_plans_converge() {
 #[test]
 fn plans_from_any_bytes_converge() {
     let property = |u: &mut arbitrary::Unstructured<'_>| {
-        let shape = Shape { nodes: u.int_in_range(1..=5)?, active_us: 8_000_000, ..shape(u.arbitrary()?) };
+        let shape = Shape {
+            nodes: u.int_in_range(1..=5)?,
+            active_us: 8_000_000,
+            ..shape(u.arbitrary()?)
+        };
         let report = run_plan(Plan::draw(u, &shape)?, FaultSet::ALL, Keep::Nothing);
         assert!(report.held(), "{report}");
         Ok(())
