@@ -320,6 +320,22 @@ impl Gossip {
         clock
     }
 
+    /// Follows the clock of a member: what is written here from now on is newer than what the member has ever freed.
+    pub(crate) fn follow_clock(&mut self, fx: &mut Effects, theirs: Hlc) {
+        if let Err(ahead_ms) = self.clock.observe(fx.now().wall, theirs) {
+            fx.mark("clock-drift");
+            fx.event(Event::ClockDrift { ahead_ms });
+        }
+        self.reserve_clocks(fx);
+    }
+
+    /// Whether anything of users has ever been written or received here.
+    pub(crate) fn has_user_dots(&self) -> bool {
+        Domain::ALL
+            .into_iter()
+            .any(|domain| domain != Domain::Sys && self.cover.is_used(domain))
+    }
+
     /// Stores a ceiling above every clock issued or followed here, in the batch of the row that raised it. A restart begins
     /// at the ceiling: a clock that this node has claimed to have reached it never falls below again, though the wall
     /// clock went back and the row has been freed.
@@ -343,12 +359,7 @@ impl Gossip {
             fx.mark("own-dot-from-outside");
             return Merged::Obsolete;
         }
-        let wall = fx.now().wall;
-        if let Err(ahead_ms) = self.clock.observe(wall, arrival.clock) {
-            fx.mark("clock-drift");
-            fx.event(Event::ClockDrift { ahead_ms });
-        }
-        self.reserve_clocks(fx);
+        self.follow_clock(fx, arrival.clock);
         self.cover
             .insert(domain, arrival.actor, arrival.counter, fx);
         if arrival.clock <= self.floor(arrival.table) {
