@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rumormill_core::{Accepted, ChangeKind, Wall, Write};
 
-use crate::model::Effect;
+use crate::model::{self, Effect};
 use crate::plan::{Op, OpVerb, Table};
 use crate::trace::{Field, Weight};
 use crate::world::World;
@@ -158,9 +158,14 @@ impl World {
             return self.count("deletes_of_nothing");
         }
         self.count(counted);
-        let number = self
-            .model
-            .accepted(self.now_us, node, table, key, accepted.version, effect);
+        let op = model::Accepted {
+            at_us: self.now_us,
+            node,
+            version: accepted.version,
+            effect,
+            alone: self.hosts[node].alone,
+        };
+        let number = self.model.accepted(table, key, op);
         if accepted.sync {
             self.hosts[node].unacked.push_back((accepted.seq, number));
         } else {

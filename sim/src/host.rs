@@ -37,6 +37,8 @@ pub(crate) struct Host {
     /// Operations whose acknowledgement waits for the disk.
     pub(crate) unacked: VecDeque<(Seq, usize)>,
     pub(crate) watch: Watch,
+    /// The node is no member of its cluster yet.
+    pub(crate) alone: bool,
     pub(crate) disk_rng: Rng,
     seeds: Rng,
     marks: BTreeMap<&'static str, u64>,
@@ -58,6 +60,7 @@ impl Host {
             unsynced: VecDeque::new(),
             unacked: VecDeque::new(),
             watch: Watch::default(),
+            alone: true,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
             seeds: Rng::new(seed, Stream::Seeds, index as u32),
             marks: BTreeMap::new(),
@@ -94,6 +97,7 @@ impl Host {
         self.answers = true;
         self.spins = 0;
         self.watch = Watch::default();
+        self.alone = node.status(now).standing != "member";
         for (slot, table) in Table::ALL.into_iter().enumerate() {
             self.tables[slot] = open_table(&mut node, now, table);
             self.cursors[slot] = node.view(now).cursor();

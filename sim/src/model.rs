@@ -44,7 +44,25 @@ pub struct Told {
     /// The acceptor crashed before its disk had it. If that was after the acknowledgement, only a table that does not sync first
     /// may be missing it.
     pub at_risk: bool,
+    /// The acceptor had not joined its cluster. What it accepted is proposed to the cluster when it joins, under a fresh clock:
+    /// a put as new as the joining, a delete perhaps not at all, for where nobody else has the key nothing is left of it.
+    pub alone: bool,
     table: Table,
+}
+
+/// An operation as it was accepted.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// When, in virtual microseconds.
+    pub at_us: u64,
+    /// By which node.
+    pub node: usize,
+    /// Its version.
+    pub version: Version,
+    /// What it does.
+    pub effect: Effect,
+    /// Whether the node had not joined its cluster yet.
+    pub alone: bool,
 }
 
 /// All that clients were told.
@@ -57,16 +75,15 @@ pub struct Model {
 
 impl Model {
     /// An operation was accepted. Returns its number. The caller tells later when it is acknowledged.
-    pub fn accepted(
-        &mut self,
-        at_us: u64,
-        node: usize,
-        table: Table,
-        key: &Bytes,
-        version: Version,
-        effect: Effect,
-    ) -> usize {
+    pub fn accepted(&mut self, table: Table, key: &Bytes, op: Accepted) -> usize {
         let number = self.ops.len();
+        let Accepted {
+            at_us,
+            node,
+            version,
+            effect,
+            alone,
+        } = op;
         self.ops.push(Told {
             at_us,
             node,
@@ -74,6 +91,7 @@ impl Model {
             effect,
             acked: false,
             at_risk: false,
+            alone,
             table,
         });
         self.keys
@@ -141,7 +159,9 @@ impl<'a> History<'a> {
     /// A write that is acknowledged before it is synced may be lost with its acceptor, if that was before it was synced. One
     /// that was synced first may never be lost. What is kept in memory only may be lost with any crash.
     pub fn promised(self, op: &Told) -> bool {
+        let holds = !op.alone || op.effect != Effect::Delete;
         op.acked
+            && holds
             && match op.table {
                 Table::Periodic => !op.at_risk,
                 Table::Sync => true,
@@ -156,9 +176,17 @@ impl<'a> History<'a> {
             .max_by_key(|op| op.version)
     }
 
-    /// Whether an operation newer than `version` may have removed the key.
+    /// Whether an operation that is newer than `version`, or became so by joining, may have removed the key.
     pub fn may_be_gone(self, version: Version) -> bool {
         self.ops()
-            .any(|op| op.version > version && !matches!(op.effect, Effect::Put(_)))
+            .any(|op| (op.alone || op.version > version) && !matches!(op.effect, Effect::Put(_)))
+    }
+
+    /// Whether `put` was deleted again where it was accepted, before its acceptor joined: nothing is left of either.
+    pub fn was_undone(self, put: &Told) -> bool {
+        put.alone
+            && self
+                .ops()
+                .any(|op| op.alone && op.version > put.version && op.effect == Effect::Delete)
     }
 }

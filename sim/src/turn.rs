@@ -8,6 +8,7 @@ use rumormill_core::{
 };
 
 use crate::checkers::Violation;
+use crate::checkers::no_resurrection::Watch;
 use crate::faults::FaultKind;
 use crate::network::{DIAL_TIMEOUT_US, Fate, Network};
 use crate::story;
@@ -425,6 +426,14 @@ impl World {
                 self.hosts[node].changed.extend(slot);
             }
             Output::Event(event) => {
+                if matches!(
+                    event,
+                    rumormill_core::Event::Joined { .. } | rumormill_core::Event::Reunited { .. }
+                ) {
+                    // It shows its cluster's rows from now on, and no longer those of its time alone.
+                    self.hosts[node].alone = false;
+                    self.hosts[node].watch = Watch::default();
+                }
                 let name = story::event(&mut self.trace, &self.ids, self.now_us, node, &event);
                 self.count(name);
             }

@@ -43,6 +43,7 @@ fn missing(row: Option<&RowState>, history: History<'_>) -> Option<String> {
         None if history.may_be_gone(newest.version) => None,
         None => Some(format!("{promise}, is missing")),
         Some(row) if row.version >= newest.version => None,
+        Some(_) if history.was_undone(newest) => None,
         Some(row) => Some(format!(
             "{promise}, has been replaced by the older {}",
             Shown(row.version)
