@@ -182,13 +182,11 @@ impl Node {
                     self.hang_up(link, HangupReason::Retry);
                     return Ok(());
                 }
-                if !self.cluster.joined {
-                    // The base of a new cluster has nobody to catch up with.
-                    self.cluster.joined = true;
-                    self.fx.store(record::cluster(&self.cluster));
-                }
+                // The base of a new cluster has nobody to catch up with.
+                self.cluster.joined = true;
+                self.settle();
             }
-            Verdict::Same => {}
+            Verdict::Same => self.settle(),
         }
         self.record_peer(link, theirs)
     }
@@ -338,9 +336,9 @@ impl Node {
         }
     }
 
-    /// The first fellow member: from now on this node never joins another cluster.
-    pub(super) fn settle(&mut self) {
-        if !self.cluster.settled && self.joining.is_none() {
+    /// A fellow member of this node's own cluster: from now on it never joins another.
+    fn settle(&mut self) {
+        if !self.cluster.settled {
             self.cluster.settled = true;
             self.fx.store(record::cluster(&self.cluster));
         }

@@ -327,7 +327,6 @@ impl Node {
                 if node == self.id() {
                     return;
                 }
-                self.settle();
                 let Some(member) = self.membership.get(node) else {
                     return;
                 };

@@ -254,8 +254,13 @@ impl Node {
                     self.joined(link, with);
                 }
             }
-            SyncVerdict::Reunite { rows, adopt, with } => {
-                let (dropped, proposed) = self.gossip.reunite(&mut self.fx, rows, &adopt)?;
+            SyncVerdict::Reunite {
+                rows,
+                adopt,
+                freed,
+                with,
+            } => {
+                let (dropped, proposed) = self.gossip.reunite(&mut self.fx, rows, &adopt, freed)?;
                 self.after_input();
                 self.fx.mark("reunited");
                 self.fx.event(Event::Reunited {

@@ -229,6 +229,16 @@ wire! {
 }
 
 wire! {
+    /// What a session brings besides rows. Adopted whole, after all of them.
+    pub struct Snapshot {
+        /// What the server had seen when the session began.
+        pub contexts: Vec<DomainContext>,
+        /// No tombstone that the server has freed has a larger clock.
+        pub freed: u64,
+    }
+}
+
+wire! {
     /// A page of a session.
     pub struct Page {
         /// The session.
@@ -237,7 +247,7 @@ wire! {
         pub page: u32,
         /// The rows.
         pub rows: RowBatch,
-        /// On the last page: what the server had seen when the session began. Adopted whole, after all rows.
-        pub last: Option<Vec<DomainContext>>,
+        /// On the last page.
+        pub last: Option<Snapshot>,
     }
 }

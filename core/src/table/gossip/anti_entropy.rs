@@ -16,9 +16,9 @@ use crate::effects::Effects;
 use crate::id::{Actor, LinkId, NodeId, Seq, TableId};
 use crate::io::{Lane, Links};
 use crate::rng::Rng;
-use crate::table::{Context, Domain, Runs};
+use crate::table::{Context, Domain, Hlc, Runs};
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Status, TableRef};
+use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Snapshot, Status, TableRef};
 
 /// Pages on their way to a client that has not asked for more.
 const WINDOW: u32 = 4;
@@ -221,7 +221,10 @@ impl Gossip {
             let mut batcher =
                 Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
             let done = self.fill_page(&mut served, &mut batcher);
-            let last = done.then(|| write_contexts(&served.snapshot));
+            let last = done.then(|| Snapshot {
+                contexts: write_contexts(&served.snapshot),
+                freed: self.freed.0,
+            });
             served.finished = done;
             let (session, page) = (served.session, served.next_page);
             let msg = Message::Page(Page {
@@ -336,7 +339,7 @@ struct Asked {
     node: NodeId,
     link: LinkId,
     received: BTreeSet<u32>,
-    last: Option<(u32, Contexts)>,
+    last: Option<(u32, Contexts, Hlc)>,
     rows: u64,
     touched: Instant,
     /// Rows kept apart: a node that reunites merges nothing before it has everything.
@@ -371,6 +374,7 @@ pub(crate) enum Verdict {
     Reunite {
         rows: Vec<RowBatch>,
         adopt: Contexts,
+        freed: Hlc,
         with: NodeId,
     },
 }
@@ -542,7 +546,10 @@ impl AntiEntropy {
         link: LinkId,
         page: Page,
     ) -> Result<Verdict, &'static str> {
-        let adopt = page.last.as_deref().map(read_contexts).transpose()?;
+        let adopt = match &page.last {
+            Some(last) => Some((read_contexts(&last.contexts)?, Hlc(last.freed))),
+            None => None,
+        };
         let Some(asked) = self
             .asked
             .get_mut(&page.session)
@@ -554,15 +561,15 @@ impl AntiEntropy {
         if !asked.received.insert(page.page) {
             return Ok(Verdict::Ignore);
         }
-        if let Some(adopt) = adopt {
-            asked.last = Some((page.page, adopt));
+        if let Some((adopt, freed)) = adopt {
+            asked.last = Some((page.page, adopt, freed));
         }
         asked.rows += page.rows.rows.len() as u64;
         let have = asked.received.len() as u64;
         let complete = asked
             .last
             .as_ref()
-            .is_some_and(|(last, _)| have == u64::from(*last) + 1);
+            .is_some_and(|(last, ..)| have == u64::from(*last) + 1);
         let mut rows = page.rows;
         if let Some(staged) = &mut asked.staged {
             staged.push(core::mem::replace(
@@ -593,7 +600,7 @@ impl AntiEntropy {
         let Some(asked) = self.asked.remove(&session) else {
             return Verdict::Ignore;
         };
-        let adopt = asked.last.map(|(_, contexts)| contexts).unwrap_or_default();
+        let (_, adopt, freed) = asked.last.unwrap_or_default();
         let now = fx.now().mono;
         let mismatch = self.mismatches.entry(asked.link).or_default();
         // A session without rows may still bring dots; only repeated fruitless ones are put off.
@@ -608,6 +615,7 @@ impl AntiEntropy {
             Some(staged) => Verdict::Reunite {
                 rows: staged,
                 adopt,
+                freed,
                 with: asked.node,
             },
             None => Verdict::Complete {

@@ -73,6 +73,8 @@ pub(crate) struct Gossip {
     /// Floors: rows of the table at or below are dead, in whatever order they arrive.
     floors: BTreeMap<TableId, Hlc>,
     floor_of_all: Hlc,
+    /// No tombstone that this node has freed has a larger clock; after a restart the clock it begins with.
+    freed: Hlc,
     outbox: Outbox,
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
     sys_changes: Vec<(TableId, Bytes)>,
@@ -99,6 +101,7 @@ impl Gossip {
             expiring: BTreeSet::new(),
             floors: BTreeMap::new(),
             floor_of_all: Hlc(0),
+            freed: start,
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
             limits,
@@ -239,12 +242,30 @@ impl Gossip {
         expires: u64,
         existed: bool,
     ) -> Accepted {
-        let domain = self.tables.domain(table);
         let above = found
             .and_then(|slot| self.rows.row(slot))
             .map_or(Hlc(0), |row| row.clock)
             .max(self.floor(table));
         let clock = self.issue_clock(fx, above);
+        self.put_at(fx, table, key, found, value, expires, (clock, existed))
+    }
+
+    /// A write of this node's with a clock that is settled already.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one row, not yet a row"
+    )]
+    fn put_at(
+        &mut self,
+        fx: &mut Effects,
+        table: TableId,
+        key: &[u8],
+        found: Option<Slot>,
+        value: Option<Bytes>,
+        expires: u64,
+        (clock, existed): (Hlc, bool),
+    ) -> Accepted {
+        let domain = self.tables.domain(table);
         let counter = self.cover.next_own(domain, self.me, fx);
         let seq = fx.open_seq();
         let arrival = Arrival {
@@ -489,6 +510,7 @@ impl Gossip {
         let Some(row) = self.rows.remove(slot) else {
             return;
         };
+        self.freed = self.freed.max(row.clock);
         self.delete_stored(fx, domain, row.table, &row.key);
         self.log.push(Entry::Freed {
             table: row.table,

@@ -1,8 +1,9 @@
 //! Reunion: the one way back for a node whose coverage can no longer be trusted.
 //!
 //! It compares its live rows with everything one member holds. A row whose dot the member covers and that the member does not
-//! have was deleted meanwhile: it is dropped. A row whose dot the member does not cover is written again as a new dot with a
-//! fresh clock, unless the member's row is newer. Then it adopts the member's contexts in the same batch. Deletes that the
+//! have was deleted meanwhile: it is dropped. A row whose dot the member does not cover is written again as a new dot, unless the
+//! member's row is newer. Its clock stays, but is raised above that of any tombstone the member has freed: such a delete could
+//! no longer be seen to win. (A fresh clock would be as safe, and would override newer writes that the member has not seen.) Then it adopts the member's contexts in the same batch. Deletes that the
 //! member does not cover are treated like such rows where the member still has the key.
 
 use alloc::collections::BTreeMap;
@@ -16,7 +17,7 @@ use crate::effects::Effects;
 use crate::id::TableId;
 use crate::io::StoreOp;
 use crate::store::record;
-use crate::table::{Context, Domain};
+use crate::table::{Context, Domain, Hlc};
 use crate::wire::RowBatch;
 
 /// A write of this node's that the member did not know.
@@ -25,6 +26,7 @@ struct Proposal {
     key: Bytes,
     value: Option<Bytes>,
     expires: u64,
+    clock: Hlc,
 }
 
 impl Gossip {
@@ -38,6 +40,7 @@ impl Gossip {
         fx: &mut Effects,
         batches: Vec<RowBatch>,
         adopt: &Contexts,
+        freed: Hlc,
     ) -> Result<(u64, u64), &'static str> {
         let mut theirs: BTreeMap<(TableId, Bytes), Arrival> = BTreeMap::new();
         let mut sys = Vec::new();
@@ -79,8 +82,10 @@ impl Gossip {
                 key,
                 value,
                 expires,
+                clock,
             } = proposal;
-            self.put_local(fx, table, &key, found, value, expires, false);
+            let clock = clock.max(freed.next()).max(self.floor(table).next());
+            self.put_at(fx, table, &key, found, value, expires, (clock, false));
         }
         Ok((dropped, proposed))
     }
@@ -118,6 +123,7 @@ impl Gossip {
                     key: row.key.clone(),
                     value: value.clone(),
                     expires: row.expires,
+                    clock: row.clock,
                 }),
             }
         }
