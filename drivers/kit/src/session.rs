@@ -29,7 +29,13 @@ pub trait Session {
 
     /// A table has changes that the node's view shows; at most once per table and turn. When [`Replies::is_full`], a session
     /// leaves them for its next call, and closes when it finds that it has lagged behind the log.
-    fn changed(&mut self, now: Now, node: &mut Node, table: TableId, replies: &mut Replies) -> Flow {
+    fn changed(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        table: TableId,
+        replies: &mut Replies,
+    ) -> Flow {
         let _ = (now, node, table, replies);
         Flow::Continue
     }
@@ -74,7 +80,12 @@ pub struct Replies {
 impl Replies {
     /// No replies; owns no memory.
     pub const fn new() -> Self {
-        Replies { buf: Vec::new(), written: 0, held: VecDeque::new(), commands: 0 }
+        Replies {
+            buf: Vec::new(),
+            written: 0,
+            held: VecDeque::new(),
+            commands: 0,
+        }
     }
 
     /// Where replies are appended. Nothing that is in it may be changed.
@@ -156,7 +167,8 @@ impl Replies {
 
     /// For drivers: takes the buffer back once everything is written.
     pub fn reclaim(&mut self) -> Option<Vec<u8>> {
-        (self.buf.is_empty() && self.held.is_empty() && self.has_buffer()).then(|| std::mem::take(&mut self.buf))
+        (self.buf.is_empty() && self.held.is_empty() && self.has_buffer())
+            .then(|| std::mem::take(&mut self.buf))
     }
 }
 
