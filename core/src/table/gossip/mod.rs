@@ -314,15 +314,23 @@ impl Gossip {
         }
     }
 
-    /// Reserves clocks durably a minute ahead, so that a restart under a wall clock that went back issues none twice.
     fn issue_clock(&mut self, fx: &mut Effects, above: Hlc) -> Hlc {
-        const AHEAD_MS: u64 = 60_000;
         let clock = self.clock.issue(fx.now().wall, above);
-        if fx.has_storage() && clock.0.saturating_add((AHEAD_MS / 2) << 16) > self.ceiling.0 {
-            self.ceiling = Hlc(clock.0.saturating_add(AHEAD_MS << 16));
+        self.reserve_clocks(fx);
+        clock
+    }
+
+    /// Stores a ceiling above every clock issued or followed here, in the batch of the row that raised it. A restart begins
+    /// at the ceiling: a clock that this node has claimed to have reached it never falls below again, though the wall
+    /// clock went back and the row has been freed.
+    fn reserve_clocks(&mut self, fx: &mut Effects) {
+        const AHEAD_MS: u64 = 3_000;
+        let clock = self.clock.last();
+        let margin = |millis: u64| clock.0.saturating_add(millis << 16);
+        if fx.has_storage() && margin(AHEAD_MS / 2) > self.ceiling.0 {
+            self.ceiling = Hlc(margin(AHEAD_MS));
             fx.store(record::clock_ceiling(self.ceiling));
         }
-        clock
     }
 
     /// Merges a version from elsewhere.
@@ -340,6 +348,7 @@ impl Gossip {
             fx.mark("clock-drift");
             fx.event(Event::ClockDrift { ahead_ms });
         }
+        self.reserve_clocks(fx);
         self.cover
             .insert(domain, arrival.actor, arrival.counter, fx);
         if arrival.clock <= self.floor(arrival.table) {

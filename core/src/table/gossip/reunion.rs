@@ -69,6 +69,7 @@ impl Gossip {
                 self.cover.insert(domain, row.actor, row.counter, fx);
                 // The member's clocks were merged within its limits; ours follows as for any foreign row.
                 let _ = self.clock.observe(fx.now().wall, row.clock);
+                self.reserve_clocks(fx);
                 self.place(fx, domain, None, row);
             }
         }
