@@ -110,6 +110,11 @@ impl Connection {
         Some(out.into())
     }
 
+    /// What this side says of itself.
+    pub fn ours(&self) -> &Hello {
+        &self.ours
+    }
+
     /// Whether the handshake is done.
     pub fn is_up(&self) -> bool {
         matches!(self.stage, Stage::Greeted | Stage::Up)

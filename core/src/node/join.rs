@@ -143,6 +143,7 @@ impl Node {
         ) else {
             return Ok(());
         };
+        let mut founds = false;
         match verdict(&ours, &theirs) {
             Verdict::Refuse => {
                 self.fx.mark("other-cluster");
@@ -182,13 +183,17 @@ impl Node {
                     self.hang_up(link, HangupReason::Retry);
                     return Ok(());
                 }
-                // The base of a new cluster has nobody to catch up with.
-                self.cluster.joined = true;
                 self.settle();
+                founds = !self.cluster.joined;
             }
             Verdict::Same => self.settle(),
         }
-        self.record_peer(link, theirs)
+        self.record_peer(link, theirs)?;
+        if founds {
+            // The base of a new cluster has nobody to catch up with.
+            self.become_full();
+        }
+        Ok(())
     }
 
     /// Takes in what the peer knows of members; rows pass once that is durable.

@@ -84,7 +84,9 @@ impl Gossip {
                 expires,
                 clock,
             } = proposal;
-            let clock = clock.max(freed.next()).max(self.floor(table).next());
+            // Above its own old version too, which others may still hold.
+            let above = clock.max(freed).max(self.floor(table));
+            let clock = above.next();
             self.put_at(fx, table, &key, found, value, expires, (clock, false));
         }
         Ok((dropped, proposed))

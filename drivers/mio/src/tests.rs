@@ -1,0 +1,346 @@
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC};
+use rumormill_core::{
+    Config, Durability, LinkError, Node, Now, Recovery, Request, RequestError, Response, Seed,
+    Storage, TableId, TableOptions, Write,
+};
+use rumormill_kit::store::{MemoryStore, StoreWorker};
+
+use super::*;
+
+const ANY: &str = "127.0.0.1:0";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn any() -> SocketAddr {
+    ANY.parse().unwrap()
+}
+
+struct Running {
+    handle: Handle,
+    counters: std::sync::Arc<Counters>,
+    peers: SocketAddr,
+    redis: Option<SocketAddr>,
+    thread: JoinHandle<Exit>,
+}
+
+impl Running {
+    fn end(self) -> Exit {
+        // A driver that has ended already takes no command.
+        let _ = self.handle.shutdown();
+        self.thread.join().unwrap()
+    }
+}
+
+fn start<C: Clients + Send + 'static>(
+    options: Options,
+    clients: C,
+    configure: impl FnOnce(&mut Config),
+) -> Running {
+    let driver = Driver::bind(options).unwrap();
+    let (handle, counters) = (driver.handle(), driver.counters());
+    let (peers, redis) = (driver.peers_addr(), driver.redis_addr());
+    let mut config = Config::new(&peers.to_string(), &peers.to_string());
+    configure(&mut config);
+    let seed = Seed::from_u64(u64::from(peers.port()));
+    let store = (config.storage == Storage::Ordered)
+        .then(|| StoreWorker::spawn(MemoryStore::default(), 10_000, handle.notifier()).unwrap());
+    let node = Recovery::new(config, seed).finish(driver.now()).unwrap();
+    let thread = thread::spawn(move || driver.run(node, store, clients));
+    Running {
+        handle,
+        counters,
+        peers,
+        redis,
+        thread,
+    }
+}
+
+/// Asks again and again until the answer is yes.
+fn wait(what: &str, mut ask: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !ask() {
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        thread::yield_now();
+    }
+}
+
+fn get(handle: &Handle, key: &'static [u8]) -> Option<Bytes> {
+    let read = move |node: &mut Node, now: Now| {
+        node.view(now)
+            .get(TableId::DEFAULT, key)
+            .row()
+            .map(|row| row.value().clone())
+    };
+    handle.with(read).unwrap()
+}
+
+fn put(handle: &Handle, key: &'static [u8], value: Vec<u8>) {
+    let write = move |node: &mut Node, now: Now| {
+        node.write(
+            now,
+            TableId::DEFAULT,
+            Write::Put {
+                key,
+                value: value.into(),
+                expires: None,
+            },
+        )
+    };
+    handle.with(write).unwrap().unwrap();
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind(any()).unwrap();
+    let addr = taken.local_addr().unwrap();
+    let Err(error) = Driver::bind(Options {
+        redis: Some(addr),
+        ..Options::new(any())
+    }) else {
+        panic!("bound twice");
+    };
+    assert!(matches!(&error, BindError::Listen { listener: "redis", addr: a, .. } if *a == addr));
+    assert_eq!(
+        error.to_string(),
+        format!("cannot listen for redis on {addr}: the address is taken")
+    );
+}
+
+#[test]
+fn members_join_exchange_rows_and_leave() {
+    let a = start(Options::new(any()), NoClients, |_| {});
+    let seed = format!("localhost:{}", a.peers.port());
+    let b = start(Options::new(any()), NoClients, |config| {
+        config.seeds.push(seed)
+    });
+    put(&a.handle, b"small", b"from a".to_vec());
+    put(&a.handle, b"large", vec![b'x'; 900_000]);
+    put(&b.handle, b"other", b"from b".to_vec());
+    wait("rows of a on b", || {
+        get(&b.handle, b"small").is_some() && get(&b.handle, b"large").is_some()
+    });
+    wait("rows of b on a", || get(&a.handle, b"other").is_some());
+    assert_eq!(get(&b.handle, b"large").unwrap(), vec![b'x'; 900_000]);
+    assert!(count(&a.counters.peer_bytes_out) > 900_000);
+    b.handle.leave().unwrap();
+    let left = b.thread.join().unwrap();
+    assert!(matches!(left, Exit::Left), "{left:?}");
+    assert!(matches!(a.end(), Exit::Shutdown));
+}
+
+#[test]
+fn a_peer_that_sends_garbage_is_closed_and_counted() {
+    let a = start(Options::new(any()), NoClients, |_| {});
+    let mut stranger = TcpStream::connect(a.peers).unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut heard = Vec::new();
+    // The unread rest of the request may make the close a reset.
+    let _ = stranger.read_to_end(&mut heard);
+    wait("the refusal", || count(&a.counters.refused_links) == 1);
+    let mut liar = TcpStream::connect(a.peers).unwrap();
+    liar.write_all(&MAGIC).unwrap();
+    liar.write_all(&[0xff; 9]).unwrap();
+    let _ = liar.read_to_end(&mut heard);
+    wait("the fault", || count(&a.counters.malformed_frames) == 1);
+    wait("the close", || count(&a.counters.links) == 0);
+    a.end();
+}
+
+#[test]
+fn a_refused_peer_hears_the_reason() {
+    let a = start(Options::new(any()), NoClients, |_| {});
+    let mut hello = a.handle.with(|node, _| node.hello()).unwrap();
+    // It would take the other cluster, so it learns of the refusal from the other side.
+    let mut content = Connection::new(hello.clone(), LinkLimits::default());
+    hello.cluster_name = "other".to_owned();
+    let mut peer = TcpStream::connect(a.peers).unwrap();
+    peer.write_all(&Connection::new(hello, LinkLimits::default()).opening())
+        .unwrap();
+    let mut heard = Vec::new();
+    peer.read_to_end(&mut heard).unwrap();
+    let mut events = Vec::new();
+    let refused = content.receive(&heard, &mut events).unwrap_err();
+    assert!(matches!(events[..], [LinkEvent::Up(_)]));
+    assert!(matches!(refused, LinkError::Refused(_)), "{refused:?}");
+    a.end();
+}
+
+#[test]
+fn dials_that_fail_are_answered() {
+    let a = start(Options::new(any()), NoClients, |_| {});
+    let closed = TcpListener::bind(any()).unwrap().local_addr().unwrap();
+    for addr in [closed.to_string(), "no port".to_owned()] {
+        let joined = a.handle.request(Request::Join { addr }, Some(PATIENCE));
+        assert!(matches!(joined, Err(RequestError::Join(_))), "{joined:?}");
+    }
+    a.end();
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_is_given_up() {
+    let options = Options {
+        handshake_timeout: Duration::from_millis(50),
+        ..Options::new(any())
+    };
+    let a = start(options, NoClients, |_| {});
+    let mut silent = TcpStream::connect(a.peers).unwrap();
+    let mut heard = Vec::new();
+    silent.read_to_end(&mut heard).unwrap();
+    assert!(heard.starts_with(&MAGIC));
+    a.end();
+}
+
+/// A protocol of lines: `put K` writes to the table `safe` and is answered when that is durable, `flood N` answers with N
+/// bytes, `quit` closes, anything else is echoed.
+struct Lines {
+    partial: Vec<u8>,
+    flood: usize,
+}
+
+struct LineClients;
+
+impl Clients for LineClients {
+    type Session = Lines;
+
+    fn accept(&mut self, _: u64, _: SocketAddr, _: usize) -> Lines {
+        Lines {
+            partial: Vec::new(),
+            flood: 0,
+        }
+    }
+}
+
+impl Session for Lines {
+    fn receive(&mut self, now: Now, node: &mut Node, input: &[u8], replies: &mut Replies) -> Flow {
+        self.partial.extend_from_slice(input);
+        self.resume(now, node, replies)
+    }
+
+    fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
+        loop {
+            while self.flood > 0 {
+                if replies.is_full() {
+                    return Flow::Full;
+                }
+                let n = self.flood.min(100_000);
+                let size = replies.buf().len() + n;
+                replies.buf().resize(size, b'.');
+                self.flood -= n;
+            }
+            let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') else {
+                return Flow::Continue;
+            };
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            let text = String::from_utf8_lossy(&line).trim().to_owned();
+            replies.count_commands(1);
+            match text.split_once(' ') {
+                Some(("flood", n)) => self.flood = n.parse().unwrap(),
+                Some(("put", key)) => {
+                    let options = TableOptions {
+                        durability: Durability::Sync,
+                        ..TableOptions::default()
+                    };
+                    let (table, _) = node.create_table(now, "safe", options).unwrap();
+                    let write = Write::Put {
+                        key: key.as_bytes(),
+                        value: Bytes::new(),
+                        expires: None,
+                    };
+                    let accepted = node.write(now, table, write).unwrap();
+                    assert!(accepted.sync && accepted.seq > node.durable());
+                    replies.hold(accepted.seq);
+                    replies.buf().extend_from_slice(b"stored\n");
+                }
+                _ if text == "quit" => return Flow::Close,
+                _ => replies.buf().extend_from_slice(&line),
+            }
+        }
+    }
+}
+
+fn serve_lines(options: Options, storage: Storage) -> Running {
+    let options = Options {
+        redis: Some(any()),
+        ..options
+    };
+    start(options, LineClients, |config| config.storage = storage)
+}
+
+fn talk(running: &Running, said: &[u8]) -> Vec<u8> {
+    let mut client = TcpStream::connect(running.redis.unwrap()).unwrap();
+    client.write_all(said).unwrap();
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).unwrap();
+    heard
+}
+
+#[test]
+fn clients_are_served_in_order_and_slow_readers_hold_back_their_session() {
+    let a = serve_lines(Options::new(any()), Storage::None);
+    let heard = talk(&a, b"one\nflood 20000000\ntwo\nflood 3\nquit\nnever\n");
+    assert_eq!(heard.len(), 4 + 20_000_000 + 4 + 3);
+    assert!(heard.starts_with(b"one\n..") && heard.ends_with(b"..two\n..."));
+    wait("the close", || count(&a.counters.clients) == 0);
+    assert_eq!(count(&a.counters.commands), 5);
+    assert_eq!(count(&a.counters.client_bytes_out), heard.len() as u64);
+    a.end();
+}
+
+#[test]
+fn replies_wait_for_the_store() {
+    let a = serve_lines(Options::new(any()), Storage::Ordered);
+    assert_eq!(
+        talk(&a, b"before\nput k\nafter\nput l\nquit\n"),
+        b"before\nstored\nafter\nstored\n"
+    );
+    assert_eq!(
+        a.handle.request(Request::Sync, Some(PATIENCE)),
+        Ok(Response::Synced)
+    );
+    a.end();
+}
+
+#[test]
+fn one_client_too_many_is_told_so() {
+    let a = serve_lines(
+        Options {
+            max_clients: 1,
+            ..Options::new(any())
+        },
+        Storage::None,
+    );
+    let mut first = TcpStream::connect(a.redis.unwrap()).unwrap();
+    let mut echo = [0; 2];
+    first.write_all(b"x\n").unwrap();
+    first.read_exact(&mut echo).unwrap();
+    let mut second = TcpStream::connect(a.redis.unwrap()).unwrap();
+    let mut heard = Vec::new();
+    second.read_to_end(&mut heard).unwrap();
+    assert_eq!(heard, b"-ERR max number of clients reached\r\n");
+    drop(first);
+    wait("room", || count(&a.counters.clients) == 0);
+    assert_eq!(talk(&a, b"y\nquit\n"), b"y\n");
+    a.end();
+}
+
+#[test]
+fn a_handle_to_an_ended_loop_says_so() {
+    let a = start(Options::new(any()), NoClients, |_| {});
+    let handle = a.handle.clone();
+    assert!(matches!(a.end(), Exit::Shutdown));
+    assert_eq!(handle.with(|_, _| ()), Err(Unavailable::Ended));
+    assert_eq!(
+        handle.request(Request::Sync, None),
+        Err(RequestError::Halted)
+    );
+}
