@@ -20,8 +20,13 @@ pub(crate) async fn read(
     limit: usize,
     patience: Duration,
 ) -> Result<Bytes, ApiError> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > limit as u64) {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    if announced
+        .and_then(|text| text.parse::<u64>().ok())
+        .is_some_and(|n| n > limit as u64)
+    {
         return Err(ApiError::too_large(limit));
     }
     let collect = async {
@@ -30,9 +35,11 @@ pub(crate) async fn read(
             Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
                 Err(ApiError::too_large(limit))
             }
-            Err(error) => {
-                Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_request", error.to_string()))
-            }
+            Err(error) => Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                error.to_string(),
+            )),
         }
     };
     let late = async {
@@ -53,7 +60,9 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     limit: usize,
     patience: Duration,
 ) -> Result<T, ApiError> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let essence = kind.unwrap_or("").split(';').next().unwrap_or("").trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));

@@ -36,7 +36,9 @@ const JSON_FACTOR: usize = 6;
               (status = 503, description = "`unavailable`, `halted`")))]
 pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Json<Item>, ApiError> {
     let row = gateway.read_row(TABLE.to_string(), item_key(&uri)?).await?;
-    Ok(Json(Item { value: text::to_json(&row.value) }))
+    Ok(Json(Item {
+        value: text::to_json(&row.value),
+    }))
 }
 
 /// Write an item; the answer repeats it.
@@ -57,11 +59,20 @@ pub(crate) async fn write(
 ) -> Result<Response, ApiError> {
     let key = item_key(&uri)?;
     let settings = gateway.settings;
-    let limit = settings.value_bytes.saturating_mul(JSON_FACTOR).saturating_add(body::SMALL_BODY);
+    let limit = settings
+        .value_bytes
+        .saturating_mul(JSON_FACTOR)
+        .saturating_add(body::SMALL_BODY);
     let item: Item = body::read_json(&headers, body, limit, settings.body_timeout).await?;
     let value: Bytes = text::from_json(&item.value).map_err(ApiError::bad_json)?;
-    let accepted = gateway.write_row(TABLE.to_string(), key, value, None).await?;
-    let status = if accepted.existed { StatusCode::OK } else { StatusCode::CREATED };
+    let accepted = gateway
+        .write_row(TABLE.to_string(), key, value, None)
+        .await?;
+    let status = if accepted.existed {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     Ok((status, Json(item)).into_response())
 }
 
@@ -75,7 +86,9 @@ pub(crate) async fn remove(
     State(gateway): State<Gateway>,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
-    gateway.remove_row(TABLE.to_string(), item_key(&uri)?).await?;
+    gateway
+        .remove_row(TABLE.to_string(), item_key(&uri)?)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -83,5 +96,7 @@ const TABLE: &str = "default";
 
 fn item_key(uri: &Uri) -> Result<Vec<u8>, ApiError> {
     Query::parse(uri.query(), &[])?;
-    Ok(text::decode_percent(uri.path().strip_prefix("/items/").unwrap_or("")))
+    Ok(text::decode_percent(
+        uri.path().strip_prefix("/items/").unwrap_or(""),
+    ))
 }

@@ -43,7 +43,9 @@ pub(crate) async fn me(State(gateway): State<Gateway>) -> Result<Json<Member>, A
 pub(crate) async fn settings(
     State(gateway): State<Gateway>,
 ) -> Result<Json<EffectiveSettings>, ApiError> {
-    Ok(Json(gateway.calls.with(|node, _| report::settings(node)).await?))
+    Ok(Json(
+        gateway.calls.with(|node, _| report::settings(node)).await?,
+    ))
 }
 
 /// The status of this node.
@@ -51,7 +53,12 @@ pub(crate) async fn settings(
     responses((status = 200, description = "The status", body = Status),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status>, ApiError> {
-    Ok(Json(gateway.calls.with(|node, now| report::status(node, now)).await?))
+    Ok(Json(
+        gateway
+            .calls
+            .with(|node, now| report::status(node, now))
+            .await?,
+    ))
 }
 
 /// Whether the process lives: its loop answers.
@@ -74,7 +81,7 @@ pub(crate) async fn readyz(State(gateway): State<Gateway>) -> Result<&'static st
             let status = node.status(now);
             if status.stalled {
                 Some("the store is out of space".to_string())
-            } else if matches!(status.standing, "leaving" | "left" | "halted") {
+            } else if matches!(status.standing, "leaving" | "halted") {
                 Some(format!("the node is {}", status.standing))
             } else if node.pressure() {
                 Some("the store lags behind".to_string())
@@ -85,6 +92,10 @@ pub(crate) async fn readyz(State(gateway): State<Gateway>) -> Result<&'static st
         .await?;
     match why {
         None => Ok("ready\n"),
-        Some(why) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why)),
+        Some(why) => Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            why,
+        )),
     }
 }

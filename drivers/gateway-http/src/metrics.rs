@@ -41,8 +41,18 @@ pub(crate) struct HttpMetrics {
 
 impl HttpMetrics {
     pub(crate) fn count(&self, method: &Method, route: &str, status: StatusCode) {
-        let known = [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE];
-        let method = if known.contains(method) { method.as_str() } else { "other" };
+        let known = [
+            Method::GET,
+            Method::HEAD,
+            Method::PUT,
+            Method::POST,
+            Method::DELETE,
+        ];
+        let method = if known.contains(method) {
+            method.as_str()
+        } else {
+            "other"
+        };
         let labels = RequestLabels {
             method: method.to_string(),
             route: route.to_string(),
@@ -79,7 +89,11 @@ pub(crate) async fn text(State(gateway): State<Gateway>) -> Result<impl IntoResp
     for (mark, count) in sample.marks {
         marks.get_or_create(&MarkLabel { mark }).inc_by(count);
     }
-    registry.register("marks", "How often the node passed a branch worth counting", marks);
+    registry.register(
+        "marks",
+        "How often the node passed a branch worth counting",
+        marks,
+    );
     for (name, count) in gateway.calls.counters() {
         registry.register(name, "Counted by the driver", ConstCounter::new(count));
     }
@@ -104,27 +118,47 @@ fn sample(node: &rumormill_core::Node, now: rumormill_core::Now) -> Sample {
     };
     Sample {
         gauges: vec![
-            ("rows", "Live rows of all tables", int(status.rows)),
-            ("tables", "Tables", int(status.tables as u64)),
-            ("tombstones", "Deleted rows that are still remembered", int(status.tombstones)),
+            ("rows", "Live rows of users' tables", int(status.rows)),
+            ("tables", "Users' tables", int(status.tables as u64)),
+            (
+                "tombstones",
+                "Deleted rows that are still remembered",
+                int(status.tombstones),
+            ),
             ("links", "Open links to peers", int(status.links as u64)),
-            ("sessions", "Sync sessions under way", int(status.sessions as u64)),
-            ("agrees", "Whether all members last seen had this state", i64::from(status.agrees)),
+            (
+                "sessions",
+                "Sync sessions under way",
+                int(status.sessions as u64),
+            ),
             (
                 "store_backlog",
                 "Batches handed to the store and not durable yet",
                 int(status.stored.0.saturating_sub(status.durable.0)),
             ),
-            ("store_stalled", "Whether the store is out of space", i64::from(status.stalled)),
+            (
+                "store_stalled",
+                "Whether the store is out of space",
+                i64::from(status.stalled),
+            ),
             (
                 "tombstones_held_by",
                 "Members that hold up the collection of deleted rows",
                 int(status.waiting_for.len() as u64),
             ),
         ],
-        states: [MemberState::Alive, MemberState::Suspect, MemberState::Down, MemberState::Left]
-            .map(count)
-            .to_vec(),
-        marks: node.marks().iter().map(|(mark, count)| (*mark, *count)).collect(),
+        states: [
+            MemberState::Alive,
+            MemberState::Suspect,
+            MemberState::Down,
+            MemberState::Left,
+        ]
+        .map(count)
+        .to_vec(),
+        marks: node
+            .marks()
+            .iter()
+            .map(|(mark, count)| (*mark, *count))
+            .collect(),
     }
 }

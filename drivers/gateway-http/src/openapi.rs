@@ -45,6 +45,11 @@ pub fn openapi_json() -> String {
 /// `/openapi.json` and the pages below `/docs`.
 pub(crate) fn docs() -> Router<Gateway> {
     // Without "none" the pages would send the description to a validator on the Internet.
-    let config = Config::default().validator_url("none").try_it_out_enabled(true);
-    SwaggerUi::new("/docs").url("/openapi.json", Description::openapi()).config(config).into()
+    let config = Config::default()
+        .validator_url("none")
+        .try_it_out_enabled(true);
+    SwaggerUi::new("/docs")
+        .url("/openapi.json", Description::openapi())
+        .config(config)
+        .into()
 }

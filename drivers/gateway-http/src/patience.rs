@@ -18,14 +18,14 @@ pub(crate) struct Patient<T> {
 
 impl<T> Patient<T> {
     pub(crate) fn new(inner: T, patience: Duration) -> Self {
-        Patient { inner, patience, waiting: None }
+        Patient {
+            inner,
+            patience,
+            waiting: None,
+        }
     }
 
-    fn timed<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        poll: Poll<io::Result<R>>,
-    ) -> Poll<io::Result<R>> {
+    fn timed<R>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if poll.is_ready() {
             self.waiting = None;
             return poll;

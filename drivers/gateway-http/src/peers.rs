@@ -59,8 +59,15 @@ pub(crate) async fn add(
     }
     let endpoint = member.protocols.gossip.or(member.addr).unwrap_or_default();
     let addr = url.reachable(&endpoint)?;
-    match gateway.calls.request(Request::Join { addr: addr.clone() }).await? {
-        Response::Joined(id) => Ok(Json(Joined { joined: id.to_string(), addr })),
+    match gateway
+        .calls
+        .request(Request::Join { addr: addr.clone() })
+        .await?
+    {
+        Response::Joined(id) => Ok(Json(Joined {
+            joined: id.to_string(),
+            addr,
+        })),
         _ => Err(ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE)),
     }
 }
@@ -97,11 +104,22 @@ impl PeerUrl {
         if uri.scheme_str() != Some("http") {
             return Err(wrong("begins with http://"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has a host"))?;
+        let host = uri
+            .host()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| wrong("has a host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let host = if is_unspecified(host) { Ipv4Addr::LOCALHOST.to_string() } else { host.into() };
+        let host = if is_unspecified(host) {
+            Ipv4Addr::LOCALHOST.to_string()
+        } else {
+            host.into()
+        };
         let root = uri.path().trim_end_matches('/').to_string();
-        Ok(PeerUrl { host, port: uri.port_u16().unwrap_or(80), root })
+        Ok(PeerUrl {
+            host,
+            port: uri.port_u16().unwrap_or(80),
+            root,
+        })
     }
 
     /// A gossip endpoint as this node can reach it.
@@ -135,8 +153,9 @@ impl PeerUrl {
         let stream = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .map_err(|error| broken(&error))?;
-        let (mut sender, connection) =
-            http1::handshake(FuturesIo::new(stream)).await.map_err(|error| broken(&error))?;
+        let (mut sender, connection) = http1::handshake(FuturesIo::new(stream))
+            .await
+            .map_err(|error| broken(&error))?;
         let authority = match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
             false => format!("{}:{}", self.host, self.port),
@@ -147,11 +166,19 @@ impl PeerUrl {
             .body(Empty::<bytes::Bytes>::new())
             .map_err(|error| broken(&error))?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+            let response = sender
+                .send_request(request)
+                .await
+                .map_err(|error| broken(&error))?;
             if response.status() != StatusCode::OK {
-                return Err(bad_peer(format!("that URL answers with {}", response.status())));
+                return Err(bad_peer(format!(
+                    "that URL answers with {}",
+                    response.status()
+                )));
             }
-            let body = Limited::new(response.into_body(), SMALL_BODY).collect().await;
+            let body = Limited::new(response.into_body(), SMALL_BODY)
+                .collect()
+                .await;
             Ok(body.map_err(|error| broken(&error))?.to_bytes())
         };
         let drive = async {

@@ -19,7 +19,9 @@ impl Query {
                 )));
             }
             if pairs.iter().any(|(other, _)| other == name) {
-                return Err(ApiError::bad_parameter(format!("parameter {name:?} is given twice")));
+                return Err(ApiError::bad_parameter(format!(
+                    "parameter {name:?} is given twice"
+                )));
             }
             pairs.push((name.to_string(), decode_percent(&value.replace('+', " "))));
         }
@@ -28,7 +30,10 @@ impl Query {
 
     /// A parameter's bytes.
     pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_slice())
+        self.0
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_slice())
     }
 
     /// Whether a parameter is there, with or without a value.
@@ -38,8 +43,12 @@ impl Query {
 
     /// A whole number within `min..=max`.
     pub(crate) fn number(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, ApiError> {
-        let Some(bytes) = self.bytes(name) else { return Ok(None) };
-        let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
+        let Some(bytes) = self.bytes(name) else {
+            return Ok(None);
+        };
+        let number = std::str::from_utf8(bytes)
+            .ok()
+            .and_then(|text| text.parse().ok());
         match number {
             Some(number) if (min..=max).contains(&number) => Ok(Some(number)),
             _ => Err(ApiError::bad_parameter(format!(

@@ -35,7 +35,9 @@ pub struct Member {
 impl From<MemberInfo> for Member {
     fn from(info: MemberInfo) -> Self {
         let mut protocols = info.protocols;
-        protocols.entry("gossip".to_string()).or_insert_with(|| info.addr.clone());
+        protocols
+            .entry("gossip".to_string())
+            .or_insert_with(|| info.addr.clone());
         Member {
             id: info.id.to_string(),
             name: info.name,
@@ -96,13 +98,13 @@ pub struct Status {
     pub cluster_name: String,
     /// How often it has been started.
     pub epoch: u64,
-    /// Its place in the cluster.
+    /// `member`, `joining`, `away` (it must reunite first), `leaving` or `halted`.
     pub standing: &'static str,
-    /// Members known, this one included.
+    /// Members that have not left, this one included.
     pub members: usize,
-    /// Live rows of all tables.
+    /// Live rows of users' tables.
     pub rows: u64,
-    /// Tables.
+    /// Users' tables that have rows or options.
     pub tables: usize,
     /// Deleted rows that are still remembered.
     pub tombstones: u64,
@@ -110,13 +112,11 @@ pub struct Status {
     pub links: usize,
     /// Sync sessions under way.
     pub sessions: usize,
-    /// Whether all reachable members were last seen with the same state as this one.
-    pub agrees: bool,
     /// The last clock, as milliseconds since the Unix epoch and a count.
     pub clock: String,
     /// The batch up to which everything survives a loss of power.
     pub durable: u64,
-    /// The last batch handed to the store.
+    /// The batch that is being collected.
     pub stored: u64,
     /// Whether the store is out of space.
     pub stalled: bool,
@@ -156,7 +156,11 @@ pub fn members(node: &Node) -> Vec<Member> {
 
 /// All tables by namespace and name.
 pub fn tables(node: &Node, now: Now) -> Vec<Table> {
-    node.view(now).tables().into_iter().map(Table::from).collect()
+    node.view(now)
+        .tables()
+        .into_iter()
+        .map(Table::from)
+        .collect()
 }
 
 /// The node's status.
@@ -175,7 +179,6 @@ pub fn status(node: &Node, now: Now) -> Status {
         tombstones: status.tombstones,
         links: status.links,
         sessions: status.sessions,
-        agrees: status.agrees,
         clock: status.clock.to_string(),
         durable: status.durable.0,
         stored: status.stored.0,
@@ -251,6 +254,7 @@ pub fn member_state(state: MemberState) -> &'static str {
         MemberState::Suspect => "suspect",
         MemberState::Down => "down",
         MemberState::Left => "left",
+        _ => "unknown",
     }
 }
 

@@ -58,14 +58,20 @@ pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
     };
     Router::new()
         .route("/v1/usr/{table}", get(rows::list))
-        .route("/v1/usr/{table}/{*key}", get(rows::read).put(rows::write).delete(rows::remove))
+        .route(
+            "/v1/usr/{table}/{*key}",
+            get(rows::read).put(rows::write).delete(rows::remove),
+        )
         .route("/v1/tables", get(tables::list).post(tables::create))
         .route("/v1/members", get(members::list))
         .route("/v1/members/self", get(members::me))
         .route("/v1/settings", get(members::settings))
         .route("/v1/status", get(members::status))
         .route("/v1/state", get(state::document))
-        .route("/items/{*key}", get(items::read).put(items::write).delete(items::remove))
+        .route(
+            "/items/{*key}",
+            get(items::read).put(items::write).delete(items::remove),
+        )
         .route("/peers", post(peers::add))
         .route("/healthz", get(members::healthz))
         .route("/readyz", get(members::readyz))
@@ -81,10 +87,17 @@ pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
 
 /// Counts the request and gives errors of other layers our form.
 async fn finish(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_string());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_string());
     let method = request.method().clone();
     let response = in_our_words(&method, next.run(request).await);
-    gateway.metrics.count(&method, route.as_deref().unwrap_or("none"), response.status());
+    gateway.metrics.count(
+        &method,
+        route.as_deref().unwrap_or("none"),
+        response.status(),
+    );
     response
 }
 

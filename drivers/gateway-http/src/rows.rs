@@ -85,7 +85,10 @@ pub(crate) async fn read(
     let (table, key) = row_path(&uri, "/v1/usr/")?;
     let row = gateway.read_row(table, key).await?;
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, header_value("application/octet-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        header_value("application/octet-stream"),
+    );
     headers.insert(header::ETAG, header_value(&etag(row.version)));
     if let Some(expires) = row.expires {
         headers.insert("expires-ms", header_value(&expires.as_millis().to_string()));
@@ -111,12 +114,18 @@ pub(crate) async fn write(
     body: Body,
 ) -> Result<Response, ApiError> {
     let query = Query::parse(uri.query(), &["ttl_ms"])?;
-    let ttl = query.number("ttl_ms", 1, MAX_TTL_MS)?.map(Duration::from_millis);
+    let ttl = query
+        .number("ttl_ms", 1, MAX_TTL_MS)?
+        .map(Duration::from_millis);
     let (table, key) = row_path(&uri, "/v1/usr/")?;
     let settings = gateway.settings;
     let value = body::read(&headers, body, settings.value_bytes, settings.body_timeout).await?;
     let accepted = gateway.write_row(table, key, value, ttl).await?;
-    let status = if accepted.existed { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
+    let status = if accepted.existed {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::CREATED
+    };
     Ok((status, [(header::ETAG, etag(accepted.version))]).into_response())
 }
 
@@ -157,7 +166,10 @@ pub(crate) async fn list(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let query = Query::parse(uri.query(), &["prefix", "after", "limit", "watch", "cursor"])?;
+    let query = Query::parse(
+        uri.query(),
+        &["prefix", "after", "limit", "watch", "cursor"],
+    )?;
     let table = table_name(uri.path().strip_prefix("/v1/usr/").unwrap_or(""))?;
     if query.has("watch") {
         return watch::stream(gateway, table, &query, &headers).await;
@@ -171,11 +183,23 @@ pub(crate) async fn list(
         .calls
         .with(move |node, now| {
             let id = node.find_table(&user_table(table))?;
-            Some(page(node, now, id, &scan_prefix, after.as_deref(), limit as usize, LIST_BYTES))
+            Some(page(
+                node,
+                now,
+                id,
+                &scan_prefix,
+                after.as_deref(),
+                limit as usize,
+                LIST_BYTES,
+            ))
         })
         .await?;
     let Some(page) = page else {
-        return Ok(Json(Listing { rows: Vec::new(), next: None }).into_response());
+        return Ok(Json(Listing {
+            rows: Vec::new(),
+            next: None,
+        })
+        .into_response());
     };
     if page.gated {
         gateway.calls.sync().await?;
@@ -190,7 +214,11 @@ pub(crate) async fn list(
         value: text::to_json(&row.value),
         expires_ms: row.expires.map(Wall::as_millis),
     });
-    Ok(Json(Listing { rows: rows.collect(), next }).into_response())
+    Ok(Json(Listing {
+        rows: rows.collect(),
+        next,
+    })
+    .into_response())
 }
 
 impl Gateway {
@@ -204,7 +232,12 @@ impl Gateway {
                 let gated = row.seq() > node.durable() && is_synced(node, now, id);
                 let (key, value) = (row.key().clone(), row.value().clone());
                 Some((
-                    Row { key, value, expires: row.expires(), version: row.version() },
+                    Row {
+                        key,
+                        value,
+                        expires: row.expires(),
+                        version: row.version(),
+                    },
                     gated,
                 ))
             })
@@ -229,7 +262,11 @@ impl Gateway {
             .with(move |node, now| {
                 let id = node.table(&table)?;
                 let expires = ttl.map(|ttl| now.wall + ttl);
-                let write = Write::Put { key: &key, value, expires };
+                let write = Write::Put {
+                    key: &key,
+                    value,
+                    expires,
+                };
                 node.write(now, id, write).map_err(ApiError::from)
             })
             .await??;
@@ -248,7 +285,8 @@ impl Gateway {
                 let id = node
                     .find_table(&user_table(table))
                     .ok_or_else(|| ApiError::not_found("no such row"))?;
-                node.write(now, id, Write::Delete { key: &key }).map_err(ApiError::from)
+                node.write(now, id, Write::Delete { key: &key })
+                    .map_err(ApiError::from)
             })
             .await??;
         match accepted.existed {
@@ -276,7 +314,11 @@ pub(crate) fn page(
     bytes: usize,
 ) -> Page {
     let synced = is_synced(node, now, table);
-    let mut page = Page { rows: Vec::new(), more: false, gated: false };
+    let mut page = Page {
+        rows: Vec::new(),
+        more: false,
+        gated: false,
+    };
     let mut size = 0;
     for row in node.view(now).scan(table, ScanRange { prefix, after }) {
         size += row.key().len() + row.value().len();
@@ -286,7 +328,12 @@ pub(crate) fn page(
         }
         page.gated |= synced && row.seq() > node.durable();
         let (key, value) = (row.key().clone(), row.value().clone());
-        page.rows.push(Row { key, value, expires: row.expires(), version: row.version() });
+        page.rows.push(Row {
+            key,
+            value,
+            expires: row.expires(),
+            version: row.version(),
+        });
     }
     page
 }
@@ -298,7 +345,10 @@ pub(crate) fn is_synced(node: &Node, now: Now, table: TableId) -> bool {
 }
 
 pub(crate) fn user_table(name: String) -> TableName {
-    TableName { namespace: Namespace::Usr, name }
+    TableName {
+        namespace: Namespace::Usr,
+        name,
+    }
 }
 
 /// Table and key of a path below `root`.
@@ -310,12 +360,19 @@ fn row_path(uri: &Uri, root: &str) -> Result<(String, Vec<u8>), ApiError> {
 
 fn table_name(encoded: &str) -> Result<String, ApiError> {
     String::from_utf8(text::decode_percent(encoded)).map_err(|_| {
-        ApiError::new(StatusCode::BAD_REQUEST, "bad_table_name", "a table name is UTF-8")
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "bad_table_name",
+            "a table name is UTF-8",
+        )
     })
 }
 
 fn etag(version: Version) -> String {
-    format!("\"{}-{}-{}\"", version.clock, version.actor, version.counter)
+    format!(
+        "\"{}-{}-{}\"",
+        version.clock, version.actor, version.counter
+    )
 }
 
 fn header_value(text: &str) -> axum::http::HeaderValue {

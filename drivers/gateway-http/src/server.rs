@@ -67,14 +67,16 @@ impl Server {
         let addr = listener.local_addr()?;
         let listener = Async::new(listener)?;
         let (stop, stopped) = channel::bounded(1);
-        let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
-            let router = router(backend, settings);
-            let executor = LocalExecutor::new();
-            let serve = accept(&executor, listener, router, options);
-            smol::block_on(executor.run(smol::future::or(serve, async {
-                let _ = stopped.recv().await;
-            })));
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("http".into())
+            .spawn(move || {
+                let router = router(backend, settings);
+                let executor = LocalExecutor::new();
+                let serve = accept(&executor, listener, router, options);
+                smol::block_on(executor.run(smol::future::or(serve, async {
+                    let _ = stopped.recv().await;
+                })));
+            })?;
         Ok(Server { addr, stop, thread })
     }
 
@@ -115,7 +117,9 @@ async fn accept(
             executor.spawn(refuse(stream)).detach();
             continue;
         }
-        executor.spawn(serve(stream, router.clone(), options, counted)).detach();
+        executor
+            .spawn(serve(stream, router.clone(), options, counted))
+            .detach();
     }
 }
 
@@ -147,7 +151,10 @@ async fn refuse(mut stream: TcpStream) {
     const BODY: &str =
         r#"{"error":{"code":"too_many_connections","message":"too many HTTP connections"}}"#;
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n";
-    let text = format!("{head}connection: close\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len());
+    let text = format!(
+        "{head}connection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
     let write = async {
         let _ = stream.write_all(text.as_bytes()).await;
     };
@@ -166,7 +173,10 @@ struct Counted {
 impl Counted {
     fn new(open: &Arc<AtomicUsize>) -> Self {
         let count = open.fetch_add(1, Ordering::Relaxed) + 1;
-        Counted { open: Arc::clone(open), count }
+        Counted {
+            open: Arc::clone(open),
+            count,
+        }
     }
 }
 

@@ -34,7 +34,12 @@ pub(crate) async fn document(
     State(gateway): State<Gateway>,
 ) -> Result<impl IntoResponse, ApiError> {
     let (head, tables) = head(&gateway.calls).await?;
-    let writer = Writer { calls: gateway.calls, phase: Phase::Head(head), tables, first: true };
+    let writer = Writer {
+        calls: gateway.calls,
+        phase: Phase::Head(head),
+        tables,
+        first: true,
+    };
     let pages = stream::unfold(Some(writer), |writer| async {
         let mut writer = writer?;
         match writer.next().await {
@@ -44,7 +49,10 @@ pub(crate) async fn document(
             Err(_) => Some((Err(io::Error::from(io::ErrorKind::BrokenPipe)), None)),
         }
     });
-    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pages)))
+    Ok((
+        [(header::CONTENT_TYPE, "application/json")],
+        Body::from_stream(pages),
+    ))
 }
 
 type Names = std::vec::IntoIter<(TableId, String)>;
@@ -59,7 +67,10 @@ struct Writer {
 enum Phase {
     Head(String),
     NextTable,
-    Rows { table: TableId, after: Option<Bytes> },
+    Rows {
+        table: TableId,
+        after: Option<Bytes>,
+    },
     Done,
 }
 
@@ -72,9 +83,16 @@ impl Writer {
             }
             Phase::NextTable => match self.tables.next() {
                 Some((table, name)) => {
-                    let comma = if std::mem::take(&mut self.first) { "" } else { "," };
+                    let comma = if std::mem::take(&mut self.first) {
+                        ""
+                    } else {
+                        ","
+                    };
                     self.phase = Phase::Rows { table, after: None };
-                    Ok(Some(Bytes::from(format!("{comma}{}:{{", Value::String(name)))))
+                    Ok(Some(Bytes::from(format!(
+                        "{comma}{}:{{",
+                        Value::String(name)
+                    ))))
                 }
                 None => Ok(Some(Bytes::from_static(b"}}"))),
             },
@@ -88,7 +106,15 @@ impl Writer {
         let page = self
             .calls
             .with(move |node, now| {
-                rows::page(node, now, table, b"", after.as_deref(), PAGE_ROWS, PAGE_BYTES)
+                rows::page(
+                    node,
+                    now,
+                    table,
+                    b"",
+                    after.as_deref(),
+                    PAGE_ROWS,
+                    PAGE_BYTES,
+                )
             })
             .await?;
         if page.gated {
@@ -104,7 +130,10 @@ impl Writer {
             out.push_str(&text::to_json(&row.value).to_string());
         }
         self.phase = match page.rows.last() {
-            Some(last) if page.more => Phase::Rows { table, after: Some(last.key.clone()) },
+            Some(last) if page.more => Phase::Rows {
+                table,
+                after: Some(last.key.clone()),
+            },
             _ => {
                 out.push('}');
                 Phase::NextTable
@@ -120,8 +149,11 @@ async fn head(calls: &Calls) -> Result<(String, Names), ApiError> {
             let members = report::members(node);
             let members: BTreeMap<_, _> = members.iter().map(|m| (m.id.as_str(), m)).collect();
             let tables = report::tables(node, now);
-            let tables: BTreeMap<_, _> =
-                tables.iter().filter(|t| t.namespace == "usr").map(|t| (&t.name, t)).collect();
+            let tables: BTreeMap<_, _> = tables
+                .iter()
+                .filter(|t| t.namespace == "usr")
+                .map(|t| (&t.name, t))
+                .collect();
             let sys = json!({
                 "members": members,
                 "settings": report::settings(node),
@@ -129,7 +161,9 @@ async fn head(calls: &Calls) -> Result<(String, Names), ApiError> {
                 "tables": tables,
             });
             let infos = node.view(now).tables();
-            let users = infos.into_iter().filter(|info| info.namespace == Namespace::Usr);
+            let users = infos
+                .into_iter()
+                .filter(|info| info.namespace == Namespace::Usr);
             let names: Vec<_> = users.map(|info| (info.id, info.name.to_string())).collect();
             (format!("{{\"sys\":{sys},\"usr\":{{"), names.into_iter())
         })

@@ -57,7 +57,10 @@ pub(crate) enum Rule {
     responses((status = 200, description = "The tables", body = Tables),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>, ApiError> {
-    let tables = gateway.calls.with(|node, now| report::tables(node, now)).await?;
+    let tables = gateway
+        .calls
+        .with(|node, now| report::tables(node, now))
+        .await?;
     Ok(Json(Tables { tables }))
 }
 
@@ -86,9 +89,17 @@ pub(crate) async fn create(
         },
     };
     let name = new.name.clone();
-    gateway.calls.request(Request::CreateTable { name, options }).await?;
-    let tables = gateway.calls.with(|node, now| report::tables(node, now)).await?;
-    let table = tables.into_iter().find(|t| t.namespace == "usr" && t.name == new.name);
+    gateway
+        .calls
+        .request(Request::CreateTable { name, options })
+        .await?;
+    let tables = gateway
+        .calls
+        .with(|node, now| report::tables(node, now))
+        .await?;
+    let table = tables
+        .into_iter()
+        .find(|t| t.namespace == "usr" && t.name == new.name);
     let missing = || ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE);
     Ok((StatusCode::CREATED, Json(table.ok_or_else(missing)?)).into_response())
 }

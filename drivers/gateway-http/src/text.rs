@@ -9,7 +9,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 use serde_json::{Value, json};
 
 /// What stands for itself in a path segment or query value.
-const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const PLAIN: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 const KEY_MARK: &str = "base64:";
 
@@ -38,9 +42,10 @@ pub(crate) fn from_json(value: &Value) -> Result<Bytes, String> {
     match value {
         Value::String(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
         Value::Object(object) if object.len() == 1 => match object.get("base64") {
-            Some(Value::String(text)) => {
-                STANDARD.decode(text).map(Bytes::from).map_err(|error| error.to_string())
-            }
+            Some(Value::String(text)) => STANDARD
+                .decode(text)
+                .map(Bytes::from)
+                .map_err(|error| error.to_string()),
             _ => Err(EXPECTED.to_string()),
         },
         _ => Err(EXPECTED.to_string()),

@@ -57,7 +57,10 @@ impl EventId {
     fn parse(text: &str) -> Option<EventId> {
         let (run, cursor) = text.split_once('-')?;
         let run = u64::from_str_radix(run, 16).ok()?;
-        Some(EventId { run, cursor: Cursor(cursor.parse().ok()?) })
+        Some(EventId {
+            run,
+            cursor: Cursor(cursor.parse().ok()?),
+        })
     }
 }
 
@@ -84,7 +87,9 @@ pub(crate) async fn stream(
 ) -> Result<Response, ApiError> {
     for name in ["after", "limit"] {
         if query.has(name) {
-            return Err(ApiError::bad_parameter(format!("{name} does not go with watch")));
+            return Err(ApiError::bad_parameter(format!(
+                "{name} does not go with watch"
+            )));
         }
     }
     let resume = resume_from(query, headers)?;
@@ -92,8 +97,13 @@ pub(crate) async fn stream(
         .calls
         .with(move |node, now| {
             let name = user_table(table);
-            let id = node.find_table(&name).map_or_else(|| node.table(&name.name), Ok)?;
-            let end = EventId { run: node.actor().run, cursor: node.view(now).cursor() };
+            let id = node
+                .find_table(&name)
+                .map_or_else(|| node.table(&name.name), Ok)?;
+            let end = EventId {
+                run: node.actor().run,
+                cursor: node.view(now).cursor(),
+            };
             Ok::<_, ApiError>((id, end))
         })
         .await??;
@@ -103,15 +113,23 @@ pub(crate) async fn stream(
         None => (end, "ready"),
     };
     let prefix = query.bytes("prefix").unwrap_or(b"").to_vec();
-    let watcher = Watcher { gateway, table, prefix, at, greeting: Some(greeting) };
+    let watcher = Watcher {
+        gateway,
+        table,
+        prefix,
+        at,
+        greeting: Some(greeting),
+    };
     let events = stream::unfold(watcher, |mut watcher| async {
         match watcher.next().await {
             Ok(events) => Some((Ok::<_, io::Error>(events), watcher)),
             Err(_) => None,
         }
     });
-    let headers =
-        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
     Ok((headers, Body::from_stream(events)).into_response())
 }
 
@@ -131,7 +149,10 @@ impl Watcher {
     async fn next(&mut self) -> Result<Bytes, ApiError> {
         if let Some(greeting) = self.greeting.take() {
             let id = self.at;
-            return Ok(Bytes::from(format!("retry: 1000\n{}", event(id, greeting, "{}"))));
+            return Ok(Bytes::from(format!(
+                "retry: 1000\n{}",
+                event(id, greeting, "{}")
+            )));
         }
         let calls = self.gateway.calls.clone();
         let begin = Instant::now();
@@ -170,7 +191,10 @@ impl Watcher {
         let mut out = String::new();
         for change in changes.changes {
             // The id names the place after the change: a watch that begins there does not see it again.
-            let id = EventId { run: self.at.run, cursor: Cursor(change.cursor.0 + 1) };
+            let id = EventId {
+                run: self.at.run,
+                cursor: Cursor(change.cursor.0 + 1),
+            };
             if let Some(text) = self.describe(id, &change.kind) {
                 out.push_str(&text);
             }
@@ -182,17 +206,31 @@ impl Watcher {
     fn describe(&self, id: EventId, kind: &ChangeKind) -> Option<String> {
         let ours = |key: &Bytes| key.starts_with(&self.prefix);
         match kind {
-            ChangeKind::Put { key, value, expires } => ours(key).then(|| {
+            ChangeKind::Put {
+                key,
+                value,
+                expires,
+            } => ours(key).then(|| {
                 let mut data = json!({ "key": text::to_json(key), "value": text::to_json(value) });
                 if let Some(expires) = expires {
                     data["expires_ms"] = Wall::as_millis(*expires).into();
                 }
                 event(id, "put", &data.to_string())
             }),
-            ChangeKind::Deleted { key } => ours(key)
-                .then(|| event(id, "deleted", &json!({ "key": text::to_json(key) }).to_string())),
-            ChangeKind::Expired { key } => ours(key)
-                .then(|| event(id, "expired", &json!({ "key": text::to_json(key) }).to_string())),
+            ChangeKind::Deleted { key } => ours(key).then(|| {
+                event(
+                    id,
+                    "deleted",
+                    &json!({ "key": text::to_json(key) }).to_string(),
+                )
+            }),
+            ChangeKind::Expired { key } => ours(key).then(|| {
+                event(
+                    id,
+                    "expired",
+                    &json!({ "key": text::to_json(key) }).to_string(),
+                )
+            }),
             ChangeKind::Flushed => Some(event(id, "flushed", "{}")),
         }
     }
