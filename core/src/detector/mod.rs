@@ -270,6 +270,7 @@ impl Detector {
         self.health.score()
     }
 
+    #[cfg(test)]
     /// All members but this node, in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, RumorState)> + '_ {
         self.members
@@ -277,6 +278,7 @@ impl Detector {
             .map(|(node, member)| (*node, member.state))
     }
 
+    #[cfg(test)]
     /// Takes effect with the next probe and the next suspicion; running ones keep their time.
     pub(crate) fn set_timing(&mut self, timing: Timing) {
         self.timing = timing;

@@ -1,7 +1,21 @@
 //! Handshake and framing of a byte stream between two nodes, without sockets.
 
+#[cfg(feature = "std")]
+mod connection;
+#[cfg(feature = "std")]
+mod crc;
+#[cfg(feature = "std")]
+pub mod frame;
+#[cfg(test)]
+mod tests;
+
 use alloc::string::String;
 use core::fmt;
+
+#[cfg(feature = "std")]
+pub use connection::{Connection, LinkEvent, LinkLimits};
+#[cfg(feature = "std")]
+pub use frame::{Frames, MAX_MESSAGE_BYTES, encode};
 
 use crate::id::{Actor, ClusterId};
 

@@ -35,7 +35,10 @@ fn verdict(ours: &Welcome, theirs: &Welcome) -> Verdict {
         (false, true) => Verdict::Join,
         (true, false) => Verdict::Welcome,
         (false, false) => {
-            let rank = |welcome: &Welcome| (welcome.status.usr != 0, welcome.cluster);
+            let rank = |welcome: &Welcome| {
+                let founder = welcome.standing == Standing::Member;
+                (welcome.status.usr != 0, founder, welcome.cluster)
+            };
             if rank(ours) < rank(theirs) {
                 Verdict::Join
             } else {

@@ -44,6 +44,10 @@ pub struct NodeStatus {
     pub stored: Seq,
     /// Whether the store is out of space.
     pub stalled: bool,
+    /// Lifeguard's score of this node's own health: 0 is well, 8 is worst; it stretches probes.
+    pub health: u32,
+    /// Suspicions of this node that it has refuted in this life.
+    pub incarnation: u64,
     /// Members whose claims are missing before the oldest tombstones may go.
     pub waiting_for: Vec<NodeId>,
 }
@@ -84,6 +88,8 @@ impl Node {
             durable: self.fx.durable(),
             stored: self.fx.open_seq(),
             stalled: self.stalled,
+            health: self.detector.health(),
+            incarnation: self.detector.incarnation(),
             waiting_for: self.stability.holding_up(&self.gossip, &self.counted()),
         }
     }

@@ -5,6 +5,9 @@ use core::fmt;
 
 use super::Message;
 
+/// Nested arrays and maps of a message, with room for what newer versions may add.
+const MAX_DEPTH: usize = 32;
+
 /// Why bytes are no message.
 #[derive(Debug)]
 pub enum DecodeError {
@@ -50,11 +53,39 @@ pub fn encode(msg: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
 /// # Errors
 /// [`DecodeError`] when the bytes are anything else.
 pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
+    decode_all(bytes)
+}
+
+/// Decodes a value that fills `bytes` exactly.
+pub(crate) fn decode_all<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
-    let msg = serde::Deserialize::deserialize(&mut decoder).map_err(DecodeError::Malformed)?;
-    if decoder.get_ref().is_empty() {
-        Ok(msg)
-    } else {
-        Err(DecodeError::Trailing)
+    // The default depth, taken up by a hostile value that is merely skipped, overflows a thread's stack.
+    decoder.set_max_depth(MAX_DEPTH);
+    let value = T::deserialize(&mut decoder).map_err(DecodeError::Malformed)?;
+    // The decoder does not tell its position; only at the end of the bytes is there no marker to read. A number is asked
+    // for because no other kind of value makes it read further.
+    match <u8 as serde::Deserialize>::deserialize(&mut decoder) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+        _ => Err(DecodeError::Trailing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_byte_after_a_message_is_refused() {
+        let mut bytes = Vec::new();
+        encode(&Message::Goodbye, &mut bytes).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), Message::Goodbye);
+        for byte in 0..=u8::MAX {
+            bytes.push(byte);
+            assert!(
+                matches!(decode(&bytes), Err(DecodeError::Trailing)),
+                "byte {byte:#x}"
+            );
+            bytes.pop();
+        }
     }
 }

@@ -5,5 +5,7 @@ mod codec;
 mod message;
 
 #[cfg(feature = "std")]
+pub(crate) use codec::decode_all;
+#[cfg(feature = "std")]
 pub use codec::{DecodeError, EncodeError, decode, encode};
 pub use message::*;

@@ -1,0 +1,93 @@
+//! The embedded store as the drivers see it: a trait that blocks, and a thread that does the blocking.
+//!
+//! An implementation is an ordered map of bytes that it never interprets. It is first read whole
+//! with [`Store::load`], into a recovery, and then handed to [`StoreWorker::spawn`].
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod memory;
+mod worker;
+
+use std::fmt;
+
+use rumormill_core::{Record, StoreOp};
+
+pub use memory::MemoryStore;
+pub use worker::{Closed, PushError, StoreHandle, StoreReport, StoreWorker};
+
+/// A durable map from bytes to bytes. Every method may block; none is called from two threads.
+pub trait Store: Send + 'static {
+    /// Hands over every record once, in no particular order, and stops at the first one refused.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Store`] when the data cannot be read, [`LoadError::Refused`] with what `each` said.
+    fn load<E>(
+        &mut self,
+        each: &mut dyn FnMut(Record) -> Result<(), E>,
+    ) -> Result<(), LoadError<E>>;
+
+    /// Applies a batch: after a crash either all of it is there or nothing, and never without
+    /// the batches before it. The last write to a key wins. Not durable before [`Store::sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] takes back the batch and possibly all others since the last sync: the caller
+    /// applies all of them again, merged into one batch, so that no crash can show half of the repetition.
+    /// After [`StoreError::Failed`] the store is not used again.
+    fn apply(&mut self, batch: &[StoreOp]) -> Result<(), StoreError>;
+
+    /// Returns once everything applied survives a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::apply`]. A store that cannot know what survived a sync without space says `Failed`.
+    fn sync(&mut self) -> Result<(), StoreError>;
+}
+
+/// Why a store did not take a batch or a sync. The words fit one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// Out of space; the same may succeed later.
+    Full(String),
+    /// Anything else; what survived is unknown.
+    Failed(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Full(why) => write!(f, "the store is out of space: {why}"),
+            StoreError::Failed(why) => write!(f, "the store failed: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// Why a load ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadError<E> {
+    /// The store could not be read.
+    Store(StoreError),
+    /// The receiver of the records refused one.
+    Refused(E),
+}
+
+impl<E: fmt::Display> fmt::Display for LoadError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Store(error) => error.fmt(f),
+            LoadError::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for LoadError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LoadError::Store(error) => Some(error),
+            LoadError::Refused(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The thread that writes: it takes what has piled up, applies it in order and syncs once.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rumormill_core::{Input, Seq, StoreOp};
+
+use super::{Store, StoreError};
+
+/// What the store has come to, for the core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreReport {
+    /// Every batch up to and including this one survives a loss of power. Ends a stall.
+    Stored {
+        /// The watermark.
+        upto: Seq,
+    },
+    /// Out of space. The batches are kept and tried again; said once until the next `Stored`.
+    Stalled {
+        /// The store's words.
+        why: String,
+    },
+    /// A write or a sync failed. The last report: nothing is tried again.
+    Failed {
+        /// The store's words.
+        error: String,
+    },
+}
+
+impl From<StoreReport> for Input {
+    fn from(report: StoreReport) -> Input {
+        match report {
+            StoreReport::Stored { upto } => Input::Stored { upto },
+            StoreReport::Stalled { why } => Input::StoreStalled { why },
+            StoreReport::Failed { error } => Input::StoreFailed { error },
+        }
+    }
+}
+
+/// Why a batch was not taken. Either way it must be reported to the core as a failure of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// More batches wait for their sync than were agreed on.
+    Backlog,
+    /// The store has failed.
+    Stopped,
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PushError::Backlog => "more batches wait for the store than its queue holds",
+            PushError::Stopped => "the store has stopped",
+        })
+    }
+}
+
+impl std::error::Error for PushError {}
+
+/// How long a store without space is left alone at first; doubled after each try.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// The longest time between two tries.
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Writes batches to a store on a thread of its own.
+pub struct StoreWorker<S, N: Fn()> {
+    store: S,
+    shared: Arc<Shared>,
+    reports: Reports<N>,
+    /// Batches that no sync covers yet. A store out of space may have lost them.
+    unsynced: Vec<Vec<StoreOp>>,
+    last: Seq,
+}
+
+impl<S: Store, N: Fn() + Send + 'static> StoreWorker<S, N> {
+    /// Starts the thread. `notify` is called on it after each report and should only wake the loop
+    /// that calls [`StoreHandle::poll`]. `backlog` is how many batches may wait for their sync:
+    /// at least what the core's limit `store_backlog` allows.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn spawn(store: S, backlog: usize, notify: N) -> io::Result<StoreHandle> {
+        let shared = Arc::new(Shared::default());
+        let (sender, reports) = mpsc::channel();
+        let worker = StoreWorker {
+            store,
+            shared: Arc::clone(&shared),
+            reports: Reports { sender, notify },
+            unsynced: Vec::new(),
+            last: Seq(0),
+        };
+        let thread = thread::Builder::new()
+            .name("store".into())
+            .spawn(move || worker.run())?;
+        Ok(StoreHandle {
+            shared,
+            reports,
+            thread: Some(thread),
+            backlog,
+            closed: Closed::default(),
+        })
+    }
+
+    fn run(mut self) {
+        if let Err(error) = self.write_until_closed() {
+            self.shared.lock().stopped = true;
+            self.reports.send(StoreReport::Failed { error });
+        }
+    }
+
+    fn write_until_closed(&mut self) -> Result<(), String> {
+        while let Some(work) = self.shared.next() {
+            if let Err(error) = self.write(work) {
+                self.recover(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, work: Work) -> Result<(), StoreError> {
+        let applied = self.unsynced.len();
+        for (seq, batch) in work.batches {
+            self.last = seq;
+            self.unsynced.push(batch);
+        }
+        for batch in self.unsynced.iter().skip(applied) {
+            self.store.apply(batch)?;
+        }
+        if work.sync && !self.unsynced.is_empty() {
+            self.store.sync()?;
+            self.stored();
+        }
+        Ok(())
+    }
+
+    /// Tries again for as long as only space is missing. One merged batch, because a crash between
+    /// two repeated ones would leave the older of two writes on top of the newer.
+    fn recover(&mut self, error: StoreError) -> Result<(), String> {
+        let mut why = match error {
+            StoreError::Failed(why) => return Err(why),
+            StoreError::Full(why) => why,
+        };
+        self.reports.send(StoreReport::Stalled { why: why.clone() });
+        let merged: Vec<StoreOp> = self.unsynced.iter().flatten().cloned().collect();
+        let mut retry = FIRST_RETRY;
+        loop {
+            let closing = self.shared.pause(retry);
+            match self.store.apply(&merged).and_then(|()| self.store.sync()) {
+                Ok(()) => break,
+                Err(StoreError::Failed(why)) => return Err(why),
+                Err(StoreError::Full(again)) => why = again,
+            }
+            if closing {
+                return Err(why);
+            }
+            retry = LAST_RETRY.min(retry * 2);
+        }
+        self.stored();
+        Ok(())
+    }
+
+    fn stored(&mut self) {
+        self.shared.lock().waiting -= self.unsynced.len();
+        self.unsynced.clear();
+        self.reports.send(StoreReport::Stored { upto: self.last });
+    }
+}
+
+/// The loop's end of a [`StoreWorker`]. Dropped without [`StoreHandle::close`] it still lets
+/// the thread write what it was given, but does not wait for it.
+pub struct StoreHandle {
+    shared: Arc<Shared>,
+    reports: Receiver<StoreReport>,
+    thread: Option<JoinHandle<()>>,
+    backlog: usize,
+    closed: Closed,
+}
+
+impl StoreHandle {
+    /// Queues a batch and returns at once. `sync` asks for a report once it is durable; without
+    /// it the batch is written soon and reported with a later one.
+    ///
+    /// # Errors
+    ///
+    /// The batch was not taken, and no later one may be.
+    pub fn push(&self, seq: Seq, batch: Vec<StoreOp>, sync: bool) -> Result<(), PushError> {
+        let mut state = self.shared.lock();
+        if state.stopped || self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(PushError::Stopped);
+        }
+        if state.waiting >= self.backlog {
+            return Err(PushError::Backlog);
+        }
+        state.waiting += 1;
+        state.queue.push_back((seq, batch));
+        state.sync |= sync;
+        drop(state);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// The next report, if there is one. Never blocks.
+    pub fn poll(&mut self) -> Option<StoreReport> {
+        let report = self.reports.try_recv().ok()?;
+        match &report {
+            StoreReport::Stored { upto } => self.closed.stored = Some(*upto),
+            StoreReport::Failed { error } => self.closed.error = Some(error.clone()),
+            StoreReport::Stalled { .. } => {}
+        }
+        Some(report)
+    }
+
+    /// Writes and syncs what is queued, stops the thread and says how far it came. Blocks for as long
+    /// as the store does; a store without space is tried one last time.
+    pub fn close(mut self) -> Closed {
+        self.shared.close();
+        if let Some(thread) = self.thread.take() {
+            // A panic has been reported by the thread itself.
+            let _ = thread.join();
+        }
+        while self.poll().is_some() {}
+        std::mem::take(&mut self.closed)
+    }
+}
+
+impl Drop for StoreHandle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// How far a closed store came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// The last batch that is durable, `None` if none was written.
+    pub stored: Option<Seq>,
+    /// Why the batches after it are not, `None` if there are none.
+    pub error: Option<String>,
+}
+
+struct Reports<N: Fn()> {
+    sender: Sender<StoreReport>,
+    notify: N,
+}
+
+impl<N: Fn()> Reports<N> {
+    fn send(&self, report: StoreReport) {
+        // Nobody listens after a handle was dropped.
+        let _ = self.sender.send(report);
+        (self.notify)();
+    }
+}
+
+impl<N: Fn()> Drop for Reports<N> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.send(StoreReport::Failed {
+                error: "the store's thread panicked".into(),
+            });
+        }
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<(Seq, Vec<StoreOp>)>,
+    /// Whether a queued batch asks for a sync.
+    sync: bool,
+    /// Batches pushed that no sync covers yet.
+    waiting: usize,
+    closing: bool,
+    stopped: bool,
+}
+
+struct Work {
+    batches: VecDeque<(Seq, Vec<StoreOp>)>,
+    sync: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything queued, once there is something; `None` when closed and nothing is left to sync.
+    fn next(&self) -> Option<Work> {
+        let idle = |state: &mut State| state.queue.is_empty() && !state.closing;
+        let mut state = self
+            .changed
+            .wait_while(self.lock(), idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.closing && state.waiting == 0 {
+            return None;
+        }
+        let sync = std::mem::take(&mut state.sync) || state.closing;
+        Some(Work {
+            batches: std::mem::take(&mut state.queue),
+            sync,
+        })
+    }
+
+    /// Waits, but not once closed. Returns whether it is.
+    fn pause(&self, time: Duration) -> bool {
+        let open = |state: &mut State| !state.closing;
+        let waited = self.changed.wait_timeout_while(self.lock(), time, open);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closing
+    }
+
+    fn close(&self) {
+        self.lock().closing = true;
+        self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests;

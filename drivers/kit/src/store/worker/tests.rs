@@ -1,0 +1,346 @@
+//! The worker against a store whose every call waits for the test.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::*;
+use crate::store::conformance::{contents, delete, put};
+use crate::store::{LoadError, MemoryStore};
+use rumormill_core::Record;
+
+#[derive(Debug, PartialEq)]
+enum Call {
+    Apply(Vec<StoreOp>),
+    Sync,
+}
+
+/// Tells the test of each call and waits for what it is to answer.
+struct Gated {
+    calls: SyncSender<Call>,
+    answers: Receiver<Result<(), StoreError>>,
+}
+
+impl Gated {
+    fn call(&mut self, call: Call) -> Result<(), StoreError> {
+        if self.calls.send(call).is_err() {
+            return Err(StoreError::Failed("the test is over".into()));
+        }
+        self.answers.recv().unwrap()
+    }
+}
+
+impl Store for Gated {
+    fn load<E>(&mut self, _: &mut dyn FnMut(Record) -> Result<(), E>) -> Result<(), LoadError<E>> {
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &[StoreOp]) -> Result<(), StoreError> {
+        self.call(Call::Apply(batch.to_vec()))
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.call(Call::Sync)
+    }
+}
+
+struct Bench {
+    handle: StoreHandle,
+    calls: Receiver<Call>,
+    answers: SyncSender<Result<(), StoreError>>,
+    notified: Receiver<()>,
+}
+
+fn bench(backlog: usize) -> Bench {
+    let (calls_in, calls) = sync_channel(0);
+    let (answers, answers_out) = sync_channel(0);
+    let (notify, notified) = mpsc::channel();
+    let store = Gated {
+        calls: calls_in,
+        answers: answers_out,
+    };
+    let handle = StoreWorker::spawn(store, backlog, move || notify.send(()).unwrap_or(())).unwrap();
+    Bench {
+        handle,
+        calls,
+        answers,
+        notified,
+    }
+}
+
+impl Bench {
+    fn push(&self, seq: u64, sync: bool) {
+        self.handle.push(Seq(seq), batch(seq), sync).unwrap();
+    }
+
+    fn expect(&self, call: Call) {
+        assert_eq!(self.calls.recv().unwrap(), call);
+    }
+
+    fn answer(&self, answer: Result<(), StoreError>) {
+        self.answers.send(answer).unwrap();
+    }
+
+    fn serve(&self, call: Call) {
+        self.expect(call);
+        self.answer(Ok(()));
+    }
+
+    fn report(&mut self) -> StoreReport {
+        self.notified.recv().unwrap();
+        self.handle.poll().unwrap()
+    }
+
+    /// The worker has ended and said nothing more.
+    fn assert_silent(&mut self) {
+        assert!(self.notified.recv().is_err());
+        assert_eq!(self.handle.poll(), None);
+    }
+}
+
+fn batch(seq: u64) -> Vec<StoreOp> {
+    vec![put("last", &seq.to_string()), delete(&seq.to_string())]
+}
+
+fn stored(upto: u64) -> StoreReport {
+    StoreReport::Stored { upto: Seq(upto) }
+}
+
+fn full() -> Result<(), StoreError> {
+    Err(StoreError::Full("no space".into()))
+}
+
+fn broken() -> Result<(), StoreError> {
+    Err(StoreError::Failed("broken".into()))
+}
+
+#[test]
+fn what_piles_up_is_covered_by_one_sync() {
+    let mut bench = bench(100);
+    bench.push(1, true);
+    bench.expect(Call::Apply(batch(1)));
+    for seq in 2..=5 {
+        bench.push(seq, true);
+    }
+    bench.answer(Ok(()));
+    bench.serve(Call::Sync);
+    assert_eq!(bench.report(), stored(1));
+    for seq in 2..=5 {
+        bench.serve(Call::Apply(batch(seq)));
+    }
+    bench.serve(Call::Sync);
+    assert_eq!(bench.report(), stored(5));
+    assert_eq!(
+        bench.handle.close(),
+        Closed {
+            stored: Some(Seq(5)),
+            error: None
+        }
+    );
+}
+
+#[test]
+fn nothing_is_reported_before_its_sync() {
+    let mut bench = bench(100);
+    bench.push(1, false);
+    bench.serve(Call::Apply(batch(1)));
+    bench.push(2, true);
+    bench.serve(Call::Apply(batch(2)));
+    bench.expect(Call::Sync);
+    assert_eq!(bench.handle.poll(), None);
+    assert!(bench.notified.try_recv().is_err());
+    bench.answer(Ok(()));
+    assert_eq!(bench.report(), stored(2));
+}
+
+#[test]
+fn closing_writes_and_syncs_what_is_queued() {
+    let store = MemoryStore::new();
+    let handle = StoreWorker::spawn(store.clone(), 10, || ()).unwrap();
+    for seq in 1..=3 {
+        handle.push(Seq(seq), batch(seq), false).unwrap();
+    }
+    assert_eq!(
+        handle.close(),
+        Closed {
+            stored: Some(Seq(3)),
+            error: None
+        }
+    );
+    store.crash();
+    assert_eq!(
+        contents(&mut store.clone()).get("last".as_bytes()).unwrap(),
+        "3"
+    );
+    let unused = StoreWorker::spawn(MemoryStore::new(), 10, || ()).unwrap();
+    assert_eq!(unused.close(), Closed::default());
+}
+
+#[test]
+fn dropping_the_handle_still_syncs() {
+    let bench = bench(100);
+    bench.push(1, false);
+    let Bench {
+        handle,
+        calls,
+        answers,
+        notified,
+    } = bench;
+    drop(handle);
+    assert_eq!(calls.recv().unwrap(), Call::Apply(batch(1)));
+    answers.send(Ok(())).unwrap();
+    assert_eq!(calls.recv().unwrap(), Call::Sync);
+    answers.send(Ok(())).unwrap();
+    notified.recv().unwrap();
+    assert!(notified.recv().is_err());
+}
+
+#[test]
+fn a_failed_sync_ends_everything() {
+    let mut bench = bench(100);
+    bench.push(1, true);
+    bench.serve(Call::Apply(batch(1)));
+    bench.expect(Call::Sync);
+    bench.push(2, true);
+    bench.answer(broken());
+    assert_eq!(
+        bench.report(),
+        StoreReport::Failed {
+            error: "broken".into()
+        }
+    );
+    assert_eq!(
+        bench.handle.push(Seq(3), batch(3), true),
+        Err(PushError::Stopped)
+    );
+    bench.assert_silent();
+    assert!(bench.calls.recv().is_err());
+    assert_eq!(
+        bench.handle.close(),
+        Closed {
+            stored: None,
+            error: Some("broken".into())
+        }
+    );
+}
+
+#[test]
+fn a_failed_batch_ends_everything() {
+    let mut bench = bench(100);
+    bench.push(1, true);
+    bench.expect(Call::Apply(batch(1)));
+    bench.answer(broken());
+    assert_eq!(
+        bench.report(),
+        StoreReport::Failed {
+            error: "broken".into()
+        }
+    );
+    bench.assert_silent();
+}
+
+#[test]
+fn out_of_space_stalls_until_there_is_some() {
+    let mut bench = bench(100);
+    bench.push(1, false);
+    bench.serve(Call::Apply(batch(1)));
+    bench.push(2, true);
+    bench.expect(Call::Apply(batch(2)));
+    bench.push(3, false);
+    bench.answer(full());
+    assert_eq!(
+        bench.report(),
+        StoreReport::Stalled {
+            why: "no space".into()
+        }
+    );
+    let unsynced = Call::Apply([batch(1), batch(2)].concat());
+    bench.expect(unsynced);
+    bench.answer(full());
+    bench.serve(Call::Apply([batch(1), batch(2)].concat()));
+    bench.expect(Call::Sync);
+    assert_eq!(bench.handle.poll(), None);
+    bench.answer(Ok(()));
+    assert_eq!(bench.report(), stored(2));
+    bench.serve(Call::Apply(batch(3)));
+    bench.push(4, true);
+    bench.serve(Call::Apply(batch(4)));
+    bench.serve(Call::Sync);
+    assert_eq!(bench.report(), stored(4));
+}
+
+#[test]
+fn a_sync_out_of_space_repeats_its_batches() {
+    let mut bench = bench(100);
+    bench.push(1, true);
+    bench.serve(Call::Apply(batch(1)));
+    bench.expect(Call::Sync);
+    bench.answer(full());
+    assert_eq!(
+        bench.report(),
+        StoreReport::Stalled {
+            why: "no space".into()
+        }
+    );
+    bench.serve(Call::Apply(batch(1)));
+    bench.expect(Call::Sync);
+    bench.answer(broken());
+    assert_eq!(
+        bench.report(),
+        StoreReport::Failed {
+            error: "broken".into()
+        }
+    );
+    bench.assert_silent();
+}
+
+#[test]
+fn closing_while_out_of_space_tries_once_more() {
+    let mut bench = bench(100);
+    bench.push(1, true);
+    bench.expect(Call::Apply(batch(1)));
+    bench.handle.shared.close();
+    bench.answer(full());
+    assert!(matches!(bench.report(), StoreReport::Stalled { .. }));
+    bench.expect(Call::Apply(batch(1)));
+    bench.answer(full());
+    assert_eq!(
+        bench.handle.close(),
+        Closed {
+            stored: None,
+            error: Some("no space".into())
+        }
+    );
+}
+
+#[test]
+fn the_backlog_counts_all_that_is_not_durable() {
+    let mut bench = bench(2);
+    bench.push(1, false);
+    bench.serve(Call::Apply(batch(1)));
+    bench.push(2, true);
+    assert_eq!(
+        bench.handle.push(Seq(3), batch(3), true),
+        Err(PushError::Backlog)
+    );
+    bench.serve(Call::Apply(batch(2)));
+    bench.serve(Call::Sync);
+    assert_eq!(bench.report(), stored(2));
+    bench.push(3, false);
+    bench.serve(Call::Apply(batch(3)));
+}
+
+#[test]
+fn a_panic_of_the_store_is_a_failure() {
+    let mut bench = bench(100);
+    bench.push(1, true);
+    bench.expect(Call::Apply(batch(1)));
+    // The store's unwrap of the answer panics.
+    bench.answers = sync_channel(0).0;
+    assert_eq!(
+        bench.report(),
+        StoreReport::Failed {
+            error: "the store's thread panicked".into()
+        }
+    );
+    bench.assert_silent();
+    assert!(bench.handle.close().error.is_some());
+}

@@ -1,0 +1,92 @@
+//! What goes wrong, in words for one line.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use fjall::LsmError;
+
+/// Why a data directory could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It cannot be created, read or written.
+    Unusable {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another process, or another store of this process, has it open.
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// What is in it is not a store, or no longer.
+    Damaged {
+        /// The directory.
+        dir: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Unusable { dir, error } => {
+                write!(
+                    f,
+                    "cannot use the data directory {}: {error}",
+                    dir.display()
+                )
+            }
+            OpenError::InUse { dir } => {
+                write!(
+                    f,
+                    "the data directory {} is in use by another process",
+                    dir.display()
+                )
+            }
+            OpenError::Damaged { dir, why } => {
+                write!(f, "the data directory {} is damaged: {why}", dir.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OpenError::Unusable { error, .. } => Some(error),
+            OpenError::InUse { .. } | OpenError::Damaged { .. } => None,
+        }
+    }
+}
+
+/// Whether an error of the system means that there is no space left.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// The system's error inside one of fjall's, if that is what it is.
+pub(crate) fn io_error(error: fjall::Error) -> Result<io::Error, fjall::Error> {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => Ok(error),
+        other => Err(other),
+    }
+}
+
+/// fjall's error in words.
+pub(crate) fn describe(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => error.to_string(),
+        fjall::Error::Storage(LsmError::ChecksumMismatch { .. }) => {
+            "a checksum does not match".into()
+        }
+        fjall::Error::Poisoned => "writing in the background failed".into(),
+        other => format!("{other:?}"),
+    }
+}

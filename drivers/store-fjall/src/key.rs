@@ -1,0 +1,63 @@
+//! How a record is laid out. fjall takes keys of 1 to 65,535 bytes, the core's reach 65,794.
+//!
+//! ```text
+//! key                                value
+//! 0x00 key                           value                                   key up to 60,000 bytes
+//! 0x01 BLAKE3(key), 32 bytes         key length, u32 little endian; key; value      longer
+//! ```
+//!
+//! Two long keys of one hash would overwrite each other; that takes a collision of BLAKE3.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rumormill_core::Record;
+
+/// The longest key stored as it is.
+pub(crate) const PLAIN_MAX: usize = 60_000;
+
+const PLAIN: u8 = 0;
+const HASHED: u8 = 1;
+
+/// The key under which a record is stored.
+pub(crate) fn stored_key(key: &[u8]) -> Bytes {
+    if key.len() <= PLAIN_MAX {
+        tagged(PLAIN, key)
+    } else {
+        tagged(HASHED, blake3::hash(key).as_bytes())
+    }
+}
+
+/// The value that is stored for a record.
+pub(crate) fn stored_value(record: &Record) -> Bytes {
+    if record.key.len() <= PLAIN_MAX {
+        return record.value.clone();
+    }
+    let mut stored = BytesMut::with_capacity(4 + record.key.len() + record.value.len());
+    stored.put_u32_le(record.key.len() as u32);
+    stored.put_slice(&record.key);
+    stored.put_slice(&record.value);
+    stored.freeze()
+}
+
+/// The record behind what is stored, in memory of its own; `None` when it was not stored by this module.
+pub(crate) fn record(stored_key: &[u8], stored_value: &[u8]) -> Option<Record> {
+    let (key, value) = match stored_key.split_first()? {
+        (&PLAIN, key) => (key, stored_value),
+        (&HASHED, _) => {
+            let (len, rest) = stored_value.split_first_chunk::<4>()?;
+            rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?
+        }
+        _ => return None,
+    };
+    // A slice would keep the whole block of the tree in memory for as long as the row lives.
+    Some(Record {
+        key: Bytes::copy_from_slice(key),
+        value: Bytes::copy_from_slice(value),
+    })
+}
+
+fn tagged(tag: u8, bytes: &[u8]) -> Bytes {
+    let mut stored = BytesMut::with_capacity(1 + bytes.len());
+    stored.put_u8(tag);
+    stored.put_slice(bytes);
+    stored.freeze()
+}

@@ -1,0 +1,180 @@
+//! [`Store`] on fjall.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use fjall::{AbstractTree, PersistMode};
+use rumormill_core::{Record, StoreOp};
+use rumormill_kit::store::{LoadError, Store, StoreError};
+
+use crate::error::{OpenError, describe, io_error, is_full};
+use crate::key;
+use crate::open::{self, Opened};
+
+/// Writes wait while this many memtables wait to be flushed. One commit adds at most two more, and
+/// at four fjall would wait inside of it, for ever if its thread has died of a full disk.
+const SEALED_MEMTABLES: usize = 2;
+/// The same for the runs of level 0, at 30.
+const LEVEL_0_RUNS: usize = 20;
+const ROOM_POLL: Duration = Duration::from_millis(2);
+
+/// What a flush or a compaction may need: with less free space, that is why it failed.
+const PROBE_BYTES: u64 = 8 * open::MEMTABLE_BYTES;
+
+/// An embedded store in a directory of its own.
+pub struct FjallStore {
+    dir: PathBuf,
+    /// `None` while it is closed because there was no space, and after a failure.
+    pub(crate) open: Option<Opened>,
+    failed: Option<String>,
+    /// Dropped last, when the database is closed.
+    _lock: File,
+}
+
+impl FjallStore {
+    /// Opens the store in a directory, which is created if it is not there, and recovers
+    /// what was synced. Blocks for as long as it takes to replay 64 MiB of journal.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open(dir: &Path) -> Result<FjallStore, OpenError> {
+        let lock = open::lock(dir)?;
+        let open = Opened::open(dir)?;
+        Ok(FjallStore {
+            dir: dir.into(),
+            open: Some(open),
+            failed: None,
+            _lock: lock,
+        })
+    }
+
+    /// The database, opened again if it was closed because there was no space.
+    fn ready(&mut self) -> Result<&Opened, StoreError> {
+        if let Some(why) = &self.failed {
+            return Err(StoreError::Failed(why.clone()));
+        }
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => Opened::open(&self.dir).map_err(|error| match error {
+                OpenError::Unusable { error, .. } if is_full(&error) => {
+                    StoreError::Full(error.to_string())
+                }
+                error => self.fail(error.to_string()),
+            })?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// Gives up the database, which fjall does not let go on after an error, and says whether
+    /// it was for want of space.
+    pub(crate) fn give_up(&mut self, error: fjall::Error) -> StoreError {
+        if let Some(Err(error)) = self.open.take().map(Opened::close) {
+            return self.fail(error.to_string());
+        }
+        let background = matches!(error, fjall::Error::Poisoned);
+        let why = describe(&error);
+        match io_error(error) {
+            Ok(error) if is_full(&error) => StoreError::Full(why),
+            // fjall does not say why a thread of its own failed.
+            _ if background => match probe(&self.dir) {
+                Err(error) if is_full(&error) => StoreError::Full(error.to_string()),
+                _ => self.fail(why),
+            },
+            _ => self.fail(why),
+        }
+    }
+
+    fn fail(&mut self, why: String) -> StoreError {
+        self.failed = Some(why.clone());
+        StoreError::Failed(why)
+    }
+}
+
+impl Store for FjallStore {
+    fn load<E>(
+        &mut self,
+        each: &mut dyn FnMut(Record) -> Result<(), E>,
+    ) -> Result<(), LoadError<E>> {
+        let failed = |why: String| LoadError::Store(StoreError::Failed(why));
+        let open = self.ready().map_err(LoadError::Store)?;
+        for entry in open.records.iter() {
+            let (key, value) = entry
+                .into_inner()
+                .map_err(|error| failed(describe(&error)))?;
+            let record = key::record(&key, &value);
+            let record = record.ok_or_else(|| failed("a record in an unknown layout".into()))?;
+            each(record).map_err(LoadError::Refused)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &[StoreOp]) -> Result<(), StoreError> {
+        write(self.ready()?, batch).map_err(|error| self.give_up(error))
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        // The size of the journal is synced with its data; what SyncAll adds is its times.
+        self.ready()?
+            .db
+            .persist(PersistMode::SyncData)
+            .map_err(|error| match error {
+                // The system may have dropped what it could not write, so that the journal has a hole.
+                fjall::Error::Io(error) => self.fail(error.to_string()),
+                error => self.give_up(error),
+            })
+    }
+}
+
+fn write(open: &Opened, batch: &[StoreOp]) -> Result<(), fjall::Error> {
+    await_room(open)?;
+    let mut writes = open.db.batch().durability(Some(PersistMode::Buffer));
+    // All writes of a batch get one sequence number, so only the last one to a key may be in it.
+    let mut seen = HashSet::with_capacity(batch.len());
+    for op in batch.iter().rev() {
+        match op {
+            StoreOp::Put(record) if seen.insert(&record.key) => {
+                writes.insert(
+                    &open.records,
+                    key::stored_key(&record.key),
+                    key::stored_value(record),
+                );
+            }
+            StoreOp::Delete(key) if seen.insert(key) => {
+                writes.remove(&open.records, key::stored_key(key));
+            }
+            StoreOp::Put(_) | StoreOp::Delete(_) => {}
+        }
+    }
+    writes.commit()
+}
+
+/// Waits for the background threads where their failure is noticed.
+fn await_room(open: &Opened) -> Result<(), fjall::Error> {
+    loop {
+        open.db.persist(PersistMode::Buffer)?;
+        let tree = &open.records.tree;
+        if tree.sealed_memtable_count() < SEALED_MEMTABLES && tree.l0_run_count() < LEVEL_0_RUNS {
+            return Ok(());
+        }
+        thread::sleep(ROOM_POLL);
+    }
+}
+
+/// Whether there is space for a flush.
+fn probe(dir: &Path) -> io::Result<()> {
+    let path = dir.join("probe");
+    let written = File::create(&path).and_then(|mut file| {
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..PROBE_BYTES >> 20 {
+            file.write_all(&zeros)?;
+        }
+        file.sync_all()
+    });
+    let removed = fs::remove_file(&path);
+    written.and(removed)
+}

@@ -1,0 +1,259 @@
+//! The store in directories of its own: conformance, locking, crashes and damage.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+use rumormill_core::StoreOp;
+use rumormill_kit::store::Store;
+use rumormill_kit::store::conformance::{self, contents, put};
+use tempfile::TempDir;
+
+use crate::{FjallStore, OpenError};
+
+fn open(dir: &Path) -> FjallStore {
+    FjallStore::open(dir).unwrap()
+}
+
+/// Gives a check of the suite a directory of its own.
+macro_rules! conforms {
+    ($($check:ident)*) => {
+        mod conforms {
+            $(
+                #[test]
+                fn $check() {
+                    let dir = super::TempDir::new().unwrap();
+                    super::conformance::$check(|| super::open(dir.path()));
+                }
+            )*
+        }
+    };
+}
+
+conforms! {
+    starts_empty
+    last_write_wins
+    deletes
+    empty_batches
+    synced_survives_reopening
+    large_values
+    long_keys
+    many_records
+    agrees_with_a_map
+    load_stops_when_refused
+}
+
+#[test]
+fn unsynced_batches_are_lost_from_the_end() {
+    let dir = TempDir::new().unwrap();
+    conformance::unsynced_is_a_prefix(|| open(dir.path()), drop);
+}
+
+const CRASH_DIR: &str = "RUMORMILL_TEST_CRASH_DIR";
+const CRASH_BATCHES: usize = 30;
+
+/// The process that dies: it writes as told by the environment and aborts after the last sync.
+#[test]
+fn child_that_aborts() {
+    let Some(dir) = std::env::var_os(CRASH_DIR) else {
+        return;
+    };
+    let mut store = open(dir.as_ref());
+    for n in 0..CRASH_BATCHES {
+        store
+            .apply(&[
+                put("last", &n.to_string()),
+                put(&format!("own {n}"), &"x".repeat(100_000)),
+            ])
+            .unwrap();
+        if n % 3 == 0 {
+            store.sync().unwrap();
+        }
+    }
+    store.sync().unwrap();
+    store
+        .apply(&[put("last", "unsynced"), put("more", "unsynced")])
+        .unwrap();
+    std::process::abort();
+}
+
+#[test]
+fn a_killed_process_keeps_what_it_synced() {
+    let dir = TempDir::new().unwrap();
+    for _ in 0..3 {
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tests::child_that_aborts", "--nocapture"])
+            .env(CRASH_DIR, dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!status.success(), "the child was to abort");
+        let found = contents(&mut open(dir.path()));
+        for n in 0..CRASH_BATCHES {
+            assert!(
+                found.contains_key(format!("own {n}").as_bytes()),
+                "batch {n} is gone"
+            );
+        }
+        let last = (CRASH_BATCHES - 1).to_string();
+        let (last_found, more) = (&found[&b"last"[..]], found.get(&b"more"[..]));
+        match more {
+            Some(_) => assert_eq!(last_found, "unsynced", "half of the last batch"),
+            None => assert_eq!(*last_found, last, "half of the last batch"),
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_used_once_at_a_time() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let error = FjallStore::open(dir.path()).err().unwrap();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    let words = error.to_string();
+    assert_eq!(
+        words,
+        format!(
+            "the data directory {} is in use by another process",
+            dir.path().display()
+        )
+    );
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = FjallStore::open(&file.join("data")).err().unwrap();
+    assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
+    let words = error.to_string();
+    assert!(
+        words.starts_with("cannot use the data directory ") && words.contains("file/data"),
+        "{words}"
+    );
+}
+
+#[test]
+fn missing_parents_are_made() {
+    let dir = TempDir::new().unwrap();
+    let deep = dir.path().join("a/b/c");
+    let mut store = open(&deep);
+    store.apply(&[put("a", "1")]).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    assert_eq!(contents(&mut open(&deep)).len(), 1);
+}
+
+#[test]
+fn an_interrupted_creation_starts_over() {
+    let dir = TempDir::new().unwrap();
+    drop(open(dir.path()));
+    fs::rename(dir.path().join("db"), dir.path().join("db.new")).unwrap();
+    fs::write(dir.path().join("db.new/version"), "").unwrap();
+    drop(open(dir.path()));
+    assert!(!dir.path().join("db.new").exists());
+}
+
+#[test]
+fn damage_is_an_error_and_no_panic() {
+    for damage in [
+        garbled as fn(&Path),
+        |path| fs::remove_file(path).unwrap(),
+        |path| fs::write(path, "").unwrap(),
+    ] {
+        for name in ["version", "keyspaces/0/current", "keyspaces/1/current"] {
+            let dir = filled();
+            damage(&dir.path().join("db").join(name));
+            let error = FjallStore::open(dir.path()).err();
+            assert!(
+                matches!(error, Some(OpenError::Damaged { .. })),
+                "{name}: {error:?}"
+            );
+            assert!(!error.unwrap().to_string().contains('\n'));
+        }
+    }
+}
+
+#[test]
+fn a_record_of_another_layout_is_an_error() {
+    let dir = filled();
+    let mut store = open(dir.path());
+    let open = store.open.as_ref().unwrap();
+    open.records.insert([9, 9], "x").unwrap();
+    let loaded = store.load(&mut |_| Ok::<(), std::convert::Infallible>(()));
+    assert!(loaded.unwrap_err().to_string().contains("unknown layout"));
+}
+
+fn filled() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(dir.path());
+    store.apply(&[put("a", "1")]).unwrap();
+    store.sync().unwrap();
+    dir
+}
+
+fn garbled(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes.iter_mut().for_each(|byte| *byte ^= 0x5a);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn giving_up_for_want_of_space_opens_again() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(dir.path());
+    for round in 0..5 {
+        store.apply(&[put(&round.to_string(), "x")]).unwrap();
+        let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let words = store.give_up(fjall::Error::Io(error));
+        assert!(
+            matches!(words, rumormill_kit::store::StoreError::Full(_)),
+            "{words:?}"
+        );
+        assert!(store.open.is_none());
+        store.sync().unwrap();
+        assert_eq!(contents(&mut store).len(), round + 1);
+    }
+}
+
+#[test]
+fn any_other_failure_is_final() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(dir.path());
+    let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    let first = store.give_up(fjall::Error::Io(error));
+    assert!(
+        matches!(first, rumormill_kit::store::StoreError::Failed(_)),
+        "{first:?}"
+    );
+    assert_eq!(store.apply(&[put("a", "1")]), Err(first.clone()));
+    assert_eq!(store.sync(), Err(first));
+}
+
+#[test]
+fn more_than_the_memtables_hold() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(dir.path());
+    let value = Bytes::from(
+        (0..1 << 20)
+            .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect::<Vec<_>>(),
+    );
+    for n in 0..120 {
+        let record = rumormill_core::Record {
+            key: format!("{:02}", n % 60).into(),
+            value: value.clone(),
+        };
+        store.apply(&[StoreOp::Put(record)]).unwrap();
+    }
+    store.sync().unwrap();
+    drop(store);
+    let found = contents(&mut open(dir.path()));
+    assert_eq!(found.len(), 60);
+    assert!(found.values().all(|found| *found == value));
+}
