@@ -122,7 +122,12 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerArgs {
     /// The Redis listener of a node
-    #[arg(long, value_name = "HOST:PORT", env = "RUMORMILL_ADDR", default_value = "127.0.0.1:7401")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "RUMORMILL_ADDR",
+        default_value = "127.0.0.1:7401"
+    )]
     pub(crate) addr: String,
     /// Print JSON
     #[arg(long)]

@@ -9,7 +9,9 @@ use crate::table::Row;
 
 /// The form of a file, by its beginning.
 pub(crate) fn detect(beginning: &[u8]) -> Format {
-    let first = beginning.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+    let first = beginning
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty());
     match first {
         Some(line) if line.trim_ascii_start().starts_with(b"{") => Format::Jsonl,
         _ if beginning.contains(&b'\t') => Format::Tsv,
@@ -30,7 +32,10 @@ pub(crate) fn parse(format: Format, line: &[u8], number: u64) -> Result<Option<R
         Format::Lines if line.contains(&b'\t') => return Err("a tab in a file of plain lines"),
         Format::Lines => (line.to_vec(), number.to_string().into_bytes()),
         Format::Tsv => {
-            let tab = line.iter().position(|byte| *byte == b'\t').ok_or("no tab")?;
+            let tab = line
+                .iter()
+                .position(|byte| *byte == b'\t')
+                .ok_or("no tab")?;
             (unescape(&line[..tab]), unescape(&line[tab + 1..]))
         }
         Format::Jsonl => {
@@ -139,9 +144,10 @@ mod tests {
             ("\u{e9}".into(), b"a\\".to_vec()),
         ];
         for row in rows {
-            for (out, back) in
-                [(ExportFormat::Tsv, Format::Tsv), (ExportFormat::Jsonl, Format::Jsonl)]
-            {
+            for (out, back) in [
+                (ExportFormat::Tsv, Format::Tsv),
+                (ExportFormat::Jsonl, Format::Jsonl),
+            ] {
                 let line = write(out, &row);
                 let line = line.strip_suffix(b"\n").expect("an end");
                 assert_eq!(parse(back, line, 1), Ok(Some(row.clone())));
@@ -156,7 +162,10 @@ mod tests {
         assert_eq!(parse(Format::Jsonl, b"{", 1), Err("not JSON"));
         assert!(parse(Format::Jsonl, b"{\"key\":\"a\"}", 1).is_err());
         assert!(parse(Format::Lines, b"a\tb", 1).is_err());
-        assert_eq!(parse(Format::Lines, b"word\r", 7), Ok(Some((b"word".to_vec(), b"7".to_vec()))));
+        assert_eq!(
+            parse(Format::Lines, b"word\r", 7),
+            Ok(Some((b"word".to_vec(), b"7".to_vec())))
+        );
         assert_eq!(parse(Format::Tsv, b"\r", 1), Ok(None));
     }
 }

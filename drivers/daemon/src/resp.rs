@@ -55,7 +55,10 @@ impl Client {
             Failure::Unreachable(format!("no server at {addr}: {}", plain(&error)))
         };
         let usage = || Failure::Usage(format!("{addr:?} is no HOST:PORT"));
-        if !addr.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        if !addr
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        {
             return Err(usage());
         }
         let mut last = io::Error::from(io::ErrorKind::NotFound);
@@ -74,7 +77,11 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE))?;
         let reader = BufReader::with_capacity(64 << 10, stream.try_clone()?);
         let writer = BufWriter::with_capacity(64 << 10, stream);
-        Ok(Client { addr: addr.to_string(), reader, writer })
+        Ok(Client {
+            addr: addr.to_string(),
+            reader,
+            writer,
+        })
     }
 
     /// One command and its reply.
@@ -91,7 +98,9 @@ impl Client {
 
     /// Sends what is queued.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.writer.flush().map_err(|error| lost(&self.addr, &error))
+        self.writer
+            .flush()
+            .map_err(|error| lost(&self.addr, &error))
     }
 
     /// The next reply.
@@ -101,12 +110,17 @@ impl Client {
 
     /// Whether the server is on this machine.
     pub(crate) fn is_local(&self) -> bool {
-        self.reader.get_ref().peer_addr().is_ok_and(|addr| addr.ip().is_loopback())
+        self.reader
+            .get_ref()
+            .peer_addr()
+            .is_ok_and(|addr| addr.ip().is_loopback())
     }
 
     /// The host part of the address.
     pub(crate) fn host(&self) -> &str {
-        self.addr.rsplit_once(':').map_or(self.addr.as_str(), |(host, _)| host)
+        self.addr
+            .rsplit_once(':')
+            .map_or(self.addr.as_str(), |(host, _)| host)
     }
 }
 
@@ -138,8 +152,13 @@ pub(crate) fn write_command(out: &mut impl Write, command: &[&[u8]]) -> io::Resu
 /// Reads one reply, within limits.
 pub(crate) fn read_reply(input: &mut impl io::BufRead, depth: usize) -> io::Result<Reply> {
     let line = read_line(input)?;
-    let (kind, rest) = line.split_at_checked(1).ok_or_else(|| invalid("an empty reply"))?;
-    let number = || rest.parse::<i64>().map_err(|_| invalid("a number that is none"));
+    let (kind, rest) = line
+        .split_at_checked(1)
+        .ok_or_else(|| invalid("an empty reply"))?;
+    let number = || {
+        rest.parse::<i64>()
+            .map_err(|_| invalid("a number that is none"))
+    };
     match kind {
         "+" => Ok(Reply::Simple(rest.to_string())),
         "-" => Ok(Reply::Error(rest.to_string())),
@@ -151,9 +170,10 @@ pub(crate) fn read_reply(input: &mut impl io::BufRead, depth: usize) -> io::Resu
         },
         "*" => match number()? {
             -1 => Ok(Reply::Bulk(None)),
-            length @ 0..=MAX_ARRAY if depth < MAX_DEPTH => {
-                (0..length).map(|_| read_reply(input, depth + 1)).collect::<Result<_, _>>().map(Reply::Array)
-            }
+            length @ 0..=MAX_ARRAY if depth < MAX_DEPTH => (0..length)
+                .map(|_| read_reply(input, depth + 1))
+                .collect::<Result<_, _>>()
+                .map(Reply::Array),
             _ => Err(invalid("an array of an impossible length or depth")),
         },
         _ => Err(invalid("a reply of an unknown kind")),
@@ -188,7 +208,10 @@ fn read_bulk(input: &mut impl io::BufRead, length: u64) -> io::Result<Vec<u8>> {
 }
 
 fn invalid(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("it sent {what}; is it a Redis listener?"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("it sent {what}; is it a Redis listener?"),
+    )
 }
 
 #[cfg(test)]
@@ -205,7 +228,10 @@ mod tests {
         assert_eq!(read(b"-ERR no\r\n"), Ok(Reply::Error("ERR no".into())));
         assert_eq!(read(b":-3\r\n"), Ok(Reply::Int(-3)));
         assert_eq!(read(b"$-1\r\n"), Ok(Reply::Bulk(None)));
-        assert_eq!(read(b"$4\r\na\r\nb\r\n"), Ok(Reply::Bulk(Some(b"a\r\nb".to_vec()))));
+        assert_eq!(
+            read(b"$4\r\na\r\nb\r\n"),
+            Ok(Reply::Bulk(Some(b"a\r\nb".to_vec())))
+        );
         let nested = Reply::Array(vec![Reply::Int(1), Reply::Array(vec![])]);
         assert_eq!(read(b"*2\r\n:1\r\n*0\r\n"), Ok(nested));
     }
@@ -216,7 +242,13 @@ mod tests {
         assert_eq!(read(b""), eof);
         assert_eq!(read(b"$5\r\nab"), eof);
         let invalid = Err(io::ErrorKind::InvalidData);
-        for bytes in [&b"HTTP/1.1 400 Bad\r\n"[..], b"$-2\r\n", b"$1\r\nabc", b"*9999999\r\n", b":x\r\n"] {
+        for bytes in [
+            &b"HTTP/1.1 400 Bad\r\n"[..],
+            b"$-2\r\n",
+            b"$1\r\nabc",
+            b"*9999999\r\n",
+            b":x\r\n",
+        ] {
             assert_eq!(read(bytes), invalid, "{}", bytes.escape_ascii());
         }
         assert_eq!(read(&b"*1\r\n".repeat(100)), invalid);

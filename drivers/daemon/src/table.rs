@@ -85,7 +85,9 @@ impl Table {
 
 /// The cursor and the elements of a reply to SCAN or HSCAN.
 fn page_of(reply: Reply) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failure> {
-    let Reply::Array(parts) = reply else { return Err(unexpected()) };
+    let Reply::Array(parts) = reply else {
+        return Err(unexpected());
+    };
     let Ok([Reply::Bulk(Some(cursor)), Reply::Array(items)]) = <[Reply; 2]>::try_from(parts) else {
         return Err(unexpected());
     };
@@ -106,10 +108,13 @@ fn values_of(client: &mut Client, keys: Vec<Vec<u8>>) -> Result<Vec<Row>, Failur
     let Reply::Array(values) = client.call(&command)?.accepted()? else {
         return Err(unexpected());
     };
-    let rows = keys.into_iter().zip(values).filter_map(|(key, value)| match value {
-        Reply::Bulk(Some(value)) => Some((key, value)),
-        _ => None,
-    });
+    let rows = keys
+        .into_iter()
+        .zip(values)
+        .filter_map(|(key, value)| match value {
+            Reply::Bulk(Some(value)) => Some((key, value)),
+            _ => None,
+        });
     Ok(rows.collect())
 }
 

@@ -120,6 +120,10 @@ pub struct Status {
     pub stored: u64,
     /// Whether the store is out of space.
     pub stalled: bool,
+    /// This node's own health by Lifeguard: 0 is well, 8 is worst.
+    pub health: u32,
+    /// Suspicions of this node that it has refuted in this life.
+    pub incarnation: u64,
     /// Ids of members that hold up the collection of deleted rows.
     pub waiting_for: Vec<String>,
     /// The program's version.
@@ -183,6 +187,8 @@ pub fn status(node: &Node, now: Now) -> Status {
         durable: status.durable.0,
         stored: status.stored.0,
         stalled: status.stalled,
+        health: status.health,
+        incarnation: status.incarnation,
         waiting_for: status.waiting_for.iter().map(ToString::to_string).collect(),
         version: env!("CARGO_PKG_VERSION"),
     }
@@ -245,6 +251,17 @@ pub fn members_json(node: &Node) -> String {
 /// [`tables`] as one line of JSON: `{"tables":[...]}`.
 pub fn tables_json(node: &Node, now: Now) -> String {
     to_line(&serde_json::json!({ "tables": tables(node, now) }))
+}
+
+/// A document by its topic: `status`, `members` or `tables`; `None` for any other. What the Redis protocol's private
+/// command `RUMORMILL` answers.
+pub fn describe(node: &Node, now: Now, topic: &str) -> Option<String> {
+    match topic {
+        "status" => Some(status_json(node, now)),
+        "members" => Some(members_json(node)),
+        "tables" => Some(tables_json(node, now)),
+        _ => None,
+    }
 }
 
 /// The word for a member's state.

@@ -25,7 +25,11 @@ struct Measured {
 
 pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     let mut control = Client::connect(&args.server.addr)?;
-    let pid = if control.is_local() { server_pid(&mut control) } else { None };
+    let pid = if control.is_local() {
+        server_pid(&mut control)
+    } else {
+        None
+    };
     let mut results = Vec::new();
     for kind in ["put", "get"] {
         results.push(measure(args, kind, pid)?);
@@ -40,8 +44,17 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
             .to_string(),
         );
     }
-    let header =
-        ["", "requests", "errors", "per second", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "server CPU us"];
+    let header = [
+        "",
+        "requests",
+        "errors",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "max ms",
+        "server CPU us",
+    ];
     show(&header, results.iter().map(Measured::to_row))
 }
 
@@ -75,8 +88,17 @@ fn measure(args: &Bench, kind: &'static str, pid: Option<u32>) -> Result<Measure
     let wall = begin.elapsed();
     let cpu_after = pid.and_then(cpu_time);
     batches.sort_unstable();
-    let server_cpu = cpu_before.zip(cpu_after).map(|(before, after)| after.saturating_sub(before));
-    Ok(Measured { kind, requests: args.requests, errors, wall, server_cpu, batches })
+    let server_cpu = cpu_before
+        .zip(cpu_after)
+        .map(|(before, after)| after.saturating_sub(before));
+    Ok(Measured {
+        kind,
+        requests: args.requests,
+        errors,
+        wall,
+        server_cpu,
+        batches,
+    })
 }
 
 /// What one connection does.
@@ -129,7 +151,9 @@ fn next_random(mut state: u64) -> u64 {
 impl Measured {
     fn percentile(&self, per_mille: usize) -> f64 {
         let index = (self.batches.len().saturating_sub(1)) * per_mille / 1000;
-        self.batches.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+        self.batches
+            .get(index)
+            .map_or(0.0, |time| time.as_secs_f64() * 1e3)
     }
 
     fn per_second(&self) -> f64 {
@@ -137,15 +161,28 @@ impl Measured {
     }
 
     fn cpu_us(&self) -> Option<f64> {
-        self.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / self.requests as f64)
+        self.server_cpu
+            .map(|cpu| cpu.as_secs_f64() * 1e6 / self.requests as f64)
     }
 
     fn to_row(&self) -> Vec<String> {
-        let cpu = self.cpu_us().map_or("unknown".into(), |cpu| format!("{cpu:.2}"));
+        let cpu = self
+            .cpu_us()
+            .map_or("unknown".into(), |cpu| format!("{cpu:.2}"));
         let times = [500, 990, 999, 1000].map(|at| format!("{:.3}", self.percentile(at)));
         let [p50, p99, p999, max] = times;
         let (requests, errors) = (self.requests.to_string(), self.errors.to_string());
-        vec![self.kind.into(), requests, errors, format!("{:.0}", self.per_second()), p50, p99, p999, max, cpu]
+        vec![
+            self.kind.into(),
+            requests,
+            errors,
+            format!("{:.0}", self.per_second()),
+            p50,
+            p99,
+            p999,
+            max,
+            cpu,
+        ]
     }
 
     fn to_json(&self) -> Value {
@@ -160,9 +197,15 @@ impl Measured {
 }
 
 fn server_pid(client: &mut Client) -> Option<u32> {
-    let Ok(Reply::Bulk(Some(info))) = client.call(&[b"INFO", b"server"]) else { return None };
+    let Ok(Reply::Bulk(Some(info))) = client.call(&[b"INFO", b"server"]) else {
+        return None;
+    };
     let info = String::from_utf8(info).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("process_id:"))?.trim().parse().ok()
+    info.lines()
+        .find_map(|line| line.strip_prefix("process_id:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// User and system time of a process, which Linux counts in hundredths of a second.

@@ -26,12 +26,32 @@ pub(crate) fn members(server: &ServerArgs) -> Result<(), Failure> {
     }
     let rows = list(&document, "members").iter().map(|member| {
         let protocol = |name: &str| text(&member["protocols"][name]);
-        let me = if member["me"] == Value::Bool(true) { "*" } else { "" };
-        let columns = [text(&member["name"]), text(&member["id"]), text(&member["state"])];
+        let me = if member["me"] == Value::Bool(true) {
+            "*"
+        } else {
+            ""
+        };
+        let columns = [
+            text(&member["name"]),
+            text(&member["id"]),
+            text(&member["state"]),
+        ];
         let [name, id, state] = columns;
-        vec![me.into(), name, id, state, protocol("gossip"), protocol("redis"), protocol("http"), text(&member["zone"])]
+        vec![
+            me.into(),
+            name,
+            id,
+            state,
+            protocol("gossip"),
+            protocol("redis"),
+            protocol("http"),
+            text(&member["zone"]),
+        ]
     });
-    show(&["", "name", "id", "state", "peers", "redis", "http", "zone"], rows)
+    show(
+        &["", "name", "id", "state", "peers", "redis", "http", "zone"],
+        rows,
+    )
 }
 
 pub(crate) fn tables(server: &ServerArgs) -> Result<(), Failure> {
@@ -53,7 +73,12 @@ pub(crate) fn status(server: &ServerArgs) -> Result<(), Failure> {
     }
     let empty = serde_json::Map::new();
     let fields = document.as_object().unwrap_or(&empty);
-    show(&["", ""], fields.iter().map(|(name, value)| vec![name.replace('_', " "), text(value)]))
+    show(
+        &["", ""],
+        fields
+            .iter()
+            .map(|(name, value)| vec![name.replace('_', " "), text(value)]),
+    )
 }
 
 /// A table for people; without lines when it is not for a terminal, so that it can be cut.
@@ -64,15 +89,18 @@ pub(crate) fn show(
     let mut table = Table::new();
     match io::stdout().is_terminal() {
         true => table
-            .load_preset(presets::UTF8_BORDERS_ONLY)
+            .load_style(presets::UTF8_BORDERS_ONLY)
             .set_content_arrangement(ContentArrangement::Dynamic),
-        false => table.load_preset(presets::NOTHING),
+        false => table.load_style(presets::NOTHING),
     };
     if header.iter().any(|title| !title.is_empty()) {
         table.set_header(header.iter().copied());
     }
     table.add_rows(rows);
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_string()).collect();
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_string())
+        .collect();
     print_line(&lines.join("\n"))
 }
 

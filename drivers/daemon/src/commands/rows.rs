@@ -24,25 +24,26 @@ pub(crate) fn get(table: &str, key: &str, server: &ServerArgs) -> Result<(), Fai
         writeln!(out, "{}", formats::row_json(key.as_bytes(), &value))
     } else {
         // Redirected, the value comes byte for byte.
-        let end: &[u8] = if out.is_terminal() || std::str::from_utf8(&value).is_ok() { b"\n" } else { b"" };
+        let end: &[u8] = if out.is_terminal() || std::str::from_utf8(&value).is_ok() {
+            b"\n"
+        } else {
+            b""
+        };
         out.write_all(&value).and_then(|()| out.write_all(end))
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)
 }
 
-pub(crate) fn put(
-    table: &str,
-    key: &str,
-    value: &str,
-    server: &ServerArgs,
-) -> Result<(), Failure> {
+pub(crate) fn put(table: &str, key: &str, value: &str, server: &ServerArgs) -> Result<(), Failure> {
     let table = Table::new(table)?;
     let value = match value {
         "-" => read_stdin()?,
         text => text.as_bytes().to_vec(),
     };
     let mut client = Client::connect(&server.addr)?;
-    client.call(&table.put(key.as_bytes(), &value))?.accepted()?;
+    client
+        .call(&table.put(key.as_bytes(), &value))?
+        .accepted()?;
     if server.json {
         print_line(&formats::row_json(key.as_bytes(), &value).to_string())?;
     }
@@ -68,7 +69,8 @@ pub(crate) fn scan(table: &str, prefix: &str, server: &ServerArgs) -> Result<(),
         false => crate::cli::ExportFormat::Tsv,
     };
     table.scan(&mut client, prefix, |row| {
-        out.write_all(&formats::write(form, &row)).map_err(Failure::output)
+        out.write_all(&formats::write(form, &row))
+            .map_err(Failure::output)
     })?;
     out.flush().map_err(Failure::output)
 }
@@ -76,7 +78,9 @@ pub(crate) fn scan(table: &str, prefix: &str, server: &ServerArgs) -> Result<(),
 /// One line on standard output.
 pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::output)
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {
@@ -87,7 +91,9 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
         .read_to_end(&mut value)
         .map_err(|error| Failure::Usage(format!("cannot read standard input: {error}")))?;
     match value.len() as u64 > MAX_VALUE {
-        true => Err(Failure::Usage(format!("standard input has more than {MAX_VALUE} bytes"))),
+        true => Err(Failure::Usage(format!(
+            "standard input has more than {MAX_VALUE} bytes"
+        ))),
         false => Ok(value),
     }
 }

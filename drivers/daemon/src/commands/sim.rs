@@ -9,16 +9,29 @@ use crate::cli::Sim;
 use crate::failure::Failure;
 
 pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
-    let Sim::Run { seed, nodes, minutes, faults, trace, json } = sim;
-    let faults: FaultSet = faults.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
-    let report =
-        simulate(&Options { seed, nodes: usize::from(nodes), minutes, faults, trace: trace.is_some() });
+    let Sim::Run {
+        seed,
+        nodes,
+        minutes,
+        faults,
+        trace,
+        json,
+    } = sim;
+    let faults: FaultSet = faults
+        .parse()
+        .map_err(|error| Failure::Usage(format!("{error}")))?;
+    let report = simulate(&Options {
+        seed,
+        nodes: usize::from(nodes),
+        minutes,
+        faults,
+        trace: trace.is_some(),
+    });
     if let Some(path) = trace {
         let mut text = report.trace.join("\n");
         text.push('\n');
-        fs::write(&path, text).map_err(|error| {
-            Failure::Usage(format!("cannot write {}: {error}", path.display()))
-        })?;
+        fs::write(&path, text)
+            .map_err(|error| Failure::Usage(format!("cannot write {}: {error}", path.display())))?;
     }
     match json {
         true => print_line(&report.to_json())?,

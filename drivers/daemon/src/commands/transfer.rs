@@ -58,19 +58,28 @@ pub(crate) fn import(
 ) -> Result<(), Failure> {
     let table = Table::new(table)?;
     let (mut input, size) = open(file)?;
-    let cannot_read = |error: io::Error| {
-        Failure::Usage(format!("cannot read {}: {error}", file.display()))
-    };
+    let cannot_read =
+        |error: io::Error| Failure::Usage(format!("cannot read {}: {error}", file.display()));
     let mut beginning = Vec::new();
     let peeked = format.is_none();
     if peeked {
-        input.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning).map_err(cannot_read)?;
+        input
+            .by_ref()
+            .take(BEGINNING as u64)
+            .read_to_end(&mut beginning)
+            .map_err(cannot_read)?;
     }
     let format = format.unwrap_or_else(|| formats::detect(&beginning));
     let mut client = Client::connect(&server.addr)?;
     let bar = progress(size, "{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
     let mut lines = BufReader::with_capacity(256 << 10, io::Cursor::new(beginning).chain(input));
-    let mut import = Import { table, written: 0, refused: Refused::default(), batch: Vec::new(), bytes: 0 };
+    let mut import = Import {
+        table,
+        written: 0,
+        refused: Refused::default(),
+        batch: Vec::new(),
+        bytes: 0,
+    };
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
@@ -162,7 +171,10 @@ impl Import {
             let report = json!({ "written": self.written, "refused": refused, "reasons": reasons });
             print_line(&report.to_string())?;
         } else {
-            print_line(&format!("{} rows written, {refused} lines refused", self.written))?;
+            print_line(&format!(
+                "{} rows written, {refused} lines refused",
+                self.written
+            ))?;
             for (reason, (count, lines)) in &self.refused.0 {
                 let lines: Vec<String> = lines.iter().map(u64::to_string).collect();
                 eprintln!("  {count} x {reason} (line {})", lines.join(", "));
@@ -204,7 +216,8 @@ pub(crate) fn export(
     table.scan(&mut client, "", |row| {
         rows += 1;
         bar.inc(1);
-        out.write_all(&formats::write(format, &row)).map_err(Failure::output)
+        out.write_all(&formats::write(format, &row))
+            .map_err(Failure::output)
     })?;
     out.flush().map_err(Failure::output)?;
     bar.finish_and_clear();
@@ -225,7 +238,10 @@ fn open(file: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
             Err(Failure::Usage(format!("{} is a directory", file.display())))
         }
         Ok((meta, open)) => Ok((Box::new(open), Some(meta.len()))),
-        Err(error) => Err(Failure::Usage(format!("cannot read {}: {error}", file.display()))),
+        Err(error) => Err(Failure::Usage(format!(
+            "cannot read {}: {error}",
+            file.display()
+        ))),
     }
 }
 
@@ -252,7 +268,9 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
 }
 
 fn is_busy(error: &str) -> bool {
-    ["BUSY", "TRYAGAIN", "LOADING"].iter().any(|prefix| error.starts_with(prefix))
+    ["BUSY", "TRYAGAIN", "LOADING"]
+        .iter()
+        .any(|prefix| error.starts_with(prefix))
 }
 
 fn progress(size: Option<u64>, template: &str) -> ProgressBar {

@@ -40,7 +40,13 @@ pub(crate) fn watch(
     let (mut name, mut data) = (String::new(), String::new());
     while left != Some(0) {
         let mut line = String::new();
-        if input.by_ref().take(MAX_LINE).read_line(&mut line).map_err(lost)? == 0 {
+        if input
+            .by_ref()
+            .take(MAX_LINE)
+            .read_line(&mut line)
+            .map_err(lost)?
+            == 0
+        {
             return Err(Failure::Unreachable(format!("{endpoint} ended the stream")));
         }
         let line = line.trim_end();
@@ -88,10 +94,15 @@ fn show(name: &str, data: &str, json: bool) -> Result<(), Failure> {
 fn http_endpoint(client: &mut Client) -> Result<String, Failure> {
     let document = describe::document(client, "MEMBERS")?;
     let members = document["members"].as_array().cloned().unwrap_or_default();
-    let me = members.into_iter().find(|member| member["me"] == true).unwrap_or_default();
+    let me = members
+        .into_iter()
+        .find(|member| member["me"] == true)
+        .unwrap_or_default();
     let endpoint = me["protocols"]["http"].as_str().unwrap_or("").to_string();
     let Some((host, port)) = endpoint.rsplit_once(':') else {
-        return Err(Failure::Refused("the node serves no HTTP, which watch needs".into()));
+        return Err(Failure::Refused(
+            "the node serves no HTTP, which watch needs".into(),
+        ));
     };
     match host {
         "0.0.0.0" | "[::]" | "" => Ok(format!("{}:{port}", client.host())),
@@ -117,7 +128,9 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Result<(), Failure>> {
     let mut body = String::new();
     input.take(64 << 10).read_to_string(&mut body)?;
     let document: Value = serde_json::from_str(&body).unwrap_or_default();
-    let message = document["error"]["message"].as_str().unwrap_or(status.trim_end());
+    let message = document["error"]["message"]
+        .as_str()
+        .unwrap_or(status.trim_end());
     Ok(Err(Failure::Refused(message.to_string())))
 }
 

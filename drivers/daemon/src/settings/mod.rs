@@ -46,7 +46,9 @@ pub(crate) struct SettingError(String);
 
 impl SettingError {
     fn value(origin: &Origin, key: &str, value: &str, allowed: &str) -> Self {
-        SettingError(format!("{origin}: {key} = {value:?} is not allowed: {allowed}"))
+        SettingError(format!(
+            "{origin}: {key} = {value:?} is not allowed: {allowed}"
+        ))
     }
 }
 
@@ -178,10 +180,14 @@ impl Settings {
 
     /// `PORT=p` means HTTP p, Redis p-1, peers p-2.
     fn take_port(&mut self, env: Environment<'_>) -> Result<(), SettingError> {
-        let Some(text) = env("PORT").filter(|text| !text.is_empty()) else { return Ok(()) };
+        let Some(text) = env("PORT").filter(|text| !text.is_empty()) else {
+            return Ok(());
+        };
         let port: u16 = text.parse().ok().filter(|port| *port >= 3).ok_or_else(|| {
             let origin = Origin::Environment("PORT".into());
-            SettingError(format!("{origin}: {text:?} is not allowed: a port from 3 to 65535"))
+            SettingError(format!(
+                "{origin}: {text:?} is not allowed: a port from 3 to 65535"
+            ))
         })?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         self.http = Some(local(port));
@@ -198,7 +204,9 @@ impl Settings {
         let text = std::fs::read_to_string(path)
             .map_err(|error| SettingError(format!("{shown}: cannot be read: {error}")))?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            let line = error
+                .span()
+                .map_or(1, |span| text[..span.start].lines().count().max(1));
             SettingError(format!("{shown}: line {line}: {}", error.message()))
         })?;
         let origin = Origin::File(path.to_path_buf());
@@ -206,7 +214,9 @@ impl Settings {
             let key = KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
                 let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
                 let known = known.join(", ");
-                SettingError(format!("{shown}: unknown key {name} = {value}; known are {known}"))
+                SettingError(format!(
+                    "{shown}: unknown key {name} = {value}; known are {known}"
+                ))
             })?;
             let texts = texts_of(value)
                 .filter(|texts| key.list || texts.len() == 1)
@@ -222,7 +232,11 @@ impl Settings {
 
     fn take_list(&mut self, key: &Key, origin: &Origin, text: &str) -> Result<(), SettingError> {
         let texts: Vec<&str> = match key.list {
-            true => text.split(',').map(str::trim).filter(|text| !text.is_empty()).collect(),
+            true => text
+                .split(',')
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .collect(),
             false => vec![text],
         };
         self.take(key, origin, &texts)

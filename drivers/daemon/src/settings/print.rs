@@ -21,9 +21,15 @@ pub(super) fn to_toml(settings: &Settings) -> String {
 
 fn value(s: &Settings, key: &str) -> Option<toml::Value> {
     let text = |text: &str| Some(toml::Value::String(text.to_string()));
-    let number = |number: u64| Some(toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+    let number = |number: u64| {
+        Some(toml::Value::Integer(
+            i64::try_from(number).unwrap_or(i64::MAX),
+        ))
+    };
     let listener = |addr: Option<std::net::SocketAddr>| {
-        Some(toml::Value::String(addr.map_or("off".to_string(), |addr| addr.to_string())))
+        Some(toml::Value::String(
+            addr.map_or("off".to_string(), |addr| addr.to_string()),
+        ))
     };
     match key {
         "name" => s.name.as_deref().and_then(text),
@@ -31,16 +37,18 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
         "zone" => text(&s.zone),
         "data_dir" => match &s.data_dir {
             Some(dir) => text(&dir.display().to_string()),
-            None => s.store_dir().and_then(|dir| text(&dir.display().to_string())),
+            None => s
+                .store_dir()
+                .and_then(|dir| text(&dir.display().to_string())),
         },
         "memory" => Some(toml::Value::Boolean(s.memory)),
         "listen" => listener(Some(s.listen)),
         "advertise" => s.advertise.as_deref().and_then(text),
         "redis" => listener(s.redis),
         "http" => listener(s.http),
-        "join" => {
-            Some(toml::Value::Array(s.join.iter().cloned().map(toml::Value::String).collect()))
-        }
+        "join" => Some(toml::Value::Array(
+            s.join.iter().cloned().map(toml::Value::String).collect(),
+        )),
         "log" => text(&s.log),
         "value_bytes" => number(s.value_bytes),
         "key_bytes" => number(s.key_bytes),
