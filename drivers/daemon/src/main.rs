@@ -1,5 +1,6 @@
 //! The `rumormill` binary: a node, a cluster on one machine, client commands, and the simulator.
 
+mod backend;
 mod cli;
 mod cluster;
 mod commands;

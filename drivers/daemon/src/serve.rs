@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::Serve;
 use crate::commands::rows::print_line;
-use crate::engine::{Engine, Listeners};
+use crate::engine::{Engine, Listeners, reachable};
 use crate::events::{self, Event};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -112,19 +112,19 @@ fn announce(listeners: &Listeners, json: bool) -> Result<(), Failure> {
         });
         return print_line(&text.to_string());
     }
-    let peers_try = listeners.reachable(*peers);
+    let peers_try = reachable(*peers);
     print_line(&format!("{name} is ready"))?;
     print_line(&format!(
         "  peers  {peers:<21}  try: rumormill serve --join {peers_try} --listen 0 --redis 0 --http 0 --name another"
     ))?;
     if let Some(addr) = redis {
-        let (host, port) = (listeners.reachable(*addr).ip(), addr.port());
+        let (host, port) = (reachable(*addr).ip(), addr.port());
         print_line(&format!(
             "  redis  {addr:<21}  try: redis-cli -h {host} -p {port} SET greeting hello"
         ))?;
     }
     if let Some(addr) = http {
-        let http = listeners.reachable(*addr);
+        let http = reachable(*addr);
         print_line(&format!(
             "  http   {addr:<21}  try: curl http://{http}/items/greeting"
         ))?;
