@@ -9,6 +9,7 @@ use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::membership::{MemberRecord, Phase, member_key};
 use crate::store::record::{self, Away};
+use crate::table::Hlc;
 use crate::table::gossip::Tables;
 use crate::wire::{Message, Standing, Welcome};
 
@@ -196,6 +197,7 @@ impl Node {
     fn record_peer(&mut self, link: LinkId, theirs: Welcome) -> Result<(), &'static str> {
         self.merge_sys(theirs.rows.clone())?;
         let status = theirs.status.clone();
+        self.gossip.follow_clock(&mut self.fx, Hlc(status.clock));
         let ready = self.is_full() && theirs.standing == Standing::Member;
         let (node, epoch) = match self.links.get_mut(link) {
             Some(known) => {

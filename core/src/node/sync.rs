@@ -39,6 +39,7 @@ impl Node {
 
     /// A peer told its state with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
+        self.gossip.follow_clock(&mut self.fx, Hlc(theirs.clock));
         if theirs.claims && self.is_full() {
             self.peer_is_full(link);
         }
@@ -206,7 +207,8 @@ impl Node {
                 self.sync.compare(self.fx.now().mono, link, true);
                 continue;
             }
-            let reunion = self.cluster.away.is_some();
+            // What was written before this node belonged to the cluster may be older than deletes that the cluster has freed.
+            let reunion = !self.is_full() && self.gossip.has_user_dots();
             let have = if reunion {
                 Vec::new()
             } else {
@@ -261,7 +263,7 @@ impl Node {
                     dropped,
                     proposed,
                 });
-                self.become_full();
+                self.joined(link, with);
             }
         }
         Ok(())

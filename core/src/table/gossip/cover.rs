@@ -224,6 +224,14 @@ impl Cover {
         }
     }
 
+    /// Whether any dot of the domain is covered.
+    pub(crate) fn is_used(&self, domain: Domain) -> bool {
+        self.domains[domain.index()]
+            .actors
+            .iter()
+            .any(|entry| !entry.seen.is_empty())
+    }
+
     /// Whether everything seen is durable.
     pub(crate) fn all_durable(&self) -> bool {
         self.pending.is_empty()

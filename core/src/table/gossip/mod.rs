@@ -314,15 +314,39 @@ impl Gossip {
         }
     }
 
-    /// Reserves clocks durably a minute ahead, so that a restart under a wall clock that went back issues none twice.
     fn issue_clock(&mut self, fx: &mut Effects, above: Hlc) -> Hlc {
-        const AHEAD_MS: u64 = 60_000;
         let clock = self.clock.issue(fx.now().wall, above);
-        if fx.has_storage() && clock.0.saturating_add((AHEAD_MS / 2) << 16) > self.ceiling.0 {
-            self.ceiling = Hlc(clock.0.saturating_add(AHEAD_MS << 16));
+        self.reserve_clocks(fx);
+        clock
+    }
+
+    /// Follows the clock of a member: what is written here from now on is newer than what the member has ever freed.
+    pub(crate) fn follow_clock(&mut self, fx: &mut Effects, theirs: Hlc) {
+        if let Err(ahead_ms) = self.clock.observe(fx.now().wall, theirs) {
+            fx.mark("clock-drift");
+            fx.event(Event::ClockDrift { ahead_ms });
+        }
+        self.reserve_clocks(fx);
+    }
+
+    /// Whether anything of users has ever been written or received here.
+    pub(crate) fn has_user_dots(&self) -> bool {
+        Domain::ALL
+            .into_iter()
+            .any(|domain| domain != Domain::Sys && self.cover.is_used(domain))
+    }
+
+    /// Stores a ceiling above every clock issued or followed here, in the batch of the row that raised it. A restart begins
+    /// at the ceiling: a clock that this node has claimed to have reached it never falls below again, though the wall
+    /// clock went back and the row has been freed.
+    fn reserve_clocks(&mut self, fx: &mut Effects) {
+        const AHEAD_MS: u64 = 3_000;
+        let clock = self.clock.last();
+        let margin = |millis: u64| clock.0.saturating_add(millis << 16);
+        if fx.has_storage() && margin(AHEAD_MS / 2) > self.ceiling.0 {
+            self.ceiling = Hlc(margin(AHEAD_MS));
             fx.store(record::clock_ceiling(self.ceiling));
         }
-        clock
     }
 
     /// Merges a version from elsewhere.
@@ -335,11 +359,7 @@ impl Gossip {
             fx.mark("own-dot-from-outside");
             return Merged::Obsolete;
         }
-        let wall = fx.now().wall;
-        if let Err(ahead_ms) = self.clock.observe(wall, arrival.clock) {
-            fx.mark("clock-drift");
-            fx.event(Event::ClockDrift { ahead_ms });
-        }
+        self.follow_clock(fx, arrival.clock);
         self.cover
             .insert(domain, arrival.actor, arrival.counter, fx);
         if arrival.clock <= self.floor(arrival.table) {

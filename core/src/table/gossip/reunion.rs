@@ -67,8 +67,7 @@ impl Gossip {
             if row.clock > self.floor(table) {
                 let domain = self.tables.domain(table);
                 self.cover.insert(domain, row.actor, row.counter, fx);
-                // The member's clocks were merged within its limits; ours follows as for any foreign row.
-                let _ = self.clock.observe(fx.now().wall, row.clock);
+                self.follow_clock(fx, row.clock);
                 self.place(fx, domain, None, row);
             }
         }

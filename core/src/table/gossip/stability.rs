@@ -1,6 +1,6 @@
 //! When a tombstone may go: only on proof from every member, never on time.
 //!
-//! A tombstone is freed when it is durable here and every member, reachable or not, has claimed a durable context that
+//! A tombstone is freed when it is durable here, this node's clock has reached it, and every member, reachable or not, has claimed a durable context that
 //! holds it, lies within what this node has seen (of the domain and of `sys`), and came with a clock not below the
 //! tombstone's. Then no member can bring back what it deleted: each has the delete, and nothing that this node lacks.
 
@@ -176,9 +176,9 @@ impl Stability {
                         .get(node)
                         .is_some_and(|claim| claim.covers(domain, name, *counter, clock))
                 };
-                if gossip.cover().is_durable(domain, *actor, *counter)
-                    && counted.iter().all(claimed)
-                {
+                let here =
+                    gossip.cover().is_durable(domain, *actor, *counter) && gossip.clock() >= clock;
+                if here && counted.iter().all(claimed) {
                     free.push((domain, slot));
                 }
             }
