@@ -49,7 +49,10 @@ impl Engine {
         .map_err(|error| Failure::Not(error.to_string()))?;
         let peers = driver.peers_addr();
         let listeners = Listeners {
-            name: settings.name.clone().unwrap_or_else(|| format!("node-{}", peers.port())),
+            name: settings
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("node-{}", peers.port())),
             peers,
             redis: driver.redis_addr(),
             http,
@@ -57,7 +60,10 @@ impl Engine {
         let config = config(settings, &listeners);
         let limits = config.limits.clone();
         let handle = driver.handle();
-        let backend = OnLoop { handle: handle.clone(), counters: driver.counters() };
+        let backend = OnLoop {
+            handle: handle.clone(),
+            counters: driver.counters(),
+        };
         let (node, store) = match settings.store_dir() {
             Some(dir) => recover(&dir, config, &handle, driver.now())?,
             None => (finish(Recovery::new(config, seed()?), driver.now())?, None),
@@ -67,7 +73,7 @@ impl Engine {
             // A gateway's clients share state on one thread, so it is made there.
             let clients = Gateway::new(&resp_limits, report::describe);
             let outcome = match driver.run(node, store, clients) {
-                Exit::Left { .. } | Exit::Shutdown => Ok(()),
+                Exit::Left | Exit::LeaveCut | Exit::Shutdown => Ok(()),
                 Exit::StoreFailed(why) => Err(format!("the store failed: {why}")),
                 Exit::System(error) => Err(format!("the event loop failed: {error}")),
                 _ => Err("the loop ended".to_string()),
@@ -79,7 +85,11 @@ impl Engine {
             .name("node".into())
             .spawn(run)
             .map_err(|error| Failure::Not(format!("no thread for the node: {error}")))?;
-        Ok(Engine { listeners, limits, backend })
+        Ok(Engine {
+            listeners,
+            limits,
+            backend,
+        })
     }
 
     pub(crate) fn listeners(&self) -> &Listeners {
@@ -153,7 +163,9 @@ pub(crate) fn reachable(mut addr: SocketAddr) -> SocketAddr {
 
 /// A client endpoint as others can reach it: one that listens everywhere is where the peers reach this node.
 fn advertised(addr: SocketAddr, advertise: Option<&str>) -> String {
-    let host = advertise.and_then(|text| text.rsplit_once(':')).map(|(host, _)| host);
+    let host = advertise
+        .and_then(|text| text.rsplit_once(':'))
+        .map(|(host, _)| host);
     match host {
         Some(host) if addr.ip().is_unspecified() => format!("{host}:{}", addr.port()),
         _ => reachable(addr).to_string(),
@@ -177,7 +189,9 @@ fn recover(dir: &Path, config: Config, handle: &Handle, now: Now) -> Result<Reco
 }
 
 fn finish(recovery: Recovery, now: Now) -> Result<rumormill_core::Node, Failure> {
-    recovery.finish(now).map_err(|error| Failure::Not(error.to_string()))
+    recovery
+        .finish(now)
+        .map_err(|error| Failure::Not(error.to_string()))
 }
 
 fn seed() -> Result<Seed, Failure> {
@@ -196,8 +210,14 @@ mod tests {
         let everywhere: SocketAddr = "0.0.0.0:7401".parse().expect("an address");
         let local: SocketAddr = "127.0.0.1:7401".parse().expect("an address");
         assert_eq!(advertised(everywhere, None), "127.0.0.1:7401");
-        assert_eq!(advertised(everywhere, Some("10.0.0.1:7400")), "10.0.0.1:7401");
+        assert_eq!(
+            advertised(everywhere, Some("10.0.0.1:7400")),
+            "10.0.0.1:7401"
+        );
         assert_eq!(advertised(local, Some("10.0.0.1:7400")), "127.0.0.1:7401");
-        assert_eq!(reachable("[::]:1".parse().expect("an address")).to_string(), "[::1]:1");
+        assert_eq!(
+            reachable("[::]:1".parse().expect("an address")).to_string(),
+            "[::1]:1"
+        );
     }
 }
