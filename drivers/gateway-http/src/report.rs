@@ -18,7 +18,7 @@ pub struct Member {
     pub name: String,
     /// Where its peers reach it.
     pub addr: String,
-    /// How often it has been started.
+    /// Which of its lives this is: grows with every start.
     pub epoch: u64,
     /// Its failure domain; may be empty.
     pub zone: String,
@@ -96,7 +96,7 @@ pub struct Status {
     pub cluster: String,
     /// The cluster's name.
     pub cluster_name: String,
-    /// How often it has been started.
+    /// Which of its lives this is: grows with every start.
     pub epoch: u64,
     /// `member`, `joining`, `away` (it must reunite first), `leaving` or `halted`.
     pub standing: &'static str,
