@@ -20,7 +20,7 @@ const EXIT_CODES: &str = "Exit codes: 0 ok; 1 not found, or a check failed; 2 wr
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a node
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Run several nodes on this machine, joined to the first
     Cluster(Cluster),
     /// Print the value of a key

@@ -55,9 +55,9 @@ impl Client {
             Failure::Unreachable(format!("no server at {addr}: {}", plain(&error)))
         };
         let usage = || Failure::Usage(format!("{addr:?} is no HOST:PORT"));
-        if !addr
+        if addr
             .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+            .is_none_or(|(_, port)| port.parse::<u16>().is_err())
         {
             return Err(usage());
         }

@@ -1,5 +1,34 @@
 //! The mio event loop around a node: peers over TCP and the Redis protocol.
+//!
+//! ```no_run
+//! use rumormill_core::{Config, Instant, Now, Recovery, Seed, Wall};
+//! use rumormill_mio::{Driver, NoClients, Options};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let driver = Driver::bind(Options::new("127.0.0.1:0".parse()?))?;
+//! let handle = driver.handle(); // for other threads
+//! let config = Config::new("alpha", &driver.peers_addr().to_string());
+//! let node = Recovery::new(config, Seed::from_u64(1)).finish(driver.now())?;
+//! std::thread::spawn(move || handle.leave());
+//! println!("{:?}", driver.run(node, None, NoClients));
+//! # Ok(())
+//! # }
+//! ```
 
+mod clients;
+mod counters;
+mod driver;
+mod handle;
+mod options;
+mod outputs;
+mod peers;
+mod resolver;
 mod session;
+#[cfg(test)]
+mod tests;
 
-pub use session::{Clients, Flow, REPLIES_MARK, Replies, Session};
+pub use counters::Counters;
+pub use driver::{Driver, Exit};
+pub use handle::{Handle, Unavailable};
+pub use options::{BindError, Options};
+pub use session::{Clients, Flow, NoClients, REPLIES_MARK, Replies, Session};

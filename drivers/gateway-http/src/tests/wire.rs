@@ -136,3 +136,43 @@ fn a_peer_that_is_none_is_refused() {
     );
     server.stop();
 }
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off() {
+    let lab = Lab::new(Storage::None);
+    let filled = lab.backend.with(|node, now| {
+        let value = bytes::Bytes::from(vec![b'x'; 1 << 20]);
+        for n in 0..64_u8 {
+            let (key, value) = (&[n][..], value.clone());
+            let write = rumormill_core::Write::Put {
+                key,
+                value,
+                expires: None,
+            };
+            node.write(now, rumormill_core::TableId::DEFAULT, write)
+                .expect("accepted");
+        }
+    });
+    smol::block_on(filled).expect("the node runs");
+    let options = ServerOptions {
+        max_connections: 1,
+        write_timeout: Duration::from_millis(50),
+        ..ServerOptions::default()
+    };
+    let server = serve(&lab, options);
+    let mut stuck = connect(server.local_addr());
+    stuck
+        .write_all(b"GET /v1/state HTTP/1.1\r\nhost: x\r\n\r\n")
+        .expect("sent");
+    let mut begun = [0; 12];
+    stuck.read_exact(&mut begun).expect("served");
+    let ask = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let begin = std::time::Instant::now();
+    while !exchange(server.local_addr(), ask).starts_with("HTTP/1.1 200") {
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "its place is never free"
+        );
+    }
+    server.stop();
+}

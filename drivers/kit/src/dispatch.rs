@@ -1,0 +1,52 @@
+//! From a node's outputs to a driver's deeds.
+
+use rumormill_core::link::frame::EncodeError;
+use rumormill_core::link::{Frames, encode};
+use rumormill_core::{
+    DialId, Event, HaltReason, HangupReason, Lane, LinkId, Node, Output, RequestError, Response,
+    Seq, StoreOp, TableId, Token,
+};
+
+/// What a driver does for a node, one method per output. None of them blocks.
+pub trait Driver {
+    /// Queues frames for a link; a link that is gone is ignored.
+    fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames);
+    /// Connects to an address.
+    fn dial(&mut self, dial: DialId, addr: String);
+    /// Closes a link after what was queued.
+    fn hangup(&mut self, link: LinkId, why: HangupReason);
+    /// Hands a batch to the store.
+    fn store(&mut self, seq: Seq, batch: Vec<StoreOp>, sync: bool);
+    /// Answers a request.
+    fn reply(&mut self, token: Token, result: Result<Response, RequestError>);
+    /// Wakes who watches the table.
+    fn changed(&mut self, table: TableId);
+    /// Logs.
+    fn event(&mut self, event: Event);
+    /// The node has stopped.
+    fn halt(&mut self, why: HaltReason);
+    /// A message had no encoding and was dropped; a fault of this program.
+    fn unencodable(&mut self, error: EncodeError);
+}
+
+/// Drains the outputs of `node` into `driver`. A message is encoded once for all its links.
+pub fn dispatch(node: &mut Node, driver: &mut impl Driver) {
+    while let Some(output) = node.poll_output() {
+        match output {
+            Output::Send { to, lane, msg } => match encode(&msg, lane) {
+                Ok(frames) => to
+                    .as_slice()
+                    .iter()
+                    .for_each(|link| driver.send(*link, lane, &frames)),
+                Err(error) => driver.unencodable(error),
+            },
+            Output::Dial { dial, addr } => driver.dial(dial, addr),
+            Output::Hangup { link, why } => driver.hangup(link, why),
+            Output::Store { seq, batch, sync } => driver.store(seq, batch, sync),
+            Output::Reply { token, result } => driver.reply(token, result),
+            Output::Changed { table } => driver.changed(table),
+            Output::Event(event) => driver.event(event),
+            Output::Halt(why) => driver.halt(why),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Clients over TCP: sessions from the gateway, read within a budget, written once per turn.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use rumormill_core::{Node, Now, Seq, TableId};
+use rumormill_kit::session::{Clients, Flow, REPLIES_MARK, Replies, Session};
+
+use crate::counters::{Counters, add, set};
+
+/// Bytes read from one client before the others have their turn.
+const READ_BUDGET: usize = 64 << 10;
+
+/// Reply buffers kept for clients that own none, and the largest that is kept.
+const SPARES: usize = 256;
+const SPARE_BYTES: usize = 64 << 10;
+
+/// The clients of a node, by mio token. Tokens are odd.
+pub(crate) struct ClientTable<C: Clients> {
+    registry: Registry,
+    factory: C,
+    counters: Arc<Counters>,
+    max: usize,
+    clients: HashMap<usize, Client<C::Session>, FixedState>,
+    next: usize,
+    dirty: Vec<usize>,
+    /// Clients whose socket may hold bytes that nobody asked for yet.
+    unread: Vec<usize>,
+    /// Clients whose replies wait for a batch.
+    held: BTreeSet<(Seq, usize)>,
+    watching: BTreeSet<usize>,
+    spares: Vec<Vec<u8>>,
+}
+
+struct Client<S> {
+    socket: TcpStream,
+    session: S,
+    replies: Replies,
+    /// The session has more to say and takes no input.
+    full: bool,
+    closing: bool,
+    /// The socket may hold bytes; no event will tell again.
+    unread: bool,
+    listed: bool,
+    dirty: bool,
+    waits_to_write: bool,
+    held: Option<Seq>,
+}
+
+impl<S> Client<S> {
+    fn takes_input(&self) -> bool {
+        !self.full && !self.closing && !self.replies.is_full()
+    }
+}
+
+impl<C: Clients> ClientTable<C> {
+    pub(crate) fn new(registry: Registry, factory: C, counters: Arc<Counters>, max: usize) -> Self {
+        ClientTable {
+            registry,
+            factory,
+            counters,
+            max,
+            clients: HashMap::with_hasher(FixedState::default()),
+            next: 17,
+            dirty: Vec::new(),
+            unread: Vec::new(),
+            held: BTreeSet::new(),
+            watching: BTreeSet::new(),
+            spares: Vec::new(),
+        }
+    }
+
+    /// Whether a client can be read without waiting for an event.
+    pub(crate) fn is_ready(&self, node: &Node) -> bool {
+        !self.dirty.is_empty()
+            || !node.pressure()
+                && self
+                    .unread
+                    .iter()
+                    .any(|token| self.clients.get(token).is_none_or(Client::takes_input))
+    }
+
+    pub(crate) fn accept(&mut self, mut socket: TcpStream, peer: SocketAddr) {
+        if self.clients.len() >= self.max {
+            add(&self.counters.clients_rejected, 1);
+            // A client that does not take it at once learns from the closed connection.
+            let _ = socket.write(self.factory.too_many());
+            return;
+        }
+        let token = self.next;
+        self.next += 2;
+        let registered = self
+            .registry
+            .register(&mut socket, Token(token), Interest::READABLE);
+        if let Err(error) = registered.and_then(|()| socket.set_nodelay(true)) {
+            tracing::debug!(%error, "a client is gone already");
+            return;
+        }
+        let client = Client {
+            socket,
+            session: self
+                .factory
+                .accept(token as u64, peer, self.clients.len() + 1),
+            replies: Replies::new(),
+            full: false,
+            closing: false,
+            unread: false,
+            listed: false,
+            dirty: false,
+            waits_to_write: false,
+            held: None,
+        };
+        self.clients.insert(token, client);
+        add(&self.counters.clients_accepted, 1);
+        set(&self.counters.clients, self.clients.len());
+    }
+
+    pub(crate) fn ready(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        token: usize,
+        event: &Event,
+        buffer: &mut [u8],
+    ) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        if event.is_writable() {
+            mark(&mut client.dirty, &mut self.dirty, token);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            client.unread = true;
+            self.read(now, node, token, buffer);
+        }
+    }
+
+    /// Reads clients that were left alone by the budget, their replies or the node's pressure.
+    pub(crate) fn read_again(&mut self, now: Now, node: &mut Node, buffer: &mut [u8]) {
+        for token in std::mem::take(&mut self.unread) {
+            if let Some(client) = self.clients.get_mut(&token) {
+                client.listed = false;
+                self.read(now, node, token, buffer);
+            }
+        }
+    }
+
+    fn read(&mut self, now: Now, node: &mut Node, token: usize, buffer: &mut [u8]) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        if client.replies.is_empty()
+            && !client.replies.has_buffer()
+            && let Some(spare) = self.spares.pop()
+        {
+            client.replies.lend(spare);
+        }
+        let mut budget = READ_BUDGET;
+        while client.unread {
+            if budget == 0 || !client.takes_input() || node.pressure() {
+                mark(&mut client.listed, &mut self.unread, token);
+                break;
+            }
+            let cap = buffer.len().min(budget);
+            match client.socket.read(&mut buffer[..cap]) {
+                Ok(0) => {
+                    client.unread = false;
+                    client.closing = true;
+                }
+                Ok(n) => {
+                    budget -= n;
+                    add(&self.counters.client_bytes_in, n as u64);
+                    let flow = client
+                        .session
+                        .receive(now, node, &buffer[..n], &mut client.replies);
+                    client.follow(flow);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => client.unread = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.remove(token),
+            }
+        }
+        self.after(token);
+    }
+
+    /// Books what a session did.
+    fn after(&mut self, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        add(&self.counters.commands, client.replies.take_commands());
+        if client.session.watches() {
+            self.watching.insert(token);
+        } else {
+            self.watching.remove(&token);
+        }
+        mark(&mut client.dirty, &mut self.dirty, token);
+    }
+
+    /// Wakes the sessions that watch.
+    pub(crate) fn changed(&mut self, now: Now, node: &mut Node, table: TableId) {
+        let watching: Vec<usize> = self.watching.iter().copied().collect();
+        for token in watching {
+            let Some(client) = self.clients.get_mut(&token) else {
+                continue;
+            };
+            if !client.closing {
+                let flow = client
+                    .session
+                    .changed(now, node, table, &mut client.replies);
+                client.follow(flow);
+                self.after(token);
+            }
+        }
+    }
+
+    /// Lets go of replies whose batch is durable.
+    pub(crate) fn stored(&mut self, durable: Seq) {
+        while let Some(&(seq, token)) = self.held.first()
+            && seq <= durable
+        {
+            self.held.pop_first();
+            if let Some(client) = self.clients.get_mut(&token) {
+                client.held = None;
+                mark(&mut client.dirty, &mut self.dirty, token);
+            }
+        }
+    }
+
+    /// Writes what the turn has collected.
+    pub(crate) fn flush(&mut self, now: Now, node: &mut Node) {
+        for token in std::mem::take(&mut self.dirty) {
+            if let Some(client) = self.clients.get_mut(&token) {
+                client.dirty = false;
+                self.write(now, node, token);
+            }
+        }
+    }
+
+    fn write(&mut self, now: Now, node: &mut Node, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        let held = client.replies.release(node.durable());
+        if client.held != held {
+            if let Some(old) = std::mem::replace(&mut client.held, held) {
+                self.held.remove(&(old, token));
+            }
+            if let Some(seq) = held {
+                self.held.insert((seq, token));
+            }
+        }
+        let before = client.replies.len();
+        if client.write().is_err() {
+            return self.remove(token);
+        }
+        add(
+            &self.counters.client_bytes_out,
+            (before - client.replies.len()) as u64,
+        );
+        if client.closing && client.replies.is_empty() {
+            return self.remove(token);
+        }
+        let blocked = !client.replies.ready().is_empty();
+        if client.waits_to_write != blocked {
+            client.waits_to_write = blocked;
+            let interest = if blocked {
+                Interest::READABLE | Interest::WRITABLE
+            } else {
+                Interest::READABLE
+            };
+            if self
+                .registry
+                .reregister(&mut client.socket, Token(token), interest)
+                .is_err()
+            {
+                return self.remove(token);
+            }
+        }
+        // One resume a turn: a session that can talk for ever does not keep the others waiting.
+        if client.full && !client.closing && client.replies.len() < REPLIES_MARK / 2 {
+            client.full = false;
+            let flow = client.session.resume(now, node, &mut client.replies);
+            client.follow(flow);
+            return self.after(token);
+        }
+        if let Some(spare) = client.replies.reclaim()
+            && spare.capacity() <= SPARE_BYTES
+            && self.spares.len() < SPARES
+        {
+            self.spares.push(spare);
+        }
+    }
+
+    fn remove(&mut self, token: usize) {
+        let Some(mut client) = self.clients.remove(&token) else {
+            return;
+        };
+        self.watching.remove(&token);
+        if let Some(seq) = client.held {
+            self.held.remove(&(seq, token));
+        }
+        // The system forgets a closed socket anyway.
+        let _ = self.registry.deregister(&mut client.socket);
+        set(&self.counters.clients, self.clients.len());
+    }
+}
+
+impl<S: Session> Client<S> {
+    fn follow(&mut self, flow: Flow) {
+        match flow {
+            Flow::Continue => self.full = false,
+            Flow::Full => self.full = true,
+            Flow::Close => self.closing = true,
+        }
+    }
+
+    /// Writes until the socket takes no more.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.replies.ready().is_empty() {
+            match self.socket.write(self.replies.ready()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.replies.advance(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts a token on a list once.
+fn mark(flag: &mut bool, list: &mut Vec<usize>, token: usize) {
+    if !std::mem::replace(flag, true) {
+        list.push(token);
+    }
+}

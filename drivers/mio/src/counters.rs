@@ -1,0 +1,57 @@
+//! What a driver counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters and gauges of one driver, readable from any thread.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            /// Names and values, for a metrics page.
+            pub fn snapshot(&self) -> Vec<(String, u64)> {
+                vec![$((stringify!($name).to_owned(), self.$name.load(Ordering::Relaxed)),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Links closed because of bytes that are no valid frame or message.
+    malformed_frames,
+    /// Handshakes refused by either side.
+    refused_links,
+    /// Connections of peers closed because there were too many.
+    rejected_links,
+    /// Messages dropped because a link's write queue was full.
+    dropped_messages,
+    /// Bytes read from peers.
+    peer_bytes_in,
+    /// Bytes written to peers.
+    peer_bytes_out,
+    /// Links to peers at present, those in their handshake included.
+    links,
+    /// Clients connected at present.
+    clients,
+    /// Clients accepted so far.
+    clients_accepted,
+    /// Clients closed because there were too many.
+    clients_rejected,
+    /// Commands of clients.
+    commands,
+    /// Bytes read from clients.
+    client_bytes_in,
+    /// Bytes written to clients.
+    client_bytes_out,
+}
+
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+pub(crate) fn set(gauge: &AtomicU64, n: usize) {
+    gauge.store(n as u64, Ordering::Relaxed);
+}

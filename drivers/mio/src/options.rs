@@ -1,0 +1,104 @@
+//! Where a driver listens, and its patience and caps.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rumormill_kit::QueueLimits;
+
+/// Where a driver listens, and its patience and caps. [`Options::new`] gives every field its default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where peers dial; port 0 takes any free one.
+    pub peers: SocketAddr,
+    /// Where Redis clients dial, `None` to serve none.
+    pub redis: Option<SocketAddr>,
+    /// Most connections accepted from peers at once; 4,096.
+    pub max_accepted: usize,
+    /// Most clients; 10,000.
+    pub max_clients: usize,
+    /// How long one address may take to connect; 3 s.
+    pub connect_timeout: Duration,
+    /// How long a handshake may take; 5 s.
+    pub handshake_timeout: Duration,
+    /// A link that takes no byte for this long while some wait is given up; 30 s.
+    pub stall_timeout: Duration,
+    /// How long [`Handle::leave`](crate::Handle::leave) may take; 5 s.
+    pub leave_timeout: Duration,
+    /// The bounds of each link's write queue.
+    pub queue: QueueLimits,
+}
+
+impl Options {
+    /// Listens for peers at `peers` and serves no clients.
+    pub fn new(peers: SocketAddr) -> Self {
+        Options {
+            peers,
+            redis: None,
+            max_accepted: 4_096,
+            max_clients: 10_000,
+            connect_timeout: Duration::from_secs(3),
+            handshake_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
+            leave_timeout: Duration::from_secs(5),
+            queue: QueueLimits::default(),
+        }
+    }
+}
+
+/// Why a driver could not be made. It listens nowhere.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BindError {
+    /// An address could not be listened on.
+    Listen {
+        /// Who was to dial it: `peers` or `redis`.
+        listener: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// The reason; [`io::ErrorKind::AddrInUse`] when it is taken.
+        source: io::Error,
+    },
+    /// The system gave no event queue or thread.
+    System(io::Error),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::Listen {
+                listener,
+                addr,
+                source,
+            } if source.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen for {listener} on {addr}: the address is taken"
+                )
+            }
+            BindError::Listen {
+                listener,
+                addr,
+                source,
+            } => {
+                write!(f, "cannot listen for {listener} on {addr}: {source}")
+            }
+            BindError::System(source) => write!(f, "cannot start the event loop: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BindError::Listen { source, .. } | BindError::System(source) => Some(source),
+        }
+    }
+}
+
+impl From<io::Error> for BindError {
+    fn from(source: io::Error) -> Self {
+        BindError::System(source)
+    }
+}

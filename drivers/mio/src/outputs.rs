@@ -1,0 +1,82 @@
+//! What the loop does for the node.
+
+use std::time::Instant;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use rumormill_core::link::Frames;
+use rumormill_core::link::frame::EncodeError;
+use rumormill_core::{
+    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkId, RequestError, Response, Seq,
+    StoreOp, TableId, Token,
+};
+use rumormill_kit::store::StoreHandle;
+
+use crate::handle::Done;
+use crate::peers::Peers;
+
+/// One turn's view of the loop, as the node's outputs see it.
+pub(crate) struct Outputs<'a> {
+    pub(crate) now: Instant,
+    pub(crate) peers: &'a mut Peers,
+    pub(crate) store: Option<&'a StoreHandle>,
+    pub(crate) asked: &'a mut HashMap<Token, Done, FixedState>,
+    pub(crate) changed: &'a mut Vec<TableId>,
+    pub(crate) halted: &'a mut Option<HaltReason>,
+}
+
+impl rumormill_kit::Driver for Outputs<'_> {
+    fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames) {
+        self.peers.send(link, lane, frames);
+    }
+
+    fn dial(&mut self, dial: DialId, addr: String) {
+        self.peers.dial(dial, addr);
+    }
+
+    fn hangup(&mut self, link: LinkId, why: HangupReason) {
+        self.peers.hangup(self.now, link, why);
+    }
+
+    fn store(&mut self, seq: Seq, batch: Vec<StoreOp>, sync: bool) {
+        let pushed = match self.store {
+            Some(store) => store
+                .push(seq, batch, sync)
+                .map_err(|error| error.to_string()),
+            None => Err("there is no store".to_owned()),
+        };
+        if let Err(error) = pushed {
+            self.peers.inputs.push(Input::StoreFailed { error });
+        }
+    }
+
+    fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
+        if let Some(done) = self.asked.remove(&token) {
+            done(result);
+        }
+    }
+
+    fn changed(&mut self, table: TableId) {
+        self.changed.push(table);
+    }
+
+    fn event(&mut self, event: Event) {
+        match &event {
+            Event::StoreStalled(_)
+            | Event::DuplicateName { .. }
+            | Event::Protocol { .. }
+            | Event::ClockDrift { .. } => {
+                tracing::warn!(?event, "node");
+            }
+            _ => tracing::info!(?event, "node"),
+        }
+    }
+
+    fn halt(&mut self, why: HaltReason) {
+        *self.halted = Some(why);
+    }
+
+    fn unencodable(&mut self, error: EncodeError) {
+        tracing::error!(%error, "a message was dropped");
+    }
+}

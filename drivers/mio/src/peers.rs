@@ -1,0 +1,507 @@
+//! Links to peers over TCP: accepted or dialled, read within a budget, written once per turn.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
+use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
+use rumormill_kit::{Edge, WriteQueue};
+
+use crate::counters::{Counters, add, set};
+use crate::options::Options;
+use crate::resolver::Resolver;
+
+/// Bytes read from one link before the others have their turn.
+const READ_BUDGET: usize = 256 << 10;
+
+/// Slices handed to one vectored write.
+const SLICES: usize = 64;
+
+/// How long a link that is to be closed may take to write what it has.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// The links of a node, by mio token; a link's id is its token. Tokens are even.
+pub(crate) struct Peers {
+    registry: Registry,
+    options: Options,
+    counters: Arc<Counters>,
+    resolver: Resolver,
+    /// Dials whose address needs no resolver.
+    resolved: Vec<(DialId, Vec<SocketAddr>)>,
+    peers: HashMap<usize, Peer, FixedState>,
+    next: usize,
+    accepted: usize,
+    timers: BTreeSet<(Instant, usize)>,
+    dirty: Vec<usize>,
+    again: Vec<usize>,
+    events: Vec<LinkEvent>,
+    /// What happened, for the node, in order.
+    pub(crate) inputs: Vec<Input>,
+}
+
+struct Peer {
+    socket: TcpStream,
+    conn: Connection,
+    queue: WriteQueue,
+    stage: Stage,
+    dial: Option<DialId>,
+    deadline: Option<Instant>,
+    waits_to_write: bool,
+    dirty: bool,
+    again: bool,
+}
+
+enum Stage {
+    /// Under way, with the addresses that are left to try.
+    Connecting(VecDeque<SocketAddr>),
+    Handshake,
+    Up,
+    /// Hung up: writes what it has, reads nothing.
+    Closing,
+}
+
+impl Peers {
+    pub(crate) fn new(
+        registry: Registry,
+        options: Options,
+        counters: Arc<Counters>,
+        resolver: Resolver,
+    ) -> Self {
+        Peers {
+            registry,
+            options,
+            counters,
+            resolver,
+            resolved: Vec::new(),
+            peers: HashMap::with_hasher(FixedState::default()),
+            next: 16,
+            accepted: 0,
+            timers: BTreeSet::new(),
+            dirty: Vec::new(),
+            again: Vec::new(),
+            events: Vec::new(),
+            inputs: Vec::new(),
+        }
+    }
+
+    /// When the next timer is due; now when something is left to do.
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        if !self.again.is_empty() || !self.resolved.is_empty() || !self.inputs.is_empty() {
+            return Some(now);
+        }
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    pub(crate) fn accept(&mut self, now: Instant, socket: TcpStream, hello: Hello) {
+        if self.accepted >= self.options.max_accepted {
+            add(&self.counters.rejected_links, 1);
+            return;
+        }
+        let Some(token) = self.insert(socket, None, Stage::Handshake, hello) else {
+            return;
+        };
+        self.accepted += 1;
+        self.open(now, token);
+    }
+
+    /// Begins a dial. A name goes to the resolver first.
+    pub(crate) fn dial(&mut self, dial: DialId, addr: String) {
+        if let Ok(addr) = addr.parse() {
+            self.resolved.push((dial, vec![addr]));
+        } else if !self.resolver.ask(dial, addr) {
+            self.inputs.push(Input::DialFailed {
+                dial,
+                why: LinkError::Unreachable,
+            });
+        }
+    }
+
+    /// Connects to what has been resolved.
+    pub(crate) fn connect_resolved(&mut self, now: Instant, hello: impl Fn() -> Hello) {
+        while let Some(answer) = self.resolver.poll() {
+            self.resolved.push(answer);
+        }
+        for (dial, addrs) in std::mem::take(&mut self.resolved) {
+            self.connect(now, dial, addrs.into(), hello());
+        }
+    }
+
+    fn connect(
+        &mut self,
+        now: Instant,
+        dial: DialId,
+        mut addrs: VecDeque<SocketAddr>,
+        hello: Hello,
+    ) {
+        while let Some(addr) = addrs.pop_front() {
+            let Ok(socket) = TcpStream::connect(addr) else {
+                continue;
+            };
+            let rest = std::mem::take(&mut addrs);
+            if let Some(token) = self.insert(socket, Some(dial), Stage::Connecting(rest), hello) {
+                self.set_deadline(token, Some(now + self.options.connect_timeout));
+            } else {
+                self.inputs.push(Input::DialFailed {
+                    dial,
+                    why: LinkError::Unreachable,
+                });
+            }
+            return;
+        }
+        self.inputs.push(Input::DialFailed {
+            dial,
+            why: LinkError::Unreachable,
+        });
+    }
+
+    fn insert(
+        &mut self,
+        mut socket: TcpStream,
+        dial: Option<DialId>,
+        stage: Stage,
+        hello: Hello,
+    ) -> Option<usize> {
+        let token = self.next;
+        self.next += 2;
+        let connecting = matches!(stage, Stage::Connecting(_));
+        let interest = if connecting {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        if let Err(error) = self.registry.register(&mut socket, Token(token), interest) {
+            tracing::warn!(%error, "a peer's socket cannot be polled");
+            return None;
+        }
+        let peer = Peer {
+            socket,
+            conn: Connection::new(hello, LinkLimits::default()),
+            queue: WriteQueue::new(self.options.queue),
+            stage,
+            dial,
+            deadline: None,
+            waits_to_write: connecting,
+            dirty: false,
+            again: false,
+        };
+        self.peers.insert(token, peer);
+        set(&self.counters.links, self.peers.len());
+        Some(token)
+    }
+
+    /// Starts the handshake on a connected socket.
+    fn open(&mut self, now: Instant, token: usize) {
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        peer.stage = Stage::Handshake;
+        if let Err(error) = peer.socket.set_nodelay(true) {
+            tracing::debug!(%error, "nodelay");
+        }
+        peer.queue.push_opening(peer.conn.opening());
+        mark(&mut peer.dirty, &mut self.dirty, token);
+        self.set_deadline(token, Some(now + self.options.handshake_timeout));
+    }
+
+    pub(crate) fn ready(&mut self, now: Instant, token: usize, event: &Event, buffer: &mut [u8]) {
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        if matches!(peer.stage, Stage::Connecting(_)) {
+            self.connected(now, token);
+        }
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        if event.is_writable() {
+            mark(&mut peer.dirty, &mut self.dirty, token);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(now, token, buffer);
+        }
+    }
+
+    /// A connect came to something: the handshake begins, or the next address is tried.
+    fn connected(&mut self, now: Instant, token: usize) {
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        let failed = match peer.socket.take_error() {
+            Ok(None) => match peer.socket.peer_addr() {
+                Ok(_) => false,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return,
+                Err(_) => true,
+            },
+            _ => true,
+        };
+        if failed {
+            self.unreachable(now, token)
+        } else {
+            self.open(now, token)
+        }
+    }
+
+    fn unreachable(&mut self, now: Instant, token: usize) {
+        let Some(peer) = self.remove(token) else {
+            return;
+        };
+        if let (Stage::Connecting(rest), Some(dial)) = (peer.stage, peer.dial) {
+            self.connect(now, dial, rest, peer.conn.ours().clone());
+        }
+    }
+
+    /// Reads what the budget allows.
+    fn read(&mut self, now: Instant, token: usize, buffer: &mut [u8]) {
+        let mut budget = READ_BUDGET;
+        loop {
+            let Some(peer) = self.peers.get_mut(&token) else {
+                return;
+            };
+            if !matches!(peer.stage, Stage::Handshake | Stage::Up) {
+                return;
+            }
+            if budget == 0 {
+                mark(&mut peer.again, &mut self.again, token);
+                return;
+            }
+            let n = match peer.socket.read(buffer) {
+                Ok(0) => {
+                    let why = peer.conn.end();
+                    return self.fail(token, why);
+                }
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return self.fail(token, LinkError::Broken),
+            };
+            budget = budget.saturating_sub(n);
+            add(&self.counters.peer_bytes_in, n as u64);
+            let received = peer.conn.receive(&buffer[..n], &mut self.events);
+            self.take_events(token);
+            if let Err(why) = received {
+                self.part(now, token);
+                return self.fail(token, why);
+            }
+        }
+    }
+
+    fn take_events(&mut self, token: usize) {
+        let link = LinkId(token as u64);
+        for event in std::mem::take(&mut self.events) {
+            match event {
+                LinkEvent::Up(hello) => {
+                    let Some(peer) = self.peers.get_mut(&token) else {
+                        return;
+                    };
+                    peer.stage = Stage::Up;
+                    let dial = peer.dial;
+                    self.set_deadline(token, None);
+                    self.inputs.push(Input::LinkUp { link, dial, hello });
+                }
+                LinkEvent::Message(msg) => self.inputs.push(Input::Message { link, msg }),
+            }
+        }
+    }
+
+    /// Tells a refused peer the reason, if its socket takes it at once.
+    fn part(&mut self, now: Instant, token: usize) {
+        self.write(now, token);
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        if let Some(parting) = peer.conn.parting()
+            && peer.queue.is_empty()
+        {
+            let _ = peer.socket.write(&parting);
+        }
+    }
+
+    /// The link is over; the node is told if it knew of it.
+    fn fail(&mut self, token: usize, why: LinkError) {
+        let Some(peer) = self.remove(token) else {
+            return;
+        };
+        match &why {
+            LinkError::Malformed => add(&self.counters.malformed_frames, 1),
+            LinkError::Refused(_) => add(&self.counters.refused_links, 1),
+            _ => {}
+        }
+        match (peer.stage, peer.dial) {
+            (Stage::Up | Stage::Closing, _) => self.inputs.push(Input::LinkDown {
+                link: LinkId(token as u64),
+                why,
+            }),
+            (_, Some(dial)) => self.inputs.push(Input::DialFailed { dial, why }),
+            (_, None) => tracing::debug!(?why, "a handshake failed"),
+        }
+    }
+
+    fn remove(&mut self, token: usize) -> Option<Peer> {
+        self.set_deadline(token, None);
+        let mut peer = self.peers.remove(&token)?;
+        if peer.dial.is_none() {
+            self.accepted -= 1;
+        }
+        // The system forgets a closed socket anyway.
+        let _ = self.registry.deregister(&mut peer.socket);
+        set(&self.counters.links, self.peers.len());
+        Some(peer)
+    }
+
+    pub(crate) fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames) {
+        let token = link.0 as usize;
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        if !matches!(peer.stage, Stage::Up) {
+            return;
+        }
+        if !peer.queue.push(lane, frames.clone()) {
+            add(&self.counters.dropped_messages, 1);
+        }
+        mark(&mut peer.dirty, &mut self.dirty, token);
+    }
+
+    /// Closes a link once what it has is written.
+    pub(crate) fn hangup(&mut self, now: Instant, link: LinkId, why: HangupReason) {
+        let token = link.0 as usize;
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        tracing::debug!(%link, ?why, "hangup");
+        peer.stage = Stage::Closing;
+        mark(&mut peer.dirty, &mut self.dirty, token);
+        self.set_deadline(token, Some(now + PARTING));
+    }
+
+    /// Goes on with links whose budget ran out in the last turn.
+    pub(crate) fn read_again(&mut self, now: Instant, buffer: &mut [u8]) {
+        for token in std::mem::take(&mut self.again) {
+            if let Some(peer) = self.peers.get_mut(&token) {
+                peer.again = false;
+                self.read(now, token, buffer);
+            }
+        }
+    }
+
+    /// Gives up what has taken too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some(&(at, token)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            let Some(peer) = self.peers.get_mut(&token) else {
+                continue;
+            };
+            peer.deadline = None;
+            match peer.stage {
+                Stage::Connecting(_) => self.unreachable(now, token),
+                Stage::Closing => self.fail(token, LinkError::Closed),
+                Stage::Handshake | Stage::Up => self.fail(token, LinkError::TimedOut),
+            }
+        }
+    }
+
+    /// Writes what the turn has collected.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        for token in std::mem::take(&mut self.dirty) {
+            if let Some(peer) = self.peers.get_mut(&token) {
+                peer.dirty = false;
+                self.write(now, token);
+            }
+        }
+    }
+
+    fn write(&mut self, now: Instant, token: usize) {
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        if matches!(peer.stage, Stage::Connecting(_)) {
+            return;
+        }
+        let before = peer.queue.len();
+        let written = peer.write();
+        let left = peer.queue.len();
+        add(&self.counters.peer_bytes_out, (before - left) as u64);
+        if written.is_err() {
+            return self.fail(token, LinkError::Broken);
+        }
+        let link = LinkId(token as u64);
+        match peer.queue.edge() {
+            Some(Edge::Congested) => self.inputs.push(Input::Congested { link }),
+            Some(Edge::Drained) => self.inputs.push(Input::Drained { link }),
+            None => {}
+        }
+        if peer.waits_to_write == (left == 0) {
+            peer.waits_to_write = left > 0;
+            let interest = if left > 0 {
+                Interest::READABLE | Interest::WRITABLE
+            } else {
+                Interest::READABLE
+            };
+            if self
+                .registry
+                .reregister(&mut peer.socket, Token(token), interest)
+                .is_err()
+            {
+                return self.fail(token, LinkError::Broken);
+            }
+        }
+        match peer.stage {
+            Stage::Closing if left == 0 => self.fail(token, LinkError::Closed),
+            Stage::Up if left == 0 => self.set_deadline(token, None),
+            Stage::Up if left < before || peer.deadline.is_none() => {
+                self.set_deadline(token, Some(now + self.options.stall_timeout));
+            }
+            _ => {}
+        }
+    }
+
+    fn set_deadline(&mut self, token: usize, at: Option<Instant>) {
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        if peer.deadline == at {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut peer.deadline, at) {
+            self.timers.remove(&(old, token));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, token));
+        }
+    }
+}
+
+impl Peer {
+    /// Writes until the socket takes no more.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let used = self.queue.fill(&mut slices);
+            match self.socket.write_vectored(&slices[..used]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.queue.advance(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts a token on a list once.
+fn mark(flag: &mut bool, list: &mut Vec<usize>, token: usize) {
+    if !std::mem::replace(flag, true) {
+        list.push(token);
+    }
+}
