@@ -77,7 +77,8 @@ fn a_watch_shows_changes_and_goes_on_where_it_was() {
     drop(watch);
     lab.send(Method::PUT, "/v1/usr/other/x", "not ours");
     lab.send(Method::PUT, "/v1/usr/t/b", "2");
-    lab.send(Method::DELETE, "/v1/usr/t/a", "");
+    lab.send(Method::PUT, "/v1/usr/t/c", "3");
+    lab.send(Method::DELETE, "/v1/usr/t/c", "");
     for last in [Some(first.id.as_str()), None] {
         let path = match last {
             Some(_) => "/v1/usr/t?watch".to_string(),
@@ -90,7 +91,7 @@ fn a_watch_shows_changes_and_goes_on_where_it_was() {
         let deleted = watch.next();
         assert_eq!(
             (deleted.name.as_str(), &deleted.data),
-            ("deleted", &json!({"key": "a"}))
+            ("deleted", &json!({"key": "c"}))
         );
     }
 }

@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use rumormill_core::Storage;
 
 use super::lab::Lab;
-use crate::{Server, ServerOptions, Settings};
+use crate::{Backend, Server, ServerOptions, Settings};
 
 fn serve(lab: &Lab, options: ServerOptions) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
