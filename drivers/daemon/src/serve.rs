@@ -48,7 +48,10 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
         .map_err(|error| Failure::Not(format!("cannot serve HTTP: {error}")))
     });
     let gateway = gateway.transpose()?;
-    announce(engine.listeners(), args.json)?;
+    if let Err(failure) = announce(engine.listeners(), args.json) {
+        // A node whose output nobody reads serves all the same.
+        tracing::warn!(%failure, "the listeners could not be printed");
+    }
     if args.stop_on_eof {
         events::on_end_of_input(sender)?;
     }

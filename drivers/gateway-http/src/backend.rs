@@ -48,7 +48,7 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// How long a request may wait for its reply.
+/// How long anything may wait for the node.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
@@ -90,23 +90,19 @@ impl Calls {
     ) -> Result<T, ApiError> {
         let slot = Arc::new(Mutex::new(None));
         let filled = Arc::clone(&slot);
-        self.0
-            .run(Box::new(move |node, now| {
-                let value = f(node, now);
-                *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-            }))
-            .await?;
+        let job: Job = Box::new(move |node, now| {
+            let value = f(node, now);
+            *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        });
+        let run = async { self.0.run(job).await.map_err(ApiError::from) };
+        smol::future::or(run, late()).await?;
         let value = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.ok_or_else(|| Unavailable.into())
     }
 
     pub(crate) async fn request(&self, request: Request) -> Result<Response, ApiError> {
         let reply = async { self.0.ask(request).await.map_err(ApiError::from) };
-        let patience = async {
-            smol::Timer::after(REQUEST_PATIENCE).await;
-            Err(RequestError::DeadlineExceeded.into())
-        };
-        smol::future::or(reply, patience).await
+        smol::future::or(reply, late()).await
     }
 
     /// Waits until everything accepted so far is durable.
@@ -117,4 +113,10 @@ impl Calls {
     pub(crate) fn counters(&self) -> Vec<(String, u64)> {
         self.0.counters()
     }
+}
+
+/// Fails once the patience is over, so that no client waits for a loop that is stuck.
+async fn late<T>() -> Result<T, ApiError> {
+    smol::Timer::after(REQUEST_PATIENCE).await;
+    Err(RequestError::DeadlineExceeded.into())
 }
