@@ -1,6 +1,119 @@
-//! The `rumormill` binary.
+//! The `rumormill` binary: a node, a cluster on one machine, client commands, and the simulator.
 
-fn main() {
-    eprintln!("rumormill: no command works yet");
-    std::process::exit(2);
+mod backend;
+mod cli;
+mod cluster;
+mod commands;
+mod engine;
+mod events;
+mod failure;
+mod formats;
+mod resp;
+mod serve;
+mod settings;
+mod table;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use cli::{Cli, Command};
+use commands::{bench, describe, rows, sim, transfer, watch};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help for a closed pipe is no error either.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                let _ = writeln!(io::stderr(), "rumormill: {text}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
+        Command::Get { table, key, server } => rows::get(&table, &key, &server),
+        Command::Put {
+            table,
+            key,
+            value,
+            server,
+        } => rows::put(&table, &key, &value, &server),
+        Command::Del { table, key, server } => rows::del(&table, &key, &server),
+        Command::Scan {
+            table,
+            prefix,
+            server,
+        } => rows::scan(&table, &prefix, &server),
+        Command::Watch {
+            table,
+            prefix,
+            count,
+            server,
+        } => watch::watch(&table, &prefix, count, &server),
+        Command::Import {
+            table,
+            file,
+            format,
+            server,
+        } => transfer::import(&table, &file, format, &server),
+        Command::Export {
+            table,
+            file,
+            format,
+            server,
+        } => transfer::export(&table, &file, format, &server),
+        Command::Members(server) => describe::members(&server),
+        Command::Tables(server) => describe::tables(&server),
+        Command::Status(server) => describe::status(&server),
+        Command::Bench(args) => bench::run(&args),
+        Command::Sim(args) => sim::run(args),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rumormill", &mut script);
+    let mut out = io::stdout().lock();
+    out.write_all(&script)
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_setting_has_a_flag() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").expect("a command");
+        for key in settings::KEYS {
+            let flag = serve
+                .get_arguments()
+                .any(|arg| arg.get_long() == Some(&key.flag()));
+            assert!(flag, "--{} is missing", key.flag());
+        }
+    }
 }

@@ -1,1 +1,34 @@
-//! The HTTP interface, on a gateway thread.
+//! The HTTP interface of a node, served from a thread of its own.
+//!
+//! The node lives on some driver's loop. This crate reaches it through [`Backend`]: short closures that run on the loop,
+//! and requests that are answered later. Everything slow (parsing, JSON, base64, waiting for clients) happens here.
+//!
+//! [`router`] is the whole interface as a service, without sockets; [`Server`] puts it behind a listener with limits on
+//! connections, headers, bodies and slow readers.
+
+mod backend;
+mod body;
+mod error;
+mod items;
+mod members;
+mod metrics;
+mod openapi;
+mod patience;
+mod peers;
+mod query;
+pub mod report;
+mod router;
+mod rows;
+mod server;
+mod state;
+mod tables;
+mod text;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use backend::{Backend, Unavailable};
+pub use openapi::openapi_json;
+pub use router::{Settings, router};
+pub use server::{Server, ServerOptions};

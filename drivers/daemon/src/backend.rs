@@ -1,0 +1,45 @@
+//! The HTTP gateway's way to the node on the mio loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumormill_core::{Node, Now, Request, RequestError, Response};
+use rumormill_gateway_http::{Backend, Unavailable};
+use rumormill_mio::{Counters, Handle};
+use smol::channel;
+
+/// How long a request of an HTTP client may wait in the node.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The node on the loop, for the gateway's thread.
+#[derive(Clone)]
+pub(crate) struct OnLoop {
+    pub(crate) handle: Handle,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Backend for OnLoop {
+    async fn with<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Node, Now) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let (reply, answer) = channel::bounded(1);
+        let job = move |node: &mut Node, now: Now| drop(reply.try_send(f(node, now)));
+        self.handle.call(job).map_err(|_| Unavailable)?;
+        answer.recv().await.map_err(|_| Unavailable)
+    }
+
+    async fn request(&self, request: Request) -> Result<Response, RequestError> {
+        let (reply, answer) = channel::bounded(1);
+        let done = move |result| drop(reply.try_send(result));
+        match self.handle.ask(request, Some(PATIENCE), done) {
+            Ok(()) => answer.recv().await.unwrap_or(Err(RequestError::Halted)),
+            Err(rumormill_mio::Unavailable::Busy { limit }) => Err(RequestError::Busy { limit }),
+            Err(rumormill_mio::Unavailable::Ended) => Err(RequestError::Halted),
+        }
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        self.counters.snapshot()
+    }
+}

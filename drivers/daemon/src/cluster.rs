@@ -1,0 +1,247 @@
+//! `cluster N`: several nodes as processes of their own, joined to the first.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cli::Cluster;
+use crate::commands::{describe, rows};
+use crate::events;
+use crate::failure::Failure;
+
+/// How long a node may take until it is ready, and until it has left.
+const START: Duration = Duration::from_secs(30);
+const LEAVE: Duration = Duration::from_secs(6);
+
+/// How often it is looked whether a node has stopped by itself.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// One node.
+struct Running {
+    name: String,
+    dir: Option<PathBuf>,
+    child: Child,
+    ready: Value,
+    ended: Option<ExitStatus>,
+}
+
+pub(crate) fn run(args: &Cluster) -> Result<(), Failure> {
+    let temporary = match (&args.data_dir, args.memory) {
+        (None, false) => Some(
+            tempfile::Builder::new()
+                .prefix("rumormill-cluster-")
+                .tempdir()
+                .map_err(|error| Failure::Not(format!("no temporary directory: {error}")))?,
+        ),
+        _ => None,
+    };
+    let kept = args.data_dir.as_deref();
+    let root = kept.or(temporary.as_ref().map(tempfile::TempDir::path));
+    let (sender, signals) = mpsc::channel();
+    events::on_signal(sender)?;
+    let mut nodes = Nodes(Vec::new());
+    for number in 1..=args.nodes {
+        let first = nodes.0.first().map(|node| text(&node.ready["peers"]));
+        nodes.0.push(start(args, number, root, first)?);
+    }
+    nodes.print(args.json)?;
+    loop {
+        match signals.recv_timeout(LOOK) {
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => nodes.look(),
+        }
+    }
+    nodes.stop();
+    Ok(())
+}
+
+fn start(
+    args: &Cluster,
+    number: u16,
+    root: Option<&Path>,
+    first: Option<String>,
+) -> Result<Running, Failure> {
+    let failed = |why: String| Failure::Not(format!("node {number} did not start: {why}"));
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let name = format!("node-{number}");
+    let dir = root.map(|root| root.join(&name));
+    let mut command = Command::new(program);
+    command.args([
+        "serve",
+        "--json",
+        "--stop-on-eof",
+        "--name",
+        &name,
+        "--log",
+        &args.log,
+    ]);
+    command.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--redis",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+    ]);
+    match &dir {
+        Some(dir) => command.arg("--data-dir").arg(dir),
+        None => command.arg("--memory"),
+    };
+    if let Some(first) = first {
+        command.args(["--join", &first]);
+    }
+    // The settings of the nodes are those above, whatever is in this process's environment.
+    for (variable, _) in std::env::vars_os() {
+        let ours = variable.to_string_lossy().starts_with("RUMORMILL_");
+        if ours || variable == "PORT" {
+            command.env_remove(variable);
+        }
+    }
+    // The pipe ends with this process, however it ends, and the nodes with it.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let line = child.stdout.take().and_then(first_line);
+    match line.and_then(|line| serde_json::from_str(&line).ok()) {
+        Some(ready) => Ok(Running {
+            name,
+            dir,
+            child,
+            ready,
+            ended: None,
+        }),
+        None => {
+            // It may still run, or have ended: either way it goes.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(failed("it said nothing about its listeners".into()))
+        }
+    }
+}
+
+/// The first line that a node prints, if it comes in time.
+fn first_line(output: impl std::io::Read + Send + 'static) -> Option<String> {
+    let (sender, line) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        if BufReader::new(output).read_line(&mut text).is_ok() {
+            let _ = sender.send(text);
+        }
+    });
+    line.recv_timeout(START).ok()
+}
+
+/// All nodes; killed when dropped, so that none outlives a start that failed.
+struct Nodes(Vec<Running>);
+
+impl Nodes {
+    fn print(&self, json: bool) -> Result<(), Failure> {
+        if json {
+            let nodes: Vec<Value> = self.0.iter().map(Running::to_json).collect();
+            return rows::print_line(&json!({ "nodes": nodes }).to_string());
+        }
+        let rows = self.0.iter().map(|node| {
+            let port = |name: &str| text(&node.ready[name]);
+            let dir = node
+                .dir
+                .as_ref()
+                .map_or("memory".into(), |dir| dir.display().to_string());
+            let pid = node.child.id().to_string();
+            vec![
+                node.name.clone(),
+                port("peers"),
+                port("redis"),
+                port("http"),
+                pid,
+                dir,
+            ]
+        });
+        describe::show(&["name", "peers", "redis", "http", "pid", "data"], rows)?;
+        let redis = self
+            .0
+            .first()
+            .map_or(String::new(), |node| text(&node.ready["redis"]));
+        eprintln!("try: rumormill --help, rumormill members --addr {redis}; ctrl-c stops all");
+        Ok(())
+    }
+
+    /// Tells of nodes that have stopped by themselves, and how to start them again.
+    fn look(&mut self) {
+        let peers: Vec<(String, String)> = self
+            .0
+            .iter()
+            .map(|node| (node.name.clone(), text(&node.ready["peers"])))
+            .collect();
+        for node in &mut self.0 {
+            if node.ended.is_some() {
+                continue;
+            }
+            if let Ok(Some(status)) = node.child.try_wait() {
+                node.ended = Some(status);
+                let other = peers.iter().find(|(name, _)| *name != node.name);
+                let other = other.map(|(_, peers)| peers.as_str());
+                eprintln!("{} has stopped ({status}); to start it again:", node.name);
+                eprintln!("  {}", node.command(other));
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        for node in &mut self.0 {
+            drop(node.child.stdin.take());
+        }
+        let begin = Instant::now();
+        while begin.elapsed() < LEAVE && self.0.iter_mut().any(Running::runs) {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for node in &mut self.0 {
+            // A node that has ended cannot be killed, which is fine.
+            let _ = node.child.kill();
+            let _ = node.child.wait();
+        }
+    }
+}
+
+impl Running {
+    fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn command(&self, join: Option<&str>) -> String {
+        let port = |name: &str| text(&self.ready[name]);
+        let data = match &self.dir {
+            Some(dir) => format!("--data-dir {}", dir.display()),
+            None => "--memory".to_string(),
+        };
+        let join = join.map_or(String::new(), |join| format!(" --join {join}"));
+        let (peers, redis, http) = (port("peers"), port("redis"), port("http"));
+        let name = &self.name;
+        format!(
+            "rumormill serve --name {name} {data} --listen {peers} --redis {redis} --http {http}{join}"
+        )
+    }
+
+    fn to_json(&self) -> Value {
+        let mut node = self.ready.clone();
+        node["pid"] = self.child.id().into();
+        node["data_dir"] = self
+            .dir
+            .as_ref()
+            .map(|dir| dir.display().to_string())
+            .into();
+        node
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("").to_string()
+}

@@ -1,0 +1,8 @@
+//! The commands of a client.
+
+pub(crate) mod bench;
+pub(crate) mod describe;
+pub(crate) mod rows;
+pub(crate) mod sim;
+pub(crate) mod transfer;
+pub(crate) mod watch;

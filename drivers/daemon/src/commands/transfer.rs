@@ -1,0 +1,288 @@
+//! `import` and `export`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::rows::print_line;
+use crate::cli::{ExportFormat, Format, ServerArgs};
+use crate::failure::Failure;
+use crate::formats;
+use crate::resp::{Client, Reply};
+use crate::table::{Row, Table};
+
+/// Rows and bytes on their way at once.
+const BATCH_ROWS: usize = 512;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A longer line is refused; nothing of it is kept.
+const MAX_LINE: usize = 96 << 20;
+
+/// How much of a file decides its form.
+const BEGINNING: usize = 64 << 10;
+
+/// How long a server may be busy.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Lines shown as examples of a reason.
+const EXAMPLES: usize = 3;
+
+/// The lines that did not become rows: reason to how many, and the first of them.
+#[derive(Default)]
+struct Refused(BTreeMap<String, (u64, Vec<u64>)>);
+
+impl Refused {
+    fn add(&mut self, reason: &str, line: u64) {
+        let (count, examples) = self.0.entry(reason.to_string()).or_default();
+        *count += 1;
+        if examples.len() < EXAMPLES {
+            examples.push(line);
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.0.values().map(|(count, _)| count).sum()
+    }
+}
+
+pub(crate) fn import(
+    table: &str,
+    file: &Path,
+    format: Option<Format>,
+    server: &ServerArgs,
+) -> Result<(), Failure> {
+    let table = Table::new(table)?;
+    let (mut input, size) = open(file)?;
+    let cannot_read =
+        |error: io::Error| Failure::Usage(format!("cannot read {}: {error}", file.display()));
+    let mut beginning = Vec::new();
+    let peeked = format.is_none();
+    if peeked {
+        input
+            .by_ref()
+            .take(BEGINNING as u64)
+            .read_to_end(&mut beginning)
+            .map_err(cannot_read)?;
+    }
+    let format = format.unwrap_or_else(|| formats::detect(&beginning));
+    let mut client = Client::connect(&server.addr)?;
+    let bar = progress(size, "{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
+    let mut lines = BufReader::with_capacity(256 << 10, io::Cursor::new(beginning).chain(input));
+    let mut import = Import {
+        table,
+        written: 0,
+        refused: Refused::default(),
+        batch: Vec::new(),
+        bytes: 0,
+    };
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let read = read_line(&mut lines, &mut line).map_err(cannot_read)?;
+        if read == 0 {
+            break;
+        }
+        number += 1;
+        bar.inc(read);
+        match line.len() > MAX_LINE {
+            true => import.refused.add("a line that is too long", number),
+            false => import.take(&mut client, format, &line, number)?,
+        }
+    }
+    import.send(&mut client)?;
+    bar.finish_and_clear();
+    import.report(server.json)
+}
+
+struct Import {
+    table: Table,
+    written: u64,
+    refused: Refused,
+    batch: Vec<(u64, Row)>,
+    bytes: usize,
+}
+
+impl Import {
+    fn take(
+        &mut self,
+        client: &mut Client,
+        format: Format,
+        line: &[u8],
+        number: u64,
+    ) -> Result<(), Failure> {
+        match formats::parse(format, line, number) {
+            Ok(Some(row)) => {
+                self.bytes += row.0.len() + row.1.len();
+                self.batch.push((number, row));
+            }
+            Ok(None) => (),
+            Err(reason) => self.refused.add(reason, number),
+        }
+        match self.batch.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
+            true => self.send(client),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends the batch and reads its replies; rows that met a busy server are sent again.
+    fn send(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let begin = Instant::now();
+        let mut batch = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        let mut pause = Duration::from_millis(5);
+        while !batch.is_empty() {
+            for (_, (key, value)) in &batch {
+                client.send(&self.table.put(key, value))?;
+            }
+            client.flush()?;
+            let mut again = Vec::new();
+            for (number, row) in batch {
+                match client.receive()? {
+                    Reply::Error(text) if is_busy(&text) && begin.elapsed() < BUSY => {
+                        again.push((number, row));
+                    }
+                    Reply::Error(text) => self.refused.add(&text, number),
+                    _ => self.written += 1,
+                }
+            }
+            batch = again;
+            if !batch.is_empty() {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(500));
+            }
+        }
+        Ok(())
+    }
+
+    fn report(self, json: bool) -> Result<(), Failure> {
+        let refused = self.refused.total();
+        if json {
+            let reasons: BTreeMap<_, _> = self
+                .refused
+                .0
+                .iter()
+                .map(|(reason, (count, lines))| (reason, json!({ "count": count, "lines": lines })))
+                .collect();
+            let report = json!({ "written": self.written, "refused": refused, "reasons": reasons });
+            print_line(&report.to_string())?;
+        } else {
+            print_line(&format!(
+                "{} rows written, {refused} lines refused",
+                self.written
+            ))?;
+            for (reason, (count, lines)) in &self.refused.0 {
+                let lines: Vec<String> = lines.iter().map(u64::to_string).collect();
+                eprintln!("  {count} x {reason} (line {})", lines.join(", "));
+            }
+        }
+        match refused {
+            0 => Ok(()),
+            _ => Err(Failure::Refused(format!("{refused} lines were refused"))),
+        }
+    }
+}
+
+pub(crate) fn export(
+    table: &str,
+    file: &Path,
+    format: Option<ExportFormat>,
+    server: &ServerArgs,
+) -> Result<(), Failure> {
+    let table = Table::new(table)?;
+    let by_name = match file.extension().and_then(|name| name.to_str()) {
+        Some("jsonl" | "ndjson" | "json") => ExportFormat::Jsonl,
+        _ => ExportFormat::Tsv,
+    };
+    let format = format.unwrap_or(by_name);
+    let mut client = Client::connect(&server.addr)?;
+    let to_stdout = file == Path::new("-");
+    let out: Box<dyn Write> = match to_stdout {
+        true => Box::new(io::stdout().lock()),
+        false => Box::new(File::create(file).map_err(|error| {
+            Failure::Usage(format!("cannot write {}: {error}", file.display()))
+        })?),
+    };
+    let bar = match to_stdout {
+        true => ProgressBar::hidden(),
+        false => progress(None, "{spinner} {human_pos} rows {elapsed}"),
+    };
+    let mut out = BufWriter::with_capacity(256 << 10, out);
+    let mut rows = 0_u64;
+    table.scan(&mut client, "", |row| {
+        rows += 1;
+        bar.inc(1);
+        out.write_all(&formats::write(format, &row))
+            .map_err(Failure::output)
+    })?;
+    out.flush().map_err(Failure::output)?;
+    bar.finish_and_clear();
+    match (to_stdout, server.json) {
+        (true, _) => Ok(()),
+        (false, true) => print_line(&json!({ "read": rows }).to_string()),
+        (false, false) => print_line(&format!("{rows} rows read")),
+    }
+}
+
+fn open(file: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+    if file == Path::new("-") {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let opened = File::open(file).and_then(|open| Ok((open.metadata()?, open)));
+    match opened {
+        Ok((meta, _)) if meta.is_dir() => {
+            Err(Failure::Usage(format!("{} is a directory", file.display())))
+        }
+        Ok((meta, open)) => Ok((Box::new(open), Some(meta.len()))),
+        Err(error) => Err(Failure::Usage(format!(
+            "cannot read {}: {error}",
+            file.display()
+        ))),
+    }
+}
+
+/// Reads a line without its end and returns how many bytes it took. A line longer than the limit is read to its end, and
+/// only one byte more than the limit is kept of it.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    let mut read = 0;
+    loop {
+        let available = input.fill_buf()?;
+        if available.is_empty() {
+            return Ok(read);
+        }
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let piece = &available[..end.unwrap_or(available.len())];
+        let room = (MAX_LINE + 1).saturating_sub(line.len());
+        line.extend_from_slice(&piece[..piece.len().min(room)]);
+        let used = piece.len() + usize::from(end.is_some());
+        input.consume(used);
+        read += used as u64;
+        if end.is_some() {
+            return Ok(read);
+        }
+    }
+}
+
+fn is_busy(error: &str) -> bool {
+    ["BUSY", "TRYAGAIN", "LOADING"]
+        .iter()
+        .any(|prefix| error.starts_with(prefix))
+}
+
+fn progress(size: Option<u64>, template: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = match size {
+        Some(size) => ProgressBar::new(size),
+        None => ProgressBar::new_spinner(),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}

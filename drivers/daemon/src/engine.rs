@@ -1,0 +1,223 @@
+//! The node with its store and its loop, from settings to running threads.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use rumormill_core::{Config, Limits, Now, Recovery, Seed, Storage, Timing};
+use rumormill_gateway_http::report;
+use rumormill_gateway_resp::Gateway;
+use rumormill_kit::store::{Store, StoreHandle, StoreWorker};
+use rumormill_mio::{Driver, Exit, Handle, Options};
+use rumormill_store_fjall::FjallStore;
+
+use crate::backend::OnLoop;
+use crate::events::Event;
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// Where a running node listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Listeners {
+    pub(crate) name: String,
+    pub(crate) peers: SocketAddr,
+    pub(crate) redis: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
+}
+
+/// A node on its loop.
+pub(crate) struct Engine {
+    listeners: Listeners,
+    limits: Limits,
+    backend: OnLoop,
+}
+
+impl Engine {
+    /// Binds, recovers what is stored and starts the loop on a thread of its own, which reports its end to `events`.
+    pub(crate) fn start(
+        settings: &Settings,
+        http: Option<SocketAddr>,
+        events: Sender<Event>,
+    ) -> Result<Engine, Failure> {
+        let driver = Driver::bind(Options {
+            redis: settings.redis,
+            leave_timeout: LEAVE,
+            ..Options::new(settings.listen)
+        })
+        .map_err(|error| Failure::Not(error.to_string()))?;
+        let peers = driver.peers_addr();
+        let listeners = Listeners {
+            name: settings
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("node-{}", peers.port())),
+            peers,
+            redis: driver.redis_addr(),
+            http,
+        };
+        let config = config(settings, &listeners);
+        let limits = config.limits.clone();
+        let handle = driver.handle();
+        let backend = OnLoop {
+            handle: handle.clone(),
+            counters: driver.counters(),
+        };
+        let (node, store) = match settings.store_dir() {
+            Some(dir) => recover(&dir, config, &handle, driver.now())?,
+            None => (finish(Recovery::new(config, seed()?), driver.now())?, None),
+        };
+        let resp_limits = limits.clone();
+        let run = move || {
+            // A gateway's clients share state on one thread, so it is made there.
+            let clients = Gateway::new(&resp_limits, report::describe);
+            let outcome = match driver.run(node, store, clients) {
+                Exit::Left | Exit::LeaveCut | Exit::Shutdown => Ok(()),
+                Exit::StoreFailed(why) => Err(format!("the store failed: {why}")),
+                Exit::System(error) => Err(format!("the event loop failed: {error}")),
+                _ => Err("the loop ended".to_string()),
+            };
+            // Nobody waits any more when the process is about to end.
+            let _ = events.send(Event::Ended(outcome));
+        };
+        thread::Builder::new()
+            .name("node".into())
+            .spawn(run)
+            .map_err(|error| Failure::Not(format!("no thread for the node: {error}")))?;
+        Ok(Engine {
+            listeners,
+            limits,
+            backend,
+        })
+    }
+
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn backend(&self) -> OnLoop {
+        self.backend.clone()
+    }
+
+    /// Leaves the cluster and ends the loop; a second call ends it at once.
+    pub(crate) fn leave(&self) {
+        if let Err(error) = self.backend.handle.leave() {
+            tracing::debug!(%error, "the loop takes no leave");
+        }
+    }
+}
+
+/// How long the loop may take to leave; what remains of five seconds is for the last sync.
+const LEAVE: Duration = Duration::from_millis(4_600);
+
+fn config(settings: &Settings, listeners: &Listeners) -> Config {
+    let addr = settings.advertise.clone();
+    let addr = addr.unwrap_or_else(|| reachable(listeners.peers).to_string());
+    let mut config = Config::new(&listeners.name, &addr);
+    config.cluster_name = settings.cluster_name.clone();
+    config.zone = settings.zone.clone();
+    for (protocol, endpoint) in [("redis", listeners.redis), ("http", listeners.http)] {
+        if let Some(endpoint) = endpoint {
+            let endpoint = advertised(endpoint, settings.advertise.as_deref());
+            config.protocols.insert(protocol.to_string(), endpoint);
+        }
+    }
+    config.seeds = settings.join.clone();
+    config.storage = match settings.memory {
+        true => Storage::None,
+        false => Storage::Ordered,
+    };
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    config.limits = Limits {
+        key_bytes: size(settings.key_bytes),
+        value_bytes: size(settings.value_bytes),
+        clock_drift: Duration::from_millis(settings.clock_drift_ms),
+        ..Limits::default()
+    };
+    config.timing = Timing {
+        probe_interval: Duration::from_millis(settings.probe_interval_ms),
+        probe_timeout: Duration::from_millis(settings.probe_timeout_ms),
+        suspicion_mult: u32::try_from(settings.suspicion_mult).unwrap_or(u32::MAX),
+        sync_interval: Duration::from_millis(settings.sync_interval_ms),
+        leave_timeout: Duration::from_millis(settings.leave_timeout_ms),
+        ..Timing::default()
+    };
+    config
+}
+
+/// An address as this machine can dial it.
+pub(crate) fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        addr.set_ip(match addr {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    addr
+}
+
+/// A client endpoint as others can reach it: one that listens everywhere is where the peers reach this node.
+fn advertised(addr: SocketAddr, advertise: Option<&str>) -> String {
+    let host = advertise
+        .and_then(|text| text.rsplit_once(':'))
+        .map(|(host, _)| host);
+    match host {
+        Some(host) if addr.ip().is_unspecified() => format!("{host}:{}", addr.port()),
+        _ => reachable(addr).to_string(),
+    }
+}
+
+type Recovered = (rumormill_core::Node, Option<StoreHandle>);
+
+fn recover(dir: &Path, config: Config, handle: &Handle, now: Now) -> Result<Recovered, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Not(error.to_string());
+    let backlog = config.limits.store_backlog.saturating_mul(2);
+    let mut store = FjallStore::open(dir).map_err(|error| failed(&error))?;
+    let mut recovery = Recovery::new(config, seed()?);
+    store
+        .load(&mut |record| recovery.record(record))
+        .map_err(|error| failed(&format!("{}: {error}", dir.display())))?;
+    let node = finish(recovery, now)?;
+    let worker = StoreWorker::spawn(store, backlog, handle.notifier());
+    let worker = worker.map_err(|error| failed(&format!("no thread for the store: {error}")))?;
+    Ok((node, Some(worker)))
+}
+
+fn finish(recovery: Recovery, now: Now) -> Result<rumormill_core::Node, Failure> {
+    recovery
+        .finish(now)
+        .map_err(|error| Failure::Not(error.to_string()))
+}
+
+fn seed() -> Result<Seed, Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::Not(format!("the system gives no random bytes: {error}")))?;
+    Ok(Seed(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_advertised_as_others_reach_it() {
+        let everywhere: SocketAddr = "0.0.0.0:7401".parse().expect("an address");
+        let local: SocketAddr = "127.0.0.1:7401".parse().expect("an address");
+        assert_eq!(advertised(everywhere, None), "127.0.0.1:7401");
+        assert_eq!(
+            advertised(everywhere, Some("10.0.0.1:7400")),
+            "10.0.0.1:7401"
+        );
+        assert_eq!(advertised(local, Some("10.0.0.1:7400")), "127.0.0.1:7401");
+        assert_eq!(
+            reachable("[::]:1".parse().expect("an address")).to_string(),
+            "[::1]:1"
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! Why a command failed, and the exit code that tells a script.
+
+use std::fmt;
+use std::io;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for is not there, or does not hold. Exit code 1. May be silent.
+    Not(String),
+    /// The command was called wrongly. Exit code 2.
+    Usage(String),
+    /// The server said no. Exit code 3.
+    Refused(String),
+    /// The server could not be reached, or went away. Exit code 4.
+    Unreachable(String),
+    /// Whoever read the output has stopped: nothing is wrong.
+    ClosedPipe,
+}
+
+impl Failure {
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Failure::Not(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Refused(_) => 3,
+            Failure::Unreachable(_) => 4,
+            Failure::ClosedPipe => 0,
+        }
+    }
+
+    /// A failure to write output.
+    pub(crate) fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+            _ => Failure::Not(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Not(text)
+            | Failure::Usage(text)
+            | Failure::Refused(text)
+            | Failure::Unreachable(text) => f.write_str(text),
+            Failure::ClosedPipe => Ok(()),
+        }
+    }
+}

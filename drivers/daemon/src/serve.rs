@@ -1,0 +1,146 @@
+//! `serve`: one node, from its settings to its end.
+
+use std::io::{self, IsTerminal};
+use std::net::TcpListener;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use rumormill_gateway_http::{Server, ServerOptions, Settings as HttpSettings};
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Serve;
+use crate::commands::rows::print_line;
+use crate::engine::{Engine, Listeners, reachable};
+use crate::events::{self, Event};
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// How long everything may take from the signal on: leaving, the last sync, and the end.
+const LEAVE: Duration = Duration::from_millis(4_900);
+
+pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
+    let look_up = |name: &str| std::env::var(name).ok();
+    let settings = Settings::resolve(args.config.as_deref(), &look_up, &args.flags())
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    if args.print_config {
+        return print_line(settings.to_toml().trim_end());
+    }
+    log_to_stderr(&settings.log);
+    let (sender, inbox) = mpsc::channel();
+    events::on_signal(sender.clone())?;
+    let http = settings
+        .http
+        .map(|addr| bind_http(addr).map(|listener| (addr, listener)));
+    let http = http.transpose()?.map(|(_, listener)| listener);
+    let http_addr = http
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    let engine = Engine::start(&settings, http_addr, sender.clone())?;
+    let gateway = http.map(|listener| {
+        let settings = HttpSettings::new(engine.limits());
+        Server::start(
+            listener,
+            engine.backend(),
+            settings,
+            ServerOptions::default(),
+        )
+        .map_err(|error| Failure::Not(format!("cannot serve HTTP: {error}")))
+    });
+    let gateway = gateway.transpose()?;
+    if let Err(failure) = announce(engine.listeners(), args.json) {
+        // A node whose output nobody reads serves all the same.
+        tracing::warn!(%failure, "the listeners could not be printed");
+    }
+    if args.stop_on_eof {
+        events::on_end_of_input(sender)?;
+    }
+    let outcome = wait(&engine, &inbox);
+    if let Some(gateway) = gateway {
+        gateway.stop();
+    }
+    outcome
+}
+
+/// Waits for the end. The first signal asks the node to leave, the second ends it at once.
+fn wait(engine: &Engine, inbox: &Receiver<Event>) -> Result<(), Failure> {
+    let ended = |outcome: Result<(), String>| outcome.map_err(Failure::Not);
+    match inbox.recv() {
+        Ok(Event::Ended(outcome)) => return ended(outcome),
+        Ok(Event::Signal | Event::EndOfInput) => tracing::info!("leaving the cluster"),
+        Err(_) => return Ok(()),
+    }
+    engine.leave();
+    let deadline = std::time::Instant::now() + LEAVE;
+    let mut impatient = false;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        match inbox.recv_timeout(left) {
+            Ok(Event::Ended(outcome)) => return ended(outcome),
+            Ok(Event::EndOfInput) => (),
+            Ok(Event::Signal) if !impatient => {
+                impatient = true;
+                engine.leave();
+            }
+            Ok(Event::Signal) => return Err(Failure::Not("ended by a third signal".into())),
+            Err(_) => return Err(Failure::Not("the node did not end in time".into())),
+        }
+    }
+}
+
+fn bind_http(addr: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(addr).map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::AddrInUse => "the address is taken".to_string(),
+            _ => error.to_string(),
+        };
+        Failure::Not(format!("cannot listen for http on {addr}: {why}"))
+    })
+}
+
+/// Says where the node listens, with a line to try for each.
+fn announce(listeners: &Listeners, json: bool) -> Result<(), Failure> {
+    let Listeners {
+        name,
+        peers,
+        redis,
+        http,
+    } = listeners;
+    if json {
+        let text = json!({
+            "name": name,
+            "peers": peers.to_string(),
+            "redis": redis.map(|addr| addr.to_string()),
+            "http": http.map(|addr| addr.to_string()),
+        });
+        return print_line(&text.to_string());
+    }
+    let peers_try = reachable(*peers);
+    print_line(&format!("{name} is ready"))?;
+    print_line(&format!(
+        "  peers  {peers:<21}  try: rumormill serve --join {peers_try} --listen 0 --redis 0 --http 0 --name another"
+    ))?;
+    if let Some(addr) = redis {
+        let (host, port) = (reachable(*addr).ip(), addr.port());
+        print_line(&format!(
+            "  redis  {addr:<21}  try: redis-cli -h {host} -p {port} SET greeting hello"
+        ))?;
+    }
+    if let Some(addr) = http {
+        let http = reachable(*addr);
+        print_line(&format!(
+            "  http   {addr:<21}  try: curl http://{http}/items/greeting"
+        ))?;
+    }
+    Ok(())
+}
+
+fn log_to_stderr(directives: &str) {
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second subscriber cannot be set, which happens in tests only.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
+}

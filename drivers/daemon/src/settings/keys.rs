@@ -1,0 +1,222 @@
+//! The registry of keys: name, what is allowed, what it means.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Settings;
+
+/// One setting.
+pub(crate) struct Key {
+    /// Its name in a file. The flag has dashes instead, the variable is `RUMORMILL_` and the name in capitals.
+    pub(crate) name: &'static str,
+    /// What is allowed, as the rest of a sentence.
+    pub(crate) allowed: &'static str,
+    /// Whether it may be given several times.
+    pub(crate) list: bool,
+    pub(super) apply: fn(&mut Settings, &str) -> Option<()>,
+}
+
+impl Key {
+    pub(crate) fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    pub(crate) fn variable(&self) -> String {
+        format!("RUMORMILL_{}", self.name.to_uppercase())
+    }
+}
+
+const fn key(
+    name: &'static str,
+    allowed: &'static str,
+    apply: fn(&mut Settings, &str) -> Option<()>,
+) -> Key {
+    Key {
+        name,
+        allowed,
+        list: false,
+        apply,
+    }
+}
+
+const LISTENER: &str = "HOST:PORT or PORT, an IP address and a port from 0 (any free one) to 65535";
+const OPTIONAL_LISTENER: &str =
+    "HOST:PORT or PORT, an IP address and a port from 0 (any free one) to 65535, or off";
+
+/// Every setting, in the order in which they are printed.
+pub(crate) const KEYS: &[Key] = &[
+    key(
+        "name",
+        "1 to 255 bytes without control characters or slashes",
+        |s, text| {
+            s.name = Some(name(text)?);
+            Some(())
+        },
+    ),
+    key(
+        "cluster_name",
+        "1 to 255 bytes without control characters or slashes",
+        |s, text| {
+            s.cluster_name = name(text)?;
+            Some(())
+        },
+    ),
+    key(
+        "zone",
+        "at most 255 bytes without control characters",
+        |s, text| {
+            let fits = text.len() <= 255 && !text.chars().any(char::is_control);
+            s.zone = fits.then(|| text.to_string())?;
+            Some(())
+        },
+    ),
+    key("data_dir", "a path", |s, text| {
+        s.data_dir = Some((!text.is_empty()).then(|| text.into())?);
+        Some(())
+    }),
+    key("memory", "true or false", |s, text| {
+        s.memory = text.parse().ok()?;
+        Some(())
+    }),
+    key("listen", LISTENER, |s, text| {
+        s.listen = listener(text)?;
+        Some(())
+    }),
+    key(
+        "advertise",
+        "HOST:PORT where peers reach this node, a port from 1 to 65535",
+        |s, text| {
+            s.advertise = Some(endpoint(text)?);
+            Some(())
+        },
+    ),
+    key("redis", OPTIONAL_LISTENER, |s, text| {
+        s.redis = optional_listener(text)?;
+        Some(())
+    }),
+    key("http", OPTIONAL_LISTENER, |s, text| {
+        s.http = optional_listener(text)?;
+        Some(())
+    }),
+    Key {
+        name: "join",
+        allowed: "HOST:PORT of a member's peers listener, a port from 1 to 65535",
+        list: true,
+        apply: |s, text| {
+            s.join.push(endpoint(text)?);
+            Some(())
+        },
+    },
+    key(
+        "log",
+        "error, warn, info, debug, trace, off, or directives as RUST_LOG takes them",
+        |s, text| {
+            let known = tracing_subscriber::EnvFilter::builder().parse(text).is_ok();
+            s.log = (known && !text.is_empty()).then(|| text.to_string())?;
+            Some(())
+        },
+    ),
+    key(
+        "value_bytes",
+        "a whole number from 1 to 33554432",
+        |s, text| {
+            s.value_bytes = number(text, 1, 32 << 20)?;
+            Some(())
+        },
+    ),
+    key("key_bytes", "a whole number from 1 to 65536", |s, text| {
+        s.key_bytes = number(text, 1, 64 << 10)?;
+        Some(())
+    }),
+    key(
+        "clock_drift_ms",
+        "a whole number from 1 to 86400000",
+        |s, text| {
+            s.clock_drift_ms = number(text, 1, 86_400_000)?;
+            Some(())
+        },
+    ),
+    key(
+        "probe_interval_ms",
+        "a whole number from 10 to 60000",
+        |s, text| {
+            s.probe_interval_ms = number(text, 10, 60_000)?;
+            Some(())
+        },
+    ),
+    key(
+        "probe_timeout_ms",
+        "a whole number from 1 to 59999",
+        |s, text| {
+            s.probe_timeout_ms = number(text, 1, 59_999)?;
+            Some(())
+        },
+    ),
+    key(
+        "suspicion_mult",
+        "a whole number from 1 to 100",
+        |s, text| {
+            s.suspicion_mult = number(text, 1, 100)?;
+            Some(())
+        },
+    ),
+    key(
+        "sync_interval_ms",
+        "a whole number from 1 to 60000",
+        |s, text| {
+            s.sync_interval_ms = number(text, 1, 60_000)?;
+            Some(())
+        },
+    ),
+    key(
+        "leave_timeout_ms",
+        "a whole number from 1 to 3000",
+        |s, text| {
+            s.leave_timeout_ms = number(text, 1, 3_000)?;
+            Some(())
+        },
+    ),
+];
+
+fn name(text: &str) -> Option<String> {
+    let fits = (1..=255).contains(&text.len()) && text != "." && text != "..";
+    let plain = !text
+        .chars()
+        .any(|c| c.is_control() || c == '/' || c == '\\');
+    (fits && plain).then(|| text.to_string())
+}
+
+fn number(text: &str, min: u64, max: u64) -> Option<u64> {
+    text.parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number))
+}
+
+fn listener(text: &str) -> Option<SocketAddr> {
+    if let Ok(port) = text.parse() {
+        return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    if let Some(port) = text.strip_prefix("localhost:") {
+        return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?)));
+    }
+    text.parse().ok()
+}
+
+fn optional_listener(text: &str) -> Option<Option<SocketAddr>> {
+    match text {
+        "off" => Some(None),
+        text => listener(text).map(Some),
+    }
+}
+
+fn endpoint(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host_fits = match bracketed {
+        Some(inner) => inner.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()),
+        None => !host.is_empty() && !host.contains([':', '/', ' ']),
+    };
+    (port != 0 && host_fits).then(|| text.to_string())
+}

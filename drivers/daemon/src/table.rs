@@ -1,0 +1,165 @@
+//! A table as the Redis protocol shows it: `default` holds the strings, any other table is a hash.
+
+use crate::failure::Failure;
+use crate::resp::{Client, Reply};
+
+/// Rows asked for at once.
+const PAGE: &[u8] = b"1000";
+
+/// A key and its value.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
+/// A table by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Table(String);
+
+impl Table {
+    pub(crate) fn new(name: &str) -> Result<Table, Failure> {
+        match name.is_empty() {
+            true => Err(Failure::Usage("a table name has at least one byte".into())),
+            false => Ok(Table(name.to_string())),
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        self.0 == "default"
+    }
+
+    /// The command that reads a row.
+    pub(crate) fn get<'a>(&'a self, key: &'a [u8]) -> Vec<&'a [u8]> {
+        match self.is_default() {
+            true => vec![b"GET", key],
+            false => vec![b"HGET", self.0.as_bytes(), key],
+        }
+    }
+
+    /// The command that writes a row.
+    pub(crate) fn put<'a>(&'a self, key: &'a [u8], value: &'a [u8]) -> Vec<&'a [u8]> {
+        match self.is_default() {
+            true => vec![b"SET", key, value],
+            false => vec![b"HSET", self.0.as_bytes(), key, value],
+        }
+    }
+
+    /// The command that deletes a row.
+    pub(crate) fn del<'a>(&'a self, key: &'a [u8]) -> Vec<&'a [u8]> {
+        match self.is_default() {
+            true => vec![b"DEL", key],
+            false => vec![b"HDEL", self.0.as_bytes(), key],
+        }
+    }
+
+    /// Calls `each` with every row whose key begins with `prefix`, page by page.
+    pub(crate) fn scan(
+        &self,
+        client: &mut Client,
+        prefix: &str,
+        mut each: impl FnMut(Row) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let pattern = glob_of_prefix(prefix);
+        let mut cursor = b"0".to_vec();
+        loop {
+            let mut command: Vec<&[u8]> = match self.is_default() {
+                true => vec![b"SCAN", &cursor],
+                false => vec![b"HSCAN", self.0.as_bytes(), &cursor],
+            };
+            command.extend([b"COUNT", PAGE]);
+            if !prefix.is_empty() {
+                command.extend([b"MATCH", pattern.as_slice()]);
+            }
+            let (next, flat) = page_of(client.call(&command)?.accepted()?)?;
+            let rows = match self.is_default() {
+                true => values_of(client, flat)?,
+                false => pairs_of(flat)?,
+            };
+            for row in rows {
+                each(row)?;
+            }
+            if next == b"0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+}
+
+/// The cursor and the elements of a reply to SCAN or HSCAN.
+fn page_of(reply: Reply) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failure> {
+    let Reply::Array(parts) = reply else {
+        return Err(unexpected());
+    };
+    let Ok([Reply::Bulk(Some(cursor)), Reply::Array(items)]) = <[Reply; 2]>::try_from(parts) else {
+        return Err(unexpected());
+    };
+    let items = items.into_iter().map(|item| match item {
+        Reply::Bulk(Some(bytes)) => Ok(bytes),
+        _ => Err(unexpected()),
+    });
+    Ok((cursor, items.collect::<Result<_, _>>()?))
+}
+
+/// The values of plain strings; what is a hash, or gone by now, is left out.
+fn values_of(client: &mut Client, keys: Vec<Vec<u8>>) -> Result<Vec<Row>, Failure> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut command: Vec<&[u8]> = vec![b"MGET"];
+    command.extend(keys.iter().map(Vec::as_slice));
+    let Reply::Array(values) = client.call(&command)?.accepted()? else {
+        return Err(unexpected());
+    };
+    let rows = keys
+        .into_iter()
+        .zip(values)
+        .filter_map(|(key, value)| match value {
+            Reply::Bulk(Some(value)) => Some((key, value)),
+            _ => None,
+        });
+    Ok(rows.collect())
+}
+
+fn pairs_of(flat: Vec<Vec<u8>>) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::with_capacity(flat.len() / 2);
+    let mut items = flat.into_iter();
+    while let Some(key) = items.next() {
+        rows.push((key, items.next().ok_or_else(unexpected)?));
+    }
+    Ok(rows)
+}
+
+/// A pattern that matches what begins with `prefix`, whatever the prefix holds.
+fn glob_of_prefix(prefix: &str) -> Vec<u8> {
+    let mut pattern = Vec::new();
+    for byte in prefix.bytes() {
+        if b"*?[]\\^".contains(&byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+    }
+    pattern.push(b'*');
+    pattern
+}
+
+/// A reply whose shape no Redis listener gives.
+pub(crate) fn unexpected() -> Failure {
+    Failure::Refused("the server gave a reply of another shape than Redis does".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_is_strings_and_the_rest_is_hashes() {
+        let strings = Table::new("default").expect("a name");
+        assert_eq!(strings.put(b"k", b"v"), [&b"SET"[..], b"k", b"v"]);
+        let hash = Table::new("t").expect("a name");
+        assert_eq!(hash.get(b"k"), [&b"HGET"[..], b"t", b"k"]);
+        assert!(Table::new("").is_err());
+    }
+
+    #[test]
+    fn a_prefix_matches_itself_only() {
+        assert_eq!(glob_of_prefix("a*[b"), b"a\\*\\[b*");
+    }
+}

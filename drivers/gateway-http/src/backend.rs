@@ -1,0 +1,122 @@
+//! The way from the gateway's thread to the node's loop.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rumormill_core::{Node, Now, Request, RequestError, Response};
+
+use crate::error::ApiError;
+
+/// A handle to a node on its driver's loop. Clones reach the same node.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// Runs `f` on the loop and returns what it returned. `f` must be short: the whole node waits for it.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the loop has ended or its queue stays full.
+    fn with<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Node, Now) -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, Unavailable>> + Send;
+
+    /// Hands a request to the node and waits for its reply.
+    ///
+    /// # Errors
+    /// The node's, or [`RequestError::Halted`] when the loop has ended.
+    fn request(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, RequestError>> + Send;
+
+    /// Counters of the driver that `/metrics` shows: name without prefix and suffix, and value.
+    fn counters(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
+
+/// The loop has ended or takes no more work; nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailable;
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the node takes no more work")
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// How long anything may wait for the node.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A backend without its type, so that the handlers are compiled once.
+trait Erased: Send + Sync {
+    fn run(&self, job: Job) -> Boxed<'_, Result<(), Unavailable>>;
+    fn ask(&self, request: Request) -> Boxed<'_, Result<Response, RequestError>>;
+    fn counters(&self) -> Vec<(String, u64)>;
+}
+
+impl<B: Backend> Erased for B {
+    fn run(&self, job: Job) -> Boxed<'_, Result<(), Unavailable>> {
+        Box::pin(self.with(job))
+    }
+
+    fn ask(&self, request: Request) -> Boxed<'_, Result<Response, RequestError>> {
+        Box::pin(self.request(request))
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        Backend::counters(self)
+    }
+}
+
+/// What the handlers call.
+#[derive(Clone)]
+pub(crate) struct Calls(Arc<dyn Erased>);
+
+impl Calls {
+    pub(crate) fn new<B: Backend>(backend: B) -> Self {
+        Calls(Arc::new(backend))
+    }
+
+    pub(crate) async fn with<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Node, Now) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let slot = Arc::new(Mutex::new(None));
+        let filled = Arc::clone(&slot);
+        let job: Job = Box::new(move |node, now| {
+            let value = f(node, now);
+            *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        });
+        let run = async { self.0.run(job).await.map_err(ApiError::from) };
+        smol::future::or(run, late()).await?;
+        let value = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or_else(|| Unavailable.into())
+    }
+
+    pub(crate) async fn request(&self, request: Request) -> Result<Response, ApiError> {
+        let reply = async { self.0.ask(request).await.map_err(ApiError::from) };
+        smol::future::or(reply, late()).await
+    }
+
+    /// Waits until everything accepted so far is durable.
+    pub(crate) async fn sync(&self) -> Result<(), ApiError> {
+        self.request(Request::Sync).await.map(|_| ())
+    }
+
+    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
+        self.0.counters()
+    }
+}
+
+/// Fails once the patience is over, so that no client waits for a loop that is stuck.
+async fn late<T>() -> Result<T, ApiError> {
+    smol::Timer::after(REQUEST_PATIENCE).await;
+    Err(RequestError::DeadlineExceeded.into())
+}

@@ -1,0 +1,72 @@
+//! Request bodies: bounded in size and time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::error::ApiError;
+
+/// Longest body of a request that carries no value.
+pub(crate) const SMALL_BODY: usize = 64 << 10;
+
+/// Reads a whole body of at most `limit` bytes. The answer owns its memory and is no slice of a receive buffer.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    patience: Duration,
+) -> Result<Bytes, ApiError> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    if announced
+        .and_then(|text| text.parse::<u64>().ok())
+        .is_some_and(|n| n > limit as u64)
+    {
+        return Err(ApiError::too_large(limit));
+    }
+    let collect = async {
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => Ok(Bytes::copy_from_slice(&body.to_bytes())),
+            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                Err(ApiError::too_large(limit))
+            }
+            Err(error) => Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                error.to_string(),
+            )),
+        }
+    };
+    let late = async {
+        smol::Timer::after(patience).await;
+        Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            format!("the body did not arrive within {} s", patience.as_secs()),
+        ))
+    };
+    smol::future::or(collect, late).await
+}
+
+/// Reads a JSON body. The content type must say so: a browser then asks before it sends such a request elsewhere.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    patience: Duration,
+) -> Result<T, ApiError> {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = kind.unwrap_or("").split(';').next().unwrap_or("").trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    let bytes = read(headers, body, limit, patience).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_json(error.to_string()))
+}

@@ -1,0 +1,175 @@
+//! Errors as clients see them: a status, a code that programs can match, and a sentence.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rumormill_core::{RequestError, TableError, WriteError};
+use serde_json::{Map, Value, json};
+
+use crate::backend::Unavailable;
+
+/// An answer that is no success: `{"error":{"code","message",...}}`.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Map<String, Value>,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        ApiError {
+            status,
+            code,
+            message: message.into(),
+            details: Map::new(),
+        }
+    }
+
+    pub(crate) fn bad_parameter(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_parameter", message)
+    }
+
+    pub(crate) fn bad_json(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_json", message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(crate) fn too_large(limit: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "value_too_large",
+            format!("the body is larger than the limit of {limit} bytes"),
+        )
+        .with("limit", limit)
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_string(), value.into());
+        self
+    }
+
+    /// The error for an answer that some layer gave without words of ours.
+    pub(crate) fn from_status(status: StatusCode) -> Self {
+        let (code, message) = match status {
+            StatusCode::NOT_FOUND => ("no_such_route", "nothing is served here; see /docs"),
+            StatusCode::METHOD_NOT_ALLOWED => (
+                "method_not_allowed",
+                "this route does not serve this method; see Allow",
+            ),
+            StatusCode::PAYLOAD_TOO_LARGE => ("value_too_large", "the body is too large"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => (
+                "unsupported_media_type",
+                "this route takes application/json",
+            ),
+            status if status.is_client_error() => ("bad_request", "the request is malformed"),
+            _ => ("unavailable", "the request could not be served"),
+        };
+        Self::new(status, code, message)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut error = self.details;
+        error.insert("code".into(), self.code.into());
+        error.insert("message".into(), self.message.into());
+        let body = json!({ "error": error }).to_string();
+        let mut response = (
+            self.status,
+            [(header::CONTENT_TYPE, "application/json")],
+            body,
+        )
+            .into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(
+                header::RETRY_AFTER,
+                axum::http::HeaderValue::from_static("1"),
+            );
+        }
+        response
+    }
+}
+
+const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+impl From<Unavailable> for ApiError {
+    fn from(error: Unavailable) -> Self {
+        ApiError::new(UNAVAILABLE, "unavailable", error.to_string())
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        let message = error.to_string();
+        match error {
+            WriteError::EmptyKey => ApiError::new(StatusCode::BAD_REQUEST, "empty_key", message),
+            WriteError::KeyTooLarge { size, limit } => {
+                ApiError::new(StatusCode::BAD_REQUEST, "key_too_large", message)
+                    .with("size", size)
+                    .with("limit", limit)
+            }
+            WriteError::ValueTooLarge { size, limit } => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "value_too_large", message)
+                    .with("size", size)
+                    .with("limit", limit)
+            }
+            WriteError::ReadOnlyTable => {
+                ApiError::new(StatusCode::BAD_REQUEST, "read_only_table", message)
+            }
+            WriteError::Busy { limit } => {
+                ApiError::new(UNAVAILABLE, "busy", message).with("limit", limit)
+            }
+            WriteError::StoreStalled => ApiError::new(UNAVAILABLE, "store_stalled", message),
+            WriteError::Leaving => ApiError::new(UNAVAILABLE, "leaving", message),
+            _ => ApiError::new(UNAVAILABLE, "unavailable", message),
+        }
+    }
+}
+
+impl From<TableError> for ApiError {
+    fn from(error: TableError) -> Self {
+        let message = error.to_string();
+        match error {
+            TableError::BadName { size, limit } => {
+                ApiError::new(StatusCode::BAD_REQUEST, "bad_table_name", message)
+                    .with("size", size)
+                    .with("limit", limit)
+            }
+            TableError::OptionsDiffer => {
+                ApiError::new(StatusCode::CONFLICT, "options_differ", message)
+            }
+            TableError::Write(error) => error.into(),
+            _ => ApiError::new(UNAVAILABLE, "unavailable", message),
+        }
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        let message = error.to_string();
+        match error {
+            RequestError::DeadlineExceeded => ApiError::new(
+                UNAVAILABLE,
+                "deadline_exceeded",
+                format!("{message}; the operation may still take effect"),
+            ),
+            RequestError::Busy { limit } => {
+                ApiError::new(UNAVAILABLE, "busy", message).with("limit", limit)
+            }
+            RequestError::Write(error) => error.into(),
+            RequestError::Table(error) => error.into(),
+            RequestError::Join(_) => ApiError::new(UNAVAILABLE, "join_failed", message),
+            RequestError::Halted => ApiError::new(UNAVAILABLE, "halted", message),
+            _ => ApiError::new(UNAVAILABLE, "unavailable", message),
+        }
+    }
+}

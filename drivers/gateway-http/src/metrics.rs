@@ -1,0 +1,164 @@
+//! Numbers for Prometheus, in its text form.
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, header};
+use axum::response::IntoResponse;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use rumormill_core::MemberState;
+
+use crate::error::ApiError;
+use crate::report;
+use crate::router::Gateway;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct MarkLabel {
+    mark: &'static str,
+}
+
+/// Counts of HTTP requests. The labels are bounded: routes are patterns and unknown methods are one.
+#[derive(Default)]
+pub(crate) struct HttpMetrics {
+    requests: Family<RequestLabels, Counter>,
+}
+
+impl HttpMetrics {
+    pub(crate) fn count(&self, method: &Method, route: &str, status: StatusCode) {
+        let known = [
+            Method::GET,
+            Method::HEAD,
+            Method::PUT,
+            Method::POST,
+            Method::DELETE,
+        ];
+        let method = if known.contains(method) {
+            method.as_str()
+        } else {
+            "other"
+        };
+        let labels = RequestLabels {
+            method: method.to_string(),
+            route: route.to_string(),
+            status: status.as_u16(),
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+}
+
+struct Sample {
+    gauges: Vec<(&'static str, &'static str, i64)>,
+    states: Vec<(&'static str, i64)>,
+    marks: Vec<(&'static str, u64)>,
+}
+
+/// Numbers for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text"),
+              (status = 503, description = "`unavailable`")))]
+pub(crate) async fn text(State(gateway): State<Gateway>) -> Result<impl IntoResponse, ApiError> {
+    let sample = gateway.calls.with(|node, now| sample(node, now)).await?;
+    let mut registry = Registry::with_prefix("rumormill");
+    for (name, help, value) in sample.gauges {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+    let members = Family::<StateLabel, Gauge>::default();
+    for (state, count) in sample.states {
+        members.get_or_create(&StateLabel { state }).set(count);
+    }
+    registry.register("members", "Members by state", members);
+    let marks = Family::<MarkLabel, Counter>::default();
+    for (mark, count) in sample.marks {
+        marks.get_or_create(&MarkLabel { mark }).inc_by(count);
+    }
+    registry.register(
+        "marks",
+        "How often the node passed a branch worth counting",
+        marks,
+    );
+    for (name, count) in gateway.calls.counters() {
+        registry.register(name, "Counted by the driver", ConstCounter::new(count));
+    }
+    let requests = gateway.metrics.requests.clone();
+    registry.register("http_requests", "HTTP requests", requests);
+    let mut body = String::new();
+    encode(&mut body, &registry)
+        .map_err(|_| ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], body))
+}
+
+fn sample(node: &rumormill_core::Node, now: rumormill_core::Now) -> Sample {
+    let status = node.status(now);
+    let int = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let members = node.members();
+    let count = |state: MemberState| {
+        (
+            report::member_state(state),
+            int(members.iter().filter(|m| m.state == state).count() as u64),
+        )
+    };
+    Sample {
+        gauges: vec![
+            ("rows", "Live rows of users' tables", int(status.rows)),
+            ("tables", "Users' tables", int(status.tables as u64)),
+            (
+                "tombstones",
+                "Deleted rows that are still remembered",
+                int(status.tombstones),
+            ),
+            ("links", "Open links to peers", int(status.links as u64)),
+            (
+                "sessions",
+                "Sync sessions under way",
+                int(status.sessions as u64),
+            ),
+            (
+                "store_backlog",
+                "Batches handed to the store and not durable yet",
+                int(status.stored.0.saturating_sub(status.durable.0)),
+            ),
+            (
+                "store_stalled",
+                "Whether the store is out of space",
+                i64::from(status.stalled),
+            ),
+            (
+                "tombstones_held_by",
+                "Members that hold up the collection of deleted rows",
+                int(status.waiting_for.len() as u64),
+            ),
+        ],
+        states: [
+            MemberState::Alive,
+            MemberState::Suspect,
+            MemberState::Down,
+            MemberState::Left,
+        ]
+        .map(count)
+        .to_vec(),
+        marks: node
+            .marks()
+            .iter()
+            .map(|(mark, count)| (*mark, *count))
+            .collect(),
+    }
+}

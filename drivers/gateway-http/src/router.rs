@@ -1,0 +1,119 @@
+//! All routes, and what every answer has in common.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use rumormill_core::Limits;
+
+use crate::backend::{Backend, Calls};
+use crate::error::ApiError;
+use crate::metrics::{self, HttpMetrics};
+use crate::watch::Pulse;
+use crate::{items, members, openapi, peers, rows, state, tables};
+
+/// What the handlers need to know beside the node.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Longest value, in bytes: the node's [`Limits::value_bytes`].
+    pub value_bytes: usize,
+    /// How long a request body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long another node may take to answer when it is added through `POST /peers`.
+    pub peer_timeout: Duration,
+}
+
+impl Settings {
+    /// The settings for a node with these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Settings {
+            value_bytes: limits.value_bytes,
+            body_timeout: Duration::from_secs(30),
+            peer_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What every handler gets.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    pub(crate) calls: Calls,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Arc<HttpMetrics>,
+    pub(crate) pulse: Arc<Pulse>,
+}
+
+/// The whole interface as a service. It must be polled on a thread where `smol` timers and sockets work.
+pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
+    let gateway = Gateway {
+        calls: Calls::new(backend),
+        settings,
+        metrics: Arc::default(),
+        pulse: Arc::default(),
+    };
+    Router::new()
+        .route("/v1/usr/{table}", get(rows::list))
+        .route(
+            "/v1/usr/{table}/{*key}",
+            get(rows::read).put(rows::write).delete(rows::remove),
+        )
+        .route("/v1/tables", get(tables::list).post(tables::create))
+        .route("/v1/members", get(members::list))
+        .route("/v1/members/self", get(members::me))
+        .route("/v1/settings", get(members::settings))
+        .route("/v1/status", get(members::status))
+        .route("/v1/state", get(state::document))
+        .route(
+            "/items/{*key}",
+            get(items::read).put(items::write).delete(items::remove),
+        )
+        .route("/peers", post(peers::add))
+        .route("/healthz", get(members::healthz))
+        .route("/readyz", get(members::readyz))
+        .route("/metrics", get(metrics::text))
+        .merge(openapi::docs())
+        .fallback(|| async { ApiError::from_status(axum::http::StatusCode::NOT_FOUND) })
+        .method_not_allowed_fallback(|| async {
+            ApiError::from_status(axum::http::StatusCode::METHOD_NOT_ALLOWED)
+        })
+        .layer(middleware::from_fn_with_state(gateway.clone(), finish))
+        .with_state(gateway)
+}
+
+/// Counts the request and gives errors of other layers our form.
+async fn finish(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_string());
+    let method = request.method().clone();
+    let response = in_our_words(&method, next.run(request).await);
+    gateway.metrics.count(
+        &method,
+        route.as_deref().unwrap_or("none"),
+        response.status(),
+    );
+    response
+}
+
+fn in_our_words(method: &Method, response: Response) -> Response {
+    let status = response.status();
+    let json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if json || method == Method::HEAD || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let mut worded = ApiError::from_status(status).into_response();
+    if let Some(allow) = allow {
+        worded.headers_mut().insert(header::ALLOW, allow);
+    }
+    worded
+}

@@ -1,0 +1,105 @@
+//! Tables: which there are, and creating one with options.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use rumormill_core::{Conflict, Durability, Request, TableOptions};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::body;
+use crate::error::ApiError;
+use crate::report::{self, Table};
+use crate::router::Gateway;
+
+/// The tables.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tables {
+    tables: Vec<Table>,
+}
+
+/// A table to create. Options are fixed at creation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewTable {
+    /// Its name, 1 to 255 bytes.
+    name: String,
+    /// When a write is safe; `periodic` if absent.
+    durability: Option<Safety>,
+    /// What happens when two members write one key; `last_writer_wins` if absent.
+    conflict: Option<Rule>,
+}
+
+/// When a write is safe on the member that accepted it.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Safety {
+    /// A restart forgets it, and other members bring it back.
+    Memory,
+    /// Synced about once a second.
+    Periodic,
+    /// Synced before it is acknowledged.
+    Sync,
+}
+
+/// What happens when two members write one key.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Rule {
+    /// The later write wins, by hybrid logical clocks.
+    LastWriterWins,
+}
+
+/// All tables that have rows or explicit options.
+#[utoipa::path(get, path = "/v1/tables", tag = "tables",
+    responses((status = 200, description = "The tables", body = Tables),
+              (status = 503, description = "`unavailable`")))]
+pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>, ApiError> {
+    let tables = gateway
+        .calls
+        .with(|node, now| report::tables(node, now))
+        .await?;
+    Ok(Json(Tables { tables }))
+}
+
+/// Create a table with options; succeeds if it exists with the same ones.
+#[utoipa::path(post, path = "/v1/tables", tag = "tables", request_body = NewTable,
+    responses((status = 201, description = "The table exists", body = Table),
+              (status = 400, description = "`bad_json`, `bad_table_name`"),
+              (status = 409, description = "`options_differ`: it exists with other options"),
+              (status = 415, description = "`unsupported_media_type`: send application/json"),
+              (status = 503, description = "`busy`, `leaving`, `halted`, `unavailable`")))]
+pub(crate) async fn create(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let patience = gateway.settings.body_timeout;
+    let new: NewTable = body::read_json(&headers, body, body::SMALL_BODY, patience).await?;
+    let options = TableOptions {
+        durability: match new.durability.unwrap_or(Safety::Periodic) {
+            Safety::Memory => Durability::Memory,
+            Safety::Periodic => Durability::Periodic,
+            Safety::Sync => Durability::Sync,
+        },
+        conflict: match new.conflict.unwrap_or(Rule::LastWriterWins) {
+            Rule::LastWriterWins => Conflict::LastWriterWins,
+        },
+    };
+    let name = new.name.clone();
+    gateway
+        .calls
+        .request(Request::CreateTable { name, options })
+        .await?;
+    let tables = gateway
+        .calls
+        .with(|node, now| report::tables(node, now))
+        .await?;
+    let table = tables
+        .into_iter()
+        .find(|t| t.namespace == "usr" && t.name == new.name);
+    let missing = || ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE);
+    Ok((StatusCode::CREATED, Json(table.ok_or_else(missing)?)).into_response())
+}

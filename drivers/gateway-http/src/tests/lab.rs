@@ -1,0 +1,230 @@
+//! A real node on a thread, and requests to the router without sockets.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
+use http_body_util::BodyExt;
+use rumormill_core::{
+    Config, Input, Instant, Node, Now, Output, Recovery, Request, RequestError, Response, Seed,
+    Seq, Storage, Token, Wall,
+};
+use serde_json::Value;
+use smol::channel;
+use tower_service::Service;
+
+use crate::{Backend, Settings, Unavailable, router};
+
+type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
+
+enum Call {
+    Run(Job),
+    Ask(Request, channel::Sender<Result<Response, RequestError>>),
+}
+
+/// A handle to a node on a thread that ends when all handles are gone.
+#[derive(Clone)]
+pub(crate) struct Threaded(mpsc::Sender<Call>);
+
+impl Backend for Threaded {
+    async fn with<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Node, Now) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let (reply, answer) = channel::bounded(1);
+        let job: Job = Box::new(move |node, now| drop(reply.try_send(f(node, now))));
+        self.0.send(Call::Run(job)).map_err(|_| Unavailable)?;
+        answer.recv().await.map_err(|_| Unavailable)
+    }
+
+    async fn request(&self, request: Request) -> Result<Response, RequestError> {
+        let (reply, answer) = channel::bounded(1);
+        self.0
+            .send(Call::Ask(request, reply))
+            .map_err(|_| RequestError::Halted)?;
+        answer.recv().await.unwrap_or(Err(RequestError::Halted))
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        vec![("turns".to_string(), 7)]
+    }
+}
+
+/// A disk that syncs at once, unless it is held.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    pub(crate) held: Arc<AtomicBool>,
+    pub(crate) asked: channel::Receiver<Seq>,
+}
+
+pub(crate) struct Lab {
+    pub(crate) router: Router,
+    pub(crate) backend: Threaded,
+    pub(crate) disk: Disk,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["error"]["code"]
+            .as_str()
+            .expect("a code")
+            .to_string()
+    }
+}
+
+impl Lab {
+    pub(crate) fn new(storage: Storage) -> Lab {
+        Lab::with(storage, |_| ())
+    }
+
+    pub(crate) fn with(storage: Storage, change: impl FnOnce(&mut Config)) -> Lab {
+        let mut config = Config::new("alpha", "127.0.0.1:7400");
+        config.protocols = BTreeMap::from([("http".into(), "127.0.0.1:7402".into())]);
+        config.storage = storage;
+        change(&mut config);
+        let settings = Settings {
+            peer_timeout: Duration::from_secs(2),
+            ..Settings::new(&config.limits)
+        };
+        let (calls, inbox) = mpsc::channel();
+        let (ask, asked) = channel::unbounded();
+        let held = Arc::new(AtomicBool::new(false));
+        let gate = Arc::clone(&held);
+        std::thread::spawn(move || run(config, &inbox, &gate, &ask));
+        let backend = Threaded(calls);
+        let router = router(backend.clone(), settings);
+        Lab {
+            router,
+            backend,
+            disk: Disk { held, asked },
+        }
+    }
+
+    pub(crate) fn call(&self, request: HttpRequest<Body>) -> Answer {
+        smol::block_on(self.answer(request))
+    }
+
+    pub(crate) async fn answer(&self, request: HttpRequest<Body>) -> Answer {
+        let response = self.router.clone().call(request).await.expect("infallible");
+        let (parts, body) = response.into_parts();
+        let body = body
+            .collect()
+            .await
+            .expect("a whole body")
+            .to_bytes()
+            .to_vec();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, "")
+    }
+
+    pub(crate) fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+        self.call(request(method, path, body))
+    }
+
+    pub(crate) fn send_json(&self, method: Method, path: &str, body: &str) -> Answer {
+        let mut request = request(method, path, body.to_string());
+        request
+            .headers_mut()
+            .insert("content-type", "application/json".parse().expect("valid"));
+        self.call(request)
+    }
+}
+
+pub(crate) fn request(method: Method, path: &str, body: impl Into<Body>) -> HttpRequest<Body> {
+    HttpRequest::builder()
+        .method(method)
+        .uri(path)
+        .body(body.into())
+        .expect("a request")
+}
+
+fn run(
+    config: Config,
+    inbox: &mpsc::Receiver<Call>,
+    held: &AtomicBool,
+    asked: &channel::Sender<Seq>,
+) {
+    let begin = std::time::Instant::now();
+    let now = || {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
+        Now::new(
+            Instant::from_micros(begin.elapsed().as_micros() as u64),
+            Wall::from_millis(wall.as_millis() as u64),
+        )
+    };
+    let mut node = Recovery::new(config, Seed::from_u64(7))
+        .finish(now())
+        .expect("a new node");
+    let mut waiting = BTreeMap::new();
+    let (mut tokens, mut unsynced) = (0, None);
+    loop {
+        let wait = match node.next_deadline() {
+            Some(deadline) => deadline.at.since(now().mono),
+            None => Duration::from_secs(1),
+        };
+        // While the disk is held, it is looked at now and then whether it is let go.
+        match inbox.recv_timeout(wait.min(Duration::from_millis(5))) {
+            Ok(Call::Run(job)) => job(&mut node, now()),
+            Ok(Call::Ask(request, reply)) => {
+                tokens += 1;
+                waiting.insert(Token(tokens), reply);
+                let input = Input::Request {
+                    token: Token(tokens),
+                    deadline: None,
+                    request,
+                };
+                node.handle(now(), input);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => (),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+        if let Some(upto) = unsynced.filter(|_| !held.load(Ordering::SeqCst)) {
+            unsynced = None;
+            node.handle(now(), Input::Stored { upto });
+        }
+        node.handle(now(), Input::Tick);
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Store {
+                    seq, sync: true, ..
+                } => {
+                    unsynced = Some(seq);
+                    let _ = asked.try_send(seq);
+                }
+                Output::Reply { token, result } => {
+                    if let Some(reply) = waiting.remove(&token) {
+                        let _ = reply.try_send(result);
+                    }
+                }
+                Output::Dial { dial, .. } => {
+                    let why = rumormill_core::LinkError::Unreachable;
+                    node.handle(now(), Input::DialFailed { dial, why });
+                }
+                _ => (),
+            }
+        }
+    }
+}

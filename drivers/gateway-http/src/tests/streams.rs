@@ -1,0 +1,174 @@
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use rumormill_core::{Storage, TableId};
+use serde_json::json;
+use tower_service::Service;
+
+use super::lab::{Lab, request};
+use crate::Backend;
+
+/// One event of a stream.
+#[derive(Debug, PartialEq)]
+struct Event {
+    id: String,
+    name: String,
+    data: serde_json::Value,
+}
+
+struct Watch {
+    body: Body,
+    text: String,
+}
+
+impl Watch {
+    fn open(lab: &Lab, path: &str, last: Option<&str>) -> Watch {
+        let mut request: Request<Body> = request(Method::GET, path, "");
+        if let Some(last) = last {
+            request
+                .headers_mut()
+                .insert("last-event-id", last.parse().expect("a header"));
+        }
+        let response = smol::block_on(lab.router.clone().call(request)).expect("infallible");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Watch {
+            body: response.into_body(),
+            text: String::new(),
+        }
+    }
+
+    fn next(&mut self) -> Event {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let field = |name: &str| {
+                    let line = event.lines().find_map(|line| line.strip_prefix(name));
+                    line.unwrap_or("").to_string()
+                };
+                let (id, name, data) = (field("id: "), field("event: "), field("data: "));
+                self.text = rest.to_string();
+                if !name.is_empty() {
+                    let data = serde_json::from_str(&data).expect("JSON");
+                    return Event { id, name, data };
+                }
+                continue;
+            }
+            let frame = smol::block_on(self.body.frame())
+                .expect("it goes on")
+                .expect("a frame");
+            let data = frame.into_data().expect("data");
+            self.text
+                .push_str(std::str::from_utf8(&data).expect("UTF-8"));
+        }
+    }
+}
+
+#[test]
+fn a_watch_shows_changes_and_goes_on_where_it_was() {
+    let lab = Lab::new(Storage::None);
+    let mut watch = Watch::open(&lab, "/v1/usr/t?watch", None);
+    assert_eq!(watch.next().name, "ready");
+    lab.send(Method::PUT, "/v1/usr/t/a", "1");
+    let first = watch.next();
+    assert_eq!(
+        (first.name.as_str(), &first.data),
+        ("put", &json!({"key": "a", "value": "1"}))
+    );
+    drop(watch);
+    lab.send(Method::PUT, "/v1/usr/other/x", "not ours");
+    lab.send(Method::PUT, "/v1/usr/t/b", "2");
+    lab.send(Method::PUT, "/v1/usr/t/c", "3");
+    lab.send(Method::DELETE, "/v1/usr/t/c", "");
+    for last in [Some(first.id.as_str()), None] {
+        let path = match last {
+            Some(_) => "/v1/usr/t?watch".to_string(),
+            None => format!("/v1/usr/t?watch&cursor={}", first.id),
+        };
+        let mut watch = Watch::open(&lab, &path, last);
+        assert_eq!(watch.next().name, "ready");
+        let put = watch.next();
+        assert_eq!((put.name.as_str(), &put.data["key"]), ("put", &json!("b")));
+        let deleted = watch.next();
+        assert_eq!(
+            (deleted.name.as_str(), &deleted.data),
+            ("deleted", &json!({"key": "c"}))
+        );
+    }
+}
+
+#[test]
+fn a_watch_with_a_prefix_leaves_the_rest_out() {
+    let lab = Lab::new(Storage::None);
+    let mut watch = Watch::open(&lab, "/v1/usr/t?watch&prefix=b", None);
+    watch.next();
+    for key in ["a", "b1", "c", "b2"] {
+        lab.send(Method::PUT, &format!("/v1/usr/t/{key}"), "v");
+    }
+    assert_eq!(watch.next().data["key"], "b1");
+    assert_eq!(watch.next().data["key"], "b2");
+}
+
+#[test]
+fn a_watch_that_missed_something_is_told_so() {
+    let lab = Lab::with(Storage::None, |config| config.limits.change_log = 4);
+    let mut watch = Watch::open(&lab, "/v1/usr/t?watch", None);
+    let begin = watch.next().id;
+    for n in 0..20 {
+        lab.send(Method::PUT, &format!("/v1/usr/t/k{n}"), "v");
+    }
+    let mut late = Watch::open(&lab, "/v1/usr/t?watch", Some(&begin));
+    assert_eq!(late.next().name, "ready");
+    assert_eq!(late.next().name, "lagged");
+    let mut other_life = Watch::open(&lab, "/v1/usr/t?watch&cursor=0123456789abcdef-3", None);
+    assert_eq!(other_life.next().name, "lagged");
+    lab.send(Method::PUT, "/v1/usr/t/new", "v");
+    assert_eq!(late.next().data["key"], "new");
+    assert_eq!(other_life.next().data["key"], "new");
+    for bad in ["cursor=x", "cursor=", "limit=3", "after=x"] {
+        assert_eq!(
+            lab.get(&format!("/v1/usr/t?watch&{bad}")).code(),
+            "bad_parameter",
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn the_state_is_one_document_however_many_pages_it_takes() {
+    let lab = Lab::new(Storage::None);
+    let filled = lab.backend.with(|node, now| {
+        let words = node.table("words").expect("a name");
+        for n in 0..1000 {
+            let (key, value) = (format!("k{n:04}"), format!("v{n}"));
+            let write = rumormill_core::Write::Put {
+                key: key.as_bytes(),
+                value: value.into(),
+                expires: None,
+            };
+            node.write(now, words, write).expect("accepted");
+        }
+        let odd = [(&b"\xff"[..], &b"\xfe"[..]), (b"base64:x", b"text")];
+        for (key, value) in odd {
+            let value = bytes::Bytes::from_static(value);
+            let write = rumormill_core::Write::Put {
+                key,
+                value,
+                expires: None,
+            };
+            node.write(now, TableId::DEFAULT, write).expect("accepted");
+        }
+    });
+    smol::block_on(filled).expect("the node runs");
+    let state = lab.get("/v1/state").json();
+    let me = lab.get("/v1/members/self").json();
+    assert_eq!(
+        state["sys"]["members"][me["id"].as_str().expect("an id")]["name"],
+        "alpha"
+    );
+    assert_eq!(state["sys"]["tables"]["words"]["rows"], 1000);
+    let words = state["usr"]["words"].as_object().expect("a table");
+    assert_eq!(words.len(), 1000);
+    assert_eq!(words["k0999"], "v999");
+    let odd = json!({"base64:/w==": {"base64": "/g=="}, "base64:YmFzZTY0Ong=": "text"});
+    assert_eq!(state["usr"]["default"], odd);
+}

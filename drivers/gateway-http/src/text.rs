@@ -1,0 +1,65 @@
+//! Bytes in JSON and in URLs. The store never interprets a key or a value; JSON knows only text.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use serde_json::{Value, json};
+
+/// What stands for itself in a path segment or query value.
+const PLAIN: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+const KEY_MARK: &str = "base64:";
+
+/// A key or value as JSON: text if it is UTF-8, else `{"base64":"..."}`.
+pub(crate) fn to_json(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::String(text.to_string()),
+        Err(_) => json!({ "base64": STANDARD.encode(bytes) }),
+    }
+}
+
+/// A key as the name of a JSON member: itself if it is UTF-8 and does not begin with `base64:`, else `base64:` and its
+/// base64, so that no two keys share a name.
+pub(crate) fn to_member_name(key: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(key) {
+        Ok(text) if !text.starts_with(KEY_MARK) => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("{KEY_MARK}{}", STANDARD.encode(key))),
+    }
+}
+
+/// The opposite of [`to_json`].
+///
+/// # Errors
+/// What is wrong, as a sentence.
+pub(crate) fn from_json(value: &Value) -> Result<Bytes, String> {
+    match value {
+        Value::String(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        Value::Object(object) if object.len() == 1 => match object.get("base64") {
+            Some(Value::String(text)) => STANDARD
+                .decode(text)
+                .map(Bytes::from)
+                .map_err(|error| error.to_string()),
+            _ => Err(EXPECTED.to_string()),
+        },
+        _ => Err(EXPECTED.to_string()),
+    }
+}
+
+const EXPECTED: &str = "expected a string, or {\"base64\":\"...\"} for bytes that are no UTF-8";
+
+/// A part of a path or query as bytes.
+pub(crate) fn decode_percent(text: &str) -> Vec<u8> {
+    percent_decode(text.as_bytes()).collect()
+}
+
+/// Bytes as a part of a path or query.
+pub(crate) fn encode_percent(bytes: &[u8]) -> String {
+    percent_encode(bytes, &PLAIN).to_string()
+}

@@ -1,0 +1,212 @@
+use std::fs;
+use std::io::Read;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{Node, code, rumormill, text, wait};
+
+fn lone() -> (tempfile::TempDir, Node) {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut command = rumormill();
+    command.args([
+        "serve",
+        "--json",
+        "--memory",
+        "--log",
+        "error",
+        "--value-bytes",
+        "1000",
+    ]);
+    command.args([
+        "--listen", "0", "--redis", "0", "--http", "0", "--name", "lone",
+    ]);
+    (root, Node::from(command))
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    let (_root, node) = lone();
+    assert_eq!(code(&node.client(&["put", "default", "k", "v"])), 0);
+    assert_eq!(text(&node.client(&["get", "default", "k"]).stdout), "v\n");
+    assert_eq!(code(&node.client(&["get", "default", "missing"])), 1);
+    assert_eq!(code(&node.client(&["del", "t", "missing"])), 1);
+    assert_eq!(code(&node.client(&["get", "default"])), 2);
+    assert_eq!(code(&node.client(&["get", "", "k"])), 2);
+    let refused = node.client(&["put", "t", "k", &"x".repeat(1001)]);
+    assert_eq!(code(&refused), 3);
+    assert!(
+        text(&refused.stderr).contains("1000"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let addr = node.redis().to_string();
+    node.kill();
+    let gone = rumormill()
+        .args(["get", "t", "k", "--addr", &addr])
+        .output()
+        .expect("it runs");
+    assert_eq!(code(&gone), 4);
+    assert!(text(&gone.stderr).contains(&addr));
+    let bad = rumormill()
+        .args(["get", "t", "k", "--addr", "nowhere"])
+        .output()
+        .expect("it runs");
+    assert_eq!(code(&bad), 2);
+    let bad = rumormill()
+        .args(["sim", "run", "--faults", "bad"])
+        .output()
+        .expect("it runs");
+    assert_eq!(code(&bad), 2);
+}
+
+#[test]
+fn rows_survive_export_and_import() {
+    let (root, node) = lone();
+    let odd =
+        "{\"key\":\"tab\\tkey\",\"value\":{\"base64\":\"/wA=\"}}\n{\"key\":\"b\",\"value\":\"\"}\n";
+    let output = node.client_with(&["import", "first", "-"], odd);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for (format, table) in [("tsv", "second"), ("jsonl", "default")] {
+        let file = root
+            .path()
+            .join(format!("rows.{format}"))
+            .display()
+            .to_string();
+        assert!(node.client(&["export", "first", &file]).status.success());
+        assert!(
+            node.client(&["import", table, &file, "--format", format])
+                .status
+                .success()
+        );
+        let again = node.client(&["export", table, "-", "--format", "jsonl"]);
+        let first = node.client(&["export", "first", "-", "--format", "jsonl"]);
+        assert_eq!(again.stdout, first.stdout);
+        assert_eq!(lines_of(&file), 2);
+    }
+    let prefixed = node.client(&["scan", "first", "--prefix", "tab", "--json"]);
+    let row: Value = serde_json::from_slice(&prefixed.stdout).expect("one row");
+    assert_eq!(row, json!({"key": "tab\tkey", "value": {"base64": "/wA="}}));
+}
+
+fn lines_of(file: &str) -> usize {
+    let bytes = fs::read(file).expect("a file");
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[test]
+fn refused_lines_are_counted_with_their_reasons() {
+    let (_root, node) = lone();
+    let lines = format!("a\t1\nno tab\n\tno key\n\nb\t{}\nc\t2\n", "x".repeat(2000));
+    let output = node.client_with(&["import", "t", "-", "--json"], &lines);
+    assert_eq!(code(&output), 3);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        (&report["written"], &report["refused"]),
+        (&json!(2), &json!(3))
+    );
+    assert_eq!(
+        report["reasons"]["no tab"],
+        json!({"count": 1, "lines": [2]})
+    );
+    assert_eq!(report["reasons"].as_object().expect("reasons").len(), 3);
+    assert_eq!(node.rows("t"), ["a\t1", "c\t2"]);
+}
+
+#[test]
+fn a_node_describes_itself_for_people_and_programs() {
+    let (_root, node) = lone();
+    node.client(&["put", "t", "k", "v"]);
+    let json_of = |command: &str| -> Value {
+        let output = node.client(&[command, "--json"]);
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let status = json_of("status");
+    assert_eq!(
+        (&status["rows"], &status["tombstones"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(status["id"], node.status()["id"]);
+    let member = &json_of("members")["members"][0];
+    assert_eq!(member["name"], "lone");
+    assert_eq!(member["protocols"]["gossip"], node.ready["peers"]);
+    assert_eq!(member["protocols"]["redis"], node.ready["redis"]);
+    assert_eq!(member["protocols"]["http"], node.ready["http"]);
+    let tables = json_of("tables");
+    let table = tables["tables"]
+        .as_array()
+        .expect("tables")
+        .iter()
+        .find(|t| t["name"] == "t");
+    assert_eq!(table.expect("it is there")["rows"], 1);
+    let people = text(&node.client(&["members"]).stdout);
+    assert!(
+        people.contains("lone") && people.contains("alive") && !people.contains('{'),
+        "{people}"
+    );
+}
+
+#[test]
+fn a_watch_prints_changes_until_it_has_enough() {
+    let (_root, node) = lone();
+    let mut command = rumormill();
+    command.args([
+        "watch",
+        "t",
+        "--count",
+        "1",
+        "--json",
+        "--addr",
+        node.redis(),
+    ]);
+    let mut watch = command.stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut out = watch.stdout.take().expect("a pipe");
+    // The first line says that the watch has begun.
+    let mut begun = [0; 18];
+    out.read_exact(&mut begun).expect("a line");
+    assert_eq!(text(&begun), "{\"event\":\"ready\"}\n");
+    node.client(&["put", "t", "k", "v"]);
+    assert!(wait(&mut watch).success());
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).expect("lines");
+    let event: Value = serde_json::from_str(&rest).expect("one event");
+    assert_eq!(event, json!({"event": "put", "key": "k", "value": "v"}));
+}
+
+#[test]
+fn a_reader_that_stops_is_no_error() {
+    let (_root, node) = lone();
+    let lines: String = (0..20_000).map(|n| format!("key{n}\n")).collect();
+    assert!(
+        node.client_with(&["import", "t", "-"], &lines)
+            .status
+            .success()
+    );
+    let mut command = rumormill();
+    command.args(["scan", "t", "--addr", node.redis()]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut scan = command.spawn().expect("it runs");
+    drop(scan.stdout.take());
+    let output = scan.wait_with_output().expect("it ends");
+    assert_eq!((code(&output), text(&output.stderr).as_str()), (0, ""));
+}
+
+#[test]
+fn a_bench_measures_and_stops() {
+    let (_root, node) = lone();
+    let output = node.client(&[
+        "bench", "-n", "1000", "-c", "2", "-P", "8", "--keys", "10", "--json",
+    ]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let results = report["results"].as_array().expect("results");
+    assert_eq!(results.len(), 2);
+    for result in results {
+        assert_eq!(
+            (&result["requests"], &result["errors"]),
+            (&json!(1000), &json!(0))
+        );
+        assert!(result["per_second"].as_f64() > Some(0.0));
+        assert!(result["server_cpu_us"].is_number());
+    }
+    assert_eq!(node.rows("bench").len(), 10);
+}
