@@ -278,15 +278,6 @@ impl Detector {
             .map(|(node, member)| (*node, member.state))
     }
 
-    #[cfg(test)]
-    /// Takes effect with the next probe and the next suspicion; running ones keep their time.
-    pub(crate) fn set_timing(&mut self, timing: Timing) {
-        self.timing = timing;
-        let latest = self.now + self.health.stretch(period(&self.timing));
-        self.next_probe = self.next_probe.min(latest);
-        self.next_down = self.next_down.min(self.now + period(&self.timing));
-    }
-
     /// Asserts this module's own invariants; O(n log n).
     pub(crate) fn check(&self) {
         for roster in [&self.active, &self.alive, &self.down] {

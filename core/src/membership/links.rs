@@ -167,9 +167,7 @@ impl Links {
             since: now,
         };
         self.links.insert(id, link);
-        let Some(old) = self.by_node.insert(node, id) else {
-            return None;
-        };
+        let old = self.by_node.insert(node, id)?;
         let keep_old = self.links.get(&old).is_some_and(|link| {
             link.phase != Phase::Closing
                 && link.epoch == hello.epoch

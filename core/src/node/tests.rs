@@ -10,6 +10,9 @@ use core::time::Duration;
 
 use crate::*;
 
+/// Whether a message from one node to another is lost.
+type Cut = Box<dyn Fn(usize, usize, &wire::Message) -> bool>;
+
 /// Nodes wired back to back: every message arrives at once, in order, unless the pair is cut.
 struct Lab {
     now: Now,
@@ -21,7 +24,7 @@ struct Lab {
     next_link: u64,
     replies: BTreeMap<Token, Result<Response, RequestError>>,
     events: Vec<(usize, Event)>,
-    cut: Box<dyn Fn(usize, usize, &wire::Message) -> bool>,
+    cut: Cut,
 }
 
 impl Lab {

@@ -97,16 +97,7 @@ mod tests {
 
     #[test]
     fn many_stars_do_not_explode() {
-        let pattern = b"*a".repeat(50);
-        assert!(!matches(
-            &pattern,
-            &[b'a'; 40]
-                .repeat(1)
-                .iter()
-                .chain(b"b")
-                .copied()
-                .collect::<Vec<_>>()
-        ));
+        assert!(!matches(&b"*a".repeat(50), &[b'a'; 40]));
         assert!(!matches(&b"*a*a*a*a*a*a*a*a*b".repeat(3), &[b'a'; 5_000]));
     }
 }
