@@ -347,6 +347,15 @@ impl Network {
             .any(|window| window.number == number && window.fresh)
     }
 
+    /// Whether the fault `number` of the plan cuts ways.
+    pub(crate) fn is_cut(&self, number: usize) -> bool {
+        self.windows.iter().any(|window| {
+            let what = &window.what;
+            window.number == number
+                && matches!(what, FaultWhat::Partition { .. } | FaultWhat::OneWay { .. })
+        })
+    }
+
     /// All faults end.
     pub(crate) fn heal(&mut self) {
         self.windows.clear();

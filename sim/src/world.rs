@@ -238,9 +238,7 @@ impl World {
 
     /// Judges what the nodes show now, as at the end of a run.
     pub fn judge(&mut self) {
-        let contents: Vec<Option<Contents>> = (0..self.hosts.len())
-            .map(|node| self.contents(node))
-            .collect();
+        let contents = self.all_contents();
         let mut found = convergence::check(self.now_us, &contents);
         found.extend(convergence::check_members(self.now_us, &self.views()));
         for (node, contents) in contents.iter().enumerate() {
@@ -258,11 +256,15 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        let contents: Vec<Option<Contents>> = (0..self.hosts.len())
-            .map(|node| self.contents(node))
-            .collect();
+        let contents = self.all_contents();
         convergence::holds(&contents)
             && convergence::check_members(self.now_us, &self.views()).is_empty()
+    }
+
+    fn all_contents(&self) -> Vec<Option<Contents>> {
+        (0..self.hosts.len())
+            .map(|node| self.contents(node))
+            .collect()
     }
 
     /// What each running node says of the cluster.
@@ -382,6 +384,12 @@ impl World {
         } else if let Some(node) = self.skew_ends.remove(&number) {
             self.skew(node, 0, 0);
         } else {
+            if self.net.is_cut(number) {
+                let contents = self.all_contents();
+                let apart = convergence::apart(&contents);
+                self.count_by("rows_apart_at_heal", apart);
+                self.note("heals", &[Field::Num("apart", apart)]);
+            }
             self.note("fault_ends", &[Field::Num("fault", number as u64)]);
             self.net.end_fault(number);
         }

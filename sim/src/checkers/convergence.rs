@@ -1,5 +1,8 @@
 //! Once faults have stopped and nobody writes, all nodes show the same rows.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
 use rumormill_core::{MemberState, Node, Now};
 
 use super::{Contents, MAX_VIOLATIONS, Violation};
@@ -39,6 +42,23 @@ pub fn holds(contents: &[Option<Contents>]) -> bool {
     contents
         .iter()
         .all(|one| one.is_some() && *one == contents[0])
+}
+
+/// Rows that some running node shows and another does not, or not with that version.
+pub fn apart(contents: &[Option<Contents>]) -> u64 {
+    let running: Vec<&Contents> = contents.iter().flatten().collect();
+    let keys: BTreeSet<(&str, &Bytes)> = running
+        .iter()
+        .flat_map(|contents| contents.rows().map(|(table, key, _)| (table, key)))
+        .collect();
+    let differs = |&(table, key): &(&str, &Bytes)| {
+        let mut shown = running
+            .iter()
+            .map(|contents| contents.0.get(table).and_then(|rows| rows.get(key)));
+        let first = shown.next();
+        shown.any(|row| Some(row) != first)
+    };
+    keys.into_iter().filter(differs).count() as u64
 }
 
 fn differences(
