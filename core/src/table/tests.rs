@@ -235,6 +235,27 @@ fn changes_are_pulled_in_order_of_arrival_and_a_laggard_is_told() {
         [put_a, ChangeKind::Deleted { key: "b".into() }],
         "each key once, at its newest"
     );
+    let next = changes.next;
+    node.handle(now(), Input::Tick);
+    assert_eq!(
+        node.status(now()).tombstones,
+        0,
+        "a lone node frees at once"
+    );
+    let again = node
+        .view(now())
+        .changes(TableId::DEFAULT, cursor, 10)
+        .unwrap();
+    assert_eq!(
+        again.changes.len(),
+        2,
+        "a delete is told after its tombstone has gone"
+    );
+    let rest = node
+        .view(now())
+        .changes(TableId::DEFAULT, next, 10)
+        .unwrap();
+    assert_eq!(rest.changes, [], "and not twice");
     put(&mut node, b"c");
     let lagged = node
         .view(now())

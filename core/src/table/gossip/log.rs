@@ -62,6 +62,16 @@ impl ChangeLog {
         self.next() - 1
     }
 
+    /// Puts another entry in the place of one that is still kept.
+    pub(crate) fn replace(&mut self, number: u64, entry: Entry) {
+        let place = number
+            .checked_sub(self.first)
+            .and_then(|place| usize::try_from(place).ok());
+        if let Some(old) = place.and_then(|place| self.entries.get_mut(place)) {
+            *old = entry;
+        }
+    }
+
     /// Entries from number `from` on.
     pub(crate) fn since(&self, from: u64) -> impl Iterator<Item = (u64, &Entry)> {
         let skip = from.saturating_sub(self.first) as usize;

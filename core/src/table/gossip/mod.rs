@@ -512,11 +512,13 @@ impl Gossip {
         };
         self.freed = self.freed.max(row.clock);
         self.delete_stored(fx, domain, row.table, &row.key);
-        self.log.push(Entry::Freed {
+        // A watcher that has not read of the delete still does, and one that has is not told twice.
+        let entry = Entry::Freed {
             table: row.table,
             expired: row.expires != 0,
             key: row.key,
-        });
+        };
+        self.log.replace(row.arrival, entry);
         fx.mark("tombstone-freed");
     }
 
