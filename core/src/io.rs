@@ -131,7 +131,8 @@ pub enum Request {
         /// Its options.
         options: TableOptions,
     },
-    /// Dials an address and answers once its member is known here.
+    /// Dials an address and answers once this node has caught up with the cluster and is linked with its members, or has
+    /// waited three seconds for the slowest of them.
     Join {
         /// The address, in the driver's notation.
         addr: String,

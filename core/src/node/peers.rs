@@ -2,15 +2,19 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Node;
 use crate::detector::Action;
 use crate::error::RequestError;
 use crate::id::{DialId, LinkId, NodeId};
-use crate::io::{Event, HangupReason, Lane, LinkError, Response};
+use crate::io::{Event, HangupReason, Lane, LinkError};
 use crate::link::Hello;
 use crate::membership::{Change, Phase};
 use crate::wire::{Message, Rumor};
+
+/// How long the answer to a join waits for links with the other members; past it the join has succeeded all the same.
+const JOIN_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Node {
     pub(super) fn link_up(&mut self, link: LinkId, dial: Option<DialId>, hello: &Hello) {
@@ -365,9 +369,11 @@ impl Node {
         }
     }
 
+    /// The greetings with a node are through.
     pub(super) fn join_answered(&mut self, node: NodeId) {
+        let until = self.fx.now().mono + JOIN_PATIENCE;
         for (token, _) in self.requests.joined(node) {
-            self.answer(token, Ok(Response::Joined(node)));
+            self.requests.settle(token, node, until);
         }
     }
 }

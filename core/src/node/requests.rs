@@ -9,8 +9,10 @@ use crate::effects::Effects;
 use crate::error::RequestError;
 use crate::id::{NodeId, Token};
 use crate::io::{Request, Response};
+use crate::membership::Phase;
 use crate::table::Write;
 use crate::time::Instant;
+use crate::wire::RumorState;
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +31,15 @@ pub(crate) struct Requests {
     waiting: BTreeMap<Token, (Waits, Option<Instant>)>,
     /// Joins whose link is up and whose greetings are under way.
     greeting: BTreeMap<NodeId, Vec<(Token, String)>>,
+    /// Joins that are greeted, and wait until this node has caught up and is linked with everybody who answers.
+    settling: Vec<(Token, NodeId, Instant)>,
 }
 
 impl Requests {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.waiting
-            .values()
-            .filter_map(|(_, deadline)| *deadline)
-            .min()
+        let waiting = self.waiting.values().filter_map(|(_, deadline)| *deadline);
+        let settling = self.settling.iter().map(|(_, _, until)| *until);
+        waiting.chain(settling).min()
     }
 
     pub(crate) fn fail_all(&mut self, fx: &mut Effects) {
@@ -57,6 +60,24 @@ impl Requests {
     /// The greetings with a node are through, or came to nothing.
     pub(crate) fn joined(&mut self, node: NodeId) -> Vec<(Token, String)> {
         self.greeting.remove(&node).unwrap_or_default()
+    }
+
+    /// The greetings with a node are through: the answer waits a little for the rest of the cluster.
+    pub(crate) fn settle(&mut self, token: Token, node: NodeId, until: Instant) {
+        self.settling.push((token, node, until));
+    }
+
+    pub(crate) fn is_settling(&self) -> bool {
+        !self.settling.is_empty()
+    }
+
+    /// The joins to answer: all when `settled`, else those that waited long enough.
+    pub(crate) fn settled(&mut self, now: Instant, settled: bool) -> Vec<(Token, NodeId)> {
+        let due = |(_, _, until): &(Token, NodeId, Instant)| settled || *until <= now;
+        let done = self.settling.iter().filter(|join| due(join));
+        let done = done.map(|(token, node, _)| (*token, *node)).collect();
+        self.settling.retain(|join| !due(join));
+        done
     }
 
     /// Ends the wait for a request; whether it still waited.
@@ -144,6 +165,12 @@ impl Node {
     pub(super) fn requests_due(&mut self) {
         self.forget_answered();
         let now = self.fx.now().mono;
+        if self.requests.is_settling() {
+            let settled = self.is_linked_with_all();
+            for (token, node) in self.requests.settled(now, settled) {
+                self.answer(token, Ok(Response::Joined(node)));
+            }
+        }
         let late = |deadline: &Option<Instant>| deadline.is_some_and(|at| at <= now);
         let due: Vec<Token> = self
             .requests
@@ -155,6 +182,18 @@ impl Node {
         for token in due {
             self.give_up(token, RequestError::DeadlineExceeded);
         }
+    }
+
+    /// Whether this node has caught up and writes reach every member that answers at once.
+    fn is_linked_with_all(&self) -> bool {
+        let linked = |node| {
+            let link = self.links.of(node).and_then(|link| self.links.get(link));
+            link.is_some_and(|link| link.phase == Phase::Ready)
+                || self.detector.state(node) == Some(RumorState::Down)
+        };
+        self.is_full()
+            && self.sync.sessions() == 0
+            && self.membership.others().all(|(node, _)| linked(node))
     }
 
     fn give_up(&mut self, token: Token, error: RequestError) {

@@ -477,3 +477,34 @@ fn an_expired_row_is_gone_everywhere_and_freed() {
     lab.run(8_000);
     assert_eq!(lab.tombstones(), [0, 0]);
 }
+
+#[test]
+fn once_a_join_is_answered_a_write_anywhere_reaches_everybody_at_once() {
+    let mut lab = Lab::new(4, Storage::Ordered, false);
+    for i in 1..4 {
+        let (now, token) = (lab.now, Token(i as u64));
+        let addr = "0".to_string();
+        let request = Request::Join { addr };
+        let deadline = None;
+        lab.node(i).handle(
+            now,
+            Input::Request {
+                token,
+                deadline,
+                request,
+            },
+        );
+        for _ in 0..500 {
+            lab.run(10);
+            if lab.replies.contains_key(&token) {
+                break;
+            }
+        }
+        assert!(lab.replies[&token].is_ok());
+        lab.put(i - 1, &std::format!("k{i}"), "v");
+        lab.settle();
+        for at in 0..=i {
+            assert_eq!(lab.get(at, &std::format!("k{i}")), value("v"), "node {at}");
+        }
+    }
+}

@@ -1,549 +1,517 @@
-//! Requests out of a byte stream: arrays of bulks and inline commands, resumable at any byte.
+//! Requests out of a stream that is cut anywhere: arrays of bulks, and inline commands.
 
 use std::fmt;
 
-/// Longest header or inline line, in bytes, as in Redis.
-const LINE_MAX: usize = 64 << 10;
+/// Longest inline command or length line, in bytes.
+pub const LINE_BYTES: usize = 64 << 10;
+/// Most arguments of one command.
+pub const MAX_ARGS: i64 = 1 << 20;
+/// Longest bulk that a header may announce, in bytes; beyond it the client is closed.
+pub const MAX_BULK: i64 = 512 << 20;
 
-/// Most arguments of one command, as in Redis.
-const ARGS_MAX: i64 = 1 << 20;
-
-/// Longest bulk that a header may announce, as in Redis (`proto-max-bulk-len`).
-const BULK_MAX: i64 = 512 << 20;
-
-/// Why a stream is no stream of requests. The client gets the text and is closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProtocolError {
-    /// The count of an array is no number or too large.
-    MultibulkLength,
-    /// The length of a bulk is no number or too large.
-    BulkLength,
-    /// Something else than a bulk where a bulk belongs.
-    ExpectedBulk(u8),
-    /// A header without an end.
-    HeaderTooLong,
-    /// An inline command without an end.
-    InlineTooLong,
-    /// An inline command whose quotes do not match.
-    Quotes,
+/// What of a command is kept. What is longer is skipped without being buffered, and only that command fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Longest single argument, in bytes.
+    pub argument: usize,
+    /// Longest sum of all arguments of one command, in bytes; below 4 GiB.
+    pub command: usize,
 }
 
-impl fmt::Display for ProtocolError {
+/// The outcome of [`Decoder::next`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// A command with one argument or more: [`Decoder::args`].
+    Command,
+    /// A command that was skipped because it exceeds the caps.
+    TooLarge(TooLarge),
+    /// More bytes are needed.
+    Incomplete,
+    /// The stream is broken: answer, then close.
+    Broken(ProtocolError),
+}
+
+/// Which cap a skipped command exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLarge {
+    /// One argument is too long.
+    Argument {
+        /// Its length in bytes.
+        size: usize,
+        /// The cap in bytes.
+        limit: usize,
+    },
+    /// All arguments together are too long.
+    Command {
+        /// The cap in bytes.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Protocol error: ")?;
         match self {
-            ProtocolError::MultibulkLength => f.write_str("invalid multibulk length"),
-            ProtocolError::BulkLength => f.write_str("invalid bulk length"),
-            ProtocolError::ExpectedBulk(got) => {
-                write!(f, "expected '$', got '{}'", char::from(*got))
+            TooLarge::Argument { size, limit } => {
+                write!(f, "an argument has {size} bytes, the limit is {limit}")
             }
-            ProtocolError::HeaderTooLong => f.write_str("too big mbulk count string"),
-            ProtocolError::InlineTooLong => f.write_str("too big inline request"),
-            ProtocolError::Quotes => f.write_str("unbalanced quotes in request"),
+            TooLarge::Command { limit } => {
+                write!(
+                    f,
+                    "the arguments together have more bytes than the limit of {limit}"
+                )
+            }
         }
     }
 }
 
-impl std::error::Error for ProtocolError {}
+/// Why a stream cannot be read on. Prints as Redis words it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// A bulk began with something else.
+    ExpectedBulk(u8),
+    /// The number of arguments is none or above [`MAX_ARGS`].
+    ArgumentCount,
+    /// The length of a bulk is none, negative or above [`MAX_BULK`].
+    BulkLength,
+    /// An inline command ends inside quotes, or something follows a closing quote.
+    Quotes,
+    /// An inline command is longer than [`LINE_BYTES`].
+    LongInline,
+    /// The number of arguments is longer than [`LINE_BYTES`].
+    LongCount,
+    /// The length of a bulk is longer than [`LINE_BYTES`].
+    LongLength,
+}
 
-/// The arguments of one command, borrowed from the decoder.
+impl ProtocolError {
+    /// Appends the text, which may hold any byte that the client sent.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        let text: &[u8] = match self {
+            ProtocolError::ExpectedBulk(got) => {
+                out.extend_from_slice(b"expected '$', got '");
+                out.push(if matches!(got, b'\r' | b'\n') {
+                    b' '
+                } else {
+                    got
+                });
+                b"'"
+            }
+            ProtocolError::ArgumentCount => b"invalid multibulk length",
+            ProtocolError::BulkLength => b"invalid bulk length",
+            ProtocolError::Quotes => b"unbalanced quotes in request",
+            ProtocolError::LongInline => b"too big inline request",
+            ProtocolError::LongCount => b"too big mbulk count string",
+            ProtocolError::LongLength => b"too big bulk count string",
+        };
+        out.extend_from_slice(text);
+    }
+}
+
+/// The arguments of a command, the name first; borrowed from the stream.
 #[derive(Clone, Copy)]
 pub struct Args<'a> {
-    bytes: &'a [u8],
-    ranges: &'a [(usize, usize)],
+    data: &'a [u8],
+    ranges: &'a [(u32, u32)],
 }
 
 impl<'a> Args<'a> {
-    /// How many there are, the command's name included.
+    /// How many there are, the name included.
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Whether there are none; never for a command.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// The argument at `index`, empty when there is none.
+    /// One argument; empty beyond the last.
     pub fn get(&self, index: usize) -> &'a [u8] {
         self.ranges
             .get(index)
-            .map_or(&[], |(from, to)| &self.bytes[*from..*to])
+            .map_or(&[], |range| self.slice(range))
     }
 
     /// The arguments from `index` on.
-    pub fn from(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let bytes = self.bytes;
-        let ranges = self.ranges.get(index..).unwrap_or_default();
-        ranges.iter().map(move |(from, to)| &bytes[*from..*to])
+    pub fn from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let this = *self;
+        let rest = self.ranges.get(index..).unwrap_or(&[]);
+        rest.iter().map(move |range| this.slice(range))
+    }
+
+    fn slice(&self, &(from, to): &(u32, u32)) -> &'a [u8] {
+        self.data.get(from as usize..to as usize).unwrap_or(&[])
     }
 }
 
-/// What the decoder found.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Decoded {
-    /// A command, to be read with [`Decoder::args`].
-    Command,
-    /// A command with a bulk of this many bytes, beyond the limit. The bulk was skipped; the other arguments are there.
-    Oversize(usize),
-    /// The stream ends within a command.
-    Incomplete,
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Start,
+    Inline,
+    Count,
+    Length,
+    Body(usize),
+    Skip(usize),
+    Done,
 }
 
-/// The decoder of one client. Owns no memory while the client is idle. Linear in the bytes, however they are cut.
+/// The decoder of one client. It owns no stream: the caller keeps the bytes from [`Decoder::used`] on, tells
+/// [`Decoder::rebase`], and shows them again with more behind them. Every byte is looked at once.
+#[derive(Debug)]
 pub struct Decoder {
-    buf: Vec<u8>,
-    /// Where parsing goes on.
-    at: usize,
-    /// How far a line end was looked for.
-    scanned: usize,
-    /// Arguments of the present array still to come; `None` between commands.
-    missing: Option<i64>,
-    /// The length of the bulk at hand.
-    bulk: Option<usize>,
-    /// Bytes of the bulk at hand to throw away.
-    skip: Option<usize>,
-    oversize: Option<usize>,
-    ranges: Vec<(usize, usize)>,
-    /// Arguments of an inline command, unquoted.
+    caps: Caps,
+    state: State,
+    /// Where the command at hand begins; arguments are counted from here.
+    start: usize,
+    /// What is read up to.
+    pos: usize,
+    /// Where the search for the end of a line goes on.
+    searched: usize,
+    left: usize,
+    bytes: usize,
+    args: Vec<(u32, u32)>,
+    /// An inline command without its quotes.
     inline: Vec<u8>,
     is_inline: bool,
-    bulk_limit: usize,
-    /// Bytes that all arguments of one command may have.
-    command_limit: usize,
+    too_large: Option<TooLarge>,
 }
 
 impl Decoder {
-    /// A decoder that skips bulks of more than `bulk_limit` bytes.
-    pub fn new(bulk_limit: usize) -> Self {
+    /// A decoder at the beginning of a stream.
+    pub const fn new(caps: Caps) -> Self {
         Decoder {
-            buf: Vec::new(),
-            at: 0,
-            scanned: 0,
-            missing: None,
-            bulk: None,
-            skip: None,
-            oversize: None,
-            ranges: Vec::new(),
+            caps,
+            state: State::Start,
+            start: 0,
+            pos: 0,
+            searched: 0,
+            left: 0,
+            bytes: 0,
+            args: Vec::new(),
             inline: Vec::new(),
             is_inline: false,
-            bulk_limit,
-            command_limit: bulk_limit.saturating_mul(2).max(64 << 20),
+            too_large: None,
         }
     }
 
-    /// Takes in a piece of the stream.
-    pub fn feed(&mut self, input: &[u8]) {
-        let mut skipped = 0;
-        if let Some(left) = self.skip.as_mut().filter(|_| self.buf.len() == self.at) {
-            skipped = (*left).min(input.len());
-            *left -= skipped;
-        }
-        self.buf.extend_from_slice(&input[skipped..]);
-    }
-
-    /// The arguments of the command that [`Decoder::decode`] found.
-    pub fn args(&self) -> Args<'_> {
-        let bytes = if self.is_inline {
+    /// The arguments of the command that [`Decoder::next`] just found in `window`.
+    pub fn args<'a>(&'a self, window: &'a [u8]) -> Args<'a> {
+        let data = if self.is_inline {
             &self.inline
         } else {
-            &self.buf
+            window.get(self.start..).unwrap_or(&[])
         };
         Args {
-            bytes,
-            ranges: &self.ranges,
+            data,
+            ranges: &self.args,
         }
     }
 
-    /// Gives back the memory of commands that are done. Call it when the input is used up.
-    pub fn compact(&mut self) {
-        let done = if self.missing.is_none() { self.at } else { 0 };
-        if done == self.buf.len() {
-            self.buf = Vec::new();
-        } else {
-            self.buf.drain(..done);
+    /// How many bytes at the front of the window are not needed any more.
+    pub fn used(&self) -> usize {
+        match self.state {
+            State::Done | State::Start => self.pos,
+            _ => self.start,
         }
-        if self.missing.is_none() {
-            self.inline = Vec::new();
-            self.ranges.clear();
-        }
-        self.at -= done;
-        self.scanned = self.scanned.saturating_sub(done);
     }
 
-    /// Looks for the next command.
-    ///
-    /// # Errors
-    /// [`ProtocolError`]; nothing more can be decoded.
-    pub fn decode(&mut self) -> Result<Decoded, ProtocolError> {
+    /// The caller dropped the [used](Decoder::used) bytes; the arguments of a finished command are gone with them.
+    pub fn rebase(&mut self) {
+        let used = self.used();
+        if matches!(self.state, State::Done) {
+            self.begin();
+        }
+        self.pos -= used;
+        self.start = 0;
+        self.searched = self.searched.saturating_sub(used);
+    }
+
+    /// Gives back memory that a large command needed.
+    pub fn shrink(&mut self) {
+        self.args.shrink_to(64);
+        self.inline.shrink_to(0);
+    }
+
+    /// Looks for the next command in `window`.
+    pub fn next(&mut self, window: &[u8]) -> Decoded {
+        match self.advance(window) {
+            Ok(decoded) => decoded,
+            Err(error) => Decoded::Broken(error),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.state = State::Start;
+        self.start = self.pos;
+        self.searched = self.pos;
+        self.bytes = 0;
+        self.is_inline = false;
+        self.args.clear();
+    }
+
+    fn advance(&mut self, window: &[u8]) -> Result<Decoded, ProtocolError> {
+        if matches!(self.state, State::Done) {
+            self.begin();
+        }
         loop {
-            if self.missing.is_none() {
-                self.ranges.clear();
-                self.oversize = None;
-                self.is_inline = false;
-                let Some(first) = self.buf.get(self.at) else {
-                    return Ok(Decoded::Incomplete);
-                };
-                if *first != b'*' {
-                    match self.decode_inline()? {
-                        Some(true) => return Ok(Decoded::Command),
-                        Some(false) => continue,
-                        None => return Ok(Decoded::Incomplete),
+            match self.state {
+                State::Start => {
+                    let Some(&first) = window.get(self.pos) else {
+                        return Ok(Decoded::Incomplete);
+                    };
+                    self.start = self.pos;
+                    self.searched = self.pos;
+                    self.state = if first == b'*' {
+                        State::Count
+                    } else {
+                        State::Inline
+                    };
+                }
+                State::Inline => {
+                    let Some(line) = self.line(window, b'\n', ProtocolError::LongInline)? else {
+                        return Ok(Decoded::Incomplete);
+                    };
+                    self.split(line)?;
+                    if !self.args.is_empty() {
+                        self.state = State::Done;
+                        return Ok(Decoded::Command);
+                    }
+                    self.begin();
+                }
+                State::Count => {
+                    let Some(line) = self.line(window, b'\r', ProtocolError::LongCount)? else {
+                        return Ok(Decoded::Incomplete);
+                    };
+                    match parse_int(line.get(1..).unwrap_or(&[])) {
+                        Some(count) if count > MAX_ARGS => {
+                            return Err(ProtocolError::ArgumentCount);
+                        }
+                        Some(count) if count > 0 => {
+                            self.left = count as usize;
+                            self.state = State::Length;
+                        }
+                        Some(_) => self.begin(),
+                        None => return Err(ProtocolError::ArgumentCount),
                     }
                 }
-                let Some(line) = self.line(ProtocolError::HeaderTooLong)? else {
-                    return Ok(Decoded::Incomplete);
-                };
-                let count =
-                    parse_int(&self.buf[line.0 + 1..line.1]).filter(|count| *count <= ARGS_MAX);
-                let count = count.ok_or(ProtocolError::MultibulkLength)?;
-                if count <= 0 {
-                    continue;
+                State::Length => {
+                    let Some(line) = self.line(window, b'\r', ProtocolError::LongLength)? else {
+                        return Ok(Decoded::Incomplete);
+                    };
+                    let first = line.first().copied().unwrap_or(b'\r');
+                    if first != b'$' {
+                        return Err(ProtocolError::ExpectedBulk(first));
+                    }
+                    match parse_int(&line[1..]) {
+                        Some(length) if (0..=MAX_BULK).contains(&length) => {
+                            self.announced(length as usize);
+                        }
+                        _ => return Err(ProtocolError::BulkLength),
+                    }
                 }
-                self.missing = Some(count);
+                State::Body(length) => {
+                    if window.len() < self.pos + length + 2 {
+                        return Ok(Decoded::Incomplete);
+                    }
+                    let from = self.pos - self.start;
+                    // The caps keep a command far below 4 GiB.
+                    self.args.push((from as u32, (from + length) as u32));
+                    self.pos += length + 2;
+                    if let Some(decoded) = self.argument_done() {
+                        return Ok(decoded);
+                    }
+                }
+                State::Skip(length) => {
+                    let here = length.min(window.len().saturating_sub(self.pos));
+                    self.pos += here;
+                    self.start = self.pos;
+                    self.searched = self.pos;
+                    if here < length {
+                        self.state = State::Skip(length - here);
+                        return Ok(Decoded::Incomplete);
+                    }
+                    if let Some(decoded) = self.argument_done() {
+                        return Ok(decoded);
+                    }
+                }
+                State::Done => self.begin(),
             }
-            if !self.decode_bulks()? {
-                return Ok(Decoded::Incomplete);
-            }
-            self.missing = None;
-            return Ok(self.oversize.map_or(Decoded::Command, Decoded::Oversize));
         }
     }
 
-    /// The next line, without its end; `None` when its end has not arrived.
-    fn line(&mut self, too_long: ProtocolError) -> Result<Option<(usize, usize)>, ProtocolError> {
-        let from = self.scanned.max(self.at);
-        let Some(found) = self.buf[from..].iter().position(|byte| *byte == b'\n') else {
-            self.scanned = self.buf.len();
-            return if self.buf.len() - self.at > LINE_MAX {
-                Err(too_long)
-            } else {
-                Ok(None)
-            };
-        };
-        let end = from + found;
-        let start = self.at;
-        self.at = end + 1;
-        let text_end = if end > start && self.buf[end - 1] == b'\r' {
-            end - 1
+    /// A bulk of `length` bytes follows.
+    fn announced(&mut self, length: usize) {
+        self.bytes += length;
+        if self.too_large.is_none() {
+            if length > self.caps.argument {
+                let (size, limit) = (length, self.caps.argument);
+                self.too_large = Some(TooLarge::Argument { size, limit });
+            } else if self.bytes > self.caps.command {
+                let limit = self.caps.command;
+                self.too_large = Some(TooLarge::Command { limit });
+            }
+        }
+        self.state = if self.too_large.is_some() {
+            self.args.clear();
+            State::Skip(length + 2)
         } else {
-            end
+            State::Body(length)
         };
-        if text_end - start > LINE_MAX {
-            Err(too_long)
-        } else {
-            Ok(Some((start, text_end)))
-        }
     }
 
-    /// Whether all bulks of the present array are there.
-    fn decode_bulks(&mut self) -> Result<bool, ProtocolError> {
-        while self.missing.is_some_and(|missing| missing > 0) {
-            if let Some(left) = self.skip {
-                let here = left.min(self.buf.len() - self.at);
-                self.buf.drain(self.at..self.at + here);
-                if left > here {
-                    self.skip = Some(left - here);
-                    return Ok(false);
-                }
-                self.skip = None;
-                self.argument((self.at, self.at));
-                continue;
-            }
-            let Some(len) = self.bulk else {
-                if !self.decode_header()? {
-                    return Ok(false);
-                }
-                continue;
-            };
-            if self.buf.len() - self.at < len + 2 {
-                return Ok(false);
-            }
-            self.argument((self.at, self.at + len));
-            self.at += len + 2;
-            self.bulk = None;
-        }
-        Ok(true)
-    }
-
-    fn decode_header(&mut self) -> Result<bool, ProtocolError> {
-        match self.buf.get(self.at) {
-            None => return Ok(false),
-            Some(b'$') => {}
-            Some(other) => return Err(ProtocolError::ExpectedBulk(*other)),
-        }
-        let Some((start, end)) = self.line(ProtocolError::BulkLength)? else {
-            return Ok(false);
-        };
-        let len = parse_int(&self.buf[start + 1..end]).filter(|len| (0..=BULK_MAX).contains(len));
-        let len = len.ok_or(ProtocolError::BulkLength)? as usize;
-        let used: usize = self.ranges.iter().rev().take(1).map(|range| range.1).sum();
-        if len > self.bulk_limit || used + len > self.command_limit {
-            self.oversize = Some(len.max(self.oversize.unwrap_or(0)));
-            self.skip = Some(len + 2);
-        } else {
-            self.bulk = Some(len);
-        }
-        Ok(true)
-    }
-
-    fn argument(&mut self, range: (usize, usize)) {
-        self.ranges.push(range);
-        self.missing = self.missing.map(|missing| missing - 1);
-    }
-
-    /// Whether the line had a command; `None` when it has not arrived whole.
-    fn decode_inline(&mut self) -> Result<Option<bool>, ProtocolError> {
-        let Some((start, end)) = self.line(ProtocolError::InlineTooLong)? else {
-            return Ok(None);
-        };
-        self.inline.clear();
-        self.is_inline = true;
-        split_quoted(&self.buf[start..end], &mut self.inline, &mut self.ranges)?;
-        Ok(Some(!self.ranges.is_empty()))
-    }
-}
-
-/// Splits a line as a shell would: `"..."` with escapes, `'...'` without.
-fn split_quoted(
-    line: &[u8],
-    out: &mut Vec<u8>,
-    ranges: &mut Vec<(usize, usize)>,
-) -> Result<(), ProtocolError> {
-    let mut rest = line;
-    loop {
-        let blank = rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count();
-        rest = &rest[blank..];
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let from = out.len();
-        while let Some((&byte, tail)) = rest.split_first() {
-            if byte.is_ascii_whitespace() || byte == 0 {
-                break;
-            }
-            rest = match byte {
-                b'"' | b'\'' => unquote(byte, tail, out)?,
-                _ => {
-                    out.push(byte);
-                    tail
-                }
-            };
-        }
-        ranges.push((from, out.len()));
-        if rest.first() == Some(&0) {
-            return Ok(());
-        }
-    }
-}
-
-/// Copies up to the closing quote, after which a blank or the end must come.
-fn unquote<'a>(
-    quote: u8,
-    mut rest: &'a [u8],
-    out: &mut Vec<u8>,
-) -> Result<&'a [u8], ProtocolError> {
-    loop {
-        match rest {
-            [b'\\', b'x', high, low, tail @ ..]
-                if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or(0) as u8;
-                out.push(digit(high) << 4 | digit(low));
-                rest = tail;
-            }
-            [b'\\', escaped, tail @ ..] if quote == b'"' => {
-                out.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 8,
-                    b'a' => 7,
-                    other => *other,
-                });
-                rest = tail;
-            }
-            [b'\\', b'\'', tail @ ..] if quote == b'\'' => {
-                out.push(b'\'');
-                rest = tail;
-            }
-            [byte, tail @ ..] if *byte == quote => {
-                let closed = tail.first().is_none_or(|next| next.is_ascii_whitespace());
-                return if closed {
-                    Ok(tail)
-                } else {
-                    Err(ProtocolError::Quotes)
-                };
-            }
-            [byte, tail @ ..] => {
-                out.push(*byte);
-                rest = tail;
-            }
-            [] => return Err(ProtocolError::Quotes),
-        }
-    }
-}
-
-/// A decimal integer as Redis reads it: an optional minus, digits, nothing else, no leading zeros.
-pub(crate) fn parse_int(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() || digits.len() > 19 || (digits[0] == b'0' && text.len() > 1) {
-        return None;
-    }
-    let mut value: i64 = 0;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
+    fn argument_done(&mut self) -> Option<Decoded> {
+        self.left -= 1;
+        if self.left > 0 {
+            self.state = State::Length;
+            self.searched = self.pos;
             return None;
         }
-        let digit = i64::from(digit - b'0');
-        value = value.checked_mul(10)?;
-        value = if negative {
-            value.checked_sub(digit)?
-        } else {
-            value.checked_add(digit)?
-        };
+        self.state = State::Done;
+        Some(match self.too_large.take() {
+            Some(too_large) => Decoded::TooLarge(too_large),
+            None => Decoded::Command,
+        })
     }
-    Some(value)
+
+    /// The line from [`Decoder::pos`] on without its end. After a carriage return one byte is taken as the line feed,
+    /// whatever it is, as Redis does.
+    fn line<'a>(
+        &mut self,
+        window: &'a [u8],
+        end: u8,
+        too_long: ProtocolError,
+    ) -> Result<Option<&'a [u8]>, ProtocolError> {
+        let rest = window.get(self.searched..).unwrap_or(&[]);
+        let room = LINE_BYTES.saturating_sub(self.searched - self.pos) + 1;
+        let found = rest.iter().take(room).position(|&byte| byte == end);
+        let Some(found) = found else {
+            if rest.len() >= room {
+                return Err(too_long);
+            }
+            self.searched = window.len();
+            return Ok(None);
+        };
+        let at = self.searched + found;
+        let after = if end == b'\r' { at + 2 } else { at + 1 };
+        if after > window.len() {
+            self.searched = at;
+            return Ok(None);
+        }
+        let line = &window[self.pos..at];
+        self.pos = after;
+        self.searched = after;
+        Ok(Some(line))
+    }
+
+    fn split(&mut self, line: &[u8]) -> Result<(), ProtocolError> {
+        self.is_inline = true;
+        self.args.clear();
+        self.inline.clear();
+        let mut rest = line;
+        while let Some(tail) = skip_space(rest) {
+            let from = self.inline.len();
+            rest = unquote(tail, &mut self.inline).ok_or(ProtocolError::Quotes)?;
+            self.args.push((from as u32, self.inline.len() as u32));
+        }
+        Ok(())
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+fn skip_space(line: &[u8]) -> Option<&[u8]> {
+    let from = line.iter().position(|&byte| !is_space(byte))?;
+    line.get(from..)
+}
+
+/// Appends the first word of `line`, which does not begin with a space, and returns what follows it.
+fn unquote<'a>(line: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let mut at = 0;
+    while let Some(&byte) = line.get(at) {
+        match byte {
+            b'"' | b'\'' => {
+                at = quoted(line, at + 1, byte, out)?;
+                return match line.get(at) {
+                    Some(&next) if !is_space(next) => None,
+                    _ => line.get(at..),
+                };
+            }
+            _ if is_space(byte) => break,
+            _ => out.push(byte),
+        }
+        at += 1;
+    }
+    line.get(at..)
+}
+
+/// Appends what stands in quotes from `at` on; the place after the closing quote, `None` if there is none.
+fn quoted(line: &[u8], mut at: usize, quote: u8, out: &mut Vec<u8>) -> Option<usize> {
+    loop {
+        let byte = *line.get(at)?;
+        at += 1;
+        if byte == quote {
+            return Some(at);
+        }
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        if quote == b'\'' {
+            if line.get(at) == Some(&b'\'') {
+                out.push(b'\'');
+                at += 1;
+            } else {
+                out.push(b'\\');
+            }
+            continue;
+        }
+        let hex = |byte: Option<&u8>| byte.and_then(|&byte| (byte as char).to_digit(16));
+        if line.get(at) == Some(&b'x')
+            && let (Some(high), Some(low)) = (hex(line.get(at + 1)), hex(line.get(at + 2)))
+        {
+            out.push((high * 16 + low) as u8);
+            at += 3;
+            continue;
+        }
+        out.push(match *line.get(at)? {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'b' => 8,
+            b'a' => 7,
+            other => other,
+        });
+        at += 1;
+    }
+}
+
+/// A decimal integer as Redis reads one: an optional minus, no plus, no leading zero, no space.
+pub fn parse_int(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text.split_first()? {
+        (b'-', digits) => (true, digits),
+        _ => (false, text),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [] | [b'0', ..] => return None,
+        _ => {}
+    }
+    digits.iter().try_fold(0i64, |sum, &digit| {
+        let digit = i64::from(digit.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        let sum = sum.checked_mul(10)?;
+        if negative {
+            sum.checked_sub(digit)
+        } else {
+            sum.checked_add(digit)
+        }
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    type Commands = Vec<Result<Vec<Vec<u8>>, String>>;
-
-    fn decode_pieces(pieces: &[&[u8]], limit: usize) -> Commands {
-        let mut decoder = Decoder::new(limit);
-        let mut out = Vec::new();
-        for piece in pieces {
-            decoder.feed(piece);
-            loop {
-                match decoder.decode() {
-                    Ok(Decoded::Command) => {
-                        out.push(Ok(decoder.args().from(0).map(<[u8]>::to_vec).collect()));
-                    }
-                    Ok(Decoded::Oversize(len)) => out.push(Err(format!("oversize {len}"))),
-                    Ok(Decoded::Incomplete) => break,
-                    Err(error) => {
-                        out.push(Err(error.to_string()));
-                        return out;
-                    }
-                }
-            }
-            decoder.compact();
-        }
-        out
-    }
-
-    const STREAMS: &[(&[u8], usize)] = &[
-        (
-            b"*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nhello\r\n",
-            100,
-        ),
-        (
-            b"PING\r\n  set \"a b\\x41\\n\" 'c\\'d'\r\n\r\n*0\r\n*-1\r\nGET x\n",
-            100,
-        ),
-        (b"*2\r\n$3\r\nGET\r\n$0\r\n\r\nQUIT\r\n", 100),
-        (
-            b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\nhello world!\r\n*1\r\n$4\r\nPING\r\n",
-            10,
-        ),
-        (b"*1\r\n:4\r\n", 100),
-        (b"*x\r\n", 100),
-        (b"*2\r\n$3\r\nGET\r\n$-1\r\n", 100),
-        (b"*1\r\n$629145600\r\n", 100),
-        (b"set \"unbalanced\r\n", 100),
-    ];
-
-    #[test]
-    fn every_split_of_a_stream_gives_the_same_commands() {
-        for (stream, limit) in STREAMS {
-            let whole = decode_pieces(&[stream], *limit);
-            assert!(!whole.is_empty());
-            for cut in 0..=stream.len() {
-                let (a, b) = stream.split_at(cut);
-                assert_eq!(
-                    decode_pieces(&[a, b], *limit),
-                    whole,
-                    "cut at {cut} of {stream:?}"
-                );
-            }
-            let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-            assert_eq!(decode_pieces(&bytes, *limit), whole);
-        }
-    }
-
-    #[test]
-    fn streams_mean_what_redis_says() {
-        let text = |stream: usize| decode_pieces(&[STREAMS[stream].0], STREAMS[stream].1);
-        assert_eq!(
-            text(1)[1],
-            Ok(vec![b"set".to_vec(), b"a bA\n".to_vec(), b"c'd".to_vec()])
-        );
-        assert_eq!(text(3)[0], Err("oversize 12".into()));
-        assert_eq!(text(3)[1], Ok(vec![b"PING".to_vec()]));
-        let errors = [
-            (4, "expected '$', got ':'"),
-            (5, "invalid multibulk length"),
-            (6, "invalid bulk length"),
-            (7, "invalid bulk length"),
-            (8, "unbalanced quotes in request"),
-        ];
-        for (stream, error) in errors {
-            assert_eq!(
-                text(stream).last(),
-                Some(&Err(format!("Protocol error: {error}")))
-            );
-        }
-        let long = vec![b'x'; LINE_MAX + 2];
-        assert_eq!(
-            decode_pieces(&[&long], 10),
-            [Err("Protocol error: too big inline request".into())]
-        );
-    }
-
-    #[test]
-    fn an_oversize_bulk_is_not_buffered() {
-        let mut decoder = Decoder::new(1_000);
-        decoder.feed(b"*2\r\n$3\r\nGET\r\n$100000000\r\n");
-        assert_eq!(decoder.decode(), Ok(Decoded::Incomplete));
-        for _ in 0..1_000 {
-            decoder.feed(&[b'x'; 100_000]);
-            assert_eq!(decoder.decode(), Ok(Decoded::Incomplete));
-            assert!(decoder.buf.len() < 1_000);
-        }
-        decoder.feed(b"\r\n");
-        assert_eq!(decoder.decode(), Ok(Decoded::Oversize(100_000_000)));
-    }
-
-    #[test]
-    fn arbitrary_bytes_never_panic() {
-        arbtest::arbtest(|u| {
-            let mut stream = Vec::new();
-            for _ in 0..u.int_in_range(0..=6)? {
-                let pieces: [&[u8]; 7] = [
-                    b"*2\r\n",
-                    b"$3\r\n",
-                    b"GET",
-                    b"\r\n",
-                    b"\"",
-                    b"*",
-                    b"$99999\r\n",
-                ];
-                stream.extend_from_slice(u.choose(&pieces)?);
-                stream.extend_from_slice(&u.arbitrary::<[u8; 3]>()?);
-            }
-            let cut = u.int_in_range(0..=stream.len())?;
-            let (a, b) = stream.split_at(cut);
-            assert_eq!(decode_pieces(&[a, b], 50), decode_pieces(&[&stream], 50));
-            Ok(())
-        });
-    }
-}
+#[path = "decoder_tests.rs"]
+mod tests;

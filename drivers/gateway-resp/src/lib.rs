@@ -1,29 +1,59 @@
 //! The Redis protocol over a node, without sockets.
 //!
-//! String keys are the rows of the table `default`; a hash is a table: `HSET users alice 1` writes row `alice` of table
-//! `users`. Replies and error texts are those of Redis 7, with these differences:
+//! [`Gateway`] makes a [`Session`] per client; a driver hands it the client's bytes and writes its replies, as
+//! [`rumormill_kit::session`] says. Replies and error texts are those of Redis 7, in RESP2 and RESP3.
 //!
-//! - A key, field or table name has at least one byte; a table name is UTF-8 of at most 255 bytes; the key `default` cannot be a
-//!   hash, because it is the table of the strings.
-//! - `SET` with `NX`, `XX` or `GET` and `SETNX` decide on the local copy: two members may both say yes.
-//! - `EXPIRE` on a hash is refused; counters, lists and the like are refused, because members that change them at once would lose
-//!   updates.
-//! - `SCAN` cursors are places in the key order, shared by all clients of a node; the last 65,536 are remembered.
-//! - A subscriber to keyspace notifications that falls behind the node's log of changes is told so and closed. A key that
-//!   changed twice in one turn is notified once.
+//! # How keys are tables and rows
+//! - A string is a row of the table `default`; a hash is the user table of its name, a field one of its rows. So the name
+//!   of a hash is UTF-8 and at most 255 bytes long, and no hash is called `default`.
+//! - A key and a field have one byte or more; Redis also allows none.
+//! - One name can be a string and a hash at once only when two members made one each, at the same time. String commands
+//!   then see the string and hash commands the hash, it is listed once, as a string, and `DEL` and `SET` remove the hash.
+//! - `SET` on a hash replaces it, `DEL` of a hash removes all of its rows with one record. `EXPIRE` on a hash is refused.
 //!
-//! Errors that Redis does not have begin with `TOOLARGE` (a key or value beyond the limit named), `BUSY` (the store lags behind),
-//! `NOSPACE` (the store is full), `LEAVING` (the node is on its way out) and `NOTSUPPORTED` (what the table's mode cannot do).
+//! # What differs from Redis
+//! - Every command decides on the copy of this member: `NX`, `XX`, `GET`, `SETNX`, `HSETNX`, the counts that `DEL` and
+//!   `HSET` return. Another member may decide differently at the same moment; the later write wins.
+//! - `MSET`, `HSET`, `DEL` of several keys are one write each: refused as a whole for a size, but `BUSY` may stop them halfway.
+//! - `KEYS`, `HGETALL`, `HKEYS` and `HVALS` show the moment of the command, however slowly the client reads: the rows not yet
+//!   sent are held by reference. `MGET` and `HMGET` read on as the client reads.
+//! - `SCAN` and `HSCAN` go in key order and show each key that stays exactly once. Cursors belong to the listener, not to the
+//!   connection; the last 16,384 (4 MiB of keys) are remembered, and an older one is answered with an error.
+//!   One call looks at 10,000 rows at most.
+//! - Commands that would lose updates on a gossip table (`INCR`, `APPEND`, ...) and types that are not there are refused with
+//!   the reason.
+//!
+//! # Keyspace notifications
+//! Always on, for writes of all members: `__keyspace@0__:KEY` and `__keyevent@0__:EVENT` with `set`, `del`, `expired` for
+//! strings and `hset`, `hdel`, `hexpired`, `del` for hashes, named by the hash. A key that changed several times
+//! before the client was told is told once, with its newest state; an expiry that was set counts as `set`, and
+//! emptying the strings with `FLUSHALL` is not told, as in Redis. A client that falls behind the log of changes is told `-LAGGED` and
+//! closed. Other channels can be subscribed to and stay silent.
+//!
+//! # Errors
+//! Besides Redis's own `ERR`, `WRONGTYPE`, `NOPROTO` and `WRONGPASS`:
+//!
+//! | prefix | when |
+//! |---|---|
+//! | `TOOLARGE` | a key, value, table name or whole command exceeds the limit that the text names; nothing was changed |
+//! | `BUSY` | the store lags behind; try again later |
+//! | `OOM` | the store is out of space; reads are served |
+//! | `LEAVING` | the node is leaving, has left or has halted |
+//! | `READONLY` | the table belongs to the store itself |
+//! | `LAGGED` | this subscriber was too slow; it is closed |
 
 mod commands;
-mod decoder;
-mod encoder;
-mod glob;
-mod notify;
+pub mod decoder;
+pub mod encoder;
+pub mod glob;
+mod keyspace;
+mod refusal;
 mod session;
+mod shared;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{Args, Decoded, Decoder, ProtocolError};
-pub use encoder::{Encoder, Version};
-pub use session::{Client, Describe, Gateway};
+pub use keyspace::SUBSCRIPTIONS;
+pub use session::{Gateway, Session};
+pub use shared::{CURSOR_BYTES, CURSORS, Describe, Stats};

@@ -1,182 +1,214 @@
-//! One client: bytes to commands, commands to replies.
+//! One client: bytes in, commands executed, replies out.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use rumormill_core::{Accepted, Durability, Node, Now, RowRef, TableId};
-use rumormill_kit::session::{Clients, Flow, Replies, Session};
+use rumormill_core::{Node, Now, TableId};
+use rumormill_kit::session::{self, Flow, Replies};
 
-use crate::commands::{self, Command};
-use crate::decoder::{Args, Decoded, Decoder};
-use crate::encoder::{Encoder, Version};
-use crate::notify::Subscriptions;
+use crate::commands;
+use crate::decoder::{Args, Caps, Decoded, Decoder};
+use crate::encoder::{self, Proto};
+use crate::keyspace::Watch;
+use crate::shared::{Describe, Shared, Stats};
+use crate::stream::Stream;
 
-/// Positions of scans that are remembered.
-const CURSORS_MAX: usize = 65_536;
+/// Bytes of arguments of one command beyond its largest one.
+const COMMAND_BYTES: usize = 64 << 20;
 
-/// What the driver adds to `INFO` and to the private command `RUMORMILL`: JSON for a topic, `None` for an unknown one.
-pub type Describe = fn(&Node, Now, &str) -> Option<String>;
-
-/// Where a scan goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Position {
-    /// After this string key.
-    Strings(Bytes),
-    /// After this table, with the hashes.
-    Tables(String),
-    /// After this row of a hash.
-    Rows(Bytes),
-}
-
-/// The scans of all clients.
-#[derive(Debug, Default)]
-pub(crate) struct Cursors {
-    places: VecDeque<Position>,
-    /// The number of the first place kept, less one.
-    dropped: u64,
-}
-
-impl Cursors {
-    pub(crate) fn remember(&mut self, position: Position) -> u64 {
-        if self.places.len() == CURSORS_MAX {
-            self.places.pop_front();
-            self.dropped += 1;
-        }
-        self.places.push_back(position);
-        self.dropped + self.places.len() as u64
-    }
-
-    pub(crate) fn find(&self, cursor: u64) -> Option<Position> {
-        let place = cursor.checked_sub(self.dropped + 1)?;
-        self.places.get(usize::try_from(place).ok()?).cloned()
-    }
-}
-
-/// Makes the sessions of one node.
+/// The clients of one listener, and what they share.
+#[derive(Debug)]
 pub struct Gateway {
-    bulk_limit: usize,
-    describe: Describe,
-    cursors: Rc<RefCell<Cursors>>,
-    connected: Rc<RefCell<usize>>,
+    caps: Caps,
+    shared: Arc<Shared>,
 }
 
 impl Gateway {
-    /// A gateway for a node with these limits; `describe` answers the private command `RUMORMILL`.
+    /// A gateway to nodes with these limits.
     pub fn new(limits: &rumormill_core::Limits, describe: Describe) -> Self {
+        let argument = limits.value_bytes.max(limits.key_bytes).min(1 << 30);
+        let caps = Caps {
+            argument,
+            command: argument + COMMAND_BYTES,
+        };
         Gateway {
-            bulk_limit: limits.value_bytes.max(limits.key_bytes),
-            describe,
-            cursors: Rc::default(),
-            connected: Rc::default(),
+            caps,
+            shared: Arc::new(Shared::new(describe)),
         }
     }
-}
 
-impl Clients for Gateway {
-    type Session = Client;
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
 
-    fn accept(&mut self, id: u64, _peer: SocketAddr, clients: usize) -> Client {
-        *self.connected.borrow_mut() = clients;
-        Client {
-            decoder: Decoder::new(self.bulk_limit),
-            state: State {
+    /// A new client. `id` is unique.
+    pub fn client(&self, id: u64) -> Session {
+        self.shared.stats.clients.fetch_add(1, Ordering::Relaxed);
+        let connections = &self.shared.stats.connections;
+        connections.fetch_add(1, Ordering::Relaxed);
+        Session {
+            decoder: Decoder::new(self.caps),
+            pending: Vec::new(),
+            client: Client {
                 id,
                 name: Vec::new(),
-                version: Version::Two,
-                describe: self.describe,
-                cursors: Rc::clone(&self.cursors),
-                connected: Rc::clone(&self.connected),
-                subscriptions: Subscriptions::default(),
-                pending: None,
-                draws: id,
-                quit: false,
+                proto: Proto::Two,
+                stream: None,
+                watch: None,
+                closing: false,
+                draws: 0,
+                shared: Arc::clone(&self.shared),
             },
         }
     }
 }
 
-/// What a client has said of itself, and what it is owed.
-pub(crate) struct State {
-    pub(crate) id: u64,
-    pub(crate) name: Vec<u8>,
-    pub(crate) version: Version,
-    pub(crate) describe: Describe,
-    pub(crate) cursors: Rc<RefCell<Cursors>>,
-    pub(crate) connected: Rc<RefCell<usize>>,
-    pub(crate) subscriptions: Subscriptions,
-    /// Bulks of a long reply that is under way.
-    pub(crate) pending: Option<std::vec::IntoIter<Option<Bytes>>>,
-    pub(crate) draws: u64,
-    pub(crate) quit: bool,
+impl session::Clients for Gateway {
+    type Session = Session;
+
+    fn accept(&mut self, id: u64, _peer: SocketAddr, _clients: usize) -> Session {
+        self.client(id)
+    }
 }
 
-/// One client of a node.
-pub struct Client {
-    decoder: Decoder,
-    state: State,
+/// What a client has chosen and waits for.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) name: Vec<u8>,
+    pub(crate) proto: Proto,
+    pub(crate) stream: Option<Stream>,
+    pub(crate) watch: Option<Box<Watch>>,
+    pub(crate) closing: bool,
+    pub(crate) draws: u64,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.shared.stats.clients.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Client {
-    fn run(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
-        loop {
-            if !self.state.drain_pending(replies) {
-                return Flow::Full;
-            }
-            if self.state.quit {
-                return Flow::Close;
-            }
-            if replies.is_full() {
-                return Flow::Full;
-            }
-            let oversize = match self.decoder.decode() {
-                Ok(Decoded::Incomplete) => {
-                    self.decoder.compact();
-                    return Flow::Continue;
-                }
-                Ok(Decoded::Command) => None,
-                Ok(Decoded::Oversize(len)) => Some(len),
-                Err(error) => {
-                    Encoder::new(replies.buf(), self.state.version).error(&format!("ERR {error}"));
-                    return Flow::Close;
-                }
-            };
-            replies.count_commands(1);
-            let args = self.decoder.args();
-            let mut call = Call {
-                state: &mut self.state,
-                node,
-                now,
-                args,
-                replies,
-            };
-            match oversize {
-                Some(len) => {
-                    let limit = call.node.config().limits.value_bytes;
-                    call.error(&format!(
-                        "TOOLARGE an argument has {len} bytes, the limit is {limit}"
-                    ));
-                }
-                None => commands::dispatch(&mut call),
-            }
+    /// Goes on with a large reply; whether there is nothing more to say.
+    fn pump(&mut self, now: Now, node: &Node, replies: &mut Replies) -> bool {
+        if let Some(stream) = &mut self.stream
+            && !stream.pump(now, node, self.proto, replies)
+        {
+            return false;
+        }
+        self.stream = None;
+        true
+    }
+
+    fn execute(&mut self, now: Now, node: &mut Node, args: Args<'_>, replies: &mut Replies) {
+        commands::execute(self, now, node, args, replies);
+    }
+
+    /// Tells of the changes that the client subscribed to.
+    fn notify(&mut self, now: Now, node: &Node, replies: &mut Replies) -> Flow {
+        match &mut self.watch {
+            // A message must not stand in the middle of a reply.
+            Some(_) if self.stream.is_some() => Flow::Full,
+            Some(watch) => watch.pull(now, node, self.proto, replies),
+            None => Flow::Continue,
         }
     }
 }
 
-impl Session for Client {
+/// One client of a node. See [`session::Session`] for how it is driven.
+#[derive(Debug)]
+pub struct Session {
+    decoder: Decoder,
+    /// The unfinished command, and after [`Flow::Full`] those behind it.
+    pending: Vec<u8>,
+    client: Client,
+}
+
+impl Session {
+    /// Executes the commands of `window`; how it went on, and how many bytes are done with.
+    fn run(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        window: &[u8],
+        replies: &mut Replies,
+    ) -> (Flow, usize) {
+        let mut commands = 0;
+        let flow = loop {
+            if !self.client.pump(now, node, replies) || replies.is_full() {
+                break Flow::Full;
+            }
+            match self.decoder.next(window) {
+                Decoded::Command => {
+                    commands += 1;
+                    let args = self.decoder.args(window);
+                    self.client.execute(now, node, args, replies);
+                    if self.client.closing {
+                        break Flow::Close;
+                    }
+                }
+                Decoded::TooLarge(why) => {
+                    commands += 1;
+                    encoder::error(replies.buf(), format!("TOOLARGE {why}").as_bytes());
+                }
+                Decoded::Incomplete => break Flow::Continue,
+                Decoded::Broken(why) => {
+                    let mut text = b"ERR Protocol error: ".to_vec();
+                    why.write_to(&mut text);
+                    encoder::error(replies.buf(), &text);
+                    break Flow::Close;
+                }
+            }
+        };
+        replies.count_commands(commands);
+        let total = &self.client.shared.stats.commands;
+        total.fetch_add(commands, Ordering::Relaxed);
+        let used = self.decoder.used();
+        self.decoder.rebase();
+        (flow, used)
+    }
+
+    fn run_pending(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
+        let mut window = std::mem::take(&mut self.pending);
+        let (flow, used) = self.run(now, node, &window, replies);
+        if used < window.len() {
+            window.drain(..used);
+            self.pending = window;
+        } else {
+            self.decoder.shrink();
+        }
+        flow
+    }
+}
+
+impl session::Session for Session {
     fn receive(&mut self, now: Now, node: &mut Node, input: &[u8], replies: &mut Replies) -> Flow {
-        self.decoder.feed(input);
-        self.run(now, node, replies)
+        if self.pending.is_empty() {
+            let (flow, used) = self.run(now, node, input, replies);
+            self.pending
+                .extend_from_slice(input.get(used..).unwrap_or(&[]));
+            return flow;
+        }
+        self.pending.extend_from_slice(input);
+        self.run_pending(now, node, replies)
     }
 
     fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
-        self.run(now, node, replies)
+        match self.run_pending(now, node, replies) {
+            Flow::Continue => self.client.notify(now, node, replies),
+            other => other,
+        }
     }
 
     fn watches(&self) -> bool {
-        self.state.subscriptions.any()
+        self.client
+            .watch
+            .as_ref()
+            .is_some_and(|watch| watch.is_active())
     }
 
     fn changed(
@@ -186,111 +218,6 @@ impl Session for Client {
         _table: TableId,
         replies: &mut Replies,
     ) -> Flow {
-        self.state.notify(now, node, replies)
-    }
-}
-
-impl State {
-    /// Whether the long reply under way, if any, is finished.
-    fn drain_pending(&mut self, replies: &mut Replies) -> bool {
-        let Some(items) = &mut self.pending else {
-            return true;
-        };
-        while !replies.is_full() {
-            let Some(item) = items.next() else {
-                self.pending = None;
-                return true;
-            };
-            Encoder::new(replies.buf(), self.version).optional(item.as_deref());
-        }
-        false
-    }
-}
-
-/// One command being executed.
-pub(crate) struct Call<'a> {
-    pub(crate) state: &'a mut State,
-    pub(crate) node: &'a mut Node,
-    pub(crate) now: Now,
-    pub(crate) args: Args<'a>,
-    pub(crate) replies: &'a mut Replies,
-}
-
-impl<'a> Call<'a> {
-    pub(crate) fn out(&mut self) -> Encoder<'_> {
-        Encoder::new(self.replies.buf(), self.state.version)
-    }
-
-    pub(crate) fn error(&mut self, text: &str) {
-        self.out().error(text);
-    }
-
-    pub(crate) fn ok(&mut self) {
-        self.replies.buf().extend_from_slice(b"+OK\r\n");
-    }
-
-    pub(crate) fn wrong_arity(&mut self, name: &str) {
-        self.error(&format!(
-            "ERR wrong number of arguments for '{name}' command"
-        ));
-    }
-
-    /// The reply that follows acknowledges a write: it waits for the store if the table says so.
-    pub(crate) fn acknowledges(&mut self, accepted: &Accepted) {
-        if accepted.sync && accepted.seq > self.node.durable() {
-            self.replies.hold(accepted.seq);
-        }
-    }
-
-    /// The reply that follows shows a row: one of a `sync` table that is not durable yet is not shown before.
-    pub(crate) fn shows(&mut self, table: TableId, seq: rumormill_core::Seq) {
-        if seq <= self.node.durable() || table == TableId::DEFAULT {
-            return;
-        }
-        let info = self.node.view(self.now).table_info(table);
-        if info.is_some_and(|info| info.options.durability == Durability::Sync) {
-            self.replies.hold(seq);
-        }
-    }
-
-    /// Replies with bulks, as many at once as the client can take.
-    pub(crate) fn stream(&mut self, items: Vec<Option<Bytes>>) {
-        self.state.pending = Some(items.into_iter());
-        self.state.drain_pending(self.replies);
-    }
-
-    /// A row's value.
-    pub(crate) fn value(&mut self, table: TableId, key: &[u8]) -> Option<Bytes> {
-        let row = self.node.view(self.now).get(table, key).row();
-        let (value, seq) = row.map(|row: RowRef<'_>| (row.value().clone(), row.seq()))?;
-        self.shows(table, seq);
-        Some(value)
-    }
-
-    /// The table of a hash that has rows.
-    pub(crate) fn hash(&self, name: &[u8]) -> Option<TableId> {
-        let table = self.node.user_table(std::str::from_utf8(name).ok()?)?;
-        (table != TableId::DEFAULT && self.node.view(self.now).len(table) > 0).then_some(table)
-    }
-
-    /// Whether a string of that name exists.
-    pub(crate) fn is_string(&self, key: &[u8]) -> bool {
-        self.node
-            .view(self.now)
-            .get(TableId::DEFAULT, key)
-            .row()
-            .is_some()
-    }
-
-    pub(crate) fn wrong_type(&mut self) {
-        self.error("WRONGTYPE Operation against a key holding the wrong kind of value");
-    }
-
-    pub(crate) fn syntax_error(&mut self) {
-        self.error("ERR syntax error");
-    }
-
-    pub(crate) fn command_error(&mut self, command: &Command) {
-        self.wrong_arity(command.name);
+        self.client.notify(now, node, replies)
     }
 }

@@ -1,153 +1,213 @@
-//! Commands about the connection itself.
+//! The connection itself.
 
-use super::is;
-use crate::decoder::parse_int;
-use crate::encoder::Version;
-use crate::notify::Subscriptions;
-use crate::session::Call;
+use super::{CONNECTION, Command, Ctx, Outcome, Sub, integer, is, subcommand};
+use crate::decoder::{Args, parse_int};
+use crate::encoder::{self, Proto};
+use crate::refusal::Refusal;
 
-pub(crate) fn ping(call: &mut Call<'_>) {
-    if call.args.len() > 2 {
-        return call.wrong_arity("ping");
+const fn command(
+    name: &'static str,
+    arity: i16,
+    summary: &'static str,
+    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags: CONNECTION,
+        keys: (0, 0, 0),
+        group: "connection",
+        summary,
+        run,
     }
-    let text = (call.args.len() == 2).then(|| call.args.get(1));
-    let listens = call.state.subscriptions.any() && call.state.version == Version::Two;
-    let mut out = call.out();
-    match text {
-        _ if listens => {
-            out.array(2);
-            out.bulk(b"pong");
-            out.bulk(text.unwrap_or_default());
+}
+
+pub(super) const COMMANDS: &[Command] = &[
+    command("ping", -1, "Ping the server", ping),
+    command("echo", 2, "Echo the given string", |ctx, args| {
+        ctx.bulk(args.get(1))
+    }),
+    command("quit", -1, "Close the connection", quit),
+    command("reset", 1, "Reset the connection", reset),
+    command("hello", -1, "Handshake with Redis", hello),
+    command("auth", -2, "Authenticate to the server", auth),
+    command(
+        "select",
+        2,
+        "Change the selected database for the current connection",
+        select,
+    ),
+    command(
+        "client",
+        -2,
+        "A container for client connection commands",
+        |ctx, args| subcommand(ctx, args, CLIENT),
+    ),
+];
+
+const CLIENT: &[Sub] = &[
+    ("setname", 3, 3, |ctx, args| {
+        set_name(ctx, args.get(2))?;
+        ctx.ok()
+    }),
+    ("getname", 2, 2, |ctx, _| match ctx.client.name.is_empty() {
+        true => ctx.nil(),
+        false => {
+            encoder::bulk(ctx.replies.buf(), &ctx.client.name);
+            Ok(())
         }
-        Some(text) => out.bulk(text),
-        None => out.simple("PONG"),
+    }),
+    ("setinfo", 4, 4, set_info),
+    ("id", 2, 2, |ctx, _| {
+        let id = ctx.client.id;
+        ctx.int(i64::try_from(id).unwrap_or(i64::MAX))
+    }),
+];
+
+fn ping(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    if args.len() > 2 {
+        return Err(Refusal::Arity);
+    }
+    if ctx.client.watch.is_some() && ctx.client.proto == Proto::Two {
+        encoder::array(ctx.out(), 2);
+        ctx.bulk(b"pong")?;
+        return ctx.bulk(args.get(1));
+    }
+    if args.len() == 2 {
+        return ctx.bulk(args.get(1));
+    }
+    ctx.out().extend_from_slice(b"+PONG\r\n");
+    Ok(())
+}
+
+fn quit(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
+    ctx.client.closing = true;
+    ctx.ok()
+}
+
+fn reset(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
+    ctx.client.name.clear();
+    ctx.client.proto = Proto::Two;
+    ctx.client.watch = None;
+    encoder::simple(ctx.out(), "RESET");
+    Ok(())
+}
+
+fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    match integer(args.get(1))? {
+        0 => ctx.ok(),
+        _ => Err(Refusal::Text("ERR DB index is out of range")),
     }
 }
 
-pub(crate) fn echo(call: &mut Call<'_>) {
-    let text = call.args.get(1);
-    call.out().bulk(text);
-}
-
-pub(crate) fn quit(call: &mut Call<'_>) {
-    call.ok();
-    call.state.quit = true;
-}
-
-pub(crate) fn reset(call: &mut Call<'_>) {
-    call.state.name.clear();
-    call.state.version = Version::Two;
-    call.state.subscriptions = Subscriptions::default();
-    call.out().simple("RESET");
-}
-
-pub(crate) fn select(call: &mut Call<'_>) {
-    match parse_int(call.args.get(1)) {
-        Some(0) => call.ok(),
-        Some(_) => call.error("ERR DB index is out of range"),
-        None => call.error("ERR value is not an integer or out of range"),
+/// There are no passwords: like Redis without any, the user `default` gets in with whatever it says.
+fn authenticate(user: &[u8]) -> Outcome {
+    match user {
+        b"default" => Ok(()),
+        _ => Err(Refusal::Text(
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        )),
     }
 }
 
-pub(crate) fn hello(call: &mut Call<'_>) {
-    let mut version = call.state.version;
-    let mut name = None;
-    if call.args.len() > 1 {
-        version = match parse_int(call.args.get(1)) {
-            Some(2) => Version::Two,
-            Some(3) => Version::Three,
-            Some(_) => return call.error("NOPROTO unsupported protocol version"),
-            None => return call.error("ERR Protocol version is not an integer or out of range"),
-        };
-        let mut at = 2;
-        while at < call.args.len() {
-            let option = call.args.get(at);
-            if is(option, "auth") && at + 2 < call.args.len() {
-                return call.error(
-                    "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
-                     configuration is correct?",
-                );
-            } else if is(option, "setname") && at + 1 < call.args.len() {
-                name = Some(call.args.get(at + 1).to_vec());
-                at += 2;
-            } else {
-                let option = String::from_utf8_lossy(option).into_owned();
-                return call.error(&format!("ERR Syntax error in HELLO option '{option}'"));
+fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    match args.len() {
+        2 => Err(Refusal::Text(
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+        )),
+        3 => {
+            authenticate(args.get(1))?;
+            ctx.ok()
+        }
+        _ => Err(Refusal::SYNTAX),
+    }
+}
+
+fn set_name(ctx: &mut Ctx<'_>, name: &[u8]) -> Outcome {
+    const MOST: usize = 1024;
+    if !name.iter().all(u8::is_ascii_graphic) {
+        return Err(Refusal::Text(
+            "ERR Client names cannot contain spaces, newlines or special characters.",
+        ));
+    }
+    if name.len() > MOST {
+        return Err(Refusal::Text("ERR a client name has at most 1024 bytes"));
+    }
+    ctx.client.name = name.to_vec();
+    Ok(())
+}
+
+fn set_info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let option = args.get(2);
+    let name = match option {
+        _ if is(option, "lib-name") => "lib-name",
+        _ if is(option, "lib-ver") => "lib-ver",
+        _ => {
+            let text = [&b"ERR Unrecognized option '"[..], option, b"'"].concat();
+            return Err(Refusal::Bytes(text));
+        }
+    };
+    if !args.get(3).iter().all(u8::is_ascii_graphic) {
+        return Err(
+            format!("ERR {name} cannot contain spaces, newlines or special characters.").into(),
+        );
+    }
+    ctx.ok()
+}
+
+fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let mut proto = ctx.client.proto;
+    if args.len() > 1 {
+        proto = match parse_int(args.get(1)) {
+            Some(2) => Proto::Two,
+            Some(3) => Proto::Three,
+            Some(_) => return Err(Refusal::Text("NOPROTO unsupported protocol version")),
+            None => {
+                return Err(Refusal::Text(
+                    "ERR Protocol version is not an integer or out of range",
+                ));
             }
+        };
+    }
+    let mut at = 2;
+    let mut name = None;
+    while at < args.len() {
+        let (word, more) = (args.get(at), args.len() - at - 1);
+        if is(word, "auth") && more >= 2 {
+            authenticate(args.get(at + 1))?;
+            at += 3;
+        } else if is(word, "setname") && more >= 1 {
+            name = Some(args.get(at + 1));
+            at += 2;
+        } else {
+            let text = [&b"ERR Syntax error in HELLO option '"[..], word, b"'"].concat();
+            return Err(Refusal::Bytes(text));
         }
     }
     if let Some(name) = name {
-        if !is_name(&name) {
-            return bad_name(call);
-        }
-        call.state.name = name;
+        set_name(ctx, name)?;
     }
-    call.state.version = version;
-    let id = call.state.id as i64;
-    let mut out = call.out();
-    out.map(7);
-    out.bulk(b"server");
-    out.bulk(b"rumormill");
-    out.bulk(b"version");
-    out.bulk(env!("CARGO_PKG_VERSION").as_bytes());
-    out.bulk(b"proto");
-    out.integer(if version == Version::Two { 2 } else { 3 });
-    out.bulk(b"id");
-    out.integer(id);
-    out.bulk(b"mode");
-    out.bulk(b"standalone");
-    out.bulk(b"role");
-    out.bulk(b"master");
-    out.bulk(b"modules");
-    out.array(0);
+    ctx.client.proto = proto;
+    greet(ctx, proto)
 }
 
-fn is_name(name: &[u8]) -> bool {
-    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
-}
-
-fn bad_name(call: &mut Call<'_>) {
-    call.error("ERR Client names cannot contain spaces, newlines or special characters.");
-}
-
-pub(crate) fn client(call: &mut Call<'_>) {
-    let (sub, count) = (call.args.get(1), call.args.len());
-    match count {
-        3 if is(sub, "setname") => {
-            let name = call.args.get(2);
-            if !is_name(name) {
-                return bad_name(call);
-            }
-            call.state.name = name.to_vec();
-            call.ok();
-        }
-        2 if is(sub, "getname") => {
-            let name = (!call.state.name.is_empty()).then(|| call.state.name.clone());
-            call.out().optional(name.as_deref());
-        }
-        4 if is(sub, "setinfo") => {
-            let option = call.args.get(2);
-            if is(option, "lib-name") || is(option, "lib-ver") {
-                call.ok();
-            } else {
-                let option = String::from_utf8_lossy(option).into_owned();
-                call.error(&format!("ERR Unrecognized option '{option}'"));
-            }
-        }
-        2 if is(sub, "id") => {
-            let id = call.state.id as i64;
-            call.out().integer(id);
-        }
-        _ => {
-            let sub = String::from_utf8_lossy(sub).into_owned();
-            let known = ["setname", "getname", "setinfo", "id"]
-                .iter()
-                .any(|name| is(sub.as_bytes(), name));
-            if known {
-                call.wrong_arity(&format!("client|{}", sub.to_ascii_lowercase()));
-            } else {
-                call.error(&format!("ERR unknown subcommand '{sub}'. Try CLIENT HELP."));
-            }
-        }
-    }
+fn greet(ctx: &mut Ctx<'_>, proto: Proto) -> Outcome {
+    let id = i64::try_from(ctx.client.id).unwrap_or(i64::MAX);
+    let version = super::server::REDIS_VERSION.as_bytes();
+    encoder::map(ctx.out(), proto, 7);
+    ctx.bulk(b"server")?;
+    ctx.bulk(b"redis")?;
+    ctx.bulk(b"version")?;
+    ctx.bulk(version)?;
+    ctx.bulk(b"proto")?;
+    ctx.int(if proto == Proto::Two { 2 } else { 3 })?;
+    ctx.bulk(b"id")?;
+    ctx.int(id)?;
+    ctx.bulk(b"mode")?;
+    ctx.bulk(b"standalone")?;
+    ctx.bulk(b"role")?;
+    ctx.bulk(b"master")?;
+    ctx.bulk(b"modules")?;
+    encoder::array(ctx.out(), 0);
+    Ok(())
 }

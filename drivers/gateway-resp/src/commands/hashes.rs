@@ -1,167 +1,347 @@
-//! Hashes: a hash is a table, its fields are rows.
+//! Hashes: user tables, whose rows are the fields.
 
 use bytes::Bytes;
-use rumormill_core::{ScanRange, TableError, TableId, Write};
+use rumormill_core::{Found, ScanRange, Seq, TableId, Write};
 
-use super::refused;
-use crate::session::Call;
+use super::keys::{check_pairs, scan_reply};
+use super::{Command, Ctx, DELETE, Outcome, READ, READ_SLOW, WRITE};
+use crate::decoder::Args;
+use crate::encoder;
+use crate::refusal::Refusal;
+use crate::shared::Place;
+use crate::stream::{Part, Stream, write_row, write_value};
 
-impl Call<'_> {
-    /// The table that a hash command means: `None` when there is no such hash.
-    ///
-    /// # Errors
-    /// When the key is a string; the error is replied already.
-    pub(crate) fn readable(&mut self) -> Result<Option<TableId>, ()> {
-        let name = self.args.get(1);
-        let table = self.hash(name);
-        if table.is_none() && self.is_string(name) {
-            self.wrong_type();
-            return Err(());
-        }
-        Ok(table)
-    }
-
-    /// The table of a hash to be written, made if need be.
-    fn writable(&mut self) -> Result<TableId, ()> {
-        let key = self.args.get(1);
-        if self.is_string(key) {
-            self.wrong_type();
-            return Err(());
-        }
-        let Ok(name) = std::str::from_utf8(key) else {
-            self.error("ERR the name of a hash is UTF-8");
-            return Err(());
-        };
-        match self.node.table(name) {
-            Ok(TableId::DEFAULT) => {
-                self.error("ERR 'default' is the table of the strings and cannot be a hash");
-                Err(())
-            }
-            Ok(table) => Ok(table),
-            Err(error) => {
-                let code = if matches!(error, TableError::BadName { size, .. } if size > 0) {
-                    "TOOLARGE"
-                } else {
-                    "ERR"
-                };
-                self.error(&format!("{code} {error}"));
-                Err(())
-            }
-        }
-    }
-
-    /// Every row of the hash as bulks, `of` choosing what of it.
-    fn rows(
-        &mut self,
-        of: fn(&Bytes, &Bytes, &mut Vec<Option<Bytes>>),
-    ) -> Result<Vec<Option<Bytes>>, ()> {
-        let Some(table) = self.readable()? else {
-            return Ok(Vec::new());
-        };
-        let mut out = Vec::new();
-        let mut newest = rumormill_core::Seq(0);
-        for row in self.node.view(self.now).scan(table, ScanRange::default()) {
-            newest = newest.max(row.seq());
-            of(row.key(), row.value(), &mut out);
-        }
-        self.shows(table, newest);
-        Ok(out)
+const fn command(
+    name: &'static str,
+    arity: i16,
+    flags: &'static [&'static str],
+    summary: &'static str,
+    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags,
+        keys: (1, 1, 1),
+        group: "hash",
+        summary,
+        run,
     }
 }
 
-pub(crate) fn hset(call: &mut Call<'_>) {
-    if !call.args.len().is_multiple_of(2) {
-        return call.wrong_arity("hset");
+pub(super) const COMMANDS: &[Command] = &[
+    command(
+        "hset",
+        -4,
+        WRITE,
+        "Set the string value of a hash field",
+        |ctx, args| {
+            let added = put(ctx, args)?;
+            ctx.int(added)
+        },
+    ),
+    command(
+        "hmset",
+        -4,
+        WRITE,
+        "Set multiple hash fields to multiple values",
+        |ctx, args| {
+            put(ctx, args)?;
+            ctx.ok()
+        },
+    ),
+    command(
+        "hsetnx",
+        4,
+        WRITE,
+        "Set the value of a hash field, only if the field does not exist",
+        hsetnx,
+    ),
+    command("hget", 3, READ, "Get the value of a hash field", hget),
+    command(
+        "hmget",
+        -3,
+        READ,
+        "Get the values of all the given hash fields",
+        hmget,
+    ),
+    command("hdel", -3, DELETE, "Delete one or more hash fields", hdel),
+    command("hlen", 2, READ, "Get the number of fields in a hash", hlen),
+    command(
+        "hexists",
+        3,
+        READ,
+        "Determine if a hash field exists",
+        hexists,
+    ),
+    command(
+        "hstrlen",
+        3,
+        READ,
+        "Get the length of the value of a hash field",
+        hstrlen,
+    ),
+    command(
+        "hkeys",
+        2,
+        READ_SLOW,
+        "Get all the fields in a hash",
+        |ctx, args| rows(ctx, args, Part::Keys),
+    ),
+    command(
+        "hvals",
+        2,
+        READ_SLOW,
+        "Get all the values in a hash",
+        |ctx, args| rows(ctx, args, Part::Values),
+    ),
+    command(
+        "hgetall",
+        2,
+        READ_SLOW,
+        "Get all the fields and values in a hash",
+        |ctx, args| rows(ctx, args, Part::Both),
+    ),
+    command(
+        "hscan",
+        -3,
+        READ_SLOW,
+        "Incrementally iterate hash fields and associated values",
+        hscan,
+    ),
+];
+
+/// The hash that a command reads: `None` when there is nothing of that name.
+fn readable(ctx: &Ctx<'_>, name: &[u8]) -> Result<Option<TableId>, Refusal> {
+    match ctx.hash(name) {
+        None if ctx.is_string(name) => Err(Refusal::WRONG_TYPE),
+        found => Ok(found),
     }
-    let Ok(table) = call.writable() else { return };
-    let args = call.args;
+}
+
+/// The hash that a command writes to, new or not.
+fn writable(ctx: &mut Ctx<'_>, name: &[u8]) -> Result<TableId, Refusal> {
+    if let Some(table) = readable(ctx, name)? {
+        return Ok(table);
+    }
+    let Ok(text) = std::str::from_utf8(name) else {
+        return Err(Refusal::Text(
+            "ERR the name of a hash is the name of a table and has to be UTF-8",
+        ));
+    };
+    let table = ctx.node.table(text)?;
+    if table == TableId::DEFAULT {
+        return Err(Refusal::Text(
+            "ERR the hash 'default' is the table of the strings: use the commands for strings",
+        ));
+    }
+    Ok(table)
+}
+
+/// Writes the fields; how many of them are new.
+fn put(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<i64, Refusal> {
+    if !args.len().is_multiple_of(2) {
+        return Err(Refusal::Arity);
+    }
+    check_pairs(ctx, args, 2)?;
+    let table = writable(ctx, args.get(1))?;
     let mut added = 0;
     for at in (2..args.len()).step_by(2) {
-        let value = Bytes::copy_from_slice(args.get(at + 1));
-        match call.node.write(
-            call.now,
-            table,
-            Write::Put {
-                key: args.get(at),
-                value,
-                expires: None,
-            },
-        ) {
-            Ok(accepted) => {
-                call.acknowledges(&accepted);
-                added += i64::from(!accepted.existed);
-            }
-            Err(error) => return call.error(&refused(&error)),
+        let write = Write::Put {
+            key: args.get(at),
+            value: Bytes::copy_from_slice(args.get(at + 1)),
+            expires: None,
+        };
+        let accepted = ctx.node.write(ctx.now, table, write)?;
+        ctx.written(accepted);
+        added += i64::from(!accepted.existed);
+    }
+    Ok(added)
+}
+
+fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let table = writable(ctx, args.get(1))?;
+    let key = args.get(2);
+    if let Found::Row(row) = ctx.node.view(ctx.now).get(table, key) {
+        let seq = row.seq();
+        ctx.shown(table, seq);
+        return ctx.int(0);
+    }
+    let write = Write::Put {
+        key,
+        value: Bytes::copy_from_slice(args.get(3)),
+        expires: None,
+    };
+    let accepted = ctx.node.write(ctx.now, table, write)?;
+    ctx.written(accepted);
+    ctx.int(1)
+}
+
+fn hget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    match readable(ctx, args.get(1))? {
+        None => ctx.nil(),
+        Some(table) => {
+            let proto = ctx.client.proto;
+            write_value(ctx.now, ctx.node, proto, table, args.get(2), ctx.replies);
+            Ok(())
         }
     }
-    call.out().integer(added);
 }
 
-pub(crate) fn hdel(call: &mut Call<'_>) {
-    let Ok(table) = call.readable() else { return };
-    let mut removed = 0;
-    for key in call.args.from(2) {
-        let Some(table) = table else { break };
-        match call.node.write(call.now, table, Write::Delete { key }) {
-            Ok(accepted) => {
-                call.acknowledges(&accepted);
-                removed += i64::from(accepted.existed);
-            }
-            // A field that cannot be there is not there.
-            Err(rumormill_core::WriteError::EmptyKey) => {}
-            Err(error) => return call.error(&refused(&error)),
+fn hmget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    match readable(ctx, args.get(1))? {
+        Some(table) => values(ctx, table, args, 2),
+        None => {
+            encoder::array(ctx.out(), args.len() - 2);
+            (2..args.len()).try_for_each(|_| ctx.nil())
         }
     }
-    call.out().integer(removed);
 }
 
-pub(crate) fn hget(call: &mut Call<'_>) {
-    let Ok(table) = call.readable() else { return };
-    let value = table.and_then(|table| call.value(table, call.args.get(2)));
-    call.out().optional(value.as_deref());
-}
-
-pub(crate) fn hmget(call: &mut Call<'_>) {
-    let Ok(table) = call.readable() else { return };
-    let mut values = Vec::new();
-    for key in call.args.from(2) {
-        values.push(table.and_then(|table| call.value(table, key)));
+/// Answers with the values of the keys from `first` on; what there is no room for is read later.
+pub(super) fn values(ctx: &mut Ctx<'_>, table: TableId, args: Args<'_>, first: usize) -> Outcome {
+    let mut keys = args.from(first);
+    encoder::array(ctx.out(), keys.len());
+    let proto = ctx.client.proto;
+    while !ctx.replies.is_full() {
+        let Some(key) = keys.next() else {
+            return Ok(());
+        };
+        write_value(ctx.now, ctx.node, proto, table, key, ctx.replies);
     }
-    call.out().array(values.len());
-    call.stream(values);
+    let rest: Vec<Bytes> = keys.map(Bytes::copy_from_slice).collect();
+    ctx.client.stream = Some(Stream::Values(table, rest.into_iter()));
+    Ok(())
 }
 
-pub(crate) fn hexists(call: &mut Call<'_>) {
-    let Ok(table) = call.readable() else { return };
-    let there = table.is_some_and(|table| call.value(table, call.args.get(2)).is_some());
-    call.out().integer(i64::from(there));
-}
-
-pub(crate) fn hlen(call: &mut Call<'_>) {
-    let Ok(table) = call.readable() else { return };
-    let len = table.map_or(0, |table| call.node.view(call.now).len(table));
-    call.out().integer(len as i64);
-}
-
-pub(crate) fn hkeys(call: &mut Call<'_>) {
-    if let Ok(keys) = call.rows(|key, _, out| out.push(Some(key.clone()))) {
-        call.out().array(keys.len());
-        call.stream(keys);
+fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let Some(table) = readable(ctx, args.get(1))? else {
+        return ctx.int(0);
+    };
+    let mut deleted = 0;
+    for key in args.from(2).filter(|key| !key.is_empty()) {
+        let accepted = ctx.node.write(ctx.now, table, Write::Delete { key })?;
+        ctx.written(accepted);
+        deleted += i64::from(accepted.existed);
     }
+    ctx.int(deleted)
 }
 
-pub(crate) fn hvals(call: &mut Call<'_>) {
-    if let Ok(values) = call.rows(|_, value, out| out.push(Some(value.clone()))) {
-        call.out().array(values.len());
-        call.stream(values);
-    }
+fn hlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let length = match readable(ctx, args.get(1))? {
+        Some(table) => ctx.node.view(ctx.now).len(table),
+        None => 0,
+    };
+    ctx.int(i64::try_from(length).unwrap_or(i64::MAX))
 }
 
-pub(crate) fn hgetall(call: &mut Call<'_>) {
-    if let Ok(rows) =
-        call.rows(|key, value, out| out.extend([Some(key.clone()), Some(value.clone())]))
-    {
-        call.out().map(rows.len() / 2);
-        call.stream(rows);
+/// The length of a field's value, `None` when there is no such field.
+fn length(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Option<usize>, Refusal> {
+    let Some(table) = readable(ctx, args.get(1))? else {
+        return Ok(None);
+    };
+    let row = ctx.node.view(ctx.now).get(table, args.get(2)).row();
+    let found = row.map(|row| (row.value().len(), row.seq()));
+    if let Some((_, seq)) = found {
+        ctx.shown(table, seq);
     }
+    Ok(found.map(|(length, _)| length))
+}
+
+fn hexists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let found = length(ctx, args)?.is_some();
+    ctx.int(i64::from(found))
+}
+
+fn hstrlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let length = length(ctx, args)?.unwrap_or(0);
+    ctx.int(length as i64)
+}
+
+fn rows(ctx: &mut Ctx<'_>, args: Args<'_>, part: Part) -> Outcome {
+    let proto = ctx.client.proto;
+    let Some(table) = readable(ctx, args.get(1))? else {
+        match part {
+            Part::Both => encoder::map(ctx.out(), proto, 0),
+            _ => encoder::array(ctx.out(), 0),
+        }
+        return Ok(());
+    };
+    let view = ctx.node.view(ctx.now);
+    let scan = || view.scan(table, ScanRange::default());
+    let (count, newest) = scan().fold((0, Seq(0)), |(count, newest), row| {
+        (count + 1, newest.max(row.seq()))
+    });
+    super::hold_if_unsynced(ctx.node, ctx.now, table, newest, ctx.replies);
+    match part {
+        Part::Both => encoder::map(ctx.replies.buf(), proto, count),
+        _ => encoder::array(ctx.replies.buf(), count),
+    }
+    let mut rows = scan();
+    while !ctx.replies.is_full() {
+        let Some(row) = rows.next() else {
+            return Ok(());
+        };
+        write_row(ctx.replies.buf(), part, row.key(), row.value());
+    }
+    let rest: Vec<(Bytes, Bytes)> = rows
+        .map(|row| (row.key().clone(), row.value().clone()))
+        .collect();
+    ctx.client.stream = Some(Stream::Rows(part, rest.into_iter()));
+    Ok(())
+}
+
+fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let options = super::keys::ScanOptions::parse(args, 2, true)?;
+    let place = options.place(ctx)?;
+    let Some(table) = readable(ctx, args.get(1))? else {
+        return scan_reply(ctx, None, 0);
+    };
+    let after = match place {
+        None => None,
+        Some(Place::Fields(of, after)) if of == table => Some(after),
+        Some(_) => return Err(super::keys::FOREIGN_CURSOR),
+    };
+    let (mut found, mut newest, mut last) = (Vec::new(), Seq(0), None);
+    let range = ScanRange {
+        prefix: options.prefix(),
+        after: after.as_deref(),
+    };
+    let view = ctx.node.view(ctx.now);
+    let mut rows = view.scan(table, range);
+    let mut room = options.budget();
+    for row in &mut rows {
+        if options.matches(row.key()) {
+            let value = if options.values {
+                row.value().clone()
+            } else {
+                Bytes::new()
+            };
+            room.take(row.key().len() + value.len());
+            found.push((row.key().clone(), value));
+            newest = newest.max(row.seq());
+        }
+        room.count();
+        if room.is_spent() {
+            last = Some(row.key().clone());
+            break;
+        }
+    }
+    let next = last.filter(|_| rows.next().is_some());
+    ctx.shown(table, newest);
+    let values = if options.values { 2 } else { 1 };
+    scan_reply(
+        ctx,
+        next.map(|key| Place::Fields(table, key)),
+        found.len() * values,
+    )?;
+    let part = if options.values {
+        Part::Both
+    } else {
+        Part::Keys
+    };
+    for (key, value) in &found {
+        write_row(ctx.out(), part, key, value);
+    }
+    Ok(())
 }

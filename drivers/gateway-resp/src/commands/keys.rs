@@ -1,268 +1,408 @@
-//! Keys of either kind: strings, and hashes by their names.
+//! Keys of either kind.
 
 use bytes::Bytes;
-use rumormill_core::{Namespace, ScanRange, TableId, Wall, Write};
+use rumormill_core::{Namespace, ScanRange, TableId, Write, WriteError};
 
-use super::{is, refused};
-use crate::decoder::parse_int;
+use super::{ADMIN, Command, Ctx, DELETE, Outcome, READ, READ_SLOW, integer, is};
+use crate::decoder::Args;
+use crate::encoder;
 use crate::glob;
-use crate::session::Call;
+use crate::refusal::Refusal;
+use crate::shared::Place;
+use crate::stream::Stream;
 
-impl Call<'_> {
-    /// Names of the hashes that have rows, in order.
-    pub(crate) fn hash_names(&self) -> Vec<String> {
-        let view = self.node.view(self.now);
-        let hash = |info: &rumormill_core::TableInfo<'_>| {
-            info.namespace == Namespace::Usr && info.id != TableId::DEFAULT && info.rows > 0
-        };
-        view.tables()
-            .iter()
-            .filter(|info| hash(info))
-            .map(|info| info.name.to_string())
-            .collect()
+const fn command(
+    name: &'static str,
+    arity: i16,
+    flags: &'static [&'static str],
+    keys: (i8, i8, i8),
+    summary: &'static str,
+    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags,
+        keys,
+        group: "generic",
+        summary,
+        run,
     }
 }
 
-pub(crate) fn del(call: &mut Call<'_>) {
-    let mut count = 0;
-    for key in call.args.from(1) {
-        let string = call
-            .node
-            .write(call.now, TableId::DEFAULT, Write::Delete { key });
-        let deleted = match (string, call.hash(key)) {
-            (Ok(accepted), _) if accepted.existed => Ok(Some(accepted)),
-            (_, Some(table)) => call.node.flush_table(call.now, table).map(Some),
-            (Ok(_), None) => Ok(None),
-            (Err(error), None) => Err(error),
-        };
-        match deleted {
-            Ok(Some(accepted)) => {
-                call.acknowledges(&accepted);
-                count += 1;
-            }
-            Ok(None) => {}
-            Err(error) => return call.error(&refused(&error)),
+const NONE: (i8, i8, i8) = (0, 0, 0);
+const MANY: (i8, i8, i8) = (1, -1, 1);
+
+pub(super) const COMMANDS: &[Command] = &[
+    command("del", -2, DELETE, MANY, "Delete a key", del),
+    command("unlink", -2, DELETE, MANY, "Delete a key", del),
+    command(
+        "exists",
+        -2,
+        READ,
+        MANY,
+        "Determine if a key exists",
+        exists,
+    ),
+    command(
+        "type",
+        2,
+        READ,
+        (1, 1, 1),
+        "Determine the type stored at key",
+        kind,
+    ),
+    command(
+        "keys",
+        2,
+        READ_SLOW,
+        NONE,
+        "Find all keys matching the given pattern",
+        keys,
+    ),
+    command(
+        "scan",
+        -2,
+        READ_SLOW,
+        NONE,
+        "Incrementally iterate the keys space",
+        scan,
+    ),
+    command(
+        "randomkey",
+        1,
+        READ_SLOW,
+        NONE,
+        "Return a random key from the keyspace",
+        randomkey,
+    ),
+    command(
+        "dbsize",
+        1,
+        READ,
+        NONE,
+        "Return the number of keys in the selected database",
+        dbsize,
+    ),
+    command(
+        "flushdb",
+        -1,
+        ADMIN,
+        NONE,
+        "Remove all keys from the current database",
+        flush,
+    ),
+    command(
+        "flushall",
+        -1,
+        ADMIN,
+        NONE,
+        "Remove all keys from all databases",
+        flush,
+    ),
+];
+
+/// Most rows that one `SCAN` or `HSCAN` looks at, and most bytes that it answers with before it stops.
+const SCAN_ROWS: usize = 10_000;
+const SCAN_BYTES: usize = 1 << 20;
+
+pub(super) const FOREIGN_CURSOR: Refusal =
+    Refusal::Text("ERR invalid cursor: it belongs to another scan");
+
+/// Refuses a command of pairs before any of them is written, if one of them would be refused for its size.
+pub(super) fn check_pairs(ctx: &Ctx<'_>, args: Args<'_>, first: usize) -> Outcome {
+    let limits = &ctx.node.config().limits;
+    for at in (first..args.len()).step_by(2) {
+        let (key, value) = (args.get(at).len(), args.get(at + 1).len());
+        if key == 0 {
+            return Err(WriteError::EmptyKey.into());
+        }
+        if key > limits.key_bytes {
+            let (size, limit) = (key, limits.key_bytes);
+            return Err(WriteError::KeyTooLarge { size, limit }.into());
+        }
+        if value > limits.value_bytes {
+            let (size, limit) = (value, limits.value_bytes);
+            return Err(WriteError::ValueTooLarge { size, limit }.into());
         }
     }
-    call.out().integer(count);
+    Ok(())
 }
 
-pub(crate) fn exists(call: &mut Call<'_>) {
-    let there = call
-        .args
-        .from(1)
-        .filter(|key| call.is_string(key) || call.hash(key).is_some())
-        .count();
-    call.out().integer(there as i64);
+fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let mut deleted = 0;
+    for key in args.from(1).filter(|key| !key.is_empty()) {
+        let delete = Write::Delete { key };
+        // A key that is too long to be written cannot be there.
+        let mut existed = match ctx.node.write(ctx.now, TableId::DEFAULT, delete) {
+            Ok(accepted) => {
+                ctx.written(accepted);
+                accepted.existed
+            }
+            Err(WriteError::KeyTooLarge { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(table) = ctx.hash(key) {
+            let accepted = ctx.node.flush_table(ctx.now, table)?;
+            ctx.written(accepted);
+            existed = true;
+        }
+        deleted += i64::from(existed);
+    }
+    ctx.int(deleted)
 }
 
-pub(crate) fn key_type(call: &mut Call<'_>) {
-    let key = call.args.get(1);
-    let kind = if call.is_string(key) {
+fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let found = |key: &&[u8]| ctx.is_string(key) || ctx.hash(key).is_some();
+    let count = args.from(1).filter(found).count();
+    ctx.int(count as i64)
+}
+
+fn kind(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let key = args.get(1);
+    let kind = if ctx.is_string(key) {
         "string"
-    } else if call.hash(key).is_some() {
+    } else if ctx.hash(key).is_some() {
         "hash"
     } else {
         "none"
     };
-    call.out().simple(kind);
+    encoder::simple(ctx.out(), kind);
+    Ok(())
 }
 
-pub(crate) fn expire(call: &mut Call<'_>) {
-    set_expiry(call, "expire", 1_000, true);
+/// The names of the hashes after `after`, in order, without those that are strings as well.
+fn hash_names<'a>(ctx: &'a Ctx<'_>, after: Option<&'a [u8]>) -> impl Iterator<Item = &'a str> + 'a {
+    let tables = ctx.node.view(ctx.now).tables().into_iter();
+    tables
+        .filter(|table| {
+            table.namespace == Namespace::Usr && table.id != TableId::DEFAULT && table.rows > 0
+        })
+        .map(|table| table.name)
+        .filter(move |name| after.is_none_or(|after| name.as_bytes() > after))
+        .filter(|name| !ctx.is_string(name.as_bytes()))
 }
 
-pub(crate) fn pexpire(call: &mut Call<'_>) {
-    set_expiry(call, "pexpire", 1, true);
+fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let pattern = args.get(1);
+    let range = ScanRange {
+        prefix: glob::prefix(pattern),
+        after: None,
+    };
+    let view = ctx.node.view(ctx.now);
+    let strings = view.scan(TableId::DEFAULT, range).map(|row| row.key());
+    let mut found: Vec<Bytes> = strings
+        .filter(|key| glob::matches(pattern, key))
+        .cloned()
+        .collect();
+    let hashes = hash_names(ctx, None).filter(|name| glob::matches(pattern, name.as_bytes()));
+    found.extend(hashes.map(|name| Bytes::copy_from_slice(name.as_bytes())));
+    encoder::array(ctx.out(), found.len());
+    ctx.client.stream = Some(Stream::Names(found.into_iter()));
+    Ok(())
 }
 
-pub(crate) fn expireat(call: &mut Call<'_>) {
-    set_expiry(call, "expireat", 1_000, false);
+/// The options of `SCAN` and `HSCAN`.
+pub(super) struct ScanOptions<'a> {
+    cursor: u64,
+    pattern: Option<&'a [u8]>,
+    count: usize,
+    kind: Option<&'a [u8]>,
+    pub(super) values: bool,
 }
 
-/// When an expiry may be set, by what is there.
-#[derive(Default)]
-struct Conditions {
-    none: bool,
-    some: bool,
-    greater: bool,
-    less: bool,
-}
-
-impl Conditions {
-    fn parse(call: &Call<'_>) -> Result<Conditions, String> {
-        let mut out = Conditions::default();
-        for option in call.args.from(3) {
-            match option {
-                _ if is(option, "nx") => out.none = true,
-                _ if is(option, "xx") => out.some = true,
-                _ if is(option, "gt") => out.greater = true,
-                _ if is(option, "lt") => out.less = true,
-                _ => {
-                    return Err(format!(
-                        "ERR Unsupported option {}",
-                        String::from_utf8_lossy(option)
-                    ));
+impl<'a> ScanOptions<'a> {
+    /// Reads the cursor at `at` and what follows it.
+    pub(super) fn parse(args: Args<'a>, at: usize, of_hash: bool) -> Result<Self, Refusal> {
+        let text = std::str::from_utf8(args.get(at)).ok();
+        let cursor = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(cursor) = cursor.and_then(|text| text.parse().ok()) else {
+            return Err(Refusal::Text("ERR invalid cursor"));
+        };
+        let mut options = ScanOptions {
+            cursor,
+            pattern: None,
+            count: 10,
+            kind: None,
+            values: true,
+        };
+        let mut at = at + 1;
+        while at < args.len() {
+            let (word, last) = (args.get(at), at + 1 == args.len());
+            let value = args.get(at + 1);
+            if is(word, "match") && !last {
+                options.pattern = Some(value);
+            } else if is(word, "count") && !last {
+                let count = integer(value)?;
+                if count < 1 {
+                    return Err(Refusal::SYNTAX);
                 }
+                options.count = usize::try_from(count).unwrap_or(SCAN_ROWS).min(SCAN_ROWS);
+            } else if is(word, "type") && !last && !of_hash {
+                options.kind = Some(value);
+            } else if is(word, "novalues") && of_hash {
+                options.values = false;
+                at += 1;
+                continue;
+            } else {
+                return Err(Refusal::SYNTAX);
+            }
+            at += 2;
+        }
+        Ok(options)
+    }
+
+    /// Where to go on; `None` at the beginning.
+    pub(super) fn place(&self, ctx: &Ctx<'_>) -> Result<Option<Place>, Refusal> {
+        if self.cursor == 0 {
+            return Ok(None);
+        }
+        match ctx.client.shared.cursors().get(self.cursor) {
+            Some(place) => Ok(Some(place)),
+            None => Err(Refusal::Text(
+                "ERR invalid cursor: it is not of this server or too old, begin again from 0",
+            )),
+        }
+    }
+
+    pub(super) fn prefix(&self) -> &'a [u8] {
+        self.pattern.map_or(&[], glob::prefix)
+    }
+
+    pub(super) fn matches(&self, key: &[u8]) -> bool {
+        self.pattern
+            .is_none_or(|pattern| glob::matches(pattern, key))
+    }
+
+    pub(super) fn budget(&self) -> Budget {
+        Budget {
+            rows: self.count,
+            bytes: SCAN_BYTES,
+        }
+    }
+
+    fn wants(&self, kind: &str) -> bool {
+        self.kind.is_none_or(|wanted| is(wanted, kind))
+    }
+}
+
+/// What one call of a scan may still look at and answer with.
+pub(super) struct Budget {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(super) fn count(&mut self) {
+        self.rows = self.rows.saturating_sub(1);
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.rows == 0 || self.bytes == 0
+    }
+}
+
+/// Begins the reply of a scan: the cursor of `next`, and the array of `len` values.
+pub(super) fn scan_reply(ctx: &mut Ctx<'_>, next: Option<Place>, len: usize) -> Outcome {
+    let salt = ctx.node.actor().run;
+    let cursor = next.map_or(0, |place| ctx.client.shared.cursors().insert(place, salt));
+    encoder::array(ctx.out(), 2);
+    encoder::bulk(ctx.out(), cursor.to_string().as_bytes());
+    encoder::array(ctx.out(), len);
+    Ok(())
+}
+
+fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let options = ScanOptions::parse(args, 1, false)?;
+    let place = options.place(ctx)?;
+    let mut budget = options.budget();
+    let (mut found, mut next) = (Vec::new(), None);
+    let (strings, names) = match &place {
+        None => (Some(None), None),
+        Some(Place::Strings(after)) => (Some(Some(&after[..])), None),
+        Some(Place::Hashes(after)) => (None, Some(&after[..])),
+        Some(Place::Fields(..)) => return Err(FOREIGN_CURSOR),
+    };
+    if let Some(after) = strings.filter(|_| options.wants("string")) {
+        let range = ScanRange {
+            prefix: options.prefix(),
+            after,
+        };
+        for row in ctx.node.view(ctx.now).scan(TableId::DEFAULT, range) {
+            if options.matches(row.key()) {
+                budget.take(row.key().len());
+                found.push(row.key().clone());
+            }
+            budget.count();
+            if budget.is_spent() {
+                next = Some(Place::Strings(row.key().clone()));
+                break;
             }
         }
-        if out.none && (out.some || out.greater || out.less) {
-            return Err(
-                "ERR NX and XX, GT or LT options at the same time are not compatible".to_string(),
-            );
+    }
+    if next.is_none() && options.wants("hash") {
+        let mut names = hash_names(ctx, names).peekable();
+        while let Some(name) = names.next() {
+            let name = Bytes::copy_from_slice(name.as_bytes());
+            if options.matches(&name) {
+                budget.take(name.len());
+                found.push(name.clone());
+            }
+            budget.count();
+            if budget.is_spent() {
+                next = names.peek().is_some().then_some(Place::Hashes(name));
+                break;
+            }
         }
-        if out.greater && out.less {
-            return Err("ERR GT and LT options at the same time are not compatible".to_string());
-        }
-        Ok(out)
     }
-
-    /// A key without expiry counts as one that lives for ever.
-    fn allow(&self, old: Option<Wall>, new: i128) -> bool {
-        let old_ms = old.map_or(i128::MAX, |at| i128::from(at.as_millis()));
-        !(self.none && old.is_some()
-            || self.some && old.is_none()
-            || self.greater && new <= old_ms
-            || self.less && new >= old_ms)
-    }
+    scan_reply(ctx, next, found.len())?;
+    found.iter().try_for_each(|key| ctx.bulk(key))
 }
 
-fn set_expiry(call: &mut Call<'_>, name: &str, unit: i64, relative: bool) {
-    let key = call.args.get(1);
-    let Some(number) = parse_int(call.args.get(2)) else {
-        return call.error("ERR value is not an integer or out of range");
-    };
-    let conditions = match Conditions::parse(call) {
-        Ok(conditions) => conditions,
-        Err(error) => return call.error(&error),
-    };
-    let now = if relative {
-        i128::from(call.now.wall.as_millis())
-    } else {
-        0
-    };
-    let at = i128::from(number) * i128::from(unit) + now;
-    if at > i128::from(i64::MAX) || at < i128::from(i64::MIN) {
-        return call.error(&format!("ERR invalid expire time in '{name}' command"));
-    }
-    let Some(row) = call.node.view(call.now).get(TableId::DEFAULT, key).row() else {
-        if call.hash(key).is_some() {
-            return call.error(
-                "NOTSUPPORTED a hash is a table, and tables do not expire; let its rows do so",
-            );
-        }
-        return call.out().integer(0);
-    };
-    if !conditions.allow(row.expires(), at) {
-        return call.out().integer(0);
-    }
-    let write = if at <= i128::from(call.now.wall.as_millis()) {
-        Write::Delete { key }
-    } else {
-        Write::Put {
-            key,
-            value: row.value().clone(),
-            expires: Some(Wall::from_millis(at as u64)),
-        }
-    };
-    write_and_count(call, write);
-}
-
-fn write_and_count(call: &mut Call<'_>, write: Write<'_>) {
-    match call.node.write(call.now, TableId::DEFAULT, write) {
-        Ok(accepted) => {
-            call.acknowledges(&accepted);
-            call.out().integer(1);
-        }
-        Err(error) => call.error(&refused(&error)),
-    }
-}
-
-pub(crate) fn persist(call: &mut Call<'_>) {
-    let key = call.args.get(1);
-    let row = call.node.view(call.now).get(TableId::DEFAULT, key).row();
-    match row
-        .filter(|row| row.expires().is_some())
-        .map(|row| row.value().clone())
-    {
-        Some(value) => write_and_count(
-            call,
-            Write::Put {
-                key,
-                value,
-                expires: None,
-            },
-        ),
-        None => call.out().integer(0),
-    }
-}
-
-pub(crate) fn ttl(call: &mut Call<'_>) {
-    // Redis rounds to the nearest second.
-    remaining(call, |millis| (millis + 500) / 1_000);
-}
-
-pub(crate) fn pttl(call: &mut Call<'_>) {
-    remaining(call, |millis| millis);
-}
-
-fn remaining(call: &mut Call<'_>, unit: fn(u64) -> u64) {
-    let key = call.args.get(1);
-    let left = match call.node.view(call.now).get(TableId::DEFAULT, key).row() {
-        Some(row) => match row.expires() {
-            Some(at) => unit(at.as_millis().saturating_sub(call.now.wall.as_millis())) as i64,
-            None => -1,
-        },
-        None if call.hash(key).is_some() => -1,
-        None => -2,
-    };
-    call.out().integer(left);
-}
-
-pub(crate) fn keys(call: &mut Call<'_>) {
-    let pattern = call.args.get(1);
-    let strings = call
-        .node
-        .view(call.now)
-        .scan(TableId::DEFAULT, ScanRange::default());
-    let mut found: Vec<Option<Bytes>> = strings
-        .filter(|row| glob::matches(pattern, row.key()))
-        .map(|row| Some(row.key().clone()))
-        .collect();
-    let names = call.hash_names();
-    found.extend(
-        names
-            .into_iter()
-            .filter(|name| glob::matches(pattern, name.as_bytes()))
-            .map(|name| Some(Bytes::from(name))),
-    );
-    call.out().array(found.len());
-    call.stream(found);
-}
-
-pub(crate) fn randomkey(call: &mut Call<'_>) {
-    // Any spread will do here; it decides nothing.
-    call.state.draws = call
-        .state
-        .draws
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
-    let draw = call.state.draws >> 16;
-    let names = call.hash_names();
-    let strings = call.node.view(call.now).len(TableId::DEFAULT);
-    let all = strings + names.len() as u64;
-    let place = if all == 0 { 0 } else { draw % all };
-    let key = if place < strings {
-        call.node
-            .view(call.now)
-            .sample(TableId::DEFAULT, draw)
-            .map(|row| row.key().clone())
-    } else {
-        None
-    };
-    let name = names
+fn randomkey(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
+    let random = ctx.draw();
+    let view = ctx.node.view(ctx.now);
+    let strings = view.len(TableId::DEFAULT);
+    let hashes: Vec<&str> = hash_names(ctx, None).collect();
+    let place = random % (strings + hashes.len() as u64).max(1);
+    let string = view
+        .sample(TableId::DEFAULT, random >> 8)
+        .map(|row| row.key().clone());
+    let hash = hashes
         .get(place.saturating_sub(strings) as usize)
-        .map(|name| Bytes::from(name.clone()));
-    let shown = key.or(name);
-    call.out().optional(shown.as_deref());
+        .map(|name| Bytes::copy_from_slice(name.as_bytes()));
+    let chosen = if place < strings {
+        string.or(hash)
+    } else {
+        hash.or(string)
+    };
+    match chosen {
+        Some(key) => ctx.bulk(&key),
+        None => ctx.nil(),
+    }
+}
+
+/// Strings and hashes that are not strings as well.
+pub(super) fn count(ctx: &Ctx<'_>) -> u64 {
+    let strings = ctx.node.view(ctx.now).len(TableId::DEFAULT);
+    strings + hash_names(ctx, None).count() as u64
+}
+
+fn dbsize(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
+    let count = count(ctx);
+    ctx.int(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let option = args.get(1);
+    if args.len() > 2 || (args.len() == 2 && !is(option, "async") && !is(option, "sync")) {
+        return Err(Refusal::SYNTAX);
+    }
+    let accepted = ctx.node.flush_all(ctx.now)?;
+    ctx.written(accepted);
+    ctx.ok()
 }

@@ -1,202 +1,312 @@
-//! The commands: one table, sorted by name, and who executes them.
+//! The commands: a table per group, found by name without allocating.
 
 mod connection;
+mod expiry;
 mod hashes;
 mod keys;
 mod pubsub;
-mod scan;
+mod refused;
 mod server;
 mod strings;
 
-use rumormill_core::WriteError;
+use rumormill_core::{Accepted, Durability, Found, Node, Now, Seq, TableId};
+use rumormill_kit::session::Replies;
 
-use crate::encoder::Version;
-use crate::session::Call;
+use crate::decoder::Args;
+use crate::encoder::{self, Proto};
+use crate::refusal::Refusal;
+use crate::session::Client;
 
-/// A command. `arity` counts the name; negative means at least that many.
+/// What a command returns: its reply is written, or there is a refusal and nothing is written.
+type Outcome = Result<(), Refusal>;
+
+/// One command.
 pub(crate) struct Command {
-    pub(crate) name: &'static str,
-    pub(crate) arity: i32,
-    pub(crate) group: &'static str,
-    pub(crate) writes: bool,
-    /// First and last key argument and the step between keys, 0 for none.
-    pub(crate) keys: (i64, i64, i64),
-    pub(crate) run: fn(&mut Call<'_>),
+    /// In lower case.
+    name: &'static str,
+    /// The number of arguments, the name included; negative: at least that many.
+    arity: i16,
+    /// What `COMMAND` says of it.
+    flags: &'static [&'static str],
+    /// The first and last key among the arguments and the step between keys, as `COMMAND` says them.
+    keys: (i8, i8, i8),
+    group: &'static str,
+    summary: &'static str,
+    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
 }
 
-macro_rules! commands {
-    ($($name:literal $arity:literal $group:ident $mode:ident $keys:tt $run:path;)*) => {
-        /// All commands, sorted by name.
-        pub(crate) const COMMANDS: &[Command] = &[$(Command {
-            name: $name,
-            arity: $arity,
-            group: stringify!($group),
-            writes: matches!(stringify!($mode).as_bytes(), b"write"),
-            keys: $keys,
-            run: $run,
-        }),*];
-    };
-}
+const READ: &[&str] = &["readonly", "fast"];
+const READ_SLOW: &[&str] = &["readonly"];
+const WRITE: &[&str] = &["write", "denyoom", "fast"];
+const DELETE: &[&str] = &["write", "fast"];
+const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
+const PUBSUB: &[&str] = &["pubsub", "noscript", "loading", "stale"];
+const ADMIN: &[&str] = &["loading", "stale"];
 
-commands! {
-    "client" -2 connection read (0, 0, 0) connection::client;
-    "command" -1 server read (0, 0, 0) server::command;
-    "config" -2 server read (0, 0, 0) server::config;
-    "dbsize" 1 server read (0, 0, 0) server::dbsize;
-    "del" -2 generic write (1, -1, 1) keys::del;
-    "echo" 2 connection read (0, 0, 0) connection::echo;
-    "exists" -2 generic read (1, -1, 1) keys::exists;
-    "expire" -3 generic write (1, 1, 1) keys::expire;
-    "expireat" -3 generic write (1, 1, 1) keys::expireat;
-    "flushall" -1 server write (0, 0, 0) server::flush;
-    "flushdb" -1 server write (0, 0, 0) server::flush;
-    "get" 2 string read (1, 1, 1) strings::get;
-    "getdel" 2 string write (1, 1, 1) strings::getdel;
-    "hdel" -3 hash write (1, 1, 1) hashes::hdel;
-    "hello" -1 connection read (0, 0, 0) connection::hello;
-    "hexists" 3 hash read (1, 1, 1) hashes::hexists;
-    "hget" 3 hash read (1, 1, 1) hashes::hget;
-    "hgetall" 2 hash read (1, 1, 1) hashes::hgetall;
-    "hkeys" 2 hash read (1, 1, 1) hashes::hkeys;
-    "hlen" 2 hash read (1, 1, 1) hashes::hlen;
-    "hmget" -3 hash read (1, 1, 1) hashes::hmget;
-    "hscan" -3 hash read (1, 1, 1) scan::hscan;
-    "hset" -4 hash write (1, 1, 1) hashes::hset;
-    "hvals" 2 hash read (1, 1, 1) hashes::hvals;
-    "info" -1 server read (0, 0, 0) server::info;
-    "keys" 2 generic read (0, 0, 0) keys::keys;
-    "mget" -2 string read (1, -1, 1) strings::mget;
-    "mset" -3 string write (1, -1, 2) strings::mset;
-    "persist" 2 generic write (1, 1, 1) keys::persist;
-    "pexpire" -3 generic write (1, 1, 1) keys::pexpire;
-    "ping" -1 connection read (0, 0, 0) connection::ping;
-    "psubscribe" -2 pubsub read (0, 0, 0) pubsub::psubscribe;
-    "pttl" 2 generic read (1, 1, 1) keys::pttl;
-    "punsubscribe" -1 pubsub read (0, 0, 0) pubsub::punsubscribe;
-    "quit" -1 connection read (0, 0, 0) connection::quit;
-    "randomkey" 1 generic read (0, 0, 0) keys::randomkey;
-    "reset" 1 connection read (0, 0, 0) connection::reset;
-    "rumormill" -2 server read (0, 0, 0) server::rumormill;
-    "scan" -2 generic read (0, 0, 0) scan::scan;
-    "select" 2 connection read (0, 0, 0) connection::select;
-    "set" -3 string write (1, 1, 1) strings::set;
-    "setex" 4 string write (1, 1, 1) strings::setex;
-    "setnx" 3 string write (1, 1, 1) strings::setnx;
-    "strlen" 2 string read (1, 1, 1) strings::strlen;
-    "subscribe" -2 pubsub read (0, 0, 0) pubsub::subscribe;
-    "ttl" 2 generic read (1, 1, 1) keys::ttl;
-    "type" 2 generic read (1, 1, 1) keys::key_type;
-    "unlink" -2 generic write (1, -1, 1) keys::del;
-    "unsubscribe" -1 pubsub read (0, 0, 0) pubsub::unsubscribe;
-}
-
-/// Commands of Redis that a last-writer-wins table cannot do honestly: members that change a value at once would lose changes.
-const LOSSY: &[&str] = &[
-    "append",
-    "decr",
-    "decrby",
-    "hincrby",
-    "hincrbyfloat",
-    "incr",
-    "incrby",
-    "incrbyfloat",
-    "linsert",
-    "lpop",
-    "lpush",
-    "lpushx",
-    "lrem",
-    "lset",
-    "ltrim",
-    "rpop",
-    "rpush",
-    "rpushx",
-    "sadd",
-    "setbit",
-    "setrange",
-    "spop",
-    "srem",
-    "zadd",
-    "zincrby",
-    "zrem",
+const GROUPS: [&[Command]; 7] = [
+    strings::COMMANDS,
+    hashes::COMMANDS,
+    keys::COMMANDS,
+    expiry::COMMANDS,
+    connection::COMMANDS,
+    pubsub::COMMANDS,
+    server::COMMANDS,
 ];
 
-/// The command of that name, in whatever case. O(log commands), without allocation.
-pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
-    let mut lower = [0u8; 16];
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    let at = COMMANDS
-        .binary_search_by(|command| command.name.as_bytes().cmp(lower))
-        .ok()?;
-    COMMANDS.get(at)
+fn all() -> impl Iterator<Item = &'static Command> {
+    GROUPS.into_iter().flatten()
 }
 
-/// Executes one command.
-pub(crate) fn dispatch(call: &mut Call<'_>) {
-    let name = call.args.get(0);
-    let Some(command) = find(name) else {
-        return unknown(call);
-    };
-    let count = call.args.len() as i32;
-    if (command.arity > 0 && count != command.arity) || count < -command.arity {
-        return call.command_error(command);
+/// Longest name of a command.
+const NAME_BYTES: usize = 16;
+const SLOTS: usize = 256;
+
+/// Open addressing over the packed names: the group and the place in it. Zero is no name.
+static INDEX: [(u128, u8, u8); SLOTS] = index();
+
+const fn index() -> [(u128, u8, u8); SLOTS] {
+    let mut slots = [(0, 0, 0); SLOTS];
+    let mut group = 0;
+    while group < GROUPS.len() {
+        let mut place = 0;
+        while place < GROUPS[group].len() {
+            let name = GROUPS[group][place].name.as_bytes();
+            let mut packed = [0; NAME_BYTES];
+            let mut at = 0;
+            while at < name.len() {
+                packed[at] = name[at].to_ascii_uppercase();
+                at += 1;
+            }
+            let packed = u128::from_le_bytes(packed);
+            let mut slot = slot_of(packed);
+            while slots[slot].0 != 0 {
+                slot = (slot + 1) % SLOTS;
+            }
+            slots[slot] = (packed, group as u8, place as u8);
+            place += 1;
+        }
+        group += 1;
     }
-    let listens = call.state.subscriptions.any() && call.state.version == Version::Two;
-    if listens
-        && !matches!(command.group, "pubsub")
-        && !matches!(command.name, "ping" | "quit" | "reset")
+    slots
+}
+
+const fn slot_of(packed: u128) -> usize {
+    let folded = packed as u64 ^ ((packed >> 64) as u64).rotate_left(31);
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+}
+
+/// The command of that name, in whatever case.
+fn find(name: &[u8]) -> Option<&'static Command> {
+    let mut packed = [0; NAME_BYTES];
+    packed.get_mut(..name.len())?.copy_from_slice(name);
+    packed.make_ascii_uppercase();
+    let packed = u128::from_le_bytes(packed);
+    let mut slot = slot_of(packed);
+    loop {
+        let (found, group, place) = INDEX[slot];
+        if found == 0 {
+            return None;
+        }
+        // A name with trailing zero bytes packs like the one without.
+        if found == packed {
+            let command = &GROUPS[group as usize][place as usize];
+            return (command.name.len() == name.len()).then_some(command);
+        }
+        slot = (slot + 1) % SLOTS;
+    }
+}
+
+/// What a command works on.
+pub(crate) struct Ctx<'a> {
+    now: Now,
+    node: &'a mut Node,
+    replies: &'a mut Replies,
+    client: &'a mut Client,
+    command: &'static Command,
+}
+
+impl Ctx<'_> {
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.replies.buf()
+    }
+
+    fn ok(&mut self) -> Outcome {
+        self.out().extend_from_slice(b"+OK\r\n");
+        Ok(())
+    }
+
+    fn int(&mut self, value: i64) -> Outcome {
+        encoder::int(self.out(), value);
+        Ok(())
+    }
+
+    fn bulk(&mut self, bytes: &[u8]) -> Outcome {
+        encoder::bulk(self.out(), bytes);
+        Ok(())
+    }
+
+    fn nil(&mut self) -> Outcome {
+        let proto = self.client.proto;
+        encoder::nil(self.out(), proto);
+        Ok(())
+    }
+
+    /// The hash of that name, if it has fields.
+    fn hash(&self, name: &[u8]) -> Option<TableId> {
+        let table = self.node.user_table(std::str::from_utf8(name).ok()?)?;
+        let has_fields = table != TableId::DEFAULT && self.node.view(self.now).len(table) > 0;
+        has_fields.then_some(table)
+    }
+
+    fn is_string(&self, key: &[u8]) -> bool {
+        let found = self.node.view(self.now).get(TableId::DEFAULT, key);
+        matches!(found, Found::Row(_))
+    }
+
+    /// A number that the client has not drawn before. Which key is shown as a random one decides nothing.
+    fn draw(&mut self) -> u64 {
+        self.client.draws += 1;
+        let seed = self.client.draws.wrapping_add(self.client.id << 32);
+        let mixed = (seed ^ self.now.mono.as_micros()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 1
+    }
+
+    /// Holds back the reply to a write that its table promises to sync first. To be called before the reply is written.
+    fn written(&mut self, accepted: Accepted) {
+        if accepted.sync && accepted.seq > self.node.durable() {
+            self.replies.hold(accepted.seq);
+        }
+    }
+
+    /// Holds back a reply that shows a row of a table that promises to sync first.
+    fn shown(&mut self, table: TableId, seq: Seq) {
+        hold_if_unsynced(self.node, self.now, table, seq, self.replies);
+    }
+}
+
+/// Holds back what shows a row of `table` stored with batch `seq`, if the table promises to sync before that.
+pub(crate) fn hold_if_unsynced(
+    node: &Node,
+    now: Now,
+    table: TableId,
+    seq: Seq,
+    replies: &mut Replies,
+) {
+    // The default table has no options, so most reads stop here.
+    if table != TableId::DEFAULT
+        && seq > node.durable()
+        && let Some(info) = node.view(now).table_info(table)
+        && info.options.durability == Durability::Sync
     {
-        let text = format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-            command.name
-        );
-        return call.error(&text);
+        replies.hold(seq);
     }
-    (command.run)(call);
 }
 
-fn unknown(call: &mut Call<'_>) {
-    let name = String::from_utf8_lossy(call.args.get(0)).into_owned();
-    let lower = name.to_ascii_lowercase();
-    if LOSSY.contains(&lower.as_str()) {
-        return call.error(&format!(
-            "NOTSUPPORTED '{lower}' would lose updates: the members of a last-writer-wins table change a value without \
-             asking each other"
-        ));
+/// Executes one command and appends its reply.
+pub(crate) fn execute(
+    client: &mut Client,
+    now: Now,
+    node: &mut Node,
+    args: Args<'_>,
+    replies: &mut Replies,
+) {
+    let Some(command) = find(args.get(0)) else {
+        match refused::reason(args.get(0)) {
+            Some(text) => encoder::error(replies.buf(), text.as_bytes()),
+            None if refused::is_http(args.get(0)) => client.closing = true,
+            None => unknown(args, replies.buf()),
+        }
+        return;
+    };
+    let given = args.len();
+    let wanted = usize::from(command.arity.unsigned_abs());
+    let outcome = if given < wanted || (command.arity > 0 && given != wanted) {
+        Err(Refusal::Arity)
+    } else if client.watch.is_some() && client.proto == Proto::Two && !pubsub::is_allowed(command) {
+        let name = command.name;
+        Err(format!(
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+        )
+        .into())
+    } else {
+        let mut ctx = Ctx {
+            now,
+            node,
+            replies,
+            client,
+            command,
+        };
+        (command.run)(&mut ctx, args)
+    };
+    if let Err(refusal) = outcome {
+        let mut text = Vec::new();
+        refusal.write_to(command.name, &mut text);
+        encoder::error(replies.buf(), &text);
     }
-    let mut args = String::new();
-    for arg in call.args.from(1) {
-        if args.len() >= 128 {
+}
+
+fn unknown(args: Args<'_>, out: &mut Vec<u8>) {
+    const SHOWN: usize = 128;
+    let cut = |bytes: &[u8], most: usize| {
+        let end = bytes.iter().position(|&byte| byte == 0);
+        bytes[..end.unwrap_or(bytes.len()).min(most)].to_vec()
+    };
+    let mut shown = Vec::new();
+    for arg in args.from(1) {
+        if shown.len() >= SHOWN {
             break;
         }
-        let room = 128 - args.len();
-        args.push('\'');
-        args.push_str(&String::from_utf8_lossy(&arg[..arg.len().min(room)]));
-        args.push_str("' ");
+        let most = SHOWN - shown.len();
+        shown.push(b'\'');
+        shown.extend_from_slice(&cut(arg, most));
+        shown.extend_from_slice(b"' ");
     }
-    let shown: String = name.chars().take(128).collect();
-    call.error(&format!(
-        "ERR unknown command '{shown}', with args beginning with: {args}"
-    ));
+    let text = [
+        b"ERR unknown command '",
+        &cut(args.get(0), SHOWN)[..],
+        b"', with args beginning with: ",
+        &shown,
+    ]
+    .concat();
+    encoder::error(out, &text);
 }
 
-/// A refused write as the client reads it.
-pub(crate) fn refused(error: &WriteError) -> String {
-    let code = match error {
-        WriteError::KeyTooLarge { .. } | WriteError::ValueTooLarge { .. } => "TOOLARGE",
-        WriteError::Busy { .. } => "BUSY",
-        WriteError::StoreStalled => "NOSPACE",
-        WriteError::Leaving => "LEAVING",
-        WriteError::ReadOnlyTable => "READONLY",
-        _ => "ERR",
-    };
-    format!("{code} {error}")
+/// An integer argument.
+fn integer(arg: &[u8]) -> Result<i64, Refusal> {
+    crate::decoder::parse_int(arg).ok_or(Refusal::NOT_AN_INTEGER)
 }
 
-/// Whether an argument is this word, in whatever case.
-pub(crate) fn is(arg: &[u8], word: &str) -> bool {
+/// A word of the syntax, in whatever case.
+fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// A subcommand: its name in lower case, the fewest and the most arguments, and what it does.
+type Sub = (
+    &'static str,
+    usize,
+    usize,
+    fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
+);
+
+fn subcommand(ctx: &mut Ctx<'_>, args: Args<'_>, table: &[Sub]) -> Outcome {
+    let given = args.get(1);
+    let Some((name, fewest, most, run)) = table.iter().find(|(name, ..)| is(given, name)) else {
+        let text = [
+            b"ERR unknown subcommand '",
+            &given[..given.len().min(128)],
+            b"'. Try ",
+            ctx.command.name.to_ascii_uppercase().as_bytes(),
+            b" HELP.",
+        ]
+        .concat();
+        return Err(Refusal::Bytes(text));
+    };
+    if args.len() < *fewest || args.len() > *most {
+        let command = ctx.command.name;
+        return Err(format!("ERR wrong number of arguments for '{command}|{name}' command").into());
+    }
+    run(ctx, args)
 }
 
 #[cfg(test)]
@@ -204,16 +314,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted_and_every_name_is_found() {
-        assert!(COMMANDS.is_sorted_by_key(|command| command.name));
-        for command in COMMANDS {
-            let upper = command.name.to_ascii_uppercase();
-            assert_eq!(
-                find(upper.as_bytes()).map(|found| found.name),
-                Some(command.name)
-            );
+    fn every_command_is_found_by_its_name_and_no_other() {
+        for command in all() {
+            assert!(command.name.len() <= NAME_BYTES);
+            for name in [command.name.to_string(), command.name.to_uppercase()] {
+                assert_eq!(
+                    find(name.as_bytes()).map(|found| found.name),
+                    Some(command.name)
+                );
+            }
+            let longer = [command.name.as_bytes(), b"\0"].concat();
+            assert!(find(&longer).is_none());
+            assert!(refused::reason(command.name.as_bytes()).is_none());
         }
-        assert!(find(b"nonsense").is_none());
-        assert!(find(&[b'x'; 100]).is_none());
+        for name in ["", "\0", "nope", "ge", "gett", "a name of seventeen"] {
+            assert!(find(name.as_bytes()).is_none(), "{name}");
+        }
     }
 }

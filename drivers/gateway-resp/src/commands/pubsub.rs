@@ -1,76 +1,136 @@
-//! Subscribing to keyspace notifications.
+//! Subscriptions to keyspace notifications.
 
-use crate::session::Call;
+use super::{Command, Ctx, Outcome, PUBSUB};
+use crate::decoder::Args;
+use crate::encoder::{self, Proto};
+use crate::keyspace::{SUBSCRIPTIONS, Watch};
 
-/// Channels and patterns of one client.
-const MAX: usize = 1_024;
-
-pub(crate) fn subscribe(call: &mut Call<'_>) {
-    add(call, "subscribe", false);
-}
-
-pub(crate) fn psubscribe(call: &mut Call<'_>) {
-    add(call, "psubscribe", true);
-}
-
-pub(crate) fn unsubscribe(call: &mut Call<'_>) {
-    remove(call, "unsubscribe", false);
-}
-
-pub(crate) fn punsubscribe(call: &mut Call<'_>) {
-    remove(call, "punsubscribe", true);
-}
-
-fn add(call: &mut Call<'_>, what: &str, pattern: bool) {
-    if call.state.subscriptions.count() + call.args.len() > MAX {
-        return call.error(&format!("ERR a client has at most {MAX} subscriptions"));
-    }
-    if !call.state.subscriptions.any() {
-        call.state.subscriptions.cursor = Some(call.node.view(call.now).cursor());
-    }
-    for name in call.args.from(1) {
-        let subscriptions = &mut call.state.subscriptions;
-        let set = if pattern {
-            &mut subscriptions.patterns
-        } else {
-            &mut subscriptions.channels
-        };
-        set.insert(name.to_vec());
-        confirm(call, what, Some(name));
+const fn command(
+    name: &'static str,
+    arity: i16,
+    summary: &'static str,
+    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags: PUBSUB,
+        keys: (0, 0, 0),
+        group: "pubsub",
+        summary,
+        run,
     }
 }
 
-fn remove(call: &mut Call<'_>, what: &str, pattern: bool) {
-    let subscriptions = &mut call.state.subscriptions;
-    let set = if pattern {
-        &mut subscriptions.patterns
-    } else {
-        &mut subscriptions.channels
-    };
-    let names: Vec<Vec<u8>> = match call.args.len() {
-        1 => set.iter().cloned().collect(),
-        _ => call.args.from(1).map(<[u8]>::to_vec).collect(),
-    };
-    if names.is_empty() {
-        return confirm(call, what, None);
-    }
-    for name in names {
-        let subscriptions = &mut call.state.subscriptions;
-        let set = if pattern {
-            &mut subscriptions.patterns
-        } else {
-            &mut subscriptions.channels
-        };
-        set.remove(&name);
-        confirm(call, what, Some(&name));
+pub(super) const COMMANDS: &[Command] = &[
+    command(
+        "subscribe",
+        -2,
+        "Listen for messages published to the given channels",
+        |ctx, args| subscribe(ctx, args, Kind::Channel),
+    ),
+    command(
+        "psubscribe",
+        -2,
+        "Listen for messages published to channels matching the given patterns",
+        |ctx, args| subscribe(ctx, args, Kind::Pattern),
+    ),
+    command(
+        "unsubscribe",
+        -1,
+        "Stop listening for messages posted to the given channels",
+        |ctx, args| unsubscribe(ctx, args, Kind::Channel),
+    ),
+    command(
+        "punsubscribe",
+        -1,
+        "Stop listening for messages posted to channels matching the given patterns",
+        |ctx, args| unsubscribe(ctx, args, Kind::Pattern),
+    ),
+];
+
+/// Whether a subscribed client may send this in RESP2.
+pub(super) fn is_allowed(command: &Command) -> bool {
+    command.group == "pubsub" || matches!(command.name, "ping" | "quit" | "reset")
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Channel,
+    Pattern,
+}
+
+impl Kind {
+    fn of(self, watch: &mut Watch) -> &mut std::collections::BTreeSet<Vec<u8>> {
+        match self {
+            Kind::Channel => &mut watch.channels,
+            Kind::Pattern => &mut watch.patterns,
+        }
     }
 }
 
-fn confirm(call: &mut Call<'_>, what: &str, name: Option<&[u8]>) {
-    let count = call.state.subscriptions.count() as i64;
-    let mut out = call.out();
-    out.push(3);
-    out.bulk(what.as_bytes());
-    out.optional(name);
-    out.integer(count);
+/// Appends one confirmation.
+fn confirm(out: &mut Vec<u8>, proto: Proto, action: &str, channel: Option<&[u8]>, count: usize) {
+    encoder::push(out, proto, 3);
+    encoder::bulk(out, action.as_bytes());
+    match channel {
+        Some(channel) => encoder::bulk(out, channel),
+        None => encoder::nil(out, proto),
+    }
+    encoder::int(out, count as i64);
+}
+
+fn subscribe(ctx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
+    let have = ctx.client.watch.as_ref().map_or(0, |watch| watch.count());
+    if have + args.len() - 1 > SUBSCRIPTIONS {
+        return Err(
+            format!("TOOLARGE a client has at most {SUBSCRIPTIONS} channels and patterns").into(),
+        );
+    }
+    let (proto, action) = (ctx.client.proto, ctx.command.name);
+    let cursor = ctx.node.view(ctx.now).cursor();
+    let watch = ctx
+        .client
+        .watch
+        .get_or_insert_with(|| Box::new(Watch::new(cursor)));
+    for channel in args.from(1) {
+        kind.of(watch).insert(channel.to_vec());
+        confirm(
+            ctx.replies.buf(),
+            proto,
+            action,
+            Some(channel),
+            watch.count(),
+        );
+    }
+    Ok(())
+}
+
+fn unsubscribe(ctx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
+    let (proto, action) = (ctx.client.proto, ctx.command.name);
+    let mut watch = ctx.client.watch.take();
+    let mut channels: Vec<Vec<u8>> = args.from(1).map(<[u8]>::to_vec).collect();
+    if let Some(watch) = &mut watch
+        && channels.is_empty()
+    {
+        channels = kind.of(watch).iter().cloned().collect();
+    }
+    let count = |watch: &Option<Box<Watch>>| watch.as_ref().map_or(0, |watch| watch.count());
+    if channels.is_empty() {
+        confirm(ctx.replies.buf(), proto, action, None, count(&watch));
+    }
+    for channel in &channels {
+        if let Some(watch) = &mut watch {
+            kind.of(watch).remove(channel);
+        }
+        confirm(
+            ctx.replies.buf(),
+            proto,
+            action,
+            Some(channel),
+            count(&watch),
+        );
+    }
+    ctx.client.watch = watch.filter(|watch| watch.is_active());
+    Ok(())
 }

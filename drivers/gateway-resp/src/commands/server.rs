@@ -1,187 +1,285 @@
-//! Commands about the server.
+//! The server: what it is and what it can do.
+
+use std::fmt::Write as _;
 
 use rumormill_core::TableId;
 
-use super::{COMMANDS, Command, find, is, refused};
-use crate::session::Call;
+use super::{ADMIN, Command, Ctx, Outcome, Sub, all, find, is, subcommand};
+use crate::decoder::Args;
+use crate::encoder;
+use crate::glob;
 
-pub(crate) fn dbsize(call: &mut Call<'_>) {
-    let size = keys_in_all(call);
-    call.out().integer(size as i64);
-}
+/// The version of Redis whose replies are given.
+pub(super) const REDIS_VERSION: &str = "7.0.15";
 
-fn keys_in_all(call: &Call<'_>) -> u64 {
-    call.node.view(call.now).len(TableId::DEFAULT) + call.hash_names().len() as u64
-}
-
-pub(crate) fn flush(call: &mut Call<'_>) {
-    let valid = match call.args.len() {
-        1 => true,
-        2 => is(call.args.get(1), "async") || is(call.args.get(1), "sync"),
-        _ => false,
-    };
-    if !valid {
-        return call.syntax_error();
+const fn command(
+    name: &'static str,
+    arity: i16,
+    summary: &'static str,
+    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags: ADMIN,
+        keys: (0, 0, 0),
+        group: "server",
+        summary,
+        run,
     }
-    match call.node.flush_all(call.now) {
-        Ok(accepted) => {
-            call.acknowledges(&accepted);
-            call.ok();
+}
+
+pub(super) const COMMANDS: &[Command] = &[
+    command(
+        "info",
+        -1,
+        "Get information and statistics about the server",
+        info,
+    ),
+    command(
+        "command",
+        -1,
+        "Get array of Redis command details",
+        |ctx, args| match args.len() {
+            1 => describe_all(ctx),
+            _ => subcommand(ctx, args, COMMAND),
+        },
+    ),
+    command(
+        "rumormill",
+        2,
+        "Describe the node as JSON: STATUS, MEMBERS or TABLES",
+        describe_node,
+    ),
+    command(
+        "config",
+        -2,
+        "A container for server configuration commands",
+        |ctx, args| subcommand(ctx, args, CONFIG),
+    ),
+];
+
+const COMMAND: &[Sub] = &[
+    ("count", 2, 2, |ctx, _| ctx.int(all().count() as i64)),
+    ("docs", 2, usize::MAX, docs),
+    ("info", 2, usize::MAX, |ctx, args| {
+        if args.len() == 2 {
+            return describe_all(ctx);
         }
-        Err(error) => call.error(&refused(&error)),
-    }
-}
-
-pub(crate) fn config(call: &mut Call<'_>) {
-    if !is(call.args.get(1), "get") {
-        return call.error("NOTSUPPORTED settings are read-only in this version");
-    }
-    if call.args.len() < 3 {
-        return call.wrong_arity("config|get");
-    }
-    // What programs ask before they trust a server with data.
-    let known = [
-        ("save", ""),
-        ("appendonly", "yes"),
-        ("maxmemory", "0"),
-        ("databases", "1"),
-    ];
-    let wanted: Vec<_> = known
-        .iter()
-        .filter(|(name, _)| {
-            call.args
-                .from(2)
-                .any(|pattern| crate::glob::matches(pattern, name.as_bytes()))
+        encoder::array(ctx.out(), args.len() - 2);
+        args.from(2).try_for_each(|name| match find(name) {
+            Some(command) => describe(ctx, command),
+            None => ctx.nil(),
         })
+    }),
+    ("list", 2, 2, |ctx, _| {
+        encoder::array(ctx.out(), all().count());
+        all().try_for_each(|command| ctx.bulk(command.name.as_bytes()))
+    }),
+];
+
+const CONFIG: &[Sub] = &[
+    ("get", 3, usize::MAX, config_get),
+    ("resetstat", 2, 2, |ctx, _| ctx.ok()),
+];
+
+/// What clients and tools ask for. Nothing can be set.
+const SETTINGS: [(&str, &str); 6] = [
+    ("save", ""),
+    ("appendonly", "no"),
+    ("maxmemory", "0"),
+    ("databases", "1"),
+    ("notify-keyspace-events", "KEg$hx"),
+    ("timeout", "0"),
+];
+
+fn config_get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let asked = |name: &str| {
+        args.from(2)
+            .any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
+    };
+    let found: Vec<_> = SETTINGS
+        .into_iter()
+        .filter(|(name, _)| asked(name))
         .collect();
-    let mut out = call.out();
-    out.map(wanted.len());
-    for (name, value) in wanted {
-        out.bulk(name.as_bytes());
-        out.bulk(value.as_bytes());
-    }
+    let proto = ctx.client.proto;
+    encoder::map(ctx.out(), proto, found.len());
+    found.into_iter().try_for_each(|(name, value)| {
+        ctx.bulk(name.as_bytes())?;
+        ctx.bulk(value.as_bytes())
+    })
 }
 
-pub(crate) fn command(call: &mut Call<'_>) {
-    let (sub, count) = (call.args.get(1), call.args.len());
-    match count {
-        1 => {
-            call.out().array(COMMANDS.len());
-            COMMANDS.iter().for_each(|command| describe(call, command));
-        }
-        2 if is(sub, "count") => call.out().integer(COMMANDS.len() as i64),
-        _ if is(sub, "docs") => {
-            let named: Vec<&Command> = call.args.from(2).filter_map(find).collect();
-            let shown: Vec<&Command> = if count == 2 {
-                COMMANDS.iter().collect()
-            } else {
-                named
-            };
-            call.out().map(shown.len());
-            for command in shown {
-                let mut out = call.out();
-                out.bulk(command.name.as_bytes());
-                out.map(1);
-                out.bulk(b"group");
-                out.bulk(command.group.as_bytes());
-            }
-        }
-        _ => {
-            let sub = String::from_utf8_lossy(sub).into_owned();
-            call.error(&format!(
-                "ERR unknown subcommand '{sub}'. Try COMMAND HELP."
-            ));
-        }
-    }
+fn describe_all(ctx: &mut Ctx<'_>) -> Outcome {
+    encoder::array(ctx.out(), all().count());
+    all().try_for_each(|command| describe(ctx, command))
 }
 
-fn describe(call: &mut Call<'_>, command: &Command) {
-    let mut out = call.out();
-    out.array(6);
-    out.bulk(command.name.as_bytes());
-    out.integer(i64::from(command.arity));
-    out.array(1);
-    out.simple(if command.writes { "write" } else { "readonly" });
+fn describe(ctx: &mut Ctx<'_>, command: &Command) -> Outcome {
+    let proto = ctx.client.proto;
+    let out = ctx.out();
+    encoder::array(out, 10);
+    encoder::bulk(out, command.name.as_bytes());
+    encoder::int(out, i64::from(command.arity));
+    encoder::set(out, proto, command.flags.len());
+    for flag in command.flags {
+        encoder::simple(out, flag);
+    }
     let (first, last, step) = command.keys;
-    out.integer(first);
-    out.integer(last);
-    out.integer(step);
-}
-
-pub(crate) fn info(call: &mut Call<'_>) {
-    let status = call.node.status(call.now);
-    let keys = keys_in_all(call);
-    let clients = *call.state.connected.borrow();
-    let sections = [
-        (
-            "server",
-            format!(
-                "redis_version:7.0.0\r\nrumormill_version:{}\r\nredis_mode:standalone\r\nprocess_id:{}\r\n",
-                env!("CARGO_PKG_VERSION"),
-                std::process::id()
-            ),
-        ),
-        ("clients", format!("connected_clients:{clients}\r\n")),
-        (
-            "persistence",
-            format!(
-                "loading:0\r\nasync_loading:0\r\nstore_stalled:{}\r\n",
-                u8::from(status.stalled)
-            ),
-        ),
-        (
-            "replication",
-            format!(
-                "role:master\r\nconnected_slaves:0\r\nlinks:{}\r\n",
-                status.links
-            ),
-        ),
-        (
-            "rumormill",
-            format!(
-                "node_id:{}\r\nname:{}\r\ncluster:{}\r\nstanding:{}\r\nmembers:{}\r\nrows:{}\r\ntombstones:{}\r\n",
-                status.id,
-                status.name,
-                status.cluster,
-                status.standing,
-                status.members,
-                status.rows,
-                status.tombstones
-            ),
-        ),
-        (
-            "keyspace",
-            if keys == 0 {
-                String::new()
-            } else {
-                format!("db0:keys={keys},expires=0,avg_ttl=0\r\n")
-            },
-        ),
-    ];
-    let everything = call.args.len() == 1
-        || call.args.from(1).any(|wanted| {
-            ["all", "default", "everything"]
-                .iter()
-                .any(|word| is(wanted, word))
-        });
-    let mut text = String::new();
-    for (name, body) in sections {
-        if everything || call.args.from(1).any(|wanted| is(wanted, name)) {
-            if !text.is_empty() {
-                text.push_str("\r\n");
-            }
-            let (first, rest) = name.split_at(1);
-            text.push_str(&format!("# {}{rest}\r\n{body}", first.to_ascii_uppercase()));
-        }
+    for place in [first, last, step] {
+        encoder::int(out, i64::from(place));
     }
-    call.out().verbatim(&text);
+    encoder::set(out, proto, 1);
+    encoder::simple(out, &format!("@{}", command.group));
+    // Tips, key specifications and subcommands: none.
+    encoder::array(out, 0);
+    encoder::array(out, 0);
+    encoder::array(out, 0);
+    Ok(())
 }
 
-/// `RUMORMILL STATUS|MEMBERS|TABLES`: JSON, for the command line.
-pub(crate) fn rumormill(call: &mut Call<'_>) {
-    let topic = String::from_utf8_lossy(call.args.get(1)).to_ascii_lowercase();
-    match (call.state.describe)(call.node, call.now, &topic) {
-        Some(json) => call.out().bulk(json.as_bytes()),
-        None => call.error(&format!("ERR unknown subcommand '{topic}'")),
+fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let named: Vec<&Command> = args.from(2).filter_map(find).collect();
+    let shown: Vec<&Command> = if args.len() == 2 {
+        all().collect()
+    } else {
+        named
+    };
+    let proto = ctx.client.proto;
+    let out = ctx.out();
+    encoder::map(out, proto, shown.len());
+    for command in shown {
+        encoder::bulk(out, command.name.as_bytes());
+        encoder::map(out, proto, 2);
+        encoder::bulk(out, b"summary");
+        encoder::bulk(out, command.summary.as_bytes());
+        encoder::bulk(out, b"group");
+        encoder::bulk(out, command.group.as_bytes());
+    }
+    Ok(())
+}
+
+type Section = (&'static str, fn(&Ctx<'_>, &mut String));
+
+const SECTIONS: [Section; 7] = [
+    ("Server", server),
+    ("Clients", clients),
+    ("Memory", memory),
+    ("Stats", stats),
+    ("Replication", replication),
+    ("Keyspace", keyspace),
+    ("Rumormill", rumormill),
+];
+
+fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let everything = |word: &[u8]| is(word, "all") || is(word, "everything") || is(word, "default");
+    let wanted =
+        |name: &str| args.len() == 1 || args.from(1).any(|word| everything(word) || is(word, name));
+    let mut text = String::new();
+    for (name, write) in SECTIONS.into_iter().filter(|(name, _)| wanted(name)) {
+        if !text.is_empty() {
+            text.push_str("\r\n");
+        }
+        field(&mut text, format_args!("# {name}"));
+        write(ctx, &mut text);
+    }
+    let proto = ctx.client.proto;
+    encoder::verbatim(ctx.out(), proto, text.as_bytes());
+    Ok(())
+}
+
+fn field(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{line}\r\n");
+}
+
+fn server(ctx: &Ctx<'_>, text: &mut String) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let stats = &ctx.client.shared.stats;
+    let uptime = stats.uptime_secs(ctx.now.mono);
+    field(text, format_args!("redis_version:{REDIS_VERSION}"));
+    field(text, format_args!("redis_mode:standalone"));
+    field(
+        text,
+        format_args!("rumormill_version:{}", env!("CARGO_PKG_VERSION")),
+    );
+    field(text, format_args!("arch_bits:{}", usize::BITS));
+    field(
+        text,
+        format_args!("process_id:{}", stats.process_id.load(Relaxed)),
+    );
+    field(text, format_args!("run_id:{}", ctx.node.actor()));
+    field(
+        text,
+        format_args!("tcp_port:{}", stats.tcp_port.load(Relaxed)),
+    );
+    field(text, format_args!("uptime_in_seconds:{uptime}"));
+    field(text, format_args!("uptime_in_days:{}", uptime / 86_400));
+}
+
+fn clients(ctx: &Ctx<'_>, text: &mut String) {
+    let stats = &ctx.client.shared.stats;
+    field(text, format_args!("connected_clients:{}", stats.clients()));
+}
+
+fn memory(ctx: &Ctx<'_>, text: &mut String) {
+    let stats = &ctx.client.shared.stats;
+    let used = stats.used_memory.load(std::sync::atomic::Ordering::Relaxed);
+    field(text, format_args!("used_memory:{used}"));
+    field(text, format_args!("maxmemory:0"));
+    field(text, format_args!("maxmemory_policy:noeviction"));
+}
+
+fn stats(ctx: &Ctx<'_>, text: &mut String) {
+    let stats = &ctx.client.shared.stats;
+    field(
+        text,
+        format_args!("total_connections_received:{}", stats.connections()),
+    );
+    field(
+        text,
+        format_args!("total_commands_processed:{}", stats.commands()),
+    );
+}
+
+fn replication(ctx: &Ctx<'_>, text: &mut String) {
+    let members = ctx.node.status(ctx.now).members;
+    field(text, format_args!("role:master"));
+    field(text, format_args!("connected_slaves:0"));
+    field(text, format_args!("connected_members:{members}"));
+}
+
+fn keyspace(ctx: &Ctx<'_>, text: &mut String) {
+    let keys = super::keys::count(ctx);
+    if keys > 0 {
+        field(text, format_args!("db0:keys={keys},expires=0,avg_ttl=0"));
+    }
+}
+
+fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
+    let status = ctx.node.status(ctx.now);
+    let strings = ctx.node.view(ctx.now).len(TableId::DEFAULT);
+    field(text, format_args!("node:{}", status.id));
+    field(text, format_args!("name:{}", status.name.escape_default()));
+    field(text, format_args!("cluster:{}", status.cluster));
+    field(text, format_args!("standing:{}", status.standing));
+    field(text, format_args!("members:{}", status.members));
+    field(text, format_args!("links:{}", status.links));
+    field(text, format_args!("rows:{}", status.rows));
+    field(text, format_args!("strings:{strings}"));
+    field(text, format_args!("tables:{}", status.tables));
+    field(text, format_args!("tombstones:{}", status.tombstones));
+    field(
+        text,
+        format_args!("store_stalled:{}", u8::from(status.stalled)),
+    );
+}
+
+fn describe_node(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let topic = String::from_utf8_lossy(args.get(1)).to_ascii_lowercase();
+    let describe = ctx.client.shared.describe;
+    match describe(ctx.node, ctx.now, &topic) {
+        Some(json) => ctx.bulk(json.as_bytes()),
+        None => Err(format!("ERR unknown subcommand '{topic}'").into()),
     }
 }

@@ -1,247 +1,261 @@
-//! Strings: rows of the table `default`.
+//! Strings: rows of the default table.
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, TableId, Wall, Write, WriteError};
+use rumormill_core::{Found, TableId, Wall, Write};
 
-use super::{is, refused};
-use crate::decoder::parse_int;
-use crate::session::Call;
+use super::expiry::{Unit, deadline};
+use super::hashes::values;
+use super::{Command, Ctx, DELETE, Outcome, READ, WRITE, is};
+use crate::decoder::Args;
+use crate::refusal::Refusal;
 
-impl Call<'_> {
-    /// Sets a string; a hash of that name goes, as in Redis.
-    pub(crate) fn put_string(
-        &mut self,
-        key: &[u8],
-        value: Bytes,
-        expires: Option<Wall>,
-    ) -> Result<Accepted, WriteError> {
-        if let Some(table) = self.hash(key) {
-            self.node.flush_table(self.now, table)?;
-        }
-        self.node.write(
-            self.now,
-            TableId::DEFAULT,
-            Write::Put {
-                key,
-                value,
-                expires,
-            },
-        )
-    }
-
-    /// Replies with what came of a write, `OK` when it was accepted.
-    pub(crate) fn reply_written(&mut self, result: Result<Accepted, WriteError>) {
-        match result {
-            Ok(accepted) => {
-                self.acknowledges(&accepted);
-                self.ok();
-            }
-            Err(error) => self.error(&refused(&error)),
-        }
-    }
-
-    /// The string of a key; replies with an error when it is a hash.
-    fn string(&mut self, key: &[u8]) -> Result<Option<Bytes>, ()> {
-        let value = self.value(TableId::DEFAULT, key);
-        if value.is_none() && self.hash(key).is_some() {
-            self.wrong_type();
-            return Err(());
-        }
-        Ok(value)
+const fn command(
+    name: &'static str,
+    arity: i16,
+    flags: &'static [&'static str],
+    keys: (i8, i8, i8),
+    summary: &'static str,
+    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags,
+        keys,
+        group: "string",
+        summary,
+        run,
     }
 }
 
-pub(crate) fn get(call: &mut Call<'_>) {
-    let key = call.args.get(1);
-    // The row is borrowed straight into the client's buffer.
-    if let Some(row) = call.node.view(call.now).get(TableId::DEFAULT, key).row() {
-        crate::encoder::Encoder::new(call.replies.buf(), call.state.version).bulk(row.value());
-    } else if call.hash(key).is_some() {
-        call.wrong_type();
-    } else {
-        call.out().null();
-    }
-}
+const ONE: (i8, i8, i8) = (1, 1, 1);
 
-pub(crate) fn strlen(call: &mut Call<'_>) {
-    if let Ok(value) = call.string(call.args.get(1)) {
-        call.out()
-            .integer(value.map_or(0, |value| value.len() as i64));
-    }
-}
+pub(super) const COMMANDS: &[Command] = &[
+    command("get", 2, READ, ONE, "Get the value of a key", get),
+    command("set", -3, WRITE, ONE, "Set the string value of a key", set),
+    command(
+        "setnx",
+        3,
+        WRITE,
+        ONE,
+        "Set the value of a key, only if the key does not exist",
+        setnx,
+    ),
+    command(
+        "setex",
+        4,
+        WRITE,
+        ONE,
+        "Set the value and expiration of a key",
+        setex,
+    ),
+    command(
+        "psetex",
+        4,
+        WRITE,
+        ONE,
+        "Set the value and expiration in milliseconds of a key",
+        psetex,
+    ),
+    command(
+        "getdel",
+        2,
+        DELETE,
+        ONE,
+        "Get the value of a key and delete the key",
+        getdel,
+    ),
+    command(
+        "mget",
+        -2,
+        READ,
+        (1, -1, 1),
+        "Get the values of all the given keys",
+        mget,
+    ),
+    command(
+        "mset",
+        -3,
+        WRITE,
+        (1, -1, 2),
+        "Set multiple keys to multiple values",
+        mset,
+    ),
+    command(
+        "strlen",
+        2,
+        READ,
+        ONE,
+        "Get the length of the value stored in a key",
+        strlen,
+    ),
+];
 
-pub(crate) fn getdel(call: &mut Call<'_>) {
-    let key = call.args.get(1);
-    let Ok(Some(value)) = call.string(key) else {
-        if call.hash(key).is_none() {
-            call.out().null();
+fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let key = args.get(1);
+    match ctx.node.view(ctx.now).get(TableId::DEFAULT, key) {
+        Found::Row(row) => {
+            crate::encoder::bulk(ctx.replies.buf(), row.value());
+            Ok(())
         }
-        return;
+        Found::Absent if ctx.hash(key).is_some() => Err(Refusal::WRONG_TYPE),
+        Found::Absent => ctx.nil(),
+    }
+}
+
+fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let key = args.get(1);
+    match ctx.node.view(ctx.now).get(TableId::DEFAULT, key) {
+        Found::Row(row) => {
+            let length = row.value().len();
+            ctx.int(length as i64)
+        }
+        Found::Absent if ctx.hash(key).is_some() => Err(Refusal::WRONG_TYPE),
+        Found::Absent => ctx.int(0),
+    }
+}
+
+/// Writes a string in the place of whatever the key holds.
+fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expires: Option<Wall>) -> Outcome {
+    let write = match expires {
+        Some(at) if at <= ctx.now.wall => Write::Delete { key },
+        _ => Write::Put {
+            key,
+            value: Bytes::copy_from_slice(value),
+            expires,
+        },
     };
-    match call
-        .node
-        .write(call.now, TableId::DEFAULT, Write::Delete { key })
-    {
-        Ok(accepted) => {
-            call.acknowledges(&accepted);
-            call.out().bulk(&value);
-        }
-        Err(error) => call.error(&refused(&error)),
+    let accepted = ctx.node.write(ctx.now, TableId::DEFAULT, write)?;
+    ctx.written(accepted);
+    if let Some(table) = ctx.hash(key) {
+        let accepted = ctx.node.flush_table(ctx.now, table)?;
+        ctx.written(accepted);
     }
+    Ok(())
 }
 
-pub(crate) fn mget(call: &mut Call<'_>) {
-    let values: Vec<Option<Bytes>> = call
-        .args
-        .from(1)
-        .map(|key| call.value(TableId::DEFAULT, key))
-        .collect();
-    call.out().array(values.len());
-    call.stream(values);
-}
-
-pub(crate) fn mset(call: &mut Call<'_>) {
-    if call.args.len().is_multiple_of(2) {
-        return call.wrong_arity("mset");
-    }
-    let args = call.args;
-    let mut last = None;
-    for at in (1..args.len()).step_by(2) {
-        match call.put_string(args.get(at), Bytes::copy_from_slice(args.get(at + 1)), None) {
-            Ok(accepted) => last = Some(accepted),
-            Err(error) => return call.error(&refused(&error)),
-        }
-    }
-    if let Some(accepted) = last {
-        call.reply_written(Ok(accepted));
-    }
-}
-
-pub(crate) fn setnx(call: &mut Call<'_>) {
-    let key = call.args.get(1);
-    if call.is_string(key) || call.hash(key).is_some() {
-        return call.out().integer(0);
-    }
-    let value = Bytes::copy_from_slice(call.args.get(2));
-    match call.put_string(key, value, None) {
-        Ok(accepted) => {
-            call.acknowledges(&accepted);
-            call.out().integer(1);
-        }
-        Err(error) => call.error(&refused(&error)),
-    }
-}
-
-pub(crate) fn setex(call: &mut Call<'_>) {
-    let Some(seconds) = parse_int(call.args.get(2)) else {
-        return call.error("ERR value is not an integer or out of range");
-    };
-    let Some(expires) = deadline(call.now.wall, seconds, 1_000, true) else {
-        return call.error("ERR invalid expire time in 'setex' command");
-    };
-    let value = Bytes::copy_from_slice(call.args.get(3));
-    let result = call.put_string(call.args.get(1), value, Some(expires));
-    call.reply_written(result);
-}
-
-/// A positive span or moment in units of `unit` milliseconds, as a wall time.
-fn deadline(now: Wall, number: i64, unit: i64, relative: bool) -> Option<Wall> {
-    let millis = number.checked_mul(unit).filter(|_| number > 0)?;
-    let at = if relative {
-        millis.checked_add(i64::try_from(now.as_millis()).ok()?)?
-    } else {
-        millis
-    };
-    Some(Wall::from_millis(at as u64))
-}
-
-/// The options of `SET`.
 #[derive(Default)]
-struct SetOptions {
-    expires: Option<Wall>,
-    keep_ttl: bool,
+struct SetOptions<'a> {
     only_new: bool,
     only_old: bool,
     get: bool,
+    keep: bool,
+    expire: Option<(Unit, &'a [u8])>,
 }
 
-impl SetOptions {
-    fn parse(call: &Call<'_>) -> Result<SetOptions, &'static str> {
-        const SYNTAX: &str = "ERR syntax error";
-        let mut options = SetOptions::default();
-        let mut timed = false;
-        let mut at = 3;
-        while at < call.args.len() {
-            let option = call.args.get(at);
-            if is(option, "nx") {
-                options.only_new = true;
-            } else if is(option, "xx") {
-                options.only_old = true;
-            } else if is(option, "get") {
-                options.get = true;
-            } else if is(option, "keepttl") && !timed {
-                options.keep_ttl = true;
-                timed = true;
-            } else {
-                let (unit, relative) = match option {
-                    _ if timed || at + 1 >= call.args.len() => return Err(SYNTAX),
-                    _ if is(option, "ex") => (1_000, true),
-                    _ if is(option, "px") => (1, true),
-                    _ if is(option, "exat") => (1_000, false),
-                    _ if is(option, "pxat") => (1, false),
-                    _ => return Err(SYNTAX),
-                };
-                at += 1;
-                timed = true;
-                let number = parse_int(call.args.get(at))
-                    .ok_or("ERR value is not an integer or out of range")?;
-                let expires = deadline(call.now.wall, number, unit, relative);
-                options.expires = Some(expires.ok_or("ERR invalid expire time in 'set' command")?);
-            }
+fn set_options<'a>(args: Args<'a>) -> Result<SetOptions<'a>, Refusal> {
+    let mut options = SetOptions::default();
+    let mut at = 3;
+    while at < args.len() {
+        let word = args.get(at);
+        let unit = Unit::of_option(word);
+        if is(word, "nx") && !options.only_old {
+            options.only_new = true;
+        } else if is(word, "xx") && !options.only_new {
+            options.only_old = true;
+        } else if is(word, "get") {
+            options.get = true;
+        } else if is(word, "keepttl") && options.expire.is_none() {
+            options.keep = true;
+        } else if let Some(unit) = unit
+            && options.expire.is_none()
+            && !options.keep
+            && at + 1 < args.len()
+        {
             at += 1;
-        }
-        if options.only_new && options.only_old {
-            Err(SYNTAX)
+            options.expire = Some((unit, args.get(at)));
         } else {
-            Ok(options)
+            return Err(Refusal::SYNTAX);
         }
+        at += 1;
+    }
+    Ok(options)
+}
+
+fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    if args.len() > 3 {
+        return set_with(ctx, args, &set_options(args)?);
+    }
+    put(ctx, args.get(1), args.get(2), None)?;
+    ctx.ok()
+}
+
+fn set_with(ctx: &mut Ctx<'_>, args: Args<'_>, options: &SetOptions<'_>) -> Outcome {
+    let key = args.get(1);
+    let mut expires = match options.expire {
+        Some((unit, text)) => Some(deadline(ctx.now, unit, text)?),
+        None => None,
+    };
+    let current = ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row();
+    let is_string = current.is_some();
+    let old = match current {
+        Some(row) if options.get => Some(row.value().clone()),
+        _ => None,
+    };
+    if options.keep {
+        expires = current.and_then(|row| row.expires());
+    }
+    let is_hash = !is_string && ctx.hash(key).is_some();
+    if options.get && is_hash {
+        return Err(Refusal::WRONG_TYPE);
+    }
+    let exists = is_string || is_hash;
+    let refused = (options.only_new && exists) || (options.only_old && !exists);
+    if !refused {
+        put(ctx, key, args.get(2), expires)?;
+    }
+    match old {
+        Some(old) => ctx.bulk(&old),
+        None if options.get || refused => ctx.nil(),
+        None => ctx.ok(),
     }
 }
 
-pub(crate) fn set(call: &mut Call<'_>) {
-    let key = call.args.get(1);
-    let value = Bytes::copy_from_slice(call.args.get(2));
-    if call.args.len() == 3 {
-        let result = call.put_string(key, value, None);
-        return call.reply_written(result);
+fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let key = args.get(1);
+    if ctx.is_string(key) || ctx.hash(key).is_some() {
+        return ctx.int(0);
     }
-    let options = match SetOptions::parse(call) {
-        Ok(options) => options,
-        Err(error) => return call.error(error),
+    put(ctx, key, args.get(2), None)?;
+    ctx.int(1)
+}
+
+fn setex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let expires = deadline(ctx.now, Unit::Seconds, args.get(2))?;
+    put(ctx, args.get(1), args.get(3), Some(expires))?;
+    ctx.ok()
+}
+
+fn psetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let expires = deadline(ctx.now, Unit::Millis, args.get(2))?;
+    put(ctx, args.get(1), args.get(3), Some(expires))?;
+    ctx.ok()
+}
+
+fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    let key = args.get(1);
+    let old = match ctx.node.view(ctx.now).get(TableId::DEFAULT, key) {
+        Found::Row(row) => row.value().clone(),
+        Found::Absent if ctx.hash(key).is_some() => return Err(Refusal::WRONG_TYPE),
+        Found::Absent => return ctx.nil(),
     };
-    let is_hash = call.hash(key).is_some();
-    if options.get && is_hash {
-        return call.wrong_type();
+    let delete = Write::Delete { key };
+    let accepted = ctx.node.write(ctx.now, TableId::DEFAULT, delete)?;
+    ctx.written(accepted);
+    ctx.bulk(&old)
+}
+
+fn mget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    values(ctx, TableId::DEFAULT, args, 1)
+}
+
+fn mset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    if args.len().is_multiple_of(2) {
+        return Err(Refusal::Arity);
     }
-    let (old, old_expires) = match call.node.view(call.now).get(TableId::DEFAULT, key).row() {
-        Some(row) => (Some(row.value().clone()), row.expires()),
-        None => (None, None),
-    };
-    let exists = old.is_some() || is_hash;
-    if (options.only_new && exists) || (options.only_old && !exists) {
-        let shown = old.filter(|_| options.get);
-        return call.out().optional(shown.as_deref());
+    super::keys::check_pairs(ctx, args, 1)?;
+    for at in (1..args.len()).step_by(2) {
+        put(ctx, args.get(at), args.get(at + 1), None)?;
     }
-    let expires = if options.keep_ttl {
-        old_expires
-    } else {
-        options.expires
-    };
-    match call.put_string(key, value, expires) {
-        Ok(accepted) if options.get => {
-            call.acknowledges(&accepted);
-            call.out().optional(old.as_deref());
-        }
-        result => call.reply_written(result),
-    }
+    ctx.ok()
 }

@@ -1,0 +1,77 @@
+//! Error replies.
+
+use std::fmt::Write as _;
+
+use rumormill_core::{TableError, WriteError};
+
+/// Why a command was answered with an error.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The reply, prefix included.
+    Text(&'static str),
+    /// The reply, prefix included.
+    Bytes(Vec<u8>),
+    /// `ERR wrong number of arguments`, for the command at hand.
+    Arity,
+    /// `ERR invalid expire time`, for the command at hand.
+    ExpireTime,
+}
+
+impl Refusal {
+    pub(crate) const SYNTAX: Refusal = Refusal::Text("ERR syntax error");
+    pub(crate) const NOT_AN_INTEGER: Refusal =
+        Refusal::Text("ERR value is not an integer or out of range");
+    pub(crate) const WRONG_TYPE: Refusal =
+        Refusal::Text("WRONGTYPE Operation against a key holding the wrong kind of value");
+
+    /// Appends the reply's text.
+    pub(crate) fn write_to(&self, command: &str, out: &mut Vec<u8>) {
+        match self {
+            Refusal::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Refusal::Bytes(bytes) => out.extend_from_slice(bytes),
+            Refusal::Arity => {
+                out.extend_from_slice(b"ERR wrong number of arguments for '");
+                out.extend_from_slice(command.as_bytes());
+                out.extend_from_slice(b"' command");
+            }
+            Refusal::ExpireTime => {
+                out.extend_from_slice(b"ERR invalid expire time in '");
+                out.extend_from_slice(command.as_bytes());
+                out.extend_from_slice(b"' command");
+            }
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Refusal::Bytes(text.into_bytes())
+    }
+}
+
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Self {
+        let prefix = match &error {
+            WriteError::KeyTooLarge { .. } | WriteError::ValueTooLarge { .. } => "TOOLARGE",
+            WriteError::ReadOnlyTable => "READONLY",
+            WriteError::Busy { .. } => "BUSY",
+            WriteError::StoreStalled => "OOM",
+            WriteError::Leaving => "LEAVING",
+            _ => "ERR",
+        };
+        let mut text = String::from(prefix);
+        // Writing to a string cannot fail.
+        let _ = write!(text, " {error}");
+        text.into()
+    }
+}
+
+impl From<TableError> for Refusal {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Write(error) => error.into(),
+            TableError::BadName { size, .. } if size > 0 => format!("TOOLARGE {error}").into(),
+            other => format!("ERR {other}").into(),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Conversations with a node. The replies are copied from a real server where it has the command.
+
+mod large;
+mod notifications;
+mod transcripts;
+
+use rumormill_core::{Config, Input, Instant, Node, Now, Output, Recovery, Seed, Storage, Wall};
+use rumormill_kit::session::{Flow, Replies, Session as _};
+
+use crate::{Gateway, Session};
+
+pub(crate) const START: u64 = 1_800_000_000_000;
+
+/// A node, one client of it, and what it has said.
+pub(crate) struct Talk {
+    pub(crate) node: Node,
+    pub(crate) gateway: Gateway,
+    pub(crate) session: Session,
+    pub(crate) replies: Replies,
+    pub(crate) now: Now,
+    pub(crate) flow: Flow,
+}
+
+impl Talk {
+    pub(crate) fn new() -> Self {
+        Talk::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new("a", "here");
+        change(&mut config);
+        let gateway = Gateway::new(&config.limits, |node, _, topic| {
+            (topic == "name").then(|| node.config().name.clone())
+        });
+        let now = Now::new(Instant::from_micros(5_000_000), Wall::from_millis(START));
+        let node = Recovery::new(config, Seed::from_u64(7))
+            .finish(now)
+            .unwrap();
+        Talk {
+            node,
+            session: gateway.client(3),
+            gateway,
+            replies: Replies::new(),
+            now,
+            flow: Flow::Continue,
+        }
+    }
+
+    pub(crate) fn stored() -> Self {
+        let mut talk = Talk::with(|config| config.storage = Storage::Ordered);
+        talk.turn(true);
+        talk
+    }
+
+    /// Lets time pass, and the node act on it.
+    pub(crate) fn pass(&mut self, millis: u64) {
+        let mono = self.now.mono.as_micros() + millis * 1000;
+        let wall = self.now.wall.as_millis() + millis;
+        self.now = Now::new(Instant::from_micros(mono), Wall::from_millis(wall));
+        self.turn(true);
+    }
+
+    /// Ends the turn; says of each batch that it is stored, if asked to. Returns the tables that changed.
+    pub(crate) fn turn(&mut self, store: bool) -> usize {
+        self.node.handle(self.now, Input::Tick);
+        let mut changed = Vec::new();
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Store { seq, .. } if store => {
+                    self.node.handle(self.now, Input::Stored { upto: seq });
+                }
+                Output::Changed { table } => changed.push(table),
+                _ => {}
+            }
+        }
+        for table in &changed {
+            if self.session.watches() {
+                self.flow =
+                    self.session
+                        .changed(self.now, &mut self.node, *table, &mut self.replies);
+            }
+        }
+        changed.len()
+    }
+
+    /// Takes what may be written.
+    pub(crate) fn read(&mut self) -> String {
+        self.replies.release(self.node.durable());
+        let text = self.replies.ready().escape_ascii().to_string();
+        self.replies.advance(self.replies.ready().len());
+        text.replace("\\r\\n", " ")
+            .replace("\\'", "'")
+            .replace("\\\"", "\"")
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> String {
+        self.flow = self
+            .session
+            .receive(self.now, &mut self.node, bytes, &mut self.replies);
+        self.read()
+    }
+
+    /// Sends one command, its words parted by spaces and quoted as inline commands are.
+    pub(crate) fn say(&mut self, line: &str) -> String {
+        self.send(format!("{line}\n").as_bytes())
+            .trim_end()
+            .to_string()
+    }
+
+    pub(crate) fn expect(&mut self, transcript: &[(&str, &str)]) {
+        for (line, expected) in transcript {
+            assert_eq!(&self.say(line), expected, "{line}");
+        }
+    }
+}
+
+/// A command as an array of bulks.
+pub(crate) fn array(words: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    crate::encoder::array(&mut out, words.len());
+    for word in words {
+        crate::encoder::bulk(&mut out, word);
+    }
+    out
+}
