@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use rumormill_core::Input;
 use rumormill_core::wire::Message;
 
 /// What a planted bug may do to the world around the nodes. Every method does nothing unless it is overridden.
@@ -15,6 +16,18 @@ pub trait Sabotage {
 
     /// Whether the disk of `node` answers a sync without doing it.
     fn syncs_early(&mut self, node: usize) -> bool {
+        let _ = node;
+        false
+    }
+
+    /// An input that no driver should hand to `node`, before the turn ends.
+    fn injects(&mut self, node: usize) -> Option<Input> {
+        let _ = node;
+        None
+    }
+
+    /// Whether the driver of `node` forgets to end its turn.
+    fn forgets_tick(&mut self, node: usize) -> bool {
         let _ = node;
         false
     }

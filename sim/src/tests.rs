@@ -1,4 +1,5 @@
 //! Whole runs.
 
+mod conformance;
 mod planted;
 mod seeds;

@@ -399,7 +399,12 @@ impl World {
         let Some(running) = &mut self.hosts[node].node else {
             return;
         };
-        running.handle(now, Input::Tick);
+        if let Some(input) = self.sabotage.injects(node) {
+            running.handle(now, input);
+        }
+        if !self.sabotage.forgets_tick(node) {
+            running.handle(now, Input::Tick);
+        }
         while let Some(output) = self.hosts[node]
             .node
             .as_mut()

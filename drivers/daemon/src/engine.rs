@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
@@ -72,6 +73,15 @@ impl Engine {
         let run = move || {
             // A gateway's clients share state on one thread, so it is made there.
             let clients = Gateway::new(&resp_limits, report::describe);
+            let stats = clients.stats();
+            stats
+                .started_micros
+                .store(driver.now().mono.as_micros(), Ordering::Relaxed);
+            let port = driver.redis_addr().map_or(0, |addr| addr.port());
+            stats.tcp_port.store(u64::from(port), Ordering::Relaxed);
+            stats
+                .process_id
+                .store(u64::from(std::process::id()), Ordering::Relaxed);
             let outcome = match driver.run(node, store, clients) {
                 Exit::Left | Exit::LeaveCut | Exit::Shutdown => Ok(()),
                 Exit::StoreFailed(why) => Err(format!("the store failed: {why}")),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use rumormill_core::link::{Hello, VERSIONS};
 use rumormill_core::wire::{Message, RowBatch};
+use rumormill_core::{Actor, ClusterId, Input, LinkId, NodeId};
 
 use crate::Scenario;
 use crate::checkers::{convergence, durability, no_resurrection};
@@ -87,6 +89,46 @@ impl Sabotage for OldRows {
     }
 }
 
+/// A driver that forgets to end one node's turns once they have begun to matter.
+struct ForgottenTick(u32);
+
+impl Sabotage for ForgottenTick {
+    fn forgets_tick(&mut self, node: usize) -> bool {
+        self.0 += u32::from(node == 0);
+        node == 0 && self.0 > 100
+    }
+}
+
+/// A driver that gives two links one number.
+struct ReusedLink(u32);
+
+impl Sabotage for ReusedLink {
+    fn injects(&mut self, node: usize) -> Option<Input> {
+        if node != 0 || self.0 == 2 {
+            return None;
+        }
+        self.0 += 1;
+        let peer = u64::from(self.0);
+        let hello = Hello {
+            versions: VERSIONS,
+            cluster_name: "rumormill".to_string(),
+            cluster: ClusterId(1),
+            actor: Actor {
+                node: NodeId(peer),
+                run: peer,
+            },
+            epoch: 1,
+            name: "stranger".to_string(),
+            addr: "nowhere".to_string(),
+        };
+        Some(Input::LinkUp {
+            link: LinkId(u64::MAX),
+            dial: None,
+            hello,
+        })
+    }
+}
+
 /// A disk with a record that nobody wrote.
 struct Garbage;
 
@@ -114,6 +156,16 @@ fn seeds_catch_a_blind_spot() {
         FaultSet::NONE.with(FaultKind::Dup),
         || Box::new(BlindSpot(b"k3")),
     );
+}
+
+#[test]
+fn seeds_catch_a_forgotten_tick() {
+    caught("liveness", FaultSet::NONE, || Box::new(ForgottenTick(0)));
+}
+
+#[test]
+fn seeds_catch_a_reused_link() {
+    caught("invariants", FaultSet::NONE, || Box::new(ReusedLink(0)));
 }
 
 #[test]
