@@ -201,7 +201,7 @@ pub(crate) struct Serve {
     /// A member to join through; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     join: Vec<String>,
-    /// What is logged to standard error [default: info]
+    /// What is logged to standard error [default: info,fjall=warn,lsm_tree=warn]
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
     /// Longest value, in bytes [default: 1048576]

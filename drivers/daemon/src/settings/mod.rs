@@ -97,7 +97,7 @@ impl Default for Settings {
             redis: Some(local(7401)),
             http: Some(local(7402)),
             join: Vec::new(),
-            log: "info".into(),
+            log: "info,fjall=warn,lsm_tree=warn".into(),
             value_bytes: 1 << 20,
             key_bytes: 64 << 10,
             clock_drift_ms: 300_000,
