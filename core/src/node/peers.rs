@@ -11,7 +11,7 @@ use crate::id::{DialId, LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane, LinkError};
 use crate::link::Hello;
 use crate::membership::{Change, Phase};
-use crate::wire::{Message, Rumor};
+use crate::wire::{Message, Rumor, Status};
 
 /// How long the answer to a join waits for links with the other members; past it the join has succeeded all the same.
 const JOIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -183,10 +183,7 @@ impl Node {
                 status,
                 rumors,
             } => {
-                check_rumors(&rumors)?;
-                let direct = self.detector.direct(now, node, epoch);
-                self.act(direct);
-                self.heard_status(link, node, &status);
+                self.heard(link, (node, epoch), &status, &rumors)?;
                 let actions = self.detector.on_probe(now, node, nonce, &rumors);
                 self.act(actions);
             }
@@ -195,10 +192,7 @@ impl Node {
                 status,
                 rumors,
             } => {
-                check_rumors(&rumors)?;
-                let direct = self.detector.direct(now, node, epoch);
-                self.act(direct);
-                self.heard_status(link, node, &status);
+                self.heard(link, (node, epoch), &status, &rumors)?;
                 let actions = self.detector.on_ack(now, node, nonce, &rumors);
                 self.act(actions);
             }
@@ -237,77 +231,103 @@ impl Node {
         Ok(())
     }
 
+    /// A probe or an ack is direct contact, and tells the peer's state.
+    fn heard(
+        &mut self,
+        link: LinkId,
+        (node, epoch): (NodeId, u64),
+        status: &Status,
+        rumors: &[Rumor],
+    ) -> Result<(), &'static str> {
+        check_rumors(rumors)?;
+        let direct = self.detector.direct(self.fx.now().mono, node, epoch);
+        self.act(direct);
+        self.heard_status(link, node, status);
+        Ok(())
+    }
+
     /// Carries out what the detector decided.
     pub(super) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
-            match action {
+            let (to, msg) = match action {
                 Action::Probe { to, nonce, rumors } => {
                     let status = self.own_status();
-                    self.send_control(
+                    (
                         to,
                         Message::Probe {
                             nonce,
                             status,
                             rumors,
                         },
-                    );
+                    )
                 }
                 Action::Ack { to, nonce, rumors } => {
                     let status = self.own_status();
-                    self.send_control(
+                    (
                         to,
                         Message::Ack {
                             nonce,
                             status,
                             rumors,
                         },
-                    );
+                    )
                 }
                 Action::ProbeFor {
                     via,
                     target,
                     nonce,
                     rumors,
-                } => {
-                    self.send_control(
-                        via,
-                        Message::ProbeFor {
-                            nonce,
-                            target,
-                            rumors,
-                        },
-                    );
-                }
+                } => (
+                    via,
+                    Message::ProbeFor {
+                        nonce,
+                        target,
+                        rumors,
+                    },
+                ),
                 Action::ProbedFor {
                     to,
                     nonce,
                     alive,
                     rumors,
-                } => {
-                    self.send_control(
-                        to,
-                        Message::ProbedFor {
-                            nonce,
-                            alive,
-                            rumors,
-                        },
-                    );
+                } => (
+                    to,
+                    Message::ProbedFor {
+                        nonce,
+                        alive,
+                        rumors,
+                    },
+                ),
+                verdict => {
+                    self.judge(&verdict);
+                    continue;
                 }
-                Action::Up(node) => self.fx.event(Event::MemberUp(node)),
-                Action::Suspect(node) => {
-                    self.fx.mark("member-suspect");
-                    self.fx.event(Event::MemberSuspect(node));
-                }
-                Action::Down(node) => {
-                    self.fx.mark("member-down");
-                    self.fx.event(Event::MemberDown(node));
-                    // A link that carries nothing any more is made anew.
-                    if let Some(link) = self.links.of(node) {
-                        self.hang_up(link, HangupReason::Dead);
-                    }
-                }
-                Action::Refuted => self.fx.mark("suspicion-refuted"),
+            };
+            self.send_control(to, msg);
+        }
+    }
+
+    /// A member's state has changed.
+    fn judge(&mut self, verdict: &Action) {
+        match *verdict {
+            Action::Up(node) => self.fx.event(Event::MemberUp(node)),
+            Action::Suspect(node) => {
+                self.fx.mark("member-suspect");
+                self.fx.event(Event::MemberSuspect(node));
             }
+            Action::Down(node) => {
+                self.fx.mark("member-down");
+                self.fx.event(Event::MemberDown(node));
+                // A link that carries nothing any more is made anew.
+                if let Some(link) = self.links.of(node) {
+                    self.hang_up(link, HangupReason::Dead);
+                }
+            }
+            Action::Refuted => self.fx.mark("suspicion-refuted"),
+            Action::Probe { .. }
+            | Action::Ack { .. }
+            | Action::ProbeFor { .. }
+            | Action::ProbedFor { .. } => {}
         }
     }
 
