@@ -279,34 +279,13 @@ impl Decoder {
                     self.begin();
                 }
                 State::Count => {
-                    let Some(line) = self.line(window, b'\r', ProtocolError::LongCount)? else {
+                    if !self.count(window)? {
                         return Ok(Decoded::Incomplete);
-                    };
-                    match parse_int(line.get(1..).unwrap_or(&[])) {
-                        Some(count) if count > MAX_ARGS => {
-                            return Err(ProtocolError::ArgumentCount);
-                        }
-                        Some(count) if count > 0 => {
-                            self.left = count as usize;
-                            self.state = State::Length;
-                        }
-                        Some(_) => self.begin(),
-                        None => return Err(ProtocolError::ArgumentCount),
                     }
                 }
                 State::Length => {
-                    let Some(line) = self.line(window, b'\r', ProtocolError::LongLength)? else {
+                    if !self.length(window)? {
                         return Ok(Decoded::Incomplete);
-                    };
-                    let first = line.first().copied().unwrap_or(b'\r');
-                    if first != b'$' {
-                        return Err(ProtocolError::ExpectedBulk(first));
-                    }
-                    match parse_int(&line[1..]) {
-                        Some(length) if (0..=MAX_BULK).contains(&length) => {
-                            self.announced(length as usize);
-                        }
-                        _ => return Err(ProtocolError::BulkLength),
                     }
                 }
                 State::Body(length) => {
@@ -337,6 +316,39 @@ impl Decoder {
                 State::Done => self.begin(),
             }
         }
+    }
+
+    /// Reads how many arguments follow; false when the line has not arrived whole.
+    fn count(&mut self, window: &[u8]) -> Result<bool, ProtocolError> {
+        let Some(line) = self.line(window, b'\r', ProtocolError::LongCount)? else {
+            return Ok(false);
+        };
+        match parse_int(line.get(1..).unwrap_or(&[])) {
+            Some(count) if count > MAX_ARGS => return Err(ProtocolError::ArgumentCount),
+            Some(count) if count > 0 => {
+                self.left = count as usize;
+                self.state = State::Length;
+            }
+            Some(_) => self.begin(),
+            None => return Err(ProtocolError::ArgumentCount),
+        }
+        Ok(true)
+    }
+
+    /// Reads how long the next argument is; false when the line has not arrived whole.
+    fn length(&mut self, window: &[u8]) -> Result<bool, ProtocolError> {
+        let Some(line) = self.line(window, b'\r', ProtocolError::LongLength)? else {
+            return Ok(false);
+        };
+        let first = line.first().copied().unwrap_or(b'\r');
+        if first != b'$' {
+            return Err(ProtocolError::ExpectedBulk(first));
+        }
+        match parse_int(&line[1..]) {
+            Some(length) if (0..=MAX_BULK).contains(&length) => self.announced(length as usize),
+            _ => return Err(ProtocolError::BulkLength),
+        }
+        Ok(true)
     }
 
     /// A bulk of `length` bytes follows.

@@ -338,7 +338,7 @@ impl<S: Session> Client<S> {
 }
 
 /// Puts a token on a list once.
-fn mark(flag: &mut bool, list: &mut Vec<usize>, token: usize) {
+pub(crate) fn mark(flag: &mut bool, list: &mut Vec<usize>, token: usize) {
     if !std::mem::replace(flag, true) {
         list.push(token);
     }

@@ -15,6 +15,7 @@ use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
 use rumormill_kit::{Edge, WriteQueue};
 
+use crate::clients::mark;
 use crate::counters::{Counters, add, set};
 use crate::options::Options;
 use crate::resolver::Resolver;
@@ -496,12 +497,5 @@ impl Peer {
             }
         }
         Ok(())
-    }
-}
-
-/// Puts a token on a list once.
-fn mark(flag: &mut bool, list: &mut Vec<usize>, token: usize) {
-    if !std::mem::replace(flag, true) {
-        list.push(token);
     }
 }
