@@ -61,7 +61,7 @@ pub struct Limits {
     pub key_bytes: usize,
     /// Longest value a client may write, in bytes; 1 MiB.
     pub value_bytes: usize,
-    /// Longest table name, in bytes; 255.
+    /// Longest table name, in bytes; 255, and never more.
     pub table_name_bytes: usize,
     /// How far ahead of this node's wall clock a foreign version may push the local clock; 5 minutes.
     pub clock_drift: Duration,

@@ -196,6 +196,21 @@ fn limits_are_named_and_nothing_is_changed() {
 }
 
 #[test]
+fn no_limit_allows_a_name_that_a_record_cannot_hold() {
+    let mut config = Config::new("m", "m");
+    config.limits.table_name_bytes = 1_000;
+    let mut node = Recovery::new(config, Seed::from_u64(1))
+        .finish(now())
+        .unwrap();
+    let refused = TableError::BadName {
+        size: 256,
+        limit: 255,
+    };
+    assert_eq!(node.table(&"t".repeat(256)), Err(refused));
+    assert!(node.table(&"t".repeat(255)).is_ok());
+}
+
+#[test]
 fn changes_are_pulled_in_order_of_arrival_and_a_laggard_is_told() {
     let mut config = Config::new("m", "m");
     config.limits.change_log = 4;

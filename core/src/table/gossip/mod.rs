@@ -138,7 +138,8 @@ impl Gossip {
 
     /// The id of the user table called `name`, interned on first use.
     pub(crate) fn table(&mut self, name: &str) -> Result<TableId, TableError> {
-        let limit = self.limits.table_name_bytes;
+        // Records and the wire give a name one byte of length.
+        let limit = self.limits.table_name_bytes.min(usize::from(u8::MAX));
         if name.is_empty() || name.len() > limit {
             return Err(TableError::BadName {
                 size: name.len(),
