@@ -22,6 +22,10 @@ pub struct Config {
     pub seeds: Vec<String>,
     /// Whether the driver keeps a store.
     pub storage: Storage,
+    /// Whether the store was replaced by an older copy of itself since this node last ran: it then counts as away until it has
+    /// reunited with a member, which drops what the cluster has deleted meanwhile. Needed, since a copy looks like any
+    /// other store. For one start; without effect on an empty store or a node that knows no other member.
+    pub restored: bool,
     /// The caps.
     pub limits: Limits,
     /// The periods and patience.
@@ -39,6 +43,7 @@ impl Config {
             protocols: BTreeMap::new(),
             seeds: Vec::new(),
             storage: Storage::None,
+            restored: false,
             limits: Limits::default(),
             timing: Timing::default(),
         }

@@ -140,7 +140,13 @@ impl core::error::Error for RequestError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecoverError {
-    /// A record's checksum or form is wrong: the store is damaged.
+    /// The store has records, but not the one that every store has. Start with an empty store, or with an older copy and
+    /// [`Config::restored`](crate::Config::restored).
+    Incomplete {
+        /// Which record is missing.
+        what: &'static str,
+    },
+    /// A record's checksum or form is wrong, and no other member can repair it.
     Damaged {
         /// The record's key, as hex digits.
         key: String,
@@ -168,6 +174,9 @@ impl fmt::Display for RecoverError {
         match self {
             RecoverError::Damaged { key, why } => {
                 write!(f, "stored record {key} is damaged: {why}")
+            }
+            RecoverError::Incomplete { what } => {
+                write!(f, "the store is damaged: its {what} record is missing")
             }
             RecoverError::Version { found, known } => {
                 write!(

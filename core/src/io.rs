@@ -361,6 +361,11 @@ pub enum Event {
         /// Rows received.
         rows: u64,
     },
+    /// Stored rows or contexts were damaged. They were dropped, and the reunion with a member repairs them.
+    Damaged {
+        /// How many records.
+        records: u64,
+    },
     /// The store is out of space.
     StoreStalled(String),
     /// The store has space again.

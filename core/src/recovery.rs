@@ -3,11 +3,13 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::config::{Config, Storage};
 use crate::effects::Effects;
 use crate::error::RecoverError;
 use crate::id::{Actor, ClusterId, NodeId};
-use crate::io::Record;
+use crate::io::{Event, Record, StoreOp};
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
 use crate::store::record::{self, ClusterRecord, Identity, Known, RowRecord};
@@ -32,9 +34,14 @@ pub struct Recovery {
     format: Option<u64>,
     identity: Option<Identity>,
     cluster: Option<ClusterRecord>,
-    ceiling: Hlc,
+    ceiling: Option<Hlc>,
     rows: Vec<(Domain, String, Actor, RowRecord)>,
     covered: Vec<(Domain, Actor, Runs)>,
+    /// Keys of rows and contexts that cannot be read.
+    damaged: Vec<Bytes>,
+    /// What was wrong with the first of them.
+    damage: Option<RecoverError>,
+    empty: bool,
 }
 
 impl Recovery {
@@ -46,18 +53,32 @@ impl Recovery {
             format: None,
             identity: None,
             cluster: None,
-            ceiling: Hlc(0),
+            ceiling: None,
             rows: Vec::new(),
             covered: Vec::new(),
+            damaged: Vec::new(),
+            damage: None,
+            empty: true,
         }
     }
 
-    /// Takes in one record of the store; order does not matter.
+    /// Takes in one record of the store; order does not matter. A damaged row or context is set aside: the node will reunite
+    /// with a member, which has what was in it.
     ///
     /// # Errors
-    /// [`RecoverError`] when the record is damaged or too new; the recovery cannot go on.
+    /// [`RecoverError`] when the record is too new, or says who the node is and is damaged; the recovery cannot go on.
     pub fn record(&mut self, record: Record) -> Result<(), RecoverError> {
-        match record::read(&record)? {
+        self.empty = false;
+        let known = match record::read(&record) {
+            Ok(known) => known,
+            Err(damage) if record::is_meta(&record.key) => return Err(damage),
+            Err(damage) => {
+                self.damage.get_or_insert(damage);
+                self.damaged.push(record.key);
+                return Ok(());
+            }
+        };
+        match known {
             Known::Format(found) if found > record::FORMAT => {
                 return Err(RecoverError::Version {
                     found,
@@ -67,7 +88,7 @@ impl Recovery {
             Known::Format(found) => self.format = Some(found),
             Known::Identity(identity) => self.identity = Some(identity),
             Known::Cluster(cluster) => self.cluster = Some(cluster),
-            Known::Ceiling(ceiling) => self.ceiling = ceiling,
+            Known::Ceiling(ceiling) => self.ceiling = Some(ceiling),
             Known::Row {
                 domain,
                 table,
@@ -86,16 +107,45 @@ impl Recovery {
     /// The node, in a new life. Its first outputs store that life durably.
     ///
     /// # Errors
-    /// [`RecoverError::ClusterName`] when the store belongs to a cluster of another name.
-    pub fn finish(self, now: Now) -> Result<Node, RecoverError> {
-        if let Some(cluster) = &self.cluster
-            && cluster.name != self.config.cluster_name
-        {
-            return Err(RecoverError::ClusterName {
-                found: cluster.name.clone(),
-                configured: self.config.cluster_name.clone(),
-            });
+    /// [`RecoverError::ClusterName`] when the store belongs to a cluster of another name; [`RecoverError::Incomplete`] when it
+    /// does not say who the node is; [`RecoverError::Damaged`] when rows are damaged and no other member could have them.
+    pub fn finish(mut self, now: Now) -> Result<Node, RecoverError> {
+        self.is_whole()?;
+        let restored = self.config.restored && !self.empty;
+        let damage = self.damage.take();
+        let fresh = self.identity.is_none();
+        let node = self.assemble(now, fresh, restored || damage.is_some());
+        match damage {
+            Some(damage) if node.is_alone() => Err(damage),
+            _ => Ok(node),
         }
+    }
+
+    /// Whether everything that every store holds from its first batch on is there, and of this cluster.
+    fn is_whole(&self) -> Result<(), RecoverError> {
+        let missing = [
+            ("format", self.format.is_none()),
+            ("identity", self.identity.is_none()),
+            ("cluster", self.cluster.is_none()),
+            ("ceiling", self.ceiling.is_none()),
+        ];
+        if let Some((what, _)) = missing.into_iter().find(|(_, missing)| *missing)
+            && !self.empty
+        {
+            return Err(RecoverError::Incomplete { what });
+        }
+        match &self.cluster {
+            Some(cluster) if cluster.name != self.config.cluster_name => {
+                Err(RecoverError::ClusterName {
+                    found: cluster.name.clone(),
+                    configured: self.config.cluster_name.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn assemble(self, now: Now, fresh: bool, behind: bool) -> Node {
         let mut rng = Rng::new(self.seed, Stream::Identity);
         let (node, run, cluster_id) = (rng.next(), rng.next(), rng.next());
         let wall = now.wall.as_millis();
@@ -131,9 +181,23 @@ impl Recovery {
             node: identity.node,
             run: identity.run,
         };
-        let mut gossip = Gossip::new(actor, self.config.limits.clone(), self.ceiling);
+        let ceiling = self.ceiling.unwrap_or(Hlc(0));
+        let mut gossip = Gossip::new(actor, self.config.limits.clone(), ceiling);
         for (domain, actor, runs) in &self.covered {
-            gossip.cover_mut().restore_runs(*domain, *actor, runs);
+            if self.damaged.is_empty() {
+                gossip.cover_mut().restore_runs(*domain, *actor, runs);
+            } else {
+                // It covers dots whose rows are damaged: what the rows that are left show is all that may be covered.
+                fx.store(StoreOp::Delete(record::covered_key(*domain, *actor)));
+            }
+        }
+        if !self.damaged.is_empty() {
+            let records = self.damaged.len() as u64;
+            fx.mark("damaged-records");
+            fx.event(Event::Damaged { records });
+        }
+        for key in self.damaged {
+            fx.store(StoreOp::Delete(key));
         }
         for (domain, table, actor, row) in self.rows {
             gossip.restore_row(domain, &table, actor, row);
@@ -146,8 +210,9 @@ impl Recovery {
             identity,
             cluster,
             gossip,
-            fresh: self.identity.is_none(),
+            fresh,
+            behind,
         };
-        Ok(Node::assemble(now, parts))
+        Node::assemble(now, parts)
     }
 }

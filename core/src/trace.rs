@@ -156,6 +156,7 @@ impl Display for Trace<'_, Event> {
             Event::ClockDrift { ahead_ms } => write!(f, "clock-drift ahead_ms={ahead_ms}"),
             Event::Synced { with, rows } => write!(f, "synced with={with} rows={rows}"),
             Event::StoreStalled(_) => f.write_str("store-stalled"),
+            Event::Damaged { records } => write!(f, "damaged records={records}"),
             Event::StoreRecovered => f.write_str("store-recovered"),
         }
     }

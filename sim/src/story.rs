@@ -280,6 +280,7 @@ pub(crate) fn event(
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),
         Event::Synced { with, rows } => emit("caught_up", &[who(with), Field::Num("rows", *rows)]),
         Event::StoreStalled(_) => emit("store_stalled", &[]),
+        Event::Damaged { records } => emit("damaged", &[Field::Num("records", *records)]),
         Event::StoreRecovered => emit("store_recovered", &[]),
         _ => emit("event", &[]),
     }

@@ -70,6 +70,8 @@ pub(crate) struct Member {
 /// All members ever heard of, with their departures.
 pub(crate) struct Membership {
     me: NodeId,
+    /// Whether rows come from others by now, and no longer from the store.
+    begun: bool,
     members: BTreeMap<NodeId, Member>,
     /// The latest departure of each node: epoch, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
@@ -79,9 +81,15 @@ impl Membership {
     pub(crate) fn new(me: NodeId) -> Self {
         Membership {
             me,
+            begun: false,
             members: BTreeMap::new(),
             departed: BTreeMap::new(),
         }
+    }
+
+    /// All that the store held has been taken in.
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
     }
 
     /// A row of `sys.members` has changed.
@@ -119,7 +127,10 @@ impl Membership {
             return Change::None;
         }
         self.departed.insert(node, (epoch, clock, departure));
-        if self.has_departed(node) {
+        // An eviction of an earlier life that this node hears of only now has not been made good: it began its present
+        // life as if it were still a member.
+        let unheard = node == self.me && self.begun;
+        if unheard || self.has_departed(node) {
             Change::Departed(node)
         } else {
             Change::None
@@ -145,6 +156,12 @@ impl Membership {
                     .map(|(_, clock, departure)| (*clock, departure))
             })
             .flatten()
+    }
+
+    /// The latest departure of this node itself, whichever life it ended.
+    pub(crate) fn own_departure(&self) -> Option<(Hlc, &Departure)> {
+        let (_, clock, departure) = self.departed.get(&self.me)?;
+        Some((*clock, departure))
     }
 
     pub(crate) fn get(&self, node: NodeId) -> Option<&Member> {

@@ -51,7 +51,7 @@ fn verdict(ours: &Welcome, theirs: &Welcome) -> Verdict {
 
 impl Node {
     /// A new life begins: its row in `sys.members` is written, and what the store held takes effect.
-    pub(super) fn begin_life(&mut self, now: crate::time::Now, fresh: bool) {
+    pub(super) fn begin_life(&mut self, now: crate::time::Now, fresh: bool, behind: bool) {
         for table in [Tables::MEMBERS, Tables::DEPARTED] {
             let keys: Vec<_> = self
                 .gossip
@@ -63,6 +63,7 @@ impl Node {
                 self.sys_row_changed(table, &key);
             }
         }
+        self.membership.begin();
         let me = self.id();
         if let Some((since, departure)) = self.membership.departure(me) {
             // The last one to leave has missed nothing: it goes on where it was.
@@ -74,12 +75,28 @@ impl Node {
                 self.fx.store(record::cluster(&self.cluster));
             }
         }
+        if behind {
+            self.fall_behind();
+        }
         if fresh {
             self.fx.mark("first-life");
         }
         self.write_own_row();
         self.fx.set_now(now);
         self.after_input();
+    }
+
+    /// The store holds less than this node once claimed: others may have freed what it has lost, so it has to reunite. Its
+    /// clock tells how far its data goes: of a whole cluster that was restored, the one with the newest goes on.
+    fn fall_behind(&mut self) {
+        let active = self.membership.others_ids();
+        if active.is_empty() || self.cluster.away.is_some() {
+            return;
+        }
+        self.fx.mark("behind");
+        let since = self.gossip.clock();
+        self.cluster.away = Some(Away { since, active });
+        self.fx.store(record::cluster(&self.cluster));
     }
 
     /// Writes this member's row in `sys.members`.
@@ -371,7 +388,7 @@ impl Node {
             return;
         }
         self.fx.mark("evicted");
-        let Some((since, departure)) = self.membership.departure(self.id()) else {
+        let Some((since, departure)) = self.membership.own_departure() else {
             return;
         };
         let away = Away {

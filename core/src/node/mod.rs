@@ -42,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) cluster: ClusterRecord,
     pub(crate) gossip: Gossip,
     pub(crate) fresh: bool,
+    /// Whether the store holds less than the node once claimed to hold.
+    pub(crate) behind: bool,
 }
 
 /// One member of a cluster, as a state machine. See the crate's front page for the loop around it.
@@ -76,6 +78,7 @@ impl Node {
             cluster,
             gossip,
             fresh,
+            behind,
         } = parts;
         let me = identity.node;
         let timing = config.timing.clone();
@@ -105,7 +108,7 @@ impl Node {
             cluster,
             gossip,
         };
-        node.begin_life(now, fresh);
+        node.begin_life(now, fresh, behind);
         node
     }
 
@@ -316,6 +319,11 @@ impl Node {
             self.joining.is_none() || !self.is_full(),
             "only a node that is no full member yet is joining"
         );
+    }
+
+    /// Whether there is no other member.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.membership.count_others() == 0
     }
 
     /// Whether this node is a full member: caught up, and not away.

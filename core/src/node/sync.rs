@@ -208,7 +208,9 @@ impl Node {
                 continue;
             }
             // What was written before this node belonged to the cluster may be older than deletes that the cluster has freed.
-            let reunion = !self.is_full() && self.gossip.has_user_dots();
+            // What an away node covers may be more than it has.
+            let reunion =
+                !self.is_full() && (self.cluster.away.is_some() || self.gossip.has_user_dots());
             let have = if reunion {
                 Vec::new()
             } else {

@@ -508,3 +508,195 @@ fn once_a_join_is_answered_a_write_anywhere_reaches_everybody_at_once() {
         }
     }
 }
+
+impl Lab {
+    /// Runs three members, deletes a row that the third holds on its disk, and ends the third once everybody has freed
+    /// the delete. Returns the disk as it was before the delete.
+    fn with_an_old_copy() -> (Lab, BTreeMap<Bytes, Bytes>) {
+        let mut lab = Lab::new(3, Storage::Ordered, true);
+        lab.run(3_000);
+        lab.put(0, "gone", "v");
+        lab.put(1, "kept", "v");
+        lab.put(2, "own", "v");
+        lab.run(3_000);
+        let copy = lab.disks[2].clone();
+        lab.delete(1, "gone");
+        lab.put(1, "kept", "newer");
+        lab.run(10_000);
+        assert_eq!(lab.tombstones(), [0, 0, 0]);
+        lab.stop(2);
+        (lab, copy)
+    }
+
+    fn marked(&self, i: usize, name: &str) -> bool {
+        let node = self.nodes[i].as_ref().unwrap();
+        node.marks().contains_key(name)
+    }
+
+    fn expect_only_kept_and_own(&self) {
+        assert_eq!(self.everywhere("gone"), std::vec![None; 3]);
+        assert_eq!(self.everywhere("kept"), std::vec![value("newer"); 3]);
+        assert_eq!(self.everywhere("own"), std::vec![value("v"); 3]);
+        let standings = self.nodes.iter().flatten();
+        assert!(
+            standings
+                .map(|node| node.status(self.now).standing)
+                .all(|s| s == "member")
+        );
+    }
+}
+
+#[test]
+fn a_restored_store_revives_nothing() {
+    let (mut lab, copy) = Lab::with_an_old_copy();
+    lab.disks[2] = copy;
+    lab.configs[2].restored = true;
+    lab.start(2);
+    assert_eq!(lab.get(2, "gone"), value("v"), "it serves what it has");
+    lab.run(10_000);
+    assert!(lab.marked(2, "behind") && lab.marked(2, "reunited"));
+    lab.expect_only_kept_and_own();
+    lab.put(2, "after", "v");
+    lab.settle();
+    assert_eq!(lab.everywhere("after"), std::vec![value("v"); 3]);
+}
+
+#[test]
+fn a_whole_cluster_that_was_restored_goes_on_from_the_newest_copy() {
+    let (mut lab, copy) = Lab::with_an_old_copy();
+    lab.disks[2] = copy;
+    for i in 0..3 {
+        lab.stop(i);
+        lab.configs[i].restored = true;
+    }
+    for i in [2, 1, 0] {
+        lab.start(i);
+        lab.run(3_000);
+    }
+    lab.run(10_000);
+    lab.expect_only_kept_and_own();
+}
+
+#[test]
+fn whatever_record_is_damaged_a_member_repairs_it() {
+    let (lab, _) = Lab::with_an_old_copy();
+    let keys: Vec<Bytes> = lab.disks[2].keys().cloned().collect();
+    for (number, key) in keys.iter().enumerate() {
+        let (mut lab, _) = Lab::with_an_old_copy();
+        let mut rotten = lab.disks[2][key].to_vec();
+        let at = number % rotten.len();
+        rotten[at] ^= 0x10;
+        let mut recovery = Recovery::new(lab.configs[2].clone(), Seed::from_u64(1));
+        let record = Record {
+            key: key.clone(),
+            value: rotten.clone().into(),
+        };
+        if key.starts_with(b"m") {
+            assert!(matches!(
+                recovery.record(record),
+                Err(RecoverError::Damaged { .. })
+            ));
+            continue;
+        }
+        lab.disks[2].insert(key.clone(), rotten.into());
+        lab.start(2);
+        lab.run(10_000);
+        assert!(lab.marked(2, "damaged-records") && lab.marked(2, "reunited"));
+        lab.expect_only_kept_and_own();
+        lab.put(2, "more", "v");
+        lab.run(3_000);
+        lab.stop(2);
+        // What is on the disk now can be read, and says the same.
+        lab.start(2);
+        assert!(
+            !lab.marked(2, "damaged-records"),
+            "record {number} is still damaged"
+        );
+        lab.run(5_000);
+        lab.expect_only_kept_and_own();
+    }
+}
+
+#[test]
+fn a_store_that_does_not_say_who_it_is_does_not_start() {
+    let (lab, _) = Lab::with_an_old_copy();
+    for key in [&b"midentity"[..], b"mcluster", b"mceiling", b"mformat"] {
+        let mut recovery = Recovery::new(lab.configs[2].clone(), Seed::from_u64(1));
+        for (at, value) in lab.disks[2].iter().filter(|(at, _)| *at != key) {
+            let record = Record {
+                key: at.clone(),
+                value: value.clone(),
+            };
+            recovery.record(record).unwrap();
+        }
+        let outcome = recovery.finish(lab.now).err();
+        assert!(
+            matches!(outcome, Some(RecoverError::Incomplete { .. })),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_lone_node_does_not_start_on_damaged_rows() {
+    let mut lab = Lab::new(1, Storage::Ordered, false);
+    lab.put(0, "k", "v");
+    lab.run(3_000);
+    let mut recovery = Recovery::new(lab.configs[0].clone(), Seed::from_u64(1));
+    for (key, value) in &lab.disks[0] {
+        let mut value = value.to_vec();
+        value[0] ^= u8::from(key.ends_with(b"defaultk"));
+        let record = Record {
+            key: key.clone(),
+            value: value.into(),
+        };
+        recovery.record(record).unwrap();
+    }
+    let outcome = recovery.finish(lab.now).err();
+    assert!(
+        matches!(outcome, Some(RecoverError::Damaged { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn an_evicted_node_reunites() {
+    let (mut lab, _) = Lab::with_an_old_copy();
+    lab.put(0, "again", "v");
+    lab.run(3_000);
+    // What an eviction writes: the end of that life, and what it had seen.
+    let id = lab.nodes[0].as_ref().map(|node| node.members()).unwrap();
+    let evicted = id.iter().find(|member| member.name == "n2").unwrap();
+    let key = crate::membership::departure_key(evicted.id, evicted.epoch);
+    let departure = crate::membership::Departure {
+        contexts: Vec::new(),
+        active: Vec::new(),
+    };
+    let now = lab.now;
+    let node = lab.node(0);
+    node.fx.set_now(now);
+    node.gossip.write_sys(
+        &mut node.fx,
+        crate::table::gossip::Tables::DEPARTED,
+        &key,
+        departure.encode(),
+    );
+    lab.run(3_000);
+    lab.delete(1, "own");
+    lab.run(5_000);
+    assert_eq!(
+        lab.tombstones(),
+        [0, 0],
+        "nobody waits for one that was evicted"
+    );
+    lab.start(2);
+    assert_eq!(lab.get(2, "own"), value("v"));
+    lab.run(10_000);
+    assert_eq!(
+        lab.everywhere("own"),
+        std::vec![None; 3],
+        "{:?}",
+        lab.events
+    );
+    assert_eq!(lab.everywhere("again"), std::vec![value("v"); 3]);
+}

@@ -180,6 +180,14 @@ pub(crate) fn covered_key(domain: Domain, actor: Actor) -> Bytes {
     key.finish()
 }
 
+/// Whether the key is one of those that say who the node is: without them nothing else can be used.
+pub(crate) fn is_meta(key: &[u8]) -> bool {
+    matches!(
+        key.strip_prefix(b"m"),
+        Some(b"format" | b"identity" | b"cluster" | b"ceiling")
+    )
+}
+
 /// Reads a record.
 ///
 /// # Errors

@@ -94,7 +94,7 @@ pub struct Scan<'a> {
     node: &'a Node,
     wall_ms: u64,
     prefix: Vec<u8>,
-    inner: Option<alloc::collections::btree_map::Range<'a, Bytes, super::gossip::Slot>>,
+    inner: Option<super::gossip::InOrder<'a>>,
 }
 
 impl<'a> Iterator for Scan<'a> {
@@ -107,7 +107,7 @@ impl<'a> Iterator for Scan<'a> {
                 self.inner = None;
                 return None;
             }
-            let row = self.node.gossip.rows().row(*slot)?;
+            let row = self.node.gossip.rows().row(slot)?;
             if row.is_live_at(self.wall_ms) {
                 return Some(RowRef {
                     node: self.node,
@@ -217,7 +217,7 @@ impl<'a> View<'a> {
             node: self.node,
             wall_ms: self.wall_ms,
             prefix: range.prefix.to_vec(),
-            inner: live.map(|keys| keys.range::<[u8], _>((start, Bound::Unbounded))),
+            inner: live.map(|keys| keys.from(start)),
         }
     }
 

@@ -167,6 +167,9 @@ pub(crate) struct Serve {
     /// When ready, print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
+    /// The data directory was replaced by an older copy: reunite with a member before counting as one. For one start only
+    #[arg(long)]
+    pub(crate) restored: bool,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub(crate) stop_on_eof: bool,

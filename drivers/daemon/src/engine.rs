@@ -39,6 +39,7 @@ impl Engine {
     /// Binds, recovers what is stored and starts the loop on a thread of its own, which reports its end to `events`.
     pub(crate) fn start(
         settings: &Settings,
+        restored: bool,
         http: Option<SocketAddr>,
         events: Sender<Event>,
     ) -> Result<Engine, Failure> {
@@ -58,7 +59,8 @@ impl Engine {
             redis: driver.redis_addr(),
             http,
         };
-        let config = config(settings, &listeners);
+        let mut config = config(settings, &listeners);
+        config.restored = restored;
         let limits = config.limits.clone();
         let handle = driver.handle();
         let backend = OnLoop {

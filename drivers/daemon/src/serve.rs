@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let http_addr = http
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
-    let engine = Engine::start(&settings, http_addr, sender.clone())?;
+    let engine = Engine::start(&settings, args.restored, http_addr, sender.clone())?;
     let gateway = http.map(|listener| {
         let settings = HttpSettings::new(engine.limits());
         Server::start(

@@ -63,6 +63,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
     fn event(&mut self, event: Event) {
         match &event {
             Event::StoreStalled(_)
+            | Event::Damaged { .. }
             | Event::DuplicateName { .. }
             | Event::Protocol { .. }
             | Event::ClockDrift { .. } => {

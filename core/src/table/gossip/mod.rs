@@ -4,6 +4,7 @@ mod anti_entropy;
 mod cover;
 mod dots;
 mod log;
+mod order;
 mod outbox;
 mod reunion;
 mod rows;
@@ -19,6 +20,7 @@ pub(crate) use anti_entropy::{AntiEntropy, Verdict as SyncVerdict, read_contexts
 pub(crate) use cover::Cover;
 use log::ChangeLog;
 pub(crate) use log::Entry;
+pub(crate) use order::InOrder;
 pub(crate) use outbox::Outbox;
 use rows::Rows;
 pub(crate) use rows::{ActorIx, Slot, StoredRow};
@@ -755,9 +757,9 @@ impl Gossip {
                 .rows
                 .live(table)
                 .into_iter()
-                .flat_map(|live| live.values())
+                .flat_map(|live| live.slots())
             {
-                if let Some(row) = self.rows.row(*slot) {
+                if let Some(row) = self.rows.row(slot) {
                     self.add_row(&mut batcher, row);
                 }
             }

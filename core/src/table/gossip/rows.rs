@@ -1,6 +1,5 @@
 //! The rows in memory: a slab, a hash index for point access, and per table the live keys in order.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher as _, Hasher as _};
 use core::num::NonZeroU32;
@@ -9,6 +8,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use super::order::Order;
 use crate::id::{Seq, TableId};
 use crate::table::Hlc;
 
@@ -17,7 +17,7 @@ use crate::table::Hlc;
 pub(crate) struct Slot(NonZeroU32);
 
 impl Slot {
-    fn new(index: usize) -> Self {
+    pub(super) fn new(index: usize) -> Self {
         // A slab of 2^32 rows would need more memory than any machine that runs this has.
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         Slot(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
@@ -61,7 +61,7 @@ pub(crate) struct Rows {
     slab: Vec<Option<StoredRow>>,
     free: Vec<Slot>,
     index: HashTable<Slot>,
-    live: Vec<BTreeMap<Bytes, Slot>>,
+    live: Vec<Order>,
     hasher: FixedState,
 }
 
@@ -69,7 +69,7 @@ impl Rows {
     /// Makes room for tables up to and including `table`.
     pub(crate) fn add_table(&mut self, table: TableId) {
         while self.live.len() <= table.0 as usize {
-            self.live.push(BTreeMap::new());
+            self.live.push(Order::default());
         }
     }
 
@@ -155,7 +155,7 @@ impl Rows {
     }
 
     /// The live keys of a table in order, expired ones included until their timer has come.
-    pub(crate) fn live(&self, table: TableId) -> Option<&BTreeMap<Bytes, Slot>> {
+    pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
         self.live.get(table.0 as usize)
     }
 
@@ -180,10 +180,8 @@ impl Rows {
             .filter_map(|i| self.slab[(start + i) % len].as_ref())
             .find(|row| row.table == table && row.value.is_some())
             .or_else(|| {
-                self.live(table)?
-                    .values()
-                    .next()
-                    .and_then(|slot| self.row(*slot))
+                let first = self.live(table)?.slots().next()?;
+                self.row(first)
             })
     }
 }
