@@ -88,15 +88,15 @@ impl Node {
     }
 
     fn collect_tombstones(&mut self) {
-        if !self.is_full()
-            || (!self.stability.is_due() && self.gossip.cover().tombstone_count() == 0)
-        {
+        // Nobody's claim will tell a lone node that it is time.
+        let alone = self.is_alone() && self.gossip.cover().tombstone_count() > 0;
+        if !self.is_full() || !(self.stability.is_due() || alone) {
             return;
         }
-        let counted = self.counted();
-        if counted.is_empty() {
+        if alone {
             self.stability.touch();
         }
+        let counted = self.counted();
         self.stability
             .collect(&mut self.fx, &mut self.gossip, &counted);
     }
@@ -120,9 +120,7 @@ impl Node {
         let durable = self.fx.durable();
         if durable > before {
             self.gossip.cover_mut().stored(durable);
-            if self.gossip.cover().tombstone_count() > 0 {
-                self.stability.touch();
-            }
+            self.stability.stored();
         }
         // What was just synced may be the last thing others wait for.
         if self.leaving.is_some() {

@@ -41,6 +41,16 @@ pub(crate) struct Stability {
     dirty: bool,
     /// Where an unfinished pass goes on.
     cursor: Option<(Domain, ActorIx, u64)>,
+    /// A tombstone that everybody claims is not durable here yet.
+    awaits_sync: bool,
+}
+
+/// What one pass found.
+struct Pass {
+    free: Vec<(Domain, Slot)>,
+    /// Where to go on, when the budget is used up.
+    cursor: Option<(Domain, ActorIx, u64)>,
+    awaits_sync: bool,
 }
 
 impl Stability {
@@ -84,9 +94,14 @@ impl Stability {
         self.claims.remove(&node);
     }
 
-    /// The set of members or the durable watermark has changed.
+    /// The set of members has changed.
     pub(crate) fn touch(&mut self) {
         self.dirty = true;
+    }
+
+    /// More is durable here.
+    pub(crate) fn stored(&mut self) {
+        self.dirty |= core::mem::take(&mut self.awaits_sync);
     }
 
     /// Whether a pass is due.
@@ -106,7 +121,7 @@ impl Stability {
         let Some((domain, actor, counter)) = first else {
             return Vec::new();
         };
-        let Some(clock) = clock_of(gossip, domain, actor, counter) else {
+        let Some((_, clock)) = tombstone(gossip, domain, actor, counter) else {
             return Vec::new();
         };
         let actor = gossip.actor(actor);
@@ -137,20 +152,29 @@ impl Stability {
             }
             self.dirty = false;
         }
-        let (free, cursor) = self.pass(gossip, counted);
+        let Pass {
+            free,
+            cursor,
+            awaits_sync,
+        } = self.pass(gossip, counted);
         self.cursor = cursor;
+        self.awaits_sync |= awaits_sync;
         for (domain, slot) in free {
             gossip.free(fx, domain, slot);
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "what to free, and where to go on")]
-    fn pass(
-        &self,
-        gossip: &Gossip,
-        counted: &BTreeSet<NodeId>,
-    ) -> (Vec<(Domain, Slot)>, Option<(Domain, ActorIx, u64)>) {
-        let mut free = Vec::new();
+    fn pass(&self, gossip: &Gossip, counted: &BTreeSet<NodeId>) -> Pass {
+        let claims: Vec<&Claim> = counted
+            .iter()
+            .filter_map(|node| self.claims.get(node))
+            .collect();
+        let all_have_claimed = claims.len() == counted.len();
+        let mut found = Pass {
+            free: Vec::new(),
+            cursor: None,
+            awaits_sync: false,
+        };
         let from = self.cursor.unwrap_or((Domain::Sys, ActorIx(0), 0));
         let mut looked = 0;
         for domain in Domain::ALL.into_iter().filter(|domain| *domain >= from.0) {
@@ -161,33 +185,31 @@ impl Stability {
             };
             for (actor, counter) in gossip.cover().tombstones(domain).range(start..) {
                 if looked == BUDGET {
-                    return (free, Some((domain, *actor, *counter)));
+                    found.cursor = Some((domain, *actor, *counter));
+                    return found;
                 }
                 looked += 1;
-                let Some(slot) = gossip.cover().slot(domain, *actor, *counter) else {
-                    continue;
-                };
-                let Some(clock) = clock_of(gossip, domain, *actor, *counter) else {
+                let Some((slot, clock)) = tombstone(gossip, domain, *actor, *counter) else {
                     continue;
                 };
                 let name = gossip.actor(*actor);
-                let claimed = |node: &NodeId| {
-                    self.claims
-                        .get(node)
-                        .is_some_and(|claim| claim.covers(domain, name, *counter, clock))
-                };
-                let here =
-                    gossip.cover().is_durable(domain, *actor, *counter) && gossip.clock() >= clock;
-                if here && counted.iter().all(claimed) {
-                    free.push((domain, slot));
+                let claimed = |claim: &&Claim| claim.covers(domain, name, *counter, clock);
+                if !all_have_claimed || !claims.iter().all(claimed) || gossip.clock() < clock {
+                    continue;
+                }
+                if gossip.cover().is_durable(domain, *actor, *counter) {
+                    found.free.push((domain, slot));
+                } else {
+                    found.awaits_sync = true;
                 }
             }
         }
-        (free, None)
+        found
     }
 }
 
-fn clock_of(gossip: &Gossip, domain: Domain, actor: ActorIx, counter: u64) -> Option<Hlc> {
+fn tombstone(gossip: &Gossip, domain: Domain, actor: ActorIx, counter: u64) -> Option<(Slot, Hlc)> {
     let slot = gossip.cover().slot(domain, actor, counter)?;
-    gossip.rows().row(slot).map(|row| row.clock)
+    let row = gossip.rows().row(slot)?;
+    Some((slot, row.clock))
 }
