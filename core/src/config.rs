@@ -30,6 +30,9 @@ pub struct Config {
     pub limits: Limits,
     /// The periods and patience.
     pub timing: Timing,
+    /// The planted bug that is awake.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::mutants::Mutant>,
 }
 
 impl Config {
@@ -46,6 +49,8 @@ impl Config {
             restored: false,
             limits: Limits::default(),
             timing: Timing::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::config::Storage;
 use crate::error::RequestError;
 use crate::id::{DialId, LinkId, Seq, TableId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Links, Output, Response, StoreOp};
+use crate::mutants::mutated;
 use crate::time::Now;
 use crate::wire::Message;
 
@@ -31,6 +32,8 @@ pub(crate) struct Effects {
     changed: BTreeSet<TableId>,
     marks: BTreeMap<&'static str, u64>,
     turn_open: bool,
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutants::Mutant>,
 }
 
 impl Effects {
@@ -50,6 +53,8 @@ impl Effects {
             changed: BTreeSet::new(),
             marks: BTreeMap::new(),
             turn_open: false,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 
@@ -238,6 +243,11 @@ impl Effects {
     /// Everything up to `upto` is durable: the gate opens to there.
     pub(crate) fn stored(&mut self, upto: Seq) {
         let last = Seq(self.open.0 - 1);
+        let upto = if mutated!(self, WatermarkAhead) {
+            last
+        } else {
+            upto
+        };
         self.durable = self.durable.max(upto.min(last));
         let held = self.gated.split_off(&(Seq(self.durable.0 + 1), 0));
         let released = core::mem::replace(&mut self.gated, held);

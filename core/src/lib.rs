@@ -82,6 +82,7 @@ mod id;
 mod io;
 pub mod link;
 mod membership;
+pub mod mutants;
 mod node;
 mod recovery;
 mod rng;

@@ -10,6 +10,9 @@ use crate::effects::Effects;
 use crate::error::RecoverError;
 use crate::id::{Actor, ClusterId, NodeId};
 use crate::io::{Event, Record, StoreOp};
+#[cfg(feature = "mutants")]
+use crate::mutants::Mutant;
+use crate::mutants::mutated;
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
 use crate::store::record::{self, ClusterRecord, Identity, Known, RowRecord};
@@ -111,6 +114,8 @@ impl Recovery {
     /// does not say who the node is; [`RecoverError::Damaged`] when rows are damaged and no other member could have them.
     pub fn finish(mut self, now: Now) -> Result<Node, RecoverError> {
         self.is_whole()?;
+        #[cfg(feature = "mutants")]
+        self.mutate();
         let restored = self.config.restored && !self.empty;
         let damage = self.damage.take();
         let fresh = self.identity.is_none();
@@ -118,6 +123,19 @@ impl Recovery {
         match damage {
             Some(damage) if node.is_alone() => Err(damage),
             _ => Ok(node),
+        }
+    }
+
+    /// What bugs make of what was read.
+    #[cfg(feature = "mutants")]
+    fn mutate(&mut self) {
+        match self.config.mutant {
+            Some(Mutant::DamageTrusted) => {
+                self.damage = None;
+                self.damaged.clear();
+            }
+            Some(Mutant::CeilingIgnored) => self.ceiling = self.ceiling.map(|_| Hlc(0)),
+            _ => {}
         }
     }
 
@@ -146,10 +164,24 @@ impl Recovery {
     }
 
     fn assemble(self, now: Now, fresh: bool, behind: bool) -> Node {
+        let mut fx = Effects::new(self.config.storage);
+        fx.set_now(now);
+        #[cfg(feature = "mutants")]
+        {
+            fx.mutant = self.config.mutant;
+        }
         let mut rng = Rng::new(self.seed, Stream::Identity);
         let (node, run, cluster_id) = (rng.next(), rng.next(), rng.next());
         let wall = now.wall.as_millis();
         let identity = match &self.identity {
+            Some(last) if mutated!(fx, RevivedEpoch) => Identity {
+                run,
+                ..last.clone()
+            },
+            Some(last) if mutated!(fx, ReusedDots) => Identity {
+                epoch: wall.max(last.epoch + 1),
+                ..last.clone()
+            },
             Some(last) => Identity {
                 node: last.node,
                 run,
@@ -169,8 +201,6 @@ impl Recovery {
             joined: self.config.seeds.is_empty(),
             away: None,
         });
-        let mut fx = Effects::new(self.config.storage);
-        fx.set_now(now);
         if self.config.storage == Storage::Ordered {
             fx.store(record::format());
             fx.store(record::identity(&identity));

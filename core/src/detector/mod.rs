@@ -19,6 +19,7 @@ use core::time::Duration;
 
 use crate::config::Timing;
 use crate::id::NodeId;
+use crate::mutants::mutated;
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::wire::{Rumor, RumorState};
@@ -91,6 +92,8 @@ pub(crate) struct Detector {
     urgent: BTreeSet<NodeId>,
     next_probe: Instant,
     next_down: Instant,
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutants::Mutant>,
     nonce: u64,
 }
 
@@ -159,6 +162,8 @@ impl Detector {
             urgent: BTreeSet::new(),
             next_probe: now + Duration::from_micros(phase),
             next_down: now,
+            #[cfg(feature = "mutants")]
+            mutant: None,
             nonce,
         }
     }
@@ -237,6 +242,9 @@ impl Detector {
         if self.next_probe <= self.now && !self.active.is_empty() {
             self.next_probe = self.now + self.health.stretch(period(&self.timing));
             self.probe_next(&mut out);
+        }
+        if mutated!(self, DownUnprobed) {
+            self.next_down = self.now + period(&self.timing);
         }
         if self.next_down <= self.now && !self.down.is_empty() {
             self.next_down = self.now + period(&self.timing);

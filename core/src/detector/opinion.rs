@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::id::NodeId;
+use crate::mutants::mutated;
 use crate::wire::{Rumor, RumorState};
 
 use super::suspicion::Suspicion;
@@ -37,6 +38,9 @@ impl Detector {
         };
         member.heard = Some(now);
         let revived = member.state != RumorState::Alive;
+        if revived && mutated!(self, DownForever) {
+            return;
+        }
         if self.end_probe(node) {
             self.health.improve();
         }

@@ -8,6 +8,7 @@ use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::membership::{MemberRecord, Phase, member_key};
+use crate::mutants::mutated;
 use crate::store::record::{self, Away};
 use crate::table::Hlc;
 use crate::table::gossip::Tables;
@@ -67,7 +68,7 @@ impl Node {
         let me = self.id();
         if let Some((since, departure)) = self.membership.departure(me) {
             // The last one to leave has missed nothing: it goes on where it was.
-            if !departure.active.is_empty() {
+            if !departure.active.is_empty() && !mutated!(self.fx, ReunionSkipped) {
                 self.cluster.away = Some(Away {
                     since,
                     active: departure.active.clone(),
@@ -215,7 +216,9 @@ impl Node {
 
     /// Takes in what the peer knows of members; rows pass once that is durable.
     fn record_peer(&mut self, link: LinkId, theirs: Welcome) -> Result<(), &'static str> {
-        self.merge_sys(theirs.rows.clone())?;
+        if !mutated!(self.fx, PeersUnrecorded) {
+            self.merge_sys(theirs.rows.clone())?;
+        }
         let status = theirs.status.clone();
         self.gossip.follow_clock(&mut self.fx, Hlc(status.clock));
         let ready = self.is_full() && theirs.standing == Standing::Member;

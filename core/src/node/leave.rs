@@ -7,6 +7,7 @@ use super::Node;
 use crate::id::{LinkId, NodeId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Response};
 use crate::membership::{Departure, Phase, departure_key};
+use crate::mutants::mutated;
 use crate::table::gossip::Tables;
 use crate::time::Instant;
 use crate::wire::{Message, RumorState};
@@ -69,7 +70,7 @@ impl Node {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
-        let late = now >= leaving.deadline;
+        let late = now >= leaving.deadline || mutated!(self.fx, LeaveAtOnce);
         if !leaving.announced && (late || (durable && (alone || leaving.handed_over))) {
             leaving.announced = true;
             return self.announce_departure();

@@ -27,6 +27,7 @@ use crate::id::{Actor, ClusterId, LinkId, NodeId, Seq, TableId};
 use crate::io::{Event, HaltReason, Input, Output};
 use crate::link::{Hello, VERSIONS};
 use crate::membership::{Links, Membership};
+use crate::mutants::mutated;
 use crate::rng::{Rng, Seed, Stream};
 use crate::store::record::{ClusterRecord, Identity};
 use crate::table::gossip::{AntiEntropy, Gossip, Stability, Tables};
@@ -108,6 +109,10 @@ impl Node {
             cluster,
             gossip,
         };
+        #[cfg(feature = "mutants")]
+        {
+            node.detector.mutant = node.fx.mutant;
+        }
         node.begin_life(now, fresh, behind);
         node
     }
@@ -191,7 +196,7 @@ impl Node {
             return Err(WriteError::StoreStalled);
         }
         let limit = self.config.limits.store_backlog;
-        if self.fx.backlog() >= limit {
+        if self.fx.backlog() >= limit && !mutated!(self.fx, BacklogUnbounded) {
             return Err(WriteError::Busy { limit });
         }
         match self.gossip.tables().get(table) {

@@ -7,6 +7,7 @@ use super::Node;
 use crate::id::{LinkId, NodeId, Seq};
 use crate::io::{Event, Lane, Links};
 use crate::membership::Phase;
+use crate::mutants::mutated;
 use crate::table::Domain;
 use crate::table::Hlc;
 use crate::table::gossip::{SyncVerdict, read_contexts, write_contexts};
@@ -16,9 +17,12 @@ impl Node {
     pub(super) fn own_status(&mut self) -> Status {
         let cover = self.gossip.cover_mut();
         let sys = cover.hash(Domain::Sys);
-        let usr = cover
-            .hash(Domain::UsrDurable)
-            .wrapping_add(cover.hash(Domain::UsrMemory));
+        let memory = if mutated!(self.fx, HashWithoutMemory) {
+            0
+        } else {
+            cover.hash(Domain::UsrMemory)
+        };
+        let usr = cover.hash(Domain::UsrDurable).wrapping_add(memory);
         Status {
             sys,
             usr,
@@ -28,13 +32,14 @@ impl Node {
     }
 
     fn claims_now(&self) -> bool {
-        self.is_full() && self.gossip.cover().all_durable()
+        let durable = self.gossip.cover().all_durable() || mutated!(self.fx, ClaimBeforeSync);
+        (self.is_full() || mutated!(self.fx, JoinerClaims)) && durable
     }
 
     /// Whether the peer has seen exactly what this node has.
     pub(super) fn agrees(&mut self, theirs: &Status) -> bool {
         let ours = self.own_status();
-        (ours.sys, ours.usr) == (theirs.sys, theirs.usr)
+        (ours.sys, ours.usr) == (theirs.sys, theirs.usr) || mutated!(self.fx, MismatchUnseen)
     }
 
     /// A peer told its state with a probe or an ack.
@@ -217,9 +222,13 @@ impl Node {
                 self.gossip.contexts()
             };
             // A claim goes along: under a steady load equal hashes may never be seen.
-            let claim = self
-                .is_full()
-                .then(|| write_contexts(&self.gossip.durable_contexts()));
+            let claim = self.is_full().then(|| {
+                if mutated!(self.fx, ClaimBeforeSync) {
+                    write_contexts(&self.gossip.contexts())
+                } else {
+                    write_contexts(&self.gossip.durable_contexts())
+                }
+            });
             let status = self.own_status();
             self.sync.pull(
                 &mut self.fx,

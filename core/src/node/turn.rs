@@ -3,7 +3,9 @@
 use super::Node;
 use crate::id::Seq;
 use crate::io::{Deadline, Event, HangupReason, Timer};
+use crate::mutants::mutated;
 use crate::time::Instant;
+use crate::wire::RumorState;
 use core::time::Duration;
 
 /// Rows that may expire in one turn.
@@ -103,12 +105,15 @@ impl Node {
 
     pub(super) fn counted(&self) -> alloc::collections::BTreeSet<crate::NodeId> {
         let cover = self.gossip.cover();
-        self.membership.counted(|departure| {
-            departure
-                .contexts
-                .iter()
-                .all(|(domain, context)| cover.includes(*domain, context))
-        })
+        let mut counted = self.membership.counted(|departure| {
+            let mut contexts = departure.contexts.iter();
+            mutated!(self.fx, LeaverForgotten)
+                || contexts.all(|(domain, context)| cover.includes(*domain, context))
+        });
+        if mutated!(self.fx, FreedWithoutDown) {
+            counted.retain(|node| self.detector.state(*node) != Some(RumorState::Down));
+        }
+        counted
     }
 
     pub(super) fn stored(&mut self, upto: Seq) {

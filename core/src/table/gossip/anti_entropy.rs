@@ -15,6 +15,7 @@ use crate::config::{Limits, Timing};
 use crate::effects::Effects;
 use crate::id::{Actor, LinkId, NodeId, Seq, TableId};
 use crate::io::{Lane, Links};
+use crate::mutants::mutated;
 use crate::rng::Rng;
 use crate::table::{Context, Domain, Hlc, Runs};
 use crate::time::Instant;
@@ -220,7 +221,8 @@ impl Gossip {
             }
             let mut batcher =
                 Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
-            let done = self.fill_page(&mut served, &mut batcher);
+            let forgets = mutated!(fx, ReplacedForgotten);
+            let done = self.fill_page(&mut served, &mut batcher, forgets);
             let last = done.then(|| Snapshot {
                 contexts: write_contexts(&served.snapshot),
                 freed: self.freed.0,
@@ -242,7 +244,7 @@ impl Gossip {
     }
 
     /// Adds rows until the page is full (false) or everything has been sent (true).
-    fn fill_page(&self, served: &mut Served, batcher: &mut Batcher) -> bool {
+    fn fill_page(&self, served: &mut Served, batcher: &mut Batcher, forgets: bool) -> bool {
         while let Some((domain, actor, runs)) = served.missing.get(served.at) {
             let Some(ix) = self.cover.find(*actor) else {
                 served.at += 1;
@@ -266,6 +268,9 @@ impl Gossip {
             }
             served.at += 1;
             served.counter = 0;
+        }
+        if forgets {
+            served.replaced.clear();
         }
         while let Some((table, key)) = served.replaced.pop_first() {
             let Some(row) = self.rows.get(table, &key) else {
@@ -570,6 +575,7 @@ impl AntiEntropy {
             .last
             .as_ref()
             .is_some_and(|(last, ..)| have == u64::from(*last) + 1);
+        let complete = complete || mutated!(fx, AdoptEarly) && asked.last.is_some();
         let mut rows = page.rows;
         if let Some(staged) = &mut asked.staged {
             staged.push(core::mem::replace(

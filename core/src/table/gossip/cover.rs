@@ -11,6 +11,7 @@ use super::dots::DotIndex;
 use super::rows::{ActorIx, Slot};
 use crate::effects::Effects;
 use crate::id::{Actor, Seq, TableId};
+use crate::mutants::mutated;
 use crate::store::bytes::Writer;
 use crate::store::record;
 use crate::table::{Context, Domain, Runs};
@@ -121,7 +122,7 @@ impl Cover {
         self.touched(domain, actor);
         fx.touch();
         let seq = fx.open_seq();
-        if !domain.is_durable() || !fx.has_storage() {
+        if !domain.is_durable() || !fx.has_storage() || mutated!(fx, DurableAtOnce) {
             self.entry_mut(domain, actor).durable.insert_run(low, high);
             return;
         }

@@ -34,6 +34,7 @@ use crate::effects::Effects;
 use crate::error::{TableError, WriteError};
 use crate::id::{Actor, Seq, TableId};
 use crate::io::{Event, StoreOp};
+use crate::mutants::mutated;
 use crate::store::record;
 use crate::time::Wall;
 use crate::wire;
@@ -206,7 +207,7 @@ impl Gossip {
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
         let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
-        let sync = self.is_sync(table);
+        let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
         if value.is_none() && !existed {
             let version = current.map_or(
                 Version {
@@ -249,7 +250,11 @@ impl Gossip {
             .and_then(|slot| self.rows.row(slot))
             .map_or(Hlc(0), |row| row.clock)
             .max(self.floor(table));
-        let clock = self.issue_clock(fx, above);
+        let clock = if mutated!(fx, WallClockWrites) {
+            Hlc::at(fx.now().wall)
+        } else {
+            self.issue_clock(fx, above)
+        };
         self.put_at(fx, table, key, found, value, expires, (clock, existed))
     }
 
@@ -287,7 +292,7 @@ impl Gossip {
             self.outbox.push(&arrival);
         }
         self.place(fx, domain, found, arrival);
-        let sync = self.is_sync(table);
+        let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
         if sync {
             fx.sync_this_turn();
         }
@@ -376,7 +381,8 @@ impl Gossip {
     /// Merges a version from elsewhere.
     pub(crate) fn merge(&mut self, fx: &mut Effects, arrival: Arrival) -> Merged {
         let domain = self.tables.domain(arrival.table);
-        if self.cover.contains(domain, arrival.actor, arrival.counter) {
+        let covered = self.cover.contains(domain, arrival.actor, arrival.counter);
+        if covered && !mutated!(fx, ObsoleteMerges) {
             return Merged::Obsolete;
         }
         if arrival.actor == self.me {
@@ -384,16 +390,19 @@ impl Gossip {
             return Merged::Obsolete;
         }
         self.follow_clock(fx, arrival.clock);
-        self.cover
-            .insert(domain, arrival.actor, arrival.counter, fx);
-        if arrival.clock <= self.floor(arrival.table) {
+        if !mutated!(fx, DroppedDot) || !arrival.counter.is_multiple_of(5) {
+            self.cover
+                .insert(domain, arrival.actor, arrival.counter, fx);
+        }
+        if arrival.clock <= self.floor(arrival.table) && !mutated!(fx, FloorIgnored) {
             fx.mark("row-below-floor");
             return Merged::Lost;
         }
         let found = self.rows.find(arrival.table, &arrival.key);
         if let Some(current) = found.and_then(|slot| self.rows.row(slot)) {
             let theirs = (arrival.clock, self.actor(arrival.actor), arrival.counter);
-            if (current.clock, self.actor(current.actor), current.counter) >= theirs {
+            let ours = (current.clock, self.actor(current.actor), current.counter);
+            if ours >= theirs && !mutated!(fx, LastArrivalWins) {
                 fx.mark("row-lost");
                 return Merged::Lost;
             }
@@ -404,7 +413,8 @@ impl Gossip {
 
     /// Makes a version the current one of its key. Its dot is covered already.
     fn place(&mut self, fx: &mut Effects, domain: Domain, found: Option<Slot>, arrival: Arrival) {
-        if domain.is_durable() && fx.has_storage() {
+        let forgotten = mutated!(fx, TombstoneNotStored) && arrival.value.is_none();
+        if domain.is_durable() && fx.has_storage() && !forgotten {
             let name = self.tables.name(arrival.table);
             fx.store(record::put_row(
                 domain,
@@ -446,7 +456,9 @@ impl Gossip {
                 value: arrival.value,
             }),
         };
-        self.log.push(Entry::Row(slot));
+        if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
+            self.log.push(Entry::Row(slot));
+        }
         self.cover.link(domain, actor, counter, slot, dead);
         if expires != 0 && !dead {
             self.expiring.insert((expires, slot));
@@ -455,7 +467,7 @@ impl Gossip {
             if let Some(meta) = self.tables.meta_of(table) {
                 self.meta_changed(fx, meta, &key, floor_clock);
             }
-            if table == Tables::FLOORS {
+            if table == Tables::FLOORS && !mutated!(fx, FloorForgotten) {
                 // The rows it removed are covered by the snapshots being served, and it is not.
                 for served in &mut self.cover.served {
                     served.remember(table, &key);
@@ -488,6 +500,12 @@ impl Gossip {
                 return;
             }
             self.expiring.pop_first();
+            if mutated!(fx, ExpiryVanishes) {
+                self.expiring.insert((at, slot));
+                let domain = self.rows.row(slot).map(|row| self.tables.domain(row.table));
+                self.free(fx, domain.unwrap_or(Domain::UsrDurable), slot);
+                continue;
+            }
             let number = self.log.push(Entry::Row(slot));
             self.rows.update(slot, |row| {
                 row.value = None;

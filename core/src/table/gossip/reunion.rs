@@ -16,6 +16,7 @@ use super::{Arrival, Gossip, Slot};
 use crate::effects::Effects;
 use crate::id::TableId;
 use crate::io::StoreOp;
+use crate::mutants::mutated;
 use crate::store::record;
 use crate::table::{Context, Domain, Hlc};
 use crate::wire::RowBatch;
@@ -57,10 +58,10 @@ impl Gossip {
         for row in sys {
             self.merge(fx, row);
         }
-        let (proposals, dropped) = self.compare(&theirs, adopt);
+        let (proposals, dropped) = self.compare(fx, &theirs, adopt);
         self.remove_user_rows(fx);
         for (domain, context) in adopt {
-            if *domain == Domain::Sys {
+            if *domain == Domain::Sys || mutated!(fx, ReunionKeepsCoverage) {
                 self.cover.adopt(self.me, *domain, context, fx);
             } else {
                 self.reset_cover(fx, *domain, context);
@@ -85,6 +86,11 @@ impl Gossip {
                 clock,
             } = proposal;
             // Above its own old version too, which others may still hold.
+            let freed = if mutated!(fx, ReunionKeepsClock) {
+                Hlc(0)
+            } else {
+                freed
+            };
             let above = clock.max(freed).max(self.floor(table));
             let clock = above.next();
             self.put_at(fx, table, &key, found, value, expires, (clock, false));
@@ -94,6 +100,7 @@ impl Gossip {
 
     fn compare(
         &self,
+        fx: &Effects,
         theirs: &BTreeMap<(TableId, Bytes), Arrival>,
         adopt: &Contexts,
     ) -> (Vec<Proposal>, u64) {
@@ -109,7 +116,8 @@ impl Gossip {
                 .find(|(name, _)| *name == domain)
                 .map(|(_, context)| context);
             let actor = self.actor(row.actor);
-            let covered = context.is_some_and(|context| context.contains(actor, row.counter));
+            let covered = context.is_some_and(|context| context.contains(actor, row.counter))
+                && !mutated!(fx, ReunionRevives);
             let other = theirs.get(&(row.table, row.key.clone()));
             let newer = other.is_some_and(|other| {
                 (other.clock, self.actor(other.actor), other.counter)

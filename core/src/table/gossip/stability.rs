@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use super::anti_entropy::Contexts;
 use super::{ActorIx, Gossip, Slot};
 use crate::effects::Effects;
-use crate::id::NodeId;
+use crate::id::{Actor, NodeId};
+use crate::mutants::mutated;
 use crate::table::{Context, Domain, Hlc};
 
 /// Tombstones examined in one turn.
@@ -23,7 +24,7 @@ struct Claim {
 }
 
 impl Claim {
-    fn covers(&self, domain: Domain, actor: crate::id::Actor, counter: u64, clock: Hlc) -> bool {
+    fn covers(&self, domain: Domain, actor: Actor, counter: u64, clock: Hlc) -> bool {
         let context = self
             .contexts
             .iter()
@@ -82,8 +83,13 @@ impl Stability {
         }
         let within =
             |(domain, context): &(Domain, Context)| gossip.cover().includes(*domain, context);
-        if contexts.iter().all(within) {
+        if contexts.iter().all(within) || mutated!(fx, ClaimNotWithin) {
             fx.mark("claim-by-context");
+            let clock = if mutated!(fx, ClaimClockIgnored) {
+                Hlc(u64::MAX)
+            } else {
+                clock
+            };
             self.claims.insert(node, Claim { contexts, clock });
             self.dirty = true;
         }
@@ -159,6 +165,12 @@ impl Stability {
         } = self.pass(gossip, counted);
         self.cursor = cursor;
         self.awaits_sync |= awaits_sync;
+        #[cfg(feature = "mutants")]
+        let free = if mutated!(fx, FreedByTime) {
+            old(fx, gossip)
+        } else {
+            free
+        };
         for (domain, slot) in free {
             gossip.free(fx, domain, slot);
         }
@@ -206,6 +218,21 @@ impl Stability {
         }
         found
     }
+}
+
+/// The tombstones of users' tables that are older than two seconds.
+#[cfg(feature = "mutants")]
+fn old(fx: &Effects, gossip: &Gossip) -> Vec<(Domain, Slot)> {
+    let until = Hlc::at(fx.now().wall).0.saturating_sub(2_000 << 16);
+    let domains = [Domain::UsrDurable, Domain::UsrMemory];
+    let all = domains.into_iter().flat_map(|domain| {
+        let dots = gossip.cover().tombstones(domain).iter();
+        dots.filter_map(move |(actor, counter)| {
+            let (slot, clock) = tombstone(gossip, domain, *actor, *counter)?;
+            (clock.0 < until).then_some((domain, slot))
+        })
+    });
+    all.collect()
 }
 
 fn tombstone(gossip: &Gossip, domain: Domain, actor: ActorIx, counter: u64) -> Option<(Slot, Hlc)> {

@@ -1,0 +1,126 @@
+//! Planted bugs: each takes away one rule, so that the simulator can prove that its checkers notice.
+//!
+//! They exist only in builds with the feature `mutants`, which no other build turns on, and only one is awake at a time
+//! ([`Config::mutant`](crate::Config::mutant)).
+
+/// Whether a planted bug is awake. Without the feature it is the constant `false` and leaves no trace in the program.
+macro_rules! mutated {
+    ($effects:expr, $mutant:ident) => {{
+        #[cfg(feature = "mutants")]
+        let awake = $effects.mutant == Some($crate::mutants::Mutant::$mutant);
+        #[cfg(not(feature = "mutants"))]
+        let awake = {
+            let _ = &$effects;
+            false
+        };
+        awake
+    }};
+}
+pub(crate) use mutated;
+
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $mutant:ident = $name:literal,)+) => {
+        /// A planted bug.
+        #[cfg(feature = "mutants")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Mutant {
+            $($(#[doc = $doc])+ $mutant,)+
+        }
+
+        #[cfg(feature = "mutants")]
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$mutant),+];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Mutant::$mutant => $name,)+
+                }
+            }
+
+            /// What it does wrong.
+            pub const fn what(self) -> &'static str {
+                match self {
+                    $(Mutant::$mutant => concat!($($doc),+),)+
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// The dot of every fifth row from elsewhere is not covered.
+    DroppedDot = "dropped-dot",
+    /// A row whose dot is covered already merges again.
+    ObsoleteMerges = "obsolete-merges",
+    /// Of two versions the one that arrives last wins.
+    LastArrivalWins = "last-arrival-wins",
+    /// A local write takes the wall clock, and not the larger of it and the row's.
+    WallClockWrites = "wall-clock-writes",
+    /// Rows at or below a floor merge.
+    FloorIgnored = "floor-ignored",
+    /// A floor written under a session is not sent at its end.
+    FloorForgotten = "floor-forgotten",
+    /// A session's contexts are adopted when its last page comes, whether or not the others have.
+    AdoptEarly = "adopt-early",
+    /// A row replaced under a session is not sent at its end.
+    ReplacedForgotten = "replaced-forgotten",
+    /// What was seen is claimed before it is synced.
+    ClaimBeforeSync = "claim-before-sync",
+    /// What is written counts as durable at once.
+    DurableAtOnce = "durable-at-once",
+    /// A sync counts for batches that came after it began.
+    WatermarkAhead = "watermark-ahead",
+    /// A write to a synced table is acknowledged at once.
+    AckBeforeSync = "ack-before-sync",
+    /// Tombstones are freed two seconds after the delete.
+    FreedByTime = "freed-by-time",
+    /// Members that are down are not asked whether a tombstone may go.
+    FreedWithoutDown = "freed-without-down",
+    /// A claim counts although the claimant has seen what this node has not.
+    ClaimNotWithin = "claim-not-within",
+    /// A claim counts for deletes whose clock the claimant has not reached.
+    ClaimClockIgnored = "claim-clock-ignored",
+    /// A node that is still joining claims like a member.
+    JoinerClaims = "joiner-claims",
+    /// A leaver is not counted any more, though what it had seen is not covered.
+    LeaverForgotten = "leaver-forgotten",
+    /// A leaver goes before others hold what it holds.
+    LeaveAtOnce = "leave-at-once",
+    /// A node that left comes back without a reunion.
+    ReunionSkipped = "reunion-skipped",
+    /// A reunion proposes what the member has deleted.
+    ReunionRevives = "reunion-revives",
+    /// A reunion does not raise clocks above what the member has freed.
+    ReunionKeepsClock = "reunion-keeps-clock",
+    /// A reunion keeps coverage of dots that the member lacks.
+    ReunionKeepsCoverage = "reunion-keeps-coverage",
+    /// A new life has the epoch of the last one.
+    RevivedEpoch = "revived-epoch",
+    /// A new life issues the dots of the last one again.
+    ReusedDots = "reused-dots",
+    /// A restart begins below clocks that were issued.
+    CeilingIgnored = "ceiling-ignored",
+    /// Deletes are not stored.
+    TombstoneNotStored = "tombstone-not-stored",
+    /// A damaged row is dropped, and its dot stays covered.
+    DamageTrusted = "damage-trusted",
+    /// Members that disagree do not notice.
+    MismatchUnseen = "mismatch-unseen",
+    /// The hash of what was seen leaves memory tables out.
+    HashWithoutMemory = "hash-without-memory",
+    /// A member that was taken for dead and answers stays dead.
+    DownForever = "down-forever",
+    /// Members that are down are never probed.
+    DownUnprobed = "down-unprobed",
+    /// A greeting's members are not recorded.
+    PeersUnrecorded = "peers-unrecorded",
+    /// A change that replaces a row is not logged.
+    ChangeUnlogged = "change-unlogged",
+    /// Writes are accepted however far the store lags behind.
+    BacklogUnbounded = "backlog-unbounded",
+    /// Rows that expire vanish at once instead of becoming tombstones.
+    ExpiryVanishes = "expiry-vanishes",
+}
