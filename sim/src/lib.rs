@@ -33,6 +33,7 @@ mod clients;
 mod clock;
 mod disk;
 mod faults;
+pub mod history;
 mod host;
 mod model;
 mod network;
