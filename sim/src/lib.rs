@@ -33,6 +33,7 @@ mod clients;
 mod clock;
 mod disk;
 mod faults;
+pub mod history;
 mod host;
 mod model;
 mod network;
@@ -42,9 +43,11 @@ mod rng;
 mod run;
 mod sabotage;
 mod scenario;
+mod sessions;
 mod story;
 mod trace;
 mod turn;
+mod wire;
 mod workload;
 mod world;
 
@@ -57,6 +60,7 @@ pub use report::Report;
 pub use run::{CHECKERS, Options, report, run, run_plan};
 pub use sabotage::{Honest, Sabotage};
 pub use scenario::Scenario;
+pub use sessions::{Answer, Exchange, Found};
 pub use trace::{Keep, Trace};
 pub use world::{SETTLE_US, World};
 

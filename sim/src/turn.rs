@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
 use rumormill_core::{
-    DialId, HaltReason, Input, LinkError, LinkId, Links, Output, Seq, StoreOp, Timer,
+    DialId, HaltReason, Input, Lane, LinkError, LinkId, Links, Output, Seq, StoreOp, Timer,
 };
 
 use crate::checkers::Violation;
@@ -25,6 +26,7 @@ impl Why {
         match self {
             Why::Closed => LinkError::Closed,
             Why::Broken => LinkError::Broken,
+            Why::Malformed => LinkError::Malformed,
             Why::TimedOut => LinkError::TimedOut,
             Why::Unreachable => LinkError::Unreachable,
         }
@@ -36,28 +38,13 @@ impl World {
         match event {
             Event::Start { node } => self.start(node),
             Event::Wake { node } => self.wake(node),
-            Event::Deliver { node, link, msg } => self.deliver(node as usize, link, msg),
-            Event::Up { link, hello } => {
-                let Some((ours, side)) = self.net.link(link) else {
-                    return;
-                };
-                let dial = (side == 0).then_some(ours.dial);
-                let (node, life) = (ours.ends[side].node, ours.ends[side].life);
-                if self.lives(node, life) {
-                    self.net.set_up(link, true);
-                    self.link_line(node, "up", link, None);
-                    self.input(
-                        node,
-                        Input::LinkUp {
-                            link,
-                            dial,
-                            hello: *hello,
-                        },
-                    );
-                } else {
-                    self.net.set_closing(link);
-                }
-            }
+            Event::Deliver {
+                node,
+                lane,
+                link,
+                msg,
+            } => self.deliver(node as usize, link, lane, msg),
+            Event::Up { link, hello } => self.up(link, *hello),
             Event::Down { link, why } => self.down(link, why),
             Event::DialArrives { call } => self.dial_arrives(*call),
             Event::DialFails {
@@ -87,6 +74,30 @@ impl World {
         }
     }
 
+    /// An end of a link comes up, and its peer has said `hello`.
+    fn up(&mut self, link: LinkId, hello: Hello) {
+        let Some((ours, side)) = self.net.link(link) else {
+            return;
+        };
+        let dial = (side == 0).then_some(ours.dial);
+        let (node, life) = (ours.ends[side].node, ours.ends[side].life);
+        if !self.lives(node, life) {
+            return self.net.set_closing(link);
+        }
+        let mine = self.hosts[node].node.as_ref().map(|node| node.hello());
+        let hello = match (&mut self.wire, mine) {
+            (Some(wire), Some(mine)) => match wire.open(link, mine, hello) {
+                Ok(hello) => hello,
+                // All nodes speak one version in one cluster.
+                Err(why) => panic!("the handshake of link {} fails: {why:?}", link.0),
+            },
+            _ => hello,
+        };
+        self.net.set_up(link, true);
+        self.link_line(node, "up", link, None);
+        self.input(node, Input::LinkUp { link, dial, hello });
+    }
+
     fn lives(&self, node: usize, life: u32) -> bool {
         self.hosts[node].life == life && self.hosts[node].node.is_some()
     }
@@ -107,7 +118,8 @@ impl World {
             return;
         }
         let (now_us, timing) = (self.now_us, &self.timing);
-        match self.hosts[node].start(now_us, node, timing, self.sabotage.as_mut()) {
+        let place = (node, self.hosts.len());
+        match self.hosts[node].start(now_us, place, timing, self.sabotage.as_mut()) {
             Ok(id) => {
                 self.ids.insert(id, node);
                 self.count("starts");
@@ -137,9 +149,9 @@ impl World {
             self.end_turn(dirty);
         }
         let host = &mut self.hosts[node];
-        if host.node.is_none() {
+        let Some(id) = host.node.as_ref().map(|node| node.id()) else {
             return;
-        }
+        };
         let unsynced = host.disk.unsynced() as u64;
         let keep = host.disk_rng.below(unsynced + 1) as usize;
         let (upto, lost) = host.disk.crash(keep);
@@ -149,6 +161,10 @@ impl World {
             if seq > upto {
                 self.model.at_risk(op);
             }
+        }
+        if !host.has_disk {
+            self.model.forgot(node);
+            self.lost.insert(id);
         }
         self.model.crashed();
         self.count(FaultKind::Crash.name());
@@ -161,6 +177,9 @@ impl World {
             .event(self.now_us, node, Weight::Story, "crash", &fields);
         for end in self.net.open_ends(node) {
             self.net.set_up(end, false);
+            if let Some(wire) = &mut self.wire {
+                wire.close(end);
+            }
             // A dead process's connections are reset by its machine; a machine without power says nothing.
             let other = Network::other(end);
             let peer = self.net.end(other).map_or(node, |end| end.node);
@@ -229,7 +248,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, node: usize, link: LinkId, msg: Arc<Message>) {
+    fn deliver(&mut self, node: usize, link: LinkId, lane: Lane, msg: Arc<Message>) {
         let open = self
             .net
             .end(link)
@@ -241,14 +260,16 @@ impl World {
             .net
             .end(Network::other(link))
             .map_or(WORLD, |end| end.node);
-        story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
-        self.input(
-            node,
-            Input::Message {
-                link,
-                msg: Arc::unwrap_or_clone(msg),
+        let msg = match &mut self.wire {
+            None => Arc::unwrap_or_clone(msg),
+            Some(wire) => match wire.carry(link, &msg, lane, |_| {}) {
+                Ok(Some(msg)) => msg,
+                Ok(None) => return,
+                Err(_) => return self.down(link, Why::Malformed),
             },
-        );
+        };
+        story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
+        self.input(node, Input::Message { link, msg });
     }
 
     fn down(&mut self, link: LinkId, why: Why) {
@@ -260,6 +281,9 @@ impl World {
             return;
         }
         self.net.set_up(link, false);
+        if let Some(wire) = &mut self.wire {
+            wire.close(link);
+        }
         let why = why.error();
         self.link_line(node, "down", link, Some(&why));
         self.input(node, Input::LinkDown { link, why });
@@ -422,7 +446,7 @@ impl World {
 
     fn carry_out(&mut self, node: usize, output: Output) {
         match output {
-            Output::Send { to, lane: _, msg } => self.send(node, &to, &msg),
+            Output::Send { to, lane, msg } => self.send(node, &to, lane, &msg),
             Output::Dial { dial, addr } => self.dial(node, dial, &addr),
             Output::Hangup { link, why: _ } => self.hang_up(node, link),
             Output::Store { seq, batch, sync } => self.store(node, seq, batch, sync),
@@ -465,7 +489,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, node: usize, to: &Links, msg: &Arc<Message>) {
+    fn send(&mut self, node: usize, to: &Links, lane: Lane, msg: &Arc<Message>) {
         for &link in to.as_slice() {
             let other = Network::other(link);
             let Some(peer) = self.net.end(other).map(|end| end.node) else {
@@ -482,6 +506,7 @@ impl World {
                         at_us,
                         Event::Deliver {
                             node: peer as u32,
+                            lane,
                             link: other,
                             msg: msg.clone(),
                         },
@@ -493,6 +518,7 @@ impl World {
                             at_us,
                             Event::Deliver {
                                 node: peer as u32,
+                                lane,
                                 link: other,
                                 msg: msg.clone(),
                             },

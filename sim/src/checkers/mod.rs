@@ -2,7 +2,9 @@
 
 pub mod convergence;
 pub mod durability;
+pub mod linearizability;
 pub mod no_resurrection;
+pub mod sessions;
 
 use std::collections::BTreeMap;
 
