@@ -9,6 +9,7 @@ use crate::config::Storage;
 use crate::error::RequestError;
 use crate::id::{DialId, LinkId, Seq, TableId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Links, Output, Response, StoreOp};
+use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::time::Now;
 use crate::wire::Message;
@@ -30,7 +31,7 @@ pub(crate) struct Effects {
     gate_count: u64,
     gated_tokens: BTreeSet<Token>,
     changed: BTreeSet<TableId>,
-    marks: BTreeMap<&'static str, u64>,
+    marks: [u64; Mark::ALL.len()],
     turn_open: bool,
     #[cfg(feature = "mutants")]
     pub(crate) mutant: Option<crate::mutants::Mutant>,
@@ -51,7 +52,7 @@ impl Effects {
             gate_count: 0,
             gated_tokens: BTreeSet::new(),
             changed: BTreeSet::new(),
-            marks: BTreeMap::new(),
+            marks: [0; Mark::ALL.len()],
             turn_open: false,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -260,12 +261,16 @@ impl Effects {
     }
 
     /// Counts that a rare branch was reached.
-    pub(crate) fn mark(&mut self, name: &'static str) {
-        *self.marks.entry(name).or_insert(0) += 1;
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        self.marks[mark as usize] += 1;
     }
 
-    pub(crate) fn marks(&self) -> &BTreeMap<&'static str, u64> {
-        &self.marks
+    /// The marks that were reached.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = (Mark, u64)> {
+        let counts = Mark::ALL.iter().zip(self.marks);
+        counts
+            .map(|(mark, count)| (*mark, count))
+            .filter(|(_, count)| *count > 0)
     }
 
     pub(crate) fn gated(&self) -> usize {

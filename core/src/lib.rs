@@ -81,6 +81,7 @@ mod error;
 mod id;
 mod io;
 pub mod link;
+mod marks;
 mod membership;
 pub mod mutants;
 mod node;
@@ -99,6 +100,7 @@ pub use io::{
     Deadline, Event, HaltReason, HangupReason, Input, Lane, LinkError, Links, Output, Record,
     Request, Response, StoreOp, Timer,
 };
+pub use marks::Mark;
 pub use membership::{MemberInfo, MemberState};
 pub use node::{Node, NodeStatus};
 pub use recovery::Recovery;

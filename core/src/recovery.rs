@@ -10,6 +10,7 @@ use crate::effects::Effects;
 use crate::error::RecoverError;
 use crate::id::{Actor, ClusterId, NodeId};
 use crate::io::{Event, Record, StoreOp};
+use crate::marks::Mark;
 #[cfg(feature = "mutants")]
 use crate::mutants::Mutant;
 use crate::mutants::mutated;
@@ -223,7 +224,7 @@ impl Recovery {
         }
         if !self.damaged.is_empty() {
             let records = self.damaged.len() as u64;
-            fx.mark("damaged-records");
+            fx.mark(Mark::DamagedRecords);
             fx.event(Event::Damaged { records });
         }
         for key in self.damaged {

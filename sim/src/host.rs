@@ -140,8 +140,8 @@ impl Host {
     /// Takes the node away, and with it all that was only in memory. Its counters are kept.
     pub(crate) fn stop(&mut self) {
         if let Some(node) = self.node.take() {
-            for (name, count) in node.marks() {
-                *self.marks.entry(name).or_insert(0) += count;
+            for (mark, count) in node.marks() {
+                *self.marks.entry(mark.name()).or_insert(0) += count;
             }
         }
         self.wake_us = None;
@@ -153,8 +153,8 @@ impl Host {
     pub(crate) fn marks(&self) -> BTreeMap<&'static str, u64> {
         let mut out = self.marks.clone();
         if let Some(node) = &self.node {
-            for (name, count) in node.marks() {
-                *out.entry(name).or_insert(0) += count;
+            for (mark, count) in node.marks() {
+                *out.entry(mark.name()).or_insert(0) += count;
             }
         }
         out

@@ -7,6 +7,7 @@ use super::Node;
 use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
+use crate::marks::Mark;
 use crate::membership::{MemberRecord, Phase, member_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
@@ -80,7 +81,7 @@ impl Node {
             self.fall_behind();
         }
         if fresh {
-            self.fx.mark("first-life");
+            self.fx.mark(Mark::FirstLife);
         }
         self.write_own_row();
         self.fx.set_now(now);
@@ -94,7 +95,7 @@ impl Node {
         if active.is_empty() || self.cluster.away.is_some() {
             return;
         }
-        self.fx.mark("behind");
+        self.fx.mark(Mark::Behind);
         let since = self.gossip.clock();
         self.cluster.away = Some(Away { since, active });
         self.fx.store(record::cluster(&self.cluster));
@@ -164,7 +165,7 @@ impl Node {
         let mut founds = false;
         match verdict(&ours, &theirs) {
             Verdict::Refuse => {
-                self.fx.mark("other-cluster");
+                self.fx.mark(Mark::OtherCluster);
                 self.fx.event(Event::Refused {
                     node,
                     why: HangupReason::OtherCluster,
@@ -187,17 +188,17 @@ impl Node {
             }
             Verdict::Join => {
                 if ours.settled != self.cluster.settled || self.joining.is_some() {
-                    self.fx.mark("join-retry");
+                    self.fx.mark(Mark::JoinRetry);
                     self.hang_up(link, HangupReason::Retry);
                     return Ok(());
                 }
-                self.fx.mark("join-begins");
+                self.fx.mark(Mark::JoinBegins);
                 self.cluster.joined = false;
                 self.joining = Some(link);
             }
             Verdict::Welcome => {
                 if ours.settled != self.cluster.settled || self.joining.is_some() {
-                    self.fx.mark("join-retry");
+                    self.fx.mark(Mark::JoinRetry);
                     self.hang_up(link, HangupReason::Retry);
                     return Ok(());
                 }
@@ -306,7 +307,7 @@ impl Node {
             }
         };
         if away.active.iter().all(earlier) {
-            self.fx.mark("away-resumes");
+            self.fx.mark(Mark::AwayResumes);
             self.become_full();
         }
     }
@@ -381,7 +382,7 @@ impl Node {
         }
         self.cluster.settled = true;
         self.fx.event(Event::Joined { through: with });
-        self.fx.mark("joined");
+        self.fx.mark(Mark::Joined);
         self.become_full();
     }
 
@@ -390,7 +391,7 @@ impl Node {
         if self.leaving.is_some() || self.cluster.away.is_some() {
             return;
         }
-        self.fx.mark("evicted");
+        self.fx.mark(Mark::Evicted);
         let Some((since, departure)) = self.membership.own_departure() else {
             return;
         };

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::Node;
 use crate::id::{LinkId, NodeId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Response};
+use crate::marks::Mark;
 use crate::membership::{Departure, Phase, departure_key};
 use crate::mutants::mutated;
 use crate::table::gossip::Tables;
@@ -35,7 +36,7 @@ impl Node {
             return leaving.tokens.push(token);
         }
         self.fx.sync_this_turn();
-        self.fx.mark("leave-begins");
+        self.fx.mark(Mark::LeaveBegins);
         self.leaving = Some(Leaving {
             tokens: alloc::vec![token],
             deadline: now + self.config.timing.leave_timeout,

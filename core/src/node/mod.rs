@@ -26,6 +26,7 @@ use crate::error::{TableError, WriteError};
 use crate::id::{Actor, ClusterId, LinkId, NodeId, Seq, TableId};
 use crate::io::{Event, HaltReason, Input, Output};
 use crate::link::{Hello, VERSIONS};
+use crate::marks::Mark;
 use crate::membership::{Links, Membership};
 use crate::mutants::mutated;
 use crate::rng::{Rng, Seed, Stream};
@@ -302,8 +303,8 @@ impl Node {
         }
     }
 
-    /// How often each rare branch was taken.
-    pub fn marks(&self) -> &BTreeMap<&'static str, u64> {
+    /// The rare branches that were taken in this life, and how often.
+    pub fn marks(&self) -> impl Iterator<Item = (Mark, u64)> {
         self.fx.marks()
     }
 

@@ -10,6 +10,7 @@ use crate::error::RequestError;
 use crate::id::{DialId, LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane, LinkError};
 use crate::link::Hello;
+use crate::marks::Mark;
 use crate::membership::{Change, Phase};
 use crate::wire::{Message, Rumor, Status};
 
@@ -120,7 +121,7 @@ impl Node {
             return;
         };
         if *why == LinkError::Malformed {
-            self.fx.mark("link-malformed");
+            self.fx.mark(Mark::LinkMalformed);
         }
         if gone.phase != Phase::Closing {
             self.link_unusable(link, Some(gone.node));
@@ -141,7 +142,7 @@ impl Node {
         if let Some(known) = self.links.get_mut(link) {
             known.congested = congested;
             if congested {
-                self.fx.mark("link-congested");
+                self.fx.mark(Mark::LinkCongested);
             } else {
                 // What was not pushed meanwhile is fetched.
                 self.send_status(link);
@@ -164,7 +165,7 @@ impl Node {
             (msg, _) => self.member_message(link, (node, epoch), msg),
         };
         if let Err(why) = done {
-            self.fx.mark("protocol-violation");
+            self.fx.mark(Mark::ProtocolViolation);
             self.fx.event(Event::Protocol { node, why });
             self.hang_up(link, HangupReason::Protocol);
         }
@@ -312,18 +313,18 @@ impl Node {
         match *verdict {
             Action::Up(node) => self.fx.event(Event::MemberUp(node)),
             Action::Suspect(node) => {
-                self.fx.mark("member-suspect");
+                self.fx.mark(Mark::MemberSuspect);
                 self.fx.event(Event::MemberSuspect(node));
             }
             Action::Down(node) => {
-                self.fx.mark("member-down");
+                self.fx.mark(Mark::MemberDown);
                 self.fx.event(Event::MemberDown(node));
                 // A link that carries nothing any more is made anew.
                 if let Some(link) = self.links.of(node) {
                     self.hang_up(link, HangupReason::Dead);
                 }
             }
-            Action::Refuted => self.fx.mark("suspicion-refuted"),
+            Action::Refuted => self.fx.mark(Mark::SuspicionRefuted),
             Action::Probe { .. }
             | Action::Ack { .. }
             | Action::ProbeFor { .. }
@@ -357,7 +358,7 @@ impl Node {
                 self.links.want(now, node, &member.record.addr);
                 if self.membership.name_is_taken(node) {
                     let name = member.record.name.clone();
-                    self.fx.mark("duplicate-name");
+                    self.fx.mark(Mark::DuplicateName);
                     self.fx.event(Event::DuplicateName { name, later: node });
                 }
                 let news = self.detector.add(now, node, epoch);
@@ -374,7 +375,7 @@ impl Node {
                 }
                 self.detector.remove(node);
                 self.links.unwant(node);
-                self.fx.mark("member-left");
+                self.fx.mark(Mark::MemberLeft);
                 self.fx.event(Event::MemberLeft(node));
             }
             Change::None => {}

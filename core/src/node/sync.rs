@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::Node;
 use crate::id::{LinkId, NodeId, Seq};
 use crate::io::{Event, Lane, Links};
+use crate::marks::Mark;
 use crate::membership::Phase;
 use crate::mutants::mutated;
 use crate::table::Domain;
@@ -124,7 +125,7 @@ impl Node {
     /// Rows that a member has just accepted. A node that is still joining drops them: a session brings them.
     pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), &'static str> {
         if !self.is_full() {
-            self.fx.mark("push-before-joined");
+            self.fx.mark(Mark::PushBeforeJoined);
             return Ok(());
         }
         self.merge(batch)
@@ -169,7 +170,7 @@ impl Node {
                 .gossip
                 .serve(&mut self.fx, link, gate, pull.session, &have);
         if !serves {
-            self.fx.mark("session-refused");
+            self.fx.mark(Mark::SessionRefused);
             self.fx.send(
                 link,
                 Lane::Sys,
@@ -254,7 +255,7 @@ impl Node {
                 self.merge(rows)?;
                 self.gossip.adopt(&mut self.fx, &adopt);
                 self.after_input();
-                self.fx.mark("session-complete");
+                self.fx.mark(Mark::SessionComplete);
                 if count > 0 {
                     self.fx.event(Event::Synced { with, rows: count });
                 }
@@ -273,7 +274,7 @@ impl Node {
             } => {
                 let (dropped, proposed) = self.gossip.reunite(&mut self.fx, rows, &adopt, freed)?;
                 self.after_input();
-                self.fx.mark("reunited");
+                self.fx.mark(Mark::Reunited);
                 self.fx.event(Event::Reunited {
                     with,
                     dropped,

@@ -530,7 +530,7 @@ impl Lab {
 
     fn marked(&self, i: usize, name: &str) -> bool {
         let node = self.nodes[i].as_ref().unwrap();
-        node.marks().contains_key(name)
+        node.marks().any(|(mark, _)| mark.name() == name)
     }
 
     fn expect_only_kept_and_own(&self) {

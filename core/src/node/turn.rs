@@ -3,6 +3,7 @@
 use super::Node;
 use crate::id::Seq;
 use crate::io::{Deadline, Event, HangupReason, Timer};
+use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::time::Instant;
 use crate::wire::RumorState;
@@ -55,7 +56,7 @@ impl Node {
         let actions = self.detector.tick(now);
         self.act(actions);
         for link in self.links.mute(now) {
-            self.fx.mark("greeting-timeout");
+            self.fx.mark(Mark::GreetingTimeout);
             self.hang_up(link, HangupReason::Retry);
         }
         let room = self.config.limits.links.saturating_sub(self.links.len());

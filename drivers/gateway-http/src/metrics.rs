@@ -157,8 +157,7 @@ fn sample(node: &rumormill_core::Node, now: rumormill_core::Now) -> Sample {
         .to_vec(),
         marks: node
             .marks()
-            .iter()
-            .map(|(mark, count)| (*mark, *count))
+            .map(|(mark, count)| (mark.name(), count))
             .collect(),
     }
 }

@@ -15,6 +15,7 @@ use crate::config::{Limits, Timing};
 use crate::effects::Effects;
 use crate::id::{Actor, LinkId, NodeId, Seq, TableId};
 use crate::io::{Lane, Links};
+use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::rng::Rng;
 use crate::table::{Context, Domain, Hlc, Runs};
@@ -209,7 +210,7 @@ impl Gossip {
         let mut served = self.cover.served.swap_remove(place);
         while !served.finished && served.next_page < served.granted {
             if served.overflow {
-                fx.mark("session-overflow");
+                fx.mark(Mark::SessionOverflow);
                 fx.send(
                     link,
                     Lane::Sys,
@@ -469,7 +470,7 @@ impl AntiEntropy {
             .collect();
         self.asked.retain(|_, asked| !silent(asked));
         for link in lost {
-            fx.mark("session-timeout");
+            fx.mark(Mark::SessionTimeout);
             self.mismatches.entry(link).or_default().since = Some(now);
         }
         let room = self.limit.saturating_sub(self.asked.len());

@@ -34,6 +34,7 @@ use crate::effects::Effects;
 use crate::error::{TableError, WriteError};
 use crate::id::{Actor, Seq, TableId};
 use crate::io::{Event, StoreOp};
+use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::store::record;
 use crate::time::Wall;
@@ -352,7 +353,7 @@ impl Gossip {
     /// Follows the clock of a member: what is written here from now on is newer than what the member has ever freed.
     pub(crate) fn follow_clock(&mut self, fx: &mut Effects, theirs: Hlc) {
         if let Err(ahead_ms) = self.clock.observe(fx.now().wall, theirs) {
-            fx.mark("clock-drift");
+            fx.mark(Mark::ClockDrift);
             fx.event(Event::ClockDrift { ahead_ms });
         }
         self.reserve_clocks(fx);
@@ -386,7 +387,7 @@ impl Gossip {
             return Merged::Obsolete;
         }
         if arrival.actor == self.me {
-            fx.mark("own-dot-from-outside");
+            fx.mark(Mark::OwnDotFromOutside);
             return Merged::Obsolete;
         }
         self.follow_clock(fx, arrival.clock);
@@ -395,7 +396,7 @@ impl Gossip {
                 .insert(domain, arrival.actor, arrival.counter, fx);
         }
         if arrival.clock <= self.floor(arrival.table) && !mutated!(fx, FloorIgnored) {
-            fx.mark("row-below-floor");
+            fx.mark(Mark::RowBelowFloor);
             return Merged::Lost;
         }
         let found = self.rows.find(arrival.table, &arrival.key);
@@ -403,7 +404,7 @@ impl Gossip {
             let theirs = (arrival.clock, self.actor(arrival.actor), arrival.counter);
             let ours = (current.clock, self.actor(current.actor), current.counter);
             if ours >= theirs && !mutated!(fx, LastArrivalWins) {
-                fx.mark("row-lost");
+                fx.mark(Mark::RowLost);
                 return Merged::Lost;
             }
         }
@@ -512,7 +513,7 @@ impl Gossip {
                 row.arrival = number;
             });
             if let Some(row) = self.rows.row(slot) {
-                fx.mark("row-expired");
+                fx.mark(Mark::RowExpired);
                 fx.changed(row.table);
                 let domain = self.tables.domain(row.table);
                 self.cover.link(domain, row.actor, row.counter, slot, true);
@@ -540,7 +541,7 @@ impl Gossip {
             key: row.key,
         };
         self.log.replace(row.arrival, entry);
-        fx.mark("tombstone-freed");
+        fx.mark(Mark::TombstoneFreed);
     }
 
     fn delete_stored(&self, fx: &mut Effects, domain: Domain, table: TableId, key: &[u8]) {
@@ -621,7 +622,7 @@ impl Gossip {
         if !dead.is_empty() {
             self.log.push(Entry::Flushed(table));
             fx.changed(table);
-            fx.mark("floor-swept");
+            fx.mark(Mark::FloorSwept);
         }
     }
 

@@ -11,6 +11,7 @@ use super::anti_entropy::Contexts;
 use super::{ActorIx, Gossip, Slot};
 use crate::effects::Effects;
 use crate::id::{Actor, NodeId};
+use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::{Context, Domain, Hlc};
 
@@ -84,7 +85,7 @@ impl Stability {
         let within =
             |(domain, context): &(Domain, Context)| gossip.cover().includes(*domain, context);
         if contexts.iter().all(within) || mutated!(fx, ClaimNotWithin) {
-            fx.mark("claim-by-context");
+            fx.mark(Mark::ClaimByContext);
             let clock = if mutated!(fx, ClaimClockIgnored) {
                 Hlc(u64::MAX)
             } else {

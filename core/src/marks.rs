@@ -1,0 +1,93 @@
+//! Marks: rare branches, counted. A swarm of simulations that never reaches one has tested less than it seems.
+
+macro_rules! marks {
+    ($($(#[doc = $doc:literal])+ $mark:ident = $name:literal,)+) => {
+        /// A branch that is taken rarely, and has to be taken by some simulation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Mark {
+            $($(#[doc = $doc])+ $mark,)+
+        }
+
+        impl Mark {
+            /// All of them.
+            pub const ALL: &'static [Mark] = &[$(Mark::$mark),+];
+
+            /// Its name in reports and metrics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Mark::$mark => $name,)+
+                }
+            }
+        }
+    };
+}
+
+marks! {
+    /// Of members that are all away, the one that left last goes on.
+    AwayResumes = "away-resumes",
+    /// A life began with less than the node once claimed.
+    Behind = "behind",
+    /// A claim came as contexts, and not as an equal hash.
+    ClaimByContext = "claim-by-context",
+    /// A foreign clock was too far ahead to be followed.
+    ClockDrift = "clock-drift",
+    /// Stored rows or contexts were damaged.
+    DamagedRecords = "damaged-records",
+    /// A member has a name that another had before.
+    DuplicateName = "duplicate-name",
+    /// This node learned that its life had been ended by others.
+    Evicted = "evicted",
+    /// A node began without a past.
+    FirstLife = "first-life",
+    /// A floor removed rows.
+    FloorSwept = "floor-swept",
+    /// A peer did not greet in time.
+    GreetingTimeout = "greeting-timeout",
+    /// This node began to enter another's cluster.
+    JoinBegins = "join-begins",
+    /// A greeting was no longer true when the answer came.
+    JoinRetry = "join-retry",
+    /// This node became a member of another's cluster.
+    Joined = "joined",
+    /// This node began to leave.
+    LeaveBegins = "leave-begins",
+    /// The driver said that a link is full.
+    LinkCongested = "link-congested",
+    /// A peer sent bytes that are no message.
+    LinkMalformed = "link-malformed",
+    /// A member was taken for dead.
+    MemberDown = "member-down",
+    /// A member left.
+    MemberLeft = "member-left",
+    /// A member was suspected.
+    MemberSuspect = "member-suspect",
+    /// A peer belongs to another cluster that has members.
+    OtherCluster = "other-cluster",
+    /// A peer sent a dot of this node's present life that it has not issued.
+    OwnDotFromOutside = "own-dot-from-outside",
+    /// A peer broke the protocol.
+    ProtocolViolation = "protocol-violation",
+    /// Rows were pushed to a node that is no full member yet.
+    PushBeforeJoined = "push-before-joined",
+    /// A reunion is complete.
+    Reunited = "reunited",
+    /// A row came that a floor had removed already.
+    RowBelowFloor = "row-below-floor",
+    /// A row expired.
+    RowExpired = "row-expired",
+    /// A row came that lost against the one that is here.
+    RowLost = "row-lost",
+    /// A session brought everything.
+    SessionComplete = "session-complete",
+    /// Too many keys changed under a session.
+    SessionOverflow = "session-overflow",
+    /// A session was asked for that cannot be served now.
+    SessionRefused = "session-refused",
+    /// A session fell silent.
+    SessionTimeout = "session-timeout",
+    /// This node refuted a suspicion.
+    SuspicionRefuted = "suspicion-refuted",
+    /// A tombstone was freed.
+    TombstoneFreed = "tombstone-freed",
+}
