@@ -123,6 +123,9 @@ pub struct Timing {
     pub indirect_probes: usize,
     /// A suspect is declared dead after this many periods, times log10(n) when n > 10; 4.
     pub suspicion_mult: u32,
+    /// How long a node that was given seeds looks for a cluster before it begins one with others like it. Until then only a
+    /// node without seeds does; [`Duration::MAX`] for never. 3 s.
+    pub found_patience: Duration,
     /// First delay before an address is dialled again; it doubles, with jitter. 200 ms.
     pub dial_backoff: Duration,
     /// Longest such delay; 5 s.
@@ -144,6 +147,7 @@ impl Default for Timing {
             probe_timeout: Duration::from_millis(300),
             indirect_probes: 3,
             suspicion_mult: 4,
+            found_patience: Duration::from_secs(3),
             dial_backoff: Duration::from_millis(200),
             dial_backoff_max: Duration::from_secs(5),
             sync_interval: Duration::from_secs(1),

@@ -42,6 +42,8 @@ marks! {
     FirstLife = "first-life",
     /// A floor removed rows.
     FloorSwept = "floor-swept",
+    /// Two nodes that look for a cluster met, and both look on.
+    FoundingWaits = "founding-waits",
     /// A peer did not greet in time.
     GreetingTimeout = "greeting-timeout",
     /// This node began to enter another's cluster.

@@ -1,6 +1,7 @@
 //! One machine of the world: a node while it has power, and what outlives the node.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use rumormill_core::{
     Config, Conflict, Cursor, Durability, Node, NodeId, Now, RecoverError, Recovery, Seed, Seq,
@@ -103,6 +104,11 @@ impl Host {
         };
         config.timing = timing.clone();
         config.seeds = self.seed_addresses(index, nodes);
+        if self.forgot() {
+            // Others may go on, out of reach for longer than any fault of a swarm lasts.
+            config.timing.found_patience = Duration::from_secs(30);
+        }
+        sabotage.configures(index, &mut config);
         sabotage.before_start(index, self.disk.durable_mut());
         let now = self.now(at_us);
         let mut recovery = Recovery::new(config, Seed(self.seeds.seed()));
@@ -124,10 +130,15 @@ impl Host {
         Ok(id)
     }
 
+    /// Whether the machine had a node, and has lost all that it knew.
+    fn forgot(&self) -> bool {
+        self.life > 0 && self.disk.is_empty()
+    }
+
     /// Whom the node asks for its cluster: n0, unless this machine has forgotten all it knew. Then others go on without it, n0
     /// may be itself, and who founds a cluster anew would found a second one.
     fn seed_addresses(&self, index: usize, nodes: usize) -> Vec<String> {
-        if self.life > 0 && self.disk.is_empty() {
+        if self.forgot() {
             let others = (1..nodes).take(SEEDS_AFTER_LOSS);
             return others
                 .map(|step| format!("n{}", (index + step) % nodes))

@@ -36,6 +36,8 @@ mod faults;
 pub mod history;
 mod host;
 mod model;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod network;
 pub mod plan;
 mod report;
@@ -44,7 +46,9 @@ mod run;
 mod sabotage;
 mod scenario;
 mod sessions;
+pub mod shrink;
 mod story;
+pub mod swarm;
 mod trace;
 mod turn;
 mod wire;

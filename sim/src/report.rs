@@ -67,7 +67,7 @@ impl Report {
     }
 }
 
-fn object(counts: &BTreeMap<String, u64>) -> Map<String, Value> {
+pub(crate) fn object(counts: &BTreeMap<String, u64>) -> Map<String, Value> {
     counts
         .iter()
         .map(|(name, count)| (name.clone(), json!(count)))
@@ -112,7 +112,7 @@ impl fmt::Display for Report {
     }
 }
 
-fn section(f: &mut fmt::Formatter<'_>, counts: &BTreeMap<String, u64>) -> fmt::Result {
+pub(crate) fn section(f: &mut fmt::Formatter<'_>, counts: &BTreeMap<String, u64>) -> fmt::Result {
     for (name, count) in counts.iter().filter(|(_, count)| **count > 0) {
         writeln!(f, "  {name:<24} {count}")?;
     }

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::Input;
 use rumormill_core::wire::Message;
+use rumormill_core::{Config, Input};
 
 /// What a planted bug may do to the world around the nodes. Every method does nothing unless it is overridden.
 pub trait Sabotage {
+    /// Changes the configuration of `node` before it starts.
+    fn configures(&mut self, node: usize, config: &mut Config) {
+        let _ = (node, config);
+    }
+
     /// Whether the network takes this message away without counting it as lost.
     fn swallows(&mut self, from: usize, to: usize, message: &Message) -> bool {
         let _ = (from, to, message);

@@ -25,22 +25,32 @@ enum Verdict {
     Welcome,
     /// Two clusters with members: they never merge by accident.
     Refuse,
+    /// Both look for a cluster still: a third may know one.
+    Wait,
 }
 
 /// A node that never had a fellow member joins one that had; of two such nodes one without users' rows joins one with, then
-/// the smaller cluster id joins the larger. Its rows merge as they are: nobody else has ever seen its dots.
-fn verdict(ours: &Welcome, theirs: &Welcome) -> Verdict {
+/// the smaller cluster id joins the larger. Two that had are of one cluster that broke in two while it formed, if each knows
+/// the other as a member: then too the smaller id joins the larger. Otherwise they are strangers.
+fn verdict((me, ours): (NodeId, &Welcome), (them, theirs): (NodeId, &Welcome)) -> Verdict {
     if ours.cluster == theirs.cluster {
         return Verdict::Same;
     }
     match (ours.settled, theirs.settled) {
-        (true, true) => Verdict::Refuse,
+        (true, true) if !(knows(ours, them) && knows(theirs, me)) => Verdict::Refuse,
+        (true, true) if ours.cluster < theirs.cluster => Verdict::Join,
+        (true, true) => Verdict::Welcome,
         (false, true) => Verdict::Join,
         (true, false) => Verdict::Welcome,
         (false, false) => {
+            let founder = |welcome: &Welcome| welcome.standing == Standing::Member;
+            let patient = !(ours.founds && theirs.founds);
+            if patient && !founder(ours) && !founder(theirs) {
+                return Verdict::Wait;
+            }
             let rank = |welcome: &Welcome| {
-                let founder = welcome.standing == Standing::Member;
-                (welcome.status.usr != 0, founder, welcome.cluster)
+                let rows = welcome.status.usr != 0;
+                (rows, founder(welcome), welcome.cluster)
             };
             if rank(ours) < rank(theirs) {
                 Verdict::Join
@@ -49,6 +59,12 @@ fn verdict(ours: &Welcome, theirs: &Welcome) -> Verdict {
             }
         }
     }
+}
+
+/// Whether a node is among the members that the greeting names.
+fn knows(welcome: &Welcome, node: NodeId) -> bool {
+    let key = member_key(node);
+    welcome.rows.rows.iter().any(|row| row.key == key)
 }
 
 impl Node {
@@ -118,6 +134,17 @@ impl Node {
             .write_sys(&mut self.fx, Tables::MEMBERS, &key, record.encode());
     }
 
+    /// Whether this node has a fellow member, or somebody may be becoming one: either way it stays where it is.
+    fn is_settled(&self) -> bool {
+        self.cluster.settled || !self.welcoming.is_empty()
+    }
+
+    /// Whether this node has looked for a cluster for long enough to begin one with others like it.
+    fn founds(&self) -> bool {
+        let looked = self.fx.now().mono.since(self.begun);
+        looked >= self.config.timing.found_patience
+    }
+
     pub(super) fn standing(&self) -> Standing {
         match (&self.cluster.away, self.cluster.joined) {
             (Some(away), _) => Standing::Away {
@@ -133,7 +160,8 @@ impl Node {
     pub(super) fn greet(&mut self, link: LinkId) {
         let welcome = Welcome {
             cluster: self.cluster.id,
-            settled: self.cluster.settled,
+            settled: self.is_settled(),
+            founds: self.founds(),
             standing: self.standing(),
             rows: self.gossip.member_rows(),
             status: self.own_status(),
@@ -163,7 +191,7 @@ impl Node {
             return Ok(());
         };
         let mut founds = false;
-        match verdict(&ours, &theirs) {
+        match verdict((self.id(), &ours), (node, &theirs)) {
             Verdict::Refuse => {
                 self.fx.mark(Mark::OtherCluster);
                 self.fx.event(Event::Refused {
@@ -178,6 +206,11 @@ impl Node {
                 self.hang_up(link, HangupReason::OtherCluster);
                 return Ok(());
             }
+            Verdict::Wait => {
+                self.fx.mark(Mark::FoundingWaits);
+                self.hang_up(link, HangupReason::Retry);
+                return Ok(());
+            }
             _ if again && ours.cluster != theirs.cluster => {
                 self.hang_up(link, HangupReason::Retry);
                 return Ok(());
@@ -187,7 +220,7 @@ impl Node {
                 return Ok(());
             }
             Verdict::Join => {
-                if ours.settled != self.cluster.settled || self.joining.is_some() {
+                if ours.settled != self.is_settled() || self.joining.is_some() {
                     self.fx.mark(Mark::JoinRetry);
                     self.hang_up(link, HangupReason::Retry);
                     return Ok(());
@@ -197,12 +230,13 @@ impl Node {
                 self.joining = Some(link);
             }
             Verdict::Welcome => {
-                if ours.settled != self.cluster.settled || self.joining.is_some() {
+                if ours.settled != self.is_settled() || self.joining.is_some() {
                     self.fx.mark(Mark::JoinRetry);
                     self.hang_up(link, HangupReason::Retry);
                     return Ok(());
                 }
-                self.settle();
+                // The peer's own greeting says when it has entered; until then it may go elsewhere.
+                self.welcoming.insert(link);
                 founds = !self.cluster.joined;
             }
             Verdict::Same => self.settle(),

@@ -10,7 +10,7 @@ mod sync;
 mod tests;
 mod turn;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -56,6 +56,8 @@ pub struct Node {
     cluster: ClusterRecord,
     /// The link through which this node is joining a cluster or reuniting with it.
     joining: Option<LinkId>,
+    /// Links to nodes that may be joining through this one.
+    welcoming: BTreeSet<LinkId>,
     pub(crate) gossip: Gossip,
     stability: Stability,
     sync: AntiEntropy,
@@ -64,6 +66,8 @@ pub struct Node {
     detector: Detector,
     requests: Requests,
     leaving: Option<Leaving>,
+    /// When this life began.
+    begun: Instant,
     halted: bool,
     stalled: bool,
     /// When unsynced stores are synced.
@@ -100,7 +104,9 @@ impl Node {
             stability: Stability::default(),
             requests: Requests::default(),
             joining: None,
+            welcoming: BTreeSet::new(),
             leaving: None,
+            begun: now.mono,
             halted: false,
             stalled: false,
             sync_at: None,

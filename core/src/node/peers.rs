@@ -96,6 +96,7 @@ impl Node {
     fn link_unusable(&mut self, link: LinkId, node: Option<NodeId>) {
         self.sync.link_down(link);
         self.gossip.serve_none(link);
+        self.welcoming.remove(&link);
         if self.joining == Some(link) {
             self.joining = None;
             self.catch_up_elsewhere();

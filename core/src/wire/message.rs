@@ -93,6 +93,8 @@ wire! {
         pub cluster: ClusterId,
         /// Whether the sender has ever had a fellow member.
         pub settled: bool,
+        /// Whether the sender has looked for a cluster for long enough to begin one with others that have too.
+        pub founds: bool,
         /// The sender's standing in the cluster.
         pub standing: Standing,
         /// Its own row in `sys.members` and those of the members it knows, so that no row is exchanged between nodes

@@ -5,6 +5,7 @@
 //! of [`Plan::seed`], so that a plan alone decides a run.
 
 mod draw;
+mod renumber;
 mod text;
 
 pub use draw::Shape;

@@ -1,0 +1,116 @@
+//! Hunting the core's planted bugs: how many seeds of a swarm until a checker notices each, and how small the plan becomes.
+
+use rumormill_core::Config;
+use rumormill_core::mutants::Mutant;
+use serde_json::{Value, json};
+
+use crate::checkers::Violation;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::run::report;
+use crate::sabotage::Sabotage;
+use crate::shrink::shrink;
+use crate::trace::Keep;
+use crate::world::World;
+
+/// Runs spent on making one plan smaller.
+const SHRINK_RUNS: u64 = 400;
+
+/// A bug that is awake on every node.
+struct Awake(Mutant);
+
+impl Sabotage for Awake {
+    fn configures(&mut self, _: usize, config: &mut Config) {
+        config.mutant = Some(self.0);
+    }
+}
+
+/// Runs a plan on nodes with the bug.
+pub fn run_mutated(plan: Plan, mutant: Mutant, keep: Keep) -> Report {
+    let (seed, kinds) = (plan.seed, plan.kinds());
+    let mut world = World::new(plan, keep);
+    world.sabotage(Box::new(Awake(mutant)));
+    report(world, seed, kinds)
+}
+
+/// What became of one bug.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// The bug.
+    pub mutant: Mutant,
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// What gave it away, if anything did.
+    pub caught: Option<Catch>,
+}
+
+/// How a bug was caught.
+#[derive(Clone, Debug)]
+pub struct Catch {
+    /// The seed.
+    pub seed: u64,
+    /// The first broken promise.
+    pub violation: Violation,
+    /// Entries of the seed's plan.
+    pub plan_before: usize,
+    /// The plan made smaller.
+    pub plan: Plan,
+}
+
+/// Runs the seeds in order until one breaks a promise, then makes its plan smaller. `go_on` is asked before each seed.
+pub fn hunt(
+    mutant: Mutant,
+    seeds: impl Iterator<Item = u64>,
+    mut go_on: impl FnMut() -> bool,
+) -> Hunt {
+    let mut run = 0;
+    for seed in seeds {
+        if !go_on() {
+            break;
+        }
+        run += 1;
+        let plan = Plan::swarm(seed);
+        let found = run_mutated(plan.clone(), mutant, Keep::Nothing);
+        let Some(violation) = found.violations.into_iter().next() else {
+            continue;
+        };
+        let fails = |plan: &Plan| {
+            let again = run_mutated(plan.clone(), mutant, Keep::Nothing);
+            let mut checkers = again.violations.iter().map(|found| found.checker);
+            checkers.any(|checker| checker == violation.checker)
+        };
+        let plan_before = plan.entries.len();
+        let plan = shrink(plan, SHRINK_RUNS, fails).plan;
+        let caught = Some(Catch {
+            seed,
+            violation,
+            plan_before,
+            plan,
+        });
+        return Hunt {
+            mutant,
+            seeds: run,
+            caught,
+        };
+    }
+    Hunt {
+        mutant,
+        seeds: run,
+        caught: None,
+    }
+}
+
+impl Hunt {
+    /// The hunt as a JSON object.
+    pub fn to_json(&self) -> Value {
+        let caught = self.caught.as_ref();
+        json!({
+            "name": self.mutant.name(),
+            "caught": caught.is_some(),
+            "seeds": self.seeds,
+            "checker": caught.map(|caught| caught.violation.checker),
+            "plan_before": caught.map(|caught| caught.plan_before),
+            "plan_after": caught.map(|caught| caught.plan.entries.len()),
+        })
+    }
+}
