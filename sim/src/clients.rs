@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rumormill_core::{Accepted, ChangeKind, Wall, Write, WriteError};
 
 use crate::host::Unacked;
+use crate::hurt::Hurt;
 use crate::model::{self, Effect};
 use crate::plan::{Op, OpVerb, Table};
 use crate::sessions::{Answer, Exchange, Found};
@@ -113,7 +114,9 @@ impl World {
     pub(crate) fn perform(&mut self, op: &Op) {
         let home = self.clients.get(&op.client).copied();
         let home = home.unwrap_or(op.client as usize % self.hosts.len());
-        let Some(node) = self.running_from(home) else {
+        // Who gets no answer from a process that is stopped goes elsewhere too.
+        let answers = |node: usize| !self.hosts[node].hurts.has(Hurt::Paused);
+        let Some(node) = self.running_where(home, answers) else {
             return self.count("ops_nowhere");
         };
         let client = Some(op.client);

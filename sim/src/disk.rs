@@ -38,6 +38,12 @@ impl Disk {
         (Some(upto), self.begin())
     }
 
+    /// Everything that is there is to be synced. Returns whether a sync begins now.
+    pub fn want_all(&mut self) -> bool {
+        self.wanted = self.last;
+        self.begin()
+    }
+
     /// Every batch up to here survives a crash.
     pub fn synced(&self) -> Seq {
         self.synced

@@ -14,53 +14,139 @@ pub enum FaultKind {
     Reorder,
     /// One node's messages take long.
     Delay,
+    /// Bits of messages flip on their way, where messages become bytes.
+    Corrupt,
+    /// The write queues of one node's links are full.
+    Congest,
     /// Two sides cannot reach each other.
     Partition,
     /// One side cannot reach the other, which can.
     OneWay,
+    /// Some nodes cannot reach some others; the rest reach everybody.
+    Partial,
+    /// Two sides reach each other through one node only.
+    Bridge,
+    /// Two sides lose each other and find each other, again and again.
+    Flap,
     /// A node loses its power and comes back.
     Crash,
-    /// A node's clocks are wrong.
+    /// A node loses its power and its disk, and comes back as a new one.
+    Wipe,
+    /// A node's process is stopped, and later gets all its input at once.
+    Pause,
+    /// Each input costs a node time.
+    Slow,
+    /// A node leaves its cluster, and comes back.
+    Leave,
+    /// A node's clocks are wrong: they jump, go too fast or too slow, and jump back.
     Skew,
+    /// A write or sync of a node's disk fails.
+    FailDisk,
+    /// Syncs of a node's disk take long.
+    SlowDisk,
+    /// A node's disk has no space.
+    FullDisk,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 8] = [
+    pub const ALL: [FaultKind; 20] = [
         FaultKind::Loss,
         FaultKind::Dup,
         FaultKind::Reorder,
         FaultKind::Delay,
+        FaultKind::Corrupt,
+        FaultKind::Congest,
         FaultKind::Partition,
         FaultKind::OneWay,
+        FaultKind::Partial,
+        FaultKind::Bridge,
+        FaultKind::Flap,
         FaultKind::Crash,
+        FaultKind::Wipe,
+        FaultKind::Pause,
+        FaultKind::Slow,
+        FaultKind::Leave,
         FaultKind::Skew,
+        FaultKind::FailDisk,
+        FaultKind::SlowDisk,
+        FaultKind::FullDisk,
     ];
 
-    /// Its name on the command line and in reports.
+    /// Its name on the command line, in plans and in reports.
     pub const fn name(self) -> &'static str {
         match self {
             FaultKind::Loss => "loss",
             FaultKind::Dup => "dup",
             FaultKind::Reorder => "reorder",
             FaultKind::Delay => "delay",
+            FaultKind::Corrupt => "corrupt",
+            FaultKind::Congest => "congest",
             FaultKind::Partition => "partition",
             FaultKind::OneWay => "oneway",
+            FaultKind::Partial => "partial",
+            FaultKind::Bridge => "bridge",
+            FaultKind::Flap => "flap",
             FaultKind::Crash => "crash",
+            FaultKind::Wipe => "wipe",
+            FaultKind::Pause => "pause",
+            FaultKind::Slow => "slow",
+            FaultKind::Leave => "leave",
             FaultKind::Skew => "skew",
+            FaultKind::FailDisk => "faildisk",
+            FaultKind::SlowDisk => "slowdisk",
+            FaultKind::FullDisk => "fulldisk",
         }
     }
 
     /// The fewest nodes among which it can strike.
     pub(crate) const fn least_nodes(self) -> usize {
         match self {
-            FaultKind::Crash | FaultKind::Skew => 1,
+            FaultKind::Crash
+            | FaultKind::Pause
+            | FaultKind::Slow
+            | FaultKind::Skew
+            | FaultKind::FailDisk
+            | FaultKind::SlowDisk
+            | FaultKind::FullDisk => 1,
             FaultKind::Loss
             | FaultKind::Dup
             | FaultKind::Reorder
             | FaultKind::Delay
+            | FaultKind::Corrupt
+            | FaultKind::Congest
             | FaultKind::Partition
-            | FaultKind::OneWay => 2,
+            | FaultKind::OneWay
+            | FaultKind::Flap
+            | FaultKind::Wipe
+            | FaultKind::Leave => 2,
+            FaultKind::Partial | FaultKind::Bridge => 3,
+        }
+    }
+
+    /// How the trace says that it begins.
+    pub(crate) const fn begins(self) -> &'static str {
+        match self {
+            FaultKind::Loss => "loss_begins",
+            FaultKind::Dup => "dup_begins",
+            FaultKind::Reorder => "reorder_begins",
+            FaultKind::Delay => "delay_begins",
+            FaultKind::Corrupt => "corrupt_begins",
+            FaultKind::Congest => "congest_begins",
+            FaultKind::Partition => "partition_begins",
+            FaultKind::OneWay => "oneway_begins",
+            FaultKind::Partial => "partial_begins",
+            FaultKind::Bridge => "bridge_begins",
+            FaultKind::Flap => "flap_begins",
+            FaultKind::Crash => "crash_begins",
+            FaultKind::Wipe => "wipe_begins",
+            FaultKind::Pause => "pause_begins",
+            FaultKind::Slow => "slow_begins",
+            FaultKind::Leave => "leave_begins",
+            FaultKind::Skew => "skew_begins",
+            FaultKind::FailDisk => "faildisk_begins",
+            FaultKind::SlowDisk => "slowdisk_begins",
+            FaultKind::FullDisk => "fulldisk_begins",
         }
     }
 }

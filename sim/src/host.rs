@@ -11,9 +11,11 @@ use rumormill_core::{
 use crate::checkers::no_resurrection::Watch;
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::hurt::{Hurt, Hurts};
 use crate::plan::{Machine, Table};
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
+use crate::world::Event;
 
 /// A machine.
 pub(crate) struct Host {
@@ -22,6 +24,24 @@ pub(crate) struct Host {
     /// Whether there is a disk at all.
     pub(crate) has_disk: bool,
     pub(crate) clock: Clock,
+    /// What is wrong with it.
+    pub(crate) hurts: Hurts,
+    /// What waits until the process goes on or has done with what it got.
+    pub(crate) held: VecDeque<Event>,
+    /// Until when the process works on what it got.
+    pub(crate) busy_us: u64,
+    /// The store has no space, and the node will be told or has been.
+    pub(crate) stalled: bool,
+    /// A sync was due while there was no space.
+    pub(crate) sync_held: bool,
+    /// The store has failed: it takes nothing more.
+    pub(crate) store_failed: bool,
+    /// The node has been asked to leave.
+    pub(crate) leaving: bool,
+    /// What the node said when it left.
+    pub(crate) handed_over: Option<bool>,
+    /// Who the node is, or was.
+    pub(crate) id: Option<NodeId>,
     /// Counts the starts.
     pub(crate) life: u32,
     /// Only the process died: the machine still answers that nobody listens.
@@ -57,9 +77,6 @@ pub(crate) struct Unacked {
     pub(crate) exchange: Option<usize>,
 }
 
-/// A machine that lost all it knew asks so many others for its cluster.
-const SEEDS_AFTER_LOSS: usize = 3;
-
 impl Host {
     pub(crate) fn new(seed: u64, index: usize, machine: &Machine) -> Self {
         Host {
@@ -67,6 +84,15 @@ impl Host {
             disk: Disk::default(),
             has_disk: machine.disk,
             clock: Clock::default(),
+            hurts: Hurts::default(),
+            held: VecDeque::new(),
+            busy_us: 0,
+            stalled: false,
+            sync_held: false,
+            store_failed: false,
+            leaving: false,
+            handed_over: None,
+            id: None,
             life: 0,
             answers: true,
             wake_us: None,
@@ -92,7 +118,8 @@ impl Host {
     pub(crate) fn start(
         &mut self,
         at_us: u64,
-        (index, nodes): (usize, usize),
+        index: usize,
+        seeds: Vec<String>,
         timing: &Timing,
         sabotage: &mut dyn Sabotage,
     ) -> Result<NodeId, RecoverError> {
@@ -103,7 +130,7 @@ impl Host {
             false => Storage::None,
         };
         config.timing = timing.clone();
-        config.seeds = self.seed_addresses(index, nodes);
+        config.seeds = seeds;
         if self.forgot() {
             // Others may go on, out of reach for longer than any fault of a swarm lasts.
             config.timing.found_patience = Duration::from_secs(30);
@@ -126,6 +153,7 @@ impl Host {
             self.cursors[slot] = node.view(now).cursor();
         }
         let id = node.id();
+        self.id = Some(id);
         self.node = Some(node);
         Ok(id)
     }
@@ -133,19 +161,6 @@ impl Host {
     /// Whether the machine had a node, and has lost all that it knew.
     fn forgot(&self) -> bool {
         self.life > 0 && self.disk.is_empty()
-    }
-
-    /// Whom the node asks for its cluster: n0, unless this machine has forgotten all it knew. Then others go on without it, n0
-    /// may be itself, and who founds a cluster anew would found a second one.
-    fn seed_addresses(&self, index: usize, nodes: usize) -> Vec<String> {
-        if self.forgot() {
-            let others = (1..nodes).take(SEEDS_AFTER_LOSS);
-            return others
-                .map(|step| format!("n{}", (index + step) % nodes))
-                .collect();
-        }
-        let founder = (index > 0).then(|| "n0".to_string());
-        founder.into_iter().collect()
     }
 
     /// Takes the node away, and with it all that was only in memory. Its counters are kept.
@@ -156,8 +171,19 @@ impl Host {
             }
         }
         self.wake_us = None;
+        self.busy_us = 0;
+        self.leaving = false;
+        self.stalled = false;
+        self.sync_held = false;
+        self.store_failed = false;
+        self.hurts.process_ends();
         self.changed.clear();
         self.unacked.clear();
+    }
+
+    /// Whether input has to wait: the process is stopped or has not done with what it got.
+    pub(crate) fn is_busy(&self, now_us: u64) -> bool {
+        self.busy_us > now_us || self.hurts.has(Hurt::Paused)
     }
 
     /// The counters of all lives.

@@ -49,7 +49,7 @@ pub struct Told {
     pub forgotten: bool,
     /// It removed every row of its table up to its clock, whichever key it has.
     pub flush: bool,
-    /// The acceptor had not joined its cluster. What it accepted is proposed to the cluster when it joins, under a fresh clock:
+    /// The acceptor had not joined its cluster, or left it before another member had everything. What it accepted is proposed to the cluster when it joins, under a fresh clock:
     /// a put as new as the joining, a delete perhaps not at all, for where nobody else has the key nothing is left of it.
     pub alone: bool,
     table: Table,
@@ -126,6 +126,13 @@ impl Model {
     pub fn forgot(&mut self, node: usize) {
         for op in self.ops.iter_mut().filter(|op| op.node == node) {
             op.forgotten = true;
+        }
+    }
+
+    /// The node took along what it had accepted, and proposes it anew when it returns.
+    pub fn went_alone(&mut self, node: usize) {
+        for op in self.ops.iter_mut().filter(|op| op.node == node) {
+            op.alone = true;
         }
     }
 

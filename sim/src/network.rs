@@ -79,6 +79,7 @@ pub(crate) struct Met {
     pub(crate) dup: u64,
     pub(crate) reorder: u64,
     pub(crate) delay: u64,
+    pub(crate) corrupt: u64,
     pub(crate) partition: u64,
     pub(crate) oneway: u64,
 }
@@ -92,6 +93,8 @@ enum Cut {
 struct Window {
     number: usize,
     what: FaultWhat,
+    /// Whether it has an effect at present: a flap comes and goes.
+    on: bool,
     /// The first message it can take is taken for certain, so that no window passes without effect.
     fresh: bool,
 }
@@ -325,13 +328,36 @@ impl Network {
 
     /// The fault `number` of the plan begins. Faults of nodes are not the network's.
     pub(crate) fn begin(&mut self, number: usize, what: &FaultWhat) {
-        let cuts = matches!(what, FaultWhat::Partition { .. } | FaultWhat::OneWay { .. });
         self.windows.push(Window {
             number,
             what: what.clone(),
-            fresh: !cuts,
+            on: true,
+            fresh: sides(what).is_none(),
         });
         self.refresh();
+    }
+
+    /// A flap turns into its other half. `None` when the fault `number` is over.
+    pub(crate) fn flip(&mut self, number: usize) -> Option<bool> {
+        let mut windows = self.windows.iter_mut();
+        let window = windows.find(|window| window.number == number)?;
+        window.on = !window.on;
+        let on = window.on;
+        self.refresh();
+        Some(on)
+    }
+
+    /// Bits of a message from this node may flip. Returns which, if any: a number to be taken modulo the number of bits.
+    pub(crate) fn corrupts(&mut self, from: usize) -> Option<u64> {
+        let strikes = self.strikes(from, |what| match what {
+            FaultWhat::Corrupt { ppm } => Some(*ppm),
+            _ => None,
+        });
+        if !strikes {
+            return None;
+        }
+        self.met.corrupt += 1;
+        Some(self.rngs[from].next())
     }
 
     /// The fault `number` of the plan ends.
@@ -349,11 +375,8 @@ impl Network {
 
     /// Whether the fault `number` of the plan cuts ways.
     pub(crate) fn is_cut(&self, number: usize) -> bool {
-        self.windows.iter().any(|window| {
-            let what = &window.what;
-            window.number == number
-                && matches!(what, FaultWhat::Partition { .. } | FaultWhat::OneWay { .. })
-        })
+        let mut windows = self.windows.iter();
+        windows.any(|window| window.number == number && sides(&window.what).is_some())
     }
 
     /// All faults end.
@@ -365,30 +388,40 @@ impl Network {
     fn refresh(&mut self) {
         self.extra_us.fill(0);
         self.cuts.fill(None);
-        for window in &self.windows {
-            match &window.what {
-                FaultWhat::Delay { node, by_us } => {
-                    self.extra_us[*node] = self.extra_us[*node].max(*by_us);
-                }
-                FaultWhat::Partition { left, right } => {
-                    for (from, to) in across(left, right) {
-                        self.cuts[from * self.nodes + to] = Some(Cut::TwoSided);
-                        self.cuts[to * self.nodes + from] = Some(Cut::TwoSided);
+        for window in self.windows.iter().filter(|window| window.on) {
+            if let FaultWhat::Delay { node, by_us } = &window.what {
+                self.extra_us[*node] = self.extra_us[*node].max(*by_us);
+            }
+            let Some((from, to, cut)) = sides(&window.what) else {
+                continue;
+            };
+            for (from, to) in across(from, to) {
+                let (there, back) = (from * self.nodes + to, to * self.nodes + from);
+                match cut {
+                    Cut::TwoSided => {
+                        self.cuts[there] = Some(cut);
+                        self.cuts[back] = Some(cut);
                     }
+                    Cut::OneWay => drop(self.cuts[there].get_or_insert(cut)),
                 }
-                FaultWhat::OneWay { from, to } => {
-                    for (from, to) in across(from, to) {
-                        self.cuts[from * self.nodes + to].get_or_insert(Cut::OneWay);
-                    }
-                }
-                FaultWhat::Loss { .. } | FaultWhat::Dup { .. } | FaultWhat::Reorder { .. } => {}
-                FaultWhat::Crash { .. } | FaultWhat::Skew { .. } => {}
             }
         }
     }
 
     fn cut(&self, from: usize, to: usize) -> Option<Cut> {
         self.cuts[from * self.nodes + to]
+    }
+}
+
+/// The groups that a fault keeps apart, and how.
+fn sides(what: &FaultWhat) -> Option<(&[usize], &[usize], Cut)> {
+    match what {
+        FaultWhat::Partition { left, right }
+        | FaultWhat::Partial { left, right }
+        | FaultWhat::Bridge { left, right }
+        | FaultWhat::Flap { left, right, .. } => Some((left, right, Cut::TwoSided)),
+        FaultWhat::OneWay { from, to } => Some((from, to, Cut::OneWay)),
+        _ => None,
     }
 }
 

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
-use rumormill_core::{
-    DialId, HaltReason, Input, Lane, LinkError, LinkId, Links, Output, Seq, StoreOp, Timer,
-};
+use rumormill_core::{DialId, Input, Lane, LinkError, LinkId, Links, Output, Response, Timer};
 
 use crate::checkers::Violation;
 use crate::checkers::no_resurrection::Watch;
 use crate::faults::FaultKind;
+use crate::hurt::Hurt;
 use crate::network::{DIAL_TIMEOUT_US, Fate, Network};
 use crate::story;
 use crate::trace::{Field, WORLD, Weight};
@@ -18,8 +17,8 @@ use crate::world::{Call, Event, Why, World};
 
 /// A node whose deadline stays in the past for so many turns, without anything else happening to it, will never rest.
 const MAX_SPINS: u32 = 1_000;
-/// A sync takes from the first to the second, in microseconds.
-const SYNC_US: (u64, u64) = (200, 4_000);
+/// A frame begins with its length in so many bytes.
+const LENGTH_BYTES: usize = 4;
 
 impl Why {
     fn error(self) -> LinkError {
@@ -34,7 +33,51 @@ impl Why {
 }
 
 impl World {
+    /// Something is due. What is for a process that is stopped or busy waits for it, in order.
     pub(crate) fn happen(&mut self, event: Event) {
+        let node = self.concerns(&event);
+        match node.filter(|node| self.hosts[*node].is_busy(self.now_us)) {
+            None => self.take_place(event),
+            // The process looks at its clock when it goes on.
+            Some(_) if matches!(event, Event::Wake { .. }) => {}
+            Some(node) => self.hosts[node].held.push_back(event),
+        }
+    }
+
+    /// The node whose process has to deal with an event.
+    fn concerns(&self, event: &Event) -> Option<usize> {
+        match event {
+            Event::Deliver { node, .. } => Some(*node as usize),
+            Event::Wake { node }
+            | Event::Synced { node, .. }
+            | Event::DialFails { node, .. }
+            | Event::StoreFails { node, .. }
+            | Event::StoreStalls { node, .. } => Some(*node),
+            Event::Up { link, .. } | Event::Down { link, .. } => {
+                self.net.end(*link).map(|end| end.node)
+            }
+            Event::Start { .. }
+            | Event::DialArrives { .. }
+            | Event::Ready { .. }
+            | Event::Flip { .. }
+            | Event::FaultEnds { .. } => None,
+        }
+    }
+
+    /// What had to wait for a node takes place, for as long as the node is not busy again.
+    pub(crate) fn release(&mut self, node: usize) {
+        while !self.hosts[node].is_busy(self.now_us)
+            && let Some(event) = self.hosts[node].held.pop_front()
+        {
+            self.take_place(event);
+        }
+        if !self.hosts[node].is_busy(self.now_us) && self.hosts[node].node.is_some() {
+            self.hosts[node].wake_us = None;
+            self.touch(node);
+        }
+    }
+
+    fn take_place(&mut self, event: Event) {
         match event {
             Event::Start { node } => self.start(node),
             Event::Wake { node } => self.wake(node),
@@ -66,10 +109,22 @@ impl World {
                 }
             }
             Event::Synced { node, life } => {
-                if self.hosts[node].life == life && self.hosts[node].node.is_some() {
+                if self.lives(node, life) {
                     self.synced(node);
                 }
             }
+            Event::StoreFails { node, life } => {
+                if self.lives(node, life) {
+                    self.store_failed(node);
+                }
+            }
+            Event::StoreStalls { node, life } => {
+                if self.lives(node, life) {
+                    self.store_stalls(node);
+                }
+            }
+            Event::Ready { node } => self.release(node),
+            Event::Flip { number, every_us } => self.flip(number, every_us),
             Event::FaultEnds { number } => self.fault_is_over(number),
         }
     }
@@ -96,103 +151,30 @@ impl World {
         self.net.set_up(link, true);
         self.link_line(node, "up", link, None);
         self.input(node, Input::LinkUp { link, dial, hello });
+        if self.hosts[node].hurts.has(Hurt::Congested) {
+            self.congest(node, link);
+        }
     }
 
     fn lives(&self, node: usize, life: u32) -> bool {
         self.hosts[node].life == life && self.hosts[node].node.is_some()
     }
 
-    fn input(&mut self, node: usize, input: Input) {
+    pub(crate) fn input(&mut self, node: usize, input: Input) {
         self.touch(node);
         self.events += 1;
+        let cost_us = self.hosts[node].hurts.input_us();
+        if cost_us > 0 {
+            let ready_us = self.hosts[node].busy_us.max(self.now_us) + cost_us;
+            self.hosts[node].busy_us = ready_us;
+            self.count(FaultKind::Slow.name());
+            self.push(ready_us, Event::Ready { node });
+        }
         let host = &mut self.hosts[node];
         host.spins = 0;
         let now = host.clock.now(self.now_us);
         if let Some(node) = &mut host.node {
             node.handle(now, input);
-        }
-    }
-
-    pub(crate) fn start(&mut self, node: usize) {
-        if self.hosts[node].node.is_some() {
-            return;
-        }
-        let (now_us, timing) = (self.now_us, &self.timing);
-        let place = (node, self.hosts.len());
-        match self.hosts[node].start(now_us, place, timing, self.sabotage.as_mut()) {
-            Ok(id) => {
-                self.ids.insert(id, node);
-                self.count("starts");
-                let life = Field::Num("life", u64::from(self.hosts[node].life));
-                self.trace.event(
-                    now_us,
-                    node,
-                    Weight::Story,
-                    "start",
-                    &[life, Field::Mute(id.0)],
-                );
-                self.touch(node);
-            }
-            Err(error) => {
-                let text = format!("n{node} cannot start from its disk: {error}");
-                self.violations.push(Violation {
-                    checker: "recovery",
-                    at_us: now_us,
-                    text,
-                });
-            }
-        }
-    }
-
-    pub(crate) fn crash(&mut self, node: usize, clean: bool) {
-        if let Some(dirty) = self.dirty.take() {
-            self.end_turn(dirty);
-        }
-        let host = &mut self.hosts[node];
-        let Some(id) = host.node.as_ref().map(|node| node.id()) else {
-            return;
-        };
-        let unsynced = host.disk.unsynced() as u64;
-        let keep = host.disk_rng.below(unsynced + 1) as usize;
-        let (upto, lost) = host.disk.crash(keep);
-        host.stop();
-        host.answers = clean;
-        for (seq, op) in std::mem::take(&mut host.unsynced) {
-            if seq > upto {
-                self.model.at_risk(op);
-            }
-        }
-        if !host.has_disk {
-            self.model.forgot(node);
-            self.lost.insert(id);
-        }
-        self.model.crashed();
-        self.count(FaultKind::Crash.name());
-        self.count_by("batches_lost", lost as u64);
-        let fields = [
-            Field::Num("kept", keep as u64),
-            Field::Num("lost", lost as u64),
-        ];
-        self.trace
-            .event(self.now_us, node, Weight::Story, "crash", &fields);
-        for end in self.net.open_ends(node) {
-            self.net.set_up(end, false);
-            if let Some(wire) = &mut self.wire {
-                wire.close(end);
-            }
-            // A dead process's connections are reset by its machine; a machine without power says nothing.
-            let other = Network::other(end);
-            let peer = self.net.end(other).map_or(node, |end| end.node);
-            if clean && self.net.reaches(node, peer) {
-                let at_us = self.net.close_arrival(self.now_us, end);
-                self.push(
-                    at_us,
-                    Event::Down {
-                        link: other,
-                        why: Why::Broken,
-                    },
-                );
-            }
         }
     }
 
@@ -260,9 +242,20 @@ impl World {
             .net
             .end(Network::other(link))
             .map_or(WORLD, |end| end.node);
+        let flip = match self.wire {
+            Some(_) => self.net.corrupts(from),
+            None => None,
+        };
+        let harm = |bytes: &mut [u8]| {
+            // A length that grew is noticed only when so many bytes have come, and an idle link may take hours for that.
+            if let (Some(flip), Some(bytes)) = (flip, bytes.get_mut(LENGTH_BYTES..)) {
+                let bit = flip % (bytes.len() as u64 * 8);
+                bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+            }
+        };
         let msg = match &mut self.wire {
             None => Arc::unwrap_or_clone(msg),
-            Some(wire) => match wire.carry(link, &msg, lane, |_| {}) {
+            Some(wire) => match wire.carry(link, &msg, lane, harm) {
                 Ok(Some(msg)) => msg,
                 Ok(None) => return,
                 Err(_) => return self.down(link, Why::Malformed),
@@ -389,9 +382,10 @@ impl World {
             .node
             .as_ref()
             .map(|node| node.hello())
-            .filter(|_| back)
+            .filter(|_| back && !self.hosts[to].hurts.has(Hurt::Paused))
         else {
-            if back && self.hosts[to].answers {
+            let refuses = self.hosts[to].node.is_none() && self.hosts[to].answers;
+            if back && refuses {
                 let at_us = self.now_us + self.net.latency(to, from);
                 return self.push(at_us, fails(Why::Unreachable));
             }
@@ -467,6 +461,9 @@ impl World {
                 self.count(name);
             }
             Output::Reply { token, result } => {
+                if let Ok(Response::Left { handed_over }) = result {
+                    self.hosts[node].handed_over = Some(handed_over);
+                }
                 let fields = [
                     Field::Num("token", token.0),
                     Field::Num("ok", u64::from(result.is_ok())),
@@ -474,18 +471,7 @@ impl World {
                 self.trace
                     .event(self.now_us, node, Weight::Story, "reply", &fields);
             }
-            Output::Halt(reason) => {
-                let left = reason == HaltReason::Left;
-                self.trace.event(
-                    self.now_us,
-                    node,
-                    Weight::Story,
-                    "halt",
-                    &[Field::Num("left", u64::from(left))],
-                );
-                self.hosts[node].stop();
-                self.hosts[node].answers = true;
-            }
+            Output::Halt(why) => self.halted(node, &why),
         }
     }
 
@@ -588,48 +574,5 @@ impl World {
                 why: Why::Closed,
             },
         );
-    }
-
-    fn store(&mut self, node: usize, seq: Seq, batch: Vec<StoreOp>, sync: bool) {
-        let fields = [
-            Field::Num("seq", seq.0),
-            Field::Num("ops", batch.len() as u64),
-            Field::Num("sync", u64::from(sync)),
-        ];
-        self.trace
-            .event(self.now_us, node, Weight::Detail, "store", &fields);
-        let lies = sync && self.sabotage.syncs_early(node);
-        if self.hosts[node].disk.store(seq, batch, sync && !lies) {
-            self.begin_sync(node);
-        }
-        if lies {
-            self.input(node, Input::Stored { upto: seq });
-        }
-    }
-
-    fn begin_sync(&mut self, node: usize) {
-        let host = &mut self.hosts[node];
-        let at_us = self.now_us + host.disk_rng.between(SYNC_US.0, SYNC_US.1);
-        let life = host.life;
-        self.push(at_us, Event::Synced { node, life });
-    }
-
-    fn synced(&mut self, node: usize) {
-        let (upto, again) = self.hosts[node].disk.sync_done();
-        if again {
-            self.begin_sync(node);
-        }
-        let Some(upto) = upto else { return };
-        self.count("syncs");
-        self.trace.event(
-            self.now_us,
-            node,
-            Weight::Detail,
-            "synced",
-            &[Field::Num("upto", upto.0)],
-        );
-        let unsynced = &mut self.hosts[node].unsynced;
-        while unsynced.pop_front_if(|(seq, _)| *seq <= upto).is_some() {}
-        self.input(node, Input::Stored { upto });
     }
 }

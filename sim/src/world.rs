@@ -12,21 +12,25 @@ use rumormill_core::wire::Message;
 use rumormill_core::{DialId, Lane, LinkId, Node, NodeId, Timing};
 
 use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection};
+use crate::clock::Clock;
 use crate::faults::FaultKind;
 use crate::host::Host;
+use crate::injection::Ending;
 use crate::model::Model;
 use crate::network::Network;
-use crate::plan::{Action, FaultWhat, Plan};
+use crate::plan::{Action, Plan};
 use crate::sabotage::{Honest, Sabotage};
 use crate::sessions::Exchange;
 use crate::story::Ids;
 use crate::trace::{Field, Keep, Trace, WORLD, Weight};
 use crate::wire::Wire;
 
-/// How long a cluster may take to come to rest after the last fault, in microseconds of virtual time.
+/// How long a cluster of up to 20 nodes may take to come to rest after the last fault, in microseconds of virtual time.
 pub const SETTLE_US: u64 = 60_000_000;
+const SETTLE_PER_NODE_US: u64 = 3_000_000;
+/// No client of a plan that was drawn lets a row live longer than this.
+const LONGEST_TTL_US: u64 = 10_000_000;
 const SETTLE_STEP_US: u64 = 500_000;
-const FRESH_STEP_US: u64 = 500_000;
 
 /// What will happen.
 pub(crate) enum Event {
@@ -62,6 +66,22 @@ pub(crate) enum Event {
     Synced {
         node: usize,
         life: u32,
+    },
+    /// A machine that is slow has done what it was doing.
+    Ready {
+        node: usize,
+    },
+    StoreFails {
+        node: usize,
+        life: u32,
+    },
+    StoreStalls {
+        node: usize,
+        life: u32,
+    },
+    Flip {
+        number: usize,
+        every_us: u64,
     },
     FaultEnds {
         number: usize,
@@ -127,7 +147,10 @@ pub struct World {
     /// The bytes of messages, if the plan wants them.
     pub(crate) wire: Option<Wire>,
     /// Members that will never come back: their machines have forgotten them.
-    pub(crate) lost: BTreeSet<NodeId>,
+    pub(crate) gone: BTreeSet<NodeId>,
+    /// Deletes may be kept to the end: one of those did not leave in good order and nobody has evicted it, or a delete has a
+    /// clock so far ahead that no member's own clock follows.
+    pub(crate) keeps_deletes: bool,
     pub(crate) ids: Ids,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) violations: Vec<Violation>,
@@ -141,8 +164,12 @@ pub struct World {
     queued: u64,
     plan: Plan,
     next_entry: usize,
-    crash_ends: BTreeMap<usize, usize>,
-    skew_ends: BTreeMap<usize, usize>,
+    /// What ends with a fault of the plan, by its number.
+    pub(crate) endings: BTreeMap<usize, Ending>,
+    /// All faults are over: whatever stops is started again.
+    pub(crate) settling: bool,
+    /// Requests handed to nodes.
+    pub(crate) requests: u64,
 }
 
 impl World {
@@ -160,7 +187,8 @@ impl World {
             exchanges: Vec::new(),
             clients: BTreeMap::new(),
             wire: plan.codec.then(Wire::default),
-            lost: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            keeps_deletes: false,
             ids: Ids::new(),
             counts: BTreeMap::new(),
             violations: Vec::new(),
@@ -173,8 +201,9 @@ impl World {
             queued: 0,
             plan,
             next_entry: 0,
-            crash_ends: BTreeMap::new(),
-            skew_ends: BTreeMap::new(),
+            endings: BTreeMap::new(),
+            settling: false,
+            requests: 0,
         };
         for node in 0..nodes {
             world.push(world.plan.machines[node].start_us, Event::Start { node });
@@ -241,26 +270,24 @@ impl World {
     /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`SETTLE_US`].
     pub fn settle(&mut self) {
         self.note("faults_end", &[]);
-        self.net.heal();
-        self.crash_ends.clear();
-        for node in 0..self.hosts.len() {
-            self.skew(node, 0, 0);
-            self.start(node);
-        }
-        let limit_us = self.now_us + SETTLE_US;
+        self.settling = true;
+        self.end_all_faults();
+        // Before deletes are forgotten every node has to hear from every other, and a node asks one after the other.
+        let patience_us = SETTLE_US.max(self.hosts.len() as u64 * SETTLE_PER_NODE_US);
+        let limit_us = self.now_us + patience_us;
         let mut quiet = 0;
         while self.now_us < limit_us && quiet < 2 {
             self.run_until(self.now_us + SETTLE_STEP_US);
             quiet = if self.is_at_rest() { quiet + 1 } else { 0 };
         }
-        self.count_by("settle_ms", (self.now_us + SETTLE_US - limit_us) / 1000);
+        self.count_by("settle_ms", (self.now_us + patience_us - limit_us) / 1000);
         self.note("at_rest", &[Field::Num("is", u64::from(quiet == 2))]);
     }
 
     /// Judges what the nodes show now, as at the end of a run.
     pub fn judge(&mut self) {
         let contents = self.all_contents();
-        let mut found = convergence::check(self.now_us, &contents);
+        let mut found = convergence::check(self.now_us, &self.lasting_contents());
         found.extend(convergence::check_members(self.now_us, &self.views()));
         for (node, contents) in contents.iter().enumerate() {
             if let Some(contents) = contents {
@@ -277,12 +304,24 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        let contents = self.all_contents();
-        convergence::holds(&contents)
+        convergence::holds(&self.lasting_contents())
             && convergence::check_members(self.now_us, &self.views()).is_empty()
     }
 
-    fn all_contents(&self) -> Vec<Option<Contents>> {
+    /// Without rows that somebody wrote to expire while his clock was far ahead. Where the clock went on until then they have expired,
+    /// and elsewhere they have not, for as long as the clock was wrong.
+    fn lasting_contents(&self) -> Vec<Option<Contents>> {
+        let limit_ms = Clock::default()
+            .now(self.now_us + LONGEST_TTL_US)
+            .wall
+            .as_millis();
+        let contents = self.all_contents().into_iter();
+        contents
+            .map(|contents| contents.map(|contents| contents.expiring_by(limit_ms)))
+            .collect()
+    }
+
+    pub(crate) fn all_contents(&self) -> Vec<Option<Contents>> {
         (0..self.hosts.len())
             .map(|node| self.contents(node))
             .collect()
@@ -292,9 +331,10 @@ impl World {
     fn views(&self) -> Vec<convergence::ClusterView> {
         let hosts = self.hosts.iter().enumerate();
         let running = hosts.filter_map(|(index, host)| Some((index, host, host.node.as_ref()?)));
+        let gone = (&self.gone, self.keeps_deletes);
         running
             .map(|(index, host, node)| {
-                convergence::ClusterView::read(index, node, host.now(self.now_us), &self.lost)
+                convergence::ClusterView::read(index, node, host.now(self.now_us), gone)
             })
             .collect()
     }
@@ -357,85 +397,21 @@ impl World {
         }
     }
 
-    pub(crate) fn begin_fault(&mut self, number: usize, what: &FaultWhat) {
-        let kind = what.kind();
-        match what {
-            FaultWhat::Crash { node, clean } => {
-                if let Some(node) = self.running_from(*node) {
-                    self.crash_ends.insert(number, node);
-                    self.crash(node, *clean);
-                }
-                return;
-            }
-            FaultWhat::Skew { node, by_ms, ppm } => {
-                self.skew_ends.insert(number, *node);
-                self.skew(*node, *by_ms, *ppm);
-                self.count(kind.name());
-                return;
-            }
-            FaultWhat::Partition { .. } | FaultWhat::OneWay { .. } => self.count(kind.name()),
-            FaultWhat::Loss { .. }
-            | FaultWhat::Dup { .. }
-            | FaultWhat::Reorder { .. }
-            | FaultWhat::Delay { .. } => {}
-        }
-        self.note(begins(kind), &[Field::Num("fault", number as u64)]);
-        match *what {
-            FaultWhat::Delay { node, by_us } => {
-                let node = self.running_from(node).unwrap_or(node);
-                self.net.begin(number, &FaultWhat::Delay { node, by_us });
-            }
-            _ => self.net.begin(number, what),
-        }
-    }
-
-    /// Ends a fault of the plan. One that strikes messages lasts until it has struck one: cuts and crashes may leave it none.
-    pub(crate) fn fault_is_over(&mut self, number: usize) {
-        if self.net.is_fresh(number) {
-            self.push(self.now_us + FRESH_STEP_US, Event::FaultEnds { number });
-        } else {
-            self.end_fault(number);
-        }
-    }
-
-    pub(crate) fn end_fault(&mut self, number: usize) {
-        if let Some(node) = self.crash_ends.remove(&number) {
-            self.start(node);
-        } else if let Some(node) = self.skew_ends.remove(&number) {
-            self.skew(node, 0, 0);
-        } else {
-            if self.net.is_cut(number) {
-                let contents = self.all_contents();
-                let apart = convergence::apart(&contents);
-                self.count_by("rows_apart_at_heal", apart);
-                self.note("heals", &[Field::Num("apart", apart)]);
-            }
-            self.note("fault_ends", &[Field::Num("fault", number as u64)]);
-            self.net.end_fault(number);
-        }
-    }
-
-    pub(crate) fn skew(&mut self, node: usize, by_ms: i64, ppm: i64) {
-        self.hosts[node].clock.set(self.now_us, by_ms, ppm);
-        // The same deadline is now at another true time.
-        self.hosts[node].wake_us = None;
-        let fields = [
-            Field::Word("ahead", if by_ms < 0 { "no" } else { "yes" }),
-            Field::Num("by_ms", by_ms.unsigned_abs()),
-        ];
-        self.trace
-            .event(self.now_us, node, Weight::Story, "clock", &fields);
-        if self.hosts[node].node.is_some() {
-            self.touch(node);
-        }
-    }
-
     /// The first node that runs, counting from `node`.
     pub(crate) fn running_from(&self, node: usize) -> Option<usize> {
+        self.running_where(node, |_| true)
+    }
+
+    /// The first node that runs and is such, counting from `node`.
+    pub(crate) fn running_where(
+        &self,
+        node: usize,
+        is_such: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
         let count = self.hosts.len();
         (0..count)
             .map(|step| (node + step) % count)
-            .find(|node| self.hosts[*node].node.is_some())
+            .find(|node| self.hosts[*node].node.is_some() && is_such(*node))
     }
 
     pub(crate) fn push(&mut self, at_us: u64, event: Event) {
@@ -476,6 +452,7 @@ impl World {
             (FaultKind::Dup, met.dup),
             (FaultKind::Reorder, met.reorder),
             (FaultKind::Delay, met.delay),
+            (FaultKind::Corrupt, met.corrupt),
         ];
         let mut out: BTreeMap<&'static str, u64> = FaultKind::ALL
             .iter()
@@ -491,26 +468,15 @@ impl World {
     }
 }
 
-fn begins(kind: FaultKind) -> &'static str {
-    match kind {
-        FaultKind::Loss => "loss_begins",
-        FaultKind::Dup => "dup_begins",
-        FaultKind::Reorder => "reorder_begins",
-        FaultKind::Delay => "delay_begins",
-        FaultKind::Partition => "partition_begins",
-        FaultKind::OneWay => "oneway_begins",
-        FaultKind::Crash => "crash_begins",
-        FaultKind::Skew => "skew_begins",
-    }
-}
-
 /// The node an event is for, where that is plain.
 fn target(event: &Event) -> Option<usize> {
     match event {
         Event::Deliver { node, .. } => Some(*node as usize),
         Event::Wake { node } | Event::Synced { node, .. } => Some(*node),
         Event::DialFails { node, .. } => Some(*node),
+        Event::StoreFails { node, .. } | Event::StoreStalls { node, .. } => Some(*node),
         Event::Start { .. } | Event::Up { .. } | Event::Down { .. } => None,
         Event::DialArrives { .. } | Event::FaultEnds { .. } => None,
+        Event::Ready { .. } | Event::Flip { .. } => None,
     }
 }

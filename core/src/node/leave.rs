@@ -29,6 +29,16 @@ pub(crate) struct Leaving {
     known: bool,
 }
 
+impl Leaving {
+    /// When the present step is given up: first the hand-over, then the wait until somebody has the record.
+    fn gives_up_at(&self, timeout: Duration) -> Instant {
+        match self.announced {
+            false => self.deadline,
+            true => self.deadline + timeout / 2,
+        }
+    }
+}
+
 impl Node {
     pub(super) fn leave(&mut self, token: Token) {
         let now = self.fx.now().mono;
@@ -48,9 +58,10 @@ impl Node {
     }
 
     pub(super) fn leave_deadline(&self) -> Option<Instant> {
+        let timeout = self.config.timing.leave_timeout;
         self.leaving
             .as_ref()
-            .map(|leaving| leaving.ask_at.min(leaving.deadline))
+            .map(|leaving| leaving.ask_at.min(leaving.gives_up_at(timeout)))
     }
 
     /// A peer's state came in while this node leaves.
@@ -71,13 +82,14 @@ impl Node {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
-        let late = now >= leaving.deadline || mutated!(self.fx, LeaveAtOnce);
+        let late = now >= leaving.gives_up_at(self.config.timing.leave_timeout)
+            || mutated!(self.fx, LeaveAtOnce);
         if !leaving.announced && (late || (durable && (alone || leaving.handed_over))) {
             leaving.announced = true;
             return self.announce_departure();
         }
         let told = leaving.announced && durable && (alone || leaving.known);
-        if told || now >= leaving.deadline + self.config.timing.leave_timeout / 2 {
+        if told || late {
             return self.go();
         }
         if now >= leaving.ask_at {

@@ -409,6 +409,31 @@ fn a_leaver_hands_over_and_reunites() {
 }
 
 #[test]
+fn a_leaver_whom_nobody_hears_does_not_spin() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    let mut now = lab.now;
+    let node = lab.node(0);
+    let (token, deadline) = (Token(1), None);
+    let request = Request::Leave;
+    node.handle(
+        now,
+        Input::Request {
+            token,
+            deadline,
+            request,
+        },
+    );
+    // Nothing it sends arrives and nothing it stores is synced. Past its time it announces its departure, and waits again.
+    now.mono = now.mono + Duration::from_millis(3_100);
+    for _ in 0..2 {
+        node.handle(now, Input::Tick);
+    }
+    let next = node.next_deadline().unwrap();
+    assert!(next.at > now.mono, "{next:?}");
+}
+
+#[test]
 fn a_cluster_that_left_one_by_one_comes_back_whole() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);

@@ -108,13 +108,17 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// Asks a node. Members in `lost` will never come back. Until somebody evicts them they are counted dead, and deletes are
-    /// kept for them.
-    pub fn read(index: usize, node: &Node, now: Now, lost: &BTreeSet<NodeId>) -> Self {
+    /// Asks a node. Members in `gone` will never come back. Where a delete may have to be kept for good, `keeps_deletes`.
+    pub fn read(
+        index: usize,
+        node: &Node,
+        now: Now,
+        (gone, keeps_deletes): (&BTreeSet<NodeId>, bool),
+    ) -> Self {
         let status = node.status(now);
         let (mut alive, mut not_alive) = (Vec::new(), Vec::new());
         let members = node.members().into_iter();
-        for member in members.filter(|member| !lost.contains(&member.id)) {
+        for member in members.filter(|member| !gone.contains(&member.id)) {
             let side = if member.state == MemberState::Alive {
                 &mut alive
             } else {
@@ -124,11 +128,7 @@ impl ClusterView {
         }
         alive.sort();
         let standing = status.standing;
-        let tombstones = if lost.is_empty() {
-            status.tombstones
-        } else {
-            0
-        };
+        let tombstones = if keeps_deletes { 0 } else { status.tombstones };
         ClusterView {
             node: index,
             alive,

@@ -77,6 +77,16 @@ impl Contents {
         self.0.get(table.name())?.get(key)
     }
 
+    /// Without the rows that expire after `limit_ms`, milliseconds of wall time.
+    #[must_use]
+    pub fn expiring_by(mut self, limit_ms: u64) -> Self {
+        for rows in self.0.values_mut() {
+            rows.retain(|_, row| row.expires_ms.is_none_or(|at_ms| at_ms <= limit_ms));
+        }
+        self.0.retain(|_, rows| !rows.is_empty());
+        self
+    }
+
     /// All rows in order.
     pub fn rows(&self) -> impl Iterator<Item = (&str, &Bytes, &RowState)> {
         self.0.iter().flat_map(|(table, rows)| {

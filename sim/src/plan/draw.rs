@@ -131,7 +131,12 @@ fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
         for _ in 0..draw_log(u, 1, shape.active_us / 500_000)? {
             let kind = *u.choose(&kinds)?;
             let times = (0, shape.active_us - 1);
-            draw_fault(u, shape, &mut plan, kind, times, (50_000, 20_000_000))?;
+            // A laptop that was closed wakes up after any time; the end of the plan wakes it too.
+            let lasts_us = match kind {
+                FaultKind::Pause => (1_000, 600_000_000),
+                _ => (50_000, 20_000_000),
+            };
+            draw_fault(u, shape, &mut plan, kind, times, lasts_us)?;
         }
     }
     let mut mix = Mix::draw(u)?;
@@ -144,12 +149,13 @@ fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
 }
 
 fn draw_machines(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> Result<()> {
-    // One plan in four has a late joiner, and one in four sends real bytes.
+    // One plan in four has a late joiner, and at least one in four sends real bytes.
     if shape.nodes >= 3 && u.ratio(1, 4)? {
         let node = u.int_in_range(1..=shape.nodes - 1)?;
         plan.machines[node].start_us = WARM_UP_US + u.int_in_range(0..=shape.active_us / 2)?;
     }
-    plan.codec = u.ratio(1, 4)?;
+    // Only bytes can rot.
+    plan.codec = u.ratio(1, 4)? || shape.faults.contains(FaultKind::Corrupt);
     Ok(())
 }
 
@@ -210,27 +216,78 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result
             node,
             by_us: draw_log(u, 1_000, 4_096_000)?,
         },
-        FaultKind::Partition => {
-            let (left, right) = draw_sides(u, shape)?;
-            FaultWhat::Partition { left, right }
-        }
-        FaultKind::OneWay => {
-            let (from, to) = draw_sides(u, shape)?;
-            FaultWhat::OneWay { from, to }
-        }
+        // A link that breaks with every other message never gets to work.
+        FaultKind::Corrupt => FaultWhat::Corrupt {
+            ppm: draw_log(u, 100, 20_000)? as u32,
+        },
+        FaultKind::Congest => FaultWhat::Congest { node },
+        FaultKind::Partition
+        | FaultKind::OneWay
+        | FaultKind::Partial
+        | FaultKind::Bridge
+        | FaultKind::Flap => draw_cut(u, shape, kind)?,
         FaultKind::Crash => FaultWhat::Crash {
             node,
             clean: u.arbitrary()?,
         },
-        FaultKind::Skew => {
-            let by_ms = draw_log(u, 1, 32_768)? as i64;
-            let ppm = u.int_in_range(-1_000..=1_000)?;
-            FaultWhat::Skew {
-                node,
-                by_ms: if u.arbitrary()? { by_ms } else { -by_ms },
-                ppm,
+        FaultKind::Wipe => FaultWhat::Wipe { node },
+        FaultKind::Pause => FaultWhat::Pause { node },
+        FaultKind::Slow => FaultWhat::Slow {
+            node,
+            by_us: draw_log(u, 10, 20_000)?,
+        },
+        FaultKind::Leave => FaultWhat::Leave { node },
+        FaultKind::Skew => draw_skew(u, node)?,
+        FaultKind::FailDisk => FaultWhat::FailDisk { node },
+        FaultKind::SlowDisk => FaultWhat::SlowDisk {
+            node,
+            by_us: draw_log(u, 5_000, 10_000_000)?,
+        },
+        FaultKind::FullDisk => FaultWhat::FullDisk { node },
+    })
+}
+
+/// Mostly what happens without a time server; sometimes a wrong month and a bad crystal.
+fn draw_skew(u: &mut Unstructured<'_>, node: usize) -> Result<FaultWhat> {
+    let wild = u.ratio(1, 8)?;
+    let (by_ms, ppm) = match wild {
+        true => (30 * 86_400_000, 300_000),
+        false => (32_768, 1_000),
+    };
+    let by_ms = draw_log(u, 1, by_ms)? as i64;
+    let ppm = draw_log(u, 1, ppm)? as i64;
+    Ok(FaultWhat::Skew {
+        node,
+        by_ms: if u.arbitrary()? { by_ms } else { -by_ms },
+        ppm: if u.arbitrary()? { ppm } else { -ppm },
+    })
+}
+
+fn draw_cut(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result<FaultWhat> {
+    let mut nodes: Vec<usize> = (0..shape.nodes).collect();
+    match kind {
+        FaultKind::Bridge => drop(nodes.remove(u.int_in_range(0..=shape.nodes - 1)?)),
+        FaultKind::Partial => {
+            for _ in 0..u.int_in_range(1..=shape.nodes - 2)? {
+                nodes.remove(u.choose_index(nodes.len())?);
             }
         }
+        _ => {}
+    }
+    let (left, right) = draw_sides(u, &nodes)?;
+    Ok(match kind {
+        FaultKind::OneWay => FaultWhat::OneWay {
+            from: left,
+            to: right,
+        },
+        FaultKind::Partial => FaultWhat::Partial { left, right },
+        FaultKind::Bridge => FaultWhat::Bridge { left, right },
+        FaultKind::Flap => FaultWhat::Flap {
+            left,
+            right,
+            every_us: draw_log(u, 20_000, 4_000_000)?,
+        },
+        _ => FaultWhat::Partition { left, right },
     })
 }
 
@@ -239,10 +296,10 @@ fn draw_rate(u: &mut Unstructured<'_>) -> Result<u32> {
     Ok(draw_log(u, 1_000, 500_000)? as u32)
 }
 
-/// All nodes in two groups, none of them empty.
-fn draw_sides(u: &mut Unstructured<'_>, shape: &Shape) -> Result<(Vec<usize>, Vec<usize>)> {
+/// At least two nodes in two groups, none of them empty.
+fn draw_sides(u: &mut Unstructured<'_>, nodes: &[usize]) -> Result<(Vec<usize>, Vec<usize>)> {
     let (mut left, mut right) = (Vec::new(), Vec::new());
-    for node in 0..shape.nodes {
+    for &node in nodes {
         let side = if u.arbitrary()? {
             &mut left
         } else {
@@ -251,9 +308,13 @@ fn draw_sides(u: &mut Unstructured<'_>, shape: &Shape) -> Result<(Vec<usize>, Ve
         side.push(node);
     }
     if left.is_empty() || right.is_empty() {
-        let alone = u.int_in_range(0..=shape.nodes - 1)?;
+        let alone = *u.choose(nodes)?;
         left = vec![alone];
-        right = (0..shape.nodes).filter(|node| *node != alone).collect();
+        right = nodes
+            .iter()
+            .copied()
+            .filter(|node| *node != alone)
+            .collect();
     }
     Ok((left, right))
 }
@@ -319,7 +380,7 @@ mod tests {
         let share = |what: &dyn Fn(&Plan) -> bool| plans.iter().filter(|plan| what(plan)).count();
         assert!((150..400).contains(&share(&|plan| plan.kinds() == FaultSet::NONE)));
         assert!((2..30).contains(&share(&|plan| plan.machines.len() > 7)));
-        assert!((400..600).contains(&share(&|plan| plan.codec)));
+        assert!((600..1_600).contains(&share(&|plan| plan.codec)));
         for kind in FaultKind::ALL {
             assert!(share(&|plan| plan.count(kind) > 0) > 200, "{}", kind.name());
         }

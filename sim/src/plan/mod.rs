@@ -16,6 +16,8 @@ use crate::faults::{FaultKind, FaultSet};
 
 /// No client and no fault acts before this in a plan that was drawn, so that the cluster can form. In microseconds.
 pub const WARM_UP_US: u64 = 3_000_000;
+/// The shortest half of a flap, in microseconds.
+pub const MIN_FLAP_US: u64 = 1_000;
 /// The most nodes of a plan.
 pub const MAX_NODES: usize = 1_000;
 /// The latest time of a plan and the longest duration in it, a year in microseconds.
@@ -138,12 +140,85 @@ pub enum FaultWhat {
         /// Those that do not hear them.
         to: Vec<usize>,
     },
+    /// Bits of messages flip on their way. Has an effect only in a plan with [`Plan::codec`].
+    Corrupt {
+        /// The rate.
+        ppm: u32,
+    },
+    /// The write queues of all links of one node are above their mark.
+    Congest {
+        /// The node.
+        node: usize,
+    },
+    /// The nodes of two groups cannot reach each other; the others reach everybody.
+    Partial {
+        /// One group.
+        left: Vec<usize>,
+        /// The other.
+        right: Vec<usize>,
+    },
+    /// The nodes of two groups cannot reach each other but through the one node that is in neither.
+    Bridge {
+        /// One side.
+        left: Vec<usize>,
+        /// The other.
+        right: Vec<usize>,
+    },
+    /// The nodes of two groups cannot reach each other half of the time.
+    Flap {
+        /// One side.
+        left: Vec<usize>,
+        /// The other.
+        right: Vec<usize>,
+        /// How long each half is, in microseconds; at least [`MIN_FLAP_US`].
+        every_us: u64,
+    },
     /// The node loses its power; it starts again when the fault ends.
     Crash {
         /// The node.
         node: usize,
         /// Whether its peers are told at once, as when only the process dies.
         clean: bool,
+    },
+    /// The node loses its power and its disk; it starts again, as a new node, when the fault ends. Does nothing while no
+    /// other node knows the cluster.
+    Wipe {
+        /// The node.
+        node: usize,
+    },
+    /// The node's process is stopped; it gets all its input at once when the fault ends.
+    Pause {
+        /// The node.
+        node: usize,
+    },
+    /// Each input costs the node time.
+    Slow {
+        /// The node.
+        node: usize,
+        /// How much, in microseconds.
+        by_us: u64,
+    },
+    /// The node leaves its cluster; it starts again when the fault ends, if it is gone by then, and else once it is gone.
+    Leave {
+        /// The node.
+        node: usize,
+    },
+    /// The next write or sync of the node's disk fails, so that it halts; it starts again when the fault ends.
+    FailDisk {
+        /// The node.
+        node: usize,
+    },
+    /// Syncs of the node's disk take longer.
+    SlowDisk {
+        /// The node.
+        node: usize,
+        /// By how much, in microseconds.
+        by_us: u64,
+    },
+    /// The node's disk has no space.
+    FullDisk {
+        /// The node.
+        node: usize,
     },
     /// The node's clocks are wrong.
     Skew {
@@ -168,6 +243,18 @@ impl FaultWhat {
             FaultWhat::OneWay { .. } => FaultKind::OneWay,
             FaultWhat::Crash { .. } => FaultKind::Crash,
             FaultWhat::Skew { .. } => FaultKind::Skew,
+            FaultWhat::Corrupt { .. } => FaultKind::Corrupt,
+            FaultWhat::Congest { .. } => FaultKind::Congest,
+            FaultWhat::Partial { .. } => FaultKind::Partial,
+            FaultWhat::Bridge { .. } => FaultKind::Bridge,
+            FaultWhat::Flap { .. } => FaultKind::Flap,
+            FaultWhat::Wipe { .. } => FaultKind::Wipe,
+            FaultWhat::Pause { .. } => FaultKind::Pause,
+            FaultWhat::Slow { .. } => FaultKind::Slow,
+            FaultWhat::Leave { .. } => FaultKind::Leave,
+            FaultWhat::FailDisk { .. } => FaultKind::FailDisk,
+            FaultWhat::SlowDisk { .. } => FaultKind::SlowDisk,
+            FaultWhat::FullDisk { .. } => FaultKind::FullDisk,
         }
     }
 }

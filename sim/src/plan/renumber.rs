@@ -57,16 +57,28 @@ impl FaultWhat {
     /// The groups and the single node that the fault names.
     fn nodes_mut(&mut self) -> ([Option<&mut Vec<usize>>; 2], Option<&mut usize>) {
         match self {
-            FaultWhat::Loss { .. } | FaultWhat::Dup { .. } | FaultWhat::Reorder { .. } => {
-                ([None, None], None)
-            }
+            FaultWhat::Loss { .. }
+            | FaultWhat::Dup { .. }
+            | FaultWhat::Reorder { .. }
+            | FaultWhat::Corrupt { .. } => ([None, None], None),
             FaultWhat::Partition { left, right }
+            | FaultWhat::Partial { left, right }
+            | FaultWhat::Bridge { left, right }
+            | FaultWhat::Flap { left, right, .. }
             | FaultWhat::OneWay {
                 from: left,
                 to: right,
             } => ([Some(left), Some(right)], None),
             FaultWhat::Delay { node, .. }
+            | FaultWhat::Congest { node }
             | FaultWhat::Crash { node, .. }
+            | FaultWhat::Wipe { node }
+            | FaultWhat::Pause { node }
+            | FaultWhat::Slow { node, .. }
+            | FaultWhat::Leave { node }
+            | FaultWhat::FailDisk { node }
+            | FaultWhat::SlowDisk { node, .. }
+            | FaultWhat::FullDisk { node }
             | FaultWhat::Skew { node, .. } => ([None, None], Some(node)),
         }
     }

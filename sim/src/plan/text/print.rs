@@ -50,12 +50,34 @@ impl fmt::Display for FaultWhat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind().name())?;
         match self {
-            FaultWhat::Loss { ppm } | FaultWhat::Dup { ppm } => write!(f, " rate={}", Rate(*ppm)),
+            FaultWhat::Loss { ppm } | FaultWhat::Dup { ppm } | FaultWhat::Corrupt { ppm } => {
+                write!(f, " rate={}", Rate(*ppm))
+            }
             FaultWhat::Reorder { ppm, by_us } => {
                 write!(f, " rate={} by={}", Rate(*ppm), Time(*by_us))
             }
-            FaultWhat::Delay { node, by_us } => write!(f, " node=n{node} by={}", Time(*by_us)),
-            FaultWhat::Partition { left, right } => {
+            FaultWhat::Delay { node, by_us }
+            | FaultWhat::Slow { node, by_us }
+            | FaultWhat::SlowDisk { node, by_us } => {
+                write!(f, " node=n{node} by={}", Time(*by_us))
+            }
+            FaultWhat::Congest { node }
+            | FaultWhat::Wipe { node }
+            | FaultWhat::Pause { node }
+            | FaultWhat::Leave { node }
+            | FaultWhat::FailDisk { node }
+            | FaultWhat::FullDisk { node } => write!(f, " node=n{node}"),
+            FaultWhat::Flap {
+                left,
+                right,
+                every_us,
+            } => {
+                let (left, right) = (Nodes(left), Nodes(right));
+                write!(f, " left={left} right={right} every={}", Time(*every_us))
+            }
+            FaultWhat::Partition { left, right }
+            | FaultWhat::Partial { left, right }
+            | FaultWhat::Bridge { left, right } => {
                 write!(f, " left={} right={}", Nodes(left), Nodes(right))
             }
             FaultWhat::OneWay { from, to } => {

@@ -5,7 +5,9 @@ use std::str::FromStr;
 use super::error::{PlanError, PlanErrorKind as Kind};
 use super::value::{Bad, Drift, Millis, Offset, Rate, Time, numbered};
 use crate::faults::FaultKind;
-use crate::plan::{Action, Entry, Fault, FaultWhat, MAX_NODES, Machine, Op, OpVerb, Plan, Table};
+use crate::plan::{
+    Action, Entry, Fault, FaultWhat, MAX_NODES, MIN_FLAP_US, Machine, Op, OpVerb, Plan, Table,
+};
 
 const A_TIME: &str = "a time such as 250ms, 3s or 1.5s";
 
@@ -384,10 +386,15 @@ const CLIENT_VERBS: [(&str, &[&str]); 5] = [
 /// The fields of a fault besides how long it lasts.
 const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
     match kind {
-        FaultKind::Loss | FaultKind::Dup => &["for", "rate"],
+        FaultKind::Loss | FaultKind::Dup | FaultKind::Corrupt => &["for", "rate"],
         FaultKind::Reorder => &["for", "rate", "by"],
-        FaultKind::Delay => &["for", "node", "by"],
-        FaultKind::Partition => &["for", "left", "right"],
+        FaultKind::Delay | FaultKind::Slow | FaultKind::SlowDisk => &["for", "node", "by"],
+        FaultKind::Congest | FaultKind::Wipe | FaultKind::Pause | FaultKind::Leave => {
+            &["for", "node"]
+        }
+        FaultKind::FailDisk | FaultKind::FullDisk => &["for", "node"],
+        FaultKind::Partition | FaultKind::Partial | FaultKind::Bridge => &["for", "left", "right"],
+        FaultKind::Flap => &["for", "left", "right", "every"],
         FaultKind::OneWay => &["for", "from", "to"],
         FaultKind::Crash => &["for", "node", "clean"],
         FaultKind::Skew => &["for", "node", "by", "drift"],
@@ -443,6 +450,8 @@ fn client_action(verb: &str, fields: &Fields<'_>) -> Result<Action, PlanError> {
 }
 
 fn fault(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {
+    let node = || fields.node("node");
+    let by_us = || fields.time("by");
     Ok(match kind {
         FaultKind::Loss => FaultWhat::Loss {
             ppm: fields.rate()?,
@@ -450,31 +459,72 @@ fn fault(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {
         FaultKind::Dup => FaultWhat::Dup {
             ppm: fields.rate()?,
         },
+        FaultKind::Corrupt => FaultWhat::Corrupt {
+            ppm: fields.rate()?,
+        },
         FaultKind::Reorder => FaultWhat::Reorder {
             ppm: fields.rate()?,
-            by_us: fields.time("by")?,
+            by_us: by_us()?,
         },
         FaultKind::Delay => FaultWhat::Delay {
-            node: fields.node("node")?,
-            by_us: fields.time("by")?,
+            node: node()?,
+            by_us: by_us()?,
         },
-        FaultKind::Partition => FaultWhat::Partition {
-            left: fields.nodes("left")?,
-            right: fields.nodes("right")?,
+        FaultKind::Slow => FaultWhat::Slow {
+            node: node()?,
+            by_us: by_us()?,
         },
-        FaultKind::OneWay => FaultWhat::OneWay {
-            from: fields.nodes("from")?,
-            to: fields.nodes("to")?,
+        FaultKind::SlowDisk => FaultWhat::SlowDisk {
+            node: node()?,
+            by_us: by_us()?,
         },
+        FaultKind::Congest => FaultWhat::Congest { node: node()? },
+        FaultKind::Wipe => FaultWhat::Wipe { node: node()? },
+        FaultKind::Pause => FaultWhat::Pause { node: node()? },
+        FaultKind::Leave => FaultWhat::Leave { node: node()? },
+        FaultKind::FailDisk => FaultWhat::FailDisk { node: node()? },
+        FaultKind::FullDisk => FaultWhat::FullDisk { node: node()? },
         FaultKind::Crash => FaultWhat::Crash {
-            node: fields.node("node")?,
+            node: node()?,
             clean: fields.flag("clean")?,
         },
         FaultKind::Skew => FaultWhat::Skew {
-            node: fields.node("node")?,
+            node: node()?,
             by_ms: fields.offset("by")?,
             ppm: fields.drift("drift")?,
         },
+        FaultKind::Partition
+        | FaultKind::OneWay
+        | FaultKind::Partial
+        | FaultKind::Bridge
+        | FaultKind::Flap => cut(kind, fields)?,
+    })
+}
+
+/// A fault of two groups of nodes.
+fn cut(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {
+    if kind == FaultKind::OneWay {
+        let (from, to) = (fields.nodes("from")?, fields.nodes("to")?);
+        return Ok(FaultWhat::OneWay { from, to });
+    }
+    let (left, right) = (fields.nodes("left")?, fields.nodes("right")?);
+    Ok(match kind {
+        FaultKind::Partial => FaultWhat::Partial { left, right },
+        FaultKind::Bridge => FaultWhat::Bridge { left, right },
+        FaultKind::Flap => {
+            let word = fields.need("every")?;
+            let every_us = word.time()?;
+            if every_us < MIN_FLAP_US {
+                let least = format!("at least {}", Time(MIN_FLAP_US));
+                return Err(word.error(Kind::OutOfRange, least));
+            }
+            FaultWhat::Flap {
+                left,
+                right,
+                every_us,
+            }
+        }
+        _ => FaultWhat::Partition { left, right },
     })
 }
 

@@ -1,0 +1,268 @@
+//! Faults begin and end.
+
+use rumormill_core::{Input, Limits, LinkId, Request};
+
+use crate::checkers::convergence;
+use crate::faults::FaultKind;
+use crate::hurt::Hurt;
+use crate::plan::FaultWhat;
+use crate::trace::{Field, Weight};
+use crate::world::{Event, World};
+
+/// A fault without effect so far is asked again after this long, in microseconds, whether it is over.
+const FRESH_STEP_US: u64 = 500_000;
+
+/// No clock drifts further than this during a plan's usual time, in milliseconds.
+const DRIFTED_MS: i128 = 60_000;
+
+/// What happens to a machine when a fault ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    /// It starts.
+    Start(usize),
+    /// It starts when it has left.
+    Return(usize),
+    /// Its clocks are set right.
+    SetClock(usize),
+    /// One hurt of it is healed.
+    Heal(usize),
+}
+
+impl World {
+    pub(crate) fn begin_fault(&mut self, number: usize, what: &FaultWhat) {
+        match *what {
+            FaultWhat::Crash { node, clean } => self.begin_crash(number, node, clean),
+            FaultWhat::Wipe { node } => self.begin_wipe(number, node),
+            FaultWhat::Leave { node } => self.begin_leave(number, node),
+            FaultWhat::Skew { node, by_ms, ppm } => {
+                self.endings.insert(number, Ending::SetClock(node));
+                self.skew(node, by_ms, ppm);
+                self.count(FaultKind::Skew.name());
+            }
+            FaultWhat::Pause { node } => self.begin_hurt(number, what, node, Hurt::Paused),
+            FaultWhat::Slow { node, by_us } => {
+                self.begin_hurt(number, what, node, Hurt::Slow(by_us))
+            }
+            FaultWhat::Congest { node } => self.begin_hurt(number, what, node, Hurt::Congested),
+            FaultWhat::FailDisk { node } => self.begin_hurt(number, what, node, Hurt::DiskFails),
+            FaultWhat::FullDisk { node } => self.begin_hurt(number, what, node, Hurt::DiskFull),
+            FaultWhat::SlowDisk { node, by_us } => {
+                self.begin_hurt(number, what, node, Hurt::DiskSlow(by_us))
+            }
+            FaultWhat::Loss { .. }
+            | FaultWhat::Dup { .. }
+            | FaultWhat::Reorder { .. }
+            | FaultWhat::Delay { .. }
+            | FaultWhat::Corrupt { .. }
+            | FaultWhat::Partition { .. }
+            | FaultWhat::OneWay { .. }
+            | FaultWhat::Partial { .. }
+            | FaultWhat::Bridge { .. }
+            | FaultWhat::Flap { .. } => self.begin_in_network(number, what),
+        }
+    }
+
+    fn begin_crash(&mut self, number: usize, node: usize, clean: bool) {
+        let Some(node) = self.running_from(node) else {
+            return;
+        };
+        // A machine without a disk forgets its cluster. Somebody has to be left who knows it.
+        if self.hosts[node].has_disk || self.is_survived(node) {
+            self.endings.insert(number, Ending::Start(node));
+            self.crash(node, clean);
+        }
+    }
+
+    fn begin_wipe(&mut self, number: usize, node: usize) {
+        let survived = self
+            .running_from(node)
+            .filter(|node| self.is_survived(*node));
+        if let Some(node) = survived {
+            self.endings.insert(number, Ending::Start(node));
+            self.wipe(node);
+        }
+    }
+
+    fn begin_leave(&mut self, number: usize, node: usize) {
+        let Some(node) = self.running_from(node) else {
+            return;
+        };
+        // Who leaves last must be able to come back and find those it waits for.
+        let returns = self.hosts[node].has_disk && self.gone.is_empty();
+        if !returns && !self.is_survived(node) {
+            return;
+        }
+        self.hosts[node].leaving = true;
+        self.endings.insert(number, Ending::Return(node));
+        self.count(FaultKind::Leave.name());
+        self.trace
+            .event(self.now_us, node, Weight::Story, "leave", &[]);
+        self.request(node, None, Request::Leave);
+    }
+
+    fn begin_hurt(&mut self, number: usize, what: &FaultWhat, node: usize, hurt: Hurt) {
+        let of_disk = matches!(hurt, Hurt::DiskFails | Hurt::DiskFull | Hurt::DiskSlow(_));
+        let fits = |node: usize| !of_disk || self.hosts[node].has_disk;
+        let Some(node) = self.running_where(node, fits) else {
+            return;
+        };
+        self.finish_turn();
+        self.hosts[node].hurts.begin(number, hurt);
+        self.endings.insert(number, Ending::Heal(node));
+        let kind = what.kind();
+        self.trace.event(
+            self.now_us,
+            node,
+            Weight::Story,
+            kind.begins(),
+            &[Field::Num("fault", number as u64)],
+        );
+        match hurt {
+            Hurt::Paused => self.count(kind.name()),
+            Hurt::Congested => {
+                for link in self.net.open_ends(node) {
+                    self.congest(node, link);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The write queue of a link is above its mark.
+    pub(crate) fn congest(&mut self, node: usize, link: LinkId) {
+        self.hosts[node].hurts.strike(Hurt::Congested);
+        self.count(FaultKind::Congest.name());
+        self.input(node, Input::Congested { link });
+    }
+
+    fn begin_in_network(&mut self, number: usize, what: &FaultWhat) {
+        let kind = what.kind();
+        self.note(kind.begins(), &[Field::Num("fault", number as u64)]);
+        match *what {
+            FaultWhat::Delay { node, by_us } => {
+                let node = self.running_from(node).unwrap_or(node);
+                return self.net.begin(number, &FaultWhat::Delay { node, by_us });
+            }
+            // These count the messages they strike.
+            FaultWhat::Loss { .. } | FaultWhat::Dup { .. } | FaultWhat::Reorder { .. } => {}
+            FaultWhat::Corrupt { .. } if self.wire.is_none() => return,
+            FaultWhat::Corrupt { .. } => {}
+            FaultWhat::Flap { every_us, .. } => {
+                self.count(kind.name());
+                self.push(self.now_us + every_us, Event::Flip { number, every_us });
+            }
+            _ => self.count(kind.name()),
+        }
+        self.net.begin(number, what);
+    }
+
+    /// The next half of a flap.
+    pub(crate) fn flip(&mut self, number: usize, every_us: u64) {
+        if let Some(on) = self.net.flip(number) {
+            if on {
+                self.count(FaultKind::Flap.name());
+            }
+            self.note("flips", &[Field::Num("on", u64::from(on))]);
+            self.push(self.now_us + every_us, Event::Flip { number, every_us });
+        }
+    }
+
+    /// Ends a fault of the plan. One that strikes messages, inputs or syncs lasts until it has struck one: cuts and crashes may leave
+    /// it none.
+    pub(crate) fn fault_is_over(&mut self, number: usize) {
+        let goes_on = match self.endings.get(&number) {
+            Some(Ending::Return(node)) => self.hosts[*node].node.is_some(),
+            Some(Ending::Heal(node)) => self.hosts[*node].hurts.is_fresh(number),
+            Some(Ending::Start(_) | Ending::SetClock(_)) => false,
+            None => self.net.is_fresh(number),
+        };
+        if goes_on {
+            self.push(self.now_us + FRESH_STEP_US, Event::FaultEnds { number });
+        } else {
+            self.end_fault(number);
+        }
+    }
+
+    pub(crate) fn end_fault(&mut self, number: usize) {
+        match self.endings.remove(&number) {
+            Some(Ending::Start(node) | Ending::Return(node)) => self.start(node),
+            Some(Ending::SetClock(node)) => self.skew(node, 0, 0),
+            Some(Ending::Heal(node)) => self.heal(number, node),
+            None => self.end_in_network(number),
+        }
+    }
+
+    fn end_in_network(&mut self, number: usize) {
+        if self.net.is_cut(number) {
+            let contents = self.all_contents();
+            let apart = convergence::apart(&contents);
+            self.count_by("rows_apart_at_heal", apart);
+            self.note("heals", &[Field::Num("apart", apart)]);
+        }
+        self.note("fault_ends", &[Field::Num("fault", number as u64)]);
+        self.net.end_fault(number);
+    }
+
+    fn heal(&mut self, number: usize, node: usize) {
+        self.finish_turn();
+        let healed = self.hosts[node].hurts.end(number);
+        self.trace.event(
+            self.now_us,
+            node,
+            Weight::Story,
+            "fault_ends",
+            &[Field::Num("fault", number as u64)],
+        );
+        match healed {
+            Some(Hurt::Paused | Hurt::Slow(_)) => self.release(node),
+            Some(Hurt::DiskFull) => self.space_returns(node),
+            // A machine whose disk has failed gets another controller; its node starts from what is there.
+            Some(Hurt::DiskFails) => self.start(node),
+            Some(Hurt::Congested) => self.drain(node),
+            Some(Hurt::DiskSlow(_)) | None => {}
+        }
+    }
+
+    /// The write queues of all links of a node are low again.
+    fn drain(&mut self, node: usize) {
+        if self.hosts[node].hurts.has(Hurt::Congested) {
+            return;
+        }
+        for link in self.net.open_ends(node) {
+            self.input(node, Input::Drained { link });
+        }
+    }
+
+    /// Whatever is wrong is put right, and every machine runs.
+    pub(crate) fn end_all_faults(&mut self) {
+        self.finish_turn();
+        self.net.heal();
+        self.endings.clear();
+        for node in 0..self.hosts.len() {
+            self.skew(node, 0, 0);
+            self.finish_turn();
+            self.hosts[node].hurts.clear();
+            self.release(node);
+            self.space_returns(node);
+            self.drain(node);
+            self.start(node);
+        }
+    }
+
+    pub(crate) fn skew(&mut self, node: usize, by_ms: i64, ppm: i64) {
+        let limit = Limits::default().clock_drift.as_millis();
+        self.keeps_deletes |= i128::from(by_ms) + DRIFTED_MS > limit as i128;
+        self.hosts[node].clock.set(self.now_us, by_ms, ppm);
+        // The same deadline is now at another true time.
+        self.hosts[node].wake_us = None;
+        let fields = [
+            Field::Word("ahead", if by_ms < 0 { "no" } else { "yes" }),
+            Field::Num("by_ms", by_ms.unsigned_abs()),
+        ];
+        self.trace
+            .event(self.now_us, node, Weight::Story, "clock", &fields);
+        if self.hosts[node].node.is_some() {
+            self.touch(node);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Machines start, lose their power, their disks, or only their processes.
+
+use std::time::Duration;
+
+use rumormill_core::{HaltReason, Input, Instant, Request, Token};
+
+use crate::checkers::Violation;
+use crate::faults::FaultKind;
+use crate::network::Network;
+use crate::trace::{Field, Weight};
+use crate::world::{Event, Why, World};
+
+/// A machine that has to wait for somebody who knows its cluster looks again after this long, in microseconds.
+const LOOK_AGAIN_US: u64 = 500_000;
+/// How long an operator waits for a join.
+const JOIN_PATIENCE: Duration = Duration::from_secs(5);
+/// A newcomer asks so many others for its cluster.
+const SEEDS: usize = 8;
+
+impl World {
+    pub(crate) fn start(&mut self, node: usize) {
+        if self.hosts[node].node.is_some() {
+            return;
+        }
+        let Some(seeds) = self.seeds(node) else {
+            self.usher();
+            return self.push(self.now_us + LOOK_AGAIN_US, Event::Start { node });
+        };
+        let (now_us, timing) = (self.now_us, &self.timing);
+        match self.hosts[node].start(now_us, node, seeds, timing, self.sabotage.as_mut()) {
+            Ok(id) => {
+                self.ids.insert(id, node);
+                self.count("starts");
+                let life = Field::Num("life", u64::from(self.hosts[node].life));
+                self.trace.event(
+                    now_us,
+                    node,
+                    Weight::Story,
+                    "start",
+                    &[life, Field::Mute(id.0)],
+                );
+                self.touch(node);
+            }
+            Err(error) => {
+                let text = format!("n{node} cannot start from its disk: {error}");
+                self.violations.push(Violation {
+                    checker: "recovery",
+                    at_us: now_us,
+                    text,
+                });
+            }
+        }
+    }
+
+    /// Whom a node asks for its cluster: n0, until some machine has forgotten who it was. From then on a newcomer that asks another
+    /// newcomer, or is found by one under an address of old, founds a second cluster with it, and clusters with members never
+    /// merge. So newcomers ask members, one after the other; `None` says that this one has to wait. Only when no machine
+    /// remembers the cluster it is founded anew.
+    fn seeds(&self, node: usize) -> Option<Vec<String>> {
+        let host = &self.hosts[node];
+        let founder = || (node > 0).then(|| "n0".to_string()).into_iter().collect();
+        if self.gone.is_empty() {
+            return Some(founder());
+        }
+        let count = self.hosts.len();
+        let others = (1..count).map(|step| (node + step) % count);
+        let a_newcomer = || others.clone().any(|other| self.is_joining(other));
+        if host.alone && self.is_survived(node) && a_newcomer() {
+            return None;
+        }
+        if !host.disk.is_empty() && !host.alone {
+            return Some(founder());
+        }
+        let remembers = |other: usize| {
+            let host = &self.hosts[other];
+            host.node.is_none() && !host.disk.is_empty() && !host.alone
+        };
+        if !others.clone().any(|other| self.is_member(other)) {
+            let somebody = others.clone().any(remembers);
+            return if somebody { None } else { Some(founder()) };
+        }
+        // Members first: the list is short, and those it names may go again before they answer.
+        let mut seeds: Vec<usize> = others.collect();
+        seeds.sort_by_key(|other| !self.is_member(*other));
+        let seeds = seeds.into_iter().take(SEEDS);
+        Some(seeds.map(|other| format!("n{other}")).collect())
+    }
+
+    /// An operator sends a newcomer to a member: whom it was told to ask may have gone for good.
+    fn usher(&mut self) {
+        let nodes = 0..self.hosts.len();
+        let newcomer = nodes.clone().find(|node| self.is_joining(*node));
+        let member = nodes.clone().find(|node| self.is_member(*node));
+        let (Some(newcomer), Some(member)) = (newcomer, member) else {
+            return;
+        };
+        let deadline = self.hosts[newcomer].now(self.now_us).mono + JOIN_PATIENCE;
+        let addr = format!("n{member}");
+        self.request(newcomer, Some(deadline), Request::Join { addr });
+    }
+
+    /// Somebody asks something of a node that runs.
+    pub(crate) fn request(&mut self, node: usize, deadline: Option<Instant>, request: Request) {
+        self.requests += 1;
+        let token = Token(self.requests);
+        self.input(
+            node,
+            Input::Request {
+                token,
+                deadline,
+                request,
+            },
+        );
+    }
+
+    /// Whether the node runs, is a member, and is not about to leave.
+    fn is_member(&self, node: usize) -> bool {
+        let host = &self.hosts[node];
+        host.node.is_some() && !host.alone && !host.leaving
+    }
+
+    fn is_joining(&self, node: usize) -> bool {
+        let host = &self.hosts[node];
+        let standing = host
+            .node
+            .as_ref()
+            .map(|node| node.status(host.now(self.now_us)).standing);
+        standing == Some("joining")
+    }
+
+    /// Whether some other node is a member and runs: the cluster goes on when this one forgets everything.
+    pub(crate) fn is_survived(&self, node: usize) -> bool {
+        (0..self.hosts.len()).any(|other| other != node && self.is_member(other))
+    }
+
+    /// The node loses its power, or only its process dies. Of the unsynced batches a prefix survives.
+    pub(crate) fn crash(&mut self, node: usize, clean: bool) {
+        self.finish_turn();
+        let host = &mut self.hosts[node];
+        if host.node.is_none() {
+            return;
+        }
+        let unsynced = host.disk.unsynced() as u64;
+        let keep = host.disk_rng.below(unsynced + 1) as usize;
+        let lost = self.power_off(node, keep, clean);
+        self.count(FaultKind::Crash.name());
+        let fields = [
+            Field::Num("kept", keep as u64),
+            Field::Num("lost", lost as u64),
+        ];
+        self.trace
+            .event(self.now_us, node, Weight::Story, "crash", &fields);
+        if !self.hosts[node].has_disk {
+            self.forget(node);
+        }
+        self.break_links(node, clean);
+    }
+
+    /// The node loses its power, and its disk.
+    pub(crate) fn wipe(&mut self, node: usize) {
+        self.finish_turn();
+        if self.hosts[node].node.is_none() {
+            return;
+        }
+        let lost = self.power_off(node, 0, false);
+        self.count(FaultKind::Wipe.name());
+        let fields = [Field::Num("lost", lost as u64)];
+        self.trace
+            .event(self.now_us, node, Weight::Story, "wipe", &fields);
+        self.forget(node);
+        self.break_links(node, false);
+    }
+
+    /// The node has stopped by itself.
+    pub(crate) fn halted(&mut self, node: usize, why: &HaltReason) {
+        let left = *why == HaltReason::Left;
+        self.trace.event(
+            self.now_us,
+            node,
+            Weight::Story,
+            "halt",
+            &[Field::Num("left", u64::from(left))],
+        );
+        let host = &mut self.hosts[node];
+        let unsynced = host.disk.unsynced();
+        // A driver closes its store in good order, unless that is what failed.
+        let keep = match left {
+            true => unsynced,
+            false => host.disk_rng.below(unsynced as u64 + 1) as usize,
+        };
+        self.power_off(node, keep, true);
+        if left {
+            self.left(node);
+        }
+        self.break_links(node, true);
+        if self.settling {
+            self.push(self.now_us, Event::Start { node });
+        }
+    }
+
+    /// What a member took along that left without having handed it over, it proposes anew when it returns. Without a disk
+    /// nothing is left of it.
+    fn left(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        let handed_over = host.handed_over.take() == Some(true);
+        if host.has_disk {
+            if !handed_over {
+                self.model.went_alone(node);
+            }
+            return;
+        }
+        host.alone = true;
+        self.gone.extend(host.id);
+        // Nobody may have heard that it left.
+        self.keeps_deletes = true;
+        if !handed_over {
+            self.model.forgot(node);
+        }
+    }
+
+    /// Returns how many unsynced batches are lost when the first `keep` survive.
+    fn power_off(&mut self, node: usize, keep: usize, answers: bool) -> usize {
+        let host = &mut self.hosts[node];
+        let (upto, lost) = host.disk.crash(keep);
+        host.stop();
+        host.answers = answers;
+        for (seq, op) in std::mem::take(&mut host.unsynced) {
+            if seq > upto {
+                self.model.at_risk(op);
+            }
+        }
+        self.model.crashed();
+        self.count_by("batches_lost", lost as u64);
+        lost
+    }
+
+    /// The machine has nothing left of what its node knew, not even who it was.
+    fn forget(&mut self, node: usize) {
+        self.model.forgot(node);
+        let host = &mut self.hosts[node];
+        host.alone = true;
+        host.disk = crate::Disk::default();
+        self.gone.extend(host.id);
+        self.keeps_deletes = true;
+    }
+
+    /// A dead process's connections are reset by its machine; a machine without power says nothing.
+    fn break_links(&mut self, node: usize, says_so: bool) {
+        for end in self.net.open_ends(node) {
+            self.net.set_up(end, false);
+            if let Some(wire) = &mut self.wire {
+                wire.close(end);
+            }
+            let other = Network::other(end);
+            let peer = self.net.end(other).map_or(node, |end| end.node);
+            if says_so && self.net.reaches(node, peer) {
+                let at_us = self.net.close_arrival(self.now_us, end);
+                let why = Why::Broken;
+                self.push(at_us, Event::Down { link: other, why });
+            }
+        }
+        self.release(node);
+    }
+}
