@@ -166,6 +166,7 @@ impl World {
             alone: self.hosts[node].alone,
         };
         let number = self.model.accepted(table, key, op);
+        self.trace.promised(number as u64, table.name(), key);
         if accepted.sync {
             self.hosts[node].unacked.push_back((accepted.seq, number));
         } else {

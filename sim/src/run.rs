@@ -37,6 +37,17 @@ pub struct Options {
 
 /// Runs a seed.
 pub fn run(options: &Options) -> Report {
+    report(world(options), options.seed, options.faults)
+}
+
+/// Runs a seed and records it, at most `events` events: see [`Report::recording`].
+pub fn record(options: &Options, events: usize) -> Report {
+    let mut world = world(options);
+    world.record(events);
+    report(world, options.seed, options.faults)
+}
+
+fn world(options: &Options) -> World {
     let active_us = options
         .minutes
         .saturating_mul(60_000_000)
@@ -54,7 +65,7 @@ pub fn run(options: &Options) -> Report {
     } else {
         Keep::Nothing
     };
-    run_plan(Plan::from_seed(&shape), options.faults, keep)
+    World::new(Plan::from_seed(&shape), keep)
 }
 
 /// Runs a plan.
@@ -90,6 +101,12 @@ impl World {
             }
         }
         let faults = self.faults_met();
+        let hash = self.trace.hash();
+        let rows = self
+            .running_from(0)
+            .and_then(|node| self.contents(node))
+            .map_or(0, |rows| rows.len() as u64);
+        let (trace, recording) = self.trace.into_parts();
         let owned = |(name, count): (&str, u64)| (name.to_string(), count);
         let rest = self
             .counts
@@ -100,18 +117,16 @@ impl World {
             seed,
             nodes: self.hosts.len(),
             requested,
-            hash: self.trace.hash(),
+            hash,
             events: self.events,
             sim_ms: self.now_us / 1000,
             counts: rest.map(|(name, count)| owned((name, *count))).collect(),
-            rows: self
-                .running_from(0)
-                .and_then(|node| self.contents(node))
-                .map_or(0, |rows| rows.len() as u64),
+            rows,
             faults: faults.into_iter().map(owned).collect(),
             marks,
             violations: self.violations,
-            trace: self.trace.into_lines(),
+            trace,
+            recording,
         }
     }
 }

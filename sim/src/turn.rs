@@ -11,6 +11,7 @@ use crate::checkers::Violation;
 use crate::checkers::no_resurrection::Watch;
 use crate::faults::FaultKind;
 use crate::network::{DIAL_TIMEOUT_US, Fate, Network};
+use crate::recording::Outcome;
 use crate::story;
 use crate::trace::{Field, WORLD, Weight};
 use crate::world::{Call, Event, Why, World};
@@ -36,7 +37,12 @@ impl World {
         match event {
             Event::Start { node } => self.start(node),
             Event::Wake { node } => self.wake(node),
-            Event::Deliver { node, link, msg } => self.deliver(node as usize, link, msg),
+            Event::Deliver {
+                node,
+                link,
+                number,
+                msg,
+            } => self.deliver(node as usize, link, number, msg),
             Event::Up { link, hello } => {
                 let Some((ours, side)) = self.net.link(link) else {
                     return;
@@ -229,19 +235,20 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, node: usize, link: LinkId, msg: Arc<Message>) {
+    fn deliver(&mut self, node: usize, link: LinkId, number: u64, msg: Arc<Message>) {
         let open = self
             .net
             .end(link)
             .is_some_and(|end| end.up && !end.closing && self.lives(node, end.life));
         if !open {
-            return;
+            return self.trace.vanished(number, Outcome::Missed);
         }
         let from = self
             .net
             .end(Network::other(link))
             .map_or(WORLD, |end| end.node);
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
+        self.trace.ended(number, Outcome::Arrived);
         self.input(
             node,
             Input::Message {
@@ -472,17 +479,27 @@ impl World {
                 continue;
             };
             self.messages += 1;
+            let number = self.messages;
             if self.sabotage.swallows(node, peer, msg) {
+                self.trace
+                    .sent(self.now_us, number, link.0, (node, peer), msg);
+                self.trace.vanished(number, Outcome::Stolen);
                 continue;
             }
             let powered = self.hosts[peer].node.is_some();
-            match self.net.send(self.now_us, link, powered) {
+            let fate = self.net.send(self.now_us, link, powered);
+            if fate != Fate::Closed {
+                self.trace
+                    .sent(self.now_us, number, link.0, (node, peer), msg);
+            }
+            match fate {
                 Fate::Arrives(at_us) => {
                     self.push(
                         at_us,
                         Event::Deliver {
                             node: peer as u32,
                             link: other,
+                            number,
                             msg: msg.clone(),
                         },
                     );
@@ -494,14 +511,19 @@ impl World {
                             Event::Deliver {
                                 node: peer as u32,
                                 link: other,
+                                number,
                                 msg: msg.clone(),
                             },
                         );
                     }
                 }
-                Fate::Lost => self.gone(node, peer, "lost", msg),
+                Fate::Lost => {
+                    self.gone(node, peer, "lost", msg);
+                    self.trace.ended(number, Outcome::Lost);
+                }
                 Fate::Swallowed { breaks } => {
                     self.gone(node, peer, "swallowed", msg);
+                    self.trace.ended(number, Outcome::Swallowed);
                     if breaks {
                         self.net.set_closing(link);
                         self.push(
@@ -514,6 +536,7 @@ impl World {
                     }
                 }
                 Fate::Forgotten(at_us) => {
+                    self.trace.vanished(number, Outcome::Reset);
                     self.net.set_closing(link);
                     self.push(
                         at_us,
@@ -572,6 +595,7 @@ impl World {
         ];
         self.trace
             .event(self.now_us, node, Weight::Detail, "store", &fields);
+        self.trace.stored(&batch);
         let lies = sync && self.sabotage.syncs_early(node);
         if self.hosts[node].disk.store(seq, batch, sync && !lies) {
             self.begin_sync(node);

@@ -37,6 +37,7 @@ pub(crate) enum Event {
     Deliver {
         node: u32,
         link: LinkId,
+        number: u64,
         msg: Arc<Message>,
     },
     Up {
@@ -171,6 +172,11 @@ impl World {
         self.sabotage = sabotage;
     }
 
+    /// Records the run from now on, at most `events` events and as many messages: see [`Trace::recording`].
+    pub fn record(&mut self, events: usize) {
+        self.trace.record(events);
+    }
+
     /// The present, in microseconds of virtual time.
     pub fn now_us(&self) -> u64 {
         self.now_us
@@ -220,6 +226,7 @@ impl World {
     /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`SETTLE_US`].
     pub fn settle(&mut self) {
         self.note("faults_end", &[]);
+        self.trace.all_faults_end(self.now_us);
         self.net.heal();
         self.crash_ends.clear();
         for node in 0..self.hosts.len() {
@@ -342,12 +349,18 @@ impl World {
         match what {
             FaultWhat::Crash { node, clean } => {
                 if let Some(node) = self.running_from(*node) {
+                    let struck = FaultWhat::Crash {
+                        node,
+                        clean: *clean,
+                    };
+                    self.trace.fault_begins(self.now_us, number, &struck);
                     self.crash_ends.insert(number, node);
                     self.crash(node, *clean);
                 }
                 return;
             }
             FaultWhat::Skew { node, by_ms, ppm } => {
+                self.trace.fault_begins(self.now_us, number, what);
                 self.skew_ends.insert(number, *node);
                 self.skew(*node, *by_ms, *ppm);
                 self.count(kind.name());
@@ -360,13 +373,15 @@ impl World {
             | FaultWhat::Delay { .. } => {}
         }
         self.note(begins(kind), &[Field::Num("fault", number as u64)]);
-        match *what {
-            FaultWhat::Delay { node, by_us } => {
-                let node = self.running_from(node).unwrap_or(node);
-                self.net.begin(number, &FaultWhat::Delay { node, by_us });
-            }
-            _ => self.net.begin(number, what),
-        }
+        let struck = match *what {
+            FaultWhat::Delay { node, by_us } => FaultWhat::Delay {
+                node: self.running_from(node).unwrap_or(node),
+                by_us,
+            },
+            _ => what.clone(),
+        };
+        self.trace.fault_begins(self.now_us, number, &struck);
+        self.net.begin(number, &struck);
     }
 
     /// Ends a fault of the plan. One that strikes messages lasts until it has struck one: cuts and crashes may leave it none.
@@ -379,6 +394,7 @@ impl World {
     }
 
     pub(crate) fn end_fault(&mut self, number: usize) {
+        self.trace.fault_ends(self.now_us, number);
         if let Some(node) = self.crash_ends.remove(&number) {
             self.start(node);
         } else if let Some(node) = self.skew_ends.remove(&number) {
