@@ -27,6 +27,9 @@
 //! story.heal().expect_converged();
 //! story.expect(0, "color", None);
 //! ```
+//!
+//! To read a run, [`record`] it: [`explain`](explain::explain) gives the part around one key or one message, and
+//! [`page::render`] draws all of it as one HTML page.
 
 pub mod checkers;
 mod clients;

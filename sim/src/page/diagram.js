@@ -13,6 +13,7 @@ class Diagram {
     this.colors = colors;
     this.chosen = select(data, { node: null, verb: null, keys: null, story: true });
     this.selected = -1;
+    this.selectedArrow = -1;
     this.hovered = null;
     this.cursor = null;
     this.offset = 0;
@@ -116,6 +117,7 @@ class Diagram {
       const x = Math.round(this.x(us)) + 0.5;
       context.strokeStyle = colors.line;
       line(context, x, AXIS - 4, x, this.height);
+      if (x > this.width - 24 || x < GUTTER + 8) continue;
       context.fillStyle = colors.soft;
       context.fillText(`${(us / 1e6).toFixed(Math.min(6, digits))} s`, x, 11);
     }
@@ -206,8 +208,8 @@ class Diagram {
       const group = groups.get(name);
       if (!group) continue;
       context.strokeStyle = context.fillStyle = colors[name];
-      context.globalAlpha = Math.min(0.9, Math.max(name === "lost" ? 0.22 : 0.07, 0.9 / Math.sqrt(Math.max(1, density))));
-      this.drawGroup(group, count * stride < 900, name === "lost");
+      context.globalAlpha = Math.min(0.9, Math.max(name === "lost" ? 0.25 : 0.06, 0.75 / Math.max(1, density) ** 0.7));
+      this.drawGroup(group, count * stride < 500, name === "lost");
     }
     context.globalAlpha = 1;
     return stride;
@@ -237,7 +239,9 @@ class Diagram {
     const { events } = data, index = this.chosen.marks;
     const margin = (this.stop - this.start) / (this.width - GUTTER) * 8;
     const low = lowerBound(events.at, this.start - margin, index), high = lowerBound(events.at, this.stop + margin, index);
-    const size = Math.min(4.5, Math.max(2.4, this.lane / 9));
+    // The more there are, the smaller, so that a whole run is a texture and not a wall.
+    const density = (high - low) / data.nodes / (this.width - GUTTER), crowd = Math.min(1, Math.max(0.45, 0.3 / Math.sqrt(density + 1e-9)));
+    const size = Math.max(1.8, Math.min(4.5, this.lane / 9) * crowd), gap = 1 / crowd;
     const last = new Map();
     // Minor marks first, so that what matters lies on top.
     for (const rank of [0, 1, 2]) {
@@ -246,9 +250,10 @@ class Diagram {
         const event = index[i], mark = MARKS[events.mark[events.verb[event]]];
         if (mark.rank !== rank) continue;
         const x = this.x(events.at[event]), slot = events.node[event] * 16 + mark.slot;
-        if (x - (last.get(slot) ?? -99) < mark.gap) continue;
+        if (x - (last.get(slot) ?? -99) < mark.gap * gap) continue;
         last.set(slot, x);
-        mark.draw(context, x, this.y(events.node[event]), size, colors[mark.color], colors.paper);
+        const big = mark.rare ? Math.max(size, 3.6) : size;
+        mark.draw(context, x, this.y(events.node[event]), big, colors[mark.color], crowd < 0.8 && !mark.rare ? null : colors.paper);
       }
     }
   }
@@ -272,6 +277,7 @@ class Diagram {
     }
     const bold = new Set();
     if (this.hovered?.arrow !== undefined) bold.add(this.hovered.arrow);
+    if (this.selectedArrow >= 0) bold.add(this.selectedArrow);
     if (this.selected >= 0) {
       context.strokeStyle = colors.focus;
       halo(this.selected, 8.5, 2);
@@ -347,11 +353,11 @@ class Diagram {
       context.font = `600 11px ${colors.sans}`;
       const width = context.measureText(label).width + 10, left = Math.min(x, this.width - width);
       context.beginPath();
-      context.roundRect(left, this.height - 17, width, 15, 3);
+      context.roundRect(left, this.top - 6, width, 15, 3);
       context.fill();
       context.fillStyle = colors.paper;
       context.textAlign = "left";
-      context.fillText(label, left + 5, this.height - 9);
+      context.fillText(label, left + 5, this.top + 2);
     };
     const { events } = data;
     for (const i of this.moments ??= moments(data)) {
@@ -437,19 +443,19 @@ const BANDS = {
   skew: { color: "greet", alpha: 0.09 },
 };
 
-/** Marks on a lane: `rank` is what lies on top, `gap` how near two of a kind are drawn. */
+/** Marks on a lane: `rank` is what lies on top, `gap` how near two of a kind are drawn; rare ones stay large in a crowd. */
 const MARKS = {
   show: { rank: 0, slot: 0, gap: 2, color: "write", draw: (c, x, y, s, color) => disc(c, x, y, s * 0.5, color) },
   hide: { rank: 0, slot: 1, gap: 2, color: "delete", draw: (c, x, y, s, color) => diamond(c, x, y, s * 0.6, color) },
   expire: { rank: 0, slot: 2, gap: 3, color: "expire", draw: (c, x, y, s, color) => diamond(c, x, y, s * 0.7, color) },
   caught: { rank: 1, slot: 3, gap: 4, color: "caught", draw: (c, x, y, s, color) => square(c, x, y - s * 2, s * 0.8, color) },
   ack: { rank: 1, slot: 4, gap: 4, color: "ack", draw: (c, x, y, s, color) => check(c, x, y + s * 2, s, color) },
-  suspect: { rank: 1, slot: 5, gap: 4, color: "cut-a", draw: (c, x, y, s, color) => triangle(c, x, y - s * 2.4, s, color) },
-  dead: { rank: 1, slot: 6, gap: 4, color: "bad", draw: (c, x, y, s, color) => triangle(c, x, y - s * 2.4, s, color) },
+  suspect: { rare: true, rank: 1, slot: 5, gap: 4, color: "cut-a", draw: (c, x, y, s, color) => triangle(c, x, y - s * 2.4, s, color) },
+  dead: { rare: true, rank: 1, slot: 6, gap: 4, color: "bad", draw: (c, x, y, s, color) => triangle(c, x, y - s * 2.4, s, color) },
   write: { rank: 2, slot: 7, gap: 3, color: "write", draw: (c, x, y, s, color, paper) => disc(c, x, y, s, color, paper) },
   delete: { rank: 2, slot: 8, gap: 3, color: "delete", draw: (c, x, y, s, color, paper) => diamond(c, x, y, s * 1.25, color, paper) },
-  start: { rank: 2, slot: 9, gap: 4, color: "ink", draw: (c, x, y, s, color, paper) => play(c, x, y, s * 1.3, color, paper) },
-  crash: { rank: 2, slot: 10, gap: 4, color: "bad", draw: (c, x, y, s, color) => cross(c, x, y, s * 1.2, color) },
+  start: { rare: true, rank: 2, slot: 9, gap: 4, color: "ink", draw: (c, x, y, s, color, paper) => play(c, x, y, s * 1.3, color, paper) },
+  crash: { rare: true, rank: 2, slot: 10, gap: 4, color: "bad", draw: (c, x, y, s, color) => cross(c, x, y, s * 1.2, color) },
 };
 
 function line(context, x0, y0, x1, y1) {

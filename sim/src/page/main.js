@@ -103,7 +103,7 @@ function filter() {
   }
   diagram.chosen = select(data, { node: node === "" ? null : Number(node), verb: verb === "" || verb === "*" ? null : verb, keys, story: verb === "" });
   diagram.focusNode = node === "" ? null : Number(node);
-  $("matches").textContent = `${diagram.chosen.events.length.toLocaleString("en-US")} events`;
+  $("match-count").textContent = `${diagram.chosen.events.length.toLocaleString("en-US")} events`;
   $("clear").hidden = !(verb || key || node);
   list.show(diagram.chosen.events);
   if (list.selected >= 0) list.select(list.selected, true);
@@ -113,6 +113,7 @@ function filter() {
 /** Selects an event everywhere. */
 function choose(event, { center }) {
   diagram.selected = event;
+  diagram.selectedArrow = -1;
   diagram.cursor = event < 0 ? null : data.events.at[event];
   if (event >= 0) diagram.reveal(data.events.at[event], data.events.node[event]);
   list.select(event, center);
@@ -149,7 +150,7 @@ function describe(event) {
   const wide = spread(data, event);
   if (wide) box.append(element("p", `seen on ${wide.nodes} of ${data.nodes} nodes before the next operation on the key, the last after ${duration(wide.last - data.events.at[event])}`, "soft"));
   const place = data.events.message[event], rows = place < 0 ? undefined : data.messages.rows.get(place);
-  if (rows) box.append(element("p", `carries ${rows.slice(0, 12).map(key => data.keys[key]).join(", ")}${rows.length > 12 ? `, … ${rows.length} rows` : ""}`, "soft"));
+  if (rows) box.append(element("p", carries(rows, 12), "soft"));
   const key = data.events.key[event] >= 0 ? data.events.key[event] : rows?.[0] ?? -1;
   const action = (label, act) => {
     const button = element("button", label);
@@ -159,6 +160,21 @@ function describe(event) {
   };
   if (key >= 0) action(`only ${data.keys[key]}`, () => { $("by-key").value = data.keys[key]; filter(); });
   action("zoom to it", () => zoomTo(event));
+}
+
+function showMessage(arrow, place) {
+  diagram.selectedArrow = arrow;
+  diagram.cursor = data.messages.sent[place];
+  list.scrollTo(list.placeOf(lowerBound(data.events.at, diagram.cursor)), true);
+  $("details").replaceChildren(element("p", messageLine(place)));
+  const rows = data.messages.rows.get(place);
+  if (rows) $("details").append(element("p", carries(rows, 12), "soft"));
+  redraw();
+}
+
+function carries(rows, most) {
+  const more = rows.length > most ? `, … ${rows.length} rows` : "";
+  return `carries ${rows.slice(0, most).map(key => data.keys[key]).join(", ")}${more}`;
 }
 
 /** Shows an event, and the way of its message, large. */
@@ -228,8 +244,7 @@ function hoverText(found) {
   if (found.event !== undefined) return lines(found.event).join("\n");
   if (found.arrow !== undefined) {
     const place = data.arrows.message[found.arrow], rows = data.messages.rows.get(place);
-    const carried = rows ? `\ncarries ${rows.slice(0, 6).map(key => data.keys[key]).join(", ")}${rows.length > 6 ? `, … ${rows.length} rows` : ""}` : "";
-    return messageLine(place) + carried;
+    return rows ? `${messageLine(place)}\n${carries(rows, 6)}` : messageLine(place);
   }
   const span = data.spans[found.span];
   return `${span.text}\n${seconds(span.from)} s to ${span.until === null ? "the end" : `${seconds(span.until)} s`}, ${duration((span.until ?? data.end) - span.from)}`;
@@ -239,8 +254,11 @@ function click(x, y) {
   const found = diagram.hit(x, y);
   if (found?.event !== undefined) return choose(found.event, { center: true });
   if (found?.arrow !== undefined) {
-    const event = data.messages.event[data.arrows.message[found.arrow]];
-    if (event >= 0) return choose(event, { center: true });
+    const place = data.arrows.message[found.arrow], event = data.messages.event[place];
+    choose(event, { center: true });
+    // A message that came to nothing may have no event: it is shown by itself.
+    if (event < 0) showMessage(found.arrow, place);
+    return;
   }
   if (found?.span !== undefined) {
     const { from, until } = data.spans[found.span], span = (until ?? data.end) - from;

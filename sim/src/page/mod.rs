@@ -53,3 +53,92 @@ pub fn render(report: &Report, recording: &Recording) -> String {
     out.push_str(rest);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::faults::FaultSet;
+    use crate::plan::{OpVerb, Plan, Table};
+    use crate::trace::Keep;
+    use crate::world::World;
+
+    /// The page of two nodes, one of which writes a key.
+    fn page_of(key: &str, limit: usize) -> (Report, String) {
+        let plan = Plan {
+            seed: 9,
+            starts_us: vec![0, 20_000],
+            stop_us: 0,
+            entries: Vec::new(),
+        };
+        let mut world = World::new(plan, Keep::Nothing);
+        world.record(limit);
+        world.run_until(3_000_000);
+        let (key, value) = (Bytes::from(key.to_string()), Bytes::from_static(b"<b>"));
+        assert!(world.write(0, Table::Periodic, &key, OpVerb::Put, value));
+        world.run_until(4_000_000);
+        let report = world.into_report(9, FaultSet::NONE);
+        let html = render(&report, report.recording.as_ref().unwrap());
+        (report, html)
+    }
+
+    /// What the page's script would read.
+    fn data_of(html: &str) -> Value {
+        let (_, rest) = html.split_once("id=\"data\">").unwrap();
+        let (data, _) = rest.split_once("</script>").unwrap();
+        serde_json::from_str(data).unwrap()
+    }
+
+    #[test]
+    fn a_page_holds_the_run() {
+        let (report, html) = page_of("color", PAGE_EVENTS);
+        let recording = report.recording.as_ref().unwrap();
+        let data = data_of(&html);
+        assert_eq!(data["run"]["hash"], format!("{:016x}", report.hash));
+        assert_eq!(data["run"]["cut_us"], Value::Null);
+        assert_eq!(data["keys"], serde_json::json!(["default/color"]));
+        for column in ["at", "node", "verb", "detail", "text", "key", "message"] {
+            let length = data["events"][column].as_array().unwrap().len();
+            assert_eq!(length, recording.events().len(), "{column}");
+        }
+        let pushed = data["messages"]["rows"].as_array().unwrap();
+        assert!(!pushed.is_empty(), "a push carries the key");
+        let sent: u64 = column(&data["messages"]["numbers"]).sum();
+        assert_eq!(
+            Some(sent),
+            recording.flights().last().map(|last| last.number)
+        );
+        // Self-contained: nothing of it names a place to load from.
+        assert!(!html.contains("://") && !html.contains("src=") && !html.contains("{{"));
+    }
+
+    fn column(values: &Value) -> impl Iterator<Item = u64> {
+        values.as_array().unwrap().iter().filter_map(Value::as_u64)
+    }
+
+    #[test]
+    fn a_key_cannot_leave_the_data() {
+        let hostile = "</script><script>alert(1)//\u{2028}";
+        let (_, html) = page_of(hostile, PAGE_EVENTS);
+        assert_eq!(html.matches("</script").count(), 2, "data and script");
+        assert!(!html.contains("alert(1)//\u{2028}"));
+        let keys = &data_of(&html)["keys"];
+        assert_eq!(
+            keys[0],
+            format!("default/{}", hostile.as_bytes().escape_ascii())
+        );
+    }
+
+    #[test]
+    fn a_long_run_is_cut_and_says_so() {
+        let (report, html) = page_of("color", 50);
+        let recording = report.recording.as_ref().unwrap();
+        let run = &data_of(&html)["run"];
+        assert_eq!(recording.events().len(), 50);
+        assert!(run["events_seen"].as_u64().unwrap() > 50);
+        assert_eq!(run["cut_us"].as_u64(), recording.cut_us());
+        assert!(recording.cut_us() >= recording.events().last().map(|last| last.at_us));
+    }
+}

@@ -66,6 +66,9 @@ fn open(path: &Path) -> io::Result<(PathBuf, Into)> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     let mut builder = Builder::new();
     builder.prefix(".rumormill-");
     allow_readers(&mut builder);
