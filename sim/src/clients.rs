@@ -1,15 +1,47 @@
-//! Clients: they write, delete, are told that it is done, and watch what changes.
+//! Clients: they read, write, delete, are told that it is done, and watch what changes.
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, ChangeKind, Wall, Write};
+use rumormill_core::{Accepted, ChangeKind, Wall, Write, WriteError};
 
+use crate::host::Unacked;
 use crate::model::{self, Effect};
 use crate::plan::{Op, OpVerb, Table};
+use crate::sessions::{Answer, Exchange, Found};
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
 /// Changes the watch reads at once.
 const CHANGES: usize = 256;
+
+/// A change that a client wants.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    /// This value.
+    Put(Bytes),
+    /// This value for so many milliseconds of the node's wall clock.
+    PutFor(Bytes, u64),
+    /// Nothing there any more.
+    Delete,
+}
+
+impl Deed {
+    /// The word of the trace and the name it is counted under.
+    const fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Deed::Put(_) => ("put", "puts"),
+            Deed::PutFor(..) => ("put_for", "puts_expiring"),
+            Deed::Delete => ("delete", "deletes"),
+        }
+    }
+
+    fn effect(&self) -> Effect {
+        match self {
+            Deed::Put(value) => Effect::Put(value.clone()),
+            Deed::PutFor(value, _) => Effect::PutFor(value.clone()),
+            Deed::Delete => Effect::Delete,
+        }
+    }
+}
 
 impl World {
     /// Tells clients what the node says is durable, right or wrong.
@@ -18,9 +50,12 @@ impl World {
         let Some(durable) = host.node.as_ref().map(|node| node.durable()) else {
             return;
         };
-        while let Some((_, op)) = host.unacked.pop_front_if(|(seq, _)| *seq <= durable) {
-            self.model.acked(op);
-            let line = [Field::Num("op", op as u64)];
+        while let Some(done) = host.unacked.pop_front_if(|done| done.seq <= durable) {
+            self.model.acked(done.op);
+            if let Some(exchange) = done.exchange {
+                self.exchanges[exchange].returned_us = Some(self.now_us);
+            }
+            let line = [Field::Num("op", done.op as u64)];
             self.trace
                 .event(self.now_us, node, Weight::Story, "acked", &line);
         }
@@ -69,67 +104,88 @@ impl World {
         }
     }
 
-    /// A client acts, on the node that was named or the next one that runs. Returns whether the store accepted.
-    pub(crate) fn perform(&mut self, op: &Op) -> bool {
-        let Some(node) = self.running_from(op.node) else {
-            self.count("ops_nowhere");
-            return false;
+    /// The client asks this node from now on.
+    pub(crate) fn move_client(&mut self, client: u32, node: usize) {
+        self.clients.insert(client, node);
+    }
+
+    /// A client acts, on its node or the next one that runs.
+    pub(crate) fn perform(&mut self, op: &Op) {
+        let home = self.clients.get(&op.client).copied();
+        let home = home.unwrap_or(op.client as usize % self.hosts.len());
+        let Some(node) = self.running_from(home) else {
+            return self.count("ops_nowhere");
         };
-        if self.hosts[node]
-            .node
-            .as_ref()
-            .is_some_and(|node| node.pressure())
-        {
-            self.count("ops_held_back");
-            return false;
+        let client = Some(op.client);
+        let key = |key: u32| Bytes::from(format!("k{key}"));
+        if let OpVerb::Get { key: number } = op.verb {
+            return self.read(op.client, node, op.table, key(number));
         }
-        let key = Bytes::from(format!("k{}", op.key));
+        let running = &self.hosts[node].node;
+        if running.as_ref().is_some_and(|node| node.pressure()) {
+            return self.count("ops_held_back");
+        }
         let value = Bytes::from(format!("v{}", self.model.len()));
-        self.write(node, op.table, &key, op.verb, value)
+        let (number, deed) = match op.verb {
+            OpVerb::Put { key } => (key, Deed::Put(value)),
+            OpVerb::PutFor { key, ttl_ms } => (key, Deed::PutFor(value, ttl_ms)),
+            OpVerb::Delete { key } => (key, Deed::Delete),
+            OpVerb::Get { .. } => return,
+            OpVerb::Flush => return self.flush(op.client, node, op.table),
+        };
+        self.write(client, node, op.table, &key(number), deed);
+    }
+
+    /// The client reads a row of a node that runs.
+    fn read(&mut self, client: u32, node: usize, table: Table, key: Bytes) {
+        let host = &self.hosts[node];
+        let Some(running) = &host.node else { return };
+        let view = running.view(host.now(self.now_us));
+        let row = view.get(host.tables[table as usize], &key).row();
+        let found = row.map(|row| Found {
+            version: row.version(),
+            value: row.value().clone(),
+            expires: row.expires().is_some(),
+        });
+        let life = host.life;
+        self.count("gets");
+        let fields = [
+            Field::Word("table", table.name()),
+            Field::Bytes("key", &key),
+            Field::Mute(u64::from(client)),
+            Field::Mute(found.as_ref().map_or(0, |found| found.version.clock.0)),
+            Field::Bytes("value", found.as_ref().map_or(b"", |found| &found.value)),
+        ];
+        let len = if found.is_some() { 5 } else { 4 };
+        self.trace
+            .event(self.now_us, node, Weight::Story, "get", &fields[..len]);
+        self.exchanges.push(Exchange {
+            client,
+            node,
+            life,
+            table,
+            key: Some(key),
+            answer: Answer::Read(found),
+            invoked_us: self.now_us,
+            returned_us: Some(self.now_us),
+        });
     }
 
     /// A client writes to or deletes from a node that runs. Returns whether the store accepted.
     pub(crate) fn write(
         &mut self,
+        client: Option<u32>,
         node: usize,
         table: Table,
         key: &Bytes,
-        verb: OpVerb,
-        value: Bytes,
+        deed: Deed,
     ) -> bool {
-        self.touch(node);
-        self.events += 1;
-        let host = &mut self.hosts[node];
-        host.spins = 0;
-        let now = host.clock.now(self.now_us);
-        let id = host.tables[table as usize];
-        let Some(running) = &mut host.node else {
+        let result = self.hand_in(node, table, key, &deed);
+        let (word, counted) = deed.names();
+        let Some(accepted) = self.unless_refused(node, Some(key), result) else {
             return false;
         };
-        let expires = match verb {
-            OpVerb::PutFor { ttl_ms } => Some(Wall::from_millis(now.wall.as_millis() + ttl_ms)),
-            OpVerb::Put | OpVerb::Delete => None,
-        };
-        let write = match verb {
-            OpVerb::Delete => Write::Delete { key },
-            OpVerb::Put | OpVerb::PutFor { .. } => Write::Put {
-                key,
-                value: value.clone(),
-                expires,
-            },
-        };
-        let Ok(accepted) = running.write(now, id, write) else {
-            self.count("ops_refused");
-            let fields = [Field::Bytes("key", key)];
-            self.trace
-                .event(self.now_us, node, Weight::Story, "refused_op", &fields);
-            return false;
-        };
-        let (word, counted, effect) = match verb {
-            OpVerb::Put => ("put", "puts", Effect::Put(value)),
-            OpVerb::PutFor { .. } => ("put_for", "puts_expiring", Effect::PutFor(value)),
-            OpVerb::Delete => ("delete", "deletes", Effect::Delete),
-        };
+        let effect = deed.effect();
         let fields = [
             Field::Word("table", table.name()),
             Field::Bytes("key", key),
@@ -139,41 +195,141 @@ impl World {
         let len = if effect == Effect::Delete { 3 } else { 4 };
         self.trace
             .event(self.now_us, node, Weight::Story, word, &fields[..len]);
-        self.promise(node, table, key, accepted, counted, effect);
+        // Deleting what is not there writes nothing and promises nothing.
+        let real = effect != Effect::Delete || accepted.existed;
+        self.count(if real { counted } else { "deletes_of_nothing" });
+        self.promise((client, node), (table, Some(key)), accepted, effect, real);
         true
     }
 
-    /// Takes down what the store has promised by accepting.
-    fn promise(
+    fn hand_in(
         &mut self,
         node: usize,
         table: Table,
         key: &Bytes,
-        accepted: Accepted,
-        counted: &'static str,
-        effect: Effect,
-    ) {
-        // Deleting what is not there writes nothing and promises nothing.
-        if effect == Effect::Delete && !accepted.existed {
-            return self.count("deletes_of_nothing");
-        }
-        self.count(counted);
-        let op = model::Accepted {
-            at_us: self.now_us,
-            node,
-            version: accepted.version,
-            effect,
-            alone: self.hosts[node].alone,
+        deed: &Deed,
+    ) -> Option<Result<Accepted, WriteError>> {
+        self.touch(node);
+        self.events += 1;
+        let host = &mut self.hosts[node];
+        host.spins = 0;
+        let now = host.clock.now(self.now_us);
+        let id = host.tables[table as usize];
+        let running = host.node.as_mut()?;
+        let write = match deed {
+            Deed::Delete => Write::Delete { key },
+            Deed::Put(value) => Write::Put {
+                key,
+                value: value.clone(),
+                expires: None,
+            },
+            Deed::PutFor(value, ttl_ms) => Write::Put {
+                key,
+                value: value.clone(),
+                expires: Some(Wall::from_millis(now.wall.as_millis() + ttl_ms)),
+            },
         };
-        let number = self.model.accepted(table, key, op);
-        self.trace.promised(number as u64, table.name(), key);
-        if accepted.sync {
-            self.hosts[node].unacked.push_back((accepted.seq, number));
-        } else {
-            self.model.acked(number);
+        Some(running.write(now, id, write))
+    }
+
+    /// The client removes all rows of a table of a node that runs.
+    fn flush(&mut self, client: u32, node: usize, table: Table) {
+        self.touch(node);
+        self.events += 1;
+        let host = &mut self.hosts[node];
+        host.spins = 0;
+        let now = host.clock.now(self.now_us);
+        let id = host.tables[table as usize];
+        let result = host
+            .node
+            .as_mut()
+            .map(|running| running.flush_table(now, id));
+        let Some(accepted) = self.unless_refused(node, None, result) else {
+            return;
+        };
+        let fields = [
+            Field::Word("table", table.name()),
+            Field::Mute(accepted.version.clock.0),
+        ];
+        self.trace
+            .event(self.now_us, node, Weight::Story, "flush", &fields);
+        self.count("flushes");
+        let who = (Some(client), node);
+        self.promise(who, (table, None), accepted, Effect::Delete, true);
+    }
+
+    fn unless_refused(
+        &mut self,
+        node: usize,
+        key: Option<&Bytes>,
+        result: Option<Result<Accepted, WriteError>>,
+    ) -> Option<Accepted> {
+        let result = result?;
+        if result.is_err() {
+            self.count("ops_refused");
+            let key = key.map_or(&b"*"[..], |key| &key[..]);
+            let fields = [Field::Bytes("key", key)];
+            self.trace
+                .event(self.now_us, node, Weight::Story, "refused_op", &fields);
         }
-        if table != Table::Memory {
-            self.hosts[node].unsynced.push_back((accepted.seq, number));
+        result.ok()
+    }
+
+    /// Takes down what the store has promised by accepting. What is not `real` has changed nothing.
+    fn promise(
+        &mut self,
+        (client, node): (Option<u32>, usize),
+        (table, key): (Table, Option<&Bytes>),
+        accepted: Accepted,
+        effect: Effect,
+        real: bool,
+    ) {
+        let version = accepted.version;
+        let op = real.then(|| {
+            let op = model::Accepted {
+                at_us: self.now_us,
+                node,
+                version,
+                effect: effect.clone(),
+                alone: self.hosts[node].alone,
+            };
+            self.model.accepted(table, key, op)
+        });
+        let waits = op.filter(|_| accepted.sync);
+        let exchange = client.map(|client| {
+            self.exchanges.push(Exchange {
+                client,
+                node,
+                life: self.hosts[node].life,
+                table,
+                key: key.cloned(),
+                answer: Answer::Wrote {
+                    version,
+                    effect,
+                    op,
+                },
+                invoked_us: self.now_us,
+                returned_us: waits.is_none().then_some(self.now_us),
+            });
+            self.exchanges.len() - 1
+        });
+        let Some(op) = op else { return };
+        if let Some(key) = key {
+            self.trace.promised(op as u64, table.name(), key);
+        }
+        let host = &mut self.hosts[node];
+        if accepted.sync {
+            host.unacked.push_back(Unacked {
+                seq: accepted.seq,
+                op,
+                exchange,
+            });
+        } else {
+            self.model.acked(op);
+        }
+        // A flush is a row of the store's own tables, which are kept even for a table that is not.
+        if table != Table::Memory || key.is_none() {
+            host.unsynced.push_back((accepted.seq, op));
         }
     }
 }

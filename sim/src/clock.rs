@@ -4,6 +4,8 @@ use rumormill_core::{Instant, Now, Wall};
 
 /// Wall time at the start of every simulation, in microseconds since the Unix epoch.
 const EPOCH_US: i64 = 1_700_000_000_000_000;
+/// The most a clock may gain or lose, in microseconds per second.
+pub(crate) const MAX_DRIFT_PPM: i64 = 500_000;
 
 /// Both clocks of a node as functions of true (virtual) time, in whole microseconds.
 #[derive(Clone, Debug)]
@@ -52,7 +54,7 @@ impl Clock {
         self.mono_us += self.elapsed(at_us);
         self.wall_us = EPOCH_US + at_us as i64 + skew_ms * 1000;
         self.since_us = at_us;
-        self.ppm = ppm.clamp(-500_000, 500_000);
+        self.ppm = ppm.clamp(-MAX_DRIFT_PPM, MAX_DRIFT_PPM);
     }
 
     fn elapsed(&self, at_us: u64) -> u64 {

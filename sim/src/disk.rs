@@ -43,6 +43,11 @@ impl Disk {
         self.synced
     }
 
+    /// Whether a restart finds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.durable.is_empty()
+    }
+
     /// Batches that a crash may lose.
     pub fn unsynced(&self) -> usize {
         self.volatile.len()

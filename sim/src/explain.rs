@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::recording::{Flight, KeyIndex, Outcome, Recorded, Recording, Span};
+use crate::recording::{FieldValue, Flight, KeyIndex, Outcome, Recorded, Recording, Span};
 
 /// What to explain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub struct Explanation {
 
 /// Explains a subject.
 ///
-/// A key's events are its writes, deletes, acknowledgements, the messages that carried it, what watchers saw of it, and
+/// A key's events are its writes, deletes, flushes, reads, acknowledgements, the messages that carried it, what watchers saw of it, and
 /// its records on the disks; its context are crashes, starts, links, clocks and faults of the nodes it touched. A message's events
 /// are its sending and its end; its context is everything on its two nodes. Of the context, at most `around` lines are
 /// kept between two events of the subject, before the first and after the last.
@@ -207,7 +207,7 @@ fn around_key(recording: &Recording, key: KeyIndex) -> Vec<Item<'_>> {
             (_, true) => "  [takes its record off the disk]",
             (true, _) if event.verb == "store" => "  [writes its record]",
             (true, _) => "",
-            _ if by_message => "",
+            _ if by_message || flushes(recording, event, key) => "",
             _ => continue,
         };
         nodes.extend(event.node);
@@ -219,7 +219,7 @@ fn around_key(recording: &Recording, key: KeyIndex) -> Vec<Item<'_>> {
     }
     let context = recording.events().iter().filter(|event| {
         let peer = match event.field("peer") {
-            Some(crate::recording::FieldValue::Node(peer)) => *peer,
+            Some(FieldValue::Node(peer)) => *peer,
             _ => None,
         };
         let here = event.node.is_none_or(|node| nodes.contains(&node));
@@ -228,6 +228,17 @@ fn around_key(recording: &Recording, key: KeyIndex) -> Vec<Item<'_>> {
     items.extend(context.map(background));
     items.extend(spans(recording, &nodes));
     items
+}
+
+/// Whether the event removes all rows of the key's table.
+fn flushes(recording: &Recording, event: &Recorded, key: KeyIndex) -> bool {
+    let table = recording.keys().get(key as usize).map(|(table, _)| table);
+    match event.field("table") {
+        Some(FieldValue::Word(own)) => {
+            event.verb == "flush" && table.is_some_and(|table| table == own)
+        }
+        _ => false,
+    }
 }
 
 fn carriers(recording: &Recording, key: KeyIndex) -> impl Iterator<Item = &Flight> {

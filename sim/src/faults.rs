@@ -50,17 +50,30 @@ impl FaultKind {
             FaultKind::Skew => "skew",
         }
     }
+
+    /// The fewest nodes among which it can strike.
+    pub(crate) const fn least_nodes(self) -> usize {
+        match self {
+            FaultKind::Crash | FaultKind::Skew => 1,
+            FaultKind::Loss
+            | FaultKind::Dup
+            | FaultKind::Reorder
+            | FaultKind::Delay
+            | FaultKind::Partition
+            | FaultKind::OneWay => 2,
+        }
+    }
 }
 
 /// A set of fault kinds. Its text form is `none`, `all`, or names with commas between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultSet(u8);
+pub struct FaultSet(u32);
 
 impl FaultSet {
     /// No fault at all.
     pub const NONE: FaultSet = FaultSet(0);
     /// Every kind.
-    pub const ALL: FaultSet = FaultSet(u8::MAX);
+    pub const ALL: FaultSet = FaultSet((1 << FaultKind::ALL.len()) - 1);
 
     /// The set with `kind` in it.
     #[must_use]

@@ -10,7 +10,7 @@ use rumormill_core::{
 use crate::checkers::no_resurrection::Watch;
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::plan::Table;
+use crate::plan::{Machine, Table};
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
 
@@ -18,6 +18,8 @@ use crate::sabotage::Sabotage;
 pub(crate) struct Host {
     pub(crate) node: Option<Node>,
     pub(crate) disk: Disk,
+    /// Whether there is a disk at all.
+    pub(crate) has_disk: bool,
     pub(crate) clock: Clock,
     /// Counts the starts.
     pub(crate) life: u32,
@@ -35,7 +37,7 @@ pub(crate) struct Host {
     /// Operations that the disk does not have yet, by batch.
     pub(crate) unsynced: VecDeque<(Seq, usize)>,
     /// Operations whose acknowledgement waits for the disk.
-    pub(crate) unacked: VecDeque<(Seq, usize)>,
+    pub(crate) unacked: VecDeque<Unacked>,
     pub(crate) watch: Watch,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
@@ -44,11 +46,25 @@ pub(crate) struct Host {
     marks: BTreeMap<&'static str, u64>,
 }
 
+/// An operation whose acknowledgement waits for the disk.
+pub(crate) struct Unacked {
+    /// The batch it waits for.
+    pub(crate) seq: Seq,
+    /// Its number in the model.
+    pub(crate) op: usize,
+    /// Its number among the exchanges of clients.
+    pub(crate) exchange: Option<usize>,
+}
+
+/// A machine that lost all it knew asks so many others for its cluster.
+const SEEDS_AFTER_LOSS: usize = 3;
+
 impl Host {
-    pub(crate) fn new(seed: u64, index: usize) -> Self {
+    pub(crate) fn new(seed: u64, index: usize, machine: &Machine) -> Self {
         Host {
             node: None,
             disk: Disk::default(),
+            has_disk: machine.disk,
             clock: Clock::default(),
             life: 0,
             answers: true,
@@ -75,17 +91,18 @@ impl Host {
     pub(crate) fn start(
         &mut self,
         at_us: u64,
-        index: usize,
+        (index, nodes): (usize, usize),
         timing: &Timing,
         sabotage: &mut dyn Sabotage,
     ) -> Result<NodeId, RecoverError> {
         let name = format!("n{index}");
         let mut config = Config::new(&name, &name);
-        config.storage = Storage::Ordered;
+        config.storage = match self.has_disk {
+            true => Storage::Ordered,
+            false => Storage::None,
+        };
         config.timing = timing.clone();
-        if index > 0 {
-            config.seeds.push("n0".to_string());
-        }
+        config.seeds = self.seed_addresses(index, nodes);
         sabotage.before_start(index, self.disk.durable_mut());
         let now = self.now(at_us);
         let mut recovery = Recovery::new(config, Seed(self.seeds.seed()));
@@ -105,6 +122,19 @@ impl Host {
         let id = node.id();
         self.node = Some(node);
         Ok(id)
+    }
+
+    /// Whom the node asks for its cluster: n0, unless this machine has forgotten all it knew. Then others go on without it, n0
+    /// may be itself, and who founds a cluster anew would found a second one.
+    fn seed_addresses(&self, index: usize, nodes: usize) -> Vec<String> {
+        if self.life > 0 && self.disk.is_empty() {
+            let others = (1..nodes).take(SEEDS_AFTER_LOSS);
+            return others
+                .map(|step| format!("n{}", (index + step) % nodes))
+                .collect();
+        }
+        let founder = (index > 0).then(|| "n0".to_string());
+        founder.into_iter().collect()
     }
 
     /// Takes the node away, and with it all that was only in memory. Its counters are kept.

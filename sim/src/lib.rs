@@ -48,9 +48,11 @@ mod rng;
 mod run;
 mod sabotage;
 mod scenario;
+mod sessions;
 mod story;
 mod trace;
 mod turn;
+mod wire;
 mod workload;
 mod world;
 
@@ -61,9 +63,10 @@ pub use faults::{FaultKind, FaultSet, UnknownFault};
 pub use model::{Effect, History, Model, Told};
 pub use recording::Recording;
 pub use report::Report;
-pub use run::{CHECKERS, Options, record, report, run, run_plan};
+pub use run::{CHECKERS, Options, record, record_plan, report, run, run_plan};
 pub use sabotage::{Honest, Sabotage};
 pub use scenario::Scenario;
+pub use sessions::{Answer, Exchange, Found};
 pub use trace::{Keep, Trace};
 pub use world::{SETTLE_US, World};
 

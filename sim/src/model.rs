@@ -44,6 +44,11 @@ pub struct Told {
     /// The acceptor crashed before its disk had it. If that was after the acknowledgement, only a table that does not sync first
     /// may be missing it.
     pub at_risk: bool,
+    /// The acceptor lost all it had stored, or never stored anything and stopped: where no other member had the operation yet,
+    /// nobody has it now. Not even a table that syncs first can promise more than the disk it synced to.
+    pub forgotten: bool,
+    /// It removed every row of its table up to its clock, whichever key it has.
+    pub flush: bool,
     /// The acceptor had not joined its cluster. What it accepted is proposed to the cluster when it joins, under a fresh clock:
     /// a put as new as the joining, a delete perhaps not at all, for where nobody else has the key nothing is left of it.
     pub alone: bool,
@@ -70,12 +75,15 @@ pub struct Accepted {
 pub struct Model {
     ops: Vec<Told>,
     keys: BTreeMap<(Table, Bytes), Vec<usize>>,
+    /// The flushes of each table.
+    flushes: BTreeMap<Table, Vec<usize>>,
     crashed: bool,
 }
 
 impl Model {
-    /// An operation was accepted. Returns its number. The caller tells later when it is acknowledged.
-    pub fn accepted(&mut self, table: Table, key: &Bytes, op: Accepted) -> usize {
+    /// An operation was accepted, on one key or on a whole table. Returns its number. The caller tells later when it is
+    /// acknowledged.
+    pub fn accepted(&mut self, table: Table, key: Option<&Bytes>, op: Accepted) -> usize {
         let number = self.ops.len();
         let Accepted {
             at_us,
@@ -91,13 +99,16 @@ impl Model {
             effect,
             acked: false,
             at_risk: false,
+            forgotten: false,
+            flush: key.is_none(),
             alone,
             table,
         });
-        self.keys
-            .entry((table, key.clone()))
-            .or_default()
-            .push(number);
+        match key {
+            Some(key) => self.keys.entry((table, key.clone())).or_default(),
+            None => self.flushes.entry(table).or_default(),
+        }
+        .push(number);
         number
     }
 
@@ -109,6 +120,13 @@ impl Model {
     /// The acceptor lost its power before its disk had the operation.
     pub fn at_risk(&mut self, number: usize) {
         self.ops[number].at_risk = true;
+    }
+
+    /// The node lost all it had stored.
+    pub fn forgot(&mut self, node: usize) {
+        for op in self.ops.iter_mut().filter(|op| op.node == node) {
+            op.forgotten = true;
+        }
     }
 
     /// Some node lost its memory, and with it possibly the last copy of a row that is kept only there.
@@ -125,6 +143,7 @@ impl Model {
                 History {
                     model: self,
                     numbers,
+                    flushes: self.flushes.get(table).map_or(&[], Vec::as_slice),
                 },
             )
         })
@@ -146,12 +165,14 @@ impl Model {
 pub struct History<'a> {
     model: &'a Model,
     numbers: &'a [usize],
+    flushes: &'a [usize],
 }
 
 impl<'a> History<'a> {
-    /// The operations, oldest acceptance first.
+    /// The operations on the key, oldest acceptance first, then the flushes of its table.
     pub fn ops(self) -> impl Iterator<Item = &'a Told> {
-        self.numbers.iter().map(|number| &self.model.ops[*number])
+        let numbers = self.numbers.iter().chain(self.flushes);
+        numbers.map(|number| &self.model.ops[*number])
     }
 
     /// Whether the store promised to keep this operation, or something newer.
@@ -162,7 +183,10 @@ impl<'a> History<'a> {
         let holds = !op.alone || op.effect != Effect::Delete;
         op.acked
             && holds
+            && !op.forgotten
             && match op.table {
+                // What a flush writes is of the store's own tables, and those are synced like periodic ones.
+                _ if op.flush => !op.at_risk,
                 Table::Periodic => !op.at_risk,
                 Table::Sync => true,
                 Table::Memory => !self.model.crashed,
@@ -178,8 +202,11 @@ impl<'a> History<'a> {
 
     /// Whether an operation that is newer than `version`, or became so by joining, may have removed the key.
     pub fn may_be_gone(self, version: Version) -> bool {
-        self.ops()
-            .any(|op| (op.alone || op.version > version) && !matches!(op.effect, Effect::Put(_)))
+        self.ops().any(|op| {
+            // A flush goes by the clock alone.
+            let flushed = op.flush && op.version.clock >= version.clock;
+            (op.alone || flushed || op.version > version) && !matches!(op.effect, Effect::Put(_))
+        })
     }
 
     /// Whether `put` was deleted again where it was accepted, before its acceptor joined: nothing is left of either.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use rumormill_core::ScanRange;
 
 use crate::checkers::Violation;
-use crate::plan::{FaultWhat, OpVerb, Plan, Table};
+use crate::clients::Deed;
+use crate::plan::{FaultWhat, Machine, Plan, Table};
 use crate::sabotage::Sabotage;
 use crate::trace::Keep;
 use crate::world::World;
@@ -28,10 +29,14 @@ impl Scenario {
 
     /// A cluster whose nodes start at these milliseconds.
     pub fn with_starts(starts_ms: &[u64]) -> Self {
-        let starts_us = starts_ms.iter().map(|ms| ms * 1_000).collect();
+        let machines = starts_ms
+            .iter()
+            .map(|ms| Machine::new(ms * 1_000))
+            .collect();
         let plan = Plan {
             seed: 1,
-            starts_us,
+            codec: false,
+            machines,
             stop_us: 0,
             entries: Vec::new(),
         };
@@ -70,38 +75,30 @@ impl Scenario {
 
     /// Writes a row of the table `default`.
     pub fn put(&mut self, node: usize, key: &str, value: &str) -> &mut Self {
-        self.write(node, Table::Periodic, key, OpVerb::Put, value)
+        self.write(node, Table::Periodic, key, Deed::Put(text(value)))
     }
 
     /// Writes a row of a table that syncs before it acknowledges.
     pub fn put_safe(&mut self, node: usize, key: &str, value: &str) -> &mut Self {
-        self.write(node, Table::Sync, key, OpVerb::Put, value)
+        self.write(node, Table::Sync, key, Deed::Put(text(value)))
     }
 
     /// Writes a row that expires after so many milliseconds of the node's wall clock.
     pub fn put_for(&mut self, node: usize, key: &str, value: &str, ttl_ms: u64) -> &mut Self {
-        self.write(node, Table::Periodic, key, OpVerb::PutFor { ttl_ms }, value)
+        let deed = Deed::PutFor(text(value), ttl_ms);
+        self.write(node, Table::Periodic, key, deed)
     }
 
     /// Deletes a row of the table `default`.
     pub fn delete(&mut self, node: usize, key: &str) -> &mut Self {
-        self.write(node, Table::Periodic, key, OpVerb::Delete, "")
+        self.write(node, Table::Periodic, key, Deed::Delete)
     }
 
     /// # Panics
     /// If the node is down or refuses.
-    fn write(
-        &mut self,
-        node: usize,
-        table: Table,
-        key: &str,
-        verb: OpVerb,
-        value: &str,
-    ) -> &mut Self {
-        let key = Bytes::copy_from_slice(key.as_bytes());
-        let value = Bytes::copy_from_slice(value.as_bytes());
+    fn write(&mut self, node: usize, table: Table, key: &str, deed: Deed) -> &mut Self {
         assert!(
-            self.world.write(node, table, &key, verb, value),
+            self.world.write(None, node, table, &text(key), deed),
             "n{node} refuses to write"
         );
         self
@@ -190,12 +187,12 @@ impl Scenario {
     ) -> &mut Self {
         self.world.finish_turn();
         let contents = self.world.contents(node);
-        let key = Bytes::copy_from_slice(key.as_bytes());
+        let key = text(key);
         let shown = contents
             .as_ref()
             .and_then(|contents| contents.get(table, &key))
             .map(|row| row.value.clone());
-        let expected = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
+        let expected = value.map(text);
         assert_eq!(
             shown,
             expected,
@@ -250,4 +247,8 @@ impl Scenario {
         }
         out
     }
+}
+
+fn text(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
 }

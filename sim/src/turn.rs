@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
 use rumormill_core::{
-    DialId, HaltReason, Input, LinkError, LinkId, Links, Output, Seq, StoreOp, Timer,
+    DialId, HaltReason, Input, Lane, LinkError, LinkId, Links, Output, Seq, StoreOp, Timer,
 };
 
 use crate::checkers::Violation;
@@ -26,6 +27,7 @@ impl Why {
         match self {
             Why::Closed => LinkError::Closed,
             Why::Broken => LinkError::Broken,
+            Why::Malformed => LinkError::Malformed,
             Why::TimedOut => LinkError::TimedOut,
             Why::Unreachable => LinkError::Unreachable,
         }
@@ -39,31 +41,12 @@ impl World {
             Event::Wake { node } => self.wake(node),
             Event::Deliver {
                 node,
+                lane,
                 link,
                 number,
                 msg,
-            } => self.deliver(node as usize, link, number, msg),
-            Event::Up { link, hello } => {
-                let Some((ours, side)) = self.net.link(link) else {
-                    return;
-                };
-                let dial = (side == 0).then_some(ours.dial);
-                let (node, life) = (ours.ends[side].node, ours.ends[side].life);
-                if self.lives(node, life) {
-                    self.net.set_up(link, true);
-                    self.link_line(node, "up", link, None);
-                    self.input(
-                        node,
-                        Input::LinkUp {
-                            link,
-                            dial,
-                            hello: *hello,
-                        },
-                    );
-                } else {
-                    self.net.set_closing(link);
-                }
-            }
+            } => self.deliver((node as usize, link), lane, number, msg),
+            Event::Up { link, hello } => self.up(link, *hello),
             Event::Down { link, why } => self.down(link, why),
             Event::DialArrives { call } => self.dial_arrives(*call),
             Event::DialFails {
@@ -93,6 +76,30 @@ impl World {
         }
     }
 
+    /// An end of a link comes up, and its peer has said `hello`.
+    fn up(&mut self, link: LinkId, hello: Hello) {
+        let Some((ours, side)) = self.net.link(link) else {
+            return;
+        };
+        let dial = (side == 0).then_some(ours.dial);
+        let (node, life) = (ours.ends[side].node, ours.ends[side].life);
+        if !self.lives(node, life) {
+            return self.net.set_closing(link);
+        }
+        let mine = self.hosts[node].node.as_ref().map(|node| node.hello());
+        let hello = match (&mut self.wire, mine) {
+            (Some(wire), Some(mine)) => match wire.open(link, mine, hello) {
+                Ok(hello) => hello,
+                // All nodes speak one version in one cluster.
+                Err(why) => panic!("the handshake of link {} fails: {why:?}", link.0),
+            },
+            _ => hello,
+        };
+        self.net.set_up(link, true);
+        self.link_line(node, "up", link, None);
+        self.input(node, Input::LinkUp { link, dial, hello });
+    }
+
     fn lives(&self, node: usize, life: u32) -> bool {
         self.hosts[node].life == life && self.hosts[node].node.is_some()
     }
@@ -113,7 +120,8 @@ impl World {
             return;
         }
         let (now_us, timing) = (self.now_us, &self.timing);
-        match self.hosts[node].start(now_us, node, timing, self.sabotage.as_mut()) {
+        let place = (node, self.hosts.len());
+        match self.hosts[node].start(now_us, place, timing, self.sabotage.as_mut()) {
             Ok(id) => {
                 self.ids.insert(id, node);
                 self.count("starts");
@@ -143,9 +151,9 @@ impl World {
             self.end_turn(dirty);
         }
         let host = &mut self.hosts[node];
-        if host.node.is_none() {
+        let Some(id) = host.node.as_ref().map(|node| node.id()) else {
             return;
-        }
+        };
         let unsynced = host.disk.unsynced() as u64;
         let keep = host.disk_rng.below(unsynced + 1) as usize;
         let (upto, lost) = host.disk.crash(keep);
@@ -155,6 +163,10 @@ impl World {
             if seq > upto {
                 self.model.at_risk(op);
             }
+        }
+        if !host.has_disk {
+            self.model.forgot(node);
+            self.lost.insert(id);
         }
         self.model.crashed();
         self.count(FaultKind::Crash.name());
@@ -167,6 +179,9 @@ impl World {
             .event(self.now_us, node, Weight::Story, "crash", &fields);
         for end in self.net.open_ends(node) {
             self.net.set_up(end, false);
+            if let Some(wire) = &mut self.wire {
+                wire.close(end);
+            }
             // A dead process's connections are reset by its machine; a machine without power says nothing.
             let other = Network::other(end);
             let peer = self.net.end(other).map_or(node, |end| end.node);
@@ -235,7 +250,13 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, node: usize, link: LinkId, number: u64, msg: Arc<Message>) {
+    fn deliver(
+        &mut self,
+        (node, link): (usize, LinkId),
+        lane: Lane,
+        number: u64,
+        msg: Arc<Message>,
+    ) {
         let open = self
             .net
             .end(link)
@@ -247,15 +268,20 @@ impl World {
             .net
             .end(Network::other(link))
             .map_or(WORLD, |end| end.node);
+        let msg = match &mut self.wire {
+            None => Arc::unwrap_or_clone(msg),
+            Some(wire) => match wire.carry(link, &msg, lane, |_| {}) {
+                Ok(Some(msg)) => msg,
+                Ok(None) => return self.trace.vanished(number, Outcome::Missed),
+                Err(_) => {
+                    self.trace.vanished(number, Outcome::Missed);
+                    return self.down(link, Why::Malformed);
+                }
+            },
+        };
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
         self.trace.ended(number, Outcome::Arrived);
-        self.input(
-            node,
-            Input::Message {
-                link,
-                msg: Arc::unwrap_or_clone(msg),
-            },
-        );
+        self.input(node, Input::Message { link, msg });
     }
 
     fn down(&mut self, link: LinkId, why: Why) {
@@ -267,6 +293,9 @@ impl World {
             return;
         }
         self.net.set_up(link, false);
+        if let Some(wire) = &mut self.wire {
+            wire.close(link);
+        }
         let why = why.error();
         self.link_line(node, "down", link, Some(&why));
         self.input(node, Input::LinkDown { link, why });
@@ -429,7 +458,7 @@ impl World {
 
     fn carry_out(&mut self, node: usize, output: Output) {
         match output {
-            Output::Send { to, lane: _, msg } => self.send(node, &to, &msg),
+            Output::Send { to, lane, msg } => self.send(node, &to, lane, &msg),
             Output::Dial { dial, addr } => self.dial(node, dial, &addr),
             Output::Hangup { link, why: _ } => self.hang_up(node, link),
             Output::Store { seq, batch, sync } => self.store(node, seq, batch, sync),
@@ -472,7 +501,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, node: usize, to: &Links, msg: &Arc<Message>) {
+    fn send(&mut self, node: usize, to: &Links, lane: Lane, msg: &Arc<Message>) {
         for &link in to.as_slice() {
             let other = Network::other(link);
             let Some(peer) = self.net.end(other).map(|end| end.node) else {
@@ -498,6 +527,7 @@ impl World {
                         at_us,
                         Event::Deliver {
                             node: peer as u32,
+                            lane,
                             link: other,
                             number,
                             msg: msg.clone(),
@@ -510,6 +540,7 @@ impl World {
                             at_us,
                             Event::Deliver {
                                 node: peer as u32,
+                                lane,
                                 link: other,
                                 number,
                                 msg: msg.clone(),

@@ -4,12 +4,12 @@
 //! run is a function of its plan alone.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
-use rumormill_core::{DialId, LinkId, Node, Timing};
+use rumormill_core::{DialId, Lane, LinkId, Node, NodeId, Timing};
 
 use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection};
 use crate::faults::FaultKind;
@@ -18,8 +18,10 @@ use crate::model::Model;
 use crate::network::Network;
 use crate::plan::{Action, FaultWhat, Plan};
 use crate::sabotage::{Honest, Sabotage};
+use crate::sessions::Exchange;
 use crate::story::Ids;
 use crate::trace::{Field, Keep, Trace, WORLD, Weight};
+use crate::wire::Wire;
 
 /// How long a cluster may take to come to rest after the last fault, in microseconds of virtual time.
 pub const SETTLE_US: u64 = 60_000_000;
@@ -36,6 +38,7 @@ pub(crate) enum Event {
     },
     Deliver {
         node: u32,
+        lane: Lane,
         link: LinkId,
         number: u64,
         msg: Arc<Message>,
@@ -80,6 +83,7 @@ pub(crate) struct Call {
 pub(crate) enum Why {
     Closed,
     Broken,
+    Malformed,
     TimedOut,
     Unreachable,
 }
@@ -117,6 +121,14 @@ pub struct World {
     pub(crate) net: Network,
     pub(crate) trace: Trace,
     pub(crate) model: Model,
+    /// What clients asked and were answered.
+    pub(crate) exchanges: Vec<Exchange>,
+    /// The nodes that clients have moved to.
+    pub(crate) clients: BTreeMap<u32, usize>,
+    /// The bytes of messages, if the plan wants them.
+    pub(crate) wire: Option<Wire>,
+    /// Members that will never come back: their machines have forgotten them.
+    pub(crate) lost: BTreeSet<NodeId>,
     pub(crate) ids: Ids,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) violations: Vec<Violation>,
@@ -137,15 +149,19 @@ pub struct World {
 impl World {
     /// A world that will go through `plan`.
     pub fn new(plan: Plan, keep: Keep) -> Self {
-        let nodes = plan.starts_us.len();
+        let nodes = plan.machines.len();
         let mut world = World {
             now_us: 0,
-            hosts: (0..nodes)
-                .map(|index| Host::new(plan.seed, index))
+            hosts: (plan.machines.iter().enumerate())
+                .map(|(index, machine)| Host::new(plan.seed, index, machine))
                 .collect(),
             net: Network::new(plan.seed, nodes),
             trace: Trace::new(keep),
             model: Model::default(),
+            exchanges: Vec::new(),
+            clients: BTreeMap::new(),
+            wire: plan.codec.then(Wire::default),
+            lost: BTreeSet::new(),
             ids: Ids::new(),
             counts: BTreeMap::new(),
             violations: Vec::new(),
@@ -161,8 +177,8 @@ impl World {
             crash_ends: BTreeMap::new(),
             skew_ends: BTreeMap::new(),
         };
-        for (node, at_us) in world.plan.starts_us.clone().into_iter().enumerate() {
-            world.push(at_us, Event::Start { node });
+        for node in 0..nodes {
+            world.push(world.plan.machines[node].start_us, Event::Start { node });
         }
         world
     }
@@ -195,6 +211,11 @@ impl World {
     /// What clients were told so far.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What clients asked and were answered so far, in the order they asked.
+    pub fn exchanges(&self) -> &[Exchange] {
+        &self.exchanges
     }
 
     /// The node of a machine, if it runs.
@@ -280,7 +301,7 @@ impl World {
         let running = hosts.filter_map(|(index, host)| Some((index, host, host.node.as_ref()?)));
         running
             .map(|(index, host, node)| {
-                convergence::ClusterView::read(index, node, host.now(self.now_us))
+                convergence::ClusterView::read(index, node, host.now(self.now_us), &self.lost)
             })
             .collect()
     }
@@ -334,9 +355,8 @@ impl World {
     fn act(&mut self, number: usize) {
         let entry = self.plan.entries[number].clone();
         match entry.action {
-            Action::Op(op) => {
-                self.perform(&op);
-            }
+            Action::Op(op) => self.perform(&op),
+            Action::Move { client, node } => self.move_client(client, node),
             Action::Fault(fault) => {
                 self.begin_fault(number, &fault.what);
                 self.push(entry.at_us + fault.for_us, Event::FaultEnds { number });

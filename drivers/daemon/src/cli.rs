@@ -359,4 +359,7 @@ pub(crate) struct SimRun {
     /// none, all, or some of loss,dup,reorder,delay,partition,oneway,crash,skew
     #[arg(long, default_value = "all")]
     pub(crate) faults: String,
+    /// Run the plan in this file instead of one drawn from a seed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "faults"])]
+    pub(crate) plan: Option<PathBuf>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use rumormill_core::{MemberState, Node, Now};
+use rumormill_core::{MemberState, Node, NodeId, Now};
 
 use super::{Contents, MAX_VIOLATIONS, Violation};
 
@@ -103,16 +103,18 @@ pub struct ClusterView {
     pub not_alive: Vec<String>,
     /// Where it says it stands.
     pub standing: &'static str,
-    /// Deletes it still remembers.
+    /// Deletes it still remembers and has no reason to.
     pub tombstones: u64,
 }
 
 impl ClusterView {
-    /// Asks a node.
-    pub fn read(index: usize, node: &Node, now: Now) -> Self {
+    /// Asks a node. Members in `lost` will never come back. Until somebody evicts them they are counted dead, and deletes are
+    /// kept for them.
+    pub fn read(index: usize, node: &Node, now: Now, lost: &BTreeSet<NodeId>) -> Self {
         let status = node.status(now);
         let (mut alive, mut not_alive) = (Vec::new(), Vec::new());
-        for member in node.members() {
+        let members = node.members().into_iter();
+        for member in members.filter(|member| !lost.contains(&member.id)) {
             let side = if member.state == MemberState::Alive {
                 &mut alive
             } else {
@@ -121,7 +123,12 @@ impl ClusterView {
             side.push(member.name);
         }
         alive.sort();
-        let (standing, tombstones) = (status.standing, status.tombstones);
+        let standing = status.standing;
+        let tombstones = if lost.is_empty() {
+            status.tombstones
+        } else {
+            0
+        };
         ClusterView {
             node: index,
             alive,

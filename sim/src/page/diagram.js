@@ -448,6 +448,7 @@ const MARKS = {
   show: { rank: 0, slot: 0, gap: 2, color: "write", draw: (c, x, y, s, color) => disc(c, x, y, s * 0.5, color) },
   hide: { rank: 0, slot: 1, gap: 2, color: "delete", draw: (c, x, y, s, color) => diamond(c, x, y, s * 0.6, color) },
   expire: { rank: 0, slot: 2, gap: 3, color: "expire", draw: (c, x, y, s, color) => diamond(c, x, y, s * 0.7, color) },
+  read: { rank: 0, slot: 11, gap: 3, color: "soft", draw: (c, x, y, s, color, paper) => disc(c, x, y, s * 0.75, paper ?? color, color) },
   caught: { rank: 1, slot: 3, gap: 4, color: "caught", draw: (c, x, y, s, color) => square(c, x, y - s * 2, s * 0.8, color) },
   ack: { rank: 1, slot: 4, gap: 4, color: "ack", draw: (c, x, y, s, color) => check(c, x, y + s * 2, s, color) },
   suspect: { rare: true, rank: 1, slot: 5, gap: 4, color: "cut-a", draw: (c, x, y, s, color) => triangle(c, x, y - s * 2.4, s, color) },

@@ -349,7 +349,7 @@ function legend() {
       context.fill();
     });
   }
-  const marks = [["write", "write", 0], ["delete", "delete", 0], ["ack", "acknowledged", -9], ["show", "shown", 0], ["hide", "hidden", 0], ["expire", "expired", 0],
+  const marks = [["write", "write", 0], ["delete", "delete", 0], ["read", "read", 0], ["ack", "acknowledged", -9], ["show", "shown", 0], ["hide", "hidden", 0], ["expire", "expired", 0],
     ["caught", "caught up", 9], ["suspect", "suspected", 10], ["dead", "declared dead", 10], ["crash", "crash", 0], ["start", "start", 0]];
   for (const [name, label, dy] of marks) {
     entry(label, 12, context => MARKS[name].draw(context, 6, 7 + dy, 4.2, colors[MARKS[name].color], colors.panel));

@@ -60,8 +60,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::clients::Deed;
     use crate::faults::FaultSet;
-    use crate::plan::{OpVerb, Plan, Table};
+    use crate::plan::{Machine, Plan, Table};
     use crate::trace::Keep;
     use crate::world::World;
 
@@ -69,7 +70,8 @@ mod tests {
     fn page_of(key: &str, limit: usize) -> (Report, String) {
         let plan = Plan {
             seed: 9,
-            starts_us: vec![0, 20_000],
+            codec: false,
+            machines: vec![Machine::new(0), Machine::new(20_000)],
             stop_us: 0,
             entries: Vec::new(),
         };
@@ -77,7 +79,7 @@ mod tests {
         world.record(limit);
         world.run_until(3_000_000);
         let (key, value) = (Bytes::from(key.to_string()), Bytes::from_static(b"<b>"));
-        assert!(world.write(0, Table::Periodic, &key, OpVerb::Put, value));
+        assert!(world.write(None, 0, Table::Periodic, &key, Deed::Put(value)));
         world.run_until(4_000_000);
         let report = world.into_report(9, FaultSet::NONE);
         let html = render(&report, report.recording.as_ref().unwrap());

@@ -6,7 +6,7 @@ const KIND_CLASS = {
   welcome: "greet", goodbye: "greet", probe: "probe", ack: "probe", probefor: "probe", probedfor: "probe",
 };
 const MARK_CLASS = {
-  put: "write", put_for: "write", delete: "delete", acked: "ack", shows: "show", hides: "hide", expires: "expire",
+  put: "write", put_for: "write", delete: "delete", flush: "delete", get: "read", acked: "ack", shows: "show", hides: "hide", expires: "expire",
   crash: "crash", halt: "crash", start: "start", member_suspect: "suspect", member_down: "dead",
   joined: "caught", reunited: "caught", caught_up: "caught",
 };

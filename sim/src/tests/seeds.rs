@@ -53,3 +53,21 @@ fn one_seed_is_one_run() {
     }
     assert_ne!(run(7, Keep::Nothing).hash, run(8, Keep::Nothing).hash);
 }
+
+#[test]
+fn a_swarm_holds() {
+    for seed in 0..60 {
+        let report = run_plan(Plan::swarm(seed), FaultSet::NONE, Keep::Nothing);
+        assert!(report.held(), "{report}");
+    }
+}
+
+#[test]
+fn a_plan_read_from_its_text_is_the_same_run() {
+    for seed in [1, 8, 30] {
+        let plan = Plan::swarm(seed);
+        let read: Plan = plan.to_string().parse().unwrap();
+        let hashes = [plan, read].map(|plan| run_plan(plan, FaultSet::NONE, Keep::Nothing).hash);
+        assert_eq!(hashes[0], hashes[1], "seed {seed}");
+    }
+}

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use rumormill_sim::explain::{Subject, explain};
-use rumormill_sim::{Options, record};
+use rumormill_sim::{Keep, record_plan};
 
+use crate::cli::SimRun;
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
@@ -11,14 +12,15 @@ use crate::failure::Failure;
 const MAX_EVENTS: usize = 4_000_000;
 
 pub(crate) fn run(
-    options: &Options,
+    run: &SimRun,
     key: Option<&str>,
     message: Option<u64>,
     around: usize,
     json: bool,
 ) -> Result<(), Failure> {
     let subject = subject(key, message)?;
-    let report = record(options, MAX_EVENTS);
+    let (plan, faults) = super::plan(run)?;
+    let report = record_plan(plan, faults, Keep::Nothing, MAX_EVENTS);
     let Some(recording) = &report.recording else {
         return Err(Failure::Not("the run was not recorded".to_string()));
     };

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use rumormill_sim::{Options, page, record, run as simulate};
+use rumormill_sim::{Keep, page, record_plan, run_plan};
 
 use super::outfile::OutFile;
+use crate::cli::SimRun;
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
 pub(crate) fn run(
-    options: &Options,
+    run: &SimRun,
     trace: Option<PathBuf>,
     html: Option<PathBuf>,
     json: bool,
@@ -17,13 +18,14 @@ pub(crate) fn run(
     // A long run for a file that cannot be written would be in vain.
     let trace = trace.map(OutFile::open).transpose()?;
     let html = html.map(OutFile::open).transpose()?;
-    let options = Options {
-        trace: trace.is_some(),
-        ..*options
+    let (plan, faults) = super::plan(run)?;
+    let keep = match trace {
+        Some(_) => Keep::All,
+        None => Keep::Nothing,
     };
     let report = match html {
-        Some(_) => record(&options, page::PAGE_EVENTS),
-        None => simulate(&options),
+        Some(_) => record_plan(plan, faults, keep, page::PAGE_EVENTS),
+        None => run_plan(plan, faults, keep),
     };
     if let Some(file) = trace {
         let mut text = report.trace.join("\n");

@@ -1,0 +1,338 @@
+//! Drawing plans: from a seed, from any bytes, and the way a swarm does.
+
+use arbitrary::{Result, Unstructured};
+
+use super::{Action, Entry, Fault, FaultWhat, Machine, Plan, WARM_UP_US};
+use crate::faults::{FaultKind, FaultSet};
+use crate::rng::{Rng, Stream};
+use crate::workload::{self, Mix};
+
+/// What to draw a plan for.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// The seed of what the plan leaves open.
+    pub seed: u64,
+    /// Nodes, at least 1.
+    pub nodes: usize,
+    /// How long clients and faults act after the warm-up, in microseconds.
+    pub active_us: u64,
+    /// The kinds of faults; each occurs at least once where the number of nodes allows it.
+    pub faults: FaultSet,
+    /// Client operations per second; drawn from 5 to 80 when absent.
+    pub ops_per_s: Option<u32>,
+}
+
+impl Plan {
+    /// The plan that a seed stands for.
+    pub fn from_seed(shape: &Shape) -> Plan {
+        let bytes = Rng::new(shape.seed, Stream::Plan, 0).bytes(enough(shape));
+        Plan::draw(&mut Unstructured::new(&bytes), shape).unwrap_or_else(|_| Plan::quiet(shape))
+    }
+
+    /// Draws a plan from any bytes.
+    ///
+    /// # Errors
+    /// Those of `arbitrary`; running out of bytes is none, it makes the rest of the plan plain.
+    pub fn draw(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
+        let mut plan = Plan::quiet(shape);
+        draw_machines(u, shape, &mut plan)?;
+        draw_each_fault(u, shape, &mut plan)?;
+        let mut mix = Mix::draw(u)?;
+        if let Some(rate) = shape.ops_per_s {
+            mix.set_rate(rate);
+        }
+        workload::draw(u, &mix, &mut plan)?;
+        plan.entries.sort_by_key(|entry| entry.at_us);
+        Ok(plan)
+    }
+
+    /// The plan of a seed of a swarm, profile `gossip`: small clusters, now and then a large one, for some 10 to 30 virtual
+    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any.
+    pub fn swarm(seed: u64) -> Plan {
+        let mut shape = Shape {
+            seed,
+            nodes: 3,
+            active_us: 27_000_000,
+            faults: FaultSet::NONE,
+            ops_per_s: None,
+        };
+        let bytes = Rng::new(seed, Stream::Swarm, 0).bytes(enough(&shape));
+        let mut u = Unstructured::new(&bytes);
+        draw_shape(&mut u, &mut shape)
+            .and_then(|()| draw_swarm(&mut u, &shape))
+            .unwrap_or_else(|_| Plan::quiet(&shape))
+    }
+
+    fn quiet(shape: &Shape) -> Plan {
+        let start = |node| Machine::new(node * 20_000);
+        Plan {
+            seed: shape.seed,
+            codec: false,
+            machines: (0..shape.nodes as u64).map(start).collect(),
+            stop_us: WARM_UP_US + shape.active_us,
+            entries: Vec::new(),
+        }
+    }
+}
+
+/// The busiest workload draws about this much; when bytes run out the draws become zeros.
+fn enough(shape: &Shape) -> usize {
+    8_192 + (shape.active_us / 1_000_000) as usize * 2_048
+}
+
+/// From `low`, which is not 0, to `high`, each factor of two as likely as the next: rates and durations spread over orders of
+/// magnitude, and ranks drawn so follow Zipf's law.
+pub(crate) fn draw_log(u: &mut Unstructured<'_>, low: u64, high: u64) -> Result<u64> {
+    let octave = u.int_in_range(low.ilog2()..=high.ilog2())?;
+    let last = (1_u64 << octave) - 1 + (1_u64 << octave);
+    u.int_in_range(low.max(1 << octave)..=high.min(last))
+}
+
+fn draw_shape(u: &mut Unstructured<'_>, shape: &mut Shape) -> Result<()> {
+    shape.faults = match u.int_in_range(0..=9)? {
+        0 => FaultSet::NONE,
+        1 => FaultSet::ALL,
+        _ => draw_kinds(u)?,
+    };
+    if u.ratio(1, 200)? {
+        shape.nodes = draw_log(u, 8, 100)? as usize;
+        shape.active_us = u.int_in_range(2_000_000..=4_000_000)?;
+        shape.ops_per_s = Some(u.int_in_range(1..=10)?);
+    } else {
+        shape.nodes = u.int_in_range(1..=7)?;
+        shape.active_us = u.int_in_range(7_000_000..=27_000_000)?;
+    }
+    Ok(())
+}
+
+fn draw_kinds(u: &mut Unstructured<'_>) -> Result<FaultSet> {
+    // Sparse sets and full ones: a kind that is always accompanied by ten others is never seen alone.
+    let share = u.int_in_range(1..=7)?;
+    let mut set = FaultSet::NONE;
+    for kind in FaultKind::ALL {
+        if u.ratio(share, 8)? {
+            set = set.with(kind);
+        }
+    }
+    Ok(set)
+}
+
+fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
+    let mut plan = Plan::quiet(shape);
+    draw_machines(u, shape, &mut plan)?;
+    if u.ratio(1, 8)? {
+        for machine in &mut plan.machines {
+            machine.disk = u.arbitrary()?;
+        }
+    }
+    let kinds: Vec<FaultKind> = shape.faults.iter().collect();
+    if !kinds.is_empty() {
+        // From one fault in the whole time to one every half second.
+        for _ in 0..draw_log(u, 1, shape.active_us / 500_000)? {
+            let kind = *u.choose(&kinds)?;
+            let times = (0, shape.active_us - 1);
+            draw_fault(u, shape, &mut plan, kind, times, (50_000, 20_000_000))?;
+        }
+    }
+    let mut mix = Mix::draw(u)?;
+    if let Some(rate) = shape.ops_per_s {
+        mix.set_rate(rate);
+    }
+    workload::draw(u, &mix, &mut plan)?;
+    plan.entries.sort_by_key(|entry| entry.at_us);
+    Ok(plan)
+}
+
+fn draw_machines(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> Result<()> {
+    // One plan in four has a late joiner, and one in four sends real bytes.
+    if shape.nodes >= 3 && u.ratio(1, 4)? {
+        let node = u.int_in_range(1..=shape.nodes - 1)?;
+        plan.machines[node].start_us = WARM_UP_US + u.int_in_range(0..=shape.active_us / 2)?;
+    }
+    plan.codec = u.ratio(1, 4)?;
+    Ok(())
+}
+
+/// Of every requested kind at least one.
+fn draw_each_fault(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> Result<()> {
+    let kinds: Vec<FaultKind> = shape.faults.iter().collect();
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    // One of each, each in a time of its own, so that none hides another.
+    let slot_us = shape.active_us / kinds.len() as u64;
+    for (slot, &kind) in kinds.iter().enumerate() {
+        let from_us = slot as u64 * slot_us;
+        let times = (from_us, from_us + slot_us / 2);
+        draw_fault(u, shape, plan, kind, times, (slot_us / 4, slot_us / 2))?;
+    }
+    // On top of them one more every 5 s, of any requested kind, anywhere.
+    let longest_us = (shape.active_us / 3).clamp(1_000_000, 20_000_000);
+    for _ in 0..shape.active_us / 5_000_000 {
+        let kind = *u.choose(&kinds)?;
+        let times = (0, shape.active_us - 1);
+        draw_fault(u, shape, plan, kind, times, (500_000, longest_us))?;
+    }
+    Ok(())
+}
+
+fn draw_fault(
+    u: &mut Unstructured<'_>,
+    shape: &Shape,
+    plan: &mut Plan,
+    kind: FaultKind,
+    (from_us, to_us): (u64, u64),
+    (short_us, long_us): (u64, u64),
+) -> Result<()> {
+    if shape.nodes < kind.least_nodes() {
+        return Ok(());
+    }
+    let what = draw_what(u, shape, kind)?;
+    let for_us = draw_log(u, short_us.max(1), long_us.max(1))?;
+    let at_us = WARM_UP_US + u.int_in_range(from_us..=to_us)?;
+    plan.entries.push(Entry {
+        at_us,
+        action: Action::Fault(Fault { for_us, what }),
+    });
+    Ok(())
+}
+
+fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result<FaultWhat> {
+    let node = u.int_in_range(0..=shape.nodes - 1)?;
+    Ok(match kind {
+        FaultKind::Loss => FaultWhat::Loss { ppm: draw_rate(u)? },
+        FaultKind::Dup => FaultWhat::Dup { ppm: draw_rate(u)? },
+        FaultKind::Reorder => FaultWhat::Reorder {
+            ppm: draw_rate(u)?,
+            by_us: draw_log(u, 1_000, 1_024_000)?,
+        },
+        FaultKind::Delay => FaultWhat::Delay {
+            node,
+            by_us: draw_log(u, 1_000, 4_096_000)?,
+        },
+        FaultKind::Partition => {
+            let (left, right) = draw_sides(u, shape)?;
+            FaultWhat::Partition { left, right }
+        }
+        FaultKind::OneWay => {
+            let (from, to) = draw_sides(u, shape)?;
+            FaultWhat::OneWay { from, to }
+        }
+        FaultKind::Crash => FaultWhat::Crash {
+            node,
+            clean: u.arbitrary()?,
+        },
+        FaultKind::Skew => {
+            let by_ms = draw_log(u, 1, 32_768)? as i64;
+            let ppm = u.int_in_range(-1_000..=1_000)?;
+            FaultWhat::Skew {
+                node,
+                by_ms: if u.arbitrary()? { by_ms } else { -by_ms },
+                ppm,
+            }
+        }
+    })
+}
+
+/// From 0.1 % to 50 %.
+fn draw_rate(u: &mut Unstructured<'_>) -> Result<u32> {
+    Ok(draw_log(u, 1_000, 500_000)? as u32)
+}
+
+/// All nodes in two groups, none of them empty.
+fn draw_sides(u: &mut Unstructured<'_>, shape: &Shape) -> Result<(Vec<usize>, Vec<usize>)> {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for node in 0..shape.nodes {
+        let side = if u.arbitrary()? {
+            &mut left
+        } else {
+            &mut right
+        };
+        side.push(node);
+    }
+    if left.is_empty() || right.is_empty() {
+        let alone = u.int_in_range(0..=shape.nodes - 1)?;
+        left = vec![alone];
+        right = (0..shape.nodes).filter(|node| *node != alone).collect();
+    }
+    Ok((left, right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(seed: u64) -> Shape {
+        Shape {
+            seed,
+            nodes: 3,
+            active_us: 57_000_000,
+            faults: FaultSet::ALL,
+            ops_per_s: None,
+        }
+    }
+
+    fn check(plan: &Plan) {
+        assert!(plan.entries.is_sorted_by_key(|entry| entry.at_us));
+        let times = WARM_UP_US..plan.stop_us;
+        assert!(
+            plan.entries
+                .iter()
+                .all(|entry| times.contains(&entry.at_us))
+        );
+    }
+
+    #[test]
+    fn every_requested_kind_is_in_the_plan() {
+        for seed in 0..50 {
+            let plan = Plan::from_seed(&shape(seed));
+            assert_eq!(plan.kinds(), FaultSet::ALL, "seed {seed}");
+            check(&plan);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_plan() {
+        arbtest::arbtest(|u| {
+            let shape = Shape {
+                nodes: u.int_in_range(1..=7)?,
+                ..shape(0)
+            };
+            let plan = Plan::draw(u, &shape)?;
+            assert_eq!(plan.machines.len(), shape.nodes);
+            check(&plan);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_seed_always_gives_the_same_text() {
+        let text = Plan::from_seed(&shape(7)).to_string();
+        assert_eq!(text, Plan::from_seed(&shape(7)).to_string());
+        assert_ne!(text, Plan::from_seed(&shape(8)).to_string());
+    }
+
+    #[test]
+    fn a_swarm_has_all_sorts() {
+        let plans: Vec<Plan> = (0..2_000).map(Plan::swarm).collect();
+        plans.iter().for_each(check);
+        let share = |what: &dyn Fn(&Plan) -> bool| plans.iter().filter(|plan| what(plan)).count();
+        assert!((150..400).contains(&share(&|plan| plan.kinds() == FaultSet::NONE)));
+        assert!((2..30).contains(&share(&|plan| plan.machines.len() > 7)));
+        assert!((400..600).contains(&share(&|plan| plan.codec)));
+        for kind in FaultKind::ALL {
+            assert!(share(&|plan| plan.count(kind) > 0) > 200, "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn a_logarithmic_draw_keeps_its_bounds() {
+        arbtest::arbtest(|u| {
+            let low = u.int_in_range(1..=5_000)?;
+            let high = u.int_in_range(low..=u64::MAX)?;
+            let got = draw_log(u, low, high)?;
+            assert!((low..=high).contains(&got));
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,250 @@
+//! A plan: everything that will be done to a cluster, explicit and in order of time.
+//!
+//! A seed is only a way to draw a plan; a fuzzer's bytes are another, and a file is a third: a plan prints as text that reads
+//! back as the same plan. What the plan leaves open (each latency, which message a lossy window takes) comes from streams
+//! of [`Plan::seed`], so that a plan alone decides a run.
+
+mod draw;
+mod text;
+
+pub use draw::Shape;
+pub(crate) use draw::draw_log;
+pub use text::{PlanError, PlanErrorKind};
+
+use crate::faults::{FaultKind, FaultSet};
+
+/// No client and no fault acts before this in a plan that was drawn, so that the cluster can form. In microseconds.
+pub const WARM_UP_US: u64 = 3_000_000;
+/// The most nodes of a plan.
+pub const MAX_NODES: usize = 1_000;
+/// The latest time of a plan and the longest duration in it, a year in microseconds.
+pub const MAX_TIME_US: u64 = 365 * 86_400 * 1_000_000;
+
+/// A table of the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Synced now and then; acknowledged at once.
+    Periodic,
+    /// Synced before the acknowledgement.
+    Sync,
+    /// Never stored.
+    Memory,
+}
+
+impl Table {
+    /// All tables of the workload.
+    pub const ALL: [Table; 3] = [Table::Periodic, Table::Sync, Table::Memory];
+
+    /// The name of the table in the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Table::Periodic => "default",
+            Table::Sync => "safe",
+            Table::Memory => "scratch",
+        }
+    }
+}
+
+/// What a client does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// Who acts. A client asks one node until an [`Action::Move`]: at first the node of its own number modulo the number of nodes.
+    /// While that node is down, the next one that is up is asked.
+    pub client: u32,
+    /// The table.
+    pub table: Table,
+    /// What is done.
+    pub verb: OpVerb,
+}
+
+/// What a client does to a table. Keys are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpVerb {
+    /// Writes a value that no other operation writes.
+    Put {
+        /// The key.
+        key: u32,
+    },
+    /// Writes such a value, to expire after so many milliseconds of the node's own wall clock.
+    PutFor {
+        /// The key.
+        key: u32,
+        /// Milliseconds.
+        ttl_ms: u64,
+    },
+    /// Deletes the key.
+    Delete {
+        /// The key.
+        key: u32,
+    },
+    /// Reads the key.
+    Get {
+        /// The key.
+        key: u32,
+    },
+    /// Removes every row of the table.
+    Flush,
+}
+
+/// A fault and how long it lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its duration in microseconds.
+    pub for_us: u64,
+    /// What it is.
+    pub what: FaultWhat,
+}
+
+/// What a fault does. Rates are parts per million of the messages. Where a node is named that is down, the next one that is up
+/// is struck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultWhat {
+    /// Messages are lost.
+    Loss {
+        /// The rate.
+        ppm: u32,
+    },
+    /// Messages arrive twice.
+    Dup {
+        /// The rate.
+        ppm: u32,
+    },
+    /// Messages arrive late, and out of order.
+    Reorder {
+        /// The rate.
+        ppm: u32,
+        /// By how much at most, in microseconds.
+        by_us: u64,
+    },
+    /// All messages to and from one node take longer.
+    Delay {
+        /// The node.
+        node: usize,
+        /// By how much, in microseconds.
+        by_us: u64,
+    },
+    /// The nodes of two groups cannot reach each other.
+    Partition {
+        /// One side.
+        left: Vec<usize>,
+        /// The other.
+        right: Vec<usize>,
+    },
+    /// The nodes of one group cannot reach those of another, which can.
+    OneWay {
+        /// Those that are not heard.
+        from: Vec<usize>,
+        /// Those that do not hear them.
+        to: Vec<usize>,
+    },
+    /// The node loses its power; it starts again when the fault ends.
+    Crash {
+        /// The node.
+        node: usize,
+        /// Whether its peers are told at once, as when only the process dies.
+        clean: bool,
+    },
+    /// The node's clocks are wrong.
+    Skew {
+        /// The node; struck even when it is down, for clocks go on.
+        node: usize,
+        /// How far the wall clock is off, in milliseconds.
+        by_ms: i64,
+        /// How much both clocks gain, in microseconds per second.
+        ppm: i64,
+    },
+}
+
+impl FaultWhat {
+    /// Which kind it is.
+    pub const fn kind(&self) -> FaultKind {
+        match self {
+            FaultWhat::Loss { .. } => FaultKind::Loss,
+            FaultWhat::Dup { .. } => FaultKind::Dup,
+            FaultWhat::Reorder { .. } => FaultKind::Reorder,
+            FaultWhat::Delay { .. } => FaultKind::Delay,
+            FaultWhat::Partition { .. } => FaultKind::Partition,
+            FaultWhat::OneWay { .. } => FaultKind::OneWay,
+            FaultWhat::Crash { .. } => FaultKind::Crash,
+            FaultWhat::Skew { .. } => FaultKind::Skew,
+        }
+    }
+}
+
+/// One entry of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When, in microseconds of virtual time.
+    pub at_us: u64,
+    /// What.
+    pub action: Action,
+}
+
+/// What an entry does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A client acts.
+    Op(Op),
+    /// A client asks another node from now on.
+    Move {
+        /// The client.
+        client: u32,
+        /// The node.
+        node: usize,
+    },
+    /// A fault begins.
+    Fault(Fault),
+}
+
+/// One machine of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// When it starts, in microseconds.
+    pub start_us: u64,
+    /// Whether it has a disk; without one its node forgets everything, itself included, whenever it stops.
+    pub disk: bool,
+}
+
+impl Machine {
+    /// One with a disk.
+    pub const fn new(start_us: u64) -> Self {
+        Machine {
+            start_us,
+            disk: true,
+        }
+    }
+}
+
+/// Everything that will be done to a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed of what the plan leaves open.
+    pub seed: u64,
+    /// Whether messages really become bytes and frames on their way, and are read back from them.
+    pub codec: bool,
+    /// The machines; at least one. Machine 0 starts the cluster, the others join through it.
+    pub machines: Vec<Machine>,
+    /// When clients and faults stop, in microseconds. Every entry comes before.
+    pub stop_us: u64,
+    /// What happens, in order of time.
+    pub entries: Vec<Entry>,
+}
+
+impl Plan {
+    /// How many entries begin a fault of this kind.
+    pub fn count(&self, kind: FaultKind) -> usize {
+        self.faults().filter(|found| *found == kind).count()
+    }
+
+    /// The kinds of faults that occur.
+    pub fn kinds(&self) -> FaultSet {
+        self.faults().fold(FaultSet::NONE, FaultSet::with)
+    }
+
+    fn faults(&self) -> impl Iterator<Item = FaultKind> {
+        self.entries.iter().filter_map(|entry| match &entry.action {
+            Action::Fault(fault) => Some(fault.what.kind()),
+            Action::Op(_) | Action::Move { .. } => None,
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! What is wrong with a plan's text, and where.
+
+use std::fmt;
+
+/// Why text is no plan. Lines and columns count from 1, columns in characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError {
+    /// The line.
+    pub line: usize,
+    /// The column at which the fault begins, or the end of the line where something is missing.
+    pub column: usize,
+    /// What is wrong.
+    pub kind: PlanErrorKind,
+    /// What was found there.
+    pub found: String,
+    /// What would have been right.
+    pub expected: String,
+}
+
+/// What is wrong with a plan's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanErrorKind {
+    /// No such line in a plan.
+    UnknownVerb,
+    /// No such field in this line.
+    UnknownField,
+    /// A field, a word or a line of the head is missing.
+    Missing,
+    /// A field or a line of the head is there twice.
+    Repeated,
+    /// A word is not of the form that is wanted.
+    BadWord,
+    /// The entry is earlier than the one before it.
+    TimeGoesBack,
+    /// The plan has no node of this number.
+    NoSuchNode,
+    /// A number is too small or too large.
+    OutOfRange,
+}
+
+impl PlanErrorKind {
+    const fn words(self) -> &'static str {
+        match self {
+            PlanErrorKind::UnknownVerb => "unknown verb",
+            PlanErrorKind::UnknownField => "unknown field",
+            PlanErrorKind::Missing => "something is missing at",
+            PlanErrorKind::Repeated => "repeated",
+            PlanErrorKind::BadWord => "cannot read",
+            PlanErrorKind::TimeGoesBack => "the time goes backwards at",
+            PlanErrorKind::NoSuchNode => "no such node",
+            PlanErrorKind::OutOfRange => "out of range",
+        }
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PlanError {
+            line,
+            column,
+            kind,
+            found,
+            expected,
+        } = self;
+        // Nobody wants a megabyte of somebody's binary file in a message.
+        let found: String = found.chars().take(40).collect();
+        let words = kind.words();
+        write!(
+            f,
+            "line {line}, column {column}: {words} {found:?}, expected {expected}"
+        )
+    }
+}
+
+impl std::error::Error for PlanError {}
