@@ -148,7 +148,10 @@ function describe(event) {
   }
   lines(event).forEach((text, i) => box.append(element("p", text, i ? "soft" : "")));
   const wide = spread(data, event);
-  if (wide) box.append(element("p", `seen on ${wide.nodes} of ${data.nodes} nodes before the next operation on the key, the last after ${duration(wide.last - data.events.at[event])}`, "soft"));
+  if (wide) {
+    const last = wide.nodes > 0 ? `, the last after ${duration(wide.last - data.events.at[event])}` : "";
+    box.append(element("p", `seen on ${wide.nodes} of ${data.nodes} nodes before the next operation on the key${last}`, "soft"));
+  }
   const place = data.events.message[event], rows = place < 0 ? undefined : data.messages.rows.get(place);
   if (rows) box.append(element("p", carries(rows, 12), "soft"));
   const key = data.events.key[event] >= 0 ? data.events.key[event] : rows?.[0] ?? -1;
@@ -349,12 +352,12 @@ function legend() {
       context.fill();
     });
   }
-  const marks = [["write", "write", 0], ["delete", "delete", 0], ["read", "read", 0], ["ack", "acknowledged", -9], ["show", "shown", 0], ["hide", "hidden", 0], ["expire", "expired", 0],
-    ["caught", "caught up", 9], ["suspect", "suspected", 10], ["dead", "declared dead", 10], ["crash", "crash", 0], ["start", "start", 0]];
+  const marks = [["write", "write", 0], ["delete", "delete", 0], ["read", "read", 0], ["ack", "acked", -9], ["show", "shown", 0], ["hide", "hidden", 0], ["expire", "expired", 0],
+    ["caught", "caught up", 9], ["suspect", "suspect", 10], ["dead", "dead", 10], ["crash", "crash", 0], ["start", "start", 0]];
   for (const [name, label, dy] of marks) {
     entry(label, 12, context => MARKS[name].draw(context, 6, 7 + dy, 4.2, colors[MARKS[name].color], colors.panel));
   }
-  for (const [color, label, alpha] of [["cut-a", "one side of a cut", 0.4], ["cut-b", "the other", 0.4], ["down", "not running", 0.4], ["trouble", "slow or lossy", 0.4]]) {
+  for (const [color, label, alpha] of [["cut-a", "side of a cut", 0.4], ["cut-b", "other side", 0.4], ["down", "not running", 0.4], ["trouble", "slow or lossy", 0.4]]) {
     entry(label, 16, context => { context.globalAlpha = alpha; context.fillStyle = colors[color]; context.fillRect(0, 2, 16, 10); });
   }
 }
