@@ -317,6 +317,9 @@ impl World {
             self.exchanges.len() - 1
         });
         let Some(op) = op else { return };
+        if let Some(key) = key {
+            self.trace.promised(op as u64, table.name(), key);
+        }
         let host = &mut self.hosts[node];
         if accepted.sync {
             host.unacked.push_back(Unacked {

@@ -31,10 +31,11 @@ pub(crate) enum Ending {
 impl World {
     pub(crate) fn begin_fault(&mut self, number: usize, what: &FaultWhat) {
         match *what {
-            FaultWhat::Crash { node, clean } => self.begin_crash(number, node, clean),
-            FaultWhat::Wipe { node } => self.begin_wipe(number, node),
-            FaultWhat::Leave { node } => self.begin_leave(number, node),
+            FaultWhat::Crash { node, clean } => self.begin_crash(number, what, node, clean),
+            FaultWhat::Wipe { node } => self.begin_wipe(number, what, node),
+            FaultWhat::Leave { node } => self.begin_leave(number, what, node),
             FaultWhat::Skew { node, by_ms, ppm } => {
+                self.trace.fault_begins(self.now_us, number, what);
                 self.endings.insert(number, Ending::SetClock(node));
                 self.skew(node, by_ms, ppm);
                 self.count(FaultKind::Skew.name());
@@ -62,28 +63,30 @@ impl World {
         }
     }
 
-    fn begin_crash(&mut self, number: usize, node: usize, clean: bool) {
+    fn begin_crash(&mut self, number: usize, what: &FaultWhat, node: usize, clean: bool) {
         let Some(node) = self.running_from(node) else {
             return;
         };
         // A machine without a disk forgets its cluster. Somebody has to be left who knows it.
         if self.hosts[node].has_disk || self.is_survived(node) {
+            self.strikes(number, what, node);
             self.endings.insert(number, Ending::Start(node));
             self.crash(node, clean);
         }
     }
 
-    fn begin_wipe(&mut self, number: usize, node: usize) {
+    fn begin_wipe(&mut self, number: usize, what: &FaultWhat, node: usize) {
         let survived = self
             .running_from(node)
             .filter(|node| self.is_survived(*node));
         if let Some(node) = survived {
+            self.strikes(number, what, node);
             self.endings.insert(number, Ending::Start(node));
             self.wipe(node);
         }
     }
 
-    fn begin_leave(&mut self, number: usize, node: usize) {
+    fn begin_leave(&mut self, number: usize, what: &FaultWhat, node: usize) {
         let Some(node) = self.running_from(node) else {
             return;
         };
@@ -92,6 +95,7 @@ impl World {
         if !returns && !self.is_survived(node) {
             return;
         }
+        self.strikes(number, what, node);
         self.hosts[node].leaving = true;
         self.endings.insert(number, Ending::Return(node));
         self.count(FaultKind::Leave.name());
@@ -107,6 +111,7 @@ impl World {
             return;
         };
         self.finish_turn();
+        self.strikes(number, what, node);
         self.hosts[node].hurts.begin(number, hurt);
         self.endings.insert(number, Ending::Heal(node));
         let kind = what.kind();
@@ -128,6 +133,12 @@ impl World {
         }
     }
 
+    /// A fault that names one node strikes this one.
+    fn strikes(&mut self, number: usize, what: &FaultWhat, node: usize) {
+        self.trace
+            .fault_begins(self.now_us, number, &what.striking(node));
+    }
+
     /// The write queue of a link is above its mark.
     pub(crate) fn congest(&mut self, node: usize, link: LinkId) {
         self.hosts[node].hurts.strike(Hurt::Congested);
@@ -141,6 +152,7 @@ impl World {
         match *what {
             FaultWhat::Delay { node, by_us } => {
                 let node = self.running_from(node).unwrap_or(node);
+                self.strikes(number, what, node);
                 return self.net.begin(number, &FaultWhat::Delay { node, by_us });
             }
             // These count the messages they strike.
@@ -153,6 +165,7 @@ impl World {
             }
             _ => self.count(kind.name()),
         }
+        self.trace.fault_begins(self.now_us, number, what);
         self.net.begin(number, what);
     }
 
@@ -184,6 +197,7 @@ impl World {
     }
 
     pub(crate) fn end_fault(&mut self, number: usize) {
+        self.trace.fault_ends(self.now_us, number);
         match self.endings.remove(&number) {
             Some(Ending::Start(node) | Ending::Return(node)) => self.start(node),
             Some(Ending::SetClock(node)) => self.skew(node, 0, 0),

@@ -27,11 +27,15 @@
 //! story.heal().expect_converged();
 //! story.expect(0, "color", None);
 //! ```
+//!
+//! To read a run, [`record`] it: [`explain`](explain::explain) gives the part around one key or one message, and
+//! [`page::render`] draws all of it as one HTML page.
 
 pub mod checkers;
 mod clients;
 mod clock;
 mod disk;
+pub mod explain;
 mod faults;
 pub mod history;
 mod host;
@@ -41,8 +45,10 @@ mod model;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod network;
+pub mod page;
 pub mod plan;
 mod power;
+pub mod recording;
 mod report;
 mod rng;
 mod run;
@@ -64,8 +70,9 @@ pub use clock::Clock;
 pub use disk::Disk;
 pub use faults::{FaultKind, FaultSet, UnknownFault};
 pub use model::{Effect, History, Model, Told};
+pub use recording::Recording;
 pub use report::Report;
-pub use run::{CHECKERS, Options, report, run, run_plan};
+pub use run::{CHECKERS, Options, record, record_plan, report, run, run_plan};
 pub use sabotage::{Honest, Sabotage};
 pub use scenario::Scenario;
 pub use sessions::{Answer, Exchange, Found};

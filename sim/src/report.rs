@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkers::Violation;
 use crate::faults::FaultSet;
+use crate::recording::Recording;
 
 /// The outcome of a run.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// The lines of the trace, if they were asked for.
     pub trace: Vec<String>,
+    /// The run as values, if it was recorded.
+    pub recording: Option<Recording>,
 }
 
 impl Report {

@@ -35,32 +35,53 @@ pub struct Options {
     pub trace: bool,
 }
 
+impl Options {
+    /// The plan that the options stand for.
+    pub fn plan(&self) -> Plan {
+        let active_us = self
+            .minutes
+            .saturating_mul(60_000_000)
+            .saturating_sub(WARM_UP_US)
+            .max(5_000_000);
+        Plan::from_seed(&Shape {
+            seed: self.seed,
+            nodes: self.nodes.max(1),
+            active_us,
+            faults: self.faults,
+            ops_per_s: None,
+        })
+    }
+
+    fn keep(&self) -> Keep {
+        match self.trace {
+            true => Keep::All,
+            false => Keep::Nothing,
+        }
+    }
+}
+
 /// Runs a seed.
 pub fn run(options: &Options) -> Report {
-    let active_us = options
-        .minutes
-        .saturating_mul(60_000_000)
-        .saturating_sub(WARM_UP_US)
-        .max(5_000_000);
-    let shape = Shape {
-        seed: options.seed,
-        nodes: options.nodes.max(1),
-        active_us,
-        faults: options.faults,
-        ops_per_s: None,
-    };
-    let keep = if options.trace {
-        Keep::All
-    } else {
-        Keep::Nothing
-    };
-    run_plan(Plan::from_seed(&shape), options.faults, keep)
+    run_plan(options.plan(), options.faults, options.keep())
+}
+
+/// Runs a seed and records it, at most `events` events: see [`Report::recording`].
+pub fn record(options: &Options, events: usize) -> Report {
+    record_plan(options.plan(), options.faults, options.keep(), events)
 }
 
 /// Runs a plan.
 pub fn run_plan(plan: Plan, requested: FaultSet, keep: Keep) -> Report {
     let seed = plan.seed;
     report(World::new(plan, keep), seed, requested)
+}
+
+/// Runs a plan and records it, at most `events` events: see [`Report::recording`].
+pub fn record_plan(plan: Plan, requested: FaultSet, keep: Keep, events: usize) -> Report {
+    let seed = plan.seed;
+    let mut world = World::new(plan, keep);
+    world.record(events);
+    report(world, seed, requested)
 }
 
 /// Runs a world to its end. A panic of a node's own assertions is a violation like any other.
@@ -90,6 +111,12 @@ impl World {
             }
         }
         let faults = self.faults_met();
+        let hash = self.trace.hash();
+        let rows = self
+            .running_from(0)
+            .and_then(|node| self.contents(node))
+            .map_or(0, |rows| rows.len() as u64);
+        let (trace, recording) = self.trace.into_parts();
         let owned = |(name, count): (&str, u64)| (name.to_string(), count);
         let rest = self
             .counts
@@ -100,18 +127,16 @@ impl World {
             seed,
             nodes: self.hosts.len(),
             requested,
-            hash: self.trace.hash(),
+            hash,
             events: self.events,
             sim_ms: self.now_us / 1000,
             counts: rest.map(|(name, count)| owned((name, *count))).collect(),
-            rows: self
-                .running_from(0)
-                .and_then(|node| self.contents(node))
-                .map_or(0, |rows| rows.len() as u64),
+            rows,
             faults: faults.into_iter().map(owned).collect(),
             marks,
             violations: self.violations,
-            trace: self.trace.into_lines(),
+            trace,
+            recording,
         }
     }
 }

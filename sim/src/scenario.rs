@@ -55,6 +55,12 @@ impl Scenario {
         self
     }
 
+    /// Records what happens from now on, at most so many events: see [`Trace::recording`](crate::Trace::recording).
+    pub fn record(&mut self, events: usize) -> &mut Self {
+        self.world.record(events);
+        self
+    }
+
     /// Lets time pass until so many milliseconds after the beginning.
     pub fn at(&mut self, ms: u64) -> &mut Self {
         self.world.run_until(ms * 1_000);

@@ -19,6 +19,7 @@ impl World {
         ];
         self.trace
             .event(self.now_us, node, Weight::Detail, "store", &fields);
+        self.trace.stored(&batch);
         if self.store_fails(node) {
             return;
         }

@@ -5,6 +5,13 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
+use rumormill_core::StoreOp;
+use rumormill_core::wire::Message;
+
+use crate::plan::FaultWhat;
+use crate::recording::{self, Outcome, Recording};
+
 /// Which lines are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
@@ -49,6 +56,7 @@ pub struct Trace {
     seq: u64,
     hash: u64,
     lines: Vec<String>,
+    recording: Option<Box<Recording>>,
 }
 
 impl Trace {
@@ -59,6 +67,7 @@ impl Trace {
             seq: 0,
             hash: 0x5275_6d6f_724d_696c,
             lines: Vec::new(),
+            recording: None,
         }
     }
 
@@ -72,8 +81,18 @@ impl Trace {
         &self.lines
     }
 
-    pub(crate) fn into_lines(self) -> Vec<String> {
-        self.lines
+    /// The run as values, if it was asked for.
+    pub fn recording(&self) -> Option<&Recording> {
+        self.recording.as_deref()
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<String>, Option<Recording>) {
+        (self.lines, self.recording.map(|recording| *recording))
+    }
+
+    /// Records from now on, at most `limit` events.
+    pub(crate) fn record(&mut self, limit: usize) {
+        self.recording = Some(Box::new(Recording::new(limit)));
     }
 
     pub(crate) fn event(
@@ -104,6 +123,73 @@ impl Trace {
         if kept {
             let line = self.line(at_us, node, verb, fields);
             self.lines.push(line);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.event(at_us, self.seq, node, weight, verb, fields);
+        }
+    }
+
+    /// A message was handed to the network. Not a line: the trace tells of arrivals and losses.
+    pub(crate) fn sent(
+        &mut self,
+        at_us: u64,
+        number: u64,
+        link: u64,
+        way: (usize, usize),
+        msg: &Message,
+    ) {
+        if let Some(recording) = &mut self.recording {
+            let flight = recording::flight(number, msg, link, way, (at_us, self.seq));
+            recording.sent(flight, msg);
+        }
+    }
+
+    /// The line just written is the end of a message's way.
+    pub(crate) fn ended(&mut self, number: u64, outcome: Outcome) {
+        if let Some(recording) = &mut self.recording {
+            recording.ended(number, outcome);
+        }
+    }
+
+    /// A message came to nothing, without a line.
+    pub(crate) fn vanished(&mut self, number: u64, outcome: Outcome) {
+        if let Some(recording) = &mut self.recording {
+            recording.vanished(number, outcome);
+        }
+    }
+
+    /// An operation got its number.
+    pub(crate) fn promised(&mut self, op: u64, table: &str, key: &Bytes) {
+        if let Some(recording) = &mut self.recording {
+            recording.promised(op, table, key);
+        }
+    }
+
+    /// The line just written tells of this batch.
+    pub(crate) fn stored(&mut self, batch: &[StoreOp]) {
+        if let Some(recording) = &mut self.recording {
+            recording.stored(batch);
+        }
+    }
+
+    /// A fault is in force, with the nodes it really strikes.
+    pub(crate) fn fault_begins(&mut self, at_us: u64, number: usize, what: &FaultWhat) {
+        if let Some(recording) = &mut self.recording {
+            recording.fault_begins(at_us, number, what);
+        }
+    }
+
+    /// A fault is over.
+    pub(crate) fn fault_ends(&mut self, at_us: u64, number: usize) {
+        if let Some(recording) = &mut self.recording {
+            recording.fault_ends(at_us, number);
+        }
+    }
+
+    /// All faults are over.
+    pub(crate) fn all_faults_end(&mut self, at_us: u64) {
+        if let Some(recording) = &mut self.recording {
+            recording.all_faults_end(at_us);
         }
     }
 

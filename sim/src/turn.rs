@@ -11,6 +11,7 @@ use crate::checkers::no_resurrection::Watch;
 use crate::faults::FaultKind;
 use crate::hurt::Hurt;
 use crate::network::{DIAL_TIMEOUT_US, Fate, Network};
+use crate::recording::Outcome;
 use crate::story;
 use crate::trace::{Field, WORLD, Weight};
 use crate::world::{Call, Event, Why, World};
@@ -85,8 +86,9 @@ impl World {
                 node,
                 lane,
                 link,
+                number,
                 msg,
-            } => self.deliver(node as usize, link, lane, msg),
+            } => self.deliver((node as usize, link), lane, number, msg),
             Event::Up { link, hello } => self.up(link, *hello),
             Event::Down { link, why } => self.down(link, why),
             Event::DialArrives { call } => self.dial_arrives(*call),
@@ -230,13 +232,19 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, node: usize, link: LinkId, lane: Lane, msg: Arc<Message>) {
+    fn deliver(
+        &mut self,
+        (node, link): (usize, LinkId),
+        lane: Lane,
+        number: u64,
+        msg: Arc<Message>,
+    ) {
         let open = self
             .net
             .end(link)
             .is_some_and(|end| end.up && !end.closing && self.lives(node, end.life));
         if !open {
-            return;
+            return self.trace.vanished(number, Outcome::Missed);
         }
         let from = self
             .net
@@ -257,11 +265,15 @@ impl World {
             None => Arc::unwrap_or_clone(msg),
             Some(wire) => match wire.carry(link, &msg, lane, harm) {
                 Ok(Some(msg)) => msg,
-                Ok(None) => return,
-                Err(_) => return self.down(link, Why::Malformed),
+                Ok(None) => return self.trace.vanished(number, Outcome::Missed),
+                Err(_) => {
+                    self.trace.vanished(number, Outcome::Missed);
+                    return self.down(link, Why::Malformed);
+                }
             },
         };
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
+        self.trace.ended(number, Outcome::Arrived);
         self.input(node, Input::Message { link, msg });
     }
 
@@ -482,11 +494,20 @@ impl World {
                 continue;
             };
             self.messages += 1;
+            let number = self.messages;
             if self.sabotage.swallows(node, peer, msg) {
+                self.trace
+                    .sent(self.now_us, number, link.0, (node, peer), msg);
+                self.trace.vanished(number, Outcome::Stolen);
                 continue;
             }
             let powered = self.hosts[peer].node.is_some();
-            match self.net.send(self.now_us, link, powered) {
+            let fate = self.net.send(self.now_us, link, powered);
+            if fate != Fate::Closed {
+                self.trace
+                    .sent(self.now_us, number, link.0, (node, peer), msg);
+            }
+            match fate {
                 Fate::Arrives(at_us) => {
                     self.push(
                         at_us,
@@ -494,6 +515,7 @@ impl World {
                             node: peer as u32,
                             lane,
                             link: other,
+                            number,
                             msg: msg.clone(),
                         },
                     );
@@ -506,14 +528,19 @@ impl World {
                                 node: peer as u32,
                                 lane,
                                 link: other,
+                                number,
                                 msg: msg.clone(),
                             },
                         );
                     }
                 }
-                Fate::Lost => self.gone(node, peer, "lost", msg),
+                Fate::Lost => {
+                    self.gone(node, peer, "lost", msg);
+                    self.trace.ended(number, Outcome::Lost);
+                }
                 Fate::Swallowed { breaks } => {
                     self.gone(node, peer, "swallowed", msg);
+                    self.trace.ended(number, Outcome::Swallowed);
                     if breaks {
                         self.net.set_closing(link);
                         self.push(
@@ -526,6 +553,7 @@ impl World {
                     }
                 }
                 Fate::Forgotten(at_us) => {
+                    self.trace.vanished(number, Outcome::Reset);
                     self.net.set_closing(link);
                     self.push(
                         at_us,

@@ -44,6 +44,7 @@ pub(crate) enum Event {
         node: u32,
         lane: Lane,
         link: LinkId,
+        number: u64,
         msg: Arc<Message>,
     },
     Up {
@@ -216,6 +217,11 @@ impl World {
         self.sabotage = sabotage;
     }
 
+    /// Records the run from now on, at most `events` events and as many messages: see [`Trace::recording`].
+    pub fn record(&mut self, events: usize) {
+        self.trace.record(events);
+    }
+
     /// The present, in microseconds of virtual time.
     pub fn now_us(&self) -> u64 {
         self.now_us
@@ -271,6 +277,7 @@ impl World {
     pub fn settle(&mut self) {
         self.note("faults_end", &[]);
         self.settling = true;
+        self.trace.all_faults_end(self.now_us);
         self.end_all_faults();
         // Before deletes are forgotten every node has to hear from every other, and a node asks one after the other.
         let patience_us = SETTLE_US.max(self.hosts.len() as u64 * SETTLE_PER_NODE_US);

@@ -61,6 +61,31 @@ fn exit_codes_tell_what_happened() {
 }
 
 #[test]
+fn a_simulated_run_is_drawn_and_explained() {
+    let root = tempfile::tempdir().expect("a directory");
+    let page = root.path().join("run.html").display().to_string();
+    let run = |more: &[&str]| {
+        let mut command = rumormill();
+        command.args(["sim"]).args(more).args(["--seed", "7"]);
+        command.output().expect("it runs")
+    };
+    let drawn = run(&["run", "--minutes", "1", "--html", &page]);
+    assert!(drawn.status.success(), "{}", text(&drawn.stderr));
+    let html = std::fs::read_to_string(&page).expect("the page");
+    assert!(html.starts_with("<!doctype html>") && html.contains("seed 7"));
+    let nowhere = root.path().join("missing/run.html").display().to_string();
+    // A run of so many minutes would not end in this test.
+    let refused = run(&["run", "--minutes", "100000", "--html", &nowhere]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains(&nowhere));
+    let explained = run(&["explain", "--minutes", "1", "--key", "default/k5", "--json"]);
+    assert!(explained.status.success(), "{}", text(&explained.stderr));
+    assert!(text(&explained.stdout).contains("\"subject\":{\"key\":\"k5\",\"table\":\"default\"}"));
+    let unknown = run(&["explain", "--minutes", "1", "--key", "default/nobody"]);
+    assert_eq!(code(&unknown), 1);
+}
+
+#[test]
 fn rows_survive_export_and_import() {
     let (root, node) = lone();
     let odd =

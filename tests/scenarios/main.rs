@@ -1,7 +1,9 @@
 //! Situations of the gossip protocol, told step by step. Their traces are under review: a change of the protocol shows here as a
 //! change of text.
 
+use bytes::Bytes;
 use rumormill_sim::Scenario;
+use rumormill_sim::explain::{Explanation, Subject, explain};
 use rumormill_sim::plan::{FaultWhat, Table};
 
 /// A trace that nobody reads proves nothing.
@@ -191,4 +193,41 @@ fn expiry_under_skewed_clocks() {
         .expect(2, "color", None);
     check("expiry_under_skewed_clocks", &story);
     story.expect_converged();
+}
+
+#[test]
+fn a_lost_push_explained() {
+    let mut story = Scenario::new(2);
+    story.record(10_000).at(3_000).partition(&[0], &[1]);
+    story.put_safe(0, "color", "red").wait(50).crash(1).wait(50);
+    story.restart(1).heal().at(8_000);
+    story.expect_in(1, Table::Sync, "color", Some("red"));
+    let recording = story.world().trace().recording().unwrap();
+    let color = Subject::Key {
+        table: "safe".to_string(),
+        key: Bytes::from_static(b"color"),
+    };
+    let of_key = explain(recording, &color, 12).unwrap();
+    let first = of_key.lines.iter().find_map(|line| line.message).unwrap();
+    let of_message = explain(recording, &Subject::Message(first), 2).unwrap();
+    insta::assert_snapshot!(
+        "a_lost_push_explained",
+        [of_key, of_message].map(told).join("\n")
+    );
+    let unknown = explain(recording, &Subject::Message(0), 3).unwrap_err();
+    assert!(unknown.to_string().contains("message #0 does not occur"));
+}
+
+/// An explanation without running numbers, which detail would shift.
+fn told(of: Explanation) -> String {
+    let lines = of.lines.iter().map(|line| {
+        let gap = match line.omitted {
+            0 => String::new(),
+            count => format!("  ... {count} lines\n"),
+        };
+        let node = line.node.map_or("-".to_string(), |node| format!("n{node}"));
+        let mark = if line.touches { '>' } else { ' ' };
+        format!("{gap}{mark} {} {node} {}\n", line.at_us, line.text)
+    });
+    lines.collect()
 }

@@ -315,23 +315,54 @@ pub(crate) struct Bench {
 pub(crate) enum Sim {
     /// Run a simulated cluster under faults and judge it; exit code 1 on a violation
     Run {
-        /// The same seed gives the same run
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Nodes
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=64))]
-        nodes: u16,
-        /// Simulated minutes
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-        minutes: u64,
-        /// none, all, or some of loss,dup,reorder,delay,partition,oneway,crash,skew
-        #[arg(long, default_value = "all")]
-        faults: String,
+        #[command(flatten)]
+        run: SimRun,
         /// Write the trace to a file
         #[arg(long, value_name = "FILE")]
         trace: Option<PathBuf>,
+        /// Write one self-contained HTML page that shows the run: a space-time diagram beside the trace
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Run a simulated cluster and print the part of its trace around one key or one message
+    #[command(group(clap::ArgGroup::new("subject").required(true).args(["key", "message"])))]
+    Explain {
+        #[command(flatten)]
+        run: SimRun,
+        /// A key of a table, such as default/k7
+        #[arg(long, value_name = "TABLE/KEY")]
+        key: Option<String>,
+        /// A message by its number: every explanation and the page of a run show them
+        #[arg(long, value_name = "N")]
+        message: Option<u64>,
+        /// Lines of context between two events of the subject, before the first and after the last
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        around: usize,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which simulated run.
+#[derive(Debug, Args)]
+pub(crate) struct SimRun {
+    /// The same seed gives the same run
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Nodes
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) nodes: u16,
+    /// Simulated minutes
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) minutes: u64,
+    /// none, all, or some of loss,dup,reorder,delay,partition,oneway,crash,skew
+    #[arg(long, default_value = "all")]
+    pub(crate) faults: String,
+    /// Run the plan in this file instead of one drawn from a seed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "faults"])]
+    pub(crate) plan: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Plans with one machine less.
+//! Which nodes a plan names, and plans with one machine less.
 
 use super::{Action, Entry, Fault, FaultWhat, Plan};
 
@@ -52,6 +52,24 @@ impl FaultWhat {
             *node = renumber(*node)?;
         }
         Some(out)
+    }
+
+    /// The same fault against another node, if it names a single one.
+    pub(crate) fn striking(&self, struck: usize) -> FaultWhat {
+        let mut out = self.clone();
+        if let (_, Some(node)) = out.nodes_mut() {
+            *node = struck;
+        }
+        out
+    }
+
+    /// The nodes it strikes, of a cut one side, and of a cut the other side. None when it strikes all.
+    pub(crate) fn nodes(&self) -> [Vec<usize>; 2] {
+        let mut own = self.clone();
+        let (groups, one) = own.nodes_mut();
+        let one = one.map(|node| vec![*node]);
+        let [left, right] = groups.map(|group| group.map(core::mem::take).unwrap_or_default());
+        [one.unwrap_or(left), right]
     }
 
     /// The groups and the single node that the fault names.

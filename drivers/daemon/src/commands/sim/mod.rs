@@ -1,0 +1,71 @@
+//! `sim`: the simulator.
+
+mod explain;
+mod outfile;
+mod run;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rumormill_sim::plan::Plan;
+use rumormill_sim::{FaultSet, Options};
+
+use crate::cli::{Sim, SimRun};
+use crate::failure::Failure;
+
+/// A plan of a day of heavy load is smaller.
+const MAX_PLAN_BYTES: u64 = 64 << 20;
+
+pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
+    match sim {
+        Sim::Run {
+            run,
+            trace,
+            html,
+            json,
+        } => run::run(&run, trace, html, json),
+        Sim::Explain {
+            run,
+            key,
+            message,
+            around,
+            json,
+        } => explain::run(&run, key.as_deref(), message, around, json),
+    }
+}
+
+/// The plan that the flags ask for, and the kinds of faults that it was to have.
+fn plan(run: &SimRun) -> Result<(Plan, FaultSet), Failure> {
+    if let Some(path) = &run.plan {
+        let plan = read(path)?;
+        let kinds = plan.kinds();
+        return Ok((plan, kinds));
+    }
+    let faults: FaultSet = run
+        .faults
+        .parse()
+        .map_err(|error| Failure::Usage(format!("{error}")))?;
+    let options = Options {
+        seed: run.seed,
+        nodes: usize::from(run.nodes),
+        minutes: run.minutes,
+        faults,
+        trace: false,
+    };
+    Ok((options.plan(), faults))
+}
+
+fn read(path: &Path) -> Result<Plan, Failure> {
+    let failed = |why: &dyn std::fmt::Display| {
+        Failure::Usage(format!("cannot read the plan {}: {why}", path.display()))
+    };
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_PLAN_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| failed(&error))?;
+    if text.len() as u64 > MAX_PLAN_BYTES {
+        return Err(failed(&format!("it has more than {MAX_PLAN_BYTES} bytes")));
+    }
+    text.parse().map_err(|error| failed(&error))
+}
