@@ -5,4 +5,5 @@
 mod commands;
 mod refusals;
 mod replication;
+mod sim_check;
 mod support;

@@ -4,5 +4,6 @@ pub(crate) mod bench;
 pub(crate) mod describe;
 pub(crate) mod rows;
 pub(crate) mod sim;
+pub(crate) mod sim_check;
 pub(crate) mod transfer;
 pub(crate) mod watch;

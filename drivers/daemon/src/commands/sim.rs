@@ -1,22 +1,26 @@
-//! `sim run`.
+//! `sim run`, and the way to the other commands of the simulator.
 
 use std::fs;
 
 use rumormill_sim::{FaultSet, Options, run as simulate};
 
 use super::rows::print_line;
+use super::sim_check;
 use crate::cli::Sim;
 use crate::failure::Failure;
 
 pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
-    let Sim::Run {
-        seed,
-        nodes,
-        minutes,
-        faults,
-        trace,
-        json,
-    } = sim;
+    let (seed, nodes, minutes, faults, trace, json) = match sim {
+        Sim::Run {
+            seed,
+            nodes,
+            minutes,
+            faults,
+            trace,
+            json,
+        } => (seed, nodes, minutes, faults, trace, json),
+        Sim::Check { file, steps, json } => return sim_check::run(&file, steps, json),
+    };
     let faults: FaultSet = faults
         .parse()
         .map_err(|error| Failure::Usage(format!("{error}")))?;
