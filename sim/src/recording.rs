@@ -458,7 +458,7 @@ fn row_of(record: &Bytes) -> Option<(&str, Bytes)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::FaultSet;
+    use crate::faults::{FaultKind, FaultSet};
     use crate::run::{Options, record, run};
 
     const RUN: Options = Options {
@@ -538,14 +538,19 @@ mod tests {
         let mut kinds: Vec<&str> = recording.spans().iter().map(|span| span.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), 8);
+        assert!(
+            FaultKind::ALL
+                .iter()
+                .all(|kind| kinds.contains(&kind.name())),
+            "{kinds:?}"
+        );
         for span in recording.spans() {
             assert!(
                 span.until_us
                     .is_some_and(|until_us| until_us > span.from_us),
                 "{span:?}"
             );
-            let cut = matches!(span.kind, "partition" | "oneway");
+            let cut = ["partition", "oneway", "partial", "bridge", "flap"].contains(&span.kind);
             assert_eq!(!span.others.is_empty(), cut, "{span:?}");
         }
     }

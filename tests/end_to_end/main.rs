@@ -3,6 +3,15 @@
 #![allow(clippy::expect_used, reason = "a helper of a test fails like the test")]
 
 mod commands;
+mod corpora;
+#[allow(
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a package of its own, shared with the fuzzer"
+)]
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod refusals;
 mod replication;
+mod sim_check;
 mod support;

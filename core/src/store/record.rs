@@ -220,7 +220,8 @@ fn read_meta(name: &[u8], body: &[u8]) -> Option<Known> {
         b"identity" => Known::Identity(Identity {
             node: NodeId(value.u64()?),
             run: value.u64()?,
-            epoch: value.u64()?,
+            // The next life takes a larger one.
+            epoch: value.u64().filter(|epoch| *epoch < u64::MAX)?,
         }),
         b"cluster" => Known::Cluster(ClusterRecord {
             name: value.text()?,

@@ -345,6 +345,19 @@ pub(crate) enum Sim {
         #[arg(long)]
         json: bool,
     },
+    /// Judge a recorded history for linearizability; exit code 1 unless every key holds
+    #[command(long_about = CHECK)]
+    Check {
+        /// The history, one event per line; `-` for standard input
+        file: PathBuf,
+        /// Give up on a key after so many steps of the search; it is then undecided
+        #[arg(long, value_name = "N", default_value_t = rumormill_sim::checkers::linearizability::STEPS,
+              value_parser = clap::value_parser!(u64).range(1..))]
+        steps: u64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Which simulated run.
@@ -366,3 +379,27 @@ pub(crate) struct SimRun {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "faults"])]
     pub(crate) plan: Option<PathBuf>,
 }
+
+const CHECK: &str = "\
+Judge a recorded history for linearizability: whether each key behaves as one register, in
+which every operation takes effect at one instant between its call and its answer.
+
+Each line is one event, in the order in which the events happened:
+  {\"process\":0,\"type\":\"invoke\",\"f\":\"write\",\"key\":\"x\",\"value\":1,\"time\":10}
+  {\"process\":0,\"type\":\"ok\",\"f\":\"write\",\"key\":\"x\",\"value\":1,\"time\":14}
+
+process, key  A string or a number. A process has one open call at a time.
+type          invoke: the call. It ends with ok: it took effect; fail: it did not and never
+              will; or info: nobody knows, it may have taken effect, or do so at any later
+              time, or never. A call without an end counts as info. After an info a process
+              may go on calling.
+f             read, write or cas (compare and set). A cas that does not find the old value
+              fails.
+value         Any scalar; null is an absent row, which is what a key holds at first. A read
+              is called with null, and is ok with what it read. A cas has [old,new]. The
+              values 1, 1.0 and \"1\" are three.
+time          A whole number in any unit, which never goes back. Only the order of lines
+              decides.
+
+Other fields and empty lines are ignored. Exit code 1 when a key is not linearizable, or not
+decided within --steps; 2 when the file is no history.";

@@ -439,6 +439,16 @@ class Diagram {
 const BANDS = {
   partition: { color: "cut-a", other: "cut-b", alpha: 0.17 },
   oneway: { color: "cut-b", other: "cut-a", alpha: 0.1 },
+  partial: { color: "cut-a", other: "cut-b", alpha: 0.14 },
+  bridge: { color: "cut-a", other: "cut-b", alpha: 0.14 },
+  flap: { color: "cut-a", other: "cut-b", alpha: 0.1 },
+  pause: { color: "down", alpha: 0.2 },
+  slow: { color: "trouble", alpha: 0.1 },
+  congest: { color: "trouble", alpha: 0.1 },
+  faildisk: { color: "trouble", alpha: 0.18 },
+  slowdisk: { color: "trouble", alpha: 0.1 },
+  fulldisk: { color: "trouble", alpha: 0.18 },
+  leave: { color: "greet", alpha: 0.12 },
   delay: { color: "trouble", alpha: 0.14 },
   skew: { color: "greet", alpha: 0.09 },
 };

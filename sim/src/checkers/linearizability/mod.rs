@@ -55,7 +55,7 @@ pub struct Counterexample {
     pub linearized: usize,
     /// The last of them, oldest first; at most [`SHOWN`].
     pub last: Vec<Operation>,
-    /// What the register can hold after such an order; at most [`SHOWN`].
+    /// What the register can hold after such an order, what nobody saw of unknown outcome aside; at most [`SHOWN`].
     pub could_hold: Vec<Scalar>,
     /// The other operations that were open when `stuck` was answered and not placed in that order; at most [`SHOWN`].
     pub open: Vec<Operation>,

@@ -1,5 +1,6 @@
 //! `sim`: the simulator.
 
+mod check;
 mod explain;
 mod outfile;
 mod run;
@@ -32,6 +33,7 @@ pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
             around,
             json,
         } => explain::run(&run, key.as_deref(), message, around, json),
+        Sim::Check { file, steps, json } => check::run(&file, steps, json),
     }
 }
 
