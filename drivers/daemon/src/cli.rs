@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -345,6 +346,72 @@ pub(crate) enum Sim {
         #[arg(long)]
         json: bool,
     },
+    /// Run the plan in a file, as `sim run --plan` does; exit code 1 on a violation
+    Replay {
+        /// The plan
+        plan: PathBuf,
+        /// Write the trace to a file
+        #[arg(long, value_name = "FILE")]
+        trace: Option<PathBuf>,
+        /// Write one self-contained HTML page that shows the run
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run many seeds, each another small cluster under other faults; exit code 1 when a promise broke
+    Swarm {
+        /// How many seeds
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+        /// The first of them
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Threads
+        #[arg(long, default_value = "1")]
+        jobs: NonZeroU16,
+        /// What is simulated
+        #[arg(long, value_enum, default_value_t = Profile::Gossip)]
+        profile: Profile,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a plan that breaks a promise smaller, for as long as it breaks the same promise, and print it with its trace
+    #[command(group(clap::ArgGroup::new("what").required(true).args(["seed", "plan"])))]
+    Shrink {
+        /// A seed of the swarm
+        #[arg(long)]
+        seed: Option<u64>,
+        /// A plan in a file
+        #[arg(long, value_name = "FILE")]
+        plan: Option<PathBuf>,
+        /// Run at most so many plans
+        #[arg(long, default_value_t = 5_000)]
+        runs: u64,
+        /// Write the small plan to a file
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Plant bugs in the core, one at a time, and count the seeds until a checker catches each; exit code 1 when one escapes
+    Mutants {
+        /// Give up on a bug after so many seeds
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+        /// Threads
+        #[arg(long, default_value = "1")]
+        jobs: NonZeroU16,
+        /// Only this bug
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Judge a recorded history for linearizability; exit code 1 unless every key holds
     #[command(long_about = CHECK)]
     Check {
@@ -360,6 +427,13 @@ pub(crate) enum Sim {
     },
 }
 
+/// What a swarm simulates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Gossip tables of all durability classes
+    Gossip,
+}
+
 /// Which simulated run.
 #[derive(Debug, Args)]
 pub(crate) struct SimRun {
@@ -372,12 +446,15 @@ pub(crate) struct SimRun {
     /// Simulated minutes
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) minutes: u64,
-    /// none, all, or some of loss,dup,reorder,delay,partition,oneway,crash,skew
+    /// none, all, or kinds with commas between them; an unknown one lists all
     #[arg(long, default_value = "all")]
     pub(crate) faults: String,
     /// Run the plan in this file instead of one drawn from a seed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "faults"])]
     pub(crate) plan: Option<PathBuf>,
+    /// Run the plan that the seed stands for in a swarm
+    #[arg(long, conflicts_with_all = ["nodes", "minutes", "faults", "plan"])]
+    pub(crate) swarm: bool,
 }
 
 const CHECK: &str = "\

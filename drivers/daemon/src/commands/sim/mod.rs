@@ -2,8 +2,12 @@
 
 mod check;
 mod explain;
+mod jobs;
+mod mutants;
 mod outfile;
 mod run;
+mod shrink;
+mod swarm;
 
 use std::fs::File;
 use std::io::Read;
@@ -12,7 +16,7 @@ use std::path::Path;
 use rumormill_sim::plan::Plan;
 use rumormill_sim::{FaultSet, Options};
 
-use crate::cli::{Sim, SimRun};
+use crate::cli::{Profile, Sim, SimRun};
 use crate::failure::Failure;
 
 /// A plan of a day of heavy load is smaller.
@@ -33,6 +37,38 @@ pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
             around,
             json,
         } => explain::run(&run, key.as_deref(), message, around, json),
+        Sim::Replay {
+            plan,
+            trace,
+            html,
+            json,
+        } => run::run_plan_of(read(&plan)?, trace, html, json),
+        Sim::Swarm {
+            seeds,
+            from,
+            jobs,
+            profile: Profile::Gossip,
+            json,
+        } => swarm::run(seeds, from, jobs, json),
+        Sim::Shrink {
+            seed,
+            plan,
+            runs,
+            out,
+            json,
+        } => {
+            let plan = match plan {
+                Some(path) => read(&path)?,
+                None => Plan::swarm(seed.unwrap_or_default()),
+            };
+            shrink::run(plan, runs, out, json)
+        }
+        Sim::Mutants {
+            seeds,
+            jobs,
+            only,
+            json,
+        } => mutants::run(seeds, jobs, only.as_deref(), json),
         Sim::Check { file, steps, json } => check::run(&file, steps, json),
     }
 }
@@ -41,6 +77,11 @@ pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
 fn plan(run: &SimRun) -> Result<(Plan, FaultSet), Failure> {
     if let Some(path) = &run.plan {
         let plan = read(path)?;
+        let kinds = plan.kinds();
+        return Ok((plan, kinds));
+    }
+    if run.swarm {
+        let plan = Plan::swarm(run.seed);
         let kinds = plan.kinds();
         return Ok((plan, kinds));
     }

@@ -1,0 +1,119 @@
+//! `sim mutants`: only a program built for it carries the planted bugs.
+
+use std::num::NonZeroU16;
+
+use crate::failure::Failure;
+
+#[cfg(not(feature = "mutants"))]
+pub(crate) fn run(_: u64, _: NonZeroU16, _: Option<&str>, _: bool) -> Result<(), Failure> {
+    let how = "cargo run --release -p rumormill-daemon --features mutants -- sim mutants";
+    Err(Failure::Usage(format!(
+        "this program was built without planted bugs; they come with: {how}"
+    )))
+}
+
+#[cfg(feature = "mutants")]
+pub(crate) use hunt::run;
+
+#[cfg(feature = "mutants")]
+mod hunt {
+    use std::sync::atomic::Ordering;
+
+    use rumormill_core::mutants::Mutant;
+    use rumormill_sim::mutants::{Hunt, hunt};
+    use serde_json::Value;
+
+    use super::super::jobs;
+    use super::{Failure, NonZeroU16};
+    use crate::commands::rows::print_line;
+
+    pub(crate) fn run(
+        seeds: u64,
+        jobs: NonZeroU16,
+        only: Option<&str>,
+        json: bool,
+    ) -> Result<(), Failure> {
+        let mutants = chosen(only)?;
+        let interrupted = jobs::interrupt()?;
+        jobs::quiet_panics();
+        let bar = jobs::bar(mutants.len() as u64, "bugs");
+        let all = 0..mutants.len() as u64;
+        let spread = jobs::spread(jobs, all, &interrupted, |hunts: &mut Vec<Hunt>, number| {
+            let mutant = mutants[number as usize];
+            let go_on = || !interrupted.load(Ordering::Relaxed);
+            hunts.push(hunt(mutant, 1..=seeds, go_on));
+            bar.inc(1);
+        });
+        bar.finish_and_clear();
+        let mut hunts = spread.parts.into_iter().flatten().collect::<Vec<Hunt>>();
+        hunts.sort_by_key(|hunt| hunt.mutant);
+        match json {
+            true => {
+                let all: Vec<Value> = hunts.iter().map(Hunt::to_json).collect();
+                print_line(&Value::Array(all).to_string())?;
+            }
+            false => print(&hunts)?,
+        }
+        let missed = hunts.iter().filter(|hunt| hunt.caught.is_none()).count();
+        match (missed, spread.rest.is_empty()) {
+            (0, true) => Ok(()),
+            (0, false) => Err(Failure::Not("interrupted".to_string())),
+            (count, _) => Err(Failure::Not(format!(
+                "{count} planted bugs were not caught"
+            ))),
+        }
+    }
+
+    fn chosen(only: Option<&str>) -> Result<Vec<Mutant>, Failure> {
+        let Some(name) = only else {
+            return Ok(Mutant::ALL.to_vec());
+        };
+        match Mutant::ALL.iter().find(|mutant| mutant.name() == name) {
+            Some(mutant) => Ok(vec![*mutant]),
+            None => {
+                let names: Vec<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+                Err(Failure::Usage(format!(
+                    "no planted bug is called {name:?}: expected one of {}",
+                    names.join(", ")
+                )))
+            }
+        }
+    }
+
+    fn print(hunts: &[Hunt]) -> Result<(), Failure> {
+        print_line(&format!(
+            "{:<24} {:>6}  {:<16} {:>6} {:>6}",
+            "bug", "seeds", "caught by", "plan", "shrunk"
+        ))?;
+        for hunt in hunts {
+            let name = hunt.mutant.name();
+            let line = match &hunt.caught {
+                Some(caught) => format!(
+                    "{name:<24} {:>6}  {:<16} {:>6} {:>6}",
+                    hunt.seeds,
+                    caught.violation.checker,
+                    caught.plan_before,
+                    caught.plan.entries.len()
+                ),
+                None => format!(
+                    "{name:<24} {:>6}  NOT CAUGHT      {}",
+                    hunt.seeds,
+                    hunt.mutant.what()
+                ),
+            };
+            print_line(&line)?;
+        }
+        let mut seeds: Vec<u64> = hunts
+            .iter()
+            .filter(|hunt| hunt.caught.is_some())
+            .map(|hunt| hunt.seeds)
+            .collect();
+        seeds.sort_unstable();
+        let median = seeds.get(seeds.len() / 2).copied().unwrap_or(0);
+        print_line(&format!(
+            "{} of {} caught, median {median} seeds",
+            seeds.len(),
+            hunts.len()
+        ))
+    }
+}
