@@ -231,6 +231,13 @@ impl World {
     }
 
     fn deliver(&mut self, node: usize, link: LinkId, lane: Lane, msg: Arc<Message>) {
+        let from = self
+            .net
+            .end(Network::other(link))
+            .map_or(WORLD, |end| end.node);
+        if let Some(sender) = self.hosts.get_mut(from) {
+            sender.in_flight -= 1;
+        }
         let open = self
             .net
             .end(link)
@@ -238,10 +245,6 @@ impl World {
         if !open {
             return;
         }
-        let from = self
-            .net
-            .end(Network::other(link))
-            .map_or(WORLD, |end| end.node);
         let flip = match self.wire {
             Some(_) => self.net.corrupts(from),
             None => None,
@@ -423,6 +426,7 @@ impl World {
         if !self.sabotage.forgets_tick(node) {
             running.handle(now, Input::Tick);
         }
+        self.measure(node);
         while let Some(output) = self.hosts[node]
             .node
             .as_mut()
@@ -476,6 +480,9 @@ impl World {
     }
 
     fn send(&mut self, node: usize, to: &Links, lane: Lane, msg: &Arc<Message>) {
+        if lane != Lane::Control && self.hosts[node].hurts.has(Hurt::Congested) {
+            self.sent_while_congested(node, msg);
+        }
         for &link in to.as_slice() {
             let other = Network::other(link);
             let Some(peer) = self.net.end(other).map(|end| end.node) else {
@@ -487,29 +494,10 @@ impl World {
             }
             let powered = self.hosts[peer].node.is_some();
             match self.net.send(self.now_us, link, powered) {
-                Fate::Arrives(at_us) => {
-                    self.push(
-                        at_us,
-                        Event::Deliver {
-                            node: peer as u32,
-                            lane,
-                            link: other,
-                            msg: msg.clone(),
-                        },
-                    );
-                }
+                Fate::Arrives(at_us) => self.dispatch(at_us, (node, peer), lane, other, msg),
                 Fate::Twice(at_us, again_us) => {
-                    for at_us in [at_us, again_us] {
-                        self.push(
-                            at_us,
-                            Event::Deliver {
-                                node: peer as u32,
-                                lane,
-                                link: other,
-                                msg: msg.clone(),
-                            },
-                        );
-                    }
+                    self.dispatch(at_us, (node, peer), lane, other, msg);
+                    self.dispatch(again_us, (node, peer), lane, other, msg);
                 }
                 Fate::Lost => self.gone(node, peer, "lost", msg),
                 Fate::Swallowed { breaks } => {
@@ -538,6 +526,27 @@ impl World {
                 Fate::Closed => {}
             }
         }
+    }
+
+    /// A message is on its way to the end `link`.
+    fn dispatch(
+        &mut self,
+        at_us: u64,
+        (from, to): (usize, usize),
+        lane: Lane,
+        link: LinkId,
+        msg: &Arc<Message>,
+    ) {
+        self.hosts[from].in_flight += 1;
+        self.push(
+            at_us,
+            Event::Deliver {
+                node: to as u32,
+                lane,
+                link,
+                msg: msg.clone(),
+            },
+        );
     }
 
     fn gone(&mut self, from: usize, to: usize, verb: &'static str, msg: &Message) {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
-use rumormill_core::{DialId, Lane, LinkId, Node, NodeId, Timing};
+use rumormill_core::{DialId, Lane, Limits, LinkId, Node, NodeId, Timing};
 
+use crate::checkers::bounds::{self, Queues};
 use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection};
 use crate::clock::Clock;
 use crate::faults::FaultKind;
@@ -152,6 +153,9 @@ pub struct World {
     /// clock so far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
     pub(crate) ids: Ids,
+    /// The longest that queues have been, and the longest they may be.
+    pub(crate) peaks: Queues,
+    allowed: Queues,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) sabotage: Box<dyn Sabotage>,
@@ -190,6 +194,8 @@ impl World {
             gone: BTreeSet::new(),
             keeps_deletes: false,
             ids: Ids::new(),
+            peaks: Queues::EMPTY,
+            allowed: Queues::allowed(&Limits::default(), nodes),
             counts: BTreeMap::new(),
             violations: Vec::new(),
             sabotage: Box::new(Honest),
@@ -337,6 +343,44 @@ impl World {
                 convergence::ClusterView::read(index, node, host.now(self.now_us), gone)
             })
             .collect()
+    }
+
+    /// Measures the queues of a node before its driver empties them.
+    pub(crate) fn measure(&mut self, node: usize) {
+        let host = &self.hosts[node];
+        let Some((outputs, gated)) = host.node.as_ref().map(|node| node.queued()) else {
+            return;
+        };
+        let seen = Queues {
+            outputs,
+            gated,
+            backlog: host.disk.unsynced(),
+            in_flight: host.in_flight,
+        };
+        self.peaks.grow(&seen);
+        // One finding tells it all, and a queue that is too long stays so.
+        if !self
+            .violations
+            .iter()
+            .any(|one| one.checker == bounds::NAME)
+        {
+            let found = bounds::check(self.now_us, node, &seen, &self.allowed);
+            self.violations.extend(found);
+        }
+    }
+
+    /// The write queues of the node's links are above their mark. A session's next page is asked for when the last one has arrived, so
+    /// sessions go on; what nobody paces has to wait.
+    pub(crate) fn sent_while_congested(&mut self, node: usize, msg: &Message) {
+        self.count("sent_while_congested");
+        if matches!(msg, Message::Push(_)) {
+            let text = format!("n{node} pushes rows over a congested link");
+            self.violations.push(Violation {
+                checker: bounds::NAME,
+                at_us: self.now_us,
+                text,
+            });
+        }
     }
 
     /// Ends the turn that is open, so that what was just done takes effect.

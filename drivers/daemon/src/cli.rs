@@ -321,7 +321,8 @@ pub(crate) enum Sim {
         /// Simulated minutes
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100_000))]
         minutes: u64,
-        /// none, all, or some of loss,dup,reorder,delay,partition,oneway,crash,skew
+        /// none, all, or some of loss,dup,reorder,delay,corrupt,congest,partition,oneway,partial,bridge,flap,crash,wipe,
+        /// pause,slow,leave,skew,faildisk,slowdisk,fulldisk
         #[arg(long, default_value = "all")]
         faults: String,
         /// Write the trace to a file
