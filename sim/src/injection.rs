@@ -73,6 +73,11 @@ impl World {
         }
     }
 
+    /// There is nothing to strike at present.
+    fn try_again(&mut self, number: usize) {
+        self.push(self.now_us + FRESH_STEP_US, Event::Again { number });
+    }
+
     fn begin_wipe(&mut self, number: usize, node: usize) {
         let survived = self
             .running_from(node)
@@ -80,6 +85,8 @@ impl World {
         if let Some(node) = survived {
             self.endings.insert(number, Ending::Start(node));
             self.wipe(node);
+        } else {
+            self.try_again(number);
         }
     }
 
@@ -104,7 +111,7 @@ impl World {
         let of_disk = matches!(hurt, Hurt::DiskFails | Hurt::DiskFull | Hurt::DiskSlow(_));
         let fits = |node: usize| !of_disk || self.hosts[node].has_disk;
         let Some(node) = self.running_where(node, fits) else {
-            return;
+            return self.try_again(number);
         };
         self.finish_turn();
         self.hosts[node].hurts.begin(number, hurt);

@@ -84,6 +84,10 @@ pub(crate) enum Event {
         number: usize,
         every_us: u64,
     },
+    /// A fault that found nothing to strike begins now, if it can.
+    Again {
+        number: usize,
+    },
     FaultEnds {
         number: usize,
     },
@@ -369,20 +373,6 @@ impl World {
         }
     }
 
-    /// The write queues of the node's links are above their mark. A session's next page is asked for when the last one has arrived, so
-    /// sessions go on; what nobody paces has to wait.
-    pub(crate) fn sent_while_congested(&mut self, node: usize, msg: &Message) {
-        self.count("sent_while_congested");
-        if matches!(msg, Message::Push(_)) {
-            let text = format!("n{node} pushes rows over a congested link");
-            self.violations.push(Violation {
-                checker: bounds::NAME,
-                at_us: self.now_us,
-                text,
-            });
-        }
-    }
-
     /// Ends the turn that is open, so that what was just done takes effect.
     pub(crate) fn finish_turn(&mut self) {
         if let Some(node) = self.dirty {
@@ -427,6 +417,13 @@ impl World {
             self.happen(queued.event);
         }
         true
+    }
+
+    /// A fault of the plan that found nothing to strike is tried again, until all faults end.
+    pub(crate) fn again(&mut self, number: usize) {
+        if !self.settling && number < self.plan.entries.len() {
+            self.act(number);
+        }
     }
 
     fn act(&mut self, number: usize) {
@@ -521,6 +518,6 @@ fn target(event: &Event) -> Option<usize> {
         Event::StoreFails { node, .. } | Event::StoreStalls { node, .. } => Some(*node),
         Event::Start { .. } | Event::Up { .. } | Event::Down { .. } => None,
         Event::DialArrives { .. } | Event::FaultEnds { .. } => None,
-        Event::Ready { .. } | Event::Flip { .. } => None,
+        Event::Ready { .. } | Event::Flip { .. } | Event::Again { .. } => None,
     }
 }
