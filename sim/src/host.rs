@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) hurts: Hurts,
     /// What waits until the process goes on or has done with what it got.
     pub(crate) held: VecDeque<Event>,
+    /// Messages of this machine that are on their way.
+    pub(crate) in_flight: usize,
     /// Until when the process works on what it got.
     pub(crate) busy_us: u64,
     /// The store has no space, and the node will be told or has been.
@@ -86,6 +88,7 @@ impl Host {
             clock: Clock::default(),
             hurts: Hurts::default(),
             held: VecDeque::new(),
+            in_flight: 0,
             busy_us: 0,
             stalled: false,
             sync_held: false,

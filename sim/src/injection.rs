@@ -75,6 +75,11 @@ impl World {
         }
     }
 
+    /// There is nothing to strike at present.
+    fn try_again(&mut self, number: usize) {
+        self.push(self.now_us + FRESH_STEP_US, Event::Again { number });
+    }
+
     fn begin_wipe(&mut self, number: usize, what: &FaultWhat, node: usize) {
         let survived = self
             .running_from(node)
@@ -83,6 +88,8 @@ impl World {
             self.strikes(number, what, node);
             self.endings.insert(number, Ending::Start(node));
             self.wipe(node);
+        } else {
+            self.try_again(number);
         }
     }
 
@@ -108,7 +115,7 @@ impl World {
         let of_disk = matches!(hurt, Hurt::DiskFails | Hurt::DiskFull | Hurt::DiskSlow(_));
         let fits = |node: usize| !of_disk || self.hosts[node].has_disk;
         let Some(node) = self.running_where(node, fits) else {
-            return;
+            return self.try_again(number);
         };
         self.finish_turn();
         self.strikes(number, what, node);

@@ -199,22 +199,16 @@ impl World {
     }
 
     /// What a member took along that left without having handed it over, it proposes anew when it returns. Without a disk
-    /// nothing is left of it.
+    /// nothing is left of it, handed over or not: whoever holds it now may have no disk either.
     fn left(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let handed_over = host.handed_over.take() == Some(true);
-        if host.has_disk {
-            if !handed_over {
-                self.model.went_alone(node);
-            }
-            return;
+        if !host.has_disk {
+            // Nobody may have heard that it left.
+            return self.forget(node);
         }
-        host.alone = true;
-        self.gone.extend(host.id);
-        // Nobody may have heard that it left.
-        self.keeps_deletes = true;
         if !handed_over {
-            self.model.forgot(node);
+            self.model.went_alone(node);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::checkers::{Violation, convergence, durability, no_resurrection};
+use crate::checkers::{Violation, bounds, convergence, durability, no_resurrection};
 use crate::faults::FaultSet;
 use crate::plan::{Plan, Shape, WARM_UP_US};
 use crate::report::Report;
@@ -11,10 +11,11 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 6] = [
+pub const CHECKERS: [&str; 7] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
+    bounds::NAME,
     "invariants",
     "recovery",
     "liveness",
@@ -130,7 +131,10 @@ impl World {
             hash,
             events: self.events,
             sim_ms: self.now_us / 1000,
-            counts: rest.map(|(name, count)| owned((name, *count))).collect(),
+            counts: rest
+                .map(|(name, count)| owned((name, *count)))
+                .chain(self.peaks.report().map(owned))
+                .collect(),
             rows,
             faults: faults.into_iter().map(owned).collect(),
             marks,

@@ -1,5 +1,6 @@
 //! Whole runs.
 
 mod conformance;
+mod injected;
 mod planted;
 mod seeds;

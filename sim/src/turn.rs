@@ -61,6 +61,7 @@ impl World {
             | Event::DialArrives { .. }
             | Event::Ready { .. }
             | Event::Flip { .. }
+            | Event::Again { .. }
             | Event::FaultEnds { .. } => None,
         }
     }
@@ -127,6 +128,7 @@ impl World {
             }
             Event::Ready { node } => self.release(node),
             Event::Flip { number, every_us } => self.flip(number, every_us),
+            Event::Again { number } => self.again(number),
             Event::FaultEnds { number } => self.fault_is_over(number),
         }
     }
@@ -239,6 +241,13 @@ impl World {
         number: u64,
         msg: Arc<Message>,
     ) {
+        let from = self
+            .net
+            .end(Network::other(link))
+            .map_or(WORLD, |end| end.node);
+        if let Some(sender) = self.hosts.get_mut(from) {
+            sender.in_flight -= 1;
+        }
         let open = self
             .net
             .end(link)
@@ -246,10 +255,6 @@ impl World {
         if !open {
             return self.trace.vanished(number, Outcome::Missed);
         }
-        let from = self
-            .net
-            .end(Network::other(link))
-            .map_or(WORLD, |end| end.node);
         let flip = match self.wire {
             Some(_) => self.net.corrupts(from),
             None => None,
@@ -435,6 +440,7 @@ impl World {
         if !self.sabotage.forgets_tick(node) {
             running.handle(now, Input::Tick);
         }
+        self.measure(node);
         while let Some(output) = self.hosts[node]
             .node
             .as_mut()
@@ -488,6 +494,10 @@ impl World {
     }
 
     fn send(&mut self, node: usize, to: &Links, lane: Lane, msg: &Arc<Message>) {
+        if lane != Lane::Control && self.hosts[node].hurts.has(Hurt::Congested) {
+            // The pages of sessions, each asked for when the last one has come, and what had waited for the disk.
+            self.count("sent_while_congested");
+        }
         for &link in to.as_slice() {
             let other = Network::other(link);
             let Some(peer) = self.net.end(other).map(|end| end.node) else {
@@ -507,32 +517,12 @@ impl World {
                 self.trace
                     .sent(self.now_us, number, link.0, (node, peer), msg);
             }
+            let way = (number, lane, other);
             match fate {
-                Fate::Arrives(at_us) => {
-                    self.push(
-                        at_us,
-                        Event::Deliver {
-                            node: peer as u32,
-                            lane,
-                            link: other,
-                            number,
-                            msg: msg.clone(),
-                        },
-                    );
-                }
+                Fate::Arrives(at_us) => self.dispatch(at_us, (node, peer), way, msg),
                 Fate::Twice(at_us, again_us) => {
-                    for at_us in [at_us, again_us] {
-                        self.push(
-                            at_us,
-                            Event::Deliver {
-                                node: peer as u32,
-                                lane,
-                                link: other,
-                                number,
-                                msg: msg.clone(),
-                            },
-                        );
-                    }
+                    self.dispatch(at_us, (node, peer), way, msg);
+                    self.dispatch(again_us, (node, peer), way, msg);
                 }
                 Fate::Lost => {
                     self.gone(node, peer, "lost", msg);
@@ -566,6 +556,27 @@ impl World {
                 Fate::Closed => {}
             }
         }
+    }
+
+    /// A message is on its way to the end `link`.
+    fn dispatch(
+        &mut self,
+        at_us: u64,
+        (from, to): (usize, usize),
+        (number, lane, link): (u64, Lane, LinkId),
+        msg: &Arc<Message>,
+    ) {
+        self.hosts[from].in_flight += 1;
+        self.push(
+            at_us,
+            Event::Deliver {
+                node: to as u32,
+                lane,
+                link,
+                number,
+                msg: msg.clone(),
+            },
+        );
     }
 
     fn gone(&mut self, from: usize, to: usize, verb: &'static str, msg: &Message) {

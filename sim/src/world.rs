@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
-use rumormill_core::{DialId, Lane, LinkId, Node, NodeId, Timing};
+use rumormill_core::{DialId, Lane, Limits, LinkId, Node, NodeId, Timing};
 
+use crate::checkers::bounds::{self, Queues};
 use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection};
 use crate::clock::Clock;
 use crate::faults::FaultKind;
@@ -84,6 +85,10 @@ pub(crate) enum Event {
         number: usize,
         every_us: u64,
     },
+    /// A fault that found nothing to strike begins now, if it can.
+    Again {
+        number: usize,
+    },
     FaultEnds {
         number: usize,
     },
@@ -153,6 +158,9 @@ pub struct World {
     /// clock so far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
     pub(crate) ids: Ids,
+    /// The longest that queues have been, and the longest they may be.
+    pub(crate) peaks: Queues,
+    allowed: Queues,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) sabotage: Box<dyn Sabotage>,
@@ -191,6 +199,8 @@ impl World {
             gone: BTreeSet::new(),
             keeps_deletes: false,
             ids: Ids::new(),
+            peaks: Queues::EMPTY,
+            allowed: Queues::allowed(&Limits::default(), nodes),
             counts: BTreeMap::new(),
             violations: Vec::new(),
             sabotage: Box::new(Honest),
@@ -346,6 +356,30 @@ impl World {
             .collect()
     }
 
+    /// Measures the queues of a node before its driver empties them.
+    pub(crate) fn measure(&mut self, node: usize) {
+        let host = &self.hosts[node];
+        let Some((outputs, gated)) = host.node.as_ref().map(|node| node.queued()) else {
+            return;
+        };
+        let seen = Queues {
+            outputs,
+            gated,
+            backlog: host.disk.unsynced(),
+            in_flight: host.in_flight,
+        };
+        self.peaks.grow(&seen);
+        // One finding tells it all, and a queue that is too long stays so.
+        if !self
+            .violations
+            .iter()
+            .any(|one| one.checker == bounds::NAME)
+        {
+            let found = bounds::check(self.now_us, node, &seen, &self.allowed);
+            self.violations.extend(found);
+        }
+    }
+
     /// Ends the turn that is open, so that what was just done takes effect.
     pub(crate) fn finish_turn(&mut self) {
         if let Some(node) = self.dirty {
@@ -390,6 +424,13 @@ impl World {
             self.happen(queued.event);
         }
         true
+    }
+
+    /// A fault of the plan that found nothing to strike is tried again, until all faults end.
+    pub(crate) fn again(&mut self, number: usize) {
+        if !self.settling && number < self.plan.entries.len() {
+            self.act(number);
+        }
     }
 
     fn act(&mut self, number: usize) {
@@ -484,6 +525,6 @@ fn target(event: &Event) -> Option<usize> {
         Event::StoreFails { node, .. } | Event::StoreStalls { node, .. } => Some(*node),
         Event::Start { .. } | Event::Up { .. } | Event::Down { .. } => None,
         Event::DialArrives { .. } | Event::FaultEnds { .. } => None,
-        Event::Ready { .. } | Event::Flip { .. } => None,
+        Event::Ready { .. } | Event::Flip { .. } | Event::Again { .. } => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Judges of a run. Each knows what clients were told and what nodes show, and nothing of how the store works.
 
+pub mod bounds;
 pub mod convergence;
 pub mod durability;
 pub mod linearizability;

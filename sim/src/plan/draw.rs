@@ -375,14 +375,14 @@ mod tests {
 
     #[test]
     fn a_swarm_has_all_sorts() {
-        let plans: Vec<Plan> = (0..2_000).map(Plan::swarm).collect();
+        let plans: Vec<Plan> = (0..500).map(Plan::swarm).collect();
         plans.iter().for_each(check);
         let share = |what: &dyn Fn(&Plan) -> bool| plans.iter().filter(|plan| what(plan)).count();
-        assert!((150..400).contains(&share(&|plan| plan.kinds() == FaultSet::NONE)));
-        assert!((2..30).contains(&share(&|plan| plan.machines.len() > 7)));
-        assert!((600..1_600).contains(&share(&|plan| plan.codec)));
+        assert!((35..110).contains(&share(&|plan| plan.kinds() == FaultSet::NONE)));
+        assert!((1..10).contains(&share(&|plan| plan.machines.len() > 7)));
+        assert!((150..400).contains(&share(&|plan| plan.codec)));
         for kind in FaultKind::ALL {
-            assert!(share(&|plan| plan.count(kind) > 0) > 200, "{}", kind.name());
+            assert!(share(&|plan| plan.count(kind) > 0) > 50, "{}", kind.name());
         }
     }
 

@@ -1,0 +1,101 @@
+//! Every queue has a cap.
+
+use rumormill_core::Limits;
+
+use super::Violation;
+
+/// The checker's name in reports.
+pub const NAME: &str = "bounds";
+
+/// Lengths of queues: of one node at the end of a turn, the largest of a run, or the most that is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queues {
+    /// Outputs that one turn leaves to the driver.
+    pub outputs: usize,
+    /// Outputs withheld until a batch is durable.
+    pub gated: usize,
+    /// Batches that the disk has not synced.
+    pub backlog: usize,
+    /// Messages on their way from the node, over all links.
+    pub in_flight: usize,
+}
+
+impl Queues {
+    /// Nothing anywhere.
+    pub const EMPTY: Queues = Queues {
+        outputs: 0,
+        gated: 0,
+        backlog: 0,
+        in_flight: 0,
+    };
+
+    /// What a node of a cluster of so many is allowed. What clients may make it store is limited; what its peers send comes on top,
+    /// and each may have as much again on its way.
+    pub fn allowed(limits: &Limits, nodes: usize) -> Self {
+        let batches = limits.store_backlog * 2;
+        Queues {
+            outputs: limits.store_backlog + 64 * nodes,
+            gated: batches,
+            backlog: batches,
+            in_flight: limits.store_backlog * nodes,
+        }
+    }
+
+    fn named(&self) -> [(&'static str, usize); 4] {
+        [
+            ("peak_outputs", self.outputs),
+            ("peak_gated", self.gated),
+            ("peak_backlog", self.backlog),
+            ("peak_in_flight", self.in_flight),
+        ]
+    }
+
+    /// Takes down what is larger than before.
+    pub fn grow(&mut self, seen: &Queues) {
+        self.outputs = self.outputs.max(seen.outputs);
+        self.gated = self.gated.max(seen.gated);
+        self.backlog = self.backlog.max(seen.backlog);
+        self.in_flight = self.in_flight.max(seen.in_flight);
+    }
+
+    /// The lengths under the names they have in reports.
+    pub fn report(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.named()
+            .into_iter()
+            .map(|(name, length)| (name, length as u64))
+    }
+}
+
+/// Compares the queues of a node with what is allowed.
+pub fn check(at_us: u64, node: usize, seen: &Queues, allowed: &Queues) -> Option<Violation> {
+    let pairs = seen.named().into_iter().zip(allowed.named());
+    let mut over = pairs.filter(|((_, length), (_, most))| length > most);
+    over.next().map(|((name, length), (_, most))| Violation {
+        checker: NAME,
+        at_us,
+        text: format!("{name} of n{node} is {length}, allowed are {most}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_than_allowed_is_too_many() {
+        let allowed = Queues::allowed(&Limits::default(), 3);
+        assert_eq!(check(5, 1, &allowed, &allowed), None);
+        for queue in 0..4 {
+            let mut seen = allowed;
+            let fields = [
+                &mut seen.outputs,
+                &mut seen.gated,
+                &mut seen.backlog,
+                &mut seen.in_flight,
+            ];
+            *fields.into_iter().nth(queue).unwrap() += 1;
+            let found = check(5, 1, &seen, &allowed).unwrap();
+            assert_eq!((found.checker, found.at_us), (NAME, 5));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Faults of machines, disks and bytes do what they say, and end.
+
+use crate::Scenario;
+use crate::plan::{FaultWhat, Plan};
+use crate::run::run_plan;
+use crate::trace::Keep;
+
+fn count(story: &Scenario, name: &str) -> u64 {
+    let faults = story.world().faults_met();
+    faults.get(name).copied().unwrap_or(0)
+}
+
+#[test]
+fn a_paused_node_gets_its_input_at_once() {
+    let mut story = Scenario::new(2);
+    let pause = story.at(3_000).begin(&FaultWhat::Pause { node: 1 });
+    story.put(0, "color", "red").wait(900);
+    story.expect(1, "color", None);
+    story.end(pause).wait(1).expect(1, "color", Some("red"));
+    assert_eq!(count(&story, "pause"), 1);
+    story.expect_converged();
+}
+
+#[test]
+fn a_slow_node_takes_its_time() {
+    let mut story = Scenario::new(2);
+    let (node, by_us) = (1, 50_000);
+    story.at(3_000).begin(&FaultWhat::Slow { node, by_us });
+    for number in 0..4 {
+        story.put(0, &format!("row{number}"), "v").wait(1);
+    }
+    story.wait(10);
+    assert_eq!(story.rows(1), 1);
+    story.wait(200);
+    assert_eq!(story.rows(1), 4);
+    story.expect_converged();
+}
+
+#[test]
+fn a_wiped_node_comes_back_as_another() {
+    let mut story = Scenario::new(3);
+    story.at(3_000).put(1, "color", "red").wait(100);
+    let before = story.world().node(0).unwrap().id();
+    let wipe = story.begin(&FaultWhat::Wipe { node: 0 });
+    story.wait(1_000).end(wipe).wait(2_000);
+    assert_ne!(story.world().node(0).unwrap().id(), before);
+    story.expect(0, "color", Some("red")).expect_converged();
+}
+
+#[test]
+fn the_last_node_that_knows_the_cluster_is_not_wiped() {
+    let mut story = Scenario::new(2);
+    story.at(3_000).crash(1).begin(&FaultWhat::Wipe { node: 0 });
+    assert_eq!(count(&story, "wipe"), 0);
+    assert!(story.world().node(0).is_some());
+}
+
+#[test]
+fn a_node_leaves_and_returns() {
+    let mut story = Scenario::new(3);
+    story.at(3_000).put(2, "color", "red").wait(100);
+    let leave = story.begin(&FaultWhat::Leave { node: 2 });
+    story.wait(4_000).put(0, "color", "green");
+    assert!(story.world().node(2).is_none());
+    story.end(leave).wait(3_000);
+    story.expect(2, "color", Some("green")).expect_converged();
+}
+
+#[test]
+fn a_full_disk_refuses_until_there_is_room() {
+    let mut story = Scenario::new(1);
+    let full = story.at(3_000).begin(&FaultWhat::FullDisk { node: 0 });
+    story.put(0, "color", "red").wait(100);
+    let status = |story: &Scenario| {
+        let now = story.world().hosts[0].now(story.world().now_us());
+        story.world().node(0).unwrap().status(now)
+    };
+    assert!(status(&story).stalled);
+    story.end(full).wait(100);
+    assert!(!status(&story).stalled);
+    story.put(0, "shape", "round").wait(10).crash(0).restart(0);
+    story.expect(0, "color", Some("red")).expect_converged();
+}
+
+#[test]
+fn a_failed_disk_halts_its_node() {
+    let mut story = Scenario::new(2);
+    let broken = story.at(3_000).begin(&FaultWhat::FailDisk { node: 1 });
+    story.put_safe(0, "color", "red").wait(2_000);
+    assert!(story.world().node(1).is_none());
+    story.end(broken).wait(3_000);
+    assert_eq!(count(&story, "faildisk"), 1);
+    story.expect_converged();
+}
+
+#[test]
+fn flipped_bits_break_links_and_nothing_else() {
+    let text = "seed 3\ncodec on\nnode n0 start=0s\nnode n1 start=20ms\nstop 20s\n\
+        3s corrupt rate=5% for=10s\n4s put client=c0 table=default key=k1\n";
+    let plan: Plan = text.parse().unwrap();
+    let report = run_plan(plan.clone(), plan.kinds(), Keep::Nothing);
+    assert!(report.held(), "{report}");
+    assert!(report.faults["corrupt"] > 2, "{report}");
+    assert_eq!(report.marks["link-malformed"], report.faults["corrupt"]);
+    assert_eq!(report.counts.get("protocol"), None);
+}
+
+#[test]
+fn a_client_reads_what_it_wrote() {
+    let text = "seed 3\nnode n0 start=0s\nnode n1 start=20ms\nstop 20s\n\
+        4s get client=c1 table=default key=k1\n4s put client=c1 table=default key=k1\n\
+        4s get client=c1 table=default key=k1\n4.000001s move client=c1 node=n0\n\
+        4.000001s get client=c1 table=default key=k1\n";
+    let mut world = crate::World::new(text.parse().unwrap(), Keep::Nothing);
+    world.run();
+    let shown = world.exchanges().iter().map(|exchange| {
+        let found = match &exchange.answer {
+            crate::Answer::Read(found) => found.as_ref().map(|found| found.value.to_vec()),
+            crate::Answer::Wrote { effect, .. } => effect.value().map(|value| value.to_vec()),
+        };
+        (exchange.node, exchange.life, found)
+    });
+    let value = Some(b"v0".to_vec());
+    let expected = [
+        (1, 1, None),
+        (1, 1, value.clone()),
+        (1, 1, value),
+        (0, 1, None),
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+}
