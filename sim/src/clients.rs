@@ -49,7 +49,9 @@ impl World {
                     continue;
                 };
                 let shown = view.get(host.tables[slot], key).row();
-                let value = shown.map_or(&[][..], |row| row.value());
+                let value = shown
+                    .and_then(|row| row.value())
+                    .map_or(&[][..], |value| value);
                 let fields = [
                     Field::Word("table", table.name()),
                     Field::Bytes("key", key),
@@ -85,7 +87,9 @@ impl World {
         }
         let key = Bytes::from(format!("k{}", op.key));
         let value = Bytes::from(format!("v{}", self.model.len()));
-        self.write(node, op.table, &key, op.verb, value)
+        let accepted = self.write(node, op.table, &key, op.verb, value);
+        self.read_sometimes(node, op.table);
+        accepted
     }
 
     /// A client writes to or deletes from a node that runs. Returns whether the store accepted.

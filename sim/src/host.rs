@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use rumormill_core::{
     Config, Conflict, Cursor, Durability, Node, NodeId, Now, RecoverError, Recovery, Seed, Seq,
-    Storage, TableId, TableOptions, Timing,
+    Storage, TableId, TableOptions, Timing, Token,
 };
 
 use crate::checkers::no_resurrection::Watch;
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::loads::Values;
 use crate::plan::Table;
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
@@ -40,6 +42,11 @@ pub(crate) struct Host {
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
     pub(crate) disk_rng: Rng,
+    pub(crate) load_rng: Rng,
+    /// Reads that were not answered yet.
+    pub(crate) asked: BTreeMap<Token, (Table, Bytes)>,
+    /// Values that reads have shown, in any life: a version has one value.
+    pub(crate) values: Values,
     seeds: Rng,
     marks: BTreeMap<&'static str, u64>,
 }
@@ -62,6 +69,9 @@ impl Host {
             watch: Watch::default(),
             alone: true,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
+            load_rng: Rng::new(seed, Stream::Loads, index as u32),
+            asked: BTreeMap::new(),
+            values: Values::new(),
             seeds: Rng::new(seed, Stream::Seeds, index as u32),
             marks: BTreeMap::new(),
         }
@@ -77,12 +87,14 @@ impl Host {
         at_us: u64,
         index: usize,
         timing: &Timing,
+        resident_value: Option<u32>,
         sabotage: &mut dyn Sabotage,
     ) -> Result<NodeId, RecoverError> {
         let name = format!("n{index}");
         let mut config = Config::new(&name, &name);
         config.storage = Storage::Ordered;
         config.timing = timing.clone();
+        config.resident_value = resident_value;
         if index > 0 {
             config.seeds.push("n0".to_string());
         }
@@ -116,6 +128,7 @@ impl Host {
         }
         self.wake_us = None;
         self.changed.clear();
+        self.asked.clear();
         self.unacked.clear();
     }
 

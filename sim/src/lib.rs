@@ -34,6 +34,7 @@ mod clock;
 mod disk;
 mod faults;
 mod host;
+mod loads;
 mod model;
 mod network;
 pub mod plan;

@@ -189,6 +189,8 @@ pub struct Plan {
     pub seed: u64,
     /// When each node starts, in microseconds. Node 0 starts the cluster, the others join through it.
     pub starts_us: Vec<u64>,
+    /// Longer values, in bytes, are only on the nodes' disks; `None` keeps all in memory.
+    pub resident_value: Option<u32>,
     /// When clients and faults stop, in microseconds.
     pub stop_us: u64,
     /// What happens, in order of time.
@@ -214,6 +216,10 @@ impl Plan {
         draw_faults(u, shape, &mut plan)?;
         crate::workload::draw(u, shape, &mut plan)?;
         plan.entries.sort_by_key(|entry| entry.at_us);
+        // Drawn last, so that it shifts nothing. The values of the workload have two to six bytes.
+        if u.ratio(1, 3)? {
+            plan.resident_value = Some(u.int_in_range(0..=3)?);
+        }
         Ok(plan)
     }
 
@@ -222,6 +228,7 @@ impl Plan {
         Plan {
             seed: shape.seed,
             starts_us,
+            resident_value: None,
             stop_us: WARM_UP_US + shape.active_us,
             entries: Vec::new(),
         }
@@ -399,6 +406,9 @@ impl fmt::Display for FaultWhat {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
+        if let Some(bytes) = self.resident_value {
+            writeln!(f, "resident_value {bytes}")?;
+        }
         for (node, at_us) in self.starts_us.iter().enumerate() {
             writeln!(f, "{at_us} start node=n{node}")?;
         }

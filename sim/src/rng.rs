@@ -11,6 +11,7 @@ pub(crate) enum Stream {
     Disk = 3,
     Seeds = 4,
     Latency = 5,
+    Loads = 16,
 }
 
 /// Parts per million that are certain.

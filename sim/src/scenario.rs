@@ -32,6 +32,7 @@ impl Scenario {
         let plan = Plan {
             seed: 1,
             starts_us,
+            resident_value: None,
             stop_us: 0,
             entries: Vec::new(),
         };
@@ -188,7 +189,7 @@ impl Scenario {
         let shown = contents
             .as_ref()
             .and_then(|contents| contents.get(table, &key))
-            .map(|row| row.value.clone());
+            .and_then(|row| row.value.clone());
         let expected = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
         assert_eq!(
             shown,

@@ -83,6 +83,11 @@ impl World {
                     self.synced(node);
                 }
             }
+            Event::Loaded { node, life, answer } => {
+                if self.lives(node, life) {
+                    self.loaded(node, *answer);
+                }
+            }
             Event::FaultEnds { number } => self.fault_is_over(number),
         }
     }
@@ -91,7 +96,7 @@ impl World {
         self.hosts[node].life == life && self.hosts[node].node.is_some()
     }
 
-    fn input(&mut self, node: usize, input: Input) {
+    pub(crate) fn input(&mut self, node: usize, input: Input) {
         self.touch(node);
         self.events += 1;
         let host = &mut self.hosts[node];
@@ -107,7 +112,9 @@ impl World {
             return;
         }
         let (now_us, timing) = (self.now_us, &self.timing);
-        match self.hosts[node].start(now_us, node, timing, self.sabotage.as_mut()) {
+        let resident = self.resident_value;
+        let sabotage = self.sabotage.as_mut();
+        match self.hosts[node].start(now_us, node, timing, resident, sabotage) {
             Ok(id) => {
                 self.ids.insert(id, node);
                 self.count("starts");
@@ -426,6 +433,7 @@ impl World {
             Output::Dial { dial, addr } => self.dial(node, dial, &addr),
             Output::Hangup { link, why: _ } => self.hang_up(node, link),
             Output::Store { seq, batch, sync } => self.store(node, seq, batch, sync),
+            Output::Load { load, query } => self.load(node, load, query),
             Output::Changed { table } => {
                 let slot = self.hosts[node].tables.iter().position(|id| *id == table);
                 self.hosts[node].changed.extend(slot);
@@ -449,6 +457,7 @@ impl World {
                 ];
                 self.trace
                     .event(self.now_us, node, Weight::Story, "reply", &fields);
+                self.answered(node, token, result);
             }
             Output::Halt(reason) => {
                 let left = reason == HaltReason::Left;

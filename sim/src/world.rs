@@ -14,6 +14,7 @@ use rumormill_core::{DialId, LinkId, Node, Timing};
 use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection};
 use crate::faults::FaultKind;
 use crate::host::Host;
+use crate::loads::Answer;
 use crate::model::Model;
 use crate::network::Network;
 use crate::plan::{Action, FaultWhat, Plan};
@@ -59,6 +60,11 @@ pub(crate) enum Event {
     Synced {
         node: usize,
         life: u32,
+    },
+    Loaded {
+        node: usize,
+        life: u32,
+        answer: Box<Answer>,
     },
     FaultEnds {
         number: usize,
@@ -125,6 +131,9 @@ pub struct World {
     pub(crate) dirty: Option<usize>,
     pub(crate) events: u64,
     pub(crate) messages: u64,
+    /// Longer values leave the nodes' memory.
+    pub(crate) resident_value: Option<u32>,
+    pub(crate) last_token: u64,
     queue: BinaryHeap<Reverse<Queued>>,
     queued: u64,
     plan: Plan,
@@ -153,6 +162,8 @@ impl World {
             dirty: None,
             events: 0,
             messages: 0,
+            resident_value: plan.resident_value,
+            last_token: 0,
             queue: BinaryHeap::new(),
             queued: 0,
             plan,
@@ -201,13 +212,14 @@ impl World {
         let host = self.hosts.get(index)?;
         host.node
             .as_ref()
-            .map(|node| Contents::read(node, host.now(self.now_us)))
+            .map(|node| Contents::read(node, host.now(self.now_us), &host.values))
     }
 
     /// Goes through the whole plan, ends all faults, waits until the cluster is at rest, and judges.
     pub fn run(&mut self) {
         self.run_until(self.plan.stop_us);
         self.settle();
+        self.read_cold_rows();
         self.judge();
     }
 
@@ -226,14 +238,21 @@ impl World {
             self.skew(node, 0, 0);
             self.start(node);
         }
+        let begun_us = self.now_us;
+        let rests = self.come_to_rest();
+        self.count_by("settle_ms", (self.now_us - begun_us) / 1000);
+        self.note("at_rest", &[Field::Num("is", u64::from(rests))]);
+    }
+
+    /// Waits until the cluster is at rest, or for [`SETTLE_US`]; whether it is.
+    pub(crate) fn come_to_rest(&mut self) -> bool {
         let limit_us = self.now_us + SETTLE_US;
         let mut quiet = 0;
         while self.now_us < limit_us && quiet < 2 {
             self.run_until(self.now_us + SETTLE_STEP_US);
             quiet = if self.is_at_rest() { quiet + 1 } else { 0 };
         }
-        self.count_by("settle_ms", (self.now_us + SETTLE_US - limit_us) / 1000);
-        self.note("at_rest", &[Field::Num("is", u64::from(quiet == 2))]);
+        quiet == 2
     }
 
     /// Judges what the nodes show now, as at the end of a run.
@@ -488,7 +507,9 @@ fn begins(kind: FaultKind) -> &'static str {
 fn target(event: &Event) -> Option<usize> {
     match event {
         Event::Deliver { node, .. } => Some(*node as usize),
-        Event::Wake { node } | Event::Synced { node, .. } => Some(*node),
+        Event::Wake { node } | Event::Synced { node, .. } | Event::Loaded { node, .. } => {
+            Some(*node)
+        }
         Event::DialFails { node, .. } => Some(*node),
         Event::Start { .. } | Event::Up { .. } | Event::Down { .. } => None,
         Event::DialArrives { .. } | Event::FaultEnds { .. } => None,

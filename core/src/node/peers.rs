@@ -95,6 +95,9 @@ impl Node {
     fn link_unusable(&mut self, link: LinkId, node: Option<NodeId>) {
         self.sync.link_down(link);
         self.gossip.serve_none(link);
+        if self.reuniting.as_ref().is_some_and(|at| at.link == link) {
+            self.reuniting = None;
+        }
         if self.joining == Some(link) {
             self.joining = None;
             self.catch_up_elsewhere();

@@ -119,7 +119,7 @@ impl Node {
         self.fx.stored(upto);
         let durable = self.fx.durable();
         if durable > before {
-            self.gossip.cover_mut().stored(durable);
+            self.gossip.stored(durable);
             if self.gossip.cover().tombstone_count() > 0 {
                 self.stability.touch();
             }

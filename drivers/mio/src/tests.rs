@@ -75,7 +75,7 @@ fn get(handle: &Handle, key: &'static [u8]) -> Option<Bytes> {
         node.view(now)
             .get(TableId::DEFAULT, key)
             .row()
-            .map(|row| row.value().clone())
+            .and_then(|row| row.value().cloned())
     };
     handle.with(read).unwrap()
 }
