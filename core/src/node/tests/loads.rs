@@ -124,6 +124,26 @@ fn a_large_value_leaves_memory_once_it_is_durable_and_is_read_from_the_store() {
 }
 
 #[test]
+fn a_value_stays_until_its_own_batch_is_durable() {
+    let mut lab = cold_lab(1);
+    lab.put(0, "earlier", "v");
+    lab.settle();
+    let now = lab.now;
+    let write = Write::Put {
+        key: b"k",
+        value: value(LARGE).unwrap(),
+        expires: None,
+    };
+    let accepted = lab.node(0).write(now, TableId::DEFAULT, write).unwrap();
+    lab.settle();
+    for (upto, cold) in [(accepted.seq.0 - 1, false), (accepted.seq.0, true)] {
+        let upto = Seq(upto);
+        lab.node(0).handle(now, Input::Stored { upto });
+        assert_eq!(lab.is_cold(0, "k"), cold, "stored up to {upto}");
+    }
+}
+
+#[test]
 fn values_are_cold_from_the_start_of_a_life_and_stay_where_nothing_is_stored() {
     let mut lab = cold_lab(1);
     lab.put(0, "large", LARGE);
