@@ -102,7 +102,13 @@ fn main() {
         for _ in 0..PASSES {
             ours.push(ns_per_op(ROWS, || {
                 for key in &keys {
-                    black_box(view.get(TableId::DEFAULT, key).row().unwrap().value()[0]);
+                    black_box(
+                        view.get(TableId::DEFAULT, key)
+                            .row()
+                            .unwrap()
+                            .value()
+                            .unwrap()[0],
+                    );
                 }
             }));
             theirs.push(ns_per_op(ROWS, || {

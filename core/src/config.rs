@@ -26,6 +26,9 @@ pub struct Config {
     /// reunited with a member, which drops what the cluster has deleted meanwhile. Needed, since a copy looks like any
     /// other store. For one start; without effect on an empty store or a node that knows no other member.
     pub restored: bool,
+    /// Longer values of users' tables, in bytes, leave memory once they are stored, and are loaded when they are read. `None`, the
+    /// default, keeps every value in memory. Without a store, and in tables of durability `memory`, all values stay.
+    pub resident_value: Option<u32>,
     /// The caps.
     pub limits: Limits,
     /// The periods and patience.
@@ -47,6 +50,7 @@ impl Config {
             seeds: Vec::new(),
             storage: Storage::None,
             restored: false,
+            resident_value: None,
             limits: Limits::default(),
             timing: Timing::default(),
             #[cfg(feature = "mutants")]
@@ -89,6 +93,10 @@ pub struct Limits {
     pub requests: usize,
     /// Unsynced batches before writes are refused as busy; 4,096.
     pub store_backlog: usize,
+    /// Values loaded from the store at once; 64.
+    pub loads: usize,
+    /// Requests that wait for one value, and values that wait to be loaded; 4,096.
+    pub load_queue: usize,
 }
 
 impl Default for Limits {
@@ -105,6 +113,8 @@ impl Default for Limits {
             sessions: 8,
             requests: 65_536,
             store_backlog: 4_096,
+            loads: 64,
+            load_queue: 4_096,
         }
     }
 }

@@ -5,9 +5,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::config::Storage;
 use crate::error::RequestError;
-use crate::id::{DialId, LinkId, Seq, TableId, Token};
+use crate::id::{DialId, LinkId, LoadId, Seq, TableId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Links, Output, Response, StoreOp};
 use crate::marks::Mark;
 use crate::mutants::mutated;
@@ -117,6 +119,10 @@ impl Effects {
 
     pub(crate) fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
         self.out.push_back(Output::Reply { token, result });
+    }
+
+    pub(crate) fn load(&mut self, load: LoadId, query: Bytes) {
+        self.out.push_back(Output::Load { load, query });
     }
 
     /// Withholds a reply until `seq` is durable.

@@ -116,6 +116,8 @@ pub enum RequestError {
     Table(TableError),
     /// The address could not be joined, for the reason given; nothing was changed.
     Join(String),
+    /// The value is only in the store and could not be read; nothing was changed.
+    Read(ReadError),
     /// The node has halted: what was not acknowledged may be lost.
     Halted,
 }
@@ -129,12 +131,46 @@ impl fmt::Display for RequestError {
             RequestError::Write(error) => error.fmt(f),
             RequestError::Table(error) => error.fmt(f),
             RequestError::Join(why) => write!(f, "could not join: {why}"),
+            RequestError::Read(error) => error.fmt(f),
             RequestError::Halted => f.write_str("the node has halted"),
         }
     }
 }
 
 impl core::error::Error for RequestError {}
+
+/// Why the value of a row that is only in the store could not be read. Nothing was changed, and another read tries again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The record's checksum, form or version is wrong: the store is damaged.
+    Damaged {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The store has no such record: it is damaged.
+    Missing,
+    /// The store could not read, in its own words.
+    Store(String),
+    /// Too many values wait to be loaded.
+    Busy {
+        /// The limit that was reached.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Damaged { why } => write!(f, "the stored value is damaged: {why}"),
+            ReadError::Missing => f.write_str("the stored value is missing"),
+            ReadError::Store(why) => write!(f, "the store could not read the value: {why}"),
+            ReadError::Busy { limit } => write!(f, "{limit} values wait to be loaded already"),
+        }
+    }
+}
+
+impl core::error::Error for ReadError {}
 
 /// Why a node could not be rebuilt from what the store held. The store was not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -61,6 +61,10 @@ serial! {
     Token
 }
 serial! {
+    /// One reading of a record, named by the core and echoed by the driver.
+    LoadId
+}
+serial! {
     /// The position of a batch in the order of stores. Batch `n` is durable once `Stored { upto: n }` has been handed in.
     Seq
 }

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::error::RequestError;
-use crate::id::{DialId, LinkId, NodeId, Seq, TableId, Token};
+use crate::error::{ReadError, RequestError};
+use crate::id::{DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 use crate::link::Hello;
 use crate::table::TableOptions;
 use crate::time::Instant;
@@ -87,6 +87,13 @@ pub enum Input {
         /// The store's words.
         error: String,
     },
+    /// Answers an [`Output::Load`].
+    Loaded {
+        /// Its number.
+        load: LoadId,
+        /// The value of the record, `None` when there is no such record, or why it could not be read, in the store's words.
+        result: Result<Option<Bytes>, String>,
+    },
 }
 
 /// Why a link went down or never came up.
@@ -122,6 +129,14 @@ pub enum Request {
         /// When the row expires.
         expires: Option<crate::Wall>,
     },
+    /// Reads a row, from the store if its value is only there. Requests on a key whose value is being loaded are carried
+    /// out in their order once it is here.
+    Get {
+        /// The table.
+        table: TableId,
+        /// The key.
+        key: Bytes,
+    },
     /// Answers once everything accepted so far is durable.
     Sync,
     /// Creates a table with options; succeeds if it exists with the same ones.
@@ -147,6 +162,8 @@ pub enum Request {
 pub enum Response {
     /// The write was accepted, and is durable if the table says so.
     Written(crate::Accepted),
+    /// The live row, if there is one.
+    Row(Option<crate::Row>),
     /// Everything accepted before the request is durable.
     Synced,
     /// The table exists.
@@ -194,6 +211,14 @@ pub enum Output {
         batch: Vec<StoreOp>,
         /// Whether to sync it and everything before it now, and to answer [`Input::Stored`].
         sync: bool,
+    },
+    /// Read a record; answered by [`Input::Loaded`]. What is read is at least as new as everything reported with
+    /// [`Input::Stored`], and reading waits for no sync. At most [`Limits::loads`](crate::Limits::loads) are unanswered.
+    Load {
+        /// Echoed in the answer.
+        load: LoadId,
+        /// The key of the record.
+        query: Bytes,
     },
     /// Answer a request.
     Reply {
@@ -365,6 +390,15 @@ pub enum Event {
     Damaged {
         /// How many records.
         records: u64,
+    },
+    /// The value of a row is only in the store and could not be read; its members may still have it.
+    Unreadable {
+        /// The table.
+        table: TableId,
+        /// The key.
+        key: Bytes,
+        /// Why.
+        why: ReadError,
     },
     /// The store is out of space.
     StoreStalled(String),

@@ -59,13 +59,15 @@
 //! }
 //!
 //! let found = nodes[1].view(now).get(TableId::DEFAULT, b"greeting");
-//! assert_eq!(found.row().expect("it has arrived").value(), "hello");
+//! assert_eq!(found.row().expect("it has arrived").value().expect("and is in memory"), "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! With [`Storage::Ordered`] the driver also keeps an ordered map of bytes: it applies each [`Output::Store`] atomically and
 //! in order, answers [`Input::Stored`] after a sync, and hands every record back through [`Recovery`] at the next start.
-//! [`Accepted::sync`] tells whether an acknowledgement has to wait for that.
+//! [`Accepted::sync`] tells whether an acknowledgement has to wait for that. With [`Config::resident_value`] large values are
+//! only in that map: it answers [`Output::Load`] with [`Input::Loaded`], and a value is read with [`Request::Get`] where a view
+//! says [`Found::Cold`].
 //!
 //! What each mode of table promises, and why, is in `ARCHITECTURE.md`.
 #![no_std]
@@ -94,8 +96,8 @@ mod trace;
 pub mod wire;
 
 pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
-pub use error::{Lagged, RecoverError, RequestError, TableError, WriteError};
-pub use id::{Actor, ClusterId, DialId, LinkId, NodeId, Seq, TableId, Token};
+pub use error::{Lagged, ReadError, RecoverError, RequestError, TableError, WriteError};
+pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
     Deadline, Event, HaltReason, HangupReason, Input, Lane, LinkError, Links, Output, Record,
     Request, Response, StoreOp, Timer,
@@ -107,8 +109,8 @@ pub use recovery::Recovery;
 pub use rng::Seed;
 pub use table::{
     Accepted, Change, ChangeKind, Changes, Conflict, Context, Cursor, Domain, Durability, Found,
-    Hlc, Namespace, RowRef, Runs, Scan, ScanRange, TableInfo, TableName, TableOptions, Version,
-    View, Write,
+    Hlc, Namespace, Row, RowRef, Runs, Scan, ScanRange, TableInfo, TableName, TableOptions,
+    Version, View, Write,
 };
 pub use time::{Instant, Now, Wall};
 pub use trace::Trace;

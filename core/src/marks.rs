@@ -58,6 +58,14 @@ marks! {
     LinkCongested = "link-congested",
     /// A peer sent bytes that are no message.
     LinkMalformed = "link-malformed",
+    /// A value was overtaken while it was loaded, and is loaded anew.
+    LoadAgain = "load-again",
+    /// A value could not be read from the store.
+    LoadFailed = "load-failed",
+    /// A load came back when its row was in memory again or gone.
+    LoadNeedless = "load-needless",
+    /// A load came back that nobody had asked for.
+    LoadUnknown = "load-unknown",
     /// A member was taken for dead.
     MemberDown = "member-down",
     /// A member left.
@@ -68,10 +76,18 @@ marks! {
     OtherCluster = "other-cluster",
     /// A peer sent a dot of this node's present life that it has not issued.
     OwnDotFromOutside = "own-dot-from-outside",
+    /// A page of a session waited for values from the store.
+    PageWaitsForLoads = "page-waits-for-loads",
     /// A peer broke the protocol.
     ProtocolViolation = "protocol-violation",
     /// Rows were pushed to a node that is no full member yet.
     PushBeforeJoined = "push-before-joined",
+    /// A request waited behind the load of its key.
+    RequestWaitsForLoad = "request-waits-for-load",
+    /// A reunion lost a row whose value could not be read.
+    ReunionUnreadable = "reunion-unreadable",
+    /// A reunion waited for values from the store.
+    ReunionWaitsForLoads = "reunion-waits-for-loads",
     /// A reunion is complete.
     Reunited = "reunited",
     /// A row came that a floor had removed already.
@@ -88,6 +104,8 @@ marks! {
     SessionRefused = "session-refused",
     /// A session fell silent.
     SessionTimeout = "session-timeout",
+    /// A session was refused because a value could not be read.
+    SessionUnreadable = "session-unreadable",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",
     /// A tombstone was freed.

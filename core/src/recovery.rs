@@ -97,8 +97,18 @@ impl Recovery {
                 domain,
                 table,
                 actor,
-                row,
-            } => self.rows.push((domain, table, actor, row)),
+                mut row,
+            } => {
+                let resident = self.config.resident_value;
+                // The store's own rows stay in memory: the node reads them itself.
+                if domain != Domain::Sys
+                    && self.config.storage == Storage::Ordered
+                    && resident.is_some_and(|limit| row.value.len() > limit as usize)
+                {
+                    row.value.cool();
+                }
+                self.rows.push((domain, table, actor, row));
+            }
             Known::Covered {
                 domain,
                 actor,
@@ -212,8 +222,12 @@ impl Recovery {
             node: identity.node,
             run: identity.run,
         };
-        let ceiling = self.ceiling.unwrap_or(Hlc(0));
-        let mut gossip = Gossip::new(actor, self.config.limits.clone(), ceiling);
+        let mut gossip = Gossip::new(
+            actor,
+            self.config.limits.clone(),
+            self.config.resident_value,
+            self.ceiling.unwrap_or(Hlc(0)),
+        );
         for (domain, actor, runs) in &self.covered {
             if self.damaged.is_empty() {
                 gossip.cover_mut().restore_runs(*domain, *actor, runs);

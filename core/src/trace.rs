@@ -5,6 +5,7 @@
 
 use core::fmt::{self, Display, Formatter};
 
+use crate::error::ReadError;
 use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
 use crate::wire::{Message, RowBatch, RumorState, Standing};
 
@@ -42,6 +43,11 @@ impl Display for Trace<'_, Input> {
             Input::Stored { upto } => write!(f, "stored upto={upto}"),
             Input::StoreStalled { .. } => f.write_str("store-stalled"),
             Input::StoreFailed { .. } => f.write_str("store-failed"),
+            Input::Loaded { load, result } => match result {
+                Ok(Some(value)) => write!(f, "loaded load={load} bytes={}", value.len()),
+                Ok(None) => write!(f, "loaded load={load} none"),
+                Err(_) => write!(f, "loaded load={load} error"),
+            },
         }
     }
 }
@@ -71,6 +77,7 @@ impl Display for Trace<'_, Output> {
                     "store seq={seq} puts={puts} deletes={deletes} sync={sync}"
                 )
             }
+            Output::Load { load, query } => write!(f, "load load={load} key={}", query.len()),
             Output::Reply { token, result } => {
                 write!(
                     f,
@@ -155,6 +162,15 @@ impl Display for Trace<'_, Event> {
             Event::Protocol { node, why } => write!(f, "protocol node={node} why={why}"),
             Event::ClockDrift { ahead_ms } => write!(f, "clock-drift ahead_ms={ahead_ms}"),
             Event::Synced { with, rows } => write!(f, "synced with={with} rows={rows}"),
+            Event::Unreadable { table, key, why } => {
+                let why = unreadable(why);
+                write!(
+                    f,
+                    "unreadable table={} key={} why={why}",
+                    table.0,
+                    key.len()
+                )
+            }
             Event::StoreStalled(_) => f.write_str("store-stalled"),
             Event::Damaged { records } => write!(f, "damaged records={records}"),
             Event::StoreRecovered => f.write_str("store-recovered"),
@@ -193,6 +209,15 @@ fn error(why: &LinkError) -> &'static str {
         LinkError::Malformed => "malformed",
         LinkError::Refused(_) => "refused",
         LinkError::TimedOut => "timed-out",
+    }
+}
+
+fn unreadable(why: &ReadError) -> &'static str {
+    match why {
+        ReadError::Damaged { .. } => "damaged",
+        ReadError::Missing => "missing",
+        ReadError::Store(_) => "store",
+        ReadError::Busy { .. } => "busy",
     }
 }
 

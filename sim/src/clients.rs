@@ -85,7 +85,9 @@ impl World {
                     continue;
                 };
                 let shown = view.get(host.tables[slot], key).row();
-                let value = shown.map_or(&[][..], |row| row.value());
+                let value = shown
+                    .and_then(|row| row.value())
+                    .map_or(&[][..], |value| value);
                 let fields = [
                     Field::Word("table", table.name()),
                     Field::Bytes("key", key),
@@ -145,11 +147,14 @@ impl World {
         let host = &self.hosts[node];
         let Some(running) = &host.node else { return };
         let view = running.view(host.now(self.now_us));
-        let row = view.get(host.tables[table as usize], &key).row();
-        let found = row.map(|row| Found {
-            version: row.version(),
-            value: row.value().clone(),
-            expires: row.expires().is_some(),
+        let shown = view.get(host.tables[table as usize], &key);
+        let waits = matches!(shown, rumormill_core::Found::Cold(_));
+        let found = shown.row().and_then(|row| {
+            Some(Found {
+                version: row.version(),
+                value: row.value()?.clone(),
+                expires: row.expires().is_some(),
+            })
         });
         let life = host.life;
         self.count("gets");
@@ -168,11 +173,14 @@ impl World {
             node,
             life,
             table,
-            key: Some(key),
+            key: Some(key.clone()),
             answer: Answer::Read(found),
             invoked_us: self.now_us,
-            returned_us: Some(self.now_us),
+            returned_us: (!waits).then_some(self.now_us),
         });
+        if waits {
+            self.ask(node, table, key, Some(self.exchanges.len() - 1));
+        }
     }
 
     /// A client writes to or deletes from a node that runs. Returns whether the store accepted.

@@ -74,6 +74,21 @@ impl Disk {
         (upto, lost)
     }
 
+    /// The value of a key as the last batch left it, synced or not.
+    pub fn read(&self, key: &[u8]) -> Option<Bytes> {
+        let batches = self.volatile.iter().rev();
+        let mut ops = batches.flat_map(|(_, batch)| batch.iter().rev());
+        let newest = ops.find(|op| match op {
+            StoreOp::Put(record) => record.key == key,
+            StoreOp::Delete(deleted) => deleted == key,
+        });
+        match newest {
+            Some(StoreOp::Put(record)) => Some(record.value.clone()),
+            Some(StoreOp::Delete(_)) => None,
+            None => self.durable.get(key).cloned(),
+        }
+    }
+
     /// What a restart finds, in key order.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         self.durable.iter().map(|(key, value)| Record {

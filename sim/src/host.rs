@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rumormill_core::{
     Config, Conflict, Cursor, Durability, Node, NodeId, Now, RecoverError, Recovery, Seed, Seq,
-    Storage, TableId, TableOptions, Timing,
+    Storage, TableId, TableOptions, Timing, Token,
 };
 
 use crate::checkers::no_resurrection::Watch;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::hurt::{Hurt, Hurts};
+use crate::loads::Values;
 use crate::plan::{Machine, Table};
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
@@ -65,6 +67,12 @@ pub(crate) struct Host {
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
     pub(crate) disk_rng: Rng,
+    pub(crate) load_rng: Rng,
+    /// Reads that were not answered yet.
+    /// Reads that wait for their values, with the exchange of the client that asked, if one did.
+    pub(crate) asked: BTreeMap<Token, (Table, Bytes, Option<usize>)>,
+    /// Values that reads have shown, in any life: a version has one value.
+    pub(crate) values: Values,
     seeds: Rng,
     marks: BTreeMap<&'static str, u64>,
 }
@@ -108,6 +116,9 @@ impl Host {
             watch: Watch::default(),
             alone: true,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
+            load_rng: Rng::new(seed, Stream::Loads, index as u32),
+            asked: BTreeMap::new(),
+            values: Values::new(),
             seeds: Rng::new(seed, Stream::Seeds, index as u32),
             marks: BTreeMap::new(),
         }
@@ -121,9 +132,9 @@ impl Host {
     pub(crate) fn start(
         &mut self,
         at_us: u64,
-        index: usize,
-        seeds: Vec<String>,
+        (index, seeds): (usize, Vec<String>),
         timing: &Timing,
+        resident_value: Option<u32>,
         sabotage: &mut dyn Sabotage,
     ) -> Result<NodeId, RecoverError> {
         let name = format!("n{index}");
@@ -133,6 +144,7 @@ impl Host {
             false => Storage::None,
         };
         config.timing = timing.clone();
+        config.resident_value = resident_value;
         config.seeds = seeds;
         if self.forgot() {
             // Others may go on, out of reach for longer than any fault of a swarm lasts.
@@ -181,6 +193,7 @@ impl Host {
         self.store_failed = false;
         self.hurts.process_ends();
         self.changed.clear();
+        self.asked.clear();
         self.unacked.clear();
     }
 

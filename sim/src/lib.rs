@@ -41,6 +41,7 @@ pub mod history;
 mod host;
 mod hurt;
 mod injection;
+mod loads;
 mod model;
 #[cfg(feature = "mutants")]
 pub mod mutants;

@@ -156,6 +156,16 @@ impl Model {
         })
     }
 
+    /// The operations on one key, if there were any.
+    pub fn history(&self, table: Table, key: &Bytes) -> Option<History<'_>> {
+        let numbers = self.keys.get(&(table, key.clone()))?;
+        Some(History {
+            model: self,
+            numbers,
+            flushes: self.flushes.get(&table).map_or(&[], Vec::as_slice),
+        })
+    }
+
     /// Operations accepted.
     pub fn len(&self) -> usize {
         self.ops.len()

@@ -12,6 +12,7 @@ pub(crate) enum Stream {
     Seeds = 4,
     Latency = 5,
     Swarm = 6,
+    Loads = 16,
 }
 
 /// Parts per million that are certain.

@@ -25,6 +25,12 @@ pub trait Sabotage {
         false
     }
 
+    /// Whether the disk of `node` answers a load with a part of the record.
+    fn misreads(&mut self, node: usize) -> bool {
+        let _ = node;
+        false
+    }
+
     /// An input that no driver should hand to `node`, before the turn ends.
     fn injects(&mut self, node: usize) -> Option<Input> {
         let _ = node;

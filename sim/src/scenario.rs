@@ -37,6 +37,7 @@ impl Scenario {
             seed: 1,
             codec: false,
             machines,
+            resident_value: None,
             stop_us: 0,
             entries: Vec::new(),
         };
@@ -191,7 +192,7 @@ impl Scenario {
         let shown = contents
             .as_ref()
             .and_then(|contents| contents.get(table, &key))
-            .map(|row| row.value.clone());
+            .and_then(|row| row.value.clone());
         let expected = value.map(text);
         assert_eq!(
             shown,

@@ -279,6 +279,7 @@ pub(crate) fn event(
         Event::Protocol { node, why } => emit("protocol", &[who(node), Field::Word("why", why)]),
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),
         Event::Synced { with, rows } => emit("caught_up", &[who(with), Field::Num("rows", *rows)]),
+        Event::Unreadable { key, .. } => emit("unreadable", &[Field::Bytes("key", key)]),
         Event::StoreStalled(_) => emit("store_stalled", &[]),
         Event::Damaged { records } => emit("damaged", &[Field::Num("records", *records)]),
         Event::StoreRecovered => emit("store_recovered", &[]),

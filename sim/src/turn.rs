@@ -51,6 +51,7 @@ impl World {
             Event::Deliver { node, .. } => Some(*node as usize),
             Event::Wake { node }
             | Event::Synced { node, .. }
+            | Event::Loaded { node, .. }
             | Event::DialFails { node, .. }
             | Event::StoreFails { node, .. }
             | Event::StoreStalls { node, .. } => Some(*node),
@@ -129,6 +130,11 @@ impl World {
             Event::Ready { node } => self.release(node),
             Event::Flip { number, every_us } => self.flip(number, every_us),
             Event::Again { number } => self.again(number),
+            Event::Loaded { node, life, answer } => {
+                if self.lives(node, life) {
+                    self.loaded(node, *answer);
+                }
+            }
             Event::FaultEnds { number } => self.fault_is_over(number),
         }
     }
@@ -462,6 +468,7 @@ impl World {
             Output::Dial { dial, addr } => self.dial(node, dial, &addr),
             Output::Hangup { link, why: _ } => self.hang_up(node, link),
             Output::Store { seq, batch, sync } => self.store(node, seq, batch, sync),
+            Output::Load { load, query } => self.load(node, load, query),
             Output::Changed { table } => {
                 let slot = self.hosts[node].tables.iter().position(|id| *id == table);
                 self.hosts[node].changed.extend(slot);
@@ -488,6 +495,7 @@ impl World {
                 ];
                 self.trace
                     .event(self.now_us, node, Weight::Story, "reply", &fields);
+                self.answered(node, token, result);
             }
             Output::Halt(why) => self.halted(node, &why),
         }

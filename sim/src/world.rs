@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::faults::FaultKind;
 use crate::host::Host;
 use crate::injection::Ending;
+use crate::loads::FromDisk;
 use crate::model::Model;
 use crate::network::Network;
 use crate::plan::{Action, Plan};
@@ -88,6 +89,11 @@ pub(crate) enum Event {
     /// A fault that found nothing to strike begins now, if it can.
     Again {
         number: usize,
+    },
+    Loaded {
+        node: usize,
+        life: u32,
+        answer: Box<FromDisk>,
     },
     FaultEnds {
         number: usize,
@@ -169,6 +175,8 @@ pub struct World {
     pub(crate) dirty: Option<usize>,
     pub(crate) events: u64,
     pub(crate) messages: u64,
+    /// Longer values leave the nodes' memory.
+    pub(crate) resident_value: Option<u32>,
     queue: BinaryHeap<Reverse<Queued>>,
     queued: u64,
     plan: Plan,
@@ -208,6 +216,7 @@ impl World {
             dirty: None,
             events: 0,
             messages: 0,
+            resident_value: plan.resident_value,
             queue: BinaryHeap::new(),
             queued: 0,
             plan,
@@ -267,13 +276,14 @@ impl World {
         let host = self.hosts.get(index)?;
         host.node
             .as_ref()
-            .map(|node| Contents::read(node, host.now(self.now_us)))
+            .map(|node| Contents::read(node, host.now(self.now_us), &host.values))
     }
 
     /// Goes through the whole plan, ends all faults, waits until the cluster is at rest, and judges.
     pub fn run(&mut self) {
         self.run_until(self.plan.stop_us);
         self.settle();
+        self.read_cold_rows();
         self.judge();
     }
 
@@ -289,6 +299,14 @@ impl World {
         self.settling = true;
         self.trace.all_faults_end(self.now_us);
         self.end_all_faults();
+        let begun_us = self.now_us;
+        let rests = self.come_to_rest();
+        self.count_by("settle_ms", (self.now_us - begun_us) / 1000);
+        self.note("at_rest", &[Field::Num("is", u64::from(rests))]);
+    }
+
+    /// Waits until the cluster is at rest, or for as long as it may take; whether it is.
+    pub(crate) fn come_to_rest(&mut self) -> bool {
         // Before deletes are forgotten every node has to hear from every other, and a node asks one after the other.
         let patience_us = SETTLE_US.max(self.hosts.len() as u64 * SETTLE_PER_NODE_US);
         let limit_us = self.now_us + patience_us;
@@ -297,8 +315,7 @@ impl World {
             self.run_until(self.now_us + SETTLE_STEP_US);
             quiet = if self.is_at_rest() { quiet + 1 } else { 0 };
         }
-        self.count_by("settle_ms", (self.now_us + patience_us - limit_us) / 1000);
-        self.note("at_rest", &[Field::Num("is", u64::from(quiet == 2))]);
+        quiet == 2
     }
 
     /// Judges what the nodes show now, as at the end of a run.
@@ -520,7 +537,9 @@ impl World {
 fn target(event: &Event) -> Option<usize> {
     match event {
         Event::Deliver { node, .. } => Some(*node as usize),
-        Event::Wake { node } | Event::Synced { node, .. } => Some(*node),
+        Event::Wake { node } | Event::Synced { node, .. } | Event::Loaded { node, .. } => {
+            Some(*node)
+        }
         Event::DialFails { node, .. } => Some(*node),
         Event::StoreFails { node, .. } | Event::StoreStalls { node, .. } => Some(*node),
         Event::Start { .. } | Event::Up { .. } | Event::Down { .. } => None,

@@ -167,6 +167,32 @@ fn a_lone_node_keeps_its_rows_over_every_kind_of_end() {
 }
 
 #[test]
+fn a_large_value_on_disk_only_is_read_after_a_restart_and_reaches_a_late_joiner() {
+    let root = tempfile::tempdir().expect("a directory");
+    let dir = root.path().join("one");
+    let flags = ["--resident-value", "1000"];
+    let node = Node::start_with("one", &dir, None, &flags);
+    let large = "0123456789abcdef".repeat(1 << 16);
+    let table = r#"{"name":"t","durability":"sync"}"#;
+    assert_eq!(node.request("POST", "/v1/tables", table).0, 201);
+    assert_eq!(node.request("PUT", "/v1/usr/t/large", &large).0, 201);
+    assert_eq!(node.request("PUT", "/v1/usr/t/small", "v").0, 201);
+    node.kill();
+    let node = Node::start_with("one", &dir, None, &flags);
+    let (code, body) = node.request("GET", "/v1/usr/t/large", "");
+    assert!(code == 200 && body == large, "{code}, {} bytes", body.len());
+    let output = node.client(&["get", "t", "large"]);
+    assert!(text(&output.stdout).trim_end() == large);
+    let expected = vec![format!("large\t{large}"), "small\tv".to_string()];
+    assert!(node.rows("t") == expected);
+    let second = Node::start("two", &root.path().join("two"), Some(&node));
+    eventually(&true, || second.rows("t") == expected);
+    let settings = node.request("GET", "/v1/settings", "").1;
+    let settings: Value = serde_json::from_str(&settings).expect("JSON");
+    assert_eq!(settings["resident_value"], 1000);
+}
+
+#[test]
 fn a_cluster_starts_and_stops_as_one() {
     for end in ["TERM", "KILL"] {
         let mut command = rumormill();

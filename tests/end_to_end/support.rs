@@ -35,6 +35,11 @@ pub(crate) struct Node {
 impl Node {
     /// A node on free ports with quick detection, which keeps its rows in `dir`.
     pub(crate) fn start(name: &str, dir: &Path, join: Option<&Node>) -> Node {
+        Node::start_with(name, dir, join, &[])
+    }
+
+    /// The same with further flags.
+    pub(crate) fn start_with(name: &str, dir: &Path, join: Option<&Node>, flags: &[&str]) -> Node {
         let mut command = rumormill();
         command
             .args([
@@ -52,6 +57,7 @@ impl Node {
         if let Some(node) = join {
             command.args(["--join", node.peers()]);
         }
+        command.args(flags);
         Node::from(command)
     }
 

@@ -10,7 +10,7 @@ use crate::id::{DialId, LinkId, NodeId, Seq, Token};
 use crate::link::Hello;
 use crate::rng::Rng;
 use crate::time::Instant;
-use crate::wire::Welcome;
+use crate::wire::{Standing, Welcome};
 
 /// How far a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,21 @@ pub(crate) struct Link {
     pub(crate) congested: bool,
     /// When it came up.
     pub(crate) since: Instant,
+}
+
+impl Link {
+    /// Whether one of the two sides can fetch from the other, as far as is known.
+    fn may_answer(&self) -> bool {
+        let is_member = |welcome: &Welcome| welcome.standing == Standing::Member;
+        match self.phase {
+            Phase::Ready => true,
+            Phase::Away => [&self.sent, &self.theirs]
+                .into_iter()
+                .flatten()
+                .any(is_member),
+            Phase::Greeting | Phase::Closing => false,
+        }
+    }
 }
 
 /// Where a dial goes.
@@ -254,8 +269,11 @@ impl Links {
     fn wanted(&self, target: &Target, attempt: &Attempt) -> bool {
         match target {
             Target::Member(node) => !self.by_node.contains_key(node),
-            // Seeds are tried as long as nobody else answers.
-            Target::Addr(_) => !attempt.asked_by.is_empty() || !self.any_ready(),
+            // Seeds are tried as long as no member answers: another link to a peer that is being fetched from would take
+            // the place of the first, and the session would begin anew.
+            Target::Addr(_) => {
+                !attempt.asked_by.is_empty() || !self.links.values().any(Link::may_answer)
+            }
         }
     }
 

@@ -349,6 +349,7 @@ impl Node {
     /// This node is a full member from now on, and says so on every link.
     pub(super) fn become_full(&mut self) {
         self.joining = None;
+        self.reuniting = None;
         self.cluster.joined = true;
         self.cluster.away = None;
         self.fx.store(record::cluster(&self.cluster));

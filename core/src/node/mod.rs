@@ -2,6 +2,7 @@
 
 mod join;
 mod leave;
+mod loads;
 mod peers;
 mod requests;
 mod status;
@@ -17,6 +18,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use self::leave::Leaving;
+use self::loads::{Loads, Reuniting};
 use self::requests::Requests;
 pub use self::status::NodeStatus;
 use crate::config::Config;
@@ -65,6 +67,9 @@ pub struct Node {
     links: Links,
     detector: Detector,
     requests: Requests,
+    loads: Loads,
+    /// A reunion whose rows are here, and which waits for values of this node's own.
+    reuniting: Option<Reuniting>,
     leaving: Option<Leaving>,
     /// When this life began.
     begun: Instant,
@@ -103,6 +108,8 @@ impl Node {
             membership: Membership::new(me),
             stability: Stability::default(),
             requests: Requests::default(),
+            loads: Loads::new(&config.limits),
+            reuniting: None,
             joining: None,
             welcoming: BTreeSet::new(),
             leaving: None,
@@ -151,6 +158,7 @@ impl Node {
                 }
             }
             Input::StoreFailed { error } => self.halt(HaltReason::StoreFailed(error)),
+            Input::Loaded { load, result } => self.loaded(load, result),
         }
         self.after_input();
     }
@@ -331,6 +339,16 @@ impl Node {
             self.joining.is_none() || !self.is_full(),
             "only a node that is no full member yet is joining"
         );
+        let (in_flight, queued) = self.loads.counts();
+        let limits = &self.config.limits;
+        assert!(
+            in_flight <= limits.loads.max(1),
+            "loads in flight are bounded"
+        );
+        assert!(
+            queued <= limits.load_queue + limits.loads,
+            "loads in the queue are bounded"
+        );
     }
 
     /// Whether there is no other member.
@@ -349,8 +367,15 @@ impl Node {
         self.fx.halt(why);
     }
 
-    /// Rows of the store's own tables that this input changed take effect.
+    /// What this input changed in the store's own tables takes effect, and the values it wants are asked for.
     fn after_input(&mut self) {
+        self.take_sys_changes();
+        self.loads_due();
+        // A reunion that is complete now changes them too.
+        self.take_sys_changes();
+    }
+
+    fn take_sys_changes(&mut self) {
         for (table, key) in self.gossip.take_sys_changes() {
             self.sys_row_changed(table, &key);
         }
@@ -360,7 +385,7 @@ impl Node {
         let Some(row) = self.gossip.rows().get(table, key) else {
             return;
         };
-        let Some(value) = row.value.clone() else {
+        let Some(value) = row.value.resident().cloned() else {
             return;
         };
         let clock = row.clock;

@@ -97,6 +97,9 @@ impl Node {
         self.sync.link_down(link);
         self.gossip.serve_none(link);
         self.welcoming.remove(&link);
+        if self.reuniting.as_ref().is_some_and(|at| at.link == link) {
+            self.reuniting = None;
+        }
         if self.joining == Some(link) {
             self.joining = None;
             self.catch_up_elsewhere();

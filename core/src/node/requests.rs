@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 
 use super::Node;
 use crate::effects::Effects;
-use crate::error::RequestError;
-use crate::id::{NodeId, Token};
+use crate::error::{ReadError, RequestError};
+use crate::id::{NodeId, Seq, Token};
 use crate::io::{Request, Response};
 use crate::membership::Phase;
-use crate::table::Write;
-use crate::time::Instant;
+use crate::table::gossip::{Gossip, Loaded, Place};
+use crate::table::{Row, Write};
+use crate::time::{Instant, Wall};
 use crate::wire::RumorState;
 
 /// What a request waits for.
@@ -19,6 +20,8 @@ use crate::wire::RumorState;
 enum Waits {
     /// A batch: the reply is held at the gate.
     Durable,
+    /// A value from the store.
+    Load,
     /// A link.
     Join,
     /// The leave.
@@ -86,6 +89,16 @@ impl Requests {
     }
 }
 
+/// The row that a request is about.
+fn place_of(request: &Request) -> Option<Place> {
+    match request {
+        Request::Write { table, key, .. } | Request::Get { table, key } => {
+            Some((*table, key.clone()))
+        }
+        _ => None,
+    }
+}
+
 impl Node {
     pub(super) fn request(&mut self, token: Token, deadline: Option<Instant>, request: Request) {
         let limit = self.config.limits.requests;
@@ -95,6 +108,22 @@ impl Node {
         if self.requests.waiting.len() >= limit {
             return self.fx.reply(token, Err(RequestError::Busy { limit }));
         }
+        match place_of(&request) {
+            Some(place) if self.loads.is_awaited(&place) => {
+                self.await_value(&place, token, deadline, request);
+            }
+            _ => self.carry_out(token, deadline, request, None),
+        }
+    }
+
+    /// Carries out a request whose turn has come, with what was loaded for it.
+    pub(super) fn carry_out(
+        &mut self,
+        token: Token,
+        deadline: Option<Instant>,
+        request: Request,
+        loaded: Option<&Result<Loaded, ReadError>>,
+    ) {
         match request {
             Request::Write {
                 table,
@@ -114,20 +143,18 @@ impl Node {
                     .admit(table)
                     .and_then(|()| self.gossip.write(&mut self.fx, table, write));
                 match result {
-                    Ok(accepted) if accepted.sync => {
-                        self.wait(token, Waits::Durable, deadline);
-                        self.fx
-                            .reply_after(accepted.seq, token, Ok(Response::Written(accepted)));
+                    Ok(accepted) => {
+                        let shown = Ok(Response::Written(accepted));
+                        self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
                     }
-                    Ok(accepted) => self.fx.reply(token, Ok(Response::Written(accepted))),
                     Err(error) => self.fx.reply(token, Err(RequestError::Write(error))),
                 }
             }
+            Request::Get { table, key } => self.read((table, key), token, deadline, loaded),
             Request::Sync => {
                 self.fx.sync_this_turn();
-                self.wait(token, Waits::Durable, deadline);
-                self.fx
-                    .reply_after(self.fx.open_seq(), token, Ok(Response::Synced));
+                let seq = self.fx.open_seq();
+                self.reply_safely((seq, true), token, deadline, Ok(Response::Synced));
             }
             Request::CreateTable { name, options } => {
                 let result = self
@@ -137,8 +164,8 @@ impl Node {
                 match result {
                     Ok((table, seq)) => {
                         self.fx.sync_this_turn();
-                        self.wait(token, Waits::Durable, deadline);
-                        self.fx.reply_after(seq, token, Ok(Response::Table(table)));
+                        let created = Ok(Response::Table(table));
+                        self.reply_safely((seq, true), token, deadline, created);
                     }
                     Err(error) => self.fx.reply(token, Err(RequestError::Table(error))),
                 }
@@ -152,6 +179,69 @@ impl Node {
                 self.leave(token);
             }
         }
+    }
+
+    /// Answers with a row, or waits for its value.
+    fn read(
+        &mut self,
+        place: Place,
+        token: Token,
+        deadline: Option<Instant>,
+        loaded: Option<&Result<Loaded, ReadError>>,
+    ) {
+        let wall_ms = self.fx.now().wall.as_millis();
+        let row = self.gossip.rows().get(place.0, &place.1);
+        let Some(row) = row.filter(|row| row.is_live_at(wall_ms)) else {
+            return self.fx.reply(token, Ok(Response::Row(None)));
+        };
+        let came = loaded.and_then(|loaded| loaded.as_ref().ok());
+        match (Gossip::value_of(row, came), loaded) {
+            (Some(value), _) => {
+                let shown = Row {
+                    value: value.clone(),
+                    expires: (row.expires != 0).then(|| Wall::from_millis(row.expires)),
+                    version: self.gossip.version(row),
+                };
+                let gate = (row.seq, self.gossip.is_sync(place.0));
+                self.reply_safely(gate, token, deadline, Ok(Response::Row(Some(shown))));
+            }
+            (None, Some(Err(error))) => {
+                let error = RequestError::Read(error.clone());
+                self.fx.reply(token, Err(error));
+            }
+            (None, _) => {
+                let (table, key) = place.clone();
+                self.await_value(&place, token, deadline, Request::Get { table, key });
+            }
+        }
+    }
+
+    /// Replies, after batch `seq` is durable when that is promised.
+    fn reply_safely(
+        &mut self,
+        (seq, sync): (Seq, bool),
+        token: Token,
+        deadline: Option<Instant>,
+        shown: Result<Response, RequestError>,
+    ) {
+        if sync {
+            self.wait(token, Waits::Durable, deadline);
+            self.fx.reply_after(seq, token, shown);
+        } else {
+            self.fx.reply(token, shown);
+        }
+    }
+
+    pub(super) fn wait_for_load(&mut self, token: Token, deadline: Option<Instant>) {
+        self.wait(token, Waits::Load, deadline);
+    }
+
+    /// The wait for a value is over: the request's deadline, `None` when it was given up meanwhile.
+    pub(super) fn stop_waiting(&mut self, token: Token) -> Option<Option<Instant>> {
+        self.requests
+            .waiting
+            .remove(&token)
+            .map(|(_, deadline)| deadline)
     }
 
     fn wait(&mut self, token: Token, what: Waits, deadline: Option<Instant>) {
@@ -206,6 +296,8 @@ impl Node {
                 self.links.unask(token);
                 true
             }
+            // Its place in the queue is passed over later.
+            Waits::Load => true,
             // A leave cannot be taken back; only its answer is.
             Waits::Leave => true,
         };

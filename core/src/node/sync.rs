@@ -209,7 +209,8 @@ impl Node {
                 Phase::Away => !self.is_full() && theirs != Some(Standing::Joining),
                 Phase::Greeting | Phase::Closing => false,
             };
-            if !may || (self.joining.is_some() && self.joining != Some(link)) {
+            let busy = self.reuniting.is_some();
+            if busy || !may || (self.joining.is_some() && self.joining != Some(link)) {
                 self.sync.compare(self.fx.now().mono, link, true);
                 continue;
             }
@@ -272,15 +273,8 @@ impl Node {
                 freed,
                 with,
             } => {
-                let (dropped, proposed) = self.gossip.reunite(&mut self.fx, rows, &adopt, freed)?;
-                self.after_input();
-                self.fx.mark(Mark::Reunited);
-                self.fx.event(Event::Reunited {
-                    with,
-                    dropped,
-                    proposed,
-                });
-                self.joined(link, with);
+                let reunion = self.gossip.begin_reunion(rows, adopt, freed)?;
+                self.reunite(link, with, reunion);
             }
         }
         Ok(())

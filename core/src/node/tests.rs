@@ -10,6 +10,8 @@ use core::time::Duration;
 
 use crate::*;
 
+mod loads;
+
 /// Whether a message from one node to another is lost.
 type Cut = Box<dyn Fn(usize, usize, &wire::Message) -> bool>;
 
@@ -25,6 +27,9 @@ struct Lab {
     replies: BTreeMap<Token, Result<Response, RequestError>>,
     events: Vec<(usize, Event)>,
     cut: Cut,
+    /// Loads that the test answers itself, once `holds_loads` is set.
+    loads: Vec<(usize, LoadId, Bytes)>,
+    holds_loads: bool,
 }
 
 impl Lab {
@@ -39,6 +44,8 @@ impl Lab {
             replies: BTreeMap::new(),
             events: Vec::new(),
             cut: Box::new(|_, _, _| false),
+            loads: Vec::new(),
+            holds_loads: false,
         };
         for i in 0..count {
             let mut config = Config::new(&std::format!("n{i}"), &i.to_string());
@@ -200,6 +207,11 @@ impl Lab {
                     inputs.push_back((i, Input::Stored { upto: seq }));
                 }
             }
+            Output::Load { load, query } if self.holds_loads => self.loads.push((i, load, query)),
+            Output::Load { load, query } => {
+                let result = Ok(self.disks[i].get(&query).cloned());
+                inputs.push_back((i, Input::Loaded { load, result }));
+            }
             Output::Reply { token, result } => {
                 self.replies.insert(token, result);
             }
@@ -266,7 +278,7 @@ impl Lab {
         node.view(self.now)
             .get(TableId::DEFAULT, key.as_bytes())
             .row()
-            .map(|row| row.value().clone())
+            .and_then(|row| row.value().cloned())
     }
 
     fn everywhere(&self, key: &str) -> Vec<Option<Bytes>> {

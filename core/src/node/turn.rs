@@ -125,7 +125,7 @@ impl Node {
         self.fx.stored(upto);
         let durable = self.fx.durable();
         if durable > before {
-            self.gossip.cover_mut().stored(durable);
+            self.gossip.stored(durable);
             self.stability.stored();
         }
         // What was just synced may be the last thing others wait for.

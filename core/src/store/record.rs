@@ -17,7 +17,7 @@ use super::bytes::{Reader, Writer};
 use crate::error::RecoverError;
 use crate::id::{Actor, ClusterId, NodeId};
 use crate::io::{Record, StoreOp};
-use crate::table::gossip::Arrival;
+use crate::table::gossip::{Arrival, Value};
 use crate::table::{Domain, Hlc, Runs};
 
 /// The format this program writes, and the newest it reads.
@@ -78,7 +78,7 @@ pub(crate) struct RowRecord {
     pub(crate) clock: Hlc,
     pub(crate) expires: u64,
     pub(crate) key: Bytes,
-    pub(crate) value: Option<Bytes>,
+    pub(crate) value: Value,
 }
 
 fn seal(key: Bytes, mut value: Writer) -> StoreOp {
@@ -266,7 +266,7 @@ fn read_row(rest: &[u8], body: &[u8]) -> Option<Known> {
         clock,
         expires,
         key: Bytes::copy_from_slice(key.rest()),
-        value: live.then(|| Bytes::copy_from_slice(value.rest())),
+        value: live.then(|| Bytes::copy_from_slice(value.rest())).into(),
     };
     (!row.key.is_empty() && counter != 0).then_some(Known::Row {
         domain,

@@ -16,7 +16,7 @@ pub use clock::Hlc;
 pub use context::{Context, Runs};
 pub use domain::{Conflict, Domain, Durability};
 pub use view::{
-    Change, ChangeKind, Changes, Cursor, Found, RowRef, Scan, ScanRange, TableInfo, View,
+    Change, ChangeKind, Changes, Cursor, Found, Row, RowRef, Scan, ScanRange, TableInfo, View,
 };
 
 use crate::id::{Actor, Seq};

@@ -129,7 +129,7 @@ fn merged(batches: &[&[wire::Row]]) -> Vec<(Bytes, Bytes)> {
     }
     let view = node.view(now());
     view.scan(TableId::DEFAULT, ScanRange::default())
-        .map(|row| (row.key().clone(), row.value().clone()))
+        .map(|row| (row.key().clone(), row.value().cloned().unwrap_or_default()))
         .collect()
 }
 
@@ -242,7 +242,7 @@ fn changes_are_pulled_in_order_of_arrival_and_a_laggard_is_told() {
         .collect();
     let put_a = ChangeKind::Put {
         key: "a".into(),
-        value: "v".into(),
+        value: Some("v".into()),
         expires: None,
     };
     assert_eq!(

@@ -17,15 +17,17 @@ use crate::time::Wall;
 pub enum Found<'a> {
     /// The live row.
     Row(RowRef<'a>),
+    /// The live row, whose value is only in the store: [`Request::Get`](crate::Request::Get) loads it.
+    Cold(RowRef<'a>),
     /// No live row.
     Absent,
 }
 
 impl<'a> Found<'a> {
-    /// The row, if there is one.
+    /// The row, if there is one, cold or not.
     pub fn row(self) -> Option<RowRef<'a>> {
         match self {
-            Found::Row(row) => Some(row),
+            Found::Row(row) | Found::Cold(row) => Some(row),
             Found::Absent => None,
         }
     }
@@ -42,7 +44,7 @@ impl core::fmt::Debug for RowRef<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("RowRef")
             .field("key", self.key())
-            .field("value", self.value())
+            .field("value", &self.value())
             .finish()
     }
 }
@@ -53,10 +55,14 @@ impl<'a> RowRef<'a> {
         &self.row.key
     }
 
-    /// The value.
-    pub fn value(&self) -> &'a Bytes {
-        static EMPTY: Bytes = Bytes::new();
-        self.row.value.as_ref().unwrap_or(&EMPTY)
+    /// The value, `None` when it is only in the store.
+    pub fn value(&self) -> Option<&'a Bytes> {
+        self.row.value.resident()
+    }
+
+    /// The length of the value in bytes, wherever it is.
+    pub fn value_len(&self) -> usize {
+        self.row.value.len()
     }
 
     /// When it expires.
@@ -66,11 +72,7 @@ impl<'a> RowRef<'a> {
 
     /// Its version.
     pub fn version(&self) -> Version {
-        Version {
-            clock: self.row.clock,
-            actor: self.node.gossip.actor(self.row.actor),
-            counter: self.row.counter,
-        }
+        self.node.gossip.version(self.row)
     }
 
     /// The batch that makes it durable here. A reply that shows a row of a table with
@@ -78,6 +80,17 @@ impl<'a> RowRef<'a> {
     pub fn seq(&self) -> Seq {
         self.row.seq
     }
+}
+
+/// A live row, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The value.
+    pub value: Bytes,
+    /// When it expires.
+    pub expires: Option<Wall>,
+    /// Its version.
+    pub version: Version,
 }
 
 /// Which keys a scan visits.
@@ -151,8 +164,8 @@ pub enum ChangeKind {
     Put {
         /// Its key.
         key: Bytes,
-        /// Its value.
-        value: Bytes,
+        /// Its value, `None` when it is only in the store.
+        value: Option<Bytes>,
         /// When it expires.
         expires: Option<Wall>,
     },
@@ -198,10 +211,18 @@ impl<'a> View<'a> {
     /// The live row of a key. O(1).
     pub fn get(&self, table: TableId, key: &[u8]) -> Found<'a> {
         match self.node.gossip.rows().get(table, key) {
-            Some(row) if row.is_live_at(self.wall_ms) => Found::Row(RowRef {
-                node: self.node,
-                row,
-            }),
+            Some(row) if row.is_live_at(self.wall_ms) => {
+                let cold = row.value.is_cold();
+                let row = RowRef {
+                    node: self.node,
+                    row,
+                };
+                if cold {
+                    Found::Cold(row)
+                } else {
+                    Found::Row(row)
+                }
+            }
             _ => Found::Absent,
         }
     }
@@ -326,14 +347,14 @@ impl<'a> View<'a> {
                     return None;
                 }
                 let key = row.key.clone();
-                let kind = match &row.value {
-                    Some(value) => ChangeKind::Put {
+                let kind = match (row.value.is_dead(), row.expires) {
+                    (false, expires) => ChangeKind::Put {
                         key,
-                        value: value.clone(),
-                        expires: (row.expires != 0).then(|| Wall::from_millis(row.expires)),
+                        value: row.value.resident().cloned(),
+                        expires: (expires != 0).then(|| Wall::from_millis(expires)),
                     },
-                    None if row.expires != 0 => ChangeKind::Expired { key },
-                    None => ChangeKind::Deleted { key },
+                    (true, 0) => ChangeKind::Deleted { key },
+                    (true, _) => ChangeKind::Expired { key },
                 };
                 Some((row.table, kind))
             }

@@ -214,6 +214,9 @@ pub(crate) struct Serve {
     /// Longest key, in bytes [default: 65536]
     #[arg(long, value_name = "N")]
     key_bytes: Option<String>,
+    /// Longer values, in bytes, leave memory once they are stored and are loaded when they are read; off keeps all [default: off]
+    #[arg(long, value_name = "N")]
+    resident_value: Option<String>,
     /// How far ahead a foreign clock is followed, in ms [default: 300000]
     #[arg(long, value_name = "N")]
     clock_drift_ms: Option<String>,
@@ -249,6 +252,7 @@ impl Serve {
             ("log", &self.log),
             ("value_bytes", &self.value_bytes),
             ("key_bytes", &self.key_bytes),
+            ("resident_value", &self.resident_value),
             ("clock_drift_ms", &self.clock_drift_ms),
             ("probe_interval_ms", &self.probe_interval_ms),
             ("probe_timeout_ms", &self.probe_timeout_ms),

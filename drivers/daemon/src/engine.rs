@@ -144,6 +144,7 @@ fn config(settings: &Settings, listeners: &Listeners) -> Config {
         true => Storage::None,
         false => Storage::Ordered,
     };
+    config.resident_value = settings.resident_value;
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     config.limits = Limits {
         key_bytes: size(settings.key_bytes),

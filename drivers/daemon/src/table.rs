@@ -84,22 +84,38 @@ impl Table {
 }
 
 /// The cursor and the elements of a reply to SCAN or HSCAN.
-fn page_of(reply: Reply) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failure> {
+fn page_of(reply: Reply) -> Result<(Vec<u8>, Vec<Reply>), Failure> {
     let Reply::Array(parts) = reply else {
         return Err(unexpected());
     };
     let Ok([Reply::Bulk(Some(cursor)), Reply::Array(items)]) = <[Reply; 2]>::try_from(parts) else {
         return Err(unexpected());
     };
-    let items = items.into_iter().map(|item| match item {
-        Reply::Bulk(Some(bytes)) => Ok(bytes),
+    Ok((cursor, items))
+}
+
+/// A key among the elements of a reply.
+fn key_of(item: Reply) -> Result<Vec<u8>, Failure> {
+    match item {
+        Reply::Bulk(Some(key)) => Ok(key),
         _ => Err(unexpected()),
-    });
-    Ok((cursor, items.collect::<Result<_, _>>()?))
+    }
+}
+
+/// A value among the elements of a reply, `None` when its row is gone by now.
+fn value_of(item: Reply) -> Result<Option<Vec<u8>>, Failure> {
+    match item {
+        Reply::Bulk(value) => Ok(value),
+        Reply::Error(text) if text.starts_with("GONE ") => Ok(None),
+        // A value that cannot be read must not look like a row that is not there.
+        Reply::Error(text) if !text.starts_with("WRONGTYPE ") => Err(Failure::Refused(text)),
+        _ => Ok(None),
+    }
 }
 
 /// The values of plain strings; what is a hash, or gone by now, is left out.
-fn values_of(client: &mut Client, keys: Vec<Vec<u8>>) -> Result<Vec<Row>, Failure> {
+fn values_of(client: &mut Client, keys: Vec<Reply>) -> Result<Vec<Row>, Failure> {
+    let keys: Vec<Vec<u8>> = keys.into_iter().map(key_of).collect::<Result<_, _>>()?;
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -108,21 +124,20 @@ fn values_of(client: &mut Client, keys: Vec<Vec<u8>>) -> Result<Vec<Row>, Failur
     let Reply::Array(values) = client.call(&command)?.accepted()? else {
         return Err(unexpected());
     };
-    let rows = keys
-        .into_iter()
-        .zip(values)
-        .filter_map(|(key, value)| match value {
-            Reply::Bulk(Some(value)) => Some((key, value)),
-            _ => None,
-        });
-    Ok(rows.collect())
+    let mut rows = Vec::with_capacity(keys.len());
+    for (key, value) in keys.into_iter().zip(values) {
+        rows.extend(value_of(value)?.map(|value| (key, value)));
+    }
+    Ok(rows)
 }
 
-fn pairs_of(flat: Vec<Vec<u8>>) -> Result<Vec<Row>, Failure> {
+fn pairs_of(flat: Vec<Reply>) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::with_capacity(flat.len() / 2);
     let mut items = flat.into_iter();
     while let Some(key) = items.next() {
-        rows.push((key, items.next().ok_or_else(unexpected)?));
+        let key = key_of(key)?;
+        let value = value_of(items.next().ok_or_else(unexpected)?)?;
+        rows.extend(value.map(|value| (key, value)));
     }
     Ok(rows)
 }
@@ -156,6 +171,22 @@ mod tests {
         let hash = Table::new("t").expect("a name");
         assert_eq!(hash.get(b"k"), [&b"HGET"[..], b"t", b"k"]);
         assert!(Table::new("").is_err());
+    }
+
+    #[test]
+    fn a_row_that_is_gone_is_left_out_and_one_that_cannot_be_read_is_told() {
+        let bulk = |text: &str| Reply::Bulk(Some(text.into()));
+        let error = |text: &str| Reply::Error(text.into());
+        let flat = vec![
+            bulk("a"),
+            bulk("1"),
+            bulk("b"),
+            error("GONE it was deleted"),
+        ];
+        let rows = pairs_of(flat).expect("rows");
+        assert_eq!(rows, [(b"a".to_vec(), b"1".to_vec())]);
+        let flat = vec![bulk("a"), error("UNREADABLE it is damaged")];
+        assert!(matches!(pairs_of(flat), Err(Failure::Refused(why)) if why.contains("damaged")));
     }
 
     #[test]

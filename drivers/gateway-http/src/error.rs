@@ -2,7 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rumormill_core::{RequestError, TableError, WriteError};
+use rumormill_core::{ReadError, RequestError, TableError, WriteError};
 use serde_json::{Map, Value, json};
 
 use crate::backend::Unavailable;
@@ -71,6 +71,11 @@ impl ApiError {
         Self::new(status, code, message)
     }
 
+    /// Whether a stored value is damaged: another try will not help.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.code == UNREADABLE
+    }
+
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code
@@ -98,6 +103,8 @@ impl IntoResponse for ApiError {
         response
     }
 }
+
+const UNREADABLE: &str = "unreadable";
 
 const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
@@ -164,6 +171,12 @@ impl From<RequestError> for ApiError {
             ),
             RequestError::Busy { limit } => {
                 ApiError::new(UNAVAILABLE, "busy", message).with("limit", limit)
+            }
+            RequestError::Read(ReadError::Busy { limit }) => {
+                ApiError::new(UNAVAILABLE, "busy", message).with("limit", limit)
+            }
+            RequestError::Read(_) => {
+                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, UNREADABLE, message)
             }
             RequestError::Write(error) => error.into(),
             RequestError::Table(error) => error.into(),

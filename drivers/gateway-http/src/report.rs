@@ -145,6 +145,8 @@ pub struct EffectiveSettings {
     pub seeds: Vec<String>,
     /// `none` or `ordered`.
     pub storage: &'static str,
+    /// Longer values, in bytes, are only in the store; `null` when all stay in memory.
+    pub resident_value: Option<u32>,
     /// The caps.
     pub limits: BTreeMap<&'static str, u64>,
     /// Periods and patience.
@@ -210,6 +212,7 @@ pub fn settings(node: &Node) -> EffectiveSettings {
             Storage::None => "none",
             Storage::Ordered => "ordered",
         },
+        resident_value: config.resident_value,
         limits: BTreeMap::from([
             ("key_bytes", limits.key_bytes as u64),
             ("value_bytes", limits.value_bytes as u64),
@@ -222,6 +225,8 @@ pub fn settings(node: &Node) -> EffectiveSettings {
             ("sessions", limits.sessions as u64),
             ("requests", limits.requests as u64),
             ("store_backlog", limits.store_backlog as u64),
+            ("loads", limits.loads as u64),
+            ("load_queue", limits.load_queue as u64),
         ]),
         timing: BTreeMap::from([
             ("probe_interval_ms", millis(timing.probe_interval)),

@@ -9,12 +9,14 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, Durability, Namespace, Node, Now, ScanRange, TableId, TableName, Version, Wall, Write,
+    Accepted, Durability, Namespace, Node, Now, Request, Response as Answer, RowRef, ScanRange,
+    TableId, TableName, Version, Wall, Write,
 };
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::backend::Calls;
 use crate::body;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -39,12 +41,73 @@ pub(crate) struct Row {
     pub(crate) version: Version,
 }
 
-/// Some rows of a table, in key order.
+/// Some rows of a table, in key order, as the node has them in memory.
 pub(crate) struct Page {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) more: bool,
+    table: TableId,
+    /// The keys, and the rows but for those whose values are only in the store.
+    rows: Vec<(Bytes, Option<Row>)>,
+    more: bool,
     /// Whether the rows may be shown only after a sync.
-    pub(crate) gated: bool,
+    gated: bool,
+}
+
+impl Page {
+    fn push(&mut self, row: &RowRef<'_>) {
+        let known = row.value().map(|value| Row {
+            key: row.key().clone(),
+            value: value.clone(),
+            expires: row.expires(),
+            version: row.version(),
+        });
+        self.rows.push((row.key().clone(), known));
+    }
+
+    /// The key after which the next page begins, if there is one.
+    pub(crate) fn next(&self) -> Option<Bytes> {
+        let last = self.rows.last().filter(|_| self.more);
+        last.map(|(key, _)| key.clone())
+    }
+
+    /// The rows once they may be shown, with values from the store. A row that is loaded is shown as it is then, and left out
+    /// when it has gone.
+    ///
+    /// # Errors
+    /// A value cannot be read, or the node does not serve.
+    pub(crate) async fn complete(self, calls: &Calls) -> Result<Vec<Row>, ApiError> {
+        if self.gated {
+            calls.sync().await?;
+        }
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for (key, row) in self.rows {
+            match row {
+                Some(row) => rows.push(row),
+                None => rows.extend(load(calls, self.table, key).await?),
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// Reads a row through the store; `None` when it has gone.
+pub(crate) async fn load(
+    calls: &Calls,
+    table: TableId,
+    key: Bytes,
+) -> Result<Option<Row>, ApiError> {
+    let request = Request::Get {
+        table,
+        key: key.clone(),
+    };
+    let read = match calls.request(request).await? {
+        Answer::Row(read) => read,
+        _ => None,
+    };
+    Ok(read.map(|read| Row {
+        key,
+        value: read.value,
+        expires: read.expires,
+        version: read.version,
+    }))
 }
 
 /// Rows in key order, and where to go on.
@@ -76,7 +139,8 @@ pub(crate) struct ListedRow {
            ("key" = String, Path, description = "The key, percent-encoded; slashes may stand for themselves")),
     responses((status = 200, description = "The value", content_type = "application/octet-stream"),
               (status = 404, description = "`not_found`: no such row"),
-              (status = 503, description = "`unavailable`, `halted`: the node does not serve")))]
+              (status = 500, description = "`unreadable`: the stored value is damaged"),
+              (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn read(
     State(gateway): State<Gateway>,
     uri: Uri,
@@ -149,7 +213,8 @@ pub(crate) async fn remove(
 /// List a table in key order, or watch it with `?watch`.
 ///
 /// A watch is a stream of server-sent events: `ready`, then `put`, `deleted`, `expired` and `flushed` as they happen, and
-/// `lagged` when events were missed, so that the table has to be read again. Each carries an id; give the last one back as
+/// `lagged` when events were missed, so that the table has to be read again. A `put` whose stored value is damaged carries
+/// `"error":"unreadable"` instead. Each carries an id; give the last one back as
 /// `Last-Event-ID` or `?cursor=` to go on from there.
 #[utoipa::path(get, path = "/v1/usr/{table}", tag = "rows",
     params(("table" = String, Path, description = "The table"),
@@ -201,15 +266,13 @@ pub(crate) async fn list(
         })
         .into_response());
     };
-    if page.gated {
-        gateway.calls.sync().await?;
-    }
-    let next = page.rows.last().filter(|_| page.more).map(|last| {
+    let next = page.next().map(|last| {
         let prefix = text::encode_percent(&prefix);
-        let after = text::encode_percent(&last.key);
+        let after = text::encode_percent(&last);
         format!("{next_path}?prefix={prefix}&after={after}&limit={limit}")
     });
-    let rows = page.rows.iter().map(|row| ListedRow {
+    let rows = page.complete(&gateway.calls).await?;
+    let rows = rows.iter().map(|row| ListedRow {
         key: text::to_json(&row.key),
         value: text::to_json(&row.value),
         expires_ms: row.expires.map(Wall::as_millis),
@@ -229,24 +292,19 @@ impl Gateway {
             .with(move |node, now| {
                 let id = node.find_table(&user_table(table))?;
                 let row = node.view(now).get(id, &key).row()?;
-                let gated = row.seq() > node.durable() && is_synced(node, now, id);
-                let (key, value) = (row.key().clone(), row.value().clone());
-                Some((
-                    Row {
-                        key,
-                        value,
-                        expires: row.expires(),
-                        version: row.version(),
-                    },
-                    gated,
-                ))
+                let mut page = Page {
+                    table: id,
+                    rows: Vec::new(),
+                    more: false,
+                    gated: row.seq() > node.durable() && is_synced(node, now, id),
+                };
+                page.push(&row);
+                Some(page)
             })
             .await?;
-        let (row, gated) = found.ok_or_else(|| ApiError::not_found("no such row"))?;
-        if gated {
-            self.calls.sync().await?;
-        }
-        Ok(row)
+        let absent = || ApiError::not_found("no such row");
+        let rows = found.ok_or_else(absent)?.complete(&self.calls).await?;
+        rows.into_iter().next().ok_or_else(absent)
     }
 
     /// Writes a row and waits for the sync if the table promises it.
@@ -315,25 +373,20 @@ pub(crate) fn page(
 ) -> Page {
     let synced = is_synced(node, now, table);
     let mut page = Page {
+        table,
         rows: Vec::new(),
         more: false,
         gated: false,
     };
     let mut size = 0;
     for row in node.view(now).scan(table, ScanRange { prefix, after }) {
-        size += row.key().len() + row.value().len();
+        size += row.key().len() + row.value_len();
         if page.rows.len() == limit || (size > bytes && !page.rows.is_empty()) {
             page.more = true;
             break;
         }
         page.gated |= synced && row.seq() > node.durable();
-        let (key, value) = (row.key().clone(), row.value().clone());
-        page.rows.push(Row {
-            key,
-            value,
-            expires: row.expires(),
-            version: row.version(),
-        });
+        page.push(&row);
     }
     page
 }

@@ -117,11 +117,9 @@ impl Writer {
                 )
             })
             .await?;
-        if page.gated {
-            self.calls.sync().await?;
-        }
+        let next = page.next();
         let mut out = String::new();
-        for row in &page.rows {
+        for row in &page.complete(&self.calls).await? {
             if std::mem::replace(&mut comma, true) {
                 out.push(',');
             }
@@ -129,12 +127,12 @@ impl Writer {
             out.push(':');
             out.push_str(&text::to_json(&row.value).to_string());
         }
-        self.phase = match page.rows.last() {
-            Some(last) if page.more => Phase::Rows {
+        self.phase = match next {
+            Some(last) => Phase::Rows {
                 table,
-                after: Some(last.key.clone()),
+                after: Some(last),
             },
-            _ => {
+            None => {
                 out.push('}');
                 Phase::NextTable
             }

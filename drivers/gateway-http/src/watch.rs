@@ -16,7 +16,7 @@ use crate::backend::Calls;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::router::Gateway;
-use crate::rows::{is_synced, user_table};
+use crate::rows::{is_synced, load, user_table};
 use crate::text;
 
 /// How often the node is asked, once for all watchers, whether anything changed.
@@ -195,7 +195,8 @@ impl Watcher {
                 run: self.at.run,
                 cursor: Cursor(change.cursor.0 + 1),
             };
-            if let Some(text) = self.describe(id, &change.kind) {
+            let kind = self.with_value(calls, change.kind).await?;
+            if let Some(text) = kind.and_then(|kind| self.describe(id, &kind)) {
                 out.push_str(&text);
             }
         }
@@ -203,18 +204,49 @@ impl Watcher {
         Ok(out)
     }
 
+    /// A write whose value is only in the store, with the value as it is now; `None` when the row has gone since, which the
+    /// log tells later, and unchanged when it cannot be read.
+    async fn with_value(
+        &self,
+        calls: &Calls,
+        kind: ChangeKind,
+    ) -> Result<Option<ChangeKind>, ApiError> {
+        let ChangeKind::Put {
+            key, value: None, ..
+        } = &kind
+        else {
+            return Ok(Some(kind));
+        };
+        if !key.starts_with(&self.prefix) {
+            return Ok(None);
+        }
+        let row = match load(calls, self.table, key.clone()).await {
+            Err(error) if error.is_unreadable() => return Ok(Some(kind)),
+            read => read?,
+        };
+        Ok(row.map(|row| ChangeKind::Put {
+            key: row.key,
+            value: Some(row.value),
+            expires: row.expires,
+        }))
+    }
+
     fn describe(&self, id: EventId, kind: &ChangeKind) -> Option<String> {
         let ours = |key: &Bytes| key.starts_with(&self.prefix);
         match kind {
             ChangeKind::Put {
                 key,
-                value,
+                value: Some(value),
                 expires,
             } => ours(key).then(|| {
                 let mut data = json!({ "key": text::to_json(key), "value": text::to_json(value) });
                 if let Some(expires) = expires {
                     data["expires_ms"] = Wall::as_millis(*expires).into();
                 }
+                event(id, "put", &data.to_string())
+            }),
+            ChangeKind::Put { key, .. } => ours(key).then(|| {
+                let data = json!({ "key": text::to_json(key), "error": "unreadable" });
                 event(id, "put", &data.to_string())
             }),
             ChangeKind::Deleted { key } => ours(key).then(|| {

@@ -215,6 +215,12 @@ impl Decoder {
         }
     }
 
+    /// The command that [`Decoder::next`] just found was not carried out: its bytes are still needed, and it is found again.
+    pub fn put_back(&mut self) {
+        self.pos = self.start;
+        self.begin();
+    }
+
     /// The caller dropped the [used](Decoder::used) bytes; the arguments of a finished command are gone with them.
     pub fn rebase(&mut self) {
         let used = self.used();

@@ -17,6 +17,9 @@
 //! - `MSET`, `HSET`, `DEL` of several keys are one write each: refused as a whole for a size, but `BUSY` may stop them halfway.
 //! - `KEYS`, `HGETALL`, `HKEYS` and `HVALS` show the moment of the command, however slowly the client reads: the rows not yet
 //!   sent are held by reference. `MGET` and `HMGET` read on as the client reads.
+//! - A value that is only in the store is loaded before its command is carried out, and later commands of the client wait.
+//!   `HGETALL`, `HVALS` and `HSCAN` load such values one by one as they reply: each is shown as it is then, and in the place of
+//!   one that was deleted meanwhile or cannot be read stands an error.
 //! - `SCAN` and `HSCAN` go in key order and show each key that stays exactly once. Cursors belong to the listener, not to the
 //!   connection; the last 16,384 (4 MiB of keys) are remembered, and an older one is answered with an error.
 //!   One call looks at 10,000 rows at most.
@@ -39,6 +42,8 @@
 //! | `BUSY` | the store lags behind; try again later |
 //! | `OOM` | the store is out of space; reads are served |
 //! | `LEAVING` | the node is leaving, has left or has halted |
+//! | `UNREADABLE` | the value is only in the store and could not be read; the log says why |
+//! | `GONE` | in the place of a value: the row was deleted while the reply was sent |
 //! | `READONLY` | the table belongs to the store itself |
 //! | `LAGGED` | this subscriber was too slow; it is closed |
 

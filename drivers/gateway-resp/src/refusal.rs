@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use rumormill_core::{TableError, WriteError};
+use bytes::Bytes;
+use rumormill_core::{ReadError, RequestError, TableError, TableId, WriteError};
 
 /// Why a command was answered with an error.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) enum Refusal {
     Arity,
     /// `ERR invalid expire time`, for the command at hand.
     ExpireTime,
+    /// No answer yet: the value of this row has to be loaded first. Nothing was done.
+    Cold(TableId, Bytes),
 }
 
 impl Refusal {
@@ -34,6 +37,7 @@ impl Refusal {
                 out.extend_from_slice(command.as_bytes());
                 out.extend_from_slice(b"' command");
             }
+            Refusal::Cold(..) => out.extend_from_slice(b"UNREADABLE the value is not loaded"),
             Refusal::ExpireTime => {
                 out.extend_from_slice(b"ERR invalid expire time in '");
                 out.extend_from_slice(command.as_bytes());
@@ -63,6 +67,18 @@ impl From<WriteError> for Refusal {
         // Writing to a string cannot fail.
         let _ = write!(text, " {error}");
         text.into()
+    }
+}
+
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
+        let prefix = match &error {
+            RequestError::Busy { .. } | RequestError::Read(ReadError::Busy { .. }) => "BUSY",
+            RequestError::Read(_) => "UNREADABLE",
+            RequestError::Halted => "LEAVING",
+            _ => "ERR",
+        };
+        format!("{prefix} {error}").into()
     }
 }
 

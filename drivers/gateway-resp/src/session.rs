@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rumormill_core::{Node, Now, TableId};
+use bytes::Bytes;
+use rumormill_core::{Node, Now, RequestError, Row, TableId};
 use rumormill_kit::session::{self, Flow, Replies};
 
 use crate::commands;
@@ -56,6 +57,8 @@ impl Gateway {
                 name: Vec::new(),
                 proto: Proto::Two,
                 stream: None,
+                wants: None,
+                loaded: None,
                 watch: None,
                 closing: false,
                 draws: 0,
@@ -73,6 +76,9 @@ impl session::Clients for Gateway {
     }
 }
 
+/// A row that was read from the store, and where it is.
+pub(crate) type Loaded = ((TableId, Bytes), Result<Option<Row>, RequestError>);
+
 /// What a client has chosen and waits for.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -80,6 +86,10 @@ pub(crate) struct Client {
     pub(crate) name: Vec<u8>,
     pub(crate) proto: Proto,
     pub(crate) stream: Option<Stream>,
+    /// The row that has to be loaded before the reply can go on.
+    pub(crate) wants: Option<(TableId, Bytes)>,
+    /// What was loaded for the reply at hand.
+    pub(crate) loaded: Option<Loaded>,
     pub(crate) watch: Option<Box<Watch>>,
     pub(crate) closing: bool,
     pub(crate) draws: u64,
@@ -93,19 +103,30 @@ impl Drop for Client {
 }
 
 impl Client {
-    /// Goes on with a large reply; whether there is nothing more to say.
-    fn pump(&mut self, now: Now, node: &Node, replies: &mut Replies) -> bool {
-        if let Some(stream) = &mut self.stream
-            && !stream.pump(now, node, self.proto, replies)
-        {
-            return false;
+    /// Goes on with a large reply; `None` when there is nothing more to say.
+    fn pump(&mut self, now: Now, node: &Node, replies: &mut Replies) -> Option<Flow> {
+        let stream = self.stream.as_mut()?;
+        let flow = stream.pump(now, node, self.proto, &mut self.loaded, replies);
+        match &flow {
+            None => self.stream = None,
+            Some(Flow::Await(table, key)) => self.wants = Some((*table, key.clone())),
+            Some(_) => {}
         }
-        self.stream = None;
-        true
+        flow
     }
 
-    fn execute(&mut self, now: Now, node: &mut Node, args: Args<'_>, replies: &mut Replies) {
+    /// Executes a command; the row to be loaded when it has to be executed again.
+    fn execute(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        args: Args<'_>,
+        replies: &mut Replies,
+    ) -> Option<Flow> {
         commands::execute(self, now, node, args, replies);
+        self.loaded = None;
+        let (table, key) = self.wants.clone()?;
+        Some(Flow::Await(table, key))
     }
 
     /// Tells of the changes that the client subscribed to.
@@ -139,14 +160,20 @@ impl Session {
     ) -> (Flow, usize) {
         let mut commands = 0;
         let flow = loop {
-            if !self.client.pump(now, node, replies) || replies.is_full() {
+            if let Some(flow) = self.client.pump(now, node, replies) {
+                break flow;
+            }
+            if replies.is_full() {
                 break Flow::Full;
             }
             match self.decoder.next(window) {
                 Decoded::Command => {
-                    commands += 1;
                     let args = self.decoder.args(window);
-                    self.client.execute(now, node, args, replies);
+                    if let Some(flow) = self.client.execute(now, node, args, replies) {
+                        self.decoder.put_back();
+                        break flow;
+                    }
+                    commands += 1;
                     if self.client.closing {
                         break Flow::Close;
                     }
@@ -202,6 +229,17 @@ impl session::Session for Session {
             Flow::Continue => self.client.notify(now, node, replies),
             other => other,
         }
+    }
+
+    fn loaded(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        row: Result<Option<Row>, RequestError>,
+        replies: &mut Replies,
+    ) -> Flow {
+        self.client.loaded = self.client.wants.take().map(|place| (place, row));
+        self.resume(now, node, replies)
     }
 
     fn watches(&self) -> bool {

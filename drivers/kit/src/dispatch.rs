@@ -1,10 +1,11 @@
 //! From a node's outputs to a driver's deeds.
 
+use bytes::Bytes;
 use rumormill_core::link::frame::EncodeError;
 use rumormill_core::link::{Frames, encode};
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Lane, LinkId, Node, Output, RequestError, Response,
-    Seq, StoreOp, TableId, Token,
+    DialId, Event, HaltReason, HangupReason, Lane, LinkId, LoadId, Node, Output, RequestError,
+    Response, Seq, StoreOp, TableId, Token,
 };
 
 /// What a driver does for a node, one method per output. None of them blocks.
@@ -17,6 +18,8 @@ pub trait Driver {
     fn hangup(&mut self, link: LinkId, why: HangupReason);
     /// Hands a batch to the store.
     fn store(&mut self, seq: Seq, batch: Vec<StoreOp>, sync: bool);
+    /// Reads a record; the answer is [`Input::Loaded`](rumormill_core::Input::Loaded).
+    fn load(&mut self, load: LoadId, query: Bytes);
     /// Answers a request.
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>);
     /// Wakes who watches the table.
@@ -43,6 +46,7 @@ pub fn dispatch(node: &mut Node, driver: &mut impl Driver) {
             Output::Dial { dial, addr } => driver.dial(dial, addr),
             Output::Hangup { link, why } => driver.hangup(link, why),
             Output::Store { seq, batch, sync } => driver.store(seq, batch, sync),
+            Output::Load { load, query } => driver.load(load, query),
             Output::Reply { token, result } => driver.reply(token, result),
             Output::Changed { table } => driver.changed(table),
             Output::Event(event) => driver.event(event),

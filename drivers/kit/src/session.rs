@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use rumormill_core::{Node, Now, Seq, TableId};
+use bytes::Bytes;
+use rumormill_core::{Node, Now, RequestError, Row, Seq, TableId};
 
 /// Bytes of replies beyond which a session stops producing and a driver stops reading its client.
 pub const REPLIES_MARK: usize = 1 << 20;
@@ -22,13 +23,26 @@ pub trait Session {
     /// Goes on after [`Flow::Full`]; called when the client has taken most of its replies.
     fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow;
 
+    /// Goes on after [`Flow::Await`], with the row as the node read it, `None` if it is gone. The row may have changed since:
+    /// the value is that of the row if the versions are the same.
+    fn loaded(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        row: Result<Option<Row>, RequestError>,
+        replies: &mut Replies,
+    ) -> Flow {
+        let _ = row;
+        self.resume(now, node, replies)
+    }
+
     /// Whether [`Session::changed`] is to be called. Asked after each of the other calls.
     fn watches(&self) -> bool {
         false
     }
 
     /// A table has changes that the node's view shows; at most once per table and turn. When [`Replies::is_full`], a session
-    /// leaves them for its next call, and closes when it finds that it has lagged behind the log.
+    /// leaves them for its next call, and closes when it finds that it has lagged behind the log. Not called while the session awaits a row.
     fn changed(
         &mut self,
         now: Now,
@@ -42,12 +56,14 @@ pub trait Session {
 }
 
 /// What a session wants next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// More input.
     Continue,
     /// No input: [`Replies::is_full`] and more is to be said. [`Session::resume`] is called once the client has read.
     Full,
+    /// No input: this row is to be read, because its value is only in the store. [`Session::loaded`] is called with it.
+    Await(TableId, Bytes),
     /// Nothing: the connection is closed when all replies are written. The session is not called again.
     Close,
 }

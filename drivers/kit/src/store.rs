@@ -10,6 +10,7 @@ mod worker;
 
 use std::fmt;
 
+use bytes::Bytes;
 use rumormill_core::{Record, StoreOp};
 
 pub use memory::MemoryStore;
@@ -17,6 +18,12 @@ pub use worker::{Closed, PushError, StoreHandle, StoreReport, StoreWorker};
 
 /// A durable map from bytes to bytes. Every method may block; none is called from two threads.
 pub trait Store: Send + 'static {
+    /// Reads single records on another thread.
+    type Reader: StoreReader;
+
+    /// A reader of this store, for as long as the store lives. Called once, before the store is handed to its worker.
+    fn reader(&self) -> Self::Reader;
+
     /// Hands over every record once, in no particular order, and stops at the first one refused.
     ///
     /// # Errors
@@ -43,6 +50,16 @@ pub trait Store: Send + 'static {
     ///
     /// As for [`Store::apply`]. A store that cannot know what survived a sync without space says `Failed`.
     fn sync(&mut self) -> Result<(), StoreError>;
+}
+
+/// The way to single records while the store is busy on its own thread. May block, but never waits for a sync.
+pub trait StoreReader: Send + 'static {
+    /// The value of a key: that of the last sync or of a later batch.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read now. The store goes on.
+    fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 }
 
 /// Why a store did not take a batch or a sync. The words fit one line.

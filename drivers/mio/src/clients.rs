@@ -5,12 +5,13 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rumormill_core::{Node, Now, Seq, TableId};
+use rumormill_core::{Node, Now, RequestError, Row, Seq, TableId};
 use rumormill_kit::session::{Clients, Flow, REPLIES_MARK, Replies, Session};
 
 use crate::counters::{Counters, add, set};
@@ -36,15 +37,29 @@ pub(crate) struct ClientTable<C: Clients> {
     /// Clients whose replies wait for a batch.
     held: BTreeSet<(Seq, usize)>,
     watching: BTreeSet<usize>,
+    /// Rows that sessions await and that were not asked for yet; at most one per client.
+    wanted: Vec<(usize, TableId, Bytes)>,
     spares: Vec<Vec<u8>>,
+}
+
+/// Why a session takes no input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pause {
+    /// It does.
+    No,
+    /// It has more to say.
+    Full,
+    /// It awaits this row, which was not asked for yet.
+    Wants(TableId, Bytes),
+    /// It awaits a row that was asked for.
+    Awaits,
 }
 
 struct Client<S> {
     socket: TcpStream,
     session: S,
     replies: Replies,
-    /// The session has more to say and takes no input.
-    full: bool,
+    pause: Pause,
     closing: bool,
     /// The socket may hold bytes; no event will tell again.
     unread: bool,
@@ -56,7 +71,7 @@ struct Client<S> {
 
 impl<S> Client<S> {
     fn takes_input(&self) -> bool {
-        !self.full && !self.closing && !self.replies.is_full()
+        self.pause == Pause::No && !self.closing && !self.replies.is_full()
     }
 }
 
@@ -73,6 +88,7 @@ impl<C: Clients> ClientTable<C> {
             unread: Vec::new(),
             held: BTreeSet::new(),
             watching: BTreeSet::new(),
+            wanted: Vec::new(),
             spares: Vec::new(),
         }
     }
@@ -80,6 +96,7 @@ impl<C: Clients> ClientTable<C> {
     /// Whether a client can be read without waiting for an event.
     pub(crate) fn is_ready(&self, node: &Node) -> bool {
         !self.dirty.is_empty()
+            || !self.wanted.is_empty()
             || !node.pressure()
                 && self
                     .unread
@@ -109,7 +126,7 @@ impl<C: Clients> ClientTable<C> {
                 .factory
                 .accept(token as u64, peer, self.clients.len() + 1),
             replies: Replies::new(),
-            full: false,
+            pause: Pause::No,
             closing: false,
             unread: false,
             listed: false,
@@ -196,6 +213,10 @@ impl<C: Clients> ClientTable<C> {
             return;
         };
         add(&self.counters.commands, client.replies.take_commands());
+        if let Pause::Wants(table, key) = &client.pause {
+            self.wanted.push((token, *table, key.clone()));
+            client.pause = Pause::Awaits;
+        }
         if client.session.watches() {
             self.watching.insert(token);
         } else {
@@ -211,7 +232,8 @@ impl<C: Clients> ClientTable<C> {
             let Some(client) = self.clients.get_mut(&token) else {
                 continue;
             };
-            if !client.closing {
+            // One that awaits a row reads the changes when it goes on.
+            if !client.closing && client.pause != Pause::Awaits {
                 let flow = client
                     .session
                     .changed(now, node, table, &mut client.replies);
@@ -219,6 +241,30 @@ impl<C: Clients> ClientTable<C> {
                 self.after(token);
             }
         }
+    }
+
+    /// The rows that sessions await: each is answered with [`ClientTable::loaded`].
+    pub(crate) fn take_wanted(&mut self) -> Vec<(usize, TableId, Bytes)> {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// A row that a session awaits was read. A client that has gone is ignored.
+    pub(crate) fn loaded(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        token: usize,
+        row: Result<Option<Row>, RequestError>,
+    ) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        if client.closing {
+            return;
+        }
+        let flow = client.session.loaded(now, node, row, &mut client.replies);
+        client.follow(flow);
+        self.after(token);
     }
 
     /// Lets go of replies whose batch is durable.
@@ -285,8 +331,8 @@ impl<C: Clients> ClientTable<C> {
             }
         }
         // One resume a turn: a session that can talk for ever does not keep the others waiting.
-        if client.full && !client.closing && client.replies.len() < REPLIES_MARK / 2 {
-            client.full = false;
+        if client.pause == Pause::Full && !client.closing && client.replies.len() < REPLIES_MARK / 2
+        {
             let flow = client.session.resume(now, node, &mut client.replies);
             client.follow(flow);
             return self.after(token);
@@ -316,8 +362,9 @@ impl<C: Clients> ClientTable<C> {
 impl<S: Session> Client<S> {
     fn follow(&mut self, flow: Flow) {
         match flow {
-            Flow::Continue => self.full = false,
-            Flow::Full => self.full = true,
+            Flow::Continue => self.pause = Pause::No,
+            Flow::Full => self.pause = Pause::Full,
+            Flow::Await(table, key) => self.pause = Pause::Wants(table, key),
             Flow::Close => self.closing = true,
         }
     }

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Waker};
 use rumormill_core::{
-    HaltReason, Input, Instant as Mono, Node, Now, Request, RequestError, TableId, Token, Wall,
+    HaltReason, Input, Instant as Mono, Node, Now, Request, RequestError, Row, TableId, Token, Wall,
 };
 use rumormill_kit::dispatch;
 use rumormill_kit::session::Clients;
@@ -19,7 +19,7 @@ use rumormill_kit::store::StoreHandle;
 
 use crate::clients::ClientTable;
 use crate::counters::Counters;
-use crate::handle::{Command, Done, Handle, QUEUED_COMMANDS};
+use crate::handle::{Asker, Command, Handle, QUEUED_COMMANDS};
 use crate::options::{BindError, Options};
 use crate::outputs::Outputs;
 use crate::peers::Peers;
@@ -226,7 +226,9 @@ struct Loop<C: Clients> {
     clients: ClientTable<C>,
     store: Option<StoreHandle>,
     node: Node,
-    asked: HashMap<Token, Done, FixedState>,
+    asked: HashMap<Token, Asker, FixedState>,
+    /// Rows that were read for clients in this turn.
+    rows: Vec<(usize, Result<Option<Row>, RequestError>)>,
     last_token: u64,
     changed: Vec<TableId>,
     buffer: Vec<u8>,
@@ -265,6 +267,7 @@ impl<C: Clients> Loop<C> {
             store,
             node,
             asked: HashMap::with_hasher(FixedState::default()),
+            rows: Vec::new(),
             last_token: 0,
             changed: Vec::new(),
             buffer: vec![0; READ_BYTES],
@@ -388,7 +391,7 @@ impl<C: Clients> Loop<C> {
                     done,
                 } => {
                     let token = self.token();
-                    self.asked.insert(token, done);
+                    self.asked.insert(token, Asker::Thread(done));
                     let deadline = patience.map(|patience| now.mono + patience);
                     self.node.handle(
                         now,
@@ -424,10 +427,29 @@ impl<C: Clients> Loop<C> {
         Token(self.last_token)
     }
 
+    /// Asks the node for the rows that clients await.
+    fn ask_for_rows(&mut self, now: Now) {
+        for (client, table, key) in self.clients.take_wanted() {
+            let token = self.token();
+            self.asked.insert(token, Asker::Client(client));
+            let request = Request::Get { table, key };
+            let deadline = None;
+            self.node.handle(
+                now,
+                Input::Request {
+                    token,
+                    deadline,
+                    request,
+                },
+            );
+        }
+    }
+
     /// Ends the turn: what the node wants is done, and everybody's bytes go out.
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
         let at = self.clock.instant(now.mono);
         self.hand_over(now);
+        self.ask_for_rows(now);
         self.node.handle(now, Input::Tick);
         let mut halted = None;
         let mut outputs = Outputs {
@@ -435,6 +457,7 @@ impl<C: Clients> Loop<C> {
             peers: &mut self.peers,
             store: self.store.as_ref(),
             asked: &mut self.asked,
+            rows: &mut self.rows,
             changed: &mut self.changed,
             halted: &mut halted,
         };
@@ -442,6 +465,9 @@ impl<C: Clients> Loop<C> {
         let node = &self.node;
         self.peers.connect_resolved(at, || node.hello());
         self.clients.stored(self.node.durable());
+        for (client, row) in self.rows.drain(..) {
+            self.clients.loaded(now, &mut self.node, client, row);
+        }
         for table in self.changed.drain(..) {
             self.clients.changed(now, &mut self.node, table);
         }
@@ -459,8 +485,11 @@ impl<C: Clients> Loop<C> {
         if let Some(error) = self.store.take().and_then(|store| store.close().error) {
             exit = Exit::StoreFailed(error);
         }
-        for (_, done) in self.asked.drain() {
-            done(Err(RequestError::Halted));
+        for (_, asker) in self.asked.drain() {
+            // Clients see their connections close.
+            if let Asker::Thread(done) = asker {
+                done(Err(RequestError::Halted));
+            }
         }
         exit
     }

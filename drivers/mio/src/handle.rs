@@ -12,6 +12,14 @@ use rumormill_core::{Node, Now, Request, RequestError, Response};
 pub(crate) const QUEUED_COMMANDS: usize = 4_096;
 
 type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
+/// Who waits for the reply to a request.
+pub(crate) enum Asker {
+    /// Another thread.
+    Thread(Done),
+    /// A client that awaits a row.
+    Client(usize),
+}
+
 pub(crate) type Done = Box<dyn FnOnce(Result<Response, RequestError>) + Send>;
 
 pub(crate) enum Command {

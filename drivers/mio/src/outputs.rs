@@ -2,17 +2,18 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::link::Frames;
 use rumormill_core::link::frame::EncodeError;
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkId, RequestError, Response, Seq,
-    StoreOp, TableId, Token,
+    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkId, LoadId, RequestError, Response,
+    Row, Seq, StoreOp, TableId, Token,
 };
 use rumormill_kit::store::StoreHandle;
 
-use crate::handle::Done;
+use crate::handle::Asker;
 use crate::peers::Peers;
 
 /// One turn's view of the loop, as the node's outputs see it.
@@ -20,7 +21,8 @@ pub(crate) struct Outputs<'a> {
     pub(crate) now: Instant,
     pub(crate) peers: &'a mut Peers,
     pub(crate) store: Option<&'a StoreHandle>,
-    pub(crate) asked: &'a mut HashMap<Token, Done, FixedState>,
+    pub(crate) asked: &'a mut HashMap<Token, Asker, FixedState>,
+    pub(crate) rows: &'a mut Vec<(usize, Result<Option<Row>, RequestError>)>,
     pub(crate) changed: &'a mut Vec<TableId>,
     pub(crate) halted: &'a mut Option<HaltReason>,
 }
@@ -50,9 +52,29 @@ impl rumormill_kit::Driver for Outputs<'_> {
         }
     }
 
+    fn load(&mut self, load: LoadId, query: Bytes) {
+        let asked = match self.store {
+            Some(store) => store.load(load, query).map_err(|error| error.to_string()),
+            None => Err("there is no store".to_owned()),
+        };
+        if let Err(error) = asked {
+            let result = Err(error);
+            self.peers.inputs.push(Input::Loaded { load, result });
+        }
+    }
+
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
-        if let Some(done) = self.asked.remove(&token) {
-            done(result);
+        match self.asked.remove(&token) {
+            Some(Asker::Thread(done)) => done(result),
+            Some(Asker::Client(client)) => {
+                let row = result.map(|response| match response {
+                    Response::Row(row) => row,
+                    // A read is answered with nothing else.
+                    _ => None,
+                });
+                self.rows.push((client, row));
+            }
+            None => {}
         }
     }
 
@@ -66,7 +88,8 @@ impl rumormill_kit::Driver for Outputs<'_> {
             | Event::Damaged { .. }
             | Event::DuplicateName { .. }
             | Event::Protocol { .. }
-            | Event::ClockDrift { .. } => {
+            | Event::ClockDrift { .. }
+            | Event::Unreadable { .. } => {
                 tracing::warn!(?event, "node");
             }
             _ => tracing::info!(?event, "node"),

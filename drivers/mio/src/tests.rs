@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC};
 use rumormill_core::{
-    Config, Durability, LinkError, Node, Now, Recovery, Request, RequestError, Response, Seed,
-    Storage, TableId, TableOptions, Write,
+    Config, Durability, Found, LinkError, Node, Now, Recovery, Request, RequestError, Response,
+    Row, Seed, Storage, TableId, TableOptions, Write,
 };
 use rumormill_kit::store::{MemoryStore, StoreWorker};
 
@@ -75,7 +75,7 @@ fn get(handle: &Handle, key: &'static [u8]) -> Option<Bytes> {
         node.view(now)
             .get(TableId::DEFAULT, key)
             .row()
-            .map(|row| row.value().clone())
+            .and_then(|row| row.value().cloned())
     };
     handle.with(read).unwrap()
 }
@@ -205,6 +205,7 @@ fn a_handshake_that_takes_too_long_is_given_up() {
 struct Lines {
     partial: Vec<u8>,
     flood: usize,
+    awaits: bool,
 }
 
 struct LineClients;
@@ -216,6 +217,7 @@ impl Clients for LineClients {
         Lines {
             partial: Vec::new(),
             flood: 0,
+            awaits: false,
         }
     }
 }
@@ -226,7 +228,22 @@ impl Session for Lines {
         self.resume(now, node, replies)
     }
 
+    fn loaded(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        row: Result<Option<Row>, RequestError>,
+        replies: &mut Replies,
+    ) -> Flow {
+        assert!(std::mem::take(&mut self.awaits));
+        let said = row.unwrap().map_or_else(Bytes::new, |row| row.value);
+        replies.buf().extend_from_slice(&said);
+        replies.buf().push(b'\n');
+        self.resume(now, node, replies)
+    }
+
     fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
+        assert!(!self.awaits, "a session that awaits a row is left alone");
         loop {
             while self.flood > 0 {
                 if replies.is_full() {
@@ -260,6 +277,11 @@ impl Session for Lines {
                     assert!(accepted.sync && accepted.seq > node.durable());
                     replies.hold(accepted.seq);
                     replies.buf().extend_from_slice(b"stored\n");
+                }
+                Some(("get", key)) => {
+                    self.awaits = true;
+                    let key = Bytes::copy_from_slice(key.as_bytes());
+                    return Flow::Await(TableId::DEFAULT, key);
                 }
                 _ if text == "quit" => return Flow::Close,
                 _ => replies.buf().extend_from_slice(&line),
@@ -307,6 +329,38 @@ fn replies_wait_for_the_store() {
         a.handle.request(Request::Sync, Some(PATIENCE)),
         Ok(Response::Synced)
     );
+    a.end();
+}
+
+#[test]
+fn clients_wait_for_values_that_are_only_in_the_store() {
+    let options = Options {
+        redis: Some(any()),
+        ..Options::new(any())
+    };
+    let a = start(options, LineClients, |config| {
+        config.storage = Storage::Ordered;
+        config.resident_value = Some(4);
+    });
+    put(&a.handle, b"large", b"a large value".to_vec());
+    put(&a.handle, b"small", b"tiny".to_vec());
+    let synced = a.handle.request(Request::Sync, Some(PATIENCE));
+    assert_eq!(synced, Ok(Response::Synced));
+    let found = a.handle.with(|node, now| {
+        let found = node.view(now).get(TableId::DEFAULT, b"large");
+        matches!(found, Found::Cold(_))
+    });
+    assert_eq!(found, Ok(true));
+    let said = b"before\nget large\nget small\nget none\nafter\nquit\n";
+    let heard = b"before\na large value\ntiny\n\nafter\n";
+    assert_eq!(talk(&a, said), heard);
+    // A client that goes away while it waits is no harm.
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(a.redis.unwrap()).unwrap();
+        client.write_all(b"get large\n").unwrap();
+    }
+    assert_eq!(talk(&a, said), heard);
+    wait("the close", || count(&a.counters.clients) == 0);
     a.end();
 }
 

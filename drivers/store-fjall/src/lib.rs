@@ -10,7 +10,7 @@ mod open;
 mod store;
 
 pub use error::OpenError;
-pub use store::FjallStore;
+pub use store::{FjallReader, FjallStore};
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use fjall::{AbstractTree, PersistMode};
+use bytes::Bytes;
+use fjall::{AbstractTree, Keyspace, PersistMode};
 use rumormill_core::{Record, StoreOp};
-use rumormill_kit::store::{LoadError, Store, StoreError};
+use rumormill_kit::store::{LoadError, Store, StoreError, StoreReader};
 
 use crate::error::{OpenError, describe, io_error, is_full};
 use crate::key;
@@ -25,11 +27,15 @@ const ROOM_POLL: Duration = Duration::from_millis(2);
 /// What a flush or a compaction may need: with less free space, that is why it failed.
 const PROBE_BYTES: u64 = 8 * open::MEMTABLE_BYTES;
 
+/// The records for readers; nothing while the database is closed.
+type Shared = Arc<RwLock<Option<Keyspace>>>;
+
 /// An embedded store in a directory of its own.
 pub struct FjallStore {
     dir: PathBuf,
     /// `None` while it is closed because there was no space, and after a failure.
     pub(crate) open: Option<Opened>,
+    shared: Shared,
     failed: Option<String>,
     /// Dropped last, when the database is closed.
     _lock: File,
@@ -47,6 +53,7 @@ impl FjallStore {
         let open = Opened::open(dir)?;
         Ok(FjallStore {
             dir: dir.into(),
+            shared: Arc::new(RwLock::new(Some(open.records.clone()))),
             open: Some(open),
             failed: None,
             _lock: lock,
@@ -67,12 +74,27 @@ impl FjallStore {
                 error => self.fail(error.to_string()),
             })?,
         };
+        if !self.is_shared() {
+            self.share(Some(open.records.clone()));
+        }
         Ok(self.open.insert(open))
+    }
+
+    fn is_shared(&self) -> bool {
+        let shared = self.shared.read();
+        shared.unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Lets readers have the records, or takes them away: waits for a read that is under way.
+    fn share(&self, records: Option<Keyspace>) {
+        let shared = self.shared.write();
+        *shared.unwrap_or_else(PoisonError::into_inner) = records;
     }
 
     /// Gives up the database, which fjall does not let go on after an error, and says whether
     /// it was for want of space.
     pub(crate) fn give_up(&mut self, error: fjall::Error) -> StoreError {
+        self.share(None);
         if let Some(Err(error)) = self.open.take().map(Opened::close) {
             return self.fail(error.to_string());
         }
@@ -95,7 +117,45 @@ impl FjallStore {
     }
 }
 
+/// Reads records of a [`FjallStore`] on another thread. Keeps nothing open once the store is dropped.
+pub struct FjallReader {
+    shared: Shared,
+}
+
+impl StoreReader for FjallReader {
+    fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(records) = &*shared else {
+            return Err(StoreError::Failed("it is closed at present".into()));
+        };
+        let failed = |error: fjall::Error| StoreError::Failed(describe(&error));
+        let stored = key::stored_key(key);
+        let Some(value) = records.get(&stored).map_err(failed)? else {
+            return Ok(None);
+        };
+        let record = key::record(&stored, &value).filter(|record| record.key == key);
+        match record {
+            Some(record) => Ok(Some(record.value)),
+            None => Err(StoreError::Failed("a record in an unknown layout".into())),
+        }
+    }
+}
+
+impl Drop for FjallStore {
+    fn drop(&mut self) {
+        self.share(None);
+    }
+}
+
 impl Store for FjallStore {
+    type Reader = FjallReader;
+
+    fn reader(&self) -> FjallReader {
+        FjallReader {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
     fn load<E>(
         &mut self,
         each: &mut dyn FnMut(Record) -> Result<(), E>,

@@ -76,12 +76,12 @@ fn differences(
                 match other {
                     None => out.push(format!(
                         "{table}/{key} is {} on n{from_node} and absent on n{to_node}",
-                        row.value.escape_ascii()
+                        row.shown()
                     )),
                     Some(other) if both && other != row => out.push(format!(
                         "{table}/{key} is {} on n{from_node} and {} on n{to_node}",
-                        row.value.escape_ascii(),
-                        other.value.escape_ascii()
+                        row.shown(),
+                        other.shown()
                     )),
                     Some(_) => {}
                 }

@@ -1,7 +1,11 @@
 //! An acknowledged write stays, or something newer has taken its place.
 
+use bytes::Bytes;
+use rumormill_core::Version;
+
 use super::{Contents, MAX_VIOLATIONS, RowState, Shown, Violation};
 use crate::model::{Effect, History, Model};
+use crate::plan::Table;
 
 /// The checker's name in reports.
 pub const NAME: &str = "durability";
@@ -11,7 +15,8 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
     let mut out = Vec::new();
     for (table, key, history) in model.keys() {
         let row = contents.get(table, key);
-        let wrong = missing(row, history).or_else(|| row.and_then(|row| invented(row, history)));
+        let wrong = missing(row, history)
+            .or_else(|| row.and_then(|row| invented(row.version, row.value.as_ref()?, history)));
         if let Some(text) = wrong {
             let text = format!("{}/{} on n{node}: {text}", table.name(), key.escape_ascii());
             out.push(Violation {
@@ -52,19 +57,29 @@ fn missing(row: Option<&RowState>, history: History<'_>) -> Option<String> {
 }
 
 /// A row must carry what somebody wrote, and under a version that was given for it the very value of that write.
-fn invented(row: &RowState, history: History<'_>) -> Option<String> {
-    let known = history.ops().find(|op| op.version == row.version);
+fn invented(version: Version, value: &Bytes, history: History<'_>) -> Option<String> {
+    let known = history.ops().find(|op| op.version == version);
     let right = match known {
-        Some(op) => op.effect.value() == Some(&row.value),
-        None => history
-            .ops()
-            .any(|op| op.effect.value() == Some(&row.value)),
+        Some(op) => op.effect.value() == Some(value),
+        None => history.ops().any(|op| op.effect.value() == Some(value)),
     };
     (!right).then(|| {
-        format!(
-            "value {} at {} was never written",
-            row.value.escape_ascii(),
-            Shown(row.version)
-        )
+        let (value, version) = (value.escape_ascii(), Shown(version));
+        format!("value {value} at {version} was never written")
     })
+}
+
+/// Judges what one read has shown.
+pub(crate) fn check_read(
+    table: Table,
+    key: &Bytes,
+    version: Version,
+    value: &Bytes,
+    model: &Model,
+) -> Option<String> {
+    let wrong = match model.history(table, key) {
+        Some(history) => invented(version, value, history),
+        None => Some("nobody wrote it".to_string()),
+    };
+    wrong.map(|text| format!("{}/{} was read: {text}", table.name(), key.escape_ascii()))
 }

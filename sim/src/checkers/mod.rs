@@ -29,23 +29,42 @@ pub struct Violation {
 pub(crate) const MAX_VIOLATIONS: usize = 10;
 
 /// A live row as a reader sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RowState {
     /// Its version.
     pub version: Version,
-    /// Its value.
-    pub value: Bytes,
+    /// Its value, `None` when it is only on the node's disk and was not read.
+    pub value: Option<Bytes>,
     /// When it expires, in milliseconds of wall time.
     pub expires_ms: Option<u64>,
 }
 
+impl RowState {
+    /// The value in the words of a report.
+    pub(crate) fn shown(&self) -> String {
+        match &self.value {
+            Some(value) => value.escape_ascii().to_string(),
+            None => "(on disk)".to_string(),
+        }
+    }
+}
+
+impl PartialEq for RowState {
+    /// A value that was not read is told by its version.
+    fn eq(&self, other: &Self) -> bool {
+        let read = self.value.as_ref().zip(other.value.as_ref());
+        (self.version, self.expires_ms) == (other.version, other.expires_ms)
+            && read.is_none_or(|(ours, theirs)| ours == theirs)
+    }
+}
+
 /// Every live row of the users' tables on one node, by table and key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents(BTreeMap<String, BTreeMap<Bytes, RowState>>);
 
 impl Contents {
-    /// Reads them from a node.
-    pub fn read(node: &Node, now: Now) -> Self {
+    /// Reads them from a node. `values` are those that were read from its disk.
+    pub fn read(node: &Node, now: Now, values: &BTreeMap<Version, Bytes>) -> Self {
         let view = node.view(now);
         let mut out = BTreeMap::new();
         for table in view
@@ -57,9 +76,10 @@ impl Contents {
                 .scan(table.id, ScanRange::default())
                 .map(|row| {
                     let expires_ms = row.expires().map(|wall| wall.as_millis());
+                    let version = row.version();
                     let state = RowState {
-                        version: row.version(),
-                        value: row.value().clone(),
+                        version,
+                        value: row.value().or_else(|| values.get(&version)).cloned(),
                         expires_ms,
                     };
                     (row.key().clone(), state)

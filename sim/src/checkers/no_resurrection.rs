@@ -30,7 +30,7 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
                 "{}/{} on n{node} shows {} ({}) again, deleted at n{} at {} ({})",
                 table.name(),
                 key.escape_ascii(),
-                row.value.escape_ascii(),
+                row.shown(),
                 Shown(row.version),
                 newest.node,
                 newest.at_us,

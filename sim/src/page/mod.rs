@@ -71,6 +71,7 @@ mod tests {
         let plan = Plan {
             seed: 9,
             codec: false,
+            resident_value: None,
             machines: vec![Machine::new(0), Machine::new(20_000)],
             stop_us: 0,
             entries: Vec::new(),

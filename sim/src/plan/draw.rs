@@ -43,6 +43,7 @@ impl Plan {
         }
         workload::draw(u, &mix, &mut plan)?;
         plan.entries.sort_by_key(|entry| entry.at_us);
+        draw_resident_value(u, &mut plan)?;
         Ok(plan)
     }
 
@@ -68,6 +69,7 @@ impl Plan {
         Plan {
             seed: shape.seed,
             codec: false,
+            resident_value: None,
             machines: (0..shape.nodes as u64).map(start).collect(),
             stop_us: WARM_UP_US + shape.active_us,
             entries: Vec::new(),
@@ -145,7 +147,16 @@ fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
     }
     workload::draw(u, &mix, &mut plan)?;
     plan.entries.sort_by_key(|entry| entry.at_us);
+    draw_resident_value(u, &mut plan)?;
     Ok(plan)
+}
+
+/// In one plan of three some values stay on the disks. Those of the workload have two to six bytes.
+fn draw_resident_value(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
+    if u.ratio(1, 3)? {
+        plan.resident_value = Some(u.int_in_range(0..=3)?);
+    }
+    Ok(())
 }
 
 fn draw_machines(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> Result<()> {

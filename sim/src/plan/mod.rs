@@ -310,6 +310,8 @@ pub struct Plan {
     pub seed: u64,
     /// Whether messages really become bytes and frames on their way, and are read back from them.
     pub codec: bool,
+    /// Longer values, in bytes, are only on the nodes' disks; `None` keeps all in memory.
+    pub resident_value: Option<u32>,
     /// The machines; at least one. Machine 0 starts the cluster, the others join through it.
     pub machines: Vec<Machine>,
     /// When clients and faults stop, in microseconds. Every entry comes before.

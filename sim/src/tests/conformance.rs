@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use rumormill_core::{Record, Seq, StoreOp};
-use rumormill_kit::store::{LoadError, Store, StoreError, conformance};
+use rumormill_kit::store::{LoadError, Store, StoreError, StoreReader, conformance};
 
 use crate::Disk;
 
@@ -19,7 +20,19 @@ impl Opened {
     }
 }
 
+impl StoreReader for Opened {
+    fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.with(|disk, _| disk.read(key)))
+    }
+}
+
 impl Store for Opened {
+    type Reader = Self;
+
+    fn reader(&self) -> Self {
+        self.clone()
+    }
+
     fn load<E>(
         &mut self,
         each: &mut dyn FnMut(Record) -> Result<(), E>,

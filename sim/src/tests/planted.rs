@@ -55,6 +55,20 @@ impl Sabotage for LyingDisk {
     }
 }
 
+/// A disk that reads single records badly.
+struct ShortReads;
+
+impl Sabotage for ShortReads {
+    fn misreads(&mut self, _: usize) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_disk_that_misreads_is_caught() {
+    caught(durability::NAME, FaultSet::NONE, || Box::new(ShortReads));
+}
+
 /// Batches about one key never arrive, in whatever message they travel.
 struct BlindSpot(&'static [u8]);
 

@@ -29,6 +29,31 @@ fn random_plans_converge() {
 }
 
 #[test]
+fn some_seeds_keep_values_on_disk_only_and_load_them() {
+    let cold = |seed: &u64| Plan::from_seed(&shape(*seed)).resident_value.is_some();
+    let (mut loads, mut marks) = (0, std::collections::BTreeMap::new());
+    for seed in (0..120).filter(cold).take(8) {
+        let report = run(seed, Keep::Nothing);
+        assert!(report.held(), "{report}");
+        loads += report.counts.get("loads").copied().unwrap_or(0);
+        for (mark, count) in report.marks {
+            *marks.entry(mark).or_insert(0) += count;
+        }
+    }
+    assert!(loads > 100, "{loads}");
+    for mark in [
+        "request-waits-for-load",
+        "page-waits-for-loads",
+        "load-needless",
+    ] {
+        assert!(
+            marks.get(mark).is_some_and(|count| *count > 0),
+            "{mark} in {marks:?}"
+        );
+    }
+}
+
+#[test]
 fn plans_from_any_bytes_converge() {
     let property = |u: &mut arbitrary::Unstructured<'_>| {
         let shape = Shape {

@@ -3,16 +3,21 @@
 //! The server takes a snapshot of its context when a session begins and sends, in pages, the rows whose dots are in it and
 //! not in the client's. A key whose row is replaced before its page is remembered and sent at the end, so that every dot
 //! the client adopts is dominated by a row it got. The client adopts once, after all rows; never per page.
+//!
+//! A page that meets values that are only in the store is drafted, waits for them, and is drafted anew: what was replaced meanwhile
+//! is not sent twice. A value that cannot be read ends the session, since a page without it would pass for complete.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::cold::{Loaded, Place, Values};
 use super::outbox::{Batcher, row_bytes};
 use super::{ActorIx, Gossip, StoredRow};
 use crate::config::{Limits, Timing};
 use crate::effects::Effects;
+use crate::error::ReadError;
 use crate::id::{Actor, LinkId, NodeId, Seq, TableId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
@@ -77,8 +82,11 @@ pub(crate) struct Served {
     /// Position in `missing`, and the first counter of it not looked at yet.
     at: usize,
     counter: u64,
-    replaced: BTreeSet<(TableId, Bytes)>,
+    replaced: BTreeSet<Place>,
     overflow: bool,
+    /// Cold rows of the next page whose values are on their way, and the values that came.
+    wanted: BTreeSet<Place>,
+    values: Values,
     next_page: u32,
     granted: u32,
     finished: bool,
@@ -111,6 +119,17 @@ impl Served {
         }
     }
 
+    /// The draft goes out as it is: its rows are sent.
+    fn commit(&mut self, mut draft: Draft, done: bool) -> RowBatch {
+        (self.at, self.counter) = (draft.at, draft.counter);
+        for _ in 0..draft.replaced {
+            self.replaced.pop_first();
+        }
+        self.values.clear();
+        self.finished = done;
+        draft.batcher.take()
+    }
+
     /// The row of this key goes out at the end, whatever has become of it.
     pub(crate) fn remember(&mut self, table: TableId, key: &Bytes) {
         if self.replaced.len() < REPLACED_MAX {
@@ -119,6 +138,34 @@ impl Served {
             self.overflow = true;
         }
     }
+}
+
+/// A page in the making: how far it reaches, and what it lacks.
+struct Draft {
+    batcher: Batcher,
+    at: usize,
+    counter: u64,
+    /// Keys taken from the replaced ones, from the first on.
+    replaced: usize,
+    /// Rows whose values have to be loaded first.
+    cold: BTreeSet<Place>,
+}
+
+impl Draft {
+    fn new(served: &Served, limits: &Limits) -> Self {
+        Draft {
+            batcher: Batcher::new(limits.rows_per_message, limits.bytes_per_message),
+            at: served.at,
+            counter: served.counter,
+            replaced: 0,
+            cold: BTreeSet::new(),
+        }
+    }
+}
+
+fn refuse(fx: &mut Effects, served: &Served) {
+    let session = served.session;
+    fx.send(served.link, Lane::Sys, Message::Refused { session });
 }
 
 impl Gossip {
@@ -162,6 +209,8 @@ impl Gossip {
             counter: 0,
             replaced: BTreeSet::new(),
             overflow: false,
+            wanted: BTreeSet::new(),
+            values: Values::new(),
             next_page: 0,
             granted: WINDOW,
             finished: false,
@@ -208,32 +257,35 @@ impl Gossip {
         };
         // Taken out while it reads the rows, which do not change meanwhile.
         let mut served = self.cover.served.swap_remove(place);
-        while !served.finished && served.next_page < served.granted {
+        while !served.finished && served.next_page < served.granted && served.wanted.is_empty() {
             if served.overflow {
                 fx.mark(Mark::SessionOverflow);
-                fx.send(
-                    link,
-                    Lane::Sys,
-                    Message::Refused {
-                        session: served.session,
-                    },
-                );
-                return;
+                return refuse(fx, &served);
             }
-            let mut batcher =
-                Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
+            let mut draft = Draft::new(&served, &self.limits);
             let forgets = mutated!(fx, ReplacedForgotten);
-            let done = self.fill_page(&mut served, &mut batcher, forgets);
+            let done = self.fill_page(&served, &mut draft, forgets);
+            if !draft.cold.is_empty() {
+                fx.mark(Mark::PageWaitsForLoads);
+                let rows = &self.rows;
+                served.values.retain(|(table, key), (version, _)| {
+                    rows.get(*table, key)
+                        .is_some_and(|row| row.version_key() == *version)
+                });
+                self.wanted.extend(draft.cold.iter().cloned());
+                served.wanted = draft.cold;
+                break;
+            }
+            let rows = served.commit(draft, done);
             let last = done.then(|| Snapshot {
                 contexts: write_contexts(&served.snapshot),
                 freed: self.freed.0,
             });
-            served.finished = done;
             let (session, page) = (served.session, served.next_page);
             let msg = Message::Page(Page {
                 session,
                 page,
-                rows: batcher.take(),
+                rows,
                 last,
             });
             fx.send_after(served.gate, Links::One(link), Lane::Bulk, msg);
@@ -244,51 +296,109 @@ impl Gossip {
         }
     }
 
-    /// Adds rows until the page is full (false) or everything has been sent (true).
-    fn fill_page(&self, served: &mut Served, batcher: &mut Batcher, forgets: bool) -> bool {
-        while let Some((domain, actor, runs)) = served.missing.get(served.at) {
+    /// A load for pages has ended: with a value, with an error, or with nothing because the row is no longer cold.
+    pub(crate) fn serve_loaded(
+        &mut self,
+        fx: &mut Effects,
+        place: &Place,
+        loaded: Option<&Result<Loaded, ReadError>>,
+    ) {
+        let mut go_on = Vec::new();
+        self.cover.served.retain_mut(|served| {
+            if !served.wanted.remove(place) {
+                return true;
+            }
+            match loaded {
+                Some(Ok(value)) => {
+                    served.values.insert(place.clone(), value.clone());
+                }
+                Some(Err(_)) => {
+                    fx.mark(Mark::SessionUnreadable);
+                    refuse(fx, served);
+                    return false;
+                }
+                None => {}
+            }
+            if served.wanted.is_empty() {
+                go_on.push(served.link);
+            }
+            true
+        });
+        for link in go_on {
+            self.send_pages(fx, link);
+        }
+    }
+
+    /// The next cold row whose value a session waits for and for which no load was asked yet.
+    pub(crate) fn next_wanted(&mut self) -> Option<Place> {
+        self.wanted.pop_front()
+    }
+
+    /// Drafts a page until it is full (false) or everything is in it (true).
+    fn fill_page(&self, served: &Served, draft: &mut Draft, forgets: bool) -> bool {
+        while let Some((domain, actor, runs)) = served.missing.get(draft.at) {
             let Some(ix) = self.cover.find(*actor) else {
-                served.at += 1;
+                draft.at += 1;
                 continue;
             };
             for &(low, high) in runs.as_slice() {
-                if high < served.counter {
+                if high < draft.counter {
                     continue;
                 }
-                for (counter, slot) in self.cover.range(*domain, ix, low.max(served.counter), high)
-                {
+                for (counter, slot) in self.cover.range(*domain, ix, low.max(draft.counter), high) {
                     let Some(row) = self.rows.row(slot) else {
                         continue;
                     };
-                    if !self.add_row(batcher, row) {
-                        served.counter = counter;
+                    if !self.draft_row(served, draft, row) {
+                        draft.counter = counter;
                         return false;
                     }
-                    served.counter = counter + 1;
+                    draft.counter = counter + 1;
                 }
             }
-            served.at += 1;
-            served.counter = 0;
+            draft.at += 1;
+            draft.counter = 0;
         }
-        if forgets {
-            served.replaced.clear();
-        }
-        while let Some((table, key)) = served.replaced.pop_first() {
-            let Some(row) = self.rows.get(table, &key) else {
-                continue;
-            };
-            if !self.add_row(batcher, row) {
-                served.replaced.insert((table, key));
+        let replaced = served.replaced.iter().filter(|_| !forgets);
+        for (table, key) in replaced {
+            if let Some(row) = self.rows.get(*table, key)
+                && !self.draft_row(served, draft, row)
+            {
                 return false;
             }
+            draft.replaced += 1;
         }
         true
     }
 
-    /// Whether the row still fitted.
-    pub(crate) fn add_row(&self, batcher: &mut Batcher, row: &StoredRow) -> bool {
+    /// Adds a row to a draft, or its place to what has to be loaded first; whether it still fitted.
+    fn draft_row(&self, served: &Served, draft: &mut Draft, row: &StoredRow) -> bool {
+        let place = || (row.table, row.key.clone());
+        let value = match row.value.is_cold() {
+            true => Self::value_of(row, served.values.get(&place())),
+            false => row.value.resident(),
+        };
+        if value.is_some() || row.value.is_dead() {
+            return self.add_row(&mut draft.batcher, row, value);
+        }
+        let bytes = row_bytes(&row.key, row.value.len());
+        let fits = draft.batcher.fits(bytes);
+        if fits {
+            draft.batcher.reserve(bytes);
+            draft.cold.insert(place());
+        }
+        fits
+    }
+
+    /// Adds a row with its value; whether it still fitted.
+    pub(crate) fn add_row(
+        &self,
+        batcher: &mut Batcher,
+        row: &StoredRow,
+        value: Option<&Bytes>,
+    ) -> bool {
         // An expired row is told as it was written: the other side expires it by its own clock.
-        if !batcher.fits(row_bytes(&row.key, row.value.as_ref())) {
+        if !batcher.fits(row_bytes(&row.key, row.value.len())) {
             return false;
         }
         let table = row.table;
@@ -297,7 +407,7 @@ impl Gossip {
             (row.actor, self.actor(row.actor)),
             (row.counter, row.clock, row.expires),
             row.key.clone(),
-            row.value.clone(),
+            value.cloned(),
         );
         true
     }
@@ -319,7 +429,10 @@ impl Gossip {
         let mut sys = true;
         for row in rows {
             let is_sys = self.tables.domain(row.table) == Domain::Sys;
-            let full = !batcher.fits(row_bytes(&row.key, row.value.as_ref()));
+            let full = !batcher.fits(row_bytes(
+                &row.key,
+                row.value.as_ref().map_or(0, Bytes::len),
+            ));
             if (full || is_sys != sys) && !batcher.is_empty() {
                 out.push((sys, batcher.take()));
             }

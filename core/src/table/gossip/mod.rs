@@ -1,6 +1,7 @@
 //! Gossip tables: every member holds every row, anyone writes, the larger version wins.
 
 mod anti_entropy;
+mod cold;
 mod cover;
 mod dots;
 mod log;
@@ -11,19 +12,22 @@ mod rows;
 mod stability;
 mod tables;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 pub(crate) use anti_entropy::{AntiEntropy, Verdict as SyncVerdict, read_contexts, write_contexts};
+use cold::Cooling;
+pub(crate) use cold::{Loaded, Place, Thawed};
 pub(crate) use cover::Cover;
 use log::ChangeLog;
 pub(crate) use log::Entry;
 pub(crate) use order::InOrder;
 pub(crate) use outbox::Outbox;
+pub(crate) use reunion::Reunion;
 use rows::Rows;
-pub(crate) use rows::{ActorIx, Slot, StoredRow};
+pub(crate) use rows::{ActorIx, Slot, StoredRow, Value, VersionKey};
 pub(crate) use stability::Stability;
 pub(crate) use tables::Tables;
 
@@ -82,11 +86,14 @@ pub(crate) struct Gossip {
     outbox: Outbox,
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
     sys_changes: Vec<(TableId, Bytes)>,
+    cooling: Cooling,
+    /// Cold rows whose values the sessions served here wait for, and for which no load was asked yet.
+    wanted: VecDeque<Place>,
     limits: Limits,
 }
 
 impl Gossip {
-    pub(crate) fn new(me: Actor, limits: Limits, start: Hlc) -> Self {
+    pub(crate) fn new(me: Actor, limits: Limits, resident_value: Option<u32>, start: Hlc) -> Self {
         let mut cover = Cover::default();
         let me = cover.intern(me);
         let mut rows = Rows::default();
@@ -108,6 +115,8 @@ impl Gossip {
             freed: start,
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
+            cooling: Cooling::new(resident_value),
+            wanted: VecDeque::new(),
             limits,
         }
     }
@@ -179,8 +188,17 @@ impl Gossip {
             .collect()
     }
 
+    /// The version of a row as readers see it.
+    pub(crate) fn version(&self, row: &StoredRow) -> Version {
+        Version {
+            clock: row.clock,
+            actor: self.actor(row.actor),
+            counter: row.counter,
+        }
+    }
+
     /// Whether the table promises durability before the acknowledgement.
-    fn is_sync(&self, table: TableId) -> bool {
+    pub(crate) fn is_sync(&self, table: TableId) -> bool {
         self.tables.options(table).durability == super::Durability::Sync
     }
 
@@ -216,11 +234,7 @@ impl Gossip {
                     actor: self.actor(self.me),
                     counter: 0,
                 },
-                |row| Version {
-                    clock: row.clock,
-                    actor: self.actor(row.actor),
-                    counter: row.counter,
-                },
+                |row| self.version(row),
             );
             let seq = current.map_or(fx.durable(), |row| row.seq);
             return Ok(Accepted {
@@ -429,6 +443,7 @@ impl Gossip {
         let (actor, counter, dead) = (arrival.actor, arrival.counter, arrival.value.is_none());
         let (expires, floor_clock) = (arrival.expires, arrival.clock);
         let number = self.log.next();
+        let cools = self.cooling.applies(fx, domain, arrival.value.as_ref());
         let table = arrival.table;
         let meta_key = (domain == Domain::Sys).then(|| arrival.key.clone());
         let slot = match found {
@@ -439,7 +454,7 @@ impl Gossip {
                     row.counter = arrival.counter;
                     row.clock = arrival.clock;
                     row.expires = arrival.expires;
-                    row.value = arrival.value;
+                    row.value = arrival.value.into();
                     row.arrival = number;
                     row.seq = seq;
                 });
@@ -454,11 +469,14 @@ impl Gossip {
                 arrival: number,
                 seq,
                 key: arrival.key,
-                value: arrival.value,
+                value: arrival.value.into(),
             }),
         };
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
             self.log.push(Entry::Row(slot));
+        }
+        if cools {
+            self.cooling.push(seq, slot, number);
         }
         self.cover.link(domain, actor, counter, slot, dead);
         if expires != 0 && !dead {
@@ -483,7 +501,7 @@ impl Gossip {
         let Some(row) = self.rows.row(slot) else {
             return;
         };
-        if row.expires != 0 && row.value.is_some() {
+        if row.expires != 0 && !row.value.is_dead() {
             self.expiring.remove(&(row.expires, slot));
         }
         self.cover
@@ -509,7 +527,7 @@ impl Gossip {
             }
             let number = self.log.push(Entry::Row(slot));
             self.rows.update(slot, |row| {
-                row.value = None;
+                row.value = Value::Dead;
                 row.arrival = number;
             });
             if let Some(row) = self.rows.row(slot) {
@@ -580,7 +598,7 @@ impl Gossip {
                 let value = self
                     .rows
                     .get(Tables::TABLES, key)
-                    .and_then(|row| row.value.clone());
+                    .and_then(|row| row.value.resident().cloned());
                 if let Some(id) = self.tables.define(key, value.as_deref()) {
                     self.rows.add_table(id);
                 }
@@ -670,7 +688,7 @@ impl Gossip {
         self.rows.add_table(table);
         let actor = self.cover.intern(actor);
         self.cover.restore(domain, actor, row.counter);
-        let dead = row.value.is_none();
+        let dead = row.value.is_dead();
         let slot = self.rows.insert(StoredRow {
             table,
             actor,
@@ -779,7 +797,7 @@ impl Gossip {
                 .flat_map(|live| live.slots())
             {
                 if let Some(row) = self.rows.row(slot) {
-                    self.add_row(&mut batcher, row);
+                    self.add_row(&mut batcher, row, row.value.resident());
                 }
             }
         }

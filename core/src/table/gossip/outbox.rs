@@ -50,6 +50,8 @@ pub(crate) struct Batcher {
     actors: Vec<ActorIx>,
     tables: Vec<TableId>,
     bytes: usize,
+    /// Rows counted that are not here yet.
+    reserved: usize,
     max_rows: usize,
     max_bytes: usize,
 }
@@ -65,6 +67,7 @@ impl Batcher {
             actors: Vec::new(),
             tables: Vec::new(),
             bytes: 0,
+            reserved: 0,
             max_rows,
             max_bytes,
         }
@@ -72,8 +75,14 @@ impl Batcher {
 
     /// Whether a row with this many bytes still fits; the first always does.
     pub(crate) fn fits(&self, bytes: usize) -> bool {
-        let rows = self.batch.rows.len();
+        let rows = self.batch.rows.len() + self.reserved;
         rows == 0 || (rows < self.max_rows && self.bytes + bytes <= self.max_bytes)
+    }
+
+    /// Counts a row that will be added later.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.reserved += 1;
+        self.bytes += bytes;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -104,7 +113,7 @@ impl Batcher {
                 self.actors.len() - 1
             }
         };
-        self.bytes += row_bytes(&key, value.as_ref());
+        self.bytes += row_bytes(&key, value.as_ref().map_or(0, bytes::Bytes::len));
         let (counter, clock, expires) = row;
         self.batch.rows.push(Row {
             table: table as u32,
@@ -121,6 +130,7 @@ impl Batcher {
         self.actors.clear();
         self.tables.clear();
         self.bytes = 0;
+        self.reserved = 0;
         core::mem::replace(
             &mut self.batch,
             RowBatch {
@@ -133,6 +143,6 @@ impl Batcher {
 }
 
 /// What a row costs against the limit of a message.
-pub(crate) fn row_bytes(key: &bytes::Bytes, value: Option<&bytes::Bytes>) -> usize {
-    key.len() + value.map_or(0, bytes::Bytes::len) + 32
+pub(crate) fn row_bytes(key: &bytes::Bytes, value_len: usize) -> usize {
+    key.len() + value_len + 32
 }

@@ -4,18 +4,22 @@
 //! have was deleted meanwhile: it is dropped. A row whose dot the member does not cover is written again as a new dot, unless the
 //! member's row is newer. Its clock stays, but is raised above that of any tombstone the member has freed: such a delete could
 //! no longer be seen to win. (A fresh clock would be as safe, and would override newer writes that the member has not seen.) Then it adopts the member's contexts in the same batch. Deletes that the
-//! member does not cover are treated like such rows where the member still has the key.
+//! member does not cover are treated like such rows where the member still has the key. A row to be written again whose value is only
+//! in the store is loaded first; all is compared anew once the values are here.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::anti_entropy::Contexts;
-use super::{Arrival, Gossip, Slot};
+use super::cold::{Loaded, Place, Values};
+use super::{Arrival, Gossip, Slot, Value};
 use crate::effects::Effects;
+use crate::error::ReadError;
 use crate::id::TableId;
 use crate::io::StoreOp;
+use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::store::record;
 use crate::table::{Context, Domain, Hlc};
@@ -25,25 +29,49 @@ use crate::wire::RowBatch;
 struct Proposal {
     table: TableId,
     key: Bytes,
-    value: Option<Bytes>,
+    value: Value,
     expires: u64,
     clock: Hlc,
 }
 
+/// A reunion all of whose rows have arrived. It may have to wait for values of this node's own rows that are only in the store.
+pub(crate) struct Reunion {
+    sys: Vec<Arrival>,
+    theirs: BTreeMap<Place, Arrival>,
+    adopt: Contexts,
+    freed: Hlc,
+    values: Values,
+    /// Rows whose values cannot be read: nothing of them is left to propose.
+    unreadable: BTreeSet<Place>,
+}
+
+impl Reunion {
+    /// A load for this reunion has ended; nothing came when the row is no longer cold.
+    pub(crate) fn loaded(&mut self, place: Place, loaded: Option<Result<Loaded, ReadError>>) {
+        match loaded {
+            Some(Ok(value)) => {
+                self.values.insert(place, value);
+            }
+            Some(Err(_)) => {
+                self.unreadable.insert(place);
+            }
+            None => {}
+        }
+    }
+}
+
 impl Gossip {
-    /// Replaces this node's user rows by the member's and proposes what the member did not know. Returns the rows dropped
-    /// and proposed. One batch. O(rows of both).
+    /// Takes in everything that the member holds. No row is changed yet.
     ///
     /// # Errors
     /// What is wrong with the member's rows; nothing was changed.
-    pub(crate) fn reunite(
+    pub(crate) fn begin_reunion(
         &mut self,
-        fx: &mut Effects,
         batches: Vec<RowBatch>,
-        adopt: &Contexts,
+        adopt: Contexts,
         freed: Hlc,
-    ) -> Result<(u64, u64), &'static str> {
-        let mut theirs: BTreeMap<(TableId, Bytes), Arrival> = BTreeMap::new();
+    ) -> Result<Reunion, &'static str> {
+        let mut theirs: BTreeMap<Place, Arrival> = BTreeMap::new();
         let mut sys = Vec::new();
         for batch in batches {
             for row in self.intern_batch(batch)? {
@@ -54,20 +82,45 @@ impl Gossip {
                 }
             }
         }
+        Ok(Reunion {
+            sys,
+            theirs,
+            adopt,
+            freed,
+            values: Values::new(),
+            unreadable: BTreeSet::new(),
+        })
+    }
+
+    /// The cold rows that the member does not know and whose values have to be loaded before they can be proposed.
+    /// O(rows of the node).
+    pub(crate) fn cold_proposals(&self, fx: &Effects, reunion: &Reunion) -> VecDeque<Place> {
+        let (proposals, _) = self.compare(fx, reunion);
+        let lacks = |proposal: &Proposal| proposal.value.is_cold();
+        let lacking = proposals.into_iter().filter(lacks);
+        lacking
+            .map(|proposal| (proposal.table, proposal.key))
+            .filter(|place| !reunion.unreadable.contains(place))
+            .collect()
+    }
+
+    /// Replaces this node's user rows by the member's and proposes what the member did not know. Returns the rows dropped
+    /// and proposed. One batch. O(rows of both).
+    pub(crate) fn reunite(&mut self, fx: &mut Effects, mut reunion: Reunion) -> (u64, u64) {
         // The store's own tables know no deletes: they merge as ever.
-        for row in sys {
+        for row in core::mem::take(&mut reunion.sys) {
             self.merge(fx, row);
         }
-        let (proposals, dropped) = self.compare(fx, &theirs, adopt);
+        let (proposals, mut dropped) = self.compare(fx, &reunion);
         self.remove_user_rows(fx);
-        for (domain, context) in adopt {
+        for (domain, context) in &reunion.adopt {
             if *domain == Domain::Sys || mutated!(fx, ReunionKeepsCoverage) {
                 self.cover.adopt(self.me, *domain, context, fx);
             } else {
                 self.reset_cover(fx, *domain, context);
             }
         }
-        for ((table, _), row) in theirs {
+        for ((table, _), row) in reunion.theirs {
             if row.clock > self.floor(table) {
                 let domain = self.tables.domain(table);
                 self.cover.insert(domain, row.actor, row.counter, fx);
@@ -75,35 +128,33 @@ impl Gossip {
                 self.place(fx, domain, None, row);
             }
         }
-        let proposed = proposals.len() as u64;
+        let mut proposed = 0;
         for proposal in proposals {
-            let found = self.rows.find(proposal.table, &proposal.key);
-            let Proposal {
-                table,
-                key,
-                value,
-                expires,
-                clock,
-            } = proposal;
+            if proposal.value.is_cold() {
+                // Its value cannot be read, so the row is lost here.
+                fx.mark(Mark::ReunionUnreadable);
+                dropped += 1;
+                continue;
+            }
+            proposed += 1;
+            let value = proposal.value.resident().cloned();
+            let (table, key) = (proposal.table, proposal.key);
+            let found = self.rows.find(table, &key);
             // Above its own old version too, which others may still hold.
             let freed = if mutated!(fx, ReunionKeepsClock) {
                 Hlc(0)
             } else {
-                freed
+                reunion.freed
             };
-            let above = clock.max(freed).max(self.floor(table));
-            let clock = above.next();
-            self.put_at(fx, table, &key, found, value, expires, (clock, false));
+            let above = proposal.clock.max(freed).max(self.floor(table));
+            let at = (above.next(), false);
+            self.put_at(fx, table, &key, found, value, proposal.expires, at);
         }
-        Ok((dropped, proposed))
+        (dropped, proposed)
     }
 
-    fn compare(
-        &self,
-        fx: &Effects,
-        theirs: &BTreeMap<(TableId, Bytes), Arrival>,
-        adopt: &Contexts,
-    ) -> (Vec<Proposal>, u64) {
+    /// The rows that the member does not know, with loaded values where they are, and how many rows it has deleted.
+    fn compare(&self, fx: &Effects, reunion: &Reunion) -> (Vec<Proposal>, u64) {
         let mut proposals = Vec::new();
         let mut dropped = 0;
         for (_, row) in self.rows.iter() {
@@ -111,30 +162,37 @@ impl Gossip {
             if domain == Domain::Sys {
                 continue;
             }
+            let mut adopt = reunion.adopt.iter();
             let context = adopt
-                .iter()
                 .find(|(name, _)| *name == domain)
                 .map(|(_, context)| context);
             let actor = self.actor(row.actor);
             let covered = context.is_some_and(|context| context.contains(actor, row.counter))
                 && !mutated!(fx, ReunionRevives);
-            let other = theirs.get(&(row.table, row.key.clone()));
+            let place = (row.table, row.key.clone());
+            let other = reunion.theirs.get(&place);
             let newer = other.is_some_and(|other| {
                 (other.clock, self.actor(other.actor), other.counter)
                     >= (row.clock, actor, row.counter)
             });
-            match (covered, &row.value) {
-                (true, Some(_)) if other.is_none() => dropped += 1,
+            match (covered, row.value.is_dead()) {
+                (true, false) if other.is_none() => dropped += 1,
                 (true, _) => {}
                 (false, _) if newer => {}
-                (false, None) if other.is_none_or(|other| other.value.is_none()) => {}
-                (false, value) => proposals.push(Proposal {
-                    table: row.table,
-                    key: row.key.clone(),
-                    value: value.clone(),
-                    expires: row.expires,
-                    clock: row.clock,
-                }),
+                (false, true) if other.is_none_or(|other| other.value.is_none()) => {}
+                (false, _) => {
+                    let loaded = Self::value_of(row, reunion.values.get(&place));
+                    proposals.push(Proposal {
+                        table: row.table,
+                        key: row.key.clone(),
+                        value: loaded.map_or_else(
+                            || row.value.clone(),
+                            |value| Value::Resident(value.clone()),
+                        ),
+                        expires: row.expires,
+                        clock: row.clock,
+                    });
+                }
             }
         }
         (proposals, dropped)

@@ -29,10 +29,64 @@ impl Slot {
 }
 
 /// An actor of this node, interned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ActorIx(pub(crate) u32);
 
-/// The current version of a row; `value` is `None` for a tombstone.
+/// What a row holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// Nothing: a tombstone.
+    Dead,
+    /// A value in memory.
+    Resident(Bytes),
+    /// A value of this many bytes that is only in the store.
+    Cold(u32),
+}
+
+impl Value {
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self, Value::Dead)
+    }
+
+    pub(crate) fn is_cold(&self) -> bool {
+        matches!(self, Value::Cold(_))
+    }
+
+    /// The length in bytes, 0 for a tombstone.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Value::Dead => 0,
+            Value::Resident(value) => value.len(),
+            Value::Cold(len) => *len as usize,
+        }
+    }
+
+    /// The value, when it is in memory.
+    pub(crate) fn resident(&self) -> Option<&Bytes> {
+        match self {
+            Value::Resident(value) => Some(value),
+            Value::Dead | Value::Cold(_) => None,
+        }
+    }
+
+    /// Lets go of a value in memory. A row has at most [`MAX_ROW_BYTES`](crate::MAX_ROW_BYTES), which fit.
+    pub(crate) fn cool(&mut self) {
+        if let Value::Resident(value) = self {
+            *self = Value::Cold(u32::try_from(value.len()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+impl From<Option<Bytes>> for Value {
+    fn from(value: Option<Bytes>) -> Self {
+        value.map_or(Value::Dead, Value::Resident)
+    }
+}
+
+/// One version among all of this node's: what a cold row's record must say.
+pub(crate) type VersionKey = (Hlc, ActorIx, u64);
+
+/// The current version of a row.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredRow {
     pub(crate) table: TableId,
@@ -46,12 +100,16 @@ pub(crate) struct StoredRow {
     /// The batch that stores it.
     pub(crate) seq: Seq,
     pub(crate) key: Bytes,
-    pub(crate) value: Option<Bytes>,
+    pub(crate) value: Value,
 }
 
 impl StoredRow {
+    pub(crate) fn version_key(&self) -> VersionKey {
+        (self.clock, self.actor, self.counter)
+    }
+
     pub(crate) fn is_live_at(&self, wall_ms: u64) -> bool {
-        self.value.is_some() && (self.expires == 0 || self.expires > wall_ms)
+        !self.value.is_dead() && (self.expires == 0 || self.expires > wall_ms)
     }
 }
 
@@ -109,7 +167,7 @@ impl Rows {
             Slot::new(self.slab.len() - 1)
         });
         let hash = Self::hash(&self.hasher, row.table, &row.key);
-        if row.value.is_some() {
+        if !row.value.is_dead() {
             self.live[row.table.0 as usize].insert(row.key.clone(), slot);
         }
         self.slab[slot.index()] = Some(row);
@@ -127,9 +185,9 @@ impl Rows {
         let Some(row) = self.slab.get_mut(slot.index()).and_then(Option::as_mut) else {
             return;
         };
-        let was_live = row.value.is_some();
+        let was_live = !row.value.is_dead();
         change(row);
-        match (was_live, row.value.is_some()) {
+        match (was_live, !row.value.is_dead()) {
             (false, true) => {
                 self.live[row.table.0 as usize].insert(row.key.clone(), slot);
             }
@@ -147,7 +205,7 @@ impl Rows {
         if let Ok(entry) = self.index.find_entry(hash, |found| *found == slot) {
             entry.remove();
         }
-        if row.value.is_some() {
+        if !row.value.is_dead() {
             self.live[row.table.0 as usize].remove(&row.key);
         }
         self.free.push(slot);
@@ -178,7 +236,7 @@ impl Rows {
         };
         (0..TRIES.min(len))
             .filter_map(|i| self.slab[(start + i) % len].as_ref())
-            .find(|row| row.table == table && row.value.is_some())
+            .find(|row| row.table == table && !row.value.is_dead())
             .or_else(|| {
                 let first = self.live(table)?.slots().next()?;
                 self.row(first)

@@ -128,6 +128,17 @@ pub(crate) const KEYS: &[Key] = &[
         Some(())
     }),
     key(
+        "resident_value",
+        "a whole number from 0 to 33554432, or off",
+        |s, text| {
+            s.resident_value = match text {
+                "off" => None,
+                text => Some(u32::try_from(number(text, 0, 32 << 20)?).ok()?),
+            };
+            Some(())
+        },
+    ),
+    key(
         "clock_drift_ms",
         "a whole number from 1 to 86400000",
         |s, text| {

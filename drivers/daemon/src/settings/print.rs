@@ -52,6 +52,10 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
         "log" => text(&s.log),
         "value_bytes" => number(s.value_bytes),
         "key_bytes" => number(s.key_bytes),
+        "resident_value" => match s.resident_value {
+            Some(bytes) => number(u64::from(bytes)),
+            None => text("off"),
+        },
         "clock_drift_ms" => number(s.clock_drift_ms),
         "probe_interval_ms" => number(s.probe_interval_ms),
         "probe_timeout_ms" => number(s.probe_timeout_ms),

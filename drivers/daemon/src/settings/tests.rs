@@ -110,6 +110,11 @@ fn a_refusal_names_place_key_value_and_range() {
         env.starts_with("environment RUMORMILL_VALUE_BYTES: value_bytes = \"0\""),
         "{env}"
     );
+    let env = resolve("", &[("RUMORMILL_RESIDENT_VALUE", "many")], &[]).expect_err("refused");
+    assert!(
+        env.ends_with("a whole number from 0 to 33554432, or off"),
+        "{env}"
+    );
     let flag = resolve("", &[], &[("join", "nowhere")]).expect_err("refused");
     assert!(
         flag.starts_with("flag --join: join = \"nowhere\""),
@@ -134,5 +139,10 @@ fn the_printed_settings_give_the_same_again() {
     assert_eq!(again.join, settings.join);
     assert_eq!((again.http, again.listen), (settings.http, settings.listen));
     assert_eq!(again.store_dir(), settings.store_dir());
+    for (file, expected) in [("", None), ("resident_value = 4096", Some(4096))] {
+        let printed = resolve(file, &[], &[]).expect("allowed").to_toml();
+        let again = resolve(&printed, &[], &[]).expect("its own words");
+        assert_eq!(again.resident_value, expected);
+    }
     assert!(printed.contains("# flag --http"), "{printed}");
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 use rumormill_core::{
     Config, Input, Instant, Node, Now, Output, Recovery, Request, RequestError, Response, Seed,
-    Seq, Storage, Token, Wall,
+    Seq, Storage, StoreOp, Token, Wall,
 };
 use serde_json::Value;
 use smol::channel;
@@ -58,6 +58,8 @@ impl Backend for Threaded {
 #[derive(Clone)]
 pub(crate) struct Disk {
     pub(crate) held: Arc<AtomicBool>,
+    /// Whether records that are loaded lack their ends.
+    pub(crate) rotten: Arc<AtomicBool>,
     pub(crate) asked: channel::Receiver<Seq>,
 }
 
@@ -103,14 +105,20 @@ impl Lab {
         let (calls, inbox) = mpsc::channel();
         let (ask, asked) = channel::unbounded();
         let held = Arc::new(AtomicBool::new(false));
-        let gate = Arc::clone(&held);
-        std::thread::spawn(move || run(config, &inbox, &gate, &ask));
+        let rotten = Arc::new(AtomicBool::new(false));
+        let disk = Disk {
+            held,
+            rotten,
+            asked,
+        };
+        let behind = disk.clone();
+        std::thread::spawn(move || run(config, &inbox, &behind, &ask));
         let backend = Threaded(calls);
         let router = router(backend.clone(), settings);
         Lab {
             router,
             backend,
-            disk: Disk { held, asked },
+            disk,
         }
     }
 
@@ -159,12 +167,7 @@ pub(crate) fn request(method: Method, path: &str, body: impl Into<Body>) -> Http
         .expect("a request")
 }
 
-fn run(
-    config: Config,
-    inbox: &mpsc::Receiver<Call>,
-    held: &AtomicBool,
-    asked: &channel::Sender<Seq>,
-) {
+fn run(config: Config, inbox: &mpsc::Receiver<Call>, disk: &Disk, asked: &channel::Sender<Seq>) {
     let begin = std::time::Instant::now();
     let now = || {
         let wall = SystemTime::now()
@@ -180,6 +183,7 @@ fn run(
         .expect("a new node");
     let mut waiting = BTreeMap::new();
     let (mut tokens, mut unsynced) = (0, None);
+    let mut records = BTreeMap::new();
     loop {
         let wait = match node.next_deadline() {
             Some(deadline) => deadline.at.since(now().mono),
@@ -201,18 +205,32 @@ fn run(
             Err(mpsc::RecvTimeoutError::Timeout) => (),
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
-        if let Some(upto) = unsynced.filter(|_| !held.load(Ordering::SeqCst)) {
+        if let Some(upto) = unsynced.filter(|_| !disk.held.load(Ordering::SeqCst)) {
             unsynced = None;
             node.handle(now(), Input::Stored { upto });
         }
         node.handle(now(), Input::Tick);
         while let Some(output) = node.poll_output() {
             match output {
-                Output::Store {
-                    seq, sync: true, ..
-                } => {
-                    unsynced = Some(seq);
-                    let _ = asked.try_send(seq);
+                Output::Store { seq, batch, sync } => {
+                    for op in batch {
+                        match op {
+                            StoreOp::Put(record) => records.insert(record.key, record.value),
+                            StoreOp::Delete(key) => records.remove(&key),
+                        };
+                    }
+                    if sync {
+                        unsynced = Some(seq);
+                        let _ = asked.try_send(seq);
+                    }
+                }
+                Output::Load { load, query } => {
+                    let mut record = records.get(&query).cloned();
+                    if disk.rotten.load(Ordering::SeqCst) {
+                        record = record.map(|value: bytes::Bytes| value.slice(1..));
+                    }
+                    let result = Ok(record);
+                    node.handle(now(), Input::Loaded { load, result });
                 }
                 Output::Reply { token, result } => {
                     if let Some(reply) = waiting.remove(&token) {

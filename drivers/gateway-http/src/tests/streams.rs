@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -131,6 +133,58 @@ fn a_watch_that_missed_something_is_told_so() {
             "{bad}"
         );
     }
+}
+
+#[test]
+fn values_that_are_only_in_the_store_are_shown_everywhere() {
+    let lab = Lab::with(Storage::Ordered, |config| config.resident_value = Some(4));
+    let begin = Watch::open(&lab, "/v1/usr/t?watch", None).next().id;
+    for (key, value) in [("a", "a large value"), ("b", "tiny"), ("c", "another one")] {
+        lab.send(Method::PUT, &format!("/v1/usr/t/{key}"), value);
+    }
+    lab.send_json(Method::PUT, "/items/i", r#"{"value":"a large item"}"#);
+    smol::block_on(lab.backend.request(rumormill_core::Request::Sync)).expect("synced");
+    let cold = lab.backend.with(|node, now| {
+        let table = node.user_table("t").expect("it has rows");
+        let view = node.view(now);
+        let rows = view.scan(table, Default::default());
+        rows.filter(|row| row.value().is_none()).count()
+    });
+    assert_eq!(smol::block_on(cold), Ok(2));
+    let got = lab.get("/v1/usr/t/a");
+    assert_eq!(
+        (got.status, &got.body[..]),
+        (StatusCode::OK, &b"a large value"[..])
+    );
+    assert!(got.headers.contains_key("etag"));
+    assert_eq!(lab.get("/items/i").body, br#"{"value":"a large item"}"#);
+    let page = lab.get("/v1/usr/t?limit=2").json();
+    let rows = json!([{"key": "a", "value": "a large value"}, {"key": "b", "value": "tiny"}]);
+    assert_eq!(page["rows"], rows);
+    let rest = lab.get(page["next"].as_str().expect("a next page")).json();
+    assert_eq!(
+        rest,
+        json!({"rows": [{"key": "c", "value": "another one"}]})
+    );
+    let state = lab.get("/v1/state").json();
+    let rows = json!({"a": "a large value", "b": "tiny", "c": "another one"});
+    assert_eq!(state["usr"]["t"], rows);
+    let mut watch = Watch::open(&lab, "/v1/usr/t?watch", Some(&begin));
+    watch.next();
+    assert_eq!(watch.next().data["value"], "a large value");
+    lab.disk.rotten.store(true, Ordering::SeqCst);
+    let damaged = lab.get("/v1/usr/t/a");
+    assert_eq!(damaged.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(damaged.code(), "unreadable");
+    assert_eq!(lab.get("/v1/usr/t").code(), "unreadable");
+    assert_eq!(lab.get("/v1/usr/t/b").body, b"tiny");
+    let mut watch = Watch::open(&lab, "/v1/usr/t?watch", Some(&begin));
+    watch.next();
+    assert_eq!(
+        watch.next().data,
+        json!({"key": "a", "error": "unreadable"})
+    );
+    assert_eq!(watch.next().data["value"], "tiny");
 }
 
 #[test]

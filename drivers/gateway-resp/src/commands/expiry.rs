@@ -1,10 +1,11 @@
 //! When keys expire.
 
-use rumormill_core::{Found, Now, TableId, Wall, Write};
+use rumormill_core::{Now, TableId, Wall, Write};
 
 use super::{Command, Ctx, DELETE, Outcome, READ, integer, is};
 use crate::decoder::Args;
 use crate::refusal::Refusal;
+use crate::stream::value_of;
 
 const fn command(
     name: &'static str,
@@ -192,7 +193,7 @@ fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit) -> Outcome {
     let conditions = Conditions::parse(args)?;
     let moment = unit.moment(ctx.now, integer(args.get(2))?);
     let at = moment.map(wall_of).ok_or(Refusal::ExpireTime)?;
-    let Found::Row(row) = ctx.node.view(ctx.now).get(TableId::DEFAULT, key) else {
+    let Some(row) = ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() else {
         if ctx.hash(key).is_some() {
             let name = ctx.command.name.to_ascii_uppercase();
             return Err(format!(
@@ -210,7 +211,7 @@ fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit) -> Outcome {
     } else {
         Write::Put {
             key,
-            value: row.value().clone(),
+            value: value_of(&ctx.client.loaded, TableId::DEFAULT, &row)?.clone(),
             expires: Some(at),
         }
     };
@@ -221,8 +222,10 @@ fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit) -> Outcome {
 
 fn persist(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
-    let value = match ctx.node.view(ctx.now).get(TableId::DEFAULT, key) {
-        Found::Row(row) if row.expires().is_some() => row.value().clone(),
+    let value = match ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() {
+        Some(row) if row.expires().is_some() => {
+            value_of(&ctx.client.loaded, TableId::DEFAULT, &row)?.clone()
+        }
         _ => return ctx.int(0),
     };
     let write = Write::Put {
@@ -239,13 +242,13 @@ fn persist(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 fn remaining(ctx: &mut Ctx<'_>, args: Args<'_>, show: fn(i64, i64) -> i64) -> Outcome {
     let key = args.get(1);
     let now = millis_of(ctx.now.wall);
-    let answer = match ctx.node.view(ctx.now).get(TableId::DEFAULT, key) {
-        Found::Row(row) => row.expires().map_or(-1, |at| {
+    let answer = match ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() {
+        Some(row) => row.expires().map_or(-1, |at| {
             let at = millis_of(at);
             show((at - now).max(0), at)
         }),
-        Found::Absent if ctx.hash(key).is_some() => -1,
-        Found::Absent => -2,
+        None if ctx.hash(key).is_some() => -1,
+        None => -2,
     };
     ctx.int(answer)
 }

@@ -1,7 +1,7 @@
 //! Hashes: user tables, whose rows are the fields.
 
 use bytes::Bytes;
-use rumormill_core::{Found, ScanRange, Seq, TableId, Write};
+use rumormill_core::{RowRef, ScanRange, Seq, TableId, Write};
 
 use super::keys::{check_pairs, scan_reply};
 use super::{Command, Ctx, DELETE, Outcome, READ, READ_SLOW, WRITE};
@@ -162,7 +162,7 @@ fn put(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<i64, Refusal> {
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let table = writable(ctx, args.get(1))?;
     let key = args.get(2);
-    if let Found::Row(row) = ctx.node.view(ctx.now).get(table, key) {
+    if let Some(row) = ctx.node.view(ctx.now).get(table, key).row() {
         let seq = row.seq();
         ctx.shown(table, seq);
         return ctx.int(0);
@@ -182,8 +182,16 @@ fn hget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         None => ctx.nil(),
         Some(table) => {
             let proto = ctx.client.proto;
-            write_value(ctx.now, ctx.node, proto, table, args.get(2), ctx.replies);
-            Ok(())
+            let loaded = &ctx.client.loaded;
+            write_value(
+                ctx.now,
+                ctx.node,
+                proto,
+                table,
+                args.get(2),
+                loaded,
+                ctx.replies,
+            )
         }
     }
 }
@@ -200,16 +208,25 @@ fn hmget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 
 /// Answers with the values of the keys from `first` on; what there is no room for is read later.
 pub(super) fn values(ctx: &mut Ctx<'_>, table: TableId, args: Args<'_>, first: usize) -> Outcome {
-    let mut keys = args.from(first);
+    let keys = args.from(first);
     encoder::array(ctx.out(), keys.len());
     let proto = ctx.client.proto;
-    while !ctx.replies.is_full() {
-        let Some(key) = keys.next() else {
-            return Ok(());
-        };
-        write_value(ctx.now, ctx.node, proto, table, key, ctx.replies);
+    let mut said = 0;
+    for key in keys {
+        if ctx.replies.is_full()
+            || write_value(ctx.now, ctx.node, proto, table, key, &None, ctx.replies).is_err()
+        {
+            break;
+        }
+        said += 1;
     }
-    let rest: Vec<Bytes> = keys.map(Bytes::copy_from_slice).collect();
+    let rest: Vec<Bytes> = args
+        .from(first + said)
+        .map(Bytes::copy_from_slice)
+        .collect();
+    if rest.is_empty() {
+        return Ok(());
+    }
     ctx.client.stream = Some(Stream::Values(table, rest.into_iter()));
     Ok(())
 }
@@ -241,7 +258,7 @@ fn length(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Option<usize>, Refusal> {
         return Ok(None);
     };
     let row = ctx.node.view(ctx.now).get(table, args.get(2)).row();
-    let found = row.map(|row| (row.value().len(), row.seq()));
+    let found = row.map(|row| (row.value_len(), row.seq()));
     if let Some((_, seq)) = found {
         ctx.shown(table, seq);
     }
@@ -277,18 +294,31 @@ fn rows(ctx: &mut Ctx<'_>, args: Args<'_>, part: Part) -> Outcome {
         Part::Both => encoder::map(ctx.replies.buf(), proto, count),
         _ => encoder::array(ctx.replies.buf(), count),
     }
-    let mut rows = scan();
-    while !ctx.replies.is_full() {
-        let Some(row) = rows.next() else {
-            return Ok(());
+    let mut rows = scan().peekable();
+    while let Some(row) = rows.peek()
+        && !ctx.replies.is_full()
+    {
+        let Some(value) = shown_value(part, row) else {
+            break;
         };
-        write_row(ctx.replies.buf(), part, row.key(), row.value());
+        write_row(ctx.replies.buf(), part, row.key(), &value);
+        rows.next();
     }
-    let rest: Vec<(Bytes, Bytes)> = rows
-        .map(|row| (row.key().clone(), row.value().clone()))
+    let rest: Vec<_> = rows
+        .map(|row| (row.key().clone(), shown_value(part, &row)))
         .collect();
-    ctx.client.stream = Some(Stream::Rows(part, rest.into_iter()));
+    if !rest.is_empty() {
+        ctx.client.stream = Some(Stream::Rows(table, part, rest.into_iter()));
+    }
     Ok(())
+}
+
+/// The value as far as the reply shows it; `None` when it has to be loaded.
+fn shown_value(part: Part, row: &RowRef<'_>) -> Option<Bytes> {
+    match part {
+        Part::Keys => Some(Bytes::new()),
+        Part::Both | Part::Values => row.value().cloned(),
+    }
 }
 
 fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -303,6 +333,11 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         Some(_) => return Err(super::keys::FOREIGN_CURSOR),
     };
     let (mut found, mut newest, mut last) = (Vec::new(), Seq(0), None);
+    let part = if options.values {
+        Part::Both
+    } else {
+        Part::Keys
+    };
     let range = ScanRange {
         prefix: options.prefix(),
         after: after.as_deref(),
@@ -312,12 +347,9 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let mut room = options.budget();
     for row in &mut rows {
         if options.matches(row.key()) {
-            let value = if options.values {
-                row.value().clone()
-            } else {
-                Bytes::new()
-            };
-            room.take(row.key().len() + value.len());
+            let value = shown_value(part, &row);
+            let len = value.as_ref().map_or(row.value_len(), Bytes::len);
+            room.take(row.key().len() + len);
             found.push((row.key().clone(), value));
             newest = newest.max(row.seq());
         }
@@ -335,13 +367,6 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         next.map(|key| Place::Fields(table, key)),
         found.len() * values,
     )?;
-    let part = if options.values {
-        Part::Both
-    } else {
-        Part::Keys
-    };
-    for (key, value) in &found {
-        write_row(ctx.out(), part, key, value);
-    }
+    ctx.client.stream = Some(Stream::Rows(table, part, found.into_iter()));
     Ok(())
 }

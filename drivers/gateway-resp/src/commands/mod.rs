@@ -9,15 +9,18 @@ mod refused;
 mod server;
 mod strings;
 
-use rumormill_core::{Accepted, Durability, Found, Node, Now, Seq, TableId};
+use bytes::Bytes;
+use rumormill_core::{Accepted, Durability, Node, Now, Seq, TableId};
 use rumormill_kit::session::Replies;
 
 use crate::decoder::Args;
 use crate::encoder::{self, Proto};
 use crate::refusal::Refusal;
 use crate::session::Client;
+use crate::stream::value_of;
 
-/// What a command returns: its reply is written, or there is a refusal and nothing is written.
+/// What a command returns: its reply is written, or there is a refusal and nothing is written. After [`Refusal::Cold`], which a
+/// command may return only before it has changed anything, it is executed again.
 type Outcome = Result<(), Refusal>;
 
 /// One command.
@@ -160,7 +163,15 @@ impl Ctx<'_> {
 
     fn is_string(&self, key: &[u8]) -> bool {
         let found = self.node.view(self.now).get(TableId::DEFAULT, key);
-        matches!(found, Found::Row(_))
+        found.row().is_some()
+    }
+
+    /// The string of a key in memory, or as it was loaded for this command; `None` when there is none.
+    fn string(&self, key: &[u8]) -> Result<Option<&Bytes>, Refusal> {
+        let found = self.node.view(self.now).get(TableId::DEFAULT, key).row();
+        found
+            .map(|row| value_of(&self.client.loaded, TableId::DEFAULT, &row))
+            .transpose()
     }
 
     /// A number that the client has not drawn before. Which key is shown as a random one decides nothing.
@@ -238,7 +249,9 @@ pub(crate) fn execute(
         };
         (command.run)(&mut ctx, args)
     };
-    if let Err(refusal) = outcome {
+    if let Err(Refusal::Cold(table, key)) = outcome {
+        client.wants = Some((table, key));
+    } else if let Err(refusal) = outcome {
         let mut text = Vec::new();
         refusal.write_to(command.name, &mut text);
         encoder::error(replies.buf(), &text);

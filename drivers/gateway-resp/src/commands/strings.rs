@@ -1,11 +1,11 @@
 //! Strings: rows of the default table.
 
 use bytes::Bytes;
-use rumormill_core::{Found, TableId, Wall, Write};
+use rumormill_core::{TableId, Wall, Write};
 
 use super::expiry::{Unit, deadline};
 use super::hashes::values;
-use super::{Command, Ctx, DELETE, Outcome, READ, WRITE, is};
+use super::{Command, Ctx, DELETE, Outcome, READ, WRITE, is, value_of};
 use crate::decoder::Args;
 use crate::refusal::Refusal;
 
@@ -93,25 +93,26 @@ pub(super) const COMMANDS: &[Command] = &[
 
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
-    match ctx.node.view(ctx.now).get(TableId::DEFAULT, key) {
-        Found::Row(row) => {
-            crate::encoder::bulk(ctx.replies.buf(), row.value());
+    match ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() {
+        Some(row) => {
+            let value = value_of(&ctx.client.loaded, TableId::DEFAULT, &row)?;
+            crate::encoder::bulk(ctx.replies.buf(), value);
             Ok(())
         }
-        Found::Absent if ctx.hash(key).is_some() => Err(Refusal::WRONG_TYPE),
-        Found::Absent => ctx.nil(),
+        None if ctx.hash(key).is_some() => Err(Refusal::WRONG_TYPE),
+        None => ctx.nil(),
     }
 }
 
 fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
-    match ctx.node.view(ctx.now).get(TableId::DEFAULT, key) {
-        Found::Row(row) => {
-            let length = row.value().len();
+    match ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() {
+        Some(row) => {
+            let length = row.value_len();
             ctx.int(length as i64)
         }
-        Found::Absent if ctx.hash(key).is_some() => Err(Refusal::WRONG_TYPE),
-        Found::Absent => ctx.int(0),
+        None if ctx.hash(key).is_some() => Err(Refusal::WRONG_TYPE),
+        None => ctx.int(0),
     }
 }
 
@@ -189,7 +190,7 @@ fn set_with(ctx: &mut Ctx<'_>, args: Args<'_>, options: &SetOptions<'_>) -> Outc
     let current = ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row();
     let is_string = current.is_some();
     let old = match current {
-        Some(row) if options.get => Some(row.value().clone()),
+        Some(_) if options.get => ctx.string(key)?.cloned(),
         _ => None,
     };
     if options.keep {
@@ -234,10 +235,10 @@ fn psetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 
 fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
-    let old = match ctx.node.view(ctx.now).get(TableId::DEFAULT, key) {
-        Found::Row(row) => row.value().clone(),
-        Found::Absent if ctx.hash(key).is_some() => return Err(Refusal::WRONG_TYPE),
-        Found::Absent => return ctx.nil(),
+    let old = match ctx.string(key)? {
+        Some(value) => value.clone(),
+        None if ctx.hash(key).is_some() => return Err(Refusal::WRONG_TYPE),
+        None => return ctx.nil(),
     };
     let delete = Write::Delete { key };
     let accepted = ctx.node.write(ctx.now, TableId::DEFAULT, delete)?;

@@ -1,5 +1,6 @@
 //! Conversations with a node. The replies are copied from a real server where it has the command.
 
+mod cold;
 mod large;
 mod notifications;
 mod transcripts;

@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use rumormill_core::{Record, StoreOp};
 
-use super::{LoadError, Store};
+use super::{LoadError, Store, StoreReader};
 
 /// The longest key that the core writes, in bytes: three of its own, a table's name, a user's key.
 pub const LONGEST_KEY: usize = 3 + 255 + 65_536;
@@ -31,6 +31,83 @@ pub fn all<S: Store, O: FnMut() -> S>(mut fresh: impl FnMut() -> O) {
     many_records(fresh());
     agrees_with_a_map(fresh());
     load_stops_when_refused(fresh());
+    reads_single_records(fresh());
+    reads_beside_writes(fresh());
+}
+
+/// A reader shows each record, none for a key that is not there or was deleted, and what was read whole at a start.
+pub fn reads_single_records<S: Store>(mut open: impl FnMut() -> S) {
+    let mut store = open();
+    let large = "x".repeat(1 << 20);
+    let long = "k".repeat(LONGEST_KEY);
+    apply(
+        &mut store,
+        &[
+            put("a", "1"),
+            put("empty", ""),
+            put("large", &large),
+            put(&long, "long"),
+            put("gone", "1"),
+        ],
+    );
+    apply(&mut store, &[put("a", "2"), delete("gone")]);
+    sync(&mut store);
+    for again in [false, true] {
+        if again {
+            drop(store);
+            store = open();
+        }
+        let mut reader = store.reader();
+        let mut read = |key: &str| read_one(&mut reader, key);
+        for (key, value) in [
+            ("a", "2"),
+            ("empty", ""),
+            ("large", &large),
+            (&long, "long"),
+        ] {
+            let name = &key[..key.len().min(9)];
+            assert!(
+                read(key).as_deref() == Some(value.as_bytes()),
+                "{name}, again: {again}"
+            );
+        }
+        for key in ["absent", "gone", "lar", "largee"] {
+            assert_eq!(read(key), None, "{key}, again: {again}");
+        }
+    }
+}
+
+fn read_one(reader: &mut impl StoreReader, key: &str) -> Option<Bytes> {
+    match reader.read(key.as_bytes()) {
+        Ok(value) => value,
+        Err(error) => panic!("a read fails: {error}"),
+    }
+}
+
+/// A reader on a thread of its own sees at least what was synced, while more is written.
+pub fn reads_beside_writes<S: Store>(mut open: impl FnMut() -> S) {
+    const ROUNDS: u64 = 50;
+    let mut store = open();
+    let mut reader = store.reader();
+    let (synced, told) = std::sync::mpsc::channel::<u64>();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            for round in told {
+                let value = read_one(&mut reader, "round").unwrap_or_default();
+                let text = String::from_utf8_lossy(&value).into_owned();
+                let shown: u64 = text.parse().unwrap_or(0);
+                assert!(shown >= round, "{shown} after {round} was synced");
+            }
+        });
+        for round in 1..=ROUNDS {
+            apply(&mut store, &[put("round", &round.to_string())]);
+            sync(&mut store);
+            // The reader has gone when it has found a fault, which is told below.
+            let _ = synced.send(round);
+        }
+        drop(synced);
+        assert!(reading.join().is_ok(), "the reader saw what it should");
+    });
 }
 
 /// No record in data that is new, and none after it was opened again.

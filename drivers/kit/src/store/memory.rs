@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use rumormill_core::{Record, StoreOp};
 
-use super::{LoadError, Store, StoreError};
+use super::{LoadError, Store, StoreError, StoreReader};
 
 /// A store in memory, for tests of drivers. Clones share the data, so a clone taken before a
 /// store is handed to a worker can be loaded afterwards, as if the process had been restarted.
@@ -40,7 +40,19 @@ impl MemoryStore {
     }
 }
 
+impl StoreReader for MemoryStore {
+    fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.lock().volatile.get(key).cloned())
+    }
+}
+
 impl Store for MemoryStore {
+    type Reader = Self;
+
+    fn reader(&self) -> Self {
+        self.clone()
+    }
+
     fn load<E>(
         &mut self,
         each: &mut dyn FnMut(Record) -> Result<(), E>,

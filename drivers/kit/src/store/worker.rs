@@ -1,4 +1,5 @@
-//! The thread that writes: it takes what has piled up, applies it in order and syncs once.
+//! Two threads: one writes, takes what has piled up, applies it in order and syncs once; the other reads single records, so that
+//! no reader waits behind a sync.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,9 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rumormill_core::{Input, Seq, StoreOp};
+use bytes::Bytes;
+use rumormill_core::{Input, LoadId, Seq, StoreOp};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, StoreReader};
 
 /// What the store has come to, for the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,13 @@ pub enum StoreReport {
         /// The store's words.
         error: String,
     },
+    /// A record was read, or could not be.
+    Loaded {
+        /// The number it was asked for with.
+        load: LoadId,
+        /// Its value, `None` when there is no such record, or the store's words.
+        result: Result<Option<Bytes>, String>,
+    },
 }
 
 impl From<StoreReport> for Input {
@@ -38,14 +47,15 @@ impl From<StoreReport> for Input {
             StoreReport::Stored { upto } => Input::Stored { upto },
             StoreReport::Stalled { why } => Input::StoreStalled { why },
             StoreReport::Failed { error } => Input::StoreFailed { error },
+            StoreReport::Loaded { load, result } => Input::Loaded { load, result },
         }
     }
 }
 
-/// Why a batch was not taken. Either way it must be reported to the core as a failure of the store.
+/// Why a batch or a load was not taken. For a batch either must be reported to the core as a failure of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
-    /// More batches wait for their sync than were agreed on.
+    /// More batches wait for their sync, or more loads for their turn, than were agreed on.
     Backlog,
     /// The store has failed.
     Stopped,
@@ -54,7 +64,7 @@ pub enum PushError {
 impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            PushError::Backlog => "more batches wait for the store than its queue holds",
+            PushError::Backlog => "more waits for the store than its queue holds",
             PushError::Stopped => "the store has stopped",
         })
     }
@@ -77,10 +87,10 @@ pub struct StoreWorker<S, N: Fn()> {
     last: Seq,
 }
 
-impl<S: Store, N: Fn() + Send + 'static> StoreWorker<S, N> {
-    /// Starts the thread. `notify` is called on it after each report and should only wake the loop
-    /// that calls [`StoreHandle::poll`]. `backlog` is how many batches may wait for their sync:
-    /// at least what the core's limit `store_backlog` allows.
+impl<S: Store, N: Fn() + Send + Sync + 'static> StoreWorker<S, N> {
+    /// Starts the threads. `notify` is called on them after each report and should only wake the loop
+    /// that calls [`StoreHandle::poll`]. `backlog` is how many batches may wait for their sync, and how
+    /// many loads for their turn: at least what the core's limits `store_backlog` and `loads` allow.
     ///
     /// # Errors
     ///
@@ -88,6 +98,15 @@ impl<S: Store, N: Fn() + Send + 'static> StoreWorker<S, N> {
     pub fn spawn(store: S, backlog: usize, notify: N) -> io::Result<StoreHandle> {
         let shared = Arc::new(Shared::default());
         let (sender, reports) = mpsc::channel();
+        let notify = Arc::new(notify);
+        let reader = ReadWorker {
+            reader: store.reader(),
+            shared: Arc::clone(&shared),
+            reports: Reports {
+                sender: sender.clone(),
+                notify: Arc::clone(&notify),
+            },
+        };
         let worker = StoreWorker {
             store,
             shared: Arc::clone(&shared),
@@ -98,6 +117,10 @@ impl<S: Store, N: Fn() + Send + 'static> StoreWorker<S, N> {
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || worker.run())?;
+        thread::Builder::new()
+            .name("store-reader".into())
+            .spawn(move || reader.run())
+            .inspect_err(|_| shared.close())?;
         Ok(StoreHandle {
             shared,
             reports,
@@ -108,6 +131,7 @@ impl<S: Store, N: Fn() + Send + 'static> StoreWorker<S, N> {
     }
 
     fn run(mut self) {
+        let _ends = EndsReads(Arc::clone(&self.shared));
         if let Err(error) = self.write_until_closed() {
             self.shared.lock().stopped = true;
             self.reports.send(StoreReport::Failed { error });
@@ -172,6 +196,32 @@ impl<S: Store, N: Fn() + Send + 'static> StoreWorker<S, N> {
     }
 }
 
+/// Reads records one after the other.
+struct ReadWorker<R, N: Fn()> {
+    reader: R,
+    shared: Arc<Shared>,
+    reports: Reports<N>,
+}
+
+impl<R: StoreReader, N: Fn()> ReadWorker<R, N> {
+    fn run(mut self) {
+        while let Some((load, query)) = self.shared.next_load() {
+            let result = self.reader.read(&query).map_err(|error| error.to_string());
+            self.reports.send(StoreReport::Loaded { load, result });
+        }
+    }
+}
+
+/// Ends the reader with the writer, however that ends.
+struct EndsReads(Arc<Shared>);
+
+impl Drop for EndsReads {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.asked.notify_all();
+    }
+}
+
 /// The loop's end of a [`StoreWorker`]. Dropped without [`StoreHandle::close`] it still lets
 /// the thread write what it was given, but does not wait for it.
 pub struct StoreHandle {
@@ -205,13 +255,32 @@ impl StoreHandle {
         Ok(())
     }
 
+    /// Asks for a record and returns at once; the answer is a [`StoreReport::Loaded`].
+    ///
+    /// # Errors
+    ///
+    /// The load was not taken and is not answered.
+    pub fn load(&self, load: LoadId, query: Bytes) -> Result<(), PushError> {
+        let mut state = self.shared.lock();
+        if state.stopped || state.ended {
+            return Err(PushError::Stopped);
+        }
+        if state.loads.len() >= self.backlog {
+            return Err(PushError::Backlog);
+        }
+        state.loads.push_back((load, query));
+        drop(state);
+        self.shared.asked.notify_one();
+        Ok(())
+    }
+
     /// The next report, if there is one. Never blocks.
     pub fn poll(&mut self) -> Option<StoreReport> {
         let report = self.reports.try_recv().ok()?;
         match &report {
             StoreReport::Stored { upto } => self.closed.stored = Some(*upto),
             StoreReport::Failed { error } => self.closed.error = Some(error.clone()),
-            StoreReport::Stalled { .. } => {}
+            StoreReport::Stalled { .. } | StoreReport::Loaded { .. } => {}
         }
         Some(report)
     }
@@ -246,7 +315,7 @@ pub struct Closed {
 
 struct Reports<N: Fn()> {
     sender: Sender<StoreReport>,
-    notify: N,
+    notify: Arc<N>,
 }
 
 impl<N: Fn()> Reports<N> {
@@ -270,7 +339,10 @@ impl<N: Fn()> Drop for Reports<N> {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    /// The writer's queue has changed.
     changed: Condvar,
+    /// The reader's queue has changed.
+    asked: Condvar,
 }
 
 #[derive(Default)]
@@ -282,6 +354,10 @@ struct State {
     waiting: usize,
     closing: bool,
     stopped: bool,
+    /// Records to be read.
+    loads: VecDeque<(LoadId, Bytes)>,
+    /// The writer has ended, and the reader ends with it.
+    ended: bool,
 }
 
 struct Work {
@@ -309,6 +385,17 @@ impl Shared {
             batches: std::mem::take(&mut state.queue),
             sync,
         })
+    }
+
+    /// The next record to read, once there is one; `None` when the writer has ended.
+    fn next_load(&self) -> Option<(LoadId, Bytes)> {
+        let idle = |state: &mut State| state.loads.is_empty() && !state.ended;
+        let waited = self.asked.wait_while(self.lock(), idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.ended {
+            return None;
+        }
+        state.loads.pop_front()
     }
 
     /// Waits, but not once closed. Returns whether it is.

@@ -4,6 +4,7 @@
 //! # A line is one thing; what follows a # is a comment, and blank lines are free.
 //! seed 7
 //! codec on
+//! resident_value 100
 //! node n0 start=0s
 //! node n1 start=20ms disk=no
 //! stop 20s
@@ -11,8 +12,8 @@
 //! 3.012s put client=c1 table=default key=k3 ttl=450ms
 //! 4s partition left=n0 right=n1 for=2.5s
 //! ```
-//! The lines before the first time are the head, in any order but nodes by their numbers; `codec` (off) and `disk` (yes) may be
-//! left out. Then come the entries in order of time, all before `stop`. Times are decimal numbers with a unit (`us`, `ms`,
+//! The lines before the first time are the head, in any order but nodes by their numbers; `codec` (off), `disk` (yes)
+//! and `resident_value` (all values stay in memory) may be left out. Then come the entries in order of time, all before `stop`. Times are decimal numbers with a unit (`us`, `ms`,
 //! `s`, `m`, `h`), rates percentages. Printing uses one form of each, and what was printed reads back as the same plan.
 
 mod error;

@@ -9,6 +9,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(f, "codec {}", if self.codec { "on" } else { "off" })?;
+        if let Some(bytes) = self.resident_value {
+            writeln!(f, "resident_value {bytes}")?;
+        }
         for (node, machine) in self.machines.iter().enumerate() {
             let disk = if machine.disk { "" } else { " disk=no" };
             writeln!(f, "node n{node} start={}{disk}", Time(machine.start_us))?;

@@ -265,6 +265,7 @@ impl<'a> Fields<'a> {
 struct Draft {
     seed: Option<u64>,
     codec: Option<bool>,
+    resident_value: Option<u32>,
     machines: Vec<Machine>,
     stop_us: Option<u64>,
     entries: Vec<Entry>,
@@ -276,7 +277,10 @@ impl Draft {
         if first.text.starts_with(|c: char| c.is_ascii_digit()) {
             return self.entry(line, first);
         }
-        let in_head = matches!(first.text, "seed" | "codec" | "node" | "stop");
+        let in_head = matches!(
+            first.text,
+            "seed" | "codec" | "resident_value" | "node" | "stop"
+        );
         if in_head && !self.entries.is_empty() {
             return Err(first.error(
                 Kind::BadWord,
@@ -295,6 +299,12 @@ impl Draft {
                 let on = word.one_of(&[("on", true), ("off", false)])?;
                 once(&mut self.codec, on, first)
             }
+            "resident_value" => {
+                let word = line.only("a number of bytes")?;
+                let read = word.text.parse().map_err(|_| Bad::Form);
+                let bytes = word.value(read, "a number of 32 bits", "")?;
+                once(&mut self.resident_value, bytes, first)
+            }
             "stop" => {
                 let at_us = line.only("when clients and faults stop")?.time()?;
                 once(&mut self.stop_us, at_us, first)
@@ -302,7 +312,7 @@ impl Draft {
             "node" => self.machine(line),
             _ => Err(first.error(
                 Kind::UnknownVerb,
-                "seed, codec, node, stop, or the time of an entry",
+                "seed, codec, resident_value, node, stop, or the time of an entry",
             )),
         }
     }
@@ -360,6 +370,7 @@ impl Draft {
         Ok(Plan {
             seed: self.seed.ok_or_else(|| lacks("seed 1"))?,
             codec: self.codec.unwrap_or(false),
+            resident_value: self.resident_value,
             machines: self.machines,
             stop_us: self.stop_us.ok_or_else(|| lacks("stop 20s"))?,
             entries: self.entries,

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::*;
 use crate::store::conformance::{contents, delete, put};
-use crate::store::{LoadError, MemoryStore};
+use crate::store::{LoadError, MemoryStore, StoreReader};
 use rumormill_core::Record;
 
 #[derive(Debug, PartialEq)]
@@ -28,7 +28,26 @@ impl Gated {
     }
 }
 
+/// Reads without asking anybody; a few keys have a value, and one cannot be read.
+struct Free;
+
+impl StoreReader for Free {
+    fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match key {
+            b"bad" => Err(StoreError::Failed("unreadable".into())),
+            b"none" => Ok(None),
+            _ => Ok(Some(Bytes::copy_from_slice(key))),
+        }
+    }
+}
+
 impl Store for Gated {
+    type Reader = Free;
+
+    fn reader(&self) -> Free {
+        Free
+    }
+
     fn load<E>(&mut self, _: &mut dyn FnMut(Record) -> Result<(), E>) -> Result<(), LoadError<E>> {
         Ok(())
     }
@@ -343,4 +362,38 @@ fn a_panic_of_the_store_is_a_failure() {
     );
     bench.assert_silent();
     assert!(bench.handle.close().error.is_some());
+}
+
+#[test]
+fn a_load_does_not_wait_behind_a_sync() {
+    let mut bench = bench(3);
+    bench.push(1, true);
+    bench.serve(Call::Apply(batch(1)));
+    bench.expect(Call::Sync);
+    for (number, key) in [(1, "value"), (2, "none"), (3, "bad")] {
+        let query = Bytes::from_static(key.as_bytes());
+        bench.handle.load(LoadId(number), query).unwrap();
+        let result = match key {
+            "bad" => Err("the store failed: unreadable".to_string()),
+            "none" => Ok(None),
+            _ => Ok(Some(Bytes::from_static(b"value"))),
+        };
+        let load = LoadId(number);
+        assert_eq!(bench.report(), StoreReport::Loaded { load, result });
+    }
+    bench.answer(Ok(()));
+    assert_eq!(bench.report(), stored(1));
+}
+
+#[test]
+fn a_store_that_has_failed_takes_no_loads() {
+    let mut bench = bench(3);
+    bench.push(1, true);
+    bench.expect(Call::Apply(batch(1)));
+    bench.answer(Err(StoreError::Failed("broken".into())));
+    let error = "broken".into();
+    assert_eq!(bench.report(), StoreReport::Failed { error });
+    let refused = bench.handle.load(LoadId(1), Bytes::new());
+    assert_eq!(refused, Err(PushError::Stopped));
+    bench.assert_silent();
 }

@@ -1,0 +1,264 @@
+//! Values that are only in the store.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rumormill_core::{
+    Durability, Input, Output, Request, RequestError, Response, StoreOp, TableId, TableOptions,
+    Token,
+};
+use rumormill_kit::session::{Flow, Session as _};
+
+use super::{Talk, array};
+
+/// A talk with a node that keeps values of at most 4 bytes in memory, its disk, and the driver's part in loading.
+struct Cold {
+    talk: Talk,
+    disk: BTreeMap<Bytes, Bytes>,
+    tokens: u64,
+}
+
+impl Cold {
+    fn new() -> Self {
+        let talk = Talk::with(|config| {
+            config.storage = rumormill_core::Storage::Ordered;
+            config.resident_value = Some(4);
+        });
+        let (disk, tokens) = (BTreeMap::new(), 0);
+        let mut cold = Cold { talk, disk, tokens };
+        cold.turn();
+        cold
+    }
+
+    /// Stores everything, and answers loads. The replies to requests are returned.
+    fn turn(&mut self) -> Vec<Result<Response, RequestError>> {
+        let mut replies = Vec::new();
+        let now = self.talk.now;
+        loop {
+            self.talk.node.handle(now, Input::Tick);
+            let mut idle = true;
+            while let Some(output) = self.talk.node.poll_output() {
+                idle = false;
+                match output {
+                    Output::Store { seq, batch, .. } => {
+                        for op in batch {
+                            match op {
+                                StoreOp::Put(record) => self.disk.insert(record.key, record.value),
+                                StoreOp::Delete(key) => self.disk.remove(&key),
+                            };
+                        }
+                        self.talk.node.handle(now, Input::Stored { upto: seq });
+                    }
+                    Output::Load { load, query } => {
+                        let result = Ok(self.disk.get(&query).cloned());
+                        self.talk.node.handle(now, Input::Loaded { load, result });
+                    }
+                    Output::Reply { result, .. } => replies.push(result),
+                    _ => {}
+                }
+            }
+            if idle {
+                return replies;
+            }
+        }
+    }
+
+    /// The driver asks for the row that the session awaits.
+    fn load(&mut self) {
+        let Flow::Await(table, key) = self.talk.flow.clone() else {
+            panic!("awaits nothing: {:?}", self.talk.flow);
+        };
+        self.tokens += 1;
+        let input = Input::Request {
+            token: Token(self.tokens),
+            deadline: None,
+            request: Request::Get { table, key },
+        };
+        self.talk.node.handle(self.talk.now, input);
+        let row = match self.turn().pop().expect("a reply") {
+            Ok(Response::Row(row)) => Ok(row),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        let talk = &mut self.talk;
+        talk.flow = talk
+            .session
+            .loaded(talk.now, &mut talk.node, row, &mut talk.replies);
+    }
+
+    /// Says a line and loads what is needed: the reply, and how many loads it took.
+    fn say(&mut self, line: &str) -> (String, usize) {
+        let mut said = self.talk.send(format!("{line}\n").as_bytes());
+        let mut loads = 0;
+        while matches!(self.talk.flow, Flow::Await(..)) {
+            self.load();
+            loads += 1;
+            said.push_str(&self.talk.read());
+        }
+        self.turn();
+        (said.trim_end().to_string(), loads)
+    }
+
+    fn expect(&mut self, transcript: &[(&str, &str, usize)]) {
+        for (line, expected, loads) in transcript {
+            let (said, needed) = self.say(line);
+            assert_eq!((said.as_str(), needed), (*expected, *loads), "{line}");
+        }
+    }
+}
+
+#[test]
+fn commands_wait_for_values_that_are_only_in_the_store() {
+    let mut cold = Cold::new();
+    cold.expect(&[
+        ("SET large abcdefgh", "+OK", 0),
+        ("SET small abc", "+OK", 0),
+        ("GET small", "$3 abc", 0),
+        ("STRLEN large", ":8", 0),
+        ("EXISTS large", ":1", 0),
+        ("TYPE large", "+string", 0),
+        ("SETNX large x", ":0", 0),
+        ("GET large", "$8 abcdefgh", 1),
+        (
+            "MGET large none small large",
+            "*4 $8 abcdefgh $-1 $3 abc $8 abcdefgh",
+            2,
+        ),
+        ("SET large 12345678 GET", "$8 abcdefgh", 1),
+        ("EXPIRE large 100", ":1", 1),
+        ("TTL large", ":100", 0),
+        ("PERSIST large", ":1", 1),
+        ("GETDEL large", "$8 12345678", 1),
+        ("GET large", "$-1", 0),
+    ]);
+    cold.expect(&[
+        ("HSET h a abcdefgh b 1 c 12345678", ":3", 0),
+        ("HGET h a", "$8 abcdefgh", 1),
+        ("HSTRLEN h a", ":8", 0),
+        ("HMGET h a b x", "*3 $8 abcdefgh $1 1 $-1", 1),
+        ("HKEYS h", "*3 $1 a $1 b $1 c", 0),
+        ("HVALS h", "*3 $8 abcdefgh $1 1 $8 12345678", 2),
+        (
+            "HGETALL h",
+            "*6 $1 a $8 abcdefgh $1 b $1 1 $1 c $8 12345678",
+            2,
+        ),
+        (
+            "HSCAN h 0",
+            "*2 $1 0 *6 $1 a $8 abcdefgh $1 b $1 1 $1 c $8 12345678",
+            2,
+        ),
+        ("HSCAN h 0 NOVALUES", "*2 $1 0 *3 $1 a $1 b $1 c", 0),
+        ("HDEL h a", ":1", 0),
+    ]);
+}
+
+#[test]
+fn later_commands_of_a_pipeline_wait_and_keep_their_order() {
+    let mut cold = Cold::new();
+    cold.say("SET large abcdefgh");
+    for cut in 0..60 {
+        let mut stream = Vec::new();
+        stream.extend(b"PING\r\n");
+        stream.extend(array(&[b"GET", b"large"]));
+        stream.extend(array(&[b"SET", b"after", b"1"]));
+        stream.extend(b"GET large\r\nPING\r\n");
+        let (head, tail) = stream.split_at(cut.min(stream.len()));
+        let mut said = cold.talk.send(head);
+        // A driver hands in no more while the session waits.
+        while matches!(cold.talk.flow, Flow::Await(..)) {
+            cold.load();
+        }
+        said += &cold.talk.read();
+        said += &cold.talk.send(tail);
+        while matches!(cold.talk.flow, Flow::Await(..)) {
+            cold.load();
+        }
+        said += &cold.talk.read();
+        let expected = "+PONG $8 abcdefgh +OK $8 abcdefgh +PONG ";
+        assert_eq!(said, expected, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_row_that_changes_while_it_is_loaded_is_shown_as_it_is_at_the_end() {
+    let mut cold = Cold::new();
+    for key in ["k", "gone"] {
+        cold.say(&format!("SET {key} abcdefgh"));
+    }
+    cold.say("HSET h a abcdefgh b abcdefgh c abcdefgh");
+    let mut other = cold.talk.gateway.client(4);
+    let mut act = |cold: &mut Cold, line: &str| {
+        let talk = &mut cold.talk;
+        let mut replies = rumormill_kit::session::Replies::new();
+        let line = format!("{line}\n");
+        other.receive(talk.now, &mut talk.node, line.as_bytes(), &mut replies);
+        cold.turn();
+    };
+    assert_eq!(cold.talk.say("GET k"), "");
+    act(&mut cold, "SET k new");
+    cold.load();
+    assert_eq!(cold.talk.read(), "$3 new ");
+    assert_eq!(cold.talk.say("GETDEL gone"), "");
+    act(&mut cold, "DEL gone");
+    cold.load();
+    assert_eq!(cold.talk.read(), "$-1 ");
+    assert_eq!(cold.talk.say("HGETALL h"), "*6");
+    act(&mut cold, "HSET h b newer-value");
+    act(&mut cold, "HDEL h c");
+    let mut said = String::new();
+    while matches!(cold.talk.flow, Flow::Await(..)) {
+        cold.load();
+        said += &cold.talk.read();
+    }
+    let gone = "-GONE the row was deleted while the reply was sent ";
+    assert_eq!(
+        said,
+        format!("$1 a $8 abcdefgh $1 b $11 newer-value $1 c {gone}")
+    );
+    assert_eq!(cold.talk.say("PING"), "+PONG");
+}
+
+#[test]
+fn a_damaged_value_is_an_error_and_changes_nothing() {
+    let mut cold = Cold::new();
+    cold.say("SET k abcdefgh");
+    cold.say("HSET h a abcdefgh b 1");
+    let rows: Vec<Bytes> = cold
+        .disk
+        .keys()
+        .filter(|key| key[0] == b'r')
+        .cloned()
+        .collect();
+    for key in rows {
+        let mut value = cold.disk[&key].to_vec();
+        *value.last_mut().unwrap() ^= 1;
+        cold.disk.insert(key, Bytes::from(value));
+    }
+    let error = "-UNREADABLE the stored value is damaged: checksum or form";
+    cold.expect(&[
+        ("GET k", error, 1),
+        ("GETDEL k", error, 1),
+        ("STRLEN k", ":8", 0),
+        ("HVALS h", &format!("*2 {error} $1 1"), 1),
+        ("MGET none k", &format!("*2 $-1 {error}"), 1),
+        ("PING", "+PONG", 0),
+        ("SET k fresh-value", "+OK", 0),
+        ("GET k", "$11 fresh-value", 1),
+    ]);
+}
+
+#[test]
+fn a_loaded_value_of_a_sync_table_is_shown_when_it_is_durable() {
+    let mut cold = Cold::new();
+    let options = TableOptions {
+        durability: Durability::Sync,
+        ..TableOptions::default()
+    };
+    let now = cold.talk.now;
+    let (table, _) = cold.talk.node.create_table(now, "safe", options).unwrap();
+    assert_ne!(table, TableId::DEFAULT);
+    cold.expect(&[("HSET safe a abcdefgh", "", 0)]);
+    assert_eq!(cold.talk.read(), ":1 ");
+    cold.expect(&[("HGET safe a", "$8 abcdefgh", 1)]);
+}

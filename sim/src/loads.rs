@@ -1,0 +1,174 @@
+//! Values that are only on a disk: the disk answers loads late, and clients read them.
+
+use bytes::Bytes;
+use rumormill_core::{
+    Input, LoadId, Request, RequestError, Response, Row, ScanRange, Token, Version,
+};
+
+use crate::checkers::{Violation, durability};
+use crate::plan::Table;
+use crate::rng::CERTAIN;
+use crate::sessions::{Answer, Found};
+use crate::trace::{Field, Weight};
+use crate::world::{Event, World};
+
+/// A load takes from the first to the second, in microseconds; one in eight takes eight times as long.
+const LOAD_US: (u64, u64) = (50, 2_000);
+/// How long the last reads may take, in microseconds.
+const LAST_READS_US: u64 = 10_000_000;
+const LAST_READS_STEP_US: u64 = 100_000;
+
+/// What a disk will answer.
+pub(crate) struct FromDisk {
+    load: LoadId,
+    query: Bytes,
+    /// What was there when the load was issued. `None`: the disk looks when it answers.
+    early: Option<Option<Bytes>>,
+}
+
+impl World {
+    /// A node wants a record. The disk looks at once or at the end: both show what was stored before.
+    pub(crate) fn load(&mut self, node: usize, load: LoadId, query: Bytes) {
+        self.count("loads");
+        let fields = [Field::Num("load", load.0), Field::Bytes("key", &query)];
+        self.trace
+            .event(self.now_us, node, Weight::Detail, "load", &fields);
+        let host = &mut self.hosts[node];
+        let mut wait_us = host.load_rng.between(LOAD_US.0, LOAD_US.1);
+        if host.load_rng.chance(CERTAIN / 8) {
+            wait_us *= 8;
+        }
+        let looks_now = host.load_rng.chance(CERTAIN / 2);
+        let early = looks_now.then(|| host.disk.read(&query));
+        let life = host.life;
+        let answer = Box::new(FromDisk { load, query, early });
+        self.push(self.now_us + wait_us, Event::Loaded { node, life, answer });
+    }
+
+    pub(crate) fn loaded(&mut self, node: usize, answer: FromDisk) {
+        let FromDisk { load, query, early } = answer;
+        let mut value = early.unwrap_or_else(|| self.hosts[node].disk.read(&query));
+        if self.sabotage.misreads(node) {
+            value = value.map(|value| value.slice(1..));
+        }
+        let len = value.as_ref().map_or(0, Bytes::len) as u64;
+        let fields = [Field::Num("load", load.0), Field::Num("bytes", len)];
+        self.trace
+            .event(self.now_us, node, Weight::Detail, "loaded", &fields);
+        let result = Ok(value);
+        self.input(node, Input::Loaded { load, result });
+    }
+
+    /// Reads a row whose value is not in memory. The answer goes to this exchange of a client, if there is one.
+    pub(crate) fn ask(&mut self, node: usize, table: Table, key: Bytes, exchange: Option<usize>) {
+        self.count("reads_from_disk");
+        self.requests += 1;
+        let token = Token(self.requests);
+        let host = &mut self.hosts[node];
+        host.asked.insert(token, (table, key.clone(), exchange));
+        let table = host.tables[table as usize];
+        let request = Request::Get { table, key };
+        let deadline = None;
+        self.input(
+            node,
+            Input::Request {
+                token,
+                deadline,
+                request,
+            },
+        );
+    }
+
+    /// A read is answered: a value must be what was written under its version.
+    pub(crate) fn answered(
+        &mut self,
+        node: usize,
+        token: Token,
+        result: Result<Response, RequestError>,
+    ) {
+        let Some((table, key, exchange)) = self.hosts[node].asked.remove(&token) else {
+            return;
+        };
+        if let Some(exchange) = exchange.and_then(|at| self.exchanges.get_mut(at))
+            && let Ok(Response::Row(row)) = &result
+        {
+            exchange.returned_us = Some(self.now_us);
+            exchange.answer = Answer::Read(row.as_ref().map(|row| Found {
+                version: row.version,
+                value: row.value.clone(),
+                expires: row.expires.is_some(),
+            }));
+        }
+        match result {
+            Ok(Response::Row(Some(row))) => {
+                let Row { value, version, .. } = row;
+                let text = durability::check_read(table, &key, version, &value, &self.model);
+                self.blame(node, text);
+                self.hosts[node].values.insert(version, value);
+            }
+            Ok(_) => {}
+            // It left, or its disk failed: whoever asked asks another.
+            Err(RequestError::Halted) => self.count("reads_cut_off"),
+            Err(error) => {
+                self.count("reads_failed");
+                let text = format!(
+                    "{}/{} cannot be read: {error}",
+                    table.name(),
+                    key.escape_ascii()
+                );
+                self.blame(node, Some(text));
+            }
+        }
+    }
+
+    fn blame(&mut self, node: usize, text: Option<String>) {
+        let at_us = self.now_us;
+        self.violations.extend(text.map(|text| Violation {
+            checker: durability::NAME,
+            at_us,
+            text: format!("n{node}: {text}"),
+        }));
+    }
+
+    /// Reads every value that is only on a disk, so that the judges see all values.
+    pub(crate) fn read_cold_rows(&mut self) {
+        if self.resident_value.is_none() {
+            return;
+        }
+        for node in 0..self.hosts.len() {
+            for (table, key) in self.cold_rows(node) {
+                self.ask(node, table, key, None);
+            }
+        }
+        let limit_us = self.now_us + LAST_READS_US;
+        while self.now_us < limit_us && self.hosts.iter().any(|host| !host.asked.is_empty()) {
+            self.run_until(self.now_us + LAST_READS_STEP_US);
+        }
+        for node in 0..self.hosts.len() {
+            let waiting = self.hosts[node].asked.len();
+            if waiting > 0 {
+                self.blame(node, Some(format!("{waiting} reads are never answered")));
+            }
+        }
+        // Rows may have expired meanwhile.
+        self.come_to_rest();
+    }
+
+    fn cold_rows(&self, node: usize) -> Vec<(Table, Bytes)> {
+        let host = &self.hosts[node];
+        let Some(running) = &host.node else {
+            return Vec::new();
+        };
+        let view = running.view(host.now(self.now_us));
+        let mut out = Vec::new();
+        for (slot, table) in Table::ALL.into_iter().enumerate() {
+            let rows = view.scan(host.tables[slot], ScanRange::default());
+            let cold = rows.filter(|row| row.value().is_none());
+            out.extend(cold.map(|row| (table, row.key().clone())));
+        }
+        out
+    }
+}
+
+/// Values that clients of one node have read, by version.
+pub(crate) type Values = std::collections::BTreeMap<Version, Bytes>;
