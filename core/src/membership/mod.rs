@@ -127,10 +127,14 @@ impl Membership {
             return Change::None;
         }
         self.departed.insert(node, (epoch, clock, departure));
-        // An eviction of an earlier life that this node hears of only now has not been made good: it began its present
-        // life as if it were still a member.
-        let unheard = node == self.me && self.begun;
-        if unheard || self.has_departed(node) {
+        // What the store held of this node itself was dealt with. Of an eviction it hears only now, of whatever life, it has not
+        // made good: it began its present life as if it were still a member.
+        let counts = if node == self.me {
+            self.begun
+        } else {
+            self.has_departed(node)
+        };
+        if counts {
             Change::Departed(node)
         } else {
             Change::None

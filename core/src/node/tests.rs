@@ -482,6 +482,31 @@ fn a_cluster_that_left_one_by_one_comes_back_whole() {
 }
 
 #[test]
+fn a_lone_node_that_left_comes_back_as_a_member_and_can_be_joined() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.stop(1);
+    lab.disks[1].clear();
+    lab.put(0, "k", "v");
+    lab.run(2_000);
+    let (now, token) = (lab.now, Token(1));
+    let (deadline, request) = (None, Request::Leave);
+    let input = Input::Request {
+        token,
+        deadline,
+        request,
+    };
+    lab.node(0).handle(now, input);
+    lab.run(5_000);
+    assert!(lab.replies.contains_key(&token));
+    lab.stop(0);
+    lab.start(0);
+    assert_eq!(lab.node(0).status(now).standing, "member");
+    lab.start(1);
+    lab.run(5_000);
+    assert_eq!(lab.everywhere("k"), [value("v"), value("v")]);
+}
+
+#[test]
 fn a_flush_kills_older_rows_in_whatever_order_they_arrive() {
     let mut lab = Lab::new(2, Storage::Ordered, true);
     lab.run(3_000);
