@@ -57,14 +57,24 @@ mutants! {
     ObsoleteMerges = "obsolete-merges",
     /// Of two versions the one that arrives last wins.
     LastArrivalWins = "last-arrival-wins",
+    /// Of a delete and a write the write wins.
+    PresenceWins = "presence-wins",
+    /// Clocks of rows from elsewhere are not followed.
+    ClockUnfollowed = "clock-unfollowed",
     /// A local write takes the wall clock, and not the larger of it and the row's.
     WallClockWrites = "wall-clock-writes",
     /// Rows at or below a floor merge.
     FloorIgnored = "floor-ignored",
+    /// A floor leaves the rows that are there already.
+    FloorUnswept = "floor-unswept",
     /// A floor written under a session is not sent at its end.
     FloorForgotten = "floor-forgotten",
     /// A session's contexts are adopted when its last page comes, whether or not the others have.
     AdoptEarly = "adopt-early",
+    /// A session leaves out the last row of each run of dots.
+    LastDotUnsent = "last-dot-unsent",
+    /// A session leaves out rows of memory tables.
+    SnapshotWithoutMemory = "snapshot-without-memory",
     /// A row replaced under a session is not sent at its end.
     ReplacedForgotten = "replaced-forgotten",
     /// What was seen is claimed before it is synced.
@@ -85,10 +95,6 @@ mutants! {
     ClaimClockIgnored = "claim-clock-ignored",
     /// A node that is still joining claims like a member.
     JoinerClaims = "joiner-claims",
-    /// A leaver is not counted any more, though what it had seen is not covered.
-    LeaverForgotten = "leaver-forgotten",
-    /// A leaver goes before others hold what it holds.
-    LeaveAtOnce = "leave-at-once",
     /// A node that left comes back without a reunion.
     ReunionSkipped = "reunion-skipped",
     /// A reunion proposes what the member has deleted.
@@ -113,8 +119,6 @@ mutants! {
     HashWithoutMemory = "hash-without-memory",
     /// A member that was taken for dead and answers stays dead.
     DownForever = "down-forever",
-    /// Members that are down are never probed.
-    DownUnprobed = "down-unprobed",
     /// A greeting's members are not recorded.
     PeersUnrecorded = "peers-unrecorded",
     /// A change that replaces a row is not logged.

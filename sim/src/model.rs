@@ -210,6 +210,11 @@ impl<'a> History<'a> {
             }
     }
 
+    /// The operation that wrote this value: no two write the same.
+    pub fn writer(self, value: &Bytes) -> Option<&'a Told> {
+        self.ops().find(|op| op.effect.value() == Some(value))
+    }
+
     /// The newest operation that the store promised to keep.
     pub fn newest_promised(self) -> Option<&'a Told> {
         self.ops()

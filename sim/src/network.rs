@@ -9,6 +9,9 @@ use rumormill_core::{DialId, LinkId};
 use crate::plan::FaultWhat;
 use crate::rng::{CERTAIN, Rng, Stream};
 
+/// A copy of a message comes up to two to this power of microseconds after it, some 17 s.
+const MAX_ECHO_OCTAVE: u64 = 24;
+
 /// A dial through a cut is given up after this long.
 pub(crate) const DIAL_TIMEOUT_US: u64 = 2_000_000;
 /// A link breaks when its messages were swallowed for this long.
@@ -295,7 +298,10 @@ impl Network {
             _ => None,
         }) {
             self.met.dup += 1;
-            let again_us = arrival_us + self.latency(from, to);
+            // Most copies follow at once; one that comes much later meets rows and deletes that are long gone.
+            let octave = self.rngs[from].below(MAX_ECHO_OCTAVE);
+            let late_us = self.rngs[from].below(1 << octave);
+            let again_us = arrival_us + self.latency(from, to) + late_us;
             return Fate::Twice(arrival_us, again_us);
         }
         Fate::Arrives(arrival_us)

@@ -19,7 +19,6 @@ use core::time::Duration;
 
 use crate::config::Timing;
 use crate::id::NodeId;
-use crate::mutants::mutated;
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::wire::{Rumor, RumorState};
@@ -242,9 +241,6 @@ impl Detector {
         if self.next_probe <= self.now && !self.active.is_empty() {
             self.next_probe = self.now + self.health.stretch(period(&self.timing));
             self.probe_next(&mut out);
-        }
-        if mutated!(self, DownUnprobed) {
-            self.next_down = self.now + period(&self.timing);
         }
         if self.next_down <= self.now && !self.down.is_empty() {
             self.next_down = self.now + period(&self.timing);

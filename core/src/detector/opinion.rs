@@ -38,9 +38,6 @@ impl Detector {
         };
         member.heard = Some(now);
         let revived = member.state != RumorState::Alive;
-        if revived && mutated!(self, DownForever) {
-            return;
-        }
         if self.end_probe(node) {
             self.health.improve();
         }
@@ -270,10 +267,11 @@ impl Detector {
     /// Changes the state, ends a suspicion, and gives the verdict.
     fn set_state(&mut self, node: NodeId, state: RumorState, out: &mut Vec<Action>) {
         self.end_suspicion(node);
+        let buried = mutated!(self, DownForever);
         let Some(member) = self.members.get_mut(&node) else {
             return;
         };
-        if member.state == state {
+        if member.state == state || buried && member.state == RumorState::Down {
             return;
         }
         member.state = state;

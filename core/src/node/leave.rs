@@ -8,7 +8,6 @@ use crate::id::{LinkId, NodeId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Response};
 use crate::marks::Mark;
 use crate::membership::{Departure, Phase, departure_key};
-use crate::mutants::mutated;
 use crate::table::gossip::Tables;
 use crate::time::Instant;
 use crate::wire::{Message, RumorState};
@@ -82,8 +81,7 @@ impl Node {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
-        let late = now >= leaving.gives_up_at(self.config.timing.leave_timeout)
-            || mutated!(self.fx, LeaveAtOnce);
+        let late = now >= leaving.gives_up_at(self.config.timing.leave_timeout);
         if !leaving.announced && (late || (durable && (alone || leaving.handed_over))) {
             leaving.announced = true;
             return self.announce_departure();

@@ -60,7 +60,8 @@ impl Node {
         let now = self.fx.now().mono;
         self.sync.compare(now, link, agrees);
         if agrees && theirs.claims {
-            self.stability.equal(&self.gossip, node, Hlc(theirs.clock));
+            self.stability
+                .equal(&self.fx, &self.gossip, node, Hlc(theirs.clock));
         }
         self.leave_progress(agrees, theirs.claims);
     }

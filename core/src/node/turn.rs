@@ -108,8 +108,7 @@ impl Node {
         let cover = self.gossip.cover();
         let mut counted = self.membership.counted(|departure| {
             let mut contexts = departure.contexts.iter();
-            mutated!(self.fx, LeaverForgotten)
-                || contexts.all(|(domain, context)| cover.includes(*domain, context))
+            contexts.all(|(domain, context)| cover.includes(*domain, context))
         });
         if mutated!(self.fx, FreedWithoutDown) {
             counted.retain(|node| self.detector.state(*node) != Some(RumorState::Down));

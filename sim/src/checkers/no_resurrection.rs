@@ -22,10 +22,13 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
         let Some(row) = contents.get(table, key) else {
             continue;
         };
-        if newest.effect == Effect::Delete
-            && row.version < newest.version
-            && out.len() < MAX_VIOLATIONS
-        {
+        // A reunion may write an old value again under a new version: whose write it was tells the value alone.
+        let written = row.value.as_ref().and_then(|value| history.writer(value));
+        let old = match written {
+            Some(write) => !write.alone && write.version < newest.version,
+            None => row.version < newest.version,
+        };
+        if newest.effect == Effect::Delete && old && out.len() < MAX_VIOLATIONS {
             let text = format!(
                 "{}/{} on n{node} shows {} ({}) again, deleted at n{} at {} ({})",
                 table.name(),

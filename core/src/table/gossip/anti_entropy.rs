@@ -194,7 +194,8 @@ impl Gossip {
                     Some(covered) => runs.minus(covered),
                     None => runs.clone(),
                 };
-                if !lacks.is_empty() {
+                let unsent = mutated!(fx, SnapshotWithoutMemory) && *domain == Domain::UsrMemory;
+                if !lacks.is_empty() && !unsent {
                     missing.push((*domain, actor, lacks));
                 }
             }
@@ -263,8 +264,7 @@ impl Gossip {
                 return refuse(fx, &served);
             }
             let mut draft = Draft::new(&served, &self.limits);
-            let forgets = mutated!(fx, ReplacedForgotten);
-            let done = self.fill_page(&served, &mut draft, forgets);
+            let done = self.fill_page(fx, &served, &mut draft);
             if !draft.cold.is_empty() {
                 fx.mark(Mark::PageWaitsForLoads);
                 let rows = &self.rows;
@@ -335,13 +335,14 @@ impl Gossip {
     }
 
     /// Drafts a page until it is full (false) or everything is in it (true).
-    fn fill_page(&self, served: &Served, draft: &mut Draft, forgets: bool) -> bool {
+    fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
         while let Some((domain, actor, runs)) = served.missing.get(draft.at) {
             let Some(ix) = self.cover.find(*actor) else {
                 draft.at += 1;
                 continue;
             };
             for &(low, high) in runs.as_slice() {
+                let high = high - u64::from(mutated!(fx, LastDotUnsent) && high > low);
                 if high < draft.counter {
                     continue;
                 }
@@ -359,7 +360,10 @@ impl Gossip {
             draft.at += 1;
             draft.counter = 0;
         }
-        let replaced = served.replaced.iter().filter(|_| !forgets);
+        let replaced = served
+            .replaced
+            .iter()
+            .filter(|_| !mutated!(fx, ReplacedForgotten));
         for (table, key) in replaced {
             if let Some(row) = self.rows.get(*table, key)
                 && !self.draft_row(served, draft, row)

@@ -404,7 +404,9 @@ impl Gossip {
             fx.mark(Mark::OwnDotFromOutside);
             return Merged::Obsolete;
         }
-        self.follow_clock(fx, arrival.clock);
+        if !mutated!(fx, ClockUnfollowed) {
+            self.follow_clock(fx, arrival.clock);
+        }
         if !mutated!(fx, DroppedDot) || !arrival.counter.is_multiple_of(5) {
             self.cover
                 .insert(domain, arrival.actor, arrival.counter, fx);
@@ -417,7 +419,9 @@ impl Gossip {
         if let Some(current) = found.and_then(|slot| self.rows.row(slot)) {
             let theirs = (arrival.clock, self.actor(arrival.actor), arrival.counter);
             let ours = (current.clock, self.actor(current.actor), current.counter);
-            if ours >= theirs && !mutated!(fx, LastArrivalWins) {
+            let presence =
+                mutated!(fx, PresenceWins) && current.value.is_dead() && arrival.value.is_some();
+            if ours >= theirs && !mutated!(fx, LastArrivalWins) && !presence {
                 fx.mark(Mark::RowLost);
                 return Merged::Lost;
             }
@@ -629,6 +633,7 @@ impl Gossip {
             .rows
             .iter()
             .filter(|(_, row)| row.table == table && row.clock <= floor)
+            .filter(|_| !mutated!(fx, FloorUnswept))
             .map(|(slot, _)| slot)
             .collect();
         for slot in &dead {

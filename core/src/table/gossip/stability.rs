@@ -57,8 +57,9 @@ struct Pass {
 
 impl Stability {
     /// A member's state equals this node's, durably.
-    pub(crate) fn equal(&mut self, gossip: &Gossip, node: NodeId, clock: Hlc) {
+    pub(crate) fn equal(&mut self, fx: &Effects, gossip: &Gossip, node: NodeId, clock: Hlc) {
         if gossip.cover().tombstone_count() > 0 {
+            let clock = claimed_clock(fx, clock);
             self.claims.insert(
                 node,
                 Claim {
@@ -86,11 +87,7 @@ impl Stability {
             |(domain, context): &(Domain, Context)| gossip.cover().includes(*domain, context);
         if contexts.iter().all(within) || mutated!(fx, ClaimNotWithin) {
             fx.mark(Mark::ClaimByContext);
-            let clock = if mutated!(fx, ClaimClockIgnored) {
-                Hlc(u64::MAX)
-            } else {
-                clock
-            };
+            let clock = claimed_clock(fx, clock);
             self.claims.insert(node, Claim { contexts, clock });
             self.dirty = true;
         }
@@ -218,6 +215,15 @@ impl Stability {
             }
         }
         found
+    }
+}
+
+/// The clock that a claim counts for.
+fn claimed_clock(fx: &Effects, clock: Hlc) -> Hlc {
+    if mutated!(fx, ClaimClockIgnored) {
+        Hlc(u64::MAX)
+    } else {
+        clock
     }
 }
 
