@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::Version;
 
+use crate::checkers::Contents;
 use crate::plan::Table;
 
 /// What an operation did to its key.
@@ -129,10 +130,17 @@ impl Model {
         }
     }
 
-    /// The node took along what it had accepted, and proposes it anew when it returns.
-    pub fn went_alone(&mut self, node: usize) {
+    /// The node took along what it had accepted and what else it held, and proposes it anew when it returns.
+    pub fn went_alone(&mut self, node: usize, held: Option<&Contents>) {
         for op in self.ops.iter_mut().filter(|op| op.node == node) {
             op.alone = true;
+        }
+        for ((table, key), numbers) in &self.keys {
+            let row = held.and_then(|held| held.get(*table, key));
+            let version = row.map(|row| row.version);
+            for number in numbers {
+                self.ops[*number].alone |= Some(self.ops[*number].version) == version;
+            }
         }
     }
 

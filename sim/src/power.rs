@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rumormill_core::{HaltReason, Input, Instant, Request, Token};
 
-use crate::checkers::Violation;
+use crate::checkers::{Contents, Violation};
 use crate::faults::FaultKind;
 use crate::network::Network;
 use crate::trace::{Field, Weight};
@@ -189,9 +189,10 @@ impl World {
             true => unsynced,
             false => host.disk_rng.below(unsynced as u64 + 1) as usize,
         };
+        let held = self.contents(node).filter(|_| left);
         self.power_off(node, keep, true);
         if left {
-            self.left(node);
+            self.left(node, held);
         }
         self.break_links(node, true);
         if self.settling {
@@ -199,9 +200,9 @@ impl World {
         }
     }
 
-    /// What a member took along that left without having handed it over, it proposes anew when it returns. Without a disk
+    /// What a member took along that left without having handed it over, whoever wrote it, it proposes anew when it returns. Without a disk
     /// nothing is left of it, handed over or not: whoever holds it now may have no disk either.
-    fn left(&mut self, node: usize) {
+    fn left(&mut self, node: usize, held: Option<Contents>) {
         let host = &mut self.hosts[node];
         let handed_over = host.handed_over.take() == Some(true);
         if !host.has_disk {
@@ -209,7 +210,7 @@ impl World {
             return self.forget(node);
         }
         if !handed_over {
-            self.model.went_alone(node);
+            self.model.went_alone(node, held.as_ref());
         }
     }
 

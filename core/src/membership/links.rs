@@ -12,6 +12,9 @@ use crate::rng::Rng;
 use crate::time::Instant;
 use crate::wire::{Standing, Welcome};
 
+/// Two nodes may have dialled each other when both links come up within this time.
+const DOUBLE_DIAL: Duration = Duration::from_secs(10);
+
 /// How far a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -184,7 +187,9 @@ impl Links {
         self.links.insert(id, link);
         let old = self.by_node.insert(node, id)?;
         let keep_old = self.links.get(&old).is_some_and(|link| {
-            link.phase != Phase::Closing
+            // Nobody dials who has a link: an old one that the peer has forgotten carries nothing.
+            now.since(link.since) < DOUBLE_DIAL
+                && link.phase != Phase::Closing
                 && link.epoch == hello.epoch
                 && link.dialled != dialled
                 && link.dialled == (self.me < node)
