@@ -84,6 +84,8 @@ marks! {
     PushBeforeJoined = "push-before-joined",
     /// A request waited behind the load of its key.
     RequestWaitsForLoad = "request-waits-for-load",
+    /// A reunion waited for a member that has all that the node once had.
+    ReunionPutOff = "reunion-put-off",
     /// A reunion lost a row whose value could not be read.
     ReunionUnreadable = "reunion-unreadable",
     /// A reunion waited for values from the store.

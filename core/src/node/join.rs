@@ -2,18 +2,22 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Node;
 use crate::error::RequestError;
-use crate::id::{LinkId, NodeId};
+use crate::id::{Actor, LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::marks::Mark;
-use crate::membership::{MemberRecord, Phase, member_key};
+use crate::membership::{Link, MemberRecord, Phase, member_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
-use crate::table::Hlc;
 use crate::table::gossip::Tables;
+use crate::table::{Context, Domain, Hlc, Runs};
 use crate::wire::{Message, Standing, Welcome};
+
+/// How long a node that is away looks for a member that has all that it once had. Longer, and it may be the only one that has it.
+const REUNION_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What two greetings settle. Both sides compute it from the same two greetings.
 enum Verdict {
@@ -98,6 +102,12 @@ impl Node {
         }
         if fresh {
             self.fx.mark(Mark::FirstLife);
+        }
+        if self.cluster.away.is_some() {
+            let contexts = self.gossip.contexts().into_iter();
+            self.past = contexts
+                .filter(|(domain, _)| *domain != Domain::Sys)
+                .collect();
         }
         self.write_own_row();
         self.fx.set_now(now);
@@ -343,6 +353,38 @@ impl Node {
         if away.active.iter().all(earlier) {
             self.fx.mark(Mark::AwayResumes);
             self.become_full();
+        }
+    }
+
+    /// Whether a member lacks what this node held when its life began. Others may have deleted some of that, which this member does
+    /// not know yet either: to reunite with it would bring it back.
+    pub(super) fn is_behind(&self, member: &[(Domain, Context)]) -> bool {
+        let lacks = |(domain, context): &(Domain, Context)| {
+            let theirs = member.iter().find(|(name, _)| name == domain);
+            let covers = |(actor, runs): (Actor, &Runs)| {
+                let covered = theirs.and_then(|(_, theirs)| theirs.runs(actor));
+                runs.is_empty() || covered.is_some_and(|covered| runs.is_subset(covered))
+            };
+            !context.iter().all(covers)
+        };
+        let waited = self.fx.now().mono.since(self.begun);
+        waited < REUNION_PATIENCE && self.past.iter().any(lacks)
+    }
+
+    /// Another member may know more, and this one will too.
+    pub(super) fn put_off_reunion(&mut self, link: LinkId) {
+        self.fx.mark(Mark::ReunionPutOff);
+        let is_member = |known: &Link| {
+            let theirs = known.theirs.as_ref();
+            known.phase == Phase::Away
+                && theirs.is_some_and(|theirs| theirs.standing == Standing::Member)
+        };
+        let members = self.links.iter().filter(|(_, known)| is_member(known));
+        let members: Vec<LinkId> = members.map(|(id, _)| id).collect();
+        let next = members.iter().find(|id| **id > link).or(members.first());
+        self.joining = next.copied();
+        if let Some(next) = self.joining {
+            self.sync.compare(self.fx.now().mono, next, false);
         }
     }
 

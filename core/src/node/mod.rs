@@ -34,7 +34,7 @@ use crate::mutants::mutated;
 use crate::rng::{Rng, Seed, Stream};
 use crate::store::record::{ClusterRecord, Identity};
 use crate::table::gossip::{AntiEntropy, Gossip, Stability, Tables};
-use crate::table::{Accepted, Namespace, TableName, TableOptions, View, Write};
+use crate::table::{Accepted, Context, Domain, Namespace, TableName, TableOptions, View, Write};
 use crate::time::{Instant, Now};
 
 /// What a recovery hands over.
@@ -71,6 +71,8 @@ pub struct Node {
     /// A reunion whose rows are here, and which waits for values of this node's own.
     reuniting: Option<Reuniting>,
     leaving: Option<Leaving>,
+    /// Of a node that began its life away: what it held of users' tables then.
+    past: Vec<(Domain, Context)>,
     /// When this life began.
     begun: Instant,
     halted: bool,
@@ -113,6 +115,7 @@ impl Node {
             joining: None,
             welcoming: BTreeSet::new(),
             leaving: None,
+            past: Vec::new(),
             begun: now.mono,
             halted: false,
             stalled: false,

@@ -274,8 +274,12 @@ impl Node {
                 freed,
                 with,
             } => {
-                let reunion = self.gossip.begin_reunion(rows, adopt, freed)?;
-                self.reunite(link, with, reunion);
+                if self.is_behind(&adopt) {
+                    self.put_off_reunion(link);
+                } else {
+                    let reunion = self.gossip.begin_reunion(rows, adopt, freed)?;
+                    self.reunite(link, with, reunion);
+                }
             }
         }
         Ok(())
