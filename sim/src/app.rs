@@ -127,10 +127,11 @@ impl Context<'_> {
     }
 
     /// Opens a table of the store, with the same options on every machine and in every life, and from now on tells the
-    /// application when it changes. The tables of a plan's clients are [`Table`](crate::plan::Table): take other names.
+    /// application when it changes; what is in it already it has to look at itself. The tables of a plan's clients are
+    /// [`Table`](crate::plan::Table): take other names.
     ///
     /// # Errors
-    /// [`TableError`]; nothing was changed.
+    /// [`TableError`]; nothing was changed. A node that leaves or whose disk is full refuses; one that has just started does not.
     pub fn table(&mut self, name: &str, options: TableOptions) -> Result<TableId, TableError> {
         self.world.open_table(self.machine, name, options)
     }

@@ -185,6 +185,26 @@ fn messages_keep_their_order_unless_a_fault_reorders_them() {
 }
 
 #[test]
+fn a_slow_machine_takes_its_time_over_each_message() {
+    let started = |context: &mut Context<'_>| context.set_timer(1, Duration::from_millis(500));
+    let burst = |context: &mut Context<'_>, _: u64| {
+        if context.machine() == 0 {
+            (0..20).for_each(|_| context.send(1, "work"));
+        }
+    };
+    let script = Script::new(started, burst);
+    let mut story = Scenario::with_starts(&[0, 0]);
+    story.deploy(script.clone()).at(490);
+    let by_us = 20_000;
+    story.begin(&FaultWhat::Slow { node: 1, by_us });
+    story.at(600);
+    let first = got(&script).len();
+    assert!((1..=6).contains(&first), "{first} in 100 ms");
+    story.at(2_000);
+    assert_eq!(got(&script).len(), 20 - first);
+}
+
+#[test]
 fn timers_go_by_the_machines_own_clock_and_end_with_the_process() {
     let started = |context: &mut Context<'_>| {
         context.set_timer(1, Duration::from_secs(2));
