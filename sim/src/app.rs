@@ -8,7 +8,9 @@
 //! All of it is deterministic as long as the application is: it draws from [`Context::random`], reads [`Context::now`], and
 //! iterates over nothing whose order is by chance.
 
+mod acts;
 mod driver;
+mod slot;
 
 use std::any::Any;
 use std::time::Duration;
@@ -19,7 +21,8 @@ use rumormill_core::{
     View, Write, WriteError,
 };
 
-pub(crate) use self::driver::{AppEvent, Slot};
+pub(crate) use self::driver::AppEvent;
+pub(crate) use self::slot::Slot;
 use crate::checkers::Violation;
 use crate::trace::{Field, Weight};
 use crate::world::World;
