@@ -514,20 +514,34 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A promise was broken.
+/// A promise was broken: what led to it, if the story was kept, and what it was.
 fn tell(report: &Report) -> ExitCode {
-    let own = [
-        "app_", "grants", "works", "runs_out", "_begins", "crash", "start", "clock",
+    const OWN: [&str; 6] = [
+        "grants",
+        "works",
+        "runs_out",
+        "delay_begins",
+        "crash",
+        "start",
     ];
-    for line in &report.trace {
-        let verb = line.split(' ').nth(3).unwrap_or("");
-        if own.iter().any(|part| verb.contains(part)) {
-            println!("{line}");
-        }
+    const LINES: usize = 40;
+    let first_us = report.violations.first().map_or(0, |found| found.at_us);
+    let led_to_it = |line: &&String| {
+        let mut words = line.split(' ');
+        let at_us = words.next().and_then(|word| word.parse().ok());
+        let verb = words.nth(2).unwrap_or("");
+        at_us.is_some_and(|at_us: u64| at_us <= first_us) && OWN.contains(&verb)
+    };
+    let story: Vec<&String> = report.trace.iter().filter(led_to_it).collect();
+    for line in &story[story.len().saturating_sub(LINES)..] {
+        println!("{line}");
     }
     for found in &report.violations {
         println!("{} at {} us: {}", found.checker, found.at_us, found.text);
     }
-    println!("BROKEN at seed {}: --seed {0} tells the story", report.seed);
+    println!(
+        "BROKEN at seed {}: its story is told with --seed {0}",
+        report.seed
+    );
     ExitCode::FAILURE
 }
