@@ -276,6 +276,7 @@ impl World {
         self.hosts[node].clock.set(self.now_us, by_ms, ppm);
         // The same deadline is now at another true time.
         self.hosts[node].wake_us = None;
+        self.reset_alarm(node);
         let fields = [
             Field::Word("ahead", if by_ms < 0 { "no" } else { "yes" }),
             Field::Num("by_ms", by_ms.unsigned_abs()),

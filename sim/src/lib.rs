@@ -28,9 +28,91 @@
 //! story.expect(0, "color", None);
 //! ```
 //!
+//! # Your own application
+//!
+//! The same world runs your application beside the store: one state machine per machine, with its own messages and timers,
+//! which go through the same network and by the same clocks as the store's, and die with the same crashes. Implement
+//! [`app::Application`] for one machine and [`app::Deployment`] for all, say what was promised in
+//! [`judge`](app::Deployment::judge), and let plans hurt it:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use rumormill_core::{TableOptions, Write};
+//! use rumormill_sim::app::{Application, Context, Deployment};
+//! use rumormill_sim::plan::{Plan, Shape};
+//! use rumormill_sim::{FaultSet, Keep, Violation, World, report};
+//!
+//! /// Each machine greets the next one until somebody has greeted it, and writes that into the store.
+//! #[derive(Default)]
+//! struct Greeter;
+//!
+//! impl Application for Greeter {
+//!     fn started(&mut self, context: &mut Context<'_>) {
+//!         context.set_timer(0, Duration::from_millis(100));
+//!     }
+//!
+//!     fn timer(&mut self, context: &mut Context<'_>, _: u64) {
+//!         let next = (context.machine() + 1) % context.machines();
+//!         context.send(next, "hello"); // may be lost, so it is said again
+//!         context.set_timer(0, Duration::from_millis(500));
+//!     }
+//!
+//!     fn message(&mut self, context: &mut Context<'_>, _from: usize, message: &Bytes) {
+//!         let key = format!("n{}", context.machine());
+//!         let write = Write::Put { key: key.as_bytes(), value: message.clone(), expires: None };
+//!         let written = context
+//!             .table("greeted", TableOptions::default())
+//!             .ok()
+//!             .and_then(|table| context.write(table, write).ok());
+//!         if written.is_none() {
+//!             context.note("refused", "the store is full or leaving"); // the next greeting tries again
+//!         }
+//!     }
+//! }
+//!
+//! struct Greeters;
+//!
+//! impl Deployment for Greeters {
+//!     fn start(&mut self, _machine: usize) -> Box<dyn Application> {
+//!         Box::new(Greeter)
+//!     }
+//!
+//!     fn rests(&self, world: &World) -> bool {
+//!         let greeted = |node: &rumormill_core::Node, now| {
+//!             let table = node.user_table("greeted");
+//!             table.map_or(0, |table| node.view(now).len(table))
+//!         };
+//!         (0..world.machines()).all(|machine| {
+//!             let node = world.node(machine).zip(world.clock(machine));
+//!             node.is_some_and(|(node, now)| greeted(node, now) == world.machines() as u64)
+//!         })
+//!     }
+//!
+//!     fn judge(&mut self, world: &World) -> Vec<Violation> {
+//!         let text = "somebody was never greeted".to_string();
+//!         let broken = (!self.rests(world)).then(|| Violation { checker: "greetings", at_us: world.now_us(), text });
+//!         broken.into_iter().collect()
+//!     }
+//! }
+//!
+//! let faults = FaultSet::ALL;
+//! let shape = Shape { seed: 7, nodes: 3, active_us: 5_000_000, faults, ops_per_s: Some(5) };
+//! let mut world = World::new(Plan::from_seed(&shape), Keep::Story);
+//! world.deploy(Box::new(Greeters));
+//! let report = report(world, shape.seed, faults);
+//! assert!(report.held(), "{report}");
+//! ```
+//!
+//! `sim/examples/leases.rs` is a larger one: leases under faults, with a bug to plant and to find.
+//!
+//! # Reading a run
+//!
 //! To read a run, [`record`] it: [`explain`](explain::explain) gives the part around one key or one message, and
 //! [`page::render`] draws all of it as one HTML page.
 
+pub mod app;
 pub mod checkers;
 mod clients;
 mod clock;

@@ -87,7 +87,7 @@ impl World {
         result: Result<Response, RequestError>,
     ) {
         let Some((table, key, exchange)) = self.hosts[node].asked.remove(&token) else {
-            return;
+            return self.request_answered(node, token, result);
         };
         if let Some(exchange) = exchange.and_then(|at| self.exchanges.get_mut(at))
             && let Ok(Response::Row(row)) = &result

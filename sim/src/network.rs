@@ -4,6 +4,8 @@
 //! out of the middle, duplicates them, or lets them overtake each other, and a cut swallows them without a word. A link
 //! whose messages have been swallowed for long breaks, and so does one whose peer has forgotten it.
 
+use std::collections::BTreeMap;
+
 use rumormill_core::{DialId, LinkId};
 
 use crate::plan::FaultWhat;
@@ -87,6 +89,15 @@ pub(crate) struct Met {
     pub(crate) oneway: u64,
 }
 
+impl Met {
+    fn cut(&mut self, cut: Cut) {
+        match cut {
+            Cut::TwoSided => self.partition += 1,
+            Cut::OneWay => self.oneway += 1,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
     TwoSided,
@@ -113,6 +124,8 @@ pub(crate) struct Network {
     cuts: Vec<Option<Cut>>,
     windows: Vec<Window>,
     links: Vec<Link>,
+    /// The earliest arrival of the next message between applications, by sender and receiver.
+    posts: BTreeMap<(usize, usize), u64>,
     pub(crate) met: Met,
 }
 
@@ -135,6 +148,7 @@ impl Network {
             cuts: vec![None; nodes * nodes],
             windows: Vec::new(),
             links: Vec::new(),
+            posts: BTreeMap::new(),
             met: Met::default(),
         }
     }
@@ -234,10 +248,7 @@ impl Network {
             return Fate::Closed;
         }
         if let Some(cut) = self.cut(from, to) {
-            match cut {
-                Cut::TwoSided => self.met.partition += 1,
-                Cut::OneWay => self.met.oneway += 1,
-            }
+            self.met.cut(cut);
             let since = *self.links[index].ends[side]
                 .swallowed_us
                 .get_or_insert(now_us);
@@ -263,13 +274,43 @@ impl Network {
         self.deliver(now_us, index, side, from, to)
     }
 
+    /// Sends a message from one application to another, outside of all links. Never [`Fate::Forgotten`] nor [`Fate::Closed`].
+    pub(crate) fn post(&mut self, now_us: u64, (from, to): (usize, usize), powered: bool) -> Fate {
+        let cut = self.cut(from, to);
+        if let Some(cut) = cut {
+            self.met.cut(cut);
+        }
+        if cut.is_some() || !powered {
+            return Fate::Swallowed { breaks: false };
+        }
+        let earliest_us = self.posts.get(&(from, to)).copied().unwrap_or(0);
+        let (fate, next_us) = self.travel(now_us, (from, to), (earliest_us, now_us));
+        self.posts.insert((from, to), next_us);
+        fate
+    }
+
     fn deliver(&mut self, now_us: u64, index: usize, side: usize, from: usize, to: usize) -> Fate {
+        let peer = &self.links[index].ends[1 - side];
+        let order = (peer.arrival_us, peer.opened_us);
+        let (fate, next_us) = self.travel(now_us, (from, to), order);
+        self.links[index].ends[1 - side].arrival_us = next_us;
+        fate
+    }
+
+    /// What becomes of a message that has a way, and the earliest arrival of the next. It comes not before those that were sent
+    /// before, and if it overtakes them not before the stream was opened.
+    fn travel(
+        &mut self,
+        now_us: u64,
+        (from, to): (usize, usize),
+        (after_us, opened_us): (u64, u64),
+    ) -> (Fate, u64) {
         if self.strikes(from, |what| match what {
             FaultWhat::Loss { ppm } => Some(*ppm),
             _ => None,
         }) {
             self.met.loss += 1;
-            return Fate::Lost;
+            return (Fate::Lost, after_us);
         }
         let latency_us = self.latency(from, to);
         if self.extra_us[from].max(self.extra_us[to]) > 0 {
@@ -278,9 +319,8 @@ impl Network {
                 window.fresh &= !matches!(window.what, FaultWhat::Delay { node, .. } if node == from || node == to);
             }
         }
-        let peer = &mut self.links[index].ends[1 - side];
-        let arrival_us = (now_us + latency_us).max(peer.arrival_us);
-        let earliest_us = peer.opened_us.max(now_us);
+        let arrival_us = (now_us + latency_us).max(after_us);
+        let earliest_us = opened_us.max(now_us);
         let by_us = self.reorder_by();
         if by_us > 0
             && self.strikes(from, |what| match what {
@@ -290,9 +330,9 @@ impl Network {
         {
             self.met.reorder += 1;
             let late_us = self.rngs[from].below(by_us);
-            return Fate::Arrives((now_us + latency_us + late_us).max(earliest_us));
+            let late_us = (now_us + latency_us + late_us).max(earliest_us);
+            return (Fate::Arrives(late_us), after_us);
         }
-        self.links[index].ends[1 - side].arrival_us = arrival_us;
         if self.strikes(from, |what| match what {
             FaultWhat::Dup { ppm } => Some(*ppm),
             _ => None,
@@ -302,9 +342,9 @@ impl Network {
             let octave = self.rngs[from].below(MAX_ECHO_OCTAVE);
             let late_us = self.rngs[from].below(1 << octave);
             let again_us = arrival_us + self.latency(from, to) + late_us;
-            return Fate::Twice(arrival_us, again_us);
+            return (Fate::Twice(arrival_us, again_us), arrival_us);
         }
-        Fate::Arrives(arrival_us)
+        (Fate::Arrives(arrival_us), arrival_us)
     }
 
     /// Whether a window of the kind that `rate` knows takes the message.

@@ -41,6 +41,7 @@ impl World {
                     &[life, Field::Mute(id.0)],
                 );
                 self.touch(node);
+                self.application_starts(node);
             }
             Err(error) => {
                 let text = format!("n{node} cannot start from its disk: {error}");
@@ -220,6 +221,8 @@ impl World {
         let (upto, lost) = host.disk.crash(keep);
         host.stop();
         host.answers = answers;
+        self.application_stops(node);
+        let host = &mut self.hosts[node];
         for (seq, op) in std::mem::take(&mut host.unsynced) {
             if seq > upto {
                 self.model.at_risk(op);

@@ -123,12 +123,12 @@ impl Outcome {
 pub struct Flight {
     /// Its number among all messages of the run, from 1.
     pub number: u64,
-    /// What it is: `push`, `probe`, ...
+    /// What it is: `push`, `probe`, ...; `app` when it is the application's own.
     pub kind: &'static str,
     /// Whether it is only detail.
     pub detail: bool,
-    /// The link, by the number of its sending end.
-    pub link: u64,
+    /// The link, by the number of its sending end; an application's messages have none.
+    pub link: Option<u64>,
     /// The sender.
     pub from: usize,
     /// The receiver.
@@ -288,16 +288,23 @@ impl Recording {
 
     /// A message was handed to the network, after the event numbered `sent_after`.
     pub(crate) fn sent(&mut self, mut flight: Flight, msg: &Message) {
-        if self.cut_us.is_some() || self.flights.len() == self.limit {
-            self.cut_us.get_or_insert(flight.sent_us);
-            return;
-        }
         let batch = match msg {
             Message::Push(batch) => Some(batch),
             Message::Page(page) => Some(&page.rows),
             _ => None,
         };
-        flight.keys = batch.map_or_else(Vec::new, |batch| self.keys_of_rows(batch));
+        if self.cut_us.is_none() && self.flights.len() < self.limit {
+            flight.keys = batch.map_or_else(Vec::new, |batch| self.keys_of_rows(batch));
+        }
+        self.flies(flight);
+    }
+
+    /// A message of whatever kind was handed to the network.
+    pub(crate) fn flies(&mut self, flight: Flight) {
+        if self.cut_us.is_some() || self.flights.len() == self.limit {
+            self.cut_us.get_or_insert(flight.sent_us);
+            return;
+        }
         self.flights.push(flight);
     }
 
@@ -416,10 +423,20 @@ pub(crate) fn flight(
     at: (u64, u64),
 ) -> Flight {
     Flight {
-        number,
         kind: story::kind(msg),
         detail: story::weight(msg) == Weight::Detail,
-        link,
+        link: Some(link),
+        ..app_flight(number, way, at)
+    }
+}
+
+/// A message that an application just sent.
+pub(crate) fn app_flight(number: u64, way: (usize, usize), at: (u64, u64)) -> Flight {
+    Flight {
+        number,
+        kind: "app",
+        detail: false,
+        link: None,
         from: way.0,
         to: way.1,
         sent_us: at.0,

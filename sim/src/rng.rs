@@ -13,6 +13,7 @@ pub(crate) enum Stream {
     Latency = 5,
     Swarm = 6,
     Loads = 16,
+    Application = 17,
 }
 
 /// Parts per million that are certain.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use rumormill_core::ScanRange;
 
+use crate::app::Deployment;
 use crate::checkers::Violation;
 use crate::clients::Deed;
 use crate::plan::{FaultWhat, Machine, Plan, Table};
@@ -48,6 +49,15 @@ impl Scenario {
             faults: 0,
             cuts: Vec::new(),
         }
+    }
+
+    /// Runs an application on every machine: see [`World::deploy`].
+    ///
+    /// # Panics
+    /// If time has begun.
+    pub fn deploy(&mut self, deployment: impl Deployment + 'static) -> &mut Self {
+        self.world.deploy(Box::new(deployment));
+        self
     }
 
     /// Plants a bug.

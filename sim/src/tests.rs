@@ -1,5 +1,6 @@
 //! Whole runs.
 
+mod application;
 mod conformance;
 mod injected;
 mod planted;

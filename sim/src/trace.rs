@@ -144,6 +144,14 @@ impl Trace {
         }
     }
 
+    /// A message of an application was handed to the network.
+    pub(crate) fn posted(&mut self, at_us: u64, number: u64, way: (usize, usize)) {
+        if let Some(recording) = &mut self.recording {
+            let flight = recording::app_flight(number, way, (at_us, self.seq));
+            recording.flies(flight);
+        }
+    }
+
     /// The line just written is the end of a message's way.
     pub(crate) fn ended(&mut self, number: u64, outcome: Outcome) {
         if let Some(recording) = &mut self.recording {

@@ -58,6 +58,7 @@ impl World {
             Event::Up { link, .. } | Event::Down { link, .. } => {
                 self.net.end(*link).map(|end| end.node)
             }
+            Event::Application(event) => Some(event.node()),
             Event::Start { .. }
             | Event::DialArrives { .. }
             | Event::Ready { .. }
@@ -136,6 +137,7 @@ impl World {
                 }
             }
             Event::FaultEnds { number } => self.fault_is_over(number),
+            Event::Application(event) => self.application_event(*event),
         }
     }
 
@@ -166,25 +168,30 @@ impl World {
         }
     }
 
-    fn lives(&self, node: usize, life: u32) -> bool {
+    pub(crate) fn lives(&self, node: usize, life: u32) -> bool {
         self.hosts[node].life == life && self.hosts[node].node.is_some()
     }
 
     pub(crate) fn input(&mut self, node: usize, input: Input) {
         self.touch(node);
         self.events += 1;
+        self.charge(node);
+        let host = &mut self.hosts[node];
+        host.spins = 0;
+        let now = host.clock.now(self.now_us);
+        if let Some(node) = &mut host.node {
+            node.handle(now, input);
+        }
+    }
+
+    /// An input costs a slow machine time.
+    pub(crate) fn charge(&mut self, node: usize) {
         let cost_us = self.hosts[node].hurts.input_us();
         if cost_us > 0 {
             let ready_us = self.hosts[node].busy_us.max(self.now_us) + cost_us;
             self.hosts[node].busy_us = ready_us;
             self.count(FaultKind::Slow.name());
             self.push(ready_us, Event::Ready { node });
-        }
-        let host = &mut self.hosts[node];
-        host.spins = 0;
-        let now = host.clock.now(self.now_us);
-        if let Some(node) = &mut host.node {
-            node.handle(now, input);
         }
     }
 
@@ -472,6 +479,7 @@ impl World {
             Output::Changed { table } => {
                 let slot = self.hosts[node].tables.iter().position(|id| *id == table);
                 self.hosts[node].changed.extend(slot);
+                self.table_changed(node, table);
             }
             Output::Event(event) => {
                 if matches!(

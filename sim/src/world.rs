@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
-use rumormill_core::{DialId, Lane, Limits, LinkId, Node, NodeId, Timing};
+use rumormill_core::{DialId, Lane, Limits, LinkId, Node, NodeId, Now, Timing};
 
+use crate::app::{AppEvent, Deployment, Slot};
 use crate::checkers::bounds::{self, Queues};
 use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection};
 use crate::clock::Clock;
@@ -98,6 +99,8 @@ pub(crate) enum Event {
     FaultEnds {
         number: usize,
     },
+    /// Something happens to the application of a machine.
+    Application(Box<AppEvent>),
 }
 
 /// A dial on its way.
@@ -187,6 +190,9 @@ pub struct World {
     pub(crate) settling: bool,
     /// Requests handed to nodes.
     pub(crate) requests: u64,
+    /// What an embedder runs on the machines, and its place on each; empty without one.
+    pub(crate) deployment: Option<Box<dyn Deployment>>,
+    pub(crate) slots: Vec<Slot>,
 }
 
 impl World {
@@ -224,6 +230,8 @@ impl World {
             endings: BTreeMap::new(),
             settling: false,
             requests: 0,
+            deployment: None,
+            slots: Vec::new(),
         };
         for node in 0..nodes {
             world.push(world.plan.machines[node].start_us, Event::Start { node });
@@ -239,6 +247,11 @@ impl World {
     /// Records the run from now on, at most `events` events and as many messages: see [`Trace::recording`].
     pub fn record(&mut self, events: usize) {
         self.trace.record(events);
+    }
+
+    /// The seed of what the plan leaves open.
+    pub(crate) fn seed(&self) -> u64 {
+        self.plan.seed
     }
 
     /// The present, in microseconds of virtual time.
@@ -269,6 +282,16 @@ impl World {
     /// The node of a machine, if it runs.
     pub fn node(&self, index: usize) -> Option<&Node> {
         self.hosts.get(index)?.node.as_ref()
+    }
+
+    /// How many machines there are.
+    pub fn machines(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// What the clocks of a machine show.
+    pub fn clock(&self, index: usize) -> Option<Now> {
+        self.hosts.get(index).map(|host| host.now(self.now_us))
     }
 
     /// What the node of a machine shows, if it runs.
@@ -335,11 +358,13 @@ impl World {
             }
         }
         self.violations.extend(found);
+        self.judge_application();
     }
 
     fn is_at_rest(&self) -> bool {
         convergence::holds(&self.lasting_contents())
             && convergence::check_members(self.now_us, &self.views()).is_empty()
+            && self.application_rests()
     }
 
     /// Without rows that somebody wrote to expire while his clock was far ahead. Where the clock went on until then they have expired,
@@ -541,6 +566,7 @@ fn target(event: &Event) -> Option<usize> {
             Some(*node)
         }
         Event::DialFails { node, .. } => Some(*node),
+        Event::Application(event) => Some(event.node()),
         Event::StoreFails { node, .. } | Event::StoreStalls { node, .. } => Some(*node),
         Event::Start { .. } | Event::Up { .. } | Event::Down { .. } => None,
         Event::DialArrives { .. } | Event::FaultEnds { .. } => None,

@@ -2,9 +2,13 @@
 //! change of text.
 
 use bytes::Bytes;
-use rumormill_sim::Scenario;
 use rumormill_sim::explain::{Explanation, Subject, explain};
 use rumormill_sim::plan::{FaultWhat, Table};
+use rumormill_sim::{Keep, Scenario};
+
+#[path = "../../sim/examples/leases.rs"]
+#[expect(dead_code, reason = "the example's command line is not run here")]
+mod leases;
 
 /// A trace that nobody reads proves nothing.
 const MAX_LINES: usize = 200;
@@ -230,4 +234,23 @@ fn told(of: Explanation) -> String {
         format!("{gap}{mark} {} {node} {}\n", line.at_us, line.text)
     });
     lines.collect()
+}
+
+#[test]
+fn the_example_of_an_application_keeps_its_promise_and_notices_its_bug() {
+    for seed in 0..4 {
+        let outcome = leases::run(seed, false, Keep::Nothing);
+        assert!(outcome.report.held(), "{}", outcome.report);
+        assert!(outcome.granted > 50 && outcome.steps > 500);
+        let again = leases::run(seed, false, Keep::All);
+        assert_eq!(outcome.report.hash, again.report.hash, "seed {seed}");
+    }
+    let caught = (0..4).filter(|seed| {
+        let report = leases::run(*seed, true, Keep::Nothing).report;
+        report
+            .violations
+            .iter()
+            .any(|found| found.checker == "leases")
+    });
+    assert!(caught.count() >= 2);
 }

@@ -152,7 +152,7 @@ struct Messages {
     sent: Vec<u64>,
     from: Vec<u32>,
     to: Vec<u32>,
-    link: Vec<u64>,
+    link: Vec<Option<u64>>,
     kind: Vec<u32>,
     detail: Vec<u8>,
     outcome: Vec<u32>,

@@ -135,7 +135,8 @@ function messageLine(place) {
   const { messages, arrows } = data;
   const what = messages.outcomes[messages.outcome[place]];
   const took = diagram.arrowsOf(place).map(arrow => duration(arrows.end[arrow] - arrows.sent[arrow])).join(" and ");
-  return `message #${messages.number[place]}, ${messages.kinds[messages.kind[place]]} n${messages.from[place]} → n${messages.to[place]} on link ${messages.link[place]}, `
+  const link = messages.link[place] === null ? "" : ` on link ${messages.link[place]}`;
+  return `message #${messages.number[place]}, ${messages.kinds[messages.kind[place]]} n${messages.from[place]} → n${messages.to[place]}${link}, `
     + `sent ${seconds(messages.sent[place])} s, ${what}${what === "arrived" ? ` after ${took}` : ""}`;
 }
 
