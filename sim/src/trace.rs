@@ -86,6 +86,11 @@ impl Trace {
         self.recording.as_deref()
     }
 
+    /// Whether somebody will read the run: lines are kept, or a recording is.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keep != Keep::Nothing || self.recording.is_some()
+    }
+
     pub(crate) fn into_parts(self) -> (Vec<String>, Option<Recording>) {
         (self.lines, self.recording.map(|recording| *recording))
     }

@@ -319,7 +319,14 @@ impl World {
     }
 
     /// Judges what the nodes show now, as at the end of a run.
+    ///
+    /// # Panics
+    /// When an invariant of a node does not hold.
     pub fn judge(&mut self) {
+        self.hosts
+            .iter()
+            .filter_map(|host| host.node.as_ref())
+            .for_each(Node::check);
         let contents = self.all_contents();
         let mut found = convergence::check(self.now_us, &self.lasting_contents());
         found.extend(convergence::check_members(self.now_us, &self.views()));
