@@ -154,7 +154,8 @@ impl Host {
             config.timing.found_patience = Duration::from_secs(30);
         }
         sabotage.configures(index, &mut config);
-        sabotage.before_start(index, self.disk.durable_mut());
+        self.disk
+            .change_durable(|records| sabotage.before_start(index, records));
         let now = self.now(at_us);
         let mut recovery = Recovery::new(config, Seed(self.seeds.seed()));
         for record in self.disk.records() {

@@ -362,7 +362,7 @@ impl Node {
 
     /// Whether there is no other member.
     pub(crate) fn is_alone(&self) -> bool {
-        self.membership.count_others() == 0
+        self.membership.others().next().is_none()
     }
 
     /// Whether this node is a full member: caught up, and not away.

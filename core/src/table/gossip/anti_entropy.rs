@@ -423,6 +423,9 @@ impl Gossip {
     pub(crate) fn take_pushes(&mut self) -> Vec<(bool, RowBatch)> {
         let mut out = Vec::new();
         let mut rows = self.outbox.take();
+        if rows.is_empty() {
+            return out;
+        }
         // The store's own rows first: definitions before the rows they define.
         rows.sort_by_key(|row| self.tables.domain(row.table) != Domain::Sys);
         let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
