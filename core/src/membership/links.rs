@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Timing;
-use crate::id::{DialId, LinkId, NodeId, Seq, Token};
+use crate::id::{ClusterId, DialId, LinkId, NodeId, Seq, Token};
 use crate::link::Hello;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -25,6 +25,32 @@ pub(crate) enum Phase {
     Closing,
 }
 
+/// What a greeting said of its sender, without the rows it carried.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeting {
+    pub(crate) cluster: ClusterId,
+    pub(crate) settled: bool,
+    pub(crate) founds: bool,
+    pub(crate) standing: Standing,
+    /// Whether it holds rows of users.
+    pub(crate) has_rows: bool,
+    /// Whether its rows name the one it greets as a member.
+    pub(crate) knows_peer: bool,
+}
+
+impl Greeting {
+    pub(crate) fn new(welcome: &Welcome, knows_peer: bool) -> Self {
+        Greeting {
+            cluster: welcome.cluster,
+            settled: welcome.settled,
+            founds: welcome.founds,
+            standing: welcome.standing.clone(),
+            has_rows: welcome.status.usr != 0,
+            knows_peer,
+        }
+    }
+}
+
 /// A link that is up.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -34,9 +60,9 @@ pub(crate) struct Link {
     pub(crate) dialled: bool,
     pub(crate) phase: Phase,
     /// The greeting this side sent: the verdict rests on it.
-    pub(crate) sent: Option<Welcome>,
+    pub(crate) sent: Option<Greeting>,
     /// The peer's greeting.
-    pub(crate) theirs: Option<Welcome>,
+    pub(crate) theirs: Option<Greeting>,
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
@@ -47,7 +73,7 @@ pub(crate) struct Link {
 impl Link {
     /// Whether one of the two sides can fetch from the other, as far as is known.
     fn may_answer(&self) -> bool {
-        let is_member = |welcome: &Welcome| welcome.standing == Standing::Member;
+        let is_member = |greeting: &Greeting| greeting.standing == Standing::Member;
         match self.phase {
             Phase::Ready => true,
             Phase::Away => [&self.sent, &self.theirs]
