@@ -66,8 +66,6 @@ pub(crate) struct Link {
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
-    /// When it came up.
-    pub(crate) since: Instant,
 }
 
 impl Link {
@@ -216,7 +214,6 @@ impl Links {
             theirs: None,
             recorded: Seq(0),
             congested: false,
-            since: now,
         };
         self.links.insert(id, link);
         self.greeting.insert((now, id));

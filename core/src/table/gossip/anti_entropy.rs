@@ -46,12 +46,14 @@ pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, &'static
         if out.iter().any(|(known, _)| *known == name) {
             return Err("domain named twice");
         }
-        let mut context = Context::new();
-        for (actor, runs) in &domain.actors {
-            if context.runs(*actor).is_some() {
-                return Err("actor named twice");
-            }
-            context.set(*actor, Runs::from_wire(runs).ok_or("bad runs")?);
+        let runs = domain.actors.iter();
+        let context = runs
+            .map(|(actor, runs)| Some((*actor, Runs::from_wire(runs)?)))
+            .collect::<Option<Context>>()
+            .ok_or("bad runs")?;
+        let named = domain.actors.iter().filter(|(_, runs)| !runs.is_empty());
+        if context.len() != named.count() {
+            return Err("actor named twice");
         }
         out.push((name, context));
     }

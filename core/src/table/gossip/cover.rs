@@ -313,14 +313,12 @@ impl Cover {
     }
 
     fn context(&self, domain: Domain, of: impl Fn(&Entry) -> &Runs) -> Context {
-        let mut out = Context::new();
-        for (actor, entry) in self.actors.iter().zip(&self.domains[domain.index()].actors) {
-            let runs = of(entry);
-            if !runs.is_empty() {
-                out.set(*actor, runs.clone());
-            }
-        }
-        out
+        let entries = self.actors.iter().zip(&self.domains[domain.index()].actors);
+        entries
+            .map(|(actor, entry)| (*actor, of(entry)))
+            .filter(|(_, runs)| !runs.is_empty())
+            .map(|(actor, runs)| (actor, runs.clone()))
+            .collect()
     }
 
     pub(crate) fn seen(&self, domain: Domain) -> Context {
