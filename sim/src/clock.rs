@@ -40,11 +40,16 @@ impl Clock {
     /// The first true time, at or after `at_us`, at which the monotonic clock shows `instant` or more.
     pub fn when(&self, instant: Instant, at_us: u64) -> u64 {
         let ahead = instant.as_micros().saturating_sub(self.mono_us);
-        let rate = (1_000_000 + self.ppm) as u128;
-        let true_us = (u128::from(ahead) * 1_000_000).div_ceil(rate);
-        let due = self
-            .since_us
-            .saturating_add(u64::try_from(true_us).unwrap_or(u64::MAX));
+        let true_us = match self.ppm {
+            // Most clocks are right, and a wide division is slow.
+            0 => ahead,
+            ppm => {
+                let rate = (1_000_000 + ppm) as u128;
+                let true_us = (u128::from(ahead) * 1_000_000).div_ceil(rate);
+                u64::try_from(true_us).unwrap_or(u64::MAX)
+            }
+        };
+        let due = self.since_us.saturating_add(true_us);
         due.max(at_us)
     }
 
@@ -58,8 +63,11 @@ impl Clock {
     }
 
     fn elapsed(&self, at_us: u64) -> u64 {
-        let true_us = i128::from(at_us.saturating_sub(self.since_us));
-        (true_us * i128::from(1_000_000 + self.ppm) / 1_000_000) as u64
+        let true_us = at_us.saturating_sub(self.since_us);
+        if self.ppm == 0 {
+            return true_us;
+        }
+        (i128::from(true_us) * i128::from(1_000_000 + self.ppm) / 1_000_000) as u64
     }
 }
 

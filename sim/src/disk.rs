@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use rumormill_core::{Record, Seq, StoreOp};
 
 /// What one node stores. Batches are applied in order; what was not synced may be lost from its end by a crash.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    durable: BTreeMap<Bytes, Bytes>,
+    /// Looked up and written all the time and read in order only at a start: it is sorted then.
+    durable: HashMap<Bytes, Bytes, FixedState>,
     volatile: VecDeque<(Seq, Vec<StoreOp>)>,
     last: Seq,
     /// Covered by the sync that runs.
@@ -89,17 +92,21 @@ impl Disk {
         }
     }
 
-    /// What a restart finds, in key order.
+    /// What a restart finds, in key order. O(records log records).
     pub fn records(&self) -> impl Iterator<Item = Record> {
-        self.durable.iter().map(|(key, value)| Record {
+        let mut records: Vec<(&Bytes, &Bytes)> = self.durable.iter().collect();
+        records.sort_unstable();
+        records.into_iter().map(|(key, value)| Record {
             key: key.clone(),
             value: value.clone(),
         })
     }
 
-    /// The durable half as it is, for planted bugs and rot.
-    pub fn durable_mut(&mut self) -> &mut BTreeMap<Bytes, Bytes> {
-        &mut self.durable
+    /// Changes the durable half, for planted bugs and rot. O(records log records).
+    pub fn change_durable(&mut self, change: impl FnOnce(&mut BTreeMap<Bytes, Bytes>)) {
+        let mut records = std::mem::take(&mut self.durable).into_iter().collect();
+        change(&mut records);
+        self.durable.extend(records);
     }
 
     fn begin(&mut self) -> bool {

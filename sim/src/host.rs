@@ -54,6 +54,8 @@ pub(crate) struct Host {
     pub(crate) wake_us: Option<u64>,
     /// Turns in a row that ended with a deadline in the past and without any other event.
     pub(crate) spins: u32,
+    /// Turns it has ended, in all lives.
+    pub(crate) turns: u64,
     /// The users' tables on this node, in the order of [`Table::ALL`].
     pub(crate) tables: [TableId; 3],
     pub(crate) cursors: [Cursor; 3],
@@ -108,6 +110,7 @@ impl Host {
             answers: true,
             wake_us: None,
             spins: 0,
+            turns: 0,
             tables: [TableId::DEFAULT; 3],
             cursors: [Cursor(0); 3],
             changed: Vec::new(),
@@ -151,7 +154,8 @@ impl Host {
             config.timing.found_patience = Duration::from_secs(30);
         }
         sabotage.configures(index, &mut config);
-        sabotage.before_start(index, self.disk.durable_mut());
+        self.disk
+            .change_durable(|records| sabotage.before_start(index, records));
         let now = self.now(at_us);
         let mut recovery = Recovery::new(config, Seed(self.seeds.seed()));
         for record in self.disk.records() {
@@ -181,6 +185,8 @@ impl Host {
     /// Takes the node away, and with it all that was only in memory. Its counters are kept.
     pub(crate) fn stop(&mut self) {
         if let Some(node) = self.node.take() {
+            // What is wrong with it would go with it.
+            node.check();
             for (mark, count) in node.marks() {
                 *self.marks.entry(mark.name()).or_insert(0) += count;
             }

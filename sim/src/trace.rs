@@ -86,6 +86,11 @@ impl Trace {
         self.recording.as_deref()
     }
 
+    /// Whether somebody will read the run: lines are kept, or a recording is.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keep != Keep::Nothing || self.recording.is_some()
+    }
+
     pub(crate) fn into_parts(self) -> (Vec<String>, Option<Recording>) {
         (self.lines, self.recording.map(|recording| *recording))
     }
@@ -228,10 +233,13 @@ impl Trace {
 
     fn mix_bytes(&mut self, bytes: &[u8]) {
         self.mix(bytes.len() as u64);
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.mix(u64::from_le_bytes(word));
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
+            let shifted = |(place, byte): (usize, &u8)| u64::from(*byte) << (8 * place);
+            self.mix(rest.iter().enumerate().map(shifted).sum());
         }
     }
 }

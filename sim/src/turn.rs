@@ -18,6 +18,8 @@ use crate::world::{Call, Event, Why, World};
 
 /// A node whose deadline stays in the past for so many turns, without anything else happening to it, will never rest.
 const MAX_SPINS: u32 = 1_000;
+/// A node asserts all of its invariants once in so many turns.
+const TURNS_PER_SWEEP: u64 = 32;
 /// A frame begins with its length in so many bytes.
 const LENGTH_BYTES: usize = 4;
 
@@ -461,12 +463,23 @@ impl World {
         {
             self.carry_out(node, output);
         }
-        if let Some(running) = &self.hosts[node].node {
-            running.check();
-        }
+        self.check(node);
         self.acknowledge(node);
         self.watch(node);
         self.schedule(node);
+    }
+
+    /// A node asserts its invariants: the cheap ones after each turn, all of them now and then. Where a reader wants the
+    /// run, so that he sees the turn which broke one, all of them each time.
+    fn check(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        host.turns += 1;
+        let sweeps = host.turns.is_multiple_of(TURNS_PER_SWEEP) || self.trace.is_kept();
+        match &host.node {
+            Some(running) if sweeps => running.check(),
+            Some(running) => running.check_turn(),
+            None => {}
+        }
     }
 
     fn carry_out(&mut self, node: usize, output: Output) {

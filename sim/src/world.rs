@@ -342,7 +342,14 @@ impl World {
     }
 
     /// Judges what the nodes show now, as at the end of a run.
+    ///
+    /// # Panics
+    /// When an invariant of a node does not hold.
     pub fn judge(&mut self) {
+        self.hosts
+            .iter()
+            .filter_map(|host| host.node.as_ref())
+            .for_each(Node::check);
         let contents = self.all_contents();
         let mut found = convergence::check(self.now_us, &self.lasting_contents());
         found.extend(convergence::check_members(self.now_us, &self.views()));
@@ -362,8 +369,9 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        convergence::holds(&self.lasting_contents())
-            && convergence::check_members(self.now_us, &self.views()).is_empty()
+        // What the members say is the shorter to read.
+        convergence::check_members(self.now_us, &self.views()).is_empty()
+            && convergence::holds(&self.lasting_contents())
             && self.application_rests()
     }
 
@@ -411,14 +419,12 @@ impl World {
             in_flight: host.in_flight,
         };
         self.peaks.grow(&seen);
-        // One finding tells it all, and a queue that is too long stays so.
-        if !self
-            .violations
-            .iter()
-            .any(|one| one.checker == bounds::NAME)
-        {
-            let found = bounds::check(self.now_us, node, &seen, &self.allowed);
-            self.violations.extend(found);
+        if let Some(found) = bounds::check(self.now_us, node, &seen, &self.allowed) {
+            // One finding tells it all, and a queue that is too long stays so.
+            let mut known = self.violations.iter();
+            if !known.any(|one| one.checker == bounds::NAME) {
+                self.violations.push(found);
+            }
         }
     }
 

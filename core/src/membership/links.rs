@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Timing;
-use crate::id::{DialId, LinkId, NodeId, Seq, Token};
+use crate::id::{ClusterId, DialId, LinkId, NodeId, Seq, Token};
 use crate::link::Hello;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -28,6 +28,32 @@ pub(crate) enum Phase {
     Closing,
 }
 
+/// What a greeting said of its sender, without the rows it carried.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeting {
+    pub(crate) cluster: ClusterId,
+    pub(crate) settled: bool,
+    pub(crate) founds: bool,
+    pub(crate) standing: Standing,
+    /// Whether it holds rows of users.
+    pub(crate) has_rows: bool,
+    /// Whether its rows name the one it greets as a member.
+    pub(crate) knows_peer: bool,
+}
+
+impl Greeting {
+    pub(crate) fn new(welcome: &Welcome, knows_peer: bool) -> Self {
+        Greeting {
+            cluster: welcome.cluster,
+            settled: welcome.settled,
+            founds: welcome.founds,
+            standing: welcome.standing.clone(),
+            has_rows: welcome.status.usr != 0,
+            knows_peer,
+        }
+    }
+}
+
 /// A link that is up.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -37,20 +63,20 @@ pub(crate) struct Link {
     pub(crate) dialled: bool,
     pub(crate) phase: Phase,
     /// The greeting this side sent: the verdict rests on it.
-    pub(crate) sent: Option<Welcome>,
+    pub(crate) sent: Option<Greeting>,
     /// The peer's greeting.
-    pub(crate) theirs: Option<Welcome>,
+    pub(crate) theirs: Option<Greeting>,
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
     /// When it came up.
-    pub(crate) since: Instant,
+    since: Instant,
 }
 
 impl Link {
     /// Whether one of the two sides can fetch from the other, as far as is known.
     fn may_answer(&self) -> bool {
-        let is_member = |welcome: &Welcome| welcome.standing == Standing::Member;
+        let is_member = |greeting: &Greeting| greeting.standing == Standing::Member;
         match self.phase {
             Phase::Ready => true,
             Phase::Away => [&self.sent, &self.theirs]
@@ -76,6 +102,8 @@ struct Attempt {
     next: Instant,
     failures: u32,
     dialling: Option<DialId>,
+    /// When it is due among the attempts to dial members.
+    queued: Option<Instant>,
     /// Dropped once it has failed or succeeded, unlike seeds and members.
     asked_by: Vec<Token>,
 }
@@ -96,6 +124,12 @@ pub(crate) struct Links {
     links: BTreeMap<LinkId, Link>,
     by_node: BTreeMap<NodeId, LinkId>,
     attempts: BTreeMap<Target, Attempt>,
+    /// When the members are dialled to whom there is no link and no dial under way: the first is found in O(log members).
+    due: BTreeSet<(Instant, NodeId)>,
+    /// Dials under way.
+    dials: BTreeMap<DialId, Target>,
+    /// Links by when they came up, from the first whose greetings are under way.
+    greeting: BTreeSet<(Instant, LinkId)>,
     seeds: BTreeSet<String>,
     next_dial: u64,
 }
@@ -115,6 +149,9 @@ impl Links {
             links: BTreeMap::new(),
             by_node: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            due: BTreeSet::new(),
+            dials: BTreeMap::new(),
+            greeting: BTreeSet::new(),
             seeds: BTreeSet::new(),
             next_dial: 1,
         };
@@ -185,7 +222,10 @@ impl Links {
             since: now,
         };
         self.links.insert(id, link);
-        let old = self.by_node.insert(node, id)?;
+        self.greeting.insert((now, id));
+        let old = self.by_node.insert(node, id);
+        self.requeue(node);
+        let old = old?;
         let keep_old = self.links.get(&old).is_some_and(|link| {
             // Nobody dials who has a link: an old one that the peer has forgotten carries nothing.
             now.since(link.since) < DOUBLE_DIAL
@@ -204,18 +244,42 @@ impl Links {
     pub(crate) fn closing(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
             link.phase = Phase::Closing;
-            if self.by_node.get(&link.node) == Some(&id) {
-                self.by_node.remove(&link.node);
-            }
+            let node = link.node;
+            self.unindex(node, id);
         }
     }
 
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
         let link = self.links.remove(&id)?;
-        if self.by_node.get(&link.node) == Some(&id) {
-            self.by_node.remove(&link.node);
-        }
+        self.unindex(link.node, id);
         Some(link)
+    }
+
+    /// The link is no longer the one to its peer, who may have to be dialled.
+    fn unindex(&mut self, node: NodeId, id: LinkId) {
+        if self.by_node.get(&node) == Some(&id) {
+            self.by_node.remove(&node);
+            self.requeue(node);
+        }
+    }
+
+    /// Something has changed that decides when a member is dialled.
+    fn requeue(&mut self, node: NodeId) {
+        let linked = self.by_node.contains_key(&node);
+        let Some(attempt) = self.attempts.get_mut(&Target::Member(node)) else {
+            return;
+        };
+        let at = (!linked && attempt.dialling.is_none()).then_some(attempt.next);
+        let before = core::mem::replace(&mut attempt.queued, at);
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.due.remove(&(before, node));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, node));
+        }
     }
 
     /// A member is known: it is dialled unless a link to it comes up first.
@@ -242,6 +306,7 @@ impl Links {
             attempt.failures = 0;
             attempt.next = next;
         }
+        self.requeue(node);
     }
 
     /// A link to the member was lost: not dialled again at once.
@@ -250,10 +315,14 @@ impl Links {
         if let Some(attempt) = self.attempts.get_mut(&Target::Member(node)) {
             attempt.next = attempt.next.max(now + wait);
         }
+        self.requeue(node);
     }
 
     pub(crate) fn unwant(&mut self, node: NodeId) {
-        self.attempts.remove(&Target::Member(node));
+        let attempt = self.attempts.remove(&Target::Member(node));
+        if let Some(at) = attempt.and_then(|attempt| attempt.queued) {
+            self.due.remove(&(at, node));
+        }
     }
 
     /// Somebody asks to join through this address.
@@ -271,55 +340,60 @@ impl Links {
         }
     }
 
-    fn wanted(&self, target: &Target, attempt: &Attempt) -> bool {
-        match target {
-            Target::Member(node) => !self.by_node.contains_key(node),
-            // Seeds are tried as long as no member answers: another link to a peer that is being fetched from would take
-            // the place of the first, and the session would begin anew.
-            Target::Addr(_) => {
-                !attempt.asked_by.is_empty() || !self.links.values().any(Link::may_answer)
-            }
-        }
+    /// Attempts at addresses that are open and wanted: seeds are tried as long as no member answers, since another link to
+    /// a peer that is being fetched from would take the place of the first, and the session would begin anew.
+    fn addresses(&self) -> impl Iterator<Item = (&Target, &Attempt)> {
+        let addresses = self.attempts.range(Target::Addr(String::new())..);
+        let wanted = |attempt: &Attempt| {
+            !attempt.asked_by.is_empty() || !self.links.values().any(Link::may_answer)
+        };
+        addresses.filter(move |(_, attempt)| attempt.dialling.is_none() && wanted(attempt))
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let open = self
-            .attempts
-            .iter()
-            .filter(|(target, a)| a.dialling.is_none() && self.wanted(target, a));
-        open.map(|(_, attempt)| attempt.next).min()
+        let member = self.due.first().map(|(at, _)| *at);
+        let addresses = self.addresses().map(|(_, attempt)| attempt.next);
+        member.into_iter().chain(addresses).min()
+    }
+
+    fn is_greeting(&self, id: LinkId) -> bool {
+        let link = self.links.get(&id);
+        link.is_some_and(|link| link.phase == Phase::Greeting)
     }
 
     /// Links whose greetings have come to nothing.
-    pub(crate) fn mute(&self, now: Instant) -> Vec<LinkId> {
-        let mute = |link: &Link| {
-            link.phase == Phase::Greeting && now.since(link.since) >= self.timing.session_timeout
-        };
-        self.links
+    pub(crate) fn mute(&mut self, now: Instant) -> Vec<LinkId> {
+        while let Some((_, first)) = self.greeting.first()
+            && !self.is_greeting(*first)
+        {
+            self.greeting.pop_first();
+        }
+        let timeout = self.timing.session_timeout;
+        let mut mute: Vec<LinkId> = self
+            .greeting
             .iter()
-            .filter(|(_, link)| mute(link))
-            .map(|(id, _)| *id)
-            .collect()
+            .take_while(|(since, _)| now.since(*since) >= timeout)
+            .filter(|(_, id)| self.is_greeting(*id))
+            .map(|(_, id)| *id)
+            .collect();
+        mute.sort_unstable();
+        mute
     }
 
     /// When the next greeting is given up.
     pub(crate) fn mute_deadline(&self) -> Option<Instant> {
-        self.links
-            .values()
-            .filter(|link| link.phase == Phase::Greeting)
-            .map(|link| link.since + self.timing.session_timeout)
-            .min()
+        let first = self.greeting.iter().find(|(_, id)| self.is_greeting(*id));
+        first.map(|(since, _)| *since + self.timing.session_timeout)
     }
 
     /// The dials that are due.
     pub(crate) fn due(&mut self, now: Instant, room: usize) -> Vec<(DialId, String)> {
-        let due: Vec<Target> = self
-            .attempts
-            .iter()
-            .filter(|(target, a)| a.dialling.is_none() && a.next <= now && self.wanted(target, a))
-            .map(|(target, _)| target.clone())
-            .take(room)
-            .collect();
+        let members = self.due.range(..=(now, NodeId(u64::MAX)));
+        let mut due: Vec<Target> = members.map(|(_, node)| Target::Member(*node)).collect();
+        due.sort_unstable();
+        let addresses = self.addresses().filter(|(_, attempt)| attempt.next <= now);
+        due.extend(addresses.map(|(target, _)| target.clone()));
+        due.truncate(room);
         let mut out = Vec::new();
         for target in due {
             let dial = DialId(self.next_dial);
@@ -328,6 +402,10 @@ impl Links {
                 attempt.dialling = Some(dial);
                 out.push((dial, attempt.addr.clone()));
             }
+            if let Target::Member(node) = target {
+                self.requeue(node);
+            }
+            self.dials.insert(dial, target);
         }
         out
     }
@@ -343,13 +421,13 @@ impl Links {
     }
 
     fn ended(&mut self, now: Instant, dial: DialId, good: bool) -> Option<Dialled> {
-        let target = self
-            .attempts
-            .iter()
-            .find(|(_, attempt)| attempt.dialling == Some(dial))
-            .map(|(t, _)| t.clone())?;
+        let target = self.dials.remove(&dial)?;
         let timing = &self.timing;
+        // The member may have left meanwhile.
         let attempt = self.attempts.get_mut(&target)?;
+        if attempt.dialling != Some(dial) {
+            return None;
+        }
         attempt.dialling = None;
         attempt.failures = if good {
             0
@@ -364,10 +442,12 @@ impl Links {
             addr: attempt.addr.clone(),
             asked_by,
         };
-        if let Target::Addr(addr) = &target
-            && !self.seeds.contains(addr)
-        {
-            self.attempts.remove(&target);
+        match &target {
+            Target::Member(node) => self.requeue(*node),
+            Target::Addr(addr) if !self.seeds.contains(addr) => {
+                self.attempts.remove(&target);
+            }
+            Target::Addr(_) => {}
         }
         Some(dialled)
     }
@@ -379,5 +459,18 @@ impl Links {
                 "the index of links is right"
             );
         }
+        let mut queued = 0;
+        for (target, attempt) in &self.attempts {
+            let Target::Member(node) = target else {
+                continue;
+            };
+            let open = attempt.dialling.is_none() && !self.by_node.contains_key(node);
+            assert_eq!(attempt.queued, open.then_some(attempt.next));
+            if let Some(at) = attempt.queued {
+                queued += 1;
+                assert!(self.due.contains(&(at, *node)));
+            }
+        }
+        assert_eq!(self.due.len(), queued, "what is queued is an open attempt");
     }
 }

@@ -7,7 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-pub(crate) use links::{Link, Links, Phase};
+pub(crate) use links::{Greeting, Link, Links, Phase};
 pub(crate) use record::{Departure, MemberRecord, departure_key, departure_of, member_key};
 
 use crate::id::NodeId;

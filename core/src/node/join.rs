@@ -9,7 +9,7 @@ use crate::error::RequestError;
 use crate::id::{Actor, LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::marks::Mark;
-use crate::membership::{Link, MemberRecord, Phase, member_key};
+use crate::membership::{Greeting, Link, MemberRecord, Phase, member_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
 use crate::table::gossip::Tables;
@@ -36,25 +36,25 @@ enum Verdict {
 /// A node that never had a fellow member joins one that had; of two such nodes one without users' rows joins one with, then
 /// the smaller cluster id joins the larger. Two that had are of one cluster that broke in two while it formed, if each knows
 /// the other as a member: then too the smaller id joins the larger. Otherwise they are strangers.
-fn verdict((me, ours): (NodeId, &Welcome), (them, theirs): (NodeId, &Welcome)) -> Verdict {
+fn verdict(ours: &Greeting, theirs: &Greeting) -> Verdict {
     if ours.cluster == theirs.cluster {
         return Verdict::Same;
     }
     match (ours.settled, theirs.settled) {
-        (true, true) if !(knows(ours, them) && knows(theirs, me)) => Verdict::Refuse,
+        (true, true) if !(ours.knows_peer && theirs.knows_peer) => Verdict::Refuse,
         (true, true) if ours.cluster < theirs.cluster => Verdict::Join,
         (true, true) => Verdict::Welcome,
         (false, true) => Verdict::Join,
         (true, false) => Verdict::Welcome,
         (false, false) => {
-            let founder = |welcome: &Welcome| welcome.standing == Standing::Member;
+            let founder = |greeting: &Greeting| greeting.standing == Standing::Member;
             let patient = !(ours.founds && theirs.founds);
             if patient && !founder(ours) && !founder(theirs) {
                 return Verdict::Wait;
             }
-            let rank = |welcome: &Welcome| {
-                let rows = welcome.status.usr != 0;
-                (rows, founder(welcome), welcome.cluster)
+            let rank = |greeting: &Greeting| {
+                let is_founder = founder(greeting);
+                (greeting.has_rows, is_founder, greeting.cluster)
             };
             if rank(ours) < rank(theirs) {
                 Verdict::Join
@@ -178,8 +178,13 @@ impl Node {
         };
         // The first batch makes this life durable: no dot of it leaves the node before.
         let gate = self.fx.first_gate();
+        let peer = self.links.get(link).map(|known| known.node);
+        let knows_peer = peer.is_some_and(|peer| {
+            let rows = self.gossip.rows();
+            rows.get(Tables::MEMBERS, &member_key(peer)).is_some()
+        });
         if let Some(known) = self.links.get_mut(link) {
-            known.sent = Some(welcome.clone());
+            known.sent = Some(Greeting::new(&welcome, knows_peer));
             self.fx.send_after(
                 gate,
                 crate::io::Links::One(link),
@@ -201,7 +206,10 @@ impl Node {
             return Ok(());
         };
         let mut founds = false;
-        match verdict((self.id(), &ours), (node, &theirs)) {
+        // Only two clusters ask who knows whom.
+        let knows_me = ours.cluster != theirs.cluster && knows(&theirs, self.id());
+        let said = Greeting::new(&theirs, knows_me);
+        match verdict(&ours, &said) {
             Verdict::Refuse => {
                 self.fx.mark(Mark::OtherCluster);
                 self.fx.event(Event::Refused {
@@ -251,7 +259,7 @@ impl Node {
             }
             Verdict::Same => self.settle(),
         }
-        self.record_peer(link, theirs)?;
+        self.record_peer(link, said, theirs)?;
         if founds {
             // The base of a new cluster has nobody to catch up with.
             self.become_full();
@@ -260,18 +268,23 @@ impl Node {
     }
 
     /// Takes in what the peer knows of members; rows pass once that is durable.
-    fn record_peer(&mut self, link: LinkId, theirs: Welcome) -> Result<(), &'static str> {
+    fn record_peer(
+        &mut self,
+        link: LinkId,
+        said: Greeting,
+        theirs: Welcome,
+    ) -> Result<(), &'static str> {
         if !mutated!(self.fx, PeersUnrecorded) {
-            self.merge_sys(theirs.rows.clone())?;
+            self.merge_sys(theirs.rows)?;
         }
-        let status = theirs.status.clone();
+        let status = theirs.status;
         self.gossip.follow_clock(&mut self.fx, Hlc(status.clock));
-        let ready = self.is_full() && theirs.standing == Standing::Member;
+        let ready = self.is_full() && said.standing == Standing::Member;
         let (node, epoch) = match self.links.get_mut(link) {
             Some(known) => {
                 known.phase = if ready { Phase::Ready } else { Phase::Away };
                 known.recorded = known.recorded.max(self.fx.open_seq());
-                known.theirs = Some(theirs);
+                known.theirs = Some(said);
                 (known.node, known.epoch)
             }
             None => return Ok(()),
@@ -430,7 +443,7 @@ impl Node {
         let Some(known) = self.links.get_mut(link) else {
             return;
         };
-        let Some(theirs) = known.theirs.clone() else {
+        let Some(theirs) = &known.theirs else {
             return;
         };
         if full && theirs.standing == Standing::Member {

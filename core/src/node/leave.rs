@@ -75,6 +75,9 @@ impl Node {
     }
 
     pub(super) fn leave_due(&mut self) {
+        if self.leaving.is_none() {
+            return;
+        }
         let now = self.fx.now().mono;
         let alone = self.active_members().is_empty();
         let durable = self.gossip.cover().all_durable();

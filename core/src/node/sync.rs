@@ -102,16 +102,20 @@ impl Node {
 
     /// Sends the turn's fresh writes to every member.
     pub(super) fn push(&mut self) {
+        let pushes = self.gossip.take_pushes();
+        if pushes.is_empty() {
+            return;
+        }
         let links: Arc<[LinkId]> = self.links.ready().into();
+        if links.is_empty() {
+            return;
+        }
         let gate = links
             .iter()
             .filter_map(|link| self.links.get(*link))
             .map(|l| l.recorded)
             .max();
-        for (sys, batch) in self.gossip.take_pushes() {
-            if links.is_empty() {
-                continue;
-            }
+        for (sys, batch) in pushes {
             let lane = if sys { Lane::Sys } else { Lane::Bulk };
             let gate = gate.unwrap_or(Seq(0));
             self.fx.send_after(

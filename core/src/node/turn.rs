@@ -92,7 +92,7 @@ impl Node {
 
     fn collect_tombstones(&mut self) {
         // Nobody's claim will tell a lone node that it is time.
-        let alone = self.is_alone() && self.gossip.cover().tombstone_count() > 0;
+        let alone = self.gossip.cover().tombstone_count() > 0 && self.is_alone();
         if !self.is_full() || !(self.stability.is_due() || alone) {
             return;
         }

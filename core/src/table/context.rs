@@ -1,6 +1,5 @@
 //! What a node covers: per actor a set of counters, run-length coded.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::id::Actor;
@@ -136,58 +135,100 @@ impl Runs {
 }
 
 /// What is covered in one domain: runs per actor.
+///
+/// Contexts are made, sent and compared whole, so they are a vector in the order of the actors. An actor that covers nothing is
+/// not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Context(BTreeMap<Actor, Runs>);
+pub struct Context(Vec<(Actor, Runs)>);
 
 impl Context {
     /// The empty context.
     pub const fn new() -> Self {
-        Context(BTreeMap::new())
+        Context(Vec::new())
+    }
+
+    /// Where an actor is, or belongs. O(log actors), O(1) behind the last.
+    fn place(&self, actor: Actor) -> Result<usize, usize> {
+        match self.0.last() {
+            Some((last, _)) if *last >= actor => {
+                self.0.binary_search_by_key(&actor, |(actor, _)| *actor)
+            }
+            _ => Err(self.0.len()),
+        }
     }
 
     /// Whether the dot is covered.
     pub fn contains(&self, actor: Actor, counter: u64) -> bool {
-        self.0
-            .get(&actor)
-            .is_some_and(|runs| runs.contains(counter))
+        self.runs(actor).is_some_and(|runs| runs.contains(counter))
     }
 
     /// Covers one dot; whether it was new.
     pub fn insert(&mut self, actor: Actor, counter: u64) -> bool {
-        self.0.entry(actor).or_default().insert(counter)
+        self.of(actor).insert(counter)
     }
 
     /// The runs of one actor.
     pub fn runs(&self, actor: Actor) -> Option<&Runs> {
-        self.0.get(&actor)
+        let at = self.place(actor).ok()?;
+        Some(&self.0[at].1)
     }
 
-    /// Replaces the runs of one actor.
+    /// The runs of one actor, to which the caller adds.
+    fn of(&mut self, actor: Actor) -> &mut Runs {
+        let at = self.place(actor).unwrap_or_else(|at| {
+            self.0.insert(at, (actor, Runs::new()));
+            at
+        });
+        &mut self.0[at].1
+    }
+
+    /// Replaces the runs of one actor. O(1) behind the last actor, O(actors) before it: to make a whole context, collect it.
     pub fn set(&mut self, actor: Actor, runs: Runs) {
-        if runs.is_empty() {
-            self.0.remove(&actor);
-        } else {
-            self.0.insert(actor, runs);
+        if !runs.is_empty() {
+            *self.of(actor) = runs;
+        } else if let Ok(at) = self.place(actor) {
+            self.0.remove(at);
         }
     }
 
     /// Covers all that `other` covers.
     pub fn union(&mut self, other: &Context) {
         for (actor, runs) in &other.0 {
-            self.0.entry(*actor).or_default().union(runs);
+            self.of(*actor).union(runs);
         }
+    }
+
+    /// How many actors cover something.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is covered.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether every dot of `self` is in `other`.
     pub fn is_subset(&self, other: &Context) -> bool {
-        self.0.iter().all(|(actor, runs)| match other.0.get(actor) {
-            Some(theirs) => runs.is_subset(theirs),
-            None => runs.is_empty(),
+        self.0.iter().all(|(actor, runs)| {
+            let theirs = other.runs(*actor);
+            theirs.is_some_and(|theirs| runs.is_subset(theirs))
         })
     }
 
     /// Actors with their runs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Actor, &Runs)> {
         self.0.iter().map(|(actor, runs)| (*actor, runs))
+    }
+}
+
+impl FromIterator<(Actor, Runs)> for Context {
+    /// O(actors log actors) in any order. Of an actor that comes twice the first counts.
+    fn from_iter<I: IntoIterator<Item = (Actor, Runs)>>(runs: I) -> Self {
+        let covers = runs.into_iter().filter(|(_, runs)| !runs.is_empty());
+        let mut all: Vec<(Actor, Runs)> = covers.collect();
+        all.sort_by_key(|(actor, _)| *actor);
+        all.dedup_by_key(|(actor, _)| *actor);
+        Context(all)
     }
 }

@@ -1,8 +1,8 @@
 //! What is deleted stays deleted.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use rumormill_core::Version;
 
 use super::{Contents, MAX_VIOLATIONS, Shown, Violation};
@@ -51,7 +51,7 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
 
 /// Watches one life of one node: a version that was hidden by a delete or by a newer version never shows again.
 #[derive(Debug, Default)]
-pub struct Watch(BTreeMap<(Table, Bytes), Seen>);
+pub struct Watch([HashMap<Bytes, Seen, FixedState>; Table::ALL.len()]);
 
 #[derive(Debug)]
 struct Seen {
@@ -69,8 +69,9 @@ impl Watch {
         key: &Bytes,
         shows: Option<Version>,
     ) -> Option<Violation> {
+        let keys = &mut self.0[table as usize];
         let Some(version) = shows else {
-            if let Some(seen) = self.0.get_mut(&(table, key.clone())) {
+            if let Some(seen) = keys.get_mut(key) {
                 seen.hidden = true;
             }
             return None;
@@ -79,7 +80,7 @@ impl Watch {
             newest: version,
             hidden: false,
         };
-        let seen = self.0.entry((table, key.clone())).or_insert(fresh);
+        let seen = keys.entry_ref(key).or_insert(fresh);
         let back = version < seen.newest || (seen.hidden && version == seen.newest);
         let newest = seen.newest;
         *seen = Seen {

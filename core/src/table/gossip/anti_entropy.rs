@@ -46,12 +46,14 @@ pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, &'static
         if out.iter().any(|(known, _)| *known == name) {
             return Err("domain named twice");
         }
-        let mut context = Context::new();
-        for (actor, runs) in &domain.actors {
-            if context.runs(*actor).is_some() {
-                return Err("actor named twice");
-            }
-            context.set(*actor, Runs::from_wire(runs).ok_or("bad runs")?);
+        let runs = domain.actors.iter();
+        let context = runs
+            .map(|(actor, runs)| Some((*actor, Runs::from_wire(runs)?)))
+            .collect::<Option<Context>>()
+            .ok_or("bad runs")?;
+        let named = domain.actors.iter().filter(|(_, runs)| !runs.is_empty());
+        if context.len() != named.count() {
+            return Err("actor named twice");
         }
         out.push((name, context));
     }
@@ -427,6 +429,9 @@ impl Gossip {
     pub(crate) fn take_pushes(&mut self) -> Vec<(bool, RowBatch)> {
         let mut out = Vec::new();
         let mut rows = self.outbox.take();
+        if rows.is_empty() {
+            return out;
+        }
         // The store's own rows first: definitions before the rows they define.
         rows.sort_by_key(|row| self.tables.domain(row.table) != Domain::Sys);
         let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);

@@ -1,9 +1,11 @@
 //! What is covered here: per domain and actor the dots seen, the dots durable, and the rows they belong to.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use rapidhash::v3::rapidhash_v3;
 
 use super::anti_entropy::Served;
@@ -45,8 +47,11 @@ struct DomainCover {
 #[derive(Default)]
 pub(crate) struct Cover {
     actors: Vec<Actor>,
-    by_actor: BTreeMap<Actor, ActorIx>,
+    /// Never iterated.
+    by_actor: HashMap<Actor, ActorIx, FixedState>,
     domains: [DomainCover; Domain::ALL.len()],
+    /// Counts the changes of what has been seen.
+    version: u64,
     /// Dots by the batch that makes them durable, oldest first.
     pending: VecDeque<(Seq, Domain, ActorIx, u64, u64)>,
     /// Sessions that are being served: they must hear of rows that are replaced under them.
@@ -135,6 +140,7 @@ impl Cover {
     }
 
     fn touched(&mut self, domain: Domain, actor: ActorIx) {
+        self.version += 1;
         let cover = &mut self.domains[domain.index()];
         let entry = &mut cover.actors[actor.0 as usize];
         if !core::mem::replace(&mut entry.stale, true) {
@@ -307,14 +313,12 @@ impl Cover {
     }
 
     fn context(&self, domain: Domain, of: impl Fn(&Entry) -> &Runs) -> Context {
-        let mut out = Context::new();
-        for (actor, entry) in self.actors.iter().zip(&self.domains[domain.index()].actors) {
-            let runs = of(entry);
-            if !runs.is_empty() {
-                out.set(*actor, runs.clone());
-            }
-        }
-        out
+        let entries = self.actors.iter().zip(&self.domains[domain.index()].actors);
+        entries
+            .map(|(actor, entry)| (*actor, of(entry)))
+            .filter(|(_, runs)| !runs.is_empty())
+            .map(|(actor, runs)| (actor, runs.clone()))
+            .collect()
     }
 
     pub(crate) fn seen(&self, domain: Domain) -> Context {
@@ -327,6 +331,11 @@ impl Cover {
 
     pub(crate) fn seen_runs(&self, domain: Domain, actor: Actor) -> Option<&Runs> {
         self.find(actor).map(|ix| &self.entry(domain, ix).seen)
+    }
+
+    /// As long as it is the same, so is what has been seen.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Whether everything in `context` has been seen here.

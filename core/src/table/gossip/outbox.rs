@@ -1,5 +1,6 @@
 //! Fresh local writes on their way to the other members.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::{ActorIx, Arrival};
@@ -47,7 +48,8 @@ impl Outbox {
 /// Collects rows into batches for the wire, within the limits.
 pub(crate) struct Batcher {
     batch: RowBatch,
-    actors: Vec<ActorIx>,
+    /// Where the batch names each actor.
+    actors: BTreeMap<ActorIx, usize>,
     tables: Vec<TableId>,
     bytes: usize,
     /// Rows counted that are not here yet.
@@ -64,7 +66,7 @@ impl Batcher {
                 tables: Vec::new(),
                 rows: Vec::new(),
             },
-            actors: Vec::new(),
+            actors: BTreeMap::new(),
             tables: Vec::new(),
             bytes: 0,
             reserved: 0,
@@ -105,14 +107,11 @@ impl Batcher {
                 self.tables.len() - 1
             }
         };
-        let actor = match self.actors.iter().rposition(|known| *known == actor) {
-            Some(at) => at,
-            None => {
-                self.actors.push(actor);
-                self.batch.actors.push(name);
-                self.actors.len() - 1
-            }
-        };
+        let named = &mut self.batch.actors;
+        let actor = *self.actors.entry(actor).or_insert_with(|| {
+            named.push(name);
+            named.len() - 1
+        });
         self.bytes += row_bytes(&key, value.as_ref().map_or(0, bytes::Bytes::len));
         let (counter, clock, expires) = row;
         self.batch.rows.push(Row {

@@ -5,6 +5,7 @@
 //! tombstone's. Then no member can bring back what it deleted: each has the delete, and nothing that this node lacks.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::anti_entropy::Contexts;
@@ -20,7 +21,8 @@ const BUDGET: usize = 4_096;
 
 /// A claim: what a member durably covered at some moment, already found to lie within what this node has seen.
 struct Claim {
-    contexts: Contexts,
+    /// Shared by all who claimed the same.
+    contexts: Arc<Contexts>,
     clock: Hlc,
 }
 
@@ -39,6 +41,8 @@ impl Claim {
 #[derive(Default)]
 pub(crate) struct Stability {
     claims: BTreeMap<NodeId, Claim>,
+    /// What this node had seen when somebody last agreed with it, and the version of that.
+    agreed: Option<(u64, Arc<Contexts>)>,
     /// Something changed since the last complete pass.
     dirty: bool,
     /// Where an unfinished pass goes on.
@@ -60,15 +64,22 @@ impl Stability {
     pub(crate) fn equal(&mut self, fx: &Effects, gossip: &Gossip, node: NodeId, clock: Hlc) {
         if gossip.cover().tombstone_count() > 0 {
             let clock = claimed_clock(fx, clock);
-            self.claims.insert(
-                node,
-                Claim {
-                    contexts: gossip.contexts(),
-                    clock,
-                },
-            );
+            let contexts = self.own_contexts(gossip);
+            self.claims.insert(node, Claim { contexts, clock });
             self.dirty = true;
         }
+    }
+
+    fn own_contexts(&mut self, gossip: &Gossip) -> Arc<Contexts> {
+        let version = gossip.cover().version();
+        if let Some((at, contexts)) = &self.agreed
+            && *at == version
+        {
+            return Arc::clone(contexts);
+        }
+        let contexts = Arc::new(gossip.contexts());
+        self.agreed = Some((version, Arc::clone(&contexts)));
+        contexts
     }
 
     /// A member told its durable contexts.
@@ -88,6 +99,7 @@ impl Stability {
         if contexts.iter().all(within) || mutated!(fx, ClaimNotWithin) {
             fx.mark(Mark::ClaimByContext);
             let clock = claimed_clock(fx, clock);
+            let contexts = Arc::new(contexts);
             self.claims.insert(node, Claim { contexts, clock });
             self.dirty = true;
         }
@@ -145,6 +157,7 @@ impl Stability {
     ) {
         if gossip.cover().tombstone_count() == 0 {
             self.claims.clear();
+            self.agreed = None;
             self.cursor = None;
             self.dirty = false;
             return;
