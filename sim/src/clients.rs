@@ -156,7 +156,7 @@ impl World {
                 expires: row.expires().is_some(),
             })
         });
-        let life = host.life;
+        let (life, shows) = (host.life, host.view);
         self.count("gets");
         let fields = [
             Field::Word("table", table.name()),
@@ -168,10 +168,11 @@ impl World {
         let len = if found.is_some() { 5 } else { 4 };
         self.trace
             .event(self.now_us, node, Weight::Story, "get", &fields[..len]);
-        self.exchanges.push(Exchange {
+        self.told(Exchange {
             client,
             node,
             life,
+            view: Some(shows),
             table,
             key: Some(key.clone()),
             answer: Answer::Read(found),
@@ -181,6 +182,12 @@ impl World {
         if waits {
             self.ask(node, table, key, Some(self.exchanges.len() - 1));
         }
+    }
+
+    /// Takes down what a client asked and was answered.
+    fn told(&mut self, mut exchange: Exchange) {
+        self.sabotage.answers(&mut exchange);
+        self.exchanges.push(exchange);
     }
 
     /// A client writes to or deletes from a node that runs. Returns whether the store accepted.
@@ -309,10 +316,11 @@ impl World {
         });
         let waits = op.filter(|_| accepted.sync);
         let exchange = client.map(|client| {
-            self.exchanges.push(Exchange {
+            self.told(Exchange {
                 client,
                 node,
                 life: self.hosts[node].life,
+                view: Some(self.hosts[node].view),
                 table,
                 key: key.cloned(),
                 answer: Answer::Wrote {

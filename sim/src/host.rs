@@ -48,6 +48,8 @@ pub(crate) struct Host {
     pub(crate) id: Option<NodeId>,
     /// Counts the starts.
     pub(crate) life: u32,
+    /// Counts the starts, and how often the node's rows were replaced by its cluster's.
+    pub(crate) view: u32,
     /// Only the process died: the machine still answers that nobody listens.
     pub(crate) answers: bool,
     /// When the earliest wake-up in the queue is due.
@@ -105,6 +107,7 @@ impl Host {
             handed_over: None,
             id: None,
             life: 0,
+            view: 0,
             answers: true,
             wake_us: None,
             spins: 0,
@@ -159,6 +162,7 @@ impl Host {
         }
         let mut node = recovery.finish(now)?;
         self.life += 1;
+        self.view += 1;
         self.answers = true;
         self.spins = 0;
         self.watch = Watch::default();

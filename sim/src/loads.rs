@@ -93,11 +93,14 @@ impl World {
             && let Ok(Response::Row(row)) = &result
         {
             exchange.returned_us = Some(self.now_us);
+            let view = self.hosts[node].view;
+            exchange.view = exchange.view.filter(|asked| *asked == view);
             exchange.answer = Answer::Read(row.as_ref().map(|row| Found {
                 version: row.version,
                 value: row.value.clone(),
                 expires: row.expires.is_some(),
             }));
+            self.sabotage.answers(exchange);
         }
         match result {
             Ok(Response::Row(Some(row))) => {

@@ -12,7 +12,7 @@ use rumormill_core::wire::Message;
 use rumormill_core::{DialId, Lane, Limits, LinkId, Node, NodeId, Timing};
 
 use crate::checkers::bounds::{self, Queues};
-use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection};
+use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection, sessions};
 use crate::clock::Clock;
 use crate::faults::FaultKind;
 use crate::host::Host;
@@ -322,6 +322,7 @@ impl World {
     pub fn judge(&mut self) {
         let contents = self.all_contents();
         let mut found = convergence::check(self.now_us, &self.lasting_contents());
+        found.extend(sessions::check(&self.session_ops(), sessions::Scope::Life));
         found.extend(convergence::check_members(self.now_us, &self.views()));
         for (node, contents) in contents.iter().enumerate() {
             if let Some(contents) = contents {
