@@ -10,6 +10,7 @@ use rumormill_core::{
 };
 
 use crate::checkers::no_resurrection::Watch;
+use crate::checkers::watching::Mirror;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::hurt::{Hurt, Hurts};
@@ -59,6 +60,8 @@ pub(crate) struct Host {
     /// The users' tables on this node, in the order of [`Table::ALL`].
     pub(crate) tables: [TableId; 3],
     pub(crate) cursors: [Cursor; 3],
+    /// What the watching client of each table has.
+    pub(crate) mirrors: [Mirror; 3],
     /// Tables with changes that the watch has not read.
     pub(crate) changed: Vec<usize>,
     /// Operations that the disk does not have yet, by batch.
@@ -113,6 +116,7 @@ impl Host {
             spins: 0,
             tables: [TableId::DEFAULT; 3],
             cursors: [Cursor(0); 3],
+            mirrors: Default::default(),
             changed: Vec::new(),
             unsynced: VecDeque::new(),
             unacked: VecDeque::new(),
@@ -170,6 +174,7 @@ impl Host {
         for (slot, table) in Table::ALL.into_iter().enumerate() {
             self.tables[slot] = open_table(&mut node, now, table);
             self.cursors[slot] = node.view(now).cursor();
+            self.mirrors[slot].scan(&node.view(now), self.tables[slot]);
         }
         let id = node.id();
         self.id = Some(id);

@@ -321,6 +321,7 @@ impl World {
     /// Judges what the nodes show now, as at the end of a run.
     pub fn judge(&mut self) {
         let contents = self.all_contents();
+        self.check_watching();
         let mut found = convergence::check(self.now_us, &self.lasting_contents());
         found.extend(sessions::check(&self.session_ops(), sessions::Scope::Life));
         found.extend(convergence::check_members(self.now_us, &self.views()));
