@@ -69,6 +69,8 @@ pub(crate) struct Host {
     /// Operations whose acknowledgement waits for the disk.
     pub(crate) unacked: VecDeque<Unacked>,
     pub(crate) watch: Watch,
+    /// In which life bits of its disk flipped, until the node has reunited with a member.
+    pub(crate) rotten: Option<u32>,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
     pub(crate) disk_rng: Rng,
@@ -121,6 +123,7 @@ impl Host {
             unsynced: VecDeque::new(),
             unacked: VecDeque::new(),
             watch: Watch::default(),
+            rotten: None,
             alone: true,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
             load_rng: Rng::new(seed, Stream::Loads, index as u32),

@@ -480,6 +480,7 @@ impl World {
                 ) {
                     // It shows its cluster's rows from now on, and no longer those of its time alone.
                     self.hosts[node].alone = false;
+                    self.hosts[node].rotten = None;
                     self.hosts[node].watch = Watch::default();
                     self.hosts[node].view += 1;
                 }

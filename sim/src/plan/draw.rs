@@ -255,6 +255,10 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result
             by_us: draw_log(u, 5_000, 10_000_000)?,
         },
         FaultKind::FullDisk => FaultWhat::FullDisk { node },
+        FaultKind::Rot => FaultWhat::Rot {
+            node,
+            bits: draw_log(u, 1, 64)? as u32,
+        },
     })
 }
 

@@ -18,6 +18,8 @@ use crate::faults::{FaultKind, FaultSet};
 pub const WARM_UP_US: u64 = 3_000_000;
 /// The shortest half of a flap, in microseconds.
 pub const MIN_FLAP_US: u64 = 1_000;
+/// The most bits that one fault flips on a disk.
+pub const MAX_ROT_BITS: u32 = 1_000_000;
 /// The most nodes of a plan.
 pub const MAX_NODES: usize = 1_000;
 /// The latest time of a plan and the longest duration in it, a year in microseconds.
@@ -220,6 +222,15 @@ pub enum FaultWhat {
         /// The node.
         node: usize,
     },
+    /// Bits of rows and contexts that the node has stored flip while it runs; it is stopped and started again when the fault ends.
+    /// Waits for a node with a disk, in a cluster with another member: who knows none refuses to start from a damaged store. Rows of
+    /// the store's own tables stay whole, since they say who the other members are.
+    Rot {
+        /// The node.
+        node: usize,
+        /// How many bits.
+        bits: u32,
+    },
     /// The node's clocks are wrong.
     Skew {
         /// The node; struck even when it is down, for clocks go on.
@@ -255,6 +266,7 @@ impl FaultWhat {
             FaultWhat::FailDisk { .. } => FaultKind::FailDisk,
             FaultWhat::SlowDisk { .. } => FaultKind::SlowDisk,
             FaultWhat::FullDisk { .. } => FaultKind::FullDisk,
+            FaultWhat::Rot { .. } => FaultKind::Rot,
         }
     }
 }

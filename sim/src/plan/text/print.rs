@@ -70,6 +70,7 @@ impl fmt::Display for FaultWhat {
             | FaultWhat::Leave { node }
             | FaultWhat::FailDisk { node }
             | FaultWhat::FullDisk { node } => write!(f, " node=n{node}"),
+            FaultWhat::Rot { node, bits } => write!(f, " node=n{node} bits={bits}"),
             FaultWhat::Flap {
                 left,
                 right,

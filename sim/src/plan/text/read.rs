@@ -6,7 +6,8 @@ use super::error::{PlanError, PlanErrorKind as Kind};
 use super::value::{Bad, Drift, Millis, Offset, Rate, Time, numbered};
 use crate::faults::FaultKind;
 use crate::plan::{
-    Action, Entry, Fault, FaultWhat, MAX_NODES, MIN_FLAP_US, Machine, Op, OpVerb, Plan, Table,
+    Action, Entry, Fault, FaultWhat, MAX_NODES, MAX_ROT_BITS, MIN_FLAP_US, Machine, Op, OpVerb,
+    Plan, Table,
 };
 
 const A_TIME: &str = "a time such as 250ms, 3s or 1.5s";
@@ -255,6 +256,16 @@ impl<'a> Fields<'a> {
         Ok(ppm)
     }
 
+    fn bits(&self) -> Result<u32, PlanError> {
+        let word = self.need("bits")?;
+        let read = word.text.parse().map_err(|_| Bad::Form);
+        let bits = word.value(read, "a number of bits", "")?;
+        match bits {
+            1..=MAX_ROT_BITS => Ok(bits),
+            _ => Err(word.error(Kind::OutOfRange, format!("1 to {MAX_ROT_BITS}"))),
+        }
+    }
+
     fn flag(&self, name: &str) -> Result<bool, PlanError> {
         self.need(name)?.one_of(&[("yes", true), ("no", false)])
     }
@@ -404,6 +415,7 @@ const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
             &["for", "node"]
         }
         FaultKind::FailDisk | FaultKind::FullDisk => &["for", "node"],
+        FaultKind::Rot => &["for", "node", "bits"],
         FaultKind::Partition | FaultKind::Partial | FaultKind::Bridge => &["for", "left", "right"],
         FaultKind::Flap => &["for", "left", "right", "every"],
         FaultKind::OneWay => &["for", "from", "to"],
@@ -495,6 +507,10 @@ fn fault(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {
         FaultKind::Leave => FaultWhat::Leave { node: node()? },
         FaultKind::FailDisk => FaultWhat::FailDisk { node: node()? },
         FaultKind::FullDisk => FaultWhat::FullDisk { node: node()? },
+        FaultKind::Rot => FaultWhat::Rot {
+            node: node()?,
+            bits: fields.bits()?,
+        },
         FaultKind::Crash => FaultWhat::Crash {
             node: node()?,
             clean: fields.flag("clean")?,
