@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::hurt::{Hurt, Hurts};
 use crate::loads::Values;
-use crate::plan::{Machine, Table};
+use crate::plan::{Caps, Machine, Table};
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
 use crate::world::Event;
@@ -144,7 +144,7 @@ impl Host {
         at_us: u64,
         (index, seeds): (usize, Vec<String>),
         timing: &Timing,
-        resident_value: Option<u32>,
+        (resident_value, caps): (Option<u32>, &Caps),
         sabotage: &mut dyn Sabotage,
     ) -> Result<NodeId, RecoverError> {
         let name = format!("n{index}");
@@ -155,6 +155,7 @@ impl Host {
         };
         config.timing = timing.clone();
         config.resident_value = resident_value;
+        caps.apply(&mut config.limits);
         config.seeds = seeds;
         if self.forgot() {
             // Others may go on, out of reach for longer than any fault of a swarm lasts.

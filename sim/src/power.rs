@@ -26,9 +26,10 @@ impl World {
             self.usher();
             return self.push(self.now_us + LOOK_AGAIN_US, Event::Start { node });
         };
-        let (now_us, timing, resident) = (self.now_us, &self.timing, self.resident_value);
+        let (now_us, timing) = (self.now_us, &self.timing);
+        let limits = (self.resident_value, &self.plan.caps);
         let sabotage = self.sabotage.as_mut();
-        match self.hosts[node].start(now_us, (node, seeds), timing, resident, sabotage) {
+        match self.hosts[node].start(now_us, (node, seeds), timing, limits, sabotage) {
             Ok(id) => {
                 self.ids.insert(id, node);
                 self.count("starts");

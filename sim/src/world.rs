@@ -179,7 +179,7 @@ pub struct World {
     pub(crate) resident_value: Option<u32>,
     queue: BinaryHeap<Reverse<Queued>>,
     queued: u64,
-    plan: Plan,
+    pub(crate) plan: Plan,
     next_entry: usize,
     /// What ends with a fault of the plan, by its number.
     pub(crate) endings: BTreeMap<usize, Ending>,

@@ -4,10 +4,12 @@
 //! back as the same plan. What the plan leaves open (each latency, which message a lossy window takes) comes from streams
 //! of [`Plan::seed`], so that a plan alone decides a run.
 
+mod caps;
 mod draw;
 mod renumber;
 mod text;
 
+pub use caps::Caps;
 pub use draw::Shape;
 pub(crate) use draw::draw_log;
 pub use text::{PlanError, PlanErrorKind};
@@ -324,6 +326,8 @@ pub struct Plan {
     pub codec: bool,
     /// Longer values, in bytes, are only on the nodes' disks; `None` keeps all in memory.
     pub resident_value: Option<u32>,
+    /// Limits of the nodes that are smaller than usual.
+    pub caps: Caps,
     /// The machines; at least one. Machine 0 starts the cluster, the others join through it.
     pub machines: Vec<Machine>,
     /// When clients and faults stop, in microseconds. Every entry comes before.
