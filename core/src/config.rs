@@ -89,6 +89,9 @@ pub struct Limits {
     pub links: usize,
     /// Sync sessions served at once, and asked for at once; 8.
     pub sessions: usize,
+    /// Keys remembered because they changed under a session that is served; past it the session is refused and begins anew.
+    /// 65,536.
+    pub session_replaced: usize,
     /// Requests waiting for an answer; 65,536.
     pub requests: usize,
     /// Unsynced batches before writes are refused as busy; 4,096.
@@ -111,6 +114,7 @@ impl Default for Limits {
             change_log: 65_536,
             links: 4_096,
             sessions: 8,
+            session_replaced: 65_536,
             requests: 65_536,
             store_backlog: 4_096,
             loads: 64,

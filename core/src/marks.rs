@@ -23,6 +23,24 @@ macro_rules! marks {
     };
 }
 
+impl Mark {
+    /// Why no run of honest nodes on honest drivers has to reach it; `None` for marks that a swarm has to reach.
+    pub const fn beyond_honest_runs(self) -> Option<&'static str> {
+        match self {
+            Mark::ProtocolViolation => Some("only a peer that breaks the protocol"),
+            Mark::OwnDotFromOutside => Some("only a peer that makes up dots"),
+            Mark::LoadUnknown => Some("only a driver that answers what it was not asked"),
+            Mark::OtherCluster => {
+                Some("only an operator who joins two clusters that both have members")
+            }
+            Mark::ReunionUnreadable => {
+                Some("only a store that is damaged between a start and the reunion after it")
+            }
+            _ => None,
+        }
+    }
+}
+
 marks! {
     /// Of members that are all away, the one that left last goes on.
     AwayResumes = "away-resumes",

@@ -72,6 +72,8 @@ impl World {
                 Ok(changes) => changes,
                 Err(lagged) => {
                     host.cursors[slot] = lagged.restart;
+                    host.mirrors[slot].scan(&view, host.tables[slot]);
+                    self.count("watch_lagged");
                     continue;
                 }
             };
@@ -81,6 +83,7 @@ impl World {
             }
             let table = Table::ALL[slot];
             for change in &changes.changes {
+                host.mirrors[slot].follow(&view, host.tables[slot], &change.kind);
                 let Some((key, verb)) = key_of(&change.kind) else {
                     continue;
                 };
@@ -105,6 +108,24 @@ impl World {
                     .extend(host.watch.observe(self.now_us, node, table, key, version));
             }
         }
+    }
+
+    /// Whether the watching clients of all nodes have what the nodes show.
+    pub(crate) fn check_watching(&mut self) {
+        let mut found = Vec::new();
+        for (node, host) in self.hosts.iter().enumerate() {
+            // What a turn changed is told at its end.
+            let Some(running) = host.node.as_ref().filter(|_| self.dirty != Some(node)) else {
+                continue;
+            };
+            let now = host.now(self.now_us);
+            let view = running.view(now);
+            for (slot, table) in Table::ALL.into_iter().enumerate() {
+                let (mirror, table) = (&host.mirrors[slot], (table, host.tables[slot]));
+                found.extend(mirror.check((self.now_us, node), &view, table, now.wall));
+            }
+        }
+        self.violations.extend(found);
     }
 
     /// The client asks this node from now on.
@@ -156,7 +177,7 @@ impl World {
                 expires: row.expires().is_some(),
             })
         });
-        let life = host.life;
+        let (life, shows) = (host.life, host.view);
         self.count("gets");
         let fields = [
             Field::Word("table", table.name()),
@@ -168,10 +189,11 @@ impl World {
         let len = if found.is_some() { 5 } else { 4 };
         self.trace
             .event(self.now_us, node, Weight::Story, "get", &fields[..len]);
-        self.exchanges.push(Exchange {
+        self.told(Exchange {
             client,
             node,
             life,
+            view: Some(shows),
             table,
             key: Some(key.clone()),
             answer: Answer::Read(found),
@@ -181,6 +203,12 @@ impl World {
         if waits {
             self.ask(node, table, key, Some(self.exchanges.len() - 1));
         }
+    }
+
+    /// Takes down what a client asked and was answered.
+    fn told(&mut self, mut exchange: Exchange) {
+        self.sabotage.answers(&mut exchange);
+        self.exchanges.push(exchange);
     }
 
     /// A client writes to or deletes from a node that runs. Returns whether the store accepted.
@@ -309,10 +337,11 @@ impl World {
         });
         let waits = op.filter(|_| accepted.sync);
         let exchange = client.map(|client| {
-            self.exchanges.push(Exchange {
+            self.told(Exchange {
                 client,
                 node,
                 life: self.hosts[node].life,
+                view: Some(self.hosts[node].view),
                 table,
                 key: key.cloned(),
                 answer: Answer::Wrote {

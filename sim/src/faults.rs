@@ -46,11 +46,13 @@ pub enum FaultKind {
     SlowDisk,
     /// A node's disk has no space.
     FullDisk,
+    /// Bits of what a node has stored flip.
+    Rot,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 20] = [
+    pub const ALL: [FaultKind; 21] = [
         FaultKind::Loss,
         FaultKind::Dup,
         FaultKind::Reorder,
@@ -71,6 +73,7 @@ impl FaultKind {
         FaultKind::FailDisk,
         FaultKind::SlowDisk,
         FaultKind::FullDisk,
+        FaultKind::Rot,
     ];
 
     /// Its name on the command line, in plans and in reports.
@@ -96,6 +99,7 @@ impl FaultKind {
             FaultKind::FailDisk => "faildisk",
             FaultKind::SlowDisk => "slowdisk",
             FaultKind::FullDisk => "fulldisk",
+            FaultKind::Rot => "rot",
         }
     }
 
@@ -119,7 +123,8 @@ impl FaultKind {
             | FaultKind::OneWay
             | FaultKind::Flap
             | FaultKind::Wipe
-            | FaultKind::Leave => 2,
+            | FaultKind::Leave
+            | FaultKind::Rot => 2,
             FaultKind::Partial | FaultKind::Bridge => 3,
         }
     }
@@ -147,6 +152,7 @@ impl FaultKind {
             FaultKind::FailDisk => "faildisk_begins",
             FaultKind::SlowDisk => "slowdisk_begins",
             FaultKind::FullDisk => "fulldisk_begins",
+            FaultKind::Rot => "rot_begins",
         }
     }
 }

@@ -10,11 +10,12 @@ use rumormill_core::{
 };
 
 use crate::checkers::no_resurrection::Watch;
+use crate::checkers::watching::Mirror;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::hurt::{Hurt, Hurts};
 use crate::loads::Values;
-use crate::plan::{Machine, Table};
+use crate::plan::{Caps, Machine, Table};
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
 use crate::world::Event;
@@ -48,6 +49,8 @@ pub(crate) struct Host {
     pub(crate) id: Option<NodeId>,
     /// Counts the starts.
     pub(crate) life: u32,
+    /// Counts the starts, and how often the node's rows were replaced by its cluster's.
+    pub(crate) view: u32,
     /// Only the process died: the machine still answers that nobody listens.
     pub(crate) answers: bool,
     /// When the earliest wake-up in the queue is due.
@@ -59,6 +62,8 @@ pub(crate) struct Host {
     /// The users' tables on this node, in the order of [`Table::ALL`].
     pub(crate) tables: [TableId; 3],
     pub(crate) cursors: [Cursor; 3],
+    /// What the watching client of each table has.
+    pub(crate) mirrors: [Mirror; 3],
     /// Tables with changes that the watch has not read.
     pub(crate) changed: Vec<usize>,
     /// Operations that the disk does not have yet, by batch.
@@ -66,6 +71,8 @@ pub(crate) struct Host {
     /// Operations whose acknowledgement waits for the disk.
     pub(crate) unacked: VecDeque<Unacked>,
     pub(crate) watch: Watch,
+    /// In which life bits of its disk flipped, until the node has reunited with a member.
+    pub(crate) rotten: Option<u32>,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
     pub(crate) disk_rng: Rng,
@@ -107,16 +114,19 @@ impl Host {
             handed_over: None,
             id: None,
             life: 0,
+            view: 0,
             answers: true,
             wake_us: None,
             spins: 0,
             turns: 0,
             tables: [TableId::DEFAULT; 3],
             cursors: [Cursor(0); 3],
+            mirrors: Default::default(),
             changed: Vec::new(),
             unsynced: VecDeque::new(),
             unacked: VecDeque::new(),
             watch: Watch::default(),
+            rotten: None,
             alone: true,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
             load_rng: Rng::new(seed, Stream::Loads, index as u32),
@@ -137,7 +147,7 @@ impl Host {
         at_us: u64,
         (index, seeds): (usize, Vec<String>),
         timing: &Timing,
-        resident_value: Option<u32>,
+        (resident_value, caps): (Option<u32>, &Caps),
         sabotage: &mut dyn Sabotage,
     ) -> Result<NodeId, RecoverError> {
         let name = format!("n{index}");
@@ -148,6 +158,7 @@ impl Host {
         };
         config.timing = timing.clone();
         config.resident_value = resident_value;
+        caps.apply(&mut config.limits);
         config.seeds = seeds;
         if self.forgot() {
             // Others may go on, out of reach for longer than any fault of a swarm lasts.
@@ -163,6 +174,7 @@ impl Host {
         }
         let mut node = recovery.finish(now)?;
         self.life += 1;
+        self.view += 1;
         self.answers = true;
         self.spins = 0;
         self.watch = Watch::default();
@@ -170,6 +182,7 @@ impl Host {
         for (slot, table) in Table::ALL.into_iter().enumerate() {
             self.tables[slot] = open_table(&mut node, now, table);
             self.cursors[slot] = node.view(now).cursor();
+            self.mirrors[slot].scan(&node.view(now), self.tables[slot]);
         }
         let id = node.id();
         self.id = Some(id);

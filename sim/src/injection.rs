@@ -26,6 +26,8 @@ pub(crate) enum Ending {
     SetClock(usize),
     /// One hurt of it is healed.
     Heal(usize),
+    /// It is started again, and finds what its disk has lost.
+    Reboot(usize),
 }
 
 impl World {
@@ -40,6 +42,7 @@ impl World {
                 self.skew(node, by_ms, ppm);
                 self.count(FaultKind::Skew.name());
             }
+            FaultWhat::Rot { node, bits } => self.begin_rot(number, what, node, bits),
             FaultWhat::Pause { node } => self.begin_hurt(number, what, node, Hurt::Paused),
             FaultWhat::Slow { node, by_us } => {
                 self.begin_hurt(number, what, node, Hurt::Slow(by_us))
@@ -76,7 +79,7 @@ impl World {
     }
 
     /// There is nothing to strike at present.
-    fn try_again(&mut self, number: usize) {
+    pub(crate) fn try_again(&mut self, number: usize) {
         self.push(self.now_us + FRESH_STEP_US, Event::Again { number });
     }
 
@@ -98,7 +101,9 @@ impl World {
             return;
         };
         // Who leaves last must be able to come back and find those it waits for.
-        let returns = self.hosts[node].has_disk && self.gone.is_empty();
+        // Somebody whose disk has rotted needs a member that did not go.
+        let whole = self.hosts.iter().all(|host| host.rotten.is_none());
+        let returns = self.hosts[node].has_disk && self.gone.is_empty() && whole;
         if !returns && !self.is_survived(node) {
             return;
         }
@@ -141,7 +146,7 @@ impl World {
     }
 
     /// A fault that names one node strikes this one.
-    fn strikes(&mut self, number: usize, what: &FaultWhat, node: usize) {
+    pub(crate) fn strikes(&mut self, number: usize, what: &FaultWhat, node: usize) {
         self.trace
             .fault_begins(self.now_us, number, &what.striking(node));
     }
@@ -193,7 +198,7 @@ impl World {
         let goes_on = match self.endings.get(&number) {
             Some(Ending::Return(node)) => self.hosts[*node].node.is_some(),
             Some(Ending::Heal(node)) => self.hosts[*node].hurts.is_fresh(number),
-            Some(Ending::Start(_) | Ending::SetClock(_)) => false,
+            Some(Ending::Start(_) | Ending::SetClock(_) | Ending::Reboot(_)) => false,
             None => self.net.is_fresh(number),
         };
         if goes_on {
@@ -209,6 +214,7 @@ impl World {
             Some(Ending::Start(node) | Ending::Return(node)) => self.start(node),
             Some(Ending::SetClock(node)) => self.skew(node, 0, 0),
             Some(Ending::Heal(node)) => self.heal(number, node),
+            Some(Ending::Reboot(node)) => self.reboot_rotten(node),
             None => self.end_in_network(number),
         }
     }
@@ -267,6 +273,7 @@ impl World {
             self.space_returns(node);
             self.drain(node);
             self.start(node);
+            self.reboot_rotten(node);
         }
     }
 

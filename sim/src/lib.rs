@@ -134,6 +134,7 @@ mod power;
 pub mod recording;
 mod report;
 mod rng;
+mod rot;
 mod run;
 mod sabotage;
 mod scenario;

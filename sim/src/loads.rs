@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rumormill_core::{
-    Input, LoadId, Request, RequestError, Response, Row, ScanRange, Token, Version,
+    Input, LoadId, ReadError, Request, RequestError, Response, Row, ScanRange, Token, Version,
 };
 
 use crate::checkers::{Violation, durability};
@@ -93,11 +93,14 @@ impl World {
             && let Ok(Response::Row(row)) = &result
         {
             exchange.returned_us = Some(self.now_us);
+            let view = self.hosts[node].view;
+            exchange.view = exchange.view.filter(|asked| *asked == view);
             exchange.answer = Answer::Read(row.as_ref().map(|row| Found {
                 version: row.version,
                 value: row.value.clone(),
                 expires: row.expires.is_some(),
             }));
+            self.sabotage.answers(exchange);
         }
         match result {
             Ok(Response::Row(Some(row))) => {
@@ -109,6 +112,9 @@ impl World {
             Ok(_) => {}
             // It left, or its disk failed: whoever asked asks another.
             Err(RequestError::Halted) => self.count("reads_cut_off"),
+            Err(RequestError::Read(ReadError::Damaged { .. })) if self.has_rotted(node) => {
+                self.count("reads_of_rot");
+            }
             Err(error) => {
                 self.count("reads_failed");
                 let text = format!(

@@ -130,6 +130,15 @@ impl Model {
         }
     }
 
+    /// The node's record of this key is damaged: what it had accepted may be nowhere else.
+    pub fn forgot_key(&mut self, node: usize, table: Table, key: &Bytes) {
+        let numbers = self.keys.get(&(table, key.clone()));
+        for number in numbers.into_iter().flatten() {
+            let op = &mut self.ops[*number];
+            op.forgotten |= op.node == node;
+        }
+    }
+
     /// The node took along what it had accepted and what else it held, and proposes it anew when it returns.
     pub fn went_alone(&mut self, node: usize, held: Option<&Contents>) {
         for op in self.ops.iter_mut().filter(|op| op.node == node) {

@@ -26,9 +26,10 @@ impl World {
             self.usher();
             return self.push(self.now_us + LOOK_AGAIN_US, Event::Start { node });
         };
-        let (now_us, timing, resident) = (self.now_us, &self.timing, self.resident_value);
+        let (now_us, timing) = (self.now_us, &self.timing);
+        let limits = (self.resident_value, &self.plan.caps);
         let sabotage = self.sabotage.as_mut();
-        match self.hosts[node].start(now_us, (node, seeds), timing, resident, sabotage) {
+        match self.hosts[node].start(now_us, (node, seeds), timing, limits, sabotage) {
             Ok(id) => {
                 self.ids.insert(id, node);
                 self.count("starts");
@@ -40,6 +41,7 @@ impl World {
                     "start",
                     &[life, Field::Mute(id.0)],
                 );
+                self.starts_rotten(node);
                 self.touch(node);
                 self.application_starts(node);
             }
@@ -115,10 +117,10 @@ impl World {
         );
     }
 
-    /// Whether the node runs, is a member, and is not about to leave.
-    fn is_member(&self, node: usize) -> bool {
+    /// Whether the node runs, is a member, and is not about to leave or to lose what it holds.
+    pub(crate) fn is_member(&self, node: usize) -> bool {
         let host = &self.hosts[node];
-        host.node.is_some() && !host.alone && !host.leaving
+        host.node.is_some() && !host.alone && !host.leaving && host.rotten.is_none()
     }
 
     fn is_joining(&self, node: usize) -> bool {
@@ -216,7 +218,7 @@ impl World {
     }
 
     /// Returns how many unsynced batches are lost when the first `keep` survive.
-    fn power_off(&mut self, node: usize, keep: usize, answers: bool) -> usize {
+    pub(crate) fn power_off(&mut self, node: usize, keep: usize, answers: bool) -> usize {
         let host = &mut self.hosts[node];
         let (upto, lost) = host.disk.crash(keep);
         host.stop();
@@ -238,13 +240,14 @@ impl World {
         self.model.forgot(node);
         let host = &mut self.hosts[node];
         host.alone = true;
+        host.rotten = None;
         host.disk = crate::Disk::default();
         self.gone.extend(host.id);
         self.keeps_deletes = true;
     }
 
     /// A dead process's connections are reset by its machine; a machine without power says nothing.
-    fn break_links(&mut self, node: usize, says_so: bool) {
+    pub(crate) fn break_links(&mut self, node: usize, says_so: bool) {
         for end in self.net.open_ends(node) {
             self.net.set_up(end, false);
             if let Some(wire) = &mut self.wire {

@@ -2,7 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::checkers::{Violation, bounds, convergence, durability, no_resurrection};
+use crate::checkers::{
+    Violation, bounds, convergence, durability, no_resurrection, sessions, watching,
+};
 use crate::faults::FaultSet;
 use crate::plan::{Plan, Shape, WARM_UP_US};
 use crate::report::Report;
@@ -11,11 +13,16 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 7] = [
+pub const CHECKERS: [&str; 12] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
     bounds::NAME,
+    sessions::READ_YOUR_WRITES,
+    sessions::MONOTONIC_READS,
+    sessions::MONOTONIC_WRITES,
+    sessions::WRITES_FOLLOW_READS,
+    watching::NAME,
     "invariants",
     "recovery",
     "liveness",

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use rumormill_core::wire::Message;
 use rumormill_core::{Config, Input};
 
+use crate::sessions::Exchange;
+
 /// What a planted bug may do to the world around the nodes. Every method does nothing unless it is overridden.
 pub trait Sabotage {
     /// Changes the configuration of `node` before it starts.
@@ -41,6 +43,11 @@ pub trait Sabotage {
     fn forgets_tick(&mut self, node: usize) -> bool {
         let _ = node;
         false
+    }
+
+    /// Changes what a client is told, as a cache in front of its node may.
+    fn answers(&mut self, exchange: &mut Exchange) {
+        let _ = exchange;
     }
 
     /// Changes what the disk of `node` holds, before the node starts from it.

@@ -39,6 +39,7 @@ impl Scenario {
             codec: false,
             machines,
             resident_value: None,
+            caps: crate::plan::Caps::default(),
             stop_us: 0,
             entries: Vec::new(),
         };

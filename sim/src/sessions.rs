@@ -1,10 +1,14 @@
 //! What each client asked and was answered, in order: what the guarantees of a session are judged by.
 
-use bytes::Bytes;
-use rumormill_core::Version;
+use std::collections::BTreeMap;
 
-use crate::model::Effect;
+use bytes::Bytes;
+use rumormill_core::{Actor, Hlc, NodeId, Version};
+
+use crate::checkers::sessions::{Deed, SessionOp};
+use crate::model::{Effect, History};
 use crate::plan::Table;
+use crate::world::World;
 
 /// One question of a client and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +19,10 @@ pub struct Exchange {
     pub node: usize,
     /// Which life of the node it was: another one may have lost what the client saw.
     pub life: u32,
+    /// Which view of its rows the node had: counts its starts, and each time that it took its cluster's rows in the place of its
+    /// own, as it does when it joins or reunites. What a client saw in one view need not be in the next. `None` if that happened
+    /// while a read waited.
+    pub view: Option<u32>,
     /// The table.
     pub table: Table,
     /// The key; `None` for the whole table.
@@ -52,4 +60,112 @@ pub struct Found {
     pub value: Bytes,
     /// Whether it expires some time: by the node's own wall clock, which may be wrong.
     pub expires: bool,
+}
+
+impl World {
+    /// What clients asked and were answered, as the judge of sessions takes it. A session waits for each answer; the clients of a plan
+    /// do not. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
+    pub(crate) fn session_ops(&self) -> Vec<SessionOp> {
+        let mut keys: BTreeMap<Table, Vec<&Bytes>> = BTreeMap::new();
+        let mut out = Vec::new();
+        for (number, (table, key, history)) in (0_u32..).zip(self.model.keys()) {
+            keys.entry(table).or_default().push(key);
+            out.extend(newest_hiding(history).map(|version| SessionOp {
+                // In a session of its own, which does nothing else.
+                session: u32::MAX - number,
+                at_us: 0,
+                node: 0,
+                life: 0,
+                table: table.name(),
+                key: key.clone(),
+                deed: Deed::Delete(version),
+            }));
+        }
+        for (at, exchange) in self.exchanges.iter().enumerate() {
+            let Some(view) = exchange.view.filter(|_| !self.is_overtaken(at)) else {
+                continue;
+            };
+            let one = exchange.key.as_ref().map(|key| vec![key]);
+            let all = || keys.get(&exchange.table).cloned().unwrap_or_default();
+            let keys = one.unwrap_or_else(all).into_iter();
+            out.extend(keys.map(|key| exchange.session_op(view, key)));
+        }
+        out
+    }
+
+    /// Whether a read was not answered, or not before its client touched the key again. What is written shows at once, whenever
+    /// its client is told.
+    fn is_overtaken(&self, at: usize) -> bool {
+        let exchange = &self.exchanges[at];
+        let Answer::Read(_) = exchange.answer else {
+            return false;
+        };
+        let Some(returned_us) = exchange.returned_us else {
+            return true;
+        };
+        let later = self.exchanges[at + 1..].iter();
+        let mut meanwhile = later.take_while(|other| {
+            exchange.invoked_us < returned_us && other.invoked_us <= returned_us
+        });
+        meanwhile.any(|other| {
+            let same_key = other.key.is_none() || other.key == exchange.key;
+            (other.client, other.table) == (exchange.client, exchange.table) && same_key
+        })
+    }
+}
+
+/// The newest version that can explain why a key shows nothing. What its acceptor proposed anew when it joined got a clock that
+/// nobody was told, so that it explains everything.
+fn newest_hiding(history: History<'_>) -> Option<Version> {
+    let hiding = history
+        .ops()
+        .filter(|op| !matches!(op.effect, Effect::Put(_)));
+    let versions = hiding.map(|op| match (op.alone, op.flush) {
+        (true, _) => last_of(Hlc(u64::MAX)),
+        (false, true) => last_of(op.version.clock),
+        (false, false) => op.version,
+    });
+    versions.max()
+}
+
+/// The largest version of a clock. A flush goes by the clock alone.
+const fn last_of(clock: Hlc) -> Version {
+    Version {
+        clock,
+        actor: Actor {
+            node: NodeId(u64::MAX),
+            run: u64::MAX,
+        },
+        counter: u64::MAX,
+    }
+}
+
+impl Exchange {
+    fn session_op(&self, view: u32, key: &Bytes) -> SessionOp {
+        let deed = match &self.answer {
+            Answer::Read(Some(found)) if found.expires => Deed::SawFor(found.version),
+            Answer::Read(Some(found)) => Deed::Saw(found.version),
+            // Who deletes nothing has seen that there was nothing.
+            Answer::Read(None) | Answer::Wrote { op: None, .. } => Deed::SawNothing,
+            Answer::Wrote { version, .. } if self.key.is_none() => {
+                Deed::Flush(last_of(version.clock))
+            }
+            Answer::Wrote {
+                version, effect, ..
+            } => match effect {
+                Effect::Put(_) => Deed::Put(*version),
+                Effect::PutFor(_) => Deed::PutFor(*version),
+                Effect::Delete => Deed::Delete(*version),
+            },
+        };
+        SessionOp {
+            session: self.client,
+            at_us: self.returned_us.unwrap_or(self.invoked_us),
+            node: self.node,
+            life: view,
+            table: self.table.name(),
+            key: key.clone(),
+            deed,
+        }
+    }
 }

@@ -121,10 +121,13 @@ impl Summary {
         self.failures.is_empty()
     }
 
-    /// Marks that no run reached.
+    /// Marks that no run reached, of those that honest runs can reach.
     pub fn unreached(&self) -> impl Iterator<Item = &str> {
-        let zero = self.marks.iter().filter(|(_, count)| **count == 0);
-        zero.map(|(name, _)| name.as_str())
+        let honest = Mark::ALL
+            .iter()
+            .filter(|mark| mark.beyond_honest_runs().is_none());
+        let names = honest.map(|mark| mark.name());
+        names.filter(|name| self.marks.get(*name).is_none_or(|count| *count == 0))
     }
 
     /// Inputs per second and virtual seconds per second, for the time that all cores together were busy.

@@ -501,7 +501,9 @@ impl World {
                 ) {
                     // It shows its cluster's rows from now on, and no longer those of its time alone.
                     self.hosts[node].alone = false;
+                    self.hosts[node].rotten = None;
                     self.hosts[node].watch = Watch::default();
+                    self.hosts[node].view += 1;
                 }
                 let name = story::event(&mut self.trace, &self.ids, self.now_us, node, &event);
                 self.count(name);

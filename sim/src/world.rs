@@ -13,7 +13,7 @@ use rumormill_core::{DialId, Lane, Limits, LinkId, Node, NodeId, Now, Timing};
 
 use crate::app::{AppEvent, Deployment, Slot};
 use crate::checkers::bounds::{self, Queues};
-use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection};
+use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection, sessions};
 use crate::clock::Clock;
 use crate::faults::FaultKind;
 use crate::host::Host;
@@ -182,7 +182,7 @@ pub struct World {
     pub(crate) resident_value: Option<u32>,
     queue: BinaryHeap<Reverse<Queued>>,
     queued: u64,
-    plan: Plan,
+    pub(crate) plan: Plan,
     next_entry: usize,
     /// What ends with a fault of the plan, by its number.
     pub(crate) endings: BTreeMap<usize, Ending>,
@@ -351,7 +351,9 @@ impl World {
             .filter_map(|host| host.node.as_ref())
             .for_each(Node::check);
         let contents = self.all_contents();
+        self.check_watching();
         let mut found = convergence::check(self.now_us, &self.lasting_contents());
+        found.extend(sessions::check(&self.session_ops(), sessions::Scope::Life));
         found.extend(convergence::check_members(self.now_us, &self.views()));
         for (node, contents) in contents.iter().enumerate() {
             if let Some(contents) = contents {

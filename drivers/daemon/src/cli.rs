@@ -451,7 +451,7 @@ pub(crate) struct SimRun {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) minutes: u64,
     /// none, all, or some of loss,dup,reorder,delay,corrupt,congest,partition,oneway,partial,bridge,flap,crash,wipe,
-    /// pause,slow,leave,skew,faildisk,slowdisk,fulldisk
+    /// pause,slow,leave,skew,faildisk,slowdisk,fulldisk,rot
     #[arg(long, default_value = "all")]
     pub(crate) faults: String,
     /// Run the plan in this file instead of one drawn from a seed

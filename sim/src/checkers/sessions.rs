@@ -47,7 +47,7 @@ pub struct SessionOp {
     pub at_us: u64,
     /// The node that answered.
     pub node: usize,
-    /// Which life of that node, counting up.
+    /// Which of that node's states, one growing out of the other: a restart begins another, and so does whatever replaces all rows.
     pub life: u32,
     /// The table's name.
     pub table: &'static str,
@@ -62,6 +62,8 @@ pub struct SessionOp {
 pub enum Deed {
     /// Read a row.
     Saw(Version),
+    /// Read a row that expires some time. It may have been hidden before, since a wall clock may go back.
+    SawFor(Version),
     /// Read, and there was no row.
     SawNothing,
     /// Wrote a row.
@@ -70,14 +72,16 @@ pub enum Deed {
     PutFor(Version),
     /// Deleted the row.
     Delete(Version),
+    /// Removed the row with all others of its table up to a clock, which need not be beyond what the session has read.
+    Flush(Version),
 }
 
 impl Deed {
     /// The version of a write that may make a key show nothing.
     fn may_hide(&self) -> Option<Version> {
         match self {
-            Deed::PutFor(version) | Deed::Delete(version) => Some(*version),
-            Deed::Saw(_) | Deed::SawNothing | Deed::Put(_) => None,
+            Deed::PutFor(version) | Deed::Delete(version) | Deed::Flush(version) => Some(*version),
+            Deed::Saw(_) | Deed::SawFor(_) | Deed::SawNothing | Deed::Put(_) => None,
         }
     }
 }
@@ -85,7 +89,7 @@ impl Deed {
 /// How far the guarantees of a session reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// One life of one node: a crash may take unsynced rows with it, and another node may not have them yet.
+    /// One life of one node: a crash may take unsynced rows with it, and another node may not have them yet. What a gossip table promises.
     #[default]
     Life,
     /// One node, through its restarts: what it answered was durable there. They end when the session moves.
@@ -170,15 +174,20 @@ struct Broken {
 impl Known {
     fn observe(&mut self, deed: Deed, newest_hiding: Option<Version>) -> Vec<Broken> {
         match deed {
-            Deed::Saw(version) => self.saw(version),
+            Deed::Saw(version) => self.saw(version, false),
+            Deed::SawFor(version) => self.saw(version, true),
             Deed::SawNothing => self.saw_nothing(newest_hiding),
             Deed::Put(version) | Deed::PutFor(version) | Deed::Delete(version) => {
                 self.wrote(version)
             }
+            Deed::Flush(version) => {
+                self.written = self.written.max(Some(version));
+                Vec::new()
+            }
         }
     }
 
-    fn saw(&mut self, version: Version) -> Vec<Broken> {
+    fn saw(&mut self, version: Version, expires: bool) -> Vec<Broken> {
         let broken = |checker, before| Broken {
             checker,
             before,
@@ -189,7 +198,7 @@ impl Known {
             out.push(broken(READ_YOUR_WRITES, before));
         }
         let newest = self.read.filter(|before| version < *before);
-        let hidden = self.hidden.filter(|hidden| version <= *hidden);
+        let hidden = self.hidden.filter(|hidden| version <= *hidden && !expires);
         if let Some(before) = newest.max(hidden) {
             out.push(broken(MONOTONIC_READS, before));
         }
@@ -238,9 +247,10 @@ impl Known {
 impl Broken {
     fn report(self, op: &SessionOp) -> Violation {
         let did = match op.deed {
-            Deed::Saw(_) | Deed::SawNothing => "reads",
+            Deed::Saw(_) | Deed::SawFor(_) | Deed::SawNothing => "reads",
             Deed::Put(_) | Deed::PutFor(_) => "puts",
             Deed::Delete(_) => "deletes",
+            Deed::Flush(_) => "flushes",
         };
         let now = self
             .now

@@ -448,6 +448,7 @@ const BANDS = {
   faildisk: { color: "trouble", alpha: 0.18 },
   slowdisk: { color: "trouble", alpha: 0.1 },
   fulldisk: { color: "trouble", alpha: 0.18 },
+  rot: { color: "trouble", alpha: 0.18 },
   leave: { color: "greet", alpha: 0.12 },
   delay: { color: "trouble", alpha: 0.14 },
   skew: { color: "greet", alpha: 0.09 },

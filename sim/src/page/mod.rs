@@ -72,6 +72,7 @@ mod tests {
             seed: 9,
             codec: false,
             resident_value: None,
+            caps: crate::plan::Caps::default(),
             machines: vec![Machine::new(0), Machine::new(20_000)],
             stop_us: 0,
             entries: Vec::new(),

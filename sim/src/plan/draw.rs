@@ -2,10 +2,13 @@
 
 use arbitrary::{Result, Unstructured};
 
-use super::{Action, Entry, Fault, FaultWhat, Machine, Plan, WARM_UP_US};
+use super::{Action, Caps, Entry, Fault, FaultWhat, Machine, Plan, WARM_UP_US};
 use crate::faults::{FaultKind, FaultSet};
 use crate::rng::{Rng, Stream};
 use crate::workload::{self, Mix};
+
+/// Larger clusters have the usual limits.
+const MAX_CAPPED_NODES: usize = 7;
 
 /// What to draw a plan for.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,7 @@ impl Plan {
         workload::draw(u, &mix, &mut plan)?;
         plan.entries.sort_by_key(|entry| entry.at_us);
         draw_resident_value(u, &mut plan)?;
+        draw_caps(u, &mut plan)?;
         Ok(plan)
     }
 
@@ -70,6 +74,7 @@ impl Plan {
             seed: shape.seed,
             codec: false,
             resident_value: None,
+            caps: Caps::default(),
             machines: (0..shape.nodes as u64).map(start).collect(),
             stop_us: WARM_UP_US + shape.active_us,
             entries: Vec::new(),
@@ -148,6 +153,7 @@ fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
     workload::draw(u, &mix, &mut plan)?;
     plan.entries.sort_by_key(|entry| entry.at_us);
     draw_resident_value(u, &mut plan)?;
+    draw_caps(u, &mut plan)?;
     Ok(plan)
 }
 
@@ -156,6 +162,26 @@ fn draw_resident_value(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> 
     if u.ratio(1, 3)? {
         plan.resident_value = Some(u.int_in_range(0..=3)?);
     }
+    Ok(())
+}
+
+/// In one plan of three the nodes have small limits, so that what large clusters meet happens in small ones. In large ones they would
+/// only make the run long: everybody asks everybody for a session.
+fn draw_caps(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
+    if plan.machines.len() > MAX_CAPPED_NODES || !u.ratio(1, 3)? {
+        return Ok(());
+    }
+    let mut cap = |low, high| -> Result<Option<u32>> {
+        let is_small: bool = u.arbitrary()?;
+        let cap = draw_log(u, low, high)? as u32;
+        Ok(is_small.then_some(cap))
+    };
+    plan.caps = Caps {
+        rows_per_message: cap(1, 16)?,
+        sessions: cap(1, 2)?,
+        session_replaced: cap(1, 16)?,
+        change_log: cap(4, 256)?,
+    };
     Ok(())
 }
 
@@ -255,6 +281,10 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result
             by_us: draw_log(u, 5_000, 10_000_000)?,
         },
         FaultKind::FullDisk => FaultWhat::FullDisk { node },
+        FaultKind::Rot => FaultWhat::Rot {
+            node,
+            bits: draw_log(u, 1, 64)? as u32,
+        },
     })
 }
 

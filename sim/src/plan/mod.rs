@@ -4,10 +4,12 @@
 //! back as the same plan. What the plan leaves open (each latency, which message a lossy window takes) comes from streams
 //! of [`Plan::seed`], so that a plan alone decides a run.
 
+mod caps;
 mod draw;
 mod renumber;
 mod text;
 
+pub use caps::Caps;
 pub use draw::Shape;
 pub(crate) use draw::draw_log;
 pub use text::{PlanError, PlanErrorKind};
@@ -18,6 +20,8 @@ use crate::faults::{FaultKind, FaultSet};
 pub const WARM_UP_US: u64 = 3_000_000;
 /// The shortest half of a flap, in microseconds.
 pub const MIN_FLAP_US: u64 = 1_000;
+/// The most bits that one fault flips on a disk.
+pub const MAX_ROT_BITS: u32 = 1_000_000;
 /// The most nodes of a plan.
 pub const MAX_NODES: usize = 1_000;
 /// The latest time of a plan and the longest duration in it, a year in microseconds.
@@ -220,6 +224,15 @@ pub enum FaultWhat {
         /// The node.
         node: usize,
     },
+    /// Bits of rows and contexts that the node has stored flip while it runs; it is stopped and started again when the fault ends.
+    /// Waits for a node with a disk, in a cluster with another member: who knows none refuses to start from a damaged store. Rows of
+    /// the store's own tables stay whole, since they say who the other members are.
+    Rot {
+        /// The node.
+        node: usize,
+        /// How many bits.
+        bits: u32,
+    },
     /// The node's clocks are wrong.
     Skew {
         /// The node; struck even when it is down, for clocks go on.
@@ -255,6 +268,7 @@ impl FaultWhat {
             FaultWhat::FailDisk { .. } => FaultKind::FailDisk,
             FaultWhat::SlowDisk { .. } => FaultKind::SlowDisk,
             FaultWhat::FullDisk { .. } => FaultKind::FullDisk,
+            FaultWhat::Rot { .. } => FaultKind::Rot,
         }
     }
 }
@@ -312,6 +326,8 @@ pub struct Plan {
     pub codec: bool,
     /// Longer values, in bytes, are only on the nodes' disks; `None` keeps all in memory.
     pub resident_value: Option<u32>,
+    /// Limits of the nodes that are smaller than usual.
+    pub caps: Caps,
     /// The machines; at least one. Machine 0 starts the cluster, the others join through it.
     pub machines: Vec<Machine>,
     /// When clients and faults stop, in microseconds. Every entry comes before.

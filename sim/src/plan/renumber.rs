@@ -97,6 +97,7 @@ impl FaultWhat {
             | FaultWhat::FailDisk { node }
             | FaultWhat::SlowDisk { node, .. }
             | FaultWhat::FullDisk { node }
+            | FaultWhat::Rot { node, .. }
             | FaultWhat::Skew { node, .. } => ([None, None], Some(node)),
         }
     }

@@ -129,3 +129,53 @@ fn a_client_reads_what_it_wrote() {
     ];
     assert_eq!(shown.collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn rotten_rows_come_back_from_a_member() {
+    let mut story = Scenario::new(2);
+    story.at(3_000);
+    for number in 0..8 {
+        story.put(0, &format!("row{number}"), "v");
+    }
+    let rot = FaultWhat::Rot { node: 1, bits: 99 };
+    let rot = story.wait(2_000).begin(&rot);
+    story.wait(500).end(rot).wait(3_000);
+    assert_eq!((count(&story, "rot"), story.rows(1)), (99, 8));
+    assert_eq!(story.world().counts["damaged"], 1);
+    assert_eq!(story.world().counts["reunited"], 1);
+    story.expect_converged();
+}
+
+#[test]
+fn rot_waits_for_another_member() {
+    let mut story = Scenario::new(2);
+    story
+        .at(3_000)
+        .put_safe(0, "color", "red")
+        .wait(100)
+        .crash(1);
+    story.begin(&FaultWhat::Rot { node: 0, bits: 9 });
+    assert_eq!(count(&story, "rot"), 0);
+    story.restart(1).wait(3_000);
+    story.begin(&FaultWhat::Rot { node: 0, bits: 9 });
+    assert_eq!(count(&story, "rot"), 9);
+    story.expect_converged();
+}
+
+#[test]
+fn a_rotten_value_is_refused_and_repaired() {
+    let mut plan =
+        "seed 7\nresident_value 0\nnode n0 start=0s\nnode n1 start=20ms\nstop 12s\n".to_string();
+    let line = |at: u32, verb: &str, key: u32| {
+        format!("{at}ms {verb} client=c0 table=default key=k{key}\n")
+    };
+    plan.extend((0..8).map(|key| line(3_000 + key, "put", key)));
+    plan += "6s rot node=n0 bits=99 for=3s\n";
+    plan.extend((0..8).map(|key| line(7_000 + key, "get", key)));
+    let plan: Plan = plan.parse().unwrap();
+    let report = run_plan(plan.clone(), plan.kinds(), Keep::Nothing);
+    assert!(report.held(), "{report}");
+    let refused = report.counts.get("reads_of_rot").copied();
+    assert!(refused.is_some_and(|refused| refused > 0), "{report}");
+    assert_eq!((report.rows, report.marks["reunited"]), (8, 1));
+}

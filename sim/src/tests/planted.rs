@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::link::{Hello, VERSIONS};
 use rumormill_core::wire::{Message, RowBatch};
-use rumormill_core::{Actor, ClusterId, Input, LinkId, NodeId};
+use rumormill_core::{Actor, ClusterId, Input, LinkId, NodeId, Version};
 
 use crate::Scenario;
-use crate::checkers::{convergence, durability, no_resurrection};
+use crate::checkers::{convergence, durability, no_resurrection, sessions};
 use crate::faults::{FaultKind, FaultSet};
 use crate::plan::{Plan, Shape};
 use crate::run::report;
 use crate::sabotage::Sabotage;
+use crate::sessions::{Answer, Exchange, Found};
 use crate::trace::Keep;
 use crate::world::World;
 
@@ -151,6 +152,47 @@ impl Sabotage for Garbage {
         if let Some(value) = records.values_mut().next() {
             *value = Bytes::from_static(b"garbage");
         }
+    }
+}
+
+/// A front end that keeps the first answer to each read.
+#[derive(Default)]
+struct StaleCache(BTreeMap<(usize, Option<Bytes>), Option<Found>>);
+
+impl Sabotage for StaleCache {
+    fn answers(&mut self, exchange: &mut Exchange) {
+        let place = (exchange.node, exchange.key.clone());
+        // What waits for the disk is answered later.
+        if let (Answer::Read(found), Some(_)) = (&mut exchange.answer, exchange.returned_us) {
+            *found = self.0.entry(place).or_insert(found.clone()).clone();
+        }
+    }
+}
+
+/// A front end that tells the writers of a key the version of its first write, one after the other.
+#[derive(Default)]
+struct StaleVersions(BTreeMap<(usize, Option<Bytes>), Version>);
+
+impl Sabotage for StaleVersions {
+    fn answers(&mut self, exchange: &mut Exchange) {
+        let place = (exchange.node, exchange.key.clone());
+        if let Answer::Wrote { version, .. } = &mut exchange.answer {
+            *version = *self.0.entry(place).or_insert(*version);
+        }
+    }
+}
+
+#[test]
+fn seeds_catch_a_stale_cache() {
+    for checker in [sessions::READ_YOUR_WRITES, sessions::MONOTONIC_READS] {
+        caught(checker, FaultSet::NONE, || Box::<StaleCache>::default());
+    }
+}
+
+#[test]
+fn seeds_catch_stale_versions() {
+    for checker in [sessions::MONOTONIC_WRITES, sessions::WRITES_FOLLOW_READS] {
+        caught(checker, FaultSet::NONE, || Box::<StaleVersions>::default());
     }
 }
 

@@ -30,9 +30,6 @@ use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Snapshot, Status
 /// Pages on their way to a client that has not asked for more.
 const WINDOW: u32 = 4;
 
-/// Keys remembered as replaced in one session; past it the session is refused and begins anew.
-const REPLACED_MAX: usize = 65_536;
-
 pub(crate) type Contexts = Vec<(Domain, Context)>;
 
 /// Contexts from the wire.
@@ -85,6 +82,8 @@ pub(crate) struct Served {
     at: usize,
     counter: u64,
     replaced: BTreeSet<Place>,
+    /// The most of them.
+    replaced_max: usize,
     overflow: bool,
     /// Cold rows of the next page whose values are on their way, and the values that came.
     wanted: BTreeSet<Place>,
@@ -134,7 +133,7 @@ impl Served {
 
     /// The row of this key goes out at the end, whatever has become of it.
     pub(crate) fn remember(&mut self, table: TableId, key: &Bytes) {
-        if self.replaced.len() < REPLACED_MAX {
+        if self.replaced.len() < self.replaced_max {
             self.replaced.insert((table, key.clone()));
         } else {
             self.overflow = true;
@@ -211,6 +210,7 @@ impl Gossip {
             at: 0,
             counter: 0,
             replaced: BTreeSet::new(),
+            replaced_max: self.limits.session_replaced,
             overflow: false,
             wanted: BTreeSet::new(),
             values: Values::new(),

@@ -150,3 +150,14 @@ fn a_report_says_who_saw_what_and_stays_short() {
     let ops: Vec<SessionOp> = (0..100).rev().map(saw).collect();
     assert_eq!(check(&ops, Scope::Life).len(), MAX_VIOLATIONS);
 }
+
+#[test]
+fn what_expires_may_show_again_and_a_flush_need_not_be_newest() {
+    let saw_for = |clock| op(Deed::SawFor(version(clock)));
+    let put_for = op(Deed::PutFor(version(3)));
+    holds(&[put_for.clone(), nothing(), saw_for(3)]);
+    breaks(MONOTONIC_READS, &[put_for, saw(4), saw_for(3)]);
+    let flush = op(Deed::Flush(version(5)));
+    holds(&[saw(9), flush.clone(), saw(9), put(10), saw(10)]);
+    breaks(READ_YOUR_WRITES, &[flush, saw(4)]);
+}

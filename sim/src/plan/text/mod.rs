@@ -12,8 +12,9 @@
 //! 3.012s put client=c1 table=default key=k3 ttl=450ms
 //! 4s partition left=n0 right=n1 for=2.5s
 //! ```
-//! The lines before the first time are the head, in any order but nodes by their numbers; `codec` (off), `disk` (yes)
-//! and `resident_value` (all values stay in memory) may be left out. Then come the entries in order of time, all before `stop`. Times are decimal numbers with a unit (`us`, `ms`,
+//! The lines before the first time are the head, in any order but nodes by their numbers; `codec` (off), `disk` (yes),
+//! `resident_value` (all values stay in memory) and the limits `rows_per_message`, `sessions`, `session_replaced` and
+//! `change_log` (each at least 1; the core's own) may be left out. Then come the entries in order of time, all before `stop`. Times are decimal numbers with a unit (`us`, `ms`,
 //! `s`, `m`, `h`), rates percentages. Printing uses one form of each, and what was printed reads back as the same plan.
 
 mod error;

@@ -12,6 +12,9 @@ impl fmt::Display for Plan {
         if let Some(bytes) = self.resident_value {
             writeln!(f, "resident_value {bytes}")?;
         }
+        for (name, cap) in self.caps.iter() {
+            writeln!(f, "{name} {cap}")?;
+        }
         for (node, machine) in self.machines.iter().enumerate() {
             let disk = if machine.disk { "" } else { " disk=no" };
             writeln!(f, "node n{node} start={}{disk}", Time(machine.start_us))?;
@@ -70,6 +73,7 @@ impl fmt::Display for FaultWhat {
             | FaultWhat::Leave { node }
             | FaultWhat::FailDisk { node }
             | FaultWhat::FullDisk { node } => write!(f, " node=n{node}"),
+            FaultWhat::Rot { node, bits } => write!(f, " node=n{node} bits={bits}"),
             FaultWhat::Flap {
                 left,
                 right,

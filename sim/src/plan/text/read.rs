@@ -6,7 +6,8 @@ use super::error::{PlanError, PlanErrorKind as Kind};
 use super::value::{Bad, Drift, Millis, Offset, Rate, Time, numbered};
 use crate::faults::FaultKind;
 use crate::plan::{
-    Action, Entry, Fault, FaultWhat, MAX_NODES, MIN_FLAP_US, Machine, Op, OpVerb, Plan, Table,
+    Action, Caps, Entry, Fault, FaultWhat, MAX_NODES, MAX_ROT_BITS, MIN_FLAP_US, Machine, Op,
+    OpVerb, Plan, Table,
 };
 
 const A_TIME: &str = "a time such as 250ms, 3s or 1.5s";
@@ -255,6 +256,16 @@ impl<'a> Fields<'a> {
         Ok(ppm)
     }
 
+    fn bits(&self) -> Result<u32, PlanError> {
+        let word = self.need("bits")?;
+        let read = word.text.parse().map_err(|_| Bad::Form);
+        let bits = word.value(read, "a number of bits", "")?;
+        match bits {
+            1..=MAX_ROT_BITS => Ok(bits),
+            _ => Err(word.error(Kind::OutOfRange, format!("1 to {MAX_ROT_BITS}"))),
+        }
+    }
+
     fn flag(&self, name: &str) -> Result<bool, PlanError> {
         self.need(name)?.one_of(&[("yes", true), ("no", false)])
     }
@@ -266,6 +277,7 @@ struct Draft {
     seed: Option<u64>,
     codec: Option<bool>,
     resident_value: Option<u32>,
+    caps: Caps,
     machines: Vec<Machine>,
     stop_us: Option<u64>,
     entries: Vec<Entry>,
@@ -280,7 +292,7 @@ impl Draft {
         let in_head = matches!(
             first.text,
             "seed" | "codec" | "resident_value" | "node" | "stop"
-        );
+        ) || Caps::NAMES.contains(&first.text);
         if in_head && !self.entries.is_empty() {
             return Err(first.error(
                 Kind::BadWord,
@@ -310,11 +322,28 @@ impl Draft {
                 once(&mut self.stop_us, at_us, first)
             }
             "node" => self.machine(line),
-            _ => Err(first.error(
-                Kind::UnknownVerb,
-                "seed, codec, resident_value, node, stop, or the time of an entry",
-            )),
+            _ => self.cap(line, first),
         }
+    }
+
+    fn cap(&mut self, line: &Line<'_>, first: Word<'_>) -> Result<(), PlanError> {
+        let Some(slot) = self.caps.named(first.text) else {
+            let caps = Caps::NAMES.join(", ");
+            return Err(first.error(
+                Kind::UnknownVerb,
+                format!("seed, codec, resident_value, {caps}, node, stop, or the time of an entry"),
+            ));
+        };
+        let word = line.only("a limit")?;
+        let cap: u32 = word.value(
+            word.text.parse().map_err(|_| Bad::Form),
+            "a number of 32 bits",
+            "",
+        )?;
+        if cap == 0 {
+            return Err(word.error(Kind::OutOfRange, "at least 1"));
+        }
+        once(slot, cap, first)
     }
 
     fn machine(&mut self, line: &Line<'_>) -> Result<(), PlanError> {
@@ -371,6 +400,7 @@ impl Draft {
             seed: self.seed.ok_or_else(|| lacks("seed 1"))?,
             codec: self.codec.unwrap_or(false),
             resident_value: self.resident_value,
+            caps: self.caps,
             machines: self.machines,
             stop_us: self.stop_us.ok_or_else(|| lacks("stop 20s"))?,
             entries: self.entries,
@@ -404,6 +434,7 @@ const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
             &["for", "node"]
         }
         FaultKind::FailDisk | FaultKind::FullDisk => &["for", "node"],
+        FaultKind::Rot => &["for", "node", "bits"],
         FaultKind::Partition | FaultKind::Partial | FaultKind::Bridge => &["for", "left", "right"],
         FaultKind::Flap => &["for", "left", "right", "every"],
         FaultKind::OneWay => &["for", "from", "to"],
@@ -495,6 +526,10 @@ fn fault(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {
         FaultKind::Leave => FaultWhat::Leave { node: node()? },
         FaultKind::FailDisk => FaultWhat::FailDisk { node: node()? },
         FaultKind::FullDisk => FaultWhat::FullDisk { node: node()? },
+        FaultKind::Rot => FaultWhat::Rot {
+            node: node()?,
+            bits: fields.bits()?,
+        },
         FaultKind::Crash => FaultWhat::Crash {
             node: node()?,
             clean: fields.flag("clean")?,
