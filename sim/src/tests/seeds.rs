@@ -32,7 +32,7 @@ fn random_plans_converge() {
 fn some_seeds_keep_values_on_disk_only_and_load_them() {
     let cold = |seed: &u64| Plan::from_seed(&shape(*seed)).resident_value.is_some();
     let (mut loads, mut marks) = (0, std::collections::BTreeMap::new());
-    for seed in (0..120).filter(cold).take(8) {
+    for seed in (0..120).filter(cold).take(20) {
         let report = run(seed, Keep::Nothing);
         assert!(report.held(), "{report}");
         loads += report.counts.get("loads").copied().unwrap_or(0);
