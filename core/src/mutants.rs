@@ -50,6 +50,25 @@ macro_rules! mutants {
     };
 }
 
+#[cfg(feature = "mutants")]
+impl Mutant {
+    /// Whether it does harm so seldom that a swarm of some thousand seeds may not see it: several things have to go wrong in a
+    /// certain order.
+    pub const fn is_rare(self) -> bool {
+        matches!(
+            self,
+            Mutant::BacklogUnbounded
+                | Mutant::CeilingIgnored
+                | Mutant::ClaimClockIgnored
+                | Mutant::ClaimNotWithin
+                | Mutant::FloorForgotten
+                | Mutant::JoinerClaims
+                | Mutant::ReplacedForgotten
+                | Mutant::ReunionKeepsCoverage
+        )
+    }
+}
+
 mutants! {
     /// The dot of every fifth row from elsewhere is not covered.
     DroppedDot = "dropped-dot",

@@ -539,13 +539,19 @@ mod tests {
             })
             .sum();
         assert_eq!(ends, told);
-        let twice = recording
-            .flights()
-            .iter()
-            .filter(|flight| flight.arrivals.len() == 2);
-        assert!(twice.count() > 0, "a doubled message arrives twice");
         // The numbers also count what was sent into links that had just closed.
         assert!(recording.flights().len() as u64 <= report.counts["messages"]);
+    }
+
+    #[test]
+    fn a_doubled_message_arrives_twice() {
+        let faults = FaultSet::NONE.with(FaultKind::Dup);
+        let report = record(&Options { faults, ..RUN }, usize::MAX);
+        let recording = report.recording.unwrap();
+        let flights = recording.flights().iter();
+        let twice = flights.filter(|flight| flight.arrivals.len() == 2).count() as u64;
+        // A copy that comes late may find its link gone.
+        assert!((1..=report.faults["dup"]).contains(&twice), "{twice}");
     }
 
     #[test]

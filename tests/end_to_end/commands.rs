@@ -78,9 +78,9 @@ fn a_simulated_run_is_drawn_and_explained() {
     let refused = run(&["run", "--minutes", "100000", "--html", &nowhere]);
     assert_eq!(code(&refused), 2);
     assert!(text(&refused.stderr).contains(&nowhere));
-    let explained = run(&["explain", "--minutes", "1", "--key", "default/k5", "--json"]);
+    let explained = run(&["explain", "--minutes", "1", "--key", "default/k0", "--json"]);
     assert!(explained.status.success(), "{}", text(&explained.stderr));
-    assert!(text(&explained.stdout).contains("\"subject\":{\"key\":\"k5\",\"table\":\"default\"}"));
+    assert!(text(&explained.stdout).contains("\"subject\":{\"key\":\"k0\",\"table\":\"default\"}"));
     let unknown = run(&["explain", "--minutes", "1", "--key", "default/nobody"]);
     assert_eq!(code(&unknown), 1);
 }

@@ -412,6 +412,9 @@ pub(crate) enum Sim {
         /// Only this bug
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
+        /// Also those that do harm so seldom that they may escape
+        #[arg(long)]
+        rare: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

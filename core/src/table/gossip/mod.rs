@@ -265,10 +265,11 @@ impl Gossip {
             .and_then(|slot| self.rows.row(slot))
             .map_or(Hlc(0), |row| row.clock)
             .max(self.floor(table));
+        let clock = self.issue_clock(fx, above);
         let clock = if mutated!(fx, WallClockWrites) {
             Hlc::at(fx.now().wall)
         } else {
-            self.issue_clock(fx, above)
+            clock
         };
         self.put_at(fx, table, key, found, value, expires, (clock, existed))
     }

@@ -67,8 +67,9 @@ pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
             seeds,
             jobs,
             only,
+            rare,
             json,
-        } => mutants::run(seeds, jobs, only.as_deref(), json),
+        } => mutants::run(seeds, jobs, (only.as_deref(), rare), json),
         Sim::Check { file, steps, json } => check::run(&file, steps, json),
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use crate::failure::Failure;
 
 #[cfg(not(feature = "mutants"))]
-pub(crate) fn run(_: u64, _: NonZeroU16, _: Option<&str>, _: bool) -> Result<(), Failure> {
+pub(crate) fn run(_: u64, _: NonZeroU16, _: (Option<&str>, bool), _: bool) -> Result<(), Failure> {
     let how = "cargo run --release -p rumormill-daemon --features mutants -- sim mutants";
     Err(Failure::Usage(format!(
         "this program was built without planted bugs; they come with: {how}"
@@ -30,10 +30,10 @@ mod hunt {
     pub(crate) fn run(
         seeds: u64,
         jobs: NonZeroU16,
-        only: Option<&str>,
+        (only, rare): (Option<&str>, bool),
         json: bool,
     ) -> Result<(), Failure> {
-        let mutants = chosen(only)?;
+        let mutants = chosen(only, rare)?;
         let interrupted = jobs::interrupt()?;
         jobs::quiet_panics();
         let bar = jobs::bar(mutants.len() as u64, "bugs");
@@ -64,9 +64,10 @@ mod hunt {
         }
     }
 
-    fn chosen(only: Option<&str>) -> Result<Vec<Mutant>, Failure> {
+    fn chosen(only: Option<&str>, rare: bool) -> Result<Vec<Mutant>, Failure> {
         let Some(name) = only else {
-            return Ok(Mutant::ALL.to_vec());
+            let all = Mutant::ALL.iter().copied();
+            return Ok(all.filter(|mutant| rare || !mutant.is_rare()).collect());
         };
         match Mutant::ALL.iter().find(|mutant| mutant.name() == name) {
             Some(mutant) => Ok(vec![*mutant]),
