@@ -33,6 +33,9 @@ impl Mark {
             Mark::OtherCluster => {
                 Some("only an operator who joins two clusters that both have members")
             }
+            Mark::PushBeforeJoined => {
+                Some("only the moment in which a cluster that broke in two becomes one again")
+            }
             Mark::ReunionUnreadable => {
                 Some("only a store that is damaged between a start and the reunion after it")
             }

@@ -1,7 +1,7 @@
 //! Planted bugs: each takes away one rule, so that the simulator can prove that its checkers notice.
 //!
 //! They exist only in builds with the feature `mutants`, which no other build turns on, and only one is awake at a time
-//! ([`Config::mutant`](crate::Config::mutant)).
+//! (the field `mutant` of the configuration).
 
 /// Whether a planted bug is awake. Without the feature it is the constant `false` and leaves no trace in the program.
 macro_rules! mutated {
