@@ -255,11 +255,12 @@ impl Node {
             SyncVerdict::Complete {
                 rows,
                 adopt,
+                freed,
                 with,
                 count,
             } => {
                 self.merge(rows)?;
-                self.gossip.adopt(&mut self.fx, &adopt);
+                self.gossip.adopt(&mut self.fx, &adopt, freed);
                 self.after_input();
                 self.fx.mark(Mark::SessionComplete);
                 if count > 0 {

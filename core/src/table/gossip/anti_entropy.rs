@@ -495,6 +495,7 @@ pub(crate) enum Verdict {
     Complete {
         rows: RowBatch,
         adopt: Contexts,
+        freed: Hlc,
         with: NodeId,
         count: u64,
     },
@@ -750,6 +751,7 @@ impl AntiEntropy {
             None => Verdict::Complete {
                 rows,
                 adopt,
+                freed,
                 with: asked.node,
                 count: asked.rows,
             },

@@ -81,7 +81,8 @@ pub(crate) struct Gossip {
     /// Floors: rows of the table at or below are dead, in whatever order they arrive.
     floors: BTreeMap<TableId, Hlc>,
     floor_of_all: Hlc,
-    /// No tombstone that this node has freed has a larger clock; after a restart the clock it begins with.
+    /// No tombstone has a larger clock that this node has freed, or that was freed before it became a member; after a restart
+    /// the clock it begins with.
     freed: Hlc,
     outbox: Outbox,
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
@@ -810,8 +811,14 @@ impl Gossip {
         batcher.take()
     }
 
-    /// Adopts what a member had seen, all of whose rows have arrived.
-    pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(Domain, Context)]) {
+    /// A member has freed tombstones up to this clock, and this node may never have seen them.
+    fn freed_elsewhere(&mut self, freed: Hlc) {
+        self.freed = self.freed.max(freed);
+    }
+
+    /// Adopts what a member had seen, all of whose rows have arrived, and how far it has freed.
+    pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(Domain, Context)], freed: Hlc) {
+        self.freed_elsewhere(freed);
         for (domain, context) in contexts {
             self.cover.adopt(self.me, *domain, context, fx);
         }

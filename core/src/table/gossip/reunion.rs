@@ -111,6 +111,7 @@ impl Gossip {
         for row in core::mem::take(&mut reunion.sys) {
             self.merge(fx, row);
         }
+        self.freed_elsewhere(reunion.freed);
         let (proposals, mut dropped) = self.compare(fx, &reunion);
         self.remove_user_rows(fx);
         for (domain, context) in &reunion.adopt {
