@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use rumormill_sim::explain::{Explanation, Subject, explain};
-use rumormill_sim::plan::{FaultWhat, Table};
-use rumormill_sim::{Keep, Scenario};
+use rumormill_sim::plan::{FaultWhat, Plan, Table};
+use rumormill_sim::{Keep, Scenario, run_plan};
 
 #[path = "../../sim/examples/leases.rs"]
 #[expect(dead_code, reason = "the example's command line is not run here")]
@@ -253,4 +253,33 @@ fn the_example_of_an_application_keeps_its_promise_and_notices_its_bug() {
             .any(|found| found.checker == "leases")
     });
     assert!(caught.count() >= 2);
+}
+
+/// Plans that broke a promise once, as small as they could be made.
+#[test]
+fn plans_that_once_failed_hold() {
+    const PLANS: [(&str, &str); 3] = [
+        (
+            "a_disk_emptied_between_two_dials",
+            include_str!("plans/a_disk_emptied_between_two_dials.plan"),
+        ),
+        (
+            "everybody_left_and_came_back",
+            include_str!("plans/everybody_left_and_came_back.plan"),
+        ),
+        (
+            "reunion_through_a_node_that_reunited",
+            include_str!("plans/reunion_through_a_node_that_reunited.plan"),
+        ),
+    ];
+    for (name, text) in PLANS {
+        let plan: Plan = text.parse().unwrap();
+        let kinds = plan.kinds();
+        let report = run_plan(plan, kinds, Keep::Nothing);
+        assert!(
+            report.violations.is_empty(),
+            "{name}: {:?}",
+            report.violations
+        );
+    }
 }

@@ -102,6 +102,8 @@ struct Attempt {
     next: Instant,
     failures: u32,
     dialling: Option<DialId>,
+    /// Who answered at the member's address instead of it.
+    tenant: Option<NodeId>,
     /// When it is due among the attempts to dial members.
     queued: Option<Instant>,
     /// Dropped once it has failed or succeeded, unlike seeds and members.
@@ -304,6 +306,7 @@ impl Links {
         if attempt.addr != addr {
             attempt.addr = String::from(addr);
             attempt.failures = 0;
+            attempt.tenant = None;
             attempt.next = next;
         }
         self.requeue(node);
@@ -388,6 +391,7 @@ impl Links {
 
     /// The dials that are due.
     pub(crate) fn due(&mut self, now: Instant, room: usize) -> Vec<(DialId, String)> {
+        self.spare_tenants(now);
         let members = self.due.range(..=(now, NodeId(u64::MAX)));
         let mut due: Vec<Target> = members.map(|(_, node)| Target::Member(*node)).collect();
         due.sort_unstable();
@@ -410,18 +414,45 @@ impl Links {
         out
     }
 
-    /// A dial failed, or the link it made was of no use: try again later. Requests get the answer now.
+    /// Puts off dials that would make a second link to a node which has taken another's address, as one does that comes
+    /// back with an empty disk: the new link would take the place of the first, and end the session it carries.
+    fn spare_tenants(&mut self, now: Instant) {
+        let members = self.due.range(..=(now, NodeId(u64::MAX)));
+        let due: Vec<NodeId> = members.map(|(_, node)| *node).collect();
+        for node in due {
+            let Some(attempt) = self.attempts.get_mut(&Target::Member(node)) else {
+                continue;
+            };
+            let linked = |tenant| tenant == self.me || self.by_node.contains_key(&tenant);
+            if attempt.tenant.is_some_and(linked) {
+                attempt.next = now + self.rng.jitter(self.timing.dial_backoff_max, 50);
+                self.requeue(node);
+            }
+        }
+    }
+
+    /// A dial failed: try again later. Requests get the answer now.
     pub(crate) fn failed(&mut self, now: Instant, dial: DialId) -> Option<Dialled> {
-        self.ended(now, dial, false)
+        self.ended(now, dial, None)
     }
 
-    /// A dial made a link.
-    pub(crate) fn succeeded(&mut self, now: Instant, dial: DialId) -> Option<Dialled> {
-        self.ended(now, dial, true)
+    /// A dial made a link to this node, who may be another than the one that was looked for.
+    pub(crate) fn succeeded(
+        &mut self,
+        now: Instant,
+        dial: DialId,
+        node: NodeId,
+    ) -> Option<Dialled> {
+        self.ended(now, dial, Some(node))
     }
 
-    fn ended(&mut self, now: Instant, dial: DialId, good: bool) -> Option<Dialled> {
+    fn ended(&mut self, now: Instant, dial: DialId, found: Option<NodeId>) -> Option<Dialled> {
         let target = self.dials.remove(&dial)?;
+        let tenant = match target {
+            Target::Member(node) => found.filter(|found| *found != node),
+            Target::Addr(_) => None,
+        };
+        let good = found.is_some() && tenant.is_none();
         let timing = &self.timing;
         // The member may have left meanwhile.
         let attempt = self.attempts.get_mut(&target)?;
@@ -429,6 +460,7 @@ impl Links {
             return None;
         }
         attempt.dialling = None;
+        attempt.tenant = tenant;
         attempt.failures = if good {
             0
         } else {

@@ -2,22 +2,18 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::Node;
 use crate::error::RequestError;
-use crate::id::{Actor, LinkId, NodeId};
+use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::marks::Mark;
-use crate::membership::{Greeting, Link, MemberRecord, Phase, member_key};
+use crate::membership::{Greeting, MemberRecord, Phase, member_key};
 use crate::mutants::mutated;
-use crate::store::record::{self, Away};
+use crate::store::record;
+use crate::table::Hlc;
 use crate::table::gossip::Tables;
-use crate::table::{Context, Domain, Hlc, Runs};
 use crate::wire::{Message, Standing, Welcome};
-
-/// How long a node that is away looks for a member that has all that it once had. Longer, and it may be the only one that has it.
-const REUNION_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What two greetings settle. Both sides compute it from the same two greetings.
 enum Verdict {
@@ -86,17 +82,8 @@ impl Node {
             }
         }
         self.membership.begin();
-        let me = self.id();
-        if let Some((since, departure)) = self.membership.departure(me) {
-            // The last one to leave has missed nothing: it goes on where it was.
-            if !departure.active.is_empty() && !mutated!(self.fx, ReunionSkipped) {
-                self.cluster.away = Some(Away {
-                    since,
-                    active: departure.active.clone(),
-                });
-                self.fx.store(record::cluster(&self.cluster));
-            }
-        }
+        self.fx.set_now(now);
+        self.return_from_leave();
         if behind {
             self.fall_behind();
         }
@@ -104,27 +91,10 @@ impl Node {
             self.fx.mark(Mark::FirstLife);
         }
         if self.cluster.away.is_some() {
-            let contexts = self.gossip.contexts().into_iter();
-            self.past = contexts
-                .filter(|(domain, _)| *domain != Domain::Sys)
-                .collect();
+            self.look_for_members();
         }
         self.write_own_row();
-        self.fx.set_now(now);
         self.after_input();
-    }
-
-    /// The store holds less than this node once claimed: others may have freed what it has lost, so it has to reunite. Its
-    /// clock tells how far its data goes: of a whole cluster that was restored, the one with the newest goes on.
-    fn fall_behind(&mut self) {
-        let active = self.membership.others_ids();
-        if active.is_empty() || self.cluster.away.is_some() {
-            return;
-        }
-        self.fx.mark(Mark::Behind);
-        let since = self.gossip.clock();
-        self.cluster.away = Some(Away { since, active });
-        self.fx.store(record::cluster(&self.cluster));
     }
 
     /// Writes this member's row in `sys.members`.
@@ -346,67 +316,14 @@ impl Node {
         }
     }
 
-    /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier,
-    /// nobody has gone on without it, and it is the one that the others reunite with.
-    fn resume_if_last(&mut self) {
-        let Some(away) = self.cluster.away.clone() else {
-            return;
-        };
-        let mine = (away.since.0, self.id());
-        let earlier = |node: &NodeId| {
-            let link = self.links.of(*node).and_then(|link| self.links.get(link));
-            match link
-                .and_then(|link| link.theirs.as_ref())
-                .map(|theirs| &theirs.standing)
-            {
-                Some(Standing::Away { since, .. }) => (*since, *node) < mine,
-                _ => false,
-            }
-        };
-        if away.active.iter().all(earlier) {
-            self.fx.mark(Mark::AwayResumes);
-            self.become_full();
-        }
-    }
-
-    /// Whether a member lacks what this node held when its life began. Others may have deleted some of that, which this member does
-    /// not know yet either: to reunite with it would bring it back.
-    pub(super) fn is_behind(&self, member: &[(Domain, Context)]) -> bool {
-        let lacks = |(domain, context): &(Domain, Context)| {
-            let theirs = member.iter().find(|(name, _)| name == domain);
-            let covers = |(actor, runs): (Actor, &Runs)| {
-                let covered = theirs.and_then(|(_, theirs)| theirs.runs(actor));
-                runs.is_empty() || covered.is_some_and(|covered| runs.is_subset(covered))
-            };
-            !context.iter().all(covers)
-        };
-        let waited = self.fx.now().mono.since(self.begun);
-        waited < REUNION_PATIENCE && self.past.iter().any(lacks)
-    }
-
-    /// Another member may know more, and this one will too.
-    pub(super) fn put_off_reunion(&mut self, link: LinkId) {
-        self.fx.mark(Mark::ReunionPutOff);
-        let is_member = |known: &Link| {
-            let theirs = known.theirs.as_ref();
-            known.phase == Phase::Away
-                && theirs.is_some_and(|theirs| theirs.standing == Standing::Member)
-        };
-        let members = self.links.iter().filter(|(_, known)| is_member(known));
-        let members: Vec<LinkId> = members.map(|(id, _)| id).collect();
-        let next = members.iter().find(|id| **id > link).or(members.first());
-        self.joining = next.copied();
-        if let Some(next) = self.joining {
-            self.sync.compare(self.fx.now().mono, next, false);
-        }
-    }
-
     /// This node is a full member from now on, and says so on every link.
     pub(super) fn become_full(&mut self) {
         self.joining = None;
         self.reuniting = None;
         self.cluster.joined = true;
-        self.cluster.away = None;
+        if self.cluster.away.take().is_some() {
+            self.stop_looking();
+        }
         self.fx.store(record::cluster(&self.cluster));
         self.fx.sync_this_turn();
         self.greet_again();
@@ -474,30 +391,5 @@ impl Node {
         self.fx.event(Event::Joined { through: with });
         self.fx.mark(Mark::Joined);
         self.become_full();
-    }
-
-    /// Others have recorded this life's end: evicted, or left and not yet gone.
-    pub(super) fn departed_myself(&mut self) {
-        if self.leaving.is_some() || self.cluster.away.is_some() {
-            return;
-        }
-        self.fx.mark(Mark::Evicted);
-        let Some((since, departure)) = self.membership.own_departure() else {
-            return;
-        };
-        let away = Away {
-            since,
-            active: departure.active.clone(),
-        };
-        self.cluster.away = Some(away);
-        self.identity.epoch += 1;
-        self.fx.store(record::identity(&self.identity));
-        self.fx.store(record::cluster(&self.cluster));
-        self.write_own_row();
-        self.set_outbox();
-        let links: Vec<LinkId> = self.links.iter().map(|(id, _)| id).collect();
-        for link in links {
-            self.hang_up(link, HangupReason::Retry);
-        }
     }
 }

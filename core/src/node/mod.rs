@@ -1,5 +1,6 @@
 //! The node: routes inputs to the sub-machines and their verdicts to each other, in straight-line code.
 
+mod away;
 mod join;
 mod leave;
 mod loads;
@@ -71,8 +72,9 @@ pub struct Node {
     /// A reunion whose rows are here, and which waits for values of this node's own.
     reuniting: Option<Reuniting>,
     leaving: Option<Leaving>,
-    /// Of a node that began its life away: what it held of users' tables then.
+    /// Of a node that is away: what it held of users' tables when it went away, and when that was.
     past: Vec<(Domain, Context)>,
+    away_from: Instant,
     /// When this life began.
     begun: Instant,
     halted: bool,
@@ -117,6 +119,7 @@ impl Node {
             leaving: None,
             past: Vec::new(),
             begun: now.mono,
+            away_from: now.mono,
             halted: false,
             stalled: false,
             sync_at: None,

@@ -20,10 +20,10 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(3);
 impl Node {
     pub(super) fn link_up(&mut self, link: LinkId, dial: Option<DialId>, hello: &Hello) {
         let now = self.fx.now().mono;
-        let dialled = dial.and_then(|dial| self.links.succeeded(now, dial));
+        let node = hello.actor.node;
+        let dialled = dial.and_then(|dial| self.links.succeeded(now, dial, node));
         let (addr, asked_by) =
             dialled.map_or_else(Default::default, |done| (done.addr, done.asked_by));
-        let node = hello.actor.node;
         let refuse = self.refusal(hello);
         let duplicate = self.links.add(now, link, hello, dial.is_some());
         if let Some(why) = refuse {
@@ -378,7 +378,9 @@ impl Node {
                     return self.departed_myself();
                 }
                 self.detector.remove(node);
-                self.links.unwant(node);
+                if self.cluster.away.is_none() {
+                    self.links.unwant(node);
+                }
                 self.fx.mark(Mark::MemberLeft);
                 self.fx.event(Event::MemberLeft(node));
             }

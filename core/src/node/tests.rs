@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use crate::*;
 
+mod links;
 mod loads;
 
 /// Whether a message from one node to another is lost.

@@ -1,0 +1,148 @@
+//! Away: a life that begins, or goes on, after others may have counted this node out. Until it has reunited it serves, pushes
+//! and claims nothing.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Node;
+use crate::id::{Actor, LinkId, NodeId};
+use crate::io::HangupReason;
+use crate::marks::Mark;
+use crate::membership::{Link, Phase};
+use crate::mutants::mutated;
+use crate::store::record::{self, Away};
+use crate::table::{Context, Domain, Hlc, Runs};
+use crate::wire::Standing;
+
+/// How long a node that is away looks for a member that has all that it once had. Longer, and it may be the only one that has it.
+const REUNION_PATIENCE: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// This life follows a leave. The last one to leave has missed nothing: it goes on where it was.
+    pub(super) fn return_from_leave(&mut self) {
+        let Some((since, departure)) = self.membership.departure(self.id()) else {
+            return;
+        };
+        if !departure.active.is_empty() && !mutated!(self.fx, ReunionSkipped) {
+            let active = departure.active.clone();
+            self.go_away(since, active);
+        }
+    }
+
+    /// The store holds less than this node once claimed: others may have freed what it has lost, so it has to reunite. Its
+    /// clock tells how far its data goes: of a whole cluster that was restored, the one with the newest goes on.
+    pub(super) fn fall_behind(&mut self) {
+        let active = self.membership.others_ids();
+        if active.is_empty() || self.cluster.away.is_some() {
+            return;
+        }
+        self.fx.mark(Mark::Behind);
+        let since = self.gossip.clock();
+        self.go_away(since, active);
+    }
+
+    /// Others have recorded this life's end: evicted, or left and not yet gone.
+    pub(super) fn departed_myself(&mut self) {
+        if self.leaving.is_some() || self.cluster.away.is_some() {
+            return;
+        }
+        self.fx.mark(Mark::Evicted);
+        let Some((since, departure)) = self.membership.own_departure() else {
+            return;
+        };
+        let active = departure.active.clone();
+        self.go_away(since, active);
+        self.look_for_members();
+        self.identity.epoch += 1;
+        self.fx.store(record::identity(&self.identity));
+        self.write_own_row();
+        self.set_outbox();
+        let links: Vec<LinkId> = self.links.iter().map(|(id, _)| id).collect();
+        for link in links {
+            self.hang_up(link, HangupReason::Retry);
+        }
+    }
+
+    fn go_away(&mut self, since: Hlc, active: Vec<NodeId>) {
+        self.cluster.away = Some(Away { since, active });
+        self.fx.store(record::cluster(&self.cluster));
+    }
+
+    /// What this node holds is what a member has to have that it reunites with. Everybody it ever heard of is dialled: those
+    /// whose last known life has ended may be back by now.
+    pub(super) fn look_for_members(&mut self) {
+        let contexts = self.gossip.contexts().into_iter();
+        self.past = contexts
+            .filter(|(domain, _)| *domain != Domain::Sys)
+            .collect();
+        let now = self.fx.now().mono;
+        self.away_from = now;
+        for (node, member) in self.membership.all() {
+            self.links.want(now, node, &member.record.addr);
+        }
+    }
+
+    /// Back among the members: nobody else is dialled.
+    pub(super) fn stop_looking(&mut self) {
+        for (node, _) in self.membership.all() {
+            if self.membership.has_departed(node) {
+                self.links.unwant(node);
+            }
+        }
+    }
+
+    /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier,
+    /// nobody has gone on without it, and it is the one that the others reunite with.
+    pub(super) fn resume_if_last(&mut self) {
+        let Some(away) = self.cluster.away.clone() else {
+            return;
+        };
+        let mine = (away.since.0, self.id());
+        let earlier = |node: &NodeId| {
+            let link = self.links.of(*node).and_then(|link| self.links.get(link));
+            match link
+                .and_then(|link| link.theirs.as_ref())
+                .map(|theirs| &theirs.standing)
+            {
+                Some(Standing::Away { since, .. }) => (*since, *node) < mine,
+                _ => false,
+            }
+        };
+        if away.active.iter().all(earlier) {
+            self.fx.mark(Mark::AwayResumes);
+            self.become_full();
+        }
+    }
+
+    /// Whether a member lacks what this node held when it went away. Others may have deleted some of that, which this member does
+    /// not know yet either: to reunite with it would bring it back.
+    pub(super) fn is_behind(&self, member: &[(Domain, Context)]) -> bool {
+        let lacks = |(domain, context): &(Domain, Context)| {
+            let theirs = member.iter().find(|(name, _)| name == domain);
+            let covers = |(actor, runs): (Actor, &Runs)| {
+                let covered = theirs.and_then(|(_, theirs)| theirs.runs(actor));
+                runs.is_empty() || covered.is_some_and(|covered| runs.is_subset(covered))
+            };
+            !context.iter().all(covers)
+        };
+        let waited = self.fx.now().mono.since(self.away_from);
+        waited < REUNION_PATIENCE && self.past.iter().any(lacks)
+    }
+
+    /// Another member may know more, and this one will too.
+    pub(super) fn put_off_reunion(&mut self, link: LinkId) {
+        self.fx.mark(Mark::ReunionPutOff);
+        let is_member = |known: &Link| {
+            let theirs = known.theirs.as_ref();
+            known.phase == Phase::Away
+                && theirs.is_some_and(|theirs| theirs.standing == Standing::Member)
+        };
+        let members = self.links.iter().filter(|(_, known)| is_member(known));
+        let members: Vec<LinkId> = members.map(|(id, _)| id).collect();
+        let next = members.iter().find(|id| **id > link).or(members.first());
+        self.joining = next.copied();
+        if let Some(next) = self.joining {
+            self.sync.compare(self.fx.now().mono, next, false);
+        }
+    }
+}
