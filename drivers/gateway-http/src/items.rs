@@ -14,6 +14,7 @@ use crate::body;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::router::Gateway;
+use crate::rows::status_of;
 use crate::text;
 
 /// A value in JSON.
@@ -33,7 +34,8 @@ const JSON_FACTOR: usize = 6;
     params(("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 200, description = "The item", body = Item),
               (status = 404, description = "`not_found`: no such item"),
-              (status = 503, description = "`unavailable`, `halted`")))]
+              (status = 500, description = "`unreadable`: the stored value is damaged"),
+              (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Json<Item>, ApiError> {
     let row = gateway.read_row(TABLE.to_string(), item_key(&uri)?).await?;
     Ok(Json(Item {
@@ -58,21 +60,16 @@ pub(crate) async fn write(
     body: Body,
 ) -> Result<Response, ApiError> {
     let key = item_key(&uri)?;
-    let settings = gateway.settings;
-    let limit = settings
-        .value_bytes
+    let value_bytes = gateway.settings.value_bytes;
+    let limit = value_bytes
         .saturating_mul(JSON_FACTOR)
         .saturating_add(body::SMALL_BODY);
-    let item: Item = body::read_json(&headers, body, limit, settings.body_timeout).await?;
+    let item: Item = gateway.read_json(&headers, body, limit).await?;
     let value: Bytes = text::from_json(&item.value).map_err(ApiError::bad_json)?;
     let accepted = gateway
         .write_row(TABLE.to_string(), key, value, None)
         .await?;
-    let status = if accepted.existed {
-        StatusCode::OK
-    } else {
-        StatusCode::CREATED
-    };
+    let status = status_of(&accepted, StatusCode::OK);
     Ok((status, Json(item)).into_response())
 }
 

@@ -14,7 +14,7 @@ use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
 use utoipa::ToSchema;
 
-use crate::body::{self, SMALL_BODY};
+use crate::body::SMALL_BODY;
 use crate::error::ApiError;
 use crate::router::Gateway;
 
@@ -49,8 +49,7 @@ pub(crate) async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Joined>, ApiError> {
-    let patience = gateway.settings.body_timeout;
-    let peer: NewPeer = body::read_json(&headers, body, SMALL_BODY, patience).await?;
+    let peer: NewPeer = gateway.read_json(&headers, body, SMALL_BODY).await?;
     let url = PeerUrl::parse(&peer.peer_url)?;
     let member = url.ask(gateway.settings.peer_timeout).await?;
     let myself = gateway.calls.with(|node, _| node.id().to_string()).await?;

@@ -9,7 +9,7 @@ use rumormill_core::{Conflict, Durability, Request, TableOptions};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::body;
+use crate::body::SMALL_BODY;
 use crate::error::ApiError;
 use crate::report::{self, Table};
 use crate::router::Gateway;
@@ -76,8 +76,7 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let patience = gateway.settings.body_timeout;
-    let new: NewTable = body::read_json(&headers, body, body::SMALL_BODY, patience).await?;
+    let new: NewTable = gateway.read_json(&headers, body, SMALL_BODY).await?;
     let options = TableOptions {
         durability: match new.durability.unwrap_or(Safety::Periodic) {
             Safety::Memory => Durability::Memory,
