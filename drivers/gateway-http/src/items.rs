@@ -33,6 +33,7 @@ const JSON_FACTOR: usize = 6;
 #[utoipa::path(get, path = "/items/{key}", tag = "items",
     params(("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 200, description = "The item", body = Item),
+              (status = 400, description = "`bad_parameter`"),
               (status = 404, description = "`not_found`: no such item"),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
@@ -49,7 +50,7 @@ pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Jso
     request_body = Item,
     responses((status = 200, description = "The item was replaced", body = Item),
               (status = 201, description = "The item is new", body = Item),
-              (status = 400, description = "`bad_json`, `key_too_large`"),
+              (status = 400, description = "`bad_json`, `bad_parameter`, `key_too_large`"),
               (status = 413, description = "`value_too_large`, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
@@ -77,6 +78,7 @@ pub(crate) async fn write(
 #[utoipa::path(delete, path = "/items/{key}", tag = "items",
     params(("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 204, description = "The item is deleted"),
+              (status = 400, description = "`bad_parameter`, `key_too_large`"),
               (status = 404, description = "`not_found`: no such item"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(

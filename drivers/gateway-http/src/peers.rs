@@ -42,8 +42,9 @@ pub(crate) struct Joined {
 #[utoipa::path(post, path = "/peers", tag = "cluster", request_body = NewPeer,
     responses((status = 200, description = "Joined", body = Joined),
               (status = 400, description = "`bad_json`, `bad_url`, `bad_peer`: that URL is not another node's"),
+              (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
-              (status = 503, description = "`peer_unreachable`, `join_failed`, `deadline_exceeded`, `unavailable`")))]
+              (status = 503, description = "`peer_unreachable`, `join_failed`, `busy`, `halted`, `unavailable`")))]
 pub(crate) async fn add(
     State(gateway): State<Gateway>,
     headers: HeaderMap,

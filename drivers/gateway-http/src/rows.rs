@@ -137,6 +137,7 @@ pub(crate) struct ListedRow {
     params(("table" = String, Path, description = "The table"),
            ("key" = String, Path, description = "The key, percent-encoded; slashes may stand for themselves")),
     responses((status = 200, description = "The value", content_type = "application/octet-stream"),
+              (status = 400, description = "`bad_parameter`, `bad_table_name`"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
@@ -192,6 +193,7 @@ pub(crate) async fn write(
     params(("table" = String, Path, description = "The table"),
            ("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 204, description = "The row is deleted"),
+              (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(

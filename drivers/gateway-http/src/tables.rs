@@ -69,8 +69,9 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>,
     responses((status = 201, description = "The table exists", body = Table),
               (status = 400, description = "`bad_json`, `bad_table_name`"),
               (status = 409, description = "`options_differ`: it exists with other options"),
+              (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
-              (status = 503, description = "`busy`, `leaving`, `halted`, `unavailable`")))]
+              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn create(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
