@@ -1,11 +1,15 @@
 //! The worker against a store whose every call waits for the test.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
 
 use super::*;
 use crate::store::conformance::{contents, delete, put};
 use crate::store::{LoadError, MemoryStore, StoreReader};
 use rumormill_core::Record;
+
+/// How long the worker may take before a test fails; far beyond what it takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, PartialEq)]
 enum Call {
@@ -91,7 +95,7 @@ impl Bench {
     }
 
     fn expect(&self, call: Call) {
-        assert_eq!(self.calls.recv().unwrap(), call);
+        assert_eq!(self.calls.recv_timeout(PATIENCE), Ok(call));
     }
 
     fn answer(&self, answer: Result<(), StoreError>) {
@@ -110,7 +114,7 @@ impl Bench {
     }
 
     fn report(&mut self) -> StoreReport {
-        self.notified.recv().unwrap();
+        self.notified.recv_timeout(PATIENCE).unwrap();
         self.handle.poll().unwrap()
     }
 
@@ -131,9 +135,15 @@ impl Bench {
 
     /// The worker has ended and said nothing more.
     fn assert_silent(&mut self) {
-        assert!(self.notified.recv().is_err());
+        assert_ended(&self.notified);
         assert_eq!(self.handle.poll(), None);
     }
+}
+
+/// Nothing more comes: the other end has gone.
+fn assert_ended<T>(from: &Receiver<T>) {
+    let end = from.recv_timeout(PATIENCE).err();
+    assert_eq!(end, Some(RecvTimeoutError::Disconnected));
 }
 
 fn batch(seq: u64) -> Vec<StoreOp> {
@@ -218,12 +228,12 @@ fn dropping_the_handle_still_syncs() {
         notified,
     } = bench;
     drop(handle);
-    assert_eq!(calls.recv().unwrap(), applies(1));
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok(applies(1)));
     answers.send(Ok(())).unwrap();
-    assert_eq!(calls.recv().unwrap(), Call::Sync);
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok(Call::Sync));
     answers.send(Ok(())).unwrap();
-    notified.recv().unwrap();
-    assert!(notified.recv().is_err());
+    notified.recv_timeout(PATIENCE).unwrap();
+    assert_ended(&notified);
 }
 
 #[test]
@@ -239,7 +249,7 @@ fn a_failed_sync_ends_everything() {
         Err(PushError::Stopped)
     );
     bench.assert_silent();
-    assert!(bench.calls.recv().is_err());
+    assert_ended(&bench.calls);
     assert_eq!(bench.handle.close(), closed(None, Some("broken")));
 }
 
