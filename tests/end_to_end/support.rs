@@ -163,37 +163,44 @@ impl Drop for Node {
 }
 
 pub(crate) fn signal(child: &Child, name: &str) {
+    assert!(send_signal(child.id(), name), "no such child");
+}
+
+fn send_signal(pid: u32, name: &str) -> bool {
     let sent = Command::new("kill")
         .arg(format!("-{name}"))
-        .arg(child.id().to_string())
+        .arg(pid.to_string())
         .status();
-    assert!(sent.expect("kill runs").success());
+    sent.expect("kill runs").success()
 }
 
+/// Waits for its end; a child that takes too long is killed and fails the test.
 pub(crate) fn wait(child: &mut Child) -> ExitStatus {
-    let begin = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            return status;
-        }
-        assert!(begin.elapsed() < PATIENCE, "it does not end");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let pid = child.id();
+    let (sender, end) = mpsc::channel();
+    thread::scope(|scope| {
+        // Nobody listens once the time is over.
+        scope.spawn(move || sender.send(child.wait()).unwrap_or(()));
+        end.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            send_signal(pid, "KILL");
+            panic!("it does not end");
+        })
+    })
+    .expect("a child")
 }
 
-/// Polls until `see` gives `expected`; fails with what it gave last.
+/// Asks again and again until `see` gives `expected`; fails with what it gave last. `see` asks a node, which paces the loop.
 pub(crate) fn eventually<T: PartialEq + Debug>(expected: &T, mut see: impl FnMut() -> T) {
-    let begin = Instant::now();
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let seen = see();
         if seen == *expected {
             return;
         }
         assert!(
-            begin.elapsed() < PATIENCE,
+            Instant::now() < deadline,
             "still {seen:?}, expected {expected:?}"
         );
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

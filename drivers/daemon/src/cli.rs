@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rumormill_sim::FaultKind;
 
 use crate::settings::Flags;
 
@@ -21,6 +22,7 @@ const EXIT_CODES: &str = "Exit codes: 0 ok; 1 not found, or a check failed; 2 wr
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a node
+    #[command(after_help = SOURCES)]
     Serve(Box<Serve>),
     /// Run several nodes on this machine, joined to the first
     Cluster(Cluster),
@@ -155,8 +157,24 @@ pub(crate) enum ExportFormat {
     Jsonl,
 }
 
-/// Settings: a flag beats the environment (`RUMORMILL_` and the name in capitals), which beats the file. `PORT=p` in the
-/// environment means HTTP p, Redis p-1 and peers p-2 where nothing else is said.
+/// What every command that starts nodes takes.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Start {
+    /// Keep rows in memory only
+    #[arg(long)]
+    pub(crate) memory: bool,
+    /// What is logged to standard error [default: info,fjall=warn,lsm_tree=warn; of a cluster: warn]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// When ready, print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const SOURCES: &str = "A flag beats the environment (RUMORMILL_ and the flag in capitals, with _ for -; commas between several \
+    --join), which beats the file. PORT=p in the environment means HTTP p, Redis p-1 and peers p-2 where nothing else is said.";
+
+/// One node: how it starts, and its settings.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Serve {
     /// Read settings from a TOML file; the keys are the long flags below, with _ for -
@@ -165,15 +183,14 @@ pub(crate) struct Serve {
     /// Print the settings that result, and where each came from, and stop
     #[arg(long)]
     pub(crate) print_config: bool,
-    /// When ready, print one JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
     /// The data directory was replaced by an older copy: reunite with a member before counting as one. For one start only
     #[arg(long)]
     pub(crate) restored: bool,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub(crate) stop_on_eof: bool,
+    #[command(flatten)]
+    pub(crate) start: Start,
 
     /// The node's name [default: node- and the peers' port]
     #[arg(long)]
@@ -187,9 +204,6 @@ pub(crate) struct Serve {
     /// Where the rows are kept [default: rumormill-data/NAME, or the peers' port without a name]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Keep rows in memory only
-    #[arg(long)]
-    memory: bool,
     /// Listener for peers [default: 127.0.0.1:7400]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
@@ -205,9 +219,6 @@ pub(crate) struct Serve {
     /// A member to join through; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     join: Vec<String>,
-    /// What is logged to standard error [default: info,fjall=warn,lsm_tree=warn]
-    #[arg(long, value_name = "LEVEL")]
-    log: Option<String>,
     /// Longest value, in bytes [default: 1048576]
     #[arg(long, value_name = "N")]
     value_bytes: Option<String>,
@@ -249,7 +260,7 @@ impl Serve {
             ("advertise", &self.advertise),
             ("redis", &self.redis),
             ("http", &self.http),
-            ("log", &self.log),
+            ("log", &self.start.log),
             ("value_bytes", &self.value_bytes),
             ("key_bytes", &self.key_bytes),
             ("resident_value", &self.resident_value),
@@ -264,7 +275,7 @@ impl Serve {
             .into_iter()
             .filter_map(|(key, text)| text.clone().map(|text| (key, text)))
             .collect();
-        if self.memory {
+        if self.start.memory {
             flags.push(("memory", "true".to_string()));
         }
         flags.extend(self.join.iter().map(|addr| ("join", addr.clone())));
@@ -278,17 +289,10 @@ pub(crate) struct Cluster {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) nodes: u16,
     /// Keep the data below this directory; without it, it goes when the cluster stops
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "memory")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Keep rows in memory only
-    #[arg(long, conflicts_with = "data_dir")]
-    pub(crate) memory: bool,
-    /// What the nodes log to standard error
-    #[arg(long, default_value = "warn")]
-    pub(crate) log: String,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) start: Start,
 }
 
 #[derive(Debug, Args)]
@@ -322,15 +326,8 @@ pub(crate) enum Sim {
     Run {
         #[command(flatten)]
         run: SimRun,
-        /// Write the trace to a file
-        #[arg(long, value_name = "FILE")]
-        trace: Option<PathBuf>,
-        /// Write one self-contained HTML page that shows the run: a space-time diagram beside the trace
-        #[arg(long, value_name = "FILE")]
-        html: Option<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: SimOutput,
     },
     /// Run a simulated cluster and print the part of its trace around one key or one message
     #[command(group(clap::ArgGroup::new("subject").required(true).args(["key", "message"])))]
@@ -354,15 +351,8 @@ pub(crate) enum Sim {
     Replay {
         /// The plan
         plan: PathBuf,
-        /// Write the trace to a file
-        #[arg(long, value_name = "FILE")]
-        trace: Option<PathBuf>,
-        /// Write one self-contained HTML page that shows the run
-        #[arg(long, value_name = "FILE")]
-        html: Option<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: SimOutput,
     },
     /// Run many seeds, each another small cluster under other faults; exit code 1 when a promise broke
     Swarm {
@@ -401,7 +391,8 @@ pub(crate) enum Sim {
         #[arg(long)]
         json: bool,
     },
-    /// Plant bugs in the core, one at a time, and count the seeds until a checker catches each; exit code 1 when one escapes
+    /// Plant bugs in the core, one at a time, and count the seeds until a checker catches each; exit code 1 when one escapes.
+    /// Only for a program built with `--features mutants`
     Mutants {
         /// Give up on a bug after so many seeds
         #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -453,9 +444,8 @@ pub(crate) struct SimRun {
     /// Simulated minutes
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) minutes: u64,
-    /// none, all, or some of loss,dup,reorder,delay,corrupt,congest,partition,oneway,partial,bridge,flap,crash,wipe,
-    /// pause,slow,leave,skew,faildisk,slowdisk,fulldisk,rot
-    #[arg(long, default_value = "all")]
+    // The help names the kinds.
+    #[arg(long, default_value = "all", help = kinds_of_faults())]
     pub(crate) faults: String,
     /// Run the plan in this file instead of one drawn from a seed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "faults"])]
@@ -463,6 +453,25 @@ pub(crate) struct SimRun {
     /// Run the plan that the seed stands for in a swarm
     #[arg(long, conflicts_with_all = ["nodes", "minutes", "faults", "plan"])]
     pub(crate) swarm: bool,
+}
+
+/// What is kept of a run.
+#[derive(Debug, Args)]
+pub(crate) struct SimOutput {
+    /// Write the trace to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Write one self-contained HTML page that shows the run: a space-time diagram beside the trace
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn kinds_of_faults() -> String {
+    let names = FaultKind::ALL.map(FaultKind::name).join(", ");
+    format!("none, all, or some, with commas between them, of {names}")
 }
 
 const CHECK: &str = "\

@@ -18,6 +18,9 @@ use crate::failure::Failure;
 const START: Duration = Duration::from_secs(30);
 const LEAVE: Duration = Duration::from_secs(6);
 
+/// What the nodes log unless something else is asked for.
+const LOG: &str = "warn";
+
 /// How often it is looked whether a node has stopped by itself.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -31,7 +34,7 @@ struct Running {
 }
 
 pub(crate) fn run(args: &Cluster) -> Result<(), Failure> {
-    let temporary = match (&args.data_dir, args.memory) {
+    let temporary = match (&args.data_dir, args.start.memory) {
         (None, false) => Some(
             tempfile::Builder::new()
                 .prefix("rumormill-cluster-")
@@ -49,7 +52,7 @@ pub(crate) fn run(args: &Cluster) -> Result<(), Failure> {
         let first = nodes.0.first().map(|node| text(&node.ready["peers"]));
         nodes.0.push(start(args, number, root, first)?);
     }
-    nodes.print(args.json)?;
+    nodes.print(args.start.json)?;
     loop {
         match signals.recv_timeout(LOOK) {
             Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
@@ -78,7 +81,7 @@ fn start(
         "--name",
         &name,
         "--log",
-        &args.log,
+        args.start.log.as_deref().unwrap_or(LOG),
     ]);
     command.args([
         "--listen",

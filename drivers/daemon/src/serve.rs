@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
         .map_err(|error| Failure::Not(format!("cannot serve HTTP: {error}")))
     });
     let gateway = gateway.transpose()?;
-    if let Err(failure) = announce(engine.listeners(), args.json) {
+    if let Err(failure) = announce(engine.listeners(), args.start.json) {
         // A node whose output nobody reads serves all the same.
         tracing::warn!(%failure, "the listeners could not be printed");
     }

@@ -3,27 +3,25 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
+use crate::router::Gateway;
 
 /// Longest body of a request that carries no value.
 pub(crate) const SMALL_BODY: usize = 64 << 10;
 
 /// Reads a whole body of at most `limit` bytes. The answer owns its memory and is no slice of a receive buffer.
-pub(crate) async fn read(
+async fn read(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
     patience: Duration,
 ) -> Result<Bytes, ApiError> {
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    if announced
+    if text(headers, header::CONTENT_LENGTH)
         .and_then(|text| text.parse::<u64>().ok())
         .is_some_and(|n| n > limit as u64)
     {
@@ -53,20 +51,41 @@ pub(crate) async fn read(
     smol::future::or(collect, late).await
 }
 
-/// Reads a JSON body. The content type must say so: a browser then asks before it sends such a request elsewhere.
-pub(crate) async fn read_json<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Body,
-    limit: usize,
-    patience: Duration,
-) -> Result<T, ApiError> {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = kind.unwrap_or("").split(';').next().unwrap_or("").trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(ApiError::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+impl Gateway {
+    /// Reads a body that is a value.
+    pub(crate) async fn read_value(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Bytes, ApiError> {
+        read(
+            headers,
+            body,
+            self.settings.value_bytes,
+            self.settings.body_timeout,
+        )
+        .await
     }
-    let bytes = read(headers, body, limit, patience).await?;
-    serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_json(error.to_string()))
+
+    /// Reads a JSON body of at most `limit` bytes. The content type must say so: a browser then asks before it sends such a
+    /// request elsewhere.
+    pub(crate) async fn read_json<T: DeserializeOwned>(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        limit: usize,
+    ) -> Result<T, ApiError> {
+        let kind = text(headers, header::CONTENT_TYPE).unwrap_or("");
+        let essence = kind.split(';').next().unwrap_or("").trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(ApiError::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let bytes = read(headers, body, limit, self.settings.body_timeout).await?;
+        serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_json(error.to_string()))
+    }
+}
+
+/// A header that is there and is text.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -14,6 +14,7 @@ use crate::body;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::router::Gateway;
+use crate::rows::status_of;
 use crate::text;
 
 /// A value in JSON.
@@ -32,8 +33,10 @@ const JSON_FACTOR: usize = 6;
 #[utoipa::path(get, path = "/items/{key}", tag = "items",
     params(("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 200, description = "The item", body = Item),
+              (status = 400, description = "`bad_parameter`"),
               (status = 404, description = "`not_found`: no such item"),
-              (status = 503, description = "`unavailable`, `halted`")))]
+              (status = 500, description = "`unreadable`: the stored value is damaged"),
+              (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Json<Item>, ApiError> {
     let row = gateway.read_row(TABLE.to_string(), item_key(&uri)?).await?;
     Ok(Json(Item {
@@ -47,7 +50,7 @@ pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Jso
     request_body = Item,
     responses((status = 200, description = "The item was replaced", body = Item),
               (status = 201, description = "The item is new", body = Item),
-              (status = 400, description = "`bad_json`, `key_too_large`"),
+              (status = 400, description = "`bad_json`, `bad_parameter`, `key_too_large`"),
               (status = 413, description = "`value_too_large`, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
@@ -58,21 +61,16 @@ pub(crate) async fn write(
     body: Body,
 ) -> Result<Response, ApiError> {
     let key = item_key(&uri)?;
-    let settings = gateway.settings;
-    let limit = settings
-        .value_bytes
+    let value_bytes = gateway.settings.value_bytes;
+    let limit = value_bytes
         .saturating_mul(JSON_FACTOR)
         .saturating_add(body::SMALL_BODY);
-    let item: Item = body::read_json(&headers, body, limit, settings.body_timeout).await?;
+    let item: Item = gateway.read_json(&headers, body, limit).await?;
     let value: Bytes = text::from_json(&item.value).map_err(ApiError::bad_json)?;
     let accepted = gateway
         .write_row(TABLE.to_string(), key, value, None)
         .await?;
-    let status = if accepted.existed {
-        StatusCode::OK
-    } else {
-        StatusCode::CREATED
-    };
+    let status = status_of(&accepted, StatusCode::OK);
     Ok((status, Json(item)).into_response())
 }
 
@@ -80,6 +78,7 @@ pub(crate) async fn write(
 #[utoipa::path(delete, path = "/items/{key}", tag = "items",
     params(("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 204, description = "The item is deleted"),
+              (status = 400, description = "`bad_parameter`, `key_too_large`"),
               (status = 404, description = "`not_found`: no such item"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(

@@ -14,7 +14,7 @@ use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
 use utoipa::ToSchema;
 
-use crate::body::{self, SMALL_BODY};
+use crate::body::SMALL_BODY;
 use crate::error::ApiError;
 use crate::router::Gateway;
 
@@ -42,15 +42,15 @@ pub(crate) struct Joined {
 #[utoipa::path(post, path = "/peers", tag = "cluster", request_body = NewPeer,
     responses((status = 200, description = "Joined", body = Joined),
               (status = 400, description = "`bad_json`, `bad_url`, `bad_peer`: that URL is not another node's"),
+              (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
-              (status = 503, description = "`peer_unreachable`, `join_failed`, `deadline_exceeded`, `unavailable`")))]
+              (status = 503, description = "`peer_unreachable`, `join_failed`, `busy`, `halted`, `unavailable`")))]
 pub(crate) async fn add(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Joined>, ApiError> {
-    let patience = gateway.settings.body_timeout;
-    let peer: NewPeer = body::read_json(&headers, body, SMALL_BODY, patience).await?;
+    let peer: NewPeer = gateway.read_json(&headers, body, SMALL_BODY).await?;
     let url = PeerUrl::parse(&peer.peer_url)?;
     let member = url.ask(gateway.settings.peer_timeout).await?;
     let myself = gateway.calls.with(|node, _| node.id().to_string()).await?;

@@ -17,7 +17,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::backend::Calls;
-use crate::body;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::router::Gateway;
@@ -138,6 +137,7 @@ pub(crate) struct ListedRow {
     params(("table" = String, Path, description = "The table"),
            ("key" = String, Path, description = "The key, percent-encoded; slashes may stand for themselves")),
     responses((status = 200, description = "The value", content_type = "application/octet-stream"),
+              (status = 400, description = "`bad_parameter`, `bad_table_name`"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
@@ -146,7 +146,7 @@ pub(crate) async fn read(
     uri: Uri,
 ) -> Result<impl IntoResponse, ApiError> {
     Query::parse(uri.query(), &[])?;
-    let (table, key) = row_path(&uri, "/v1/usr/")?;
+    let (table, key) = row_path(&uri)?;
     let row = gateway.read_row(table, key).await?;
     let mut headers = HeaderMap::new();
     headers.insert(
@@ -181,15 +181,10 @@ pub(crate) async fn write(
     let ttl = query
         .number("ttl_ms", 1, MAX_TTL_MS)?
         .map(Duration::from_millis);
-    let (table, key) = row_path(&uri, "/v1/usr/")?;
-    let settings = gateway.settings;
-    let value = body::read(&headers, body, settings.value_bytes, settings.body_timeout).await?;
+    let (table, key) = row_path(&uri)?;
+    let value = gateway.read_value(&headers, body).await?;
     let accepted = gateway.write_row(table, key, value, ttl).await?;
-    let status = if accepted.existed {
-        StatusCode::NO_CONTENT
-    } else {
-        StatusCode::CREATED
-    };
+    let status = status_of(&accepted, StatusCode::NO_CONTENT);
     Ok((status, [(header::ETAG, etag(accepted.version))]).into_response())
 }
 
@@ -198,6 +193,7 @@ pub(crate) async fn write(
     params(("table" = String, Path, description = "The table"),
            ("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 204, description = "The row is deleted"),
+              (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
@@ -205,7 +201,7 @@ pub(crate) async fn remove(
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     Query::parse(uri.query(), &[])?;
-    let (table, key) = row_path(&uri, "/v1/usr/")?;
+    let (table, key) = row_path(&uri)?;
     gateway.remove_row(table, key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -225,7 +221,8 @@ pub(crate) async fn remove(
            ("cursor" = Option<String>, Query, description = "With watch: the id to go on from")),
     responses((status = 200, description = "The rows, or the stream", body = Listing),
               (status = 400, description = "`bad_parameter`, `bad_table_name`"),
-              (status = 503, description = "`unavailable`, `halted`")))]
+              (status = 500, description = "`unreadable`: a stored value is damaged"),
+              (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn list(
     State(gateway): State<Gateway>,
     uri: Uri,
@@ -235,7 +232,7 @@ pub(crate) async fn list(
         uri.query(),
         &["prefix", "after", "limit", "watch", "cursor"],
     )?;
-    let table = table_name(uri.path().strip_prefix("/v1/usr/").unwrap_or(""))?;
+    let table = table_name(below_root(&uri))?;
     if query.has("watch") {
         return watch::stream(gateway, table, &query, &headers).await;
     }
@@ -404,9 +401,22 @@ pub(crate) fn user_table(name: String) -> TableName {
     }
 }
 
-/// Table and key of a path below `root`.
-fn row_path(uri: &Uri, root: &str) -> Result<(String, Vec<u8>), ApiError> {
-    let rest = uri.path().strip_prefix(root).unwrap_or("");
+/// The status of an answer to a write: `replaced` when there was a row before.
+pub(crate) fn status_of(accepted: &Accepted, replaced: StatusCode) -> StatusCode {
+    match accepted.existed {
+        true => replaced,
+        false => StatusCode::CREATED,
+    }
+}
+
+/// What a path says below that of all tables.
+fn below_root(uri: &Uri) -> &str {
+    uri.path().strip_prefix("/v1/usr/").unwrap_or("")
+}
+
+/// Table and key of a row's path.
+fn row_path(uri: &Uri) -> Result<(String, Vec<u8>), ApiError> {
+    let rest = below_root(uri);
     let (table, key) = rest.split_once('/').unwrap_or((rest, ""));
     Ok((table_name(table)?, text::decode_percent(key)))
 }

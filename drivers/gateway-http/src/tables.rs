@@ -9,7 +9,7 @@ use rumormill_core::{Conflict, Durability, Request, TableOptions};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::body;
+use crate::body::SMALL_BODY;
 use crate::error::ApiError;
 use crate::report::{self, Table};
 use crate::router::Gateway;
@@ -69,15 +69,15 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>,
     responses((status = 201, description = "The table exists", body = Table),
               (status = 400, description = "`bad_json`, `bad_table_name`"),
               (status = 409, description = "`options_differ`: it exists with other options"),
+              (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
-              (status = 503, description = "`busy`, `leaving`, `halted`, `unavailable`")))]
+              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn create(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let patience = gateway.settings.body_timeout;
-    let new: NewTable = body::read_json(&headers, body, body::SMALL_BODY, patience).await?;
+    let new: NewTable = gateway.read_json(&headers, body, SMALL_BODY).await?;
     let options = TableOptions {
         durability: match new.durability.unwrap_or(Safety::Periodic) {
             Safety::Memory => Durability::Memory,

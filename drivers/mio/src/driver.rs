@@ -390,30 +390,13 @@ impl<C: Clients> Loop<C> {
                     patience,
                     done,
                 } => {
-                    let token = self.token();
-                    self.asked.insert(token, Asker::Thread(done));
                     let deadline = patience.map(|patience| now.mono + patience);
-                    self.node.handle(
-                        now,
-                        Input::Request {
-                            token,
-                            deadline,
-                            request,
-                        },
-                    );
+                    self.ask(now, Some(Asker::Thread(done)), deadline, request);
                 }
                 Command::Leave if self.leaving.is_some() => return Some(Exit::LeaveCut),
                 Command::Leave => {
                     self.leaving = Some(Instant::now() + self.options.leave_timeout);
-                    let token = self.token();
-                    self.node.handle(
-                        now,
-                        Input::Request {
-                            token,
-                            deadline: None,
-                            request: Request::Leave,
-                        },
-                    );
+                    self.ask(now, None, None, Request::Leave);
                 }
                 Command::Shutdown => return Some(Exit::Shutdown),
             }
@@ -422,26 +405,28 @@ impl<C: Clients> Loop<C> {
         None
     }
 
-    fn token(&mut self) -> Token {
+    /// Hands the node a request; its answer goes to `asker`, if there is one.
+    fn ask(&mut self, now: Now, asker: Option<Asker>, deadline: Option<Mono>, request: Request) {
         self.last_token += 1;
-        Token(self.last_token)
+        let token = Token(self.last_token);
+        if let Some(asker) = asker {
+            self.asked.insert(token, asker);
+        }
+        self.node.handle(
+            now,
+            Input::Request {
+                token,
+                deadline,
+                request,
+            },
+        );
     }
 
     /// Asks the node for the rows that clients await.
     fn ask_for_rows(&mut self, now: Now) {
         for (client, table, key) in self.clients.take_wanted() {
-            let token = self.token();
-            self.asked.insert(token, Asker::Client(client));
             let request = Request::Get { table, key };
-            let deadline = None;
-            self.node.handle(
-                now,
-                Input::Request {
-                    token,
-                    deadline,
-                    request,
-                },
-            );
+            self.ask(now, Some(Asker::Client(client)), None, request);
         }
     }
 

@@ -290,12 +290,16 @@ impl Session for Lines {
     }
 }
 
-fn serve_lines(options: Options, storage: Storage) -> Running {
+fn serve_lines(options: Options, configure: impl FnOnce(&mut Config)) -> Running {
     let options = Options {
         redis: Some(any()),
         ..options
     };
-    start(options, LineClients, |config| config.storage = storage)
+    start(options, LineClients, configure)
+}
+
+fn stored(config: &mut Config) {
+    config.storage = Storage::Ordered;
 }
 
 fn talk(running: &Running, said: &[u8]) -> Vec<u8> {
@@ -308,7 +312,7 @@ fn talk(running: &Running, said: &[u8]) -> Vec<u8> {
 
 #[test]
 fn clients_are_served_in_order_and_slow_readers_hold_back_their_session() {
-    let a = serve_lines(Options::new(any()), Storage::None);
+    let a = serve_lines(Options::new(any()), |_| {});
     let heard = talk(&a, b"one\nflood 20000000\ntwo\nflood 3\nquit\nnever\n");
     assert_eq!(heard.len(), 4 + 20_000_000 + 4 + 3);
     assert!(heard.starts_with(b"one\n..") && heard.ends_with(b"..two\n..."));
@@ -320,7 +324,7 @@ fn clients_are_served_in_order_and_slow_readers_hold_back_their_session() {
 
 #[test]
 fn replies_wait_for_the_store() {
-    let a = serve_lines(Options::new(any()), Storage::Ordered);
+    let a = serve_lines(Options::new(any()), stored);
     assert_eq!(
         talk(&a, b"before\nput k\nafter\nput l\nquit\n"),
         b"before\nstored\nafter\nstored\n"
@@ -334,12 +338,8 @@ fn replies_wait_for_the_store() {
 
 #[test]
 fn clients_wait_for_values_that_are_only_in_the_store() {
-    let options = Options {
-        redis: Some(any()),
-        ..Options::new(any())
-    };
-    let a = start(options, LineClients, |config| {
-        config.storage = Storage::Ordered;
+    let a = serve_lines(Options::new(any()), |config| {
+        stored(config);
         config.resident_value = Some(4);
     });
     put(&a.handle, b"large", b"a large value".to_vec());
@@ -371,7 +371,7 @@ fn one_client_too_many_is_told_so() {
             max_clients: 1,
             ..Options::new(any())
         },
-        Storage::None,
+        |_| {},
     );
     let mut first = TcpStream::connect(a.redis.unwrap()).unwrap();
     let mut echo = [0; 2];

@@ -17,6 +17,7 @@ use serde_json::Value;
 use smol::channel;
 use tower_service::Service;
 
+use super::described::assert_listed;
 use crate::{Backend, Settings, Unavailable, router};
 
 type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
@@ -127,6 +128,7 @@ impl Lab {
     }
 
     pub(crate) async fn answer(&self, request: HttpRequest<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().call(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let body = body
@@ -135,11 +137,13 @@ impl Lab {
             .expect("a whole body")
             .to_bytes()
             .to_vec();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             body,
-        }
+        };
+        assert_listed(&method, &path, &answer);
+        answer
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

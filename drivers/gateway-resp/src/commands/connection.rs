@@ -1,45 +1,36 @@
 //! The connection itself.
 
-use super::{CONNECTION, Command, Ctx, Outcome, Sub, integer, is, subcommand};
+use super::{CONNECTION, Command, Ctx, Group, NONE, Outcome, Sub, integer, is, subcommand};
 use crate::decoder::{Args, parse_int};
 use crate::encoder::{self, Proto};
 use crate::refusal::Refusal;
 
-const fn command(
-    name: &'static str,
-    arity: i16,
-    summary: &'static str,
-    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: CONNECTION,
-        keys: (0, 0, 0),
-        group: "connection",
-        summary,
-        run,
-    }
-}
+const GROUP: Group = Group::new("connection", NONE);
 
 pub(super) const COMMANDS: &[Command] = &[
-    command("ping", -1, "Ping the server", ping),
-    command("echo", 2, "Echo the given string", |ctx, args| {
-        ctx.bulk(args.get(1))
-    }),
-    command("quit", -1, "Close the connection", quit),
-    command("reset", 1, "Reset the connection", reset),
-    command("hello", -1, "Handshake with Redis", hello),
-    command("auth", -2, "Authenticate to the server", auth),
-    command(
+    GROUP.command("ping", -1, CONNECTION, "Ping the server", ping),
+    GROUP.command(
+        "echo",
+        2,
+        CONNECTION,
+        "Echo the given string",
+        |ctx, args| ctx.bulk(args.get(1)),
+    ),
+    GROUP.command("quit", -1, CONNECTION, "Close the connection", quit),
+    GROUP.command("reset", 1, CONNECTION, "Reset the connection", reset),
+    GROUP.command("hello", -1, CONNECTION, "Handshake with Redis", hello),
+    GROUP.command("auth", -2, CONNECTION, "Authenticate to the server", auth),
+    GROUP.command(
         "select",
         2,
+        CONNECTION,
         "Change the selected database for the current connection",
         select,
     ),
-    command(
+    GROUP.command(
         "client",
         -2,
+        CONNECTION,
         "A container for client connection commands",
         |ctx, args| subcommand(ctx, args, CLIENT),
     ),

@@ -2,87 +2,71 @@
 
 use rumormill_core::{Now, TableId, Wall, Write};
 
-use super::{Command, Ctx, DELETE, Outcome, READ, integer, is};
+use super::{Command, Ctx, DELETE, Group, ONE, Outcome, READ, integer, is};
 use crate::decoder::Args;
 use crate::refusal::Refusal;
 use crate::stream::value_of;
 
-const fn command(
-    name: &'static str,
-    arity: i16,
-    flags: &'static [&'static str],
-    summary: &'static str,
-    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: (1, 1, 1),
-        group: "generic",
-        summary,
-        run,
-    }
-}
+const GROUP: Group = Group::new("generic", ONE);
 
 pub(super) const COMMANDS: &[Command] = &[
-    command(
+    GROUP.command(
         "expire",
         -3,
         DELETE,
         "Set a key's time to live in seconds",
         |ctx, args| expire(ctx, args, Unit::Seconds),
     ),
-    command(
+    GROUP.command(
         "pexpire",
         -3,
         DELETE,
         "Set a key's time to live in milliseconds",
         |ctx, args| expire(ctx, args, Unit::Millis),
     ),
-    command(
+    GROUP.command(
         "expireat",
         -3,
         DELETE,
         "Set the expiration for a key as a UNIX timestamp",
         |ctx, args| expire(ctx, args, Unit::AtSeconds),
     ),
-    command(
+    GROUP.command(
         "pexpireat",
         -3,
         DELETE,
         "Set the expiration for a key as a UNIX timestamp in milliseconds",
         |ctx, args| expire(ctx, args, Unit::AtMillis),
     ),
-    command(
+    GROUP.command(
         "ttl",
         2,
         READ,
         "Get the time to live for a key in seconds",
         |ctx, args| remaining(ctx, args, |left, _| (left + 500) / 1000),
     ),
-    command(
+    GROUP.command(
         "pttl",
         2,
         READ,
         "Get the time to live for a key in milliseconds",
         |ctx, args| remaining(ctx, args, |left, _| left),
     ),
-    command(
+    GROUP.command(
         "expiretime",
         2,
         READ,
         "Get the expiration UNIX timestamp for a key",
         |ctx, args| remaining(ctx, args, |_, at| (at + 500) / 1000),
     ),
-    command(
+    GROUP.command(
         "pexpiretime",
         2,
         READ,
         "Get the expiration UNIX timestamp for a key in milliseconds",
         |ctx, args| remaining(ctx, args, |_, at| at),
     ),
-    command(
+    GROUP.command(
         "persist",
         2,
         DELETE,

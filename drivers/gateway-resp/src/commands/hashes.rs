@@ -4,33 +4,17 @@ use bytes::Bytes;
 use rumormill_core::{RowRef, ScanRange, Seq, TableId, Write};
 
 use super::keys::{check_pairs, scan_reply};
-use super::{Command, Ctx, DELETE, Outcome, READ, READ_SLOW, WRITE};
+use super::{Command, Ctx, DELETE, Group, ONE, Outcome, READ, READ_SLOW, WRITE};
 use crate::decoder::Args;
 use crate::encoder;
 use crate::refusal::Refusal;
 use crate::shared::Place;
 use crate::stream::{Part, Stream, write_row, write_value};
 
-const fn command(
-    name: &'static str,
-    arity: i16,
-    flags: &'static [&'static str],
-    summary: &'static str,
-    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: (1, 1, 1),
-        group: "hash",
-        summary,
-        run,
-    }
-}
+const GROUP: Group = Group::new("hash", ONE);
 
 pub(super) const COMMANDS: &[Command] = &[
-    command(
+    GROUP.command(
         "hset",
         -4,
         WRITE,
@@ -40,7 +24,7 @@ pub(super) const COMMANDS: &[Command] = &[
             ctx.int(added)
         },
     ),
-    command(
+    GROUP.command(
         "hmset",
         -4,
         WRITE,
@@ -50,59 +34,59 @@ pub(super) const COMMANDS: &[Command] = &[
             ctx.ok()
         },
     ),
-    command(
+    GROUP.command(
         "hsetnx",
         4,
         WRITE,
         "Set the value of a hash field, only if the field does not exist",
         hsetnx,
     ),
-    command("hget", 3, READ, "Get the value of a hash field", hget),
-    command(
+    GROUP.command("hget", 3, READ, "Get the value of a hash field", hget),
+    GROUP.command(
         "hmget",
         -3,
         READ,
         "Get the values of all the given hash fields",
         hmget,
     ),
-    command("hdel", -3, DELETE, "Delete one or more hash fields", hdel),
-    command("hlen", 2, READ, "Get the number of fields in a hash", hlen),
-    command(
+    GROUP.command("hdel", -3, DELETE, "Delete one or more hash fields", hdel),
+    GROUP.command("hlen", 2, READ, "Get the number of fields in a hash", hlen),
+    GROUP.command(
         "hexists",
         3,
         READ,
         "Determine if a hash field exists",
         hexists,
     ),
-    command(
+    GROUP.command(
         "hstrlen",
         3,
         READ,
         "Get the length of the value of a hash field",
         hstrlen,
     ),
-    command(
+    GROUP.command(
         "hkeys",
         2,
         READ_SLOW,
         "Get all the fields in a hash",
         |ctx, args| rows(ctx, args, Part::Keys),
     ),
-    command(
+    GROUP.command(
         "hvals",
         2,
         READ_SLOW,
         "Get all the values in a hash",
         |ctx, args| rows(ctx, args, Part::Values),
     ),
-    command(
+    GROUP.command(
         "hgetall",
         2,
         READ_SLOW,
         "Get all the fields and values in a hash",
         |ctx, args| rows(ctx, args, Part::Both),
     ),
-    command(
+    GROUP.command(
         "hscan",
         -3,
         READ_SLOW,

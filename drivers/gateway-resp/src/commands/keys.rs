@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use rumormill_core::{Namespace, ScanRange, TableId, Write, WriteError};
 
-use super::{ADMIN, Command, Ctx, DELETE, Outcome, READ, READ_SLOW, integer, is};
+use super::{
+    ADMIN, Command, Ctx, DELETE, Group, MANY, NONE, ONE, Outcome, READ, READ_SLOW, integer, is,
+};
 use crate::decoder::Args;
 use crate::encoder;
 use crate::glob;
@@ -11,92 +13,60 @@ use crate::refusal::Refusal;
 use crate::shared::Place;
 use crate::stream::Stream;
 
-const fn command(
-    name: &'static str,
-    arity: i16,
-    flags: &'static [&'static str],
-    keys: (i8, i8, i8),
-    summary: &'static str,
-    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys,
-        group: "generic",
-        summary,
-        run,
-    }
-}
-
-const NONE: (i8, i8, i8) = (0, 0, 0);
-const MANY: (i8, i8, i8) = (1, -1, 1);
+const GROUP: Group = Group::new("generic", NONE);
 
 pub(super) const COMMANDS: &[Command] = &[
-    command("del", -2, DELETE, MANY, "Delete a key", del),
-    command("unlink", -2, DELETE, MANY, "Delete a key", del),
-    command(
-        "exists",
-        -2,
-        READ,
-        MANY,
-        "Determine if a key exists",
-        exists,
-    ),
-    command(
-        "type",
-        2,
-        READ,
-        (1, 1, 1),
-        "Determine the type stored at key",
-        kind,
-    ),
-    command(
+    GROUP
+        .command("del", -2, DELETE, "Delete a key", del)
+        .keyed(MANY),
+    GROUP
+        .command("unlink", -2, DELETE, "Delete a key", del)
+        .keyed(MANY),
+    GROUP
+        .command("exists", -2, READ, "Determine if a key exists", exists)
+        .keyed(MANY),
+    GROUP
+        .command("type", 2, READ, "Determine the type stored at key", kind)
+        .keyed(ONE),
+    GROUP.command(
         "keys",
         2,
         READ_SLOW,
-        NONE,
         "Find all keys matching the given pattern",
         keys,
     ),
-    command(
+    GROUP.command(
         "scan",
         -2,
         READ_SLOW,
-        NONE,
         "Incrementally iterate the keys space",
         scan,
     ),
-    command(
+    GROUP.command(
         "randomkey",
         1,
         READ_SLOW,
-        NONE,
         "Return a random key from the keyspace",
         randomkey,
     ),
-    command(
+    GROUP.command(
         "dbsize",
         1,
         READ,
-        NONE,
         "Return the number of keys in the selected database",
         dbsize,
     ),
-    command(
+    GROUP.command(
         "flushdb",
         -1,
         ADMIN,
-        NONE,
         "Remove all keys from the current database",
         flush,
     ),
-    command(
+    GROUP.command(
         "flushall",
         -1,
         ADMIN,
-        NONE,
         "Remove all keys from all databases",
         flush,
     ),

@@ -31,12 +31,57 @@ pub(crate) struct Command {
     arity: i16,
     /// What `COMMAND` says of it.
     flags: &'static [&'static str],
-    /// The first and last key among the arguments and the step between keys, as `COMMAND` says them.
-    keys: (i8, i8, i8),
+    keys: Keys,
     group: &'static str,
     summary: &'static str,
     run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
 }
+
+impl Command {
+    /// The same command, for one whose keys are elsewhere than its group's.
+    const fn keyed(self, keys: Keys) -> Command {
+        Command { keys, ..self }
+    }
+}
+
+/// What the commands of one table have in common.
+#[derive(Clone, Copy)]
+struct Group {
+    name: &'static str,
+    keys: Keys,
+}
+
+impl Group {
+    const fn new(name: &'static str, keys: Keys) -> Group {
+        Group { name, keys }
+    }
+
+    const fn command(
+        self,
+        name: &'static str,
+        arity: i16,
+        flags: &'static [&'static str],
+        summary: &'static str,
+        run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
+    ) -> Command {
+        Command {
+            name,
+            arity,
+            flags,
+            keys: self.keys,
+            group: self.name,
+            summary,
+            run,
+        }
+    }
+}
+
+/// The first and last key among the arguments and the step between keys, as `COMMAND` says them.
+type Keys = (i8, i8, i8);
+
+const NONE: Keys = (0, 0, 0);
+const ONE: Keys = (1, 1, 1);
+const MANY: Keys = (1, -1, 1);
 
 const READ: &[&str] = &["readonly", "fast"];
 const READ_SLOW: &[&str] = &["readonly"];

@@ -1,49 +1,38 @@
 //! Subscriptions to keyspace notifications.
 
-use super::{Command, Ctx, Outcome, PUBSUB};
+use super::{Command, Ctx, Group, NONE, Outcome, PUBSUB};
 use crate::decoder::Args;
 use crate::encoder::{self, Proto};
 use crate::keyspace::{SUBSCRIPTIONS, Watch};
 
-const fn command(
-    name: &'static str,
-    arity: i16,
-    summary: &'static str,
-    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: PUBSUB,
-        keys: (0, 0, 0),
-        group: "pubsub",
-        summary,
-        run,
-    }
-}
+const GROUP: Group = Group::new("pubsub", NONE);
 
 pub(super) const COMMANDS: &[Command] = &[
-    command(
+    GROUP.command(
         "subscribe",
         -2,
+        PUBSUB,
         "Listen for messages published to the given channels",
         |ctx, args| subscribe(ctx, args, Kind::Channel),
     ),
-    command(
+    GROUP.command(
         "psubscribe",
         -2,
+        PUBSUB,
         "Listen for messages published to channels matching the given patterns",
         |ctx, args| subscribe(ctx, args, Kind::Pattern),
     ),
-    command(
+    GROUP.command(
         "unsubscribe",
         -1,
+        PUBSUB,
         "Stop listening for messages posted to the given channels",
         |ctx, args| unsubscribe(ctx, args, Kind::Channel),
     ),
-    command(
+    GROUP.command(
         "punsubscribe",
         -1,
+        PUBSUB,
         "Stop listening for messages posted to channels matching the given patterns",
         |ctx, args| unsubscribe(ctx, args, Kind::Pattern),
     ),

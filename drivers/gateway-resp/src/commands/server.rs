@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rumormill_core::TableId;
 
-use super::{ADMIN, Command, Ctx, Outcome, Sub, all, find, is, subcommand};
+use super::{ADMIN, Command, Ctx, Group, NONE, Outcome, Sub, all, find, is, subcommand};
 use crate::decoder::Args;
 use crate::encoder;
 use crate::glob;
@@ -12,48 +12,37 @@ use crate::glob;
 /// The version of Redis whose replies are given.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
 
-const fn command(
-    name: &'static str,
-    arity: i16,
-    summary: &'static str,
-    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: ADMIN,
-        keys: (0, 0, 0),
-        group: "server",
-        summary,
-        run,
-    }
-}
+const GROUP: Group = Group::new("server", NONE);
 
 pub(super) const COMMANDS: &[Command] = &[
-    command(
+    GROUP.command(
         "info",
         -1,
+        ADMIN,
         "Get information and statistics about the server",
         info,
     ),
-    command(
+    GROUP.command(
         "command",
         -1,
+        ADMIN,
         "Get array of Redis command details",
         |ctx, args| match args.len() {
             1 => describe_all(ctx),
             _ => subcommand(ctx, args, COMMAND),
         },
     ),
-    command(
+    GROUP.command(
         "rumormill",
         2,
+        ADMIN,
         "Describe the node as JSON: STATUS, MEMBERS or TABLES",
         describe_node,
     ),
-    command(
+    GROUP.command(
         "config",
         -2,
+        ADMIN,
         "A container for server configuration commands",
         |ctx, args| subcommand(ctx, args, CONFIG),
     ),

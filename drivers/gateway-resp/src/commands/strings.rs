@@ -5,87 +5,65 @@ use rumormill_core::{TableId, Wall, Write};
 
 use super::expiry::{Unit, deadline};
 use super::hashes::values;
-use super::{Command, Ctx, DELETE, Outcome, READ, WRITE, is, value_of};
+use super::{Command, Ctx, DELETE, Group, MANY, ONE, Outcome, READ, WRITE, is, value_of};
 use crate::decoder::Args;
 use crate::refusal::Refusal;
 
-const fn command(
-    name: &'static str,
-    arity: i16,
-    flags: &'static [&'static str],
-    keys: (i8, i8, i8),
-    summary: &'static str,
-    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys,
-        group: "string",
-        summary,
-        run,
-    }
-}
-
-const ONE: (i8, i8, i8) = (1, 1, 1);
+const GROUP: Group = Group::new("string", ONE);
 
 pub(super) const COMMANDS: &[Command] = &[
-    command("get", 2, READ, ONE, "Get the value of a key", get),
-    command("set", -3, WRITE, ONE, "Set the string value of a key", set),
-    command(
+    GROUP.command("get", 2, READ, "Get the value of a key", get),
+    GROUP.command("set", -3, WRITE, "Set the string value of a key", set),
+    GROUP.command(
         "setnx",
         3,
         WRITE,
-        ONE,
         "Set the value of a key, only if the key does not exist",
         setnx,
     ),
-    command(
+    GROUP.command(
         "setex",
         4,
         WRITE,
-        ONE,
         "Set the value and expiration of a key",
         setex,
     ),
-    command(
+    GROUP.command(
         "psetex",
         4,
         WRITE,
-        ONE,
         "Set the value and expiration in milliseconds of a key",
         psetex,
     ),
-    command(
+    GROUP.command(
         "getdel",
         2,
         DELETE,
-        ONE,
         "Get the value of a key and delete the key",
         getdel,
     ),
-    command(
-        "mget",
-        -2,
-        READ,
-        (1, -1, 1),
-        "Get the values of all the given keys",
-        mget,
-    ),
-    command(
-        "mset",
-        -3,
-        WRITE,
-        (1, -1, 2),
-        "Set multiple keys to multiple values",
-        mset,
-    ),
-    command(
+    GROUP
+        .command(
+            "mget",
+            -2,
+            READ,
+            "Get the values of all the given keys",
+            mget,
+        )
+        .keyed(MANY),
+    GROUP
+        .command(
+            "mset",
+            -3,
+            WRITE,
+            "Set multiple keys to multiple values",
+            mset,
+        )
+        .keyed((1, -1, 2)),
+    GROUP.command(
         "strlen",
         2,
         READ,
-        ONE,
         "Get the length of the value stored in a key",
         strlen,
     ),

@@ -24,12 +24,7 @@ const MAX_PLAN_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
     match sim {
-        Sim::Run {
-            run,
-            trace,
-            html,
-            json,
-        } => run::run(&run, trace, html, json),
+        Sim::Run { run, output } => run::run(&run, output),
         Sim::Explain {
             run,
             key,
@@ -37,12 +32,7 @@ pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
             around,
             json,
         } => explain::run(&run, key.as_deref(), message, around, json),
-        Sim::Replay {
-            plan,
-            trace,
-            html,
-            json,
-        } => run::run_plan_of(read(&plan)?, trace, html, json),
+        Sim::Replay { plan, output } => run::run_plan_of(read(&plan)?, output),
         Sim::Swarm {
             seeds,
             from,

@@ -1,55 +1,45 @@
 //! `sim run`.
 
-use std::path::PathBuf;
-
 use rumormill_sim::plan::Plan;
 use rumormill_sim::{FaultSet, Keep, page, record_plan, run_plan};
 
 use super::outfile::OutFile;
-use crate::cli::SimRun;
+use crate::cli::{SimOutput, SimRun};
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
-pub(crate) fn run(
-    run: &SimRun,
-    trace: Option<PathBuf>,
-    html: Option<PathBuf>,
-    json: bool,
-) -> Result<(), Failure> {
-    let files = Files::open(trace, html)?;
+pub(crate) fn run(run: &SimRun, output: SimOutput) -> Result<(), Failure> {
+    let output = Output::open(output)?;
     let (plan, faults) = super::plan(run)?;
-    run_and_print(plan, faults, files, json)
+    run_and_print(plan, faults, output)
 }
 
 /// Runs a plan from a file.
-pub(super) fn run_plan_of(
-    plan: Plan,
-    trace: Option<PathBuf>,
-    html: Option<PathBuf>,
-    json: bool,
-) -> Result<(), Failure> {
+pub(super) fn run_plan_of(plan: Plan, output: SimOutput) -> Result<(), Failure> {
     let kinds = plan.kinds();
-    run_and_print(plan, kinds, Files::open(trace, html)?, json)
+    run_and_print(plan, kinds, Output::open(output)?)
 }
 
-/// Where more than the summary goes.
-struct Files {
+/// [`SimOutput`] with its files open.
+struct Output {
     trace: Option<OutFile>,
     html: Option<OutFile>,
+    json: bool,
 }
 
-impl Files {
+impl Output {
     /// A long run for a file that cannot be written would be in vain.
-    fn open(trace: Option<PathBuf>, html: Option<PathBuf>) -> Result<Self, Failure> {
-        Ok(Files {
-            trace: trace.map(OutFile::open).transpose()?,
-            html: html.map(OutFile::open).transpose()?,
+    fn open(wanted: SimOutput) -> Result<Self, Failure> {
+        Ok(Output {
+            trace: wanted.trace.map(OutFile::open).transpose()?,
+            html: wanted.html.map(OutFile::open).transpose()?,
+            json: wanted.json,
         })
     }
 }
 
-fn run_and_print(plan: Plan, faults: FaultSet, files: Files, json: bool) -> Result<(), Failure> {
-    let Files { trace, html } = files;
+fn run_and_print(plan: Plan, faults: FaultSet, output: Output) -> Result<(), Failure> {
+    let Output { trace, html, json } = output;
     let keep = match trace {
         Some(_) => Keep::All,
         None => Keep::Nothing,

@@ -1,11 +1,15 @@
 //! The worker against a store whose every call waits for the test.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
 
 use super::*;
 use crate::store::conformance::{contents, delete, put};
 use crate::store::{LoadError, MemoryStore, StoreReader};
 use rumormill_core::Record;
+
+/// How long the worker may take before a test fails; far beyond what it takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, PartialEq)]
 enum Call {
@@ -91,7 +95,7 @@ impl Bench {
     }
 
     fn expect(&self, call: Call) {
-        assert_eq!(self.calls.recv().unwrap(), call);
+        assert_eq!(self.calls.recv_timeout(PATIENCE), Ok(call));
     }
 
     fn answer(&self, answer: Result<(), StoreError>) {
@@ -103,24 +107,58 @@ impl Bench {
         self.answer(Ok(()));
     }
 
+    /// Pushes a batch and lets the store apply it.
+    fn apply(&self, seq: u64, sync: bool) {
+        self.push(seq, sync);
+        self.serve(applies(seq));
+    }
+
     fn report(&mut self) -> StoreReport {
-        self.notified.recv().unwrap();
+        self.notified.recv_timeout(PATIENCE).unwrap();
         self.handle.poll().unwrap()
+    }
+
+    fn assert_stored(&mut self, upto: u64) {
+        let upto = Seq(upto);
+        assert_eq!(self.report(), StoreReport::Stored { upto });
+    }
+
+    fn assert_stalled(&mut self) {
+        let why = "no space".into();
+        assert_eq!(self.report(), StoreReport::Stalled { why });
+    }
+
+    fn assert_failed(&mut self, error: &str) {
+        let error = error.into();
+        assert_eq!(self.report(), StoreReport::Failed { error });
     }
 
     /// The worker has ended and said nothing more.
     fn assert_silent(&mut self) {
-        assert!(self.notified.recv().is_err());
+        assert_ended(&self.notified);
         assert_eq!(self.handle.poll(), None);
     }
+}
+
+/// Nothing more comes: the other end has gone.
+fn assert_ended<T>(from: &Receiver<T>) {
+    let end = from.recv_timeout(PATIENCE).err();
+    assert_eq!(end, Some(RecvTimeoutError::Disconnected));
 }
 
 fn batch(seq: u64) -> Vec<StoreOp> {
     vec![put("last", &seq.to_string()), delete(&seq.to_string())]
 }
 
-fn stored(upto: u64) -> StoreReport {
-    StoreReport::Stored { upto: Seq(upto) }
+fn applies(seq: u64) -> Call {
+    Call::Apply(batch(seq))
+}
+
+fn closed(stored: Option<u64>, error: Option<&str>) -> Closed {
+    Closed {
+        stored: stored.map(Seq),
+        error: error.map(str::to_owned),
+    }
 }
 
 fn full() -> Result<(), StoreError> {
@@ -135,39 +173,31 @@ fn broken() -> Result<(), StoreError> {
 fn what_piles_up_is_covered_by_one_sync() {
     let mut bench = bench(100);
     bench.push(1, true);
-    bench.expect(Call::Apply(batch(1)));
+    bench.expect(applies(1));
     for seq in 2..=5 {
         bench.push(seq, true);
     }
     bench.answer(Ok(()));
     bench.serve(Call::Sync);
-    assert_eq!(bench.report(), stored(1));
+    bench.assert_stored(1);
     for seq in 2..=5 {
-        bench.serve(Call::Apply(batch(seq)));
+        bench.serve(applies(seq));
     }
     bench.serve(Call::Sync);
-    assert_eq!(bench.report(), stored(5));
-    assert_eq!(
-        bench.handle.close(),
-        Closed {
-            stored: Some(Seq(5)),
-            error: None
-        }
-    );
+    bench.assert_stored(5);
+    assert_eq!(bench.handle.close(), closed(Some(5), None));
 }
 
 #[test]
 fn nothing_is_reported_before_its_sync() {
     let mut bench = bench(100);
-    bench.push(1, false);
-    bench.serve(Call::Apply(batch(1)));
-    bench.push(2, true);
-    bench.serve(Call::Apply(batch(2)));
+    bench.apply(1, false);
+    bench.apply(2, true);
     bench.expect(Call::Sync);
     assert_eq!(bench.handle.poll(), None);
     assert!(bench.notified.try_recv().is_err());
     bench.answer(Ok(()));
-    assert_eq!(bench.report(), stored(2));
+    bench.assert_stored(2);
 }
 
 #[test]
@@ -177,13 +207,7 @@ fn closing_writes_and_syncs_what_is_queued() {
     for seq in 1..=3 {
         handle.push(Seq(seq), batch(seq), false).unwrap();
     }
-    assert_eq!(
-        handle.close(),
-        Closed {
-            stored: Some(Seq(3)),
-            error: None
-        }
-    );
+    assert_eq!(handle.close(), closed(Some(3), None));
     store.crash();
     assert_eq!(
         contents(&mut store.clone()).get("last".as_bytes()).unwrap(),
@@ -204,73 +228,50 @@ fn dropping_the_handle_still_syncs() {
         notified,
     } = bench;
     drop(handle);
-    assert_eq!(calls.recv().unwrap(), Call::Apply(batch(1)));
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok(applies(1)));
     answers.send(Ok(())).unwrap();
-    assert_eq!(calls.recv().unwrap(), Call::Sync);
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok(Call::Sync));
     answers.send(Ok(())).unwrap();
-    notified.recv().unwrap();
-    assert!(notified.recv().is_err());
+    notified.recv_timeout(PATIENCE).unwrap();
+    assert_ended(&notified);
 }
 
 #[test]
 fn a_failed_sync_ends_everything() {
     let mut bench = bench(100);
-    bench.push(1, true);
-    bench.serve(Call::Apply(batch(1)));
+    bench.apply(1, true);
     bench.expect(Call::Sync);
     bench.push(2, true);
     bench.answer(broken());
-    assert_eq!(
-        bench.report(),
-        StoreReport::Failed {
-            error: "broken".into()
-        }
-    );
+    bench.assert_failed("broken");
     assert_eq!(
         bench.handle.push(Seq(3), batch(3), true),
         Err(PushError::Stopped)
     );
     bench.assert_silent();
-    assert!(bench.calls.recv().is_err());
-    assert_eq!(
-        bench.handle.close(),
-        Closed {
-            stored: None,
-            error: Some("broken".into())
-        }
-    );
+    assert_ended(&bench.calls);
+    assert_eq!(bench.handle.close(), closed(None, Some("broken")));
 }
 
 #[test]
 fn a_failed_batch_ends_everything() {
     let mut bench = bench(100);
     bench.push(1, true);
-    bench.expect(Call::Apply(batch(1)));
+    bench.expect(applies(1));
     bench.answer(broken());
-    assert_eq!(
-        bench.report(),
-        StoreReport::Failed {
-            error: "broken".into()
-        }
-    );
+    bench.assert_failed("broken");
     bench.assert_silent();
 }
 
 #[test]
 fn out_of_space_stalls_until_there_is_some() {
     let mut bench = bench(100);
-    bench.push(1, false);
-    bench.serve(Call::Apply(batch(1)));
+    bench.apply(1, false);
     bench.push(2, true);
-    bench.expect(Call::Apply(batch(2)));
+    bench.expect(applies(2));
     bench.push(3, false);
     bench.answer(full());
-    assert_eq!(
-        bench.report(),
-        StoreReport::Stalled {
-            why: "no space".into()
-        }
-    );
+    bench.assert_stalled();
     let unsynced = Call::Apply([batch(1), batch(2)].concat());
     bench.expect(unsynced);
     bench.answer(full());
@@ -278,36 +279,24 @@ fn out_of_space_stalls_until_there_is_some() {
     bench.expect(Call::Sync);
     assert_eq!(bench.handle.poll(), None);
     bench.answer(Ok(()));
-    assert_eq!(bench.report(), stored(2));
-    bench.serve(Call::Apply(batch(3)));
-    bench.push(4, true);
-    bench.serve(Call::Apply(batch(4)));
+    bench.assert_stored(2);
+    bench.serve(applies(3));
+    bench.apply(4, true);
     bench.serve(Call::Sync);
-    assert_eq!(bench.report(), stored(4));
+    bench.assert_stored(4);
 }
 
 #[test]
 fn a_sync_out_of_space_repeats_its_batches() {
     let mut bench = bench(100);
-    bench.push(1, true);
-    bench.serve(Call::Apply(batch(1)));
+    bench.apply(1, true);
     bench.expect(Call::Sync);
     bench.answer(full());
-    assert_eq!(
-        bench.report(),
-        StoreReport::Stalled {
-            why: "no space".into()
-        }
-    );
-    bench.serve(Call::Apply(batch(1)));
+    bench.assert_stalled();
+    bench.serve(applies(1));
     bench.expect(Call::Sync);
     bench.answer(broken());
-    assert_eq!(
-        bench.report(),
-        StoreReport::Failed {
-            error: "broken".into()
-        }
-    );
+    bench.assert_failed("broken");
     bench.assert_silent();
 }
 
@@ -315,51 +304,38 @@ fn a_sync_out_of_space_repeats_its_batches() {
 fn closing_while_out_of_space_tries_once_more() {
     let mut bench = bench(100);
     bench.push(1, true);
-    bench.expect(Call::Apply(batch(1)));
+    bench.expect(applies(1));
     bench.handle.shared.close();
     bench.answer(full());
-    assert!(matches!(bench.report(), StoreReport::Stalled { .. }));
-    bench.expect(Call::Apply(batch(1)));
+    bench.assert_stalled();
+    bench.expect(applies(1));
     bench.answer(full());
-    assert_eq!(
-        bench.handle.close(),
-        Closed {
-            stored: None,
-            error: Some("no space".into())
-        }
-    );
+    assert_eq!(bench.handle.close(), closed(None, Some("no space")));
 }
 
 #[test]
 fn the_backlog_counts_all_that_is_not_durable() {
     let mut bench = bench(2);
-    bench.push(1, false);
-    bench.serve(Call::Apply(batch(1)));
+    bench.apply(1, false);
     bench.push(2, true);
     assert_eq!(
         bench.handle.push(Seq(3), batch(3), true),
         Err(PushError::Backlog)
     );
-    bench.serve(Call::Apply(batch(2)));
+    bench.serve(applies(2));
     bench.serve(Call::Sync);
-    assert_eq!(bench.report(), stored(2));
-    bench.push(3, false);
-    bench.serve(Call::Apply(batch(3)));
+    bench.assert_stored(2);
+    bench.apply(3, false);
 }
 
 #[test]
 fn a_panic_of_the_store_is_a_failure() {
     let mut bench = bench(100);
     bench.push(1, true);
-    bench.expect(Call::Apply(batch(1)));
+    bench.expect(applies(1));
     // The store's unwrap of the answer panics.
     bench.answers = sync_channel(0).0;
-    assert_eq!(
-        bench.report(),
-        StoreReport::Failed {
-            error: "the store's thread panicked".into()
-        }
-    );
+    bench.assert_failed("the store's thread panicked");
     bench.assert_silent();
     assert!(bench.handle.close().error.is_some());
 }
@@ -367,8 +343,7 @@ fn a_panic_of_the_store_is_a_failure() {
 #[test]
 fn a_load_does_not_wait_behind_a_sync() {
     let mut bench = bench(3);
-    bench.push(1, true);
-    bench.serve(Call::Apply(batch(1)));
+    bench.apply(1, true);
     bench.expect(Call::Sync);
     for (number, key) in [(1, "value"), (2, "none"), (3, "bad")] {
         let query = Bytes::from_static(key.as_bytes());
@@ -382,17 +357,16 @@ fn a_load_does_not_wait_behind_a_sync() {
         assert_eq!(bench.report(), StoreReport::Loaded { load, result });
     }
     bench.answer(Ok(()));
-    assert_eq!(bench.report(), stored(1));
+    bench.assert_stored(1);
 }
 
 #[test]
 fn a_store_that_has_failed_takes_no_loads() {
     let mut bench = bench(3);
     bench.push(1, true);
-    bench.expect(Call::Apply(batch(1)));
-    bench.answer(Err(StoreError::Failed("broken".into())));
-    let error = "broken".into();
-    assert_eq!(bench.report(), StoreReport::Failed { error });
+    bench.expect(applies(1));
+    bench.answer(broken());
+    bench.assert_failed("broken");
     let refused = bench.handle.load(LoadId(1), Bytes::new());
     assert_eq!(refused, Err(PushError::Stopped));
     bench.assert_silent();

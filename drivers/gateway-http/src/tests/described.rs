@@ -1,0 +1,88 @@
+//! No error is answered that the description of the interface does not list.
+
+use std::sync::LazyLock;
+
+use axum::http::{Method, StatusCode};
+use rumormill_core::{Input, Storage};
+use serde_json::Value;
+
+use super::lab::{Answer, Lab};
+use crate::body::SMALL_BODY;
+use crate::{Backend, openapi_json};
+
+static DESCRIPTION: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(&openapi_json()).expect("JSON"));
+
+/// The error's code is listed at its route under its status, or for every route.
+pub(crate) fn assert_listed(method: &Method, path: &str, answer: &Answer) {
+    if answer.status < StatusCode::BAD_REQUEST || method == Method::HEAD {
+        return;
+    }
+    let code = format!("`{}`", answer.code());
+    let lists = |text: &Value| text.as_str().is_some_and(|text| text.contains(&code));
+    let paths = DESCRIPTION["paths"].as_object().expect("paths");
+    let route = paths.iter().find(|(route, _)| matches(route, path));
+    let here = route.is_some_and(|(_, methods)| {
+        let responses = &methods[method.as_str().to_lowercase()]["responses"];
+        lists(&responses[answer.status.as_str()]["description"])
+    });
+    assert!(
+        here || lists(&DESCRIPTION["info"]["description"]),
+        "{method} {path}: {} {code} is not listed",
+        answer.status
+    );
+}
+
+/// Whether a path with parameters in braces, the last of which takes the rest, stands for this one.
+fn matches(route: &str, path: &str) -> bool {
+    match (route.split_once('/'), path.split_once('/')) {
+        (Some((word, route)), Some((part, path))) => fits(word, part) && matches(route, path),
+        (None, Some(_)) => route == "{key}",
+        (None, None) => fits(route, path),
+        (Some(_), None) => false,
+    }
+}
+
+fn fits(word: &str, part: &str) -> bool {
+    word.starts_with('{') || word == part
+}
+
+#[test]
+fn every_route_lists_how_it_refuses() {
+    let lab = Lab::with(Storage::None, |config| config.limits.key_bytes = 8);
+    let rows = ["/v1/usr/t/k", "/items/k"];
+    for path in rows.into_iter().chain(["/v1/usr/t"]) {
+        assert_eq!(lab.get(&format!("{path}?x=1")).code(), "bad_parameter");
+    }
+    for path in rows {
+        let unknown = format!("{path}?x=1");
+        let long = format!("{path}{}", "y".repeat(8));
+        let put = |path: &str| lab.send_json(Method::PUT, path, r#"{"value":"v"}"#);
+        let delete = |path: &str| lab.send(Method::DELETE, path, "");
+        assert_eq!(put(path).status, StatusCode::CREATED);
+        assert_eq!(put(&unknown).code(), "bad_parameter");
+        assert_eq!(put(&long).code(), "key_too_large");
+        assert_eq!(delete(&unknown).code(), "bad_parameter");
+        assert_eq!(delete(&long).code(), "key_too_large");
+    }
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        let answer = lab.send(method, "/v1/usr/%ff/k", "v");
+        assert_eq!(answer.code(), "bad_table_name");
+    }
+    let large = " ".repeat(SMALL_BODY + 1);
+    for path in ["/v1/tables", "/peers"] {
+        let answer = lab.send_json(Method::POST, path, &large);
+        assert_eq!(answer.code(), "value_too_large");
+    }
+    let stalled = lab.backend.with(|node, now| {
+        let why = "full".into();
+        node.handle(now, Input::StoreStalled { why });
+    });
+    smol::block_on(stalled).expect("the node runs");
+    let table = lab.send_json(Method::POST, "/v1/tables", r#"{"name":"new"}"#);
+    assert_eq!(table.code(), "store_stalled");
+    for path in rows {
+        let answer = lab.send_json(Method::PUT, path, r#"{"value":"v"}"#);
+        assert_eq!(answer.code(), "store_stalled");
+    }
+}
