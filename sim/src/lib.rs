@@ -131,6 +131,7 @@ mod network;
 pub mod page;
 pub mod plan;
 mod power;
+mod record_key;
 pub mod recording;
 mod report;
 mod rng;

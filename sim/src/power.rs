@@ -103,8 +103,13 @@ impl World {
         self.request(newcomer, Some(deadline), Request::Join { addr });
     }
 
-    /// Somebody asks something of a node that runs.
-    pub(crate) fn request(&mut self, node: usize, deadline: Option<Instant>, request: Request) {
+    /// Somebody asks something of a node that runs. Returns the token of the answer.
+    pub(crate) fn request(
+        &mut self,
+        node: usize,
+        deadline: Option<Instant>,
+        request: Request,
+    ) -> Token {
         self.requests += 1;
         let token = Token(self.requests);
         self.input(
@@ -115,6 +120,7 @@ impl World {
                 request,
             },
         );
+        token
     }
 
     /// Whether the node runs, is a member, and is not about to leave or to lose what it holds.

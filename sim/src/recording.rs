@@ -11,6 +11,7 @@ use rumormill_core::wire::{Message, RowBatch};
 use rumormill_core::{Domain, StoreOp};
 
 use crate::plan::FaultWhat;
+use crate::record_key::user_row;
 use crate::story;
 use crate::trace::{Field, WORLD, Weight};
 
@@ -372,7 +373,7 @@ impl Recording {
                 StoreOp::Put(record) => (&record.key, &mut kept),
                 StoreOp::Delete(key) => (key, &mut removed),
             };
-            if let Some((table, key)) = row_of(key) {
+            if let Some((table, key)) = user_row(key) {
                 into.push(self.intern(table, &key));
             }
         }
@@ -459,17 +460,6 @@ fn value(field: &Field<'_>) -> Option<(&'static str, FieldValue)> {
         Field::Word(name, word) => Some((name, FieldValue::Word(word))),
         Field::Bytes(name, bytes) => Some((name, FieldValue::Bytes(Bytes::copy_from_slice(bytes)))),
     }
-}
-
-/// The table and key of a user's row, from the key of its record as the store's documented form has it:
-/// `r`, domain, length of the table's name, name, key.
-fn row_of(record: &Bytes) -> Option<(&str, Bytes)> {
-    let [b'r', domain, len, ..] = record[..] else {
-        return None;
-    };
-    let end = 3 + usize::from(len);
-    let table = std::str::from_utf8(record.get(3..end)?).ok()?;
-    (domain != Domain::Sys as u8).then(|| (table, record.slice(end..)))
 }
 
 #[cfg(test)]

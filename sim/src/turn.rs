@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
-use rumormill_core::{DialId, Input, Lane, LinkError, LinkId, Links, Output, Response, Timer};
+use rumormill_core::{
+    DialId, Input, Lane, LinkError, LinkId, Links, Node, Now, Output, Response, Timer,
+};
 
 use crate::checkers::Violation;
 use crate::checkers::no_resurrection::Watch;
@@ -175,15 +177,22 @@ impl World {
     }
 
     pub(crate) fn input(&mut self, node: usize, input: Input) {
+        self.with_node(node, |running, now| running.handle(now, input));
+        self.charge(node);
+    }
+
+    /// Something other than its own deadline calls a node, if it runs. The call is part of the node's turn.
+    pub(crate) fn with_node<T>(
+        &mut self,
+        node: usize,
+        call: impl FnOnce(&mut Node, Now) -> T,
+    ) -> Option<T> {
         self.touch(node);
         self.events += 1;
-        self.charge(node);
         let host = &mut self.hosts[node];
         host.spins = 0;
-        let now = host.clock.now(self.now_us);
-        if let Some(node) = &mut host.node {
-            node.handle(now, input);
-        }
+        let now = host.now(self.now_us);
+        host.node.as_mut().map(|running| call(running, now))
     }
 
     /// An input costs a slow machine time.

@@ -56,8 +56,7 @@ impl World {
     }
 
     pub(crate) fn ask_for(&mut self, machine: usize, request: Request) -> Token {
-        self.request(machine, None, request);
-        let token = Token(self.requests);
+        let token = self.request(machine, None, request);
         self.slots[machine].requests.insert(token);
         token
     }

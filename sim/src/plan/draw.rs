@@ -40,15 +40,7 @@ impl Plan {
         let mut plan = Plan::quiet(shape);
         draw_machines(u, shape, &mut plan)?;
         draw_each_fault(u, shape, &mut plan)?;
-        let mut mix = Mix::draw(u)?;
-        if let Some(rate) = shape.ops_per_s {
-            mix.set_rate(rate);
-        }
-        workload::draw(u, &mix, &mut plan)?;
-        plan.entries.sort_by_key(|entry| entry.at_us);
-        draw_resident_value(u, &mut plan)?;
-        draw_caps(u, &mut plan)?;
-        Ok(plan)
+        draw_rest(u, shape, plan)
     }
 
     /// The plan of a seed of a swarm, profile `gossip`: small clusters, now and then a large one, for some 10 to 30 virtual
@@ -146,6 +138,11 @@ fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
             draw_fault(u, shape, &mut plan, kind, times, lasts_us)?;
         }
     }
+    draw_rest(u, shape, plan)
+}
+
+/// What follows machines and faults.
+fn draw_rest(u: &mut Unstructured<'_>, shape: &Shape, mut plan: Plan) -> Result<Plan> {
     let mut mix = Mix::draw(u)?;
     if let Some(rate) = shape.ops_per_s {
         mix.set_rate(rate);
