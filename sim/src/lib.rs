@@ -116,13 +116,16 @@ pub mod app;
 pub mod checkers;
 mod clients;
 mod clock;
+mod delivery;
 mod disk;
+mod event;
 pub mod explain;
 mod faults;
 pub mod history;
 mod host;
 mod hurt;
 mod injection;
+mod links;
 mod loads;
 mod model;
 #[cfg(feature = "mutants")]
@@ -140,6 +143,7 @@ mod run;
 mod sabotage;
 mod scenario;
 mod sessions;
+mod settle;
 pub mod shrink;
 mod storing;
 mod story;
@@ -161,8 +165,9 @@ pub use run::{CHECKERS, Options, record, record_plan, report, run, run_plan};
 pub use sabotage::{Honest, Sabotage};
 pub use scenario::Scenario;
 pub use sessions::{Answer, Exchange, Found};
+pub use settle::SETTLE_US;
 pub use trace::{Keep, Trace};
-pub use world::{SETTLE_US, World};
+pub use world::World;
 
 #[cfg(test)]
 mod tests;

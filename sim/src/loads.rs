@@ -6,11 +6,12 @@ use rumormill_core::{
 };
 
 use crate::checkers::{Violation, durability};
+use crate::event::Event;
 use crate::plan::Table;
 use crate::rng::CERTAIN;
 use crate::sessions::{Answer, Found};
 use crate::trace::{Field, Weight};
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// A load takes from the first to the second, in microseconds; one in eight takes eight times as long.
 const LOAD_US: (u64, u64) = (50, 2_000);

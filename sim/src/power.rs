@@ -5,10 +5,11 @@ use std::time::Duration;
 use rumormill_core::{HaltReason, Input, Instant, Request, Token};
 
 use crate::checkers::{Contents, Violation};
+use crate::event::{Event, Why};
 use crate::faults::FaultKind;
 use crate::network::Network;
 use crate::trace::{Field, Weight};
-use crate::world::{Event, Why, World};
+use crate::world::World;
 
 /// A machine that has to wait for somebody who knows its cluster looks again after this long, in microseconds.
 const LOOK_AGAIN_US: u64 = 500_000;
