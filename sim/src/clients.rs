@@ -1,7 +1,7 @@
 //! Clients: they read, write, delete, are told that it is done, and watch what changes.
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, ChangeKind, Wall, Write, WriteError};
+use rumormill_core::{Accepted, ChangeKind, Now, Wall, Write, WriteError};
 
 use crate::host::Unacked;
 use crate::hurt::Hurt;
@@ -40,6 +40,20 @@ impl Deed {
             Deed::Put(value) => Effect::Put(value.clone()),
             Deed::PutFor(value, _) => Effect::PutFor(value.clone()),
             Deed::Delete => Effect::Delete,
+        }
+    }
+
+    /// As a node is asked for it whose clocks show `now`.
+    fn write<'a>(&self, key: &'a Bytes, now: Now) -> Write<'a> {
+        let (value, ttl_ms) = match self {
+            Deed::Put(value) => (value, None),
+            Deed::PutFor(value, ttl_ms) => (value, Some(ttl_ms)),
+            Deed::Delete => return Write::Delete { key },
+        };
+        Write::Put {
+            key,
+            value: value.clone(),
+            expires: ttl_ms.map(|ttl_ms| Wall::from_millis(now.wall.as_millis() + ttl_ms)),
         }
     }
 }
@@ -220,7 +234,10 @@ impl World {
         key: &Bytes,
         deed: Deed,
     ) -> bool {
-        let result = self.hand_in(node, table, key, &deed);
+        let id = self.hosts[node].tables[table as usize];
+        let result = self.with_node(node, |running, now| {
+            running.write(now, id, deed.write(key, now))
+        });
         let (word, counted) = deed.names();
         let Some(accepted) = self.unless_refused(node, Some(key), result) else {
             return false;
@@ -242,48 +259,10 @@ impl World {
         true
     }
 
-    fn hand_in(
-        &mut self,
-        node: usize,
-        table: Table,
-        key: &Bytes,
-        deed: &Deed,
-    ) -> Option<Result<Accepted, WriteError>> {
-        self.touch(node);
-        self.events += 1;
-        let host = &mut self.hosts[node];
-        host.spins = 0;
-        let now = host.clock.now(self.now_us);
-        let id = host.tables[table as usize];
-        let running = host.node.as_mut()?;
-        let write = match deed {
-            Deed::Delete => Write::Delete { key },
-            Deed::Put(value) => Write::Put {
-                key,
-                value: value.clone(),
-                expires: None,
-            },
-            Deed::PutFor(value, ttl_ms) => Write::Put {
-                key,
-                value: value.clone(),
-                expires: Some(Wall::from_millis(now.wall.as_millis() + ttl_ms)),
-            },
-        };
-        Some(running.write(now, id, write))
-    }
-
     /// The client removes all rows of a table of a node that runs.
     fn flush(&mut self, client: u32, node: usize, table: Table) {
-        self.touch(node);
-        self.events += 1;
-        let host = &mut self.hosts[node];
-        host.spins = 0;
-        let now = host.clock.now(self.now_us);
-        let id = host.tables[table as usize];
-        let result = host
-            .node
-            .as_mut()
-            .map(|running| running.flush_table(now, id));
+        let id = self.hosts[node].tables[table as usize];
+        let result = self.with_node(node, |running, now| running.flush_table(now, id));
         let Some(accepted) = self.unless_refused(node, None, result) else {
             return;
         };

@@ -13,12 +13,12 @@ use crate::checkers::no_resurrection::Watch;
 use crate::checkers::watching::Mirror;
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::event::Event;
 use crate::hurt::{Hurt, Hurts};
 use crate::loads::Values;
 use crate::plan::{Caps, Machine, Table};
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
-use crate::world::Event;
 
 /// A machine.
 pub(crate) struct Host {
@@ -77,7 +77,6 @@ pub(crate) struct Host {
     pub(crate) alone: bool,
     pub(crate) disk_rng: Rng,
     pub(crate) load_rng: Rng,
-    /// Reads that were not answered yet.
     /// Reads that wait for their values, with the exchange of the client that asked, if one did.
     pub(crate) asked: BTreeMap<Token, (Table, Bytes, Option<usize>)>,
     /// Values that reads have shown, in any life: a version has one value.

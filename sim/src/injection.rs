@@ -3,11 +3,12 @@
 use rumormill_core::{Input, Limits, LinkId, Request};
 
 use crate::checkers::convergence;
+use crate::event::Event;
 use crate::faults::FaultKind;
 use crate::hurt::Hurt;
 use crate::plan::FaultWhat;
 use crate::trace::{Field, Weight};
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// A fault without effect so far is asked again after this long, in microseconds, whether it is over.
 const FRESH_STEP_US: u64 = 500_000;

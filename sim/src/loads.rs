@@ -6,11 +6,12 @@ use rumormill_core::{
 };
 
 use crate::checkers::{Violation, durability};
+use crate::event::Event;
 use crate::plan::Table;
 use crate::rng::CERTAIN;
 use crate::sessions::{Answer, Found};
 use crate::trace::{Field, Weight};
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// A load takes from the first to the second, in microseconds; one in eight takes eight times as long.
 const LOAD_US: (u64, u64) = (50, 2_000);
@@ -62,21 +63,13 @@ impl World {
     /// Reads a row whose value is not in memory. The answer goes to this exchange of a client, if there is one.
     pub(crate) fn ask(&mut self, node: usize, table: Table, key: Bytes, exchange: Option<usize>) {
         self.count("reads_from_disk");
-        self.requests += 1;
-        let token = Token(self.requests);
-        let host = &mut self.hosts[node];
-        host.asked.insert(token, (table, key.clone(), exchange));
-        let table = host.tables[table as usize];
-        let request = Request::Get { table, key };
-        let deadline = None;
-        self.input(
-            node,
-            Input::Request {
-                token,
-                deadline,
-                request,
-            },
-        );
+        let request = Request::Get {
+            table: self.hosts[node].tables[table as usize],
+            key: key.clone(),
+        };
+        let token = self.request(node, None, request);
+        let asked = (table, key, exchange);
+        self.hosts[node].asked.insert(token, asked);
     }
 
     /// A read is answered: a value must be what was written under its version.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use rumormill_core::{HaltReason, Input, Instant, Request, Token};
 
 use crate::checkers::{Contents, Violation};
+use crate::event::{Event, Why};
 use crate::faults::FaultKind;
 use crate::network::Network;
 use crate::trace::{Field, Weight};
-use crate::world::{Event, Why, World};
+use crate::world::World;
 
 /// A machine that has to wait for somebody who knows its cluster looks again after this long, in microseconds.
 const LOOK_AGAIN_US: u64 = 500_000;
@@ -103,8 +104,13 @@ impl World {
         self.request(newcomer, Some(deadline), Request::Join { addr });
     }
 
-    /// Somebody asks something of a node that runs.
-    pub(crate) fn request(&mut self, node: usize, deadline: Option<Instant>, request: Request) {
+    /// Somebody asks something of a node that runs. Returns the token of the answer.
+    pub(crate) fn request(
+        &mut self,
+        node: usize,
+        deadline: Option<Instant>,
+        request: Request,
+    ) -> Token {
         self.requests += 1;
         let token = Token(self.requests);
         self.input(
@@ -115,6 +121,7 @@ impl World {
                 request,
             },
         );
+        token
     }
 
     /// Whether the node runs, is a member, and is not about to leave or to lose what it holds.

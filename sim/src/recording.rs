@@ -3,147 +3,25 @@
 //! The trace is text for a hash and for reviewers. A recording is the same run for programs: the page that draws it and
 //! [`explain`](crate::explain) read it. A message is known by its number, which counts all messages of the run from 1.
 
+mod event;
+mod flight;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use bytes::Bytes;
 use rumormill_core::wire::{Message, RowBatch};
 use rumormill_core::{Domain, StoreOp};
 
+pub use self::event::{FieldValue, Recorded};
+use self::event::{known, value};
+pub use self::flight::{Flight, Outcome};
+pub(crate) use self::flight::{app_flight, flight};
 use crate::plan::FaultWhat;
-use crate::story;
-use crate::trace::{Field, WORLD, Weight};
+use crate::record_key::user_row;
+use crate::trace::{Field, Weight};
 
 /// A key by its place in [`Recording::keys`].
 pub type KeyIndex = u32;
-
-/// The value of a field of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FieldValue {
-    /// A number.
-    Num(u64),
-    /// A node by its index; `None` for one that the world does not know.
-    Node(Option<usize>),
-    /// One of a fixed set of words.
-    Word(&'static str),
-    /// A key or value.
-    Bytes(Bytes),
-}
-
-impl fmt::Display for FieldValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FieldValue::Num(number) => write!(f, "{number}"),
-            FieldValue::Node(Some(node)) => write!(f, "n{node}"),
-            FieldValue::Node(None) => f.write_str("?"),
-            FieldValue::Word(word) => f.write_str(word),
-            FieldValue::Bytes(bytes) => write!(f, "{}", bytes.escape_ascii()),
-        }
-    }
-}
-
-/// A line of the trace as a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// When, in virtual microseconds.
-    pub at_us: u64,
-    /// Its number in the trace.
-    pub seq: u64,
-    /// The node, or `None` for the world.
-    pub node: Option<usize>,
-    /// What happened.
-    pub verb: &'static str,
-    /// Whether it is only detail: probes without news, timers, syncs.
-    pub detail: bool,
-    /// The fields, in the order of the line.
-    pub fields: Vec<(&'static str, FieldValue)>,
-    /// The message that arrived or was lost here.
-    pub message: Option<u64>,
-    /// The users' keys that it is about, beside those of its message.
-    pub keys: Vec<KeyIndex>,
-    /// Of a `store`: the users' keys whose records it removes.
-    pub removed: Vec<KeyIndex>,
-}
-
-impl Recorded {
-    /// A field's value.
-    pub fn field(&self, name: &str) -> Option<&FieldValue> {
-        let mut fields = self.fields.iter();
-        fields.find(|(own, _)| *own == name).map(|(_, value)| value)
-    }
-}
-
-/// The verb and the fields, as in the trace.
-impl fmt::Display for Recorded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.verb)?;
-        for (name, value) in &self.fields {
-            write!(f, " {name}={value}")?;
-        }
-        Ok(())
-    }
-}
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was on its way when the recording ended.
-    Flying,
-    /// It arrived, once or twice.
-    Arrived,
-    /// A lossy window took it.
-    Lost,
-    /// A cut lay in its way, or its receiver had no power.
-    Swallowed,
-    /// The receiver had forgotten the link.
-    Reset,
-    /// The link ended before it arrived.
-    Missed,
-    /// A planted bug took it.
-    Stolen,
-}
-
-impl Outcome {
-    /// Its name, as pages and explanations show it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Outcome::Flying => "flying",
-            Outcome::Arrived => "arrived",
-            Outcome::Lost => "lost",
-            Outcome::Swallowed => "swallowed",
-            Outcome::Reset => "reset",
-            Outcome::Missed => "missed",
-            Outcome::Stolen => "stolen",
-        }
-    }
-}
-
-/// A message on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flight {
-    /// Its number among all messages of the run, from 1.
-    pub number: u64,
-    /// What it is: `push`, `probe`, ...; `app` when it is the application's own.
-    pub kind: &'static str,
-    /// Whether it is only detail.
-    pub detail: bool,
-    /// The link, by the number of its sending end; an application's messages have none.
-    pub link: Option<u64>,
-    /// The sender.
-    pub from: usize,
-    /// The receiver.
-    pub to: usize,
-    /// When it was sent, in virtual microseconds.
-    pub sent_us: u64,
-    /// The number of the last event before it was sent.
-    pub sent_after: u64,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Each arrival: when, in virtual microseconds, and the number of its event.
-    pub arrivals: Vec<(u64, u64)>,
-    /// The users' keys of the rows it carries.
-    pub keys: Vec<KeyIndex>,
-}
 
 /// A time during which a fault was in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -372,7 +250,7 @@ impl Recording {
                 StoreOp::Put(record) => (&record.key, &mut kept),
                 StoreOp::Delete(key) => (key, &mut removed),
             };
-            if let Some((table, key)) = row_of(key) {
+            if let Some((table, key)) = user_row(key) {
                 into.push(self.intern(table, &key));
             }
         }
@@ -414,167 +292,5 @@ impl Recording {
     }
 }
 
-/// A message that was just sent.
-pub(crate) fn flight(
-    number: u64,
-    msg: &Message,
-    link: u64,
-    way: (usize, usize),
-    at: (u64, u64),
-) -> Flight {
-    Flight {
-        kind: story::kind(msg),
-        detail: story::weight(msg) == Weight::Detail,
-        link: Some(link),
-        ..app_flight(number, way, at)
-    }
-}
-
-/// A message that an application just sent.
-pub(crate) fn app_flight(number: u64, way: (usize, usize), at: (u64, u64)) -> Flight {
-    Flight {
-        number,
-        kind: "app",
-        detail: false,
-        link: None,
-        from: way.0,
-        to: way.1,
-        sent_us: at.0,
-        sent_after: at.1,
-        outcome: Outcome::Flying,
-        arrivals: Vec::new(),
-        keys: Vec::new(),
-    }
-}
-
-fn known(node: usize) -> Option<usize> {
-    (node != WORLD).then_some(node)
-}
-
-fn value(field: &Field<'_>) -> Option<(&'static str, FieldValue)> {
-    match *field {
-        Field::Num(name, number) => Some((name, FieldValue::Num(number))),
-        Field::Mute(_) => None,
-        Field::Node(name, index) => Some((name, FieldValue::Node(known(index)))),
-        Field::Word(name, word) => Some((name, FieldValue::Word(word))),
-        Field::Bytes(name, bytes) => Some((name, FieldValue::Bytes(Bytes::copy_from_slice(bytes)))),
-    }
-}
-
-/// The table and key of a user's row, from the key of its record as the store's documented form has it:
-/// `r`, domain, length of the table's name, name, key.
-fn row_of(record: &Bytes) -> Option<(&str, Bytes)> {
-    let [b'r', domain, len, ..] = record[..] else {
-        return None;
-    };
-    let end = 3 + usize::from(len);
-    let table = std::str::from_utf8(record.get(3..end)?).ok()?;
-    (domain != Domain::Sys as u8).then(|| (table, record.slice(end..)))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::faults::{FaultKind, FaultSet};
-    use crate::run::{Options, record, run};
-
-    const RUN: Options = Options {
-        seed: 7,
-        nodes: 3,
-        minutes: 0,
-        faults: FaultSet::ALL,
-        trace: true,
-    };
-
-    #[test]
-    fn a_recording_is_the_trace_and_changes_nothing() {
-        let report = record(&RUN, usize::MAX);
-        assert_eq!(report.hash, run(&RUN).hash);
-        let recording = report.recording.unwrap();
-        assert_eq!(recording.cut_us(), None);
-        let lines = recording.events().iter().map(|event| {
-            let node = event
-                .node
-                .map_or_else(|| "-".to_string(), |node| format!("n{node}"));
-            format!("{} {} {node} {event}", event.at_us, event.seq)
-        });
-        assert!(lines.eq(report.trace));
-    }
-
-    #[test]
-    fn every_message_has_its_end() {
-        let report = record(&RUN, usize::MAX);
-        let recording = report.recording.unwrap();
-        let mut ends = 0;
-        for event in recording.events() {
-            let Some(flight) = event.message.and_then(|number| recording.flight(number)) else {
-                assert!(
-                    event.field("rows").is_none() || event.verb == "caught_up",
-                    "{event}"
-                );
-                continue;
-            };
-            ends += 1;
-            if flight.outcome == Outcome::Arrived {
-                assert_eq!(event.verb, flight.kind);
-                assert_eq!(event.node, Some(flight.to));
-                assert_eq!(
-                    event.field("from"),
-                    Some(&FieldValue::Node(Some(flight.from)))
-                );
-                assert!(flight.arrivals.contains(&(event.at_us, event.seq)));
-                assert!(flight.sent_us <= event.at_us && flight.sent_after < event.seq);
-            } else {
-                assert_eq!(event.verb, flight.outcome.name());
-                assert_eq!(event.node, Some(flight.from));
-            }
-        }
-        let told: usize = recording
-            .flights()
-            .iter()
-            .map(|flight| match flight.outcome {
-                Outcome::Arrived => flight.arrivals.len(),
-                Outcome::Lost | Outcome::Swallowed => 1,
-                _ => 0,
-            })
-            .sum();
-        assert_eq!(ends, told);
-        // The numbers also count what was sent into links that had just closed.
-        assert!(recording.flights().len() as u64 <= report.counts["messages"]);
-    }
-
-    #[test]
-    fn a_doubled_message_arrives_twice() {
-        let faults = FaultSet::NONE.with(FaultKind::Dup);
-        let report = record(&Options { faults, ..RUN }, usize::MAX);
-        let recording = report.recording.unwrap();
-        let flights = recording.flights().iter();
-        let twice = flights.filter(|flight| flight.arrivals.len() == 2).count() as u64;
-        // A copy that comes late may find its link gone.
-        assert!((1..=report.faults["dup"]).contains(&twice), "{twice}");
-    }
-
-    #[test]
-    fn faults_have_their_time_and_nodes() {
-        let report = record(&RUN, usize::MAX);
-        let recording = report.recording.unwrap();
-        let mut kinds: Vec<&str> = recording.spans().iter().map(|span| span.kind).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        assert!(
-            FaultKind::ALL
-                .iter()
-                .all(|kind| kinds.contains(&kind.name())),
-            "{kinds:?}"
-        );
-        for span in recording.spans() {
-            assert!(
-                span.until_us
-                    .is_some_and(|until_us| until_us > span.from_us),
-                "{span:?}"
-            );
-            let cut = ["partition", "oneway", "partial", "bridge", "flap"].contains(&span.kind);
-            assert_eq!(!span.others.is_empty(), cut, "{span:?}");
-        }
-    }
-}
+mod tests;

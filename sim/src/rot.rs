@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::faults::FaultKind;
 use crate::injection::Ending;
 use crate::plan::{FaultWhat, Table};
+use crate::record_key::{is_context, user_row};
 use crate::rng::Rng;
 use crate::trace::{Field, Weight};
 use crate::world::World;
@@ -88,7 +89,7 @@ fn flip(disk: &mut Disk, rng: &mut Rng, bits: u32) -> Vec<Bytes> {
 fn flip_in(durable: &mut BTreeMap<Bytes, Bytes>, rng: &mut Rng, bits: u32) -> Vec<Bytes> {
     let keys = durable
         .keys()
-        .filter(|key| key.starts_with(b"c") || row_of(key).is_some());
+        .filter(|key| is_context(key) || row_of(key).is_some());
     let keys: Vec<Bytes> = keys.cloned().collect();
     if keys.is_empty() {
         return Vec::new();
@@ -108,15 +109,10 @@ fn flip_in(durable: &mut BTreeMap<Bytes, Bytes>, rng: &mut Rng, bits: u32) -> Ve
     struck
 }
 
-/// The table and key of a stored row of a client: `r<domain><length of the table's name><table><key>`.
+/// The table and key of a stored row of a client.
 fn row_of(record: &Bytes) -> Option<(Table, Bytes)> {
-    let [b'r', _, len, ..] = record[..] else {
-        return None;
-    };
-    let (from, to) = (3, 3 + usize::from(len));
-    let name = record.get(from..to)?;
-    let table = Table::ALL
-        .into_iter()
-        .find(|table| table.name().as_bytes() == name)?;
-    Some((table, record.slice(to..)))
+    let (name, key) = user_row(record)?;
+    let mut tables = Table::ALL.into_iter();
+    let table = tables.find(|table| table.name() == name)?;
+    Some((table, key))
 }

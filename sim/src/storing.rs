@@ -2,10 +2,11 @@
 
 use rumormill_core::{Input, Seq, StoreOp};
 
+use crate::event::Event;
 use crate::faults::FaultKind;
 use crate::hurt::Hurt;
 use crate::trace::{Field, Weight};
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// A sync takes from the first to the second, in microseconds.
 const SYNC_US: (u64, u64) = (200, 4_000);

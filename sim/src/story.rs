@@ -131,23 +131,17 @@ pub(crate) fn received(
         }
         Message::Push(batch) => with_rows(batch, &[from], emit),
         Message::Page(page) => {
+            let number = Field::Num("page", u64::from(page.page));
             let last = Field::Num("last", u64::from(page.last.is_some()));
-            with_rows(
-                &page.rows,
-                &[from, Field::Num("page", u64::from(page.page)), last],
-                emit,
-            );
+            with_rows(&page.rows, &[from, number, last], emit);
         }
         Message::Pull(pull) => emit(&[
             from,
             Field::Mute(fold([pull.session, status_hash(&pull.status)])),
         ]),
         Message::More { session, page } => {
-            emit(&[
-                from,
-                Field::Mute(*session),
-                Field::Num("page", u64::from(*page)),
-            ]);
+            let page = Field::Num("page", u64::from(*page));
+            emit(&[from, Field::Mute(*session), page]);
         }
         Message::Refused { session } => emit(&[from, Field::Mute(*session)]),
         Message::Goodbye => emit(&[from]),

@@ -1,24 +1,19 @@
-//! The world: machines, the network between them, and a queue of what happens next.
+//! The world: machines, the network between them, and what happens next.
 //!
 //! Time is a number. The next event is the one with the smallest time, and among equals the one that was queued first, so a
 //! run is a function of its plan alone.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rumormill_core::link::Hello;
-use rumormill_core::wire::Message;
-use rumormill_core::{DialId, Lane, Limits, LinkId, Node, NodeId, Now, Timing};
+use rumormill_core::{Limits, Node, NodeId, Now, Timing};
 
-use crate::app::{AppEvent, Deployment, Slot};
+use crate::app::{Deployment, Slot};
 use crate::checkers::bounds::{self, Queues};
-use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection, sessions};
-use crate::clock::Clock;
+use crate::checkers::{Contents, Violation};
+use crate::event::{Event, Queue};
 use crate::faults::FaultKind;
 use crate::host::Host;
 use crate::injection::Ending;
-use crate::loads::FromDisk;
 use crate::model::Model;
 use crate::network::Network;
 use crate::plan::{Action, Plan};
@@ -27,126 +22,6 @@ use crate::sessions::Exchange;
 use crate::story::Ids;
 use crate::trace::{Field, Keep, Trace, WORLD, Weight};
 use crate::wire::Wire;
-
-/// How long a cluster of up to 20 nodes may take to come to rest after the last fault, in microseconds of virtual time.
-pub const SETTLE_US: u64 = 60_000_000;
-const SETTLE_PER_NODE_US: u64 = 3_000_000;
-/// No client of a plan that was drawn lets a row live longer than this.
-const LONGEST_TTL_US: u64 = 10_000_000;
-const SETTLE_STEP_US: u64 = 500_000;
-
-/// What will happen.
-pub(crate) enum Event {
-    Start {
-        node: usize,
-    },
-    Wake {
-        node: usize,
-    },
-    Deliver {
-        node: u32,
-        lane: Lane,
-        link: LinkId,
-        number: u64,
-        msg: Arc<Message>,
-    },
-    Up {
-        link: LinkId,
-        hello: Box<Hello>,
-    },
-    Down {
-        link: LinkId,
-        why: Why,
-    },
-    DialArrives {
-        call: Box<Call>,
-    },
-    DialFails {
-        node: usize,
-        life: u32,
-        dial: DialId,
-        why: Why,
-    },
-    Synced {
-        node: usize,
-        life: u32,
-    },
-    /// A machine that is slow has done what it was doing.
-    Ready {
-        node: usize,
-    },
-    StoreFails {
-        node: usize,
-        life: u32,
-    },
-    StoreStalls {
-        node: usize,
-        life: u32,
-    },
-    Flip {
-        number: usize,
-        every_us: u64,
-    },
-    /// A fault that found nothing to strike begins now, if it can.
-    Again {
-        number: usize,
-    },
-    Loaded {
-        node: usize,
-        life: u32,
-        answer: Box<FromDisk>,
-    },
-    FaultEnds {
-        number: usize,
-    },
-    /// Something happens to the application of a machine.
-    Application(Box<AppEvent>),
-}
-
-/// A dial on its way.
-pub(crate) struct Call {
-    pub(crate) from: usize,
-    pub(crate) life: u32,
-    pub(crate) to: usize,
-    pub(crate) dial: DialId,
-    pub(crate) hello: Hello,
-}
-
-/// Why a link ends, as the queue keeps it.
-#[derive(Clone, Copy)]
-pub(crate) enum Why {
-    Closed,
-    Broken,
-    Malformed,
-    TimedOut,
-    Unreachable,
-}
-
-struct Queued {
-    at_us: u64,
-    seq: u64,
-    event: Event,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        self.seq == other.seq
-    }
-}
-
-impl Eq for Queued {}
-
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at_us, self.seq).cmp(&(other.at_us, other.seq))
-    }
-}
 
 /// The simulated world.
 pub struct World {
@@ -180,8 +55,7 @@ pub struct World {
     pub(crate) messages: u64,
     /// Longer values leave the nodes' memory.
     pub(crate) resident_value: Option<u32>,
-    queue: BinaryHeap<Reverse<Queued>>,
-    queued: u64,
+    queue: Queue,
     pub(crate) plan: Plan,
     next_entry: usize,
     /// What ends with a fault of the plan, by its number.
@@ -223,8 +97,7 @@ impl World {
             events: 0,
             messages: 0,
             resident_value: plan.resident_value,
-            queue: BinaryHeap::new(),
-            queued: 0,
+            queue: Queue::default(),
             plan,
             next_entry: 0,
             endings: BTreeMap::new(),
@@ -316,95 +189,9 @@ impl World {
         self.now_us = self.now_us.max(until_us);
     }
 
-    /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`SETTLE_US`].
-    pub fn settle(&mut self) {
-        self.note("faults_end", &[]);
-        self.settling = true;
-        self.trace.all_faults_end(self.now_us);
-        self.end_all_faults();
-        let begun_us = self.now_us;
-        let rests = self.come_to_rest();
-        self.count_by("settle_ms", (self.now_us - begun_us) / 1000);
-        self.note("at_rest", &[Field::Num("is", u64::from(rests))]);
-    }
-
-    /// Waits until the cluster is at rest, or for as long as it may take; whether it is.
-    pub(crate) fn come_to_rest(&mut self) -> bool {
-        // Before deletes are forgotten every node has to hear from every other, and a node asks one after the other.
-        let patience_us = SETTLE_US.max(self.hosts.len() as u64 * SETTLE_PER_NODE_US);
-        let limit_us = self.now_us + patience_us;
-        let mut quiet = 0;
-        while self.now_us < limit_us && quiet < 2 {
-            self.run_until(self.now_us + SETTLE_STEP_US);
-            quiet = if self.is_at_rest() { quiet + 1 } else { 0 };
-        }
-        quiet == 2
-    }
-
-    /// Judges what the nodes show now, as at the end of a run.
-    ///
-    /// # Panics
-    /// When an invariant of a node does not hold.
-    pub fn judge(&mut self) {
-        self.hosts
-            .iter()
-            .filter_map(|host| host.node.as_ref())
-            .for_each(Node::check);
-        let contents = self.all_contents();
-        self.check_watching();
-        let mut found = convergence::check(self.now_us, &self.lasting_contents());
-        found.extend(sessions::check(&self.session_ops(), sessions::Scope::Life));
-        found.extend(convergence::check_members(self.now_us, &self.views()));
-        for (node, contents) in contents.iter().enumerate() {
-            if let Some(contents) = contents {
-                found.extend(durability::check(self.now_us, node, contents, &self.model));
-                found.extend(no_resurrection::check(
-                    self.now_us,
-                    node,
-                    contents,
-                    &self.model,
-                ));
-            }
-        }
-        self.violations.extend(found);
-        self.judge_application();
-    }
-
-    fn is_at_rest(&self) -> bool {
-        // What the members say is the shorter to read.
-        convergence::check_members(self.now_us, &self.views()).is_empty()
-            && convergence::holds(&self.lasting_contents())
-            && self.application_rests()
-    }
-
-    /// Without rows that somebody wrote to expire while his clock was far ahead. Where the clock went on until then they have expired,
-    /// and elsewhere they have not, for as long as the clock was wrong.
-    fn lasting_contents(&self) -> Vec<Option<Contents>> {
-        let limit_ms = Clock::default()
-            .now(self.now_us + LONGEST_TTL_US)
-            .wall
-            .as_millis();
-        let contents = self.all_contents().into_iter();
-        contents
-            .map(|contents| contents.map(|contents| contents.expiring_by(limit_ms)))
-            .collect()
-    }
-
     pub(crate) fn all_contents(&self) -> Vec<Option<Contents>> {
         (0..self.hosts.len())
             .map(|node| self.contents(node))
-            .collect()
-    }
-
-    /// What each running node says of the cluster.
-    fn views(&self) -> Vec<convergence::ClusterView> {
-        let hosts = self.hosts.iter().enumerate();
-        let running = hosts.filter_map(|(index, host)| Some((index, host, host.node.as_ref()?)));
-        let gone = (&self.gone, self.keeps_deletes);
-        running
-            .map(|(index, host, node)| {
-                convergence::ClusterView::read(index, node, host.now(self.now_us), gone)
-            })
             .collect()
     }
 
@@ -439,10 +226,8 @@ impl World {
 
     /// Does one thing; false when nothing is due by `until_us`.
     fn step(&mut self, until_us: u64) -> bool {
-        let next = self
-            .queue
-            .peek()
-            .map(|Reverse(queued)| (queued.at_us, target(&queued.event)));
+        let next = self.queue.peek();
+        let next = next.map(|(at_us, event)| (at_us, event.node()));
         let entry_us = self
             .plan
             .entries
@@ -470,8 +255,8 @@ impl World {
             let number = self.next_entry;
             self.next_entry += 1;
             self.act(number);
-        } else if let Some(Reverse(queued)) = self.queue.pop() {
-            self.happen(queued.event);
+        } else if let Some(event) = self.queue.pop() {
+            self.happen(event);
         }
         true
     }
@@ -513,12 +298,7 @@ impl World {
     }
 
     pub(crate) fn push(&mut self, at_us: u64, event: Event) {
-        self.queued += 1;
-        self.queue.push(Reverse(Queued {
-            at_us: at_us.max(self.now_us),
-            seq: self.queued,
-            event,
-        }));
+        self.queue.push(at_us.max(self.now_us), event);
     }
 
     pub(crate) fn count(&mut self, name: &'static str) {
@@ -563,21 +343,5 @@ impl World {
             .collect();
         out.extend(messages.map(|(kind, count)| (kind.name(), count)));
         out
-    }
-}
-
-/// The node an event is for, where that is plain.
-fn target(event: &Event) -> Option<usize> {
-    match event {
-        Event::Deliver { node, .. } => Some(*node as usize),
-        Event::Wake { node } | Event::Synced { node, .. } | Event::Loaded { node, .. } => {
-            Some(*node)
-        }
-        Event::DialFails { node, .. } => Some(*node),
-        Event::Application(event) => Some(event.node()),
-        Event::StoreFails { node, .. } | Event::StoreStalls { node, .. } => Some(*node),
-        Event::Start { .. } | Event::Up { .. } | Event::Down { .. } => None,
-        Event::DialArrives { .. } | Event::FaultEnds { .. } => None,
-        Event::Ready { .. } | Event::Flip { .. } | Event::Again { .. } => None,
     }
 }

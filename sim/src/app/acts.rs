@@ -9,9 +9,10 @@ use rumormill_core::{
 
 use super::driver::{AppEvent, HEARS_AFTER_US};
 use super::{MAX_IN_FLIGHT, MAX_TIMERS, SHOWN_BYTES};
+use crate::event::Event;
 use crate::network::Fate;
 use crate::trace::{Field, Weight};
-use crate::world::{Event, World};
+use crate::world::World;
 
 impl World {
     pub(crate) fn open_table(
@@ -56,8 +57,7 @@ impl World {
     }
 
     pub(crate) fn ask_for(&mut self, machine: usize, request: Request) -> Token {
-        self.request(machine, None, request);
-        let token = Token(self.requests);
+        let token = self.request(machine, None, request);
         self.slots[machine].requests.insert(token);
         token
     }

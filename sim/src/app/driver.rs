@@ -5,9 +5,10 @@ use rumormill_core::{RequestError, Response, TableId, Token};
 
 use super::slot::News;
 use super::{Application, Context, SHOWN_BYTES};
+use crate::event::Event;
 use crate::recording::Outcome;
 use crate::trace::{Field, Weight};
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// An application hears this much later of what it caused itself, in microseconds, so that time goes on.
 pub(super) const HEARS_AFTER_US: u64 = 1;

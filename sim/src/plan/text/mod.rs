@@ -17,10 +17,13 @@
 //! `change_log` (each at least 1; the core's own) may be left out. Then come the entries in order of time, all before `stop`. Times are decimal numbers with a unit (`us`, `ms`,
 //! `s`, `m`, `h`), rates percentages. Printing uses one form of each, and what was printed reads back as the same plan.
 
+mod action;
 mod error;
+mod fields;
 mod print;
 mod read;
 mod value;
+mod words;
 
 pub use error::{PlanError, PlanErrorKind};
 

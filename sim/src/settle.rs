@@ -1,0 +1,103 @@
+//! The end of a run: all faults end, the cluster comes to rest, and the checkers judge it.
+
+use rumormill_core::Node;
+
+use crate::checkers::{Contents, convergence, durability, no_resurrection, sessions};
+use crate::clock::Clock;
+use crate::trace::Field;
+use crate::world::World;
+
+/// How long a cluster of up to 20 nodes may take to come to rest after the last fault, in microseconds of virtual time.
+pub const SETTLE_US: u64 = 60_000_000;
+const SETTLE_PER_NODE_US: u64 = 3_000_000;
+/// No client of a plan that was drawn lets a row live longer than this.
+const LONGEST_TTL_US: u64 = 10_000_000;
+const SETTLE_STEP_US: u64 = 500_000;
+
+impl World {
+    /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`SETTLE_US`].
+    pub fn settle(&mut self) {
+        self.note("faults_end", &[]);
+        self.settling = true;
+        self.trace.all_faults_end(self.now_us);
+        self.end_all_faults();
+        let begun_us = self.now_us;
+        let rests = self.come_to_rest();
+        self.count_by("settle_ms", (self.now_us - begun_us) / 1000);
+        self.note("at_rest", &[Field::Num("is", u64::from(rests))]);
+    }
+
+    /// Waits until the cluster is at rest, or for as long as it may take; whether it is.
+    pub(crate) fn come_to_rest(&mut self) -> bool {
+        // Before deletes are forgotten every node has to hear from every other, and a node asks one after the other.
+        let patience_us = SETTLE_US.max(self.hosts.len() as u64 * SETTLE_PER_NODE_US);
+        let limit_us = self.now_us + patience_us;
+        let mut quiet = 0;
+        while self.now_us < limit_us && quiet < 2 {
+            self.run_until(self.now_us + SETTLE_STEP_US);
+            quiet = if self.is_at_rest() { quiet + 1 } else { 0 };
+        }
+        quiet == 2
+    }
+
+    /// Judges what the nodes show now, as at the end of a run.
+    ///
+    /// # Panics
+    /// When an invariant of a node does not hold.
+    pub fn judge(&mut self) {
+        self.hosts
+            .iter()
+            .filter_map(|host| host.node.as_ref())
+            .for_each(Node::check);
+        let contents = self.all_contents();
+        self.check_watching();
+        let mut found = convergence::check(self.now_us, &self.lasting_contents());
+        found.extend(sessions::check(&self.session_ops(), sessions::Scope::Life));
+        found.extend(convergence::check_members(self.now_us, &self.views()));
+        for (node, contents) in contents.iter().enumerate() {
+            if let Some(contents) = contents {
+                found.extend(durability::check(self.now_us, node, contents, &self.model));
+                found.extend(no_resurrection::check(
+                    self.now_us,
+                    node,
+                    contents,
+                    &self.model,
+                ));
+            }
+        }
+        self.violations.extend(found);
+        self.judge_application();
+    }
+
+    fn is_at_rest(&self) -> bool {
+        // What the members say is the shorter to read.
+        convergence::check_members(self.now_us, &self.views()).is_empty()
+            && convergence::holds(&self.lasting_contents())
+            && self.application_rests()
+    }
+
+    /// Without rows that somebody wrote to expire while his clock was far ahead. Where the clock went on until then they have expired,
+    /// and elsewhere they have not, for as long as the clock was wrong.
+    fn lasting_contents(&self) -> Vec<Option<Contents>> {
+        let limit_ms = Clock::default()
+            .now(self.now_us + LONGEST_TTL_US)
+            .wall
+            .as_millis();
+        let contents = self.all_contents().into_iter();
+        contents
+            .map(|contents| contents.map(|contents| contents.expiring_by(limit_ms)))
+            .collect()
+    }
+
+    /// What each running node says of the cluster.
+    fn views(&self) -> Vec<convergence::ClusterView> {
+        let hosts = self.hosts.iter().enumerate();
+        let running = hosts.filter_map(|(index, host)| Some((index, host, host.node.as_ref()?)));
+        let gone = (&self.gone, self.keeps_deletes);
+        running
+            .map(|(index, host, node)| {
+                convergence::ClusterView::read(index, node, host.now(self.now_us), gone)
+            })
+            .collect()
+    }
+}
