@@ -151,6 +151,11 @@ impl Membership {
             .is_none_or(|member| member.record.epoch <= *left)
     }
 
+    /// The last life of a node that is known to have ended.
+    pub(crate) fn departed_epoch(&self, node: NodeId) -> Option<u64> {
+        self.departed.get(&node).map(|(epoch, ..)| *epoch)
+    }
+
     /// The departure that ended the last life of a node, with its clock.
     pub(crate) fn departure(&self, node: NodeId) -> Option<(Hlc, &Departure)> {
         self.has_departed(node)
