@@ -281,7 +281,7 @@ impl Node {
             let agrees = self.agrees(&status);
             self.sync.compare(now, link, agrees);
             if !agrees {
-                self.sync.urge(now, link);
+                self.sync.hurry(now, link);
             }
         } else {
             self.catch_up(link);
@@ -377,7 +377,7 @@ impl Node {
         };
         if full && theirs.standing == Standing::Member {
             known.phase = Phase::Ready;
-            self.sync.urge(now, link);
+            self.sync.hurry(now, link);
         }
     }
 

@@ -233,7 +233,7 @@ wire! {
 wire! {
     /// What a session brings besides rows. Adopted whole, after all of them.
     pub struct Snapshot {
-        /// What the server had seen when the session began.
+        /// What the server had seen when the session began, without what the client had.
         pub contexts: Vec<DomainContext>,
         /// No tombstone that the server has freed has a larger clock.
         pub freed: u64,

@@ -75,6 +75,8 @@ struct Mismatch {
     fruitless: u32,
     /// Do not wait: the link is new.
     urgent: bool,
+    /// When it is due among all.
+    queued: Option<Instant>,
 }
 
 /// What a page means for the node.
@@ -101,12 +103,19 @@ pub(crate) enum Verdict {
 }
 
 /// Decides when to fetch from whom, and follows the sessions that this node asked for.
+///
+/// What several peers have would come several times, so a session that makes progress is the only one; and what a peer told
+/// before one was complete may be met by it, so it is asked anew. Every step is O(log links).
 pub(crate) struct AntiEntropy {
     timing: Timing,
     limit: usize,
     rng: Rng,
     asked: BTreeMap<u64, Asked>,
     mismatches: BTreeMap<LinkId, Mismatch>,
+    /// Peers to fetch from, by when.
+    queue: BTreeSet<(Instant, LinkId)>,
+    /// When a new link was last a reason to hurry.
+    hurried: Option<Instant>,
 }
 
 impl AntiEntropy {
@@ -117,17 +126,21 @@ impl AntiEntropy {
             rng,
             asked: BTreeMap::new(),
             mismatches: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            hurried: None,
         }
     }
 
     /// A peer told its state.
     pub(crate) fn compare(&mut self, now: Instant, link: LinkId, agrees: bool) {
-        let mismatch = self.mismatches.entry(link).or_default();
         if agrees {
-            *mismatch = Mismatch::default();
-        } else if mismatch.since.is_none() {
+            return self.forget(link);
+        }
+        let mismatch = self.mismatches.entry(link).or_default();
+        if mismatch.since.is_none() {
             mismatch.since = Some(now);
         }
+        self.requeue(link);
     }
 
     /// The link is new, or its peer has something that this node must have: do not wait.
@@ -136,17 +149,75 @@ impl AntiEntropy {
         mismatch.since = Some(now);
         mismatch.not_before = None;
         mismatch.urgent = true;
+        self.requeue(link);
+    }
+
+    /// The link is new and its peer disagrees: do not wait, unless another new link was a reason to hurry just now. Of many
+    /// members that come at once each would be asked for what the first has brought.
+    pub(crate) fn hurry(&mut self, now: Instant, link: LinkId) {
+        let patience = self.timing.mismatch_patience;
+        if self.hurried.is_some_and(|at| now.since(at) < patience) {
+            return self.compare(now, link, false);
+        }
+        self.hurried = Some(now);
+        self.urge(now, link);
+    }
+
+    /// What the other peers told is old: a session is complete. Returns some of those that disagreed, to be asked again;
+    /// the others tell of themselves with the detector's rounds.
+    pub(crate) fn outdate(&mut self, most: usize) -> Vec<LinkId> {
+        let links: Vec<LinkId> = self.queue.iter().map(|(_, link)| *link).collect();
+        for link in &links {
+            self.forget(*link);
+        }
+        links.into_iter().take(most).collect()
     }
 
     pub(crate) fn link_down(&mut self, link: LinkId) {
+        self.forget(link);
         self.mismatches.remove(&link);
         self.asked.retain(|_, asked| asked.link != link);
     }
 
-    fn due_at(&self, link: LinkId, mismatch: &Mismatch) -> Option<Instant> {
+    /// There is no disagreement with the peer any more, or none that is known.
+    fn forget(&mut self, link: LinkId) {
+        let Some(mismatch) = self.mismatches.get_mut(&link) else {
+            return;
+        };
+        if let Some(at) = mismatch.queued.take() {
+            self.queue.remove(&(at, link));
+        }
+        if mismatch.fruitless == 0 && mismatch.not_before.is_none() {
+            self.mismatches.remove(&link);
+        } else {
+            mismatch.since = None;
+            mismatch.urgent = false;
+        }
+    }
+
+    /// Something has changed that decides when the peer is asked.
+    fn requeue(&mut self, link: LinkId) {
+        let at = self.due_at(link);
+        let Some(mismatch) = self.mismatches.get_mut(&link) else {
+            return;
+        };
+        let before = core::mem::replace(&mut mismatch.queued, at);
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.queue.remove(&(before, link));
+        }
+        if let Some(at) = at {
+            self.queue.insert((at, link));
+        }
+    }
+
+    fn due_at(&self, link: LinkId) -> Option<Instant> {
         if self.asked.values().any(|asked| asked.link == link) {
             return None;
         }
+        let mismatch = self.mismatches.get(&link)?;
         let since = mismatch.since?;
         let due = if mismatch.urgent {
             since
@@ -156,24 +227,25 @@ impl AntiEntropy {
         Some(due.max(mismatch.not_before.unwrap_or(Instant::ZERO)))
     }
 
+    /// From when on another session may begin beside those under way.
+    fn free_at(&self) -> Option<Instant> {
+        let patience = self.timing.mismatch_patience;
+        let progress = self.asked.values().map(|asked| asked.touched + patience);
+        progress.max()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let timeouts = self
             .asked
             .values()
             .map(|asked| asked.touched + self.timing.session_timeout);
-        let pulls = self
-            .mismatches
-            .iter()
-            .filter_map(|(link, mismatch)| self.due_at(*link, mismatch));
-        if self.asked.len() < self.limit {
-            timeouts.chain(pulls).min()
-        } else {
-            timeouts.min()
-        }
+        let pull = self.queue.first().filter(|_| self.asked.len() < self.limit);
+        let pull = pull.map(|(at, _)| (*at).max(self.free_at().unwrap_or(Instant::ZERO)));
+        timeouts.chain(pull).min()
     }
 
-    /// Gives up silent sessions and returns the links to pull from now.
-    pub(crate) fn due(&mut self, fx: &mut Effects) -> Vec<LinkId> {
+    /// Gives up silent sessions and returns the link to pull from now.
+    pub(crate) fn due(&mut self, fx: &mut Effects) -> Option<LinkId> {
         let now = fx.now().mono;
         let timeout = self.timing.session_timeout;
         let silent = |asked: &Asked| now.since(asked.touched) >= timeout;
@@ -187,17 +259,13 @@ impl AntiEntropy {
         for link in lost {
             fx.mark(Mark::SessionTimeout);
             self.mismatches.entry(link).or_default().since = Some(now);
+            self.requeue(link);
         }
-        let room = self.limit.saturating_sub(self.asked.len());
-        let due = |link: &LinkId, mismatch: &Mismatch| {
-            self.due_at(*link, mismatch).is_some_and(|at| at <= now)
-        };
-        self.mismatches
-            .iter()
-            .filter(|(link, m)| due(link, m))
-            .map(|(link, _)| *link)
-            .take(room)
-            .collect()
+        if self.asked.len() >= self.limit || self.free_at().is_some_and(|at| at > now) {
+            return None;
+        }
+        let (_, link) = self.queue.first().filter(|(at, _)| *at <= now)?;
+        Some(*link)
     }
 
     /// Asks a peer for everything this node lacks.
@@ -223,10 +291,7 @@ impl AntiEntropy {
             staged,
         };
         self.asked.insert(session, asked);
-        if let Some(mismatch) = self.mismatches.get_mut(&link) {
-            mismatch.urgent = false;
-            mismatch.since = None;
-        }
+        self.forget(link);
         let have = write_contexts(have);
         let msg = Message::Pull(Pull {
             session,
@@ -254,6 +319,7 @@ impl AntiEntropy {
             let mismatch = self.mismatches.entry(link).or_default();
             mismatch.since = Some(now);
             mismatch.not_before = Some(now + wait);
+            self.requeue(link);
         }
     }
 
@@ -333,6 +399,7 @@ impl AntiEntropy {
         };
         let wait = self.timing.mismatch_patience * (1 << mismatch.fruitless);
         mismatch.not_before = Some(now + self.rng.jitter(wait, 50));
+        self.forget(asked.link);
         match asked.staged {
             Some(staged) => Verdict::Reunite {
                 rows: staged,

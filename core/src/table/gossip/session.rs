@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::anti_entropy::{Contexts, write_contexts};
+use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
 use super::outbox::{Batcher, row_bytes};
 use super::{Gossip, StoredRow};
@@ -25,7 +25,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::{Domain, Runs};
 use crate::time::Instant;
-use crate::wire::{Message, Page, RowBatch, Snapshot, TableRef};
+use crate::wire::{DomainContext, Message, Page, RowBatch, Snapshot, TableRef};
 
 /// Pages on their way to a client that has not asked for more.
 const WINDOW: u32 = 4;
@@ -35,9 +35,7 @@ pub(crate) struct Served {
     pub(crate) link: LinkId,
     pub(crate) session: u64,
     gate: Seq,
-    /// What this node had seen when the session began.
-    snapshot: Contexts,
-    /// Dots to send: snapshot without what the client has, in order.
+    /// What this node had seen when the session began without what the client has: the dots to send, in order, and to adopt.
     missing: Vec<(Domain, Actor, Runs)>,
     /// Position in `missing`, and the first counter of it not looked at yet.
     at: usize,
@@ -92,6 +90,20 @@ impl Served {
         draft.batcher.take()
     }
 
+    /// What the client adopts at the end.
+    fn contexts(&self) -> Vec<DomainContext> {
+        let domain = |domain: Domain| DomainContext {
+            domain: domain as u8,
+            actors: self
+                .missing
+                .iter()
+                .filter(|(of, ..)| *of == domain)
+                .map(|(_, actor, runs)| (*actor, runs.as_slice().to_vec()))
+                .collect(),
+        };
+        Domain::ALL.into_iter().map(domain).collect()
+    }
+
     /// The row of this key goes out at the end, whatever has become of it.
     pub(crate) fn remember(&mut self, table: TableId, key: &Bytes) {
         if self.replaced.len() < self.replaced_max {
@@ -144,9 +156,8 @@ impl Gossip {
         if self.cover.served.len() >= self.limits.sessions {
             return false;
         }
-        let snapshot = self.contexts();
         let mut missing = Vec::new();
-        for (domain, context) in &snapshot {
+        for (domain, context) in &self.contexts() {
             let theirs = have
                 .iter()
                 .find(|(name, _)| name == domain)
@@ -156,8 +167,7 @@ impl Gossip {
                     Some(covered) => runs.minus(covered),
                     None => runs.clone(),
                 };
-                let unsent = mutated!(fx, SnapshotWithoutMemory) && *domain == Domain::UsrMemory;
-                if !lacks.is_empty() && !unsent {
+                if !lacks.is_empty() {
                     missing.push((*domain, actor, lacks));
                 }
             }
@@ -166,7 +176,6 @@ impl Gossip {
             link,
             session,
             gate,
-            snapshot,
             missing,
             at: 0,
             counter: 0,
@@ -241,7 +250,7 @@ impl Gossip {
             }
             let rows = served.commit(draft, done);
             let last = done.then(|| Snapshot {
-                contexts: write_contexts(&served.snapshot),
+                contexts: served.contexts(),
                 freed: self.freed.0,
             });
             let (session, page) = (served.session, served.next_page);
@@ -300,7 +309,8 @@ impl Gossip {
     /// Drafts a page until it is full (false) or everything is in it (true).
     fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
         while let Some((domain, actor, runs)) = served.missing.get(draft.at) {
-            let Some(ix) = self.cover.find(*actor) else {
+            let unsent = mutated!(fx, SnapshotWithoutMemory) && *domain == Domain::UsrMemory;
+            let Some(ix) = self.cover.find(*actor).filter(|_| !unsent) else {
                 draft.at += 1;
                 continue;
             };
