@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 pub(crate) use links::{Greeting, Link, Links, Phase};
 pub(crate) use record::{Departure, MemberRecord, departure_key, departure_of, member_key};
 
+use rapidhash::v3::rapidhash_v3;
+
 use crate::id::NodeId;
 use crate::table::Hlc;
 
@@ -73,8 +75,8 @@ pub(crate) struct Membership {
     /// Whether rows come from others by now, and no longer from the store.
     begun: bool,
     members: BTreeMap<NodeId, Member>,
-    /// Who goes, or went, by each name.
-    names: BTreeMap<String, Vec<NodeId>>,
+    /// Who goes, or went, by a name of this hash.
+    names: BTreeSet<(u64, NodeId)>,
     /// The latest departure of each node: epoch, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
 }
@@ -85,7 +87,7 @@ impl Membership {
             me,
             begun: false,
             members: BTreeMap::new(),
-            names: BTreeMap::new(),
+            names: BTreeSet::new(),
             departed: BTreeMap::new(),
         }
     }
@@ -210,12 +212,18 @@ impl Membership {
         let Some(member) = self.members.get(&node) else {
             return false;
         };
-        let same = self.names.get(&member.record.name);
-        same.into_iter().flatten().any(|other| {
-            let theirs = self.members.get(other);
-            *other != node
-                && !self.has_departed(*other)
-                && theirs.is_some_and(|theirs| (theirs.since, *other) < (member.since, node))
+        let hash = hash_of(&member.record.name);
+        let same = self
+            .names
+            .range((hash, NodeId(0))..=(hash, NodeId(u64::MAX)));
+        same.map(|(_, other)| *other).any(|other| {
+            let earlier = |theirs: &Member| {
+                theirs.record.name == member.record.name
+                    && (theirs.since, other) < (member.since, node)
+            };
+            other != node
+                && !self.has_departed(other)
+                && self.members.get(&other).is_some_and(earlier)
         })
     }
 
@@ -224,16 +232,10 @@ impl Membership {
         if before.is_some_and(|before| before == name) {
             return;
         }
-        if let Some(before) = before
-            && let Some(same) = self.names.get_mut(before)
-        {
-            same.retain(|other| *other != node);
-            if same.is_empty() {
-                self.names.remove(before);
-            }
+        if let Some(before) = before {
+            self.names.remove(&(hash_of(before), node));
         }
-        let same = self.names.entry(String::from(name)).or_default();
-        same.push(node);
+        self.names.insert((hash_of(name), node));
     }
 
     /// Members besides this node that have not departed.
@@ -244,4 +246,8 @@ impl Membership {
     pub(crate) fn others_ids(&self) -> Vec<NodeId> {
         self.others().map(|(node, _)| node).collect()
     }
+}
+
+fn hash_of(name: &str) -> u64 {
+    rapidhash_v3(name.as_bytes())
 }

@@ -1,6 +1,5 @@
 //! The rows of `sys.members` and `sys.departed`: who is a member, and who no longer is.
 
-use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -20,7 +19,8 @@ pub(crate) struct MemberRecord {
     pub(crate) name: String,
     pub(crate) addr: String,
     pub(crate) zone: String,
-    pub(crate) protocols: BTreeMap<String, String>,
+    /// Protocol and endpoint, in order of the protocols.
+    pub(crate) protocols: Vec<(String, String)>,
 }
 
 pub(crate) fn member_key(node: NodeId) -> Vec<u8> {
@@ -55,10 +55,11 @@ impl MemberRecord {
         };
         let epoch = value.u64()?;
         let (name, addr, zone) = (value.text()?, value.text()?, value.text()?);
-        let mut protocols = BTreeMap::new();
+        let mut protocols = Vec::new();
         for _ in 0..value.u64()? {
-            protocols.insert(value.text()?, value.text()?);
+            protocols.push((value.text()?, value.text()?));
         }
+        protocols.shrink_to_fit();
         value.end()?;
         (member_key(actor.node) == key).then_some(MemberRecord {
             actor,

@@ -107,7 +107,7 @@ impl Node {
             name: self.config.name.clone(),
             addr: self.config.addr.clone(),
             zone: self.config.zone.clone(),
-            protocols,
+            protocols: protocols.into_iter().collect(),
         };
         let key = member_key(self.id());
         self.gossip

@@ -116,7 +116,7 @@ impl Node {
                 addr: record.addr.to_string(),
                 epoch: record.epoch,
                 zone: record.zone.to_string(),
-                protocols: record.protocols.clone(),
+                protocols: record.protocols.iter().cloned().collect(),
                 state,
                 me,
                 duplicate_name: self.membership.name_is_taken(node),

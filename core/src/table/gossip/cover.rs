@@ -35,12 +35,38 @@ struct Entry {
 
 #[derive(Default)]
 struct DomainCover {
-    actors: Vec<Entry>,
+    /// By actor its place among the entries, plus one; 0 for an actor that never wrote here. Most write in one domain alone.
+    places: Vec<u32>,
+    entries: Vec<(ActorIx, Entry)>,
+    /// What is known of all others.
+    nothing: Entry,
     stale: Vec<ActorIx>,
     unstored: Vec<ActorIx>,
     /// Order-independent sum of the actors' hashes, without the stale ones' changes.
     hash: u64,
     tombstones: BTreeSet<(ActorIx, u64)>,
+}
+
+impl DomainCover {
+    fn entry(&self, actor: ActorIx) -> &Entry {
+        let place = self.places.get(actor.0 as usize).copied().unwrap_or(0);
+        match place.checked_sub(1) {
+            Some(place) => &self.entries[place as usize].1,
+            None => &self.nothing,
+        }
+    }
+
+    fn entry_mut(&mut self, actor: ActorIx) -> &mut Entry {
+        let at = actor.0 as usize;
+        if at >= self.places.len() {
+            self.places.resize(at + 1, 0);
+        }
+        if self.places[at] == 0 {
+            self.entries.push((actor, Entry::default()));
+            self.places[at] = self.entries.len() as u32;
+        }
+        &mut self.entries[self.places[at] as usize - 1].1
+    }
 }
 
 /// Coverage of all domains.
@@ -66,9 +92,6 @@ impl Cover {
         let ix = ActorIx(self.actors.len() as u32);
         self.actors.push(actor);
         self.by_actor.insert(actor, ix);
-        for domain in &mut self.domains {
-            domain.actors.push(Entry::default());
-        }
         ix
     }
 
@@ -81,11 +104,11 @@ impl Cover {
     }
 
     fn entry(&self, domain: Domain, actor: ActorIx) -> &Entry {
-        &self.domains[domain.index()].actors[actor.0 as usize]
+        self.domains[domain.index()].entry(actor)
     }
 
     fn entry_mut(&mut self, domain: Domain, actor: ActorIx) -> &mut Entry {
-        &mut self.domains[domain.index()].actors[actor.0 as usize]
+        self.domains[domain.index()].entry_mut(actor)
     }
 
     pub(crate) fn contains(&self, domain: Domain, actor: ActorIx, counter: u64) -> bool {
@@ -142,10 +165,11 @@ impl Cover {
     fn touched(&mut self, domain: Domain, actor: ActorIx) {
         self.version += 1;
         let cover = &mut self.domains[domain.index()];
-        let entry = &mut cover.actors[actor.0 as usize];
+        let entry = cover.entry_mut(actor);
         if !core::mem::replace(&mut entry.stale, true) {
             cover.stale.push(actor);
         }
+        let entry = cover.entry_mut(actor);
         if domain.is_durable() && !core::mem::replace(&mut entry.unstored, true) {
             cover.unstored.push(actor);
         }
@@ -234,9 +258,9 @@ impl Cover {
     /// Whether any dot of the domain is covered.
     pub(crate) fn is_used(&self, domain: Domain) -> bool {
         self.domains[domain.index()]
-            .actors
+            .entries
             .iter()
-            .any(|entry| !entry.seen.is_empty())
+            .any(|(_, entry)| !entry.seen.is_empty())
     }
 
     /// Whether everything seen is durable.
@@ -313,9 +337,9 @@ impl Cover {
     }
 
     fn context(&self, domain: Domain, of: impl Fn(&Entry) -> &Runs) -> Context {
-        let entries = self.actors.iter().zip(&self.domains[domain.index()].actors);
+        let entries = self.domains[domain.index()].entries.iter();
         entries
-            .map(|(actor, entry)| (*actor, of(entry)))
+            .map(|(ix, entry)| (self.actor(*ix), of(entry)))
             .filter(|(_, runs)| !runs.is_empty())
             .map(|(actor, runs)| (actor, runs.clone()))
             .collect()
@@ -350,18 +374,18 @@ impl Cover {
     pub(crate) fn hash(&mut self, domain: Domain) -> u64 {
         let cover = &mut self.domains[domain.index()];
         for ix in core::mem::take(&mut cover.stale) {
-            let entry = &mut cover.actors[ix.0 as usize];
+            let entry = cover.entry_mut(ix);
             entry.stale = false;
-            cover.hash = cover.hash.wrapping_sub(entry.hash);
-            entry.hash = hash_runs(domain, self.actors[ix.0 as usize], &entry.seen);
-            cover.hash = cover.hash.wrapping_add(entry.hash);
+            let hash = hash_runs(domain, self.actors[ix.0 as usize], &entry.seen);
+            let before = core::mem::replace(&mut entry.hash, hash);
+            cover.hash = cover.hash.wrapping_sub(before).wrapping_add(hash);
         }
         cover.hash
     }
 
     pub(crate) fn check(&self) {
         for domain in Domain::ALL {
-            for entry in &self.domains[domain.index()].actors {
+            for (_, entry) in &self.domains[domain.index()].entries {
                 assert!(
                     entry.durable.is_subset(&entry.seen),
                     "only what is seen is durable"

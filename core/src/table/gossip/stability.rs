@@ -77,7 +77,7 @@ impl Stability {
         {
             return Arc::clone(contexts);
         }
-        let contexts = Arc::new(gossip.contexts());
+        let contexts = Arc::new(of_interest(gossip, gossip.contexts()));
         self.agreed = Some((version, Arc::clone(&contexts)));
         contexts
     }
@@ -99,7 +99,7 @@ impl Stability {
         if contexts.iter().all(within) || mutated!(fx, ClaimNotWithin) {
             fx.mark(Mark::ClaimByContext);
             let clock = claimed_clock(fx, clock);
-            let contexts = Arc::new(contexts);
+            let contexts = Arc::new(of_interest(gossip, contexts));
             self.claims.insert(node, Claim { contexts, clock });
             self.dirty = true;
         }
@@ -237,6 +237,12 @@ impl Stability {
         }
         found
     }
+}
+
+/// The part of a claim that is kept: only domains with tombstones have a use for it.
+fn of_interest(gossip: &Gossip, mut contexts: Contexts) -> Contexts {
+    contexts.retain(|(domain, _)| !gossip.cover().tombstones(*domain).is_empty());
+    contexts
 }
 
 /// The clock that a claim counts for.
