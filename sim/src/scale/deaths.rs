@@ -10,7 +10,7 @@ use super::{Figure, Goal, Lab, Measured};
 use crate::rng::{Rng, Stream};
 
 /// So many deaths at least, unless one round has more.
-const SAMPLES: usize = 60;
+const SAMPLES: usize = 100;
 /// So many in one round at most.
 const MOST_AT_ONCE: usize = 100;
 /// How long a death may go unnoticed.
@@ -75,8 +75,9 @@ fn round(lab: &mut Lab, rng: &mut Rng) -> BTreeMap<NodeId, Death> {
     lab.wait((period_us, PATIENCE_US), |lab| {
         let verdicts = &lab.meter().verdicts;
         for verdict in &verdicts[read..] {
-            // Who dies later may have told of a death before.
-            if let Some(death) = dead.get_mut(&verdict.about) {
+            // The living may be suspected too.
+            let death = dead.get_mut(&verdict.about);
+            if let Some(death) = death.filter(|death| verdict.at_us >= death.at_us) {
                 death.verdict(verdict.at_us, verdict.dead);
             }
         }

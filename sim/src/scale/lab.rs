@@ -10,9 +10,9 @@ use crate::trace::Keep;
 use crate::world::World;
 
 /// The shortest way of a message, in microseconds; the longest is half as much more.
-const LEAST_DELAY_US: u64 = 800;
+const LEAST_DELAY_US: u32 = 800;
 /// The mean of all ways: one one-way delay.
-pub(super) const DELAY_US: u64 = LEAST_DELAY_US + LEAST_DELAY_US / 4;
+pub(super) const DELAY_US: u64 = (LEAST_DELAY_US + LEAST_DELAY_US / 4) as u64;
 /// All nodes start within this time.
 const STARTS_WITHIN_US: u64 = 5_000_000;
 const START_STEP_US: u64 = 20_000;

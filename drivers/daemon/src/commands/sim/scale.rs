@@ -1,8 +1,8 @@
 //! `sim scale`: figures from the simulator; processor time and memory from this process, which alone may look at them.
 
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use indicatif::ProgressBar;
 use rumormill_sim::scale::{Figure, Goal, Lab, Measured, stages};
 use serde_json::{Value, json};
 
@@ -11,27 +11,42 @@ use crate::commands::describe::show;
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
-/// The figures of one size of cluster.
-struct Column {
-    nodes: u16,
-    hash: u64,
-    figures: Vec<Figure>,
-}
-
+/// Measures here where there is one size, and else each in a process of its own: what one cluster has grown the heap by, the next
+/// would find there.
 pub(crate) fn run(sizes: &[u16], seed: u64, json: bool) -> Result<(), Failure> {
-    let bar = jobs::bar((sizes.len() * stages().len()) as u64, "stages");
-    let columns: Vec<Column> = sizes
-        .iter()
-        .map(|nodes| measure(*nodes, seed, &bar))
-        .collect();
-    bar.finish_and_clear();
+    let clusters: Vec<Value> = match sizes {
+        [nodes] => vec![measure(*nodes, seed)],
+        _ => {
+            let apart = sizes.iter().map(|nodes| measure_apart(*nodes, seed));
+            apart.collect::<Result<_, Failure>>()?
+        }
+    };
     match json {
-        true => print_line(&report(&columns, seed).to_string()),
-        false => print(&columns),
+        true => print_line(&json!({ "seed": seed, "clusters": clusters }).to_string()),
+        false => print(&clusters),
     }
 }
 
-fn measure(nodes: u16, seed: u64, bar: &ProgressBar) -> Column {
+/// One size, by this program started again. Its progress is shown as it shows it.
+fn measure_apart(nodes: u16, seed: u64) -> Result<Value, Failure> {
+    let failed = |why: String| Failure::Not(format!("cannot measure {nodes} nodes: {why}"));
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let output = Command::new(program)
+        .args(["sim", "scale", "--json", "--nodes", &nodes.to_string()])
+        .args(["--seed", &seed.to_string()])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string()));
+    }
+    let mut report: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
+    Ok(report["clusters"][0].take())
+}
+
+fn measure(nodes: u16, seed: u64) -> Value {
+    let bar = jobs::bar(stages().len() as u64, "stages");
     let before = resident_bytes();
     let mut lab = Lab::new(usize::from(nodes), seed);
     let mut figures = Vec::new();
@@ -48,11 +63,8 @@ fn measure(nodes: u16, seed: u64, bar: &ProgressBar) -> Column {
         }
         bar.inc(1);
     }
-    Column {
-        nodes,
-        hash: lab.hash(),
-        figures,
-    }
+    bar.finish_and_clear();
+    report(nodes, lab.hash(), &figures)
 }
 
 /// The time on the wall per piece of work.
@@ -90,68 +102,84 @@ fn resident_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
-fn print(columns: &[Column]) -> Result<(), Failure> {
-    let sizes = columns.iter().map(|column| format!("n = {}", column.nodes));
+fn report(nodes: u16, hash: u64, figures: &[Figure]) -> Value {
+    let figures = figures.iter().map(|figure| {
+        json!({
+            "name": figure.name, "unit": figure.unit, "value": figure.value, "bound": figure.bound,
+            "goal": figure.limit(), "rule": rule(figure), "met": figure.met(),
+        })
+    });
+    let figures: Vec<Value> = figures.collect();
+    json!({ "nodes": nodes, "hash": format!("{hash:016x}"), "figures": figures })
+}
+
+/// The goal as it reads for all sizes.
+fn rule(figure: &Figure) -> Option<String> {
+    Some(match figure.goal {
+        Goal::Limit(limit) => short(limit),
+        Goal::Times(factor) => format!("{factor}x"),
+        Goal::TimesAnd(1.0, more) => format!("bound + {more}"),
+        Goal::TimesAnd(factor, more) => format!("{factor}x + {more}"),
+        Goal::None => return None,
+    })
+}
+
+fn print(clusters: &[Value]) -> Result<(), Failure> {
+    let sizes = clusters
+        .iter()
+        .map(|cluster| format!("n = {}", cluster["nodes"]));
     let header: Vec<String> = ["measured / bound".to_string(), "goal".to_string()]
         .into_iter()
         .chain(sizes)
         .collect();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let first = columns.first().map_or(&[][..], |column| &column.figures);
-    let rows = first.iter().map(|figure| {
-        let comma = if figure.unit.is_empty() { "" } else { ", " };
-        let name = format!("{}{comma}{}", figure.name, figure.unit);
-        let cells = columns.iter().map(|column| cell(column, figure.name));
-        [name, goals(columns, figure.name)]
-            .into_iter()
-            .chain(cells)
-            .collect()
+    // All sizes have the same figures in the same order.
+    let count = clusters.first().map_or(0, |cluster| figures(cluster).len());
+    let rows = (0..count).map(|row| {
+        let across = clusters.iter().filter_map(|one| figures(one).get(row));
+        let across: Vec<&Value> = across.collect();
+        line(&across)
     });
     show(&header, rows)
 }
 
-fn named<'a>(column: &'a Column, name: &str) -> Option<&'a Figure> {
-    column.figures.iter().find(|figure| figure.name == name)
+fn figures(cluster: &Value) -> &[Value] {
+    cluster["figures"].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn cell(column: &Column, name: &str) -> String {
-    let Some(figure) = named(column, name) else {
-        return String::new();
-    };
-    let value = figure.value.map_or("never".to_string(), short);
-    let mark = if figure.met() == Some(false) {
-        " !"
-    } else {
-        ""
-    };
-    match figure.bound {
+/// One figure at all sizes.
+fn line(across: &[&Value]) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let names = across.first().map(|first| {
+        let (name, unit) = (text(&first["name"]), text(&first["unit"]));
+        let comma = if unit.is_empty() { "" } else { ", " };
+        format!("{name}{comma}{unit}")
+    });
+    let cells = across.iter().map(|figure| cell(figure));
+    [names.unwrap_or_default(), rules(across)]
+        .into_iter()
+        .chain(cells)
+        .collect()
+}
+
+fn cell(figure: &Value) -> String {
+    let value = figure["value"].as_f64().map_or("never".to_string(), short);
+    let mark = if figure["met"] == false { " !" } else { "" };
+    match figure["bound"].as_f64() {
         Some(bound) => format!("{value} / {}{mark}", short(bound)),
         None => format!("{value}{mark}"),
     }
 }
 
-/// The goals of one figure at all sizes: one, unless large clusters have another.
-fn goals(columns: &[Column], name: &str) -> String {
-    let mut out: Vec<String> = columns
-        .iter()
-        .filter_map(|column| goal(named(column, name)?))
-        .collect();
-    out.dedup();
-    // Where each size has its own limit, the shortest and the longest tell enough.
-    match out.as_slice() {
-        [first, .., last] if out.len() > 2 => format!("{first} to {last}"),
-        _ => out.join("; "),
+/// One goal, unless sizes have others; where each has its own, the first and the last tell enough.
+fn rules(across: &[&Value]) -> String {
+    let rules = across.iter().filter_map(|figure| figure["rule"].as_str());
+    let mut rules: Vec<&str> = rules.collect();
+    rules.dedup();
+    match rules.as_slice() {
+        [first, .., last] if rules.len() > 2 => format!("{first} to {last}"),
+        _ => rules.join("; "),
     }
-}
-
-fn goal(figure: &Figure) -> Option<String> {
-    Some(match figure.goal {
-        Goal::Limit(limit) => short(limit),
-        Goal::Times(factor) => format!("{}x", short(factor)),
-        Goal::TimesAnd(1.0, more) => format!("bound + {}", short(more)),
-        Goal::TimesAnd(factor, more) => format!("{}x + {}", short(factor), short(more)),
-        Goal::None => return None,
-    })
 }
 
 /// About three digits.
@@ -168,28 +196,11 @@ fn short(value: f64) -> String {
     }
 }
 
-fn report(columns: &[Column], seed: u64) -> Value {
-    let clusters = columns.iter().map(|column| {
-        let figures = column.figures.iter().map(|figure| {
-            json!({
-                "name": figure.name, "unit": figure.unit, "value": figure.value,
-                "bound": figure.bound, "goal": figure.limit(), "met": figure.met(),
-            })
-        });
-        json!({
-            "nodes": column.nodes,
-            "hash": format!("{:016x}", column.hash),
-            "figures": figures.collect::<Vec<Value>>(),
-        })
-    });
-    json!({ "seed": seed, "clusters": clusters.collect::<Vec<Value>>() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn column(nodes: u16, goal: Goal, value: Option<f64>) -> Column {
+    fn delay(value: Option<f64>, goal: Goal) -> Value {
         let figure = Figure {
             name: "delay",
             unit: "ms",
@@ -197,32 +208,32 @@ mod tests {
             bound: Some(2.0),
             goal,
         };
-        Column {
-            nodes,
-            hash: 1,
-            figures: vec![figure],
-        }
+        report(10, 1, &[figure])["figures"][0].take()
     }
 
     #[test]
     fn a_missed_goal_is_marked() {
-        let met = column(10, Goal::Times(1.5), Some(3.0));
-        let missed = column(100, Goal::Times(1.5), Some(3.04));
-        let never = column(1_000, Goal::TimesAnd(1.0, 2.0), None);
-        assert_eq!(cell(&met, "delay"), "3 / 2");
-        assert_eq!(cell(&missed, "delay"), "3.04 / 2 !");
-        assert_eq!(cell(&never, "delay"), "never / 2 !");
-        assert_eq!(goals(&[met, missed, never], "delay"), "1.5x; bound + 2");
+        let met = delay(Some(3.0), Goal::Times(1.5));
+        let missed = delay(Some(3.04), Goal::Times(1.5));
+        let never = delay(None, Goal::TimesAnd(1.0, 2.0));
+        let expected = [
+            "delay, ms",
+            "1.5x; bound + 2",
+            "3 / 2",
+            "3.04 / 2 !",
+            "never / 2 !",
+        ];
+        assert_eq!(line(&[&met, &missed, &never]), expected);
+        let other = delay(None, Goal::Limit(120.0));
+        assert_eq!(rules(&[&met, &never, &other]), "1.5x to 120");
     }
 
     #[test]
     fn json_has_the_goal_as_a_number() {
-        let columns = [column(10, Goal::TimesAnd(1.0, 2.0), Some(5.0))];
-        let report = report(&columns, 7);
-        let figure = &report["clusters"][0]["figures"][0];
-        assert_eq!(figure["goal"], json!(4.0));
-        assert_eq!(figure["met"], json!(false));
-        assert_eq!(report["clusters"][0]["nodes"], json!(10));
+        let figure = delay(Some(5.0), Goal::TimesAnd(1.0, 2.0));
+        let [value, bound, goal] = ["value", "bound", "goal"].map(|name| figure[name].as_f64());
+        assert_eq!((value, bound, goal), (Some(5.0), Some(2.0), Some(4.0)));
+        assert_eq!(figure["met"], false);
     }
 
     #[test]
