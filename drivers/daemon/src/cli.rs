@@ -495,8 +495,8 @@ A cluster of each size forms, idles, takes single writes, a burst and a steady s
 writes, loses messages, breaks in two halves and heals, and sees members die. The network is
 healthy but where it says otherwise, and a one-way delay is 1 ms, a fifth more or less.
 
-A figure stands before its bound, what nothing that keeps the promises can go below. The
-goal is a limit, or a multiple of the bound. `!` marks a figure that misses its goal, and
+A figure stands before its bound, which is what theory gives. The goal is a limit, or a
+multiple of the bound. `!` marks a figure that misses its goal, and
 `never` what did not happen in time. Bytes are those of frames, without keepalives and TCP.
 CPU is the time on the wall, the simulator's own work included, and memory what the process
 grew by while the cluster formed: both depend on the machine, and on what else it does.";

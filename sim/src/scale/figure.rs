@@ -22,7 +22,7 @@ pub struct Figure {
     pub unit: &'static str,
     /// What it came to; `None` when what was waited for did not happen, which misses every goal.
     pub value: Option<f64>,
-    /// What nothing that keeps the promises can go below, where there is such a bound.
+    /// What theory gives for it, where it does.
     pub bound: Option<f64>,
     /// What it should come to.
     pub goal: Goal,
