@@ -78,6 +78,9 @@ impl World {
 
     /// Reads what changed on the node since the last turn, as a watching client would.
     pub(crate) fn watch(&mut self, node: usize) {
+        if self.meter.is_some() {
+            return self.meter_shown(node);
+        }
         while let Some(slot) = self.hosts[node].changed.pop() {
             let host = &mut self.hosts[node];
             let Some(running) = &host.node else { return };
@@ -120,6 +123,37 @@ impl World {
                 let version = shown.map(|row| row.version());
                 self.violations
                     .extend(host.watch.observe(self.now_us, node, table, key, version));
+            }
+        }
+    }
+
+    /// Counts what the node shows since the last turn.
+    fn meter_shown(&mut self, node: usize) {
+        let (host, now_us) = (&mut self.hosts[node], self.now_us);
+        let (Some(running), Some(meter)) = (&host.node, &mut self.meter) else {
+            return;
+        };
+        while host.changed.pop().is_some() {
+            let view = running.view(host.clock.now(now_us));
+            // Nothing more is read than one turn has changed, which the log holds.
+            let changes = match view.changes(host.tables[0], host.cursors[0], CHANGES) {
+                Ok(changes) => changes,
+                Err(lagged) => {
+                    host.cursors[0] = lagged.restart;
+                    continue;
+                }
+            };
+            host.cursors[0] = changes.next;
+            if changes.more {
+                host.changed.push(0);
+            }
+            for change in changes.changes {
+                if let ChangeKind::Put {
+                    value: Some(value), ..
+                } = &change.kind
+                {
+                    meter.shown(now_us, node, value);
+                }
             }
         }
     }

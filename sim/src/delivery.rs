@@ -9,6 +9,7 @@ use crate::event::{Event, Why};
 use crate::hurt::Hurt;
 use crate::network::{Fate, Network};
 use crate::recording::Outcome;
+use crate::scale::Parcel;
 use crate::story;
 use crate::trace::{Field, WORLD};
 use crate::world::World;
@@ -22,22 +23,28 @@ impl World {
             // The pages of sessions, each asked for when the last one has come, and what had waited for the disk.
             self.count("sent_while_congested");
         }
+        let parcel = self.meter.as_ref().map(|_| Parcel::of(msg, lane));
         for &link in to.as_slice() {
-            self.send_on(node, link, lane, msg);
+            let is_sent = self.send_on(node, link, lane, msg);
+            if let Some((meter, parcel)) = self.meter.as_mut().zip(parcel.filter(|_| is_sent)) {
+                meter.sent(parcel);
+            }
         }
     }
 
-    fn send_on(&mut self, node: usize, link: LinkId, lane: Lane, msg: &Arc<Message>) {
+    /// Whether the message was handed to the network.
+    fn send_on(&mut self, node: usize, link: LinkId, lane: Lane, msg: &Arc<Message>) -> bool {
         let other = Network::other(link);
         let Some(peer) = self.net.end(other).map(|end| end.node) else {
-            return;
+            return false;
         };
         self.messages += 1;
         let number = self.messages;
         if self.sabotage.swallows(node, peer, msg) {
             self.trace
                 .sent(self.now_us, number, link.0, (node, peer), msg);
-            return self.trace.vanished(number, Outcome::Stolen);
+            self.trace.vanished(number, Outcome::Stolen);
+            return true;
         }
         let powered = self.hosts[peer].node.is_some();
         let fate = self.net.send(self.now_us, link, powered);
@@ -69,6 +76,7 @@ impl World {
             }
             Fate::Closed => {}
         }
+        fate != Fate::Closed
     }
 
     /// Nothing more gets through this end of a link; its node is told so at that time.

@@ -24,6 +24,8 @@ use crate::sabotage::Sabotage;
 pub(crate) struct Host {
     pub(crate) node: Option<Node>,
     pub(crate) disk: Disk,
+    /// The node has the table `default` only.
+    pub(crate) is_plain: bool,
     /// Whether there is a disk at all.
     pub(crate) has_disk: bool,
     pub(crate) clock: Clock,
@@ -100,6 +102,7 @@ impl Host {
         Host {
             node: None,
             disk: Disk::default(),
+            is_plain: false,
             has_disk: machine.disk,
             clock: Clock::default(),
             hurts: Hurts::default(),
@@ -178,7 +181,8 @@ impl Host {
         self.spins = 0;
         self.watch = Watch::default();
         self.alone = node.status(now).standing != "member";
-        for (slot, table) in Table::ALL.into_iter().enumerate() {
+        let tables = if self.is_plain { 1 } else { Table::ALL.len() };
+        for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
             self.tables[slot] = open_table(&mut node, now, table);
             self.cursors[slot] = node.view(now).cursor();
             self.mirrors[slot].scan(&node.view(now), self.tables[slot]);

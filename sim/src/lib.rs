@@ -141,6 +141,7 @@ mod rng;
 mod rot;
 mod run;
 mod sabotage;
+pub mod scale;
 mod scenario;
 mod sessions;
 mod settle;

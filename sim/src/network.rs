@@ -48,7 +48,7 @@ pub(crate) struct Network {
     /// Per sender, so that one node's traffic shifts nobody else's draws.
     rngs: Vec<Rng>,
     /// The fixed part of the latency, per ordered pair.
-    base_us: Vec<u64>,
+    base_us: Vec<u32>,
     extra_us: Vec<u64>,
     cuts: Vec<Option<Cut>>,
     windows: Vec<Window>,
@@ -64,7 +64,8 @@ impl Network {
         // One cluster sits in one room, another is spread over a continent.
         let scale = 100_u64 << latency.below(8);
         let base_us = (0..nodes * nodes)
-            .map(|_| latency.between(scale / 2, scale * 2))
+            // At most some 26 ms.
+            .map(|_| latency.between(scale / 2, scale * 2) as u32)
             .collect();
         let rngs = (0..nodes)
             .map(|node| Rng::new(seed, Stream::Network, node as u32))
@@ -83,13 +84,13 @@ impl Network {
     }
 
     /// Every latency is this, without variation: for scenarios.
-    pub(crate) fn set_latency(&mut self, us: u64) {
+    pub(crate) fn set_latency(&mut self, us: u32) {
         self.base_us.fill(us);
     }
 
     /// A fresh latency of the way.
     pub(crate) fn latency(&mut self, from: usize, to: usize) -> u64 {
-        let base_us = self.base_us[from * self.nodes + to];
+        let base_us = u64::from(self.base_us[from * self.nodes + to]);
         let extra_us = self.extra_us[from].max(self.extra_us[to]);
         base_us + self.rngs[from].below(base_us / 2 + 1) + extra_us
     }
@@ -115,7 +116,7 @@ impl Network {
         if forgotten {
             return Fate::Forgotten(now_us + self.latency(from, to) + self.latency(to, from));
         }
-        self.links[index].ends[side].swallowed_us = None;
+        self.links[index].ends[side].gets_through();
         self.deliver(now_us, index, side, from, to)
     }
 

@@ -14,6 +14,7 @@ pub(crate) enum Stream {
     Swarm = 6,
     Loads = 16,
     Application = 17,
+    Deaths = 18,
 }
 
 /// Parts per million that are certain.

@@ -12,7 +12,7 @@ use crate::trace::Keep;
 use crate::world::World;
 
 /// Every latency of a scenario, in microseconds.
-const LATENCY_US: u64 = 1_000;
+const LATENCY_US: u32 = 1_000;
 
 /// A cluster that does what it is told, on a healthy network with one fixed latency, until told otherwise.
 pub struct Scenario {

@@ -14,6 +14,8 @@ use crate::world::World;
 const MAX_SPINS: u32 = 1_000;
 /// A node asserts all of its invariants once in so many turns.
 const TURNS_PER_SWEEP: u64 = 32;
+/// Which costs as much as there are nodes: in large clusters it comes once in so many turns per node.
+const TURNS_PER_SWEEP_AND_NODE: u64 = 2;
 
 impl World {
     /// Something is due. What is for a process that is stopped or busy waits for it, in order.
@@ -217,9 +219,10 @@ impl World {
     /// A node asserts its invariants: the cheap ones after each turn, all of them now and then. Where a reader wants the
     /// run, so that he sees the turn which broke one, all of them each time.
     fn check(&mut self, node: usize) {
+        let per_sweep = TURNS_PER_SWEEP.max(self.hosts.len() as u64 * TURNS_PER_SWEEP_AND_NODE);
         let host = &mut self.hosts[node];
         host.turns += 1;
-        let sweeps = host.turns.is_multiple_of(TURNS_PER_SWEEP) || self.trace.is_kept();
+        let sweeps = host.turns.is_multiple_of(per_sweep) || self.trace.is_kept();
         match &host.node {
             Some(running) if sweeps => running.check(),
             Some(running) => running.check_turn(),
@@ -240,6 +243,9 @@ impl World {
                 self.table_changed(node, table);
             }
             Output::Event(event) => {
+                if let Some(meter) = &mut self.meter {
+                    meter.told(self.now_us, &event);
+                }
                 if matches!(
                     event,
                     rumormill_core::Event::Joined { .. } | rumormill_core::Event::Reunited { .. }

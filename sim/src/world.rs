@@ -18,6 +18,7 @@ use crate::model::Model;
 use crate::network::Network;
 use crate::plan::{Action, Plan};
 use crate::sabotage::{Honest, Sabotage};
+use crate::scale::Meter;
 use crate::sessions::Exchange;
 use crate::story::Ids;
 use crate::trace::{Field, Keep, Trace, WORLD, Weight};
@@ -67,6 +68,8 @@ pub struct World {
     /// What an embedder runs on the machines, and its place on each; empty without one.
     pub(crate) deployment: Option<Box<dyn Deployment>>,
     pub(crate) slots: Vec<Slot>,
+    /// What is counted where a cluster is measured instead of judged.
+    pub(crate) meter: Option<Box<Meter>>,
 }
 
 impl World {
@@ -105,6 +108,7 @@ impl World {
             requests: 0,
             deployment: None,
             slots: Vec::new(),
+            meter: None,
         };
         for node in 0..nodes {
             world.push(world.plan.machines[node].start_us, Event::Start { node });
@@ -115,6 +119,15 @@ impl World {
     /// Plants a bug.
     pub fn sabotage(&mut self, sabotage: Box<dyn Sabotage>) {
         self.sabotage = sabotage;
+    }
+
+    /// The cluster is measured: nodes have the table `default` only, nobody watches it to judge, and what clients were told is not
+    /// kept. Before time begins.
+    pub(crate) fn measure_only(&mut self, meter: Meter) {
+        self.meter = Some(Box::new(meter));
+        for host in &mut self.hosts {
+            host.is_plain = true;
+        }
     }
 
     /// Records the run from now on, at most `events` events and as many messages: see [`Trace::recording`].

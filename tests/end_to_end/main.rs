@@ -14,4 +14,5 @@ mod fuzz;
 mod refusals;
 mod replication;
 mod sim_check;
+mod sim_scale;
 mod support;

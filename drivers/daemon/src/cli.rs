@@ -410,6 +410,20 @@ pub(crate) enum Sim {
         #[arg(long)]
         json: bool,
     },
+    /// Measure clusters of many sizes, each figure beside its bound and its goal; a goal that is missed is marked, and no failure
+    #[command(long_about = SCALE)]
+    Scale {
+        /// Numbers of nodes, with commas between them
+        #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "10,32,100",
+              value_parser = clap::value_parser!(u16).range(2..=4_096))]
+        nodes: Vec<u16>,
+        /// The same seed gives the same figures, but for CPU and memory
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Judge a recorded history for linearizability; exit code 1 unless every key holds
     #[command(long_about = CHECK)]
     Check {
@@ -473,6 +487,19 @@ fn kinds_of_faults() -> String {
     let names = FaultKind::ALL.map(FaultKind::name).join(", ");
     format!("none, all, or some, with commas between them, of {names}")
 }
+
+const SCALE: &str = "\
+Measure clusters of many sizes, each figure beside its bound and its goal.
+
+A cluster of each size forms, idles, takes single writes, a burst and a steady stream of
+writes, loses messages, breaks in two halves and heals, and sees members die. The network is
+healthy but where it says otherwise, and a one-way delay is 1 ms, a fifth more or less.
+
+A figure stands before its bound, which is what theory gives. The goal is a limit, or a
+multiple of the bound. `!` marks a figure that misses its goal, and
+`never` what did not happen in time. Bytes are those of frames, without keepalives and TCP.
+CPU is the time on the wall, the simulator's own work included, and memory what the process
+grew by while the cluster formed: both depend on the machine, and on what else it does.";
 
 const CHECK: &str = "\
 Judge a recorded history for linearizability: whether each key behaves as one register, in

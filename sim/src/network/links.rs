@@ -21,8 +21,11 @@ pub(crate) struct End {
     /// When this end came up.
     pub(super) opened_us: u64,
     /// Since when everything sent from this end is swallowed.
-    pub(super) swallowed_us: Option<u64>,
+    swallowed_us: u64,
 }
+
+/// Nothing is swallowed. A large cluster has a link for every pair, so that an option's extra word counts.
+const NEVER_US: u64 = u64::MAX;
 
 impl End {
     fn new(node: usize, life: u32) -> Self {
@@ -33,15 +36,20 @@ impl End {
             closing: false,
             arrival_us: 0,
             opened_us: 0,
-            swallowed_us: None,
+            swallowed_us: NEVER_US,
         }
     }
 
     /// A message sent from this end is swallowed.
     pub(super) fn swallowed(&mut self, now_us: u64) -> Fate {
-        let since_us = *self.swallowed_us.get_or_insert(now_us);
-        let breaks = now_us - since_us > BREAK_AFTER_US;
+        self.swallowed_us = self.swallowed_us.min(now_us);
+        let breaks = now_us - self.swallowed_us > BREAK_AFTER_US;
         Fate::Swallowed { breaks }
+    }
+
+    /// A message sent from this end has a way.
+    pub(super) fn gets_through(&mut self) {
+        self.swallowed_us = NEVER_US;
     }
 }
 

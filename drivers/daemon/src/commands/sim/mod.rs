@@ -6,6 +6,7 @@ mod jobs;
 mod mutants;
 mod outfile;
 mod run;
+mod scale;
 mod shrink;
 mod swarm;
 
@@ -60,6 +61,7 @@ pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
             rare,
             json,
         } => mutants::run(seeds, jobs, (only.as_deref(), rare), json),
+        Sim::Scale { nodes, seed, json } => scale::run(&nodes, seed, json),
         Sim::Check { file, steps, json } => check::run(&file, steps, json),
     }
 }
