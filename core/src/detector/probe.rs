@@ -217,9 +217,11 @@ impl Detector {
         probe.timer = (self.now + probe.grace, Due::Failed(nonce));
         self.timers.insert(probe.timer);
         let target = probe.target;
-        let helpers = self
-            .alive
-            .sample(&mut self.rng, self.timing.indirect_probes, target);
+        let Some(zone) = self.members.get(&target).map(|member| member.zone) else {
+            return;
+        };
+        let count = self.timing.indirect_probes;
+        let helpers = self.alive.choose(&mut self.rng, count, (target, zone));
         probe.helped = !helpers.is_empty();
         probe.asked.clone_from(&helpers);
         for via in helpers {

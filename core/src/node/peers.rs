@@ -365,7 +365,7 @@ impl Node {
                     self.fx.mark(Mark::DuplicateName);
                     self.fx.event(Event::DuplicateName { name, later: node });
                 }
-                let news = self.detector.add(now, node, epoch);
+                let news = self.detector.add(now, node, epoch, &member.record.zone);
                 if news.is_empty() {
                     self.fx.event(Event::MemberUp(node));
                 }
