@@ -138,6 +138,12 @@ mutants! {
     HashWithoutMemory = "hash-without-memory",
     /// A member that was taken for dead and answers stays dead.
     DownForever = "down-forever",
+    /// A node that is accused does not refute it.
+    RefutationIgnored = "refutation-ignored",
+    /// A dead member comes back when anybody says that it was alive.
+    HearsayRevives = "hearsay-revives",
+    /// A leaver goes when others have seen everything, and does not wait until they have it durably.
+    LeaveUnclaimed = "leave-unclaimed",
     /// A greeting's members are not recorded.
     PeersUnrecorded = "peers-unrecorded",
     /// A change that replaces a row is not logged.

@@ -87,7 +87,7 @@ impl Display for Trace<'_, Output> {
             }
             Output::Changed { table } => write!(f, "changed table={}", table.0),
             Output::Event(event) => write!(f, "event {}", Trace(event)),
-            Output::Halt(HaltReason::Left) => f.write_str("halt left"),
+            Output::Halt(HaltReason::Left(_)) => f.write_str("halt left"),
             Output::Halt(HaltReason::StoreFailed(_)) => f.write_str("halt store-failed"),
         }
     }

@@ -230,6 +230,9 @@ impl Detector {
             (RumorState::Alive | RumorState::Suspect, RumorState::Down) => {
                 self.bury(rumor.clone(), out)
             }
+            (RumorState::Down, RumorState::Alive) if mutated!(self, HearsayRevives) => {
+                self.set_state(rumor.node, RumorState::Alive, out);
+            }
             (_, RumorState::Alive) | (RumorState::Down, _) => {}
         }
     }
