@@ -397,12 +397,20 @@ pub enum Event {
         /// Rows that the cluster did not know, written again.
         proposed: u64,
     },
-    /// A peer was refused.
+    /// A peer was refused, and told why. With this node's own id and [`HangupReason::IdInUse`]: a later life of this node has
+    /// become a member, so one of the two is a copy.
     Refused {
         /// The peer.
         node: NodeId,
         /// Why.
         why: HangupReason,
+    },
+    /// A peer refuses this node.
+    Denied {
+        /// The peer.
+        by: NodeId,
+        /// Why.
+        why: crate::wire::Denial,
     },
     /// A peer sent a message that breaks the protocol; the link was closed and no state changed.
     Protocol {

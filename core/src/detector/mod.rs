@@ -60,6 +60,8 @@ pub(crate) enum Action {
         alive: bool,
         rumors: Vec<Rumor>,
     },
+    /// Look whether this member, which is taken for dead, is back.
+    Seek(NodeId),
     /// This member is alive again.
     Up(NodeId),
     /// This member became a suspect.

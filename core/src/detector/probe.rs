@@ -172,9 +172,10 @@ impl Detector {
         }
     }
 
-    /// A dead member may have come back. Nothing is kept of such a probe: any answer is direct contact.
+    /// A dead member may have come back: one a period is looked for and probed. Nothing is kept of it: any answer is direct contact.
     pub(super) fn probe_down(&mut self, out: &mut Vec<Action>) {
         if let Some(node) = self.down.step(&mut self.rng) {
+            out.push(Action::Seek(node));
             let nonce = self.next_nonce();
             self.send_probe(node, nonce, out);
         }

@@ -73,6 +73,8 @@ pub(crate) struct Membership {
     /// Whether rows come from others by now, and no longer from the store.
     begun: bool,
     members: BTreeMap<NodeId, Member>,
+    /// Who has which name.
+    names: BTreeMap<String, BTreeSet<NodeId>>,
     /// The latest departure of each node: epoch, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
 }
@@ -83,6 +85,7 @@ impl Membership {
             me,
             begun: false,
             members: BTreeMap::new(),
+            names: BTreeMap::new(),
             departed: BTreeMap::new(),
         }
     }
@@ -103,7 +106,18 @@ impl Membership {
             Some(member) if member.record.name == record.name => member.since,
             _ => clock,
         };
-        self.members.insert(node, Member { record, since });
+        let name = record.name.clone();
+        let before = self.members.insert(node, Member { record, since });
+        if let Some(before) = before.map(|before| before.record.name)
+            && before != name
+            && let Some(bearers) = self.names.get_mut(&before)
+        {
+            bearers.remove(&node);
+            if bearers.is_empty() {
+                self.names.remove(&before);
+            }
+        }
+        self.names.entry(name).or_default().insert(node);
         if known.is_none_or(|known| known < epoch) && !self.has_departed(node) {
             Change::Known(node, epoch)
         } else {
@@ -201,12 +215,28 @@ impl Membership {
         let Some(member) = self.members.get(&node) else {
             return false;
         };
-        self.members.iter().any(|(other, theirs)| {
+        let bearers = self.names.get(&member.record.name);
+        bearers.into_iter().flatten().any(|other| {
+            let earlier = self.members.get(other);
             *other != node
-                && theirs.record.name == member.record.name
+                && earlier.is_some_and(|theirs| (theirs.since, *other) < (member.since, node))
                 && !self.has_departed(*other)
-                && (theirs.since, *other) < (member.since, node)
         })
+    }
+
+    /// Of those with the name of `node`, the members that are flagged for it: `node` itself, or those who took the name later.
+    pub(crate) fn namesakes(&self, node: NodeId) -> Vec<NodeId> {
+        let Some(member) = self.members.get(&node) else {
+            return Vec::new();
+        };
+        if self.name_is_taken(node) {
+            return Vec::from([node]);
+        }
+        let bearers = self.names.get(&member.record.name);
+        let later = bearers.into_iter().flatten().filter(|other| {
+            **other != node && !self.has_departed(**other) && self.name_is_taken(**other)
+        });
+        later.copied().collect()
     }
 
     /// Members besides this node that have not departed.

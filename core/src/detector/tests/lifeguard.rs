@@ -285,3 +285,24 @@ fn a_new_life_in_another_zone_changes_sides() {
     node.remove(NodeId(4));
     node.check();
 }
+
+#[test]
+fn one_of_the_dead_is_looked_for_in_every_period_and_each_in_its_turn() {
+    let mut node = lone(3);
+    let news: Vec<Rumor> = (2..5).map(|id| rumor(id, 0, RumorState::Down, 2)).collect();
+    node.on_ack(ms(0), NodeId(99), 0, &news);
+    assert!(node.active.is_empty());
+    let mut sought = Vec::new();
+    while let Some(now) = node.next_deadline().filter(|now| *now <= ms(30_000)) {
+        for action in node.tick(now) {
+            if let Action::Seek(who) = action {
+                sought.push(who.0);
+            }
+        }
+    }
+    assert_eq!(sought.len(), 30);
+    for round in sought.chunks(3) {
+        let distinct: BTreeSet<&u64> = round.iter().collect();
+        assert_eq!(distinct.len(), 3, "{sought:?}");
+    }
+}
