@@ -9,7 +9,6 @@ use crate::id::{LinkId, NodeId, Token};
 use crate::io::{Event, HaltReason, Handover, HangupReason, Lane, Response};
 use crate::marks::Mark;
 use crate::membership::{Departure, Phase, departure_key};
-use crate::mutants::mutated;
 use crate::table::gossip::Tables;
 use crate::table::{Context, Domain};
 use crate::time::Instant;
@@ -82,7 +81,7 @@ impl Node {
         {
             if leaving.announced {
                 leaving.told.insert(node);
-            } else if claims || mutated!(self.fx, LeaveUnclaimed) {
+            } else if claims {
                 leaving.holders.insert(node);
             }
         }

@@ -306,3 +306,25 @@ fn one_of_the_dead_is_looked_for_in_every_period_and_each_in_its_turn() {
         assert_eq!(distinct.len(), 3, "{sought:?}");
     }
 }
+
+/// Somebody who has missed a death says what it last heard.
+fn stays_dead(mut node: Detector) {
+    node.on_ack(ms(1), NodeId(2), 0, &[rumor(3, 1, RumorState::Down, 2)]);
+    let late = rumor(3, 1, RumorState::Alive, 3);
+    assert_eq!(node.on_ack(ms(2), NodeId(2), 0, &[late]), []);
+    assert_eq!(node.state(NodeId(3)), Some(RumorState::Down));
+}
+
+#[test]
+fn hearsay_makes_no_zombies() {
+    stays_dead(lone(4));
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+#[should_panic(expected = "left: [Up")]
+fn hearsay_that_revives_is_noticed() {
+    let mut node = lone(4);
+    node.mutant = Some(crate::mutants::Mutant::HearsayRevives);
+    stays_dead(node);
+}
