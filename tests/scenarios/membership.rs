@@ -50,7 +50,7 @@ fn a_join_storm_leaves_members_unknown_or_dead() {
 }
 
 #[test]
-#[ignore = "half a minute: cargo test -p rumormill-sim --release --test scenarios -- --ignored"]
+#[ignore = "a minute: cargo test -p rumormill-sim --test scenarios -- --ignored"]
 fn a_join_storm_of_a_hundred_leaves_members_unknown_or_dead() {
     join_storm(100);
 }
@@ -77,7 +77,7 @@ fn a_mass_restart_leaves_live_nodes_dead() {
 }
 
 #[test]
-#[ignore = "half a minute: cargo test -p rumormill-sim --release --test scenarios -- --ignored"]
+#[ignore = "a minute: cargo test -p rumormill-sim --test scenarios -- --ignored"]
 fn a_hundred_restarts_in_a_minute_leave_live_nodes_dead() {
     mass_restart(100);
 }
