@@ -29,6 +29,9 @@ pub struct Config {
     /// Longer values of users' tables, in bytes, leave memory once they are stored, and are loaded when they are read. `None`, the
     /// default, keeps every value in memory. Without a store, and in tables of durability `memory`, all values stay.
     pub resident_value: Option<u32>,
+    /// Other members that durably hold everything before a leave goes on, when there are so many; 2. With 1, a member that took over and
+    /// is lost at once takes along what it was handed.
+    pub leave_acks: usize,
     /// The caps.
     pub limits: Limits,
     /// The periods and patience.
@@ -51,6 +54,7 @@ impl Config {
             storage: Storage::None,
             restored: false,
             resident_value: None,
+            leave_acks: 2,
             limits: Limits::default(),
             timing: Timing::default(),
             #[cfg(feature = "mutants")]

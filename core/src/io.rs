@@ -152,7 +152,8 @@ pub enum Request {
         /// The address, in the driver's notation.
         addr: String,
     },
-    /// Leaves the cluster: answers when others hold everything, or with what is left behind when the time is up.
+    /// Leaves the cluster: answers when [`Config::leave_acks`](crate::Config::leave_acks) others durably hold everything, or with
+    /// what is left behind when the time is up.
     Leave,
 }
 
@@ -171,10 +172,46 @@ pub enum Response {
     /// The member that answered.
     Joined(NodeId),
     /// This node has left.
-    Left {
-        /// Whether another member durably holds everything this node held.
-        handed_over: bool,
-    },
+    Left(Handover),
+}
+
+/// What a member that has left leaves behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handover {
+    /// Other members that answered when it left.
+    pub others: usize,
+    /// Those of them who durably hold all that it held when it was asked to leave.
+    pub holders: usize,
+    /// For how many of those it waited: [`Config::leave_acks`](crate::Config::leave_acks), or all others when they are fewer.
+    pub wanted: usize,
+    /// Those who know that it has left; the rest learns it from them.
+    pub told: usize,
+}
+
+impl Handover {
+    /// Whether as many members as it waited for have everything and know that it has left; of a lone member it is true, and nobody has.
+    pub fn is_complete(&self) -> bool {
+        self.holders >= self.wanted && self.told >= self.wanted
+    }
+}
+
+impl core::fmt::Display for Handover {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Handover {
+            others,
+            holders,
+            wanted,
+            told,
+        } = self;
+        match (others, self.is_complete()) {
+            (0, _) => f.write_str("no other member answered: what this one holds is nowhere else"),
+            (_, true) => write!(f, "{holders} of {others} other members have everything"),
+            (_, false) => write!(
+                f,
+                "out of time: {holders} of {others} other members have everything and {told} know of the leave, {wanted} were wanted"
+            ),
+        }
+    }
 }
 
 /// Something the driver has to do.
@@ -323,8 +360,8 @@ pub enum HangupReason {
 pub enum HaltReason {
     /// The store failed.
     StoreFailed(String),
-    /// It left the cluster, as asked.
-    Left,
+    /// It left the cluster, as asked; what it leaves behind.
+    Left(Handover),
 }
 
 /// Something an operator may want to read. Drivers log events; nothing depends on them.
@@ -360,12 +397,20 @@ pub enum Event {
         /// Rows that the cluster did not know, written again.
         proposed: u64,
     },
-    /// A peer was refused.
+    /// A peer was refused, and told why. With this node's own id and [`HangupReason::IdInUse`]: a later life of this node has
+    /// become a member, so one of the two is a copy.
     Refused {
         /// The peer.
         node: NodeId,
         /// Why.
         why: HangupReason,
+    },
+    /// A peer refuses this node.
+    Denied {
+        /// The peer.
+        by: NodeId,
+        /// Why.
+        why: crate::wire::Denial,
     },
     /// A peer sent a message that breaks the protocol; the link was closed and no state changed.
     Protocol {

@@ -99,8 +99,8 @@ pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
 pub use error::{Lagged, ReadError, RecoverError, RequestError, TableError, WriteError};
 pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
-    Deadline, Event, HaltReason, HangupReason, Input, Lane, LinkError, Links, Output, Record,
-    Request, Response, StoreOp, Timer,
+    Deadline, Event, HaltReason, Handover, HangupReason, Input, Lane, LinkError, Links, Output,
+    Record, Request, Response, StoreOp, Timer,
 };
 pub use marks::Mark;
 pub use membership::{MemberInfo, MemberState};

@@ -75,6 +75,10 @@ marks! {
     Joined = "joined",
     /// This node began to leave.
     LeaveBegins = "leave-begins",
+    /// A peer was refused and told why.
+    PeerDenied = "peer-denied",
+    /// A leave ran out of time before enough others had everything.
+    LeaveCut = "leave-cut",
     /// The driver said that a link is full.
     LinkCongested = "link-congested",
     /// A peer sent bytes that are no message.

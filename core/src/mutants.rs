@@ -53,7 +53,7 @@ macro_rules! mutants {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// Whether it does harm so seldom that a swarm of some thousand seeds may not see it: several things have to go wrong in a
-    /// certain order.
+    /// certain order. Or none at all, where direct contact heals the harm before the end: those have tests of their own.
     pub const fn is_rare(self) -> bool {
         matches!(
             self,
@@ -62,7 +62,9 @@ impl Mutant {
                 | Mutant::ClaimClockIgnored
                 | Mutant::ClaimNotWithin
                 | Mutant::FloorForgotten
+                | Mutant::HearsayRevives
                 | Mutant::JoinerClaims
+                | Mutant::RefutationIgnored
                 | Mutant::ReplacedForgotten
                 | Mutant::ReunionKeepsCoverage
         )
@@ -138,6 +140,10 @@ mutants! {
     HashWithoutMemory = "hash-without-memory",
     /// A member that was taken for dead and answers stays dead.
     DownForever = "down-forever",
+    /// A node that is accused does not refute it.
+    RefutationIgnored = "refutation-ignored",
+    /// A dead member comes back when anybody says that it was alive.
+    HearsayRevives = "hearsay-revives",
     /// A greeting's members are not recorded.
     PeersUnrecorded = "peers-unrecorded",
     /// A change that replaces a row is not logged.

@@ -48,14 +48,6 @@ impl Rng {
         (wide >> 64) as u64
     }
 
-    /// Fisher-Yates.
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for i in (1..items.len()).rev() {
-            let j = self.below(i as u64 + 1) as usize;
-            items.swap(i, j);
-        }
-    }
-
     /// `base` lengthened by up to `percent` per cent, so that timers of many nodes do not march in step.
     pub(crate) fn jitter(&mut self, base: Duration, percent: u32) -> Duration {
         let span = base * percent / 100;

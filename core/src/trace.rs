@@ -7,7 +7,7 @@ use core::fmt::{self, Display, Formatter};
 
 use crate::error::ReadError;
 use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
-use crate::wire::{Message, RowBatch, RumorState, Standing};
+use crate::wire::{Denial, Message, RowBatch, RumorState, Standing};
 
 /// Something shown as it appears in a trace.
 ///
@@ -87,7 +87,7 @@ impl Display for Trace<'_, Output> {
             }
             Output::Changed { table } => write!(f, "changed table={}", table.0),
             Output::Event(event) => write!(f, "event {}", Trace(event)),
-            Output::Halt(HaltReason::Left) => f.write_str("halt left"),
+            Output::Halt(HaltReason::Left(_)) => f.write_str("halt left"),
             Output::Halt(HaltReason::StoreFailed(_)) => f.write_str("halt store-failed"),
         }
     }
@@ -133,6 +133,7 @@ impl Display for Trace<'_, Message> {
             Message::More { page, .. } => write!(f, "more page={page}"),
             Message::Refused { .. } => f.write_str("refused"),
             Message::Goodbye => f.write_str("goodbye"),
+            Message::Denied(why) => write!(f, "denied why={}", denial(*why)),
         }
     }
 }
@@ -159,6 +160,7 @@ impl Display for Trace<'_, Event> {
                 )
             }
             Event::Refused { node, why } => write!(f, "refused node={node} why={}", hangup(*why)),
+            Event::Denied { by, why } => write!(f, "denied by={by} why={}", denial(*why)),
             Event::Protocol { node, why } => write!(f, "protocol node={node} why={why}"),
             Event::ClockDrift { ahead_ms } => write!(f, "clock-drift ahead_ms={ahead_ms}"),
             Event::Synced { with, rows } => write!(f, "synced with={with} rows={rows}"),
@@ -218,6 +220,15 @@ fn unreadable(why: &ReadError) -> &'static str {
         ReadError::Missing => "missing",
         ReadError::Store(_) => "store",
         ReadError::Busy { .. } => "busy",
+    }
+}
+
+fn denial(why: Denial) -> &'static str {
+    match why {
+        Denial::IdInUse => "id-in-use",
+        Denial::Sealed => "sealed",
+        Denial::TooMany => "too-many",
+        Denial::Leaving => "leaving",
     }
 }
 

@@ -184,7 +184,7 @@ impl World {
 
     /// The node has stopped by itself.
     pub(crate) fn halted(&mut self, node: usize, why: &HaltReason) {
-        let left = *why == HaltReason::Left;
+        let left = matches!(why, HaltReason::Left(_));
         self.trace.event(
             self.now_us,
             node,

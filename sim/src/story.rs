@@ -27,6 +27,7 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::More { .. } => "more",
         Message::Refused { .. } => "refused",
         Message::Goodbye => "goodbye",
+        Message::Denied(_) => "denied",
     }
 }
 
@@ -144,7 +145,7 @@ pub(crate) fn received(
             emit(&[from, Field::Mute(*session), page]);
         }
         Message::Refused { session } => emit(&[from, Field::Mute(*session)]),
-        Message::Goodbye => emit(&[from]),
+        Message::Goodbye | Message::Denied(_) => emit(&[from]),
     }
 }
 
@@ -270,6 +271,7 @@ pub(crate) fn event(
             ],
         ),
         Event::Refused { node, .. } => emit("refused_peer", &[who(node)]),
+        Event::Denied { by, .. } => emit("denied_by", &[who(by)]),
         Event::Protocol { node, why } => emit("protocol", &[who(node), Field::Word("why", why)]),
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),
         Event::Synced { with, rows } => emit("caught_up", &[who(with), Field::Num("rows", *rows)]),

@@ -260,8 +260,8 @@ impl World {
                 self.count(name);
             }
             Output::Reply { token, result } => {
-                if let Ok(Response::Left { handed_over }) = result {
-                    self.hosts[node].handed_over = Some(handed_over);
+                if let Ok(Response::Left(handover)) = result {
+                    self.hosts[node].handed_over = Some(handover.holders > 0);
                 }
                 let fields = [
                     Field::Num("token", token.0),

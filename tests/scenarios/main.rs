@@ -9,6 +9,7 @@ use rumormill_sim::{Keep, Scenario, run_plan};
 #[path = "../../sim/examples/leases.rs"]
 #[expect(dead_code, reason = "the example's command line is not run here")]
 mod leases;
+mod membership;
 
 /// A trace that nobody reads proves nothing.
 const MAX_LINES: usize = 200;

@@ -12,6 +12,7 @@ mod rumors;
 mod suspicion;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -28,6 +29,7 @@ use probe::{MAX_RELAYS, MAX_URGENT, Probe, Relay};
 use roster::Roster;
 use rumors::Rumors;
 use suspicion::Suspicion;
+use zones::{Helpers, Turns, Zone, ZoneNames};
 
 /// What the node is to do, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub(crate) enum Action {
         alive: bool,
         rumors: Vec<Rumor>,
     },
+    /// Look whether this member, which is taken for dead, is back.
+    Seek(NodeId),
     /// This member is alive again.
     Up(NodeId),
     /// This member became a suspect.
@@ -80,15 +84,20 @@ pub(crate) struct Detector {
     health: Health,
     members: BTreeMap<NodeId, Member>,
     /// Alive and suspect members, probed in turn.
-    active: Roster,
+    active: Turns,
     /// Alive members, who may be asked to probe.
-    alive: Roster,
-    down: Roster,
+    alive: Helpers,
+    down: Roster<NodeId>,
+    /// The zone of this node.
+    zone: Zone,
+    zones: ZoneNames,
     rumors: Rumors,
     probes: BTreeMap<u64, Probe>,
     relays: BTreeMap<u64, Relay>,
     timers: BTreeSet<(Instant, Due)>,
     urgent: BTreeSet<NodeId>,
+    /// When this node last went on after it had stood still.
+    resumed: Option<Instant>,
     next_probe: Instant,
     next_down: Instant,
     #[cfg(feature = "mutants")]
@@ -100,6 +109,7 @@ pub(crate) struct Detector {
 #[derive(Clone, Debug)]
 struct Member {
     epoch: u64,
+    zone: Zone,
     incarnation: u64,
     state: RumorState,
     /// The worst said of this incarnation, kept after direct contact to be told to the member itself.
@@ -111,9 +121,10 @@ struct Member {
 }
 
 impl Member {
-    fn new(epoch: u64) -> Self {
+    fn new(epoch: u64, zone: Zone) -> Self {
         Member {
             epoch,
+            zone,
             incarnation: 0,
             state: RumorState::Alive,
             accused: None,
@@ -139,7 +150,14 @@ enum Due {
 
 impl Detector {
     /// The detector of `me` in its life `epoch`, knowing nobody. The first probe falls at a random point of a period.
-    pub(crate) fn new(me: NodeId, epoch: u64, now: Instant, timing: Timing, mut rng: Rng) -> Self {
+    pub(crate) fn new(
+        (me, zone): (NodeId, &str),
+        epoch: u64,
+        now: Instant,
+        timing: Timing,
+        mut rng: Rng,
+    ) -> Self {
+        let mut zones = ZoneNames::default();
         let phase = rng.below(period(&timing).as_micros() as u64);
         let nonce = rng.next();
         Detector {
@@ -151,14 +169,17 @@ impl Detector {
             rng,
             health: Health::default(),
             members: BTreeMap::new(),
-            active: Roster::default(),
-            alive: Roster::default(),
+            active: Turns::default(),
+            alive: Helpers::default(),
             down: Roster::default(),
+            zone: zones.intern(zone),
+            zones,
             rumors: Rumors::default(),
             probes: BTreeMap::new(),
             relays: BTreeMap::new(),
             timers: BTreeSet::new(),
             urgent: BTreeSet::new(),
+            resumed: None,
             next_probe: now + Duration::from_micros(phase),
             next_down: now,
             #[cfg(feature = "mutants")]
@@ -167,33 +188,62 @@ impl Detector {
         }
     }
 
-    /// `node` is a member in its life `epoch`. A larger epoch than known is a new life: alive, incarnation 0. `Up` when
+    /// `node` is a member of `zone` in its life `epoch`. A larger epoch than known is a new life: alive, incarnation 0. `Up` when
     /// that ended a suspicion or a death.
-    pub(crate) fn add(&mut self, now: Instant, node: NodeId, epoch: u64) -> Vec<Action> {
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        epoch: u64,
+        zone: &str,
+    ) -> Vec<Action> {
         self.advance(now);
         let mut out = Vec::new();
         if node == self.me {
             return out;
         }
         match self.members.get(&node) {
-            Some(member) if member.epoch >= epoch => {}
-            Some(_) => self.reborn(node, epoch, &mut out),
+            // A new life was heard from before its record came, which tells the zone.
+            Some(member) if member.epoch == epoch => self.moves(node, zone),
+            Some(member) if member.epoch > epoch => {}
+            Some(_) => {
+                self.reborn(node, epoch, &mut out);
+                self.moves(node, zone);
+            }
             None => {
-                self.members.insert(node, Member::new(epoch));
+                let zone = self.zones.intern(zone);
+                self.members.insert(node, Member::new(epoch, zone));
                 self.place(node, RumorState::Alive);
             }
         }
         out
     }
 
+    /// A new life may be in another zone.
+    fn moves(&mut self, node: NodeId, zone: &str) {
+        let zone = self.zones.intern(zone);
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        let before = core::mem::replace(&mut member.zone, zone);
+        let state = member.state;
+        if before != zone {
+            self.alive.remove(node, before);
+            self.place(node, state);
+        }
+    }
+
     /// `node` left or was evicted.
     pub(crate) fn remove(&mut self, node: NodeId) {
+        let Some(zone) = self.members.get(&node).map(|member| member.zone) else {
+            return;
+        };
         self.end_probe(node);
         self.end_suspicion(node);
         self.rumors.remove(node);
         self.urgent.remove(&node);
         self.active.remove(node);
-        self.alive.remove(node);
+        self.alive.remove(node, zone);
         self.down.remove(node);
         self.members.remove(&node);
     }
@@ -264,6 +314,11 @@ impl Detector {
         self.members.get(&node).map(|member| member.state)
     }
 
+    /// Whether a member is taken for dead.
+    pub(crate) fn any_down(&self) -> bool {
+        !self.down.is_empty()
+    }
+
     /// How often this node has refuted a suspicion in this life.
     pub(crate) fn incarnation(&self) -> u64 {
         self.incarnation
@@ -284,9 +339,9 @@ impl Detector {
 
     /// Asserts this module's own invariants; O(n log n).
     pub(crate) fn check(&self) {
-        for roster in [&self.active, &self.alive, &self.down] {
-            roster.check();
-        }
+        self.active.check();
+        self.alive.check();
+        self.down.check();
         self.rumors.check();
         let mut suspects = 0;
         for (node, member) in &self.members {
@@ -345,7 +400,16 @@ impl Detector {
         assert!(self.health.score() <= Health::WORST);
     }
 
+    /// Time goes on. When more than a period has passed since something was due, this node stood still, and so doubts itself.
     fn advance(&mut self, now: Instant) {
+        let period = period(&self.timing);
+        let overdue = |at: Instant| now.since(at) > period;
+        let due = self.timers.first().map(|(at, _)| *at);
+        // What is due stays so until the next tick: one standstill counts once.
+        if due.is_some_and(overdue) && self.resumed.is_none_or(overdue) {
+            self.resumed = Some(now);
+            self.health.worsen(1);
+        }
         self.now = self.now.max(now);
     }
 }

@@ -53,7 +53,9 @@ impl Detector {
         self.end_probe(node);
         self.rumors.remove(node);
         self.set_state(node, RumorState::Alive, out);
-        self.members.insert(node, Member::new(epoch));
+        if let Some(member) = self.members.get_mut(&node) {
+            *member = Member::new(epoch, member.zone);
+        }
     }
 
     /// Our own evidence: `node` did not answer.
@@ -75,11 +77,19 @@ impl Detector {
         }
     }
 
-    /// A suspect's time to refute is over.
+    /// A suspect's time to refute is over, unless this node has just stood still: the refutation may be among what it has not read.
     pub(super) fn condemn(&mut self, node: NodeId, out: &mut Vec<Action>) {
-        let Some(member) = self.members.get(&node) else {
+        let until = self.resumed.map(|at| at + period(&self.timing));
+        let Some(member) = self.members.get_mut(&node) else {
             return;
         };
+        if let Some(suspicion) = &mut member.suspicion
+            && let Some(until) = until.filter(|until| *until > self.now)
+        {
+            suspicion.put_off(until);
+            self.timers.insert((until, Due::Suspicion(node)));
+            return;
+        }
         let rumor = Rumor {
             node,
             epoch: member.epoch,
@@ -116,21 +126,24 @@ impl Detector {
 
     /// Puts `node` on the rosters of its state.
     pub(super) fn place(&mut self, node: NodeId, state: RumorState) {
+        let Some(zone) = self.members.get(&node).map(|member| member.zone) else {
+            return;
+        };
         if state == RumorState::Down {
             if self.down.is_empty() {
                 self.next_down = self.now + period(&self.timing);
             }
             self.active.remove(node);
             self.urgent.remove(&node);
-            self.down.insert(&mut self.rng, node);
+            self.down.insert(node);
         } else {
             self.down.remove(node);
-            self.active.insert(&mut self.rng, node);
+            self.active.insert(node, zone == self.zone);
         }
         if state == RumorState::Alive {
-            self.alive.insert(&mut self.rng, node);
+            self.alive.insert(node, zone);
         } else {
-            self.alive.remove(node);
+            self.alive.remove(node, zone);
         }
     }
 
@@ -152,8 +165,9 @@ impl Detector {
             return;
         }
         let accused = rumor.state != RumorState::Alive;
-        let refute = rumor.incarnation > self.incarnation
-            || accused && rumor.incarnation == self.incarnation;
+        let refute = (rumor.incarnation > self.incarnation
+            || accused && rumor.incarnation == self.incarnation)
+            && !mutated!(self, RefutationIgnored);
         if refute {
             self.incarnation = rumor.incarnation + 1;
             self.health.worsen(1);
@@ -216,6 +230,9 @@ impl Detector {
             (RumorState::Alive | RumorState::Suspect, RumorState::Down) => {
                 self.bury(rumor.clone(), out)
             }
+            (RumorState::Down, RumorState::Alive) if mutated!(self, HearsayRevives) => {
+                self.set_state(rumor.node, RumorState::Alive, out);
+            }
             (_, RumorState::Alive) | (RumorState::Down, _) => {}
         }
     }
@@ -247,7 +264,7 @@ impl Detector {
             return;
         };
         let before = suspicion.deadline();
-        if suspicion.confirm(rumor.from) {
+        if suspicion.confirm(self.now, rumor.from) {
             self.timers.remove(&(before, Due::Suspicion(rumor.node)));
             self.timers
                 .insert((suspicion.deadline(), Due::Suspicion(rumor.node)));

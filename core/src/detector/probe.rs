@@ -172,9 +172,10 @@ impl Detector {
         }
     }
 
-    /// A dead member may have come back. Nothing is kept of such a probe: any answer is direct contact.
+    /// A dead member may have come back: one a period is looked for and probed. Nothing is kept of it: any answer is direct contact.
     pub(super) fn probe_down(&mut self, out: &mut Vec<Action>) {
         if let Some(node) = self.down.step(&mut self.rng) {
+            out.push(Action::Seek(node));
             let nonce = self.next_nonce();
             self.send_probe(node, nonce, out);
         }
@@ -217,9 +218,11 @@ impl Detector {
         probe.timer = (self.now + probe.grace, Due::Failed(nonce));
         self.timers.insert(probe.timer);
         let target = probe.target;
-        let helpers = self
-            .alive
-            .sample(&mut self.rng, self.timing.indirect_probes, target);
+        let Some(zone) = self.members.get(&target).map(|member| member.zone) else {
+            return;
+        };
+        let count = self.timing.indirect_probes;
+        let helpers = self.alive.choose(&mut self.rng, count, (target, zone));
         probe.helped = !helpers.is_empty();
         probe.asked.clone_from(&helpers);
         for via in helpers {

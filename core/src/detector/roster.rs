@@ -1,20 +1,29 @@
-//! A set of members that is walked in shuffled rounds and sampled, each step in O(log n).
+//! A set that is walked in random rounds and sampled, each step in O(log n).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::id::NodeId;
 use crate::rng::Rng;
 
-/// The members before `next` have had their turn in this round.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Roster {
-    order: Vec<NodeId>,
-    places: BTreeMap<NodeId, usize>,
+/// Those before `next` have had their turn in this round.
+#[derive(Clone, Debug)]
+pub(super) struct Roster<T> {
+    order: Vec<T>,
+    places: BTreeMap<T, usize>,
     next: usize,
 }
 
-impl Roster {
+impl<T> Default for Roster<T> {
+    fn default() -> Self {
+        Roster {
+            order: Vec::new(),
+            places: BTreeMap::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<T: Copy + Ord> Roster<T> {
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
@@ -23,30 +32,22 @@ impl Roster {
         self.order.is_empty()
     }
 
-    pub(super) fn contains(&self, node: NodeId) -> bool {
-        self.places.contains_key(&node)
+    pub(super) fn contains(&self, item: T) -> bool {
+        self.places.contains_key(&item)
     }
 
-    /// Puts `node` at a random place of the round, so that a newcomer's turn cannot be foreseen. False when present.
-    pub(super) fn insert(&mut self, rng: &mut Rng, node: NodeId) -> bool {
-        if self.contains(node) {
+    /// Adds `item` to those whose turn is to come in this round. False when present.
+    pub(super) fn insert(&mut self, item: T) -> bool {
+        if self.contains(item) {
             return false;
         }
-        let last = self.order.len();
-        self.order.push(node);
-        self.places.insert(node, last);
-        let place = rng.below(last as u64 + 1) as usize;
-        if place < self.next {
-            self.swap(self.next, last);
-            self.next += 1;
-        } else {
-            self.swap(place, last);
-        }
+        self.places.insert(item, self.order.len());
+        self.order.push(item);
         true
     }
 
-    pub(super) fn remove(&mut self, node: NodeId) -> bool {
-        let Some(mut place) = self.places.get(&node).copied() else {
+    pub(super) fn remove(&mut self, item: T) -> bool {
+        let Some(mut place) = self.places.get(&item).copied() else {
             return false;
         };
         if place < self.next {
@@ -57,26 +58,26 @@ impl Roster {
         let last = self.order.len() - 1;
         self.swap(place, last);
         self.order.pop();
-        self.places.remove(&node);
+        self.places.remove(&item);
         true
     }
 
-    /// Whose turn it is. The end of a round shuffles the next one.
-    pub(super) fn step(&mut self, rng: &mut Rng) -> Option<NodeId> {
+    /// Whose turn it is: anybody who has not had one in this round, so that no turn can be foreseen and no round is shuffled as a
+    /// whole.
+    pub(super) fn step(&mut self, rng: &mut Rng) -> Option<T> {
         if self.next >= self.order.len() {
             self.next = 0;
-            rng.shuffle(&mut self.order);
-            for (place, node) in self.order.iter().enumerate() {
-                self.places.insert(*node, place);
-            }
         }
-        let node = self.order.get(self.next).copied()?;
+        let left = self.order.len() - self.next;
+        let place = self.next + rng.below(left as u64) as usize;
+        let item = self.order.get(place).copied()?;
+        self.swap(place, self.next);
         self.next += 1;
-        Some(node)
+        Some(item)
     }
 
-    /// Up to `count` distinct members other than `except`, uniformly (Floyd's algorithm).
-    pub(super) fn sample(&self, rng: &mut Rng, count: usize, except: NodeId) -> Vec<NodeId> {
+    /// Up to `count` distinct ones other than `except`, uniformly (Floyd's algorithm).
+    pub(super) fn sample(&self, rng: &mut Rng, count: usize, except: T) -> Vec<T> {
         let total = self.order.len();
         let draws = count.saturating_add(1).min(total);
         let mut drawn = BTreeSet::new();
@@ -91,7 +92,7 @@ impl Roster {
             };
             chosen.push(self.order[place]);
         }
-        chosen.retain(|node| *node != except);
+        chosen.retain(|item| *item != except);
         // One more than wanted was drawn, to make up for the excepted one; a random one goes.
         if chosen.len() > count {
             chosen.swap_remove(rng.below(chosen.len() as u64) as usize);
@@ -102,8 +103,8 @@ impl Roster {
     pub(super) fn check(&self) {
         assert_eq!(self.order.len(), self.places.len());
         assert!(self.next <= self.order.len());
-        for (place, node) in self.order.iter().enumerate() {
-            assert_eq!(self.places.get(node), Some(&place));
+        for (place, item) in self.order.iter().enumerate() {
+            assert_eq!(self.places.get(item), Some(&place));
         }
     }
 
@@ -113,5 +114,27 @@ impl Roster {
             self.places.insert(self.order[a], a);
             self.places.insert(self.order[b], b);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Seed, Stream};
+
+    #[test]
+    fn everybody_has_one_turn_in_a_round_whoever_comes_and_goes() {
+        let mut rng = Rng::new(Seed::from_u64(1), Stream::Detector);
+        let mut roster = Roster::default();
+        (0..20u64).for_each(|item| assert!(roster.insert(item)));
+        let mut seen: Vec<u64> = (0..10).filter_map(|_| roster.step(&mut rng)).collect();
+        let waits = (0..20).find(|item| !seen.contains(item)).unwrap();
+        assert!(roster.remove(seen[3]) && roster.remove(waits) && roster.insert(99));
+        seen.extend((0..10).filter_map(|_| roster.step(&mut rng)));
+        roster.check();
+        let distinct: BTreeSet<u64> = seen.iter().copied().collect();
+        assert_eq!(distinct.len(), 20, "each once, the newcomer too");
+        assert!(!distinct.contains(&waits) && distinct.contains(&99));
+        assert_ne!(seen[..5], [0, 1, 2, 3, 4], "in no order");
     }
 }

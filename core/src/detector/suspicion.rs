@@ -27,13 +27,14 @@ pub(super) struct Suspicion {
     accusers: BTreeSet<NodeId>,
     /// Confirmations that can be had; 0 when the cluster is too small for them.
     wanted: usize,
+    deadline: Instant,
 }
 
 impl Suspicion {
     /// `n` counts the members not taken for dead, this node included.
     pub(super) fn new(now: Instant, timing: &Timing, n: usize, accuser: NodeId) -> Self {
         let others = n.saturating_sub(2);
-        Suspicion {
+        let mut suspicion = Suspicion {
             started: now,
             least: least(timing, n),
             accusers: BTreeSet::from([accuser]),
@@ -42,22 +43,38 @@ impl Suspicion {
             } else {
                 CONFIRMATIONS
             },
-        }
+            deadline: now,
+        };
+        suspicion.deadline = now + suspicion.patience();
+        suspicion
     }
 
-    /// Counts an independent accuser. True when it shortened the patience.
-    pub(super) fn confirm(&mut self, accuser: NodeId) -> bool {
-        self.accusers.len() <= self.wanted && self.accusers.insert(accuser)
+    /// Counts an independent accuser at `now`. True when it shortened the patience, which then ends now or later.
+    pub(super) fn confirm(&mut self, now: Instant, accuser: NodeId) -> bool {
+        let counts = self.accusers.len() <= self.wanted && self.accusers.insert(accuser);
+        if counts {
+            self.deadline = now.max(self.started + self.patience());
+        }
+        counts
+    }
+
+    /// Gives the suspect time until `at`.
+    pub(super) fn put_off(&mut self, at: Instant) {
+        self.deadline = at;
     }
 
     pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn patience(&self) -> Duration {
         if self.wanted == 0 {
-            return self.started + self.least;
+            return self.least;
         }
         let most = self.least.saturating_mul(MAX_FACTOR);
         let span = most - self.least;
         let confirmed = (self.accusers.len() - 1).min(CONFIRMATIONS);
-        self.started + (most - span / 1000 * SHRINK[confirmed])
+        most - span / 1000 * SHRINK[confirmed]
     }
 }
 
@@ -95,14 +112,22 @@ mod tests {
     fn distinct_confirmations_shorten_the_patience_to_its_minimum() {
         let mut suspicion = Suspicion::new(Instant::ZERO, &Timing::default(), 10, NodeId(1));
         let mut left = [suspicion.deadline(); 4];
-        assert!(!suspicion.confirm(NodeId(1)));
+        assert!(!suspicion.confirm(Instant::ZERO, NodeId(1)));
         for (i, left) in left.iter_mut().enumerate().skip(1) {
-            assert!(suspicion.confirm(NodeId(1 + i as u64)));
+            assert!(suspicion.confirm(Instant::ZERO, NodeId(1 + i as u64)));
             *left = suspicion.deadline();
         }
-        assert!(!suspicion.confirm(NodeId(9)));
+        assert!(!suspicion.confirm(Instant::ZERO, NodeId(9)));
         let seconds = left.map(|at| at.as_micros() / 1_000_000);
         assert_eq!(seconds, [24, 14, 8, 4]);
+    }
+
+    #[test]
+    fn a_late_confirmation_ends_the_patience_now_and_not_in_the_past() {
+        let mut suspicion = Suspicion::new(Instant::ZERO, &Timing::default(), 10, NodeId(1));
+        let now = Instant::from_micros(20_000_000);
+        assert!(suspicion.confirm(now, NodeId(2)));
+        assert_eq!(suspicion.deadline(), now);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use core::time::Duration;
 use super::*;
 use crate::rng::{Seed, Stream};
 
+mod lifeguard;
+
 const EPOCH: u64 = 7;
 const LATENCY: Duration = Duration::from_millis(5);
 
@@ -34,7 +36,7 @@ impl Net {
         for id in 1..=count {
             let mut node = detector(id, seed);
             for other in (1..=count).filter(|other| *other != id) {
-                assert!(node.add(Instant::ZERO, NodeId(other), EPOCH).is_empty());
+                assert!(node.add(Instant::ZERO, NodeId(other), EPOCH, "").is_empty());
             }
             net.nodes.insert(NodeId(id), node);
         }
@@ -172,14 +174,20 @@ impl Net {
 
 fn detector(id: u64, seed: u64) -> Detector {
     let rng = Rng::new(Seed::from_u64(seed * 1000 + id), Stream::Detector);
-    Detector::new(NodeId(id), EPOCH, Instant::ZERO, Timing::default(), rng)
+    Detector::new(
+        (NodeId(id), ""),
+        EPOCH,
+        Instant::ZERO,
+        Timing::default(),
+        rng,
+    )
 }
 
 /// Node 1 knowing `others` members from 2 on.
 fn lone(others: u64) -> Detector {
     let mut node = detector(1, 1);
     for other in 2..2 + others {
-        node.add(Instant::ZERO, NodeId(other), EPOCH);
+        node.add(Instant::ZERO, NodeId(other), EPOCH, "");
     }
     node
 }
@@ -344,14 +352,14 @@ fn a_newer_life_is_alive_and_the_older_one_is_ignored() {
     let mut node = lone(4);
     node.on_ack(ms(1), NodeId(2), 0, &[rumor(3, 5, RumorState::Down, 2)]);
     assert_eq!(
-        node.add(ms(2), NodeId(3), EPOCH + 1),
+        node.add(ms(2), NodeId(3), EPOCH + 1, ""),
         [Action::Up(NodeId(3))]
     );
     assert!(
         node.on_ack(ms(3), NodeId(2), 0, &[rumor(3, 6, RumorState::Down, 2)])
             .is_empty()
     );
-    assert!(node.add(ms(3), NodeId(3), EPOCH).is_empty());
+    assert!(node.add(ms(3), NodeId(3), EPOCH, "").is_empty());
     assert_eq!(node.state(NodeId(3)), Some(RumorState::Alive));
     assert!(node.direct(ms(4), NodeId(3), EPOCH + 2).is_empty());
     assert_eq!(node.members[&NodeId(3)].epoch, EPOCH + 2);

@@ -102,7 +102,7 @@ struct Attempt {
     next: Instant,
     failures: u32,
     dialling: Option<DialId>,
-    /// Who answered at the member's address instead of it.
+    /// Who answered at the member's address instead of it, or at the seed's.
     tenant: Option<NodeId>,
     /// When it is due among the attempts to dial members.
     queued: Option<Instant>,
@@ -133,6 +133,7 @@ pub(crate) struct Links {
     /// Links by when they came up, from the first whose greetings are under way.
     greeting: BTreeSet<(Instant, LinkId)>,
     seeds: BTreeSet<String>,
+    looks_further: bool,
     next_dial: u64,
 }
 
@@ -155,6 +156,7 @@ impl Links {
             dials: BTreeMap::new(),
             greeting: BTreeSet::new(),
             seeds: BTreeSet::new(),
+            looks_further: false,
             next_dial: 1,
         };
         for seed in seeds {
@@ -243,6 +245,22 @@ impl Links {
         Some(old)
     }
 
+    /// Takes in a link that is to be closed: it takes nobody's place.
+    pub(crate) fn refuse(&mut self, now: Instant, id: LinkId, hello: &Hello, dialled: bool) {
+        let link = Link {
+            node: hello.actor.node,
+            epoch: hello.epoch,
+            dialled,
+            phase: Phase::Closing,
+            sent: None,
+            theirs: None,
+            recorded: Seq(0),
+            congested: false,
+            since: now,
+        };
+        self.links.insert(id, link);
+    }
+
     pub(crate) fn closing(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
             link.phase = Phase::Closing;
@@ -321,6 +339,35 @@ impl Links {
         self.requeue(node);
     }
 
+    /// The node refuses this one, or this one it: nothing will have changed soon.
+    pub(crate) fn put_off(&mut self, now: Instant, node: NodeId) {
+        let next = now + self.rng.jitter(self.timing.dial_backoff_max, 50);
+        if let Some(attempt) = self.attempts.get_mut(&Target::Member(node)) {
+            attempt.next = attempt.next.max(next);
+        }
+        self.requeue(node);
+        for seed in &self.seeds {
+            if let Some(attempt) = self.attempts.get_mut(&Target::Addr(seed.clone()))
+                && attempt.tenant == Some(node)
+            {
+                attempt.next = attempt.next.max(next);
+            }
+        }
+    }
+
+    /// A member is dialled now, however often that failed.
+    pub(crate) fn hurry(&mut self, now: Instant, node: NodeId) {
+        if let Some(attempt) = self.attempts.get_mut(&Target::Member(node)) {
+            attempt.next = attempt.next.min(now);
+        }
+        self.requeue(node);
+    }
+
+    /// Whether seeds are tried although members answer: others are missing, who may be found at other addresses.
+    pub(crate) fn look_further(&mut self, on: bool) {
+        self.looks_further = on;
+    }
+
     pub(crate) fn unwant(&mut self, node: NodeId) {
         let attempt = self.attempts.remove(&Target::Member(node));
         if let Some(at) = attempt.and_then(|attempt| attempt.queued) {
@@ -344,11 +391,15 @@ impl Links {
     }
 
     /// Attempts at addresses that are open and wanted: seeds are tried as long as no member answers, since another link to
-    /// a peer that is being fetched from would take the place of the first, and the session would begin anew.
+    /// a peer that is being fetched from would take the place of the first, and the session would begin anew. Once this node has
+    /// caught up they are also tried while some member is missing, unless a linked node is known to answer there.
     fn addresses(&self) -> impl Iterator<Item = (&Target, &Attempt)> {
         let addresses = self.attempts.range(Target::Addr(String::new())..);
-        let wanted = |attempt: &Attempt| {
-            !attempt.asked_by.is_empty() || !self.links.values().any(Link::may_answer)
+        let is_linked = move |node: NodeId| node == self.me || self.by_node.contains_key(&node);
+        let wanted = move |attempt: &Attempt| {
+            !attempt.asked_by.is_empty()
+                || !self.links.values().any(Link::may_answer)
+                || (self.looks_further && !attempt.tenant.is_some_and(is_linked))
         };
         addresses.filter(move |(_, attempt)| attempt.dialling.is_none() && wanted(attempt))
     }
@@ -448,11 +499,10 @@ impl Links {
 
     fn ended(&mut self, now: Instant, dial: DialId, found: Option<NodeId>) -> Option<Dialled> {
         let target = self.dials.remove(&dial)?;
-        let tenant = match target {
-            Target::Member(node) => found.filter(|found| *found != node),
-            Target::Addr(_) => None,
+        let (tenant, good) = match target {
+            Target::Member(node) => (found.filter(|found| *found != node), found == Some(node)),
+            Target::Addr(_) => (found, found.is_some()),
         };
-        let good = found.is_some() && tenant.is_none();
         let timing = &self.timing;
         // The member may have left meanwhile.
         let attempt = self.attempts.get_mut(&target)?;

@@ -212,18 +212,37 @@ impl Membership {
         let Some(member) = self.members.get(&node) else {
             return false;
         };
-        let hash = hash_of(&member.record.name);
+        self.bearers(&member.record.name).any(|other| {
+            let earlier = self.members.get(&other);
+            other != node
+                && earlier.is_some_and(|theirs| (theirs.since, other) < (member.since, node))
+                && !self.has_departed(other)
+        })
+    }
+
+    /// Of those with the name of `node`, the members that are flagged for it: `node` itself, or those who took the name later.
+    pub(crate) fn namesakes(&self, node: NodeId) -> Vec<NodeId> {
+        let Some(member) = self.members.get(&node) else {
+            return Vec::new();
+        };
+        if self.name_is_taken(node) {
+            return Vec::from([node]);
+        }
+        let later = self.bearers(&member.record.name).filter(|other| {
+            *other != node && !self.has_departed(*other) && self.name_is_taken(*other)
+        });
+        later.collect()
+    }
+
+    /// Everybody ever heard of who has this name.
+    fn bearers(&self, name: &str) -> impl Iterator<Item = NodeId> {
+        let hash = hash_of(name);
         let same = self
             .names
             .range((hash, NodeId(0))..=(hash, NodeId(u64::MAX)));
-        same.map(|(_, other)| *other).any(|other| {
-            let earlier = |theirs: &Member| {
-                theirs.record.name == member.record.name
-                    && (theirs.since, other) < (member.since, node)
-            };
-            other != node
-                && !self.has_departed(other)
-                && self.members.get(&other).is_some_and(earlier)
+        same.map(|(_, node)| *node).filter(move |node| {
+            let member = self.members.get(node);
+            member.is_some_and(|member| member.record.name == name)
         })
     }
 

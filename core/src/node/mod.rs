@@ -6,6 +6,7 @@ mod leave;
 mod loads;
 mod peers;
 mod requests;
+mod rivals;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
 use self::requests::Requests;
+use self::rivals::Rival;
 pub use self::status::NodeStatus;
 use crate::config::Config;
 use crate::detector::Detector;
@@ -61,6 +63,8 @@ pub struct Node {
     joining: Option<LinkId>,
     /// Links to nodes that may be joining through this one.
     welcoming: BTreeSet<LinkId>,
+    /// Members that were asked whether they are there, because somebody else claims their ids.
+    rivals: BTreeMap<NodeId, Rival>,
     pub(crate) gossip: Gossip,
     stability: Stability,
     sync: AntiEntropy,
@@ -107,7 +111,13 @@ impl Node {
                 config.seeds.clone(),
                 now.mono,
             ),
-            detector: Detector::new(me, identity.epoch, now.mono, timing.clone(), detector_rng),
+            detector: Detector::new(
+                (me, &config.zone),
+                identity.epoch,
+                now.mono,
+                timing.clone(),
+                detector_rng,
+            ),
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
             membership: Membership::new(me),
             stability: Stability::default(),
@@ -116,6 +126,7 @@ impl Node {
             reuniting: None,
             joining: None,
             welcoming: BTreeSet::new(),
+            rivals: BTreeMap::new(),
             leaving: None,
             past: Vec::new(),
             begun: now.mono,

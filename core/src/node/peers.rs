@@ -24,20 +24,22 @@ impl Node {
         let dialled = dial.and_then(|dial| self.links.succeeded(now, dial, node));
         let (addr, asked_by) =
             dialled.map_or_else(Default::default, |done| (done.addr, done.asked_by));
-        let refuse = self.refusal(hello);
-        let duplicate = self.links.add(now, link, hello, dial.is_some());
-        if let Some(why) = refuse {
-            for token in asked_by {
-                self.answer(
-                    token,
-                    Err(RequestError::Join(refusal_text(why).to_string())),
-                );
+        if let Some(why) = self.refusal(hello).or_else(|| self.rival(link, hello)) {
+            self.links.refuse(now, link, hello, dial.is_some());
+            if why == HangupReason::Retry {
+                // A join goes on until the older life has had its time to answer.
+                self.requests.join_waits(node, &addr, asked_by);
+                self.ask_again(node);
+            } else {
+                self.links.put_off(now, node);
+                for token in asked_by {
+                    let text = refusal_text(why).to_string();
+                    self.answer(token, Err(RequestError::Join(text)));
+                }
             }
-            if why != HangupReason::Myself {
-                self.fx.event(Event::Refused { node, why });
-            }
-            return self.hang_up(link, why);
+            return self.deny(link, node, why);
         }
+        let duplicate = self.links.add(now, link, hello, dial.is_some());
         self.requests.join_waits(node, &addr, asked_by);
         match duplicate {
             Some(old) if old == link => return self.hang_up(link, HangupReason::Duplicate),
@@ -164,6 +166,10 @@ impl Node {
         }
         let done = match (msg, phase) {
             (Message::Welcome(welcome), _) => self.welcomed(link, welcome),
+            (Message::Denied(why), _) => {
+                self.denied(link, node, why);
+                Ok(())
+            }
             // Before the greetings are through nothing else has a meaning.
             (_, Phase::Greeting) => Ok(()),
             (msg, _) => self.member_message(link, (node, epoch), msg),
@@ -197,6 +203,7 @@ impl Node {
                 status,
                 rumors,
             } => {
+                self.rival_answers(link, node, nonce);
                 self.heard(link, (node, epoch), &status, &rumors)?;
                 let actions = self.detector.on_ack(now, node, nonce, &rumors);
                 self.act(actions);
@@ -231,7 +238,7 @@ impl Node {
             }
             Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
             Message::Goodbye => self.hang_up(link, HangupReason::Left),
-            Message::Welcome(_) => {}
+            Message::Welcome(_) | Message::Denied(_) => {}
         }
         Ok(())
     }
@@ -255,6 +262,10 @@ impl Node {
     pub(super) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             let (to, msg) = match action {
+                Action::Seek(node) => {
+                    self.links.hurry(self.fx.now().mono, node);
+                    continue;
+                }
                 Action::Probe { to, nonce, rumors } => {
                     let status = self.own_status();
                     (
@@ -329,7 +340,8 @@ impl Node {
                 }
             }
             Action::Refuted => self.fx.mark(Mark::SuspicionRefuted),
-            Action::Probe { .. }
+            Action::Seek(_)
+            | Action::Probe { .. }
             | Action::Ack { .. }
             | Action::ProbeFor { .. }
             | Action::ProbedFor { .. } => {}
@@ -354,18 +366,22 @@ impl Node {
             Change::Known(node, epoch) => {
                 self.stability.forget(node);
                 if node == self.id() {
-                    return;
+                    return self.own_row_changed(epoch);
                 }
                 let Some(member) = self.membership.get(node) else {
                     return;
                 };
                 self.links.want(now, node, &member.record.addr);
-                if self.membership.name_is_taken(node) {
-                    let name = member.record.name.clone();
+                let name = member.record.name.clone();
+                for later in self.membership.namesakes(node) {
+                    let name = name.clone();
                     self.fx.mark(Mark::DuplicateName);
-                    self.fx.event(Event::DuplicateName { name, later: node });
+                    self.fx.event(Event::DuplicateName { name, later });
                 }
-                let news = self.detector.add(now, node, epoch);
+                let Some(member) = self.membership.get(node) else {
+                    return;
+                };
+                let news = self.detector.add(now, node, epoch, &member.record.zone);
                 if news.is_empty() {
                     self.fx.event(Event::MemberUp(node));
                 }

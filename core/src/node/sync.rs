@@ -37,7 +37,9 @@ impl Node {
 
     fn claims_now(&self) -> bool {
         let durable = self.gossip.cover().all_durable() || mutated!(self.fx, ClaimBeforeSync);
-        (self.is_full() || mutated!(self.fx, JoinerClaims)) && durable
+        // Who is about to go takes nothing over: two that leave at once would hand over to each other.
+        let stays = self.leaving.is_none();
+        stays && (self.is_full() || mutated!(self.fx, JoinerClaims)) && durable
     }
 
     /// Whether the peer has seen exactly what this node has.
@@ -66,7 +68,7 @@ impl Node {
             self.stability
                 .equal(&self.fx, &self.gossip, node, Hlc(theirs.clock));
         }
-        self.leave_progress(agrees, theirs.claims);
+        self.leave_progress(node, agrees, theirs.claims);
     }
 
     /// A peer that claims is a full member, though its greeting that said so may have been lost.
@@ -193,6 +195,7 @@ impl Node {
             .get(link)
             .is_some_and(|known| known.phase == Phase::Ready);
         if is_member && let Some(claimed) = durable {
+            self.leave_claimed(node, &claimed);
             self.stability.claimed(
                 &mut self.fx,
                 &self.gossip,
@@ -233,7 +236,7 @@ impl Node {
                 self.gossip.contexts()
             };
             // A claim goes along: under a steady load equal hashes may never be seen.
-            let claim = self.is_full().then(|| {
+            let claim = (self.is_full() && self.leaving.is_none()).then(|| {
                 if mutated!(self.fx, ClaimBeforeSync) {
                     write_contexts(&self.gossip.contexts())
                 } else {

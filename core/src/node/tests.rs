@@ -12,6 +12,7 @@ use crate::*;
 
 mod links;
 mod loads;
+mod membership;
 
 /// Whether a message from one node to another is lost.
 type Cut = Box<dyn Fn(usize, usize, &wire::Message) -> bool>;
@@ -396,10 +397,13 @@ fn a_leaver_hands_over_and_reunites() {
         },
     );
     lab.run(5_000);
-    assert_eq!(
-        lab.replies.get(&Token(1)),
-        Some(&Ok(Response::Left { handed_over: true }))
-    );
+    let whole = Handover {
+        others: 2,
+        holders: 2,
+        wanted: 2,
+        told: 2,
+    };
+    assert_eq!(lab.replies.get(&Token(1)), Some(&Ok(Response::Left(whole))));
     lab.stop(2);
     lab.delete(1, "gone");
     lab.put(1, "new", "v");

@@ -59,6 +59,8 @@ impl Node {
             self.fx.mark(Mark::GreetingTimeout);
             self.hang_up(link, HangupReason::Retry);
         }
+        self.links
+            .look_further(self.detector.any_down() && self.is_full());
         let room = self.config.limits.links.saturating_sub(self.links.len());
         for (dial, addr) in self.links.due(now, room) {
             self.fx.dial(dial, addr);

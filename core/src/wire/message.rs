@@ -83,6 +83,34 @@ wire! {
         },
         /// The sender takes its leave; what follows on this link comes from nobody.
         Goodbye,
+        /// The sender refuses the receiver and closes the link.
+        Denied(Denial),
+    }
+}
+
+/// Why a peer is refused, for its operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub enum Denial {
+    /// Another node uses the peer's id, and answers.
+    IdInUse,
+    /// The peer is an earlier life of a member.
+    Sealed,
+    /// There are too many links.
+    TooMany,
+    /// The sender is leaving.
+    Leaving,
+}
+
+impl Denial {
+    /// The reason in words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Denial::IdInUse => "another node with this node's id answers: one of the two is a copy",
+            Denial::Sealed => "a later life of this node is a member",
+            Denial::TooMany => "the peer has too many links",
+            Denial::Leaving => "the peer is leaving",
+        }
     }
 }
 

@@ -85,7 +85,19 @@ impl Engine {
                 .process_id
                 .store(u64::from(std::process::id()), Ordering::Relaxed);
             let outcome = match driver.run(node, store, clients) {
-                Exit::Left | Exit::LeaveCut | Exit::Shutdown => Ok(()),
+                Exit::Left(left) if left.is_complete() => {
+                    tracing::info!("left the cluster: {left}");
+                    Ok(())
+                }
+                Exit::Left(left) => {
+                    tracing::warn!("left the cluster: {left}");
+                    Ok(())
+                }
+                Exit::LeaveCut => {
+                    tracing::warn!("ended before the leave was done");
+                    Ok(())
+                }
+                Exit::Shutdown => Ok(()),
                 Exit::StoreFailed(why) => Err(format!("the store failed: {why}")),
                 Exit::System(error) => Err(format!("the event loop failed: {error}")),
                 _ => Err("the loop ended".to_string()),

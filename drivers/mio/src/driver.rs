@@ -11,7 +11,8 @@ use hashbrown::HashMap;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Waker};
 use rumormill_core::{
-    HaltReason, Input, Instant as Mono, Node, Now, Request, RequestError, Row, TableId, Token, Wall,
+    HaltReason, Handover, Input, Instant as Mono, Node, Now, Request, RequestError, Row, TableId,
+    Token, Wall,
 };
 use rumormill_kit::dispatch;
 use rumormill_kit::session::Clients;
@@ -61,8 +62,8 @@ impl Clock {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Exit {
-    /// The node left the cluster.
-    Left,
+    /// The node left the cluster; what it leaves behind.
+    Left(Handover),
     /// The node was to leave and did not within [`Options::leave_timeout`], or was told twice.
     LeaveCut,
     /// [`Handle::shutdown`] was called.
@@ -483,7 +484,7 @@ impl<C: Clients> Loop<C> {
 impl From<HaltReason> for Exit {
     fn from(why: HaltReason) -> Exit {
         match why {
-            HaltReason::Left => Exit::Left,
+            HaltReason::Left(handover) => Exit::Left(handover),
             HaltReason::StoreFailed(error) => Exit::StoreFailed(error),
             other => Exit::StoreFailed(format!("{other:?}")),
         }

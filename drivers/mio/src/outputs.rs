@@ -87,6 +87,8 @@ impl rumormill_kit::Driver for Outputs<'_> {
             Event::StoreStalled(_)
             | Event::Damaged { .. }
             | Event::DuplicateName { .. }
+            | Event::Denied { .. }
+            | Event::Refused { .. }
             | Event::Protocol { .. }
             | Event::ClockDrift { .. }
             | Event::Unreadable { .. } => {

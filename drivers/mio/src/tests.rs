@@ -134,7 +134,10 @@ fn members_join_exchange_rows_and_leave() {
     assert!(count(&a.counters.peer_bytes_out) > 900_000);
     b.handle.leave().unwrap();
     let left = b.thread.join().unwrap();
-    assert!(matches!(left, Exit::Left), "{left:?}");
+    let Exit::Left(left) = left else {
+        panic!("{left:?}");
+    };
+    assert!(left.is_complete() && left.holders == 1, "{left}");
     assert!(matches!(a.end(), Exit::Shutdown));
 }
 

@@ -1,0 +1,125 @@
+//! One id, two nodes at once, as when a copy of a disk is started beside the original: who comes second is refused for as long as the
+//! first answers.
+//!
+//! A member that merely restarted looks the same when its old link has not broken yet, so the old link is asked. Its
+//! answer refuses the newcomer, with the reason for both operators; its silence for a probe interval lets the newcomer in.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::error::RequestError;
+use crate::id::{LinkId, NodeId};
+use crate::io::{Event, HangupReason, Lane};
+use crate::link::Hello;
+use crate::marks::Mark;
+use crate::membership::Phase;
+use crate::time::Instant;
+use crate::wire::{Denial, Message};
+
+/// A question to the holder of an id that somebody else claims.
+pub(super) struct Rival {
+    /// The holder's link.
+    link: LinkId,
+    nonce: u64,
+    asked: Instant,
+    answered: bool,
+}
+
+impl Node {
+    /// Why a newer life of a member is not let in now: the older one may still answer. The newcomer tries again.
+    pub(super) fn rival(&mut self, newcomer: LinkId, hello: &Hello) -> Option<HangupReason> {
+        let node = hello.actor.node;
+        let link = self.links.of(node)?;
+        let known = self.links.get(link)?;
+        let carries = matches!(known.phase, Phase::Ready | Phase::Away);
+        let same_run = self
+            .membership
+            .get(node)
+            .is_some_and(|member| member.record.actor.run == hello.actor.run);
+        // A node that was evicted begins a new life without a restart.
+        if !carries || known.epoch >= hello.epoch || same_run {
+            self.rivals.remove(&node);
+            return None;
+        }
+        let now = self.fx.now().mono;
+        let patience = self.config.timing.probe_interval;
+        let before = self.rivals.get(&node).filter(|rival| rival.link == link);
+        let why = match before {
+            Some(rival) if rival.answered => HangupReason::IdInUse,
+            Some(rival) if now.since(rival.asked) >= patience => {
+                self.rivals.remove(&node);
+                return None;
+            }
+            Some(_) => return Some(HangupReason::Retry),
+            None => HangupReason::Retry,
+        };
+        // No number of the detector's: those are counted up from a random one.
+        let nonce = !newcomer.0;
+        let rival = Rival {
+            link,
+            nonce,
+            asked: now,
+            answered: false,
+        };
+        self.rivals.insert(node, rival);
+        let status = self.own_status();
+        let rumors = Vec::new();
+        let question = Message::Probe {
+            nonce,
+            status,
+            rumors,
+        };
+        self.fx.send(link, Lane::Control, question);
+        Some(why)
+    }
+
+    /// An answer to a probe has come over a link.
+    pub(super) fn rival_answers(&mut self, link: LinkId, node: NodeId, nonce: u64) {
+        if let Some(rival) = self.rivals.get_mut(&node)
+            && (rival.link, rival.nonce) == (link, nonce)
+        {
+            rival.answered = true;
+        }
+    }
+
+    /// Refuses a peer, says why to both operators, and closes the link.
+    pub(super) fn deny(&mut self, link: LinkId, node: NodeId, why: HangupReason) {
+        if let Some(denial) = denial(why) {
+            self.fx.mark(Mark::PeerDenied);
+            self.fx.event(Event::Refused { node, why });
+            self.fx.send(link, Lane::Control, Message::Denied(denial));
+        }
+        self.fx.hangup(link, why);
+    }
+
+    /// The peer refuses this node, and says why.
+    pub(super) fn denied(&mut self, link: LinkId, by: NodeId, why: Denial) {
+        self.fx.event(Event::Denied { by, why });
+        for (token, _) in self.requests.joined(by) {
+            self.answer(token, Err(RequestError::Join(why.text().to_string())));
+        }
+        self.hang_up(link, HangupReason::Retry);
+        let now = self.fx.now().mono;
+        self.links.put_off(now, by);
+    }
+
+    /// Somebody has told of a life of this node's own id.
+    pub(super) fn own_row_changed(&mut self, epoch: u64) {
+        if epoch > self.identity.epoch {
+            let (node, why) = (self.id(), HangupReason::IdInUse);
+            self.fx.event(Event::Refused { node, why });
+        }
+    }
+}
+
+/// What is said to a peer that is refused; of what it will find out by trying again, nothing.
+fn denial(why: HangupReason) -> Option<Denial> {
+    match why {
+        HangupReason::IdInUse => Some(Denial::IdInUse),
+        HangupReason::Sealed => Some(Denial::Sealed),
+        HangupReason::TooMany => Some(Denial::TooMany),
+        HangupReason::Left => Some(Denial::Leaving),
+        _ => None,
+    }
+}

@@ -1,0 +1,244 @@
+//! Two nodes with one id or one name, leaves, and nodes that look for the others.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::wire::Denial;
+
+impl Lab {
+    /// Another machine, with the disk of `from`. Its address is its number, which is returned.
+    fn copy(&mut self, from: usize, seeds: &[usize]) -> usize {
+        let at = self.nodes.len();
+        let mut config = self.configs[from].clone();
+        config.addr = at.to_string();
+        config.seeds = seeds.iter().map(ToString::to_string).collect();
+        self.configs.push(config);
+        let disk = self.disks[from].clone();
+        self.disks.push(disk);
+        self.nodes.push(None);
+        self.start(at);
+        at
+    }
+
+    fn member(&self, at: usize, id: NodeId) -> MemberInfo {
+        let members = self.nodes[at].as_ref().unwrap().members();
+        members.into_iter().find(|member| member.id == id).unwrap()
+    }
+
+    fn leave(&mut self, i: usize) {
+        let now = self.now;
+        let input = Input::Request {
+            token: Token(i as u64),
+            deadline: None,
+            request: Request::Leave,
+        };
+        self.node(i).handle(now, input);
+    }
+
+    fn left(&self, i: usize) -> Option<Handover> {
+        match self.replies.get(&Token(i as u64)) {
+            Some(Ok(Response::Left(handover))) => Some(*handover),
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn a_copy_is_refused_while_the_original_answers_and_let_in_when_it_is_gone() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    let id = lab.node(1).id();
+    let before = lab.member(0, id).epoch;
+    let copy = lab.copy(1, &[0]);
+    lab.run(20_000);
+    let refused = Event::Refused {
+        node: id,
+        why: HangupReason::IdInUse,
+    };
+    for i in [0, 2] {
+        assert!(lab.events.contains(&(i, refused.clone())), "n{i}");
+        assert_eq!(lab.member(i, id).epoch, before);
+        assert_eq!(lab.member(i, id).state, MemberState::Alive);
+    }
+    let told = lab.events.iter().filter(|(i, event)| {
+        let why = Denial::IdInUse;
+        *i == copy && matches!(event, Event::Denied { why: said, .. } if *said == why)
+    });
+    let told = told.count();
+    assert!(
+        (2..20).contains(&told),
+        "told, and not all the time: {told}"
+    );
+    lab.put(1, "k", "v");
+    lab.settle();
+    assert_eq!(lab.get(0, "k"), value("v"), "its links are as they were");
+    assert_eq!(lab.get(2, "k"), value("v"));
+    lab.stop(1);
+    lab.run(15_000);
+    for i in [0, 2] {
+        assert!(
+            lab.member(i, id).epoch > before,
+            "the copy is the member now"
+        );
+        assert_eq!(lab.member(i, id).state, MemberState::Alive);
+    }
+}
+
+#[test]
+fn a_restart_is_let_in_though_its_old_links_seem_to_be_up() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    let id = lab.node(1).id();
+    let before = lab.member(0, id).epoch;
+    // The power went: nobody is told.
+    lab.nodes[1] = None;
+    lab.run(100);
+    lab.start(1);
+    lab.run(4_000);
+    for i in [0, 2] {
+        assert!(lab.member(i, id).epoch > before);
+        assert_eq!(lab.member(i, id).state, MemberState::Alive);
+    }
+    lab.put(0, "k", "v");
+    lab.settle();
+    assert_eq!(lab.get(1, "k"), value("v"));
+    let denied = |(_, event): &(usize, Event)| matches!(event, Event::Denied { .. });
+    assert!(!lab.events.iter().any(denied), "{:?}", lab.events);
+}
+
+#[test]
+fn a_name_that_is_used_twice_flags_the_later_one_until_it_is_free() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    let first = lab.node(1).id();
+    let late = lab.copy(0, &[0]);
+    lab.stop(late);
+    lab.disks[late].clear();
+    lab.configs[late].name = "n1".to_string();
+    lab.start(late);
+    lab.run(3_000);
+    let later = lab.node(late).id();
+    let flagged = Event::DuplicateName {
+        name: "n1".to_string(),
+        later,
+    };
+    for i in [0, 1, late] {
+        assert!(lab.events.contains(&(i, flagged.clone())), "n{i}");
+        assert!(lab.member(i, later).duplicate_name);
+        assert!(!lab.member(i, first).duplicate_name);
+        assert_eq!(lab.member(i, later).state, MemberState::Alive);
+    }
+    lab.leave(1);
+    lab.run(5_000);
+    assert!(!lab.member(0, later).duplicate_name);
+}
+
+/// Nothing passes between the nodes of two groups.
+fn apart(left: &'static [usize], right: &'static [usize]) -> Cut {
+    Box::new(move |from, to, _| {
+        let sides = |a: usize, b: usize| left.contains(&a) && right.contains(&b);
+        sides(from, to) || sides(to, from)
+    })
+}
+
+#[test]
+fn a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind() {
+    let mut lab = Lab::new(4, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(3, "k", "v");
+    lab.run(2_000);
+    lab.cut = apart(&[3], &[1, 2]);
+    lab.put(3, "last", "v");
+    lab.leave(3);
+    lab.run(2_900);
+    assert_eq!(lab.left(3), None, "one has everything, and is not enough");
+    lab.run(2_000);
+    let left = lab.left(3).unwrap();
+    assert_eq!((left.others, left.holders, left.wanted), (3, 1, 2));
+    assert!(!left.is_complete());
+    let text = left.to_string();
+    assert!(
+        text.contains("1 of 3 other members have everything"),
+        "{text}"
+    );
+}
+
+#[test]
+fn one_ack_is_enough_for_who_asks_for_one_or_has_one_other() {
+    for (count, acks) in [(2, 2), (4, 1)] {
+        let mut lab = Lab::new(count, Storage::Ordered, true);
+        let last = count - 1;
+        lab.configs[last].leave_acks = acks;
+        lab.stop(last);
+        lab.start(last);
+        lab.run(3_000);
+        lab.cut = apart(&[3], &[1, 2]);
+        lab.put(last, "last", "v");
+        lab.leave(last);
+        lab.run(2_500);
+        let left = lab.left(last).unwrap();
+        assert!(left.is_complete(), "{left}");
+        assert_eq!((left.holders, left.others), (1, count - 1));
+    }
+}
+
+#[test]
+fn two_that_leave_at_once_do_not_hand_over_to_each_other() {
+    let mut lab = Lab::new(4, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.cut = apart(&[2, 3], &[1]);
+    for i in [2, 3] {
+        lab.put(i, "mine", "v");
+        lab.delete(i, "gone");
+    }
+    lab.leave(2);
+    lab.leave(3);
+    lab.run(6_000);
+    for i in [2, 3] {
+        let left = lab.left(i).unwrap();
+        assert!(left.holders <= 1, "n{i}: {left}");
+        assert!(!left.is_complete(), "n{i}: {left}");
+    }
+}
+
+#[test]
+fn a_leave_ends_although_others_go_on_writing() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(2, "k", "v");
+    lab.leave(2);
+    // Pushes to the leaver are lost: it never agrees with anybody, and their claims arrive all the same.
+    lab.cut = Box::new(|_, to, msg| to == 2 && matches!(msg, wire::Message::Push(_)));
+    for round in 0..40 {
+        lab.put(round % 2, "busy", &round.to_string());
+        lab.run(50);
+    }
+    lab.run(4_000);
+    let left = lab.left(2).unwrap();
+    assert_eq!(left.holders, 2, "{left}");
+}
+
+#[test]
+fn halves_that_have_moved_find_each_other_through_a_seed() {
+    let mut lab = Lab::new(4, Storage::Ordered, true);
+    lab.run(3_000);
+    let ids: Vec<NodeId> = (0..4).map(|i| lab.node(i).id()).collect();
+    (0..4).for_each(|i| lab.stop(i));
+    lab.cut = apart(&[4, 5], &[6, 7]);
+    // All come back at other addresses; each half knows one of its own, and one half a seed in the other.
+    for (from, seeds) in [(0, &[][..]), (1, &[4]), (2, &[4]), (3, &[6, 4])] {
+        lab.copy(from, seeds);
+    }
+    lab.run(60_000);
+    assert_eq!(lab.member(6, ids[3]).state, MemberState::Alive);
+    assert_eq!(lab.member(6, ids[0]).state, MemberState::Down);
+    lab.cut = Box::new(|_, _, _| false);
+    lab.run(15_000);
+    for at in 4..8 {
+        for id in &ids {
+            assert_eq!(lab.member(at, *id).state, MemberState::Alive, "at n{at}");
+        }
+    }
+    let links = lab.wires.len();
+    assert_eq!(links, 12, "one for each pair");
+}

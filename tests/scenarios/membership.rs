@@ -1,0 +1,180 @@
+//! The pains of membership, each named after what must not happen.
+
+use rumormill_core::MemberState;
+use rumormill_sim::Scenario;
+use rumormill_sim::plan::FaultWhat;
+
+/// How many of the nodes take all of them for alive.
+fn content(story: &Scenario, nodes: usize) -> usize {
+    let sees_all = |node: &usize| {
+        let members = story.world().node(*node).map(|node| node.members());
+        let alive = members.into_iter().flatten();
+        let alive = alive.filter(|member| member.state == MemberState::Alive);
+        alive.count() == nodes
+    };
+    (0..nodes).filter(sees_all).count()
+}
+
+fn count(story: &Scenario, verb: &str) -> usize {
+    let text = story.story();
+    let told = |line: &&str| line.split(' ').nth(2) == Some(verb);
+    text.lines().filter(told).count()
+}
+
+#[test]
+fn an_isolated_node_never_returns() {
+    let mut story = Scenario::new(4);
+    story.at(3_000).partition(&[3], &[0, 1, 2]);
+    // Two hours alone: everybody is dead to it, and it to everybody, and all have backed off as far as they do.
+    story.at(2 * 3_600_000);
+    let members = story.world().node(3).unwrap().members();
+    let down = members.iter().filter(|m| m.state == MemberState::Down);
+    assert_eq!(down.count(), 3);
+    // Each side looks for one of the dead in every period. A dial that is under way has to fail first.
+    story.heal().wait(5_000);
+    assert_eq!(content(&story, 4), 4, "{}", story.story());
+    story.expect_converged();
+}
+
+fn join_storm(nodes: usize) {
+    let mut story = Scenario::with_starts(&vec![0; nodes]);
+    story.at(10_000);
+    assert_eq!(content(&story, nodes), nodes);
+    assert_eq!(count(&story, "member_down"), 0);
+    assert_eq!(count(&story, "member_suspect"), 0);
+}
+
+#[test]
+fn a_join_storm_leaves_members_unknown_or_dead() {
+    join_storm(30);
+}
+
+#[test]
+#[ignore = "a minute: cargo test -p rumormill-sim --test scenarios -- --ignored"]
+fn a_join_storm_of_a_hundred_leaves_members_unknown_or_dead() {
+    join_storm(100);
+}
+
+/// Every node restarts once within a minute, half a gap after it lost its power.
+fn mass_restart(nodes: usize) {
+    let mut story = Scenario::new(nodes);
+    story.at(10_000);
+    let gap = 60_000 / nodes as u64;
+    for node in 0..nodes {
+        story.crash(node).wait(gap / 2).restart(node).wait(gap / 2);
+    }
+    story.wait(15_000);
+    assert_eq!(content(&story, nodes), nodes, "a false death stays");
+    assert_eq!(count(&story, "member_down"), 0, "nobody was away for long");
+    let before = count(&story, "member_suspect");
+    story.wait(30_000);
+    assert_eq!(count(&story, "member_suspect"), before, "it has settled");
+}
+
+#[test]
+fn a_mass_restart_leaves_live_nodes_dead() {
+    mass_restart(20);
+}
+
+#[test]
+#[ignore = "a minute: cargo test -p rumormill-sim --test scenarios -- --ignored"]
+fn a_hundred_restarts_in_a_minute_leave_live_nodes_dead() {
+    mass_restart(100);
+}
+
+#[test]
+fn all_at_once_restarted_nodes_stay_dead_to_each_other() {
+    const NODES: usize = 20;
+    let mut story = Scenario::new(NODES);
+    story.at(10_000);
+    (0..NODES).for_each(|node| {
+        story.kill(node);
+    });
+    story.wait(20_000);
+    (0..NODES).for_each(|node| {
+        story.restart(node);
+    });
+    story.wait(20_000);
+    assert_eq!(content(&story, NODES), NODES, "{}", story.story());
+}
+
+#[test]
+fn flapping_storms() {
+    flapping(Scenario::new(8));
+}
+
+fn flapping(mut story: Scenario) {
+    story.at(5_000);
+    // A quarter of everything is lost for a minute, and one node is stopped again and again for longer than a probe may take.
+    let loss = story.begin(&FaultWhat::Loss { ppm: 250_000 });
+    for _ in 0..15 {
+        let pause = story.begin(&FaultWhat::Pause { node: 5 });
+        story.wait(2_000).end(pause).wait(2_000);
+    }
+    let flaps = count(&story, "member_down");
+    assert_eq!(flaps, 0, "{}", story.story());
+    story.end(loss).wait(10_000);
+    assert_eq!(content(&story, 8), 8);
+    story.expect_converged();
+}
+
+#[test]
+fn dead_nodes_come_back_as_zombies() {
+    let mut story = Scenario::new(5);
+    // A suspicion of n4 is refuted, and then it dies.
+    story
+        .at(3_000)
+        .cut(&[4], &[0, 1])
+        .at(5_200)
+        .heal()
+        .at(6_500);
+    // One sleeps through its death, and then says what it last heard.
+    let sleep = story.begin(&FaultWhat::Pause { node: 3 });
+    story.crash(4).at(40_000);
+    let since = story.story().len();
+    assert!(count(&story, "member_down") >= 3);
+    story.end(sleep).at(60_000);
+    story
+        .partition(&[2], &[0, 1, 3])
+        .at(90_000)
+        .heal()
+        .at(120_000);
+    let later = story.story()[since..].to_string();
+    assert!(!later.contains("member_up who=n4"), "{later}");
+    for node in 0..4 {
+        let members = story.world().node(node).unwrap().members();
+        let dead = members.iter().filter(|m| m.state != MemberState::Alive);
+        assert_eq!(dead.count(), 1, "n{node}");
+    }
+    // Only itself does.
+    story.restart(4).wait(5_000);
+    assert_eq!(content(&story, 5), 5);
+}
+
+/// What the swarm cannot see, because direct contact heals it in the end, these stories do.
+#[cfg(feature = "mutants")]
+mod planted {
+    use rumormill_core::Config;
+    use rumormill_core::mutants::Mutant;
+    use rumormill_sim::{Sabotage, Scenario};
+
+    struct Awake(Mutant);
+
+    impl Sabotage for Awake {
+        fn configures(&mut self, _: usize, config: &mut Config) {
+            config.mutant = Some(self.0);
+        }
+    }
+
+    fn mutated(nodes: usize, mutant: Mutant) -> Scenario {
+        let mut story = Scenario::new(nodes);
+        story.sabotage(Awake(mutant));
+        story
+    }
+
+    #[test]
+    #[should_panic(expected = "left: ")]
+    fn without_refutation_suspects_flap() {
+        super::flapping(mutated(8, Mutant::RefutationIgnored));
+    }
+}
