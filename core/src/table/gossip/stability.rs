@@ -72,8 +72,13 @@ impl Stability {
 
     fn own_contexts(&mut self, gossip: &Gossip) -> Arc<Contexts> {
         let version = gossip.cover().version();
+        // A row that expires is a tombstone from then on, and nothing more has been seen.
         if let Some((at, contexts)) = &self.agreed
             && *at == version
+            && contexts
+                .iter()
+                .map(|(domain, _)| *domain)
+                .eq(of_use(gossip))
         {
             return Arc::clone(contexts);
         }
@@ -239,10 +244,16 @@ impl Stability {
     }
 }
 
-/// The part of a claim that is kept: only domains with tombstones have a use for it.
+/// The part of a claim that is kept: it is of use in domains with tombstones alone.
 fn of_interest(gossip: &Gossip, mut contexts: Contexts) -> Contexts {
-    contexts.retain(|(domain, _)| !gossip.cover().tombstones(*domain).is_empty());
+    contexts.retain(|(domain, _)| of_use(gossip).any(|of_use| of_use == *domain));
     contexts
+}
+
+/// The domains with tombstones.
+fn of_use(gossip: &Gossip) -> impl Iterator<Item = Domain> {
+    let has_any = |domain: &Domain| !gossip.cover().tombstones(*domain).is_empty();
+    Domain::ALL.into_iter().filter(has_any)
 }
 
 /// The clock that a claim counts for.
