@@ -45,6 +45,11 @@ impl Suspicion {
         }
     }
 
+    /// Other periods hold from now on; the suspicion began when it began.
+    pub(super) fn retime(&mut self, timing: &Timing, n: usize) {
+        self.least = least(timing, n);
+    }
+
     /// Counts an independent accuser. True when it shortened the patience.
     pub(super) fn confirm(&mut self, accuser: NodeId) -> bool {
         self.accusers.len() <= self.wanted && self.accusers.insert(accuser)

@@ -30,6 +30,9 @@ use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Snapshot, Status
 /// Pages on their way to a client that has not asked for more.
 const WINDOW: u32 = 4;
 
+/// How often the wait after a session without rows doubles.
+const MAX_FRUITLESS: u32 = 5;
+
 pub(crate) type Contexts = Vec<(Domain, Context)>;
 
 /// Contexts from the wire.
@@ -528,6 +531,16 @@ impl AntiEntropy {
         }
     }
 
+    /// Other patience and limits hold from now on, also for what waits already.
+    pub(crate) fn retime(&mut self, now: Instant, timing: Timing, limits: &Limits) {
+        self.timing = timing;
+        self.limit = limits.sessions;
+        let most = self.timing.mismatch_patience * (1 << MAX_FRUITLESS);
+        for mismatch in self.mismatches.values_mut() {
+            mismatch.not_before = mismatch.not_before.map(|at| at.min(now + most));
+        }
+    }
+
     /// A peer told its state.
     pub(crate) fn compare(&mut self, now: Instant, link: LinkId, agrees: bool) {
         let mismatch = self.mismatches.entry(link).or_default();
@@ -735,7 +748,7 @@ impl AntiEntropy {
         let mismatch = self.mismatches.entry(asked.link).or_default();
         // A session without rows may still bring dots; only repeated fruitless ones are put off.
         mismatch.fruitless = if asked.rows == 0 {
-            (mismatch.fruitless + 1).min(5)
+            (mismatch.fruitless + 1).min(MAX_FRUITLESS)
         } else {
             0
         };
