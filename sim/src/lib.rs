@@ -143,6 +143,7 @@ mod run;
 mod sabotage;
 mod scenario;
 mod sessions;
+mod settings;
 mod settle;
 pub mod shrink;
 mod storing;

@@ -348,7 +348,7 @@ impl Node {
         self.gossip.cover().check();
         self.links.check();
         self.detector.check();
-        self.settings.check();
+        self.check_settings();
     }
 
     /// Asserts those of its own invariants that can be seen in O(1): for after every turn, between sweeps of [`Node::check`].

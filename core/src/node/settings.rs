@@ -122,6 +122,16 @@ impl Node {
         }
     }
 
+    pub(super) fn check_settings(&self) {
+        self.settings.check();
+        let tunables = self.settings.effective();
+        let (timing, limits) = (&self.config.timing, &self.config.limits);
+        assert!(
+            *timing == tunables.timing && *limits == tunables.limits,
+            "what is set is what the node goes by"
+        );
+    }
+
     /// What is in force now reaches everybody who holds a copy, and timers that are set already.
     fn retune(&mut self) {
         let now = self.fx.now().mono;

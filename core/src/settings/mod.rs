@@ -67,6 +67,17 @@ pub struct SettingInfo {
     pub ignored: Option<String>,
 }
 
+impl SettingInfo {
+    /// The one form of a value's text.
+    ///
+    /// # Errors
+    /// [`SettingError::Malformed`] and [`SettingError::OutOfRange`].
+    pub fn canonical(&self, text: &str) -> Result<String, SettingError> {
+        let value = REGISTRY[place(self.name)?].read(text)?;
+        Ok(self.kind.print(value))
+    }
+}
+
 /// What a change of the rows did here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

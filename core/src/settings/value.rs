@@ -47,8 +47,8 @@ impl SettingKind {
         }
     }
 
-    /// The value of a text; one too large for 64 bits counts as the largest.
-    pub(crate) fn parse(self, text: &str) -> Option<u64> {
+    /// The value of a text, in microseconds, bytes or pieces; one too large for 64 bits counts as the largest.
+    pub fn parse(self, text: &str) -> Option<u64> {
         let text = text.trim();
         let end = text
             .find(|c: char| !c.is_ascii_digit())
@@ -75,8 +75,8 @@ impl SettingKind {
         }
     }
 
-    /// The one text of a value: in the largest unit that takes no fraction.
-    pub(crate) fn print(self, value: u64) -> String {
+    /// The one text of such a value: in the largest unit that takes no fraction.
+    pub fn print(self, value: u64) -> String {
         let units = match self {
             SettingKind::Duration => TIMES,
             SettingKind::Count => &[],
