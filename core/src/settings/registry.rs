@@ -101,7 +101,7 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "longest delay before an address is dialled again"),
     setting!("gossip.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",
         "members asked to probe on our behalf"),
-    setting!("gossip.leave_timeout", timing.leave_timeout: time in "time", 100 * MS, 10 * M, "leave",
+    setting!("gossip.leave_timeout", timing.leave_timeout: time in "time", 100 * MS, 3 * S, "leave",
         "how long the next leave waits for others to hold everything"),
     setting!("gossip.mismatch_patience", timing.mismatch_patience: time in "time", 10 * MS, M, "sessions",
         "how long two members may disagree before one fetches what it lacks"),
