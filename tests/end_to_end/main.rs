@@ -13,5 +13,6 @@ mod corpora;
 mod fuzz;
 mod refusals;
 mod replication;
+mod settings;
 mod sim_check;
 mod support;
