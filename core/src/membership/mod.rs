@@ -73,6 +73,8 @@ pub(crate) struct Membership {
     /// Whether rows come from others by now, and no longer from the store.
     begun: bool,
     members: BTreeMap<NodeId, Member>,
+    /// Who goes, or went, by each name.
+    names: BTreeMap<String, Vec<NodeId>>,
     /// The latest departure of each node: epoch, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
 }
@@ -83,6 +85,7 @@ impl Membership {
             me,
             begun: false,
             members: BTreeMap::new(),
+            names: BTreeMap::new(),
             departed: BTreeMap::new(),
         }
     }
@@ -103,6 +106,7 @@ impl Membership {
             Some(member) if member.record.name == record.name => member.since,
             _ => clock,
         };
+        self.rename(node, &record.name);
         self.members.insert(node, Member { record, since });
         if known.is_none_or(|known| known < epoch) && !self.has_departed(node) {
             Change::Known(node, epoch)
@@ -149,6 +153,11 @@ impl Membership {
         self.members
             .get(&node)
             .is_none_or(|member| member.record.epoch <= *left)
+    }
+
+    /// The last life of a node that is known to have ended.
+    pub(crate) fn departed_epoch(&self, node: NodeId) -> Option<u64> {
+        self.departed.get(&node).map(|(epoch, ..)| *epoch)
     }
 
     /// The departure that ended the last life of a node, with its clock.
@@ -201,12 +210,30 @@ impl Membership {
         let Some(member) = self.members.get(&node) else {
             return false;
         };
-        self.members.iter().any(|(other, theirs)| {
+        let same = self.names.get(&member.record.name);
+        same.into_iter().flatten().any(|other| {
+            let theirs = self.members.get(other);
             *other != node
-                && theirs.record.name == member.record.name
                 && !self.has_departed(*other)
-                && (theirs.since, *other) < (member.since, node)
+                && theirs.is_some_and(|theirs| (theirs.since, *other) < (member.since, node))
         })
+    }
+
+    fn rename(&mut self, node: NodeId, name: &str) {
+        let before = self.members.get(&node).map(|member| &member.record.name);
+        if before.is_some_and(|before| before == name) {
+            return;
+        }
+        if let Some(before) = before
+            && let Some(same) = self.names.get_mut(before)
+        {
+            same.retain(|other| *other != node);
+            if same.is_empty() {
+                self.names.remove(before);
+            }
+        }
+        let same = self.names.entry(String::from(name)).or_default();
+        same.push(node);
     }
 
     /// Members besides this node that have not departed.

@@ -8,12 +8,12 @@ use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::marks::Mark;
-use crate::membership::{Greeting, MemberRecord, Phase, member_key};
+use crate::membership::{Greeting, MemberRecord, Phase, departure_key, member_key};
 use crate::mutants::mutated;
 use crate::store::record;
 use crate::table::Hlc;
 use crate::table::gossip::Tables;
-use crate::wire::{Message, Standing, Welcome};
+use crate::wire::{Message, RowBatch, Standing, Welcome};
 
 /// What two greetings settle. Both sides compute it from the same two greetings.
 enum Verdict {
@@ -136,19 +136,31 @@ impl Node {
         }
     }
 
+    /// What two nodes record of each other before rows pass between them: this node's own row, and what it knows of the peer.
+    fn greeting_rows(&self, peer: Option<NodeId>) -> RowBatch {
+        let mut keys = Vec::new();
+        for node in [Some(self.id()), peer].into_iter().flatten() {
+            keys.push((Tables::MEMBERS, member_key(node)));
+            if let Some(epoch) = self.membership.departed_epoch(node) {
+                keys.push((Tables::DEPARTED, departure_key(node, epoch)));
+            }
+        }
+        self.gossip.greeting_rows(&keys)
+    }
+
     /// Sends this node's greeting over a link, first or again.
     pub(super) fn greet(&mut self, link: LinkId) {
+        let peer = self.links.get(link).map(|known| known.node);
         let welcome = Welcome {
             cluster: self.cluster.id,
             settled: self.is_settled(),
             founds: self.founds(),
             standing: self.standing(),
-            rows: self.gossip.member_rows(),
+            rows: self.greeting_rows(peer),
             status: self.own_status(),
         };
         // The first batch makes this life durable: no dot of it leaves the node before.
         let gate = self.fx.first_gate();
-        let peer = self.links.get(link).map(|known| known.node);
         let knows_peer = peer.is_some_and(|peer| {
             let rows = self.gossip.rows();
             rows.get(Tables::MEMBERS, &member_key(peer)).is_some()
@@ -269,7 +281,7 @@ impl Node {
             let agrees = self.agrees(&status);
             self.sync.compare(now, link, agrees);
             if !agrees {
-                self.sync.urge(now, link);
+                self.sync.hurry(now, link);
             }
         } else {
             self.catch_up(link);
@@ -365,7 +377,7 @@ impl Node {
         };
         if full && theirs.standing == Standing::Member {
             known.phase = Phase::Ready;
-            self.sync.urge(now, link);
+            self.sync.hurry(now, link);
         }
     }
 

@@ -14,6 +14,9 @@ use crate::table::Hlc;
 use crate::table::gossip::{SyncVerdict, read_contexts, write_contexts};
 use crate::wire::{Message, Page, Pull, RowBatch, Standing, Status};
 
+/// Peers that are asked for their state again when a session is complete.
+const ASKED_AGAIN: usize = 8;
+
 impl Node {
     pub(super) fn own_status(&mut self) -> Status {
         let cover = self.gossip.cover_mut();
@@ -201,10 +204,11 @@ impl Node {
         Ok(())
     }
 
-    /// Pulls from the peers with which this node has disagreed for long enough.
+    /// Pulls from the peer with which this node has disagreed for long enough.
     pub(super) fn pulls_due(&mut self) {
-        for link in self.sync.due(&mut self.fx) {
+        while let Some(link) = self.sync.due(&mut self.fx) {
             let Some(known) = self.links.get(link) else {
+                self.sync.link_down(link);
                 continue;
             };
             let (node, gate, phase) = (known.node, known.recorded, known.phase);
@@ -269,6 +273,9 @@ impl Node {
                 if self.is_full() {
                     // Now both may be equal: the answer is a claim, a round of the detector earlier.
                     self.send_status(link);
+                    for other in self.sync.outdate(ASKED_AGAIN) {
+                        self.send_status(other);
+                    }
                 } else {
                     self.joined(link, with);
                 }

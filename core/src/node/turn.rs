@@ -91,8 +91,11 @@ impl Node {
     }
 
     fn collect_tombstones(&mut self) {
+        if self.gossip.cover().tombstone_count() == 0 {
+            return self.stability.rest();
+        }
         // Nobody's claim will tell a lone node that it is time.
-        let alone = self.gossip.cover().tombstone_count() > 0 && self.is_alone();
+        let alone = self.is_alone();
         if !self.is_full() || !(self.stability.is_due() || alone) {
             return;
         }

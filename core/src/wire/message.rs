@@ -97,8 +97,8 @@ wire! {
         pub founds: bool,
         /// The sender's standing in the cluster.
         pub standing: Standing,
-        /// Its own row in `sys.members` and those of the members it knows, so that no row is exchanged between nodes
-        /// that have not recorded each other.
+        /// The rows of `sys.members` and `sys.departed` about the sender, and those about the receiver that the sender has, so
+        /// that no row of users is exchanged between nodes that have not recorded each other.
         pub rows: RowBatch,
         /// Its state in short.
         pub status: Status,
@@ -233,7 +233,7 @@ wire! {
 wire! {
     /// What a session brings besides rows. Adopted whole, after all of them.
     pub struct Snapshot {
-        /// What the server had seen when the session began.
+        /// What the server had seen when the session began, without what the client had.
         pub contexts: Vec<DomainContext>,
         /// No tombstone that the server has freed has a larger clock.
         pub freed: u64,

@@ -1,34 +1,19 @@
-//! Sessions: one member fetches from another everything it lacks, then adopts what the other had seen.
-//!
-//! The server takes a snapshot of its context when a session begins and sends, in pages, the rows whose dots are in it and
-//! not in the client's. A key whose row is replaced before its page is remembered and sent at the end, so that every dot
-//! the client adopts is dominated by a row it got. The client adopts once, after all rows; never per page.
-//!
-//! A page that meets values that are only in the store is drafted, waits for them, and is drafted anew: what was replaced meanwhile
-//! is not sent twice. A value that cannot be read ends the session, since a page without it would pass for complete.
+//! Anti-entropy: when to fetch from whom, and the sessions this node asked for. The client merges each page at once and adopts
+//! what the server had seen once, after all rows; never per page.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
-use super::cold::{Loaded, Place, Values};
-use super::outbox::{Batcher, row_bytes};
-use super::{ActorIx, Gossip, StoredRow};
 use crate::config::{Limits, Timing};
 use crate::effects::Effects;
-use crate::error::ReadError;
-use crate::id::{Actor, LinkId, NodeId, Seq, TableId};
+use crate::id::{LinkId, NodeId, Seq};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::rng::Rng;
 use crate::table::{Context, Domain, Hlc, Runs};
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Snapshot, Status, TableRef};
-
-/// Pages on their way to a client that has not asked for more.
-const WINDOW: u32 = 4;
+use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Status};
 
 /// How often the wait after a session without rows doubles.
 const MAX_FRUITLESS: u32 = 5;
@@ -72,399 +57,6 @@ pub(crate) fn write_contexts(contexts: &[(Domain, Context)]) -> Vec<DomainContex
     contexts.iter().map(domain).collect()
 }
 
-/// A session that this node serves.
-pub(crate) struct Served {
-    pub(crate) link: LinkId,
-    pub(crate) session: u64,
-    gate: Seq,
-    /// What this node had seen when the session began.
-    snapshot: Contexts,
-    /// Dots to send: snapshot without what the client has, in order.
-    missing: Vec<(Domain, Actor, Runs)>,
-    /// Position in `missing`, and the first counter of it not looked at yet.
-    at: usize,
-    counter: u64,
-    replaced: BTreeSet<Place>,
-    /// The most of them.
-    replaced_max: usize,
-    overflow: bool,
-    /// Cold rows of the next page whose values are on their way, and the values that came.
-    wanted: BTreeSet<Place>,
-    values: Values,
-    next_page: u32,
-    granted: u32,
-    finished: bool,
-    touched: Instant,
-}
-
-impl Served {
-    /// A row is replaced or freed here: if its page has not been sent, its key goes on the list.
-    pub(crate) fn replaced(
-        &mut self,
-        domain: Domain,
-        actor: Actor,
-        counter: u64,
-        table: TableId,
-        key: &Bytes,
-    ) {
-        let unsent = self
-            .missing
-            .iter()
-            .enumerate()
-            .skip(self.at)
-            .any(|(i, (d, a, runs))| {
-                *d == domain
-                    && *a == actor
-                    && runs.contains(counter)
-                    && (i > self.at || counter >= self.counter)
-            });
-        if unsent {
-            self.remember(table, key);
-        }
-    }
-
-    /// The draft goes out as it is: its rows are sent.
-    fn commit(&mut self, mut draft: Draft, done: bool) -> RowBatch {
-        (self.at, self.counter) = (draft.at, draft.counter);
-        for _ in 0..draft.replaced {
-            self.replaced.pop_first();
-        }
-        self.values.clear();
-        self.finished = done;
-        draft.batcher.take()
-    }
-
-    /// The row of this key goes out at the end, whatever has become of it.
-    pub(crate) fn remember(&mut self, table: TableId, key: &Bytes) {
-        if self.replaced.len() < self.replaced_max {
-            self.replaced.insert((table, key.clone()));
-        } else {
-            self.overflow = true;
-        }
-    }
-}
-
-/// A page in the making: how far it reaches, and what it lacks.
-struct Draft {
-    batcher: Batcher,
-    at: usize,
-    counter: u64,
-    /// Keys taken from the replaced ones, from the first on.
-    replaced: usize,
-    /// Rows whose values have to be loaded first.
-    cold: BTreeSet<Place>,
-}
-
-impl Draft {
-    fn new(served: &Served, limits: &Limits) -> Self {
-        Draft {
-            batcher: Batcher::new(limits.rows_per_message, limits.bytes_per_message),
-            at: served.at,
-            counter: served.counter,
-            replaced: 0,
-            cold: BTreeSet::new(),
-        }
-    }
-}
-
-fn refuse(fx: &mut Effects, served: &Served) {
-    let session = served.session;
-    fx.send(served.link, Lane::Sys, Message::Refused { session });
-}
-
-impl Gossip {
-    /// Begins to serve a session. Returns false when too many are served already.
-    pub(crate) fn serve(
-        &mut self,
-        fx: &mut Effects,
-        link: LinkId,
-        gate: Seq,
-        session: u64,
-        have: &Contexts,
-    ) -> bool {
-        self.cover.served.retain(|served| served.link != link);
-        if self.cover.served.len() >= self.limits.sessions {
-            return false;
-        }
-        let snapshot = self.contexts();
-        let mut missing = Vec::new();
-        for (domain, context) in &snapshot {
-            let theirs = have
-                .iter()
-                .find(|(name, _)| name == domain)
-                .map(|(_, context)| context);
-            for (actor, runs) in context.iter() {
-                let lacks = match theirs.and_then(|context| context.runs(actor)) {
-                    Some(covered) => runs.minus(covered),
-                    None => runs.clone(),
-                };
-                let unsent = mutated!(fx, SnapshotWithoutMemory) && *domain == Domain::UsrMemory;
-                if !lacks.is_empty() && !unsent {
-                    missing.push((*domain, actor, lacks));
-                }
-            }
-        }
-        self.cover.served.push(Served {
-            link,
-            session,
-            gate,
-            snapshot,
-            missing,
-            at: 0,
-            counter: 0,
-            replaced: BTreeSet::new(),
-            replaced_max: self.limits.session_replaced,
-            overflow: false,
-            wanted: BTreeSet::new(),
-            values: Values::new(),
-            next_page: 0,
-            granted: WINDOW,
-            finished: false,
-            touched: fx.now().mono,
-        });
-        self.send_pages(fx, link);
-        true
-    }
-
-    /// The client has `page` pages and wants more.
-    pub(crate) fn serve_more(&mut self, fx: &mut Effects, link: LinkId, session: u64, page: u32) {
-        let now = fx.now().mono;
-        let found = self
-            .cover
-            .served
-            .iter_mut()
-            .find(|served| served.link == link && served.session == session);
-        let Some(served) = found else { return };
-        served.granted = served.granted.max(page.saturating_add(WINDOW));
-        served.touched = now;
-        self.send_pages(fx, link);
-    }
-
-    /// Ends the service of sessions on a link that is gone.
-    pub(crate) fn serve_none(&mut self, link: LinkId) {
-        self.cover.served.retain(|served| served.link != link);
-    }
-
-    /// Ends sessions whose client has fallen silent.
-    pub(crate) fn serve_expire(&mut self, now: Instant, timing: &Timing) {
-        self.cover
-            .served
-            .retain(|served| now.since(served.touched) < timing.session_timeout * 2);
-    }
-
-    fn send_pages(&mut self, fx: &mut Effects, link: LinkId) {
-        let Some(place) = self
-            .cover
-            .served
-            .iter()
-            .position(|served| served.link == link)
-        else {
-            return;
-        };
-        // Taken out while it reads the rows, which do not change meanwhile.
-        let mut served = self.cover.served.swap_remove(place);
-        while !served.finished && served.next_page < served.granted && served.wanted.is_empty() {
-            if served.overflow {
-                fx.mark(Mark::SessionOverflow);
-                return refuse(fx, &served);
-            }
-            let mut draft = Draft::new(&served, &self.limits);
-            let done = self.fill_page(fx, &served, &mut draft);
-            if !draft.cold.is_empty() {
-                fx.mark(Mark::PageWaitsForLoads);
-                let rows = &self.rows;
-                served.values.retain(|(table, key), (version, _)| {
-                    rows.get(*table, key)
-                        .is_some_and(|row| row.version_key() == *version)
-                });
-                self.wanted.extend(draft.cold.iter().cloned());
-                served.wanted = draft.cold;
-                break;
-            }
-            let rows = served.commit(draft, done);
-            let last = done.then(|| Snapshot {
-                contexts: write_contexts(&served.snapshot),
-                freed: self.freed.0,
-            });
-            let (session, page) = (served.session, served.next_page);
-            let msg = Message::Page(Page {
-                session,
-                page,
-                rows,
-                last,
-            });
-            fx.send_after(served.gate, Links::One(link), Lane::Bulk, msg);
-            served.next_page += 1;
-        }
-        if !served.finished {
-            self.cover.served.push(served);
-        }
-    }
-
-    /// A load for pages has ended: with a value, with an error, or with nothing because the row is no longer cold.
-    pub(crate) fn serve_loaded(
-        &mut self,
-        fx: &mut Effects,
-        place: &Place,
-        loaded: Option<&Result<Loaded, ReadError>>,
-    ) {
-        let mut go_on = Vec::new();
-        self.cover.served.retain_mut(|served| {
-            if !served.wanted.remove(place) {
-                return true;
-            }
-            match loaded {
-                Some(Ok(value)) => {
-                    served.values.insert(place.clone(), value.clone());
-                }
-                Some(Err(_)) => {
-                    fx.mark(Mark::SessionUnreadable);
-                    refuse(fx, served);
-                    return false;
-                }
-                None => {}
-            }
-            if served.wanted.is_empty() {
-                go_on.push(served.link);
-            }
-            true
-        });
-        for link in go_on {
-            self.send_pages(fx, link);
-        }
-    }
-
-    /// The next cold row whose value a session waits for and for which no load was asked yet.
-    pub(crate) fn next_wanted(&mut self) -> Option<Place> {
-        self.wanted.pop_front()
-    }
-
-    /// Drafts a page until it is full (false) or everything is in it (true).
-    fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
-        while let Some((domain, actor, runs)) = served.missing.get(draft.at) {
-            let Some(ix) = self.cover.find(*actor) else {
-                draft.at += 1;
-                continue;
-            };
-            for &(low, high) in runs.as_slice() {
-                let high = high - u64::from(mutated!(fx, LastDotUnsent) && high > low);
-                if high < draft.counter {
-                    continue;
-                }
-                for (counter, slot) in self.cover.range(*domain, ix, low.max(draft.counter), high) {
-                    let Some(row) = self.rows.row(slot) else {
-                        continue;
-                    };
-                    if !self.draft_row(served, draft, row) {
-                        draft.counter = counter;
-                        return false;
-                    }
-                    draft.counter = counter + 1;
-                }
-            }
-            draft.at += 1;
-            draft.counter = 0;
-        }
-        let replaced = served
-            .replaced
-            .iter()
-            .filter(|_| !mutated!(fx, ReplacedForgotten));
-        for (table, key) in replaced {
-            if let Some(row) = self.rows.get(*table, key)
-                && !self.draft_row(served, draft, row)
-            {
-                return false;
-            }
-            draft.replaced += 1;
-        }
-        true
-    }
-
-    /// Adds a row to a draft, or its place to what has to be loaded first; whether it still fitted.
-    fn draft_row(&self, served: &Served, draft: &mut Draft, row: &StoredRow) -> bool {
-        let place = || (row.table, row.key.clone());
-        let value = match row.value.is_cold() {
-            true => Self::value_of(row, served.values.get(&place())),
-            false => row.value.resident(),
-        };
-        if value.is_some() || row.value.is_dead() {
-            return self.add_row(&mut draft.batcher, row, value);
-        }
-        let bytes = row_bytes(&row.key, row.value.len());
-        let fits = draft.batcher.fits(bytes);
-        if fits {
-            draft.batcher.reserve(bytes);
-            draft.cold.insert(place());
-        }
-        fits
-    }
-
-    /// Adds a row with its value; whether it still fitted.
-    pub(crate) fn add_row(
-        &self,
-        batcher: &mut Batcher,
-        row: &StoredRow,
-        value: Option<&Bytes>,
-    ) -> bool {
-        // An expired row is told as it was written: the other side expires it by its own clock.
-        if !batcher.fits(row_bytes(&row.key, row.value.len())) {
-            return false;
-        }
-        let table = row.table;
-        batcher.add(
-            (table, || self.table_ref(table)),
-            (row.actor, self.actor(row.actor)),
-            (row.counter, row.clock, row.expires),
-            row.key.clone(),
-            value.cloned(),
-        );
-        true
-    }
-
-    pub(crate) fn table_ref(&self, table: TableId) -> TableRef {
-        TableRef {
-            domain: self.tables.domain(table) as u8,
-            name: self.tables.name(table).into(),
-        }
-    }
-
-    /// The fresh local writes as batches for the wire; empties the outbox.
-    pub(crate) fn take_pushes(&mut self) -> Vec<(bool, RowBatch)> {
-        let mut out = Vec::new();
-        let mut rows = self.outbox.take();
-        if rows.is_empty() {
-            return out;
-        }
-        // The store's own rows first: definitions before the rows they define.
-        rows.sort_by_key(|row| self.tables.domain(row.table) != Domain::Sys);
-        let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
-        let mut sys = true;
-        for row in rows {
-            let is_sys = self.tables.domain(row.table) == Domain::Sys;
-            let full = !batcher.fits(row_bytes(
-                &row.key,
-                row.value.as_ref().map_or(0, Bytes::len),
-            ));
-            if (full || is_sys != sys) && !batcher.is_empty() {
-                out.push((sys, batcher.take()));
-            }
-            sys = is_sys;
-            let (table, actor): (TableId, ActorIx) = (row.table, row.actor);
-            batcher.add(
-                (table, || self.table_ref(table)),
-                (actor, self.actor(actor)),
-                (row.counter, row.clock, row.expires),
-                row.key,
-                row.value,
-            );
-        }
-        if !batcher.is_empty() {
-            out.push((sys, batcher.take()));
-        }
-        out
-    }
-}
-
 /// A session that this node asked for.
 struct Asked {
     node: NodeId,
@@ -486,6 +78,8 @@ struct Mismatch {
     fruitless: u32,
     /// Do not wait: the link is new.
     urgent: bool,
+    /// When it is due among all.
+    queued: Option<Instant>,
 }
 
 /// What a page means for the node.
@@ -512,12 +106,19 @@ pub(crate) enum Verdict {
 }
 
 /// Decides when to fetch from whom, and follows the sessions that this node asked for.
+///
+/// What several peers have would come several times, so a session that makes progress is the only one; and what a peer told
+/// before one was complete may be met by it, so it is asked anew. Every step is O(log links).
 pub(crate) struct AntiEntropy {
     timing: Timing,
     limit: usize,
     rng: Rng,
     asked: BTreeMap<u64, Asked>,
     mismatches: BTreeMap<LinkId, Mismatch>,
+    /// Peers to fetch from, by when.
+    queue: BTreeSet<(Instant, LinkId)>,
+    /// When a new link was last a reason to hurry.
+    hurried: Option<Instant>,
 }
 
 impl AntiEntropy {
@@ -528,6 +129,8 @@ impl AntiEntropy {
             rng,
             asked: BTreeMap::new(),
             mismatches: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            hurried: None,
         }
     }
 
@@ -543,12 +146,14 @@ impl AntiEntropy {
 
     /// A peer told its state.
     pub(crate) fn compare(&mut self, now: Instant, link: LinkId, agrees: bool) {
-        let mismatch = self.mismatches.entry(link).or_default();
         if agrees {
-            *mismatch = Mismatch::default();
-        } else if mismatch.since.is_none() {
+            return self.forget(link);
+        }
+        let mismatch = self.mismatches.entry(link).or_default();
+        if mismatch.since.is_none() {
             mismatch.since = Some(now);
         }
+        self.requeue(link);
     }
 
     /// The link is new, or its peer has something that this node must have: do not wait.
@@ -557,17 +162,75 @@ impl AntiEntropy {
         mismatch.since = Some(now);
         mismatch.not_before = None;
         mismatch.urgent = true;
+        self.requeue(link);
+    }
+
+    /// The link is new and its peer disagrees: do not wait, unless another new link was a reason to hurry just now. Of many
+    /// members that come at once each would be asked for what the first has brought.
+    pub(crate) fn hurry(&mut self, now: Instant, link: LinkId) {
+        let patience = self.timing.mismatch_patience;
+        if self.hurried.is_some_and(|at| now.since(at) < patience) {
+            return self.compare(now, link, false);
+        }
+        self.hurried = Some(now);
+        self.urge(now, link);
+    }
+
+    /// What the other peers told is old: a session is complete. Returns some of those that disagreed, to be asked again;
+    /// the others tell of themselves with the detector's rounds.
+    pub(crate) fn outdate(&mut self, most: usize) -> Vec<LinkId> {
+        let links: Vec<LinkId> = self.queue.iter().map(|(_, link)| *link).collect();
+        for link in &links {
+            self.forget(*link);
+        }
+        links.into_iter().take(most).collect()
     }
 
     pub(crate) fn link_down(&mut self, link: LinkId) {
+        self.forget(link);
         self.mismatches.remove(&link);
         self.asked.retain(|_, asked| asked.link != link);
     }
 
-    fn due_at(&self, link: LinkId, mismatch: &Mismatch) -> Option<Instant> {
+    /// There is no disagreement with the peer any more, or none that is known.
+    fn forget(&mut self, link: LinkId) {
+        let Some(mismatch) = self.mismatches.get_mut(&link) else {
+            return;
+        };
+        if let Some(at) = mismatch.queued.take() {
+            self.queue.remove(&(at, link));
+        }
+        if mismatch.fruitless == 0 && mismatch.not_before.is_none() {
+            self.mismatches.remove(&link);
+        } else {
+            mismatch.since = None;
+            mismatch.urgent = false;
+        }
+    }
+
+    /// Something has changed that decides when the peer is asked.
+    fn requeue(&mut self, link: LinkId) {
+        let at = self.due_at(link);
+        let Some(mismatch) = self.mismatches.get_mut(&link) else {
+            return;
+        };
+        let before = core::mem::replace(&mut mismatch.queued, at);
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.queue.remove(&(before, link));
+        }
+        if let Some(at) = at {
+            self.queue.insert((at, link));
+        }
+    }
+
+    fn due_at(&self, link: LinkId) -> Option<Instant> {
         if self.asked.values().any(|asked| asked.link == link) {
             return None;
         }
+        let mismatch = self.mismatches.get(&link)?;
         let since = mismatch.since?;
         let due = if mismatch.urgent {
             since
@@ -577,24 +240,25 @@ impl AntiEntropy {
         Some(due.max(mismatch.not_before.unwrap_or(Instant::ZERO)))
     }
 
+    /// From when on another session may begin beside those under way.
+    fn free_at(&self) -> Option<Instant> {
+        let patience = self.timing.mismatch_patience;
+        let progress = self.asked.values().map(|asked| asked.touched + patience);
+        progress.max()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let timeouts = self
             .asked
             .values()
             .map(|asked| asked.touched + self.timing.session_timeout);
-        let pulls = self
-            .mismatches
-            .iter()
-            .filter_map(|(link, mismatch)| self.due_at(*link, mismatch));
-        if self.asked.len() < self.limit {
-            timeouts.chain(pulls).min()
-        } else {
-            timeouts.min()
-        }
+        let pull = self.queue.first().filter(|_| self.asked.len() < self.limit);
+        let pull = pull.map(|(at, _)| (*at).max(self.free_at().unwrap_or(Instant::ZERO)));
+        timeouts.chain(pull).min()
     }
 
-    /// Gives up silent sessions and returns the links to pull from now.
-    pub(crate) fn due(&mut self, fx: &mut Effects) -> Vec<LinkId> {
+    /// Gives up silent sessions and returns the link to pull from now.
+    pub(crate) fn due(&mut self, fx: &mut Effects) -> Option<LinkId> {
         let now = fx.now().mono;
         let timeout = self.timing.session_timeout;
         let silent = |asked: &Asked| now.since(asked.touched) >= timeout;
@@ -608,17 +272,13 @@ impl AntiEntropy {
         for link in lost {
             fx.mark(Mark::SessionTimeout);
             self.mismatches.entry(link).or_default().since = Some(now);
+            self.requeue(link);
         }
-        let room = self.limit.saturating_sub(self.asked.len());
-        let due = |link: &LinkId, mismatch: &Mismatch| {
-            self.due_at(*link, mismatch).is_some_and(|at| at <= now)
-        };
-        self.mismatches
-            .iter()
-            .filter(|(link, m)| due(link, m))
-            .map(|(link, _)| *link)
-            .take(room)
-            .collect()
+        if self.asked.len() >= self.limit || self.free_at().is_some_and(|at| at > now) {
+            return None;
+        }
+        let (_, link) = self.queue.first().filter(|(at, _)| *at <= now)?;
+        Some(*link)
     }
 
     /// Asks a peer for everything this node lacks.
@@ -644,10 +304,7 @@ impl AntiEntropy {
             staged,
         };
         self.asked.insert(session, asked);
-        if let Some(mismatch) = self.mismatches.get_mut(&link) {
-            mismatch.urgent = false;
-            mismatch.since = None;
-        }
+        self.forget(link);
         let have = write_contexts(have);
         let msg = Message::Pull(Pull {
             session,
@@ -675,6 +332,7 @@ impl AntiEntropy {
             let mismatch = self.mismatches.entry(link).or_default();
             mismatch.since = Some(now);
             mismatch.not_before = Some(now + wait);
+            self.requeue(link);
         }
     }
 
@@ -754,6 +412,7 @@ impl AntiEntropy {
         };
         let wait = self.timing.mismatch_patience * (1 << mismatch.fruitless);
         mismatch.not_before = Some(now + self.rng.jitter(wait, 50));
+        self.forget(asked.link);
         match asked.staged {
             Some(staged) => Verdict::Reunite {
                 rows: staged,

@@ -8,9 +8,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rapidhash::v3::rapidhash_v3;
 
-use super::anti_entropy::Served;
 use super::dots::DotIndex;
 use super::rows::{ActorIx, Slot};
+use super::session::Served;
 use crate::effects::Effects;
 use crate::id::{Actor, Seq, TableId};
 use crate::mutants::mutated;

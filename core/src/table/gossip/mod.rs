@@ -1,14 +1,19 @@
 //! Gossip tables: every member holds every row, anyone writes, the larger version wins.
 
 mod anti_entropy;
+mod batch;
 mod cold;
 mod cover;
 mod dots;
+mod expiry;
+mod floors;
 mod log;
 mod order;
 mod outbox;
+mod restore;
 mod reunion;
 mod rows;
+mod session;
 mod stability;
 mod tables;
 
@@ -32,16 +37,15 @@ pub(crate) use stability::Stability;
 pub(crate) use tables::Tables;
 
 use super::clock::HlcSource;
-use super::{Accepted, Context, Domain, Hlc, TableInfo, TableName, TableOptions, Version, Write};
-use crate::config::{Limits, MAX_ROW_BYTES};
+use super::{Accepted, Context, Domain, Hlc, TableInfo, TableName, Version, Write};
+use crate::config::Limits;
 use crate::effects::Effects;
 use crate::error::{TableError, WriteError};
-use crate::id::{Actor, Seq, TableId};
+use crate::id::{Actor, TableId};
 use crate::io::{Event, StoreOp};
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::store::record;
-use crate::time::Wall;
 use crate::wire;
 
 /// What became of a row that arrived.
@@ -521,42 +525,6 @@ impl Gossip {
             .unlink(domain, row.actor, row.counter, row.table, &row.key);
     }
 
-    /// Turns rows that have expired into tombstones with the same dot and clock, at most `budget` of them.
-    pub(crate) fn expire(&mut self, fx: &mut Effects, budget: usize) {
-        let wall_ms = fx.now().wall.as_millis();
-        for _ in 0..budget {
-            let Some(&(at, slot)) = self.expiring.first() else {
-                return;
-            };
-            if at > wall_ms {
-                return;
-            }
-            self.expiring.pop_first();
-            if mutated!(fx, ExpiryVanishes) {
-                self.expiring.insert((at, slot));
-                let domain = self.rows.row(slot).map(|row| self.tables.domain(row.table));
-                self.free(fx, domain.unwrap_or(Domain::UsrDurable), slot);
-                continue;
-            }
-            let number = self.log.push(Entry::Row(slot));
-            self.rows.update(slot, |row| {
-                row.value = Value::Dead;
-                row.arrival = number;
-            });
-            if let Some(row) = self.rows.row(slot) {
-                fx.mark(Mark::RowExpired);
-                fx.changed(row.table);
-                let domain = self.tables.domain(row.table);
-                self.cover.link(domain, row.actor, row.counter, slot, true);
-            }
-        }
-    }
-
-    /// When the next row expires.
-    pub(crate) fn next_expiry(&self) -> Option<Wall> {
-        self.expiring.first().map(|(at, _)| Wall::from_millis(*at))
-    }
-
     /// Removes a tombstone for good; its dot stays covered.
     pub(crate) fn free(&mut self, fx: &mut Effects, domain: Domain, slot: Slot) {
         self.unlink(domain, slot);
@@ -585,212 +553,6 @@ impl Gossip {
         }
     }
 
-    /// Drops every row of a table, or of all user tables, by a floor: one row of `sys.floors`.
-    pub(crate) fn flush_table(&mut self, fx: &mut Effects, table: Option<TableId>) -> Accepted {
-        let key = match table {
-            Some(table) => tables::floor_key(self.tables.name(table)),
-            None => tables::FLOOR_OF_ALL.to_vec(),
-        };
-        self.write_sys(fx, Tables::FLOORS, &key, Bytes::new())
-    }
-
-    /// The clock at or below which rows of the table are dead.
-    fn floor(&self, table: TableId) -> Hlc {
-        let own = self.floors.get(&table).copied().unwrap_or_default();
-        if self.tables.domain(table) == Domain::Sys {
-            own
-        } else {
-            own.max(self.floor_of_all)
-        }
-    }
-
-    /// A row of a table that describes tables has changed.
-    fn meta_changed(&mut self, fx: &mut Effects, meta: tables::Meta, key: &[u8], clock: Hlc) {
-        match meta {
-            tables::Meta::Tables => {
-                let value = self
-                    .rows
-                    .get(Tables::TABLES, key)
-                    .and_then(|row| row.value.resident().cloned());
-                if let Some(id) = self.tables.define(key, value.as_deref()) {
-                    self.rows.add_table(id);
-                }
-            }
-            tables::Meta::Floors => {
-                if key == tables::FLOOR_OF_ALL {
-                    self.floor_of_all = self.floor_of_all.max(clock);
-                    for table in self.tables.user_ids() {
-                        self.sweep(fx, table);
-                    }
-                } else if let Some(name) = tables::floor_name(key) {
-                    for table in self.tables.all_called(name) {
-                        self.rows.add_table(table);
-                        let floor = self.floors.entry(table).or_default();
-                        *floor = (*floor).max(clock);
-                        self.sweep(fx, table);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Removes the rows of a table that are at or below its floor, tombstones included. O(rows of the node).
-    fn sweep(&mut self, fx: &mut Effects, table: TableId) {
-        let floor = self.floor(table);
-        let domain = self.tables.domain(table);
-        let dead: Vec<Slot> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| row.table == table && row.clock <= floor)
-            .filter(|_| !mutated!(fx, FloorUnswept))
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in &dead {
-            self.unlink(domain, *slot);
-            if let Some(row) = self.rows.remove(*slot) {
-                self.delete_stored(fx, domain, table, &row.key);
-            }
-        }
-        if !dead.is_empty() {
-            self.log.push(Entry::Flushed(table));
-            fx.changed(table);
-            fx.mark(Mark::FloorSwept);
-        }
-    }
-
-    /// Creates a table with options.
-    pub(crate) fn create_table(
-        &mut self,
-        fx: &mut Effects,
-        name: &str,
-        options: TableOptions,
-    ) -> Result<(TableId, Seq), TableError> {
-        let id = self.table(name)?;
-        if self.tables.options(id) == options {
-            let seq = self
-                .rows
-                .get(Tables::TABLES, name.as_bytes())
-                .map_or(Seq(0), |row| row.seq);
-            if self.tables.is_explicit(id) {
-                return Ok((id, seq));
-            }
-        } else if self.tables.is_explicit(id) || id == TableId::DEFAULT || self.has_rows(id) {
-            return Err(TableError::OptionsDiffer);
-        }
-        let accepted = self.write_sys(
-            fx,
-            Tables::TABLES,
-            name.as_bytes(),
-            tables::encode_options(options),
-        );
-        Ok((self.table(name)?, accepted.seq))
-    }
-
-    fn has_rows(&self, table: TableId) -> bool {
-        self.rows.live(table).is_some_and(|live| !live.is_empty())
-    }
-
-    /// Puts recovered rows in place: no dot is new, nothing is stored again.
-    pub(crate) fn restore_row(
-        &mut self,
-        domain: Domain,
-        name: &str,
-        actor: Actor,
-        row: record::RowRecord,
-    ) {
-        let table = self.tables.intern(domain, name);
-        self.rows.add_table(table);
-        let actor = self.cover.intern(actor);
-        self.cover.restore(domain, actor, row.counter);
-        let dead = row.value.is_dead();
-        let slot = self.rows.insert(StoredRow {
-            table,
-            actor,
-            counter: row.counter,
-            clock: row.clock,
-            expires: row.expires,
-            arrival: 0,
-            seq: Seq(0),
-            key: row.key,
-            value: row.value,
-        });
-        self.cover.link(domain, actor, row.counter, slot, dead);
-        if row.expires != 0 && !dead {
-            self.expiring.insert((row.expires, slot));
-        }
-    }
-
-    /// Once all rows are back: the tables' definitions and floors take effect, and the present actor begins.
-    pub(crate) fn finish_restore(&mut self, fx: &mut Effects) {
-        for (table, meta) in [
-            (Tables::TABLES, tables::Meta::Tables),
-            (Tables::FLOORS, tables::Meta::Floors),
-        ] {
-            let keys: Vec<(Bytes, Hlc)> = self
-                .rows
-                .iter()
-                .filter(|(_, row)| row.table == table)
-                .map(|(_, row)| (row.key.clone(), row.clock))
-                .collect();
-            for (key, clock) in keys {
-                self.meta_changed(fx, meta, &key, clock);
-            }
-        }
-    }
-
-    /// Interns what a batch names.
-    ///
-    /// # Errors
-    /// What is wrong with the batch; nothing was merged.
-    pub(crate) fn intern_batch(
-        &mut self,
-        batch: wire::RowBatch,
-    ) -> Result<Vec<Arrival>, &'static str> {
-        let mut domains = Vec::with_capacity(batch.tables.len());
-        for table in &batch.tables {
-            let domain = Domain::from_u8(table.domain).ok_or("unknown domain")?;
-            if table.name.is_empty() || table.name.len() > usize::from(u8::MAX) {
-                return Err("bad table name");
-            }
-            if domain == Domain::Sys && self.tables.find(domain, &table.name).is_none() {
-                return Err("unknown system table");
-            }
-            domains.push(domain);
-        }
-        for row in &batch.rows {
-            let sane = (row.table as usize) < batch.tables.len()
-                && (row.actor as usize) < batch.actors.len()
-                && row.counter != 0
-                && row.counter < u64::MAX
-                && !row.key.is_empty()
-                && row.key.len() + row.value.as_ref().map_or(0, Bytes::len) <= MAX_ROW_BYTES;
-            if !sane {
-                return Err("bad row");
-            }
-        }
-        let actors: Vec<ActorIx> = batch
-            .actors
-            .iter()
-            .map(|actor| self.cover.intern(*actor))
-            .collect();
-        let mut tables = Vec::with_capacity(domains.len());
-        for (domain, table) in domains.iter().zip(&batch.tables) {
-            let id = self.tables.intern(*domain, &table.name);
-            self.rows.add_table(id);
-            tables.push(id);
-        }
-        let arrivals = batch.rows.into_iter().map(|row| Arrival {
-            table: tables[row.table as usize],
-            actor: actors[row.actor as usize],
-            counter: row.counter,
-            clock: Hlc(row.clock),
-            expires: row.expires,
-            key: row.key,
-            value: row.value,
-        });
-        Ok(arrivals.collect())
-    }
-
     pub(crate) fn tables(&self) -> &Tables {
         &self.tables
     }
@@ -800,19 +562,12 @@ impl Gossip {
         core::mem::take(&mut self.sys_changes)
     }
 
-    /// The rows that say who belongs to the cluster.
-    pub(crate) fn member_rows(&self) -> wire::RowBatch {
+    /// The rows that say who these two are: what two nodes record of each other before any row of users passes between them.
+    pub(crate) fn greeting_rows(&self, keys: &[(TableId, Vec<u8>)]) -> wire::RowBatch {
         let mut batcher = outbox::Batcher::new(usize::MAX, usize::MAX);
-        for table in [Tables::MEMBERS, Tables::DEPARTED] {
-            for slot in self
-                .rows
-                .live(table)
-                .into_iter()
-                .flat_map(|live| live.slots())
-            {
-                if let Some(row) = self.rows.row(slot) {
-                    self.add_row(&mut batcher, row, row.value.resident());
-                }
+        for (table, key) in keys {
+            if let Some(row) = self.rows.get(*table, key) {
+                self.add_row(&mut batcher, row, row.value.resident());
             }
         }
         batcher.take()

@@ -3,9 +3,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{ActorIx, Arrival};
+use bytes::Bytes;
+
+use super::{ActorIx, Arrival, Gossip};
 use crate::id::{Actor, TableId};
-use crate::table::Hlc;
+use crate::table::{Domain, Hlc};
 use crate::wire::{Row, RowBatch, TableRef};
 
 /// Rows accepted in this turn. Every version is sent, superseded ones too: a gap in the dots would look like a loss.
@@ -144,4 +146,42 @@ impl Batcher {
 /// What a row costs against the limit of a message.
 pub(crate) fn row_bytes(key: &bytes::Bytes, value_len: usize) -> usize {
     key.len() + value_len + 32
+}
+
+impl Gossip {
+    /// The fresh local writes as batches for the wire; empties the outbox.
+    pub(crate) fn take_pushes(&mut self) -> Vec<(bool, RowBatch)> {
+        let mut out = Vec::new();
+        let mut rows = self.outbox.take();
+        if rows.is_empty() {
+            return out;
+        }
+        // The store's own rows first: definitions before the rows they define.
+        rows.sort_by_key(|row| self.tables.domain(row.table) != Domain::Sys);
+        let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
+        let mut sys = true;
+        for row in rows {
+            let is_sys = self.tables.domain(row.table) == Domain::Sys;
+            let full = !batcher.fits(row_bytes(
+                &row.key,
+                row.value.as_ref().map_or(0, Bytes::len),
+            ));
+            if (full || is_sys != sys) && !batcher.is_empty() {
+                out.push((sys, batcher.take()));
+            }
+            sys = is_sys;
+            let (table, actor): (TableId, ActorIx) = (row.table, row.actor);
+            batcher.add(
+                (table, || self.table_ref(table)),
+                (actor, self.actor(actor)),
+                (row.counter, row.clock, row.expires),
+                row.key,
+                row.value,
+            );
+        }
+        if !batcher.is_empty() {
+            out.push((sys, batcher.take()));
+        }
+        out
+    }
 }

@@ -115,6 +115,14 @@ impl Stability {
         self.dirty = true;
     }
 
+    /// There is no tombstone: nothing is kept.
+    pub(crate) fn rest(&mut self) {
+        self.claims.clear();
+        self.agreed = None;
+        self.dirty = false;
+        self.cursor = None;
+    }
+
     /// More is durable here.
     pub(crate) fn stored(&mut self) {
         self.dirty |= core::mem::take(&mut self.awaits_sync);

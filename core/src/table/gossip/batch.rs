@@ -1,0 +1,65 @@
+//! Rows from the wire.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{ActorIx, Arrival, Gossip};
+use crate::config::MAX_ROW_BYTES;
+use crate::table::{Domain, Hlc};
+use crate::wire;
+
+impl Gossip {
+    /// Interns what a batch names.
+    ///
+    /// # Errors
+    /// What is wrong with the batch; nothing was merged.
+    pub(crate) fn intern_batch(
+        &mut self,
+        batch: wire::RowBatch,
+    ) -> Result<Vec<Arrival>, &'static str> {
+        let mut domains = Vec::with_capacity(batch.tables.len());
+        for table in &batch.tables {
+            let domain = Domain::from_u8(table.domain).ok_or("unknown domain")?;
+            if table.name.is_empty() || table.name.len() > usize::from(u8::MAX) {
+                return Err("bad table name");
+            }
+            if domain == Domain::Sys && self.tables.find(domain, &table.name).is_none() {
+                return Err("unknown system table");
+            }
+            domains.push(domain);
+        }
+        for row in &batch.rows {
+            let sane = (row.table as usize) < batch.tables.len()
+                && (row.actor as usize) < batch.actors.len()
+                && row.counter != 0
+                && row.counter < u64::MAX
+                && !row.key.is_empty()
+                && row.key.len() + row.value.as_ref().map_or(0, Bytes::len) <= MAX_ROW_BYTES;
+            if !sane {
+                return Err("bad row");
+            }
+        }
+        let actors: Vec<ActorIx> = batch
+            .actors
+            .iter()
+            .map(|actor| self.cover.intern(*actor))
+            .collect();
+        let mut tables = Vec::with_capacity(domains.len());
+        for (domain, table) in domains.iter().zip(&batch.tables) {
+            let id = self.tables.intern(*domain, &table.name);
+            self.rows.add_table(id);
+            tables.push(id);
+        }
+        let arrivals = batch.rows.into_iter().map(|row| Arrival {
+            table: tables[row.table as usize],
+            actor: actors[row.actor as usize],
+            counter: row.counter,
+            clock: Hlc(row.clock),
+            expires: row.expires,
+            key: row.key,
+            value: row.value,
+        });
+        Ok(arrivals.collect())
+    }
+}

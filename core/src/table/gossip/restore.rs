@@ -1,0 +1,62 @@
+//! Rows that come back from the store.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::tables::{self, Tables};
+use super::{Gossip, StoredRow};
+use crate::effects::Effects;
+use crate::id::{Actor, Seq};
+use crate::store::record;
+use crate::table::{Domain, Hlc};
+
+impl Gossip {
+    /// Puts recovered rows in place: no dot is new, nothing is stored again.
+    pub(crate) fn restore_row(
+        &mut self,
+        domain: Domain,
+        name: &str,
+        actor: Actor,
+        row: record::RowRecord,
+    ) {
+        let table = self.tables.intern(domain, name);
+        self.rows.add_table(table);
+        let actor = self.cover.intern(actor);
+        self.cover.restore(domain, actor, row.counter);
+        let dead = row.value.is_dead();
+        let slot = self.rows.insert(StoredRow {
+            table,
+            actor,
+            counter: row.counter,
+            clock: row.clock,
+            expires: row.expires,
+            arrival: 0,
+            seq: Seq(0),
+            key: row.key,
+            value: row.value,
+        });
+        self.cover.link(domain, actor, row.counter, slot, dead);
+        if row.expires != 0 && !dead {
+            self.expiring.insert((row.expires, slot));
+        }
+    }
+
+    /// Once all rows are back: the tables' definitions and floors take effect, and the present actor begins.
+    pub(crate) fn finish_restore(&mut self, fx: &mut Effects) {
+        for (table, meta) in [
+            (Tables::TABLES, tables::Meta::Tables),
+            (Tables::FLOORS, tables::Meta::Floors),
+        ] {
+            let keys: Vec<(Bytes, Hlc)> = self
+                .rows
+                .iter()
+                .filter(|(_, row)| row.table == table)
+                .map(|(_, row)| (row.key.clone(), row.clock))
+                .collect();
+            for (key, clock) in keys {
+                self.meta_changed(fx, meta, &key, clock);
+            }
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Serving sessions: the snapshot, its pages, and what changes under them.
+//!
+//! The server takes a snapshot of its context when a session begins and sends, in pages, the rows whose dots are in it and
+//! not in the client's. A key whose row is replaced before its page is remembered and sent at the end, so that every dot
+//! the client adopts is dominated by a row it got.
+//!
+//! A page that meets values that are only in the store is drafted, waits for them, and is drafted anew: what was replaced meanwhile
+//! is not sent twice. A value that cannot be read ends the session, since a page without it would pass for complete.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::anti_entropy::Contexts;
+use super::cold::{Loaded, Place, Values};
+use super::outbox::{Batcher, row_bytes};
+use super::{Gossip, StoredRow};
+use crate::config::{Limits, Timing};
+use crate::effects::Effects;
+use crate::error::ReadError;
+use crate::id::{Actor, LinkId, Seq, TableId};
+use crate::io::{Lane, Links};
+use crate::marks::Mark;
+use crate::mutants::mutated;
+use crate::table::{Domain, Runs};
+use crate::time::Instant;
+use crate::wire::{DomainContext, Message, Page, RowBatch, Snapshot, TableRef};
+
+/// Pages on their way to a client that has not asked for more.
+const WINDOW: u32 = 4;
+
+/// A session that this node serves.
+pub(crate) struct Served {
+    pub(crate) link: LinkId,
+    pub(crate) session: u64,
+    gate: Seq,
+    /// What this node had seen when the session began without what the client has: the dots to send, in order, and to adopt.
+    missing: Vec<(Domain, Actor, Runs)>,
+    /// Position in `missing`, and the first counter of it not looked at yet.
+    at: usize,
+    counter: u64,
+    replaced: BTreeSet<Place>,
+    /// The most of them.
+    replaced_max: usize,
+    overflow: bool,
+    /// Cold rows of the next page whose values are on their way, and the values that came.
+    wanted: BTreeSet<Place>,
+    values: Values,
+    next_page: u32,
+    granted: u32,
+    finished: bool,
+    touched: Instant,
+}
+
+impl Served {
+    /// A row is replaced or freed here: if its page has not been sent, its key goes on the list.
+    pub(crate) fn replaced(
+        &mut self,
+        domain: Domain,
+        actor: Actor,
+        counter: u64,
+        table: TableId,
+        key: &Bytes,
+    ) {
+        let unsent = self
+            .missing
+            .iter()
+            .enumerate()
+            .skip(self.at)
+            .any(|(i, (d, a, runs))| {
+                *d == domain
+                    && *a == actor
+                    && runs.contains(counter)
+                    && (i > self.at || counter >= self.counter)
+            });
+        if unsent {
+            self.remember(table, key);
+        }
+    }
+
+    /// The draft goes out as it is: its rows are sent.
+    fn commit(&mut self, mut draft: Draft, done: bool) -> RowBatch {
+        (self.at, self.counter) = (draft.at, draft.counter);
+        for _ in 0..draft.replaced {
+            self.replaced.pop_first();
+        }
+        self.values.clear();
+        self.finished = done;
+        draft.batcher.take()
+    }
+
+    /// What the client adopts at the end.
+    fn contexts(&self) -> Vec<DomainContext> {
+        let domain = |domain: Domain| DomainContext {
+            domain: domain as u8,
+            actors: self
+                .missing
+                .iter()
+                .filter(|(of, ..)| *of == domain)
+                .map(|(_, actor, runs)| (*actor, runs.as_slice().to_vec()))
+                .collect(),
+        };
+        Domain::ALL.into_iter().map(domain).collect()
+    }
+
+    /// The row of this key goes out at the end, whatever has become of it.
+    pub(crate) fn remember(&mut self, table: TableId, key: &Bytes) {
+        if self.replaced.len() < self.replaced_max {
+            self.replaced.insert((table, key.clone()));
+        } else {
+            self.overflow = true;
+        }
+    }
+}
+
+/// A page in the making: how far it reaches, and what it lacks.
+struct Draft {
+    batcher: Batcher,
+    at: usize,
+    counter: u64,
+    /// Keys taken from the replaced ones, from the first on.
+    replaced: usize,
+    /// Rows whose values have to be loaded first.
+    cold: BTreeSet<Place>,
+}
+
+impl Draft {
+    fn new(served: &Served, limits: &Limits) -> Self {
+        Draft {
+            batcher: Batcher::new(limits.rows_per_message, limits.bytes_per_message),
+            at: served.at,
+            counter: served.counter,
+            replaced: 0,
+            cold: BTreeSet::new(),
+        }
+    }
+}
+
+fn refuse(fx: &mut Effects, served: &Served) {
+    let session = served.session;
+    fx.send(served.link, Lane::Sys, Message::Refused { session });
+}
+
+impl Gossip {
+    /// Begins to serve a session. Returns false when too many are served already.
+    pub(crate) fn serve(
+        &mut self,
+        fx: &mut Effects,
+        link: LinkId,
+        gate: Seq,
+        session: u64,
+        have: &Contexts,
+    ) -> bool {
+        self.cover.served.retain(|served| served.link != link);
+        if self.cover.served.len() >= self.limits.sessions {
+            return false;
+        }
+        let mut missing = Vec::new();
+        for (domain, context) in &self.contexts() {
+            let theirs = have
+                .iter()
+                .find(|(name, _)| name == domain)
+                .map(|(_, context)| context);
+            for (actor, runs) in context.iter() {
+                let lacks = match theirs.and_then(|context| context.runs(actor)) {
+                    Some(covered) => runs.minus(covered),
+                    None => runs.clone(),
+                };
+                if !lacks.is_empty() {
+                    missing.push((*domain, actor, lacks));
+                }
+            }
+        }
+        self.cover.served.push(Served {
+            link,
+            session,
+            gate,
+            missing,
+            at: 0,
+            counter: 0,
+            replaced: BTreeSet::new(),
+            replaced_max: self.limits.session_replaced,
+            overflow: false,
+            wanted: BTreeSet::new(),
+            values: Values::new(),
+            next_page: 0,
+            granted: WINDOW,
+            finished: false,
+            touched: fx.now().mono,
+        });
+        self.send_pages(fx, link);
+        true
+    }
+
+    /// The client has `page` pages and wants more.
+    pub(crate) fn serve_more(&mut self, fx: &mut Effects, link: LinkId, session: u64, page: u32) {
+        let now = fx.now().mono;
+        let found = self
+            .cover
+            .served
+            .iter_mut()
+            .find(|served| served.link == link && served.session == session);
+        let Some(served) = found else { return };
+        served.granted = served.granted.max(page.saturating_add(WINDOW));
+        served.touched = now;
+        self.send_pages(fx, link);
+    }
+
+    /// Ends the service of sessions on a link that is gone.
+    pub(crate) fn serve_none(&mut self, link: LinkId) {
+        self.cover.served.retain(|served| served.link != link);
+    }
+
+    /// Ends sessions whose client has fallen silent.
+    pub(crate) fn serve_expire(&mut self, now: Instant, timing: &Timing) {
+        self.cover
+            .served
+            .retain(|served| now.since(served.touched) < timing.session_timeout * 2);
+    }
+
+    fn send_pages(&mut self, fx: &mut Effects, link: LinkId) {
+        let Some(place) = self
+            .cover
+            .served
+            .iter()
+            .position(|served| served.link == link)
+        else {
+            return;
+        };
+        // Taken out while it reads the rows, which do not change meanwhile.
+        let mut served = self.cover.served.swap_remove(place);
+        while !served.finished && served.next_page < served.granted && served.wanted.is_empty() {
+            if served.overflow {
+                fx.mark(Mark::SessionOverflow);
+                return refuse(fx, &served);
+            }
+            let mut draft = Draft::new(&served, &self.limits);
+            let done = self.fill_page(fx, &served, &mut draft);
+            if !draft.cold.is_empty() {
+                fx.mark(Mark::PageWaitsForLoads);
+                let rows = &self.rows;
+                served.values.retain(|(table, key), (version, _)| {
+                    rows.get(*table, key)
+                        .is_some_and(|row| row.version_key() == *version)
+                });
+                self.wanted.extend(draft.cold.iter().cloned());
+                served.wanted = draft.cold;
+                break;
+            }
+            let rows = served.commit(draft, done);
+            let last = done.then(|| Snapshot {
+                contexts: served.contexts(),
+                freed: self.freed.0,
+            });
+            let (session, page) = (served.session, served.next_page);
+            let msg = Message::Page(Page {
+                session,
+                page,
+                rows,
+                last,
+            });
+            fx.send_after(served.gate, Links::One(link), Lane::Bulk, msg);
+            served.next_page += 1;
+        }
+        if !served.finished {
+            self.cover.served.push(served);
+        }
+    }
+
+    /// A load for pages has ended: with a value, with an error, or with nothing because the row is no longer cold.
+    pub(crate) fn serve_loaded(
+        &mut self,
+        fx: &mut Effects,
+        place: &Place,
+        loaded: Option<&Result<Loaded, ReadError>>,
+    ) {
+        let mut go_on = Vec::new();
+        self.cover.served.retain_mut(|served| {
+            if !served.wanted.remove(place) {
+                return true;
+            }
+            match loaded {
+                Some(Ok(value)) => {
+                    served.values.insert(place.clone(), value.clone());
+                }
+                Some(Err(_)) => {
+                    fx.mark(Mark::SessionUnreadable);
+                    refuse(fx, served);
+                    return false;
+                }
+                None => {}
+            }
+            if served.wanted.is_empty() {
+                go_on.push(served.link);
+            }
+            true
+        });
+        for link in go_on {
+            self.send_pages(fx, link);
+        }
+    }
+
+    /// The next cold row whose value a session waits for and for which no load was asked yet.
+    pub(crate) fn next_wanted(&mut self) -> Option<Place> {
+        self.wanted.pop_front()
+    }
+
+    /// Drafts a page until it is full (false) or everything is in it (true).
+    fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
+        while let Some((domain, actor, runs)) = served.missing.get(draft.at) {
+            let unsent = mutated!(fx, SnapshotWithoutMemory) && *domain == Domain::UsrMemory;
+            let Some(ix) = self.cover.find(*actor).filter(|_| !unsent) else {
+                draft.at += 1;
+                continue;
+            };
+            for &(low, high) in runs.as_slice() {
+                let high = high - u64::from(mutated!(fx, LastDotUnsent) && high > low);
+                if high < draft.counter {
+                    continue;
+                }
+                for (counter, slot) in self.cover.range(*domain, ix, low.max(draft.counter), high) {
+                    let Some(row) = self.rows.row(slot) else {
+                        continue;
+                    };
+                    if !self.draft_row(served, draft, row) {
+                        draft.counter = counter;
+                        return false;
+                    }
+                    draft.counter = counter + 1;
+                }
+            }
+            draft.at += 1;
+            draft.counter = 0;
+        }
+        let replaced = served
+            .replaced
+            .iter()
+            .filter(|_| !mutated!(fx, ReplacedForgotten));
+        for (table, key) in replaced {
+            if let Some(row) = self.rows.get(*table, key)
+                && !self.draft_row(served, draft, row)
+            {
+                return false;
+            }
+            draft.replaced += 1;
+        }
+        true
+    }
+
+    /// Adds a row to a draft, or its place to what has to be loaded first; whether it still fitted.
+    fn draft_row(&self, served: &Served, draft: &mut Draft, row: &StoredRow) -> bool {
+        let place = || (row.table, row.key.clone());
+        let value = match row.value.is_cold() {
+            true => Self::value_of(row, served.values.get(&place())),
+            false => row.value.resident(),
+        };
+        if value.is_some() || row.value.is_dead() {
+            return self.add_row(&mut draft.batcher, row, value);
+        }
+        let bytes = row_bytes(&row.key, row.value.len());
+        let fits = draft.batcher.fits(bytes);
+        if fits {
+            draft.batcher.reserve(bytes);
+            draft.cold.insert(place());
+        }
+        fits
+    }
+
+    /// Adds a row with its value; whether it still fitted.
+    pub(crate) fn add_row(
+        &self,
+        batcher: &mut Batcher,
+        row: &StoredRow,
+        value: Option<&Bytes>,
+    ) -> bool {
+        // An expired row is told as it was written: the other side expires it by its own clock.
+        if !batcher.fits(row_bytes(&row.key, row.value.len())) {
+            return false;
+        }
+        let table = row.table;
+        batcher.add(
+            (table, || self.table_ref(table)),
+            (row.actor, self.actor(row.actor)),
+            (row.counter, row.clock, row.expires),
+            row.key.clone(),
+            value.cloned(),
+        );
+        true
+    }
+
+    pub(crate) fn table_ref(&self, table: TableId) -> TableRef {
+        TableRef {
+            domain: self.tables.domain(table) as u8,
+            name: self.tables.name(table).into(),
+        }
+    }
+}
