@@ -89,6 +89,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
             | Event::DuplicateName { .. }
             | Event::Protocol { .. }
             | Event::ClockDrift { .. }
+            | Event::SettingIgnored { .. }
             | Event::Unreadable { .. } => {
                 tracing::warn!(?event, "node");
             }
