@@ -103,7 +103,7 @@ fn an_error_says_where_and_what() {
             "probe_interval",
             "luck",
             11,
-            20,
+            21,
             Kind::BadWord,
             "gossip.luck",
         ),
