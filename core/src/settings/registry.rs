@@ -116,7 +116,7 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "a suspect is declared dead after so many intervals, times log10(n) when n > 10"),
     setting!("gossip.sync_interval", timing.sync_interval: time in "time", 10 * MS, M, "storage",
         "how often unsynced rows are synced"),
-    setting!("limits.bytes_per_message", limits.bytes_per_message: size in "bytes", KIB, 16 * MIB, "messages",
+    setting!("limits.bytes_per_message", limits.bytes_per_message: size in "bytes", KIB, MIB, "messages",
         "row bytes in one message, exceeded only by a single larger row"),
     setting!("limits.change_log", limits.change_log: count in "changes", 256, 1 << 24, "watchers",
         "changes kept for watchers; one that falls further behind starts again"),
