@@ -97,6 +97,77 @@ impl From<WriteError> for TableError {
     }
 }
 
+/// Why a change of settings was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SettingError {
+    /// There is no setting of that name.
+    Unknown {
+        /// The name, cut to 64 characters.
+        name: String,
+    },
+    /// The text is no value of the setting's kind.
+    Malformed {
+        /// The setting.
+        name: &'static str,
+        /// The text, cut to 64 characters.
+        value: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The value is beyond the bounds.
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// The text, cut to 64 characters.
+        value: String,
+        /// The smallest value.
+        min: String,
+        /// The largest value.
+        max: String,
+    },
+    /// The cluster would have set two values that exclude each other.
+    Conflict {
+        /// The setting that has to be smaller.
+        low: &'static str,
+        /// The one that has to be larger.
+        high: &'static str,
+    },
+    /// The node cannot take a write now.
+    Write(WriteError),
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingError::Unknown { name } => write!(f, "there is no setting {name:?}"),
+            SettingError::Malformed {
+                name,
+                value,
+                expected,
+            } => write!(f, "{name} is {expected}, not {value:?}"),
+            SettingError::OutOfRange {
+                name,
+                value,
+                min,
+                max,
+            } => write!(f, "{name} is from {min} to {max}, not {value}"),
+            SettingError::Conflict { low, high } => {
+                write!(f, "{low} has to be less than {high}, which is set too")
+            }
+            SettingError::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SettingError {}
+
+impl From<WriteError> for SettingError {
+    fn from(error: WriteError) -> Self {
+        SettingError::Write(error)
+    }
+}
+
 /// Why a request that went through [`Input::Request`](crate::Input::Request) failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,6 +185,8 @@ pub enum RequestError {
     Write(WriteError),
     /// The table was refused; nothing was changed.
     Table(TableError),
+    /// The settings were refused; nothing was changed.
+    Setting(SettingError),
     /// The address could not be joined, for the reason given; nothing was changed.
     Join(String),
     /// The value is only in the store and could not be read; nothing was changed.
@@ -130,6 +203,7 @@ impl fmt::Display for RequestError {
             RequestError::Busy { limit } => write!(f, "{limit} requests are waiting already"),
             RequestError::Write(error) => error.fmt(f),
             RequestError::Table(error) => error.fmt(f),
+            RequestError::Setting(error) => error.fmt(f),
             RequestError::Join(why) => write!(f, "could not join: {why}"),
             RequestError::Read(error) => error.fmt(f),
             RequestError::Halted => f.write_str("the node has halted"),

@@ -146,6 +146,11 @@ pub enum Request {
         /// Its options.
         options: TableOptions,
     },
+    /// Changes settings of the whole cluster, all or none; answers once that is durable here.
+    ChangeSettings {
+        /// Names and values; `None` gives the setting back to each member's own configuration.
+        changes: Vec<(String, Option<String>)>,
+    },
     /// Dials an address and answers once this node has caught up with the cluster and is linked with its members, or has
     /// waited three seconds for the slowest of them.
     Join {
@@ -169,6 +174,8 @@ pub enum Response {
     Synced,
     /// The table exists.
     Table(TableId),
+    /// The settings are changed, durably.
+    SettingsChanged,
     /// The member that answered.
     Joined(NodeId),
     /// This node has left.
@@ -444,6 +451,20 @@ pub enum Event {
         key: Bytes,
         /// Why.
         why: ReadError,
+    },
+    /// Another value of a setting is in force here.
+    SettingChanged {
+        /// The setting.
+        name: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// The cluster has set a value that is not in force here: this node's own configuration is.
+    SettingIgnored {
+        /// The setting.
+        name: &'static str,
+        /// Why.
+        why: String,
     },
     /// The store is out of space.
     StoreStalled(String),

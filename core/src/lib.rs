@@ -89,6 +89,7 @@ pub mod mutants;
 mod node;
 mod recovery;
 mod rng;
+mod settings;
 mod store;
 mod table;
 mod time;
@@ -96,7 +97,9 @@ mod trace;
 pub mod wire;
 
 pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
-pub use error::{Lagged, ReadError, RecoverError, RequestError, TableError, WriteError};
+pub use error::{
+    Lagged, ReadError, RecoverError, RequestError, SettingError, TableError, WriteError,
+};
 pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
     Deadline, Event, HaltReason, Handover, HangupReason, Input, Lane, LinkError, Links, Output,
@@ -107,6 +110,7 @@ pub use membership::{MemberInfo, MemberState};
 pub use node::{Node, NodeStatus};
 pub use recovery::Recovery;
 pub use rng::Seed;
+pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};
 pub use table::{
     Accepted, Change, ChangeKind, Changes, Conflict, Context, Cursor, Domain, Durability, Found,
     Hlc, Namespace, Row, RowRef, Runs, Scan, ScanRange, TableInfo, TableName, TableOptions,

@@ -133,6 +133,10 @@ marks! {
     SessionTimeout = "session-timeout",
     /// A session was refused because a value could not be read.
     SessionUnreadable = "session-unreadable",
+    /// Another value of a setting is in force.
+    SettingChanged = "setting-changed",
+    /// A value that the cluster has set is not in force.
+    SettingIgnored = "setting-ignored",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",
     /// A tombstone was freed.

@@ -150,6 +150,8 @@ mutants! {
     ChangeUnlogged = "change-unlogged",
     /// Writes are accepted however far the store lags behind.
     BacklogUnbounded = "backlog-unbounded",
+    /// A new life goes by its own configuration until a setting changes.
+    SettingsForgotten = "settings-forgotten",
     /// Rows that expire vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
 }

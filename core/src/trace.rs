@@ -173,6 +173,10 @@ impl Display for Trace<'_, Event> {
                     key.len()
                 )
             }
+            Event::SettingChanged { name, value } => {
+                write!(f, "setting-changed name={name} value={value}")
+            }
+            Event::SettingIgnored { name, .. } => write!(f, "setting-ignored name={name}"),
             Event::StoreStalled(_) => f.write_str("store-stalled"),
             Event::Damaged { records } => write!(f, "damaged records={records}"),
             Event::StoreRecovered => f.write_str("store-recovered"),

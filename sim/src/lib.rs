@@ -144,6 +144,7 @@ mod sabotage;
 pub mod scale;
 mod scenario;
 mod sessions;
+mod settings;
 mod settle;
 pub mod shrink;
 mod storing;

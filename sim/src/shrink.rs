@@ -166,6 +166,6 @@ fn simpler_actions(action: &Action) -> Vec<Action> {
             };
             vec![Action::Fault(half)]
         }
-        Action::Fault(_) | Action::Move { .. } => Vec::new(),
+        Action::Fault(_) | Action::Move { .. } | Action::Set(_) => Vec::new(),
     }
 }

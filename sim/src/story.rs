@@ -276,6 +276,14 @@ pub(crate) fn event(
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),
         Event::Synced { with, rows } => emit("caught_up", &[who(with), Field::Num("rows", *rows)]),
         Event::Unreadable { key, .. } => emit("unreadable", &[Field::Bytes("key", key)]),
+        Event::SettingChanged { name, value } => emit(
+            "setting_changed",
+            &[
+                Field::Word("name", name),
+                Field::Bytes("value", value.as_bytes()),
+            ],
+        ),
+        Event::SettingIgnored { name, .. } => emit("setting_ignored", &[Field::Word("name", name)]),
         Event::StoreStalled(_) => emit("store_stalled", &[]),
         Event::Damaged { records } => emit("damaged", &[Field::Num("records", *records)]),
         Event::StoreRecovered => emit("store_recovered", &[]),

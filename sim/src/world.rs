@@ -286,6 +286,7 @@ impl World {
         match entry.action {
             Action::Op(op) => self.perform(&op),
             Action::Move { client, node } => self.move_client(client, node),
+            Action::Set(change) => self.change_setting(&change),
             Action::Fault(fault) => {
                 self.begin_fault(number, &fault.what);
                 self.push(entry.at_us + fault.for_us, Event::FaultEnds { number });

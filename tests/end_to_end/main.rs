@@ -13,6 +13,7 @@ mod corpora;
 mod fuzz;
 mod refusals;
 mod replication;
+mod settings;
 mod sim_check;
 mod sim_scale;
 mod support;

@@ -7,6 +7,7 @@
 mod health;
 mod opinion;
 mod probe;
+mod retime;
 mod roster;
 mod rumors;
 mod suspicion;

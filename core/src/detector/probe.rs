@@ -24,7 +24,7 @@ pub(super) struct Probe {
     pub(super) target: NodeId,
     pub(super) timer: (Instant, Due),
     /// From the direct time-out to failure.
-    grace: Duration,
+    pub(super) grace: Duration,
     /// Who was asked to help and has not answered.
     asked: Vec<NodeId>,
     helped: bool,
@@ -283,6 +283,6 @@ impl Detector {
 }
 
 /// At most a third of the period, so that a second try through others ends within it.
-fn timeout(interval: Duration, wanted: Duration) -> Duration {
+pub(super) fn timeout(interval: Duration, wanted: Duration) -> Duration {
     wanted.min(interval / 3)
 }

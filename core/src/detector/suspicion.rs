@@ -49,6 +49,12 @@ impl Suspicion {
         suspicion
     }
 
+    /// Other periods hold from `now` on; the suspicion began when it began, and ends now or later.
+    pub(super) fn retime(&mut self, now: Instant, timing: &Timing, n: usize) {
+        self.least = least(timing, n);
+        self.deadline = now.max(self.started + self.patience());
+    }
+
     /// Counts an independent accuser at `now`. True when it shortened the patience, which then ends now or later.
     pub(super) fn confirm(&mut self, now: Instant, accuser: NodeId) -> bool {
         let counts = self.accusers.len() <= self.wanted && self.accusers.insert(accuser);

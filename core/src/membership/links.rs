@@ -171,6 +171,25 @@ impl Links {
         links
     }
 
+    /// Other delays hold from now on: no dial waits for longer than they allow.
+    pub(crate) fn retime(&mut self, now: Instant, timing: Timing) {
+        self.timing = timing;
+        let longest = self.timing.dial_backoff_max;
+        let mut members = Vec::new();
+        for (target, attempt) in &mut self.attempts {
+            if attempt.next > now + longest * 3 / 2 {
+                attempt.next = now + self.rng.jitter(longest, 50);
+                members.extend(match target {
+                    Target::Member(node) => Some(*node),
+                    Target::Addr(_) => None,
+                });
+            }
+        }
+        for node in members {
+            self.requeue(node);
+        }
+    }
+
     pub(crate) fn get(&self, link: LinkId) -> Option<&Link> {
         self.links.get(&link)
     }

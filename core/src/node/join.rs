@@ -70,7 +70,10 @@ fn knows(welcome: &Welcome, node: NodeId) -> bool {
 impl Node {
     /// A new life begins: its row in `sys.members` is written, and what the store held takes effect.
     pub(super) fn begin_life(&mut self, now: crate::time::Now, fresh: bool, behind: bool) {
-        for table in [Tables::MEMBERS, Tables::DEPARTED] {
+        for table in [Tables::SETTINGS, Tables::MEMBERS, Tables::DEPARTED] {
+            if table == Tables::SETTINGS && mutated!(self.fx, SettingsForgotten) {
+                continue;
+            }
             let keys: Vec<_> = self
                 .gossip
                 .rows()

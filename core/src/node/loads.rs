@@ -33,6 +33,8 @@ pub(crate) struct Loads {
     at_once: usize,
     /// Most loads in the queue, and most waiters of one load.
     limit: usize,
+    /// What the queue may hold: the limit, or what it held when a smaller one came.
+    held: usize,
 }
 
 impl Loads {
@@ -44,7 +46,14 @@ impl Loads {
             last: LoadId(0),
             at_once: limits.loads.max(1),
             limit: limits.load_queue,
+            held: limits.load_queue,
         }
+    }
+
+    /// Another limit of the queue holds from now on; what waits already stays.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        self.held = limit.max(self.queue.len());
     }
 
     /// Whether requests wait for the value of this row, so that later ones have to wait behind them.
@@ -102,9 +111,16 @@ impl Loads {
         self.pending.remove(place).unwrap_or_default().waiters
     }
 
-    /// Loads in flight, and values that wait for their turn.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.in_flight.len(), self.queue.len())
+    /// Asserts that both queues are bounded.
+    pub(crate) fn check(&self) {
+        assert!(
+            self.in_flight.len() <= self.at_once,
+            "loads in flight are bounded"
+        );
+        assert!(
+            self.queue.len() <= self.held + self.at_once,
+            "loads in the queue are bounded"
+        );
     }
 }
 

@@ -7,6 +7,7 @@ mod loads;
 mod peers;
 mod requests;
 mod rivals;
+mod settings;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::marks::Mark;
 use crate::membership::{Links, Membership};
 use crate::mutants::mutated;
 use crate::rng::{Rng, Seed, Stream};
+use crate::settings::Settings;
 use crate::store::record::{ClusterRecord, Identity};
 use crate::table::gossip::{AntiEntropy, Gossip, Stability, Tables};
 use crate::table::{Accepted, Context, Domain, Namespace, TableName, TableOptions, View, Write};
@@ -55,7 +57,9 @@ pub(crate) struct Parts {
 
 /// One member of a cluster, as a state machine. See the crate's front page for the loop around it.
 pub struct Node {
+    /// As it was given, with the cluster's settings in it.
     config: Config,
+    settings: Settings,
     pub(crate) fx: Effects,
     identity: Identity,
     cluster: ClusterRecord,
@@ -134,6 +138,7 @@ impl Node {
             halted: false,
             stalled: false,
             sync_at: None,
+            settings: Settings::new(&config),
             config,
             fx,
             identity,
@@ -319,7 +324,7 @@ impl Node {
         }
     }
 
-    /// The configuration.
+    /// The configuration in force: as it was given, with the cluster's settings in its `timing` and `limits`.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -354,6 +359,7 @@ impl Node {
         self.gossip.cover().check();
         self.links.check();
         self.detector.check();
+        self.check_settings();
     }
 
     /// Asserts those of its own invariants that can be seen in O(1): for after every turn, between sweeps of [`Node::check`].
@@ -365,16 +371,7 @@ impl Node {
             self.joining.is_none() || !self.is_full(),
             "only a node that is no full member yet is joining"
         );
-        let (in_flight, queued) = self.loads.counts();
-        let limits = &self.config.limits;
-        assert!(
-            in_flight <= limits.loads.max(1),
-            "loads in flight are bounded"
-        );
-        assert!(
-            queued <= limits.load_queue + limits.loads,
-            "loads in the queue are bounded"
-        );
+        self.loads.check();
     }
 
     /// Whether there is no other member.
@@ -408,6 +405,9 @@ impl Node {
     }
 
     fn sys_row_changed(&mut self, table: TableId, key: &Bytes) {
+        if table == Tables::SETTINGS {
+            return self.setting_row_changed(key);
+        }
         let Some(row) = self.gossip.rows().get(table, key) else {
             return;
         };

@@ -170,6 +170,13 @@ impl Node {
                     Err(error) => self.fx.reply(token, Err(RequestError::Table(error))),
                 }
             }
+            Request::ChangeSettings { changes } => match self.settings_requested(&changes) {
+                Ok(seq) => {
+                    let changed = Ok(Response::SettingsChanged);
+                    self.reply_safely((seq, true), token, deadline, changed);
+                }
+                Err(error) => self.fx.reply(token, Err(RequestError::Setting(error))),
+            },
             Request::Join { addr } => {
                 self.wait(token, Waits::Join, deadline);
                 self.links.ask(self.fx.now().mono, addr, token);

@@ -13,6 +13,7 @@ use crate::*;
 mod links;
 mod loads;
 mod membership;
+mod settings;
 
 /// Whether a message from one node to another is lost.
 type Cut = Box<dyn Fn(usize, usize, &wire::Message) -> bool>;

@@ -53,6 +53,11 @@ impl HlcSource {
         self.last
     }
 
+    /// Follows others so far ahead from now on. What was followed stays.
+    pub(crate) fn set_drift(&mut self, drift: Duration) {
+        self.drift = drift;
+    }
+
     /// A clock for a local write: above every clock issued or followed here and above `floor`.
     pub(crate) fn issue(&mut self, wall: Wall, floor: Hlc) -> Hlc {
         let clock = Hlc::at(wall).max(self.last.next()).max(floor.next());

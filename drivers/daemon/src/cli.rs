@@ -109,6 +109,14 @@ pub(crate) enum Command {
     Tables(ServerArgs),
     /// Show the state of one node
     Status(ServerArgs),
+    /// Show and change the settings of the cluster
+    #[command(args_conflicts_with_subcommands = true, after_help = SETTINGS)]
+    Settings {
+        #[command(subcommand)]
+        what: Option<Settings>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Measure a server: a bounded load of SET and GET
     Bench(Bench),
     /// The simulator
@@ -118,6 +126,39 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+}
+
+const SETTINGS: &str = "A setting that is set holds on every member as soon as it hears of it, and after restarts; \
+    one that is not set is each member's own configuration.";
+
+/// What is done with settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Settings {
+    /// Show all settings as they stand on one node; the same as no command
+    List(ServerArgs),
+    /// Print the value of a setting that is in force
+    Get {
+        /// The setting, such as gossip.probe_interval
+        name: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Set a setting for the whole cluster
+    Set {
+        /// The setting
+        name: String,
+        /// The value: 200ms, 64KiB, 100
+        value: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Give a setting back to each member's own configuration
+    Unset {
+        /// The setting
+        name: String,
+        #[command(flatten)]
+        server: ServerArgs,
     },
 }
 

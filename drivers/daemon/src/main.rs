@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
-use commands::{bench, describe, rows, sim, transfer, watch};
+use commands::{bench, cluster_settings, describe, rows, sim, transfer, watch};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -81,6 +81,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Members(server) => describe::members(&server),
         Command::Tables(server) => describe::tables(&server),
         Command::Status(server) => describe::status(&server),
+        Command::Settings { what, server } => cluster_settings::run(what, &server),
         Command::Bench(args) => bench::run(&args),
         Command::Sim(args) => sim::run(args),
         Command::Completions { shell } => completions(shell),

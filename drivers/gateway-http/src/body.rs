@@ -1,11 +1,13 @@
 //! Request bodies: bounded in size and time.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use rumormill_core::Node;
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
@@ -21,10 +23,7 @@ async fn read(
     limit: usize,
     patience: Duration,
 ) -> Result<Bytes, ApiError> {
-    if text(headers, header::CONTENT_LENGTH)
-        .and_then(|text| text.parse::<u64>().ok())
-        .is_some_and(|n| n > limit as u64)
-    {
+    if length(headers).is_some_and(|n| n > limit as u64) {
         return Err(ApiError::too_large(limit));
     }
     let collect = async {
@@ -58,13 +57,20 @@ impl Gateway {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Bytes, ApiError> {
-        read(
-            headers,
-            body,
-            self.settings.value_bytes,
-            self.settings.body_timeout,
-        )
-        .await
+        let limit = self.value_bytes(headers).await?;
+        read(headers, body, limit, self.settings.body_timeout).await
+    }
+
+    /// The longest value, which a setting may have changed: the node is asked before a body counts as too long.
+    pub(crate) async fn value_bytes(&self, headers: &HeaderMap) -> Result<usize, ApiError> {
+        let known = self.value_bytes.load(Ordering::Relaxed);
+        if length(headers).is_some_and(|n| n <= known as u64) {
+            return Ok(known);
+        }
+        let ask = |node: &mut Node, _| node.config().limits.value_bytes;
+        let limit = self.calls.with(ask).await?;
+        self.value_bytes.store(limit, Ordering::Relaxed);
+        Ok(limit)
     }
 
     /// Reads a JSON body of at most `limit` bytes. The content type must say so: a browser then asks before it sends such a
@@ -83,6 +89,11 @@ impl Gateway {
         let bytes = read(headers, body, limit, self.settings.body_timeout).await?;
         serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_json(error.to_string()))
     }
+}
+
+/// The length that the client has announced.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, header::CONTENT_LENGTH)?.parse().ok()
 }
 
 /// A header that is there and is text.

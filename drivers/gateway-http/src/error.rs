@@ -180,6 +180,7 @@ impl From<RequestError> for ApiError {
             }
             RequestError::Write(error) => error.into(),
             RequestError::Table(error) => error.into(),
+            RequestError::Setting(error) => error.into(),
             RequestError::Join(_) => ApiError::new(UNAVAILABLE, "join_failed", message),
             RequestError::Halted => ApiError::new(UNAVAILABLE, "halted", message),
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),

@@ -61,7 +61,7 @@ pub(crate) async fn write(
     body: Body,
 ) -> Result<Response, ApiError> {
     let key = item_key(&uri)?;
-    let value_bytes = gateway.settings.value_bytes;
+    let value_bytes = gateway.value_bytes(&headers).await?;
     let limit = value_bytes
         .saturating_mul(JSON_FACTOR)
         .saturating_add(body::SMALL_BODY);

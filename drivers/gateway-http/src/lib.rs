@@ -20,6 +20,7 @@ pub mod report;
 mod router;
 mod rows;
 mod server;
+mod settings;
 mod state;
 mod tables;
 mod text;

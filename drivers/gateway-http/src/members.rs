@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
-use crate::report::{self, EffectiveSettings, Member, Status};
+use crate::report::{self, Member, Status};
 use crate::router::Gateway;
 
 /// The members of the cluster.
@@ -34,18 +34,6 @@ pub(crate) async fn me(State(gateway): State<Gateway>) -> Result<Json<Member>, A
     let me = members.into_iter().find(|member| member.me);
     let missing = || ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE);
     Ok(Json(me.ok_or_else(missing)?))
-}
-
-/// The effective configuration of this node; read-only.
-#[utoipa::path(get, path = "/v1/settings", tag = "cluster",
-    responses((status = 200, description = "The settings", body = EffectiveSettings),
-              (status = 503, description = "`unavailable`")))]
-pub(crate) async fn settings(
-    State(gateway): State<Gateway>,
-) -> Result<Json<EffectiveSettings>, ApiError> {
-    Ok(Json(
-        gateway.calls.with(|node, _| report::settings(node)).await?,
-    ))
 }
 
 /// The status of this node.

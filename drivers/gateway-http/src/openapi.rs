@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::router::Gateway;
-use crate::{items, members, metrics, peers, report, rows, state, tables};
+use crate::{items, members, metrics, peers, report, rows, settings, state, tables};
 
 /// Every error is `{"error":{"code","message",...}}`; each route lists its codes by status.
 #[derive(OpenApi)]
@@ -19,14 +19,15 @@ use crate::{items, members, metrics, peers, report, rows, state, tables};
         rows::list, rows::read, rows::write, rows::remove,
         items::read, items::write, items::remove,
         tables::list, tables::create,
-        members::list, members::me, members::settings, members::status, state::document,
+        members::list, members::me, members::status, state::document,
+        settings::list, settings::read, settings::write, settings::remove,
         peers::add,
         members::healthz, members::readyz, metrics::text,
     ),
     components(schemas(
         rows::Listing, rows::ListedRow, items::Item, tables::Tables, tables::NewTable,
         members::Members, report::Member, report::Table, report::Status,
-        report::EffectiveSettings, peers::NewPeer, peers::Joined,
+        report::EffectiveSettings, report::Setting, settings::NewValue, peers::NewPeer, peers::Joined,
     )),
     tags(
         (name = "rows", description = "Rows of users' tables, raw bytes"),

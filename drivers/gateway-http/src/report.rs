@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::{
-    Durability, MemberInfo, MemberState, Namespace, Node, Now, Storage, TableInfo, TableOptions,
+    Durability, MemberInfo, MemberState, Namespace, Node, Now, SettingInfo, Storage, TableInfo,
+    TableOptions,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -130,7 +131,7 @@ pub struct Status {
     pub version: &'static str,
 }
 
-/// The effective configuration. Durations are in milliseconds, sizes in bytes.
+/// The configuration in force.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EffectiveSettings {
     /// The node's name.
@@ -147,10 +148,57 @@ pub struct EffectiveSettings {
     pub storage: &'static str,
     /// Longer values, in bytes, are only in the store; `null` when all stay in memory.
     pub resident_value: Option<u32>,
-    /// The caps.
-    pub limits: BTreeMap<&'static str, u64>,
-    /// Periods and patience.
-    pub timing: BTreeMap<&'static str, u64>,
+    /// What can be changed for the whole cluster at run time, by name.
+    pub settings: Vec<Setting>,
+}
+
+/// A setting of the cluster, as it stands on this node. Durations and sizes are text with a unit.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// The value in force on this node.
+    pub value: String,
+    /// Where it comes from: `default`, `config` (this node's own configuration) or `cluster`.
+    pub source: &'static str,
+    /// `duration`, `count` or `bytes`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What is counted.
+    pub unit: &'static str,
+    /// What holds on this node when the cluster sets nothing.
+    pub base: String,
+    /// What holds when nobody sets anything.
+    pub default: String,
+    /// The smallest value that can be set.
+    pub min: String,
+    /// The largest.
+    pub max: String,
+    /// The part of a node that it changes.
+    pub affects: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    /// Why the value that the cluster has set is not in force; `null` when it is, or none is set.
+    pub ignored: Option<String>,
+}
+
+impl From<SettingInfo> for Setting {
+    fn from(info: SettingInfo) -> Self {
+        Setting {
+            name: info.name,
+            value: info.value,
+            source: info.source.name(),
+            kind: info.kind.name(),
+            unit: info.unit,
+            base: info.base,
+            default: info.default,
+            min: info.min,
+            max: info.max,
+            affects: info.affects,
+            help: info.help,
+            ignored: info.ignored,
+        }
+    }
 }
 
 /// All members, this node first, the others by id.
@@ -196,12 +244,9 @@ pub fn status(node: &Node, now: Now) -> Status {
     }
 }
 
-/// The node's effective configuration.
+/// The node's configuration in force.
 pub fn settings(node: &Node) -> EffectiveSettings {
     let config = node.config();
-    let limits = &config.limits;
-    let timing = &config.timing;
-    let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     EffectiveSettings {
         name: config.name.clone(),
         cluster_name: config.cluster_name.clone(),
@@ -213,33 +258,7 @@ pub fn settings(node: &Node) -> EffectiveSettings {
             Storage::Ordered => "ordered",
         },
         resident_value: config.resident_value,
-        limits: BTreeMap::from([
-            ("key_bytes", limits.key_bytes as u64),
-            ("value_bytes", limits.value_bytes as u64),
-            ("table_name_bytes", limits.table_name_bytes as u64),
-            ("clock_drift_ms", millis(limits.clock_drift)),
-            ("rows_per_message", limits.rows_per_message as u64),
-            ("bytes_per_message", limits.bytes_per_message as u64),
-            ("change_log", limits.change_log as u64),
-            ("links", limits.links as u64),
-            ("sessions", limits.sessions as u64),
-            ("requests", limits.requests as u64),
-            ("store_backlog", limits.store_backlog as u64),
-            ("loads", limits.loads as u64),
-            ("load_queue", limits.load_queue as u64),
-        ]),
-        timing: BTreeMap::from([
-            ("probe_interval_ms", millis(timing.probe_interval)),
-            ("probe_timeout_ms", millis(timing.probe_timeout)),
-            ("indirect_probes", timing.indirect_probes as u64),
-            ("suspicion_mult", u64::from(timing.suspicion_mult)),
-            ("dial_backoff_ms", millis(timing.dial_backoff)),
-            ("dial_backoff_max_ms", millis(timing.dial_backoff_max)),
-            ("sync_interval_ms", millis(timing.sync_interval)),
-            ("mismatch_patience_ms", millis(timing.mismatch_patience)),
-            ("session_timeout_ms", millis(timing.session_timeout)),
-            ("leave_timeout_ms", millis(timing.leave_timeout)),
-        ]),
+        settings: node.settings().into_iter().map(Setting::from).collect(),
     }
 }
 
@@ -258,13 +277,19 @@ pub fn tables_json(node: &Node, now: Now) -> String {
     to_line(&serde_json::json!({ "tables": tables(node, now) }))
 }
 
-/// A document by its topic: `status`, `members` or `tables`; `None` for any other. What the Redis protocol's private
+/// [`settings`] as one line of JSON.
+pub fn settings_json(node: &Node) -> String {
+    to_line(&settings(node))
+}
+
+/// A document by its topic: `status`, `members`, `tables` or `settings`; `None` for any other. What the Redis protocol's private
 /// command `RUMORMILL` answers.
 pub fn describe(node: &Node, now: Now, topic: &str) -> Option<String> {
     match topic {
         "status" => Some(status_json(node, now)),
         "members" => Some(members_json(node)),
         "tables" => Some(tables_json(node, now)),
+        "settings" => Some(settings_json(node)),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! All routes, and what every answer has in common.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,12 +16,12 @@ use crate::backend::{Backend, Calls};
 use crate::error::ApiError;
 use crate::metrics::{self, HttpMetrics};
 use crate::watch::Pulse;
-use crate::{items, members, openapi, peers, rows, state, tables};
+use crate::{items, members, openapi, peers, rows, settings as cluster_settings, state, tables};
 
 /// What the handlers need to know beside the node.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Longest value, in bytes: the node's [`Limits::value_bytes`].
+    /// Longest value, in bytes: the node's [`Limits::value_bytes`] at the start, which a setting may change.
     pub value_bytes: usize,
     /// How long a request body may take to arrive.
     pub body_timeout: Duration,
@@ -44,6 +45,8 @@ impl Settings {
 pub(crate) struct Gateway {
     pub(crate) calls: Calls,
     pub(crate) settings: Settings,
+    /// The longest value, in bytes, as the node last said.
+    pub(crate) value_bytes: Arc<AtomicUsize>,
     pub(crate) metrics: Arc<HttpMetrics>,
     pub(crate) pulse: Arc<Pulse>,
 }
@@ -53,6 +56,7 @@ pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
     let gateway = Gateway {
         calls: Calls::new(backend),
         settings,
+        value_bytes: Arc::new(AtomicUsize::new(settings.value_bytes)),
         metrics: Arc::default(),
         pulse: Arc::default(),
     };
@@ -65,7 +69,13 @@ pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
         .route("/v1/tables", get(tables::list).post(tables::create))
         .route("/v1/members", get(members::list))
         .route("/v1/members/self", get(members::me))
-        .route("/v1/settings", get(members::settings))
+        .route("/v1/settings", get(cluster_settings::list))
+        .route(
+            "/v1/settings/{name}",
+            get(cluster_settings::read)
+                .put(cluster_settings::write)
+                .delete(cluster_settings::remove),
+        )
         .route("/v1/status", get(members::status))
         .route("/v1/state", get(state::document))
         .route(

@@ -194,6 +194,11 @@ impl Decoder {
         }
     }
 
+    /// Other caps hold from the next argument on.
+    pub fn set_caps(&mut self, caps: Caps) {
+        self.caps = caps;
+    }
+
     /// The arguments of the command that [`Decoder::next`] just found in `window`.
     pub fn args<'a>(&'a self, window: &'a [u8]) -> Args<'a> {
         let data = if self.is_inline {

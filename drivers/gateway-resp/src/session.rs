@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use rumormill_core::{Node, Now, RequestError, Row, TableId};
+use rumormill_core::{Limits, Node, Now, RequestError, Row, TableId};
 use rumormill_kit::session::{self, Flow, Replies};
 
 use crate::commands;
@@ -18,6 +18,15 @@ use crate::stream::Stream;
 /// Bytes of arguments of one command beyond its largest one.
 const COMMAND_BYTES: usize = 64 << 20;
 
+/// What of a command is kept under these limits.
+fn caps_of(limits: &Limits) -> Caps {
+    let argument = limits.value_bytes.max(limits.key_bytes).min(1 << 30);
+    Caps {
+        argument,
+        command: argument + COMMAND_BYTES,
+    }
+}
+
 /// The clients of one listener, and what they share.
 #[derive(Debug)]
 pub struct Gateway {
@@ -27,14 +36,9 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to nodes with these limits.
-    pub fn new(limits: &rumormill_core::Limits, describe: Describe) -> Self {
-        let argument = limits.value_bytes.max(limits.key_bytes).min(1 << 30);
-        let caps = Caps {
-            argument,
-            command: argument + COMMAND_BYTES,
-        };
+    pub fn new(limits: &Limits, describe: Describe) -> Self {
         Gateway {
-            caps,
+            caps: caps_of(limits),
             shared: Arc::new(Shared::new(describe)),
         }
     }
@@ -166,6 +170,8 @@ impl Session {
             if replies.is_full() {
                 break Flow::Full;
             }
+            // A setting may have changed them.
+            self.decoder.set_caps(caps_of(&node.config().limits));
             match self.decoder.next(window) {
                 Decoded::Command => {
                     let args = self.decoder.args(window);

@@ -91,6 +91,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
             | Event::Refused { .. }
             | Event::Protocol { .. }
             | Event::ClockDrift { .. }
+            | Event::SettingIgnored { .. }
             | Event::Unreadable { .. } => {
                 tracing::warn!(?event, "node");
             }

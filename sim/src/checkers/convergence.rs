@@ -1,9 +1,9 @@
 //! Once faults have stopped and nobody writes, all nodes show the same rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rumormill_core::{MemberState, Node, NodeId, Now};
+use rumormill_core::{MemberState, Node, NodeId, Now, SettingSource};
 
 use super::{Contents, MAX_VIOLATIONS, Violation};
 
@@ -105,6 +105,8 @@ pub struct ClusterView {
     pub standing: &'static str,
     /// Deletes it still remembers and has no reason to.
     pub tombstones: u64,
+    /// What it takes for set by the cluster: each setting with its value, or why it is not in force.
+    pub settings: BTreeMap<&'static str, String>,
 }
 
 impl ClusterView {
@@ -135,12 +137,24 @@ impl ClusterView {
             not_alive,
             standing,
             tombstones,
+            settings: cluster_settings(node),
         }
     }
 }
 
-/// Once faults have stopped, every node is a member, takes every other for alive, and has forgotten its deletes: all members
-/// have them.
+/// What holds on this node for the cluster's sake, without what is its own configuration.
+fn cluster_settings(node: &Node) -> BTreeMap<&'static str, String> {
+    let settings = node.settings().into_iter();
+    let set = settings.filter_map(|setting| match setting.ignored {
+        Some(why) => Some((setting.name, why)),
+        None if setting.source == SettingSource::Cluster => Some((setting.name, setting.value)),
+        None => None,
+    });
+    set.collect()
+}
+
+/// Once faults have stopped, every node is a member, takes every other for alive, has forgotten its deletes, since all members
+/// have them, and has the settings that all have.
 pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
     let mut out = Vec::new();
     for view in views {
@@ -163,6 +177,15 @@ pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
             report(format!(
                 "n{node} still remembers {} deletes",
                 view.tombstones
+            ));
+        }
+        if let Some(first) = views.first()
+            && view.settings != first.settings
+        {
+            let (ours, theirs) = (&view.settings, &first.settings);
+            let other = first.node;
+            report(format!(
+                "n{node} has the settings {ours:?} and n{other} {theirs:?}"
             ));
         }
     }

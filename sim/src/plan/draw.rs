@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 
-use super::{Action, Caps, Entry, Fault, FaultWhat, Machine, Plan, WARM_UP_US};
+use super::{Action, Caps, Entry, Fault, FaultWhat, Machine, Plan, WARM_UP_US, settings};
 use crate::faults::{FaultKind, FaultSet};
 use crate::rng::{Rng, Stream};
 use crate::workload::{self, Mix};
@@ -138,7 +138,17 @@ fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
             draw_fault(u, shape, &mut plan, kind, times, lasts_us)?;
         }
     }
-    draw_rest(u, shape, plan)
+    let mut plan = draw_rest(u, shape, plan)?;
+    draw_settings(u, &mut plan)?;
+    Ok(plan)
+}
+
+/// In one small plan of three an operator changes settings. In large ones they would only make the run long.
+fn draw_settings(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
+    if plan.machines.len() > MAX_CAPPED_NODES || u.is_empty() || !u.ratio(1, 3)? {
+        return Ok(());
+    }
+    settings::draw(u, plan)
 }
 
 /// What follows machines and faults.

@@ -7,11 +7,13 @@
 mod caps;
 mod draw;
 mod renumber;
+mod settings;
 mod text;
 
 pub use caps::Caps;
 pub use draw::Shape;
 pub(crate) use draw::draw_log;
+pub use settings::SettingChange;
 pub use text::{PlanError, PlanErrorKind};
 
 use crate::faults::{FaultKind, FaultSet};
@@ -294,6 +296,8 @@ pub enum Action {
         /// The node.
         node: usize,
     },
+    /// An operator changes a setting of the cluster.
+    Set(SettingChange),
     /// A fault begins.
     Fault(Fault),
 }
@@ -350,7 +354,7 @@ impl Plan {
     fn faults(&self) -> impl Iterator<Item = FaultKind> {
         self.entries.iter().filter_map(|entry| match &entry.action {
             Action::Fault(fault) => Some(fault.what.kind()),
-            Action::Op(_) | Action::Move { .. } => None,
+            Action::Op(_) | Action::Move { .. } | Action::Set(_) => None,
         })
     }
 }

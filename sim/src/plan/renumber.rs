@@ -1,6 +1,6 @@
 //! Which nodes a plan names, and plans with one machine less.
 
-use super::{Action, Entry, Fault, FaultWhat, Plan};
+use super::{Action, Entry, Fault, FaultWhat, Plan, SettingChange};
 
 impl Plan {
     /// The plan without a machine: those behind it move up, and what was done to it is left out.
@@ -25,6 +25,10 @@ impl Entry {
                 client: *client,
                 node: renumber(*node)?,
             },
+            Action::Set(change) => Action::Set(SettingChange {
+                node: renumber(change.node)?,
+                ..change.clone()
+            }),
             Action::Fault(fault) => Action::Fault(Fault {
                 for_us: fault.for_us,
                 what: fault.what.renumbered(renumber)?,

@@ -215,6 +215,30 @@ fn seeds_catch_a_blind_spot() {
 }
 
 #[test]
+fn a_setting_that_does_not_reach_all_is_caught() {
+    let plan = "
+        seed 7
+        node n0 start=0s
+        node n1 start=20ms
+        stop 6s
+        4s set node=n0 name=gossip.probe_interval value=200ms
+        5s set node=n1 name=gossip.suspicion_mult value=3
+    ";
+    let plan: Plan = plan.parse().unwrap();
+    let honest = report(World::new(plan.clone(), Keep::Nothing), 7, FaultSet::NONE);
+    assert!(honest.held(), "{honest}");
+    assert_eq!(honest.counts["setting_set"], 2);
+    assert_eq!(honest.counts["setting_changed"], 4);
+    let mut world = World::new(plan, Keep::Nothing);
+    world.sabotage(Box::new(BlindSpot(b"gossip.probe_interval")));
+    let planted = report(world, 7, FaultSet::NONE);
+    let found = planted.violations.iter();
+    let found = found.filter(|found| found.checker == convergence::NAME);
+    let told = found.map(|found| found.text.as_str()).collect::<String>();
+    assert!(told.contains("has the settings"), "{told}");
+}
+
+#[test]
 fn seeds_catch_a_forgotten_tick() {
     caught("liveness", FaultSet::NONE, || Box::new(ForgottenTick(0)));
 }

@@ -15,6 +15,9 @@ use crate::table::{Context, Domain, Hlc, Runs};
 use crate::time::Instant;
 use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Status};
 
+/// How often the wait after a session without rows doubles.
+const MAX_FRUITLESS: u32 = 5;
+
 pub(crate) type Contexts = Vec<(Domain, Context)>;
 
 /// Contexts from the wire.
@@ -128,6 +131,20 @@ impl AntiEntropy {
             mismatches: BTreeMap::new(),
             queue: BTreeSet::new(),
             hurried: None,
+        }
+    }
+
+    /// Other patience and limits hold from now on, also for what waits already.
+    pub(crate) fn retime(&mut self, now: Instant, timing: Timing, limits: &Limits) {
+        self.timing = timing;
+        self.limit = limits.sessions;
+        let most = self.timing.mismatch_patience * (1 << MAX_FRUITLESS);
+        for mismatch in self.mismatches.values_mut() {
+            mismatch.not_before = mismatch.not_before.map(|at| at.min(now + most));
+        }
+        let links: Vec<LinkId> = self.mismatches.keys().copied().collect();
+        for link in links {
+            self.requeue(link);
         }
     }
 
@@ -393,7 +410,7 @@ impl AntiEntropy {
         let mismatch = self.mismatches.entry(asked.link).or_default();
         // A session without rows may still bring dots; only repeated fruitless ones are put off.
         mismatch.fruitless = if asked.rows == 0 {
-            (mismatch.fruitless + 1).min(5)
+            (mismatch.fruitless + 1).min(MAX_FRUITLESS)
         } else {
             0
         };

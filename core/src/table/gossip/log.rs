@@ -42,6 +42,15 @@ impl ChangeLog {
         }
     }
 
+    /// Keeps so many entries from now on; the oldest go if there are more.
+    pub(crate) fn resize(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+        while self.entries.len() > self.limit {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+    }
+
     /// The number that the next entry gets.
     pub(crate) fn next(&self) -> u64 {
         self.first + self.entries.len() as u64

@@ -126,6 +126,13 @@ impl Gossip {
         }
     }
 
+    /// Other limits hold from now on. Sessions under way keep theirs.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.log.resize(limits.change_log);
+        self.clock.set_drift(limits.clock_drift);
+        self.limits = limits;
+    }
+
     pub(crate) fn rows(&self) -> &Rows {
         &self.rows
     }

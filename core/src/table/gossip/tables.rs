@@ -59,6 +59,7 @@ pub(crate) struct Tables {
 impl Tables {
     pub(crate) const MEMBERS: TableId = TableId(1);
     pub(crate) const TABLES: TableId = TableId(2);
+    pub(crate) const SETTINGS: TableId = TableId(3);
     pub(crate) const FLOORS: TableId = TableId(4);
     pub(crate) const DEPARTED: TableId = TableId(5);
 

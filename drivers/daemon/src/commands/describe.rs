@@ -104,12 +104,12 @@ pub(crate) fn show(
     print_line(&lines.join("\n"))
 }
 
-fn list<'a>(document: &'a Value, name: &str) -> &'a [Value] {
+pub(super) fn list<'a>(document: &'a Value, name: &str) -> &'a [Value] {
     document[name].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A value without quotes.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -1,6 +1,7 @@
 //! The commands of a client.
 
 pub(crate) mod bench;
+pub(crate) mod cluster_settings;
 pub(crate) mod describe;
 pub(crate) mod rows;
 pub(crate) mod sim;

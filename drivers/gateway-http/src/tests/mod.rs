@@ -3,5 +3,6 @@
 mod described;
 mod lab;
 mod routes;
+mod settings;
 mod streams;
 mod wire;

@@ -1,5 +1,6 @@
 //! The commands: a table per group, found by name without allocating.
 
+mod config;
 mod connection;
 mod expiry;
 mod hashes;

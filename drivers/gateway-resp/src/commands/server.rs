@@ -7,7 +7,6 @@ use rumormill_core::TableId;
 use super::{ADMIN, Command, Ctx, Group, NONE, Outcome, Sub, all, find, is, subcommand};
 use crate::decoder::Args;
 use crate::encoder;
-use crate::glob;
 
 /// The version of Redis whose replies are given.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
@@ -36,7 +35,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "rumormill",
         2,
         ADMIN,
-        "Describe the node as JSON: STATUS, MEMBERS or TABLES",
+        "Describe the node as JSON: STATUS, MEMBERS, TABLES or SETTINGS",
         describe_node,
     ),
     GROUP.command(
@@ -44,7 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
         -2,
         ADMIN,
         "A container for server configuration commands",
-        |ctx, args| subcommand(ctx, args, CONFIG),
+        |ctx, args| subcommand(ctx, args, super::config::CONFIG),
     ),
 ];
 
@@ -66,38 +65,6 @@ const COMMAND: &[Sub] = &[
         all().try_for_each(|command| ctx.bulk(command.name.as_bytes()))
     }),
 ];
-
-const CONFIG: &[Sub] = &[
-    ("get", 3, usize::MAX, config_get),
-    ("resetstat", 2, 2, |ctx, _| ctx.ok()),
-];
-
-/// What clients and tools ask for. Nothing can be set.
-const SETTINGS: [(&str, &str); 6] = [
-    ("save", ""),
-    ("appendonly", "no"),
-    ("maxmemory", "0"),
-    ("databases", "1"),
-    ("notify-keyspace-events", "KEg$hx"),
-    ("timeout", "0"),
-];
-
-fn config_get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let asked = |name: &str| {
-        args.from(2)
-            .any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
-    };
-    let found: Vec<_> = SETTINGS
-        .into_iter()
-        .filter(|(name, _)| asked(name))
-        .collect();
-    let proto = ctx.client.proto;
-    encoder::map(ctx.out(), proto, found.len());
-    found.into_iter().try_for_each(|(name, value)| {
-        ctx.bulk(name.as_bytes())?;
-        ctx.bulk(value.as_bytes())
-    })
-}
 
 fn describe_all(ctx: &mut Ctx<'_>) -> Outcome {
     encoder::array(ctx.out(), all().count());

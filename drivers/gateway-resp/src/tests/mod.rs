@@ -1,6 +1,7 @@
 //! Conversations with a node. The replies are copied from a real server where it has the command.
 
 mod cold;
+mod config;
 mod large;
 mod notifications;
 mod transcripts;

@@ -1,11 +1,13 @@
 //! What an entry of a plan does, from its words.
 
+use rumormill_core::{SettingError, SettingInfo, settings_by_default};
+
 use super::error::{PlanError, PlanErrorKind as Kind};
 use super::fields::Fields;
 use super::value::{Millis, Time};
 use super::words::{Line, Word, list};
 use crate::faults::FaultKind;
-use crate::plan::{Action, Fault, FaultWhat, MIN_FLAP_US, Op, OpVerb, Table};
+use crate::plan::{Action, Fault, FaultWhat, MIN_FLAP_US, Op, OpVerb, SettingChange, Table};
 
 /// The verbs of clients with their fields.
 const CLIENT_VERBS: [(&str, &[&str]); 5] = [
@@ -14,6 +16,12 @@ const CLIENT_VERBS: [(&str, &[&str]); 5] = [
     ("get", &["client", "table", "key"]),
     ("flush", &["client", "table"]),
     ("move", &["client", "node"]),
+];
+
+/// The verbs of operators with their fields.
+const SETTING_VERBS: [(&str, &[&str]); 2] = [
+    ("set", &["node", "name", "value"]),
+    ("unset", &["node", "name"]),
 ];
 
 /// The fields of a fault besides how long it lasts.
@@ -37,13 +45,18 @@ const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
 
 /// What an entry does.
 pub(super) fn action(line: &Line<'_>, verb: Word<'_>, nodes: usize) -> Result<Action, PlanError> {
+    if let Some((name, known)) = SETTING_VERBS.iter().find(|(name, _)| *name == verb.text) {
+        let fields = Fields::read(line, 2, known, nodes)?;
+        return setting(*name == "set", &fields).map(Action::Set);
+    }
     let clients = CLIENT_VERBS.iter().find(|(name, _)| *name == verb.text);
     if let Some((name, known)) = clients {
         return client_action(name, &Fields::read(line, 2, known, nodes)?);
     }
     let kinds = FaultKind::ALL.into_iter();
     let Some(kind) = kinds.clone().find(|kind| kind.name() == verb.text) else {
-        let clients = CLIENT_VERBS.iter().map(|(name, _)| *name);
+        let clients = CLIENT_VERBS.iter().chain(&SETTING_VERBS);
+        let clients = clients.map(|(name, _)| *name);
         let expected = list(clients.chain(kinds.map(FaultKind::name)));
         return Err(verb.error(Kind::UnknownVerb, expected));
     };
@@ -82,6 +95,32 @@ fn client_action(verb: &str, fields: &Fields<'_>) -> Result<Action, PlanError> {
         table,
         verb,
     }))
+}
+
+fn setting(sets: bool, fields: &Fields<'_>) -> Result<SettingChange, PlanError> {
+    let node = fields.node("node")?;
+    let word = fields.need("name")?;
+    let all = settings_by_default();
+    let known = all.iter().find(|setting| setting.name == word.text);
+    let Some(known) = known else {
+        let expected = list(all.iter().map(|setting| setting.name));
+        return Err(word.error(Kind::BadWord, expected));
+    };
+    let value = match sets {
+        true => Some(setting_value(known, fields.need("value")?)?),
+        false => None,
+    };
+    let name = known.name;
+    Ok(SettingChange { node, name, value })
+}
+
+fn setting_value(setting: &SettingInfo, word: Word<'_>) -> Result<String, PlanError> {
+    setting.canonical(word.text).map_err(|error| match error {
+        SettingError::OutOfRange { min, max, .. } => {
+            word.error(Kind::OutOfRange, format!("{min} to {max}"))
+        }
+        _ => word.error(Kind::BadWord, setting.kind.expected()),
+    })
 }
 
 fn fault(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {

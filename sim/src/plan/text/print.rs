@@ -32,6 +32,7 @@ impl fmt::Display for Action {
         match self {
             Action::Op(op) => op.fmt(f),
             Action::Move { client, node } => write!(f, "move client=c{client} node=n{node}"),
+            Action::Set(change) => change.fmt(f),
             Action::Fault(Fault { for_us, what }) => write!(f, "{what} for={}", Time(*for_us)),
         }
     }

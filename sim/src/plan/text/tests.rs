@@ -13,6 +13,8 @@ stop 20s
 3.5s move client=c1 node=n0
 4s partition left=n0 right=n1 for=2.5s
 4s skew node=n1 by=-1.024s drift=+300ppm for=1m
+4s set node=n1 name=gossip.probe_interval value=200ms
+4s unset node=n0 name=limits.sessions
 4.000001s loss rate=0.0977% for=750us
 ";
 
@@ -83,10 +85,10 @@ fn an_error_says_where_and_what() {
         ("3.5s", "3s", 8, 1, Kind::TimeGoesBack, "3s"),
         ("right=n1", "right=n2", 9, 28, Kind::NoSuchNode, "n2"),
         ("left=n0", "left=n0,n0", 9, 22, Kind::Repeated, "n0"),
-        ("0.0977%", "101%", 11, 21, Kind::OutOfRange, "101%"),
-        ("0.0977%", "0.00001%", 11, 21, Kind::BadWord, "0.00001%"),
+        ("0.0977%", "101%", 13, 21, Kind::OutOfRange, "101%"),
+        ("0.0977%", "0.00001%", 13, 21, Kind::BadWord, "0.00001%"),
         ("2.5s", "99999h", 9, 35, Kind::OutOfRange, "99999h"),
-        ("4.000001s", "20s", 11, 1, Kind::OutOfRange, "20s"),
+        ("4.000001s", "20s", 13, 1, Kind::OutOfRange, "20s"),
         (
             "+300ppm",
             "+600000ppm",
@@ -94,6 +96,16 @@ fn an_error_says_where_and_what() {
             34,
             Kind::OutOfRange,
             "+600000ppm",
+        ),
+        ("200ms", "2h", 11, 49, Kind::OutOfRange, "2h"),
+        ("200ms", "200", 11, 49, Kind::BadWord, "200"),
+        (
+            "probe_interval",
+            "luck",
+            11,
+            21,
+            Kind::BadWord,
+            "gossip.luck",
         ),
         ("seed 7", "seed -7", 1, 6, Kind::BadWord, "-7"),
         ("seed 7", "codec on", 2, 1, Kind::Repeated, "codec"),

@@ -1,0 +1,150 @@
+//! Settings of the whole cluster: written by any member, in force on every member that has the row.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use crate::error::SettingError;
+use crate::id::{Seq, TableId};
+use crate::io::Event;
+use crate::marks::Mark;
+use crate::settings::{SettingInfo, Verdict};
+use crate::table::gossip::Tables;
+use crate::time::Now;
+
+impl Node {
+    /// Sets a setting for the whole cluster: in force here at once, and on every other member when the row arrives. The answer is
+    /// the batch that makes it durable. A node that belongs to no cluster yet takes its settings along when it joins one; where
+    /// both have set one, the newer value wins.
+    ///
+    /// # Errors
+    /// [`SettingError`]; nothing was changed.
+    pub fn set_setting(&mut self, now: Now, name: &str, value: &str) -> Result<Seq, SettingError> {
+        self.change_settings(now, &[(name, Some(value))])
+    }
+
+    /// Gives a setting back to each member's own configuration.
+    ///
+    /// # Errors
+    /// [`SettingError`]; nothing was changed.
+    pub fn unset_setting(&mut self, now: Now, name: &str) -> Result<Seq, SettingError> {
+        self.change_settings(now, &[(name, None)])
+    }
+
+    /// Changes several settings, all or none: `Some` sets, `None` unsets. Of two changes of one setting the later counts.
+    ///
+    /// # Errors
+    /// [`SettingError`] for the first change that is refused; nothing was changed.
+    pub fn change_settings(
+        &mut self,
+        now: Now,
+        changes: &[(&str, Option<&str>)],
+    ) -> Result<Seq, SettingError> {
+        self.fx.set_now(now);
+        // What is wrong with the change itself comes first: another try would not help.
+        let rows = self.settings.plan(changes)?;
+        self.admit(TableId::DEFAULT)?;
+        let mut seq = Seq(0);
+        for (name, text) in rows {
+            seq = seq.max(self.write_setting(name, text));
+        }
+        self.after_input();
+        Ok(seq)
+    }
+
+    /// Every setting as it stands here, by name.
+    pub fn settings(&self) -> Vec<SettingInfo> {
+        self.settings.infos()
+    }
+
+    /// One setting as it stands here.
+    ///
+    /// # Errors
+    /// [`SettingError::Unknown`].
+    pub fn setting(&self, name: &str) -> Result<SettingInfo, SettingError> {
+        self.settings.info(name)
+    }
+
+    pub(super) fn settings_requested(
+        &mut self,
+        changes: &[(String, Option<String>)],
+    ) -> Result<Seq, SettingError> {
+        let now = self.fx.now();
+        let changes: Vec<(&str, Option<&str>)> = changes
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect();
+        self.change_settings(now, &changes)
+    }
+
+    /// Rows of this table are never deleted: an empty one says that the setting is not set.
+    fn write_setting(&mut self, name: &str, text: String) -> Seq {
+        let row = self.gossip.rows().get(Tables::SETTINGS, name.as_bytes());
+        let stands = match row.and_then(|row| row.value.resident()) {
+            Some(value) => value == text.as_bytes(),
+            None => text.is_empty(),
+        };
+        if stands {
+            return row.map_or(Seq(0), |row| row.seq);
+        }
+        self.fx.sync_this_turn();
+        let (key, value) = (name.as_bytes(), Bytes::from(text.into_bytes()));
+        self.gossip
+            .write_sys(&mut self.fx, Tables::SETTINGS, key, value)
+            .seq
+    }
+
+    /// A row of `sys.settings` is here, from whomever.
+    pub(super) fn setting_row_changed(&mut self, key: &Bytes) {
+        let row = self.gossip.rows().get(Tables::SETTINGS, key);
+        let value = row.and_then(|row| row.value.resident());
+        let verdicts = self
+            .settings
+            .row_changed(key, value.map(|value| &value[..]));
+        let mut changed = false;
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Changed { name, value } => {
+                    changed = true;
+                    self.fx.mark(Mark::SettingChanged);
+                    self.fx.event(Event::SettingChanged { name, value });
+                }
+                Verdict::Ignored { name, why } => {
+                    self.fx.mark(Mark::SettingIgnored);
+                    self.fx.event(Event::SettingIgnored { name, why });
+                }
+            }
+        }
+        if changed {
+            self.retune();
+        }
+    }
+
+    pub(super) fn check_settings(&self) {
+        self.settings.check();
+        let tunables = self.settings.effective();
+        let (timing, limits) = (&self.config.timing, &self.config.limits);
+        assert!(
+            *timing == tunables.timing && *limits == tunables.limits,
+            "what is set is what the node goes by"
+        );
+    }
+
+    /// What is in force now reaches everybody who holds a copy, and timers that are set already.
+    fn retune(&mut self) {
+        let now = self.fx.now().mono;
+        let tunables = self.settings.effective();
+        self.config.timing = tunables.timing.clone();
+        self.config.limits = tunables.limits.clone();
+        let (timing, limits) = (&self.config.timing, &self.config.limits);
+        self.detector.retime(now, timing.clone());
+        self.links.retime(now, timing.clone());
+        self.sync.retime(now, timing.clone(), limits);
+        self.gossip.set_limits(limits.clone());
+        self.loads.set_limit(limits.load_queue);
+        let sync_by = now + timing.sync_interval;
+        self.sync_at = self.sync_at.map(|at| at.min(sync_by));
+    }
+}

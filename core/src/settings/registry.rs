@@ -1,0 +1,190 @@
+//! The registry: every setting, once. Documents, the command line and the interfaces are fed from it: a field of `Timing` or
+//! `Limits` becomes a setting by one line here, if whoever keeps a copy of it is told in `Node::retune`.
+//!
+//! Not here, and so fixed for a life of a node: its names, addresses, seeds and storage, which are its own;
+//! `resident_value`, which is about its own memory; `found_patience`, which counts before a node knows any cluster;
+//! `store_backlog` and `loads`, by which drivers size their queues at the start.
+
+use core::time::Duration;
+
+use super::SettingKind;
+use crate::config::{Limits, Timing};
+
+/// What settings change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tunables {
+    pub(crate) timing: Timing,
+    pub(crate) limits: Limits,
+}
+
+/// One setting. Values are in microseconds, bytes or pieces.
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) kind: SettingKind,
+    /// What is counted.
+    pub(crate) unit: &'static str,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+    /// The part of a node that it changes.
+    pub(crate) affects: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) get: fn(&Tunables) -> u64,
+    pub(crate) set: fn(&mut Tunables, u64),
+}
+
+/// Two settings of which one bounds the other, where the cluster has set both.
+pub(crate) struct Rule {
+    pub(crate) low: &'static str,
+    pub(crate) high: &'static str,
+}
+
+/// Of each pair the first is smaller than the second, or neither is in force.
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        low: "gossip.probe_timeout",
+        high: "gossip.probe_interval",
+    },
+    Rule {
+        low: "gossip.dial_backoff",
+        high: "gossip.dial_backoff_max",
+    },
+];
+
+pub(crate) fn find(name: &str) -> Option<usize> {
+    REGISTRY
+        .binary_search_by(|setting| setting.name.cmp(name))
+        .ok()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+const MS: u64 = 1_000;
+const S: u64 = 1_000 * MS;
+const M: u64 = 60 * S;
+const H: u64 = 60 * M;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+macro_rules! setting {
+    ($name:literal, $part:ident.$field:ident: $kind:ident in $unit:literal, $min:expr, $max:expr, $affects:literal, $help:literal) => {
+        Setting {
+            name: $name,
+            kind: setting!(@kind $kind),
+            unit: $unit,
+            min: $min,
+            max: $max,
+            affects: $affects,
+            help: $help,
+            get: |tunables| setting!(@get $kind tunables.$part.$field),
+            set: |tunables, value| tunables.$part.$field = setting!(@set $kind value),
+        }
+    };
+    (@kind time) => { SettingKind::Duration };
+    (@kind size) => { SettingKind::Bytes };
+    (@kind count) => { SettingKind::Count };
+    (@kind small) => { SettingKind::Count };
+    (@get time $value:expr) => { micros($value) };
+    (@get small $value:expr) => { u64::from($value) };
+    (@get $kind:ident $value:expr) => { $value as u64 };
+    (@set time $value:ident) => { Duration::from_micros($value) };
+    (@set small $value:ident) => { u32::try_from($value).unwrap_or(u32::MAX) };
+    (@set $kind:ident $value:ident) => { usize::try_from($value).unwrap_or(usize::MAX) };
+}
+
+/// By name.
+#[rustfmt::skip]
+pub(crate) static REGISTRY: &[Setting] = &[
+    setting!("gossip.dial_backoff", timing.dial_backoff: time in "time", 10 * MS, M, "links",
+        "first delay before an address is dialled again; it doubles"),
+    setting!("gossip.dial_backoff_max", timing.dial_backoff_max: time in "time", 20 * MS, 10 * M, "links",
+        "longest delay before an address is dialled again"),
+    setting!("gossip.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",
+        "members asked to probe on our behalf"),
+    setting!("gossip.leave_timeout", timing.leave_timeout: time in "time", 100 * MS, 3 * S, "leave",
+        "how long the next leave waits for others to hold everything"),
+    setting!("gossip.mismatch_patience", timing.mismatch_patience: time in "time", 10 * MS, M, "sessions",
+        "how long two members may disagree before one fetches what it lacks"),
+    setting!("gossip.probe_interval", timing.probe_interval: time in "time", 10 * MS, M, "failure detector",
+        "one member is probed per interval"),
+    setting!("gossip.probe_timeout", timing.probe_timeout: time in "time", MS, 20 * S, "failure detector",
+        "how long a direct probe may take; counts as at most a third of the interval"),
+    setting!("gossip.session_timeout", timing.session_timeout: time in "time", 100 * MS, 10 * M, "sessions",
+        "a session without progress for so long is given up, and so is a greeting"),
+    setting!("gossip.suspicion_mult", timing.suspicion_mult: small in "probe intervals", 1, 100, "failure detector",
+        "a suspect is declared dead after so many intervals, times log10(n) when n > 10"),
+    setting!("gossip.sync_interval", timing.sync_interval: time in "time", 10 * MS, M, "storage",
+        "how often unsynced rows are synced"),
+    setting!("limits.bytes_per_message", limits.bytes_per_message: size in "bytes", KIB, MIB, "messages",
+        "row bytes in one message, exceeded only by a single larger row"),
+    setting!("limits.change_log", limits.change_log: count in "changes", 256, 1 << 24, "watchers",
+        "changes kept for watchers; one that falls further behind starts again"),
+    setting!("limits.clock_drift", limits.clock_drift: time in "time", S, 24 * H, "clock",
+        "how far ahead of the wall clock a foreign version may push ours"),
+    setting!("limits.key_bytes", limits.key_bytes: size in "bytes", 16, 64 * KIB, "clients' writes",
+        "longest key a client may write"),
+    setting!("limits.links", limits.links: count in "links", 16, 1 << 16, "links",
+        "most links accepted, and most members dialled; open links stay"),
+    setting!("limits.load_queue", limits.load_queue: count in "values", 16, 1 << 20, "loads",
+        "values that wait to be loaded, and requests that wait for one"),
+    setting!("limits.requests", limits.requests: count in "requests", 16, 1 << 24, "requests",
+        "requests waiting for an answer"),
+    setting!("limits.rows_per_message", limits.rows_per_message: count in "rows", 1, 1 << 16, "messages",
+        "rows in one message"),
+    setting!("limits.session_replaced", limits.session_replaced: count in "keys", 1, 1 << 24, "sessions",
+        "keys remembered because they changed under a session, from the next session on"),
+    setting!("limits.sessions", limits.sessions: count in "sessions", 1, 1_024, "sessions",
+        "sessions served at once, and asked for at once"),
+    setting!("limits.table_name_bytes", limits.table_name_bytes: count in "bytes", 8, 255, "clients' writes",
+        "longest name of a new table"),
+    setting!("limits.value_bytes", limits.value_bytes: size in "bytes", KIB, 32 * MIB, "clients' writes",
+        "longest value a client may write"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_order_and_defaults_within_bounds() {
+        let defaults = Tunables::default();
+        for (i, setting) in REGISTRY.iter().enumerate() {
+            assert_eq!(find(setting.name), Some(i), "{}", setting.name);
+            let default = (setting.get)(&defaults);
+            assert!(
+                (setting.min..=setting.max).contains(&default),
+                "{}",
+                setting.name
+            );
+        }
+        for rule in RULES {
+            assert!(find(rule.low).is_some() && find(rule.high).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_set_is_what_is_got_and_nothing_else_changes() {
+        let defaults = Tunables::default();
+        for (i, setting) in REGISTRY.iter().enumerate() {
+            let mut tunables = defaults.clone();
+            for value in [setting.min, setting.max] {
+                (setting.set)(&mut tunables, value);
+                assert_eq!((setting.get)(&tunables), value, "{}", setting.name);
+            }
+            for (j, other) in REGISTRY.iter().enumerate() {
+                let same = (other.get)(&tunables) == (other.get)(&defaults);
+                assert!(i == j || same, "{} changes {}", setting.name, other.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_row_within_the_limits_is_within_the_protocols() {
+        let max = |name| find(name).map_or(u64::MAX, |at| REGISTRY[at].max);
+        let row = max("limits.key_bytes") + max("limits.value_bytes");
+        assert!(row <= crate::config::MAX_ROW_BYTES as u64);
+        let message = max("limits.bytes_per_message").max(row) as usize;
+        assert!(message < crate::link::LinkLimits::default().message_bytes);
+    }
+}
