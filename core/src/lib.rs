@@ -96,15 +96,17 @@ mod trace;
 pub mod wire;
 
 pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
-pub use error::{Lagged, ReadError, RecoverError, RequestError, TableError, WriteError};
+pub use error::{
+    EvictError, Lagged, ReadError, RecoverError, RequestError, TableError, WriteError,
+};
 pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
     Deadline, Event, HaltReason, HangupReason, Input, Lane, LinkError, Links, Output, Record,
     Request, Response, StoreOp, Timer,
 };
 pub use marks::Mark;
-pub use membership::{MemberInfo, MemberState};
-pub use node::{Node, NodeStatus};
+pub use membership::{HoldsUp, MemberInfo, MemberState};
+pub use node::{HoldUp, Node, NodeStatus};
 pub use recovery::Recovery;
 pub use rng::Seed;
 pub use table::{

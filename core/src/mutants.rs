@@ -144,6 +144,10 @@ mutants! {
     ChangeUnlogged = "change-unlogged",
     /// Writes are accepted however far the store lags behind.
     BacklogUnbounded = "backlog-unbounded",
+    /// A member is evicted without waiting for a majority.
+    EvictWithoutMajority = "evict-without-majority",
+    /// Who was evicted goes on in another life without a reunion.
+    EvictedHeard = "evicted-heard",
     /// Rows that expire vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
 }

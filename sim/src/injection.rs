@@ -43,6 +43,7 @@ impl World {
                 self.skew(node, by_ms, ppm);
                 self.count(FaultKind::Skew.name());
             }
+            FaultWhat::Evict { node, force } => self.begin_evict(number, what, node, force),
             FaultWhat::Rot { node, bits } => self.begin_rot(number, what, node, bits),
             FaultWhat::Pause { node } => self.begin_hurt(number, what, node, Hurt::Paused),
             FaultWhat::Slow { node, by_us } => {

@@ -26,6 +26,8 @@ enum Waits {
     Join,
     /// The leave.
     Leave,
+    /// The eviction of a member.
+    Evict,
 }
 
 /// The requests that wait.
@@ -178,6 +180,10 @@ impl Node {
                 self.wait(token, Waits::Leave, deadline);
                 self.leave(token);
             }
+            Request::Evict { who, force } => {
+                self.wait(token, Waits::Evict, deadline);
+                self.evict(token, &who, force);
+            }
         }
     }
 
@@ -217,7 +223,7 @@ impl Node {
     }
 
     /// Replies, after batch `seq` is durable when that is promised.
-    fn reply_safely(
+    pub(super) fn reply_safely(
         &mut self,
         (seq, sync): (Seq, bool),
         token: Token,
@@ -300,6 +306,10 @@ impl Node {
             Waits::Load => true,
             // A leave cannot be taken back; only its answer is.
             Waits::Leave => true,
+            Waits::Evict => {
+                self.evictions.forget_token(token);
+                true
+            }
         };
         if open {
             self.fx.reply(token, Err(error));

@@ -83,6 +83,31 @@ wire! {
         },
         /// The sender takes its leave; what follows on this link comes from nobody.
         Goodbye,
+        /// Do you agree that this life of a member be ended?
+        Evict {
+            /// Echoed in the answer.
+            round: u64,
+            /// The member.
+            node: NodeId,
+            /// Its life.
+            epoch: u64,
+            /// Whether it may answer the one who is asked.
+            force: bool,
+        },
+        /// The answer; that the sender agrees is durable.
+        Agreed {
+            /// The number of the question.
+            round: u64,
+            /// Whether it agrees.
+            agrees: bool,
+        },
+        /// The sender has given up ending this life: whoever agreed is free.
+        Withdrawn {
+            /// The member.
+            node: NodeId,
+            /// Its life.
+            epoch: u64,
+        },
     }
 }
 
