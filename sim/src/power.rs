@@ -245,6 +245,7 @@ impl World {
     /// The machine has nothing left of what its node knew, not even who it was.
     fn forget(&mut self, node: usize) {
         self.model.forgot(node);
+        self.forget_outcast(node);
         let host = &mut self.hosts[node];
         host.alone = true;
         host.rotten = None;

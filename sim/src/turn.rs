@@ -240,6 +240,7 @@ impl World {
                 self.table_changed(node, table);
             }
             Output::Event(event) => {
+                self.hears_of_eviction(node, &event);
                 if matches!(
                     event,
                     rumormill_core::Event::Joined { .. } | rumormill_core::Event::Reunited { .. }
@@ -263,7 +264,9 @@ impl World {
                 ];
                 self.trace
                     .event(self.now_us, node, Weight::Story, "reply", &fields);
-                self.answered(node, token, result);
+                if !self.eviction_answered(node, token, &result) {
+                    self.answered(node, token, result);
+                }
             }
             Output::Halt(why) => self.halted(node, &why),
         }
