@@ -19,13 +19,13 @@ use crate::{items, members, metrics, peers, report, rows, state, tables};
         rows::list, rows::read, rows::write, rows::remove,
         items::read, items::write, items::remove,
         tables::list, tables::create,
-        members::list, members::me, members::settings, members::status, state::document,
+        members::list, members::me, members::evict, members::settings, members::status, state::document,
         peers::add,
         members::healthz, members::readyz, metrics::text,
     ),
     components(schemas(
         rows::Listing, rows::ListedRow, items::Item, tables::Tables, tables::NewTable,
-        members::Members, report::Member, report::Table, report::Status,
+        members::Members, members::Evicted, report::Member, report::Table, report::Status,
         report::EffectiveSettings, peers::NewPeer, peers::Joined,
     )),
     tags(

@@ -256,6 +256,11 @@ pub fn settings(node: &Node) -> EffectiveSettings {
             ("mismatch_patience_ms", millis(timing.mismatch_patience)),
             ("session_timeout_ms", millis(timing.session_timeout)),
             ("leave_timeout_ms", millis(timing.leave_timeout)),
+            ("evict_patience_ms", millis(timing.evict_patience)),
+            (
+                "evict_memory_after_ms",
+                timing.evict_memory_after.map_or(0, millis),
+            ),
         ]),
     }
 }

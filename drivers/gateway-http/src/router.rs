@@ -65,6 +65,7 @@ pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
         .route("/v1/tables", get(tables::list).post(tables::create))
         .route("/v1/members", get(members::list))
         .route("/v1/members/self", get(members::me))
+        .route("/v1/members/{id}/evict", post(members::evict))
         .route("/v1/settings", get(members::settings))
         .route("/v1/status", get(members::status))
         .route("/v1/state", get(state::document))

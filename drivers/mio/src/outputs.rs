@@ -87,6 +87,9 @@ impl rumormill_kit::Driver for Outputs<'_> {
             Event::StoreStalled(_)
             | Event::Damaged { .. }
             | Event::DuplicateName { .. }
+            | Event::MemberEvicted { .. }
+            | Event::Evicted { .. }
+            | Event::EvictionOutranked { .. }
             | Event::Protocol { .. }
             | Event::ClockDrift { .. }
             | Event::Unreadable { .. } => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod describe;
+pub(crate) mod evict;
 pub(crate) mod rows;
 pub(crate) mod sim;
 pub(crate) mod transfer;
