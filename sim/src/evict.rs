@@ -39,10 +39,7 @@ impl World {
             .asked
             .as_ref()
             .is_none_or(|asked| !runs(asked));
-        let fits = |node: usize| {
-            let is_out = self.evictions.outcasts.contains(&node);
-            self.is_member(node) && !is_out && !self.hosts[node].hurts.has(Hurt::Paused)
-        };
+        let fits = |node: usize| self.is_member(node) && !self.hosts[node].hurts.has(Hurt::Paused);
         let by = self.running_where(node, fits).filter(|_| is_open);
         let Some((by, id)) = by.and_then(|by| Some((by, self.dead_to(by)?))) else {
             return self.try_again(number);
@@ -56,6 +53,11 @@ impl World {
         let token = self.request(by, None, Request::Evict { who, force });
         let life = self.hosts[by].life;
         self.evictions.asked = Some((token, by, life, force));
+    }
+
+    /// Whether others have evicted the node, or do not know it, and it has not heard of that.
+    pub(crate) fn is_outcast(&self, node: usize) -> bool {
+        self.evictions.outcasts.contains(&node)
     }
 
     /// A member that a node takes for dead, the next machine first.

@@ -53,12 +53,12 @@ impl Node {
         let active = departure.active.clone();
         self.go_away(since, active);
         self.look_for_members();
-        self.begin_another_life();
+        self.begin_another_life(self.identity.epoch);
     }
 
     /// What others ended was an earlier life: this node's links begin anew with the next.
-    pub(super) fn begin_another_life(&mut self) {
-        self.identity.epoch += 1;
+    pub(super) fn begin_another_life(&mut self, ended: u64) {
+        self.identity.epoch = self.identity.epoch.max(ended).saturating_add(1);
         self.fx.store(record::identity(&self.identity));
         self.write_own_row();
         self.set_outbox();

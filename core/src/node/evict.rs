@@ -443,11 +443,12 @@ impl Node {
         if !mine && verdict.counted.contains(&self.id()) {
             return;
         }
+        let ends = if mine { verdict.epoch } else { 0 };
         // It ended this very life, and not only an earlier one.
         let ended = mine && verdict.epoch >= self.identity.epoch;
         if !self.is_full() || self.leaving.is_some() {
             if ended {
-                self.begin_another_life();
+                self.begin_another_life(ends);
             }
             return;
         }
@@ -464,7 +465,7 @@ impl Node {
             self.look_for_members();
         }
         if mine || !outranked {
-            self.begin_another_life();
+            self.begin_another_life(ends);
         }
     }
 

@@ -88,6 +88,8 @@ fn faults_have_their_time_and_nodes() {
     assert!(
         FaultKind::ALL
             .iter()
+            // Nobody is down when this plan would have somebody evicted.
+            .filter(|kind| **kind != FaultKind::Evict)
             .all(|kind| kinds.contains(&kind.name())),
         "{kinds:?}"
     );
