@@ -7,6 +7,7 @@ use rumormill_core::{Event, MemberState, NodeId, Request, RequestError, Response
 use crate::checkers::Violation;
 use crate::faults::FaultKind;
 use crate::hurt::Hurt;
+use crate::injection::Ending;
 use crate::plan::FaultWhat;
 use crate::trace::{Field, Weight};
 use crate::world::World;
@@ -32,19 +33,15 @@ impl World {
         force: bool,
     ) {
         self.finish_turn();
-        let runs = |(_, node, life, _): &(Token, usize, u32, bool)| self.lives(*node, *life);
         // One at a time, and nobody who is out himself: of two sides that evict each other one loses deletes.
-        let is_open = self
-            .evictions
-            .asked
-            .as_ref()
-            .is_none_or(|asked| !runs(asked));
+        let is_open = !self.is_evicting();
         let fits = |node: usize| self.is_member(node) && !self.hosts[node].hurts.has(Hurt::Paused);
         let by = self.running_where(node, fits).filter(|_| is_open);
         let Some((by, id)) = by.and_then(|by| Some((by, self.dead_to(by)?))) else {
             return self.try_again(number);
         };
         self.strikes(number, what, by);
+        self.endings.insert(number, Ending::Answered);
         let who = Field::Node("who", self.ids.get(&id).copied().unwrap_or(by));
         let fields = [who, Field::Num("force", u64::from(force))];
         self.trace
@@ -53,6 +50,12 @@ impl World {
         let token = self.request(by, None, Request::Evict { who, force });
         let life = self.hosts[by].life;
         self.evictions.asked = Some((token, by, life, force));
+    }
+
+    /// Whether a node that runs has not answered yet.
+    pub(crate) fn is_evicting(&self) -> bool {
+        let asked = self.evictions.asked;
+        asked.is_some_and(|(_, node, life, _)| self.lives(node, life))
     }
 
     /// Whether others have evicted the node, or do not know it, and it has not heard of that.
