@@ -261,6 +261,15 @@ impl Node {
         let life = self.links.get(link).map(|known| (known.node, known.epoch));
         // It learns of its eviction from this node's greeting, and comes back in another life.
         let evicted = life.is_some_and(|(node, epoch)| self.membership.is_evicted(node, epoch));
+        let newer = |(node, epoch)| {
+            let member = self.membership.get(node);
+            member.is_some_and(|member| member.record.epoch > epoch)
+        };
+        if evicted && life.is_some_and(newer) {
+            // The handshake was made before the peer learned of it: in its next life it needs another link.
+            self.hang_up(link, HangupReason::Retry);
+            return Ok(());
+        }
         let ready = self.is_full() && said.standing == Standing::Member && !evicted;
         let (node, epoch) = match self.links.get_mut(link) {
             Some(known) => {
