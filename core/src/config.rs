@@ -156,6 +156,11 @@ pub struct Timing {
     pub session_timeout: Duration,
     /// How long a leave may wait for others to hold everything; 3 s.
     pub leave_timeout: Duration,
+    /// How long an eviction waits for the agreement of a majority; 3 s.
+    pub evict_patience: Duration,
+    /// A member that keeps nothing on disk and has been down for so long is evicted by the smallest member that is up, with the
+    /// agreement of a majority. `None`, the default, for never.
+    pub evict_memory_after: Option<Duration>,
 }
 
 impl Default for Timing {
@@ -172,6 +177,8 @@ impl Default for Timing {
             mismatch_patience: Duration::from_millis(500),
             session_timeout: Duration::from_secs(3),
             leave_timeout: Duration::from_secs(3),
+            evict_patience: Duration::from_secs(3),
+            evict_memory_after: None,
         }
     }
 }

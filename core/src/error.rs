@@ -1,7 +1,10 @@
 //! Errors, one enum per operation. Each variant says when it happens; none of them leaves state changed unless it says so.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
+
+use crate::id::NodeId;
 
 /// Why a write was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,9 +194,61 @@ pub enum RequestError {
     Join(String),
     /// The value is only in the store and could not be read; nothing was changed.
     Read(ReadError),
+    /// The member was not evicted.
+    Evict(EvictError),
     /// The node has halted: what was not acknowledged may be lost.
     Halted,
 }
+
+/// Why a member was not evicted. It is a member still, and nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EvictError {
+    /// No more than half of the members agreed in time; `force` does without them.
+    NoMajority {
+        /// Members that agreed, this node included.
+        acks: usize,
+        /// Members that would have had to.
+        needed: usize,
+        /// All members, the one to be evicted included.
+        members: usize,
+    },
+    /// No member has this id or name, or it has left or come back in another life.
+    NotAMember,
+    /// Several members have this name: give an id.
+    Ambiguous(Vec<NodeId>),
+    /// It is this node itself, which may leave.
+    Myself,
+    /// It answers; `force` evicts it all the same.
+    Answers,
+    /// This node is no full member itself: joining, away or leaving.
+    NoMember,
+}
+
+impl fmt::Display for EvictError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EvictError::NoMajority {
+                acks,
+                needed,
+                members,
+            } => write!(
+                f,
+                "{acks} of {members} members agreed and {needed} have to; force evicts without them"
+            ),
+            EvictError::NotAMember => f.write_str("there is no such member"),
+            EvictError::Ambiguous(ids) => {
+                f.write_str("several members have this name:")?;
+                ids.iter().try_for_each(|id| write!(f, " {id}"))
+            }
+            EvictError::Myself => f.write_str("a node does not evict itself: let it leave"),
+            EvictError::Answers => f.write_str("the member answers; force evicts it all the same"),
+            EvictError::NoMember => f.write_str("this node is no full member itself"),
+        }
+    }
+}
+
+impl core::error::Error for EvictError {}
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,6 +261,7 @@ impl fmt::Display for RequestError {
             RequestError::Setting(error) => error.fmt(f),
             RequestError::Join(why) => write!(f, "could not join: {why}"),
             RequestError::Read(error) => error.fmt(f),
+            RequestError::Evict(error) => error.fmt(f),
             RequestError::Halted => f.write_str("the node has halted"),
         }
     }

@@ -160,6 +160,16 @@ pub enum Request {
     /// Leaves the cluster: answers when [`Config::leave_acks`](crate::Config::leave_acks) others durably hold everything, or with
     /// what is left behind when the time is up.
     Leave,
+    /// Ends the present life of a member that is down: nobody waits for it any more, and it comes back by comparing its rows with
+    /// a member's. Answers when more than half of the members durably agreed, or refuses with
+    /// [`EvictError`](crate::EvictError) after [`Timing::evict_patience`](crate::Timing::evict_patience).
+    Evict {
+        /// Its id or its name.
+        who: String,
+        /// Does without a majority then, and ends one that answers: of two sides that do this to each other, what the smaller
+        /// one has deleted meanwhile may come back.
+        force: bool,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -180,6 +190,15 @@ pub enum Response {
     Joined(NodeId),
     /// This node has left.
     Left(Handover),
+    /// The member is evicted, durably.
+    Evicted {
+        /// The member.
+        node: NodeId,
+        /// Members that agreed, this node included.
+        acks: usize,
+        /// All members, the evicted one included.
+        members: usize,
+    },
 }
 
 /// What a member that has left leaves behind.
@@ -359,6 +378,8 @@ pub enum HangupReason {
     Protocol,
     /// The member stopped answering.
     Dead,
+    /// The member was evicted.
+    Evicted,
 }
 
 /// Why a node stopped.
@@ -383,6 +404,27 @@ pub enum Event {
     MemberDown(NodeId),
     /// A member left.
     MemberLeft(NodeId),
+    /// This node has ended the life of a member.
+    MemberEvicted {
+        /// The member.
+        node: NodeId,
+        /// Members that agreed, this node included.
+        acks: usize,
+        /// All members, the evicted one included.
+        members: usize,
+        /// Whether [`Timing::evict_memory_after`](crate::Timing::evict_memory_after) asked for it, and no operator.
+        policy: bool,
+    },
+    /// Others have evicted this node, or went on without knowing it: it compares its rows with a member's before it goes on.
+    Evicted {
+        /// Who wrote the eviction.
+        by: NodeId,
+    },
+    /// Two sides evicted each other, and this node's is the larger: it goes on.
+    EvictionOutranked {
+        /// Who wrote the eviction.
+        by: NodeId,
+    },
     /// Two members use one name.
     DuplicateName {
         /// The name.
@@ -501,4 +543,6 @@ pub enum Timer {
     Request,
     /// A leave that gives up.
     Leave,
+    /// An eviction that asks again or gives up, or a policy that begins one.
+    Evict,
 }

@@ -98,7 +98,7 @@ pub mod wire;
 
 pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
 pub use error::{
-    Lagged, ReadError, RecoverError, RequestError, SettingError, TableError, WriteError,
+    EvictError, Lagged, ReadError, RecoverError, RequestError, SettingError, TableError, WriteError,
 };
 pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
@@ -106,8 +106,8 @@ pub use io::{
     Record, Request, Response, StoreOp, Timer,
 };
 pub use marks::Mark;
-pub use membership::{MemberInfo, MemberState};
-pub use node::{Node, NodeStatus};
+pub use membership::{HoldsUp, MemberInfo, MemberState};
+pub use node::{HoldUp, Node, NodeStatus};
 pub use recovery::Recovery;
 pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};

@@ -36,6 +36,9 @@ impl Mark {
             Mark::PushBeforeJoined => {
                 Some("only the moment in which a cluster that broke in two becomes one again")
             }
+            Mark::EvictionOutranked => {
+                Some("only operators of two sides who force-evict each other")
+            }
             Mark::ReunionUnreadable => {
                 Some("only a store that is damaged between a start and the reunion after it")
             }
@@ -57,6 +60,16 @@ marks! {
     DamagedRecords = "damaged-records",
     /// A member has a name that another had before.
     DuplicateName = "duplicate-name",
+    /// A majority did not agree to an eviction.
+    EvictionFailed = "eviction-failed",
+    /// This node learned of an eviction against it by a smaller side, and went on.
+    EvictionOutranked = "eviction-outranked",
+    /// This node agreed to an eviction.
+    EvictionAgreed = "eviction-agreed",
+    /// This node did not agree to an eviction.
+    EvictionRefused = "eviction-refused",
+    /// This node evicted a member.
+    Evicts = "evicts",
     /// This node learned that its life had been ended by others.
     Evicted = "evicted",
     /// A node began without a past.

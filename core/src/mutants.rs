@@ -152,6 +152,10 @@ mutants! {
     BacklogUnbounded = "backlog-unbounded",
     /// A new life goes by its own configuration until a setting changes.
     SettingsForgotten = "settings-forgotten",
+    /// A member is evicted without waiting for a majority.
+    EvictWithoutMajority = "evict-without-majority",
+    /// Who was evicted goes on in another life without a reunion.
+    EvictedHeard = "evicted-heard",
     /// Rows that expire vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
 }

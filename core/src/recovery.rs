@@ -16,7 +16,7 @@ use crate::mutants::Mutant;
 use crate::mutants::mutated;
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
-use crate::store::record::{self, ClusterRecord, Identity, Known, RowRecord};
+use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
 use crate::table::gossip::Gossip;
 use crate::table::{Domain, Hlc, Runs};
 use crate::time::Now;
@@ -39,6 +39,7 @@ pub struct Recovery {
     identity: Option<Identity>,
     cluster: Option<ClusterRecord>,
     ceiling: Option<Hlc>,
+    agreed: Vec<Agreement>,
     rows: Vec<(Domain, String, Actor, RowRecord)>,
     covered: Vec<(Domain, Actor, Runs)>,
     /// Keys of rows and contexts that cannot be read.
@@ -58,6 +59,7 @@ impl Recovery {
             identity: None,
             cluster: None,
             ceiling: None,
+            agreed: Vec::new(),
             rows: Vec::new(),
             covered: Vec::new(),
             damaged: Vec::new(),
@@ -93,6 +95,7 @@ impl Recovery {
             Known::Identity(identity) => self.identity = Some(identity),
             Known::Cluster(cluster) => self.cluster = Some(cluster),
             Known::Ceiling(ceiling) => self.ceiling = Some(ceiling),
+            Known::Agreed(agreed) => self.agreed = agreed,
             Known::Row {
                 domain,
                 table,
@@ -254,6 +257,7 @@ impl Recovery {
             fx,
             identity,
             cluster,
+            agreed: self.agreed,
             gossip,
             fresh,
             behind,

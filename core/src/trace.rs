@@ -134,6 +134,9 @@ impl Display for Trace<'_, Message> {
             Message::Refused { .. } => f.write_str("refused"),
             Message::Goodbye => f.write_str("goodbye"),
             Message::Denied(why) => write!(f, "denied why={}", denial(*why)),
+            Message::Evict { node, force, .. } => write!(f, "evict node={node} force={force}"),
+            Message::Agreed { agrees, .. } => write!(f, "agreed agrees={agrees}"),
+            Message::Withdrawn { node, .. } => write!(f, "withdrawn node={node}"),
         }
     }
 }
@@ -145,6 +148,17 @@ impl Display for Trace<'_, Event> {
             Event::MemberSuspect(node) => write!(f, "member-suspect node={node}"),
             Event::MemberDown(node) => write!(f, "member-down node={node}"),
             Event::MemberLeft(node) => write!(f, "member-left node={node}"),
+            Event::MemberEvicted {
+                node,
+                acks,
+                members,
+                policy,
+            } => write!(
+                f,
+                "member-evicted node={node} acks={acks} members={members} policy={policy}"
+            ),
+            Event::Evicted { by } => write!(f, "evicted by={by}"),
+            Event::EvictionOutranked { by } => write!(f, "eviction-outranked by={by}"),
             Event::DuplicateName { name, later } => {
                 write!(f, "duplicate-name name={name} later={later}")
             }
@@ -248,5 +262,6 @@ fn hangup(why: HangupReason) -> &'static str {
         HangupReason::TooMany => "too-many",
         HangupReason::Protocol => "protocol",
         HangupReason::Dead => "dead",
+        HangupReason::Evicted => "evicted",
     }
 }

@@ -48,11 +48,13 @@ pub enum FaultKind {
     FullDisk,
     /// Bits of what a node has stored flip.
     Rot,
+    /// A member that is down is evicted.
+    Evict,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 21] = [
+    pub const ALL: [FaultKind; 22] = [
         FaultKind::Loss,
         FaultKind::Dup,
         FaultKind::Reorder,
@@ -74,6 +76,7 @@ impl FaultKind {
         FaultKind::SlowDisk,
         FaultKind::FullDisk,
         FaultKind::Rot,
+        FaultKind::Evict,
     ];
 
     /// Its name on the command line, in plans and in reports.
@@ -100,6 +103,7 @@ impl FaultKind {
             FaultKind::SlowDisk => "slowdisk",
             FaultKind::FullDisk => "fulldisk",
             FaultKind::Rot => "rot",
+            FaultKind::Evict => "evict",
         }
     }
 
@@ -124,7 +128,8 @@ impl FaultKind {
             | FaultKind::Flap
             | FaultKind::Wipe
             | FaultKind::Leave
-            | FaultKind::Rot => 2,
+            | FaultKind::Rot
+            | FaultKind::Evict => 2,
             FaultKind::Partial | FaultKind::Bridge => 3,
         }
     }
@@ -153,6 +158,7 @@ impl FaultKind {
             FaultKind::SlowDisk => "slowdisk_begins",
             FaultKind::FullDisk => "fulldisk_begins",
             FaultKind::Rot => "rot_begins",
+            FaultKind::Evict => "evict_begins",
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Ending {
     Heal(usize),
     /// It is started again, and finds what its disk has lost.
     Reboot(usize),
+    /// Nothing: it lasts until it is known what became of the eviction.
+    Answered,
 }
 
 impl World {
@@ -43,6 +45,7 @@ impl World {
                 self.skew(node, by_ms, ppm);
                 self.count(FaultKind::Skew.name());
             }
+            FaultWhat::Evict { node, force } => self.begin_evict(number, what, node, force),
             FaultWhat::Rot { node, bits } => self.begin_rot(number, what, node, bits),
             FaultWhat::Pause { node } => self.begin_hurt(number, what, node, Hurt::Paused),
             FaultWhat::Slow { node, by_us } => {
@@ -199,6 +202,7 @@ impl World {
         let goes_on = match self.endings.get(&number) {
             Some(Ending::Return(node)) => self.hosts[*node].node.is_some(),
             Some(Ending::Heal(node)) => self.hosts[*node].hurts.is_fresh(number),
+            Some(Ending::Answered) => self.is_evicting(),
             Some(Ending::Start(_) | Ending::SetClock(_) | Ending::Reboot(_)) => false,
             None => self.net.is_fresh(number),
         };
@@ -216,6 +220,7 @@ impl World {
             Some(Ending::SetClock(node)) => self.skew(node, 0, 0),
             Some(Ending::Heal(node)) => self.heal(number, node),
             Some(Ending::Reboot(node)) => self.reboot_rotten(node),
+            Some(Ending::Answered) => {}
             None => self.end_in_network(number),
         }
     }

@@ -119,6 +119,7 @@ mod clock;
 mod delivery;
 mod disk;
 mod event;
+mod evict;
 pub mod explain;
 mod faults;
 pub mod history;

@@ -124,10 +124,11 @@ impl World {
         token
     }
 
-    /// Whether the node runs, is a member, and is not about to leave or to lose what it holds.
+    /// Whether the node runs, is a member that nobody has evicted, and is not about to leave or to lose what it holds.
     pub(crate) fn is_member(&self, node: usize) -> bool {
         let host = &self.hosts[node];
-        host.node.is_some() && !host.alone && !host.leaving && host.rotten.is_none()
+        let stays = !host.leaving && host.rotten.is_none() && !self.is_outcast(node);
+        host.node.is_some() && !host.alone && stays
     }
 
     fn is_joining(&self, node: usize) -> bool {
@@ -245,6 +246,7 @@ impl World {
     /// The machine has nothing left of what its node knew, not even who it was.
     fn forget(&mut self, node: usize) {
         self.model.forgot(node);
+        self.forget_outcast(node);
         let host = &mut self.hosts[node];
         host.alone = true;
         host.rotten = None;

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::checkers::{
     Violation, bounds, convergence, durability, no_resurrection, sessions, watching,
 };
+use crate::evict;
 use crate::faults::FaultSet;
 use crate::plan::{Plan, Shape, WARM_UP_US};
 use crate::report::Report;
@@ -13,7 +14,7 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 12] = [
+pub const CHECKERS: [&str; 13] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
@@ -23,6 +24,7 @@ pub const CHECKERS: [&str; 12] = [
     sessions::MONOTONIC_WRITES,
     sessions::WRITES_FOLLOW_READS,
     watching::NAME,
+    evict::NAME,
     "invariants",
     "recovery",
     "liveness",

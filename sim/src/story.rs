@@ -28,6 +28,9 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::Refused { .. } => "refused",
         Message::Goodbye => "goodbye",
         Message::Denied(_) => "denied",
+        Message::Evict { .. } => "evict",
+        Message::Agreed { .. } => "agreed",
+        Message::Withdrawn { .. } => "withdrawn",
     }
 }
 
@@ -99,6 +102,7 @@ pub(crate) fn received(
     let verb = kind(msg);
     let from = Field::Node("from", from);
     let mut emit = |fields: &[Field<'_>]| trace.event(at_us, to, weight, verb, fields);
+    let who = |id: NodeId| Field::Node("who", index(ids, id));
     match msg {
         Message::Welcome(welcome) => emit(&greeting(from, welcome)),
         Message::Probe {
@@ -146,6 +150,11 @@ pub(crate) fn received(
         }
         Message::Refused { session } => emit(&[from, Field::Mute(*session)]),
         Message::Goodbye | Message::Denied(_) => emit(&[from]),
+        Message::Evict { node, round, .. } => {
+            emit(&[from, who(*node), Field::Num("round", *round)])
+        }
+        Message::Agreed { agrees, .. } => emit(&[from, Field::Num("agrees", u64::from(*agrees))]),
+        Message::Withdrawn { node, .. } => emit(&[from, who(*node)]),
     }
 }
 
@@ -234,6 +243,7 @@ pub(crate) fn timer(why: Timer) -> &'static str {
         Timer::Expiry => "expiry",
         Timer::Request => "request",
         Timer::Leave => "leave",
+        Timer::Evict => "evict",
         _ => "other",
     }
 }
@@ -256,6 +266,21 @@ pub(crate) fn event(
         Event::MemberSuspect(id) => emit("member_suspect", &[who(id)]),
         Event::MemberDown(id) => emit("member_down", &[who(id)]),
         Event::MemberLeft(id) => emit("member_left", &[who(id)]),
+        Event::MemberEvicted {
+            node,
+            acks,
+            members,
+            ..
+        } => emit(
+            "member_evicted",
+            &[
+                who(node),
+                Field::Num("acks", *acks as u64),
+                Field::Num("members", *members as u64),
+            ],
+        ),
+        Event::Evicted { by } => emit("evicted", &[who(by)]),
+        Event::EvictionOutranked { by } => emit("eviction_outranked", &[who(by)]),
         Event::DuplicateName { later, .. } => emit("duplicate_name", &[who(later)]),
         Event::Joined { through } => emit("joined", &[who(through)]),
         Event::Reunited {

@@ -246,6 +246,7 @@ impl World {
                 if let Some(meter) = &mut self.meter {
                     meter.told(self.now_us, &event);
                 }
+                self.hears_of_eviction(node, &event);
                 if matches!(
                     event,
                     rumormill_core::Event::Joined { .. } | rumormill_core::Event::Reunited { .. }
@@ -269,7 +270,9 @@ impl World {
                 ];
                 self.trace
                     .event(self.now_us, node, Weight::Story, "reply", &fields);
-                self.answered(node, token, result);
+                if !self.eviction_answered(node, token, &result) {
+                    self.answered(node, token, result);
+                }
             }
             Output::Halt(why) => self.halted(node, &why),
         }

@@ -11,6 +11,7 @@ use crate::app::{Deployment, Slot};
 use crate::checkers::bounds::{self, Queues};
 use crate::checkers::{Contents, Violation};
 use crate::event::{Event, Queue};
+use crate::evict::Evictions;
 use crate::faults::FaultKind;
 use crate::host::Host;
 use crate::injection::Ending;
@@ -42,6 +43,7 @@ pub struct World {
     /// Deletes may be kept to the end: one of those did not leave in good order and nobody has evicted it, or a delete has a
     /// clock so far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
+    pub(crate) evictions: Evictions,
     pub(crate) ids: Ids,
     /// The longest that queues have been, and the longest they may be.
     pub(crate) peaks: Queues,
@@ -89,6 +91,7 @@ impl World {
             wire: plan.codec.then(Wire::default),
             gone: BTreeSet::new(),
             keeps_deletes: false,
+            evictions: Evictions::default(),
             ids: Ids::new(),
             peaks: Queues::EMPTY,
             allowed: Queues::allowed(&Limits::default(), nodes),

@@ -133,6 +133,43 @@ fn a_node_that_left_comes_back_equal() {
 }
 
 #[test]
+fn a_dead_member_is_evicted_and_comes_back() {
+    let root = tempfile::tempdir().expect("a directory");
+    let [first, second, third] = start_three(root.path());
+    assert!(first.client(&["put", "t", "k", "v"]).status.success());
+    eventually(&1, || third.rows("t").len());
+    let evict = |more: &[&str]| first.client(&[&["members", "evict", "three"], more].concat());
+    let refused = evict(&[]);
+    assert_eq!(refused.status.code(), Some(3), "it answers");
+    assert!(text(&refused.stderr).contains("answers"));
+    third.kill();
+    let state = || {
+        let members = first.json("members");
+        let members = members["members"].as_array().expect("members").clone();
+        let third = members.iter().find(|member| member["name"] == "three");
+        third.expect("it is known").clone()
+    };
+    eventually(&Value::from("down"), || state()["state"].clone());
+    assert!(second.client(&["del", "t", "k"]).status.success());
+    eventually(&Value::from(true), || {
+        let why = state()["holds_up"].clone();
+        Value::from(why.as_str().is_some_and(|why| why.starts_with("down for")))
+    });
+    let status = text(&first.client(&["status"]).stdout);
+    assert!(status.contains("three down for"), "{status}");
+    eventually(&true, || evict(&[]).status.success());
+    for node in [&first, &second] {
+        eventually(&Value::from(2), || node.status()["members"].clone());
+        eventually(&Value::from(0), || node.status()["tombstones"].clone());
+    }
+    let third = Node::start("three", &root.path().join("three"), Some(&first));
+    for node in [&first, &second, &third] {
+        eventually(&Value::from(3), || node.status()["members"].clone());
+        eventually(&0, || node.rows("t").len());
+    }
+}
+
+#[test]
 fn a_lone_node_keeps_its_rows_over_every_kind_of_end() {
     let root = tempfile::tempdir().expect("a directory");
     let dir = root.path().join("one");

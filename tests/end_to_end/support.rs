@@ -116,6 +116,13 @@ impl Node {
         serde_json::from_str(&body).expect("JSON")
     }
 
+    /// What a command prints as JSON.
+    pub(crate) fn json(&self, command: &str) -> Value {
+        let output = self.client(&[command, "--json"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
     /// All rows of a table, as sorted lines.
     pub(crate) fn rows(&self, table: &str) -> Vec<String> {
         let output = self.client(&["export", table, "-"]);

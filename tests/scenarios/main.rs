@@ -259,10 +259,14 @@ fn the_example_of_an_application_keeps_its_promise_and_notices_its_bug() {
 /// Plans that broke a promise once, as small as they could be made.
 #[test]
 fn plans_that_once_failed_hold() {
-    const PLANS: [(&str, &str); 3] = [
+    const PLANS: [(&str, &str); 4] = [
         (
             "a_disk_emptied_between_two_dials",
             include_str!("plans/a_disk_emptied_between_two_dials.plan"),
+        ),
+        (
+            "an_eviction_between_a_handshake_and_a_greeting",
+            include_str!("plans/an_eviction_between_a_handshake_and_a_greeting.plan"),
         ),
         (
             "everybody_left_and_came_back",

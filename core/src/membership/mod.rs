@@ -6,9 +6,14 @@ mod record;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::fmt;
+use core::time::Duration;
 
 pub(crate) use links::{Greeting, Link, Links, Phase};
-pub(crate) use record::{Departure, MemberRecord, departure_key, departure_of, member_key};
+pub(crate) use record::{
+    Departure, Eviction, MemberRecord, departure_key, departure_of, eviction_key, member_key,
+};
 
 use rapidhash::v3::rapidhash_v3;
 
@@ -36,6 +41,10 @@ pub struct MemberInfo {
     pub me: bool,
     /// Whether a member that joined earlier has the same name.
     pub duplicate_name: bool,
+    /// Whether it keeps anything on disk.
+    pub stores: bool,
+    /// Why the oldest deletes are kept for its sake, if they are.
+    pub holds_up: Option<HoldsUp>,
 }
 
 /// Whether a member answers, as far as this node knows.
@@ -50,6 +59,38 @@ pub enum MemberState {
     Down,
     /// It left, or was evicted.
     Left,
+}
+
+/// Why deleted rows are kept for a member's sake. It ends when the member answers, or is evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum HoldsUp {
+    /// It has not answered for so long: it may hold what was deleted meanwhile.
+    Down {
+        /// For how long this node has taken it for dead.
+        since: Duration,
+    },
+    /// It has left, and this node has not got all of its last state.
+    Left,
+    /// It has not yet said what it holds.
+    Unheard,
+    /// What it said last lacks so many deletes, of the 4,096 oldest.
+    Behind {
+        /// How many.
+        deletes: u64,
+    },
+}
+
+impl fmt::Display for HoldsUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HoldsUp::Down { since } => write!(f, "down for {} s", since.as_secs()),
+            HoldsUp::Left => f.write_str("has left, and its last state is not here yet"),
+            HoldsUp::Unheard => f.write_str("has not yet said what it holds"),
+            HoldsUp::Behind { deletes: 1 } => f.write_str("lacks 1 delete"),
+            HoldsUp::Behind { deletes } => write!(f, "lacks {deletes} deletes"),
+        }
+    }
 }
 
 /// What changed with a row of the store's own.
@@ -79,6 +120,18 @@ pub(crate) struct Membership {
     names: BTreeSet<(u64, NodeId)>,
     /// The latest departure of each node: epoch, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
+    /// Every eviction ever heard of: who ended which life, and whom the author counted.
+    evictions: BTreeMap<(NodeId, u64, NodeId), (Eviction, Vec<NodeId>)>,
+}
+
+/// An eviction that this node has just heard of.
+pub(crate) struct Verdict {
+    pub(crate) node: NodeId,
+    pub(crate) epoch: u64,
+    pub(crate) clock: Hlc,
+    pub(crate) eviction: Eviction,
+    /// Whom its author counted, himself included.
+    pub(crate) counted: Vec<NodeId>,
 }
 
 impl Membership {
@@ -89,6 +142,7 @@ impl Membership {
             members: BTreeMap::new(),
             names: BTreeSet::new(),
             departed: BTreeMap::new(),
+            evictions: BTreeMap::new(),
         }
     }
 
@@ -132,11 +186,13 @@ impl Membership {
         {
             return Change::None;
         }
+        let evicted = departure.evicted.is_some();
         self.departed.insert(node, (epoch, clock, departure));
         // What the store held of this node itself was dealt with. Of an eviction it hears only now, of whatever life, it has not
         // made good: it began its present life as if it were still a member.
+        // Evictions of this node are weighed on their own.
         let counts = if node == self.me {
-            self.begun
+            self.begun && !evicted
         } else {
             self.has_departed(node)
         };
@@ -145,6 +201,73 @@ impl Membership {
         } else {
             Change::None
         }
+    }
+
+    /// A row of `sys.departed` has come: the eviction it tells of, when that is news.
+    pub(crate) fn eviction_changed(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        clock: Hlc,
+    ) -> Option<Verdict> {
+        let (node, epoch) = departure_of(key)?;
+        let departure = Departure::decode(value)?;
+        let eviction = departure.evicted?;
+        let counted = departure.active;
+        let entry = (eviction, counted.clone());
+        let known = self.evictions.insert((node, epoch, eviction.by), entry);
+        (known.is_none() && self.begun).then_some(Verdict {
+            node,
+            epoch,
+            clock,
+            eviction,
+            counted,
+        })
+    }
+
+    /// The keys of the records of all evictions this node has heard of.
+    pub(crate) fn eviction_keys(&self) -> impl Iterator<Item = Vec<u8>> {
+        let lives = self.evictions.keys();
+        lives.map(|(node, epoch, by)| eviction_key(*node, *epoch, *by))
+    }
+
+    /// How many evictions this node has heard of.
+    pub(crate) fn evictions(&self) -> usize {
+        self.evictions.len()
+    }
+
+    /// Whether others have ended this life of a node.
+    pub(crate) fn is_evicted(&self, node: NodeId, epoch: u64) -> bool {
+        let lives = (node, epoch, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
+        self.evictions.range(lives).next().is_some()
+    }
+
+    /// Whether the present life of a node was ended by force: it may have done the same to this node's side, and then nobody
+    /// dials unless both do.
+    pub(crate) fn is_forced_out(&self, node: NodeId) -> bool {
+        let lives = (node, 0, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
+        let mut records = self.evictions.range(lives);
+        self.has_departed(node) && records.any(|(_, (eviction, _))| eviction.forced)
+    }
+
+    /// Whether this node's side has ended the life in which the author of an eviction wrote it, and goes before the author's.
+    /// Both sides, once they have both records, find the same.
+    pub(crate) fn outranks(&self, theirs: &Verdict) -> bool {
+        let author = theirs.eviction;
+        let lives = (author.by, author.epoch, NodeId(0))..=(author.by, u64::MAX, NodeId(u64::MAX));
+        let mut ours = self.evictions.range(lives);
+        ours.any(|(_, (eviction, counted))| {
+            counted.contains(&self.me) && self.lineage(eviction) > self.lineage(&author)
+        })
+    }
+
+    /// The order of sides that ended each other: the members that the author still counted after the last of his evictions,
+    /// then the smaller author.
+    fn lineage(&self, author: &Eviction) -> (usize, Reverse<NodeId>) {
+        let all = self.evictions.values();
+        let his = all.filter(|(other, _)| (other.by, other.epoch) == (author.by, author.epoch));
+        let left = his.map(|(_, counted)| counted.len()).min();
+        (left.unwrap_or(0), Reverse(author.by))
     }
 
     /// Whether the last known life of a node has ended.

@@ -21,6 +21,8 @@ pub(crate) struct MemberRecord {
     pub(crate) zone: String,
     /// Protocol and endpoint, in order of the protocols.
     pub(crate) protocols: Vec<(String, String)>,
+    /// Whether it keeps anything on disk; without, all it has are memory domains.
+    pub(crate) stores: bool,
 }
 
 pub(crate) fn member_key(node: NodeId) -> Vec<u8> {
@@ -37,6 +39,7 @@ impl MemberRecord {
         out.text(&self.name)
             .text(&self.addr)
             .text(&self.zone)
+            .u8(u8::from(self.stores))
             .u64(self.protocols.len() as u64);
         for (protocol, endpoint) in &self.protocols {
             out.text(protocol).text(endpoint);
@@ -55,6 +58,7 @@ impl MemberRecord {
         };
         let epoch = value.u64()?;
         let (name, addr, zone) = (value.text()?, value.text()?, value.text()?);
+        let stores = value.u8()? != 0;
         let mut protocols = Vec::new();
         for _ in 0..value.u64()? {
             protocols.push((value.text()?, value.text()?));
@@ -68,6 +72,7 @@ impl MemberRecord {
             addr,
             zone,
             protocols,
+            stores,
         })
     }
 }
@@ -77,8 +82,20 @@ impl MemberRecord {
 pub(crate) struct Departure {
     /// What it had seen when it left: until this is covered the leaver still counts.
     pub(crate) contexts: Vec<(Domain, Context)>,
-    /// The members that were active then.
+    /// The members that were active then; of an eviction all that its author counted, himself included.
     pub(crate) active: Vec<NodeId>,
+    /// Set when others ended that life.
+    pub(crate) evicted: Option<Eviction>,
+}
+
+/// Who ended another's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Eviction {
+    pub(crate) by: NodeId,
+    /// The author's own life then.
+    pub(crate) epoch: u64,
+    /// Without the consent of a majority: those that were evicted may have done the same to the author.
+    pub(crate) forced: bool,
 }
 
 pub(crate) fn departure_key(node: NodeId, epoch: u64) -> Vec<u8> {
@@ -88,8 +105,17 @@ pub(crate) fn departure_key(node: NodeId, epoch: u64) -> Vec<u8> {
     key
 }
 
+/// Each author has a record of his own: what he counted is told by it alone.
+pub(crate) fn eviction_key(node: NodeId, epoch: u64, by: NodeId) -> Vec<u8> {
+    let mut key = departure_key(node, epoch);
+    key.push(b'/');
+    key.extend(member_key(by));
+    key
+}
+
 pub(crate) fn departure_of(key: &[u8]) -> Option<(NodeId, u64)> {
-    let (node, epoch) = core::str::from_utf8(key).ok()?.split_once('/')?;
+    let (node, rest) = core::str::from_utf8(key).ok()?.split_once('/')?;
+    let epoch = rest.split_once('/').map_or(rest, |(epoch, _)| epoch);
     Some((node.parse().ok()?, u64::from_str_radix(epoch, 16).ok()?))
 }
 
@@ -99,6 +125,12 @@ impl Departure {
         out.u8(VERSION).u64(self.active.len() as u64);
         for node in &self.active {
             out.u64(node.0);
+        }
+        out.u8(u8::from(self.evicted.is_some()));
+        if let Some(eviction) = self.evicted {
+            out.u64(eviction.by.0)
+                .u64(eviction.epoch)
+                .u8(u8::from(eviction.forced));
         }
         for (domain, context) in &self.contexts {
             for (actor, runs) in context.iter() {
@@ -123,6 +155,14 @@ impl Departure {
         for _ in 0..value.u64()? {
             active.push(NodeId(value.u64()?));
         }
+        let evicted = match value.u8()? {
+            0 => None,
+            _ => Some(Eviction {
+                by: NodeId(value.u64()?),
+                epoch: value.u64()?,
+                forced: value.u8()? != 0,
+            }),
+        };
         let mut contexts: Vec<(Domain, Context)> = Domain::ALL
             .into_iter()
             .map(|domain| (domain, Context::new()))
@@ -142,6 +182,10 @@ impl Departure {
                 .1
                 .set(actor, Runs::from_wire(&runs)?);
         }
-        Some(Departure { contexts, active })
+        Some(Departure {
+            contexts,
+            active,
+            evicted,
+        })
     }
 }

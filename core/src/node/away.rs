@@ -53,7 +53,12 @@ impl Node {
         let active = departure.active.clone();
         self.go_away(since, active);
         self.look_for_members();
-        self.identity.epoch += 1;
+        self.begin_another_life(self.identity.epoch);
+    }
+
+    /// What others ended was an earlier life: this node's links begin anew with the next.
+    pub(super) fn begin_another_life(&mut self, ended: u64) {
+        self.identity.epoch = self.identity.epoch.max(ended).saturating_add(1);
         self.fx.store(record::identity(&self.identity));
         self.write_own_row();
         self.set_outbox();
@@ -63,7 +68,7 @@ impl Node {
         }
     }
 
-    fn go_away(&mut self, since: Hlc, active: Vec<NodeId>) {
+    pub(super) fn go_away(&mut self, since: Hlc, active: Vec<NodeId>) {
         self.cluster.away = Some(Away { since, active });
         self.fx.store(record::cluster(&self.cluster));
     }
@@ -85,7 +90,7 @@ impl Node {
     /// Back among the members: nobody else is dialled.
     pub(super) fn stop_looking(&mut self) {
         for (node, _) in self.membership.all() {
-            if self.membership.has_departed(node) {
+            if self.membership.has_departed(node) && !self.membership.is_forced_out(node) {
                 self.links.unwant(node);
             }
         }

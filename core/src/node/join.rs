@@ -4,11 +4,12 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::Node;
+use crate::config::Storage;
 use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::marks::Mark;
-use crate::membership::{Greeting, MemberRecord, Phase, departure_key, member_key};
+use crate::membership::{Greeting, Link, MemberRecord, Phase, departure_key, member_key};
 use crate::mutants::mutated;
 use crate::store::record;
 use crate::table::Hlc;
@@ -111,6 +112,7 @@ impl Node {
             addr: self.config.addr.clone(),
             zone: self.config.zone.clone(),
             protocols: protocols.into_iter().collect(),
+            stores: self.config.storage == Storage::Ordered,
         };
         let key = member_key(self.id());
         self.gossip
@@ -139,7 +141,8 @@ impl Node {
         }
     }
 
-    /// What two nodes record of each other before rows pass between them: this node's own row, and what it knows of the peer.
+    /// What two nodes record of each other before rows pass between them: this node's own row, what it knows of the peer, and
+    /// all evictions, since whoever is not named by one has to reunite before its rows count.
     fn greeting_rows(&self, peer: Option<NodeId>) -> RowBatch {
         let mut keys = Vec::new();
         for node in [Some(self.id()), peer].into_iter().flatten() {
@@ -148,6 +151,8 @@ impl Node {
                 keys.push((Tables::DEPARTED, departure_key(node, epoch)));
             }
         }
+        let evictions = self.membership.eviction_keys();
+        keys.extend(evictions.map(|key| (Tables::DEPARTED, key)));
         self.gossip.greeting_rows(&keys)
     }
 
@@ -244,6 +249,9 @@ impl Node {
             }
             Verdict::Same => self.settle(),
         }
+        if !again {
+            self.void_agreements(node);
+        }
         self.record_peer(link, said, theirs)?;
         if founds {
             // The base of a new cluster has nobody to catch up with.
@@ -259,12 +267,28 @@ impl Node {
         said: Greeting,
         theirs: Welcome,
     ) -> Result<(), &'static str> {
+        let evictions = self.membership.evictions();
         if !mutated!(self.fx, PeersUnrecorded) {
             self.merge_sys(theirs.rows)?;
         }
+        if self.membership.evictions() > evictions {
+            self.join_anew(link);
+        }
         let status = theirs.status;
         self.gossip.follow_clock(&mut self.fx, Hlc(status.clock));
-        let ready = self.is_full() && said.standing == Standing::Member;
+        let life = self.links.get(link).map(|known| (known.node, known.epoch));
+        // It learns of its eviction from this node's greeting, and comes back in another life.
+        let evicted = life.is_some_and(|(node, epoch)| self.membership.is_evicted(node, epoch));
+        let newer = |(node, epoch)| {
+            let member = self.membership.get(node);
+            member.is_some_and(|member| member.record.epoch > epoch)
+        };
+        if evicted && life.is_some_and(newer) {
+            // The handshake was made before the peer learned of it: in its next life it needs another link.
+            self.hang_up(link, HangupReason::Retry);
+            return Ok(());
+        }
+        let ready = self.is_full() && said.standing == Standing::Member && !evicted;
         let (node, epoch) = match self.links.get_mut(link) {
             Some(known) => {
                 known.phase = if ready { Phase::Ready } else { Phase::Away };
@@ -371,6 +395,10 @@ impl Node {
     /// The peer's standing is known already; only ours has changed.
     fn reconsider(&mut self, link: LinkId) {
         let full = self.is_full();
+        let evicted = |known: &Link| self.membership.is_evicted(known.node, known.epoch);
+        if self.links.get(link).is_none_or(evicted) {
+            return;
+        }
         let now = self.fx.now().mono;
         let Some(known) = self.links.get_mut(link) else {
             return;

@@ -185,6 +185,7 @@ impl Node {
             let departure = Departure {
                 contexts: self.gossip.contexts(),
                 active: self.active_members(),
+                evicted: None,
             };
             let key = departure_key(self.id(), self.identity.epoch);
             self.gossip

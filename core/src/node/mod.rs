@@ -1,6 +1,7 @@
 //! The node: routes inputs to the sub-machines and their verdicts to each other, in straight-line code.
 
 mod away;
+mod evict;
 mod join;
 mod leave;
 mod loads;
@@ -20,11 +21,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use self::evict::Evictions;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
 use self::requests::Requests;
 use self::rivals::Rival;
-pub use self::status::NodeStatus;
+pub use self::status::{HoldUp, NodeStatus};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
@@ -33,11 +35,11 @@ use crate::id::{Actor, ClusterId, LinkId, NodeId, Seq, TableId};
 use crate::io::{Event, HaltReason, Input, Output};
 use crate::link::{Hello, VERSIONS};
 use crate::marks::Mark;
-use crate::membership::{Links, Membership};
+use crate::membership::{Links, Membership, Verdict};
 use crate::mutants::mutated;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
-use crate::store::record::{ClusterRecord, Identity};
+use crate::store::record::{Agreement, ClusterRecord, Identity};
 use crate::table::gossip::{AntiEntropy, Gossip, Stability, Tables};
 use crate::table::{Accepted, Context, Domain, Namespace, TableName, TableOptions, View, Write};
 use crate::time::{Instant, Now};
@@ -49,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) fx: Effects,
     pub(crate) identity: Identity,
     pub(crate) cluster: ClusterRecord,
+    pub(crate) agreed: Vec<Agreement>,
     pub(crate) gossip: Gossip,
     pub(crate) fresh: bool,
     /// Whether the store holds less than the node once claimed to hold.
@@ -80,6 +83,7 @@ pub struct Node {
     /// A reunion whose rows are here, and which waits for values of this node's own.
     reuniting: Option<Reuniting>,
     leaving: Option<Leaving>,
+    evictions: Evictions,
     /// Of a node that is away: what it held of users' tables when it went away, and when that was.
     past: Vec<(Domain, Context)>,
     away_from: Instant,
@@ -99,6 +103,7 @@ impl Node {
             fx,
             identity,
             cluster,
+            agreed,
             gossip,
             fresh,
             behind,
@@ -132,6 +137,7 @@ impl Node {
             welcoming: BTreeSet::new(),
             rivals: BTreeMap::new(),
             leaving: None,
+            evictions: Evictions::new(agreed),
             past: Vec::new(),
             begun: now.mono,
             away_from: now.mono,
@@ -399,28 +405,37 @@ impl Node {
     }
 
     fn take_sys_changes(&mut self) {
-        for (table, key) in self.gossip.take_sys_changes() {
-            self.sys_row_changed(table, &key);
+        let changes = self.gossip.take_sys_changes();
+        let verdicts: Vec<_> = changes
+            .into_iter()
+            .filter_map(|(table, key)| self.sys_row_changed(table, &key))
+            .collect();
+        // How far a side's evictions go tell all of them together.
+        for verdict in verdicts {
+            self.judge_eviction(&verdict);
         }
     }
 
-    fn sys_row_changed(&mut self, table: TableId, key: &Bytes) {
+    /// A row of the store's own takes effect; the eviction it tells of, when that is news.
+    fn sys_row_changed(&mut self, table: TableId, key: &Bytes) -> Option<Verdict> {
         if table == Tables::SETTINGS {
-            return self.setting_row_changed(key);
+            self.setting_row_changed(key);
+            return None;
         }
-        let Some(row) = self.gossip.rows().get(table, key) else {
-            return;
-        };
-        let Some(value) = row.value.resident().cloned() else {
-            return;
-        };
+        let row = self.gossip.rows().get(table, key)?;
+        let value = row.value.resident().cloned()?;
         let clock = row.clock;
-        let change = match table {
-            Tables::MEMBERS => self.membership.member_changed(key, &value, clock),
-            Tables::DEPARTED => self.membership.departed_changed(key, &value, clock),
-            _ => return,
+        let (change, verdict) = match table {
+            Tables::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
+            Tables::DEPARTED => {
+                let verdict = self.membership.eviction_changed(key, &value, clock);
+                let change = self.membership.departed_changed(key, &value, clock);
+                (change, verdict)
+            }
+            _ => return None,
         };
         self.membership_changed(change);
+        verdict
     }
 
     fn user_tables(&self) -> Vec<TableId> {

@@ -24,6 +24,7 @@ impl Node {
         let dialled = dial.and_then(|dial| self.links.succeeded(now, dial, node));
         let (addr, asked_by) =
             dialled.map_or_else(Default::default, |done| (done.addr, done.asked_by));
+        self.evictions.link_changed(node);
         if let Some(why) = self.refusal(hello).or_else(|| self.rival(link, hello)) {
             self.links.refuse(now, link, hello, dial.is_some());
             if why == HangupReason::Retry {
@@ -108,6 +109,7 @@ impl Node {
         }
         if let Some(node) = node {
             let now = self.fx.now().mono;
+            self.evictions.link_changed(node);
             self.links.back_off(now, node);
             match self.links.of(node).and_then(|link| self.links.get(link)) {
                 None => {
@@ -172,6 +174,8 @@ impl Node {
             }
             // Before the greetings are through nothing else has a meaning.
             (_, Phase::Greeting) => Ok(()),
+            // What an evicted life says counts no more.
+            (_, Phase::Away) if self.membership.is_evicted(node, epoch) => Ok(()),
             (msg, _) => self.member_message(link, (node, epoch), msg),
         };
         if let Err(why) = done {
@@ -238,6 +242,14 @@ impl Node {
             }
             Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
             Message::Goodbye => self.hang_up(link, HangupReason::Left),
+            Message::Evict {
+                round,
+                node: other,
+                epoch: life,
+                force,
+            } => self.asked_to_evict(link, (node, epoch), round, (other, life), force),
+            Message::Agreed { round, agrees } => self.evict_answered(node, round, agrees),
+            Message::Withdrawn { node: other, .. } => self.evict_withdrawn(node, other),
             Message::Welcome(_) | Message::Denied(_) => {}
         }
         Ok(())
@@ -326,7 +338,10 @@ impl Node {
     /// A member's state has changed.
     fn judge(&mut self, verdict: &Action) {
         match *verdict {
-            Action::Up(node) => self.fx.event(Event::MemberUp(node)),
+            Action::Up(node) => {
+                self.evictions.up(node);
+                self.fx.event(Event::MemberUp(node));
+            }
             Action::Suspect(node) => {
                 self.fx.mark(Mark::MemberSuspect);
                 self.fx.event(Event::MemberSuspect(node));
@@ -334,6 +349,8 @@ impl Node {
             Action::Down(node) => {
                 self.fx.mark(Mark::MemberDown);
                 self.fx.event(Event::MemberDown(node));
+                let now = self.fx.now().mono;
+                self.evictions.down(node, now);
                 // A link that carries nothing any more is made anew.
                 if let Some(link) = self.links.of(node) {
                     self.hang_up(link, HangupReason::Dead);
@@ -364,6 +381,7 @@ impl Node {
         let now = self.fx.now().mono;
         match change {
             Change::Known(node, epoch) => {
+                self.evictions.up(node);
                 self.stability.forget(node);
                 if node == self.id() {
                     return self.own_row_changed(epoch);
@@ -394,7 +412,8 @@ impl Node {
                     return self.departed_myself();
                 }
                 self.detector.remove(node);
-                if self.cluster.away.is_none() {
+                self.evictions.departed(node);
+                if self.cluster.away.is_none() && !self.membership.is_forced_out(node) {
                     self.links.unwant(node);
                 }
                 self.fx.mark(Mark::MemberLeft);

@@ -26,6 +26,8 @@ enum Waits {
     Join,
     /// The leave.
     Leave,
+    /// The eviction of a member.
+    Evict,
 }
 
 /// The requests that wait.
@@ -185,6 +187,10 @@ impl Node {
                 self.wait(token, Waits::Leave, deadline);
                 self.leave(token);
             }
+            Request::Evict { who, force } => {
+                self.wait(token, Waits::Evict, deadline);
+                self.evict(token, &who, force);
+            }
         }
     }
 
@@ -224,7 +230,7 @@ impl Node {
     }
 
     /// Replies, after batch `seq` is durable when that is promised.
-    fn reply_safely(
+    pub(super) fn reply_safely(
         &mut self,
         (seq, sync): (Seq, bool),
         token: Token,
@@ -307,6 +313,10 @@ impl Node {
             Waits::Load => true,
             // A leave cannot be taken back; only its answer is.
             Waits::Leave => true,
+            Waits::Evict => {
+                self.evictions.forget_token(token);
+                true
+            }
         };
         if open {
             self.fx.reply(token, Err(error));

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::Node;
 use crate::id::{ClusterId, NodeId, Seq};
-use crate::membership::{MemberInfo, MemberState};
+use crate::membership::{HoldsUp, MemberInfo, MemberState};
 use crate::table::Hlc;
 use crate::time::Now;
 use crate::wire::{RumorState, Standing};
@@ -48,8 +48,19 @@ pub struct NodeStatus {
     pub health: u32,
     /// Suspicions of this node that it has refuted in this life.
     pub incarnation: u64,
-    /// Members whose claims are missing before the oldest tombstones may go.
-    pub waiting_for: Vec<NodeId>,
+    /// Members whose claims are missing before the oldest tombstones may go, and why.
+    pub waiting_for: Vec<HoldUp>,
+}
+
+/// A member for whose sake deleted rows are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldUp {
+    /// The member.
+    pub node: NodeId,
+    /// Its name, if it is known.
+    pub name: String,
+    /// Why.
+    pub why: HoldsUp,
 }
 
 impl Node {
@@ -90,12 +101,34 @@ impl Node {
             stalled: self.stalled,
             health: self.detector.health(),
             incarnation: self.detector.incarnation(),
-            waiting_for: self.stability.holding_up(&self.gossip, &self.counted()),
+            waiting_for: self.holding_up(),
         }
+    }
+
+    /// Who holds up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.
+    fn holding_up(&self) -> Vec<HoldUp> {
+        let now = self.fx.now().mono;
+        let missing = self.stability.holding_up(&self.gossip, &self.counted());
+        let why = |(node, lacks): (NodeId, Option<u64>)| {
+            let down = self.evictions.down_since(node);
+            let why = match (down, lacks) {
+                _ if self.membership.has_departed(node) => HoldsUp::Left,
+                (Some(at), _) => HoldsUp::Down {
+                    since: now.since(at),
+                },
+                (None, None) => HoldsUp::Unheard,
+                (None, Some(deletes)) => HoldsUp::Behind { deletes },
+            };
+            let member = self.membership.get(node);
+            let name = member.map_or_else(String::new, |member| member.record.name.clone());
+            HoldUp { node, name, why }
+        };
+        missing.into_iter().map(why).collect()
     }
 
     /// Everybody ever heard of, those who left included, by id.
     pub fn members(&self) -> Vec<MemberInfo> {
+        let waiting = self.holding_up();
         let info = |(node, member): (NodeId, &crate::membership::Member)| {
             let record = &member.record;
             let me = node == self.id();
@@ -120,6 +153,11 @@ impl Node {
                 state,
                 me,
                 duplicate_name: self.membership.name_is_taken(node),
+                stores: record.stores,
+                holds_up: waiting
+                    .iter()
+                    .find(|one| one.node == node)
+                    .map(|one| one.why),
             }
         };
         self.membership.all().map(info).collect()

@@ -266,6 +266,7 @@ impl Node {
                 with,
                 count,
             } => {
+                let was_full = self.is_full();
                 self.merge(rows)?;
                 self.gossip.adopt(&mut self.fx, &adopt, freed);
                 self.after_input();
@@ -273,13 +274,14 @@ impl Node {
                 if count > 0 {
                     self.fx.event(Event::Synced { with, rows: count });
                 }
+                let open = self.links.get(link).map(|known| known.phase);
                 if self.is_full() {
                     // Now both may be equal: the answer is a claim, a round of the detector earlier.
                     self.send_status(link);
                     for other in self.sync.outdate(ASKED_AGAIN) {
                         self.send_status(other);
                     }
-                } else {
+                } else if !was_full && open.is_some_and(|phase| phase != Phase::Closing) {
                     self.joined(link, with);
                 }
             }

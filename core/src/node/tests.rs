@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use crate::*;
 
+mod evict;
 mod links;
 mod loads;
 mod membership;
@@ -739,6 +740,7 @@ fn an_evicted_node_reunites() {
     let departure = crate::membership::Departure {
         contexts: Vec::new(),
         active: Vec::new(),
+        evicted: None,
     };
     let now = lab.now;
     let node = lab.node(0);

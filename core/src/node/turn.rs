@@ -34,6 +34,7 @@ impl Node {
             (self.next_expiry(), Timer::Expiry),
             (self.requests.next_deadline(), Timer::Request),
             (self.leave_deadline(), Timer::Leave),
+            (self.evict_deadline(), Timer::Evict),
         ];
         let due = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
         due.min().map(|(at, why)| Deadline { at, why })
@@ -70,6 +71,7 @@ impl Node {
         self.gossip.expire(&mut self.fx, EXPIRE_BUDGET);
         self.requests_due();
         self.leave_due();
+        self.evictions_due();
         if self.sync_at.is_some_and(|at| at <= now) {
             self.sync_at = None;
             self.fx.sync_this_turn();

@@ -1,7 +1,7 @@
 //! The records of a node, bytewise.
 //!
 //! ```text
-//! m<name>                                        meta: format, node, actor, cluster, clock ceiling, standing
+//! m<name>                                        meta: format, node, actor, cluster, clock ceiling, standing, agreed evictions
 //! r<domain u8><len u8><table><key>               a row: actor, counter, clock, expires, live, value
 //! c<domain u8><node u64 be><run u64 be>          what is covered of an actor: runs
 //! ```
@@ -29,6 +29,7 @@ pub(crate) enum Known {
     Identity(Identity),
     Cluster(ClusterRecord),
     Ceiling(Hlc),
+    Agreed(Vec<Agreement>),
     Row {
         domain: Domain,
         table: String,
@@ -61,6 +62,14 @@ pub(crate) struct ClusterRecord {
     pub(crate) joined: bool,
     /// Set from a departure until the reunion.
     pub(crate) away: Option<Away>,
+}
+
+/// That a member may end another's life: it alone may, until it has said that it did or that it gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Agreement {
+    pub(crate) by: NodeId,
+    pub(crate) node: NodeId,
+    pub(crate) epoch: u64,
 }
 
 /// The departure that a node has to make good by a reunion.
@@ -129,6 +138,17 @@ pub(crate) fn cluster(cluster: &ClusterRecord) -> StoreOp {
         }
     }
     meta("cluster", value)
+}
+
+pub(crate) fn agreed(agreements: &[Agreement]) -> StoreOp {
+    let mut value = Writer::default();
+    for agreement in agreements {
+        value
+            .u64(agreement.by.0)
+            .u64(agreement.node.0)
+            .u64(agreement.epoch);
+    }
+    meta("agreed", value)
 }
 
 pub(crate) fn clock_ceiling(ceiling: Hlc) -> StoreOp {
@@ -231,10 +251,23 @@ fn read_meta(name: &[u8], body: &[u8]) -> Option<Known> {
             away: read_away(&mut value)?,
         }),
         b"ceiling" => Known::Ceiling(Hlc(value.u64()?)),
+        b"agreed" => Known::Agreed(read_agreed(&mut value)?),
         _ => return None,
     };
     value.end()?;
     Some(known)
+}
+
+fn read_agreed(value: &mut Reader<'_>) -> Option<Vec<Agreement>> {
+    let mut agreed = Vec::new();
+    while value.end().is_none() {
+        agreed.push(Agreement {
+            by: NodeId(value.u64()?),
+            node: NodeId(value.u64()?),
+            epoch: value.u64()?,
+        });
+    }
+    Some(agreed)
 }
 
 fn read_away(value: &mut Reader<'_>) -> Option<Option<Away>> {

@@ -85,6 +85,31 @@ wire! {
         Goodbye,
         /// The sender refuses the receiver and closes the link.
         Denied(Denial),
+        /// Do you agree that this life of a member be ended?
+        Evict {
+            /// Echoed in the answer.
+            round: u64,
+            /// The member.
+            node: NodeId,
+            /// Its life.
+            epoch: u64,
+            /// Whether it may answer the one who is asked.
+            force: bool,
+        },
+        /// The answer; that the sender agrees is durable.
+        Agreed {
+            /// The number of the question.
+            round: u64,
+            /// Whether it agrees.
+            agrees: bool,
+        },
+        /// The sender has given up ending this life: whoever agreed is free.
+        Withdrawn {
+            /// The member.
+            node: NodeId,
+            /// Its life.
+            epoch: u64,
+        },
     }
 }
 
@@ -125,7 +150,7 @@ wire! {
         pub founds: bool,
         /// The sender's standing in the cluster.
         pub standing: Standing,
-        /// The rows of `sys.members` and `sys.departed` about the sender, and those about the receiver that the sender has, so
+        /// The rows of `sys.members` and `sys.departed` about the sender, and those about the receiver that the sender has, and all evictions, so
         /// that no row of users is exchanged between nodes that have not recorded each other.
         pub rows: RowBatch,
         /// Its state in short.

@@ -103,8 +103,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show the members of the cluster
-    Members(ServerArgs),
+    /// Show the members of the cluster, or evict one
+    #[command(args_conflicts_with_subcommands = true)]
+    Members {
+        #[command(subcommand)]
+        action: Option<Members>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Show the tables
     Tables(ServerArgs),
     /// Show the state of one node
@@ -157,6 +163,25 @@ pub(crate) enum Settings {
     Unset {
         /// The setting
         name: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+/// What is done to a member.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Members {
+    /// End the life of a member that is down, so that nobody waits for it
+    ///
+    /// More than half of the members, the evicted one counted, have to agree. If it comes back, it compares its rows with a
+    /// member's: what was deleted meanwhile stays deleted, and what it alone had is kept.
+    Evict {
+        /// Its id or its name
+        member: String,
+        /// Do without a majority, and evict one that answers. Of two sides that evict each other, what the smaller one has
+        /// deleted meanwhile may come back
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         server: ServerArgs,
     },

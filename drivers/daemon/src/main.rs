@@ -18,8 +18,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command};
-use commands::{bench, cluster_settings, describe, rows, sim, transfer, watch};
+use cli::{Cli, Command, Members};
+use commands::{bench, cluster_settings, describe, evict, rows, sim, transfer, watch};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -78,7 +78,19 @@ fn run(command: Command) -> Result<(), Failure> {
             format,
             server,
         } => transfer::export(&table, &file, format, &server),
-        Command::Members(server) => describe::members(&server),
+        Command::Members {
+            action: None,
+            server,
+        } => describe::members(&server),
+        Command::Members {
+            action:
+                Some(Members::Evict {
+                    member,
+                    force,
+                    server,
+                }),
+            ..
+        } => evict::evict(&member, force, &server),
         Command::Tables(server) => describe::tables(&server),
         Command::Status(server) => describe::status(&server),
         Command::Settings { what, server } => cluster_settings::run(what, &server),

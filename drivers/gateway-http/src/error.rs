@@ -2,7 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rumormill_core::{ReadError, RequestError, TableError, WriteError};
+use rumormill_core::{EvictError, ReadError, RequestError, TableError, WriteError};
 use serde_json::{Map, Value, json};
 
 use crate::backend::Unavailable;
@@ -160,6 +160,28 @@ impl From<TableError> for ApiError {
     }
 }
 
+fn evict_error(error: &EvictError, message: String) -> ApiError {
+    let conflict = |code| ApiError::new(StatusCode::CONFLICT, code, message.clone());
+    match error {
+        EvictError::NoMajority {
+            acks,
+            needed,
+            members,
+        } => conflict("no_majority")
+            .with("acks", *acks)
+            .with("needed", *needed)
+            .with("members", *members),
+        EvictError::Ambiguous(ids) => {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            conflict("ambiguous").with("ids", ids)
+        }
+        EvictError::Answers => conflict("answers"),
+        EvictError::NotAMember => ApiError::new(StatusCode::NOT_FOUND, "not_a_member", message),
+        EvictError::Myself => ApiError::new(StatusCode::BAD_REQUEST, "myself", message),
+        _ => ApiError::new(UNAVAILABLE, "no_member", message),
+    }
+}
+
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let message = error.to_string();
@@ -182,6 +204,7 @@ impl From<RequestError> for ApiError {
             RequestError::Table(error) => error.into(),
             RequestError::Setting(error) => error.into(),
             RequestError::Join(_) => ApiError::new(UNAVAILABLE, "join_failed", message),
+            RequestError::Evict(error) => evict_error(&error, message),
             RequestError::Halted => ApiError::new(UNAVAILABLE, "halted", message),
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),
         }

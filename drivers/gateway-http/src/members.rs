@@ -1,12 +1,14 @@
 //! What the node says of itself and of the cluster.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use rumormill_core::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::query::Query;
 use crate::report::{self, Member, Status};
 use crate::router::Gateway;
 
@@ -34,6 +36,51 @@ pub(crate) async fn me(State(gateway): State<Gateway>) -> Result<Json<Member>, A
     let me = members.into_iter().find(|member| member.me);
     let missing = || ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE);
     Ok(Json(me.ok_or_else(missing)?))
+}
+
+/// A member was evicted.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Evicted {
+    /// Its id.
+    evicted: String,
+    /// Members that agreed, this one included.
+    acks: usize,
+    /// All members, the evicted one included.
+    members: usize,
+}
+
+/// Evict a member: its life ends, nobody waits for it any more, and it comes back by comparing its rows with a member's.
+#[utoipa::path(post, path = "/v1/members/{id}/evict", tag = "cluster",
+    params(("id" = String, Path, description = "Its id or its name"),
+           ("force" = Option<bool>, Query, description = "Do without a majority, and evict one that answers")),
+    responses((status = 200, description = "It is evicted, durably", body = Evicted),
+              (status = 400, description = "`bad_parameter`, `myself`"),
+              (status = 404, description = "`not_a_member`"),
+              (status = 409, description = "`answers`, `ambiguous` with `ids`, `no_majority` with `acks`, `needed` and `members`"),
+              (status = 503, description = "`no_member`: this node is none itself; `busy`, `halted`")))]
+pub(crate) async fn evict(
+    State(gateway): State<Gateway>,
+    Path(who): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Evicted>, ApiError> {
+    let query = Query::parse(query.as_deref(), &["force"])?;
+    let force = match query.bytes("force") {
+        None | Some(b"false") => false,
+        Some(b"" | b"true") => true,
+        Some(_) => return Err(ApiError::bad_parameter("force is true or false")),
+    };
+    match gateway.calls.request(Request::Evict { who, force }).await? {
+        Response::Evicted {
+            node,
+            acks,
+            members,
+        } => Ok(Json(Evicted {
+            evicted: node.to_string(),
+            acks,
+            members,
+        })),
+        _ => Err(ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE)),
+    }
 }
 
 /// The status of this node.

@@ -31,6 +31,10 @@ pub struct Member {
     pub me: bool,
     /// Whether an earlier member has the same name.
     pub duplicate_name: bool,
+    /// Whether it keeps anything on disk.
+    pub stores: bool,
+    /// Why the collection of deleted rows waits for it; `null` when it does not.
+    pub holds_up: Option<String>,
 }
 
 impl From<MemberInfo> for Member {
@@ -49,6 +53,8 @@ impl From<MemberInfo> for Member {
             protocols,
             me: info.me,
             duplicate_name: info.duplicate_name,
+            stores: info.stores,
+            holds_up: info.holds_up.map(|why| why.to_string()),
         }
     }
 }
@@ -127,6 +133,8 @@ pub struct Status {
     pub incarnation: u64,
     /// Ids of members that hold up the collection of deleted rows.
     pub waiting_for: Vec<String>,
+    /// Why, for each of them, with its name.
+    pub waiting_because: Vec<String>,
     /// The program's version.
     pub version: &'static str,
 }
@@ -239,7 +247,16 @@ pub fn status(node: &Node, now: Now) -> Status {
         stalled: status.stalled,
         health: status.health,
         incarnation: status.incarnation,
-        waiting_for: status.waiting_for.iter().map(ToString::to_string).collect(),
+        waiting_for: status
+            .waiting_for
+            .iter()
+            .map(|one| one.node.to_string())
+            .collect(),
+        waiting_because: status
+            .waiting_for
+            .iter()
+            .map(|one| format!("{} {}", one.name, one.why))
+            .collect(),
         version: env!("CARGO_PKG_VERSION"),
     }
 }

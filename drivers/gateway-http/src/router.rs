@@ -76,6 +76,7 @@ pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
                 .put(cluster_settings::write)
                 .delete(cluster_settings::remove),
         )
+        .route("/v1/members/{id}/evict", post(members::evict))
         .route("/v1/status", get(members::status))
         .route("/v1/state", get(state::document))
         .route(

@@ -89,6 +89,9 @@ impl rumormill_kit::Driver for Outputs<'_> {
             | Event::DuplicateName { .. }
             | Event::Denied { .. }
             | Event::Refused { .. }
+            | Event::MemberEvicted { .. }
+            | Event::Evicted { .. }
+            | Event::EvictionOutranked { .. }
             | Event::Protocol { .. }
             | Event::ClockDrift { .. }
             | Event::SettingIgnored { .. }

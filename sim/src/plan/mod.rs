@@ -235,6 +235,14 @@ pub enum FaultWhat {
         /// How many bits.
         bits: u32,
     },
+    /// Somebody has the node, or the next one that is a member, evict a member that it takes for dead. Waits until there is one.
+    /// Never two sides at once against each other: what the smaller one has deleted and freed may come back, as is promised.
+    Evict {
+        /// The node.
+        node: usize,
+        /// Whether it does without a majority.
+        force: bool,
+    },
     /// The node's clocks are wrong.
     Skew {
         /// The node; struck even when it is down, for clocks go on.
@@ -271,6 +279,7 @@ impl FaultWhat {
             FaultWhat::SlowDisk { .. } => FaultKind::SlowDisk,
             FaultWhat::FullDisk { .. } => FaultKind::FullDisk,
             FaultWhat::Rot { .. } => FaultKind::Rot,
+            FaultWhat::Evict { .. } => FaultKind::Evict,
         }
     }
 }

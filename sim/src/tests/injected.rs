@@ -179,3 +179,35 @@ fn a_rotten_value_is_refused_and_repaired() {
     assert!(refused.is_some_and(|refused| refused > 0), "{report}");
     assert_eq!((report.rows, report.marks["reunited"]), (8, 1));
 }
+
+#[test]
+fn a_member_that_is_down_is_evicted_and_comes_back() {
+    for (force, nodes) in [(false, 3), (true, 2)] {
+        let mut story = Scenario::new(nodes);
+        story.at(3_000).put(1, "gone", "v").wait(2_000).crash(1);
+        let evict = FaultWhat::Evict { node: 0, force };
+        story.wait(15_000).delete(0, "gone").begin(&evict);
+        story.wait(5_000);
+        assert_eq!(count(&story, "evict"), 1, "of {nodes}");
+        story.restart(1).wait(10_000);
+        assert_eq!(story.world().counts["evicted"], 1);
+        assert_eq!(story.world().counts["reunited"], 1);
+        story.expect_converged();
+    }
+}
+
+#[test]
+fn an_eviction_waits_for_somebody_who_is_down_and_for_a_majority() {
+    let mut story = Scenario::new(2);
+    story.at(3_000);
+    let evict = |force| FaultWhat::Evict { node: 0, force };
+    story.begin(&evict(true));
+    story.wait(3_500);
+    assert_eq!(count(&story, "evict"), 0, "nobody is down");
+    story.crash(1).wait(15_000).begin(&evict(false));
+    story.wait(5_000);
+    assert_eq!(count(&story, "evict"), 0, "one of two is no majority");
+    assert_eq!(story.world().counts["evictions_refused"], 1);
+    story.restart(1).wait(5_000);
+    story.expect_converged();
+}

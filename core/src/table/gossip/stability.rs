@@ -138,8 +138,13 @@ impl Stability {
         self.dirty || self.cursor.is_some()
     }
 
-    /// The members whose claims are missing for the oldest tombstones.
-    pub(crate) fn holding_up(&self, gossip: &Gossip, counted: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    /// The members whose claims are missing for the oldest tombstone, and of how many the claim of each is: none when it has not
+    /// claimed anything.
+    pub(crate) fn holding_up(
+        &self,
+        gossip: &Gossip,
+        counted: &BTreeSet<NodeId>,
+    ) -> Vec<(NodeId, Option<u64>)> {
         let first = Domain::ALL.into_iter().find_map(|domain| {
             gossip
                 .cover()
@@ -158,7 +163,21 @@ impl Stability {
             Some(claim) => !claim.covers(domain, actor, counter, clock),
             None => true,
         };
-        counted.iter().filter(lacks).copied().collect()
+        let behind = |node: &NodeId| {
+            let claim = self.claims.get(node)?;
+            let all = Domain::ALL.into_iter().flat_map(|domain| {
+                let dots = gossip.cover().tombstones(domain).iter();
+                dots.map(move |(actor, counter)| (domain, *actor, *counter))
+            });
+            let lacking = all.take(BUDGET).filter(|(domain, actor, counter)| {
+                let clock = tombstone(gossip, *domain, *actor, *counter).map(|(_, clock)| clock);
+                let actor = gossip.actor(*actor);
+                clock.is_some_and(|clock| !claim.covers(*domain, actor, *counter, clock))
+            });
+            Some(lacking.count() as u64)
+        };
+        let missing = counted.iter().filter(lacks);
+        missing.map(|node| (*node, behind(node))).collect()
     }
 
     /// Frees what may go; `counted` are the members other than this node whose claims are needed.

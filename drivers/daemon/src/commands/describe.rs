@@ -46,10 +46,21 @@ pub(crate) fn members(server: &ServerArgs) -> Result<(), Failure> {
             protocol("redis"),
             protocol("http"),
             text(&member["zone"]),
+            text(&member["holds_up"]),
         ]
     });
     show(
-        &["", "name", "id", "state", "peers", "redis", "http", "zone"],
+        &[
+            "",
+            "name",
+            "id",
+            "state",
+            "peers",
+            "redis",
+            "http",
+            "zone",
+            "deletes wait",
+        ],
         rows,
     )
 }

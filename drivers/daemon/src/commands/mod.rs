@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod cluster_settings;
 pub(crate) mod describe;
+pub(crate) mod evict;
 pub(crate) mod rows;
 pub(crate) mod sim;
 pub(crate) mod transfer;

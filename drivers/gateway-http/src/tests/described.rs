@@ -86,3 +86,26 @@ fn every_route_lists_how_it_refuses() {
         assert_eq!(answer.code(), "store_stalled");
     }
 }
+
+#[test]
+fn an_eviction_is_refused_with_its_code() {
+    let lab = Lab::new(Storage::None);
+    let evict = |who: &str, query: &str| {
+        let path = format!("/v1/members/{who}/evict{query}");
+        lab.send(Method::POST, &path, "")
+    };
+    let me = lab.get("/v1/members/self").json();
+    let id = me["id"].as_str().expect("an id");
+    let answer = evict(id, "?force=true");
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (StatusCode::BAD_REQUEST, "myself")
+    );
+    let answer = evict("nobody", "");
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (StatusCode::NOT_FOUND, "not_a_member")
+    );
+    assert_eq!(evict("nobody", "?force=perhaps").code(), "bad_parameter");
+    assert_eq!(evict("nobody", "?hard").code(), "bad_parameter");
+}

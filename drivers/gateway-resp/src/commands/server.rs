@@ -225,6 +225,13 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
     field(text, format_args!("strings:{strings}"));
     field(text, format_args!("tables:{}", status.tables));
     field(text, format_args!("tombstones:{}", status.tombstones));
+    for waits in &status.waiting_for {
+        let (id, name) = (waits.node, waits.name.escape_default());
+        field(
+            text,
+            format_args!("tombstones_wait_for_{id}:{name} {}", waits.why),
+        );
+    }
     field(
         text,
         format_args!("store_stalled:{}", u8::from(status.stalled)),

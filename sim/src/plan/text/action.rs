@@ -35,6 +35,7 @@ const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
         }
         FaultKind::FailDisk | FaultKind::FullDisk => &["for", "node"],
         FaultKind::Rot => &["for", "node", "bits"],
+        FaultKind::Evict => &["for", "node", "force"],
         FaultKind::Partition | FaultKind::Partial | FaultKind::Bridge => &["for", "left", "right"],
         FaultKind::Flap => &["for", "left", "right", "every"],
         FaultKind::OneWay => &["for", "from", "to"],
@@ -161,6 +162,10 @@ fn fault(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {
         FaultKind::Rot => FaultWhat::Rot {
             node: node()?,
             bits: fields.bits()?,
+        },
+        FaultKind::Evict => FaultWhat::Evict {
+            node: node()?,
+            force: fields.flag("force")?,
         },
         FaultKind::Crash => FaultWhat::Crash {
             node: node()?,

@@ -75,6 +75,9 @@ impl fmt::Display for FaultWhat {
             | FaultWhat::FailDisk { node }
             | FaultWhat::FullDisk { node } => write!(f, " node=n{node}"),
             FaultWhat::Rot { node, bits } => write!(f, " node=n{node} bits={bits}"),
+            FaultWhat::Evict { node, force } => {
+                write!(f, " node=n{node} force={}", yes_no(*force))
+            }
             FaultWhat::Flap {
                 left,
                 right,

@@ -1,0 +1,345 @@
+//! Evictions: who may end whose life, and what becomes of those whose life was ended.
+
+use std::string::ToString;
+use std::vec::Vec;
+
+use super::*;
+
+impl Lab {
+    /// Asks a node to evict another; the answer comes later.
+    fn evict(&mut self, by: usize, who: &str, force: bool) -> Token {
+        let token = Token(10_000 + self.replies.len() as u64 * 100 + by as u64);
+        let (now, who) = (self.now, who.to_string());
+        let request = Request::Evict { who, force };
+        let input = Input::Request {
+            token,
+            deadline: None,
+            request,
+        };
+        self.node(by).handle(now, input);
+        token
+    }
+
+    /// Asks, waits, and gives the answer.
+    fn evicts(&mut self, by: usize, who: &str, force: bool) -> Result<(usize, usize), EvictError> {
+        let token = self.evict(by, who, force);
+        self.run(5_000);
+        match self.replies.remove(&token) {
+            Some(Ok(Response::Evicted { acks, members, .. })) => Ok((acks, members)),
+            Some(Err(RequestError::Evict(error))) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn standings(&self) -> Vec<&'static str> {
+        let running = self.nodes.iter().flatten();
+        running.map(|node| node.status(self.now).standing).collect()
+    }
+
+    /// Members of two groups cannot hear each other.
+    fn split(&mut self, left: &'static [usize]) {
+        self.cut = Box::new(|a, b, _| left.contains(&a) != left.contains(&b));
+    }
+
+    fn heal(&mut self) {
+        self.cut = Box::new(|_, _, _| false);
+    }
+}
+
+#[test]
+fn a_dead_member_is_evicted_by_a_majority_and_comes_back_by_reunion() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "gone", "v");
+    lab.put(2, "own", "v");
+    lab.run(3_000);
+    lab.stop(2);
+    assert_eq!(lab.evicts(0, "n2", false), Err(EvictError::Answers));
+    lab.run(15_000);
+    lab.delete(1, "gone");
+    lab.run(5_000);
+    assert_eq!(lab.tombstones(), [1, 1], "it still counts");
+    assert_eq!(lab.evicts(0, "n2", false), Ok((2, 3)));
+    assert_eq!(lab.tombstones(), [0, 0], "it no longer counts");
+    assert_eq!(
+        lab.evicts(1, "n2", false),
+        Err(EvictError::NotAMember),
+        "it has gone"
+    );
+    lab.start(2);
+    assert_eq!(lab.get(2, "gone"), value("v"));
+    lab.run(10_000);
+    assert!(lab.marked(2, "evicted") && lab.marked(2, "reunited"));
+    assert_eq!(lab.everywhere("gone"), std::vec![None; 3]);
+    assert_eq!(lab.everywhere("own"), std::vec![value("v"); 3]);
+    assert_eq!(lab.standings(), ["member"; 3]);
+    lab.put(2, "again", "v");
+    lab.settle();
+    assert_eq!(lab.everywhere("again"), std::vec![value("v"); 3]);
+    lab.stop(2);
+    lab.start(2);
+    assert_eq!(
+        lab.standings(),
+        ["member"; 3],
+        "it has made good once and for all"
+    );
+}
+
+#[test]
+fn what_cannot_be_evicted_is_refused_with_the_reason() {
+    let mut lab = Lab::new(4, Storage::Ordered, false);
+    for i in 1..4 {
+        lab.stop(i);
+        lab.configs[i].seeds = std::vec!["0".to_string()];
+        lab.configs[i].name = if i == 1 { "one" } else { "two" }.to_string();
+        lab.disks[i].clear();
+        lab.start(i);
+    }
+    lab.run(5_000);
+    assert_eq!(lab.evicts(0, "n0", true), Err(EvictError::Myself));
+    assert_eq!(lab.evicts(0, "nobody", true), Err(EvictError::NotAMember));
+    let ambiguous = lab.evicts(0, "two", true);
+    assert!(
+        matches!(&ambiguous, Err(EvictError::Ambiguous(ids)) if ids.len() == 2),
+        "{ambiguous:?}"
+    );
+    lab.stop(2);
+    lab.stop(3);
+    lab.run(20_000);
+    let members = lab.nodes[0].as_ref().unwrap().members();
+    let dead = members.iter().find(|member| member.name == "two").unwrap();
+    let dead = dead.id.to_string();
+    assert_eq!(
+        lab.evicts(0, &dead, false),
+        Err(EvictError::NoMajority {
+            acks: 2,
+            needed: 3,
+            members: 4
+        }),
+        "half is no majority"
+    );
+    assert_eq!(lab.evicts(0, &dead, true), Ok((2, 4)));
+    assert_eq!(
+        lab.evicts(1, "two", false),
+        Ok((2, 3)),
+        "one is left of that name"
+    );
+}
+
+#[test]
+fn of_two_that_want_to_evict_each_other_a_member_agrees_with_one() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    // Nothing passes between n0 and n2, and n1 does not answer n0 in time.
+    lab.cut = Box::new(|a, b, msg| {
+        let apart = a + b == 2 && a != b;
+        apart || (b == 0 && matches!(msg, wire::Message::Agreed { .. }))
+    });
+    lab.evict(0, "n2", true);
+    lab.run(1_000);
+    assert!(lab.marked(1, "eviction-agreed") && !lab.marked(1, "eviction-refused"));
+    let stored = lab.disks[1].keys().any(|key| **key == b"magreed"[..]);
+    assert!(stored, "it is bound after a crash too");
+    let token = lab.evict(2, "n0", true);
+    lab.run(1_000);
+    assert!(lab.marked(1, "eviction-refused"));
+    assert!(
+        !lab.replies.contains_key(&token),
+        "it waits for a majority in vain"
+    );
+}
+
+#[test]
+fn an_agreement_ends_when_the_asker_gives_up() {
+    let mut lab = Lab::new(4, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.stop(3);
+    lab.stop(2);
+    lab.run(20_000);
+    let refused = lab.evicts(0, "n3", false);
+    assert!(matches!(
+        refused,
+        Err(EvictError::NoMajority { acks: 2, .. })
+    ));
+    lab.start(3);
+    lab.run(5_000);
+    // The one that was to be evicted asks in turn: n1 is free to agree.
+    lab.stop(0);
+    lab.run(20_000);
+    let refused = lab.evicts(3, "n0", false);
+    assert!(
+        matches!(refused, Err(EvictError::NoMajority { acks: 2, .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn an_evicted_member_that_lives_is_no_longer_heard_and_reunites() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "gone", "v");
+    lab.run(3_000);
+    lab.split(&[2]);
+    lab.put(2, "alone", "v");
+    lab.run(20_000);
+    assert_eq!(lab.evicts(0, "n2", false), Ok((2, 3)));
+    lab.delete(0, "gone");
+    lab.run(10_000);
+    assert_eq!(lab.tombstones()[..2], [0, 0]);
+    lab.heal();
+    lab.run(60_000);
+    assert!(lab.marked(2, "evicted") && lab.marked(2, "reunited"));
+    assert_eq!(lab.standings(), ["member"; 3]);
+    assert_eq!(lab.everywhere("gone"), std::vec![None; 3]);
+    assert_eq!(lab.everywhere("alone"), std::vec![value("v"); 3]);
+}
+
+#[test]
+fn of_two_sides_that_evict_each_other_the_smaller_reunites_into_the_larger() {
+    for left in [&[0, 1, 2][..], &[1, 4], &[0, 4, 3]] {
+        let mut lab = Lab::new(5, Storage::Ordered, true);
+        lab.run(4_000);
+        let side: &'static [usize] = if left == [0, 1, 2] {
+            &[0, 1, 2]
+        } else if left == [1, 4] {
+            &[1, 4]
+        } else {
+            &[0, 3, 4]
+        };
+        lab.split(side);
+        lab.run(20_000);
+        let (mine, theirs): (Vec<usize>, Vec<usize>) = (0..5).partition(|i| side.contains(i));
+        for (by, others) in [(mine[0], &theirs), (theirs[0], &mine)] {
+            for other in others {
+                lab.evicts(by, &std::format!("n{other}"), true).unwrap();
+            }
+            lab.put(by, &std::format!("k{by}"), "v");
+        }
+        lab.run(3_000);
+        lab.heal();
+        lab.run(90_000);
+        let events = &lab.events;
+        assert_eq!(lab.standings(), ["member"; 5], "{events:?}");
+        let larger = if mine.len() > 2 { &mine } else { &theirs };
+        for i in 0..5 {
+            assert_eq!(lab.marked(i, "evicted"), !larger.contains(&i), "n{i}");
+        }
+        for by in [mine[0], theirs[0]] {
+            let everywhere = lab.everywhere(&std::format!("k{by}"));
+            assert_eq!(everywhere, std::vec![value("v"); 5]);
+        }
+    }
+}
+
+#[test]
+fn two_that_evict_each_other_do_not_both_go() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.split(&[0]);
+    lab.run(20_000);
+    let no = lab.evicts(0, "n1", false);
+    assert!(matches!(no, Err(EvictError::NoMajority { needed: 2, .. })));
+    assert_eq!(lab.evicts(0, "n1", true), Ok((1, 2)));
+    assert_eq!(lab.evicts(1, "n0", true), Ok((1, 2)));
+    lab.heal();
+    lab.run(60_000);
+    assert_eq!(lab.standings(), ["member"; 2], "{:?}", lab.events);
+    let away: Vec<bool> = (0..2).map(|i| lab.marked(i, "evicted")).collect();
+    assert_eq!(away.iter().filter(|away| **away).count(), 1, "{away:?}");
+}
+
+#[test]
+fn who_joined_through_an_evicted_member_reunites_too() {
+    let mut lab = Lab::new(4, Storage::Ordered, true);
+    lab.stop(3);
+    lab.disks[3].clear();
+    lab.configs[3].seeds = std::vec!["2".to_string()];
+    lab.run(3_000);
+    let known = lab.nodes[0].as_ref().unwrap().members();
+    if known.len() == 4 {
+        // The first life of n3 is known: it is another node now.
+        let old = known.iter().find(|member| member.name == "n3").unwrap();
+        let id = old.id.to_string();
+        lab.run(20_000);
+        lab.evicts(0, &id, false).unwrap();
+    }
+    lab.put(0, "gone", "v");
+    lab.run(3_000);
+    lab.split(&[2, 3]);
+    lab.run(15_000);
+    lab.start(3);
+    lab.run(10_000);
+    assert_eq!(lab.get(3, "gone"), value("v"), "it joined through n2");
+    assert_eq!(lab.evicts(0, "n2", false), Ok((2, 3)));
+    lab.delete(0, "gone");
+    lab.run(10_000);
+    assert_eq!(lab.tombstones()[..2], [0, 0]);
+    lab.heal();
+    lab.run(60_000);
+    assert_eq!(
+        lab.everywhere("gone"),
+        std::vec![None; 4],
+        "{:?}",
+        lab.events
+    );
+    assert_eq!(lab.standings(), ["member"; 4]);
+}
+
+#[test]
+fn members_without_a_disk_are_evicted_by_policy_and_others_are_not() {
+    let mut lab = Lab::new(4, Storage::Ordered, true);
+    for i in 0..4 {
+        lab.stop(i);
+        lab.disks[i].clear();
+        lab.configs[i].timing.evict_memory_after = Some(Duration::from_secs(60));
+        if i == 3 {
+            lab.configs[i].storage = Storage::None;
+        }
+        lab.start(i);
+    }
+    lab.run(5_000);
+    lab.stop(3);
+    lab.stop(2);
+    lab.run(30_000);
+    let evicted = |lab: &Lab| {
+        let events = lab.events.iter();
+        let by_policy = |event: &Event| matches!(event, Event::MemberEvicted { policy: true, .. });
+        events.filter(|(_, event)| by_policy(event)).count()
+    };
+    assert_eq!(evicted(&lab), 0);
+    lab.run(60_000);
+    assert_eq!(evicted(&lab), 0, "two of four are no majority");
+    lab.start(2);
+    lab.run(70_000);
+    assert_eq!(evicted(&lab), 1);
+    lab.stop(2);
+    lab.run(120_000);
+    assert_eq!(evicted(&lab), 1, "a member with a disk stays one");
+}
+
+#[test]
+fn who_holds_up_collection_is_told_with_the_reason() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "k", "v");
+    lab.run(3_000);
+    lab.stop(2);
+    lab.run(20_000);
+    lab.delete(0, "k");
+    lab.run(10_000);
+    let node = lab.nodes[0].as_ref().unwrap();
+    let status = node.status(lab.now);
+    let [waits] = status.waiting_for.as_slice() else {
+        panic!("{:?}", status.waiting_for);
+    };
+    assert_eq!(waits.name, "n2");
+    let HoldsUp::Down { since } = waits.why else {
+        panic!("{waits:?}");
+    };
+    assert!((10..30).contains(&since.as_secs()), "{since:?}");
+    let holding = node
+        .members()
+        .into_iter()
+        .filter(|one| one.holds_up.is_some());
+    assert_eq!(holding.map(|one| one.name).collect::<Vec<_>>(), ["n2"]);
+}

@@ -1,0 +1,138 @@
+//! Evictions: somebody has a member evict another that it takes for dead, which may be down or only out of reach.
+
+use std::collections::BTreeSet;
+
+use rumormill_core::{Event, MemberState, NodeId, Request, RequestError, Response, Token};
+
+use crate::checkers::Violation;
+use crate::faults::FaultKind;
+use crate::hurt::Hurt;
+use crate::injection::Ending;
+use crate::plan::FaultWhat;
+use crate::trace::{Field, Weight};
+use crate::world::World;
+
+/// The checker's name in reports.
+pub(crate) const NAME: &str = "eviction";
+
+/// What the world knows of evictions.
+#[derive(Default)]
+pub(crate) struct Evictions {
+    /// The one under way: whom it was asked of, in which life, and whether it may do without a majority.
+    asked: Option<(Token, usize, u32, bool)>,
+    /// Machines whose node is out, and does not know it.
+    outcasts: BTreeSet<usize>,
+}
+
+impl World {
+    pub(crate) fn begin_evict(
+        &mut self,
+        number: usize,
+        what: &FaultWhat,
+        node: usize,
+        force: bool,
+    ) {
+        self.finish_turn();
+        // One at a time, and nobody who is out himself: of two sides that evict each other one loses deletes.
+        let is_open = !self.is_evicting();
+        let fits = |node: usize| self.is_member(node) && !self.hosts[node].hurts.has(Hurt::Paused);
+        let by = self.running_where(node, fits).filter(|_| is_open);
+        let Some((by, id)) = by.and_then(|by| Some((by, self.dead_to(by)?))) else {
+            return self.try_again(number);
+        };
+        self.strikes(number, what, by);
+        self.endings.insert(number, Ending::Answered);
+        let who = Field::Node("who", self.ids.get(&id).copied().unwrap_or(by));
+        let fields = [who, Field::Num("force", u64::from(force))];
+        self.trace
+            .event(self.now_us, by, Weight::Story, "evict", &fields);
+        let who = id.to_string();
+        let token = self.request(by, None, Request::Evict { who, force });
+        let life = self.hosts[by].life;
+        self.evictions.asked = Some((token, by, life, force));
+    }
+
+    /// Whether a node that runs has not answered yet.
+    pub(crate) fn is_evicting(&self) -> bool {
+        let asked = self.evictions.asked;
+        asked.is_some_and(|(_, node, life, _)| self.lives(node, life))
+    }
+
+    /// Whether others have evicted the node, or do not know it, and it has not heard of that.
+    pub(crate) fn is_outcast(&self, node: usize) -> bool {
+        self.evictions.outcasts.contains(&node)
+    }
+
+    /// A member that a node takes for dead, the next machine first.
+    fn dead_to(&self, by: usize) -> Option<NodeId> {
+        let count = self.hosts.len();
+        let members = self.hosts[by].node.as_ref()?.members();
+        let down = members
+            .iter()
+            .filter(|member| member.state == MemberState::Down);
+        let place = |id: &NodeId| {
+            let machine = self.ids.get(id).copied().unwrap_or(by);
+            ((machine + count - by) % count, *id)
+        };
+        down.map(|member| member.id).min_by_key(place)
+    }
+
+    /// Takes down what became of an eviction; whether the answer was to one.
+    pub(crate) fn eviction_answered(
+        &mut self,
+        node: usize,
+        token: Token,
+        result: &Result<Response, RequestError>,
+    ) -> bool {
+        let Some((_, by, _, force)) = self.evictions.asked.filter(|asked| asked.0 == token) else {
+            return false;
+        };
+        self.evictions.asked = None;
+        let Ok(Response::Evicted { acks, members, .. }) = *result else {
+            self.count("evictions_refused");
+            return true;
+        };
+        self.count(FaultKind::Evict.name());
+        if !force && acks * 2 <= members {
+            let text = format!("n{by} evicted a member with {acks} of {members}, unforced");
+            self.violations.push(Violation {
+                checker: NAME,
+                at_us: self.now_us,
+                text,
+            });
+        }
+        let Some(running) = &self.hosts[node].node else {
+            return true;
+        };
+        let known = running.members().into_iter();
+        let counted: BTreeSet<NodeId> = known
+            .filter(|member| member.state != MemberState::Left)
+            .map(|member| member.id)
+            .collect();
+        let hosts = self.hosts.iter().enumerate();
+        let out = hosts.filter(|(_, host)| host.id.is_some_and(|id| !counted.contains(&id)));
+        self.evictions.outcasts.extend(out.map(|(out, _)| out));
+        true
+    }
+
+    /// What a node that others went on without has accepted, and what else it holds, it proposes anew.
+    pub(crate) fn hears_of_eviction(&mut self, node: usize, event: &Event) {
+        match event {
+            Event::Evicted { .. } => {
+                self.evictions.outcasts.remove(&node);
+                self.hosts[node].alone = true;
+                let held = self.contents(node);
+                self.model.went_alone(node, held.as_ref());
+            }
+            Event::Reunited { .. } => {
+                self.evictions.outcasts.remove(&node);
+            }
+            _ => {}
+        }
+    }
+
+    /// Another node comes in the place of the one that was out.
+    pub(crate) fn forget_outcast(&mut self, node: usize) {
+        self.evictions.outcasts.remove(&node);
+    }
+}
