@@ -82,13 +82,16 @@ macro_rules! setting {
         }
     };
     (@kind time) => { SettingKind::Duration };
+    (@kind pause) => { SettingKind::Duration };
     (@kind size) => { SettingKind::Bytes };
     (@kind count) => { SettingKind::Count };
     (@kind small) => { SettingKind::Count };
     (@get time $value:expr) => { micros($value) };
+    (@get pause $value:expr) => { $value.map_or(0, micros) };
     (@get small $value:expr) => { u64::from($value) };
     (@get $kind:ident $value:expr) => { $value as u64 };
     (@set time $value:ident) => { Duration::from_micros($value) };
+    (@set pause $value:ident) => { ($value != 0).then(|| Duration::from_micros($value)) };
     (@set small $value:ident) => { u32::try_from($value).unwrap_or(u32::MAX) };
     (@set $kind:ident $value:ident) => { usize::try_from($value).unwrap_or(usize::MAX) };
 }
@@ -100,6 +103,10 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "first delay before an address is dialled again; it doubles"),
     setting!("gossip.dial_backoff_max", timing.dial_backoff_max: time in "time", 20 * MS, 10 * M, "links",
         "longest delay before an address is dialled again"),
+    setting!("gossip.evict_memory_after", timing.evict_memory_after: pause in "time", 0, 720 * H, "eviction",
+        "a member that keeps nothing on disk is evicted when it has been down for so long; 0ms for never"),
+    setting!("gossip.evict_patience", timing.evict_patience: time in "time", 100 * MS, M, "eviction",
+        "how long an eviction waits for the agreement of a majority"),
     setting!("gossip.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",
         "members asked to probe on our behalf"),
     setting!("gossip.leave_timeout", timing.leave_timeout: time in "time", 100 * MS, 3 * S, "leave",
