@@ -82,6 +82,8 @@ marks! {
     GreetingTimeout = "greeting-timeout",
     /// This node began to enter another's cluster.
     JoinBegins = "join-begins",
+    /// A join was asked for through an address where a linked node answers.
+    JoinLinked = "join-linked",
     /// A greeting was no longer true when the answer came.
     JoinRetry = "join-retry",
     /// This node became a member of another's cluster.

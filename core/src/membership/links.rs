@@ -1,5 +1,6 @@
 //! Links to peers: whom to dial and when, and which of two links to one peer survives.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -69,6 +70,8 @@ pub(crate) struct Link {
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
+    /// The address that this side dialled.
+    pub(crate) reached: Option<Box<str>>,
     /// When it came up.
     since: Instant,
 }
@@ -242,6 +245,7 @@ impl Links {
             theirs: None,
             recorded: Seq(0),
             congested: false,
+            reached: None,
             since: now,
         };
         self.links.insert(id, link);
@@ -275,6 +279,7 @@ impl Links {
             theirs: None,
             recorded: Seq(0),
             congested: false,
+            reached: None,
             since: now,
         };
         self.links.insert(id, link);

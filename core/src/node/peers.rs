@@ -7,11 +7,11 @@ use core::time::Duration;
 use super::Node;
 use crate::detector::Action;
 use crate::error::RequestError;
-use crate::id::{DialId, LinkId, NodeId};
+use crate::id::{DialId, LinkId, NodeId, Token};
 use crate::io::{Event, HangupReason, Lane, LinkError};
 use crate::link::Hello;
 use crate::marks::Mark;
-use crate::membership::{Change, Phase};
+use crate::membership::{Change, Link, Phase};
 use crate::wire::{Message, Rumor, Status};
 
 /// How long the answer to a join waits for links with the other members; past it the join has succeeded all the same.
@@ -41,6 +41,11 @@ impl Node {
             return self.deny(link, node, why);
         }
         let duplicate = self.links.add(now, link, hello, dial.is_some());
+        if !addr.is_empty()
+            && let Some(known) = self.links.get_mut(link)
+        {
+            known.reached = Some(addr.as_str().into());
+        }
         self.requests.join_waits(node, &addr, asked_by);
         match duplicate {
             Some(old) if old == link => return self.hang_up(link, HangupReason::Duplicate),
@@ -420,6 +425,26 @@ impl Node {
                 self.fx.event(Event::MemberLeft(node));
             }
             Change::None => {}
+        }
+    }
+
+    /// Somebody asks to join through an address. A node that is linked already and answers there is not dialled again: the new
+    /// link would take the place of the one that a join may be using.
+    pub(super) fn join(&mut self, token: Token, addr: String) {
+        let answers_there = |(_, link): &(LinkId, &Link)| {
+            let member = self.membership.get(link.node);
+            link.phase != Phase::Closing
+                && (link.reached.as_deref() == Some(&*addr)
+                    || member.is_some_and(|member| member.record.addr == addr))
+        };
+        let link = self.links.iter().find(answers_there);
+        let Some((node, greeted)) = link.map(|(_, link)| (link.node, link.theirs.is_some())) else {
+            return self.links.ask(self.fx.now().mono, addr, token);
+        };
+        self.fx.mark(Mark::JoinLinked);
+        self.requests.join_waits(node, &addr, [token].into());
+        if greeted {
+            self.join_answered(node);
         }
     }
 

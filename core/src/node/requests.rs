@@ -181,7 +181,7 @@ impl Node {
             },
             Request::Join { addr } => {
                 self.wait(token, Waits::Join, deadline);
-                self.links.ask(self.fx.now().mono, addr, token);
+                self.join(token, addr);
             }
             Request::Leave => {
                 self.wait(token, Waits::Leave, deadline);

@@ -18,3 +18,31 @@ fn nobody_dials_the_former_owner_of_an_address_that_a_linked_node_has_taken() {
     assert_eq!(links, after, "links stay as they are");
     assert_eq!(lab.wires.len(), 6, "one for each pair");
 }
+
+#[test]
+fn a_join_through_the_address_of_a_linked_node_makes_no_second_link() {
+    let mut lab = Lab::new(2, Storage::Ordered, false);
+    let join = |lab: &mut Lab, number| {
+        let addr = "0".to_string();
+        let (token, request) = (Token(number), Request::Join { addr });
+        let (now, deadline) = (lab.now, None);
+        lab.node(1).handle(
+            now,
+            Input::Request {
+                token,
+                deadline,
+                request,
+            },
+        );
+        lab.settle();
+    };
+    join(&mut lab, 1);
+    let links = lab.next_link;
+    join(&mut lab, 2);
+    lab.run(5_000);
+    assert_eq!(lab.next_link, links);
+    let first = lab.node(0).id();
+    for number in [1, 2] {
+        assert_eq!(lab.replies[&Token(number)], Ok(Response::Joined(first)));
+    }
+}
