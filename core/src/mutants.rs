@@ -58,13 +58,11 @@ impl Mutant {
         matches!(
             self,
             Mutant::BacklogUnbounded
-                | Mutant::CeilingIgnored
                 | Mutant::ClaimClockIgnored
                 | Mutant::ClaimNotWithin
                 | Mutant::FloorForgotten
                 | Mutant::HearsayRevives
                 | Mutant::JoinerClaims
-                | Mutant::RefutationIgnored
                 | Mutant::ReplacedForgotten
                 | Mutant::ReunionKeepsCoverage
         )

@@ -177,7 +177,7 @@ impl Recovery {
         }
     }
 
-    fn assemble(self, now: Now, fresh: bool, behind: bool) -> Node {
+    fn assemble(mut self, now: Now, fresh: bool, behind: bool) -> Node {
         let mut fx = Effects::new(self.config.storage);
         fx.set_now(now);
         #[cfg(feature = "mutants")]
@@ -187,27 +187,8 @@ impl Recovery {
         let mut rng = Rng::new(self.seed, Stream::Identity);
         let (node, run, cluster_id) = (rng.next(), rng.next(), rng.next());
         let wall = now.wall.as_millis();
-        let identity = match &self.identity {
-            Some(last) if mutated!(fx, RevivedEpoch) => Identity {
-                run,
-                ..last.clone()
-            },
-            Some(last) if mutated!(fx, ReusedDots) => Identity {
-                epoch: wall.max(last.epoch + 1),
-                ..last.clone()
-            },
-            Some(last) => Identity {
-                node: last.node,
-                run,
-                epoch: wall.max(last.epoch + 1),
-            },
-            None => Identity {
-                node: NodeId(node),
-                run,
-                epoch: wall.max(1),
-            },
-        };
-        let cluster = self.cluster.unwrap_or_else(|| ClusterRecord {
+        let identity = next_life(&fx, self.identity.as_ref(), (NodeId(node), run), wall);
+        let cluster = self.cluster.take().unwrap_or_else(|| ClusterRecord {
             name: self.config.cluster_name.to_string(),
             id: ClusterId(cluster_id),
             settled: false,
@@ -231,6 +212,23 @@ impl Recovery {
             self.config.resident_value,
             self.ceiling.unwrap_or(Hlc(0)),
         );
+        self.restore(&mut fx, &mut gossip);
+        let parts = Parts {
+            config: self.config,
+            seed: self.seed,
+            fx,
+            identity,
+            cluster,
+            agreed: self.agreed,
+            gossip,
+            fresh,
+            behind,
+        };
+        Node::assemble(now, parts)
+    }
+
+    /// Puts back what was read.
+    fn restore(&mut self, fx: &mut Effects, gossip: &mut Gossip) {
         for (domain, actor, runs) in &self.covered {
             if self.damaged.is_empty() {
                 gossip.cover_mut().restore_runs(*domain, *actor, runs);
@@ -244,24 +242,41 @@ impl Recovery {
             fx.mark(Mark::DamagedRecords);
             fx.event(Event::Damaged { records });
         }
-        for key in self.damaged {
+        for key in core::mem::take(&mut self.damaged) {
             fx.store(StoreOp::Delete(key));
         }
-        for (domain, table, actor, row) in self.rows {
+        for (domain, table, actor, row) in core::mem::take(&mut self.rows) {
             gossip.restore_row(domain, &table, actor, row);
         }
-        gossip.finish_restore(&mut fx);
-        let parts = Parts {
-            config: self.config,
-            seed: self.seed,
-            fx,
-            identity,
-            cluster,
-            agreed: self.agreed,
-            gossip,
-            fresh,
-            behind,
-        };
-        Node::assemble(now, parts)
+        gossip.finish_restore(fx);
+    }
+}
+
+/// Who the node is in the life that begins: with new numbers for its dots, and in a later epoch.
+fn next_life(
+    fx: &Effects,
+    last: Option<&Identity>,
+    (node, run): (NodeId, u64),
+    wall: u64,
+) -> Identity {
+    match last {
+        Some(last) if mutated!(fx, RevivedEpoch) => Identity {
+            run,
+            ..last.clone()
+        },
+        Some(last) if mutated!(fx, ReusedDots) => Identity {
+            epoch: wall.max(last.epoch + 1),
+            ..last.clone()
+        },
+        Some(last) => Identity {
+            node: last.node,
+            run,
+            epoch: wall.max(last.epoch + 1),
+        },
+        None => Identity {
+            node,
+            run,
+            epoch: wall.max(1),
+        },
     }
 }

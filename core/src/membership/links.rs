@@ -77,6 +77,21 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    fn new(now: Instant, hello: &Hello, dialled: bool, phase: Phase) -> Self {
+        Link {
+            node: hello.actor.node,
+            epoch: hello.epoch,
+            dialled,
+            phase,
+            sent: None,
+            theirs: None,
+            recorded: Seq(0),
+            congested: false,
+            reached: None,
+            since: now,
+        }
+    }
+
     /// Whether one of the two sides can fetch from the other, as far as is known.
     fn may_answer(&self) -> bool {
         let is_member = |greeting: &Greeting| greeting.standing == Standing::Member;
@@ -236,18 +251,7 @@ impl Links {
         dialled: bool,
     ) -> Option<LinkId> {
         let node = hello.actor.node;
-        let link = Link {
-            node,
-            epoch: hello.epoch,
-            dialled,
-            phase: Phase::Greeting,
-            sent: None,
-            theirs: None,
-            recorded: Seq(0),
-            congested: false,
-            reached: None,
-            since: now,
-        };
+        let link = Link::new(now, hello, dialled, Phase::Greeting);
         self.links.insert(id, link);
         self.greeting.insert((now, id));
         let old = self.by_node.insert(node, id);
@@ -270,18 +274,7 @@ impl Links {
 
     /// Takes in a link that is to be closed: it takes nobody's place.
     pub(crate) fn refuse(&mut self, now: Instant, id: LinkId, hello: &Hello, dialled: bool) {
-        let link = Link {
-            node: hello.actor.node,
-            epoch: hello.epoch,
-            dialled,
-            phase: Phase::Closing,
-            sent: None,
-            theirs: None,
-            recorded: Seq(0),
-            congested: false,
-            reached: None,
-            since: now,
-        };
+        let link = Link::new(now, hello, dialled, Phase::Closing);
         self.links.insert(id, link);
     }
 

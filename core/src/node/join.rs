@@ -201,17 +201,7 @@ impl Node {
         let said = Greeting::new(&theirs, knows_me);
         match verdict(&ours, &said) {
             Verdict::Refuse => {
-                self.fx.mark(Mark::OtherCluster);
-                self.fx.event(Event::Refused {
-                    node,
-                    why: HangupReason::OtherCluster,
-                });
-                for (token, _) in self.requests.joined(node) {
-                    let why =
-                        "both sides belong to different clusters that have members".to_string();
-                    self.answer(token, Err(RequestError::Join(why)));
-                }
-                self.hang_up(link, HangupReason::OtherCluster);
+                self.refuse_stranger(link, node);
                 return Ok(());
             }
             Verdict::Wait => {
@@ -219,30 +209,23 @@ impl Node {
                 self.hang_up(link, HangupReason::Retry);
                 return Ok(());
             }
-            _ if again && ours.cluster != theirs.cluster => {
+            _ if (again && ours.cluster != theirs.cluster) || ours.cluster != self.cluster.id => {
                 self.hang_up(link, HangupReason::Retry);
                 return Ok(());
             }
-            _ if ours.cluster != self.cluster.id => {
+            Verdict::Join | Verdict::Welcome
+                if ours.settled != self.is_settled() || self.joining.is_some() =>
+            {
+                self.fx.mark(Mark::JoinRetry);
                 self.hang_up(link, HangupReason::Retry);
                 return Ok(());
             }
             Verdict::Join => {
-                if ours.settled != self.is_settled() || self.joining.is_some() {
-                    self.fx.mark(Mark::JoinRetry);
-                    self.hang_up(link, HangupReason::Retry);
-                    return Ok(());
-                }
                 self.fx.mark(Mark::JoinBegins);
                 self.cluster.joined = false;
                 self.joining = Some(link);
             }
             Verdict::Welcome => {
-                if ours.settled != self.is_settled() || self.joining.is_some() {
-                    self.fx.mark(Mark::JoinRetry);
-                    self.hang_up(link, HangupReason::Retry);
-                    return Ok(());
-                }
                 // The peer's own greeting says when it has entered; until then it may go elsewhere.
                 self.welcoming.insert(link);
                 founds = !self.cluster.joined;
@@ -258,6 +241,18 @@ impl Node {
             self.become_full();
         }
         Ok(())
+    }
+
+    /// Two clusters that have members: whoever asked to join is told.
+    fn refuse_stranger(&mut self, link: LinkId, node: NodeId) {
+        let why = HangupReason::OtherCluster;
+        self.fx.mark(Mark::OtherCluster);
+        self.fx.event(Event::Refused { node, why });
+        for (token, _) in self.requests.joined(node) {
+            let why = "both sides belong to different clusters that have members".to_string();
+            self.answer(token, Err(RequestError::Join(why)));
+        }
+        self.hang_up(link, why);
     }
 
     /// Takes in what the peer knows of members; rows pass once that is durable.

@@ -7,11 +7,11 @@ use alloc::vec::Vec;
 use super::Node;
 use crate::effects::Effects;
 use crate::error::{ReadError, RequestError};
-use crate::id::{NodeId, Seq, Token};
+use crate::id::{NodeId, Seq, TableId, Token};
 use crate::io::{Request, Response};
 use crate::membership::Phase;
 use crate::table::gossip::{Gossip, Loaded, Place};
-use crate::table::{Row, Write};
+use crate::table::{Row, TableOptions, Write};
 use crate::time::{Instant, Wall};
 use crate::wire::RumorState;
 
@@ -133,24 +133,16 @@ impl Node {
                 value,
                 expires,
             } => {
+                let key = &key;
                 let write = match value {
                     Some(value) => Write::Put {
-                        key: &key,
+                        key,
                         value,
                         expires,
                     },
-                    None => Write::Delete { key: &key },
+                    None => Write::Delete { key },
                 };
-                let result = self
-                    .admit(table)
-                    .and_then(|()| self.gossip.write(&mut self.fx, table, write));
-                match result {
-                    Ok(accepted) => {
-                        let shown = Ok(Response::Written(accepted));
-                        self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
-                    }
-                    Err(error) => self.fx.reply(token, Err(RequestError::Write(error))),
-                }
+                self.write_requested(table, write, token, deadline);
             }
             Request::Get { table, key } => self.read((table, key), token, deadline, loaded),
             Request::Sync => {
@@ -159,18 +151,7 @@ impl Node {
                 self.reply_safely((seq, true), token, deadline, Ok(Response::Synced));
             }
             Request::CreateTable { name, options } => {
-                let result = self
-                    .admit(crate::TableId::DEFAULT)
-                    .map_err(Into::into)
-                    .and_then(|()| self.gossip.create_table(&mut self.fx, &name, options));
-                match result {
-                    Ok((table, seq)) => {
-                        self.fx.sync_this_turn();
-                        let created = Ok(Response::Table(table));
-                        self.reply_safely((seq, true), token, deadline, created);
-                    }
-                    Err(error) => self.fx.reply(token, Err(RequestError::Table(error))),
-                }
+                self.table_requested(&name, options, token, deadline);
             }
             Request::ChangeSettings { changes } => match self.settings_requested(&changes) {
                 Ok(seq) => {
@@ -191,6 +172,46 @@ impl Node {
                 self.wait(token, Waits::Evict, deadline);
                 self.evict(token, &who, force);
             }
+        }
+    }
+
+    fn write_requested(
+        &mut self,
+        table: TableId,
+        write: Write<'_>,
+        token: Token,
+        deadline: Option<Instant>,
+    ) {
+        let result = self
+            .admit(table)
+            .and_then(|()| self.gossip.write(&mut self.fx, table, write));
+        match result {
+            Ok(accepted) => {
+                let shown = Ok(Response::Written(accepted));
+                self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
+            }
+            Err(error) => self.fx.reply(token, Err(RequestError::Write(error))),
+        }
+    }
+
+    fn table_requested(
+        &mut self,
+        name: &str,
+        options: TableOptions,
+        token: Token,
+        deadline: Option<Instant>,
+    ) {
+        let result = self
+            .admit(TableId::DEFAULT)
+            .map_err(Into::into)
+            .and_then(|()| self.gossip.create_table(&mut self.fx, name, options));
+        match result {
+            Ok((table, seq)) => {
+                self.fx.sync_this_turn();
+                let created = Ok(Response::Table(table));
+                self.reply_safely((seq, true), token, deadline, created);
+            }
+            Err(error) => self.fx.reply(token, Err(RequestError::Table(error))),
         }
     }
 

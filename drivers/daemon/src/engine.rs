@@ -28,6 +28,20 @@ pub(crate) struct Listeners {
     pub(crate) http: Option<SocketAddr>,
 }
 
+/// What the end of the loop means for the process; what an operator may want to know of it is logged.
+fn outcome(exit: Exit) -> Result<(), String> {
+    match exit {
+        Exit::Left(left) if left.is_complete() => tracing::info!("left the cluster: {left}"),
+        Exit::Left(left) => tracing::warn!("left the cluster: {left}"),
+        Exit::LeaveCut => tracing::warn!("ended before the leave was done"),
+        Exit::Shutdown => {}
+        Exit::StoreFailed(why) => return Err(format!("the store failed: {why}")),
+        Exit::System(error) => return Err(format!("the event loop failed: {error}")),
+        _ => return Err("the loop ended".to_string()),
+    }
+    Ok(())
+}
+
 /// A node on its loop.
 pub(crate) struct Engine {
     listeners: Listeners,
@@ -84,24 +98,7 @@ impl Engine {
             stats
                 .process_id
                 .store(u64::from(std::process::id()), Ordering::Relaxed);
-            let outcome = match driver.run(node, store, clients) {
-                Exit::Left(left) if left.is_complete() => {
-                    tracing::info!("left the cluster: {left}");
-                    Ok(())
-                }
-                Exit::Left(left) => {
-                    tracing::warn!("left the cluster: {left}");
-                    Ok(())
-                }
-                Exit::LeaveCut => {
-                    tracing::warn!("ended before the leave was done");
-                    Ok(())
-                }
-                Exit::Shutdown => Ok(()),
-                Exit::StoreFailed(why) => Err(format!("the store failed: {why}")),
-                Exit::System(error) => Err(format!("the event loop failed: {error}")),
-                _ => Err("the loop ended".to_string()),
-            };
+            let outcome = outcome(driver.run(node, store, clients));
             // Nobody waits any more when the process is about to end.
             let _ = events.send(Event::Ended(outcome));
         };
