@@ -12,7 +12,7 @@ use super::{Detector, Due, period};
 
 impl Detector {
     /// Other periods and patience hold from now on, also for probes and suspicions under way. Shorter ones count at once,
-    /// longer ones from the next period on.
+    /// longer ones from the next period on; a suspicion under way is measured by the new patience.
     pub(crate) fn retime(&mut self, now: Instant, timing: Timing) {
         self.advance(now);
         self.timing = timing;

@@ -241,7 +241,7 @@ impl Links {
         self.links.values().any(|link| link.phase == Phase::Ready)
     }
 
-    /// Takes in a new link. Returns the one to close when there are two to one peer now: of two links the one dialled by
+    /// Takes in a new link. Returns the one to close when there are two to one peer now: of two that come up within [`DOUBLE_DIAL`] the one dialled by
     /// the smaller id survives, of two dialled by the same side the newer; a link of a newer life always survives.
     pub(crate) fn add(
         &mut self,

@@ -242,10 +242,13 @@ impl Membership {
         self.evictions.range(lives).next().is_some()
     }
 
-    /// Whether the present life of a node was ended by force: it may have done the same to this node's side, and then nobody
+    /// Whether the last life of a node was ended by force: it may have done the same to this node's side, and then nobody
     /// dials unless both do.
     pub(crate) fn is_forced_out(&self, node: NodeId) -> bool {
-        let lives = (node, 0, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
+        let Some(last) = self.departed_epoch(node) else {
+            return false;
+        };
+        let lives = (node, last, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
         let mut records = self.evictions.range(lives);
         self.has_departed(node) && records.any(|(_, (eviction, _))| eviction.forced)
     }

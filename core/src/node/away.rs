@@ -41,7 +41,7 @@ impl Node {
         self.go_away(since, active);
     }
 
-    /// Others have recorded this life's end: evicted, or left and not yet gone.
+    /// A leave of this node's is recorded, and it is not gone. Evictions are weighed in `evict`.
     pub(super) fn departed_myself(&mut self) {
         if self.leaving.is_some() || self.cluster.away.is_some() {
             return;

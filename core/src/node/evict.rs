@@ -95,10 +95,6 @@ impl Evictions {
         self.down.get(&node).copied()
     }
 
-    pub(crate) fn departed(&mut self, node: NodeId) {
-        self.down.remove(&node);
-    }
-
     /// A greeting frees whoever has agreed, so an agreement counts no longer than the link it came over.
     pub(crate) fn link_changed(&mut self, node: NodeId) {
         for attempt in self.attempts.values_mut() {
@@ -107,6 +103,9 @@ impl Evictions {
         }
     }
 }
+
+/// Members that the policy evicts in one go.
+const POLICY_AT_ONCE: usize = 8;
 
 impl Node {
     pub(super) fn evict(&mut self, token: Token, who: &str, force: bool) {
@@ -501,41 +500,48 @@ impl Node {
         }
     }
 
-    /// The members that the policy may evict, with the time from which it does.
-    fn policy_deadline(&self) -> Option<Instant> {
-        let after = self.config.timing.evict_memory_after?;
-        if !self.is_full() || self.leaving.is_some() {
-            return None;
+    /// The members that the policy may evict, with the time from which it does. O(members that are down), when there are any.
+    fn forgetful(&self) -> Vec<(Instant, NodeId)> {
+        let after = self.config.timing.evict_memory_after;
+        let Some(after) = after.filter(|after| !after.is_zero()) else {
+            return Vec::new();
+        };
+        if self.evictions.down.is_empty() || !self.is_full() || self.leaving.is_some() {
+            return Vec::new();
         }
-        let others = || self.membership.others();
         // One tries, and not all at once.
-        if others().any(|(node, _)| node < self.id() && self.answers(node)) {
-            return None;
+        let mut before = self
+            .membership
+            .others()
+            .take_while(|(node, _)| *node < self.id());
+        if before.any(|(node, _)| self.answers(node)) {
+            return Vec::new();
         }
-        let forgetful = others().filter(|(_, member)| !member.record.stores);
-        let due = forgetful.filter_map(|(node, _)| {
-            let open = !self.evictions.attempts.contains_key(&node);
-            let since = self.evictions.down_since(node).filter(|_| open)?;
-            Some((since + after).max(self.evictions.policy_at))
-        });
-        due.min()
+        let evictable = |node: &NodeId| {
+            let member = self.membership.get(*node);
+            !self.evictions.attempts.contains_key(node)
+                && !self.membership.has_departed(*node)
+                && member.is_some_and(|member| !member.record.stores)
+        };
+        let down = self.evictions.down.iter();
+        let due = down.filter(|(node, _)| evictable(node));
+        due.map(|(node, since)| ((*since + after).max(self.evictions.policy_at), *node))
+            .collect()
+    }
+
+    fn policy_deadline(&self) -> Option<Instant> {
+        self.forgetful().into_iter().map(|(at, _)| at).min()
     }
 
     fn policy_due(&mut self) {
         let now = self.fx.now().mono;
-        let Some(after) = self.config.timing.evict_memory_after else {
-            return;
-        };
-        if self.policy_deadline().is_none_or(|at| at > now) {
+        let forgetful = self.forgetful().into_iter();
+        let due = forgetful.filter(|(at, _)| *at <= now).map(|(_, node)| node);
+        let due: Vec<NodeId> = due.take(POLICY_AT_ONCE).collect();
+        if due.is_empty() {
             return;
         }
-        let others = self.membership.others();
-        let due = others.filter(|(node, member)| {
-            let since = self.evictions.down_since(*node);
-            !member.record.stores && since.is_some_and(|since| since + after <= now)
-        });
-        let due: Vec<NodeId> = due.map(|(node, _)| node).collect();
-        self.evictions.policy_at = now + after.max(self.config.timing.evict_patience * 4);
+        self.evictions.policy_at = now + self.config.timing.evict_patience * 4;
         for node in due {
             self.begin_eviction(node, None, false);
         }

@@ -105,6 +105,7 @@ impl Node {
         self.sync.link_down(link);
         self.gossip.serve_none(link);
         self.welcoming.remove(&link);
+        self.rival_gone(link, node);
         if self.reuniting.as_ref().is_some_and(|at| at.link == link) {
             self.reuniting = None;
         }
@@ -417,7 +418,7 @@ impl Node {
                     return self.departed_myself();
                 }
                 self.detector.remove(node);
-                self.evictions.departed(node);
+                self.evictions.up(node);
                 if self.cluster.away.is_none() && !self.membership.is_forced_out(node) {
                     self.links.unwant(node);
                 }

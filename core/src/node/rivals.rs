@@ -7,6 +7,8 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use core::time::Duration;
+
 use super::Node;
 use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
@@ -25,6 +27,9 @@ pub(super) struct Rival {
     asked: Instant,
     answered: bool,
 }
+
+/// How long an answer proves that the older life is there: longer than a refused newcomer takes to try again.
+const ANSWER_HOLDS: Duration = Duration::from_secs(30);
 
 impl Node {
     /// Why a newer life of a member is not let in now: the older one may still answer. The newcomer tries again.
@@ -46,7 +51,11 @@ impl Node {
         let patience = self.config.timing.probe_interval;
         let before = self.rivals.get(&node).filter(|rival| rival.link == link);
         let why = match before {
-            Some(rival) if rival.answered => HangupReason::IdInUse,
+            // An answer of long ago says nothing about now.
+            Some(rival) if rival.answered && now.since(rival.asked) < ANSWER_HOLDS => {
+                HangupReason::IdInUse
+            }
+            Some(rival) if rival.answered => HangupReason::Retry,
             Some(rival) if now.since(rival.asked) >= patience => {
                 self.rivals.remove(&node);
                 return None;
@@ -80,6 +89,18 @@ impl Node {
             && (rival.link, rival.nonce) == (link, nonce)
         {
             rival.answered = true;
+        }
+    }
+
+    /// The link over which an older life was asked is gone.
+    pub(super) fn rival_gone(&mut self, link: LinkId, node: Option<NodeId>) {
+        if let Some(node) = node
+            && self
+                .rivals
+                .get(&node)
+                .is_some_and(|rival| rival.link == link)
+        {
+            self.rivals.remove(&node);
         }
     }
 

@@ -108,7 +108,7 @@ pub(crate) enum Verdict {
 /// Decides when to fetch from whom, and follows the sessions that this node asked for.
 ///
 /// What several peers have would come several times, so a session that makes progress is the only one; and what a peer told
-/// before one was complete may be met by it, so it is asked anew. Every step is O(log links).
+/// before one was complete may be met by it, so it is asked anew. Every step is O(log links), but for the end of a session and a change of settings, which are O(links).
 pub(crate) struct AntiEntropy {
     timing: Timing,
     limit: usize,
