@@ -14,7 +14,7 @@ pub struct Config {
     pub name: String,
     /// The address peers dial, in the driver's own notation; opaque to the core.
     pub addr: String,
-    /// The failure domain of this member, for display and placement; may be empty.
+    /// The failure domain of this member, may be empty. Members of the same one are probed more often, and helpers come from different ones.
     pub zone: String,
     /// What else this member serves: protocol to endpoint. `gossip` is added with [`Config::addr`].
     pub protocols: BTreeMap<String, String>,

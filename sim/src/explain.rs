@@ -260,6 +260,9 @@ fn is_context(verb: &str) -> bool {
             | "joined"
             | "reunited"
             | "member_down"
+            | "member_evicted"
+            | "evicted"
+            | "eviction_outranked"
             | "at_rest"
     )
 }

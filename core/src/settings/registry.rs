@@ -3,7 +3,7 @@
 //!
 //! Not here, and so fixed for a life of a node: its names, addresses, seeds and storage, which are its own;
 //! `resident_value`, which is about its own memory; `found_patience`, which counts before a node knows any cluster;
-//! `store_backlog` and `loads`, by which drivers size their queues at the start.
+//! `store_backlog` and `loads`, by which drivers size their queues at the start; `leave_acks`, which is each member's own.
 
 use core::time::Duration;
 
@@ -105,7 +105,7 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "longest delay before an address is dialled again"),
     setting!("gossip.evict_memory_after", timing.evict_memory_after: pause in "time", 0, 720 * H, "eviction",
         "a member that keeps nothing on disk is evicted when it has been down for so long; 0ms for never"),
-    setting!("gossip.evict_patience", timing.evict_patience: time in "time", 100 * MS, M, "eviction",
+    setting!("gossip.evict_patience", timing.evict_patience: time in "time", 100 * MS, 8 * S, "eviction",
         "how long an eviction waits for the agreement of a majority"),
     setting!("gossip.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",
         "members asked to probe on our behalf"),

@@ -238,7 +238,8 @@ pub(crate) struct Start {
 }
 
 const SOURCES: &str = "A flag beats the environment (RUMORMILL_ and the flag in capitals, with _ for -; commas between several \
-    --join), which beats the file. PORT=p in the environment means HTTP p, Redis p-1 and peers p-2 where nothing else is said.";
+    --join), which beats the file. PORT=p in the environment means HTTP p, Redis p-1 and peers p-2 where nothing else is said. \
+    What is set for the whole cluster (`rumormill settings`) beats all of them.";
 
 /// One node: how it starts, and its settings.
 #[derive(Debug, Default, Args)]
@@ -264,7 +265,7 @@ pub(crate) struct Serve {
     /// Only nodes with the same one talk to each other [default: rumormill]
     #[arg(long)]
     cluster_name: Option<String>,
-    /// The failure domain, for display
+    /// The failure domain: members of the same one are probed more often, and helpers come from different ones
     #[arg(long)]
     zone: Option<String>,
     /// Where the rows are kept [default: rumormill-data/NAME, or the peers' port without a name]

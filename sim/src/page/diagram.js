@@ -450,6 +450,7 @@ const BANDS = {
   fulldisk: { color: "trouble", alpha: 0.18 },
   rot: { color: "trouble", alpha: 0.18 },
   leave: { color: "greet", alpha: 0.12 },
+  evict: { color: "greet", alpha: 0.12 },
   delay: { color: "trouble", alpha: 0.14 },
   skew: { color: "greet", alpha: 0.09 },
 };

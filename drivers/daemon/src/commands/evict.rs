@@ -1,13 +1,12 @@
 //! `members evict`: asks a node over HTTP, since the answer waits for other members.
 
-use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::describe::document;
+use super::http;
 use super::rows::print_line;
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
@@ -20,22 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const MAX_ANSWER: u64 = 64 << 10;
 
 pub(crate) fn evict(member: &str, force: bool, server: &ServerArgs) -> Result<(), Failure> {
-    let endpoint = http_endpoint(server)?;
-    let mut path = String::from("/v1/members/");
-    for byte in member.bytes() {
-        // Writing to a string cannot fail.
-        let _ = match byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            true => write!(path, "{}", char::from(byte)),
-            false => write!(path, "%{byte:02X}"),
-        };
-    }
-    let _ = write!(path, "/evict?force={force}");
+    let endpoint = http::endpoint(&mut Client::connect(&server.addr)?)?;
+    let path = format!("/v1/members/{}/evict?force={force}", http::percent(member));
     let (status, body) = post(&endpoint, &path)
         .map_err(|error| Failure::Unreachable(format!("no answer from {endpoint}: {error}")))?;
     let document: Value = serde_json::from_slice(&body).map_err(|_| unexpected())?;
     if status != 200 {
         let message = document["error"]["message"].as_str();
-        return Err(Failure::Refused(message.unwrap_or("refused").to_string()));
+        let message = message.unwrap_or("refused").to_string();
+        return Err(match status {
+            404 => Failure::Not(message),
+            _ => Failure::Refused(message),
+        });
     }
     if server.json {
         return print_line(&document.to_string());
@@ -45,26 +40,6 @@ pub(crate) fn evict(member: &str, force: bool, server: &ServerArgs) -> Result<()
     print_line(&format!(
         "{id} is evicted: {acks} of {members} members agreed"
     ))
-}
-
-/// Where the node serves HTTP, as it can be reached from here.
-fn http_endpoint(server: &ServerArgs) -> Result<String, Failure> {
-    let document = document(&mut Client::connect(&server.addr)?, "MEMBERS")?;
-    let members = document["members"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
-    let me = members
-        .iter()
-        .find(|member| member["me"] == Value::Bool(true));
-    let endpoint = me.and_then(|me| me["protocols"]["http"].as_str());
-    let none = || Failure::Refused("the node serves no HTTP, through which it is asked".into());
-    let (host, port) = endpoint
-        .and_then(|text| text.rsplit_once(':'))
-        .ok_or_else(none)?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_any = bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-    let here = server.addr.rsplit_once(':').map_or(host, |(here, _)| here);
-    Ok(format!("{}:{port}", if is_any { here } else { host }))
 }
 
 fn post(endpoint: &str, path: &str) -> io::Result<(u16, Vec<u8>)> {

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod cluster_settings;
 pub(crate) mod describe;
 pub(crate) mod evict;
+mod http;
 pub(crate) mod rows;
 pub(crate) mod sim;
 pub(crate) mod transfer;

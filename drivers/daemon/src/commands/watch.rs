@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::describe;
+use super::http;
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
 use crate::formats;
@@ -26,12 +26,12 @@ pub(crate) fn watch(
     server: &ServerArgs,
 ) -> Result<(), Failure> {
     let mut client = Client::connect(&server.addr)?;
-    let endpoint = http_endpoint(&mut client)?;
+    let endpoint = http::endpoint(&mut client)?;
     let lost = |error: io::Error| Failure::Unreachable(format!("lost {endpoint}: {error}"));
     let mut stream = TcpStream::connect(&endpoint).map_err(lost)?;
     stream.set_read_timeout(Some(SILENCE)).map_err(lost)?;
     // A 1.0 request, so that the stream comes as it is and not in chunks.
-    let (table, prefix) = (percent(table), percent(prefix));
+    let (table, prefix) = (http::percent(table), http::percent(prefix));
     let path = format!("/v1/usr/{table}?watch&prefix={prefix}");
     write!(stream, "GET {path} HTTP/1.0\r\nhost: {endpoint}\r\n\r\n").map_err(lost)?;
     let mut input = BufReader::new(stream);
@@ -90,26 +90,6 @@ fn show(name: &str, data: &str, json: bool) -> Result<(), Failure> {
     written.and_then(|()| out.flush()).map_err(Failure::output)
 }
 
-/// The node's own HTTP endpoint; an unspecified host is the one it was reached by.
-fn http_endpoint(client: &mut Client) -> Result<String, Failure> {
-    let document = describe::document(client, "MEMBERS")?;
-    let members = document["members"].as_array().cloned().unwrap_or_default();
-    let me = members
-        .into_iter()
-        .find(|member| member["me"] == true)
-        .unwrap_or_default();
-    let endpoint = me["protocols"]["http"].as_str().unwrap_or("").to_string();
-    let Some((host, port)) = endpoint.rsplit_once(':') else {
-        return Err(Failure::Refused(
-            "the node serves no HTTP, which watch needs".into(),
-        ));
-    };
-    match host {
-        "0.0.0.0" | "[::]" | "" => Ok(format!("{}:{port}", client.host())),
-        _ => Ok(endpoint),
-    }
-}
-
 /// Reads the head of the answer; the inner error is the server's refusal.
 fn read_head(input: &mut impl BufRead) -> io::Result<Result<(), Failure>> {
     let mut status = String::new();
@@ -132,17 +112,4 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Result<(), Failure>> {
         .as_str()
         .unwrap_or(status.trim_end());
     Ok(Err(Failure::Refused(message.to_string())))
-}
-
-fn percent(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte));
-            }
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
