@@ -91,6 +91,8 @@ pub struct Limits {
     pub change_log: usize,
     /// Most links kept open, and most members dialled; 4,096.
     pub links: usize,
+    /// Actors in contexts that are sent whole; when there are more, two nodes compare digests first. 64.
+    pub context_actors: usize,
     /// Sync sessions served at once, and asked for at once; 8.
     pub sessions: usize,
     /// Keys remembered because they changed under a session that is served; past it the session is refused and begins anew.
@@ -117,6 +119,7 @@ impl Default for Limits {
             bytes_per_message: 128 << 10,
             change_log: 65_536,
             links: 4_096,
+            context_actors: 64,
             sessions: 8,
             session_replaced: 65_536,
             requests: 65_536,

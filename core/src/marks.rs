@@ -58,6 +58,8 @@ marks! {
     ClockDrift = "clock-drift",
     /// Stored rows or contexts were damaged.
     DamagedRecords = "damaged-records",
+    /// A digest differed from this node's: contexts were exchanged in part.
+    DigestDiffers = "digest-differs",
     /// A member has a name that another had before.
     DuplicateName = "duplicate-name",
     /// A majority did not agree to an eviction.

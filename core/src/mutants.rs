@@ -90,6 +90,8 @@ mutants! {
     FloorForgotten = "floor-forgotten",
     /// A session's contexts are adopted when its last page comes, whether or not the others have.
     AdoptEarly = "adopt-early",
+    /// Of the parts in which contexts differ from a digest the last is not named.
+    ScopeCut = "scope-cut",
     /// A session leaves out the last row of each run of dots.
     LastDotUnsent = "last-dot-unsent",
     /// A session leaves out rows of memory tables.

@@ -7,7 +7,7 @@ use core::fmt::{self, Display, Formatter};
 
 use crate::error::ReadError;
 use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
-use crate::wire::{Denial, Message, RowBatch, RumorState, Standing};
+use crate::wire::{Denial, Have, Message, RowBatch, RumorState, Standing};
 
 /// Something shown as it appears in a trace.
 ///
@@ -125,7 +125,15 @@ impl Display for Trace<'_, Message> {
                 f.write_str("push ")?;
                 rows(f, batch)
             }
-            Message::Pull(pull) => write!(f, "pull claim={}", pull.durable.is_some()),
+            Message::Pull(pull) => {
+                let have = match pull.have {
+                    Have::Whole(_) => "whole",
+                    Have::Digest(_) => "digest",
+                    Have::Within { .. } => "within",
+                };
+                write!(f, "pull have={have} claim={}", pull.durable.is_some())
+            }
+            Message::Differs { .. } => f.write_str("differs"),
             Message::Page(page) => {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
                 rows(f, &page.rows)

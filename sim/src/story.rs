@@ -23,6 +23,7 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::ProbedFor { .. } => "probedfor",
         Message::Push(_) => "push",
         Message::Pull(_) => "pull",
+        Message::Differs { .. } => "differs",
         Message::Page(_) => "page",
         Message::More { .. } => "more",
         Message::Refused { .. } => "refused",
@@ -61,6 +62,7 @@ fn status_hash(status: &Status) -> u64 {
         status.sys,
         status.usr,
         u64::from(status.claims),
+        u64::from(status.awaits_claims),
         status.clock,
     ])
 }
@@ -148,7 +150,9 @@ pub(crate) fn received(
             let page = Field::Num("page", u64::from(*page));
             emit(&[from, Field::Mute(*session), page]);
         }
-        Message::Refused { session } => emit(&[from, Field::Mute(*session)]),
+        Message::Refused { session } | Message::Differs { session, .. } => {
+            emit(&[from, Field::Mute(*session)])
+        }
         Message::Goodbye | Message::Denied(_) => emit(&[from]),
         Message::Evict { node, round, .. } => {
             emit(&[from, who(*node), Field::Num("round", *round)])

@@ -32,6 +32,7 @@ fn probe(nonce: u64) -> Message {
         sys: 1,
         usr: 2,
         claims: true,
+        awaits_claims: true,
         clock: nonce,
     };
     let rumor = Rumor {

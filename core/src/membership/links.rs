@@ -38,6 +38,8 @@ pub(crate) struct Greeting {
     pub(crate) standing: Standing,
     /// Whether it holds rows of users.
     pub(crate) has_rows: bool,
+    /// Whether it waits for claims.
+    pub(crate) awaits_claims: bool,
     /// Whether its rows name the one it greets as a member.
     pub(crate) knows_peer: bool,
 }
@@ -50,6 +52,7 @@ impl Greeting {
             founds: welcome.founds,
             standing: welcome.standing.clone(),
             has_rows: welcome.status.usr != 0,
+            awaits_claims: welcome.status.awaits_claims,
             knows_peer,
         }
     }
@@ -70,6 +73,8 @@ pub(crate) struct Link {
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
+    /// Whether the peer has said that it waits for claims.
+    pub(crate) awaits_claims: bool,
     /// The address that this side dialled.
     pub(crate) reached: Option<Box<str>>,
     /// When it came up.
@@ -87,6 +92,7 @@ impl Link {
             theirs: None,
             recorded: Seq(0),
             congested: false,
+            awaits_claims: false,
             reached: None,
             since: now,
         }

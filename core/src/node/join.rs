@@ -288,6 +288,7 @@ impl Node {
             Some(known) => {
                 known.phase = if ready { Phase::Ready } else { Phase::Away };
                 known.recorded = known.recorded.max(self.fx.open_seq());
+                known.awaits_claims = said.awaits_claims;
                 known.theirs = Some(said);
                 (known.node, known.epoch)
             }

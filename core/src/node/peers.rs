@@ -246,6 +246,7 @@ impl Node {
             Message::More { session, page } => {
                 self.gossip.serve_more(&mut self.fx, link, session, page)
             }
+            Message::Differs { session, scope } => self.differs(link, session, &scope)?,
             Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
             Message::Goodbye => self.hang_up(link, HangupReason::Left),
             Message::Evict {

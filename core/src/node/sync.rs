@@ -11,8 +11,10 @@ use crate::membership::Phase;
 use crate::mutants::mutated;
 use crate::table::Domain;
 use crate::table::Hlc;
-use crate::table::gossip::{SyncVerdict, read_contexts, write_contexts};
-use crate::wire::{Message, Page, Pull, RowBatch, Standing, Status};
+use crate::table::gossip::{
+    Form, Scope, SyncVerdict, read_contexts, read_digest, write_contexts, write_digest,
+};
+use crate::wire::{DomainScope, Have, Message, Page, Pull, RowBatch, Standing, Status};
 
 /// Peers that are asked for their state again when a session is complete.
 const ASKED_AGAIN: usize = 8;
@@ -20,6 +22,7 @@ const ASKED_AGAIN: usize = 8;
 impl Node {
     pub(super) fn own_status(&mut self) -> Status {
         let cover = self.gossip.cover_mut();
+        let cover_has_tombstones = cover.tombstone_count() > 0;
         let sys = cover.hash(Domain::Sys);
         let memory = if mutated!(self.fx, HashWithoutMemory) {
             0
@@ -31,6 +34,7 @@ impl Node {
             sys,
             usr,
             claims: self.claims_now(),
+            awaits_claims: self.leaving.is_some() || cover_has_tombstones,
             clock: self.gossip.clock().0,
         }
     }
@@ -51,6 +55,9 @@ impl Node {
     /// A peer told its state with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
         self.gossip.follow_clock(&mut self.fx, Hlc(theirs.clock));
+        if let Some(known) = self.links.get_mut(link) {
+            known.awaits_claims = theirs.awaits_claims;
+        }
         if theirs.claims && self.is_full() {
             self.peer_is_full(link);
         }
@@ -169,25 +176,11 @@ impl Node {
         node: NodeId,
         pull: Pull,
     ) -> Result<(), &'static str> {
-        let have = read_contexts(&pull.have)?;
         let durable = pull.durable.as_deref().map(read_contexts).transpose()?;
-        let Some(known) = self.links.get(link) else {
-            return Ok(());
-        };
-        let gate = known.recorded;
-        let serves = self.is_full()
-            && self
-                .gossip
-                .serve(&mut self.fx, link, gate, pull.session, &have);
-        if !serves {
+        let session = pull.session;
+        if !self.serve(link, session, pull.have)? {
             self.fx.mark(Mark::SessionRefused);
-            self.fx.send(
-                link,
-                Lane::Sys,
-                Message::Refused {
-                    session: pull.session,
-                },
-            );
+            self.fx.send(link, Lane::Sys, Message::Refused { session });
             return Ok(());
         }
         let is_member = self
@@ -207,6 +200,64 @@ impl Node {
         Ok(())
     }
 
+    /// Serves a session; whether it can.
+    fn serve(&mut self, link: LinkId, session: u64, have: Have) -> Result<bool, &'static str> {
+        if !self.is_full() {
+            return Ok(false);
+        }
+        let (scope, have) = match have {
+            Have::Whole(contexts) => (Scope::ALL, read_contexts(&contexts)?),
+            Have::Within { scope, contexts } => {
+                (Scope::from_wire(&scope)?, read_contexts(&contexts)?)
+            }
+            Have::Digest(digest) => {
+                let scope = self.gossip.differing(&read_digest(&digest)?);
+                if !scope.is_empty() {
+                    return Ok(self.name_scope(link, session, scope));
+                }
+                (scope, Vec::new())
+            }
+        };
+        let Some(gate) = self.links.get(link).map(|known| known.recorded) else {
+            return Ok(true);
+        };
+        let fx = &mut self.fx;
+        Ok(self.gossip.serve(fx, (link, gate), session, &scope, &have))
+    }
+
+    /// Tells a client in which parts the contexts differ; whether it could be served now.
+    fn name_scope(&mut self, link: LinkId, session: u64, scope: Scope) -> bool {
+        let may = self.gossip.may_serve(link);
+        if may {
+            self.fx.mark(Mark::DigestDiffers);
+            let mut scope = scope.to_wire();
+            if mutated!(self.fx, ScopeCut) {
+                scope.pop();
+            }
+            self.fx
+                .send(link, Lane::Sys, Message::Differs { session, scope });
+        }
+        may
+    }
+
+    /// The server named the parts in which its contexts differ from this node's: now they are exchanged.
+    pub(super) fn differs(
+        &mut self,
+        link: LinkId,
+        session: u64,
+        scope: &[DomainScope],
+    ) -> Result<(), &'static str> {
+        let scope = Scope::from_wire(scope)?;
+        if self.sync.scoped(self.fx.now().mono, link, session) {
+            let have = Have::Within {
+                scope: scope.to_wire(),
+                contexts: write_contexts(&self.gossip.contexts_in(&scope)),
+            };
+            self.send_pull(link, session, have);
+        }
+        Ok(())
+    }
+
     /// Pulls from the peer with which this node has disagreed for long enough.
     pub(super) fn pulls_due(&mut self) {
         while let Some(link) = self.sync.due(&mut self.fx) {
@@ -214,7 +265,7 @@ impl Node {
                 self.sync.link_down(link);
                 continue;
             };
-            let (node, gate, phase) = (known.node, known.recorded, known.phase);
+            let (node, phase) = (known.node, known.phase);
             let theirs = known.theirs.as_ref().map(|theirs| theirs.standing.clone());
             let may = match phase {
                 Phase::Ready => true,
@@ -230,29 +281,46 @@ impl Node {
             // What an away node covers may be more than it has.
             let reunion =
                 !self.is_full() && (self.cluster.away.is_some() || self.gossip.has_user_dots());
-            let have = if reunion {
-                Vec::new()
-            } else {
-                self.gossip.contexts()
-            };
-            // A claim goes along: under a steady load equal hashes may never be seen.
-            let claim = (self.is_full() && self.leaving.is_none()).then(|| {
-                if mutated!(self.fx, ClaimBeforeSync) {
-                    write_contexts(&self.gossip.contexts())
-                } else {
-                    write_contexts(&self.gossip.durable_contexts())
+            let many = self.gossip.cover().actors_seen() > self.config.limits.context_actors;
+            let (form, have) = match (reunion, many) {
+                (true, _) => (Form::Reunion, Have::Whole(Vec::new())),
+                (false, true) => {
+                    let digest = self.gossip.cover_mut().digest();
+                    (Form::Digest, Have::Digest(write_digest(&digest)))
                 }
-            });
-            let status = self.own_status();
-            self.sync.pull(
-                &mut self.fx,
-                (link, node, gate),
-                &have,
-                claim,
-                status,
-                reunion,
-            );
+                (false, false) => {
+                    let contexts = write_contexts(&self.gossip.contexts());
+                    (Form::Whole, Have::Whole(contexts))
+                }
+            };
+            let now = self.fx.now().mono;
+            let session = self.sync.begin(now, (link, node), form);
+            self.send_pull(link, session, have);
         }
+    }
+
+    fn send_pull(&mut self, link: LinkId, session: u64, have: Have) {
+        let Some(known) = self.links.get(link) else {
+            return;
+        };
+        let (gate, awaited) = (known.recorded, known.awaits_claims);
+        // Under a steady load equal hashes may never be seen: who waits for claims is told one whenever contexts are.
+        let claims = awaited && self.is_full() && self.leaving.is_none();
+        let claims = claims && !matches!(have, Have::Digest(_));
+        let durable = claims.then(|| {
+            write_contexts(&if mutated!(self.fx, ClaimBeforeSync) {
+                self.gossip.contexts()
+            } else {
+                self.gossip.durable_contexts()
+            })
+        });
+        let msg = Message::Pull(Pull {
+            session,
+            have,
+            durable,
+            status: self.own_status(),
+        });
+        self.fx.send_after(gate, Links::One(link), Lane::Sys, msg);
     }
 
     pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), &'static str> {

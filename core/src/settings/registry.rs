@@ -129,6 +129,8 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "changes kept for watchers; one that falls further behind starts again"),
     setting!("limits.clock_drift", limits.clock_drift: time in "time", S, 24 * H, "clock",
         "how far ahead of the wall clock a foreign version may push ours"),
+    setting!("limits.context_actors", limits.context_actors: count in "actors", 0, 1 << 20, "sessions",
+        "contexts that name more actors are compared by digest before they are exchanged"),
     setting!("limits.key_bytes", limits.key_bytes: size in "bytes", 16, 64 * KIB, "clients' writes",
         "longest key a client may write"),
     setting!("limits.links", limits.links: count in "links", 16, 1 << 16, "links",

@@ -76,6 +76,13 @@ wire! {
             /// The number of the wanted page.
             page: u32,
         },
+        /// The sender's digest differs from the receiver's in these parts of the contexts: the session is about them.
+        Differs {
+            /// The session.
+            session: u64,
+            /// The parts, by domain.
+            scope: Vec<DomainScope>,
+        },
         /// The session cannot be served now.
         Refused {
             /// The session.
@@ -184,6 +191,8 @@ wire! {
         pub usr: u64,
         /// Whether everything seen is durable, and the node is a full member: then an equal hash is a claim.
         pub claims: bool,
+        /// Whether the node waits for claims, because it has tombstones to free or is leaving.
+        pub awaits_claims: bool,
         /// The node's hybrid logical clock.
         pub clock: u64,
     }
@@ -269,14 +278,52 @@ wire! {
     }
 }
 
+/// What the sender of a [`Pull`] has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub enum Have {
+    /// Its contexts.
+    Whole(Vec<DomainContext>),
+    /// Its contexts in short, because they name many actors. The answer is [`Message::Differs`], and then the sender asks again; or
+    /// a last page without rows, if nothing differs.
+    Digest(Vec<DomainDigest>),
+    /// Its contexts in the scope that the receiver has named: the session is about nothing else.
+    Within {
+        /// The scope.
+        scope: Vec<DomainScope>,
+        /// The contexts.
+        contexts: Vec<DomainContext>,
+    },
+}
+
+wire! {
+    /// What a node covers, in one domain, in short.
+    pub struct DomainDigest {
+        /// The domain.
+        pub domain: u8,
+        /// Per bucket of actors the sum of the hashes of what is covered of each, 64 of them.
+        pub sums: Vec<u64>,
+    }
+}
+
+wire! {
+    /// A part of one domain's contexts.
+    pub struct DomainScope {
+        /// The domain.
+        pub domain: u8,
+        /// A bit per bucket of actors.
+        pub buckets: u64,
+    }
+}
+
 wire! {
     /// Opens a session: the sender asks for everything it lacks.
     pub struct Pull {
         /// Chosen by the sender, echoed in each page.
         pub session: u64,
         /// What the sender has seen.
-        pub have: Vec<DomainContext>,
-        /// What the sender holds durably, when that differs and the sender claims it.
+        pub have: Have,
+        /// What the sender holds durably, if the receiver waits for claims and the sender may claim it.
         pub durable: Option<Vec<DomainContext>>,
         /// The sender's state in short.
         pub status: Status,

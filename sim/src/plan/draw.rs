@@ -185,6 +185,7 @@ fn draw_caps(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
     };
     plan.caps = Caps {
         rows_per_message: cap(1, 16)?,
+        context_actors: cap(1, 8)?,
         sessions: cap(1, 2)?,
         session_replaced: cap(1, 16)?,
         change_log: cap(4, 256)?,

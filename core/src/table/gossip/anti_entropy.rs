@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 
 use crate::config::{Limits, Timing};
 use crate::effects::Effects;
-use crate::id::{LinkId, NodeId, Seq};
-use crate::io::{Lane, Links};
+use crate::id::{LinkId, NodeId};
+use crate::io::Lane;
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::rng::Rng;
 use crate::table::{Context, Domain, Hlc, Runs};
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Status};
+use crate::wire::{DomainContext, Message, Page, RowBatch};
 
 /// How often the wait after a session without rows doubles.
 const MAX_FRUITLESS: u32 = 5;
@@ -65,8 +65,21 @@ struct Asked {
     last: Option<(u32, Contexts, Hlc)>,
     rows: u64,
     touched: Instant,
+    /// The peer was told a digest, and has not named a scope yet.
+    unscoped: bool,
     /// Rows kept apart: a node that reunites merges nothing before it has everything.
     staged: Option<Vec<RowBatch>>,
+}
+
+/// How a session is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// With this node's contexts.
+    Whole,
+    /// With a digest of them: the peer says first in which parts its own differ.
+    Digest,
+    /// As one that has nothing: what comes is compared with what is here when it is complete.
+    Reunion,
 }
 
 /// What is known of the disagreement with one peer.
@@ -285,19 +298,15 @@ impl AntiEntropy {
         Some(*link)
     }
 
-    /// Asks a peer for everything this node lacks.
-    pub(crate) fn pull(
+    /// A peer is asked for everything this node lacks. Returns the session's number.
+    pub(crate) fn begin(
         &mut self,
-        fx: &mut Effects,
-        (link, node, gate): (LinkId, NodeId, Seq),
-        have: &Contexts,
-        durable: Option<Vec<DomainContext>>,
-        status: Status,
-        reunion: bool,
-    ) {
+        now: Instant,
+        (link, node): (LinkId, NodeId),
+        form: Form,
+    ) -> u64 {
         let session = self.rng.next();
-        let now = fx.now().mono;
-        let staged = reunion.then(Vec::new);
+        let staged = (form == Form::Reunion).then(Vec::new);
         let asked = Asked {
             node,
             link,
@@ -305,18 +314,23 @@ impl AntiEntropy {
             last: None,
             rows: 0,
             touched: now,
+            unscoped: form == Form::Digest,
             staged,
         };
         self.asked.insert(session, asked);
         self.forget(link);
-        let have = write_contexts(have);
-        let msg = Message::Pull(Pull {
-            session,
-            have,
-            durable,
-            status,
-        });
-        fx.send_after(gate, Links::One(link), Lane::Sys, msg);
+        session
+    }
+
+    /// A peer named the parts in which its contexts differ from a digest; whether it was asked to.
+    pub(crate) fn scoped(&mut self, now: Instant, link: LinkId, session: u64) -> bool {
+        let asked = self.asked.get_mut(&session);
+        let Some(asked) = asked.filter(|asked| asked.link == link && asked.unscoped) else {
+            return false;
+        };
+        asked.unscoped = false;
+        asked.touched = now;
+        true
     }
 
     pub(crate) fn sessions(&self) -> usize {

@@ -4,6 +4,7 @@ mod anti_entropy;
 mod batch;
 mod cold;
 mod cover;
+mod digest;
 mod dots;
 mod expiry;
 mod floors;
@@ -22,10 +23,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub(crate) use anti_entropy::{AntiEntropy, Verdict as SyncVerdict, read_contexts, write_contexts};
+pub(crate) use anti_entropy::{
+    AntiEntropy, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
+};
 use cold::Cooling;
 pub(crate) use cold::{Loaded, Place, Thawed};
 pub(crate) use cover::Cover;
+pub(crate) use digest::{Scope, read_digest, write_digest};
 use log::ChangeLog;
 pub(crate) use log::Entry;
 pub(crate) use order::InOrder;
@@ -596,9 +600,14 @@ impl Gossip {
 
     /// What is covered, per domain.
     pub(crate) fn contexts(&self) -> Vec<(Domain, Context)> {
+        self.contexts_in(&Scope::ALL)
+    }
+
+    /// What is covered in a scope, per domain.
+    pub(crate) fn contexts_in(&self, scope: &Scope) -> Vec<(Domain, Context)> {
         Domain::ALL
             .into_iter()
-            .map(|domain| (domain, self.cover.seen(domain)))
+            .map(|domain| (domain, scope.of(domain, self.cover.seen(domain))))
             .collect()
     }
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
+use super::digest::{Digest, Scope};
 use super::outbox::{Batcher, row_bytes};
 use super::{Gossip, StoredRow};
 use crate::config::{Limits, Timing};
@@ -35,7 +36,7 @@ pub(crate) struct Served {
     pub(crate) link: LinkId,
     pub(crate) session: u64,
     gate: Seq,
-    /// What this node had seen when the session began without what the client has: the dots to send, in order, and to adopt.
+    /// What this node had seen when the session began without what the client has, by domain and actor: the dots to send, and to adopt.
     missing: Vec<(Domain, Actor, Runs)>,
     /// Position in `missing`, and the first counter of it not looked at yet.
     at: usize,
@@ -49,7 +50,6 @@ pub(crate) struct Served {
     values: Values,
     next_page: u32,
     granted: u32,
-    finished: bool,
     touched: Instant,
 }
 
@@ -63,30 +63,23 @@ impl Served {
         table: TableId,
         key: &Bytes,
     ) {
-        let unsent = self
-            .missing
-            .iter()
-            .enumerate()
-            .skip(self.at)
-            .any(|(i, (d, a, runs))| {
-                *d == domain
-                    && *a == actor
-                    && runs.contains(counter)
-                    && (i > self.at || counter >= self.counter)
-            });
-        if unsent {
+        let rest = &self.missing[self.at.min(self.missing.len())..];
+        let Ok(found) = rest.binary_search_by_key(&(domain, actor), |(d, a, _)| (*d, *a)) else {
+            return;
+        };
+        let unsent = found > 0 || counter >= self.counter;
+        if unsent && rest[found].2.contains(counter) {
             self.remember(table, key);
         }
     }
 
     /// The draft goes out as it is: its rows are sent.
-    fn commit(&mut self, mut draft: Draft, done: bool) -> RowBatch {
+    fn commit(&mut self, mut draft: Draft) -> RowBatch {
         (self.at, self.counter) = (draft.at, draft.counter);
         for _ in 0..draft.replaced {
             self.replaced.pop_first();
         }
         self.values.clear();
-        self.finished = done;
         draft.batcher.take()
     }
 
@@ -143,35 +136,30 @@ fn refuse(fx: &mut Effects, served: &Served) {
 }
 
 impl Gossip {
-    /// Begins to serve a session. Returns false when too many are served already.
+    /// Whether there is room for a session with this client, whose former one ends.
+    pub(crate) fn may_serve(&mut self, link: LinkId) -> bool {
+        self.serve_none(link);
+        self.cover.served.len() < self.limits.sessions
+    }
+
+    /// The parts of the contexts in which this node differs from a client that has told it a digest.
+    pub(crate) fn differing(&mut self, theirs: &Digest) -> Scope {
+        Scope::differing(&self.cover.digest(), theirs)
+    }
+
+    /// Begins to serve a session about a part of the contexts. Returns false when too many are served already.
     pub(crate) fn serve(
         &mut self,
         fx: &mut Effects,
-        link: LinkId,
-        gate: Seq,
+        (link, gate): (LinkId, Seq),
         session: u64,
+        scope: &Scope,
         have: &Contexts,
     ) -> bool {
-        self.cover.served.retain(|served| served.link != link);
-        if self.cover.served.len() >= self.limits.sessions {
+        if !self.may_serve(link) {
             return false;
         }
-        let mut missing = Vec::new();
-        for (domain, context) in &self.contexts() {
-            let theirs = have
-                .iter()
-                .find(|(name, _)| name == domain)
-                .map(|(_, context)| context);
-            for (actor, runs) in context.iter() {
-                let lacks = match theirs.and_then(|context| context.runs(actor)) {
-                    Some(covered) => runs.minus(covered),
-                    None => runs.clone(),
-                };
-                if !lacks.is_empty() {
-                    missing.push((*domain, actor, lacks));
-                }
-            }
-        }
+        let missing = self.missing(scope, have);
         self.cover.served.push(Served {
             link,
             session,
@@ -186,11 +174,31 @@ impl Gossip {
             values: Values::new(),
             next_page: 0,
             granted: WINDOW,
-            finished: false,
             touched: fx.now().mono,
         });
         self.send_pages(fx, link);
         true
+    }
+
+    /// What a client lacks of a part of the contexts.
+    fn missing(&self, scope: &Scope, have: &Contexts) -> Vec<(Domain, Actor, Runs)> {
+        let mut missing = Vec::new();
+        for (domain, context) in &self.contexts_in(scope) {
+            let theirs = have
+                .iter()
+                .find(|(name, _)| name == domain)
+                .map(|(_, context)| context);
+            for (actor, runs) in context.iter() {
+                let lacks = match theirs.and_then(|context| context.runs(actor)) {
+                    Some(covered) => runs.minus(covered),
+                    None => runs.clone(),
+                };
+                if !lacks.is_empty() {
+                    missing.push((*domain, actor, lacks));
+                }
+            }
+        }
+        missing
     }
 
     /// The client has `page` pages and wants more.
@@ -230,7 +238,7 @@ impl Gossip {
         };
         // Taken out while it reads the rows, which do not change meanwhile.
         let mut served = self.cover.served.swap_remove(place);
-        while !served.finished && served.next_page < served.granted && served.wanted.is_empty() {
+        while served.next_page < served.granted && served.wanted.is_empty() {
             if served.overflow {
                 fx.mark(Mark::SessionOverflow);
                 return refuse(fx, &served);
@@ -248,7 +256,7 @@ impl Gossip {
                 served.wanted = draft.cold;
                 break;
             }
-            let rows = served.commit(draft, done);
+            let rows = served.commit(draft);
             let last = done.then(|| Snapshot {
                 contexts: served.contexts(),
                 freed: self.freed.0,
@@ -261,11 +269,12 @@ impl Gossip {
                 last,
             });
             fx.send_after(served.gate, Links::One(link), Lane::Bulk, msg);
+            if done {
+                return;
+            }
             served.next_page += 1;
         }
-        if !served.finished {
-            self.cover.served.push(served);
-        }
+        self.cover.served.push(served);
     }
 
     /// A load for pages has ended: with a value, with an error, or with nothing because the row is no longer cold.
