@@ -480,6 +480,13 @@ pub enum Event {
         /// Rows received.
         rows: u64,
     },
+    /// This node had lost rows without knowing it; they came from a member.
+    Repaired {
+        /// The member.
+        with: NodeId,
+        /// Rows that took their place again.
+        rows: u64,
+    },
     /// Stored rows or contexts were damaged. They were dropped, and the reunion with a member repairs them.
     Damaged {
         /// How many records.

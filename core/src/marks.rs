@@ -134,6 +134,10 @@ marks! {
     ReunionWaitsForLoads = "reunion-waits-for-loads",
     /// A reunion is complete.
     Reunited = "reunited",
+    /// A member showed the same rows after all, or changed before it could say which.
+    RepairEnds = "repair-ends",
+    /// A row came back, or gave way to a newer one, although contexts agreed.
+    RowRepaired = "row-repaired",
     /// A row came that a floor had removed already.
     RowBelowFloor = "row-below-floor",
     /// A row expired.

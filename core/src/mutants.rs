@@ -92,6 +92,8 @@ mutants! {
     AdoptEarly = "adopt-early",
     /// Of the parts in which contexts differ from a digest the last is not named.
     ScopeCut = "scope-cut",
+    /// Members whose rows differ while their contexts agree do not notice.
+    LossUnseen = "loss-unseen",
     /// A session leaves out the last row of each run of dots.
     LastDotUnsent = "last-dot-unsent",
     /// A session leaves out rows of memory tables.

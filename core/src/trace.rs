@@ -133,6 +133,15 @@ impl Display for Trace<'_, Message> {
                 };
                 write!(f, "pull have={have} claim={}", pull.durable.is_some())
             }
+            Message::Compare(compare) => write!(f, "compare ranges={}", compare.ranges.len()),
+            Message::Compared(compared) => {
+                let actors = compared.shown.iter().map(|domain| domain.actors.len());
+                write!(f, "compared actors={}", actors.sum::<usize>())
+            }
+            Message::Overrule(batch) => {
+                f.write_str("overrule ")?;
+                rows(f, batch)
+            }
             Message::Differs { .. } => f.write_str("differs"),
             Message::Page(page) => {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
@@ -185,6 +194,7 @@ impl Display for Trace<'_, Event> {
             Event::Denied { by, why } => write!(f, "denied by={by} why={}", denial(*why)),
             Event::Protocol { node, why } => write!(f, "protocol node={node} why={why}"),
             Event::ClockDrift { ahead_ms } => write!(f, "clock-drift ahead_ms={ahead_ms}"),
+            Event::Repaired { with, rows } => write!(f, "repaired with={with} rows={rows}"),
             Event::Synced { with, rows } => write!(f, "synced with={with} rows={rows}"),
             Event::Unreadable { table, key, why } => {
                 let why = unreadable(why);

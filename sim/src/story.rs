@@ -24,6 +24,9 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::Push(_) => "push",
         Message::Pull(_) => "pull",
         Message::Differs { .. } => "differs",
+        Message::Compare(_) => "compare",
+        Message::Compared(_) => "compared",
+        Message::Overrule(_) => "overrule",
         Message::Page(_) => "page",
         Message::More { .. } => "more",
         Message::Refused { .. } => "refused",
@@ -61,6 +64,7 @@ fn status_hash(status: &Status) -> u64 {
     fold([
         status.sys,
         status.usr,
+        status.rows,
         u64::from(status.claims),
         u64::from(status.awaits_claims),
         status.clock,
@@ -136,7 +140,17 @@ pub(crate) fn received(
             let alive = Field::Num("alive", u64::from(*alive));
             with_rumors(ids, rumors, &[from, alive, Field::Mute(*nonce)], emit);
         }
-        Message::Push(batch) => with_rows(batch, &[from], emit),
+        Message::Push(batch) | Message::Overrule(batch) => with_rows(batch, &[from], emit),
+        Message::Compare(compare) => {
+            let ranges = Field::Num("ranges", compare.ranges.len() as u64);
+            let sums = compare.ranges.iter().map(|range| range.sum);
+            emit(&[from, ranges, Field::Mute(fold(sums))]);
+        }
+        Message::Compared(compared) => {
+            let actors = compared.shown.iter().map(|domain| domain.actors.len());
+            let actors = Field::Num("actors", actors.sum::<usize>() as u64);
+            emit(&[from, actors, Field::Mute(compared.round)]);
+        }
         Message::Page(page) => {
             let number = Field::Num("page", u64::from(page.page));
             let last = Field::Num("last", u64::from(page.last.is_some()));
@@ -303,6 +317,7 @@ pub(crate) fn event(
         Event::Denied { by, .. } => emit("denied_by", &[who(by)]),
         Event::Protocol { node, why } => emit("protocol", &[who(node), Field::Word("why", why)]),
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),
+        Event::Repaired { with, rows } => emit("repaired", &[who(with), Field::Num("rows", *rows)]),
         Event::Synced { with, rows } => emit("caught_up", &[who(with), Field::Num("rows", *rows)]),
         Event::Unreadable { key, .. } => emit("unreadable", &[Field::Bytes("key", key)]),
         Event::SettingChanged { name, value } => emit(

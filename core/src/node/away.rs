@@ -69,6 +69,7 @@ impl Node {
     }
 
     pub(super) fn go_away(&mut self, since: Hlc, active: Vec<NodeId>) {
+        self.end_repair();
         self.cluster.away = Some(Away { since, active });
         self.fx.store(record::cluster(&self.cluster));
     }

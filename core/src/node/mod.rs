@@ -6,6 +6,7 @@ mod join;
 mod leave;
 mod loads;
 mod peers;
+mod repair;
 mod requests;
 mod rivals;
 mod settings;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use self::evict::Evictions;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
+use self::repair::Repair;
 use self::requests::Requests;
 use self::rivals::Rival;
 pub use self::status::{HoldUp, NodeStatus};
@@ -75,6 +77,9 @@ pub struct Node {
     pub(crate) gossip: Gossip,
     stability: Stability,
     sync: AntiEntropy,
+    repair: Option<Repair>,
+    /// Not before this is another repair begun.
+    repair_after: Instant,
     membership: Membership,
     links: Links,
     detector: Detector,
@@ -127,6 +132,8 @@ impl Node {
                 timing.clone(),
                 detector_rng,
             ),
+            repair: None,
+            repair_after: now.mono,
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
             membership: Membership::new(me),
             stability: Stability::default(),

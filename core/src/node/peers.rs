@@ -103,6 +103,7 @@ impl Node {
     /// What a link carried has ended, though the transport may linger.
     fn link_unusable(&mut self, link: LinkId, node: Option<NodeId>) {
         self.sync.link_down(link);
+        self.repair_link_down(link);
         self.gossip.serve_none(link);
         self.welcoming.remove(&link);
         self.rival_gone(link, node);
@@ -246,6 +247,9 @@ impl Node {
             Message::More { session, page } => {
                 self.gossip.serve_more(&mut self.fx, link, session, page)
             }
+            Message::Compare(compare) => self.compare_ranges(link, compare)?,
+            Message::Compared(compared) => self.ranges_compared(link, compared)?,
+            Message::Overrule(batch) => self.overruled(link, batch)?,
             Message::Differs { session, scope } => self.differs(link, session, &scope)?,
             Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
             Message::Goodbye => self.hang_up(link, HangupReason::Left),

@@ -30,9 +30,15 @@ impl Node {
             cover.hash(Domain::UsrMemory)
         };
         let usr = cover.hash(Domain::UsrDurable).wrapping_add(memory);
+        let rows = if mutated!(self.fx, LossUnseen) {
+            0
+        } else {
+            self.gossip.live_sum()
+        };
         Status {
             sys,
             usr,
+            rows,
             claims: self.claims_now(),
             awaits_claims: self.leaving.is_some() || cover_has_tombstones,
             clock: self.gossip.clock().0,
@@ -72,6 +78,7 @@ impl Node {
         let now = self.fx.now().mono;
         self.sync.compare(now, link, agrees);
         if agrees && theirs.claims {
+            self.rows_compare(link, node, theirs.rows);
             self.stability
                 .equal(&self.fx, &self.gossip, node, Hlc(theirs.clock));
         }
@@ -148,7 +155,7 @@ impl Node {
         self.merge(batch)
     }
 
-    fn merge(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+    pub(super) fn merge(&mut self, batch: RowBatch) -> Result<(), &'static str> {
         for arrival in self.gossip.intern_batch(batch)? {
             self.gossip.merge(&mut self.fx, arrival);
         }
@@ -299,7 +306,7 @@ impl Node {
         }
     }
 
-    fn send_pull(&mut self, link: LinkId, session: u64, have: Have) {
+    pub(super) fn send_pull(&mut self, link: LinkId, session: u64, have: Have) {
         let Some(known) = self.links.get(link) else {
             return;
         };
@@ -324,9 +331,10 @@ impl Node {
     }
 
     pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), &'static str> {
+        let session = page.session;
         match self.sync.page(&mut self.fx, link, page)? {
             SyncVerdict::Ignore => {}
-            SyncVerdict::Merge(rows) => self.merge(rows)?,
+            SyncVerdict::Merge(rows) => self.merge_page(link, session, rows)?,
             SyncVerdict::Complete {
                 rows,
                 adopt,
@@ -335,7 +343,8 @@ impl Node {
                 count,
             } => {
                 let was_full = self.is_full();
-                self.merge(rows)?;
+                self.merge_page(link, session, rows)?;
+                self.repair_complete(session);
                 self.gossip.adopt(&mut self.fx, &adopt, freed);
                 self.after_input();
                 self.fx.mark(Mark::SessionComplete);

@@ -83,6 +83,12 @@ wire! {
             /// The parts, by domain.
             scope: Vec<DomainScope>,
         },
+        /// Contexts agree and rows do not: what does the receiver show in these ranges?
+        Compare(Compare),
+        /// What the sender shows in those ranges that differ.
+        Compared(Compared),
+        /// Rows that the sender has instead of older ones which the receiver has shown it.
+        Overrule(RowBatch),
         /// The session cannot be served now.
         Refused {
             /// The session.
@@ -189,6 +195,8 @@ wire! {
         pub sys: u64,
         /// Hash of what the node has seen of `usr`.
         pub usr: u64,
+        /// Sum over its live rows that do not expire: members that have seen the same have the same sum.
+        pub rows: u64,
         /// Whether everything seen is durable, and the node is a full member: then an equal hash is a claim.
         pub claims: bool,
         /// Whether the node waits for claims, because it has tombstones to free or is leaving.
@@ -327,6 +335,48 @@ wire! {
         pub durable: Option<Vec<DomainContext>>,
         /// The sender's state in short.
         pub status: Status,
+    }
+}
+
+wire! {
+    /// Dots in order, of one domain, from the first inclusive to the last exclusive.
+    pub struct DotRange {
+        /// The domain.
+        pub domain: u8,
+        /// The first dot.
+        pub from: (Actor, u64),
+        /// The first dot behind it; `None` for the end of the domain.
+        pub to: Option<(Actor, u64)>,
+        /// Sum over the rows of the range.
+        pub sum: u64,
+    }
+}
+
+wire! {
+    /// A step of a range repair.
+    pub struct Compare {
+        /// Echoed in the answer.
+        pub round: u64,
+        /// The sender's hash of `sys`: if the receiver's is another, it has nothing to say.
+        pub sys: u64,
+        /// The sender's hash of `usr`.
+        pub usr: u64,
+        /// The ranges, at most 32.
+        pub ranges: Vec<DotRange>,
+    }
+}
+
+wire! {
+    /// The answer to a [`Compare`].
+    pub struct Compared {
+        /// The number of the question.
+        pub round: u64,
+        /// The sender's hash of `sys` when it compared.
+        pub sys: u64,
+        /// The sender's hash of `usr` when it compared.
+        pub usr: u64,
+        /// The dots of the sender's live rows in the ranges that differ.
+        pub shown: Vec<DomainContext>,
     }
 }
 

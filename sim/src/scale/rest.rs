@@ -68,6 +68,7 @@ fn probe_and_ack_bytes() -> u64 {
     let status = Status {
         sys: u64::MAX,
         usr: u64::MAX,
+        rows: u64::MAX,
         claims: true,
         awaits_claims: true,
         clock: u64::MAX,

@@ -396,6 +396,12 @@ impl Cover {
         digest
     }
 
+    /// The actors of a domain, in no order that means anything.
+    pub(crate) fn actors_in(&self, domain: Domain) -> Vec<(Actor, ActorIx)> {
+        let entries = self.domains[domain.index()].entries.iter();
+        entries.map(|(ix, _)| (self.actor(*ix), *ix)).collect()
+    }
+
     /// How many actors the contexts name.
     pub(crate) fn actors_seen(&self) -> usize {
         let entries = |domain: &DomainCover| domain.entries.len();

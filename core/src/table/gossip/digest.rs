@@ -86,6 +86,17 @@ impl Scope {
         scope
     }
 
+    /// The buckets of these actors.
+    pub(crate) fn around(contexts: &[(Domain, Context)]) -> Scope {
+        let mut scope = Scope([0; Domain::ALL.len()]);
+        for (domain, context) in contexts {
+            for (actor, _) in context.iter() {
+                scope.0[domain.index()] |= 1 << bucket(actor);
+            }
+        }
+        scope
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|bits| *bits == 0)
     }

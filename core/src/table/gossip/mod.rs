@@ -11,6 +11,7 @@ mod floors;
 mod log;
 mod order;
 mod outbox;
+mod repair;
 mod restore;
 mod reunion;
 mod rows;
@@ -24,7 +25,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 pub(crate) use anti_entropy::{
-    AntiEntropy, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
+    AntiEntropy, Contexts, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
 };
 use cold::Cooling;
 pub(crate) use cold::{Loaded, Place, Thawed};
@@ -34,6 +35,8 @@ use log::ChangeLog;
 pub(crate) use log::Entry;
 pub(crate) use order::InOrder;
 pub(crate) use outbox::Outbox;
+pub(crate) use repair::Cursor;
+use repair::LiveSum;
 pub(crate) use reunion::Reunion;
 use rows::Rows;
 pub(crate) use rows::{ActorIx, Slot, StoredRow, Value, VersionKey};
@@ -80,6 +83,7 @@ pub(crate) struct Gossip {
     tables: Tables,
     rows: Rows,
     cover: Cover,
+    live_sum: LiveSum,
     log: ChangeLog,
     clock: HlcSource,
     /// Durable ceiling of issued clocks: a restart begins there.
@@ -115,6 +119,7 @@ impl Gossip {
             tables,
             rows,
             cover,
+            live_sum: LiveSum::default(),
             log: ChangeLog::new(limits.change_log),
             clock: HlcSource::new(start, limits.clock_drift),
             ceiling: start,
@@ -428,6 +433,11 @@ impl Gossip {
             self.cover
                 .insert(domain, arrival.actor, arrival.counter, fx);
         }
+        self.supersede(fx, domain, arrival)
+    }
+
+    /// Places a version if it is larger than the one that is here and no floor is above it. Its dot is covered already.
+    fn supersede(&mut self, fx: &mut Effects, domain: Domain, arrival: Arrival) -> Merged {
         if arrival.clock <= self.floor(arrival.table) && !mutated!(fx, FloorIgnored) {
             fx.mark(Mark::RowBelowFloor);
             return Merged::Lost;
@@ -500,6 +510,7 @@ impl Gossip {
             self.cooling.push(seq, slot, number);
         }
         self.cover.link(domain, actor, counter, slot, dead);
+        self.count_row(domain, slot, true);
         if expires != 0 && !dead {
             self.expiring.insert((expires, slot));
         }
@@ -519,6 +530,7 @@ impl Gossip {
 
     /// Takes a row's current version out of the indexes, because another takes its place or it goes.
     fn unlink(&mut self, domain: Domain, slot: Slot) {
+        self.count_row(domain, slot, false);
         let Some(row) = self.rows.row(slot) else {
             return;
         };

@@ -37,6 +37,7 @@ impl Gossip {
             value: row.value,
         });
         self.cover.link(domain, actor, row.counter, slot, dead);
+        self.count_row(domain, slot, true);
         if row.expires != 0 && !dead {
             self.expiring.insert((row.expires, slot));
         }
