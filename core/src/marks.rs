@@ -122,6 +122,8 @@ marks! {
     PageWaitsForLoads = "page-waits-for-loads",
     /// A peer broke the protocol.
     ProtocolViolation = "protocol-violation",
+    /// A session was asked for again, in a message that came twice or late.
+    PullRepeated = "pull-repeated",
     /// Rows were pushed to a node that is no full member yet.
     PushBeforeJoined = "push-before-joined",
     /// A request waited behind the load of its key.

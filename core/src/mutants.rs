@@ -94,6 +94,8 @@ mutants! {
     ScopeCut = "scope-cut",
     /// Members whose rows differ while their contexts agree do not notice.
     LossUnseen = "loss-unseen",
+    /// A session that is asked for twice is served twice, and its pages are mixed up.
+    PullRepeated = "pull-repeated",
     /// A session leaves out the last row of each run of dots.
     LastDotUnsent = "last-dot-unsent",
     /// A session leaves out rows of memory tables.

@@ -117,7 +117,8 @@ impl World {
                 self.trace
                     .event(self.now_us, node, Weight::Story, verb, &fields[..len]);
                 // Whether a row has expired depends on the wall clock, which may go back.
-                if shown.is_some_and(|row| row.expires().is_some()) {
+                let expires = shown.is_some_and(|row| row.expires().is_some());
+                if expires || self.model.is_lost(table, key) {
                     continue;
                 }
                 let version = shown.map(|row| row.version());

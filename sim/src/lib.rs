@@ -153,6 +153,7 @@ mod story;
 pub mod swarm;
 mod trace;
 mod turn;
+mod vanish;
 mod wire;
 mod workload;
 mod world;

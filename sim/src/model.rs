@@ -1,6 +1,6 @@
 //! What clients were told: every accepted operation, what it promised, and what a crash may have taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rumormill_core::Version;
@@ -78,6 +78,8 @@ pub struct Model {
     keys: BTreeMap<(Table, Bytes), Vec<usize>>,
     /// The flushes of each table.
     flushes: BTreeMap<Table, Vec<usize>>,
+    /// Keys that vanished from a disk.
+    lost: BTreeSet<(Table, Bytes)>,
     crashed: bool,
 }
 
@@ -139,6 +141,17 @@ impl Model {
         }
     }
 
+    /// A node lacks this key and does not know it. Until it has repaired itself others may take over what it covers without having the
+    /// row: what was written may be dropped, and what it replaced may come back. Only that all agree in the end is promised.
+    pub fn lost_key(&mut self, table: Table, key: &Bytes) {
+        self.lost.insert((table, key.clone()));
+    }
+
+    /// Whether the key vanished from a disk.
+    pub fn is_lost(&self, table: Table, key: &Bytes) -> bool {
+        !self.lost.is_empty() && self.lost.contains(&(table, key.clone()))
+    }
+
     /// The node took along what it had accepted and what else it held, and proposes it anew when it returns.
     pub fn went_alone(&mut self, node: usize, held: Option<&Contents>) {
         for op in self.ops.iter_mut().filter(|op| op.node == node) {
@@ -168,6 +181,7 @@ impl Model {
                     model: self,
                     numbers,
                     flushes: self.flushes.get(table).map_or(&[], Vec::as_slice),
+                    lost: self.is_lost(*table, key),
                 },
             )
         })
@@ -180,6 +194,7 @@ impl Model {
             model: self,
             numbers,
             flushes: self.flushes.get(&table).map_or(&[], Vec::as_slice),
+            lost: self.is_lost(table, key),
         })
     }
 
@@ -200,6 +215,8 @@ pub struct History<'a> {
     model: &'a Model,
     numbers: &'a [usize],
     flushes: &'a [usize],
+    /// Whether the key vanished from a disk.
+    lost: bool,
 }
 
 impl<'a> History<'a> {
@@ -217,6 +234,7 @@ impl<'a> History<'a> {
         let holds = !op.alone || op.effect != Effect::Delete;
         op.acked
             && holds
+            && !self.lost
             && !op.forgotten
             && match op.table {
                 // What a flush writes is of the store's own tables, and those are synced like periodic ones.

@@ -73,6 +73,8 @@ pub(crate) struct Link {
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
+    /// The last session that the peer has asked for.
+    pub(crate) last_pull: u64,
     /// Whether the peer has said that it waits for claims.
     pub(crate) awaits_claims: bool,
     /// The address that this side dialled.
@@ -93,6 +95,7 @@ impl Link {
             recorded: Seq(0),
             congested: false,
             awaits_claims: false,
+            last_pull: 0,
             reached: None,
             since: now,
         }

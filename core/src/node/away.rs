@@ -97,7 +97,7 @@ impl Node {
         }
     }
 
-    /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier,
+    /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier, or never came in,
     /// nobody has gone on without it, and it is the one that the others reunite with.
     pub(super) fn resume_if_last(&mut self) {
         let Some(away) = self.cluster.away.clone() else {
@@ -111,6 +111,8 @@ impl Node {
                 .map(|theirs| &theirs.standing)
             {
                 Some(Standing::Away { since, .. }) => (*since, *node) < mine,
+                // It was on its way in and has never got there: nothing was ever freed or acknowledged by it as a member.
+                Some(Standing::Joining) => true,
                 _ => false,
             }
         };

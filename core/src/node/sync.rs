@@ -185,6 +185,14 @@ impl Node {
     ) -> Result<(), &'static str> {
         let durable = pull.durable.as_deref().map(read_contexts).transpose()?;
         let session = pull.session;
+        let Some(known) = self.links.get_mut(link) else {
+            return Ok(());
+        };
+        if session <= known.last_pull && !mutated!(self.fx, PullRepeated) {
+            self.fx.mark(Mark::PullRepeated);
+            return Ok(());
+        }
+        known.last_pull = session;
         if !self.serve(link, session, pull.have)? {
             self.fx.mark(Mark::SessionRefused);
             self.fx.send(link, Lane::Sys, Message::Refused { session });
@@ -255,7 +263,7 @@ impl Node {
         scope: &[DomainScope],
     ) -> Result<(), &'static str> {
         let scope = Scope::from_wire(scope)?;
-        if self.sync.scoped(self.fx.now().mono, link, session) {
+        if let Some(session) = self.sync.scoped(self.fx.now().mono, link, session) {
             let have = Have::Within {
                 scope: scope.to_wire(),
                 contexts: write_contexts(&self.gossip.contexts_in(&scope)),

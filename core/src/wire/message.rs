@@ -327,7 +327,7 @@ wire! {
 wire! {
     /// Opens a session: the sender asks for everything it lacks.
     pub struct Pull {
-        /// Chosen by the sender, echoed in each page.
+        /// Chosen by the sender, echoed in each page. Numbers grow: one that is not above all before it on its link is a repetition.
         pub session: u64,
         /// What the sender has seen.
         pub have: Have,

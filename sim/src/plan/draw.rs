@@ -304,6 +304,10 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result
             node,
             bits: draw_log(u, 1, 64)? as u32,
         },
+        FaultKind::Vanish => FaultWhat::Vanish {
+            node,
+            rows: draw_log(u, 1, 64)? as u32,
+        },
         FaultKind::Evict => FaultWhat::Evict {
             node,
             force: u.arbitrary()?,

@@ -23,7 +23,7 @@ pub const WARM_UP_US: u64 = 3_000_000;
 /// The shortest half of a flap, in microseconds.
 pub const MIN_FLAP_US: u64 = 1_000;
 /// The most bits that one fault flips on a disk.
-pub const MAX_ROT_BITS: u32 = 1_000_000;
+pub const MAX_STRUCK: u32 = 1_000_000;
 /// The most nodes of a plan.
 pub const MAX_NODES: usize = 1_000;
 /// The latest time of a plan and the longest duration in it, a year in microseconds.
@@ -235,6 +235,14 @@ pub enum FaultWhat {
         /// How many bits.
         bits: u32,
     },
+    /// The node is stopped, and some of its rows vanish from its disk without a word; it starts when the fault ends. Only rows that
+    /// another member shows too.
+    Vanish {
+        /// The node.
+        node: usize,
+        /// How many rows.
+        rows: u32,
+    },
     /// Somebody has the node, or the next one that is a member, evict a member that it takes for dead. Waits until there is one.
     /// Never two sides at once against each other: what the smaller one has deleted and freed may come back, as is promised.
     Evict {
@@ -279,6 +287,7 @@ impl FaultWhat {
             FaultWhat::SlowDisk { .. } => FaultKind::SlowDisk,
             FaultWhat::FullDisk { .. } => FaultKind::FullDisk,
             FaultWhat::Rot { .. } => FaultKind::Rot,
+            FaultWhat::Vanish { .. } => FaultKind::Vanish,
             FaultWhat::Evict { .. } => FaultKind::Evict,
         }
     }

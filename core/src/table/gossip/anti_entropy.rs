@@ -127,6 +127,7 @@ pub(crate) struct AntiEntropy {
     limit: usize,
     rng: Rng,
     asked: BTreeMap<u64, Asked>,
+    last_number: u64,
     mismatches: BTreeMap<LinkId, Mismatch>,
     /// Peers to fetch from, by when.
     queue: BTreeSet<(Instant, LinkId)>,
@@ -141,6 +142,7 @@ impl AntiEntropy {
             limit: limits.sessions,
             rng,
             asked: BTreeMap::new(),
+            last_number: 0,
             mismatches: BTreeMap::new(),
             queue: BTreeSet::new(),
             hurried: None,
@@ -305,7 +307,7 @@ impl AntiEntropy {
         (link, node): (LinkId, NodeId),
         form: Form,
     ) -> u64 {
-        let session = self.rng.next();
+        let session = self.number();
         let staged = (form == Form::Reunion).then(Vec::new);
         let asked = Asked {
             node,
@@ -322,15 +324,24 @@ impl AntiEntropy {
         session
     }
 
-    /// A peer named the parts in which its contexts differ from a digest; whether it was asked to.
-    pub(crate) fn scoped(&mut self, now: Instant, link: LinkId, session: u64) -> bool {
-        let asked = self.asked.get_mut(&session);
-        let Some(asked) = asked.filter(|asked| asked.link == link && asked.unscoped) else {
-            return false;
-        };
-        asked.unscoped = false;
-        asked.touched = now;
-        true
+    /// Numbers grow, so that a server knows a question that comes twice: its pages would be other ones.
+    fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// A peer named the parts in which its contexts differ from a digest. Returns the number under which the session goes on, if it
+    /// was asked to.
+    pub(crate) fn scoped(&mut self, now: Instant, link: LinkId, session: u64) -> Option<u64> {
+        let is_asked = |asked: &Asked| asked.link == link && asked.unscoped;
+        if !self.asked.get(&session).is_some_and(is_asked) {
+            return None;
+        }
+        let mut asked = self.asked.remove(&session)?;
+        (asked.unscoped, asked.touched) = (false, now);
+        let session = self.number();
+        self.asked.insert(session, asked);
+        Some(session)
     }
 
     pub(crate) fn sessions(&self) -> usize {

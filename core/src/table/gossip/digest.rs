@@ -23,8 +23,11 @@ fn bucket(actor: Actor) -> usize {
     (rapidhash_v3(bytes.as_slice()) >> 58) as usize
 }
 
-/// Hash of what is covered of one actor.
+/// Hash of what is covered of one actor; 0 of nothing, so that an actor whose coverage is forgotten counts like one never heard of.
 pub(crate) fn hash_runs(domain: Domain, actor: Actor, runs: &Runs) -> u64 {
+    if runs.is_empty() {
+        return 0;
+    }
     let mut bytes = Writer::with_capacity(24 + 16 * runs.as_slice().len());
     bytes.u64(domain as u64).u64(actor.node.0).u64(actor.run);
     for (low, high) in runs.as_slice() {
