@@ -364,6 +364,7 @@ impl Node {
         self.check_turn();
         self.gossip.cover().check();
         self.links.check();
+        self.membership.check();
         self.detector.check();
         self.check_settings();
     }

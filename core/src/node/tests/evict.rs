@@ -174,6 +174,45 @@ fn an_agreement_ends_when_the_asker_gives_up() {
 }
 
 #[test]
+fn an_agreement_ends_with_the_life_of_the_asker() {
+    for leaves in [false, true] {
+        let mut lab = Lab::new(5, Storage::Ordered, true);
+        lab.run(3_000);
+        lab.cut = Box::new(|a, b, msg| match msg {
+            wire::Message::Agreed { .. } => b == 0,
+            wire::Message::Withdrawn { .. } => a == 0,
+            _ => false,
+        });
+        lab.evict(0, "n4", true);
+        lab.settle();
+        let bound = |lab: &Lab, i: usize| lab.nodes[i].as_ref().unwrap().evictions.is_bound();
+        assert!(bound(&lab, 1) && bound(&lab, 2));
+        if leaves {
+            let (now, request) = (lab.now, Request::Leave);
+            let (token, deadline) = (Token(1), None);
+            let input = Input::Request {
+                token,
+                deadline,
+                request,
+            };
+            lab.node(0).handle(now, input);
+            lab.run(2_500);
+            lab.heal();
+        } else {
+            lab.stop(0);
+            lab.run(20_000);
+            lab.heal();
+            assert!(bound(&lab, 1), "it may come back");
+            assert_eq!(lab.evicts(1, "n0", false), Ok((3, 5)));
+        }
+        assert!(!bound(&lab, 1) && !bound(&lab, 2), "leaves: {leaves}");
+        lab.stop(3);
+        lab.run(20_000);
+        assert_eq!(lab.evicts(4, "n3", false), Ok((3, 4)), "leaves: {leaves}");
+    }
+}
+
+#[test]
 fn an_evicted_member_that_lives_is_no_longer_heard_and_reunites() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
