@@ -97,6 +97,16 @@ impl Link {
         self.phase == Phase::Ready
     }
 
+    /// Whether the peer said that it is a full member of this node's cluster. A newcomer is one of a cluster of its own until it joins.
+    pub(crate) fn is_to_member(&self) -> bool {
+        let cluster = self.sent.as_ref().map(|sent| sent.cluster);
+        let theirs = self.theirs.as_ref();
+        self.phase != Phase::Closing
+            && theirs.is_some_and(|theirs| {
+                theirs.standing == Standing::Member && Some(theirs.cluster) == cluster
+            })
+    }
+
     /// Whether one of the two sides can fetch from the other, as far as is known.
     fn may_answer(&self) -> bool {
         let is_member = |greeting: &Greeting| greeting.standing == Standing::Member;

@@ -274,9 +274,12 @@ impl Membership {
     /// The order of sides that ended each other: the members that the author still counted after the last of his evictions,
     /// then the smaller author.
     fn lineage(&self, author: &Eviction) -> (usize, Reverse<NodeId>) {
-        let all = self.evictions.values();
-        let his = all.filter(|(other, _)| (other.by, other.epoch) == (author.by, author.epoch));
-        let left = his.map(|(_, counted)| counted.len()).min();
+        let all = self.evictions.iter();
+        // A node that goes on by itself says so by ending its own earlier life, and counts nobody.
+        let his = all.filter(|((node, ..), (other, _))| {
+            (other.by, other.epoch) == (author.by, author.epoch) && *node != author.by
+        });
+        let left = his.map(|(_, (_, counted))| counted.len()).min();
         (left.unwrap_or(0), Reverse(author.by))
     }
 

@@ -26,7 +26,7 @@ use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
 use self::requests::Requests;
 use self::rivals::Rival;
-pub use self::status::{HoldUp, NodeStatus};
+pub use self::status::{Awaited, HoldUp, NodeStatus};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;

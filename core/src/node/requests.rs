@@ -171,6 +171,14 @@ impl Node {
                 self.wait(token, Waits::Evict, deadline);
                 self.evict(token, &who, force);
             }
+            Request::Resume => match self.resume() {
+                Ok(without) => {
+                    let seq = self.fx.open_seq();
+                    let resumed = Ok(Response::Resumed { without });
+                    self.reply_safely((seq, true), token, deadline, resumed);
+                }
+                Err(error) => self.fx.reply(token, Err(RequestError::Resume(error))),
+            },
         }
     }
 

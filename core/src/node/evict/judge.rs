@@ -12,6 +12,10 @@ impl Node {
     pub(in crate::node) fn judge_eviction(&mut self, verdict: &Verdict) {
         self.close_evicted(verdict);
         let by = verdict.eviction.by;
+        // Its own word that it goes on: see `resume`.
+        if by == self.id() && verdict.node == by {
+            return;
+        }
         let mine = verdict.node == self.id();
         if !mine && verdict.counted.contains(&self.id()) {
             return;
@@ -20,6 +24,7 @@ impl Node {
         // It ended this very life, and not only an earlier one.
         let ended = mine && verdict.epoch >= self.identity.epoch;
         if !self.is_full() || self.leaving.is_some() {
+            self.wait_for(verdict.clock, &verdict.counted);
             if ended {
                 self.begin_another_life(ends);
             }
