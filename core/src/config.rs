@@ -29,9 +29,6 @@ pub struct Config {
     /// Longer values of users' tables, in bytes, leave memory once they are stored, and are loaded when they are read. `None`, the
     /// default, keeps every value in memory. Without a store, and in tables of durability `memory`, all values stay.
     pub resident_value: Option<u32>,
-    /// Other members that durably hold everything before a leave goes on, when there are so many; 2. With 1, a member that took over and
-    /// is lost at once takes along what it was handed.
-    pub leave_acks: usize,
     /// The caps.
     pub limits: Limits,
     /// The periods and patience.
@@ -54,7 +51,6 @@ impl Config {
             storage: Storage::None,
             restored: false,
             resident_value: None,
-            leave_acks: 2,
             limits: Limits::default(),
             timing: Timing::default(),
             #[cfg(feature = "mutants")]
@@ -157,6 +153,9 @@ pub struct Timing {
     pub mismatch_patience: Duration,
     /// A sync session without progress for this long is given up; 3 s.
     pub session_timeout: Duration,
+    /// A leave waits for so many other members that durably claim everything the leaver has seen, or for all when there are fewer; 2.
+    /// With 1, a member that took over and is lost at once takes along what it was handed.
+    pub leave_acks: usize,
     /// How long a leave may wait for others to hold everything; 3 s.
     pub leave_timeout: Duration,
     /// How long an eviction waits for the agreement of a majority; 3 s.
@@ -179,6 +178,7 @@ impl Default for Timing {
             sync_interval: Duration::from_secs(1),
             mismatch_patience: Duration::from_millis(500),
             session_timeout: Duration::from_secs(3),
+            leave_acks: 2,
             leave_timeout: Duration::from_secs(3),
             evict_patience: Duration::from_secs(3),
             evict_memory_after: None,

@@ -196,6 +196,8 @@ pub enum RequestError {
     Read(ReadError),
     /// The member was not evicted.
     Evict(EvictError),
+    /// This node did not go on by itself.
+    Resume(ResumeError),
     /// The node has halted: what was not acknowledged may be lost.
     Halted,
 }
@@ -250,6 +252,29 @@ impl fmt::Display for EvictError {
 
 impl core::error::Error for EvictError {}
 
+/// Why a node did not go on by itself. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// It is not away: it waits for nobody, or has not joined a cluster yet, or is leaving.
+    NotAway,
+    /// This full member answers, with whom it reunites.
+    MemberAnswers(NodeId),
+}
+
+impl fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResumeError::NotAway => f.write_str("this node is not away: it waits for nobody"),
+            ResumeError::MemberAnswers(node) => {
+                write!(f, "the member {node} answers: this node reunites with it")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ResumeError {}
+
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -262,6 +287,7 @@ impl fmt::Display for RequestError {
             RequestError::Join(why) => write!(f, "could not join: {why}"),
             RequestError::Read(error) => error.fmt(f),
             RequestError::Evict(error) => error.fmt(f),
+            RequestError::Resume(error) => error.fmt(f),
             RequestError::Halted => f.write_str("the node has halted"),
         }
     }

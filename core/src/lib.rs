@@ -98,7 +98,8 @@ pub mod wire;
 
 pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
 pub use error::{
-    EvictError, Lagged, ReadError, RecoverError, RequestError, SettingError, TableError, WriteError,
+    EvictError, Lagged, ReadError, RecoverError, RequestError, ResumeError, SettingError,
+    TableError, WriteError,
 };
 pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
@@ -107,7 +108,7 @@ pub use io::{
 };
 pub use marks::Mark;
 pub use membership::{HoldsUp, MemberInfo, MemberState};
-pub use node::{HoldUp, Node, NodeStatus};
+pub use node::{Awaited, HoldUp, Node, NodeStatus};
 pub use recovery::Recovery;
 pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};

@@ -39,6 +39,7 @@ impl Mark {
             Mark::EvictionOutranked => {
                 Some("only operators of two sides who force-evict each other")
             }
+            Mark::Resumes => Some("only an operator whose members are gone for good"),
             Mark::ReunionUnreadable => {
                 Some("only a store that is damaged between a start and the reunion after it")
             }
@@ -92,6 +93,8 @@ marks! {
     Joined = "joined",
     /// This node began to leave.
     LeaveBegins = "leave-begins",
+    /// An operator let a node that was away go on by itself.
+    Resumes = "resumes",
     /// A peer was refused and told why.
     PeerDenied = "peer-denied",
     /// A leave ran out of time before enough others had everything.

@@ -64,6 +64,7 @@ impl Mutant {
                 | Mutant::HearsayRevives
                 | Mutant::JoinerClaims
                 | Mutant::ReplacedForgotten
+                | Mutant::ResumeUnrecorded
                 | Mutant::ReunionKeepsCoverage
         )
     }
@@ -160,6 +161,8 @@ mutants! {
     EvictWithoutMajority = "evict-without-majority",
     /// Who was evicted goes on in another life without a reunion.
     EvictedHeard = "evicted-heard",
+    /// A node that goes on by itself writes no record of it.
+    ResumeUnrecorded = "resume-unrecorded",
     /// Rows that expire vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
 }

@@ -299,6 +299,9 @@ pub(crate) fn event(
         ),
         Event::Evicted { by } => emit("evicted", &[who(by)]),
         Event::EvictionOutranked { by } => emit("eviction_outranked", &[who(by)]),
+        Event::Resumed { without } => {
+            emit("resumed", &[Field::Num("without", without.len() as u64)])
+        }
         Event::DuplicateName { later, .. } => emit("duplicate_name", &[who(later)]),
         Event::Joined { through } => emit("joined", &[who(through)]),
         Event::Reunited {

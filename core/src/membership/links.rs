@@ -101,6 +101,21 @@ impl Link {
         }
     }
 
+    /// Whether both sides are members of one cluster, and rows may pass.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Whether the peer said that it is a full member of this node's cluster. A newcomer is one of a cluster of its own until it joins.
+    pub(crate) fn is_to_member(&self) -> bool {
+        let cluster = self.sent.as_ref().map(|sent| sent.cluster);
+        let theirs = self.theirs.as_ref();
+        self.phase != Phase::Closing
+            && theirs.is_some_and(|theirs| {
+                theirs.standing == Standing::Member && Some(theirs.cluster) == cluster
+            })
+    }
+
     /// Whether one of the two sides can fetch from the other, as far as is known.
     fn may_answer(&self) -> bool {
         let is_member = |greeting: &Greeting| greeting.standing == Standing::Member;
@@ -241,13 +256,24 @@ impl Links {
     pub(crate) fn ready(&self) -> Vec<LinkId> {
         self.links
             .iter()
-            .filter(|(_, link)| link.phase == Phase::Ready && !link.congested)
+            .filter(|(_, link)| link.is_ready() && !link.congested)
             .map(|(id, _)| *id)
             .collect()
     }
 
     pub(crate) fn any_ready(&self) -> bool {
-        self.links.values().any(|link| link.phase == Phase::Ready)
+        self.links.values().any(Link::is_ready)
+    }
+
+    /// Whether rows may pass over this link.
+    pub(crate) fn is_ready(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(Link::is_ready)
+    }
+
+    /// Whether no member of a smaller id is linked as such.
+    pub(crate) fn is_first_ready(&self) -> bool {
+        let mut smaller = self.by_node.range(..self.me);
+        !smaller.any(|(_, link)| self.is_ready(*link))
     }
 
     /// Takes in a new link. Returns the one to close when there are two to one peer now: of two that come up within [`DOUBLE_DIAL`] the one dialled by

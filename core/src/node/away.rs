@@ -5,12 +5,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Node;
+use crate::error::ResumeError;
 use crate::id::{Actor, LinkId, NodeId};
-use crate::io::HangupReason;
+use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::membership::{Link, Phase};
+use crate::membership::{Departure, Eviction, Link, Phase, eviction_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
+use crate::table::gossip::Tables;
 use crate::table::{Context, Domain, Hlc, Runs};
 use crate::wire::Standing;
 
@@ -120,6 +122,68 @@ impl Node {
             self.fx.mark(Mark::AwayResumes);
             self.become_full();
         }
+    }
+
+    /// An operator says that nobody will come who could let this node in: it goes on with what it holds. The record of it ends
+    /// this node's own earlier life and names nobody else, so that whoever hears of it reunites, wherever he is: those who wait
+    /// like this node, a second one that goes on at the same time, and those who were thought to be gone. Returns whom it waited
+    /// for who is not here.
+    pub(super) fn resume(&mut self) -> Result<Vec<NodeId>, ResumeError> {
+        let waits = self.cluster.away.as_ref();
+        let Some(away) = waits.filter(|_| self.leaving.is_none()) else {
+            return Err(ResumeError::NotAway);
+        };
+        let member = self.links.iter().find(|(_, link)| {
+            let evicted = self.membership.is_evicted(link.node, link.epoch);
+            link.is_to_member() && !evicted
+        });
+        if let Some((_, link)) = member {
+            return Err(ResumeError::MemberAnswers(link.node));
+        }
+        let is_here = |node: &NodeId| self.links.of(*node).is_some();
+        let without = away.active.iter().filter(|node| !is_here(node));
+        let without: Vec<NodeId> = without.copied().collect();
+        let ended = self.identity.epoch;
+        self.begin_another_life(ended);
+        if !mutated!(self.fx, ResumeUnrecorded) {
+            self.record_resumption(ended);
+        }
+        self.fx.mark(Mark::Resumes);
+        let gone = without.clone();
+        self.fx.event(Event::Resumed { without: gone });
+        self.become_full();
+        Ok(without)
+    }
+
+    fn record_resumption(&mut self, ended: u64) {
+        let me = self.id();
+        let departure = Departure {
+            contexts: Vec::new(),
+            active: Vec::from([me]),
+            evicted: Some(Eviction {
+                by: me,
+                epoch: self.identity.epoch,
+                forced: true,
+            }),
+        };
+        let key = eviction_key(me, ended, me);
+        self.gossip
+            .write_sys(&mut self.fx, Tables::DEPARTED, &key, departure.encode());
+    }
+
+    /// An eviction that does not name this node, while it is away already: those whom it names may be full members too, so nobody
+    /// goes on before they are here.
+    pub(super) fn wait_for(&mut self, since: Hlc, counted: &[NodeId]) {
+        let me = self.id();
+        let Some(away) = &mut self.cluster.away else {
+            return;
+        };
+        away.since = away.since.max(since);
+        away.active.extend_from_slice(counted);
+        away.active.sort_unstable();
+        away.active.dedup();
+        away.active.retain(|node| *node != me);
+        self.fx.store(record::cluster(&self.cluster));
     }
 
     /// Whether a member lacks what this node held when it went away. Others may have deleted some of that, which this member does

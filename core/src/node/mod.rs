@@ -28,7 +28,7 @@ use self::loads::{Loads, Reuniting};
 use self::repair::Repair;
 use self::requests::Requests;
 use self::rivals::Rival;
-pub use self::status::{HoldUp, NodeStatus};
+pub use self::status::{Awaited, HoldUp, NodeStatus};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
@@ -371,6 +371,7 @@ impl Node {
         self.check_turn();
         self.gossip.cover().check();
         self.links.check();
+        self.membership.check();
         self.detector.check();
         self.check_settings();
     }

@@ -361,7 +361,9 @@ impl Node {
                 self.fx.mark(Mark::MemberDown);
                 self.fx.event(Event::MemberDown(node));
                 let now = self.fx.now().mono;
-                self.evictions.down(node, now);
+                let member = self.membership.get(node);
+                let stores = member.is_none_or(|member| member.record.stores);
+                self.evictions.down(node, stores, now);
                 // A link that carries nothing any more is made anew.
                 if let Some(link) = self.links.of(node) {
                     self.hang_up(link, HangupReason::Dead);
@@ -424,6 +426,7 @@ impl Node {
                 }
                 self.detector.remove(node);
                 self.evictions.up(node);
+                self.release_departed();
                 if self.cluster.away.is_none() && !self.membership.is_forced_out(node) {
                     self.links.unwant(node);
                 }

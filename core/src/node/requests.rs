@@ -9,7 +9,6 @@ use crate::effects::Effects;
 use crate::error::{ReadError, RequestError};
 use crate::id::{NodeId, Seq, TableId, Token};
 use crate::io::{Request, Response};
-use crate::membership::Phase;
 use crate::table::gossip::{Gossip, Loaded, Place};
 use crate::table::{Row, TableOptions, Write};
 use crate::time::{Instant, Wall};
@@ -172,6 +171,14 @@ impl Node {
                 self.wait(token, Waits::Evict, deadline);
                 self.evict(token, &who, force);
             }
+            Request::Resume => match self.resume() {
+                Ok(without) => {
+                    let seq = self.fx.open_seq();
+                    let resumed = Ok(Response::Resumed { without });
+                    self.reply_safely((seq, true), token, deadline, resumed);
+                }
+                Err(error) => self.fx.reply(token, Err(RequestError::Resume(error))),
+            },
         }
     }
 
@@ -311,8 +318,8 @@ impl Node {
     /// Whether this node has caught up and writes reach every member that answers at once.
     fn is_linked_with_all(&self) -> bool {
         let linked = |node| {
-            let link = self.links.of(node).and_then(|link| self.links.get(link));
-            link.is_some_and(|link| link.phase == Phase::Ready)
+            let link = self.links.of(node);
+            link.is_some_and(|link| self.links.is_ready(link))
                 || self.detector.state(node) == Some(RumorState::Down)
         };
         self.is_full()

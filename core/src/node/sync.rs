@@ -67,11 +67,7 @@ impl Node {
         if theirs.claims && self.is_full() {
             self.peer_is_full(link);
         }
-        if self
-            .links
-            .get(link)
-            .is_none_or(|known| known.phase != Phase::Ready)
-        {
+        if !self.links.is_ready(link) {
             return;
         }
         let agrees = self.agrees(theirs);
@@ -198,11 +194,9 @@ impl Node {
             self.fx.send(link, Lane::Sys, Message::Refused { session });
             return Ok(());
         }
-        let is_member = self
-            .links
-            .get(link)
-            .is_some_and(|known| known.phase == Phase::Ready);
-        if is_member && let Some(claimed) = durable {
+        if self.links.is_ready(link)
+            && let Some(claimed) = durable
+        {
             self.leave_claimed(node, &claimed);
             self.stability.claimed(
                 &mut self.fx,

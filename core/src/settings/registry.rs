@@ -3,7 +3,7 @@
 //!
 //! Not here, and so fixed for a life of a node: its names, addresses, seeds and storage, which are its own;
 //! `resident_value`, which is about its own memory; `found_patience`, which counts before a node knows any cluster;
-//! `store_backlog` and `loads`, by which drivers size their queues at the start; `leave_acks`, which is each member's own.
+//! `store_backlog` and `loads`, by which drivers size their queues at the start.
 
 use core::time::Duration;
 
@@ -109,6 +109,8 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "how long an eviction waits for the agreement of a majority"),
     setting!("gossip.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",
         "members asked to probe on our behalf"),
+    setting!("gossip.leave_acks", timing.leave_acks: count in "members", 1, 64, "leave",
+        "a leave waits for so many members that durably hold everything the leaver has"),
     setting!("gossip.leave_timeout", timing.leave_timeout: time in "time", 100 * MS, 3 * S, "leave",
         "how long the next leave waits for others to hold everything"),
     setting!("gossip.mismatch_patience", timing.mismatch_patience: time in "time", 10 * MS, M, "sessions",

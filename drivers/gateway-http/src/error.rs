@@ -2,7 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rumormill_core::{EvictError, ReadError, RequestError, TableError, WriteError};
+use rumormill_core::{EvictError, ReadError, RequestError, ResumeError, TableError, WriteError};
 use serde_json::{Map, Value, json};
 
 use crate::backend::Unavailable;
@@ -182,6 +182,16 @@ fn evict_error(error: &EvictError, message: String) -> ApiError {
     }
 }
 
+fn resume_error(error: ResumeError, message: String) -> ApiError {
+    match error {
+        ResumeError::MemberAnswers(id) => {
+            ApiError::new(StatusCode::CONFLICT, "member_answers", message)
+                .with("id", id.to_string())
+        }
+        _ => ApiError::new(StatusCode::CONFLICT, "not_away", message),
+    }
+}
+
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let message = error.to_string();
@@ -205,6 +215,7 @@ impl From<RequestError> for ApiError {
             RequestError::Setting(error) => error.into(),
             RequestError::Join(_) => ApiError::new(UNAVAILABLE, "join_failed", message),
             RequestError::Evict(error) => evict_error(&error, message),
+            RequestError::Resume(error) => resume_error(error, message),
             RequestError::Halted => ApiError::new(UNAVAILABLE, "halted", message),
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),
         }

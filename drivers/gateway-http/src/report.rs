@@ -135,6 +135,9 @@ pub struct Status {
     pub waiting_for: Vec<String>,
     /// Why, for each of them, with its name.
     pub waiting_because: Vec<String>,
+    /// Of a node that is `away`: names and ids of the members it waits for, any of which will do. If none of them will ever come, see
+    /// `POST /v1/members/self/resume`.
+    pub away_until: Vec<String>,
     /// The program's version.
     pub version: &'static str,
 }
@@ -256,6 +259,18 @@ pub fn status(node: &Node, now: Now) -> Status {
             .waiting_for
             .iter()
             .map(|one| format!("{} {}", one.name, one.why))
+            .collect(),
+        away_until: status
+            .away_until
+            .iter()
+            .map(|one| {
+                let here = if one.here {
+                    " (here, and away too)"
+                } else {
+                    ""
+                };
+                format!("{} {}{here}", one.name, one.node)
+            })
             .collect(),
         version: env!("CARGO_PKG_VERSION"),
     }

@@ -92,6 +92,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
             | Event::MemberEvicted { .. }
             | Event::Evicted { .. }
             | Event::EvictionOutranked { .. }
+            | Event::Resumed { .. }
             | Event::Protocol { .. }
             | Event::ClockDrift { .. }
             | Event::SettingIgnored { .. }

@@ -35,6 +35,8 @@ impl fmt::Display for SettingChange {
 const RANGES: [(&str, &str, &str); 8] = [
     ("gossip.dial_backoff", "50ms", "1s"),
     ("gossip.dial_backoff_max", "100ms", "5s"),
+    // With one, whoever took over and loses its disk takes along what it was handed.
+    ("gossip.leave_acks", "2", "4"),
     ("gossip.probe_interval", "200ms", "2s"),
     ("gossip.probe_timeout", "50ms", "1s"),
     ("limits.context_actors", "1", "8"),
