@@ -52,6 +52,8 @@ marks! {
     AwayResumes = "away-resumes",
     /// A life began with less than the node once claimed.
     Behind = "behind",
+    /// Of the members that one was to pass rows on to, none had room on its link.
+    BranchCongested = "branch-congested",
     /// A claim came as contexts, and not as an equal hash.
     ClaimByContext = "claim-by-context",
     /// A foreign clock was too far ahead to be followed.
@@ -78,6 +80,10 @@ marks! {
     FloorSwept = "floor-swept",
     /// Two nodes that look for a cluster met, and both look on.
     FoundingWaits = "founding-waits",
+    /// A dot that a notice named did not come, and was asked for.
+    GraftSent = "graft-sent",
+    /// Rows that a peer asked for by their dots were sent to it.
+    GraftServed = "graft-served",
     /// A peer did not greet in time.
     GreetingTimeout = "greeting-timeout",
     /// This node began to enter another's cluster.
@@ -136,6 +142,8 @@ marks! {
     RowBelowFloor = "row-below-floor",
     /// A row expired.
     RowExpired = "row-expired",
+    /// Rows of a large cluster were passed on.
+    RowsForwarded = "rows-forwarded",
     /// A row came that lost against the one that is here.
     RowLost = "row-lost",
     /// A session brought everything.

@@ -6,6 +6,7 @@ mod join;
 mod leave;
 mod loads;
 mod peers;
+mod push;
 mod requests;
 mod rivals;
 mod settings;
@@ -40,7 +41,7 @@ use crate::mutants::mutated;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
-use crate::table::gossip::{AntiEntropy, Gossip, Stability, Tables};
+use crate::table::gossip::{AntiEntropy, Gossip, Lazy, Stability, Tables};
 use crate::table::{Accepted, Context, Domain, Namespace, TableName, TableOptions, View, Write};
 use crate::time::{Instant, Now};
 
@@ -75,6 +76,7 @@ pub struct Node {
     pub(crate) gossip: Gossip,
     stability: Stability,
     sync: AntiEntropy,
+    lazy: Lazy,
     membership: Membership,
     links: Links,
     detector: Detector,
@@ -128,6 +130,7 @@ impl Node {
                 detector_rng,
             ),
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
+            lazy: Lazy::default(),
             membership: Membership::new(me),
             stability: Stability::default(),
             requests: Requests::default(),

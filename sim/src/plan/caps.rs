@@ -13,15 +13,21 @@ pub struct Caps {
     pub session_replaced: Option<u32>,
     /// Changes kept for watchers: they lag.
     pub change_log: Option<u32>,
+    /// Members up to which writes are pushed straight to all: above, along a tree.
+    pub direct_push_members: Option<u32>,
+    /// Members to whom rows are passed on: the tree is deep.
+    pub fanout: Option<u32>,
 }
 
 impl Caps {
     /// The names of all of them.
-    pub const NAMES: [&str; 4] = [
+    pub const NAMES: [&str; 6] = [
         "rows_per_message",
         "sessions",
         "session_replaced",
         "change_log",
+        "direct_push_members",
+        "fanout",
     ];
 
     /// Those that are set, with their names.
@@ -31,6 +37,8 @@ impl Caps {
             self.sessions,
             self.session_replaced,
             self.change_log,
+            self.direct_push_members,
+            self.fanout,
         ];
         let named = Self::NAMES.into_iter().zip(values);
         named.filter_map(|(name, value)| Some((name, value?)))
@@ -43,6 +51,8 @@ impl Caps {
             "sessions" => Some(&mut self.sessions),
             "session_replaced" => Some(&mut self.session_replaced),
             "change_log" => Some(&mut self.change_log),
+            "direct_push_members" => Some(&mut self.direct_push_members),
+            "fanout" => Some(&mut self.fanout),
             _ => None,
         }
     }
@@ -53,6 +63,8 @@ impl Caps {
             (&mut limits.sessions, self.sessions),
             (&mut limits.session_replaced, self.session_replaced),
             (&mut limits.change_log, self.change_log),
+            (&mut limits.direct_push_members, self.direct_push_members),
+            (&mut limits.fanout, self.fanout),
         ];
         for (limit, cap) in places {
             *limit = cap.map_or(*limit, |cap| cap as usize);

@@ -32,9 +32,12 @@ impl fmt::Display for SettingChange {
 }
 
 /// Where half and twice the default would not meet what is rare: small limits, and times that exclude each other.
-const RANGES: [(&str, &str, &str); 7] = [
+const RANGES: [(&str, &str, &str); 10] = [
     ("gossip.dial_backoff", "50ms", "1s"),
     ("gossip.dial_backoff_max", "100ms", "5s"),
+    ("gossip.direct_push_members", "1", "8"),
+    ("gossip.fanout", "1", "4"),
+    ("gossip.flush_deadline", "1ms", "1s"),
     ("gossip.probe_interval", "200ms", "2s"),
     ("gossip.probe_timeout", "50ms", "1s"),
     ("limits.rows_per_message", "1", "16"),
