@@ -192,8 +192,8 @@ fn contexts(dots: Dots) -> Contexts {
     out
 }
 
-/// The two members to whom this node's notices go: a third and a half of the ring away. So each member hears from two others, and no
-/// part that one member answers for holds all three.
+/// The two members to whom this node's notices go: a third and a half of the ring away. So each member hears from two others. With a
+/// fan-out of three or more neither is in a part with it for which a third member answers.
 pub(crate) fn partners(
     ring: &[(NodeId, LinkId)],
     me: NodeId,
