@@ -202,7 +202,7 @@ pub(crate) fn partners(
     let count = ring.len();
     let mine = ring.partition_point(|(node, _)| *node < me);
     let mut out: Vec<LinkId> = Vec::new();
-    for offset in [(count + 1) / 3, (count + 1) / 2] {
+    for offset in [(count + 1) / 3, count.div_ceil(2)] {
         let from = mine + offset.max(1) - 1;
         let around = (from..from + count).map(|at| ring[at % count]);
         let fresh = around.filter(|(_, link)| !out.contains(link));
