@@ -94,6 +94,10 @@ pub struct Limits {
     /// Keys remembered because they changed under a session that is served; past it the session is refused and begins anew.
     /// 65,536.
     pub session_replaced: usize,
+    /// Members, this one counted, up to which a fresh write is pushed straight to all of them; above that it goes along a tree. 64.
+    pub direct_push_members: usize,
+    /// Members to whom a member passes rows on along a tree; 4.
+    pub fanout: usize,
     /// Requests waiting for an answer; 65,536.
     pub requests: usize,
     /// Unsynced batches before writes are refused as busy; 4,096.
@@ -118,6 +122,8 @@ impl Default for Limits {
             context_actors: 64,
             sessions: 8,
             session_replaced: 65_536,
+            direct_push_members: 64,
+            fanout: 4,
             requests: 65_536,
             store_backlog: 4_096,
             loads: 64,
@@ -149,6 +155,8 @@ pub struct Timing {
     pub dial_backoff_max: Duration,
     /// How often unsynced stores are synced; 1 s.
     pub sync_interval: Duration,
+    /// How long fresh writes wait for others to be pushed with, at most; zero, the default, until the end of the turn.
+    pub flush_deadline: Duration,
     /// How long two members may disagree before one fetches what it lacks; 500 ms.
     pub mismatch_patience: Duration,
     /// A sync session without progress for this long is given up; 3 s.
@@ -176,6 +184,7 @@ impl Default for Timing {
             dial_backoff: Duration::from_millis(200),
             dial_backoff_max: Duration::from_secs(5),
             sync_interval: Duration::from_secs(1),
+            flush_deadline: Duration::ZERO,
             mismatch_patience: Duration::from_millis(500),
             session_timeout: Duration::from_secs(3),
             leave_acks: 2,

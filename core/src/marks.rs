@@ -53,6 +53,8 @@ marks! {
     AwayResumes = "away-resumes",
     /// A life began with less than the node once claimed.
     Behind = "behind",
+    /// Of the members that one was to pass rows on to, none had room on its link.
+    BranchCongested = "branch-congested",
     /// A claim came as contexts, and not as an equal hash.
     ClaimByContext = "claim-by-context",
     /// A foreign clock was too far ahead to be followed.
@@ -81,6 +83,10 @@ marks! {
     FloorSwept = "floor-swept",
     /// Two nodes that look for a cluster met, and both look on.
     FoundingWaits = "founding-waits",
+    /// A dot that a notice named did not come, and was asked for.
+    GraftSent = "graft-sent",
+    /// Rows that a peer asked for by their dots were sent to it.
+    GraftServed = "graft-served",
     /// A peer did not greet in time.
     GreetingTimeout = "greeting-timeout",
     /// This node began to enter another's cluster.
@@ -143,10 +149,14 @@ marks! {
     RepairEnds = "repair-ends",
     /// A row came back, or gave way to a newer one, although contexts agreed.
     RowRepaired = "row-repaired",
+    /// A row was passed on whose author's life had ended.
+    RowOfEndedLife = "row-of-ended-life",
     /// A row came that a floor had removed already.
     RowBelowFloor = "row-below-floor",
     /// A row expired.
     RowExpired = "row-expired",
+    /// Rows of a large cluster were passed on.
+    RowsForwarded = "rows-forwarded",
     /// A row came that lost against the one that is here.
     RowLost = "row-lost",
     /// A session brought everything.

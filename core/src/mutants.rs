@@ -61,6 +61,8 @@ impl Mutant {
                 | Mutant::ClaimClockIgnored
                 | Mutant::ClaimNotWithin
                 | Mutant::FloorForgotten
+                | Mutant::ForwardUnsent
+                | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
                 | Mutant::JoinerClaims
                 | Mutant::ReplacedForgotten
@@ -163,6 +165,12 @@ mutants! {
     EvictedHeard = "evicted-heard",
     /// A node that goes on by itself writes no record of it.
     ResumeUnrecorded = "resume-unrecorded",
+    /// Rows that are to be passed on are not.
+    ForwardUnsent = "forward-unsent",
+    /// What a notice names and what does not come is not asked for.
+    GraftUnsent = "graft-unsent",
+    /// What a notice names counts as seen.
+    NoticeCovers = "notice-covers",
     /// Rows that expire vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
 }

@@ -7,7 +7,7 @@ use core::fmt::{self, Display, Formatter};
 
 use crate::error::ReadError;
 use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
-use crate::wire::{Denial, Have, Message, RowBatch, RumorState, Standing};
+use crate::wire::{Denial, DomainContext, Have, Message, RowBatch, RumorState, Standing};
 
 /// Something shown as it appears in a trace.
 ///
@@ -143,6 +143,12 @@ impl Display for Trace<'_, Message> {
                 rows(f, batch)
             }
             Message::Differs { .. } => f.write_str("differs"),
+            Message::Forward { cuts, rows: batch } => {
+                write!(f, "forward parts={} ", cuts.len().saturating_sub(1))?;
+                rows(f, batch)
+            }
+            Message::Have(have) => write!(f, "have runs={}", runs(have)),
+            Message::Graft(dots) => write!(f, "graft runs={}", runs(dots)),
             Message::Page(page) => {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
                 rows(f, &page.rows)
@@ -230,6 +236,11 @@ impl Display for Trace<'_, RumorState> {
 fn rows(f: &mut Formatter<'_>, batch: &RowBatch) -> fmt::Result {
     let dead = batch.rows.iter().filter(|row| row.value.is_none()).count();
     write!(f, "rows={} deletes={dead}", batch.rows.len())
+}
+
+fn runs(contexts: &[DomainContext]) -> usize {
+    let actors = contexts.iter().flat_map(|context| &context.actors);
+    actors.map(|(_, runs)| runs.len()).sum()
 }
 
 fn lane_name(lane: Lane) -> &'static str {

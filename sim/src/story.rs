@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rumormill_core::wire::{Message, RowBatch, Rumor, RumorState, Standing, Status, Welcome};
+use rumormill_core::wire::{
+    DomainContext, Message, RowBatch, Rumor, RumorState, Standing, Status, Welcome,
+};
 use rumormill_core::{Event, LinkError, NodeId, Timer};
 
 use crate::trace::{Field, Trace, WORLD, Weight};
@@ -35,6 +37,9 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::Evict { .. } => "evict",
         Message::Agreed { .. } => "agreed",
         Message::Withdrawn { .. } => "withdrawn",
+        Message::Forward { .. } => "forward",
+        Message::Have(_) => "have",
+        Message::Graft(_) => "graft",
     }
 }
 
@@ -47,7 +52,7 @@ pub(crate) fn weight(msg: &Message) -> Weight {
         {
             Weight::Detail
         }
-        Message::More { .. } => Weight::Detail,
+        Message::More { .. } | Message::Have(_) => Weight::Detail,
         _ => Weight::Story,
     }
 }
@@ -85,6 +90,20 @@ fn batch_hash(batch: &RowBatch) -> u64 {
             u64::from(row.value.is_some()),
         ]
     }))
+}
+
+/// How many runs of dots there are, and their hash.
+fn dots_of(contexts: &[DomainContext]) -> (u64, u64) {
+    let actors = contexts.iter().flat_map(|context| {
+        let domain = u64::from(context.domain);
+        context.actors.iter().map(move |actor| (domain, actor))
+    });
+    let runs = actors.flat_map(|(domain, (actor, runs))| {
+        let run = move |run: &(u64, u64)| [domain, actor.run, run.0, run.1];
+        runs.iter().map(run)
+    });
+    let runs: Vec<[u64; 4]> = runs.collect();
+    (runs.len() as u64, fold(runs.iter().flatten().copied()))
 }
 
 fn rumor_state(state: RumorState) -> &'static str {
@@ -150,6 +169,14 @@ pub(crate) fn received(
             let actors = compared.shown.iter().map(|domain| domain.actors.len());
             let actors = Field::Num("actors", actors.sum::<usize>() as u64);
             emit(&[from, actors, Field::Mute(compared.round)]);
+        }
+        Message::Forward { cuts, rows } => {
+            let cuts = Field::Mute(fold(cuts.iter().map(|cut| cut.0)));
+            with_rows(rows, &[from, cuts], emit);
+        }
+        Message::Have(dots) | Message::Graft(dots) => {
+            let (runs, hash) = dots_of(dots);
+            emit(&[from, Field::Num("runs", runs), Field::Mute(hash)]);
         }
         Message::Page(page) => {
             let number = Field::Num("page", u64::from(page.page));

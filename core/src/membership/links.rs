@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::ring::Ring;
 use crate::config::Timing;
 use crate::id::{ClusterId, DialId, LinkId, NodeId, Seq, Token};
 use crate::link::Hello;
@@ -166,7 +167,9 @@ pub(crate) struct Links {
     timing: Timing,
     rng: Rng,
     links: BTreeMap<LinkId, Link>,
-    by_node: BTreeMap<NodeId, LinkId>,
+    pub(super) by_node: BTreeMap<NodeId, LinkId>,
+    /// Outdated by every change of a link.
+    pub(super) ring: Ring,
     attempts: BTreeMap<Target, Attempt>,
     /// When the members are dialled to whom there is no link and no dial under way: the first is found in O(log members).
     due: BTreeSet<(Instant, NodeId)>,
@@ -193,6 +196,7 @@ impl Links {
             rng,
             links: BTreeMap::new(),
             by_node: BTreeMap::new(),
+            ring: Ring::default(),
             attempts: BTreeMap::new(),
             due: BTreeSet::new(),
             dials: BTreeMap::new(),
@@ -237,6 +241,7 @@ impl Links {
     }
 
     pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
+        self.ring.outdate();
         self.links.get_mut(&link)
     }
 
@@ -287,6 +292,7 @@ impl Links {
     ) -> Option<LinkId> {
         let node = hello.actor.node;
         let link = Link::new(now, hello, dialled, Phase::Greeting);
+        self.ring.outdate();
         self.links.insert(id, link);
         self.greeting.insert((now, id));
         let old = self.by_node.insert(node, id);
@@ -314,6 +320,7 @@ impl Links {
     }
 
     pub(crate) fn closing(&mut self, id: LinkId) {
+        self.ring.outdate();
         if let Some(link) = self.links.get_mut(&id) {
             link.phase = Phase::Closing;
             let node = link.node;
@@ -322,6 +329,7 @@ impl Links {
     }
 
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
+        self.ring.outdate();
         let link = self.links.remove(&id)?;
         self.unindex(link.node, id);
         Some(link)

@@ -2,6 +2,7 @@
 
 mod links;
 mod record;
+mod ring;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;

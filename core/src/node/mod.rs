@@ -6,6 +6,7 @@ mod join;
 mod leave;
 mod loads;
 mod peers;
+mod push;
 mod repair;
 mod requests;
 mod rivals;
@@ -42,7 +43,7 @@ use crate::mutants::mutated;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
-use crate::table::gossip::{AntiEntropy, Gossip, Stability, Tables};
+use crate::table::gossip::{AntiEntropy, Gossip, Lazy, Stability, Tables};
 use crate::table::{Accepted, Context, Domain, Namespace, TableName, TableOptions, View, Write};
 use crate::time::{Instant, Now};
 
@@ -80,6 +81,7 @@ pub struct Node {
     repair: Option<Repair>,
     /// Not before this is another repair begun.
     repair_after: Instant,
+    lazy: Lazy,
     membership: Membership,
     links: Links,
     detector: Detector,
@@ -135,6 +137,7 @@ impl Node {
             repair: None,
             repair_after: now.mono,
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
+            lazy: Lazy::default(),
             membership: Membership::new(me),
             stability: Stability::default(),
             requests: Requests::default(),

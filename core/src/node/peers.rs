@@ -242,6 +242,9 @@ impl Node {
                 self.act(actions);
             }
             Message::Push(batch) => self.pushed(batch)?,
+            Message::Forward { cuts, rows } => self.forwarded(&cuts, rows)?,
+            Message::Have(have) => self.noticed(link, &have)?,
+            Message::Graft(dots) => self.grafted(link, &dots)?,
             Message::Pull(pull) => self.pulled(link, node, pull)?,
             Message::Page(page) => self.paged(link, page)?,
             Message::More { session, page } => {

@@ -182,7 +182,7 @@ impl Node {
         let now = self.fx.now().mono;
         let of_session = |repair: &&mut Repair| repair.session == Some(session);
         let Some(repair) = self.repair.as_mut().filter(of_session) else {
-            return self.merge(rows);
+            return self.merge(rows).map(drop);
         };
         repair.touched = now;
         let (repaired, theirs) = self.gossip.repair(&mut self.fx, rows, &repair.lost)?;

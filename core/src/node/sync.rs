@@ -1,18 +1,17 @@
-//! Rows between members: pushes, sessions and claims.
+//! Rows between members: sessions and claims.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Node;
-use crate::id::{LinkId, NodeId, Seq};
+use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane, Links};
 use crate::marks::Mark;
-use crate::membership::Phase;
+use crate::membership::{Link, Phase};
 use crate::mutants::mutated;
 use crate::table::Domain;
 use crate::table::Hlc;
 use crate::table::gossip::{
-    Form, Scope, SyncVerdict, read_contexts, read_digest, write_contexts, write_digest,
+    Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts, write_digest,
 };
 use crate::wire::{DomainScope, Have, Message, Page, Pull, RowBatch, Standing, Status};
 
@@ -83,10 +82,11 @@ impl Node {
 
     /// A peer that claims is a full member, though its greeting that said so may have been lost.
     fn peer_is_full(&mut self, link: LinkId) {
-        let Some(known) = self.links.get_mut(link) else {
+        let is_away = |known: &Link| known.phase == Phase::Away;
+        if !self.links.get(link).is_some_and(is_away) {
             return;
-        };
-        if known.phase == Phase::Away {
+        }
+        if let Some(known) = self.links.get_mut(link) {
             known.phase = Phase::Ready;
             if let Some(theirs) = &mut known.theirs {
                 theirs.standing = Standing::Member;
@@ -109,53 +109,11 @@ impl Node {
         );
     }
 
-    /// Whether fresh writes are to be collected for others.
-    pub(super) fn set_outbox(&mut self) {
-        let open = self.is_full() && self.links.any_ready();
-        self.gossip.outbox_mut().set_open(open);
-    }
-
-    /// Sends the turn's fresh writes to every member.
-    pub(super) fn push(&mut self) {
-        let pushes = self.gossip.take_pushes();
-        if pushes.is_empty() {
-            return;
-        }
-        let links: Arc<[LinkId]> = self.links.ready().into();
-        if links.is_empty() {
-            return;
-        }
-        let gate = links
-            .iter()
-            .filter_map(|link| self.links.get(*link))
-            .map(|l| l.recorded)
-            .max();
-        for (sys, batch) in pushes {
-            let lane = if sys { Lane::Sys } else { Lane::Bulk };
-            let gate = gate.unwrap_or(Seq(0));
-            self.fx.send_after(
-                gate,
-                Links::Many(Arc::clone(&links)),
-                lane,
-                Message::Push(batch),
-            );
-        }
-    }
-
-    /// Rows that a member has just accepted. A node that is still joining drops them: a session brings them.
-    pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), &'static str> {
-        if !self.is_full() {
-            self.fx.mark(Mark::PushBeforeJoined);
-            return Ok(());
-        }
-        self.merge(batch)
-    }
-
-    pub(super) fn merge(&mut self, batch: RowBatch) -> Result<(), &'static str> {
-        for arrival in self.gossip.intern_batch(batch)? {
-            self.gossip.merge(&mut self.fx, arrival);
-        }
-        Ok(())
+    /// Merges rows; what became of each.
+    pub(super) fn merge(&mut self, batch: RowBatch) -> Result<Vec<Merged>, &'static str> {
+        let arrivals = self.gossip.intern_batch(batch)?.into_iter();
+        let merged = arrivals.map(|arrival| self.gossip.merge(&mut self.fx, arrival));
+        Ok(merged.collect())
     }
 
     /// Rows of the greeting: only the store's own tables, whose rows are never deleted and merge in any state.

@@ -14,6 +14,7 @@ mod evict;
 mod links;
 mod loads;
 mod membership;
+mod push;
 mod repair;
 mod settings;
 mod sync;

@@ -26,11 +26,13 @@ impl Node {
         let dial = self.links.next_deadline().filter(|_| room);
         let timers = [
             (flush, Timer::Flush),
+            (self.push_deadline(), Timer::Flush),
             (self.detector.next_deadline(), Timer::Detector),
             (dial, Timer::Dial),
             (self.links.mute_deadline(), Timer::Dial),
             (self.sync.next_deadline(), Timer::Gossip),
             (self.repair_deadline(), Timer::Gossip),
+            (self.lazy.next_deadline(), Timer::Gossip),
             (self.sync_at, Timer::Sync),
             (self.next_expiry(), Timer::Expiry),
             (self.requests.next_deadline(), Timer::Request),
@@ -70,6 +72,7 @@ impl Node {
         self.gossip.serve_expire(now, &self.config.timing);
         self.pulls_due();
         self.repair_due();
+        self.lazy_due();
         self.gossip.expire(&mut self.fx, EXPIRE_BUDGET);
         self.requests_due();
         self.leave_due();

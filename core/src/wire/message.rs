@@ -63,7 +63,7 @@ wire! {
             /// Fresh news about members.
             rumors: Vec<Rumor>,
         },
-        /// Rows just accepted by the sender.
+        /// Rows just accepted by the sender, or asked for with a [`Message::Graft`]: for the receiver alone.
         Push(RowBatch),
         /// Asks for every row the sender lacks, as a session of pages.
         Pull(Pull),
@@ -123,6 +123,29 @@ wire! {
             /// Its life.
             epoch: u64,
         },
+        /// Rows just accepted somewhere, for the receiver to pass on.
+        Forward {
+            /// Ids that cut the ring of all ids into parts, ascending and around: a receiver passes the rows on to the members from the
+            /// last cut not above itself up to the next, that one excluded.
+            cuts: Vec<NodeId>,
+            /// The rows.
+            rows: RowBatch,
+        },
+        /// Dots that the sender has seen lately.
+        Have(Vec<DomainContext>),
+        /// Asks for the rows of dots that a [`Message::Have`] named.
+        Graft(Vec<DomainContext>),
+    }
+}
+
+impl Message {
+    /// The rows that it carries between members, but for those of a greeting.
+    pub fn rows(&self) -> Option<&RowBatch> {
+        match self {
+            Message::Push(rows) | Message::Forward { rows, .. } => Some(rows),
+            Message::Page(page) => Some(&page.rows),
+            _ => None,
+        }
     }
 }
 

@@ -140,6 +140,7 @@ fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
     }
     let mut plan = draw_rest(u, shape, plan)?;
     draw_settings(u, &mut plan)?;
+    draw_tree(u, &mut plan)?;
     Ok(plan)
 }
 
@@ -149,6 +150,16 @@ fn draw_settings(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
         return Ok(());
     }
     settings::draw(u, plan)
+}
+
+/// In every other small plan rows go along trees, as in large clusters: chains, or forks.
+fn draw_tree(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
+    if plan.machines.len() > MAX_CAPPED_NODES || u.is_empty() || !u.arbitrary()? {
+        return Ok(());
+    }
+    plan.caps.direct_push_members = Some(draw_log(u, 1, 4)? as u32);
+    plan.caps.fanout = Some(u.int_in_range(1..=2)?);
+    Ok(())
 }
 
 /// What follows machines and faults.
@@ -189,6 +200,7 @@ fn draw_caps(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
         sessions: cap(1, 2)?,
         session_replaced: cap(1, 16)?,
         change_log: cap(4, 256)?,
+        ..plan.caps
     };
     Ok(())
 }

@@ -32,9 +32,12 @@ impl fmt::Display for SettingChange {
 }
 
 /// Where half and twice the default would not meet what is rare: small limits, and times that exclude each other.
-const RANGES: [(&str, &str, &str); 8] = [
+const RANGES: [(&str, &str, &str); 12] = [
     ("gossip.dial_backoff", "50ms", "1s"),
     ("gossip.dial_backoff_max", "100ms", "5s"),
+    ("gossip.direct_push_members", "1", "8"),
+    ("gossip.fanout", "1", "4"),
+    ("gossip.flush_deadline", "1ms", "1s"),
     // With one, whoever took over and loses its disk takes along what it was handed.
     ("gossip.leave_acks", "2", "4"),
     ("gossip.probe_interval", "200ms", "2s"),

@@ -254,7 +254,12 @@ impl AntiEntropy {
         let due = if mismatch.urgent {
             since
         } else {
-            since + self.timing.mismatch_patience
+            // Writes that wait to be pushed are not lost.
+            since
+                + self
+                    .timing
+                    .mismatch_patience
+                    .max(self.timing.flush_deadline)
         };
         Some(due.max(mismatch.not_before.unwrap_or(Instant::ZERO)))
     }

@@ -18,6 +18,7 @@ mod rows;
 mod session;
 mod stability;
 mod tables;
+mod tree;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -42,6 +43,7 @@ use rows::Rows;
 pub(crate) use rows::{ActorIx, Slot, StoredRow, Value, VersionKey};
 pub(crate) use stability::Stability;
 pub(crate) use tables::Tables;
+pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
 
 use super::clock::HlcSource;
 use super::{Accepted, Context, Domain, Hlc, TableInfo, TableName, Version, Write};
@@ -156,6 +158,10 @@ impl Gossip {
 
     pub(crate) fn cover_mut(&mut self) -> &mut Cover {
         &mut self.cover
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     pub(crate) fn outbox_mut(&mut self) -> &mut Outbox {
@@ -326,7 +332,8 @@ impl Gossip {
             value,
         };
         if self.outbox.is_open() {
-            self.outbox.push(&arrival);
+            let now = fx.now().mono;
+            self.outbox.push(now, domain, &arrival);
         }
         self.place(fx, domain, found, arrival);
         let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
