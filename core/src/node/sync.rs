@@ -9,6 +9,7 @@ use crate::io::{Event, Lane, Links};
 use crate::marks::Mark;
 use crate::membership::Phase;
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::table::Domain;
 use crate::table::Hlc;
 use crate::table::gossip::{SyncVerdict, read_contexts, write_contexts};
@@ -133,7 +134,7 @@ impl Node {
     }
 
     /// Rows that a member has just accepted. A node that is still joining drops them: a session brings them.
-    pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+    pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), Refusal> {
         if !self.is_full() {
             self.fx.mark(Mark::PushBeforeJoined);
             return Ok(());
@@ -141,7 +142,7 @@ impl Node {
         self.merge(batch)
     }
 
-    fn merge(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+    fn merge(&mut self, batch: RowBatch) -> Result<(), Refusal> {
         for arrival in self.gossip.intern_batch(batch)? {
             self.gossip.merge(&mut self.fx, arrival);
         }
@@ -149,13 +150,13 @@ impl Node {
     }
 
     /// Rows of the greeting: only the store's own tables, whose rows are never deleted and merge in any state.
-    pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+    pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), Refusal> {
         if batch
             .tables
             .iter()
             .any(|table| table.domain != Domain::Sys as u8)
         {
-            return Err("a greeting carries rows of users");
+            return Err(Refusal::UsersRows);
         }
         self.merge(batch)?;
         self.after_input();
@@ -163,12 +164,7 @@ impl Node {
     }
 
     /// A peer asks for everything it lacks.
-    pub(super) fn pulled(
-        &mut self,
-        link: LinkId,
-        node: NodeId,
-        pull: Pull,
-    ) -> Result<(), &'static str> {
+    pub(super) fn pulled(&mut self, link: LinkId, node: NodeId, pull: Pull) -> Result<(), Refusal> {
         let have = read_contexts(&pull.have)?;
         let durable = pull.durable.as_deref().map(read_contexts).transpose()?;
         let Some(known) = self.links.get(link) else {
@@ -255,7 +251,7 @@ impl Node {
         }
     }
 
-    pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), &'static str> {
+    pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), Refusal> {
         match self.sync.page(&mut self.fx, link, page)? {
             SyncVerdict::Ignore => {}
             SyncVerdict::Merge(rows) => self.merge(rows)?,

@@ -14,6 +14,7 @@ mod evict;
 mod links;
 mod loads;
 mod membership;
+mod refusals;
 mod settings;
 
 /// Whether a message from one node to another is lost.

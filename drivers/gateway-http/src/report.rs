@@ -135,6 +135,8 @@ pub struct Status {
     pub waiting_for: Vec<String>,
     /// Why, for each of them, with its name.
     pub waiting_because: Vec<String>,
+    /// What the node refused since it started, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
     /// The program's version.
     pub version: &'static str,
 }
@@ -256,6 +258,10 @@ pub fn status(node: &Node, now: Now) -> Status {
             .waiting_for
             .iter()
             .map(|one| format!("{} {}", one.name, one.why))
+            .collect(),
+        refused: node
+            .refusals()
+            .map(|(why, count)| (why.name(), count))
             .collect(),
         version: env!("CARGO_PKG_VERSION"),
     }
