@@ -57,14 +57,7 @@ impl Mutant {
     pub const fn is_rare(self) -> bool {
         matches!(
             self,
-            Mutant::BacklogUnbounded
-                | Mutant::ClaimClockIgnored
-                | Mutant::ClaimNotWithin
-                | Mutant::FloorForgotten
-                | Mutant::HearsayRevives
-                | Mutant::JoinerClaims
-                | Mutant::ReplacedForgotten
-                | Mutant::ReunionKeepsCoverage
+            Mutant::FloorForgotten | Mutant::HearsayRevives | Mutant::ReplacedForgotten
         )
     }
 }
