@@ -36,6 +36,14 @@ pub enum WriteError {
     },
     /// The store is out of space. Reads are served; writes are accepted again when it has recovered.
     StoreStalled,
+    /// The row to be replaced, or a floor of its table, has a clock further ahead of this node's wall clock than
+    /// [`Limits::clock_drift`](crate::Limits::clock_drift): the write would spread it. Somebody's clock is, or was, wrong.
+    ClockAhead {
+        /// How far ahead it is, in milliseconds.
+        ahead_ms: u64,
+        /// The limit in milliseconds.
+        limit_ms: u64,
+    },
     /// The node is leaving, has left or has halted.
     Leaving,
 }
@@ -53,6 +61,10 @@ impl fmt::Display for WriteError {
             WriteError::ReadOnlyTable => f.write_str("tables of the store itself are read-only"),
             WriteError::Busy { limit } => write!(f, "the store lags behind, the limit is {limit}"),
             WriteError::StoreStalled => f.write_str("the store is out of space"),
+            WriteError::ClockAhead { ahead_ms, limit_ms } => write!(
+                f,
+                "the row's clock is {ahead_ms} ms ahead of this node's, the limit is {limit_ms} ms"
+            ),
             WriteError::Leaving => f.write_str("the node is leaving the cluster"),
         }
     }

@@ -88,6 +88,7 @@ mod membership;
 pub mod mutants;
 mod node;
 mod recovery;
+mod refusals;
 mod rng;
 mod settings;
 mod store;
@@ -110,6 +111,7 @@ pub use marks::Mark;
 pub use membership::{HoldsUp, MemberInfo, MemberState};
 pub use node::{Awaited, HoldUp, Node, NodeStatus};
 pub use recovery::Recovery;
+pub use refusals::Refusal;
 pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};
 pub use table::{

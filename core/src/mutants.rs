@@ -57,17 +57,12 @@ impl Mutant {
     pub const fn is_rare(self) -> bool {
         matches!(
             self,
-            Mutant::BacklogUnbounded
-                | Mutant::ClaimClockIgnored
-                | Mutant::ClaimNotWithin
-                | Mutant::FloorForgotten
+            Mutant::FloorForgotten
                 | Mutant::ForwardUnsent
                 | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
-                | Mutant::JoinerClaims
                 | Mutant::ReplacedForgotten
                 | Mutant::ResumeUnrecorded
-                | Mutant::ReunionKeepsCoverage
         )
     }
 }

@@ -1,8 +1,9 @@
 //! Clients: they read, write, delete, are told that it is done, and watch what changes.
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, ChangeKind, Now, Wall, Write, WriteError};
+use rumormill_core::{Accepted, ChangeKind, Now, Seq, Wall, Write, WriteError};
 
+use crate::checkers::bounds;
 use crate::host::Unacked;
 use crate::hurt::Hurt;
 use crate::model::{self, Effect};
@@ -197,7 +198,9 @@ impl World {
             return self.read(op.client, node, op.table, key(number));
         }
         let running = &self.hosts[node].node;
-        if running.as_ref().is_some_and(|node| node.pressure()) {
+        // Every second client does not care whether it should wait.
+        let waits = op.client.is_multiple_of(2);
+        if waits && running.as_ref().is_some_and(|node| node.pressure()) {
             return self.count("ops_held_back");
         }
         let value = Bytes::from(format!("v{}", self.model.len()));
@@ -329,6 +332,18 @@ impl World {
         result.ok()
     }
 
+    /// A node that lags behind its limit accepts nothing. `seq` is the batch that the accepted write is in.
+    fn check_backlog(&mut self, node: usize, seq: Seq) {
+        let Some(running) = &self.hosts[node].node else {
+            return;
+        };
+        let before = seq.0.saturating_sub(1);
+        let waiting = before.saturating_sub(running.durable().0) as usize;
+        let limit = running.config().limits.store_backlog;
+        let found = bounds::check_accepted((self.now_us, node), waiting, limit);
+        self.violations.extend(found);
+    }
+
     /// Takes down what the store has promised by accepting. What is not `real` has changed nothing.
     fn promise(
         &mut self,
@@ -338,6 +353,9 @@ impl World {
         effect: Effect,
         real: bool,
     ) {
+        if real {
+            self.check_backlog(node, accepted.seq);
+        }
         let version = accepted.version;
         let op = real.then(|| {
             let op = model::Accepted {

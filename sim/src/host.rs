@@ -75,6 +75,8 @@ pub(crate) struct Host {
     pub(crate) watch: Watch,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
+    /// Whether it was a full member when the last turn ended.
+    pub(crate) was_full: bool,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
     pub(crate) disk_rng: Rng,
@@ -129,6 +131,7 @@ impl Host {
             unacked: VecDeque::new(),
             watch: Watch::default(),
             rotten: None,
+            was_full: false,
             alone: true,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
             load_rng: Rng::new(seed, Stream::Loads, index as u32),
@@ -180,6 +183,7 @@ impl Host {
         self.answers = true;
         self.spins = 0;
         self.watch = Watch::default();
+        self.was_full = false;
         self.alone = node.status(now).standing != "member";
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {

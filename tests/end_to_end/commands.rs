@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::Read;
 use std::process::Stdio;
 
 use serde_json::{Value, json};

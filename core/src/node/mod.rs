@@ -40,6 +40,7 @@ use crate::link::{Hello, VERSIONS};
 use crate::marks::Mark;
 use crate::membership::{Links, Membership, Verdict};
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
@@ -360,6 +361,11 @@ impl Node {
         self.fx.marks()
     }
 
+    /// What this node refused in this life, by reason, and how often.
+    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        self.fx.refusals()
+    }
+
     /// Outputs that wait for the driver, and outputs withheld until a batch is durable.
     pub fn queued(&self) -> (usize, usize) {
         (self.fx.queued(), self.fx.gated())
@@ -396,8 +402,8 @@ impl Node {
         self.membership.others().next().is_none()
     }
 
-    /// Whether this node is a full member: caught up, and not away.
-    fn is_full(&self) -> bool {
+    /// Whether this node is a full member: caught up, and not away. Only such a node serves, pushes and claims.
+    pub fn is_full(&self) -> bool {
         self.cluster.joined && self.cluster.away.is_none()
     }
 

@@ -12,6 +12,7 @@ use crate::io::{Event, HangupReason, Lane, LinkError};
 use crate::link::Hello;
 use crate::marks::Mark;
 use crate::membership::{Change, Link, Phase};
+use crate::refusals::Refusal;
 use crate::wire::{Message, Rumor, Status};
 
 /// How long the answer to a join waits for links with the other members; past it the join has succeeded all the same.
@@ -27,6 +28,11 @@ impl Node {
         self.evictions.link_changed(node);
         if let Some(why) = self.refusal(hello).or_else(|| self.rival(link, hello)) {
             self.links.refuse(now, link, hello, dial.is_some());
+            match why {
+                HangupReason::Sealed => self.fx.refuse(Refusal::SealedLife),
+                HangupReason::IdInUse => self.fx.refuse(Refusal::IdInUse),
+                _ => {}
+            }
             if why == HangupReason::Retry {
                 // A join goes on until the older life has had its time to answer.
                 self.requests.join_waits(node, &addr, asked_by);
@@ -182,11 +188,16 @@ impl Node {
             // Before the greetings are through nothing else has a meaning.
             (_, Phase::Greeting) => Ok(()),
             // What an evicted life says counts no more.
-            (_, Phase::Away) if self.membership.is_evicted(node, epoch) => Ok(()),
+            (_, Phase::Away) if self.membership.is_evicted(node, epoch) => {
+                self.fx.refuse(Refusal::EvictedLife);
+                Ok(())
+            }
             (msg, _) => self.member_message(link, (node, epoch), msg),
         };
         if let Err(why) = done {
             self.fx.mark(Mark::ProtocolViolation);
+            self.fx.refuse(why);
+            let why = why.name();
             self.fx.event(Event::Protocol { node, why });
             self.hang_up(link, HangupReason::Protocol);
         }
@@ -197,7 +208,7 @@ impl Node {
         link: LinkId,
         (node, epoch): (NodeId, u64),
         msg: Message,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Refusal> {
         let now = self.fx.now().mono;
         match msg {
             Message::Probe {
@@ -276,7 +287,7 @@ impl Node {
         (node, epoch): (NodeId, u64),
         status: &Status,
         rumors: &[Rumor],
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Refusal> {
         check_rumors(rumors)?;
         let direct = self.detector.direct(self.fx.now().mono, node, epoch);
         self.act(direct);
@@ -477,10 +488,10 @@ impl Node {
     }
 }
 
-fn check_rumors(rumors: &[Rumor]) -> Result<(), &'static str> {
+fn check_rumors(rumors: &[Rumor]) -> Result<(), Refusal> {
     const MAX: usize = 64;
     if rumors.len() > MAX {
-        Err("too many rumors")
+        Err(Refusal::TooManyRumors)
     } else {
         Ok(())
     }

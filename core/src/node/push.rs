@@ -8,6 +8,7 @@ use crate::io::{Lane, Links};
 use crate::marks::Mark;
 use crate::membership::{Link, Phase};
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::table::gossip::{
     Duty, Fit, LazyVerdict, Merged, partners, read_contexts, write_contexts,
 };
@@ -110,16 +111,12 @@ impl Node {
     }
 
     /// Rows that a member has just accepted or received. A node that is still joining drops them: a session brings them.
-    pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+    pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), Refusal> {
         self.received(batch, None)
     }
 
     /// Rows that this node has to pass on to those for whom the message makes it answer.
-    pub(super) fn forwarded(
-        &mut self,
-        cuts: &[NodeId],
-        batch: RowBatch,
-    ) -> Result<(), &'static str> {
+    pub(super) fn forwarded(&mut self, cuts: &[NodeId], batch: RowBatch) -> Result<(), Refusal> {
         let duty = Duty::received(cuts, self.id())?;
         let batch = self.without_ended(batch);
         self.received(batch, duty)
@@ -148,7 +145,7 @@ impl Node {
         batch
     }
 
-    fn received(&mut self, batch: RowBatch, duty: Option<Duty>) -> Result<(), &'static str> {
+    fn received(&mut self, batch: RowBatch, duty: Option<Duty>) -> Result<(), Refusal> {
         if !self.is_full() {
             self.fx.mark(Mark::PushBeforeJoined);
             return Ok(());
@@ -182,11 +179,7 @@ impl Node {
     }
 
     /// A peer tells which dots it has.
-    pub(super) fn noticed(
-        &mut self,
-        link: LinkId,
-        have: &[DomainContext],
-    ) -> Result<(), &'static str> {
+    pub(super) fn noticed(&mut self, link: LinkId, have: &[DomainContext]) -> Result<(), Refusal> {
         let have = read_contexts(have)?;
         if !self.is_full() {
             return Ok(());
@@ -202,11 +195,7 @@ impl Node {
     }
 
     /// A peer asks for rows that this node has announced.
-    pub(super) fn grafted(
-        &mut self,
-        link: LinkId,
-        dots: &[DomainContext],
-    ) -> Result<(), &'static str> {
+    pub(super) fn grafted(&mut self, link: LinkId, dots: &[DomainContext]) -> Result<(), Refusal> {
         let dots = read_contexts(dots)?;
         if !self.is_full() || !self.links.get(link).is_some_and(has_room) {
             return Ok(());

@@ -8,6 +8,7 @@ use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane};
 use crate::marks::Mark;
 use crate::membership::Phase;
+use crate::refusals::Refusal;
 use crate::table::gossip::{Contexts, Cursor, Form, read_contexts, write_contexts};
 use crate::time::Instant;
 use crate::wire::{Compare, Compared, Have, Message, RowBatch};
@@ -123,11 +124,7 @@ impl Node {
     }
 
     /// A peer whose rows differ asks what this node shows.
-    pub(super) fn compare_ranges(
-        &mut self,
-        link: LinkId,
-        compare: Compare,
-    ) -> Result<(), &'static str> {
+    pub(super) fn compare_ranges(&mut self, link: LinkId, compare: Compare) -> Result<(), Refusal> {
         let known = self.links.get(link);
         if !self.is_full() || known.is_none_or(|known| known.phase != Phase::Ready) {
             return Ok(());
@@ -152,7 +149,7 @@ impl Node {
         &mut self,
         link: LinkId,
         compared: Compared,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Refusal> {
         let shown = read_contexts(&compared.shown)?;
         let (now, status) = (self.fx.now().mono, self.own_status());
         let Some(repair) = &mut self.repair else {
@@ -178,7 +175,7 @@ impl Node {
         link: LinkId,
         session: u64,
         rows: RowBatch,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Refusal> {
         let now = self.fx.now().mono;
         let of_session = |repair: &&mut Repair| repair.session == Some(session);
         let Some(repair) = self.repair.as_mut().filter(of_session) else {
@@ -201,7 +198,7 @@ impl Node {
     }
 
     /// A peer has newer rows than some that this node shows, although both have seen the same.
-    pub(super) fn overruled(&mut self, link: LinkId, batch: RowBatch) -> Result<(), &'static str> {
+    pub(super) fn overruled(&mut self, link: LinkId, batch: RowBatch) -> Result<(), Refusal> {
         let known = self.links.get(link);
         if !self.is_full() || known.is_none_or(|known| known.phase != Phase::Ready) {
             return Ok(());

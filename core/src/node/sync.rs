@@ -8,6 +8,7 @@ use crate::io::{Event, Lane, Links};
 use crate::marks::Mark;
 use crate::membership::{Link, Phase};
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::table::Domain;
 use crate::table::Hlc;
 use crate::table::gossip::{
@@ -110,20 +111,20 @@ impl Node {
     }
 
     /// Merges rows; what became of each.
-    pub(super) fn merge(&mut self, batch: RowBatch) -> Result<Vec<Merged>, &'static str> {
+    pub(super) fn merge(&mut self, batch: RowBatch) -> Result<Vec<Merged>, Refusal> {
         let arrivals = self.gossip.intern_batch(batch)?.into_iter();
         let merged = arrivals.map(|arrival| self.gossip.merge(&mut self.fx, arrival));
         Ok(merged.collect())
     }
 
     /// Rows of the greeting: only the store's own tables, whose rows are never deleted and merge in any state.
-    pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+    pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), Refusal> {
         if batch
             .tables
             .iter()
             .any(|table| table.domain != Domain::Sys as u8)
         {
-            return Err("a greeting carries rows of users");
+            return Err(Refusal::UsersRows);
         }
         self.merge(batch)?;
         self.after_input();
@@ -131,12 +132,7 @@ impl Node {
     }
 
     /// A peer asks for everything it lacks.
-    pub(super) fn pulled(
-        &mut self,
-        link: LinkId,
-        node: NodeId,
-        pull: Pull,
-    ) -> Result<(), &'static str> {
+    pub(super) fn pulled(&mut self, link: LinkId, node: NodeId, pull: Pull) -> Result<(), Refusal> {
         let durable = pull.durable.as_deref().map(read_contexts).transpose()?;
         let session = pull.session;
         let Some(known) = self.links.get_mut(link) else {
@@ -168,7 +164,7 @@ impl Node {
     }
 
     /// Serves a session; whether it can.
-    fn serve(&mut self, link: LinkId, session: u64, have: Have) -> Result<bool, &'static str> {
+    fn serve(&mut self, link: LinkId, session: u64, have: Have) -> Result<bool, Refusal> {
         if !self.is_full() {
             return Ok(false);
         }
@@ -213,7 +209,7 @@ impl Node {
         link: LinkId,
         session: u64,
         scope: &[DomainScope],
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Refusal> {
         let scope = Scope::from_wire(scope)?;
         if let Some(session) = self.sync.scoped(self.fx.now().mono, link, session) {
             let have = Have::Within {
@@ -290,7 +286,7 @@ impl Node {
         self.fx.send_after(gate, Links::One(link), Lane::Sys, msg);
     }
 
-    pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), &'static str> {
+    pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), Refusal> {
         let session = page.session;
         match self.sync.page(&mut self.fx, link, page)? {
             SyncVerdict::Ignore => {}

@@ -15,6 +15,7 @@ mod links;
 mod loads;
 mod membership;
 mod push;
+mod refusals;
 mod repair;
 mod settings;
 mod sync;

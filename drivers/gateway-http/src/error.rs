@@ -136,6 +136,11 @@ impl From<WriteError> for ApiError {
                 ApiError::new(UNAVAILABLE, "busy", message).with("limit", limit)
             }
             WriteError::StoreStalled => ApiError::new(UNAVAILABLE, "store_stalled", message),
+            WriteError::ClockAhead { ahead_ms, limit_ms } => {
+                ApiError::new(StatusCode::CONFLICT, "clock_ahead", message)
+                    .with("ahead_ms", ahead_ms)
+                    .with("limit_ms", limit_ms)
+            }
             WriteError::Leaving => ApiError::new(UNAVAILABLE, "leaving", message),
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),
         }

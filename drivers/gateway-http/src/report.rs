@@ -138,6 +138,8 @@ pub struct Status {
     /// Of a node that is `away`: names and ids of the members it waits for, any of which will do. If none of them will ever come, see
     /// `POST /v1/members/self/resume`.
     pub away_until: Vec<String>,
+    /// What the node refused since it started, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
     /// The program's version.
     pub version: &'static str,
 }
@@ -271,6 +273,10 @@ pub fn status(node: &Node, now: Now) -> Status {
                 };
                 format!("{} {}{here}", one.name, one.node)
             })
+            .collect(),
+        refused: node
+            .refusals()
+            .map(|(why, count)| (why.name(), count))
             .collect(),
         version: env!("CARGO_PKG_VERSION"),
     }

@@ -60,6 +60,7 @@ impl From<WriteError> for Refusal {
             WriteError::ReadOnlyTable => "READONLY",
             WriteError::Busy { .. } => "BUSY",
             WriteError::StoreStalled => "OOM",
+            WriteError::ClockAhead { .. } => "CLOCK",
             WriteError::Leaving => "LEAVING",
             _ => "ERR",
         };

@@ -6,6 +6,7 @@ pub mod durability;
 pub mod linearizability;
 pub mod no_resurrection;
 pub mod sessions;
+pub mod standing;
 pub mod watching;
 
 use std::collections::BTreeMap;

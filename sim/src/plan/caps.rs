@@ -50,4 +50,6 @@ caps! {
     direct_push_members,
     /// Members to whom rows are passed on: the tree is deep.
     fanout,
+    /// Batches that the disk may lag behind: clients are refused.
+    store_backlog,
 }

@@ -1,11 +1,16 @@
 //! Drawing plans: from a seed, from any bytes, and the way a swarm does.
 
+mod situations;
+
 use arbitrary::{Result, Unstructured};
 
 use super::{Action, Caps, Entry, Fault, FaultWhat, Machine, Plan, WARM_UP_US, settings};
 use crate::faults::{FaultKind, FaultSet};
 use crate::rng::{Rng, Stream};
 use crate::workload::{self, Mix};
+
+/// What a situation draws at most.
+const MAX_SITUATION: usize = 64 << 10;
 
 /// Larger clusters have the usual limits.
 const MAX_CAPPED_NODES: usize = 7;
@@ -44,8 +49,13 @@ impl Plan {
     }
 
     /// The plan of a seed of a swarm, profile `gossip`: small clusters, now and then a large one, for some 10 to 30 virtual
-    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any.
+    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any. One in eight is about a
+    /// situation of its own.
     pub fn swarm(seed: u64) -> Plan {
+        let bytes = Rng::new(seed, Stream::Situation, 0).bytes(MAX_SITUATION);
+        if let Ok(Some(plan)) = situations::draw(&mut Unstructured::new(&bytes), seed) {
+            return plan;
+        }
         let mut shape = Shape {
             seed,
             nodes: 3,
@@ -200,6 +210,7 @@ fn draw_caps(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
         sessions: cap(1, 2)?,
         session_replaced: cap(1, 16)?,
         change_log: cap(4, 256)?,
+        store_backlog: cap(2, 64)?,
         ..plan.caps
     };
     Ok(())

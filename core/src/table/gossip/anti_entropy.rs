@@ -10,6 +10,7 @@ use crate::id::{LinkId, NodeId};
 use crate::io::Lane;
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::rng::Rng;
 use crate::table::{Context, Domain, Hlc, Runs};
 use crate::time::Instant;
@@ -24,21 +25,21 @@ pub(crate) type Contexts = Vec<(Domain, Context)>;
 ///
 /// # Errors
 /// What is wrong with them.
-pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, &'static str> {
+pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, Refusal> {
     let mut out: Contexts = Vec::with_capacity(wire.len());
     for domain in wire {
-        let name = Domain::from_u8(domain.domain).ok_or("unknown domain")?;
+        let name = Domain::from_u8(domain.domain).ok_or(Refusal::UnknownDomain)?;
         if out.iter().any(|(known, _)| *known == name) {
-            return Err("domain named twice");
+            return Err(Refusal::DomainTwice);
         }
         let runs = domain.actors.iter();
         let context = runs
             .map(|(actor, runs)| Some((*actor, Runs::from_wire(runs)?)))
             .collect::<Option<Context>>()
-            .ok_or("bad runs")?;
+            .ok_or(Refusal::BadRuns)?;
         let named = domain.actors.iter().filter(|(_, runs)| !runs.is_empty());
         if context.len() != named.count() {
-            return Err("actor named twice");
+            return Err(Refusal::ActorTwice);
         }
         out.push((name, context));
     }
@@ -379,7 +380,7 @@ impl AntiEntropy {
         fx: &mut Effects,
         link: LinkId,
         page: Page,
-    ) -> Result<Verdict, &'static str> {
+    ) -> Result<Verdict, Refusal> {
         let adopt = match &page.last {
             Some(last) => Some((read_contexts(&last.contexts)?, Hlc(last.freed))),
             None => None,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{ActorIx, Arrival, Gossip};
 use crate::config::MAX_ROW_BYTES;
+use crate::refusals::Refusal;
 use crate::table::{Domain, Hlc};
 use crate::wire;
 
@@ -14,18 +15,15 @@ impl Gossip {
     ///
     /// # Errors
     /// What is wrong with the batch; nothing was merged.
-    pub(crate) fn intern_batch(
-        &mut self,
-        batch: wire::RowBatch,
-    ) -> Result<Vec<Arrival>, &'static str> {
+    pub(crate) fn intern_batch(&mut self, batch: wire::RowBatch) -> Result<Vec<Arrival>, Refusal> {
         let mut domains = Vec::with_capacity(batch.tables.len());
         for table in &batch.tables {
-            let domain = Domain::from_u8(table.domain).ok_or("unknown domain")?;
+            let domain = Domain::from_u8(table.domain).ok_or(Refusal::UnknownDomain)?;
             if table.name.is_empty() || table.name.len() > usize::from(u8::MAX) {
-                return Err("bad table name");
+                return Err(Refusal::BadTableName);
             }
             if domain == Domain::Sys && self.tables.find(domain, &table.name).is_none() {
-                return Err("unknown system table");
+                return Err(Refusal::UnknownSystemTable);
             }
             domains.push(domain);
         }
@@ -37,7 +35,7 @@ impl Gossip {
                 && !row.key.is_empty()
                 && row.key.len() + row.value.as_ref().map_or(0, Bytes::len) <= MAX_ROW_BYTES;
             if !sane {
-                return Err("bad row");
+                return Err(Refusal::BadRow);
             }
         }
         let actors: Vec<ActorIx> = batch

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use rapidhash::v3::rapidhash_v3;
 
 use crate::id::Actor;
+use crate::refusals::Refusal;
 use crate::store::bytes::Writer;
 use crate::table::{Context, Domain, Runs};
 use crate::wire::{DomainDigest, DomainScope};
@@ -118,10 +119,10 @@ impl Scope {
 
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn from_wire(wire: &[DomainScope]) -> Result<Scope, &'static str> {
+    pub(crate) fn from_wire(wire: &[DomainScope]) -> Result<Scope, Refusal> {
         let mut scope = Scope([0; Domain::ALL.len()]);
         for part in wire {
-            let domain = Domain::from_u8(part.domain).ok_or("unknown domain")?;
+            let domain = Domain::from_u8(part.domain).ok_or(Refusal::UnknownDomain)?;
             scope.0[domain.index()] |= part.buckets;
         }
         Ok(scope)
@@ -141,12 +142,12 @@ pub(crate) type Digest = [[u64; BUCKETS]; Domain::ALL.len()];
 
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn read_digest(wire: &[DomainDigest]) -> Result<Digest, &'static str> {
+pub(crate) fn read_digest(wire: &[DomainDigest]) -> Result<Digest, Refusal> {
     let mut digest = [[0; BUCKETS]; Domain::ALL.len()];
     for part in wire {
-        let domain = Domain::from_u8(part.domain).ok_or("unknown domain")?;
+        let domain = Domain::from_u8(part.domain).ok_or(Refusal::UnknownDomain)?;
         let sums = part.sums.as_slice().try_into();
-        digest[domain.index()] = sums.map_err(|_| "a digest of another size")?;
+        digest[domain.index()] = sums.map_err(|_| Refusal::BadDigest)?;
     }
     Ok(digest)
 }

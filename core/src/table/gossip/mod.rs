@@ -54,6 +54,7 @@ use crate::id::{Actor, TableId};
 use crate::io::{Event, StoreOp};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::store::record;
 use crate::wire;
 
@@ -252,6 +253,10 @@ impl Gossip {
         let wall_ms = fx.now().wall.as_millis();
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
+        if value.is_some() || current.is_some_and(|row| row.is_live_at(wall_ms)) {
+            let above = current.map_or(Hlc(0), |row| row.clock);
+            self.check_clock(fx, above.max(self.floor(table)))?;
+        }
         let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
         let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
         if value.is_none() && !existed {
@@ -387,6 +392,17 @@ impl Gossip {
         }
     }
 
+    /// A write over a row or a floor from beyond the drift limit would have to go beyond it too. What this node's own clock has reached
+    /// it may go on from, though its wall clock was set back.
+    fn check_clock(&self, fx: &mut Effects, above: Hlc) -> Result<(), WriteError> {
+        let allowed = self.clock.observable(fx.now().wall, above);
+        allowed.map_err(|ahead_ms| {
+            fx.refuse(Refusal::WriteClockAhead);
+            let limit_ms = u64::try_from(self.limits.clock_drift.as_millis()).unwrap_or(u64::MAX);
+            WriteError::ClockAhead { ahead_ms, limit_ms }
+        })
+    }
+
     fn issue_clock(&mut self, fx: &mut Effects, above: Hlc) -> Hlc {
         let clock = self.clock.issue(fx.now().wall, above);
         self.reserve_clocks(fx);
@@ -397,6 +413,7 @@ impl Gossip {
     pub(crate) fn follow_clock(&mut self, fx: &mut Effects, theirs: Hlc) {
         if let Err(ahead_ms) = self.clock.observe(fx.now().wall, theirs) {
             fx.mark(Mark::ClockDrift);
+            fx.refuse(Refusal::ClockAhead);
             fx.event(Event::ClockDrift { ahead_ms });
         }
         self.reserve_clocks(fx);
@@ -431,6 +448,7 @@ impl Gossip {
         }
         if arrival.actor == self.me {
             fx.mark(Mark::OwnDotFromOutside);
+            fx.refuse(Refusal::OwnDot);
             return Merged::Obsolete;
         }
         if !mutated!(fx, ClockUnfollowed) {
@@ -605,8 +623,21 @@ impl Gossip {
     pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(Domain, Context)], freed: Hlc) {
         self.freed_elsewhere(freed);
         for (domain, context) in contexts {
+            if self.claims_own(*domain, context) {
+                fx.mark(Mark::OwnDotFromOutside);
+                fx.refuse(Refusal::OwnDot);
+            }
             self.cover.adopt(self.me, *domain, context, fx);
         }
+    }
+
+    /// Whether a context covers dots of this node's present life that it has not issued.
+    fn claims_own(&self, domain: Domain, context: &Context) -> bool {
+        let mine = self.actor(self.me);
+        let issued = self.cover.seen_runs(domain, mine);
+        context
+            .runs(mine)
+            .is_some_and(|claimed| !issued.is_some_and(|issued| claimed.is_subset(issued)))
     }
 
     /// What is durably covered, per domain: all that is ever claimed.

@@ -21,6 +21,7 @@ use super::{ActorIx, Arrival, Gossip, Merged, StoredRow};
 use crate::effects::Effects;
 use crate::id::Actor;
 use crate::marks::Mark;
+use crate::refusals::Refusal;
 use crate::store::bytes::Writer;
 use crate::table::{Context, Domain};
 use crate::wire::{DotRange, RowBatch};
@@ -204,13 +205,13 @@ impl Gossip {
     ///
     /// # Errors
     /// What is wrong with the ranges.
-    pub(crate) fn answer_ranges(&self, ranges: &[DotRange]) -> Result<Contexts, &'static str> {
+    pub(crate) fn answer_ranges(&self, ranges: &[DotRange]) -> Result<Contexts, Refusal> {
         if ranges.len() > RANGES {
-            return Err("too many ranges");
+            return Err(Refusal::BadRange);
         }
         let mut shown: Contexts = Vec::new();
         for range in ranges {
-            let domain = Domain::from_u8(range.domain).ok_or("unknown domain")?;
+            let domain = Domain::from_u8(range.domain).ok_or(Refusal::UnknownDomain)?;
             let (actor, counter) = range.from;
             let from = Cursor {
                 domain,
@@ -277,7 +278,7 @@ impl Gossip {
         fx: &mut Effects,
         batch: RowBatch,
         lost: &Contexts,
-    ) -> Result<(u64, RowBatch), &'static str> {
+    ) -> Result<(u64, RowBatch), Refusal> {
         let mut repaired = 0;
         let mut lacks = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
         for arrival in self.intern_batch(batch)? {

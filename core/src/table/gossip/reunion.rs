@@ -21,6 +21,7 @@ use crate::id::TableId;
 use crate::io::StoreOp;
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::{Context, Domain, Hlc};
 use crate::wire::RowBatch;
@@ -70,7 +71,7 @@ impl Gossip {
         batches: Vec<RowBatch>,
         adopt: Contexts,
         freed: Hlc,
-    ) -> Result<Reunion, &'static str> {
+    ) -> Result<Reunion, Refusal> {
         let mut theirs: BTreeMap<Place, Arrival> = BTreeMap::new();
         let mut sys = Vec::new();
         for batch in batches {

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::id::{LinkId, NodeId};
+use crate::refusals::Refusal;
 
 /// Ends of parts in one message, at most. An honest member names two more than twice its fan-out.
 const MAX_CUTS: usize = 160;
@@ -68,16 +69,16 @@ impl Duty {
     ///
     /// # Errors
     /// What is wrong with the ends of its parts.
-    pub(crate) fn received(cuts: &[NodeId], me: NodeId) -> Result<Option<Duty>, &'static str> {
+    pub(crate) fn received(cuts: &[NodeId], me: NodeId) -> Result<Option<Duty>, Refusal> {
         if cuts.len() > MAX_CUTS {
-            return Err("too many parts");
+            return Err(Refusal::BadRange);
         }
         let Some(first) = cuts.first() else {
             return Ok(None);
         };
         let turn = |id: &NodeId| id.0.wrapping_sub(first.0);
         if !cuts.is_sorted_by(|one, next| turn(one) < turn(next)) {
-            return Err("parts out of order");
+            return Err(Refusal::BadRange);
         }
         let at = cuts.partition_point(|cut| turn(cut) <= turn(&me));
         // The first cut is never beyond.
