@@ -96,6 +96,8 @@ pub struct Limits {
     /// Keys remembered because they changed under a session that is served; past it the session is refused and begins anew.
     /// 65,536.
     pub session_replaced: usize,
+    /// Most siblings of a key that a client's write may leave; 64.
+    pub siblings: usize,
     /// Requests waiting for an answer; 65,536.
     pub requests: usize,
     /// Unsynced batches before writes are refused as busy; 4,096.
@@ -119,6 +121,7 @@ impl Default for Limits {
             links: 4_096,
             sessions: 8,
             session_replaced: 65_536,
+            siblings: 64,
             requests: 65_536,
             store_backlog: 4_096,
             loads: 64,
@@ -129,6 +132,10 @@ impl Default for Limits {
 
 /// The hard maximum of a replicated row, beyond any client limit: a frame that exceeds it is malformed.
 pub const MAX_ROW_BYTES: usize = 64 << 20;
+
+/// What the siblings of a key may have together in bytes after a client's write that leaves others beside it. It is a small part of
+/// [`MAX_ROW_BYTES`], because members that do not hear of each other add to one key at the same time.
+pub const MAX_SIBLING_BYTES: usize = 4 << 20;
 
 /// The periods and patience of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -156,4 +156,8 @@ mutants! {
     EvictedHeard = "evicted-heard",
     /// Rows that expire vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
+    /// Of the siblings that a merge leaves only the newest stays.
+    SiblingLost = "sibling-lost",
+    /// A write replaces nothing, whatever its author has seen.
+    ContextIgnored = "context-ignored",
 }

@@ -390,7 +390,7 @@ impl World {
 
 fn key_of(kind: &ChangeKind) -> Option<(&Bytes, &'static str)> {
     match kind {
-        ChangeKind::Put { key, .. } => Some((key, "shows")),
+        ChangeKind::Put { key, .. } | ChangeKind::Siblings { key, .. } => Some((key, "shows")),
         ChangeKind::Deleted { key } => Some((key, "hides")),
         ChangeKind::Expired { key } => Some((key, "expires")),
         ChangeKind::Flushed => None,

@@ -21,12 +21,10 @@ impl Node {
     pub(super) fn own_status(&mut self) -> Status {
         let cover = self.gossip.cover_mut();
         let sys = cover.hash(Domain::Sys);
-        let memory = if mutated!(self.fx, HashWithoutMemory) {
-            0
-        } else {
-            cover.hash(Domain::UsrMemory)
-        };
-        let usr = cover.hash(Domain::UsrDurable).wrapping_add(memory);
+        let without_memory = mutated!(self.fx, HashWithoutMemory);
+        let hashed = |domain: &Domain| domain.is_durable() || !without_memory;
+        let usr = Domain::USR.into_iter().filter(hashed);
+        let usr = usr.fold(0u64, |sum, domain| sum.wrapping_add(cover.hash(domain)));
         Status {
             sys,
             usr,

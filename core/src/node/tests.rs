@@ -15,6 +15,7 @@ mod links;
 mod loads;
 mod membership;
 mod settings;
+mod siblings;
 
 /// Whether a message from one node to another is lost.
 type Cut = Box<dyn Fn(usize, usize, &wire::Message) -> bool>;
