@@ -62,10 +62,10 @@ pub(crate) struct Host {
     /// Turns it has ended, in all lives.
     pub(crate) turns: u64,
     /// The users' tables on this node, in the order of [`Table::ALL`].
-    pub(crate) tables: [TableId; 3],
-    pub(crate) cursors: [Cursor; 3],
+    pub(crate) tables: [TableId; Table::ALL.len()],
+    pub(crate) cursors: [Cursor; Table::ALL.len()],
     /// What the watching client of each table has.
-    pub(crate) mirrors: [Mirror; 3],
+    pub(crate) mirrors: [Mirror; Table::ALL.len()],
     /// Tables with changes that the watch has not read.
     pub(crate) changed: Vec<usize>,
     /// Operations that the disk does not have yet, by batch.
@@ -121,8 +121,8 @@ impl Host {
             wake_us: None,
             spins: 0,
             turns: 0,
-            tables: [TableId::DEFAULT; 3],
-            cursors: [Cursor(0); 3],
+            tables: [TableId::DEFAULT; Table::ALL.len()],
+            cursors: [Cursor(0); Table::ALL.len()],
             mirrors: Default::default(),
             changed: Vec::new(),
             unsynced: VecDeque::new(),
@@ -241,10 +241,14 @@ fn open_table(node: &mut Node, now: Now, table: Table) -> TableId {
         Table::Periodic => return TableId::DEFAULT,
         Table::Sync => Durability::Sync,
         Table::Memory => Durability::Memory,
+        Table::Siblings => Durability::Periodic,
     };
     let options = TableOptions {
         durability,
-        conflict: Conflict::LastWriterWins,
+        conflict: match table {
+            Table::Siblings => Conflict::Siblings,
+            _ => Conflict::LastWriterWins,
+        },
     };
     match node.create_table(now, table.name(), options) {
         Ok((id, _)) => id,

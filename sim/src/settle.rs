@@ -2,7 +2,7 @@
 
 use rumormill_core::Node;
 
-use crate::checkers::{Contents, convergence, durability, no_resurrection, sessions};
+use crate::checkers::{Contents, convergence, durability, no_resurrection, sessions, siblings};
 use crate::clock::Clock;
 use crate::trace::Field;
 use crate::world::World;
@@ -65,6 +65,12 @@ impl World {
                 ));
             }
         }
+        found.extend(siblings::check(
+            self.now_us,
+            &self.all_siblings(),
+            &self.model,
+            &self.siblings.seen,
+        ));
         self.violations.extend(found);
         self.judge_application();
     }

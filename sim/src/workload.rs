@@ -20,7 +20,7 @@ pub(crate) struct Mix {
     /// Of a thousand operations so many are preceded by a move of their client.
     moves: u32,
     /// The weights of [`Table::ALL`].
-    tables: [u32; 3],
+    tables: [u32; 4],
     /// The weights of put, put with expiry, delete and get.
     verbs: [u32; 4],
     /// Of a thousand operations so many are flushes.
@@ -38,6 +38,7 @@ impl Mix {
                 u.int_in_range(1..=8)?,
                 u.int_in_range(1..=8)?,
                 u.int_in_range(0..=3)?,
+                u.int_in_range(0..=4)?,
             ],
             verbs: [
                 u.int_in_range(2..=10)?,

@@ -21,6 +21,7 @@ use crate::plan::{Action, Plan};
 use crate::sabotage::{Honest, Sabotage};
 use crate::scale::Meter;
 use crate::sessions::Exchange;
+use crate::siblings::Readers;
 use crate::story::Ids;
 use crate::trace::{Field, Keep, Trace, WORLD, Weight};
 use crate::wire::Wire;
@@ -34,6 +35,7 @@ pub struct World {
     pub(crate) model: Model,
     /// What clients asked and were answered.
     pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) siblings: Readers,
     /// The nodes that clients have moved to.
     pub(crate) clients: BTreeMap<u32, usize>,
     /// The bytes of messages, if the plan wants them.
@@ -87,6 +89,7 @@ impl World {
             trace: Trace::new(keep),
             model: Model::default(),
             exchanges: Vec::new(),
+            siblings: Readers::default(),
             clients: BTreeMap::new(),
             wire: plan.codec.then(Wire::default),
             gone: BTreeSet::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::{ChangeKind, ScanRange, Siblings, TableId, View, Wall};
 
-use super::{MAX_VIOLATIONS, Shown, Violation};
+use super::{MAX_VIOLATIONS, Violation};
 use crate::plan::Table;
 
 /// The checker's name in reports.
@@ -104,7 +104,9 @@ impl Copied {
 /// Siblings as one value: their versions and values in the order that all members share.
 pub(super) fn joined(siblings: &Siblings) -> Bytes {
     let values = siblings.values.iter();
-    let shown =
-        values.map(|(value, version)| format!("{}={} ", Shown(*version), value.escape_ascii()));
+    let shown = values.map(|(value, version)| {
+        let value = value.escape_ascii();
+        format!("{}:{}={value} ", version.actor, version.counter)
+    });
     shown.collect::<String>().into()
 }

@@ -13,15 +13,18 @@ pub struct Caps {
     pub session_replaced: Option<u32>,
     /// Changes kept for watchers: they lag.
     pub change_log: Option<u32>,
+    /// Siblings that a write may leave: more are refused.
+    pub siblings: Option<u32>,
 }
 
 impl Caps {
     /// The names of all of them.
-    pub const NAMES: [&str; 4] = [
+    pub const NAMES: [&str; 5] = [
         "rows_per_message",
         "sessions",
         "session_replaced",
         "change_log",
+        "siblings",
     ];
 
     /// Those that are set, with their names.
@@ -31,6 +34,7 @@ impl Caps {
             self.sessions,
             self.session_replaced,
             self.change_log,
+            self.siblings,
         ];
         let named = Self::NAMES.into_iter().zip(values);
         named.filter_map(|(name, value)| Some((name, value?)))
@@ -43,6 +47,7 @@ impl Caps {
             "sessions" => Some(&mut self.sessions),
             "session_replaced" => Some(&mut self.session_replaced),
             "change_log" => Some(&mut self.change_log),
+            "siblings" => Some(&mut self.siblings),
             _ => None,
         }
     }
@@ -53,6 +58,7 @@ impl Caps {
             (&mut limits.sessions, self.sessions),
             (&mut limits.session_replaced, self.session_replaced),
             (&mut limits.change_log, self.change_log),
+            (&mut limits.siblings, self.siblings),
         ];
         for (limit, cap) in places {
             *limit = cap.map_or(*limit, |cap| cap as usize);

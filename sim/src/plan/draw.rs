@@ -188,6 +188,7 @@ fn draw_caps(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
         sessions: cap(1, 2)?,
         session_replaced: cap(1, 16)?,
         change_log: cap(4, 256)?,
+        siblings: cap(1, 8)?,
     };
     Ok(())
 }
