@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
     /// The node has the table `default` only.
     pub(crate) is_plain: bool,
+    /// Whether clients write to the table that keeps siblings: else it is not created.
+    pub(crate) has_siblings: bool,
     /// Whether there is a disk at all.
     pub(crate) has_disk: bool,
     pub(crate) clock: Clock,
@@ -103,6 +105,7 @@ impl Host {
             node: None,
             disk: Disk::default(),
             is_plain: false,
+            has_siblings: false,
             has_disk: machine.disk,
             clock: Clock::default(),
             hurts: Hurts::default(),
@@ -183,7 +186,10 @@ impl Host {
         self.alone = node.status(now).standing != "member";
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
-            self.tables[slot] = open_table(&mut node, now, table);
+            self.tables[slot] = match table {
+                Table::Siblings if !self.has_siblings => named(&mut node, table),
+                _ => open_table(&mut node, now, table),
+            };
             self.cursors[slot] = node.view(now).cursor();
             self.mirrors[slot].scan(&node.view(now), self.tables[slot]);
         }
@@ -233,6 +239,14 @@ impl Host {
             }
         }
         out
+    }
+}
+
+/// The table as it is without options: nobody writes to it.
+fn named(node: &mut Node, table: Table) -> TableId {
+    match node.table(table.name()) {
+        Ok(id) => id,
+        Err(error) => panic!("table {} cannot be named: {error}", table.name()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::injection::Ending;
 use crate::model::Model;
 use crate::network::Network;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Table};
 use crate::sabotage::{Honest, Sabotage};
 use crate::scale::Meter;
 use crate::sessions::Exchange;
@@ -116,6 +116,13 @@ impl World {
             slots: Vec::new(),
             meter: None,
         };
+        let has_siblings =
+            world.plan.entries.iter().any(
+                |entry| matches!(&entry.action, Action::Op(op) if op.table == Table::Siblings),
+            );
+        for host in &mut world.hosts {
+            host.has_siblings = has_siblings;
+        }
         for node in 0..nodes {
             world.push(world.plan.machines[node].start_us, Event::Start { node });
         }

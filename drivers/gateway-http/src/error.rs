@@ -76,7 +76,7 @@ impl ApiError {
         ApiError::new(
             StatusCode::CONFLICT,
             "siblings",
-            "a key has several siblings: read it by itself",
+            "a key has several siblings, which HTTP does not show: read it through the embedded interface",
         )
     }
 
