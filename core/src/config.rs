@@ -98,6 +98,8 @@ pub struct Limits {
     pub direct_push_members: usize,
     /// Members to whom a member passes rows on along a tree; 4.
     pub fanout: usize,
+    /// Most siblings of a key that a client's write may leave; 64.
+    pub siblings: usize,
     /// Requests waiting for an answer; 65,536.
     pub requests: usize,
     /// Unsynced batches before writes are refused as busy; 4,096.
@@ -124,6 +126,7 @@ impl Default for Limits {
             session_replaced: 65_536,
             direct_push_members: 64,
             fanout: 4,
+            siblings: 64,
             requests: 65_536,
             store_backlog: 4_096,
             loads: 64,
@@ -134,6 +137,10 @@ impl Default for Limits {
 
 /// The hard maximum of a replicated row, beyond any client limit: a frame that exceeds it is malformed.
 pub const MAX_ROW_BYTES: usize = 64 << 20;
+
+/// What the siblings of a key may have together in bytes after a client's write that leaves others beside it. It is a small part of
+/// [`MAX_ROW_BYTES`], because members that do not hear of each other add to one key at the same time.
+pub const MAX_SIBLING_BYTES: usize = 4 << 20;
 
 /// The periods and patience of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]

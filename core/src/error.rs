@@ -46,6 +46,26 @@ pub enum WriteError {
     },
     /// The node is leaving, has left or has halted.
     Leaving,
+    /// The key would have more siblings than [`Limits::siblings`](crate::Limits::siblings): read them, and write with their context.
+    TooManySiblings {
+        /// The most siblings of a key.
+        limit: usize,
+    },
+    /// The siblings of the key would together be longer than one row may be: read them, and write with their context.
+    SiblingsTooLarge {
+        /// Their length in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A delete in a table that keeps siblings removes what its author has seen, and this one does not say what that is.
+    ContextRequired,
+    /// A context was given, and the table keeps no siblings.
+    ContextUnused,
+    /// The context cannot be used.
+    Context(TokenError),
+    /// Rows of a table that keeps siblings do not expire.
+    ExpiryUnsupported,
 }
 
 impl fmt::Display for WriteError {
@@ -66,11 +86,75 @@ impl fmt::Display for WriteError {
                 "the row's clock is {ahead_ms} ms ahead of this node's, the limit is {limit_ms} ms"
             ),
             WriteError::Leaving => f.write_str("the node is leaving the cluster"),
+            WriteError::TooManySiblings { limit } => write!(
+                f,
+                "the key has {limit} siblings, which is the limit: read them and write with their context"
+            ),
+            WriteError::SiblingsTooLarge { size, limit } => write!(
+                f,
+                "the siblings of the key would have {size} bytes, the limit is {limit}: read them and write with their context"
+            ),
+            WriteError::ContextRequired => {
+                f.write_str("a delete in a table that keeps siblings needs the context of a read")
+            }
+            WriteError::ContextUnused => {
+                f.write_str("the table keeps no siblings, so that a context means nothing")
+            }
+            WriteError::Context(error) => error.fmt(f),
+            WriteError::ExpiryUnsupported => {
+                f.write_str("rows of a table that keeps siblings do not expire")
+            }
         }
     }
 }
 
 impl core::error::Error for WriteError {}
+
+impl From<TokenError> for WriteError {
+    fn from(error: TokenError) -> Self {
+        WriteError::Context(error)
+    }
+}
+
+/// Why a causal token cannot be used. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// It is no token.
+    Malformed,
+    /// Its checksum is wrong.
+    Damaged,
+    /// It is of a version or of a kind of table that this program does not know.
+    Unknown {
+        /// Its version.
+        version: u8,
+        /// Its kind.
+        kind: u8,
+    },
+    /// It was read from another table or key.
+    OtherKey,
+    /// It has seen writes of this node that this node has not accepted.
+    Unissued,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenError::Malformed => f.write_str("the context is malformed"),
+            TokenError::Damaged => f.write_str("the context is damaged: its checksum is wrong"),
+            TokenError::Unknown { version, kind } => write!(
+                f,
+                "the context has version {version} and kind {kind}, which are not known"
+            ),
+            TokenError::OtherKey => f.write_str("the context is of another table or key"),
+            TokenError::Unissued => {
+                f.write_str("the context has seen writes that this node never accepted")
+            }
+        }
+    }
+}
+
+impl core::error::Error for TokenError {}
 
 /// Why a table was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

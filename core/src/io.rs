@@ -129,6 +129,17 @@ pub enum Request {
         /// When the row expires.
         expires: Option<crate::Wall>,
     },
+    /// Writes a key of a table that keeps siblings in the place of those that the author has seen.
+    Replace {
+        /// The table.
+        table: TableId,
+        /// The key.
+        key: Bytes,
+        /// The new value, `None` to remove what was seen.
+        value: Option<Bytes>,
+        /// What the author has seen.
+        context: crate::CausalToken,
+    },
     /// Reads a row, from the store if its value is only there. Requests on a key whose value is being loaded are carried
     /// out in their order once it is here.
     Get {
@@ -184,6 +195,8 @@ pub enum Response {
     Written(crate::Accepted),
     /// The live row, if there is one.
     Row(Option<crate::Row>),
+    /// The siblings of the key, in a table that keeps them.
+    Siblings(crate::Siblings),
     /// Everything accepted before the request is durable.
     Synced,
     /// The table exists.

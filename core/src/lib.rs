@@ -77,6 +77,7 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod crc;
 mod detector;
 mod effects;
 mod error;
@@ -97,10 +98,10 @@ mod time;
 mod trace;
 pub mod wire;
 
-pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
+pub use config::{Config, Limits, MAX_ROW_BYTES, MAX_SIBLING_BYTES, Storage, Timing};
 pub use error::{
     EvictError, Lagged, ReadError, RecoverError, RequestError, ResumeError, SettingError,
-    TableError, WriteError,
+    TableError, TokenError, WriteError,
 };
 pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
@@ -115,9 +116,9 @@ pub use refusals::Refusal;
 pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};
 pub use table::{
-    Accepted, Change, ChangeKind, Changes, Conflict, Context, Cursor, Domain, Durability, Found,
-    Hlc, Namespace, Row, RowRef, Runs, Scan, ScanRange, TableInfo, TableName, TableOptions,
-    Version, View, Write,
+    Accepted, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor, Domain,
+    Durability, Found, Hlc, Namespace, Row, RowRef, Runs, Scan, ScanRange, Siblings, TableInfo,
+    TableName, TableOptions, Version, View, Write,
 };
 pub use time::{Instant, Now, Wall};
 pub use trace::Trace;

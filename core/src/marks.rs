@@ -63,6 +63,8 @@ marks! {
     DamagedRecords = "damaged-records",
     /// A digest differed from this node's: contexts were exchanged in part.
     DigestDiffers = "digest-differs",
+    /// A write took in the delete of a sibling.
+    DeleteTakenIn = "delete-taken-in",
     /// A member has a name that another had before.
     DuplicateName = "duplicate-name",
     /// A majority did not agree to an eviction.
@@ -173,6 +175,14 @@ marks! {
     SettingChanged = "setting-changed",
     /// A value that the cluster has set is not in force.
     SettingIgnored = "setting-ignored",
+    /// A client's write left siblings.
+    SiblingAdded = "sibling-added",
+    /// A row came that left siblings.
+    SiblingsMerged = "siblings-merged",
+    /// A write was refused because its key has too many siblings.
+    SiblingsRefused = "siblings-refused",
+    /// What was replaced beside a live sibling was forgotten, because every member has that.
+    SiblingsSettled = "siblings-settled",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",
     /// A tombstone was freed.

@@ -168,4 +168,8 @@ mutants! {
     NoticeCovers = "notice-covers",
     /// Rows that expire vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
+    /// Of the siblings that a merge leaves only the newest stays.
+    SiblingLost = "sibling-lost",
+    /// A write replaces nothing, whatever its author has seen.
+    ContextIgnored = "context-ignored",
 }

@@ -32,6 +32,8 @@ refusals! {
     BadRange = "bad-range",
     /// A digest is not of the size that this version knows. The link was closed.
     BadDigest = "bad-digest",
+    /// A row of a table that keeps siblings has versions that do not fit together. The link was closed.
+    BadSiblings = "bad-siblings",
     /// Runs of counters overlap, are out of order, or out of range. The link was closed.
     BadRuns = "bad-runs",
     /// A table's name is empty or too long. The link was closed.

@@ -117,6 +117,10 @@ impl World {
                 let len = if value.is_empty() { 2 } else { 3 };
                 self.trace
                     .event(self.now_us, node, Weight::Story, verb, &fields[..len]);
+                // What is beside or in the place of a sibling need not be newer.
+                if table == Table::Siblings {
+                    continue;
+                }
                 // Whether a row has expired depends on the wall clock, which may go back.
                 let expires = shown.is_some_and(|row| row.expires().is_some());
                 if expires || self.model.is_lost(table, key) {
@@ -192,6 +196,9 @@ impl World {
         let Some(node) = self.running_where(home, answers) else {
             return self.count("ops_nowhere");
         };
+        if op.table == Table::Siblings && !matches!(op.verb, OpVerb::Flush) {
+            return self.perform_siblings(op, node);
+        }
         let client = Some(op.client);
         let key = |key: u32| Bytes::from(format!("k{key}"));
         if let OpVerb::Get { key: number } = op.verb {
@@ -315,7 +322,7 @@ impl World {
         self.promise(who, (table, None), accepted, Effect::Delete, true);
     }
 
-    fn unless_refused(
+    pub(crate) fn unless_refused(
         &mut self,
         node: usize,
         key: Option<&Bytes>,
@@ -345,7 +352,7 @@ impl World {
     }
 
     /// Takes down what the store has promised by accepting. What is not `real` has changed nothing.
-    fn promise(
+    pub(crate) fn promise(
         &mut self,
         (client, node): (Option<u32>, usize),
         (table, key): (Table, Option<&Bytes>),
@@ -409,7 +416,7 @@ impl World {
 
 fn key_of(kind: &ChangeKind) -> Option<(&Bytes, &'static str)> {
     match kind {
-        ChangeKind::Put { key, .. } => Some((key, "shows")),
+        ChangeKind::Put { key, .. } | ChangeKind::Siblings { key, .. } => Some((key, "shows")),
         ChangeKind::Deleted { key } => Some((key, "hides")),
         ChangeKind::Expired { key } => Some((key, "expires")),
         ChangeKind::Flushed => None,

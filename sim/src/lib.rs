@@ -148,6 +148,7 @@ mod sessions;
 mod settings;
 mod settle;
 pub mod shrink;
+mod siblings;
 mod storing;
 mod story;
 pub mod swarm;

@@ -161,7 +161,9 @@ impl Model {
             let row = held.and_then(|held| held.get(*table, key));
             let version = row.map(|row| row.version);
             for number in numbers {
-                self.ops[*number].alone |= Some(self.ops[*number].version) == version;
+                // Any of the siblings it holds may be of this operation.
+                let held = *table == Table::Siblings && row.is_some();
+                self.ops[*number].alone |= held || Some(self.ops[*number].version) == version;
             }
         }
     }
@@ -226,6 +228,12 @@ impl<'a> History<'a> {
         numbers.map(|number| &self.model.ops[*number])
     }
 
+    /// The same with their numbers.
+    pub fn numbered(self) -> impl Iterator<Item = (usize, &'a Told)> {
+        let numbers = self.numbers.iter().chain(self.flushes);
+        numbers.map(|number| (*number, &self.model.ops[*number]))
+    }
+
     /// Whether the store promised to keep this operation, or something newer.
     ///
     /// A write that is acknowledged before it is synced may be lost with its acceptor, if that was before it was synced. One
@@ -239,7 +247,7 @@ impl<'a> History<'a> {
             && match op.table {
                 // What a flush writes is of the store's own tables, and those are synced like periodic ones.
                 _ if op.flush => !op.at_risk,
-                Table::Periodic => !op.at_risk,
+                Table::Periodic | Table::Siblings => !op.at_risk,
                 Table::Sync => true,
                 Table::Memory => !self.model.crashed,
             }

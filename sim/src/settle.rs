@@ -2,7 +2,9 @@
 
 use rumormill_core::Node;
 
-use crate::checkers::{Contents, Violation, convergence, durability, no_resurrection, sessions};
+use crate::checkers::{
+    Contents, Violation, convergence, durability, no_resurrection, sessions, siblings,
+};
 use crate::clock::Clock;
 use crate::faults::FaultKind;
 use crate::trace::Field;
@@ -67,6 +69,12 @@ impl World {
             }
         }
         found.extend(self.check_repairs());
+        found.extend(siblings::check(
+            self.now_us,
+            &self.all_siblings(),
+            &self.model,
+            &self.siblings.seen,
+        ));
         self.violations.extend(found);
         self.judge_application();
     }

@@ -20,7 +20,7 @@ pub(crate) struct Mix {
     /// Of a thousand operations so many are preceded by a move of their client.
     pub(crate) moves: u32,
     /// The weights of [`Table::ALL`].
-    pub(crate) tables: [u32; 3],
+    pub(crate) tables: [u32; 4],
     /// The weights of put, put with expiry, delete and get.
     pub(crate) verbs: [u32; 4],
     /// Of a thousand operations so many are flushes.
@@ -38,6 +38,7 @@ impl Mix {
                 u.int_in_range(1..=8)?,
                 u.int_in_range(1..=8)?,
                 u.int_in_range(0..=3)?,
+                u.int_in_range(0..=4)?,
             ],
             verbs: [
                 u.int_in_range(2..=10)?,

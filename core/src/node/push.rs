@@ -14,7 +14,7 @@ use crate::table::gossip::{
 };
 use crate::table::{Domain, Hlc};
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, RowBatch, RumorState, TableRef};
+use crate::wire::{DomainContext, Message, Row, RowBatch, RumorState};
 
 impl Node {
     /// Whether fresh writes are to be collected for others.
@@ -125,22 +125,25 @@ impl Node {
     /// Without users' rows of lives that have ended: whoever passes them on may not know yet, and here what deletes them may have been
     /// freed without their author. Those that still count come with a session.
     fn without_ended(&mut self, mut batch: RowBatch) -> RowBatch {
-        let lives = |actor: &Actor| {
+        let ended = |actor: &Actor| {
             let member = self.membership.get(actor.node);
             let present = member.is_some_and(|member| member.record.actor == *actor);
-            present && !self.membership.has_departed(actor.node)
+            !present || self.membership.has_departed(actor.node)
         };
-        let alive: Vec<bool> = batch.actors.iter().map(lives).collect();
-        let is_sys = |table: &TableRef| table.domain == Domain::Sys as u8;
-        let sys: Vec<bool> = batch.tables.iter().map(is_sys).collect();
-        let before = batch.rows.len();
+        let of_ended: Vec<bool> = batch.actors.iter().map(ended).collect();
         // A row that names nothing is refused with its batch.
-        batch.rows.retain(|row| {
-            let sys = sys.get(row.table as usize);
-            *alive.get(row.actor as usize).unwrap_or(&true) || *sys.unwrap_or(&true)
-        });
-        if batch.rows.len() < before {
+        let passes = |row: &Row| {
+            let table = batch.tables.get(row.table as usize);
+            let is_sys = table.is_none_or(|table| table.domain == Domain::Sys as u8);
+            let of_ended = of_ended.get(row.actor as usize).is_some_and(|ended| *ended);
+            let brings = || self.gossip.brings_siblings_of(&batch.tables, row, ended);
+            is_sys || !(of_ended || brings())
+        };
+        let pass: Vec<bool> = batch.rows.iter().map(passes).collect();
+        if pass.contains(&false) {
             self.fx.mark(Mark::RowOfEndedLife);
+            let mut pass = pass.into_iter();
+            batch.rows.retain(|_| pass.next() != Some(false));
         }
         batch
     }

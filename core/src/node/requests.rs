@@ -143,6 +143,23 @@ impl Node {
                 };
                 self.write_requested(table, write, token, deadline);
             }
+            Request::Replace {
+                table,
+                key,
+                value,
+                context,
+            } => {
+                let (key, context) = (&key, &context);
+                let write = match value {
+                    Some(value) => Write::Replace {
+                        key,
+                        value,
+                        context,
+                    },
+                    None => Write::Remove { key, context },
+                };
+                self.write_requested(table, write, token, deadline);
+            }
             Request::Get { table, key } => self.read((table, key), token, deadline, loaded),
             Request::Sync => {
                 self.fx.sync_this_turn();
@@ -235,6 +252,10 @@ impl Node {
         let Some(row) = row.filter(|row| row.is_live_at(wall_ms)) else {
             return self.fx.reply(token, Ok(Response::Row(None)));
         };
+        if let Some(siblings) = self.gossip.siblings(row) {
+            let gate = (row.seq, self.gossip.is_sync(place.0));
+            return self.reply_safely(gate, token, deadline, Ok(Response::Siblings(siblings)));
+        }
         let came = loaded.and_then(|loaded| loaded.as_ref().ok());
         match (Gossip::value_of(row, came), loaded) {
             (Some(value), _) => {

@@ -24,16 +24,13 @@ impl Node {
         let cover = self.gossip.cover_mut();
         let cover_has_tombstones = cover.tombstone_count() > 0;
         let sys = cover.hash(Domain::Sys);
-        let memory = if mutated!(self.fx, HashWithoutMemory) {
-            0
-        } else {
-            cover.hash(Domain::UsrMemory)
-        };
-        let usr = cover.hash(Domain::UsrDurable).wrapping_add(memory);
-        let rows = if mutated!(self.fx, LossUnseen) {
-            0
-        } else {
-            self.gossip.live_sum()
+        let without_memory = mutated!(self.fx, HashWithoutMemory);
+        let hashed = |domain: &Domain| domain.is_durable() || !without_memory;
+        let usr = Domain::USR.into_iter().filter(hashed);
+        let usr = usr.fold(0u64, |sum, domain| sum.wrapping_add(cover.hash(domain)));
+        let rows = match mutated!(self.fx, LossUnseen) {
+            true => 0,
+            false => self.gossip.live_sum(),
         };
         Status {
             sys,

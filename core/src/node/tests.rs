@@ -18,6 +18,7 @@ mod push;
 mod refusals;
 mod repair;
 mod settings;
+mod siblings;
 mod sync;
 
 /// Whether a message from one node to another is lost.

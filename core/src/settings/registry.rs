@@ -153,6 +153,8 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "keys remembered because they changed under a session, from the next session on"),
     setting!("limits.sessions", limits.sessions: count in "sessions", 1, 1_024, "sessions",
         "sessions served at once, and asked for at once"),
+    setting!("limits.siblings", limits.siblings: count in "siblings", 1, 1_024, "clients' writes",
+        "most siblings of a key that a client's write may leave, in tables that keep them"),
     setting!("limits.table_name_bytes", limits.table_name_bytes: count in "bytes", 8, 255, "clients' writes",
         "longest name of a new table"),
     setting!("limits.value_bytes", limits.value_bytes: size in "bytes", KIB, 32 * MIB, "clients' writes",

@@ -71,6 +71,15 @@ impl ApiError {
         Self::new(status, code, message)
     }
 
+    /// A key has several siblings where the answer has room for one value.
+    pub(crate) fn siblings() -> Self {
+        ApiError::new(
+            StatusCode::CONFLICT,
+            "siblings",
+            "a key has several siblings, which HTTP does not show: read it through the embedded interface",
+        )
+    }
+
     /// Whether a stored value is damaged: another try will not help.
     pub(crate) fn is_unreadable(&self) -> bool {
         self.code == UNREADABLE
@@ -142,6 +151,29 @@ impl From<WriteError> for ApiError {
                     .with("limit_ms", limit_ms)
             }
             WriteError::Leaving => ApiError::new(UNAVAILABLE, "leaving", message),
+            WriteError::TooManySiblings { limit } => {
+                ApiError::new(StatusCode::CONFLICT, "too_many_siblings", message)
+                    .with("limit", limit)
+            }
+            WriteError::SiblingsTooLarge { size, limit } => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "siblings_too_large", message)
+                    .with("size", size)
+                    .with("limit", limit)
+            }
+            WriteError::ContextRequired => ApiError::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "context_required",
+                message,
+            ),
+            WriteError::ContextUnused => {
+                ApiError::new(StatusCode::BAD_REQUEST, "context_unused", message)
+            }
+            WriteError::Context(_) => {
+                ApiError::new(StatusCode::BAD_REQUEST, "bad_context", message)
+            }
+            WriteError::ExpiryUnsupported => {
+                ApiError::new(StatusCode::BAD_REQUEST, "expiry_unsupported", message)
+            }
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::{
-    Durability, MemberInfo, MemberState, Namespace, Node, Now, SettingInfo, Storage, TableInfo,
-    TableOptions,
+    Conflict, Durability, MemberInfo, MemberState, Namespace, Node, Now, SettingInfo, Storage,
+    TableInfo, TableOptions,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -68,7 +68,7 @@ pub struct Table {
     pub name: String,
     /// `memory`, `periodic` or `sync`.
     pub durability: &'static str,
-    /// `last_writer_wins`.
+    /// `last_writer_wins` or `siblings`.
     pub conflict: &'static str,
     /// Whether the options were given explicitly.
     pub explicit: bool,
@@ -85,7 +85,10 @@ impl From<TableInfo<'_>> for Table {
             },
             name: info.name.to_string(),
             durability: durability_name(info.options),
-            conflict: "last_writer_wins",
+            conflict: match info.options.conflict {
+                Conflict::LastWriterWins => "last_writer_wins",
+                Conflict::Siblings => "siblings",
+            },
             explicit: info.explicit,
             rows: info.rows,
         }

@@ -99,6 +99,7 @@ pub(crate) async fn load(
     };
     let read = match calls.request(request).await? {
         Answer::Row(read) => read,
+        Answer::Siblings(_) => return Err(ApiError::siblings()),
         _ => None,
     };
     Ok(read.map(|read| Row {

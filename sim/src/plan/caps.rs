@@ -46,6 +46,8 @@ caps! {
     session_replaced,
     /// Changes kept for watchers: they lag.
     change_log,
+    /// Siblings that a write may leave: more are refused.
+    siblings,
     /// Members up to which writes are pushed straight to all: above, along a tree.
     direct_push_members,
     /// Members to whom rows are passed on: the tree is deep.

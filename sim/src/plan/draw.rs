@@ -211,6 +211,7 @@ fn draw_caps(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
         session_replaced: cap(1, 16)?,
         change_log: cap(4, 256)?,
         store_backlog: cap(2, 64)?,
+        siblings: cap(1, 8)?,
         ..plan.caps
     };
     Ok(())

@@ -38,11 +38,13 @@ pub enum Table {
     Sync,
     /// Never stored.
     Memory,
+    /// Keeps siblings, synced now and then. A client reads a key and keeps its context; its puts and deletes hand that back.
+    Siblings,
 }
 
 impl Table {
     /// All tables of the workload.
-    pub const ALL: [Table; 3] = [Table::Periodic, Table::Sync, Table::Memory];
+    pub const ALL: [Table; 4] = [Table::Periodic, Table::Sync, Table::Memory, Table::Siblings];
 
     /// The name of the table in the store.
     pub const fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Table {
             Table::Periodic => "default",
             Table::Sync => "safe",
             Table::Memory => "scratch",
+            Table::Siblings => "carts",
         }
     }
 }

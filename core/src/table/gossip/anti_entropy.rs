@@ -43,6 +43,12 @@ pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, Refusal>
         }
         out.push((name, context));
     }
+    // A domain in which nothing is covered need not be named.
+    for domain in Domain::ALL {
+        if out.iter().all(|(known, _)| *known != domain) {
+            out.push((domain, Context::new()));
+        }
+    }
     Ok(out)
 }
 
@@ -55,7 +61,9 @@ pub(crate) fn write_contexts(contexts: &[(Domain, Context)]) -> Vec<DomainContex
             .map(|(actor, runs)| (actor, runs.as_slice().to_vec()))
             .collect(),
     };
-    contexts.iter().map(domain).collect()
+    let named =
+        |(domain, context): &&(Domain, Context)| !domain.has_siblings() || !context.is_empty();
+    contexts.iter().filter(named).map(domain).collect()
 }
 
 /// A session that this node asked for.

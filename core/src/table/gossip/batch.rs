@@ -1,5 +1,6 @@
 //! Rows from the wire.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use super::{ActorIx, Arrival, Gossip};
 use crate::config::MAX_ROW_BYTES;
 use crate::refusals::Refusal;
+use crate::table::siblings::SiblingRow;
 use crate::table::{Domain, Hlc};
 use crate::wire;
 
@@ -38,6 +40,7 @@ impl Gossip {
                 return Err(Refusal::BadRow);
             }
         }
+        let siblings = read_siblings(&batch, &domains)?;
         let actors: Vec<ActorIx> = batch
             .actors
             .iter()
@@ -49,7 +52,8 @@ impl Gossip {
             self.rows.add_table(id);
             tables.push(id);
         }
-        let arrivals = batch.rows.into_iter().map(|row| Arrival {
+        let arrivals = batch.rows.into_iter().zip(siblings);
+        let arrivals = arrivals.map(|(row, siblings)| Arrival {
             table: tables[row.table as usize],
             actor: actors[row.actor as usize],
             counter: row.counter,
@@ -57,7 +61,32 @@ impl Gossip {
             expires: row.expires,
             key: row.key,
             value: row.value,
+            siblings,
         });
         Ok(arrivals.collect())
     }
+}
+
+/// The versions of each row whose domain keeps siblings; the row itself stands for one of them.
+fn read_siblings(
+    batch: &wire::RowBatch,
+    domains: &[Domain],
+) -> Result<Vec<Option<Box<SiblingRow>>>, Refusal> {
+    let read = |row: &wire::Row| {
+        if !domains[row.table as usize].has_siblings() {
+            return Ok(None);
+        }
+        let form = row.value.as_ref().ok_or(Refusal::BadSiblings)?;
+        let siblings = SiblingRow::decode(form)?;
+        let actor = batch.actors[row.actor as usize];
+        let stands = siblings.versions().iter().any(|version| {
+            let (dot, clock) = (version.dot, version.clock.0);
+            (dot.actor, dot.counter, clock) == (actor, row.counter, row.clock)
+        });
+        match stands && row.expires == 0 {
+            true => Ok(Some(Box::new(siblings))),
+            false => Err(Refusal::BadSiblings),
+        }
+    };
+    batch.rows.iter().map(read).collect()
 }

@@ -15,6 +15,7 @@ use crate::effects::Effects;
 use crate::id::{Actor, Seq, TableId};
 use crate::mutants::mutated;
 use crate::store::record;
+use crate::table::causal::Dot;
 use crate::table::{Context, Domain, Runs};
 
 /// One actor in one domain.
@@ -112,6 +113,13 @@ impl Cover {
 
     pub(crate) fn contains(&self, domain: Domain, actor: ActorIx, counter: u64) -> bool {
         self.entry(domain, actor).seen.contains(counter)
+    }
+
+    /// Whether a dot and all earlier ones of its actor are covered.
+    pub(crate) fn contains_up_to(&self, domain: Domain, dot: Dot) -> bool {
+        let runs = self.seen_runs(domain, dot.actor).map(Runs::as_slice);
+        let first = runs.and_then(|runs| runs.first());
+        first.is_some_and(|(low, high)| *low == 1 && dot.counter <= *high)
     }
 
     /// Covers the next dot of the present actor: counters are contiguous from 1.

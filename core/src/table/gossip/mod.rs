@@ -16,10 +16,12 @@ mod restore;
 mod reunion;
 mod rows;
 mod session;
+mod siblings;
 mod stability;
 mod tables;
 mod tree;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
@@ -46,6 +48,7 @@ pub(crate) use tables::Tables;
 pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
 
 use super::clock::HlcSource;
+use super::siblings::SiblingRow;
 use super::{Accepted, Context, Domain, Hlc, TableInfo, TableName, Version, Write};
 use crate::config::Limits;
 use crate::effects::Effects;
@@ -77,7 +80,10 @@ pub(crate) struct Arrival {
     pub(crate) clock: Hlc,
     pub(crate) expires: u64,
     pub(crate) key: Bytes,
+    /// The value; of siblings their form.
     pub(crate) value: Option<Bytes>,
+    /// The versions, in a table that keeps siblings.
+    pub(crate) siblings: Option<Box<SiblingRow>>,
 }
 
 /// The rows of a node with everything that decides whether a version is new, current or obsolete.
@@ -237,6 +243,9 @@ impl Gossip {
         table: TableId,
         write: Write<'_>,
     ) -> Result<Accepted, WriteError> {
+        if self.tables.domain(table).has_siblings() {
+            return self.write_sibling(fx, table, write);
+        }
         let (key, value, expires) = match write {
             Write::Put {
                 key,
@@ -248,6 +257,7 @@ impl Gossip {
                 expires.map_or(0, |at| at.as_millis().max(1)),
             ),
             Write::Delete { key } => (key, None, 0),
+            Write::Replace { .. } | Write::Remove { .. } => return Err(WriteError::ContextUnused),
         };
         self.check_limits(key, value.as_ref())?;
         let wall_ms = fx.now().wall.as_millis();
@@ -335,6 +345,7 @@ impl Gossip {
                 None => Bytes::copy_from_slice(key),
             },
             value,
+            siblings: None,
         };
         if self.outbox.is_open() {
             let now = fx.now().mono;
@@ -440,8 +451,11 @@ impl Gossip {
     }
 
     /// Merges a version from elsewhere.
-    pub(crate) fn merge(&mut self, fx: &mut Effects, arrival: Arrival) -> Merged {
+    pub(crate) fn merge(&mut self, fx: &mut Effects, mut arrival: Arrival) -> Merged {
         let domain = self.tables.domain(arrival.table);
+        if let Some(theirs) = arrival.siblings.take() {
+            return self.merge_siblings(fx, domain, arrival, *theirs, None);
+        }
         let covered = self.cover.contains(domain, arrival.actor, arrival.counter);
         if covered && !mutated!(fx, ObsoleteMerges) {
             return Merged::Obsolete;
@@ -501,6 +515,10 @@ impl Gossip {
         let number = self.log.next();
         let cools = self.cooling.applies(fx, domain, arrival.value.as_ref());
         let table = arrival.table;
+        let value = match arrival.siblings {
+            Some(row) => Value::Siblings(row),
+            None => arrival.value.into(),
+        };
         let meta_key = (domain == Domain::Sys).then(|| arrival.key.clone());
         let slot = match found {
             Some(slot) => {
@@ -510,7 +528,7 @@ impl Gossip {
                     row.counter = arrival.counter;
                     row.clock = arrival.clock;
                     row.expires = arrival.expires;
-                    row.value = arrival.value.into();
+                    row.value = value;
                     row.arrival = number;
                     row.seq = seq;
                 });
@@ -525,7 +543,7 @@ impl Gossip {
                 arrival: number,
                 seq,
                 key: arrival.key,
-                value: arrival.value.into(),
+                value,
             }),
         };
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
@@ -534,8 +552,11 @@ impl Gossip {
         if cools {
             self.cooling.push(seq, slot, number);
         }
-        self.cover.link(domain, actor, counter, slot, dead);
         self.count_row(domain, slot, true);
+        match domain.has_siblings() {
+            true => self.link_siblings(domain, slot),
+            false => self.cover.link(domain, actor, counter, slot, dead),
+        }
         if expires != 0 && !dead {
             self.expiring.insert((expires, slot));
         }
@@ -562,12 +583,24 @@ impl Gossip {
         if row.expires != 0 && !row.value.is_dead() {
             self.expiring.remove(&(row.expires, slot));
         }
+        if let Some(siblings) = row.value.siblings() {
+            for version in siblings.versions() {
+                let actor = self.cover.intern(version.dot.actor);
+                let counter = version.dot.counter;
+                self.cover
+                    .unlink(domain, actor, counter, row.table, &row.key);
+            }
+            return;
+        }
         self.cover
             .unlink(domain, row.actor, row.counter, row.table, &row.key);
     }
 
     /// Removes a tombstone for good; its dot stays covered.
     pub(crate) fn free(&mut self, fx: &mut Effects, domain: Domain, slot: Slot) {
+        if self.settle(fx, domain, slot) {
+            return;
+        }
         self.unlink(domain, slot);
         let Some(row) = self.rows.remove(slot) else {
             return;

@@ -53,6 +53,7 @@ impl Outbox {
             expires: row.expires,
             key: row.key.clone(),
             value: row.value.clone(),
+            siblings: None,
         });
     }
 

@@ -23,6 +23,8 @@ use crate::id::Actor;
 use crate::marks::Mark;
 use crate::refusals::Refusal;
 use crate::store::bytes::Writer;
+use crate::table::causal::Dot;
+use crate::table::siblings::Sibling;
 use crate::table::{Context, Domain};
 use crate::wire::{DotRange, RowBatch};
 
@@ -134,6 +136,15 @@ impl Gossip {
         !row.value.is_dead() && row.expires == 0
     }
 
+    /// Whether a row is part of the sum by this one of its dots.
+    fn shows(row: &StoredRow, actor: Actor, counter: u64) -> bool {
+        let of_dot = |(version, _): (&Sibling, _)| version.dot == Dot { actor, counter };
+        match row.value.siblings() {
+            Some(siblings) => siblings.live().any(of_dot),
+            None => Self::lasts(row),
+        }
+    }
+
     pub(crate) fn live_sum(&self) -> u64 {
         self.live_sum.all()
     }
@@ -143,10 +154,16 @@ impl Gossip {
         let Some(row) = self.rows.row(slot).filter(|row| Self::lasts(row)) else {
             return;
         };
-        let actor = (row.actor, self.cover.actor(row.actor));
-        match shown {
-            true => self.live_sum.add(actor, domain, row.counter),
-            false => self.live_sum.sub(actor, domain, row.counter),
+        let sum = &mut self.live_sum;
+        let mut count = |actor, counter| match shown {
+            true => sum.add(actor, domain, counter),
+            false => sum.sub(actor, domain, counter),
+        };
+        let Some(siblings) = row.value.siblings() else {
+            return count((row.actor, self.cover.actor(row.actor)), row.counter);
+        };
+        for (Sibling { dot, .. }, _) in siblings.live() {
+            count((self.cover.intern(dot.actor), dot.actor), dot.counter);
         }
     }
 
@@ -159,8 +176,11 @@ impl Gossip {
             let low = if name == from.actor { from.counter } else { 0 };
             let seed = seed(name);
             let dots = self.cover.range(from.domain, ix, low, u64::MAX);
-            let lasting = dots.filter(|(_, slot)| self.rows.row(*slot).is_some_and(Self::lasts));
-            lasting.map(move |(counter, _)| {
+            let shown = dots.filter(move |(counter, slot)| {
+                let row = self.rows.row(*slot);
+                row.is_some_and(|row| Self::shows(row, name, *counter))
+            });
+            shown.map(move |(counter, _)| {
                 let hash = hash_dot(seed, from.domain, counter);
                 ((name, counter), hash)
             })
@@ -281,23 +301,29 @@ impl Gossip {
     ) -> Result<(u64, RowBatch), Refusal> {
         let mut repaired = 0;
         let mut lacks = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
-        for arrival in self.intern_batch(batch)? {
+        for mut arrival in self.intern_batch(batch)? {
             let domain = self.tables.domain(arrival.table);
-            let actor = self.actor(arrival.actor);
             let context = lost.iter().find(|(name, _)| *name == domain);
-            if !context.is_some_and(|(_, lost)| lost.contains(actor, arrival.counter)) {
+            let Some((_, lost)) = context.filter(|(_, lost)| self.is_lost(&arrival, lost)) else {
                 self.merge(fx, arrival);
                 continue;
-            }
+            };
             let place = (arrival.table, arrival.key.clone());
-            match self.supersede(fx, domain, arrival) {
+            let merged = match arrival.siblings.take() {
+                Some(theirs) => self.merge_siblings(fx, domain, arrival, *theirs, Some(lost)),
+                None => self.supersede(fx, domain, arrival),
+            };
+            match merged {
                 Merged::Won => {
                     fx.mark(Mark::RowRepaired);
                     repaired += 1;
                 }
                 Merged::Lost | Merged::Obsolete => {
-                    let row = self.rows.get(place.0, &place.1);
-                    if let Some(row) = row.filter(|row| !Self::lasts(row) && !row.value.is_cold()) {
+                    let unseen = |row: &&StoredRow| {
+                        let siblings = row.value.siblings().is_some();
+                        siblings || !Self::lasts(row) && !row.value.is_cold()
+                    };
+                    if let Some(row) = self.rows.get(place.0, &place.1).filter(unseen) {
                         self.add_row(&mut lacks, row, row.value.resident());
                     }
                 }
@@ -306,12 +332,28 @@ impl Gossip {
         Ok((repaired, lacks.take()))
     }
 
+    fn is_lost(&self, arrival: &Arrival, lost: &Context) -> bool {
+        match &arrival.siblings {
+            Some(row) => {
+                let mut dots = row.versions().iter().map(|version| version.dot);
+                dots.any(|dot| lost.contains(dot.actor, dot.counter))
+            }
+            None => lost.contains(self.actor(arrival.actor), arrival.counter),
+        }
+    }
+
     /// A row that a member has instead of one that this node has shown it. It counts only against an older row here.
-    pub(crate) fn overrule(&mut self, fx: &mut Effects, arrival: Arrival) {
+    pub(crate) fn overrule(&mut self, fx: &mut Effects, mut arrival: Arrival) {
         let domain = self.tables.domain(arrival.table);
-        if !self.cover.contains(domain, arrival.actor, arrival.counter) {
+        let is_here = self.rows.find(arrival.table, &arrival.key).is_some();
+        if let Some(theirs) = arrival.siblings.take_if(|_| is_here) {
+            let none = Context::new();
+            if self.merge_siblings(fx, domain, arrival, *theirs, Some(&none)) == Merged::Won {
+                fx.mark(Mark::RowRepaired);
+            }
+        } else if !self.cover.contains(domain, arrival.actor, arrival.counter) {
             self.merge(fx, arrival);
-        } else if self.rows.find(arrival.table, &arrival.key).is_some()
+        } else if is_here
             && arrival.actor != self.me
             && self.supersede(fx, domain, arrival) == Merged::Won
         {

@@ -24,6 +24,8 @@ use crate::id::{Actor, LinkId, Seq, TableId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::causal::Dot;
+use crate::table::siblings::SiblingRow;
 use crate::table::{Domain, Runs};
 use crate::time::Instant;
 use crate::wire::{DomainContext, Message, Page, RowBatch, Snapshot, TableRef};
@@ -73,6 +75,15 @@ impl Served {
         }
     }
 
+    /// Whether the session looks for the row of a dot before that of another, which lies in its part `at`.
+    pub(super) fn is_before(&self, domain: Domain, dot: Dot, at: usize, other: Dot) -> bool {
+        let parts = self.missing.iter().take(at + 1).enumerate();
+        let mut parts = parts.filter(|(_, (of, actor, _))| (*of, *actor) == (domain, dot.actor));
+        parts.any(|(i, (_, _, runs))| {
+            runs.contains(dot.counter) && (i < at || dot.counter < other.counter)
+        })
+    }
+
     /// The draft goes out as it is: its rows are sent.
     fn commit(&mut self, mut draft: Draft) -> RowBatch {
         (self.at, self.counter) = (draft.at, draft.counter);
@@ -94,7 +105,10 @@ impl Served {
                 .map(|(_, actor, runs)| (*actor, runs.as_slice().to_vec()))
                 .collect(),
         };
-        Domain::ALL.into_iter().map(domain).collect()
+        let named = |context: &DomainContext| {
+            !context.actors.is_empty() || context.domain <= Domain::UsrMemory as u8
+        };
+        Domain::ALL.into_iter().map(domain).filter(named).collect()
     }
 
     /// The row of this key goes out at the end, whatever has become of it.
@@ -318,7 +332,7 @@ impl Gossip {
     /// Drafts a page until it is full (false) or everything is in it (true).
     fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
         while let Some((domain, actor, runs)) = served.missing.get(draft.at) {
-            let unsent = mutated!(fx, SnapshotWithoutMemory) && *domain == Domain::UsrMemory;
+            let unsent = mutated!(fx, SnapshotWithoutMemory) && !domain.is_durable();
             let Some(ix) = self.cover.find(*actor).filter(|_| !unsent) else {
                 draft.at += 1;
                 continue;
@@ -332,6 +346,9 @@ impl Gossip {
                     let Some(row) = self.rows.row(slot) else {
                         continue;
                     };
+                    if self.is_sent_before(served, draft.at, (*actor, counter), row) {
+                        continue;
+                    }
                     if !self.draft_row(served, draft, row) {
                         draft.counter = counter;
                         return false;
@@ -364,7 +381,7 @@ impl Gossip {
             true => Self::value_of(row, served.values.get(&place())),
             false => row.value.resident(),
         };
-        if value.is_some() || row.value.is_dead() {
+        if value.is_some() || !row.value.is_cold() {
             return self.add_row(&mut draft.batcher, row, value);
         }
         let bytes = row_bytes(&row.key, row.value.len());
@@ -376,7 +393,7 @@ impl Gossip {
         fits
     }
 
-    /// Adds a row with its value; whether it still fitted.
+    /// Adds a row with its value, or with its siblings; whether it still fitted.
     pub(crate) fn add_row(
         &self,
         batcher: &mut Batcher,
@@ -388,12 +405,13 @@ impl Gossip {
             return false;
         }
         let table = row.table;
+        let form = row.value.siblings().map(SiblingRow::encode);
         batcher.add(
             (table, || self.table_ref(table)),
             (row.actor, self.actor(row.actor)),
             (row.counter, row.clock, row.expires),
             row.key.clone(),
-            value.cloned(),
+            form.or_else(|| value.cloned()),
         );
         true
     }

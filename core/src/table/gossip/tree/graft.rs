@@ -37,8 +37,7 @@ impl Gossip {
                 dots.map(|(_, slot)| slot)
             });
             for row in slots.filter_map(|slot| self.rows.row(slot)) {
-                let here = row.value.is_dead() || row.value.resident().is_some();
-                if here && !self.add_row(batcher, row, row.value.resident()) {
+                if !row.value.is_cold() && !self.add_row(batcher, row, row.value.resident()) {
                     break;
                 }
             }
