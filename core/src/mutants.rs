@@ -90,6 +90,8 @@ mutants! {
     AdoptEarly = "adopt-early",
     /// Of the parts in which contexts differ from a digest the last is not named.
     ScopeCut = "scope-cut",
+    /// What has changed since the scope of a session was named is not part of the session.
+    ScopeOutdated = "scope-outdated",
     /// Members whose rows differ while their contexts agree do not notice.
     LossUnseen = "loss-unseen",
     /// A session that is asked for twice is served twice, and its pages are mixed up.

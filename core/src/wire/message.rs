@@ -82,6 +82,8 @@ wire! {
             session: u64,
             /// The parts, by domain.
             scope: Vec<DomainScope>,
+            /// The changes that the sender had seen by then; the receiver sends the number back in [`Have::Within`].
+            at: u64,
         },
         /// Contexts agree and rows do not: what does the receiver show in these ranges?
         Compare(Compare),
@@ -322,6 +324,9 @@ pub enum Have {
     Within {
         /// The scope.
         scope: Vec<DomainScope>,
+        /// When the receiver named it, by its own count: what it has changed since may have replaced what is in scope. `None` asks for
+        /// rows alone, without contexts to adopt.
+        since: Option<u64>,
         /// The contexts.
         contexts: Vec<DomainContext>,
     },

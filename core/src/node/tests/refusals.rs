@@ -275,6 +275,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
                 domain: u.int_in_range(0..=3)?,
                 buckets: clock,
             }],
+            at: counter,
         },
         0..=2 => push(some, u.int_in_range(0..=3)?, "default", row(counter, clock)),
         3 => pull(std::vec![covers(std::vec![(some, runs)])]),

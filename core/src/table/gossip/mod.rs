@@ -43,6 +43,7 @@ use repair::LiveSum;
 pub(crate) use reunion::Reunion;
 use rows::Rows;
 pub(crate) use rows::{ActorIx, Slot, StoredRow, Value, VersionKey};
+pub(crate) use session::Extent;
 pub(crate) use stability::Stability;
 pub(crate) use tables::Tables;
 pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
