@@ -36,10 +36,13 @@ pub enum WriteError {
     },
     /// The store is out of space. Reads are served; writes are accepted again when it has recovered.
     StoreStalled,
-    /// The row to be replaced, or a floor of its table, has a clock further ahead of this node's wall clock than
-    /// [`Limits::clock_drift`](crate::Limits::clock_drift): the write would spread it. Somebody's clock is, or was, wrong.
+    /// The row to be replaced, or a floor of its table, has the largest clock there is: nothing is newer.
+    LastClock,
+    /// This node's wall clock is further ahead of the clock of every peer it heard of late than
+    /// [`Limits::clock_drift`](crate::Limits::clock_drift), and it heard at least two: the write would hide later ones of other members.
+    /// Set the clock right.
     ClockAhead {
-        /// How far ahead it is, in milliseconds.
+        /// How far it is ahead of the next, in milliseconds.
         ahead_ms: u64,
         /// The limit in milliseconds.
         limit_ms: u64,
@@ -81,9 +84,10 @@ impl fmt::Display for WriteError {
             WriteError::ReadOnlyTable => f.write_str("tables of the store itself are read-only"),
             WriteError::Busy { limit } => write!(f, "the store lags behind, the limit is {limit}"),
             WriteError::StoreStalled => f.write_str("the store is out of space"),
+            WriteError::LastClock => f.write_str("the row has the largest clock there is"),
             WriteError::ClockAhead { ahead_ms, limit_ms } => write!(
                 f,
-                "the row's clock is {ahead_ms} ms ahead of this node's, the limit is {limit_ms} ms"
+                "this node's clock is {ahead_ms} ms ahead of all others, the limit is {limit_ms} ms"
             ),
             WriteError::Leaving => f.write_str("the node is leaving the cluster"),
             WriteError::TooManySiblings { limit } => write!(

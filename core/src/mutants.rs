@@ -76,6 +76,8 @@ mutants! {
     LastArrivalWins = "last-arrival-wins",
     /// Of a delete and a write the write wins.
     PresenceWins = "presence-wins",
+    /// A node whose clock is ahead of all others accepts writes.
+    ClockAheadWrites = "clock-ahead-writes",
     /// Clocks of rows from elsewhere are not followed.
     ClockUnfollowed = "clock-unfollowed",
     /// A local write takes the wall clock, and not the larger of it and the row's.

@@ -267,6 +267,7 @@ fn plans_that_once_failed_hold() {
     let plans = plans![
         "a_disk_emptied_between_two_dials",
         "a_leave_cut_short_by_a_crash",
+        "a_newcomer_after_a_delete_from_the_far_future",
         "a_session_asked_for_twice",
         "an_eviction_between_a_handshake_and_a_greeting",
         "everybody_left_and_came_back",

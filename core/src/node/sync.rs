@@ -40,6 +40,7 @@ impl Node {
             claims: self.claims_now(),
             awaits_claims: self.leaving.is_some() || cover_has_tombstones,
             clock: self.gossip.clock().0,
+            wall_ms: self.fx.now().wall.as_millis(),
         }
     }
 
@@ -58,6 +59,7 @@ impl Node {
 
     /// A peer told its state with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
+        self.clocks.hear(self.fx.now(), node, theirs.wall_ms);
         self.gossip.follow_clock(&mut self.fx, Hlc(theirs.clock));
         if let Some(known) = self.links.get_mut(link) {
             known.awaits_claims = theirs.awaits_claims;

@@ -228,6 +228,8 @@ wire! {
         pub awaits_claims: bool,
         /// The node's hybrid logical clock.
         pub clock: u64,
+        /// Its wall clock, in milliseconds since 1970.
+        pub wall_ms: u64,
     }
 }
 

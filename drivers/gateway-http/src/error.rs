@@ -145,6 +145,7 @@ impl From<WriteError> for ApiError {
                 ApiError::new(UNAVAILABLE, "busy", message).with("limit", limit)
             }
             WriteError::StoreStalled => ApiError::new(UNAVAILABLE, "store_stalled", message),
+            WriteError::LastClock => ApiError::new(StatusCode::CONFLICT, "last_clock", message),
             WriteError::ClockAhead { ahead_ms, limit_ms } => {
                 ApiError::new(StatusCode::CONFLICT, "clock_ahead", message)
                     .with("ahead_ms", ahead_ms)

@@ -70,7 +70,7 @@ impl From<WriteError> for Refusal {
             WriteError::ReadOnlyTable => "READONLY",
             WriteError::Busy { .. } => "BUSY",
             WriteError::StoreStalled => "OOM",
-            WriteError::ClockAhead { .. } => "CLOCK",
+            WriteError::ClockAhead { .. } | WriteError::LastClock => "CLOCK",
             WriteError::Leaving => "LEAVING",
             _ => "ERR",
         };

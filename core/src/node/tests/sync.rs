@@ -205,6 +205,10 @@ fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
                 told.borrow_mut().push((0, 0, msg.as_ref().clone()));
             }
         }
-        assert_eq!(told.borrow().len(), usize::from(since != Some(0)), "{since:?}: refused");
+        assert_eq!(
+            told.borrow().len(),
+            usize::from(since != Some(0)),
+            "{since:?}: refused"
+        );
     }
 }
