@@ -187,7 +187,9 @@ impl fmt::Display for TableError {
                     "a table name has 1 to {limit} bytes, this one has {size}"
                 )
             }
-            TableError::OptionsDiffer => f.write_str("the table exists with other options"),
+            TableError::OptionsDiffer => {
+                f.write_str("the table exists with other options, which are fixed at creation")
+            }
             TableError::Write(error) => error.fmt(f),
         }
     }

@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Run several nodes on this machine, joined to the first
     Cluster(Cluster),
     /// Print the value of a key
+    ///
+    /// In a table that keeps siblings: all its values, and to standard error the context, which tells a later put or del what
+    /// was read. With --json all in one object.
     Get {
         /// The table; `default` holds the plain Redis strings
         table: String,
@@ -36,6 +39,8 @@ pub(crate) enum Command {
         server: ServerArgs,
     },
     /// Write a row
+    ///
+    /// In a table that keeps siblings, a write replaces what its --context has seen, and stays beside all other values of the key.
     Put {
         /// The table
         table: String,
@@ -43,15 +48,24 @@ pub(crate) enum Command {
         key: String,
         /// The value; `-` reads it from standard input
         value: String,
+        /// What `get` printed of this key, in a table that keeps siblings: the value takes the place of those that were shown
+        /// then. Without it the value is one more sibling
+        #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
+        context: Option<String>,
         #[command(flatten)]
         server: ServerArgs,
     },
     /// Delete a row
+    ///
+    /// In a table that keeps siblings, a delete needs a --context, removes what that has seen, and leaves all other values of the key.
     Del {
         /// The table
         table: String,
         /// The key
         key: String,
+        /// What `get` printed of this key, in a table that keeps siblings: the values that were shown then are deleted
+        #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
+        context: Option<String>,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -115,8 +129,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show the tables
-    Tables(ServerArgs),
+    /// Show the tables, or create one with options
+    #[command(args_conflicts_with_subcommands = true)]
+    Tables {
+        #[command(subcommand)]
+        action: Option<Tables>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Show the state of one node
     Status(ServerArgs),
     /// Show and change the settings of the cluster
@@ -195,6 +215,48 @@ pub(crate) enum Members {
     /// everybody else compares his rows with its. What the vanished had deleted and forgotten may come back, and what they alone
     /// had is lost. Of several nodes that wait, choose the one that ran last. Refused while a full member answers.
     Resume(ServerArgs),
+}
+
+/// What is done to tables.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tables {
+    /// Create a table with options, which are fixed from then on
+    ///
+    /// A table that is merely written to comes into being with the default options. Creating one again with the same options is fine.
+    Create {
+        /// Its name
+        name: String,
+        /// When a write is safe on the member that accepted it
+        #[arg(long, value_enum, default_value = "periodic")]
+        durability: Durability,
+        /// What happens when two members write one key
+        #[arg(long, value_enum, default_value = "last-writer-wins")]
+        conflict: Conflict,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+/// When a write is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// A restart forgets it, and other members bring it back
+    Memory,
+    /// Synced about once a second
+    Periodic,
+    /// Synced before it is acknowledged
+    Sync,
+}
+
+/// What happens when two members write one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Conflict {
+    /// The later write wins, by hybrid logical clocks
+    #[value(alias = "last_writer_wins")]
+    LastWriterWins,
+    /// Of writes that did not know of each other all stay, until one replaces them whose author has read them: `get` prints a context,
+    /// and `put --context` gives it back
+    Siblings,
 }
 
 /// The server a client command talks to.
