@@ -275,7 +275,7 @@ impl Watcher {
                     &json!({ "key": text::to_json(key) }).to_string(),
                 )
             }),
-            ChangeKind::Flushed => Some(event(id, "flushed", "{}")),
+            ChangeKind::Flushed { .. } => Some(event(id, "flushed", "{}")),
         }
     }
 }
