@@ -154,6 +154,8 @@ fn the_command_line_shows_siblings_and_gives_contexts_back() {
     assert_eq!(code(&run(&["get", "s", "a/b"])), 1);
     let unused = run(&["put", "t", "a/b", "v", "--context", &context]);
     assert!(code(&unused) == 3 && text(&unused.stderr).contains("without it"));
+    let large = run(&["put", "s", "large", &"x".repeat(1001)]);
+    assert!(code(&large) == 3 && text(&large.stderr).contains("1000"));
     let imported = node.client_with(&["import", "s", "-"], "a\t1\n");
     assert!(code(&imported) == 3 && text(&imported.stderr).contains("SIBLINGS"));
 }
