@@ -1,10 +1,14 @@
 //! The command line.
 
+mod tables;
+
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rumormill_sim::FaultKind;
+
+pub(crate) use tables::{Conflict, Durability, Tables};
 
 use crate::settings::Flags;
 
@@ -215,48 +219,6 @@ pub(crate) enum Members {
     /// everybody else compares his rows with its. What the vanished had deleted and forgotten may come back, and what they alone
     /// had is lost. Of several nodes that wait, choose the one that ran last. Refused while a full member answers.
     Resume(ServerArgs),
-}
-
-/// What is done to tables.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Tables {
-    /// Create a table with options, which are fixed from then on
-    ///
-    /// A table that is merely written to comes into being with the default options. Creating one again with the same options is fine.
-    Create {
-        /// Its name
-        name: String,
-        /// When a write is safe on the member that accepted it
-        #[arg(long, value_enum, default_value = "periodic")]
-        durability: Durability,
-        /// What happens when two members write one key
-        #[arg(long, value_enum, default_value = "last-writer-wins")]
-        conflict: Conflict,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-}
-
-/// When a write is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Durability {
-    /// A restart forgets it, and other members bring it back
-    Memory,
-    /// Synced about once a second
-    Periodic,
-    /// Synced before it is acknowledged
-    Sync,
-}
-
-/// What happens when two members write one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Conflict {
-    /// The later write wins, by hybrid logical clocks
-    #[value(alias = "last_writer_wins")]
-    LastWriterWins,
-    /// Of writes that did not know of each other all stay, until one replaces them whose author has read them: `get` prints a context,
-    /// and `put --context` gives it back
-    Siblings,
 }
 
 /// The server a client command talks to.
