@@ -98,13 +98,18 @@ impl fmt::Display for WriteError {
                 f,
                 "the siblings of the key would have {size} bytes, the limit is {limit}: read them and write with their context"
             ),
-            WriteError::ContextRequired => {
-                f.write_str("a delete in a table that keeps siblings needs the context of a read")
+            WriteError::ContextRequired => f.write_str(
+                "a delete in a table that keeps siblings needs the context of a read of the key",
+            ),
+            WriteError::ContextUnused => f.write_str(
+                "the table keeps no siblings, so that a context means nothing: write without it",
+            ),
+            WriteError::Context(error) => {
+                write!(
+                    f,
+                    "{error}: read the key again, and write with what that gives"
+                )
             }
-            WriteError::ContextUnused => {
-                f.write_str("the table keeps no siblings, so that a context means nothing")
-            }
-            WriteError::Context(error) => error.fmt(f),
             WriteError::ExpiryUnsupported => {
                 f.write_str("rows of a table that keeps siblings do not expire")
             }
@@ -186,7 +191,9 @@ impl fmt::Display for TableError {
                     "a table name has 1 to {limit} bytes, this one has {size}"
                 )
             }
-            TableError::OptionsDiffer => f.write_str("the table exists with other options"),
+            TableError::OptionsDiffer => {
+                f.write_str("the table exists with other options, which are fixed at creation")
+            }
             TableError::Write(error) => error.fmt(f),
         }
     }
