@@ -6,7 +6,7 @@ use crate::id::NodeId;
 use crate::mutants::mutated;
 use crate::wire::{Rumor, RumorState};
 
-use super::suspicion::Suspicion;
+use super::suspicion::{CONFIRMATIONS, Suspicion};
 use super::{Action, Detector, Due, Member, period, rumors};
 
 /// Rumors read of one message; an honest peer sends no more than [`rumors::PER_MESSAGE`].
@@ -225,7 +225,10 @@ impl Detector {
             return;
         }
         match (member.state, rumor.state) {
-            (RumorState::Alive, RumorState::Suspect) => self.suspect(rumor.clone(), out),
+            (RumorState::Alive, RumorState::Suspect) => {
+                self.suspect(rumor.clone(), out);
+                self.second(rumor.node);
+            }
             (RumorState::Suspect, RumorState::Suspect) => self.confirm(rumor.clone()),
             (RumorState::Alive | RumorState::Suspect, RumorState::Down) => {
                 self.bury(rumor.clone(), out)
@@ -248,6 +251,15 @@ impl Detector {
             member.accused = Some(rumor.clone());
         }
         self.rumors.put(rumor);
+    }
+
+    /// Of those who hear of a suspicion some ask the suspect at once: twice as many as have to agree, on the average. Either they do within a
+    /// period, or the suspect hears what it stands accused of.
+    fn second(&mut self, node: NodeId) {
+        let members = self.members.len() as u64;
+        if self.rng.below(members) < 2 * CONFIRMATIONS as u64 {
+            self.urgent.insert(node);
+        }
     }
 
     /// Only a member can confirm, and passing it on lets others count it too.

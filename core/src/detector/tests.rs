@@ -256,6 +256,23 @@ fn silence_is_suspected_and_then_taken_for_death_in_time() {
 }
 
 #[test]
+fn a_death_is_agreed_on_within_a_period_so_that_the_shortest_patience_holds() {
+    for seed in 1..=20 {
+        let mut net = Net::new(10, seed);
+        net.run(5);
+        net.nodes.remove(&NodeId(10));
+        net.run(40);
+        let first = |verdict: Action| net.first(|action| *action == verdict).unwrap();
+        let suspect = first(Action::Suspect(NodeId(10)));
+        let patience = first(Action::Down(NodeId(10))).since(suspect);
+        assert!(
+            patience <= Duration::from_millis(4_500),
+            "seed {seed}: {patience:?}"
+        );
+    }
+}
+
+#[test]
 fn two_nodes_use_the_shortest_patience() {
     let mut net = Net::new(2, 3);
     net.nodes.remove(&NodeId(2));
