@@ -4,22 +4,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Waker};
 use rumormill_core::{
-    HaltReason, Handover, Input, Instant as Mono, Node, Now, Request, RequestError, Row, TableId,
-    Token, Wall,
+    HaltReason, Input, Instant as Mono, Node, Now, Request, RequestError, Row, TableId, Token,
 };
-use rumormill_kit::dispatch;
+use rumormill_kit::counters::Counters;
 use rumormill_kit::session::Clients;
 use rumormill_kit::store::StoreHandle;
+use rumormill_kit::{Clock, Exit, dispatch};
 
 use crate::clients::ClientTable;
-use crate::counters::Counters;
 use crate::handle::{Asker, Command, Handle, QUEUED_COMMANDS};
 use crate::options::{BindError, Options};
 use crate::outputs::Outputs;
@@ -38,41 +37,6 @@ const PER_TURN: usize = 1_024;
 
 /// How long a listener rests that could not accept, for want of file descriptors as a rule.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-
-/// Where a driver's monotonic clock begins.
-#[derive(Clone, Copy)]
-struct Clock(Instant);
-
-impl Clock {
-    fn now(self) -> Now {
-        let micros = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        Now::new(Mono::from_micros(micros), Wall::from_millis(millis))
-    }
-
-    fn instant(self, at: Mono) -> Instant {
-        self.0 + Duration::from_micros(at.as_micros())
-    }
-}
-
-/// Why a loop ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Exit {
-    /// The node left the cluster; what it leaves behind.
-    Left(Handover),
-    /// The node was to leave and did not within [`Options::leave_timeout`], or was told twice.
-    LeaveCut,
-    /// [`Handle::shutdown`] was called.
-    Shutdown,
-    /// The store failed: what was not acknowledged may be lost.
-    StoreFailed(String),
-    /// The system's event queue failed.
-    System(io::Error),
-}
 
 /// A bound driver: its addresses are known and nothing is served yet.
 pub struct Driver {
@@ -114,7 +78,7 @@ impl Driver {
             commands: sender,
             waker,
         };
-        let clock = Clock(Instant::now());
+        let clock = Clock::start();
         Ok(Driver {
             options,
             poll,
@@ -478,15 +442,5 @@ impl<C: Clients> Loop<C> {
             }
         }
         exit
-    }
-}
-
-impl From<HaltReason> for Exit {
-    fn from(why: HaltReason) -> Exit {
-        match why {
-            HaltReason::Left(handover) => Exit::Left(handover),
-            HaltReason::StoreFailed(error) => Exit::StoreFailed(error),
-            other => Exit::StoreFailed(format!("{other:?}")),
-        }
     }
 }

@@ -16,7 +16,6 @@
 //! ```
 
 mod clients;
-mod counters;
 mod driver;
 mod handle;
 mod options;
@@ -27,8 +26,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use counters::Counters;
-pub use driver::{Driver, Exit};
+pub use driver::Driver;
 pub use handle::{Handle, Unavailable};
 pub use options::{BindError, Options};
+pub use rumormill_kit::Exit;
+pub use rumormill_kit::counters::Counters;
 pub use session::{Clients, Flow, NoClients, REPLIES_MARK, Replies, Session};

@@ -8,10 +8,11 @@ use hashbrown::HashMap;
 use rumormill_core::link::Frames;
 use rumormill_core::link::frame::EncodeError;
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkId, LoadId, RequestError, Response,
-    Row, Seq, StoreOp, TableId, Token,
+    DialId, Event, HaltReason, HangupReason, Lane, LinkId, LoadId, RequestError, Response, Row,
+    Seq, StoreOp, TableId, Token,
 };
-use rumormill_kit::store::StoreHandle;
+use rumormill_kit::log;
+use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
 use crate::handle::Asker;
 use crate::peers::Peers;
@@ -41,26 +42,13 @@ impl rumormill_kit::Driver for Outputs<'_> {
     }
 
     fn store(&mut self, seq: Seq, batch: Vec<StoreOp>, sync: bool) {
-        let pushed = match self.store {
-            Some(store) => store
-                .push(seq, batch, sync)
-                .map_err(|error| error.to_string()),
-            None => Err("there is no store".to_owned()),
-        };
-        if let Err(error) = pushed {
-            self.peers.inputs.push(Input::StoreFailed { error });
-        }
+        self.peers
+            .inputs
+            .extend(push_batch(self.store, seq, batch, sync));
     }
 
     fn load(&mut self, load: LoadId, query: Bytes) {
-        let asked = match self.store {
-            Some(store) => store.load(load, query).map_err(|error| error.to_string()),
-            None => Err("there is no store".to_owned()),
-        };
-        if let Err(error) = asked {
-            let result = Err(error);
-            self.peers.inputs.push(Input::Loaded { load, result });
-        }
+        self.peers.inputs.extend(push_load(self.store, load, query));
     }
 
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
@@ -83,23 +71,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
     }
 
     fn event(&mut self, event: Event) {
-        match &event {
-            Event::StoreStalled(_)
-            | Event::Damaged { .. }
-            | Event::DuplicateName { .. }
-            | Event::Denied { .. }
-            | Event::Refused { .. }
-            | Event::MemberEvicted { .. }
-            | Event::Evicted { .. }
-            | Event::EvictionOutranked { .. }
-            | Event::Protocol { .. }
-            | Event::ClockDrift { .. }
-            | Event::SettingIgnored { .. }
-            | Event::Unreadable { .. } => {
-                tracing::warn!(?event, "node");
-            }
-            _ => tracing::info!(?event, "node"),
-        }
+        log(&event);
     }
 
     fn halt(&mut self, why: HaltReason) {
