@@ -29,9 +29,6 @@ pub struct Config {
     /// Longer values of users' tables, in bytes, leave memory once they are stored, and are loaded when they are read. `None`, the
     /// default, keeps every value in memory. Without a store, and in tables of durability `memory`, all values stay.
     pub resident_value: Option<u32>,
-    /// Other members that durably hold everything before a leave goes on, when there are so many; 2. With 1, a member that took over and
-    /// is lost at once takes along what it was handed.
-    pub leave_acks: usize,
     /// The caps.
     pub limits: Limits,
     /// The periods and patience.
@@ -54,7 +51,6 @@ impl Config {
             storage: Storage::None,
             restored: false,
             resident_value: None,
-            leave_acks: 2,
             limits: Limits::default(),
             timing: Timing::default(),
             #[cfg(feature = "mutants")]
@@ -91,11 +87,19 @@ pub struct Limits {
     pub change_log: usize,
     /// Most links kept open, and most members dialled; 4,096.
     pub links: usize,
+    /// Actors in contexts that are sent whole; when there are more, two nodes compare digests first. 64.
+    pub context_actors: usize,
     /// Sync sessions served at once, and asked for at once; 8.
     pub sessions: usize,
     /// Keys remembered because they changed under a session that is served; past it the session is refused and begins anew.
     /// 65,536.
     pub session_replaced: usize,
+    /// Members, this one counted, up to which a fresh write is pushed straight to all of them; above that it goes along a tree. 64.
+    pub direct_push_members: usize,
+    /// Members to whom a member passes rows on along a tree; 4.
+    pub fanout: usize,
+    /// Most siblings of a key that a client's write may leave; 64.
+    pub siblings: usize,
     /// Requests waiting for an answer; 65,536.
     pub requests: usize,
     /// Unsynced batches before writes are refused as busy; 4,096.
@@ -117,8 +121,12 @@ impl Default for Limits {
             bytes_per_message: 128 << 10,
             change_log: 65_536,
             links: 4_096,
+            context_actors: 64,
             sessions: 8,
             session_replaced: 65_536,
+            direct_push_members: 64,
+            fanout: 4,
+            siblings: 64,
             requests: 65_536,
             store_backlog: 4_096,
             loads: 64,
@@ -129,6 +137,10 @@ impl Default for Limits {
 
 /// The hard maximum of a replicated row, beyond any client limit: a frame that exceeds it is malformed.
 pub const MAX_ROW_BYTES: usize = 64 << 20;
+
+/// What the siblings of a key may have together in bytes after a client's write that leaves others beside it. It is a small part of
+/// [`MAX_ROW_BYTES`], because members that do not hear of each other add to one key at the same time.
+pub const MAX_SIBLING_BYTES: usize = 4 << 20;
 
 /// The periods and patience of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,10 +162,15 @@ pub struct Timing {
     pub dial_backoff_max: Duration,
     /// How often unsynced stores are synced; 1 s.
     pub sync_interval: Duration,
+    /// How long fresh writes wait for others to be pushed with, at most; zero, the default, until the end of the turn.
+    pub flush_deadline: Duration,
     /// How long two members may disagree before one fetches what it lacks; 500 ms.
     pub mismatch_patience: Duration,
     /// A sync session without progress for this long is given up; 3 s.
     pub session_timeout: Duration,
+    /// A leave waits for so many other members that durably claim everything the leaver has seen, or for all when there are fewer; 2.
+    /// With 1, a member that took over and is lost at once takes along what it was handed.
+    pub leave_acks: usize,
     /// How long a leave may wait for others to hold everything; 3 s.
     pub leave_timeout: Duration,
     /// How long an eviction waits for the agreement of a majority; 3 s.
@@ -174,8 +191,10 @@ impl Default for Timing {
             dial_backoff: Duration::from_millis(200),
             dial_backoff_max: Duration::from_secs(5),
             sync_interval: Duration::from_secs(1),
+            flush_deadline: Duration::ZERO,
             mismatch_patience: Duration::from_millis(500),
             session_timeout: Duration::from_secs(3),
+            leave_acks: 2,
             leave_timeout: Duration::from_secs(3),
             evict_patience: Duration::from_secs(3),
             evict_memory_after: None,

@@ -13,6 +13,7 @@ use crate::id::{DialId, LinkId, LoadId, Seq, TableId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Links, Output, Response, StoreOp};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::time::Now;
 use crate::wire::Message;
 
@@ -34,6 +35,7 @@ pub(crate) struct Effects {
     gated_tokens: BTreeSet<Token>,
     changed: BTreeSet<TableId>,
     marks: [u64; Mark::ALL.len()],
+    refusals: [u64; Refusal::ALL.len()],
     turn_open: bool,
     #[cfg(feature = "mutants")]
     pub(crate) mutant: Option<crate::mutants::Mutant>,
@@ -55,6 +57,7 @@ impl Effects {
             gated_tokens: BTreeSet::new(),
             changed: BTreeSet::new(),
             marks: [0; Mark::ALL.len()],
+            refusals: [0; Refusal::ALL.len()],
             turn_open: false,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -276,6 +279,19 @@ impl Effects {
         let counts = Mark::ALL.iter().zip(self.marks);
         counts
             .map(|(mark, count)| (*mark, count))
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// Counts that something from outside was refused.
+    pub(crate) fn refuse(&mut self, why: Refusal) {
+        self.refusals[why as usize] += 1;
+    }
+
+    /// What was refused.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        let counts = Refusal::ALL.iter().zip(self.refusals);
+        counts
+            .map(|(why, count)| (*why, count))
             .filter(|(_, count)| *count > 0)
     }
 

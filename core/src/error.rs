@@ -36,8 +36,36 @@ pub enum WriteError {
     },
     /// The store is out of space. Reads are served; writes are accepted again when it has recovered.
     StoreStalled,
+    /// The row to be replaced, or a floor of its table, has a clock further ahead of this node's wall clock than
+    /// [`Limits::clock_drift`](crate::Limits::clock_drift): the write would spread it. Somebody's clock is, or was, wrong.
+    ClockAhead {
+        /// How far ahead it is, in milliseconds.
+        ahead_ms: u64,
+        /// The limit in milliseconds.
+        limit_ms: u64,
+    },
     /// The node is leaving, has left or has halted.
     Leaving,
+    /// The key would have more siblings than [`Limits::siblings`](crate::Limits::siblings): read them, and write with their context.
+    TooManySiblings {
+        /// The most siblings of a key.
+        limit: usize,
+    },
+    /// The siblings of the key would together be longer than one row may be: read them, and write with their context.
+    SiblingsTooLarge {
+        /// Their length in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A delete in a table that keeps siblings removes what its author has seen, and this one does not say what that is.
+    ContextRequired,
+    /// A context was given, and the table keeps no siblings.
+    ContextUnused,
+    /// The context cannot be used.
+    Context(TokenError),
+    /// Rows of a table that keeps siblings do not expire.
+    ExpiryUnsupported,
 }
 
 impl fmt::Display for WriteError {
@@ -53,12 +81,80 @@ impl fmt::Display for WriteError {
             WriteError::ReadOnlyTable => f.write_str("tables of the store itself are read-only"),
             WriteError::Busy { limit } => write!(f, "the store lags behind, the limit is {limit}"),
             WriteError::StoreStalled => f.write_str("the store is out of space"),
+            WriteError::ClockAhead { ahead_ms, limit_ms } => write!(
+                f,
+                "the row's clock is {ahead_ms} ms ahead of this node's, the limit is {limit_ms} ms"
+            ),
             WriteError::Leaving => f.write_str("the node is leaving the cluster"),
+            WriteError::TooManySiblings { limit } => write!(
+                f,
+                "the key has {limit} siblings, which is the limit: read them and write with their context"
+            ),
+            WriteError::SiblingsTooLarge { size, limit } => write!(
+                f,
+                "the siblings of the key would have {size} bytes, the limit is {limit}: read them and write with their context"
+            ),
+            WriteError::ContextRequired => {
+                f.write_str("a delete in a table that keeps siblings needs the context of a read")
+            }
+            WriteError::ContextUnused => {
+                f.write_str("the table keeps no siblings, so that a context means nothing")
+            }
+            WriteError::Context(error) => error.fmt(f),
+            WriteError::ExpiryUnsupported => {
+                f.write_str("rows of a table that keeps siblings do not expire")
+            }
         }
     }
 }
 
 impl core::error::Error for WriteError {}
+
+impl From<TokenError> for WriteError {
+    fn from(error: TokenError) -> Self {
+        WriteError::Context(error)
+    }
+}
+
+/// Why a causal token cannot be used. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// It is no token.
+    Malformed,
+    /// Its checksum is wrong.
+    Damaged,
+    /// It is of a version or of a kind of table that this program does not know.
+    Unknown {
+        /// Its version.
+        version: u8,
+        /// Its kind.
+        kind: u8,
+    },
+    /// It was read from another table or key.
+    OtherKey,
+    /// It has seen writes of this node that this node has not accepted.
+    Unissued,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenError::Malformed => f.write_str("the context is malformed"),
+            TokenError::Damaged => f.write_str("the context is damaged: its checksum is wrong"),
+            TokenError::Unknown { version, kind } => write!(
+                f,
+                "the context has version {version} and kind {kind}, which are not known"
+            ),
+            TokenError::OtherKey => f.write_str("the context is of another table or key"),
+            TokenError::Unissued => {
+                f.write_str("the context has seen writes that this node never accepted")
+            }
+        }
+    }
+}
+
+impl core::error::Error for TokenError {}
 
 /// Why a table was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +292,8 @@ pub enum RequestError {
     Read(ReadError),
     /// The member was not evicted.
     Evict(EvictError),
+    /// This node did not go on by itself.
+    Resume(ResumeError),
     /// The node has halted: what was not acknowledged may be lost.
     Halted,
 }
@@ -250,6 +348,29 @@ impl fmt::Display for EvictError {
 
 impl core::error::Error for EvictError {}
 
+/// Why a node did not go on by itself. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// It is not away: it waits for nobody, or has not joined a cluster yet, or is leaving.
+    NotAway,
+    /// This full member answers, with whom it reunites.
+    MemberAnswers(NodeId),
+}
+
+impl fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResumeError::NotAway => f.write_str("this node is not away: it waits for nobody"),
+            ResumeError::MemberAnswers(node) => {
+                write!(f, "the member {node} answers: this node reunites with it")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ResumeError {}
+
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -262,6 +383,7 @@ impl fmt::Display for RequestError {
             RequestError::Join(why) => write!(f, "could not join: {why}"),
             RequestError::Read(error) => error.fmt(f),
             RequestError::Evict(error) => error.fmt(f),
+            RequestError::Resume(error) => error.fmt(f),
             RequestError::Halted => f.write_str("the node has halted"),
         }
     }

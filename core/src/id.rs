@@ -80,6 +80,14 @@ pub struct Actor {
     pub run: u64,
 }
 
+impl Actor {
+    /// Not above any actor.
+    pub(crate) const MIN: Actor = Actor {
+        node: NodeId(0),
+        run: 0,
+    };
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:016x}", self.node, self.run)

@@ -129,6 +129,17 @@ pub enum Request {
         /// When the row expires.
         expires: Option<crate::Wall>,
     },
+    /// Writes a key of a table that keeps siblings in the place of those that the author has seen.
+    Replace {
+        /// The table.
+        table: TableId,
+        /// The key.
+        key: Bytes,
+        /// The new value, `None` to remove what was seen.
+        value: Option<Bytes>,
+        /// What the author has seen.
+        context: crate::CausalToken,
+    },
     /// Reads a row, from the store if its value is only there. Requests on a key whose value is being loaded are carried
     /// out in their order once it is here.
     Get {
@@ -157,7 +168,7 @@ pub enum Request {
         /// The address, in the driver's notation.
         addr: String,
     },
-    /// Leaves the cluster: answers when [`Config::leave_acks`](crate::Config::leave_acks) others durably hold everything, or with
+    /// Leaves the cluster: answers when [`Timing::leave_acks`](crate::Timing::leave_acks) others durably hold everything, or with
     /// what is left behind when the time is up.
     Leave,
     /// Ends the present life of a member that is down: nobody waits for it any more, and it comes back by comparing its rows with
@@ -170,6 +181,10 @@ pub enum Request {
         /// one has deleted meanwhile may come back.
         force: bool,
     },
+    /// Ends the wait of a node that is away for members that will not come back: it goes on with what it holds, and everybody
+    /// else compares his rows with its. What those members had deleted and freed may come back, and what they alone had is lost.
+    /// Answers once that is durable, or refuses with [`ResumeError`](crate::ResumeError).
+    Resume,
 }
 
 /// The answer to a [`Request`].
@@ -180,6 +195,8 @@ pub enum Response {
     Written(crate::Accepted),
     /// The live row, if there is one.
     Row(Option<crate::Row>),
+    /// The siblings of the key, in a table that keeps them.
+    Siblings(crate::Siblings),
     /// Everything accepted before the request is durable.
     Synced,
     /// The table exists.
@@ -199,6 +216,11 @@ pub enum Response {
         /// All members, the evicted one included.
         members: usize,
     },
+    /// This node is a full member again, durably, without the members that it waited for.
+    Resumed {
+        /// Those of them who were not here, being away too.
+        without: Vec<NodeId>,
+    },
 }
 
 /// What a member that has left leaves behind.
@@ -208,7 +230,7 @@ pub struct Handover {
     pub others: usize,
     /// Those of them who durably hold all that it held when it was asked to leave.
     pub holders: usize,
-    /// For how many of those it waited: [`Config::leave_acks`](crate::Config::leave_acks), or all others when they are fewer.
+    /// For how many of those it waited: [`Timing::leave_acks`](crate::Timing::leave_acks), or all others when they are fewer.
     pub wanted: usize,
     /// Those who know that it has left; the rest learns it from them.
     pub told: usize,
@@ -425,6 +447,11 @@ pub enum Event {
         /// Who wrote the eviction.
         by: NodeId,
     },
+    /// An operator let this node go on without the members that it waited for: what they had deleted may be back.
+    Resumed {
+        /// Those of them who were not here, being away too.
+        without: Vec<NodeId>,
+    },
     /// Two members use one name.
     DuplicateName {
         /// The name.
@@ -478,6 +505,13 @@ pub enum Event {
         /// The member.
         with: NodeId,
         /// Rows received.
+        rows: u64,
+    },
+    /// This node had lost rows without knowing it; they came from a member.
+    Repaired {
+        /// The member.
+        with: NodeId,
+        /// Rows that took their place again.
         rows: u64,
     },
     /// Stored rows or contexts were damaged. They were dropped, and the reunion with a member repairs them.

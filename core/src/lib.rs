@@ -77,6 +77,7 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod crc;
 mod detector;
 mod effects;
 mod error;
@@ -88,6 +89,7 @@ mod membership;
 pub mod mutants;
 mod node;
 mod recovery;
+mod refusals;
 mod rng;
 mod settings;
 mod store;
@@ -96,9 +98,10 @@ mod time;
 mod trace;
 pub mod wire;
 
-pub use config::{Config, Limits, MAX_ROW_BYTES, Storage, Timing};
+pub use config::{Config, Limits, MAX_ROW_BYTES, MAX_SIBLING_BYTES, Storage, Timing};
 pub use error::{
-    EvictError, Lagged, ReadError, RecoverError, RequestError, SettingError, TableError, WriteError,
+    EvictError, Lagged, ReadError, RecoverError, RequestError, ResumeError, SettingError,
+    TableError, TokenError, WriteError,
 };
 pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
@@ -107,14 +110,15 @@ pub use io::{
 };
 pub use marks::Mark;
 pub use membership::{HoldsUp, MemberInfo, MemberState};
-pub use node::{HoldUp, Node, NodeStatus};
+pub use node::{Awaited, HoldUp, Node, NodeStatus};
 pub use recovery::Recovery;
+pub use refusals::Refusal;
 pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};
 pub use table::{
-    Accepted, Change, ChangeKind, Changes, Conflict, Context, Cursor, Domain, Durability, Found,
-    Hlc, Namespace, Row, RowRef, Runs, Scan, ScanRange, TableInfo, TableName, TableOptions,
-    Version, View, Write,
+    Accepted, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor, Domain,
+    Durability, Found, Hlc, Namespace, Row, RowRef, Runs, Scan, ScanRange, Siblings, TableInfo,
+    TableName, TableOptions, Version, View, Write,
 };
 pub use time::{Instant, Now, Wall};
 pub use trace::Trace;

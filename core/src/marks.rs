@@ -39,6 +39,7 @@ impl Mark {
             Mark::EvictionOutranked => {
                 Some("only operators of two sides who force-evict each other")
             }
+            Mark::Resumes => Some("only an operator whose members are gone for good"),
             Mark::ReunionUnreadable => {
                 Some("only a store that is damaged between a start and the reunion after it")
             }
@@ -52,12 +53,18 @@ marks! {
     AwayResumes = "away-resumes",
     /// A life began with less than the node once claimed.
     Behind = "behind",
+    /// Of the members that one was to pass rows on to, none had room on its link.
+    BranchCongested = "branch-congested",
     /// A claim came as contexts, and not as an equal hash.
     ClaimByContext = "claim-by-context",
     /// A foreign clock was too far ahead to be followed.
     ClockDrift = "clock-drift",
     /// Stored rows or contexts were damaged.
     DamagedRecords = "damaged-records",
+    /// A digest differed from this node's: contexts were exchanged in part.
+    DigestDiffers = "digest-differs",
+    /// A write took in the delete of a sibling.
+    DeleteTakenIn = "delete-taken-in",
     /// A member has a name that another had before.
     DuplicateName = "duplicate-name",
     /// A majority did not agree to an eviction.
@@ -78,6 +85,10 @@ marks! {
     FloorSwept = "floor-swept",
     /// Two nodes that look for a cluster met, and both look on.
     FoundingWaits = "founding-waits",
+    /// A dot that a notice named did not come, and was asked for.
+    GraftSent = "graft-sent",
+    /// Rows that a peer asked for by their dots were sent to it.
+    GraftServed = "graft-served",
     /// A peer did not greet in time.
     GreetingTimeout = "greeting-timeout",
     /// This node began to enter another's cluster.
@@ -90,6 +101,8 @@ marks! {
     Joined = "joined",
     /// This node began to leave.
     LeaveBegins = "leave-begins",
+    /// An operator let a node that was away go on by itself.
+    Resumes = "resumes",
     /// A peer was refused and told why.
     PeerDenied = "peer-denied",
     /// A leave ran out of time before enough others had everything.
@@ -120,6 +133,8 @@ marks! {
     PageWaitsForLoads = "page-waits-for-loads",
     /// A peer broke the protocol.
     ProtocolViolation = "protocol-violation",
+    /// A session was asked for again, in a message that came twice or late.
+    PullRepeated = "pull-repeated",
     /// Rows were pushed to a node that is no full member yet.
     PushBeforeJoined = "push-before-joined",
     /// A request waited behind the load of its key.
@@ -132,10 +147,18 @@ marks! {
     ReunionWaitsForLoads = "reunion-waits-for-loads",
     /// A reunion is complete.
     Reunited = "reunited",
+    /// A member showed the same rows after all, or changed before it could say which.
+    RepairEnds = "repair-ends",
+    /// A row came back, or gave way to a newer one, although contexts agreed.
+    RowRepaired = "row-repaired",
+    /// A row was passed on whose author's life had ended.
+    RowOfEndedLife = "row-of-ended-life",
     /// A row came that a floor had removed already.
     RowBelowFloor = "row-below-floor",
     /// A row expired.
     RowExpired = "row-expired",
+    /// Rows of a large cluster were passed on.
+    RowsForwarded = "rows-forwarded",
     /// A row came that lost against the one that is here.
     RowLost = "row-lost",
     /// A session brought everything.
@@ -152,6 +175,14 @@ marks! {
     SettingChanged = "setting-changed",
     /// A value that the cluster has set is not in force.
     SettingIgnored = "setting-ignored",
+    /// A client's write left siblings.
+    SiblingAdded = "sibling-added",
+    /// A row came that left siblings.
+    SiblingsMerged = "siblings-merged",
+    /// A write was refused because its key has too many siblings.
+    SiblingsRefused = "siblings-refused",
+    /// What was replaced beside a live sibling was forgotten, because every member has that.
+    SiblingsSettled = "siblings-settled",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",
     /// A tombstone was freed.

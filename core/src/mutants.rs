@@ -57,14 +57,12 @@ impl Mutant {
     pub const fn is_rare(self) -> bool {
         matches!(
             self,
-            Mutant::BacklogUnbounded
-                | Mutant::ClaimClockIgnored
-                | Mutant::ClaimNotWithin
-                | Mutant::FloorForgotten
+            Mutant::FloorForgotten
+                | Mutant::ForwardUnsent
+                | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
-                | Mutant::JoinerClaims
                 | Mutant::ReplacedForgotten
-                | Mutant::ReunionKeepsCoverage
+                | Mutant::ResumeUnrecorded
         )
     }
 }
@@ -90,6 +88,12 @@ mutants! {
     FloorForgotten = "floor-forgotten",
     /// A session's contexts are adopted when its last page comes, whether or not the others have.
     AdoptEarly = "adopt-early",
+    /// Of the parts in which contexts differ from a digest the last is not named.
+    ScopeCut = "scope-cut",
+    /// Members whose rows differ while their contexts agree do not notice.
+    LossUnseen = "loss-unseen",
+    /// A session that is asked for twice is served twice, and its pages are mixed up.
+    PullRepeated = "pull-repeated",
     /// A session leaves out the last row of each run of dots.
     LastDotUnsent = "last-dot-unsent",
     /// A session leaves out rows of memory tables.
@@ -154,6 +158,18 @@ mutants! {
     EvictWithoutMajority = "evict-without-majority",
     /// Who was evicted goes on in another life without a reunion.
     EvictedHeard = "evicted-heard",
+    /// A node that goes on by itself writes no record of it.
+    ResumeUnrecorded = "resume-unrecorded",
+    /// Rows that are to be passed on are not.
+    ForwardUnsent = "forward-unsent",
+    /// What a notice names and what does not come is not asked for.
+    GraftUnsent = "graft-unsent",
+    /// What a notice names counts as seen.
+    NoticeCovers = "notice-covers",
     /// Rows that expire vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
+    /// Of the siblings that a merge leaves only the newest stays.
+    SiblingLost = "sibling-lost",
+    /// A write replaces nothing, whatever its author has seen.
+    ContextIgnored = "context-ignored",
 }

@@ -7,7 +7,7 @@ use core::fmt::{self, Display, Formatter};
 
 use crate::error::ReadError;
 use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
-use crate::wire::{Denial, Message, RowBatch, RumorState, Standing};
+use crate::wire::{Denial, DomainContext, Have, Message, RowBatch, RumorState, Standing};
 
 /// Something shown as it appears in a trace.
 ///
@@ -125,7 +125,30 @@ impl Display for Trace<'_, Message> {
                 f.write_str("push ")?;
                 rows(f, batch)
             }
-            Message::Pull(pull) => write!(f, "pull claim={}", pull.durable.is_some()),
+            Message::Pull(pull) => {
+                let have = match pull.have {
+                    Have::Whole(_) => "whole",
+                    Have::Digest(_) => "digest",
+                    Have::Within { .. } => "within",
+                };
+                write!(f, "pull have={have} claim={}", pull.durable.is_some())
+            }
+            Message::Compare(compare) => write!(f, "compare ranges={}", compare.ranges.len()),
+            Message::Compared(compared) => {
+                let actors = compared.shown.iter().map(|domain| domain.actors.len());
+                write!(f, "compared actors={}", actors.sum::<usize>())
+            }
+            Message::Overrule(batch) => {
+                f.write_str("overrule ")?;
+                rows(f, batch)
+            }
+            Message::Differs { .. } => f.write_str("differs"),
+            Message::Forward { cuts, rows: batch } => {
+                write!(f, "forward parts={} ", cuts.len().saturating_sub(1))?;
+                rows(f, batch)
+            }
+            Message::Have(have) => write!(f, "have runs={}", runs(have)),
+            Message::Graft(dots) => write!(f, "graft runs={}", runs(dots)),
             Message::Page(page) => {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
                 rows(f, &page.rows)
@@ -159,6 +182,7 @@ impl Display for Trace<'_, Event> {
             ),
             Event::Evicted { by } => write!(f, "evicted by={by}"),
             Event::EvictionOutranked { by } => write!(f, "eviction-outranked by={by}"),
+            Event::Resumed { without } => write!(f, "resumed without={}", without.len()),
             Event::DuplicateName { name, later } => {
                 write!(f, "duplicate-name name={name} later={later}")
             }
@@ -177,6 +201,7 @@ impl Display for Trace<'_, Event> {
             Event::Denied { by, why } => write!(f, "denied by={by} why={}", denial(*why)),
             Event::Protocol { node, why } => write!(f, "protocol node={node} why={why}"),
             Event::ClockDrift { ahead_ms } => write!(f, "clock-drift ahead_ms={ahead_ms}"),
+            Event::Repaired { with, rows } => write!(f, "repaired with={with} rows={rows}"),
             Event::Synced { with, rows } => write!(f, "synced with={with} rows={rows}"),
             Event::Unreadable { table, key, why } => {
                 let why = unreadable(why);
@@ -211,6 +236,11 @@ impl Display for Trace<'_, RumorState> {
 fn rows(f: &mut Formatter<'_>, batch: &RowBatch) -> fmt::Result {
     let dead = batch.rows.iter().filter(|row| row.value.is_none()).count();
     write!(f, "rows={} deletes={dead}", batch.rows.len())
+}
+
+fn runs(contexts: &[DomainContext]) -> usize {
+    let actors = contexts.iter().flat_map(|context| &context.actors);
+    actors.map(|(_, runs)| runs.len()).sum()
 }
 
 fn lane_name(lane: Lane) -> &'static str {

@@ -1,8 +1,9 @@
 //! Clients: they read, write, delete, are told that it is done, and watch what changes.
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, ChangeKind, Now, Wall, Write, WriteError};
+use rumormill_core::{Accepted, ChangeKind, Now, Seq, Wall, Write, WriteError};
 
+use crate::checkers::bounds;
 use crate::host::Unacked;
 use crate::hurt::Hurt;
 use crate::model::{self, Effect};
@@ -116,8 +117,13 @@ impl World {
                 let len = if value.is_empty() { 2 } else { 3 };
                 self.trace
                     .event(self.now_us, node, Weight::Story, verb, &fields[..len]);
+                // What is beside or in the place of a sibling need not be newer.
+                if table == Table::Siblings {
+                    continue;
+                }
                 // Whether a row has expired depends on the wall clock, which may go back.
-                if shown.is_some_and(|row| row.expires().is_some()) {
+                let expires = shown.is_some_and(|row| row.expires().is_some());
+                if expires || self.model.is_lost(table, key) {
                     continue;
                 }
                 let version = shown.map(|row| row.version());
@@ -190,13 +196,18 @@ impl World {
         let Some(node) = self.running_where(home, answers) else {
             return self.count("ops_nowhere");
         };
+        if op.table == Table::Siblings && !matches!(op.verb, OpVerb::Flush) {
+            return self.perform_siblings(op, node);
+        }
         let client = Some(op.client);
         let key = |key: u32| Bytes::from(format!("k{key}"));
         if let OpVerb::Get { key: number } = op.verb {
             return self.read(op.client, node, op.table, key(number));
         }
         let running = &self.hosts[node].node;
-        if running.as_ref().is_some_and(|node| node.pressure()) {
+        // Every second client does not care whether it should wait.
+        let waits = op.client.is_multiple_of(2);
+        if waits && running.as_ref().is_some_and(|node| node.pressure()) {
             return self.count("ops_held_back");
         }
         let value = Bytes::from(format!("v{}", self.model.len()));
@@ -311,7 +322,7 @@ impl World {
         self.promise(who, (table, None), accepted, Effect::Delete, true);
     }
 
-    fn unless_refused(
+    pub(crate) fn unless_refused(
         &mut self,
         node: usize,
         key: Option<&Bytes>,
@@ -328,8 +339,20 @@ impl World {
         result.ok()
     }
 
+    /// A node that lags behind its limit accepts nothing. `seq` is the batch that the accepted write is in.
+    fn check_backlog(&mut self, node: usize, seq: Seq) {
+        let Some(running) = &self.hosts[node].node else {
+            return;
+        };
+        let before = seq.0.saturating_sub(1);
+        let waiting = before.saturating_sub(running.durable().0) as usize;
+        let limit = running.config().limits.store_backlog;
+        let found = bounds::check_accepted((self.now_us, node), waiting, limit);
+        self.violations.extend(found);
+    }
+
     /// Takes down what the store has promised by accepting. What is not `real` has changed nothing.
-    fn promise(
+    pub(crate) fn promise(
         &mut self,
         (client, node): (Option<u32>, usize),
         (table, key): (Table, Option<&Bytes>),
@@ -337,6 +360,9 @@ impl World {
         effect: Effect,
         real: bool,
     ) {
+        if real {
+            self.check_backlog(node, accepted.seq);
+        }
         let version = accepted.version;
         let op = real.then(|| {
             let op = model::Accepted {
@@ -390,7 +416,7 @@ impl World {
 
 fn key_of(kind: &ChangeKind) -> Option<(&Bytes, &'static str)> {
     match kind {
-        ChangeKind::Put { key, .. } => Some((key, "shows")),
+        ChangeKind::Put { key, .. } | ChangeKind::Siblings { key, .. } => Some((key, "shows")),
         ChangeKind::Deleted { key } => Some((key, "hides")),
         ChangeKind::Expired { key } => Some((key, "expires")),
         ChangeKind::Flushed => None,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rumormill_core::wire::Message;
-use rumormill_core::{Input, Lane, LinkId, Links};
+use rumormill_core::{Input, Lane, LinkId, Links, Node};
 
+use crate::checkers::{Violation, standing};
 use crate::event::{Event, Why};
 use crate::hurt::Hurt;
 use crate::network::{Fate, Network};
@@ -23,12 +24,24 @@ impl World {
             // The pages of sessions, each asked for when the last one has come, and what had waited for the disk.
             self.count("sent_while_congested");
         }
+        self.check_claim(node, msg);
         let parcel = self.meter.as_ref().map(|_| Parcel::of(msg, lane));
         for &link in to.as_slice() {
             let is_sent = self.send_on(node, link, lane, msg);
             if let Some((meter, parcel)) = self.meter.as_mut().zip(parcel.filter(|_| is_sent)) {
                 meter.sent(parcel);
             }
+        }
+    }
+
+    /// Only full members claim. Within a turn a node may have claimed and then learned that it is none any more.
+    fn check_claim(&mut self, node: usize, msg: &Message) {
+        let host = &self.hosts[node];
+        let full = host.was_full || host.node.as_ref().is_none_or(Node::is_full);
+        let known = |found: &Violation| found.checker == standing::NAME;
+        if !full && standing::claims(msg) && !self.violations.iter().any(known) {
+            let found = standing::false_claim(self.now_us, node);
+            self.violations.push(found);
         }
     }
 

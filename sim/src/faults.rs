@@ -48,13 +48,15 @@ pub enum FaultKind {
     FullDisk,
     /// Bits of what a node has stored flip.
     Rot,
+    /// Rows vanish from a node's disk without a word.
+    Vanish,
     /// A member that is down is evicted.
     Evict,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 22] = [
+    pub const ALL: [FaultKind; 23] = [
         FaultKind::Loss,
         FaultKind::Dup,
         FaultKind::Reorder,
@@ -76,6 +78,7 @@ impl FaultKind {
         FaultKind::SlowDisk,
         FaultKind::FullDisk,
         FaultKind::Rot,
+        FaultKind::Vanish,
         FaultKind::Evict,
     ];
 
@@ -103,6 +106,7 @@ impl FaultKind {
             FaultKind::SlowDisk => "slowdisk",
             FaultKind::FullDisk => "fulldisk",
             FaultKind::Rot => "rot",
+            FaultKind::Vanish => "vanish",
             FaultKind::Evict => "evict",
         }
     }
@@ -129,6 +133,7 @@ impl FaultKind {
             | FaultKind::Wipe
             | FaultKind::Leave
             | FaultKind::Rot
+            | FaultKind::Vanish
             | FaultKind::Evict => 2,
             FaultKind::Partial | FaultKind::Bridge => 3,
         }
@@ -158,6 +163,7 @@ impl FaultKind {
             FaultKind::SlowDisk => "slowdisk_begins",
             FaultKind::FullDisk => "fulldisk_begins",
             FaultKind::Rot => "rot_begins",
+            FaultKind::Vanish => "vanish_begins",
             FaultKind::Evict => "evict_begins",
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
     /// The node has the table `default` only.
     pub(crate) is_plain: bool,
+    /// Whether clients write to the table that keeps siblings: else it is not created.
+    pub(crate) has_siblings: bool,
     /// Whether there is a disk at all.
     pub(crate) has_disk: bool,
     pub(crate) clock: Clock,
@@ -62,10 +64,10 @@ pub(crate) struct Host {
     /// Turns it has ended, in all lives.
     pub(crate) turns: u64,
     /// The users' tables on this node, in the order of [`Table::ALL`].
-    pub(crate) tables: [TableId; 3],
-    pub(crate) cursors: [Cursor; 3],
+    pub(crate) tables: [TableId; Table::ALL.len()],
+    pub(crate) cursors: [Cursor; Table::ALL.len()],
     /// What the watching client of each table has.
-    pub(crate) mirrors: [Mirror; 3],
+    pub(crate) mirrors: [Mirror; Table::ALL.len()],
     /// Tables with changes that the watch has not read.
     pub(crate) changed: Vec<usize>,
     /// Operations that the disk does not have yet, by batch.
@@ -75,6 +77,8 @@ pub(crate) struct Host {
     pub(crate) watch: Watch,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
+    /// Whether it was a full member when the last turn ended.
+    pub(crate) was_full: bool,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
     pub(crate) disk_rng: Rng,
@@ -103,6 +107,7 @@ impl Host {
             node: None,
             disk: Disk::default(),
             is_plain: false,
+            has_siblings: false,
             has_disk: machine.disk,
             clock: Clock::default(),
             hurts: Hurts::default(),
@@ -121,14 +126,15 @@ impl Host {
             wake_us: None,
             spins: 0,
             turns: 0,
-            tables: [TableId::DEFAULT; 3],
-            cursors: [Cursor(0); 3],
+            tables: [TableId::DEFAULT; Table::ALL.len()],
+            cursors: [Cursor(0); Table::ALL.len()],
             mirrors: Default::default(),
             changed: Vec::new(),
             unsynced: VecDeque::new(),
             unacked: VecDeque::new(),
             watch: Watch::default(),
             rotten: None,
+            was_full: false,
             alone: true,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
             load_rng: Rng::new(seed, Stream::Loads, index as u32),
@@ -180,10 +186,14 @@ impl Host {
         self.answers = true;
         self.spins = 0;
         self.watch = Watch::default();
+        self.was_full = false;
         self.alone = node.status(now).standing != "member";
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
-            self.tables[slot] = open_table(&mut node, now, table);
+            self.tables[slot] = match table {
+                Table::Siblings if !self.has_siblings => named(&mut node, table),
+                _ => open_table(&mut node, now, table),
+            };
             self.cursors[slot] = node.view(now).cursor();
             self.mirrors[slot].scan(&node.view(now), self.tables[slot]);
         }
@@ -236,15 +246,27 @@ impl Host {
     }
 }
 
+/// The table as it is without options: nobody writes to it.
+fn named(node: &mut Node, table: Table) -> TableId {
+    match node.table(table.name()) {
+        Ok(id) => id,
+        Err(error) => panic!("table {} cannot be named: {error}", table.name()),
+    }
+}
+
 fn open_table(node: &mut Node, now: Now, table: Table) -> TableId {
     let durability = match table {
         Table::Periodic => return TableId::DEFAULT,
         Table::Sync => Durability::Sync,
         Table::Memory => Durability::Memory,
+        Table::Siblings => Durability::Periodic,
     };
     let options = TableOptions {
         durability,
-        conflict: Conflict::LastWriterWins,
+        conflict: match table {
+            Table::Siblings => Conflict::Siblings,
+            _ => Conflict::LastWriterWins,
+        },
     };
     match node.create_table(now, table.name(), options) {
         Ok((id, _)) => id,

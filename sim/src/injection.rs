@@ -47,6 +47,7 @@ impl World {
             }
             FaultWhat::Evict { node, force } => self.begin_evict(number, what, node, force),
             FaultWhat::Rot { node, bits } => self.begin_rot(number, what, node, bits),
+            FaultWhat::Vanish { node, rows } => self.begin_vanish(number, what, node, rows),
             FaultWhat::Pause { node } => self.begin_hurt(number, what, node, Hurt::Paused),
             FaultWhat::Slow { node, by_us } => {
                 self.begin_hurt(number, what, node, Hurt::Slow(by_us))

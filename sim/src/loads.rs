@@ -162,7 +162,7 @@ impl World {
         let mut out = Vec::new();
         for (slot, table) in Table::ALL.into_iter().enumerate() {
             let rows = view.scan(host.tables[slot], ScanRange::default());
-            let cold = rows.filter(|row| row.value().is_none());
+            let cold = rows.filter(|row| row.value().is_none() && row.sibling_count() == 1);
             out.extend(cold.map(|row| (table, row.key().clone())));
         }
         out

@@ -1,6 +1,6 @@
 //! What clients were told: every accepted operation, what it promised, and what a crash may have taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rumormill_core::Version;
@@ -78,6 +78,8 @@ pub struct Model {
     keys: BTreeMap<(Table, Bytes), Vec<usize>>,
     /// The flushes of each table.
     flushes: BTreeMap<Table, Vec<usize>>,
+    /// Keys that vanished from a disk.
+    lost: BTreeSet<(Table, Bytes)>,
     crashed: bool,
 }
 
@@ -139,6 +141,17 @@ impl Model {
         }
     }
 
+    /// A node lacks this key and does not know it. Until it has repaired itself others may take over what it covers without having the
+    /// row: what was written may be dropped, and what it replaced may come back. Only that all agree in the end is promised.
+    pub fn lost_key(&mut self, table: Table, key: &Bytes) {
+        self.lost.insert((table, key.clone()));
+    }
+
+    /// Whether the key vanished from a disk.
+    pub fn is_lost(&self, table: Table, key: &Bytes) -> bool {
+        !self.lost.is_empty() && self.lost.contains(&(table, key.clone()))
+    }
+
     /// The node took along what it had accepted and what else it held, and proposes it anew when it returns.
     pub fn went_alone(&mut self, node: usize, held: Option<&Contents>) {
         for op in self.ops.iter_mut().filter(|op| op.node == node) {
@@ -148,7 +161,9 @@ impl Model {
             let row = held.and_then(|held| held.get(*table, key));
             let version = row.map(|row| row.version);
             for number in numbers {
-                self.ops[*number].alone |= Some(self.ops[*number].version) == version;
+                // Any of the siblings it holds may be of this operation.
+                let held = *table == Table::Siblings && row.is_some();
+                self.ops[*number].alone |= held || Some(self.ops[*number].version) == version;
             }
         }
     }
@@ -168,6 +183,7 @@ impl Model {
                     model: self,
                     numbers,
                     flushes: self.flushes.get(table).map_or(&[], Vec::as_slice),
+                    lost: self.is_lost(*table, key),
                 },
             )
         })
@@ -180,6 +196,7 @@ impl Model {
             model: self,
             numbers,
             flushes: self.flushes.get(&table).map_or(&[], Vec::as_slice),
+            lost: self.is_lost(table, key),
         })
     }
 
@@ -200,6 +217,8 @@ pub struct History<'a> {
     model: &'a Model,
     numbers: &'a [usize],
     flushes: &'a [usize],
+    /// Whether the key vanished from a disk.
+    lost: bool,
 }
 
 impl<'a> History<'a> {
@@ -207,6 +226,12 @@ impl<'a> History<'a> {
     pub fn ops(self) -> impl Iterator<Item = &'a Told> {
         let numbers = self.numbers.iter().chain(self.flushes);
         numbers.map(|number| &self.model.ops[*number])
+    }
+
+    /// The same with their numbers.
+    pub fn numbered(self) -> impl Iterator<Item = (usize, &'a Told)> {
+        let numbers = self.numbers.iter().chain(self.flushes);
+        numbers.map(|number| (*number, &self.model.ops[*number]))
     }
 
     /// Whether the store promised to keep this operation, or something newer.
@@ -217,11 +242,12 @@ impl<'a> History<'a> {
         let holds = !op.alone || op.effect != Effect::Delete;
         op.acked
             && holds
+            && !self.lost
             && !op.forgotten
             && match op.table {
                 // What a flush writes is of the store's own tables, and those are synced like periodic ones.
                 _ if op.flush => !op.at_risk,
-                Table::Periodic => !op.at_risk,
+                Table::Periodic | Table::Siblings => !op.at_risk,
                 Table::Sync => true,
                 Table::Memory => !self.model.crashed,
             }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::checkers::Violation;
 use crate::plan::Plan;
 use crate::report::Report;
-use crate::run::report;
+use crate::run::{report, run_plan};
 use crate::sabotage::Sabotage;
 use crate::shrink::shrink;
 use crate::trace::Keep;
@@ -57,7 +57,7 @@ pub struct Catch {
     pub plan: Plan,
 }
 
-/// Runs the seeds in order until one breaks a promise, then makes its plan smaller. `go_on` is asked before each seed.
+/// Runs the seeds in order until one breaks a promise that it keeps without the bug, then makes its plan smaller. `go_on` is asked before each seed.
 pub fn hunt(
     mutant: Mutant,
     seeds: impl Iterator<Item = u64>,
@@ -74,6 +74,11 @@ pub fn hunt(
         let Some(violation) = found.violations.into_iter().next() else {
             continue;
         };
+        // A plan that breaks a promise without the bug says nothing about it.
+        let kinds = plan.kinds();
+        if !run_plan(plan.clone(), kinds, Keep::Nothing).held() {
+            continue;
+        }
         let fails = |plan: &Plan| {
             let again = run_mutated(plan.clone(), mutant, Keep::Nothing);
             let mut checkers = again.violations.iter().map(|found| found.checker);

@@ -166,11 +166,7 @@ impl Recording {
 
     /// A message was handed to the network, after the event numbered `sent_after`.
     pub(crate) fn sent(&mut self, mut flight: Flight, msg: &Message) {
-        let batch = match msg {
-            Message::Push(batch) => Some(batch),
-            Message::Page(page) => Some(&page.rows),
-            _ => None,
-        };
+        let batch = msg.rows();
         if self.cut_us.is_none() && self.flights.len() < self.limit {
             flight.keys = batch.map_or_else(Vec::new, |batch| self.keys_of_rows(batch));
         }

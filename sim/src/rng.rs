@@ -12,6 +12,7 @@ pub(crate) enum Stream {
     Seeds = 4,
     Latency = 5,
     Swarm = 6,
+    Situation = 7,
     Loads = 16,
     Application = 17,
     Deaths = 18,

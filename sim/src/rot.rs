@@ -110,7 +110,7 @@ fn flip_in(durable: &mut BTreeMap<Bytes, Bytes>, rng: &mut Rng, bits: u32) -> Ve
 }
 
 /// The table and key of a stored row of a client.
-fn row_of(record: &Bytes) -> Option<(Table, Bytes)> {
+pub(crate) fn row_of(record: &Bytes) -> Option<(Table, Bytes)> {
     let (name, key) = user_row(record)?;
     let mut tables = Table::ALL.into_iter();
     let table = tables.find(|table| table.name() == name)?;

@@ -69,6 +69,9 @@ impl World {
         let mut keys: BTreeMap<Table, Vec<&Bytes>> = BTreeMap::new();
         let mut out = Vec::new();
         for (number, (table, key, history)) in (0_u32..).zip(self.model.keys()) {
+            if table == Table::Siblings {
+                continue;
+            }
             keys.entry(table).or_default().push(key);
             out.extend(newest_hiding(history).map(|version| SessionOp {
                 // In a session of its own, which does nothing else.

@@ -2,8 +2,11 @@
 
 use rumormill_core::Node;
 
-use crate::checkers::{Contents, convergence, durability, no_resurrection, sessions};
+use crate::checkers::{
+    Contents, Violation, convergence, durability, no_resurrection, sessions, siblings,
+};
 use crate::clock::Clock;
+use crate::faults::FaultKind;
 use crate::trace::Field;
 use crate::world::World;
 
@@ -65,8 +68,26 @@ impl World {
                 ));
             }
         }
+        found.extend(self.check_repairs());
+        found.extend(siblings::check(
+            self.now_us,
+            &self.all_siblings(),
+            &self.model,
+            &self.siblings.seen,
+        ));
         self.violations.extend(found);
         self.judge_application();
+    }
+
+    /// Rows of members whose contexts agree differ only when a disk has lost some: a repair would hide any other reason.
+    fn check_repairs(&self) -> Option<Violation> {
+        let count = |name: &str| self.counts.get(name).copied().unwrap_or(0);
+        let needless = count("repaired") > 0 && count(FaultKind::Vanish.name()) == 0;
+        needless.then(|| Violation {
+            checker: "repairs",
+            at_us: self.now_us,
+            text: "rows were repaired that no disk had lost".to_string(),
+        })
     }
 
     fn is_at_rest(&self) -> bool {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rumormill_core::wire::{Message, RowBatch, Rumor, RumorState, Standing, Status, Welcome};
+use rumormill_core::wire::{
+    DomainContext, Message, RowBatch, Rumor, RumorState, Standing, Status, Welcome,
+};
 use rumormill_core::{Event, LinkError, NodeId, Timer};
 
 use crate::trace::{Field, Trace, WORLD, Weight};
@@ -23,6 +25,10 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::ProbedFor { .. } => "probedfor",
         Message::Push(_) => "push",
         Message::Pull(_) => "pull",
+        Message::Differs { .. } => "differs",
+        Message::Compare(_) => "compare",
+        Message::Compared(_) => "compared",
+        Message::Overrule(_) => "overrule",
         Message::Page(_) => "page",
         Message::More { .. } => "more",
         Message::Refused { .. } => "refused",
@@ -31,6 +37,9 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::Evict { .. } => "evict",
         Message::Agreed { .. } => "agreed",
         Message::Withdrawn { .. } => "withdrawn",
+        Message::Forward { .. } => "forward",
+        Message::Have(_) => "have",
+        Message::Graft(_) => "graft",
     }
 }
 
@@ -43,7 +52,7 @@ pub(crate) fn weight(msg: &Message) -> Weight {
         {
             Weight::Detail
         }
-        Message::More { .. } => Weight::Detail,
+        Message::More { .. } | Message::Have(_) => Weight::Detail,
         _ => Weight::Story,
     }
 }
@@ -60,7 +69,9 @@ fn status_hash(status: &Status) -> u64 {
     fold([
         status.sys,
         status.usr,
+        status.rows,
         u64::from(status.claims),
+        u64::from(status.awaits_claims),
         status.clock,
     ])
 }
@@ -79,6 +90,20 @@ fn batch_hash(batch: &RowBatch) -> u64 {
             u64::from(row.value.is_some()),
         ]
     }))
+}
+
+/// How many runs of dots there are, and their hash.
+fn dots_of(contexts: &[DomainContext]) -> (u64, u64) {
+    let actors = contexts.iter().flat_map(|context| {
+        let domain = u64::from(context.domain);
+        context.actors.iter().map(move |actor| (domain, actor))
+    });
+    let runs = actors.flat_map(|(domain, (actor, runs))| {
+        let run = move |run: &(u64, u64)| [domain, actor.run, run.0, run.1];
+        runs.iter().map(run)
+    });
+    let runs: Vec<[u64; 4]> = runs.collect();
+    (runs.len() as u64, fold(runs.iter().flatten().copied()))
 }
 
 fn rumor_state(state: RumorState) -> &'static str {
@@ -134,7 +159,25 @@ pub(crate) fn received(
             let alive = Field::Num("alive", u64::from(*alive));
             with_rumors(ids, rumors, &[from, alive, Field::Mute(*nonce)], emit);
         }
-        Message::Push(batch) => with_rows(batch, &[from], emit),
+        Message::Push(batch) | Message::Overrule(batch) => with_rows(batch, &[from], emit),
+        Message::Compare(compare) => {
+            let ranges = Field::Num("ranges", compare.ranges.len() as u64);
+            let sums = compare.ranges.iter().map(|range| range.sum);
+            emit(&[from, ranges, Field::Mute(fold(sums))]);
+        }
+        Message::Compared(compared) => {
+            let actors = compared.shown.iter().map(|domain| domain.actors.len());
+            let actors = Field::Num("actors", actors.sum::<usize>() as u64);
+            emit(&[from, actors, Field::Mute(compared.round)]);
+        }
+        Message::Forward { cuts, rows } => {
+            let cuts = Field::Mute(fold(cuts.iter().map(|cut| cut.0)));
+            with_rows(rows, &[from, cuts], emit);
+        }
+        Message::Have(dots) | Message::Graft(dots) => {
+            let (runs, hash) = dots_of(dots);
+            emit(&[from, Field::Num("runs", runs), Field::Mute(hash)]);
+        }
         Message::Page(page) => {
             let number = Field::Num("page", u64::from(page.page));
             let last = Field::Num("last", u64::from(page.last.is_some()));
@@ -148,7 +191,9 @@ pub(crate) fn received(
             let page = Field::Num("page", u64::from(*page));
             emit(&[from, Field::Mute(*session), page]);
         }
-        Message::Refused { session } => emit(&[from, Field::Mute(*session)]),
+        Message::Refused { session } | Message::Differs { session, .. } => {
+            emit(&[from, Field::Mute(*session)])
+        }
         Message::Goodbye | Message::Denied(_) => emit(&[from]),
         Message::Evict { node, round, .. } => {
             emit(&[from, who(*node), Field::Num("round", *round)])
@@ -281,6 +326,9 @@ pub(crate) fn event(
         ),
         Event::Evicted { by } => emit("evicted", &[who(by)]),
         Event::EvictionOutranked { by } => emit("eviction_outranked", &[who(by)]),
+        Event::Resumed { without } => {
+            emit("resumed", &[Field::Num("without", without.len() as u64)])
+        }
         Event::DuplicateName { later, .. } => emit("duplicate_name", &[who(later)]),
         Event::Joined { through } => emit("joined", &[who(through)]),
         Event::Reunited {
@@ -299,6 +347,7 @@ pub(crate) fn event(
         Event::Denied { by, .. } => emit("denied_by", &[who(by)]),
         Event::Protocol { node, why } => emit("protocol", &[who(node), Field::Word("why", why)]),
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),
+        Event::Repaired { with, rows } => emit("repaired", &[who(with), Field::Num("rows", *rows)]),
         Event::Synced { with, rows } => emit("caught_up", &[who(with), Field::Num("rows", *rows)]),
         Event::Unreadable { key, .. } => emit("unreadable", &[Field::Bytes("key", key)]),
         Event::SettingChanged { name, value } => emit(

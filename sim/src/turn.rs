@@ -222,6 +222,7 @@ impl World {
         let per_sweep = TURNS_PER_SWEEP.max(self.hosts.len() as u64 * TURNS_PER_SWEEP_AND_NODE);
         let host = &mut self.hosts[node];
         host.turns += 1;
+        host.was_full = host.node.as_ref().is_some_and(Node::is_full);
         let sweeps = host.turns.is_multiple_of(per_sweep) || self.trace.is_kept();
         match &host.node {
             Some(running) if sweeps => running.check(),

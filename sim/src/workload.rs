@@ -13,18 +13,18 @@ const MAX_KEYS: u64 = 1_024;
 #[derive(Clone, Debug)]
 pub(crate) struct Mix {
     /// The mean time between two operations, in microseconds.
-    gap_us: u64,
-    clients: u32,
+    pub(crate) gap_us: u64,
+    pub(crate) clients: u32,
     /// Key ranks follow Zipf's law up to this one.
-    keys: u64,
+    pub(crate) keys: u64,
     /// Of a thousand operations so many are preceded by a move of their client.
-    moves: u32,
+    pub(crate) moves: u32,
     /// The weights of [`Table::ALL`].
-    tables: [u32; 3],
+    pub(crate) tables: [u32; 4],
     /// The weights of put, put with expiry, delete and get.
-    verbs: [u32; 4],
+    pub(crate) verbs: [u32; 4],
     /// Of a thousand operations so many are flushes.
-    flushes: u32,
+    pub(crate) flushes: u32,
 }
 
 impl Mix {
@@ -38,6 +38,7 @@ impl Mix {
                 u.int_in_range(1..=8)?,
                 u.int_in_range(1..=8)?,
                 u.int_in_range(0..=3)?,
+                u.int_in_range(0..=4)?,
             ],
             verbs: [
                 u.int_in_range(2..=10)?,

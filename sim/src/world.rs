@@ -17,10 +17,11 @@ use crate::host::Host;
 use crate::injection::Ending;
 use crate::model::Model;
 use crate::network::Network;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Table};
 use crate::sabotage::{Honest, Sabotage};
 use crate::scale::Meter;
 use crate::sessions::Exchange;
+use crate::siblings::Readers;
 use crate::story::Ids;
 use crate::trace::{Field, Keep, Trace, WORLD, Weight};
 use crate::wire::Wire;
@@ -34,6 +35,7 @@ pub struct World {
     pub(crate) model: Model,
     /// What clients asked and were answered.
     pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) siblings: Readers,
     /// The nodes that clients have moved to.
     pub(crate) clients: BTreeMap<u32, usize>,
     /// The bytes of messages, if the plan wants them.
@@ -87,6 +89,7 @@ impl World {
             trace: Trace::new(keep),
             model: Model::default(),
             exchanges: Vec::new(),
+            siblings: Readers::default(),
             clients: BTreeMap::new(),
             wire: plan.codec.then(Wire::default),
             gone: BTreeSet::new(),
@@ -113,6 +116,13 @@ impl World {
             slots: Vec::new(),
             meter: None,
         };
+        let has_siblings =
+            world.plan.entries.iter().any(
+                |entry| matches!(&entry.action, Action::Op(op) if op.table == Table::Siblings),
+            );
+        for host in &mut world.hosts {
+            host.has_siblings = has_siblings;
+        }
         for node in 0..nodes {
             world.push(world.plan.machines[node].start_us, Event::Start { node });
         }

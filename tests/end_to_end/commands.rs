@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::Read;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -174,28 +173,66 @@ fn a_node_describes_itself_for_people_and_programs() {
 #[test]
 fn a_watch_prints_changes_until_it_has_enough() {
     let (_root, node) = lone();
-    let mut command = rumormill();
-    command.args([
-        "watch",
-        "t",
-        "--count",
-        "1",
-        "--json",
-        "--addr",
-        node.redis(),
-    ]);
-    let mut watch = command.stdout(Stdio::piped()).spawn().expect("it runs");
-    let mut out = watch.stdout.take().expect("a pipe");
-    // The first line says that the watch has begun.
-    let mut begun = [0; 18];
-    out.read_exact(&mut begun).expect("a line");
-    assert_eq!(text(&begun), "{\"event\":\"ready\"}\n");
+    let mut watch = Watching::begin(&node, &["--count", "1", "--prefix", "k"]);
+    let begun = watch.next();
+    assert_eq!(begun["event"], "ready");
+    node.client(&["put", "t", "other", "v"]);
     node.client(&["put", "t", "k", "v"]);
-    assert!(wait(&mut watch).success());
-    let mut rest = String::new();
-    out.read_to_string(&mut rest).expect("lines");
-    let event: Value = serde_json::from_str(&rest).expect("one event");
-    assert_eq!(event, json!({"event": "put", "key": "k", "value": "v"}));
+    let put = watch.next();
+    assert_eq!(
+        (&put["event"], &put["key"], &put["value"]),
+        (&json!("put"), &json!("k"), &json!("v"))
+    );
+    assert!(wait(&mut watch.process).success());
+    // What happens while nobody watches is told to who goes on from there.
+    node.client(&["del", "t", "k"]);
+    let cursor = put["id"].as_str().expect("an id");
+    let mut watch = Watching::begin(&node, &["--count", "1", "--cursor", cursor]);
+    assert_eq!(watch.next()["event"], "ready");
+    let deleted = watch.next();
+    assert_eq!(
+        (&deleted["event"], &deleted["key"]),
+        (&json!("deleted"), &json!("k"))
+    );
+    assert!(wait(&mut watch.process).success());
+    // An id of another life tells nothing of this one.
+    let mut watch = Watching::begin(&node, &["--cursor", "0000000000000001-3"]);
+    let lagged = watch.next();
+    assert_eq!(lagged["event"], "lagged");
+    watch.process.kill().expect("it runs");
+    wait(&mut watch.process);
+    let restart = lagged["id"].as_str().expect("an id");
+    node.client(&["put", "t", "new", "v"]);
+    let mut watch = Watching::begin(&node, &["--count", "1", "--cursor", restart]);
+    assert_eq!(watch.next()["event"], "ready");
+    assert_eq!(watch.next()["key"], "new");
+    assert!(wait(&mut watch.process).success());
+}
+
+/// A `watch` of the table `t`, event by event.
+struct Watching {
+    process: std::process::Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+impl Watching {
+    fn begin(node: &Node, flags: &[&str]) -> Watching {
+        let mut command = rumormill();
+        command.args(["watch", "t", "--json", "--addr", node.redis()]);
+        let mut process = command
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let out = process.stdout.take().expect("a pipe");
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(out));
+        Watching { process, lines }
+    }
+
+    fn next(&mut self) -> Value {
+        let line = self.lines.next().expect("it goes on").expect("a line");
+        serde_json::from_str(&line).expect("an event")
+    }
 }
 
 #[test]

@@ -259,10 +259,14 @@ fn the_example_of_an_application_keeps_its_promise_and_notices_its_bug() {
 /// Plans that broke a promise once, as small as they could be made.
 #[test]
 fn plans_that_once_failed_hold() {
-    const PLANS: [(&str, &str); 4] = [
+    const PLANS: [(&str, &str); 6] = [
         (
             "a_disk_emptied_between_two_dials",
             include_str!("plans/a_disk_emptied_between_two_dials.plan"),
+        ),
+        (
+            "a_session_asked_for_twice",
+            include_str!("plans/a_session_asked_for_twice.plan"),
         ),
         (
             "an_eviction_between_a_handshake_and_a_greeting",
@@ -271,6 +275,10 @@ fn plans_that_once_failed_hold() {
         (
             "everybody_left_and_came_back",
             include_str!("plans/everybody_left_and_came_back.plan"),
+        ),
+        (
+            "everybody_left_while_one_came_in",
+            include_str!("plans/everybody_left_while_one_came_in.plan"),
         ),
         (
             "reunion_through_a_node_that_reunited",

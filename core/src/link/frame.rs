@@ -14,7 +14,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::crc::checksum;
+use crate::crc::checksum;
 use crate::io::Lane;
 use crate::wire::{self, Message};
 

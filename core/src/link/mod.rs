@@ -3,8 +3,6 @@
 #[cfg(feature = "std")]
 mod connection;
 #[cfg(feature = "std")]
-mod crc;
-#[cfg(feature = "std")]
 pub mod frame;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,9 @@ fn probe(nonce: u64) -> Message {
     let status = Status {
         sys: 1,
         usr: 2,
+        rows: u64::MAX,
         claims: true,
+        awaits_claims: true,
         clock: nonce,
     };
     let rumor = Rumor {

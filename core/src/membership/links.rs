@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::ring::Ring;
 use crate::config::Timing;
 use crate::id::{ClusterId, DialId, LinkId, NodeId, Seq, Token};
 use crate::link::Hello;
@@ -38,6 +39,8 @@ pub(crate) struct Greeting {
     pub(crate) standing: Standing,
     /// Whether it holds rows of users.
     pub(crate) has_rows: bool,
+    /// Whether it waits for claims.
+    pub(crate) awaits_claims: bool,
     /// Whether its rows name the one it greets as a member.
     pub(crate) knows_peer: bool,
 }
@@ -50,6 +53,7 @@ impl Greeting {
             founds: welcome.founds,
             standing: welcome.standing.clone(),
             has_rows: welcome.status.usr != 0,
+            awaits_claims: welcome.status.awaits_claims,
             knows_peer,
         }
     }
@@ -70,6 +74,10 @@ pub(crate) struct Link {
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
+    /// The last session that the peer has asked for.
+    pub(crate) last_pull: u64,
+    /// Whether the peer has said that it waits for claims.
+    pub(crate) awaits_claims: bool,
     /// The address that this side dialled.
     pub(crate) reached: Option<Box<str>>,
     /// When it came up.
@@ -87,9 +95,26 @@ impl Link {
             theirs: None,
             recorded: Seq(0),
             congested: false,
+            awaits_claims: false,
+            last_pull: 0,
             reached: None,
             since: now,
         }
+    }
+
+    /// Whether both sides are members of one cluster, and rows may pass.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Whether the peer said that it is a full member of this node's cluster. A newcomer is one of a cluster of its own until it joins.
+    pub(crate) fn is_to_member(&self) -> bool {
+        let cluster = self.sent.as_ref().map(|sent| sent.cluster);
+        let theirs = self.theirs.as_ref();
+        self.phase != Phase::Closing
+            && theirs.is_some_and(|theirs| {
+                theirs.standing == Standing::Member && Some(theirs.cluster) == cluster
+            })
     }
 
     /// Whether one of the two sides can fetch from the other, as far as is known.
@@ -142,7 +167,9 @@ pub(crate) struct Links {
     timing: Timing,
     rng: Rng,
     links: BTreeMap<LinkId, Link>,
-    by_node: BTreeMap<NodeId, LinkId>,
+    pub(super) by_node: BTreeMap<NodeId, LinkId>,
+    /// Outdated by every change of a link.
+    pub(super) ring: Ring,
     attempts: BTreeMap<Target, Attempt>,
     /// When the members are dialled to whom there is no link and no dial under way: the first is found in O(log members).
     due: BTreeSet<(Instant, NodeId)>,
@@ -169,6 +196,7 @@ impl Links {
             rng,
             links: BTreeMap::new(),
             by_node: BTreeMap::new(),
+            ring: Ring::default(),
             attempts: BTreeMap::new(),
             due: BTreeSet::new(),
             dials: BTreeMap::new(),
@@ -213,6 +241,7 @@ impl Links {
     }
 
     pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
+        self.ring.outdate();
         self.links.get_mut(&link)
     }
 
@@ -232,13 +261,24 @@ impl Links {
     pub(crate) fn ready(&self) -> Vec<LinkId> {
         self.links
             .iter()
-            .filter(|(_, link)| link.phase == Phase::Ready && !link.congested)
+            .filter(|(_, link)| link.is_ready() && !link.congested)
             .map(|(id, _)| *id)
             .collect()
     }
 
     pub(crate) fn any_ready(&self) -> bool {
-        self.links.values().any(|link| link.phase == Phase::Ready)
+        self.links.values().any(Link::is_ready)
+    }
+
+    /// Whether rows may pass over this link.
+    pub(crate) fn is_ready(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(Link::is_ready)
+    }
+
+    /// Whether no member of a smaller id is linked as such.
+    pub(crate) fn is_first_ready(&self) -> bool {
+        let mut smaller = self.by_node.range(..self.me);
+        !smaller.any(|(_, link)| self.is_ready(*link))
     }
 
     /// Takes in a new link. Returns the one to close when there are two to one peer now: of two that come up within [`DOUBLE_DIAL`] the one dialled by
@@ -252,6 +292,7 @@ impl Links {
     ) -> Option<LinkId> {
         let node = hello.actor.node;
         let link = Link::new(now, hello, dialled, Phase::Greeting);
+        self.ring.outdate();
         self.links.insert(id, link);
         self.greeting.insert((now, id));
         let old = self.by_node.insert(node, id);
@@ -279,6 +320,7 @@ impl Links {
     }
 
     pub(crate) fn closing(&mut self, id: LinkId) {
+        self.ring.outdate();
         if let Some(link) = self.links.get_mut(&id) {
             link.phase = Phase::Closing;
             let node = link.node;
@@ -287,6 +329,7 @@ impl Links {
     }
 
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
+        self.ring.outdate();
         let link = self.links.remove(&id)?;
         self.unindex(link.node, id);
         Some(link)

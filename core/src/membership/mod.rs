@@ -2,6 +2,7 @@
 
 mod links;
 mod record;
+mod ring;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -116,6 +117,8 @@ pub(crate) struct Membership {
     /// Whether rows come from others by now, and no longer from the store.
     begun: bool,
     members: BTreeMap<NodeId, Member>,
+    /// How many of them, besides this node, have not departed.
+    others_count: usize,
     /// Who goes, or went, by a name of this hash.
     names: BTreeSet<(u64, NodeId)>,
     /// The latest departure of each node: epoch, clock of the record, record.
@@ -140,6 +143,7 @@ impl Membership {
             me,
             begun: false,
             members: BTreeMap::new(),
+            others_count: 0,
             names: BTreeSet::new(),
             departed: BTreeMap::new(),
             evictions: BTreeMap::new(),
@@ -163,7 +167,9 @@ impl Membership {
             _ => clock,
         };
         self.rename(node, &record.name);
+        let before = self.is_present(node);
         self.members.insert(node, Member { record, since });
+        self.recount(node, before);
         if known.is_none_or(|known| known < epoch) && !self.has_departed(node) {
             Change::Known(node, epoch)
         } else {
@@ -187,7 +193,9 @@ impl Membership {
             return Change::None;
         }
         let evicted = departure.evicted.is_some();
+        let before = self.is_present(node);
         self.departed.insert(node, (epoch, clock, departure));
+        self.recount(node, before);
         // What the store held of this node itself was dealt with. Of an eviction it hears only now, of whatever life, it has not
         // made good: it began its present life as if it were still a member.
         // Evictions of this node are weighed on their own.
@@ -267,9 +275,12 @@ impl Membership {
     /// The order of sides that ended each other: the members that the author still counted after the last of his evictions,
     /// then the smaller author.
     fn lineage(&self, author: &Eviction) -> (usize, Reverse<NodeId>) {
-        let all = self.evictions.values();
-        let his = all.filter(|(other, _)| (other.by, other.epoch) == (author.by, author.epoch));
-        let left = his.map(|(_, counted)| counted.len()).min();
+        let all = self.evictions.iter();
+        // A node that goes on by itself says so by ending its own earlier life, and counts nobody.
+        let his = all.filter(|((node, ..), (other, _))| {
+            (other.by, other.epoch) == (author.by, author.epoch) && *node != author.by
+        });
+        let left = his.map(|(_, (_, counted))| counted.len()).min();
         (left.unwrap_or(0), Reverse(author.by))
     }
 
@@ -307,6 +318,17 @@ impl Membership {
 
     pub(crate) fn get(&self, node: NodeId) -> Option<&Member> {
         self.members.get(&node)
+    }
+
+    /// A member besides this node that has not departed. O(log members).
+    pub(crate) fn present(&self, node: NodeId) -> Option<&Member> {
+        let other = node != self.me && !self.has_departed(node);
+        self.members.get(&node).filter(|_| other)
+    }
+
+    /// Whether this is a member besides this node that has not departed. O(log members).
+    pub(crate) fn is_present(&self, node: NodeId) -> bool {
+        self.present(node).is_some()
     }
 
     /// The members besides this node that have not departed.
@@ -383,9 +405,23 @@ impl Membership {
         self.names.insert((hash_of(name), node));
     }
 
-    /// Members besides this node that have not departed.
+    /// Members besides this node that have not departed. O(1).
     pub(crate) fn count_others(&self) -> usize {
-        self.others().count()
+        self.others_count
+    }
+
+    /// A node's row or departure has changed: it may count now, or no longer.
+    fn recount(&mut self, node: NodeId, before: bool) {
+        match (before, self.is_present(node)) {
+            (false, true) => self.others_count += 1,
+            (true, false) => self.others_count -= 1,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn check(&self) {
+        let others = self.others().count();
+        assert_eq!(self.others_count, others, "the members are counted");
     }
 
     pub(crate) fn others_ids(&self) -> Vec<NodeId> {

@@ -5,12 +5,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Node;
+use crate::error::ResumeError;
 use crate::id::{Actor, LinkId, NodeId};
-use crate::io::HangupReason;
+use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::membership::{Link, Phase};
+use crate::membership::{Departure, Eviction, Link, Phase, eviction_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
+use crate::table::gossip::Tables;
 use crate::table::{Context, Domain, Hlc, Runs};
 use crate::wire::Standing;
 
@@ -69,6 +71,7 @@ impl Node {
     }
 
     pub(super) fn go_away(&mut self, since: Hlc, active: Vec<NodeId>) {
+        self.end_repair();
         self.cluster.away = Some(Away { since, active });
         self.fx.store(record::cluster(&self.cluster));
     }
@@ -96,7 +99,7 @@ impl Node {
         }
     }
 
-    /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier,
+    /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier, or never came in,
     /// nobody has gone on without it, and it is the one that the others reunite with.
     pub(super) fn resume_if_last(&mut self) {
         let Some(away) = self.cluster.away.clone() else {
@@ -110,6 +113,8 @@ impl Node {
                 .map(|theirs| &theirs.standing)
             {
                 Some(Standing::Away { since, .. }) => (*since, *node) < mine,
+                // It was on its way in and has never got there: nothing was ever freed or acknowledged by it as a member.
+                Some(Standing::Joining) => true,
                 _ => false,
             }
         };
@@ -117,6 +122,68 @@ impl Node {
             self.fx.mark(Mark::AwayResumes);
             self.become_full();
         }
+    }
+
+    /// An operator says that nobody will come who could let this node in: it goes on with what it holds. The record of it ends
+    /// this node's own earlier life and names nobody else, so that whoever hears of it reunites, wherever he is: those who wait
+    /// like this node, a second one that goes on at the same time, and those who were thought to be gone. Returns whom it waited
+    /// for who is not here.
+    pub(super) fn resume(&mut self) -> Result<Vec<NodeId>, ResumeError> {
+        let waits = self.cluster.away.as_ref();
+        let Some(away) = waits.filter(|_| self.leaving.is_none()) else {
+            return Err(ResumeError::NotAway);
+        };
+        let member = self.links.iter().find(|(_, link)| {
+            let evicted = self.membership.is_evicted(link.node, link.epoch);
+            link.is_to_member() && !evicted
+        });
+        if let Some((_, link)) = member {
+            return Err(ResumeError::MemberAnswers(link.node));
+        }
+        let is_here = |node: &NodeId| self.links.of(*node).is_some();
+        let without = away.active.iter().filter(|node| !is_here(node));
+        let without: Vec<NodeId> = without.copied().collect();
+        let ended = self.identity.epoch;
+        self.begin_another_life(ended);
+        if !mutated!(self.fx, ResumeUnrecorded) {
+            self.record_resumption(ended);
+        }
+        self.fx.mark(Mark::Resumes);
+        let gone = without.clone();
+        self.fx.event(Event::Resumed { without: gone });
+        self.become_full();
+        Ok(without)
+    }
+
+    fn record_resumption(&mut self, ended: u64) {
+        let me = self.id();
+        let departure = Departure {
+            contexts: Vec::new(),
+            active: Vec::from([me]),
+            evicted: Some(Eviction {
+                by: me,
+                epoch: self.identity.epoch,
+                forced: true,
+            }),
+        };
+        let key = eviction_key(me, ended, me);
+        self.gossip
+            .write_sys(&mut self.fx, Tables::DEPARTED, &key, departure.encode());
+    }
+
+    /// An eviction that does not name this node, while it is away already: those whom it names may be full members too, so nobody
+    /// goes on before they are here.
+    pub(super) fn wait_for(&mut self, since: Hlc, counted: &[NodeId]) {
+        let me = self.id();
+        let Some(away) = &mut self.cluster.away else {
+            return;
+        };
+        away.since = away.since.max(since);
+        away.active.extend_from_slice(counted);
+        away.active.sort_unstable();
+        away.active.dedup();
+        away.active.retain(|node| *node != me);
+        self.fx.store(record::cluster(&self.cluster));
     }
 
     /// Whether a member lacks what this node held when it went away. Others may have deleted some of that, which this member does

@@ -11,6 +11,7 @@ use crate::io::{Event, HangupReason, Lane};
 use crate::marks::Mark;
 use crate::membership::{Greeting, Link, MemberRecord, Phase, departure_key, member_key};
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::Hlc;
 use crate::table::gossip::Tables;
@@ -184,7 +185,7 @@ impl Node {
         }
     }
 
-    pub(super) fn welcomed(&mut self, link: LinkId, theirs: Welcome) -> Result<(), &'static str> {
+    pub(super) fn welcomed(&mut self, link: LinkId, theirs: Welcome) -> Result<(), Refusal> {
         let Some(known) = self.links.get(link) else {
             return Ok(());
         };
@@ -261,7 +262,7 @@ impl Node {
         link: LinkId,
         said: Greeting,
         theirs: Welcome,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Refusal> {
         let evictions = self.membership.evictions();
         if !mutated!(self.fx, PeersUnrecorded) {
             self.merge_sys(theirs.rows)?;
@@ -288,6 +289,7 @@ impl Node {
             Some(known) => {
                 known.phase = if ready { Phase::Ready } else { Phase::Away };
                 known.recorded = known.recorded.max(self.fx.open_seq());
+                known.awaits_claims = said.awaits_claims;
                 known.theirs = Some(said);
                 (known.node, known.epoch)
             }

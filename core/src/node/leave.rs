@@ -139,7 +139,7 @@ impl Node {
         Handover {
             others,
             holders: leaving.map_or(0, |leaving| among(&leaving.holders)),
-            wanted: self.config.leave_acks.min(others),
+            wanted: self.config.timing.leave_acks.min(others),
             told: leaving.map_or(0, |leaving| among(&leaving.told)),
         }
     }

@@ -6,6 +6,8 @@ mod join;
 mod leave;
 mod loads;
 mod peers;
+mod push;
+mod repair;
 mod requests;
 mod rivals;
 mod settings;
@@ -24,9 +26,10 @@ use bytes::Bytes;
 use self::evict::Evictions;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
+use self::repair::Repair;
 use self::requests::Requests;
 use self::rivals::Rival;
-pub use self::status::{HoldUp, NodeStatus};
+pub use self::status::{Awaited, HoldUp, NodeStatus};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
@@ -37,10 +40,11 @@ use crate::link::{Hello, VERSIONS};
 use crate::marks::Mark;
 use crate::membership::{Links, Membership, Verdict};
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
-use crate::table::gossip::{AntiEntropy, Gossip, Stability, Tables};
+use crate::table::gossip::{AntiEntropy, Gossip, Lazy, Stability, Tables};
 use crate::table::{Accepted, Context, Domain, Namespace, TableName, TableOptions, View, Write};
 use crate::time::{Instant, Now};
 
@@ -75,6 +79,10 @@ pub struct Node {
     pub(crate) gossip: Gossip,
     stability: Stability,
     sync: AntiEntropy,
+    repair: Option<Repair>,
+    /// Not before this is another repair begun.
+    repair_after: Instant,
+    lazy: Lazy,
     membership: Membership,
     links: Links,
     detector: Detector,
@@ -127,7 +135,10 @@ impl Node {
                 timing.clone(),
                 detector_rng,
             ),
+            repair: None,
+            repair_after: now.mono,
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
+            lazy: Lazy::default(),
             membership: Membership::new(me),
             stability: Stability::default(),
             requests: Requests::default(),
@@ -350,6 +361,11 @@ impl Node {
         self.fx.marks()
     }
 
+    /// What this node refused in this life, by reason, and how often.
+    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        self.fx.refusals()
+    }
+
     /// Outputs that wait for the driver, and outputs withheld until a batch is durable.
     pub fn queued(&self) -> (usize, usize) {
         (self.fx.queued(), self.fx.gated())
@@ -364,6 +380,7 @@ impl Node {
         self.check_turn();
         self.gossip.cover().check();
         self.links.check();
+        self.membership.check();
         self.detector.check();
         self.check_settings();
     }
@@ -385,8 +402,8 @@ impl Node {
         self.membership.others().next().is_none()
     }
 
-    /// Whether this node is a full member: caught up, and not away.
-    fn is_full(&self) -> bool {
+    /// Whether this node is a full member: caught up, and not away. Only such a node serves, pushes and claims.
+    pub fn is_full(&self) -> bool {
         self.cluster.joined && self.cluster.away.is_none()
     }
 

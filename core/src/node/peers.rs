@@ -12,6 +12,7 @@ use crate::io::{Event, HangupReason, Lane, LinkError};
 use crate::link::Hello;
 use crate::marks::Mark;
 use crate::membership::{Change, Link, Phase};
+use crate::refusals::Refusal;
 use crate::wire::{Message, Rumor, Status};
 
 /// How long the answer to a join waits for links with the other members; past it the join has succeeded all the same.
@@ -27,6 +28,11 @@ impl Node {
         self.evictions.link_changed(node);
         if let Some(why) = self.refusal(hello).or_else(|| self.rival(link, hello)) {
             self.links.refuse(now, link, hello, dial.is_some());
+            match why {
+                HangupReason::Sealed => self.fx.refuse(Refusal::SealedLife),
+                HangupReason::IdInUse => self.fx.refuse(Refusal::IdInUse),
+                _ => {}
+            }
             if why == HangupReason::Retry {
                 // A join goes on until the older life has had its time to answer.
                 self.requests.join_waits(node, &addr, asked_by);
@@ -103,6 +109,7 @@ impl Node {
     /// What a link carried has ended, though the transport may linger.
     fn link_unusable(&mut self, link: LinkId, node: Option<NodeId>) {
         self.sync.link_down(link);
+        self.repair_link_down(link);
         self.gossip.serve_none(link);
         self.welcoming.remove(&link);
         self.rival_gone(link, node);
@@ -181,11 +188,16 @@ impl Node {
             // Before the greetings are through nothing else has a meaning.
             (_, Phase::Greeting) => Ok(()),
             // What an evicted life says counts no more.
-            (_, Phase::Away) if self.membership.is_evicted(node, epoch) => Ok(()),
+            (_, Phase::Away) if self.membership.is_evicted(node, epoch) => {
+                self.fx.refuse(Refusal::EvictedLife);
+                Ok(())
+            }
             (msg, _) => self.member_message(link, (node, epoch), msg),
         };
         if let Err(why) = done {
             self.fx.mark(Mark::ProtocolViolation);
+            self.fx.refuse(why);
+            let why = why.name();
             self.fx.event(Event::Protocol { node, why });
             self.hang_up(link, HangupReason::Protocol);
         }
@@ -196,7 +208,7 @@ impl Node {
         link: LinkId,
         (node, epoch): (NodeId, u64),
         msg: Message,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Refusal> {
         let now = self.fx.now().mono;
         match msg {
             Message::Probe {
@@ -241,11 +253,18 @@ impl Node {
                 self.act(actions);
             }
             Message::Push(batch) => self.pushed(batch)?,
+            Message::Forward { cuts, rows } => self.forwarded(&cuts, rows)?,
+            Message::Have(have) => self.noticed(link, &have)?,
+            Message::Graft(dots) => self.grafted(link, &dots)?,
             Message::Pull(pull) => self.pulled(link, node, pull)?,
             Message::Page(page) => self.paged(link, page)?,
             Message::More { session, page } => {
                 self.gossip.serve_more(&mut self.fx, link, session, page)
             }
+            Message::Compare(compare) => self.compare_ranges(link, compare)?,
+            Message::Compared(compared) => self.ranges_compared(link, compared)?,
+            Message::Overrule(batch) => self.overruled(link, batch)?,
+            Message::Differs { session, scope } => self.differs(link, session, &scope)?,
             Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
             Message::Goodbye => self.hang_up(link, HangupReason::Left),
             Message::Evict {
@@ -268,7 +287,7 @@ impl Node {
         (node, epoch): (NodeId, u64),
         status: &Status,
         rumors: &[Rumor],
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Refusal> {
         check_rumors(rumors)?;
         let direct = self.detector.direct(self.fx.now().mono, node, epoch);
         self.act(direct);
@@ -356,7 +375,9 @@ impl Node {
                 self.fx.mark(Mark::MemberDown);
                 self.fx.event(Event::MemberDown(node));
                 let now = self.fx.now().mono;
-                self.evictions.down(node, now);
+                let member = self.membership.get(node);
+                let stores = member.is_none_or(|member| member.record.stores);
+                self.evictions.down(node, stores, now);
                 // A link that carries nothing any more is made anew.
                 if let Some(link) = self.links.of(node) {
                     self.hang_up(link, HangupReason::Dead);
@@ -419,6 +440,7 @@ impl Node {
                 }
                 self.detector.remove(node);
                 self.evictions.up(node);
+                self.release_departed();
                 if self.cluster.away.is_none() && !self.membership.is_forced_out(node) {
                     self.links.unwant(node);
                 }
@@ -466,10 +488,10 @@ impl Node {
     }
 }
 
-fn check_rumors(rumors: &[Rumor]) -> Result<(), &'static str> {
+fn check_rumors(rumors: &[Rumor]) -> Result<(), Refusal> {
     const MAX: usize = 64;
     if rumors.len() > MAX {
-        Err("too many rumors")
+        Err(Refusal::TooManyRumors)
     } else {
         Ok(())
     }

@@ -9,7 +9,6 @@ use crate::effects::Effects;
 use crate::error::{ReadError, RequestError};
 use crate::id::{NodeId, Seq, TableId, Token};
 use crate::io::{Request, Response};
-use crate::membership::Phase;
 use crate::table::gossip::{Gossip, Loaded, Place};
 use crate::table::{Row, TableOptions, Write};
 use crate::time::{Instant, Wall};
@@ -144,6 +143,23 @@ impl Node {
                 };
                 self.write_requested(table, write, token, deadline);
             }
+            Request::Replace {
+                table,
+                key,
+                value,
+                context,
+            } => {
+                let (key, context) = (&key, &context);
+                let write = match value {
+                    Some(value) => Write::Replace {
+                        key,
+                        value,
+                        context,
+                    },
+                    None => Write::Remove { key, context },
+                };
+                self.write_requested(table, write, token, deadline);
+            }
             Request::Get { table, key } => self.read((table, key), token, deadline, loaded),
             Request::Sync => {
                 self.fx.sync_this_turn();
@@ -172,6 +188,14 @@ impl Node {
                 self.wait(token, Waits::Evict, deadline);
                 self.evict(token, &who, force);
             }
+            Request::Resume => match self.resume() {
+                Ok(without) => {
+                    let seq = self.fx.open_seq();
+                    let resumed = Ok(Response::Resumed { without });
+                    self.reply_safely((seq, true), token, deadline, resumed);
+                }
+                Err(error) => self.fx.reply(token, Err(RequestError::Resume(error))),
+            },
         }
     }
 
@@ -228,6 +252,10 @@ impl Node {
         let Some(row) = row.filter(|row| row.is_live_at(wall_ms)) else {
             return self.fx.reply(token, Ok(Response::Row(None)));
         };
+        if let Some(siblings) = self.gossip.siblings(row) {
+            let gate = (row.seq, self.gossip.is_sync(place.0));
+            return self.reply_safely(gate, token, deadline, Ok(Response::Siblings(siblings)));
+        }
         let came = loaded.and_then(|loaded| loaded.as_ref().ok());
         match (Gossip::value_of(row, came), loaded) {
             (Some(value), _) => {
@@ -311,8 +339,8 @@ impl Node {
     /// Whether this node has caught up and writes reach every member that answers at once.
     fn is_linked_with_all(&self) -> bool {
         let linked = |node| {
-            let link = self.links.of(node).and_then(|link| self.links.get(link));
-            link.is_some_and(|link| link.phase == Phase::Ready)
+            let link = self.links.of(node);
+            link.is_some_and(|link| self.links.is_ready(link))
                 || self.detector.state(node) == Some(RumorState::Down)
         };
         self.is_full()

@@ -142,6 +142,7 @@ impl Node {
         self.detector.retime(now, timing.clone());
         self.links.retime(now, timing.clone());
         self.sync.retime(now, timing.clone(), limits);
+        self.lazy.retime(now, timing.mismatch_patience);
         self.gossip.set_limits(limits.clone());
         self.loads.set_limit(limits.load_queue);
         let sync_by = now + timing.sync_interval;

@@ -50,6 +50,20 @@ pub struct NodeStatus {
     pub incarnation: u64,
     /// Members whose claims are missing before the oldest tombstones may go, and why.
     pub waiting_for: Vec<HoldUp>,
+    /// Of a node that is away: the members it waits for. One of them will do, or whoever has reunited with one. When none of them
+    /// will ever come, [`Request::Resume`](crate::Request::Resume) lets it go on.
+    pub away_until: Vec<Awaited>,
+}
+
+/// A member that a node which is away waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The member.
+    pub node: NodeId,
+    /// Its name, if it is known.
+    pub name: String,
+    /// Whether it is linked, and so away itself or about to greet.
+    pub here: bool,
 }
 
 /// A member for whose sake deleted rows are kept.
@@ -102,7 +116,24 @@ impl Node {
             health: self.detector.health(),
             incarnation: self.detector.incarnation(),
             waiting_for: self.holding_up(),
+            away_until: self.awaited(),
         }
+    }
+
+    fn awaited(&self) -> Vec<Awaited> {
+        let away = self.cluster.away.iter();
+        let active = away.flat_map(|away| away.active.iter().copied());
+        let awaited = |node| Awaited {
+            node,
+            name: self.name_of(node),
+            here: self.links.of(node).is_some(),
+        };
+        active.map(awaited).collect()
+    }
+
+    fn name_of(&self, node: NodeId) -> String {
+        let member = self.membership.get(node);
+        member.map_or_else(String::new, |member| member.record.name.clone())
     }
 
     /// Who holds up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.
@@ -119,8 +150,7 @@ impl Node {
                 (None, None) => HoldsUp::Unheard,
                 (None, Some(deletes)) => HoldsUp::Behind { deletes },
             };
-            let member = self.membership.get(node);
-            let name = member.map_or_else(String::new, |member| member.record.name.clone());
+            let name = self.name_of(node);
             HoldUp { node, name, why }
         };
         missing.into_iter().map(why).collect()

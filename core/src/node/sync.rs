@@ -1,18 +1,20 @@
-//! Rows between members: pushes, sessions and claims.
+//! Rows between members: sessions and claims.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Node;
-use crate::id::{LinkId, NodeId, Seq};
+use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane, Links};
 use crate::marks::Mark;
-use crate::membership::Phase;
+use crate::membership::{Link, Phase};
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::table::Domain;
 use crate::table::Hlc;
-use crate::table::gossip::{SyncVerdict, read_contexts, write_contexts};
-use crate::wire::{Message, Page, Pull, RowBatch, Standing, Status};
+use crate::table::gossip::{
+    Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts, write_digest,
+};
+use crate::wire::{DomainScope, Have, Message, Page, Pull, RowBatch, Standing, Status};
 
 /// Peers that are asked for their state again when a session is complete.
 const ASKED_AGAIN: usize = 8;
@@ -20,17 +22,22 @@ const ASKED_AGAIN: usize = 8;
 impl Node {
     pub(super) fn own_status(&mut self) -> Status {
         let cover = self.gossip.cover_mut();
+        let cover_has_tombstones = cover.tombstone_count() > 0;
         let sys = cover.hash(Domain::Sys);
-        let memory = if mutated!(self.fx, HashWithoutMemory) {
-            0
-        } else {
-            cover.hash(Domain::UsrMemory)
+        let without_memory = mutated!(self.fx, HashWithoutMemory);
+        let hashed = |domain: &Domain| domain.is_durable() || !without_memory;
+        let usr = Domain::USR.into_iter().filter(hashed);
+        let usr = usr.fold(0u64, |sum, domain| sum.wrapping_add(cover.hash(domain)));
+        let rows = match mutated!(self.fx, LossUnseen) {
+            true => 0,
+            false => self.gossip.live_sum(),
         };
-        let usr = cover.hash(Domain::UsrDurable).wrapping_add(memory);
         Status {
             sys,
             usr,
+            rows,
             claims: self.claims_now(),
+            awaits_claims: self.leaving.is_some() || cover_has_tombstones,
             clock: self.gossip.clock().0,
         }
     }
@@ -51,20 +58,20 @@ impl Node {
     /// A peer told its state with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
         self.gossip.follow_clock(&mut self.fx, Hlc(theirs.clock));
+        if let Some(known) = self.links.get_mut(link) {
+            known.awaits_claims = theirs.awaits_claims;
+        }
         if theirs.claims && self.is_full() {
             self.peer_is_full(link);
         }
-        if self
-            .links
-            .get(link)
-            .is_none_or(|known| known.phase != Phase::Ready)
-        {
+        if !self.links.is_ready(link) {
             return;
         }
         let agrees = self.agrees(theirs);
         let now = self.fx.now().mono;
         self.sync.compare(now, link, agrees);
         if agrees && theirs.claims {
+            self.rows_compare(link, node, theirs.rows);
             self.stability
                 .equal(&self.fx, &self.gossip, node, Hlc(theirs.clock));
         }
@@ -73,10 +80,11 @@ impl Node {
 
     /// A peer that claims is a full member, though its greeting that said so may have been lost.
     fn peer_is_full(&mut self, link: LinkId) {
-        let Some(known) = self.links.get_mut(link) else {
+        let is_away = |known: &Link| known.phase == Phase::Away;
+        if !self.links.get(link).is_some_and(is_away) {
             return;
-        };
-        if known.phase == Phase::Away {
+        }
+        if let Some(known) = self.links.get_mut(link) {
             known.phase = Phase::Ready;
             if let Some(theirs) = &mut known.theirs {
                 theirs.standing = Standing::Member;
@@ -99,63 +107,21 @@ impl Node {
         );
     }
 
-    /// Whether fresh writes are to be collected for others.
-    pub(super) fn set_outbox(&mut self) {
-        let open = self.is_full() && self.links.any_ready();
-        self.gossip.outbox_mut().set_open(open);
-    }
-
-    /// Sends the turn's fresh writes to every member.
-    pub(super) fn push(&mut self) {
-        let pushes = self.gossip.take_pushes();
-        if pushes.is_empty() {
-            return;
-        }
-        let links: Arc<[LinkId]> = self.links.ready().into();
-        if links.is_empty() {
-            return;
-        }
-        let gate = links
-            .iter()
-            .filter_map(|link| self.links.get(*link))
-            .map(|l| l.recorded)
-            .max();
-        for (sys, batch) in pushes {
-            let lane = if sys { Lane::Sys } else { Lane::Bulk };
-            let gate = gate.unwrap_or(Seq(0));
-            self.fx.send_after(
-                gate,
-                Links::Many(Arc::clone(&links)),
-                lane,
-                Message::Push(batch),
-            );
-        }
-    }
-
-    /// Rows that a member has just accepted. A node that is still joining drops them: a session brings them.
-    pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), &'static str> {
-        if !self.is_full() {
-            self.fx.mark(Mark::PushBeforeJoined);
-            return Ok(());
-        }
-        self.merge(batch)
-    }
-
-    fn merge(&mut self, batch: RowBatch) -> Result<(), &'static str> {
-        for arrival in self.gossip.intern_batch(batch)? {
-            self.gossip.merge(&mut self.fx, arrival);
-        }
-        Ok(())
+    /// Merges rows; what became of each.
+    pub(super) fn merge(&mut self, batch: RowBatch) -> Result<Vec<Merged>, Refusal> {
+        let arrivals = self.gossip.intern_batch(batch)?.into_iter();
+        let merged = arrivals.map(|arrival| self.gossip.merge(&mut self.fx, arrival));
+        Ok(merged.collect())
     }
 
     /// Rows of the greeting: only the store's own tables, whose rows are never deleted and merge in any state.
-    pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), &'static str> {
+    pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), Refusal> {
         if batch
             .tables
             .iter()
             .any(|table| table.domain != Domain::Sys as u8)
         {
-            return Err("a greeting carries rows of users");
+            return Err(Refusal::UsersRows);
         }
         self.merge(batch)?;
         self.after_input();
@@ -163,38 +129,25 @@ impl Node {
     }
 
     /// A peer asks for everything it lacks.
-    pub(super) fn pulled(
-        &mut self,
-        link: LinkId,
-        node: NodeId,
-        pull: Pull,
-    ) -> Result<(), &'static str> {
-        let have = read_contexts(&pull.have)?;
+    pub(super) fn pulled(&mut self, link: LinkId, node: NodeId, pull: Pull) -> Result<(), Refusal> {
         let durable = pull.durable.as_deref().map(read_contexts).transpose()?;
-        let Some(known) = self.links.get(link) else {
+        let session = pull.session;
+        let Some(known) = self.links.get_mut(link) else {
             return Ok(());
         };
-        let gate = known.recorded;
-        let serves = self.is_full()
-            && self
-                .gossip
-                .serve(&mut self.fx, link, gate, pull.session, &have);
-        if !serves {
-            self.fx.mark(Mark::SessionRefused);
-            self.fx.send(
-                link,
-                Lane::Sys,
-                Message::Refused {
-                    session: pull.session,
-                },
-            );
+        if session <= known.last_pull && !mutated!(self.fx, PullRepeated) {
+            self.fx.mark(Mark::PullRepeated);
             return Ok(());
         }
-        let is_member = self
-            .links
-            .get(link)
-            .is_some_and(|known| known.phase == Phase::Ready);
-        if is_member && let Some(claimed) = durable {
+        known.last_pull = session;
+        if !self.serve(link, session, pull.have)? {
+            self.fx.mark(Mark::SessionRefused);
+            self.fx.send(link, Lane::Sys, Message::Refused { session });
+            return Ok(());
+        }
+        if self.links.is_ready(link)
+            && let Some(claimed) = durable
+        {
             self.leave_claimed(node, &claimed);
             self.stability.claimed(
                 &mut self.fx,
@@ -207,6 +160,64 @@ impl Node {
         Ok(())
     }
 
+    /// Serves a session; whether it can.
+    fn serve(&mut self, link: LinkId, session: u64, have: Have) -> Result<bool, Refusal> {
+        if !self.is_full() {
+            return Ok(false);
+        }
+        let (scope, have) = match have {
+            Have::Whole(contexts) => (Scope::ALL, read_contexts(&contexts)?),
+            Have::Within { scope, contexts } => {
+                (Scope::from_wire(&scope)?, read_contexts(&contexts)?)
+            }
+            Have::Digest(digest) => {
+                let scope = self.gossip.differing(&read_digest(&digest)?);
+                if !scope.is_empty() {
+                    return Ok(self.name_scope(link, session, scope));
+                }
+                (scope, Vec::new())
+            }
+        };
+        let Some(gate) = self.links.get(link).map(|known| known.recorded) else {
+            return Ok(true);
+        };
+        let fx = &mut self.fx;
+        Ok(self.gossip.serve(fx, (link, gate), session, &scope, &have))
+    }
+
+    /// Tells a client in which parts the contexts differ; whether it could be served now.
+    fn name_scope(&mut self, link: LinkId, session: u64, scope: Scope) -> bool {
+        let may = self.gossip.may_serve(link);
+        if may {
+            self.fx.mark(Mark::DigestDiffers);
+            let mut scope = scope.to_wire();
+            if mutated!(self.fx, ScopeCut) {
+                scope.pop();
+            }
+            self.fx
+                .send(link, Lane::Sys, Message::Differs { session, scope });
+        }
+        may
+    }
+
+    /// The server named the parts in which its contexts differ from this node's: now they are exchanged.
+    pub(super) fn differs(
+        &mut self,
+        link: LinkId,
+        session: u64,
+        scope: &[DomainScope],
+    ) -> Result<(), Refusal> {
+        let scope = Scope::from_wire(scope)?;
+        if let Some(session) = self.sync.scoped(self.fx.now().mono, link, session) {
+            let have = Have::Within {
+                scope: scope.to_wire(),
+                contexts: write_contexts(&self.gossip.contexts_in(&scope)),
+            };
+            self.send_pull(link, session, have);
+        }
+        Ok(())
+    }
+
     /// Pulls from the peer with which this node has disagreed for long enough.
     pub(super) fn pulls_due(&mut self) {
         while let Some(link) = self.sync.due(&mut self.fx) {
@@ -214,7 +225,7 @@ impl Node {
                 self.sync.link_down(link);
                 continue;
             };
-            let (node, gate, phase) = (known.node, known.recorded, known.phase);
+            let (node, phase) = (known.node, known.phase);
             let theirs = known.theirs.as_ref().map(|theirs| theirs.standing.clone());
             let may = match phase {
                 Phase::Ready => true,
@@ -230,35 +241,53 @@ impl Node {
             // What an away node covers may be more than it has.
             let reunion =
                 !self.is_full() && (self.cluster.away.is_some() || self.gossip.has_user_dots());
-            let have = if reunion {
-                Vec::new()
-            } else {
-                self.gossip.contexts()
-            };
-            // A claim goes along: under a steady load equal hashes may never be seen.
-            let claim = (self.is_full() && self.leaving.is_none()).then(|| {
-                if mutated!(self.fx, ClaimBeforeSync) {
-                    write_contexts(&self.gossip.contexts())
-                } else {
-                    write_contexts(&self.gossip.durable_contexts())
+            let many = self.gossip.cover().actors_seen() > self.config.limits.context_actors;
+            let (form, have) = match (reunion, many) {
+                (true, _) => (Form::Reunion, Have::Whole(Vec::new())),
+                (false, true) => {
+                    let digest = self.gossip.cover_mut().digest();
+                    (Form::Digest, Have::Digest(write_digest(&digest)))
                 }
-            });
-            let status = self.own_status();
-            self.sync.pull(
-                &mut self.fx,
-                (link, node, gate),
-                &have,
-                claim,
-                status,
-                reunion,
-            );
+                (false, false) => {
+                    let contexts = write_contexts(&self.gossip.contexts());
+                    (Form::Whole, Have::Whole(contexts))
+                }
+            };
+            let now = self.fx.now().mono;
+            let session = self.sync.begin(now, (link, node), form);
+            self.send_pull(link, session, have);
         }
     }
 
-    pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), &'static str> {
+    pub(super) fn send_pull(&mut self, link: LinkId, session: u64, have: Have) {
+        let Some(known) = self.links.get(link) else {
+            return;
+        };
+        let (gate, awaited) = (known.recorded, known.awaits_claims);
+        // Under a steady load equal hashes may never be seen: who waits for claims is told one whenever contexts are.
+        let claims = awaited && self.is_full() && self.leaving.is_none();
+        let claims = claims && !matches!(have, Have::Digest(_));
+        let durable = claims.then(|| {
+            write_contexts(&if mutated!(self.fx, ClaimBeforeSync) {
+                self.gossip.contexts()
+            } else {
+                self.gossip.durable_contexts()
+            })
+        });
+        let msg = Message::Pull(Pull {
+            session,
+            have,
+            durable,
+            status: self.own_status(),
+        });
+        self.fx.send_after(gate, Links::One(link), Lane::Sys, msg);
+    }
+
+    pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), Refusal> {
+        let session = page.session;
         match self.sync.page(&mut self.fx, link, page)? {
             SyncVerdict::Ignore => {}
-            SyncVerdict::Merge(rows) => self.merge(rows)?,
+            SyncVerdict::Merge(rows) => self.merge_page(link, session, rows)?,
             SyncVerdict::Complete {
                 rows,
                 adopt,
@@ -267,7 +296,8 @@ impl Node {
                 count,
             } => {
                 let was_full = self.is_full();
-                self.merge(rows)?;
+                self.merge_page(link, session, rows)?;
+                self.repair_complete(session);
                 self.gossip.adopt(&mut self.fx, &adopt, freed);
                 self.after_input();
                 self.fx.mark(Mark::SessionComplete);

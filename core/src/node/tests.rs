@@ -14,7 +14,12 @@ mod evict;
 mod links;
 mod loads;
 mod membership;
+mod push;
+mod refusals;
+mod repair;
 mod settings;
+mod siblings;
+mod sync;
 
 /// Whether a message from one node to another is lost.
 type Cut = Box<dyn Fn(usize, usize, &wire::Message) -> bool>;

@@ -20,16 +20,19 @@ impl Node {
             return None;
         }
         let now = self.fx.now().mono;
-        let collect = self.is_full() && self.stability.is_due();
+        let collect = self.is_full() && self.stability.is_due() && self.repair.is_none();
         let flush = (self.fx.turn_open() || collect).then_some(now);
         let room = self.links.len() < self.config.limits.links;
         let dial = self.links.next_deadline().filter(|_| room);
         let timers = [
             (flush, Timer::Flush),
+            (self.push_deadline(), Timer::Flush),
             (self.detector.next_deadline(), Timer::Detector),
             (dial, Timer::Dial),
             (self.links.mute_deadline(), Timer::Dial),
             (self.sync.next_deadline(), Timer::Gossip),
+            (self.repair_deadline(), Timer::Gossip),
+            (self.lazy.next_deadline(), Timer::Gossip),
             (self.sync_at, Timer::Sync),
             (self.next_expiry(), Timer::Expiry),
             (self.requests.next_deadline(), Timer::Request),
@@ -68,6 +71,8 @@ impl Node {
         }
         self.gossip.serve_expire(now, &self.config.timing);
         self.pulls_due();
+        self.repair_due();
+        self.lazy_due();
         self.gossip.expire(&mut self.fx, EXPIRE_BUDGET);
         self.requests_due();
         self.leave_due();
@@ -100,7 +105,7 @@ impl Node {
         }
         // Nobody's claim will tell a lone node that it is time.
         let alone = self.is_alone();
-        if !self.is_full() || !(self.stability.is_due() || alone) {
+        if !self.is_full() || self.repair.is_some() || !(self.stability.is_due() || alone) {
             return;
         }
         if alone {

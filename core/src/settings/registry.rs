@@ -3,7 +3,7 @@
 //!
 //! Not here, and so fixed for a life of a node: its names, addresses, seeds and storage, which are its own;
 //! `resident_value`, which is about its own memory; `found_patience`, which counts before a node knows any cluster;
-//! `store_backlog` and `loads`, by which drivers size their queues at the start; `leave_acks`, which is each member's own.
+//! `store_backlog` and `loads`, by which drivers size their queues at the start.
 
 use core::time::Duration;
 
@@ -103,12 +103,20 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "first delay before an address is dialled again; it doubles"),
     setting!("gossip.dial_backoff_max", timing.dial_backoff_max: time in "time", 20 * MS, 10 * M, "links",
         "longest delay before an address is dialled again"),
+    setting!("gossip.direct_push_members", limits.direct_push_members: count in "members", 1, 4_096, "pushes",
+        "up to so many members a write is pushed straight to all of them, and above along a tree"),
     setting!("gossip.evict_memory_after", timing.evict_memory_after: pause in "time", 0, 720 * H, "eviction",
         "a member that keeps nothing on disk is evicted when it has been down for so long; 0ms for never"),
     setting!("gossip.evict_patience", timing.evict_patience: time in "time", 100 * MS, 8 * S, "eviction",
         "how long an eviction waits for the agreement of a majority"),
+    setting!("gossip.fanout", limits.fanout: count in "members", 1, 64, "pushes",
+        "members to whom a member passes rows on along a tree"),
+    setting!("gossip.flush_deadline", timing.flush_deadline: time in "time", 0, S, "pushes",
+        "how long writes wait to be pushed together, unless a message is full; 0ms for the end of the turn"),
     setting!("gossip.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",
         "members asked to probe on our behalf"),
+    setting!("gossip.leave_acks", timing.leave_acks: count in "members", 1, 64, "leave",
+        "a leave waits for so many members that durably hold everything the leaver has"),
     setting!("gossip.leave_timeout", timing.leave_timeout: time in "time", 100 * MS, 3 * S, "leave",
         "how long the next leave waits for others to hold everything"),
     setting!("gossip.mismatch_patience", timing.mismatch_patience: time in "time", 10 * MS, M, "sessions",
@@ -129,6 +137,8 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "changes kept for watchers; one that falls further behind starts again"),
     setting!("limits.clock_drift", limits.clock_drift: time in "time", S, 24 * H, "clock",
         "how far ahead of the wall clock a foreign version may push ours"),
+    setting!("limits.context_actors", limits.context_actors: count in "actors", 0, 1 << 20, "sessions",
+        "contexts that name more actors are compared by digest before they are exchanged"),
     setting!("limits.key_bytes", limits.key_bytes: size in "bytes", 16, 64 * KIB, "clients' writes",
         "longest key a client may write"),
     setting!("limits.links", limits.links: count in "links", 16, 1 << 16, "links",
@@ -143,6 +153,8 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "keys remembered because they changed under a session, from the next session on"),
     setting!("limits.sessions", limits.sessions: count in "sessions", 1, 1_024, "sessions",
         "sessions served at once, and asked for at once"),
+    setting!("limits.siblings", limits.siblings: count in "siblings", 1, 1_024, "clients' writes",
+        "most siblings of a key that a client's write may leave, in tables that keep them"),
     setting!("limits.table_name_bytes", limits.table_name_bytes: count in "bytes", 8, 255, "clients' writes",
         "longest name of a new table"),
     setting!("limits.value_bytes", limits.value_bytes: size in "bytes", KIB, 32 * MIB, "clients' writes",

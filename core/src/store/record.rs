@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! m<name>                                        meta: format, node, actor, cluster, clock ceiling, standing, agreed evictions
-//! r<domain u8><len u8><table><key>               a row: actor, counter, clock, expires, live, value
+//! r<domain u8><len u8><table><key>               a row: actor, counter, clock, expires, live, value or form of siblings
 //! c<domain u8><node u64 be><run u64 be>          what is covered of an actor: runs
 //! ```
 //! Integers are little-endian unless marked. Every value ends in eight bytes of rapidhash (v3) over key and value.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -18,6 +19,7 @@ use crate::error::RecoverError;
 use crate::id::{Actor, ClusterId, NodeId};
 use crate::io::{Record, StoreOp};
 use crate::table::gossip::{Arrival, Value};
+use crate::table::siblings::SiblingRow;
 use crate::table::{Domain, Hlc, Runs};
 
 /// The format this program writes, and the newest it reads.
@@ -294,12 +296,17 @@ fn read_row(rest: &[u8], body: &[u8]) -> Option<Known> {
     };
     let (counter, clock, expires) = (value.u64()?, Hlc(value.u64()?), value.u64()?);
     let live = value.u8()? != 0;
+    let held = match (domain.has_siblings(), live) {
+        (true, _) => Value::Siblings(Box::new(SiblingRow::decode(value.rest()).ok()?)),
+        (false, true) => Value::Resident(Bytes::copy_from_slice(value.rest())),
+        (false, false) => Value::Dead,
+    };
     let row = RowRecord {
         counter,
         clock,
         expires,
         key: Bytes::copy_from_slice(key.rest()),
-        value: live.then(|| Bytes::copy_from_slice(value.rest())).into(),
+        value: held,
     };
     (!row.key.is_empty() && counter != 0).then_some(Known::Row {
         domain,

@@ -73,14 +73,20 @@ impl HlcSource {
     /// # Errors
     /// The milliseconds by which it is ahead of the wall, when that is beyond the limit; the local clock then stays.
     pub(crate) fn observe(&mut self, wall: Wall, foreign: Hlc) -> Result<(), u64> {
-        if foreign <= self.last {
+        self.observable(wall, foreign)?;
+        self.last = self.last.max(foreign);
+        Ok(())
+    }
+
+    /// Whether a foreign clock would be followed, or has been reached.
+    ///
+    /// # Errors
+    /// Those of [`HlcSource::observe`].
+    pub(crate) fn observable(&self, wall: Wall, foreign: Hlc) -> Result<(), u64> {
+        if foreign <= self.last || foreign <= self.limit(wall) {
             return Ok(());
         }
-        if foreign > self.limit(wall) {
-            return Err(foreign.wall().as_millis().saturating_sub(wall.as_millis()));
-        }
-        self.last = foreign;
-        Ok(())
+        Err(foreign.wall().as_millis().saturating_sub(wall.as_millis()))
     }
 
     fn limit(&self, wall: Wall) -> Hlc {

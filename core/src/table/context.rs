@@ -216,6 +216,12 @@ impl Context {
         })
     }
 
+    /// Without the actors that `keeps` denies.
+    pub fn filter(mut self, keeps: impl Fn(Actor) -> bool) -> Context {
+        self.0.retain(|(actor, _)| keeps(*actor));
+        self
+    }
+
     /// Actors with their runs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Actor, &Runs)> {
         self.0.iter().map(|(actor, runs)| (*actor, runs))

@@ -1,5 +1,7 @@
 //! Domains: the classes of rows that share contexts and counters.
 
+use super::TableOptions;
+
 /// When a write of a gossip table is safe on the member that accepted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
@@ -16,6 +18,8 @@ pub enum Durability {
 pub enum Conflict {
     /// The version with the larger (clock, actor, counter) wins.
     LastWriterWins,
+    /// Both stay, until a write replaces them whose author has seen them.
+    Siblings,
 }
 
 /// Namespace, durability class and conflict rule: contexts, counters and indexes exist once per domain. Rows carry their
@@ -30,11 +34,39 @@ pub enum Domain {
     UsrDurable = 1,
     /// Users' tables that do not.
     UsrMemory = 2,
+    /// Users' tables that survive a restart and keep siblings.
+    UsrDurableSiblings = 3,
+    /// Users' tables that do not and keep siblings.
+    UsrMemorySiblings = 4,
 }
 
 impl Domain {
     /// Every domain, in order.
-    pub const ALL: [Domain; 3] = [Domain::Sys, Domain::UsrDurable, Domain::UsrMemory];
+    pub const ALL: [Domain; 5] = [
+        Domain::Sys,
+        Domain::UsrDurable,
+        Domain::UsrMemory,
+        Domain::UsrDurableSiblings,
+        Domain::UsrMemorySiblings,
+    ];
+
+    /// The domains of users' tables, in order.
+    pub const USR: [Domain; 4] = [
+        Domain::UsrDurable,
+        Domain::UsrMemory,
+        Domain::UsrDurableSiblings,
+        Domain::UsrMemorySiblings,
+    ];
+
+    /// The domain of a user's table with these options.
+    pub const fn of(options: TableOptions) -> Domain {
+        match (options.conflict, options.durability) {
+            (Conflict::LastWriterWins, Durability::Memory) => Domain::UsrMemory,
+            (Conflict::LastWriterWins, _) => Domain::UsrDurable,
+            (Conflict::Siblings, Durability::Memory) => Domain::UsrMemorySiblings,
+            (Conflict::Siblings, _) => Domain::UsrDurableSiblings,
+        }
+    }
 
     /// The domain with this number on the wire and in the store.
     pub const fn from_u8(number: u8) -> Option<Domain> {
@@ -42,13 +74,27 @@ impl Domain {
             0 => Some(Domain::Sys),
             1 => Some(Domain::UsrDurable),
             2 => Some(Domain::UsrMemory),
+            3 => Some(Domain::UsrDurableSiblings),
+            4 => Some(Domain::UsrMemorySiblings),
             _ => None,
         }
     }
 
     /// Whether rows of this domain are stored.
     pub const fn is_durable(self) -> bool {
-        !matches!(self, Domain::UsrMemory)
+        !matches!(self, Domain::UsrMemory | Domain::UsrMemorySiblings)
+    }
+
+    /// What happens in its tables when two members write one key.
+    pub const fn conflict(self) -> Conflict {
+        match self {
+            Domain::UsrDurableSiblings | Domain::UsrMemorySiblings => Conflict::Siblings,
+            Domain::Sys | Domain::UsrDurable | Domain::UsrMemory => Conflict::LastWriterWins,
+        }
+    }
+
+    pub(crate) const fn has_siblings(self) -> bool {
+        matches!(self.conflict(), Conflict::Siblings)
     }
 
     pub(crate) const fn index(self) -> usize {

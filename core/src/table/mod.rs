@@ -1,9 +1,11 @@
 //! Tables: their options, the rows as a reader sees them, and the sub-machines that keep them.
 
+pub(crate) mod causal;
 mod clock;
 mod context;
 mod domain;
 pub(crate) mod gossip;
+pub(crate) mod siblings;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -12,11 +14,13 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
+pub use causal::CausalToken;
 pub use clock::Hlc;
 pub use context::{Context, Runs};
 pub use domain::{Conflict, Domain, Durability};
 pub use view::{
-    Change, ChangeKind, Changes, Cursor, Found, Row, RowRef, Scan, ScanRange, TableInfo, View,
+    Change, ChangeKind, Changes, Cursor, Found, Row, RowRef, Scan, ScanRange, Siblings, TableInfo,
+    View,
 };
 
 use crate::id::{Actor, Seq};
@@ -56,6 +60,24 @@ pub enum Write<'a> {
     Delete {
         /// The key, 1 byte or more.
         key: &'a [u8],
+    },
+    /// Puts a value in the place of the siblings that its author has seen, in a table that keeps siblings. There `Put`
+    /// replaces nothing and adds a sibling, for its author has seen nothing.
+    Replace {
+        /// The key, 1 byte or more.
+        key: &'a [u8],
+        /// The value; the row owns it, so it must not be a slice of a larger buffer.
+        value: Bytes,
+        /// What the author has seen: [`RowRef::context`].
+        context: &'a CausalToken,
+    },
+    /// Removes the siblings that the author has seen, in a table that keeps siblings. Where none of them is left it is no
+    /// write and is accepted with the version the row has.
+    Remove {
+        /// The key, 1 byte or more.
+        key: &'a [u8],
+        /// What the author has seen: [`RowRef::context`].
+        context: &'a CausalToken,
     },
 }
 

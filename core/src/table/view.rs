@@ -5,7 +5,9 @@ use core::ops::Bound;
 
 use bytes::Bytes;
 
-use super::gossip::{Entry, StoredRow};
+use super::causal::CausalToken;
+use super::gossip::{Entry, StoredRow, Value};
+use super::siblings::SiblingRow;
 use super::{Namespace, TableOptions, Version};
 use crate::error::Lagged;
 use crate::id::{Seq, TableId};
@@ -19,15 +21,17 @@ pub enum Found<'a> {
     Row(RowRef<'a>),
     /// The live row, whose value is only in the store: [`Request::Get`](crate::Request::Get) loads it.
     Cold(RowRef<'a>),
+    /// The live siblings of a key, one or more, in a table that keeps them.
+    Siblings(RowRef<'a>),
     /// No live row.
     Absent,
 }
 
 impl<'a> Found<'a> {
-    /// The row, if there is one, cold or not.
+    /// The row, if there is one, cold or not, with siblings or without.
     pub fn row(self) -> Option<RowRef<'a>> {
         match self {
-            Found::Row(row) | Found::Cold(row) => Some(row),
+            Found::Row(row) | Found::Cold(row) | Found::Siblings(row) => Some(row),
             Found::Absent => None,
         }
     }
@@ -55,14 +59,36 @@ impl<'a> RowRef<'a> {
         &self.row.key
     }
 
-    /// The value, `None` when it is only in the store.
+    /// The value, `None` when it is only in the store or the key has several siblings.
     pub fn value(&self) -> Option<&'a Bytes> {
-        self.row.value.resident()
+        match &self.row.value {
+            Value::Siblings(row) => only(row),
+            value => value.resident(),
+        }
     }
 
-    /// The length of the value in bytes, wherever it is.
+    /// The length of the value in bytes, wherever it is; of siblings that of all together.
     pub fn value_len(&self) -> usize {
-        self.row.value.len()
+        match &self.row.value {
+            Value::Siblings(row) => row.live().map(|(_, value)| value.len()).sum(),
+            value => value.len(),
+        }
+    }
+
+    /// How many siblings the key has; 1 in a table that keeps none.
+    pub fn sibling_count(&self) -> usize {
+        let siblings = self.row.value.siblings();
+        siblings.map_or(1, |row| row.live().count())
+    }
+
+    /// The siblings and what a writer has to hand back to replace them, in a table that keeps siblings. O(siblings).
+    pub fn siblings(&self) -> Option<Siblings> {
+        self.node.gossip.siblings(self.row)
+    }
+
+    /// What a writer has to hand back to replace the siblings, in a table that keeps them.
+    pub fn context(&self) -> Option<CausalToken> {
+        self.node.gossip.context(self.row)
     }
 
     /// When it expires.
@@ -91,6 +117,21 @@ pub struct Row {
     pub expires: Option<Wall>,
     /// Its version.
     pub version: Version,
+}
+
+/// The live siblings of a key, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Siblings {
+    /// Their values and versions, in an order that all members share.
+    pub values: Vec<(Bytes, Version)>,
+    /// What a writer has to hand back to replace them.
+    pub context: CausalToken,
+}
+
+fn only(row: &SiblingRow) -> Option<&Bytes> {
+    let mut live = row.live();
+    let (_, value) = live.next()?;
+    live.next().is_none().then_some(value)
 }
 
 /// Which keys a scan visits.
@@ -169,6 +210,13 @@ pub enum ChangeKind {
         /// When it expires.
         expires: Option<Wall>,
     },
+    /// The siblings of a key have changed, and some are left.
+    Siblings {
+        /// The key.
+        key: Bytes,
+        /// They.
+        siblings: Siblings,
+    },
     /// The row was deleted.
     Deleted {
         /// Its key.
@@ -212,15 +260,14 @@ impl<'a> View<'a> {
     pub fn get(&self, table: TableId, key: &[u8]) -> Found<'a> {
         match self.node.gossip.rows().get(table, key) {
             Some(row) if row.is_live_at(self.wall_ms) => {
-                let cold = row.value.is_cold();
                 let row = RowRef {
                     node: self.node,
                     row,
                 };
-                if cold {
-                    Found::Cold(row)
-                } else {
-                    Found::Row(row)
+                match &row.row.value {
+                    Value::Cold(_) => Found::Cold(row),
+                    Value::Siblings(_) => Found::Siblings(row),
+                    _ => Found::Row(row),
                 }
             }
             _ => Found::Absent,
@@ -347,6 +394,9 @@ impl<'a> View<'a> {
                     return None;
                 }
                 let key = row.key.clone();
+                if let Some(siblings) = self.node.gossip.siblings(row) {
+                    return Some((row.table, siblings_changed(key, siblings)));
+                }
                 let kind = match (row.value.is_dead(), row.expires) {
                     (false, expires) => ChangeKind::Put {
                         key,
@@ -373,5 +423,12 @@ impl<'a> View<'a> {
             }
             Entry::Flushed(table) => Some((*table, ChangeKind::Flushed)),
         }
+    }
+}
+
+fn siblings_changed(key: Bytes, siblings: Siblings) -> ChangeKind {
+    match siblings.values.is_empty() {
+        true => ChangeKind::Deleted { key },
+        false => ChangeKind::Siblings { key, siblings },
     }
 }

@@ -63,7 +63,7 @@ wire! {
             /// Fresh news about members.
             rumors: Vec<Rumor>,
         },
-        /// Rows just accepted by the sender.
+        /// Rows just accepted by the sender, or asked for with a [`Message::Graft`]: for the receiver alone.
         Push(RowBatch),
         /// Asks for every row the sender lacks, as a session of pages.
         Pull(Pull),
@@ -76,6 +76,19 @@ wire! {
             /// The number of the wanted page.
             page: u32,
         },
+        /// The sender's digest differs from the receiver's in these parts of the contexts: the session is about them.
+        Differs {
+            /// The session.
+            session: u64,
+            /// The parts, by domain.
+            scope: Vec<DomainScope>,
+        },
+        /// Contexts agree and rows do not: what does the receiver show in these ranges?
+        Compare(Compare),
+        /// What the sender shows in those ranges that differ.
+        Compared(Compared),
+        /// Rows that the sender has instead of older ones which the receiver has shown it.
+        Overrule(RowBatch),
         /// The session cannot be served now.
         Refused {
             /// The session.
@@ -110,6 +123,29 @@ wire! {
             /// Its life.
             epoch: u64,
         },
+        /// Rows just accepted somewhere, for the receiver to pass on.
+        Forward {
+            /// Ids that cut the ring of all ids into parts, ascending and around: a receiver passes the rows on to the members from the
+            /// last cut not above itself up to the next, that one excluded.
+            cuts: Vec<NodeId>,
+            /// The rows.
+            rows: RowBatch,
+        },
+        /// Dots that the sender has seen lately.
+        Have(Vec<DomainContext>),
+        /// Asks for the rows of dots that a [`Message::Have`] named.
+        Graft(Vec<DomainContext>),
+    }
+}
+
+impl Message {
+    /// The rows that it carries between members, but for those of a greeting.
+    pub fn rows(&self) -> Option<&RowBatch> {
+        match self {
+            Message::Push(rows) | Message::Forward { rows, .. } => Some(rows),
+            Message::Page(page) => Some(&page.rows),
+            _ => None,
+        }
     }
 }
 
@@ -182,8 +218,12 @@ wire! {
         pub sys: u64,
         /// Hash of what the node has seen of `usr`.
         pub usr: u64,
+        /// Sum over its live rows that do not expire: members that have seen the same have the same sum.
+        pub rows: u64,
         /// Whether everything seen is durable, and the node is a full member: then an equal hash is a claim.
         pub claims: bool,
+        /// Whether the node waits for claims, because it has tombstones to free or is leaving.
+        pub awaits_claims: bool,
         /// The node's hybrid logical clock.
         pub clock: u64,
     }
@@ -269,17 +309,97 @@ wire! {
     }
 }
 
+/// What the sender of a [`Pull`] has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub enum Have {
+    /// Its contexts.
+    Whole(Vec<DomainContext>),
+    /// Its contexts in short, because they name many actors. The answer is [`Message::Differs`], and then the sender asks again; or
+    /// a last page without rows, if nothing differs.
+    Digest(Vec<DomainDigest>),
+    /// Its contexts in the scope that the receiver has named: the session is about nothing else.
+    Within {
+        /// The scope.
+        scope: Vec<DomainScope>,
+        /// The contexts.
+        contexts: Vec<DomainContext>,
+    },
+}
+
+wire! {
+    /// What a node covers, in one domain, in short.
+    pub struct DomainDigest {
+        /// The domain.
+        pub domain: u8,
+        /// Per bucket of actors the sum of the hashes of what is covered of each, 64 of them.
+        pub sums: Vec<u64>,
+    }
+}
+
+wire! {
+    /// A part of one domain's contexts.
+    pub struct DomainScope {
+        /// The domain.
+        pub domain: u8,
+        /// A bit per bucket of actors.
+        pub buckets: u64,
+    }
+}
+
 wire! {
     /// Opens a session: the sender asks for everything it lacks.
     pub struct Pull {
-        /// Chosen by the sender, echoed in each page.
+        /// Chosen by the sender, echoed in each page. Numbers grow: one that is not above all before it on its link is a repetition.
         pub session: u64,
         /// What the sender has seen.
-        pub have: Vec<DomainContext>,
-        /// What the sender holds durably, when that differs and the sender claims it.
+        pub have: Have,
+        /// What the sender holds durably, if the receiver waits for claims and the sender may claim it.
         pub durable: Option<Vec<DomainContext>>,
         /// The sender's state in short.
         pub status: Status,
+    }
+}
+
+wire! {
+    /// Dots in order, of one domain, from the first inclusive to the last exclusive.
+    pub struct DotRange {
+        /// The domain.
+        pub domain: u8,
+        /// The first dot.
+        pub from: (Actor, u64),
+        /// The first dot behind it; `None` for the end of the domain.
+        pub to: Option<(Actor, u64)>,
+        /// Sum over the rows of the range.
+        pub sum: u64,
+    }
+}
+
+wire! {
+    /// A step of a range repair.
+    pub struct Compare {
+        /// Echoed in the answer.
+        pub round: u64,
+        /// The sender's hash of `sys`: if the receiver's is another, it has nothing to say.
+        pub sys: u64,
+        /// The sender's hash of `usr`.
+        pub usr: u64,
+        /// The ranges, at most 32.
+        pub ranges: Vec<DotRange>,
+    }
+}
+
+wire! {
+    /// The answer to a [`Compare`].
+    pub struct Compared {
+        /// The number of the question.
+        pub round: u64,
+        /// The sender's hash of `sys` when it compared.
+        pub sys: u64,
+        /// The sender's hash of `usr` when it compared.
+        pub usr: u64,
+        /// The dots of the sender's live rows in the ranges that differ.
+        pub shown: Vec<DomainContext>,
     }
 }
 

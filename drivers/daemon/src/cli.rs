@@ -75,6 +75,10 @@ pub(crate) enum Command {
         /// Stop after so many changes
         #[arg(long)]
         count: Option<u64>,
+        /// Go on after the event of this id, as `--json` prints it. `lagged` says that changes were missed: read the table and go on from
+        /// there
+        #[arg(long, value_name = "ID")]
+        cursor: Option<String>,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -103,7 +107,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show the members of the cluster, or evict one
+    /// Show the members of the cluster, evict one, or go on without those that are gone
     #[command(args_conflicts_with_subcommands = true)]
     Members {
         #[command(subcommand)]
@@ -185,6 +189,12 @@ pub(crate) enum Members {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Let a node that is away go on without the members it waits for
+    ///
+    /// For when those that `status` names will never come back, their disks lost or damaged. The node goes on with what it holds, and
+    /// everybody else compares his rows with its. What the vanished had deleted and forgotten may come back, and what they alone
+    /// had is lost. Of several nodes that wait, choose the one that ran last. Refused while a full member answers.
+    Resume(ServerArgs),
 }
 
 /// The server a client command talks to.

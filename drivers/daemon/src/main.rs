@@ -64,8 +64,9 @@ fn run(command: Command) -> Result<(), Failure> {
             table,
             prefix,
             count,
+            cursor,
             server,
-        } => watch::watch(&table, &prefix, count, &server),
+        } => watch::watch(&table, &prefix, count, cursor.as_deref(), &server),
         Command::Import {
             table,
             file,
@@ -91,6 +92,10 @@ fn run(command: Command) -> Result<(), Failure> {
                 }),
             ..
         } => evict::evict(&member, force, &server),
+        Command::Members {
+            action: Some(Members::Resume(server)),
+            ..
+        } => evict::resume(&server),
         Command::Tables(server) => describe::tables(&server),
         Command::Status(server) => describe::status(&server),
         Command::Settings { what, server } => cluster_settings::run(what, &server),

@@ -2,7 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rumormill_core::{EvictError, ReadError, RequestError, TableError, WriteError};
+use rumormill_core::{EvictError, ReadError, RequestError, ResumeError, TableError, WriteError};
 use serde_json::{Map, Value, json};
 
 use crate::backend::Unavailable;
@@ -71,6 +71,15 @@ impl ApiError {
         Self::new(status, code, message)
     }
 
+    /// A key has several siblings where the answer has room for one value.
+    pub(crate) fn siblings() -> Self {
+        ApiError::new(
+            StatusCode::CONFLICT,
+            "siblings",
+            "a key has several siblings, which HTTP does not show: read it through the embedded interface",
+        )
+    }
+
     /// Whether a stored value is damaged: another try will not help.
     pub(crate) fn is_unreadable(&self) -> bool {
         self.code == UNREADABLE
@@ -136,7 +145,35 @@ impl From<WriteError> for ApiError {
                 ApiError::new(UNAVAILABLE, "busy", message).with("limit", limit)
             }
             WriteError::StoreStalled => ApiError::new(UNAVAILABLE, "store_stalled", message),
+            WriteError::ClockAhead { ahead_ms, limit_ms } => {
+                ApiError::new(StatusCode::CONFLICT, "clock_ahead", message)
+                    .with("ahead_ms", ahead_ms)
+                    .with("limit_ms", limit_ms)
+            }
             WriteError::Leaving => ApiError::new(UNAVAILABLE, "leaving", message),
+            WriteError::TooManySiblings { limit } => {
+                ApiError::new(StatusCode::CONFLICT, "too_many_siblings", message)
+                    .with("limit", limit)
+            }
+            WriteError::SiblingsTooLarge { size, limit } => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "siblings_too_large", message)
+                    .with("size", size)
+                    .with("limit", limit)
+            }
+            WriteError::ContextRequired => ApiError::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "context_required",
+                message,
+            ),
+            WriteError::ContextUnused => {
+                ApiError::new(StatusCode::BAD_REQUEST, "context_unused", message)
+            }
+            WriteError::Context(_) => {
+                ApiError::new(StatusCode::BAD_REQUEST, "bad_context", message)
+            }
+            WriteError::ExpiryUnsupported => {
+                ApiError::new(StatusCode::BAD_REQUEST, "expiry_unsupported", message)
+            }
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),
         }
     }
@@ -182,6 +219,16 @@ fn evict_error(error: &EvictError, message: String) -> ApiError {
     }
 }
 
+fn resume_error(error: ResumeError, message: String) -> ApiError {
+    match error {
+        ResumeError::MemberAnswers(id) => {
+            ApiError::new(StatusCode::CONFLICT, "member_answers", message)
+                .with("id", id.to_string())
+        }
+        _ => ApiError::new(StatusCode::CONFLICT, "not_away", message),
+    }
+}
+
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let message = error.to_string();
@@ -205,6 +252,7 @@ impl From<RequestError> for ApiError {
             RequestError::Setting(error) => error.into(),
             RequestError::Join(_) => ApiError::new(UNAVAILABLE, "join_failed", message),
             RequestError::Evict(error) => evict_error(&error, message),
+            RequestError::Resume(error) => resume_error(error, message),
             RequestError::Halted => ApiError::new(UNAVAILABLE, "halted", message),
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),
         }

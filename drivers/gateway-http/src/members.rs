@@ -83,6 +83,28 @@ pub(crate) async fn evict(
     }
 }
 
+/// This node is a full member again.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Resumed {
+    /// Ids of the members that it waited for and that are not here.
+    without: Vec<String>,
+}
+
+/// Let this node, which is `away`, go on without the members it waits for, because they will not come back. What they had deleted may
+/// come back, and what they alone had is lost. Everybody else compares his rows with this node's.
+#[utoipa::path(post, path = "/v1/members/self/resume", tag = "cluster",
+    responses((status = 200, description = "It is a full member, durably", body = Resumed),
+              (status = 409, description = "`not_away`; `member_answers` with `id`: it reunites with that one"),
+              (status = 503, description = "`busy`, `halted`")))]
+pub(crate) async fn resume(State(gateway): State<Gateway>) -> Result<Json<Resumed>, ApiError> {
+    match gateway.calls.request(Request::Resume).await? {
+        Response::Resumed { without } => Ok(Json(Resumed {
+            without: without.iter().map(ToString::to_string).collect(),
+        })),
+        _ => Err(ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE)),
+    }
+}
+
 /// The status of this node.
 #[utoipa::path(get, path = "/v1/status", tag = "cluster",
     responses((status = 200, description = "The status", body = Status),

@@ -33,6 +33,11 @@ struct MarkLabel {
     mark: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 /// Counts of HTTP requests. The labels are bounded: routes are patterns and unknown methods are one.
 #[derive(Default)]
 pub(crate) struct HttpMetrics {
@@ -66,6 +71,7 @@ struct Sample {
     gauges: Vec<(&'static str, &'static str, i64)>,
     states: Vec<(&'static str, i64)>,
     marks: Vec<(&'static str, u64)>,
+    refused: Vec<(&'static str, u64)>,
 }
 
 /// Numbers for Prometheus.
@@ -93,6 +99,15 @@ pub(crate) async fn text(State(gateway): State<Gateway>) -> Result<impl IntoResp
         "marks",
         "How often the node passed a branch worth counting",
         marks,
+    );
+    let refused = Family::<ReasonLabel, Counter>::default();
+    for (reason, count) in sample.refused {
+        refused.get_or_create(&ReasonLabel { reason }).inc_by(count);
+    }
+    registry.register(
+        "refused",
+        "What peers and clients sent and the node did not take",
+        refused,
     );
     for (name, count) in gateway.calls.counters() {
         registry.register(name, "Counted by the driver", ConstCounter::new(count));
@@ -158,6 +173,10 @@ fn sample(node: &rumormill_core::Node, now: rumormill_core::Now) -> Sample {
         marks: node
             .marks()
             .map(|(mark, count)| (mark.name(), count))
+            .collect(),
+        refused: node
+            .refusals()
+            .map(|(why, count)| (why.name(), count))
             .collect(),
     }
 }

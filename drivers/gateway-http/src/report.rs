@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::{
-    Durability, MemberInfo, MemberState, Namespace, Node, Now, SettingInfo, Storage, TableInfo,
-    TableOptions,
+    Conflict, Durability, MemberInfo, MemberState, Namespace, Node, Now, SettingInfo, Storage,
+    TableInfo, TableOptions,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -68,7 +68,7 @@ pub struct Table {
     pub name: String,
     /// `memory`, `periodic` or `sync`.
     pub durability: &'static str,
-    /// `last_writer_wins`.
+    /// `last_writer_wins` or `siblings`.
     pub conflict: &'static str,
     /// Whether the options were given explicitly.
     pub explicit: bool,
@@ -85,7 +85,10 @@ impl From<TableInfo<'_>> for Table {
             },
             name: info.name.to_string(),
             durability: durability_name(info.options),
-            conflict: "last_writer_wins",
+            conflict: match info.options.conflict {
+                Conflict::LastWriterWins => "last_writer_wins",
+                Conflict::Siblings => "siblings",
+            },
             explicit: info.explicit,
             rows: info.rows,
         }
@@ -135,6 +138,11 @@ pub struct Status {
     pub waiting_for: Vec<String>,
     /// Why, for each of them, with its name.
     pub waiting_because: Vec<String>,
+    /// Of a node that is `away`: names and ids of the members it waits for, any of which will do. If none of them will ever come, see
+    /// `POST /v1/members/self/resume`.
+    pub away_until: Vec<String>,
+    /// What the node refused since it started, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
     /// The program's version.
     pub version: &'static str,
 }
@@ -256,6 +264,22 @@ pub fn status(node: &Node, now: Now) -> Status {
             .waiting_for
             .iter()
             .map(|one| format!("{} {}", one.name, one.why))
+            .collect(),
+        away_until: status
+            .away_until
+            .iter()
+            .map(|one| {
+                let here = if one.here {
+                    " (here, and away too)"
+                } else {
+                    ""
+                };
+                format!("{} {}{here}", one.name, one.node)
+            })
+            .collect(),
+        refused: node
+            .refusals()
+            .map(|(why, count)| (why.name(), count))
             .collect(),
         version: env!("CARGO_PKG_VERSION"),
     }

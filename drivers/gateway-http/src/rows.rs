@@ -99,6 +99,7 @@ pub(crate) async fn load(
     };
     let read = match calls.request(request).await? {
         Answer::Row(read) => read,
+        Answer::Siblings(_) => return Err(ApiError::siblings()),
         _ => None,
     };
     Ok(read.map(|read| Row {
@@ -170,6 +171,7 @@ pub(crate) async fn read(
               (status = 204, description = "The row was replaced"),
               (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`"),
               (status = 413, description = "`value_too_large`, with the limit"),
+              (status = 409, description = "`clock_ahead`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
@@ -195,6 +197,7 @@ pub(crate) async fn write(
     responses((status = 204, description = "The row is deleted"),
               (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`"),
               (status = 404, description = "`not_found`: no such row"),
+              (status = 409, description = "`clock_ahead`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,

@@ -249,6 +249,13 @@ impl Watcher {
                 let data = json!({ "key": text::to_json(key), "error": "unreadable" });
                 event(id, "put", &data.to_string())
             }),
+            ChangeKind::Siblings { key, siblings } => ours(key).then(|| {
+                let values = siblings.values.iter();
+                let values: Vec<_> = values.map(|(value, _)| text::to_json(value)).collect();
+                let mut data = json!({ "key": text::to_json(key), "siblings": values });
+                data["context"] = siblings.context.to_string().into();
+                event(id, "put", &data.to_string())
+            }),
             ChangeKind::Deleted { key } => ours(key).then(|| {
                 event(
                     id,

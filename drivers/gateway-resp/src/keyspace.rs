@@ -89,14 +89,16 @@ impl Watch {
             return;
         };
         if info.options.durability == Durability::Sync
-            && let ChangeKind::Put { key, .. } = &change.kind
+            && let ChangeKind::Put { key, .. } | ChangeKind::Siblings { key, .. } = &change.kind
             && let Some(row) = view.get(change.table, key).row()
         {
             hold_if_unsynced(node, now, change.table, row.seq(), replies);
         }
         let is_string = change.table == TableId::DEFAULT;
         let (event, row) = match &change.kind {
-            ChangeKind::Put { key, .. } => (if is_string { "set" } else { "hset" }, &key[..]),
+            ChangeKind::Put { key, .. } | ChangeKind::Siblings { key, .. } => {
+                (if is_string { "set" } else { "hset" }, &key[..])
+            }
             ChangeKind::Deleted { key } => (if is_string { "del" } else { "hdel" }, &key[..]),
             ChangeKind::Expired { key } if is_string => ("expired", &key[..]),
             ChangeKind::Expired { key } => ("hexpired", &key[..]),

@@ -27,6 +27,16 @@ impl Refusal {
     pub(crate) const WRONG_TYPE: Refusal =
         Refusal::Text("WRONGTYPE Operation against a key holding the wrong kind of value");
 
+    /// A key has more than one value, and Redis has room for one.
+    pub(crate) const SIBLINGS: Refusal = Refusal::Text(
+        "SIBLINGS the field has several siblings, and a reply has room for one value",
+    );
+
+    /// A write that cannot say what its author has seen.
+    pub(crate) const NO_CONTEXT: Refusal = Refusal::Text(
+        "SIBLINGS the hash is a table that keeps siblings, and the Redis protocol has no place for the context of a write",
+    );
+
     /// Appends the reply's text.
     pub(crate) fn write_to(&self, command: &str, out: &mut Vec<u8>) {
         match self {
@@ -60,6 +70,7 @@ impl From<WriteError> for Refusal {
             WriteError::ReadOnlyTable => "READONLY",
             WriteError::Busy { .. } => "BUSY",
             WriteError::StoreStalled => "OOM",
+            WriteError::ClockAhead { .. } => "CLOCK",
             WriteError::Leaving => "LEAVING",
             _ => "ERR",
         };

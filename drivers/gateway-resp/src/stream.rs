@@ -123,6 +123,9 @@ pub(crate) fn value_of<'v>(
     if let Some(value) = row.value() {
         return Ok(value);
     }
+    if row.sibling_count() > 1 {
+        return Err(Refusal::SIBLINGS);
+    }
     match loaded {
         Some((place, result)) if *place == (table, row.key().clone()) => match result {
             Ok(Some(read)) if read.version == row.version() => Ok(&read.value),

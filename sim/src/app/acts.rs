@@ -38,7 +38,8 @@ impl World {
     ) -> Result<Accepted, WriteError> {
         let (verb, key, value) = match &write {
             Write::Put { key, value, .. } => ("app_put", *key, value.clone()),
-            Write::Delete { key } => ("app_delete", *key, Bytes::new()),
+            Write::Replace { key, value, .. } => ("app_put", *key, value.clone()),
+            Write::Delete { key } | Write::Remove { key, .. } => ("app_delete", *key, Bytes::new()),
         };
         let key = Bytes::copy_from_slice(key);
         let now = self.hosts[machine].now(self.now_us);

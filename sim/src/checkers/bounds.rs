@@ -77,9 +77,31 @@ pub fn check(at_us: u64, node: usize, seen: &Queues, allowed: &Queues) -> Option
     })
 }
 
+/// Whether a node could accept a client's write while so many batches were `waiting` for its disk.
+pub fn check_accepted(
+    (at_us, node): (u64, usize),
+    waiting: usize,
+    limit: usize,
+) -> Option<Violation> {
+    (waiting >= limit).then(|| Violation {
+        checker: NAME,
+        at_us,
+        text: format!(
+            "n{node} accepted a write with {waiting} batches waiting, allowed are {limit}"
+        ),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_accepted_at_the_limit() {
+        assert_eq!(check_accepted((5, 1), 7, 8), None);
+        let found = check_accepted((5, 1), 8, 8).unwrap();
+        assert_eq!((found.checker, found.at_us), (NAME, 5));
+    }
 
     #[test]
     fn one_more_than_allowed_is_too_many() {

@@ -6,12 +6,14 @@ pub mod durability;
 pub mod linearizability;
 pub mod no_resurrection;
 pub mod sessions;
+pub mod siblings;
+pub mod standing;
 pub mod watching;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::{Namespace, Node, Now, ScanRange, Version};
+use rumormill_core::{Actor, Hlc, Namespace, Node, NodeId, Now, ScanRange, Siblings, Version};
 
 use crate::plan::Table;
 
@@ -41,6 +43,20 @@ pub struct RowState {
 }
 
 impl RowState {
+    /// Siblings as one row: the version of the first, and all versions and values as its value.
+    fn of_siblings(siblings: &Siblings) -> Self {
+        let first = siblings.values.first().map(|(_, version)| *version);
+        RowState {
+            // A reunion changes the clock, and not at the same time everywhere.
+            version: Version {
+                clock: Hlc(0),
+                ..first.unwrap_or(NO_VERSION)
+            },
+            value: Some(watching::joined(siblings)),
+            expires_ms: None,
+        }
+    }
+
     /// The value in the words of a report.
     pub(crate) fn shown(&self) -> String {
         match &self.value {
@@ -49,6 +65,15 @@ impl RowState {
         }
     }
 }
+
+const NO_VERSION: Version = Version {
+    clock: Hlc(0),
+    actor: Actor {
+        node: NodeId(0),
+        run: 0,
+    },
+    counter: 0,
+};
 
 impl PartialEq for RowState {
     /// A value that was not read is told by its version.
@@ -77,6 +102,9 @@ impl Contents {
                 .scan(table.id, ScanRange::default())
                 .map(|row| {
                     let expires_ms = row.expires().map(|wall| wall.as_millis());
+                    if let Some(siblings) = row.siblings() {
+                        return (row.key().clone(), RowState::of_siblings(&siblings));
+                    }
                     let version = row.version();
                     let state = RowState {
                         version,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::{ChangeKind, ScanRange, TableId, View, Wall};
+use rumormill_core::{ChangeKind, ScanRange, Siblings, TableId, View, Wall};
 
 use super::{MAX_VIOLATIONS, Violation};
 use crate::plan::Table;
@@ -29,7 +29,8 @@ impl Mirror {
         let rows = view.scan(table, ScanRange::default());
         self.0 = rows
             .map(|row| {
-                let (value, expires) = (row.value().cloned(), row.expires());
+                let siblings = row.siblings().map(|siblings| joined(&siblings));
+                let (value, expires) = (siblings.or(row.value().cloned()), row.expires());
                 (row.key().clone(), Copied { value, expires })
             })
             .collect();
@@ -44,6 +45,10 @@ impl Mirror {
                 expires,
             } => {
                 let (value, expires) = (value.clone(), *expires);
+                self.0.insert(key.clone(), Copied { value, expires });
+            }
+            ChangeKind::Siblings { key, siblings } => {
+                let (value, expires) = (Some(joined(siblings)), None);
                 self.0.insert(key.clone(), Copied { value, expires });
             }
             ChangeKind::Deleted { key } | ChangeKind::Expired { key } => {
@@ -94,4 +99,14 @@ impl Copied {
         let values = self.value.as_ref().zip(row.value.as_ref());
         self.expires != row.expires || values.is_some_and(|(ours, theirs)| ours != theirs)
     }
+}
+
+/// Siblings as one value: their versions and values in the order that all members share.
+pub(super) fn joined(siblings: &Siblings) -> Bytes {
+    let values = siblings.values.iter();
+    let shown = values.map(|(value, version)| {
+        let value = value.escape_ascii();
+        format!("{}:{}={value} ", version.actor, version.counter)
+    });
+    shown.collect::<String>().into()
 }

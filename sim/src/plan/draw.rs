@@ -1,11 +1,16 @@
 //! Drawing plans: from a seed, from any bytes, and the way a swarm does.
 
+mod situations;
+
 use arbitrary::{Result, Unstructured};
 
 use super::{Action, Caps, Entry, Fault, FaultWhat, Machine, Plan, WARM_UP_US, settings};
 use crate::faults::{FaultKind, FaultSet};
 use crate::rng::{Rng, Stream};
 use crate::workload::{self, Mix};
+
+/// What a situation draws at most.
+const MAX_SITUATION: usize = 64 << 10;
 
 /// Larger clusters have the usual limits.
 const MAX_CAPPED_NODES: usize = 7;
@@ -44,8 +49,13 @@ impl Plan {
     }
 
     /// The plan of a seed of a swarm, profile `gossip`: small clusters, now and then a large one, for some 10 to 30 virtual
-    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any.
+    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any. One in eight is about a
+    /// situation of its own.
     pub fn swarm(seed: u64) -> Plan {
+        let bytes = Rng::new(seed, Stream::Situation, 0).bytes(MAX_SITUATION);
+        if let Ok(Some(plan)) = situations::draw(&mut Unstructured::new(&bytes), seed) {
+            return plan;
+        }
         let mut shape = Shape {
             seed,
             nodes: 3,
@@ -140,6 +150,7 @@ fn draw_swarm(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
     }
     let mut plan = draw_rest(u, shape, plan)?;
     draw_settings(u, &mut plan)?;
+    draw_tree(u, &mut plan)?;
     Ok(plan)
 }
 
@@ -149,6 +160,16 @@ fn draw_settings(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
         return Ok(());
     }
     settings::draw(u, plan)
+}
+
+/// In every other small plan rows go along trees, as in large clusters: chains, or forks.
+fn draw_tree(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
+    if plan.machines.len() > MAX_CAPPED_NODES || u.is_empty() || !u.arbitrary()? {
+        return Ok(());
+    }
+    plan.caps.direct_push_members = Some(draw_log(u, 1, 4)? as u32);
+    plan.caps.fanout = Some(u.int_in_range(1..=2)?);
+    Ok(())
 }
 
 /// What follows machines and faults.
@@ -185,9 +206,13 @@ fn draw_caps(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
     };
     plan.caps = Caps {
         rows_per_message: cap(1, 16)?,
+        context_actors: cap(1, 8)?,
         sessions: cap(1, 2)?,
         session_replaced: cap(1, 16)?,
         change_log: cap(4, 256)?,
+        store_backlog: cap(2, 64)?,
+        siblings: cap(1, 8)?,
+        ..plan.caps
     };
     Ok(())
 }
@@ -302,6 +327,10 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result
         FaultKind::Rot => FaultWhat::Rot {
             node,
             bits: draw_log(u, 1, 64)? as u32,
+        },
+        FaultKind::Vanish => FaultWhat::Vanish {
+            node,
+            rows: draw_log(u, 1, 64)? as u32,
         },
         FaultKind::Evict => FaultWhat::Evict {
             node,

@@ -23,7 +23,7 @@ pub const WARM_UP_US: u64 = 3_000_000;
 /// The shortest half of a flap, in microseconds.
 pub const MIN_FLAP_US: u64 = 1_000;
 /// The most bits that one fault flips on a disk.
-pub const MAX_ROT_BITS: u32 = 1_000_000;
+pub const MAX_STRUCK: u32 = 1_000_000;
 /// The most nodes of a plan.
 pub const MAX_NODES: usize = 1_000;
 /// The latest time of a plan and the longest duration in it, a year in microseconds.
@@ -38,11 +38,13 @@ pub enum Table {
     Sync,
     /// Never stored.
     Memory,
+    /// Keeps siblings, synced now and then. A client reads a key and keeps its context; its puts and deletes hand that back.
+    Siblings,
 }
 
 impl Table {
     /// All tables of the workload.
-    pub const ALL: [Table; 3] = [Table::Periodic, Table::Sync, Table::Memory];
+    pub const ALL: [Table; 4] = [Table::Periodic, Table::Sync, Table::Memory, Table::Siblings];
 
     /// The name of the table in the store.
     pub const fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Table {
             Table::Periodic => "default",
             Table::Sync => "safe",
             Table::Memory => "scratch",
+            Table::Siblings => "carts",
         }
     }
 }
@@ -235,6 +238,14 @@ pub enum FaultWhat {
         /// How many bits.
         bits: u32,
     },
+    /// The node is stopped, and some of its rows vanish from its disk without a word; it starts when the fault ends. Only rows that
+    /// another member shows too.
+    Vanish {
+        /// The node.
+        node: usize,
+        /// How many rows.
+        rows: u32,
+    },
     /// Somebody has the node, or the next one that is a member, evict a member that it takes for dead. Waits until there is one.
     /// Never two sides at once against each other: what the smaller one has deleted and freed may come back, as is promised.
     Evict {
@@ -279,6 +290,7 @@ impl FaultWhat {
             FaultWhat::SlowDisk { .. } => FaultKind::SlowDisk,
             FaultWhat::FullDisk { .. } => FaultKind::FullDisk,
             FaultWhat::Rot { .. } => FaultKind::Rot,
+            FaultWhat::Vanish { .. } => FaultKind::Vanish,
             FaultWhat::Evict { .. } => FaultKind::Evict,
         }
     }

@@ -102,6 +102,7 @@ impl FaultWhat {
             | FaultWhat::SlowDisk { node, .. }
             | FaultWhat::FullDisk { node }
             | FaultWhat::Rot { node, .. }
+            | FaultWhat::Vanish { node, .. }
             | FaultWhat::Evict { node, .. }
             | FaultWhat::Skew { node, .. } => ([None, None], Some(node)),
         }

@@ -29,11 +29,7 @@ pub(crate) struct Parcel {
 
 impl Parcel {
     pub(crate) fn of(msg: &Message, lane: Lane) -> Self {
-        let rows = match msg {
-            Message::Push(batch) => users_rows(batch),
-            Message::Page(page) => users_rows(&page.rows),
-            _ => 0,
-        };
+        let rows = msg.rows().map_or(0, users_rows);
         // A node emits no message without frames.
         let bytes = encode(msg, lane).map_or(0, |frames| frames.len() as u64);
         Parcel {

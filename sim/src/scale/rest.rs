@@ -68,7 +68,9 @@ fn probe_and_ack_bytes() -> u64 {
     let status = Status {
         sys: u64::MAX,
         usr: u64::MAX,
+        rows: u64::MAX,
         claims: true,
+        awaits_claims: true,
         clock: u64::MAX,
     };
     let (nonce, rumors) = (u64::MAX, Vec::new());

@@ -1,14 +1,12 @@
 //! Writes: one by one, at once, for a while, under loss, and on both sides of a cut.
 
+use rumormill_core::Limits;
+
 use super::figure::percentile;
 use super::lab::{DELAY_US, KEY_BYTES, VALUE_BYTES};
 use super::{Figure, Goal, Lab, Measured, Work};
 use crate::plan::FaultWhat;
 
-/// Up to so many nodes a write goes straight to everybody.
-const DIRECT_NODES: usize = 64;
-/// Above that each node passes it on to so many others.
-const FANOUT: f64 = 4.0;
 /// Writes of a stage, times the nodes that take them in, at most.
 const MOST_UPDATES: u64 = 1_000_000;
 
@@ -47,10 +45,12 @@ pub(super) fn single(lab: &mut Lab) -> Measured {
         us.filter(|_| shown).map(|us| us as f64 / DELAY_US as f64)
     };
     let (p50, p99) = (delay(500), delay(990));
-    let (bound, [goal50, goal99]) = if nodes <= DIRECT_NODES {
+    let (bound, [goal50, goal99]) = if is_direct(nodes) {
         (1.0, [Goal::Times(1.2), Goal::Times(2.0)])
     } else {
-        let hops = (nodes as f64).ln() / (1.0 + FANOUT).ln();
+        // In each hop everybody who has it could tell so many others.
+        let fanout = Limits::default().fanout as f64;
+        let hops = (nodes as f64).ln() / (1.0 + fanout).ln();
         (hops, [Goal::TimesAnd(1.3, 1.0); 2])
     };
     let delay = |name, value| Figure::new(name, "one-way delays", value).bound(bound);
@@ -216,11 +216,16 @@ pub(super) fn partition(lab: &mut Lab) -> Measured {
 }
 
 /// A tree pays for its branches.
-const fn copies_goal(nodes: usize) -> Goal {
-    match nodes <= DIRECT_NODES {
+fn copies_goal(nodes: usize) -> Goal {
+    match is_direct(nodes) {
         true => Goal::Times(1.05),
         false => Goal::Times(1.3),
     }
+}
+
+/// Whether a write goes from its origin straight to everybody.
+fn is_direct(nodes: usize) -> bool {
+    nodes <= Limits::default().direct_push_members
 }
 
 /// Nodes in an order that jumps about.

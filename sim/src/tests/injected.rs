@@ -163,6 +163,24 @@ fn rot_waits_for_another_member() {
 }
 
 #[test]
+fn rows_that_vanish_come_back_without_a_reunion() {
+    let mut story = Scenario::new(2);
+    story.at(3_000);
+    for number in 0..8 {
+        story.put(0, &format!("row{number}"), "v");
+    }
+    let vanish = FaultWhat::Vanish { node: 1, rows: 5 };
+    let vanish = story.wait(2_000).begin(&vanish);
+    story.wait(500).end(vanish).wait(100);
+    assert_eq!((count(&story, "vanish"), story.rows(1)), (5, 3));
+    story.wait(4_000);
+    assert_eq!(story.rows(1), 8);
+    assert_eq!(story.world().counts["repaired"], 1);
+    assert!(!story.world().counts.contains_key("reunited"));
+    story.expect_converged();
+}
+
+#[test]
 fn a_rotten_value_is_refused_and_repaired() {
     let mut plan =
         "seed 7\nresident_value 0\nnode n0 start=0s\nnode n1 start=20ms\nstop 12s\n".to_string();

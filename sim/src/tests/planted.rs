@@ -81,11 +81,7 @@ impl BlindSpot {
 
 impl Sabotage for BlindSpot {
     fn swallows(&mut self, _: usize, _: usize, message: &Message) -> bool {
-        match message {
-            Message::Push(batch) => self.has(batch),
-            Message::Page(page) => self.has(&page.rows),
-            _ => false,
-        }
+        message.rows().is_some_and(|batch| self.has(batch))
     }
 }
 

@@ -174,6 +174,45 @@ fn an_agreement_ends_when_the_asker_gives_up() {
 }
 
 #[test]
+fn an_agreement_ends_with_the_life_of_the_asker() {
+    for leaves in [false, true] {
+        let mut lab = Lab::new(5, Storage::Ordered, true);
+        lab.run(3_000);
+        lab.cut = Box::new(|a, b, msg| match msg {
+            wire::Message::Agreed { .. } => b == 0,
+            wire::Message::Withdrawn { .. } => a == 0,
+            _ => false,
+        });
+        lab.evict(0, "n4", true);
+        lab.settle();
+        let bound = |lab: &Lab, i: usize| lab.nodes[i].as_ref().unwrap().evictions.is_bound();
+        assert!(bound(&lab, 1) && bound(&lab, 2));
+        if leaves {
+            let (now, request) = (lab.now, Request::Leave);
+            let (token, deadline) = (Token(1), None);
+            let input = Input::Request {
+                token,
+                deadline,
+                request,
+            };
+            lab.node(0).handle(now, input);
+            lab.run(2_500);
+            lab.heal();
+        } else {
+            lab.stop(0);
+            lab.run(20_000);
+            lab.heal();
+            assert!(bound(&lab, 1), "it may come back");
+            assert_eq!(lab.evicts(1, "n0", false), Ok((3, 5)));
+        }
+        assert!(!bound(&lab, 1) && !bound(&lab, 2), "leaves: {leaves}");
+        lab.stop(3);
+        lab.run(20_000);
+        assert_eq!(lab.evicts(4, "n3", false), Ok((3, 4)), "leaves: {leaves}");
+    }
+}
+
+#[test]
 fn an_evicted_member_that_lives_is_no_longer_heard_and_reunites() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
@@ -342,4 +381,113 @@ fn who_holds_up_collection_is_told_with_the_reason() {
         .into_iter()
         .filter(|one| one.holds_up.is_some());
     assert_eq!(holding.map(|one| one.name).collect::<Vec<_>>(), ["n2"]);
+}
+
+/// n0 ends the others by force and loses its disk once they have heard of it: they wait for a node that is no more.
+fn orphaned() -> Lab {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(1, "kept", "v");
+    lab.put(1, "deleted", "v");
+    lab.run(3_000);
+    lab.split(&[0]);
+    lab.run(15_000);
+    for who in ["n1", "n2"] {
+        lab.evicts(0, who, true).unwrap();
+    }
+    lab.delete(0, "deleted");
+    lab.cut = Box::new(|_, _, msg| matches!(msg, wire::Message::Page(_)));
+    lab.run(12_000);
+    assert_eq!(lab.standings(), ["member", "away", "away"]);
+    lab.stop(0);
+    lab.heal();
+    lab.run(60_000);
+    lab
+}
+
+impl Lab {
+    fn resume(&mut self, i: usize) -> Result<usize, ResumeError> {
+        let (now, token, deadline) = (self.now, Token(7_000 + i as u64), None);
+        let request = Request::Resume;
+        let input = Input::Request {
+            token,
+            deadline,
+            request,
+        };
+        self.node(i).handle(now, input);
+        self.settle();
+        match self.replies.remove(&token) {
+            Some(Ok(Response::Resumed { without })) => Ok(without.len()),
+            Some(Err(RequestError::Resume(error))) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn who_waits_for_members_that_are_no_more_goes_on_when_told_so() {
+    let mut lab = orphaned();
+    assert_eq!(lab.standings(), ["away", "away"]);
+    let status = lab.nodes[1].as_ref().unwrap().status(lab.now);
+    let awaited: Vec<_> = status.away_until.iter().map(|one| &*one.name).collect();
+    assert_eq!(
+        awaited,
+        ["n2", "n0"],
+        "n2 was still counted when n1 was ended"
+    );
+    lab.disks[0].clear();
+    lab.start(0);
+    lab.run(20_000);
+    assert_eq!(lab.standings(), ["joining", "away", "away"]);
+    assert_eq!(lab.resume(0), Err(ResumeError::NotAway));
+    assert_eq!(lab.resume(1), Ok(1));
+    lab.run(60_000);
+    assert_eq!(lab.standings(), ["member"; 3]);
+    assert_eq!(lab.resume(1), Err(ResumeError::NotAway));
+    assert_eq!(lab.everywhere("kept"), std::vec![value("v"); 3]);
+    assert_eq!(lab.everywhere("deleted"), std::vec![value("v"); 3]);
+    lab.stop(1);
+    lab.start(1);
+    lab.run(5_000);
+    assert_eq!(
+        lab.standings(),
+        ["member"; 3],
+        "it went on once and for all"
+    );
+}
+
+#[test]
+fn who_waits_does_not_go_on_while_a_member_answers() {
+    let mut lab = orphaned();
+    lab.cut = Box::new(|_, _, msg| matches!(msg, wire::Message::Page(_)));
+    lab.start(0);
+    lab.run(10_000);
+    let member = lab.nodes[0].as_ref().unwrap().id();
+    assert_eq!(lab.resume(1), Err(ResumeError::MemberAnswers(member)));
+    lab.heal();
+    lab.run(60_000);
+    assert_eq!(lab.standings(), ["member"; 3]);
+    assert_eq!(lab.everywhere("deleted"), std::vec![None; 3]);
+}
+
+#[test]
+fn of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base() {
+    let mut lab = orphaned();
+    lab.split(&[1]);
+    lab.run(15_000);
+    assert_eq!((lab.resume(1), lab.resume(2)), (Ok(1), Ok(1)));
+    lab.put(1, "one", "v");
+    lab.put(2, "two", "v");
+    lab.cut = Box::new(|_, _, _| true);
+    lab.start(0);
+    lab.put(0, "zero", "v");
+    lab.run(10_000);
+    lab.heal();
+    lab.run(90_000);
+    assert_eq!(lab.standings(), ["member"; 3]);
+    for key in ["kept", "zero", "one", "two"] {
+        assert_eq!(lab.everywhere(key), std::vec![value("v"); 3], "{key}");
+    }
+    let deleted = lab.everywhere("deleted");
+    assert!(deleted.iter().all(|row| *row == deleted[0]), "{deleted:?}");
 }

@@ -168,7 +168,7 @@ fn one_ack_is_enough_for_who_asks_for_one_or_has_one_other() {
     for (count, acks) in [(2, 2), (4, 1)] {
         let mut lab = Lab::new(count, Storage::Ordered, true);
         let last = count - 1;
-        lab.configs[last].leave_acks = acks;
+        lab.configs[last].timing.leave_acks = acks;
         lab.stop(last);
         lab.start(last);
         lab.run(3_000);

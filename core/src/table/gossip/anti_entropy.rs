@@ -6,14 +6,15 @@ use alloc::vec::Vec;
 
 use crate::config::{Limits, Timing};
 use crate::effects::Effects;
-use crate::id::{LinkId, NodeId, Seq};
-use crate::io::{Lane, Links};
+use crate::id::{LinkId, NodeId};
+use crate::io::Lane;
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::rng::Rng;
 use crate::table::{Context, Domain, Hlc, Runs};
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, Page, Pull, RowBatch, Status};
+use crate::wire::{DomainContext, Message, Page, RowBatch};
 
 /// How often the wait after a session without rows doubles.
 const MAX_FRUITLESS: u32 = 5;
@@ -24,23 +25,29 @@ pub(crate) type Contexts = Vec<(Domain, Context)>;
 ///
 /// # Errors
 /// What is wrong with them.
-pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, &'static str> {
+pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, Refusal> {
     let mut out: Contexts = Vec::with_capacity(wire.len());
     for domain in wire {
-        let name = Domain::from_u8(domain.domain).ok_or("unknown domain")?;
+        let name = Domain::from_u8(domain.domain).ok_or(Refusal::UnknownDomain)?;
         if out.iter().any(|(known, _)| *known == name) {
-            return Err("domain named twice");
+            return Err(Refusal::DomainTwice);
         }
         let runs = domain.actors.iter();
         let context = runs
             .map(|(actor, runs)| Some((*actor, Runs::from_wire(runs)?)))
             .collect::<Option<Context>>()
-            .ok_or("bad runs")?;
+            .ok_or(Refusal::BadRuns)?;
         let named = domain.actors.iter().filter(|(_, runs)| !runs.is_empty());
         if context.len() != named.count() {
-            return Err("actor named twice");
+            return Err(Refusal::ActorTwice);
         }
         out.push((name, context));
+    }
+    // A domain in which nothing is covered need not be named.
+    for domain in Domain::ALL {
+        if out.iter().all(|(known, _)| *known != domain) {
+            out.push((domain, Context::new()));
+        }
     }
     Ok(out)
 }
@@ -54,7 +61,9 @@ pub(crate) fn write_contexts(contexts: &[(Domain, Context)]) -> Vec<DomainContex
             .map(|(actor, runs)| (actor, runs.as_slice().to_vec()))
             .collect(),
     };
-    contexts.iter().map(domain).collect()
+    let named =
+        |(domain, context): &&(Domain, Context)| !domain.has_siblings() || !context.is_empty();
+    contexts.iter().filter(named).map(domain).collect()
 }
 
 /// A session that this node asked for.
@@ -65,8 +74,21 @@ struct Asked {
     last: Option<(u32, Contexts, Hlc)>,
     rows: u64,
     touched: Instant,
+    /// The peer was told a digest, and has not named a scope yet.
+    unscoped: bool,
     /// Rows kept apart: a node that reunites merges nothing before it has everything.
     staged: Option<Vec<RowBatch>>,
+}
+
+/// How a session is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// With this node's contexts.
+    Whole,
+    /// With a digest of them: the peer says first in which parts its own differ.
+    Digest,
+    /// As one that has nothing: what comes is compared with what is here when it is complete.
+    Reunion,
 }
 
 /// What is known of the disagreement with one peer.
@@ -114,6 +136,7 @@ pub(crate) struct AntiEntropy {
     limit: usize,
     rng: Rng,
     asked: BTreeMap<u64, Asked>,
+    last_number: u64,
     mismatches: BTreeMap<LinkId, Mismatch>,
     /// Peers to fetch from, by when.
     queue: BTreeSet<(Instant, LinkId)>,
@@ -128,6 +151,7 @@ impl AntiEntropy {
             limit: limits.sessions,
             rng,
             asked: BTreeMap::new(),
+            last_number: 0,
             mismatches: BTreeMap::new(),
             queue: BTreeSet::new(),
             hurried: None,
@@ -239,7 +263,12 @@ impl AntiEntropy {
         let due = if mismatch.urgent {
             since
         } else {
-            since + self.timing.mismatch_patience
+            // Writes that wait to be pushed are not lost.
+            since
+                + self
+                    .timing
+                    .mismatch_patience
+                    .max(self.timing.flush_deadline)
         };
         Some(due.max(mismatch.not_before.unwrap_or(Instant::ZERO)))
     }
@@ -285,19 +314,15 @@ impl AntiEntropy {
         Some(*link)
     }
 
-    /// Asks a peer for everything this node lacks.
-    pub(crate) fn pull(
+    /// A peer is asked for everything this node lacks. Returns the session's number.
+    pub(crate) fn begin(
         &mut self,
-        fx: &mut Effects,
-        (link, node, gate): (LinkId, NodeId, Seq),
-        have: &Contexts,
-        durable: Option<Vec<DomainContext>>,
-        status: Status,
-        reunion: bool,
-    ) {
-        let session = self.rng.next();
-        let now = fx.now().mono;
-        let staged = reunion.then(Vec::new);
+        now: Instant,
+        (link, node): (LinkId, NodeId),
+        form: Form,
+    ) -> u64 {
+        let session = self.number();
+        let staged = (form == Form::Reunion).then(Vec::new);
         let asked = Asked {
             node,
             link,
@@ -305,18 +330,32 @@ impl AntiEntropy {
             last: None,
             rows: 0,
             touched: now,
+            unscoped: form == Form::Digest,
             staged,
         };
         self.asked.insert(session, asked);
         self.forget(link);
-        let have = write_contexts(have);
-        let msg = Message::Pull(Pull {
-            session,
-            have,
-            durable,
-            status,
-        });
-        fx.send_after(gate, Links::One(link), Lane::Sys, msg);
+        session
+    }
+
+    /// Numbers grow, so that a server knows a question that comes twice: its pages would be other ones.
+    fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// A peer named the parts in which its contexts differ from a digest. Returns the number under which the session goes on, if it
+    /// was asked to.
+    pub(crate) fn scoped(&mut self, now: Instant, link: LinkId, session: u64) -> Option<u64> {
+        let is_asked = |asked: &Asked| asked.link == link && asked.unscoped;
+        if !self.asked.get(&session).is_some_and(is_asked) {
+            return None;
+        }
+        let mut asked = self.asked.remove(&session)?;
+        (asked.unscoped, asked.touched) = (false, now);
+        let session = self.number();
+        self.asked.insert(session, asked);
+        Some(session)
     }
 
     pub(crate) fn sessions(&self) -> usize {
@@ -349,7 +388,7 @@ impl AntiEntropy {
         fx: &mut Effects,
         link: LinkId,
         page: Page,
-    ) -> Result<Verdict, &'static str> {
+    ) -> Result<Verdict, Refusal> {
         let adopt = match &page.last {
             Some(last) => Some((read_contexts(&last.contexts)?, Hlc(last.freed))),
             None => None,

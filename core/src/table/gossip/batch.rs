@@ -1,11 +1,14 @@
 //! Rows from the wire.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::{ActorIx, Arrival, Gossip};
 use crate::config::MAX_ROW_BYTES;
+use crate::refusals::Refusal;
+use crate::table::siblings::SiblingRow;
 use crate::table::{Domain, Hlc};
 use crate::wire;
 
@@ -14,18 +17,15 @@ impl Gossip {
     ///
     /// # Errors
     /// What is wrong with the batch; nothing was merged.
-    pub(crate) fn intern_batch(
-        &mut self,
-        batch: wire::RowBatch,
-    ) -> Result<Vec<Arrival>, &'static str> {
+    pub(crate) fn intern_batch(&mut self, batch: wire::RowBatch) -> Result<Vec<Arrival>, Refusal> {
         let mut domains = Vec::with_capacity(batch.tables.len());
         for table in &batch.tables {
-            let domain = Domain::from_u8(table.domain).ok_or("unknown domain")?;
+            let domain = Domain::from_u8(table.domain).ok_or(Refusal::UnknownDomain)?;
             if table.name.is_empty() || table.name.len() > usize::from(u8::MAX) {
-                return Err("bad table name");
+                return Err(Refusal::BadTableName);
             }
             if domain == Domain::Sys && self.tables.find(domain, &table.name).is_none() {
-                return Err("unknown system table");
+                return Err(Refusal::UnknownSystemTable);
             }
             domains.push(domain);
         }
@@ -37,9 +37,10 @@ impl Gossip {
                 && !row.key.is_empty()
                 && row.key.len() + row.value.as_ref().map_or(0, Bytes::len) <= MAX_ROW_BYTES;
             if !sane {
-                return Err("bad row");
+                return Err(Refusal::BadRow);
             }
         }
+        let siblings = read_siblings(&batch, &domains)?;
         let actors: Vec<ActorIx> = batch
             .actors
             .iter()
@@ -51,7 +52,8 @@ impl Gossip {
             self.rows.add_table(id);
             tables.push(id);
         }
-        let arrivals = batch.rows.into_iter().map(|row| Arrival {
+        let arrivals = batch.rows.into_iter().zip(siblings);
+        let arrivals = arrivals.map(|(row, siblings)| Arrival {
             table: tables[row.table as usize],
             actor: actors[row.actor as usize],
             counter: row.counter,
@@ -59,7 +61,32 @@ impl Gossip {
             expires: row.expires,
             key: row.key,
             value: row.value,
+            siblings,
         });
         Ok(arrivals.collect())
     }
+}
+
+/// The versions of each row whose domain keeps siblings; the row itself stands for one of them.
+fn read_siblings(
+    batch: &wire::RowBatch,
+    domains: &[Domain],
+) -> Result<Vec<Option<Box<SiblingRow>>>, Refusal> {
+    let read = |row: &wire::Row| {
+        if !domains[row.table as usize].has_siblings() {
+            return Ok(None);
+        }
+        let form = row.value.as_ref().ok_or(Refusal::BadSiblings)?;
+        let siblings = SiblingRow::decode(form)?;
+        let actor = batch.actors[row.actor as usize];
+        let stands = siblings.versions().iter().any(|version| {
+            let (dot, clock) = (version.dot, version.clock.0);
+            (dot.actor, dot.counter, clock) == (actor, row.counter, row.clock)
+        });
+        match stands && row.expires == 0 {
+            true => Ok(Some(Box::new(siblings))),
+            false => Err(Refusal::BadSiblings),
+        }
+    };
+    batch.rows.iter().map(read).collect()
 }

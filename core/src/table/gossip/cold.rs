@@ -146,7 +146,7 @@ impl Gossip {
             Value::Cold(_) => loaded
                 .filter(|(version, _)| *version == row.version_key())
                 .map(|(_, value)| value),
-            Value::Dead => None,
+            Value::Dead | Value::Siblings(_) => None,
         }
     }
 }

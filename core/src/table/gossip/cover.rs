@@ -6,16 +6,16 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use rapidhash::v3::rapidhash_v3;
 
+use super::digest::{BUCKETS, Digest, Sums, hash_runs};
 use super::dots::DotIndex;
 use super::rows::{ActorIx, Slot};
 use super::session::Served;
 use crate::effects::Effects;
 use crate::id::{Actor, Seq, TableId};
 use crate::mutants::mutated;
-use crate::store::bytes::Writer;
 use crate::store::record;
+use crate::table::causal::Dot;
 use crate::table::{Context, Domain, Runs};
 
 /// One actor in one domain.
@@ -42,8 +42,8 @@ struct DomainCover {
     nothing: Entry,
     stale: Vec<ActorIx>,
     unstored: Vec<ActorIx>,
-    /// Order-independent sum of the actors' hashes, without the stale ones' changes.
-    hash: u64,
+    /// Of the actors' hashes, without the stale ones' changes.
+    sums: Sums,
     tombstones: BTreeSet<(ActorIx, u64)>,
 }
 
@@ -113,6 +113,13 @@ impl Cover {
 
     pub(crate) fn contains(&self, domain: Domain, actor: ActorIx, counter: u64) -> bool {
         self.entry(domain, actor).seen.contains(counter)
+    }
+
+    /// Whether a dot and all earlier ones of its actor are covered.
+    pub(crate) fn contains_up_to(&self, domain: Domain, dot: Dot) -> bool {
+        let runs = self.seen_runs(domain, dot.actor).map(Runs::as_slice);
+        let first = runs.and_then(|runs| runs.first());
+        first.is_some_and(|(low, high)| *low == 1 && dot.counter <= *high)
     }
 
     /// Covers the next dot of the present actor: counters are contiguous from 1.
@@ -372,15 +379,41 @@ impl Cover {
 
     /// Hash of what has been seen of a domain: equal contexts have equal hashes. O(actors changed since the last call).
     pub(crate) fn hash(&mut self, domain: Domain) -> u64 {
+        self.sums(domain).all()
+    }
+
+    fn sums(&mut self, domain: Domain) -> &Sums {
         let cover = &mut self.domains[domain.index()];
         for ix in core::mem::take(&mut cover.stale) {
+            let actor = self.actors[ix.0 as usize];
             let entry = cover.entry_mut(ix);
             entry.stale = false;
-            let hash = hash_runs(domain, self.actors[ix.0 as usize], &entry.seen);
+            let hash = hash_runs(domain, actor, &entry.seen);
             let before = core::mem::replace(&mut entry.hash, hash);
-            cover.hash = cover.hash.wrapping_sub(before).wrapping_add(hash);
+            cover.sums.change(actor, before, hash);
         }
-        cover.hash
+        &cover.sums
+    }
+
+    /// What has been seen, in short.
+    pub(crate) fn digest(&mut self) -> Digest {
+        let mut digest = [[0; BUCKETS]; Domain::ALL.len()];
+        for domain in Domain::ALL {
+            digest[domain.index()] = *self.sums(domain).buckets();
+        }
+        digest
+    }
+
+    /// The actors of a domain, in no order that means anything.
+    pub(crate) fn actors_in(&self, domain: Domain) -> Vec<(Actor, ActorIx)> {
+        let entries = self.domains[domain.index()].entries.iter();
+        entries.map(|(ix, _)| (self.actor(*ix), *ix)).collect()
+    }
+
+    /// How many actors the contexts name.
+    pub(crate) fn actors_seen(&self) -> usize {
+        let entries = |domain: &DomainCover| domain.entries.len();
+        self.domains.iter().map(entries).sum()
     }
 
     pub(crate) fn check(&self) {
@@ -399,13 +432,4 @@ impl Cover {
             }
         }
     }
-}
-
-fn hash_runs(domain: Domain, actor: Actor, runs: &Runs) -> u64 {
-    let mut bytes = Writer::with_capacity(24 + 16 * runs.as_slice().len());
-    bytes.u64(domain as u64).u64(actor.node.0).u64(actor.run);
-    for (low, high) in runs.as_slice() {
-        bytes.u64(*low).u64(*high);
-    }
-    rapidhash_v3(bytes.as_slice())
 }

@@ -87,6 +87,9 @@ impl Gossip {
                 self.delete_stored(fx, domain, table, &row.key);
             }
         }
+        if domain.has_siblings() && !mutated!(fx, FloorUnswept) {
+            self.sweep_siblings(fx, table, floor);
+        }
         if !dead.is_empty() {
             self.log.push(Entry::Flushed(table));
             fx.changed(table);

@@ -4,39 +4,51 @@ mod anti_entropy;
 mod batch;
 mod cold;
 mod cover;
+mod digest;
 mod dots;
 mod expiry;
 mod floors;
 mod log;
 mod order;
 mod outbox;
+mod repair;
 mod restore;
 mod reunion;
 mod rows;
 mod session;
+mod siblings;
 mod stability;
 mod tables;
+mod tree;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub(crate) use anti_entropy::{AntiEntropy, Verdict as SyncVerdict, read_contexts, write_contexts};
+pub(crate) use anti_entropy::{
+    AntiEntropy, Contexts, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
+};
 use cold::Cooling;
 pub(crate) use cold::{Loaded, Place, Thawed};
 pub(crate) use cover::Cover;
+pub(crate) use digest::{Scope, read_digest, write_digest};
 use log::ChangeLog;
 pub(crate) use log::Entry;
 pub(crate) use order::InOrder;
 pub(crate) use outbox::Outbox;
+pub(crate) use repair::Cursor;
+use repair::LiveSum;
 pub(crate) use reunion::Reunion;
 use rows::Rows;
 pub(crate) use rows::{ActorIx, Slot, StoredRow, Value, VersionKey};
 pub(crate) use stability::Stability;
 pub(crate) use tables::Tables;
+pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
 
 use super::clock::HlcSource;
+use super::siblings::SiblingRow;
 use super::{Accepted, Context, Domain, Hlc, TableInfo, TableName, Version, Write};
 use crate::config::Limits;
 use crate::effects::Effects;
@@ -45,6 +57,7 @@ use crate::id::{Actor, TableId};
 use crate::io::{Event, StoreOp};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::store::record;
 use crate::wire;
 
@@ -67,7 +80,10 @@ pub(crate) struct Arrival {
     pub(crate) clock: Hlc,
     pub(crate) expires: u64,
     pub(crate) key: Bytes,
+    /// The value; of siblings their form.
     pub(crate) value: Option<Bytes>,
+    /// The versions, in a table that keeps siblings.
+    pub(crate) siblings: Option<Box<SiblingRow>>,
 }
 
 /// The rows of a node with everything that decides whether a version is new, current or obsolete.
@@ -76,6 +92,7 @@ pub(crate) struct Gossip {
     tables: Tables,
     rows: Rows,
     cover: Cover,
+    live_sum: LiveSum,
     log: ChangeLog,
     clock: HlcSource,
     /// Durable ceiling of issued clocks: a restart begins there.
@@ -111,6 +128,7 @@ impl Gossip {
             tables,
             rows,
             cover,
+            live_sum: LiveSum::default(),
             log: ChangeLog::new(limits.change_log),
             clock: HlcSource::new(start, limits.clock_drift),
             ceiling: start,
@@ -147,6 +165,10 @@ impl Gossip {
 
     pub(crate) fn cover_mut(&mut self) -> &mut Cover {
         &mut self.cover
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     pub(crate) fn outbox_mut(&mut self) -> &mut Outbox {
@@ -221,6 +243,9 @@ impl Gossip {
         table: TableId,
         write: Write<'_>,
     ) -> Result<Accepted, WriteError> {
+        if self.tables.domain(table).has_siblings() {
+            return self.write_sibling(fx, table, write);
+        }
         let (key, value, expires) = match write {
             Write::Put {
                 key,
@@ -232,11 +257,16 @@ impl Gossip {
                 expires.map_or(0, |at| at.as_millis().max(1)),
             ),
             Write::Delete { key } => (key, None, 0),
+            Write::Replace { .. } | Write::Remove { .. } => return Err(WriteError::ContextUnused),
         };
         self.check_limits(key, value.as_ref())?;
         let wall_ms = fx.now().wall.as_millis();
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
+        if value.is_some() || current.is_some_and(|row| row.is_live_at(wall_ms)) {
+            let above = current.map_or(Hlc(0), |row| row.clock);
+            self.check_clock(fx, above.max(self.floor(table)))?;
+        }
         let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
         let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
         if value.is_none() && !existed {
@@ -315,9 +345,11 @@ impl Gossip {
                 None => Bytes::copy_from_slice(key),
             },
             value,
+            siblings: None,
         };
         if self.outbox.is_open() {
-            self.outbox.push(&arrival);
+            let now = fx.now().mono;
+            self.outbox.push(now, domain, &arrival);
         }
         self.place(fx, domain, found, arrival);
         let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
@@ -371,6 +403,17 @@ impl Gossip {
         }
     }
 
+    /// A write over a row or a floor from beyond the drift limit would have to go beyond it too. What this node's own clock has reached
+    /// it may go on from, though its wall clock was set back.
+    fn check_clock(&self, fx: &mut Effects, above: Hlc) -> Result<(), WriteError> {
+        let allowed = self.clock.observable(fx.now().wall, above);
+        allowed.map_err(|ahead_ms| {
+            fx.refuse(Refusal::WriteClockAhead);
+            let limit_ms = u64::try_from(self.limits.clock_drift.as_millis()).unwrap_or(u64::MAX);
+            WriteError::ClockAhead { ahead_ms, limit_ms }
+        })
+    }
+
     fn issue_clock(&mut self, fx: &mut Effects, above: Hlc) -> Hlc {
         let clock = self.clock.issue(fx.now().wall, above);
         self.reserve_clocks(fx);
@@ -381,6 +424,7 @@ impl Gossip {
     pub(crate) fn follow_clock(&mut self, fx: &mut Effects, theirs: Hlc) {
         if let Err(ahead_ms) = self.clock.observe(fx.now().wall, theirs) {
             fx.mark(Mark::ClockDrift);
+            fx.refuse(Refusal::ClockAhead);
             fx.event(Event::ClockDrift { ahead_ms });
         }
         self.reserve_clocks(fx);
@@ -407,14 +451,18 @@ impl Gossip {
     }
 
     /// Merges a version from elsewhere.
-    pub(crate) fn merge(&mut self, fx: &mut Effects, arrival: Arrival) -> Merged {
+    pub(crate) fn merge(&mut self, fx: &mut Effects, mut arrival: Arrival) -> Merged {
         let domain = self.tables.domain(arrival.table);
+        if let Some(theirs) = arrival.siblings.take() {
+            return self.merge_siblings(fx, domain, arrival, *theirs, None);
+        }
         let covered = self.cover.contains(domain, arrival.actor, arrival.counter);
         if covered && !mutated!(fx, ObsoleteMerges) {
             return Merged::Obsolete;
         }
         if arrival.actor == self.me {
             fx.mark(Mark::OwnDotFromOutside);
+            fx.refuse(Refusal::OwnDot);
             return Merged::Obsolete;
         }
         if !mutated!(fx, ClockUnfollowed) {
@@ -424,6 +472,11 @@ impl Gossip {
             self.cover
                 .insert(domain, arrival.actor, arrival.counter, fx);
         }
+        self.supersede(fx, domain, arrival)
+    }
+
+    /// Places a version if it is larger than the one that is here and no floor is above it. Its dot is covered already.
+    fn supersede(&mut self, fx: &mut Effects, domain: Domain, arrival: Arrival) -> Merged {
         if arrival.clock <= self.floor(arrival.table) && !mutated!(fx, FloorIgnored) {
             fx.mark(Mark::RowBelowFloor);
             return Merged::Lost;
@@ -462,6 +515,10 @@ impl Gossip {
         let number = self.log.next();
         let cools = self.cooling.applies(fx, domain, arrival.value.as_ref());
         let table = arrival.table;
+        let value = match arrival.siblings {
+            Some(row) => Value::Siblings(row),
+            None => arrival.value.into(),
+        };
         let meta_key = (domain == Domain::Sys).then(|| arrival.key.clone());
         let slot = match found {
             Some(slot) => {
@@ -471,7 +528,7 @@ impl Gossip {
                     row.counter = arrival.counter;
                     row.clock = arrival.clock;
                     row.expires = arrival.expires;
-                    row.value = arrival.value.into();
+                    row.value = value;
                     row.arrival = number;
                     row.seq = seq;
                 });
@@ -486,7 +543,7 @@ impl Gossip {
                 arrival: number,
                 seq,
                 key: arrival.key,
-                value: arrival.value.into(),
+                value,
             }),
         };
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
@@ -495,7 +552,11 @@ impl Gossip {
         if cools {
             self.cooling.push(seq, slot, number);
         }
-        self.cover.link(domain, actor, counter, slot, dead);
+        self.count_row(domain, slot, true);
+        match domain.has_siblings() {
+            true => self.link_siblings(domain, slot),
+            false => self.cover.link(domain, actor, counter, slot, dead),
+        }
         if expires != 0 && !dead {
             self.expiring.insert((expires, slot));
         }
@@ -515,11 +576,21 @@ impl Gossip {
 
     /// Takes a row's current version out of the indexes, because another takes its place or it goes.
     fn unlink(&mut self, domain: Domain, slot: Slot) {
+        self.count_row(domain, slot, false);
         let Some(row) = self.rows.row(slot) else {
             return;
         };
         if row.expires != 0 && !row.value.is_dead() {
             self.expiring.remove(&(row.expires, slot));
+        }
+        if let Some(siblings) = row.value.siblings() {
+            for version in siblings.versions() {
+                let actor = self.cover.intern(version.dot.actor);
+                let counter = version.dot.counter;
+                self.cover
+                    .unlink(domain, actor, counter, row.table, &row.key);
+            }
+            return;
         }
         self.cover
             .unlink(domain, row.actor, row.counter, row.table, &row.key);
@@ -527,6 +598,9 @@ impl Gossip {
 
     /// Removes a tombstone for good; its dot stays covered.
     pub(crate) fn free(&mut self, fx: &mut Effects, domain: Domain, slot: Slot) {
+        if self.settle(fx, domain, slot) {
+            return;
+        }
         self.unlink(domain, slot);
         let Some(row) = self.rows.remove(slot) else {
             return;
@@ -582,8 +656,21 @@ impl Gossip {
     pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(Domain, Context)], freed: Hlc) {
         self.freed_elsewhere(freed);
         for (domain, context) in contexts {
+            if self.claims_own(*domain, context) {
+                fx.mark(Mark::OwnDotFromOutside);
+                fx.refuse(Refusal::OwnDot);
+            }
             self.cover.adopt(self.me, *domain, context, fx);
         }
+    }
+
+    /// Whether a context covers dots of this node's present life that it has not issued.
+    fn claims_own(&self, domain: Domain, context: &Context) -> bool {
+        let mine = self.actor(self.me);
+        let issued = self.cover.seen_runs(domain, mine);
+        context
+            .runs(mine)
+            .is_some_and(|claimed| !issued.is_some_and(|issued| claimed.is_subset(issued)))
     }
 
     /// What is durably covered, per domain: all that is ever claimed.
@@ -596,9 +683,14 @@ impl Gossip {
 
     /// What is covered, per domain.
     pub(crate) fn contexts(&self) -> Vec<(Domain, Context)> {
+        self.contexts_in(&Scope::ALL)
+    }
+
+    /// What is covered in a scope, per domain.
+    pub(crate) fn contexts_in(&self, scope: &Scope) -> Vec<(Domain, Context)> {
         Domain::ALL
             .into_iter()
-            .map(|domain| (domain, self.cover.seen(domain)))
+            .map(|domain| (domain, scope.of(domain, self.cover.seen(domain))))
             .collect()
     }
 }

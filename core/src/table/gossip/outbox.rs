@@ -1,6 +1,6 @@
 //! Fresh local writes on their way to the other members.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -8,13 +8,19 @@ use bytes::Bytes;
 use super::{ActorIx, Arrival, Gossip};
 use crate::id::{Actor, TableId};
 use crate::table::{Domain, Hlc};
+use crate::time::Instant;
 use crate::wire::{Row, RowBatch, TableRef};
 
-/// Rows accepted in this turn. Every version is sent, superseded ones too: a gap in the dots would look like a loss.
+/// Rows accepted and not pushed yet. Every version is sent, superseded ones too: a gap in the dots would look like a loss.
 #[derive(Default)]
 pub(crate) struct Outbox {
     open: bool,
     rows: Vec<Arrival>,
+    bytes: usize,
+    /// Whether rows of the store's own are among them.
+    has_sys: bool,
+    /// When the first was accepted.
+    since: Option<Instant>,
 }
 
 impl Outbox {
@@ -26,11 +32,19 @@ impl Outbox {
     pub(crate) fn set_open(&mut self, open: bool) {
         self.open = open;
         if !open {
-            self.rows.clear();
+            self.take();
         }
     }
 
-    pub(crate) fn push(&mut self, row: &Arrival) {
+    /// When the first row that waits was accepted.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    pub(crate) fn push(&mut self, now: Instant, domain: Domain, row: &Arrival) {
+        self.since.get_or_insert(now);
+        self.has_sys |= domain == Domain::Sys;
+        self.bytes += arrival_bytes(row);
         self.rows.push(Arrival {
             table: row.table,
             actor: row.actor,
@@ -39,10 +53,14 @@ impl Outbox {
             expires: row.expires,
             key: row.key.clone(),
             value: row.value.clone(),
+            siblings: None,
         });
     }
 
-    pub(crate) fn take(&mut self) -> Vec<Arrival> {
+    fn take(&mut self) -> Vec<Arrival> {
+        self.bytes = 0;
+        self.has_sys = false;
+        self.since = None;
         core::mem::take(&mut self.rows)
     }
 }
@@ -148,24 +166,54 @@ pub(crate) fn row_bytes(key: &bytes::Bytes, value_len: usize) -> usize {
     key.len() + value_len + 32
 }
 
+fn arrival_bytes(row: &Arrival) -> usize {
+    row_bytes(&row.key, row.value.as_ref().map_or(0, Bytes::len))
+}
+
+/// Lets tables take turns, so that a burst in one does not delay the rows of another by more than an equal share of bytes. Rows of one table
+/// keep their order.
+fn take_turns(rows: Vec<Arrival>) -> Vec<Arrival> {
+    let mut out = Vec::with_capacity(rows.len());
+    let mut tables: BTreeMap<TableId, VecDeque<Arrival>> = BTreeMap::new();
+    for row in rows {
+        tables.entry(row.table).or_default().push_back(row);
+    }
+    let mut turns: BTreeSet<(usize, TableId)> = tables.keys().map(|table| (0, *table)).collect();
+    while let Some((sent, table)) = turns.pop_first() {
+        if let Some(row) = tables.get_mut(&table).and_then(VecDeque::pop_front) {
+            turns.insert((sent + arrival_bytes(&row), table));
+            out.push(row);
+        }
+    }
+    out
+}
+
 impl Gossip {
-    /// The fresh local writes as batches for the wire; empties the outbox.
+    /// Whether the fresh local writes may not wait: they fill a message, or others wait for rows of the store's own.
+    pub(crate) fn must_push(&self) -> bool {
+        let outbox = &self.outbox;
+        outbox.has_sys
+            || outbox.rows.len() >= self.limits.rows_per_message
+            || outbox.bytes >= self.limits.bytes_per_message
+    }
+
+    /// The fresh local writes as batches for the wire, the store's own rows first; empties the outbox.
     pub(crate) fn take_pushes(&mut self) -> Vec<(bool, RowBatch)> {
         let mut out = Vec::new();
-        let mut rows = self.outbox.take();
-        if rows.is_empty() {
-            return out;
-        }
+        let bytes = self.outbox.bytes;
+        let rows = self.outbox.take();
+        let fits =
+            rows.len() <= self.limits.rows_per_message && bytes <= self.limits.bytes_per_message;
         // The store's own rows first: definitions before the rows they define.
-        rows.sort_by_key(|row| self.tables.domain(row.table) != Domain::Sys);
+        let is_sys = |row: &Arrival| self.tables.domain(row.table) == Domain::Sys;
+        let (mut rows, users): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_sys);
+        // What travels together is merged together: only several messages make an order of tables felt.
+        rows.extend(if fits { users } else { take_turns(users) });
         let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
         let mut sys = true;
         for row in rows {
             let is_sys = self.tables.domain(row.table) == Domain::Sys;
-            let full = !batcher.fits(row_bytes(
-                &row.key,
-                row.value.as_ref().map_or(0, Bytes::len),
-            ));
+            let full = !batcher.fits(arrival_bytes(&row));
             if (full || is_sys != sys) && !batcher.is_empty() {
                 out.push((sys, batcher.take()));
             }

@@ -24,6 +24,10 @@ impl Gossip {
         self.rows.add_table(table);
         let actor = self.cover.intern(actor);
         self.cover.restore(domain, actor, row.counter);
+        for version in row.value.siblings().iter().flat_map(|row| row.versions()) {
+            let actor = self.cover.intern(version.dot.actor);
+            self.cover.restore(domain, actor, version.dot.counter);
+        }
         let dead = row.value.is_dead();
         let slot = self.rows.insert(StoredRow {
             table,
@@ -36,7 +40,11 @@ impl Gossip {
             key: row.key,
             value: row.value,
         });
-        self.cover.link(domain, actor, row.counter, slot, dead);
+        self.count_row(domain, slot, true);
+        match domain.has_siblings() {
+            true => self.link_siblings(domain, slot),
+            false => self.cover.link(domain, actor, row.counter, slot, dead),
+        }
         if row.expires != 0 && !dead {
             self.expiring.insert((row.expires, slot));
         }

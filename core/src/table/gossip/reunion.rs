@@ -21,7 +21,10 @@ use crate::id::TableId;
 use crate::io::StoreOp;
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::refusals::Refusal;
 use crate::store::record;
+use crate::table::causal::Dot;
+use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Context, Domain, Hlc};
 use crate::wire::RowBatch;
 
@@ -33,6 +36,9 @@ struct Proposal {
     expires: u64,
     clock: Hlc,
 }
+
+/// A row with versions that the member does not know, and the origins of those.
+type Unknown = (Place, (SiblingRow, Vec<Dot>));
 
 /// A reunion all of whose rows have arrived. It may have to wait for values of this node's own rows that are only in the store.
 pub(crate) struct Reunion {
@@ -70,7 +76,7 @@ impl Gossip {
         batches: Vec<RowBatch>,
         adopt: Contexts,
         freed: Hlc,
-    ) -> Result<Reunion, &'static str> {
+    ) -> Result<Reunion, Refusal> {
         let mut theirs: BTreeMap<Place, Arrival> = BTreeMap::new();
         let mut sys = Vec::new();
         for batch in batches {
@@ -113,6 +119,8 @@ impl Gossip {
         }
         self.freed_elsewhere(reunion.freed);
         let (proposals, mut dropped) = self.compare(fx, &reunion);
+        let (siblings, fewer) = self.compare_siblings(fx, &reunion);
+        dropped += fewer;
         self.remove_user_rows(fx);
         for (domain, context) in &reunion.adopt {
             if *domain == Domain::Sys || mutated!(fx, ReunionKeepsCoverage) {
@@ -121,15 +129,20 @@ impl Gossip {
                 self.reset_cover(fx, *domain, context);
             }
         }
-        for ((table, _), row) in reunion.theirs {
-            if row.clock > self.floor(table) {
+        for ((table, key), mut row) in reunion.theirs {
+            if let Some(siblings) = row.siblings.take() {
+                self.adopt_siblings(fx, (table, key), *siblings);
+            } else if row.clock > self.floor(table) {
                 let domain = self.tables.domain(table);
                 self.cover.insert(domain, row.actor, row.counter, fx);
                 self.follow_clock(fx, row.clock);
                 self.place(fx, domain, None, row);
             }
         }
-        let mut proposed = 0;
+        let mut proposed = siblings.len() as u64;
+        for (place, versions) in siblings {
+            self.propose_siblings(fx, place, versions);
+        }
         for proposal in proposals {
             if proposal.value.is_cold() {
                 // Its value cannot be read, so the row is lost here.
@@ -160,7 +173,7 @@ impl Gossip {
         let mut dropped = 0;
         for (_, row) in self.rows.iter() {
             let domain = self.tables.domain(row.table);
-            if domain == Domain::Sys {
+            if domain == Domain::Sys || domain.has_siblings() {
                 continue;
             }
             let mut adopt = reunion.adopt.iter();
@@ -194,6 +207,50 @@ impl Gossip {
                         clock: row.clock,
                     });
                 }
+            }
+        }
+        (proposals, dropped)
+    }
+
+    /// The rows with versions that the member does not know: what is left of each, and the origins of those versions. And how
+    /// many rows the member has deleted.
+    fn compare_siblings(&self, fx: &Effects, reunion: &Reunion) -> (Vec<Unknown>, u64) {
+        let mut proposals = Vec::new();
+        let mut dropped = 0;
+        for (_, row) in self.rows.iter() {
+            let Some(ours) = row.value.siblings() else {
+                continue;
+            };
+            let domain = self.tables.domain(row.table);
+            let mut adopt = reunion.adopt.iter();
+            let context = adopt.find(|(name, _)| *name == domain);
+            let covers = |dot: Dot| {
+                context.is_some_and(|(_, context)| context.contains(dot.actor, dot.counter))
+                    && !mutated!(fx, ReunionRevives)
+            };
+            let place = (row.table, row.key.clone());
+            let theirs = reunion.theirs.get(&place);
+            let theirs = theirs.and_then(|row| row.siblings.as_ref());
+            let has = |version: &Sibling| {
+                let mut versions = theirs.iter().flat_map(|row| row.versions());
+                versions.any(|theirs| theirs.origin == version.origin)
+            };
+            let replaced = |dot| theirs.is_some_and(|row| row.seen().contains(dot));
+            let unknown = |version: &Sibling| {
+                !has(version) && !covers(version.dot) && !replaced(version.origin)
+            };
+            let origins: Vec<Dot> = ours
+                .versions()
+                .iter()
+                .filter(|version| unknown(version))
+                .map(|version| version.origin)
+                .collect();
+            if !origins.is_empty() {
+                let mut left = ours.clone();
+                left.retain(|version| has(version) || unknown(version));
+                proposals.push((place, (left, origins)));
+            } else if theirs.is_none() && !ours.is_dead() {
+                dropped += 1;
             }
         }
         (proposals, dropped)

@@ -1,5 +1,6 @@
 //! The rows in memory: a slab, a hash index for point access, and per table the live keys in order.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher as _, Hasher as _};
 use core::num::NonZeroU32;
@@ -11,6 +12,7 @@ use hashbrown::HashTable;
 use super::order::Order;
 use crate::id::{Seq, TableId};
 use crate::table::Hlc;
+use crate::table::siblings::SiblingRow;
 
 /// The place of a row in the slab, never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,23 +43,38 @@ pub(crate) enum Value {
     Resident(Bytes),
     /// A value of this many bytes that is only in the store.
     Cold(u32),
+    /// The versions of a key in a table that keeps siblings; always in memory.
+    Siblings(Box<SiblingRow>),
 }
 
 impl Value {
     pub(crate) fn is_dead(&self) -> bool {
-        matches!(self, Value::Dead)
+        match self {
+            Value::Dead => true,
+            Value::Resident(_) | Value::Cold(_) => false,
+            Value::Siblings(row) => row.is_dead(),
+        }
     }
 
     pub(crate) fn is_cold(&self) -> bool {
         matches!(self, Value::Cold(_))
     }
 
-    /// The length in bytes, 0 for a tombstone.
+    /// The length in bytes, 0 for a tombstone; of siblings the length of their form.
     pub(crate) fn len(&self) -> usize {
         match self {
             Value::Dead => 0,
             Value::Resident(value) => value.len(),
             Value::Cold(len) => *len as usize,
+            Value::Siblings(row) => row.len(),
+        }
+    }
+
+    /// The versions, in a table that keeps siblings.
+    pub(crate) fn siblings(&self) -> Option<&SiblingRow> {
+        match self {
+            Value::Siblings(row) => Some(row),
+            _ => None,
         }
     }
 
@@ -65,7 +82,7 @@ impl Value {
     pub(crate) fn resident(&self) -> Option<&Bytes> {
         match self {
             Value::Resident(value) => Some(value),
-            Value::Dead | Value::Cold(_) => None,
+            Value::Dead | Value::Cold(_) | Value::Siblings(_) => None,
         }
     }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
+use super::digest::{Digest, Scope};
 use super::outbox::{Batcher, row_bytes};
 use super::{Gossip, StoredRow};
 use crate::config::{Limits, Timing};
@@ -23,6 +24,8 @@ use crate::id::{Actor, LinkId, Seq, TableId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::causal::Dot;
+use crate::table::siblings::SiblingRow;
 use crate::table::{Domain, Runs};
 use crate::time::Instant;
 use crate::wire::{DomainContext, Message, Page, RowBatch, Snapshot, TableRef};
@@ -35,7 +38,7 @@ pub(crate) struct Served {
     pub(crate) link: LinkId,
     pub(crate) session: u64,
     gate: Seq,
-    /// What this node had seen when the session began without what the client has: the dots to send, in order, and to adopt.
+    /// What this node had seen when the session began without what the client has, by domain and actor: the dots to send, and to adopt.
     missing: Vec<(Domain, Actor, Runs)>,
     /// Position in `missing`, and the first counter of it not looked at yet.
     at: usize,
@@ -49,7 +52,6 @@ pub(crate) struct Served {
     values: Values,
     next_page: u32,
     granted: u32,
-    finished: bool,
     touched: Instant,
 }
 
@@ -63,30 +65,32 @@ impl Served {
         table: TableId,
         key: &Bytes,
     ) {
-        let unsent = self
-            .missing
-            .iter()
-            .enumerate()
-            .skip(self.at)
-            .any(|(i, (d, a, runs))| {
-                *d == domain
-                    && *a == actor
-                    && runs.contains(counter)
-                    && (i > self.at || counter >= self.counter)
-            });
-        if unsent {
+        let rest = &self.missing[self.at.min(self.missing.len())..];
+        let Ok(found) = rest.binary_search_by_key(&(domain, actor), |(d, a, _)| (*d, *a)) else {
+            return;
+        };
+        let unsent = found > 0 || counter >= self.counter;
+        if unsent && rest[found].2.contains(counter) {
             self.remember(table, key);
         }
     }
 
+    /// Whether the session looks for the row of a dot before that of another, which lies in its part `at`.
+    pub(super) fn is_before(&self, domain: Domain, dot: Dot, at: usize, other: Dot) -> bool {
+        let parts = self.missing.iter().take(at + 1).enumerate();
+        let mut parts = parts.filter(|(_, (of, actor, _))| (*of, *actor) == (domain, dot.actor));
+        parts.any(|(i, (_, _, runs))| {
+            runs.contains(dot.counter) && (i < at || dot.counter < other.counter)
+        })
+    }
+
     /// The draft goes out as it is: its rows are sent.
-    fn commit(&mut self, mut draft: Draft, done: bool) -> RowBatch {
+    fn commit(&mut self, mut draft: Draft) -> RowBatch {
         (self.at, self.counter) = (draft.at, draft.counter);
         for _ in 0..draft.replaced {
             self.replaced.pop_first();
         }
         self.values.clear();
-        self.finished = done;
         draft.batcher.take()
     }
 
@@ -101,7 +105,10 @@ impl Served {
                 .map(|(_, actor, runs)| (*actor, runs.as_slice().to_vec()))
                 .collect(),
         };
-        Domain::ALL.into_iter().map(domain).collect()
+        let named = |context: &DomainContext| {
+            !context.actors.is_empty() || context.domain <= Domain::UsrMemory as u8
+        };
+        Domain::ALL.into_iter().map(domain).filter(named).collect()
     }
 
     /// The row of this key goes out at the end, whatever has become of it.
@@ -143,35 +150,30 @@ fn refuse(fx: &mut Effects, served: &Served) {
 }
 
 impl Gossip {
-    /// Begins to serve a session. Returns false when too many are served already.
+    /// Whether there is room for a session with this client, whose former one ends.
+    pub(crate) fn may_serve(&mut self, link: LinkId) -> bool {
+        self.serve_none(link);
+        self.cover.served.len() < self.limits.sessions
+    }
+
+    /// The parts of the contexts in which this node differs from a client that has told it a digest.
+    pub(crate) fn differing(&mut self, theirs: &Digest) -> Scope {
+        Scope::differing(&self.cover.digest(), theirs)
+    }
+
+    /// Begins to serve a session about a part of the contexts. Returns false when too many are served already.
     pub(crate) fn serve(
         &mut self,
         fx: &mut Effects,
-        link: LinkId,
-        gate: Seq,
+        (link, gate): (LinkId, Seq),
         session: u64,
+        scope: &Scope,
         have: &Contexts,
     ) -> bool {
-        self.cover.served.retain(|served| served.link != link);
-        if self.cover.served.len() >= self.limits.sessions {
+        if !self.may_serve(link) {
             return false;
         }
-        let mut missing = Vec::new();
-        for (domain, context) in &self.contexts() {
-            let theirs = have
-                .iter()
-                .find(|(name, _)| name == domain)
-                .map(|(_, context)| context);
-            for (actor, runs) in context.iter() {
-                let lacks = match theirs.and_then(|context| context.runs(actor)) {
-                    Some(covered) => runs.minus(covered),
-                    None => runs.clone(),
-                };
-                if !lacks.is_empty() {
-                    missing.push((*domain, actor, lacks));
-                }
-            }
-        }
+        let missing = self.missing(scope, have);
         self.cover.served.push(Served {
             link,
             session,
@@ -186,11 +188,31 @@ impl Gossip {
             values: Values::new(),
             next_page: 0,
             granted: WINDOW,
-            finished: false,
             touched: fx.now().mono,
         });
         self.send_pages(fx, link);
         true
+    }
+
+    /// What a client lacks of a part of the contexts.
+    fn missing(&self, scope: &Scope, have: &Contexts) -> Vec<(Domain, Actor, Runs)> {
+        let mut missing = Vec::new();
+        for (domain, context) in &self.contexts_in(scope) {
+            let theirs = have
+                .iter()
+                .find(|(name, _)| name == domain)
+                .map(|(_, context)| context);
+            for (actor, runs) in context.iter() {
+                let lacks = match theirs.and_then(|context| context.runs(actor)) {
+                    Some(covered) => runs.minus(covered),
+                    None => runs.clone(),
+                };
+                if !lacks.is_empty() {
+                    missing.push((*domain, actor, lacks));
+                }
+            }
+        }
+        missing
     }
 
     /// The client has `page` pages and wants more.
@@ -230,7 +252,7 @@ impl Gossip {
         };
         // Taken out while it reads the rows, which do not change meanwhile.
         let mut served = self.cover.served.swap_remove(place);
-        while !served.finished && served.next_page < served.granted && served.wanted.is_empty() {
+        while served.next_page < served.granted && served.wanted.is_empty() {
             if served.overflow {
                 fx.mark(Mark::SessionOverflow);
                 return refuse(fx, &served);
@@ -248,7 +270,7 @@ impl Gossip {
                 served.wanted = draft.cold;
                 break;
             }
-            let rows = served.commit(draft, done);
+            let rows = served.commit(draft);
             let last = done.then(|| Snapshot {
                 contexts: served.contexts(),
                 freed: self.freed.0,
@@ -261,11 +283,12 @@ impl Gossip {
                 last,
             });
             fx.send_after(served.gate, Links::One(link), Lane::Bulk, msg);
+            if done {
+                return;
+            }
             served.next_page += 1;
         }
-        if !served.finished {
-            self.cover.served.push(served);
-        }
+        self.cover.served.push(served);
     }
 
     /// A load for pages has ended: with a value, with an error, or with nothing because the row is no longer cold.
@@ -309,7 +332,7 @@ impl Gossip {
     /// Drafts a page until it is full (false) or everything is in it (true).
     fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
         while let Some((domain, actor, runs)) = served.missing.get(draft.at) {
-            let unsent = mutated!(fx, SnapshotWithoutMemory) && *domain == Domain::UsrMemory;
+            let unsent = mutated!(fx, SnapshotWithoutMemory) && !domain.is_durable();
             let Some(ix) = self.cover.find(*actor).filter(|_| !unsent) else {
                 draft.at += 1;
                 continue;
@@ -323,6 +346,9 @@ impl Gossip {
                     let Some(row) = self.rows.row(slot) else {
                         continue;
                     };
+                    if self.is_sent_before(served, draft.at, (*actor, counter), row) {
+                        continue;
+                    }
                     if !self.draft_row(served, draft, row) {
                         draft.counter = counter;
                         return false;
@@ -355,7 +381,7 @@ impl Gossip {
             true => Self::value_of(row, served.values.get(&place())),
             false => row.value.resident(),
         };
-        if value.is_some() || row.value.is_dead() {
+        if value.is_some() || !row.value.is_cold() {
             return self.add_row(&mut draft.batcher, row, value);
         }
         let bytes = row_bytes(&row.key, row.value.len());
@@ -367,7 +393,7 @@ impl Gossip {
         fits
     }
 
-    /// Adds a row with its value; whether it still fitted.
+    /// Adds a row with its value, or with its siblings; whether it still fitted.
     pub(crate) fn add_row(
         &self,
         batcher: &mut Batcher,
@@ -379,12 +405,13 @@ impl Gossip {
             return false;
         }
         let table = row.table;
+        let form = row.value.siblings().map(SiblingRow::encode);
         batcher.add(
             (table, || self.table_ref(table)),
             (row.actor, self.actor(row.actor)),
             (row.counter, row.clock, row.expires),
             row.key.clone(),
-            value.cloned(),
+            form.or_else(|| value.cloned()),
         );
         true
     }

@@ -247,12 +247,15 @@ impl Stability {
                 let Some((slot, clock)) = tombstone(gossip, domain, *actor, *counter) else {
                     continue;
                 };
-                let name = gossip.actor(*actor);
-                let claimed = |claim: &&Claim| claim.covers(domain, name, *counter, clock);
+                let dots = gossip.dots_of(slot);
+                let claimed = |claim: &&Claim| {
+                    let mut dots = dots.iter();
+                    dots.all(|dot| claim.covers(domain, dot.actor, dot.counter, clock))
+                };
                 if !all_have_claimed || !claims.iter().all(claimed) || gossip.clock() < clock {
                     continue;
                 }
-                if gossip.cover().is_durable(domain, *actor, *counter) {
+                if dots.iter().all(|dot| gossip.is_durable(domain, *dot)) {
                     found.free.push((domain, slot));
                 } else {
                     found.awaits_sync = true;
@@ -288,8 +291,7 @@ fn claimed_clock(fx: &Effects, clock: Hlc) -> Hlc {
 #[cfg(feature = "mutants")]
 fn old(fx: &Effects, gossip: &Gossip) -> Vec<(Domain, Slot)> {
     let until = Hlc::at(fx.now().wall).0.saturating_sub(2_000 << 16);
-    let domains = [Domain::UsrDurable, Domain::UsrMemory];
-    let all = domains.into_iter().flat_map(|domain| {
+    let all = Domain::USR.into_iter().flat_map(|domain| {
         let dots = gossip.cover().tombstones(domain).iter();
         dots.filter_map(move |(actor, counter)| {
             let (slot, clock) = tombstone(gossip, domain, *actor, *counter)?;

@@ -31,7 +31,7 @@ pub(crate) enum Meta {
     Floors,
 }
 
-/// A table by domain and name. One name may have rows in two domains, until its definition has reached everybody.
+/// A table by domain and name. One name may have rows in several domains, until its definition has reached everybody.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) domain: Domain,
@@ -118,10 +118,7 @@ impl Tables {
 
     /// The domain that a user table's definition gives it.
     fn home(&self, name: &str) -> Domain {
-        match self.defined.get(name).map(|options| options.durability) {
-            Some(Durability::Memory) => Domain::UsrMemory,
-            _ => Domain::UsrDurable,
-        }
+        Domain::of(self.defined.get(name).copied().unwrap_or_default())
     }
 
     pub(crate) fn resolve_or_intern(&mut self, name: &str) -> TableId {
@@ -140,11 +137,8 @@ impl Tables {
     }
 
     /// The user tables called `name`, one per domain; interned, so that a floor also holds for rows that come later.
-    pub(crate) fn all_called(&mut self, name: &str) -> [TableId; 2] {
-        [
-            self.intern(Domain::UsrDurable, name),
-            self.intern(Domain::UsrMemory, name),
-        ]
+    pub(crate) fn all_called(&mut self, name: &str) -> [TableId; Domain::USR.len()] {
+        Domain::USR.map(|domain| self.intern(domain, name))
     }
 
     pub(crate) fn options(&self, id: TableId) -> TableOptions {
@@ -157,11 +151,14 @@ impl Tables {
             .filter(|_| table.domain != Domain::Sys);
         match (explicit, table.domain) {
             (Some(options), _) if self.home(&table.name) == table.domain => *options,
-            (_, Domain::UsrMemory) => TableOptions {
-                durability: Durability::Memory,
+            (_, domain) if domain.is_durable() => TableOptions {
+                conflict: domain.conflict(),
                 ..TableOptions::default()
             },
-            _ => TableOptions::default(),
+            (_, domain) => TableOptions {
+                durability: Durability::Memory,
+                conflict: domain.conflict(),
+            },
         }
     }
 
@@ -213,6 +210,7 @@ pub(crate) fn encode_options(options: TableOptions) -> Bytes {
     });
     out.u8(match options.conflict {
         Conflict::LastWriterWins => 0,
+        Conflict::Siblings => 1,
     });
     out.finish()
 }
@@ -230,6 +228,7 @@ fn decode_options(value: &[u8]) -> Option<TableOptions> {
     };
     let conflict = match value.u8()? {
         0 => Conflict::LastWriterWins,
+        1 => Conflict::Siblings,
         _ => return None,
     };
     Some(TableOptions {

@@ -1,4 +1,4 @@
-//! `members evict`: asks a node over HTTP, since the answer waits for other members.
+//! `members evict` and `members resume`: ask a node over HTTP, since the answer waits for other members, or for the disk.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -19,9 +19,33 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const MAX_ANSWER: u64 = 64 << 10;
 
 pub(crate) fn evict(member: &str, force: bool, server: &ServerArgs) -> Result<(), Failure> {
-    let endpoint = http::endpoint(&mut Client::connect(&server.addr)?)?;
     let path = format!("/v1/members/{}/evict?force={force}", http::percent(member));
-    let (status, body) = post(&endpoint, &path)
+    let document = ask(&path, server)?;
+    if server.json {
+        return print_line(&document.to_string());
+    }
+    let (acks, members) = (&document["acks"], &document["members"]);
+    let id = document["evicted"].as_str().unwrap_or(member);
+    print_line(&format!(
+        "{id} is evicted: {acks} of {members} members agreed"
+    ))
+}
+
+pub(crate) fn resume(server: &ServerArgs) -> Result<(), Failure> {
+    let document = ask("/v1/members/self/resume", server)?;
+    if server.json {
+        return print_line(&document.to_string());
+    }
+    let without = document["without"].as_array().map_or(0, Vec::len);
+    print_line(&format!(
+        "the node goes on without {without} members that it waited for: what they had deleted may be back"
+    ))
+}
+
+/// Posts to the node, and gives its answer.
+fn ask(path: &str, server: &ServerArgs) -> Result<Value, Failure> {
+    let endpoint = http::endpoint(&mut Client::connect(&server.addr)?)?;
+    let (status, body) = post(&endpoint, path)
         .map_err(|error| Failure::Unreachable(format!("no answer from {endpoint}: {error}")))?;
     let document: Value = serde_json::from_slice(&body).map_err(|_| unexpected())?;
     if status != 200 {
@@ -32,14 +56,7 @@ pub(crate) fn evict(member: &str, force: bool, server: &ServerArgs) -> Result<()
             _ => Failure::Refused(message),
         });
     }
-    if server.json {
-        return print_line(&document.to_string());
-    }
-    let (acks, members) = (&document["acks"], &document["members"]);
-    let id = document["evicted"].as_str().unwrap_or(member);
-    print_line(&format!(
-        "{id} is evicted: {acks} of {members} members agreed"
-    ))
+    Ok(document)
 }
 
 fn post(endpoint: &str, path: &str) -> io::Result<(u16, Vec<u8>)> {

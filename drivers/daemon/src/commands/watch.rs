@@ -23,6 +23,7 @@ pub(crate) fn watch(
     table: &str,
     prefix: &str,
     count: Option<u64>,
+    cursor: Option<&str>,
     server: &ServerArgs,
 ) -> Result<(), Failure> {
     let mut client = Client::connect(&server.addr)?;
@@ -32,12 +33,15 @@ pub(crate) fn watch(
     stream.set_read_timeout(Some(SILENCE)).map_err(lost)?;
     // A 1.0 request, so that the stream comes as it is and not in chunks.
     let (table, prefix) = (http::percent(table), http::percent(prefix));
-    let path = format!("/v1/usr/{table}?watch&prefix={prefix}");
+    let mut path = format!("/v1/usr/{table}?watch&prefix={prefix}");
+    if let Some(cursor) = cursor {
+        path += &format!("&cursor={}", http::percent(cursor));
+    }
     write!(stream, "GET {path} HTTP/1.0\r\nhost: {endpoint}\r\n\r\n").map_err(lost)?;
     let mut input = BufReader::new(stream);
     read_head(&mut input).map_err(lost)??;
     let mut left = count;
-    let (mut name, mut data) = (String::new(), String::new());
+    let (mut id, mut name, mut data) = (String::new(), String::new(), String::new());
     while left != Some(0) {
         let mut line = String::new();
         if input
@@ -50,12 +54,14 @@ pub(crate) fn watch(
             return Err(Failure::Unreachable(format!("{endpoint} ended the stream")));
         }
         let line = line.trim_end();
-        if let Some(text) = line.strip_prefix("event: ") {
+        if let Some(text) = line.strip_prefix("id: ") {
+            id = text.to_string();
+        } else if let Some(text) = line.strip_prefix("event: ") {
             name = text.to_string();
         } else if let Some(text) = line.strip_prefix("data: ") {
             data = text.to_string();
         } else if line.is_empty() && !name.is_empty() {
-            show(&name, &data, server.json)?;
+            show((&id, &name), &data, server.json)?;
             if !matches!(name.as_str(), "ready" | "lagged") {
                 left = left.map(|left| left - 1);
             }
@@ -65,11 +71,11 @@ pub(crate) fn watch(
     Ok(())
 }
 
-fn show(name: &str, data: &str, json: bool) -> Result<(), Failure> {
+fn show((id, name): (&str, &str), data: &str, json: bool) -> Result<(), Failure> {
     let data: Value = serde_json::from_str(data).unwrap_or_default();
     let mut out = io::stdout().lock();
     let written = if json {
-        let mut event = json!({ "event": name });
+        let mut event = json!({ "event": name, "id": id });
         for part in ["key", "value", "expires_ms"] {
             if !data[part].is_null() {
                 event[part] = data[part].clone();

@@ -88,6 +88,20 @@ fn every_route_lists_how_it_refuses() {
 }
 
 #[test]
+fn a_node_that_is_not_away_does_not_resume() {
+    let lab = Lab::new(Storage::None);
+    let answer = lab.send(Method::POST, "/v1/members/self/resume", "");
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (StatusCode::CONFLICT, "not_away")
+    );
+    assert_eq!(
+        lab.get("/v1/status").json()["away_until"],
+        serde_json::json!([])
+    );
+}
+
+#[test]
 fn an_eviction_is_refused_with_its_code() {
     let lab = Lab::new(Storage::None);
     let evict = |who: &str, query: &str| {

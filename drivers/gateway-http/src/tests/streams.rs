@@ -111,6 +111,58 @@ fn a_watch_with_a_prefix_leaves_the_rest_out() {
 }
 
 #[test]
+fn expiries_and_floors_are_told_as_such() {
+    let lab = Lab::new(Storage::None);
+    let mut watch = Watch::open(&lab, "/v1/usr/t?watch&prefix=e", None);
+    let begin = watch.next().id;
+    let told = lab.backend.with(|node, now| {
+        let table = node.table("t").expect("a name");
+        let mut put = |key: &[u8], expires| {
+            let value = "v".into();
+            let write = rumormill_core::Write::Put {
+                key,
+                value,
+                expires,
+            };
+            node.write(now, table, write).expect("accepted");
+        };
+        put(
+            b"e1",
+            Some(rumormill_core::Wall::from_millis(now.wall.as_millis() + 1)),
+        );
+        put(b"f", None);
+    });
+    smol::block_on(told).expect("the node runs");
+    assert_eq!(watch.next().name, "put");
+    let expired = watch.next();
+    assert_eq!(
+        (expired.name.as_str(), &expired.data),
+        ("expired", &json!({"key": "e1"}))
+    );
+    let flush = |all: bool| {
+        let flushed = lab.backend.with(move |node, now| {
+            let table = node.table("t").expect("a name");
+            let done = match all {
+                true => node.flush_all(now),
+                false => node.flush_table(now, table),
+            };
+            done.expect("accepted");
+        });
+        smol::block_on(flushed).expect("the node runs");
+    };
+    // A floor is told whatever the prefix: it may have removed rows of any.
+    for all in [false, true] {
+        lab.send(Method::PUT, "/v1/usr/t/f", "v");
+        flush(all);
+        assert_eq!(watch.next().name, "flushed", "{all}");
+    }
+    let mut again = Watch::open(&lab, "/v1/usr/t?watch&prefix=e", Some(&begin));
+    let names: Vec<String> = (0..3).map(|_| again.next().name).collect();
+    assert_eq!(names[0], "ready");
+    assert!(names[1..].iter().all(|name| name != "put"), "{names:?}");
+}
+
+#[test]
 fn a_watch_that_missed_something_is_told_so() {
     let lab = Lab::with(Storage::None, |config| config.limits.change_log = 4);
     let mut watch = Watch::open(&lab, "/v1/usr/t?watch", None);
@@ -120,11 +172,15 @@ fn a_watch_that_missed_something_is_told_so() {
     }
     let mut late = Watch::open(&lab, "/v1/usr/t?watch", Some(&begin));
     assert_eq!(late.next().name, "ready");
-    assert_eq!(late.next().name, "lagged");
+    let lagged = late.next();
+    assert_eq!(lagged.name, "lagged");
+    let mut restarted = Watch::open(&lab, "/v1/usr/t?watch", Some(&lagged.id));
+    assert_eq!(restarted.next().name, "ready");
     let mut other_life = Watch::open(&lab, "/v1/usr/t?watch&cursor=0123456789abcdef-3", None);
     assert_eq!(other_life.next().name, "lagged");
     lab.send(Method::PUT, "/v1/usr/t/new", "v");
     assert_eq!(late.next().data["key"], "new");
+    assert_eq!(restarted.next().data["key"], "new");
     assert_eq!(other_life.next().data["key"], "new");
     for bad in ["cursor=x", "cursor=", "limit=3", "after=x"] {
         assert_eq!(

@@ -106,7 +106,10 @@ fn readable(ctx: &Ctx<'_>, name: &[u8]) -> Result<Option<TableId>, Refusal> {
 /// The hash that a command writes to, new or not.
 fn writable(ctx: &mut Ctx<'_>, name: &[u8]) -> Result<TableId, Refusal> {
     if let Some(table) = readable(ctx, name)? {
-        return Ok(table);
+        return match ctx.keeps_siblings(table) {
+            true => Err(Refusal::NO_CONTEXT),
+            false => Ok(table),
+        };
     }
     let Ok(text) = std::str::from_utf8(name) else {
         return Err(Refusal::Text(
@@ -118,6 +121,9 @@ fn writable(ctx: &mut Ctx<'_>, name: &[u8]) -> Result<TableId, Refusal> {
         return Err(Refusal::Text(
             "ERR the hash 'default' is the table of the strings: use the commands for strings",
         ));
+    }
+    if ctx.keeps_siblings(table) {
+        return Err(Refusal::NO_CONTEXT);
     }
     Ok(table)
 }
@@ -219,6 +225,9 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let Some(table) = readable(ctx, args.get(1))? else {
         return ctx.int(0);
     };
+    if ctx.keeps_siblings(table) {
+        return Err(Refusal::NO_CONTEXT);
+    }
     let mut deleted = 0;
     for key in args.from(2).filter(|key| !key.is_empty()) {
         let accepted = ctx.node.write(ctx.now, table, Write::Delete { key })?;
@@ -242,6 +251,9 @@ fn length(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Option<usize>, Refusal> {
         return Ok(None);
     };
     let row = ctx.node.view(ctx.now).get(table, args.get(2)).row();
+    if row.is_some_and(|row| row.sibling_count() > 1) {
+        return Err(Refusal::SIBLINGS);
+    }
     let found = row.map(|row| (row.value_len(), row.seq()));
     if let Some((_, seq)) = found {
         ctx.shown(table, seq);

@@ -11,7 +11,7 @@ mod server;
 mod strings;
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, Durability, Node, Now, Seq, TableId};
+use rumormill_core::{Accepted, Conflict, Durability, Node, Now, Seq, TableId};
 use rumormill_kit::session::Replies;
 
 use crate::decoder::Args;
@@ -205,6 +205,12 @@ impl Ctx<'_> {
         let table = self.node.user_table(std::str::from_utf8(name).ok()?)?;
         let has_fields = table != TableId::DEFAULT && self.node.view(self.now).len(table) > 0;
         has_fields.then_some(table)
+    }
+
+    /// Whether a write to the table has to say what its author has seen.
+    fn keeps_siblings(&self, table: TableId) -> bool {
+        let info = self.node.view(self.now).table_info(table);
+        info.is_some_and(|info| info.options.conflict == Conflict::Siblings)
     }
 
     fn is_string(&self, key: &[u8]) -> bool {

@@ -232,6 +232,10 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
             format_args!("tombstones_wait_for_{id}:{name} {}", waits.why),
         );
     }
+    for waits in &status.away_until {
+        let (id, name) = (waits.node, waits.name.escape_default());
+        field(text, format_args!("away_until_{id}:{name}"));
+    }
     field(
         text,
         format_args!("store_stalled:{}", u8::from(status.stalled)),

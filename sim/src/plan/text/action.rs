@@ -35,6 +35,7 @@ const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
         }
         FaultKind::FailDisk | FaultKind::FullDisk => &["for", "node"],
         FaultKind::Rot => &["for", "node", "bits"],
+        FaultKind::Vanish => &["for", "node", "rows"],
         FaultKind::Evict => &["for", "node", "force"],
         FaultKind::Partition | FaultKind::Partial | FaultKind::Bridge => &["for", "left", "right"],
         FaultKind::Flap => &["for", "left", "right", "every"],
@@ -161,7 +162,11 @@ fn fault(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {
         FaultKind::FullDisk => FaultWhat::FullDisk { node: node()? },
         FaultKind::Rot => FaultWhat::Rot {
             node: node()?,
-            bits: fields.bits()?,
+            bits: fields.count("bits")?,
+        },
+        FaultKind::Vanish => FaultWhat::Vanish {
+            node: node()?,
+            rows: fields.count("rows")?,
         },
         FaultKind::Evict => FaultWhat::Evict {
             node: node()?,

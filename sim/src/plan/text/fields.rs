@@ -3,7 +3,7 @@
 use super::error::{PlanError, PlanErrorKind as Kind};
 use super::value::{Bad, Drift, Offset, Rate};
 use super::words::{Line, Word, list};
-use crate::plan::MAX_ROT_BITS;
+use crate::plan::MAX_STRUCK;
 
 /// The fields of a line. `known` names all that it may have.
 pub(super) struct Fields<'a> {
@@ -119,13 +119,14 @@ impl<'a> Fields<'a> {
         Ok(ppm)
     }
 
-    pub(super) fn bits(&self) -> Result<u32, PlanError> {
-        let word = self.need("bits")?;
+    /// How much of a disk is struck.
+    pub(super) fn count(&self, name: &str) -> Result<u32, PlanError> {
+        let word = self.need(name)?;
         let read = word.text.parse().map_err(|_| Bad::Form);
-        let bits = word.value(read, "a number of bits", "")?;
-        match bits {
-            1..=MAX_ROT_BITS => Ok(bits),
-            _ => Err(word.error(Kind::OutOfRange, format!("1 to {MAX_ROT_BITS}"))),
+        let count = word.value(read, "a number", "")?;
+        match count {
+            1..=MAX_STRUCK => Ok(count),
+            _ => Err(word.error(Kind::OutOfRange, format!("1 to {MAX_STRUCK}"))),
         }
     }
 

@@ -75,6 +75,7 @@ impl fmt::Display for FaultWhat {
             | FaultWhat::FailDisk { node }
             | FaultWhat::FullDisk { node } => write!(f, " node=n{node}"),
             FaultWhat::Rot { node, bits } => write!(f, " node=n{node} bits={bits}"),
+            FaultWhat::Vanish { node, rows } => write!(f, " node=n{node} rows={rows}"),
             FaultWhat::Evict { node, force } => {
                 write!(f, " node=n{node} force={}", yes_no(*force))
             }

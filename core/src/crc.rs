@@ -3,7 +3,7 @@
 const TABLES: [[u32; 256]; 8] = tables();
 
 /// The checksum of `parts` read as one piece.
-pub(super) fn checksum(parts: [&[u8]; 2]) -> u32 {
+pub(crate) fn checksum<const N: usize>(parts: [&[u8]; N]) -> u32 {
     !parts.iter().fold(!0, |crc, part| update(crc, part))
 }
 

@@ -1,0 +1,294 @@
+//! Asking: an eviction from an operator's request, or the policy's, to the record that takes effect or the answer that it does not.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::super::Node;
+use crate::error::{EvictError, RequestError};
+use crate::id::{LinkId, NodeId, Token};
+use crate::io::{Event, Lane, Response};
+use crate::marks::Mark;
+use crate::membership::{Departure, Eviction, eviction_key};
+use crate::mutants::mutated;
+use crate::table::gossip::Tables;
+use crate::time::Instant;
+use crate::wire::{Message, RumorState};
+
+/// How often those who have not agreed are asked.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// An eviction under way.
+pub(super) struct Attempt {
+    epoch: u64,
+    pub(super) round: u64,
+    pub(super) tokens: Vec<Token>,
+    force: bool,
+    policy: bool,
+    ask_at: Instant,
+    deadline: Instant,
+    /// Who agreed, over the present link.
+    pub(super) acks: BTreeSet<NodeId>,
+    /// Who was asked over the present link, whether or not the answer has come: who never was cannot agree.
+    pub(super) asked: BTreeSet<NodeId>,
+}
+
+impl Attempt {
+    fn due_at(&self) -> Instant {
+        self.ask_at.min(self.deadline)
+    }
+}
+
+/// How many agreed, of how many.
+#[derive(Clone, Copy)]
+struct Tally {
+    acks: usize,
+    members: usize,
+}
+
+impl Tally {
+    fn is_majority(self) -> bool {
+        self.acks * 2 > self.members
+    }
+}
+
+impl Node {
+    pub(in crate::node) fn evict(&mut self, token: Token, who: &str, force: bool) {
+        let node = match self.member_called(who) {
+            Ok(node) => node,
+            Err(error) => return self.answer(token, Err(RequestError::Evict(error))),
+        };
+        self.begin_eviction(node, Some(token), force);
+    }
+
+    /// The member of this id, or else of this name.
+    fn member_called(&self, who: &str) -> Result<NodeId, EvictError> {
+        if let Ok(id) = who.parse::<NodeId>()
+            && (id == self.id() || self.membership.is_present(id))
+        {
+            return Ok(id);
+        }
+        let others = self.membership.others();
+        let named = others.filter(|(_, member)| member.record.name == who);
+        let mut ids: Vec<NodeId> = named.map(|(node, _)| node).collect();
+        if self.config.name == who {
+            ids.push(self.id());
+        }
+        match ids.as_slice() {
+            [] => Err(EvictError::NotAMember),
+            [id] => Ok(*id),
+            _ => Err(EvictError::Ambiguous(ids)),
+        }
+    }
+
+    fn may_begin(&self, node: NodeId, force: bool) -> Result<u64, EvictError> {
+        if node == self.id() {
+            return Err(EvictError::Myself);
+        }
+        if !self.is_full() || self.leaving.is_some() {
+            return Err(EvictError::NoMember);
+        }
+        let member = self.membership.present(node);
+        let member = member.ok_or(EvictError::NotAMember)?;
+        if !force && self.answers(node) {
+            return Err(EvictError::Answers);
+        }
+        Ok(member.record.epoch)
+    }
+
+    pub(super) fn answers(&self, node: NodeId) -> bool {
+        self.detector.state(node) != Some(RumorState::Down)
+    }
+
+    pub(super) fn begin_eviction(&mut self, node: NodeId, token: Option<Token>, force: bool) {
+        let epoch = match self.may_begin(node, force) {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                if let Some(token) = token {
+                    self.answer(token, Err(RequestError::Evict(error)));
+                }
+                return;
+            }
+        };
+        let now = self.fx.now().mono;
+        let deadline = now + self.config.timing.evict_patience;
+        let round = self.evictions.next_round();
+        let attempt = self
+            .evictions
+            .attempts
+            .entry(node)
+            .or_insert_with(|| Attempt {
+                epoch,
+                round,
+                tokens: Vec::new(),
+                force,
+                policy: token.is_none(),
+                ask_at: now,
+                deadline,
+                acks: BTreeSet::new(),
+                asked: BTreeSet::new(),
+            });
+        attempt.tokens.extend(token);
+        attempt.force |= force;
+        attempt.policy &= token.is_none();
+        self.fx.touch();
+    }
+
+    /// When evictions have something to do. O(attempts).
+    pub(in crate::node) fn evict_deadline(&self) -> Option<Instant> {
+        let attempts = self.evictions.attempts.values();
+        let attempts = attempts.map(Attempt::due_at);
+        attempts.chain(self.policy_deadline()).min()
+    }
+
+    pub(in crate::node) fn evictions_due(&mut self) {
+        self.policy_due();
+        let now = self.fx.now().mono;
+        let attempts = self.evictions.attempts.iter();
+        let due = attempts.filter(|(_, attempt)| attempt.due_at() <= now);
+        let due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
+        for node in due {
+            self.eviction_goes_on(node);
+        }
+    }
+
+    /// Decides, gives up, or asks. O(members that agreed), besides asking.
+    pub(super) fn eviction_goes_on(&mut self, node: NodeId) {
+        let now = self.fx.now().mono;
+        let Some(attempt) = self.evictions.attempts.get(&node) else {
+            return;
+        };
+        let tally = self.tally(attempt);
+        let (force, epoch) = (attempt.force, attempt.epoch);
+        let late = now >= attempt.deadline;
+        match self.may_begin(node, force) {
+            Err(error) => return self.eviction_failed(node, error),
+            Ok(present) if present != epoch => {
+                return self.eviction_failed(node, EvictError::NotAMember);
+            }
+            Ok(_) => {}
+        }
+        if tally.is_majority() || (force && late) || mutated!(self.fx, EvictWithoutMajority) {
+            return self.write_eviction(node, tally);
+        }
+        if late {
+            let needed = tally.members / 2 + 1;
+            let Tally { acks, members } = tally;
+            let error = EvictError::NoMajority {
+                acks,
+                needed,
+                members,
+            };
+            return self.eviction_failed(node, error);
+        }
+        if now >= attempt.ask_at {
+            self.ask_to_evict(node);
+        }
+    }
+
+    fn tally(&self, attempt: &Attempt) -> Tally {
+        let acks = attempt.acks.iter();
+        Tally {
+            acks: acks
+                .filter(|node| self.membership.is_present(**node))
+                .count()
+                + 1,
+            members: self.membership.count_others() + 1,
+        }
+    }
+
+    fn ask_to_evict(&mut self, node: NodeId) {
+        let now = self.fx.now().mono;
+        let Some(attempt) = self.evictions.attempts.get_mut(&node) else {
+            return;
+        };
+        attempt.ask_at = now + ASK_EVERY;
+        let ready = self.links.iter().filter(|(_, link)| link.is_ready());
+        for (link, peer) in ready.map(|(id, link)| (id, link.node)) {
+            if peer != node && !attempt.acks.contains(&peer) {
+                attempt.asked.insert(peer);
+                let ask = Message::Evict {
+                    round: attempt.round,
+                    node,
+                    epoch: attempt.epoch,
+                    force: attempt.force,
+                };
+                self.fx.send(link, Lane::Control, ask);
+            }
+        }
+    }
+
+    pub(in crate::node) fn evict_answered(&mut self, from: NodeId, round: u64, agrees: bool) {
+        let mut attempts = self.evictions.attempts.iter_mut();
+        let Some((node, attempt)) = attempts.find(|(_, attempt)| attempt.round == round) else {
+            return;
+        };
+        if attempt.asked.contains(&from) && agrees {
+            attempt.acks.insert(from);
+            let node = *node;
+            self.eviction_goes_on(node);
+        }
+    }
+
+    /// Nothing was changed: whoever agreed is free again.
+    fn eviction_failed(&mut self, node: NodeId, error: EvictError) {
+        self.fx.mark(Mark::EvictionFailed);
+        let Some(attempt) = self.evictions.attempts.remove(&node) else {
+            return;
+        };
+        for peer in attempt.asked.union(&attempt.acks) {
+            let link: Option<LinkId> = self.links.of(*peer);
+            if let Some(link) = link.filter(|link| self.links.is_ready(*link)) {
+                let epoch = attempt.epoch;
+                self.fx
+                    .send(link, Lane::Control, Message::Withdrawn { node, epoch });
+            }
+        }
+        for token in attempt.tokens {
+            self.answer(token, Err(RequestError::Evict(error.clone())));
+        }
+    }
+
+    fn write_eviction(&mut self, node: NodeId, tally: Tally) {
+        let Some(attempt) = self.evictions.attempts.remove(&node) else {
+            return;
+        };
+        let mut counted = self.membership.others_ids();
+        counted.retain(|other| *other != node);
+        counted.push(self.id());
+        let departure = Departure {
+            // From now on nobody waits for what it had: that comes back with it, by a reunion.
+            contexts: Vec::new(),
+            active: counted,
+            evicted: Some(Eviction {
+                by: self.id(),
+                epoch: self.identity.epoch,
+                forced: !tally.is_majority(),
+            }),
+        };
+        let key = eviction_key(node, attempt.epoch, self.id());
+        self.gossip
+            .write_sys(&mut self.fx, Tables::DEPARTED, &key, departure.encode());
+        self.fx.sync_this_turn();
+        self.fx.mark(Mark::Evicts);
+        let Tally { acks, members } = tally;
+        self.fx.event(Event::MemberEvicted {
+            node,
+            acks,
+            members,
+            policy: attempt.policy,
+        });
+        let seq = self.fx.open_seq();
+        for token in attempt.tokens {
+            if self.requests.end(token) {
+                let done = Ok(Response::Evicted {
+                    node,
+                    acks,
+                    members,
+                });
+                self.reply_safely((seq, true), token, None, done);
+            }
+        }
+        self.after_input();
+    }
+}

@@ -1,0 +1,81 @@
+//! What an eviction does where it becomes known: to the one whose life it ends, to whom its author did not count, to their links.
+
+use super::super::Node;
+use crate::id::LinkId;
+use crate::io::{Event, HangupReason};
+use crate::marks::Mark;
+use crate::membership::{Phase, Verdict};
+use crate::mutants::mutated;
+
+impl Node {
+    /// An eviction has come to be known here: it ends that life, and whoever its author did not count has to reunite.
+    pub(in crate::node) fn judge_eviction(&mut self, verdict: &Verdict) {
+        self.close_evicted(verdict);
+        let by = verdict.eviction.by;
+        // Its own word that it goes on: see `resume`.
+        if by == self.id() && verdict.node == by {
+            return;
+        }
+        let mine = verdict.node == self.id();
+        if !mine && verdict.counted.contains(&self.id()) {
+            return;
+        }
+        let ends = if mine { verdict.epoch } else { 0 };
+        // It ended this very life, and not only an earlier one.
+        let ended = mine && verdict.epoch >= self.identity.epoch;
+        if !self.is_full() || self.leaving.is_some() {
+            self.wait_for(verdict.clock, &verdict.counted);
+            if ended {
+                self.begin_another_life(ends);
+            }
+            return;
+        }
+        let outranked = self.membership.outranks(verdict);
+        if outranked || mutated!(self.fx, EvictedHeard) {
+            self.fx.mark(Mark::EvictionOutranked);
+            self.fx.event(Event::EvictionOutranked { by });
+        } else {
+            self.fx.mark(Mark::Evicted);
+            self.fx.event(Event::Evicted { by });
+            let mut active = verdict.counted.clone();
+            active.retain(|node| *node != self.id());
+            self.go_away(verdict.clock, active);
+            self.look_for_members();
+        }
+        if mine || !outranked {
+            self.begin_another_life(ends);
+        }
+    }
+
+    /// Nothing more is taken from a life that was ended. One that was ended by force is looked for: it may have done the same.
+    fn close_evicted(&mut self, verdict: &Verdict) {
+        let node = verdict.node;
+        if node == self.id() {
+            return;
+        }
+        self.release_agreements(|agreed| agreed.node == node && agreed.epoch <= verdict.epoch);
+        if verdict.eviction.forced
+            && let Some(member) = self.membership.get(node)
+        {
+            let (now, addr) = (self.fx.now().mono, member.record.addr.clone());
+            self.links.want(now, node, &addr);
+        }
+        let Some(link) = self.links.of(node) else {
+            return;
+        };
+        let known = self.links.get(link);
+        match known.map(|known| (known.phase, known.epoch <= verdict.epoch)) {
+            Some((Phase::Ready, true)) => self.hang_up(link, HangupReason::Evicted),
+            // The greeting that it got did not tell.
+            Some((Phase::Greeting | Phase::Away, true)) => self.greet(link),
+            _ => {}
+        }
+    }
+
+    /// An eviction was heard of from another than the one through whom this node is entering: that one has to hear of it first.
+    pub(in crate::node) fn join_anew(&mut self, told_by: LinkId) {
+        if let Some(link) = self.joining.filter(|link| *link != told_by) {
+            self.hang_up(link, HangupReason::Retry);
+        }
+    }
+}

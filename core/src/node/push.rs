@@ -1,0 +1,243 @@
+//! Fresh rows on their way to all members: straight in a small cluster, along trees in a large one, and grafts of what got lost.
+
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::id::{Actor, LinkId, NodeId, Seq};
+use crate::io::{Lane, Links};
+use crate::marks::Mark;
+use crate::membership::{Link, Phase};
+use crate::mutants::mutated;
+use crate::refusals::Refusal;
+use crate::table::gossip::{
+    Duty, Fit, LazyVerdict, Merged, partners, read_contexts, write_contexts,
+};
+use crate::table::{Domain, Hlc};
+use crate::time::Instant;
+use crate::wire::{DomainContext, Message, Row, RowBatch, RumorState};
+
+impl Node {
+    /// Whether fresh writes are to be collected for others.
+    pub(super) fn set_outbox(&mut self) {
+        let open = self.is_full() && self.links.any_ready();
+        self.gossip.outbox_mut().set_open(open);
+    }
+
+    /// Whether there are more members than a write is pushed to by its origin alone.
+    fn is_large(&mut self) -> bool {
+        self.links.ring().len() >= self.config.limits.direct_push_members
+    }
+
+    /// When the fresh writes go out; with a full batch, rows of the store's own or a leave under way that is at the end of the turn.
+    pub(super) fn push_deadline(&self) -> Option<Instant> {
+        let since = self.gossip.outbox().since()?;
+        let wait = self.config.timing.flush_deadline;
+        let waits = self.leaving.is_none() && !self.gossip.must_push();
+        Some(if waits { since + wait } else { since })
+    }
+
+    /// Sends the fresh writes that are due to every member.
+    pub(super) fn push(&mut self) {
+        let now = self.fx.now().mono;
+        if self.push_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        let large = self.is_large();
+        for (is_sys, batch) in self.gossip.take_pushes() {
+            if large {
+                self.announce(&batch);
+                self.share(&Duty::whole(self.id()), batch);
+            } else {
+                let links = self.links.ready();
+                self.send_rows(is_sys, links, Message::Push(batch));
+            }
+        }
+    }
+
+    /// Rows wait until every receiver is recorded.
+    fn send_rows(&mut self, is_sys: bool, links: Vec<LinkId>, msg: Message) {
+        if links.is_empty() {
+            return;
+        }
+        let known = links.iter().filter_map(|link| self.links.get(*link));
+        let gate = known.map(|known| known.recorded).max().unwrap_or(Seq(0));
+        let lane = if is_sys { Lane::Sys } else { Lane::Bulk };
+        self.fx
+            .send_after(gate, Links::Many(links.into()), lane, msg);
+    }
+
+    /// Passes rows on to some members, each of whom answers for a part of the others.
+    fn share(&mut self, duty: &Duty, batch: RowBatch) {
+        let ring = self.links.ring();
+        let fanout = self.config.limits.fanout;
+        let share = duty.share(&ring, fanout, |node, link| self.fit(node, link));
+        if share.skipped > 0 {
+            self.fx.mark(Mark::BranchCongested);
+        }
+        let is_sys = batch
+            .tables
+            .iter()
+            .all(|table| table.domain == Domain::Sys as u8);
+        let msg = Message::Forward {
+            cuts: share.cuts,
+            rows: batch,
+        };
+        self.send_rows(is_sys, share.links, msg);
+    }
+
+    fn fit(&self, node: NodeId, link: LinkId) -> Fit {
+        if self.links.get(link).is_none_or(|known| known.congested) {
+            return Fit::Never;
+        }
+        match self.detector.state(node) {
+            Some(RumorState::Alive) => Fit::Good,
+            _ => Fit::Doubtful,
+        }
+    }
+
+    /// Some others will be told that these rows are here.
+    fn announce(&mut self, batch: &RowBatch) {
+        let now = self.fx.now().mono;
+        let patience = self.config.timing.mismatch_patience;
+        for row in &batch.rows {
+            let table = batch.tables.get(row.table as usize);
+            let domain = table.and_then(|table| Domain::from_u8(table.domain));
+            let actor = batch.actors.get(row.actor as usize);
+            if let (Some(domain), Some(actor)) = (domain, actor) {
+                self.lazy
+                    .arrived(now, patience, (domain, *actor), row.counter);
+            }
+        }
+    }
+
+    /// Rows that a member has just accepted or received. A node that is still joining drops them: a session brings them.
+    pub(super) fn pushed(&mut self, batch: RowBatch) -> Result<(), Refusal> {
+        self.received(batch, None)
+    }
+
+    /// Rows that this node has to pass on to those for whom the message makes it answer.
+    pub(super) fn forwarded(&mut self, cuts: &[NodeId], batch: RowBatch) -> Result<(), Refusal> {
+        let duty = Duty::received(cuts, self.id())?;
+        let batch = self.without_ended(batch);
+        self.received(batch, duty)
+    }
+
+    /// Without users' rows of lives that have ended: whoever passes them on may not know yet, and here what deletes them may have been
+    /// freed without their author. Those that still count come with a session.
+    fn without_ended(&mut self, mut batch: RowBatch) -> RowBatch {
+        let ended = |actor: &Actor| {
+            let member = self.membership.get(actor.node);
+            let present = member.is_some_and(|member| member.record.actor == *actor);
+            !present || self.membership.has_departed(actor.node)
+        };
+        let of_ended: Vec<bool> = batch.actors.iter().map(ended).collect();
+        // A row that names nothing is refused with its batch.
+        let passes = |row: &Row| {
+            let table = batch.tables.get(row.table as usize);
+            let is_sys = table.is_none_or(|table| table.domain == Domain::Sys as u8);
+            let of_ended = of_ended.get(row.actor as usize).is_some_and(|ended| *ended);
+            let brings = || self.gossip.brings_siblings_of(&batch.tables, row, ended);
+            is_sys || !(of_ended || brings())
+        };
+        let pass: Vec<bool> = batch.rows.iter().map(passes).collect();
+        if pass.contains(&false) {
+            self.fx.mark(Mark::RowOfEndedLife);
+            let mut pass = pass.into_iter();
+            batch.rows.retain(|_| pass.next() != Some(false));
+        }
+        batch
+    }
+
+    fn received(&mut self, batch: RowBatch, duty: Option<Duty>) -> Result<(), Refusal> {
+        if !self.is_full() {
+            self.fx.mark(Mark::PushBeforeJoined);
+            return Ok(());
+        }
+        if duty.is_none() && !self.is_large() {
+            self.merge(batch)?;
+            return Ok(());
+        }
+        let mut fresh = batch.clone();
+        let mut merged = self.merge(batch)?.into_iter();
+        let RowBatch {
+            actors,
+            tables,
+            rows,
+        } = &mut fresh;
+        // A session may have brought what others still wait for; what is obsolete here and has no row helps nobody.
+        rows.retain(|row| {
+            merged.next() != Some(Merged::Obsolete) || self.gossip.has_row(actors, tables, row)
+        });
+        if fresh.rows.is_empty() {
+            return Ok(());
+        }
+        self.announce(&fresh);
+        if let Some(duty) = duty
+            && !mutated!(self.fx, ForwardUnsent)
+        {
+            self.fx.mark(Mark::RowsForwarded);
+            self.share(&duty, fresh);
+        }
+        Ok(())
+    }
+
+    /// A peer tells which dots it has.
+    pub(super) fn noticed(&mut self, link: LinkId, have: &[DomainContext]) -> Result<(), Refusal> {
+        let have = read_contexts(have)?;
+        if !self.is_full() {
+            return Ok(());
+        }
+        if mutated!(self.fx, NoticeCovers) {
+            self.gossip.adopt(&mut self.fx, &have, Hlc(0));
+        }
+        let now = self.fx.now().mono;
+        let patience = self.config.timing.mismatch_patience;
+        self.lazy
+            .noticed(now, patience, link, &have, self.gossip.cover());
+        Ok(())
+    }
+
+    /// A peer asks for rows that this node has announced.
+    pub(super) fn grafted(&mut self, link: LinkId, dots: &[DomainContext]) -> Result<(), Refusal> {
+        let dots = read_contexts(dots)?;
+        if !self.is_full() || !self.links.get(link).is_some_and(has_room) {
+            return Ok(());
+        }
+        for (is_sys, batch) in self.gossip.rows_of(&dots) {
+            self.fx.mark(Mark::GraftServed);
+            self.send_rows(is_sys, [link].into(), Message::Push(batch));
+        }
+        Ok(())
+    }
+
+    /// Sends the notices and grafts that are due.
+    pub(super) fn lazy_due(&mut self) {
+        let now = self.fx.now().mono;
+        let patience = self.config.timing.mismatch_patience;
+        let links = &self.links;
+        let usable = |link: LinkId| links.get(link).is_some_and(has_room);
+        let due = self.lazy.due(now, patience, self.gossip.cover(), usable);
+        for verdict in due {
+            if !self.is_full() {
+                continue;
+            }
+            let (links, msg) = match verdict {
+                LazyVerdict::Notify(have) => {
+                    let ring = self.links.ring();
+                    let links = partners(&ring, self.id(), |node, link| self.fit(node, link));
+                    (links, Message::Have(write_contexts(&have)))
+                }
+                LazyVerdict::Graft(..) if mutated!(self.fx, GraftUnsent) => continue,
+                LazyVerdict::Graft(link, dots) => {
+                    self.fx.mark(Mark::GraftSent);
+                    ([link].into(), Message::Graft(write_contexts(&dots)))
+                }
+            };
+            self.send_rows(true, links, msg);
+        }
+    }
+}
+
+fn has_room(known: &Link) -> bool {
+    known.phase == Phase::Ready && !known.congested
+}

@@ -1,0 +1,155 @@
+//! Sessions: what two members that disagree tell each other.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::*;
+use crate::table::gossip::write_digest;
+use crate::wire::{Have, Message};
+
+/// Messages of sessions that were delivered, as (from, to, message).
+type Told = Rc<RefCell<Vec<(usize, usize, Message)>>>;
+
+/// Members whose contexts never go whole, as those of large clusters, and what they tell each other.
+fn digesting_lab(count: usize) -> (Lab, Told) {
+    let mut lab = Lab::new(0, Storage::Ordered, false);
+    for i in 0..count {
+        let mut config = Config::new(&std::format!("n{i}"), &i.to_string());
+        config.storage = Storage::Ordered;
+        config.limits.context_actors = 0;
+        config.seeds = (i > 0).then(|| "0".to_string()).into_iter().collect();
+        lab.configs.push(config);
+        lab.disks.push(BTreeMap::new());
+        lab.nodes.push(None);
+        lab.start(i);
+    }
+    lab.run(3_000);
+    (lab, Told::default())
+}
+
+/// Pushes to `deaf` are lost; what belongs to sessions is noted.
+fn lose_pushes_to(lab: &mut Lab, deaf: usize, told: &Told) {
+    let told = Rc::clone(told);
+    lab.cut = Box::new(move |from, to, msg| {
+        if matches!(
+            msg,
+            Message::Pull(_) | Message::Differs { .. } | Message::Page(_)
+        ) {
+            told.borrow_mut().push((from, to, msg.clone()));
+        }
+        to == deaf && matches!(msg, Message::Push(_))
+    });
+}
+
+impl Lab {
+    /// Now, and a link of a node.
+    fn end_of(&self, i: usize) -> (Now, LinkId) {
+        let mut ends = self.wires.keys().filter(|(node, _)| *node == i);
+        (self.now, ends.next().unwrap().1)
+    }
+}
+
+fn context_actors(msg: &Message) -> usize {
+    let contexts = match msg {
+        Message::Pull(wire::Pull {
+            have: Have::Whole(contexts) | Have::Within { contexts, .. },
+            ..
+        }) => contexts,
+        Message::Page(wire::Page {
+            last: Some(snapshot),
+            ..
+        }) => &snapshot.contexts,
+        _ => return 0,
+    };
+    contexts.iter().map(|domain| domain.actors.len()).sum()
+}
+
+#[test]
+fn a_digest_narrows_a_session_to_what_differs() {
+    let (mut lab, told) = digesting_lab(6);
+    for i in 0..6 {
+        lab.put(i, &std::format!("of {i}"), "v");
+    }
+    lab.run(3_000);
+    lose_pushes_to(&mut lab, 5, &told);
+    lab.put(0, "k", "v");
+    lab.delete(0, "of 3");
+    lab.run(4_000);
+    assert_eq!(lab.everywhere("k"), std::vec![value("v"); 6]);
+    assert_eq!(lab.everywhere("of 3"), std::vec![None; 6]);
+    let told = told.borrow();
+    let fetched: Vec<&Message> = told
+        .iter()
+        .filter(|(from, to, _)| *from == 5 || *to == 5)
+        .map(|(.., msg)| msg)
+        .collect();
+    let digests = fetched
+        .iter()
+        .filter(|msg| matches!(msg, Message::Pull(pull) if matches!(pull.have, Have::Digest(_))));
+    assert!(digests.count() >= 1);
+    let whole = fetched
+        .iter()
+        .any(|msg| matches!(msg, Message::Pull(pull) if matches!(pull.have, Have::Whole(_))));
+    assert!(!whole, "no contexts go whole");
+    // Six nodes have an actor in `sys` and one in `usr` each; one of them differs, and few share its bucket.
+    let most = fetched.iter().map(|msg| context_actors(msg)).max();
+    assert!(most < Some(6), "{most:?} actors were named for one");
+}
+
+#[test]
+fn a_digest_that_agrees_by_now_ends_the_session() {
+    let (mut lab, told) = digesting_lab(2);
+    lose_pushes_to(&mut lab, 1, &told);
+    let digest = write_digest(&lab.node(0).gossip.cover_mut().digest());
+    let status = lab.node(0).own_status();
+    let (now, link) = lab.end_of(0);
+    let msg = Message::Pull(wire::Pull {
+        session: 7,
+        have: Have::Digest(digest),
+        durable: None,
+        status,
+    });
+    lab.node(0).handle(now, Input::Message { link, msg });
+    lab.settle();
+    let told = told.borrow();
+    let ends = |(from, _, msg): &(usize, usize, Message)| {
+        *from == 0 && matches!(msg, Message::Page(page) if page.last.is_some())
+    };
+    assert!(told.len() == 1 && ends(&told[0]), "{told:?}");
+    assert_eq!(context_actors(&told[0].2), 0);
+}
+
+#[test]
+fn a_scope_that_nobody_asked_for_is_ignored() {
+    let (mut lab, told) = digesting_lab(2);
+    lose_pushes_to(&mut lab, 1, &told);
+    let (now, link) = lab.end_of(0);
+    let msg = Message::Differs {
+        session: 9,
+        scope: std::vec![wire::DomainScope {
+            domain: 1,
+            buckets: u64::MAX,
+        }],
+    };
+    lab.node(0).handle(now, Input::Message { link, msg });
+    lab.settle();
+    assert!(told.borrow().is_empty(), "{:?}", told.borrow());
+}
+
+#[test]
+fn contexts_are_claimed_only_to_who_waits_for_claims() {
+    let (mut lab, told) = digesting_lab(3);
+    lose_pushes_to(&mut lab, 2, &told);
+    lab.put(0, "k", "v");
+    lab.run(4_000);
+    let claims = |told: &Told| {
+        let told = told.borrow();
+        let claim = |msg: &Message| matches!(msg, Message::Pull(pull) if pull.durable.is_some());
+        told.iter().filter(|(.., msg)| claim(msg)).count()
+    };
+    assert_eq!(claims(&told), 0, "there is nothing to free");
+    lab.delete(0, "k");
+    lab.run(6_000);
+    assert!(claims(&told) > 0);
+    assert_eq!(lab.tombstones(), [0, 0, 0]);
+}

@@ -1,0 +1,372 @@
+//! Range repair: for members whose contexts agree and whose rows do not, because a disk lost some without a word.
+//!
+//! Every node keeps a sum over the dots of its live rows that never expire; equal contexts with unequal sums show the loss. Then
+//! each of the two walks its dots in order, in ranges, and asks the other for the dots that it shows in those ranges whose sums differ
+//! (in the spirit of A. Meyer, "Range-Based Set Reconciliation", 2023, with one level of ranges, since it hardly ever runs). A dot
+//! that the other shows and that has no row here is fetched in a session as if it were not covered. Of two versions the larger wins
+//! as ever; where nothing is here, presence wins.
+//!
+//! That is sound while contexts agree at the moment of the comparison: what the other shows then was not deleted by anything
+//! that either covers. And it stays so until the session ends if nothing is freed here meanwhile: a later delete is then met as
+//! a tombstone.
+
+use alloc::vec::Vec;
+
+use rapidhash::v3::rapidhash_v3;
+
+use super::anti_entropy::Contexts;
+use super::digest::Scope;
+use super::outbox::Batcher;
+use super::{ActorIx, Arrival, Gossip, Merged, StoredRow};
+use crate::effects::Effects;
+use crate::id::Actor;
+use crate::marks::Mark;
+use crate::refusals::Refusal;
+use crate::store::bytes::Writer;
+use crate::table::causal::Dot;
+use crate::table::siblings::Sibling;
+use crate::table::{Context, Domain};
+use crate::wire::{DotRange, RowBatch};
+
+/// Rows in one range.
+const RANGE_ROWS: usize = 256;
+
+/// Ranges in one question, so that neither it nor its answer takes long.
+pub(crate) const RANGES: usize = 32;
+
+/// Dots named in the answer about one range; what is left out is found by the next repair.
+const ANSWER_DOTS: usize = 4 * RANGE_ROWS;
+
+/// Sum over live rows that never expire, order-independent. Within equal contexts a dot stands for its row: it is given out once.
+#[derive(Default)]
+pub(crate) struct LiveSum {
+    all: u64,
+    /// By actor, 0 where it is not known yet.
+    seeds: Vec<u64>,
+}
+
+impl LiveSum {
+    pub(crate) fn all(&self) -> u64 {
+        self.all
+    }
+
+    pub(crate) fn add(&mut self, (ix, name): (ActorIx, Actor), domain: Domain, counter: u64) {
+        self.all = self.all.wrapping_add(self.hash(ix, name, domain, counter));
+    }
+
+    pub(crate) fn sub(&mut self, (ix, name): (ActorIx, Actor), domain: Domain, counter: u64) {
+        self.all = self.all.wrapping_sub(self.hash(ix, name, domain, counter));
+    }
+
+    fn hash(&mut self, ix: ActorIx, name: Actor, domain: Domain, counter: u64) -> u64 {
+        let at = ix.0 as usize;
+        if at >= self.seeds.len() {
+            self.seeds.resize(at + 1, 0);
+        }
+        if self.seeds[at] == 0 {
+            self.seeds[at] = seed(name);
+        }
+        hash_dot(self.seeds[at], domain, counter)
+    }
+}
+
+fn seed(actor: Actor) -> u64 {
+    let mut bytes = Writer::with_capacity(16);
+    bytes.u64(actor.node.0).u64(actor.run);
+    rapidhash_v3(bytes.as_slice()).max(1)
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
+fn hash_dot(seed: u64, domain: Domain, counter: u64) -> u64 {
+    let at = counter.wrapping_mul(8).wrapping_add(domain as u64);
+    let mut z = seed.wrapping_add(at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A place among the dots of all domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    domain: Domain,
+    actor: Actor,
+    counter: u64,
+}
+
+impl Cursor {
+    pub(crate) const START: Cursor = Cursor::of(Domain::ALL[0]);
+
+    const fn of(domain: Domain) -> Cursor {
+        Cursor {
+            domain,
+            actor: Actor::MIN,
+            counter: 0,
+        }
+    }
+
+    fn next_domain(self) -> Option<Cursor> {
+        let next = Domain::ALL.get(self.domain.index() + 1)?;
+        Some(Cursor::of(*next))
+    }
+}
+
+/// A range in the making.
+struct Ranging {
+    ranges: Vec<DotRange>,
+    sum: u64,
+    rows: usize,
+}
+
+impl Ranging {
+    /// Ends a range before a dot, or with its domain.
+    fn close(&mut self, from: Cursor, to: Option<(Actor, u64)>) {
+        self.ranges.push(DotRange {
+            domain: from.domain as u8,
+            from: (from.actor, from.counter),
+            to,
+            sum: self.sum,
+        });
+        (self.sum, self.rows) = (0, 0);
+    }
+}
+
+impl Gossip {
+    /// Whether a row is part of the sum: it is live, and does not expire, which every member would see at another moment.
+    fn lasts(row: &StoredRow) -> bool {
+        !row.value.is_dead() && row.expires == 0
+    }
+
+    /// Whether a row is part of the sum by this one of its dots.
+    fn shows(row: &StoredRow, actor: Actor, counter: u64) -> bool {
+        let of_dot = |(version, _): (&Sibling, _)| version.dot == Dot { actor, counter };
+        match row.value.siblings() {
+            Some(siblings) => siblings.live().any(of_dot),
+            None => Self::lasts(row),
+        }
+    }
+
+    pub(crate) fn live_sum(&self) -> u64 {
+        self.live_sum.all()
+    }
+
+    /// A row became the current one of its key, or ceases to be.
+    pub(super) fn count_row(&mut self, domain: Domain, slot: super::Slot, shown: bool) {
+        let Some(row) = self.rows.row(slot).filter(|row| Self::lasts(row)) else {
+            return;
+        };
+        let sum = &mut self.live_sum;
+        let mut count = |actor, counter| match shown {
+            true => sum.add(actor, domain, counter),
+            false => sum.sub(actor, domain, counter),
+        };
+        let Some(siblings) = row.value.siblings() else {
+            return count((row.actor, self.cover.actor(row.actor)), row.counter);
+        };
+        for (Sibling { dot, .. }, _) in siblings.live() {
+            count((self.cover.intern(dot.actor), dot.actor), dot.counter);
+        }
+    }
+
+    /// The dots shown from a place on to the end of its domain, in order, with their hashes.
+    fn shown_from(&self, from: Cursor) -> impl Iterator<Item = ((Actor, u64), u64)> + '_ {
+        let mut actors = self.cover.actors_in(from.domain);
+        actors.retain(|(name, _)| *name >= from.actor);
+        actors.sort_unstable_by_key(|(name, _)| *name);
+        actors.into_iter().flat_map(move |(name, ix)| {
+            let low = if name == from.actor { from.counter } else { 0 };
+            let seed = seed(name);
+            let dots = self.cover.range(from.domain, ix, low, u64::MAX);
+            let shown = dots.filter(move |(counter, slot)| {
+                let row = self.rows.row(*slot);
+                row.is_some_and(|row| Self::shows(row, name, *counter))
+            });
+            shown.map(move |(counter, _)| {
+                let hash = hash_dot(seed, from.domain, counter);
+                ((name, counter), hash)
+            })
+        })
+    }
+
+    /// The next ranges of this node's dots with their sums, and where to go on.
+    pub(crate) fn ranges(&self, from: Cursor) -> (Vec<DotRange>, Option<Cursor>) {
+        let (mut start, mut made) = (
+            from,
+            Ranging {
+                ranges: Vec::new(),
+                sum: 0,
+                rows: 0,
+            },
+        );
+        loop {
+            for ((actor, counter), hash) in self.shown_from(start) {
+                if made.rows == RANGE_ROWS {
+                    made.close(start, Some((actor, counter)));
+                    start = Cursor {
+                        actor,
+                        counter,
+                        ..start
+                    };
+                    if made.ranges.len() == RANGES {
+                        return (made.ranges, Some(start));
+                    }
+                }
+                made.sum = made.sum.wrapping_add(hash);
+                made.rows += 1;
+            }
+            made.close(start, None);
+            match start.next_domain() {
+                Some(next) if made.ranges.len() < RANGES => start = next,
+                next => return (made.ranges, next),
+            }
+        }
+    }
+
+    /// The dots that this node shows in those ranges whose sums differ.
+    ///
+    /// # Errors
+    /// What is wrong with the ranges.
+    pub(crate) fn answer_ranges(&self, ranges: &[DotRange]) -> Result<Contexts, Refusal> {
+        if ranges.len() > RANGES {
+            return Err(Refusal::BadRange);
+        }
+        let mut shown: Contexts = Vec::new();
+        for range in ranges {
+            let domain = Domain::from_u8(range.domain).ok_or(Refusal::UnknownDomain)?;
+            let (actor, counter) = range.from;
+            let from = Cursor {
+                domain,
+                actor,
+                counter,
+            };
+            let shown_here = self.shown_from(from);
+            let within = shown_here.take_while(|(dot, _)| range.to.is_none_or(|to| *dot < to));
+            let dots: Vec<((Actor, u64), u64)> = within.take(ANSWER_DOTS).collect();
+            let sum = dots
+                .iter()
+                .fold(0_u64, |sum, (_, hash)| sum.wrapping_add(*hash));
+            if sum != range.sum {
+                let context = of_domain(&mut shown, domain);
+                for ((actor, counter), _) in dots {
+                    context.insert(actor, counter);
+                }
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Adds to `lost` the dots that a member shows and that have no row here, though they are covered; returns how many there were.
+    pub(crate) fn find_lost(&self, shown: &Contexts, lost: &mut Contexts) -> usize {
+        let mut found = 0;
+        for (domain, context) in shown {
+            for (actor, runs) in context.iter() {
+                let Some(ix) = self.cover.find(actor) else {
+                    continue;
+                };
+                let dots = runs.as_slice().iter().flat_map(|(low, high)| *low..=*high);
+                for counter in dots.take(RANGES * ANSWER_DOTS) {
+                    let is_here = self.cover.slot(*domain, ix, counter).is_some();
+                    if !is_here && self.cover.contains(*domain, ix, counter) {
+                        found += usize::from(of_domain(lost, *domain).insert(actor, counter));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// What is covered here, but for lost dots, in the parts of the contexts where there are any: what a session has to be asked with
+    /// to bring their rows.
+    pub(crate) fn contexts_without(&self, lost: &Contexts) -> (Contexts, Scope) {
+        let scope = Scope::around(lost);
+        let mut have = self.contexts_in(&scope);
+        for (domain, lost) in lost {
+            let context = of_domain(&mut have, *domain);
+            for (actor, runs) in lost.iter() {
+                if let Some(covered) = context.runs(actor) {
+                    let rest = covered.minus(runs);
+                    context.set(actor, rest);
+                }
+            }
+        }
+        (have, scope)
+    }
+
+    /// Rows that came for a repair: those of `lost` dots count although they are covered. Returns how many took their place, and the rows that
+    /// are here instead and that no sum shows: the member lacks them.
+    pub(crate) fn repair(
+        &mut self,
+        fx: &mut Effects,
+        batch: RowBatch,
+        lost: &Contexts,
+    ) -> Result<(u64, RowBatch), Refusal> {
+        let mut repaired = 0;
+        let mut lacks = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
+        for mut arrival in self.intern_batch(batch)? {
+            let domain = self.tables.domain(arrival.table);
+            let context = lost.iter().find(|(name, _)| *name == domain);
+            let Some((_, lost)) = context.filter(|(_, lost)| self.is_lost(&arrival, lost)) else {
+                self.merge(fx, arrival);
+                continue;
+            };
+            let place = (arrival.table, arrival.key.clone());
+            let merged = match arrival.siblings.take() {
+                Some(theirs) => self.merge_siblings(fx, domain, arrival, *theirs, Some(lost)),
+                None => self.supersede(fx, domain, arrival),
+            };
+            match merged {
+                Merged::Won => {
+                    fx.mark(Mark::RowRepaired);
+                    repaired += 1;
+                }
+                Merged::Lost | Merged::Obsolete => {
+                    let unseen = |row: &&StoredRow| {
+                        let siblings = row.value.siblings().is_some();
+                        siblings || !Self::lasts(row) && !row.value.is_cold()
+                    };
+                    if let Some(row) = self.rows.get(place.0, &place.1).filter(unseen) {
+                        self.add_row(&mut lacks, row, row.value.resident());
+                    }
+                }
+            }
+        }
+        Ok((repaired, lacks.take()))
+    }
+
+    fn is_lost(&self, arrival: &Arrival, lost: &Context) -> bool {
+        match &arrival.siblings {
+            Some(row) => {
+                let mut dots = row.versions().iter().map(|version| version.dot);
+                dots.any(|dot| lost.contains(dot.actor, dot.counter))
+            }
+            None => lost.contains(self.actor(arrival.actor), arrival.counter),
+        }
+    }
+
+    /// A row that a member has instead of one that this node has shown it. It counts only against an older row here.
+    pub(crate) fn overrule(&mut self, fx: &mut Effects, mut arrival: Arrival) {
+        let domain = self.tables.domain(arrival.table);
+        let is_here = self.rows.find(arrival.table, &arrival.key).is_some();
+        if let Some(theirs) = arrival.siblings.take_if(|_| is_here) {
+            let none = Context::new();
+            if self.merge_siblings(fx, domain, arrival, *theirs, Some(&none)) == Merged::Won {
+                fx.mark(Mark::RowRepaired);
+            }
+        } else if !self.cover.contains(domain, arrival.actor, arrival.counter) {
+            self.merge(fx, arrival);
+        } else if is_here
+            && arrival.actor != self.me
+            && self.supersede(fx, domain, arrival) == Merged::Won
+        {
+            fx.mark(Mark::RowRepaired);
+        }
+    }
+}
+
+fn of_domain(contexts: &mut Contexts, domain: Domain) -> &mut Context {
+    let found = contexts.iter().position(|(name, _)| *name == domain);
+    let at = found.unwrap_or_else(|| {
+        contexts.push((domain, Context::new()));
+        contexts.len() - 1
+    });
+    &mut contexts[at].1
+}

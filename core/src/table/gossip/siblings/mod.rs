@@ -1,0 +1,172 @@
+//! Tables that keep siblings: how their rows are found and read.
+//!
+//! A row is found by the dots of all its versions. A member that lacks a dot lacks either a version of the row, which it so finds,
+//! or one that a version of the row has replaced, which it need not have.
+
+mod merge;
+mod settle;
+mod write;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::session::Served;
+use super::{Arrival, Gossip, Slot, StoredRow};
+use crate::effects::Effects;
+use crate::id::{Actor, TableId};
+use crate::table::causal::{CausalToken, Dot};
+use crate::table::siblings::{Sibling, SiblingRow};
+use crate::table::{Domain, Siblings, Version};
+use crate::wire::{Row, TableRef};
+
+impl Gossip {
+    fn next_dot(&mut self, fx: &mut Effects, table: TableId) -> Dot {
+        let domain = self.tables.domain(table);
+        Dot {
+            actor: self.actor(self.me),
+            counter: self.cover.next_own(domain, self.me, fx),
+        }
+    }
+
+    /// Makes versions the current ones of their key, found by all their dots, which are covered already. Without versions the key
+    /// goes.
+    pub(super) fn place_siblings(
+        &mut self,
+        fx: &mut Effects,
+        table: TableId,
+        key: Bytes,
+        row: SiblingRow,
+    ) {
+        let domain = self.tables.domain(table);
+        let found = self.rows.find(table, &key);
+        let Some(newest) = row.newest() else {
+            if let Some(slot) = found {
+                self.unlink(domain, slot);
+                self.rows.remove(slot);
+                self.delete_stored(fx, domain, table, &key);
+            }
+            return;
+        };
+        let arrival = Arrival {
+            table,
+            actor: self.cover.intern(newest.dot.actor),
+            counter: newest.dot.counter,
+            clock: newest.clock,
+            expires: 0,
+            key,
+            value: Some(row.encode()),
+            siblings: Some(Box::new(row)),
+        };
+        self.place(fx, domain, found, arrival);
+    }
+
+    /// Makes a row findable by the dots of all its versions. What may be forgotten one day counts as a tombstone, by the newest.
+    pub(super) fn link_siblings(&mut self, domain: Domain, slot: Slot) {
+        let Some(row) = self.rows.row(slot) else {
+            return;
+        };
+        let Some(siblings) = row.value.siblings() else {
+            return;
+        };
+        let garbage = siblings.has_garbage(|dot| self.cover.contains_up_to(domain, dot));
+        let newest = (row.actor, row.counter);
+        for version in siblings.versions() {
+            let actor = self.cover.intern(version.dot.actor);
+            let counter = version.dot.counter;
+            let stands = (actor, counter) == newest;
+            self.cover
+                .link(domain, actor, counter, slot, garbage && stands);
+        }
+    }
+
+    /// The live siblings of a row, in a table that keeps them.
+    pub(crate) fn siblings(&self, row: &StoredRow) -> Option<Siblings> {
+        let siblings = row.value.siblings()?;
+        let version = |sibling: &Sibling| Version {
+            clock: sibling.clock,
+            actor: sibling.origin.actor,
+            counter: sibling.origin.counter,
+        };
+        let live = siblings.live();
+        Some(Siblings {
+            values: live
+                .map(|(sibling, value)| (value.clone(), version(sibling)))
+                .collect(),
+            context: self.context(row)?,
+        })
+    }
+
+    /// What the readers of a row have seen.
+    pub(crate) fn context(&self, row: &StoredRow) -> Option<CausalToken> {
+        let seen = row.value.siblings()?.seen().clone();
+        let name = self.tables.name(row.table);
+        Some(CausalToken::new(name, &row.key, seen))
+    }
+
+    fn covers(&self, domain: Domain, dot: Dot) -> bool {
+        let runs = self.cover.seen_runs(domain, dot.actor);
+        runs.is_some_and(|runs| runs.contains(dot.counter))
+    }
+
+    pub(super) fn is_durable(&self, domain: Domain, dot: Dot) -> bool {
+        let actor = self.cover.find(dot.actor);
+        actor.is_some_and(|actor| self.cover.is_durable(domain, actor, dot.counter))
+    }
+
+    /// The dots of a row: one, or those of all its versions.
+    pub(super) fn dots_of(&self, slot: Slot) -> Vec<Dot> {
+        let Some(row) = self.rows.row(slot) else {
+            return Vec::new();
+        };
+        match row.value.siblings() {
+            Some(siblings) => siblings
+                .versions()
+                .iter()
+                .map(|version| version.dot)
+                .collect(),
+            None => alloc::vec![Dot {
+                actor: self.actor(row.actor),
+                counter: row.counter,
+            }],
+        }
+    }
+
+    /// Whether a row brings a version by some actors that is new here.
+    pub(crate) fn brings_siblings_of(
+        &self,
+        tables: &[TableRef],
+        row: &Row,
+        is_theirs: impl Fn(&Actor) -> bool,
+    ) -> bool {
+        let table = tables.get(row.table as usize);
+        let domain = table.and_then(|table| Domain::from_u8(table.domain));
+        let Some(domain) = domain.filter(|domain| domain.has_siblings()) else {
+            return false;
+        };
+        let form = row.value.as_ref().map(|form| SiblingRow::decode(form));
+        let Some(Ok(siblings)) = form else {
+            return false;
+        };
+        let mut dots = siblings.versions().iter().map(|version| version.dot);
+        dots.any(|dot| is_theirs(&dot.actor) && !self.covers(domain, dot))
+    }
+
+    /// Whether a session has sent this row, or drafted it, for an earlier one of its dots.
+    pub(super) fn is_sent_before(
+        &self,
+        served: &Served,
+        at: usize,
+        (actor, counter): (Actor, u64),
+        row: &StoredRow,
+    ) -> bool {
+        let Some(siblings) = row.value.siblings() else {
+            return false;
+        };
+        let domain = self.tables.domain(row.table);
+        let now = Dot { actor, counter };
+        let mut dots = siblings.versions().iter().map(|version| version.dot);
+        dots.any(|dot| dot != now && served.is_before(domain, dot, at, now))
+    }
+}

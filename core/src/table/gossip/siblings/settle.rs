@@ -1,0 +1,72 @@
+//! What every member knows to be replaced is forgotten.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::super::{Gossip, Slot, StoredRow, Value};
+use crate::effects::Effects;
+use crate::id::TableId;
+use crate::marks::Mark;
+use crate::table::siblings::SiblingRow;
+use crate::table::{Domain, Hlc};
+
+impl Gossip {
+    /// Forgets what every member knows to be replaced. Returns false when nothing is left, so that the row may go. The record stays
+    /// as it is: what it has too much is forgotten again after a restart.
+    pub(in super::super) fn settle(
+        &mut self,
+        fx: &mut Effects,
+        domain: Domain,
+        slot: Slot,
+    ) -> bool {
+        let row = self.rows.row(slot);
+        let Some(row) = row.filter(|row| row.value.siblings().is_some() && !row.value.is_dead())
+        else {
+            return false;
+        };
+        self.freed = self.freed.max(row.clock);
+        self.unlink(domain, slot);
+        let (cover, mut newest) = (&self.cover, None);
+        self.rows.update(slot, |row| {
+            if let Value::Siblings(siblings) = &mut row.value {
+                siblings.settle(|dot| cover.contains_up_to(domain, dot));
+                newest = siblings
+                    .newest()
+                    .map(|version| (version.dot, version.clock));
+            }
+        });
+        if let Some((dot, clock)) = newest {
+            let actor = self.cover.intern(dot.actor);
+            self.rows.update(slot, |row| {
+                (row.actor, row.counter, row.clock) = (actor, dot.counter, clock);
+            });
+        }
+        self.count_row(domain, slot, true);
+        self.link_siblings(domain, slot);
+        fx.mark(Mark::SiblingsSettled);
+        true
+    }
+
+    /// Removes the versions of a table's rows that are at or below its floor while others of the key are above it.
+    pub(in super::super) fn sweep_siblings(
+        &mut self,
+        fx: &mut Effects,
+        table: TableId,
+        floor: Hlc,
+    ) {
+        let below = |row: &&StoredRow| {
+            let siblings = row.value.siblings();
+            row.table == table
+                && siblings.is_some_and(|row| row.versions().iter().any(|v| v.clock <= floor))
+        };
+        let rows = self.rows.iter().map(|(_, row)| row).filter(below);
+        let swept: Vec<(Bytes, SiblingRow)> = rows
+            .filter_map(|row| Some((row.key.clone(), row.value.siblings()?.clone())))
+            .collect();
+        for (key, mut row) in swept {
+            row.retain(|version| version.clock > floor);
+            self.place_siblings(fx, table, key, row);
+        }
+    }
+}

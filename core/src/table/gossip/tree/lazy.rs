@@ -1,0 +1,213 @@
+//! The lazy edges: notices of dots that are here, and dots that others have and that have not come.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::super::{Contexts, Cover};
+use super::duty::{Fit, pick};
+use crate::id::{Actor, LinkId, NodeId};
+use crate::table::{Domain, Runs};
+use crate::time::Instant;
+
+/// Dots of one notice: with more it goes out at the end of the turn.
+const NOTICE_DOTS: usize = 4_096;
+/// Runs of dots that are waited for. What is beyond is left to anti-entropy.
+const WANTED_RUNS: usize = 1_024;
+/// Of the patience with a mismatch, until a notice goes out, and again until what it names is asked for: grafts come before sessions.
+const NOTICE_SHARE: u32 = 10;
+const GRAFT_SHARE: u32 = 5;
+
+/// Dots by domain and actor.
+type Dots = BTreeMap<(Domain, Actor), Runs>;
+
+/// Dots that a notice named and that have not come.
+struct Wanted {
+    at: (Domain, Actor),
+    runs: Runs,
+    due: Instant,
+    /// Who has them, and has not been asked.
+    sources: [Option<LinkId>; 2],
+}
+
+/// What is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Some others are to be told that these dots are here.
+    Notify(Contexts),
+    /// This peer is to be asked for the rows of these dots.
+    Graft(LinkId, Contexts),
+}
+
+/// Notices that have not gone out, and dots that are waited for. All are bounded, and what is dropped anti-entropy repairs.
+#[derive(Default)]
+pub(crate) struct Lazy {
+    notice: Dots,
+    /// Dots in the notice.
+    count: usize,
+    notify_at: Option<Instant>,
+    /// By when they are due, as long as the patience stays the same.
+    wanted: VecDeque<Wanted>,
+    /// Runs in them.
+    runs: usize,
+}
+
+impl Lazy {
+    /// The row of a dot came by a push, or was written here.
+    pub(crate) fn arrived(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        at: (Domain, Actor),
+        counter: u64,
+    ) {
+        self.notice.entry(at).or_default().insert(counter);
+        self.count += 1;
+        let due = match self.count < NOTICE_DOTS {
+            true => now + patience / NOTICE_SHARE,
+            false => now,
+        };
+        self.notify_at = Some(self.notify_at.map_or(due, |at| at.min(due)));
+    }
+
+    /// A peer tells what it has. What has not been seen here is waited for.
+    pub(crate) fn noticed(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        link: LinkId,
+        have: &Contexts,
+        cover: &Cover,
+    ) {
+        let due = now + patience / GRAFT_SHARE;
+        for (domain, context) in have {
+            for (actor, runs) in context.iter() {
+                let mut lacks = unseen(cover, (*domain, actor), runs);
+                if !lacks.is_empty() {
+                    self.second_source((*domain, actor), link, &mut lacks);
+                }
+                let room = WANTED_RUNS - self.runs;
+                if lacks.is_empty() || lacks.as_slice().len() > room {
+                    continue;
+                }
+                self.runs += lacks.as_slice().len();
+                self.wanted.push_back(Wanted {
+                    at: (*domain, actor),
+                    runs: lacks,
+                    due,
+                    sources: [Some(link), None],
+                });
+            }
+        }
+    }
+
+    /// Takes dots out that are waited for already; whoever else has them is asked when the first did not answer.
+    fn second_source(&mut self, at: (Domain, Actor), link: LinkId, lacks: &mut Runs) {
+        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.at == at) {
+            let rest = lacks.minus(&wanted.runs);
+            let overlaps = rest != *lacks;
+            if overlaps && wanted.sources[1].is_none() && wanted.sources[0] != Some(link) {
+                wanted.sources[1] = Some(link);
+            }
+            *lacks = rest;
+        }
+    }
+
+    /// Another patience holds from now on, and no longer one for what waits.
+    pub(crate) fn retime(&mut self, now: Instant, patience: Duration) {
+        self.notify_at = self
+            .notify_at
+            .map(|at| at.min(now + patience / NOTICE_SHARE));
+        for wanted in &mut self.wanted {
+            wanted.due = wanted.due.min(now + patience / GRAFT_SHARE);
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let wanted = self.wanted.front().map(|wanted| wanted.due);
+        [wanted, self.notify_at].into_iter().flatten().min()
+    }
+
+    /// What is due now. Only peers that are `usable` are asked.
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        cover: &Cover,
+        usable: impl Fn(LinkId) -> bool,
+    ) -> Vec<Verdict> {
+        let mut grafts: BTreeMap<LinkId, Dots> = BTreeMap::new();
+        // Those that are put back are due later.
+        for _ in 0..self.wanted.len() {
+            let Some(mut wanted) = self.wanted.pop_front_if(|wanted| wanted.due <= now) else {
+                break;
+            };
+            self.runs -= wanted.runs.as_slice().len();
+            wanted.runs = unseen(cover, wanted.at, &wanted.runs);
+            let source = wanted
+                .sources
+                .iter_mut()
+                .find_map(|source| source.take_if(|link| usable(*link)));
+            let Some(link) = source.filter(|_| !wanted.runs.is_empty()) else {
+                continue;
+            };
+            let dots = grafts.entry(link).or_default();
+            dots.entry(wanted.at).or_default().union(&wanted.runs);
+            wanted.due = now + patience / GRAFT_SHARE;
+            self.runs += wanted.runs.as_slice().len();
+            self.wanted.push_back(wanted);
+        }
+        let grafts = grafts.into_iter();
+        let mut out: Vec<Verdict> = grafts
+            .map(|(link, dots)| Verdict::Graft(link, contexts(dots)))
+            .collect();
+        if self.notify_at.is_some_and(|at| at <= now) {
+            self.notify_at = None;
+            self.count = 0;
+            out.push(Verdict::Notify(contexts(core::mem::take(&mut self.notice))));
+        }
+        out
+    }
+}
+
+fn unseen(cover: &Cover, (domain, actor): (Domain, Actor), runs: &Runs) -> Runs {
+    match cover.seen_runs(domain, actor) {
+        Some(seen) => runs.minus(seen),
+        None => runs.clone(),
+    }
+}
+
+fn contexts(dots: Dots) -> Contexts {
+    let mut out = Contexts::new();
+    for domain in Domain::ALL {
+        let of = dots.iter().filter(|((of, _), _)| *of == domain);
+        let context: crate::table::Context = of
+            .map(|((_, actor), runs)| (*actor, runs.clone()))
+            .collect();
+        if !context.is_empty() {
+            out.push((domain, context));
+        }
+    }
+    out
+}
+
+/// The two members to whom this node's notices go: a third and a half of the ring away. So each member hears from two others. With a
+/// fan-out of three or more neither is in a part with it for which a third member answers.
+pub(crate) fn partners(
+    ring: &[(NodeId, LinkId)],
+    me: NodeId,
+    fit: impl Fn(NodeId, LinkId) -> Fit,
+) -> Vec<LinkId> {
+    let count = ring.len();
+    let mine = ring.partition_point(|(node, _)| *node < me);
+    let mut out: Vec<LinkId> = Vec::new();
+    for offset in [(count + 1) / 3, count.div_ceil(2)] {
+        let from = mine + offset.max(1) - 1;
+        let around = (from..from + count).map(|at| ring[at % count]);
+        let fresh = around.filter(|(_, link)| !out.contains(link));
+        let found = pick(fresh, &fit);
+        out.extend(found);
+    }
+    out
+}

@@ -1,0 +1,51 @@
+//! A node that is no full member claims nothing.
+
+use rumormill_core::wire::Message;
+
+use super::Violation;
+
+/// The checker's name in reports.
+pub const NAME: &str = "standing";
+
+/// Whether a message claims what only a full member may claim. A probe and an ack leave at once, so that their sender is what it was
+/// when it wrote them; of what waits for the disk that cannot be said.
+pub fn claims(message: &Message) -> bool {
+    match message {
+        Message::Probe { status, .. } | Message::Ack { status, .. } => status.claims,
+        _ => false,
+    }
+}
+
+/// A node that is no full member sent a claim.
+pub fn false_claim(at_us: u64, node: usize) -> Violation {
+    Violation {
+        checker: NAME,
+        at_us,
+        text: format!("n{node} claims what it has seen, and is no full member"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumormill_core::wire::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_probe_that_claims_is_a_claim() {
+        let probe = |claims| Message::Probe {
+            nonce: 1,
+            status: Status {
+                sys: 0,
+                usr: 0,
+                rows: 1,
+                claims,
+                awaits_claims: false,
+                clock: 0,
+            },
+            rumors: Vec::new(),
+        };
+        assert!(claims(&probe(true)) && !claims(&probe(false)));
+        assert!(!claims(&Message::Goodbye));
+    }
+}

@@ -1,0 +1,178 @@
+//! Situations: what has to come together for some rules to matter, and hardly ever does where each fault is drawn by itself. What
+//! clients do meanwhile is drawn as always.
+
+use arbitrary::{Result, Unstructured};
+
+use super::{Shape, draw_log};
+use crate::faults::FaultSet;
+use crate::plan::{Action, Caps, Entry, Fault, FaultWhat, Plan, WARM_UP_US};
+use crate::workload::{self, Mix};
+
+const SECOND_US: u64 = 1_000_000;
+
+/// The plan of a seed that is about one of the situations, as one in eight is.
+pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Option<Plan>> {
+    if !u.ratio(1, 8)? {
+        return Ok(None);
+    }
+    let (mut plan, mix) = match u.int_in_range(0..=3)? {
+        0 => changes_under_a_session(u, seed)?,
+        1 => late_messages(u, seed)?,
+        2 => a_clock_far_ahead(u, seed)?,
+        _ => back_while_another_is_missing(u, seed)?,
+    };
+    workload::draw(u, &mix, &mut plan)?;
+    plan.entries.sort_by_key(|entry| entry.at_us);
+    Ok(Some(plan))
+}
+
+fn quiet(seed: u64, nodes: usize, active_us: u64) -> Plan {
+    Plan::quiet(&Shape {
+        seed,
+        nodes,
+        active_us,
+        faults: FaultSet::NONE,
+        ops_per_s: None,
+    })
+}
+
+/// A fault so long after the warm-up.
+fn add(plan: &mut Plan, after_us: u64, for_us: u64, what: FaultWhat) {
+    let action = Action::Fault(Fault { for_us, what });
+    let at_us = WARM_UP_US + after_us;
+    plan.entries.push(Entry { at_us, action });
+}
+
+/// A node that comes anew fetches everything over a slow network, in many pages, while clients write, delete and flush where it fetches
+/// from. Then that node loses its power, and with it what it had not synced.
+fn changes_under_a_session(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
+    let active_us = u.int_in_range(12 * SECOND_US..=27 * SECOND_US)?;
+    let mut plan = quiet(seed, u.int_in_range(2..=3)?, active_us);
+    plan.caps = Caps {
+        rows_per_message: Some(draw_log(u, 1, 16)? as u32),
+        ..Caps::default()
+    };
+    let by_us = draw_log(u, 4_000, 255_000)?;
+    add(&mut plan, 0, active_us, FaultWhat::Delay { node: 1, by_us });
+    let mut at_us = 0;
+    loop {
+        at_us += u.int_in_range(SECOND_US..=5 * SECOND_US)?;
+        let power_us = at_us + draw_log(u, 100_000, 4_000_000)?;
+        if power_us >= active_us {
+            break;
+        }
+        let (clean, for_us) = (u.arbitrary()?, draw_log(u, 10_000, 1_000_000)?);
+        let short_us = draw_log(u, 1_000, 200_000)?;
+        add(&mut plan, at_us, short_us, FaultWhat::Wipe { node: 1 });
+        add(
+            &mut plan,
+            power_us,
+            for_us,
+            FaultWhat::Crash { node: 0, clean },
+        );
+        at_us = power_us;
+    }
+    let mut mix = Mix::draw(u)?;
+    mix.gap_us = draw_log(u, 8_000, 64_000)?;
+    mix.keys = draw_log(u, 8, 256)?;
+    mix.flushes = if u.arbitrary()? {
+        draw_log(u, 4, 128)? as u32
+    } else {
+        0
+    };
+    Ok((plan, mix))
+}
+
+/// Everybody writes and deletes the same few keys, and much comes late and out of order.
+fn late_messages(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
+    let active_us = u.int_in_range(7 * SECOND_US..=27 * SECOND_US)?;
+    let mut plan = quiet(seed, u.int_in_range(2..=4)?, active_us);
+    let what = FaultWhat::Reorder {
+        ppm: draw_log(u, 16_000, 500_000)? as u32,
+        by_us: draw_log(u, 256_000, 8_000_000)?,
+    };
+    add(&mut plan, 0, active_us, what);
+    let mut mix = few_keys(u)?;
+    mix.gap_us = draw_log(u, 12_500, 400_000)?;
+    Ok((plan, mix))
+}
+
+/// The wall clock of one node is further ahead than others follow; another node comes anew. At least one more has the right time: a
+/// node that is alone frees its deletes at once, and what a newcomer with the right time writes then is older than they were, by the clocks.
+fn a_clock_far_ahead(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
+    let active_us = u.int_in_range(12 * SECOND_US..=27 * SECOND_US)?;
+    let nodes = u.int_in_range(3..=4)?;
+    let mut plan = quiet(seed, nodes, active_us);
+    let what = FaultWhat::Skew {
+        node: 0,
+        by_ms: draw_log(u, 310_000, 30 * 86_400_000)? as i64,
+        ppm: 0,
+    };
+    let for_us = u.int_in_range(4 * SECOND_US..=active_us)?;
+    add(&mut plan, 0, for_us, what);
+    let at_us = u.int_in_range(3 * SECOND_US..=active_us - SECOND_US)?;
+    let last = nodes - 1;
+    match u.int_in_range(0..=2)? {
+        0 => {
+            let for_us = draw_log(u, 10_000, 1_000_000)?;
+            add(&mut plan, at_us, for_us, FaultWhat::Wipe { node: last });
+        }
+        1 => {
+            plan.machines[last].disk = false;
+            let (clean, for_us) = (u.arbitrary()?, draw_log(u, 10_000, 1_000_000)?);
+            let what = FaultWhat::Crash { node: last, clean };
+            add(&mut plan, at_us, for_us, what);
+        }
+        _ => plan.machines[last].start_us = WARM_UP_US + at_us,
+    }
+    let mut mix = few_keys(u)?;
+    mix.moves = draw_log(u, 16, 500)? as u32;
+    Ok((plan, mix))
+}
+
+fn few_keys(u: &mut Unstructured<'_>) -> Result<Mix> {
+    let mut mix = Mix::draw(u)?;
+    mix.keys = draw_log(u, 2, 16)?;
+    // Puts and deletes.
+    mix.verbs[0] = u.int_in_range(2..=6)?;
+    mix.verbs[2] = u.int_in_range(2..=6)?;
+    mix.flushes = 0;
+    Ok(mix)
+}
+
+/// Of three nodes one is cut off, then a second one from the last; the last one leaves without a hand-over and comes back to the
+/// one that has missed the most, while the other is missing for longer than it waits.
+fn back_while_another_is_missing(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
+    let parted_us = u.int_in_range(SECOND_US..=5 * SECOND_US)?;
+    let leaves_us = parted_us + u.int_in_range(200_000..=2 * SECOND_US)?;
+    let near_us = leaves_us + u.int_in_range(SECOND_US..=6 * SECOND_US)?;
+    let end_us = near_us + u.int_in_range(32 * SECOND_US..=45 * SECOND_US)?;
+    let mut plan = quiet(seed, 3, end_us + 3 * SECOND_US);
+    let mut order = vec![0, 1, 2];
+    let behind = order.remove(u.choose_index(3)?);
+    let missing = order.remove(u.choose_index(2)?);
+    let back = order[0];
+    let cut = |left: &[usize], right: &[usize]| FaultWhat::Partition {
+        left: left.to_vec(),
+        right: right.to_vec(),
+    };
+    add(&mut plan, 0, near_us, cut(&[behind], &[back, missing]));
+    let apart_us = end_us - parted_us;
+    add(
+        &mut plan,
+        parted_us,
+        apart_us,
+        cut(&[missing], &[back, behind]),
+    );
+    let for_us = draw_log(u, 10_000, 4_000_000)?;
+    add(
+        &mut plan,
+        leaves_us,
+        for_us,
+        FaultWhat::Leave { node: back },
+    );
+    let mut mix = few_keys(u)?;
+    mix.keys = draw_log(u, 2, 64)?;
+    mix.gap_us = draw_log(u, 50_000, 400_000)?;
+    Ok((plan, mix))
+}

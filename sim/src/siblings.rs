@@ -1,0 +1,133 @@
+//! Clients of the table that keeps siblings: they read, keep the context, and write with it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rumormill_core::{CausalToken, Write};
+
+use crate::checkers::siblings::Shown;
+use crate::model::Effect;
+use crate::plan::{Op, OpVerb, Table};
+use crate::trace::{Field, Weight};
+use crate::world::World;
+
+/// What clients have read, and what those had seen who wrote.
+#[derive(Default)]
+pub(crate) struct Readers {
+    /// By client and key the context of its last read, with the values it showed.
+    held: BTreeMap<(u32, Bytes), (CausalToken, Vec<Bytes>)>,
+    /// By the number of an operation in the model the values that its author had seen.
+    pub(crate) seen: BTreeMap<usize, Vec<Bytes>>,
+}
+
+impl World {
+    /// A client acts on a key of the table that keeps siblings, at a node that runs.
+    pub(crate) fn perform_siblings(&mut self, op: &Op, node: usize) {
+        let running = &self.hosts[node].node;
+        if running.as_ref().is_some_and(|node| node.pressure()) {
+            return self.count("ops_held_back");
+        }
+        let (number, value) = match op.verb {
+            OpVerb::Get { key } => return self.read_siblings(op.client, node, key),
+            OpVerb::Put { key } | OpVerb::PutFor { key, .. } => {
+                (key, Some(Bytes::from(format!("v{}", self.model.len()))))
+            }
+            OpVerb::Delete { key } => (key, None),
+            OpVerb::Flush => return,
+        };
+        let key = Bytes::from(format!("k{number}"));
+        let held = self.siblings.held.get(&(op.client, key.clone())).cloned();
+        let (context, seen) = held.unzip();
+        let write = match (&value, &context) {
+            (Some(value), Some(context)) => Write::Replace {
+                key: &key,
+                value: value.clone(),
+                context,
+            },
+            (Some(value), None) => Write::Put {
+                key: &key,
+                value: value.clone(),
+                expires: None,
+            },
+            (None, Some(context)) => Write::Remove { key: &key, context },
+            // Who has read nothing has nothing to remove.
+            (None, None) => return self.count("ops_without_context"),
+        };
+        let id = self.hosts[node].tables[Table::Siblings as usize];
+        let result = self.with_node(node, |running, now| running.write(now, id, write));
+        let Some(accepted) = self.unless_refused(node, Some(&key), result) else {
+            return;
+        };
+        let (word, counted) = match value {
+            Some(_) => ("put", "sibling_puts"),
+            None => ("delete", "sibling_deletes"),
+        };
+        let fields = [
+            Field::Word("table", Table::Siblings.name()),
+            Field::Bytes("key", &key),
+            Field::Num("seen", seen.as_ref().map_or(0, Vec::len) as u64),
+            Field::Bytes("value", value.as_deref().unwrap_or_default()),
+        ];
+        let len = if value.is_some() { 4 } else { 3 };
+        self.trace
+            .event(self.now_us, node, Weight::Story, word, &fields[..len]);
+        self.count(counted);
+        let number = self.model.len();
+        self.siblings.seen.insert(number, seen.unwrap_or_default());
+        let effect = value.map_or(Effect::Delete, Effect::Put);
+        self.promise(
+            (None, node),
+            (Table::Siblings, Some(&key)),
+            accepted,
+            effect,
+            true,
+        );
+    }
+
+    fn read_siblings(&mut self, client: u32, node: usize, number: u32) {
+        self.events += 1;
+        let key = Bytes::from(format!("k{number}"));
+        let host = &self.hosts[node];
+        let Some(running) = &host.node else { return };
+        let view = running.view(host.now(self.now_us));
+        let row = view.get(host.tables[Table::Siblings as usize], &key).row();
+        let siblings = row.and_then(|row| row.siblings());
+        let shown = siblings
+            .as_ref()
+            .map_or(0, |siblings| siblings.values.len());
+        let place = (client, key.clone());
+        match siblings {
+            Some(siblings) => {
+                let values = siblings.values.into_iter().map(|(value, _)| value);
+                let held = (siblings.context, values.collect());
+                self.siblings.held.insert(place, held);
+            }
+            None => drop(self.siblings.held.remove(&place)),
+        }
+        let fields = [
+            Field::Word("table", Table::Siblings.name()),
+            Field::Bytes("key", &key),
+            Field::Num("siblings", shown as u64),
+        ];
+        self.trace
+            .event(self.now_us, node, Weight::Story, "get", &fields);
+        self.count("sibling_gets");
+    }
+
+    /// What the nodes that run show of the table that keeps siblings.
+    pub(crate) fn all_siblings(&self) -> Vec<(usize, Shown)> {
+        let hosts = self.hosts.iter().enumerate();
+        let shown = hosts.filter_map(|(index, host)| {
+            let node = host.node.as_ref()?;
+            let view = node.view(host.now(self.now_us));
+            let id = host.tables[Table::Siblings as usize];
+            let rows = view.scan(id, rumormill_core::ScanRange::default());
+            let rows = rows.filter_map(|row| {
+                let values = row.siblings()?.values.into_iter();
+                Some((row.key().clone(), values.map(|(value, _)| value).collect()))
+            });
+            Some((index, rows.collect()))
+        });
+        shown.collect()
+    }
+}

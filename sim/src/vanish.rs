@@ -1,0 +1,86 @@
+//! Lost writes: records vanish from a disk without a word, and nothing is damaged that a checksum would show.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use rumormill_core::Version;
+
+use crate::checkers::Contents;
+use crate::faults::FaultKind;
+use crate::injection::Ending;
+use crate::plan::{FaultWhat, Table};
+use crate::rot::row_of;
+use crate::trace::{Field, Weight};
+use crate::world::World;
+
+impl World {
+    /// The node is stopped, some of its rows vanish from its disk, and it starts again when the fault ends. Only rows that another
+    /// member shows too: what nobody has, nobody can bring back.
+    pub(crate) fn begin_vanish(&mut self, number: usize, what: &FaultWhat, node: usize, rows: u32) {
+        self.finish_turn();
+        let fits = |node: usize| {
+            self.hosts[node].has_disk && self.is_member(node) && self.is_survived(node)
+        };
+        let Some(node) = self.running_where(node, fits) else {
+            return self.try_again(number);
+        };
+        let elsewhere = self.shown_elsewhere(node);
+        let vanishing = self.vanishing(node, rows, &elsewhere);
+        if vanishing.is_empty() {
+            return self.try_again(number);
+        }
+        for (table, key) in vanishing.iter().filter_map(row_of) {
+            self.model.lost_key(table, &key);
+        }
+        let keep = self.hosts[node].disk.unsynced();
+        self.power_off(node, keep, true);
+        self.break_links(node, true);
+        self.hosts[node].disk.change_durable(|durable| {
+            durable.retain(|key, _| !vanishing.contains(key));
+        });
+        self.strikes(number, what, node);
+        self.endings.insert(number, Ending::Start(node));
+        self.count_by(FaultKind::Vanish.name(), vanishing.len() as u64);
+        let fields = [Field::Num("rows", vanishing.len() as u64)];
+        self.trace
+            .event(self.now_us, node, Weight::Story, "loses", &fields);
+    }
+
+    /// What the other members show.
+    fn shown_elsewhere(&self, node: usize) -> Vec<Contents> {
+        let others = (0..self.hosts.len()).filter(|other| *other != node && self.is_member(*other));
+        others.filter_map(|other| self.contents(other)).collect()
+    }
+
+    /// Keys of records whose rows this node and another member show in one version.
+    fn vanishing(&mut self, node: usize, rows: u32, elsewhere: &[Contents]) -> BTreeSet<Bytes> {
+        let Some(here) = self.contents(node) else {
+            return BTreeSet::new();
+        };
+        let is_elsewhere = |table: Table, key: &Bytes, version: Version| {
+            let mut shown = elsewhere
+                .iter()
+                .filter_map(|contents| contents.get(table, key));
+            shown.any(|row| row.version == version)
+        };
+        let host = &mut self.hosts[node];
+        let mut candidates: Vec<Bytes> = Vec::new();
+        host.disk.change_durable(|durable| {
+            let shown = durable.keys().filter(|record| {
+                let place = row_of(record);
+                let row = place.and_then(|(table, key)| {
+                    let version = here.get(table, &key)?.version;
+                    Some((table, key, version))
+                });
+                row.is_some_and(|(table, key, version)| is_elsewhere(table, &key, version))
+            });
+            candidates = shown.cloned().collect();
+        });
+        let mut vanishing = BTreeSet::new();
+        while !candidates.is_empty() && vanishing.len() < rows as usize {
+            let at = host.disk_rng.below(candidates.len() as u64) as usize;
+            vanishing.insert(candidates.swap_remove(at));
+        }
+        vanishing
+    }
+}
