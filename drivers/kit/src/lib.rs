@@ -1,6 +1,8 @@
-//! What every driver needs: bounded write queues, output dispatch, the store worker, the trait of client sessions, clocks, counters
-//! and the log of events.
+//! What every driver needs: bounded write queues, output dispatch, the store worker, the trait of client sessions, what handles
+//! ask, clocks, counters and the log of events.
 
+pub mod answer;
+pub mod calls;
 mod clock;
 pub mod counters;
 mod dispatch;

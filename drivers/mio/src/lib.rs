@@ -23,8 +23,6 @@ mod outputs;
 mod peers;
 mod resolver;
 mod session;
-#[cfg(test)]
-mod tests;
 
 pub use driver::Driver;
 pub use handle::{Handle, Unavailable};

@@ -57,7 +57,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
             Some(Asker::Client(client)) => {
                 let row = result.map(|response| match response {
                     Response::Row(row) => row,
-                    // A read is answered with nothing else.
+                    // Siblings are in memory, where the command finds them. A read is answered with nothing else.
                     _ => None,
                 });
                 self.rows.push((client, row));

@@ -1,3 +1,5 @@
+//! The mio driver: peers, clients of the Redis protocol, and the handle of other threads.
+
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,7 @@ use rumormill_core::{
 };
 use rumormill_kit::store::{MemoryStore, StoreWorker};
 
-use super::*;
+use rumormill_mio::*;
 
 const ANY: &str = "127.0.0.1:0";
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,277 @@
+//! The way from other tasks and threads to the node on its loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rumormill_core::{
+    Accepted, Handover, MemberInfo, Node, NodeStatus, Now, Request, Response, Row, SettingInfo,
+    TableId, TableOptions, Wall,
+};
+use rumormill_kit::answer::answer;
+use rumormill_kit::calls::{self, Error, Page, Rows};
+
+use crate::inbox::{Command, Order, Outside};
+use crate::watch::Watch;
+
+/// A handle to a node on its loop. Clones reach the same one, from any task or thread. A call waits for room when too many
+/// wait already; a call that is dropped may have taken effect.
+#[derive(Clone)]
+pub struct Handle {
+    outside: Outside,
+}
+
+impl Handle {
+    pub(crate) fn new(outside: Outside) -> Self {
+        Handle { outside }
+    }
+
+    /// Writes a row: accepted by this node, and durable if the table promises that.
+    ///
+    /// # Errors
+    /// [`Error`]; the node's own says why it refused.
+    pub async fn put(
+        &self,
+        table: TableId,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+    ) -> Result<Accepted, Error> {
+        self.write(table, key.into(), Some(value.into()), None)
+            .await
+    }
+
+    /// Writes a row that expires.
+    ///
+    /// # Errors
+    /// As for [`Handle::put`].
+    pub async fn put_until(
+        &self,
+        table: TableId,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        expires: Wall,
+    ) -> Result<Accepted, Error> {
+        self.write(table, key.into(), Some(value.into()), Some(expires))
+            .await
+    }
+
+    /// Deletes a row.
+    ///
+    /// # Errors
+    /// As for [`Handle::put`].
+    pub async fn delete(&self, table: TableId, key: impl Into<Bytes>) -> Result<Accepted, Error> {
+        self.write(table, key.into(), None, None).await
+    }
+
+    async fn write(
+        &self,
+        table: TableId,
+        key: Bytes,
+        value: Option<Bytes>,
+        expires: Option<Wall>,
+    ) -> Result<Accepted, Error> {
+        let request = calls::write(table, key, value, expires);
+        self.request(request, None).await.map(calls::written)
+    }
+
+    /// Reads a row, from the store if its value is only there.
+    ///
+    /// # Errors
+    /// [`Error`]; the node's own when the value could not be read.
+    pub async fn get(&self, table: TableId, key: impl Into<Bytes>) -> Result<Option<Row>, Error> {
+        let key = key.into();
+        let request = Request::Get { table, key };
+        self.request(request, None).await.map(calls::row)
+    }
+
+    /// Reads a page of the rows whose keys begin with `prefix`, from the one after `after` on. A value that is read from the
+    /// store is shown as it is then, and the row left out when it has gone.
+    ///
+    /// # Errors
+    /// As for [`Handle::get`].
+    pub async fn scan(
+        &self,
+        table: TableId,
+        prefix: impl Into<Bytes>,
+        after: Option<Bytes>,
+    ) -> Result<Rows, Error> {
+        let prefix = prefix.into();
+        let read =
+            move |node: &mut Node, now: Now| Page::of(node, now, table, &prefix, after.as_deref());
+        let page = self.with(read).await?;
+        if page.gated {
+            self.sync().await?;
+        }
+        let mut rows = Vec::with_capacity(page.rows.len());
+        for (key, row) in page.rows {
+            let row = match row {
+                Some(row) => Some(row),
+                None => self.get(table, key.clone()).await?,
+            };
+            rows.extend(row.map(|row| (key, row)));
+        }
+        Ok(Rows {
+            rows,
+            next: page.next,
+        })
+    }
+
+    /// Watches a table from now on.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn watch(&self, table: TableId) -> Result<Watch, Error> {
+        let from = self.with(|node, now| node.view(now).cursor()).await?;
+        Ok(Watch::new(self.outside.clone(), table, from))
+    }
+
+    /// The user table called `name`, with the options it has or the default ones.
+    ///
+    /// # Errors
+    /// [`Error`]; the node's own when the name is empty or too long.
+    pub async fn table(&self, name: impl Into<String>) -> Result<TableId, Error> {
+        let name = name.into();
+        let found = self.with(move |node, _| node.table(&name)).await?;
+        Ok(found?)
+    }
+
+    /// Creates a table with options, durably; succeeds if it exists with the same ones.
+    ///
+    /// # Errors
+    /// [`Error`]; the node's own when the table exists with other options.
+    pub async fn create_table(
+        &self,
+        name: impl Into<String>,
+        options: TableOptions,
+    ) -> Result<TableId, Error> {
+        let name = name.into();
+        let request = Request::CreateTable { name, options };
+        self.request(request, None).await.map(calls::table)
+    }
+
+    /// The members that this node knows, itself included.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn members(&self) -> Result<Vec<MemberInfo>, Error> {
+        self.with(|node, _| node.members()).await
+    }
+
+    /// A summary of the node.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn status(&self) -> Result<NodeStatus, Error> {
+        self.with(|node, now| node.status(now)).await
+    }
+
+    /// All settings of the cluster, and what is in force here.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn settings(&self) -> Result<Vec<SettingInfo>, Error> {
+        self.with(|node, _| node.settings()).await
+    }
+
+    /// Changes settings of the whole cluster, all or none; `None` gives one back to each member's own configuration. Durable
+    /// here when this returns.
+    ///
+    /// # Errors
+    /// [`Error`]; the node's own says which value was refused, and nothing was changed.
+    pub async fn change_settings(
+        &self,
+        changes: Vec<(String, Option<String>)>,
+    ) -> Result<(), Error> {
+        let request = Request::ChangeSettings { changes };
+        self.request(request, None).await.map(drop)
+    }
+
+    /// Joins the cluster of whoever answers at an address, and returns once this node has caught up with it.
+    ///
+    /// # Errors
+    /// [`Error`]; the node's own says why the address could not be joined, or that `patience` was at its end.
+    pub async fn join(&self, addr: impl Into<String>, patience: Duration) -> Result<(), Error> {
+        let addr = addr.into();
+        let request = Request::Join { addr };
+        self.request(request, Some(patience)).await.map(drop)
+    }
+
+    /// Returns once everything accepted so far is durable here.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn sync(&self) -> Result<(), Error> {
+        self.request(Request::Sync, None).await.map(drop)
+    }
+
+    /// Hands the node a request and waits for the reply. `patience` is how long the request may wait in the node.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn request(
+        &self,
+        request: Request,
+        patience: Option<Duration>,
+    ) -> Result<Response, Error> {
+        let (done, reply) = answer();
+        let command = Command::Request {
+            request,
+            patience,
+            done,
+        };
+        self.outside.command(command).await?;
+        let result = reply.await.ok_or(Error::Closed)?;
+        Ok(result?)
+    }
+
+    /// Runs `job` on the loop and waits for what it returns. It must be short: the whole node waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn with<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Node, Now) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (done, reply) = answer();
+        let job = move |node: &mut Node, now: Now| done.send(job(node, now));
+        self.outside.command(Command::Run(Box::new(job))).await?;
+        reply.await.ok_or(Error::Closed)
+    }
+
+    /// As [`Handle::with`], but neither waits for room nor for the job to be run. Dropped without being run when the loop
+    /// ends first.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Closed`]; the job was dropped.
+    pub fn call(&self, job: impl FnOnce(&mut Node, Now) + Send + 'static) -> Result<(), Error> {
+        self.outside.try_command(Command::Run(Box::new(job)))
+    }
+
+    /// Leaves the cluster, ends the loop and returns what the node leaves behind. A second call ends the loop at once.
+    ///
+    /// # Errors
+    /// [`Error::LeaveCut`], [`Error::Closed`].
+    pub async fn leave(&self) -> Result<Handover, Error> {
+        let (done, left) = answer();
+        self.outside.order(Order::Leave(done)).await?;
+        left.await.ok_or(Error::Closed)?
+    }
+
+    /// Ends the loop at once, without leaving: what was accepted is stored when this returns, and peers take this member for
+    /// crashed.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]: it had ended already.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let (done, ended) = answer();
+        self.outside.order(Order::Shutdown(done)).await?;
+        ended.await.ok_or(Error::Closed)
+    }
+
+    /// A function that wakes the loop to look at its store: for
+    /// [`StoreWorker::spawn`](rumormill_kit::store::StoreWorker::spawn).
+    pub fn notifier(&self) -> impl Fn() + Send + Sync + 'static + use<> {
+        let bell = Arc::clone(self.outside.bell());
+        move || bell.ring()
+    }
+}

@@ -1,0 +1,100 @@
+//! What the loop does for the node.
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use rumormill_core::link::Frames;
+use rumormill_core::link::frame::EncodeError;
+use rumormill_core::{
+    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkId, LoadId, RequestError, Response,
+    Seq, StoreOp, TableId, Token,
+};
+use rumormill_kit::calls::Gated;
+use rumormill_kit::log;
+use rumormill_kit::store::{StoreHandle, push_batch, push_load};
+
+use crate::inbox::Done;
+use crate::links::Links;
+use crate::runtime::Runtime;
+
+/// Who waits for the reply to a request.
+pub(crate) enum Asker {
+    Handle(Done),
+    /// Changes that are shown after a sync.
+    Watch(Gated),
+}
+
+impl Asker {
+    pub(crate) fn is_awaited(&self) -> bool {
+        match self {
+            Asker::Handle(done) => done.is_awaited(),
+            Asker::Watch((watched, _)) => watched.is_awaited(),
+        }
+    }
+
+    fn reply(self, result: Result<Response, RequestError>) {
+        match self {
+            Asker::Handle(done) => done.send(result),
+            Asker::Watch((watched, changes)) => {
+                watched.send(result.map(|_| changes).map_err(Into::into));
+            }
+        }
+    }
+}
+
+pub(crate) type Askers = HashMap<Token, Asker, FixedState>;
+
+/// One turn's view of the loop, as the node's outputs see it.
+pub(crate) struct Outputs<'a, R: Runtime> {
+    pub(crate) links: &'a mut Links<R>,
+    pub(crate) store: Option<&'a StoreHandle>,
+    pub(crate) asked: &'a mut Askers,
+    /// What could not be done, for the next turn.
+    pub(crate) inputs: &'a mut Vec<Input>,
+    pub(crate) changed: &'a mut Vec<TableId>,
+    pub(crate) halted: &'a mut Option<HaltReason>,
+}
+
+impl<R: Runtime> rumormill_kit::Driver for Outputs<'_, R> {
+    fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames) {
+        self.links.send(link, lane, frames);
+    }
+
+    fn dial(&mut self, dial: DialId, addr: String) {
+        self.links.dial(dial, addr);
+    }
+
+    fn hangup(&mut self, link: LinkId, why: HangupReason) {
+        self.links.hangup(link, why);
+    }
+
+    fn store(&mut self, seq: Seq, batch: Vec<StoreOp>, sync: bool) {
+        self.inputs.extend(push_batch(self.store, seq, batch, sync));
+    }
+
+    fn load(&mut self, load: LoadId, query: Bytes) {
+        self.inputs.extend(push_load(self.store, load, query));
+    }
+
+    fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
+        if let Some(asker) = self.asked.remove(&token) {
+            asker.reply(result);
+        }
+    }
+
+    fn changed(&mut self, table: TableId) {
+        self.changed.push(table);
+    }
+
+    fn event(&mut self, event: Event) {
+        log(&event);
+    }
+
+    fn halt(&mut self, why: HaltReason) {
+        *self.halted = Some(why);
+    }
+
+    fn unencodable(&mut self, error: EncodeError) {
+        tracing::error!(%error, "a message was dropped");
+    }
+}
