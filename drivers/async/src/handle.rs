@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, Handover, MemberInfo, Node, NodeStatus, Now, Request, Response, Row, SettingInfo,
-    TableId, TableOptions, Wall,
+    Accepted, CausalToken, Handover, MemberInfo, Node, NodeStatus, Now, Request, Response, Row,
+    SettingInfo, Siblings, TableId, TableOptions, Wall,
 };
 use rumormill_kit::answer::answer;
 use rumormill_kit::calls::{self, Error, Page, Rows};
@@ -74,14 +74,49 @@ impl Handle {
         self.request(request, None).await.map(calls::written)
     }
 
+    /// Writes a key of a table that keeps siblings, in the place of those that were read with `context`; `None` removes them.
+    ///
+    /// # Errors
+    /// As for [`Handle::put`].
+    pub async fn replace(
+        &self,
+        table: TableId,
+        key: impl Into<Bytes>,
+        value: Option<Bytes>,
+        context: CausalToken,
+    ) -> Result<Accepted, Error> {
+        let key = key.into();
+        let request = Request::Replace {
+            table,
+            key,
+            value,
+            context,
+        };
+        self.request(request, None).await.map(calls::written)
+    }
+
     /// Reads a row, from the store if its value is only there.
     ///
     /// # Errors
-    /// [`Error`]; the node's own when the value could not be read.
+    /// [`Error`]; [`Error::Siblings`] when the key has several, the node's own when the value could not be read.
     pub async fn get(&self, table: TableId, key: impl Into<Bytes>) -> Result<Option<Row>, Error> {
         let key = key.into();
         let request = Request::Get { table, key };
-        self.request(request, None).await.map(calls::row)
+        calls::row(self.request(request, None).await?)
+    }
+
+    /// Reads the siblings of a key, in a table that keeps them.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::NoSiblings`] in another table.
+    pub async fn siblings(
+        &self,
+        table: TableId,
+        key: impl Into<Bytes>,
+    ) -> Result<Option<Siblings>, Error> {
+        let key = key.into();
+        let request = Request::Get { table, key };
+        calls::siblings(self.request(request, None).await?)
     }
 
     /// Reads a page of the rows whose keys begin with `prefix`, from the one after `after` on. A value that is read from the

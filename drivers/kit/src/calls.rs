@@ -10,7 +10,7 @@ pub use scan::{Page, Rows};
 pub use watch::Following;
 pub use watchers::{Gated, Watched, Watchers};
 
-use rumormill_core::{Accepted, Request, Response, Row, TableId};
+use rumormill_core::{Accepted, Request, Response, Row, Siblings, TableId};
 
 /// The request that writes a row or, without a value, deletes it.
 pub fn write(
@@ -35,10 +35,35 @@ pub fn written(response: Response) -> Accepted {
     }
 }
 
-/// The answer to a [`Request::Get`].
-pub fn row(response: Response) -> Option<Row> {
+/// The answer to a [`Request::Get`] for one value.
+///
+/// # Errors
+/// [`Error::Siblings`] when there are several.
+pub fn row(response: Response) -> Result<Option<Row>, Error> {
     match response {
-        Response::Row(row) => row,
+        Response::Row(row) => Ok(row),
+        Response::Siblings(siblings) if siblings.values.len() > 1 => Err(Error::Siblings),
+        Response::Siblings(siblings) => {
+            let only = siblings.values.into_iter().next();
+            Ok(only.map(|(value, version)| Row {
+                value,
+                expires: None,
+                version,
+            }))
+        }
+        other => unanswerable("a read", &other),
+    }
+}
+
+/// The answer to a [`Request::Get`] for siblings.
+///
+/// # Errors
+/// [`Error::NoSiblings`] when there is a row, in a table that keeps none.
+pub fn siblings(response: Response) -> Result<Option<Siblings>, Error> {
+    match response {
+        Response::Siblings(siblings) => Ok(Some(siblings)),
+        Response::Row(None) => Ok(None),
+        Response::Row(Some(_)) => Err(Error::NoSiblings),
         other => unanswerable("a read", &other),
     }
 }

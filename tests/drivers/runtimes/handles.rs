@@ -8,7 +8,8 @@ use std::task::{Context, Waker};
 use futures_lite::future;
 use rumormill_async::{Driver, Error, Exit, Handle, Options, Runtime};
 use rumormill_core::{
-    ChangeKind, Config, Recovery, RequestError, Seed, StoreOp, TableId, WriteError,
+    ChangeKind, Config, Conflict, Recovery, RequestError, Seed, StoreOp, TableId, TableOptions,
+    WriteError,
 };
 use rumormill_kit::answer::answer;
 use rumormill_kit::store::{MemoryStore, Store};
@@ -19,6 +20,7 @@ const TABLE: TableId = TableId::DEFAULT;
 
 on_every_runtime! {
     a_handle_reads_what_it_wrote
+    siblings_are_read_and_replaced
     the_nodes_own_errors_come_through
     a_page_of_rows_ends_and_the_next_begins
     a_watch_tells_every_change_and_goes_on_after_it_lagged
@@ -47,6 +49,42 @@ async fn a_handle_reads_what_it_wrote<R: Runtime>(runtime: R) {
     let row = handle.get(other, "k").await.unwrap().unwrap();
     assert_eq!((row.value, row.expires), ("three".into(), Some(late)));
     assert_eq!(handle.status().await.unwrap().rows, 1);
+    a.end().await;
+}
+
+async fn siblings_are_read_and_replaced<R: Runtime>(runtime: R) {
+    let a = start(&runtime, Options::new(any()), |_| {}).await;
+    let handle = a.handle.clone();
+    let options = TableOptions {
+        conflict: Conflict::Siblings,
+        ..TableOptions::default()
+    };
+    let carts = handle.create_table("carts", options).await.unwrap();
+    assert_eq!(handle.siblings(carts, "k").await, Ok(None));
+    handle.put(carts, "k", "one").await.unwrap();
+    let one = handle.get(carts, "k").await.unwrap();
+    assert_eq!(one.map(|row| row.value), Some("one".into()));
+    handle.put(carts, "k", "two").await.unwrap();
+    assert_eq!(handle.get(carts, "k").await, Err(Error::Siblings));
+    assert_eq!(handle.scan(carts, "", None).await, Err(Error::Siblings));
+    let seen = handle.siblings(carts, "k").await.unwrap().unwrap();
+    assert_eq!(seen.values.len(), 2);
+    let both = Some("both".into());
+    handle
+        .replace(carts, "k", both, seen.context)
+        .await
+        .unwrap();
+    let rows = handle.scan(carts, "", None).await.unwrap().rows;
+    assert_eq!((rows.len(), &rows[0].1.value[..]), (1, &b"both"[..]));
+    let seen = handle.siblings(carts, "k").await.unwrap().unwrap();
+    handle
+        .replace(carts, "k", None, seen.context)
+        .await
+        .unwrap();
+    assert_eq!(handle.get(carts, "k").await, Ok(None));
+    handle.put(TABLE, "k", "v").await.unwrap();
+    let none = handle.siblings(TABLE, "k").await;
+    assert_eq!(none, Err(Error::NoSiblings));
     a.end().await;
 }
 

@@ -20,6 +20,10 @@ pub enum Error {
         /// The end of the log.
         restart: Cursor,
     },
+    /// The key has several siblings, where one value was asked for; nothing was changed.
+    Siblings,
+    /// Siblings were asked for, and the table keeps none; nothing was changed.
+    NoSiblings,
     /// The node ended before its leave was complete: its time was up, or it was told to end at once.
     LeaveCut,
     /// The node refused, or gave up; its error says whether anything was changed.
@@ -32,6 +36,8 @@ impl fmt::Display for Error {
             Error::Closed => f.write_str("the node's loop has ended"),
             Error::Busy { limit } => write!(f, "{limit} calls wait already"),
             Error::Lagged { .. } => f.write_str("the watch fell behind the log of changes"),
+            Error::Siblings => f.write_str("the key has several siblings"),
+            Error::NoSiblings => f.write_str("the table keeps no siblings"),
             Error::LeaveCut => f.write_str("the node ended before its leave was complete"),
             Error::Node(error) => error.fmt(f),
         }
