@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC};
 use rumormill_core::{
-    Config, Durability, Found, LinkError, Node, Now, Recovery, Request, RequestError, Response,
-    Row, Seed, Storage, TableId, TableOptions, Write,
+    ChangeKind, Config, Durability, Found, LinkError, Node, Now, Recovery, Request, RequestError,
+    Response, Row, Seed, Storage, TableId, TableOptions, Write,
 };
 use rumormill_kit::store::{MemoryStore, StoreWorker};
 
@@ -402,4 +402,35 @@ fn a_handle_to_an_ended_loop_says_so() {
         handle.request(Request::Sync, None),
         Err(RequestError::Halted)
     );
+}
+
+#[test]
+fn plain_threads_have_the_calls_of_an_embedder() {
+    let a = start(Options::new(any()), NoClients, stored);
+    let blocking = a.handle.blocking();
+    let words = blocking.table("words").unwrap();
+    let mut changes = blocking.watch(words).unwrap();
+    let watching = thread::spawn(move || {
+        let first = changes.next().unwrap().unwrap();
+        (first.kind, changes.next())
+    });
+    blocking.put(words, "k", "v").unwrap();
+    let row = blocking.get(words, "k").unwrap().unwrap();
+    assert_eq!(row.value, "v");
+    assert_eq!(blocking.scan(words, "", None).unwrap().rows.len(), 1);
+    assert_eq!(blocking.members().unwrap().len(), 1);
+    assert_eq!(blocking.sync(), Ok(()));
+    assert_eq!(
+        blocking.with(|node, now| node.view(now).len(TableId::DEFAULT)),
+        Ok(0)
+    );
+    let left = blocking.leave().unwrap();
+    let Exit::Left(said) = a.thread.join().unwrap() else {
+        panic!("the loop ended otherwise");
+    };
+    assert_eq!(said, left);
+    let (first, then) = watching.join().unwrap();
+    assert!(matches!(first, ChangeKind::Put { key, .. } if key == "k"));
+    assert!(then.is_none());
+    assert_eq!(blocking.put(words, "k", "v"), Err(Error::Closed));
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use rumormill_core::{Node, Now};
 use rumormill_kit::counters::Counters;
+use rumormill_kit::handle::{CommandLimits, Commands, Handle, Ring};
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit};
 
-use crate::handle::Handle;
-use crate::inbox::{Inbox, inbox};
-use crate::office::{Headquarters, Office};
+use crate::bell::Bell;
 use crate::options::{BindError, Options};
 use crate::runtime::Runtime;
+use crate::shared::{Reports, Shared};
 use crate::turns::Loop;
 
 /// A bound driver: its address is known and nothing is served yet.
@@ -21,9 +21,9 @@ pub struct Driver<R: Runtime> {
     listener: R::Listener,
     clock: Clock,
     handle: Handle,
-    inbox: Inbox,
-    office: Arc<Office<R>>,
-    headquarters: Headquarters<R>,
+    commands: Commands,
+    shared: Arc<Shared<R>>,
+    reports: Reports<R>,
 }
 
 impl<R: Runtime> Driver<R> {
@@ -35,17 +35,26 @@ impl<R: Runtime> Driver<R> {
         let addr = options.peers;
         let bound = runtime.bind(addr).await;
         let (listener, addr) = bound.map_err(|source| BindError { addr, source })?;
-        let (outside, inbox) = inbox(options.commands);
-        let bell = Arc::clone(&inbox.bell);
-        let (office, headquarters) = Office::open(runtime, options, bell);
+        let limits = CommandLimits {
+            commands: options.commands,
+            watches: options.watches,
+            leave_timeout: options.leave_timeout,
+        };
+        let bell = Arc::<Bell>::default();
+        let ring: Ring = {
+            let bell = Arc::clone(&bell);
+            Arc::new(move || bell.ring())
+        };
+        let (handle, commands) = Commands::new(limits, ring);
+        let (shared, reports) = Shared::open(runtime, options, bell);
         Ok(Driver {
             addr,
             listener,
             clock: Clock::start(),
-            handle: Handle::new(outside),
-            inbox,
-            office,
-            headquarters,
+            handle,
+            commands,
+            shared,
+            reports,
         })
     }
 
@@ -61,7 +70,7 @@ impl<R: Runtime> Driver<R> {
 
     /// What the driver counts.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.office.counters)
+        Arc::clone(&self.shared.counters)
     }
 
     /// The time as the loop will tell it: for the node's recovery.
@@ -79,12 +88,12 @@ impl<R: Runtime> Driver<R> {
             listener,
             clock,
             handle: _,
-            inbox,
-            office,
-            headquarters,
+            commands,
+            shared,
+            reports,
         } = self;
-        office.runtime.spawn(Arc::clone(&office).accept(listener));
-        let turning = Loop::new(office, headquarters, inbox, clock, node, store);
+        shared.runtime.spawn(Arc::clone(&shared).accept(listener));
+        let turning = Loop::new(shared, reports, commands, clock, node, store);
         turning.run().await
     }
 }

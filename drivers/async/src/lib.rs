@@ -43,24 +43,19 @@
 mod alarm;
 mod bell;
 mod driver;
-mod handle;
-mod inbox;
 mod incoming;
 mod link;
 mod links;
-mod office;
 mod options;
 mod outgoing;
 mod outputs;
 mod runtime;
+mod shared;
 mod turns;
-mod watch;
 
 pub use driver::Driver;
-pub use handle::Handle;
 pub use options::{BindError, Options};
 pub use rumormill_kit::Exit;
-pub use rumormill_kit::calls::{Error, Rows};
 pub use rumormill_kit::counters::Counters;
+pub use rumormill_kit::handle::{Error, Handle, Rows, Watch};
 pub use runtime::Runtime;
-pub use watch::Watch;

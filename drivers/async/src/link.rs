@@ -12,9 +12,9 @@ use rumormill_core::{DialId, Input, LinkError, LinkId};
 use rumormill_kit::Edge;
 
 use crate::incoming::read;
-use crate::office::{Arrival, Office};
 use crate::outgoing::Outgoing;
 use crate::runtime::Runtime;
+use crate::shared::{Arrival, Shared};
 use rumormill_kit::answer::lock;
 
 /// Bytes read from one link before other tasks have their turn.
@@ -32,7 +32,7 @@ pub(crate) struct LinkTask<R: Runtime> {
     pub(crate) dial: Option<DialId>,
     pub(crate) conn: Connection,
     pub(crate) outgoing: Arc<Outgoing>,
-    pub(crate) office: Arc<Office<R>>,
+    pub(crate) shared: Arc<Shared<R>>,
     /// Whether the loop has been told that the handshake is done.
     pub(crate) up: AtomicBool,
 }
@@ -47,7 +47,7 @@ impl<R: Runtime> LinkTask<R> {
     /// Connects to an address, and serves the connection.
     pub(crate) async fn dialled(mut self, addr: String) {
         let given_up = async {
-            self.office.stopped().await;
+            self.shared.stopped().await;
             None
         };
         let connected = future::or(self.connect(&addr), given_up).await;
@@ -59,7 +59,7 @@ impl<R: Runtime> LinkTask<R> {
     }
 
     async fn connect(&self, addr: &str) -> Option<R::Stream> {
-        let runtime = &self.office.runtime;
+        let runtime = &self.shared.runtime;
         let addrs: Vec<SocketAddr> = match addr.parse() {
             Ok(addr) => vec![addr],
             Err(_) => self.in_time(runtime.resolve(addr)).await?,
@@ -74,8 +74,8 @@ impl<R: Runtime> LinkTask<R> {
 
     async fn in_time<T>(&self, what: impl Future<Output = std::io::Result<T>>) -> Option<T> {
         let late = async {
-            let time = self.office.options.connect_timeout;
-            self.office.runtime.sleep(time).await;
+            let time = self.shared.options.connect_timeout;
+            self.shared.runtime.sleep(time).await;
             None
         };
         future::or(async { what.await.ok() }, late).await
@@ -89,18 +89,18 @@ impl<R: Runtime> LinkTask<R> {
             dial,
             conn,
             outgoing,
-            office,
+            shared,
             up,
         } = self;
         outgoing.push_opening(conn.opening());
-        let reading = receive(office, (*link, *dial), &stream, conn, up);
-        let writing = send(office, *link, &stream, outgoing);
+        let reading = receive(shared, (*link, *dial), &stream, conn, up);
+        let writing = send(shared, *link, &stream, outgoing);
         let serving = future::or(reading, writing);
-        let waiting = future::or(late(office, up), parting(office, outgoing));
+        let waiting = future::or(late(shared, up), parting(shared, outgoing));
         let why = future::or(serving, waiting).await;
         if let Some(refusal) = conn.parting() {
-            let said = say(office, &stream, outgoing, &refusal);
-            let late = office.runtime.sleep(PARTING);
+            let said = say(shared, &stream, outgoing, &refusal);
+            let late = shared.runtime.sleep(PARTING);
             future::or(said, late).await;
         }
         // A peer that reads sees the end of what it was sent.
@@ -119,13 +119,13 @@ impl<R: Runtime> LinkTask<R> {
             why,
         };
         // A loop that has ended wants to know nothing.
-        let _ = self.office.report(ended).await;
+        let _ = self.shared.report(ended).await;
     }
 }
 
 /// Reads and reports, until the stream ends or breaks.
 async fn receive<R: Runtime>(
-    office: &Office<R>,
+    shared: &Shared<R>,
     (link, dial): (LinkId, Option<DialId>),
     stream: &Mutex<R::Stream>,
     conn: &mut Connection,
@@ -133,14 +133,14 @@ async fn receive<R: Runtime>(
 ) -> LinkError {
     let mut budget = READ_BUDGET;
     loop {
-        let arrived = read(stream, conn, &office.buffers, &office.counters).await;
+        let arrived = read(stream, conn, &shared.buffers, &shared.counters).await;
         let input = |event| match event {
             LinkEvent::Up(hello) => Input::LinkUp { link, dial, hello },
             LinkEvent::Message(msg) => Input::Message { link, msg },
         };
         if !arrived.events.is_empty() {
             let inputs = arrived.events.into_iter().map(input).collect();
-            if office.report(Arrival::Inputs(link, inputs)).await.is_err() {
+            if shared.report(Arrival::Inputs(link, inputs)).await.is_err() {
                 return LinkError::Closed;
             }
             // The first event is that the link is up.
@@ -159,18 +159,18 @@ async fn receive<R: Runtime>(
 
 /// Writes what is queued, until the link is closing and all is written.
 async fn send<R: Runtime>(
-    office: &Office<R>,
+    shared: &Shared<R>,
     link: LinkId,
     stream: &Mutex<R::Stream>,
     outgoing: &Outgoing,
 ) -> LinkError {
     while outgoing.wanted().await {
         let written = async {
-            let written = outgoing.write(stream, &office.counters).await;
+            let written = outgoing.write(stream, &shared.counters).await;
             written.map_err(|_| LinkError::Broken)
         };
         let stalled = async {
-            office.runtime.sleep(office.options.stall_timeout).await;
+            shared.runtime.sleep(shared.options.stall_timeout).await;
             Err(LinkError::TimedOut)
         };
         let input = match future::or(written, stalled).await {
@@ -179,7 +179,7 @@ async fn send<R: Runtime>(
             Ok(Some(Edge::Drained)) => Input::Drained { link },
             Err(why) => return why,
         };
-        if office
+        if shared
             .report(Arrival::Inputs(link, vec![input]))
             .await
             .is_err()
@@ -191,8 +191,8 @@ async fn send<R: Runtime>(
 }
 
 /// Ends when the handshake has taken too long.
-async fn late<R: Runtime>(office: &Office<R>, up: &AtomicBool) -> LinkError {
-    office.runtime.sleep(office.options.handshake_timeout).await;
+async fn late<R: Runtime>(shared: &Shared<R>, up: &AtomicBool) -> LinkError {
+    shared.runtime.sleep(shared.options.handshake_timeout).await;
     if up.load(Ordering::Relaxed) {
         future::pending::<()>().await;
     }
@@ -200,13 +200,13 @@ async fn late<R: Runtime>(office: &Office<R>, up: &AtomicBool) -> LinkError {
 }
 
 /// Ends when a link that is to be closed cannot write what it has, or the loop is gone.
-async fn parting<R: Runtime>(office: &Office<R>, outgoing: &Outgoing) -> LinkError {
+async fn parting<R: Runtime>(shared: &Shared<R>, outgoing: &Outgoing) -> LinkError {
     let hung_up = async {
         outgoing.closing().await;
-        office.runtime.sleep(PARTING).await;
+        shared.runtime.sleep(PARTING).await;
     };
     let abandoned = async {
-        office.stopped().await;
+        shared.stopped().await;
         if outgoing.is_closing() {
             future::pending::<()>().await;
         }
@@ -217,14 +217,14 @@ async fn parting<R: Runtime>(office: &Office<R>, outgoing: &Outgoing) -> LinkErr
 
 /// Tells a refused peer the reason, after the handshake.
 async fn say<R: Runtime>(
-    office: &Office<R>,
+    shared: &Shared<R>,
     stream: &Mutex<R::Stream>,
     outgoing: &Outgoing,
     words: &[u8],
 ) {
     outgoing.close();
     while outgoing.wanted().await {
-        if outgoing.write(stream, &office.counters).await.is_err() {
+        if outgoing.write(stream, &shared.counters).await.is_err() {
             return;
         }
     }

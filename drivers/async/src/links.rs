@@ -10,13 +10,13 @@ use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId, Node,
 use rumormill_kit::counters::{add, set};
 
 use crate::link::LinkTask;
-use crate::office::{Arrival, Office};
 use crate::outgoing::Outgoing;
 use crate::runtime::Runtime;
+use crate::shared::{Arrival, Shared};
 
 /// The links and dials of a node, by link. Ids are never reused.
 pub(crate) struct Links<R: Runtime> {
-    office: Arc<Office<R>>,
+    shared: Arc<Shared<R>>,
     links: HashMap<LinkId, Arc<Outgoing>, FixedState>,
     last: u64,
     accepted: usize,
@@ -25,9 +25,9 @@ pub(crate) struct Links<R: Runtime> {
 }
 
 impl<R: Runtime> Links<R> {
-    pub(crate) fn new(office: Arc<Office<R>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<R>>) -> Self {
         Links {
-            office,
+            shared,
             links: HashMap::with_hasher(FixedState::default()),
             last: 0,
             accepted: 0,
@@ -38,13 +38,13 @@ impl<R: Runtime> Links<R> {
 
     /// A peer connected.
     fn accept(&mut self, stream: R::Stream, hello: Hello) {
-        if self.accepted >= self.office.options.max_accepted {
-            add(&self.office.counters.rejected_links, 1);
+        if self.accepted >= self.shared.options.max_accepted {
+            add(&self.shared.counters.rejected_links, 1);
             return;
         }
         self.accepted += 1;
         let task = self.begin(None, hello);
-        self.office.runtime.spawn(task.accepted(stream));
+        self.shared.runtime.spawn(task.accepted(stream));
     }
 
     /// Notes a dial for [`Links::connect`].
@@ -56,22 +56,22 @@ impl<R: Runtime> Links<R> {
     pub(crate) fn connect(&mut self, hello: impl Fn() -> Hello) {
         for (dial, addr) in std::mem::take(&mut self.dials) {
             let task = self.begin(Some(dial), hello());
-            self.office.runtime.spawn(task.dialled(addr));
+            self.shared.runtime.spawn(task.dialled(addr));
         }
     }
 
     fn begin(&mut self, dial: Option<DialId>, hello: Hello) -> LinkTask<R> {
         self.last += 1;
         let link = LinkId(self.last);
-        let outgoing = Arc::new(Outgoing::new(self.office.options.queue));
+        let outgoing = Arc::new(Outgoing::new(self.shared.options.queue));
         self.links.insert(link, Arc::clone(&outgoing));
-        set(&self.office.counters.links, self.links.len());
+        set(&self.shared.counters.links, self.links.len());
         LinkTask {
             link,
             dial,
             conn: Connection::new(hello, LinkLimits::default()),
             outgoing,
-            office: Arc::clone(&self.office),
+            shared: Arc::clone(&self.shared),
             up: AtomicBool::new(false),
         }
     }
@@ -92,7 +92,7 @@ impl<R: Runtime> Links<R> {
         why: LinkError,
     ) -> Option<Input> {
         self.links.remove(&link)?;
-        let counters = &self.office.counters;
+        let counters = &self.shared.counters;
         set(&counters.links, self.links.len());
         match &why {
             LinkError::Malformed => add(&counters.malformed_frames, 1),
@@ -120,7 +120,7 @@ impl<R: Runtime> Links<R> {
             return;
         }
         if !outgoing.push(lane, frames.clone()) {
-            add(&self.office.counters.dropped_messages, 1);
+            add(&self.shared.counters.dropped_messages, 1);
         }
         self.dirty.push(link);
     }

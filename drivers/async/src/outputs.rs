@@ -1,54 +1,24 @@
 //! What the loop does for the node.
 
 use bytes::Bytes;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use rumormill_core::link::Frames;
 use rumormill_core::link::frame::EncodeError;
 use rumormill_core::{
     DialId, Event, HaltReason, HangupReason, Input, Lane, LinkId, LoadId, RequestError, Response,
     Seq, StoreOp, TableId, Token,
 };
-use rumormill_kit::calls::Gated;
+use rumormill_kit::handle::Commands;
 use rumormill_kit::log;
 use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
-use crate::inbox::Done;
 use crate::links::Links;
 use crate::runtime::Runtime;
-
-/// Who waits for the reply to a request.
-pub(crate) enum Asker {
-    Handle(Done),
-    /// Changes that are shown after a sync.
-    Watch(Gated),
-}
-
-impl Asker {
-    pub(crate) fn is_awaited(&self) -> bool {
-        match self {
-            Asker::Handle(done) => done.is_awaited(),
-            Asker::Watch((watched, _)) => watched.is_awaited(),
-        }
-    }
-
-    fn reply(self, result: Result<Response, RequestError>) {
-        match self {
-            Asker::Handle(done) => done.send(result),
-            Asker::Watch((watched, changes)) => {
-                watched.send(result.map(|_| changes).map_err(Into::into));
-            }
-        }
-    }
-}
-
-pub(crate) type Askers = HashMap<Token, Asker, FixedState>;
 
 /// One turn's view of the loop, as the node's outputs see it.
 pub(crate) struct Outputs<'a, R: Runtime> {
     pub(crate) links: &'a mut Links<R>,
     pub(crate) store: Option<&'a StoreHandle>,
-    pub(crate) asked: &'a mut Askers,
+    pub(crate) commands: &'a mut Commands,
     /// What could not be done, for the next turn.
     pub(crate) inputs: &'a mut Vec<Input>,
     pub(crate) changed: &'a mut Vec<TableId>,
@@ -77,8 +47,8 @@ impl<R: Runtime> rumormill_kit::Driver for Outputs<'_, R> {
     }
 
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
-        if let Some(asker) = self.asked.remove(&token) {
-            asker.reply(result);
+        if self.commands.reply(token, result).is_err() {
+            tracing::debug!(%token, "nobody waits for this reply");
         }
     }
 

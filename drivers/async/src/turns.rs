@@ -1,88 +1,67 @@
 //! The loop: take everything that has arrived, end the turn, do what the node wants.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foldhash::fast::FixedState;
 use futures_lite::future;
-use rumormill_core::{
-    HaltReason, Handover, Input, Instant as Mono, Node, Now, Request, TableId, Token,
-};
-use rumormill_kit::answer::{Reply, answer};
-use rumormill_kit::calls::{Error, Gated, Watchers};
+use rumormill_core::{HaltReason, Input, Node, Now, TableId};
+use rumormill_kit::answer::{Answer, answer};
+use rumormill_kit::handle::Commands;
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit, dispatch};
 
 use crate::alarm::Alarm;
-use crate::inbox::{Command, Inbox, Order};
 use crate::links::Links;
-use crate::office::{Arrival, Headquarters, Office};
-use crate::outputs::{Asker, Askers, Outputs};
+use crate::outputs::Outputs;
 use crate::runtime::Runtime;
+use crate::shared::{Arrival, Reports, Shared};
 
-/// Arrivals and commands taken in one turn, of each.
+/// Arrivals taken in one turn.
 const PER_TURN: usize = 1_024;
 
 /// How long the last words to peers may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Requests whose askers may have gone away before all are looked through.
-const SWEEP: usize = 16;
-
 pub(crate) struct Loop<R: Runtime> {
-    office: Arc<Office<R>>,
-    headquarters: Headquarters<R>,
-    inbox: Inbox,
+    shared: Arc<Shared<R>>,
+    reports: Reports<R>,
+    commands: Commands,
     clock: Clock,
     alarm: Alarm<R>,
     links: Links<R>,
     store: Option<StoreHandle>,
     node: Node,
-    asked: Askers,
-    last_token: u64,
-    sweep_at: usize,
-    watchers: Watchers,
     changed: Vec<TableId>,
     /// What could not be done in the last turn.
     inputs: Vec<Input>,
-    /// Since when the node is leaving, and who waits for that.
-    leaving: Option<Instant>,
-    leavers: Vec<Reply<Result<Handover, Error>>>,
-    enders: Vec<Reply<()>>,
     /// Not everything was taken in the last turn.
     more: bool,
 }
 
 impl<R: Runtime> Loop<R> {
     pub(crate) fn new(
-        office: Arc<Office<R>>,
-        headquarters: Headquarters<R>,
-        inbox: Inbox,
+        shared: Arc<Shared<R>>,
+        reports: Reports<R>,
+        commands: Commands,
         clock: Clock,
         node: Node,
         store: Option<StoreHandle>,
     ) -> Self {
         Loop {
-            alarm: Alarm::new(office.runtime.clone()),
-            links: Links::new(Arc::clone(&office)),
-            watchers: Watchers::new(office.options.watches),
-            office,
-            headquarters,
-            inbox,
+            alarm: Alarm::new(shared.runtime.clone()),
+            links: Links::new(Arc::clone(&shared)),
+            shared,
+            reports,
+            commands,
             clock,
             store,
             node,
-            asked: Askers::with_hasher(FixedState::default()),
-            last_token: 0,
-            sweep_at: SWEEP,
             changed: Vec::new(),
             inputs: Vec::new(),
-            leaving: None,
-            leavers: Vec::new(),
-            enders: Vec::new(),
             more: false,
         }
     }
@@ -96,13 +75,13 @@ impl<R: Runtime> Loop<R> {
         loop {
             let now = self.clock.now();
             self.gather(now);
-            let ended = self.obey(now);
+            let ended = self.commands.obey(&mut self.node, now);
             let halted = self.end_turn(now);
             if let Some(exit) = halted.map(Exit::from).or(ended) {
                 return exit;
             }
-            if self.leaving.is_some_and(|until| until <= Instant::now()) {
-                return Exit::LeaveCut;
+            if let Some(exit) = self.commands.expire(Instant::now()) {
+                return exit;
             }
             self.sleep().await;
         }
@@ -110,13 +89,13 @@ impl<R: Runtime> Loop<R> {
 
     /// Sleeps until there is something to do, and lets other tasks have their turn in any case.
     async fn sleep(&mut self) {
-        if self.more || !self.inputs.is_empty() {
+        if self.more || self.commands.is_ready() || !self.inputs.is_empty() {
             return future::yield_now().await;
         }
         let node = self.node.next_deadline();
         let node = node.map(|deadline| self.clock.instant(deadline.at));
-        let deadline = node.into_iter().chain(self.leaving).min();
-        let (bell, alarm) = (&self.inbox.bell, &mut self.alarm);
+        let deadline = node.into_iter().chain(self.commands.next_deadline()).min();
+        let (bell, alarm) = (&self.shared.bell, &mut self.alarm);
         let mut slept = false;
         poll_fn(|cx| {
             let woken = bell.poll(cx).is_ready() || alarm.poll(deadline, cx).is_ready();
@@ -137,7 +116,7 @@ impl<R: Runtime> Loop<R> {
         for input in self.inputs.drain(..) {
             self.node.handle(now, input);
         }
-        let arrivals = &self.headquarters.arrivals;
+        let arrivals = &self.reports.arrivals;
         self.more = arrivals.len() > PER_TURN;
         for _ in 0..PER_TURN {
             let Ok(arrival) = arrivals.try_recv() else {
@@ -150,111 +129,14 @@ impl<R: Runtime> Loop<R> {
         }
     }
 
-    /// Carries out what handles want; the reason when one ends the loop.
-    fn obey(&mut self, now: Now) -> Option<Exit> {
-        while let Ok(order) = self.inbox.orders.try_recv() {
-            match order {
-                Order::Leave(reply) => {
-                    self.leavers.push(reply);
-                    if self.leaving.is_some() {
-                        return Some(Exit::LeaveCut);
-                    }
-                    self.leaving = Some(Instant::now() + self.office.options.leave_timeout);
-                    self.ask(now, None, None, Request::Leave);
-                }
-                Order::Shutdown(reply) => {
-                    self.enders.push(reply);
-                    return Some(Exit::Shutdown);
-                }
-            }
-        }
-        for _ in 0..PER_TURN {
-            let Ok(command) = self.inbox.commands.try_recv() else {
-                return None;
-            };
-            self.carry_out(now, command);
-        }
-        self.more = true;
-        None
-    }
-
-    fn carry_out(&mut self, now: Now, command: Command) {
-        match command {
-            Command::Run(job) => job(&mut self.node, now),
-            Command::Request {
-                request,
-                patience,
-                done,
-            } => {
-                let deadline = patience.map(|patience| now.mono + patience);
-                self.ask(now, Some(Asker::Handle(done)), deadline, request);
-            }
-            Command::Watch {
-                table,
-                from,
-                watched,
-            } => {
-                let at = (&self.node, now);
-                let gated = self.watchers.watch(at, (table, from), watched);
-                self.show_synced(now, gated);
-            }
-        }
-    }
-
-    /// Changes that nobody may see before they are durable.
-    fn show_synced(&mut self, now: Now, gated: impl IntoIterator<Item = Gated>) {
-        for gated in gated {
-            self.ask(now, Some(Asker::Watch(gated)), None, Request::Sync);
-        }
-    }
-
-    /// Hands the node a request; its answer goes to `asker`, if there is one.
-    fn ask(&mut self, now: Now, asker: Option<Asker>, deadline: Option<Mono>, request: Request) {
-        self.last_token += 1;
-        let token = Token(self.last_token);
-        if let Some(asker) = asker {
-            self.cancel_abandoned(now);
-            self.asked.insert(token, asker);
-        }
-        let input = Input::Request {
-            token,
-            deadline,
-            request,
-        };
-        self.node.handle(now, input);
-    }
-
-    /// Takes back the requests of those who went away.
-    fn cancel_abandoned(&mut self, now: Now) {
-        if self.asked.len() < self.sweep_at {
-            return;
-        }
-        let gone = self.asked.iter().filter(|(_, asker)| !asker.is_awaited());
-        let mut gone: Vec<Token> = gone.map(|(token, _)| *token).collect();
-        gone.sort_unstable();
-        for token in gone {
-            self.asked.remove(&token);
-            self.node.handle(now, Input::Cancel { token });
-        }
-        self.sweep_at = SWEEP.max(2 * self.asked.len());
-    }
-
     /// Ends the turn: what the node wants is done, and everybody's bytes go out.
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
         self.node.handle(now, Input::Tick);
         let halted = self.dispatch();
         let node = &self.node;
         self.links.connect(|| node.hello());
-        let mut gated = Vec::new();
-        for table in self.changed.drain(..) {
-            gated.extend(self.watchers.changed((&self.node, now), table));
-        }
-        self.watchers.settle(&self.node, now);
-        if !gated.is_empty() {
-            self.show_synced(now, gated);
-            // They begin another turn.
-            self.more = true;
-        }
+        self.commands.changed(&mut self.node, now, &self.changed);
+        self.changed.clear();
         self.links.flush();
         halted
     }
@@ -264,7 +146,7 @@ impl<R: Runtime> Loop<R> {
         let mut outputs = Outputs {
             links: &mut self.links,
             store: self.store.as_ref(),
-            asked: &mut self.asked,
+            commands: &mut self.commands,
             inputs: &mut self.inputs,
             changed: &mut self.changed,
             halted: &mut halted,
@@ -280,31 +162,26 @@ impl<R: Runtime> Loop<R> {
         if let Some(HaltReason::StoreFailed(error)) = self.end_turn(self.clock.now()) {
             exit = Exit::StoreFailed(error);
         }
-        let stored = self.store.take().map(close_store);
+        let closing = self.store.take().map(close_store);
         self.say_farewell().await;
-        if let Some(closed) = stored
-            && let Err(failed) = closed.await
-        {
-            exit = failed;
+        match closing {
+            Some(Ok(closed)) => {
+                if let Some(error) = closed.await.flatten() {
+                    exit = Exit::StoreFailed(error);
+                }
+            }
+            Some(Err(error)) => exit = Exit::System(error),
+            None => {}
         }
-        for leaver in self.leavers.drain(..) {
-            leaver.send(match &exit {
-                Exit::Left(handover) => Ok(*handover),
-                _ => Err(Error::LeaveCut),
-            });
-        }
-        // Whoever else waits is told by the drop.
-        for ender in self.enders.drain(..) {
-            ender.send(());
-        }
+        self.commands.close(&exit);
         exit
     }
 
     /// Closes the links, and waits a little for what they have to be written.
     async fn say_farewell(&mut self) {
         self.links.close();
-        self.headquarters.stop.close();
-        let arrivals = self.headquarters.arrivals.clone();
+        self.reports.stop.close();
+        let arrivals = self.reports.arrivals.clone();
         let said = async {
             while !self.links.is_empty() {
                 match arrivals.recv().await {
@@ -319,19 +196,15 @@ impl<R: Runtime> Loop<R> {
                 }
             }
         };
-        future::or(said, self.office.runtime.sleep(FAREWELL)).await;
+        future::or(said, self.shared.runtime.sleep(FAREWELL)).await;
     }
 }
 
-/// Closes the store on a thread of its own, since that blocks.
-async fn close_store(store: StoreHandle) -> Result<(), Exit> {
+/// Closes the store on a thread of its own, since that blocks; the answer is why it did not take everything.
+fn close_store(store: StoreHandle) -> io::Result<Answer<Option<String>>> {
     let (reply, closed) = answer();
     thread::Builder::new()
         .name("store-close".into())
-        .spawn(move || reply.send(store.close().error))
-        .map_err(Exit::System)?;
-    match closed.await.flatten() {
-        Some(error) => Err(Exit::StoreFailed(error)),
-        None => Ok(()),
-    }
+        .spawn(move || reply.send(store.close().error))?;
+    Ok(closed)
 }

@@ -55,15 +55,20 @@ impl<T> Drop for Reply<T> {
 impl<T> Answer<T> {
     /// Waits for it. Never call it on the thread that has to answer.
     pub fn wait(self) -> Option<T> {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut context = Context::from_waker(&waker);
-        let mut answer = pin!(self);
-        loop {
-            if let Poll::Ready(value) = answer.as_mut().poll(&mut context) {
-                return value;
-            }
-            thread::park();
+        block_on(self)
+    }
+}
+
+/// Waits for a future on a thread that has nothing else to do.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
         }
+        thread::park();
     }
 }
 

@@ -2,12 +2,12 @@
 //! ask, clocks, counters and the log of events.
 
 pub mod answer;
-pub mod calls;
 mod clock;
 pub mod counters;
 mod dispatch;
 mod events;
 mod exit;
+pub mod handle;
 mod queue;
 pub mod session;
 pub mod store;

@@ -11,10 +11,10 @@ use rumormill_core::{
     DialId, Event, HaltReason, HangupReason, Lane, LinkId, LoadId, RequestError, Response, Row,
     Seq, StoreOp, TableId, Token,
 };
+use rumormill_kit::handle::Commands;
 use rumormill_kit::log;
 use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
-use crate::handle::Asker;
 use crate::peers::Peers;
 
 /// One turn's view of the loop, as the node's outputs see it.
@@ -22,7 +22,8 @@ pub(crate) struct Outputs<'a> {
     pub(crate) now: Instant,
     pub(crate) peers: &'a mut Peers,
     pub(crate) store: Option<&'a StoreHandle>,
-    pub(crate) asked: &'a mut HashMap<Token, Asker, FixedState>,
+    pub(crate) commands: &'a mut Commands,
+    pub(crate) awaited: &'a mut HashMap<Token, usize, FixedState>,
     pub(crate) rows: &'a mut Vec<(usize, Result<Option<Row>, RequestError>)>,
     pub(crate) changed: &'a mut Vec<TableId>,
     pub(crate) halted: &'a mut Option<HaltReason>,
@@ -52,17 +53,16 @@ impl rumormill_kit::Driver for Outputs<'_> {
     }
 
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
-        match self.asked.remove(&token) {
-            Some(Asker::Thread(done)) => done(result),
-            Some(Asker::Client(client)) => {
-                let row = result.map(|response| match response {
-                    Response::Row(row) => row,
-                    // Siblings are in memory, where the command finds them. A read is answered with nothing else.
-                    _ => None,
-                });
-                self.rows.push((client, row));
-            }
-            None => {}
+        let Err(result) = self.commands.reply(token, result) else {
+            return;
+        };
+        if let Some(client) = self.awaited.remove(&token) {
+            let row = result.map(|response| match response {
+                Response::Row(row) => row,
+                // Siblings are in memory, where the command finds them. A read is answered with nothing else.
+                _ => None,
+            });
+            self.rows.push((client, row));
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
 use rumormill_core::{DialId, Input, LinkError, LinkId};
-use rumormill_kit::calls::Error;
 use rumormill_kit::counters::Counters;
+use rumormill_kit::handle::Error;
 
 use crate::bell::Bell;
 use crate::incoming::Buffers;
@@ -38,33 +38,33 @@ pub(crate) enum Arrival<S> {
 }
 
 /// Every task shares it.
-pub(crate) struct Office<R: Runtime> {
+pub(crate) struct Shared<R: Runtime> {
     pub(crate) runtime: R,
     pub(crate) options: Options,
     pub(crate) counters: Arc<Counters>,
     pub(crate) buffers: Buffers,
     arrivals: Sender<Arrival<R::Stream>>,
-    bell: Arc<Bell>,
+    pub(crate) bell: Arc<Bell>,
     /// Carries nothing, and closes when the loop ends.
     stop: Receiver<Infallible>,
 }
 
-/// The loop's end of the offices.
-pub(crate) struct Headquarters<R: Runtime> {
+/// The loop's end.
+pub(crate) struct Reports<R: Runtime> {
     pub(crate) arrivals: Receiver<Arrival<R::Stream>>,
     /// Dropped with the loop.
     pub(crate) stop: Sender<Infallible>,
 }
 
-impl<R: Runtime> Office<R> {
+impl<R: Runtime> Shared<R> {
     pub(crate) fn open(
         runtime: R,
         options: Options,
         bell: Arc<Bell>,
-    ) -> (Arc<Office<R>>, Headquarters<R>) {
+    ) -> (Arc<Shared<R>>, Reports<R>) {
         let (sender, arrivals) = async_channel::bounded(QUEUED_ARRIVALS);
         let (stop, stopped) = async_channel::bounded(1);
-        let office = Office {
+        let shared = Shared {
             runtime,
             options,
             counters: Arc::default(),
@@ -73,7 +73,7 @@ impl<R: Runtime> Office<R> {
             bell,
             stop: stopped,
         };
-        (Arc::new(office), Headquarters { arrivals, stop })
+        (Arc::new(shared), Reports { arrivals, stop })
     }
 
     /// Waits for room; an error when the loop has ended.

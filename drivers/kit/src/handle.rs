@@ -1,31 +1,41 @@
-//! The way from other tasks and threads to the node on its loop.
+//! The way from tasks and threads to a node on its loop, and what the loop does for them.
+
+mod blocking;
+mod commands;
+mod error;
+mod line;
+mod scan;
+mod watch;
+mod watchers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, CausalToken, Handover, MemberInfo, Node, NodeStatus, Now, Request, Response, Row,
-    SettingInfo, Siblings, TableId, TableOptions, Wall,
+    Accepted, CausalToken, Handover, MemberInfo, Node, NodeStatus, Now, Request, RequestError,
+    Response, Row, SettingInfo, Siblings, TableId, TableOptions, Wall,
 };
-use rumormill_kit::answer::answer;
-use rumormill_kit::calls::{self, Error, Page, Rows};
 
-use crate::inbox::{Command, Order, Outside};
-use crate::watch::Watch;
+use self::line::{Command, Done, Line, Order};
+use self::scan::Page;
+use crate::answer::answer;
+
+pub use blocking::{Blocking, BlockingWatch};
+pub use commands::{CommandLimits, Commands};
+pub use error::Error;
+pub use line::Ring;
+pub use scan::Rows;
+pub use watch::Watch;
 
 /// A handle to a node on its loop. Clones reach the same one, from any task or thread. A call waits for room when too many
 /// wait already; a call that is dropped may have taken effect.
 #[derive(Clone)]
 pub struct Handle {
-    outside: Outside,
+    line: Line,
 }
 
 impl Handle {
-    pub(crate) fn new(outside: Outside) -> Self {
-        Handle { outside }
-    }
-
     /// Writes a row: accepted by this node, and durable if the table promises that.
     ///
     /// # Errors
@@ -70,8 +80,13 @@ impl Handle {
         value: Option<Bytes>,
         expires: Option<Wall>,
     ) -> Result<Accepted, Error> {
-        let request = calls::write(table, key, value, expires);
-        self.request(request, None).await.map(calls::written)
+        let request = Request::Write {
+            table,
+            key,
+            value,
+            expires,
+        };
+        self.request(request, None).await.map(written)
     }
 
     /// Writes a key of a table that keeps siblings, in the place of those that were read with `context`; `None` removes them.
@@ -92,7 +107,7 @@ impl Handle {
             value,
             context,
         };
-        self.request(request, None).await.map(calls::written)
+        self.request(request, None).await.map(written)
     }
 
     /// Reads a row, from the store if its value is only there.
@@ -102,7 +117,7 @@ impl Handle {
     pub async fn get(&self, table: TableId, key: impl Into<Bytes>) -> Result<Option<Row>, Error> {
         let key = key.into();
         let request = Request::Get { table, key };
-        calls::row(self.request(request, None).await?)
+        scan::row(self.request(request, None).await?)
     }
 
     /// Reads the siblings of a key, in a table that keeps them.
@@ -116,7 +131,7 @@ impl Handle {
     ) -> Result<Option<Siblings>, Error> {
         let key = key.into();
         let request = Request::Get { table, key };
-        calls::siblings(self.request(request, None).await?)
+        scan::siblings(self.request(request, None).await?)
     }
 
     /// Reads a page of the rows whose keys begin with `prefix`, from the one after `after` on. A value that is read from the
@@ -157,7 +172,7 @@ impl Handle {
     /// [`Error::Closed`].
     pub async fn watch(&self, table: TableId) -> Result<Watch, Error> {
         let from = self.with(|node, now| node.view(now).cursor()).await?;
-        Ok(Watch::new(self.outside.clone(), table, from))
+        Ok(Watch::new(self.line.clone(), table, from))
     }
 
     /// The user table called `name`, with the options it has or the default ones.
@@ -181,7 +196,12 @@ impl Handle {
     ) -> Result<TableId, Error> {
         let name = name.into();
         let request = Request::CreateTable { name, options };
-        self.request(request, None).await.map(calls::table)
+        self.request(request, None)
+            .await
+            .map(|response| match response {
+                Response::Table(table) => table,
+                other => unanswerable("a table's creation", &other),
+            })
     }
 
     /// The members that this node knows, itself included.
@@ -252,9 +272,9 @@ impl Handle {
         let command = Command::Request {
             request,
             patience,
-            done,
+            done: Done::Reply(done),
         };
-        self.outside.command(command).await?;
+        self.line.command(command).await?;
         let result = reply.await.ok_or(Error::Closed)?;
         Ok(result?)
     }
@@ -269,7 +289,7 @@ impl Handle {
     ) -> Result<T, Error> {
         let (done, reply) = answer();
         let job = move |node: &mut Node, now: Now| done.send(job(node, now));
-        self.outside.command(Command::Run(Box::new(job))).await?;
+        self.line.command(Command::Run(Box::new(job))).await?;
         reply.await.ok_or(Error::Closed)
     }
 
@@ -279,16 +299,34 @@ impl Handle {
     /// # Errors
     /// [`Error::Busy`], [`Error::Closed`]; the job was dropped.
     pub fn call(&self, job: impl FnOnce(&mut Node, Now) + Send + 'static) -> Result<(), Error> {
-        self.outside.try_command(Command::Run(Box::new(job)))
+        self.line.try_command(Command::Run(Box::new(job)))
+    }
+
+    /// Hands the node a request; `done` is called on the loop with the reply, and must be short. Neither waits for room nor for
+    /// the reply. When the loop ends first, `done` is called with [`RequestError::Halted`] or dropped.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Closed`]; `done` was dropped.
+    pub fn ask(
+        &self,
+        request: Request,
+        patience: Option<Duration>,
+        done: impl FnOnce(Result<Response, RequestError>) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.line.try_command(Command::Request {
+            request,
+            patience,
+            done: Done::Call(Box::new(done)),
+        })
     }
 
     /// Leaves the cluster, ends the loop and returns what the node leaves behind. A second call ends the loop at once.
     ///
     /// # Errors
-    /// [`Error::LeaveCut`], [`Error::Closed`].
+    /// [`Error::LeaveCut`]; [`Error::Busy`], [`Error::Closed`], and nothing was changed.
     pub async fn leave(&self) -> Result<Handover, Error> {
         let (done, left) = answer();
-        self.outside.order(Order::Leave(done)).await?;
+        self.line.order(Order::Leave(Some(done)))?;
         left.await.ok_or(Error::Closed)?
     }
 
@@ -296,17 +334,51 @@ impl Handle {
     /// crashed.
     ///
     /// # Errors
-    /// [`Error::Closed`]: it had ended already.
+    /// [`Error::Busy`], [`Error::Closed`]: it was told to already, or has ended.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let (done, ended) = answer();
-        self.outside.order(Order::Shutdown(done)).await?;
+        self.line.order(Order::Shutdown(Some(done)))?;
         ended.await.ok_or(Error::Closed)
     }
 
-    /// A function that wakes the loop to look at its store: for
-    /// [`StoreWorker::spawn`](rumormill_kit::store::StoreWorker::spawn).
-    pub fn notifier(&self) -> impl Fn() + Send + Sync + 'static + use<> {
-        let bell = Arc::clone(self.outside.bell());
-        move || bell.ring()
+    /// As [`Handle::leave`], but waits for nothing.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Closed`]; nothing was changed.
+    pub fn begin_leave(&self) -> Result<(), Error> {
+        self.line.order(Order::Leave(None))
     }
+
+    /// As [`Handle::shutdown`], but waits for nothing.
+    ///
+    /// # Errors
+    /// As for [`Handle::shutdown`].
+    pub fn begin_shutdown(&self) -> Result<(), Error> {
+        self.line.order(Order::Shutdown(None))
+    }
+
+    /// The same calls for a plain thread.
+    pub fn blocking(&self) -> Blocking {
+        Blocking::new(self.clone())
+    }
+
+    /// A function that wakes the loop to look at its store: for
+    /// [`StoreWorker::spawn`](crate::store::StoreWorker::spawn).
+    pub fn notifier(&self) -> impl Fn() + Send + Sync + 'static + use<> {
+        let ring = Arc::clone(&self.line.ring);
+        move || ring()
+    }
+}
+
+fn written(response: Response) -> Accepted {
+    match response {
+        Response::Written(accepted) => accepted,
+        other => unanswerable("a write", &other),
+    }
+}
+
+/// # Panics
+/// Always: the core answers each request with its own kind of response.
+fn unanswerable(request: &str, response: &Response) -> ! {
+    unreachable!("{request} was answered with {response:?}")
 }

@@ -1,7 +1,9 @@
-//! Rows of a table, page by page.
+//! Rows of a table: one, or page by page.
 
 use bytes::Bytes;
-use rumormill_core::{Durability, Node, Now, Row, RowRef, ScanRange, TableId};
+use rumormill_core::{Durability, Node, Now, Response, Row, RowRef, ScanRange, Siblings, TableId};
+
+use super::{Error, unanswerable};
 
 /// Rows of one page at most.
 const PAGE_ROWS: usize = 1_000;
@@ -20,19 +22,25 @@ pub struct Rows {
 
 /// A page as the node has it in memory.
 #[derive(Debug)]
-pub struct Page {
+pub(super) struct Page {
     /// Keys in order, and the rows but for those whose values are only in the store: each is read with a request, and left out
     /// when it has gone.
-    pub rows: Vec<(Bytes, Option<Row>)>,
+    pub(super) rows: Vec<(Bytes, Option<Row>)>,
     /// The key after which the next page begins.
-    pub next: Option<Bytes>,
+    pub(super) next: Option<Bytes>,
     /// Whether it may be shown only after a sync.
-    pub gated: bool,
+    pub(super) gated: bool,
 }
 
 impl Page {
     /// The page of rows whose keys begin with `prefix`, from the one after `after` on. O(log rows + rows of the page).
-    pub fn of(node: &Node, now: Now, table: TableId, prefix: &[u8], after: Option<&[u8]>) -> Page {
+    pub(super) fn of(
+        node: &Node,
+        now: Now,
+        table: TableId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Page {
         let view = node.view(now);
         let info = view.table_info(table);
         let sync = info.is_some_and(|info| info.options.durability == Durability::Sync);
@@ -61,4 +69,31 @@ fn owned(row: &RowRef<'_>) -> Option<Row> {
         expires: row.expires(),
         version: row.version(),
     })
+}
+
+/// The answer to a [`Request::Get`](rumormill_core::Request::Get) for one value.
+pub(super) fn row(response: Response) -> Result<Option<Row>, Error> {
+    match response {
+        Response::Row(row) => Ok(row),
+        Response::Siblings(siblings) if siblings.values.len() > 1 => Err(Error::Siblings),
+        Response::Siblings(siblings) => {
+            let only = siblings.values.into_iter().next();
+            Ok(only.map(|(value, version)| Row {
+                value,
+                expires: None,
+                version,
+            }))
+        }
+        other => unanswerable("a read", &other),
+    }
+}
+
+/// The answer to the same, for siblings.
+pub(super) fn siblings(response: Response) -> Result<Option<Siblings>, Error> {
+    match response {
+        Response::Siblings(siblings) => Ok(Some(siblings)),
+        Response::Row(None) => Ok(None),
+        Response::Row(Some(_)) => Err(Error::NoSiblings),
+        other => unanswerable("a read", &other),
+    }
 }

@@ -11,13 +11,13 @@ use crate::answer::Reply;
 const BATCH: usize = 256;
 
 /// Where a watch is answered.
-pub type Watched = Reply<Result<Changes, Error>>;
+pub(super) type Watched = Reply<Result<Changes, Error>>;
 
 /// Changes of a table whose rows nobody may see before they are durable: to be answered after a sync.
-pub type Gated = (Watched, Changes);
+pub(super) type Gated = (Watched, Changes);
 
 /// The watches that wait.
-pub struct Watchers {
+pub(super) struct Watchers {
     parked: BTreeMap<TableId, Vec<(Cursor, Watched)>>,
     count: usize,
     limit: usize,
@@ -27,7 +27,7 @@ pub struct Watchers {
 
 impl Watchers {
     /// No watches, and room for so many.
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Watchers {
             parked: BTreeMap::new(),
             count: 0,
@@ -37,7 +37,7 @@ impl Watchers {
     }
 
     /// Answers a watch, or keeps it until its table changes.
-    pub fn watch(
+    pub(super) fn watch(
         &mut self,
         (node, now): (&Node, Now),
         (table, from): (TableId, Cursor),
@@ -65,7 +65,7 @@ impl Watchers {
     }
 
     /// Answers those who wait for the table.
-    pub fn changed(&mut self, at: (&Node, Now), table: TableId) -> Vec<Gated> {
+    pub(super) fn changed(&mut self, at: (&Node, Now), table: TableId) -> Vec<Gated> {
         let parked = self.parked.remove(&table).unwrap_or_default();
         self.count -= parked.len();
         let awaited = parked.into_iter().filter(|(_, who)| who.is_awaited());
@@ -78,7 +78,7 @@ impl Watchers {
     }
 
     /// The turn is over, and every table that changed in it was told of.
-    pub fn settle(&mut self, node: &Node, now: Now) {
+    pub(super) fn settle(&mut self, node: &Node, now: Now) {
         self.settled = node.view(now).cursor();
     }
 
