@@ -1,4 +1,4 @@
-//! The drivers on the loopback interface: mio, and the async loop on every runtime.
+//! The drivers on the loopback interface: mio, the async loop on every runtime, and one script through all of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,4 +7,5 @@
 )]
 
 mod mio;
+mod parity;
 mod runtimes;

@@ -410,11 +410,10 @@ fn plain_threads_have_the_calls_of_an_embedder() {
     let blocking = a.handle.blocking();
     let words = blocking.table("words").unwrap();
     let mut changes = blocking.watch(words).unwrap();
-    let watching = thread::spawn(move || {
-        let first = changes.next().unwrap().unwrap();
-        (first.kind, changes.next())
-    });
     blocking.put(words, "k", "v").unwrap();
+    let first = changes.next().unwrap().unwrap();
+    assert!(matches!(first.kind, ChangeKind::Put { key, .. } if key == "k"));
+    let watching = thread::spawn(move || changes.next());
     let row = blocking.get(words, "k").unwrap().unwrap();
     assert_eq!(row.value, "v");
     assert_eq!(blocking.scan(words, "", None).unwrap().rows.len(), 1);
@@ -429,8 +428,6 @@ fn plain_threads_have_the_calls_of_an_embedder() {
         panic!("the loop ended otherwise");
     };
     assert_eq!(said, left);
-    let (first, then) = watching.join().unwrap();
-    assert!(matches!(first, ChangeKind::Put { key, .. } if key == "k"));
-    assert!(then.is_none());
+    assert!(watching.join().unwrap().is_none());
     assert_eq!(blocking.put(words, "k", "v"), Err(Error::Closed));
 }
