@@ -84,7 +84,7 @@ impl<R: Runner> Real<R> {
     pub(super) fn new(runner: R) -> Self {
         Real {
             runner,
-            disks: [const { () }; 3].map(|()| MemoryStore::new()),
+            disks: std::array::from_fn(|_| MemoryStore::new()),
             nodes: [None, None, None],
             seed: None,
             lives: 0,

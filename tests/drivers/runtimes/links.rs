@@ -2,17 +2,24 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use rumormill_async::{Driver, Error, Exit, Options, Runtime};
+use futures_lite::future;
+use rumormill_async::{Driver, Error, Exit, Handle, Options, Runtime};
 use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC};
-use rumormill_core::{LinkError, RequestError, TableId};
+use rumormill_core::{
+    Config, LinkError, Node, Now, Recovery, RequestError, Seed, TableId, Write as Put,
+};
+use rumormill_smol::Smol;
 
 use super::lab::{PATIENCE, any, count, on_every_runtime, start, value, wait};
 
 on_every_runtime! {
     a_taken_port_is_named
     members_join_exchange_rows_and_leave
+    a_link_that_breaks_is_noticed
     a_peer_that_sends_garbage_is_closed_and_counted
     a_refused_peer_hears_the_reason
     dials_that_fail_are_answered
@@ -60,6 +67,68 @@ async fn members_join_exchange_rows_and_leave<R: Runtime>(runtime: R) {
     assert!(matches!(a.end().await, Exit::Shutdown));
 }
 
+async fn a_link_that_breaks_is_noticed<R: Runtime>(runtime: R) {
+    let a = start(&runtime, Options::new(any()), |_| {}).await;
+    let seed = a.peers.to_string();
+    let b = start(&runtime, Options::new(any()), |config| {
+        config.seeds.push(seed)
+    })
+    .await;
+    let links = async |handle: &Handle| handle.status().await.unwrap().links;
+    wait("the link", async || {
+        links(&a.handle).await == 1 && links(&b.handle).await == 1
+    })
+    .await;
+    b.end().await;
+    wait("its end", async || links(&a.handle).await == 0).await;
+    a.end().await;
+}
+
+/// The tasks of an executor end when it is dropped, here as soon as the loop has returned.
+#[test]
+fn last_words_are_written_before_the_loop_returns() {
+    let global = Smol::global();
+    let a = smol::block_on(start(&global, Options::new(any()), |_| {}));
+    let executor = Arc::new(smol::Executor::new());
+    let runtime = Smol::on(Arc::clone(&executor));
+    let driver = Driver::bind(runtime, Options::new(any()));
+    let driver = future::block_on(executor.run(driver)).unwrap();
+    let mut config = Config::new("b", &driver.peers_addr().to_string());
+    config.seeds.push(a.peers.to_string());
+    let node = Recovery::new(config, Seed::from_u64(1));
+    let node = node.finish(driver.now()).unwrap();
+    let b = driver.handle();
+    let speaker = a.handle.clone();
+    let talk = thread::spawn(move || {
+        future::block_on(async {
+            speaker.put(TableId::DEFAULT, "k", "v").await.unwrap();
+            wait("the row", async || value(&b, "k").await.unwrap().is_some()).await;
+            b.call(write_last_words).unwrap();
+            b.shutdown().await.unwrap();
+        });
+    });
+    let exit = future::block_on(executor.run(driver.run(node, None)));
+    drop(executor);
+    assert!(matches!(exit, Exit::Shutdown));
+    talk.join().unwrap();
+    smol::block_on(async {
+        wait("the last words", async || {
+            value(&a.handle, "last words").await.unwrap().is_some()
+        })
+        .await;
+        a.end().await;
+    });
+}
+
+fn write_last_words(node: &mut Node, now: Now) {
+    let put = Put::Put {
+        key: b"last words",
+        value: "v".into(),
+        expires: None,
+    };
+    node.write(now, TableId::DEFAULT, put).unwrap();
+}
+
 async fn a_peer_that_sends_garbage_is_closed_and_counted<R: Runtime>(runtime: R) {
     let a = start(&runtime, Options::new(any()), |_| {}).await;
     let mut stranger = TcpStream::connect(a.peers).unwrap();
@@ -99,7 +168,7 @@ async fn a_refused_peer_hears_the_reason<R: Runtime>(runtime: R) {
 /// What the node says until it closes the connection.
 async fn read_to_end(mut peer: TcpStream) -> Vec<u8> {
     let (said, heard) = rumormill_kit::answer::answer();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         let mut bytes = Vec::new();
         // Unread bytes of the peer may make the close a reset.
         let _ = peer.read_to_end(&mut bytes);
