@@ -36,10 +36,13 @@ pub enum WriteError {
     },
     /// The store is out of space. Reads are served; writes are accepted again when it has recovered.
     StoreStalled,
-    /// The row to be replaced, or a floor of its table, has a clock further ahead of this node's wall clock than
-    /// [`Limits::clock_drift`](crate::Limits::clock_drift): the write would spread it. Somebody's clock is, or was, wrong.
+    /// The row to be replaced, or a floor of its table, has the largest clock there is: nothing is newer.
+    LastClock,
+    /// This node's wall clock is further ahead of the clock of every peer it heard of late than
+    /// [`Limits::clock_drift`](crate::Limits::clock_drift), and it heard at least two: the write would hide later ones of other members.
+    /// Set the clock right.
     ClockAhead {
-        /// How far ahead it is, in milliseconds.
+        /// How far it is ahead of the next, in milliseconds.
         ahead_ms: u64,
         /// The limit in milliseconds.
         limit_ms: u64,
@@ -81,9 +84,10 @@ impl fmt::Display for WriteError {
             WriteError::ReadOnlyTable => f.write_str("tables of the store itself are read-only"),
             WriteError::Busy { limit } => write!(f, "the store lags behind, the limit is {limit}"),
             WriteError::StoreStalled => f.write_str("the store is out of space"),
+            WriteError::LastClock => f.write_str("the row has the largest clock there is"),
             WriteError::ClockAhead { ahead_ms, limit_ms } => write!(
                 f,
-                "the row's clock is {ahead_ms} ms ahead of this node's, the limit is {limit_ms} ms"
+                "this node's clock is {ahead_ms} ms ahead of all others, the limit is {limit_ms} ms"
             ),
             WriteError::Leaving => f.write_str("the node is leaving the cluster"),
             WriteError::TooManySiblings { limit } => write!(
@@ -94,13 +98,18 @@ impl fmt::Display for WriteError {
                 f,
                 "the siblings of the key would have {size} bytes, the limit is {limit}: read them and write with their context"
             ),
-            WriteError::ContextRequired => {
-                f.write_str("a delete in a table that keeps siblings needs the context of a read")
+            WriteError::ContextRequired => f.write_str(
+                "a delete in a table that keeps siblings needs the context of a read of the key",
+            ),
+            WriteError::ContextUnused => f.write_str(
+                "the table keeps no siblings, so that a context means nothing: write without it",
+            ),
+            WriteError::Context(error) => {
+                write!(
+                    f,
+                    "{error}: read the key again, and write with what that gives"
+                )
             }
-            WriteError::ContextUnused => {
-                f.write_str("the table keeps no siblings, so that a context means nothing")
-            }
-            WriteError::Context(error) => error.fmt(f),
             WriteError::ExpiryUnsupported => {
                 f.write_str("rows of a table that keeps siblings do not expire")
             }
@@ -182,7 +191,9 @@ impl fmt::Display for TableError {
                     "a table name has 1 to {limit} bytes, this one has {size}"
                 )
             }
-            TableError::OptionsDiffer => f.write_str("the table exists with other options"),
+            TableError::OptionsDiffer => {
+                f.write_str("the table exists with other options, which are fixed at creation")
+            }
             TableError::Write(error) => error.fmt(f),
         }
     }

@@ -76,6 +76,8 @@ mutants! {
     LastArrivalWins = "last-arrival-wins",
     /// Of a delete and a write the write wins.
     PresenceWins = "presence-wins",
+    /// A node whose clock is ahead of all others accepts writes.
+    ClockAheadWrites = "clock-ahead-writes",
     /// Clocks of rows from elsewhere are not followed.
     ClockUnfollowed = "clock-unfollowed",
     /// A local write takes the wall clock, and not the larger of it and the row's.
@@ -90,6 +92,8 @@ mutants! {
     AdoptEarly = "adopt-early",
     /// Of the parts in which contexts differ from a digest the last is not named.
     ScopeCut = "scope-cut",
+    /// What has changed since the scope of a session was named is not part of the session.
+    ScopeOutdated = "scope-outdated",
     /// Members whose rows differ while their contexts agree do not notice.
     LossUnseen = "loss-unseen",
     /// A session that is asked for twice is served twice, and its pages are mixed up.

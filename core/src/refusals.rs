@@ -58,6 +58,6 @@ refusals! {
     UnknownSystemTable = "unknown-system-table",
     /// A greeting carries rows of users. The link was closed.
     UsersRows = "users-rows-in-greeting",
-    /// A client's write would have needed a clock beyond the drift limit.
+    /// A client's write was refused because this node's clock is ahead of all others, beyond the drift limit.
     WriteClockAhead = "write-clock-ahead",
 }

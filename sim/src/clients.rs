@@ -419,6 +419,6 @@ fn key_of(kind: &ChangeKind) -> Option<(&Bytes, &'static str)> {
         ChangeKind::Put { key, .. } | ChangeKind::Siblings { key, .. } => Some((key, "shows")),
         ChangeKind::Deleted { key } => Some((key, "hides")),
         ChangeKind::Expired { key } => Some((key, "expires")),
-        ChangeKind::Flushed => None,
+        ChangeKind::Flushed { .. } => None,
     }
 }

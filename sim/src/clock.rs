@@ -1,11 +1,17 @@
 //! The clocks of one node: a wall clock that is wrong, and a monotonic clock that runs at the wrong speed.
 
-use rumormill_core::{Instant, Now, Wall};
+use rumormill_core::{Hlc, Instant, Limits, Now, Wall};
 
 /// Wall time at the start of every simulation, in microseconds since the Unix epoch.
 const EPOCH_US: i64 = 1_700_000_000_000_000;
 /// The most a clock may gain or lose, in microseconds per second.
 pub(crate) const MAX_DRIFT_PPM: i64 = 500_000;
+
+/// Whether a clock was given out so far from the truth that not every member follows it, whatever limit a plan has set.
+pub(crate) fn is_beyond_drift(clock: Hlc, at_us: u64) -> bool {
+    let least = Limits::default().clock_drift / 2;
+    clock > Hlc::at(Clock::default().now(at_us).wall + least)
+}
 
 /// Both clocks of a node as functions of true (virtual) time, in whole microseconds.
 #[derive(Clone, Debug)]

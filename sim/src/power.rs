@@ -42,7 +42,7 @@ impl World {
                     "start",
                     &[life, Field::Mute(id.0)],
                 );
-                self.starts_rotten(node);
+                self.starts_as(node);
                 self.touch(node);
                 self.application_starts(node);
             }
@@ -208,6 +208,16 @@ impl World {
         self.break_links(node, true);
         if self.settling {
             self.push(self.now_us, Event::Start { node });
+        }
+    }
+
+    /// A node that starts and is no member proposes anew what it holds: its disk had rotted, or it crashed while it left.
+    fn starts_as(&mut self, node: usize) {
+        if self.hosts[node].alone {
+            let held = self.contents(node);
+            self.model.went_alone(node, held.as_ref());
+        } else {
+            self.starts_whole(node);
         }
     }
 

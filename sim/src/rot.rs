@@ -43,19 +43,9 @@ impl World {
         self.model.went_alone(node, held.as_ref());
     }
 
-    /// The node has started from a disk that had rotted.
-    pub(crate) fn starts_rotten(&mut self, node: usize) {
-        let host = &mut self.hosts[node];
-        if host.rotten.is_none() {
-            return;
-        }
-        if host.alone {
-            let held = self.contents(node);
-            self.model.went_alone(node, held.as_ref());
-        } else {
-            // All that was damaged had been written anew.
-            host.rotten = None;
-        }
+    /// The node has started, and is a member again: all that was damaged on its disk had been written anew.
+    pub(crate) fn starts_whole(&mut self, node: usize) {
+        self.hosts[node].rotten = None;
     }
 
     /// Whether the node runs on a disk that has rotted: it may be unable to read a value, and has to say so.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Node, code, rumormill, text, wait};
 
-fn lone() -> (tempfile::TempDir, Node) {
+pub(crate) fn lone() -> (tempfile::TempDir, Node) {
     let root = tempfile::tempdir().expect("a directory");
     let mut command = rumormill();
     command.args([

@@ -14,6 +14,7 @@ mod fuzz;
 mod refusals;
 mod replication;
 mod settings;
+mod siblings;
 mod sim_check;
 mod sim_scale;
 mod support;

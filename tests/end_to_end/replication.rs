@@ -10,7 +10,7 @@ fn word(n: usize) -> String {
     format!("word{n:05}")
 }
 
-fn start_three(root: &Path) -> [Node; 3] {
+pub(crate) fn start_three(root: &Path) -> [Node; 3] {
     let first = Node::start("one", &root.join("one"), None);
     let second = Node::start("two", &root.join("two"), Some(&first));
     let third = Node::start("three", &root.join("three"), Some(&first));

@@ -134,16 +134,31 @@ impl Node {
 
     /// An HTTP request with a JSON body: the status code and the body of the answer.
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let (code, _, body) = self.exchange(method, path, &[], body);
+        (code, body)
+    }
+
+    /// The same with further headers: the status code, the head and the body of the answer.
+    pub(crate) fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.http()).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        let head = format!("{method} {path} HTTP/1.0\r\ncontent-type: application/json\r\n");
+        let mut head = format!("{method} {path} HTTP/1.0\r\ncontent-type: application/json\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
         let rest = format!("content-length: {}\r\n\r\n{body}", body.len());
         stream.write_all((head + &rest).as_bytes()).expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        (code.expect("a status"), body.to_string())
+        (code.expect("a status"), head.to_string(), body.to_string())
     }
 
     /// Ends it as a loss of power of the process would.

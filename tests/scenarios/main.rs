@@ -259,33 +259,22 @@ fn the_example_of_an_application_keeps_its_promise_and_notices_its_bug() {
 /// Plans that broke a promise once, as small as they could be made.
 #[test]
 fn plans_that_once_failed_hold() {
-    const PLANS: [(&str, &str); 6] = [
-        (
-            "a_disk_emptied_between_two_dials",
-            include_str!("plans/a_disk_emptied_between_two_dials.plan"),
-        ),
-        (
-            "a_session_asked_for_twice",
-            include_str!("plans/a_session_asked_for_twice.plan"),
-        ),
-        (
-            "an_eviction_between_a_handshake_and_a_greeting",
-            include_str!("plans/an_eviction_between_a_handshake_and_a_greeting.plan"),
-        ),
-        (
-            "everybody_left_and_came_back",
-            include_str!("plans/everybody_left_and_came_back.plan"),
-        ),
-        (
-            "everybody_left_while_one_came_in",
-            include_str!("plans/everybody_left_while_one_came_in.plan"),
-        ),
-        (
-            "reunion_through_a_node_that_reunited",
-            include_str!("plans/reunion_through_a_node_that_reunited.plan"),
-        ),
+    macro_rules! plans {
+        ($($name:literal,)+) => {
+            [$(($name, include_str!(concat!("plans/", $name, ".plan")))),+]
+        };
+    }
+    let plans = plans![
+        "a_disk_emptied_between_two_dials",
+        "a_leave_cut_short_by_a_crash",
+        "a_newcomer_after_a_delete_from_the_far_future",
+        "a_session_asked_for_twice",
+        "an_eviction_between_a_handshake_and_a_greeting",
+        "everybody_left_and_came_back",
+        "everybody_left_while_one_came_in",
+        "reunion_through_a_node_that_reunited",
     ];
-    for (name, text) in PLANS {
+    for (name, text) in plans {
         let plan: Plan = text.parse().unwrap();
         let kinds = plan.kinds();
         let report = run_plan(plan, kinds, Keep::Nothing);

@@ -35,6 +35,7 @@ fn probe(nonce: u64) -> Message {
         claims: true,
         awaits_claims: true,
         clock: nonce,
+        wall_ms: nonce,
     };
     let rumor = Rumor {
         node: NodeId(4),

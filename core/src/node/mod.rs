@@ -1,6 +1,7 @@
 //! The node: routes inputs to the sub-machines and their verdicts to each other, in straight-line code.
 
 mod away;
+mod clocks;
 mod evict;
 mod join;
 mod leave;
@@ -23,6 +24,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use self::clocks::Clocks;
 use self::evict::Evictions;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
@@ -95,6 +97,7 @@ pub struct Node {
     /// Of a node that is away: what it held of users' tables when it went away, and when that was.
     past: Vec<(Domain, Context)>,
     away_from: Instant,
+    clocks: Clocks,
     /// When this life began.
     begun: Instant,
     halted: bool,
@@ -150,6 +153,7 @@ impl Node {
             leaving: None,
             evictions: Evictions::new(agreed),
             past: Vec::new(),
+            clocks: Clocks::default(),
             begun: now.mono,
             away_from: now.mono,
             halted: false,
@@ -242,7 +246,8 @@ impl Node {
         Ok(self.gossip.flush_table(&mut self.fx, None))
     }
 
-    fn admit(&self, table: TableId) -> Result<(), WriteError> {
+    /// Whether a client's write may be accepted here now.
+    fn admit(&mut self, table: TableId) -> Result<(), WriteError> {
         if self.halted || self.leaving.is_some() {
             return Err(WriteError::Leaving);
         }
@@ -252,6 +257,13 @@ impl Node {
         let limit = self.config.limits.store_backlog;
         if self.fx.backlog() >= limit && !mutated!(self.fx, BacklogUnbounded) {
             return Err(WriteError::Busy { limit });
+        }
+        let drift = self.config.limits.clock_drift;
+        if let Err(refusal) = self.clocks.check(self.fx.now(), drift)
+            && !mutated!(self.fx, ClockAheadWrites)
+        {
+            self.fx.refuse(Refusal::WriteClockAhead);
+            return Err(refusal);
         }
         match self.gossip.tables().get(table) {
             Some(known) if known.namespace() == Namespace::Usr => Ok(()),

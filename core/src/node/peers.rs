@@ -264,7 +264,9 @@ impl Node {
             Message::Compare(compare) => self.compare_ranges(link, compare)?,
             Message::Compared(compared) => self.ranges_compared(link, compared)?,
             Message::Overrule(batch) => self.overruled(link, batch)?,
-            Message::Differs { session, scope } => self.differs(link, session, &scope)?,
+            Message::Differs { session, scope, at } => {
+                self.differs(link, session, (&scope, at))?;
+            }
             Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
             Message::Goodbye => self.hang_up(link, HangupReason::Left),
             Message::Evict {

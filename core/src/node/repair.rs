@@ -115,6 +115,7 @@ impl Node {
         let (have, scope) = self.gossip.contexts_without(&repair.lost);
         let have = Have::Within {
             scope: scope.to_wire(),
+            since: None,
             contexts: write_contexts(&have),
         };
         let (now, node) = (self.fx.now().mono, repair.node);

@@ -12,7 +12,8 @@ use crate::refusals::Refusal;
 use crate::table::Domain;
 use crate::table::Hlc;
 use crate::table::gossip::{
-    Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts, write_digest,
+    Extent, Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts,
+    write_digest,
 };
 use crate::wire::{DomainScope, Have, Message, Page, Pull, RowBatch, Standing, Status};
 
@@ -39,6 +40,7 @@ impl Node {
             claims: self.claims_now(),
             awaits_claims: self.leaving.is_some() || cover_has_tombstones,
             clock: self.gossip.clock().0,
+            wall_ms: self.fx.now().wall.as_millis(),
         }
     }
 
@@ -57,6 +59,7 @@ impl Node {
 
     /// A peer told its state with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
+        self.clocks.hear(self.fx.now(), node, theirs.wall_ms);
         self.gossip.follow_clock(&mut self.fx, Hlc(theirs.clock));
         if let Some(known) = self.links.get_mut(link) {
             known.awaits_claims = theirs.awaits_claims;
@@ -165,24 +168,33 @@ impl Node {
         if !self.is_full() {
             return Ok(false);
         }
-        let (scope, have) = match have {
-            Have::Whole(contexts) => (Scope::ALL, read_contexts(&contexts)?),
-            Have::Within { scope, contexts } => {
-                (Scope::from_wire(&scope)?, read_contexts(&contexts)?)
+        let (extent, have) = match have {
+            Have::Whole(contexts) => (Extent::All, read_contexts(&contexts)?),
+            Have::Within {
+                scope,
+                since,
+                contexts,
+            } => {
+                let since = match mutated!(self.fx, ScopeOutdated) {
+                    true => Some(u64::MAX),
+                    false => since,
+                };
+                let scope = Scope::from_wire(&scope)?;
+                (Extent::Part { scope, since }, read_contexts(&contexts)?)
             }
             Have::Digest(digest) => {
                 let scope = self.gossip.differing(&read_digest(&digest)?);
                 if !scope.is_empty() {
                     return Ok(self.name_scope(link, session, scope));
                 }
-                (scope, Vec::new())
+                (Extent::Nothing, Vec::new())
             }
         };
         let Some(gate) = self.links.get(link).map(|known| known.recorded) else {
             return Ok(true);
         };
         let fx = &mut self.fx;
-        Ok(self.gossip.serve(fx, (link, gate), session, &scope, &have))
+        Ok(self.gossip.serve(fx, (link, gate), session, &extent, &have))
     }
 
     /// Tells a client in which parts the contexts differ; whether it could be served now.
@@ -194,8 +206,9 @@ impl Node {
             if mutated!(self.fx, ScopeCut) {
                 scope.pop();
             }
-            self.fx
-                .send(link, Lane::Sys, Message::Differs { session, scope });
+            let at = self.gossip.log().next();
+            let msg = Message::Differs { session, scope, at };
+            self.fx.send(link, Lane::Sys, msg);
         }
         may
     }
@@ -205,12 +218,13 @@ impl Node {
         &mut self,
         link: LinkId,
         session: u64,
-        scope: &[DomainScope],
+        (scope, at): (&[DomainScope], u64),
     ) -> Result<(), Refusal> {
         let scope = Scope::from_wire(scope)?;
         if let Some(session) = self.sync.scoped(self.fx.now().mono, link, session) {
             let have = Have::Within {
                 scope: scope.to_wire(),
+                since: Some(at),
                 contexts: write_contexts(&self.gossip.contexts_in(&scope)),
             };
             self.send_pull(link, session, have);

@@ -120,9 +120,14 @@ impl CausalToken {
         }
     }
 
+    /// How many bytes the token has.
+    pub fn size(&self) -> usize {
+        10 + 24 * self.seen.as_slice().len()
+    }
+
     /// The token as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(10 + 24 * self.seen.as_slice().len());
+        let mut out = Writer::with_capacity(self.size());
         out.u8(VERSION).u8(KIND).raw(&self.place.to_le_bytes());
         for dot in self.seen.as_slice() {
             write_dot(&mut out, *dot);

@@ -13,10 +13,13 @@ pub struct Hlc(pub u64);
 impl Hlc {
     const LOGICAL_BITS: u32 = 16;
 
-    /// The first clock of a wall millisecond.
+    /// The largest clock that a row may have. Nobody can write over such a row.
+    pub const MAX: Hlc = Hlc(u64::MAX - 1);
+
+    /// The first clock of a wall millisecond, 34 years below the largest at most: a wrong wall clock does not use them up.
     pub const fn at(wall: Wall) -> Self {
         let millis = wall.as_millis();
-        let max = u64::MAX >> Self::LOGICAL_BITS;
+        let max = (Self::MAX.0 >> Self::LOGICAL_BITS) - (1 << 40);
         Hlc((if millis > max { max } else { millis }) << Self::LOGICAL_BITS)
     }
 

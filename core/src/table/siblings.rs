@@ -221,7 +221,8 @@ fn read(form: &[u8]) -> Option<SiblingRow> {
     let apart = |pair: &[Sibling]| pair[0].origin < pair[1].origin;
     let sane = |version: &Sibling| {
         let counter = version.dot.counter;
-        counter != 0 && counter != u64::MAX && seen.contains(version.origin)
+        let possible = counter != 0 && counter != u64::MAX && version.clock <= Hlc::MAX;
+        possible && seen.contains(version.origin)
     };
     let ordered = versions.windows(2).all(apart) && versions.iter().all(sane);
     let mut found_by: Vec<Dot> = versions.iter().map(|version| version.dot).collect();

@@ -228,7 +228,10 @@ pub enum ChangeKind {
         key: Bytes,
     },
     /// Everything in the table up to now was removed.
-    Flushed,
+    Flushed {
+        /// Whether all users' tables were flushed, or are read anew in a reunion, and not this one alone.
+        all: bool,
+    },
 }
 
 /// A table, its options and its size.
@@ -421,7 +424,7 @@ impl<'a> View<'a> {
                 };
                 Some((*table, kind))
             }
-            Entry::Flushed(table) => Some((*table, ChangeKind::Flushed)),
+            Entry::Flushed { table, all } => Some((*table, ChangeKind::Flushed { all: *all })),
         }
     }
 }

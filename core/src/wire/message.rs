@@ -82,6 +82,8 @@ wire! {
             session: u64,
             /// The parts, by domain.
             scope: Vec<DomainScope>,
+            /// The changes that the sender had seen by then; the receiver sends the number back in [`Have::Within`].
+            at: u64,
         },
         /// Contexts agree and rows do not: what does the receiver show in these ranges?
         Compare(Compare),
@@ -226,6 +228,8 @@ wire! {
         pub awaits_claims: bool,
         /// The node's hybrid logical clock.
         pub clock: u64,
+        /// Its wall clock, in milliseconds since 1970.
+        pub wall_ms: u64,
     }
 }
 
@@ -322,6 +326,9 @@ pub enum Have {
     Within {
         /// The scope.
         scope: Vec<DomainScope>,
+        /// When the receiver named it, by its own count: what it has changed since may have replaced what is in scope. `None` asks for
+        /// rows alone, without contexts to adopt.
+        since: Option<u64>,
         /// The contexts.
         contexts: Vec<DomainContext>,
     },

@@ -1,10 +1,14 @@
 //! The command line.
 
+mod tables;
+
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rumormill_sim::FaultKind;
+
+pub(crate) use tables::{Conflict, Durability, Tables};
 
 use crate::settings::Flags;
 
@@ -27,6 +31,9 @@ pub(crate) enum Command {
     /// Run several nodes on this machine, joined to the first
     Cluster(Cluster),
     /// Print the value of a key
+    ///
+    /// In a table that keeps siblings: all its values, and to standard error the context, which tells a later put or del what
+    /// was read. With --json all in one object.
     Get {
         /// The table; `default` holds the plain Redis strings
         table: String,
@@ -36,6 +43,8 @@ pub(crate) enum Command {
         server: ServerArgs,
     },
     /// Write a row
+    ///
+    /// In a table that keeps siblings, a write replaces what its --context has seen, and stays beside all other values of the key.
     Put {
         /// The table
         table: String,
@@ -43,15 +52,24 @@ pub(crate) enum Command {
         key: String,
         /// The value; `-` reads it from standard input
         value: String,
+        /// What `get` printed of this key, in a table that keeps siblings: the value takes the place of those that were shown
+        /// then. Without it the value is one more sibling
+        #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
+        context: Option<String>,
         #[command(flatten)]
         server: ServerArgs,
     },
     /// Delete a row
+    ///
+    /// In a table that keeps siblings, a delete needs a --context, removes what that has seen, and leaves all other values of the key.
     Del {
         /// The table
         table: String,
         /// The key
         key: String,
+        /// What `get` printed of this key, in a table that keeps siblings: the values that were shown then are deleted
+        #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
+        context: Option<String>,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -115,8 +133,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show the tables
-    Tables(ServerArgs),
+    /// Show the tables, or create one with options
+    #[command(args_conflicts_with_subcommands = true)]
+    Tables {
+        #[command(subcommand)]
+        action: Option<Tables>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Show the state of one node
     Status(ServerArgs),
     /// Show and change the settings of the cluster

@@ -18,8 +18,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, Members};
-use commands::{bench, cluster_settings, describe, evict, rows, sim, transfer, watch};
+use cli::{Cli, Command, Members, Tables};
+use commands::{bench, cluster_settings, describe, evict, rows, sim, tables, transfer, watch};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -52,9 +52,15 @@ fn run(command: Command) -> Result<(), Failure> {
             table,
             key,
             value,
+            context,
             server,
-        } => rows::put(&table, &key, &value, &server),
-        Command::Del { table, key, server } => rows::del(&table, &key, &server),
+        } => rows::put(&table, &key, &value, context.as_deref(), &server),
+        Command::Del {
+            table,
+            key,
+            context,
+            server,
+        } => rows::del(&table, &key, context.as_deref(), &server),
         Command::Scan {
             table,
             prefix,
@@ -79,24 +85,24 @@ fn run(command: Command) -> Result<(), Failure> {
             format,
             server,
         } => transfer::export(&table, &file, format, &server),
-        Command::Members {
-            action: None,
-            server,
-        } => describe::members(&server),
-        Command::Members {
-            action:
-                Some(Members::Evict {
-                    member,
-                    force,
-                    server,
-                }),
-            ..
-        } => evict::evict(&member, force, &server),
-        Command::Members {
-            action: Some(Members::Resume(server)),
-            ..
-        } => evict::resume(&server),
-        Command::Tables(server) => describe::tables(&server),
+        Command::Members { action, server } => match action {
+            None => describe::members(&server),
+            Some(Members::Evict {
+                member,
+                force,
+                server,
+            }) => evict::evict(&member, force, &server),
+            Some(Members::Resume(server)) => evict::resume(&server),
+        },
+        Command::Tables { action, server } => match action {
+            None => describe::tables(&server),
+            Some(Tables::Create {
+                name,
+                durability,
+                conflict,
+                server,
+            }) => tables::create(&name, durability, conflict, &server),
+        },
         Command::Status(server) => describe::status(&server),
         Command::Settings { what, server } => cluster_settings::run(what, &server),
         Command::Bench(args) => bench::run(&args),

@@ -1,5 +1,7 @@
 //! A table as the Redis protocol shows it: `default` holds the strings, any other table is a hash.
 
+use serde_json::Value;
+
 use crate::failure::Failure;
 use crate::resp::{Client, Reply};
 
@@ -19,6 +21,25 @@ impl Table {
             true => Err(Failure::Usage("a table name has at least one byte".into())),
             false => Ok(Table(name.to_string())),
         }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the table keeps siblings, as the node knows it: their contexts have no place in the Redis protocol.
+    pub(crate) fn keeps_siblings(&self, client: &mut Client) -> Result<bool, Failure> {
+        // Its options are fixed.
+        if self.is_default() {
+            return Ok(false);
+        }
+        let command: [&[u8]; 3] = [b"RUMORMILL", b"TABLE", self.0.as_bytes()];
+        let Reply::Bulk(Some(text)) = client.call(&command)?.accepted()? else {
+            return Err(unexpected());
+        };
+        let table: Value = serde_json::from_slice(&text).map_err(|_| unexpected())?;
+        Ok(table["conflict"] == "siblings")
     }
 
     fn is_default(&self) -> bool {

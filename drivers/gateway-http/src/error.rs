@@ -2,7 +2,9 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rumormill_core::{EvictError, ReadError, RequestError, ResumeError, TableError, WriteError};
+use rumormill_core::{
+    EvictError, ReadError, RequestError, ResumeError, TableError, TokenError, WriteError,
+};
 use serde_json::{Map, Value, json};
 
 use crate::backend::Unavailable;
@@ -71,12 +73,12 @@ impl ApiError {
         Self::new(status, code, message)
     }
 
-    /// A key has several siblings where the answer has room for one value.
+    /// A key has siblings where the answer has room for one value only.
     pub(crate) fn siblings() -> Self {
         ApiError::new(
             StatusCode::CONFLICT,
             "siblings",
-            "a key has several siblings, which HTTP does not show: read it through the embedded interface",
+            "the key has siblings: read it at /v1/usr",
         )
     }
 
@@ -145,6 +147,7 @@ impl From<WriteError> for ApiError {
                 ApiError::new(UNAVAILABLE, "busy", message).with("limit", limit)
             }
             WriteError::StoreStalled => ApiError::new(UNAVAILABLE, "store_stalled", message),
+            WriteError::LastClock => ApiError::new(StatusCode::CONFLICT, "last_clock", message),
             WriteError::ClockAhead { ahead_ms, limit_ms } => {
                 ApiError::new(StatusCode::CONFLICT, "clock_ahead", message)
                     .with("ahead_ms", ahead_ms)
@@ -168,14 +171,25 @@ impl From<WriteError> for ApiError {
             WriteError::ContextUnused => {
                 ApiError::new(StatusCode::BAD_REQUEST, "context_unused", message)
             }
-            WriteError::Context(_) => {
+            WriteError::Context(error) => {
                 ApiError::new(StatusCode::BAD_REQUEST, "bad_context", message)
+                    .with("reason", reason_of(error))
             }
             WriteError::ExpiryUnsupported => {
                 ApiError::new(StatusCode::BAD_REQUEST, "expiry_unsupported", message)
             }
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),
         }
+    }
+}
+
+fn reason_of(error: TokenError) -> &'static str {
+    match error {
+        TokenError::Malformed => "malformed",
+        TokenError::Damaged => "damaged",
+        TokenError::OtherKey => "other_key",
+        TokenError::Unissued => "unissued",
+        _ => "unknown",
     }
 }
 

@@ -12,9 +12,11 @@ use utoipa::ToSchema;
 
 use crate::body;
 use crate::error::ApiError;
+use crate::page::Content;
 use crate::query::Query;
 use crate::router::Gateway;
 use crate::rows::status_of;
+use crate::siblings;
 use crate::text;
 
 /// A value in JSON.
@@ -39,9 +41,12 @@ const JSON_FACTOR: usize = 6;
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Json<Item>, ApiError> {
     let row = gateway.read_row(TABLE.to_string(), item_key(&uri)?).await?;
-    Ok(Json(Item {
-        value: text::to_json(&row.value),
-    }))
+    match row.content {
+        Content::Value { value, .. } => Ok(Json(Item {
+            value: text::to_json(&value),
+        })),
+        Content::Siblings(_) => Err(ApiError::siblings()),
+    }
 }
 
 /// Write an item; the answer repeats it.
@@ -50,7 +55,7 @@ pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Jso
     request_body = Item,
     responses((status = 200, description = "The item was replaced", body = Item),
               (status = 201, description = "The item is new", body = Item),
-              (status = 400, description = "`bad_json`, `bad_parameter`, `key_too_large`"),
+              (status = 400, description = "`bad_json`, `bad_parameter`, `key_too_large`; `bad_context`, `context_unused`: items have no siblings"),
               (status = 413, description = "`value_too_large`, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
               (status = 409, description = "`clock_ahead`"),
@@ -62,6 +67,7 @@ pub(crate) async fn write(
     body: Body,
 ) -> Result<Response, ApiError> {
     let key = item_key(&uri)?;
+    let context = siblings::context(&headers)?;
     let value_bytes = gateway.value_bytes(&headers).await?;
     let limit = value_bytes
         .saturating_mul(JSON_FACTOR)
@@ -69,7 +75,7 @@ pub(crate) async fn write(
     let item: Item = gateway.read_json(&headers, body, limit).await?;
     let value: Bytes = text::from_json(&item.value).map_err(ApiError::bad_json)?;
     let accepted = gateway
-        .write_row(TABLE.to_string(), key, value, None)
+        .write_row(TABLE.to_string(), key, value, None, context)
         .await?;
     let status = status_of(&accepted, StatusCode::OK);
     Ok((status, Json(item)).into_response())
@@ -79,17 +85,18 @@ pub(crate) async fn write(
 #[utoipa::path(delete, path = "/items/{key}", tag = "items",
     params(("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 204, description = "The item is deleted"),
-              (status = 400, description = "`bad_parameter`, `key_too_large`"),
+              (status = 400, description = "`bad_parameter`, `key_too_large`; `bad_context`, `context_unused`: items have no siblings"),
               (status = 404, description = "`not_found`: no such item"),
               (status = 409, description = "`clock_ahead`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    gateway
-        .remove_row(TABLE.to_string(), item_key(&uri)?)
-        .await?;
+    let key = item_key(&uri)?;
+    let context = siblings::context(&headers)?;
+    gateway.remove_row(TABLE.to_string(), key, context).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

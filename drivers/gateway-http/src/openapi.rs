@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::router::Gateway;
-use crate::{items, members, metrics, peers, report, rows, settings, state, tables};
+use crate::{items, members, metrics, peers, report, rows, settings, siblings, state, tables};
 
 /// Every error is `{"error":{"code","message",...}}`; each route lists its codes by status.
 #[derive(OpenApi)]
@@ -25,7 +25,7 @@ use crate::{items, members, metrics, peers, report, rows, settings, state, table
         members::healthz, members::readyz, metrics::text,
     ),
     components(schemas(
-        rows::Listing, rows::ListedRow, items::Item, tables::Tables, tables::NewTable,
+        rows::Listing, rows::ListedRow, siblings::SiblingList, siblings::ListedSibling, items::Item, tables::Tables, tables::NewTable,
         members::Members, members::Evicted, members::Resumed, report::Member, report::Table, report::Status,
         report::EffectiveSettings, report::Setting, settings::NewValue, peers::NewPeer, peers::Joined,
     )),

@@ -10,6 +10,8 @@ use rumormill_core::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::page::user_table;
+
 /// A member of the cluster, as this node sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Member {
@@ -318,19 +320,27 @@ pub fn tables_json(node: &Node, now: Now) -> String {
     to_line(&serde_json::json!({ "tables": tables(node, now) }))
 }
 
+/// A user's table by its name as one line of JSON; `null` when this node knows none.
+pub fn table_json(node: &Node, now: Now, name: &str) -> String {
+    let id = node.find_table(&user_table(name.to_string()));
+    let info = id.and_then(|id| node.view(now).table_info(id));
+    to_line(&info.map(Table::from))
+}
+
 /// [`settings`] as one line of JSON.
 pub fn settings_json(node: &Node) -> String {
     to_line(&settings(node))
 }
 
-/// A document by its topic: `status`, `members`, `tables` or `settings`; `None` for any other. What the Redis protocol's private
-/// command `RUMORMILL` answers.
-pub fn describe(node: &Node, now: Now, topic: &str) -> Option<String> {
-    match topic {
-        "status" => Some(status_json(node, now)),
-        "members" => Some(members_json(node)),
-        "tables" => Some(tables_json(node, now)),
-        "settings" => Some(settings_json(node)),
+/// A document by its topic: `status`, `members`, `tables` or `settings`, or `table` and a name; `None` for any other. What the Redis
+/// protocol's private command `RUMORMILL` answers.
+pub fn describe(node: &Node, now: Now, topic: &str, name: Option<&str>) -> Option<String> {
+    match (topic, name) {
+        ("status", None) => Some(status_json(node, now)),
+        ("members", None) => Some(members_json(node)),
+        ("tables", None) => Some(tables_json(node, now)),
+        ("table", Some(name)) => Some(table_json(node, now, name)),
+        ("settings", None) => Some(settings_json(node)),
         _ => None,
     }
 }

@@ -8,18 +8,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::{
-    Accepted, Durability, Namespace, Node, Now, Request, Response as Answer, RowRef, ScanRange,
-    TableId, TableName, Version, Wall, Write,
-};
+use rumormill_core::{Accepted, CausalToken, ScanRange, Version, Wall, Write};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::backend::Calls;
 use crate::error::ApiError;
+use crate::page::{Content, Page, Row, user_table};
 use crate::query::Query;
 use crate::router::Gateway;
+use crate::siblings::{self, ListedSibling, SiblingList};
 use crate::text;
 use crate::watch;
 
@@ -31,84 +29,6 @@ const MAX_ROWS: u64 = 1_000;
 
 /// Row bytes in one listing, exceeded only by a single larger row.
 const LIST_BYTES: usize = 1 << 20;
-
-/// A row as a reader on another thread gets it.
-pub(crate) struct Row {
-    pub(crate) key: Bytes,
-    pub(crate) value: Bytes,
-    pub(crate) expires: Option<Wall>,
-    pub(crate) version: Version,
-}
-
-/// Some rows of a table, in key order, as the node has them in memory.
-pub(crate) struct Page {
-    table: TableId,
-    /// The keys, and the rows but for those whose values are only in the store.
-    rows: Vec<(Bytes, Option<Row>)>,
-    more: bool,
-    /// Whether the rows may be shown only after a sync.
-    gated: bool,
-}
-
-impl Page {
-    fn push(&mut self, row: &RowRef<'_>) {
-        let known = row.value().map(|value| Row {
-            key: row.key().clone(),
-            value: value.clone(),
-            expires: row.expires(),
-            version: row.version(),
-        });
-        self.rows.push((row.key().clone(), known));
-    }
-
-    /// The key after which the next page begins, if there is one.
-    pub(crate) fn next(&self) -> Option<Bytes> {
-        let last = self.rows.last().filter(|_| self.more);
-        last.map(|(key, _)| key.clone())
-    }
-
-    /// The rows once they may be shown, with values from the store. A row that is loaded is shown as it is then, and left out
-    /// when it has gone.
-    ///
-    /// # Errors
-    /// A value cannot be read, or the node does not serve.
-    pub(crate) async fn complete(self, calls: &Calls) -> Result<Vec<Row>, ApiError> {
-        if self.gated {
-            calls.sync().await?;
-        }
-        let mut rows = Vec::with_capacity(self.rows.len());
-        for (key, row) in self.rows {
-            match row {
-                Some(row) => rows.push(row),
-                None => rows.extend(load(calls, self.table, key).await?),
-            }
-        }
-        Ok(rows)
-    }
-}
-
-/// Reads a row through the store; `None` when it has gone.
-pub(crate) async fn load(
-    calls: &Calls,
-    table: TableId,
-    key: Bytes,
-) -> Result<Option<Row>, ApiError> {
-    let request = Request::Get {
-        table,
-        key: key.clone(),
-    };
-    let read = match calls.request(request).await? {
-        Answer::Row(read) => read,
-        Answer::Siblings(_) => return Err(ApiError::siblings()),
-        _ => None,
-    };
-    Ok(read.map(|read| Row {
-        key,
-        value: read.value,
-        expires: read.expires,
-        version: read.version,
-    }))
-}
 
 /// Rows in key order, and where to go on.
 #[derive(Serialize, ToSchema)]
@@ -125,53 +45,97 @@ pub(crate) struct ListedRow {
     /// The key: a string, or `{"base64":"..."}` if it is no UTF-8.
     #[schema(value_type = Object)]
     key: Value,
-    /// The value, likewise.
-    #[schema(value_type = Object)]
-    value: Value,
+    /// The value, likewise; absent in a table that keeps siblings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    value: Option<Value>,
     /// When the row expires, in milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_ms: Option<u64>,
+    /// The values of the key, one or more, in a table that keeps siblings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    siblings: Option<Vec<ListedSibling>>,
+    /// What a write gives back in `X-Rumormill-Context` to replace the siblings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<String>,
+}
+
+impl From<&Row> for ListedRow {
+    fn from(row: &Row) -> Self {
+        let mut listed = ListedRow {
+            key: text::to_json(&row.key),
+            value: None,
+            expires_ms: None,
+            siblings: None,
+            context: None,
+        };
+        match &row.content {
+            Content::Value { value, expires, .. } => {
+                listed.value = Some(text::to_json(value));
+                listed.expires_ms = expires.map(Wall::as_millis);
+            }
+            Content::Siblings(siblings) => {
+                let list = SiblingList::from(siblings);
+                listed.siblings = Some(list.siblings);
+                listed.context = Some(list.context);
+            }
+        }
+        listed
+    }
 }
 
 /// Read a row: its value is the body, byte for byte.
+///
+/// In a table that keeps siblings, the answer also has the context that a write gives back to replace what was read; a key of
+/// several values is answered with 300 and all of them.
 #[utoipa::path(get, path = "/v1/usr/{table}/{key}", tag = "rows",
     params(("table" = String, Path, description = "The table"),
            ("key" = String, Path, description = "The key, percent-encoded; slashes may stand for themselves")),
-    responses((status = 200, description = "The value", content_type = "application/octet-stream"),
+    responses((status = 200, description = "The value", content_type = "application/octet-stream",
+               headers(("X-Rumormill-Context" = String, description = "In a table that keeps siblings"))),
+              (status = 300, description = "The values, in a table that keeps siblings", body = SiblingList,
+               headers(("X-Rumormill-Context" = String, description = "What a write gives back to replace them"))),
               (status = 400, description = "`bad_parameter`, `bad_table_name`"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
-pub(crate) async fn read(
-    State(gateway): State<Gateway>,
-    uri: Uri,
-) -> Result<impl IntoResponse, ApiError> {
+pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
     Query::parse(uri.query(), &[])?;
     let (table, key) = row_path(&uri)?;
     let row = gateway.read_row(table, key).await?;
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        header::CONTENT_TYPE,
-        header_value("application/octet-stream"),
-    );
-    headers.insert(header::ETAG, header_value(&etag(row.version)));
-    if let Some(expires) = row.expires {
-        headers.insert("expires-ms", header_value(&expires.as_millis().to_string()));
+    let (value, expires, version) = match row.content {
+        Content::Siblings(siblings) => return Ok(siblings::answer(siblings)),
+        Content::Value {
+            value,
+            expires,
+            version,
+        } => (value, expires, version),
+    };
+    let mut response = raw(value, version).into_response();
+    if let Some(expires) = expires {
+        let expires = header_value(&expires.as_millis().to_string());
+        response.headers_mut().insert("expires-ms", expires);
     }
-    Ok((headers, Body::from(row.value)))
+    Ok(response)
 }
 
 /// Write a row: the body is the value, byte for byte.
+///
+/// In a table that keeps siblings, a write without a context adds a sibling; one with the context of a read replaces those that
+/// the read has shown, and no others.
 #[utoipa::path(put, path = "/v1/usr/{table}/{key}", tag = "rows",
     params(("table" = String, Path, description = "The table; it comes into being with its first row"),
            ("key" = String, Path, description = "The key, percent-encoded"),
-           ("ttl_ms" = Option<u64>, Query, description = "The row expires after so many milliseconds")),
+           ("ttl_ms" = Option<u64>, Query, description = "The row expires after so many milliseconds"),
+           ("X-Rumormill-Context" = Option<String>, Header, description = "In a table that keeps siblings: the context of a read of this key")),
     request_body(content = String, content_type = "application/octet-stream", description = "The value"),
     responses((status = 201, description = "The row is new"),
-              (status = 204, description = "The row was replaced"),
-              (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`"),
-              (status = 413, description = "`value_too_large`, with the limit"),
-              (status = 409, description = "`clock_ahead`"),
+              (status = 204, description = "There was a row: it was replaced, or has a sibling more"),
+              (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason`: \
+               `malformed`, `damaged`, `unknown`, `other_key` or `unissued`; `context_unused`: the table keeps no siblings; \
+               `expiry_unsupported`: rows with siblings do not expire"),
+              (status = 413, description = "`value_too_large`, `siblings_too_large`, with the limit"),
+              (status = 409, description = "`clock_ahead`; `too_many_siblings`, with the limit"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
@@ -183,29 +147,42 @@ pub(crate) async fn write(
     let ttl = query
         .number("ttl_ms", 1, MAX_TTL_MS)?
         .map(Duration::from_millis);
+    let context = siblings::context(&headers)?;
+    if ttl.is_some() && context.is_some() {
+        return Err(ApiError::bad_parameter(
+            "ttl_ms does not go with X-Rumormill-Context: rows with siblings do not expire",
+        ));
+    }
     let (table, key) = row_path(&uri)?;
     let value = gateway.read_value(&headers, body).await?;
-    let accepted = gateway.write_row(table, key, value, ttl).await?;
+    let accepted = gateway.write_row(table, key, value, ttl, context).await?;
     let status = status_of(&accepted, StatusCode::NO_CONTENT);
     Ok((status, [(header::ETAG, etag(accepted.version))]).into_response())
 }
 
 /// Delete a row.
+///
+/// In a table that keeps siblings, those that a read has shown: its context has to be given, and what others wrote since stays.
 #[utoipa::path(delete, path = "/v1/usr/{table}/{key}", tag = "rows",
     params(("table" = String, Path, description = "The table"),
-           ("key" = String, Path, description = "The key, percent-encoded")),
-    responses((status = 204, description = "The row is deleted"),
-              (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`"),
+           ("key" = String, Path, description = "The key, percent-encoded"),
+           ("X-Rumormill-Context" = Option<String>, Header, description = "In a table that keeps siblings: the context of a read of this key")),
+    responses((status = 204, description = "The row is deleted; with a context: what the read has shown is gone, now or before"),
+              (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason` as for PUT; \
+               `context_unused`: the table keeps no siblings"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 409, description = "`clock_ahead`"),
+              (status = 428, description = "`context_required`: the table keeps siblings"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     Query::parse(uri.query(), &[])?;
+    let context = siblings::context(&headers)?;
     let (table, key) = row_path(&uri)?;
-    gateway.remove_row(table, key).await?;
+    gateway.remove_row(table, key, context).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -213,7 +190,7 @@ pub(crate) async fn remove(
 ///
 /// A watch is a stream of server-sent events: `ready`, then `put`, `deleted`, `expired` and `flushed` as they happen, and
 /// `lagged` when events were missed, so that the table has to be read again. A `put` whose stored value is damaged carries
-/// `"error":"unreadable"` instead. Each carries an id; give the last one back as
+/// `"error":"unreadable"` instead, and one of a table that keeps siblings all of them and their context, as a listing does. Each carries an id; give the last one back as
 /// `Last-Event-ID` or `?cursor=` to go on from there.
 #[utoipa::path(get, path = "/v1/usr/{table}", tag = "rows",
     params(("table" = String, Path, description = "The table"),
@@ -248,15 +225,12 @@ pub(crate) async fn list(
         .calls
         .with(move |node, now| {
             let id = node.find_table(&user_table(table))?;
-            Some(page(
-                node,
-                now,
-                id,
-                &scan_prefix,
-                after.as_deref(),
-                limit as usize,
-                LIST_BYTES,
-            ))
+            let range = ScanRange {
+                prefix: &scan_prefix,
+                after: after.as_deref(),
+            };
+            let bounds = (limit as usize, LIST_BYTES);
+            Some(Page::of_range(node, now, id, range, bounds))
         })
         .await?;
     let Some(page) = page else {
@@ -272,13 +246,8 @@ pub(crate) async fn list(
         format!("{next_path}?prefix={prefix}&after={after}&limit={limit}")
     });
     let rows = page.complete(&gateway.calls).await?;
-    let rows = rows.iter().map(|row| ListedRow {
-        key: text::to_json(&row.key),
-        value: text::to_json(&row.value),
-        expires_ms: row.expires.map(Wall::as_millis),
-    });
     Ok(Json(Listing {
-        rows: rows.collect(),
+        rows: rows.iter().map(ListedRow::from).collect(),
         next,
     })
     .into_response())
@@ -291,15 +260,7 @@ impl Gateway {
             .calls
             .with(move |node, now| {
                 let id = node.find_table(&user_table(table))?;
-                let row = node.view(now).get(id, &key).row()?;
-                let mut page = Page {
-                    table: id,
-                    rows: Vec::new(),
-                    more: false,
-                    gated: row.seq() > node.durable() && is_synced(node, now, id),
-                };
-                page.push(&row);
-                Some(page)
+                Page::of_key(node, now, id, &key)
             })
             .await?;
         let absent = || ApiError::not_found("no such row");
@@ -307,23 +268,31 @@ impl Gateway {
         rows.into_iter().next().ok_or_else(absent)
     }
 
-    /// Writes a row and waits for the sync if the table promises it.
+    /// Writes a row and waits for the sync if the table promises it. A write with a context has no time to live.
     pub(crate) async fn write_row(
         &self,
         table: String,
         key: Vec<u8>,
         value: Bytes,
         ttl: Option<Duration>,
+        context: Option<CausalToken>,
     ) -> Result<Accepted, ApiError> {
         let accepted = self
             .calls
             .with(move |node, now| {
                 let id = node.table(&table)?;
-                let expires = ttl.map(|ttl| now.wall + ttl);
-                let write = Write::Put {
-                    key: &key,
-                    value,
-                    expires,
+                let key = &key[..];
+                let write = match &context {
+                    None => Write::Put {
+                        key,
+                        value,
+                        expires: ttl.map(|ttl| now.wall + ttl),
+                    },
+                    Some(context) => Write::Replace {
+                        key,
+                        value,
+                        context,
+                    },
                 };
                 node.write(now, id, write).map_err(ApiError::from)
             })
@@ -331,23 +300,29 @@ impl Gateway {
         self.promise(accepted).await
     }
 
-    /// Deletes a row, or says `not_found`.
+    /// Deletes a row, or says `not_found`. What a context has seen is gone afterwards, whether it had come here or not.
     pub(crate) async fn remove_row(
         &self,
         table: String,
         key: Vec<u8>,
+        context: Option<CausalToken>,
     ) -> Result<Accepted, ApiError> {
+        let seen = context.is_some();
         let accepted = self
             .calls
             .with(move |node, now| {
                 let id = node
                     .find_table(&user_table(table))
                     .ok_or_else(|| ApiError::not_found("no such row"))?;
-                node.write(now, id, Write::Delete { key: &key })
-                    .map_err(ApiError::from)
+                let key = &key[..];
+                let write = match &context {
+                    None => Write::Delete { key },
+                    Some(context) => Write::Remove { key, context },
+                };
+                node.write(now, id, write).map_err(ApiError::from)
             })
             .await??;
-        match accepted.existed {
+        match accepted.existed || seen {
             true => self.promise(accepted).await,
             false => Err(ApiError::not_found("no such row")),
         }
@@ -358,49 +333,6 @@ impl Gateway {
             self.calls.sync().await?;
         }
         Ok(accepted)
-    }
-}
-
-/// At most `limit` rows and about `bytes` bytes after `after`.
-pub(crate) fn page(
-    node: &Node,
-    now: Now,
-    table: TableId,
-    prefix: &[u8],
-    after: Option<&[u8]>,
-    limit: usize,
-    bytes: usize,
-) -> Page {
-    let synced = is_synced(node, now, table);
-    let mut page = Page {
-        table,
-        rows: Vec::new(),
-        more: false,
-        gated: false,
-    };
-    let mut size = 0;
-    for row in node.view(now).scan(table, ScanRange { prefix, after }) {
-        size += row.key().len() + row.value_len();
-        if page.rows.len() == limit || (size > bytes && !page.rows.is_empty()) {
-            page.more = true;
-            break;
-        }
-        page.gated |= synced && row.seq() > node.durable();
-        page.push(&row);
-    }
-    page
-}
-
-/// Whether what the table shows must be durable.
-pub(crate) fn is_synced(node: &Node, now: Now, table: TableId) -> bool {
-    let info = node.view(now).table_info(table);
-    info.is_some_and(|info| info.options.durability == Durability::Sync)
-}
-
-pub(crate) fn user_table(name: String) -> TableName {
-    TableName {
-        namespace: Namespace::Usr,
-        name,
     }
 }
 
@@ -434,14 +366,27 @@ fn table_name(encoded: &str) -> Result<String, ApiError> {
     })
 }
 
-fn etag(version: Version) -> String {
-    format!(
-        "\"{}-{}-{}\"",
-        version.clock, version.actor, version.counter
-    )
+/// A value as the body of an answer, byte for byte.
+pub(crate) fn raw(value: Bytes, version: Version) -> impl IntoResponse {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::CONTENT_TYPE,
+        header_value("application/octet-stream"),
+    );
+    headers.insert(header::ETAG, header_value(&etag(version)));
+    (headers, Body::from(value))
 }
 
-fn header_value(text: &str) -> axum::http::HeaderValue {
+fn etag(version: Version) -> String {
+    format!("\"{}\"", version_text(version))
+}
+
+/// A version as text.
+pub(crate) fn version_text(version: Version) -> String {
+    format!("{}-{}-{}", version.clock, version.actor, version.counter)
+}
+
+pub(crate) fn header_value(text: &str) -> axum::http::HeaderValue {
     axum::http::HeaderValue::from_str(text)
         .unwrap_or_else(|_| axum::http::HeaderValue::from_static(""))
 }

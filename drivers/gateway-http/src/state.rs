@@ -8,15 +8,16 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use rumormill_core::{Namespace, TableId};
+use rumormill_core::{Namespace, ScanRange, TableId};
 use serde_json::{Value, json};
 use smol::stream;
 
 use crate::backend::Calls;
 use crate::error::ApiError;
+use crate::page::{Content, Page};
 use crate::report;
 use crate::router::Gateway;
-use crate::rows;
+use crate::siblings::SiblingList;
 use crate::text;
 
 /// Rows and row bytes of one page.
@@ -25,7 +26,8 @@ const PAGE_BYTES: usize = 256 << 10;
 
 /// The whole state as one document: `{"sys":{"members":{...},"tables":{...},...},"usr":{table:{key:value}}}`.
 ///
-/// A key that is no UTF-8 appears as `base64:` and its base64, such a value as `{"base64":"..."}`. Rows written while the
+/// A key that is no UTF-8 appears as `base64:` and its base64, such a value as `{"base64":"..."}`. In a table that keeps
+/// siblings the value is `{"siblings":[{"value","version"}],"context"}`. Rows written while the
 /// document is read may or may not be in it. When a stored value is damaged or the node stops, the connection is cut before
 /// the document ends.
 #[utoipa::path(get, path = "/v1/state", tag = "cluster",
@@ -107,15 +109,11 @@ impl Writer {
         let page = self
             .calls
             .with(move |node, now| {
-                rows::page(
-                    node,
-                    now,
-                    table,
-                    b"",
-                    after.as_deref(),
-                    PAGE_ROWS,
-                    PAGE_BYTES,
-                )
+                let range = ScanRange {
+                    prefix: b"",
+                    after: after.as_deref(),
+                };
+                Page::of_range(node, now, table, range, (PAGE_ROWS, PAGE_BYTES))
             })
             .await?;
         let next = page.next();
@@ -126,7 +124,11 @@ impl Writer {
             }
             out.push_str(&Value::String(text::to_member_name(&row.key).into_owned()).to_string());
             out.push(':');
-            out.push_str(&text::to_json(&row.value).to_string());
+            let value = match &row.content {
+                Content::Value { value, .. } => text::to_json(value),
+                Content::Siblings(siblings) => json!(SiblingList::from(siblings)),
+            };
+            out.push_str(&value.to_string());
         }
         self.phase = match next {
             Some(last) => Phase::Rows {

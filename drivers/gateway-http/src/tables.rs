@@ -50,6 +50,8 @@ pub(crate) enum Safety {
 pub(crate) enum Rule {
     /// The later write wins, by hybrid logical clocks.
     LastWriterWins,
+    /// Of writes that did not know of each other all stay, until one replaces them whose author has read them.
+    Siblings,
 }
 
 /// All tables that have rows or explicit options.
@@ -86,6 +88,7 @@ pub(crate) async fn create(
         },
         conflict: match new.conflict.unwrap_or(Rule::LastWriterWins) {
             Rule::LastWriterWins => Conflict::LastWriterWins,
+            Rule::Siblings => Conflict::Siblings,
         },
     };
     let name = new.name.clone();

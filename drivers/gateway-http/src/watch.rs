@@ -14,9 +14,10 @@ use smol::stream;
 
 use crate::backend::Calls;
 use crate::error::ApiError;
+use crate::page::{Content, is_synced, load, user_table};
 use crate::query::Query;
 use crate::router::Gateway;
-use crate::rows::{is_synced, load, user_table};
+use crate::siblings::SiblingList;
 use crate::text;
 
 /// How often the node is asked, once for all watchers, whether anything changed.
@@ -224,10 +225,16 @@ impl Watcher {
             Err(error) if error.is_unreadable() => return Ok(Some(kind)),
             read => read?,
         };
-        Ok(row.map(|row| ChangeKind::Put {
-            key: row.key,
-            value: Some(row.value),
-            expires: row.expires,
+        Ok(row.map(|row| match row.content {
+            Content::Value { value, expires, .. } => ChangeKind::Put {
+                key: row.key,
+                value: Some(value),
+                expires,
+            },
+            Content::Siblings(siblings) => ChangeKind::Siblings {
+                key: row.key,
+                siblings,
+            },
         }))
     }
 
@@ -250,10 +257,8 @@ impl Watcher {
                 event(id, "put", &data.to_string())
             }),
             ChangeKind::Siblings { key, siblings } => ours(key).then(|| {
-                let values = siblings.values.iter();
-                let values: Vec<_> = values.map(|(value, _)| text::to_json(value)).collect();
-                let mut data = json!({ "key": text::to_json(key), "siblings": values });
-                data["context"] = siblings.context.to_string().into();
+                let mut data = json!(SiblingList::from(siblings));
+                data["key"] = text::to_json(key);
                 event(id, "put", &data.to_string())
             }),
             ChangeKind::Deleted { key } => ours(key).then(|| {
@@ -270,7 +275,7 @@ impl Watcher {
                     &json!({ "key": text::to_json(key) }).to_string(),
                 )
             }),
-            ChangeKind::Flushed => Some(event(id, "flushed", "{}")),
+            ChangeKind::Flushed { .. } => Some(event(id, "flushed", "{}")),
         }
     }
 }

@@ -63,7 +63,7 @@ fn measure(name: &str, node: &mut Node, gateway: &Gateway, words: impl Fn(&mut V
 
 fn main() {
     let config = Config::new("bench", "here");
-    let gateway = Gateway::new(&config.limits, |_, _, _| None);
+    let gateway = Gateway::new(&config.limits, |_, _, _, _| None);
     let recovery = Recovery::new(config, Seed::from_u64(1));
     let mut node = recovery.finish(now(0)).unwrap();
     let value = [b'v'; 100];

@@ -102,8 +102,9 @@ impl Watch {
             ChangeKind::Deleted { key } => (if is_string { "del" } else { "hdel" }, &key[..]),
             ChangeKind::Expired { key } if is_string => ("expired", &key[..]),
             ChangeKind::Expired { key } => ("hexpired", &key[..]),
-            ChangeKind::Flushed if is_string => return,
-            ChangeKind::Flushed => ("del", &[][..]),
+            // As in Redis, nobody is told of the keys that FLUSHALL removes; there is no event for strings that go at once.
+            ChangeKind::Flushed { all } if *all || is_string => return,
+            ChangeKind::Flushed { .. } => ("del", &[][..]),
         };
         let key = if is_string { row } else { info.name.as_bytes() };
         let out = replies.buf();

@@ -29,12 +29,12 @@ impl Refusal {
 
     /// A key has more than one value, and Redis has room for one.
     pub(crate) const SIBLINGS: Refusal = Refusal::Text(
-        "SIBLINGS the field has several siblings, and a reply has room for one value",
+        "SIBLINGS the field has several siblings, and a reply has room for one value: read it over HTTP or with rumormill get",
     );
 
     /// A write that cannot say what its author has seen.
     pub(crate) const NO_CONTEXT: Refusal = Refusal::Text(
-        "SIBLINGS the hash is a table that keeps siblings, and the Redis protocol has no place for the context of a write",
+        "SIBLINGS the hash is a table that keeps siblings, and the Redis protocol has no place for the context of a write: write over HTTP or with rumormill put and del",
     );
 
     /// Appends the reply's text.
@@ -70,7 +70,7 @@ impl From<WriteError> for Refusal {
             WriteError::ReadOnlyTable => "READONLY",
             WriteError::Busy { .. } => "BUSY",
             WriteError::StoreStalled => "OOM",
-            WriteError::ClockAhead { .. } => "CLOCK",
+            WriteError::ClockAhead { .. } | WriteError::LastClock => "CLOCK",
             WriteError::Leaving => "LEAVING",
             _ => "ERR",
         };

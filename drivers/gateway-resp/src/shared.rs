@@ -50,8 +50,9 @@ impl Stats {
     }
 }
 
-/// Answers the private command `RUMORMILL`: JSON for a topic in lower case, `None` for an unknown one.
-pub type Describe = fn(&Node, Now, &str) -> Option<String>;
+/// Answers the private command `RUMORMILL`: JSON for a topic in lower case and the name that came with it, `None` when there is no
+/// such topic, or it takes no name, or needs one.
+pub type Describe = fn(&Node, Now, &str, Option<&str>) -> Option<String>;
 
 /// What all clients of one listener share.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use rumormill_core::Version;
 
 use super::{Contents, MAX_VIOLATIONS, Shown, Violation};
+use crate::clock::is_beyond_drift;
 use crate::model::{Effect, Model};
 use crate::plan::Table;
 
@@ -24,7 +25,10 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
         };
         // A reunion may write an old value again under a new version: whose write it was tells the value alone.
         let written = row.value.as_ref().and_then(|value| history.writer(value));
+        // Members whose clocks are right do not follow such a clock: once the delete is freed, later writes have smaller ones.
+        let beyond = is_beyond_drift(newest.version.clock, newest.at_us);
         let old = match written {
+            Some(write) if beyond && write.at_us > newest.at_us => false,
             Some(write) => !write.alone && write.version < newest.version,
             None => row.version < newest.version,
         };
@@ -73,6 +77,9 @@ impl Watch {
         let Some(version) = shows else {
             if let Some(seen) = keys.get_mut(key) {
                 seen.hidden = true;
+                if is_beyond_drift(seen.newest.clock, at_us) {
+                    keys.remove(key);
+                }
             }
             return None;
         };

@@ -42,6 +42,7 @@ mod tests {
                 claims,
                 awaits_claims: false,
                 clock: 0,
+                wall_ms: 0,
             },
             rumors: Vec::new(),
         };

@@ -54,7 +54,7 @@ impl Mirror {
             ChangeKind::Deleted { key } | ChangeKind::Expired { key } => {
                 self.0.remove(key);
             }
-            ChangeKind::Flushed => self.scan(view, table),
+            ChangeKind::Flushed { .. } => self.scan(view, table),
         }
     }
 

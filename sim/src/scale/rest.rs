@@ -72,6 +72,7 @@ fn probe_and_ack_bytes() -> u64 {
         claims: true,
         awaits_claims: true,
         clock: u64::MAX,
+        wall_ms: u64::MAX,
     };
     let (nonce, rumors) = (u64::MAX, Vec::new());
     let probe = Message::Probe {

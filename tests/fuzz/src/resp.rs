@@ -70,7 +70,7 @@ fn decode(stream: &[u8], piece: usize) -> Vec<Found> {
 fn converse(stream: &[u8], piece: usize) -> String {
     let mut config = Config::new("fuzzed", "here");
     (config.limits.key_bytes, config.limits.value_bytes) = (64, 64);
-    let gateway = Gateway::new(&config.limits, |_, _, _| None);
+    let gateway = Gateway::new(&config.limits, |_, _, _, _| None);
     let recovery = Recovery::new(config, Seed::from_u64(7));
     let mut node = recovery.finish(start()).expect("a new node starts");
     let mut session = gateway.client(1);

@@ -4,6 +4,7 @@ use arbitrary::Unstructured;
 use arbtest::arbtest;
 
 use super::*;
+use crate::table::Hlc;
 use crate::wire::{
     DomainContext, Message, Pull, Row, RowBatch, Rumor, RumorState, Status, TableRef,
 };
@@ -51,6 +52,14 @@ fn row(counter: u64, clock: u64) -> Row {
     }
 }
 
+fn put(key: &'static [u8], value: &'static [u8]) -> Write<'static> {
+    Write::Put {
+        key,
+        value: Bytes::from_static(value),
+        expires: None,
+    }
+}
+
 fn push(actor: Actor, domain: u8, table: &str, row: Row) -> Message {
     Message::Push(RowBatch {
         actors: std::vec![actor],
@@ -70,6 +79,7 @@ fn status(clock: u64) -> Status {
         claims: false,
         awaits_claims: false,
         clock,
+        wall_ms: clock,
     }
 }
 
@@ -157,8 +167,7 @@ fn a_dot_of_this_life_that_it_has_not_issued_is_refused() {
         .collect();
     let adopt = [(crate::table::Domain::UsrDurable, context)];
     let node = lab.node(0);
-    node.gossip
-        .adopt(&mut node.fx, &adopt, crate::table::Hlc(0));
+    node.gossip.adopt(&mut node.fx, &adopt, Hlc(0));
     assert_eq!(lab.refused(Refusal::OwnDot), 2);
     lab.put(0, "mine", "w");
     lab.settle();
@@ -168,7 +177,8 @@ fn a_dot_of_this_life_that_it_has_not_issued_is_refused() {
 #[test]
 fn the_largest_counter_and_clock_of_a_peer_leave_room_for_other_writes() {
     let mut lab = Lab::pair();
-    lab.hears(push(actor(77), 1, "default", row(u64::MAX - 1, u64::MAX)));
+    let largest = Hlc::MAX.0;
+    lab.hears(push(actor(77), 1, "default", row(u64::MAX - 1, largest)));
     assert_eq!(
         lab.get(0, "theirs"),
         value("v"),
@@ -179,37 +189,66 @@ fn the_largest_counter_and_clock_of_a_peer_leave_room_for_other_writes() {
     lab.settle();
     assert_eq!(lab.everywhere("mine"), std::vec![value("w"); 2]);
     let limit = lab.now.wall + lab.configs[0].limits.clock_drift;
-    assert!(lab.node(0).gossip.clock() <= crate::table::Hlc::at(limit));
+    assert!(lab.node(0).gossip.clock() <= Hlc::at(limit));
+    let (now, key) = (lab.now, &b"theirs"[..]);
+    let delete = Write::Delete { key };
+    for write in [put(key, b"w"), delete] {
+        let refused = lab.node(0).write(now, TableId::DEFAULT, write);
+        assert_eq!(refused, Err(WriteError::LastClock));
+    }
+    assert_eq!(lab.get(0, "theirs"), value("v"), "nothing was changed");
 }
 
 #[test]
-fn a_write_that_would_need_a_clock_beyond_the_drift_limit_is_refused() {
+fn a_row_from_the_far_future_can_be_replaced_and_drags_nothing_along() {
     let mut lab = Lab::pair();
-    let drift = lab.configs[0].limits.clock_drift;
-    let far = crate::table::Hlc::at(lab.now.wall + drift + Duration::from_secs(5));
+    let far = Hlc::at(lab.now.wall + Duration::from_secs(30 * 86_400));
     lab.hears(push(actor(77), 1, "default", row(1, far.0)));
-    let (now, limit_ms) = (lab.now, drift.as_millis() as u64);
-    let key = &b"theirs"[..];
-    let refusal = WriteError::ClockAhead {
-        ahead_ms: limit_ms + 5_000,
-        limit_ms,
-    };
-    let put = |value: &'static [u8]| Write::Put {
-        key,
-        value: Bytes::from_static(value),
-        expires: None,
-    };
-    for write in [put(b"w"), Write::Delete { key }] {
-        let refused = lab.node(0).write(now, TableId::DEFAULT, write);
-        assert_eq!(refused, Err(refusal.clone()));
-    }
-    assert_eq!(lab.refused(Refusal::WriteClockAhead), 2);
-    assert_eq!(lab.get(0, "theirs"), value("v"), "nothing was changed");
-    // Time heals it.
-    lab.run(6_000);
     let now = lab.now;
-    lab.node(0).write(now, TableId::DEFAULT, put(b"w")).unwrap();
-    assert_eq!(lab.get(0, "theirs"), value("w"));
+    let theirs = put(b"theirs", b"w");
+    let accepted = lab.node(0).write(now, TableId::DEFAULT, theirs).unwrap();
+    assert_eq!(accepted.version.clock, far.next());
+    let mine = lab.node(0).write(now, TableId::DEFAULT, put(b"mine", b"w"));
+    let limit = now.wall + lab.configs[0].limits.clock_drift;
+    assert!(mine.unwrap().version.clock <= Hlc::at(limit));
+    lab.settle();
+    assert_eq!(lab.everywhere("theirs"), std::vec![value("w"); 2]);
+}
+
+#[test]
+fn a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks() {
+    let limit = Config::new("n", "n").limits.clock_drift;
+    let ahead = |now: Now, by: Duration| Now::new(now.mono, now.wall + by);
+    for (count, refuses) in [(2, false), (3, true)] {
+        let mut lab = Lab::new(count, Storage::Ordered, true);
+        lab.run(20_000);
+        let now = lab.now;
+        let within = ahead(now, limit);
+        lab.node(0)
+            .write(within, TableId::DEFAULT, put(b"k", b"v"))
+            .unwrap();
+        let beyond = ahead(now, limit + Duration::from_secs(7));
+        let refused = lab.node(0).write(beyond, TableId::DEFAULT, put(b"k", b"w"));
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap();
+        let expected = refuses.then_some(WriteError::ClockAhead {
+            ahead_ms: limit_ms + 7_000,
+            limit_ms,
+        });
+        assert_eq!(
+            refused.err(),
+            expected,
+            "of two clocks nobody knows which is wrong"
+        );
+        assert_eq!(lab.refused(Refusal::WriteClockAhead), u64::from(refuses));
+        // Set right it gives out clocks again, and so does who has long heard nobody.
+        lab.node(0)
+            .write(now, TableId::DEFAULT, put(b"k", b"x"))
+            .unwrap();
+        let alone = Now::new(now.mono + Duration::from_secs(61), beyond.wall);
+        lab.node(0)
+            .write(alone, TableId::DEFAULT, put(b"k", b"y"))
+            .unwrap();
+    }
 }
 
 #[test]
@@ -275,6 +314,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
                 domain: u.int_in_range(0..=3)?,
                 buckets: clock,
             }],
+            at: counter,
         },
         0..=2 => push(some, u.int_in_range(0..=3)?, "default", row(counter, clock)),
         3 => pull(std::vec![covers(std::vec![(some, runs)])]),
@@ -287,6 +327,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
                 claims: u.arbitrary()?,
                 awaits_claims: u.arbitrary()?,
                 clock,
+                wall_ms: u.arbitrary()?,
             },
             rumors: std::vec![rumor(u.int_in_range(0..=80)?)],
         },

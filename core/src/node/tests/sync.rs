@@ -130,6 +130,7 @@ fn a_scope_that_nobody_asked_for_is_ignored() {
             domain: 1,
             buckets: u64::MAX,
         }],
+        at: 1,
     };
     lab.node(0).handle(now, Input::Message { link, msg });
     lab.settle();
@@ -152,4 +153,62 @@ fn contexts_are_claimed_only_to_who_waits_for_claims() {
     lab.run(6_000);
     assert!(claims(&told) > 0);
     assert_eq!(lab.tombstones(), [0, 0, 0]);
+}
+
+#[test]
+fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
+    let (mut lab, told) = digesting_lab(3);
+    lab.put(0, "mine", "v");
+    lab.run(1_000);
+    lose_pushes_to(&mut lab, 1, &told);
+    lab.put(0, "k", "old");
+    lab.settle();
+    let actor = lab.nodes[0].as_ref().unwrap().hello().actor;
+    let mut lacked = crate::table::Context::new();
+    lacked.insert(actor, 2);
+    let scope = crate::table::gossip::Scope::around(&[(crate::table::Domain::UsrDurable, lacked)]);
+    let at = lab.node(0).gossip.log().next();
+    lab.put(2, "k", "new");
+    lab.settle();
+    assert_eq!(lab.get(0, "k"), value("new"));
+    let pull = |session, since, status| {
+        Message::Pull(wire::Pull {
+            session,
+            have: Have::Within {
+                scope: scope.to_wire(),
+                since,
+                contexts: Vec::new(),
+            },
+            durable: None,
+            status,
+        })
+    };
+    let (now, link) = lab.end_of(0);
+    // Without the changes since, the client would adopt the dot of the old row and have neither.
+    for (session, since, (rows, adopted)) in [
+        (100, Some(at), (2, 1)),
+        (101, None, (1, 0)),
+        (102, Some(0), (0, 0)),
+    ] {
+        told.borrow_mut().clear();
+        let status = lab.node(0).own_status();
+        let msg = pull(session, since, status);
+        lab.node(0).handle(now, Input::Message { link, msg });
+        while let Some(output) = lab.node(0).poll_output() {
+            let Output::Send { msg, .. } = output else {
+                continue;
+            };
+            if let Message::Page(page) = &*msg {
+                let contexts = page.last.as_ref().unwrap().contexts.iter();
+                let actors: usize = contexts.map(|domain| domain.actors.len()).sum();
+                assert_eq!((page.rows.rows.len(), actors), (rows, adopted), "{since:?}");
+                told.borrow_mut().push((0, 0, msg.as_ref().clone()));
+            }
+        }
+        assert_eq!(
+            told.borrow().len(),
+            usize::from(since != Some(0)),
+            "{since:?}: refused"
+        );
+    }
 }

@@ -34,6 +34,7 @@ impl Gossip {
                 && (row.actor as usize) < batch.actors.len()
                 && row.counter != 0
                 && row.counter < u64::MAX
+                && row.clock <= Hlc::MAX.0
                 && !row.key.is_empty()
                 && row.key.len() + row.value.as_ref().map_or(0, Bytes::len) <= MAX_ROW_BYTES;
             if !sane {

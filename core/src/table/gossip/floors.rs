@@ -56,22 +56,23 @@ impl Gossip {
                 if key == tables::FLOOR_OF_ALL {
                     self.floor_of_all = self.floor_of_all.max(clock);
                     for table in self.tables.user_ids() {
-                        self.sweep(fx, table);
+                        self.sweep(fx, table, true);
                     }
                 } else if let Some(name) = tables::floor_name(key) {
                     for table in self.tables.all_called(name) {
                         self.rows.add_table(table);
                         let floor = self.floors.entry(table).or_default();
                         *floor = (*floor).max(clock);
-                        self.sweep(fx, table);
+                        self.sweep(fx, table, false);
                     }
                 }
             }
         }
     }
 
-    /// Removes the rows of a table that are at or below its floor, tombstones included. O(rows of the node).
-    fn sweep(&mut self, fx: &mut Effects, table: TableId) {
+    /// Removes the rows of a table that are at or below its floor, tombstones included; the log tells whether it is one of `all`
+    /// tables. O(rows of the node).
+    fn sweep(&mut self, fx: &mut Effects, table: TableId, all: bool) {
         let floor = self.floor(table);
         let domain = self.tables.domain(table);
         let dead: Vec<Slot> = self
@@ -91,7 +92,7 @@ impl Gossip {
             self.sweep_siblings(fx, table, floor);
         }
         if !dead.is_empty() {
-            self.log.push(Entry::Flushed(table));
+            self.log.push(Entry::Flushed { table, all });
             fx.changed(table);
             fx.mark(Mark::FloorSwept);
         }

@@ -22,7 +22,12 @@ pub(crate) enum Entry {
         key: Bytes,
     },
     /// Everything at or below a floor was removed from a table.
-    Flushed(TableId),
+    Flushed {
+        /// The table.
+        table: TableId,
+        /// Whether it was one of all users' tables.
+        all: bool,
+    },
 }
 
 /// A ring of the last arrivals. Entries are small, because a row that was replaced meanwhile is read once, at its newest.

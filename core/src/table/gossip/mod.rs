@@ -2,6 +2,7 @@
 
 mod anti_entropy;
 mod batch;
+mod clocks;
 mod cold;
 mod cover;
 mod digest;
@@ -20,6 +21,7 @@ mod siblings;
 mod stability;
 mod tables;
 mod tree;
+mod write;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -43,18 +45,19 @@ use repair::LiveSum;
 pub(crate) use reunion::Reunion;
 use rows::Rows;
 pub(crate) use rows::{ActorIx, Slot, StoredRow, Value, VersionKey};
+pub(crate) use session::Extent;
 pub(crate) use stability::Stability;
 pub(crate) use tables::Tables;
 pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
 
 use super::clock::HlcSource;
 use super::siblings::SiblingRow;
-use super::{Accepted, Context, Domain, Hlc, TableInfo, TableName, Version, Write};
+use super::{Context, Domain, Hlc, TableInfo, TableName, Version};
 use crate::config::Limits;
 use crate::effects::Effects;
-use crate::error::{TableError, WriteError};
+use crate::error::TableError;
 use crate::id::{Actor, TableId};
-use crate::io::{Event, StoreOp};
+use crate::io::StoreOp;
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
@@ -236,218 +239,11 @@ impl Gossip {
         self.tables.options(table).durability == super::Durability::Sync
     }
 
-    /// A client's write.
-    pub(crate) fn write(
-        &mut self,
-        fx: &mut Effects,
-        table: TableId,
-        write: Write<'_>,
-    ) -> Result<Accepted, WriteError> {
-        if self.tables.domain(table).has_siblings() {
-            return self.write_sibling(fx, table, write);
-        }
-        let (key, value, expires) = match write {
-            Write::Put {
-                key,
-                value,
-                expires,
-            } => (
-                key,
-                Some(value),
-                expires.map_or(0, |at| at.as_millis().max(1)),
-            ),
-            Write::Delete { key } => (key, None, 0),
-            Write::Replace { .. } | Write::Remove { .. } => return Err(WriteError::ContextUnused),
-        };
-        self.check_limits(key, value.as_ref())?;
-        let wall_ms = fx.now().wall.as_millis();
-        let found = self.rows.find(table, key);
-        let current = found.and_then(|slot| self.rows.row(slot));
-        if value.is_some() || current.is_some_and(|row| row.is_live_at(wall_ms)) {
-            let above = current.map_or(Hlc(0), |row| row.clock);
-            self.check_clock(fx, above.max(self.floor(table)))?;
-        }
-        let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
-        let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
-        if value.is_none() && !existed {
-            let version = current.map_or(
-                Version {
-                    clock: self.clock.last(),
-                    actor: self.actor(self.me),
-                    counter: 0,
-                },
-                |row| self.version(row),
-            );
-            let seq = current.map_or(fx.durable(), |row| row.seq);
-            return Ok(Accepted {
-                version,
-                seq,
-                sync,
-                existed,
-            });
-        }
-        Ok(self.put_local(fx, table, key, found, value, expires, existed))
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one row, not yet a row"
-    )]
-    fn put_local(
-        &mut self,
-        fx: &mut Effects,
-        table: TableId,
-        key: &[u8],
-        found: Option<Slot>,
-        value: Option<Bytes>,
-        expires: u64,
-        existed: bool,
-    ) -> Accepted {
-        let above = found
-            .and_then(|slot| self.rows.row(slot))
-            .map_or(Hlc(0), |row| row.clock)
-            .max(self.floor(table));
-        let clock = self.issue_clock(fx, above);
-        let clock = if mutated!(fx, WallClockWrites) {
-            Hlc::at(fx.now().wall)
-        } else {
-            clock
-        };
-        self.put_at(fx, table, key, found, value, expires, (clock, existed))
-    }
-
-    /// A write of this node's with a clock that is settled already.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one row, not yet a row"
-    )]
-    fn put_at(
-        &mut self,
-        fx: &mut Effects,
-        table: TableId,
-        key: &[u8],
-        found: Option<Slot>,
-        value: Option<Bytes>,
-        expires: u64,
-        (clock, existed): (Hlc, bool),
-    ) -> Accepted {
-        let domain = self.tables.domain(table);
-        let counter = self.cover.next_own(domain, self.me, fx);
-        let seq = fx.open_seq();
-        let arrival = Arrival {
-            table,
-            actor: self.me,
-            counter,
-            clock,
-            expires,
-            key: match found.and_then(|slot| self.rows.row(slot)) {
-                Some(row) => row.key.clone(),
-                None => Bytes::copy_from_slice(key),
-            },
-            value,
-            siblings: None,
-        };
-        if self.outbox.is_open() {
-            let now = fx.now().mono;
-            self.outbox.push(now, domain, &arrival);
-        }
-        self.place(fx, domain, found, arrival);
-        let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
-        if sync {
-            fx.sync_this_turn();
-        }
-        let version = Version {
-            clock,
-            actor: self.actor(self.me),
-            counter,
-        };
-        Accepted {
-            version,
-            seq,
-            sync,
-            existed,
-        }
-    }
-
-    /// A write of the store's own to one of its tables.
-    pub(crate) fn write_sys(
-        &mut self,
-        fx: &mut Effects,
-        table: TableId,
-        key: &[u8],
-        value: Bytes,
-    ) -> Accepted {
-        let found = self.rows.find(table, key);
-        let existed = found.is_some();
-        self.put_local(fx, table, key, found, Some(value), 0, existed)
-    }
-
-    fn check_limits(&self, key: &[u8], value: Option<&Bytes>) -> Result<(), WriteError> {
-        if key.is_empty() {
-            return Err(WriteError::EmptyKey);
-        }
-        if key.len() > self.limits.key_bytes {
-            return Err(WriteError::KeyTooLarge {
-                size: key.len(),
-                limit: self.limits.key_bytes,
-            });
-        }
-        match value {
-            Some(value) if value.len() > self.limits.value_bytes => {
-                Err(WriteError::ValueTooLarge {
-                    size: value.len(),
-                    limit: self.limits.value_bytes,
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A write over a row or a floor from beyond the drift limit would have to go beyond it too. What this node's own clock has reached
-    /// it may go on from, though its wall clock was set back.
-    fn check_clock(&self, fx: &mut Effects, above: Hlc) -> Result<(), WriteError> {
-        let allowed = self.clock.observable(fx.now().wall, above);
-        allowed.map_err(|ahead_ms| {
-            fx.refuse(Refusal::WriteClockAhead);
-            let limit_ms = u64::try_from(self.limits.clock_drift.as_millis()).unwrap_or(u64::MAX);
-            WriteError::ClockAhead { ahead_ms, limit_ms }
-        })
-    }
-
-    fn issue_clock(&mut self, fx: &mut Effects, above: Hlc) -> Hlc {
-        let clock = self.clock.issue(fx.now().wall, above);
-        self.reserve_clocks(fx);
-        clock
-    }
-
-    /// Follows the clock of a member: what is written here from now on is newer than what the member has ever freed.
-    pub(crate) fn follow_clock(&mut self, fx: &mut Effects, theirs: Hlc) {
-        if let Err(ahead_ms) = self.clock.observe(fx.now().wall, theirs) {
-            fx.mark(Mark::ClockDrift);
-            fx.refuse(Refusal::ClockAhead);
-            fx.event(Event::ClockDrift { ahead_ms });
-        }
-        self.reserve_clocks(fx);
-    }
-
     /// Whether anything of users has ever been written or received here.
     pub(crate) fn has_user_dots(&self) -> bool {
         Domain::ALL
             .into_iter()
             .any(|domain| domain != Domain::Sys && self.cover.is_used(domain))
-    }
-
-    /// Stores a ceiling above every clock issued or followed here, in the batch of the row that raised it. A restart begins
-    /// at the ceiling: a clock that this node has claimed to have reached it never falls below again, though the wall
-    /// clock went back and the row has been freed.
-    fn reserve_clocks(&mut self, fx: &mut Effects) {
-        const AHEAD_MS: u64 = 3_000;
-        let clock = self.clock.last();
-        let margin = |millis: u64| clock.0.saturating_add(millis << 16);
-        if fx.has_storage() && margin(AHEAD_MS / 2) > self.ceiling.0 {
-            self.ceiling = Hlc(margin(AHEAD_MS));
-            fx.store(record::clock_ceiling(self.ceiling));
-        }
     }
 
     /// Merges a version from elsewhere.

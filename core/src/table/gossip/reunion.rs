@@ -271,7 +271,7 @@ impl Gossip {
             }
         }
         for table in self.tables.user_ids() {
-            self.log.push(super::Entry::Flushed(table));
+            self.log.push(super::Entry::Flushed { table, all: true });
             fx.changed(table);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The server takes a snapshot of its context when a session begins and sends, in pages, the rows whose dots are in it and
 //! not in the client's. A key whose row is replaced before its page is remembered and sent at the end, so that every dot
-//! the client adopts is dominated by a row it got.
+//! the client adopts is dominated by a row it got. A session about a part of the contexts remembers what has changed since that part
+//! was named, for the rows in it may have been replaced by rows outside of it.
 //!
 //! A page that meets values that are only in the store is drafted, waits for them, and is drafted anew: what was replaced meanwhile
 //! is not sent twice. A value that cannot be read ends the session, since a page without it would pass for complete.
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
 use super::digest::{Digest, Scope};
+use super::log::Entry;
 use super::outbox::{Batcher, row_bytes};
 use super::{Gossip, StoredRow};
 use crate::config::{Limits, Timing};
@@ -53,6 +55,18 @@ pub(crate) struct Served {
     next_page: u32,
     granted: u32,
     touched: Instant,
+    /// The client adopts nothing.
+    rows_alone: bool,
+}
+
+/// What a session is about.
+pub(crate) enum Extent {
+    /// All contexts.
+    All,
+    /// A part of them that this node has named, and when, by the changes it had seen; `None` for rows without contexts.
+    Part { scope: Scope, since: Option<u64> },
+    /// Nothing: the contexts agree.
+    Nothing,
 }
 
 impl Served {
@@ -108,6 +122,9 @@ impl Served {
         let named = |context: &DomainContext| {
             !context.actors.is_empty() || context.domain <= Domain::UsrMemory as u8
         };
+        if self.rows_alone {
+            return Vec::new();
+        }
         Domain::ALL.into_iter().map(domain).filter(named).collect()
     }
 
@@ -167,14 +184,14 @@ impl Gossip {
         fx: &mut Effects,
         (link, gate): (LinkId, Seq),
         session: u64,
-        scope: &Scope,
+        extent: &Extent,
         have: &Contexts,
     ) -> bool {
         if !self.may_serve(link) {
             return false;
         }
-        let missing = self.missing(scope, have);
-        self.cover.served.push(Served {
+        let missing = self.missing(extent, have);
+        let mut served = Served {
             link,
             session,
             gate,
@@ -189,15 +206,45 @@ impl Gossip {
             next_page: 0,
             granted: WINDOW,
             touched: fx.now().mono,
-        });
+            rows_alone: matches!(extent, Extent::Part { since: None, .. }),
+        };
+        if let Extent::Part {
+            scope,
+            since: Some(since),
+        } = extent
+            && !self.remember_since(&mut served, scope, *since)
+        {
+            return false;
+        }
+        self.cover.served.push(served);
         self.send_pages(fx, link);
         true
     }
 
-    /// What a client lacks of a part of the contexts.
-    fn missing(&self, scope: &Scope, have: &Contexts) -> Vec<(Domain, Actor, Runs)> {
+    /// Outside the scope a client covers what this node did when it named the scope, and may lack what came since: which may have
+    /// replaced rows in scope, whose dots the client adopts. Returns false when the changes since are no longer known.
+    fn remember_since(&self, served: &mut Served, scope: &Scope, since: u64) -> bool {
+        for (number, entry) in self.log.since(since) {
+            let Entry::Row(slot) = entry else { continue };
+            let row = self.rows.row(*slot).filter(|row| row.arrival == number);
+            let Some(row) = row else { continue };
+            let domain = self.tables.domain(row.table);
+            if domain.has_siblings() || !scope.contains(domain, self.actor(row.actor)) {
+                served.remember(row.table, &row.key);
+            }
+        }
+        since >= self.log.first()
+    }
+
+    /// What a client lacks.
+    fn missing(&self, extent: &Extent, have: &Contexts) -> Vec<(Domain, Actor, Runs)> {
         let mut missing = Vec::new();
-        for (domain, context) in &self.contexts_in(scope) {
+        let here = match extent {
+            Extent::All => self.contexts(),
+            Extent::Part { scope, .. } => self.contexts_in(scope),
+            Extent::Nothing => Vec::new(),
+        };
+        for (domain, context) in &here {
             let theirs = have
                 .iter()
                 .find(|(name, _)| name == domain)

@@ -6,6 +6,8 @@ pub(crate) mod describe;
 pub(crate) mod evict;
 mod http;
 pub(crate) mod rows;
+mod siblings;
 pub(crate) mod sim;
+pub(crate) mod tables;
 pub(crate) mod transfer;
 pub(crate) mod watch;

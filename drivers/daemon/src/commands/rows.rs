@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 
+use super::siblings;
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
 use crate::formats;
@@ -14,6 +15,9 @@ const MAX_VALUE: u64 = 64 << 20;
 pub(crate) fn get(table: &str, key: &str, server: &ServerArgs) -> Result<(), Failure> {
     let table = Table::new(table)?;
     let mut client = Client::connect(&server.addr)?;
+    if table.keeps_siblings(&mut client)? {
+        return siblings::get(&mut client, &table, key, server.json);
+    }
     let value = match client.call(&table.get(key.as_bytes()))?.accepted()? {
         Reply::Bulk(Some(value)) => value,
         Reply::Bulk(None) => return Err(Failure::Not(format!("no row {key:?}"))),
@@ -23,47 +27,88 @@ pub(crate) fn get(table: &str, key: &str, server: &ServerArgs) -> Result<(), Fai
     let written = if server.json {
         writeln!(out, "{}", formats::row_json(key.as_bytes(), &value))
     } else {
-        // Redirected, the value comes byte for byte.
-        let end: &[u8] = if out.is_terminal() || std::str::from_utf8(&value).is_ok() {
-            b"\n"
-        } else {
-            b""
-        };
-        out.write_all(&value).and_then(|()| out.write_all(end))
+        write_value(&mut out, &value)
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)
 }
 
-pub(crate) fn put(table: &str, key: &str, value: &str, server: &ServerArgs) -> Result<(), Failure> {
+/// Redirected, a value that is no text comes byte for byte.
+pub(super) fn write_value(out: &mut (impl Write + IsTerminal), value: &[u8]) -> io::Result<()> {
+    let end: &[u8] = if out.is_terminal() || std::str::from_utf8(value).is_ok() {
+        b"\n"
+    } else {
+        b""
+    };
+    out.write_all(value).and_then(|()| out.write_all(end))
+}
+
+pub(crate) fn put(
+    table: &str,
+    key: &str,
+    value: &str,
+    context: Option<&str>,
+    server: &ServerArgs,
+) -> Result<(), Failure> {
     let table = Table::new(table)?;
     let value = match value {
         "-" => read_stdin()?,
         text => text.as_bytes().to_vec(),
     };
     let mut client = Client::connect(&server.addr)?;
-    client
-        .call(&table.put(key.as_bytes(), &value))?
-        .accepted()?;
+    let place = (&table, key);
+    match context {
+        Some(_) => siblings::put(&mut client, place, &value, context)?,
+        None => match client.call(&table.put(key.as_bytes(), &value))? {
+            Reply::Error(text) if is_about_siblings(&text) => {
+                siblings::put(&mut client, place, &value, None)?;
+            }
+            reply => drop(reply.accepted()?),
+        },
+    }
     if server.json {
         print_line(&formats::row_json(key.as_bytes(), &value).to_string())?;
     }
     Ok(())
 }
 
-pub(crate) fn del(table: &str, key: &str, server: &ServerArgs) -> Result<(), Failure> {
+pub(crate) fn del(
+    table: &str,
+    key: &str,
+    context: Option<&str>,
+    server: &ServerArgs,
+) -> Result<(), Failure> {
     let table = Table::new(table)?;
     let mut client = Client::connect(&server.addr)?;
-    match client.call(&table.del(key.as_bytes()))?.accepted()? {
+    if let Some(context) = context {
+        return siblings::del(&mut client, (&table, key), context);
+    }
+    let reply = match client.call(&table.del(key.as_bytes()))? {
+        Reply::Error(text) if is_about_siblings(&text) => {
+            let why = "the table keeps siblings: read the key with `rumormill get`, and give the context that it prints with --context";
+            return Err(Failure::Refused(why.into()));
+        }
+        reply => reply.accepted()?,
+    };
+    match reply {
         Reply::Int(0) => Err(Failure::Not(format!("no row {key:?}"))),
         Reply::Int(_) => Ok(()),
         _ => Err(unexpected()),
     }
 }
 
+/// Whether a table that keeps siblings refused a command; nothing was done.
+fn is_about_siblings(error: &str) -> bool {
+    error.starts_with("SIBLINGS ")
+}
+
 pub(crate) fn scan(table: &str, prefix: &str, server: &ServerArgs) -> Result<(), Failure> {
     let table = Table::new(table)?;
     let mut client = Client::connect(&server.addr)?;
     let mut out = BufWriter::new(io::stdout().lock());
+    if table.keeps_siblings(&mut client)? {
+        siblings::scan(&mut client, &table, prefix, server.json, &mut out)?;
+        return out.flush().map_err(Failure::output);
+    }
     let form = match server.json {
         true => crate::cli::ExportFormat::Jsonl,
         false => crate::cli::ExportFormat::Tsv,

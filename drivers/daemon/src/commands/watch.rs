@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::http;
+use super::{http, siblings};
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
 use crate::formats;
@@ -76,12 +76,16 @@ fn show((id, name): (&str, &str), data: &str, json: bool) -> Result<(), Failure>
     let mut out = io::stdout().lock();
     let written = if json {
         let mut event = json!({ "event": name, "id": id });
-        for part in ["key", "value", "expires_ms"] {
+        for part in ["key", "value", "expires_ms", "siblings", "context"] {
             if !data[part].is_null() {
                 event[part] = data[part].clone();
             }
         }
         writeln!(out, "{event}")
+    } else if data["siblings"].is_array() {
+        let lines = siblings::lines(&data)?;
+        let mut lines = lines.split_inclusive(|byte| *byte == b'\n');
+        lines.try_for_each(|line| write!(out, "{name}\t").and_then(|()| out.write_all(line)))
     } else {
         let part = |part: &str| formats::from_json(&data[part]);
         match (part("key"), part("value")) {

@@ -4,5 +4,6 @@ mod described;
 mod lab;
 mod routes;
 mod settings;
+mod siblings;
 mod streams;
 mod wire;

@@ -245,30 +245,29 @@ fn hlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     ctx.int(i64::try_from(length).unwrap_or(i64::MAX))
 }
 
-/// The length of a field's value, `None` when there is no such field.
-fn length(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Option<usize>, Refusal> {
+/// The length of a field and how many values it has, `None` when there is no such field.
+fn measure(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Option<(usize, usize)>, Refusal> {
     let Some(table) = readable(ctx, args.get(1))? else {
         return Ok(None);
     };
     let row = ctx.node.view(ctx.now).get(table, args.get(2)).row();
-    if row.is_some_and(|row| row.sibling_count() > 1) {
-        return Err(Refusal::SIBLINGS);
-    }
-    let found = row.map(|row| (row.value_len(), row.seq()));
+    let found = row.map(|row| ((row.value_len(), row.sibling_count()), row.seq()));
     if let Some((_, seq)) = found {
         ctx.shown(table, seq);
     }
-    Ok(found.map(|(length, _)| length))
+    Ok(found.map(|(measured, _)| measured))
 }
 
 fn hexists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let found = length(ctx, args)?.is_some();
+    let found = measure(ctx, args)?.is_some();
     ctx.int(i64::from(found))
 }
 
 fn hstrlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let length = length(ctx, args)?.unwrap_or(0);
-    ctx.int(length as i64)
+    match measure(ctx, args)? {
+        Some((_, several)) if several > 1 => Err(Refusal::SIBLINGS),
+        found => ctx.int(found.map_or(0, |(length, _)| length) as i64),
+    }
 }
 
 fn rows(ctx: &mut Ctx<'_>, args: Args<'_>, part: Part) -> Outcome {

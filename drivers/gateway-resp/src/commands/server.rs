@@ -7,6 +7,7 @@ use rumormill_core::TableId;
 use super::{ADMIN, Command, Ctx, Group, NONE, Outcome, Sub, all, find, is, subcommand};
 use crate::decoder::Args;
 use crate::encoder;
+use crate::refusal::Refusal;
 
 /// The version of Redis whose replies are given.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
@@ -33,9 +34,9 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     GROUP.command(
         "rumormill",
-        2,
+        -2,
         ADMIN,
-        "Describe the node as JSON: STATUS, MEMBERS, TABLES or SETTINGS",
+        "Describe the node as JSON: STATUS, MEMBERS, TABLES, TABLE name or SETTINGS",
         describe_node,
     ),
     GROUP.command(
@@ -243,9 +244,13 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
 }
 
 fn describe_node(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    if args.len() > 3 {
+        return Err(Refusal::Arity);
+    }
     let topic = String::from_utf8_lossy(args.get(1)).to_ascii_lowercase();
+    let name = (args.len() == 3).then(|| String::from_utf8_lossy(args.get(2)));
     let describe = ctx.client.shared.describe;
-    match describe(ctx.node, ctx.now, &topic) {
+    match describe(ctx.node, ctx.now, &topic, name.as_deref()) {
         Some(json) => ctx.bulk(json.as_bytes()),
         None => Err(format!("ERR unknown subcommand '{topic}'").into()),
     }

@@ -4,6 +4,7 @@ mod cold;
 mod config;
 mod large;
 mod notifications;
+mod siblings;
 mod transcripts;
 
 use rumormill_core::{Config, Input, Instant, Node, Now, Output, Recovery, Seed, Storage, Wall};
@@ -31,8 +32,9 @@ impl Talk {
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new("a", "here");
         change(&mut config);
-        let gateway = Gateway::new(&config.limits, |node, _, topic| {
-            (topic == "name").then(|| node.config().name.clone())
+        let gateway = Gateway::new(&config.limits, |node, _, topic, name| {
+            let own = || node.config().name.clone();
+            (topic == "name").then(|| name.map_or_else(own, str::to_string))
         });
         let now = Now::new(Instant::from_micros(5_000_000), Wall::from_millis(START));
         let node = Recovery::new(config, Seed::from_u64(7))

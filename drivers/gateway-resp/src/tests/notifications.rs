@@ -52,6 +52,49 @@ fn subscribers_are_told_of_strings_and_hashes() {
 }
 
 #[test]
+fn a_flush_of_everything_is_told_to_nobody() {
+    let mut talk = Talk::new();
+    talk.say("HELLO 3");
+    talk.say("PSUBSCRIBE *");
+    for flush in ["FLUSHALL", "FLUSHDB"] {
+        talk.say("SET a 1");
+        talk.say("HSET h f v");
+        talk.turn(true);
+        assert!(talk.read().contains("hset"));
+        assert_eq!(talk.say(flush), "+OK");
+        talk.turn(true);
+        assert_eq!(talk.read(), "");
+        assert_eq!(talk.say("EXISTS a h"), ":0");
+    }
+}
+
+#[test]
+fn subscribers_are_told_of_fields_that_expire() {
+    let mut talk = Talk::new();
+    talk.say("HELLO 3");
+    talk.say("PSUBSCRIBE __key*__:*xpired __keyspace@0__:h");
+    let table = talk.node.table("h").unwrap();
+    for (key, millis) in [(b"f", Some(50)), (b"g", None)] {
+        let now = talk.now.wall.as_millis();
+        let write = rumormill_core::Write::Put {
+            key,
+            value: "v".into(),
+            expires: millis.map(|millis| rumormill_core::Wall::from_millis(now + millis)),
+        };
+        talk.node.write(talk.now, table, write).unwrap();
+    }
+    talk.turn(true);
+    talk.read();
+    talk.pass(100);
+    assert_eq!(
+        talk.read().trim_end(),
+        ">4 $8 pmessage $16 __keyspace@0__:h $16 __keyspace@0__:h $8 hexpired \
+         >4 $8 pmessage $16 __key*__:*xpired $23 __keyevent@0__:hexpired $1 h"
+    );
+    assert_eq!(talk.say("HKEYS h"), "*1 $1 g");
+}
+
+#[test]
 fn a_subscriber_of_the_older_protocol_gets_arrays() {
     let mut talk = Talk::new();
     talk.say("SUBSCRIBE __keyspace@0__:a");

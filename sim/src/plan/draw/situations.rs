@@ -97,11 +97,10 @@ fn late_messages(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
     Ok((plan, mix))
 }
 
-/// The wall clock of one node is further ahead than others follow; another node comes anew. At least one more has the right time: a
-/// node that is alone frees its deletes at once, and what a newcomer with the right time writes then is older than they were, by the clocks.
+/// The wall clock of one node is further ahead than others follow; another node comes anew.
 fn a_clock_far_ahead(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
     let active_us = u.int_in_range(12 * SECOND_US..=27 * SECOND_US)?;
-    let nodes = u.int_in_range(3..=4)?;
+    let nodes = u.int_in_range(2..=4)?;
     let mut plan = quiet(seed, nodes, active_us);
     let what = FaultWhat::Skew {
         node: 0,

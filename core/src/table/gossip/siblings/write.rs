@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::{Arrival, Gossip, StoredRow};
+use super::super::{Arrival, Gossip};
 use crate::config::MAX_SIBLING_BYTES;
 use crate::effects::Effects;
 use crate::error::{TokenError, WriteError};
@@ -49,9 +49,12 @@ impl Gossip {
             return Ok(self.unchanged(fx, table, current));
         }
         let existed = row.is_some_and(|row| !row.is_dead());
-        let above = current.map_or(Hlc(0), |row| row.clock);
+        let above = self.clock_to_beat(table, current);
+        if above >= Hlc::MAX {
+            return Err(WriteError::LastClock);
+        }
         let mut row = row.cloned().unwrap_or_default();
-        let clock = self.issue_clock(fx, above.max(self.floor(table)));
+        let clock = self.issue_clock(fx, above);
         if row.versions().iter().any(|version| version.value.is_none()) {
             fx.mark(Mark::DeleteTakenIn);
         }
@@ -127,20 +130,6 @@ impl Gossip {
                 && !runs.is_some_and(|runs| runs.contains(dot.counter))
         };
         here || seen.as_slice().iter().any(unknown)
-    }
-
-    fn unchanged(&self, fx: &Effects, table: TableId, current: Option<&StoredRow>) -> Accepted {
-        let nothing = Version {
-            clock: self.clock.last(),
-            actor: self.actor(self.me),
-            counter: 0,
-        };
-        Accepted {
-            version: current.map_or(nothing, |row| self.version(row)),
-            seq: current.map_or(fx.durable(), |row| row.seq),
-            sync: self.is_sync(table),
-            existed: current.is_some_and(|row| !row.value.is_dead()),
-        }
     }
 
     /// Puts a row in place that a write of this node's has changed, and pushes it whole.

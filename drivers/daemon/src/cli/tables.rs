@@ -1,0 +1,47 @@
+//! What is done to tables, and the options that they take.
+
+use clap::{Subcommand, ValueEnum};
+
+use super::ServerArgs;
+
+/// What is done to tables.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tables {
+    /// Create a table with options, which are fixed from then on
+    ///
+    /// A table that is merely written to comes into being with the default options. Creating one again with the same options is fine.
+    Create {
+        /// Its name
+        name: String,
+        /// When a write is safe on the member that accepted it
+        #[arg(long, value_enum, default_value = "periodic")]
+        durability: Durability,
+        /// What happens when two members write one key
+        #[arg(long, value_enum, default_value = "last-writer-wins")]
+        conflict: Conflict,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+/// When a write is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// A restart forgets it, and other members bring it back
+    Memory,
+    /// Synced about once a second
+    Periodic,
+    /// Synced before it is acknowledged
+    Sync,
+}
+
+/// What happens when two members write one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Conflict {
+    /// The later write wins, by hybrid logical clocks
+    #[value(alias = "last_writer_wins")]
+    LastWriterWins,
+    /// Of writes that did not know of each other all stay, until one replaces them whose author has read them: `get` prints a context,
+    /// and `put --context` gives it back
+    Siblings,
+}
