@@ -38,7 +38,25 @@
 //! [`Handle::leave`], [`Handle::shutdown`], a failed store or because its future was dropped, every call that waits and every
 //! later one gets [`Error::Closed`], and every watch ends.
 //!
-//! A node with storage wants a store on threads of its own: see [`rumormill_kit::store`].
+//! A node with storage begins with what its store holds, and hands the store to threads of its own:
+//!
+//! ```
+//! # use rumormill_async::{Driver, Runtime};
+//! # use rumormill_core::{Config, Recovery, Seed, Storage};
+//! use rumormill_async::store::{MemoryStore, Store, StoreWorker};
+//!
+//! # async fn stored<R: Runtime>(driver: Driver<R>, mut config: Config, seed: Seed) -> Result<(), Box<dyn std::error::Error>> {
+//! config.storage = Storage::Ordered;
+//! let backlog = config.limits.store_backlog + config.limits.loads;
+//! let mut recovery = Recovery::new(config, seed);
+//! let mut disk = MemoryStore::new(); // or that of `rumormill-store-fjall`
+//! disk.load(&mut |record| recovery.record(record))?;
+//! let node = recovery.finish(driver.now())?;
+//! let store = StoreWorker::spawn(disk, backlog, driver.handle().notifier())?;
+//! println!("{:?}", driver.run(node, Some(store)).await);
+//! # Ok(())
+//! # }
+//! ```
 
 mod alarm;
 mod bell;
@@ -57,5 +75,6 @@ pub use driver::Driver;
 pub use options::{BindError, Options};
 pub use rumormill_kit::Exit;
 pub use rumormill_kit::counters::Counters;
-pub use rumormill_kit::handle::{Error, Handle, Rows, Watch};
+pub use rumormill_kit::handle::{Blocking, BlockingWatch, Error, Handle, Rows, Watch};
+pub use rumormill_kit::store;
 pub use runtime::Runtime;

@@ -35,7 +35,9 @@ use std::time::Duration;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
-pub use rumormill_async::{BindError, Counters, Error, Exit, Handle, Options, Rows, Watch};
+pub use rumormill_async::{
+    BindError, Blocking, Counters, Error, Exit, Handle, Options, Rows, Watch, store,
+};
 
 /// A driver on smol.
 pub type Driver = rumormill_async::Driver<Smol>;

@@ -34,7 +34,9 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
-pub use rumormill_async::{BindError, Counters, Error, Exit, Handle, Options, Rows, Watch};
+pub use rumormill_async::{
+    BindError, Blocking, Counters, Error, Exit, Handle, Options, Rows, Watch, store,
+};
 pub use stream::Stream;
 
 /// A driver on tokio. Its [`run`](rumormill_async::Driver::run) wants to be polled by the runtime on which it was bound.
