@@ -6,6 +6,8 @@
 //! - end the turn with [`Input::Tick`], then carry out every [`Output`] until [`Node::poll_output`] has none left;
 //! - sleep until something arrives or [`Node::next_deadline`] has come.
 //!
+//! In debug builds a node panics, and names the rule, when turns do not end or outputs are left lying.
+//!
 //! Reads and writes need no input: [`Node::view`] borrows rows straight from the tables, and [`Node::write`] is accepted at
 //! once; the next turn sends it to every member. Two nodes in one process, wired by a vector instead of sockets:
 //!

@@ -2,6 +2,7 @@
 
 mod away;
 mod clocks;
+mod contract;
 mod evict;
 mod join;
 mod leave;
@@ -25,6 +26,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use self::clocks::Clocks;
+use self::contract::Contract;
 use self::evict::Evictions;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
@@ -100,6 +102,7 @@ pub struct Node {
     clocks: Clocks,
     /// When this life began.
     begun: Instant,
+    contract: Contract,
     halted: bool,
     stalled: bool,
     /// When unsynced stores are synced.
@@ -156,6 +159,7 @@ impl Node {
             clocks: Clocks::default(),
             begun: now.mono,
             away_from: now.mono,
+            contract: Contract::default(),
             halted: false,
             stalled: false,
             sync_at: None,
@@ -175,11 +179,16 @@ impl Node {
     }
 
     /// Takes one input. Infallible, with bounded work; a monotonic clock that goes back is taken as standing still.
+    ///
+    /// # Panics
+    /// In debug builds, when the loop breaks a rule of the contract, which the message names: a turn of a minute and 1,000 inputs
+    /// has not ended with [`Input::Tick`], or 1,000 turns have ended while outputs wait for [`Node::poll_output`].
     pub fn handle(&mut self, now: Now, input: Input) {
         self.fx.set_now(now);
         if self.halted {
             return;
         }
+        self.hold_to_contract(&input);
         match input {
             Input::Tick => self.tick(),
             Input::LinkUp { link, dial, hello } => self.link_up(link, dial, &hello),
@@ -208,6 +217,7 @@ impl Node {
 
     /// The next thing the driver has to do, oldest first. Pops; computes nothing.
     pub fn poll_output(&mut self) -> Option<Output> {
+        self.contract.seen();
         self.fx.pop()
     }
 

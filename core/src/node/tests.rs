@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use crate::*;
 
+mod contract;
 mod evict;
 mod links;
 mod loads;

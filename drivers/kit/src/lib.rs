@@ -1,9 +1,19 @@
-//! What every driver needs: bounded write queues, output dispatch, the store worker, and the trait of client sessions.
+//! What every driver needs: bounded write queues, output dispatch, the store worker, the trait of client sessions, what handles
+//! ask, clocks, counters and the log of events.
 
+pub mod answer;
+mod clock;
+pub mod counters;
 mod dispatch;
+mod events;
+mod exit;
+pub mod handle;
 mod queue;
 pub mod session;
 pub mod store;
 
+pub use clock::Clock;
 pub use dispatch::{Driver, dispatch};
+pub use events::log;
+pub use exit::Exit;
 pub use queue::{Edge, QueueLimits, WriteQueue};

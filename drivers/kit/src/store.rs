@@ -6,6 +6,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod memory;
+mod outputs;
 mod worker;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use rumormill_core::{Record, StoreOp};
 
 pub use memory::MemoryStore;
+pub use outputs::{push_batch, push_load};
 pub use worker::{Closed, PushError, StoreHandle, StoreReport, StoreWorker};
 
 /// A durable map from bytes to bytes. Every method may block; none is called from two threads.

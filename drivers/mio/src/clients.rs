@@ -12,9 +12,8 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rumormill_core::{Node, Now, RequestError, Row, Seq, TableId};
+use rumormill_kit::counters::{Counters, add, set};
 use rumormill_kit::session::{Clients, Flow, REPLIES_MARK, Replies, Session};
-
-use crate::counters::{Counters, add, set};
 
 /// Bytes read from one client before the others have their turn.
 const READ_BUDGET: usize = 64 << 10;

@@ -1,44 +1,17 @@
-//! The way from other threads to the node on its loop.
+//! The way from other threads to the node on its loop, without waiting for room.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::time::Duration;
 
 use mio::Waker;
 use rumormill_core::{Node, Now, Request, RequestError, Response};
+use rumormill_kit::answer::answer;
+use rumormill_kit::handle::{self, Blocking, Error};
 
-/// Commands that may wait for the loop.
-pub(crate) const QUEUED_COMMANDS: usize = 4_096;
-
-type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
-/// Who waits for the reply to a request.
-pub(crate) enum Asker {
-    /// Another thread.
-    Thread(Done),
-    /// A client that awaits a row.
-    Client(usize),
-}
-
-pub(crate) type Done = Box<dyn FnOnce(Result<Response, RequestError>) + Send>;
-
-pub(crate) enum Command {
-    Run(Job),
-    Request {
-        request: Request,
-        patience: Option<Duration>,
-        done: Done,
-    },
-    Leave,
-    Shutdown,
-}
-
-/// A handle to a running driver. Clones reach the same loop.
+/// A handle to a running driver, for threads that would rather be refused than wait for room. Clones reach the same loop.
+/// [`Handle::calls`] and [`Handle::blocking`] give the calls of an embedder.
 #[derive(Clone)]
-pub struct Handle {
-    pub(crate) commands: SyncSender<Command>,
-    pub(crate) waker: Arc<Waker>,
-}
+pub struct Handle(pub(crate) handle::Handle);
 
 /// Why a command was not taken; nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +36,26 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
+impl From<Error> for Unavailable {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Busy { limit } => Unavailable::Busy { limit },
+            _ => Unavailable::Ended,
+        }
+    }
+}
+
 impl Handle {
+    /// The calls of an embedder, for async tasks on any runtime.
+    pub fn calls(&self) -> handle::Handle {
+        self.0.clone()
+    }
+
+    /// The calls of an embedder, for plain threads.
+    pub fn blocking(&self) -> Blocking {
+        self.0.blocking()
+    }
+
     /// Runs `job` on the loop, soon, and does not wait for it. It must be short: the whole node waits for it. Dropped
     /// without being run when the loop ends first.
     ///
@@ -73,7 +65,7 @@ impl Handle {
         &self,
         job: impl FnOnce(&mut Node, Now) + Send + 'static,
     ) -> Result<(), Unavailable> {
-        self.send(Command::Run(Box::new(job)))
+        Ok(self.0.call(job)?)
     }
 
     /// Runs `job` on the loop and waits for what it returns. Never call it on the loop's own thread.
@@ -84,12 +76,9 @@ impl Handle {
         &self,
         job: impl FnOnce(&mut Node, Now) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        self.call(move |node, now| {
-            // Nobody listens any more when the asker's thread was ended.
-            let _ = sender.send(job(node, now));
-        })?;
-        receiver.recv().map_err(|_| Unavailable::Ended)
+        let (reply, done) = answer();
+        self.call(move |node, now| reply.send(job(node, now)))?;
+        done.wait().ok_or(Unavailable::Ended)
     }
 
     /// Hands a request to the node; `done` is called on the loop with the reply, and must be short. `patience` is how long
@@ -103,11 +92,7 @@ impl Handle {
         patience: Option<Duration>,
         done: impl FnOnce(Result<Response, RequestError>) + Send + 'static,
     ) -> Result<(), Unavailable> {
-        self.send(Command::Request {
-            request,
-            patience,
-            done: Box::new(done),
-        })
+        Ok(self.0.ask(request, patience, done)?)
     }
 
     /// Hands a request to the node and waits for the reply. Never call it on the loop's own thread.
@@ -119,12 +104,9 @@ impl Handle {
         request: Request,
         patience: Option<Duration>,
     ) -> Result<Response, RequestError> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let asked = self.ask(request, patience, move |result| {
-            let _ = sender.send(result);
-        });
-        match asked {
-            Ok(()) => receiver.recv().unwrap_or(Err(RequestError::Halted)),
+        let (reply, done) = answer();
+        match self.ask(request, patience, move |result| reply.send(result)) {
+            Ok(()) => done.wait().unwrap_or(Err(RequestError::Halted)),
             Err(Unavailable::Busy { limit }) => Err(RequestError::Busy { limit }),
             Err(Unavailable::Ended) => Err(RequestError::Halted),
         }
@@ -135,7 +117,7 @@ impl Handle {
     /// # Errors
     /// [`Unavailable`].
     pub fn leave(&self) -> Result<(), Unavailable> {
-        self.send(Command::Leave)
+        Ok(self.0.begin_leave()?)
     }
 
     /// Ends the loop at once, without leaving: what was accepted is stored, and peers take this member for crashed.
@@ -143,27 +125,13 @@ impl Handle {
     /// # Errors
     /// [`Unavailable`].
     pub fn shutdown(&self) -> Result<(), Unavailable> {
-        self.send(Command::Shutdown)
+        Ok(self.0.begin_shutdown()?)
     }
 
     /// A function that wakes the loop to look at its store: for
     /// [`StoreWorker::spawn`](rumormill_kit::store::StoreWorker::spawn).
-    pub fn notifier(&self) -> impl Fn() + Send + 'static {
-        let waker = Arc::clone(&self.waker);
-        move || wake(&waker)
-    }
-
-    fn send(&self, command: Command) -> Result<(), Unavailable> {
-        self.commands
-            .try_send(command)
-            .map_err(|error| match error {
-                TrySendError::Full(_) => Unavailable::Busy {
-                    limit: QUEUED_COMMANDS,
-                },
-                TrySendError::Disconnected(_) => Unavailable::Ended,
-            })?;
-        wake(&self.waker);
-        Ok(())
+    pub fn notifier(&self) -> impl Fn() + Send + Sync + 'static + use<> {
+        self.0.notifier()
     }
 }
 

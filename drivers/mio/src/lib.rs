@@ -14,21 +14,25 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Handle::blocking`] gives other threads the calls of an embedder (`put`, `get`, `watch` and so on), [`Handle::calls`] the same for
+//! async tasks.
 
 mod clients;
-mod counters;
 mod driver;
 mod handle;
+mod listener;
 mod options;
 mod outputs;
 mod peers;
 mod resolver;
 mod session;
-#[cfg(test)]
-mod tests;
+mod turns;
 
-pub use counters::Counters;
-pub use driver::{Driver, Exit};
+pub use driver::Driver;
 pub use handle::{Handle, Unavailable};
 pub use options::{BindError, Options};
+pub use rumormill_kit::Exit;
+pub use rumormill_kit::counters::Counters;
+pub use rumormill_kit::handle::{Blocking, BlockingWatch, Error, Rows};
 pub use session::{Clients, Flow, NoClients, REPLIES_MARK, Replies, Session};

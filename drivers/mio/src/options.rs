@@ -18,6 +18,8 @@ pub struct Options {
     pub max_accepted: usize,
     /// Most clients; 10,000.
     pub max_clients: usize,
+    /// Watches of other threads that may wait for a change; 10,000.
+    pub watches: usize,
     /// How long one address may take to connect; 3 s.
     pub connect_timeout: Duration,
     /// How long a handshake may take; 5 s.
@@ -38,6 +40,7 @@ impl Options {
             redis: None,
             max_accepted: 4_096,
             max_clients: 10_000,
+            watches: 10_000,
             connect_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),

@@ -8,12 +8,13 @@ use hashbrown::HashMap;
 use rumormill_core::link::Frames;
 use rumormill_core::link::frame::EncodeError;
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkId, LoadId, RequestError, Response,
-    Row, Seq, StoreOp, TableId, Token,
+    DialId, Event, HaltReason, HangupReason, Lane, LinkId, LoadId, RequestError, Response, Row,
+    Seq, StoreOp, TableId, Token,
 };
-use rumormill_kit::store::StoreHandle;
+use rumormill_kit::handle::Commands;
+use rumormill_kit::log;
+use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
-use crate::handle::Asker;
 use crate::peers::Peers;
 
 /// One turn's view of the loop, as the node's outputs see it.
@@ -21,7 +22,8 @@ pub(crate) struct Outputs<'a> {
     pub(crate) now: Instant,
     pub(crate) peers: &'a mut Peers,
     pub(crate) store: Option<&'a StoreHandle>,
-    pub(crate) asked: &'a mut HashMap<Token, Asker, FixedState>,
+    pub(crate) commands: &'a mut Commands,
+    pub(crate) awaited: &'a mut HashMap<Token, usize, FixedState>,
     pub(crate) rows: &'a mut Vec<(usize, Result<Option<Row>, RequestError>)>,
     pub(crate) changed: &'a mut Vec<TableId>,
     pub(crate) halted: &'a mut Option<HaltReason>,
@@ -41,40 +43,26 @@ impl rumormill_kit::Driver for Outputs<'_> {
     }
 
     fn store(&mut self, seq: Seq, batch: Vec<StoreOp>, sync: bool) {
-        let pushed = match self.store {
-            Some(store) => store
-                .push(seq, batch, sync)
-                .map_err(|error| error.to_string()),
-            None => Err("there is no store".to_owned()),
-        };
-        if let Err(error) = pushed {
-            self.peers.inputs.push(Input::StoreFailed { error });
-        }
+        self.peers
+            .inputs
+            .extend(push_batch(self.store, seq, batch, sync));
     }
 
     fn load(&mut self, load: LoadId, query: Bytes) {
-        let asked = match self.store {
-            Some(store) => store.load(load, query).map_err(|error| error.to_string()),
-            None => Err("there is no store".to_owned()),
-        };
-        if let Err(error) = asked {
-            let result = Err(error);
-            self.peers.inputs.push(Input::Loaded { load, result });
-        }
+        self.peers.inputs.extend(push_load(self.store, load, query));
     }
 
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
-        match self.asked.remove(&token) {
-            Some(Asker::Thread(done)) => done(result),
-            Some(Asker::Client(client)) => {
-                let row = result.map(|response| match response {
-                    Response::Row(row) => row,
-                    // Siblings are in memory, where the command finds them. A read is answered with nothing else.
-                    _ => None,
-                });
-                self.rows.push((client, row));
-            }
-            None => {}
+        let Err(result) = self.commands.reply(token, result) else {
+            return;
+        };
+        if let Some(client) = self.awaited.remove(&token) {
+            let row = result.map(|response| match response {
+                Response::Row(row) => row,
+                // Siblings are in memory, where the command finds them. A read is answered with nothing else.
+                _ => None,
+            });
+            self.rows.push((client, row));
         }
     }
 
@@ -83,24 +71,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
     }
 
     fn event(&mut self, event: Event) {
-        match &event {
-            Event::StoreStalled(_)
-            | Event::Damaged { .. }
-            | Event::DuplicateName { .. }
-            | Event::Denied { .. }
-            | Event::Refused { .. }
-            | Event::MemberEvicted { .. }
-            | Event::Evicted { .. }
-            | Event::EvictionOutranked { .. }
-            | Event::Resumed { .. }
-            | Event::Protocol { .. }
-            | Event::ClockDrift { .. }
-            | Event::SettingIgnored { .. }
-            | Event::Unreadable { .. } => {
-                tracing::warn!(?event, "node");
-            }
-            _ => tracing::info!(?event, "node"),
-        }
+        log(&event);
     }
 
     fn halt(&mut self, why: HaltReason) {

@@ -13,10 +13,10 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
+use rumormill_kit::counters::{Counters, add, set};
 use rumormill_kit::{Edge, WriteQueue};
 
 use crate::clients::mark;
-use crate::counters::{Counters, add, set};
 use crate::options::Options;
 use crate::resolver::Resolver;
 

@@ -48,10 +48,12 @@ counters! {
     client_bytes_out,
 }
 
-pub(crate) fn add(counter: &AtomicU64, n: u64) {
+/// Counts `n` more.
+pub fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
-pub(crate) fn set(gauge: &AtomicU64, n: usize) {
+/// Sets a gauge.
+pub fn set(gauge: &AtomicU64, n: usize) {
     gauge.store(n as u64, Ordering::Relaxed);
 }

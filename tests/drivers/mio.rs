@@ -1,3 +1,5 @@
+//! The mio driver: peers, clients of the Redis protocol, and the handle of other threads.
+
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,12 +9,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC};
 use rumormill_core::{
-    Config, Durability, Found, LinkError, Node, Now, Recovery, Request, RequestError, Response,
-    Row, Seed, Storage, TableId, TableOptions, Write,
+    ChangeKind, Config, Durability, Found, LinkError, Node, Now, Recovery, Request, RequestError,
+    Response, Row, Seed, Storage, TableId, TableOptions, Write,
 };
 use rumormill_kit::store::{MemoryStore, StoreWorker};
 
-use super::*;
+use rumormill_mio::*;
 
 const ANY: &str = "127.0.0.1:0";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -400,4 +402,32 @@ fn a_handle_to_an_ended_loop_says_so() {
         handle.request(Request::Sync, None),
         Err(RequestError::Halted)
     );
+}
+
+#[test]
+fn plain_threads_have_the_calls_of_an_embedder() {
+    let a = start(Options::new(any()), NoClients, stored);
+    let blocking = a.handle.blocking();
+    let words = blocking.table("words").unwrap();
+    let mut changes = blocking.watch(words).unwrap();
+    blocking.put(words, "k", "v").unwrap();
+    let first = changes.next().unwrap().unwrap();
+    assert!(matches!(first.kind, ChangeKind::Put { key, .. } if key == "k"));
+    let watching = thread::spawn(move || changes.next());
+    let row = blocking.get(words, "k").unwrap().unwrap();
+    assert_eq!(row.value, "v");
+    assert_eq!(blocking.scan(words, "", None).unwrap().rows.len(), 1);
+    assert_eq!(blocking.members().unwrap().len(), 1);
+    assert_eq!(blocking.sync(), Ok(()));
+    assert_eq!(
+        blocking.with(|node, now| node.view(now).len(TableId::DEFAULT)),
+        Ok(0)
+    );
+    let left = blocking.leave().unwrap();
+    let Exit::Left(said) = a.thread.join().unwrap() else {
+        panic!("the loop ended otherwise");
+    };
+    assert_eq!(said, left);
+    assert!(watching.join().unwrap().is_none());
+    assert_eq!(blocking.put(words, "k", "v"), Err(Error::Closed));
 }

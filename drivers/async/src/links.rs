@@ -1,0 +1,180 @@
+//! The links of a node as the loop sees them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use rumormill_core::link::{Connection, Frames, Hello, LinkLimits};
+use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId, Node, Now};
+use rumormill_kit::counters::{add, set};
+
+use crate::link::LinkTask;
+use crate::outgoing::Outgoing;
+use crate::runtime::Runtime;
+use crate::shared::{Arrival, Shared};
+
+/// The links and dials of a node, by link. Ids are never reused.
+pub(crate) struct Links<R: Runtime> {
+    shared: Arc<Shared<R>>,
+    links: HashMap<LinkId, Arc<Outgoing>, FixedState>,
+    last: u64,
+    accepted: usize,
+    dials: Vec<(DialId, String)>,
+    dirty: Vec<LinkId>,
+}
+
+impl<R: Runtime> Links<R> {
+    pub(crate) fn new(shared: Arc<Shared<R>>) -> Self {
+        Links {
+            shared,
+            links: HashMap::with_hasher(FixedState::default()),
+            last: 0,
+            accepted: 0,
+            dials: Vec::new(),
+            dirty: Vec::new(),
+        }
+    }
+
+    /// A peer connected.
+    fn accept(&mut self, stream: R::Stream, hello: Hello) {
+        if self.accepted >= self.shared.options.max_accepted {
+            add(&self.shared.counters.rejected_links, 1);
+            return;
+        }
+        self.accepted += 1;
+        let task = self.begin(None, hello);
+        self.shared.runtime.spawn(task.accepted(stream));
+    }
+
+    /// Notes a dial for [`Links::connect`].
+    pub(crate) fn dial(&mut self, dial: DialId, addr: String) {
+        self.dials.push((dial, addr));
+    }
+
+    /// Begins the dials of a turn.
+    pub(crate) fn connect(&mut self, hello: impl Fn() -> Hello) {
+        for (dial, addr) in std::mem::take(&mut self.dials) {
+            let task = self.begin(Some(dial), hello());
+            self.shared.runtime.spawn(task.dialled(addr));
+        }
+    }
+
+    fn begin(&mut self, dial: Option<DialId>, hello: Hello) -> LinkTask<R> {
+        self.last += 1;
+        let link = LinkId(self.last);
+        let outgoing = Arc::new(Outgoing::new(self.shared.options.queue));
+        self.links.insert(link, Arc::clone(&outgoing));
+        set(&self.shared.counters.links, self.links.len());
+        LinkTask {
+            link,
+            dial,
+            conn: Connection::new(hello, LinkLimits::default()),
+            outgoing,
+            shared: Arc::clone(&self.shared),
+            up: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the node may hear of a link: not after it has hung up.
+    fn is_open(&self, link: LinkId) -> bool {
+        self.links
+            .get(&link)
+            .is_some_and(|outgoing| !outgoing.is_closing())
+    }
+
+    /// A link's task has ended; what the node is told of it.
+    pub(crate) fn ended(
+        &mut self,
+        link: LinkId,
+        dial: Option<DialId>,
+        up: bool,
+        why: LinkError,
+    ) -> Option<Input> {
+        self.links.remove(&link)?;
+        let counters = &self.shared.counters;
+        set(&counters.links, self.links.len());
+        match &why {
+            LinkError::Malformed => add(&counters.malformed_frames, 1),
+            LinkError::Refused(_) => add(&counters.refused_links, 1),
+            _ => {}
+        }
+        if dial.is_none() {
+            self.accepted -= 1;
+        }
+        match (up, dial) {
+            (true, _) => Some(Input::LinkDown { link, why }),
+            (false, Some(dial)) => Some(Input::DialFailed { dial, why }),
+            (false, None) => {
+                tracing::debug!(?why, "a handshake failed");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames) {
+        let Some(outgoing) = self.links.get(&link) else {
+            return;
+        };
+        if outgoing.is_closing() {
+            return;
+        }
+        if !outgoing.push(lane, frames.clone()) {
+            add(&self.shared.counters.dropped_messages, 1);
+        }
+        self.dirty.push(link);
+    }
+
+    /// Closes a link once what it has is written.
+    pub(crate) fn hangup(&mut self, link: LinkId, why: HangupReason) {
+        if let Some(outgoing) = self.links.get(&link) {
+            tracing::debug!(%link, ?why, "hangup");
+            outgoing.close();
+            self.dirty.push(link);
+        }
+    }
+
+    /// Has what the turn collected written.
+    pub(crate) fn flush(&mut self) {
+        for link in self.dirty.drain(..) {
+            if let Some(outgoing) = self.links.get(&link) {
+                outgoing.flush();
+            }
+        }
+    }
+
+    /// Closes all links once what they have is written.
+    pub(crate) fn close(&self) {
+        for outgoing in self.links.values() {
+            outgoing.close();
+            outgoing.flush();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// The node is told of what has happened on a link, but for one that it has closed.
+    pub(crate) fn arrived(&mut self, arrival: Arrival<R::Stream>, node: &mut Node, now: Now) {
+        match arrival {
+            Arrival::Accepted(stream) => self.accept(stream, node.hello()),
+            Arrival::Inputs(link, inputs) if self.is_open(link) => {
+                for input in inputs {
+                    node.handle(now, input);
+                }
+            }
+            Arrival::Inputs(..) => {}
+            Arrival::Ended {
+                link,
+                dial,
+                up,
+                why,
+            } => {
+                if let Some(input) = self.ended(link, dial, up, why) {
+                    node.handle(now, input);
+                }
+            }
+        }
+    }
+}

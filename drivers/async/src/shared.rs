@@ -1,0 +1,114 @@
+//! What the tasks of a driver share: the way to the loop, and the sign that it has ended.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use futures_lite::future;
+use rumormill_core::{DialId, Input, LinkError, LinkId};
+use rumormill_kit::counters::Counters;
+use rumormill_kit::handle::Error;
+
+use crate::bell::Bell;
+use crate::incoming::Buffers;
+use crate::options::Options;
+use crate::runtime::Runtime;
+
+/// Reports that may wait for the loop. Each holds what one read brought.
+const QUEUED_ARRIVALS: usize = 256;
+
+/// How long a listener rests that could not accept, for want of file descriptors as a rule.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// What a task has for the loop.
+pub(crate) enum Arrival<S> {
+    /// A peer connected.
+    Accepted(S),
+    /// Something happened on a link.
+    Inputs(LinkId, Vec<Input>),
+    /// A link or a dial is over; its task's last word.
+    Ended {
+        link: LinkId,
+        dial: Option<DialId>,
+        /// Whether its handshake was reported as done.
+        up: bool,
+        why: LinkError,
+    },
+}
+
+/// Every task shares it.
+pub(crate) struct Shared<R: Runtime> {
+    pub(crate) runtime: R,
+    pub(crate) options: Options,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) buffers: Buffers,
+    arrivals: Sender<Arrival<R::Stream>>,
+    pub(crate) bell: Arc<Bell>,
+    /// Carries nothing, and closes when the loop ends.
+    stop: Receiver<Infallible>,
+}
+
+/// The loop's end.
+pub(crate) struct Reports<R: Runtime> {
+    pub(crate) arrivals: Receiver<Arrival<R::Stream>>,
+    /// Dropped with the loop.
+    pub(crate) stop: Sender<Infallible>,
+}
+
+impl<R: Runtime> Shared<R> {
+    pub(crate) fn open(
+        runtime: R,
+        options: Options,
+        bell: Arc<Bell>,
+    ) -> (Arc<Shared<R>>, Reports<R>) {
+        let (sender, arrivals) = async_channel::bounded(QUEUED_ARRIVALS);
+        let (stop, stopped) = async_channel::bounded(1);
+        let shared = Shared {
+            runtime,
+            options,
+            counters: Arc::default(),
+            buffers: Buffers::default(),
+            arrivals: sender,
+            bell,
+            stop: stopped,
+        };
+        (Arc::new(shared), Reports { arrivals, stop })
+    }
+
+    /// Waits for room; an error when the loop has ended.
+    pub(crate) async fn report(&self, arrival: Arrival<R::Stream>) -> Result<(), Error> {
+        let sent = self.arrivals.send(arrival).await;
+        sent.map_err(|_| Error::Closed)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Ends when the loop has ended.
+    pub(crate) async fn stopped(&self) {
+        // Nothing is ever sent.
+        let _ = self.stop.recv().await;
+    }
+
+    /// Accepts peers until the loop ends.
+    pub(crate) async fn accept(self: Arc<Self>, listener: R::Listener) {
+        let accepting = async {
+            loop {
+                match self.runtime.accept(&listener).await {
+                    Ok(stream) => {
+                        if self.report(Arrival::Accepted(stream)).await.is_err() {
+                            return;
+                        }
+                    }
+                    // The peer was gone before it was accepted.
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        tracing::warn!(%error, addr = %self.options.peers, "cannot accept");
+                        self.runtime.sleep(ACCEPT_REST).await;
+                    }
+                }
+            }
+        };
+        future::or(accepting, self.stopped()).await;
+    }
+}

@@ -1,0 +1,265 @@
+//! What handles want of a loop.
+
+use std::time::{Duration, Instant};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use rumormill_core::{
+    Handover, Input, Instant as Mono, Node, Now, Request, RequestError, Response, TableId, Token,
+};
+
+use super::line::{Command, Done, Inbox, Order, Ring, line};
+use super::watchers::{Gated, Watchers};
+use super::{Error, Handle};
+use crate::answer::Reply;
+use crate::exit::Exit;
+
+/// Commands carried out in one turn.
+const PER_TURN: usize = 1_024;
+
+/// Requests whose askers may have gone away before all are looked through.
+const SWEEP: usize = 16;
+
+/// The bounds of what handles may ask at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandLimits {
+    /// Commands that may wait for the loop, at least 1.
+    pub commands: usize,
+    /// Watches that may wait for a change.
+    pub watches: usize,
+    /// How long a leave may take.
+    pub leave_timeout: Duration,
+}
+
+/// Who waits for the reply to a request.
+enum Asker {
+    Handle(Done),
+    /// Changes that are shown after a sync.
+    Watch(Gated),
+}
+
+impl Asker {
+    fn is_awaited(&self) -> bool {
+        match self {
+            Asker::Handle(Done::Reply(reply)) => reply.is_awaited(),
+            Asker::Handle(Done::Call(_)) => true,
+            Asker::Watch((watched, _)) => watched.is_awaited(),
+        }
+    }
+
+    fn reply(self, result: Result<Response, RequestError>) {
+        match self {
+            Asker::Handle(Done::Reply(reply)) => reply.send(result),
+            Asker::Handle(Done::Call(done)) => done(result),
+            Asker::Watch((watched, changes)) => {
+                watched.send(result.map(|_| changes).map_err(Into::into));
+            }
+        }
+    }
+}
+
+/// What handles want of a loop, which calls it once or twice a turn. Dropped, it closes all handles.
+pub struct Commands {
+    inbox: Inbox,
+    limits: CommandLimits,
+    asked: HashMap<Token, Asker, FixedState>,
+    last_token: u64,
+    sweep_at: usize,
+    watchers: Watchers,
+    /// Until when the node may take its leave, and who waits for that.
+    leaving: Option<Instant>,
+    leavers: Vec<Reply<Result<Handover, Error>>>,
+    enders: Vec<Reply<()>>,
+    more: bool,
+}
+
+impl Commands {
+    /// A loop's end, and the first handle to it. `ring` wakes the loop.
+    pub fn new(limits: CommandLimits, ring: Ring) -> (Handle, Commands) {
+        let (line, inbox) = line(limits.commands, ring);
+        let commands = Commands {
+            inbox,
+            limits,
+            asked: HashMap::with_hasher(FixedState::default()),
+            last_token: 0,
+            sweep_at: SWEEP,
+            watchers: Watchers::new(limits.watches),
+            leaving: None,
+            leavers: Vec::new(),
+            enders: Vec::new(),
+            more: false,
+        };
+        (Handle { line }, commands)
+    }
+
+    /// Carries out what waits, before the turn's tick; the reason when something ends the loop.
+    pub fn obey(&mut self, node: &mut Node, now: Now) -> Option<Exit> {
+        self.more = self.inbox.commands.len() > PER_TURN;
+        for _ in 0..PER_TURN {
+            // The loop holds no handle of its own: without any it goes on without commands.
+            let Ok(command) = self.inbox.commands.try_recv() else {
+                break;
+            };
+            self.carry_out(node, now, command);
+        }
+        while let Ok(order) = self.inbox.orders.try_recv() {
+            match order {
+                Order::Leave(left) => {
+                    self.leavers.extend(left);
+                    if self.leaving.is_some() {
+                        return Some(Exit::LeaveCut);
+                    }
+                    self.leaving = Some(Instant::now() + self.limits.leave_timeout);
+                    let token = self.token();
+                    self.hand_in(node, now, (token, None), Request::Leave);
+                }
+                Order::Shutdown(ended) => {
+                    self.enders.extend(ended);
+                    return Some(Exit::Shutdown);
+                }
+            }
+        }
+        None
+    }
+
+    fn carry_out(&mut self, node: &mut Node, now: Now, command: Command) {
+        match command {
+            Command::Run(job) => job(node, now),
+            Command::Request {
+                request,
+                patience,
+                done,
+            } => {
+                let deadline = patience.map(|patience| now.mono + patience);
+                self.ask(node, now, (Asker::Handle(done), deadline), request);
+            }
+            Command::Watch {
+                table,
+                from,
+                watched,
+            } => {
+                let gated = self.watchers.watch((node, now), (table, from), watched);
+                self.show_synced(node, now, gated);
+            }
+        }
+    }
+
+    /// A token that no request has, for one of the driver's own.
+    pub fn token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+
+    fn ask(
+        &mut self,
+        node: &mut Node,
+        now: Now,
+        (asker, deadline): (Asker, Option<Mono>),
+        request: Request,
+    ) {
+        if self.asked.len() >= self.sweep_at {
+            self.take_back(node, now);
+        }
+        let token = self.token();
+        self.asked.insert(token, asker);
+        self.hand_in(node, now, (token, deadline), request);
+    }
+
+    fn hand_in(
+        &self,
+        node: &mut Node,
+        now: Now,
+        (token, deadline): (Token, Option<Mono>),
+        request: Request,
+    ) {
+        let input = Input::Request {
+            token,
+            deadline,
+            request,
+        };
+        node.handle(now, input);
+    }
+
+    /// Takes back the requests of those who went away.
+    fn take_back(&mut self, node: &mut Node, now: Now) {
+        let gone = self.asked.iter().filter(|(_, asker)| !asker.is_awaited());
+        let mut gone: Vec<Token> = gone.map(|(token, _)| *token).collect();
+        // The order of a map is nobody's business.
+        gone.sort_unstable();
+        for token in gone {
+            self.asked.remove(&token);
+            node.handle(now, Input::Cancel { token });
+        }
+        self.sweep_at = SWEEP.max(2 * self.asked.len());
+    }
+
+    /// Hands on a reply.
+    ///
+    /// # Errors
+    /// The reply, when no handle has asked for it.
+    pub fn reply(
+        &mut self,
+        token: Token,
+        result: Result<Response, RequestError>,
+    ) -> Result<(), Result<Response, RequestError>> {
+        match self.asked.remove(&token) {
+            Some(asker) => {
+                asker.reply(result);
+                Ok(())
+            }
+            None => Err(result),
+        }
+    }
+
+    /// Wakes watches after the turn's outputs were drained. `tables` are those that changed; none may be left out.
+    pub fn changed(&mut self, node: &mut Node, now: Now, tables: &[TableId]) {
+        for table in tables {
+            let gated = self.watchers.changed((node, now), *table);
+            self.more |= !gated.is_empty();
+            self.show_synced(node, now, gated);
+        }
+        self.watchers.settle(node, now);
+    }
+
+    /// Asks for a sync, after which changes may be seen.
+    fn show_synced(&mut self, node: &mut Node, now: Now, gated: impl IntoIterator<Item = Gated>) {
+        for gated in gated {
+            self.ask(node, now, (Asker::Watch(gated), None), Request::Sync);
+        }
+    }
+
+    /// Whether another turn is to begin at once.
+    pub fn is_ready(&self) -> bool {
+        self.more
+    }
+
+    /// When a leave has taken too long.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.leaving
+    }
+
+    /// Why the loop ends, if a leave has taken too long.
+    pub fn expire(&self, now: Instant) -> Option<Exit> {
+        let late = self.leaving.is_some_and(|until| until <= now);
+        late.then_some(Exit::LeaveCut)
+    }
+
+    /// Answers everybody who waits: the loop has ended, and what the node emitted is stored.
+    pub fn close(mut self, exit: &Exit) {
+        for (_, asker) in self.asked.drain() {
+            // The others are told by the drop.
+            if let Asker::Handle(Done::Call(done)) = asker {
+                done(Err(RequestError::Halted));
+            }
+        }
+        for leaver in self.leavers.drain(..) {
+            leaver.send(match exit {
+                Exit::Left(handover) => Ok(*handover),
+                _ => Err(Error::LeaveCut),
+            });
+        }
+        for ender in self.enders.drain(..) {
+            ender.send(());
+        }
+    }
+}

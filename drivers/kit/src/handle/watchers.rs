@@ -1,0 +1,104 @@
+//! Who waits for a change of which table. The core keeps the log; nothing is buffered here.
+
+use std::collections::BTreeMap;
+
+use rumormill_core::{Changes, Cursor, Durability, Node, Now, TableId};
+
+use super::Error;
+use crate::answer::Reply;
+
+/// Changes in one answer.
+const BATCH: usize = 256;
+
+/// Where a watch is answered.
+pub(super) type Watched = Reply<Result<Changes, Error>>;
+
+/// Changes of a table whose rows nobody may see before they are durable: to be answered after a sync.
+pub(super) type Gated = (Watched, Changes);
+
+/// The watches that wait.
+pub(super) struct Watchers {
+    parked: BTreeMap<TableId, Vec<(Cursor, Watched)>>,
+    count: usize,
+    limit: usize,
+    /// Up to here nothing has happened to the table of any watch that waits: the log may forget it.
+    settled: Cursor,
+}
+
+impl Watchers {
+    /// No watches, and room for so many.
+    pub(super) fn new(limit: usize) -> Self {
+        Watchers {
+            parked: BTreeMap::new(),
+            count: 0,
+            limit,
+            settled: Cursor(0),
+        }
+    }
+
+    /// Answers a watch, or keeps it until its table changes.
+    pub(super) fn watch(
+        &mut self,
+        (node, now): (&Node, Now),
+        (table, from): (TableId, Cursor),
+        watched: Watched,
+    ) -> Option<Gated> {
+        let view = node.view(now);
+        let changes = match view.changes(table, from, BATCH) {
+            Ok(changes) => changes,
+            Err(lagged) => {
+                let restart = lagged.restart;
+                watched.send(Err(Error::Lagged { restart }));
+                return None;
+            }
+        };
+        if changes.changes.is_empty() {
+            self.park(table, changes.next, watched);
+            return None;
+        }
+        let info = view.table_info(table);
+        if info.is_some_and(|info| info.options.durability == Durability::Sync) {
+            return Some((watched, changes));
+        }
+        watched.send(Ok(changes));
+        None
+    }
+
+    /// Answers those who wait for the table.
+    pub(super) fn changed(&mut self, at: (&Node, Now), table: TableId) -> Vec<Gated> {
+        let parked = self.parked.remove(&table).unwrap_or_default();
+        self.count -= parked.len();
+        let awaited = parked.into_iter().filter(|(_, who)| who.is_awaited());
+        awaited
+            .filter_map(|(from, watched)| {
+                let from = from.max(self.settled);
+                self.watch(at, (table, from), watched)
+            })
+            .collect()
+    }
+
+    /// The turn is over, and every table that changed in it was told of.
+    pub(super) fn settle(&mut self, node: &Node, now: Now) {
+        self.settled = node.view(now).cursor();
+    }
+
+    fn park(&mut self, table: TableId, from: Cursor, watched: Watched) {
+        if self.count >= self.limit {
+            self.forget_gone();
+        }
+        if self.count >= self.limit {
+            let limit = self.limit;
+            return watched.send(Err(Error::Busy { limit }));
+        }
+        self.count += 1;
+        self.parked.entry(table).or_default().push((from, watched));
+    }
+
+    fn forget_gone(&mut self) {
+        self.parked.retain(|_, parked| {
+            parked.retain(|(_, watched)| watched.is_awaited());
+            !parked.is_empty()
+        });
+        self.count = self.parked.values().map(Vec::len).sum();
+    }
+}

@@ -1,0 +1,243 @@
+//! The loop: read everything that is ready, end the turn, write everything there is.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use mio::{Events, Poll};
+use rumormill_core::{HaltReason, Input, Node, Now, Request, RequestError, Row, TableId, Token};
+use rumormill_kit::handle::Commands;
+use rumormill_kit::session::Clients;
+use rumormill_kit::store::StoreHandle;
+use rumormill_kit::{Clock, Exit, dispatch};
+
+use crate::clients::ClientTable;
+use crate::driver::{Driver, PEERS, REDIS, WAKER};
+use crate::listener::Listener;
+use crate::outputs::Outputs;
+use crate::peers::Peers;
+
+/// Bytes read at once, into one buffer that all connections share.
+const READ_BYTES: usize = 64 << 10;
+
+/// Connections accepted in one turn, by each listener.
+const PER_TURN: usize = 1_024;
+
+pub(crate) struct Loop<C: Clients> {
+    poll: Poll,
+    clock: Clock,
+    peer_listener: Listener,
+    redis_listener: Option<Listener>,
+    commands: Commands,
+    peers: Peers,
+    clients: ClientTable<C>,
+    store: Option<StoreHandle>,
+    node: Node,
+    /// Clients that await a row.
+    awaited: HashMap<Token, usize, FixedState>,
+    /// Rows that were read for clients in this turn.
+    rows: Vec<(usize, Result<Option<Row>, RequestError>)>,
+    changed: Vec<TableId>,
+    buffer: Vec<u8>,
+}
+
+impl<C: Clients> Loop<C> {
+    pub(crate) fn new(
+        driver: Driver,
+        node: Node,
+        store: Option<StoreHandle>,
+        clients: C,
+    ) -> io::Result<Self> {
+        let Driver {
+            options,
+            poll,
+            clock,
+            peers,
+            redis,
+            handle: _,
+            commands,
+            counters,
+            resolver,
+        } = driver;
+        let registry = || poll.registry().try_clone();
+        let most = options.max_clients;
+        Ok(Loop {
+            peers: Peers::new(registry()?, options, Arc::clone(&counters), resolver),
+            clients: ClientTable::new(registry()?, clients, counters, most),
+            poll,
+            clock,
+            peer_listener: peers,
+            redis_listener: redis,
+            commands,
+            store,
+            node,
+            awaited: HashMap::with_hasher(FixedState::default()),
+            rows: Vec::new(),
+            changed: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+        })
+    }
+
+    pub(crate) fn run(&mut self) -> Exit {
+        let mut events = Events::with_capacity(1_024);
+        loop {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Exit::System(error),
+            }
+            let now = self.clock.now();
+            self.gather(now, &events);
+            let ended = self.commands.obey(&mut self.node, now);
+            let halted = self.end_turn(now);
+            if let Some(exit) = halted.map(Exit::from).or(ended) {
+                return exit;
+            }
+            if let Some(exit) = self.commands.expire(Instant::now()) {
+                return exit;
+            }
+        }
+    }
+
+    /// How long to sleep; `None` is for ever.
+    fn timeout(&self) -> Option<Duration> {
+        let now = Instant::now();
+        if self.commands.is_ready() || self.clients.is_ready(&self.node) {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.node
+                .next_deadline()
+                .map(|deadline| self.clock.instant(deadline.at)),
+            self.peers.next_deadline(now),
+            self.peer_listener.next_deadline(now),
+            self.redis_listener
+                .as_ref()
+                .and_then(|listener| listener.next_deadline(now)),
+            self.commands.next_deadline(),
+        ];
+        deadlines
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(now))
+    }
+
+    /// Reads all that is ready, within everyone's budget.
+    fn gather(&mut self, now: Now, events: &Events) {
+        let at = self.clock.instant(now.mono);
+        self.peers.expire(at);
+        self.peers.read_again(at, &mut self.buffer);
+        self.hand_over(now);
+        self.clients
+            .read_again(now, &mut self.node, &mut self.buffer);
+        for event in events {
+            match event.token().0 {
+                WAKER => {}
+                PEERS => self.peer_listener.ready = true,
+                REDIS => {
+                    if let Some(listener) = &mut self.redis_listener {
+                        listener.ready = true;
+                    }
+                }
+                token if token % 2 == 0 => {
+                    self.peers.ready(at, token, event, &mut self.buffer);
+                    self.hand_over(now);
+                }
+                token => self
+                    .clients
+                    .ready(now, &mut self.node, token, event, &mut self.buffer),
+            }
+        }
+        for _ in 0..PER_TURN {
+            let Some((socket, _)) = self.peer_listener.accept(at) else {
+                break;
+            };
+            self.peers.accept(at, socket, self.node.hello());
+        }
+        for _ in 0..PER_TURN {
+            let accepted = self
+                .redis_listener
+                .as_mut()
+                .and_then(|listener| listener.accept(at));
+            let Some((socket, peer)) = accepted else {
+                break;
+            };
+            self.clients.accept(socket, peer);
+        }
+        while let Some(report) = self.store.as_mut().and_then(StoreHandle::poll) {
+            self.node.handle(now, report.into());
+        }
+    }
+
+    fn hand_over(&mut self, now: Now) {
+        for input in self.peers.inputs.drain(..) {
+            self.node.handle(now, input);
+        }
+    }
+
+    /// Asks the node for the rows that clients await.
+    fn ask_for_rows(&mut self, now: Now) {
+        for (client, table, key) in self.clients.take_wanted() {
+            let token = self.commands.token();
+            self.awaited.insert(token, client);
+            let input = Input::Request {
+                token,
+                deadline: None,
+                request: Request::Get { table, key },
+            };
+            self.node.handle(now, input);
+        }
+    }
+
+    /// Ends the turn: what the node wants is done, and everybody's bytes go out.
+    fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
+        let at = self.clock.instant(now.mono);
+        self.hand_over(now);
+        self.ask_for_rows(now);
+        self.node.handle(now, Input::Tick);
+        let mut halted = None;
+        let mut outputs = Outputs {
+            now: at,
+            peers: &mut self.peers,
+            store: self.store.as_ref(),
+            commands: &mut self.commands,
+            awaited: &mut self.awaited,
+            rows: &mut self.rows,
+            changed: &mut self.changed,
+            halted: &mut halted,
+        };
+        dispatch(&mut self.node, &mut outputs);
+        let node = &self.node;
+        self.peers.connect_resolved(at, || node.hello());
+        self.clients.stored(self.node.durable());
+        for (client, row) in self.rows.drain(..) {
+            self.clients.loaded(now, &mut self.node, client, row);
+        }
+        for table in &self.changed {
+            self.clients.changed(now, &mut self.node, *table);
+        }
+        self.commands.changed(&mut self.node, now, &self.changed);
+        self.changed.clear();
+        self.peers.flush(at);
+        self.clients.flush(now, &mut self.node);
+        halted
+    }
+
+    /// Writes what is left and answers who still waits.
+    pub(crate) fn close(mut self, exit: Exit) -> Exit {
+        let mut exit = exit;
+        if let Some(HaltReason::StoreFailed(error)) = self.end_turn(self.clock.now()) {
+            exit = Exit::StoreFailed(error);
+        }
+        if let Some(error) = self.store.take().and_then(|store| store.close().error) {
+            exit = Exit::StoreFailed(error);
+        }
+        // Clients see their connections close.
+        self.commands.close(&exit);
+        exit
+    }
+}

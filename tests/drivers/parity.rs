@@ -1,0 +1,161 @@
+//! One script, through the simulator and every driver: the same outcome.
+
+mod real;
+mod simulated;
+
+use std::collections::BTreeMap;
+
+use self::real::{Mio, Real, Smol, Tokio};
+use self::simulated::Simulated;
+
+/// Rows of the table `default`.
+type Rows = BTreeMap<String, String>;
+
+/// Three nodes with disks, of whom the first is the seed of the others.
+trait Cluster {
+    /// Starts a node from what its disk holds.
+    fn start(&mut self, node: usize);
+    /// Ends a node as a crash does, once what it has accepted is on its disk.
+    fn stop(&mut self, node: usize);
+    fn put(&mut self, node: usize, key: &str, value: &str);
+    fn delete(&mut self, node: usize, key: &str);
+    fn rows(&mut self, node: usize) -> Rows;
+    /// Members that a node knows and that have not left.
+    fn members(&mut self, node: usize) -> usize;
+    /// Begins to watch the table.
+    fn watch(&mut self, node: usize);
+    /// All changes that the watch has told so far.
+    fn told(&mut self) -> Vec<String>;
+    /// Lets time pass until it is so.
+    fn wait(&mut self, what: &str, is_so: &dyn Fn(&mut Self) -> bool);
+}
+
+/// The script, and what it came to.
+struct Script<C> {
+    cluster: C,
+    running: Vec<usize>,
+    rows: Rows,
+    told: usize,
+    outcome: Vec<String>,
+}
+
+impl<C: Cluster> Script<C> {
+    fn new(cluster: C) -> Self {
+        Script {
+            cluster,
+            running: Vec::new(),
+            rows: Rows::new(),
+            told: 0,
+            outcome: Vec::new(),
+        }
+    }
+
+    fn start(&mut self, node: usize, members: usize) {
+        self.cluster.start(node);
+        self.running.push(node);
+        let running = self.running.clone();
+        self.cluster.wait("members", &|cluster| {
+            running.iter().all(|node| cluster.members(*node) == members)
+        });
+        self.agree(&format!("n{node} starts"));
+    }
+
+    fn stop(&mut self, node: usize) {
+        self.cluster.stop(node);
+        self.running.retain(|running| *running != node);
+        self.outcome.push(format!("n{node} stops"));
+    }
+
+    fn put(&mut self, node: usize, key: &str, value: &str) {
+        self.cluster.put(node, key, value);
+        self.rows.insert(key.to_owned(), value.to_owned());
+        self.told += 1;
+        self.agree(&format!("n{node} puts {key}"));
+    }
+
+    fn delete(&mut self, node: usize, key: &str) {
+        self.cluster.delete(node, key);
+        self.rows.remove(key);
+        self.told += 1;
+        self.agree(&format!("n{node} deletes {key}"));
+    }
+
+    /// All that run come to show the same rows, and the watch tells of the change.
+    fn agree(&mut self, after: &str) {
+        let (running, rows, told) = (self.running.clone(), self.rows.clone(), self.told);
+        self.cluster.wait(after, &|cluster| {
+            let agreed = running.iter().all(|node| cluster.rows(*node) == rows);
+            agreed && (told == 0 || cluster.told().len() >= told)
+        });
+        let shown = running.iter().map(|node| {
+            let rows = self.cluster.rows(*node);
+            let rows: Vec<String> = rows.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            format!("n{node} {}", rows.join(" "))
+        });
+        let shown: Vec<String> = shown.collect();
+        self.outcome.push(format!("{after}: {}", shown.join(", ")));
+    }
+
+    fn run(mut self) -> Vec<String> {
+        self.start(0, 1);
+        self.start(1, 2);
+        self.start(2, 3);
+        self.cluster.watch(2);
+        self.put(0, "a", "1");
+        self.put(1, "b", "2");
+        self.put(2, "a", "3");
+        self.delete(1, "a");
+        self.stop(1);
+        self.put(0, "c", "4");
+        self.delete(2, "b");
+        self.start(1, 3);
+        self.put(1, "d", "5");
+        self.put(0, "b", "6");
+        self.outcome.extend(self.cluster.told());
+        self.outcome
+    }
+}
+
+const OUTCOME: &[&str] = &[
+    "n0 starts: n0 ",
+    "n1 starts: n0 , n1 ",
+    "n2 starts: n0 , n1 , n2 ",
+    "n0 puts a: n0 a=1, n1 a=1, n2 a=1",
+    "n1 puts b: n0 a=1 b=2, n1 a=1 b=2, n2 a=1 b=2",
+    "n2 puts a: n0 a=3 b=2, n1 a=3 b=2, n2 a=3 b=2",
+    "n1 deletes a: n0 b=2, n1 b=2, n2 b=2",
+    "n1 stops",
+    "n0 puts c: n0 b=2 c=4, n2 b=2 c=4",
+    "n2 deletes b: n0 c=4, n2 c=4",
+    "n1 starts: n0 c=4, n2 c=4, n1 c=4",
+    "n1 puts d: n0 c=4 d=5, n2 c=4 d=5, n1 c=4 d=5",
+    "n0 puts b: n0 b=6 c=4 d=5, n2 b=6 c=4 d=5, n1 b=6 c=4 d=5",
+    r#"put b"a" Some(b"1")"#,
+    r#"put b"b" Some(b"2")"#,
+    r#"put b"a" Some(b"3")"#,
+    r#"deleted b"a""#,
+    r#"put b"c" Some(b"4")"#,
+    r#"deleted b"b""#,
+    r#"put b"d" Some(b"5")"#,
+    r#"put b"b" Some(b"6")"#,
+];
+
+#[test]
+fn the_simulator() {
+    assert_eq!(Script::new(Simulated::new()).run(), OUTCOME);
+}
+
+#[test]
+fn mio() {
+    assert_eq!(Script::new(Real::new(Mio)).run(), OUTCOME);
+}
+
+#[test]
+fn smol() {
+    assert_eq!(Script::new(Real::new(Smol)).run(), OUTCOME);
+}
+
+#[test]
+fn tokio() {
+    assert_eq!(Script::new(Real::new(Tokio::new())).run(), OUTCOME);
+}

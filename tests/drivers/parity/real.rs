@@ -1,0 +1,202 @@
+//! A cluster over the loopback, on any driver.
+
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rumormill_core::{
+    Change, ChangeKind, Config, MemberState, Node, Now, Recovery, ScanRange, Seed, Storage, TableId,
+};
+use rumormill_kit::handle::{Blocking, Handle};
+use rumormill_kit::store::{MemoryStore, Store, StoreHandle, StoreWorker};
+use rumormill_mio::{NoClients, Options};
+
+use super::{Cluster, Rows};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+/// A way to run a node.
+pub(super) trait Runner {
+    /// Binds a driver, and runs the node that `make` makes of its handle, address and time.
+    fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking;
+}
+
+pub(super) struct Mio;
+
+impl Runner for Mio {
+    fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking {
+        let driver = rumormill_mio::Driver::bind(Options::new(ANY.into())).unwrap();
+        let handle = driver.handle();
+        let addr = driver.peers_addr().to_string();
+        let (node, store) = make(handle.calls(), addr, driver.now());
+        thread::spawn(move || driver.run(node, Some(store), NoClients));
+        handle.blocking()
+    }
+}
+
+pub(super) struct Smol;
+
+impl Runner for Smol {
+    fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking {
+        let options = rumormill_smol::Options::new(ANY.into());
+        let driver = smol::block_on(rumormill_smol::bind(options)).unwrap();
+        let handle = driver.handle();
+        let addr = driver.peers_addr().to_string();
+        let (node, store) = make(handle.clone(), addr, driver.now());
+        smol::spawn(driver.run(node, Some(store))).detach();
+        handle.blocking()
+    }
+}
+
+pub(super) struct Tokio(tokio::runtime::Runtime);
+
+impl Tokio {
+    pub(super) fn new() -> Self {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        Tokio(runtime.worker_threads(1).enable_all().build().unwrap())
+    }
+}
+
+impl Runner for Tokio {
+    fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking {
+        let options = rumormill_tokio::Options::new(ANY.into());
+        let driver = self.0.block_on(rumormill_tokio::bind(options)).unwrap();
+        let handle = driver.handle();
+        let addr = driver.peers_addr().to_string();
+        let (node, store) = make(handle.clone(), addr, driver.now());
+        self.0.spawn(driver.run(node, Some(store)));
+        handle.blocking()
+    }
+}
+
+pub(super) struct Real<R> {
+    runner: R,
+    disks: [MemoryStore; 3],
+    nodes: [Option<Blocking>; 3],
+    seed: Option<String>,
+    lives: u64,
+    told: Vec<String>,
+    telling: Option<Receiver<Change>>,
+}
+
+impl<R: Runner> Real<R> {
+    pub(super) fn new(runner: R) -> Self {
+        Real {
+            runner,
+            disks: std::array::from_fn(|_| MemoryStore::new()),
+            nodes: [None, None, None],
+            seed: None,
+            lives: 0,
+            told: Vec::new(),
+            telling: None,
+        }
+    }
+
+    fn node(&self, node: usize) -> &Blocking {
+        self.nodes[node].as_ref().expect("the node runs")
+    }
+}
+
+impl<R> Drop for Real<R> {
+    fn drop(&mut self) {
+        for node in self.nodes.iter().flatten() {
+            let _ = node.shutdown();
+        }
+    }
+}
+
+impl<R: Runner> Cluster for Real<R> {
+    fn start(&mut self, node: usize) {
+        self.lives += 1;
+        let (disk, seed) = (&self.disks[node], &mut self.seed);
+        let seeds = seed.clone().into_iter().collect();
+        let random = Seed::from_u64(self.lives);
+        let running = self.runner.run(|handle, addr, now| {
+            seed.get_or_insert_with(|| addr.clone());
+            let mut config = Config::new(&format!("n{node}"), &addr);
+            config.seeds = seeds;
+            config.storage = Storage::Ordered;
+            let mut recovery = Recovery::new(config, random);
+            let record = &mut |record| recovery.record(record);
+            disk.clone().load(record).unwrap();
+            let store = StoreWorker::spawn(disk.clone(), 10_000, handle.notifier());
+            (recovery.finish(now).unwrap(), store.unwrap())
+        });
+        self.nodes[node] = Some(running);
+    }
+
+    fn stop(&mut self, node: usize) {
+        let running = self.nodes[node].take().expect("the node runs");
+        running.sync().unwrap();
+        running.shutdown().unwrap();
+        self.disks[node].crash();
+    }
+
+    fn put(&mut self, node: usize, key: &str, value: &str) {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        let put = self.node(node).put(TableId::DEFAULT, key, value);
+        put.unwrap();
+    }
+
+    fn delete(&mut self, node: usize, key: &str) {
+        let delete = self.node(node).delete(TableId::DEFAULT, key.to_owned());
+        delete.unwrap();
+    }
+
+    fn rows(&mut self, node: usize) -> Rows {
+        self.node(node).with(|node, now| rows(node, now)).unwrap()
+    }
+
+    fn members(&mut self, node: usize) -> usize {
+        let members = self.node(node).with(|node, now| members(node, now));
+        members.unwrap()
+    }
+
+    fn watch(&mut self, node: usize) {
+        let changes = self.node(node).watch(TableId::DEFAULT).unwrap();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            for change in changes {
+                // The script is over when nobody listens.
+                let _ = tell.send(change.unwrap());
+            }
+        });
+        self.telling = Some(told);
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        let fresh = self.telling.iter().flat_map(Receiver::try_iter);
+        self.told.extend(fresh.map(change));
+        self.told.clone()
+    }
+
+    fn wait(&mut self, what: &str, is_so: &dyn Fn(&mut Self) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(Instant::now() < until, "waited in vain: {what}");
+            thread::yield_now();
+        }
+    }
+}
+
+pub(super) fn rows(node: &Node, now: Now) -> Rows {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let rows = node.view(now).scan(TableId::DEFAULT, ScanRange::default());
+    rows.filter_map(|row| Some((text(row.key()), text(row.value()?))))
+        .collect()
+}
+
+pub(super) fn members(node: &Node, _: Now) -> usize {
+    let members = node.members();
+    let stays = |state| !matches!(state, MemberState::Left | MemberState::Down);
+    members.iter().filter(|member| stays(member.state)).count()
+}
+
+pub(super) fn change(change: Change) -> String {
+    match change.kind {
+        ChangeKind::Put { key, value, .. } => format!("put {key:?} {value:?}"),
+        ChangeKind::Deleted { key } => format!("deleted {key:?}"),
+        other => format!("{other:?}"),
+    }
+}
