@@ -57,11 +57,12 @@ impl Mutant {
     pub const fn is_rare(self) -> bool {
         matches!(
             self,
-            Mutant::FloorForgotten
-                | Mutant::ForwardUnsent
+            Mutant::AgreesTwice
+                | Mutant::EndedForwarded
+                | Mutant::FloorForgotten
                 | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
-                | Mutant::ReplacedForgotten
+                | Mutant::LeaveUnasked
                 | Mutant::ResumeUnrecorded
         )
     }
@@ -112,6 +113,8 @@ mutants! {
     FreedByTime = "freed-by-time",
     /// Members that are down are not asked whether a tombstone may go.
     FreedWithoutDown = "freed-without-down",
+    /// A member that left is not waited for, though what it held is not here yet.
+    LeaverUncounted = "leaver-uncounted",
     /// A claim counts although the claimant has seen what this node has not.
     ClaimNotWithin = "claim-not-within",
     /// A claim counts for deletes whose clock the claimant has not reached.
@@ -126,6 +129,8 @@ mutants! {
     ReunionKeepsClock = "reunion-keeps-clock",
     /// A reunion keeps coverage of dots that the member lacks.
     ReunionKeepsCoverage = "reunion-keeps-coverage",
+    /// A reunion takes any member, also one that lacks what the node held.
+    ReunionNotPutOff = "reunion-not-put-off",
     /// A new life has the epoch of the last one.
     RevivedEpoch = "revived-epoch",
     /// A new life issues the dots of the last one again.
@@ -156,12 +161,18 @@ mutants! {
     SettingsForgotten = "settings-forgotten",
     /// A member is evicted without waiting for a majority.
     EvictWithoutMajority = "evict-without-majority",
+    /// A member agrees with each of two that want to evict each other.
+    AgreesTwice = "agrees-twice",
     /// Who was evicted goes on in another life without a reunion.
     EvictedHeard = "evicted-heard",
+    /// A leave waits for nobody to take over what the leaver holds.
+    LeaveUnasked = "leave-unasked",
     /// A node that goes on by itself writes no record of it.
     ResumeUnrecorded = "resume-unrecorded",
     /// Rows that are to be passed on are not.
     ForwardUnsent = "forward-unsent",
+    /// Rows that are passed on count though their author's life has ended.
+    EndedForwarded = "ended-forwarded",
     /// What a notice names and what does not come is not asked for.
     GraftUnsent = "graft-unsent",
     /// What a notice names counts as seen.

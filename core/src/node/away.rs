@@ -198,7 +198,8 @@ impl Node {
             !context.iter().all(covers)
         };
         let waited = self.fx.now().mono.since(self.away_from);
-        waited < REUNION_PATIENCE && self.past.iter().any(lacks)
+        let patient = waited < REUNION_PATIENCE && !mutated!(self.fx, ReunionNotPutOff);
+        patient && self.past.iter().any(lacks)
     }
 
     /// Another member may know more, and this one will too.

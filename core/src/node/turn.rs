@@ -120,7 +120,8 @@ impl Node {
         let cover = self.gossip.cover();
         let mut counted = self.membership.counted(|departure| {
             let mut contexts = departure.contexts.iter();
-            contexts.all(|(domain, context)| cover.includes(*domain, context))
+            let here = contexts.all(|(domain, context)| cover.includes(*domain, context));
+            here || mutated!(self.fx, LeaverUncounted)
         });
         if mutated!(self.fx, FreedWithoutDown) {
             counted.retain(|node| self.detector.state(*node) != Some(RumorState::Down));

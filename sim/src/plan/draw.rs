@@ -262,10 +262,7 @@ fn draw_fault(
     if shape.nodes < kind.least_nodes() {
         return Ok(());
     }
-    let mut what = draw_what(u, shape, kind)?;
-    if let FaultWhat::Evict { force, .. } = &mut what {
-        *force &= outlives(shape, plan);
-    }
+    let what = draw_what(u, shape, kind)?;
     let for_us = draw_log(u, short_us.max(1), long_us.max(1))?;
     let at_us = WARM_UP_US + u.int_in_range(from_us..=to_us)?;
     plan.entries.push(Entry {
@@ -273,14 +270,6 @@ fn draw_fault(
         action: Action::Fault(Fault { for_us, what }),
     });
     Ok(())
-}
-
-/// Whether nodes keep who they are to the end. If not, a member that was evicted by force and all who evicted it may be gone for good, and
-/// those who came after them may not go on by themselves: only an operator knows that nobody will return.
-fn outlives(shape: &Shape, plan: &Plan) -> bool {
-    let lost = [FaultKind::Wipe, FaultKind::Rot];
-    !lost.into_iter().any(|kind| shape.faults.contains(kind))
-        && plan.machines.iter().all(|machine| machine.disk)
 }
 
 fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result<FaultWhat> {
