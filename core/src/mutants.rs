@@ -113,8 +113,6 @@ mutants! {
     FreedByTime = "freed-by-time",
     /// Members that are down are not asked whether a tombstone may go.
     FreedWithoutDown = "freed-without-down",
-    /// A member that left is not waited for, though what it held is not here yet.
-    LeaverUncounted = "leaver-uncounted",
     /// A claim counts although the claimant has seen what this node has not.
     ClaimNotWithin = "claim-not-within",
     /// A claim counts for deletes whose clock the claimant has not reached.

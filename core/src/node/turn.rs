@@ -120,8 +120,7 @@ impl Node {
         let cover = self.gossip.cover();
         let mut counted = self.membership.counted(|departure| {
             let mut contexts = departure.contexts.iter();
-            let here = contexts.all(|(domain, context)| cover.includes(*domain, context));
-            here || mutated!(self.fx, LeaverUncounted)
+            contexts.all(|(domain, context)| cover.includes(*domain, context))
         });
         if mutated!(self.fx, FreedWithoutDown) {
             counted.retain(|node| self.detector.state(*node) != Some(RumorState::Down));

@@ -49,7 +49,7 @@ impl Plan {
     }
 
     /// The plan of a seed of a swarm, profile `gossip`: small clusters, now and then a large one, for some 10 to 30 virtual
-    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any. One in eight is about a
+    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any. One in five is about a
     /// situation of its own.
     pub fn swarm(seed: u64) -> Plan {
         let bytes = Rng::new(seed, Stream::Situation, 0).bytes(MAX_SITUATION);

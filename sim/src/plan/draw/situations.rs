@@ -10,9 +10,9 @@ use crate::workload::{self, Mix};
 
 const SECOND_US: u64 = 1_000_000;
 
-/// The plan of a seed that is about one of the situations, as one in eight is.
+/// The plan of a seed that is about one of the situations, as one in five is.
 pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Option<Plan>> {
-    if !u.ratio(1, 8)? {
+    if !u.ratio(1, 5)? {
         return Ok(None);
     }
     let (mut plan, mix) = match u.int_in_range(0..=7)? {
