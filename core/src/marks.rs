@@ -39,7 +39,6 @@ impl Mark {
             Mark::EvictionOutranked => {
                 Some("only operators of two sides who force-evict each other")
             }
-            Mark::Resumes => Some("only an operator whose members are gone for good"),
             Mark::ReunionUnreadable => {
                 Some("only a store that is damaged between a start and the reunion after it")
             }

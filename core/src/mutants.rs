@@ -57,11 +57,12 @@ impl Mutant {
     pub const fn is_rare(self) -> bool {
         matches!(
             self,
-            Mutant::FloorForgotten
-                | Mutant::ForwardUnsent
+            Mutant::AgreesTwice
+                | Mutant::EndedForwarded
+                | Mutant::FloorForgotten
                 | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
-                | Mutant::ReplacedForgotten
+                | Mutant::LeaveUnasked
                 | Mutant::ResumeUnrecorded
         )
     }
@@ -130,6 +131,8 @@ mutants! {
     ReunionKeepsClock = "reunion-keeps-clock",
     /// A reunion keeps coverage of dots that the member lacks.
     ReunionKeepsCoverage = "reunion-keeps-coverage",
+    /// A reunion takes any member, also one that lacks what the node held.
+    ReunionNotPutOff = "reunion-not-put-off",
     /// A new life has the epoch of the last one.
     RevivedEpoch = "revived-epoch",
     /// A new life issues the dots of the last one again.
@@ -160,12 +163,18 @@ mutants! {
     SettingsForgotten = "settings-forgotten",
     /// A member is evicted without waiting for a majority.
     EvictWithoutMajority = "evict-without-majority",
+    /// A member agrees with each of two that want to evict each other.
+    AgreesTwice = "agrees-twice",
     /// Who was evicted goes on in another life without a reunion.
     EvictedHeard = "evicted-heard",
+    /// A leave waits for nobody to take over what the leaver holds.
+    LeaveUnasked = "leave-unasked",
     /// A node that goes on by itself writes no record of it.
     ResumeUnrecorded = "resume-unrecorded",
     /// Rows that are to be passed on are not.
     ForwardUnsent = "forward-unsent",
+    /// Rows that are passed on count though their author's life has ended.
+    EndedForwarded = "ended-forwarded",
     /// What a notice names and what does not come is not asked for.
     GraftUnsent = "graft-unsent",
     /// What a notice names counts as seen.

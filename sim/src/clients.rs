@@ -305,7 +305,7 @@ impl World {
     }
 
     /// The client removes all rows of a table of a node that runs.
-    fn flush(&mut self, client: u32, node: usize, table: Table) {
+    pub(crate) fn flush(&mut self, client: u32, node: usize, table: Table) {
         let id = self.hosts[node].tables[table as usize];
         let result = self.with_node(node, |running, now| running.flush_table(now, id));
         let Some(accepted) = self.unless_refused(node, None, result) else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rumormill_core::wire::Message;
 use rumormill_core::{Input, Lane, LinkId, Links, Node};
 
-use crate::checkers::{Violation, standing};
+use crate::checkers::{Violation, hearsay, standing};
 use crate::event::{Event, Why};
 use crate::hurt::Hurt;
 use crate::network::{Fate, Network};
@@ -172,6 +172,7 @@ impl World {
         };
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
         self.trace.ended(number, Outcome::Arrived);
+        self.listens(node, link, hearsay::rumors(&msg));
         self.input(node, Input::Message { link, msg });
     }
 }

@@ -75,6 +75,8 @@ pub(crate) enum Event {
     FaultEnds {
         number: usize,
     },
+    /// An operator looks whether nodes wait in vain.
+    Operator,
     /// Something happens to the application of a machine.
     Application(Box<AppEvent>),
 }
@@ -107,7 +109,8 @@ impl Event {
             | Event::Ready { .. }
             | Event::Flip { .. }
             | Event::Again { .. }
-            | Event::FaultEnds { .. } => None,
+            | Event::FaultEnds { .. }
+            | Event::Operator => None,
         }
     }
 }

@@ -123,8 +123,9 @@ impl World {
                 self.hosts[node].alone = true;
                 let held = self.contents(node);
                 self.model.went_alone(node, held.as_ref());
+                self.call_operator();
             }
-            Event::Reunited { .. } => {
+            Event::Reunited { .. } | Event::Resumed { .. } => {
                 self.evictions.outcasts.remove(&node);
             }
             _ => {}

@@ -9,6 +9,7 @@ use rumormill_core::{
     Storage, TableId, TableOptions, Timing, Token,
 };
 
+use crate::checkers::hearsay::Ears;
 use crate::checkers::no_resurrection::Watch;
 use crate::checkers::watching::Mirror;
 use crate::clock::Clock;
@@ -51,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) handed_over: Option<bool>,
     /// Who the node is, or was.
     pub(crate) id: Option<NodeId>,
+    /// Who it was in each life.
+    pub(crate) names: Vec<NodeId>,
     /// Counts the starts.
     pub(crate) life: u32,
     /// Counts the starts, and how often the node's rows were replaced by its cluster's.
@@ -75,6 +78,8 @@ pub(crate) struct Host {
     /// Operations whose acknowledgement waits for the disk.
     pub(crate) unacked: VecDeque<Unacked>,
     pub(crate) watch: Watch,
+    /// What it was told of the other members.
+    pub(crate) ears: Ears,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
     /// Whether it was a full member when the last turn ended.
@@ -120,6 +125,7 @@ impl Host {
             leaving: false,
             handed_over: None,
             id: None,
+            names: Vec::new(),
             life: 0,
             view: 0,
             answers: true,
@@ -133,6 +139,7 @@ impl Host {
             unsynced: VecDeque::new(),
             unacked: VecDeque::new(),
             watch: Watch::default(),
+            ears: Ears::default(),
             rotten: None,
             was_full: false,
             alone: true,
@@ -186,6 +193,7 @@ impl Host {
         self.answers = true;
         self.spins = 0;
         self.watch = Watch::default();
+        self.ears = Ears::default();
         self.was_full = false;
         self.alone = node.status(now).standing != "member";
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };
@@ -199,6 +207,7 @@ impl Host {
         }
         let id = node.id();
         self.id = Some(id);
+        self.names.push(id);
         self.node = Some(node);
         Ok(id)
     }

@@ -89,10 +89,10 @@ impl World {
     }
 
     fn begin_wipe(&mut self, number: usize, what: &FaultWhat, node: usize) {
-        let survived = self
+        let known = self
             .running_from(node)
-            .filter(|node| self.is_survived(*node));
-        if let Some(node) = survived {
+            .filter(|node| self.is_known_elsewhere(*node));
+        if let Some(node) = known {
             self.strikes(number, what, node);
             self.endings.insert(number, Ending::Start(node));
             self.wipe(node);

@@ -132,6 +132,7 @@ mod model;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod network;
+mod operator;
 pub mod page;
 pub mod plan;
 mod power;
@@ -140,6 +141,7 @@ pub mod recording;
 mod report;
 mod rng;
 mod rot;
+mod rumors;
 mod run;
 mod sabotage;
 pub mod scale;

@@ -128,6 +128,7 @@ impl World {
         };
         self.net.set_up(link, true);
         self.link_line(node, "up", link, None);
+        self.listens(node, link, &[]);
         self.input(node, Input::LinkUp { link, dial, hello });
         if self.hosts[node].hurts.has(Hurt::Congested) {
             self.congest(node, link);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rumormill_core::{HaltReason, Input, Instant, Request, Token};
+use rumormill_core::{HaltReason, Input, Instant, Node, Request, Token};
 
 use crate::checkers::{Contents, Violation};
 use crate::event::{Event, Why};
@@ -43,6 +43,9 @@ impl World {
                     &[life, Field::Mute(id.0)],
                 );
                 self.starts_as(node);
+                if self.is_away(node) {
+                    self.call_operator();
+                }
                 self.touch(node);
                 self.application_starts(node);
             }
@@ -81,7 +84,8 @@ impl World {
             host.node.is_none() && !host.disk.is_empty() && !host.alone
         };
         if !others.clone().any(|other| self.is_member(other)) {
-            let somebody = others.clone().any(remembers);
+            let mut knowing = others.filter(|other| remembers(*other) || self.is_away(*other));
+            let somebody = knowing.next().is_some();
             return if somebody { None } else { Some(founder()) };
         }
         // Members first: the list is short, and those it names may go again before they answer.
@@ -128,7 +132,8 @@ impl World {
     pub(crate) fn is_member(&self, node: usize) -> bool {
         let host = &self.hosts[node];
         let stays = !host.leaving && host.rotten.is_none() && !self.is_outcast(node);
-        host.node.is_some() && !host.alone && stays
+        let full = host.node.as_ref().is_some_and(Node::is_full);
+        full && !host.alone && stays
     }
 
     fn is_joining(&self, node: usize) -> bool {
@@ -145,6 +150,16 @@ impl World {
         (0..self.hosts.len()).any(|other| other != node && self.is_member(other))
     }
 
+    /// Whether some other node runs and knows the cluster: a member, or one that is away and that an operator can let go on.
+    pub(crate) fn is_known_elsewhere(&self, node: usize) -> bool {
+        let knows = |other: usize| {
+            let host = &self.hosts[other];
+            self.is_away(other) && !host.leaving && host.rotten.is_none()
+        };
+        let mut others = (0..self.hosts.len()).filter(|other| *other != node);
+        self.is_survived(node) || others.any(knows)
+    }
+
     /// The node loses its power, or only its process dies. Of the unsynced batches a prefix survives.
     pub(crate) fn crash(&mut self, node: usize, clean: bool) {
         self.finish_turn();
@@ -154,6 +169,15 @@ impl World {
         }
         let unsynced = host.disk.unsynced() as u64;
         let keep = host.disk_rng.below(unsynced + 1) as usize;
+        self.crash_keeping(node, clean, keep);
+    }
+
+    /// The same where the first `keep` of the unsynced batches survive.
+    pub(crate) fn crash_keeping(&mut self, node: usize, clean: bool, keep: usize) {
+        self.finish_turn();
+        if self.hosts[node].node.is_none() {
+            return;
+        }
         let lost = self.power_off(node, keep, clean);
         self.count(FaultKind::Crash.name());
         let fields = [

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
-    Violation, bounds, convergence, durability, no_resurrection, sessions, watching,
+    Violation, bounds, convergence, durability, hearsay, no_resurrection, pushes, sessions,
+    watching,
 };
 use crate::evict;
 use crate::faults::FaultSet;
@@ -14,7 +15,7 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 13] = [
+pub const CHECKERS: [&str; 15] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
@@ -25,6 +26,8 @@ pub const CHECKERS: [&str; 13] = [
     sessions::WRITES_FOLLOW_READS,
     watching::NAME,
     evict::NAME,
+    hearsay::NAME,
+    pushes::NAME,
     "invariants",
     "recovery",
     "liveness",

@@ -6,7 +6,7 @@ use rumormill_core::ScanRange;
 use crate::app::Deployment;
 use crate::checkers::Violation;
 use crate::clients::Deed;
-use crate::plan::{FaultWhat, Machine, Plan, Table};
+use crate::plan::{Caps, FaultWhat, Machine, Plan, SettingChange, Table};
 use crate::sabotage::Sabotage;
 use crate::trace::Keep;
 use crate::world::World;
@@ -34,15 +34,19 @@ impl Scenario {
             .iter()
             .map(|ms| Machine::new(ms * 1_000))
             .collect();
-        let plan = Plan {
+        Scenario::of(Plan {
             seed: 1,
             codec: false,
             machines,
             resident_value: None,
-            caps: crate::plan::Caps::default(),
+            caps: Caps::default(),
             stop_us: 0,
             entries: Vec::new(),
-        };
+        })
+    }
+
+    /// A cluster of this plan's machines and limits. What the plan does is done too, each at its time.
+    pub fn of(plan: Plan) -> Self {
         let mut world = World::new(plan, Keep::Story);
         world.net.set_latency(LATENCY_US);
         Scenario {
@@ -106,6 +110,35 @@ impl Scenario {
         self.write(node, Table::Periodic, key, Deed::Delete)
     }
 
+    /// Removes all rows of the table `default`, as a client of a node.
+    pub fn flush(&mut self, node: usize) -> &mut Self {
+        self.world.flush(node as u32, node, Table::Periodic);
+        self
+    }
+
+    /// An operator changes a setting of the cluster.
+    pub fn set(&mut self, node: usize, name: &'static str, value: &str) -> &mut Self {
+        let value = Some(value.to_string());
+        self.world
+            .change_setting(&SettingChange { node, name, value });
+        self
+    }
+
+    /// Whether a node refuses to write a row of the table `default`.
+    pub fn refuses(&mut self, node: usize, key: &str, value: &str) -> bool {
+        let (key, deed) = (text(key), Deed::Put(text(value)));
+        !self.world.write(None, node, Table::Periodic, &key, deed)
+    }
+
+    /// Deletes that a node keeps for the others.
+    pub fn tombstones(&self, node: usize) -> u64 {
+        let host = &self.world.hosts[node];
+        let status = host.node.as_ref();
+        status.map_or(0, |node| {
+            node.status(host.now(self.world.now_us())).tombstones
+        })
+    }
+
     /// # Panics
     /// If the node is down or refuses.
     fn write(&mut self, node: usize, table: Table, key: &str, deed: Deed) -> &mut Self {
@@ -161,6 +194,12 @@ impl Scenario {
     /// A node loses its power, and of its unsynced batches some.
     pub fn crash(&mut self, node: usize) -> &mut Self {
         self.world.crash(node, false);
+        self
+    }
+
+    /// A node loses its power, and all of its unsynced batches.
+    pub fn crash_unsynced(&mut self, node: usize) -> &mut Self {
+        self.world.crash_keeping(node, false, 0);
         self
     }
 

@@ -1,9 +1,9 @@
 //! The end of a run: all faults end, the cluster comes to rest, and the checkers judge it.
 
-use rumormill_core::Node;
+use rumormill_core::{Mark, Node};
 
 use crate::checkers::{
-    Contents, Violation, convergence, durability, no_resurrection, sessions, siblings,
+    Contents, Violation, convergence, durability, no_resurrection, pushes, sessions, siblings,
 };
 use crate::clock::Clock;
 use crate::faults::FaultKind;
@@ -69,6 +69,7 @@ impl World {
             }
         }
         found.extend(self.check_repairs());
+        found.extend(self.check_pushes());
         found.extend(siblings::check(
             self.now_us,
             &self.all_siblings(),
@@ -88,6 +89,20 @@ impl World {
             at_us: self.now_us,
             text: "rows were repaired that no disk had lost".to_string(),
         })
+    }
+
+    /// In a cluster that has formed, and where nothing is done but what clients do.
+    fn check_pushes(&self) -> Option<Violation> {
+        if !self.plan.is_calm() {
+            return None;
+        }
+        let grafts = self.hosts.iter().filter_map(|host| {
+            let marks = host.marks();
+            marks.get(Mark::GraftSent.name()).copied()
+        });
+        let fetched = self.fetched + grafts.sum::<u64>();
+        let sent = self.model.len() * (self.hosts.len() - 1);
+        pushes::check(self.now_us, fetched, sent as u64)
     }
 
     fn is_at_rest(&self) -> bool {

@@ -6,6 +6,7 @@ use crate::checkers::Violation;
 use crate::checkers::no_resurrection::Watch;
 use crate::event::Event;
 use crate::faults::FaultKind;
+use crate::plan::WARM_UP_US;
 use crate::story;
 use crate::trace::{Field, Weight};
 use crate::world::World;
@@ -100,6 +101,7 @@ impl World {
                 }
             }
             Event::FaultEnds { number } => self.fault_is_over(number),
+            Event::Operator => self.operator_looks(),
             Event::Application(event) => self.application_event(*event),
         }
     }
@@ -248,6 +250,12 @@ impl World {
                     meter.told(self.now_us, &event);
                 }
                 self.hears_of_eviction(node, &event);
+                self.believes(node, &event);
+                if let rumormill_core::Event::Synced { rows, .. } = event
+                    && self.now_us >= WARM_UP_US
+                {
+                    self.fetched += rows;
+                }
                 if matches!(
                     event,
                     rumormill_core::Event::Joined { .. } | rumormill_core::Event::Reunited { .. }
@@ -257,6 +265,10 @@ impl World {
                     self.hosts[node].rotten = None;
                     self.hosts[node].watch = Watch::default();
                     self.hosts[node].view += 1;
+                }
+                if matches!(event, rumormill_core::Event::Resumed { .. }) {
+                    self.hosts[node].alone = false;
+                    self.hosts[node].rotten = None;
                 }
                 let name = story::event(&mut self.trace, &self.ids, self.now_us, node, &event);
                 self.count(name);

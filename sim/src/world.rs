@@ -46,6 +46,10 @@ pub struct World {
     /// clock so far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
     pub(crate) evictions: Evictions,
+    /// An operator will look at who is away.
+    pub(crate) operator_called: bool,
+    /// Rows that sessions brought since the cluster has formed.
+    pub(crate) fetched: u64,
     pub(crate) ids: Ids,
     /// The longest that queues have been, and the longest they may be.
     pub(crate) peaks: Queues,
@@ -95,6 +99,8 @@ impl World {
             gone: BTreeSet::new(),
             keeps_deletes: false,
             evictions: Evictions::default(),
+            operator_called: false,
+            fetched: 0,
             ids: Ids::new(),
             peaks: Queues::EMPTY,
             allowed: Queues::allowed(&Limits::default(), nodes),

@@ -9,7 +9,11 @@ use rumormill_sim::{Keep, Scenario, run_plan};
 #[path = "../../sim/examples/leases.rs"]
 #[expect(dead_code, reason = "the example's command line is not run here")]
 mod leases;
+
+mod deletes;
 mod membership;
+mod replication;
+mod story;
 
 /// A trace that nobody reads proves nothing.
 const MAX_LINES: usize = 200;

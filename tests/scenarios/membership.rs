@@ -4,6 +4,8 @@ use rumormill_core::MemberState;
 use rumormill_sim::Scenario;
 use rumormill_sim::plan::FaultWhat;
 
+use crate::story::count;
+
 /// How many of the nodes take all of them for alive.
 fn content(story: &Scenario, nodes: usize) -> usize {
     let sees_all = |node: &usize| {
@@ -13,12 +15,6 @@ fn content(story: &Scenario, nodes: usize) -> usize {
         alive.count() == nodes
     };
     (0..nodes).filter(sees_all).count()
-}
-
-fn count(story: &Scenario, verb: &str) -> usize {
-    let text = story.story();
-    let told = |line: &&str| line.split(' ').nth(2) == Some(verb);
-    text.lines().filter(told).count()
 }
 
 #[test]
@@ -154,17 +150,10 @@ fn dead_nodes_come_back_as_zombies() {
 /// What the swarm cannot see, because direct contact heals it in the end, these stories do.
 #[cfg(feature = "mutants")]
 mod planted {
-    use rumormill_core::Config;
     use rumormill_core::mutants::Mutant;
-    use rumormill_sim::{Sabotage, Scenario};
+    use rumormill_sim::Scenario;
 
-    struct Awake(Mutant);
-
-    impl Sabotage for Awake {
-        fn configures(&mut self, _: usize, config: &mut Config) {
-            config.mutant = Some(self.0);
-        }
-    }
+    use crate::story::Awake;
 
     fn mutated(nodes: usize, mutant: Mutant) -> Scenario {
         let mut story = Scenario::new(nodes);

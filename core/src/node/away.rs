@@ -118,10 +118,21 @@ impl Node {
                 _ => false,
             }
         };
-        if away.active.iter().all(earlier) {
+        // A member that answers has gone on, whoever this node was waiting for.
+        if away.active.iter().all(earlier) && self.member_that_answers().is_none() {
             self.fx.mark(Mark::AwayResumes);
             self.become_full();
         }
+    }
+
+    /// A full member with a link to this node.
+    fn member_that_answers(&self) -> Option<NodeId> {
+        let mut links = self.links.iter();
+        let member = links.find(|(_, link)| {
+            let evicted = self.membership.is_evicted(link.node, link.epoch);
+            link.is_to_member() && !evicted
+        });
+        member.map(|(_, link)| link.node)
     }
 
     /// An operator says that nobody will come who could let this node in: it goes on with what it holds. The record of it ends
@@ -133,12 +144,8 @@ impl Node {
         let Some(away) = waits.filter(|_| self.leaving.is_none()) else {
             return Err(ResumeError::NotAway);
         };
-        let member = self.links.iter().find(|(_, link)| {
-            let evicted = self.membership.is_evicted(link.node, link.epoch);
-            link.is_to_member() && !evicted
-        });
-        if let Some((_, link)) = member {
-            return Err(ResumeError::MemberAnswers(link.node));
+        if let Some(member) = self.member_that_answers() {
+            return Err(ResumeError::MemberAnswers(member));
         }
         let is_here = |node: &NodeId| self.links.of(*node).is_some();
         let without = away.active.iter().filter(|node| !is_here(node));
@@ -198,7 +205,8 @@ impl Node {
             !context.iter().all(covers)
         };
         let waited = self.fx.now().mono.since(self.away_from);
-        waited < REUNION_PATIENCE && self.past.iter().any(lacks)
+        let patient = waited < REUNION_PATIENCE && !mutated!(self.fx, ReunionNotPutOff);
+        patient && self.past.iter().any(lacks)
     }
 
     /// Another member may know more, and this one will too.

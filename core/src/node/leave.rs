@@ -9,6 +9,7 @@ use crate::id::{LinkId, NodeId, Token};
 use crate::io::{Event, HaltReason, Handover, HangupReason, Lane, Response};
 use crate::marks::Mark;
 use crate::membership::{Departure, Phase, departure_key};
+use crate::mutants::mutated;
 use crate::table::gossip::Tables;
 use crate::table::{Context, Domain};
 use crate::time::Instant;
@@ -115,7 +116,8 @@ impl Node {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
-        let late = now >= leaving.gives_up_at(self.config.timing.leave_timeout);
+        let late = now >= leaving.gives_up_at(self.config.timing.leave_timeout)
+            || mutated!(self.fx, LeaveUnasked);
         if !leaving.announced {
             if late || (durable && so_far.holders >= so_far.wanted) {
                 return self.announce_departure();

@@ -140,7 +140,7 @@ impl Node {
             is_sys || !(of_ended || brings())
         };
         let pass: Vec<bool> = batch.rows.iter().map(passes).collect();
-        if pass.contains(&false) {
+        if pass.contains(&false) && !mutated!(self.fx, EndedForwarded) {
             self.fx.mark(Mark::RowOfEndedLife);
             let mut pass = pass.into_iter();
             batch.rows.retain(|_| pass.next() != Some(false));

@@ -3,8 +3,10 @@
 pub mod bounds;
 pub mod convergence;
 pub mod durability;
+pub mod hearsay;
 pub mod linearizability;
 pub mod no_resurrection;
+pub mod pushes;
 pub mod sessions;
 pub mod siblings;
 pub mod standing;

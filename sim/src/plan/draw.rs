@@ -49,7 +49,7 @@ impl Plan {
     }
 
     /// The plan of a seed of a swarm, profile `gossip`: small clusters, now and then a large one, for some 10 to 30 virtual
-    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any. One in eight is about a
+    /// seconds, under some of the kinds of faults. One seed in ten has no fault, one in ten may have any. One in five is about a
     /// situation of its own.
     pub fn swarm(seed: u64) -> Plan {
         let bytes = Rng::new(seed, Stream::Situation, 0).bytes(MAX_SITUATION);
@@ -262,10 +262,7 @@ fn draw_fault(
     if shape.nodes < kind.least_nodes() {
         return Ok(());
     }
-    let mut what = draw_what(u, shape, kind)?;
-    if let FaultWhat::Evict { force, .. } = &mut what {
-        *force &= outlives(shape, plan);
-    }
+    let what = draw_what(u, shape, kind)?;
     let for_us = draw_log(u, short_us.max(1), long_us.max(1))?;
     let at_us = WARM_UP_US + u.int_in_range(from_us..=to_us)?;
     plan.entries.push(Entry {
@@ -273,14 +270,6 @@ fn draw_fault(
         action: Action::Fault(Fault { for_us, what }),
     });
     Ok(())
-}
-
-/// Whether nodes keep who they are to the end. If not, a member that was evicted by force and all who evicted it may be gone for good, and
-/// those who came after them may not go on by themselves: only an operator knows that nobody will return.
-fn outlives(shape: &Shape, plan: &Plan) -> bool {
-    let lost = [FaultKind::Wipe, FaultKind::Rot];
-    !lost.into_iter().any(|kind| shape.faults.contains(kind))
-        && plan.machines.iter().all(|machine| machine.disk)
 }
 
 fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result<FaultWhat> {

@@ -372,6 +372,19 @@ impl Plan {
         self.faults().fold(FaultSet::NONE, FaultSet::with)
     }
 
+    /// Whether clients alone act, after all machines have had time to start.
+    pub(crate) fn is_calm(&self) -> bool {
+        let mut entries = self.entries.iter();
+        let by_clients = entries.all(|entry| {
+            let is_theirs = matches!(entry.action, Action::Op(_) | Action::Move { .. });
+            is_theirs && entry.at_us >= WARM_UP_US
+        });
+        let mut machines = self.machines.iter();
+        by_clients
+            && !self.entries.is_empty()
+            && machines.all(|machine| machine.start_us <= WARM_UP_US / 2)
+    }
+
     fn faults(&self) -> impl Iterator<Item = FaultKind> {
         self.entries.iter().filter_map(|entry| match &entry.action {
             Action::Fault(fault) => Some(fault.what.kind()),

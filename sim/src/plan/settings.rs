@@ -48,11 +48,25 @@ const RANGES: [(&str, &str, &str); 12] = [
     ("limits.sessions", "1", "2"),
 ];
 
+/// Pairs of which one has to be smaller than the other, and is not.
+const CLASHES: [[(&str, &str); 2]; 2] = [
+    [
+        ("gossip.probe_timeout", "800ms"),
+        ("gossip.probe_interval", "500ms"),
+    ],
+    [
+        ("gossip.dial_backoff", "1s"),
+        ("gossip.dial_backoff_max", "500ms"),
+    ],
+];
+
 /// Adds changes of settings to a plan: values with which a cluster still comes to rest in time.
 pub(super) fn draw(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
     let settings = settings_by_default();
+    if plan.machines.len() > 1 && u.ratio(1, 4)? {
+        draw_clash(u, plan)?;
+    }
     for _ in 0..draw_log(u, 1, MAX_CHANGES)? {
-        // Two settings that exclude each other are set together now and then.
         let ranged = u.ratio(1, 2)?;
         let setting = if ranged {
             let (name, ..) = u.choose(&RANGES)?;
@@ -73,6 +87,21 @@ pub(super) fn draw(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
         });
     }
     plan.entries.sort_by_key(|entry| entry.at_us);
+    Ok(())
+}
+
+/// Two operators set, at the same time and on two nodes, values that exclude each other: each is good where it is set, and together
+/// neither counts.
+fn draw_clash(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
+    let at_us = u.int_in_range(WARM_UP_US..=plan.stop_us - 1)?;
+    let nodes = plan.machines.len();
+    let first = u.int_in_range(0..=nodes - 1)?;
+    let other = (first + u.int_in_range(1..=nodes - 1)?) % nodes;
+    for ((name, value), node) in u.choose(&CLASHES)?.iter().zip([first, other]) {
+        let value = Some((*value).to_string());
+        let action = Action::Set(SettingChange { node, name, value });
+        plan.entries.push(Entry { at_us, action });
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use super::super::Node;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
+use crate::mutants::mutated;
 use crate::store::record::{self, Agreement};
 use crate::table::Domain;
 use crate::wire::Message;
@@ -62,7 +63,11 @@ impl Node {
                 .any(|agreed| agreed.node == by && agreed.epoch >= by_epoch);
         let down = force || !self.answers(node);
         let serves = self.is_full() && self.leaving.is_none();
-        self.links.is_ready(link) && serves && is_member && down && !ends_asker
+        self.links.is_ready(link)
+            && serves
+            && is_member
+            && down
+            && (!ends_asker || mutated!(self.fx, AgreesTwice))
     }
 
     fn store_agreed(&mut self) {

@@ -266,6 +266,81 @@ fn a_full_link_gets_no_rows_and_is_repaired_when_it_has_drained() {
     }
 }
 
+/// The first message that passed rows on, and to whom it went.
+fn first_forward(sent: &Sent) -> (usize, Message) {
+    let sent = sent.borrow();
+    let found = sent
+        .iter()
+        .find(|(_, _, msg)| matches!(msg, Message::Forward { .. }));
+    found.map(|(_, to, msg)| (*to, msg.clone())).unwrap()
+}
+
+impl Lab {
+    /// A member other than `author` passes a message on to a node.
+    fn relay(&mut self, to: usize, author: usize, msg: &Message) {
+        let mut ends = self.wires.iter();
+        let end = ends.find(|(end, peer)| end.0 == to && peer.0 != author);
+        let link = end.map(|(end, _)| end.1).unwrap();
+        let (now, msg) = (self.now, msg.clone());
+        self.node(to).handle(now, Input::Message { link, msg });
+        self.settle();
+    }
+}
+
+#[test]
+fn a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on() {
+    for ends in ["not", "restarts", "leaves"] {
+        let mut lab = Lab::new(4, Storage::Ordered, true);
+        lab.run(8_000);
+        set(&mut lab, "gossip.direct_push_members", "1");
+        lab.run(5_000);
+        // A relay holds a row back; it lies in no other way to anybody.
+        let sent = watch(&mut lab, |_, _, msg| {
+            msg.rows().is_some() || matches!(msg, Message::Have(_))
+        });
+        lab.put(3, "k", "v");
+        lab.settle();
+        let (to, msg) = first_forward(&sent);
+        match ends {
+            "restarts" => {
+                lab.stop(3);
+                lab.run(500);
+                lab.start(3);
+            }
+            "leaves" => {
+                let (now, token) = (lab.now, Token(77));
+                let (deadline, request) = (None, Request::Leave);
+                lab.node(3).handle(
+                    now,
+                    Input::Request {
+                        token,
+                        deadline,
+                        request,
+                    },
+                );
+                // Only the record of the leave gets through.
+                watch(&mut lab, |_, _, msg| {
+                    msg.rows()
+                        .is_some_and(|rows| rows.rows.iter().any(|row| row.key == "k"))
+                });
+            }
+            _ => {}
+        }
+        lab.run(6_000);
+        assert_eq!(lab.get(to, "k"), None, "{ends}");
+        lab.relay(to, 3, &msg);
+        let ended = ends != "not";
+        assert_eq!(lab.get(to, "k").is_none(), ended, "{ends}");
+        assert_eq!(marked(&lab, Mark::RowOfEndedLife) > 0, ended, "{ends}");
+        if ends == "restarts" {
+            // A session brings what still counts.
+            lab.cut = Box::new(|_, _, _| false);
+            lab.run(10_000);
+            assert_eq!(lab.everywhere("k"), std::vec![value("v"); 4]);
+        }
+    }
+}
+
 #[test]
 fn parts_that_make_no_sense_end_the_link() {
     let id = |number| NodeId(number);

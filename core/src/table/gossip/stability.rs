@@ -194,6 +194,12 @@ impl Stability {
             self.dirty = false;
             return;
         }
+        #[cfg(feature = "mutants")]
+        if mutated!(fx, FreedByTime) {
+            let old = old(fx, gossip);
+            old.into_iter()
+                .for_each(|(domain, slot)| gossip.free(fx, domain, slot));
+        }
         if self.cursor.is_none() {
             if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {
                 self.dirty = false;
@@ -208,12 +214,6 @@ impl Stability {
         } = self.pass(gossip, counted);
         self.cursor = cursor;
         self.awaits_sync |= awaits_sync;
-        #[cfg(feature = "mutants")]
-        let free = if mutated!(fx, FreedByTime) {
-            old(fx, gossip)
-        } else {
-            free
-        };
         for (domain, slot) in free {
             gossip.free(fx, domain, slot);
         }

@@ -5,20 +5,22 @@ use arbitrary::{Result, Unstructured};
 
 use super::{Shape, draw_log};
 use crate::faults::FaultSet;
-use crate::plan::{Action, Caps, Entry, Fault, FaultWhat, Plan, WARM_UP_US};
+use crate::plan::{Action, Caps, Entry, Fault, FaultWhat, Op, OpVerb, Plan, Table, WARM_UP_US};
 use crate::workload::{self, Mix};
 
 const SECOND_US: u64 = 1_000_000;
 
-/// The plan of a seed that is about one of the situations, as one in eight is.
+/// The plan of a seed that is about one of the situations, as one in five is.
 pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Option<Plan>> {
-    if !u.ratio(1, 8)? {
+    if !u.ratio(1, 5)? {
         return Ok(None);
     }
-    let (mut plan, mix) = match u.int_in_range(0..=3)? {
+    let (mut plan, mix) = match u.int_in_range(0..=7)? {
         0 => changes_under_a_session(u, seed)?,
         1 => late_messages(u, seed)?,
         2 => a_clock_far_ahead(u, seed)?,
+        3 => evicted_by_who_vanishes(u, seed)?,
+        4..=6 => lost_under_a_session(u, seed)?,
         _ => back_while_another_is_missing(u, seed)?,
     };
     workload::draw(u, &mix, &mut plan)?;
@@ -80,6 +82,86 @@ fn changes_under_a_session(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan,
     } else {
         0
     };
+    Ok((plan, mix))
+}
+
+/// Of two nodes one comes anew, and while it fetches everything the other replaces rows or flushes a table, loses its power, and with
+/// it what it had not synced: so the old rows are back there. Soon after that clients stop, so nothing covers up what became of it.
+fn lost_under_a_session(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
+    let by_us = draw_log(u, 16_000, 255_000)?;
+    let wiped_us = u.int_in_range(SECOND_US..=4 * SECOND_US)?;
+    let back_us = wiped_us + draw_log(u, 1_000, 16_000_000)?;
+    // A dial, two greetings, and pages, of which four are on their way at a time: each step of these takes as long as a message.
+    let lost_us = back_us + u.int_in_range(5 * by_us..=20 * by_us)?;
+    let mut plan = quiet(seed, 2, lost_us + draw_log(u, 1_000, 200_000)?);
+    plan.caps = Caps {
+        rows_per_message: Some(draw_log(u, 1, 8)? as u32),
+        ..Caps::default()
+    };
+    let delay = FaultWhat::Delay { node: 1, by_us };
+    add(&mut plan, 0, lost_us, delay);
+    let wipe = FaultWhat::Wipe { node: 1 };
+    add(&mut plan, wiped_us, back_us - wiped_us, wipe);
+    let crash = FaultWhat::Crash {
+        node: 0,
+        clean: u.arbitrary()?,
+    };
+    add(&mut plan, lost_us, draw_log(u, 10_000, 1_000_000)?, crash);
+    if u.arbitrary()? {
+        let flush = Op {
+            client: 0,
+            table: Table::Periodic,
+            verb: OpVerb::Flush,
+        };
+        plan.entries.push(Entry {
+            at_us: WARM_UP_US + lost_us - u.int_in_range(1..=5 * by_us)?,
+            action: Action::Op(flush),
+        });
+    }
+    let mut mix = Mix::draw(u)?;
+    mix.gap_us = draw_log(u, 4_000, 64_000)?;
+    mix.keys = draw_log(u, 8, 128)?;
+    // A write that is synced would sync those before it.
+    mix.tables = [8, 0, 0, 2];
+    mix.moves = 1;
+    mix.flushes = 0;
+    Ok((plan, mix))
+}
+
+/// A node that is cut off evicts the others by force, and loses its disk soon after they have heard of it: they wait for somebody who
+/// is no more, until an operator lets one of them go on.
+fn evicted_by_who_vanishes(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
+    let nodes = u.int_in_range(2..=4)?;
+    let cut_us = u.int_in_range(SECOND_US..=3 * SECOND_US)?;
+    let heals_us = cut_us + u.int_in_range(14 * SECOND_US..=20 * SECOND_US)?;
+    let wiped_us = heals_us + draw_log(u, 1_000, 4_000_000)?;
+    let end_us = wiped_us + u.int_in_range(SECOND_US..=30 * SECOND_US)?;
+    let mut plan = quiet(seed, nodes, end_us);
+    let by = u.int_in_range(0..=nodes - 1)?;
+    let others: Vec<usize> = (0..nodes).filter(|node| *node != by).collect();
+    for _ in &others {
+        let evict = FaultWhat::Evict {
+            node: by,
+            force: true,
+        };
+        add(&mut plan, cut_us + 6 * SECOND_US, SECOND_US, evict);
+    }
+    let cut = FaultWhat::Partition {
+        left: vec![by],
+        right: others,
+    };
+    add(&mut plan, cut_us, heals_us - cut_us, cut);
+    let by_us = draw_log(u, 1_000, 500_000)?;
+    add(
+        &mut plan,
+        heals_us,
+        end_us - heals_us,
+        FaultWhat::Delay { node: by, by_us },
+    );
+    let for_us = draw_log(u, 10_000, 10_000_000)?;
+    add(&mut plan, wiped_us, for_us, FaultWhat::Wipe { node: by });
+    let mut mix = few_keys(u)?;
+    mix.gap_us = draw_log(u, 50_000, 400_000)?;
     Ok((plan, mix))
 }
 

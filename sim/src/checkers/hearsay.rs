@@ -1,0 +1,168 @@
+//! Nobody comes back from the dead by hearsay: who was taken for dead is so until he is heard himself, has refuted it with a larger
+//! incarnation, or has begun another life.
+
+use std::collections::BTreeMap;
+
+use rumormill_core::NodeId;
+use rumormill_core::wire::{Message, Rumor};
+
+use super::Violation;
+
+/// The checker's name in reports.
+pub const NAME: &str = "hearsay";
+
+/// What one life of a node has been told of the others. Times are turns of the node: what happens within one has no order.
+#[derive(Debug, Default)]
+pub struct Ears(BTreeMap<NodeId, Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    epoch: u64,
+    /// The largest incarnation that was told of this epoch, and when.
+    incarnation: u64,
+    told: u64,
+    /// The largest one told in turns before `told`.
+    before: u64,
+    /// When it was last heard itself.
+    heard: Option<u64>,
+    grave: Option<Grave>,
+}
+
+#[derive(Debug)]
+struct Grave {
+    incarnation: u64,
+    turn: u64,
+}
+
+/// The rumors of a message.
+pub fn rumors(message: &Message) -> &[Rumor] {
+    match message {
+        Message::Probe { rumors, .. }
+        | Message::Ack { rumors, .. }
+        | Message::ProbeFor { rumors, .. }
+        | Message::ProbedFor { rumors, .. } => rumors,
+        _ => &[],
+    }
+}
+
+impl Ears {
+    /// The member itself was heard.
+    pub fn hears(&mut self, who: NodeId, turn: u64) {
+        if let Some(known) = self.0.get_mut(&who) {
+            known.heard = Some(turn);
+        }
+    }
+
+    /// Somebody speaks of members. What is told of strangers and of other lives counts for nothing.
+    pub fn told(&mut self, rumors: &[Rumor], turn: u64) {
+        for rumor in rumors {
+            let Some(known) = self.0.get_mut(&rumor.node) else {
+                continue;
+            };
+            if rumor.epoch != known.epoch {
+                continue;
+            }
+            if known.told != turn {
+                (known.told, known.before) = (turn, known.incarnation);
+            }
+            known.incarnation = known.incarnation.max(rumor.incarnation);
+        }
+    }
+
+    /// The member was taken for dead.
+    pub fn down(&mut self, who: NodeId, turn: u64) {
+        let Some(known) = self.0.get_mut(&who) else {
+            return;
+        };
+        let incarnation = match known.told == turn {
+            true => known.before,
+            false => known.incarnation,
+        };
+        known.grave = Some(Grave { incarnation, turn });
+    }
+
+    /// The member, in this life of its, was taken for alive by a node of this number; whether only others can have said so.
+    pub fn up(
+        &mut self,
+        (at_us, node): (u64, usize),
+        who: NodeId,
+        epoch: u64,
+    ) -> Option<Violation> {
+        let known = self.0.entry(who).or_default();
+        if known.epoch != epoch {
+            *known = Known {
+                epoch,
+                ..Known::default()
+            };
+            return None;
+        }
+        let grave = known.grave.take()?;
+        let itself = known.heard >= Some(grave.turn) || known.incarnation > grave.incarnation;
+        (!itself).then(|| Violation {
+            checker: NAME,
+            at_us,
+            text: format!(
+                "n{node} takes {who} for alive again, which it has not heard since it took it for dead"
+            ),
+        })
+    }
+
+    /// It has left, or was evicted.
+    pub fn left(&mut self, who: NodeId) {
+        self.0.remove(&who);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumormill_core::wire::RumorState;
+
+    use super::*;
+
+    const WHO: NodeId = NodeId(7);
+
+    fn alive(incarnation: u64) -> Rumor {
+        Rumor {
+            node: WHO,
+            epoch: 1,
+            incarnation,
+            state: RumorState::Alive,
+            from: WHO,
+        }
+    }
+
+    /// One that took the member for dead in turn 5, having been told of incarnation 1.
+    fn buried() -> Ears {
+        let mut ears = Ears::default();
+        assert_eq!(ears.up((0, 0), WHO, 1), None);
+        ears.hears(WHO, 2);
+        ears.told(&[alive(1)], 3);
+        ears.down(WHO, 5);
+        ears
+    }
+
+    #[test]
+    fn what_others_say_of_the_past_revives_nobody() {
+        let mut ears = buried();
+        ears.told(&[alive(1)], 6);
+        assert_eq!(
+            ears.up((0, 0), WHO, 1).map(|found| found.checker),
+            Some(NAME)
+        );
+    }
+
+    #[test]
+    fn its_own_voice_a_refutation_and_another_life_do() {
+        let mut heard = buried();
+        heard.hears(WHO, 5);
+        let mut refuted = buried();
+        refuted.told(&[alive(2)], 6);
+        let mut at_once = buried();
+        at_once.told(&[alive(2)], 9);
+        at_once.down(WHO, 9);
+        for mut ears in [heard, refuted, at_once] {
+            assert_eq!(ears.up((0, 0), WHO, 1), None);
+        }
+        assert_eq!(buried().up((0, 0), WHO, 2), None);
+    }
+}

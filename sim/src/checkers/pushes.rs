@@ -1,0 +1,31 @@
+//! Where nothing goes wrong writes reach everybody by pushes: grafts and sessions are for what gets lost.
+
+use super::Violation;
+
+/// The checker's name in reports.
+pub const NAME: &str = "pushes";
+
+/// A push that is overtaken by a question counts as lost: of so many rows on their way one may be fetched, and a few more.
+const ONE_IN: u64 = 8;
+const SPARE: u64 = 8;
+
+/// Judges how many rows had to be fetched, and how many were on their way to another member.
+pub fn check(at_us: u64, fetched: u64, sent: u64) -> Option<Violation> {
+    (fetched > SPARE + sent / ONE_IN).then(|| Violation {
+        checker: NAME,
+        at_us,
+        text: format!("{fetched} rows of {sent} had to be fetched, though nothing went wrong"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_may_be_overtaken() {
+        assert_eq!(check(0, 8, 0), None);
+        assert_eq!(check(0, 20, 100), None);
+        assert!(check(0, 21, 100).is_some());
+    }
+}

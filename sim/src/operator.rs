@@ -1,0 +1,66 @@
+//! Operators who let nodes go on by themselves when everybody who could let them in is gone for good.
+
+use rumormill_core::{Node, Request};
+
+use crate::event::Event;
+use crate::hurt::Hurt;
+use crate::trace::Weight;
+use crate::world::World;
+
+/// How long nodes that are away may find each other before the operator looks, in microseconds, and how often he looks again.
+const PATIENCE_US: u64 = 10_000_000;
+
+impl World {
+    /// A node has to wait for others: the operator will see whether any of them can still come.
+    pub(crate) fn call_operator(&mut self) {
+        if !self.operator_called {
+            self.operator_called = true;
+            self.push(self.now_us + PATIENCE_US, Event::Operator);
+        }
+    }
+
+    /// The operator looks, for as long as anybody is away.
+    pub(crate) fn operator_looks(&mut self) {
+        self.operator_called = false;
+        self.finish_turn();
+        if !(0..self.hosts.len()).any(|node| self.is_away(node)) {
+            return;
+        }
+        self.call_operator();
+        if !self.is_orphaned() {
+            return;
+        }
+        // Every other cluster has an operator for each node, and none of them asks the others.
+        let operators = match self.seed() % 2 {
+            0 => self.hosts.len(),
+            _ => 1,
+        };
+        let answers =
+            |node: &usize| self.is_away(*node) && !self.hosts[*node].hurts.has(Hurt::Paused);
+        let asked: Vec<usize> = (0..self.hosts.len())
+            .filter(answers)
+            .take(operators)
+            .collect();
+        for node in asked {
+            self.count("operator_resumes");
+            self.trace
+                .event(self.now_us, node, Weight::Story, "resume", &[]);
+            self.request(node, None, Request::Resume);
+        }
+    }
+
+    /// Whether the node has to reunite first.
+    pub(crate) fn is_away(&self, node: usize) -> bool {
+        let host = &self.hosts[node];
+        let status = host.node.as_ref();
+        status.is_some_and(|node| node.status(host.now(self.now_us)).standing == "away")
+    }
+
+    /// Whether no machine has a full member, nor the disk of one that may come back.
+    fn is_orphaned(&self) -> bool {
+        self.hosts.iter().all(|host| match &host.node {
+            Some(node) => !Node::is_full(node),
+            None => host.disk.is_empty(),
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! What nodes are told of each other, and what they make of it.
+
+use rumormill_core::wire::Rumor;
+use rumormill_core::{Event, LinkId, NodeId};
+
+use crate::checkers::hearsay;
+use crate::network::Network;
+use crate::world::World;
+
+impl World {
+    /// A node hears from the other end of a link, and what that says of the members.
+    pub(crate) fn listens(&mut self, node: usize, link: LinkId, rumors: &[Rumor]) {
+        // Where a cluster is measured nobody judges.
+        if self.meter.is_some() {
+            return;
+        }
+        let other = self.net.end(Network::other(link));
+        let sender = other.and_then(|end| {
+            let names = &self.hosts.get(end.node)?.names;
+            names.get(end.life.checked_sub(1)? as usize).copied()
+        });
+        let host = &mut self.hosts[node];
+        if let Some(sender) = sender {
+            host.ears.hears(sender, host.turns);
+        }
+        host.ears.told(rumors, host.turns);
+    }
+
+    /// A node takes a member for dead or for alive.
+    pub(crate) fn believes(&mut self, node: usize, event: &Event) {
+        if self.meter.is_some() {
+            return;
+        }
+        let host = &mut self.hosts[node];
+        match event {
+            Event::MemberUp(who) => {
+                let epoch = self.epoch_of(node, *who);
+                let found = self.hosts[node].ears.up((self.now_us, node), *who, epoch);
+                let known = |one: &crate::Violation| one.checker == hearsay::NAME;
+                if !self.violations.iter().any(known) {
+                    self.violations.extend(found);
+                }
+            }
+            Event::MemberDown(who) => host.ears.down(*who, host.turns),
+            Event::MemberLeft(who) => host.ears.left(*who),
+            _ => {}
+        }
+    }
+
+    fn epoch_of(&self, node: usize, who: NodeId) -> u64 {
+        let running = self.hosts[node].node.as_ref();
+        let members = running.map_or_else(Vec::new, |node| node.members());
+        let found = members.iter().find(|member| member.id == who);
+        found.map_or(0, |member| member.epoch)
+    }
+}
