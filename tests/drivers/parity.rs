@@ -5,6 +5,8 @@ mod simulated;
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "async-std")]
+use self::real::AsyncStd;
 use self::real::{Mio, Real, Smol, Tokio};
 use self::simulated::Simulated;
 
@@ -158,4 +160,19 @@ fn smol() {
 #[test]
 fn tokio() {
     assert_eq!(Script::new(Real::new(Tokio::new())).run(), OUTCOME);
+}
+
+#[cfg(feature = "async-std")]
+#[test]
+fn async_std() {
+    let runner = AsyncStd(rumormill_async_std::AsyncStd);
+    assert_eq!(Script::new(Real::new(runner)).run(), OUTCOME);
+}
+
+/// The first step of moving from async-std to smol.
+#[cfg(feature = "async-std")]
+#[test]
+fn smol_as_a_task_of_async_std() {
+    let runner = AsyncStd(rumormill_smol::Smol::global());
+    assert_eq!(Script::new(Real::new(runner)).run(), OUTCOME);
 }

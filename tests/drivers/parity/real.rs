@@ -4,6 +4,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "async-std")]
+use futures_lite::future;
+#[cfg(feature = "async-std")]
+use rumormill_async::Runtime;
 use rumormill_core::{
     Change, ChangeKind, Config, MemberState, Node, Now, Recovery, ScanRange, Seed, Storage, TableId,
 };
@@ -66,6 +70,26 @@ impl Runner for Tokio {
         let addr = driver.peers_addr().to_string();
         let (node, store) = make(handle.clone(), addr, driver.now());
         self.0.spawn(driver.run(node, Some(store)));
+        handle.blocking()
+    }
+}
+
+/// A driver on async-std, or one on smol, as a task of async-std.
+#[cfg(feature = "async-std")]
+pub(super) struct AsyncStd<R>(pub(super) R);
+
+#[cfg(feature = "async-std")]
+impl<R: Runtime> Runner for AsyncStd<R> {
+    fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking {
+        let options = rumormill_async_std::Options::new(ANY.into());
+        let driver = rumormill_async::Driver::bind(self.0.clone(), options);
+        let driver = future::block_on(driver).unwrap();
+        let handle = driver.handle();
+        let addr = driver.peers_addr().to_string();
+        let (node, store) = make(handle.clone(), addr, driver.now());
+        rumormill_async_std::AsyncStd.spawn(async move {
+            driver.run(node, Some(store)).await;
+        });
         handle.blocking()
     }
 }
