@@ -2,9 +2,12 @@
 
 mod real;
 mod simulated;
+mod ways;
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "async-std")]
+use self::real::AsyncStd;
 use self::real::{Mio, Real, Smol, Tokio};
 use self::simulated::Simulated;
 
@@ -17,6 +20,11 @@ trait Cluster {
     fn start(&mut self, node: usize);
     /// Ends a node as a crash does, once what it has accepted is on its disk.
     fn stop(&mut self, node: usize);
+    /// Ends a node as a leave does: others have all that it holds.
+    fn leave(&mut self, node: usize);
+    /// Cuts all ways between nodes, until nobody has a link any more.
+    fn cut(&mut self);
+    fn mend(&mut self);
     fn put(&mut self, node: usize, key: &str, value: &str);
     fn delete(&mut self, node: usize, key: &str);
     fn rows(&mut self, node: usize) -> Rows;
@@ -53,11 +61,37 @@ impl<C: Cluster> Script<C> {
     fn start(&mut self, node: usize, members: usize) {
         self.cluster.start(node);
         self.running.push(node);
+        self.are_members(members);
+        self.agree(&format!("n{node} starts"));
+    }
+
+    /// All that run come to know so many.
+    fn are_members(&mut self, members: usize) {
         let running = self.running.clone();
         self.cluster.wait("members", &|cluster| {
             running.iter().all(|node| cluster.members(*node) == members)
         });
-        self.agree(&format!("n{node} starts"));
+    }
+
+    fn leave(&mut self, node: usize) {
+        self.cluster.leave(node);
+        self.running.retain(|running| *running != node);
+        self.are_members(self.running.len());
+        self.agree(&format!("n{node} leaves"));
+    }
+
+    /// One puts and another deletes while nobody hears of anybody, and then all do.
+    fn part(&mut self, (putter, put): (usize, &str), (deleter, deleted): (usize, &str)) {
+        self.cluster.cut();
+        self.cluster.put(putter, put, "apart");
+        self.cluster.delete(deleter, deleted);
+        self.show("all ways are cut");
+        self.cluster.mend();
+        self.are_members(self.running.len());
+        self.rows.insert(put.to_owned(), "apart".to_owned());
+        self.rows.remove(deleted);
+        self.told += 2;
+        self.agree("they are mended");
     }
 
     fn stop(&mut self, node: usize) {
@@ -87,6 +121,11 @@ impl<C: Cluster> Script<C> {
             let agreed = running.iter().all(|node| cluster.rows(*node) == rows);
             agreed && (told == 0 || cluster.told().len() >= told)
         });
+        self.show(after);
+    }
+
+    fn show(&mut self, after: &str) {
+        let running = self.running.clone();
         let shown = running.iter().map(|node| {
             let rows = self.cluster.rows(*node);
             let rows: Vec<String> = rows.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -111,6 +150,11 @@ impl<C: Cluster> Script<C> {
         self.start(1, 3);
         self.put(1, "d", "5");
         self.put(0, "b", "6");
+        self.part((0, "e"), (2, "d"));
+        self.leave(1);
+        self.put(0, "f", "7");
+        self.start(1, 3);
+        self.delete(1, "b");
         self.outcome.extend(self.cluster.told());
         self.outcome
     }
@@ -130,6 +174,12 @@ const OUTCOME: &[&str] = &[
     "n1 starts: n0 c=4, n2 c=4, n1 c=4",
     "n1 puts d: n0 c=4 d=5, n2 c=4 d=5, n1 c=4 d=5",
     "n0 puts b: n0 b=6 c=4 d=5, n2 b=6 c=4 d=5, n1 b=6 c=4 d=5",
+    "all ways are cut: n0 b=6 c=4 d=5 e=apart, n2 b=6 c=4, n1 b=6 c=4 d=5",
+    "they are mended: n0 b=6 c=4 e=apart, n2 b=6 c=4 e=apart, n1 b=6 c=4 e=apart",
+    "n1 leaves: n0 b=6 c=4 e=apart, n2 b=6 c=4 e=apart",
+    "n0 puts f: n0 b=6 c=4 e=apart f=7, n2 b=6 c=4 e=apart f=7",
+    "n1 starts: n0 b=6 c=4 e=apart f=7, n2 b=6 c=4 e=apart f=7, n1 b=6 c=4 e=apart f=7",
+    "n1 deletes b: n0 c=4 e=apart f=7, n2 c=4 e=apart f=7, n1 c=4 e=apart f=7",
     r#"put b"a" Some(b"1")"#,
     r#"put b"b" Some(b"2")"#,
     r#"put b"a" Some(b"3")"#,
@@ -138,6 +188,10 @@ const OUTCOME: &[&str] = &[
     r#"deleted b"b""#,
     r#"put b"d" Some(b"5")"#,
     r#"put b"b" Some(b"6")"#,
+    r#"deleted b"d""#,
+    r#"put b"e" Some(b"apart")"#,
+    r#"put b"f" Some(b"7")"#,
+    r#"deleted b"b""#,
 ];
 
 #[test]
@@ -158,4 +212,19 @@ fn smol() {
 #[test]
 fn tokio() {
     assert_eq!(Script::new(Real::new(Tokio::new())).run(), OUTCOME);
+}
+
+#[cfg(feature = "async-std")]
+#[test]
+fn async_std() {
+    let runner = AsyncStd(rumormill_async_std::AsyncStd);
+    assert_eq!(Script::new(Real::new(runner)).run(), OUTCOME);
+}
+
+/// The first step of moving from async-std to smol.
+#[cfg(feature = "async-std")]
+#[test]
+fn smol_as_a_task_of_async_std() {
+    let runner = AsyncStd(rumormill_smol::Smol::global());
+    assert_eq!(Script::new(Real::new(runner)).run(), OUTCOME);
 }

@@ -4,6 +4,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "async-std")]
+use futures_lite::future;
+#[cfg(feature = "async-std")]
+use rumormill_async::Runtime;
 use rumormill_core::{
     Change, ChangeKind, Config, MemberState, Node, Now, Recovery, ScanRange, Seed, Storage, TableId,
 };
@@ -11,10 +15,11 @@ use rumormill_kit::handle::{Blocking, Handle};
 use rumormill_kit::store::{MemoryStore, Store, StoreHandle, StoreWorker};
 use rumormill_mio::{NoClients, Options};
 
+use super::ways::Ways;
 use super::{Cluster, Rows};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+pub(super) const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
 /// A way to run a node.
 pub(super) trait Runner {
@@ -70,10 +75,31 @@ impl Runner for Tokio {
     }
 }
 
+/// A driver on async-std, or one on smol, as a task of async-std.
+#[cfg(feature = "async-std")]
+pub(super) struct AsyncStd<R>(pub(super) R);
+
+#[cfg(feature = "async-std")]
+impl<R: Runtime> Runner for AsyncStd<R> {
+    fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking {
+        let options = rumormill_async_std::Options::new(ANY.into());
+        let driver = rumormill_async::Driver::bind(self.0.clone(), options);
+        let driver = future::block_on(driver).unwrap();
+        let handle = driver.handle();
+        let addr = driver.peers_addr().to_string();
+        let (node, store) = make(handle.clone(), addr, driver.now());
+        rumormill_async_std::AsyncStd.spawn(async move {
+            driver.run(node, Some(store)).await;
+        });
+        handle.blocking()
+    }
+}
+
 pub(super) struct Real<R> {
     runner: R,
     disks: [MemoryStore; 3],
     nodes: [Option<Blocking>; 3],
+    ways: Ways,
     seed: Option<String>,
     lives: u64,
     told: Vec<String>,
@@ -86,6 +112,7 @@ impl<R: Runner> Real<R> {
             runner,
             disks: std::array::from_fn(|_| MemoryStore::new()),
             nodes: [None, None, None],
+            ways: Ways::default(),
             seed: None,
             lives: 0,
             told: Vec::new(),
@@ -103,16 +130,18 @@ impl<R> Drop for Real<R> {
         for node in self.nodes.iter().flatten() {
             let _ = node.shutdown();
         }
+        self.ways.end();
     }
 }
 
 impl<R: Runner> Cluster for Real<R> {
     fn start(&mut self, node: usize) {
         self.lives += 1;
-        let (disk, seed) = (&self.disks[node], &mut self.seed);
+        let (disk, ways, seed) = (&self.disks[node], &self.ways, &mut self.seed);
         let seeds = seed.clone().into_iter().collect();
         let random = Seed::from_u64(self.lives);
         let running = self.runner.run(|handle, addr, now| {
+            let addr = ways.front(addr.parse().unwrap()).to_string();
             seed.get_or_insert_with(|| addr.clone());
             let mut config = Config::new(&format!("n{node}"), &addr);
             config.seeds = seeds;
@@ -131,6 +160,25 @@ impl<R: Runner> Cluster for Real<R> {
         running.sync().unwrap();
         running.shutdown().unwrap();
         self.disks[node].crash();
+    }
+
+    fn leave(&mut self, node: usize) {
+        let leaving = self.nodes[node].take().expect("the node runs");
+        let left = leaving.leave().unwrap();
+        assert!(left.is_complete() && left.holders == 2, "{left}");
+    }
+
+    fn cut(&mut self) {
+        self.ways.cut();
+        self.wait("no links", &|cluster| {
+            let nodes = cluster.nodes.iter().flatten();
+            let mut links = nodes.map(|node| node.with(|node, now| links(node, now)));
+            links.all(|links| links.unwrap() == 0)
+        });
+    }
+
+    fn mend(&mut self) {
+        self.ways.mend();
     }
 
     fn put(&mut self, node: usize, key: &str, value: &str) {
@@ -191,6 +239,10 @@ pub(super) fn members(node: &Node, _: Now) -> usize {
     let members = node.members();
     let stays = |state| !matches!(state, MemberState::Left | MemberState::Down);
     members.iter().filter(|member| stays(member.state)).count()
+}
+
+pub(super) fn links(node: &Node, now: Now) -> usize {
+    node.status(now).links
 }
 
 pub(super) fn change(change: Change) -> String {

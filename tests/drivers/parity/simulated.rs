@@ -2,8 +2,9 @@
 
 use rumormill_core::{Cursor, Node, Now, TableId};
 use rumormill_sim::Scenario;
+use rumormill_sim::plan::FaultWhat;
 
-use super::real::{change, members, rows};
+use super::real::{change, links, members, rows};
 use super::{Cluster, Rows};
 
 /// How long it may take, in steps of 10 ms.
@@ -61,6 +62,24 @@ impl Cluster for Simulated {
         // What is accepted is synced within a second.
         self.story.wait(2_000);
         self.story.kill(node);
+    }
+
+    fn leave(&mut self, node: usize) {
+        self.story.begin(&FaultWhat::Leave { node });
+        self.wait("its leave", &|cluster| {
+            cluster.story.world().node(node).is_none()
+        });
+    }
+
+    fn cut(&mut self) {
+        self.story.partition(&[0], &[1, 2]).partition(&[1], &[2]);
+        self.wait("no links", &|cluster| {
+            (0..3).all(|node| cluster.look(node, links) == 0)
+        });
+    }
+
+    fn mend(&mut self) {
+        self.story.heal();
     }
 
     fn put(&mut self, node: usize, key: &str, value: &str) {

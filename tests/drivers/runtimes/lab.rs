@@ -135,6 +135,13 @@ macro_rules! on_every_runtime {
                 });
             })*
         }
+        #[cfg(feature = "async-std")]
+        mod on_async_std {
+            $(#[test]
+            fn $test() {
+                futures_lite::future::block_on(super::$test(rumormill_async_std::AsyncStd));
+            })*
+        }
     };
 }
 pub(crate) use on_every_runtime;

@@ -1,0 +1,46 @@
+//! Three nodes in one process, over the loopback: `cargo run -p rumormill-async-std --features async-std --example cluster_async_std`.
+
+use std::error::Error;
+
+use async_std::task::{self, JoinHandle};
+
+use rumormill_async_std::{Exit, Handle, Options, bind};
+use rumormill_core::{ChangeKind, Config, Recovery, Seed, TableId};
+
+const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    task::block_on(async {
+        let mut nodes: Vec<(Handle, JoinHandle<Exit>)> = Vec::new();
+        let mut seeds = Vec::new();
+        for (name, seed) in NAMES.into_iter().zip(1..) {
+            let driver = bind(Options::new("127.0.0.1:0".parse()?)).await?;
+            let mut config = Config::new(name, &driver.peers_addr().to_string());
+            config.seeds.clone_from(&seeds);
+            seeds.push(config.addr.clone());
+            println!("{name} listens on {}", config.addr);
+            // A program that is to be used seeds its nodes from the system's randomness.
+            let node = Recovery::new(config, Seed::from_u64(seed)).finish(driver.now())?;
+            nodes.push((driver.handle(), task::spawn(driver.run(node, None))));
+        }
+        let (alpha, gamma) = (&nodes[0].0, &nodes[2].0);
+
+        let mut changes = gamma.watch(TableId::DEFAULT).await?;
+        alpha
+            .put(TableId::DEFAULT, "greeting", "hello from alpha")
+            .await?;
+        if let Some(change) = changes.next().await
+            && let ChangeKind::Put { key, value, .. } = change?.kind
+        {
+            println!("gamma hears of {key:?}: {value:?}");
+        }
+        for member in gamma.members().await? {
+            println!("gamma knows {} ({:?})", member.name, member.state);
+        }
+        for (handle, running) in nodes.into_iter().rev() {
+            println!("{}", handle.leave().await?);
+            running.await;
+        }
+        Ok(())
+    })
+}
