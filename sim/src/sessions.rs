@@ -1,11 +1,12 @@
 //! What each client asked and was answered, in order: what the guarantees of a session are judged by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rumormill_core::{Actor, Hlc, NodeId, Version};
 
 use crate::checkers::sessions::{Deed, SessionOp};
+use crate::clock::is_beyond_drift;
 use crate::model::{Effect, History};
 use crate::plan::Table;
 use crate::world::World;
@@ -68,8 +69,13 @@ impl World {
     pub(crate) fn session_ops(&self) -> Vec<SessionOp> {
         let mut keys: BTreeMap<Table, Vec<&Bytes>> = BTreeMap::new();
         let mut out = Vec::new();
+        let mut unordered = BTreeSet::new();
         for (number, (table, key, history)) in (0_u32..).zip(self.model.keys()) {
             if table == Table::Siblings {
+                continue;
+            }
+            if is_deleted_beyond_drift(history) {
+                unordered.insert((table, key));
                 continue;
             }
             keys.entry(table).or_default().push(key);
@@ -91,6 +97,7 @@ impl World {
             let one = exchange.key.as_ref().map(|key| vec![key]);
             let all = || keys.get(&exchange.table).cloned().unwrap_or_default();
             let keys = one.unwrap_or_else(all).into_iter();
+            let keys = keys.filter(|key| !unordered.contains(&(exchange.table, *key)));
             out.extend(keys.map(|key| exchange.session_op(view, key)));
         }
         out
@@ -115,6 +122,15 @@ impl World {
             (other.client, other.table) == (exchange.client, exchange.table) && same_key
         })
     }
+}
+
+/// Whether a delete has a clock that not every member follows. Once it is freed, later writes are older than it and what it deleted, so that
+/// versions say nothing about order.
+fn is_deleted_beyond_drift(history: History<'_>) -> bool {
+    let mut deletes = history
+        .ops()
+        .filter(|op| !matches!(op.effect, Effect::Put(_)));
+    deletes.any(|op| is_beyond_drift(op.version.clock, op.at_us))
 }
 
 /// The newest version that can explain why a key shows nothing. What its acceptor proposed anew when it joined got a clock that
