@@ -56,11 +56,13 @@ impl World {
         status.is_some_and(|node| node.status(host.now(self.now_us)).standing == "away")
     }
 
-    /// Whether no machine has a full member, nor the disk of one that may come back.
+    /// Whether no machine has a full member, nor the disk of one that may come back: not while it has to wait for newcomers, who
+    /// wait for a full member.
     fn is_orphaned(&self) -> bool {
-        self.hosts.iter().all(|host| match &host.node {
+        let mut hosts = self.hosts.iter().enumerate();
+        hosts.all(|(number, host)| match &host.node {
             Some(node) => !Node::is_full(node),
-            None => host.disk.is_empty(),
+            None => host.disk.is_empty() || self.seeds(number).is_none(),
         })
     }
 }

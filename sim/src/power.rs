@@ -64,7 +64,7 @@ impl World {
     /// newcomer, or is found by one under an address of old, founds a second cluster with it, and clusters with members never
     /// merge. So newcomers ask members, one after the other; `None` says that this one has to wait. Only when no machine
     /// remembers the cluster it is founded anew.
-    fn seeds(&self, node: usize) -> Option<Vec<String>> {
+    pub(crate) fn seeds(&self, node: usize) -> Option<Vec<String>> {
         let host = &self.hosts[node];
         let founder = || (node > 0).then(|| "n0".to_string()).into_iter().collect();
         if self.gone.is_empty() {
