@@ -58,12 +58,14 @@ impl Mutant {
         matches!(
             self,
             Mutant::AgreesTwice
+                | Mutant::ClockAheadWrites
                 | Mutant::EndedForwarded
                 | Mutant::FloorForgotten
                 | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
                 | Mutant::LeaveUnasked
                 | Mutant::ResumeUnrecorded
+                | Mutant::ScopeOutdated
         )
     }
 }
