@@ -64,6 +64,7 @@ impl Mutant {
                 | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
                 | Mutant::LeaveUnasked
+                | Mutant::PullRepeated
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
         )
