@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::RwLock;
 
 use bytes::Bytes;
 use rumormill_core::StoreOp;
@@ -12,7 +13,12 @@ use tempfile::TempDir;
 
 use crate::{FjallStore, OpenError};
 
+/// Held for writing while a process is started: until it runs its own program it shares the locks of all stores that are open here, and a
+/// store that is closed meanwhile would be in use when it is opened again.
+static STARTING: RwLock<()> = RwLock::new(());
+
 fn open(dir: &Path) -> FjallStore {
+    let _started = STARTING.read();
     FjallStore::open(dir).unwrap()
 }
 
@@ -82,13 +88,16 @@ fn child_that_aborts() {
 fn a_killed_process_keeps_what_it_synced() {
     let dir = TempDir::new().unwrap();
     for _ in 0..3 {
-        let status = Command::new(std::env::current_exe().unwrap())
+        let starting = STARTING.write();
+        let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "tests::child_that_aborts", "--nocapture"])
             .env(CRASH_DIR, dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .status()
+            .spawn()
             .unwrap();
+        drop(starting);
+        let status = child.wait().unwrap();
         assert!(!status.success(), "the child was to abort");
         let found = contents(&mut open(dir.path()));
         for n in 0..CRASH_BATCHES {
