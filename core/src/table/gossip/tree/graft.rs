@@ -14,7 +14,7 @@ impl Gossip {
         let actor = actors.get(row.actor as usize);
         let actor = actor.and_then(|actor| self.cover.find(*actor));
         let table = tables.get(row.table as usize);
-        let domain = table.and_then(|table| Domain::from_u8(table.domain));
+        let domain = table.and_then(TableRef::domain);
         let slot = domain.zip(actor);
         slot.is_some_and(|(domain, actor)| self.cover.slot(domain, actor, row.counter).is_some())
     }

@@ -86,7 +86,8 @@ impl Lazy {
                 if !lacks.is_empty() {
                     self.second_source((*domain, actor), link, &mut lacks);
                 }
-                let room = WANTED_RUNS - self.runs;
+                // Runs that wait can have been split since, and so be more.
+                let room = WANTED_RUNS.saturating_sub(self.runs);
                 if lacks.is_empty() || lacks.as_slice().len() > room {
                     continue;
                 }

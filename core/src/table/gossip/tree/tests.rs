@@ -232,6 +232,22 @@ fn a_peer_that_names_what_it_likes_fills_no_more_than_the_table() {
 }
 
 #[test]
+fn what_waits_may_be_split_without_end_of_what_else_is_named() {
+    let (mut lazy, mut cover) = (Lazy::default(), Cover::default());
+    let mut fx = Effects::new(Storage::None);
+    let long = named(actor(1), &[(1, 10_000)]);
+    lazy.noticed(Instant::ZERO, PATIENCE, LinkId(1), &long, &cover);
+    let writer = cover.intern(actor(1));
+    for counter in 1..3_000 {
+        cover.insert(Domain::UsrDurable, writer, counter * 2, &mut fx);
+    }
+    assert_eq!(due(&mut lazy, 100, &cover).len(), 1);
+    let more = named(actor(2), &[(1, 1)]);
+    lazy.noticed(Instant::ZERO, PATIENCE, LinkId(1), &more, &cover);
+    assert_eq!(due(&mut lazy, 200, &cover), [], "there is no room");
+}
+
+#[test]
 fn a_shorter_patience_holds_for_what_waits() {
     let (mut lazy, cover) = (Lazy::default(), Cover::default());
     lazy.arrived(Instant::ZERO, PATIENCE, (Domain::Sys, actor(1)), 1);
