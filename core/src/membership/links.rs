@@ -66,7 +66,7 @@ pub(crate) struct Link {
     pub(crate) epoch: u64,
     /// Whether this side dialled.
     pub(crate) dialled: bool,
-    pub(crate) phase: Phase,
+    phase: Phase,
     /// The greeting this side sent: the verdict rests on it.
     pub(crate) sent: Option<Greeting>,
     /// The peer's greeting.
@@ -102,9 +102,18 @@ impl Link {
         }
     }
 
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// Whether both sides are members of one cluster, and rows may pass.
     pub(crate) fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
+    }
+
+    /// Whether rows may pass and there is room for them.
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_ready() && !self.congested
     }
 
     /// Whether the peer said that it is a full member of this node's cluster. A newcomer is one of a cluster of its own until it joins.
@@ -168,7 +177,7 @@ pub(crate) struct Links {
     rng: Rng,
     links: BTreeMap<LinkId, Link>,
     pub(super) by_node: BTreeMap<NodeId, LinkId>,
-    /// Outdated by every change of a link.
+    /// Outdated when a link comes, goes, or enters another phase.
     pub(super) ring: Ring,
     attempts: BTreeMap<Target, Attempt>,
     /// When the members are dialled to whom there is no link and no dial under way: the first is found in O(log members).
@@ -241,8 +250,15 @@ impl Links {
     }
 
     pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
-        self.ring.outdate();
         self.links.get_mut(&link)
+    }
+
+    /// The greetings say what may pass from now on.
+    pub(crate) fn enter(&mut self, link: LinkId, phase: Phase) {
+        self.ring.outdate();
+        if let Some(link) = self.links.get_mut(&link) {
+            link.phase = phase;
+        }
     }
 
     pub(crate) fn of(&self, node: NodeId) -> Option<LinkId> {
@@ -261,7 +277,7 @@ impl Links {
     pub(crate) fn ready(&self) -> Vec<LinkId> {
         self.links
             .iter()
-            .filter(|(_, link)| link.is_ready() && !link.congested)
+            .filter(|(_, link)| link.has_room())
             .map(|(id, _)| *id)
             .collect()
     }
@@ -320,10 +336,8 @@ impl Links {
     }
 
     pub(crate) fn closing(&mut self, id: LinkId) {
-        self.ring.outdate();
-        if let Some(link) = self.links.get_mut(&id) {
-            link.phase = Phase::Closing;
-            let node = link.node;
+        self.enter(id, Phase::Closing);
+        if let Some(node) = self.get(id).map(|link| link.node) {
             self.unindex(node, id);
         }
     }

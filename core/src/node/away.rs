@@ -214,7 +214,7 @@ impl Node {
         self.fx.mark(Mark::ReunionPutOff);
         let is_member = |known: &Link| {
             let theirs = known.theirs.as_ref();
-            known.phase == Phase::Away
+            known.phase() == Phase::Away
                 && theirs.is_some_and(|theirs| theirs.standing == Standing::Member)
         };
         let members = self.links.iter().filter(|(_, known)| is_member(known));

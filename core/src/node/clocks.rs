@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 /// The clocks heard in one window.
 #[derive(Clone, Copy, Default)]
 struct Window {
-    /// The largest of wall clock minus own monotonic clock, in milliseconds, and whose it is not to be the only one.
+    /// The first peer heard, and the largest wall clock of all of them, minus this node's monotonic one, in milliseconds.
     heard: Option<(NodeId, i128)>,
     /// Whether more than one peer was heard.
     several: bool,

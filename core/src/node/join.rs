@@ -192,7 +192,7 @@ impl Node {
         let (Some(ours), node, again) = (
             known.sent.clone(),
             known.node,
-            known.phase != Phase::Greeting,
+            known.phase() != Phase::Greeting,
         ) else {
             return Ok(());
         };
@@ -285,9 +285,10 @@ impl Node {
             return Ok(());
         }
         let ready = self.is_full() && said.standing == Standing::Member && !evicted;
+        self.links
+            .enter(link, if ready { Phase::Ready } else { Phase::Away });
         let (node, epoch) = match self.links.get_mut(link) {
             Some(known) => {
-                known.phase = if ready { Phase::Ready } else { Phase::Away };
                 known.recorded = known.recorded.max(self.fx.open_seq());
                 known.awaits_claims = said.awaits_claims;
                 known.theirs = Some(said);
@@ -344,7 +345,7 @@ impl Node {
         let links: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.phase == Phase::Away)
+            .filter(|(_, link)| link.phase() == Phase::Away)
             .map(|(id, _)| id)
             .collect();
         for link in links {
@@ -373,7 +374,7 @@ impl Node {
             let Some(known) = self.links.get(link) else {
                 continue;
             };
-            let phase = known.phase;
+            let phase = known.phase();
             let sent_cluster = known.sent.as_ref().map(|sent| sent.cluster);
             match phase {
                 Phase::Closing => {}
@@ -397,14 +398,12 @@ impl Node {
             return;
         }
         let now = self.fx.now().mono;
-        let Some(known) = self.links.get_mut(link) else {
-            return;
-        };
-        let Some(theirs) = &known.theirs else {
+        let known = self.links.get(link);
+        let Some(theirs) = known.and_then(|known| known.theirs.as_ref()) else {
             return;
         };
         if full && theirs.standing == Standing::Member {
-            known.phase = Phase::Ready;
+            self.links.enter(link, Phase::Ready);
             self.sync.hurry(now, link);
         }
     }

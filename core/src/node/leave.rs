@@ -208,7 +208,7 @@ impl Node {
         let links: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.phase != Phase::Closing)
+            .filter(|(_, link)| link.phase() != Phase::Closing)
             .map(|(id, _)| id)
             .collect();
         for link in links {

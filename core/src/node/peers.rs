@@ -96,7 +96,7 @@ impl Node {
         if self
             .links
             .get(link)
-            .is_none_or(|l| l.phase == Phase::Closing)
+            .is_none_or(|l| l.phase() == Phase::Closing)
         {
             return;
         }
@@ -144,7 +144,7 @@ impl Node {
         if *why == LinkError::Malformed {
             self.fx.mark(Mark::LinkMalformed);
         }
-        if gone.phase != Phase::Closing {
+        if gone.phase() != Phase::Closing {
             self.link_unusable(link, Some(gone.node));
         }
     }
@@ -175,7 +175,7 @@ impl Node {
         let Some(known) = self.links.get(link) else {
             return;
         };
-        let (node, epoch, phase) = (known.node, known.epoch, known.phase);
+        let (node, epoch, phase) = (known.node, known.epoch, known.phase());
         if phase == Phase::Closing {
             return;
         }
@@ -204,6 +204,47 @@ impl Node {
     }
 
     fn member_message(
+        &mut self,
+        link: LinkId,
+        (node, epoch): (NodeId, u64),
+        msg: Message,
+    ) -> Result<(), Refusal> {
+        match msg {
+            msg @ (Message::Probe { .. }
+            | Message::Ack { .. }
+            | Message::ProbeFor { .. }
+            | Message::ProbedFor { .. }) => self.detector_message(link, (node, epoch), msg)?,
+            Message::Push(batch) => self.pushed(batch)?,
+            Message::Forward { cuts, rows } => self.forwarded(&cuts, rows)?,
+            Message::Have(have) => self.noticed(link, &have)?,
+            Message::Graft(dots) => self.grafted(link, &dots)?,
+            Message::Pull(pull) => self.pulled(link, node, pull)?,
+            Message::Page(page) => self.paged(link, page)?,
+            Message::More { session, page } => {
+                self.gossip.serve_more(&mut self.fx, link, session, page)
+            }
+            Message::Compare(compare) => self.compare_ranges(link, compare)?,
+            Message::Compared(compared) => self.ranges_compared(link, compared)?,
+            Message::Overrule(batch) => self.overruled(link, batch)?,
+            Message::Differs { session, scope, at } => {
+                self.differs(link, session, (&scope, at))?;
+            }
+            Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
+            Message::Goodbye => self.hang_up(link, HangupReason::Left),
+            Message::Evict {
+                round,
+                node: other,
+                epoch: life,
+                force,
+            } => self.asked_to_evict(link, (node, epoch), round, (other, life), force),
+            Message::Agreed { round, agrees } => self.evict_answered(node, round, agrees),
+            Message::Withdrawn { node: other, .. } => self.evict_withdrawn(node, other),
+            Message::Welcome(_) | Message::Denied(_) => {}
+        }
+        Ok(())
+    }
+
+    fn detector_message(
         &mut self,
         link: LinkId,
         (node, epoch): (NodeId, u64),
@@ -252,32 +293,7 @@ impl Node {
                     .on_probed_for(now, node, nonce, alive, &rumors);
                 self.act(actions);
             }
-            Message::Push(batch) => self.pushed(batch)?,
-            Message::Forward { cuts, rows } => self.forwarded(&cuts, rows)?,
-            Message::Have(have) => self.noticed(link, &have)?,
-            Message::Graft(dots) => self.grafted(link, &dots)?,
-            Message::Pull(pull) => self.pulled(link, node, pull)?,
-            Message::Page(page) => self.paged(link, page)?,
-            Message::More { session, page } => {
-                self.gossip.serve_more(&mut self.fx, link, session, page)
-            }
-            Message::Compare(compare) => self.compare_ranges(link, compare)?,
-            Message::Compared(compared) => self.ranges_compared(link, compared)?,
-            Message::Overrule(batch) => self.overruled(link, batch)?,
-            Message::Differs { session, scope, at } => {
-                self.differs(link, session, (&scope, at))?;
-            }
-            Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
-            Message::Goodbye => self.hang_up(link, HangupReason::Left),
-            Message::Evict {
-                round,
-                node: other,
-                epoch: life,
-                force,
-            } => self.asked_to_evict(link, (node, epoch), round, (other, life), force),
-            Message::Agreed { round, agrees } => self.evict_answered(node, round, agrees),
-            Message::Withdrawn { node: other, .. } => self.evict_withdrawn(node, other),
-            Message::Welcome(_) | Message::Denied(_) => {}
+            _ => {}
         }
         Ok(())
     }
@@ -399,7 +415,7 @@ impl Node {
             && self
                 .links
                 .get(link)
-                .is_some_and(|l| l.phase != Phase::Greeting)
+                .is_some_and(|l| l.phase() != Phase::Greeting)
         {
             self.fx.send(link, Lane::Control, msg);
         }
@@ -458,7 +474,7 @@ impl Node {
     pub(super) fn join(&mut self, token: Token, addr: String) {
         let answers_there = |(_, link): &(LinkId, &Link)| {
             let member = self.membership.get(link.node);
-            link.phase != Phase::Closing
+            link.phase() != Phase::Closing
                 && (link.reached.as_deref() == Some(&*addr)
                     || member.is_some_and(|member| member.record.addr == addr))
         };

@@ -6,15 +6,15 @@ use super::Node;
 use crate::id::{Actor, LinkId, NodeId, Seq};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
-use crate::membership::{Link, Phase};
+use crate::membership::Link;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
+use crate::table::Hlc;
 use crate::table::gossip::{
     Duty, Fit, LazyVerdict, Merged, partners, read_contexts, write_contexts,
 };
-use crate::table::{Domain, Hlc};
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, Row, RowBatch, RumorState};
+use crate::wire::{DomainContext, Message, Row, RowBatch, RumorState, TableRef};
 
 impl Node {
     /// Whether fresh writes are to be collected for others.
@@ -74,10 +74,7 @@ impl Node {
         if share.skipped > 0 {
             self.fx.mark(Mark::BranchCongested);
         }
-        let is_sys = batch
-            .tables
-            .iter()
-            .all(|table| table.domain == Domain::Sys as u8);
+        let is_sys = batch.tables.iter().all(TableRef::is_sys);
         let msg = Message::Forward {
             cuts: share.cuts,
             rows: batch,
@@ -101,7 +98,7 @@ impl Node {
         let patience = self.config.timing.mismatch_patience;
         for row in &batch.rows {
             let table = batch.tables.get(row.table as usize);
-            let domain = table.and_then(|table| Domain::from_u8(table.domain));
+            let domain = table.and_then(TableRef::domain);
             let actor = batch.actors.get(row.actor as usize);
             if let (Some(domain), Some(actor)) = (domain, actor) {
                 self.lazy
@@ -134,7 +131,7 @@ impl Node {
         // A row that names nothing is refused with its batch.
         let passes = |row: &Row| {
             let table = batch.tables.get(row.table as usize);
-            let is_sys = table.is_none_or(|table| table.domain == Domain::Sys as u8);
+            let is_sys = table.is_none_or(TableRef::is_sys);
             let of_ended = of_ended.get(row.actor as usize).is_some_and(|ended| *ended);
             let brings = || self.gossip.brings_siblings_of(&batch.tables, row, ended);
             is_sys || !(of_ended || brings())
@@ -200,7 +197,7 @@ impl Node {
     /// A peer asks for rows that this node has announced.
     pub(super) fn grafted(&mut self, link: LinkId, dots: &[DomainContext]) -> Result<(), Refusal> {
         let dots = read_contexts(dots)?;
-        if !self.is_full() || !self.links.get(link).is_some_and(has_room) {
+        if !self.is_full() || !self.links.get(link).is_some_and(Link::has_room) {
             return Ok(());
         }
         for (is_sys, batch) in self.gossip.rows_of(&dots) {
@@ -215,7 +212,7 @@ impl Node {
         let now = self.fx.now().mono;
         let patience = self.config.timing.mismatch_patience;
         let links = &self.links;
-        let usable = |link: LinkId| links.get(link).is_some_and(has_room);
+        let usable = |link: LinkId| links.get(link).is_some_and(Link::has_room);
         let due = self.lazy.due(now, patience, self.gossip.cover(), usable);
         for verdict in due {
             if !self.is_full() {
@@ -236,8 +233,4 @@ impl Node {
             self.send_rows(true, links, msg);
         }
     }
-}
-
-fn has_room(known: &Link) -> bool {
-    known.phase == Phase::Ready && !known.congested
 }

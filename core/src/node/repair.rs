@@ -7,7 +7,6 @@ use super::Node;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane};
 use crate::marks::Mark;
-use crate::membership::Phase;
 use crate::refusals::Refusal;
 use crate::table::gossip::{Contexts, Cursor, Form, read_contexts, write_contexts};
 use crate::time::Instant;
@@ -126,8 +125,7 @@ impl Node {
 
     /// A peer whose rows differ asks what this node shows.
     pub(super) fn compare_ranges(&mut self, link: LinkId, compare: Compare) -> Result<(), Refusal> {
-        let known = self.links.get(link);
-        if !self.is_full() || known.is_none_or(|known| known.phase != Phase::Ready) {
+        if !self.is_full() || !self.links.is_ready(link) {
             return Ok(());
         }
         let status = self.own_status();
@@ -200,8 +198,7 @@ impl Node {
 
     /// A peer has newer rows than some that this node shows, although both have seen the same.
     pub(super) fn overruled(&mut self, link: LinkId, batch: RowBatch) -> Result<(), Refusal> {
-        let known = self.links.get(link);
-        if !self.is_full() || known.is_none_or(|known| known.phase != Phase::Ready) {
+        if !self.is_full() || !self.links.is_ready(link) {
             return Ok(());
         }
         for arrival in self.gossip.intern_batch(batch)? {

@@ -163,19 +163,17 @@ impl Node {
             Request::Get { table, key } => self.read((table, key), token, deadline, loaded),
             Request::Sync => {
                 self.fx.sync_this_turn();
-                let seq = self.fx.open_seq();
-                self.reply_safely((seq, true), token, deadline, Ok(Response::Synced));
+                let done = Ok((self.fx.open_seq(), Response::Synced));
+                self.reply_durably(token, deadline, done);
             }
             Request::CreateTable { name, options } => {
                 self.table_requested(&name, options, token, deadline);
             }
-            Request::ChangeSettings { changes } => match self.settings_requested(&changes) {
-                Ok(seq) => {
-                    let changed = Ok(Response::SettingsChanged);
-                    self.reply_safely((seq, true), token, deadline, changed);
-                }
-                Err(error) => self.fx.reply(token, Err(RequestError::Setting(error))),
-            },
+            Request::ChangeSettings { changes } => {
+                let changed = self.settings_requested(&changes);
+                let done = changed.map(|seq| (seq, Response::SettingsChanged));
+                self.reply_durably(token, deadline, done.map_err(RequestError::Setting));
+            }
             Request::Join { addr } => {
                 self.wait(token, Waits::Join, deadline);
                 self.join(token, addr);
@@ -188,14 +186,25 @@ impl Node {
                 self.wait(token, Waits::Evict, deadline);
                 self.evict(token, &who, force);
             }
-            Request::Resume => match self.resume() {
-                Ok(without) => {
-                    let seq = self.fx.open_seq();
-                    let resumed = Ok(Response::Resumed { without });
-                    self.reply_safely((seq, true), token, deadline, resumed);
-                }
-                Err(error) => self.fx.reply(token, Err(RequestError::Resume(error))),
-            },
+            Request::Resume => {
+                let resumed = self.resume();
+                let done =
+                    resumed.map(|without| (self.fx.open_seq(), Response::Resumed { without }));
+                self.reply_durably(token, deadline, done.map_err(RequestError::Resume));
+            }
+        }
+    }
+
+    /// Answers once a batch is durable, or refuses at once.
+    fn reply_durably(
+        &mut self,
+        token: Token,
+        deadline: Option<Instant>,
+        done: Result<(Seq, Response), RequestError>,
+    ) {
+        match done {
+            Ok((seq, response)) => self.reply_safely((seq, true), token, deadline, Ok(response)),
+            Err(error) => self.fx.reply(token, Err(error)),
         }
     }
 

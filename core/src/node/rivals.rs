@@ -37,7 +37,7 @@ impl Node {
         let node = hello.actor.node;
         let link = self.links.of(node)?;
         let known = self.links.get(link)?;
-        let carries = matches!(known.phase, Phase::Ready | Phase::Away);
+        let carries = matches!(known.phase(), Phase::Ready | Phase::Away);
         let same_run = self
             .membership
             .get(node)

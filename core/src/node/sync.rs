@@ -15,7 +15,7 @@ use crate::table::gossip::{
     Extent, Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts,
     write_digest,
 };
-use crate::wire::{DomainScope, Have, Message, Page, Pull, RowBatch, Standing, Status};
+use crate::wire::{DomainScope, Have, Message, Page, Pull, RowBatch, Standing, Status, TableRef};
 
 /// Peers that are asked for their state again when a session is complete.
 const ASKED_AGAIN: usize = 8;
@@ -83,12 +83,12 @@ impl Node {
 
     /// A peer that claims is a full member, though its greeting that said so may have been lost.
     fn peer_is_full(&mut self, link: LinkId) {
-        let is_away = |known: &Link| known.phase == Phase::Away;
+        let is_away = |known: &Link| known.phase() == Phase::Away;
         if !self.links.get(link).is_some_and(is_away) {
             return;
         }
+        self.links.enter(link, Phase::Ready);
         if let Some(known) = self.links.get_mut(link) {
-            known.phase = Phase::Ready;
             if let Some(theirs) = &mut known.theirs {
                 theirs.standing = Standing::Member;
             }
@@ -119,11 +119,7 @@ impl Node {
 
     /// Rows of the greeting: only the store's own tables, whose rows are never deleted and merge in any state.
     pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), Refusal> {
-        if batch
-            .tables
-            .iter()
-            .any(|table| table.domain != Domain::Sys as u8)
-        {
+        if !batch.tables.iter().all(TableRef::is_sys) {
             return Err(Refusal::UsersRows);
         }
         self.merge(batch)?;
@@ -239,7 +235,7 @@ impl Node {
                 self.sync.link_down(link);
                 continue;
             };
-            let (node, phase) = (known.node, known.phase);
+            let (node, phase) = (known.node, known.phase());
             let theirs = known.theirs.as_ref().map(|theirs| theirs.standing.clone());
             let may = match phase {
                 Phase::Ready => true,
@@ -318,7 +314,7 @@ impl Node {
                 if count > 0 {
                     self.fx.event(Event::Synced { with, rows: count });
                 }
-                let open = self.links.get(link).map(|known| known.phase);
+                let open = self.links.get(link).map(|known| known.phase());
                 if self.is_full() {
                     // Now both may be equal: the answer is a claim, a round of the detector earlier.
                     self.send_status(link);

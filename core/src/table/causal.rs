@@ -10,10 +10,12 @@
 //! Integers are little-endian. The place is the CRC-32C of the table's name and the key. A checksum keeps accidents out, and
 //! not forgers: who makes up a vector harms the key it is used on, and no other.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::crc::checksum;
 use crate::error::TokenError;
@@ -168,21 +170,9 @@ fn place(table: &str, key: &[u8]) -> u32 {
     checksum([table.as_bytes(), &[0xff], key])
 }
 
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
 impl fmt::Display for CausalToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        for group in self.to_bytes().chunks(3) {
-            let bits = (0..3).fold(0u32, |bits, i| {
-                bits << 8 | u32::from(group.get(i).copied().unwrap_or(0))
-            });
-            for digit in 0..=group.len() {
-                let at = bits >> (18 - 6 * digit) & 63;
-                text.push(char::from(DIGITS[at as usize]));
-            }
-        }
-        f.write_str(&text)
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.to_bytes()))
     }
 }
 
@@ -190,24 +180,7 @@ impl FromStr for CausalToken {
     type Err = TokenError;
 
     fn from_str(text: &str) -> Result<Self, TokenError> {
-        let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
-        for group in text.as_bytes().chunks(4) {
-            let mut bits = 0u32;
-            for i in 0..4 {
-                let digit = match group.get(i) {
-                    Some(digit) => DIGITS.iter().position(|known| known == digit),
-                    None => Some(0),
-                };
-                bits = bits << 6 | digit.ok_or(TokenError::Malformed)? as u32;
-            }
-            let len = (group.len() * 6) / 8;
-            let [_, decoded @ ..] = bits.to_be_bytes();
-            bytes.extend_from_slice(&decoded[..len]);
-            // One text per token: what is left over is zero, and no digit stands alone.
-            if group.len() == 1 || decoded[len..].iter().any(|byte| *byte != 0) {
-                return Err(TokenError::Malformed);
-            }
-        }
-        CausalToken::from_bytes(&bytes)
+        let bytes = URL_SAFE_NO_PAD.decode(text);
+        CausalToken::from_bytes(&bytes.map_err(|_| TokenError::Malformed)?)
     }
 }

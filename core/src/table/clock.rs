@@ -28,9 +28,13 @@ impl Hlc {
         Wall::from_millis(self.0 >> Self::LOGICAL_BITS)
     }
 
-    /// The next clock.
+    /// The next clock; none is larger than [`Hlc::MAX`].
     pub const fn next(self) -> Self {
-        Hlc(self.0.saturating_add(1))
+        if self.0 < Self::MAX.0 {
+            Hlc(self.0 + 1)
+        } else {
+            Self::MAX
+        }
     }
 }
 
@@ -76,20 +80,14 @@ impl HlcSource {
     /// # Errors
     /// The milliseconds by which it is ahead of the wall, when that is beyond the limit; the local clock then stays.
     pub(crate) fn observe(&mut self, wall: Wall, foreign: Hlc) -> Result<(), u64> {
-        self.observable(wall, foreign)?;
-        self.last = self.last.max(foreign);
-        Ok(())
-    }
-
-    /// Whether a foreign clock would be followed, or has been reached.
-    ///
-    /// # Errors
-    /// Those of [`HlcSource::observe`].
-    pub(crate) fn observable(&self, wall: Wall, foreign: Hlc) -> Result<(), u64> {
-        if foreign <= self.last || foreign <= self.limit(wall) {
+        if foreign <= self.last {
             return Ok(());
         }
-        Err(foreign.wall().as_millis().saturating_sub(wall.as_millis()))
+        if foreign > self.limit(wall) {
+            return Err(foreign.wall().as_millis().saturating_sub(wall.as_millis()));
+        }
+        self.last = foreign;
+        Ok(())
     }
 
     fn limit(&self, wall: Wall) -> Hlc {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{Actor, ClusterId, NodeId};
+use crate::table::Domain;
 
 macro_rules! wire {
     ($(#[$doc:meta])* pub struct $name:ident { $($(#[$fdoc:meta])* pub $field:ident: $ty:ty,)* }) => {
@@ -280,6 +281,18 @@ wire! {
         pub domain: u8,
         /// Its name.
         pub name: String,
+    }
+}
+
+impl TableRef {
+    /// Its domain, if this version knows it.
+    pub(crate) fn domain(&self) -> Option<Domain> {
+        Domain::from_u8(self.domain)
+    }
+
+    /// Whether it is one of the store's own.
+    pub(crate) fn is_sys(&self) -> bool {
+        self.domain() == Some(Domain::Sys)
     }
 }
 

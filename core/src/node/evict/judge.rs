@@ -64,7 +64,7 @@ impl Node {
             return;
         };
         let known = self.links.get(link);
-        match known.map(|known| (known.phase, known.epoch <= verdict.epoch)) {
+        match known.map(|known| (known.phase(), known.epoch <= verdict.epoch)) {
             Some((Phase::Ready, true)) => self.hang_up(link, HangupReason::Evicted),
             // The greeting that it got did not tell.
             Some((Phase::Greeting | Phase::Away, true)) => self.greet(link),

@@ -61,9 +61,8 @@ pub(crate) fn write_contexts(contexts: &[(Domain, Context)]) -> Vec<DomainContex
             .map(|(actor, runs)| (actor, runs.as_slice().to_vec()))
             .collect(),
     };
-    let named =
-        |(domain, context): &&(Domain, Context)| !domain.has_siblings() || !context.is_empty();
-    contexts.iter().filter(named).map(domain).collect()
+    let named = contexts.iter().filter(|(_, context)| !context.is_empty());
+    named.map(domain).collect()
 }
 
 /// A session that this node asked for.

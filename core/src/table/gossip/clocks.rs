@@ -4,6 +4,7 @@ use super::Gossip;
 use crate::effects::Effects;
 use crate::io::Event;
 use crate::marks::Mark;
+use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::Hlc;
@@ -12,7 +13,10 @@ impl Gossip {
     pub(super) fn issue_clock(&mut self, fx: &mut Effects, above: Hlc) -> Hlc {
         let clock = self.clock.issue(fx.now().wall, above);
         self.reserve_clocks(fx);
-        clock
+        match mutated!(fx, WallClockWrites) {
+            true => Hlc::at(fx.now().wall),
+            false => clock,
+        }
     }
 
     /// Follows the clock of a member: what is written here from now on is newer than what the member has ever freed.

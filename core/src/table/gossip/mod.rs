@@ -56,7 +56,7 @@ use super::{Context, Domain, Hlc, TableInfo, TableName, Version};
 use crate::config::Limits;
 use crate::effects::Effects;
 use crate::error::TableError;
-use crate::id::{Actor, TableId};
+use crate::id::{Actor, Seq, TableId};
 use crate::io::StoreOp;
 use crate::marks::Mark;
 use crate::mutants::mutated;
@@ -241,9 +241,9 @@ impl Gossip {
 
     /// Whether anything of users has ever been written or received here.
     pub(crate) fn has_user_dots(&self) -> bool {
-        Domain::ALL
+        Domain::USR
             .into_iter()
-            .any(|domain| domain != Domain::Sys && self.cover.is_used(domain))
+            .any(|domain| self.cover.is_used(domain))
     }
 
     /// Merges a version from elsewhere.
@@ -306,42 +306,12 @@ impl Gossip {
         }
         let seq = fx.open_seq();
         fx.changed(arrival.table);
-        let (actor, counter, dead) = (arrival.actor, arrival.counter, arrival.value.is_none());
-        let (expires, floor_clock) = (arrival.expires, arrival.clock);
+        let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
+        let (expires, clock, dead) = (arrival.expires, arrival.clock, arrival.value.is_none());
         let number = self.log.next();
         let cools = self.cooling.applies(fx, domain, arrival.value.as_ref());
-        let table = arrival.table;
-        let value = match arrival.siblings {
-            Some(row) => Value::Siblings(row),
-            None => arrival.value.into(),
-        };
-        let meta_key = (domain == Domain::Sys).then(|| arrival.key.clone());
-        let slot = match found {
-            Some(slot) => {
-                self.unlink(domain, slot);
-                self.rows.update(slot, |row| {
-                    row.actor = arrival.actor;
-                    row.counter = arrival.counter;
-                    row.clock = arrival.clock;
-                    row.expires = arrival.expires;
-                    row.value = value;
-                    row.arrival = number;
-                    row.seq = seq;
-                });
-                slot
-            }
-            None => self.rows.insert(StoredRow {
-                table: arrival.table,
-                actor: arrival.actor,
-                counter: arrival.counter,
-                clock: arrival.clock,
-                expires: arrival.expires,
-                arrival: number,
-                seq,
-                key: arrival.key,
-                value,
-            }),
-        };
+        let sys_key = (domain == Domain::Sys).then(|| arrival.key.clone());
+        let slot = self.fill(domain, found, arrival, (number, seq));
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
             self.log.push(Entry::Row(slot));
         }
@@ -356,18 +326,57 @@ impl Gossip {
         if expires != 0 && !dead {
             self.expiring.insert((expires, slot));
         }
-        if let Some(key) = meta_key {
-            if let Some(meta) = self.tables.meta_of(table) {
-                self.meta_changed(fx, meta, &key, floor_clock);
-            }
-            if table == Tables::FLOORS && !mutated!(fx, FloorForgotten) {
-                // The rows it removed are covered by the snapshots being served, and it is not.
-                for served in &mut self.cover.served {
-                    served.remember(table, &key);
-                }
-            }
-            self.sys_changes.push((table, key));
+        if let Some(key) = sys_key {
+            self.sys_row_placed(fx, table, key, clock);
         }
+    }
+
+    /// Puts a version into its slot, out of whose indexes the one that is there goes, or into a new one.
+    fn fill(
+        &mut self,
+        domain: Domain,
+        found: Option<Slot>,
+        arrival: Arrival,
+        (number, seq): (u64, Seq),
+    ) -> Slot {
+        let row = StoredRow {
+            table: arrival.table,
+            actor: arrival.actor,
+            counter: arrival.counter,
+            clock: arrival.clock,
+            expires: arrival.expires,
+            arrival: number,
+            seq,
+            key: arrival.key,
+            value: match arrival.siblings {
+                Some(siblings) => Value::Siblings(siblings),
+                None => arrival.value.into(),
+            },
+        };
+        let Some(slot) = found else {
+            return self.rows.insert(row);
+        };
+        self.unlink(domain, slot);
+        self.rows.update(slot, |known| {
+            // One copy of the key is enough.
+            let key = core::mem::take(&mut known.key);
+            *known = StoredRow { key, ..row };
+        });
+        slot
+    }
+
+    /// A row of the store's own tables says something of this node's tables, floors or members.
+    fn sys_row_placed(&mut self, fx: &mut Effects, table: TableId, key: Bytes, clock: Hlc) {
+        if let Some(meta) = self.tables.meta_of(table) {
+            self.meta_changed(fx, meta, &key, clock);
+        }
+        if table == Tables::FLOORS && !mutated!(fx, FloorForgotten) {
+            // The rows it removed are covered by the snapshots being served, and it is not.
+            for served in &mut self.cover.served {
+                served.remember(table, &key);
+            }
+        }
+        self.sys_changes.push((table, key));
     }
 
     /// Takes a row's current version out of the indexes, because another takes its place or it goes.

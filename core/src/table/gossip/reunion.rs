@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
+use super::write::Fresh;
 use super::{Arrival, Gossip, Slot, Value};
 use crate::effects::Effects;
 use crate::error::ReadError;
@@ -161,8 +162,14 @@ impl Gossip {
                 reunion.freed
             };
             let above = proposal.clock.max(freed).max(self.floor(table));
-            let at = (above.next(), false);
-            self.put_at(fx, table, &key, found, value, proposal.expires, at);
+            let fresh = Fresh {
+                table,
+                key: &key,
+                found,
+                value,
+                expires: proposal.expires,
+            };
+            self.put(fx, fresh, above.next(), false);
         }
         (dropped, proposed)
     }

@@ -119,13 +119,13 @@ impl Served {
                 .map(|(_, actor, runs)| (*actor, runs.as_slice().to_vec()))
                 .collect(),
         };
-        let named = |context: &DomainContext| {
-            !context.actors.is_empty() || context.domain <= Domain::UsrMemory as u8
-        };
         if self.rows_alone {
             return Vec::new();
         }
-        Domain::ALL.into_iter().map(domain).filter(named).collect()
+        let domains = Domain::ALL.into_iter().map(domain);
+        domains
+            .filter(|context| !context.actors.is_empty())
+            .collect()
     }
 
     /// The row of this key goes out at the end, whatever has become of it.

@@ -5,9 +5,19 @@ use bytes::Bytes;
 use super::{Arrival, Gossip, Slot, StoredRow};
 use crate::effects::Effects;
 use crate::error::WriteError;
-use crate::id::TableId;
+use crate::id::{Seq, TableId};
 use crate::mutants::mutated;
 use crate::table::{Accepted, Hlc, Version, Write};
+
+/// What this node writes: not yet a version.
+pub(super) struct Fresh<'a> {
+    pub(super) table: TableId,
+    pub(super) key: &'a [u8],
+    /// The row that is there.
+    pub(super) found: Option<Slot>,
+    pub(super) value: Option<Bytes>,
+    pub(super) expires: u64,
+}
 
 impl Gossip {
     /// A client's write.
@@ -37,57 +47,31 @@ impl Gossip {
         let wall_ms = fx.now().wall.as_millis();
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
-        let above = self.clock_to_beat(table, current);
         let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
         if value.is_none() && !existed {
             return Ok(self.unchanged(fx, table, current));
         }
-        if above >= Hlc::MAX {
-            return Err(WriteError::LastClock);
-        }
-        Ok(self.put_local(fx, table, key, found, value, expires, existed))
+        let above = self.clock_to_beat(table, current)?;
+        let clock = self.issue_clock(fx, above);
+        let fresh = Fresh {
+            table,
+            key,
+            found,
+            value,
+            expires,
+        };
+        Ok(self.put(fx, fresh, clock, existed))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one row, not yet a row"
-    )]
-    fn put_local(
+    /// Makes a write of this node's the current version of its key, and has it pushed.
+    pub(super) fn put(
         &mut self,
         fx: &mut Effects,
-        table: TableId,
-        key: &[u8],
-        found: Option<Slot>,
-        value: Option<Bytes>,
-        expires: u64,
+        fresh: Fresh<'_>,
+        clock: Hlc,
         existed: bool,
     ) -> Accepted {
-        let current = found.and_then(|slot| self.rows.row(slot));
-        let above = self.clock_to_beat(table, current);
-        let clock = self.issue_clock(fx, above);
-        let clock = if mutated!(fx, WallClockWrites) {
-            Hlc::at(fx.now().wall)
-        } else {
-            clock
-        };
-        self.put_at(fx, table, key, found, value, expires, (clock, existed))
-    }
-
-    /// A write of this node's with a clock that is settled already.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one row, not yet a row"
-    )]
-    pub(super) fn put_at(
-        &mut self,
-        fx: &mut Effects,
-        table: TableId,
-        key: &[u8],
-        found: Option<Slot>,
-        value: Option<Bytes>,
-        expires: u64,
-        (clock, existed): (Hlc, bool),
-    ) -> Accepted {
+        let table = fresh.table;
         let domain = self.tables.domain(table);
         let counter = self.cover.next_own(domain, self.me, fx);
         let seq = fx.open_seq();
@@ -96,19 +80,41 @@ impl Gossip {
             actor: self.me,
             counter,
             clock,
-            expires,
-            key: match found.and_then(|slot| self.rows.row(slot)) {
-                Some(row) => row.key.clone(),
-                None => Bytes::copy_from_slice(key),
-            },
-            value,
+            expires: fresh.expires,
+            key: self.key_of(fresh.found, fresh.key),
+            value: fresh.value,
             siblings: None,
         };
-        if self.outbox.is_open() {
-            let now = fx.now().mono;
-            self.outbox.push(now, domain, &arrival);
+        self.collect(fx, &arrival);
+        self.place(fx, domain, fresh.found, arrival);
+        self.accepted(fx, table, seq, (clock, counter), existed)
+    }
+
+    /// The key as its row has it, so that there is one copy.
+    pub(super) fn key_of(&self, found: Option<Slot>, key: &[u8]) -> Bytes {
+        match found.and_then(|slot| self.rows.row(slot)) {
+            Some(row) => row.key.clone(),
+            None => Bytes::copy_from_slice(key),
         }
-        self.place(fx, domain, found, arrival);
+    }
+
+    /// A fresh row goes out with the next push, if anybody is there to push to.
+    pub(super) fn collect(&mut self, fx: &Effects, fresh: &Arrival) {
+        if self.outbox.is_open() {
+            let domain = self.tables.domain(fresh.table);
+            self.outbox.push(fx.now().mono, domain, fresh);
+        }
+    }
+
+    /// The answer to a write that is placed, after which the turn's batch is synced if its table promises that.
+    pub(super) fn accepted(
+        &self,
+        fx: &mut Effects,
+        table: TableId,
+        seq: Seq,
+        (clock, counter): (Hlc, u64),
+        existed: bool,
+    ) -> Accepted {
         let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
         if sync {
             fx.sync_this_turn();
@@ -135,8 +141,17 @@ impl Gossip {
         value: Bytes,
     ) -> Accepted {
         let found = self.rows.find(table, key);
-        let existed = found.is_some();
-        self.put_local(fx, table, key, found, Some(value), 0, existed)
+        let current = found.and_then(|slot| self.rows.row(slot));
+        let above = self.clock_to_beat(table, current).unwrap_or(Hlc::MAX);
+        let clock = self.issue_clock(fx, above);
+        let fresh = Fresh {
+            table,
+            key,
+            found,
+            value: Some(value),
+            expires: 0,
+        };
+        self.put(fx, fresh, clock, found.is_some())
     }
 
     /// A delete that removes nothing.
@@ -182,7 +197,18 @@ impl Gossip {
     }
 
     /// What a write over this row has to be newer than.
-    pub(super) fn clock_to_beat(&self, table: TableId, row: Option<&StoredRow>) -> Hlc {
-        row.map_or(Hlc(0), |row| row.clock).max(self.floor(table))
+    ///
+    /// # Errors
+    /// [`WriteError::LastClock`]: nothing is.
+    pub(super) fn clock_to_beat(
+        &self,
+        table: TableId,
+        row: Option<&StoredRow>,
+    ) -> Result<Hlc, WriteError> {
+        let above = row.map_or(Hlc(0), |row| row.clock).max(self.floor(table));
+        match above < Hlc::MAX {
+            true => Ok(above),
+            false => Err(WriteError::LastClock),
+        }
     }
 }

@@ -116,21 +116,8 @@ impl Gossip {
             row.move_to(origin, dot, clock);
             moved.push(dot);
         }
-        if self.outbox.is_open() {
-            for dot in moved {
-                let fresh = Arrival {
-                    table,
-                    actor: self.me,
-                    counter: dot.counter,
-                    clock,
-                    expires: 0,
-                    key: key.clone(),
-                    value: Some(row.encode()),
-                    siblings: None,
-                };
-                let (now, domain) = (fx.now().mono, self.tables.domain(table));
-                self.outbox.push(now, domain, &fresh);
-            }
+        for dot in moved {
+            self.collect_siblings(fx, (table, &key), (dot, clock), &row);
         }
         self.place_siblings(fx, table, key, row);
     }

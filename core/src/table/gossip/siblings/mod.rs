@@ -141,7 +141,7 @@ impl Gossip {
         is_theirs: impl Fn(&Actor) -> bool,
     ) -> bool {
         let table = tables.get(row.table as usize);
-        let domain = table.and_then(|table| Domain::from_u8(table.domain));
+        let domain = table.and_then(TableRef::domain);
         let Some(domain) = domain.filter(|domain| domain.has_siblings()) else {
             return false;
         };

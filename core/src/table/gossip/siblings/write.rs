@@ -11,7 +11,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::causal::{CausalToken, Dot, Vector};
 use crate::table::siblings::{Sibling, SiblingRow};
-use crate::table::{Accepted, Hlc, Version, Write};
+use crate::table::{Accepted, Hlc, Write};
 
 impl Gossip {
     /// A client's write to a table that keeps siblings.
@@ -49,10 +49,7 @@ impl Gossip {
             return Ok(self.unchanged(fx, table, current));
         }
         let existed = row.is_some_and(|row| !row.is_dead());
-        let above = self.clock_to_beat(table, current);
-        if above >= Hlc::MAX {
-            return Err(WriteError::LastClock);
-        }
+        let above = self.clock_to_beat(table, current)?;
         let mut row = row.cloned().unwrap_or_default();
         let clock = self.issue_clock(fx, above);
         if row.versions().iter().any(|version| version.value.is_none()) {
@@ -142,11 +139,20 @@ impl Gossip {
         row: SiblingRow,
     ) -> Accepted {
         let seq = fx.open_seq();
-        let found = self.rows.find(table, key);
-        let key = match found.and_then(|slot| self.rows.row(slot)) {
-            Some(row) => row.key.clone(),
-            None => Bytes::copy_from_slice(key),
-        };
+        let key = self.key_of(self.rows.find(table, key), key);
+        self.collect_siblings(fx, (table, &key), (dot, clock), &row);
+        self.place_siblings(fx, table, key, row);
+        self.accepted(fx, table, seq, (clock, dot.counter), existed)
+    }
+
+    /// A row with a fresh dot of this node's goes out whole, under that dot.
+    pub(super) fn collect_siblings(
+        &mut self,
+        fx: &Effects,
+        (table, key): (TableId, &Bytes),
+        (dot, clock): (Dot, Hlc),
+        row: &SiblingRow,
+    ) {
         if self.outbox.is_open() {
             let fresh = Arrival {
                 table,
@@ -158,24 +164,7 @@ impl Gossip {
                 value: Some(row.encode()),
                 siblings: None,
             };
-            let (now, domain) = (fx.now().mono, self.tables.domain(table));
-            self.outbox.push(now, domain, &fresh);
-        }
-        self.place_siblings(fx, table, key, row);
-        let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
-        if sync {
-            fx.sync_this_turn();
-        }
-        let version = Version {
-            clock,
-            actor: dot.actor,
-            counter: dot.counter,
-        };
-        Accepted {
-            version,
-            seq,
-            sync,
-            existed,
+            self.collect(fx, &fresh);
         }
     }
 }
