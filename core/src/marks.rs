@@ -70,6 +70,8 @@ marks! {
     EvictionFailed = "eviction-failed",
     /// This node learned of an eviction against it by a smaller side, and went on.
     EvictionOutranked = "eviction-outranked",
+    /// Two nodes that meet have not heard of the same evictions.
+    EvictionsAsked = "evictions-asked",
     /// This node agreed to an eviction.
     EvictionAgreed = "eviction-agreed",
     /// This node did not agree to an eviction.

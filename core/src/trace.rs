@@ -153,6 +153,7 @@ impl Display for Trace<'_, Message> {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
                 rows(f, &page.rows)
             }
+            Message::Heard(evictions) => write!(f, "heard evictions={}", evictions.len()),
             Message::More { page, .. } => write!(f, "more page={page}"),
             Message::Refused { .. } => f.write_str("refused"),
             Message::Goodbye => f.write_str("goodbye"),

@@ -19,6 +19,7 @@ fn index(ids: &Ids, id: NodeId) -> usize {
 pub(crate) fn kind(msg: &Message) -> &'static str {
     match msg {
         Message::Welcome(_) => "welcome",
+        Message::Heard(_) => "heard",
         Message::Probe { .. } => "probe",
         Message::Ack { .. } => "ack",
         Message::ProbeFor { .. } => "probefor",
@@ -195,6 +196,7 @@ pub(crate) fn received(
             emit(&[from, Field::Mute(*session)])
         }
         Message::Goodbye | Message::Denied(_) => emit(&[from]),
+        Message::Heard(evictions) => emit(&[from, Field::Num("evictions", evictions.len() as u64)]),
         Message::Evict { node, round, .. } => {
             emit(&[from, who(*node), Field::Num("round", *round)])
         }

@@ -43,6 +43,8 @@ pub(crate) struct Greeting {
     pub(crate) awaits_claims: bool,
     /// Whether its rows name the one it greets as a member.
     pub(crate) knows_peer: bool,
+    /// Which evictions it has heard of.
+    pub(crate) evictions: u64,
 }
 
 impl Greeting {
@@ -55,6 +57,7 @@ impl Greeting {
             has_rows: welcome.status.usr != 0,
             awaits_claims: welcome.status.awaits_claims,
             knows_peer,
+            evictions: welcome.evictions,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Who belongs to the cluster, as its rows in `sys` tell.
 
+mod evictions;
 mod links;
 mod record;
 mod ring;
@@ -11,6 +12,7 @@ use core::cmp::Reverse;
 use core::fmt;
 use core::time::Duration;
 
+use evictions::Evictions;
 pub(crate) use links::{Greeting, Link, Links, Phase};
 pub(crate) use record::{
     Departure, Eviction, MemberRecord, departure_key, departure_of, eviction_key, member_key,
@@ -123,8 +125,7 @@ pub(crate) struct Membership {
     names: BTreeSet<(u64, NodeId)>,
     /// The latest departure of each node: epoch, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
-    /// Every eviction ever heard of: who ended which life, and whom the author counted.
-    evictions: BTreeMap<(NodeId, u64, NodeId), (Eviction, Vec<NodeId>)>,
+    evictions: Evictions,
 }
 
 /// An eviction that this node has just heard of.
@@ -146,7 +147,7 @@ impl Membership {
             others_count: 0,
             names: BTreeSet::new(),
             departed: BTreeMap::new(),
-            evictions: BTreeMap::new(),
+            evictions: Evictions::default(),
         }
     }
 
@@ -222,9 +223,9 @@ impl Membership {
         let departure = Departure::decode(value)?;
         let eviction = departure.evicted?;
         let counted = departure.active;
-        let entry = (eviction, counted.clone());
-        let known = self.evictions.insert((node, epoch, eviction.by), entry);
-        (known.is_none() && self.begun).then_some(Verdict {
+        let ended = (node, epoch, eviction.by);
+        let is_news = self.evictions.insert(ended, eviction, counted.clone());
+        (is_news && self.begun).then_some(Verdict {
             node,
             epoch,
             clock,
@@ -233,10 +234,19 @@ impl Membership {
         })
     }
 
-    /// The keys of the records of all evictions this node has heard of.
-    pub(crate) fn eviction_keys(&self) -> impl Iterator<Item = Vec<u8>> {
-        let lives = self.evictions.keys();
-        lives.map(|(node, epoch, by)| eviction_key(*node, *epoch, *by))
+    /// Equal for two nodes that have heard of the same evictions.
+    pub(crate) fn evictions_sum(&self) -> u64 {
+        self.evictions.sum()
+    }
+
+    /// All evictions this node has heard of, each by its hash.
+    pub(crate) fn evictions_heard(&self) -> Vec<u64> {
+        self.evictions.hashes()
+    }
+
+    /// The keys of the records of those evictions of which another has not heard. O(evictions log evictions).
+    pub(crate) fn evictions_unheard(&self, heard: &[u64]) -> Vec<Vec<u8>> {
+        self.evictions.unheard(heard)
     }
 
     /// How many evictions this node has heard of.
@@ -246,8 +256,7 @@ impl Membership {
 
     /// Whether others have ended this life of a node.
     pub(crate) fn is_evicted(&self, node: NodeId, epoch: u64) -> bool {
-        let lives = (node, epoch, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
-        self.evictions.range(lives).next().is_some()
+        self.evictions.since(node, epoch).next().is_some()
     }
 
     /// Whether the last life of a node was ended by force: it may have done the same to this node's side, and then nobody
@@ -256,18 +265,16 @@ impl Membership {
         let Some(last) = self.departed_epoch(node) else {
             return false;
         };
-        let lives = (node, last, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
-        let mut records = self.evictions.range(lives);
-        self.has_departed(node) && records.any(|(_, (eviction, _))| eviction.forced)
+        let mut records = self.evictions.since(node, last);
+        self.has_departed(node) && records.any(|(eviction, _)| eviction.forced)
     }
 
     /// Whether this node's side has ended the life in which the author of an eviction wrote it, and goes before the author's.
     /// Both sides, once they have both records, find the same.
     pub(crate) fn outranks(&self, theirs: &Verdict) -> bool {
         let author = theirs.eviction;
-        let lives = (author.by, author.epoch, NodeId(0))..=(author.by, u64::MAX, NodeId(u64::MAX));
-        let mut ours = self.evictions.range(lives);
-        ours.any(|(_, (eviction, counted))| {
+        let mut ours = self.evictions.since(author.by, author.epoch);
+        ours.any(|(eviction, counted)| {
             counted.contains(&self.me) && self.lineage(eviction) > self.lineage(&author)
         })
     }

@@ -7,15 +7,15 @@ use super::Node;
 use crate::config::Storage;
 use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
-use crate::io::{Event, HangupReason, Lane};
+use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::membership::{Greeting, Link, MemberRecord, Phase, departure_key, member_key};
+use crate::membership::{Greeting, Link, MemberRecord, Phase, member_key};
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::Hlc;
 use crate::table::gossip::Tables;
-use crate::wire::{Message, RowBatch, Standing, Welcome};
+use crate::wire::{Standing, Welcome};
 
 /// What two greetings settle. Both sides compute it from the same two greetings.
 enum Verdict {
@@ -121,12 +121,12 @@ impl Node {
     }
 
     /// Whether this node has a fellow member, or somebody may be becoming one: either way it stays where it is.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.cluster.settled || !self.welcoming.is_empty()
     }
 
     /// Whether this node has looked for a cluster for long enough to begin one with others like it.
-    fn founds(&self) -> bool {
+    pub(super) fn founds(&self) -> bool {
         let looked = self.fx.now().mono.since(self.begun);
         looked >= self.config.timing.found_patience
     }
@@ -139,49 +139,6 @@ impl Node {
             },
             (None, false) => Standing::Joining,
             (None, true) => Standing::Member,
-        }
-    }
-
-    /// What two nodes record of each other before rows pass between them: this node's own row, what it knows of the peer, and
-    /// all evictions, since whoever is not named by one has to reunite before its rows count.
-    fn greeting_rows(&self, peer: Option<NodeId>) -> RowBatch {
-        let mut keys = Vec::new();
-        for node in [Some(self.id()), peer].into_iter().flatten() {
-            keys.push((Tables::MEMBERS, member_key(node)));
-            if let Some(epoch) = self.membership.departed_epoch(node) {
-                keys.push((Tables::DEPARTED, departure_key(node, epoch)));
-            }
-        }
-        let evictions = self.membership.eviction_keys();
-        keys.extend(evictions.map(|key| (Tables::DEPARTED, key)));
-        self.gossip.greeting_rows(&keys)
-    }
-
-    /// Sends this node's greeting over a link, first or again.
-    pub(super) fn greet(&mut self, link: LinkId) {
-        let peer = self.links.get(link).map(|known| known.node);
-        let welcome = Welcome {
-            cluster: self.cluster.id,
-            settled: self.is_settled(),
-            founds: self.founds(),
-            standing: self.standing(),
-            rows: self.greeting_rows(peer),
-            status: self.own_status(),
-        };
-        // The first batch makes this life durable: no dot of it leaves the node before.
-        let gate = self.fx.first_gate();
-        let knows_peer = peer.is_some_and(|peer| {
-            let rows = self.gossip.rows();
-            rows.get(Tables::MEMBERS, &member_key(peer)).is_some()
-        });
-        if let Some(known) = self.links.get_mut(link) {
-            known.sent = Some(Greeting::new(&welcome, knows_peer));
-            self.fx.send_after(
-                gate,
-                crate::io::Links::One(link),
-                Lane::Control,
-                Message::Welcome(welcome),
-            );
         }
     }
 
@@ -219,6 +176,10 @@ impl Node {
             {
                 self.fx.mark(Mark::JoinRetry);
                 self.hang_up(link, HangupReason::Retry);
+                return Ok(());
+            }
+            _ if self.has_unheard_evictions(link, &theirs) => {
+                self.ask_for_evictions(link);
                 return Ok(());
             }
             Verdict::Join => {
@@ -367,31 +328,8 @@ impl Node {
         self.set_outbox();
     }
 
-    /// The peers' verdicts rest on a greeting that is no longer true.
-    fn greet_again(&mut self) {
-        let links: Vec<LinkId> = self.links.iter().map(|(id, _)| id).collect();
-        for link in links {
-            let Some(known) = self.links.get(link) else {
-                continue;
-            };
-            let phase = known.phase();
-            let sent_cluster = known.sent.as_ref().map(|sent| sent.cluster);
-            match phase {
-                Phase::Closing => {}
-                Phase::Greeting if sent_cluster != Some(self.cluster.id) => {
-                    self.hang_up(link, HangupReason::Retry);
-                }
-                Phase::Greeting => {}
-                _ => {
-                    self.greet(link);
-                    self.reconsider(link);
-                }
-            }
-        }
-    }
-
     /// The peer's standing is known already; only ours has changed.
-    fn reconsider(&mut self, link: LinkId) {
+    pub(super) fn reconsider(&mut self, link: LinkId) {
         let full = self.is_full();
         let evicted = |known: &Link| self.membership.is_evicted(known.node, known.epoch);
         if self.links.get(link).is_none_or(evicted) {

@@ -4,6 +4,7 @@ mod away;
 mod clocks;
 mod contract;
 mod evict;
+mod greet;
 mod join;
 mod leave;
 mod loads;

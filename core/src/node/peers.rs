@@ -181,6 +181,10 @@ impl Node {
         }
         let done = match (msg, phase) {
             (Message::Welcome(welcome), _) => self.welcomed(link, welcome),
+            (Message::Heard(heard), _) => {
+                self.heard_evictions(link, &heard);
+                Ok(())
+            }
             (Message::Denied(why), _) => {
                 self.denied(link, node, why);
                 Ok(())
@@ -239,7 +243,7 @@ impl Node {
             } => self.asked_to_evict(link, (node, epoch), round, (other, life), force),
             Message::Agreed { round, agrees } => self.evict_answered(node, round, agrees),
             Message::Withdrawn { node: other, .. } => self.evict_withdrawn(node, other),
-            Message::Welcome(_) | Message::Denied(_) => {}
+            Message::Welcome(_) | Message::Heard(_) | Message::Denied(_) => {}
         }
         Ok(())
     }

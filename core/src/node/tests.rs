@@ -12,9 +12,12 @@ use crate::*;
 
 mod contract;
 mod evict;
+mod greet;
 mod links;
 mod loads;
 mod membership;
+#[cfg(feature = "mutants")]
+mod planted;
 mod push;
 mod refusals;
 mod repair;
@@ -73,6 +76,10 @@ impl Lab {
 
     fn start(&mut self, i: usize) {
         let seed = Seed::from_u64(1_000 + i as u64 + self.now.mono.as_micros());
+        #[cfg(feature = "mutants")]
+        {
+            self.configs[i].mutant = planted::awake();
+        }
         let mut recovery = Recovery::new(self.configs[i].clone(), seed);
         for (key, value) in &self.disks[i] {
             recovery

@@ -28,6 +28,9 @@ wire! {
     pub enum Message {
         /// First on every link: who I am to the cluster and whom I know.
         Welcome(Welcome),
+        /// The evictions of which the sender has heard, each by its hash: the receiver's greeting says that it has heard of others,
+        /// and comes again with those.
+        Heard(Vec<u64>),
         /// Are you there?
         Probe {
             /// Echoed in the answer.
@@ -189,7 +192,11 @@ wire! {
         pub founds: bool,
         /// The sender's standing in the cluster.
         pub standing: Standing,
-        /// The rows of `sys.members` and `sys.departed` about the sender, and those about the receiver that the sender has, and all evictions, so
+        /// Sum of the hashes of all evictions of which the sender has heard.
+        pub evictions: u64,
+        /// Whether the rows tell of all of them of which the receiver has not heard, by what it said.
+        pub whole: bool,
+        /// The rows of `sys.members` and `sys.departed` about the sender, and those about the receiver that the sender has, so
         /// that no row of users is exchanged between nodes that have not recorded each other.
         pub rows: RowBatch,
         /// Its state in short.

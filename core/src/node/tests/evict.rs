@@ -127,7 +127,7 @@ fn what_cannot_be_evicted_is_refused_with_the_reason() {
 }
 
 #[test]
-fn of_two_that_want_to_evict_each_other_a_member_agrees_with_one() {
+pub(super) fn of_two_that_want_to_evict_each_other_a_member_agrees_with_one() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     // Nothing passes between n0 and n2, and n1 does not answer n0 in time.
@@ -471,7 +471,7 @@ fn who_waits_does_not_go_on_while_a_member_answers() {
 }
 
 #[test]
-fn of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base() {
+pub(super) fn of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base() {
     let mut lab = orphaned();
     lab.split(&[1]);
     lab.run(15_000);

@@ -142,7 +142,7 @@ fn apart(left: &'static [usize], right: &'static [usize]) -> Cut {
 }
 
 #[test]
-fn a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind() {
+pub(super) fn a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind() {
     let mut lab = Lab::new(4, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(3, "k", "v");

@@ -95,7 +95,7 @@ fn along_a_tree_a_write_reaches_each_member_once_and_nobody_sends_it_to_more_tha
 }
 
 #[test]
-fn what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it() {
+pub(super) fn what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it() {
     let mut lab = tree(9, 2);
     let sent = watch(&mut lab, |from, _, msg| {
         from != 1 && matches!(msg, Message::Forward { .. })
@@ -288,7 +288,7 @@ impl Lab {
 }
 
 #[test]
-fn a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on() {
+pub(super) fn a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on() {
     for ends in ["not", "restarts", "leaves"] {
         let mut lab = Lab::new(4, Storage::Ordered, true);
         lab.run(8_000);

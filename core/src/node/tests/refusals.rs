@@ -216,7 +216,7 @@ fn a_row_from_the_far_future_can_be_replaced_and_drags_nothing_along() {
 }
 
 #[test]
-fn a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks() {
+pub(super) fn a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks() {
     let limit = Config::new("n", "n").limits.clock_drift;
     let ahead = |now: Now, by: Duration| Now::new(now.mono, now.wall + by);
     for (count, refuses) in [(2, false), (3, true)] {

@@ -156,7 +156,7 @@ fn contexts_are_claimed_only_to_who_waits_for_claims() {
 }
 
 #[test]
-fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
+pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
     let (mut lab, told) = digesting_lab(3);
     lab.put(0, "mine", "v");
     lab.run(1_000);
@@ -211,4 +211,77 @@ fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
             "{since:?}: refused"
         );
     }
+}
+
+/// What a node says about a session that somebody just asked it for, over one link.
+fn pages(lab: &mut Lab, i: usize, (link, msg): (LinkId, Message)) -> Vec<wire::Page> {
+    let now = lab.now;
+    lab.node(i).handle(now, Input::Message { link, msg });
+    let mut pages = Vec::new();
+    while let Some(output) = lab.node(i).poll_output() {
+        if let Output::Send { msg, .. } = output
+            && let Message::Page(page) = &*msg
+        {
+            pages.push(page.clone());
+        }
+    }
+    pages
+}
+
+fn pull_all(lab: &mut Lab, i: usize, session: u64) -> (LinkId, Message) {
+    let status = lab.node(i).own_status();
+    let pull = wire::Pull {
+        session,
+        have: Have::Whole(Vec::new()),
+        durable: None,
+        status,
+    };
+    (lab.end_of(i).1, Message::Pull(pull))
+}
+
+#[test]
+pub(super) fn a_session_that_is_asked_for_twice_is_served_once() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "k", "v");
+    lab.run(1_000);
+    let asked = pull_all(&mut lab, 0, 100);
+    assert_eq!(pages(&mut lab, 0, asked.clone()).len(), 1);
+    let again = pages(&mut lab, 0, asked);
+    assert!(again.is_empty(), "it is served once: {again:?}");
+    let next = pull_all(&mut lab, 0, 101);
+    assert_eq!(pages(&mut lab, 0, next).len(), 1);
+}
+
+#[test]
+pub(super) fn a_floor_written_under_a_session_is_sent_at_its_end() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    let large = "v".repeat(100_000);
+    for i in 0..40 {
+        lab.put(0, &std::format!("k{i}"), &large);
+    }
+    lab.run(1_000);
+    let asked = pull_all(&mut lab, 0, 100);
+    let link = asked.0;
+    let first = pages(&mut lab, 0, asked);
+    assert!(first.iter().all(|page| page.last.is_none()), "it goes on");
+    let now = lab.now;
+    lab.node(0).flush_all(now).unwrap();
+    let mut page = u32::try_from(first.len()).unwrap();
+    let last = loop {
+        let session = 100;
+        let more = Message::More { session, page };
+        let mut next = pages(&mut lab, 0, (link, more));
+        let Some(last) = next.pop() else {
+            panic!("the session does not end");
+        };
+        page += u32::try_from(next.len()).unwrap() + 1;
+        if last.last.is_some() {
+            break last;
+        }
+    };
+    let tables = last.rows.tables.iter();
+    let floors = tables.filter(|table| table.name == "floors");
+    assert_eq!(floors.count(), 1, "the floor, at the end of the session");
 }

@@ -1,0 +1,82 @@
+//! All evictions that a node has ever heard of, and how two nodes find out which of them one has not.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use rapidhash::v3::rapidhash_v3;
+
+use super::record::{Eviction, eviction_key};
+use crate::id::NodeId;
+use crate::store::bytes::Writer;
+
+/// Which life was ended, and by whom.
+pub(super) type Ended = (NodeId, u64, NodeId);
+
+/// Who ended which life, and whom the author counted.
+#[derive(Default)]
+pub(super) struct Evictions {
+    known: BTreeMap<Ended, (Eviction, Vec<NodeId>)>,
+    /// Of the hashes of what is known, in whatever order it came.
+    sum: u64,
+}
+
+fn hash((node, epoch, by): Ended) -> u64 {
+    let mut bytes = Writer::with_capacity(24);
+    bytes.u64(node.0).u64(epoch).u64(by.0);
+    rapidhash_v3(bytes.as_slice())
+}
+
+impl Evictions {
+    /// Whether this is news. O(log evictions).
+    pub(super) fn insert(
+        &mut self,
+        ended: Ended,
+        eviction: Eviction,
+        counted: Vec<NodeId>,
+    ) -> bool {
+        let is_news = self.known.insert(ended, (eviction, counted)).is_none();
+        if is_news {
+            self.sum = self.sum.wrapping_add(hash(ended));
+        }
+        is_news
+    }
+
+    /// Equal for two nodes that have heard of the same.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn hashes(&self) -> Vec<u64> {
+        self.known.keys().copied().map(hash).collect()
+    }
+
+    /// The keys of the records of those whose hashes somebody did not name. O(evictions log evictions).
+    pub(super) fn unheard(&self, heard: &[u64]) -> Vec<Vec<u8>> {
+        let heard: BTreeSet<u64> = heard.iter().copied().collect();
+        let unheard = self
+            .known
+            .keys()
+            .filter(|ended| !heard.contains(&hash(**ended)));
+        unheard
+            .map(|(node, epoch, by)| eviction_key(*node, *epoch, *by))
+            .collect()
+    }
+
+    /// Those of this life of a node and of later ones.
+    pub(super) fn since(
+        &self,
+        node: NodeId,
+        epoch: u64,
+    ) -> impl Iterator<Item = &(Eviction, Vec<NodeId>)> {
+        let lives = (node, epoch, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
+        self.known.range(lives).map(|(_, entry)| entry)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Ended, &(Eviction, Vec<NodeId>))> {
+        self.known.iter()
+    }
+}

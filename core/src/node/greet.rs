@@ -1,0 +1,113 @@
+//! Greetings: what two nodes tell each other before anything else passes between them.
+//!
+//! The evictions that a cluster has ever seen only grow in number, so a greeting has the sum of their hashes. Where the sums of two
+//! nodes differ each names what it has heard of, greets again with what the other lacks, and counts only that greeting.
+
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::id::{LinkId, NodeId};
+use crate::io::{HangupReason, Lane, Links};
+use crate::marks::Mark;
+use crate::membership::{Greeting, Phase, departure_key, member_key};
+use crate::table::gossip::Tables;
+use crate::wire::{Message, RowBatch, Welcome};
+
+impl Node {
+    /// What two nodes record of each other before rows pass between them: this node's own row, what it knows of the peer, and
+    /// the evictions of which the peer has not heard, since whoever is not named by one has to reunite before its rows count.
+    fn greeting_rows(&self, peer: Option<NodeId>, heard: Option<&[u64]>) -> RowBatch {
+        let mut keys = Vec::new();
+        for node in [Some(self.id()), peer].into_iter().flatten() {
+            keys.push((Tables::MEMBERS, member_key(node)));
+            if let Some(epoch) = self.membership.departed_epoch(node) {
+                keys.push((Tables::DEPARTED, departure_key(node, epoch)));
+            }
+        }
+        let unheard = heard.map(|heard| self.membership.evictions_unheard(heard));
+        let unheard = unheard.into_iter().flatten();
+        keys.extend(unheard.map(|key| (Tables::DEPARTED, key)));
+        self.gossip.greeting_rows(&keys)
+    }
+
+    /// Sends this node's greeting over a link, first or again.
+    pub(super) fn greet(&mut self, link: LinkId) {
+        self.greet_knowing(link, None);
+    }
+
+    /// The peer lacks some evictions, and says which it has heard of.
+    pub(super) fn heard_evictions(&mut self, link: LinkId, heard: &[u64]) {
+        self.greet_knowing(link, Some(heard));
+    }
+
+    fn greet_knowing(&mut self, link: LinkId, heard: Option<&[u64]>) {
+        let peer = self.links.get(link).map(|known| known.node);
+        let welcome = Welcome {
+            cluster: self.cluster.id,
+            settled: self.is_settled(),
+            founds: self.founds(),
+            standing: self.standing(),
+            evictions: self.membership.evictions_sum(),
+            whole: heard.is_some(),
+            rows: self.greeting_rows(peer, heard),
+            status: self.own_status(),
+        };
+        // The first batch makes this life durable: no dot of it leaves the node before.
+        let gate = self.fx.first_gate();
+        let knows_peer = peer.is_some_and(|peer| {
+            let rows = self.gossip.rows();
+            rows.get(Tables::MEMBERS, &member_key(peer)).is_some()
+        });
+        if let Some(known) = self.links.get_mut(link) {
+            known.sent = Some(Greeting::new(&welcome, knows_peer));
+            let welcome = Message::Welcome(welcome);
+            self.fx
+                .send_after(gate, Links::One(link), Lane::Control, welcome);
+        }
+    }
+
+    /// Whether the peer has heard of other evictions, and its greeting does not tell of all that are missing here. Of their first
+    /// greetings both find the same.
+    pub(super) fn has_unheard_evictions(&self, link: LinkId, theirs: &Welcome) -> bool {
+        let Some(known) = self.links.get(link) else {
+            return false;
+        };
+        let ours = match (known.phase(), &known.sent) {
+            (Phase::Greeting, Some(sent)) => sent.evictions,
+            _ => self.membership.evictions_sum(),
+        };
+        !theirs.whole && theirs.evictions != ours
+    }
+
+    /// The peer's greeting does not count until it has come with the evictions that are missing here.
+    pub(super) fn ask_for_evictions(&mut self, link: LinkId) {
+        self.fx.mark(Mark::EvictionsAsked);
+        let heard = self.membership.evictions_heard();
+        let (links, gate) = (Links::One(link), self.fx.first_gate());
+        self.fx
+            .send_after(gate, links, Lane::Control, Message::Heard(heard));
+    }
+
+    /// The peers' verdicts rest on a greeting that is no longer true.
+    pub(super) fn greet_again(&mut self) {
+        let links: Vec<LinkId> = self.links.iter().map(|(id, _)| id).collect();
+        for link in links {
+            let Some(known) = self.links.get(link) else {
+                continue;
+            };
+            let phase = known.phase();
+            let sent_cluster = known.sent.as_ref().map(|sent| sent.cluster);
+            match phase {
+                Phase::Closing => {}
+                Phase::Greeting if sent_cluster != Some(self.cluster.id) => {
+                    self.hang_up(link, HangupReason::Retry);
+                }
+                Phase::Greeting => {}
+                _ => {
+                    self.greet(link);
+                    self.reconsider(link);
+                }
+            }
+        }
+    }
+}

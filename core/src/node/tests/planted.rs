@@ -1,0 +1,55 @@
+//! Planted bugs that a swarm of simulations seldom catches: each has a test here that fails while it is awake.
+//! `cargo test -p rumormill-core --features mutants planted` runs them.
+
+use std::cell::Cell;
+
+use super::{evict, membership, push, refusals, sync};
+use crate::mutants::Mutant;
+
+std::thread_local! {
+    static AWAKE: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// The bug of the nodes that are started on this thread.
+pub(super) fn awake() -> Option<Mutant> {
+    AWAKE.get()
+}
+
+/// A bug is awake until this is dropped, also by a test that fails.
+struct Planted;
+
+impl Planted {
+    fn new(mutant: Mutant) -> Self {
+        AWAKE.set(Some(mutant));
+        Planted
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        AWAKE.set(None);
+    }
+}
+
+macro_rules! caught {
+    ($($mutant:ident as $name:ident by $test:path, $words:literal;)+) => {$(
+        #[test]
+        #[should_panic(expected = $words)]
+        fn $name() {
+            let _planted = Planted::new(Mutant::$mutant);
+            $test();
+        }
+    )+};
+}
+
+caught! {
+    AgreesTwice as agrees_twice by evict::of_two_that_want_to_evict_each_other_a_member_agrees_with_one, "eviction-refused";
+    ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "of two clocks nobody knows which is wrong";
+    EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
+    FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
+    GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
+    LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
+    PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
+    ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";
+    ScopeOutdated as scope_outdated by sync::a_session_about_a_part_brings_what_has_replaced_its_rows_since, "left == right";
+}
