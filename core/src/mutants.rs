@@ -64,6 +64,7 @@ impl Mutant {
                 | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
                 | Mutant::LeaveUnasked
+                | Mutant::LeaverUncounted
                 | Mutant::PullRepeated
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
@@ -170,6 +171,8 @@ mutants! {
     AgreesTwice = "agrees-twice",
     /// Who was evicted goes on in another life without a reunion.
     EvictedHeard = "evicted-heard",
+    /// A leaver is not waited for, though nobody has all that it held.
+    LeaverUncounted = "leaver-uncounted",
     /// A leave waits for nobody to take over what the leaver holds.
     LeaveUnasked = "leave-unasked",
     /// A node that goes on by itself writes no record of it.

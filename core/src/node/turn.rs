@@ -121,6 +121,7 @@ impl Node {
         let mut counted = self.membership.counted(|departure| {
             let mut contexts = departure.contexts.iter();
             contexts.all(|(domain, context)| cover.includes(*domain, context))
+                || mutated!(self.fx, LeaverUncounted)
         });
         if mutated!(self.fx, FreedWithoutDown) {
             counted.retain(|node| self.detector.state(*node) != Some(RumorState::Down));

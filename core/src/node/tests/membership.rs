@@ -202,6 +202,33 @@ fn two_that_leave_at_once_do_not_hand_over_to_each_other() {
 }
 
 #[test]
+pub(super) fn a_delete_is_kept_until_a_leaver_who_held_more_has_come_back() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    // The record of the leave gets through, and no row of users.
+    lab.cut = Box::new(|from, _, msg| {
+        let users = |rows: &wire::RowBatch| !rows.tables.iter().all(wire::TableRef::is_sys);
+        from == 2 && msg.rows().is_some_and(users)
+    });
+    lab.put(2, "k", "last words");
+    lab.leave(2);
+    lab.run(6_000);
+    assert!(!lab.left(2).unwrap().is_complete());
+    lab.stop(2);
+    lab.cut = Box::new(|_, _, _| false);
+    lab.put(0, "k", "later");
+    lab.delete(0, "k");
+    lab.run(20_000);
+    assert_eq!(lab.tombstones(), [1, 1], "kept for the leaver");
+    lab.start(2);
+    assert_eq!(lab.get(2, "k"), value("last words"));
+    // No member has what it held, and after half a minute any will do.
+    lab.run(45_000);
+    assert_eq!(lab.everywhere("k"), std::vec![None; 3]);
+    assert_eq!(lab.tombstones(), [0, 0, 0]);
+}
+
+#[test]
 fn a_leave_ends_although_others_go_on_writing() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);

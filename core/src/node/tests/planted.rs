@@ -49,6 +49,7 @@ caught! {
     FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
+    LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_who_held_more_has_come_back, "kept for the leaver";
     PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";
     ScopeOutdated as scope_outdated by sync::a_session_about_a_part_brings_what_has_replaced_its_rows_since, "left == right";
