@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use rapidhash::v3::rapidhash_v3;
 
 use crate::config::{Config, Storage};
 use crate::effects::Effects;
@@ -16,6 +17,7 @@ use crate::mutants::Mutant;
 use crate::mutants::mutated;
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
+use crate::store::bytes::Writer;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
 use crate::table::gossip::Gossip;
 use crate::table::{Domain, Hlc, Runs};
@@ -185,9 +187,9 @@ impl Recovery {
             fx.mutant = self.config.mutant;
         }
         let mut rng = Rng::new(self.seed, Stream::Identity);
-        let (node, run, cluster_id) = (rng.next(), rng.next(), rng.next());
+        let (node, draw, cluster_id) = (rng.next(), rng.next(), rng.next());
         let wall = now.wall.as_millis();
-        let identity = next_life(&fx, self.identity.as_ref(), (NodeId(node), run), wall);
+        let identity = next_life(&fx, self.identity.as_ref(), (NodeId(node), draw), wall);
         let cluster = self.cluster.take().unwrap_or_else(|| ClusterRecord {
             name: self.config.cluster_name.to_string(),
             id: ClusterId(cluster_id),
@@ -252,31 +254,36 @@ impl Recovery {
     }
 }
 
+/// The run of a life: other than those of earlier lives, though they may have had the same seed.
+fn run_of(draw: u64, epoch: u64) -> u64 {
+    let mut bytes = Writer::with_capacity(16);
+    bytes.u64(draw).u64(epoch);
+    rapidhash_v3(bytes.as_slice())
+}
+
 /// Who the node is in the life that begins: with new numbers for its dots, and in a later epoch.
 fn next_life(
     fx: &Effects,
     last: Option<&Identity>,
-    (node, run): (NodeId, u64),
+    (node, draw): (NodeId, u64),
     wall: u64,
 ) -> Identity {
+    let epoch = last.map_or(wall.max(1), |last| wall.max(last.epoch + 1));
+    let run = run_of(draw, epoch);
     match last {
         Some(last) if mutated!(fx, RevivedEpoch) => Identity {
             run,
             ..last.clone()
         },
         Some(last) if mutated!(fx, ReusedDots) => Identity {
-            epoch: wall.max(last.epoch + 1),
+            epoch,
             ..last.clone()
         },
         Some(last) => Identity {
             node: last.node,
             run,
-            epoch: wall.max(last.epoch + 1),
+            epoch,
         },
-        None => Identity {
-            node,
-            run,
-            epoch: wall.max(1),
-        },
+        None => Identity { node, run, epoch },
     }
 }

@@ -269,3 +269,62 @@ fn halves_that_have_moved_find_each_other_through_a_seed() {
     let links = lab.wires.len();
     assert_eq!(links, 12, "one for each pair");
 }
+
+impl Lab {
+    /// Starts a machine with this seed, whoever has had it before.
+    fn start_seeded(&mut self, i: usize, seed: u64) {
+        let mut recovery = Recovery::new(self.configs[i].clone(), Seed::from_u64(seed));
+        for (key, value) in &self.disks[i] {
+            let (key, value) = (key.clone(), value.clone());
+            recovery.record(Record { key, value }).unwrap();
+        }
+        self.nodes[i] = Some(recovery.finish(self.now).unwrap());
+    }
+}
+
+#[test]
+fn a_seed_that_is_used_in_every_life_repeats_no_dots() {
+    for storage in [Storage::None, Storage::Ordered] {
+        let mut lab = Lab::new(2, storage, true);
+        lab.stop(1);
+        lab.disks[1].clear();
+        for life in 0..3 {
+            lab.start_seeded(1, 7);
+            lab.run(10_000);
+            let key = std::format!("of life {life}");
+            lab.put(1, &key, "v");
+            lab.run(2_000);
+            assert_eq!(
+                lab.everywhere(&key),
+                [value("v"), value("v")],
+                "{storage:?}"
+            );
+            lab.stop(1);
+        }
+    }
+}
+
+#[test]
+fn of_two_nodes_of_one_seed_the_second_is_refused_with_the_reason() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    for i in [1, 2] {
+        lab.stop(i);
+        lab.disks[i].clear();
+    }
+    lab.start_seeded(1, 7);
+    lab.run(3_000);
+    lab.put(1, "k", "v");
+    lab.start_seeded(2, 7);
+    lab.run(20_000);
+    let node = lab.node(1).id();
+    assert_eq!(lab.node(2).id(), node);
+    let why = HangupReason::IdInUse;
+    let refused = Event::Refused { node, why };
+    assert!(lab.events.contains(&(0, refused)), "{:?}", lab.events);
+    lab.put(0, "later", "v");
+    lab.settle();
+    for key in ["k", "later"] {
+        assert_eq!(lab.get(1, key), value("v"), "{key}");
+        assert_eq!(lab.get(2, key), None, "it is no member");
+    }
+}
