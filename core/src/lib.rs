@@ -71,7 +71,7 @@
 //! only in that map: it answers [`Output::Load`] with [`Input::Loaded`], and a value is read with [`Request::Get`] where a view
 //! says [`Found::Cold`].
 //!
-//! What each mode of table promises, and why, is in `ARCHITECTURE.md`.
+//! What is promised, under which assumptions, and what shows it, is on the page of [`guarantees`]; why, is in `ARCHITECTURE.md`.
 #![no_std]
 
 extern crate alloc;
@@ -83,6 +83,8 @@ mod crc;
 mod detector;
 mod effects;
 mod error;
+#[doc = include_str!("../docs/guarantees.md")]
+pub mod guarantees {}
 mod id;
 mod io;
 pub mod link;

@@ -157,7 +157,7 @@ fn a_peer_that_sends_garbage_is_closed_and_counted() {
     liar.write_all(&[0xff; 9]).unwrap();
     let _ = liar.read_to_end(&mut heard);
     wait("the fault", || count(&a.counters.malformed_frames) == 1);
-    wait("the close", || count(&a.counters.links) == 0);
+    wait("the close", || count(&a.counters.peer_connections) == 0);
     a.end();
 }
 

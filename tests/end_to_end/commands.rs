@@ -171,6 +171,22 @@ fn a_node_describes_itself_for_people_and_programs() {
 }
 
 #[test]
+fn no_two_metrics_have_one_name() {
+    let (_root, node) = lone();
+    node.client(&["get", "t", "k"]);
+    let (code, body) = node.request("GET", "/metrics", "");
+    assert_eq!(code, 200, "{body}");
+    let types = body.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut names: Vec<&str> = types.filter_map(|line| line.split(' ').next()).collect();
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "{body}");
+    assert!(body.contains("\nrumormill_peer_connections 0\n"), "{body}");
+    assert!(body.contains("\nrumormill_clients "), "{body}");
+}
+
+#[test]
 fn a_watch_prints_changes_until_it_has_enough() {
     let (_root, node) = lone();
     let mut watch = Watching::begin(&node, &["--count", "1", "--prefix", "k"]);

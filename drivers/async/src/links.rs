@@ -65,7 +65,7 @@ impl<R: Runtime> Links<R> {
         let link = LinkId(self.last);
         let outgoing = Arc::new(Outgoing::new(self.shared.options.queue));
         self.links.insert(link, Arc::clone(&outgoing));
-        set(&self.shared.counters.links, self.links.len());
+        set(&self.shared.counters.peer_connections, self.links.len());
         LinkTask {
             link,
             dial,
@@ -93,7 +93,7 @@ impl<R: Runtime> Links<R> {
     ) -> Option<Input> {
         self.links.remove(&link)?;
         let counters = &self.shared.counters;
-        set(&counters.links, self.links.len());
+        set(&counters.peer_connections, self.links.len());
         match &why {
             LinkError::Malformed => add(&counters.malformed_frames, 1),
             LinkError::Refused(_) => add(&counters.refused_links, 1),

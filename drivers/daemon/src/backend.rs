@@ -40,6 +40,10 @@ impl Backend for OnLoop {
     }
 
     fn counters(&self) -> Vec<(String, u64)> {
-        self.counters.snapshot()
+        self.counters.counted()
+    }
+
+    fn gauges(&self) -> Vec<(String, u64)> {
+        self.counters.gauges()
     }
 }

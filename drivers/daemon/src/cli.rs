@@ -20,8 +20,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok; 1 not found, or a check failed; 2 wrong usage or setting; \
-    3 refused by the server; 4 server not reachable.";
+const EXIT_CODES: &str = "Exit codes: 0 ok; 1 not found, a check failed, or a node could not start or go on; \
+    2 wrong usage or setting; 3 refused by the server; 4 server not reachable.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -329,7 +329,7 @@ pub(crate) struct Serve {
     /// Longer values, in bytes, leave memory once they are stored and are loaded when they are read; off keeps all [default: off]
     #[arg(long, value_name = "N")]
     resident_value: Option<String>,
-    /// How far ahead a foreign clock is followed, in ms [default: 300000]
+    /// How far ahead a foreign clock is followed, and this node's own may be of all others, in ms [default: 300000]
     #[arg(long, value_name = "N")]
     clock_drift_ms: Option<String>,
     /// One member is probed per so many ms [default: 1000]
@@ -338,7 +338,7 @@ pub(crate) struct Serve {
     /// How long a probe may take, in ms [default: 300]
     #[arg(long, value_name = "N")]
     probe_timeout_ms: Option<String>,
-    /// A suspect is declared dead after so many probe intervals [default: 4]
+    /// A suspect is declared dead after so many probe intervals, times log10(n) above ten members [default: 4]
     #[arg(long, value_name = "N")]
     suspicion_mult: Option<String>,
     /// How often unsynced rows are synced, in ms [default: 1000]

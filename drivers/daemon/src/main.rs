@@ -1,4 +1,6 @@
 //! The `rumormill` binary: a node, a cluster on one machine, client commands, and the simulator.
+//!
+#![doc = include_str!("../docs/operating.md")]
 
 mod backend;
 mod cli;

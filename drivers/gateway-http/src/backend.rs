@@ -34,6 +34,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn counters(&self) -> Vec<(String, u64)> {
         Vec::new()
     }
+
+    /// What is so at present at the driver, likewise. No name may be one of the node's own or of a counter.
+    fn gauges(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }
 
 /// The loop has ended or takes no more work; nothing was done.
@@ -59,6 +64,7 @@ trait Erased: Send + Sync {
     fn run(&self, job: Job) -> Boxed<'_, Result<(), Unavailable>>;
     fn ask(&self, request: Request) -> Boxed<'_, Result<Response, RequestError>>;
     fn counters(&self) -> Vec<(String, u64)>;
+    fn gauges(&self) -> Vec<(String, u64)>;
 }
 
 impl<B: Backend> Erased for B {
@@ -72,6 +78,10 @@ impl<B: Backend> Erased for B {
 
     fn counters(&self) -> Vec<(String, u64)> {
         Backend::counters(self)
+    }
+
+    fn gauges(&self) -> Vec<(String, u64)> {
+        Backend::gauges(self)
     }
 }
 
@@ -112,6 +122,10 @@ impl Calls {
 
     pub(crate) fn counters(&self) -> Vec<(String, u64)> {
         self.0.counters()
+    }
+
+    pub(crate) fn gauges(&self) -> Vec<(String, u64)> {
+        self.0.gauges()
     }
 }
 

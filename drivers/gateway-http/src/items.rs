@@ -58,7 +58,7 @@ pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Jso
               (status = 400, description = "`bad_json`, `bad_parameter`, `key_too_large`; `bad_context`, `context_unused`: items have no siblings"),
               (status = 413, description = "`value_too_large`, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
-              (status = 409, description = "`clock_ahead`"),
+              (status = 409, description = "`clock_ahead`, `last_clock`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
@@ -87,7 +87,7 @@ pub(crate) async fn write(
     responses((status = 204, description = "The item is deleted"),
               (status = 400, description = "`bad_parameter`, `key_too_large`; `bad_context`, `context_unused`: items have no siblings"),
               (status = 404, description = "`not_found`: no such item"),
-              (status = 409, description = "`clock_ahead`"),
+              (status = 409, description = "`clock_ahead`, `last_clock`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,

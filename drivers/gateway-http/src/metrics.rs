@@ -82,9 +82,10 @@ pub(crate) async fn text(State(gateway): State<Gateway>) -> Result<impl IntoResp
     let sample = gateway.calls.with(|node, now| sample(node, now)).await?;
     let mut registry = Registry::with_prefix("rumormill");
     for (name, help, value) in sample.gauges {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(value);
-        registry.register(name, help, gauge);
+        registry.register(name, help, gauge(value));
+    }
+    for (name, value) in gateway.calls.gauges() {
+        registry.register(name, "So at present, says the driver", gauge(int(value)));
     }
     let members = Family::<StateLabel, Gauge>::default();
     for (state, count) in sample.states {
@@ -121,9 +122,18 @@ pub(crate) async fn text(State(gateway): State<Gateway>) -> Result<impl IntoResp
     Ok(([(header::CONTENT_TYPE, kind)], body))
 }
 
+fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn gauge(value: i64) -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(value);
+    gauge
+}
+
 fn sample(node: &rumormill_core::Node, now: rumormill_core::Now) -> Sample {
     let status = node.status(now);
-    let int = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let members = node.members();
     let count = |state: MemberState| {
         (

@@ -135,7 +135,7 @@ pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Res
                `malformed`, `damaged`, `unknown`, `other_key` or `unissued`; `context_unused`: the table keeps no siblings; \
                `expiry_unsupported`: rows with siblings do not expire"),
               (status = 413, description = "`value_too_large`, `siblings_too_large`, with the limit"),
-              (status = 409, description = "`clock_ahead`; `too_many_siblings`, with the limit"),
+              (status = 409, description = "`clock_ahead`, `last_clock`; `too_many_siblings`, with the limit"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
@@ -171,7 +171,7 @@ pub(crate) async fn write(
               (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason` as for PUT; \
                `context_unused`: the table keeps no siblings"),
               (status = 404, description = "`not_found`: no such row"),
-              (status = 409, description = "`clock_ahead`"),
+              (status = 409, description = "`clock_ahead`, `last_clock`"),
               (status = 428, description = "`context_required`: the table keeps siblings"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(

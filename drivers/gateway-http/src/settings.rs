@@ -60,7 +60,7 @@ pub(crate) async fn read(
     responses((status = 200, description = "The setting as it stands now", body = Setting),
               (status = 400, description = "`bad_json`, `bad_setting`: no such value, with what is expected; `setting_out_of_range`, with `min` and `max`"),
               (status = 404, description = "`unknown_setting`"),
-              (status = 409, description = "`setting_conflict`: another setting excludes the value"),
+              (status = 409, description = "`setting_conflict`: another setting excludes the value; `clock_ahead`"),
               (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
@@ -84,6 +84,7 @@ pub(crate) async fn write(
     params(("name" = String, Path, description = "The name, such as gossip.probe_interval")),
     responses((status = 204, description = "The cluster sets it no more"),
               (status = 404, description = "`unknown_setting`"),
+              (status = 409, description = "`clock_ahead`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,

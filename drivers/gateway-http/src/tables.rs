@@ -70,7 +70,7 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>,
 #[utoipa::path(post, path = "/v1/tables", tag = "tables", request_body = NewTable,
     responses((status = 201, description = "The table exists", body = Table),
               (status = 400, description = "`bad_json`, `bad_table_name`"),
-              (status = 409, description = "`options_differ`: it exists with other options"),
+              (status = 409, description = "`options_differ`: it exists with other options; `clock_ahead`"),
               (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]

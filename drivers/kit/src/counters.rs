@@ -3,23 +3,29 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    (count { $($(#[$doc:meta])* $name:ident,)* } show { $($(#[$now:meta])* $gauge:ident,)* }) => {
         /// Counters and gauges of one driver, readable from any thread.
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: AtomicU64,)*
+            $($(#[$now])* pub $gauge: AtomicU64,)*
         }
 
         impl Counters {
-            /// Names and values, for a metrics page.
-            pub fn snapshot(&self) -> Vec<(String, u64)> {
+            /// Names and values of what only grows, for a metrics page.
+            pub fn counted(&self) -> Vec<(String, u64)> {
                 vec![$((stringify!($name).to_owned(), self.$name.load(Ordering::Relaxed)),)*]
+            }
+
+            /// Names and values of what is so at present, for a metrics page.
+            pub fn gauges(&self) -> Vec<(String, u64)> {
+                vec![$((stringify!($gauge).to_owned(), self.$gauge.load(Ordering::Relaxed)),)*]
             }
         }
     };
 }
 
-counters! {
+counters! { count {
     /// Links closed because of bytes that are no valid frame or message.
     malformed_frames,
     /// Handshakes refused by either side.
@@ -32,10 +38,6 @@ counters! {
     peer_bytes_in,
     /// Bytes written to peers.
     peer_bytes_out,
-    /// Links to peers at present, those in their handshake included.
-    links,
-    /// Clients connected at present.
-    clients,
     /// Clients accepted so far.
     clients_accepted,
     /// Clients closed because there were too many.
@@ -46,7 +48,12 @@ counters! {
     client_bytes_in,
     /// Bytes written to clients.
     client_bytes_out,
-}
+} show {
+    /// Connections to peers at present, those in their handshake included.
+    peer_connections,
+    /// Clients connected at present.
+    clients,
+} }
 
 /// Counts `n` more.
 pub fn add(counter: &AtomicU64, n: u64) {

@@ -194,7 +194,7 @@ impl Peers {
             again: false,
         };
         self.peers.insert(token, peer);
-        set(&self.counters.links, self.peers.len());
+        set(&self.counters.peer_connections, self.peers.len());
         Some(token)
     }
 
@@ -353,7 +353,7 @@ impl Peers {
         }
         // The system forgets a closed socket anyway.
         let _ = self.registry.deregister(&mut peer.socket);
-        set(&self.counters.links, self.peers.len());
+        set(&self.counters.peer_connections, self.peers.len());
         Some(peer)
     }
 

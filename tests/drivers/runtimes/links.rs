@@ -144,7 +144,10 @@ async fn a_peer_that_sends_garbage_is_closed_and_counted<R: Runtime>(runtime: R)
         count(&a.counters.malformed_frames) == 1
     })
     .await;
-    wait("the close", async || count(&a.counters.links) == 0).await;
+    wait("the close", async || {
+        count(&a.counters.peer_connections) == 0
+    })
+    .await;
     a.end().await;
 }
 
@@ -206,11 +209,14 @@ async fn one_peer_too_many_is_closed<R: Runtime>(runtime: R) {
     };
     let a = start(&runtime, options, |_| {}).await;
     let first = TcpStream::connect(a.peers).unwrap();
-    wait("the first", async || count(&a.counters.links) == 1).await;
+    wait("the first", async || {
+        count(&a.counters.peer_connections) == 1
+    })
+    .await;
     let second = TcpStream::connect(a.peers).unwrap();
     assert_eq!(read_to_end(second).await, b"");
     assert_eq!(count(&a.counters.rejected_links), 1);
     drop(first);
-    wait("room", async || count(&a.counters.links) == 0).await;
+    wait("room", async || count(&a.counters.peer_connections) == 0).await;
     a.end().await;
 }
