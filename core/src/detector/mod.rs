@@ -15,6 +15,7 @@ mod suspicion;
 mod tests;
 mod zones;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -115,7 +116,8 @@ struct Member {
     state: RumorState,
     /// The worst said of this incarnation, kept after direct contact to be told to the member itself.
     accused: Option<Rumor>,
-    suspicion: Option<Suspicion>,
+    /// Few have one.
+    suspicion: Option<Box<Suspicion>>,
     heard: Option<Instant>,
     /// The outstanding probe.
     probe: Option<u64>,

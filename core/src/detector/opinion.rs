@@ -1,5 +1,6 @@
 //! What this node holds of each member, and what changes its mind: evidence of its own, rumors, and time.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::id::NodeId;
@@ -247,7 +248,7 @@ impl Detector {
         if let Some(member) = self.members.get_mut(&node) {
             self.timers
                 .insert((suspicion.deadline(), Due::Suspicion(node)));
-            member.suspicion = Some(suspicion);
+            member.suspicion = Some(Box::new(suspicion));
             member.accused = Some(rumor.clone());
         }
         self.rumors.put(rumor);

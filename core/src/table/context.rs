@@ -65,6 +65,10 @@ impl Runs {
             .0
             .partition_point(|run| run.0 <= high.saturating_add(1));
         if start >= end {
+            if self.0.is_empty() {
+                // Most contexts have one run of each actor, and every member keeps some of every actor.
+                self.0.reserve_exact(1);
+            }
             self.0.insert(start, (low, high));
             return;
         }
