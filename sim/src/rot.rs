@@ -43,11 +43,6 @@ impl World {
         self.model.went_alone(node, held.as_ref());
     }
 
-    /// The node has started, and is a member again: all that was damaged on its disk had been written anew.
-    pub(crate) fn starts_whole(&mut self, node: usize) {
-        self.hosts[node].rotten = None;
-    }
-
     /// Whether the node runs on a disk that has rotted: it may be unable to read a value, and has to say so.
     pub(crate) fn has_rotted(&self, node: usize) -> bool {
         let host = &self.hosts[node];

@@ -16,7 +16,7 @@ const LATENCY_US: u32 = 1_000;
 
 /// A cluster that does what it is told, on a healthy network with one fixed latency, until told otherwise.
 pub struct Scenario {
-    world: World,
+    pub(crate) world: World,
     faults: usize,
     cuts: Vec<usize>,
 }

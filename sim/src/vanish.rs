@@ -4,14 +4,18 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use rumormill_core::Version;
+use rumormill_core::wire::Message;
 
-use crate::checkers::Contents;
+use crate::checkers::{Contents, Violation};
 use crate::faults::FaultKind;
 use crate::injection::Ending;
 use crate::plan::{FaultWhat, Table};
 use crate::rot::row_of;
 use crate::trace::{Field, Weight};
 use crate::world::World;
+
+/// The name in reports of the checker that rows are repaired only where a disk has lost some.
+pub(crate) const NAME: &str = "repairs";
 
 impl World {
     /// The node is stopped, some of its rows vanish from its disk, and it starts again when the fault ends. Only rows that another
@@ -30,8 +34,9 @@ impl World {
             return self.try_again(number);
         }
         for (table, key) in vanishing.iter().filter_map(row_of) {
-            self.model.lost_key(table, &key);
+            self.model.lost_key(node, table, &key);
         }
+        self.hosts[node].lacks = true;
         let keep = self.hosts[node].disk.unsynced();
         self.power_off(node, keep, true);
         self.break_links(node, true);
@@ -44,6 +49,30 @@ impl World {
         let fields = [Field::Num("rows", vanishing.len() as u64)];
         self.trace
             .event(self.now_us, node, Weight::Story, "loses", &fields);
+    }
+
+    /// A session ends with what its server covers: if that lacks rows of it, so may its client from now on.
+    pub(crate) fn takes_over(&mut self, from: usize, node: usize, msg: &Message) {
+        let ends = matches!(msg, Message::Page(page) if page.last.is_some());
+        if ends && self.hosts.get(from).is_some_and(|host| host.lacks) {
+            self.hosts[node].lacks = true;
+        }
+    }
+
+    /// A node has repaired rows that it lacked. Rows of members whose contexts agree differ only where a disk has lost some: a repair
+    /// would hide any other reason.
+    pub(crate) fn repaired(&mut self, node: usize) {
+        let known = |found: &Violation| found.checker == NAME;
+        if !self.hosts[node].lacks && !self.violations.iter().any(known) {
+            self.violations.push(Violation {
+                checker: NAME,
+                at_us: self.now_us,
+                text: format!("n{node} repaired rows that no disk had lost"),
+            });
+        }
+        if let Some(shown) = self.contents(node) {
+            self.model.repaired(node, &shown);
+        }
     }
 
     /// What the other members show.
