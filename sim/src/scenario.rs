@@ -89,6 +89,28 @@ impl Scenario {
         self
     }
 
+    /// Lets time pass, a millisecond at a time, until something is so.
+    ///
+    /// # Panics
+    /// If it is not within so many milliseconds.
+    pub fn until(
+        &mut self,
+        limit_ms: u64,
+        what: &str,
+        is_so: impl Fn(&Scenario) -> bool,
+    ) -> &mut Self {
+        let limit_us = self.world.now_us() + limit_ms * 1_000;
+        while !is_so(self) {
+            assert!(
+                self.world.now_us() < limit_us,
+                "not within {limit_ms} ms: {what}\n{}",
+                self.story()
+            );
+            self.wait(1);
+        }
+        self
+    }
+
     /// Writes a row of the table `default`.
     pub fn put(&mut self, node: usize, key: &str, value: &str) -> &mut Self {
         self.write(node, Table::Periodic, key, Deed::Put(text(value)))

@@ -143,9 +143,9 @@ fn orphaned(mut story: Scenario) {
         by_us: 400_000,
     });
     story.heal();
-    while standing(&story, 1) != "away" || standing(&story, 2) != "away" {
-        story.wait(100);
-    }
+    story.until(30_000, "both are away", |story| {
+        standing(story, 1) == "away" && standing(story, 2) == "away"
+    });
     let wipe = story.begin(&FaultWhat::Wipe { node: 0 });
     story.end(slow).wait(3_000);
     assert_eq!((standing(&story, 1), standing(&story, 2)), ("away", "away"));

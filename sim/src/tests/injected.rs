@@ -285,3 +285,11 @@ fn an_eviction_waits_for_somebody_who_is_down_and_for_a_majority() {
     story.restart(1).wait(5_000);
     story.expect_converged();
 }
+
+#[test]
+#[should_panic(expected = "not within 20 ms: n1 has it")]
+fn a_story_does_not_wait_for_ever() {
+    let mut story = Scenario::new(2);
+    story.at(3_000).partition(&[0], &[1]).put(0, "color", "red");
+    story.until(20, "n1 has it", |story| story.rows(1) == 1);
+}
