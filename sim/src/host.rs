@@ -201,7 +201,6 @@ impl Host {
         self.watch = Watch::default();
         self.ears = Ears::default();
         self.was_full = false;
-        self.alone = node.status(now).standing != "member";
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
             self.tables[slot] = match table {
@@ -215,7 +214,14 @@ impl Host {
         self.id = Some(id);
         self.names.push(id);
         self.node = Some(node);
+        self.alone = self.standing(at_us) != Some("member");
         Ok(id)
+    }
+
+    /// What the node calls itself, if it runs.
+    pub(crate) fn standing(&self, at_us: u64) -> Option<&'static str> {
+        let node = self.node.as_ref()?;
+        Some(node.status(self.now(at_us)).standing)
     }
 
     /// The node is a member of its cluster: it proposes nothing of what it had taken along.

@@ -137,12 +137,19 @@ impl World {
     }
 
     fn is_joining(&self, node: usize) -> bool {
-        let host = &self.hosts[node];
-        let standing = host
-            .node
-            .as_ref()
-            .map(|node| node.status(host.now(self.now_us)).standing);
-        standing == Some("joining")
+        self.hosts[node].standing(self.now_us) == Some("joining")
+    }
+
+    /// Whether the node has to reunite first.
+    pub(crate) fn is_away(&self, node: usize) -> bool {
+        self.hosts[node].standing(self.now_us) == Some("away")
+    }
+
+    /// The first member with a disk, counting from `node`, that is not the last one: what its disk loses somebody else may have.
+    pub(crate) fn member_with_disk(&self, node: usize) -> Option<usize> {
+        self.running_where(node, |node| {
+            self.hosts[node].has_disk && self.is_member(node) && self.is_survived(node)
+        })
     }
 
     /// Whether some other node is a member and runs: the cluster goes on when this one forgets everything.

@@ -16,10 +16,7 @@ use crate::world::World;
 impl World {
     pub(crate) fn begin_rot(&mut self, number: usize, what: &FaultWhat, node: usize, bits: u32) {
         self.finish_turn();
-        let fits = |node: usize| {
-            self.hosts[node].has_disk && self.is_member(node) && self.is_survived(node)
-        };
-        let Some(node) = self.running_where(node, fits) else {
+        let Some(node) = self.member_with_disk(node) else {
             return self.try_again(number);
         };
         let host = &mut self.hosts[node];

@@ -22,10 +22,7 @@ impl World {
     /// member shows too: what nobody has, nobody can bring back.
     pub(crate) fn begin_vanish(&mut self, number: usize, what: &FaultWhat, node: usize, rows: u32) {
         self.finish_turn();
-        let fits = |node: usize| {
-            self.hosts[node].has_disk && self.is_member(node) && self.is_survived(node)
-        };
-        let Some(node) = self.running_where(node, fits) else {
+        let Some(node) = self.member_with_disk(node) else {
             return self.try_again(number);
         };
         let elsewhere = self.shown_elsewhere(node);
@@ -62,14 +59,12 @@ impl World {
     /// A node has repaired rows that it lacked. Rows of members whose contexts agree differ only where a disk has lost some: a repair
     /// would hide any other reason.
     pub(crate) fn repaired(&mut self, node: usize) {
-        let known = |found: &Violation| found.checker == NAME;
-        if !self.hosts[node].lacks && !self.violations.iter().any(known) {
-            self.violations.push(Violation {
-                checker: NAME,
-                at_us: self.now_us,
-                text: format!("n{node} repaired rows that no disk had lost"),
-            });
-        }
+        let found = (!self.hosts[node].lacks).then(|| Violation {
+            checker: NAME,
+            at_us: self.now_us,
+            text: format!("n{node} repaired rows that no disk had lost"),
+        });
+        self.found_once(found);
         if let Some(shown) = self.contents(node) {
             self.model.repaired(node, &shown);
         }
@@ -93,18 +88,15 @@ impl World {
             shown.any(|row| row.version == version)
         };
         let host = &mut self.hosts[node];
-        let mut candidates: Vec<Bytes> = Vec::new();
-        host.disk.change_durable(|durable| {
-            let shown = durable.keys().filter(|record| {
-                let place = row_of(record);
-                let row = place.and_then(|(table, key)| {
-                    let version = here.get(table, &key)?.version;
-                    Some((table, key, version))
-                });
-                row.is_some_and(|(table, key, version)| is_elsewhere(table, &key, version))
+        let shown = host.disk.keys().into_iter().filter(|record| {
+            let place = row_of(record);
+            let row = place.and_then(|(table, key)| {
+                let version = here.get(table, &key)?.version;
+                Some((table, key, version))
             });
-            candidates = shown.cloned().collect();
+            row.is_some_and(|(table, key, version)| is_elsewhere(table, &key, version))
         });
+        let mut candidates: Vec<Bytes> = shown.cloned().collect();
         let mut vanishing = BTreeSet::new();
         while !candidates.is_empty() && vanishing.len() < rows as usize {
             let at = host.disk_rng.below(candidates.len() as u64) as usize;
