@@ -359,7 +359,7 @@ mod planted {
     use crate::story::Awake;
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "n1 repaired rows that no disk had lost")]
     fn replaced_rows_are_forgotten() {
         let story = mutated(Mutant::ReplacedForgotten);
         change_under_a_session(story, |story| {
@@ -368,7 +368,7 @@ mod planted {
     }
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "n1 repaired rows that no disk had lost")]
     fn floors_are_forgotten() {
         let story = mutated(Mutant::FloorForgotten);
         change_under_a_session(story, |story| {
@@ -383,7 +383,7 @@ mod planted {
     }
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "old on n0")]
     fn durable_before_its_sync() {
         let mut story = Scenario::new(3);
         story.sabotage(Awake(Mutant::DurableAtOnce));
@@ -391,7 +391,7 @@ mod planted {
     }
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "n1 repaired rows that no disk had lost")]
     fn adopted_without_its_pages() {
         lost_page(OnePageLost {
             mutant: Some(Mutant::AdoptEarly),
