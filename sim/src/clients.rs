@@ -196,29 +196,34 @@ impl World {
         let Some(node) = self.running_where(home, answers) else {
             return self.count("ops_nowhere");
         };
-        if op.table == Table::Siblings && !matches!(op.verb, OpVerb::Flush) {
-            return self.perform_siblings(op, node);
-        }
-        let client = Some(op.client);
-        let key = |key: u32| Bytes::from(format!("k{key}"));
-        if let OpVerb::Get { key: number } = op.verb {
-            return self.read(op.client, node, op.table, key(number));
-        }
-        let running = &self.hosts[node].node;
-        // Every second client does not care whether it should wait.
-        let waits = op.client.is_multiple_of(2);
-        if waits && running.as_ref().is_some_and(|node| node.pressure()) {
-            return self.count("ops_held_back");
-        }
-        let value = Bytes::from(format!("v{}", self.model.len()));
-        let (number, deed) = match op.verb {
-            OpVerb::Put { key } => (key, Deed::Put(value)),
-            OpVerb::PutFor { key, ttl_ms } => (key, Deed::PutFor(value, ttl_ms)),
-            OpVerb::Delete { key } => (key, Deed::Delete),
-            OpVerb::Get { .. } => return,
+        let keeps_siblings = op.table == Table::Siblings;
+        let value = || Bytes::from(format!("v{}", self.model.len()));
+        let (key, deed) = match op.verb {
+            OpVerb::Get { key } if keeps_siblings => {
+                return self.read_siblings(op.client, node, key_named(key));
+            }
+            OpVerb::Get { key } => return self.read(op.client, node, op.table, key_named(key)),
+            OpVerb::Flush if self.is_held_back(op, node) => return self.count("ops_held_back"),
             OpVerb::Flush => return self.flush(op.client, node, op.table),
+            OpVerb::Put { key } => (key_named(key), Deed::Put(value())),
+            OpVerb::PutFor { key, ttl_ms } => (key_named(key), Deed::PutFor(value(), ttl_ms)),
+            OpVerb::Delete { key } => (key_named(key), Deed::Delete),
         };
-        self.write(client, node, op.table, &key(number), deed);
+        if self.is_held_back(op, node) {
+            self.count("ops_held_back");
+        } else if keeps_siblings {
+            let value = deed.effect().value().cloned();
+            self.write_siblings(op.client, node, &key, value);
+        } else {
+            self.write(Some(op.client), node, op.table, &key, deed);
+        }
+    }
+
+    /// Whether a client waits because the node is pressed. Every second one does not care, but where it has to read before it writes.
+    fn is_held_back(&self, op: &Op, node: usize) -> bool {
+        let waits = op.client.is_multiple_of(2) || op.table == Table::Siblings;
+        let running = self.hosts[node].node.as_ref();
+        waits && running.is_some_and(|node| node.pressure())
     }
 
     /// The client reads a row of a node that runs.
@@ -412,6 +417,10 @@ impl World {
             host.unsynced.push_back((accepted.seq, op));
         }
     }
+}
+
+fn key_named(number: u32) -> Bytes {
+    Bytes::from(format!("k{number}"))
 }
 
 fn key_of(kind: &ChangeKind) -> Option<(&Bytes, &'static str)> {

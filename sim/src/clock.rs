@@ -1,5 +1,7 @@
 //! The clocks of one node: a wall clock that is wrong, and a monotonic clock that runs at the wrong speed.
 
+use std::time::Duration;
+
 use rumormill_core::{Hlc, Instant, Limits, Now, Wall};
 
 /// Wall time at the start of every simulation, in microseconds since the Unix epoch.
@@ -7,10 +9,23 @@ const EPOCH_US: i64 = 1_700_000_000_000_000;
 /// The most a clock may gain or lose, in microseconds per second.
 pub(crate) const MAX_DRIFT_PPM: i64 = 500_000;
 
-/// Whether a clock was given out so far from the truth that not every member follows it, whatever limit a plan has set.
+/// No clock drifts further than this during a plan's usual time, in milliseconds.
+const DRIFTED_MS: i64 = 60_000;
+
+/// How far ahead of the truth every member follows a clock, whatever limit a plan has set, in milliseconds.
+fn followed_ms() -> i64 {
+    (Limits::default().clock_drift / 2).as_millis() as i64
+}
+
+/// Whether a clock was given out so far from the truth that not every member follows it.
 pub(crate) fn is_beyond_drift(clock: Hlc, at_us: u64) -> bool {
-    let least = Limits::default().clock_drift / 2;
-    clock > Hlc::at(Clock::default().now(at_us).wall + least)
+    let truth = Clock::default().now(at_us).wall;
+    clock > Hlc::at(truth + Duration::from_millis(followed_ms() as u64))
+}
+
+/// Whether a wall clock that is set so many milliseconds ahead of the truth may give out such.
+pub(crate) fn gives_beyond_drift(by_ms: i64) -> bool {
+    by_ms.saturating_add(DRIFTED_MS) > followed_ms()
 }
 
 /// Both clocks of a node as functions of true (virtual) time, in whole microseconds.
@@ -98,6 +113,20 @@ mod tests {
                 assert!(due == at || clock.now(due - 1).mono < goal);
             }
         }
+    }
+
+    #[test]
+    fn a_clock_is_beyond_drift_when_not_every_member_follows() {
+        let truth = Clock::default().now(7_000_000).wall;
+        let least = Limits::default().clock_drift / 2;
+        let ahead = |ms| Hlc::at(truth + least + Duration::from_millis(ms));
+        assert!(!is_beyond_drift(ahead(0), 7_000_000));
+        assert!(is_beyond_drift(ahead(1), 7_000_000));
+        assert!(!is_beyond_drift(Hlc::at(truth), 7_000_000));
+        let least_ms = least.as_millis() as i64;
+        assert!(!gives_beyond_drift(least_ms - DRIFTED_MS));
+        assert!(gives_beyond_drift(least_ms - DRIFTED_MS + 1));
+        assert!(!gives_beyond_drift(i64::MIN) && gives_beyond_drift(i64::MAX));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rumormill_core::wire::Message;
 use rumormill_core::{Input, Lane, LinkId, Links, Node};
 
-use crate::checkers::{Violation, hearsay, standing};
+use crate::checkers::{hearsay, standing};
 use crate::event::{Event, Why};
 use crate::hurt::Hurt;
 use crate::network::{Fate, Network};
@@ -38,10 +38,8 @@ impl World {
     fn check_claim(&mut self, node: usize, msg: &Message) {
         let host = &self.hosts[node];
         let full = host.was_full || host.node.as_ref().is_none_or(Node::is_full);
-        let known = |found: &Violation| found.checker == standing::NAME;
-        if !full && standing::claims(msg) && !self.violations.iter().any(known) {
-            let found = standing::false_claim(self.now_us, node);
-            self.violations.push(found);
+        if !full && standing::claims(msg) {
+            self.found_once(Some(standing::false_claim(self.now_us, node)));
         }
     }
 
@@ -172,6 +170,7 @@ impl World {
         };
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
         self.trace.ended(number, Outcome::Arrived);
+        self.takes_over(from, node, &msg);
         self.listens(node, link, hearsay::rumors(&msg));
         self.input(node, Input::Message { link, msg });
     }

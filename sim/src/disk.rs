@@ -102,6 +102,13 @@ impl Disk {
         })
     }
 
+    /// The keys that a restart finds, in order. O(records log records).
+    pub fn keys(&self) -> Vec<&Bytes> {
+        let mut keys: Vec<&Bytes> = self.durable.keys().collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// Changes the durable half, for planted bugs and rot. O(records log records).
     pub fn change_durable(&mut self, change: impl FnOnce(&mut BTreeMap<Bytes, Bytes>)) {
         let mut records = std::mem::take(&mut self.durable).into_iter().collect();

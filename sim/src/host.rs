@@ -48,6 +48,8 @@ pub(crate) struct Host {
     pub(crate) store_failed: bool,
     /// The node has been asked to leave.
     pub(crate) leaving: bool,
+    /// It stopped while it was leaving, without an answer: what it holds it proposes anew if it is no member when it starts.
+    pub(crate) takes_along: bool,
     /// What the node said when it left.
     pub(crate) handed_over: Option<bool>,
     /// Who the node is, or was.
@@ -82,6 +84,8 @@ pub(crate) struct Host {
     pub(crate) ears: Ears,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
+    /// Whether it may lack rows that it covers: its disk has lost some, or it took over what a node covers of which that is true.
+    pub(crate) lacks: bool,
     /// Whether it was a full member when the last turn ended.
     pub(crate) was_full: bool,
     /// The node is no member of its cluster yet.
@@ -123,6 +127,7 @@ impl Host {
             sync_held: false,
             store_failed: false,
             leaving: false,
+            takes_along: false,
             handed_over: None,
             id: None,
             names: Vec::new(),
@@ -141,6 +146,7 @@ impl Host {
             watch: Watch::default(),
             ears: Ears::default(),
             rotten: None,
+            lacks: false,
             was_full: false,
             alone: true,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
@@ -195,7 +201,6 @@ impl Host {
         self.watch = Watch::default();
         self.ears = Ears::default();
         self.was_full = false;
-        self.alone = node.status(now).standing != "member";
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
             self.tables[slot] = match table {
@@ -209,7 +214,21 @@ impl Host {
         self.id = Some(id);
         self.names.push(id);
         self.node = Some(node);
+        self.alone = self.standing(at_us) != Some("member");
         Ok(id)
+    }
+
+    /// What the node calls itself, if it runs.
+    pub(crate) fn standing(&self, at_us: u64) -> Option<&'static str> {
+        let node = self.node.as_ref()?;
+        Some(node.status(self.now(at_us)).standing)
+    }
+
+    /// The node is a member of its cluster: it proposes nothing of what it had taken along.
+    pub(crate) fn belongs(&mut self) {
+        self.alone = false;
+        self.rotten = None;
+        self.takes_along = false;
     }
 
     /// Whether the machine had a node, and has lost all that it knew.

@@ -1,8 +1,9 @@
 //! Faults begin and end.
 
-use rumormill_core::{Input, Limits, LinkId, Request};
+use rumormill_core::{Input, LinkId, Request};
 
 use crate::checkers::convergence;
+use crate::clock::gives_beyond_drift;
 use crate::event::Event;
 use crate::faults::FaultKind;
 use crate::hurt::Hurt;
@@ -12,9 +13,6 @@ use crate::world::World;
 
 /// A fault without effect so far is asked again after this long, in microseconds, whether it is over.
 const FRESH_STEP_US: u64 = 500_000;
-
-/// No clock drifts further than this during a plan's usual time, in milliseconds.
-const DRIFTED_MS: i128 = 60_000;
 
 /// What happens to a machine when a fault ends.
 #[derive(Clone, Copy, Debug)]
@@ -285,8 +283,7 @@ impl World {
     }
 
     pub(crate) fn skew(&mut self, node: usize, by_ms: i64, ppm: i64) {
-        let limit = Limits::default().clock_drift.as_millis();
-        self.keeps_deletes |= i128::from(by_ms) + DRIFTED_MS > limit as i128;
+        self.keeps_deletes |= gives_beyond_drift(by_ms);
         self.hosts[node].clock.set(self.now_us, by_ms, ppm);
         // The same deadline is now at another true time.
         self.hosts[node].wake_us = None;

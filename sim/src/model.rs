@@ -48,6 +48,8 @@ pub struct Told {
     /// The acceptor lost all it had stored, or never stored anything and stopped: where no other member had the operation yet,
     /// nobody has it now. Not even a table that syncs first can promise more than the disk it synced to.
     pub forgotten: bool,
+    /// Its key had vanished from a disk, and whose it was has not repaired it until later.
+    pub lost: bool,
     /// It removed every row of its table up to its clock, whichever key it has.
     pub flush: bool,
     /// The acceptor had not joined its cluster, or left it before another member had everything. What it accepted is proposed to the cluster when it joins, under a fresh clock:
@@ -78,8 +80,8 @@ pub struct Model {
     keys: BTreeMap<(Table, Bytes), Vec<usize>>,
     /// The flushes of each table.
     flushes: BTreeMap<Table, Vec<usize>>,
-    /// Keys that vanished from a disk.
-    lost: BTreeSet<(Table, Bytes)>,
+    /// Keys that vanished from a disk and have not been repaired, with the nodes whose it was.
+    lost: BTreeMap<(Table, Bytes), BTreeSet<usize>>,
     crashed: bool,
 }
 
@@ -103,6 +105,7 @@ impl Model {
             acked: false,
             at_risk: false,
             forgotten: false,
+            lost: false,
             flush: key.is_none(),
             alone,
             table,
@@ -143,13 +146,29 @@ impl Model {
 
     /// A node lacks this key and does not know it. Until it has repaired itself others may take over what it covers without having the
     /// row: what was written may be dropped, and what it replaced may come back. Only that all agree in the end is promised.
-    pub fn lost_key(&mut self, table: Table, key: &Bytes) {
-        self.lost.insert((table, key.clone()));
+    pub fn lost_key(&mut self, node: usize, table: Table, key: &Bytes) {
+        let nodes = self.lost.entry((table, key.clone())).or_default();
+        nodes.insert(node);
     }
 
-    /// Whether the key vanished from a disk.
+    /// A node has repaired itself and shows this: its keys there are whole again. What was done to them until now stays without promise.
+    pub fn repaired(&mut self, node: usize, shown: &Contents) {
+        let (keys, ops) = (&self.keys, &mut self.ops);
+        self.lost.retain(|place, nodes| {
+            if shown.get(place.0, &place.1).is_some() {
+                nodes.remove(&node);
+            }
+            if nodes.is_empty() {
+                let numbers = keys.get(place).into_iter().flatten();
+                numbers.for_each(|number| ops[*number].lost = true);
+            }
+            !nodes.is_empty()
+        });
+    }
+
+    /// Whether the key vanished from a disk and has not been repaired.
     pub fn is_lost(&self, table: Table, key: &Bytes) -> bool {
-        !self.lost.is_empty() && self.lost.contains(&(table, key.clone()))
+        !self.lost.is_empty() && self.lost.contains_key(&(table, key.clone()))
     }
 
     /// The node took along what it had accepted and what else it held, and proposes it anew when it returns.
@@ -217,7 +236,7 @@ pub struct History<'a> {
     model: &'a Model,
     numbers: &'a [usize],
     flushes: &'a [usize],
-    /// Whether the key vanished from a disk.
+    /// Whether the key vanished from a disk and has not been repaired.
     lost: bool,
 }
 
@@ -243,6 +262,7 @@ impl<'a> History<'a> {
         op.acked
             && holds
             && !self.lost
+            && !op.lost
             && !op.forgotten
             && match op.table {
                 // What a flush writes is of the store's own tables, and those are synced like periodic ones.

@@ -40,6 +40,8 @@ pub struct Hunt {
     pub mutant: Mutant,
     /// How many seeds were run.
     pub seeds: u64,
+    /// Those that break a promise without the bug too, in order: they say nothing about it, and something about the core or a checker.
+    pub unsound: Vec<u64>,
     /// What gave it away, if anything did.
     pub caught: Option<Catch>,
 }
@@ -63,45 +65,44 @@ pub fn hunt(
     seeds: impl Iterator<Item = u64>,
     mut go_on: impl FnMut() -> bool,
 ) -> Hunt {
-    let mut run = 0;
+    let mut hunt = Hunt {
+        mutant,
+        seeds: 0,
+        unsound: Vec::new(),
+        caught: None,
+    };
     for seed in seeds {
-        if !go_on() {
+        if hunt.caught.is_some() || !go_on() {
             break;
         }
-        run += 1;
+        hunt.seeds += 1;
         let plan = Plan::swarm(seed);
         let found = run_mutated(plan.clone(), mutant, Keep::Nothing);
         let Some(violation) = found.violations.into_iter().next() else {
             continue;
         };
-        // A plan that breaks a promise without the bug says nothing about it.
         let kinds = plan.kinds();
-        if !run_plan(plan.clone(), kinds, Keep::Nothing).held() {
-            continue;
+        match run_plan(plan.clone(), kinds, Keep::Nothing).held() {
+            true => hunt.caught = Some(make_smaller(mutant, seed, violation, plan)),
+            false => hunt.unsound.push(seed),
         }
-        let fails = |plan: &Plan| {
-            let again = run_mutated(plan.clone(), mutant, Keep::Nothing);
-            let mut checkers = again.violations.iter().map(|found| found.checker);
-            checkers.any(|checker| checker == violation.checker)
-        };
-        let plan_before = plan.entries.len();
-        let plan = shrink(plan, SHRINK_RUNS, fails).plan;
-        let caught = Some(Catch {
-            seed,
-            violation,
-            plan_before,
-            plan,
-        });
-        return Hunt {
-            mutant,
-            seeds: run,
-            caught,
-        };
     }
-    Hunt {
-        mutant,
-        seeds: run,
-        caught: None,
+    hunt
+}
+
+fn make_smaller(mutant: Mutant, seed: u64, violation: Violation, plan: Plan) -> Catch {
+    let fails = |plan: &Plan| {
+        let again = run_mutated(plan.clone(), mutant, Keep::Nothing);
+        let mut checkers = again.violations.iter().map(|found| found.checker);
+        checkers.any(|checker| checker == violation.checker)
+    };
+    let plan_before = plan.entries.len();
+    let plan = shrink(plan, SHRINK_RUNS, fails).plan;
+    Catch {
+        seed,
+        violation,
+        plan_before,
+        plan,
     }
 }
 
@@ -113,6 +114,7 @@ impl Hunt {
             "name": self.mutant.name(),
             "caught": caught.is_some(),
             "seeds": self.seeds,
+            "unsound": self.unsound,
             "checker": caught.map(|caught| caught.violation.checker),
             "plan_before": caught.map(|caught| caught.plan_before),
             "plan_after": caught.map(|caught| caught.plan.entries.len()),

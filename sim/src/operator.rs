@@ -49,13 +49,6 @@ impl World {
         }
     }
 
-    /// Whether the node has to reunite first.
-    pub(crate) fn is_away(&self, node: usize) -> bool {
-        let host = &self.hosts[node];
-        let status = host.node.as_ref();
-        status.is_some_and(|node| node.status(host.now(self.now_us)).standing == "away")
-    }
-
     /// Whether no machine has a full member, nor the disk of one that may come back: not while it has to wait for newcomers, who
     /// wait for a full member.
     fn is_orphaned(&self) -> bool {

@@ -137,12 +137,19 @@ impl World {
     }
 
     fn is_joining(&self, node: usize) -> bool {
-        let host = &self.hosts[node];
-        let standing = host
-            .node
-            .as_ref()
-            .map(|node| node.status(host.now(self.now_us)).standing);
-        standing == Some("joining")
+        self.hosts[node].standing(self.now_us) == Some("joining")
+    }
+
+    /// Whether the node has to reunite first.
+    pub(crate) fn is_away(&self, node: usize) -> bool {
+        self.hosts[node].standing(self.now_us) == Some("away")
+    }
+
+    /// The first member with a disk, counting from `node`, that is not the last one: what its disk loses somebody else may have.
+    pub(crate) fn member_with_disk(&self, node: usize) -> Option<usize> {
+        self.running_where(node, |node| {
+            self.hosts[node].has_disk && self.is_member(node) && self.is_survived(node)
+        })
     }
 
     /// Whether some other node is a member and runs: the cluster goes on when this one forgets everything.
@@ -225,6 +232,8 @@ impl World {
             false => host.disk_rng.below(unsynced as u64 + 1) as usize,
         };
         let held = self.contents(node).filter(|_| left);
+        // Who has left has said what it takes along.
+        self.hosts[node].leaving &= !left;
         self.power_off(node, keep, true);
         if left {
             self.left(node, held);
@@ -235,13 +244,16 @@ impl World {
         }
     }
 
-    /// A node that starts and is no member proposes anew what it holds: its disk had rotted, or it crashed while it left.
+    /// A node that starts and is no member proposes anew what it holds if its disk had rotted, or if it crashed while it left. Whoever
+    /// was told that others have all it held promises as much as before.
     fn starts_as(&mut self, node: usize) {
-        if self.hosts[node].alone {
+        let host = &mut self.hosts[node];
+        if !host.alone {
+            // All that was damaged on its disk had been written anew.
+            host.belongs();
+        } else if host.rotten.is_some() || host.takes_along {
             let held = self.contents(node);
             self.model.went_alone(node, held.as_ref());
-        } else {
-            self.starts_whole(node);
         }
     }
 
@@ -262,6 +274,7 @@ impl World {
     /// Returns how many unsynced batches are lost when the first `keep` survive.
     pub(crate) fn power_off(&mut self, node: usize, keep: usize, answers: bool) -> usize {
         let host = &mut self.hosts[node];
+        host.takes_along |= host.leaving;
         let (upto, lost) = host.disk.crash(keep);
         host.stop();
         host.answers = answers;
@@ -284,6 +297,8 @@ impl World {
         let host = &mut self.hosts[node];
         host.alone = true;
         host.rotten = None;
+        host.takes_along = false;
+        host.lacks = false;
         host.disk = crate::Disk::default();
         self.gone.extend(host.id);
         self.keeps_deletes = true;

@@ -16,10 +16,7 @@ use crate::world::World;
 impl World {
     pub(crate) fn begin_rot(&mut self, number: usize, what: &FaultWhat, node: usize, bits: u32) {
         self.finish_turn();
-        let fits = |node: usize| {
-            self.hosts[node].has_disk && self.is_member(node) && self.is_survived(node)
-        };
-        let Some(node) = self.running_where(node, fits) else {
+        let Some(node) = self.member_with_disk(node) else {
             return self.try_again(number);
         };
         let host = &mut self.hosts[node];
@@ -41,11 +38,6 @@ impl World {
         // Whatever else no other member has is proposed anew.
         let held = self.contents(node);
         self.model.went_alone(node, held.as_ref());
-    }
-
-    /// The node has started, and is a member again: all that was damaged on its disk had been written anew.
-    pub(crate) fn starts_whole(&mut self, node: usize) {
-        self.hosts[node].rotten = None;
     }
 
     /// Whether the node runs on a disk that has rotted: it may be unable to read a value, and has to say so.

@@ -3,7 +3,6 @@
 use rumormill_core::wire::Rumor;
 use rumormill_core::{Event, LinkId, NodeId};
 
-use crate::checkers::hearsay;
 use crate::network::Network;
 use crate::world::World;
 
@@ -36,10 +35,7 @@ impl World {
             Event::MemberUp(who) => {
                 let epoch = self.epoch_of(node, *who);
                 let found = self.hosts[node].ears.up((self.now_us, node), *who, epoch);
-                let known = |one: &crate::Violation| one.checker == hearsay::NAME;
-                if !self.violations.iter().any(known) {
-                    self.violations.extend(found);
-                }
+                self.found_once(found);
             }
             Event::MemberDown(who) => host.ears.down(*who, host.turns),
             Event::MemberLeft(who) => host.ears.left(*who),

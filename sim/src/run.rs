@@ -4,18 +4,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
     Violation, bounds, convergence, durability, hearsay, no_resurrection, pushes, sessions,
-    watching,
+    siblings, standing, watching,
 };
 use crate::evict;
 use crate::faults::FaultSet;
 use crate::plan::{Plan, Shape, WARM_UP_US};
 use crate::report::Report;
 use crate::trace::Keep;
+use crate::vanish;
 use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 15] = [
+pub const CHECKERS: [&str; 18] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
@@ -28,6 +29,9 @@ pub const CHECKERS: [&str; 15] = [
     evict::NAME,
     hearsay::NAME,
     pushes::NAME,
+    standing::NAME,
+    siblings::NAME,
+    vanish::NAME,
     "invariants",
     "recovery",
     "liveness",
@@ -154,5 +158,49 @@ impl World {
             trace,
             recording,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
+    fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => sources(&path, out),
+                false => out.push(path),
+            }
+        }
+    }
+
+    /// Judges of something else than a run: histories of registers, and what tests put beside the store.
+    const ELSEWHERE: [&str; 3] = ["linearizability", "greetings", "chatter"];
+
+    #[test]
+    fn every_checker_of_a_run_is_in_the_list() {
+        let mut files = Vec::new();
+        sources(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut files,
+        );
+        let mut named = std::collections::BTreeSet::new();
+        for file in files {
+            let text = fs::read_to_string(file).unwrap();
+            for mark in ["const NAME: &str = \"", "checker: \""] {
+                let after = text.split(mark).skip(1);
+                named.extend(after.filter_map(|rest| Some(rest.split_once('"')?.0.to_string())));
+            }
+        }
+        named.retain(|name| !name.is_empty() && !ELSEWHERE.contains(&&name[..]));
+        named.extend(sessions::NAMES.map(String::from));
+        let mut listed = CHECKERS.map(String::from).to_vec();
+        listed.sort();
+        assert_eq!(named.into_iter().collect::<Vec<_>>(), listed);
     }
 }

@@ -16,7 +16,7 @@ const LATENCY_US: u32 = 1_000;
 
 /// A cluster that does what it is told, on a healthy network with one fixed latency, until told otherwise.
 pub struct Scenario {
-    world: World,
+    pub(crate) world: World,
     faults: usize,
     cuts: Vec<usize>,
 }
@@ -86,6 +86,28 @@ impl Scenario {
     /// Lets so many milliseconds pass.
     pub fn wait(&mut self, ms: u64) -> &mut Self {
         self.world.run_until(self.world.now_us() + ms * 1_000);
+        self
+    }
+
+    /// Lets time pass, a millisecond at a time, until something is so.
+    ///
+    /// # Panics
+    /// If it is not within so many milliseconds.
+    pub fn until(
+        &mut self,
+        limit_ms: u64,
+        what: &str,
+        is_so: impl Fn(&Scenario) -> bool,
+    ) -> &mut Self {
+        let limit_us = self.world.now_us() + limit_ms * 1_000;
+        while !is_so(self) {
+            assert!(
+                self.world.now_us() < limit_us,
+                "not within {limit_ms} ms: {what}\n{}",
+                self.story()
+            );
+            self.wait(1);
+        }
         self
     }
 

@@ -1,6 +1,6 @@
 //! What each client asked and was answered, in order: what the guarantees of a session are judged by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rumormill_core::{Actor, Hlc, NodeId, Version};
@@ -69,14 +69,13 @@ impl World {
     pub(crate) fn session_ops(&self) -> Vec<SessionOp> {
         let mut keys: BTreeMap<Table, Vec<&Bytes>> = BTreeMap::new();
         let mut out = Vec::new();
-        let mut unordered = BTreeSet::new();
+        let mut unordered: BTreeMap<(Table, &Bytes), u64> = BTreeMap::new();
         for (number, (table, key, history)) in (0_u32..).zip(self.model.keys()) {
             if table == Table::Siblings {
                 continue;
             }
-            if is_deleted_beyond_drift(history) {
-                unordered.insert((table, key));
-                continue;
+            if let Some(at_us) = deleted_beyond_drift(history) {
+                unordered.insert((table, key), at_us);
             }
             keys.entry(table).or_default().push(key);
             out.extend(newest_hiding(history).map(|version| SessionOp {
@@ -97,7 +96,10 @@ impl World {
             let one = exchange.key.as_ref().map(|key| vec![key]);
             let all = || keys.get(&exchange.table).cloned().unwrap_or_default();
             let keys = one.unwrap_or_else(all).into_iter();
-            let keys = keys.filter(|key| !unordered.contains(&(exchange.table, *key)));
+            let keys = keys.filter(|key| {
+                let since = unordered.get(&(exchange.table, *key));
+                since.is_none_or(|since_us| exchange.told_us() < *since_us)
+            });
             out.extend(keys.map(|key| exchange.session_op(view, key)));
         }
         out
@@ -124,13 +126,14 @@ impl World {
     }
 }
 
-/// Whether a delete has a clock that not every member follows. Once it is freed, later writes are older than it and what it deleted, so that
-/// versions say nothing about order.
-fn is_deleted_beyond_drift(history: History<'_>) -> bool {
-    let mut deletes = history
+/// When the first delete got a clock that not every member follows, in virtual microseconds. Once it is freed, later writes are older
+/// than it and what it deleted, so that versions say nothing about order. A flush is never freed.
+fn deleted_beyond_drift(history: History<'_>) -> Option<u64> {
+    let deletes = history
         .ops()
-        .filter(|op| !matches!(op.effect, Effect::Put(_)));
-    deletes.any(|op| is_beyond_drift(op.version.clock, op.at_us))
+        .filter(|op| op.effect == Effect::Delete && !op.flush);
+    let beyond = deletes.filter(|op| is_beyond_drift(op.version.clock, op.at_us));
+    beyond.map(|op| op.at_us).min()
 }
 
 /// The newest version that can explain why a key shows nothing. What its acceptor proposed anew when it joined got a clock that
@@ -160,6 +163,11 @@ const fn last_of(clock: Hlc) -> Version {
 }
 
 impl Exchange {
+    /// When its client was told, or when it asked if it never was, in virtual microseconds.
+    fn told_us(&self) -> u64 {
+        self.returned_us.unwrap_or(self.invoked_us)
+    }
+
     fn session_op(&self, view: u32, key: &Bytes) -> SessionOp {
         let deed = match &self.answer {
             Answer::Read(Some(found)) if found.expires => Deed::SawFor(found.version),
@@ -179,12 +187,47 @@ impl Exchange {
         };
         SessionOp {
             session: self.client,
-            at_us: self.returned_us.unwrap_or(self.invoked_us),
+            at_us: self.told_us(),
             node: self.node,
             life: view,
             table: self.table.name(),
             key: key.clone(),
             deed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Scenario;
+    use crate::plan::{Op, OpVerb, Table};
+
+    /// How many operations of a client are judged that asks all of these of a node, whose clock goes far ahead after the second.
+    fn judged(verbs: [OpVerb; 4]) -> usize {
+        let mut story = Scenario::new(2);
+        story.at(3_000);
+        for (number, verb) in verbs.into_iter().enumerate() {
+            if number == 2 {
+                story.skew(0, 30 * 86_400_000);
+            }
+            let (client, table) = (0, Table::Periodic);
+            story.world.perform(&Op {
+                client,
+                table,
+                verb,
+            });
+            story.wait(10);
+        }
+        let ops = story.world.session_ops();
+        ops.iter().filter(|op| op.session == 0).count()
+    }
+
+    #[test]
+    fn what_was_answered_before_a_delete_from_the_far_future_is_judged() {
+        let key = 0;
+        let (put, get) = (OpVerb::Put { key }, OpVerb::Get { key });
+        assert_eq!(judged([put, get, OpVerb::Delete { key }, get]), 2);
+        assert_eq!(judged([put, get, put, get]), 4);
+        assert_eq!(judged([put, get, OpVerb::Flush, get]), 4, "floors stay");
     }
 }

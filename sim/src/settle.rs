@@ -6,7 +6,6 @@ use crate::checkers::{
     Contents, Violation, convergence, durability, no_resurrection, pushes, sessions, siblings,
 };
 use crate::clock::Clock;
-use crate::faults::FaultKind;
 use crate::trace::Field;
 use crate::world::World;
 
@@ -68,7 +67,6 @@ impl World {
                 ));
             }
         }
-        found.extend(self.check_repairs());
         found.extend(self.check_pushes());
         found.extend(siblings::check(
             self.now_us,
@@ -78,17 +76,6 @@ impl World {
         ));
         self.violations.extend(found);
         self.judge_application();
-    }
-
-    /// Rows of members whose contexts agree differ only when a disk has lost some: a repair would hide any other reason.
-    fn check_repairs(&self) -> Option<Violation> {
-        let count = |name: &str| self.counts.get(name).copied().unwrap_or(0);
-        let needless = count("repaired") > 0 && count(FaultKind::Vanish.name()) == 0;
-        needless.then(|| Violation {
-            checker: "repairs",
-            at_us: self.now_us,
-            text: "rows were repaired that no disk had lost".to_string(),
-        })
     }
 
     /// In a cluster that has formed, and where nothing is done but what clients do.

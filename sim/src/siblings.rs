@@ -7,7 +7,7 @@ use rumormill_core::{CausalToken, Write};
 
 use crate::checkers::siblings::Shown;
 use crate::model::Effect;
-use crate::plan::{Op, OpVerb, Table};
+use crate::plan::Table;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
@@ -21,41 +21,34 @@ pub(crate) struct Readers {
 }
 
 impl World {
-    /// A client acts on a key of the table that keeps siblings, at a node that runs.
-    pub(crate) fn perform_siblings(&mut self, op: &Op, node: usize) {
-        let running = &self.hosts[node].node;
-        if running.as_ref().is_some_and(|node| node.pressure()) {
-            return self.count("ops_held_back");
-        }
-        let (number, value) = match op.verb {
-            OpVerb::Get { key } => return self.read_siblings(op.client, node, key),
-            OpVerb::Put { key } | OpVerb::PutFor { key, .. } => {
-                (key, Some(Bytes::from(format!("v{}", self.model.len()))))
-            }
-            OpVerb::Delete { key } => (key, None),
-            OpVerb::Flush => return,
-        };
-        let key = Bytes::from(format!("k{number}"));
-        let held = self.siblings.held.get(&(op.client, key.clone())).cloned();
+    /// A client puts or deletes a key of the table that keeps siblings, at a node that runs.
+    pub(crate) fn write_siblings(
+        &mut self,
+        client: u32,
+        node: usize,
+        key: &Bytes,
+        value: Option<Bytes>,
+    ) {
+        let held = self.siblings.held.get(&(client, key.clone())).cloned();
         let (context, seen) = held.unzip();
         let write = match (&value, &context) {
             (Some(value), Some(context)) => Write::Replace {
-                key: &key,
+                key,
                 value: value.clone(),
                 context,
             },
             (Some(value), None) => Write::Put {
-                key: &key,
+                key,
                 value: value.clone(),
                 expires: None,
             },
-            (None, Some(context)) => Write::Remove { key: &key, context },
+            (None, Some(context)) => Write::Remove { key, context },
             // Who has read nothing has nothing to remove.
             (None, None) => return self.count("ops_without_context"),
         };
         let id = self.hosts[node].tables[Table::Siblings as usize];
         let result = self.with_node(node, |running, now| running.write(now, id, write));
-        let Some(accepted) = self.unless_refused(node, Some(&key), result) else {
+        let Some(accepted) = self.unless_refused(node, Some(key), result) else {
             return;
         };
         let (word, counted) = match value {
@@ -64,7 +57,7 @@ impl World {
         };
         let fields = [
             Field::Word("table", Table::Siblings.name()),
-            Field::Bytes("key", &key),
+            Field::Bytes("key", key),
             Field::Num("seen", seen.as_ref().map_or(0, Vec::len) as u64),
             Field::Bytes("value", value.as_deref().unwrap_or_default()),
         ];
@@ -77,16 +70,16 @@ impl World {
         let effect = value.map_or(Effect::Delete, Effect::Put);
         self.promise(
             (None, node),
-            (Table::Siblings, Some(&key)),
+            (Table::Siblings, Some(key)),
             accepted,
             effect,
             true,
         );
     }
 
-    fn read_siblings(&mut self, client: u32, node: usize, number: u32) {
+    /// A client reads a key of that table and keeps the context.
+    pub(crate) fn read_siblings(&mut self, client: u32, node: usize, key: Bytes) {
         self.events += 1;
-        let key = Bytes::from(format!("k{number}"));
         let host = &self.hosts[node];
         let Some(running) = &host.node else { return };
         let view = running.view(host.now(self.now_us));

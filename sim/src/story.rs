@@ -1,12 +1,17 @@
 //! How messages and events become lines of the trace.
 
+mod hash;
+mod line;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
-use rumormill_core::wire::{
-    DomainContext, Message, RowBatch, Rumor, RumorState, Standing, Status, Welcome,
-};
+use rumormill_core::wire::Message;
 use rumormill_core::{Event, LinkError, NodeId, Timer};
 
+use self::hash::{scope_hash, status_hash};
+use self::line::Line;
 use crate::trace::{Field, Trace, WORLD, Weight};
 
 /// Node ids as indexes, for people.
@@ -58,63 +63,6 @@ pub(crate) fn weight(msg: &Message) -> Weight {
     }
 }
 
-fn fold(parts: impl IntoIterator<Item = u64>) -> u64 {
-    parts.into_iter().fold(0, |sum, part| {
-        (sum ^ part)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29)
-    })
-}
-
-fn status_hash(status: &Status) -> u64 {
-    fold([
-        status.sys,
-        status.usr,
-        status.rows,
-        u64::from(status.claims),
-        u64::from(status.awaits_claims),
-        status.clock,
-    ])
-}
-
-fn batch_hash(batch: &RowBatch) -> u64 {
-    fold(batch.rows.iter().flat_map(|row| {
-        let actor = batch
-            .actors
-            .get(row.actor as usize)
-            .map_or(0, |actor| actor.run);
-        [
-            actor,
-            row.counter,
-            row.clock,
-            row.expires,
-            u64::from(row.value.is_some()),
-        ]
-    }))
-}
-
-/// How many runs of dots there are, and their hash.
-fn dots_of(contexts: &[DomainContext]) -> (u64, u64) {
-    let actors = contexts.iter().flat_map(|context| {
-        let domain = u64::from(context.domain);
-        context.actors.iter().map(move |actor| (domain, actor))
-    });
-    let runs = actors.flat_map(|(domain, (actor, runs))| {
-        let run = move |run: &(u64, u64)| [domain, actor.run, run.0, run.1];
-        runs.iter().map(run)
-    });
-    let runs: Vec<[u64; 4]> = runs.collect();
-    (runs.len() as u64, fold(runs.iter().flatten().copied()))
-}
-
-fn rumor_state(state: RumorState) -> &'static str {
-    match state {
-        RumorState::Alive => "alive",
-        RumorState::Suspect => "suspect",
-        RumorState::Down => "down",
-    }
-}
-
 /// A message reached a node.
 pub(crate) fn received(
     trace: &mut Trace,
@@ -124,13 +72,9 @@ pub(crate) fn received(
     to: usize,
     msg: &Message,
 ) {
-    let weight = weight(msg);
-    let verb = kind(msg);
-    let from = Field::Node("from", from);
-    let mut emit = |fields: &[Field<'_>]| trace.event(at_us, to, weight, verb, fields);
-    let who = |id: NodeId| Field::Node("who", index(ids, id));
+    let mut line = Line::new(ids, from);
     match msg {
-        Message::Welcome(welcome) => emit(&greeting(from, welcome)),
+        Message::Welcome(welcome) => line.greeting(welcome),
         Message::Probe {
             nonce,
             status,
@@ -140,132 +84,45 @@ pub(crate) fn received(
             nonce,
             status,
             rumors,
-        } => {
-            let hash = Field::Mute(fold([*nonce, status_hash(status)]));
-            with_rumors(ids, rumors, &[from, hash], emit);
-        }
+        } => line.mute([*nonce, status_hash(status)]).rumors(rumors),
         Message::ProbeFor {
             nonce,
             target,
             rumors,
-        } => {
-            let who = Field::Node("who", index(ids, *target));
-            with_rumors(ids, rumors, &[from, who, Field::Mute(*nonce)], emit);
-        }
+        } => line.who(*target).mute([*nonce]).rumors(rumors),
         Message::ProbedFor {
             nonce,
             alive,
             rumors,
-        } => {
-            let alive = Field::Num("alive", u64::from(*alive));
-            with_rumors(ids, rumors, &[from, alive, Field::Mute(*nonce)], emit);
-        }
-        Message::Push(batch) | Message::Overrule(batch) => with_rows(batch, &[from], emit),
-        Message::Compare(compare) => {
-            let ranges = Field::Num("ranges", compare.ranges.len() as u64);
-            let sums = compare.ranges.iter().map(|range| range.sum);
-            emit(&[from, ranges, Field::Mute(fold(sums))]);
-        }
-        Message::Compared(compared) => {
-            let actors = compared.shown.iter().map(|domain| domain.actors.len());
-            let actors = Field::Num("actors", actors.sum::<usize>() as u64);
-            emit(&[from, actors, Field::Mute(compared.round)]);
-        }
-        Message::Forward { cuts, rows } => {
-            let cuts = Field::Mute(fold(cuts.iter().map(|cut| cut.0)));
-            with_rows(rows, &[from, cuts], emit);
-        }
-        Message::Have(dots) | Message::Graft(dots) => {
-            let (runs, hash) = dots_of(dots);
-            emit(&[from, Field::Num("runs", runs), Field::Mute(hash)]);
-        }
-        Message::Page(page) => {
-            let number = Field::Num("page", u64::from(page.page));
-            let last = Field::Num("last", u64::from(page.last.is_some()));
-            with_rows(&page.rows, &[from, number, last], emit);
-        }
-        Message::Pull(pull) => emit(&[
-            from,
-            Field::Mute(fold([pull.session, status_hash(&pull.status)])),
-        ]),
-        Message::More { session, page } => {
-            let page = Field::Num("page", u64::from(*page));
-            emit(&[from, Field::Mute(*session), page]);
-        }
-        Message::Refused { session } | Message::Differs { session, .. } => {
-            emit(&[from, Field::Mute(*session)])
-        }
-        Message::Goodbye | Message::Denied(_) => emit(&[from]),
-        Message::Heard(evictions) => emit(&[from, Field::Num("evictions", evictions.len() as u64)]),
-        Message::Evict { node, round, .. } => {
-            emit(&[from, who(*node), Field::Num("round", *round)])
-        }
-        Message::Agreed { agrees, .. } => emit(&[from, Field::Num("agrees", u64::from(*agrees))]),
-        Message::Withdrawn { node, .. } => emit(&[from, who(*node)]),
-    }
-}
-
-fn greeting<'a>(from: Field<'a>, welcome: &Welcome) -> [Field<'a>; 5] {
-    let standing = match &welcome.standing {
-        Standing::Member => "member",
-        Standing::Joining => "joining",
-        Standing::Away { .. } => "away",
+        } => line.num("alive", *alive).mute([*nonce]).rumors(rumors),
+        Message::Push(batch) | Message::Overrule(batch) => line.rows(batch),
+        Message::Forward { cuts, rows } => line.mute(cuts.iter().map(|cut| cut.0)).rows(rows),
+        Message::Have(dots) | Message::Graft(dots) => line.dots(dots),
+        Message::Pull(pull) => line.pull(pull),
+        Message::Differs { session, scope, at } => line.mute([*session, scope_hash(scope), *at]),
+        Message::Page(page) => line.page(page),
+        Message::More { session, page } => line.mute([*session]).num("page", *page),
+        Message::Compare(compare) => line.compare(compare),
+        Message::Compared(compared) => line.compared(compared),
+        Message::Refused { session } => line.mute([*session]),
+        Message::Heard(evictions) => line
+            .num("evictions", evictions.len() as u64)
+            .mute(evictions.iter().copied()),
+        Message::Goodbye => &mut line,
+        Message::Denied(why) => line.mute([*why as u64]),
+        Message::Evict {
+            node,
+            round,
+            epoch,
+            force,
+        } => line
+            .who(*node)
+            .num("round", *round)
+            .mute([*epoch, u64::from(*force)]),
+        Message::Agreed { round, agrees } => line.num("agrees", *agrees).mute([*round]),
+        Message::Withdrawn { node, epoch } => line.who(*node).mute([*epoch]),
     };
-    [
-        from,
-        Field::Word("standing", standing),
-        Field::Num("rows", welcome.rows.rows.len() as u64),
-        Field::Mute(batch_hash(&welcome.rows)),
-        Field::Mute(status_hash(&welcome.status)),
-    ]
-}
-
-fn with_rumors<'a>(
-    ids: &Ids,
-    rumors: &[Rumor],
-    head: &[Field<'a>],
-    mut emit: impl FnMut(&[Field<'a>]),
-) {
-    let mut fields = [Field::Mute(0); 8];
-    fields[..head.len()].copy_from_slice(head);
-    let mut len = head.len();
-    if let Some(first) = rumors.first() {
-        let hash = fold(rumors.iter().flat_map(|rumor| {
-            [
-                rumor.node.0,
-                rumor.epoch,
-                rumor.incarnation,
-                rumor.state as u64,
-                rumor.from.0,
-            ]
-        }));
-        let more = [
-            Field::Num("rumors", rumors.len() as u64),
-            Field::Node("about", index(ids, first.node)),
-            Field::Word("is", rumor_state(first.state)),
-            Field::Mute(hash),
-        ];
-        fields[len..len + more.len()].copy_from_slice(&more);
-        len += more.len();
-    }
-    emit(&fields[..len]);
-}
-
-fn with_rows<'a>(batch: &'a RowBatch, head: &[Field<'a>], mut emit: impl FnMut(&[Field<'a>])) {
-    let mut fields = [Field::Mute(0); 8];
-    fields[..head.len()].copy_from_slice(head);
-    let mut len = head.len();
-    let tail = [
-        Field::Num("rows", batch.rows.len() as u64),
-        Field::Mute(batch_hash(batch)),
-    ];
-    fields[len..len + tail.len()].copy_from_slice(&tail);
-    len += tail.len();
-    if let Some(row) = batch.rows.first() {
-        fields[len] = Field::Bytes("first", &row.key);
-        len += 1;
-    }
-    emit(&fields[..len]);
+    trace.event(at_us, to, weight(msg), kind(msg), line.fields());
 }
 
 pub(crate) fn link_error(why: &LinkError) -> &'static str {

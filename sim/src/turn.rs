@@ -1,6 +1,6 @@
 //! What a driver does, in virtual time: hands inputs to nodes, ends their turns, and carries out what they ask for.
 
-use rumormill_core::{Input, Node, Now, Output, Response, Timer};
+use rumormill_core::{Event as NodeEvent, Input, Node, Now, Output, Response, Timer};
 
 use crate::checkers::Violation;
 use crate::checkers::no_resurrection::Watch;
@@ -251,25 +251,7 @@ impl World {
                 }
                 self.hears_of_eviction(node, &event);
                 self.believes(node, &event);
-                if let rumormill_core::Event::Synced { rows, .. } = event
-                    && self.now_us >= WARM_UP_US
-                {
-                    self.fetched += rows;
-                }
-                if matches!(
-                    event,
-                    rumormill_core::Event::Joined { .. } | rumormill_core::Event::Reunited { .. }
-                ) {
-                    // It shows its cluster's rows from now on, and no longer those of its time alone.
-                    self.hosts[node].alone = false;
-                    self.hosts[node].rotten = None;
-                    self.hosts[node].watch = Watch::default();
-                    self.hosts[node].view += 1;
-                }
-                if matches!(event, rumormill_core::Event::Resumed { .. }) {
-                    self.hosts[node].alone = false;
-                    self.hosts[node].rotten = None;
-                }
+                self.takes_stock(node, &event);
                 let name = story::event(&mut self.trace, &self.ids, self.now_us, node, &event);
                 self.count(name);
             }
@@ -288,6 +270,23 @@ impl World {
                 }
             }
             Output::Halt(why) => self.halted(node, &why),
+        }
+    }
+
+    /// What a node says of its rows.
+    fn takes_stock(&mut self, node: usize, event: &NodeEvent) {
+        let host = &mut self.hosts[node];
+        match event {
+            NodeEvent::Joined { .. } | NodeEvent::Reunited { .. } => {
+                // It shows its cluster's rows from now on, and no longer those of its time alone.
+                host.belongs();
+                host.watch = Watch::default();
+                host.view += 1;
+            }
+            NodeEvent::Resumed { .. } => host.belongs(),
+            NodeEvent::Synced { rows, .. } if self.now_us >= WARM_UP_US => self.fetched += rows,
+            NodeEvent::Repaired { .. } => self.repaired(node),
+            _ => {}
         }
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use rumormill_core::Version;
+use rumormill_core::wire::Message;
 
-use crate::checkers::Contents;
+use crate::checkers::{Contents, Violation};
 use crate::faults::FaultKind;
 use crate::injection::Ending;
 use crate::plan::{FaultWhat, Table};
@@ -13,15 +14,15 @@ use crate::rot::row_of;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
+/// The name in reports of the checker that rows are repaired only where a disk has lost some.
+pub(crate) const NAME: &str = "repairs";
+
 impl World {
     /// The node is stopped, some of its rows vanish from its disk, and it starts again when the fault ends. Only rows that another
     /// member shows too: what nobody has, nobody can bring back.
     pub(crate) fn begin_vanish(&mut self, number: usize, what: &FaultWhat, node: usize, rows: u32) {
         self.finish_turn();
-        let fits = |node: usize| {
-            self.hosts[node].has_disk && self.is_member(node) && self.is_survived(node)
-        };
-        let Some(node) = self.running_where(node, fits) else {
+        let Some(node) = self.member_with_disk(node) else {
             return self.try_again(number);
         };
         let elsewhere = self.shown_elsewhere(node);
@@ -30,8 +31,9 @@ impl World {
             return self.try_again(number);
         }
         for (table, key) in vanishing.iter().filter_map(row_of) {
-            self.model.lost_key(table, &key);
+            self.model.lost_key(node, table, &key);
         }
+        self.hosts[node].lacks = true;
         let keep = self.hosts[node].disk.unsynced();
         self.power_off(node, keep, true);
         self.break_links(node, true);
@@ -44,6 +46,28 @@ impl World {
         let fields = [Field::Num("rows", vanishing.len() as u64)];
         self.trace
             .event(self.now_us, node, Weight::Story, "loses", &fields);
+    }
+
+    /// A session ends with what its server covers: if that lacks rows of it, so may its client from now on.
+    pub(crate) fn takes_over(&mut self, from: usize, node: usize, msg: &Message) {
+        let ends = matches!(msg, Message::Page(page) if page.last.is_some());
+        if ends && self.hosts.get(from).is_some_and(|host| host.lacks) {
+            self.hosts[node].lacks = true;
+        }
+    }
+
+    /// A node has repaired rows that it lacked. Rows of members whose contexts agree differ only where a disk has lost some: a repair
+    /// would hide any other reason.
+    pub(crate) fn repaired(&mut self, node: usize) {
+        let found = (!self.hosts[node].lacks).then(|| Violation {
+            checker: NAME,
+            at_us: self.now_us,
+            text: format!("n{node} repaired rows that no disk had lost"),
+        });
+        self.found_once(found);
+        if let Some(shown) = self.contents(node) {
+            self.model.repaired(node, &shown);
+        }
     }
 
     /// What the other members show.
@@ -64,18 +88,15 @@ impl World {
             shown.any(|row| row.version == version)
         };
         let host = &mut self.hosts[node];
-        let mut candidates: Vec<Bytes> = Vec::new();
-        host.disk.change_durable(|durable| {
-            let shown = durable.keys().filter(|record| {
-                let place = row_of(record);
-                let row = place.and_then(|(table, key)| {
-                    let version = here.get(table, &key)?.version;
-                    Some((table, key, version))
-                });
-                row.is_some_and(|(table, key, version)| is_elsewhere(table, &key, version))
+        let shown = host.disk.keys().into_iter().filter(|record| {
+            let place = row_of(record);
+            let row = place.and_then(|(table, key)| {
+                let version = here.get(table, &key)?.version;
+                Some((table, key, version))
             });
-            candidates = shown.cloned().collect();
+            row.is_some_and(|(table, key, version)| is_elsewhere(table, &key, version))
         });
+        let mut candidates: Vec<Bytes> = shown.cloned().collect();
         let mut vanishing = BTreeSet::new();
         while !candidates.is_empty() && vanishing.len() < rows as usize {
             let at = host.disk_rng.below(candidates.len() as u64) as usize;

@@ -240,13 +240,18 @@ impl World {
             in_flight: host.in_flight,
         };
         self.peaks.grow(&seen);
-        if let Some(found) = bounds::check(self.now_us, node, &seen, &self.allowed) {
-            // One finding tells it all, and a queue that is too long stays so.
+        // A queue that is too long stays so.
+        self.found_once(bounds::check(self.now_us, node, &seen, &self.allowed));
+    }
+
+    /// Takes down what a checker found of which one finding tells it all.
+    pub(crate) fn found_once(&mut self, found: Option<Violation>) {
+        let known = |found: &Violation| {
             let mut known = self.violations.iter();
-            if !known.any(|one| one.checker == bounds::NAME) {
-                self.violations.push(found);
-            }
-        }
+            known.any(|one| one.checker == found.checker)
+        };
+        let fresh = found.filter(|found| !known(found));
+        self.violations.extend(fresh);
     }
 
     /// Ends the turn that is open, so that what was just done takes effect.

@@ -108,7 +108,7 @@ fn flapping(mut story: Scenario) {
         story.wait(2_000).end(pause).wait(2_000);
     }
     let flaps = count(&story, "member_down");
-    assert_eq!(flaps, 0, "{}", story.story());
+    assert_eq!(flaps, 0, "nobody is taken for dead\n{}", story.story());
     story.end(loss).wait(10_000);
     assert_eq!(content(&story, 8), 8);
     story.expect_converged();
@@ -162,7 +162,7 @@ mod planted {
     }
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "nobody is taken for dead")]
     fn without_refutation_suspects_flap() {
         super::flapping(mutated(8, Mutant::RefutationIgnored));
     }

@@ -95,9 +95,10 @@ fn a_big_state_blocks_discovery() {
         by_us: 100_000,
     });
     story.at(9_500);
-    while story.world().node(3).unwrap().members().len() < 4 || !knows_setting(&story, 3) {
-        story.wait(20);
-    }
+    story.until(30_000, "n3 knows all members and the setting", |story| {
+        let members = story.world().node(3).unwrap().members();
+        members.len() == 4 && knows_setting(story, 3)
+    });
     assert!(
         story.rows(3) < ROWS / 4,
         "{} rows came first",
@@ -242,17 +243,15 @@ fn change_under_a_session(mut story: Scenario, change: impl Fn(&mut Scenario)) {
     });
     let wipe = story.begin(&FaultWhat::Wipe { node: 1 });
     story.wait(15_000).end(wipe);
-    while story.rows(1) < 10 {
-        story.wait(5);
-    }
+    story.until(30_000, "n1 has the first rows", |story| story.rows(1) >= 10);
     let slow = story.begin(&FaultWhat::SlowDisk {
         node: 0,
         by_us: 10_000_000,
     });
     change(&mut story);
-    while standing(&story, 1) != "member" {
-        story.wait(1);
-    }
+    story.until(30_000, "n1 is a member", |story| {
+        standing(story, 1) == "member"
+    });
     story
         .crash_unsynced(0)
         .end(slow)
@@ -281,9 +280,7 @@ fn unsynced_batch(mut story: Scenario) {
         node: 1,
         by_us: 30_000_000,
     });
-    while story.rows(1) < 40 {
-        story.wait(10);
-    }
+    story.until(60_000, "n1 has all rows", |story| story.rows(1) >= 40);
     story.wait(8_000).crash_unsynced(1).end(slow).wait(500);
     story.restart(1).wait(5_000);
     for node in 0..3 {
@@ -362,7 +359,7 @@ mod planted {
     use crate::story::Awake;
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "n1 repaired rows that no disk had lost")]
     fn replaced_rows_are_forgotten() {
         let story = mutated(Mutant::ReplacedForgotten);
         change_under_a_session(story, |story| {
@@ -371,7 +368,7 @@ mod planted {
     }
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "n1 repaired rows that no disk had lost")]
     fn floors_are_forgotten() {
         let story = mutated(Mutant::FloorForgotten);
         change_under_a_session(story, |story| {
@@ -386,7 +383,7 @@ mod planted {
     }
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "old on n0")]
     fn durable_before_its_sync() {
         let mut story = Scenario::new(3);
         story.sabotage(Awake(Mutant::DurableAtOnce));
@@ -394,7 +391,7 @@ mod planted {
     }
 
     #[test]
-    #[should_panic(expected = "left: ")]
+    #[should_panic(expected = "n1 repaired rows that no disk had lost")]
     fn adopted_without_its_pages() {
         lost_page(OnePageLost {
             mutant: Some(Mutant::AdoptEarly),

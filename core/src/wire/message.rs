@@ -148,7 +148,9 @@ impl Message {
     /// The rows that it carries between members, but for those of a greeting.
     pub fn rows(&self) -> Option<&RowBatch> {
         match self {
-            Message::Push(rows) | Message::Forward { rows, .. } => Some(rows),
+            Message::Push(rows) | Message::Overrule(rows) | Message::Forward { rows, .. } => {
+                Some(rows)
+            }
             Message::Page(page) => Some(&page.rows),
             _ => None,
         }

@@ -504,7 +504,7 @@ pub(crate) enum Sim {
         /// Only this bug
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
-        /// Also those that do harm so seldom that they may escape
+        /// Also those that do harm so seldom, or harm that something else heals, that they may escape: tests of their own catch them
         #[arg(long)]
         rare: bool,
         /// Print JSON

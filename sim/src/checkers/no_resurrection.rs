@@ -57,10 +57,13 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
 #[derive(Debug, Default)]
 pub struct Watch([HashMap<Bytes, Seen, FixedState>; Table::ALL.len()]);
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Seen {
     newest: Version,
     hidden: bool,
+    /// It was hidden after it had a clock that not every member follows: what is written once the delete is freed may be older, so
+    /// that only the same version is one that is back.
+    unordered: bool,
 }
 
 impl Watch {
@@ -77,22 +80,27 @@ impl Watch {
         let Some(version) = shows else {
             if let Some(seen) = keys.get_mut(key) {
                 seen.hidden = true;
-                if is_beyond_drift(seen.newest.clock, at_us) {
-                    keys.remove(key);
-                }
+                seen.unordered |= is_beyond_drift(seen.newest.clock, at_us);
             }
             return None;
         };
         let fresh = Seen {
             newest: version,
             hidden: false,
+            unordered: false,
         };
         let seen = keys.entry_ref(key).or_insert(fresh);
-        let back = version < seen.newest || (seen.hidden && version == seen.newest);
+        let older = version < seen.newest && !seen.unordered;
+        let back = older || (seen.hidden && version == seen.newest);
         let newest = seen.newest;
         *seen = Seen {
-            newest: newest.max(version),
-            hidden: false,
+            // From what shows first after such a delete versions are in order again.
+            newest: if seen.unordered {
+                version
+            } else {
+                newest.max(version)
+            },
+            ..fresh
         };
         back.then(|| Violation {
             checker: NAME,
@@ -105,5 +113,57 @@ impl Watch {
                 Shown(newest)
             ),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumormill_core::{Actor, Hlc, NodeId};
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// A version with a clock so many seconds ahead of the truth.
+    fn ahead(seconds: u64, counter: u64) -> Version {
+        let actor = Actor {
+            node: NodeId(1),
+            run: 1,
+        };
+        let wall = Clock::default().now(0).wall + std::time::Duration::from_secs(seconds);
+        Version {
+            clock: Hlc::at(wall),
+            actor,
+            counter,
+        }
+    }
+
+    /// Whether a key that shows these versions, one after the other, is found to show the last one again.
+    fn is_back(shown: &[Option<Version>]) -> bool {
+        let (mut watch, key) = (Watch::default(), Bytes::from("k"));
+        let mut observe = |shows: &Option<Version>| {
+            let found = watch.observe(0, 0, Table::Periodic, &key, *shows);
+            found.is_some()
+        };
+        let (last, before) = shown.split_last().unwrap();
+        assert!(!before.iter().any(&mut observe));
+        observe(last)
+    }
+
+    #[test]
+    fn what_was_hidden_does_not_show_again() {
+        let (older, newer) = (ahead(0, 1), ahead(1, 2));
+        assert!(is_back(&[Some(older), None, Some(older)]));
+        assert!(is_back(&[Some(newer), Some(older)]));
+        assert!(!is_back(&[Some(older), None, Some(newer)]));
+        assert!(!is_back(&[Some(newer), Some(newer)]));
+    }
+
+    #[test]
+    fn after_a_delete_from_the_far_future_what_is_older_may_show_but_not_the_same() {
+        let (now, later, far) = (ahead(0, 2), ahead(1, 3), ahead(1_000_000, 1));
+        assert!(!is_back(&[Some(far), None, Some(now)]));
+        assert!(is_back(&[Some(far), None, Some(far)]));
+        assert!(is_back(&[Some(far), None, Some(now), None, Some(now)]));
+        assert!(is_back(&[Some(far), None, Some(later), Some(now)]));
     }
 }

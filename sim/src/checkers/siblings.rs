@@ -83,15 +83,18 @@ fn back(
     values.iter().find_map(|value| {
         // What one took along that was no member is proposed again, and the delete of it may have been freed.
         let writer = history.writer(value)?;
-        let replaced =
-            |(number, op): &(usize, &Told)| history.promised(op) && has_seen(seen, *number, value);
+        let replaced = |(number, op): &(usize, &Told)| {
+            // A flush has seen nothing: it goes by the clock.
+            let flushed = op.flush && op.version.clock >= writer.version.clock;
+            history.promised(op) && (flushed || has_seen(seen, *number, value))
+        };
         let (_, op) = history
             .numbered()
             .find(replaced)
             .filter(|_| !writer.alone)?;
         let (value, node) = (value.escape_ascii(), op.node);
         Some(format!(
-            "{value} shows, which an operation at n{node} at {} had seen and replaced",
+            "{value} shows, which an operation at n{node} at {} had replaced",
             op.at_us
         ))
     })
@@ -102,4 +105,98 @@ fn invented(values: &BTreeSet<Bytes>, history: History<'_>) -> Option<String> {
         .iter()
         .find(|value| history.writer(value).is_none())?;
     Some(format!("{} was never written", unknown.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rumormill_core::{Actor, Hlc, NodeId, Version};
+
+    use super::*;
+    use crate::model::Accepted;
+
+    /// What clients of one key were told, by the clocks of what they did.
+    #[derive(Default)]
+    struct Cart {
+        model: Model,
+        seen: BTreeMap<usize, Vec<Bytes>>,
+    }
+
+    impl Cart {
+        /// Somebody who had seen `seen` puts a value, or deletes.
+        fn write(&mut self, clock: u64, value: Option<&'static str>, seen: &[&'static str]) {
+            let effect = value.map_or(Effect::Delete, |value| Effect::Put(value.into()));
+            let number = self.accept(clock, Some("k"), effect);
+            let seen = seen.iter().map(|value| Bytes::from(*value)).collect();
+            self.seen.insert(number, seen);
+        }
+
+        fn flush(&mut self, clock: u64) {
+            self.accept(clock, None, Effect::Delete);
+        }
+
+        fn accept(&mut self, clock: u64, key: Option<&'static str>, effect: Effect) -> usize {
+            let actor = Actor {
+                node: NodeId(1),
+                run: 1,
+            };
+            let version = Version {
+                clock: Hlc(clock),
+                actor,
+                counter: clock,
+            };
+            let op = Accepted {
+                at_us: clock,
+                node: 0,
+                version,
+                effect,
+                alone: false,
+            };
+            let key = key.map(Bytes::from);
+            let number = self.model.accepted(Table::Siblings, key.as_ref(), op);
+            self.model.acked(number);
+            number
+        }
+
+        /// What the judge says when the key shows these values.
+        fn judge(&self, values: &[&'static str]) -> String {
+            let values = values.iter().map(|value| Bytes::from(*value)).collect();
+            let shown = Shown::from([(Bytes::from("k"), values)]);
+            let found = check(0, &[(0, shown)], &self.model, &self.seen);
+            found.into_iter().map(|found| found.text).collect()
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_seen_and_replaced_stays() {
+        let mut cart = Cart::default();
+        cart.write(1, Some("milk"), &[]);
+        cart.write(2, Some("bread"), &[]);
+        assert_eq!(cart.judge(&["milk", "bread"]), "");
+        assert!(cart.judge(&["bread"]).contains("milk, acknowledged by n0"));
+        cart.write(3, None, &["milk"]);
+        assert_eq!(cart.judge(&["bread"]), "");
+    }
+
+    #[test]
+    fn what_was_replaced_stays_away() {
+        let mut cart = Cart::default();
+        cart.write(1, Some("milk"), &[]);
+        cart.write(2, Some("bread"), &["milk"]);
+        assert!(cart.judge(&["milk", "bread"]).contains("milk shows"));
+        cart.flush(2);
+        assert_eq!(cart.judge(&[]), "");
+        assert!(cart.judge(&["bread"]).contains("bread shows"));
+        cart.write(3, Some("butter"), &[]);
+        assert_eq!(cart.judge(&["butter"]), "", "it is newer than the flush");
+    }
+
+    #[test]
+    fn what_nobody_wrote_is_invented() {
+        let mut cart = Cart::default();
+        cart.write(1, Some("milk"), &[]);
+        assert_eq!(
+            cart.judge(&["milk", "tea"]),
+            "k on n0: tea was never written"
+        );
+    }
 }

@@ -22,7 +22,7 @@ use crate::faults::{FaultKind, FaultSet};
 pub const WARM_UP_US: u64 = 3_000_000;
 /// The shortest half of a flap, in microseconds.
 pub const MIN_FLAP_US: u64 = 1_000;
-/// The most bits that one fault flips on a disk.
+/// The most bits that one fault flips on a disk, and the most rows that vanish from one.
 pub const MAX_STRUCK: u32 = 1_000_000;
 /// The most nodes of a plan.
 pub const MAX_NODES: usize = 1_000;

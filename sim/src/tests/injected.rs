@@ -64,6 +64,33 @@ fn a_node_leaves_and_returns() {
     assert!(story.world().node(2).is_none());
     story.end(leave).wait(3_000);
     story.expect(2, "color", Some("green")).expect_converged();
+    assert!(!takes_along(&story), "others had all when it left");
+}
+
+/// Whether what was written first counts as taken along by somebody who was no member.
+fn takes_along(story: &Scenario) -> bool {
+    let mut keys = story.world().model().keys();
+    let (.., history) = keys.next().unwrap();
+    history.ops().next().unwrap().alone
+}
+
+#[test]
+fn a_node_that_crashes_while_it_leaves_takes_along_what_it_holds() {
+    let mut cut_short = 0;
+    for wait_ms in 0..100 {
+        let mut story = Scenario::new(3);
+        story.at(3_000).put(2, "color", "red").wait(1_000);
+        story.begin(&FaultWhat::Leave { node: 2 });
+        story.wait(wait_ms);
+        if story.world().node(2).is_none() {
+            break;
+        }
+        story.kill(2).wait(10).restart(2);
+        // Only once it has stored that it leaves it is no member when it starts.
+        assert_eq!(takes_along(&story), story.world().hosts[2].alone);
+        cut_short += u32::from(takes_along(&story));
+    }
+    assert!(cut_short > 0);
 }
 
 #[test]
@@ -177,7 +204,36 @@ fn rows_that_vanish_come_back_without_a_reunion() {
     assert_eq!(story.rows(1), 8);
     assert_eq!(story.world().counts["repaired"], 1);
     assert!(!story.world().counts.contains_key("reunited"));
-    story.expect_converged();
+    story.put(0, "row0", "v2").expect_converged();
+    let promised = |story: &Scenario, number| {
+        let mut keys = story.world().model().keys();
+        let (.., history) = keys.next().unwrap();
+        history.promised(history.ops().nth(number).unwrap())
+    };
+    let lost = (0..8).filter(|number| {
+        let mut keys = story.world().model().keys();
+        let (.., history) = keys.nth(*number).unwrap();
+        history.ops().next().unwrap().lost
+    });
+    assert_eq!(lost.count(), 5);
+    assert!(promised(&story, 1), "the key was whole again");
+}
+
+#[test]
+fn a_repair_of_what_no_disk_has_lost_is_caught() {
+    let mut story = Scenario::new(2);
+    story.at(3_000).world.repaired(0);
+    let found = story.finish();
+    let found: Vec<&str> = found.iter().map(|found| found.checker).collect();
+    assert_eq!(found, [crate::vanish::NAME]);
+    // Whoever takes over what a node covers that lost rows may lack them too.
+    let mut story = Scenario::new(2);
+    story.at(3_000).put(0, "color", "red").wait(1_000);
+    let vanish = story.begin(&FaultWhat::Vanish { node: 1, rows: 1 });
+    story.world.repaired(0);
+    assert_eq!(story.world().violations().len(), 1);
+    story.end(vanish).world.repaired(1);
+    assert_eq!(story.world().violations().len(), 1);
 }
 
 #[test]
@@ -228,4 +284,12 @@ fn an_eviction_waits_for_somebody_who_is_down_and_for_a_majority() {
     assert_eq!(story.world().counts["evictions_refused"], 1);
     story.restart(1).wait(5_000);
     story.expect_converged();
+}
+
+#[test]
+#[should_panic(expected = "not within 20 ms: n1 has it")]
+fn a_story_does_not_wait_for_ever() {
+    let mut story = Scenario::new(2);
+    story.at(3_000).partition(&[0], &[1]).put(0, "color", "red");
+    story.until(20, "n1 has it", |story| story.rows(1) == 1);
 }

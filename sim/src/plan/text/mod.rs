@@ -14,9 +14,9 @@
 //! 4.2s set node=n1 name=gossip.probe_interval value=200ms
 //! ```
 //! The lines before the first time are the head, in any order but nodes by their numbers; `codec` (off), `disk` (yes),
-//! `resident_value` (all values stay in memory) and the limits `rows_per_message`, `sessions`, `session_replaced`, `change_log` and
-//! `store_backlog` (each at least 1; the core's own) may be left out. Then come the entries in order of time, all before `stop`. Times are decimal numbers with a unit (`us`, `ms`,
-//! `s`, `m`, `h`), rates percentages. Printing uses one form of each, and what was printed reads back as the same plan.
+//! `resident_value` (all values stay in memory) and the limits, which are the fields of [`Caps`](super::Caps) (each at least 1; the
+//! core's own), may be left out. Then come the entries in order of time, all before `stop`. Times are decimal numbers with a unit
+//! (`us`, `ms`, `s`, `m`, `h`), rates percentages. Printing uses one form of each, and what was printed reads back as the same plan.
 
 mod action;
 mod error;

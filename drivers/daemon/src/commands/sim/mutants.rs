@@ -17,6 +17,7 @@ pub(crate) use hunt::run;
 
 #[cfg(feature = "mutants")]
 mod hunt {
+    use std::collections::BTreeSet;
     use std::sync::atomic::Ordering;
 
     use rumormill_core::mutants::Mutant;
@@ -55,6 +56,17 @@ mod hunt {
             false => print(&hunts)?,
         }
         let missed = hunts.iter().filter(|hunt| hunt.caught.is_none()).count();
+        let unsound: BTreeSet<u64> = hunts
+            .iter()
+            .flat_map(|hunt| &hunt.unsound)
+            .copied()
+            .collect();
+        if let Some(first) = unsound.first() {
+            return Err(Failure::Not(format!(
+                "{} seeds break a promise without any planted bug, the first is {first}",
+                unsound.len()
+            )));
+        }
         match (missed, spread.rest.is_empty()) {
             (0, true) => Ok(()),
             (0, false) => Err(Failure::Not("interrupted".to_string())),

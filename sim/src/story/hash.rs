@@ -1,0 +1,100 @@
+//! Hashes of what messages hold: whatever makes one message another makes its hash another.
+
+use rumormill_core::Actor;
+use rumormill_core::wire::{DomainContext, DomainScope, DotRange, Have, RowBatch, Status};
+
+pub(super) fn fold(parts: impl IntoIterator<Item = u64>) -> u64 {
+    // From another beginning than 0, so that a first part of 0 counts.
+    parts.into_iter().fold(0x5275_6d6f_724d_696c, |sum, part| {
+        (sum ^ part)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    })
+}
+
+pub(super) fn status_hash(status: &Status) -> u64 {
+    let Status {
+        sys,
+        usr,
+        rows,
+        claims,
+        awaits_claims,
+        clock,
+        wall_ms,
+    } = *status;
+    let flags = [claims, awaits_claims].map(u64::from);
+    fold([sys, usr, rows, flags[0], flags[1], clock, wall_ms])
+}
+
+pub(super) fn actor_parts(actor: &Actor) -> [u64; 2] {
+    [actor.node.0, actor.run]
+}
+
+/// Which rows there are, by their dots, and what else a version has. What is in them follows from who wrote them.
+pub(super) fn batch_hash(batch: &RowBatch) -> u64 {
+    fold(batch.rows.iter().flat_map(|row| {
+        let actor = batch.actors.get(row.actor as usize);
+        let [node, run] = actor.map_or([0, 0], actor_parts);
+        let table = batch.tables.get(row.table as usize);
+        [
+            table.map_or(0, |table| u64::from(table.domain)),
+            node,
+            run,
+            row.counter,
+            row.clock,
+            row.expires,
+            u64::from(row.value.is_some()),
+        ]
+    }))
+}
+
+/// How many runs of dots there are, and their hash.
+pub(super) fn dots_of(contexts: &[DomainContext]) -> (u64, u64) {
+    let actors = contexts.iter().flat_map(|context| {
+        let domain = u64::from(context.domain);
+        context.actors.iter().map(move |actor| (domain, actor))
+    });
+    let runs = actors.flat_map(|(domain, (actor, runs))| {
+        let [node, id] = actor_parts(actor);
+        let run = move |run: &(u64, u64)| [domain, node, id, run.0, run.1];
+        runs.iter().map(run)
+    });
+    let mut count = 0;
+    let counted = runs.inspect(|_| count += 1);
+    let hash = fold(counted.flatten());
+    (count, hash)
+}
+
+pub(super) fn scope_hash(scope: &[DomainScope]) -> u64 {
+    let parts = scope.iter();
+    fold(parts.flat_map(|part| [u64::from(part.domain), part.buckets]))
+}
+
+pub(super) fn have_hash(have: &Have) -> u64 {
+    match have {
+        Have::Whole(contexts) => fold([1, dots_of(contexts).1]),
+        Have::Digest(digests) => fold(digests.iter().flat_map(|digest| {
+            let domain = [2, u64::from(digest.domain)];
+            domain.into_iter().chain(digest.sums.iter().copied())
+        })),
+        Have::Within {
+            scope,
+            since,
+            contexts,
+        } => {
+            let since = since.map_or(0, |since| since.wrapping_add(1));
+            fold([3, scope_hash(scope), since, dots_of(contexts).1])
+        }
+    }
+}
+
+pub(super) fn ranges_hash(ranges: &[DotRange]) -> u64 {
+    fold(ranges.iter().flat_map(|range| {
+        let dot = |(actor, counter): &(Actor, u64)| {
+            let [node, run] = actor_parts(actor);
+            fold([node, run, *counter])
+        };
+        let to = range.to.as_ref().map_or(0, dot);
+        [u64::from(range.domain), dot(&range.from), to, range.sum]
+    }))
+}
