@@ -61,10 +61,8 @@ impl Mutant {
                 | Mutant::ClockAheadWrites
                 | Mutant::EndedForwarded
                 | Mutant::FloorForgotten
-                | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
                 | Mutant::LeaveUnasked
-                | Mutant::PullRepeated
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
         )
