@@ -61,11 +61,9 @@ impl Mutant {
                 | Mutant::ClockAheadWrites
                 | Mutant::EndedForwarded
                 | Mutant::FloorForgotten
-                | Mutant::GraftUnsent
                 | Mutant::HearsayRevives
                 | Mutant::LeaveUnasked
                 | Mutant::LeaverUncounted
-                | Mutant::PullRepeated
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
         )

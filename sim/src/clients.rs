@@ -400,6 +400,7 @@ impl World {
         });
         let Some(op) = op else { return };
         if let Some(key) = key {
+            self.is_born(node, table, version);
             self.trace.promised(op as u64, table.name(), key);
         }
         let host = &mut self.hosts[node];

@@ -25,6 +25,11 @@ impl World {
             self.count("sent_while_congested");
         }
         self.check_claim(node, msg);
+        // Where a cluster is measured nobody judges.
+        if self.meter.is_none() {
+            self.asks(node, to, msg);
+            self.check_pages(node, to, msg);
+        }
         let parcel = self.meter.as_ref().map(|_| Parcel::of(msg, lane));
         for &link in to.as_slice() {
             let is_sent = self.send_on(node, link, lane, msg);
@@ -40,6 +45,15 @@ impl World {
         let full = host.was_full || host.node.as_ref().is_none_or(Node::is_full);
         if !full && standing::claims(msg) {
             self.found_once(Some(standing::false_claim(self.now_us, node)));
+        }
+    }
+
+    /// The pages of each session go out once.
+    fn check_pages(&mut self, node: usize, to: &Links, msg: &Message) {
+        for link in to.as_slice() {
+            let served = &mut self.hosts[node].served;
+            let found = served.sends((self.now_us, node), *link, msg);
+            self.found_once(found);
         }
     }
 
@@ -171,6 +185,7 @@ impl World {
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
         self.trace.ended(number, Outcome::Arrived);
         self.takes_over(from, node, &msg);
+        self.takes_notice(node, link, &msg);
         self.listens(node, link, hearsay::rumors(&msg));
         self.input(node, Input::Message { link, msg });
     }

@@ -52,6 +52,11 @@ impl Disk {
         self.synced
     }
 
+    /// The last batch that it took.
+    pub fn last(&self) -> Seq {
+        self.last
+    }
+
     /// Whether a restart finds nothing.
     pub fn is_empty(&self) -> bool {
         self.durable.is_empty()

@@ -9,8 +9,10 @@ use rumormill_core::{
     Storage, TableId, TableOptions, Timing, Token,
 };
 
+use crate::checkers::grafts::Notices;
 use crate::checkers::hearsay::Ears;
 use crate::checkers::no_resurrection::Watch;
+use crate::checkers::pages::Served;
 use crate::checkers::watching::Mirror;
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -82,6 +84,10 @@ pub(crate) struct Host {
     pub(crate) watch: Watch,
     /// What it was told of the other members.
     pub(crate) ears: Ears,
+    /// The sessions that it has served.
+    pub(crate) served: Served,
+    /// Dots that it was told of, and has or asks for.
+    pub(crate) notices: Notices,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
     /// Whether it may lack rows that it covers: its disk has lost some, or it took over what a node covers of which that is true.
@@ -145,6 +151,8 @@ impl Host {
             unacked: VecDeque::new(),
             watch: Watch::default(),
             ears: Ears::default(),
+            served: Served::default(),
+            notices: Notices::default(),
             rotten: None,
             lacks: false,
             was_full: false,
@@ -200,6 +208,8 @@ impl Host {
         self.spins = 0;
         self.watch = Watch::default();
         self.ears = Ears::default();
+        self.served = Served::default();
+        self.notices = Notices::new(at_us);
         self.was_full = false;
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {

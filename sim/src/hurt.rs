@@ -67,6 +67,11 @@ impl Hurts {
             .any(|wound| wound.number == number && wound.fresh)
     }
 
+    /// Whether anything is wrong.
+    pub(crate) fn is_hurt(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     pub(crate) fn has(&self, hurt: Hurt) -> bool {
         self.0.iter().any(|wound| wound.hurt == hurt)
     }

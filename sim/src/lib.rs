@@ -132,6 +132,7 @@ mod model;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod network;
+mod notices;
 mod operator;
 pub mod page;
 pub mod plan;

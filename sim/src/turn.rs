@@ -213,6 +213,7 @@ impl World {
             self.carry_out(node, output);
         }
         self.check(node);
+        self.check_notices(node);
         self.acknowledge(node);
         self.watch(node);
         self.schedule(node);

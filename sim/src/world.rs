@@ -9,6 +9,7 @@ use rumormill_core::{Limits, Node, NodeId, Now, Timing};
 
 use crate::app::{Deployment, Slot};
 use crate::checkers::bounds::{self, Queues};
+use crate::checkers::grafts::Dot;
 use crate::checkers::{Contents, Violation};
 use crate::event::{Event, Queue};
 use crate::evict::Evictions;
@@ -50,6 +51,8 @@ pub struct World {
     pub(crate) operator_called: bool,
     /// Rows that sessions brought since the cluster has formed.
     pub(crate) fetched: u64,
+    /// When clients wrote what has these dots.
+    pub(crate) born: BTreeMap<Dot, u64>,
     pub(crate) ids: Ids,
     /// The longest that queues have been, and the longest they may be.
     pub(crate) peaks: Queues,
@@ -101,6 +104,7 @@ impl World {
             evictions: Evictions::default(),
             operator_called: false,
             fetched: 0,
+            born: BTreeMap::new(),
             ids: Ids::new(),
             peaks: Queues::EMPTY,
             allowed: Queues::allowed(&Limits::default(), nodes),

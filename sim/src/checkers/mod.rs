@@ -3,9 +3,11 @@
 pub mod bounds;
 pub mod convergence;
 pub mod durability;
+pub mod grafts;
 pub mod hearsay;
 pub mod linearizability;
 pub mod no_resurrection;
+pub mod pages;
 pub mod pushes;
 pub mod sessions;
 pub mod siblings;
