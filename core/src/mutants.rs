@@ -58,11 +58,9 @@ impl Mutant {
         matches!(
             self,
             Mutant::AgreesTwice
-                | Mutant::ClockAheadWrites
                 | Mutant::EndedForwarded
                 | Mutant::FloorForgotten
                 | Mutant::HearsayRevives
-                | Mutant::LeaveUnasked
                 | Mutant::LeaverUncounted
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated

@@ -344,8 +344,9 @@ impl World {
         result.ok()
     }
 
-    /// A node that lags behind its limit accepts nothing. `seq` is the batch that the accepted write is in.
-    fn check_backlog(&mut self, node: usize, seq: Seq) {
+    /// A node that lags behind its limit accepts nothing, nor does one whose clock is far ahead. `seq` is the batch that the
+    /// accepted write is in.
+    fn check_accepted(&mut self, node: usize, seq: Seq) {
         let Some(running) = &self.hosts[node].node else {
             return;
         };
@@ -353,7 +354,12 @@ impl World {
         let waiting = before.saturating_sub(running.durable().0) as usize;
         let limit = running.config().limits.store_backlog;
         let found = bounds::check_accepted((self.now_us, node), waiting, limit);
+        let limit = running.config().limits.clock_drift;
+        let host = &self.hosts[node];
+        let now = host.now(self.now_us);
+        let ahead = host.heard.check((self.now_us, node), now, limit);
         self.violations.extend(found);
+        self.found_once(ahead);
     }
 
     /// Takes down what the store has promised by accepting. What is not `real` has changed nothing.
@@ -366,7 +372,7 @@ impl World {
         real: bool,
     ) {
         if real {
-            self.check_backlog(node, accepted.seq);
+            self.check_accepted(node, accepted.seq);
         }
         let version = accepted.version;
         let op = real.then(|| {

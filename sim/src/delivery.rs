@@ -29,6 +29,7 @@ impl World {
         if self.meter.is_none() {
             self.asks(node, to, msg);
             self.check_pages(node, to, msg);
+            self.answers_probe(node, to, msg);
         }
         let parcel = self.meter.as_ref().map(|_| Parcel::of(msg, lane));
         for &link in to.as_slice() {
@@ -54,6 +55,22 @@ impl World {
             let served = &mut self.hosts[node].served;
             let found = served.sends((self.now_us, node), *link, msg);
             self.found_once(found);
+        }
+    }
+
+    fn answers_probe(&mut self, node: usize, to: &Links, msg: &Message) {
+        if let Message::Ack { .. } = msg {
+            for link in to.as_slice() {
+                self.hosts[node].heard.answers(*link);
+            }
+        }
+    }
+
+    fn hears_clock(&mut self, (from, node): (usize, usize), link: LinkId, msg: &Message) {
+        if let Message::Probe { status, .. } | Message::Ack { status, .. } = msg {
+            let host = &mut self.hosts[node];
+            let now = host.now(self.now_us);
+            host.heard.hears(now, (from, link), status.wall_ms);
         }
     }
 
@@ -186,6 +203,7 @@ impl World {
         self.trace.ended(number, Outcome::Arrived);
         self.takes_over(from, node, &msg);
         self.takes_notice(node, link, &msg);
+        self.hears_clock((from, node), link, &msg);
         self.listens(node, link, hearsay::rumors(&msg));
         self.input(node, Input::Message { link, msg });
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Config, Conflict, Cursor, Durability, Node, NodeId, Now, RecoverError, Recovery, Seed, Seq,
-    Storage, TableId, TableOptions, Timing, Token,
+    Config, Conflict, Cursor, Durability, Instant, Node, NodeId, Now, RecoverError, Recovery, Seed,
+    Seq, Storage, TableId, TableOptions, Timing, Token,
 };
 
+use crate::checkers::ahead::Clocks;
 use crate::checkers::grafts::Notices;
 use crate::checkers::hearsay::Ears;
 use crate::checkers::no_resurrection::Watch;
@@ -50,6 +51,8 @@ pub(crate) struct Host {
     pub(crate) store_failed: bool,
     /// The node has been asked to leave.
     pub(crate) leaving: bool,
+    /// When that was, by its own clock.
+    pub(crate) leaves_since: Instant,
     /// It stopped while it was leaving, without an answer: what it holds it proposes anew if it is no member when it starts.
     pub(crate) takes_along: bool,
     /// What the node said when it left.
@@ -86,6 +89,8 @@ pub(crate) struct Host {
     pub(crate) ears: Ears,
     /// The sessions that it has served.
     pub(crate) served: Served,
+    /// The clocks that its present life has heard.
+    pub(crate) heard: Clocks,
     /// Dots that it was told of, and has or asks for.
     pub(crate) notices: Notices,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
@@ -133,6 +138,7 @@ impl Host {
             sync_held: false,
             store_failed: false,
             leaving: false,
+            leaves_since: Instant::ZERO,
             takes_along: false,
             handed_over: None,
             id: None,
@@ -152,6 +158,7 @@ impl Host {
             watch: Watch::default(),
             ears: Ears::default(),
             served: Served::default(),
+            heard: Clocks::default(),
             notices: Notices::default(),
             rotten: None,
             lacks: false,
@@ -209,6 +216,7 @@ impl Host {
         self.watch = Watch::default();
         self.ears = Ears::default();
         self.served = Served::default();
+        self.heard = Clocks::default();
         self.notices = Notices::new(at_us);
         self.was_full = false;
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };

@@ -111,7 +111,12 @@ impl World {
             return;
         }
         self.strikes(number, what, node);
-        self.hosts[node].leaving = true;
+        let host = &mut self.hosts[node];
+        // Who is leaving already answers this time with the first.
+        if !host.leaving {
+            host.leaving = true;
+            host.leaves_since = host.now(self.now_us).mono;
+        }
         self.endings.insert(number, Ending::Return(node));
         self.count(FaultKind::Leave.name());
         self.trace

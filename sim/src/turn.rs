@@ -1,9 +1,9 @@
 //! What a driver does, in virtual time: hands inputs to nodes, ends their turns, and carries out what they ask for.
 
-use rumormill_core::{Event as NodeEvent, Input, Node, Now, Output, Response, Timer};
+use rumormill_core::{Event as NodeEvent, Handover, Input, Node, Now, Output, Response, Timer};
 
-use crate::checkers::Violation;
 use crate::checkers::no_resurrection::Watch;
+use crate::checkers::{Violation, leaves};
 use crate::event::Event;
 use crate::faults::FaultKind;
 use crate::plan::WARM_UP_US;
@@ -258,7 +258,7 @@ impl World {
             }
             Output::Reply { token, result } => {
                 if let Ok(Response::Left(handover)) = result {
-                    self.hosts[node].handed_over = Some(handover.holders > 0);
+                    self.has_left(node, &handover);
                 }
                 let fields = [
                     Field::Num("token", token.0),
@@ -272,6 +272,14 @@ impl World {
             }
             Output::Halt(why) => self.halted(node, &why),
         }
+    }
+
+    fn has_left(&mut self, node: usize, handover: &Handover) {
+        let host = &mut self.hosts[node];
+        host.handed_over = Some(handover.holders > 0);
+        let span = (host.leaves_since, host.now(self.now_us).mono);
+        let found = leaves::check((self.now_us, node), span, handover);
+        self.found_once(found);
     }
 
     /// What a node says of its rows.

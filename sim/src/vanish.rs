@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use rumormill_core::Version;
 use rumormill_core::wire::Message;
+use rumormill_core::{Domain, Version};
 
 use crate::checkers::{Contents, Violation};
 use crate::faults::FaultKind;
@@ -48,10 +48,16 @@ impl World {
             .event(self.now_us, node, Weight::Story, "loses", &fields);
     }
 
-    /// A session ends with what its server covers: if that lacks rows of it, so may its client from now on.
+    /// A session ends with what its server covers: if that lacks rows of it, so may its client from now on. And a row with siblings
+    /// that was written where others were lost replaces or covers some that it does not hold.
     pub(crate) fn takes_over(&mut self, from: usize, node: usize, msg: &Message) {
         let ends = matches!(msg, Message::Page(page) if page.last.is_some());
-        if ends && self.hosts.get(from).is_some_and(|host| host.lacks) {
+        let has_siblings = || {
+            let domain = Domain::UsrDurableSiblings as u8;
+            let tables = msg.rows().into_iter().flat_map(|rows| &rows.tables);
+            tables.into_iter().any(|table| table.domain == domain)
+        };
+        if (ends || has_siblings()) && self.hosts.get(from).is_some_and(|host| host.lacks) {
             self.hosts[node].lacks = true;
         }
     }

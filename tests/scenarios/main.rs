@@ -273,6 +273,7 @@ fn plans_that_once_failed_hold() {
         "a_leave_cut_short_by_a_crash",
         "a_newcomer_after_a_delete_from_the_far_future",
         "a_session_asked_for_twice",
+        "a_sibling_written_where_one_was_lost",
         "an_eviction_between_a_handshake_and_a_greeting",
         "everybody_left_and_came_back",
         "everybody_left_while_one_came_in",

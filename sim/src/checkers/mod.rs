@@ -1,10 +1,12 @@
 //! Judges of a run. Each knows what clients were told and what nodes show, and nothing of how the store works.
 
+pub mod ahead;
 pub mod bounds;
 pub mod convergence;
 pub mod durability;
 pub mod grafts;
 pub mod hearsay;
+pub mod leaves;
 pub mod linearizability;
 pub mod no_resurrection;
 pub mod pages;

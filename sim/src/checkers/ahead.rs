@@ -1,0 +1,141 @@
+//! Who hears that his clock is far ahead of all others gives out no clocks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rumormill_core::{LinkId, Now};
+
+use super::Violation;
+
+/// The checker's name in reports.
+pub const NAME: &str = "ahead";
+
+/// A peer heard this lately counts, in microseconds of the node's own clock: less than the core promises.
+const LATELY_US: u64 = 25_000_000;
+/// A peer heard this long ago no longer counts: more than the core promises.
+const LONG_AGO_US: u64 = 61_000_000;
+
+/// A message waits for its turn, while clocks go on.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// What a peer said last.
+#[derive(Debug)]
+struct Heard {
+    peer: usize,
+    /// When, by the node's monotonic clock, in microseconds.
+    at_us: u64,
+    /// How far the peer's wall clock was ahead of the node's monotonic one, in milliseconds.
+    offset_ms: i128,
+    /// The node has answered, and so has taken the peer for one that counts.
+    counts: bool,
+}
+
+/// The wall clocks that one life of a node has heard, by the link they came over.
+#[derive(Debug, Default)]
+pub struct Clocks(BTreeMap<LinkId, Heard>);
+
+impl Clocks {
+    /// A peer's probe arrived with its wall clock.
+    pub fn hears(&mut self, now: Now, (peer, link): (usize, LinkId), wall_ms: u64) {
+        let at_us = now.mono.as_micros();
+        let offset_ms = i128::from(wall_ms) - i128::from(at_us / 1_000);
+        let counted = self.0.get(&link).is_some_and(|before| before.counts);
+        self.0.retain(|_, heard| at_us - heard.at_us < LONG_AGO_US);
+        let heard = Heard {
+            peer,
+            at_us,
+            offset_ms,
+            counts: counted,
+        };
+        self.0.insert(link, heard);
+    }
+
+    /// The node answers a probe.
+    pub fn answers(&mut self, link: LinkId) {
+        if let Some(heard) = self.0.get_mut(&link) {
+            heard.counts = true;
+        }
+    }
+
+    /// The node accepts a client's write, and refuses those that it would give a clock further ahead than `limit`.
+    pub fn check(
+        &self,
+        (at_us, node): (u64, usize),
+        now: Now,
+        limit: Duration,
+    ) -> Option<Violation> {
+        let mono_us = now.mono.as_micros();
+        let age = |heard: &&Heard| mono_us - heard.at_us;
+        let lately = self
+            .0
+            .values()
+            .filter(|heard| heard.counts && age(heard) < LATELY_US);
+        let mut peers: Vec<usize> = lately.map(|heard| heard.peer).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        let heard = self.0.values().filter(|heard| age(heard) < LONG_AGO_US);
+        let largest = heard.map(|heard| heard.offset_ms).max()?;
+        let ours = i128::from(now.wall.as_millis()) - i128::from(mono_us / 1_000);
+        let ahead_ms = ours - largest;
+        let most_ms = (limit + SLACK).as_millis() as i128;
+        (peers.len() > 1 && ahead_ms > most_ms).then(|| Violation {
+            checker: NAME,
+            at_us,
+            text: format!(
+                "n{node} accepts a write, and its clock is {ahead_ms} ms ahead of all {} it hears",
+                peers.len()
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumormill_core::{Instant, Wall};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(300);
+    const FAR_MS: u64 = 301_001;
+
+    fn now(seconds: u64, ahead_ms: u64) -> Now {
+        let wall = Wall::from_millis(1_000_000 + seconds * 1_000 + ahead_ms);
+        Now::new(Instant::from_micros(seconds * 1_000_000), wall)
+    }
+
+    /// Whether a write is found after so many peers, whose clocks are right, were heard and answered at these seconds.
+    fn is_found(heard: &[(u64, bool)], at: u64, ahead_ms: u64) -> bool {
+        let mut clocks = Clocks::default();
+        for (peer, (seconds, answered)) in heard.iter().enumerate() {
+            let link = LinkId(peer as u64);
+            let said = now(*seconds, 0).wall.as_millis();
+            clocks.hears(now(*seconds, ahead_ms), (peer, link), said);
+            if *answered {
+                clocks.answers(link);
+            }
+        }
+        clocks.check((0, 0), now(at, ahead_ms), LIMIT).is_some()
+    }
+
+    #[test]
+    fn a_clock_ahead_of_two_others_is_found() {
+        assert!(is_found(&[(1, true), (2, true)], 3, FAR_MS));
+        assert!(!is_found(&[(1, true), (2, true)], 3, FAR_MS - 1));
+        assert!(
+            !is_found(&[(1, true), (2, false)], 3, FAR_MS),
+            "of two nobody knows"
+        );
+        assert!(!is_found(&[(1, true), (2, true)], 27, FAR_MS), "long ago");
+    }
+
+    #[test]
+    fn one_that_is_not_behind_excuses() {
+        let mut clocks = Clocks::default();
+        for (peer, said) in [(1, 0), (2, 0), (3, FAR_MS)] {
+            let said = now(5, said).wall.as_millis();
+            clocks.hears(now(5, FAR_MS), (peer, LinkId(peer as u64)), said);
+            clocks.answers(LinkId(peer as u64));
+        }
+        assert_eq!(clocks.check((0, 0), now(6, FAR_MS), LIMIT), None);
+    }
+}
