@@ -156,6 +156,12 @@ impl Node {
         missing.into_iter().map(why).collect()
     }
 
+    /// A number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`]: for who waits for that
+    /// instead of asking in every turn. It holds for this life of the node. O(1).
+    pub fn members_revision(&self) -> u64 {
+        self.members_revision
+    }
+
     /// Everybody ever heard of, those who left included, by id.
     pub fn members(&self) -> Vec<MemberInfo> {
         let waiting = self.holding_up();

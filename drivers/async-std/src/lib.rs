@@ -59,5 +59,5 @@ mod adapter;
 pub use adapter::{AsyncStd, Driver, bind};
 #[cfg(feature = "async-std")]
 pub use rumormill_async::{
-    BindError, Blocking, Counters, Error, Exit, Handle, Options, Rows, Watch, store,
+    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
 };

@@ -4,10 +4,12 @@ mod blocking;
 mod commands;
 mod error;
 mod line;
+mod members;
 mod scan;
 mod watch;
 mod watchers;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +23,11 @@ use self::line::{Command, Done, Line, Order};
 use self::scan::Page;
 use crate::answer::answer;
 
-pub use blocking::{Blocking, BlockingWatch};
+pub use blocking::{Blocking, BlockingMemberWatch, BlockingWatch};
 pub use commands::{CommandLimits, Commands};
 pub use error::Error;
 pub use line::Ring;
+pub use members::MemberWatch;
 pub use scan::Rows;
 pub use watch::Watch;
 
@@ -210,6 +213,20 @@ impl Handle {
     /// [`Error::Closed`].
     pub async fn members(&self) -> Result<Vec<MemberInfo>, Error> {
         self.with(|node, _| node.members()).await
+    }
+
+    /// Watches the members: all of them as they are now, and again whenever something has changed.
+    pub fn watch_members(&self) -> MemberWatch {
+        MemberWatch::new(self.line.clone())
+    }
+
+    /// Replaces what this member serves, protocol to endpoint. All members are told; `gossip` is always among it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn set_protocols(&self, protocols: BTreeMap<String, String>) -> Result<(), Error> {
+        self.with(|node, now| node.set_protocols(now, protocols))
+            .await
     }
 
     /// A summary of the node.

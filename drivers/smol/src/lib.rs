@@ -36,7 +36,7 @@ use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
 pub use rumormill_async::{
-    BindError, Blocking, Counters, Error, Exit, Handle, Options, Rows, Watch, store,
+    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
 };
 
 /// A driver on smol.

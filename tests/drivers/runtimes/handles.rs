@@ -1,15 +1,17 @@
 //! Handles: what they are told, and when.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::TcpListener;
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use futures_lite::future;
-use rumormill_async::{Driver, Error, Exit, Handle, Options, Runtime};
+use rumormill_async::{Driver, Error, Exit, Handle, MemberWatch, Options, Runtime};
 use rumormill_core::{
-    ChangeKind, Config, Conflict, Recovery, RequestError, Seed, StoreOp, TableId, TableOptions,
-    WriteError,
+    ChangeKind, Config, Conflict, MemberInfo, MemberState, Recovery, RequestError, Seed, StoreOp,
+    TableId, TableOptions, WriteError,
 };
 use rumormill_kit::answer::answer;
 use rumormill_kit::store::{MemoryStore, Store};
@@ -24,6 +26,8 @@ on_every_runtime! {
     the_nodes_own_errors_come_through
     a_page_of_rows_ends_and_the_next_begins
     a_watch_tells_every_change_and_goes_on_after_it_lagged
+    a_watch_of_the_members_tells_who_comes_and_serves_and_goes
+    watches_of_the_members_count_among_the_watches
     settings_change
     calls_wait_for_room_and_all_are_answered
     nobody_waits_for_a_loop_that_has_ended
@@ -142,6 +146,108 @@ async fn a_watch_tells_every_change_and_goes_on_after_it_lagged<R: Runtime>(runt
     a.handle.put(quiet, "loud", "v").await.unwrap();
     let change = still.next().await.unwrap().unwrap();
     assert!(matches!(change.kind, ChangeKind::Put { key, .. } if key == "loud"));
+    a.end().await;
+}
+
+/// Reads lists of members until one is right.
+async fn members_until<R: Runtime>(
+    runtime: &R,
+    watch: &mut MemberWatch,
+    right: impl Fn(&[MemberInfo]) -> bool,
+) {
+    let told = async { while !right(&watch.next().await.unwrap().unwrap()) {} };
+    let late = async {
+        runtime.sleep(PATIENCE).await;
+        panic!("waited in vain for other members");
+    };
+    future::or(told, late).await;
+}
+
+/// Whether the member of this name is in this state.
+fn is_in(name: &str) -> impl Fn(&[MemberInfo], MemberState) -> bool {
+    move |members, state| {
+        let mut members = members.iter();
+        members.any(|member| member.name == name && member.state == state)
+    }
+}
+
+async fn a_watch_of_the_members_tells_who_comes_and_serves_and_goes<R: Runtime>(runtime: R) {
+    let quick = |config: &mut Config| config.timing.probe_interval = Duration::from_millis(50);
+    let a = start(&runtime, Options::new(any()), quick).await;
+    let seed = a.peers.to_string();
+    let mut watch = a.handle.watch_members();
+    let alone = watch.next().await.unwrap().unwrap();
+    assert_eq!((alone.len(), alone[0].me), (1, true));
+    // Nothing changes, so nothing is told.
+    assert!(future::poll_once(watch.next()).await.is_none());
+    a.handle.with(|_, _| ()).await.unwrap();
+    assert!(future::poll_once(watch.next()).await.is_none());
+    let join = |config: &mut Config| {
+        quick(config);
+        config.seeds.push(seed.clone());
+    };
+    let b = start(&runtime, Options::new(any()), join).await;
+    let name = b.peers.to_string();
+    let is = is_in(&name);
+    members_until(&runtime, &mut watch, |members| {
+        is(members, MemberState::Alive)
+    })
+    .await;
+    let web = BTreeMap::from([("web".to_owned(), "10.0.0.7:80".to_owned())]);
+    b.handle.set_protocols(web).await.unwrap();
+    members_until(&runtime, &mut watch, |members| {
+        let web = |member: &MemberInfo| member.protocols.get("web").cloned();
+        members
+            .iter()
+            .any(|m| web(m).as_deref() == Some("10.0.0.7:80"))
+    })
+    .await;
+    b.end().await;
+    members_until(&runtime, &mut watch, |members| {
+        is(members, MemberState::Down)
+    })
+    .await;
+    let c = start(&runtime, Options::new(any()), join).await;
+    let name = c.peers.to_string();
+    let is = is_in(&name);
+    members_until(&runtime, &mut watch, |members| {
+        is(members, MemberState::Alive)
+    })
+    .await;
+    // Only who knows the others tells them that it leaves.
+    let joined = c.handle.join(a.peers.to_string(), PATIENCE).await;
+    assert_eq!(joined, Ok(()));
+    c.handle.leave().await.unwrap();
+    members_until(&runtime, &mut watch, |members| {
+        is(members, MemberState::Left)
+    })
+    .await;
+    a.end().await;
+    assert!(watch.next().await.is_none());
+}
+
+async fn watches_of_the_members_count_among_the_watches<R: Runtime>(runtime: R) {
+    let options = Options {
+        watches: 1,
+        ..Options::new(any())
+    };
+    let a = start(&runtime, options, |_| {}).await;
+    let mut first = a.handle.watch_members();
+    let mut second = a.handle.watch_members();
+    assert!(first.next().await.unwrap().is_ok() && second.next().await.unwrap().is_ok());
+    {
+        let mut waiting = pin!(first.next());
+        assert!(future::poll_once(waiting.as_mut()).await.is_none());
+        let refused = second.next().await.unwrap();
+        assert_eq!(refused, Err(Error::Busy { limit: 1 }));
+        let web = BTreeMap::from([("web".to_owned(), "10.0.0.7:80".to_owned())]);
+        a.handle.set_protocols(web).await.unwrap();
+        assert!(waiting.await.unwrap().is_ok());
+    }
+    // Who went away has left its place.
+    drop(first);
+    assert!(second.next().await.unwrap().is_ok());
+    assert!(future::poll_once(second.next()).await.is_none());
     a.end().await;
 }
 

@@ -141,6 +141,7 @@ impl Commands {
                 let gated = self.watchers.watch((node, now), (table, from), watched);
                 self.show_synced(node, now, gated);
             }
+            Command::WatchMembers { seen, told } => self.watchers.watch_members(node, seen, told),
         }
     }
 
@@ -211,13 +212,14 @@ impl Commands {
         }
     }
 
-    /// Wakes watches after the turn's outputs were drained. `tables` are those that changed; none may be left out.
+    /// Wakes watches after the turn's outputs were drained: once in every turn. `tables` are those that changed; none may be left out.
     pub fn changed(&mut self, node: &mut Node, now: Now, tables: &[TableId]) {
         for table in tables {
             let gated = self.watchers.changed((node, now), *table);
             self.more |= !gated.is_empty();
             self.show_synced(node, now, gated);
         }
+        self.watchers.members_changed(node);
         self.watchers.settle(node, now);
     }
 
