@@ -9,3 +9,5 @@
 mod mio;
 mod parity;
 mod runtimes;
+#[cfg(feature = "typed")]
+mod typed;

@@ -134,11 +134,15 @@ fn only(row: &SiblingRow) -> Option<&Bytes> {
     live.next().is_none().then_some(value)
 }
 
-/// Which keys a scan visits.
+/// Which keys a scan visits: those that meet every condition. The default is all.
 #[derive(Clone, Debug, Default)]
 pub struct ScanRange<'a> {
     /// Only keys that begin with this.
     pub prefix: &'a [u8],
+    /// Only this key and those after it.
+    pub from: &'a [u8],
+    /// Only keys before this one.
+    pub until: Option<&'a [u8]>,
     /// Only keys after this one.
     pub after: Option<&'a [u8]>,
 }
@@ -148,6 +152,7 @@ pub struct Scan<'a> {
     node: &'a Node,
     wall_ms: u64,
     prefix: Vec<u8>,
+    until: Option<Vec<u8>>,
     inner: Option<super::gossip::InOrder<'a>>,
 }
 
@@ -157,7 +162,8 @@ impl<'a> Iterator for Scan<'a> {
     fn next(&mut self) -> Option<RowRef<'a>> {
         loop {
             let (key, slot) = self.inner.as_mut()?.next()?;
-            if !key.starts_with(&self.prefix) {
+            let is_over = |until: &Vec<u8>| **key >= **until;
+            if !key.starts_with(&self.prefix) || self.until.as_ref().is_some_and(is_over) {
                 self.inner = None;
                 return None;
             }
@@ -279,15 +285,17 @@ impl<'a> View<'a> {
 
     /// Live rows in key order, lazily. O(log rows) to begin, O(1) amortised per row.
     pub fn scan(&self, table: TableId, range: ScanRange<'_>) -> Scan<'a> {
+        let first = range.prefix.max(range.from);
         let start = match range.after {
-            Some(after) if after >= range.prefix => Bound::Excluded(after),
-            _ => Bound::Included(range.prefix),
+            Some(after) if after >= first => Bound::Excluded(after),
+            _ => Bound::Included(first),
         };
         let live = self.node.gossip.rows().live(table);
         Scan {
             node: self.node,
             wall_ms: self.wall_ms,
             prefix: range.prefix.to_vec(),
+            until: range.until.map(<[u8]>::to_vec),
             inner: live.map(|keys| keys.from(start)),
         }
     }

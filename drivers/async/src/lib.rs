@@ -79,4 +79,6 @@ pub use rumormill_kit::handle::{
     Blocking, BlockingMemberWatch, BlockingWatch, Error, Handle, MemberWatch, Rows, Watch,
 };
 pub use rumormill_kit::store;
+#[cfg(feature = "typed")]
+pub use rumormill_kit::typed;
 pub use runtime::Runtime;

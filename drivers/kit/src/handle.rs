@@ -10,13 +10,14 @@ mod watch;
 mod watchers;
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
     Accepted, CausalToken, Handover, MemberInfo, Node, NodeStatus, Now, Request, RequestError,
-    Response, Row, SettingInfo, Siblings, TableId, TableOptions, Wall,
+    Response, Row, ScanRange, SettingInfo, Siblings, TableId, TableOptions, Wall,
 };
 
 use self::line::{Command, Done, Line, Order};
@@ -149,9 +150,36 @@ impl Handle {
         after: Option<Bytes>,
     ) -> Result<Rows, Error> {
         let prefix = prefix.into();
-        let read =
-            move |node: &mut Node, now: Now| Page::of(node, now, table, &prefix, after.as_deref());
+        let read = move |node: &mut Node, now: Now| {
+            let range = ScanRange {
+                prefix: &prefix,
+                after: after.as_deref(),
+                ..ScanRange::default()
+            };
+            Page::of(node, now, table, range)
+        };
         let page = self.with(read).await?;
+        self.complete(table, page).await
+    }
+
+    /// As [`Handle::scan`], for the rows whose keys lie in `range`.
+    ///
+    /// # Errors
+    /// As for [`Handle::get`].
+    pub async fn scan_range(
+        &self,
+        table: TableId,
+        range: impl RangeBounds<Bytes>,
+        after: Option<Bytes>,
+    ) -> Result<Rows, Error> {
+        let bounds = scan::Bounds::of(&range, after);
+        let read = move |node: &mut Node, now: Now| Page::of(node, now, table, bounds.range());
+        let page = self.with(read).await?;
+        self.complete(table, page).await
+    }
+
+    /// Reads what of a page is only in the store, once it may be shown.
+    async fn complete(&self, table: TableId, page: Page) -> Result<Rows, Error> {
         if page.gated {
             self.sync().await?;
         }

@@ -35,4 +35,6 @@ pub use options::{BindError, Options};
 pub use rumormill_kit::Exit;
 pub use rumormill_kit::counters::Counters;
 pub use rumormill_kit::handle::{Blocking, BlockingMemberWatch, BlockingWatch, Error, Rows};
+#[cfg(feature = "typed")]
+pub use rumormill_kit::typed;
 pub use session::{Clients, Flow, NoClients, REPLIES_MARK, Replies, Session};

@@ -35,6 +35,8 @@ use std::time::Duration;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
+#[cfg(feature = "typed")]
+pub use rumormill_async::typed;
 pub use rumormill_async::{
     BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
 };

@@ -34,6 +34,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
+#[cfg(feature = "typed")]
+pub use rumormill_async::typed;
 pub use rumormill_async::{
     BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
 };

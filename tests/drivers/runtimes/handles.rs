@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::TcpListener;
+use std::ops::Bound;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_lite::future;
 use rumormill_async::{Driver, Error, Exit, Handle, MemberWatch, Options, Runtime};
 use rumormill_core::{
@@ -118,6 +120,26 @@ async fn a_page_of_rows_ends_and_the_next_begins<R: Runtime>(runtime: R) {
     let ends = ends.map(|(first, last)| (&first.0[..], &last.0[..]));
     assert_eq!(ends, Some((&b"k1000"[..], &b"k1499"[..])));
     assert_eq!(second.next, None);
+    let range = Bytes::from("k0998")..=Bytes::from("k1001");
+    let keys = async |after: Option<&'static str>| {
+        let after = after.map(Bytes::from);
+        let page = a.handle.scan_range(TABLE, range.clone(), after).await;
+        let page = page.unwrap();
+        assert_eq!(page.next, None);
+        let keys = page.rows.iter().map(|(key, _)| key.clone());
+        keys.collect::<Vec<Bytes>>()
+    };
+    assert_eq!(keys(None).await, ["k0998", "k0999", "k1000", "k1001"]);
+    assert_eq!(keys(Some("k0999")).await, ["k1000", "k1001"]);
+    assert_eq!(keys(Some("k0")).await.len(), 4);
+    let ends = (
+        Bound::Excluded(Bytes::from("k1498")),
+        Bound::Excluded(Bytes::from("o")),
+    );
+    let rows = a.handle.scan_range(TABLE, ends, None).await.unwrap().rows;
+    assert_eq!((rows.len(), &rows[0].0[..]), (1, &b"k1499"[..]));
+    let all = a.handle.scan_range(TABLE, .., None).await.unwrap();
+    assert_eq!((all.rows.len(), all.next), (1_000, Some("k0999".into())));
     a.end().await;
 }
 

@@ -1,6 +1,7 @@
 //! The calls of a handle for plain threads.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +43,7 @@ waits! {
     fn get(table: TableId, key: impl Into<Bytes>) -> Option<Row>;
     fn siblings(table: TableId, key: impl Into<Bytes>) -> Option<Siblings>;
     fn scan(table: TableId, prefix: impl Into<Bytes>, after: Option<Bytes>) -> Rows;
+    fn scan_range(table: TableId, range: impl RangeBounds<Bytes>, after: Option<Bytes>) -> Rows;
     fn table(name: impl Into<String>) -> TableId;
     fn create_table(name: impl Into<String>, options: TableOptions) -> TableId;
     fn members() -> Vec<MemberInfo>;
