@@ -6,6 +6,7 @@
     reason = "a helper of a test fails like the test"
 )]
 
+mod examples;
 mod mio;
 mod parity;
 mod runtimes;

@@ -208,7 +208,9 @@ impl Client {
 
     fn hear(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        self.0.read_line(&mut line)?;
+        if self.0.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(line.trim_end().to_owned())
     }
 }
