@@ -132,10 +132,7 @@ fn outcome(runner: &impl Runner) -> Vec<String> {
 }
 
 fn siblings(handle: &Handle) {
-    let options = TableOptions {
-        conflict: Conflict::Siblings,
-        ..TableOptions::default()
-    };
+    let options = TableOptions::default().conflict(Conflict::Siblings);
     let table = block_on(Table::<String, Shape>::create(handle, "drafts", options)).unwrap();
     let drafts = table.blocking();
     let mut changes = drafts.watch().unwrap();

@@ -57,6 +57,7 @@ pub struct NodeStatus {
 
 /// A member that a node which is away waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Awaited {
     /// The member.
     pub node: NodeId,
@@ -68,6 +69,7 @@ pub struct Awaited {
 
 /// A member for whose sake deleted rows are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HoldUp {
     /// The member.
     pub node: NodeId,

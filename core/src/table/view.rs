@@ -14,7 +14,7 @@ use crate::id::{Seq, TableId};
 use crate::node::Node;
 use crate::time::Wall;
 
-/// The answer to a point read.
+/// The answer to a point read. Exhaustive: a reader that passes one over takes a row that is there for absent.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'a> {
     /// The live row.
@@ -134,7 +134,8 @@ fn only(row: &SiblingRow) -> Option<&Bytes> {
     live.next().is_none().then_some(value)
 }
 
-/// Which keys a scan visits: those that meet every condition. The default is all.
+/// Which keys a scan visits: those that meet every condition. The default is all; write `..ScanRange::default()` last, since there may be
+/// more conditions one day.
 #[derive(Clone, Debug, Default)]
 pub struct ScanRange<'a> {
     /// Only keys that begin with this.
@@ -184,6 +185,7 @@ pub struct Cursor(pub u64);
 
 /// Changes of a table since a cursor.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Changes {
     /// What changed, oldest first. A key that changed twice is reported once, with its newest state.
     pub changes: Vec<Change>,
@@ -195,6 +197,7 @@ pub struct Changes {
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// Its place in the order of arrival.
     pub cursor: Cursor,
@@ -204,7 +207,7 @@ pub struct Change {
     pub kind: ChangeKind,
 }
 
-/// What happened to a row or table.
+/// What happened to a row or table. Exhaustive: who keeps a copy by these, and passes one over, has a wrong copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// The row was written.
@@ -242,6 +245,7 @@ pub enum ChangeKind {
 
 /// A table, its options and its size.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct TableInfo<'a> {
     /// Its id on this node.
     pub id: TableId,

@@ -6,6 +6,7 @@ macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Counters and gauges of one driver, readable from any thread.
         #[derive(Debug, Default)]
+        #[non_exhaustive]
         pub struct Counters {
             $($(#[$doc])* pub $name: AtomicU64,)*
         }

@@ -9,6 +9,7 @@ use rumormill_core::link::Frames;
 
 /// The bounds of a [`WriteQueue`], in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueLimits {
     /// From here on the link is congested; 4 MiB.
     pub high: usize,

@@ -40,7 +40,7 @@
 //!     Ok(())
 //! }
 //! # use rumormill_core::{Config, Input, Instant, Now, Output, Recovery, Seed, Wall};
-//! # let limits = CommandLimits { commands: 16, watches: 16, leave_timeout: std::time::Duration::ZERO };
+//! # let limits = CommandLimits::default();
 //! # let turning = std::thread::current();
 //! # let (handle, mut commands) = Commands::new(limits, std::sync::Arc::new(move || turning.unpark()));
 //! # let now = Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000));

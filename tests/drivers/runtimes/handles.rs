@@ -61,10 +61,7 @@ async fn a_handle_reads_what_it_wrote<R: Runtime>(runtime: R) {
 async fn siblings_are_read_and_replaced<R: Runtime>(runtime: R) {
     let a = start(&runtime, Options::new(any()), |_| {}).await;
     let handle = a.handle.clone();
-    let options = TableOptions {
-        conflict: Conflict::Siblings,
-        ..TableOptions::default()
-    };
+    let options = TableOptions::default().conflict(Conflict::Siblings);
     let carts = handle.create_table("carts", options).await.unwrap();
     assert_eq!(handle.siblings(carts, "k").await, Ok(None));
     handle.put(carts, "k", "one").await.unwrap();
@@ -249,10 +246,8 @@ async fn a_watch_of_the_members_tells_who_comes_and_serves_and_goes<R: Runtime>(
 }
 
 async fn watches_of_the_members_count_among_the_watches<R: Runtime>(runtime: R) {
-    let options = Options {
-        watches: 1,
-        ..Options::new(any())
-    };
+    let mut options = Options::new(any());
+    options.watches = 1;
     let a = start(&runtime, options, |_| {}).await;
     let mut first = a.handle.watch_members();
     let mut second = a.handle.watch_members();
@@ -291,10 +286,8 @@ async fn settings_change<R: Runtime>(runtime: R) {
 }
 
 async fn calls_wait_for_room_and_all_are_answered<R: Runtime>(runtime: R) {
-    let options = Options {
-        commands: 2,
-        ..Options::new(any())
-    };
+    let mut options = Options::new(any());
+    options.commands = 2;
     let driver = Driver::bind(runtime.clone(), options).await.unwrap();
     let handle = driver.handle();
     let mut first = pin!(handle.put(TABLE, "a", "1"));

@@ -22,13 +22,24 @@ const SWEEP: usize = 16;
 
 /// The bounds of what handles may ask at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CommandLimits {
-    /// Commands that may wait for the loop, at least 1.
+    /// Commands that may wait for the loop, at least 1; 4,096.
     pub commands: usize,
-    /// Watches that may wait for a change.
+    /// Watches that may wait for a change; 10,000.
     pub watches: usize,
-    /// How long a leave may take.
+    /// How long a leave may take; 5 s.
     pub leave_timeout: Duration,
+}
+
+impl Default for CommandLimits {
+    fn default() -> Self {
+        CommandLimits {
+            commands: 4_096,
+            watches: 10_000,
+            leave_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// Who waits for the reply to a request.

@@ -15,6 +15,7 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// Some rows of a table, in key order: at most 1,000, and no more than 1 MiB unless a single one is larger.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rows {
     /// Keys and rows.
     pub rows: Vec<(Bytes, Row)>,

@@ -13,9 +13,8 @@ use super::key::{self, Key};
 use super::{Error, Siblings, Undecodable, value};
 use crate::handle;
 
-/// What happened to a row or to the table.
+/// What happened to a row or to the table. Exhaustive, as [`ChangeKind`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Change<K, V> {
     /// The row was written.
     Put {
