@@ -106,15 +106,7 @@ fn outcome(runner: &impl Runner) -> Vec<String> {
     };
     assert_eq!(error.key, key);
 
-    told.extend(lines(there.scan(.., None).unwrap()));
-    told.push("of b:".to_owned());
-    told.extend(lines(there.scan_first("b", None).unwrap()));
-    told.push("a range:".to_owned());
-    let range = at("a", 400)..=at("b", -3);
-    told.extend(lines(there.scan(range, None).unwrap()));
-    let after = there.scan(at("bb", -30)..at("d", 0), None).unwrap();
-    assert_eq!(lines(after).len(), 2);
-
+    told.extend(scanned(&there));
     let refused = here.put(&at("d", 0), &Shape::Secret).unwrap_err();
     assert!(matches!(refused, Error::Encode { .. }), "{refused}");
     assert_eq!(
@@ -129,6 +121,19 @@ fn outcome(runner: &impl Runner) -> Vec<String> {
     let closed = there.put(&at("d", 0), &Shape::Dot);
     assert_eq!(closed, Err(Error::Handle(handle::Error::Closed)));
     told
+}
+
+/// The table, one first part of its keys, and a range of them.
+fn scanned(shapes: &Shapes) -> Vec<String> {
+    let mut shown = lines(shapes.scan(.., None).unwrap());
+    shown.push("of b:".to_owned());
+    shown.extend(lines(shapes.scan_first("b", None).unwrap()));
+    shown.push("a range:".to_owned());
+    let range = at("a", 400)..=at("b", -3);
+    shown.extend(lines(shapes.scan(range, None).unwrap()));
+    let excluded = shapes.scan(at("bb", -30)..at("d", 0), None).unwrap();
+    assert_eq!(lines(excluded).len(), 2);
+    shown
 }
 
 fn siblings(handle: &Handle) {
