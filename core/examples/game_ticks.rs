@@ -69,7 +69,7 @@ impl Wires {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut now = Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000));
     let mut wires = Wires::default();
     let mut players: Vec<Option<Node>> = Vec::new();

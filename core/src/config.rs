@@ -7,6 +7,7 @@ use core::time::Duration;
 
 /// The configuration of a node. [`Config::new`] gives every field its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config {
     /// The cluster's name: nodes of another name are refused, so that two deployments never meet by accident.
     pub cluster_name: String,
@@ -59,7 +60,7 @@ impl Config {
     }
 }
 
-/// Whether a node has a store.
+/// Whether a node has a store. Exhaustive: a driver keeps what the node takes for granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     /// Nothing survives a restart: no [`Output::Store`](crate::Output::Store) is emitted and nothing waits for one.
@@ -70,6 +71,7 @@ pub enum Storage {
 
 /// The caps of a node. Each is checked where the data enters, and the refusal names the limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Longest key a client may write, in bytes; 64 KiB.
     pub key_bytes: usize,
@@ -144,6 +146,7 @@ pub const MAX_SIBLING_BYTES: usize = 4 << 20;
 
 /// The periods and patience of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timing {
     /// One member is probed per period; 1 s.
     pub probe_interval: Duration,

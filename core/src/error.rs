@@ -497,6 +497,7 @@ impl core::error::Error for RecoverError {}
 
 /// Reading a table's changes from this cursor is no longer possible: start again from [`Lagged::restart`] after a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lagged {
     /// A cursor at the present end of the log.
     pub restart: crate::Cursor,

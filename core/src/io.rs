@@ -14,6 +14,9 @@ use crate::time::Instant;
 use crate::wire::Message;
 
 /// Something that happened outside.
+///
+/// Exhaustive on purpose, as [`Output`]: inputs answer outputs, and whoever stands between a driver and a node, such as a simulator, has to
+/// know them all.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Time has passed, or a turn of the loop is over. Ends the turn: what it collected goes out.
@@ -225,6 +228,7 @@ pub enum Response {
 
 /// What a member that has left leaves behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Handover {
     /// Other members that answered when it left.
     pub others: usize,
@@ -263,6 +267,10 @@ impl core::fmt::Display for Handover {
 }
 
 /// Something the driver has to do.
+///
+/// Exhaustive on purpose: a driver that passes over one it does not know breaks the contract without a word, by a write that is never stored
+/// or a request that is never answered. A new output is a new major version, and the compiler names the drivers that lack it.
+/// A loop that has no use for some says `_ => {}`.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Send a message.
@@ -323,7 +331,7 @@ pub enum Output {
     Halt(HaltReason),
 }
 
-/// The links a message goes to.
+/// The links a message goes to. Exhaustive: a driver sends to all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Links {
     /// One.
@@ -342,7 +350,7 @@ impl Links {
     }
 }
 
-/// How urgent a message is.
+/// How urgent a message is. Exhaustive: a driver has a queue for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Failure detection and greetings: small, never behind data.
@@ -358,7 +366,7 @@ impl Lane {
     pub const ALL: [Lane; 3] = [Lane::Control, Lane::Sys, Lane::Bulk];
 }
 
-/// One write of a batch. The store is an ordered map of bytes and never interprets them.
+/// One write of a batch; exhaustive, since a store has to apply them all. The store is an ordered map of bytes and never interprets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOp {
     /// Set a key.
@@ -550,6 +558,7 @@ pub enum Event {
 
 /// When to call [`Input::Tick`] at the latest, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Deadline {
     /// The instant; it may have passed already, which means now.
     pub at: Instant,

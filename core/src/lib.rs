@@ -71,6 +71,12 @@
 //! only in that map: it answers [`Output::Load`] with [`Input::Loaded`], and a value is read with [`Request::Get`] where a view
 //! says [`Found::Cold`].
 //!
+//! Structs and enums that may grow are `#[non_exhaustive]`: options begin with their constructor or default and are then changed field by field.
+//! Enums that are not are exhaustive on purpose, and say why. The one type of another crate in these signatures is [`bytes::Bytes`]: keys and
+//! values are shared between rows, messages, replies and a driver's buffers without being copied, and a type of our own would have to be
+//! converted at each border. What nodes say to each other ([`wire`]) is public for simulators and fuzzers; its form is the protocol's business and
+//! may change with any version of it.
+//!
 //! What is promised, under which assumptions, and what shows it, is on the page of [`guarantees`]; why, is in `ARCHITECTURE.md`.
 #![no_std]
 

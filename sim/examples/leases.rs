@@ -23,8 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Conflict, Durability, Instant, Request, RequestError, Response, TableId, TableOptions, Token,
-    Write,
+    Durability, Instant, Request, RequestError, Response, TableId, TableOptions, Token, Write,
 };
 use rumormill_sim::app::{Application, Context, Deployment};
 use rumormill_sim::plan::{Action, Entry, Fault, FaultWhat, Plan, Shape};
@@ -327,10 +326,7 @@ impl Machine {
 impl Machine {
     /// Opens the tables; a store that refuses, for its disk is full, is asked again with the next timer.
     fn open(&mut self, context: &mut Context<'_>) {
-        let options = |durability| TableOptions {
-            durability,
-            conflict: Conflict::LastWriterWins,
-        };
+        let options = |durability| TableOptions::default().durability(durability);
         if self.tables.is_none() {
             let leases = context.table("leases", options(Durability::Sync));
             let progress = context.table("progress", options(Durability::Periodic));

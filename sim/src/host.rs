@@ -307,13 +307,13 @@ fn open_table(node: &mut Node, now: Now, table: Table) -> TableId {
         Table::Memory => Durability::Memory,
         Table::Siblings => Durability::Periodic,
     };
-    let options = TableOptions {
-        durability,
-        conflict: match table {
-            Table::Siblings => Conflict::Siblings,
-            _ => Conflict::LastWriterWins,
-        },
+    let conflict = match table {
+        Table::Siblings => Conflict::Siblings,
+        _ => Conflict::LastWriterWins,
     };
+    let options = TableOptions::default()
+        .durability(durability)
+        .conflict(conflict);
     match node.create_table(now, table.name(), options) {
         Ok((id, _)) => id,
         // Every node opens the same tables with the same options.

@@ -278,7 +278,11 @@ impl World {
         let host = &mut self.hosts[node];
         host.handed_over = Some(handover.holders > 0);
         let span = (host.leaves_since, host.now(self.now_us).mono);
-        let found = leaves::check((self.now_us, node), span, handover);
+        let found = leaves::check(
+            (self.now_us, node),
+            span,
+            (handover.is_complete(), handover),
+        );
         self.found_once(found);
     }
 

@@ -6,6 +6,9 @@
     reason = "a helper of a test fails like the test"
 )]
 
+mod examples;
 mod mio;
 mod parity;
 mod runtimes;
+#[cfg(feature = "typed")]
+mod typed;

@@ -105,10 +105,9 @@ fn count(counter: &AtomicU64) -> u64 {
 fn a_taken_port_is_named() {
     let taken = TcpListener::bind(any()).unwrap();
     let addr = taken.local_addr().unwrap();
-    let Err(error) = Driver::bind(Options {
-        redis: Some(addr),
-        ..Options::new(any())
-    }) else {
+    let mut options = Options::new(any());
+    options.redis = Some(addr);
+    let Err(error) = Driver::bind(options) else {
         panic!("bound twice");
     };
     assert!(matches!(&error, BindError::Listen { listener: "redis", addr: a, .. } if *a == addr));
@@ -193,10 +192,8 @@ fn dials_that_fail_are_answered() {
 
 #[test]
 fn a_handshake_that_takes_too_long_is_given_up() {
-    let options = Options {
-        handshake_timeout: Duration::from_millis(50),
-        ..Options::new(any())
-    };
+    let mut options = Options::new(any());
+    options.handshake_timeout = Duration::from_millis(50);
     let a = start(options, NoClients, |_| {});
     let mut silent = TcpStream::connect(a.peers).unwrap();
     let mut heard = Vec::new();
@@ -268,10 +265,7 @@ impl Session for Lines {
             match text.split_once(' ') {
                 Some(("flood", n)) => self.flood = n.parse().unwrap(),
                 Some(("put", key)) => {
-                    let options = TableOptions {
-                        durability: Durability::Sync,
-                        ..TableOptions::default()
-                    };
+                    let options = TableOptions::default().durability(Durability::Sync);
                     let (table, _) = node.create_table(now, "safe", options).unwrap();
                     let write = Write::Put {
                         key: key.as_bytes(),
@@ -295,11 +289,8 @@ impl Session for Lines {
     }
 }
 
-fn serve_lines(options: Options, configure: impl FnOnce(&mut Config)) -> Running {
-    let options = Options {
-        redis: Some(any()),
-        ..options
-    };
+fn serve_lines(mut options: Options, configure: impl FnOnce(&mut Config)) -> Running {
+    options.redis = Some(any());
     start(options, LineClients, configure)
 }
 
@@ -371,13 +362,9 @@ fn clients_wait_for_values_that_are_only_in_the_store() {
 
 #[test]
 fn one_client_too_many_is_told_so() {
-    let a = serve_lines(
-        Options {
-            max_clients: 1,
-            ..Options::new(any())
-        },
-        |_| {},
-    );
+    let mut options = Options::new(any());
+    options.max_clients = 1;
+    let a = serve_lines(options, |_| {});
     let mut first = TcpStream::connect(a.redis.unwrap()).unwrap();
     let mut echo = [0; 2];
     first.write_all(b"x\n").unwrap();

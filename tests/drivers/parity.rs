@@ -1,6 +1,6 @@
 //! One script, through the simulator and every driver: the same outcome.
 
-mod real;
+pub(crate) mod real;
 mod simulated;
 mod ways;
 

@@ -11,6 +11,7 @@ use crate::wire::{self, Message};
 
 /// The caps on what a peer may claim before it has sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LinkLimits {
     /// Bytes of a handshake frame's payload; 8 KiB.
     pub hello_bytes: usize,
@@ -30,7 +31,7 @@ impl Default for LinkLimits {
     }
 }
 
-/// What a stream brought.
+/// What a stream brought. Exhaustive: a driver hands each on to its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
     /// The handshake is done. First, and once.

@@ -155,6 +155,7 @@ impl Iterator for Frames {
 
 /// Why a message has no frames. A node emits no such message.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum EncodeError {
     /// The serializer refused it.
     Codec(wire::EncodeError),

@@ -25,6 +25,7 @@ use crate::table::Hlc;
 
 /// A member as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemberInfo {
     /// Its id.
     pub id: NodeId,

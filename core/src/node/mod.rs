@@ -89,6 +89,8 @@ pub struct Node {
     repair_after: Instant,
     lazy: Lazy,
     membership: Membership,
+    /// Grows with whatever may change what is said of members.
+    members_revision: u64,
     links: Links,
     detector: Detector,
     requests: Requests,
@@ -147,6 +149,7 @@ impl Node {
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
             lazy: Lazy::default(),
             membership: Membership::new(me),
+            members_revision: 0,
             stability: Stability::default(),
             requests: Requests::default(),
             loads: Loads::new(&config.limits),
@@ -474,6 +477,7 @@ impl Node {
             }
             _ => return None,
         };
+        self.members_revision += 1;
         self.membership_changed(change);
         verdict
     }

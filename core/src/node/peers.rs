@@ -384,6 +384,9 @@ impl Node {
 
     /// A member's state has changed.
     fn judge(&mut self, verdict: &Action) {
+        if let Action::Up(_) | Action::Suspect(_) | Action::Down(_) = verdict {
+            self.members_revision += 1;
+        }
         match *verdict {
             Action::Up(node) => {
                 self.evictions.up(node);

@@ -57,6 +57,7 @@ pub struct NodeStatus {
 
 /// A member that a node which is away waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Awaited {
     /// The member.
     pub node: NodeId,
@@ -68,6 +69,7 @@ pub struct Awaited {
 
 /// A member for whose sake deleted rows are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HoldUp {
     /// The member.
     pub node: NodeId,
@@ -154,6 +156,12 @@ impl Node {
             HoldUp { node, name, why }
         };
         missing.into_iter().map(why).collect()
+    }
+
+    /// A number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`]: for who waits for that
+    /// instead of asking in every turn. It holds for this life of the node. O(1).
+    pub fn members_revision(&self) -> u64 {
+        self.members_revision
     }
 
     /// Everybody ever heard of, those who left included, by id.

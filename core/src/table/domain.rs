@@ -2,7 +2,7 @@
 
 use super::TableOptions;
 
-/// When a write of a gossip table is safe on the member that accepted it.
+/// When a write of a gossip table is safe on the member that accepted it. Exhaustive: every driver that shows tables has to say what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
     /// Never: a restart forgets it, and other members bring it back.
@@ -13,7 +13,7 @@ pub enum Durability {
     Sync,
 }
 
-/// What happens when two members write one key of a gossip table.
+/// What happens when two members write one key of a gossip table. Exhaustive: whoever reads a table has to know how its keys look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Conflict {
     /// The version with the larger (clock, actor, counter) wins.
@@ -24,7 +24,7 @@ pub enum Conflict {
 
 /// Namespace, durability class and conflict rule: contexts, counters and indexes exist once per domain. Rows carry their
 /// domain, so a row that arrives before its table's definition merges rightly. A `Memory` domain restarts with an empty
-/// context; one context over durable and memory tables would claim rows that a restart lost.
+/// context; one context over durable and memory tables would claim rows that a restart lost. Exhaustive, as what is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Domain {

@@ -28,11 +28,26 @@ use crate::time::Wall;
 
 /// What is fixed when a table is created. A table that is merely written to gets the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TableOptions {
     /// When a write is safe.
     pub durability: Durability,
     /// What happens when two members write one key.
     pub conflict: Conflict,
+}
+
+impl TableOptions {
+    /// These options with another durability.
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// These options with another rule for two writes to one key.
+    pub const fn conflict(mut self, conflict: Conflict) -> Self {
+        self.conflict = conflict;
+        self
+    }
 }
 
 impl Default for TableOptions {
@@ -44,7 +59,7 @@ impl Default for TableOptions {
     }
 }
 
-/// A write to one row.
+/// A write to one row. Exhaustive: who records or judges writes has to know them all.
 #[derive(Clone, Debug)]
 pub enum Write<'a> {
     /// Sets the value.
@@ -81,7 +96,7 @@ pub enum Write<'a> {
     },
 }
 
-/// The identity and order of one version of a row.
+/// The identity and order of one version of a row. Exhaustive: these three order versions, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// The hybrid logical clock of the write.
@@ -94,6 +109,7 @@ pub struct Version {
 
 /// A write was accepted: it is visible here and goes to every member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Accepted {
     /// The version it got.
     pub version: Version,
@@ -114,7 +130,7 @@ pub struct TableName {
     pub name: String,
 }
 
-/// Who owns a table.
+/// Who owns a table. Exhaustive: there is no third.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Namespace {
     /// The store.

@@ -14,7 +14,7 @@ use crate::id::{Seq, TableId};
 use crate::node::Node;
 use crate::time::Wall;
 
-/// The answer to a point read.
+/// The answer to a point read. Exhaustive: a reader that passes one over takes a row that is there for absent.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'a> {
     /// The live row.
@@ -108,7 +108,7 @@ impl<'a> RowRef<'a> {
     }
 }
 
-/// A live row, owned.
+/// A live row, owned. Exhaustive: whoever serves reads makes some too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The value.
@@ -119,7 +119,7 @@ pub struct Row {
     pub version: Version,
 }
 
-/// The live siblings of a key, owned.
+/// The live siblings of a key, owned. Exhaustive, as [`Row`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Siblings {
     /// Their values and versions, in an order that all members share.
@@ -134,11 +134,16 @@ fn only(row: &SiblingRow) -> Option<&Bytes> {
     live.next().is_none().then_some(value)
 }
 
-/// Which keys a scan visits.
+/// Which keys a scan visits: those that meet every condition. The default is all; write `..ScanRange::default()` last, since there may be
+/// more conditions one day.
 #[derive(Clone, Debug, Default)]
 pub struct ScanRange<'a> {
     /// Only keys that begin with this.
     pub prefix: &'a [u8],
+    /// Only this key and those after it.
+    pub from: &'a [u8],
+    /// Only keys before this one.
+    pub until: Option<&'a [u8]>,
     /// Only keys after this one.
     pub after: Option<&'a [u8]>,
 }
@@ -148,6 +153,7 @@ pub struct Scan<'a> {
     node: &'a Node,
     wall_ms: u64,
     prefix: Vec<u8>,
+    until: Option<Vec<u8>>,
     inner: Option<super::gossip::InOrder<'a>>,
 }
 
@@ -157,7 +163,8 @@ impl<'a> Iterator for Scan<'a> {
     fn next(&mut self) -> Option<RowRef<'a>> {
         loop {
             let (key, slot) = self.inner.as_mut()?.next()?;
-            if !key.starts_with(&self.prefix) {
+            let is_over = |until: &Vec<u8>| **key >= **until;
+            if !key.starts_with(&self.prefix) || self.until.as_ref().is_some_and(is_over) {
                 self.inner = None;
                 return None;
             }
@@ -178,6 +185,7 @@ pub struct Cursor(pub u64);
 
 /// Changes of a table since a cursor.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Changes {
     /// What changed, oldest first. A key that changed twice is reported once, with its newest state.
     pub changes: Vec<Change>,
@@ -189,6 +197,7 @@ pub struct Changes {
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// Its place in the order of arrival.
     pub cursor: Cursor,
@@ -198,7 +207,7 @@ pub struct Change {
     pub kind: ChangeKind,
 }
 
-/// What happened to a row or table.
+/// What happened to a row or table. Exhaustive: who keeps a copy by these, and passes one over, has a wrong copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// The row was written.
@@ -236,6 +245,7 @@ pub enum ChangeKind {
 
 /// A table, its options and its size.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct TableInfo<'a> {
     /// Its id on this node.
     pub id: TableId,
@@ -279,15 +289,17 @@ impl<'a> View<'a> {
 
     /// Live rows in key order, lazily. O(log rows) to begin, O(1) amortised per row.
     pub fn scan(&self, table: TableId, range: ScanRange<'_>) -> Scan<'a> {
+        let first = range.prefix.max(range.from);
         let start = match range.after {
-            Some(after) if after >= range.prefix => Bound::Excluded(after),
-            _ => Bound::Included(range.prefix),
+            Some(after) if after >= first => Bound::Excluded(after),
+            _ => Bound::Included(first),
         };
         let live = self.node.gossip.rows().live(table);
         Scan {
             node: self.node,
             wall_ms: self.wall_ms,
             prefix: range.prefix.to_vec(),
+            until: range.until.map(<[u8]>::to_vec),
             inner: live.map(|keys| keys.from(start)),
         }
     }

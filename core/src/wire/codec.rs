@@ -1,5 +1,6 @@
 //! Messages as msgpack.
 
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -10,9 +11,13 @@ const MAX_DEPTH: usize = 32;
 
 /// Why bytes are no message.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Not msgpack, or not of a message's shape.
-    Malformed(rmp_serde::decode::Error),
+    Malformed {
+        /// Why, in the decoder's words.
+        why: String,
+    },
     /// Bytes follow the message.
     Trailing,
 }
@@ -20,7 +25,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Malformed(error) => write!(f, "malformed message: {error}"),
+            DecodeError::Malformed { why } => write!(f, "malformed message: {why}"),
             DecodeError::Trailing => f.write_str("bytes follow the message"),
         }
     }
@@ -61,7 +66,9 @@ pub(crate) fn decode_all<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Resu
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
     // The default depth, taken up by a hostile value that is merely skipped, overflows a thread's stack.
     decoder.set_max_depth(MAX_DEPTH);
-    let value = T::deserialize(&mut decoder).map_err(DecodeError::Malformed)?;
+    let value = T::deserialize(&mut decoder).map_err(|error| DecodeError::Malformed {
+        why: error.to_string(),
+    })?;
     // The decoder does not tell its position; only at the end of the bytes is there no marker to read. A number is asked
     // for because no other kind of value makes it read further.
     match <u8 as serde::Deserialize>::deserialize(&mut decoder) {

@@ -57,7 +57,9 @@ mod adapter;
 
 #[cfg(feature = "async-std")]
 pub use adapter::{AsyncStd, Driver, bind};
+#[cfg(all(feature = "async-std", feature = "typed"))]
+pub use rumormill_async::typed;
 #[cfg(feature = "async-std")]
 pub use rumormill_async::{
-    BindError, Blocking, Counters, Error, Exit, Handle, Options, Rows, Watch, store,
+    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
 };

@@ -35,11 +35,10 @@ impl<R: Runtime> Driver<R> {
         let addr = options.peers;
         let bound = runtime.bind(addr).await;
         let (listener, addr) = bound.map_err(|source| BindError { addr, source })?;
-        let limits = CommandLimits {
-            commands: options.commands,
-            watches: options.watches,
-            leave_timeout: options.leave_timeout,
-        };
+        let mut limits = CommandLimits::default();
+        limits.commands = options.commands;
+        limits.watches = options.watches;
+        limits.leave_timeout = options.leave_timeout;
         let bell = Arc::<Bell>::default();
         let ring: Ring = {
             let bell = Arc::clone(&bell);

@@ -75,6 +75,10 @@ pub use driver::Driver;
 pub use options::{BindError, Options};
 pub use rumormill_kit::Exit;
 pub use rumormill_kit::counters::Counters;
-pub use rumormill_kit::handle::{Blocking, BlockingWatch, Error, Handle, Rows, Watch};
+pub use rumormill_kit::handle::{
+    Blocking, BlockingMemberWatch, BlockingWatch, Error, Handle, MemberWatch, Rows, Watch,
+};
 pub use rumormill_kit::store;
+#[cfg(feature = "typed")]
+pub use rumormill_kit::typed;
 pub use runtime::Runtime;

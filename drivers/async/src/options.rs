@@ -9,6 +9,7 @@ use rumormill_kit::QueueLimits;
 
 /// Where a driver listens, and its patience and caps. [`Options::new`] gives every field its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// Where peers dial; port 0 takes any free one.
     pub peers: SocketAddr,
@@ -49,6 +50,7 @@ impl Options {
 
 /// The address could not be listened on; the driver was not made.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BindError {
     /// The address.
     pub addr: SocketAddr,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-/// A runtime: byte streams, a timer and a spawner. An adapter is about a hundred lines; clones share the runtime.
+/// A runtime: byte streams, a timer and a spawner. An adapter is about a hundred lines; clones share the runtime. Its streams are those
+/// of `futures-io` (which `futures-lite` names), since the standard library has no such traits; the runtimes have them or an adapter to them.
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;

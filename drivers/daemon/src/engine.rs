@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
-use rumormill_core::{Config, Limits, Now, Recovery, Seed, Storage, Timing};
+use rumormill_core::{Config, Limits, Now, Recovery, Seed, Storage};
 use rumormill_gateway_http::report;
 use rumormill_gateway_resp::Gateway;
 use rumormill_kit::store::{Store, StoreHandle, StoreWorker};
@@ -57,12 +57,10 @@ impl Engine {
         http: Option<SocketAddr>,
         events: Sender<Event>,
     ) -> Result<Engine, Failure> {
-        let driver = Driver::bind(Options {
-            redis: settings.redis,
-            leave_timeout: LEAVE,
-            ..Options::new(settings.listen)
-        })
-        .map_err(|error| Failure::Not(error.to_string()))?;
+        let mut options = Options::new(settings.listen);
+        options.redis = settings.redis;
+        options.leave_timeout = LEAVE;
+        let driver = Driver::bind(options).map_err(|error| Failure::Not(error.to_string()))?;
         let peers = driver.peers_addr();
         let listeners = Listeners {
             name: settings
@@ -155,20 +153,16 @@ fn config(settings: &Settings, listeners: &Listeners) -> Config {
     };
     config.resident_value = settings.resident_value;
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    config.limits = Limits {
-        key_bytes: size(settings.key_bytes),
-        value_bytes: size(settings.value_bytes),
-        clock_drift: Duration::from_millis(settings.clock_drift_ms),
-        ..Limits::default()
-    };
-    config.timing = Timing {
-        probe_interval: Duration::from_millis(settings.probe_interval_ms),
-        probe_timeout: Duration::from_millis(settings.probe_timeout_ms),
-        suspicion_mult: u32::try_from(settings.suspicion_mult).unwrap_or(u32::MAX),
-        sync_interval: Duration::from_millis(settings.sync_interval_ms),
-        leave_timeout: Duration::from_millis(settings.leave_timeout_ms),
-        ..Timing::default()
-    };
+    let limits = &mut config.limits;
+    limits.key_bytes = size(settings.key_bytes);
+    limits.value_bytes = size(settings.value_bytes);
+    limits.clock_drift = Duration::from_millis(settings.clock_drift_ms);
+    let timing = &mut config.timing;
+    timing.probe_interval = Duration::from_millis(settings.probe_interval_ms);
+    timing.probe_timeout = Duration::from_millis(settings.probe_timeout_ms);
+    timing.suspicion_mult = u32::try_from(settings.suspicion_mult).unwrap_or(u32::MAX);
+    timing.sync_interval = Duration::from_millis(settings.sync_interval_ms);
+    timing.leave_timeout = Duration::from_millis(settings.leave_timeout_ms);
     config
 }
 

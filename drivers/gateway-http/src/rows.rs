@@ -228,6 +228,7 @@ pub(crate) async fn list(
             let range = ScanRange {
                 prefix: &scan_prefix,
                 after: after.as_deref(),
+                ..ScanRange::default()
             };
             let bounds = (limit as usize, LIST_BYTES);
             Some(Page::of_range(node, now, id, range, bounds))

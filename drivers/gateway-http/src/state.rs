@@ -112,6 +112,7 @@ impl Writer {
                 let range = ScanRange {
                     prefix: b"",
                     after: after.as_deref(),
+                    ..ScanRange::default()
                 };
                 Page::of_range(node, now, table, range, (PAGE_ROWS, PAGE_BYTES))
             })

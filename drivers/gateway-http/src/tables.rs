@@ -80,17 +80,16 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, ApiError> {
     let new: NewTable = gateway.read_json(&headers, body, SMALL_BODY).await?;
-    let options = TableOptions {
-        durability: match new.durability.unwrap_or(Safety::Periodic) {
+    let options = TableOptions::default()
+        .durability(match new.durability.unwrap_or(Safety::Periodic) {
             Safety::Memory => Durability::Memory,
             Safety::Periodic => Durability::Periodic,
             Safety::Sync => Durability::Sync,
-        },
-        conflict: match new.conflict.unwrap_or(Rule::LastWriterWins) {
+        })
+        .conflict(match new.conflict.unwrap_or(Rule::LastWriterWins) {
             Rule::LastWriterWins => Conflict::LastWriterWins,
             Rule::Siblings => Conflict::Siblings,
-        },
-    };
+        });
     let name = new.name.clone();
     gateway
         .calls

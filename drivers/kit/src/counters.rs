@@ -6,6 +6,7 @@ macro_rules! counters {
     (count { $($(#[$doc:meta])* $name:ident,)* } show { $($(#[$now:meta])* $gauge:ident,)* }) => {
         /// Counters and gauges of one driver, readable from any thread.
         #[derive(Debug, Default)]
+        #[non_exhaustive]
         pub struct Counters {
             $($(#[$doc])* pub $name: AtomicU64,)*
             $($(#[$now])* pub $gauge: AtomicU64,)*

@@ -8,7 +8,8 @@ use rumormill_core::{
     Response, Seq, StoreOp, TableId, Token,
 };
 
-/// What a driver does for a node, one method per output. None of them blocks.
+/// What a driver does for a node, one method per output. None of them blocks. None has a default: a new output is a new method, and the
+/// compiler names the drivers that lack it.
 pub trait Driver {
     /// Queues frames for a link; a link that is gone is ignored.
     fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames);

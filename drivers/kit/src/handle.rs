@@ -4,27 +4,31 @@ mod blocking;
 mod commands;
 mod error;
 mod line;
+mod members;
 mod scan;
 mod watch;
 mod watchers;
 
+use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
     Accepted, CausalToken, Handover, MemberInfo, Node, NodeStatus, Now, Request, RequestError,
-    Response, Row, SettingInfo, Siblings, TableId, TableOptions, Wall,
+    Response, Row, ScanRange, SettingInfo, Siblings, TableId, TableOptions, Wall,
 };
 
 use self::line::{Command, Done, Line, Order};
 use self::scan::Page;
 use crate::answer::answer;
 
-pub use blocking::{Blocking, BlockingWatch};
+pub use blocking::{Blocking, BlockingMemberWatch, BlockingWatch};
 pub use commands::{CommandLimits, Commands};
 pub use error::Error;
 pub use line::Ring;
+pub use members::MemberWatch;
 pub use scan::Rows;
 pub use watch::Watch;
 
@@ -146,9 +150,36 @@ impl Handle {
         after: Option<Bytes>,
     ) -> Result<Rows, Error> {
         let prefix = prefix.into();
-        let read =
-            move |node: &mut Node, now: Now| Page::of(node, now, table, &prefix, after.as_deref());
+        let read = move |node: &mut Node, now: Now| {
+            let range = ScanRange {
+                prefix: &prefix,
+                after: after.as_deref(),
+                ..ScanRange::default()
+            };
+            Page::of(node, now, table, range)
+        };
         let page = self.with(read).await?;
+        self.complete(table, page).await
+    }
+
+    /// As [`Handle::scan`], for the rows whose keys lie in `range`.
+    ///
+    /// # Errors
+    /// As for [`Handle::get`].
+    pub async fn scan_range(
+        &self,
+        table: TableId,
+        range: impl RangeBounds<Bytes>,
+        after: Option<Bytes>,
+    ) -> Result<Rows, Error> {
+        let bounds = scan::Bounds::of(&range, after);
+        let read = move |node: &mut Node, now: Now| Page::of(node, now, table, bounds.range());
+        let page = self.with(read).await?;
+        self.complete(table, page).await
+    }
+
+    /// Reads what of a page is only in the store, once it may be shown.
+    async fn complete(&self, table: TableId, page: Page) -> Result<Rows, Error> {
         if page.gated {
             self.sync().await?;
         }
@@ -210,6 +241,20 @@ impl Handle {
     /// [`Error::Closed`].
     pub async fn members(&self) -> Result<Vec<MemberInfo>, Error> {
         self.with(|node, _| node.members()).await
+    }
+
+    /// Watches the members: all of them as they are now, and again whenever something has changed.
+    pub fn watch_members(&self) -> MemberWatch {
+        MemberWatch::new(self.line.clone())
+    }
+
+    /// Replaces what this member serves, protocol to endpoint. All members are told; `gossip` is always among it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn set_protocols(&self, protocols: BTreeMap<String, String>) -> Result<(), Error> {
+        self.with(|node, now| node.set_protocols(now, protocols))
+            .await
     }
 
     /// A summary of the node.

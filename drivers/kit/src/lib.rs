@@ -11,6 +11,8 @@ pub mod handle;
 mod queue;
 pub mod session;
 pub mod store;
+#[cfg(feature = "typed")]
+pub mod typed;
 
 pub use clock::Clock;
 pub use dispatch::{Driver, dispatch};

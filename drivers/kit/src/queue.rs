@@ -9,6 +9,7 @@ use rumormill_core::link::Frames;
 
 /// The bounds of a [`WriteQueue`], in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueLimits {
     /// From here on the link is congested; 4 MiB.
     pub high: usize,
@@ -28,7 +29,7 @@ impl Default for QueueLimits {
     }
 }
 
-/// A mark that a queue has crossed.
+/// A mark that a queue has crossed. Exhaustive: the node has to hear of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
     /// Above the high mark.

@@ -55,7 +55,7 @@ pub trait Session {
     }
 }
 
-/// What a session wants next.
+/// What a session wants next. Exhaustive: a driver has to obey each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// More input.

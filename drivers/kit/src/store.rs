@@ -66,6 +66,7 @@ pub trait StoreReader: Send + 'static {
 
 /// Why a store did not take a batch or a sync. The words fit one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StoreError {
     /// Out of space; the same may succeed later.
     Full(String),
@@ -86,6 +87,7 @@ impl std::error::Error for StoreError {}
 
 /// Why a load ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LoadError<E> {
     /// The store could not be read.
     Store(StoreError),

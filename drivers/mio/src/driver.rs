@@ -17,9 +17,6 @@ use crate::options::{BindError, Options};
 use crate::resolver::Resolver;
 use crate::turns::Loop;
 
-/// Commands that may wait for the loop.
-const QUEUED_COMMANDS: usize = 4_096;
-
 /// The tokens of the loop's own sources; links have even ones from 16 on, clients odd ones.
 pub(crate) const WAKER: usize = 0;
 pub(crate) const PEERS: usize = 1;
@@ -52,11 +49,9 @@ impl Driver {
             .transpose()?;
         let waker = Arc::new(Waker::new(poll.registry(), mio::Token(WAKER))?);
         let resolver = Resolver::spawn(Arc::clone(&waker))?;
-        let limits = CommandLimits {
-            commands: QUEUED_COMMANDS,
-            watches: options.watches,
-            leave_timeout: options.leave_timeout,
-        };
+        let mut limits = CommandLimits::default();
+        limits.watches = options.watches;
+        limits.leave_timeout = options.leave_timeout;
         let ring: Ring = Arc::new(move || wake(&waker));
         let (handle, commands) = Commands::new(limits, ring);
         let clock = Clock::start();

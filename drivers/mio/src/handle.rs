@@ -13,7 +13,7 @@ use rumormill_kit::handle::{self, Blocking, Error};
 #[derive(Clone)]
 pub struct Handle(pub(crate) handle::Handle);
 
-/// Why a command was not taken; nothing was done.
+/// Why a command was not taken; nothing was done. Exhaustive: a caller tries again later, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
     /// Too many commands wait.

@@ -34,5 +34,7 @@ pub use handle::{Handle, Unavailable};
 pub use options::{BindError, Options};
 pub use rumormill_kit::Exit;
 pub use rumormill_kit::counters::Counters;
-pub use rumormill_kit::handle::{Blocking, BlockingWatch, Error, Rows};
+pub use rumormill_kit::handle::{Blocking, BlockingMemberWatch, BlockingWatch, Error, Rows};
+#[cfg(feature = "typed")]
+pub use rumormill_kit::typed;
 pub use session::{Clients, Flow, NoClients, REPLIES_MARK, Replies, Session};

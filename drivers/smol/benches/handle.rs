@@ -26,10 +26,7 @@ fn key(n: usize) -> Vec<u8> {
 }
 
 fn memory() -> TableOptions {
-    TableOptions {
-        durability: Durability::Memory,
-        ..TableOptions::default()
-    }
+    TableOptions::default().durability(Durability::Memory)
 }
 
 /// The median pass, in nanoseconds a round.

@@ -8,7 +8,7 @@ use smol::Task;
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     smol::block_on(async {
         let mut nodes: Vec<(Handle, Task<Exit>)> = Vec::new();
         let mut seeds = Vec::new();

@@ -73,7 +73,7 @@ fn text(key: &[u8]) -> String {
     String::from_utf8_lossy(key).into_owned()
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     smol::block_on(async {
         let (mut nodes, mut seeds) = (Vec::new(), Vec::new());
         for (name, seed) in ["shop-1", "shop-2"].into_iter().zip(1..) {

@@ -35,8 +35,10 @@ use std::time::Duration;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
+#[cfg(feature = "typed")]
+pub use rumormill_async::typed;
 pub use rumormill_async::{
-    BindError, Blocking, Counters, Error, Exit, Handle, Options, Rows, Watch, store,
+    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
 };
 
 /// A driver on smol.

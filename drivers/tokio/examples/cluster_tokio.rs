@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let mut nodes: Vec<(Handle, JoinHandle<Exit>)> = Vec::new();
     let mut seeds = Vec::new();
     for (name, seed) in NAMES.into_iter().zip(1..) {

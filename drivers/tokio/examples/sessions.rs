@@ -58,7 +58,7 @@ impl Sessions {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let (mut nodes, mut seeds) = (Vec::new(), Vec::new());
     for (name, seed) in ["web-1", "web-2"].into_iter().zip(1..) {
         let driver = bind(Options::new("127.0.0.1:0".parse()?)).await?;

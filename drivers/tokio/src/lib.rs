@@ -34,8 +34,10 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
+#[cfg(feature = "typed")]
+pub use rumormill_async::typed;
 pub use rumormill_async::{
-    BindError, Blocking, Counters, Error, Exit, Handle, Options, Rows, Watch, store,
+    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
 };
 pub use stream::Stream;
 

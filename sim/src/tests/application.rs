@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Conflict, Durability, Request, RequestError, Response, TableId, TableOptions, Token, Write,
+    Durability, Request, RequestError, Response, TableId, TableOptions, Token, Write,
 };
 
 use crate::Scenario;
@@ -97,10 +97,7 @@ impl Deployment for Script {
 }
 
 fn sync_table(context: &mut Context<'_>) -> TableId {
-    let options = TableOptions {
-        durability: Durability::Sync,
-        conflict: Conflict::LastWriterWins,
-    };
+    let options = TableOptions::default().durability(Durability::Sync);
     context.table("own", options).unwrap()
 }
 

@@ -22,12 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
 /// A way to run a node.
-pub(super) trait Runner {
+pub(crate) trait Runner {
     /// Binds a driver, and runs the node that `make` makes of its handle, address and time.
     fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking;
 }
 
-pub(super) struct Mio;
+pub(crate) struct Mio;
 
 impl Runner for Mio {
     fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking {
@@ -40,7 +40,7 @@ impl Runner for Mio {
     }
 }
 
-pub(super) struct Smol;
+pub(crate) struct Smol;
 
 impl Runner for Smol {
     fn run(&self, make: impl FnOnce(Handle, String, Now) -> (Node, StoreHandle)) -> Blocking {
@@ -54,10 +54,10 @@ impl Runner for Smol {
     }
 }
 
-pub(super) struct Tokio(tokio::runtime::Runtime);
+pub(crate) struct Tokio(tokio::runtime::Runtime);
 
 impl Tokio {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         Tokio(runtime.worker_threads(1).enable_all().build().unwrap())
     }

@@ -1,15 +1,19 @@
 //! Handles: what they are told, and when.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::TcpListener;
+use std::ops::Bound;
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_lite::future;
-use rumormill_async::{Driver, Error, Exit, Handle, Options, Runtime};
+use rumormill_async::{Driver, Error, Exit, Handle, MemberWatch, Options, Runtime};
 use rumormill_core::{
-    ChangeKind, Config, Conflict, Recovery, RequestError, Seed, StoreOp, TableId, TableOptions,
-    WriteError,
+    ChangeKind, Config, Conflict, MemberInfo, MemberState, Recovery, RequestError, Seed, StoreOp,
+    TableId, TableOptions, WriteError,
 };
 use rumormill_kit::answer::answer;
 use rumormill_kit::store::{MemoryStore, Store};
@@ -24,6 +28,8 @@ on_every_runtime! {
     the_nodes_own_errors_come_through
     a_page_of_rows_ends_and_the_next_begins
     a_watch_tells_every_change_and_goes_on_after_it_lagged
+    a_watch_of_the_members_tells_who_comes_and_serves_and_goes
+    watches_of_the_members_count_among_the_watches
     settings_change
     calls_wait_for_room_and_all_are_answered
     nobody_waits_for_a_loop_that_has_ended
@@ -55,10 +61,7 @@ async fn a_handle_reads_what_it_wrote<R: Runtime>(runtime: R) {
 async fn siblings_are_read_and_replaced<R: Runtime>(runtime: R) {
     let a = start(&runtime, Options::new(any()), |_| {}).await;
     let handle = a.handle.clone();
-    let options = TableOptions {
-        conflict: Conflict::Siblings,
-        ..TableOptions::default()
-    };
+    let options = TableOptions::default().conflict(Conflict::Siblings);
     let carts = handle.create_table("carts", options).await.unwrap();
     assert_eq!(handle.siblings(carts, "k").await, Ok(None));
     handle.put(carts, "k", "one").await.unwrap();
@@ -114,6 +117,26 @@ async fn a_page_of_rows_ends_and_the_next_begins<R: Runtime>(runtime: R) {
     let ends = ends.map(|(first, last)| (&first.0[..], &last.0[..]));
     assert_eq!(ends, Some((&b"k1000"[..], &b"k1499"[..])));
     assert_eq!(second.next, None);
+    let range = Bytes::from("k0998")..=Bytes::from("k1001");
+    let keys = async |after: Option<&'static str>| {
+        let after = after.map(Bytes::from);
+        let page = a.handle.scan_range(TABLE, range.clone(), after).await;
+        let page = page.unwrap();
+        assert_eq!(page.next, None);
+        let keys = page.rows.iter().map(|(key, _)| key.clone());
+        keys.collect::<Vec<Bytes>>()
+    };
+    assert_eq!(keys(None).await, ["k0998", "k0999", "k1000", "k1001"]);
+    assert_eq!(keys(Some("k0999")).await, ["k1000", "k1001"]);
+    assert_eq!(keys(Some("k0")).await.len(), 4);
+    let ends = (
+        Bound::Excluded(Bytes::from("k1498")),
+        Bound::Excluded(Bytes::from("o")),
+    );
+    let rows = a.handle.scan_range(TABLE, ends, None).await.unwrap().rows;
+    assert_eq!((rows.len(), &rows[0].0[..]), (1, &b"k1499"[..]));
+    let all = a.handle.scan_range(TABLE, .., None).await.unwrap();
+    assert_eq!((all.rows.len(), all.next), (1_000, Some("k0999".into())));
     a.end().await;
 }
 
@@ -145,6 +168,106 @@ async fn a_watch_tells_every_change_and_goes_on_after_it_lagged<R: Runtime>(runt
     a.end().await;
 }
 
+/// Reads lists of members until one is right.
+async fn members_until<R: Runtime>(
+    runtime: &R,
+    watch: &mut MemberWatch,
+    right: impl Fn(&[MemberInfo]) -> bool,
+) {
+    let told = async { while !right(&watch.next().await.unwrap().unwrap()) {} };
+    let late = async {
+        runtime.sleep(PATIENCE).await;
+        panic!("waited in vain for other members");
+    };
+    future::or(told, late).await;
+}
+
+/// Whether the member of this name is in this state.
+fn is_in(name: &str) -> impl Fn(&[MemberInfo], MemberState) -> bool {
+    move |members, state| {
+        let mut members = members.iter();
+        members.any(|member| member.name == name && member.state == state)
+    }
+}
+
+async fn a_watch_of_the_members_tells_who_comes_and_serves_and_goes<R: Runtime>(runtime: R) {
+    let quick = |config: &mut Config| config.timing.probe_interval = Duration::from_millis(50);
+    let a = start(&runtime, Options::new(any()), quick).await;
+    let seed = a.peers.to_string();
+    let mut watch = a.handle.watch_members();
+    let alone = watch.next().await.unwrap().unwrap();
+    assert_eq!((alone.len(), alone[0].me), (1, true));
+    // Nothing changes, so nothing is told.
+    assert!(future::poll_once(watch.next()).await.is_none());
+    a.handle.with(|_, _| ()).await.unwrap();
+    assert!(future::poll_once(watch.next()).await.is_none());
+    let join = |config: &mut Config| {
+        quick(config);
+        config.seeds.push(seed.clone());
+    };
+    let b = start(&runtime, Options::new(any()), join).await;
+    let name = b.peers.to_string();
+    let is = is_in(&name);
+    members_until(&runtime, &mut watch, |members| {
+        is(members, MemberState::Alive)
+    })
+    .await;
+    let web = BTreeMap::from([("web".to_owned(), "10.0.0.7:80".to_owned())]);
+    b.handle.set_protocols(web).await.unwrap();
+    members_until(&runtime, &mut watch, |members| {
+        let web = |member: &MemberInfo| member.protocols.get("web").cloned();
+        members
+            .iter()
+            .any(|m| web(m).as_deref() == Some("10.0.0.7:80"))
+    })
+    .await;
+    b.end().await;
+    members_until(&runtime, &mut watch, |members| {
+        is(members, MemberState::Down)
+    })
+    .await;
+    let c = start(&runtime, Options::new(any()), join).await;
+    let name = c.peers.to_string();
+    let is = is_in(&name);
+    members_until(&runtime, &mut watch, |members| {
+        is(members, MemberState::Alive)
+    })
+    .await;
+    // Only who knows the others tells them that it leaves.
+    let joined = c.handle.join(a.peers.to_string(), PATIENCE).await;
+    assert_eq!(joined, Ok(()));
+    c.handle.leave().await.unwrap();
+    members_until(&runtime, &mut watch, |members| {
+        is(members, MemberState::Left)
+    })
+    .await;
+    a.end().await;
+    assert!(watch.next().await.is_none());
+}
+
+async fn watches_of_the_members_count_among_the_watches<R: Runtime>(runtime: R) {
+    let mut options = Options::new(any());
+    options.watches = 1;
+    let a = start(&runtime, options, |_| {}).await;
+    let mut first = a.handle.watch_members();
+    let mut second = a.handle.watch_members();
+    assert!(first.next().await.unwrap().is_ok() && second.next().await.unwrap().is_ok());
+    {
+        let mut waiting = pin!(first.next());
+        assert!(future::poll_once(waiting.as_mut()).await.is_none());
+        let refused = second.next().await.unwrap();
+        assert_eq!(refused, Err(Error::Busy { limit: 1 }));
+        let web = BTreeMap::from([("web".to_owned(), "10.0.0.7:80".to_owned())]);
+        a.handle.set_protocols(web).await.unwrap();
+        assert!(waiting.await.unwrap().is_ok());
+    }
+    // Who went away has left its place.
+    drop(first);
+    assert!(second.next().await.unwrap().is_ok());
+    assert!(future::poll_once(second.next()).await.is_none());
+    a.end().await;
+}
+
 async fn settings_change<R: Runtime>(runtime: R) {
     let a = start(&runtime, Options::new(any()), |_| {}).await;
     let name = "limits.value_bytes";
@@ -163,10 +286,8 @@ async fn settings_change<R: Runtime>(runtime: R) {
 }
 
 async fn calls_wait_for_room_and_all_are_answered<R: Runtime>(runtime: R) {
-    let options = Options {
-        commands: 2,
-        ..Options::new(any())
-    };
+    let mut options = Options::new(any());
+    options.commands = 2;
     let driver = Driver::bind(runtime.clone(), options).await.unwrap();
     let handle = driver.handle();
     let mut first = pin!(handle.put(TABLE, "a", "1"));

@@ -192,10 +192,8 @@ async fn dials_that_fail_are_answered<R: Runtime>(runtime: R) {
 }
 
 async fn a_handshake_that_takes_too_long_is_given_up<R: Runtime>(runtime: R) {
-    let options = Options {
-        handshake_timeout: Duration::from_millis(50),
-        ..Options::new(any())
-    };
+    let mut options = Options::new(any());
+    options.handshake_timeout = Duration::from_millis(50);
     let a = start(&runtime, options, |_| {}).await;
     let silent = TcpStream::connect(a.peers).unwrap();
     assert!(read_to_end(silent).await.starts_with(&MAGIC));
@@ -203,10 +201,8 @@ async fn a_handshake_that_takes_too_long_is_given_up<R: Runtime>(runtime: R) {
 }
 
 async fn one_peer_too_many_is_closed<R: Runtime>(runtime: R) {
-    let options = Options {
-        max_accepted: 1,
-        ..Options::new(any())
-    };
+    let mut options = Options::new(any());
+    options.max_accepted = 1;
     let a = start(&runtime, options, |_| {}).await;
     let first = TcpStream::connect(a.peers).unwrap();
     wait("the first", async || {

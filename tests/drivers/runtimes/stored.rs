@@ -79,10 +79,7 @@ impl Store for Gated {
 async fn rows_of_a_synced_table_are_shown_when_they_are_durable<R: Runtime>(runtime: R) {
     let store = Gated::default();
     let a = start_stored(&runtime, store.clone(), |_| {}).await;
-    let options = TableOptions {
-        durability: Durability::Sync,
-        ..TableOptions::default()
-    };
+    let options = TableOptions::default().durability(Durability::Sync);
     let safe = a.handle.create_table("safe", options).await.unwrap();
     let handle = a.handle.clone();
     let mut changes = handle.watch(safe).await.unwrap();

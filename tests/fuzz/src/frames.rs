@@ -19,10 +19,8 @@ pub fn run(data: &[u8]) {
 }
 
 fn receive(stream: &[u8], piece: usize) -> (Vec<LinkEvent>, Result<(), LinkError>, LinkError) {
-    let limits = LinkLimits {
-        message_bytes: 1 << 16,
-        ..LinkLimits::default()
-    };
+    let mut limits = LinkLimits::default();
+    limits.message_bytes = 1 << 16;
     let mut connection = Connection::new(hello(1), limits);
     let mut events = Vec::new();
     let mut done = Ok(());

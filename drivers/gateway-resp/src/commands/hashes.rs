@@ -336,6 +336,7 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let range = ScanRange {
         prefix: options.prefix(),
         after: after.as_deref(),
+        ..ScanRange::default()
     };
     let view = ctx.node.view(ctx.now);
     let mut rows = view.scan(table, range);

@@ -158,6 +158,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let range = ScanRange {
         prefix: glob::prefix(pattern),
         after: None,
+        ..ScanRange::default()
     };
     let view = ctx.node.view(ctx.now);
     let strings = view.scan(TableId::DEFAULT, range).map(|row| row.key());
@@ -301,6 +302,7 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         let range = ScanRange {
             prefix: options.prefix(),
             after,
+            ..ScanRange::default()
         };
         for row in ctx.node.view(ctx.now).scan(TableId::DEFAULT, range) {
             if options.matches(row.key()) {

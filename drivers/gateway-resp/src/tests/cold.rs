@@ -251,10 +251,7 @@ fn a_damaged_value_is_an_error_and_changes_nothing() {
 #[test]
 fn a_loaded_value_of_a_sync_table_is_shown_when_it_is_durable() {
     let mut cold = Cold::new();
-    let options = TableOptions {
-        durability: Durability::Sync,
-        ..TableOptions::default()
-    };
+    let options = TableOptions::default().durability(Durability::Sync);
     let now = cold.talk.now;
     let (table, _) = cold.talk.node.create_table(now, "safe", options).unwrap();
     assert_ne!(table, TableId::DEFAULT);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rumormill_core::{Conflict, Durability, Input, TableOptions};
+use rumormill_core::{Durability, Input, TableOptions};
 use rumormill_kit::session::{Flow, REPLIES_MARK, Session as _};
 
 use super::{Talk, array};
@@ -234,10 +234,7 @@ fn a_pipeline_answers_in_order_however_it_is_cut() {
 #[test]
 fn replies_about_a_sync_table_wait_for_the_store() {
     let mut talk = Talk::stored();
-    let options = TableOptions {
-        durability: Durability::Sync,
-        conflict: Conflict::LastWriterWins,
-    };
+    let options = TableOptions::default().durability(Durability::Sync);
     talk.node.create_table(talk.now, "safe", options).unwrap();
     talk.turn(true);
     assert_eq!(talk.say("PING"), "+PONG");

@@ -7,10 +7,7 @@ use super::Talk;
 /// A client of a node whose hash `s` keeps siblings.
 fn talk() -> Talk {
     let mut talk = Talk::new();
-    let options = TableOptions {
-        conflict: Conflict::Siblings,
-        ..TableOptions::default()
-    };
+    let options = TableOptions::default().conflict(Conflict::Siblings);
     let input = Input::Request {
         token: Token(1),
         deadline: None,

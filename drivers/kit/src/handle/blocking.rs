@@ -1,5 +1,7 @@
 //! The calls of a handle for plain threads.
 
+use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use rumormill_core::{
     Row, SettingInfo, Siblings, TableId, TableOptions, Wall,
 };
 
-use super::{Error, Handle, Rows, Watch};
+use super::{Error, Handle, MemberWatch, Rows, Watch};
 use crate::answer::block_on;
 
 /// A [`Handle`] whose calls wait for their answers. Never call it on the thread of the loop, nor on one that an async runtime
@@ -41,9 +43,11 @@ waits! {
     fn get(table: TableId, key: impl Into<Bytes>) -> Option<Row>;
     fn siblings(table: TableId, key: impl Into<Bytes>) -> Option<Siblings>;
     fn scan(table: TableId, prefix: impl Into<Bytes>, after: Option<Bytes>) -> Rows;
+    fn scan_range(table: TableId, range: impl RangeBounds<Bytes>, after: Option<Bytes>) -> Rows;
     fn table(name: impl Into<String>) -> TableId;
     fn create_table(name: impl Into<String>, options: TableOptions) -> TableId;
     fn members() -> Vec<MemberInfo>;
+    fn set_protocols(protocols: BTreeMap<String, String>) -> ();
     fn status() -> NodeStatus;
     fn settings() -> Vec<SettingInfo>;
     fn change_settings(changes: Vec<(String, Option<String>)>) -> ();
@@ -67,6 +71,11 @@ impl Blocking {
         block_on(self.0.watch(table)).map(BlockingWatch)
     }
 
+    /// As [`Handle::watch_members`]; each step of the iterator waits for a change, and there are no more when the loop has ended.
+    pub fn watch_members(&self) -> BlockingMemberWatch {
+        BlockingMemberWatch(self.0.watch_members())
+    }
+
     /// As [`Handle::with`], but waits for the answer.
     ///
     /// # Errors
@@ -84,6 +93,17 @@ pub struct BlockingWatch(Watch);
 
 impl Iterator for BlockingWatch {
     type Item = Result<Change, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(self.0.next())
+    }
+}
+
+/// A [`MemberWatch`] for plain threads.
+pub struct BlockingMemberWatch(MemberWatch);
+
+impl Iterator for BlockingMemberWatch {
+    type Item = Result<Vec<MemberInfo>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         block_on(self.0.next())

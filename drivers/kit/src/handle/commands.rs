@@ -22,13 +22,24 @@ const SWEEP: usize = 16;
 
 /// The bounds of what handles may ask at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CommandLimits {
-    /// Commands that may wait for the loop, at least 1.
+    /// Commands that may wait for the loop, at least 1; 4,096.
     pub commands: usize,
-    /// Watches that may wait for a change.
+    /// Watches that may wait for a change; 10,000.
     pub watches: usize,
-    /// How long a leave may take.
+    /// How long a leave may take; 5 s.
     pub leave_timeout: Duration,
+}
+
+impl Default for CommandLimits {
+    fn default() -> Self {
+        CommandLimits {
+            commands: 4_096,
+            watches: 10_000,
+            leave_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// Who waits for the reply to a request.
@@ -141,6 +152,7 @@ impl Commands {
                 let gated = self.watchers.watch((node, now), (table, from), watched);
                 self.show_synced(node, now, gated);
             }
+            Command::WatchMembers { seen, told } => self.watchers.watch_members(node, seen, told),
         }
     }
 
@@ -211,13 +223,14 @@ impl Commands {
         }
     }
 
-    /// Wakes watches after the turn's outputs were drained. `tables` are those that changed; none may be left out.
+    /// Wakes watches after the turn's outputs were drained: once in every turn. `tables` are those that changed; none may be left out.
     pub fn changed(&mut self, node: &mut Node, now: Now, tables: &[TableId]) {
         for table in tables {
             let gated = self.watchers.changed((node, now), *table);
             self.more |= !gated.is_empty();
             self.show_synced(node, now, gated);
         }
+        self.watchers.members_changed(node);
         self.watchers.settle(node, now);
     }
 

@@ -7,6 +7,7 @@ use async_channel::{Receiver, Sender};
 use rumormill_core::{Cursor, Handover, Node, Now, Request, RequestError, Response, TableId};
 
 use super::Error;
+use super::members::Told;
 use super::watchers::Watched;
 use crate::answer::Reply;
 
@@ -33,6 +34,11 @@ pub(super) enum Command {
         table: TableId,
         from: Cursor,
         watched: Watched,
+    },
+    WatchMembers {
+        /// The revision that was told last.
+        seen: Option<u64>,
+        told: Told,
     },
 }
 

@@ -1,5 +1,7 @@
 //! Rows of a table: one, or page by page.
 
+use std::ops::{Bound, RangeBounds};
+
 use bytes::Bytes;
 use rumormill_core::{Durability, Node, Now, Response, Row, RowRef, ScanRange, Siblings, TableId};
 
@@ -13,11 +15,45 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// Some rows of a table, in key order: at most 1,000, and no more than 1 MiB unless a single one is larger.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rows {
     /// Keys and rows.
     pub rows: Vec<(Bytes, Row)>,
     /// The key after which the next page begins; `None` on the last one.
     pub next: Option<Bytes>,
+}
+
+/// Which keys a page has, owned.
+pub(super) struct Bounds {
+    from: Bytes,
+    until: Option<Bytes>,
+    after: Option<Bytes>,
+}
+
+impl Bounds {
+    /// The keys of a range from the one after `after` on.
+    pub(super) fn of(range: &impl RangeBounds<Bytes>, after: Option<Bytes>) -> Self {
+        let (from, after) = match range.start_bound() {
+            Bound::Included(from) => (from.clone(), after),
+            Bound::Excluded(from) => (Bytes::new(), after.max(Some(from.clone()))),
+            Bound::Unbounded => (Bytes::new(), after),
+        };
+        let until = match range.end_bound() {
+            Bound::Included(last) => Some([last, &b"\0"[..]].concat().into()),
+            Bound::Excluded(until) => Some(until.clone()),
+            Bound::Unbounded => None,
+        };
+        Bounds { from, until, after }
+    }
+
+    pub(super) fn range(&self) -> ScanRange<'_> {
+        ScanRange {
+            prefix: &[],
+            from: &self.from,
+            until: self.until.as_deref(),
+            after: self.after.as_deref(),
+        }
+    }
 }
 
 /// A page as the node has it in memory.
@@ -33,14 +69,8 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The page of rows whose keys begin with `prefix`, from the one after `after` on. O(log rows + rows of the page).
-    pub(super) fn of(
-        node: &Node,
-        now: Now,
-        table: TableId,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-    ) -> Page {
+    /// The first page of a range. O(log rows + rows of the page).
+    pub(super) fn of(node: &Node, now: Now, table: TableId, range: ScanRange<'_>) -> Page {
         let view = node.view(now);
         let info = view.table_info(table);
         let sync = info.is_some_and(|info| info.options.durability == Durability::Sync);
@@ -50,7 +80,7 @@ impl Page {
             gated: false,
         };
         let mut size = 0;
-        for row in view.scan(table, ScanRange { prefix, after }) {
+        for row in view.scan(table, range) {
             size += row.key().len() + row.value_len();
             if page.rows.len() == PAGE_ROWS || (size > PAGE_BYTES && !page.rows.is_empty()) {
                 page.next = page.rows.last().map(|(key, _)| key.clone());

@@ -1,10 +1,11 @@
-//! Who waits for a change of which table. The core keeps the log; nothing is buffered here.
+//! Who waits for a change of which table, or of the members. The core keeps the log; nothing is buffered here.
 
 use std::collections::BTreeMap;
 
 use rumormill_core::{Changes, Cursor, Durability, Node, Now, TableId};
 
 use super::Error;
+use super::members::Told;
 use crate::answer::Reply;
 
 /// Changes in one answer.
@@ -19,6 +20,9 @@ pub(super) type Gated = (Watched, Changes);
 /// The watches that wait.
 pub(super) struct Watchers {
     parked: BTreeMap<TableId, Vec<(Cursor, Watched)>>,
+    /// Watches of the members, all of whom have been told of `revision`.
+    members: Vec<Told>,
+    revision: u64,
     count: usize,
     limit: usize,
     /// Up to here nothing has happened to the table of any watch that waits: the log may forget it.
@@ -30,6 +34,8 @@ impl Watchers {
     pub(super) fn new(limit: usize) -> Self {
         Watchers {
             parked: BTreeMap::new(),
+            members: Vec::new(),
+            revision: 0,
             count: 0,
             limit,
             settled: Cursor(0),
@@ -82,16 +88,50 @@ impl Watchers {
         self.settled = node.view(now).cursor();
     }
 
+    /// Answers a watch of the members, or keeps it until they are others than those of the revision `seen`.
+    pub(super) fn watch_members(&mut self, node: &Node, seen: Option<u64>, told: Told) {
+        let revision = node.members_revision();
+        if seen != Some(revision) {
+            return told.send(Ok((revision, node.members())));
+        }
+        // Whoever waits longer has seen the same: they were answered when it came to be.
+        self.members_changed(node);
+        match self.room() {
+            Ok(()) => self.members.push(told),
+            Err(error) => told.send(Err(error)),
+        }
+    }
+
+    /// Answers those who wait for other members, if there are.
+    pub(super) fn members_changed(&mut self, node: &Node) {
+        let revision = node.members_revision();
+        if std::mem::replace(&mut self.revision, revision) == revision || self.members.is_empty() {
+            return;
+        }
+        self.count -= self.members.len();
+        let members = node.members();
+        for told in self.members.drain(..) {
+            told.send(Ok((revision, members.clone())));
+        }
+    }
+
     fn park(&mut self, table: TableId, from: Cursor, watched: Watched) {
+        match self.room() {
+            Ok(()) => self.parked.entry(table).or_default().push((from, watched)),
+            Err(error) => watched.send(Err(error)),
+        }
+    }
+
+    /// Takes the place of one more watch.
+    fn room(&mut self) -> Result<(), Error> {
         if self.count >= self.limit {
             self.forget_gone();
         }
         if self.count >= self.limit {
-            let limit = self.limit;
-            return watched.send(Err(Error::Busy { limit }));
+            return Err(Error::Busy { limit: self.limit });
         }
         self.count += 1;
-        self.parked.entry(table).or_default().push((from, watched));
+        Ok(())
     }
 
     fn forget_gone(&mut self) {
@@ -99,6 +139,7 @@ impl Watchers {
             parked.retain(|(_, watched)| watched.is_awaited());
             !parked.is_empty()
         });
-        self.count = self.parked.values().map(Vec::len).sum();
+        self.members.retain(Told::is_awaited);
+        self.count = self.parked.values().map(Vec::len).sum::<usize>() + self.members.len();
     }
 }

@@ -14,7 +14,7 @@ use rumormill_core::{Input, LoadId, Seq, StoreOp};
 
 use super::{Store, StoreError, StoreReader};
 
-/// What the store has come to, for the core.
+/// What the store has come to, for the core. Exhaustive: the node has to hear of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreReport {
     /// Every batch up to and including this one survives a loss of power. Ends a stall.
@@ -54,6 +54,7 @@ impl From<StoreReport> for Input {
 
 /// Why a batch or a load was not taken. For a batch either must be reported to the core as a failure of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PushError {
     /// More batches wait for their sync, or more loads for their turn, than were agreed on.
     Backlog,
@@ -306,6 +307,7 @@ impl Drop for StoreHandle {
 
 /// How far a closed store came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Closed {
     /// The last batch that is durable, `None` if none was written.
     pub stored: Option<Seq>,
