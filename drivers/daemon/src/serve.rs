@@ -38,7 +38,10 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
         .and_then(|listener| listener.local_addr().ok());
     let engine = Engine::start(&settings, args.restored, http_addr, sender.clone())?;
     let gateway = http.map(|listener| {
-        let settings = HttpSettings::new(engine.limits());
+        let settings = HttpSettings {
+            hosts: settings.http_names(),
+            ..HttpSettings::new(engine.limits())
+        };
         Server::start(
             listener,
             engine.backend(),
