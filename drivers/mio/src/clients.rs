@@ -231,8 +231,8 @@ impl<C: Clients> ClientTable<C> {
             let Some(client) = self.clients.get_mut(&token) else {
                 continue;
             };
-            // One that awaits a row reads the changes when it goes on.
-            if !client.closing && client.pause != Pause::Awaits {
+            // One that is paused reads the changes when it goes on.
+            if !client.closing && client.pause == Pause::No {
                 let flow = client
                     .session
                     .changed(now, node, table, &mut client.replies);
@@ -279,17 +279,25 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Writes what the turn has collected.
+    /// Writes what the turn has collected, and lets sessions go on that have more to say.
     pub(crate) fn flush(&mut self, now: Now, node: &mut Node) {
         for token in std::mem::take(&mut self.dirty) {
             if let Some(client) = self.clients.get_mut(&token) {
                 client.dirty = false;
-                self.write(now, node, token);
+                self.write(node, token);
+                self.go_on(now, node, token);
             }
         }
     }
 
-    fn write(&mut self, now: Now, node: &mut Node, token: usize) {
+    /// Writes what there is, and lets nobody go on.
+    pub(crate) fn flush_last(&mut self, node: &Node) {
+        for token in std::mem::take(&mut self.dirty) {
+            self.write(node, token);
+        }
+    }
+
+    fn write(&mut self, node: &Node, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
@@ -326,9 +334,16 @@ impl<C: Clients> ClientTable<C> {
                 .reregister(&mut client.socket, Token(token), interest)
                 .is_err()
             {
-                return self.remove(token);
+                self.remove(token);
             }
         }
+    }
+
+    /// Lets a session say more, and takes back the buffer of one that has said all.
+    fn go_on(&mut self, now: Now, node: &mut Node, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
         // One resume a turn: a session that can talk for ever does not keep the others waiting.
         if client.pause == Pause::Full && !client.closing && client.replies.len() < REPLIES_MARK / 2
         {

@@ -195,6 +195,18 @@ impl<C: Clients> Loop<C> {
 
     /// Ends the turn: what the node wants is done, and everybody's bytes go out.
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
+        let halted = self.act(now);
+        // What clients write from here on belongs to the next turn, and watches were told of all before it.
+        for (client, row) in self.rows.drain(..) {
+            self.clients.loaded(now, &mut self.node, client, row);
+        }
+        self.peers.flush(self.clock.instant(now.mono));
+        self.clients.flush(now, &mut self.node);
+        halted
+    }
+
+    /// Does what the node wants, and tells who waits for that.
+    fn act(&mut self, now: Now) -> Option<HaltReason> {
         let at = self.clock.instant(now.mono);
         self.hand_over(now);
         self.ask_for_rows(now);
@@ -214,25 +226,24 @@ impl<C: Clients> Loop<C> {
         let node = &self.node;
         self.peers.connect_resolved(at, || node.hello());
         self.clients.stored(self.node.durable());
-        for (client, row) in self.rows.drain(..) {
-            self.clients.loaded(now, &mut self.node, client, row);
-        }
         for table in &self.changed {
             self.clients.changed(now, &mut self.node, *table);
         }
         self.commands.changed(&mut self.node, now, &self.changed);
         self.changed.clear();
-        self.peers.flush(at);
-        self.clients.flush(now, &mut self.node);
         halted
     }
 
     /// Writes what is left and answers who still waits.
     pub(crate) fn close(mut self, exit: Exit) -> Exit {
         let mut exit = exit;
-        if let Some(HaltReason::StoreFailed(error)) = self.end_turn(self.clock.now()) {
+        let now = self.clock.now();
+        if let Some(HaltReason::StoreFailed(error)) = self.act(now) {
             exit = Exit::StoreFailed(error);
         }
+        // No client goes on: no turn would store what it writes.
+        self.peers.flush(self.clock.instant(now.mono));
+        self.clients.flush_last(&self.node);
         if let Some(error) = self.store.take().and_then(|store| store.close().error) {
             exit = Exit::StoreFailed(error);
         }
