@@ -37,7 +37,7 @@ pub(crate) struct Peers {
     resolver: Resolver,
     /// Dials whose address needs no resolver.
     resolved: Vec<(DialId, Vec<SocketAddr>)>,
-    peers: HashMap<usize, Peer, FixedState>,
+    pub(crate) peers: HashMap<usize, Peer, FixedState>,
     next: usize,
     accepted: usize,
     timers: BTreeSet<(Instant, usize)>,
@@ -48,11 +48,11 @@ pub(crate) struct Peers {
     pub(crate) inputs: Vec<Input>,
 }
 
-struct Peer {
-    socket: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) socket: TcpStream,
     conn: Connection,
-    queue: WriteQueue,
-    stage: Stage,
+    pub(crate) queue: WriteQueue,
+    pub(crate) stage: Stage,
     dial: Option<DialId>,
     deadline: Option<Instant>,
     waits_to_write: bool,
@@ -60,7 +60,7 @@ struct Peer {
     again: bool,
 }
 
-enum Stage {
+pub(crate) enum Stage {
     /// Under way, with the addresses that are left to try.
     Connecting(VecDeque<SocketAddr>),
     Handshake,
@@ -484,7 +484,7 @@ impl Peers {
 
 impl Peer {
     /// Writes until the socket takes no more.
-    fn write(&mut self) -> io::Result<()> {
+    pub(crate) fn write(&mut self) -> io::Result<()> {
         while !self.queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let used = self.queue.fill(&mut slices);

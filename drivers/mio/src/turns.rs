@@ -15,6 +15,7 @@ use rumormill_kit::{Clock, Exit, dispatch};
 
 use crate::clients::ClientTable;
 use crate::driver::{Driver, PEERS, REDIS, WAKER};
+use crate::farewell;
 use crate::listener::Listener;
 use crate::outputs::Outputs;
 use crate::peers::Peers;
@@ -247,6 +248,9 @@ impl<C: Clients> Loop<C> {
         if let Some(error) = self.store.take().and_then(|store| store.close().error) {
             exit = Exit::StoreFailed(error);
         }
+        // A leave has its own time.
+        let latest = self.commands.next_deadline();
+        farewell::say(&mut self.poll, &mut self.peers, latest, &mut self.buffer);
         // Clients see their connections close.
         self.commands.close(&exit);
         exit

@@ -122,3 +122,33 @@ fn records(mut store: MemoryStore) -> Vec<Record> {
     read.unwrap();
     records
 }
+
+#[test]
+fn last_words_are_written_before_the_loop_returns() {
+    const ROWS: u64 = 8;
+    let a = start(Options::new(any()), NoClients, |_| {});
+    let seed = a.peers.to_string();
+    let b = start(Options::new(any()), NoClients, |config| {
+        config.seeds.push(seed)
+    });
+    put(&a.handle, b"k", b"v".to_vec());
+    wait("the row", || get(&b.handle, b"k").is_some());
+    let last_words = |node: &mut Node, now: Now| {
+        for n in 0..ROWS {
+            let key = format!("last {n}");
+            let write = Write::Put {
+                key: key.as_bytes(),
+                value: vec![b'x'; 900_000].into(),
+                expires: None,
+            };
+            node.write(now, TableId::DEFAULT, write).unwrap();
+        }
+    };
+    b.handle.call(last_words).unwrap();
+    assert!(matches!(b.end(), Exit::Shutdown));
+    wait("the last words", || {
+        let all = |node: &mut Node, now: Now| node.view(now).len(TableId::DEFAULT);
+        a.handle.with(all).unwrap() == ROWS + 1
+    });
+    a.end();
+}
