@@ -60,6 +60,28 @@ fn exit_codes_tell_what_happened() {
 }
 
 #[test]
+fn rows_of_default_are_no_business_of_other_tables() {
+    let (_root, node) = lone();
+    let ok = |args: &[&str]| {
+        let output = node.client(args);
+        assert_eq!(code(&output), 0, "{args:?}: {}", text(&output.stderr));
+    };
+    ok(&["put", "carts", "alice", "milk"]);
+    ok(&["tables", "create", "kept", "--conflict", "siblings"]);
+    ok(&["put", "kept", "alice", "milk"]);
+    for name in ["carts", "kept"] {
+        assert_eq!(code(&node.client(&["get", "default", name])), 1);
+        assert_eq!(code(&node.client(&["del", "default", name])), 1);
+        ok(&["put", "default", name, "x"]);
+        let import = node.client_with(&["import", "default", "-"], &format!("{name}\ty\n"));
+        assert_eq!(code(&import), 0, "{}", text(&import.stderr));
+        assert_eq!(text(&node.client(&["get", "default", name]).stdout), "y\n");
+        ok(&["del", "default", name]);
+        assert_eq!(text(&node.client(&["get", name, "alice"]).stdout), "milk\n");
+    }
+}
+
+#[test]
 fn a_simulated_run_is_drawn_and_explained() {
     let root = tempfile::tempdir().expect("a directory");
     let page = root.path().join("run.html").display().to_string();

@@ -36,8 +36,11 @@ pub(super) const COMMANDS: &[Command] = &[
         "rumormill",
         -2,
         ADMIN,
-        "Describe the node as JSON: STATUS, MEMBERS, TABLES, TABLE name or SETTINGS",
-        describe_node,
+        "Describe the node as JSON: STATUS, MEMBERS, TABLES, TABLE name or SETTINGS; SET key value and DEL key change the string of a key only",
+        |ctx, args| match STRINGS.iter().any(|(name, ..)| is(args.get(1), name)) {
+            true => subcommand(ctx, args, STRINGS),
+            false => describe_node(ctx, args),
+        },
     ),
     GROUP.command(
         "config",
@@ -46,6 +49,18 @@ pub(super) const COMMANDS: &[Command] = &[
         "A container for server configuration commands",
         |ctx, args| subcommand(ctx, args, super::config::CONFIG),
     ),
+];
+
+/// Rows of the table `default`, for those who name the table: a hash whose name is the key is not theirs to replace.
+const STRINGS: &[Sub] = &[
+    ("set", 4, 4, |ctx, args| {
+        super::strings::put_row(ctx, args.get(2), args.get(3), None)?;
+        ctx.ok()
+    }),
+    ("del", 3, 3, |ctx, args| {
+        let existed = super::keys::del_row(ctx, args.get(2))?;
+        ctx.int(i64::from(existed))
+    }),
 ];
 
 const COMMAND: &[Sub] = &[
