@@ -1,6 +1,6 @@
 //! `import` and `export`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
@@ -73,13 +73,7 @@ pub(crate) fn import(
     let mut client = Client::connect(&server.addr)?;
     let bar = progress(size, "{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
     let mut lines = BufReader::with_capacity(256 << 10, io::Cursor::new(beginning).chain(input));
-    let mut import = Import {
-        table,
-        written: 0,
-        refused: Refused::default(),
-        batch: Vec::new(),
-        bytes: 0,
-    };
+    let mut import = Import::new(table);
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
@@ -104,10 +98,23 @@ struct Import {
     written: u64,
     refused: Refused,
     batch: Vec<(u64, Row)>,
+    /// The keys of the batch.
+    keys: HashSet<Vec<u8>>,
     bytes: usize,
 }
 
 impl Import {
+    fn new(table: Table) -> Import {
+        Import {
+            table,
+            written: 0,
+            refused: Refused::default(),
+            batch: Vec::new(),
+            keys: HashSet::new(),
+            bytes: 0,
+        }
+    }
+
     fn take(
         &mut self,
         client: &mut Client,
@@ -117,6 +124,11 @@ impl Import {
     ) -> Result<(), Failure> {
         match formats::parse(format, line, number) {
             Ok(Some(row)) => {
+                // Rows of a batch may be sent again after later ones, and of two lines of a key the later one is to stay.
+                if self.keys.contains(&row.0) {
+                    self.send(client)?;
+                }
+                self.keys.insert(row.0.clone());
                 self.bytes += row.0.len() + row.1.len();
                 self.batch.push((number, row));
             }
@@ -133,6 +145,7 @@ impl Import {
     fn send(&mut self, client: &mut Client) -> Result<(), Failure> {
         let begin = Instant::now();
         let mut batch = std::mem::take(&mut self.batch);
+        self.keys.clear();
         self.bytes = 0;
         let mut pause = Duration::from_millis(5);
         while !batch.is_empty() {
@@ -285,4 +298,53 @@ fn progress(size: Option<u64>, template: &str) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::resp::read_reply;
+
+    /// A server that is busy once; gives the values that it took, in order.
+    fn busy_once(listener: TcpListener) -> Vec<Vec<u8>> {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut input = BufReader::new(stream.try_clone().expect("the same"));
+        let (mut taken, mut busy) = (Vec::new(), true);
+        while let Ok(Reply::Array(mut words)) = read_reply(&mut input, 0) {
+            let answer: &[u8] = match std::mem::take(&mut busy) {
+                true => b"-BUSY the store lags behind\r\n",
+                false => {
+                    let Some(Reply::Bulk(Some(value))) = words.pop() else {
+                        panic!("no value");
+                    };
+                    taken.push(value);
+                    b"+OK\r\n"
+                }
+            };
+            stream.write_all(answer).expect("taken");
+        }
+        taken
+    }
+
+    #[test]
+    fn of_two_lines_of_a_key_the_later_one_stays() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("bound").to_string();
+        let server = thread::spawn(move || busy_once(listener));
+        let mut client = Client::connect(&addr).expect("it listens");
+        let mut import = Import::new(Table::new("t").expect("a name"));
+        for (number, line) in [b"k\t1", b"l\t2", b"k\t3"].into_iter().enumerate() {
+            let taken = import.take(&mut client, Format::Tsv, line, number as u64);
+            taken.expect("a row");
+        }
+        import.send(&mut client).expect("taken");
+        assert_eq!(import.written, 3);
+        drop(client);
+        let taken = server.join().expect("it ends");
+        assert_eq!(taken.last().map(Vec::as_slice), Some(&b"3"[..]));
+        assert_eq!(taken.len(), 3);
+    }
 }
