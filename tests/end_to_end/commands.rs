@@ -1,4 +1,6 @@
 use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -79,6 +81,30 @@ fn rows_of_default_are_no_business_of_other_tables() {
         ok(&["del", "default", name]);
         assert_eq!(text(&node.client(&["get", name, "alice"]).stdout), "milk\n");
     }
+}
+
+#[test]
+fn clients_leave_a_node_the_descriptors_that_it_needs() {
+    let root = tempfile::tempdir().expect("a directory");
+    let program = rumormill().get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 800 && exec \"$0\" \"$@\""]);
+    command
+        .arg(program)
+        .args(["serve", "--json", "--log", "off"]);
+    command.args(["--listen", "0", "--redis", "0", "--http", "0"]);
+    command.arg("--data-dir").arg(root.path().join("n"));
+    let node = Node::from(command);
+    let crowd: Vec<TcpStream> = (0..1_000)
+        .map(|_| TcpStream::connect(node.redis()).expect("it listens"))
+        .collect();
+    // Each was accepted, and told if there were too many.
+    let mut last = crowd.last().expect("many");
+    let mut heard = String::new();
+    last.read_to_string(&mut heard).expect("an answer");
+    assert_eq!(heard, "-ERR max number of clients reached\r\n");
+    let (code, body) = node.request("PUT", "/items/k", r#"{"value":"v"}"#);
+    assert_eq!(code, 201, "{body}");
 }
 
 #[test]

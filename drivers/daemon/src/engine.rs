@@ -15,6 +15,7 @@ use rumormill_mio::{Driver, Exit, Handle, Options};
 use rumormill_store_fjall::FjallStore;
 
 use crate::backend::OnLoop;
+use crate::descriptors::Connections;
 use crate::events::Event;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -78,10 +79,13 @@ impl Engine {
         settings: &Settings,
         restored: bool,
         http: Option<SocketAddr>,
+        most: Connections,
         events: Sender<Event>,
     ) -> Result<Engine, Failure> {
         let driver = Driver::bind(Options {
             redis: settings.redis,
+            max_accepted: most.peers,
+            max_clients: most.redis,
             leave_timeout: LEAVE,
             ..Options::new(settings.listen)
         })

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::Serve;
 use crate::commands::rows::print_line;
+use crate::descriptors;
 use crate::engine::{Engine, Listeners, reachable};
 use crate::events::{self, Event};
 use crate::failure::Failure;
@@ -36,7 +37,8 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let http_addr = http
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
-    let engine = Engine::start(&settings, args.restored, http_addr, sender.clone())?;
+    let most = descriptors::make_room();
+    let engine = Engine::start(&settings, args.restored, http_addr, most, sender.clone())?;
     let gateway = http.map(|listener| {
         let settings = HttpSettings {
             hosts: settings.http_names(),
@@ -46,7 +48,10 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
             listener,
             engine.backend(),
             settings,
-            ServerOptions::default(),
+            ServerOptions {
+                max_connections: most.http,
+                ..ServerOptions::default()
+            },
         )
         .map_err(|error| Failure::Not(format!("cannot serve HTTP: {error}")))
     });

@@ -67,7 +67,7 @@ pub trait StoreReader: Send + 'static {
 /// Why a store did not take a batch or a sync. The words fit one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// Out of space; the same may succeed later.
+    /// Out of space, or of file descriptors; the same may succeed later.
     Full(String),
     /// Anything else; what survived is unknown.
     Failed(String),
