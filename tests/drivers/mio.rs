@@ -1,5 +1,6 @@
 //! The mio driver: peers, clients of the Redis protocol, and the handle of other threads.
 
+mod patience;
 mod turns;
 
 use std::io::{Read, Write as _};

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::{Node, code, rumormill, text, wait};
+use crate::support::{Node, PATIENCE, code, rumormill, text, wait};
 
 pub(crate) fn lone() -> (tempfile::TempDir, Node) {
     let root = tempfile::tempdir().expect("a directory");
@@ -100,6 +100,7 @@ fn clients_leave_a_node_the_descriptors_that_it_needs() {
         .collect();
     // Each was accepted, and told if there were too many.
     let mut last = crowd.last().expect("many");
+    last.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     let mut heard = String::new();
     last.read_to_string(&mut heard).expect("an answer");
     assert_eq!(heard, "-ERR max number of clients reached\r\n");

@@ -26,6 +26,8 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// A link that takes no byte for this long while some wait is given up; 30 s.
     pub stall_timeout: Duration,
+    /// A client that takes no byte for this long while some wait is given up; 5 minutes.
+    pub client_stall_timeout: Duration,
     /// How long [`Handle::leave`](crate::Handle::leave) may take; 5 s.
     pub leave_timeout: Duration,
     /// The bounds of each link's write queue.
@@ -44,6 +46,7 @@ impl Options {
             connect_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
+            client_stall_timeout: Duration::from_secs(300),
             leave_timeout: Duration::from_secs(5),
             queue: QueueLimits::default(),
         }

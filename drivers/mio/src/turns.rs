@@ -63,10 +63,9 @@ impl<C: Clients> Loop<C> {
             resolver,
         } = driver;
         let registry = || poll.registry().try_clone();
-        let most = options.max_clients;
         Ok(Loop {
-            peers: Peers::new(registry()?, options, Arc::clone(&counters), resolver),
-            clients: ClientTable::new(registry()?, clients, counters, most),
+            clients: ClientTable::new(registry()?, clients, Arc::clone(&counters), &options),
+            peers: Peers::new(registry()?, options, counters, resolver),
             poll,
             clock,
             peer_listener: peers,
@@ -114,6 +113,7 @@ impl<C: Clients> Loop<C> {
                 .next_deadline()
                 .map(|deadline| self.clock.instant(deadline.at)),
             self.peers.next_deadline(now),
+            self.clients.next_deadline(),
             self.peer_listener.next_deadline(now),
             self.redis_listener
                 .as_ref()
@@ -131,6 +131,7 @@ impl<C: Clients> Loop<C> {
     fn gather(&mut self, now: Now, events: &Events) {
         let at = self.clock.instant(now.mono);
         self.peers.expire(at);
+        self.clients.expire(at);
         self.peers.read_again(at, &mut self.buffer);
         self.hand_over(now);
         self.clients
@@ -201,8 +202,9 @@ impl<C: Clients> Loop<C> {
         for (client, row) in self.rows.drain(..) {
             self.clients.loaded(now, &mut self.node, client, row);
         }
-        self.peers.flush(self.clock.instant(now.mono));
-        self.clients.flush(now, &mut self.node);
+        let at = self.clock.instant(now.mono);
+        self.peers.flush(at);
+        self.clients.flush(at, now, &mut self.node);
         halted
     }
 
@@ -243,8 +245,9 @@ impl<C: Clients> Loop<C> {
             exit = Exit::StoreFailed(error);
         }
         // No client goes on: no turn would store what it writes.
-        self.peers.flush(self.clock.instant(now.mono));
-        self.clients.flush_last(&self.node);
+        let at = self.clock.instant(now.mono);
+        self.peers.flush(at);
+        self.clients.flush_last(at, &self.node);
         if let Some(error) = self.store.take().and_then(|store| store.close().error) {
             exit = Exit::StoreFailed(error);
         }
