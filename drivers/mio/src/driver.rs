@@ -14,7 +14,7 @@ use rumormill_kit::{Clock, Exit};
 use crate::handle::{Handle, wake};
 use crate::listener::Listener;
 use crate::options::{BindError, Options};
-use crate::resolver::Resolver;
+use crate::resolver::{self, Resolver};
 use crate::turns::Loop;
 
 /// Commands that may wait for the loop.
@@ -51,7 +51,11 @@ impl Driver {
             .map(|addr| Listener::bind(&poll, "redis", addr, REDIS))
             .transpose()?;
         let waker = Arc::new(Waker::new(poll.registry(), mio::Token(WAKER))?);
-        let resolver = Resolver::spawn(Arc::clone(&waker))?;
+        let wake_for_names = {
+            let waker = Arc::clone(&waker);
+            move || wake(&waker)
+        };
+        let resolver = Resolver::spawn(wake_for_names, options.connect_timeout, resolver::system)?;
         let limits = CommandLimits {
             commands: QUEUED_COMMANDS,
             watches: options.watches,

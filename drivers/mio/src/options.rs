@@ -20,7 +20,7 @@ pub struct Options {
     pub max_clients: usize,
     /// Watches of other threads that may wait for a change; 10,000.
     pub watches: usize,
-    /// How long one address may take to connect; 3 s.
+    /// How long one address may take to connect, and a name to be resolved before that; 3 s.
     pub connect_timeout: Duration,
     /// How long a handshake may take; 5 s.
     pub handshake_timeout: Duration,

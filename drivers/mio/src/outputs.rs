@@ -35,7 +35,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
     }
 
     fn dial(&mut self, dial: DialId, addr: String) {
-        self.peers.dial(dial, addr);
+        self.peers.dial(self.now, dial, addr);
     }
 
     fn hangup(&mut self, link: LinkId, why: HangupReason) {

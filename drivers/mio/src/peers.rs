@@ -98,7 +98,8 @@ impl Peers {
         if !self.again.is_empty() || !self.resolved.is_empty() || !self.inputs.is_empty() {
             return Some(now);
         }
-        self.timers.first().map(|&(at, _)| at)
+        let timer = self.timers.first().map(|&(at, _)| at);
+        timer.into_iter().chain(self.resolver.next_deadline()).min()
     }
 
     pub(crate) fn accept(&mut self, now: Instant, socket: TcpStream, hello: Hello) {
@@ -114,10 +115,10 @@ impl Peers {
     }
 
     /// Begins a dial. A name goes to the resolver first.
-    pub(crate) fn dial(&mut self, dial: DialId, addr: String) {
+    pub(crate) fn dial(&mut self, now: Instant, dial: DialId, addr: String) {
         if let Ok(addr) = addr.parse() {
             self.resolved.push((dial, vec![addr]));
-        } else if !self.resolver.ask(dial, addr) {
+        } else if !self.resolver.ask(now, dial, addr) {
             self.inputs.push(Input::DialFailed {
                 dial,
                 why: LinkError::Unreachable,
@@ -127,7 +128,7 @@ impl Peers {
 
     /// Connects to what has been resolved.
     pub(crate) fn connect_resolved(&mut self, now: Instant, hello: impl Fn() -> Hello) {
-        while let Some(answer) = self.resolver.poll() {
+        while let Some(answer) = self.resolver.poll(now) {
             self.resolved.push(answer);
         }
         for (dial, addrs) in std::mem::take(&mut self.resolved) {
