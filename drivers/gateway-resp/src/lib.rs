@@ -41,7 +41,7 @@
 //!
 //! | prefix | when |
 //! |---|---|
-//! | `TOOLARGE` | a key, value, table name or whole command exceeds the limit that the text names; nothing was changed |
+//! | `TOOLARGE` | a key, value, table name or whole command exceeds the limit that the text names, or asks for more descriptions than there are commands; nothing was changed |
 //! | `BUSY` | the store lags behind; try again later |
 //! | `OOM` | the store is out of space; reads are served |
 //! | `LEAVING` | the node is leaving, has left or has halted |

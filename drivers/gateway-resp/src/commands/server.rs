@@ -70,10 +70,15 @@ const COMMAND: &[Sub] = &[
         if args.len() == 2 {
             return describe_all(ctx);
         }
+        check_count(args)?;
         encoder::array(ctx.out(), args.len() - 2);
         args.from(2).try_for_each(|name| match find(name) {
             Some(command) => describe(ctx, command),
-            None => ctx.nil(),
+            None => {
+                let proto = ctx.client.proto;
+                encoder::nil_array(ctx.out(), proto);
+                Ok(())
+            }
         })
     }),
     ("list", 2, 2, |ctx, _| {
@@ -81,6 +86,15 @@ const COMMAND: &[Sub] = &[
         all().try_for_each(|command| ctx.bulk(command.name.as_bytes()))
     }),
 ];
+
+/// Refuses names that would make a reply of any length: to ask for all commands takes fewer.
+fn check_count(args: Args<'_>) -> Outcome {
+    let (names, limit) = (args.len() - 2, all().count());
+    match names <= limit {
+        true => Ok(()),
+        false => Err(format!("TOOLARGE {names} names: there are {limit} commands").into()),
+    }
+}
 
 fn describe_all(ctx: &mut Ctx<'_>) -> Outcome {
     encoder::array(ctx.out(), all().count());
@@ -111,6 +125,7 @@ fn describe(ctx: &mut Ctx<'_>, command: &Command) -> Outcome {
 }
 
 fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    check_count(args)?;
     let named: Vec<&Command> = args.from(2).filter_map(find).collect();
     let shown: Vec<&Command> = if args.len() == 2 {
         all().collect()
