@@ -227,7 +227,7 @@ impl Peers {
             mark(&mut peer.dirty, &mut self.dirty, token);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.read(now, token, buffer);
+            self.read(token, buffer);
         }
     }
 
@@ -261,7 +261,7 @@ impl Peers {
     }
 
     /// Reads what the budget allows.
-    fn read(&mut self, now: Instant, token: usize, buffer: &mut [u8]) {
+    fn read(&mut self, token: usize, buffer: &mut [u8]) {
         let mut budget = READ_BUDGET;
         loop {
             let Some(peer) = self.peers.get_mut(&token) else {
@@ -289,7 +289,7 @@ impl Peers {
             let received = peer.conn.receive(&buffer[..n], &mut self.events);
             self.take_events(token);
             if let Err(why) = received {
-                self.part(now, token);
+                self.part(token);
                 return self.fail(token, why);
             }
         }
@@ -314,12 +314,13 @@ impl Peers {
     }
 
     /// Tells a refused peer the reason, if its socket takes it at once.
-    fn part(&mut self, now: Instant, token: usize) {
-        self.write(now, token);
+    fn part(&mut self, token: usize) {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
+        // A write that fails here is no reason of its own.
         if let Some(parting) = peer.conn.parting()
+            && peer.write().is_ok()
             && peer.queue.is_empty()
         {
             let _ = peer.socket.write(&parting);
@@ -385,11 +386,11 @@ impl Peers {
     }
 
     /// Goes on with links whose budget ran out in the last turn.
-    pub(crate) fn read_again(&mut self, now: Instant, buffer: &mut [u8]) {
+    pub(crate) fn read_again(&mut self, buffer: &mut [u8]) {
         for token in std::mem::take(&mut self.again) {
             if let Some(peer) = self.peers.get_mut(&token) {
                 peer.again = false;
-                self.read(now, token, buffer);
+                self.read(token, buffer);
             }
         }
     }

@@ -132,7 +132,7 @@ impl<C: Clients> Loop<C> {
         let at = self.clock.instant(now.mono);
         self.peers.expire(at);
         self.clients.expire(at);
-        self.peers.read_again(at, &mut self.buffer);
+        self.peers.read_again(&mut self.buffer);
         self.hand_over(now);
         self.clients
             .read_again(now, &mut self.node, &mut self.buffer);
