@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::outfile::OutFile;
 use super::rows::print_line;
 use crate::cli::{ExportFormat, Format, ServerArgs};
 use crate::failure::Failure;
@@ -213,32 +214,38 @@ pub(crate) fn export(
     };
     let format = format.unwrap_or(by_name);
     let mut client = Client::connect(&server.addr)?;
-    let to_stdout = file == Path::new("-");
-    let out: Box<dyn Write> = match to_stdout {
-        true => Box::new(io::stdout().lock()),
-        false => Box::new(File::create(file).map_err(|error| {
-            Failure::Usage(format!("cannot write {}: {error}", file.display()))
-        })?),
-    };
-    let bar = match to_stdout {
-        true => ProgressBar::hidden(),
-        false => progress(None, "{spinner} {human_pos} rows {elapsed}"),
-    };
+    let rows = (&mut client, &table, format);
+    if file == Path::new("-") {
+        return write_rows(rows, &ProgressBar::hidden(), &mut io::stdout().lock()).map(drop);
+    }
+    // Half a table is no export: the file stays as it was until all rows are written.
+    let mut out = OutFile::open(file.to_path_buf())?;
+    let bar = progress(None, "{spinner} {human_pos} rows {elapsed}");
+    let rows = write_rows(rows, &bar, &mut out)?;
+    out.keep()?;
+    bar.finish_and_clear();
+    match server.json {
+        true => print_line(&json!({ "read": rows }).to_string()),
+        false => print_line(&format!("{rows} rows read")),
+    }
+}
+
+/// Writes all rows of a table, and says how many there are.
+fn write_rows(
+    (client, table, format): (&mut Client, &Table, ExportFormat),
+    bar: &ProgressBar,
+    out: &mut impl Write,
+) -> Result<u64, Failure> {
     let mut out = BufWriter::with_capacity(256 << 10, out);
     let mut rows = 0_u64;
-    table.scan(&mut client, "", |row| {
+    table.scan(client, "", |row| {
         rows += 1;
         bar.inc(1);
         out.write_all(&formats::write(format, &row))
             .map_err(Failure::output)
     })?;
     out.flush().map_err(Failure::output)?;
-    bar.finish_and_clear();
-    match (to_stdout, server.json) {
-        (true, _) => Ok(()),
-        (false, true) => print_line(&json!({ "read": rows }).to_string()),
-        (false, false) => print_line(&format!("{rows} rows read")),
-    }
+    Ok(rows)
 }
 
 fn open(file: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
@@ -327,6 +334,30 @@ mod tests {
             stream.write_all(answer).expect("taken");
         }
         taken
+    }
+
+    #[test]
+    fn an_export_that_breaks_off_leaves_the_file_as_it_was() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("bound").to_string();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut input = BufReader::new(stream.try_clone().expect("the same"));
+            read_reply(&mut input, 0).expect("a scan");
+            let page = b"*2\r\n$1\r\n7\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n";
+            stream.write_all(page).expect("taken");
+            // Where the next page would come, the server is gone.
+            read_reply(&mut input, 0).expect("another scan");
+        });
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("rows.tsv");
+        std::fs::write(&file, "old").expect("written");
+        let args = ServerArgs { addr, json: false };
+        let failed = export("t", &file, None, &args);
+        assert!(matches!(failed, Err(Failure::Unreachable(_))), "{failed:?}");
+        server.join().expect("it ends");
+        assert_eq!(std::fs::read_to_string(&file).expect("there"), "old");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 1);
     }
 
     #[test]
