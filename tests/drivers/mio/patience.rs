@@ -49,3 +49,97 @@ fn an_idle_client_is_asked_whether_it_lives() {
     });
     a.end();
 }
+
+#[test]
+fn one_peer_too_many_is_closed() {
+    let options = Options {
+        max_accepted: 1,
+        ..Options::new(any())
+    };
+    let a = start(options, NoClients, |_| {});
+    let first = TcpStream::connect(a.peers).unwrap();
+    wait("the first", || count(&a.counters.links) == 1);
+    let mut heard = Vec::new();
+    let mut second = TcpStream::connect(a.peers).unwrap();
+    second.read_to_end(&mut heard).unwrap();
+    assert_eq!(heard, b"");
+    assert_eq!(count(&a.counters.rejected_links), 1);
+    drop(first);
+    wait("room", || count(&a.counters.links) == 0);
+    let mut third = TcpStream::connect(a.peers).unwrap();
+    third.read_exact(&mut [0; 4]).unwrap();
+    a.end();
+}
+
+#[test]
+fn a_link_that_takes_nothing_is_given_up() {
+    let options = Options {
+        stall_timeout: Duration::from_millis(50),
+        ..Options::new(any())
+    };
+    // No probe fails before the test does.
+    let patient = |config: &mut Config| config.timing.probe_interval = 3 * PATIENCE;
+    let a = start(options, NoClients, patient);
+    let seed = a.peers.to_string();
+    let b = start(Options::new(any()), NoClients, |config| {
+        patient(config);
+        config.seeds.push(seed);
+    });
+    let links = || a.handle.with(|node, now| node.status(now).links).unwrap();
+    put(&b.handle, b"small", b"v".to_vec());
+    wait("the link", || get(&a.handle, b"small").is_some());
+    let (go_on, stuck) = std::sync::mpsc::channel::<()>();
+    let wait_there = move |_: &mut Node, _: Now| assert!(stuck.recv().is_err());
+    b.handle.call(wait_there).unwrap();
+    wait("the end of the link", || {
+        put(&a.handle, b"large", vec![b'x'; 900_000]);
+        links() == 0
+    });
+    drop(go_on);
+    wait("another link", || links() == 1);
+    b.end();
+    a.end();
+}
+
+#[test]
+fn an_address_that_does_not_answer_is_given_up() {
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
+
+    let silent = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&silent, &any()).unwrap();
+    listen(&silent, 0).unwrap();
+    let silent = TcpListener::from(silent);
+    let addr = silent.local_addr().unwrap();
+    // Nobody accepts, so that the system soon ignores whoever else connects.
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
+        queued.push(stream);
+        assert!(queued.len() < 1_000, "the queue is never full");
+    }
+    let options = Options {
+        connect_timeout: Duration::from_millis(50),
+        ..Options::new(any())
+    };
+    let a = start(options, NoClients, |_| {});
+    let addr = addr.to_string();
+    let joined = a.handle.request(Request::Join { addr }, Some(PATIENCE));
+    assert!(matches!(joined, Err(RequestError::Join(_))), "{joined:?}");
+    a.end();
+}
+
+#[test]
+fn a_leave_that_takes_too_long_is_cut() {
+    let a = start(Options::new(any()), NoClients, |_| {});
+    let seed = a.peers.to_string();
+    let options = Options {
+        leave_timeout: Duration::ZERO,
+        ..Options::new(any())
+    };
+    let b = start(options, NoClients, |config| config.seeds.push(seed));
+    put(&a.handle, b"k", b"v".to_vec());
+    wait("the row", || get(&b.handle, b"k").is_some());
+    // It would ask the other member first.
+    assert_eq!(b.handle.blocking().leave(), Err(Error::LeaveCut));
+    assert!(matches!(b.thread.join().unwrap(), Exit::LeaveCut));
+    a.end();
+}
