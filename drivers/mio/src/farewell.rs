@@ -2,14 +2,12 @@
 
 use std::io::{self, Read};
 use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Events, Poll};
+use rumormill_kit::links::FAREWELL;
 
 use crate::peers::{Peer, Peers, Stage};
-
-/// How long the last words may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Waits a little, until `latest` at most, for what peers have not taken yet to be read by them. All links end.
 pub(crate) fn say(poll: &mut Poll, peers: &mut Peers, latest: Option<Instant>, buffer: &mut [u8]) {

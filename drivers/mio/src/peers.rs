@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -14,20 +14,12 @@ use mio::{Interest, Registry, Token};
 use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
 use rumormill_kit::counters::{Counters, add, set};
+use rumormill_kit::links::{PARTING, READ_BUDGET, SLICES};
 use rumormill_kit::{Edge, WriteQueue};
 
 use crate::clients::mark;
 use crate::options::Options;
 use crate::resolver::Resolver;
-
-/// Bytes read from one link before the others have their turn.
-const READ_BUDGET: usize = 256 << 10;
-
-/// Slices handed to one vectored write.
-const SLICES: usize = 64;
-
-/// How long a link that is to be closed may take to write what it has.
-const PARTING: Duration = Duration::from_secs(5);
 
 /// The links of a node, by mio token; a link's id is its token. Tokens are even.
 pub(crate) struct Peers {

@@ -9,12 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rumormill_core::DialId;
+use rumormill_kit::links::ADDRESSES;
 
 /// Names that may wait, and answers that may.
 const QUEUED_NAMES: usize = 1_024;
-
-/// Most addresses of one name that are tried.
-const ADDRESSES: usize = 8;
 
 /// Names that are looked up at once: one that takes long does not keep the others waiting.
 const THREADS: usize = 3;

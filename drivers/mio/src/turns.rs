@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use mio::{Events, Poll};
 use rumormill_core::{HaltReason, Input, Node, Now, Request, RequestError, Row, TableId, Token};
 use rumormill_kit::handle::Commands;
+use rumormill_kit::links::READ_BYTES;
 use rumormill_kit::session::Clients;
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit, dispatch};
@@ -19,9 +20,6 @@ use crate::farewell;
 use crate::listener::Listener;
 use crate::outputs::Outputs;
 use crate::peers::Peers;
-
-/// Bytes read at once, into one buffer that all connections share.
-const READ_BYTES: usize = 64 << 10;
 
 /// Connections accepted in one turn, by each listener.
 const PER_TURN: usize = 1_024;
@@ -93,10 +91,7 @@ impl<C: Clients> Loop<C> {
             self.gather(now, &events);
             let ended = self.commands.obey(&mut self.node, now);
             let halted = self.end_turn(now);
-            if let Some(exit) = halted.map(Exit::from).or(ended) {
-                return exit;
-            }
-            if let Some(exit) = self.commands.expire(Instant::now()) {
+            if let Some(exit) = self.commands.verdict(halted, ended) {
                 return exit;
             }
         }
