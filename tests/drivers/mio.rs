@@ -1,5 +1,8 @@
 //! The mio driver: peers, clients of the Redis protocol, and the handle of other threads.
 
+mod patience;
+mod turns;
+
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +47,16 @@ fn start<C: Clients + Send + 'static>(
     clients: C,
     configure: impl FnOnce(&mut Config),
 ) -> Running {
+    start_on(MemoryStore::new(), options, clients, configure)
+}
+
+/// The same with a store of the caller's, if rows are stored.
+fn start_on<C: Clients + Send + 'static>(
+    store: MemoryStore,
+    options: Options,
+    clients: C,
+    configure: impl FnOnce(&mut Config),
+) -> Running {
     let driver = Driver::bind(options).unwrap();
     let (handle, counters) = (driver.handle(), driver.counters());
     let (peers, redis) = (driver.peers_addr(), driver.redis_addr());
@@ -51,7 +64,7 @@ fn start<C: Clients + Send + 'static>(
     configure(&mut config);
     let seed = Seed::from_u64(u64::from(peers.port()));
     let store = (config.storage == Storage::Ordered)
-        .then(|| StoreWorker::spawn(MemoryStore::default(), 10_000, handle.notifier()).unwrap());
+        .then(|| StoreWorker::spawn(store, 10_000, handle.notifier()).unwrap());
     let node = Recovery::new(config, seed).finish(driver.now()).unwrap();
     let thread = thread::spawn(move || driver.run(node, store, clients));
     Running {
@@ -202,12 +215,14 @@ fn a_handshake_that_takes_too_long_is_given_up() {
     a.end();
 }
 
-/// A protocol of lines: `put K` writes to the table `safe` and is answered when that is durable, `flood N` answers with N
-/// bytes, `quit` closes, anything else is echoed.
+/// A protocol of lines: `put K` writes to the table `safe` and is answered when that is durable, `set K` writes to the default
+/// table, `get K` reads from it, `flood N` answers with N bytes, `watch` asks to be told of changes, `quit` closes, anything else is
+/// echoed.
 struct Lines {
     partial: Vec<u8>,
     flood: usize,
     awaits: bool,
+    watches: bool,
 }
 
 struct LineClients;
@@ -220,6 +235,7 @@ impl Clients for LineClients {
             partial: Vec::new(),
             flood: 0,
             awaits: false,
+            watches: false,
         }
     }
 }
@@ -242,6 +258,15 @@ impl Session for Lines {
         replies.buf().extend_from_slice(&said);
         replies.buf().push(b'\n');
         self.resume(now, node, replies)
+    }
+
+    fn watches(&self) -> bool {
+        self.watches
+    }
+
+    fn changed(&mut self, _: Now, _: &mut Node, _: TableId, replies: &mut Replies) -> Flow {
+        replies.buf().extend_from_slice(b"changed\n");
+        Flow::Continue
     }
 
     fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
@@ -282,6 +307,16 @@ impl Session for Lines {
                     let key = Bytes::copy_from_slice(key.as_bytes());
                     return Flow::Await(TableId::DEFAULT, key);
                 }
+                Some(("set", key)) => {
+                    let write = Write::Put {
+                        key: key.as_bytes(),
+                        value: Bytes::new(),
+                        expires: None,
+                    };
+                    node.write(now, TableId::DEFAULT, write).unwrap();
+                    replies.buf().extend_from_slice(&line);
+                }
+                _ if text == "watch" => self.watches = true,
                 _ if text == "quit" => return Flow::Close,
                 _ => replies.buf().extend_from_slice(&line),
             }
@@ -292,6 +327,17 @@ impl Session for Lines {
 fn serve_lines(mut options: Options, configure: impl FnOnce(&mut Config)) -> Running {
     options.redis = Some(any());
     start(options, LineClients, configure)
+}
+
+/// The same with rows that are stored.
+fn serve_lines_on(store: MemoryStore, configure: impl FnOnce(&mut Config)) -> Running {
+    let mut options = Options::new(any());
+    options.redis = Some(any());
+    let configure = |config: &mut Config| {
+        stored(config);
+        configure(config);
+    };
+    start_on(store, options, LineClients, configure)
 }
 
 fn stored(config: &mut Config) {

@@ -1,9 +1,11 @@
 use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::{Node, code, rumormill, text, wait};
+use crate::support::{Node, PATIENCE, code, rumormill, text, wait};
 
 pub(crate) fn lone() -> (tempfile::TempDir, Node) {
     let root = tempfile::tempdir().expect("a directory");
@@ -57,6 +59,53 @@ fn exit_codes_tell_what_happened() {
         .output()
         .expect("it runs");
     assert_eq!(code(&bad), 2);
+}
+
+#[test]
+fn rows_of_default_are_no_business_of_other_tables() {
+    let (_root, node) = lone();
+    let ok = |args: &[&str]| {
+        let output = node.client(args);
+        assert_eq!(code(&output), 0, "{args:?}: {}", text(&output.stderr));
+    };
+    ok(&["put", "carts", "alice", "milk"]);
+    ok(&["tables", "create", "kept", "--conflict", "siblings"]);
+    ok(&["put", "kept", "alice", "milk"]);
+    for name in ["carts", "kept"] {
+        assert_eq!(code(&node.client(&["get", "default", name])), 1);
+        assert_eq!(code(&node.client(&["del", "default", name])), 1);
+        ok(&["put", "default", name, "x"]);
+        let import = node.client_with(&["import", "default", "-"], &format!("{name}\ty\n"));
+        assert_eq!(code(&import), 0, "{}", text(&import.stderr));
+        assert_eq!(text(&node.client(&["get", "default", name]).stdout), "y\n");
+        ok(&["del", "default", name]);
+        assert_eq!(text(&node.client(&["get", name, "alice"]).stdout), "milk\n");
+    }
+}
+
+#[test]
+fn clients_leave_a_node_the_descriptors_that_it_needs() {
+    let root = tempfile::tempdir().expect("a directory");
+    let program = rumormill().get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 800 && exec \"$0\" \"$@\""]);
+    command
+        .arg(program)
+        .args(["serve", "--json", "--log", "off"]);
+    command.args(["--listen", "0", "--redis", "0", "--http", "0"]);
+    command.arg("--data-dir").arg(root.path().join("n"));
+    let node = Node::from(command);
+    let crowd: Vec<TcpStream> = (0..1_000)
+        .map(|_| TcpStream::connect(node.redis()).expect("it listens"))
+        .collect();
+    // Each was accepted, and told if there were too many.
+    let mut last = crowd.last().expect("many");
+    last.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let mut heard = String::new();
+    last.read_to_string(&mut heard).expect("an answer");
+    assert_eq!(heard, "-ERR max number of clients reached\r\n");
+    let (code, body) = node.request("PUT", "/items/k", r#"{"value":"v"}"#);
+    assert_eq!(code, 201, "{body}");
 }
 
 #[test]

@@ -12,9 +12,7 @@ use rumormill_core::link::{Connection, LinkEvent};
 use rumormill_kit::counters::{Counters, add};
 
 use rumormill_kit::answer::lock;
-
-/// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
+use rumormill_kit::links::READ_BYTES;
 
 /// Buffers that are kept.
 const BUFFERS: usize = 8;

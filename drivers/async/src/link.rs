@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_lite::{AsyncWriteExt, future};
 use rumormill_core::link::{Connection, LinkEvent};
@@ -16,15 +15,7 @@ use crate::outgoing::Outgoing;
 use crate::runtime::Runtime;
 use crate::shared::{Arrival, Shared};
 use rumormill_kit::answer::lock;
-
-/// Bytes read from one link before other tasks have their turn.
-const READ_BUDGET: usize = 256 << 10;
-
-/// Most addresses of one name that are tried.
-const ADDRESSES: usize = 8;
-
-/// How long a link that is to be closed may take to write what it has.
-const PARTING: Duration = Duration::from_secs(5);
+use rumormill_kit::links::{ADDRESSES, PARTING, READ_BUDGET};
 
 /// One link, from its first byte or dial on.
 pub(crate) struct LinkTask<R: Runtime> {

@@ -14,9 +14,7 @@ use rumormill_kit::counters::{Counters, add};
 use rumormill_kit::{Edge, QueueLimits, WriteQueue};
 
 use rumormill_kit::answer::{keep, lock};
-
-/// Slices handed to one vectored write.
-const SLICES: usize = 64;
+use rumormill_kit::links::SLICES;
 
 /// A link's write queue. Only the link's own task waits for it.
 pub(crate) struct Outgoing(Mutex<State>);

@@ -2,13 +2,11 @@
 
 use bytes::Bytes;
 use rumormill_core::link::Frames;
-use rumormill_core::link::frame::EncodeError;
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkId, LoadId, RequestError, Response,
-    Seq, StoreOp, TableId, Token,
+    DialId, HaltReason, HangupReason, Input, Lane, LinkId, LoadId, RequestError, Response, Seq,
+    StoreOp, TableId, Token,
 };
 use rumormill_kit::handle::Commands;
-use rumormill_kit::log;
 use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
 use crate::links::Links;
@@ -56,15 +54,7 @@ impl<R: Runtime> rumormill_kit::Driver for Outputs<'_, R> {
         self.changed.push(table);
     }
 
-    fn event(&mut self, event: Event) {
-        log(&event);
-    }
-
     fn halt(&mut self, why: HaltReason) {
         *self.halted = Some(why);
-    }
-
-    fn unencodable(&mut self, error: EncodeError) {
-        tracing::error!(%error, "a message was dropped");
     }
 }

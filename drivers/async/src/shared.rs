@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
 use rumormill_core::{DialId, Input, LinkError, LinkId};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Error;
+use rumormill_kit::links::ACCEPT_REST;
 
 use crate::bell::Bell;
 use crate::incoming::Buffers;
@@ -17,9 +17,6 @@ use crate::runtime::Runtime;
 
 /// Reports that may wait for the loop. Each holds what one read brought.
 const QUEUED_ARRIVALS: usize = 256;
-
-/// How long a listener rests that could not accept, for want of file descriptors as a rule.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// What a task has for the loop.
 pub(crate) enum Arrival<S> {

@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use futures_lite::future;
 use rumormill_core::{HaltReason, Input, Node, Now, TableId};
 use rumormill_kit::answer::{Answer, answer};
 use rumormill_kit::handle::Commands;
+use rumormill_kit::links::FAREWELL;
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit, dispatch};
 
@@ -22,9 +22,6 @@ use crate::shared::{Arrival, Reports, Shared};
 
 /// Arrivals taken in one turn.
 const PER_TURN: usize = 1_024;
-
-/// How long the last words to peers may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Loop<R: Runtime> {
     shared: Arc<Shared<R>>,
@@ -77,10 +74,7 @@ impl<R: Runtime> Loop<R> {
             self.gather(now);
             let ended = self.commands.obey(&mut self.node, now);
             let halted = self.end_turn(now);
-            if let Some(exit) = halted.map(Exit::from).or(ended) {
-                return exit;
-            }
-            if let Some(exit) = self.commands.expire(Instant::now()) {
+            if let Some(exit) = self.commands.verdict(halted, ended) {
                 return exit;
             }
             self.sleep().await;

@@ -272,7 +272,7 @@ pub(crate) struct Start {
 }
 
 const SOURCES: &str = "A flag beats the environment (RUMORMILL_ and the flag in capitals, with _ for -; commas between several \
-    --join), which beats the file. PORT=p in the environment means HTTP p, Redis p-1 and peers p-2 where nothing else is said. \
+    --join or --http-host), which beats the file. PORT=p in the environment means HTTP p, Redis p-1 and peers p-2 where nothing else is said. \
     What is set for the whole cluster (`rumormill settings`) beats all of them.";
 
 /// One node: how it starts, and its settings.
@@ -320,6 +320,10 @@ pub(crate) struct Serve {
     /// A member to join through; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     join: Vec<String>,
+    /// A name under which clients may ask over HTTP, besides IP addresses, localhost and the host of --advertise; may be repeated. A
+    /// request for any other host is refused, since a page of another site may have sent it through a browser
+    #[arg(long, value_name = "NAME")]
+    http_host: Vec<String>,
     /// Longest value, in bytes [default: 1048576]
     #[arg(long, value_name = "N")]
     value_bytes: Option<String>,
@@ -380,6 +384,11 @@ impl Serve {
             flags.push(("memory", "true".to_string()));
         }
         flags.extend(self.join.iter().map(|addr| ("join", addr.clone())));
+        flags.extend(
+            self.http_host
+                .iter()
+                .map(|name| ("http_host", name.clone())),
+        );
         flags
     }
 }

@@ -15,6 +15,7 @@ use rumormill_mio::{Driver, Exit, Handle, Options};
 use rumormill_store_fjall::FjallStore;
 
 use crate::backend::OnLoop;
+use crate::descriptors::Connections;
 use crate::events::Event;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -42,6 +43,29 @@ fn outcome(exit: Exit) -> Result<(), String> {
     Ok(())
 }
 
+/// Tells how the node's thread ended, also when it panicked: the process must not go on without its node.
+struct Ending {
+    events: Sender<Event>,
+    outcome: Result<(), String>,
+}
+
+impl Ending {
+    fn new(events: Sender<Event>) -> Ending {
+        Ending {
+            events,
+            outcome: Err("the node's thread panicked".to_string()),
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let outcome = std::mem::replace(&mut self.outcome, Ok(()));
+        // Nobody waits any more when the process is about to end.
+        let _ = self.events.send(Event::Ended(outcome));
+    }
+}
+
 /// A node on its loop.
 pub(crate) struct Engine {
     listeners: Listeners,
@@ -55,11 +79,14 @@ impl Engine {
         settings: &Settings,
         restored: bool,
         http: Option<SocketAddr>,
+        most: Connections,
         events: Sender<Event>,
     ) -> Result<Engine, Failure> {
         let mut options = Options::new(settings.listen);
         options.redis = settings.redis;
+        options.max_clients = most.redis;
         options.leave_timeout = LEAVE;
+        options.max_accepted = most.peers;
         let driver = Driver::bind(options).map_err(|error| Failure::Not(error.to_string()))?;
         let peers = driver.peers_addr();
         let listeners = Listeners {
@@ -85,6 +112,7 @@ impl Engine {
         };
         let resp_limits = limits.clone();
         let run = move || {
+            let mut ending = Ending::new(events);
             // A gateway's clients share state on one thread, so it is made there.
             let clients = Gateway::new(&resp_limits, report::describe);
             let stats = clients.stats();
@@ -96,9 +124,7 @@ impl Engine {
             stats
                 .process_id
                 .store(u64::from(std::process::id()), Ordering::Relaxed);
-            let outcome = outcome(driver.run(node, store, clients));
-            // Nobody waits any more when the process is about to end.
-            let _ = events.send(Event::Ended(outcome));
+            ending.outcome = outcome(driver.run(node, store, clients));
         };
         thread::Builder::new()
             .name("node".into())
@@ -219,7 +245,28 @@ fn seed() -> Result<Seed, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    #[test]
+    fn the_end_of_a_thread_is_told_though_it_panics() {
+        let (sender, inbox) = mpsc::channel();
+        let events = sender.clone();
+        let thread = thread::spawn(move || {
+            let _ending = Ending::new(events);
+            panic!("as a fault of the loop would");
+        });
+        assert!(thread.join().is_err());
+        let Ok(Event::Ended(Err(why))) = inbox.try_recv() else {
+            panic!("nothing was told");
+        };
+        assert_eq!(why, "the node's thread panicked");
+        let mut ending = Ending::new(sender);
+        ending.outcome = Ok(());
+        drop(ending);
+        assert_eq!(inbox.try_recv(), Ok(Event::Ended(Ok(()))));
+    }
 
     #[test]
     fn an_endpoint_is_advertised_as_others_reach_it() {

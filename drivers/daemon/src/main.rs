@@ -6,6 +6,7 @@ mod backend;
 mod cli;
 mod cluster;
 mod commands;
+mod descriptors;
 mod engine;
 mod events;
 mod failure;

@@ -61,14 +61,9 @@ impl Client {
         {
             return Err(usage());
         }
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for candidate in addr.to_socket_addrs().map_err(unreachable)? {
-            match TcpStream::connect_timeout(&candidate, CONNECT) {
-                Ok(stream) => return Client::over(addr, stream).map_err(unreachable),
-                Err(error) => last = error,
-            }
-        }
-        Err(unreachable(last))
+        connect(addr)
+            .and_then(|stream| Client::over(addr, stream))
+            .map_err(unreachable)
     }
 
     fn over(addr: &str, stream: TcpStream) -> io::Result<Client> {
@@ -122,6 +117,18 @@ impl Client {
             .rsplit_once(':')
             .map_or(self.addr.as_str(), |(host, _)| host)
     }
+}
+
+/// Connects to the first address of `HOST:PORT` that answers. Each may take so long.
+pub(crate) fn connect(addr: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for candidate in addr.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&candidate, CONNECT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn lost(addr: &str, error: &io::Error) -> Failure {

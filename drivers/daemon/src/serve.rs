@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal};
 use std::net::TcpListener;
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use rumormill_gateway_http::{Server, ServerOptions, Settings as HttpSettings};
 use serde_json::json;
@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::Serve;
 use crate::commands::rows::print_line;
+use crate::descriptors;
 use crate::engine::{Engine, Listeners, reachable};
 use crate::events::{self, Event};
 use crate::failure::Failure;
@@ -36,14 +37,21 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let http_addr = http
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
-    let engine = Engine::start(&settings, args.restored, http_addr, sender.clone())?;
+    let most = descriptors::make_room();
+    let engine = Engine::start(&settings, args.restored, http_addr, most, sender.clone())?;
     let gateway = http.map(|listener| {
-        let settings = HttpSettings::new(engine.limits());
+        let settings = HttpSettings {
+            hosts: settings.http_names(),
+            ..HttpSettings::new(engine.limits())
+        };
         Server::start(
             listener,
             engine.backend(),
             settings,
-            ServerOptions::default(),
+            ServerOptions {
+                max_connections: most.http,
+                ..ServerOptions::default()
+            },
         )
         .map_err(|error| Failure::Not(format!("cannot serve HTTP: {error}")))
     });
@@ -62,28 +70,69 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     outcome
 }
 
-/// Waits for the end. The first signal asks the node to leave, the second ends it at once.
+/// Waits for the end. The first signal or the end of the input asks the node to leave, the second signal ends it at once.
 fn wait(engine: &Engine, inbox: &Receiver<Event>) -> Result<(), Failure> {
-    let ended = |outcome: Result<(), String>| outcome.map_err(Failure::Not);
-    match inbox.recv() {
-        Ok(Event::Ended(outcome)) => return ended(outcome),
-        Ok(Event::Signal | Event::EndOfInput) => tracing::info!("leaving the cluster"),
-        Err(_) => return Ok(()),
-    }
-    engine.leave();
-    let deadline = std::time::Instant::now() + LEAVE;
-    let mut impatient = false;
+    let mut asked = Asked::default();
+    let mut deadline: Option<Instant> = None;
     loop {
-        let left = deadline.saturating_duration_since(std::time::Instant::now());
-        match inbox.recv_timeout(left) {
-            Ok(Event::Ended(outcome)) => return ended(outcome),
-            Ok(Event::EndOfInput) => (),
-            Ok(Event::Signal) if !impatient => {
-                impatient = true;
-                engine.leave();
+        let event = match deadline {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        let step = match event {
+            Ok(Event::Ended(outcome)) => return outcome.map_err(Failure::Not),
+            Ok(Event::Signal) => asked.by_signal(),
+            Ok(Event::EndOfInput) => asked.by_input(),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(Failure::Not("the node did not end in time".into()));
             }
-            Ok(Event::Signal) => return Err(Failure::Not("ended by a third signal".into())),
-            Err(_) => return Err(Failure::Not("the node did not end in time".into())),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        match step {
+            Step::Wait => (),
+            Step::Leave => {
+                tracing::info!("leaving the cluster");
+                engine.leave();
+                deadline = Some(Instant::now() + LEAVE);
+            }
+            Step::End => engine.leave(),
+            Step::GiveUp => return Err(Failure::Not("ended by a third signal".into())),
+        }
+    }
+}
+
+/// Who has asked the node to end. What ctrl-c sends to a whole group of processes may come after the end of their input, and is no
+/// sign of impatience.
+#[derive(Default)]
+struct Asked {
+    signals: u32,
+    leaves: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Leave,
+    Wait,
+    /// At once: the leave is cut.
+    End,
+    /// Without the node.
+    GiveUp,
+}
+
+impl Asked {
+    fn by_input(&mut self) -> Step {
+        match std::mem::replace(&mut self.leaves, true) {
+            false => Step::Leave,
+            true => Step::Wait,
+        }
+    }
+
+    fn by_signal(&mut self) -> Step {
+        self.signals += 1;
+        match self.signals {
+            1 => self.by_input(),
+            2 => Step::End,
+            _ => Step::GiveUp,
         }
     }
 }
@@ -143,4 +192,22 @@ fn log_to_stderr(directives: &str) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leave_is_cut_by_the_second_signal_and_by_nothing_else() {
+        let mut asked = Asked::default();
+        assert_eq!(asked.by_signal(), Step::Leave);
+        assert_eq!(asked.by_input(), Step::Wait);
+        assert_eq!(asked.by_signal(), Step::End);
+        assert_eq!(asked.by_signal(), Step::GiveUp);
+        let mut asked = Asked::default();
+        assert_eq!(asked.by_input(), Step::Leave);
+        assert_eq!(asked.by_signal(), Step::Wait);
+        assert_eq!(asked.by_signal(), Step::End);
+    }
 }

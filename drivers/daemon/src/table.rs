@@ -57,7 +57,8 @@ impl Table {
     /// The command that writes a row.
     pub(crate) fn put<'a>(&'a self, key: &'a [u8], value: &'a [u8]) -> Vec<&'a [u8]> {
         match self.is_default() {
-            true => vec![b"SET", key, value],
+            // SET would replace the hash whose name is the key, and with it another table.
+            true => vec![b"RUMORMILL", b"SET", key, value],
             false => vec![b"HSET", self.0.as_bytes(), key, value],
         }
     }
@@ -65,7 +66,7 @@ impl Table {
     /// The command that deletes a row.
     pub(crate) fn del<'a>(&'a self, key: &'a [u8]) -> Vec<&'a [u8]> {
         match self.is_default() {
-            true => vec![b"DEL", key],
+            true => vec![b"RUMORMILL", b"DEL", key],
             false => vec![b"HDEL", self.0.as_bytes(), key],
         }
     }
@@ -188,7 +189,10 @@ mod tests {
     #[test]
     fn default_is_strings_and_the_rest_is_hashes() {
         let strings = Table::new("default").expect("a name");
-        assert_eq!(strings.put(b"k", b"v"), [&b"SET"[..], b"k", b"v"]);
+        assert_eq!(
+            strings.put(b"k", b"v"),
+            [&b"RUMORMILL"[..], b"SET", b"k", b"v"]
+        );
         let hash = Table::new("t").expect("a name");
         assert_eq!(hash.get(b"k"), [&b"HGET"[..], b"t", b"k"]);
         assert!(Table::new("").is_err());

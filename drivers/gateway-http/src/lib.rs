@@ -13,6 +13,7 @@ mod items;
 mod members;
 mod metrics;
 mod openapi;
+mod origin;
 mod page;
 mod patience;
 mod peers;

@@ -170,6 +170,12 @@ impl PeerUrl {
                 .send_request(request)
                 .await
                 .map_err(|error| broken(&error))?;
+            if response.status() == StatusCode::FORBIDDEN {
+                return Err(bad_peer(format!(
+                    "that URL answers with 403: does the peer know the name {} (serve --http-host)?",
+                    self.host
+                )));
+            }
             if response.status() != StatusCode::OK {
                 return Err(bad_peer(format!(
                     "that URL answers with {}",

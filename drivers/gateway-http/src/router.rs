@@ -16,10 +16,12 @@ use crate::backend::{Backend, Calls};
 use crate::error::ApiError;
 use crate::metrics::{self, HttpMetrics};
 use crate::watch::Pulse;
-use crate::{items, members, openapi, peers, rows, settings as cluster_settings, state, tables};
+use crate::{
+    items, members, openapi, origin, peers, rows, settings as cluster_settings, state, tables,
+};
 
 /// What the handlers need to know beside the node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Longest value, in bytes: the node's [`Limits::value_bytes`] at the start, which a setting may change.
     pub value_bytes: usize,
@@ -27,6 +29,9 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long another node may take to answer when it is added through `POST /peers`.
     pub peer_timeout: Duration,
+    /// Names under which clients may ask, without ports, besides IP addresses and `localhost`. A request whose `Host` is
+    /// another one is refused: a page of a browser whose name was made to lead here sends such a `Host`.
+    pub hosts: Arc<[String]>,
 }
 
 impl Settings {
@@ -36,6 +41,7 @@ impl Settings {
             value_bytes: limits.value_bytes,
             body_timeout: Duration::from_secs(30),
             peer_timeout: Duration::from_secs(5),
+            hosts: Arc::default(),
         }
     }
 }
@@ -55,8 +61,8 @@ pub(crate) struct Gateway {
 pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
     let gateway = Gateway {
         calls: Calls::new(backend),
-        settings,
         value_bytes: Arc::new(AtomicUsize::new(settings.value_bytes)),
+        settings,
         metrics: Arc::default(),
         pulse: Arc::default(),
     };
@@ -93,6 +99,10 @@ pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
         .method_not_allowed_fallback(|| async {
             ApiError::from_status(axum::http::StatusCode::METHOD_NOT_ALLOWED)
         })
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            origin::guard,
+        ))
         .layer(middleware::from_fn_with_state(gateway.clone(), finish))
         .with_state(gateway)
 }

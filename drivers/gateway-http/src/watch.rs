@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::{ChangeKind, Cursor, TableId, Wall};
+use rumormill_core::{ChangeKind, Cursor, TableError, TableId, TableName, Wall};
 use serde_json::json;
 use smol::lock::Mutex;
 use smol::stream;
@@ -73,7 +73,8 @@ impl std::fmt::Display for EventId {
 
 struct Watcher {
     gateway: Gateway,
-    table: TableId,
+    /// By its name: whoever watches makes no table, and one may come to be meanwhile.
+    table: TableName,
     prefix: Vec<u8>,
     at: EventId,
     greeting: Option<&'static str>,
@@ -94,20 +95,22 @@ pub(crate) async fn stream(
         }
     }
     let resume = resume_from(query, headers)?;
-    let (table, end) = gateway
+    let size = table.len();
+    let (limit, end) = gateway
         .calls
-        .with(move |node, now| {
-            let name = user_table(table);
-            let id = node
-                .find_table(&name)
-                .map_or_else(|| node.table(&name.name), Ok)?;
+        .with(|node, now| {
             let end = EventId {
                 run: node.actor().run,
                 cursor: node.view(now).cursor(),
             };
-            Ok::<_, ApiError>((id, end))
+            // Records give a name one byte of length.
+            let limit = node.config().limits.table_name_bytes;
+            (limit.min(usize::from(u8::MAX)), end)
         })
-        .await??;
+        .await?;
+    if size == 0 || size > limit {
+        return Err(TableError::BadName { size, limit }.into());
+    }
     let (at, greeting) = match resume {
         Some(id) if id.run == end.run => (id, "ready"),
         Some(_) => (end, "lagged"),
@@ -116,7 +119,7 @@ pub(crate) async fn stream(
     let prefix = query.bytes("prefix").unwrap_or(b"").to_vec();
     let watcher = Watcher {
         gateway,
-        table,
+        table: user_table(table),
         prefix,
         at,
         greeting: Some(greeting),
@@ -172,13 +175,21 @@ impl Watcher {
     }
 
     async fn fetch(&mut self, calls: &Calls) -> Result<String, ApiError> {
-        let (table, from) = (self.table, self.at.cursor);
-        let (changes, synced) = calls
+        let (name, from) = (self.table.clone(), self.at.cursor);
+        let (found, end) = calls
             .with(move |node, now| {
-                let changes = node.view(now).changes(table, from, BATCH);
-                (changes, is_synced(node, now, table))
+                let found = node.find_table(&name).map(|table| {
+                    let changes = node.view(now).changes(table, from, BATCH);
+                    (table, changes, is_synced(node, now, table))
+                });
+                (found, node.view(now).cursor())
             })
             .await?;
+        let Some((table, changes, synced)) = found else {
+            // What is not there has not changed.
+            self.at.cursor = end;
+            return Ok(String::new());
+        };
         let changes = match changes {
             Ok(changes) => changes,
             Err(lagged) => {
@@ -196,7 +207,7 @@ impl Watcher {
                 run: self.at.run,
                 cursor: Cursor(change.cursor.0 + 1),
             };
-            let kind = self.with_value(calls, change.kind).await?;
+            let kind = self.with_value(calls, table, change.kind).await?;
             if let Some(text) = kind.and_then(|kind| self.describe(id, &kind)) {
                 out.push_str(&text);
             }
@@ -210,6 +221,7 @@ impl Watcher {
     async fn with_value(
         &self,
         calls: &Calls,
+        table: TableId,
         kind: ChangeKind,
     ) -> Result<Option<ChangeKind>, ApiError> {
         let ChangeKind::Put {
@@ -221,7 +233,7 @@ impl Watcher {
         if !key.starts_with(&self.prefix) {
             return Ok(None);
         }
-        let row = match load(calls, self.table, key.clone()).await {
+        let row = match load(calls, table, key.clone()).await {
             Err(error) if error.is_unreadable() => return Ok(Some(kind)),
             read => read?,
         };

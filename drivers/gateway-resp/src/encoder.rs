@@ -69,6 +69,14 @@ pub fn nil(out: &mut Vec<u8>, proto: Proto) {
     });
 }
 
+/// Appends nothing, in the place of an array.
+pub fn nil_array(out: &mut Vec<u8>, proto: Proto) {
+    out.extend_from_slice(match proto {
+        Proto::Two => b"*-1\r\n",
+        Proto::Three => b"_\r\n",
+    });
+}
+
 /// Begins an array of `len` values.
 pub fn array(out: &mut Vec<u8>, len: usize) {
     header(out, b'*', len);

@@ -7,9 +7,12 @@
 //! - A string is a row of the table `default`; a hash is the user table of its name, a field one of its rows. So the name
 //!   of a hash is UTF-8 and at most 255 bytes long, and no hash is called `default`.
 //! - A key and a field have one byte or more; Redis also allows none.
-//! - One name can be a string and a hash at once only when two members made one each, at the same time. String commands
-//!   then see the string and hash commands the hash, it is listed once, as a string, and `DEL` and `SET` remove the hash.
-//! - `SET` on a hash replaces it, `DEL` of a hash removes all of its rows with one record. `EXPIRE` on a hash is refused.
+//! - One name can be a string and a hash at once when two members made one each, at the same time, or the string was written
+//!   as a row of `default`: over HTTP, or with the private `RUMORMILL SET key value` (and `DEL key`), which leave a hash of that
+//!   name alone. String commands then see the string and hash commands the hash, it is listed once, as a string, and `DEL` and
+//!   `SET` remove the hash.
+//! - `SET` and its like on a hash replace it, on all members, but not one that keeps siblings: `SIBLINGS`. `DEL` of any hash removes
+//!   all of its rows with one record. `EXPIRE` on a hash is refused.
 //!
 //! # What differs from Redis
 //! - Every command decides on the copy of this member: `NX`, `XX`, `GET`, `SETNX`, `HSETNX`, the counts that `DEL` and
@@ -38,7 +41,7 @@
 //!
 //! | prefix | when |
 //! |---|---|
-//! | `TOOLARGE` | a key, value, table name or whole command exceeds the limit that the text names; nothing was changed |
+//! | `TOOLARGE` | a key, value, table name or whole command exceeds the limit that the text names, or asks for more descriptions than there are commands; nothing was changed |
 //! | `BUSY` | the store lags behind; try again later |
 //! | `OOM` | the store is out of space; reads are served |
 //! | `CLOCK` | this node's wall clock is ahead of all others beyond the drift limit, or nothing can be newer than the row |
@@ -47,6 +50,7 @@
 //! | `UNREADABLE` | the value is only in the store and could not be read; the log says why |
 //! | `GONE` | in the place of a value: the row was deleted while the reply was sent |
 //! | `READONLY` | the table belongs to the store itself |
+//! | `SIBLINGS` | the hash keeps siblings: a field has several, or a write would have to say which of them its author has seen |
 //! | `LAGGED` | this subscriber was too slow; it is closed |
 
 mod commands;

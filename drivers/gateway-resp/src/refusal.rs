@@ -37,6 +37,11 @@ impl Refusal {
         "SIBLINGS the hash is a table that keeps siblings, and the Redis protocol has no place for the context of a write: write over HTTP or with rumormill put and del",
     );
 
+    /// A string does not take the place of values that its author has not seen.
+    pub(crate) const NOT_REPLACED: Refusal = Refusal::Text(
+        "SIBLINGS the key is a hash, a table that keeps siblings, and a string does not replace it",
+    );
+
     /// Appends the reply's text.
     pub(crate) fn write_to(&self, command: &str, out: &mut Vec<u8>) {
         match self {

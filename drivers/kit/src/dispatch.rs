@@ -8,6 +8,8 @@ use rumormill_core::{
     Response, Seq, StoreOp, TableId, Token,
 };
 
+use crate::events::log;
+
 /// What a driver does for a node, one method per output. None of them blocks. None has a default: a new output is a new method, and the
 /// compiler names the drivers that lack it.
 pub trait Driver {
@@ -26,11 +28,15 @@ pub trait Driver {
     /// Wakes who watches the table.
     fn changed(&mut self, table: TableId);
     /// Logs.
-    fn event(&mut self, event: Event);
+    fn event(&mut self, event: Event) {
+        log(&event);
+    }
     /// The node has stopped.
     fn halt(&mut self, why: HaltReason);
     /// A message had no encoding and was dropped; a fault of this program.
-    fn unencodable(&mut self, error: EncodeError);
+    fn unencodable(&mut self, error: EncodeError) {
+        tracing::error!(%error, "a message was dropped");
+    }
 }
 
 /// Drains the outputs of `node` into `driver`. A message is encoded once for all its links.

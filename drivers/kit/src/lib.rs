@@ -8,6 +8,7 @@ mod dispatch;
 mod events;
 mod exit;
 pub mod handle;
+pub mod links;
 mod queue;
 pub mod session;
 pub mod store;

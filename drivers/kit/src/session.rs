@@ -42,7 +42,8 @@ pub trait Session {
     }
 
     /// A table has changes that the node's view shows; at most once per table and turn. When [`Replies::is_full`], a session
-    /// leaves them for its next call, and closes when it finds that it has lagged behind the log. Not called while the session awaits a row.
+    /// leaves them for its next call, and closes when it finds that it has lagged behind the log. Not called while the session takes no
+    /// input: [`Session::resume`] and [`Session::loaded`] look for changes once they have nothing else to say.
     fn changed(
         &mut self,
         now: Now,

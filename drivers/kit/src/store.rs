@@ -68,7 +68,7 @@ pub trait StoreReader: Send + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Out of space; the same may succeed later.
+    /// Out of space, or of file descriptors; the same may succeed later.
     Full(String),
     /// Anything else; what survived is unknown.
     Failed(String),

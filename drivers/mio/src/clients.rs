@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
@@ -14,9 +15,16 @@ use mio::{Interest, Registry, Token};
 use rumormill_core::{Node, Now, RequestError, Row, Seq, TableId};
 use rumormill_kit::counters::{Counters, add, set};
 use rumormill_kit::session::{Clients, Flow, REPLIES_MARK, Replies, Session};
+use rustix::net::sockopt;
+
+use crate::options::Options;
 
 /// Bytes read from one client before the others have their turn.
 const READ_BUDGET: usize = 64 << 10;
+
+/// How long an idle client is believed to be there before its system is asked, and between two questions.
+const KEEPALIVE: Duration = Duration::from_secs(300);
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// Reply buffers kept for clients that own none, and the largest that is kept.
 const SPARES: usize = 256;
@@ -28,6 +36,7 @@ pub(crate) struct ClientTable<C: Clients> {
     factory: C,
     counters: Arc<Counters>,
     max: usize,
+    stall_timeout: Duration,
     clients: HashMap<usize, Client<C::Session>, FixedState>,
     next: usize,
     dirty: Vec<usize>,
@@ -39,6 +48,8 @@ pub(crate) struct ClientTable<C: Clients> {
     /// Rows that sessions await and that were not asked for yet; at most one per client.
     wanted: Vec<(usize, TableId, Bytes)>,
     spares: Vec<Vec<u8>>,
+    /// When clients that take nothing are given up.
+    timers: BTreeSet<(Instant, usize)>,
 }
 
 /// Why a session takes no input.
@@ -66,6 +77,8 @@ struct Client<S> {
     dirty: bool,
     waits_to_write: bool,
     held: Option<Seq>,
+    /// When it is given up, if it takes nothing until then.
+    deadline: Option<Instant>,
 }
 
 impl<S> Client<S> {
@@ -75,12 +88,18 @@ impl<S> Client<S> {
 }
 
 impl<C: Clients> ClientTable<C> {
-    pub(crate) fn new(registry: Registry, factory: C, counters: Arc<Counters>, max: usize) -> Self {
+    pub(crate) fn new(
+        registry: Registry,
+        factory: C,
+        counters: Arc<Counters>,
+        options: &Options,
+    ) -> Self {
         ClientTable {
             registry,
             factory,
             counters,
-            max,
+            max: options.max_clients,
+            stall_timeout: options.client_stall_timeout,
             clients: HashMap::with_hasher(FixedState::default()),
             next: 17,
             dirty: Vec::new(),
@@ -89,6 +108,23 @@ impl<C: Clients> ClientTable<C> {
             watching: BTreeSet::new(),
             wanted: Vec::new(),
             spares: Vec::new(),
+            timers: BTreeSet::new(),
+        }
+    }
+
+    /// When the next client is to be given up.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// Gives up clients that have taken nothing for too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some(&(at, token)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            tracing::debug!("a client that takes no replies is given up");
+            self.remove(token);
         }
     }
 
@@ -119,6 +155,9 @@ impl<C: Clients> ClientTable<C> {
             tracing::debug!(%error, "a client is gone already");
             return;
         }
+        if let Err(error) = keep_alive(&socket) {
+            tracing::debug!(%error, "a client that dies will not be noticed");
+        }
         let client = Client {
             socket,
             session: self
@@ -132,6 +171,7 @@ impl<C: Clients> ClientTable<C> {
             dirty: false,
             waits_to_write: false,
             held: None,
+            deadline: None,
         };
         self.clients.insert(token, client);
         add(&self.counters.clients_accepted, 1);
@@ -231,8 +271,8 @@ impl<C: Clients> ClientTable<C> {
             let Some(client) = self.clients.get_mut(&token) else {
                 continue;
             };
-            // One that awaits a row reads the changes when it goes on.
-            if !client.closing && client.pause != Pause::Awaits {
+            // One that is paused reads the changes when it goes on.
+            if !client.closing && client.pause == Pause::No {
                 let flow = client
                     .session
                     .changed(now, node, table, &mut client.replies);
@@ -279,17 +319,25 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Writes what the turn has collected.
-    pub(crate) fn flush(&mut self, now: Now, node: &mut Node) {
+    /// Writes what the turn has collected, and lets sessions go on that have more to say.
+    pub(crate) fn flush(&mut self, at: Instant, now: Now, node: &mut Node) {
         for token in std::mem::take(&mut self.dirty) {
             if let Some(client) = self.clients.get_mut(&token) {
                 client.dirty = false;
-                self.write(now, node, token);
+                self.write(at, node, token);
+                self.go_on(now, node, token);
             }
         }
     }
 
-    fn write(&mut self, now: Now, node: &mut Node, token: usize) {
+    /// Writes what there is, and lets nobody go on.
+    pub(crate) fn flush_last(&mut self, at: Instant, node: &Node) {
+        for token in std::mem::take(&mut self.dirty) {
+            self.write(at, node, token);
+        }
+    }
+
+    fn write(&mut self, at: Instant, node: &Node, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
@@ -306,14 +354,23 @@ impl<C: Clients> ClientTable<C> {
         if client.write().is_err() {
             return self.remove(token);
         }
-        add(
-            &self.counters.client_bytes_out,
-            (before - client.replies.len()) as u64,
-        );
+        let taken = before - client.replies.len();
+        add(&self.counters.client_bytes_out, taken as u64);
         if client.closing && client.replies.is_empty() {
             return self.remove(token);
         }
         let blocked = !client.replies.ready().is_empty();
+        let deadline = match client.deadline {
+            _ if !blocked => None,
+            Some(old) if taken == 0 => Some(old),
+            _ => Some(at + self.stall_timeout),
+        };
+        if client.deadline != deadline {
+            if let Some(old) = std::mem::replace(&mut client.deadline, deadline) {
+                self.timers.remove(&(old, token));
+            }
+            self.timers.extend(deadline.map(|at| (at, token)));
+        }
         if client.waits_to_write != blocked {
             client.waits_to_write = blocked;
             let interest = if blocked {
@@ -326,9 +383,16 @@ impl<C: Clients> ClientTable<C> {
                 .reregister(&mut client.socket, Token(token), interest)
                 .is_err()
             {
-                return self.remove(token);
+                self.remove(token);
             }
         }
+    }
+
+    /// Lets a session say more, and takes back the buffer of one that has said all.
+    fn go_on(&mut self, now: Now, node: &mut Node, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
         // One resume a turn: a session that can talk for ever does not keep the others waiting.
         if client.pause == Pause::Full && !client.closing && client.replies.len() < REPLIES_MARK / 2
         {
@@ -351,6 +415,9 @@ impl<C: Clients> ClientTable<C> {
         self.watching.remove(&token);
         if let Some(seq) = client.held {
             self.held.remove(&(seq, token));
+        }
+        if let Some(at) = client.deadline {
+            self.timers.remove(&(at, token));
         }
         // The system forgets a closed socket anyway.
         let _ = self.registry.deregister(&mut client.socket);
@@ -381,6 +448,14 @@ impl<S: Session> Client<S> {
         }
         Ok(())
     }
+}
+
+/// Has the system notice when the other end of an idle connection is gone.
+fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_AGAIN)?;
+    Ok(())
 }
 
 /// Puts a token on a list once.

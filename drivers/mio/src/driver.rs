@@ -14,7 +14,7 @@ use rumormill_kit::{Clock, Exit};
 use crate::handle::{Handle, wake};
 use crate::listener::Listener;
 use crate::options::{BindError, Options};
-use crate::resolver::Resolver;
+use crate::resolver::{self, Resolver};
 use crate::turns::Loop;
 
 /// The tokens of the loop's own sources; links have even ones from 16 on, clients odd ones.
@@ -48,7 +48,11 @@ impl Driver {
             .map(|addr| Listener::bind(&poll, "redis", addr, REDIS))
             .transpose()?;
         let waker = Arc::new(Waker::new(poll.registry(), mio::Token(WAKER))?);
-        let resolver = Resolver::spawn(Arc::clone(&waker))?;
+        let wake_for_names = {
+            let waker = Arc::clone(&waker);
+            move || wake(&waker)
+        };
+        let resolver = Resolver::spawn(wake_for_names, options.connect_timeout, resolver::system)?;
         let mut limits = CommandLimits::default();
         limits.watches = options.watches;
         limits.leave_timeout = options.leave_timeout;

@@ -20,6 +20,7 @@
 
 mod clients;
 mod driver;
+mod farewell;
 mod handle;
 mod listener;
 mod options;

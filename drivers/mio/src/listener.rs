@@ -2,15 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Poll};
+use rumormill_kit::links::ACCEPT_REST;
 
 use crate::options::BindError;
-
-/// How long a listener rests that could not accept, for want of file descriptors as a rule.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 pub(crate) struct Listener {
     socket: TcpListener,

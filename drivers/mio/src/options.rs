@@ -21,12 +21,14 @@ pub struct Options {
     pub max_clients: usize,
     /// Watches of other threads that may wait for a change; 10,000.
     pub watches: usize,
-    /// How long one address may take to connect; 3 s.
+    /// How long one address may take to connect, and a name to be resolved before that; 3 s.
     pub connect_timeout: Duration,
     /// How long a handshake may take; 5 s.
     pub handshake_timeout: Duration,
     /// A link that takes no byte for this long while some wait is given up; 30 s.
     pub stall_timeout: Duration,
+    /// A client that takes no byte for this long while some wait is given up; 5 minutes.
+    pub client_stall_timeout: Duration,
     /// How long [`Handle::leave`](crate::Handle::leave) may take; 5 s.
     pub leave_timeout: Duration,
     /// The bounds of each link's write queue.
@@ -45,6 +47,7 @@ impl Options {
             connect_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
+            client_stall_timeout: Duration::from_secs(300),
             leave_timeout: Duration::from_secs(5),
             queue: QueueLimits::default(),
         }

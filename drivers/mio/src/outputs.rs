@@ -6,13 +6,11 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::link::Frames;
-use rumormill_core::link::frame::EncodeError;
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Lane, LinkId, LoadId, RequestError, Response, Row,
-    Seq, StoreOp, TableId, Token,
+    DialId, HaltReason, HangupReason, Lane, LinkId, LoadId, RequestError, Response, Row, Seq,
+    StoreOp, TableId, Token,
 };
 use rumormill_kit::handle::Commands;
-use rumormill_kit::log;
 use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
 use crate::peers::Peers;
@@ -35,7 +33,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
     }
 
     fn dial(&mut self, dial: DialId, addr: String) {
-        self.peers.dial(dial, addr);
+        self.peers.dial(self.now, dial, addr);
     }
 
     fn hangup(&mut self, link: LinkId, why: HangupReason) {
@@ -70,15 +68,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
         self.changed.push(table);
     }
 
-    fn event(&mut self, event: Event) {
-        log(&event);
-    }
-
     fn halt(&mut self, why: HaltReason) {
         *self.halted = Some(why);
-    }
-
-    fn unencodable(&mut self, error: EncodeError) {
-        tracing::error!(%error, "a message was dropped");
     }
 }

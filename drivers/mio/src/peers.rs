@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -14,20 +14,12 @@ use mio::{Interest, Registry, Token};
 use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
 use rumormill_kit::counters::{Counters, add, set};
+use rumormill_kit::links::{PARTING, READ_BUDGET, SLICES};
 use rumormill_kit::{Edge, WriteQueue};
 
 use crate::clients::mark;
 use crate::options::Options;
 use crate::resolver::Resolver;
-
-/// Bytes read from one link before the others have their turn.
-const READ_BUDGET: usize = 256 << 10;
-
-/// Slices handed to one vectored write.
-const SLICES: usize = 64;
-
-/// How long a link that is to be closed may take to write what it has.
-const PARTING: Duration = Duration::from_secs(5);
 
 /// The links of a node, by mio token; a link's id is its token. Tokens are even.
 pub(crate) struct Peers {
@@ -37,7 +29,7 @@ pub(crate) struct Peers {
     resolver: Resolver,
     /// Dials whose address needs no resolver.
     resolved: Vec<(DialId, Vec<SocketAddr>)>,
-    peers: HashMap<usize, Peer, FixedState>,
+    pub(crate) peers: HashMap<usize, Peer, FixedState>,
     next: usize,
     accepted: usize,
     timers: BTreeSet<(Instant, usize)>,
@@ -48,11 +40,11 @@ pub(crate) struct Peers {
     pub(crate) inputs: Vec<Input>,
 }
 
-struct Peer {
-    socket: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) socket: TcpStream,
     conn: Connection,
-    queue: WriteQueue,
-    stage: Stage,
+    pub(crate) queue: WriteQueue,
+    pub(crate) stage: Stage,
     dial: Option<DialId>,
     deadline: Option<Instant>,
     waits_to_write: bool,
@@ -60,7 +52,7 @@ struct Peer {
     again: bool,
 }
 
-enum Stage {
+pub(crate) enum Stage {
     /// Under way, with the addresses that are left to try.
     Connecting(VecDeque<SocketAddr>),
     Handshake,
@@ -98,7 +90,8 @@ impl Peers {
         if !self.again.is_empty() || !self.resolved.is_empty() || !self.inputs.is_empty() {
             return Some(now);
         }
-        self.timers.first().map(|&(at, _)| at)
+        let timer = self.timers.first().map(|&(at, _)| at);
+        timer.into_iter().chain(self.resolver.next_deadline()).min()
     }
 
     pub(crate) fn accept(&mut self, now: Instant, socket: TcpStream, hello: Hello) {
@@ -114,10 +107,10 @@ impl Peers {
     }
 
     /// Begins a dial. A name goes to the resolver first.
-    pub(crate) fn dial(&mut self, dial: DialId, addr: String) {
+    pub(crate) fn dial(&mut self, now: Instant, dial: DialId, addr: String) {
         if let Ok(addr) = addr.parse() {
             self.resolved.push((dial, vec![addr]));
-        } else if !self.resolver.ask(dial, addr) {
+        } else if !self.resolver.ask(now, dial, addr) {
             self.inputs.push(Input::DialFailed {
                 dial,
                 why: LinkError::Unreachable,
@@ -127,7 +120,7 @@ impl Peers {
 
     /// Connects to what has been resolved.
     pub(crate) fn connect_resolved(&mut self, now: Instant, hello: impl Fn() -> Hello) {
-        while let Some(answer) = self.resolver.poll() {
+        while let Some(answer) = self.resolver.poll(now) {
             self.resolved.push(answer);
         }
         for (dial, addrs) in std::mem::take(&mut self.resolved) {
@@ -226,7 +219,7 @@ impl Peers {
             mark(&mut peer.dirty, &mut self.dirty, token);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.read(now, token, buffer);
+            self.read(token, buffer);
         }
     }
 
@@ -260,7 +253,7 @@ impl Peers {
     }
 
     /// Reads what the budget allows.
-    fn read(&mut self, now: Instant, token: usize, buffer: &mut [u8]) {
+    fn read(&mut self, token: usize, buffer: &mut [u8]) {
         let mut budget = READ_BUDGET;
         loop {
             let Some(peer) = self.peers.get_mut(&token) else {
@@ -288,7 +281,7 @@ impl Peers {
             let received = peer.conn.receive(&buffer[..n], &mut self.events);
             self.take_events(token);
             if let Err(why) = received {
-                self.part(now, token);
+                self.part(token);
                 return self.fail(token, why);
             }
         }
@@ -313,12 +306,13 @@ impl Peers {
     }
 
     /// Tells a refused peer the reason, if its socket takes it at once.
-    fn part(&mut self, now: Instant, token: usize) {
-        self.write(now, token);
+    fn part(&mut self, token: usize) {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
+        // A write that fails here is no reason of its own.
         if let Some(parting) = peer.conn.parting()
+            && peer.write().is_ok()
             && peer.queue.is_empty()
         {
             let _ = peer.socket.write(&parting);
@@ -384,11 +378,11 @@ impl Peers {
     }
 
     /// Goes on with links whose budget ran out in the last turn.
-    pub(crate) fn read_again(&mut self, now: Instant, buffer: &mut [u8]) {
+    pub(crate) fn read_again(&mut self, buffer: &mut [u8]) {
         for token in std::mem::take(&mut self.again) {
             if let Some(peer) = self.peers.get_mut(&token) {
                 peer.again = false;
-                self.read(now, token, buffer);
+                self.read(token, buffer);
             }
         }
     }
@@ -484,7 +478,7 @@ impl Peers {
 
 impl Peer {
     /// Writes until the socket takes no more.
-    fn write(&mut self) -> io::Result<()> {
+    pub(crate) fn write(&mut self) -> io::Result<()> {
         while !self.queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let used = self.queue.fill(&mut slices);

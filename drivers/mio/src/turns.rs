@@ -9,18 +9,17 @@ use hashbrown::HashMap;
 use mio::{Events, Poll};
 use rumormill_core::{HaltReason, Input, Node, Now, Request, RequestError, Row, TableId, Token};
 use rumormill_kit::handle::Commands;
+use rumormill_kit::links::READ_BYTES;
 use rumormill_kit::session::Clients;
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit, dispatch};
 
 use crate::clients::ClientTable;
 use crate::driver::{Driver, PEERS, REDIS, WAKER};
+use crate::farewell;
 use crate::listener::Listener;
 use crate::outputs::Outputs;
 use crate::peers::Peers;
-
-/// Bytes read at once, into one buffer that all connections share.
-const READ_BYTES: usize = 64 << 10;
 
 /// Connections accepted in one turn, by each listener.
 const PER_TURN: usize = 1_024;
@@ -62,10 +61,9 @@ impl<C: Clients> Loop<C> {
             resolver,
         } = driver;
         let registry = || poll.registry().try_clone();
-        let most = options.max_clients;
         Ok(Loop {
-            peers: Peers::new(registry()?, options, Arc::clone(&counters), resolver),
-            clients: ClientTable::new(registry()?, clients, counters, most),
+            clients: ClientTable::new(registry()?, clients, Arc::clone(&counters), &options),
+            peers: Peers::new(registry()?, options, counters, resolver),
             poll,
             clock,
             peer_listener: peers,
@@ -93,10 +91,7 @@ impl<C: Clients> Loop<C> {
             self.gather(now, &events);
             let ended = self.commands.obey(&mut self.node, now);
             let halted = self.end_turn(now);
-            if let Some(exit) = halted.map(Exit::from).or(ended) {
-                return exit;
-            }
-            if let Some(exit) = self.commands.expire(Instant::now()) {
+            if let Some(exit) = self.commands.verdict(halted, ended) {
                 return exit;
             }
         }
@@ -113,6 +108,7 @@ impl<C: Clients> Loop<C> {
                 .next_deadline()
                 .map(|deadline| self.clock.instant(deadline.at)),
             self.peers.next_deadline(now),
+            self.clients.next_deadline(),
             self.peer_listener.next_deadline(now),
             self.redis_listener
                 .as_ref()
@@ -130,7 +126,8 @@ impl<C: Clients> Loop<C> {
     fn gather(&mut self, now: Now, events: &Events) {
         let at = self.clock.instant(now.mono);
         self.peers.expire(at);
-        self.peers.read_again(at, &mut self.buffer);
+        self.clients.expire(at);
+        self.peers.read_again(&mut self.buffer);
         self.hand_over(now);
         self.clients
             .read_again(now, &mut self.node, &mut self.buffer);
@@ -195,6 +192,19 @@ impl<C: Clients> Loop<C> {
 
     /// Ends the turn: what the node wants is done, and everybody's bytes go out.
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
+        let halted = self.act(now);
+        // What clients write from here on belongs to the next turn, and watches were told of all before it.
+        for (client, row) in self.rows.drain(..) {
+            self.clients.loaded(now, &mut self.node, client, row);
+        }
+        let at = self.clock.instant(now.mono);
+        self.peers.flush(at);
+        self.clients.flush(at, now, &mut self.node);
+        halted
+    }
+
+    /// Does what the node wants, and tells who waits for that.
+    fn act(&mut self, now: Now) -> Option<HaltReason> {
         let at = self.clock.instant(now.mono);
         self.hand_over(now);
         self.ask_for_rows(now);
@@ -214,28 +224,31 @@ impl<C: Clients> Loop<C> {
         let node = &self.node;
         self.peers.connect_resolved(at, || node.hello());
         self.clients.stored(self.node.durable());
-        for (client, row) in self.rows.drain(..) {
-            self.clients.loaded(now, &mut self.node, client, row);
-        }
         for table in &self.changed {
             self.clients.changed(now, &mut self.node, *table);
         }
         self.commands.changed(&mut self.node, now, &self.changed);
         self.changed.clear();
-        self.peers.flush(at);
-        self.clients.flush(now, &mut self.node);
         halted
     }
 
     /// Writes what is left and answers who still waits.
     pub(crate) fn close(mut self, exit: Exit) -> Exit {
         let mut exit = exit;
-        if let Some(HaltReason::StoreFailed(error)) = self.end_turn(self.clock.now()) {
+        let now = self.clock.now();
+        if let Some(HaltReason::StoreFailed(error)) = self.act(now) {
             exit = Exit::StoreFailed(error);
         }
+        // No client goes on: no turn would store what it writes.
+        let at = self.clock.instant(now.mono);
+        self.peers.flush(at);
+        self.clients.flush_last(at, &self.node);
         if let Some(error) = self.store.take().and_then(|store| store.close().error) {
             exit = Exit::StoreFailed(error);
         }
+        // A leave has its own time.
+        let latest = self.commands.next_deadline();
+        farewell::say(&mut self.poll, &mut self.peers, latest, &mut self.buffer);
         // Clients see their connections close.
         self.commands.close(&exit);
         exit

@@ -63,12 +63,20 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// Whether an error of the system means that there is no space left.
+/// `ENFILE` and `EMFILE`, the same on every Unix: the system or this process has too many files open.
+#[cfg(unix)]
+const TOO_MANY_FILES: [i32; 2] = [23, 24];
+#[cfg(not(unix))]
+const TOO_MANY_FILES: [i32; 0] = [];
+
+/// Whether an error of the system means that there is no space left, or no file descriptor: the same may succeed later.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(
+    let no_space = matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    );
+    let no_file = |code| TOO_MANY_FILES.contains(&code);
+    no_space || error.raw_os_error().is_some_and(no_file)
 }
 
 /// The system's error inside one of fjall's, if that is what it is.
@@ -88,5 +96,19 @@ pub(crate) fn describe(error: &fjall::Error) -> String {
         }
         fjall::Error::Poisoned => "writing in the background failed".into(),
         other => format!("{other:?}"),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_and_descriptors_may_be_there_later() {
+        // ENFILE, EMFILE and ENOSPC; EIO and EACCES.
+        for (code, full) in [(23, true), (24, true), (28, true), (5, false), (13, false)] {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(is_full(&error), full, "{error}");
+        }
     }
 }

@@ -78,11 +78,11 @@ impl rumormill_async::Runtime for Tokio {
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<Stream> {
         let (stream, _) = listener.accept().await?;
-        Stream::new(stream)
+        Ok(Stream::new(stream))
     }
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
-        Stream::new(TcpStream::connect(addr).await?)
+        Ok(Stream::new(TcpStream::connect(addr).await?))
     }
 
     async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {

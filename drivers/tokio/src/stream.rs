@@ -13,9 +13,10 @@ use tokio::net::TcpStream;
 pub struct Stream(TcpStream);
 
 impl Stream {
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Stream(stream))
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        // A peer that is gone already is noticed by whoever reads.
+        let _ = stream.set_nodelay(true);
+        Stream(stream)
     }
 
     fn tcp(&mut self) -> Pin<&mut TcpStream> {

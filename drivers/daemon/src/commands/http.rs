@@ -1,14 +1,14 @@
 //! What commands need that ask a node over HTTP.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::describe::document;
 use crate::failure::Failure;
-use crate::resp::Client;
+use crate::resp::{Client, connect};
 use crate::table::unexpected;
 
 /// How long the answer may take: the node gives up earlier.
@@ -118,7 +118,7 @@ pub(super) fn ask(endpoint: &str, ask: &Ask<'_>) -> Result<Answer, Failure> {
 }
 
 fn exchange(endpoint: &str, ask: &Ask<'_>) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(endpoint)?;
+    let mut stream = connect(endpoint)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // A server that refuses early may close before it has read a body: its answer says why.

@@ -5,6 +5,7 @@ pub(crate) mod cluster_settings;
 pub(crate) mod describe;
 pub(crate) mod evict;
 mod http;
+mod outfile;
 pub(crate) mod rows;
 mod siblings;
 pub(crate) mod sim;

@@ -18,9 +18,10 @@ pub(crate) fn get(table: &str, key: &str, server: &ServerArgs) -> Result<(), Fai
     if table.keeps_siblings(&mut client)? {
         return siblings::get(&mut client, &table, key, server.json);
     }
-    let value = match client.call(&table.get(key.as_bytes()))?.accepted()? {
+    let value = match client.call(&table.get(key.as_bytes()))? {
+        Reply::Error(text) if !is_about_another_table(&text) => return Err(Failure::Refused(text)),
         Reply::Bulk(Some(value)) => value,
-        Reply::Bulk(None) => return Err(Failure::Not(format!("no row {key:?}"))),
+        Reply::Bulk(None) | Reply::Error(_) => return Err(Failure::Not(format!("no row {key:?}"))),
         _ => return Err(unexpected()),
     };
     let mut out = io::stdout().lock();
@@ -94,6 +95,11 @@ pub(crate) fn del(
         Reply::Int(_) => Ok(()),
         _ => Err(unexpected()),
     }
+}
+
+/// Whether there is a table whose name is the key, and no row of the table `default`.
+fn is_about_another_table(error: &str) -> bool {
+    error.starts_with("WRONGTYPE ")
 }
 
 /// Whether a table that keeps siblings refused a command; nothing was done.

@@ -1,6 +1,6 @@
 //! `import` and `export`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::outfile::OutFile;
 use super::rows::print_line;
 use crate::cli::{ExportFormat, Format, ServerArgs};
 use crate::failure::Failure;
@@ -73,13 +74,7 @@ pub(crate) fn import(
     let mut client = Client::connect(&server.addr)?;
     let bar = progress(size, "{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
     let mut lines = BufReader::with_capacity(256 << 10, io::Cursor::new(beginning).chain(input));
-    let mut import = Import {
-        table,
-        written: 0,
-        refused: Refused::default(),
-        batch: Vec::new(),
-        bytes: 0,
-    };
+    let mut import = Import::new(table);
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
@@ -104,10 +99,23 @@ struct Import {
     written: u64,
     refused: Refused,
     batch: Vec<(u64, Row)>,
+    /// The keys of the batch.
+    keys: HashSet<Vec<u8>>,
     bytes: usize,
 }
 
 impl Import {
+    fn new(table: Table) -> Import {
+        Import {
+            table,
+            written: 0,
+            refused: Refused::default(),
+            batch: Vec::new(),
+            keys: HashSet::new(),
+            bytes: 0,
+        }
+    }
+
     fn take(
         &mut self,
         client: &mut Client,
@@ -117,6 +125,11 @@ impl Import {
     ) -> Result<(), Failure> {
         match formats::parse(format, line, number) {
             Ok(Some(row)) => {
+                // Rows of a batch may be sent again after later ones, and of two lines of a key the later one is to stay.
+                if self.keys.contains(&row.0) {
+                    self.send(client)?;
+                }
+                self.keys.insert(row.0.clone());
                 self.bytes += row.0.len() + row.1.len();
                 self.batch.push((number, row));
             }
@@ -133,6 +146,7 @@ impl Import {
     fn send(&mut self, client: &mut Client) -> Result<(), Failure> {
         let begin = Instant::now();
         let mut batch = std::mem::take(&mut self.batch);
+        self.keys.clear();
         self.bytes = 0;
         let mut pause = Duration::from_millis(5);
         while !batch.is_empty() {
@@ -200,32 +214,38 @@ pub(crate) fn export(
     };
     let format = format.unwrap_or(by_name);
     let mut client = Client::connect(&server.addr)?;
-    let to_stdout = file == Path::new("-");
-    let out: Box<dyn Write> = match to_stdout {
-        true => Box::new(io::stdout().lock()),
-        false => Box::new(File::create(file).map_err(|error| {
-            Failure::Usage(format!("cannot write {}: {error}", file.display()))
-        })?),
-    };
-    let bar = match to_stdout {
-        true => ProgressBar::hidden(),
-        false => progress(None, "{spinner} {human_pos} rows {elapsed}"),
-    };
+    let rows = (&mut client, &table, format);
+    if file == Path::new("-") {
+        return write_rows(rows, &ProgressBar::hidden(), &mut io::stdout().lock()).map(drop);
+    }
+    // Half a table is no export: the file stays as it was until all rows are written.
+    let mut out = OutFile::open(file.to_path_buf())?;
+    let bar = progress(None, "{spinner} {human_pos} rows {elapsed}");
+    let rows = write_rows(rows, &bar, &mut out)?;
+    out.keep()?;
+    bar.finish_and_clear();
+    match server.json {
+        true => print_line(&json!({ "read": rows }).to_string()),
+        false => print_line(&format!("{rows} rows read")),
+    }
+}
+
+/// Writes all rows of a table, and says how many there are.
+fn write_rows(
+    (client, table, format): (&mut Client, &Table, ExportFormat),
+    bar: &ProgressBar,
+    out: &mut impl Write,
+) -> Result<u64, Failure> {
     let mut out = BufWriter::with_capacity(256 << 10, out);
     let mut rows = 0_u64;
-    table.scan(&mut client, "", |row| {
+    table.scan(client, "", |row| {
         rows += 1;
         bar.inc(1);
         out.write_all(&formats::write(format, &row))
             .map_err(Failure::output)
     })?;
     out.flush().map_err(Failure::output)?;
-    bar.finish_and_clear();
-    match (to_stdout, server.json) {
-        (true, _) => Ok(()),
-        (false, true) => print_line(&json!({ "read": rows }).to_string()),
-        (false, false) => print_line(&format!("{rows} rows read")),
-    }
+    Ok(rows)
 }
 
 fn open(file: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
@@ -285,4 +305,77 @@ fn progress(size: Option<u64>, template: &str) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::resp::read_reply;
+
+    /// A server that is busy once; gives the values that it took, in order.
+    fn busy_once(listener: TcpListener) -> Vec<Vec<u8>> {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut input = BufReader::new(stream.try_clone().expect("the same"));
+        let (mut taken, mut busy) = (Vec::new(), true);
+        while let Ok(Reply::Array(mut words)) = read_reply(&mut input, 0) {
+            let answer: &[u8] = match std::mem::take(&mut busy) {
+                true => b"-BUSY the store lags behind\r\n",
+                false => {
+                    let Some(Reply::Bulk(Some(value))) = words.pop() else {
+                        panic!("no value");
+                    };
+                    taken.push(value);
+                    b"+OK\r\n"
+                }
+            };
+            stream.write_all(answer).expect("taken");
+        }
+        taken
+    }
+
+    #[test]
+    fn an_export_that_breaks_off_leaves_the_file_as_it_was() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("bound").to_string();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut input = BufReader::new(stream.try_clone().expect("the same"));
+            read_reply(&mut input, 0).expect("a scan");
+            let page = b"*2\r\n$1\r\n7\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n";
+            stream.write_all(page).expect("taken");
+            // Where the next page would come, the server is gone.
+            read_reply(&mut input, 0).expect("another scan");
+        });
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("rows.tsv");
+        std::fs::write(&file, "old").expect("written");
+        let args = ServerArgs { addr, json: false };
+        let failed = export("t", &file, None, &args);
+        assert!(matches!(failed, Err(Failure::Unreachable(_))), "{failed:?}");
+        server.join().expect("it ends");
+        assert_eq!(std::fs::read_to_string(&file).expect("there"), "old");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn of_two_lines_of_a_key_the_later_one_stays() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("bound").to_string();
+        let server = thread::spawn(move || busy_once(listener));
+        let mut client = Client::connect(&addr).expect("it listens");
+        let mut import = Import::new(Table::new("t").expect("a name"));
+        for (number, line) in [b"k\t1", b"l\t2", b"k\t3"].into_iter().enumerate() {
+            let taken = import.take(&mut client, Format::Tsv, line, number as u64);
+            taken.expect("a row");
+        }
+        import.send(&mut client).expect("taken");
+        assert_eq!(import.written, 3);
+        drop(client);
+        let taken = server.join().expect("it ends");
+        assert_eq!(taken.last().map(Vec::as_slice), Some(&b"3"[..]));
+        assert_eq!(taken.len(), 3);
+    }
 }

@@ -2,7 +2,6 @@
 //! table nor its value.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use super::{http, siblings};
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
 use crate::formats;
-use crate::resp::Client;
+use crate::resp::{Client, connect};
 
 /// The server sends something at least every 15 s.
 const SILENCE: Duration = Duration::from_secs(40);
@@ -29,7 +28,7 @@ pub(crate) fn watch(
     let mut client = Client::connect(&server.addr)?;
     let endpoint = http::endpoint(&mut client)?;
     let lost = |error: io::Error| Failure::Unreachable(format!("lost {endpoint}: {error}"));
-    let mut stream = TcpStream::connect(&endpoint).map_err(lost)?;
+    let mut stream = connect(&endpoint).map_err(lost)?;
     stream.set_read_timeout(Some(SILENCE)).map_err(lost)?;
     // A 1.0 request, so that the stream comes as it is and not in chunks.
     let (table, prefix) = (http::percent(table), http::percent(prefix));

@@ -10,8 +10,8 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// What is allowed, as the rest of a sentence.
     pub(crate) allowed: &'static str,
-    /// Whether it may be given several times.
-    pub(crate) list: bool,
+    /// The texts of one that may be given several times.
+    pub(super) list: Option<fn(&mut Settings) -> &mut Vec<String>>,
     pub(super) apply: fn(&mut Settings, &str) -> Option<()>,
 }
 
@@ -33,7 +33,7 @@ const fn key(
     Key {
         name,
         allowed,
-        list: false,
+        list: None,
         apply,
     }
 }
@@ -100,9 +100,18 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "join",
         allowed: "HOST:PORT of a member's peers listener, a port from 1 to 65535",
-        list: true,
+        list: Some(|s| &mut s.join),
         apply: |s, text| {
             s.join.push(endpoint(text)?);
+            Some(())
+        },
+    },
+    Key {
+        name: "http_host",
+        allowed: "a host name without a port, 1 to 255 letters, digits, dots, hyphens and underscores",
+        list: Some(|s| &mut s.http_host),
+        apply: |s, text| {
+            s.http_host.push(host_name(text)?);
             Some(())
         },
     },
@@ -194,6 +203,15 @@ fn name(text: &str) -> Option<String> {
         .chars()
         .any(|c| c.is_control() || c == '/' || c == '\\');
     (fits && plain).then(|| text.to_string())
+}
+
+fn host_name(text: &str) -> Option<String> {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let fits = (1..=255).contains(&text.len());
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    (fits && plain).then(|| text.to_ascii_lowercase())
 }
 
 fn number(text: &str, min: u64, max: u64) -> Option<u64> {

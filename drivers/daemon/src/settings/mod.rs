@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) use keys::{KEYS, Key};
 
@@ -71,6 +72,7 @@ pub(crate) struct Settings {
     pub(crate) redis: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) join: Vec<String>,
+    pub(crate) http_host: Vec<String>,
     pub(crate) log: String,
     pub(crate) value_bytes: u64,
     pub(crate) key_bytes: u64,
@@ -98,6 +100,7 @@ impl Default for Settings {
             redis: Some(local(7401)),
             http: Some(local(7402)),
             join: Vec::new(),
+            http_host: Vec::new(),
             log: "info,fjall=warn,lsm_tree=warn".into(),
             value_bytes: 1 << 20,
             key_bytes: 64 << 10,
@@ -175,6 +178,14 @@ impl Settings {
         }))
     }
 
+    /// The names under which HTTP clients may ask: those given, and the one by which others reach this node.
+    pub(crate) fn http_names(&self) -> Arc<[String]> {
+        let advertised = self.advertise.as_deref();
+        let advertised = advertised.and_then(|addr| addr.rsplit_once(':'));
+        let advertised = advertised.map(|(host, _)| host.to_string());
+        self.http_host.iter().cloned().chain(advertised).collect()
+    }
+
     /// A TOML file that gives these settings, with the origin of each.
     pub(crate) fn to_toml(&self) -> String {
         print::to_toml(self)
@@ -221,8 +232,8 @@ impl Settings {
                 ))
             })?;
             let texts = texts_of(value)
-                .filter(|texts| key.list || texts.len() == 1)
-                .filter(|_| key.list || !value.is_array())
+                .filter(|texts| key.list.is_some() || texts.len() == 1)
+                .filter(|_| key.list.is_some() || !value.is_array())
                 .ok_or_else(|| {
                     SettingError::value(&origin, name, &value.to_string(), key.allowed)
                 })?;
@@ -234,20 +245,20 @@ impl Settings {
 
     fn take_list(&mut self, key: &Key, origin: &Origin, text: &str) -> Result<(), SettingError> {
         let texts: Vec<&str> = match key.list {
-            true => text
+            Some(_) => text
                 .split(',')
                 .map(str::trim)
                 .filter(|text| !text.is_empty())
                 .collect(),
-            false => vec![text],
+            None => vec![text],
         };
         self.take(key, origin, &texts)
     }
 
     /// Replaces whatever a weaker source gave.
     fn take(&mut self, key: &Key, origin: &Origin, texts: &[&str]) -> Result<(), SettingError> {
-        if key.list {
-            self.join.clear();
+        if let Some(list) = key.list {
+            list(self).clear();
         }
         for text in texts {
             (key.apply)(self, text)

@@ -26,6 +26,10 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
             i64::try_from(number).unwrap_or(i64::MAX),
         ))
     };
+    let list = |texts: &[String]| {
+        let texts = texts.iter().cloned().map(toml::Value::String);
+        Some(toml::Value::Array(texts.collect()))
+    };
     let listener = |addr: Option<std::net::SocketAddr>| {
         Some(toml::Value::String(
             addr.map_or("off".to_string(), |addr| addr.to_string()),
@@ -46,9 +50,8 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
         "advertise" => s.advertise.as_deref().and_then(text),
         "redis" => listener(s.redis),
         "http" => listener(s.http),
-        "join" => Some(toml::Value::Array(
-            s.join.iter().cloned().map(toml::Value::String).collect(),
-        )),
+        "join" => list(&s.join),
+        "http_host" => list(&s.http_host),
         "log" => text(&s.log),
         "value_bytes" => number(s.value_bytes),
         "key_bytes" => number(s.key_bytes),

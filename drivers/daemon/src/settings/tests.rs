@@ -125,10 +125,26 @@ fn a_refusal_names_place_key_value_and_range() {
 }
 
 #[test]
+fn http_is_served_under_the_names_given_and_the_advertised_one() {
+    let file = "http_host = [\"KV.example.\"]\nadvertise = \"kv-0.kv:7400\"\njoin = [\"f:1\"]";
+    let names = |settings: Settings| settings.http_names().to_vec();
+    let settings = resolve(file, &[], &[]).expect("allowed");
+    assert_eq!(settings.join, ["f:1"]);
+    assert_eq!(names(settings), ["kv.example", "kv-0.kv"]);
+    let env = [("RUMORMILL_HTTP_HOST", "a, b")];
+    let settings = resolve(file, &env, &[]).expect("allowed");
+    assert_eq!(names(settings), ["a", "b", "kv-0.kv"]);
+    for bad in ["", ".", "a:1", "a b", "http://a"] {
+        assert!(resolve("", &[], &[("http_host", bad)]).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
 fn the_printed_settings_give_the_same_again() {
     let flags = [
         ("name", "a\"b"),
         ("join", "h:1"),
+        ("http_host", "kv"),
         ("http", "off"),
         ("listen", "0.0.0.0:0"),
     ];
@@ -137,6 +153,7 @@ fn the_printed_settings_give_the_same_again() {
     let again = resolve(&printed, &[], &[]).expect("its own words");
     assert_eq!(again.name, settings.name);
     assert_eq!(again.join, settings.join);
+    assert_eq!(again.http_host, ["kv"]);
     assert_eq!((again.http, again.listen), (settings.http, settings.listen));
     assert_eq!(again.store_dir(), settings.store_dir());
     for (file, expected) in [("", None), ("resident_value = 4096", Some(4096))] {

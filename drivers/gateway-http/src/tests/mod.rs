@@ -2,6 +2,7 @@
 
 mod described;
 mod lab;
+mod origin;
 mod routes;
 mod settings;
 mod siblings;

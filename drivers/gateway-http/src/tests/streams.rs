@@ -99,6 +99,24 @@ fn a_watch_shows_changes_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_watch_of_a_table_that_is_not_there_waits_for_it_and_makes_none() {
+    let lab = Lab::new(Storage::None);
+    let is_there = || {
+        let found = lab
+            .backend
+            .with(|node, _| node.user_table("later").is_some());
+        smol::block_on(found).expect("the node runs")
+    };
+    let mut watch = Watch::open(&lab, "/v1/usr/later?watch", None);
+    assert_eq!(watch.next().name, "ready");
+    assert!(!is_there());
+    lab.send(Method::PUT, "/v1/usr/later/k", "v");
+    assert_eq!(watch.next().data["key"], "k");
+    let long = format!("/v1/usr/{}?watch", "x".repeat(256));
+    assert_eq!(lab.get(&long).code(), "bad_table_name");
+}
+
+#[test]
 fn a_watch_with_a_prefix_leaves_the_rest_out() {
     let lab = Lab::new(Storage::None);
     let mut watch = Watch::open(&lab, "/v1/usr/t?watch&prefix=b", None);

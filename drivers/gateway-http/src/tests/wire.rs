@@ -40,7 +40,7 @@ fn the_server_answers_over_tcp_and_stops() {
     let lab = Lab::new(Storage::None);
     let server = serve(&lab, ServerOptions::default());
     let addr = server.local_addr();
-    let request = b"PUT /items/a HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+    let request = b"PUT /items/a HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
         content-length: 13\r\nconnection: close\r\n\r\n{\"value\":\"b\"}";
     let answer = exchange(addr, request);
     assert!(
@@ -64,13 +64,14 @@ fn slow_clients_are_cut_off() {
     assert_eq!(exchange(addr, b"GET /healthz HTTP/1.1\r\nhost:"), "");
     let late = exchange(
         addr,
-        b"PUT /v1/usr/t/k HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab",
+        b"PUT /v1/usr/t/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nab",
     );
     assert!(
         late.starts_with("HTTP/1.1 408") && late.contains("body_timeout"),
         "{late}"
     );
-    let announced = b"PUT /v1/usr/t/k HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999\r\n\r\n";
+    let announced =
+        b"PUT /v1/usr/t/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999999999\r\n\r\n";
     let large = exchange(addr, announced);
     assert!(
         large.starts_with("HTTP/1.1 413") && large.contains("1048576"),
@@ -89,7 +90,7 @@ fn one_connection_too_many_is_told_so() {
     let server = serve(&lab, options);
     let mut first = connect(server.local_addr());
     first
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .expect("sent");
     let mut answer = [0; 12];
     first.read_exact(&mut answer).expect("served");
@@ -162,11 +163,11 @@ fn a_client_that_does_not_read_is_cut_off() {
     let server = serve(&lab, options);
     let mut stuck = connect(server.local_addr());
     stuck
-        .write_all(b"GET /v1/state HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /v1/state HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .expect("sent");
     let mut begun = [0; 12];
     stuck.read_exact(&mut begun).expect("served");
-    let ask = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let ask = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let begin = std::time::Instant::now();
     while !exchange(server.local_addr(), ask).starts_with("HTTP/1.1 200") {
         assert!(

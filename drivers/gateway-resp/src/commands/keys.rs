@@ -99,19 +99,24 @@ pub(super) fn check_pairs(ctx: &Ctx<'_>, args: Args<'_>, first: usize) -> Outcom
     Ok(())
 }
 
+/// Deletes the row of a string, and leaves a hash of that name alone; whether it was there.
+pub(super) fn del_row(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, Refusal> {
+    // An empty key and one that is too long to be written cannot be there.
+    let delete = Write::Delete { key };
+    match ctx.node.write(ctx.now, TableId::DEFAULT, delete) {
+        Ok(accepted) => {
+            ctx.written(accepted);
+            Ok(accepted.existed)
+        }
+        Err(WriteError::KeyTooLarge { .. } | WriteError::EmptyKey) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let mut deleted = 0;
-    for key in args.from(1).filter(|key| !key.is_empty()) {
-        let delete = Write::Delete { key };
-        // A key that is too long to be written cannot be there.
-        let mut existed = match ctx.node.write(ctx.now, TableId::DEFAULT, delete) {
-            Ok(accepted) => {
-                ctx.written(accepted);
-                accepted.existed
-            }
-            Err(WriteError::KeyTooLarge { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
+    for key in args.from(1) {
+        let mut existed = del_row(ctx, key)?;
         if let Some(table) = ctx.hash(key) {
             let accepted = ctx.node.flush_table(ctx.now, table)?;
             ctx.written(accepted);

@@ -36,8 +36,11 @@ pub(super) const COMMANDS: &[Command] = &[
         "rumormill",
         -2,
         ADMIN,
-        "Describe the node as JSON: STATUS, MEMBERS, TABLES, TABLE name or SETTINGS",
-        describe_node,
+        "Describe the node as JSON: STATUS, MEMBERS, TABLES, TABLE name or SETTINGS; SET key value and DEL key change the string of a key only",
+        |ctx, args| match STRINGS.iter().any(|(name, ..)| is(args.get(1), name)) {
+            true => subcommand(ctx, args, STRINGS),
+            false => describe_node(ctx, args),
+        },
     ),
     GROUP.command(
         "config",
@@ -48,6 +51,18 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
 ];
 
+/// Rows of the table `default`, for those who name the table: a hash whose name is the key is not theirs to replace.
+const STRINGS: &[Sub] = &[
+    ("set", 4, 4, |ctx, args| {
+        super::strings::put_row(ctx, args.get(2), args.get(3), None)?;
+        ctx.ok()
+    }),
+    ("del", 3, 3, |ctx, args| {
+        let existed = super::keys::del_row(ctx, args.get(2))?;
+        ctx.int(i64::from(existed))
+    }),
+];
+
 const COMMAND: &[Sub] = &[
     ("count", 2, 2, |ctx, _| ctx.int(all().count() as i64)),
     ("docs", 2, usize::MAX, docs),
@@ -55,10 +70,15 @@ const COMMAND: &[Sub] = &[
         if args.len() == 2 {
             return describe_all(ctx);
         }
+        check_count(args)?;
         encoder::array(ctx.out(), args.len() - 2);
         args.from(2).try_for_each(|name| match find(name) {
             Some(command) => describe(ctx, command),
-            None => ctx.nil(),
+            None => {
+                let proto = ctx.client.proto;
+                encoder::nil_array(ctx.out(), proto);
+                Ok(())
+            }
         })
     }),
     ("list", 2, 2, |ctx, _| {
@@ -66,6 +86,15 @@ const COMMAND: &[Sub] = &[
         all().try_for_each(|command| ctx.bulk(command.name.as_bytes()))
     }),
 ];
+
+/// Refuses names that would make a reply of any length: to ask for all commands takes fewer.
+fn check_count(args: Args<'_>) -> Outcome {
+    let (names, limit) = (args.len() - 2, all().count());
+    match names <= limit {
+        true => Ok(()),
+        false => Err(format!("TOOLARGE {names} names: there are {limit} commands").into()),
+    }
+}
 
 fn describe_all(ctx: &mut Ctx<'_>) -> Outcome {
     encoder::array(ctx.out(), all().count());
@@ -96,6 +125,7 @@ fn describe(ctx: &mut Ctx<'_>, command: &Command) -> Outcome {
 }
 
 fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
+    check_count(args)?;
     let named: Vec<&Command> = args.from(2).filter_map(find).collect();
     let shown: Vec<&Command> = if args.len() == 2 {
         all().collect()

@@ -94,8 +94,32 @@ fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     }
 }
 
+/// Refuses to replace a hash whose values have to be seen by whoever replaces them.
+fn check_replaceable(ctx: &Ctx<'_>, key: &[u8]) -> Outcome {
+    match ctx.hash(key) {
+        Some(table) if ctx.keeps_siblings(table) => Err(Refusal::NOT_REPLACED),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a string in the place of whatever the key holds.
 fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expires: Option<Wall>) -> Outcome {
+    check_replaceable(ctx, key)?;
+    put_row(ctx, key, value, expires)?;
+    if let Some(table) = ctx.hash(key) {
+        let accepted = ctx.node.flush_table(ctx.now, table)?;
+        ctx.written(accepted);
+    }
+    Ok(())
+}
+
+/// Writes the row of a string, and leaves a hash of that name alone.
+pub(super) fn put_row(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    value: &[u8],
+    expires: Option<Wall>,
+) -> Outcome {
     let write = match expires {
         Some(at) if at <= ctx.now.wall => Write::Delete { key },
         _ => Write::Put {
@@ -106,10 +130,6 @@ fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expires: Option<Wall>) -> Ou
     };
     let accepted = ctx.node.write(ctx.now, TableId::DEFAULT, write)?;
     ctx.written(accepted);
-    if let Some(table) = ctx.hash(key) {
-        let accepted = ctx.node.flush_table(ctx.now, table)?;
-        ctx.written(accepted);
-    }
     Ok(())
 }
 
@@ -233,6 +253,8 @@ fn mset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         return Err(Refusal::Arity);
     }
     super::keys::check_pairs(ctx, args, 1)?;
+    let mut keys = (1..args.len()).step_by(2);
+    keys.try_for_each(|at| check_replaceable(ctx, args.get(at)))?;
     for at in (1..args.len()).step_by(2) {
         put(ctx, args.get(at), args.get(at + 1), None)?;
     }

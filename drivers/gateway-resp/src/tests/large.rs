@@ -314,6 +314,14 @@ fn what_the_server_says_of_itself() {
     }
     let count: usize = talk.say("COMMAND COUNT")[1..].parse().unwrap();
     assert!(talk.say("COMMAND").starts_with(&format!("*{count} *10 ")));
+    for sub in ["INFO", "DOCS"] {
+        let names = " get".repeat(count);
+        let described = talk.say(&format!("COMMAND {sub}{names}"));
+        assert!(described.starts_with(['*', '%']), "{described}");
+        let refused = format!("-TOOLARGE {} names: there are {count} commands", count + 1);
+        assert_eq!(talk.say(&format!("COMMAND {sub}{names} get")), refused);
+    }
+    assert_eq!(talk.say("COMMAND INFO nope"), "*1 _");
     let second = talk.gateway.client(4);
     assert_eq!(talk.gateway.stats().clients(), 2);
     drop(second);

@@ -57,15 +57,49 @@ fn writes_are_refused_for_want_of_a_context() {
     add(&mut talk, b"a", "1");
     let refused = "-SIBLINGS the hash is a table that keeps siblings, and the Redis protocol has no place for the context of a write: \
                    write over HTTP or with rumormill put and del";
+    let replaced = "-SIBLINGS the key is a hash, a table that keeps siblings, and a string does not replace it";
     talk.expect(&[
         ("HSET s a 2", refused),
         ("HSETNX s b 2", refused),
         ("HMSET s b 2", refused),
         ("HDEL s a", refused),
         ("HGET s a", "$1 1"),
+        // Of several keys none is written.
+        ("MSET x 1 s 2", replaced),
+        ("EXISTS x", ":0"),
+        ("SET s 1", replaced),
+        ("SET s 1 XX", replaced),
+        ("SETEX s 10 1", replaced),
+        ("PSETEX s 10 1", replaced),
+        ("SETNX s 1", ":0"),
+        ("HGET s a", "$1 1"),
         // A hash that goes as a whole needs no context.
         ("DEL s", ":1"),
         ("HLEN s", ":0"),
+        ("SET s 1", "+OK"),
+    ]);
+}
+
+#[test]
+fn the_private_command_changes_the_string_and_not_the_hash_of_a_name() {
+    Talk::new().expect(&[
+        ("HSET h a 1", ":1"),
+        ("RUMORMILL SET h v", "+OK"),
+        ("GET h", "$1 v"),
+        ("HGET h a", "$1 1"),
+        ("RUMORMILL DEL h", ":1"),
+        ("RUMORMILL DEL h", ":0"),
+        ("HGET h a", "$1 1"),
+        ("TYPE h", "+hash"),
+        (
+            "RUMORMILL SET h",
+            "-ERR wrong number of arguments for 'rumormill|set' command",
+        ),
+        ("RUMORMILL DEL ''", ":0"),
+        ("DEL ''", ":0"),
+        ("SET h v", "+OK"),
+        ("DEL h", ":1"),
+        ("HLEN h", ":0"),
     ]);
 }
 

@@ -386,7 +386,7 @@ fn connection() {
             "-ERR wrong number of arguments for 'command|count' command",
         ),
         ("COMMAND DOCS nope", "*0"),
-        ("COMMAND INFO nope", "*1 $-1"),
+        ("COMMAND INFO nope", "*1 *-1"),
         ("HELLO 1", "-NOPROTO unsupported protocol version"),
         ("HELLO 4", "-NOPROTO unsupported protocol version"),
         (

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::{
-    Handover, Input, Instant as Mono, Node, Now, Request, RequestError, Response, TableId, Token,
+    HaltReason, Handover, Input, Instant as Mono, Node, Now, Request, RequestError, Response,
+    TableId, Token,
 };
 
 use super::line::{Command, Done, Inbox, Order, Ring, line};
@@ -251,10 +252,12 @@ impl Commands {
         self.leaving
     }
 
-    /// Why the loop ends, if a leave has taken too long.
-    pub fn expire(&self, now: Instant) -> Option<Exit> {
-        let late = self.leaving.is_some_and(|until| until <= now);
-        late.then_some(Exit::LeaveCut)
+    /// Why the loop ends after a turn, if it does: the node has halted, or what [`Commands::obey`] said, or a leave has taken too
+    /// long.
+    pub fn verdict(&self, halted: Option<HaltReason>, ended: Option<Exit>) -> Option<Exit> {
+        let late = self.leaving.is_some_and(|until| until <= Instant::now());
+        let cut = late.then_some(Exit::LeaveCut);
+        halted.map(Exit::from).or(ended).or(cut)
     }
 
     /// Answers everybody who waits: the loop has ended, and what the node emitted is stored.

@@ -4,7 +4,6 @@ mod check;
 mod explain;
 mod jobs;
 mod mutants;
-mod outfile;
 mod run;
 mod scale;
 mod shrink;

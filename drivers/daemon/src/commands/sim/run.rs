@@ -3,8 +3,8 @@
 use rumormill_sim::plan::Plan;
 use rumormill_sim::{FaultSet, Keep, page, record_plan, run_plan};
 
-use super::outfile::OutFile;
 use crate::cli::{SimOutput, SimRun};
+use crate::commands::outfile::OutFile;
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 

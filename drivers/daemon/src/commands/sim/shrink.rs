@@ -7,7 +7,7 @@ use rumormill_sim::shrink::shrink;
 use rumormill_sim::{Keep, run_plan};
 use serde_json::json;
 
-use super::outfile::OutFile;
+use crate::commands::outfile::OutFile;
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 

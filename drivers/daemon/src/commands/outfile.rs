@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 /// A file to be written once, at the end. Until then, what it held before stays as it is.
 #[derive(Debug)]
-pub(super) struct OutFile {
+pub(in crate::commands) struct OutFile {
     path: PathBuf,
     into: Into,
 }
@@ -28,7 +28,7 @@ impl OutFile {
     ///
     /// # Errors
     /// When it cannot; nothing has changed then.
-    pub(super) fn open(path: PathBuf) -> Result<Self, Failure> {
+    pub(in crate::commands) fn open(path: PathBuf) -> Result<Self, Failure> {
         open(&path)
             .map_err(|error| failure(&path, &error))
             .map(|(path, into)| OutFile { path, into })
@@ -38,14 +38,38 @@ impl OutFile {
     ///
     /// # Errors
     /// When it cannot be written; what it held before is still there then.
-    pub(super) fn finish(self, text: &str) -> Result<(), Failure> {
-        let written = match self.into {
-            Into::Special(mut file) => file.write_all(text.as_bytes()).and_then(|()| file.flush()),
-            Into::Beside(mut file) => file
-                .write_all(text.as_bytes())
-                .and_then(|()| file.persist(&self.path).map(drop).map_err(io::Error::from)),
+    pub(in crate::commands) fn finish(mut self, text: &str) -> Result<(), Failure> {
+        self.write_all(text.as_bytes())
+            .map_err(|error| failure(&self.path, &error))?;
+        self.keep()
+    }
+
+    /// Puts what was written in the place of what the file held before.
+    ///
+    /// # Errors
+    /// As for [`OutFile::finish`].
+    pub(in crate::commands) fn keep(self) -> Result<(), Failure> {
+        let kept = match self.into {
+            Into::Special(mut file) => file.flush(),
+            Into::Beside(file) => file.persist(&self.path).map(drop).map_err(io::Error::from),
         };
-        written.map_err(|error| failure(&self.path, &error))
+        kept.map_err(|error| failure(&self.path, &error))
+    }
+}
+
+impl Write for OutFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.into {
+            Into::Special(file) => file.write(bytes),
+            Into::Beside(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.into {
+            Into::Special(file) => file.flush(),
+            Into::Beside(file) => file.flush(),
+        }
     }
 }
 

@@ -1,0 +1,24 @@
+//! What holds for the links of every driver, whatever polls their sockets.
+
+use std::time::Duration;
+
+/// Bytes read at once.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// Bytes read from one link before the others have their turn.
+pub const READ_BUDGET: usize = 256 << 10;
+
+/// Slices handed to one vectored write.
+pub const SLICES: usize = 64;
+
+/// Most addresses of one name that are tried.
+pub const ADDRESSES: usize = 8;
+
+/// How long a listener rests that could not accept, for want of file descriptors as a rule.
+pub const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How long a link that is to be closed may take to write what it has.
+pub const PARTING: Duration = Duration::from_secs(5);
+
+/// How long the last words of a loop that has ended may take.
+pub const FAREWELL: Duration = Duration::from_secs(1);
