@@ -101,6 +101,8 @@ pub(crate) struct Host {
     pub(crate) was_full: bool,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
+    /// It was a member once, and its disk tells of it.
+    pub(crate) remembers: bool,
     pub(crate) disk_rng: Rng,
     pub(crate) load_rng: Rng,
     /// Reads that wait for their values, with the exchange of the client that asked, if one did.
@@ -164,6 +166,7 @@ impl Host {
             lacks: false,
             was_full: false,
             alone: true,
+            remembers: false,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
             load_rng: Rng::new(seed, Stream::Loads, index as u32),
             asked: BTreeMap::new(),
@@ -245,6 +248,7 @@ impl Host {
     /// The node is a member of its cluster: it proposes nothing of what it had taken along.
     pub(crate) fn belongs(&mut self) {
         self.alone = false;
+        self.remembers = true;
         self.rotten = None;
         self.takes_along = false;
     }

@@ -81,12 +81,12 @@ impl World {
         }
         let remembers = |other: usize| {
             let host = &self.hosts[other];
-            host.node.is_none() && !host.disk.is_empty() && !host.alone
+            host.node.is_none() && !host.disk.is_empty() && host.remembers
         };
         if !others.clone().any(|other| self.is_member(other)) {
             let mut knowing = others.filter(|other| remembers(*other) || self.is_away(*other));
-            let somebody = knowing.next().is_some();
-            return if somebody { None } else { Some(founder()) };
+            let waits = knowing.next().is_some() && !host.remembers;
+            return if waits { None } else { Some(founder()) };
         }
         // Members first: the list is short, and those it names may go again before they answer.
         let mut seeds: Vec<usize> = others.collect();
@@ -296,6 +296,7 @@ impl World {
         self.forget_outcast(node);
         let host = &mut self.hosts[node];
         host.alone = true;
+        host.remembers = false;
         host.rotten = None;
         host.takes_along = false;
         host.lacks = false;
