@@ -9,7 +9,7 @@ use rumormill_kit::links::FAREWELL;
 
 use crate::peers::{Peer, Peers, Stage};
 
-/// Waits a little, until `latest` at most, for what peers have not taken yet to be read by them. All links end.
+/// Waits a little, until `latest` at most, for peers to read what they were sent. All links end.
 pub(crate) fn say(poll: &mut Poll, peers: &mut Peers, latest: Option<Instant>, buffer: &mut [u8]) {
     let until = Instant::now() + FAREWELL;
     let until = latest.map_or(until, |latest| latest.min(until));
@@ -33,11 +33,10 @@ pub(crate) fn say(poll: &mut Poll, peers: &mut Peers, latest: Option<Instant>, b
 }
 
 impl Peers {
-    /// Closes what has nothing more to say, and gives the other links.
+    /// Closes what is not up, and gives the other links: of what they have written the system may hold the end.
     fn unfinished(&mut self) -> Vec<usize> {
-        let speaks = |peer: &Peer| !matches!(peer.stage, Stage::Connecting(_));
-        self.peers
-            .retain(|_, peer| speaks(peer) && !peer.queue.is_empty());
+        let is_up = |peer: &Peer| matches!(peer.stage, Stage::Up | Stage::Closing);
+        self.peers.retain(|_, peer| is_up(peer));
         let mut tokens: Vec<usize> = self.peers.keys().copied().collect();
         // The order of a map is nobody's business.
         tokens.sort_unstable();

@@ -125,7 +125,7 @@ fn records(mut store: MemoryStore) -> Vec<Record> {
 
 #[test]
 fn last_words_are_written_before_the_loop_returns() {
-    const ROWS: u64 = 8;
+    const ROWS: u64 = 4;
     let a = start(Options::new(any()), NoClients, |_| {});
     let seed = a.peers.to_string();
     let b = start(Options::new(any()), NoClients, |config| {
