@@ -321,7 +321,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "HOST:PORT")]
     join: Vec<String>,
     /// A name under which clients may ask over HTTP, besides IP addresses, localhost and the host of --advertise; may be repeated. A
-    /// request for any other host is refused, since a page of another site may have sent it through a browser
+    /// request for any other host is refused, since a page of another site may have sent it through a browser. Without a name, and with an
+    /// address of --http that other machines reach, any host is answered
     #[arg(long, value_name = "NAME")]
     http_host: Vec<String>,
     /// Longest value, in bytes [default: 1048576]

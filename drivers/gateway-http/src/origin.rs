@@ -20,19 +20,19 @@ pub(crate) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    match check(request.headers(), &gateway.settings.hosts) {
+    match check(request.headers(), gateway.settings.hosts.as_deref()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-fn check(headers: &HeaderMap, names: &[String]) -> Result<(), ApiError> {
+fn check(headers: &HeaderMap, names: Option<&[String]>) -> Result<(), ApiError> {
     let host = match headers.get(header::HOST) {
         Some(host) => Some(authority(host.as_bytes()).ok_or_else(|| unknown_host("that is none"))?),
         // Every browser sends one.
         None => None,
     };
-    if let Some(host) = &host
+    if let (Some(host), Some(names)) = (&host, names)
         && !is_served(host.host(), names)
     {
         return Err(unknown_host(host.host()));

@@ -30,8 +30,8 @@ pub struct Settings {
     /// How long another node may take to answer when it is added through `POST /peers`.
     pub peer_timeout: Duration,
     /// Names under which clients may ask, without ports, besides IP addresses and `localhost`. A request whose `Host` is
-    /// another one is refused: a page of a browser whose name was made to lead here sends such a `Host`.
-    pub hosts: Arc<[String]>,
+    /// another one is refused: a page of a browser whose name was made to lead here sends such a `Host`. `None` answers under any name.
+    pub hosts: Option<Arc<[String]>>,
 }
 
 impl Settings {
@@ -41,7 +41,7 @@ impl Settings {
             value_bytes: limits.value_bytes,
             body_timeout: Duration::from_secs(30),
             peer_timeout: Duration::from_secs(5),
-            hosts: Arc::default(),
+            hosts: Some(Arc::default()),
         }
     }
 }

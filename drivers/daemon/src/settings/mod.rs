@@ -178,12 +178,17 @@ impl Settings {
         }))
     }
 
-    /// The names under which HTTP clients may ask: those given, and the one by which others reach this node.
-    pub(crate) fn http_names(&self) -> Arc<[String]> {
+    /// The names under which HTTP clients may ask: those given, and the one by which others reach this node. Any, where none is given and other
+    /// machines may connect: who opens the port to them guards it by other means, and they may know this one by any name.
+    pub(crate) fn http_names(&self) -> Option<Arc<[String]>> {
+        let is_open = self.http.is_some_and(|addr| !addr.ip().is_loopback());
+        if is_open && self.http_host.is_empty() {
+            return None;
+        }
         let advertised = self.advertise.as_deref();
         let advertised = advertised.and_then(|addr| addr.rsplit_once(':'));
         let advertised = advertised.map(|(host, _)| host.to_string());
-        self.http_host.iter().cloned().chain(advertised).collect()
+        Some(self.http_host.iter().cloned().chain(advertised).collect())
     }
 
     /// A TOML file that gives these settings, with the origin of each.

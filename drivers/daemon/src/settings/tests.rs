@@ -127,13 +127,23 @@ fn a_refusal_names_place_key_value_and_range() {
 #[test]
 fn http_is_served_under_the_names_given_and_the_advertised_one() {
     let file = "http_host = [\"KV.example.\"]\nadvertise = \"kv-0.kv:7400\"\njoin = [\"f:1\"]";
-    let names = |settings: Settings| settings.http_names().to_vec();
+    let names = |settings: Settings| settings.http_names().expect("names").to_vec();
     let settings = resolve(file, &[], &[]).expect("allowed");
     assert_eq!(settings.join, ["f:1"]);
     assert_eq!(names(settings), ["kv.example", "kv-0.kv"]);
     let env = [("RUMORMILL_HTTP_HOST", "a, b")];
     let settings = resolve(file, &env, &[]).expect("allowed");
     assert_eq!(names(settings), ["a", "b", "kv-0.kv"]);
+    let open = ("http", "0.0.0.0:7402");
+    let names = |flags: &[(&'static str, &str)]| {
+        let settings = resolve("", &[], flags).expect("allowed");
+        settings.http_names().map(|names| names.to_vec())
+    };
+    assert_eq!(names(&[open]), None);
+    assert_eq!(
+        names(&[open, ("http_host", "kv")]),
+        Some(vec!["kv".to_string()])
+    );
     for bad in ["", ".", "a:1", "a b", "http://a"] {
         assert!(resolve("", &[], &[("http_host", bad)]).is_err(), "{bad:?}");
     }

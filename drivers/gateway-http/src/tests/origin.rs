@@ -14,7 +14,7 @@ const RESUME: &str = "/v1/members/self/resume";
 fn lab() -> Lab {
     let mut lab = Lab::new(Storage::None);
     let settings = Settings {
-        hosts: Arc::new(["kv-0.kv".to_string()]),
+        hosts: Some(Arc::new(["kv-0.kv".to_string()])),
         ..Settings::new(&Limits::default())
     };
     lab.router = router(lab.backend.clone(), settings);
@@ -101,6 +101,15 @@ fn a_name_that_was_made_to_lead_here_is_not_answered() {
     for host in served {
         assert_eq!(ask(host), "", "{host:?}");
     }
+    let anywhere = {
+        let mut lab = Lab::new(Storage::None);
+        let mut settings = Settings::new(&Limits::default());
+        settings.hosts = None;
+        lab.router = router(lab.backend.clone(), settings);
+        lab
+    };
+    let host = [("host", "evil.test")];
+    assert_eq!(self::ask(&anywhere, Method::GET, "/v1/status", &host), "");
     // No browser leaves it out.
     let answer = lab.get("/v1/status");
     assert_eq!(answer.status, StatusCode::OK);
