@@ -10,6 +10,7 @@ mod exit;
 pub mod handle;
 pub mod links;
 mod queue;
+pub mod resolver;
 pub mod session;
 pub mod store;
 #[cfg(feature = "typed")]

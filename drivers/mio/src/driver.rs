@@ -7,6 +7,7 @@ use mio::{Poll, Waker};
 use rumormill_core::{Node, Now};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::{CommandLimits, Commands, Ring};
+use rumormill_kit::resolver::{self, Resolver};
 use rumormill_kit::session::Clients;
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit};
@@ -14,7 +15,6 @@ use rumormill_kit::{Clock, Exit};
 use crate::handle::{Handle, wake};
 use crate::listener::Listener;
 use crate::options::{BindError, Options};
-use crate::resolver::{self, Resolver};
 use crate::turns::Loop;
 
 /// The tokens of the loop's own sources; links have even ones from 16 on, clients odd ones.

@@ -26,7 +26,6 @@ mod listener;
 mod options;
 mod outputs;
 mod peers;
-mod resolver;
 mod session;
 mod turns;
 

@@ -15,11 +15,11 @@ use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
 use rumormill_kit::counters::{Counters, add, set};
 use rumormill_kit::links::{PARTING, READ_BUDGET, SLICES};
+use rumormill_kit::resolver::Resolver;
 use rumormill_kit::{Edge, WriteQueue};
 
 use crate::clients::mark;
 use crate::options::Options;
-use crate::resolver::Resolver;
 
 /// The links of a node, by mio token; a link's id is its token. Tokens are even.
 pub(crate) struct Peers {

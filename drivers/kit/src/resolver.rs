@@ -1,4 +1,4 @@
-//! Names to addresses, on threads of their own because the system's resolver blocks.
+//! Names to addresses, on threads of their own because the system's resolver blocks: for loops that must not, and have no runtime.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::links::ADDRESSES;
 use rumormill_core::DialId;
-use rumormill_kit::links::ADDRESSES;
 
 /// Names that may wait, and answers that may.
 const QUEUED_NAMES: usize = 1_024;
@@ -18,10 +18,10 @@ const QUEUED_NAMES: usize = 1_024;
 const THREADS: usize = 3;
 
 /// Gives the addresses of `HOST:PORT`. Blocks.
-pub(crate) type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
+pub type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
 
 /// Asks the system.
-pub(crate) fn system(name: &str) -> io::Result<Vec<SocketAddr>> {
+pub fn system(name: &str) -> io::Result<Vec<SocketAddr>> {
     Ok(name.to_socket_addrs()?.take(ADDRESSES).collect())
 }
 
@@ -31,7 +31,9 @@ struct Asked {
     until: Instant,
 }
 
-pub(crate) struct Resolver {
+/// Looks names up beside a loop: it is asked, and polled when it has called the loop or when [`Resolver::next_deadline`] has come. At most
+/// 1,024 names wait.
+pub struct Resolver {
     names: SyncSender<Asked>,
     answers: Receiver<(DialId, Vec<SocketAddr>)>,
     patience: Duration,
@@ -44,7 +46,10 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// Starts the threads, which end with the resolver. `wake` is called after each answer, and a name that takes longer than
     /// `patience` has no address.
-    pub(crate) fn spawn(
+    ///
+    /// # Errors
+    /// What the system says when it has no thread to give.
+    pub fn spawn(
         wake: impl Fn() + Clone + Send + 'static,
         patience: Duration,
         look_up: LookUp,
@@ -80,7 +85,7 @@ impl Resolver {
     }
 
     /// Whether the name was taken; the answer comes from [`Resolver::poll`].
-    pub(crate) fn ask(&mut self, now: Instant, dial: DialId, name: String) -> bool {
+    pub fn ask(&mut self, now: Instant, dial: DialId, name: String) -> bool {
         let until = now + self.patience;
         let has_room = self.waiting.len() < QUEUED_NAMES;
         if !has_room || self.names.try_send(Asked { dial, name, until }).is_err() {
@@ -92,7 +97,7 @@ impl Resolver {
     }
 
     /// A resolved name; no address when there is none, or none in time.
-    pub(crate) fn poll(&mut self, now: Instant) -> Option<(DialId, Vec<SocketAddr>)> {
+    pub fn poll(&mut self, now: Instant) -> Option<(DialId, Vec<SocketAddr>)> {
         while let Ok((dial, addrs)) = self.answers.try_recv() {
             // One that comes late was answered already.
             if self.open.remove(&dial) {
@@ -114,7 +119,7 @@ impl Resolver {
     }
 
     /// When [`Resolver::poll`] is to be called though no answer has come.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Instant> {
         self.waiting.front().map(|&(until, _)| until)
     }
 }
