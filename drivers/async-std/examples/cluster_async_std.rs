@@ -4,8 +4,8 @@ use std::error::Error;
 
 use async_std::task::{self, JoinHandle};
 
-use rumormill_async_std::{Exit, Handle, Options, bind};
-use rumormill_core::{ChangeKind, Config, Recovery, Seed, TableId};
+use rumormill_async_std::{Exit, Handle, Options, bind, random_seed};
+use rumormill_core::{ChangeKind, Config, Recovery, TableId};
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 
@@ -13,14 +13,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     task::block_on(async {
         let mut nodes: Vec<(Handle, JoinHandle<Exit>)> = Vec::new();
         let mut seeds = Vec::new();
-        for (name, seed) in NAMES.into_iter().zip(1..) {
+        for name in NAMES {
             let driver = bind(Options::new("127.0.0.1:0".parse()?)).await?;
             let mut config = Config::new(name, &driver.peers_addr().to_string());
             config.seeds.clone_from(&seeds);
             seeds.push(config.addr.clone());
             println!("{name} listens on {}", config.addr);
-            // A program that is to be used seeds its nodes from the system's randomness.
-            let node = Recovery::new(config, Seed::from_u64(seed)).finish(driver.now())?;
+            let node = Recovery::new(config, random_seed()?).finish(driver.now())?;
             nodes.push((driver.handle(), task::spawn(driver.run(node, None))));
         }
         let (alpha, gamma) = (&nodes[0].0, &nodes[2].0);

@@ -10,7 +10,7 @@
 //! its tasks, timers and sockets come from the crates that async-std is built on (`async-executor`, `async-io`), which are maintained. The
 //! node's part of the change is one import:
 //! ```diff
-//! -use rumormill_async_std::{Options, bind};
+//! -use rumormill_async_std::{Options, bind, random_seed};
 //! +use rumormill_smol::{Options, bind};
 //! ```
 //! It may be made first: a driver of `rumormill-smol` runs as a task of async-std as it is. Later, when `async_std::task::spawn` becomes
@@ -24,12 +24,12 @@
 //! # #[cfg(feature = "async-std")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use rumormill_async_std::{Options, bind};
-//! use rumormill_core::{ChangeKind, Config, Recovery, Seed, TableId};
+//! use rumormill_core::{ChangeKind, Config, Recovery, TableId};
 //!
 //! async_std::task::block_on(async {
 //!     let driver = bind(Options::new("127.0.0.1:0".parse()?)).await?;
 //!     let config = Config::new("alpha", &driver.peers_addr().to_string());
-//!     let node = Recovery::new(config, Seed::from_u64(1)).finish(driver.now())?;
+//!     let node = Recovery::new(config, random_seed()?).finish(driver.now())?;
 //!     let alpha = driver.handle(); // cloneable, for any task or thread
 //!     let running = async_std::task::spawn(driver.run(node, None));
 //!
@@ -61,5 +61,6 @@ pub use adapter::{AsyncStd, Driver, bind};
 pub use rumormill_async::typed;
 #[cfg(feature = "async-std")]
 pub use rumormill_async::{
-    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
+    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch,
+    random_seed, store,
 };

@@ -4,15 +4,14 @@
 //! streams, a timer and a spawner, about a hundred lines. Everything else is the same on all of them:
 //!
 //! ```
-//! use rumormill_async::{Driver, Error, Options, Runtime};
-//! use rumormill_core::{ChangeKind, Config, Recovery, Seed, TableId};
+//! use rumormill_async::{Driver, Error, Options, Runtime, random_seed};
+//! use rumormill_core::{ChangeKind, Config, Recovery, TableId};
 //!
 //! async fn greet<R: Runtime>(runtime: R) -> Result<(), Box<dyn std::error::Error>> {
 //!     let driver = Driver::bind(runtime.clone(), Options::new("127.0.0.1:0".parse()?)).await?;
 //!     let mut config = Config::new("beta", &driver.peers_addr().to_string());
 //!     config.seeds.push("10.0.0.1:7400".into()); // any member of the cluster
-//!     let seed = Seed::from_u64(2); // drawn from the system: nodes of one seed have one id
-//!     let node = Recovery::new(config, seed).finish(driver.now())?;
+//!     let node = Recovery::new(config, random_seed()?).finish(driver.now())?;
 //!     let beta = driver.handle(); // cloneable, for any task or thread
 //!     runtime.spawn(async move { println!("{:?}", driver.run(node, None).await) });
 //!
@@ -73,7 +72,6 @@ mod turns;
 
 pub use driver::Driver;
 pub use options::{BindError, Options};
-pub use rumormill_kit::Exit;
 pub use rumormill_kit::counters::Counters;
 pub use rumormill_kit::handle::{
     Blocking, BlockingMemberWatch, BlockingWatch, Error, Handle, MemberWatch, Rows, Watch,
@@ -81,4 +79,5 @@ pub use rumormill_kit::handle::{
 pub use rumormill_kit::store;
 #[cfg(feature = "typed")]
 pub use rumormill_kit::typed;
+pub use rumormill_kit::{Exit, random_seed};
 pub use runtime::Runtime;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rumormill_core::{Config, Limits, Now, Recovery, Seed, Storage};
 use rumormill_gateway_http::report;
 use rumormill_gateway_resp::Gateway;
+use rumormill_kit::random_seed;
 use rumormill_kit::store::{Store, StoreHandle, StoreWorker};
 use rumormill_mio::{Driver, Exit, Handle, Options};
 use rumormill_store_fjall::FjallStore;
@@ -237,10 +238,7 @@ fn finish(recovery: Recovery, now: Now) -> Result<rumormill_core::Node, Failure>
 }
 
 fn seed() -> Result<Seed, Failure> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::Not(format!("the system gives no random bytes: {error}")))?;
-    Ok(Seed(bytes))
+    random_seed().map_err(|error| Failure::Not(error.to_string()))
 }
 
 #[cfg(test)]

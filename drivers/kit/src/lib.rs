@@ -11,6 +11,7 @@ pub mod handle;
 pub mod links;
 mod queue;
 pub mod resolver;
+mod seed;
 pub mod session;
 pub mod store;
 #[cfg(feature = "typed")]
@@ -21,3 +22,4 @@ pub use dispatch::{Driver, dispatch};
 pub use events::log;
 pub use exit::Exit;
 pub use queue::{Edge, QueueLimits, WriteQueue};
+pub use seed::random_seed;

@@ -1,14 +1,14 @@
 //! The mio event loop around a node: peers over TCP and the Redis protocol.
 //!
 //! ```no_run
-//! use rumormill_core::{Config, Instant, Now, Recovery, Seed, Wall};
-//! use rumormill_mio::{Driver, NoClients, Options};
+//! use rumormill_core::{Config, Recovery};
+//! use rumormill_mio::{Driver, NoClients, Options, random_seed};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let driver = Driver::bind(Options::new("127.0.0.1:0".parse()?))?;
 //! let handle = driver.handle(); // for other threads
 //! let config = Config::new("alpha", &driver.peers_addr().to_string());
-//! let node = Recovery::new(config, Seed::from_u64(1)).finish(driver.now())?;
+//! let node = Recovery::new(config, random_seed()?).finish(driver.now())?;
 //! std::thread::spawn(move || handle.leave());
 //! println!("{:?}", driver.run(node, None, NoClients));
 //! # Ok(())
@@ -32,9 +32,9 @@ mod turns;
 pub use driver::Driver;
 pub use handle::{Handle, Unavailable};
 pub use options::{BindError, Options};
-pub use rumormill_kit::Exit;
 pub use rumormill_kit::counters::Counters;
 pub use rumormill_kit::handle::{Blocking, BlockingMemberWatch, BlockingWatch, Error, Rows};
 #[cfg(feature = "typed")]
 pub use rumormill_kit::typed;
+pub use rumormill_kit::{Exit, random_seed};
 pub use session::{Clients, Flow, NoClients, REPLIES_MARK, Replies, Session};

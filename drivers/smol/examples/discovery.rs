@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use rumormill_core::{Config, MemberInfo, MemberState, Recovery, Seed};
-use rumormill_smol::{Error as Failure, Exit, Handle, MemberWatch, Options, bind};
+use rumormill_core::{Config, MemberInfo, MemberState, Recovery};
+use rumormill_smol::{Error as Failure, Exit, Handle, MemberWatch, Options, bind, random_seed};
 use smol::Task;
 
 const SERVICE: &str = "payments";
@@ -56,7 +56,6 @@ type Running = (Handle, Task<Exit>);
 
 async fn start(
     name: &str,
-    seed: u64,
     seeds: &mut Vec<String>,
     serves: Option<&str>,
 ) -> Result<Running, Box<dyn Error>> {
@@ -69,22 +68,22 @@ async fn start(
     // Deaths are noticed in half a second. The default is for larger clusters and worse networks.
     config.timing.probe_interval = Duration::from_millis(100);
     config.timing.probe_timeout = Duration::from_millis(50);
-    let node = Recovery::new(config, Seed::from_u64(seed)).finish(driver.now())?;
+    let node = Recovery::new(config, random_seed()?).finish(driver.now())?;
     Ok((driver.handle(), smol::spawn(driver.run(node, None))))
 }
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     smol::block_on(async {
         let mut seeds = Vec::new();
-        let (client, client_runs) = start("shop", 1, &mut seeds, None).await?;
+        let (client, client_runs) = start("shop", &mut seeds, None).await?;
         let mut directory = Directory::of(&client);
         let mut instances = Vec::new();
-        for (seed, name, endpoint) in [
-            (2, "payments-1", "10.0.0.1:8080"),
-            (3, "payments-2", "10.0.0.2:8080"),
-            (4, "payments-3", "10.0.0.3:8080"),
+        for (name, endpoint) in [
+            ("payments-1", "10.0.0.1:8080"),
+            ("payments-2", "10.0.0.2:8080"),
+            ("payments-3", "10.0.0.3:8080"),
         ] {
-            instances.push(start(name, seed, &mut seeds, Some(endpoint)).await?);
+            instances.push(start(name, &mut seeds, Some(endpoint)).await?);
         }
         directory.follow_until(3).await?;
 

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use rumormill_core::{ChangeKind, Config, Recovery, Seed, TableId};
-use rumormill_smol::{Error as Failure, Handle, Options, bind};
+use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+use rumormill_smol::{Error as Failure, Handle, Options, bind, random_seed};
 
 /// The flags as one instance knows them: reading one costs a look into a map.
 struct Flags {
@@ -76,12 +76,12 @@ fn text(key: &[u8]) -> String {
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     smol::block_on(async {
         let (mut nodes, mut seeds) = (Vec::new(), Vec::new());
-        for (name, seed) in ["shop-1", "shop-2"].into_iter().zip(1..) {
+        for name in ["shop-1", "shop-2"] {
             let driver = bind(Options::new("127.0.0.1:0".parse()?)).await?;
             let mut config = Config::new(name, &driver.peers_addr().to_string());
             config.seeds.clone_from(&seeds);
             seeds.push(config.addr.clone());
-            let node = Recovery::new(config, Seed::from_u64(seed)).finish(driver.now())?;
+            let node = Recovery::new(config, random_seed()?).finish(driver.now())?;
             nodes.push((driver.handle(), smol::spawn(driver.run(node, None))));
         }
         let (operator, shop) = (nodes[0].0.clone(), nodes[1].0.clone());

@@ -1,14 +1,14 @@
 //! A node on [smol]: everything of [`rumormill_async`], on this runtime.
 //!
 //! ```
-//! use rumormill_core::{ChangeKind, Config, Recovery, Seed, TableId};
-//! use rumormill_smol::{Options, bind};
+//! use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+//! use rumormill_smol::{Options, bind, random_seed};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! smol::block_on(async {
 //!     let driver = bind(Options::new("127.0.0.1:0".parse()?)).await?;
 //!     let config = Config::new("alpha", &driver.peers_addr().to_string());
-//!     let node = Recovery::new(config, Seed::from_u64(1)).finish(driver.now())?;
+//!     let node = Recovery::new(config, random_seed()?).finish(driver.now())?;
 //!     let alpha = driver.handle(); // cloneable, for any task or thread
 //!     let running = smol::spawn(driver.run(node, None));
 //!
@@ -38,7 +38,8 @@ use smol::{Executor, Timer};
 #[cfg(feature = "typed")]
 pub use rumormill_async::typed;
 pub use rumormill_async::{
-    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch, store,
+    BindError, Blocking, Counters, Error, Exit, Handle, MemberWatch, Options, Rows, Watch,
+    random_seed, store,
 };
 
 /// A driver on smol.

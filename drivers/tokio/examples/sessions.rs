@@ -6,8 +6,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use rumormill_core::{ChangeKind, Config, Recovery, Seed, TableId};
-use rumormill_tokio::{Error as Failure, Handle, Options, bind};
+use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+use rumormill_tokio::{Error as Failure, Handle, Options, bind, random_seed};
 
 const LASTS: Duration = Duration::from_millis(400);
 
@@ -60,12 +60,12 @@ impl Sessions {
 #[tokio::main]
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let (mut nodes, mut seeds) = (Vec::new(), Vec::new());
-    for (name, seed) in ["web-1", "web-2"].into_iter().zip(1..) {
+    for name in ["web-1", "web-2"] {
         let driver = bind(Options::new("127.0.0.1:0".parse()?)).await?;
         let mut config = Config::new(name, &driver.peers_addr().to_string());
         config.seeds.clone_from(&seeds);
         seeds.push(config.addr.clone());
-        let node = Recovery::new(config, Seed::from_u64(seed)).finish(driver.now())?;
+        let node = Recovery::new(config, random_seed()?).finish(driver.now())?;
         nodes.push((driver.handle(), tokio::spawn(driver.run(node, None))));
     }
     let here = Sessions::of(nodes[0].0.clone()).await?;

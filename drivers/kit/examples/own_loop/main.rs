@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use rumormill_core::{Config, Cursor, HaltReason, Input, Node, Now, Recovery, Seed};
-use rumormill_kit::{Clock, dispatch};
+use rumormill_core::{Config, Cursor, HaltReason, Input, Node, Now, Recovery};
+use rumormill_kit::{Clock, dispatch, random_seed};
 
 use self::links::Links;
 use self::users::{BOARD, User};
@@ -45,11 +45,7 @@ struct Board {
 
 impl Board {
     /// Listens, and says where for peers and for clients.
-    fn bind(
-        name: &str,
-        seed: u64,
-        seeds: &[String],
-    ) -> Result<(Self, String, SocketAddr), Failure> {
+    fn bind(name: &str, seeds: &[String]) -> Result<(Self, String, SocketAddr), Failure> {
         let (poll, clock) = (Poll::new()?, Clock::start());
         let mut peers = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
         let mut users = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
@@ -61,8 +57,7 @@ impl Board {
         config.seeds = seeds.to_vec();
         let (addr, of_users) = (config.addr.clone(), users.local_addr()?);
         let now = clock.now();
-        // A program that is to be used seeds its node from the system's randomness.
-        let node = Recovery::new(config, Seed::from_u64(seed)).finish(now)?;
+        let node = Recovery::new(config, random_seed()?).finish(now)?;
         let registry = poll.registry().try_clone()?;
         let links = Links::new(registry, USERS, node.hello());
         let told = node.view(now).cursor();
@@ -217,8 +212,8 @@ impl Client {
 
 pub(crate) fn main() -> Result<(), Failure> {
     let (mut seeds, mut clients, mut loops) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, seed) in ["ann", "ben", "cleo"].into_iter().zip(1..) {
-        let (board, addr, users) = Board::bind(name, seed, &seeds)?;
+    for name in ["ann", "ben", "cleo"] {
+        let (board, addr, users) = Board::bind(name, &seeds)?;
         seeds.push(addr);
         loops.push(thread::spawn(move || board.run()));
         clients.push(Client::connect(users)?);
