@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use rumormill_core::link::{Connection, Frames, Hello, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId, Node, Now};
 use rumormill_kit::counters::{add, set};
+use rumormill_kit::links::count_failure;
 
 use crate::link::LinkTask;
 use crate::outgoing::Outgoing;
@@ -94,11 +95,7 @@ impl<R: Runtime> Links<R> {
         self.links.remove(&link)?;
         let counters = &self.shared.counters;
         set(&counters.peer_connections, self.links.len());
-        match &why {
-            LinkError::Malformed => add(&counters.malformed_frames, 1),
-            LinkError::Refused(_) => add(&counters.refused_links, 1),
-            _ => {}
-        }
+        count_failure(counters, &why, dial.is_some());
         if dial.is_none() {
             self.accepted -= 1;
         }

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use rumormill_core::LinkError;
+
+use crate::counters::{Counters, add};
+
 /// Bytes read at once.
 pub const READ_BYTES: usize = 64 << 10;
 
@@ -22,3 +26,15 @@ pub const PARTING: Duration = Duration::from_secs(5);
 
 /// How long the last words of a loop that has ended may take.
 pub const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Counts why a link ended or was never made. What an operator can mend, two sides that do not fit each other, is logged.
+pub fn count_failure(counters: &Counters, why: &LinkError, dialled: bool) {
+    match why {
+        LinkError::Malformed => add(&counters.malformed_frames, 1),
+        LinkError::Refused(reason) => {
+            add(&counters.refused_links, 1);
+            tracing::info!(%reason, dialled, "a handshake was refused");
+        }
+        _ => {}
+    }
+}

@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
 use rumormill_kit::counters::{Counters, add, set};
-use rumormill_kit::links::{PARTING, READ_BUDGET, SLICES};
+use rumormill_kit::links::{PARTING, READ_BUDGET, SLICES, count_failure};
 use rumormill_kit::resolver::Resolver;
 use rumormill_kit::{Edge, WriteQueue};
 
@@ -324,11 +324,7 @@ impl Peers {
         let Some(peer) = self.remove(token) else {
             return;
         };
-        match &why {
-            LinkError::Malformed => add(&self.counters.malformed_frames, 1),
-            LinkError::Refused(_) => add(&self.counters.refused_links, 1),
-            _ => {}
-        }
+        count_failure(&self.counters, &why, peer.dial.is_some());
         match (peer.stage, peer.dial) {
             (Stage::Up | Stage::Closing, _) => self.inputs.push(Input::LinkDown {
                 link: LinkId(token as u64),
