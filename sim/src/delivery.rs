@@ -203,7 +203,9 @@ impl World {
         self.trace.ended(number, Outcome::Arrived);
         self.takes_over(from, node, &msg);
         self.takes_notice(node, link, &msg);
-        self.hears_clock((from, node), link, &msg);
+        if self.meter.is_none() {
+            self.hears_clock((from, node), link, &msg);
+        }
         self.listens(node, link, hearsay::rumors(&msg));
         self.input(node, Input::Message { link, msg });
     }

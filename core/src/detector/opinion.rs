@@ -254,11 +254,11 @@ impl Detector {
         self.rumors.put(rumor);
     }
 
-    /// Of those who hear of a suspicion some ask the suspect at once: twice as many as have to agree, on the average. Either they do within a
-    /// period, or the suspect hears what it stands accused of.
+    /// Of those who hear of a suspicion some ask the suspect at once: four times as many as have to agree, on the average, since some hear of
+    /// it late. Either they do within a period, or the suspect hears what it stands accused of.
     fn second(&mut self, node: NodeId) {
         let members = self.members.len() as u64;
-        if self.rng.below(members) < 2 * CONFIRMATIONS as u64 {
+        if self.rng.below(members) < 4 * CONFIRMATIONS as u64 {
             self.urgent.insert(node);
         }
     }
