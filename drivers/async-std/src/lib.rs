@@ -23,7 +23,7 @@
 //! ```
 //! # #[cfg(feature = "async-std")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use rumormill_async_std::{Options, bind};
+//! use rumormill_async_std::{Options, bind, random_seed};
 //! use rumormill_core::{ChangeKind, Config, Recovery, TableId};
 //!
 //! async_std::task::block_on(async {
