@@ -1,6 +1,7 @@
 //! The store in directories of its own: conformance, locking, crashes and damage.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::RwLock;
@@ -92,10 +93,13 @@ fn a_killed_process_keeps_what_it_synced() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "tests::child_that_aborts", "--nocapture"])
             .env(CRASH_DIR, dir.path())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // Only what it says shows that it runs: the system lets a parent go on before the child has let go of inherited files.
+        let mut said = child.stdout.take().unwrap();
+        said.read_exact(&mut [0]).unwrap();
         drop(starting);
         let status = child.wait().unwrap();
         assert!(!status.success(), "the child was to abort");
