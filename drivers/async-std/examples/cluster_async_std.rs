@@ -33,8 +33,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         {
             println!("gamma hears of {key:?}: {value:?}");
         }
-        for member in gamma.members().await? {
-            println!("gamma knows {} ({:?})", member.name, member.state);
+        // The first to hear of each other need not have heard of the third.
+        let mut members = gamma.watch_members();
+        while let Some(known) = members.next().await {
+            let known = known?;
+            if known.len() == NAMES.len() {
+                for member in known {
+                    println!("gamma knows {} ({:?})", member.name, member.state);
+                }
+                break;
+            }
         }
         for (handle, running) in nodes.into_iter().rev() {
             println!("{}", handle.leave().await?);
