@@ -4,7 +4,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use rapidhash::v3::rapidhash_v3;
 
 use crate::config::{Config, Storage};
 use crate::effects::Effects;
@@ -17,7 +16,7 @@ use crate::mutants::Mutant;
 use crate::mutants::mutated;
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
-use crate::store::bytes::Writer;
+use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
 use crate::table::gossip::Gossip;
 use crate::table::{Domain, Hlc, Runs};
@@ -256,9 +255,7 @@ impl Recovery {
 
 /// The run of a life: other than those of earlier lives, though they may have had the same seed.
 fn run_of(draw: u64, epoch: u64) -> u64 {
-    let mut bytes = Writer::with_capacity(16);
-    bytes.u64(draw).u64(epoch);
-    rapidhash_v3(bytes.as_slice())
+    hash_words(&[draw, epoch])
 }
 
 /// Who the node is in the life that begins: with new numbers for its dots, and in a later epoch.

@@ -3,11 +3,9 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use rapidhash::v3::rapidhash_v3;
-
 use super::record::{Eviction, eviction_key};
 use crate::id::NodeId;
-use crate::store::bytes::Writer;
+use crate::store::bytes::hash_words;
 
 /// Which life was ended, and by whom.
 pub(super) type Ended = (NodeId, u64, NodeId);
@@ -21,9 +19,7 @@ pub(super) struct Evictions {
 }
 
 fn hash((node, epoch, by): Ended) -> u64 {
-    let mut bytes = Writer::with_capacity(24);
-    bytes.u64(node.0).u64(epoch).u64(by.0);
-    rapidhash_v3(bytes.as_slice())
+    hash_words(&[node.0, epoch, by.0])
 }
 
 impl Evictions {

@@ -4,13 +4,15 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::Node;
 use crate::effects::Effects;
 use crate::error::{ReadError, RequestError};
 use crate::id::{NodeId, Seq, TableId, Token};
 use crate::io::{Request, Response};
 use crate::table::gossip::{Gossip, Loaded, Place};
-use crate::table::{Row, TableOptions, Write};
+use crate::table::{CausalToken, Row, TableOptions, Write};
 use crate::time::{Instant, Wall};
 use crate::wire::RumorState;
 
@@ -90,6 +92,32 @@ impl Requests {
     }
 }
 
+fn put_or_delete(key: &[u8], value: Option<Bytes>, expires: Option<Wall>) -> Write<'_> {
+    match value {
+        Some(value) => Write::Put {
+            key,
+            value,
+            expires,
+        },
+        None => Write::Delete { key },
+    }
+}
+
+fn replace_or_remove<'a>(
+    key: &'a [u8],
+    value: Option<Bytes>,
+    context: &'a CausalToken,
+) -> Write<'a> {
+    match value {
+        Some(value) => Write::Replace {
+            key,
+            value,
+            context,
+        },
+        None => Write::Remove { key, context },
+    }
+}
+
 /// The row that a request is about.
 fn place_of(request: &Request) -> Option<Place> {
     match request {
@@ -132,15 +160,7 @@ impl Node {
                 value,
                 expires,
             } => {
-                let key = &key;
-                let write = match value {
-                    Some(value) => Write::Put {
-                        key,
-                        value,
-                        expires,
-                    },
-                    None => Write::Delete { key },
-                };
+                let write = put_or_delete(&key, value, expires);
                 self.write_requested(table, write, token, deadline);
             }
             Request::Replace {
@@ -149,15 +169,7 @@ impl Node {
                 value,
                 context,
             } => {
-                let (key, context) = (&key, &context);
-                let write = match value {
-                    Some(value) => Write::Replace {
-                        key,
-                        value,
-                        context,
-                    },
-                    None => Write::Remove { key, context },
-                };
+                let write = replace_or_remove(&key, value, &context);
                 self.write_requested(table, write, token, deadline);
             }
             Request::Get { table, key } => self.read((table, key), token, deadline, loaded),

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use rapidhash::v3::rapidhash_v3;
 
 /// Appends little-endian integers and length-prefixed bytes.
 #[derive(Default)]
@@ -98,4 +99,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn end(&self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
+}
+/// Hash of some numbers, the same on every node and in every version.
+pub(crate) fn hash_words(words: &[u64]) -> u64 {
+    let mut bytes = Writer::with_capacity(8 * words.len());
+    for word in words {
+        bytes.u64(*word);
+    }
+    rapidhash_v3(bytes.as_slice())
 }

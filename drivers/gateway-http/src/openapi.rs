@@ -13,7 +13,7 @@ use crate::{items, members, metrics, peers, report, rows, settings, siblings, st
     info(title = "Rumormill", description = "A gossip-replicated key-value store.\n\n\
         Errors are `{\"error\":{\"code\",\"message\",...}}`; each route lists its codes. On every route: \
         400 `bad_request`, 403 `cross_site` (a page of another site asks) and `unknown_host` (the request's `Host` is no IP address, not \
-        `localhost` and no name of this node), 404 `no_such_route`, 405 `method_not_allowed`, 408 `body_timeout`, 503 `unavailable`, `deadline_exceeded` and \
+        `localhost` and no name of this node, where names are checked: `serve --http-host`), 404 `no_such_route`, 405 `method_not_allowed`, 408 `body_timeout`, 503 `unavailable`, `deadline_exceeded` and \
         `too_many_connections`. \
         A 503 may be tried again."),
     paths(

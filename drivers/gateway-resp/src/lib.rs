@@ -45,7 +45,6 @@
 //! | `BUSY` | the store lags behind; try again later |
 //! | `OOM` | the store is out of space; reads are served |
 //! | `CLOCK` | this node's wall clock is ahead of all others beyond the drift limit, or nothing can be newer than the row |
-//! | `SIBLINGS` | the hash is a table that keeps siblings, and the protocol has no place for several values or for a context |
 //! | `LEAVING` | the node is leaving, has left or has halted |
 //! | `UNREADABLE` | the value is only in the store and could not be read; the log says why |
 //! | `GONE` | in the place of a value: the row was deleted while the reply was sent |

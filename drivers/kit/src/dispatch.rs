@@ -10,8 +10,8 @@ use rumormill_core::{
 
 use crate::events::log;
 
-/// What a driver does for a node, one method per output. None of them blocks. None has a default: a new output is a new method, and the
-/// compiler names the drivers that lack it.
+/// What a driver does for a node, one method per output. None of them blocks. None that acts has a default: a new output is a new method, and
+/// the compiler names the drivers that lack it. What is only told is logged unless a driver does something else.
 pub trait Driver {
     /// Queues frames for a link; a link that is gone is ignored.
     fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames);

@@ -1,11 +1,13 @@
 //! What waits to be written to one link: bounded, most urgent first.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice, Write};
 
 use bytes::{Buf, Bytes};
 use rumormill_core::Lane;
 use rumormill_core::link::Frames;
+
+use crate::links::SLICES;
 
 /// The bounds of a [`WriteQueue`], in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +115,25 @@ impl WriteQueue {
             used += 1;
         }
         used
+    }
+
+    /// Writes until all is written or `out` takes no more.
+    ///
+    /// # Errors
+    /// Those of `out`, but that it would block or was interrupted; what it took before is gone from the queue.
+    pub fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
+        while !self.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let used = self.fill(&mut slices);
+            match out.write_vectored(&slices[..used]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.advance(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Takes away the first `n` bytes of what [`WriteQueue::fill`] gave: they are written.

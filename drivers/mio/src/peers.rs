@@ -1,7 +1,7 @@
 //! Links to peers over TCP: accepted or dialled, read within a budget, written once per turn.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
 use rumormill_kit::counters::{Counters, add, set};
-use rumormill_kit::links::{PARTING, READ_BUDGET, SLICES, count_failure};
+use rumormill_kit::links::{PARTING, READ_BUDGET, count_failure};
 use rumormill_kit::resolver::Resolver;
 use rumormill_kit::{Edge, WriteQueue};
 
@@ -475,17 +475,6 @@ impl Peers {
 impl Peer {
     /// Writes until the socket takes no more.
     pub(crate) fn write(&mut self) -> io::Result<()> {
-        while !self.queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let used = self.queue.fill(&mut slices);
-            match self.socket.write_vectored(&slices[..used]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => self.queue.advance(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.queue.write_to(&mut self.socket)
     }
 }

@@ -10,7 +10,7 @@ use rapidhash::v3::rapidhash_v3;
 
 use crate::id::Actor;
 use crate::refusals::Refusal;
-use crate::store::bytes::Writer;
+use crate::store::bytes::{Writer, hash_words};
 use crate::table::{Context, Domain, Runs};
 use crate::wire::{DomainDigest, DomainScope};
 
@@ -19,9 +19,7 @@ pub(crate) const BUCKETS: usize = 64;
 
 /// The bucket of an actor, the same on every node.
 fn bucket(actor: Actor) -> usize {
-    let mut bytes = Writer::with_capacity(16);
-    bytes.u64(actor.node.0).u64(actor.run);
-    (rapidhash_v3(bytes.as_slice()) >> 58) as usize
+    (hash_words(&[actor.node.0, actor.run]) >> 58) as usize
 }
 
 /// Hash of what is covered of one actor; 0 of nothing, so that an actor whose coverage is forgotten counts like one never heard of.

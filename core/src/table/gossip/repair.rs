@@ -12,8 +12,6 @@
 
 use alloc::vec::Vec;
 
-use rapidhash::v3::rapidhash_v3;
-
 use super::anti_entropy::Contexts;
 use super::digest::Scope;
 use super::outbox::Batcher;
@@ -22,7 +20,7 @@ use crate::effects::Effects;
 use crate::id::Actor;
 use crate::marks::Mark;
 use crate::refusals::Refusal;
-use crate::store::bytes::Writer;
+use crate::store::bytes::hash_words;
 use crate::table::causal::Dot;
 use crate::table::siblings::Sibling;
 use crate::table::{Context, Domain};
@@ -71,9 +69,7 @@ impl LiveSum {
 }
 
 fn seed(actor: Actor) -> u64 {
-    let mut bytes = Writer::with_capacity(16);
-    bytes.u64(actor.node.0).u64(actor.run);
-    rapidhash_v3(bytes.as_slice()).max(1)
+    hash_words(&[actor.node.0, actor.run]).max(1)
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).

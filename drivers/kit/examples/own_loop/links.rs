@@ -1,7 +1,7 @@
 //! The links of a node over TCP, in somebody else's poll.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -193,18 +193,7 @@ impl Links {
 
 impl Link {
     fn write(&mut self) -> io::Result<()> {
-        while !self.queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let used = self.queue.fill(&mut slices);
-            match self.socket.write_vectored(&slices[..used]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => self.queue.advance(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.queue.write_to(&mut self.socket)
     }
 }
 
