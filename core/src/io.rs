@@ -508,6 +508,15 @@ pub enum Event {
         /// Milliseconds ahead of the local wall clock.
         ahead_ms: u64,
     },
+    /// A wall clock, this node's own or a peer's, differs from others' by more than `limits.clock_drift`. Told when it is found.
+    ClockWrong(crate::WrongClock),
+    /// A clock that was told to be wrong is right again.
+    ClockRight {
+        /// The member: this node itself or a peer.
+        node: NodeId,
+        /// Its name, if it is known.
+        name: String,
+    },
     /// A sync session brought this node up to a member's state.
     Synced {
         /// The member.

@@ -64,6 +64,7 @@ impl Mutant {
                 | Mutant::LeaverUncounted
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
+                | Mutant::SkewUntold
         )
     }
 }
@@ -79,6 +80,8 @@ mutants! {
     PresenceWins = "presence-wins",
     /// A node whose clock is ahead of all others accepts writes.
     ClockAheadWrites = "clock-ahead-writes",
+    /// A wrong wall clock is told to nobody.
+    SkewUntold = "skew-untold",
     /// Clocks of rows from elsewhere are not followed.
     ClockUnfollowed = "clock-unfollowed",
     /// A local write takes the wall clock, and not the larger of it and the row's.

@@ -202,6 +202,10 @@ impl Display for Trace<'_, Event> {
             Event::Denied { by, why } => write!(f, "denied by={by} why={}", denial(*why)),
             Event::Protocol { node, why } => write!(f, "protocol node={node} why={why}"),
             Event::ClockDrift { ahead_ms } => write!(f, "clock-drift ahead_ms={ahead_ms}"),
+            Event::ClockWrong(clock) => {
+                write!(f, "clock-wrong node={} by_ms={}", clock.node, clock.by_ms)
+            }
+            Event::ClockRight { node, .. } => write!(f, "clock-right node={node}"),
             Event::Repaired { with, rows } => write!(f, "repaired with={with} rows={rows}"),
             Event::Synced { with, rows } => write!(f, "synced with={with} rows={rows}"),
             Event::Unreadable { table, key, why } => {

@@ -206,6 +206,15 @@ pub(crate) fn event(
         Event::Denied { by, .. } => emit("denied_by", &[who(by)]),
         Event::Protocol { node, why } => emit("protocol", &[who(node), Field::Word("why", why)]),
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),
+        Event::ClockWrong(clock) => emit(
+            "clock_wrong",
+            &[
+                who(&clock.node),
+                Field::Num("ahead", u64::from(clock.by_ms > 0)),
+                Field::Num("by_ms", clock.by_ms.unsigned_abs()),
+            ],
+        ),
+        Event::ClockRight { node, .. } => emit("clock_right", &[who(node)]),
         Event::Repaired { with, rows } => emit("repaired", &[who(with), Field::Num("rows", *rows)]),
         Event::Synced { with, rows } => emit("caught_up", &[who(with), Field::Num("rows", *rows)]),
         Event::Unreadable { key, .. } => emit("unreadable", &[Field::Bytes("key", key)]),

@@ -14,6 +14,7 @@ mod repair;
 mod requests;
 mod rivals;
 mod settings;
+mod skew;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -34,6 +35,8 @@ use self::loads::{Loads, Reuniting};
 use self::repair::Repair;
 use self::requests::Requests;
 use self::rivals::Rival;
+use self::skew::Skews;
+pub use self::skew::WrongClock;
 pub use self::status::{Awaited, HoldUp, NodeStatus};
 use crate::config::Config;
 use crate::detector::Detector;
@@ -103,6 +106,7 @@ pub struct Node {
     past: Vec<(Domain, Context)>,
     away_from: Instant,
     clocks: Clocks,
+    skews: Skews,
     /// When this life began.
     begun: Instant,
     contract: Contract,
@@ -161,6 +165,7 @@ impl Node {
             evictions: Evictions::new(agreed),
             past: Vec::new(),
             clocks: Clocks::default(),
+            skews: Skews::default(),
             begun: now.mono,
             away_from: now.mono,
             contract: Contract::default(),

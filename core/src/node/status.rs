@@ -3,12 +3,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Node;
+use super::{Node, WrongClock};
 use crate::id::{ClusterId, NodeId, Seq};
 use crate::membership::{HoldsUp, MemberInfo, MemberState};
 use crate::table::Hlc;
 use crate::time::Now;
-use crate::wire::{RumorState, Standing};
+use crate::wire::RumorState;
 
 /// A summary of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct NodeStatus {
     /// Of a node that is away: the members it waits for. One of them will do, or whoever has reunited with one. When none of them
     /// will ever come, [`Request::Resume`](crate::Request::Resume) lets it go on.
     pub away_until: Vec<Awaited>,
+    /// Wall clocks that differ by more than `limits.clock_drift`. One that has `me` set is this node's own: it is wrong.
+    pub wrong_clocks: Vec<WrongClock>,
 }
 
 /// A member that a node which is away waits for.
@@ -80,6 +82,18 @@ pub struct HoldUp {
 }
 
 impl Node {
+    /// Its [`NodeStatus::standing`] alone. O(1).
+    pub fn standing_name(&self) -> &'static str {
+        let (away, joined) = (self.cluster.away.is_some(), self.cluster.joined);
+        match (self.halted, self.leaving.is_some(), away, joined) {
+            (true, ..) => "halted",
+            (_, true, ..) => "leaving",
+            (_, _, true, _) => "away",
+            (_, _, _, false) => "joining",
+            (_, _, _, true) => "member",
+        }
+    }
+
     /// A summary. O(tables and members).
     pub fn status(&self, now: Now) -> NodeStatus {
         let view = self.view(now);
@@ -88,19 +102,12 @@ impl Node {
             .into_iter()
             .map(|table| view.len(table))
             .collect();
-        let standing = match (self.halted, self.leaving.is_some(), self.standing()) {
-            (true, ..) => "halted",
-            (_, true, _) => "leaving",
-            (_, _, Standing::Member) => "member",
-            (_, _, Standing::Joining) => "joining",
-            (_, _, Standing::Away { .. }) => "away",
-        };
         NodeStatus {
             id: self.id(),
             name: self.config().name.clone(),
             cluster: self.cluster(),
             epoch: self.identity.epoch,
-            standing,
+            standing: self.standing_name(),
             members: self.membership.count_others() + 1,
             rows: counts.iter().sum(),
             tables: view
@@ -119,6 +126,7 @@ impl Node {
             incarnation: self.detector.incarnation(),
             waiting_for: self.holding_up(),
             away_until: self.awaited(),
+            wrong_clocks: self.wrong_clocks(),
         }
     }
 
@@ -133,7 +141,7 @@ impl Node {
         active.map(awaited).collect()
     }
 
-    fn name_of(&self, node: NodeId) -> String {
+    pub(super) fn name_of(&self, node: NodeId) -> String {
         let member = self.membership.get(node);
         member.map_or_else(String::new, |member| member.record.name.clone())
     }

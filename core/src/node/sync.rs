@@ -60,6 +60,7 @@ impl Node {
     /// A peer told its state with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
         self.clocks.hear(self.fx.now(), node, theirs.wall_ms);
+        self.skews.hear(self.fx.now(), node, theirs.wall_ms);
         self.gossip.follow_clock(&mut self.fx, Hlc(theirs.clock));
         if let Some(known) = self.links.get_mut(link) {
             known.awaits_claims = theirs.awaits_claims;

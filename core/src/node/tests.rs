@@ -23,6 +23,7 @@ mod refusals;
 mod repair;
 mod settings;
 mod siblings;
+mod skew;
 mod sync;
 
 /// Whether a message from one node to another is lost.

@@ -77,6 +77,7 @@ impl Node {
         self.requests_due();
         self.leave_due();
         self.evictions_due();
+        self.skews_due();
         if self.sync_at.is_some_and(|at| at <= now) {
             self.sync_at = None;
             self.fx.sync_this_turn();

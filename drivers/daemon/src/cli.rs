@@ -325,6 +325,9 @@ pub(crate) struct Serve {
     /// address of --http that other machines reach, any host is answered
     #[arg(long, value_name = "NAME")]
     http_host: Vec<String>,
+    /// Let /readyz answer 200 while the node is joining or away: it serves what it has, which may lack rows
+    #[arg(long)]
+    ready_early: bool,
     /// Longest value, in bytes [default: 1048576]
     #[arg(long, value_name = "N")]
     value_bytes: Option<String>,
@@ -383,6 +386,9 @@ impl Serve {
             .collect();
         if self.start.memory {
             flags.push(("memory", "true".to_string()));
+        }
+        if self.ready_early {
+            flags.push(("ready_early", "true".to_string()));
         }
         flags.extend(self.join.iter().map(|addr| ("join", addr.clone())));
         flags.extend(

@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let gateway = http.map(|listener| {
         let settings = HttpSettings {
             hosts: settings.http_names(),
+            ready_early: settings.ready_early,
             ..HttpSettings::new(engine.limits())
         };
         Server::start(

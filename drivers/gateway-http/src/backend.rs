@@ -9,6 +9,7 @@ use std::time::Duration;
 use rumormill_core::{Node, Now, Request, RequestError, Response};
 
 use crate::error::ApiError;
+use crate::standing::Standing;
 
 /// A handle to a node on its driver's loop. Clones reach the same node.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -87,11 +88,22 @@ impl<B: Backend> Erased for B {
 
 /// What the handlers call.
 #[derive(Clone)]
-pub(crate) struct Calls(Arc<dyn Erased>);
+pub(crate) struct Calls {
+    backend: Arc<dyn Erased>,
+    standing: Standing,
+}
 
 impl Calls {
     pub(crate) fn new<B: Backend>(backend: B) -> Self {
-        Calls(Arc::new(backend))
+        Calls {
+            backend: Arc::new(backend),
+            standing: Standing::default(),
+        }
+    }
+
+    /// Where the node stood at the last call.
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     pub(crate) async fn with<T: Send + 'static>(
@@ -100,18 +112,20 @@ impl Calls {
     ) -> Result<T, ApiError> {
         let slot = Arc::new(Mutex::new(None));
         let filled = Arc::clone(&slot);
+        let standing = self.standing.clone();
         let job: Job = Box::new(move |node, now| {
             let value = f(node, now);
+            standing.note(node);
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         });
-        let run = async { self.0.run(job).await.map_err(ApiError::from) };
+        let run = async { self.backend.run(job).await.map_err(ApiError::from) };
         smol::future::or(run, late()).await?;
         let value = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.ok_or_else(|| Unavailable.into())
     }
 
     pub(crate) async fn request(&self, request: Request) -> Result<Response, ApiError> {
-        let reply = async { self.0.ask(request).await.map_err(ApiError::from) };
+        let reply = async { self.backend.ask(request).await.map_err(ApiError::from) };
         smol::future::or(reply, late()).await
     }
 
@@ -121,11 +135,11 @@ impl Calls {
     }
 
     pub(crate) fn counters(&self) -> Vec<(String, u64)> {
-        self.0.counters()
+        self.backend.counters()
     }
 
     pub(crate) fn gauges(&self) -> Vec<(String, u64)> {
-        self.0.gauges()
+        self.backend.gauges()
     }
 }
 

@@ -34,9 +34,11 @@ const JSON_FACTOR: usize = 6;
 /// Read an item.
 #[utoipa::path(get, path = "/items/{key}", tag = "items",
     params(("key" = String, Path, description = "The key, percent-encoded")),
-    responses((status = 200, description = "The item", body = Item),
+    responses((status = 200, description = "The item", body = Item,
+               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
               (status = 400, description = "`bad_parameter`"),
-              (status = 404, description = "`not_found`: no such item"),
+              (status = 404, description = "`not_found`: no such item",
+               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Json<Item>, ApiError> {

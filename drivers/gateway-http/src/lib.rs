@@ -24,6 +24,7 @@ mod rows;
 mod server;
 mod settings;
 mod siblings;
+mod standing;
 mod state;
 mod tables;
 mod text;

@@ -127,25 +127,16 @@ pub(crate) async fn healthz(State(gateway): State<Gateway>) -> Result<&'static s
     Ok("ok\n")
 }
 
-/// Whether the node takes reads and writes now.
+/// Whether clients should be sent to this node: it is a member that takes reads and writes, and its clock is right.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
-    responses((status = 200, description = "It does", content_type = "text/plain"),
-              (status = 503, description = "`not_ready`, with the reason, or `unavailable`")))]
+    responses((status = 200, description = "They should", content_type = "text/plain"),
+              (status = 503, description = "`not_ready`, with the reason: joining or away (unless `serve --ready-early`), leaving or halted, \
+                  a wall clock that is wrong, a store that is out of space or lags behind; or `unavailable`")))]
 pub(crate) async fn readyz(State(gateway): State<Gateway>) -> Result<&'static str, ApiError> {
+    let early = gateway.settings.ready_early;
     let why = gateway
         .calls
-        .with(|node, now| {
-            let status = node.status(now);
-            if status.stalled {
-                Some("the store is out of space".to_string())
-            } else if matches!(status.standing, "leaving" | "halted") {
-                Some(format!("the node is {}", status.standing))
-            } else if node.pressure() {
-                Some("the store lags behind".to_string())
-            } else {
-                None
-            }
-        })
+        .with(move |node, now| report::not_ready(node, now, early))
         .await?;
     match why {
         None => Ok("ready\n"),

@@ -135,6 +135,7 @@ fn gauge(value: i64) -> Gauge {
 fn sample(node: &rumormill_core::Node, now: rumormill_core::Now) -> Sample {
     let status = node.status(now);
     let members = node.members();
+    let own = status.wrong_clocks.iter().find(|clock| clock.me);
     let count = |state: MemberState| {
         (
             report::member_state(state),
@@ -165,6 +166,21 @@ fn sample(node: &rumormill_core::Node, now: rumormill_core::Now) -> Sample {
                 "store_stalled",
                 "Whether the store is out of space",
                 i64::from(status.stalled),
+            ),
+            (
+                "member",
+                "Whether the node is a member, and neither joining, away, leaving nor halted",
+                i64::from(status.standing == "member"),
+            ),
+            (
+                "clock_ahead_ms",
+                "How far this node's wall clock is ahead of all others, beyond the limit; below zero behind",
+                own.map_or(0, |clock| clock.by_ms),
+            ),
+            (
+                "wrong_clocks",
+                "Members, this one counted, whose wall clock differs by more than the limit",
+                int(status.wrong_clocks.len() as u64),
             ),
             (
                 "tombstones_held_by",

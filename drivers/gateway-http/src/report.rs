@@ -143,6 +143,8 @@ pub struct Status {
     /// Of a node that is `away`: names and ids of the members it waits for, any of which will do. If none of them will ever come, see
     /// `POST /v1/members/self/resume`.
     pub away_until: Vec<String>,
+    /// Wall clocks that differ by more than `limits.clock_drift`, this node's own or a peer's: whose, and by how much.
+    pub wrong_clocks: Vec<String>,
     /// What the node refused since it started, by reason.
     pub refused: BTreeMap<&'static str, u64>,
     /// The program's version.
@@ -279,11 +281,42 @@ pub fn status(node: &Node, now: Now) -> Status {
                 format!("{} {}{here}", one.name, one.node)
             })
             .collect(),
+        wrong_clocks: texts(&status.wrong_clocks),
         refused: node
             .refusals()
             .map(|(why, count)| (why.name(), count))
             .collect(),
         version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+fn texts<T: ToString>(all: &[T]) -> Vec<String> {
+    all.iter().map(T::to_string).collect()
+}
+
+/// Why no client should be sent to this node now; `None` when it is ready. `early` makes a node ready that serves what it has while
+/// it is joining or away.
+pub fn not_ready(node: &Node, now: Now, early: bool) -> Option<String> {
+    let status = node.status(now);
+    match status.standing {
+        "member" => {}
+        "joining" | "away" if early => {}
+        "joining" => return Some("the node is joining, and may lack rows that exist".to_string()),
+        "away" => {
+            let until = self::status(node, now).away_until.join(", ");
+            return Some(format!(
+                "the node is away, and may show rows that are deleted; it waits for one of: {until}"
+            ));
+        }
+        standing => return Some(format!("the node is {standing}")),
+    }
+    if let Some(clock) = status.wrong_clocks.iter().find(|clock| clock.me) {
+        return Some(clock.to_string());
+    }
+    match (status.stalled, node.pressure()) {
+        (true, _) => Some("the store is out of space".to_string()),
+        (_, true) => Some("the store lags behind".to_string()),
+        _ => None,
     }
 }
 

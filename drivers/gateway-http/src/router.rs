@@ -17,7 +17,8 @@ use crate::error::ApiError;
 use crate::metrics::{self, HttpMetrics};
 use crate::watch::Pulse;
 use crate::{
-    items, members, openapi, origin, peers, rows, settings as cluster_settings, state, tables,
+    items, members, openapi, origin, peers, rows, settings as cluster_settings, standing, state,
+    tables,
 };
 
 /// What the handlers need to know beside the node.
@@ -32,6 +33,8 @@ pub struct Settings {
     /// Names under which clients may ask, without ports, besides IP addresses and `localhost`. A request whose `Host` is
     /// another one is refused: a page of a browser whose name was made to lead here sends such a `Host`. `None` answers under any name.
     pub hosts: Option<Arc<[String]>>,
+    /// Whether `/readyz` answers 200 while the node is joining or away: it serves what it has.
+    pub ready_early: bool,
 }
 
 impl Settings {
@@ -42,6 +45,7 @@ impl Settings {
             body_timeout: Duration::from_secs(30),
             peer_timeout: Duration::from_secs(5),
             hosts: Some(Arc::default()),
+            ready_early: false,
         }
     }
 }
@@ -114,7 +118,8 @@ async fn finish(State(gateway): State<Gateway>, request: Request, next: Next) ->
         .get::<MatchedPath>()
         .map(|path| path.as_str().to_string());
     let method = request.method().clone();
-    let response = in_our_words(&method, next.run(request).await);
+    let mut response = in_our_words(&method, next.run(request).await);
+    standing::mark(&gateway, &method, route.as_deref(), &mut response);
     gateway.metrics.count(
         &method,
         route.as_deref().unwrap_or("none"),

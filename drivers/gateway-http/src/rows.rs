@@ -92,11 +92,14 @@ impl From<&Row> for ListedRow {
     params(("table" = String, Path, description = "The table"),
            ("key" = String, Path, description = "The key, percent-encoded; slashes may stand for themselves")),
     responses((status = 200, description = "The value", content_type = "application/octet-stream",
-               headers(("X-Rumormill-Context" = String, description = "In a table that keeps siblings"))),
+               headers(("X-Rumormill-Context" = String, description = "In a table that keeps siblings"),
+                       ("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
               (status = 300, description = "The values, in a table that keeps siblings", body = SiblingList,
-               headers(("X-Rumormill-Context" = String, description = "What a write gives back to replace them"))),
+               headers(("X-Rumormill-Context" = String, description = "What a write gives back to replace them"),
+                       ("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
               (status = 400, description = "`bad_parameter`, `bad_table_name`"),
-              (status = 404, description = "`not_found`: no such row"),
+              (status = 404, description = "`not_found`: no such row",
+               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
@@ -199,7 +202,8 @@ pub(crate) async fn remove(
            ("limit" = Option<u64>, Query, description = "At most so many rows, 1 to 1000; 100 if absent"),
            ("watch" = Option<String>, Query, description = "Stream changes instead"),
            ("cursor" = Option<String>, Query, description = "With watch: the id to go on from")),
-    responses((status = 200, description = "The rows, or the stream", body = Listing),
+    responses((status = 200, description = "The rows, or the stream", body = Listing,
+               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
               (status = 400, description = "`bad_parameter`, `bad_table_name`"),
               (status = 500, description = "`unreadable`: a stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]

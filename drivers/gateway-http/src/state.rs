@@ -31,7 +31,8 @@ const PAGE_BYTES: usize = 256 << 10;
 /// document is read may or may not be in it. When a stored value is damaged or the node stops, the connection is cut before
 /// the document ends.
 #[utoipa::path(get, path = "/v1/state", tag = "cluster",
-    responses((status = 200, description = "The document", content_type = "application/json"),
+    responses((status = 200, description = "The document", content_type = "application/json",
+               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn document(
     State(gateway): State<Gateway>,

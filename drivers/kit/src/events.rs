@@ -16,6 +16,7 @@ pub fn log(event: &Event) {
         | Event::Resumed { .. }
         | Event::Protocol { .. }
         | Event::ClockDrift { .. }
+        | Event::ClockWrong(_)
         | Event::SettingIgnored { .. }
         | Event::Unreadable { .. } => {
             tracing::warn!(?event, "node");

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use super::{evict, membership, push, refusals, sync};
+use super::{evict, membership, push, refusals, skew, sync};
 use crate::mutants::Mutant;
 
 std::thread_local! {
@@ -53,4 +53,5 @@ caught! {
     PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";
     ScopeOutdated as scope_outdated by sync::a_session_about_a_part_brings_what_has_replaced_its_rows_since, "left == right";
+    SkewUntold as skew_untold by skew::a_wrong_clock_is_told_until_it_is_right, "a wrong clock is told once";
 }

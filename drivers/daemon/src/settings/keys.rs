@@ -115,6 +115,10 @@ pub(crate) const KEYS: &[Key] = &[
             Some(())
         },
     },
+    key("ready_early", "true or false", |s, text| {
+        s.ready_early = text.parse().ok()?;
+        Some(())
+    }),
     key(
         "log",
         "error, warn, info, debug, trace, off, or directives as RUST_LOG takes them",

@@ -95,12 +95,22 @@ impl Lab {
     }
 
     pub(crate) fn with(storage: Storage, change: impl FnOnce(&mut Config)) -> Lab {
+        Lab::start(storage, false, change)
+    }
+
+    /// A node that is ready before it is a member.
+    pub(crate) fn early(storage: Storage, change: impl FnOnce(&mut Config)) -> Lab {
+        Lab::start(storage, true, change)
+    }
+
+    fn start(storage: Storage, ready_early: bool, change: impl FnOnce(&mut Config)) -> Lab {
         let mut config = Config::new("alpha", "127.0.0.1:7400");
         config.protocols = BTreeMap::from([("http".into(), "127.0.0.1:7402".into())]);
         config.storage = storage;
         change(&mut config);
         let settings = Settings {
             peer_timeout: Duration::from_secs(2),
+            ready_early,
             ..Settings::new(&config.limits)
         };
         let (calls, inbox) = mpsc::channel();

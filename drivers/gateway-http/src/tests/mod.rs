@@ -3,6 +3,7 @@
 mod described;
 mod lab;
 mod origin;
+mod ready;
 mod routes;
 mod settings;
 mod siblings;

@@ -148,10 +148,11 @@ fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 
 type Section = (&'static str, fn(&Ctx<'_>, &mut String));
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
+    ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication),
     ("Keyspace", keyspace),
@@ -217,6 +218,12 @@ fn memory(ctx: &Ctx<'_>, text: &mut String) {
     field(text, format_args!("maxmemory_policy:noeviction"));
 }
 
+/// Clients that look at `loading` wait: a node that is joining lacks rows that its cluster has. It answers reads all the same.
+fn persistence(ctx: &Ctx<'_>, text: &mut String) {
+    let loading = ctx.node.standing_name() == "joining";
+    field(text, format_args!("loading:{}", u8::from(loading)));
+}
+
 fn stats(ctx: &Ctx<'_>, text: &mut String) {
     let stats = &ctx.client.shared.stats;
     field(
@@ -266,6 +273,14 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
     for waits in &status.away_until {
         let (id, name) = (waits.node, waits.name.escape_default());
         field(text, format_args!("away_until_{id}:{name}"));
+    }
+    for clock in &status.wrong_clocks {
+        let (id, name) = (clock.node, clock.name.escape_default());
+        let by_ms = clock.by_ms;
+        field(
+            text,
+            format_args!("wrong_clock_{id}:{name} {by_ms} ms ahead"),
+        );
     }
     field(
         text,

@@ -304,6 +304,8 @@ fn what_the_server_says_of_itself() {
         "# Clients",
         "connected_clients:1",
         "# Memory",
+        "# Persistence",
+        "loading:0",
         "# Stats",
         "role:master",
         "# Rumormill",

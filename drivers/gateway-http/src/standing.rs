@@ -1,0 +1,63 @@
+//! A node that is no full member yet says so beside what it reads: it may lack rows that exist, or show some that are deleted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::response::Response;
+use rumormill_core::Node;
+
+use crate::router::Gateway;
+
+/// The header of such an answer.
+const HEADER: HeaderName = HeaderName::from_static("x-rumormill-state");
+
+/// Routes that read rows.
+const READS: [&str; 4] = [
+    "/v1/usr/{table}",
+    "/v1/usr/{table}/{*key}",
+    "/items/{*key}",
+    "/v1/state",
+];
+
+/// Where the node stood when it was last asked anything.
+#[derive(Clone, Default)]
+pub(crate) struct Standing(Arc<AtomicU8>);
+
+impl Standing {
+    /// Notes where the node stands. O(1).
+    pub(crate) fn note(&self, node: &Node) {
+        let standing = match node.standing_name() {
+            "joining" => 1,
+            "away" => 2,
+            _ => 0,
+        };
+        self.0.store(standing, Ordering::Relaxed);
+    }
+
+    /// What has to be said beside rows; nothing for a member.
+    fn word(&self) -> Option<&'static str> {
+        match self.0.load(Ordering::Relaxed) {
+            1 => Some("joining"),
+            2 => Some("away"),
+            _ => None,
+        }
+    }
+}
+
+/// Adds the header to the answer of a read.
+pub(crate) fn mark(
+    gateway: &Gateway,
+    method: &Method,
+    route: Option<&str>,
+    response: &mut Response,
+) {
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    if reads
+        && route.is_some_and(|route| READS.contains(&route))
+        && let Some(word) = gateway.calls.standing().word()
+    {
+        let headers = response.headers_mut();
+        headers.insert(HEADER, HeaderValue::from_static(word));
+    }
+}
