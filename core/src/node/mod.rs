@@ -402,7 +402,7 @@ impl Node {
         (self.fx.queued(), self.fx.gated())
     }
 
-    /// Asserts all of this node's own invariants, never a peer's good behaviour. O(actors, members and tombstones); for
+    /// Asserts all of this node's own invariants, never a peer's good behaviour. O(actors, members and rows); for
     /// simulators and debugging.
     ///
     /// # Panics
@@ -410,6 +410,7 @@ impl Node {
     pub fn check(&self) {
         self.check_turn();
         self.gossip.cover().check();
+        self.gossip.rows().check();
         self.links.check();
         self.membership.check();
         self.detector.check();
@@ -485,9 +486,5 @@ impl Node {
         self.members_revision += 1;
         self.membership_changed(change);
         verdict
-    }
-
-    fn user_tables(&self) -> Vec<TableId> {
-        self.gossip.tables().user_ids()
     }
 }

@@ -1,6 +1,7 @@
 //! Properties of coverage and of merging, over generated data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::string::String;
 use std::vec::Vec;
 
 use arbitrary::Unstructured;
@@ -277,4 +278,89 @@ fn changes_are_pulled_in_order_of_arrival_and_a_laggard_is_told() {
         .changes(TableId::DEFAULT, cursor, 10)
         .unwrap_err();
     assert_eq!(lagged.restart, node.view(now()).cursor());
+}
+
+#[test]
+fn counts_lists_and_draws_need_no_walk_over_rows_or_tables() {
+    arbtest(|u| {
+        let config = Config::new("m", "m");
+        let recovery = Recovery::new(config, Seed::from_u64(1));
+        let mut node = recovery.finish(now()).unwrap();
+        let mut model: BTreeMap<String, BTreeSet<u8>> = BTreeMap::new();
+        let options = TableOptions {
+            durability: Durability::Memory,
+            ..TableOptions::default()
+        };
+        node.create_table(now(), "empty", options).unwrap();
+        model.insert("empty".into(), BTreeSet::new());
+        for _ in 0..u.int_in_range(0..=60)? {
+            let name = *u.choose(&["default", "a", "b", "c"])?;
+            let (table, key) = (node.table(name).unwrap(), u.int_in_range(b'a'..=b'e')?);
+            let keys = model.entry(name.into()).or_default();
+            match u.int_in_range(0..=9)? {
+                0 => {
+                    node.flush_table(now(), table).unwrap();
+                    keys.clear();
+                }
+                1..=5 => {
+                    let write = Write::Put {
+                        key: &[key],
+                        value: Bytes::from_static(b"v"),
+                        expires: None,
+                    };
+                    node.write(now(), table, write).unwrap();
+                    keys.insert(key);
+                }
+                _ => {
+                    let write = Write::Delete { key: &[key] };
+                    node.write(now(), table, write).unwrap();
+                    keys.remove(&key);
+                }
+            }
+            if u.ratio(1, 4)? {
+                node.handle(now(), Input::Tick);
+            }
+        }
+        node.check();
+        let view = node.view(now());
+        let listed = |after| -> Vec<(String, u64)> {
+            let tables = view.user_tables(after);
+            tables.map(|info| (info.name.into(), info.rows)).collect()
+        };
+        let expected = |after: &str| -> Vec<(String, u64)> {
+            let tables = model.iter().filter(|(name, keys)| {
+                name.as_str() > after && (!keys.is_empty() || *name == "empty")
+            });
+            tables
+                .map(|(name, keys)| (name.clone(), keys.len() as u64))
+                .collect()
+        };
+        assert_eq!(listed(None), expected(""));
+        assert_eq!(listed(Some("b")), expected("b"));
+        assert_eq!(node.status(now()).tables, expected("").len());
+        let rows: usize = model.values().map(BTreeSet::len).sum();
+        assert_eq!(view.user_rows(), rows as u64);
+        let filled: BTreeSet<&str> = model
+            .iter()
+            .filter(|(_, keys)| !keys.is_empty())
+            .map(|(name, _)| &**name)
+            .collect();
+        assert_eq!(view.populated_tables(), filled.len());
+        let drawn = |but| -> BTreeSet<&str> {
+            let draws = (0..60).filter_map(|random| view.sample_table(random, but));
+            draws.map(|info| info.name).collect()
+        };
+        assert_eq!(drawn(None), filled);
+        let others = filled.iter().copied().filter(|name| *name != "default");
+        assert_eq!(drawn(Some(TableId::DEFAULT)), others.collect());
+        for (name, keys) in &model {
+            let Some(table) = node.user_table(name) else {
+                continue;
+            };
+            let draws = (0..60).filter_map(|random| view.sample(table, random));
+            let drawn: BTreeSet<u8> = draws.map(|row| row.key()[0]).collect();
+            assert_eq!(drawn, *keys, "each row of {name} is drawn");
+        }
+        Ok(())
+    });
 }

@@ -304,21 +304,47 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Some live row of the table, chosen by `random`; not uniformly.
+    /// A live row of the table, each with the same chance if `random` is a random number. O(1), but where most rows have expired and
+    /// wait for their timer.
     pub fn sample(&self, table: TableId, random: u64) -> Option<RowRef<'a>> {
-        let row = self
-            .node
-            .gossip
-            .rows()
-            .sample(table, random)
-            .filter(|row| row.is_live_at(self.wall_ms));
-        match row {
+        const TRIES: u64 = 16;
+        let rows = self.node.gossip.rows();
+        let mut drawn = (0..TRIES).map_while(|n| rows.sample(table, spread(random, n)));
+        match drawn.find(|row| row.is_live_at(self.wall_ms)) {
             Some(row) => Some(RowRef {
                 node: self.node,
                 row,
             }),
             None => self.scan(table, ScanRange::default()).next(),
         }
+    }
+
+    /// One of users' tables that have live rows, each with the same chance if `random` is a random number; `but` is left out.
+    /// O(1).
+    pub fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableInfo<'a>> {
+        let gossip = &self.node.gossip;
+        gossip.table_info(gossip.rows().sample_table(random, but)?)
+    }
+
+    /// Live rows of all users' tables, those included that have expired and wait for their timer. O(1).
+    pub fn user_rows(&self) -> u64 {
+        self.node.gossip.rows().user_rows()
+    }
+
+    /// Users' tables that have live rows. O(1).
+    pub fn populated_tables(&self) -> usize {
+        self.node.gossip.rows().listing().populated()
+    }
+
+    /// Users' tables that have live rows or explicit options, by name, from the first whose name is larger than `after`, lazily.
+    /// O(log tables) to begin, O(1) amortised per table.
+    pub fn user_tables(
+        &self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = TableInfo<'a>> + use<'a> {
+        let gossip = &self.node.gossip;
+        let ids = gossip.rows().listing().after(after);
+        ids.filter_map(|id| gossip.table_info(id))
     }
 
     /// Live rows of a table, those included that have expired and wait for their timer. O(1).
@@ -330,7 +356,8 @@ impl<'a> View<'a> {
             .map_or(0, |keys| keys.len() as u64)
     }
 
-    /// The tables that have rows or explicit options, by namespace and name.
+    /// The tables that have rows or explicit options, by namespace and name. O(tables): [`View::user_tables`] gives them one by
+    /// one.
     pub fn tables(&self) -> Vec<TableInfo<'a>> {
         self.node.gossip.table_infos()
     }
@@ -439,6 +466,12 @@ impl<'a> View<'a> {
             Entry::Flushed { table, all } => Some((*table, ChangeKind::Flushed { all: *all })),
         }
     }
+}
+
+/// The `n`th of several random numbers that are made of one, itself the first.
+fn spread(random: u64, n: u64) -> u64 {
+    let odd = random.rotate_left(32) | 1;
+    random.wrapping_add(odd.wrapping_mul(n))
 }
 
 fn siblings_changed(key: Bytes, siblings: Siblings) -> ChangeKind {

@@ -50,7 +50,7 @@ impl Gossip {
         let mut tables = Vec::with_capacity(domains.len());
         for (domain, table) in domains.iter().zip(&batch.tables) {
             let id = self.tables.intern(*domain, &table.name);
-            self.rows.add_table(id);
+            self.make_room(id);
             tables.push(id);
         }
         let arrivals = batch.rows.into_iter().zip(siblings);

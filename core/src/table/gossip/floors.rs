@@ -49,7 +49,11 @@ impl Gossip {
                     .get(Tables::TABLES, key)
                     .and_then(|row| row.value.resident().cloned());
                 if let Some(id) = self.tables.define(key, value.as_deref()) {
-                    self.rows.add_table(id);
+                    self.make_room(id);
+                    for id in self.tables.known_as(id) {
+                        let explicit = self.tables.is_explicit(id);
+                        self.rows.set_explicit(id, explicit);
+                    }
                 }
             }
             tables::Meta::Floors => {
@@ -60,7 +64,7 @@ impl Gossip {
                     }
                 } else if let Some(name) = tables::floor_name(key) {
                     for table in self.tables.all_called(name) {
-                        self.rows.add_table(table);
+                        self.make_room(table);
                         let floor = self.floors.entry(table).or_default();
                         *floor = (*floor).max(clock);
                         self.sweep(fx, table, false);
@@ -71,14 +75,14 @@ impl Gossip {
     }
 
     /// Removes the rows of a table that are at or below its floor, tombstones included; the log tells whether it is one of `all`
-    /// tables. O(rows of the node).
+    /// tables. O(rows of the table).
     fn sweep(&mut self, fx: &mut Effects, table: TableId, all: bool) {
         let floor = self.floor(table);
         let domain = self.tables.domain(table);
         let dead: Vec<Slot> = self
             .rows
-            .iter()
-            .filter(|(_, row)| row.table == table && row.clock <= floor)
+            .of_table(table)
+            .filter(|(_, row)| row.clock <= floor)
             .filter(|_| !mutated!(fx, FloorUnswept))
             .map(|(slot, _)| slot)
             .collect();

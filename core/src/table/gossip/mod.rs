@@ -9,6 +9,7 @@ mod digest;
 mod dots;
 mod expiry;
 mod floors;
+mod listing;
 mod log;
 mod order;
 mod outbox;
@@ -19,6 +20,7 @@ mod rows;
 mod session;
 mod siblings;
 mod stability;
+mod table_rows;
 mod tables;
 mod tree;
 mod write;
@@ -124,7 +126,7 @@ impl Gossip {
         let mut rows = Rows::default();
         let tables = Tables::new();
         for id in tables.ids() {
-            rows.add_table(id);
+            rows.add_table(tables.listed(id));
         }
         Gossip {
             me,
@@ -197,8 +199,15 @@ impl Gossip {
             });
         }
         let id = self.tables.resolve_or_intern(name);
-        self.rows.add_table(id);
+        self.make_room(id);
         Ok(id)
+    }
+
+    /// Makes room for the rows of a table, and of those that were interned before it.
+    fn make_room(&mut self, id: TableId) {
+        for next in self.rows.tables()..=id.0 {
+            self.rows.add_table(self.tables.listed(TableId(next)));
+        }
     }
 
     pub(crate) fn find_table(&self, name: &TableName) -> Option<TableId> {

@@ -83,10 +83,6 @@ impl Order {
         self.0.keys().map(|placed| &placed.key)
     }
 
-    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.0.values().copied()
-    }
-
     /// Keys from `start` on, in order. O(log keys) for the first.
     pub(crate) fn from(&self, start: Bound<&[u8]>) -> InOrder<'_> {
         let start = start.map(|key| Placed::new(Bytes::copy_from_slice(key)));

@@ -21,7 +21,7 @@ impl Gossip {
         row: record::RowRecord,
     ) {
         let table = self.tables.intern(domain, name);
-        self.rows.add_table(table);
+        self.make_room(table);
         let actor = self.cover.intern(actor);
         self.cover.restore(domain, actor, row.counter);
         for version in row.value.siblings().iter().flat_map(|row| row.versions()) {
@@ -58,8 +58,7 @@ impl Gossip {
         ] {
             let keys: Vec<(Bytes, Hlc)> = self
                 .rows
-                .iter()
-                .filter(|(_, row)| row.table == table)
+                .of_table(table)
                 .map(|(_, row)| (row.key.clone(), row.clock))
                 .collect();
             for (key, clock) in keys {

@@ -1,6 +1,7 @@
-//! The rows in memory: a slab, a hash index for point access, and per table the live keys in order.
+//! The rows in memory: a slab, a hash index for point access, and the rows of each table.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher as _, Hasher as _};
 use core::num::NonZeroU32;
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use super::listing::Listing;
 use super::order::Order;
+use super::table_rows::{Places, TableRows};
 use crate::id::{Seq, TableId};
 use crate::table::Hlc;
 use crate::table::siblings::SiblingRow;
@@ -25,7 +28,7 @@ impl Slot {
         Slot(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
     }
 
-    fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         self.0.get() as usize - 1
     }
 }
@@ -136,15 +139,30 @@ pub(crate) struct Rows {
     slab: Vec<Option<StoredRow>>,
     free: Vec<Slot>,
     index: HashTable<Slot>,
-    live: Vec<Order>,
+    tables: Vec<TableRows>,
+    places: Places,
+    listing: Listing,
+    /// Live rows of users' tables.
+    user_rows: u64,
     hasher: FixedState,
 }
 
 impl Rows {
-    /// Makes room for tables up to and including `table`.
-    pub(crate) fn add_table(&mut self, table: TableId) {
-        while self.live.len() <= table.0 as usize {
-            self.live.push(Order::default());
+    /// Makes room for the next table; `listed` is the name of a user's.
+    pub(crate) fn add_table(&mut self, listed: Option<&Arc<str>>) {
+        self.tables.push(TableRows::new(listed.cloned()));
+    }
+
+    /// How many tables there is room for.
+    pub(crate) fn tables(&self) -> u32 {
+        self.tables.len() as u32
+    }
+
+    /// The options of a user's table are given explicitly, or no longer: with them it is listed without rows too.
+    pub(crate) fn set_explicit(&mut self, table: TableId, explicit: bool) {
+        let rows = self.tables.get_mut(table.0 as usize);
+        if let Some(listed) = rows.and_then(|rows| rows.listed.as_mut()) {
+            self.listing.set_explicit(table, listed, explicit);
         }
     }
 
@@ -184,10 +202,13 @@ impl Rows {
             Slot::new(self.slab.len() - 1)
         });
         let hash = Self::hash(&self.hasher, row.table, &row.key);
-        if !row.value.is_dead() {
-            self.live[row.table.0 as usize].insert(row.key.clone(), slot);
-        }
+        let (table, live) = (row.table, !row.value.is_dead());
+        let key = live.then(|| row.key.clone());
         self.slab[slot.index()] = Some(row);
+        self.tables[table.0 as usize].add(&mut self.places, slot);
+        if let Some(key) = key {
+            self.raise(table, key, slot);
+        }
         let (slab, hasher) = (&self.slab, &self.hasher);
         self.index
             .insert_unique(hash, slot, |slot| match &slab[slot.index()] {
@@ -204,14 +225,14 @@ impl Rows {
         };
         let was_live = !row.value.is_dead();
         change(row);
-        match (was_live, !row.value.is_dead()) {
-            (false, true) => {
-                self.live[row.table.0 as usize].insert(row.key.clone(), slot);
-            }
-            (true, false) => {
-                self.live[row.table.0 as usize].remove(&row.key);
-            }
-            _ => {}
+        let (table, is_live) = (row.table, !row.value.is_dead());
+        if was_live == is_live {
+            return;
+        }
+        let key = row.key.clone();
+        match is_live {
+            true => self.raise(table, key, slot),
+            false => self.lower(table, &key, slot),
         }
     }
 
@@ -223,15 +244,51 @@ impl Rows {
             entry.remove();
         }
         if !row.value.is_dead() {
-            self.live[row.table.0 as usize].remove(&row.key);
+            self.lower(row.table, &row.key, slot);
         }
+        self.tables[row.table.0 as usize].take_out(&mut self.places, slot);
         self.free.push(slot);
         Some(row)
     }
 
+    /// A row is live from now on.
+    fn raise(&mut self, table: TableId, key: Bytes, slot: Slot) {
+        let rows = &mut self.tables[table.0 as usize];
+        rows.raise(&mut self.places, key, slot);
+        if let Some(listed) = &mut rows.listed {
+            self.user_rows += 1;
+            if rows.order.len() == 1 {
+                self.listing.populate(table, listed);
+            }
+        }
+    }
+
+    /// A row is live no longer.
+    fn lower(&mut self, table: TableId, key: &Bytes, slot: Slot) {
+        let rows = &mut self.tables[table.0 as usize];
+        rows.lower(&mut self.places, key, slot);
+        let Some(listed) = &mut rows.listed else {
+            return;
+        };
+        self.user_rows -= 1;
+        if rows.order.is_empty()
+            && let Some((moved, place)) = self.listing.depopulate(table, listed)
+            && let Some(listed) = &mut self.tables[moved.0 as usize].listed
+        {
+            Listing::moved(listed, place);
+        }
+    }
+
     /// The live keys of a table in order, expired ones included until their timer has come.
     pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
-        self.live.get(table.0 as usize)
+        Some(&self.tables.get(table.0 as usize)?.order)
+    }
+
+    /// All rows of a table, tombstones included, in no order.
+    pub(crate) fn of_table(&self, table: TableId) -> impl Iterator<Item = (Slot, &StoredRow)> {
+        let rows = self.tables.get(table.0 as usize);
+        let slots = rows.into_iter().flat_map(TableRows::slots);
+        slots.filter_map(|slot| Some((*slot, self.row(*slot)?)))
     }
 
     /// Every row with its slot, tombstones included, in slab order.
@@ -242,21 +299,43 @@ impl Rows {
             .filter_map(|(i, row)| Some((Slot::new(i), row.as_ref()?)))
     }
 
-    /// Some live row of the table, starting the look at a random place; falls back to the first in order.
+    /// One of the live rows of a table, each with the same chance. O(1).
     pub(crate) fn sample(&self, table: TableId, random: u64) -> Option<&StoredRow> {
-        const TRIES: usize = 64;
-        let len = self.slab.len();
-        let start = if len == 0 {
-            return None;
-        } else {
-            (random % len as u64) as usize
-        };
-        (0..TRIES.min(len))
-            .filter_map(|i| self.slab[(start + i) % len].as_ref())
-            .find(|row| row.table == table && !row.value.is_dead())
-            .or_else(|| {
-                let first = self.live(table)?.slots().next()?;
-                self.row(first)
-            })
+        let live = self.tables.get(table.0 as usize)?.live_slots();
+        let place = random.checked_rem(live.len() as u64)?;
+        self.row(*live.get(place as usize)?)
+    }
+
+    /// Users' tables with live rows or options.
+    pub(crate) fn listing(&self) -> &Listing {
+        &self.listing
+    }
+
+    /// One of users' tables with live rows, each with the same chance; `but` is left out. O(1).
+    pub(crate) fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableId> {
+        let but = but.and_then(|table| self.tables.get(table.0 as usize));
+        let but = but.and_then(|rows| rows.listed.as_ref());
+        self.listing.sample(random, but)
+    }
+
+    /// Live rows of users' tables.
+    pub(crate) fn user_rows(&self) -> u64 {
+        self.user_rows
+    }
+
+    /// Asserts that the counts and arrays say what the rows are. O(rows).
+    ///
+    /// # Panics
+    /// When they do not: a bug in this crate.
+    pub(crate) fn check(&self) {
+        let users = self.tables.iter().filter(|rows| rows.listed.is_some());
+        let live = |rows: &TableRows| rows.live_slots().len();
+        let counted = users.clone().map(live).sum::<usize>() as u64;
+        assert_eq!(self.user_rows, counted, "live rows are counted");
+        let populated = users.filter(|rows| live(rows) > 0).count();
+        assert_eq!(self.listing.populated(), populated, "tables are listed");
+        for rows in &self.tables {
+            rows.check(&self.places);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -35,7 +36,7 @@ pub(crate) enum Meta {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) domain: Domain,
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
 }
 
 impl Table {
@@ -51,7 +52,7 @@ impl Table {
 /// All tables, interned.
 pub(crate) struct Tables {
     all: Vec<Table>,
-    by_name: BTreeMap<String, [Option<TableId>; Domain::ALL.len()]>,
+    by_name: BTreeMap<Arc<str>, [Option<TableId>; Domain::ALL.len()]>,
     /// Explicit options by name.
     defined: BTreeMap<String, TableOptions>,
 }
@@ -99,6 +100,12 @@ impl Tables {
         self.get(id).map_or("", |table| &table.name)
     }
 
+    /// The name under which readers are told of a user's table.
+    pub(crate) fn listed(&self, id: TableId) -> Option<&Arc<str>> {
+        let table = self.get(id)?;
+        (table.domain != Domain::Sys).then_some(&table.name)
+    }
+
     pub(crate) fn find(&self, domain: Domain, name: &str) -> Option<TableId> {
         self.by_name.get(name)?[domain.index()]
     }
@@ -108,11 +115,13 @@ impl Tables {
             return id;
         }
         let id = TableId(self.all.len() as u32);
+        let known = self.by_name.get_key_value(name);
+        let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
         self.all.push(Table {
             domain,
-            name: name.to_string(),
+            name: Arc::clone(&name),
         });
-        self.by_name.entry(name.to_string()).or_default()[domain.index()] = Some(id);
+        self.by_name.entry(name).or_default()[domain.index()] = Some(id);
         id
     }
 
@@ -141,13 +150,19 @@ impl Tables {
         Domain::USR.map(|domain| self.intern(domain, name))
     }
 
+    /// The user tables of the same name as this one.
+    pub(crate) fn known_as(&self, id: TableId) -> Vec<TableId> {
+        let ids = Domain::USR.map(|domain| self.find(domain, self.name(id)));
+        ids.into_iter().flatten().collect()
+    }
+
     pub(crate) fn options(&self, id: TableId) -> TableOptions {
         let Some(table) = self.get(id) else {
             return TableOptions::default();
         };
         let explicit = self
             .defined
-            .get(&table.name)
+            .get(&*table.name)
             .filter(|_| table.domain != Domain::Sys);
         match (explicit, table.domain) {
             (Some(options), _) if self.home(&table.name) == table.domain => *options,
@@ -165,7 +180,7 @@ impl Tables {
     pub(crate) fn is_explicit(&self, id: TableId) -> bool {
         self.get(id).is_some_and(|table| {
             table.domain == Domain::Sys
-                || (self.defined.contains_key(&table.name)
+                || (self.defined.contains_key(&*table.name)
                     && self.home(&table.name) == table.domain)
         })
     }

@@ -57,10 +57,9 @@ impl Gossip {
     ) {
         let below = |row: &&StoredRow| {
             let siblings = row.value.siblings();
-            row.table == table
-                && siblings.is_some_and(|row| row.versions().iter().any(|v| v.clock <= floor))
+            siblings.is_some_and(|row| row.versions().iter().any(|v| v.clock <= floor))
         };
-        let rows = self.rows.iter().map(|(_, row)| row).filter(below);
+        let rows = self.rows.of_table(table).map(|(_, row)| row).filter(below);
         let swept: Vec<(Bytes, SiblingRow)> = rows
             .filter_map(|row| Some((row.key.clone(), row.value.siblings()?.clone())))
             .collect();
