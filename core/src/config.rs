@@ -106,6 +106,8 @@ pub struct Limits {
     pub requests: usize,
     /// Unsynced batches before writes are refused as busy; 4,096.
     pub store_backlog: usize,
+    /// Bytes of unsynced batches before writes are refused as busy, exceeded by one turn at most; 64 MiB.
+    pub store_backlog_bytes: usize,
     /// Values loaded from the store at once; 64.
     pub loads: usize,
     /// Requests that wait for one value, and values that wait to be loaded; 4,096.
@@ -131,6 +133,7 @@ impl Default for Limits {
             siblings: 64,
             requests: 65_536,
             store_backlog: 4_096,
+            store_backlog_bytes: 64 << 20,
             loads: 64,
             load_queue: 4_096,
         }

@@ -17,12 +17,23 @@ use crate::refusals::Refusal;
 use crate::time::Now;
 use crate::wire::Message;
 
+/// Batches and bytes after which a sync is asked for without waiting for the next periodic one. So what a store has to sync at once stays
+/// small, and a flood of writes does not stand still until the next second.
+const SYNC_BATCHES: usize = 512;
+const SYNC_BYTES: usize = 8 << 20;
+
 /// What sub-machines may do. Everything becomes an [`Output`] in one queue whose order is the trace.
 pub(crate) struct Effects {
     now: Now,
     out: VecDeque<Output>,
     storage: Storage,
     batch: Vec<StoreOp>,
+    batch_bytes: usize,
+    /// Batches that were emitted and are not durable yet, with their bytes, and the bytes of all of them.
+    waiting: VecDeque<(Seq, usize)>,
+    waiting_bytes: usize,
+    /// Batches and bytes that were emitted since a sync was asked for.
+    unasked: (usize, usize),
     /// The number of the batch that is being collected.
     open: Seq,
     durable: Seq,
@@ -48,6 +59,10 @@ impl Effects {
             out: VecDeque::new(),
             storage,
             batch: Vec::new(),
+            batch_bytes: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            unasked: (0, 0),
             open: Seq(1),
             durable: Seq(0),
             sync_asked: Seq(0),
@@ -175,6 +190,7 @@ impl Effects {
     pub(crate) fn store(&mut self, op: StoreOp) -> Seq {
         if self.storage == Storage::Ordered {
             self.turn_open = true;
+            self.batch_bytes += op.size();
             self.batch.push(op);
         }
         self.open_seq()
@@ -224,6 +240,11 @@ impl Effects {
         (self.open.0 - 1).saturating_sub(self.durable.0) as usize
     }
 
+    /// Bytes of the batches that were emitted and are not durable yet.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Whether batches were emitted for which no sync was asked yet.
     pub(crate) fn unsynced(&self) -> bool {
         self.has_storage() && self.sync_asked.0 + 1 < self.open.0
@@ -235,8 +256,17 @@ impl Effects {
         let mut emitted = None;
         if !self.batch.is_empty() || self.sync_now {
             let seq = self.open;
-            let sync = core::mem::take(&mut self.sync_now);
+            let bytes = core::mem::take(&mut self.batch_bytes);
+            self.waiting.push_back((seq, bytes));
+            self.waiting_bytes += bytes;
+            let (batches, unasked) = (self.unasked.0 + 1, self.unasked.1 + bytes);
+            let is_much = batches >= SYNC_BATCHES || unasked >= SYNC_BYTES;
+            let sync = core::mem::take(&mut self.sync_now) || is_much;
             self.open = Seq(seq.0 + 1);
+            self.unasked = match sync {
+                true => (0, 0),
+                false => (batches, unasked),
+            };
             if sync {
                 self.sync_asked = seq;
             }
@@ -259,6 +289,12 @@ impl Effects {
             upto
         };
         self.durable = self.durable.max(upto.min(last));
+        while let Some(&(seq, bytes)) = self.waiting.front()
+            && seq <= self.durable
+        {
+            self.waiting.pop_front();
+            self.waiting_bytes -= bytes;
+        }
         let held = self.gated.split_off(&(Seq(self.durable.0 + 1), 0));
         let released = core::mem::replace(&mut self.gated, held);
         for output in released.into_values() {

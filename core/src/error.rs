@@ -28,8 +28,8 @@ pub enum WriteError {
     },
     /// The table belongs to the store itself.
     ReadOnlyTable,
-    /// The store lags behind by more than [`Limits::store_backlog`](crate::Limits::store_backlog) batches, or too many
-    /// requests wait. Try again later.
+    /// The store lags behind by more than [`Limits::store_backlog`](crate::Limits::store_backlog) batches or
+    /// [`Limits::store_backlog_bytes`](crate::Limits::store_backlog_bytes), or too many requests wait. Try again later.
     Busy {
         /// The limit that was reached.
         limit: usize,

@@ -375,6 +375,16 @@ pub enum StoreOp {
     Delete(Bytes),
 }
 
+impl StoreOp {
+    /// Bytes of its key and value.
+    pub fn size(&self) -> usize {
+        match self {
+            StoreOp::Put(record) => record.key.len() + record.value.len(),
+            StoreOp::Delete(key) => key.len(),
+        }
+    }
+}
+
 /// One entry of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

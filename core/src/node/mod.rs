@@ -277,6 +277,10 @@ impl Node {
         if self.fx.backlog() >= limit && !mutated!(self.fx, BacklogUnbounded) {
             return Err(WriteError::Busy { limit });
         }
+        let limit = self.config.limits.store_backlog_bytes;
+        if self.fx.backlog_bytes() >= limit {
+            return Err(WriteError::Busy { limit });
+        }
         let drift = self.config.limits.clock_drift;
         if let Err(refusal) = self.clocks.check(self.fx.now(), drift)
             && !mutated!(self.fx, ClockAheadWrites)
@@ -338,7 +342,9 @@ impl Node {
 
     /// Whether clients should wait: the store lags behind by more than half of what is allowed.
     pub fn pressure(&self) -> bool {
-        self.fx.backlog() * 2 >= self.config.limits.store_backlog
+        let limits = &self.config.limits;
+        self.fx.backlog() * 2 >= limits.store_backlog
+            || self.fx.backlog_bytes() * 2 >= limits.store_backlog_bytes
     }
 
     /// This node's id.

@@ -12,6 +12,7 @@ use crate::*;
 
 mod contract;
 mod evict;
+mod flood;
 mod greet;
 mod links;
 mod loads;

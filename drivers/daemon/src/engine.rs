@@ -19,6 +19,7 @@ use crate::backend::OnLoop;
 use crate::descriptors::Connections;
 use crate::events::Event;
 use crate::failure::Failure;
+use crate::memory;
 use crate::settings::Settings;
 
 /// Where a running node listens.
@@ -125,6 +126,8 @@ impl Engine {
             stats
                 .process_id
                 .store(u64::from(std::process::id()), Ordering::Relaxed);
+            // A gateway that was just made has none yet.
+            let _ = stats.used_memory.set(memory::resident);
             ending.outcome = outcome(driver.run(node, store, clients));
         };
         thread::Builder::new()

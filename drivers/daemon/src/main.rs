@@ -11,6 +11,7 @@ mod engine;
 mod events;
 mod failure;
 mod formats;
+mod memory;
 mod resp;
 mod serve;
 mod settings;

@@ -1,16 +1,26 @@
 //! Keyspace notifications, pulled from the log of changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use rumormill_core::{Change, ChangeKind, Cursor, Durability, Node, Now, TableId, View};
 use rumormill_kit::session::{Flow, Replies};
 
 use crate::commands::hold_if_unsynced;
 use crate::encoder::{self, Proto};
-use crate::glob;
+use crate::glob::Pattern;
+use crate::shared::Shared;
+use crate::work::{self, Work};
 
 /// Most channels and patterns of one client.
 pub const SUBSCRIPTIONS: usize = 256;
+/// Most elements of a client's patterns together; see [`PATTERN_ELEMENTS`](crate::glob::PATTERN_ELEMENTS).
+pub const SUBSCRIPTION_ELEMENTS: usize = 4_096;
+/// Most bytes that the channels and patterns of one client hold.
+pub const SUBSCRIPTION_BYTES: usize = 1 << 20;
+/// Most bytes that the channels and patterns of all clients hold.
+pub const ALL_SUBSCRIPTION_BYTES: usize = 64 << 20;
 
 const KEYSPACE: &[u8] = b"__keyspace@0__:";
 const KEYEVENT: &[u8] = b"__keyevent@0__:";
@@ -20,17 +30,33 @@ const BATCH: usize = 256;
 /// What a client subscribed to, and how far it has been told.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pub(crate) channels: BTreeSet<Vec<u8>>,
-    pub(crate) patterns: BTreeSet<Vec<u8>>,
+    channels: BTreeSet<Vec<u8>>,
+    patterns: BTreeMap<Vec<u8>, Pattern>,
     cursor: Cursor,
+    /// How far the change at the cursor was told, when that had to stop in the middle.
+    told: Told,
+    bytes: usize,
+    shared: Arc<Shared>,
+}
+
+/// How far one change was told.
+#[derive(Debug, Default)]
+struct Told {
+    /// Which of its messages is at hand.
+    message: usize,
+    /// The last pattern that this message was compared with; `None` before the channels.
+    after: Option<Vec<u8>>,
 }
 
 impl Watch {
-    pub(crate) fn new(cursor: Cursor) -> Self {
+    pub(crate) fn new(cursor: Cursor, shared: Arc<Shared>) -> Self {
         Watch {
             channels: BTreeSet::new(),
-            patterns: BTreeSet::new(),
+            patterns: BTreeMap::new(),
             cursor,
+            told: Told::default(),
+            bytes: 0,
+            shared,
         }
     }
 
@@ -44,17 +70,100 @@ impl Watch {
         self.count() > 0
     }
 
-    /// Appends messages until there is nothing new, or no room.
+    /// Checks that there is room for these channels and patterns as well.
+    ///
+    /// # Errors
+    /// The text of the refusal, with the limit.
+    pub(crate) fn check_room(
+        &self,
+        channels: &[&[u8]],
+        patterns: &[(&[u8], Pattern)],
+    ) -> Result<(), String> {
+        if self.count() + channels.len() + patterns.len() > SUBSCRIPTIONS {
+            return Err(format!(
+                "TOOLARGE a client has at most {SUBSCRIPTIONS} channels and patterns"
+            ));
+        }
+        let have: usize = self.patterns.values().map(Pattern::elements).sum();
+        let more: usize = patterns.iter().map(|(_, new)| new.elements()).sum();
+        if have + more > SUBSCRIPTION_ELEMENTS {
+            return Err(format!(
+                "TOOLARGE the patterns of a client have at most {SUBSCRIPTION_ELEMENTS} characters and classes behind wildcards"
+            ));
+        }
+        let of_channels: usize = channels.iter().map(|name| size_of_channel(name)).sum();
+        let of_patterns = patterns
+            .iter()
+            .map(|(name, new)| size_of_pattern(name, new));
+        let more = of_channels + of_patterns.sum::<usize>();
+        if self.bytes + more > SUBSCRIPTION_BYTES {
+            return Err(format!(
+                "TOOLARGE the channels and patterns of a client have at most {SUBSCRIPTION_BYTES} bytes"
+            ));
+        }
+        if self.shared.subscriptions() + more > ALL_SUBSCRIPTION_BYTES {
+            return Err(format!(
+                "TOOLARGE the channels and patterns of all clients have at most {ALL_SUBSCRIPTION_BYTES} bytes"
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_channel(&mut self, name: &[u8]) {
+        if self.channels.insert(name.to_vec()) {
+            self.grow(size_of_channel(name));
+        }
+    }
+
+    pub(crate) fn add_pattern(&mut self, name: &[u8], pattern: Pattern) {
+        let size = size_of_pattern(name, &pattern);
+        if self.patterns.insert(name.to_vec(), pattern).is_none() {
+            self.grow(size);
+        }
+    }
+
+    pub(crate) fn remove_channel(&mut self, name: &[u8]) {
+        if self.channels.remove(name) {
+            self.shrink(size_of_channel(name));
+        }
+    }
+
+    pub(crate) fn remove_pattern(&mut self, name: &[u8]) {
+        if let Some(pattern) = self.patterns.remove(name) {
+            self.shrink(size_of_pattern(name, &pattern));
+        }
+    }
+
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.channels.iter()
+    }
+
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.patterns.keys()
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.shared.subscribed(bytes);
+    }
+
+    fn shrink(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.shared.unsubscribed(bytes);
+    }
+
+    /// Appends messages until there is nothing new, no room, or no work left for this call.
     pub(crate) fn pull(
         &mut self,
         now: Now,
         node: &Node,
         proto: Proto,
+        work: &mut Work,
         replies: &mut Replies,
     ) -> Flow {
         let view = node.view(now);
         loop {
-            if replies.is_full() {
+            if replies.is_full() || work.is_spent() {
                 return Flow::Full;
             }
             let Ok(batch) = view.all_changes(self.cursor, BATCH) else {
@@ -63,11 +172,20 @@ impl Watch {
                 return Flow::Close;
             };
             for change in &batch.changes {
-                if replies.is_full() {
-                    self.cursor = change.cursor;
+                if change.cursor != self.cursor {
+                    // The change that was told in part has been replaced by a later one.
+                    self.told = Told::default();
+                }
+                self.cursor = change.cursor;
+                if replies.is_full() || work.is_spent() {
                     return Flow::Full;
                 }
-                self.publish(now, node, &view, change, proto, replies);
+                work.spend(work::ROW);
+                if !self.publish(now, node, &view, change, proto, work, replies) {
+                    return Flow::Full;
+                }
+                self.told = Told::default();
+                self.cursor = Cursor(change.cursor.0 + 1);
             }
             self.cursor = batch.next;
             if !batch.more {
@@ -76,17 +194,20 @@ impl Watch {
         }
     }
 
+    /// Tells of a change, from where that stopped; whether it was told to its end.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one call")]
     fn publish(
-        &self,
+        &mut self,
         now: Now,
         node: &Node,
         view: &View<'_>,
         change: &Change,
         proto: Proto,
+        work: &mut Work,
         replies: &mut Replies,
-    ) {
+    ) -> bool {
         let Some(info) = view.table_info(change.table) else {
-            return;
+            return true;
         };
         if info.options.durability == Durability::Sync
             && let ChangeKind::Put { key, .. } | ChangeKind::Siblings { key, .. } = &change.kind
@@ -102,31 +223,79 @@ impl Watch {
             ChangeKind::Deleted { key } => (if is_string { "del" } else { "hdel" }, &key[..]),
             ChangeKind::Expired { key } if is_string => ("expired", &key[..]),
             ChangeKind::Expired { key } => ("hexpired", &key[..]),
-            // As in Redis, nobody is told of the keys that FLUSHALL removes; there is no event for strings that go at once.
-            ChangeKind::Flushed { all } if *all || is_string => return,
+            // As in Redis, keys that FLUSHALL removes are not told; there is no event for strings that go at once.
+            ChangeKind::Flushed { all } if *all || is_string => return true,
             ChangeKind::Flushed { .. } => ("del", &[][..]),
         };
         let key = if is_string { row } else { info.name.as_bytes() };
-        let out = replies.buf();
-        self.message(out, proto, &[KEYSPACE, key].concat(), event.as_bytes());
-        self.message(out, proto, &[KEYEVENT, event.as_bytes()].concat(), key);
+        let event = event.as_bytes();
+        while let Some((space, name, payload)) =
+            [(KEYSPACE, key, event), (KEYEVENT, event, key)].get(self.told.message)
+        {
+            let channel = [*space, name].concat();
+            if !self.message(&channel, payload, proto, work, replies) {
+                return false;
+            }
+            self.told = Told {
+                message: self.told.message + 1,
+                after: None,
+            };
+        }
+        true
     }
 
-    fn message(&self, out: &mut Vec<u8>, proto: Proto, channel: &[u8], payload: &[u8]) {
-        if self.channels.contains(channel) {
+    /// Tells one message to the channel and the patterns it is for; whether all were compared.
+    fn message(
+        &mut self,
+        channel: &[u8],
+        payload: &[u8],
+        proto: Proto,
+        work: &mut Work,
+        replies: &mut Replies,
+    ) -> bool {
+        if self.told.after.is_none() && self.channels.contains(channel) {
+            let out = replies.buf();
             encoder::push(out, proto, 3);
             encoder::bulk(out, b"message");
             encoder::bulk(out, channel);
             encoder::bulk(out, payload);
         }
-        for pattern in &self.patterns {
-            if glob::matches(pattern, channel) {
+        let start = match &self.told.after {
+            Some(after) => Bound::Excluded(after.clone()),
+            None => Bound::Unbounded,
+        };
+        let mut last: Option<&Vec<u8>> = None;
+        for (name, pattern) in self.patterns.range((start, Bound::Unbounded)) {
+            if last.is_some() && (work.is_spent() || replies.is_full()) {
+                self.told.after = last.cloned();
+                return false;
+            }
+            let mut steps = 0;
+            if pattern.matches(channel, &mut steps) {
+                let out = replies.buf();
                 encoder::push(out, proto, 4);
                 encoder::bulk(out, b"pmessage");
-                encoder::bulk(out, pattern);
+                encoder::bulk(out, name);
                 encoder::bulk(out, channel);
                 encoder::bulk(out, payload);
             }
+            work.spend(steps);
+            last = Some(name);
         }
+        true
     }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.unsubscribed(self.bytes);
+    }
+}
+
+fn size_of_channel(name: &[u8]) -> usize {
+    size_of::<Vec<u8>>() + name.len()
+}
+
+fn size_of_pattern(name: &[u8], pattern: &Pattern) -> usize {
+    size_of_channel(name) + pattern.memory()
 }

@@ -25,7 +25,15 @@
 //!   one that was deleted meanwhile or cannot be read stands an error.
 //! - `SCAN` and `HSCAN` go in key order and show each key that stays exactly once. Cursors belong to the listener, not to the
 //!   connection; the last 16,384 (4 MiB of keys) are remembered, and an older one is answered with an error.
-//!   One call looks at 10,000 rows at most.
+//!   One call looks at 10,000 rows at most, and at fewer where its pattern costs much.
+//! - A pattern has at most 262,144 bytes, and 1,024 characters and classes behind its first wildcard. A key is compared with it in time
+//!   proportional to its length, whatever the pattern.
+//! - A call of a session does a bounded number of steps, about a millisecond; the rest of a pipeline goes on in the next call.
+//! - There is database 0 alone. After a `SELECT` of another one, which is refused, the client can read and write nothing until `SELECT 0` or
+//!   `RESET`: what it sends was meant for elsewhere.
+//! - `INFO` has `used_memory` where the driver tells it, the memory of the whole process. `CONFIG RESETSTAT` lets `INFO` count connections and
+//!   commands from there on; the driver's metrics go on.
+//! - Scripts and functions are refused: a lock or a counter by script needs strong tables, which are to come.
 //! - Commands that would lose updates on a gossip table (`INCR`, `APPEND`, ...) and types that are not there are refused with
 //!   the reason.
 //!
@@ -34,14 +42,15 @@
 //! strings and `hset`, `hdel`, `hexpired`, `del` for hashes, named by the hash. A key that changed several times
 //! before the client was told is told once, with its newest state; an expiry that was set counts as `set`, and
 //! emptying the strings with `FLUSHALL` is not told, as in Redis. A client that falls behind the log of changes is told `-LAGGED` and
-//! closed. Other channels can be subscribed to and stay silent.
+//! closed. Other channels can be subscribed to and stay silent. A client has at most 256 channels and patterns, with 1 MiB and 4,096
+//! characters and classes behind wildcards together; all clients have at most 64 MiB. Many patterns are compared over several turns.
 //!
 //! # Errors
 //! Besides Redis's own `ERR`, `WRONGTYPE`, `NOPROTO` and `WRONGPASS`:
 //!
 //! | prefix | when |
 //! |---|---|
-//! | `TOOLARGE` | a key, value, table name or whole command exceeds the limit that the text names, or asks for more descriptions than there are commands; nothing was changed |
+//! | `TOOLARGE` | a key, value, table name, pattern or whole command exceeds the limit that the text names, or asks for more descriptions than there are commands; nothing was changed |
 //! | `BUSY` | the store lags behind; try again later |
 //! | `OOM` | the store is out of space; reads are served |
 //! | `CLOCK` | this node's wall clock is ahead of all others beyond the drift limit, or nothing can be newer than the row |
@@ -63,7 +72,11 @@ mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod work;
 
-pub use keyspace::SUBSCRIPTIONS;
+pub use keyspace::{
+    ALL_SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES, SUBSCRIPTION_ELEMENTS, SUBSCRIPTIONS,
+};
 pub use session::{Gateway, Session};
-pub use shared::{CURSOR_BYTES, CURSORS, Describe, Stats};
+pub use shared::{CURSOR_BYTES, CURSORS, Describe, Stats, UsedMemory};
+pub use work::WORK;

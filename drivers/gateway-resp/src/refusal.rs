@@ -42,6 +42,11 @@ impl Refusal {
         "SIBLINGS the key is a hash, a table that keeps siblings, and a string does not replace it",
     );
 
+    /// A command that was meant for a database that does not exist.
+    pub(crate) const ASTRAY: Refusal = Refusal::Text(
+        "ERR a database was selected that does not exist, and there is database 0 alone: nothing is read or written until SELECT 0",
+    );
+
     /// Appends the reply's text.
     pub(crate) fn write_to(&self, command: &str, out: &mut Vec<u8>) {
         match self {

@@ -14,6 +14,7 @@ use crate::encoder::{self, Proto};
 use crate::keyspace::Watch;
 use crate::shared::{Describe, Shared, Stats};
 use crate::stream::Stream;
+use crate::work::{self, Work};
 
 /// Bytes of arguments of one command beyond its largest one.
 const COMMAND_BYTES: usize = 64 << 20;
@@ -65,6 +66,8 @@ impl Gateway {
                 loaded: None,
                 watch: None,
                 closing: false,
+                astray: false,
+                work: Work::new(),
                 draws: 0,
                 shared: Arc::clone(&self.shared),
             },
@@ -96,6 +99,10 @@ pub(crate) struct Client {
     pub(crate) loaded: Option<Loaded>,
     pub(crate) watch: Option<Box<Watch>>,
     pub(crate) closing: bool,
+    /// The client asked last for a database that does not exist.
+    pub(crate) astray: bool,
+    /// What the call at hand may still do.
+    pub(crate) work: Work,
     pub(crate) draws: u64,
     pub(crate) shared: Arc<Shared>,
 }
@@ -138,7 +145,7 @@ impl Client {
         match &mut self.watch {
             // A message must not stand in the middle of a reply.
             Some(_) if self.stream.is_some() => Flow::Full,
-            Some(watch) => watch.pull(now, node, self.proto, replies),
+            Some(watch) => watch.pull(now, node, self.proto, &mut self.work, replies),
             None => Flow::Continue,
         }
     }
@@ -167,7 +174,7 @@ impl Session {
             if let Some(flow) = self.client.pump(now, node, replies) {
                 break flow;
             }
-            if replies.is_full() {
+            if replies.is_full() || self.client.work.is_spent() {
                 break Flow::Full;
             }
             // A setting may have changed them.
@@ -180,6 +187,7 @@ impl Session {
                         break flow;
                     }
                     commands += 1;
+                    self.client.work.spend(work::COMMAND);
                     if self.client.closing {
                         break Flow::Close;
                     }
@@ -220,6 +228,7 @@ impl Session {
 
 impl session::Session for Session {
     fn receive(&mut self, now: Now, node: &mut Node, input: &[u8], replies: &mut Replies) -> Flow {
+        self.client.work.renew();
         if self.pending.is_empty() {
             let (flow, used) = self.run(now, node, input, replies);
             self.pending
@@ -231,6 +240,7 @@ impl session::Session for Session {
     }
 
     fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
+        self.client.work.renew();
         match self.run_pending(now, node, replies) {
             Flow::Continue => self.client.notify(now, node, replies),
             other => other,
@@ -262,6 +272,7 @@ impl session::Session for Session {
         _table: TableId,
         replies: &mut Replies,
     ) -> Flow {
+        self.client.work.renew();
         self.client.notify(now, node, replies)
     }
 }

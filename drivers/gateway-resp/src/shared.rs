@@ -1,8 +1,8 @@
 //! What all clients of one listener share: counters and the places that scans have reached.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rumormill_core::{Instant, Node, Now, TableId};
@@ -21,11 +21,13 @@ pub struct Stats {
     pub tcp_port: AtomicU64,
     /// The process.
     pub process_id: AtomicU64,
-    /// Bytes of memory in use.
-    pub used_memory: AtomicU64,
+    /// Asks the system for the memory of the process.
+    pub used_memory: OnceLock<UsedMemory>,
     pub(crate) clients: AtomicU64,
     pub(crate) connections: AtomicU64,
     pub(crate) commands: AtomicU64,
+    /// Connections and commands at the last `CONFIG RESETSTAT`.
+    reset: [AtomicU64; 2],
 }
 
 impl Stats {
@@ -44,6 +46,23 @@ impl Stats {
         self.commands.load(Ordering::Relaxed)
     }
 
+    /// Connections and commands since the last `CONFIG RESETSTAT`.
+    pub(crate) fn since_reset(&self) -> [u64; 2] {
+        let counted = [self.connections(), self.commands()];
+        let [connections, commands] = &self.reset;
+        [
+            counted[0].saturating_sub(connections.load(Ordering::Relaxed)),
+            counted[1].saturating_sub(commands.load(Ordering::Relaxed)),
+        ]
+    }
+
+    /// Lets `INFO` count connections and commands from here on. Metrics go on growing.
+    pub(crate) fn reset(&self) {
+        let [connections, commands] = &self.reset;
+        connections.store(self.connections(), Ordering::Relaxed);
+        commands.store(self.commands(), Ordering::Relaxed);
+    }
+
     pub(crate) fn uptime_secs(&self, now: Instant) -> u64 {
         let started = Instant::from_micros(self.started_micros.load(Ordering::Relaxed));
         now.since(started).as_secs()
@@ -54,12 +73,17 @@ impl Stats {
 /// such topic, or it takes no name, or needs one.
 pub type Describe = fn(&Node, Now, &str, Option<&str>) -> Option<String>;
 
+/// Returns how many bytes of memory the process has in memory; `None` where the system does not tell.
+pub type UsedMemory = fn() -> Option<u64>;
+
 /// What all clients of one listener share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) stats: Stats,
     pub(crate) describe: Describe,
     cursors: Mutex<Cursors>,
+    /// Bytes that the channels and patterns of all clients hold.
+    subscriptions: AtomicUsize,
 }
 
 impl Shared {
@@ -68,7 +92,20 @@ impl Shared {
             stats: Stats::default(),
             describe,
             cursors: Mutex::default(),
+            subscriptions: AtomicUsize::new(0),
         }
+    }
+
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn subscribed(&self, bytes: usize) {
+        self.subscriptions.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unsubscribed(&self, bytes: usize) {
+        self.subscriptions.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn cursors(&self) -> MutexGuard<'_, Cursors> {

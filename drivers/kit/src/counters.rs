@@ -1,6 +1,7 @@
 //! What a driver counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 macro_rules! counters {
     (count { $($(#[$doc:meta])* $name:ident,)* } show { $($(#[$now:meta])* $gauge:ident,)* }) => {
@@ -49,12 +50,33 @@ counters! { count {
     client_bytes_in,
     /// Bytes written to clients.
     client_bytes_out,
+    /// Turns of the loop that took longer than [`SLOW_TURN`]: everything else waits meanwhile.
+    slow_turns,
 } show {
     /// Connections to peers at present, those in their handshake included.
     peer_connections,
     /// Clients connected at present.
     clients,
+    /// The longest turn of the loop so far, in microseconds.
+    longest_turn_micros,
 } }
+
+/// A turn of the loop that takes longer is counted as slow.
+pub const SLOW_TURN: Duration = Duration::from_millis(5);
+
+impl Counters {
+    /// Books how long a turn of the loop took, from what woke it to its end; whether it was slow.
+    pub fn turned(&self, took: Duration) -> bool {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.longest_turn_micros
+            .fetch_max(micros, Ordering::Relaxed);
+        let slow = took > SLOW_TURN;
+        if slow {
+            add(&self.slow_turns, 1);
+        }
+        slow
+    }
+}
 
 /// Counts `n` more.
 pub fn add(counter: &AtomicU64, n: u64) {
@@ -64,4 +86,20 @@ pub fn add(counter: &AtomicU64, n: u64) {
 /// Sets a gauge.
 pub fn set(gauge: &AtomicU64, n: usize) {
     gauge.store(n as u64, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_turns_are_counted_and_the_longest_is_kept() {
+        let counters = Counters::default();
+        assert!(!counters.turned(SLOW_TURN));
+        assert!(counters.turned(SLOW_TURN * 2));
+        assert!(!counters.turned(Duration::from_micros(3)));
+        assert_eq!(counters.slow_turns.load(Ordering::Relaxed), 1);
+        let longest = counters.longest_turn_micros.load(Ordering::Relaxed);
+        assert_eq!(longest, 10_000);
+    }
 }

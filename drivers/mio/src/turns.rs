@@ -8,6 +8,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events, Poll};
 use rumormill_core::{HaltReason, Input, Node, Now, Request, RequestError, Row, TableId, Token};
+use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Commands;
 use rumormill_kit::links::READ_BYTES;
 use rumormill_kit::session::Clients;
@@ -40,6 +41,7 @@ pub(crate) struct Loop<C: Clients> {
     rows: Vec<(usize, Result<Option<Row>, RequestError>)>,
     changed: Vec<TableId>,
     buffer: Vec<u8>,
+    counters: Arc<Counters>,
 }
 
 impl<C: Clients> Loop<C> {
@@ -63,7 +65,8 @@ impl<C: Clients> Loop<C> {
         let registry = || poll.registry().try_clone();
         Ok(Loop {
             clients: ClientTable::new(registry()?, clients, Arc::clone(&counters), &options),
-            peers: Peers::new(registry()?, options, counters, resolver),
+            peers: Peers::new(registry()?, options, Arc::clone(&counters), resolver),
+            counters,
             poll,
             clock,
             peer_listener: peers,
@@ -88,9 +91,16 @@ impl<C: Clients> Loop<C> {
                 Err(error) => return Exit::System(error),
             }
             let now = self.clock.now();
+            let begun = Instant::now();
             self.gather(now, &events);
+            let gathered = begun.elapsed();
             let ended = self.commands.obey(&mut self.node, now);
+            let obeyed = begun.elapsed();
             let halted = self.end_turn(now);
+            let took = begun.elapsed();
+            if self.counters.turned(took) {
+                tracing::debug!(?gathered, ?obeyed, ?took, "a slow turn of the loop");
+            }
             if let Some(exit) = self.commands.verdict(halted, ended) {
                 return exit;
             }

@@ -5,13 +5,16 @@ use rumormill_core::SettingError;
 use super::{Ctx, Outcome, Sub};
 use crate::decoder::Args;
 use crate::encoder;
-use crate::glob;
+use crate::glob::Pattern;
 use crate::refusal::Refusal;
 
 pub(super) const CONFIG: &[Sub] = &[
     ("get", 3, usize::MAX, get),
     ("set", 4, usize::MAX, set),
-    ("resetstat", 2, 2, |ctx, _| ctx.ok()),
+    ("resetstat", 2, 2, |ctx, _| {
+        ctx.client.shared.stats.reset();
+        ctx.ok()
+    }),
 ];
 
 /// What clients and tools ask for. Fixed, as they are not ours.
@@ -24,10 +27,21 @@ const FIXED: [(&str, &str); 6] = [
     ("timeout", "0"),
 ];
 
+/// Most patterns of one `CONFIG GET`.
+const PATTERNS: usize = 64;
+
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let asked = |name: &str| {
-        args.from(2)
-            .any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
+    if args.len() - 2 > PATTERNS {
+        return Err(format!("TOOLARGE a CONFIG GET has at most {PATTERNS} patterns").into());
+    }
+    let patterns: Vec<Pattern> = args
+        .from(2)
+        .map(|pattern| ctx.pattern(&pattern.to_ascii_lowercase()))
+        .collect::<Result<_, Refusal>>()?;
+    let mut work = 0;
+    let mut asked = |name: &str| {
+        let mut patterns = patterns.iter();
+        patterns.any(|pattern| pattern.matches(name.as_bytes(), &mut work))
     };
     let fixed = FIXED.into_iter().map(|(name, value)| (name, value.into()));
     let settings = ctx.node.settings().into_iter();
@@ -36,6 +50,7 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         .chain(settings)
         .filter(|(name, _)| asked(name))
         .collect();
+    ctx.client.work.spend(work);
     let proto = ctx.client.proto;
     encoder::map(ctx.out(), proto, found.len());
     found.into_iter().try_for_each(|(name, value)| {

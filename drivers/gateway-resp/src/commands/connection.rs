@@ -80,12 +80,16 @@ fn reset(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
     ctx.client.name.clear();
     ctx.client.proto = Proto::Two;
     ctx.client.watch = None;
+    ctx.client.astray = false;
     encoder::simple(ctx.out(), "RESET");
     Ok(())
 }
 
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    match integer(args.get(1))? {
+    let database = integer(args.get(1));
+    // What the client sends next was meant for that database, whether it reads this reply or not.
+    ctx.client.astray = !matches!(database, Ok(0));
+    match database? {
         0 => ctx.ok(),
         _ => Err(Refusal::Text("ERR DB index is out of range")),
     }

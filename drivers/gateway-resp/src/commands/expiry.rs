@@ -43,7 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
         2,
         READ,
         "Get the time to live for a key in seconds",
-        |ctx, args| remaining(ctx, args, |left, _| (left + 500) / 1000),
+        |ctx, args| remaining(ctx, args, |left, _| seconds(left)),
     ),
     GROUP.command(
         "pttl",
@@ -57,7 +57,7 @@ pub(super) const COMMANDS: &[Command] = &[
         2,
         READ,
         "Get the expiration UNIX timestamp for a key",
-        |ctx, args| remaining(ctx, args, |_, at| (at + 500) / 1000),
+        |ctx, args| remaining(ctx, args, |_, at| seconds(at)),
     ),
     GROUP.command(
         "pexpiretime",
@@ -108,6 +108,11 @@ impl Unit {
             Unit::AtSeconds | Unit::AtMillis => Some(millis),
         }
     }
+}
+
+/// The nearest second, as Redis rounds.
+fn seconds(millis: i64) -> i64 {
+    millis / 1000 + i64::from(millis % 1000 >= 500)
 }
 
 fn millis_of(wall: Wall) -> i64 {
@@ -229,7 +234,7 @@ fn remaining(ctx: &mut Ctx<'_>, args: Args<'_>, show: fn(i64, i64) -> i64) -> Ou
     let answer = match ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() {
         Some(row) => row.expires().map_or(-1, |at| {
             let at = millis_of(at);
-            show((at - now).max(0), at)
+            show(at.saturating_sub(now).max(0), at)
         }),
         None if ctx.hash(key).is_some() => -1,
         None => -2,

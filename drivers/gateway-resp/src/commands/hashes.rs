@@ -10,6 +10,7 @@ use crate::encoder;
 use crate::refusal::Refusal;
 use crate::shared::Place;
 use crate::stream::{Part, Stream, write_row, write_value};
+use crate::work;
 
 const GROUP: Group = Group::new("hash", ONE);
 
@@ -116,6 +117,7 @@ fn writable(ctx: &mut Ctx<'_>, name: &[u8]) -> Result<TableId, Refusal> {
             "ERR the name of a hash is the name of a table and has to be UTF-8",
         ));
     };
+    ctx.client.work.spend(work::TABLE);
     let table = ctx.node.table(text)?;
     if table == TableId::DEFAULT {
         return Err(Refusal::Text(
@@ -317,7 +319,7 @@ fn shown_value(part: Part, row: &RowRef<'_>) -> Option<Bytes> {
 }
 
 fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let options = super::keys::ScanOptions::parse(args, 2, true)?;
+    let options = super::keys::ScanOptions::parse(ctx, args, 2, true)?;
     let place = options.place(ctx)?;
     let Some(table) = readable(ctx, args.get(1))? else {
         return scan_reply(ctx, None, 0);
@@ -342,20 +344,20 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let mut rows = view.scan(table, range);
     let mut room = options.budget();
     for row in &mut rows {
-        if options.matches(row.key()) {
+        if options.look_at(row.key(), &mut room) {
             let value = shown_value(part, &row);
             let len = value.as_ref().map_or(row.value_len(), Bytes::len);
             room.take(row.key().len() + len);
             found.push((row.key().clone(), value));
             newest = newest.max(row.seq());
         }
-        room.count();
         if room.is_spent() {
             last = Some(row.key().clone());
             break;
         }
     }
     let next = last.filter(|_| rows.next().is_some());
+    ctx.client.work.spend(room.steps());
     ctx.shown(table, newest);
     let values = if options.values { 2 } else { 1 };
     scan_reply(

@@ -8,10 +8,11 @@ use super::{
 };
 use crate::decoder::Args;
 use crate::encoder;
-use crate::glob;
+use crate::glob::Pattern;
 use crate::refusal::Refusal;
 use crate::shared::Place;
 use crate::stream::Stream;
+use crate::work::{self, WORK};
 
 const GROUP: Group = Group::new("generic", NONE);
 
@@ -159,20 +160,22 @@ fn hash_names<'a>(ctx: &'a Ctx<'_>, after: Option<&'a [u8]>) -> impl Iterator<It
 }
 
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let pattern = args.get(1);
+    let pattern = ctx.pattern(args.get(1))?;
     let range = ScanRange {
-        prefix: glob::prefix(pattern),
+        prefix: pattern.prefix(),
         after: None,
         ..ScanRange::default()
     };
     let view = ctx.node.view(ctx.now);
     let strings = view.scan(TableId::DEFAULT, range).map(|row| row.key());
+    let mut steps = 0;
     let mut found: Vec<Bytes> = strings
-        .filter(|key| glob::matches(pattern, key))
+        .filter(|key| pattern.matches(key, &mut steps))
         .cloned()
         .collect();
-    let hashes = hash_names(ctx, None).filter(|name| glob::matches(pattern, name.as_bytes()));
+    let hashes = hash_names(ctx, None).filter(|name| pattern.matches(name.as_bytes(), &mut steps));
     found.extend(hashes.map(|name| Bytes::copy_from_slice(name.as_bytes())));
+    ctx.client.work.spend(steps);
     encoder::array(ctx.out(), found.len());
     ctx.client.stream = Some(Stream::Names(found.into_iter()));
     Ok(())
@@ -181,7 +184,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 /// The options of `SCAN` and `HSCAN`.
 pub(super) struct ScanOptions<'a> {
     cursor: u64,
-    pattern: Option<&'a [u8]>,
+    pattern: Option<Pattern>,
     count: usize,
     kind: Option<&'a [u8]>,
     pub(super) values: bool,
@@ -189,7 +192,12 @@ pub(super) struct ScanOptions<'a> {
 
 impl<'a> ScanOptions<'a> {
     /// Reads the cursor at `at` and what follows it.
-    pub(super) fn parse(args: Args<'a>, at: usize, of_hash: bool) -> Result<Self, Refusal> {
+    pub(super) fn parse(
+        ctx: &mut Ctx<'_>,
+        args: Args<'a>,
+        at: usize,
+        of_hash: bool,
+    ) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(args.get(at)).ok();
         let cursor = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let Some(cursor) = cursor.and_then(|text| text.parse().ok()) else {
@@ -207,7 +215,7 @@ impl<'a> ScanOptions<'a> {
             let (word, last) = (args.get(at), at + 1 == args.len());
             let value = args.get(at + 1);
             if is(word, "match") && !last {
-                options.pattern = Some(value);
+                options.pattern = Some(ctx.pattern(value)?);
             } else if is(word, "count") && !last {
                 let count = integer(value)?;
                 if count < 1 {
@@ -241,19 +249,27 @@ impl<'a> ScanOptions<'a> {
         }
     }
 
-    pub(super) fn prefix(&self) -> &'a [u8] {
-        self.pattern.map_or(&[], glob::prefix)
+    pub(super) fn prefix(&self) -> &[u8] {
+        self.pattern.as_ref().map_or(&[], Pattern::prefix)
     }
 
-    pub(super) fn matches(&self, key: &[u8]) -> bool {
-        self.pattern
-            .is_none_or(|pattern| glob::matches(pattern, key))
+    /// Looks at a key: whether it is to be shown. What that costs is counted.
+    pub(super) fn look_at(&self, key: &[u8], budget: &mut Budget) -> bool {
+        let mut steps = work::ROW;
+        let matches = self
+            .pattern
+            .as_ref()
+            .is_none_or(|pattern| pattern.matches(key, &mut steps));
+        budget.rows = budget.rows.saturating_sub(1);
+        budget.steps = budget.steps.saturating_sub(steps);
+        matches
     }
 
     pub(super) fn budget(&self) -> Budget {
         Budget {
             rows: self.count,
             bytes: SCAN_BYTES,
+            steps: WORK,
         }
     }
 
@@ -266,19 +282,21 @@ impl<'a> ScanOptions<'a> {
 pub(super) struct Budget {
     rows: usize,
     bytes: usize,
+    steps: usize,
 }
 
 impl Budget {
-    pub(super) fn count(&mut self) {
-        self.rows = self.rows.saturating_sub(1);
-    }
-
     pub(super) fn take(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     pub(super) fn is_spent(&self) -> bool {
-        self.rows == 0 || self.bytes == 0
+        self.rows == 0 || self.bytes == 0 || self.steps == 0
+    }
+
+    /// The steps that were taken.
+    pub(super) fn steps(&self) -> usize {
+        WORK - self.steps
     }
 }
 
@@ -293,7 +311,7 @@ pub(super) fn scan_reply(ctx: &mut Ctx<'_>, next: Option<Place>, len: usize) -> 
 }
 
 fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let options = ScanOptions::parse(args, 1, false)?;
+    let options = ScanOptions::parse(ctx, args, 1, false)?;
     let place = options.place(ctx)?;
     let mut budget = options.budget();
     let (mut found, mut next) = (Vec::new(), None);
@@ -310,11 +328,10 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
             ..ScanRange::default()
         };
         for row in ctx.node.view(ctx.now).scan(TableId::DEFAULT, range) {
-            if options.matches(row.key()) {
+            if options.look_at(row.key(), &mut budget) {
                 budget.take(row.key().len());
                 found.push(row.key().clone());
             }
-            budget.count();
             if budget.is_spent() {
                 next = Some(Place::Strings(row.key().clone()));
                 break;
@@ -325,17 +342,17 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         let mut names = hash_names(ctx, names).peekable();
         while let Some(name) = names.next() {
             let name = Bytes::copy_from_slice(name.as_bytes());
-            if options.matches(&name) {
+            if options.look_at(&name, &mut budget) {
                 budget.take(name.len());
                 found.push(name.clone());
             }
-            budget.count();
             if budget.is_spent() {
                 next = names.peek().is_some().then_some(Place::Hashes(name));
                 break;
             }
         }
     }
+    ctx.client.work.spend(budget.steps());
     scan_reply(ctx, next, found.len())?;
     found.iter().try_for_each(|key| ctx.bulk(key))
 }

@@ -16,9 +16,11 @@ use rumormill_kit::session::Replies;
 
 use crate::decoder::Args;
 use crate::encoder::{self, Proto};
+use crate::glob::Pattern;
 use crate::refusal::Refusal;
 use crate::session::Client;
 use crate::stream::value_of;
+use crate::work;
 
 /// What a command returns: its reply is written, or there is a refusal and nothing is written. After [`Refusal::Cold`], which a
 /// command may return only before it has changed anything, it is executed again.
@@ -226,6 +228,14 @@ impl Ctx<'_> {
             .transpose()
     }
 
+    /// A pattern; what it costs is counted.
+    fn pattern(&mut self, pattern: &[u8]) -> Result<Pattern, Refusal> {
+        let mut steps = 0;
+        let compiled = Pattern::compile(pattern, &mut steps);
+        self.client.work.spend(steps);
+        compiled.map_err(|error| format!("TOOLARGE {error}").into())
+    }
+
     /// A number that the client has not drawn before. Which key is shown as a random one decides nothing.
     fn draw(&mut self) -> u64 {
         self.client.draws += 1;
@@ -236,6 +246,7 @@ impl Ctx<'_> {
 
     /// Holds back the reply to a write that its table promises to sync first. To be called before the reply is written.
     fn written(&mut self, accepted: Accepted) {
+        self.client.work.spend(work::WRITE);
         if accepted.sync && accepted.seq > self.node.durable() {
             self.replies.hold(accepted.seq);
         }
@@ -291,6 +302,8 @@ pub(crate) fn execute(
             "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
         )
         .into())
+    } else if client.astray && touches_rows(command) {
+        Err(Refusal::ASTRAY)
     } else {
         let mut ctx = Ctx {
             now,
@@ -308,6 +321,11 @@ pub(crate) fn execute(
         refusal.write_to(command.name, &mut text);
         encoder::error(replies.buf(), &text);
     }
+}
+
+/// Whether the command reads or writes the rows of a database.
+fn touches_rows(command: &Command) -> bool {
+    matches!(command.group, "string" | "hash" | "generic") || command.name == "rumormill"
 }
 
 fn unknown(args: Args<'_>, out: &mut Vec<u8>) {

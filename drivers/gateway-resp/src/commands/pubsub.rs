@@ -1,5 +1,7 @@
 //! Subscriptions to keyspace notifications.
 
+use std::sync::Arc;
+
 use super::{Command, Ctx, Group, NONE, Outcome, PUBSUB};
 use crate::decoder::Args;
 use crate::encoder::{self, Proto};
@@ -50,10 +52,17 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(self, watch: &mut Watch) -> &mut std::collections::BTreeSet<Vec<u8>> {
+    fn names(self, watch: &Watch) -> Vec<Vec<u8>> {
         match self {
-            Kind::Channel => &mut watch.channels,
-            Kind::Pattern => &mut watch.patterns,
+            Kind::Channel => watch.channels().cloned().collect(),
+            Kind::Pattern => watch.patterns().cloned().collect(),
+        }
+    }
+
+    fn remove(self, watch: &mut Watch, name: &[u8]) {
+        match self {
+            Kind::Channel => watch.remove_channel(name),
+            Kind::Pattern => watch.remove_pattern(name),
         }
     }
 }
@@ -70,39 +79,51 @@ fn confirm(out: &mut Vec<u8>, proto: Proto, action: &str, channel: Option<&[u8]>
 }
 
 fn subscribe(ctx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
-    let have = ctx.client.watch.as_ref().map_or(0, |watch| watch.count());
-    if have + args.len() - 1 > SUBSCRIPTIONS {
+    if args.len() - 1 > SUBSCRIPTIONS {
         return Err(
             format!("TOOLARGE a client has at most {SUBSCRIPTIONS} channels and patterns").into(),
         );
     }
+    let (mut channels, mut patterns) = (Vec::new(), Vec::new());
+    for name in args.from(1) {
+        match kind {
+            Kind::Channel => channels.push(name),
+            Kind::Pattern => patterns.push((name, ctx.pattern(name)?)),
+        }
+    }
     let (proto, action) = (ctx.client.proto, ctx.command.name);
     let cursor = ctx.node.view(ctx.now).cursor();
-    let watch = ctx
-        .client
-        .watch
-        .get_or_insert_with(|| Box::new(Watch::new(cursor)));
-    for channel in args.from(1) {
-        kind.of(watch).insert(channel.to_vec());
-        confirm(
-            ctx.replies.buf(),
-            proto,
-            action,
-            Some(channel),
-            watch.count(),
-        );
+    let shared = Arc::clone(&ctx.client.shared);
+    let new = || Box::new(Watch::new(cursor, shared));
+    let mut watch = ctx.client.watch.take().unwrap_or_else(new);
+    let room = watch.check_room(&channels, &patterns);
+    if room.is_ok() {
+        for name in channels {
+            watch.add_channel(name);
+            confirm(ctx.out(), proto, action, Some(name), watch.count());
+        }
+        for (name, pattern) in patterns {
+            watch.add_pattern(name, pattern);
+            confirm(ctx.out(), proto, action, Some(name), watch.count());
+        }
     }
-    Ok(())
+    ctx.client.watch = watch.is_active().then_some(watch);
+    Ok(room?)
 }
 
 fn unsubscribe(ctx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
+    if args.len() - 1 > SUBSCRIPTIONS {
+        return Err(
+            format!("TOOLARGE a client has at most {SUBSCRIPTIONS} channels and patterns").into(),
+        );
+    }
     let (proto, action) = (ctx.client.proto, ctx.command.name);
     let mut watch = ctx.client.watch.take();
     let mut channels: Vec<Vec<u8>> = args.from(1).map(<[u8]>::to_vec).collect();
     if let Some(watch) = &mut watch
         && channels.is_empty()
     {
-        channels = kind.of(watch).iter().cloned().collect();
+        channels = kind.names(watch);
     }
     let count = |watch: &Option<Box<Watch>>| watch.as_ref().map_or(0, |watch| watch.count());
     if channels.is_empty() {
@@ -110,7 +131,7 @@ fn unsubscribe(ctx: &mut Ctx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
     }
     for channel in &channels {
         if let Some(watch) = &mut watch {
-            kind.of(watch).remove(channel);
+            kind.remove(watch, channel);
         }
         confirm(
             ctx.replies.buf(),

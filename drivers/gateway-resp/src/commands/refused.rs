@@ -4,6 +4,7 @@ const COUNTS: &str = "would lose counts: two members that write one row of a gos
 const TYPES: &str = "is not supported: there are strings and hashes only";
 const ATOMIC: &str =
     "is not supported: rows of a gossip table are written one by one, on every member";
+const SCRIPTS: &str = "is not supported: a script would run on this member alone, while others write the same rows. A lock or a counter by script needs strong tables, which are to come; a gossip table gives one lock to two clients";
 const MESSAGES: &str = "is not supported: channels carry keyspace notifications only";
 
 const REFUSED: &[(&[&str], &str)] = &[
@@ -70,10 +71,22 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "multi", "exec", "discard", "watch", "unwatch", "eval", "evalsha", "script", "fcall",
-            "rename", "renamenx", "msetnx", "copy",
+            "multi", "exec", "discard", "watch", "unwatch", "rename", "renamenx", "msetnx", "copy",
         ],
         ATOMIC,
+    ),
+    (
+        &[
+            "eval",
+            "eval_ro",
+            "evalsha",
+            "evalsha_ro",
+            "fcall",
+            "fcall_ro",
+            "function",
+            "script",
+        ],
+        SCRIPTS,
     ),
     (&["publish", "spublish", "ssubscribe"], MESSAGES),
 ];

@@ -2,10 +2,12 @@
 
 mod cold;
 mod config;
+mod costs;
 mod large;
 mod notifications;
 mod siblings;
 mod transcripts;
+mod truth;
 
 use rumormill_core::{Config, Input, Instant, Node, Now, Output, Recovery, Seed, Storage, Wall};
 use rumormill_kit::session::{Flow, Replies, Session as _};

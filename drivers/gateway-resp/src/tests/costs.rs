@@ -1,0 +1,165 @@
+//! No command and no subscription keeps a call of a session busy for long.
+
+use rumormill_kit::session::{Flow, Session as _};
+
+use super::{Talk, array};
+use crate::keyspace::{ALL_SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES, SUBSCRIPTION_ELEMENTS};
+
+/// Goes on until the session wants more input; how many calls that took.
+fn go_on(talk: &mut Talk) -> (usize, String) {
+    let (mut calls, mut text) = (0, talk.read());
+    while talk.flow == Flow::Full {
+        calls += 1;
+        talk.flow = talk
+            .session
+            .resume(talk.now, &mut talk.node, &mut talk.replies);
+        text.push_str(&talk.read());
+    }
+    (calls, text)
+}
+
+#[test]
+fn a_class_of_any_length_is_compared_once_for_each_character() {
+    let mut talk = Talk::new();
+    talk.say("MSET abz 1 abc 2");
+    let class = [b"*[", &b"z".repeat(60_000)[..], b"]"].concat();
+    assert_eq!(talk.send(&array(&[b"KEYS", &class])), "*1 $3 abz ");
+    let scan = array(&[b"SCAN", b"0", b"MATCH", &class]);
+    assert_eq!(talk.send(&scan), "*2 $1 0 *1 $3 abz ");
+    let long = [b"*", &b"a".repeat(2_000)[..]].concat();
+    for command in [
+        array(&[b"KEYS", &long]),
+        array(&[b"SCAN", b"0", b"MATCH", &long]),
+        array(&[b"HSCAN", b"h", b"0", b"MATCH", &long]),
+        array(&[b"PSUBSCRIBE", &long]),
+        array(&[b"CONFIG", b"GET", &long]),
+    ] {
+        let refused = talk.send(&command);
+        assert!(
+            refused.starts_with("-TOOLARGE a pattern of more than 1024"),
+            "{refused}"
+        );
+    }
+    assert_eq!(talk.say("PING"), "+PONG");
+}
+
+#[test]
+fn a_pipeline_of_costly_scans_takes_several_calls() {
+    let mut talk = Talk::new();
+    for n in 0..1_000 {
+        talk.say(&format!("SET {n:0200} v"));
+    }
+    let pattern = [b"*", &b"0".repeat(1_000)[..], b"*"].concat();
+    let scan = array(&[b"SCAN", b"0", b"COUNT", b"10000", b"MATCH", &pattern]);
+    talk.flow = talk.session.receive(
+        talk.now,
+        &mut talk.node,
+        &scan.repeat(20),
+        &mut talk.replies,
+    );
+    assert_eq!(talk.flow, Flow::Full);
+    let (calls, text) = go_on(&mut talk);
+    assert!(calls >= 10, "{calls}");
+    // Each has looked at a part of the keys and found none.
+    assert_eq!(text.matches("*2 ").count(), 20);
+    assert_eq!(text.matches("*0 ").count(), 20);
+}
+
+#[test]
+fn a_costly_scan_goes_on_where_it_stopped() {
+    let mut talk = Talk::new();
+    for n in 0..500 {
+        talk.say(&format!("SET {}{n:03} v", "a".repeat(5_000)));
+    }
+    let pattern = format!("*{}*9", "a".repeat(1_000));
+    let (mut cursor, mut found, mut calls) = ("0".to_string(), 0, 0);
+    loop {
+        let text = talk.say(&format!("SCAN {cursor} COUNT 10000 MATCH {pattern}"));
+        let mut words = text.split(' ');
+        cursor = words.nth(2).expect("a cursor").to_string();
+        found += text.matches("$5003 ").count();
+        calls += 1;
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert!((5..200).contains(&calls), "{calls}");
+    assert!(found == 50, "{found}");
+}
+
+#[test]
+fn a_change_is_told_to_many_patterns_in_several_calls_and_to_each_once() {
+    let mut talk = Talk::new();
+    talk.say("HELLO 3");
+    for n in 0..200 {
+        // Each costs as many steps as the key has bytes.
+        let answer = talk.say(&format!("PSUBSCRIBE *{n:03}*"));
+        assert!(answer.starts_with(">3 "), "{answer}");
+    }
+    let numbers: String = (0..200).map(|n| format!("{n:03}")).collect();
+    let key = format!("{}{numbers}", "x".repeat(10_000));
+    talk.say(&format!("SET {key} v"));
+    talk.turn(true);
+    assert_eq!(talk.flow, Flow::Full);
+    let (calls, text) = go_on(&mut talk);
+    assert!(calls >= 2, "{calls}");
+    for n in 0..200 {
+        let told = text.matches(&format!("$8 pmessage $5 *{n:03}* $")).count();
+        assert_eq!(told, 1, "{n}");
+    }
+}
+
+/// The first hundred bytes of the answer to a command.
+fn answer(talk: &mut Talk, command: &[u8]) -> String {
+    talk.session
+        .receive(talk.now, &mut talk.node, command, &mut talk.replies);
+    let ready = talk.replies.ready();
+    let text = ready[..ready.len().min(100)].escape_ascii().to_string();
+    talk.replies.advance(talk.replies.ready().len());
+    text
+}
+
+#[test]
+fn patterns_are_bounded_for_a_client_and_for_all() {
+    let mut talk = Talk::new();
+    let pattern = |n: usize| format!("*{n:04}{}", "a".repeat(996)).into_bytes();
+    let most = SUBSCRIPTION_ELEMENTS / 1_000;
+    for n in 0..most {
+        assert!(answer(&mut talk, &array(&[b"PSUBSCRIBE", &pattern(n)])).starts_with('*'));
+    }
+    let refused = answer(&mut talk, &array(&[b"PSUBSCRIBE", &pattern(most)]));
+    assert!(
+        refused.starts_with("-TOOLARGE the patterns of a client"),
+        "{refused}"
+    );
+    let large = vec![b'a'; SUBSCRIPTION_BYTES / 2];
+    assert!(answer(&mut talk, &array(&[b"SUBSCRIBE", &large])).starts_with('*'));
+    let another = vec![b'b'; SUBSCRIPTION_BYTES / 2];
+    let refused = answer(&mut talk, &array(&[b"SUBSCRIBE", &another]));
+    assert!(refused.starts_with("-TOOLARGE the channels and patterns of a client"));
+    let mut others = Vec::new();
+    let refused = loop {
+        let mut other = talk.gateway.client(100 + others.len() as u64);
+        std::mem::swap(&mut talk.session, &mut other);
+        let answer = answer(&mut talk, &array(&[b"SUBSCRIBE", &large]));
+        others.push(other);
+        if answer.starts_with('-') {
+            break answer;
+        }
+    };
+    assert!(refused.starts_with("-TOOLARGE the channels and patterns of all clients"));
+    assert!(others.len() > ALL_SUBSCRIPTION_BYTES / SUBSCRIPTION_BYTES);
+    // They make room when they go.
+    others.clear();
+    assert!(answer(&mut talk, &array(&[b"SUBSCRIBE", &large])).starts_with('*'));
+}
+
+#[test]
+fn a_watcher_that_resubscribes_gives_its_room_back() {
+    let mut talk = Talk::new();
+    let large = vec![b'a'; SUBSCRIPTION_BYTES / 2];
+    for _ in 0..200 {
+        assert!(answer(&mut talk, &array(&[b"SUBSCRIBE", &large])).starts_with('*'));
+        assert!(answer(&mut talk, &array(&[b"UNSUBSCRIBE", &large])).starts_with('*'));
+    }
+}

@@ -1,0 +1,114 @@
+//! A client is told what is so, and what it meant for another database goes nowhere.
+
+use std::collections::BTreeMap;
+
+use super::Talk;
+
+fn info(talk: &mut Talk) -> BTreeMap<String, String> {
+    let text = talk.say("INFO");
+    let fields = text.split(' ').filter_map(|line| line.split_once(':'));
+    fields
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
+#[test]
+fn what_follows_a_refused_select_writes_nothing() {
+    let mut talk = Talk::new();
+    talk.say("SET a 1");
+    let pipeline =
+        b"SELECT 1\nSET a 2\nDEL a\nHSET h f v\nFLUSHALL\nGET a\nRUMORMILL SET a 3\nPING\n";
+    let answers = talk.send(pipeline);
+    assert_eq!(answers.matches("-ERR a database was selected").count(), 6);
+    assert!(
+        answers.starts_with("-ERR DB index is out of range "),
+        "{answers}"
+    );
+    assert!(answers.ends_with("+PONG "), "{answers}");
+    talk.expect(&[
+        ("SELECT 0", "+OK"),
+        ("GET a", "$1 1"),
+        ("EXISTS h", ":0"),
+        ("SELECT 99999999999999999999", "-ERR value is not an integer or out of range"),
+        ("GET a", "-ERR a database was selected that does not exist, and there is database 0 alone: nothing is read or written until SELECT 0"),
+        ("RESET", "+RESET"),
+        ("SET a 4", "+OK"),
+    ]);
+}
+
+#[test]
+fn the_times_of_an_expiry_do_not_overflow() {
+    let mut talk = Talk::new();
+    talk.say("SET a 1");
+    talk.expect(&[
+        ("PEXPIREAT a 9223372036854775807", ":1"),
+        ("PEXPIRETIME a", ":9223372036854775807"),
+        ("EXPIRETIME a", ":9223372036854776"),
+    ]);
+    assert!(talk.say("TTL a").starts_with(":92233"));
+    assert!(talk.say("PTTL a").starts_with(":92233"));
+    for command in ["EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"] {
+        for moment in [i64::MAX, i64::MAX / 1000, i64::MAX / 1000 + 1] {
+            let answer = talk.say(&format!("{command} a {moment}"));
+            let refused = format!(
+                "-ERR invalid expire time in '{}' command",
+                command.to_lowercase()
+            );
+            assert!(
+                answer == ":1" || answer == refused,
+                "{command} {moment}: {answer}"
+            );
+            for show in ["TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"] {
+                let shown = talk.say(&format!("{show} a"));
+                let shown: i64 = shown[1..].parse().expect("a number");
+                assert!(shown > 0, "{show} after {command} {moment}: {shown}");
+            }
+        }
+    }
+    // A moment long past deletes, as in Redis, and does not wrap.
+    assert_eq!(talk.say(&format!("EXPIREAT a {}", i64::MIN / 1000)), ":1");
+    assert_eq!(talk.say("EXISTS a"), ":0");
+}
+
+#[test]
+fn info_counts_from_the_last_reset() {
+    let mut talk = Talk::new();
+    for _ in 0..10 {
+        talk.say("PING");
+    }
+    let before = info(&mut talk);
+    assert_eq!(before["total_connections_received"], "1");
+    assert_eq!(before["total_commands_processed"], "10");
+    assert_eq!(talk.say("CONFIG RESETSTAT"), "+OK");
+    let after = info(&mut talk);
+    assert_eq!(after["total_connections_received"], "0");
+    assert_eq!(after["total_commands_processed"], "1");
+    assert_eq!(after["connected_clients"], "1");
+    assert!(talk.gateway.stats().commands() >= 10);
+}
+
+#[test]
+fn info_has_what_clients_look_for_and_nothing_made_up() {
+    let mut talk = Talk::new();
+    let without = info(&mut talk);
+    assert!(!without.contains_key("used_memory"));
+    assert_eq!(without["cluster_enabled"], "0");
+    assert_eq!(without["blocked_clients"], "0");
+    assert_eq!(without["loading"], "0");
+    let set = talk.gateway.stats().used_memory.set(|| Some(3 << 20));
+    assert!(set.is_ok());
+    let with = info(&mut talk);
+    assert_eq!(with["used_memory"], "3145728");
+    assert_eq!(with["used_memory_human"], "3.00M");
+}
+
+#[test]
+fn a_script_is_told_that_locks_need_strong_tables() {
+    let mut talk = Talk::new();
+    let unlock = "EVAL \"if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end\" 1 lock mine";
+    for line in [unlock, "EVALSHA 0 0", "FCALL f 0", "SCRIPT LOAD x"] {
+        let answer = talk.say(line);
+        assert!(answer.contains("strong tables"), "{answer}");
+        assert!(answer.starts_with("-ERR "), "{answer}");
+    }
+}
