@@ -337,3 +337,20 @@ fn a_bench_measures_and_stops() {
     }
     assert_eq!(node.rows("bench").len(), 10);
 }
+
+#[test]
+fn a_bench_of_stalls_does_everything_beside_pings() {
+    let mut command = rumormill();
+    command.args(["bench", "stalls", "--rows", "2000", "--tables", "50"]);
+    command.args(["--settle", "20", "--redis-server", "off", "--json"]);
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let things = report["things"].as_array().expect("things");
+    assert_eq!(things.len(), 21, "{report}");
+    for thing in things {
+        assert!(thing["node"]["pings"].as_u64() > Some(0), "{thing}");
+        assert!(thing["node"]["max_ms"].as_f64() > Some(0.0), "{thing}");
+        assert!(thing["redis"].is_null());
+    }
+}

@@ -413,7 +413,10 @@ pub(crate) struct Cluster {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) what: Option<BenchOf>,
     /// Requests of each kind
     #[arg(short = 'n', long, default_value_t = 100_000,
           value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
@@ -435,6 +438,35 @@ pub(crate) struct Bench {
     pub(crate) table: String,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+/// Another measurement than that of a bounded load.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchOf {
+    /// Start a node, do what could hold up its loop, and measure a PING every millisecond meanwhile
+    Stalls(BenchStalls),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchStalls {
+    /// Rows of a large table
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub(crate) rows: u64,
+    /// Tables, which are the hashes of the Redis protocol
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(10..=10_000_000))]
+    pub(crate) tables: u64,
+    /// How long PINGs go on after each thing, for what is done behind its answer, in ms
+    #[arg(long, default_value_t = 2_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub(crate) settle: u64,
+    /// Keep nothing on disk
+    #[arg(long)]
+    pub(crate) memory: bool,
+    /// The redis-server to compare with; off compares with none. It is left out when it cannot be started
+    #[arg(long, default_value = "redis-server", value_name = "PROGRAM")]
+    pub(crate) redis_server: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,8 +1,7 @@
 //! `cluster N`: several nodes as processes of their own, joined to the first.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,9 +12,9 @@ use crate::cli::Cluster;
 use crate::commands::{describe, rows};
 use crate::events;
 use crate::failure::Failure;
+use crate::node;
 
-/// How long a node may take until it is ready, and until it has left.
-const START: Duration = Duration::from_secs(30);
+/// How long the nodes may take until they have left.
 const LEAVE: Duration = Duration::from_secs(6);
 
 /// What the nodes log unless something else is asked for.
@@ -69,73 +68,21 @@ fn start(
     root: Option<&Path>,
     first: Option<String>,
 ) -> Result<Running, Failure> {
-    let failed = |why: String| Failure::Not(format!("node {number} did not start: {why}"));
-    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let name = format!("node-{number}");
     let dir = root.map(|root| root.join(&name));
-    let mut command = Command::new(program);
-    command.args([
-        "serve",
-        "--json",
-        "--stop-on-eof",
-        "--name",
-        &name,
-        "--log",
-        args.start.log.as_deref().unwrap_or(LOG),
-    ]);
-    command.args([
-        "--listen",
-        "127.0.0.1:0",
-        "--redis",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-    ]);
-    match &dir {
-        Some(dir) => command.arg("--data-dir").arg(dir),
-        None => command.arg("--memory"),
-    };
-    if let Some(first) = first {
-        command.args(["--join", &first]);
+    let log = args.start.log.as_deref().unwrap_or(LOG);
+    let mut flags = vec!["--log", log];
+    if let Some(first) = &first {
+        flags.extend(["--join", first]);
     }
-    // The settings of the nodes are those above, whatever is in this process's environment.
-    for (variable, _) in std::env::vars_os() {
-        let ours = variable.to_string_lossy().starts_with("RUMORMILL_");
-        if ours || variable == "PORT" {
-            command.env_remove(variable);
-        }
-    }
-    // The pipe ends with this process, however it ends, and the nodes with it.
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
-    let line = child.stdout.take().and_then(first_line);
-    match line.and_then(|line| serde_json::from_str(&line).ok()) {
-        Some(ready) => Ok(Running {
-            name,
-            dir,
-            child,
-            ready,
-            ended: None,
-        }),
-        None => {
-            // It may still run, or have ended: either way it goes.
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(failed("it said nothing about its listeners".into()))
-        }
-    }
-}
-
-/// The first line that a node prints, if it comes in time.
-fn first_line(output: impl std::io::Read + Send + 'static) -> Option<String> {
-    let (sender, line) = mpsc::channel();
-    thread::spawn(move || {
-        let mut text = String::new();
-        if BufReader::new(output).read_line(&mut text).is_ok() {
-            let _ = sender.send(text);
-        }
-    });
-    line.recv_timeout(START).ok()
+    let (child, ready) = node::start(&name, dir.as_deref(), &flags)?;
+    Ok(Running {
+        name,
+        dir,
+        child,
+        ready,
+        ended: None,
+    })
 }
 
 /// All nodes; killed when dropped, so that none outlives a start that failed.

@@ -1,6 +1,8 @@
 //! The `rumormill` binary: a node, a cluster on one machine, client commands, and the simulator.
 //!
 #![doc = include_str!("../docs/operating.md")]
+//!
+#![doc = include_str!("../docs/stalls.md")]
 
 mod backend;
 mod cli;
@@ -12,6 +14,7 @@ mod events;
 mod failure;
 mod formats;
 mod memory;
+mod node;
 mod resp;
 mod serve;
 mod settings;

@@ -103,6 +103,24 @@ impl Client {
         read_reply(&mut self.reader, 0).map_err(|error| lost(&self.addr, &error))
     }
 
+    /// Passes over the next reply, however large, and keeps nothing of it but its error, if it is one.
+    pub(crate) fn skip(&mut self) -> Result<(), Failure> {
+        match skip_reply(&mut self.reader) {
+            Ok(None) => Ok(()),
+            Ok(Some(text)) => Err(Failure::Refused(text)),
+            Err(error) => Err(lost(&self.addr, &error)),
+        }
+    }
+
+    /// Sets how long each read and write may take.
+    pub(crate) fn set_patience(&mut self, patience: Duration) -> Result<(), Failure> {
+        let socket = self.writer.get_ref();
+        socket
+            .set_read_timeout(Some(patience))
+            .and_then(|()| socket.set_write_timeout(Some(patience)))
+            .map_err(|error| lost(&self.addr, &error))
+    }
+
     /// Whether the server is on this machine.
     pub(crate) fn is_local(&self) -> bool {
         self.reader
@@ -187,6 +205,42 @@ pub(crate) fn read_reply(input: &mut impl io::BufRead, depth: usize) -> io::Resu
     }
 }
 
+/// Reads a reply of any size and keeps nothing of it; the text of one that is an error as a whole.
+fn skip_reply(input: &mut impl io::BufRead) -> io::Result<Option<String>> {
+    let mut left = 1_u64;
+    let mut error = None;
+    let mut is_first = true;
+    while left > 0 {
+        left -= 1;
+        let line = read_line(input)?;
+        let (kind, rest) = line
+            .split_at_checked(1)
+            .ok_or_else(|| invalid("an empty reply"))?;
+        let number = || {
+            rest.parse::<i64>()
+                .map_err(|_| invalid("a number that is none"))
+        };
+        match kind {
+            "+" | ":" => {}
+            "-" if is_first => error = Some(rest.to_string()),
+            "-" => {}
+            "$" => match u64::try_from(number()?) {
+                Ok(length) => {
+                    let skipped = io::copy(&mut input.take(length + 2), &mut io::sink())?;
+                    if skipped != length + 2 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                Err(_) => continue,
+            },
+            "*" => left += u64::try_from(number()?).unwrap_or(0),
+            _ => return Err(invalid("a reply of an unknown kind")),
+        }
+        is_first = false;
+    }
+    Ok(error)
+}
+
 fn read_line(input: &mut impl io::BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     let mut limited = input.take(MAX_LINE as u64);
@@ -259,6 +313,18 @@ mod tests {
             assert_eq!(read(bytes), invalid, "{}", bytes.escape_ascii());
         }
         assert_eq!(read(&b"*1\r\n".repeat(100)), invalid);
+    }
+
+    #[test]
+    fn a_reply_is_passed_over_whole() {
+        let mut input =
+            &b"*3\r\n$2\r\n\r\n\r\n*1\r\n:1\r\n$-1\r\n-ERR no\r\n*2\r\n-in place\r\n+x\r\n"[..];
+        assert_eq!(skip_reply(&mut input).expect("whole"), None);
+        let error = skip_reply(&mut input).expect("whole");
+        assert_eq!(error.as_deref(), Some("ERR no"));
+        assert_eq!(skip_reply(&mut input).expect("whole"), None);
+        assert!(input.is_empty());
+        assert!(skip_reply(&mut &b"$5\r\nab"[..]).is_err());
     }
 
     #[test]

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::describe::show;
 use super::rows::print_line;
-use crate::cli::Bench;
+use super::stalls;
+use crate::cli::{Bench, BenchOf};
 use crate::failure::Failure;
 use crate::resp::{Client, Reply};
 use crate::table::Table;
@@ -24,6 +25,9 @@ struct Measured {
 }
 
 pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
+    if let Some(BenchOf::Stalls(stalls)) = &args.what {
+        return stalls::run(stalls);
+    }
     let mut control = Client::connect(&args.server.addr)?;
     let pid = if control.is_local() {
         server_pid(&mut control)

@@ -9,6 +9,7 @@ mod outfile;
 pub(crate) mod rows;
 mod siblings;
 pub(crate) mod sim;
+mod stalls;
 pub(crate) mod tables;
 pub(crate) mod transfer;
 pub(crate) mod watch;

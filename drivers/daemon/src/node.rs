@@ -1,0 +1,68 @@
+//! A node as a process of its own: the child of a command that needs one.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// How long a node may take until it is ready.
+const START: Duration = Duration::from_secs(30);
+
+/// Starts a node on free ports of this machine, which keeps its rows in `dir`, or in memory alone. Returns the process and the JSON
+/// document of its listeners. The node ends when the pipe at its standard input does, and so with this process.
+pub(crate) fn start(
+    name: &str,
+    dir: Option<&Path>,
+    flags: &[&str],
+) -> Result<(Child, Value), Failure> {
+    let failed = |why: String| Failure::Not(format!("{name} did not start: {why}"));
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(["serve", "--json", "--stop-on-eof", "--name", name]);
+    for listener in ["--listen", "--redis", "--http"] {
+        command.args([listener, "127.0.0.1:0"]);
+    }
+    match dir {
+        Some(dir) => command.arg("--data-dir").arg(dir),
+        None => command.arg("--memory"),
+    };
+    command.args(flags);
+    // The settings of the node are those above, whatever is in this process's environment.
+    for (variable, _) in std::env::vars_os() {
+        let ours = variable.to_string_lossy().starts_with("RUMORMILL_");
+        if ours || variable == "PORT" {
+            command.env_remove(variable);
+        }
+    }
+    // The pipe ends with this process, however it ends, and the node with it.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let line = child.stdout.take().and_then(first_line);
+    match line.and_then(|line| serde_json::from_str(&line).ok()) {
+        Some(ready) => Ok((child, ready)),
+        None => {
+            // It may still run, or have ended: either way it goes.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(failed("it said nothing about its listeners".into()))
+        }
+    }
+}
+
+/// The first line that a node prints, if it comes in time.
+fn first_line(output: impl std::io::Read + Send + 'static) -> Option<String> {
+    let (sender, line) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        if BufReader::new(output).read_line(&mut text).is_ok() {
+            let _ = sender.send(text);
+        }
+    });
+    line.recv_timeout(START).ok()
+}
