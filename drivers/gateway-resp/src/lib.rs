@@ -9,8 +9,8 @@
 //! - A key and a field have one byte or more; Redis also allows none.
 //! - One name can be a string and a hash at once when two members made one each, at the same time, or the string was written
 //!   as a row of `default`: over HTTP, or with the private `RUMORMILL SET key value` (and `DEL key`), which leave a hash of that
-//!   name alone. String commands then see the string and hash commands the hash, it is listed once, as a string, and `DEL` and
-//!   `SET` remove the hash.
+//!   name alone. String commands then see the string and hash commands the hash, it is listed once, as a string, counted twice, and
+//!   `DEL` and `SET` remove the hash.
 //! - `SET` and its like on a hash replace it, on all members, but not one that keeps siblings: `SIBLINGS`. `DEL` of any hash removes
 //!   all of its rows with one record. `EXPIRE` on a hash is refused.
 //!
@@ -23,6 +23,7 @@
 //! - A value that is only in the store is loaded before its command is carried out, and later commands of the client wait.
 //!   `HGETALL`, `HVALS` and `HSCAN` load such values one by one as they reply: each is shown as it is then, and in the place of
 //!   one that was deleted meanwhile or cannot be read stands an error.
+//! - `RANDOMKEY` answers with each string and hash with the same chance.
 //! - `SCAN` and `HSCAN` go in key order and show each key that stays exactly once. Cursors belong to the listener, not to the
 //!   connection; the last 16,384 (4 MiB of keys) are remembered, and an older one is answered with an error.
 //!   One call looks at 10,000 rows at most, and at fewer where its pattern costs much.

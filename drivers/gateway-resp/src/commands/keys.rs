@@ -1,7 +1,7 @@
 //! Keys of either kind.
 
 use bytes::Bytes;
-use rumormill_core::{Namespace, ScanRange, TableId, Write, WriteError};
+use rumormill_core::{ScanRange, TableId, TableInfo, Write, WriteError};
 
 use super::{
     ADMIN, Command, Ctx, DELETE, Group, MANY, NONE, ONE, Outcome, READ, READ_SLOW, integer, is,
@@ -147,16 +147,22 @@ fn kind(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// The names of the hashes after `after`, in order, without those that are strings as well.
-fn hash_names<'a>(ctx: &'a Ctx<'_>, after: Option<&'a [u8]>) -> impl Iterator<Item = &'a str> + 'a {
-    let tables = ctx.node.view(ctx.now).tables().into_iter();
-    tables
-        .filter(|table| {
-            table.namespace == Namespace::Usr && table.id != TableId::DEFAULT && table.rows > 0
-        })
-        .map(|table| table.name)
-        .filter(move |name| after.is_none_or(|after| name.as_bytes() > after))
-        .filter(|name| !ctx.is_string(name.as_bytes()))
+/// The tables that clients see, by name, from the first whose name is larger than `after`. O(log tables) to begin.
+fn tables<'a>(ctx: &'a Ctx<'_>, after: Option<&[u8]>) -> impl Iterator<Item = TableInfo<'a>> + 'a {
+    // Only the name of a table is ever given, which is text.
+    let after = after.and_then(|after| std::str::from_utf8(after).ok());
+    ctx.node.view(ctx.now).user_tables(after)
+}
+
+/// Whether a table is listed as a hash: it has rows, and its name is not that of a string as well.
+fn is_hash(ctx: &Ctx<'_>, table: &TableInfo<'_>) -> bool {
+    table.id != TableId::DEFAULT && table.rows > 0 && !ctx.is_string(table.name.as_bytes())
+}
+
+/// The names of all hashes.
+fn hash_names<'a>(ctx: &'a Ctx<'_>) -> impl Iterator<Item = &'a str> + 'a {
+    let hashes = tables(ctx, None).filter(|table| is_hash(ctx, table));
+    hashes.map(|table| table.name)
 }
 
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -173,7 +179,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         .filter(|key| pattern.matches(key, &mut steps))
         .cloned()
         .collect();
-    let hashes = hash_names(ctx, None).filter(|name| pattern.matches(name.as_bytes(), &mut steps));
+    let hashes = hash_names(ctx).filter(|name| pattern.matches(name.as_bytes(), &mut steps));
     found.extend(hashes.map(|name| Bytes::copy_from_slice(name.as_bytes())));
     ctx.client.work.spend(steps);
     encoder::array(ctx.out(), found.len());
@@ -339,15 +345,15 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         }
     }
     if next.is_none() && options.wants("hash") {
-        let mut names = hash_names(ctx, names).peekable();
-        while let Some(name) = names.next() {
-            let name = Bytes::copy_from_slice(name.as_bytes());
-            if options.look_at(&name, &mut budget) {
+        let mut tables = tables(ctx, names).peekable();
+        while let Some(table) = tables.next() {
+            let name = table.name.as_bytes();
+            if options.look_at(name, &mut budget) && is_hash(ctx, &table) {
                 budget.take(name.len());
-                found.push(name.clone());
+                found.push(Bytes::copy_from_slice(name));
             }
-            if budget.is_spent() {
-                next = names.peek().is_some().then_some(Place::Hashes(name));
+            if budget.is_spent() && tables.peek().is_some() {
+                next = Some(Place::Hashes(Bytes::copy_from_slice(name)));
                 break;
             }
         }
@@ -358,21 +364,20 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn randomkey(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
-    let random = ctx.draw();
+    let (draw, which) = (ctx.draw(), ctx.draw());
     let view = ctx.node.view(ctx.now);
     let strings = view.len(TableId::DEFAULT);
-    let hashes: Vec<&str> = hash_names(ctx, None).collect();
-    let place = random % (strings + hashes.len() as u64).max(1);
-    let string = view
-        .sample(TableId::DEFAULT, random >> 8)
-        .map(|row| row.key().clone());
-    let hash = hashes
-        .get(place.saturating_sub(strings) as usize)
-        .map(|name| Bytes::copy_from_slice(name.as_bytes()));
-    let chosen = if place < strings {
-        string.or(hash)
-    } else {
-        hash.or(string)
+    let string = || {
+        let row = view.sample(TableId::DEFAULT, which);
+        row.map(|row| row.key().clone())
+    };
+    let hash = || {
+        let table = view.sample_table(which, Some(TableId::DEFAULT));
+        table.map(|table| Bytes::copy_from_slice(table.name.as_bytes()))
+    };
+    let chosen = match draw % count(ctx).max(1) < strings {
+        true => string().or_else(hash),
+        false => hash().or_else(string),
     };
     match chosen {
         Some(key) => ctx.bulk(&key),
@@ -380,10 +385,12 @@ fn randomkey(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
     }
 }
 
-/// Strings and hashes that are not strings as well.
+/// Strings and hashes. A name that is both counts twice. O(1).
 pub(super) fn count(ctx: &Ctx<'_>) -> u64 {
-    let strings = ctx.node.view(ctx.now).len(TableId::DEFAULT);
-    strings + hash_names(ctx, None).count() as u64
+    let view = ctx.node.view(ctx.now);
+    let strings = view.len(TableId::DEFAULT);
+    let tables = view.populated_tables() as u64;
+    strings + tables - u64::from(strings > 0)
 }
 
 fn dbsize(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {

@@ -112,3 +112,29 @@ fn a_script_is_told_that_locks_need_strong_tables() {
         assert!(answer.starts_with("-ERR "), "{answer}");
     }
 }
+
+#[test]
+fn a_random_key_is_any_key_with_the_same_chance() {
+    let mut talk = Talk::new();
+    for n in 0..30 {
+        talk.say(&format!("SET string{n} v"));
+        talk.say(&format!("HSET hash{n} f v"));
+    }
+    // Rows of one large table, and deleted ones, change nothing.
+    for n in 0..500 {
+        talk.say(&format!("HSET hash0 field{n} v"));
+        talk.say(&format!("SET gone{n} v"));
+    }
+    for n in 0..500 {
+        talk.say(&format!("DEL gone{n}"));
+    }
+    let mut drawn = BTreeMap::new();
+    for _ in 0..6_000 {
+        *drawn.entry(talk.say("RANDOMKEY")).or_insert(0) += 1;
+    }
+    assert_eq!(drawn.len(), 60, "{drawn:?}");
+    // A hundred times each: five standard deviations are fifty.
+    for (key, times) in drawn {
+        assert!((50..150).contains(&times), "{key} {times}");
+    }
+}
