@@ -10,7 +10,7 @@ use crate::counters::{Counters, add};
 pub const READ_BYTES: usize = 64 << 10;
 
 /// Bytes read from one link before the others have their turn.
-pub const READ_BUDGET: usize = 256 << 10;
+pub const READ_BUDGET: usize = 64 << 10;
 
 /// Slices handed to one vectored write.
 pub const SLICES: usize = 64;

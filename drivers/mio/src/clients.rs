@@ -459,8 +459,8 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
 }
 
 /// Puts a token on a list once.
-pub(crate) fn mark(flag: &mut bool, list: &mut Vec<usize>, token: usize) {
+pub(crate) fn mark(flag: &mut bool, list: &mut impl Extend<usize>, token: usize) {
     if !std::mem::replace(flag, true) {
-        list.push(token);
+        list.extend([token]);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Peers {
     accepted: usize,
     timers: BTreeSet<(Instant, usize)>,
     dirty: Vec<usize>,
-    again: Vec<usize>,
+    again: VecDeque<usize>,
     events: Vec<LinkEvent>,
     /// What happened, for the node, in order.
     pub(crate) inputs: Vec<Input>,
@@ -79,7 +79,7 @@ impl Peers {
             accepted: 0,
             timers: BTreeSet::new(),
             dirty: Vec::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             events: Vec::new(),
             inputs: Vec::new(),
         }
@@ -205,7 +205,16 @@ impl Peers {
         self.set_deadline(token, Some(now + self.options.handshake_timeout));
     }
 
-    pub(crate) fn ready(&mut self, now: Instant, token: usize, event: &Event, buffer: &mut [u8]) {
+    /// Something has happened to a link. One that has a place among those that are read in turn keeps it, and one that is not to be read now
+    /// gets one.
+    pub(crate) fn ready(
+        &mut self,
+        now: Instant,
+        token: usize,
+        event: &Event,
+        is_late: bool,
+        buffer: &mut [u8],
+    ) {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
@@ -218,8 +227,12 @@ impl Peers {
         if event.is_writable() {
             mark(&mut peer.dirty, &mut self.dirty, token);
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.read(token, buffer);
+        let has_bytes = event.is_readable() || event.is_read_closed() || event.is_error();
+        if has_bytes && !peer.again {
+            match is_late {
+                true => mark(&mut peer.again, &mut self.again, token),
+                false => self.read(token, buffer),
+            }
         }
     }
 
@@ -373,13 +386,18 @@ impl Peers {
         self.set_deadline(token, Some(now + PARTING));
     }
 
-    /// Goes on with links whose budget ran out in the last turn.
-    pub(crate) fn read_again(&mut self, buffer: &mut [u8]) {
-        for token in std::mem::take(&mut self.again) {
-            if let Some(peer) = self.peers.get_mut(&token) {
-                peer.again = false;
-                self.read(token, buffer);
-            }
+    /// How many links have more to be read than earlier turns had time for.
+    pub(crate) fn waiting(&self) -> usize {
+        self.again.len()
+    }
+
+    /// Reads the link that has waited longest.
+    pub(crate) fn read_next(&mut self, buffer: &mut [u8]) {
+        if let Some(token) = self.again.pop_front()
+            && let Some(peer) = self.peers.get_mut(&token)
+        {
+            peer.again = false;
+            self.read(token, buffer);
         }
     }
 

@@ -25,6 +25,9 @@ use crate::peers::Peers;
 /// Connections accepted in one turn, by each listener.
 const PER_TURN: usize = 1_024;
 
+/// How long one turn takes in what peers sent. A link that comes later is read in the next turn.
+const PEERS_PHASE: Duration = Duration::from_millis(2);
+
 pub(crate) struct Loop<C: Clients> {
     poll: Poll,
     clock: Clock,
@@ -137,8 +140,8 @@ impl<C: Clients> Loop<C> {
         let at = self.clock.instant(now.mono);
         self.peers.expire(at);
         self.clients.expire(at);
-        self.peers.read_again(&mut self.buffer);
-        self.hand_over(now);
+        let until = Instant::now() + PEERS_PHASE;
+        self.read_waiting_peers(now, until);
         self.clients
             .read_again(now, &mut self.node, &mut self.buffer);
         for event in events {
@@ -151,7 +154,9 @@ impl<C: Clients> Loop<C> {
                     }
                 }
                 token if token % 2 == 0 => {
-                    self.peers.ready(at, token, event, &mut self.buffer);
+                    let is_late = Instant::now() >= until;
+                    self.peers
+                        .ready(at, token, event, is_late, &mut self.buffer);
                     self.hand_over(now);
                 }
                 token => self
@@ -177,6 +182,17 @@ impl<C: Clients> Loop<C> {
         }
         while let Some(report) = self.store.as_mut().and_then(StoreHandle::poll) {
             self.node.handle(now, report.into());
+        }
+    }
+
+    /// Reads links that had more than an earlier turn had time for: one at least, and each once at most.
+    fn read_waiting_peers(&mut self, now: Now, until: Instant) {
+        for _ in 0..self.peers.waiting() {
+            self.peers.read_next(&mut self.buffer);
+            self.hand_over(now);
+            if Instant::now() >= until {
+                return;
+            }
         }
     }
 

@@ -15,8 +15,10 @@ use super::{Error, Handle};
 use crate::answer::Reply;
 use crate::exit::Exit;
 
-/// Commands carried out in one turn.
+/// Commands carried out in one turn, how long that takes at most, and after how many the time is looked at.
 const PER_TURN: usize = 1_024;
+const PHASE: Duration = Duration::from_millis(2);
+const LOOK: usize = 8;
 
 /// Requests whose askers may have gone away before all are looked through.
 const SWEEP: usize = 16;
@@ -106,14 +108,18 @@ impl Commands {
 
     /// Carries out what waits, before the turn's tick; the reason when something ends the loop.
     pub fn obey(&mut self, node: &mut Node, now: Now) -> Option<Exit> {
-        self.more = self.inbox.commands.len() > PER_TURN;
-        for _ in 0..PER_TURN {
+        let until = Instant::now() + PHASE;
+        for done in 1..=PER_TURN {
             // The loop holds no handle of its own: without any it goes on without commands.
             let Ok(command) = self.inbox.commands.try_recv() else {
                 break;
             };
             self.carry_out(node, now, command);
+            if done % LOOK == 0 && Instant::now() >= until {
+                break;
+            }
         }
+        self.more = !self.inbox.commands.is_empty();
         while let Ok(order) = self.inbox.orders.try_recv() {
             match order {
                 Order::Leave(left) => {
