@@ -9,6 +9,7 @@ mod digest;
 mod dots;
 mod expiry;
 mod floors;
+mod index;
 mod listing;
 mod log;
 mod order;

@@ -8,8 +8,8 @@ use core::num::NonZeroU32;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
+use super::index::Index;
 use super::listing::Listing;
 use super::order::Order;
 use super::table_rows::{Places, TableRows};
@@ -138,7 +138,7 @@ impl StoredRow {
 pub(crate) struct Rows {
     slab: Vec<Option<StoredRow>>,
     free: Vec<Slot>,
-    index: HashTable<Slot>,
+    index: Index,
     tables: Vec<TableRows>,
     places: Places,
     listing: Listing,
@@ -177,13 +177,11 @@ impl Rows {
     pub(crate) fn find(&self, table: TableId, key: &[u8]) -> Option<Slot> {
         let hash = Self::hash(&self.hasher, table, key);
         let slab = &self.slab;
-        self.index
-            .find(hash, |slot| {
-                slab[slot.index()]
-                    .as_ref()
-                    .is_some_and(|row| row.table == table && row.key.as_ref() == key)
-            })
-            .copied()
+        self.index.find(hash, |slot| {
+            slab[slot.index()]
+                .as_ref()
+                .is_some_and(|row| row.table == table && row.key.as_ref() == key)
+        })
     }
 
     /// The row of a key, tombstones included. O(1).
@@ -211,7 +209,7 @@ impl Rows {
         }
         let (slab, hasher) = (&self.slab, &self.hasher);
         self.index
-            .insert_unique(hash, slot, |slot| match &slab[slot.index()] {
+            .insert(hash, slot, |slot| match &slab[slot.index()] {
                 Some(row) => Self::hash(hasher, row.table, &row.key),
                 None => 0,
             });
@@ -240,9 +238,7 @@ impl Rows {
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<StoredRow> {
         let row = self.slab.get_mut(slot.index())?.take()?;
         let hash = Self::hash(&self.hasher, row.table, &row.key);
-        if let Ok(entry) = self.index.find_entry(hash, |found| *found == slot) {
-            entry.remove();
-        }
+        self.index.remove(hash, slot);
         if !row.value.is_dead() {
             self.lower(row.table, &row.key, slot);
         }
