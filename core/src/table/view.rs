@@ -356,6 +356,11 @@ impl<'a> View<'a> {
             .map_or(0, |keys| keys.len() as u64)
     }
 
+    /// Live rows of all tables that expire one day. O(1).
+    pub fn expiring_rows(&self) -> u64 {
+        self.node.gossip.expiring_rows()
+    }
+
     /// The tables that have rows or explicit options, by namespace and name. O(tables): [`View::user_tables`] gives them one by
     /// one.
     pub fn tables(&self) -> Vec<TableInfo<'a>> {

@@ -32,7 +32,7 @@
 //! - A call of a session does a bounded number of steps, about a millisecond; the rest of a pipeline goes on in the next call.
 //! - There is database 0 alone. After a `SELECT` of another one, which is refused, the client can read and write nothing until `SELECT 0` or
 //!   `RESET`: what it sends was meant for elsewhere.
-//! - `INFO` has `used_memory` where the driver tells it, the memory of the whole process. `CONFIG RESETSTAT` lets `INFO` count connections and
+//! - `INFO` counts under `expires` the rows of all tables that expire, and has `used_memory` where the driver tells it, the memory of the whole process. `CONFIG RESETSTAT` lets `INFO` count connections and
 //!   commands from there on; the driver's metrics go on.
 //! - Scripts and functions are refused: a lock or a counter by script needs strong tables, which are to come.
 //! - Commands that would lose updates on a gossip table (`INCR`, `APPEND`, ...) and types that are not there are refused with

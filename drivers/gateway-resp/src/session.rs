@@ -182,6 +182,11 @@ impl Session {
             match self.decoder.next(window) {
                 Decoded::Command => {
                     let args = self.decoder.args(window);
+                    // Whatever only reads is answered all the same.
+                    if node.pressure() && commands::writes(args) {
+                        self.decoder.put_back();
+                        break Flow::Store;
+                    }
                     if let Some(flow) = self.client.execute(now, node, args, replies) {
                         self.decoder.put_back();
                         break flow;

@@ -20,7 +20,7 @@ pub trait Session {
     /// it gets no more input until [`Session::resume`] returns [`Flow::Continue`]. One call gets at most 64 KiB.
     fn receive(&mut self, now: Now, node: &mut Node, input: &[u8], replies: &mut Replies) -> Flow;
 
-    /// Goes on after [`Flow::Full`]; called when the client has taken most of its replies.
+    /// Goes on after [`Flow::Full`], when the client has taken most of its replies, and after [`Flow::Store`], when the store has caught up.
     fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow;
 
     /// Goes on after [`Flow::Await`], with the row as the node read it, `None` if it is gone. The row may have changed since:
@@ -65,6 +65,9 @@ pub enum Flow {
     Full,
     /// No input: this row is to be read, because its value is only in the store. [`Session::loaded`] is called with it.
     Await(TableId, Bytes),
+    /// No input: the next command writes, and the store lags behind ([`Node::pressure`]). [`Session::resume`] is called once it has caught up.
+    /// A session that goes on writing instead is refused as busy by the node in the end.
+    Store,
     /// Nothing: the connection is closed when all replies are written. The session is not called again.
     Close,
 }

@@ -1,6 +1,6 @@
 //! Clients over TCP: sessions from the gateway, read within a budget, written once per turn.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub(crate) struct ClientTable<C: Clients> {
     dirty: Vec<usize>,
     /// Clients whose socket may hold bytes that nobody asked for yet.
     unread: Vec<usize>,
+    /// Clients whose next command writes, while the store lags behind.
+    pressed: VecDeque<usize>,
     /// Clients whose replies wait for a batch.
     held: BTreeSet<(Seq, usize)>,
     watching: BTreeSet<usize>,
@@ -63,6 +65,8 @@ enum Pause {
     Wants(TableId, Bytes),
     /// It awaits a row that was asked for.
     Awaits,
+    /// Its next command writes, and the store lags behind.
+    Store,
 }
 
 struct Client<S> {
@@ -74,6 +78,8 @@ struct Client<S> {
     /// The socket may hold bytes; no event will tell again.
     unread: bool,
     listed: bool,
+    /// It is among those that wait for the store.
+    pressed: bool,
     dirty: bool,
     waits_to_write: bool,
     held: Option<Seq>,
@@ -104,6 +110,7 @@ impl<C: Clients> ClientTable<C> {
             next: 17,
             dirty: Vec::new(),
             unread: Vec::new(),
+            pressed: VecDeque::new(),
             held: BTreeSet::new(),
             watching: BTreeSet::new(),
             wanted: Vec::new(),
@@ -132,11 +139,11 @@ impl<C: Clients> ClientTable<C> {
     pub(crate) fn is_ready(&self, node: &Node) -> bool {
         !self.dirty.is_empty()
             || !self.wanted.is_empty()
-            || !node.pressure()
-                && self
-                    .unread
-                    .iter()
-                    .any(|token| self.clients.get(token).is_none_or(Client::takes_input))
+            || !self.pressed.is_empty() && !node.pressure()
+            || self
+                .unread
+                .iter()
+                .any(|token| self.clients.get(token).is_none_or(Client::takes_input))
     }
 
     pub(crate) fn accept(&mut self, mut socket: TcpStream, peer: SocketAddr) {
@@ -168,6 +175,7 @@ impl<C: Clients> ClientTable<C> {
             closing: false,
             unread: false,
             listed: false,
+            pressed: false,
             dirty: false,
             waits_to_write: false,
             held: None,
@@ -198,8 +206,23 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Reads clients that were left alone by the budget, their replies or the node's pressure.
+    /// Lets clients go on that waited for the store, and reads those that were left alone by the budget or their replies.
     pub(crate) fn read_again(&mut self, now: Now, node: &mut Node, buffer: &mut [u8]) {
+        for _ in 0..self.pressed.len() {
+            if node.pressure() {
+                break;
+            }
+            let token = self.pressed.pop_front();
+            if let Some(token) = token
+                && let Some(client) = self.clients.get_mut(&token)
+                && !client.closing
+            {
+                client.pressed = false;
+                let flow = client.session.resume(now, node, &mut client.replies);
+                client.follow(flow);
+                self.after(token);
+            }
+        }
         for token in std::mem::take(&mut self.unread) {
             if let Some(client) = self.clients.get_mut(&token) {
                 client.listed = false;
@@ -220,7 +243,7 @@ impl<C: Clients> ClientTable<C> {
         }
         let mut budget = READ_BUDGET;
         while client.unread {
-            if budget == 0 || !client.takes_input() || node.pressure() {
+            if budget == 0 || !client.takes_input() {
                 mark(&mut client.listed, &mut self.unread, token);
                 break;
             }
@@ -255,6 +278,9 @@ impl<C: Clients> ClientTable<C> {
         if let Pause::Wants(table, key) = &client.pause {
             self.wanted.push((token, *table, key.clone()));
             client.pause = Pause::Awaits;
+        }
+        if client.pause == Pause::Store && !std::mem::replace(&mut client.pressed, true) {
+            self.pressed.push_back(token);
         }
         if client.session.watches() {
             self.watching.insert(token);
@@ -431,6 +457,7 @@ impl<S: Session> Client<S> {
             Flow::Continue => self.pause = Pause::No,
             Flow::Full => self.pause = Pause::Full,
             Flow::Await(table, key) => self.pause = Pause::Wants(table, key),
+            Flow::Store => self.pause = Pause::Store,
             Flow::Close => self.closing = true,
         }
     }

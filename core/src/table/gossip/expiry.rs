@@ -44,4 +44,9 @@ impl Gossip {
     pub(crate) fn next_expiry(&self) -> Option<Wall> {
         self.expiring.first().map(|(at, _)| Wall::from_millis(*at))
     }
+
+    /// Rows that expire and have not expired yet, of all tables. O(1).
+    pub(crate) fn expiring_rows(&self) -> u64 {
+        self.expiring.len() as u64
+    }
 }

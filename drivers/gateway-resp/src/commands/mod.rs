@@ -323,6 +323,16 @@ pub(crate) fn execute(
     }
 }
 
+/// Whether this is a command that writes rows, and may wait until the store has caught up.
+pub(crate) fn writes(args: Args<'_>) -> bool {
+    let is_private = |command: &Command| {
+        command.name == "rumormill" && (is(args.get(1), "set") || is(args.get(1), "del"))
+    };
+    find(args.get(0)).is_some_and(|command| {
+        command.flags.contains(&"write") || args.len() > 1 && is_private(command)
+    })
+}
+
 /// Whether the command reads or writes the rows of a database.
 fn touches_rows(command: &Command) -> bool {
     matches!(command.group, "string" | "hash" | "generic") || command.name == "rumormill"

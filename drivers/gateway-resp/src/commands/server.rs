@@ -256,7 +256,12 @@ fn replication(ctx: &Ctx<'_>, text: &mut String) {
 fn keyspace(ctx: &Ctx<'_>, text: &mut String) {
     let keys = super::keys::count(ctx);
     if keys > 0 {
-        field(text, format_args!("db0:keys={keys},expires=0,avg_ttl=0"));
+        // Hashes have no expiry, but fields written over HTTP may: they are counted too.
+        let expires = ctx.node.view(ctx.now).expiring_rows();
+        field(
+            text,
+            format_args!("db0:keys={keys},expires={expires},avg_ttl=0"),
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! No command and no subscription keeps a call of a session busy for long.
 
+use rumormill_core::{Input, Output, Seq, Storage};
 use rumormill_kit::session::{Flow, Session as _};
 
 use super::{Talk, array};
@@ -162,4 +163,34 @@ fn a_watcher_that_resubscribes_gives_its_room_back() {
         assert!(answer(&mut talk, &array(&[b"SUBSCRIBE", &large])).starts_with('*'));
         assert!(answer(&mut talk, &array(&[b"UNSUBSCRIBE", &large])).starts_with('*'));
     }
+}
+
+#[test]
+fn reads_are_answered_while_the_store_lags_behind_and_writes_wait_in_their_place() {
+    let mut talk = Talk::with(|config| {
+        config.storage = Storage::Ordered;
+        config.limits.store_backlog = 4;
+    });
+    let mut last = Seq(0);
+    for n in 0..2 {
+        talk.say(&format!("SET a {n}"));
+        talk.node.handle(talk.now, Input::Tick);
+        while let Some(output) = talk.node.poll_output() {
+            if let Output::Store { seq, .. } = output {
+                last = seq;
+            }
+        }
+    }
+    assert!(talk.node.pressure());
+    let answers = talk.send(b"PING\nGET a\nSET a 2\nGET a\nRUMORMILL SET b 3\nPING\n");
+    assert_eq!(
+        (answers.as_str(), &talk.flow),
+        ("+PONG $1 1 ", &Flow::Store)
+    );
+    talk.node.handle(talk.now, Input::Stored { upto: last });
+    talk.flow = talk
+        .session
+        .resume(talk.now, &mut talk.node, &mut talk.replies);
+    assert_eq!(talk.read(), "+OK $1 2 +OK +PONG ");
+    assert_eq!(talk.flow, Flow::Continue);
 }

@@ -138,3 +138,16 @@ fn a_random_key_is_any_key_with_the_same_chance() {
         assert!((50..150).contains(&times), "{key} {times}");
     }
 }
+
+#[test]
+fn info_counts_the_keys_that_expire() {
+    let mut talk = Talk::new();
+    talk.say("MSET a 1 b 2");
+    assert_eq!(info(&mut talk)["db0"], "keys=2,expires=0,avg_ttl=0");
+    talk.say("EXPIRE a 100");
+    talk.say("SET c 3 PX 50");
+    assert_eq!(info(&mut talk)["db0"], "keys=3,expires=2,avg_ttl=0");
+    talk.say("PERSIST a");
+    talk.pass(100);
+    assert_eq!(info(&mut talk)["db0"], "keys=2,expires=0,avg_ttl=0");
+}
