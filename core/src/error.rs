@@ -303,11 +303,40 @@ pub enum RequestError {
     Read(ReadError),
     /// The member was not evicted.
     Evict(EvictError),
+    /// The node was not declared lost.
+    Lost(LostError),
     /// This node did not go on by itself.
     Resume(ResumeError),
     /// The node has halted: what was not acknowledged may be lost.
     Halted,
 }
+
+/// Why a node was not declared lost. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostError {
+    /// It is no id, and no node that is or was a member has this name.
+    NotKnown,
+    /// Several nodes have or had this name: give an id.
+    Ambiguous(Vec<NodeId>),
+    /// This node is no full member itself: joining, away or leaving.
+    NoMember,
+}
+
+impl fmt::Display for LostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LostError::NotKnown => f.write_str("no node that is or was a member has this name"),
+            LostError::Ambiguous(ids) => {
+                f.write_str("several nodes have this name:")?;
+                ids.iter().try_for_each(|id| write!(f, " {id}"))
+            }
+            LostError::NoMember => f.write_str("this node is no full member itself"),
+        }
+    }
+}
+
+impl core::error::Error for LostError {}
 
 /// Why a member was not evicted. It is a member still, and nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -394,6 +423,7 @@ impl fmt::Display for RequestError {
             RequestError::Join(why) => write!(f, "could not join: {why}"),
             RequestError::Read(error) => error.fmt(f),
             RequestError::Evict(error) => error.fmt(f),
+            RequestError::Lost(error) => error.fmt(f),
             RequestError::Resume(error) => error.fmt(f),
             RequestError::Halted => f.write_str("the node has halted"),
         }

@@ -184,6 +184,14 @@ pub enum Request {
         /// one has deleted meanwhile may come back.
         force: bool,
     },
+    /// Declares that writes of earlier lives of a node that have not come by now are lost. Deletes in tables that keep siblings no longer
+    /// wait for them, on any member, as far as they were made before this. Should a node that holds such writes come back all the same,
+    /// those that the deletes replaced come back with it. Answers once that is durable here, or refuses with
+    /// [`LostError`](crate::LostError).
+    DeclareLost {
+        /// Its id, or the name by which it is or was a member.
+        node: String,
+    },
     /// Ends the wait of a node that is away for members that will not come back: it goes on with what it holds, and everybody
     /// else compares his rows with its. What those members had deleted and freed may come back, and what they alone had is lost.
     /// Answers once that is durable, or refuses with [`ResumeError`](crate::ResumeError).
@@ -219,6 +227,8 @@ pub enum Response {
         /// All members, the evicted one included.
         members: usize,
     },
+    /// What the node wrote in earlier lives and has not come is declared lost, durably here; other members hear of it.
+    DeclaredLost(NodeId),
     /// This node is a full member again, durably, without the members that it waited for.
     Resumed {
         /// Those of them who were not here, being away too.
@@ -455,6 +465,8 @@ pub enum Event {
         /// Whether [`Timing::evict_memory_after`](crate::Timing::evict_memory_after) asked for it, and no operator.
         policy: bool,
     },
+    /// An operator declared through this node that writes of a node are lost.
+    DeclaredLost(NodeId),
     /// Others have evicted this node, or went on without knowing it: it compares its rows with a member's before it goes on.
     Evicted {
         /// Who wrote the eviction.

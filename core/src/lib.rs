@@ -110,8 +110,8 @@ pub mod wire;
 
 pub use config::{Config, Limits, MAX_ROW_BYTES, MAX_SIBLING_BYTES, Storage, Timing};
 pub use error::{
-    EvictError, Lagged, ReadError, RecoverError, RequestError, ResumeError, SettingError,
-    TableError, TokenError, WriteError,
+    EvictError, Lagged, LostError, ReadError, RecoverError, RequestError, ResumeError,
+    SettingError, TableError, TokenError, WriteError,
 };
 pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{

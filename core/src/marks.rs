@@ -56,6 +56,8 @@ marks! {
     BranchCongested = "branch-congested",
     /// A claim came as contexts, and not as an equal hash.
     ClaimByContext = "claim-by-context",
+    /// A dead row of siblings stayed because it names writes that have not come.
+    DeadSiblingKept = "dead-sibling-kept",
     /// A foreign clock was too far ahead to be followed.
     ClockDrift = "clock-drift",
     /// Stored rows or contexts were damaged.

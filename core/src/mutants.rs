@@ -58,6 +58,7 @@ impl Mutant {
         matches!(
             self,
             Mutant::AgreesTwice
+                | Mutant::DeadSiblingFreed
                 | Mutant::EndedForwarded
                 | Mutant::FloorForgotten
                 | Mutant::HearsayRevives
@@ -188,6 +189,8 @@ mutants! {
     ExpiryVanishes = "expiry-vanishes",
     /// Of the siblings that a merge leaves only the newest stays.
     SiblingLost = "sibling-lost",
+    /// A dead row of siblings is freed although it names writes that have not come here.
+    DeadSiblingFreed = "dead-sibling-freed",
     /// A write replaces nothing, whatever its author has seen.
     ContextIgnored = "context-ignored",
 }

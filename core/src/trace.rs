@@ -183,6 +183,7 @@ impl Display for Trace<'_, Event> {
             ),
             Event::Evicted { by } => write!(f, "evicted by={by}"),
             Event::EvictionOutranked { by } => write!(f, "eviction-outranked by={by}"),
+            Event::DeclaredLost(node) => write!(f, "declared-lost node={node}"),
             Event::Resumed { without } => write!(f, "resumed without={}", without.len()),
             Event::DuplicateName { name, later } => {
                 write!(f, "duplicate-name name={name} later={later}")

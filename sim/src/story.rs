@@ -185,6 +185,7 @@ pub(crate) fn event(
         ),
         Event::Evicted { by } => emit("evicted", &[who(by)]),
         Event::EvictionOutranked { by } => emit("eviction_outranked", &[who(by)]),
+        Event::DeclaredLost(id) => emit("declared_lost", &[who(id)]),
         Event::Resumed { without } => {
             emit("resumed", &[Field::Num("without", without.len() as u64)])
         }

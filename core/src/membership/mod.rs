@@ -15,12 +15,13 @@ use core::time::Duration;
 use evictions::Evictions;
 pub(crate) use links::{Greeting, Link, Links, Phase};
 pub(crate) use record::{
-    Departure, Eviction, MemberRecord, departure_key, departure_of, eviction_key, member_key,
+    Departure, Eviction, MemberRecord, departure_key, departure_of, eviction_key, lost_key,
+    lost_of, member_key,
 };
 
 use rapidhash::v3::rapidhash_v3;
 
-use crate::id::NodeId;
+use crate::id::{Actor, NodeId};
 use crate::table::Hlc;
 
 /// A member as others see it.
@@ -83,6 +84,12 @@ pub enum HoldsUp {
         /// How many.
         deletes: u64,
     },
+    /// In tables that keep siblings, so many deletes of the 4,096 oldest replaced writes of it that have not come here. They are kept
+    /// until those writes come. [`Request::DeclareLost`](crate::Request::DeclareLost) ends the wait.
+    Writes {
+        /// How many.
+        deletes: u64,
+    },
 }
 
 impl fmt::Display for HoldsUp {
@@ -93,6 +100,15 @@ impl fmt::Display for HoldsUp {
             HoldsUp::Unheard => f.write_str("has not yet said what it holds"),
             HoldsUp::Behind { deletes: 1 } => f.write_str("lacks 1 delete"),
             HoldsUp::Behind { deletes } => write!(f, "lacks {deletes} deletes"),
+            HoldsUp::Writes { deletes: 1 } => {
+                f.write_str("1 delete waits for writes of it that have not come here")
+            }
+            HoldsUp::Writes { deletes } => {
+                write!(
+                    f,
+                    "{deletes} deletes wait for writes of it that have not come here"
+                )
+            }
         }
     }
 }
@@ -127,6 +143,8 @@ pub(crate) struct Membership {
     /// The latest departure of each node: epoch, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
     evictions: Evictions,
+    /// The nodes that an operator declared lost.
+    lost: BTreeMap<NodeId, Hlc>,
 }
 
 /// An eviction that this node has just heard of.
@@ -149,6 +167,7 @@ impl Membership {
             names: BTreeSet::new(),
             departed: BTreeMap::new(),
             evictions: Evictions::default(),
+            lost: BTreeMap::new(),
         }
     }
 
@@ -211,6 +230,25 @@ impl Membership {
         } else {
             Change::None
         }
+    }
+
+    /// Takes a row of `sys.departed` that declares a node lost. Returns whether it is such a row.
+    pub(crate) fn lost_changed(&mut self, key: &[u8], clock: Hlc) -> bool {
+        let Some(node) = lost_of(key) else {
+            return false;
+        };
+        let at = self.lost.entry(node).or_default();
+        *at = clock.max(*at);
+        true
+    }
+
+    /// The clock of the last declaration that the node of an actor is lost. It is about lives that have ended: writes of a member's
+    /// present life are on their way.
+    pub(crate) fn lost(&self, actor: Actor) -> Option<Hlc> {
+        let member = self.members.get(&actor.node);
+        let lives = member.is_some_and(|member| member.record.actor == actor)
+            && !self.has_departed(actor.node);
+        self.lost.get(&actor.node).filter(|_| !lives).copied()
     }
 
     /// A row of `sys.departed` has come: the eviction it tells of, when that is news.

@@ -113,6 +113,19 @@ pub(crate) fn eviction_key(node: NodeId, epoch: u64, by: NodeId) -> Vec<u8> {
     key
 }
 
+/// The key of the row that declares a node lost. It has no value to speak of: its clock tells which deletes it is about.
+pub(crate) fn lost_key(node: NodeId) -> Vec<u8> {
+    let mut key = member_key(node);
+    key.extend_from_slice(b"/lost");
+    key
+}
+
+/// Reads a key that [`lost_key`] made.
+pub(crate) fn lost_of(key: &[u8]) -> Option<NodeId> {
+    let (node, rest) = core::str::from_utf8(key).ok()?.split_once('/')?;
+    (rest == "lost").then(|| node.parse().ok()).flatten()
+}
+
 pub(crate) fn departure_of(key: &[u8]) -> Option<(NodeId, u64)> {
     let (node, rest) = core::str::from_utf8(key).ok()?.split_once('/')?;
     let epoch = rest.split_once('/').map_or(rest, |(epoch, _)| epoch);

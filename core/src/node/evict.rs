@@ -10,6 +10,7 @@
 mod agree;
 mod ask;
 mod judge;
+mod lost;
 mod policy;
 
 use alloc::collections::{BTreeMap, BTreeSet};

@@ -46,7 +46,7 @@ use crate::id::{Actor, ClusterId, LinkId, NodeId, Seq, TableId};
 use crate::io::{Event, HaltReason, Input, Output};
 use crate::link::{Hello, VERSIONS};
 use crate::marks::Mark;
-use crate::membership::{Links, Membership, Verdict};
+use crate::membership::{Change, Links, Membership, Verdict};
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::rng::{Rng, Seed, Stream};
@@ -482,6 +482,10 @@ impl Node {
         let clock = row.clock;
         let (change, verdict) = match table {
             Tables::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
+            Tables::DEPARTED if self.membership.lost_changed(key, clock) => {
+                self.stability.touch();
+                (Change::None, None)
+            }
             Tables::DEPARTED => {
                 let verdict = self.membership.eviction_changed(key, &value, clock);
                 let change = self.membership.departed_changed(key, &value, clock);

@@ -198,6 +198,11 @@ impl Node {
                 self.wait(token, Waits::Evict, deadline);
                 self.evict(token, &who, force);
             }
+            Request::DeclareLost { node } => {
+                let lost = self.declare_lost(&node);
+                let done = lost.map(|node| (self.fx.open_seq(), Response::DeclaredLost(node)));
+                self.reply_durably(token, deadline, done.map_err(RequestError::Lost));
+            }
             Request::Resume => {
                 let resumed = self.resume();
                 let done =

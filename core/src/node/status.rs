@@ -48,7 +48,7 @@ pub struct NodeStatus {
     pub health: u32,
     /// Suspicions of this node that it has refuted in this life.
     pub incarnation: u64,
-    /// Members whose claims are missing before the oldest tombstones may go, and why.
+    /// The members for whose sake the oldest tombstones are kept, and why. A member may stand here twice, for two reasons.
     pub waiting_for: Vec<HoldUp>,
     /// Of a node that is away: the members it waits for. One of them will do, or whoever has reunited with one. When none of them
     /// will ever come, [`Request::Resume`](crate::Request::Resume) lets it go on.
@@ -137,10 +137,13 @@ impl Node {
         member.map_or_else(String::new, |member| member.record.name.clone())
     }
 
-    /// Who holds up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.
+    /// Tells which members hold up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.
     fn holding_up(&self) -> Vec<HoldUp> {
         let now = self.fx.now().mono;
-        let missing = self.stability.holding_up(&self.gossip, &self.counted());
+        let lost = |actor| self.membership.lost(actor);
+        let waits = self
+            .stability
+            .holding_up(&self.gossip, &self.counted(), &lost);
         let why = |(node, lacks): (NodeId, Option<u64>)| {
             let down = self.evictions.down_since(node);
             let why = match (down, lacks) {
@@ -154,7 +157,13 @@ impl Node {
             let name = self.name_of(node);
             HoldUp { node, name, why }
         };
-        missing.into_iter().map(why).collect()
+        let claims = waits.claims.into_iter().map(why);
+        let writes = waits.writes.into_iter().map(|(node, deletes)| HoldUp {
+            node,
+            name: self.name_of(node),
+            why: HoldsUp::Writes { deletes },
+        });
+        claims.chain(writes).collect()
     }
 
     /// A number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`]: for who waits for that

@@ -113,8 +113,9 @@ impl Node {
             self.stability.touch();
         }
         let counted = self.counted();
+        let lost = |actor| self.membership.lost(actor);
         self.stability
-            .collect(&mut self.fx, &mut self.gossip, &counted);
+            .collect(&mut self.fx, &mut self.gossip, &counted, &lost);
     }
 
     pub(super) fn counted(&self) -> alloc::collections::BTreeSet<crate::NodeId> {

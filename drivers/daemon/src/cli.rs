@@ -213,6 +213,18 @@ pub(crate) enum Members {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Declare that writes of earlier lives of a node are lost
+    ///
+    /// In tables that keep siblings a delete is kept while it names writes that have not come here: `status` names the nodes that
+    /// made them. This ends the wait for one of them, on all members, for the deletes made until now. Should a node that holds such
+    /// writes come back all the same, those that the deletes replaced come back with it. A node that came back has proposed its writes
+    /// anew, so use this then too, once no other node that had them is missing.
+    Lost {
+        /// Its id, or the name by which it is or was a member
+        node: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Let a node that is away go on without the members it waits for
     ///
     /// For when those that `status` names will never come back, their disks lost or damaged. The node goes on with what it holds, and

@@ -99,6 +99,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 force,
                 server,
             }) => evict::evict(&member, force, &server),
+            Some(Members::Lost { node, server }) => evict::lost(&node, &server),
             Some(Members::Resume(server)) => evict::resume(&server),
         },
         Command::Tables { action, server } => match action {

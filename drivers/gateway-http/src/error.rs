@@ -3,7 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rumormill_core::{
-    EvictError, ReadError, RequestError, ResumeError, TableError, TokenError, WriteError,
+    EvictError, LostError, ReadError, RequestError, ResumeError, TableError, TokenError, WriteError,
 };
 use serde_json::{Map, Value, json};
 
@@ -233,6 +233,17 @@ fn evict_error(error: &EvictError, message: String) -> ApiError {
     }
 }
 
+fn lost_error(error: &LostError, message: String) -> ApiError {
+    match error {
+        LostError::Ambiguous(ids) => {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            ApiError::new(StatusCode::CONFLICT, "ambiguous", message).with("ids", ids)
+        }
+        LostError::NotKnown => ApiError::new(StatusCode::NOT_FOUND, "not_known", message),
+        _ => ApiError::new(UNAVAILABLE, "no_member", message),
+    }
+}
+
 fn resume_error(error: ResumeError, message: String) -> ApiError {
     match error {
         ResumeError::MemberAnswers(id) => {
@@ -266,6 +277,7 @@ impl From<RequestError> for ApiError {
             RequestError::Setting(error) => error.into(),
             RequestError::Join(_) => ApiError::new(UNAVAILABLE, "join_failed", message),
             RequestError::Evict(error) => evict_error(&error, message),
+            RequestError::Lost(error) => lost_error(&error, message),
             RequestError::Resume(error) => resume_error(error, message),
             RequestError::Halted => ApiError::new(UNAVAILABLE, "halted", message),
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),

@@ -83,6 +83,33 @@ pub(crate) async fn evict(
     }
 }
 
+/// A node was declared lost.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Lost {
+    /// Its id.
+    lost: String,
+}
+
+/// Declare that writes of earlier lives of a node that have not come by now are lost. Deletes in tables that keep siblings no longer
+/// wait for them. Should a node that holds such writes come back all the same, those that the deletes replaced come back with it.
+#[utoipa::path(post, path = "/v1/members/{id}/lost", tag = "cluster",
+    params(("id" = String, Path, description = "Its id, or the name by which it is or was a member")),
+    responses((status = 200, description = "It is declared lost, durably here; other members hear of it", body = Lost),
+              (status = 404, description = "`not_known`"),
+              (status = 409, description = "`ambiguous` with `ids`"),
+              (status = 503, description = "`no_member`: this node is none itself; `busy`, `halted`")))]
+pub(crate) async fn lost(
+    State(gateway): State<Gateway>,
+    Path(node): Path<String>,
+) -> Result<Json<Lost>, ApiError> {
+    match gateway.calls.request(Request::DeclareLost { node }).await? {
+        Response::DeclaredLost(node) => Ok(Json(Lost {
+            lost: node.to_string(),
+        })),
+        _ => Err(ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE)),
+    }
+}
+
 /// This node is a full member again.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Resumed {

@@ -20,14 +20,14 @@ use crate::{items, members, metrics, peers, report, rows, settings, siblings, st
         rows::list, rows::read, rows::write, rows::remove,
         items::read, items::write, items::remove,
         tables::list, tables::create,
-        members::list, members::me, members::evict, members::resume, members::status, state::document,
+        members::list, members::me, members::evict, members::lost, members::resume, members::status, state::document,
         settings::list, settings::read, settings::write, settings::remove,
         peers::add,
         members::healthz, members::readyz, metrics::text,
     ),
     components(schemas(
         rows::Listing, rows::ListedRow, siblings::SiblingList, siblings::ListedSibling, items::Item, tables::Tables, tables::NewTable,
-        members::Members, members::Evicted, members::Resumed, report::Member, report::Table, report::Status,
+        members::Members, members::Evicted, members::Lost, members::Resumed, report::Member, report::Table, report::Status,
         report::EffectiveSettings, report::Setting, settings::NewValue, peers::NewPeer, peers::Joined,
     )),
     tags(

@@ -87,6 +87,7 @@ pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
                 .delete(cluster_settings::remove),
         )
         .route("/v1/members/{id}/evict", post(members::evict))
+        .route("/v1/members/{id}/lost", post(members::lost))
         .route("/v1/members/self/resume", post(members::resume))
         .route("/v1/status", get(members::status))
         .route("/v1/state", get(state::document))

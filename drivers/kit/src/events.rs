@@ -13,6 +13,7 @@ pub fn log(event: &Event) {
         | Event::MemberEvicted { .. }
         | Event::Evicted { .. }
         | Event::EvictionOutranked { .. }
+        | Event::DeclaredLost(_)
         | Event::Resumed { .. }
         | Event::Protocol { .. }
         | Event::ClockDrift { .. }

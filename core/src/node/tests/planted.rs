@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use super::{evict, membership, push, refusals, skew, sync};
+use super::{evict, membership, push, refusals, siblings, skew, sync};
 use crate::mutants::Mutant;
 
 std::thread_local! {
@@ -45,6 +45,7 @@ macro_rules! caught {
 caught! {
     AgreesTwice as agrees_twice by evict::of_two_that_want_to_evict_each_other_a_member_agrees_with_one, "eviction-refused";
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "of two clocks nobody knows which is wrong";
+    DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
     FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";

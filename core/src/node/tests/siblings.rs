@@ -218,6 +218,90 @@ fn a_reunion_brings_what_the_cluster_lacks_and_nothing_that_was_replaced() {
     lab.all_show("gone", &[]);
 }
 
+/// A client reads `k` on the third member and deletes it through the first, which has never seen the value. Then the third is evicted
+/// while it is down.
+fn deleted_unseen_and_evicted() -> (Lab, CausalToken) {
+    let mut lab = lab(3, Durability::Periodic);
+    lab.stop(0);
+    lab.stop(1);
+    lab.add(2, "k", "v").unwrap();
+    let context = lab.context(2, "k");
+    lab.run(2_000);
+    lab.stop(2);
+    lab.start(0);
+    lab.start(1);
+    lab.run(5_000);
+    lab.remove(0, "k", &context);
+    lab.run(30_000);
+    let third = lab.configs[2].name.clone();
+    let request = Request::Evict {
+        who: third,
+        force: false,
+    };
+    assert!(lab.asks(0, request).is_ok());
+    lab.run(20_000);
+    (lab, context)
+}
+
+impl Lab {
+    fn asks(&mut self, i: usize, request: Request) -> Result<Response, RequestError> {
+        let token = Token(50_000 + self.replies.len() as u64);
+        let (now, deadline) = (self.now, None);
+        let input = Input::Request {
+            token,
+            deadline,
+            request,
+        };
+        self.node(i).handle(now, input);
+        self.run(2_000);
+        self.replies[&token].clone()
+    }
+
+    fn waits(&mut self, i: usize) -> Vec<(String, HoldsUp)> {
+        let now = self.now;
+        let waits = self.node(i).status(now).waiting_for.into_iter();
+        waits.map(|one| (one.name, one.why)).collect()
+    }
+}
+
+#[test]
+pub(super) fn a_deleted_sibling_stays_deleted_after_an_eviction() {
+    let (mut lab, _) = deleted_unseen_and_evicted();
+    let waits = (lab.configs[2].name.clone(), HoldsUp::Writes { deletes: 1 });
+    for i in 0..2 {
+        assert_eq!(lab.tombstones()[i], 1, "the delete is kept");
+        assert_eq!(lab.waits(i), std::slice::from_ref(&waits));
+    }
+    lab.start(2);
+    lab.run(50_000);
+    lab.all_show("k", &[]);
+    // Another node may have got the write from the third, and be gone too: only an operator knows.
+    assert_eq!(lab.tombstones(), [1, 1, 1], "proposed by other dots");
+    let node = lab.configs[2].name.clone();
+    assert!(lab.asks(1, Request::DeclareLost { node }).is_ok());
+    lab.run(10_000);
+    assert_eq!(lab.tombstones(), [0, 0, 0]);
+}
+
+#[test]
+fn a_delete_no_longer_waits_for_a_node_that_was_declared_lost() {
+    let (mut lab, context) = deleted_unseen_and_evicted();
+    let third = lab.configs[2].name.clone();
+    let declare = |node: &str| Request::DeclareLost { node: node.into() };
+    let unknown = lab.asks(0, declare("nothing"));
+    assert_eq!(unknown, Err(RequestError::Lost(LostError::NotKnown)));
+    assert!(matches!(
+        lab.asks(0, declare(&third)),
+        Ok(Response::DeclaredLost(_))
+    ));
+    lab.run(10_000);
+    assert_eq!(lab.tombstones()[..2], [0, 0]);
+    assert_eq!(lab.waits(1), []);
+    lab.remove(1, "k", &context);
+    lab.run(10_000);
+    assert_eq!(lab.tombstones()[..2], [1, 1], "a later delete waits again");
+}
+
 #[test]
 fn a_floor_takes_the_versions_at_or_below_it() {
     let mut lab = lab(3, Durability::Periodic);

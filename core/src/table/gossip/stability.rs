@@ -3,6 +3,9 @@
 //! A tombstone is freed when it is durable here, this node's clock has reached it, and every member, reachable or not, has claimed a durable context that
 //! holds it, lies within what this node has seen (of the domain and of `sys`), and came with a clock not below the
 //! tombstone's. Then no member can bring back what it deleted: each has the delete, and nothing that this node lacks.
+//!
+//! A dead row of siblings is freed only when every write that its vector names is covered here as well, with all earlier writes of
+//! the same actor. A node that was evicted may hold such a write, and this row alone tells that it was replaced.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -15,6 +18,19 @@ use crate::id::{Actor, NodeId};
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::{Context, Domain, Hlc};
+
+/// Tells up to which clock deletes do not wait for writes of an actor, because an operator declared its node lost.
+pub(crate) type Lost<'a> = &'a dyn Fn(Actor) -> Option<Hlc>;
+
+/// What the oldest tombstones wait for.
+#[derive(Default)]
+pub(crate) struct Waits {
+    /// The members whose claims are missing for the oldest tombstone. The number counts the tombstones that the claim of a member
+    /// lacks; it is absent when the member has not claimed anything.
+    pub(crate) claims: Vec<(NodeId, Option<u64>)>,
+    /// The nodes whose replaced writes have not come here, and how many dead rows wait for them.
+    pub(crate) writes: BTreeMap<NodeId, u64>,
+}
 
 /// Tombstones examined in one turn.
 const BUDGET: usize = 4_096;
@@ -138,54 +154,58 @@ impl Stability {
         self.dirty || self.cursor.is_some()
     }
 
-    /// The members whose claims are missing for the oldest tombstone, and of how many the claim of each is: none when it has not
-    /// claimed anything.
+    /// Tells what the oldest tombstones wait for. O(tombstones) up to 4,096, for each member that is behind.
     pub(crate) fn holding_up(
         &self,
         gossip: &Gossip,
         counted: &BTreeSet<NodeId>,
-    ) -> Vec<(NodeId, Option<u64>)> {
-        let first = Domain::ALL.into_iter().find_map(|domain| {
-            gossip
-                .cover()
-                .tombstones(domain)
-                .first()
-                .map(|(actor, counter)| (domain, *actor, *counter))
+        lost: Lost<'_>,
+    ) -> Waits {
+        let mut waits = Waits::default();
+        let mut open: Vec<(Domain, Actor, u64, Hlc)> = Vec::new();
+        let all = Domain::ALL.into_iter().flat_map(|domain| {
+            let dots = gossip.cover().tombstones(domain).iter();
+            dots.map(move |(actor, counter)| (domain, *actor, *counter))
         });
-        let Some((domain, actor, counter)) = first else {
-            return Vec::new();
+        for (domain, actor, counter) in all.take(BUDGET) {
+            let Some((slot, clock)) = tombstone(gossip, domain, actor, counter) else {
+                continue;
+            };
+            let nodes = gossip.lacked_writers(domain, slot, lost);
+            if nodes.is_empty() {
+                open.push((domain, gossip.actor(actor), counter, clock));
+            }
+            for node in nodes {
+                *waits.writes.entry(node).or_default() += 1;
+            }
+        }
+        let Some((domain, actor, counter, clock)) = open.first().copied() else {
+            return waits;
         };
-        let Some((_, clock)) = tombstone(gossip, domain, actor, counter) else {
-            return Vec::new();
-        };
-        let actor = gossip.actor(actor);
         let lacks = |node: &&NodeId| match self.claims.get(node) {
             Some(claim) => !claim.covers(domain, actor, counter, clock),
             None => true,
         };
         let behind = |node: &NodeId| {
             let claim = self.claims.get(node)?;
-            let all = Domain::ALL.into_iter().flat_map(|domain| {
-                let dots = gossip.cover().tombstones(domain).iter();
-                dots.map(move |(actor, counter)| (domain, *actor, *counter))
-            });
-            let lacking = all.take(BUDGET).filter(|(domain, actor, counter)| {
-                let clock = tombstone(gossip, *domain, *actor, *counter).map(|(_, clock)| clock);
-                let actor = gossip.actor(*actor);
-                clock.is_some_and(|clock| !claim.covers(*domain, actor, *counter, clock))
+            let lacking = open.iter().filter(|(domain, actor, counter, clock)| {
+                !claim.covers(*domain, *actor, *counter, *clock)
             });
             Some(lacking.count() as u64)
         };
         let missing = counted.iter().filter(lacks);
-        missing.map(|node| (*node, behind(node))).collect()
+        waits.claims = missing.map(|node| (*node, behind(node))).collect();
+        waits
     }
 
-    /// Frees what may go; `counted` are the members other than this node whose claims are needed.
+    /// Frees what may go; `counted` are the members other than this node whose claims are needed, and the writes of `lost` actors
+    /// are not waited for.
     pub(crate) fn collect(
         &mut self,
         fx: &mut Effects,
         gossip: &mut Gossip,
         counted: &BTreeSet<NodeId>,
+        lost: Lost<'_>,
     ) {
         if gossip.cover().tombstone_count() == 0 {
             self.claims.clear();
@@ -211,7 +231,7 @@ impl Stability {
             free,
             cursor,
             awaits_sync,
-        } = self.pass(gossip, counted);
+        } = self.pass(fx, gossip, counted, lost);
         self.cursor = cursor;
         self.awaits_sync |= awaits_sync;
         for (domain, slot) in free {
@@ -219,7 +239,13 @@ impl Stability {
         }
     }
 
-    fn pass(&self, gossip: &Gossip, counted: &BTreeSet<NodeId>) -> Pass {
+    fn pass(
+        &self,
+        fx: &mut Effects,
+        gossip: &Gossip,
+        counted: &BTreeSet<NodeId>,
+        lost: Lost<'_>,
+    ) -> Pass {
         let claims: Vec<&Claim> = counted
             .iter()
             .filter_map(|node| self.claims.get(node))
@@ -253,6 +279,12 @@ impl Stability {
                     dots.all(|dot| claim.covers(domain, dot.actor, dot.counter, clock))
                 };
                 if !all_have_claimed || !claims.iter().all(claimed) || gossip.clock() < clock {
+                    continue;
+                }
+                if !gossip.lacked_writers(domain, slot, lost).is_empty()
+                    && !mutated!(fx, DeadSiblingFreed)
+                {
+                    fx.mark(Mark::DeadSiblingKept);
                     continue;
                 }
                 if dots.iter().all(|dot| gossip.is_durable(domain, *dot)) {

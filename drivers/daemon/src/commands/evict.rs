@@ -1,4 +1,4 @@
-//! `members evict` and `members resume`: ask a node over HTTP, since the answer waits for other members, or for the disk.
+//! `members evict`, `members lost` and `members resume`: ask a node over HTTP, since the answer waits for other members, or for the disk.
 
 use serde_json::Value;
 
@@ -18,6 +18,17 @@ pub(crate) fn evict(member: &str, force: bool, server: &ServerArgs) -> Result<()
     let id = document["evicted"].as_str().unwrap_or(member);
     print_line(&format!(
         "{id} is evicted: {acks} of {members} members agreed"
+    ))
+}
+
+pub(crate) fn lost(node: &str, server: &ServerArgs) -> Result<(), Failure> {
+    let document = ask(&format!("/v1/members/{}/lost", http::percent(node)), server)?;
+    if server.json {
+        return print_line(&document.to_string());
+    }
+    let id = document["lost"].as_str().unwrap_or(node);
+    print_line(&format!(
+        "{id} is declared lost: deletes made until now no longer wait for writes of it"
     ))
 }
 
