@@ -299,6 +299,12 @@ impl History {
     pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
+
+    /// Counts the calls that are ok. A history without one shows nothing: any store could have made it.
+    pub fn answered(&self) -> usize {
+        let is_ok = |call: &&Operation| matches!(call.ended, Some((Outcome::Ok, _)));
+        self.operations.iter().filter(is_ok).count()
+    }
 }
 
 impl fmt::Display for Operation {

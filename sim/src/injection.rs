@@ -290,7 +290,12 @@ impl World {
 
     pub(crate) fn skew(&mut self, node: usize, by_ms: i64, ppm: i64) {
         self.keeps_deletes |= gives_beyond_drift(by_ms);
+        let shown = self.shown(node);
         self.hosts[node].clock.set(self.now_us, by_ms, ppm);
+        // A step takes rows out of sight, or brings them back, before the node has done anything about it.
+        let steps = self.shown(node);
+        self.count_by("rows_a_clock_hid", shown.saturating_sub(steps));
+        self.count_by("rows_a_clock_showed", steps.saturating_sub(shown));
         // The same deadline is now at another true time.
         self.hosts[node].wake_us = None;
         self.reset_alarm(node);
@@ -303,5 +308,11 @@ impl World {
         if self.hosts[node].node.is_some() {
             self.touch(node);
         }
+    }
+
+    /// Counts the rows that a node shows; none while it is down.
+    fn shown(&self, node: usize) -> u64 {
+        let contents = self.contents(node);
+        contents.map_or(0, |contents| contents.rows().count() as u64)
     }
 }

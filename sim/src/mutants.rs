@@ -5,7 +5,7 @@ use rumormill_core::mutants::Mutant;
 use serde_json::{Value, json};
 
 use crate::checkers::Violation;
-use crate::plan::Plan;
+use crate::plan::{Plan, Profile};
 use crate::report::Report;
 use crate::run::{report, run_plan};
 use crate::sabotage::Sabotage;
@@ -25,12 +25,17 @@ impl Sabotage for Awake {
     }
 }
 
+/// Makes the world of a plan in which every node has the bug.
+pub fn world(plan: Plan, mutant: Mutant, keep: Keep) -> World {
+    let mut world = World::new(plan, keep);
+    world.sabotage(Box::new(Awake(mutant)));
+    world
+}
+
 /// Runs a plan on nodes with the bug.
 pub fn run_mutated(plan: Plan, mutant: Mutant, keep: Keep) -> Report {
     let (seed, kinds) = (plan.seed, plan.kinds());
-    let mut world = World::new(plan, keep);
-    world.sabotage(Box::new(Awake(mutant)));
-    report(world, seed, kinds)
+    report(world(plan, mutant, keep), seed, kinds)
 }
 
 /// What became of one bug.
@@ -61,7 +66,7 @@ pub struct Catch {
 
 /// Runs the seeds in order until one breaks a promise that it keeps without the bug, then makes its plan smaller. `go_on` is asked before each seed.
 pub fn hunt(
-    mutant: Mutant,
+    (mutant, profile): (Mutant, Profile),
     seeds: impl Iterator<Item = u64>,
     mut go_on: impl FnMut() -> bool,
 ) -> Hunt {
@@ -76,7 +81,7 @@ pub fn hunt(
             break;
         }
         hunt.seeds += 1;
-        let plan = Plan::swarm(seed);
+        let plan = profile.plan(seed);
         let found = run_mutated(plan.clone(), mutant, Keep::Nothing);
         let Some(violation) = found.violations.into_iter().next() else {
             continue;

@@ -8,6 +8,7 @@ use crate::checkers::{Contents, Violation};
 use crate::event::{Event, Why};
 use crate::faults::FaultKind;
 use crate::network::Network;
+use crate::plan::WARM_UP_US;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
@@ -34,6 +35,9 @@ impl World {
             Ok(id) => {
                 self.ids.insert(id, node);
                 self.count("starts");
+                if self.hosts[node].life == 1 && now_us > WARM_UP_US {
+                    self.count("late_newcomers");
+                }
                 let life = Field::Num("life", u64::from(self.hosts[node].life));
                 self.trace.event(
                     now_us,

@@ -46,6 +46,22 @@ impl Report {
         self.violations.is_empty()
     }
 
+    /// Says in one line whether every promise held, and which did not.
+    pub fn verdict(&self) -> String {
+        if self.held() {
+            return "every promise held".to_string();
+        }
+        let mut broken: BTreeMap<&str, usize> = BTreeMap::new();
+        for found in &self.violations {
+            *broken.entry(found.checker).or_default() += 1;
+        }
+        let broken: Vec<String> = broken
+            .into_iter()
+            .map(|(checker, count)| format!("{checker} ({count})"))
+            .collect();
+        format!("BROKEN: {}", broken.join(", "))
+    }
+
     /// The report as one JSON object. The hash is text of 16 hex digits, since JSON readers round large numbers.
     pub fn to_json(&self) -> String {
         let violations: Vec<Value> = self
@@ -64,6 +80,7 @@ impl Report {
             "faults": object(&self.faults),
             "counts": object(&self.counts),
             "marks": object(&self.marks),
+            "held": self.held(),
             "violations": violations,
         })
         .to_string()
@@ -111,7 +128,8 @@ impl fmt::Display for Report {
                 found.checker, found.at_us, found.text
             )?;
         }
-        write!(f, "{} rows at the end", self.rows)
+        writeln!(f, "{} rows at the end", self.rows)?;
+        write!(f, "\nverdict: {}", self.verdict())
     }
 }
 

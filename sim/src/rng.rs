@@ -13,6 +13,7 @@ pub(crate) enum Stream {
     Latency = 5,
     Swarm = 6,
     Situation = 7,
+    Long = 8,
     Loads = 16,
     Application = 17,
     Deaths = 18,

@@ -12,7 +12,7 @@ use crate::world::World;
 /// How long a cluster of up to 20 nodes may take to come to rest after the last fault, in microseconds of virtual time.
 pub const SETTLE_US: u64 = 60_000_000;
 const SETTLE_PER_NODE_US: u64 = 3_000_000;
-/// No client of a plan that was drawn lets a row live longer than this.
+/// No client of a plan of the profile `gossip` lets a row live longer than this.
 const LONGEST_TTL_US: u64 = 10_000_000;
 const SETTLE_STEP_US: u64 = 500_000;
 

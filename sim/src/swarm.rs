@@ -11,7 +11,7 @@ use rumormill_core::Mark;
 use serde_json::{Value, json};
 
 use crate::faults::FaultKind;
-use crate::plan::Plan;
+use crate::plan::Profile;
 use crate::report::{Report, object, section};
 use crate::run::run_plan;
 use crate::trace::Keep;
@@ -20,8 +20,8 @@ use crate::trace::Keep;
 const MAX_TEXTS: usize = 100;
 
 /// Runs one seed of a swarm, without a trace.
-pub fn run_seed(seed: u64) -> Report {
-    let plan = Plan::swarm(seed);
+pub fn run_seed(profile: Profile, seed: u64) -> Report {
+    let plan = profile.plan(seed);
     let kinds = plan.kinds();
     run_plan(plan, kinds, Keep::Nothing)
 }
@@ -212,7 +212,9 @@ mod tests {
 
     #[test]
     fn summaries_add_up_in_any_order() {
-        let reports: Vec<Report> = (1..=4).map(run_seed).collect();
+        let reports: Vec<Report> = (1..=4)
+            .map(|seed| run_seed(Profile::Gossip, seed))
+            .collect();
         let mut forth = Summary::default();
         reports.iter().for_each(|report| forth.add(report));
         let (mut back, mut rest) = (Summary::default(), Summary::default());

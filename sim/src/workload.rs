@@ -25,6 +25,8 @@ pub(crate) struct Mix {
     pub(crate) verbs: [u32; 4],
     /// Of a thousand operations so many are flushes.
     pub(crate) flushes: u32,
+    /// The shortest and the longest life of a row that is written to expire, in milliseconds.
+    pub(crate) ttl_ms: (u64, u64),
 }
 
 impl Mix {
@@ -52,6 +54,7 @@ impl Mix {
             } else {
                 0
             },
+            ttl_ms: (50, 6_000),
         })
     }
 
@@ -95,7 +98,7 @@ fn draw_verb(u: &mut Unstructured<'_>, mix: &Mix) -> Result<OpVerb> {
         0 => OpVerb::Put { key },
         1 => OpVerb::PutFor {
             key,
-            ttl_ms: draw_log(u, 50, 6_000)?,
+            ttl_ms: draw_log(u, mix.ttl_ms.0, mix.ttl_ms.1)?,
         },
         2 => OpVerb::Delete { key },
         _ => OpVerb::Get { key },

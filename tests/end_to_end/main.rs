@@ -16,5 +16,6 @@ mod replication;
 mod settings;
 mod siblings;
 mod sim_check;
+mod sim_plans;
 mod sim_scale;
 mod support;

@@ -72,6 +72,27 @@ fn what_is_undecided_does_not_pass() {
 }
 
 #[test]
+fn a_history_without_an_answer_does_not_pass() {
+    let open: String = HOLDS
+        .lines()
+        .take(2)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let cases = [
+        ("", "nothing was judged: the history is empty\n"),
+        ("\n \n", "nothing was judged: the history is empty\n"),
+        (&open, "nothing was judged: none of the 2 calls is ok\n"),
+    ];
+    for (history, why) in cases {
+        let (nothing, _) = check(history, &["--json"]);
+        assert_eq!(code(&nothing), 1, "{history:?}");
+        assert!(text(&nothing.stderr).ends_with(why), "{nothing:?}");
+        let report: Value = serde_json::from_slice(&nothing.stdout).expect("JSON");
+        assert_eq!(report["linearizable"], Value::Null);
+    }
+}
+
+#[test]
 fn a_bad_history_is_refused_with_its_place() {
     let (refused, file) = check(&format!("{HOLDS}{}", HOLDS.replace("invoke", "call")), &[]);
     assert_eq!(code(&refused), 2);

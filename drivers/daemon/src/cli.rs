@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rumormill_sim::FaultKind;
+use rumormill_sim::plan::Profile;
 
 pub(crate) use tables::{Conflict, Durability, Tables};
 
@@ -488,13 +489,26 @@ pub(crate) enum Sim {
         #[command(flatten)]
         run: SimRun,
         #[command(flatten)]
+        bug: PlantedBug,
+        #[command(flatten)]
         output: SimOutput,
+    },
+    /// Print the plan that `sim run` would run with the same flags
+    #[command(long_about = PLAN)]
+    Plan {
+        #[command(flatten)]
+        run: SimRun,
+        /// Write it to a file
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Run a simulated cluster and print the part of its trace around one key or one message
     #[command(group(clap::ArgGroup::new("subject").required(true).args(["key", "message"])))]
     Explain {
         #[command(flatten)]
         run: SimRun,
+        #[command(flatten)]
+        bug: PlantedBug,
         /// A key of a table, such as default/k7
         #[arg(long, value_name = "TABLE/KEY")]
         key: Option<String>,
@@ -513,6 +527,8 @@ pub(crate) enum Sim {
         /// The plan
         plan: PathBuf,
         #[command(flatten)]
+        bug: PlantedBug,
+        #[command(flatten)]
         output: SimOutput,
     },
     /// Run many seeds, each another small cluster under other faults; exit code 1 when a promise broke
@@ -526,9 +542,10 @@ pub(crate) enum Sim {
         /// Threads
         #[arg(long, default_value = "1")]
         jobs: NonZeroU16,
-        /// What is simulated
-        #[arg(long, value_enum, default_value_t = Profile::Gossip)]
+        #[arg(long, value_name = "NAME", default_value_t = Profile::Gossip, help = profiles())]
         profile: Profile,
+        #[command(flatten)]
+        bug: PlantedBug,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -539,6 +556,11 @@ pub(crate) enum Sim {
         /// A seed of the swarm
         #[arg(long)]
         seed: Option<u64>,
+        #[arg(long, value_name = "NAME", default_value_t = Profile::Gossip, help = profiles(),
+              conflicts_with = "plan")]
+        profile: Profile,
+        #[command(flatten)]
+        bug: PlantedBug,
         /// A plan in a file
         #[arg(long, value_name = "FILE")]
         plan: Option<PathBuf>,
@@ -558,6 +580,8 @@ pub(crate) enum Sim {
         /// Give up on a bug after so many seeds
         #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
+        #[arg(long, value_name = "NAME", default_value_t = Profile::Gossip, help = profiles())]
+        profile: Profile,
         /// Threads
         #[arg(long, default_value = "1")]
         jobs: NonZeroU16,
@@ -600,13 +624,6 @@ pub(crate) enum Sim {
     },
 }
 
-/// What a swarm simulates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Profile {
-    /// Gossip tables of all durability classes
-    Gossip,
-}
-
 /// Which simulated run.
 #[derive(Debug, Args)]
 pub(crate) struct SimRun {
@@ -625,9 +642,21 @@ pub(crate) struct SimRun {
     /// Run the plan in this file instead of one drawn from a seed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "faults"])]
     pub(crate) plan: Option<PathBuf>,
-    /// Run the plan that the seed stands for in a swarm
+    /// Run the plan that the seed stands for in a swarm: the same as --profile gossip
     #[arg(long, conflicts_with_all = ["nodes", "minutes", "faults", "plan"])]
     pub(crate) swarm: bool,
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["nodes", "minutes", "faults", "plan", "swarm"],
+          help = format!("Run the plan that the seed stands for in a swarm. {}", profiles()))]
+    pub(crate) profile: Option<Profile>,
+}
+
+/// A bug on purpose.
+#[derive(Debug, Args)]
+pub(crate) struct PlantedBug {
+    /// Plant this bug in every node, to look at a run that breaks; `sim mutants` lists them. Only for a program built with
+    /// `--features mutants`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mutant: Option<String>,
 }
 
 /// What is kept of a run.
@@ -644,10 +673,37 @@ pub(crate) struct SimOutput {
     pub(crate) json: bool,
 }
 
+fn profiles() -> String {
+    "The family of plans: gossip (many kinds of faults within half a minute) or long (up to five minutes of clock steps, restarts \
+     and partial partitions, with rows that live long)"
+        .to_string()
+}
+
 fn kinds_of_faults() -> String {
     let names = FaultKind::ALL.map(FaultKind::name).join(", ");
     format!("none, all, or some, with commas between them, of {names}")
 }
+
+const PLAN: &str = "\
+Print the plan that `sim run` would run with the same flags: what clients do and what goes wrong,
+each at its time. A plan is text: read it, edit it, and run it with `sim replay FILE`.
+
+  seed 7                    of what the plan leaves open: latencies, and which message a loss takes
+  codec on                  whether messages really become bytes (off)
+  resident_value 100        longer values, in bytes, are only on disk (all stay in memory)
+  node n0 start=0s          the machines by their numbers; n0 founds the cluster
+  node n1 start=20ms disk=no
+  stop 70s                  when clients and faults stop; all entries come before
+
+  5s put client=c0 table=default key=k1 ttl=3600s
+  8s skew node=n2 by=+86400s drift=+0ppm for=2s
+  20s leave node=n0 for=1s
+  30s get client=c0 table=default key=k1
+
+The head comes first, then the entries in order of time: a time, a verb, and its fields in any
+order. Times are decimal numbers with a unit: us, ms, s, m or h. # begins a comment. A mistake is
+named with its line, its column and what would have been right. All verbs, fields and limits:
+sim/docs/plans.md.";
 
 const SCALE: &str = "\
 Measure clusters of many sizes, each figure beside its bound and its goal.
@@ -684,4 +740,5 @@ time          A whole number in any unit, which never goes back. Only the order 
               decides.
 
 Other fields and empty lines are ignored. Exit code 1 when a key is not linearizable, or not
-decided within --steps; 2 when the file is no history.";
+decided within --steps, or when no call is ok, so that nothing was judged; 2 when the file is no
+history.";

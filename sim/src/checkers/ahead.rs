@@ -1,6 +1,6 @@
 //! Who hears that his clock is far ahead of all others gives out no clocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rumormill_core::{LinkId, Now};
@@ -18,41 +18,49 @@ const LONG_AGO_US: u64 = 61_000_000;
 /// A message waits for its turn, while clocks go on.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// What a peer said last.
+/// When a peer said something last.
 #[derive(Debug)]
 struct Heard {
     peer: usize,
     /// When, by the node's monotonic clock, in microseconds.
     at_us: u64,
-    /// How far the peer's wall clock was ahead of the node's monotonic one, in milliseconds.
-    offset_ms: i128,
     /// The node has answered, and so has taken the peer for one that counts.
     counts: bool,
 }
 
-/// The wall clocks that one life of a node has heard, by the link they came over.
+/// The wall clocks that one life of a node has heard.
 #[derive(Debug, Default)]
-pub struct Clocks(BTreeMap<LinkId, Heard>);
+pub struct Clocks {
+    /// What each peer said last, by the link it came over.
+    last: BTreeMap<LinkId, Heard>,
+    /// When a clock was heard and how far ahead it was: each is larger than all that were heard after it. A node refuses writes that are
+    /// ahead of *every* clock it heard lately (the guarantees: "every peer it heard in the last half minute"), also of one that was right
+    /// again soon.
+    largest: VecDeque<(u64, i128)>,
+}
 
 impl Clocks {
-    /// A peer's probe arrived with its wall clock.
+    /// A peer's probe arrived with its wall clock: how far that was ahead of the node's monotonic one counts for half a minute at least.
     pub fn hears(&mut self, now: Now, (peer, link): (usize, LinkId), wall_ms: u64) {
         let at_us = now.mono.as_micros();
         let offset_ms = i128::from(wall_ms) - i128::from(at_us / 1_000);
-        let counted = self.0.get(&link).is_some_and(|before| before.counts);
-        self.0.retain(|_, heard| at_us - heard.at_us < LONG_AGO_US);
+        let counted = self.last.get(&link).is_some_and(|before| before.counts);
+        self.last
+            .retain(|_, heard| at_us - heard.at_us < LONG_AGO_US);
+        self.largest
+            .retain(|(heard_us, offset)| at_us - heard_us < LONG_AGO_US && *offset > offset_ms);
+        self.largest.push_back((at_us, offset_ms));
         let heard = Heard {
             peer,
             at_us,
-            offset_ms,
             counts: counted,
         };
-        self.0.insert(link, heard);
+        self.last.insert(link, heard);
     }
 
     /// The node answers a probe.
     pub fn answers(&mut self, link: LinkId) {
-        if let Some(heard) = self.0.get_mut(&link) {
+        if let Some(heard) = self.last.get_mut(&link) {
             heard.counts = true;
         }
     }
@@ -67,14 +75,15 @@ impl Clocks {
         let mono_us = now.mono.as_micros();
         let age = |heard: &&Heard| mono_us - heard.at_us;
         let lately = self
-            .0
+            .last
             .values()
             .filter(|heard| heard.counts && age(heard) < LATELY_US);
         let mut peers: Vec<usize> = lately.map(|heard| heard.peer).collect();
         peers.sort_unstable();
         peers.dedup();
-        let heard = self.0.values().filter(|heard| age(heard) < LONG_AGO_US);
-        let largest = heard.map(|heard| heard.offset_ms).max()?;
+        let is_recent = |heard_us: u64| mono_us - heard_us < LONG_AGO_US;
+        let mut heard = self.largest.iter();
+        let (_, largest) = heard.find(|(heard_us, _)| is_recent(*heard_us))?;
         let ours = i128::from(now.wall.as_millis()) - i128::from(mono_us / 1_000);
         let ahead_ms = ours - largest;
         let most_ms = (limit + SLACK).as_millis() as i128;
@@ -137,5 +146,25 @@ mod tests {
             clocks.answers(LinkId(peer as u64));
         }
         assert_eq!(clocks.check((0, 0), now(6, FAR_MS), LIMIT), None);
+    }
+
+    #[test]
+    fn one_that_was_ahead_itself_a_moment_ago_excuses() {
+        let mut clocks = Clocks::default();
+        for (seconds, said) in [(1, FAR_MS), (2, 0)] {
+            for peer in 0..2 {
+                let (heard, link) = (now(seconds, FAR_MS), LinkId(peer as u64));
+                let said = now(seconds, said).wall.as_millis();
+                clocks.hears(heard, (peer, link), said);
+                clocks.answers(link);
+            }
+        }
+        assert_eq!(clocks.check((0, 0), now(3, FAR_MS), LIMIT), None);
+        for peer in 0..2 {
+            let (heard, link) = (now(70, FAR_MS), LinkId(peer as u64));
+            clocks.hears(heard, (peer, link), now(70, 0).wall.as_millis());
+            clocks.answers(link);
+        }
+        assert!(clocks.check((0, 0), now(71, FAR_MS), LIMIT).is_some());
     }
 }

@@ -1,8 +1,12 @@
 //! Drawing plans: from a seed, from any bytes, and the way a swarm does.
 
+mod long;
+mod profile;
 mod situations;
 
 use arbitrary::{Result, Unstructured};
+
+pub use profile::{Profile, UnknownProfile};
 
 use super::{Action, Caps, Entry, Fault, FaultWhat, Machine, Plan, WARM_UP_US, settings};
 use crate::faults::{FaultKind, FaultSet};
@@ -68,6 +72,21 @@ impl Plan {
         draw_shape(&mut u, &mut shape)
             .and_then(|()| draw_swarm(&mut u, &shape))
             .unwrap_or_else(|_| Plan::quiet(&shape))
+    }
+
+    /// The plan of a seed of a swarm, profile `long`: two to six nodes for one to five virtual minutes, few clients' operations, and
+    /// rows that live for seconds to weeks. Wall clocks step by up to years and back, members restart one after the other, leave,
+    /// return and are evicted, newcomers join late, and pairs of members lose each other.
+    pub fn long(seed: u64) -> Plan {
+        let bytes = Rng::new(seed, Stream::Long, 0).bytes(MAX_SITUATION);
+        let shape = Shape {
+            seed,
+            nodes: 3,
+            active_us: 60_000_000,
+            faults: FaultSet::NONE,
+            ops_per_s: None,
+        };
+        long::draw(&mut Unstructured::new(&bytes), seed).unwrap_or_else(|_| Plan::quiet(&shape))
     }
 
     fn quiet(shape: &Shape) -> Plan {
@@ -270,6 +289,13 @@ fn draw_fault(
         action: Action::Fault(Fault { for_us, what }),
     });
     Ok(())
+}
+
+/// Adds a fault that begins so long after the warm-up.
+fn add(plan: &mut Plan, after_us: u64, for_us: u64, what: FaultWhat) {
+    let action = Action::Fault(Fault { for_us, what });
+    let at_us = WARM_UP_US + after_us;
+    plan.entries.push(Entry { at_us, action });
 }
 
 fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result<FaultWhat> {

@@ -11,8 +11,8 @@ mod settings;
 mod text;
 
 pub use caps::Caps;
-pub use draw::Shape;
 pub(crate) use draw::draw_log;
+pub use draw::{Profile, Shape, UnknownProfile};
 pub use settings::SettingChange;
 pub use text::{PlanError, PlanErrorKind};
 
@@ -28,6 +28,8 @@ pub const MAX_STRUCK: u32 = 1_000_000;
 pub const MAX_NODES: usize = 1_000;
 /// The latest time of a plan and the longest duration in it, a year in microseconds.
 pub const MAX_TIME_US: u64 = 365 * 86_400 * 1_000_000;
+/// The most that a wall clock is off, ten years in microseconds.
+pub const MAX_STEP_US: u64 = 10 * MAX_TIME_US;
 
 /// A table of the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,10 @@
 //! Seeds, and plans from any bytes: every promise holds, and one seed is one run.
 
 use crate::faults::FaultSet;
-use crate::plan::{Plan, Shape};
+use crate::plan::{Plan, Profile, Shape};
 use crate::report::Report;
 use crate::run::run_plan;
+use crate::swarm::{Summary, run_seed};
 use crate::trace::Keep;
 
 fn shape(seed: u64) -> Shape {
@@ -84,6 +85,33 @@ fn a_swarm_holds() {
     for seed in 0..60 {
         let report = run_plan(Plan::swarm(seed), FaultSet::NONE, Keep::Nothing);
         assert!(report.held(), "{report}");
+    }
+}
+
+#[test]
+fn a_long_swarm_meets_what_it_is_about() {
+    let mut summary = Summary::default();
+    (0..20).for_each(|seed| summary.add(&run_seed(Profile::Long, seed)));
+    let met = |name: &str| {
+        let count = summary.faults.get(name).or(summary.counts.get(name));
+        count.copied().unwrap_or(0)
+    };
+    let whats = [
+        "skew",
+        "crash",
+        "leave",
+        "wipe",
+        "evict",
+        "partial",
+        "bridge",
+        "oneway",
+        "partition",
+        "rows_a_clock_hid",
+        "rows_apart_at_heal",
+        "late_newcomers",
+    ];
+    for what in whats {
+        assert!(met(what) > 0, "{what} in {summary}");
     }
 }
 

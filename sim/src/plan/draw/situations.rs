@@ -3,9 +3,9 @@
 
 use arbitrary::{Result, Unstructured};
 
-use super::{Shape, draw_log};
+use super::{Shape, add, draw_log};
 use crate::faults::FaultSet;
-use crate::plan::{Action, Caps, Entry, Fault, FaultWhat, Op, OpVerb, Plan, Table, WARM_UP_US};
+use crate::plan::{Action, Caps, Entry, FaultWhat, Op, OpVerb, Plan, Table, WARM_UP_US};
 use crate::workload::{self, Mix};
 
 const SECOND_US: u64 = 1_000_000;
@@ -36,13 +36,6 @@ fn quiet(seed: u64, nodes: usize, active_us: u64) -> Plan {
         faults: FaultSet::NONE,
         ops_per_s: None,
     })
-}
-
-/// A fault so long after the warm-up.
-fn add(plan: &mut Plan, after_us: u64, for_us: u64, what: FaultWhat) {
-    let action = Action::Fault(Fault { for_us, what });
-    let at_us = WARM_UP_US + after_us;
-    plan.entries.push(Entry { at_us, action });
 }
 
 /// A node that comes anew fetches everything over a slow network, in many pages, while clients write, delete and flush where it fetches

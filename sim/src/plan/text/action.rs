@@ -45,6 +45,14 @@ const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
     }
 }
 
+/// All verbs with their fields.
+#[cfg(test)]
+pub(super) fn verbs() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let faults = FaultKind::ALL.map(|kind| (kind.name(), fault_fields(kind)));
+    let others = CLIENT_VERBS.into_iter().chain(SETTING_VERBS);
+    others.chain(faults)
+}
+
 /// What an entry does.
 pub(super) fn action(line: &Line<'_>, verb: Word<'_>, nodes: usize) -> Result<Action, PlanError> {
     if let Some((name, known)) = SETTING_VERBS.iter().find(|(name, _)| *name == verb.text) {

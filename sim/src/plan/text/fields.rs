@@ -108,7 +108,7 @@ impl<'a> Fields<'a> {
     pub(super) fn offset(&self, name: &str) -> Result<i64, PlanError> {
         let word = self.need(name)?;
         let form = "whole milliseconds with a sign, such as +250ms or -3s";
-        let Offset(ms) = word.value(word.text.parse(), form, "at most a year, 8760h")?;
+        let Offset(ms) = word.value(word.text.parse(), form, "at most ten years, 87600h")?;
         Ok(ms)
     }
 

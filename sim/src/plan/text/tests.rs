@@ -28,7 +28,8 @@ fn what_is_printed_reads_back() {
             faults: FaultSet::ALL,
             ops_per_s: None,
         };
-        for plan in [Plan::draw(u, &shape)?, Plan::swarm(u.arbitrary()?)] {
+        let seed = u.arbitrary()?;
+        for plan in [Plan::draw(u, &shape)?, Plan::swarm(seed), Plan::long(seed)] {
             let text = plan.to_string();
             assert_eq!(text.parse::<Plan>(), Ok(plan), "{text}");
         }
@@ -136,4 +137,35 @@ fn an_entry_prints_alone() {
         op.to_string(),
         "put client=c1 table=default key=k3 ttl=450ms"
     );
+}
+
+const DOCS: &str = include_str!("../../../docs/plans.md");
+
+#[test]
+fn the_docs_name_every_verb_with_its_fields() {
+    let entry = |verb: &str| {
+        let start = format!("| `{verb} ");
+        let line = DOCS.lines().find(|line| line.starts_with(&start));
+        line.unwrap_or_else(|| panic!("the docs lack {verb}"))
+    };
+    for (verb, fields) in super::action::verbs() {
+        let line = entry(verb);
+        for field in fields {
+            assert!(line.contains(&format!(" {field}=")), "{verb} {field}");
+        }
+    }
+    for limit in crate::plan::Caps::NAMES {
+        assert!(DOCS.contains(&format!("`{limit}`")), "{limit}");
+    }
+    for profile in crate::plan::Profile::ALL {
+        assert!(DOCS.contains(&format!("| `{profile}` |")), "{profile}");
+    }
+}
+
+#[test]
+fn the_plan_in_the_docs_is_one() {
+    let from = DOCS.find("seed 1\n").unwrap();
+    let text = DOCS[from..].split("```").next().unwrap();
+    let plan: Plan = text.parse().unwrap();
+    assert_eq!(plan.to_string(), text);
 }

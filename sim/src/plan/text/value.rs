@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::plan::MAX_TIME_US;
+use crate::plan::{MAX_STEP_US, MAX_TIME_US};
 
 /// The units of times, largest first; microseconds in each.
 const UNITS: [(&str, u64); 5] = [
@@ -80,17 +80,22 @@ impl FromStr for Time {
     type Err = Bad;
 
     fn from_str(text: &str) -> Result<Self, Bad> {
-        let split = text
-            .find(|c: char| c.is_ascii_alphabetic())
-            .ok_or(Bad::Form)?;
-        let (number, unit) = text.split_at(split);
-        let unit = UNITS.iter().find(|(name, _)| *name == unit);
-        let us = scaled(number, unit.ok_or(Bad::Form)?.1)?;
-        if us > MAX_TIME_US {
-            return Err(Bad::Range);
-        }
-        Ok(Time(us))
+        micros(text, MAX_TIME_US).map(Time)
     }
+}
+
+/// Reads a time of at most `max_us`, in microseconds.
+fn micros(text: &str, max_us: u64) -> Result<u64, Bad> {
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or(Bad::Form)?;
+    let (number, unit) = text.split_at(split);
+    let unit = UNITS.iter().find(|(name, _)| *name == unit);
+    let us = scaled(number, unit.ok_or(Bad::Form)?.1)?;
+    if us > max_us {
+        return Err(Bad::Range);
+    }
+    Ok(us)
 }
 
 /// A time in whole milliseconds.
@@ -107,12 +112,17 @@ impl FromStr for Millis {
     type Err = Bad;
 
     fn from_str(text: &str) -> Result<Self, Bad> {
-        let Time(us) = text.parse()?;
-        if us % 1_000 != 0 {
-            return Err(Bad::Form);
-        }
-        Ok(Millis(us / 1_000))
+        millis(text, MAX_TIME_US).map(Millis)
     }
+}
+
+/// Reads a time of whole milliseconds that is at most `max_us`.
+fn millis(text: &str, max_us: u64) -> Result<u64, Bad> {
+    let us = micros(text, max_us)?;
+    if us % 1_000 != 0 {
+        return Err(Bad::Form);
+    }
+    Ok(us / 1_000)
 }
 
 /// Whole milliseconds with a sign, `+` included.
@@ -131,7 +141,7 @@ impl FromStr for Offset {
 
     fn from_str(text: &str) -> Result<Self, Bad> {
         let (negative, rest) = sign(text);
-        let Millis(ms) = rest.parse()?;
+        let ms = millis(rest, MAX_STEP_US)?;
         let ms = i64::try_from(ms).map_err(|_| Bad::Range)?;
         Ok(Offset(if negative { -ms } else { ms }))
     }

@@ -23,7 +23,7 @@ pub(crate) fn run(file: &Path, steps: u64, json: bool) -> Result<(), Failure> {
     let history = History::parse(&bytes).map_err(|error| bad(error.to_string()))?;
     drop(bytes);
     let judged = check(&history, steps);
-    let tally = Tally::of(&judged);
+    let tally = Tally::of(&history, &judged);
     let mut out = BufWriter::new(io::stdout().lock());
     match json {
         true => writeln!(out, "{}", report(&judged, &tally)),
@@ -32,6 +32,12 @@ pub(crate) fn run(file: &Path, steps: u64, json: bool) -> Result<(), Failure> {
     .and_then(|()| out.flush())
     .map_err(Failure::output)?;
     let keys = judged.len();
+    if tally.answered == 0 {
+        return Err(Failure::Not(match tally.operations {
+            0 => "nothing was judged: the history is empty".to_string(),
+            calls => format!("nothing was judged: none of the {calls} calls is ok"),
+        }));
+    }
     match (tally.broken, tally.undecided) {
         (0, 0) => Ok(()),
         (0, count) => Err(Failure::Not(format!(
@@ -59,16 +65,19 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 
 struct Tally {
     operations: usize,
+    /// Calls that are ok: without one there is nothing to judge.
+    answered: usize,
     linearizable: usize,
     broken: usize,
     undecided: usize,
 }
 
 impl Tally {
-    fn of(judged: &[Judged]) -> Self {
+    fn of(history: &History, judged: &[Judged]) -> Self {
         let count = |of: fn(&Verdict) -> bool| judged.iter().filter(|one| of(&one.verdict)).count();
         Tally {
             operations: judged.iter().map(|one| one.operations).sum(),
+            answered: history.answered(),
             linearizable: count(|verdict| matches!(verdict, Verdict::Linearizable)),
             broken: count(|verdict| matches!(verdict, Verdict::Broken(_))),
             undecided: count(|verdict| matches!(verdict, Verdict::Undecided(_))),
@@ -93,8 +102,9 @@ fn print(out: &mut impl Write, judged: &[Judged], tally: &Tally) -> io::Result<(
 
 fn report(judged: &[Judged], tally: &Tally) -> Value {
     let keys: Vec<Value> = judged.iter().map(key_report).collect();
+    let holds = tally.linearizable == judged.len();
     json!({
-        "linearizable": tally.linearizable == judged.len(),
+        "linearizable": (tally.answered > 0).then_some(holds),
         "operations": tally.operations,
         "keys": keys,
     })

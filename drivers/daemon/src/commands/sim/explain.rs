@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use rumormill_sim::explain::{Subject, explain};
-use rumormill_sim::{Keep, record_plan};
+use rumormill_sim::{Keep, report};
 
-use crate::cli::SimRun;
+use super::bug::Bug;
+use crate::cli::{PlantedBug, SimRun};
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
@@ -12,27 +13,29 @@ use crate::failure::Failure;
 const MAX_EVENTS: usize = 4_000_000;
 
 pub(crate) fn run(
-    run: &SimRun,
-    key: Option<&str>,
-    message: Option<u64>,
+    (run, bug): (&SimRun, &PlantedBug),
+    subject: &Subject,
     around: usize,
     json: bool,
 ) -> Result<(), Failure> {
-    let subject = subject(key, message)?;
+    let bug = Bug::named(bug)?;
     let (plan, faults) = super::plan(run)?;
-    let report = record_plan(plan, faults, Keep::Nothing, MAX_EVENTS);
+    let seed = plan.seed;
+    let mut world = bug.world(plan, Keep::Nothing);
+    world.record(MAX_EVENTS);
+    let report = report(world, seed, faults);
     let Some(recording) = &report.recording else {
         return Err(Failure::Not("the run was not recorded".to_string()));
     };
     let explanation =
-        explain(recording, &subject, around).map_err(|error| Failure::Not(format!("{error}")))?;
+        explain(recording, subject, around).map_err(|error| Failure::Not(format!("{error}")))?;
     match json {
         true => print_line(&explanation.to_json()),
         false => print_line(explanation.to_string().trim_end()),
     }
 }
 
-fn subject(key: Option<&str>, message: Option<u64>) -> Result<Subject, Failure> {
+pub(super) fn subject(key: Option<&str>, message: Option<u64>) -> Result<Subject, Failure> {
     let Some(named) = key else {
         let number = message
             .ok_or_else(|| Failure::Usage("expected --key TABLE/KEY or --message N".to_string()))?;

@@ -1,5 +1,6 @@
 //! `sim`: the simulator.
 
+mod bug;
 mod check;
 mod explain;
 mod jobs;
@@ -11,12 +12,14 @@ mod swarm;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rumormill_sim::plan::Plan;
+use rumormill_sim::plan::{Plan, Profile};
 use rumormill_sim::{FaultSet, Options};
 
-use crate::cli::{Profile, Sim, SimRun};
+use crate::cli::{Sim, SimRun};
+use crate::commands::outfile::OutFile;
+use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
 /// A plan of a day of heavy load is smaller.
@@ -24,24 +27,32 @@ const MAX_PLAN_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
     match sim {
-        Sim::Run { run, output } => run::run(&run, output),
+        Sim::Run { run, bug, output } => run::run(&run, &bug, output),
+        Sim::Plan { run, out } => print_plan(&run, out),
         Sim::Explain {
             run,
+            bug,
             key,
             message,
             around,
             json,
-        } => explain::run(&run, key.as_deref(), message, around, json),
-        Sim::Replay { plan, output } => run::run_plan_of(read(&plan)?, output),
+        } => {
+            let subject = explain::subject(key.as_deref(), message)?;
+            explain::run((&run, &bug), &subject, around, json)
+        }
+        Sim::Replay { plan, bug, output } => run::run_plan_of(read(&plan)?, &bug, output),
         Sim::Swarm {
             seeds,
             from,
             jobs,
-            profile: Profile::Gossip,
+            profile,
+            bug,
             json,
-        } => swarm::run(seeds, from, jobs, json),
+        } => swarm::run((profile, &bug), (from, seeds), jobs, json),
         Sim::Shrink {
             seed,
+            profile,
+            bug,
             plan,
             runs,
             out,
@@ -49,19 +60,30 @@ pub(crate) fn run(sim: Sim) -> Result<(), Failure> {
         } => {
             let plan = match plan {
                 Some(path) => read(&path)?,
-                None => Plan::swarm(seed.unwrap_or_default()),
+                None => profile.plan(seed.unwrap_or_default()),
             };
-            shrink::run(plan, runs, out, json)
+            shrink::run((plan, &bug), runs, out, json)
         }
         Sim::Mutants {
             seeds,
+            profile,
             jobs,
             only,
             rare,
             json,
-        } => mutants::run(seeds, jobs, (only.as_deref(), rare), json),
+        } => mutants::run((profile, seeds), jobs, (only.as_deref(), rare), json),
         Sim::Scale { nodes, seed, json } => scale::run(&nodes, seed, json),
         Sim::Check { file, steps, json } => check::run(&file, steps, json),
+    }
+}
+
+/// Prints the plan that the flags ask for.
+fn print_plan(run: &SimRun, out: Option<PathBuf>) -> Result<(), Failure> {
+    let out = out.map(OutFile::open).transpose()?;
+    let text = plan(run)?.0.to_string();
+    match out {
+        Some(file) => file.finish(&text),
+        None => print_line(text.trim_end()),
     }
 }
 
@@ -72,8 +94,8 @@ fn plan(run: &SimRun) -> Result<(Plan, FaultSet), Failure> {
         let kinds = plan.kinds();
         return Ok((plan, kinds));
     }
-    if run.swarm {
-        let plan = Plan::swarm(run.seed);
+    if let Some(profile) = run.profile.or(run.swarm.then_some(Profile::Gossip)) {
+        let plan = profile.plan(run.seed);
         let kinds = plan.kinds();
         return Ok((plan, kinds));
     }

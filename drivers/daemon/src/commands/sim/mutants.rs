@@ -2,14 +2,18 @@
 
 use std::num::NonZeroU16;
 
+use rumormill_sim::plan::Profile;
+
 use crate::failure::Failure;
 
 #[cfg(not(feature = "mutants"))]
-pub(crate) fn run(_: u64, _: NonZeroU16, _: (Option<&str>, bool), _: bool) -> Result<(), Failure> {
-    let how = "cargo run --release -p rumormill-daemon --features mutants -- sim mutants";
-    Err(Failure::Usage(format!(
-        "this program was built without planted bugs; they come with: {how}"
-    )))
+pub(crate) fn run(
+    _: (Profile, u64),
+    _: NonZeroU16,
+    _: (Option<&str>, bool),
+    _: bool,
+) -> Result<(), Failure> {
+    Err(super::bug::none_here())
 }
 
 #[cfg(feature = "mutants")]
@@ -24,12 +28,13 @@ mod hunt {
     use rumormill_sim::mutants::{Hunt, hunt};
     use serde_json::Value;
 
+    use super::super::bug::find;
     use super::super::jobs;
-    use super::{Failure, NonZeroU16};
+    use super::{Failure, NonZeroU16, Profile};
     use crate::commands::rows::print_line;
 
     pub(crate) fn run(
-        seeds: u64,
+        (profile, seeds): (Profile, u64),
         jobs: NonZeroU16,
         (only, rare): (Option<&str>, bool),
         json: bool,
@@ -42,7 +47,7 @@ mod hunt {
         let spread = jobs::spread(jobs, all, &interrupted, |hunts: &mut Vec<Hunt>, number| {
             let mutant = mutants[number as usize];
             let go_on = || !interrupted.load(Ordering::Relaxed);
-            hunts.push(hunt(mutant, 1..=seeds, go_on));
+            hunts.push(hunt((mutant, profile), 1..=seeds, go_on));
             bar.inc(1);
         });
         bar.finish_and_clear();
@@ -81,16 +86,7 @@ mod hunt {
             let all = Mutant::ALL.iter().copied();
             return Ok(all.filter(|mutant| rare || !mutant.is_rare()).collect());
         };
-        match Mutant::ALL.iter().find(|mutant| mutant.name() == name) {
-            Some(mutant) => Ok(vec![*mutant]),
-            None => {
-                let names: Vec<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
-                Err(Failure::Usage(format!(
-                    "no planted bug is called {name:?}: expected one of {}",
-                    names.join(", ")
-                )))
-            }
-        }
+        find(name).map(|mutant| vec![mutant])
     }
 
     fn print(hunts: &[Hunt]) -> Result<(), Failure> {

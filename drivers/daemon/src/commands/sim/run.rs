@@ -1,23 +1,25 @@
 //! `sim run`.
 
 use rumormill_sim::plan::Plan;
-use rumormill_sim::{FaultSet, Keep, page, record_plan, run_plan};
+use rumormill_sim::{FaultSet, Keep, page, report};
 
-use crate::cli::{SimOutput, SimRun};
+use super::bug::Bug;
+use crate::cli::{PlantedBug, SimOutput, SimRun};
 use crate::commands::outfile::OutFile;
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
-pub(crate) fn run(run: &SimRun, output: SimOutput) -> Result<(), Failure> {
+pub(crate) fn run(run: &SimRun, bug: &PlantedBug, output: SimOutput) -> Result<(), Failure> {
+    let bug = Bug::named(bug)?;
     let output = Output::open(output)?;
     let (plan, faults) = super::plan(run)?;
-    run_and_print(plan, faults, output)
+    run_and_print((plan, bug), faults, output)
 }
 
 /// Runs a plan from a file.
-pub(super) fn run_plan_of(plan: Plan, output: SimOutput) -> Result<(), Failure> {
-    let kinds = plan.kinds();
-    run_and_print(plan, kinds, Output::open(output)?)
+pub(super) fn run_plan_of(plan: Plan, bug: &PlantedBug, output: SimOutput) -> Result<(), Failure> {
+    let (kinds, bug) = (plan.kinds(), Bug::named(bug)?);
+    run_and_print((plan, bug), kinds, Output::open(output)?)
 }
 
 /// [`SimOutput`] with its files open.
@@ -38,16 +40,22 @@ impl Output {
     }
 }
 
-fn run_and_print(plan: Plan, faults: FaultSet, output: Output) -> Result<(), Failure> {
+fn run_and_print(
+    (plan, bug): (Plan, Bug),
+    faults: FaultSet,
+    output: Output,
+) -> Result<(), Failure> {
     let Output { trace, html, json } = output;
     let keep = match trace {
         Some(_) => Keep::All,
         None => Keep::Nothing,
     };
-    let report = match html {
-        Some(_) => record_plan(plan, faults, keep, page::PAGE_EVENTS),
-        None => run_plan(plan, faults, keep),
-    };
+    let seed = plan.seed;
+    let mut world = bug.world(plan, keep);
+    if html.is_some() {
+        world.record(page::PAGE_EVENTS);
+    }
+    let report = report(world, seed, faults);
     if let Some(file) = trace {
         let mut text = report.trace.join("\n");
         text.push('\n');

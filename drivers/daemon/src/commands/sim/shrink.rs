@@ -2,24 +2,27 @@
 
 use std::path::PathBuf;
 
+use rumormill_sim::Keep;
 use rumormill_sim::plan::Plan;
 use rumormill_sim::shrink::shrink;
-use rumormill_sim::{Keep, run_plan};
 use serde_json::json;
 
+use super::bug::Bug;
+use crate::cli::PlantedBug;
 use crate::commands::outfile::OutFile;
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
 pub(crate) fn run(
-    plan: Plan,
+    (plan, bug): (Plan, &PlantedBug),
     max_runs: u64,
     out: Option<PathBuf>,
     json: bool,
 ) -> Result<(), Failure> {
+    let bug = Bug::named(bug)?;
     let out = out.map(OutFile::open).transpose()?;
     super::jobs::quiet_panics();
-    let judge = |plan: &Plan, keep| run_plan(plan.clone(), plan.kinds(), keep);
+    let judge = |plan: &Plan, keep| bug.run(plan.clone(), keep);
     let whole = judge(&plan, Keep::Nothing);
     let Some(found) = whole.violations.first() else {
         return print_line(match json {

@@ -2,20 +2,30 @@
 
 use std::num::NonZeroU16;
 
-use rumormill_sim::swarm::{Summary, run_seed};
+use rumormill_sim::Keep;
+use rumormill_sim::plan::Profile;
+use rumormill_sim::swarm::Summary;
 
+use super::bug::Bug;
 use super::jobs::{self, Spread};
+use crate::cli::PlantedBug;
 use crate::commands::rows::print_line;
 use crate::failure::Failure;
 
-pub(crate) fn run(seeds: u64, from: u64, jobs: NonZeroU16, json: bool) -> Result<(), Failure> {
+pub(crate) fn run(
+    (profile, bug): (Profile, &PlantedBug),
+    (from, seeds): (u64, u64),
+    jobs: NonZeroU16,
+    json: bool,
+) -> Result<(), Failure> {
+    let planted = Bug::named(bug)?;
     let interrupted = jobs::interrupt()?;
     jobs::quiet_panics();
     let bar = jobs::bar(seeds, "seeds");
     let range = from..from.saturating_add(seeds);
     let Spread { parts, busy, rest } =
         jobs::spread(jobs, range, &interrupted, |summary: &mut Summary, seed| {
-            let report = run_seed(seed);
+            let report = planted.run(profile.plan(seed), Keep::Nothing);
             if let Some(found) = report.violations.first() {
                 bar.println(format!("seed {seed} {}: {}", found.checker, found.text));
             }
@@ -36,7 +46,11 @@ pub(crate) fn run(seeds: u64, from: u64, jobs: NonZeroU16, json: bool) -> Result
             "{events} events/s and {virtual_s} s of virtual time per second and core"
         ))?;
         if let Some(seed) = summary.failures.keys().next() {
-            print_line(&format!("look closer: rumormill sim shrink --seed {seed}"))?;
+            let mutant = bug.mutant.iter().map(|name| format!(" --mutant {name}"));
+            let mutant: String = mutant.collect();
+            print_line(&format!(
+                "look closer: rumormill sim shrink --profile {profile} --seed {seed}{mutant}"
+            ))?;
         }
     }
     if !summary.held() {

@@ -1,0 +1,70 @@
+//! What the plans of a swarm are about.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::plan::Plan;
+
+/// A family of plans, of which each seed draws one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Many kinds of faults within half a minute: [`Plan::swarm`].
+    #[default]
+    Gossip,
+    /// Minutes of steps of the wall clocks, restarts and partial partitions, with rows that live long: [`Plan::long`].
+    Long,
+}
+
+impl Profile {
+    /// All profiles.
+    pub const ALL: [Profile; 2] = [Profile::Gossip, Profile::Long];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::Gossip => "gossip",
+            Profile::Long => "long",
+        }
+    }
+
+    /// Draws the plan that a seed stands for.
+    pub fn plan(self, seed: u64) -> Plan {
+        match self {
+            Profile::Gossip => Plan::swarm(seed),
+            Profile::Long => Plan::long(seed),
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A word that names no profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownProfile(
+    /// The word.
+    pub String,
+);
+
+impl fmt::Display for UnknownProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Profile::ALL.map(Profile::name).join(" or ");
+        write!(f, "unknown profile {:?}: expected {names}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownProfile {}
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProfile> {
+        let named = Profile::ALL
+            .into_iter()
+            .find(|profile| profile.name() == text);
+        named.ok_or_else(|| UnknownProfile(text.to_string()))
+    }
+}
