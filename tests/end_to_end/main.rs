@@ -4,6 +4,7 @@
 
 mod commands;
 mod corpora;
+mod files;
 #[allow(
     clippy::expect_used,
     unreachable_pub,

@@ -102,19 +102,22 @@ pub(crate) enum Command {
         server: ServerArgs,
     },
     /// Write the rows of a file into a table
+    #[command(long_about = IMPORT)]
     Import {
         /// The table
         table: String,
         /// The file; `-` for standard input
         file: PathBuf,
-        /// The file's form; without it the first 64 KiB decide: lines that begin with `{` are jsonl, a tab
-        /// means tsv, anything else is lines
+        /// The file's form; without it the end of its name decides, or its first 64 KiB
         #[arg(long, value_enum)]
         format: Option<Format>,
+        /// Write nothing: say what would be written, and what would be refused
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Write the rows of a table into a file
+    /// Write the rows of a table into a file; a table that does not exist leaves the file as it is
     Export {
         /// The table
         table: String,
@@ -163,6 +166,24 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+const IMPORT: &str = "\
+Write the rows of a file into a table.
+
+  jsonl   {\"key\":\"a\",\"value\":\"1\"} on each line; bytes that are no text as {\"base64\":\"...\"}. A
+          field more, a field twice or one too few is refused
+  tsv     a key, a tab and a value on each line; tab, line feed, carriage return and backslash are
+          written \\t \\n \\r \\\\
+  lines   each line of plain UTF-8 text is a key, and its value the number of the line
+
+Without --format the end of the name decides (.jsonl .ndjson .json .tsv .tab), and else the first
+64 KiB: a first line that begins with { is jsonl, a tab means tsv, other plain text is lines. A byte
+order mark is left out, empty lines are skipped. Files that are compressed, UTF-16, a JSON array,
+CSV or markup are refused before anything is written.
+
+A line that is refused is counted under its reason, with the numbers of the first ones, and the
+others are written: --dry-run tells before. Exit code 2 for a file that is refused as a whole, 3
+when any line was.";
 
 const SETTINGS: &str = "A setting that is set holds on every member as soon as it hears of it, and after restarts; \
     one that is not set is each member's own configuration.";

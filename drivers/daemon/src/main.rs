@@ -84,8 +84,16 @@ fn run(command: Command) -> Result<(), Failure> {
             table,
             file,
             format,
+            dry_run,
             server,
-        } => transfer::import(&table, &file, format, &server),
+        } => {
+            let source = transfer::Source {
+                file: &file,
+                format,
+                dry_run,
+            };
+            transfer::import(&table, &source, &server)
+        }
         Command::Export {
             table,
             file,

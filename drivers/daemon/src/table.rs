@@ -8,6 +8,9 @@ use crate::resp::{Client, Reply};
 /// Rows asked for at once.
 const PAGE: &[u8] = b"1000";
 
+/// So many names of tables are shown.
+const NAMES: usize = 20;
+
 /// A key and its value.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
@@ -31,15 +34,44 @@ impl Table {
     /// Whether the table keeps siblings, as the node knows it: their contexts have no place in the Redis protocol.
     pub(crate) fn keeps_siblings(&self, client: &mut Client) -> Result<bool, Failure> {
         // Its options are fixed.
-        if self.is_default() {
-            return Ok(false);
+        Ok(!self.is_default() && self.info(client)?["conflict"] == "siblings")
+    }
+
+    /// Whether the node knows the table. It always knows `default`.
+    pub(crate) fn exists(&self, client: &mut Client) -> Result<bool, Failure> {
+        Ok(self.is_default() || !self.info(client)?.is_null())
+    }
+
+    /// Makes sure that the node knows the table: one whose name is mistyped must not look like one without rows.
+    ///
+    /// # Errors
+    /// When it does not, with the tables that it knows.
+    pub(crate) fn must_exist(&self, client: &mut Client) -> Result<(), Failure> {
+        if self.exists(client)? {
+            return Ok(());
         }
+        let document = document(client, "TABLES")?;
+        let all = document["tables"].as_array().map_or(&[][..], Vec::as_slice);
+        let of_users = all.iter().filter(|table| table["namespace"] == "usr");
+        let names = of_users.filter_map(|table| table["name"].as_str());
+        let names: Vec<&str> = names.take(NAMES).collect();
+        let others = match names.is_empty() {
+            true => "none".to_string(),
+            false => names.join(", "),
+        };
+        let name = &self.0;
+        Err(Failure::Not(format!(
+            "there is no table {name:?}; there are: {others}"
+        )))
+    }
+
+    /// The node's description of the table; null when it knows none of that name.
+    fn info(&self, client: &mut Client) -> Result<Value, Failure> {
         let command: [&[u8]; 3] = [b"RUMORMILL", b"TABLE", self.0.as_bytes()];
         let Reply::Bulk(Some(text)) = client.call(&command)?.accepted()? else {
             return Err(unexpected());
         };
-        let table: Value = serde_json::from_slice(&text).map_err(|_| unexpected())?;
-        Ok(table["conflict"] == "siblings")
+        serde_json::from_slice(&text).map_err(|_| unexpected())
     }
 
     fn is_default(&self) -> bool {
@@ -175,6 +207,14 @@ fn glob_of_prefix(prefix: &str) -> Vec<u8> {
     }
     pattern.push(b'*');
     pattern
+}
+
+/// Asks the node for one of its documents.
+pub(crate) fn document(client: &mut Client, name: &str) -> Result<Value, Failure> {
+    match client.call(&[b"RUMORMILL", name.as_bytes()])?.accepted()? {
+        Reply::Bulk(Some(text)) => serde_json::from_slice(&text).map_err(|_| unexpected()),
+        _ => Err(unexpected()),
+    }
 }
 
 /// A reply whose shape no Redis listener gives.

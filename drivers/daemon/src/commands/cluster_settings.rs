@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::describe::{document, list, show, text};
+use super::describe::{list, show, text};
 use super::rows::print_line;
 use crate::cli::{ServerArgs, Settings};
 use crate::failure::Failure;
 use crate::resp::Client;
+use crate::table::document;
 
 pub(crate) fn run(what: Option<Settings>, server: &ServerArgs) -> Result<(), Failure> {
     match what {

@@ -8,16 +8,8 @@ use serde_json::Value;
 use super::rows::print_line;
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
-use crate::resp::{Client, Reply};
-use crate::table::unexpected;
-
-/// Asks the node for one of its documents.
-pub(crate) fn document(client: &mut Client, name: &str) -> Result<Value, Failure> {
-    match client.call(&[b"RUMORMILL", name.as_bytes()])?.accepted()? {
-        Reply::Bulk(Some(text)) => serde_json::from_slice(&text).map_err(|_| unexpected()),
-        _ => Err(unexpected()),
-    }
-}
+use crate::resp::Client;
+use crate::table::document;
 
 pub(crate) fn members(server: &ServerArgs) -> Result<(), Failure> {
     let document = document(&mut Client::connect(&server.addr)?, "MEMBERS")?;

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::describe::document;
 use crate::failure::Failure;
 use crate::resp::{Client, connect};
-use crate::table::unexpected;
+use crate::table::{document, unexpected};
 
 /// How long the answer may take: the node gives up earlier.
 const PATIENCE: Duration = Duration::from_secs(15);

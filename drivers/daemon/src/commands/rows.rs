@@ -110,6 +110,7 @@ fn is_about_siblings(error: &str) -> bool {
 pub(crate) fn scan(table: &str, prefix: &str, server: &ServerArgs) -> Result<(), Failure> {
     let table = Table::new(table)?;
     let mut client = Client::connect(&server.addr)?;
+    table.must_exist(&mut client)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if table.keeps_siblings(&mut client)? {
         siblings::scan(&mut client, &table, prefix, server.json, &mut out)?;

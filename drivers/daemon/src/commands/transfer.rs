@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -33,12 +34,20 @@ const BUSY: Duration = Duration::from_secs(30);
 /// Lines shown as examples of a reason.
 const EXAMPLES: usize = 3;
 
+/// Different reasons that are told apart; further ones are counted together.
+const MAX_REASONS: usize = 32;
+
 /// The lines that did not become rows: reason to how many, and the first of them.
 #[derive(Default)]
 struct Refused(BTreeMap<String, (u64, Vec<u64>)>);
 
 impl Refused {
     fn add(&mut self, reason: &str, line: u64) {
+        let is_new = !self.0.contains_key(reason);
+        let reason = match is_new && self.0.len() >= MAX_REASONS {
+            true => "other reasons",
+            false => reason,
+        };
         let (count, examples) = self.0.entry(reason.to_string()).or_default();
         *count += 1;
         if examples.len() < EXAMPLES {
@@ -51,30 +60,40 @@ impl Refused {
     }
 }
 
-pub(crate) fn import(
-    table: &str,
-    file: &Path,
-    format: Option<Format>,
-    server: &ServerArgs,
-) -> Result<(), Failure> {
+/// Which rows are imported.
+pub(crate) struct Source<'a> {
+    /// The file; `-` for standard input.
+    pub(crate) file: &'a Path,
+    /// Its form, if it is given.
+    pub(crate) format: Option<Format>,
+    /// Whether rows are only counted.
+    pub(crate) dry_run: bool,
+}
+
+pub(crate) fn import(table: &str, source: &Source<'_>, server: &ServerArgs) -> Result<(), Failure> {
     let table = Table::new(table)?;
+    let file = source.file;
     let (mut input, size) = open(file)?;
     let cannot_read =
         |error: io::Error| Failure::Usage(format!("cannot read {}: {error}", file.display()));
     let mut beginning = Vec::new();
-    let peeked = format.is_none();
-    if peeked {
-        input
-            .by_ref()
-            .take(BEGINNING as u64)
-            .read_to_end(&mut beginning)
-            .map_err(cannot_read)?;
-    }
-    let format = format.unwrap_or_else(|| formats::detect(&beginning));
+    input
+        .by_ref()
+        .take(BEGINNING as u64)
+        .read_to_end(&mut beginning)
+        .map_err(cannot_read)?;
+    let form = formats::detect(source.format, file, &beginning)
+        .map_err(|foreign| Failure::Usage(format!("{}: line 1: {foreign}", file.display())))?;
+    beginning.drain(..form.skip);
     let mut client = Client::connect(&server.addr)?;
+    let is_there = table.exists(&mut client)?;
+    if is_there && table.keeps_siblings(&mut client)? {
+        let why = "SIBLINGS the table keeps siblings, which an import cannot write";
+        return Err(Failure::Refused(why.into()));
+    }
     let bar = progress(size, "{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
     let mut lines = BufReader::with_capacity(256 << 10, io::Cursor::new(beginning).chain(input));
-    let mut import = Import::new(table);
+    let mut import = Import::new(table, form.format, source.dry_run);
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
@@ -86,16 +105,18 @@ pub(crate) fn import(
         bar.inc(read);
         match line.len() > MAX_LINE {
             true => import.refused.add("a line that is too long", number),
-            false => import.take(&mut client, format, &line, number)?,
+            false => import.take(&mut client, &line, number)?,
         }
     }
     import.send(&mut client)?;
     bar.finish_and_clear();
-    import.report(server.json)
+    import.report(is_there, server.json)
 }
 
 struct Import {
     table: Table,
+    format: Format,
+    dry_run: bool,
     written: u64,
     refused: Refused,
     batch: Vec<(u64, Row)>,
@@ -105,9 +126,11 @@ struct Import {
 }
 
 impl Import {
-    fn new(table: Table) -> Import {
+    fn new(table: Table, format: Format, dry_run: bool) -> Import {
         Import {
             table,
+            format,
+            dry_run,
             written: 0,
             refused: Refused::default(),
             batch: Vec::new(),
@@ -116,14 +139,9 @@ impl Import {
         }
     }
 
-    fn take(
-        &mut self,
-        client: &mut Client,
-        format: Format,
-        line: &[u8],
-        number: u64,
-    ) -> Result<(), Failure> {
-        match formats::parse(format, line, number) {
+    fn take(&mut self, client: &mut Client, line: &[u8], number: u64) -> Result<(), Failure> {
+        match formats::parse(self.format, line, number) {
+            Ok(Some(_)) if self.dry_run => self.written += 1,
             Ok(Some(row)) => {
                 // Rows of a batch may be sent again after later ones, and of two lines of a key the later one is to stay.
                 if self.keys.contains(&row.0) {
@@ -134,7 +152,7 @@ impl Import {
                 self.batch.push((number, row));
             }
             Ok(None) => (),
-            Err(reason) => self.refused.add(reason, number),
+            Err(reason) => self.refused.add(&reason, number),
         }
         match self.batch.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
             true => self.send(client),
@@ -173,8 +191,9 @@ impl Import {
         Ok(())
     }
 
-    fn report(self, json: bool) -> Result<(), Failure> {
+    fn report(self, is_there: bool, json: bool) -> Result<(), Failure> {
         let refused = self.refused.total();
+        let (form, table) = (word(self.format), self.table.name());
         if json {
             let reasons: BTreeMap<_, _> = self
                 .refused
@@ -182,13 +201,25 @@ impl Import {
                 .iter()
                 .map(|(reason, (count, lines))| (reason, json!({ "count": count, "lines": lines })))
                 .collect();
-            let report = json!({ "written": self.written, "refused": refused, "reasons": reasons });
+            let written = match self.dry_run {
+                true => "would_write",
+                false => "written",
+            };
+            let mut report = json!({ "format": form, "refused": refused, "reasons": reasons });
+            report[written] = json!(self.written);
+            report["new_table"] = json!(!is_there);
             print_line(&report.to_string())?;
         } else {
-            print_line(&format!(
-                "{} rows written, {refused} lines refused",
-                self.written
-            ))?;
+            let rows = self.written;
+            print_line(&match self.dry_run {
+                false => format!("{rows} rows written, {refused} lines refused"),
+                true if is_there => format!(
+                    "as {form}: {rows} rows would be written to the table {table:?}, {refused} lines refused"
+                ),
+                true => format!(
+                    "as {form}: {rows} rows would be written to a new table {table:?}, {refused} lines refused"
+                ),
+            })?;
             for (reason, (count, lines)) in &self.refused.0 {
                 let lines: Vec<String> = lines.iter().map(u64::to_string).collect();
                 eprintln!("  {count} x {reason} (line {})", lines.join(", "));
@@ -214,6 +245,7 @@ pub(crate) fn export(
     };
     let format = format.unwrap_or(by_name);
     let mut client = Client::connect(&server.addr)?;
+    table.must_exist(&mut client)?;
     let rows = (&mut client, &table, format);
     if file == Path::new("-") {
         return write_rows(rows, &ProgressBar::hidden(), &mut io::stdout().lock()).map(drop);
@@ -239,6 +271,10 @@ fn write_rows(
     let mut out = BufWriter::with_capacity(256 << 10, out);
     let mut rows = 0_u64;
     table.scan(client, "", |row| {
+        if rows == 0 {
+            let before = formats::before(format, &row);
+            out.write_all(before).map_err(Failure::output)?;
+        }
         rows += 1;
         bar.inc(1);
         out.write_all(&formats::write(format, &row))
@@ -285,6 +321,12 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
             return Ok(read);
         }
     }
+}
+
+/// A form as the flag names it.
+fn word(format: Format) -> String {
+    let value = format.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_string())
 }
 
 fn is_busy(error: &str) -> bool {
@@ -343,6 +385,8 @@ mod tests {
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client");
             let mut input = BufReader::new(stream.try_clone().expect("the same"));
+            read_reply(&mut input, 0).expect("a question for the table");
+            stream.write_all(b"$2\r\n{}\r\n").expect("taken");
             read_reply(&mut input, 0).expect("a scan");
             let page = b"*2\r\n$1\r\n7\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n";
             stream.write_all(page).expect("taken");
@@ -366,9 +410,9 @@ mod tests {
         let addr = listener.local_addr().expect("bound").to_string();
         let server = thread::spawn(move || busy_once(listener));
         let mut client = Client::connect(&addr).expect("it listens");
-        let mut import = Import::new(Table::new("t").expect("a name"));
+        let mut import = Import::new(Table::new("t").expect("a name"), Format::Tsv, false);
         for (number, line) in [b"k\t1", b"l\t2", b"k\t3"].into_iter().enumerate() {
-            let taken = import.take(&mut client, Format::Tsv, line, number as u64);
+            let taken = import.take(&mut client, line, number as u64);
             taken.expect("a row");
         }
         import.send(&mut client).expect("taken");

@@ -1,5 +1,10 @@
 //! Rows as lines of a file.
 
+mod detect;
+mod json;
+
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -7,47 +12,65 @@ use serde_json::{Value, json};
 use crate::cli::{ExportFormat, Format};
 use crate::table::Row;
 
-/// The form of a file, by its beginning.
-pub(crate) fn detect(beginning: &[u8]) -> Format {
-    let first = beginning
-        .split(|byte| *byte == b'\n')
-        .find(|line| !line.trim_ascii().is_empty());
-    match first {
-        Some(line) if line.trim_ascii_start().starts_with(b"{") => Format::Jsonl,
-        _ if beginning.contains(&b'\t') => Format::Tsv,
-        _ => Format::Lines,
-    }
-}
+pub(crate) use detect::detect;
+
+/// Why a line is no row.
+pub(crate) type Reason = Cow<'static, str>;
 
 /// The row on a line without its end; `None` for an empty line, which is skipped.
 ///
 /// # Errors
 /// Why the line is refused.
-pub(crate) fn parse(format: Format, line: &[u8], number: u64) -> Result<Option<Row>, &'static str> {
+pub(crate) fn parse(format: Format, line: &[u8], number: u64) -> Result<Option<Row>, Reason> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
         return Ok(None);
     }
     let (key, value) = match format {
-        Format::Lines if line.contains(&b'\t') => return Err("a tab in a file of plain lines"),
-        Format::Lines => (line.to_vec(), number.to_string().into_bytes()),
-        Format::Tsv => {
-            let tab = line
-                .iter()
-                .position(|byte| *byte == b'\t')
-                .ok_or("no tab")?;
-            (unescape(&line[..tab]), unescape(&line[tab + 1..]))
-        }
-        Format::Jsonl => {
-            let document: Value = serde_json::from_slice(line).map_err(|_| "not JSON")?;
-            let part = |name: &str| document.get(name).and_then(from_json);
-            let key = part("key").ok_or("no key that is text or base64")?;
-            (key, part("value").ok_or("no value that is text or base64")?)
-        }
+        Format::Lines => (parse_line(line)?, number.to_string().into_bytes()),
+        Format::Tsv => parse_tsv(line)?,
+        Format::Jsonl => json::row(line)?,
     };
     match key.is_empty() {
-        true => Err("an empty key"),
+        true => Err("an empty key".into()),
         false => Ok(Some((key, value))),
+    }
+}
+
+/// A line of plain text, which is a key.
+fn parse_line(line: &[u8]) -> Result<Vec<u8>, Reason> {
+    if line.contains(&b'\t') {
+        return Err("a tab in a file of plain lines".into());
+    }
+    if line.iter().any(u8::is_ascii_control) {
+        return Err("a control character in a file of plain lines".into());
+    }
+    match std::str::from_utf8(line) {
+        Ok(_) => Ok(line.to_vec()),
+        Err(_) => Err("not UTF-8, in a file of plain lines".into()),
+    }
+}
+
+/// Any bytes but a tab and the ends of lines, which stand escaped.
+fn parse_tsv(line: &[u8]) -> Result<Row, Reason> {
+    let mut fields = line.split(|byte| *byte == b'\t');
+    let (Some(key), Some(value)) = (fields.next(), fields.next()) else {
+        return Err("no tab".into());
+    };
+    if fields.next().is_some() {
+        return Err("a second tab: within a value it is written \\t".into());
+    }
+    if line.contains(&b'\r') {
+        return Err("a carriage return within the line: within a value it is written \\r".into());
+    }
+    Ok((unescape(key), unescape(value)))
+}
+
+/// What comes before the first row of a file: an empty line where its key would make the file look like one of another form.
+pub(crate) fn before(format: ExportFormat, row: &Row) -> &'static [u8] {
+    match detect::is_mistaken(&write(format, row)) {
+        true => b"\n",
+        false => b"",
     }
 }
 
@@ -79,7 +102,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Value {
     }
 }
 
-/// Bytes of JSON: text, `{"base64":"..."}`.
+/// Bytes of JSON that a server sent: text, or `{"base64":"..."}`.
 pub(crate) fn from_json(value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::String(text) => Some(text.clone().into_bytes()),
@@ -125,15 +148,9 @@ fn unescape(bytes: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    #[test]
-    fn the_beginning_tells_the_form() {
-        assert_eq!(detect(b"\n {\"key\":1}\n"), Format::Jsonl);
-        assert_eq!(detect(b"a\nb\tc\n"), Format::Tsv);
-        assert_eq!(detect(b"a\nb\n"), Format::Lines);
-        assert_eq!(detect(b""), Format::Lines);
-    }
+    use super::*;
 
     #[test]
     fn every_row_survives_both_forms() {
@@ -156,12 +173,33 @@ mod tests {
     }
 
     #[test]
+    fn a_first_key_that_looks_like_another_form_survives() {
+        for key in [&b"\xef\xbb\xbfk"[..], b"\x1f\x8b", b"\xff\xfe", b"a\0b\0"] {
+            let row = (key.to_vec(), b"v".to_vec());
+            let mut file = before(ExportFormat::Tsv, &row).to_vec();
+            file.extend(write(ExportFormat::Tsv, &row));
+            let form = detect(None, Path::new("-"), &file).expect("a form");
+            let rest = file[form.skip..].split(|byte| *byte == b'\n');
+            let mut rows = rest.filter_map(|line| parse(form.format, line, 1).expect("a row"));
+            assert_eq!(rows.next(), Some(row));
+        }
+        assert_eq!(before(ExportFormat::Tsv, &(b"k".to_vec(), vec![])), b"");
+    }
+
+    #[test]
     fn bad_lines_are_refused_with_a_reason() {
-        assert_eq!(parse(Format::Tsv, b"word", 1), Err("no tab"));
-        assert_eq!(parse(Format::Tsv, b"\tv", 1), Err("an empty key"));
-        assert_eq!(parse(Format::Jsonl, b"{", 1), Err("not JSON"));
-        assert!(parse(Format::Jsonl, b"{\"key\":\"a\"}", 1).is_err());
-        assert!(parse(Format::Lines, b"a\tb", 1).is_err());
+        let refused = |format, line: &[u8]| {
+            let found = parse(format, line, 1);
+            found.expect_err("no row").into_owned()
+        };
+        assert_eq!(refused(Format::Tsv, b"word"), "no tab");
+        assert_eq!(refused(Format::Tsv, b"\tv"), "an empty key");
+        assert!(refused(Format::Tsv, b"a\tb\tc").starts_with("a second tab"));
+        assert!(refused(Format::Tsv, b"a\tb\rc\td").starts_with("a second tab"));
+        assert!(refused(Format::Tsv, b"a\tb\rc").starts_with("a carriage return"));
+        assert!(refused(Format::Lines, b"a\tb").starts_with("a tab"));
+        assert!(refused(Format::Lines, b"a\0").starts_with("a control character"));
+        assert!(refused(Format::Lines, b"\xe9t\xe9").starts_with("not UTF-8"));
         assert_eq!(
             parse(Format::Lines, b"word\r", 7),
             Ok(Some((b"word".to_vec(), b"7".to_vec())))
