@@ -432,6 +432,29 @@ pub enum HangupReason {
     Evicted,
 }
 
+impl HangupReason {
+    /// The reason in words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            HangupReason::Duplicate => "both sides dialled, and the other link stays",
+            HangupReason::Myself => "it is this node itself",
+            HangupReason::Sealed => {
+                "a later life of it is a member: an older copy of its data was started"
+            }
+            HangupReason::IdInUse => "another node with its id answers: one of the two is a copy",
+            HangupReason::OtherCluster => {
+                "both sides belong to different clusters that have members"
+            }
+            HangupReason::Retry => "a greeting is no longer true; the dialler tries again",
+            HangupReason::Left => "it has left",
+            HangupReason::TooMany => "there are more links than limits.links",
+            HangupReason::Protocol => "it broke the protocol",
+            HangupReason::Dead => "it stopped answering",
+            HangupReason::Evicted => "it was evicted",
+        }
+    }
+}
+
 /// Why a node stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

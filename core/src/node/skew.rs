@@ -45,11 +45,11 @@ impl core::fmt::Display for WrongClock {
         match self.me {
             true => write!(
                 f,
-                "the clock of this node, {name} {node}, is {secs}.{millis:03} s {side} those of all others"
+                "the clock of this node, {name} ({node}), is {secs}.{millis:03} s {side} those of all others"
             ),
             false => write!(
                 f,
-                "the clock of {name} {node} is {secs}.{millis:03} s {side} this node's"
+                "the clock of {name} ({node}) is {secs}.{millis:03} s {side} this node's"
             ),
         }
     }

@@ -133,8 +133,19 @@ impl Node {
     }
 
     pub(super) fn name_of(&self, node: NodeId) -> String {
-        let member = self.membership.get(node);
-        member.map_or_else(String::new, |member| member.record.name.clone())
+        self.member_name(node).unwrap_or_default().to_string()
+    }
+
+    /// The name of a member; `None` for a node that never was one. O(log n).
+    pub fn member_name(&self, node: NodeId) -> Option<&str> {
+        let member = self.membership.get(node)?;
+        Some(&member.record.name)
+    }
+
+    /// The name of a table; `None` for an id that this node has not given out.
+    pub fn table_name(&self, table: crate::TableId) -> Option<&str> {
+        let info = self.gossip.table_info(table)?;
+        Some(info.name)
     }
 
     /// Tells which members hold up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.

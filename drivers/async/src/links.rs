@@ -95,7 +95,7 @@ impl<R: Runtime> Links<R> {
         self.links.remove(&link)?;
         let counters = &self.shared.counters;
         set(&counters.peer_connections, self.links.len());
-        count_failure(counters, &why, dial.is_some());
+        count_failure(counters, &why, dial.is_some(), &"a peer");
         if dial.is_none() {
             self.accepted -= 1;
         }

@@ -8,7 +8,7 @@ use futures_lite::future;
 use rumormill_core::{DialId, Input, LinkError, LinkId};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Error;
-use rumormill_kit::links::ACCEPT_REST;
+use rumormill_kit::links::{ACCEPT_REST, cannot_accept};
 
 use crate::bell::Bell;
 use crate::incoming::Buffers;
@@ -100,7 +100,7 @@ impl<R: Runtime> Shared<R> {
                     // The peer was gone before it was accepted.
                     Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
-                        tracing::warn!(%error, addr = %self.options.peers, "cannot accept");
+                        cannot_accept(&self.options.peers, &error);
                         self.runtime.sleep(ACCEPT_REST).await;
                     }
                 }

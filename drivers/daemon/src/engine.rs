@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rumormill_core::{Config, Limits, Now, Recovery, Seed, Storage};
+use rumormill_core::{Config, Limits, Node, Now, Recovery, Seed, Storage};
 use rumormill_gateway_http::report;
 use rumormill_gateway_resp::Gateway;
 use rumormill_kit::random_seed;
@@ -108,10 +108,13 @@ impl Engine {
             handle: handle.clone(),
             counters: driver.counters(),
         };
-        let (node, store) = match settings.store_dir() {
-            Some(dir) => recover(&dir, config, &handle, driver.now())?,
+        let begun = Instant::now();
+        let dir = settings.store_dir();
+        let (node, store) = match &dir {
+            Some(dir) => recover(dir, config, &handle, driver.now())?,
             None => (finish(Recovery::new(config, seed()?), driver.now())?, None),
         };
+        log_start(&node, driver.now(), dir.as_deref(), begun.elapsed());
         let resp_limits = limits.clone();
         let run = move || {
             let mut ending = Ending::new(events);
@@ -159,6 +162,25 @@ impl Engine {
             tracing::debug!(%error, "the loop takes no leave");
         }
     }
+}
+
+/// Logs who the node is and what it starts from.
+fn log_start(node: &Node, now: Now, dir: Option<&Path>, took: Duration) {
+    let config = node.config();
+    let data_dir = match dir {
+        Some(dir) => dir.display().to_string(),
+        None => "none".to_string(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        name = %config.name,
+        id = %node.id(),
+        cluster = %config.cluster_name,
+        %data_dir,
+        rows = node.status(now).rows,
+        seconds = %format_args!("{:.3}", took.as_secs_f64()),
+        "started"
+    );
 }
 
 /// How long the loop may take to leave; what remains of five seconds is for the last sync.
@@ -218,7 +240,7 @@ fn advertised(addr: SocketAddr, advertise: Option<&str>) -> String {
     }
 }
 
-type Recovered = (rumormill_core::Node, Option<StoreHandle>);
+type Recovered = (Node, Option<StoreHandle>);
 
 fn recover(dir: &Path, config: Config, handle: &Handle, now: Now) -> Result<Recovered, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Not(error.to_string());
@@ -234,7 +256,7 @@ fn recover(dir: &Path, config: Config, handle: &Handle, now: Now) -> Result<Reco
     Ok((node, Some(worker)))
 }
 
-fn finish(recovery: Recovery, now: Now) -> Result<rumormill_core::Node, Failure> {
+fn finish(recovery: Recovery, now: Now) -> Result<Node, Failure> {
     recovery
         .finish(now)
         .map_err(|error| Failure::Not(error.to_string()))

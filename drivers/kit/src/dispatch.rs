@@ -8,7 +8,7 @@ use rumormill_core::{
     Response, Seq, StoreOp, TableId, Token,
 };
 
-use crate::events::log;
+use crate::events::{log, tell_left_out};
 
 /// What a driver does for a node, one method per output. None of them blocks. None that acts has a default: a new output is a new method, and
 /// the compiler names the drivers that lack it. What is only told is logged unless a driver does something else.
@@ -27,9 +27,9 @@ pub trait Driver {
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>);
     /// Wakes who watches the table.
     fn changed(&mut self, table: TableId);
-    /// Logs.
-    fn event(&mut self, event: Event) {
-        log(&event);
+    /// Logs. The node is the one that tells, and knows the names of its members.
+    fn event(&mut self, event: Event, node: &Node) {
+        log(&event, node);
     }
     /// The node has stopped.
     fn halt(&mut self, why: HaltReason);
@@ -41,6 +41,7 @@ pub trait Driver {
 
 /// Drains the outputs of `node` into `driver`. A message is encoded once for all its links.
 pub fn dispatch(node: &mut Node, driver: &mut impl Driver) {
+    tell_left_out();
     while let Some(output) = node.poll_output() {
         match output {
             Output::Send { to, lane, msg } => match encode(&msg, lane) {
@@ -56,7 +57,7 @@ pub fn dispatch(node: &mut Node, driver: &mut impl Driver) {
             Output::Load { load, query } => driver.load(load, query),
             Output::Reply { token, result } => driver.reply(token, result),
             Output::Changed { table } => driver.changed(table),
-            Output::Event(event) => driver.event(event),
+            Output::Event(event) => driver.event(event, node),
             Output::Halt(why) => driver.halt(why),
         }
     }

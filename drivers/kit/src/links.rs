@@ -1,10 +1,13 @@
 //! What holds for the links of every driver, whatever polls their sockets.
 
+use std::fmt::Display;
+use std::io;
 use std::time::Duration;
 
 use rumormill_core::LinkError;
 
 use crate::counters::{Counters, add};
+use crate::events::{Kind, may_log};
 
 /// Bytes read at once.
 pub const READ_BYTES: usize = 64 << 10;
@@ -27,14 +30,33 @@ pub const PARTING: Duration = Duration::from_secs(5);
 /// How long the last words of a loop that has ended may take.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Counts why a link ended or was never made. What an operator can mend, two sides that do not fit each other, is logged.
-pub fn count_failure(counters: &Counters, why: &LinkError, dialled: bool) {
+/// Counts why a link ended or was never made. What an operator can mend, two sides that do not fit each other, is logged, and so are
+/// bytes that are no frame; both within bounds, since whoever reaches the port can cause them. `peer` is the other side's address.
+pub fn count_failure(counters: &Counters, why: &LinkError, dialled: bool, peer: &dyn Display) {
+    let way = match dialled {
+        true => "to",
+        false => "from",
+    };
     match why {
-        LinkError::Malformed => add(&counters.malformed_frames, 1),
+        LinkError::Malformed => {
+            add(&counters.malformed_frames, 1);
+            if may_log(Kind::Malformed) {
+                tracing::info!("a link {way} {peer} was closed: bytes came that are no frame");
+            }
+        }
         LinkError::Refused(reason) => {
             add(&counters.refused_links, 1);
-            tracing::info!(%reason, dialled, "a handshake was refused");
+            if may_log(Kind::Handshake) {
+                tracing::info!("a handshake was refused, {way} {peer}: {reason}");
+            }
         }
         _ => {}
+    }
+}
+
+/// Logs, within bounds, that a listener cannot accept.
+pub fn cannot_accept(addr: &dyn Display, error: &io::Error) {
+    if may_log(Kind::Accept) {
+        tracing::warn!("cannot accept on {addr}: {error}");
     }
 }

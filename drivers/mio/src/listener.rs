@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Poll};
-use rumormill_kit::links::ACCEPT_REST;
+use rumormill_kit::links::{ACCEPT_REST, cannot_accept};
 
 use crate::options::BindError;
 
@@ -56,7 +56,7 @@ impl Listener {
             // The client was gone before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, addr = %self.addr, "cannot accept");
+                cannot_accept(&self.addr, &error);
                 self.rests_until = Some(now + ACCEPT_REST);
             }
         }

@@ -337,7 +337,11 @@ impl Peers {
         let Some(peer) = self.remove(token) else {
             return;
         };
-        count_failure(&self.counters, &why, peer.dial.is_some());
+        let is_dialled = peer.dial.is_some();
+        match peer.socket.peer_addr() {
+            Ok(addr) => count_failure(&self.counters, &why, is_dialled, &addr),
+            Err(_) => count_failure(&self.counters, &why, is_dialled, &"a peer that is gone"),
+        }
         match (peer.stage, peer.dial) {
             (Stage::Up | Stage::Closing, _) => self.inputs.push(Input::LinkDown {
                 link: LinkId(token as u64),

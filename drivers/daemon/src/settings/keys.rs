@@ -121,10 +121,9 @@ pub(crate) const KEYS: &[Key] = &[
     }),
     key(
         "log",
-        "error, warn, info, debug, trace, off, or directives as RUST_LOG takes them",
+        "one of error, warn, info, debug, trace and off, or directives TARGET=LEVEL with commas between them, as in info,fjall=warn",
         |s, text| {
-            let known = tracing_subscriber::EnvFilter::builder().parse(text).is_ok();
-            s.log = (known && !text.is_empty()).then(|| text.to_string())?;
+            s.log = is_log_filter(text).then(|| text.to_string())?;
             Some(())
         },
     ),
@@ -252,4 +251,14 @@ fn endpoint(text: &str) -> Option<String> {
         None => !host.is_empty() && !host.contains([':', '/', ' ']),
     };
     (port != 0 && host_fits).then(|| text.to_string())
+}
+
+/// Whether the text says what is logged. A bare word that is no level would be the name of a target, of which everything is logged: it is a
+/// level that is mistyped.
+fn is_log_filter(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_directive = |part: &str| part.contains(['=', '[', ']']) || is_level(part.trim());
+    let parses = tracing_subscriber::EnvFilter::builder().parse(text).is_ok();
+    parses && text.split(',').all(is_directive)
 }

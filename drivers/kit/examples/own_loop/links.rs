@@ -10,8 +10,8 @@ use mio::{Interest, Registry, Token};
 use rumormill_core::link::frame::EncodeError;
 use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkError, LinkId, LoadId, RequestError,
-    Response, Seq, StoreOp, TableId, Trace,
+    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkError, LinkId, LoadId, Node,
+    RequestError, Response, Seq, StoreOp, TableId, Trace,
 };
 use rumormill_kit::{Driver, Edge, QueueLimits, WriteQueue};
 
@@ -230,7 +230,7 @@ impl Driver for Links {
         self.board_changed |= table == BOARD;
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event, _: &Node) {
         println!("{}: {}", self.hello.name, Trace(&event));
     }
 
