@@ -58,6 +58,14 @@ marks! {
     ClaimByContext = "claim-by-context",
     /// A dead row of siblings stayed because it names writes that have not come.
     DeadSiblingKept = "dead-sibling-kept",
+    /// A claim came that does not lie within what this node has seen yet, and was kept or not needed.
+    ClaimEarly = "claim-early",
+    /// A claim came that another member passed on.
+    ClaimByRelay = "claim-by-relay",
+    /// Claims of members without a link were asked for.
+    ClaimAsked = "claim-asked",
+    /// Claims of other members were passed on.
+    ClaimRelayed = "claim-relayed",
     /// A foreign clock was too far ahead to be followed.
     ClockDrift = "clock-drift",
     /// Stored rows or contexts were damaged.

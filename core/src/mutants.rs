@@ -59,6 +59,7 @@ impl Mutant {
             self,
             Mutant::AgreesTwice
                 | Mutant::DeadSiblingFreed
+                | Mutant::BeliefToldOnce
                 | Mutant::EndedForwarded
                 | Mutant::FloorForgotten
                 | Mutant::HearsayRevives
@@ -127,6 +128,10 @@ mutants! {
     ClaimClockIgnored = "claim-clock-ignored",
     /// A node that is still joining claims like a member.
     JoinerClaims = "joiner-claims",
+    /// A member that is asked for the claim of another does not pass it on.
+    ClaimNotRelayed = "claim-not-relayed",
+    /// A claim that is passed on counts although the life that made it has ended.
+    RelayedClaimOutlives = "relayed-claim-outlives",
     /// A node that left comes back without a reunion.
     ReunionSkipped = "reunion-skipped",
     /// A reunion proposes what the member has deleted.
@@ -153,6 +158,10 @@ mutants! {
     HashWithoutMemory = "hash-without-memory",
     /// A member that was taken for dead and answers stays dead.
     DownForever = "down-forever",
+    /// A member that is taken for dead is asked for directly alone, and not through others.
+    DownUnasked = "down-unasked",
+    /// What is believed of a member counts as told though there was no link to tell it over.
+    BeliefToldOnce = "belief-told-once",
     /// A node that is accused does not refute it.
     RefutationIgnored = "refutation-ignored",
     /// A dead member comes back when anybody says that it was alive.

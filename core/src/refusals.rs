@@ -50,6 +50,8 @@ refusals! {
     OwnDot = "own-dot",
     /// A peer greeted with an earlier life of a member.
     SealedLife = "sealed-life",
+    /// A message asks for more claims than one may, or tells more. The link was closed.
+    TooManyClaims = "too-many-claims",
     /// A message names more members than one may. The link was closed.
     TooManyRumors = "too-many-rumors",
     /// A domain that this version does not know. The link was closed.

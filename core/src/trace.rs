@@ -148,6 +148,8 @@ impl Display for Trace<'_, Message> {
                 rows(f, batch)
             }
             Message::Have(have) => write!(f, "have runs={}", runs(have)),
+            Message::AskClaims(asks) => write!(f, "ask-claims count={}", asks.len()),
+            Message::Claims(claims) => write!(f, "claims count={}", claims.len()),
             Message::Graft(dots) => write!(f, "graft runs={}", runs(dots)),
             Message::Page(page) => {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;

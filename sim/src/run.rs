@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
-    Violation, ahead, bounds, convergence, durability, grafts, hearsay, leaves, no_resurrection,
-    pages, pushes, sessions, siblings, standing, watching,
+    Violation, ahead, bounds, convergence, durability, grafts, hearsay, leaves, neighbours,
+    no_resurrection, pages, pushes, sessions, siblings, standing, watching,
 };
 use crate::evict;
 use crate::faults::FaultSet;
@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 22] = [
+pub const CHECKERS: [&str; 23] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
@@ -33,6 +33,7 @@ pub const CHECKERS: [&str; 22] = [
     grafts::NAME,
     standing::NAME,
     leaves::NAME,
+    neighbours::NAME,
     ahead::NAME,
     siblings::NAME,
     vanish::NAME,

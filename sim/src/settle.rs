@@ -22,7 +22,7 @@ impl World {
         self.note("faults_end", &[]);
         self.settling = true;
         self.trace.all_faults_end(self.now_us);
-        self.end_all_faults();
+        self.end_faults_but_cuts();
         let begun_us = self.now_us;
         let rests = self.come_to_rest();
         self.count_by("settle_ms", (self.now_us - begun_us) / 1000);

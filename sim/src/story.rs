@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rumormill_core::wire::Message;
 use rumormill_core::{Event, LinkError, NodeId, Timer};
 
-use self::hash::{scope_hash, status_hash};
+use self::hash::{ask_parts, claim_parts, scope_hash, status_hash};
 use self::line::Line;
 use crate::trace::{Field, Trace, WORLD, Weight};
 
@@ -46,6 +46,8 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::Forward { .. } => "forward",
         Message::Have(_) => "have",
         Message::Graft(_) => "graft",
+        Message::AskClaims(_) => "askclaims",
+        Message::Claims(_) => "claims",
     }
 }
 
@@ -98,6 +100,12 @@ pub(crate) fn received(
         Message::Push(batch) | Message::Overrule(batch) => line.rows(batch),
         Message::Forward { cuts, rows } => line.mute(cuts.iter().map(|cut| cut.0)).rows(rows),
         Message::Have(dots) | Message::Graft(dots) => line.dots(dots),
+        Message::AskClaims(asks) => line
+            .num("count", asks.len() as u64)
+            .mute(asks.iter().flat_map(ask_parts)),
+        Message::Claims(claims) => line
+            .num("count", claims.len() as u64)
+            .mute(claims.iter().flat_map(claim_parts)),
         Message::Pull(pull) => line.pull(pull),
         Message::Differs { session, scope, at } => line.mute([*session, scope_hash(scope), *at]),
         Message::Page(page) => line.page(page),

@@ -278,6 +278,7 @@ fn plans_that_once_failed_hold() {
         "everybody_left_and_came_back",
         "everybody_left_while_one_came_in",
         "reunion_through_a_node_that_reunited",
+        "two_that_meet_only_through_a_third",
         "who_had_left_alone_remembers_the_cluster",
     ];
     for (name, text) in plans {

@@ -167,3 +167,52 @@ mod planted {
         super::flapping(mutated(8, Mutant::RefutationIgnored));
     }
 }
+
+/// What a story has come to without the cut being healed: all take all for alive, and a delete made on `node` is freed everywhere.
+fn meets_through_others(story: &mut Scenario, nodes: usize, node: usize) {
+    assert_eq!(content(story, nodes), nodes, "{}", story.story());
+    story.put(node, "k", "v").wait(10_000);
+    story.delete(node, "k").wait(30_000);
+    let kept: Vec<u64> = (0..nodes).map(|node| story.tombstones(node)).collect();
+    assert_eq!(kept, vec![0; nodes], "{}", story.story());
+    assert_eq!(content(story, nodes), nodes, "{}", story.story());
+}
+
+#[test]
+fn two_that_meet_only_through_a_third_stay_dead_to_each_other() {
+    let mut story = Scenario::new(3);
+    story.at(5_000).partition(&[1], &[2]);
+    // Each of the two is alone for longer than a suspicion, and takes the other for dead.
+    story.at(30_000).crash(0).wait(20_000).restart(0);
+    // The third is a member again within seconds; one of the two asks it about the other in the next period.
+    story.wait(10_000);
+    meets_through_others(&mut story, 3, 1);
+    story.heal().wait(20_000);
+    assert_eq!(content(&story, 3), 3);
+    story.expect_converged();
+}
+
+#[test]
+fn a_delete_is_freed_along_a_line_of_members_and_after_one_of_them_restarts() {
+    let mut story = Scenario::new(4);
+    story.at(10_000);
+    // n0 - n1 - n2 - n3
+    story.partition(&[0], &[2, 3]).partition(&[1], &[3]);
+    story.put(0, "k", "v").wait(10_000);
+    story.delete(0, "k").wait(60_000);
+    let kept: Vec<u64> = (0..4).map(|node| story.tombstones(node)).collect();
+    assert_eq!(kept, vec![0; 4], "{}", story.story());
+    // One that has freed the delete and asks for nothing passes claims on all the same.
+    story.put(3, "k", "v").wait(10_000);
+    story
+        .delete(3, "k")
+        .wait(500)
+        .crash(1)
+        .wait(2_000)
+        .restart(1);
+    story.wait(90_000);
+    let kept: Vec<u64> = (0..4).map(|node| story.tombstones(node)).collect();
+    assert_eq!(kept, vec![0; 4], "{}", story.story());
+    story.heal().wait(20_000);
+    story.expect_converged();
+}

@@ -5,6 +5,7 @@
 //! goes first in our next message to it, so that it can refute before everybody.
 
 mod health;
+mod inquire;
 mod opinion;
 mod probe;
 mod retime;
@@ -27,6 +28,7 @@ use crate::time::Instant;
 use crate::wire::{Rumor, RumorState};
 
 use health::Health;
+use inquire::Inquiries;
 use probe::{MAX_RELAYS, MAX_URGENT, Probe, Relay};
 use roster::Roster;
 use rumors::Rumors;
@@ -74,6 +76,21 @@ pub(crate) enum Action {
     Refuted,
 }
 
+impl Action {
+    /// The member that a message goes to, with the rumors in it.
+    pub(crate) fn receiver(&self) -> Option<(NodeId, &[Rumor])> {
+        match self {
+            Action::Probe { to, rumors, .. }
+            | Action::Ack { to, rumors, .. }
+            | Action::ProbedFor { to, rumors, .. }
+            | Action::ProbeFor {
+                via: to, rumors, ..
+            } => Some((*to, rumors)),
+            _ => None,
+        }
+    }
+}
+
 /// The detector of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Detector {
@@ -96,6 +113,7 @@ pub(crate) struct Detector {
     rumors: Rumors,
     probes: BTreeMap<u64, Probe>,
     relays: BTreeMap<u64, Relay>,
+    inquiries: Inquiries,
     timers: BTreeSet<(Instant, Due)>,
     urgent: BTreeSet<NodeId>,
     /// When this node last went on after it had stood still.
@@ -180,6 +198,7 @@ impl Detector {
             rumors: Rumors::default(),
             probes: BTreeMap::new(),
             relays: BTreeMap::new(),
+            inquiries: Inquiries::default(),
             timers: BTreeSet::new(),
             urgent: BTreeSet::new(),
             resumed: None,

@@ -76,7 +76,7 @@ impl Detector {
             && let Some(relay) = self.relays.remove(&nonce)
         {
             self.timers.remove(&(relay.until, Due::Relay(nonce)));
-            self.report(relay.asker, relay.nonce, true, &mut out);
+            self.report(&relay, true, &mut out);
         }
         out
     }
@@ -92,7 +92,13 @@ impl Detector {
     ) -> Vec<Action> {
         let mut out = self.message(now, from, rumors);
         if target == self.me || !self.members.contains_key(&target) {
-            self.report(from, nonce, target == self.me, &mut out);
+            let relay = Relay {
+                asker: from,
+                nonce,
+                target,
+                until: self.now,
+            };
+            self.report(&relay, target == self.me, &mut out);
         } else if self.relays.len() < MAX_RELAYS {
             let own = self.next_nonce();
             // Our own health does not stretch this: the asker waits no longer for us being slow.
@@ -121,8 +127,11 @@ impl Detector {
         alive: bool,
         rumors: &[Rumor],
     ) -> Vec<Action> {
-        let out = self.message(now, from, rumors);
+        let mut out = self.message(now, from, rumors);
         let Some(probe) = self.probes.get_mut(&nonce) else {
+            if alive {
+                self.found_alive(from, nonce, &mut out);
+            }
             return out;
         };
         let Some(place) = probe.asked.iter().position(|node| *node == from) else {
@@ -143,7 +152,7 @@ impl Detector {
             Due::Failed(nonce) => self.failed(nonce, out),
             Due::Relay(nonce) => {
                 if let Some(relay) = self.relays.remove(&nonce) {
-                    self.report(relay.asker, relay.nonce, false, out);
+                    self.report(&relay, false, out);
                 }
             }
             Due::Suspicion(node) => self.condemn(node, out),
@@ -172,12 +181,14 @@ impl Detector {
         }
     }
 
-    /// A dead member may have come back: one a period is looked for and probed. Nothing is kept of it: any answer is direct contact.
+    /// A dead member may have come back, or answer others: one a period is looked for, probed and asked for. Nothing is kept of the probe: any
+    /// answer is direct contact.
     pub(super) fn probe_down(&mut self, out: &mut Vec<Action>) {
         if let Some(node) = self.down.step(&mut self.rng) {
             out.push(Action::Seek(node));
             let nonce = self.next_nonce();
             self.send_probe(node, nonce, out);
+            self.inquire(node, out);
         }
     }
 
@@ -265,9 +276,14 @@ impl Detector {
         out.push(Action::Probe { to, nonce, rumors });
     }
 
-    fn report(&mut self, to: NodeId, nonce: u64, alive: bool, out: &mut Vec<Action>) {
+    /// Tells the asker how the probe for it went, and of a target that answered what is known of it.
+    fn report(&mut self, relay: &Relay, alive: bool, out: &mut Vec<Action>) {
+        let (to, nonce) = (relay.asker, relay.nonce);
         let first = self.accusation(to);
-        let rumors = self.take_rumors(first);
+        let mut rumors = self.take_rumors(first);
+        let known = self.known_of(relay.target).filter(|_| alive);
+        let is_told = rumors.iter().any(|rumor| rumor.node == relay.target);
+        rumors.extend(known.filter(|_| !is_told));
         out.push(Action::ProbedFor {
             to,
             nonce,
@@ -276,7 +292,7 @@ impl Detector {
         });
     }
 
-    fn next_nonce(&mut self) -> u64 {
+    pub(super) fn next_nonce(&mut self) -> u64 {
         self.nonce = self.nonce.wrapping_add(1);
         self.nonce
     }

@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use crate::rng::Rng;
 
@@ -34,6 +35,14 @@ impl<T: Copy + Ord> Roster<T> {
 
     pub(super) fn contains(&self, item: T) -> bool {
         self.places.contains_key(&item)
+    }
+
+    /// The next one in the order of the items, around from the last to the first. O(log items).
+    pub(super) fn after(&self, item: T) -> Option<T> {
+        let later = (Bound::Excluded(item), Bound::Unbounded);
+        let next = self.places.range(later).next();
+        next.or_else(|| self.places.first_key_value())
+            .map(|(next, _)| *next)
     }
 
     /// Adds `item` to those whose turn is to come in this round. False when present.

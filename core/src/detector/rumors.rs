@@ -53,6 +53,27 @@ impl Rumors {
         }
     }
 
+    /// A message with this rumor was not sent. One that had been told `limit` times by it is told again.
+    pub(super) fn untell(&mut self, rumor: &Rumor, limit: u32) {
+        let node = rumor.node;
+        let Some(slot) = self.slots.get_mut(&node) else {
+            self.put(rumor.clone());
+            return self.tell_times(node, limit.saturating_sub(1));
+        };
+        if slot.rumor == *rumor {
+            let told = slot.told.saturating_sub(1);
+            self.tell_times(node, told);
+        }
+    }
+
+    fn tell_times(&mut self, node: NodeId, told: u32) {
+        if let Some(slot) = self.slots.get_mut(&node) {
+            self.ranks.remove(&(slot.told, Reverse(slot.serial), node));
+            slot.told = told;
+            self.ranks.insert((slot.told, Reverse(slot.serial), node));
+        }
+    }
+
     /// The rumors of one message: `first`, which does not count as told, then the freshest about others. A rumor told
     /// `limit` times is forgotten.
     pub(super) fn take(&mut self, first: Option<Rumor>, limit: u32) -> Vec<Rumor> {
@@ -152,6 +173,20 @@ mod tests {
         assert_eq!(taken.len(), PER_MESSAGE);
         assert_eq!(taken.iter().filter(|r| r.node == NodeId(9)).count(), 1);
         assert_eq!(taken[0].node, NodeId(9));
+    }
+
+    #[test]
+    fn a_rumor_that_found_no_link_is_told_as_often_as_one_that_did() {
+        let mut rumors = Rumors::default();
+        rumors.put(about(1));
+        for _ in 0..100 {
+            for rumor in rumors.take(None, 6) {
+                rumors.untell(&rumor, 6);
+            }
+            rumors.check();
+        }
+        let told = core::iter::from_fn(|| rumors.take(None, 6).pop());
+        assert_eq!(told.count(), 6);
     }
 
     #[test]

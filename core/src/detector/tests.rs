@@ -545,3 +545,44 @@ fn one_seed_gives_one_run() {
     assert_eq!(run(11), run(11));
     assert_ne!(run(11), run(12));
 }
+
+#[test]
+fn two_that_took_each_other_for_dead_alone_hear_of_it_through_a_third() {
+    for seed in 1..=20 {
+        let mut net = Net::new(4, seed);
+        net.run(3);
+        net.cut(2, 3);
+        // Nobody is there to be told, until all rumors are used up.
+        net.isolate(1);
+        net.isolate(4);
+        net.run(120);
+        assert_eq!(net.state(2, 3), Some(RumorState::Down));
+        assert_eq!(net.state(3, 2), Some(RumorState::Down));
+        net.cut.clear();
+        net.cut(2, 3);
+        net.run(15);
+        for (at, of) in [(2, 3), (3, 2), (1, 2), (4, 3), (2, 1), (3, 4)] {
+            assert_eq!(net.state(at, of), Some(RumorState::Alive), "{at} of {of}");
+        }
+    }
+}
+
+#[test]
+fn each_of_the_living_is_asked_about_each_of_the_dead_one_question_a_period() {
+    let mut net = Net::new(7, 5);
+    net.run(3);
+    for dead in [6, 7] {
+        net.nodes.remove(&NodeId(dead));
+    }
+    net.run(60);
+    net.log.clear();
+    net.run(8);
+    let asked = net.log.iter().filter_map(|(_, from, action)| match action {
+        Action::ProbeFor { via, target, .. } if *from == NodeId(1) => Some((via.0, target.0)),
+        _ => None,
+    });
+    let asked: Vec<(u64, u64)> = asked.collect();
+    let pairs: BTreeSet<(u64, u64)> = asked.iter().copied().collect();
+    assert!((7..=9).contains(&asked.len()), "{asked:?}");
+    assert_eq!(pairs.len(), 8.min(asked.len()), "{asked:?}");
+}

@@ -118,6 +118,11 @@ impl Helpers {
         self.all.contains(node)
     }
 
+    /// The next one in the order of ids, around from the last to the first.
+    pub(super) fn after(&self, node: NodeId) -> Option<NodeId> {
+        self.all.after(node)
+    }
+
     pub(super) fn insert(&mut self, node: NodeId, zone: Zone) {
         self.all.insert(node);
         self.zones.insert(zone);

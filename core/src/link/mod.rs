@@ -21,7 +21,7 @@ use crate::id::{Actor, ClusterId};
 pub const MAGIC: [u8; 4] = *b"RMRM";
 
 /// The oldest and the newest wire version this program speaks.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (2, 2);
 
 /// What a node says of itself in the handshake. Exhaustive, as what is on the wire: its form is the protocol's business.
 #[derive(Clone, Debug, PartialEq, Eq)]

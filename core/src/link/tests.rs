@@ -214,7 +214,7 @@ fn refused(a: Hello, b: Hello) -> (LinkError, Option<LinkError>) {
 #[test]
 fn other_versions_and_clusters_are_refused_with_a_reason_for_both() {
     let newer = Hello {
-        versions: (2, 5),
+        versions: (VERSIONS.1 + 1, VERSIONS.1 + 4),
         ..hello("b")
     };
     let older = Hello {
@@ -233,7 +233,10 @@ fn other_versions_and_clusters_are_refused_with_a_reason_for_both() {
     };
     assert_eq!(
         refused(hello("a"), newer),
-        (version((2, 5)), Some(version(VERSIONS)))
+        (
+            version((VERSIONS.1 + 1, VERSIONS.1 + 4)),
+            Some(version(VERSIONS))
+        )
     );
     assert_eq!(
         refused(hello("a"), older),

@@ -79,6 +79,8 @@ pub enum HoldsUp {
     Left,
     /// It has not yet said what it holds.
     Unheard,
+    /// This node has no link to it: the others are asked what it holds, and none has told enough yet.
+    Unlinked,
     /// What it said last lacks so many deletes, of the 4,096 oldest.
     Behind {
         /// How many.
@@ -98,6 +100,9 @@ impl fmt::Display for HoldsUp {
             HoldsUp::Down { since } => write!(f, "down for {} s", since.as_secs()),
             HoldsUp::Left => f.write_str("has left, and its last state is not here yet"),
             HoldsUp::Unheard => f.write_str("has not yet said what it holds"),
+            HoldsUp::Unlinked => {
+                f.write_str("has no link to this node, and others are asked what it holds")
+            }
             HoldsUp::Behind { deletes: 1 } => f.write_str("lacks 1 delete"),
             HoldsUp::Behind { deletes } => write!(f, "lacks {deletes} deletes"),
             HoldsUp::Writes { deletes: 1 } => {

@@ -318,6 +318,7 @@ impl Node {
     pub(super) fn become_full(&mut self) {
         self.joining = None;
         self.reuniting = None;
+        self.stability.forget_all();
         self.cluster.joined = true;
         if self.cluster.away.take().is_some() {
             self.stop_looking();

@@ -10,6 +10,7 @@ mod leave;
 mod loads;
 mod peers;
 mod push;
+mod relay;
 mod repair;
 mod requests;
 mod rivals;
@@ -32,6 +33,7 @@ use self::contract::Contract;
 use self::evict::Evictions;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
+use self::relay::Relays;
 use self::repair::Repair;
 use self::requests::Requests;
 use self::rivals::Rival;
@@ -86,6 +88,7 @@ pub struct Node {
     rivals: BTreeMap<NodeId, Rival>,
     pub(crate) gossip: Gossip,
     stability: Stability,
+    relays: Relays,
     sync: AntiEntropy,
     repair: Option<Repair>,
     /// Not before this is another repair begun.
@@ -155,6 +158,7 @@ impl Node {
             membership: Membership::new(me),
             members_revision: 0,
             stability: Stability::default(),
+            relays: Relays::default(),
             requests: Requests::default(),
             loads: Loads::new(&config.limits),
             reuniting: None,

@@ -12,6 +12,7 @@ use crate::io::{Event, HangupReason, Lane, LinkError};
 use crate::link::Hello;
 use crate::marks::Mark;
 use crate::membership::{Change, Link, Phase};
+use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::wire::{Message, Rumor, Status};
 
@@ -233,6 +234,8 @@ impl Node {
             Message::Differs { session, scope, at } => {
                 self.differs(link, session, (&scope, at))?;
             }
+            Message::AskClaims(asks) => self.claims_asked(link, &asks)?,
+            Message::Claims(claims) => self.claims_told(link, &claims)?,
             Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
             Message::Goodbye => self.hang_up(link, HangupReason::Left),
             Message::Evict {
@@ -320,6 +323,14 @@ impl Node {
     /// Carries out what the detector decided.
     pub(super) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
+            if let Some((to, rumors)) = action.receiver()
+                && !self.is_greeted(to)
+                && !mutated!(self.fx, BeliefToldOnce)
+            {
+                // Nothing is sent, so nothing has been told.
+                self.detector.untold(to, rumors);
+                continue;
+            }
             let (to, msg) = match action {
                 Action::Seek(node) => {
                     self.links.hurry(self.fx.now().mono, node);
@@ -417,12 +428,15 @@ impl Node {
         }
     }
 
+    /// Whether there is a link to a node over which the greetings are through.
+    fn is_greeted(&self, node: NodeId) -> bool {
+        let link = self.links.of(node).and_then(|link| self.links.get(link));
+        link.is_some_and(|link| link.phase() != Phase::Greeting)
+    }
+
     fn send_control(&mut self, to: NodeId, msg: Message) {
         if let Some(link) = self.links.of(to)
-            && self
-                .links
-                .get(link)
-                .is_some_and(|l| l.phase() != Phase::Greeting)
+            && self.is_greeted(to)
         {
             self.fx.send(link, Lane::Control, msg);
         }

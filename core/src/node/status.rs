@@ -162,6 +162,7 @@ impl Node {
                 (Some(at), _) => HoldsUp::Down {
                     since: now.since(at),
                 },
+                (None, _) if !self.is_linked(node) => HoldsUp::Unlinked,
                 (None, None) => HoldsUp::Unheard,
                 (None, Some(deletes)) => HoldsUp::Behind { deletes },
             };

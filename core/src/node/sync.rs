@@ -23,7 +23,7 @@ const ASKED_AGAIN: usize = 8;
 impl Node {
     pub(super) fn own_status(&mut self) -> Status {
         let cover = self.gossip.cover_mut();
-        let cover_has_tombstones = cover.tombstone_count() > 0;
+        let has_tombstones = cover.tombstone_count() > 0;
         let sys = cover.hash(Domain::Sys);
         let without_memory = mutated!(self.fx, HashWithoutMemory);
         let hashed = |domain: &Domain| domain.is_durable() || !without_memory;
@@ -38,7 +38,7 @@ impl Node {
             usr,
             rows,
             claims: self.claims_now(),
-            awaits_claims: self.leaving.is_some() || cover_has_tombstones,
+            awaits_claims: self.leaving.is_some() || has_tombstones || self.relays.is_asked(),
             clock: self.gossip.clock().0,
             wall_ms: self.fx.now().wall.as_millis(),
         }
@@ -76,8 +76,12 @@ impl Node {
         self.sync.compare(now, link, agrees);
         if agrees && theirs.claims {
             self.rows_compare(link, node, theirs.rows);
-            self.stability
-                .equal(&self.fx, &self.gossip, node, Hlc(theirs.clock));
+            let epoch = self.links.get(link).map(|known| known.epoch);
+            if let Some(epoch) = epoch.filter(|_| self.has_use_for_claim(node)) {
+                let clock = Hlc(theirs.clock);
+                self.stability
+                    .equal(&self.fx, &self.gossip, (node, epoch), clock);
+            }
         }
         self.leave_progress(node, agrees, theirs.claims);
     }
@@ -149,13 +153,12 @@ impl Node {
             && let Some(claimed) = durable
         {
             self.leave_claimed(node, &claimed);
-            self.stability.claimed(
-                &mut self.fx,
-                &self.gossip,
-                node,
-                claimed,
-                Hlc(pull.status.clock),
-            );
+            let epoch = self.links.get(link).map(|known| known.epoch);
+            if let Some(epoch) = epoch.filter(|_| self.has_use_for_claim(node)) {
+                let clock = Hlc(pull.status.clock);
+                self.stability
+                    .claimed(&mut self.fx, &self.gossip, (node, epoch), claimed, clock);
+            }
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod membership;
 mod planted;
 mod push;
 mod refusals;
+mod relay;
 mod repair;
 mod settings;
 mod siblings;

@@ -33,6 +33,7 @@ impl Node {
             (self.sync.next_deadline(), Timer::Gossip),
             (self.repair_deadline(), Timer::Gossip),
             (self.lazy.next_deadline(), Timer::Gossip),
+            (self.relays.next_deadline(), Timer::Gossip),
             (self.sync_at, Timer::Sync),
             (self.next_expiry(), Timer::Expiry),
             (self.requests.next_deadline(), Timer::Request),
@@ -83,6 +84,7 @@ impl Node {
             self.fx.sync_this_turn();
         }
         self.after_input();
+        self.claims_due();
         self.collect_tombstones();
         self.flush();
     }
@@ -102,7 +104,7 @@ impl Node {
 
     fn collect_tombstones(&mut self) {
         if self.gossip.cover().tombstone_count() == 0 {
-            return self.stability.rest();
+            return self.stability.rest(|node| self.relays.wants(node));
         }
         // Nobody's claim will tell a lone node that it is time.
         let alone = self.is_alone();

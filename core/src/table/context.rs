@@ -29,6 +29,12 @@ impl Runs {
         self.0.last().map_or(0, |run| run.1)
     }
 
+    /// How many counters are covered. O(runs).
+    pub fn count(&self) -> u64 {
+        let counts = self.0.iter().map(|(low, high)| high - low + 1);
+        counts.fold(0, u64::saturating_add)
+    }
+
     /// Whether `counter` is covered. O(log runs), O(1) at the end.
     pub fn contains(&self, counter: u64) -> bool {
         match self.0.last() {

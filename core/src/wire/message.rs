@@ -141,6 +141,38 @@ wire! {
         Have(Vec<DomainContext>),
         /// Asks for the rows of dots that a [`Message::Have`] named.
         Graft(Vec<DomainContext>),
+        /// Asks for claims of members to which the sender has no link; at most 16.
+        AskClaims(Vec<ClaimAsk>),
+        /// Claims of other members, which the receiver has asked for; at most 16.
+        Claims(Vec<RelayedClaim>),
+    }
+}
+
+wire! {
+    /// A question for the claim of a member.
+    pub struct ClaimAsk {
+        /// The member.
+        pub node: NodeId,
+        /// The clock of the claim that the sender has, 0 for none: only one of a later clock or of more dots is of use.
+        pub clock: u64,
+        /// How many dots that claim covers.
+        pub dots: u64,
+        /// Through how many members more the question may go.
+        pub hops: u8,
+    }
+}
+
+wire! {
+    /// A claim of a member, passed on by another.
+    pub struct RelayedClaim {
+        /// The member.
+        pub node: NodeId,
+        /// The life in which it claimed this.
+        pub epoch: u64,
+        /// Its hybrid logical clock then.
+        pub clock: u64,
+        /// What it had durably covered then, in all domains.
+        pub contexts: Vec<DomainContext>,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod grafts;
 pub mod hearsay;
 pub mod leaves;
 pub mod linearizability;
+pub mod neighbours;
 pub mod no_resurrection;
 pub mod pages;
 pub mod pushes;

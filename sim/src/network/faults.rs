@@ -94,6 +94,18 @@ impl Network {
         windows.any(|window| window.number == number && sides(&window.what).is_some())
     }
 
+    /// The cuts between two groups that are in force, in both directions and all the time.
+    pub(crate) fn standing_cuts(&self) -> Vec<FaultWhat> {
+        let stands = |what: &FaultWhat| {
+            matches!(
+                what,
+                FaultWhat::Partition { .. } | FaultWhat::Partial { .. } | FaultWhat::Bridge { .. }
+            )
+        };
+        let windows = self.windows.iter().map(|window| &window.what);
+        windows.filter(|what| stands(what)).cloned().collect()
+    }
+
     /// All faults end.
     pub(crate) fn heal(&mut self) {
         self.windows.clear();

@@ -1,7 +1,9 @@
 //! Hashes of what messages hold: whatever makes one message another makes its hash another.
 
 use rumormill_core::Actor;
-use rumormill_core::wire::{DomainContext, DomainScope, DotRange, Have, RowBatch, Status};
+use rumormill_core::wire::{
+    ClaimAsk, DomainContext, DomainScope, DotRange, Have, RelayedClaim, RowBatch, Status,
+};
 
 pub(super) fn fold(parts: impl IntoIterator<Item = u64>) -> u64 {
     // From another beginning than 0, so that a first part of 0 counts.
@@ -24,6 +26,15 @@ pub(super) fn status_hash(status: &Status) -> u64 {
     } = *status;
     let flags = [claims, awaits_claims].map(u64::from);
     fold([sys, usr, rows, flags[0], flags[1], clock, wall_ms])
+}
+
+pub(super) fn ask_parts(ask: &ClaimAsk) -> [u64; 4] {
+    [ask.node.0, ask.clock, ask.dots, u64::from(ask.hops)]
+}
+
+pub(super) fn claim_parts(claim: &RelayedClaim) -> [u64; 4] {
+    let (_, dots) = dots_of(&claim.contexts);
+    [claim.node.0, claim.epoch, claim.clock, dots]
 }
 
 pub(super) fn actor_parts(actor: &Actor) -> [u64; 2] {

@@ -283,7 +283,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
             _ => Err(arbitrary::Error::IncorrectFormat),
         }
     };
-    Ok(match u.int_in_range(0..=16)? {
+    Ok(match u.int_in_range(0..=18)? {
         10 => Message::Forward {
             cuts: std::vec![NodeId(clock), NodeId(u.arbitrary()?)],
             rows: push_of(u)?,
@@ -308,6 +308,18 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
             usr: u.arbitrary()?,
             shown: dots,
         }),
+        17 => Message::AskClaims(std::vec![wire::ClaimAsk {
+            node: NodeId(clock),
+            clock: counter,
+            dots: u.arbitrary()?,
+            hops: u.arbitrary()?,
+        }]),
+        18 => Message::Claims(std::vec![wire::RelayedClaim {
+            node: some.node,
+            epoch: u.arbitrary()?,
+            clock,
+            contexts: dots,
+        }]),
         16 => Message::Differs {
             session: u.int_in_range(0..=2)?,
             scope: std::vec![wire::DomainScope {

@@ -2,7 +2,8 @@
 //!
 //! A tombstone is freed when it is durable here, this node's clock has reached it, and every member, reachable or not, has claimed a durable context that
 //! holds it, lies within what this node has seen (of the domain and of `sys`), and came with a clock not below the
-//! tombstone's. Then no member can bring back what it deleted: each has the delete, and nothing that this node lacks.
+//! tombstone's. Then no member can bring back what it deleted: each has the delete, and nothing that this node lacks. A claim comes from the
+//! member itself, or through another that passes it on.
 //!
 //! A dead row of siblings is freed only when every write that its vector names is covered here as well, with all earlier writes of
 //! the same actor. A node that was evicted may hold such a write, and this row alone tells that it was replaced.
@@ -37,14 +38,33 @@ const BUDGET: usize = 4_096;
 
 /// A claim: what a member durably covered at some moment, already found to lie within what this node has seen.
 struct Claim {
+    /// The life that claimed it.
+    epoch: u64,
     /// Shared by all who claimed the same.
-    contexts: Arc<Contexts>,
+    covered: Arc<Covered>,
     clock: Hlc,
+}
+
+/// What a claim covers, in all domains, for other members may ask for it.
+struct Covered {
+    contexts: Contexts,
+    /// How many dots that are: within a life it only grows.
+    dots: u64,
+}
+
+impl Covered {
+    fn new(contexts: Contexts) -> Arc<Covered> {
+        let runs = contexts.iter().flat_map(|(_, context)| context.iter());
+        let dots = runs.map(|(_, runs)| runs.count());
+        let dots = dots.fold(0, u64::saturating_add);
+        Arc::new(Covered { contexts, dots })
+    }
 }
 
 impl Claim {
     fn covers(&self, domain: Domain, actor: Actor, counter: u64, clock: Hlc) -> bool {
         let context = self
+            .covered
             .contexts
             .iter()
             .find(|(name, _)| *name == domain)
@@ -53,12 +73,23 @@ impl Claim {
     }
 }
 
+/// A claim, for members that ask for it.
+pub(crate) struct Told<'a> {
+    pub(crate) epoch: u64,
+    pub(crate) clock: Hlc,
+    /// How many dots it covers.
+    pub(crate) dots: u64,
+    pub(crate) contexts: &'a [(Domain, Context)],
+}
+
 /// The claims of the other members, and how far they have been acted on.
 #[derive(Default)]
 pub(crate) struct Stability {
     claims: BTreeMap<NodeId, Claim>,
+    /// Claims that do not lie within what this node has seen yet: the oldest of each member, which will first.
+    early: BTreeMap<NodeId, Claim>,
     /// What this node had seen when somebody last agreed with it, and the version of that.
-    agreed: Option<(u64, Arc<Contexts>)>,
+    agreed: Option<(u64, Arc<Covered>)>,
     /// Something changed since the last complete pass.
     dirty: bool,
     /// Where an unfinished pass goes on.
@@ -76,59 +107,121 @@ struct Pass {
 }
 
 impl Stability {
-    /// A member's state equals this node's, durably.
-    pub(crate) fn equal(&mut self, fx: &Effects, gossip: &Gossip, node: NodeId, clock: Hlc) {
-        if gossip.cover().tombstone_count() > 0 {
-            let clock = claimed_clock(fx, clock);
-            let contexts = self.own_contexts(gossip);
-            self.claims.insert(node, Claim { contexts, clock });
-            self.dirty = true;
-        }
+    /// The state of a member in its life equals this node's, durably. The caller has a use for the claim.
+    pub(crate) fn equal(
+        &mut self,
+        fx: &Effects,
+        gossip: &Gossip,
+        (node, epoch): (NodeId, u64),
+        clock: Hlc,
+    ) {
+        let clock = claimed_clock(fx, clock);
+        let covered = self.own_contexts(gossip);
+        self.insert(
+            node,
+            Claim {
+                epoch,
+                covered,
+                clock,
+            },
+        );
     }
 
-    fn own_contexts(&mut self, gossip: &Gossip) -> Arc<Contexts> {
+    fn own_contexts(&mut self, gossip: &Gossip) -> Arc<Covered> {
         let version = gossip.cover().version();
-        // A row that expires is a tombstone from then on, and nothing more has been seen.
-        if let Some((at, contexts)) = &self.agreed
+        if let Some((at, covered)) = &self.agreed
             && *at == version
-            && contexts
-                .iter()
-                .map(|(domain, _)| *domain)
-                .eq(of_use(gossip))
         {
-            return Arc::clone(contexts);
+            return Arc::clone(covered);
         }
-        let contexts = Arc::new(of_interest(gossip, gossip.contexts()));
-        self.agreed = Some((version, Arc::clone(&contexts)));
-        contexts
+        let covered = Covered::new(gossip.contexts());
+        self.agreed = Some((version, Arc::clone(&covered)));
+        covered
     }
 
-    /// A member told its durable contexts.
+    /// A member told its durable contexts, by itself or through another. The caller has a use for the claim. One that does not lie within what
+    /// has been seen here is kept until it does, and none after it: where rows come through a third, the latest claim would be ahead
+    /// for as long as there is a load.
     pub(crate) fn claimed(
         &mut self,
         fx: &mut Effects,
         gossip: &Gossip,
-        node: NodeId,
+        (node, epoch): (NodeId, u64),
         contexts: Contexts,
         clock: Hlc,
     ) {
-        if gossip.cover().tombstone_count() == 0 {
-            return;
-        }
-        let within =
-            |(domain, context): &(Domain, Context)| gossip.cover().includes(*domain, context);
-        if contexts.iter().all(within) || mutated!(fx, ClaimNotWithin) {
+        let within = includes(gossip, &contexts) || mutated!(fx, ClaimNotWithin);
+        let claim = Claim {
+            epoch,
+            covered: Covered::new(contexts),
+            clock: claimed_clock(fx, clock),
+        };
+        if within {
             fx.mark(Mark::ClaimByContext);
-            let clock = claimed_clock(fx, clock);
-            let contexts = Arc::new(of_interest(gossip, contexts));
-            self.claims.insert(node, Claim { contexts, clock });
+            self.insert(node, claim);
+        } else {
+            fx.mark(Mark::ClaimEarly);
+            self.early.entry(node).or_insert(claim);
+        }
+    }
+
+    /// Takes in the claims that came early and lie within what has been seen by now. O(actors) for each.
+    pub(crate) fn settle(&mut self, gossip: &Gossip) {
+        let early = self.early.iter();
+        let due = early.filter(|(_, claim)| includes(gossip, &claim.covered.contexts));
+        let due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
+        for node in due {
+            if let Some(claim) = self.early.remove(&node) {
+                self.insert(node, claim);
+            }
+        }
+    }
+
+    /// Whether a claim of a member waits until it lies within what has been seen here.
+    pub(crate) fn is_early(&self, node: NodeId) -> bool {
+        self.early.contains_key(&node)
+    }
+
+    /// Of two claims of a member the later one counts.
+    fn insert(&mut self, node: NodeId, claim: Claim) {
+        let rank = |claim: &Claim| (claim.epoch, claim.clock, claim.covered.dots);
+        let known = self.claims.get(&node);
+        if known.is_none_or(|known| rank(known) <= rank(&claim)) {
+            self.claims.insert(node, claim);
             self.dirty = true;
         }
+    }
+
+    /// The claim of a member, if it is known.
+    pub(crate) fn claim(&self, node: NodeId) -> Option<Told<'_>> {
+        let claim = self.claims.get(&node)?;
+        Some(Told {
+            epoch: claim.epoch,
+            clock: claim.clock,
+            dots: claim.covered.dots,
+            contexts: &claim.covered.contexts,
+        })
+    }
+
+    /// Whether the claim of a member is missing for the oldest tombstone.
+    pub(crate) fn lacks(&self, gossip: &Gossip, node: NodeId) -> bool {
+        let Some((domain, actor, counter, clock)) = oldest(gossip) else {
+            return false;
+        };
+        let claim = self.claims.get(&node);
+        !claim.is_some_and(|claim| claim.covers(domain, actor, counter, clock))
     }
 
     /// A member's claims no longer hold, because it begins a new life.
     pub(crate) fn forget(&mut self, node: NodeId) {
         self.claims.remove(&node);
+        self.early.remove(&node);
+    }
+
+    /// What this node has seen may have become less: no claim holds any more.
+    pub(crate) fn forget_all(&mut self) {
+        *self = Stability::default();
+        self.dirty = true;
     }
 
     /// The set of members has changed.
@@ -136,9 +229,10 @@ impl Stability {
         self.dirty = true;
     }
 
-    /// There is no tombstone: nothing is kept.
-    pub(crate) fn rest(&mut self) {
-        self.claims.clear();
+    /// There is no tombstone: only what others ask for is kept.
+    pub(crate) fn rest(&mut self, is_asked_for: impl Fn(NodeId) -> bool) {
+        self.claims.retain(|node, _| is_asked_for(*node));
+        self.early.retain(|node, _| is_asked_for(*node));
         self.agreed = None;
         self.dirty = false;
         self.cursor = None;
@@ -207,13 +301,6 @@ impl Stability {
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) {
-        if gossip.cover().tombstone_count() == 0 {
-            self.claims.clear();
-            self.agreed = None;
-            self.cursor = None;
-            self.dirty = false;
-            return;
-        }
         #[cfg(feature = "mutants")]
         if mutated!(fx, FreedByTime) {
             let old = old(fx, gossip);
@@ -298,16 +385,20 @@ impl Stability {
     }
 }
 
-/// The part of a claim that is kept: it is of use in domains with tombstones alone.
-fn of_interest(gossip: &Gossip, mut contexts: Contexts) -> Contexts {
-    contexts.retain(|(domain, _)| of_use(gossip).any(|of_use| of_use == *domain));
-    contexts
+/// Whether all that is claimed has been seen here.
+fn includes(gossip: &Gossip, contexts: &[(Domain, Context)]) -> bool {
+    let mut contexts = contexts.iter();
+    contexts.all(|(domain, context)| gossip.cover().includes(*domain, context))
 }
 
-/// The domains with tombstones.
-fn of_use(gossip: &Gossip) -> impl Iterator<Item = Domain> {
-    let has_any = |domain: &Domain| !gossip.cover().tombstones(*domain).is_empty();
-    Domain::ALL.into_iter().filter(has_any)
+/// The first tombstone, by its dot, with its clock.
+fn oldest(gossip: &Gossip) -> Option<(Domain, Actor, u64, Hlc)> {
+    let (domain, actor, counter) = Domain::ALL.into_iter().find_map(|domain| {
+        let first = gossip.cover().tombstones(domain).first();
+        first.map(|(actor, counter)| (domain, *actor, *counter))
+    })?;
+    let (_, clock) = tombstone(gossip, domain, actor, counter)?;
+    Some((domain, gossip.actor(actor), counter, clock))
 }
 
 /// The clock that a claim counts for.
