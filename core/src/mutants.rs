@@ -64,6 +64,7 @@ impl Mutant {
                 | Mutant::FloorForgotten
                 | Mutant::HearsayRevives
                 | Mutant::LeaverUncounted
+                | Mutant::NamesakeWithDiskEnded
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
                 | Mutant::SkewUntold
@@ -176,6 +177,10 @@ mutants! {
     SettingsForgotten = "settings-forgotten",
     /// A member is evicted without waiting for a majority.
     EvictWithoutMajority = "evict-without-majority",
+    /// A new life without a disk leaves the old one of its name and address among the members.
+    NamesakeStays = "namesake-stays",
+    /// A new life ends the old one of its name and address though that keeps something on disk.
+    NamesakeWithDiskEnded = "namesake-with-disk-ended",
     /// A member agrees with each of two that want to evict each other.
     AgreesTwice = "agrees-twice",
     /// Who was evicted goes on in another life without a reunion.

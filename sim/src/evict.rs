@@ -101,8 +101,14 @@ impl World {
                 text,
             });
         }
+        self.casts_out(node);
+        true
+    }
+
+    /// A node has ended the life of a member: it goes on without all machines whose nodes it does not count now.
+    fn casts_out(&mut self, node: usize) {
         let Some(running) = &self.hosts[node].node else {
-            return true;
+            return;
         };
         let known = running.members().into_iter();
         let counted: BTreeSet<NodeId> = known
@@ -112,12 +118,13 @@ impl World {
         let hosts = self.hosts.iter().enumerate();
         let out = hosts.filter(|(_, host)| host.id.is_some_and(|id| !counted.contains(&id)));
         self.evictions.outcasts.extend(out.map(|(out, _)| out));
-        true
     }
 
     /// What a node that others went on without has accepted, and what else it holds, it proposes anew.
     pub(crate) fn hears_of_eviction(&mut self, node: usize, event: &Event) {
         match event {
+            // One that no operator asked for.
+            Event::MemberEvicted { policy: true, .. } => self.casts_out(node),
             Event::Evicted { .. } => {
                 self.evictions.outcasts.remove(&node);
                 self.hosts[node].alone = true;

@@ -306,7 +306,6 @@ impl World {
         host.lacks = false;
         host.disk = crate::Disk::default();
         self.gone.extend(host.id);
-        self.keeps_deletes = true;
     }
 
     /// A dead process's connections are reset by its machine; a machine without power says nothing.

@@ -257,3 +257,51 @@ fn a_cluster_starts_and_stops_as_one() {
         }
     }
 }
+
+/// A node that keeps nothing on disk, at an address of its own.
+fn in_memory(name: &str, listen: &str, join: Option<&Node>) -> Node {
+    let mut command = rumormill();
+    command.args(["serve", "--json", "--log", "warn", "--memory"]);
+    command.args([
+        "--name", name, "--listen", listen, "--redis", "0", "--http", "0",
+    ]);
+    command.args(["--probe-interval-ms", "200", "--probe-timeout-ms", "100"]);
+    if let Some(node) = join {
+        command.args(["--join", node.peers()]);
+    }
+    Node::from(command)
+}
+
+#[test]
+fn a_node_without_a_disk_that_is_killed_and_started_again_leaves_no_ghost() {
+    let first = in_memory("one", "0", None);
+    let second = in_memory("two", "0", Some(&first));
+    let third = in_memory("three", "0", Some(&first));
+    for node in [&first, &second, &third] {
+        eventually(&Value::from(3), || node.status()["members"].clone());
+    }
+    assert!(first.client(&["put", "default", "k", "v"]).status.success());
+    let address = third.peers().to_string();
+    third.kill();
+    assert!(first.client(&["del", "default", "k"]).status.success());
+    let third = in_memory("three", &address, Some(&first));
+    let names = |path: &str| {
+        let (code, body) = first.request("GET", path, "");
+        assert_eq!(code, 200, "{body}");
+        let document: Value = serde_json::from_str(&body).expect("JSON");
+        let members = document["members"].as_array().cloned().unwrap_or_default();
+        let name = |member: &Value| member["name"].as_str().unwrap_or_default().to_string();
+        let mut names: Vec<String> = members.iter().map(name).collect();
+        names.sort();
+        names
+    };
+    let live = ["one", "three", "two"].map(String::from).to_vec();
+    eventually(&Value::from(3), || first.status()["members"].clone());
+    eventually(&Value::from(0), || first.status()["tombstones"].clone());
+    eventually(&live, || names("/v1/members?live=true"));
+    assert_eq!(names("/v1/members").len(), 4, "whoever was is still named");
+    let output = third.client(&["members", "--live", "--json"]);
+    assert_eq!(text(&output.stdout).matches("\"live\":true").count(), 3);
+    let (code, _) = first.request("GET", "/v1/members?live=perhaps", "");
+    assert_eq!(code, 400);
+}

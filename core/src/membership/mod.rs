@@ -94,6 +94,13 @@ pub enum HoldsUp {
     },
 }
 
+impl MemberState {
+    /// Whether the member answers, as far as this node knows: it does, or it has a while left to show it.
+    pub const fn is_live(self) -> bool {
+        matches!(self, MemberState::Alive | MemberState::Suspect)
+    }
+}
+
 impl fmt::Display for HoldsUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -411,12 +418,15 @@ impl Membership {
         let Some(member) = self.members.get(&node) else {
             return false;
         };
-        self.bearers(&member.record.name).any(|other| {
-            let earlier = self.members.get(&other);
-            other != node
-                && earlier.is_some_and(|theirs| (theirs.since, other) < (member.since, node))
-                && !self.has_departed(other)
-        })
+        let mut bearers = self.bearers(&member.record.name);
+        bearers.any(|other| self.is_earlier(other, node) && !self.has_departed(other))
+    }
+
+    /// Whether one node took its name before another did.
+    pub(crate) fn is_earlier(&self, one: NodeId, other: NodeId) -> bool {
+        let since = |node: NodeId| self.members.get(&node).map(|member| (member.since, node));
+        let (one, other) = (since(one), since(other));
+        one.is_some() && other.is_some() && one < other
     }
 
     /// Of those with the name of `node`, the members that are flagged for it: `node` itself, or those who took the name later.

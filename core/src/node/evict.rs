@@ -11,6 +11,7 @@ mod agree;
 mod ask;
 mod judge;
 mod lost;
+mod namesake;
 mod policy;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub(crate) struct Evictions {
     forgetful: BTreeSet<(Instant, NodeId)>,
     /// When the policy is carried out again.
     policy_at: Instant,
+    /// Members that are down and were this node in an earlier life, each with when its end is asked for next.
+    namesakes: BTreeMap<NodeId, Instant>,
     rounds: u64,
 }
 
@@ -42,6 +45,7 @@ impl Evictions {
             down: BTreeMap::new(),
             forgetful: BTreeSet::new(),
             policy_at: Instant::ZERO,
+            namesakes: BTreeMap::new(),
             rounds: 0,
         }
     }
@@ -74,6 +78,7 @@ impl Evictions {
     }
 
     pub(crate) fn up(&mut self, node: NodeId) {
+        self.namesakes.remove(&node);
         if let Some(since) = self.down.remove(&node) {
             self.forgetful.remove(&(since, node));
         }

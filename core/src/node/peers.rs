@@ -414,6 +414,7 @@ impl Node {
                 let member = self.membership.get(node);
                 let stores = member.is_none_or(|member| member.record.stores);
                 self.evictions.down(node, stores, now);
+                self.notes_namesake(node);
                 // A link that carries nothing any more is made anew.
                 if let Some(link) = self.links.of(node) {
                     self.hang_up(link, HangupReason::Dead);

@@ -184,7 +184,14 @@ impl Node {
         self.members_revision
     }
 
-    /// Everybody ever heard of, those who left included, by id.
+    /// The members that answer, this node included, by id: neither those that have left or were evicted nor those that are taken for dead.
+    pub fn live_members(&self) -> Vec<MemberInfo> {
+        let mut members = self.members();
+        members.retain(|member| member.state.is_live());
+        members
+    }
+
+    /// All members ever heard of, by id, those included that have left or were evicted. [`Node::live_members`] has those that answer.
     pub fn members(&self) -> Vec<MemberInfo> {
         let waiting = self.holding_up();
         let info = |(node, member): (NodeId, &crate::membership::Member)| {

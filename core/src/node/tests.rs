@@ -17,6 +17,7 @@ mod greet;
 mod links;
 mod loads;
 mod membership;
+mod namesake;
 #[cfg(feature = "mutants")]
 mod planted;
 mod push;

@@ -134,6 +134,9 @@ pub(crate) enum Command {
     Members {
         #[command(subcommand)]
         action: Option<Members>,
+        /// Only those that answer, as far as the node knows; without it all that it ever heard of
+        #[arg(long)]
+        live: bool,
         #[command(flatten)]
         server: ServerArgs,
     },

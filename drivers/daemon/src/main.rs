@@ -100,8 +100,12 @@ fn run(command: Command) -> Result<(), Failure> {
             format,
             server,
         } => transfer::export(&table, &file, format, &server),
-        Command::Members { action, server } => match action {
-            None => describe::members(&server),
+        Command::Members {
+            action,
+            live,
+            server,
+        } => match action {
+            None => describe::members(&server, live),
             Some(Members::Evict {
                 member,
                 force,

@@ -211,7 +211,18 @@ fn glob_of_prefix(prefix: &str) -> Vec<u8> {
 
 /// Asks the node for one of its documents.
 pub(crate) fn document(client: &mut Client, name: &str) -> Result<Value, Failure> {
-    match client.call(&[b"RUMORMILL", name.as_bytes()])?.accepted()? {
+    filtered(client, name, &[])
+}
+
+/// Asks the node for a part of one of its documents.
+pub(crate) fn filtered(
+    client: &mut Client,
+    name: &str,
+    filter: &[&[u8]],
+) -> Result<Value, Failure> {
+    let mut command: Vec<&[u8]> = vec![b"RUMORMILL", name.as_bytes()];
+    command.extend(filter);
+    match client.call(&command)?.accepted()? {
         Reply::Bulk(Some(text)) => serde_json::from_slice(&text).map_err(|_| unexpected()),
         _ => Err(unexpected()),
     }

@@ -18,13 +18,32 @@ pub(crate) struct Members {
     members: Vec<Member>,
 }
 
-/// All members that this node knows, itself first.
+/// All members that this node ever heard of, itself first, those included that have left or were evicted.
 #[utoipa::path(get, path = "/v1/members", tag = "cluster",
+    params(("live" = Option<bool>, Query, description = "Only those that answer, as far as is known")),
     responses((status = 200, description = "The members", body = Members),
+              (status = 400, description = "`bad_parameter`"),
               (status = 503, description = "`unavailable`")))]
-pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Members>, ApiError> {
-    let members = gateway.calls.with(|node, _| report::members(node)).await?;
+pub(crate) async fn list(
+    State(gateway): State<Gateway>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Members>, ApiError> {
+    let query = Query::parse(query.as_deref(), &["live"])?;
+    let read = match flag(&query, "live")? {
+        true => report::live_members,
+        false => report::members,
+    };
+    let members = gateway.calls.with(move |node, _| read(node)).await?;
     Ok(Json(Members { members }))
+}
+
+/// A parameter that is true or false, and false when it is absent.
+fn flag(query: &Query, name: &str) -> Result<bool, ApiError> {
+    match query.bytes(name) {
+        None | Some(b"false") => Ok(false),
+        Some(b"" | b"true") => Ok(true),
+        Some(_) => Err(ApiError::bad_parameter(format!("{name} is true or false"))),
+    }
 }
 
 /// The node that answers.
@@ -64,11 +83,7 @@ pub(crate) async fn evict(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Evicted>, ApiError> {
     let query = Query::parse(query.as_deref(), &["force"])?;
-    let force = match query.bytes("force") {
-        None | Some(b"false") => false,
-        Some(b"" | b"true") => true,
-        Some(_) => return Err(ApiError::bad_parameter("force is true or false")),
-    };
+    let force = flag(&query, "force")?;
     match gateway.calls.request(Request::Evict { who, force }).await? {
         Response::Evicted {
             node,

@@ -27,6 +27,8 @@ pub struct Member {
     pub zone: String,
     /// `alive`, `suspect`, `down` or `left`.
     pub state: &'static str,
+    /// Whether it answers, as far as is known: `alive` or `suspect`.
+    pub live: bool,
     /// What it serves, and where: protocol to endpoint. Every member serves `gossip`.
     pub protocols: BTreeMap<String, String>,
     /// Whether it is the node that answers.
@@ -52,6 +54,7 @@ impl From<MemberInfo> for Member {
             epoch: info.epoch,
             zone: info.zone,
             state: member_state(info.state),
+            live: info.state.is_live(),
             protocols,
             me: info.me,
             duplicate_name: info.duplicate_name,
@@ -221,9 +224,18 @@ impl From<SettingInfo> for Setting {
     }
 }
 
-/// All members, this node first, the others by id.
+/// All members ever heard of, this node first, the others by id.
 pub fn members(node: &Node) -> Vec<Member> {
-    let mut members: Vec<Member> = node.members().into_iter().map(Member::from).collect();
+    in_order(node.members())
+}
+
+/// The members that answer, this node first, the others by id.
+pub fn live_members(node: &Node) -> Vec<Member> {
+    in_order(node.live_members())
+}
+
+fn in_order(members: Vec<MemberInfo>) -> Vec<Member> {
+    let mut members: Vec<Member> = members.into_iter().map(Member::from).collect();
     members.sort_by(|a, b| b.me.cmp(&a.me).then_with(|| a.id.cmp(&b.id)));
     members
 }
@@ -348,6 +360,11 @@ pub fn members_json(node: &Node) -> String {
     to_line(&serde_json::json!({ "members": members(node) }))
 }
 
+/// [`live_members`] as one line of JSON: `{"members":[...]}`.
+pub fn live_members_json(node: &Node) -> String {
+    to_line(&serde_json::json!({ "members": live_members(node) }))
+}
+
 /// [`tables`] as one line of JSON: `{"tables":[...]}`.
 pub fn tables_json(node: &Node, now: Now) -> String {
     to_line(&serde_json::json!({ "tables": tables(node, now) }))
@@ -365,12 +382,15 @@ pub fn settings_json(node: &Node) -> String {
     to_line(&settings(node))
 }
 
-/// A document by its topic: `status`, `members`, `tables` or `settings`, or `table` and a name; `None` for any other. What the Redis
+/// A document by its topic: `status`, `members` (with `live`: those that answer), `tables` or `settings`, or `table` and a name; `None` for any other. What the Redis
 /// protocol's private command `RUMORMILL` answers.
 pub fn describe(node: &Node, now: Now, topic: &str, name: Option<&str>) -> Option<String> {
     match (topic, name) {
         ("status", None) => Some(status_json(node, now)),
         ("members", None) => Some(members_json(node)),
+        ("members", Some(filter)) if filter.eq_ignore_ascii_case("live") => {
+            Some(live_members_json(node))
+        }
         ("tables", None) => Some(tables_json(node, now)),
         ("table", Some(name)) => Some(table_json(node, now, name)),
         ("settings", None) => Some(settings_json(node)),

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, CausalToken, Handover, MemberInfo, Node, NodeStatus, Now, Request, RequestError,
-    Response, Row, ScanRange, SettingInfo, Siblings, TableId, TableOptions, Wall,
+    Accepted, CausalToken, Handover, MemberInfo, Node, NodeId, NodeStatus, Now, Request,
+    RequestError, Response, Row, ScanRange, SettingInfo, Siblings, TableId, TableOptions, Wall,
 };
 
 use self::line::{Command, Done, Line, Order};
@@ -235,7 +235,32 @@ impl Handle {
             })
     }
 
-    /// The members that this node knows, itself included.
+    /// The members that answer, this node included: neither those that have left nor those that are taken for dead.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn live_members(&self) -> Result<Vec<MemberInfo>, Error> {
+        self.with(|node, _| node.live_members()).await
+    }
+
+    /// Ends the life of a member that is down, by its id or its name, so that no delete waits for it. More than half of the members, the
+    /// evicted one counted, have to agree. With `force` it needs no majority, and ends a member that answers too. Returns the id,
+    /// durably. If the member comes back, it compares its rows with a member's.
+    ///
+    /// # Errors
+    /// [`Error`]; the node's own is an [`EvictError`](rumormill_core::EvictError), and nothing was changed.
+    pub async fn evict(&self, who: impl Into<String>, force: bool) -> Result<NodeId, Error> {
+        let who = who.into();
+        let request = Request::Evict { who, force };
+        self.request(request, None)
+            .await
+            .map(|response| match response {
+                Response::Evicted { node, .. } => node,
+                other => unanswerable("an eviction", &other),
+            })
+    }
+
+    /// All members that this node ever heard of, itself included, and those that have left. [`Handle::live_members`] has those that answer.
     ///
     /// # Errors
     /// [`Error::Closed`].

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rumormill_core::{MemberState, Node, NodeId, Now, SettingSource};
+use rumormill_core::{MemberInfo, MemberState, Node, NodeId, Now, SettingSource};
 
 use super::{Contents, MAX_VIOLATIONS, Violation};
 
@@ -110,7 +110,8 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// Asks a node. Members in `gone` will never come back. Where a delete may have to be kept for good, `keeps_deletes`.
+    /// Asks a node. Members in `gone` will never come back. Deletes may have to be kept for good where `keeps_deletes` says so, for a member whose
+    /// disk was lost, and for members without a disk that are as many as those that run: a new life ends its old one with a majority alone.
     pub fn read(
         index: usize,
         node: &Node,
@@ -119,8 +120,18 @@ impl ClusterView {
     ) -> Self {
         let status = node.status(now);
         let (mut alive, mut not_alive) = (Vec::new(), Vec::new());
-        let members = node.members().into_iter();
-        for member in members.filter(|member| !gone.contains(&member.id)) {
+        let members = node.members();
+        let left = |member: &&MemberInfo| member.state == MemberState::Left;
+        let ghosts = members
+            .iter()
+            .filter(|member| gone.contains(&member.id) && !left(member));
+        let (stored, forgotten) = ghosts.partition::<Vec<_>, _>(|member| member.stores);
+        let running = status.members - stored.len() - forgotten.len();
+        let keeps_deletes = keeps_deletes || !stored.is_empty() || forgotten.len() >= running;
+        for member in members
+            .into_iter()
+            .filter(|member| !gone.contains(&member.id))
+        {
             let side = if member.state == MemberState::Alive {
                 &mut alive
             } else {

@@ -138,11 +138,13 @@ impl Node {
     pub(in crate::node) fn evict_deadline(&self) -> Option<Instant> {
         let attempts = self.evictions.attempts.values();
         let attempts = attempts.map(Attempt::due_at);
-        attempts.chain(self.policy_deadline()).min()
+        let own = [self.policy_deadline(), self.namesake_deadline()];
+        attempts.chain(own.into_iter().flatten()).min()
     }
 
     pub(in crate::node) fn evictions_due(&mut self) {
         self.policy_due();
+        self.namesakes_due();
         let now = self.fx.now().mono;
         let attempts = self.evictions.attempts.iter();
         let due = attempts.filter(|(_, attempt)| attempt.due_at() <= now);

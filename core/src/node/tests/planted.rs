@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use super::{evict, membership, push, refusals, relay, siblings, skew, sync};
+use super::{evict, membership, namesake, push, refusals, relay, siblings, skew, sync};
 use crate::mutants::Mutant;
 
 std::thread_local! {
@@ -52,6 +52,8 @@ caught! {
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
     LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_who_held_more_has_come_back, "kept for the leaver";
+    NamesakeStays as namesake_stays by namesake::a_new_life_without_a_disk_takes_the_place_of_the_old_one, "one takes the other's place";
+    NamesakeWithDiskEnded as namesake_with_disk_ended by namesake::a_member_that_keeps_a_disk_is_waited_for_by_its_namesake, "its disk may come back";
     PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
     RelayedClaimOutlives as relayed_claim_outlives by relay::a_claim_that_is_passed_on_counts_only_while_its_life_goes_on, "that life has ended";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";

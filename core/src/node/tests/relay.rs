@@ -13,9 +13,8 @@ fn star(storage: Storage) -> Lab {
     lab.cut = Box::new(|from, to, _| is_cut(from, to));
     lab.run(15_000);
     for node in lab.nodes.iter().flatten() {
-        let members = node.members().into_iter();
-        let alive = members.filter(|member| member.state == MemberState::Alive);
-        assert_eq!(alive.count(), 3, "{} takes all for alive", node.config().name);
+        let alive = node.live_members();
+        assert_eq!(alive.len(), 3, "{} takes all for alive", node.config().name);
     }
     lab
 }

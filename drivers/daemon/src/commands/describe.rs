@@ -9,10 +9,12 @@ use super::rows::print_line;
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
 use crate::resp::Client;
-use crate::table::document;
+use crate::table::{document, filtered};
 
-pub(crate) fn members(server: &ServerArgs) -> Result<(), Failure> {
-    let document = document(&mut Client::connect(&server.addr)?, "MEMBERS")?;
+pub(crate) fn members(server: &ServerArgs, live: bool) -> Result<(), Failure> {
+    let mut client = Client::connect(&server.addr)?;
+    let filter: &[&[u8]] = if live { &[b"LIVE"] } else { &[] };
+    let document = filtered(&mut client, "MEMBERS", filter)?;
     if server.json {
         return print_line(&document.to_string());
     }

@@ -36,7 +36,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "rumormill",
         -2,
         ADMIN,
-        "Describe the node as JSON: STATUS, MEMBERS, TABLES, TABLE name or SETTINGS; SET key value and DEL key change the string of a key only",
+        "Describe the node as JSON: STATUS, MEMBERS, MEMBERS LIVE, TABLES, TABLE name or SETTINGS; SET key value and DEL key change the string of a key only",
         |ctx, args| match STRINGS.iter().any(|(name, ..)| is(args.get(1), name)) {
             true => subcommand(ctx, args, STRINGS),
             false => describe_node(ctx, args),

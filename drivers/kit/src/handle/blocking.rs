@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, CausalToken, Change, Handover, MemberInfo, Node, NodeStatus, Now, Request, Response,
-    Row, SettingInfo, Siblings, TableId, TableOptions, Wall,
+    Accepted, CausalToken, Change, Handover, MemberInfo, Node, NodeId, NodeStatus, Now, Request,
+    Response, Row, SettingInfo, Siblings, TableId, TableOptions, Wall,
 };
 
 use super::{Error, Handle, MemberWatch, Rows, Watch};
@@ -47,6 +47,8 @@ waits! {
     fn table(name: impl Into<String>) -> TableId;
     fn create_table(name: impl Into<String>, options: TableOptions) -> TableId;
     fn members() -> Vec<MemberInfo>;
+    fn live_members() -> Vec<MemberInfo>;
+    fn evict(who: impl Into<String>, force: bool) -> NodeId;
     fn set_protocols(protocols: BTreeMap<String, String>) -> ();
     fn status() -> NodeStatus;
     fn settings() -> Vec<SettingInfo>;

@@ -1,0 +1,67 @@
+//! A member without a disk that crashed and is back under its name and address: the new life takes the place of the old one.
+//!
+//! Without a disk a node begins each life under a new id, so that the life before stays behind as a member that is down for good, and deletes wait for it.
+//! Nothing of that life is left anywhere but with the others. The new life has the others agree to end it, like any eviction: by more than
+//! half of the members, each of which has to take it for dead itself. So two nodes that run under one name never end each other while
+//! both answer; and one that was only cut off reunites like any evicted member.
+
+use alloc::vec::Vec;
+
+use super::super::Node;
+use crate::id::NodeId;
+use crate::mutants::mutated;
+use crate::time::Instant;
+
+/// Old lives that are ended in one go.
+const AT_ONCE: usize = 8;
+
+impl Node {
+    /// A member is taken for dead: it may be an earlier life of this node's.
+    pub(in crate::node) fn notes_namesake(&mut self, node: NodeId) {
+        if self.is_earlier_self(node) && !mutated!(self.fx, NamesakeStays) {
+            let now = self.fx.now().mono;
+            self.evictions.namesakes.insert(node, now);
+        }
+    }
+
+    /// Whether a member without a disk took this node's name before it did, and has its address.
+    fn is_earlier_self(&self, node: NodeId) -> bool {
+        let Some(member) = self.membership.present(node) else {
+            return false;
+        };
+        let record = &member.record;
+        let same = (&record.name, &record.addr) == (&self.config.name, &self.config.addr);
+        let forgets = !record.stores || mutated!(self.fx, NamesakeWithDiskEnded);
+        same && forgets && self.membership.is_earlier(node, self.id())
+    }
+
+    /// When an old life of this node's is to be ended. O(old lives).
+    pub(super) fn namesake_deadline(&self) -> Option<Instant> {
+        let may = self.is_full() && self.leaving.is_none();
+        let first = self.evictions.namesakes.values().min();
+        first.copied().filter(|_| may)
+    }
+
+    pub(super) fn namesakes_due(&mut self) {
+        let now = self.fx.now().mono;
+        if self.namesake_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        let again = now + self.config.timing.evict_patience * 4;
+        let due = self.evictions.namesakes.iter_mut();
+        let due = due.filter(|(_, at)| **at <= now).take(AT_ONCE);
+        let due: Vec<NodeId> = due
+            .map(|(node, at)| {
+                *at = again;
+                *node
+            })
+            .collect();
+        for node in due {
+            if self.is_earlier_self(node) {
+                self.begin_eviction(node, None, false);
+            } else {
+                self.evictions.namesakes.remove(&node);
+            }
+        }
+    }
+}
