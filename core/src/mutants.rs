@@ -65,6 +65,7 @@ impl Mutant {
                 | Mutant::HearsayRevives
                 | Mutant::LeaverUncounted
                 | Mutant::NamesakeWithDiskEnded
+                | Mutant::OldLifeDefended
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
                 | Mutant::SkewUntold
@@ -163,6 +164,8 @@ mutants! {
     DownUnasked = "down-unasked",
     /// What is believed of a member counts as told though there was no link to tell it over.
     BeliefToldOnce = "belief-told-once",
+    /// A node that was evicted and is back refutes what is said of the life before, and nothing that is said of this one.
+    OldLifeDefended = "old-life-defended",
     /// A node that is accused does not refute it.
     RefutationIgnored = "refutation-ignored",
     /// A dead member comes back when anybody says that it was alive.

@@ -39,27 +39,33 @@ impl World {
         self.net.heal();
     }
 
+    /// The patience counts from when all nodes are full members: one that is joining promises nothing yet.
     fn rest_apart(&mut self) {
-        let limit_us = self.now_us + PATIENCE_US;
-        let mut always: Option<Vec<View>> = None;
-        let mut found = Vec::new();
-        while self.now_us < limit_us {
+        let give_up_us = self.now_us + PATIENCE_US;
+        let mut begun: Option<(u64, Vec<View>)> = None;
+        let found = loop {
             self.run_until(self.now_us + STEP_US);
             // A node may need to meet all others before it is a member: that is for when the cuts are healed.
             let Some(mut views) = self.views_apart() else {
+                begun = None;
+                if self.now_us >= give_up_us {
+                    break Vec::new();
+                }
                 continue;
             };
-            // Who has few neighbours in common with another may take it for dead now and then, and not for good.
-            for (view, before) in views.iter_mut().zip(always.iter().flatten()) {
+            let (begun_us, before) = begun.take().unzip();
+            // A member that has few neighbours in common with another may take it for dead now and then, and not for good.
+            for (view, before) in views.iter_mut().zip(before.iter().flatten()) {
                 view.down.retain(|node| before.down.contains(node));
             }
             let reaches = |from, to| self.net.reaches(from, to);
-            found = neighbours::check(self.now_us, &views, reaches);
-            if found.is_empty() {
-                break;
+            let found = neighbours::check(self.now_us, &views, reaches);
+            let begun_us = begun_us.unwrap_or(self.now_us);
+            if found.is_empty() || self.now_us >= begun_us + PATIENCE_US {
+                break found;
             }
-            always = Some(views);
-        }
+            begun = Some((begun_us, views));
+        };
         self.note("apart", &[Field::Num("broken", found.len() as u64)]);
         self.violations.extend(found);
     }

@@ -91,6 +91,9 @@ impl Action {
     }
 }
 
+/// Probes in a row that were answered through others alone, until the way to a member is taken for cut.
+const MUTE_AFTER: u8 = 3;
+
 /// The detector of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Detector {
@@ -137,6 +140,8 @@ struct Member {
     /// Few have one.
     suspicion: Option<Box<Suspicion>>,
     heard: Option<Instant>,
+    /// How many probes in a row were answered through others alone.
+    indirect: u8,
     /// The outstanding probe.
     probe: Option<u64>,
 }
@@ -151,6 +156,7 @@ impl Member {
             accused: None,
             suspicion: None,
             heard: None,
+            indirect: 0,
             probe: None,
         }
     }
@@ -208,6 +214,13 @@ impl Detector {
             mutant: None,
             nonce,
         }
+    }
+
+    /// This node begins another life: it defends that from now on, and no longer the one before.
+    pub(crate) fn begin_another_life(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.incarnation = 0;
+        self.rumors.remove(self.me);
     }
 
     /// `node` is a member of `zone` in its life `epoch`. A larger epoch than known is a new life: alive, incarnation 0. `Up` when
@@ -334,6 +347,12 @@ impl Detector {
     /// How `node` stands; `None` when it is no member.
     pub(crate) fn state(&self, node: NodeId) -> Option<RumorState> {
         self.members.get(&node).map(|member| member.state)
+    }
+
+    /// Whether a member answers others alone, for some probes in a row.
+    pub(crate) fn is_mute(&self, node: NodeId) -> bool {
+        let member = self.members.get(&node);
+        member.is_some_and(|member| member.indirect >= MUTE_AFTER)
     }
 
     /// Whether a member is taken for dead.

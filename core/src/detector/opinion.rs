@@ -38,6 +38,7 @@ impl Detector {
             return;
         };
         member.heard = Some(now);
+        member.indirect = 0;
         let revived = member.state != RumorState::Alive;
         if self.end_probe(node) {
             self.health.improve();

@@ -142,6 +142,9 @@ impl Detector {
             let target = probe.target;
             self.end_probe(target);
             self.health.improve();
+            if let Some(member) = self.members.get_mut(&target) {
+                member.indirect = member.indirect.saturating_add(1);
+            }
         }
         out
     }

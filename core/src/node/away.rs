@@ -61,6 +61,9 @@ impl Node {
     /// What others ended was an earlier life: this node's links begin anew with the next.
     pub(super) fn begin_another_life(&mut self, ended: u64) {
         self.identity.epoch = self.identity.epoch.max(ended).saturating_add(1);
+        if !mutated!(self.fx, OldLifeDefended) {
+            self.detector.begin_another_life(self.identity.epoch);
+        }
         self.fx.store(record::identity(&self.identity));
         self.write_own_row();
         self.set_outbox();

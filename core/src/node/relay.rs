@@ -3,7 +3,8 @@
 //! A claim says what one life of a member had durably covered when its clock stood at some point. Within a life both only grow, so a claim stays
 //! true for as long as that life is the member's last one, however long it was on its way and whoever passed it on: it is a message that
 //! was slow. What a member passes on it has counted itself, so it came from a full member; and it counts here, like any claim, only
-//! if it lies within what this node has seen. A claim that does not yet is kept until it does, and one is kept of each member.
+//! if it lies within what this node has seen. A claim that does not yet is kept until it does, and one is kept of each member. In clusters of many
+//! hundreds of members that write, claims are not kept whole and so not passed on: `status` says which members are waited for.
 //!
 //! Nothing is sent unasked. A node that has deletes to free asks its neighbours in turn for the claims that it lacks. A neighbour that has none looks
 //! for one itself, for as long as it is asked, and a number of hops ends every question.
@@ -133,9 +134,10 @@ impl Node {
         let wanted = self.relays.wanted.iter();
         missing.extend(wanted.map(|(node, wanted)| (*node, wanted.hops)));
         if self.gossip.cover().tombstone_count() > 0 {
-            let counted = self.counted().into_iter();
-            let lacking = counted.filter(|node| self.stability.lacks(&self.gossip, *node));
-            missing.extend(lacking.map(|node| (node, HOPS)));
+            let lost = |actor| self.membership.lost(actor);
+            let counted = self.counted();
+            let lacking = self.stability.lacking(&self.gossip, &counted, &lost);
+            missing.extend(lacking.into_iter().map(|node| (node, HOPS)));
         }
         missing.retain(|node, hops| *hops > 0 && !self.stability.is_early(*node));
         missing.retain(|node, _| !self.is_linked(*node));
@@ -152,10 +154,10 @@ impl Node {
         missing.into_iter().map(ask).collect()
     }
 
-    /// Whether there is a link to a node over which rows may pass.
+    /// Whether there is a link to a node over which rows may pass, and do: one that is up may carry nothing for many minutes.
     pub(super) fn is_linked(&self, node: NodeId) -> bool {
         let link = self.links.of(node);
-        link.is_some_and(|link| self.links.is_ready(link))
+        link.is_some_and(|link| self.links.is_ready(link)) && !self.detector.is_mute(node)
     }
 
     /// Each neighbour is asked some times, and then the next one by id.
@@ -195,8 +197,10 @@ impl Node {
             let Some(claim) = self.stability.claim(ask.node) else {
                 continue;
             };
-            let contexts = claim.contexts.iter();
-            let size: usize = contexts.map(|(_, context)| context.len()).sum();
+            let Some(contexts) = claim.contexts else {
+                continue;
+            };
+            let size: usize = contexts.iter().map(|(_, context)| context.len()).sum();
             let fits = told.is_empty() || actors + size <= ACTORS_AT_ONCE;
             let outlived = claim.epoch != present && !mutated!(self.fx, RelayedClaimOutlives);
             let is_news = claim.clock.0 > ask.clock || claim.dots > ask.dots;
@@ -208,7 +212,7 @@ impl Node {
                 node: ask.node,
                 epoch: claim.epoch,
                 clock: claim.clock.0,
-                contexts: write_contexts(claim.contexts),
+                contexts: write_contexts(contexts),
             });
         }
         if !told.is_empty() && !mutated!(self.fx, ClaimNotRelayed) {

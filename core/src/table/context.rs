@@ -31,7 +31,10 @@ impl Runs {
 
     /// How many counters are covered. O(runs).
     pub fn count(&self) -> u64 {
-        let counts = self.0.iter().map(|(low, high)| high - low + 1);
+        let counts = self
+            .0
+            .iter()
+            .map(|(low, high)| (high - low).saturating_add(1));
         counts.fold(0, u64::saturating_add)
     }
 

@@ -126,7 +126,9 @@ impl ClusterView {
             .iter()
             .filter(|member| gone.contains(&member.id) && !left(member));
         let (stored, forgotten) = ghosts.partition::<Vec<_>, _>(|member| member.stores);
-        let running = status.members - stored.len() - forgotten.len();
+        let running = status
+            .members
+            .saturating_sub(stored.len() + forgotten.len());
         let keeps_deletes = keeps_deletes || !stored.is_empty() || forgotten.len() >= running;
         for member in members
             .into_iter()

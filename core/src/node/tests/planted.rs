@@ -44,6 +44,7 @@ macro_rules! caught {
 
 caught! {
     AgreesTwice as agrees_twice by evict::of_two_that_want_to_evict_each_other_a_member_agrees_with_one, "eviction-refused";
+    BeliefToldOnce as belief_told_once by relay::a_death_that_had_no_member_to_go_to_is_told_when_one_is_there, "the belief is told";
     ClaimNotRelayed as claim_not_relayed by relay::claims_pass_through_a_third_so_that_deletes_are_freed, "freed everywhere";
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "of two clocks nobody knows which is wrong";
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
@@ -54,6 +55,7 @@ caught! {
     LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_who_held_more_has_come_back, "kept for the leaver";
     NamesakeStays as namesake_stays by namesake::a_new_life_without_a_disk_takes_the_place_of_the_old_one, "one takes the other's place";
     NamesakeWithDiskEnded as namesake_with_disk_ended by namesake::a_member_that_keeps_a_disk_is_waited_for_by_its_namesake, "its disk may come back";
+    OldLifeDefended as old_life_defended by relay::a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it, "it is accused, and alive";
     PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
     RelayedClaimOutlives as relayed_claim_outlives by relay::a_claim_that_is_passed_on_counts_only_while_its_life_goes_on, "that life has ended";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";

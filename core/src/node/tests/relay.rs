@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 use super::*;
-use crate::wire::{ClaimAsk, Message};
+use crate::wire::{ClaimAsk, Message, Rumor, RumorState};
 
 /// Three members, of which the last two never meet.
 fn star(storage: Storage) -> Lab {
@@ -70,6 +70,82 @@ fn under_a_steady_load_claims_pass_through_a_third_too() {
         lab.run(200);
     }
     assert_eq!(lab.tombstones(), [0, 0, 0]);
+}
+
+#[test]
+fn claims_pass_through_a_third_where_a_link_is_up_and_carries_nothing() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(5_000);
+    lab.cut = Box::new(|from, to, _| is_cut(from, to));
+    lab.put(1, "k", "v");
+    lab.run(5_000);
+    lab.delete(1, "k");
+    lab.run(60_000);
+    assert_eq!(lab.everywhere("k"), [None, None, None]);
+    assert_eq!(lab.tombstones(), [0, 0, 0]);
+}
+
+#[test]
+pub(super) fn a_death_that_had_no_member_to_go_to_is_told_when_one_is_there() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(5_000);
+    lab.stop(0);
+    lab.cut = Box::new(|from, to, _| is_cut(from, to));
+    lab.run(120_000);
+    let accused = lab.node(2).id();
+    let told = Rc::new(RefCell::new(0));
+    let count = Rc::clone(&told);
+    lab.cut = Box::new(move |from, to, msg| {
+        let rumors = match msg {
+            Message::Probe { rumors, .. } | Message::Ack { rumors, .. } => &rumors[..],
+            _ => &[],
+        };
+        let accuses = |rumor: &Rumor| rumor.node == accused && rumor.state == RumorState::Down;
+        *count.borrow_mut() += usize::from((from, to) == (1, 0) && rumors.iter().any(accuses));
+        // Only what is told unasked counts.
+        is_cut(from, to) || matches!(msg, Message::ProbedFor { .. })
+    });
+    lab.start(0);
+    lab.run(10_000);
+    assert!(*told.borrow() > 0, "the belief is told");
+}
+
+#[test]
+pub(super) fn a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(5_000);
+    let now = lab.now;
+    let request = Request::Evict {
+        who: "n2".into(),
+        force: true,
+    };
+    lab.node(0).handle(
+        now,
+        Input::Request {
+            token: Token(99),
+            request,
+            deadline: None,
+        },
+    );
+    lab.run(30_000);
+    let node = lab.node(2).id();
+    let seen = lab.node(0).live_members();
+    let back = seen.iter().find(|member| member.id == node).unwrap();
+    let rumor = Rumor {
+        node,
+        epoch: back.epoch,
+        incarnation: 0,
+        state: RumorState::Down,
+        from: lab.node(0).id(),
+    };
+    let question = Message::ProbeFor {
+        nonce: 1,
+        target: node,
+        rumors: std::vec![rumor],
+    };
+    lab.say(0, 2, question);
+    let incarnation = lab.node(2).status(now).incarnation;
+    assert_eq!(incarnation, 1, "it is accused, and alive");
 }
 
 #[test]

@@ -36,6 +36,9 @@ pub(crate) struct Waits {
 /// Tombstones examined in one turn.
 const BUDGET: usize = 4_096;
 
+/// Actors in all claims that are kept whole, so that they can be passed on: some tens of MB at most. It is enough for 300 members that write.
+const WHOLE_ACTORS: usize = 1 << 18;
+
 /// A claim: what a member durably covered at some moment, already found to lie within what this node has seen.
 struct Claim {
     /// The life that claimed it.
@@ -45,19 +48,38 @@ struct Claim {
     clock: Hlc,
 }
 
-/// What a claim covers, in all domains, for other members may ask for it.
+/// What a claim covers.
 struct Covered {
     contexts: Contexts,
-    /// How many dots that are: within a life it only grows.
+    /// How many dots are covered in all domains: within a life it only grows.
     dots: u64,
+    /// All domains are kept, so that the claim can be passed on.
+    is_whole: bool,
 }
 
 impl Covered {
-    fn new(contexts: Contexts) -> Arc<Covered> {
+    /// Of the contexts of `claims` members no more is kept than [`WHOLE_ACTORS`] allow and this node has a use for.
+    fn new(gossip: &Gossip, mut contexts: Contexts, claims: usize) -> Arc<Covered> {
         let runs = contexts.iter().flat_map(|(_, context)| context.iter());
         let dots = runs.map(|(_, runs)| runs.count());
         let dots = dots.fold(0, u64::saturating_add);
-        Arc::new(Covered { contexts, dots })
+        let actors: usize = contexts.iter().map(|(_, context)| context.len()).sum();
+        let is_whole = actors.saturating_mul(claims) <= WHOLE_ACTORS;
+        if !is_whole {
+            contexts.retain(|(domain, _)| !gossip.cover().tombstones(*domain).is_empty());
+        }
+        Arc::new(Covered {
+            contexts,
+            dots,
+            is_whole,
+        })
+    }
+
+    /// Whether all domains with tombstones are among what is kept.
+    fn serves(&self, gossip: &Gossip) -> bool {
+        let kept = |domain: Domain| self.contexts.iter().any(|(name, _)| *name == domain);
+        let of_use = |domain: &Domain| !gossip.cover().tombstones(*domain).is_empty();
+        self.is_whole || Domain::ALL.into_iter().filter(of_use).all(kept)
     }
 }
 
@@ -79,7 +101,8 @@ pub(crate) struct Told<'a> {
     pub(crate) clock: Hlc,
     /// How many dots it covers.
     pub(crate) dots: u64,
-    pub(crate) contexts: &'a [(Domain, Context)],
+    /// What it covers, if all of that is kept.
+    pub(crate) contexts: Option<&'a [(Domain, Context)]>,
 }
 
 /// The claims of the other members, and how far they have been acted on.
@@ -131,10 +154,11 @@ impl Stability {
         let version = gossip.cover().version();
         if let Some((at, covered)) = &self.agreed
             && *at == version
+            && covered.serves(gossip)
         {
             return Arc::clone(covered);
         }
-        let covered = Covered::new(gossip.contexts());
+        let covered = Covered::new(gossip, gossip.contexts(), self.kept());
         self.agreed = Some((version, Arc::clone(&covered)));
         covered
     }
@@ -153,7 +177,7 @@ impl Stability {
         let within = includes(gossip, &contexts) || mutated!(fx, ClaimNotWithin);
         let claim = Claim {
             epoch,
-            covered: Covered::new(contexts),
+            covered: Covered::new(gossip, contexts, self.kept()),
             clock: claimed_clock(fx, clock),
         };
         if within {
@@ -161,7 +185,9 @@ impl Stability {
             self.insert(node, claim);
         } else {
             fx.mark(Mark::ClaimEarly);
-            self.early.entry(node).or_insert(claim);
+            if claim.covered.is_whole {
+                self.early.entry(node).or_insert(claim);
+            }
         }
     }
 
@@ -199,17 +225,30 @@ impl Stability {
             epoch: claim.epoch,
             clock: claim.clock,
             dots: claim.covered.dots,
-            contexts: &claim.covered.contexts,
+            contexts: claim.covered.is_whole.then_some(&claim.covered.contexts),
         })
     }
 
-    /// Whether the claim of a member is missing for the oldest tombstone.
-    pub(crate) fn lacks(&self, gossip: &Gossip, node: NodeId) -> bool {
-        let Some((domain, actor, counter, clock)) = oldest(gossip) else {
-            return false;
+    /// How many claims are kept, with one that comes.
+    fn kept(&self) -> usize {
+        self.claims.len() + self.early.len() + 1
+    }
+
+    /// The members whose claims are missing for the oldest tombstone that waits for claims. O(members), and 4,096 tombstones.
+    pub(crate) fn lacking(
+        &self,
+        gossip: &Gossip,
+        counted: &BTreeSet<NodeId>,
+        lost: Lost<'_>,
+    ) -> Vec<NodeId> {
+        let Some((domain, actor, counter, clock)) = oldest(gossip, lost) else {
+            return Vec::new();
         };
-        let claim = self.claims.get(&node);
-        !claim.is_some_and(|claim| claim.covers(domain, actor, counter, clock))
+        let lacks = |node: &&NodeId| {
+            let claim = self.claims.get(node);
+            !claim.is_some_and(|claim| claim.covers(domain, actor, counter, clock))
+        };
+        counted.iter().filter(lacks).copied().collect()
     }
 
     /// A member's claims no longer hold, because it begins a new life.
@@ -391,14 +430,17 @@ fn includes(gossip: &Gossip, contexts: &[(Domain, Context)]) -> bool {
     contexts.all(|(domain, context)| gossip.cover().includes(*domain, context))
 }
 
-/// The first tombstone, by its dot, with its clock.
-fn oldest(gossip: &Gossip) -> Option<(Domain, Actor, u64, Hlc)> {
-    let (domain, actor, counter) = Domain::ALL.into_iter().find_map(|domain| {
-        let first = gossip.cover().tombstones(domain).first();
-        first.map(|(actor, counter)| (domain, *actor, *counter))
-    })?;
-    let (_, clock) = tombstone(gossip, domain, actor, counter)?;
-    Some((domain, gossip.actor(actor), counter, clock))
+/// The first tombstone by its dot, with its clock, of those that do not wait for writes that it has replaced.
+fn oldest(gossip: &Gossip, lost: Lost<'_>) -> Option<(Domain, Actor, u64, Hlc)> {
+    let all = Domain::ALL.into_iter().flat_map(|domain| {
+        let dots = gossip.cover().tombstones(domain).iter();
+        dots.map(move |(actor, counter)| (domain, *actor, *counter))
+    });
+    all.take(BUDGET).find_map(|(domain, actor, counter)| {
+        let (slot, clock) = tombstone(gossip, domain, actor, counter)?;
+        let waits = !gossip.lacked_writers(domain, slot, lost).is_empty();
+        (!waits).then(|| (domain, gossip.actor(actor), counter, clock))
+    })
 }
 
 /// The clock that a claim counts for.
