@@ -116,6 +116,8 @@ marks! {
     Resumes = "resumes",
     /// A peer was refused and told why.
     PeerDenied = "peer-denied",
+    /// This node lacks what a leaver hands over, and fetches it.
+    TakeoverLacks = "takeover-lacks",
     /// A leave ran out of time before enough others had everything.
     LeaveCut = "leave-cut",
     /// The driver said that a link is full.

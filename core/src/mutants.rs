@@ -74,6 +74,10 @@ impl Mutant {
 }
 
 mutants! {
+    /// A leaver goes on taking rows, so that its record does not say what it holds.
+    LeaverTakesRows = "leaver-takes-rows",
+    /// A member says that it holds what a leaver hands over before that is synced.
+    TakenOverUnsynced = "taken-over-unsynced",
     /// The dot of every fifth row from elsewhere is not covered.
     DroppedDot = "dropped-dot",
     /// A row whose dot is covered already merges again.

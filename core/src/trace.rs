@@ -163,6 +163,10 @@ impl Display for Trace<'_, Message> {
             Message::Evict { node, force, .. } => write!(f, "evict node={node} force={force}"),
             Message::Agreed { agrees, .. } => write!(f, "agreed agrees={agrees}"),
             Message::Withdrawn { node, .. } => write!(f, "withdrawn node={node}"),
+            Message::Handover { round, insists, .. } => {
+                write!(f, "handover round={round} insists={insists}")
+            }
+            Message::TakenOver { round } => write!(f, "taken-over round={round}"),
         }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) leaving: bool,
     /// When that was, by its own clock.
     pub(crate) leaves_since: Instant,
+    /// Nothing has disturbed that leave so far.
+    pub(crate) leaves_calmly: bool,
     /// It stopped while it was leaving, without an answer: what it holds it proposes anew if it is no member when it starts.
     pub(crate) takes_along: bool,
     /// What the node said when it left.
@@ -141,6 +143,7 @@ impl Host {
             store_failed: false,
             leaving: false,
             leaves_since: Instant::ZERO,
+            leaves_calmly: false,
             takes_along: false,
             handed_over: None,
             id: None,

@@ -33,10 +33,22 @@ pub(crate) enum Ending {
 
 impl World {
     pub(crate) fn begin_fault(&mut self, number: usize, what: &FaultWhat) {
+        let calm = match *what {
+            FaultWhat::Leave { node } => {
+                (self.running_from(node)).filter(|node| self.is_calm_for(*node))
+            }
+            _ => None,
+        };
+        self.disturb();
         match *what {
             FaultWhat::Crash { node, clean } => self.begin_crash(number, what, node, clean),
             FaultWhat::Wipe { node } => self.begin_wipe(number, what, node),
-            FaultWhat::Leave { node } => self.begin_leave(number, what, node),
+            FaultWhat::Leave { node } => {
+                self.begin_leave(number, what, node);
+                if let Some(node) = calm {
+                    self.hosts[node].leaves_calmly = true;
+                }
+            }
             FaultWhat::Skew { node, by_ms, ppm } => {
                 self.trace.fault_begins(self.now_us, number, what);
                 self.endings.insert(number, Ending::SetClock(node));
@@ -219,6 +231,7 @@ impl World {
     }
 
     pub(crate) fn end_fault(&mut self, number: usize) {
+        self.disturb();
         self.trace.fault_ends(self.now_us, number);
         match self.endings.remove(&number) {
             Some(Ending::Start(node) | Ending::Return(node)) => self.start(node),
@@ -273,6 +286,7 @@ impl World {
 
     /// Whatever is wrong is put right, and every machine runs.
     pub(crate) fn end_all_faults(&mut self) {
+        self.disturb();
         self.finish_turn();
         self.net.heal();
         self.endings.clear();

@@ -114,6 +114,7 @@
 
 mod apart;
 pub mod app;
+mod calm;
 pub mod checkers;
 mod clients;
 mod clock;

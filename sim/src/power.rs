@@ -24,6 +24,7 @@ impl World {
         if self.hosts[node].node.is_some() {
             return;
         }
+        self.disturb();
         let Some(seeds) = self.seeds(node) else {
             self.usher();
             return self.push(self.now_us + LOOK_AGAIN_US, Event::Start { node });

@@ -43,6 +43,8 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::Evict { .. } => "evict",
         Message::Agreed { .. } => "agreed",
         Message::Withdrawn { .. } => "withdrawn",
+        Message::Handover { .. } => "handover",
+        Message::TakenOver { .. } => "taken_over",
         Message::Forward { .. } => "forward",
         Message::Have(_) => "have",
         Message::Graft(_) => "graft",
@@ -129,6 +131,12 @@ pub(crate) fn received(
             .mute([*epoch, u64::from(*force)]),
         Message::Agreed { round, agrees } => line.num("agrees", *agrees).mute([*round]),
         Message::Withdrawn { node, epoch } => line.who(*node).mute([*epoch]),
+        Message::Handover {
+            round,
+            insists,
+            held,
+        } => line.dots(held).mute([*round, u64::from(*insists)]),
+        Message::TakenOver { round } => line.mute([*round]),
     };
     trace.event(at_us, to, weight(msg), kind(msg), line.fields());
 }

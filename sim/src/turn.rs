@@ -278,9 +278,13 @@ impl World {
         let host = &mut self.hosts[node];
         host.handed_over = Some(handover.holders > 0);
         let span = (host.leaves_since, host.now(self.now_us).mono);
+        let calm = host.leaves_calmly;
+        if calm {
+            self.count("calm_leaves");
+        }
         let found = leaves::check(
             (self.now_us, node),
-            span,
+            (span, calm),
             (handover.is_complete(), handover),
         );
         self.found_once(found);

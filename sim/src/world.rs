@@ -49,6 +49,8 @@ pub struct World {
     pub(crate) evictions: Evictions,
     /// An operator will look at who is away.
     pub(crate) operator_called: bool,
+    /// When a fault last began or ended, or a machine started or stopped.
+    pub(crate) disturbed_us: u64,
     /// Rows that sessions brought since the cluster has formed.
     pub(crate) fetched: u64,
     /// When clients wrote what has these dots.
@@ -103,6 +105,7 @@ impl World {
             keeps_deletes: false,
             evictions: Evictions::default(),
             operator_called: false,
+            disturbed_us: 0,
             fetched: 0,
             born: BTreeMap::new(),
             ids: Ids::new(),

@@ -216,3 +216,33 @@ fn a_delete_is_freed_along_a_line_of_members_and_after_one_of_them_restarts() {
     story.heal().wait(20_000);
     story.expect_converged();
 }
+
+/// One member after the other leaves and comes back while each of the others writes every two milliseconds. The judge of leaves
+/// condemns one that is not handed over.
+#[test]
+fn a_rolling_restart_under_load_leaves_nothing_behind() {
+    const NODES: usize = 5;
+    let mut story = Scenario::new(NODES);
+    for leaver in 0..NODES {
+        story.wait(15_000);
+        let mut writes = 0;
+        let mut write = |story: &mut Scenario| {
+            for node in (0..NODES).filter(|node| *node != leaver) {
+                story.put(node, &format!("k{}", writes % 40), &writes.to_string());
+                writes += 1;
+            }
+            story.wait(2);
+        };
+        (0..300).for_each(|_| write(&mut story));
+        let leave = story.begin(&FaultWhat::Leave { node: leaver });
+        let begun = story.world().now_us();
+        while story.world().node(leaver).is_some() {
+            write(&mut story);
+        }
+        let took_ms = (story.world().now_us() - begun) / 1_000;
+        assert!(took_ms < 1_000, "n{leaver} took {took_ms} ms");
+        story.wait(1_000).end(leave);
+    }
+    story.wait(5_000);
+    assert_eq!(story.finish(), []);
+}

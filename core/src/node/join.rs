@@ -323,6 +323,7 @@ impl Node {
         if self.cluster.away.take().is_some() {
             self.stop_looking();
         }
+        self.leave_anew();
         self.fx.store(record::cluster(&self.cluster));
         self.fx.sync_this_turn();
         self.greet_again();

@@ -1,16 +1,17 @@
-//! Leaving: hand over, say so, go.
+//! Leaving: hand over, say so, go. A leaver takes no more writes of clients and no more rows of users' tables, so that what others have to
+//! hold stays what it is: members are asked whether they durably hold it, and answer once they do (`takeover`).
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Node;
-use crate::id::{LinkId, NodeId, Token};
-use crate::io::{Event, HaltReason, Handover, HangupReason, Lane, Response};
+use crate::id::{LinkId, NodeId, Seq, Token};
+use crate::io::{Event, HaltReason, Handover, HangupReason, Lane, Links, Response};
 use crate::marks::Mark;
 use crate::membership::{Departure, Phase, departure_key};
 use crate::mutants::mutated;
-use crate::table::gossip::Tables;
+use crate::table::gossip::{Tables, write_contexts};
 use crate::table::{Context, Domain};
 use crate::time::Instant;
 use crate::wire::{Message, RumorState};
@@ -18,18 +19,28 @@ use crate::wire::{Message, RumorState};
 /// How often the peers are asked how far they are.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// Peers asked at a time; those who have answered give way to the next.
+/// Peers asked at a time; those that have answered give way to the next.
 const ASK_AT_ONCE: usize = 8;
+
+/// The record of the departure is pushed at the end of its turn, and the first question about it comes after it.
+const RECORD_FIRST: Duration = Duration::from_millis(1);
+
+/// Questions after which a member that lacks something fetches it at once: before, it may be on its way.
+const PATIENT_QUESTIONS: u32 = 3;
 
 /// A leave under way.
 pub(crate) struct Leaving {
     tokens: Vec<Token>,
     deadline: Instant,
     ask_at: Instant,
-    /// Who was asked last.
+    /// The member that was asked last.
     asked: LinkId,
-    /// What this node had seen when the present step began: others have to hold it.
+    /// What this node covered when the present step began: others have to hold it. Of users' tables it grows no more.
     held: Vec<(Domain, Context)>,
+    /// Counts what others were asked to hold: an answer to an earlier question says nothing about the present one.
+    round: u64,
+    /// Questions since the present step began.
+    questions: u32,
     /// Members that durably hold what this node held.
     holders: BTreeSet<NodeId>,
     /// The record of the departure is written.
@@ -39,7 +50,14 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
-    /// When the present step is given up: first the hand-over, then the wait until somebody has the record.
+    /// Others have to hold this from now on.
+    fn asks_for(&mut self, held: Vec<(Domain, Context)>) {
+        self.held = held;
+        self.round += 1;
+        self.questions = 0;
+    }
+
+    /// When the present step is given up: first the hand-over, then the wait until other members have the record.
     fn gives_up_at(&self, timeout: Duration) -> Instant {
         match self.announced {
             false => self.deadline,
@@ -62,10 +80,34 @@ impl Node {
             ask_at: now,
             asked: LinkId(0),
             held: self.gossip.contexts(),
+            round: 1,
+            questions: 0,
             holders: BTreeSet::new(),
             announced: false,
             told: BTreeSet::new(),
         });
+    }
+
+    /// Whether this node takes no rows of users' tables any more: it leaves, and others have to hold what it covers. Under a steady load
+    /// they would else run after it, and what came after the record of the departure would be on its disk and in no record. A node that
+    /// is no full member yet goes on with its session.
+    pub(super) fn takes_no_rows(&self) -> bool {
+        self.leaving.is_some() && self.is_full() && !mutated!(self.fx, LeaverTakesRows)
+    }
+
+    /// This node covers more than when it was asked to leave: it has become a full member meanwhile.
+    pub(super) fn leave_anew(&mut self) {
+        if self.leaving.is_none() {
+            return;
+        }
+        let held = self.gossip.contexts();
+        if let Some(leaving) = &mut self.leaving {
+            leaving.asks_for(held);
+            leaving.holders.clear();
+            // No record was written: this node did not count.
+            leaving.announced = false;
+            leaving.told.clear();
+        }
     }
 
     pub(super) fn leave_deadline(&self) -> Option<Instant> {
@@ -75,35 +117,21 @@ impl Node {
             .map(|leaving| leaving.ask_at.min(leaving.gives_up_at(timeout)))
     }
 
-    /// A peer's state came in while this node leaves: it has seen the same, and `claims` to have it durably.
-    pub(super) fn leave_progress(&mut self, node: NodeId, agrees: bool, claims: bool) {
-        if let Some(leaving) = &mut self.leaving
-            && agrees
-        {
-            if leaving.announced {
-                leaving.told.insert(node);
-            } else if claims {
-                leaving.holders.insert(node);
-            }
-        }
-    }
-
-    /// A peer told what it durably holds: under a steady load two nodes seldom agree.
-    pub(super) fn leave_claimed(&mut self, node: NodeId, claimed: &[(Domain, Context)]) {
-        let Some(leaving) = &mut self.leaving else {
+    /// A member durably holds what this node has asked it to.
+    pub(super) fn taken_over(&mut self, node: NodeId, round: u64) {
+        let Some(leaving) = self
+            .leaving
+            .as_mut()
+            .filter(|leaving| leaving.round == round)
+        else {
             return;
         };
-        let holds = |(domain, held): &(Domain, Context)| {
-            let mut of_domain = claimed.iter().filter(|(name, _)| name == domain);
-            held.is_empty() || of_domain.any(|(_, claimed)| held.is_subset(claimed))
+        let step = match leaving.announced {
+            true => &mut leaving.told,
+            false => &mut leaving.holders,
         };
-        if leaving.held.iter().all(holds) {
-            let step = match leaving.announced {
-                true => &mut leaving.told,
-                false => &mut leaving.holders,
-            };
-            step.insert(node);
-        }
+        step.insert(node);
+        self.leave_due();
     }
 
     pub(super) fn leave_due(&mut self) {
@@ -112,7 +140,7 @@ impl Node {
         }
         let now = self.fx.now().mono;
         let so_far = self.handover();
-        let durable = self.gossip.cover().all_durable();
+        let durable = self.holds_durably();
         let Some(leaving) = &mut self.leaving else {
             return;
         };
@@ -131,6 +159,13 @@ impl Node {
         }
     }
 
+    /// Whether what others have to hold is durable here too.
+    fn holds_durably(&self) -> bool {
+        let cover = self.gossip.cover();
+        let mut held = self.leaving.iter().flat_map(|leaving| &leaving.held);
+        held.all(|(domain, context)| cover.holds_durably(*domain, context))
+    }
+
     /// How far the leave has come.
     fn handover(&self) -> Handover {
         let active = self.active_members();
@@ -146,7 +181,7 @@ impl Node {
         }
     }
 
-    /// Asks some of those who have not said yet that they have everything, or the record.
+    /// Asks some of the members that have not said yet that they hold everything, or the record.
     fn ask_how_far(&mut self) {
         let Some(leaving) = &mut self.leaving else {
             return;
@@ -164,9 +199,20 @@ impl Node {
         links.rotate_left(first);
         links.truncate(ASK_AT_ONCE);
         leaving.asked = links.last().copied().unwrap_or(leaving.asked);
-        for link in links {
-            self.send_status(link);
+        leaving.questions = leaving.questions.saturating_add(1);
+        if links.is_empty() {
+            return;
         }
+        let gates = links.iter().filter_map(|link| self.links.get(*link));
+        let gate = gates.map(|known| known.recorded).max().unwrap_or(Seq(0));
+        let msg = Message::Handover {
+            round: leaving.round,
+            insists: leaving.questions > PATIENT_QUESTIONS,
+            held: write_contexts(&leaving.held),
+        };
+        // In the lane of the record, so that it comes after it.
+        let links = Links::Many(links.into());
+        self.fx.send_after(gate, links, Lane::Sys, msg);
     }
 
     /// Members that answer: the others could not go on without this node.
@@ -182,7 +228,7 @@ impl Node {
         if let Some(leaving) = &mut self.leaving {
             leaving.announced = true;
         }
-        // A node that is away or joining has been counted by nobody: it goes as it came.
+        // No member has counted a node that is away or joining: it goes as it came.
         if self.is_full() {
             let departure = Departure {
                 contexts: self.gossip.contexts(),
@@ -196,8 +242,10 @@ impl Node {
         self.fx.sync_this_turn();
         self.after_input();
         let held = self.gossip.contexts();
+        let now = self.fx.now().mono;
         if let Some(leaving) = &mut self.leaving {
-            leaving.held = held;
+            leaving.asks_for(held);
+            leaving.ask_at = now + RECORD_FIRST;
         }
     }
 

@@ -18,6 +18,7 @@ mod settings;
 mod skew;
 mod status;
 mod sync;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod turn;

@@ -246,6 +246,12 @@ impl Node {
             } => self.asked_to_evict(link, (node, epoch), round, (other, life), force),
             Message::Agreed { round, agrees } => self.evict_answered(node, round, agrees),
             Message::Withdrawn { node: other, .. } => self.evict_withdrawn(node, other),
+            Message::Handover {
+                round,
+                insists,
+                held,
+            } => self.handed_over(link, round, insists, &held)?,
+            Message::TakenOver { round } => self.taken_over(node, round),
             Message::Welcome(_) | Message::Heard(_) | Message::Denied(_) => {}
         }
         Ok(())

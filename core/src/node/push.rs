@@ -150,6 +150,13 @@ impl Node {
             self.fx.mark(Mark::PushBeforeJoined);
             return Ok(());
         }
+        if self.takes_no_rows() && !batch.tables.iter().all(TableRef::is_sys) {
+            // Those for whom it answers get the rows all the same.
+            if let Some(duty) = duty {
+                self.share(&duty, batch);
+            }
+            return Ok(());
+        }
         if duty.is_none() && !self.is_large() {
             self.merge(batch)?;
             return Ok(());

@@ -198,6 +198,9 @@ impl Node {
 
     /// A peer has newer rows than some that this node shows, although both have seen the same.
     pub(super) fn overruled(&mut self, link: LinkId, batch: RowBatch) -> Result<(), Refusal> {
+        if self.takes_no_rows() {
+            return Ok(());
+        }
         if !self.is_full() || !self.links.is_ready(link) {
             return Ok(());
         }

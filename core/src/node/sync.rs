@@ -38,7 +38,7 @@ impl Node {
             usr,
             rows,
             claims: self.claims_now(),
-            awaits_claims: self.leaving.is_some() || has_tombstones || self.relays.is_asked(),
+            awaits_claims: has_tombstones || self.relays.is_asked(),
             clock: self.gossip.clock().0,
             wall_ms: self.fx.now().wall.as_millis(),
         }
@@ -83,7 +83,6 @@ impl Node {
                     .equal(&self.fx, &self.gossip, (node, epoch), clock);
             }
         }
-        self.leave_progress(node, agrees, theirs.claims);
     }
 
     /// A peer that claims is a full member, though its greeting that said so may have been lost.
@@ -152,7 +151,6 @@ impl Node {
         if self.links.is_ready(link)
             && let Some(claimed) = durable
         {
-            self.leave_claimed(node, &claimed);
             let epoch = self.links.get(link).map(|known| known.epoch);
             if let Some(epoch) = epoch.filter(|_| self.has_use_for_claim(node)) {
                 let clock = Hlc(pull.status.clock);
@@ -246,7 +244,7 @@ impl Node {
                 Phase::Away => !self.is_full() && theirs != Some(Standing::Joining),
                 Phase::Greeting | Phase::Closing => false,
             };
-            let busy = self.reuniting.is_some();
+            let busy = self.reuniting.is_some() || self.takes_no_rows();
             if busy || !may || (self.joining.is_some() && self.joining != Some(link)) {
                 self.sync.compare(self.fx.now().mono, link, true);
                 continue;
@@ -299,6 +297,9 @@ impl Node {
 
     pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), Refusal> {
         let session = page.session;
+        if self.takes_no_rows() {
+            return Ok(());
+        }
         match self.sync.page(&mut self.fx, link, page)? {
             SyncVerdict::Ignore => {}
             SyncVerdict::Merge(rows) => self.merge_page(link, session, rows)?,

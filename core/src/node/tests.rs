@@ -14,6 +14,7 @@ mod contract;
 mod evict;
 mod flood;
 mod greet;
+mod leave;
 mod links;
 mod loads;
 mod membership;

@@ -145,6 +145,20 @@ wire! {
         AskClaims(Vec<ClaimAsk>),
         /// Claims of other members, which the receiver has asked for; at most 16.
         Claims(Vec<RelayedClaim>),
+        /// The sender leaves, and takes no more rows. Do you durably hold what it covers?
+        Handover {
+            /// Echoed in the answer; grows when the sender covers more.
+            round: u64,
+            /// Whether it has asked for a while: a receiver that lacks something fetches it now.
+            insists: bool,
+            /// What it covers.
+            held: Vec<DomainContext>,
+        },
+        /// The answer to a [`Message::Handover`]: the sender durably holds all of it. There is no other answer.
+        TakenOver {
+            /// The number of the question.
+            round: u64,
+        },
     }
 }
 

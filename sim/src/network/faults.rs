@@ -106,6 +106,11 @@ impl Network {
         windows.filter(|what| stands(what)).cloned().collect()
     }
 
+    /// Whether a fault of the network is in force.
+    pub(crate) fn is_faulty(&self) -> bool {
+        !self.windows.is_empty()
+    }
+
     /// All faults end.
     pub(crate) fn heal(&mut self) {
         self.windows.clear();

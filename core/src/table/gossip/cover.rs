@@ -377,6 +377,15 @@ impl Cover {
         })
     }
 
+    /// Whether everything in `context` is durable here. O(its actors).
+    pub(crate) fn holds_durably(&self, domain: Domain, context: &Context) -> bool {
+        context.iter().all(|(actor, runs)| {
+            let actor = self.find(actor);
+            actor.is_some_and(|actor| runs.is_subset(&self.entry(domain, actor).durable))
+                || runs.is_empty()
+        })
+    }
+
     /// Hash of what has been seen of a domain: equal contexts have equal hashes. O(actors changed since the last call).
     pub(crate) fn hash(&mut self, domain: Domain) -> u64 {
         self.sums(domain).all()

@@ -1,0 +1,54 @@
+//! The other side of a leave: a member is asked whether it durably holds what a leaver covers, and answers once it does.
+
+use super::Node;
+use crate::id::{LinkId, Seq};
+use crate::io::{Lane, Links};
+use crate::marks::Mark;
+use crate::mutants::mutated;
+use crate::refusals::Refusal;
+use crate::table::gossip::read_contexts;
+use crate::wire::{DomainContext, Message};
+
+impl Node {
+    /// Answers a leaver's question, once what it names is durable here. Nothing is kept of a question that cannot be answered: the leaver asks
+    /// again. O(actors).
+    pub(super) fn handed_over(
+        &mut self,
+        link: LinkId,
+        round: u64,
+        insists: bool,
+        held: &[DomainContext],
+    ) -> Result<(), Refusal> {
+        let held = read_contexts(held)?;
+        // A node that is about to go takes nothing over: two that leave at once would hand over to each other.
+        if !self.is_full() || self.leaving.is_some() || !self.links.is_ready(link) {
+            return Ok(());
+        }
+        let cover = self.gossip.cover();
+        let mut all = held.iter();
+        let seen = all.all(|(domain, context)| cover.includes(*domain, context));
+        if !seen {
+            let now = self.fx.now().mono;
+            self.sync.compare(now, link, false);
+            if insists {
+                self.fx.mark(Mark::TakeoverLacks);
+                self.sync.hurry(now, link);
+            }
+            return Ok(());
+        }
+        let mut all = held.iter();
+        let durable = all.all(|(domain, context)| cover.holds_durably(*domain, context));
+        let gate = match durable || mutated!(self.fx, TakenOverUnsynced) {
+            true => Seq(0),
+            // What has been seen by now is durable with this turn's batch.
+            false => {
+                self.fx.sync_this_turn();
+                self.fx.open_seq()
+            }
+        };
+        let answer = Message::TakenOver { round };
+        let links = Links::One(link);
+        self.fx.send_after(gate, links, Lane::Control, answer);
+        Ok(())
+    }
+}
