@@ -21,6 +21,9 @@ pub struct Config {
     pub protocols: BTreeMap<String, String>,
     /// Addresses to join through. Any one that answers is enough; they are tried for as long as the node knows nobody.
     pub seeds: Vec<String>,
+    /// Whether a node whose seeds lead to no member within [`Timing::found_patience`] begins a cluster by itself. A node without seeds does so at
+    /// once. To be set on one node of a cluster at most: two that cannot reach each other would begin two.
+    pub found: bool,
     /// Whether the driver keeps a store.
     pub storage: Storage,
     /// Whether the store was replaced by an older copy of itself since this node last ran: it then counts as away until it has
@@ -49,6 +52,7 @@ impl Config {
             zone: String::new(),
             protocols: BTreeMap::new(),
             seeds: Vec::new(),
+            found: false,
             storage: Storage::None,
             restored: false,
             resident_value: None,

@@ -512,6 +512,17 @@ pub enum Event {
         /// The one that joined later.
         later: NodeId,
     },
+    /// This node is no full member yet. Told after five seconds, and then less and less often for as long as that is so.
+    Waits {
+        /// `joining` or `away`.
+        standing: &'static str,
+        /// For how many seconds it has waited.
+        secs: u64,
+        /// What it waits for; any one of them will do.
+        awaits: Vec<crate::Awaits>,
+    },
+    /// This node, which looked for a cluster before, begins one, or goes on as the one that it was: it was told to.
+    Founded,
     /// This node belongs to a cluster now.
     Joined {
         /// The member it joined through.

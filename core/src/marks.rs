@@ -104,6 +104,8 @@ marks! {
     GreetingTimeout = "greeting-timeout",
     /// This node began to enter another's cluster.
     JoinBegins = "join-begins",
+    /// This node, which looked for a cluster, begins one because it was told to.
+    Founds = "founds",
     /// A join was asked for through an address where a linked node answers.
     JoinLinked = "join-linked",
     /// A greeting was no longer true when the answer came.

@@ -62,13 +62,17 @@ impl Mutant {
                 | Mutant::BeliefToldOnce
                 | Mutant::EndedForwarded
                 | Mutant::FloorForgotten
+                | Mutant::FoundsUntold
                 | Mutant::HearsayRevives
+                | Mutant::JoinsForEver
+                | Mutant::LeaverTakesRows
                 | Mutant::LeaverUncounted
                 | Mutant::NamesakeWithDiskEnded
                 | Mutant::OldLifeDefended
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
                 | Mutant::SkewUntold
+                | Mutant::TakenOverUnsynced
         )
     }
 }
@@ -78,6 +82,10 @@ mutants! {
     LeaverTakesRows = "leaver-takes-rows",
     /// A member says that it holds what a leaver hands over before that is synced.
     TakenOverUnsynced = "taken-over-unsynced",
+    /// A node begins a cluster because its seed leads back to it at the moment.
+    FoundsUntold = "founds-untold",
+    /// A node that looked for a cluster in vain goes on looking when it is started again without seeds.
+    JoinsForEver = "joins-for-ever",
     /// The dot of every fifth row from elsewhere is not covered.
     DroppedDot = "dropped-dot",
     /// A row whose dot is covered already merges again.

@@ -189,7 +189,7 @@ impl Recovery {
         let (node, draw, cluster_id) = (rng.next(), rng.next(), rng.next());
         let wall = now.wall.as_millis();
         let identity = next_life(&fx, self.identity.as_ref(), (NodeId(node), draw), wall);
-        let cluster = self.cluster.take().unwrap_or_else(|| ClusterRecord {
+        let mut cluster = self.cluster.take().unwrap_or_else(|| ClusterRecord {
             name: self.config.cluster_name.to_string(),
             id: ClusterId(cluster_id),
             settled: false,
@@ -197,6 +197,13 @@ impl Recovery {
             joined: self.config.seeds.is_empty(),
             away: None,
         });
+        // A node that looked for a cluster in vain, and is started again without anything to look for.
+        let alone = self.config.seeds.is_empty() && !mutated!(fx, JoinsForEver);
+        if alone && !cluster.joined && cluster.away.is_none() {
+            cluster.joined = true;
+            fx.mark(Mark::Founds);
+            fx.event(Event::Founded);
+        }
         if self.config.storage == Storage::Ordered {
             fx.store(record::format());
             fx.store(record::identity(&identity));

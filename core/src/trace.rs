@@ -194,6 +194,10 @@ impl Display for Trace<'_, Event> {
             Event::DuplicateName { name, later } => {
                 write!(f, "duplicate-name name={name} later={later}")
             }
+            Event::Waits { standing, secs, .. } => {
+                write!(f, "waits standing={standing} secs={secs}")
+            }
+            Event::Founded => f.write_str("founded"),
             Event::Joined { through } => write!(f, "joined through={through}"),
             Event::Reunited {
                 with,

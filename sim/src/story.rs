@@ -206,6 +206,11 @@ pub(crate) fn event(
             emit("resumed", &[Field::Num("without", without.len() as u64)])
         }
         Event::DuplicateName { later, .. } => emit("duplicate_name", &[who(later)]),
+        Event::Waits { standing, secs, .. } => emit(
+            "waits",
+            &[Field::Word("standing", standing), Field::Num("secs", *secs)],
+        ),
+        Event::Founded => emit("founded", &[]),
         Event::Joined { through } => emit("joined", &[who(through)]),
         Event::Reunited {
             with,

@@ -12,6 +12,7 @@ mod files;
 )]
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
+mod joining;
 mod logs;
 mod refusals;
 mod replication;

@@ -215,6 +215,9 @@ impl Node {
     /// Another member may know more, and this one will too.
     pub(super) fn put_off_reunion(&mut self, link: LinkId) {
         self.fx.mark(Mark::ReunionPutOff);
+        if let Some(with) = self.links.get(link).map(|known| known.node) {
+            self.is_put_off(with);
+        }
         let is_member = |known: &Link| {
             let theirs = known.theirs.as_ref();
             known.phase() == Phase::Away

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::Node;
+use super::{Node, SeedState};
 use crate::config::Storage;
 use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
@@ -164,6 +164,7 @@ impl Node {
             }
             Verdict::Wait => {
                 self.fx.mark(Mark::FoundingWaits);
+                self.seed_behind(link, SeedState::Joining);
                 self.hang_up(link, HangupReason::Retry);
                 return Ok(());
             }
@@ -209,6 +210,7 @@ impl Node {
     fn refuse_stranger(&mut self, link: LinkId, node: NodeId) {
         let why = HangupReason::OtherCluster;
         self.fx.mark(Mark::OtherCluster);
+        self.seed_behind(link, SeedState::OtherCluster);
         self.fx.event(Event::Refused { node, why });
         for (token, _) in self.requests.joined(node) {
             let why = "both sides belong to different clusters that have members".to_string();
@@ -286,6 +288,9 @@ impl Node {
             .get(link)
             .and_then(|known| known.theirs.as_ref())
             .map(|w| w.standing.clone());
+        if let Some(Standing::Away { .. }) = theirs {
+            self.seed_behind(link, SeedState::Away);
+        }
         match (&self.cluster.away, theirs) {
             (_, Some(Standing::Member)) => {
                 // Of several members the first is asked; the others wait until it has answered or gone.

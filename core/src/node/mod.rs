@@ -22,6 +22,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod waits;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -41,6 +42,8 @@ use self::rivals::Rival;
 use self::skew::Skews;
 pub use self::skew::WrongClock;
 pub use self::status::{Awaited, HoldUp, NodeStatus};
+use self::waits::Waits;
+pub use self::waits::{Awaits, SeedState};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
@@ -111,6 +114,7 @@ pub struct Node {
     away_from: Instant,
     clocks: Clocks,
     skews: Skews,
+    waits: Waits,
     /// When this life began.
     begun: Instant,
     contract: Contract,
@@ -171,6 +175,7 @@ impl Node {
             past: Vec::new(),
             clocks: Clocks::default(),
             skews: Skews::default(),
+            waits: Waits::default(),
             begun: now.mono,
             away_from: now.mono,
             contract: Contract::default(),

@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Node;
+use super::{Node, SeedState};
 use crate::detector::Action;
 use crate::error::RequestError;
 use crate::id::{DialId, LinkId, NodeId, Token};
@@ -27,8 +27,10 @@ impl Node {
         let (addr, asked_by) =
             dialled.map_or_else(Default::default, |done| (done.addr, done.asked_by));
         self.evictions.link_changed(node);
+        self.seed_is(&addr, SeedState::Answers);
         if let Some(why) = self.refusal(hello).or_else(|| self.rival(link, hello)) {
             self.links.refuse(now, link, hello, dial.is_some());
+            self.seed_is(&addr, refused_seed(why));
             match why {
                 HangupReason::Sealed => self.fx.refuse(Refusal::SealedLife),
                 HangupReason::IdInUse => self.fx.refuse(Refusal::IdInUse),
@@ -155,6 +157,7 @@ impl Node {
         let Some(failed) = self.links.failed(now, dial) else {
             return;
         };
+        self.seed_is(&failed.addr, SeedState::Failed(why.clone()));
         for token in failed.asked_by {
             self.answer(token, Err(RequestError::Join(dial_text(why))));
         }
@@ -540,6 +543,13 @@ fn check_rumors(rumors: &[Rumor]) -> Result<(), Refusal> {
         Err(Refusal::TooManyRumors)
     } else {
         Ok(())
+    }
+}
+
+fn refused_seed(why: HangupReason) -> SeedState {
+    match why {
+        HangupReason::Myself => SeedState::Myself,
+        why => SeedState::Refused(why),
     }
 }
 

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use core::time::Duration;
 
-use super::Node;
+use super::{Node, SeedState};
 use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
@@ -117,6 +117,7 @@ impl Node {
     /// The peer refuses this node, and says why.
     pub(super) fn denied(&mut self, link: LinkId, by: NodeId, why: Denial) {
         self.fx.event(Event::Denied { by, why });
+        self.seed_behind(link, SeedState::Denied(why));
         for (token, _) in self.requests.joined(by) {
             self.answer(token, Err(RequestError::Join(why.text().to_string())));
         }

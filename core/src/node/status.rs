@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Node, WrongClock};
+use super::{Awaits, Node, WrongClock};
 use crate::id::{ClusterId, NodeId, Seq};
 use crate::membership::{HoldsUp, MemberInfo, MemberState};
 use crate::table::Hlc;
@@ -53,6 +53,8 @@ pub struct NodeStatus {
     /// Of a node that is away: the members it waits for. One of them will do, or whoever has reunited with one. When none of them
     /// will ever come, [`Request::Resume`](crate::Request::Resume) lets it go on.
     pub away_until: Vec<Awaited>,
+    /// Of a node that is no full member: what it waits for. Any one of them will do.
+    pub awaits: Vec<Awaits>,
     /// Wall clocks that differ by more than `limits.clock_drift`. One that has `me` set is this node's own: it is wrong.
     pub wrong_clocks: Vec<WrongClock>,
 }
@@ -117,6 +119,7 @@ impl Node {
             incarnation: self.detector.incarnation(),
             waiting_for: self.holding_up(),
             away_until: self.awaited(),
+            awaits: self.awaits(),
             wrong_clocks: self.wrong_clocks(),
         }
     }
@@ -124,12 +127,15 @@ impl Node {
     fn awaited(&self) -> Vec<Awaited> {
         let away = self.cluster.away.iter();
         let active = away.flat_map(|away| away.active.iter().copied());
-        let awaited = |node| Awaited {
+        active.map(|node| self.awaited_one(node)).collect()
+    }
+
+    pub(super) fn awaited_one(&self, node: NodeId) -> Awaited {
+        Awaited {
             node,
             name: self.name_of(node),
             here: self.links.of(node).is_some(),
-        };
-        active.map(awaited).collect()
+        }
     }
 
     pub(super) fn name_of(&self, node: NodeId) -> String {

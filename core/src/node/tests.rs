@@ -29,6 +29,7 @@ mod settings;
 mod siblings;
 mod skew;
 mod sync;
+mod waits;
 
 /// Whether a message from one node to another is lost.
 type Cut = Box<dyn Fn(usize, usize, &wire::Message) -> bool>;

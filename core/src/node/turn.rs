@@ -39,6 +39,7 @@ impl Node {
             (self.requests.next_deadline(), Timer::Request),
             (self.leave_deadline(), Timer::Leave),
             (self.evict_deadline(), Timer::Evict),
+            (self.found_deadline(), Timer::Dial),
         ];
         let due = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
         due.min().map(|(at, why)| Deadline { at, why })
@@ -79,6 +80,7 @@ impl Node {
         self.leave_due();
         self.evictions_due();
         self.skews_due();
+        self.waits_due();
         if self.sync_at.is_some_and(|at| at <= now) {
             self.sync_at = None;
             self.fx.sync_this_turn();

@@ -362,6 +362,10 @@ pub(crate) struct Serve {
     /// address of --http that other machines reach, any host is answered
     #[arg(long, value_name = "NAME")]
     http_host: Vec<String>,
+    /// Begin a cluster when no address of --join leads to a member within three seconds. For one node of a cluster at most: two
+    /// that cannot reach each other would begin two. Without --join a node begins one at once
+    #[arg(long)]
+    found: bool,
     /// Let /readyz answer 200 while the node is joining or away: it serves what it has, which may lack rows
     #[arg(long)]
     ready_early: bool,
@@ -423,6 +427,9 @@ impl Serve {
             .collect();
         if self.start.memory {
             flags.push(("memory", "true".to_string()));
+        }
+        if self.found {
+            flags.push(("found", "true".to_string()));
         }
         if self.ready_early {
             flags.push(("ready_early", "true".to_string()));

@@ -199,6 +199,7 @@ fn config(settings: &Settings, listeners: &Listeners) -> Config {
         }
     }
     config.seeds = settings.join.clone();
+    config.found = settings.found;
     config.storage = match settings.memory {
         true => Storage::None,
         false => Storage::Ordered,

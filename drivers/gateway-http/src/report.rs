@@ -146,6 +146,8 @@ pub struct Status {
     /// Of a node that is `away`: names and ids of the members it waits for, any of which will do. If none of them will ever come, see
     /// `POST /v1/members/self/resume`.
     pub away_until: Vec<String>,
+    /// Of a node that is `joining` or `away`: what it waits for, any one of which will do.
+    pub standing_because: Vec<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`, this node's own or a peer's: whose, and by how much.
     pub wrong_clocks: Vec<String>,
     /// What the node refused since it started, by reason.
@@ -293,6 +295,7 @@ pub fn status(node: &Node, now: Now) -> Status {
                 format!("{} {}{here}", one.name, one.node)
             })
             .collect(),
+        standing_because: texts(&status.awaits),
         wrong_clocks: texts(&status.wrong_clocks),
         refused: node
             .refusals()
@@ -313,12 +316,14 @@ pub fn not_ready(node: &Node, now: Now, early: bool) -> Option<String> {
     match status.standing {
         "member" => {}
         "joining" | "away" if early => {}
-        "joining" => return Some("the node is joining, and may lack rows that exist".to_string()),
-        "away" => {
-            let until = self::status(node, now).away_until.join(", ");
-            return Some(format!(
-                "the node is away, and may show rows that are deleted; it waits for one of: {until}"
-            ));
+        "joining" | "away" => {
+            let may = match status.standing {
+                "joining" => "lack rows that exist",
+                _ => "show rows that are deleted",
+            };
+            let standing = status.standing;
+            let until = texts(&status.awaits).join("; ");
+            return Some(format!("the node is {standing}, and may {may}: {until}"));
         }
         standing => return Some(format!("the node is {standing}")),
     }

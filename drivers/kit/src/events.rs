@@ -41,6 +41,8 @@ fn is_warning(event: &Event) -> bool {
             | Event::ClockWrong(_)
             | Event::SettingIgnored { .. }
             | Event::Unreadable { .. }
+            | Event::Waits { .. }
+            | Event::Founded
     )
 }
 
@@ -73,6 +75,7 @@ impl Names<'_> {
         let words = self
             .of_member(event)
             .or_else(|| self.of_this_node(event))
+            .or_else(|| of_the_way_in(event))
             .or_else(|| self.of_peer(event))
             .or_else(|| self.of_rows(event));
         // An event that is newer than these words.
@@ -221,6 +224,29 @@ impl Names<'_> {
             _ => return None,
         })
     }
+}
+
+/// Describes an event of a node that is no full member yet.
+fn of_the_way_in(event: &Event) -> Option<(&'static str, String)> {
+    Some(match event {
+        Event::Waits {
+            standing,
+            secs,
+            awaits,
+        } => {
+            let one_of: Vec<String> = awaits.iter().map(ToString::to_string).collect();
+            let one_of = one_of.join("; ");
+            let text = format!(
+                "{standing} for {secs} s, and no member before one of these answers as one: {one_of}"
+            );
+            ("Waits", text)
+        }
+        Event::Founded => {
+            let text = "no member was found: this node begins a cluster, as it was told to";
+            ("Founded", text.to_string())
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

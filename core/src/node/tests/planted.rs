@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use super::{evict, leave, membership, namesake, push, refusals, relay, siblings, skew, sync};
+use super::{evict, leave, membership, namesake, push, refusals, relay, siblings, skew, sync, waits};
 use crate::mutants::Mutant;
 
 std::thread_local! {
@@ -52,6 +52,8 @@ caught! {
     FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
+    FoundsUntold as founds_untold by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "by itself";
+    JoinsForEver as joins_for_ever by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "started without seeds";
     LeaverTakesRows as leaver_takes_rows by leave::what_comes_after_the_leave_has_begun_is_not_on_the_leavers_disk, "says all that it holds";
     TakenOverUnsynced as taken_over_unsynced by leave::nobody_says_that_it_holds_what_is_not_synced, "not before it is synced";
     LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_who_held_more_has_come_back, "kept for the leaver";

@@ -115,6 +115,10 @@ pub(crate) const KEYS: &[Key] = &[
             Some(())
         },
     },
+    key("found", "true or false", |s, text| {
+        s.found = text.parse().ok()?;
+        Some(())
+    }),
     key("ready_early", "true or false", |s, text| {
         s.ready_early = text.parse().ok()?;
         Some(())

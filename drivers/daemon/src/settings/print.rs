@@ -52,6 +52,7 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
         "http" => listener(s.http),
         "join" => list(&s.join),
         "http_host" => list(&s.http_host),
+        "found" => Some(toml::Value::Boolean(s.found)),
         "ready_early" => Some(toml::Value::Boolean(s.ready_early)),
         "log" => text(&s.log),
         "value_bytes" => number(s.value_bytes),

@@ -28,7 +28,7 @@ fn resolve(
 
 #[test]
 fn a_flag_beats_the_environment_beats_the_file() {
-    let file = "name = \"f\"\nzone = \"f\"\nredis = 1\njoin = [\"f:1\", \"g:2\"]\nmemory = true\nready_early = true";
+    let file = "name = \"f\"\nzone = \"f\"\nredis = 1\njoin = [\"f:1\", \"g:2\"]\nmemory = true\nready_early = true\nfound = true";
     let env = [
         ("RUMORMILL_NAME", "e"),
         ("RUMORMILL_ZONE", "e"),

@@ -289,6 +289,11 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
         let (id, name) = (waits.node, waits.name.escape_default());
         field(text, format_args!("away_until_{id}:{name}"));
     }
+    for (number, awaits) in status.awaits.iter().enumerate() {
+        let because = awaits.to_string();
+        let because = because.escape_default();
+        field(text, format_args!("standing_because_{number}:{because}"));
+    }
     for clock in &status.wrong_clocks {
         let (id, name) = (clock.node, clock.name.escape_default());
         let by_ms = clock.by_ms;

@@ -1,0 +1,253 @@
+//! A node that is no full member yet: what it waits for, told in words, and when it begins a cluster because it was told to.
+//!
+//! It never begins one by itself because its seeds lead to nothing, or only back to it: that may be so for a moment.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::Node;
+use super::status::Awaited;
+use crate::id::{LinkId, NodeId};
+use crate::io::{Event, HangupReason, LinkError};
+use crate::marks::Mark;
+use crate::membership::Link;
+use crate::mutants::mutated;
+use crate::time::Instant;
+use crate::wire::{Denial, Standing};
+
+/// When a node first says what it waits for. The time until it says so again doubles from here.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// The longest time until it says so again.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Members of each kind that are named at most.
+const MOST: usize = 16;
+
+/// What the last attempt at a seed came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SeedState {
+    /// No attempt has ended yet.
+    Untried,
+    /// Nothing that speaks this protocol under this cluster name answers.
+    Failed(LinkError),
+    /// The seed leads back to this node.
+    Myself,
+    /// This node refuses what answers there.
+    Refused(HangupReason),
+    /// What answers there refuses this node.
+    Denied(Denial),
+    /// A member of another cluster answers, and this node's own cluster has members too.
+    OtherCluster,
+    /// What answers there looks for a cluster itself.
+    Joining,
+    /// What answers there is away itself.
+    Away,
+    /// A node answers.
+    Answers,
+}
+
+/// Something that a node waits for before it is a full member. Any one of them will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Awaits {
+    /// A way in through an address that it was given.
+    Seed {
+        /// The address.
+        addr: String,
+        /// What the last attempt at it came to.
+        state: SeedState,
+    },
+    /// A member that it knows.
+    Member(Awaited),
+    /// A member that lacks some of what this node held when it went away. For half a minute it waits for one that does not.
+    Behind(Awaited),
+    /// The rows of a member, which are on their way.
+    Rows(Awaited),
+}
+
+impl fmt::Display for SeedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            SeedState::Untried => "has not answered yet",
+            SeedState::Failed(LinkError::Closed) => "closed the link",
+            SeedState::Failed(LinkError::Unreachable) => "cannot be reached",
+            SeedState::Failed(LinkError::Broken) => "broke the link",
+            SeedState::Failed(LinkError::Malformed) => "does not speak this protocol",
+            SeedState::Failed(LinkError::TimedOut) => "did not answer in time",
+            SeedState::Failed(LinkError::Refused(refusal)) => {
+                return write!(f, "no link: {refusal}");
+            }
+            SeedState::Myself => "leads back to this node",
+            SeedState::Refused(HangupReason::IdInUse) => {
+                "uses this node's id, or is a copy of a member"
+            }
+            SeedState::Refused(HangupReason::Sealed) => "is an earlier life of a member",
+            SeedState::Refused(_) => "is refused",
+            SeedState::Denied(why) => return write!(f, "refuses this node: {}", why.text()),
+            SeedState::OtherCluster => "belongs to another cluster",
+            SeedState::Joining => "looks for a cluster itself",
+            SeedState::Away => "is away itself",
+            SeedState::Answers => "answers",
+        };
+        f.write_str(text)
+    }
+}
+
+impl fmt::Display for Awaits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Awaits::Seed { addr, state } => write!(f, "{addr} {state}"),
+            Awaits::Member(member) if member.here => {
+                write!(f, "{} {} is no member yet itself", member.name, member.node)
+            }
+            Awaits::Member(member) => {
+                write!(f, "{} {} does not answer", member.name, member.node)
+            }
+            Awaits::Behind(member) => write!(
+                f,
+                "{} {} lacks some of what this node held",
+                member.name, member.node
+            ),
+            Awaits::Rows(member) => {
+                write!(f, "rows of {} {} are coming", member.name, member.node)
+            }
+        }
+    }
+}
+
+/// What came of the seeds, and when it is told.
+#[derive(Default)]
+pub(super) struct Waits {
+    /// Only addresses of the configuration.
+    seeds: BTreeMap<String, SeedState>,
+    /// Members with which a reunion was put off.
+    behind: BTreeSet<NodeId>,
+    /// Since when this node has been no full member, when it says so next, and after how long again.
+    telling: Option<(Instant, Instant, Duration)>,
+}
+
+impl Node {
+    /// An attempt at an address has come to something.
+    pub(super) fn seed_is(&mut self, addr: &str, state: SeedState) {
+        if self.config.seeds.iter().any(|seed| seed == addr) {
+            self.waits.seeds.insert(addr.to_string(), state);
+        }
+    }
+
+    /// The same of the address through which this node made a link, if it did.
+    pub(super) fn seed_behind(&mut self, link: LinkId, state: SeedState) {
+        let known = self.links.get(link);
+        if let Some(addr) = known.and_then(|known| known.reached.clone()) {
+            self.seed_is(&addr, state);
+        }
+    }
+
+    /// A reunion with a member was put off, because the member lacks something.
+    pub(super) fn is_put_off(&mut self, with: NodeId) {
+        if self.waits.behind.len() < MOST {
+            self.waits.behind.insert(with);
+        }
+    }
+
+    /// What the last attempts at this node's seeds came to, as far as one has ended.
+    #[cfg(test)]
+    pub(super) fn seed_states(&self) -> Vec<(String, SeedState)> {
+        let seeds = self.waits.seeds.iter();
+        seeds
+            .map(|(addr, state)| (addr.clone(), state.clone()))
+            .collect()
+    }
+
+    /// What this node waits for before it is a full member; empty when it is one. O(seeds and members that it waits for).
+    pub fn awaits(&self) -> Vec<Awaits> {
+        if self.is_full() {
+            return Vec::new();
+        }
+        let rows = self.joining.or(self.reuniting.as_ref().map(|at| at.link));
+        let rows = rows.and_then(|link| self.links.get(link));
+        let mut all: Vec<Awaits> = rows
+            .map(|known| Awaits::Rows(self.awaited_one(known.node)))
+            .into_iter()
+            .collect();
+        let behind = self.waits.behind.iter();
+        all.extend(behind.map(|node| Awaits::Behind(self.awaited_one(*node))));
+        match &self.cluster.away {
+            Some(away) => {
+                let active = away.active.iter().take(MOST);
+                all.extend(active.map(|node| Awaits::Member(self.awaited_one(*node))));
+            }
+            None => {
+                let members = self.membership.others().take(MOST);
+                all.extend(members.map(|(node, _)| Awaits::Member(self.awaited_one(node))));
+            }
+        }
+        let seeds = self.config.seeds.iter().take(MOST);
+        all.extend(seeds.map(|addr| {
+            Awaits::Seed {
+                addr: addr.clone(),
+                state: self
+                    .waits
+                    .seeds
+                    .get(addr)
+                    .cloned()
+                    .unwrap_or(SeedState::Untried),
+            }
+        }));
+        all
+    }
+
+    /// Says what this node waits for, when it has waited for a while and then less and less often, and begins a cluster when the time
+    /// for that has come.
+    pub(super) fn waits_due(&mut self) {
+        if self.is_full() || self.leaving.is_some() {
+            self.waits.telling = None;
+            self.waits.behind.clear();
+            return;
+        }
+        let now = self.fx.now().mono;
+        if self.found_deadline().is_some_and(|at| at <= now) {
+            return self.found();
+        }
+        let begin = (now, now + FIRST, FIRST);
+        let (since, at, pause) = *self.waits.telling.get_or_insert(begin);
+        if now < at {
+            return;
+        }
+        let pause = (pause * 2).min(LONGEST);
+        self.waits.telling = Some((since, now + pause, pause));
+        self.fx.event(Event::Waits {
+            standing: self.standing_name(),
+            secs: now.since(since).as_secs(),
+            awaits: self.awaits(),
+        });
+    }
+
+    /// When this node begins a cluster, because it was told to where its seeds lead to no member. A member that is on the way in, or
+    /// that is known, comes first.
+    pub(super) fn found_deadline(&self) -> Option<Instant> {
+        let myself = |state: &SeedState| *state == SeedState::Myself;
+        let untold = mutated!(self.fx, FoundsUntold) && self.waits.seeds.values().any(myself);
+        let told = self.config.found || untold;
+        let looks = !self.cluster.joined && self.cluster.away.is_none();
+        let open = looks && self.joining.is_none() && self.leaving.is_none();
+        let is_member = |link: &Link| {
+            let theirs = link.theirs.as_ref();
+            theirs.is_some_and(|theirs| theirs.standing == Standing::Member)
+        };
+        let mut links = self.links.iter();
+        let may = told && open && !links.any(|(_, link)| is_member(link));
+        may.then(|| self.begun + self.config.timing.found_patience)
+    }
+
+    /// Begins a cluster, or goes on as the one that this node was before it looked for another.
+    fn found(&mut self) {
+        self.fx.mark(Mark::Founds);
+        self.fx.event(Event::Founded);
+        self.become_full();
+    }
+}
