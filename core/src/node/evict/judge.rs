@@ -23,7 +23,7 @@ impl Node {
         let ends = if mine { verdict.epoch } else { 0 };
         // It ended this very life, and not only an earlier one.
         let ended = mine && verdict.epoch >= self.identity.epoch;
-        if !self.is_full() || self.leaving.is_some() {
+        if !self.is_full() {
             self.wait_for(verdict.clock, &verdict.counted);
             if ended {
                 self.begin_another_life(ends);
@@ -42,7 +42,12 @@ impl Node {
             self.go_away(verdict.clock, active);
             self.look_for_members();
         }
-        if mine || !outranked {
+        let another = match &self.leaving {
+            None => mine || !outranked,
+            // A leaver that has to reunite does so when it comes back. One that goes on hands over in a life that counts.
+            Some(leaving) => mine && outranked && !leaving.announced,
+        };
+        if another {
             self.begin_another_life(ends);
         }
     }

@@ -85,6 +85,48 @@ fn a_dead_member_is_evicted_by_a_majority_and_comes_back_by_reunion() {
     );
 }
 
+/// Deletes are freed without an evicted member, so nobody may take its rows, also while it leaves.
+#[test]
+fn a_leaver_that_hears_of_its_eviction_brings_nothing_back() {
+    for wait in [0, 100, 3_300] {
+        let mut lab = Lab::new(4, Storage::Ordered, true);
+        lab.run(3_000);
+        lab.put(0, "gone", "v");
+        lab.run(3_000);
+        lab.split(&[3]);
+        lab.run(15_000);
+        lab.delete(1, "gone");
+        lab.put(3, "own", "v");
+        assert_eq!(lab.evicts(0, "n3", false), Ok((3, 4)));
+        lab.run(5_000);
+        assert_eq!(lab.tombstones()[..3], [0; 3], "freed without it");
+        let now = lab.now;
+        let (token, deadline, request) = (Token(3), None, Request::Leave);
+        let input = Input::Request {
+            token,
+            deadline,
+            request,
+        };
+        lab.node(3).handle(now, input);
+        lab.run(wait);
+        lab.heal();
+        lab.run(6_000);
+        let gone: Vec<_> = (0..3).map(|i| lab.get(i, "gone")).collect();
+        assert_eq!(gone, [None, None, None], "after {wait} ms");
+        lab.stop(3);
+        lab.start(3);
+        // No member has all that it held, and after half a minute any will do.
+        lab.run(45_000);
+        assert_eq!(
+            lab.everywhere("gone"),
+            std::vec![None; 4],
+            "after {wait} ms"
+        );
+        assert_eq!(lab.everywhere("own"), std::vec![value("v"); 4]);
+        assert_eq!(lab.standings(), ["member"; 4]);
+    }
+}
+
 #[test]
 fn what_cannot_be_evicted_is_refused_with_the_reason() {
     let mut lab = Lab::new(4, Storage::Ordered, false);
