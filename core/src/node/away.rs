@@ -25,9 +25,14 @@ impl Node {
         let Some((since, departure)) = self.membership.departure(self.id()) else {
             return;
         };
-        if !departure.active.is_empty() && !mutated!(self.fx, ReunionSkipped) {
-            let active = departure.active.clone();
-            self.go_away(since, active);
+        if departure.active.is_empty() || mutated!(self.fx, ReunionSkipped) {
+            return;
+        }
+        let active = departure.active.clone();
+        match self.cluster.away {
+            // It has heard of an eviction since it left: the members that this counted may be full too.
+            Some(_) => self.wait_for(since, &active),
+            None => self.go_away(since, active),
         }
     }
 

@@ -266,6 +266,7 @@ impl Node {
         self.join_answered(node);
         self.set_outbox();
         if ready {
+            self.ask_newcomer();
             let agrees = self.agrees(&status);
             self.sync.compare(now, link, agrees);
             if !agrees {
@@ -349,6 +350,7 @@ impl Node {
         };
         if full && theirs.standing == Standing::Member {
             self.links.enter(link, Phase::Ready);
+            self.ask_newcomer();
             self.sync.hurry(now, link);
         }
     }

@@ -16,8 +16,14 @@ use crate::table::{Context, Domain};
 use crate::time::Instant;
 use crate::wire::{Message, RumorState};
 
-/// How often the peers are asked how far they are.
+/// The time from one question to the next, at first.
 const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// How often all that have not answered are asked before that time doubles.
+const QUICK_LAPS: usize = 6;
+
+/// How often that time doubles at most. A question names all that this node covers, so who does not answer is asked less and less often.
+const DOUBLINGS: u32 = 3;
 
 /// Peers asked at a time; those that have answered give way to the next.
 const ASK_AT_ONCE: usize = 8;
@@ -41,6 +47,8 @@ pub(crate) struct Leaving {
     round: u64,
     /// Questions since the present step began.
     questions: u32,
+    /// Members that were asked since then, each as often as it was.
+    asked_members: usize,
     /// Members that durably hold what this node held.
     holders: BTreeSet<NodeId>,
     /// The record of the departure is written.
@@ -55,6 +63,15 @@ impl Leaving {
         self.held = held;
         self.round += 1;
         self.questions = 0;
+        self.asked_members = 0;
+    }
+
+    /// The time until the next question, when so many members have not answered yet: it doubles for each time that all of them
+    /// were asked, after the first few.
+    fn pause(&self, open: usize) -> Duration {
+        let laps = self.asked_members / open.max(1);
+        let doublings = u32::try_from(laps.saturating_sub(QUICK_LAPS)).unwrap_or(u32::MAX);
+        ASK_EVERY * 2u32.pow(doublings.min(DOUBLINGS))
     }
 
     /// When the present step is given up: first the hand-over, then the wait until other members have the record.
@@ -82,6 +99,7 @@ impl Node {
             held: self.gossip.contexts(),
             round: 1,
             questions: 0,
+            asked_members: 0,
             holders: BTreeSet::new(),
             announced: false,
             told: BTreeSet::new(),
@@ -154,8 +172,10 @@ impl Node {
             return self.go(so_far);
         }
         if now >= leaving.ask_at {
-            leaving.ask_at = now + ASK_EVERY;
-            self.ask_how_far();
+            let open = self.ask_how_far();
+            if let Some(leaving) = &mut self.leaving {
+                leaving.ask_at = now + leaving.pause(open);
+            }
         }
     }
 
@@ -181,10 +201,24 @@ impl Node {
         }
     }
 
-    /// Asks some of the members that have not said yet that they hold everything, or the record.
-    fn ask_how_far(&mut self) {
+    /// A member has come into reach, which was not asked yet.
+    pub(super) fn ask_newcomer(&mut self) {
+        let soon = self.fx.now().mono + ASK_EVERY;
+        if let Some(leaving) = &mut self.leaving {
+            leaving.ask_at = leaving.ask_at.min(soon);
+        }
+    }
+
+    /// How far the leave has come.
+    #[cfg(test)]
+    pub(super) fn leaving_so_far(&self) -> Handover {
+        self.handover()
+    }
+
+    /// Asks some of the members that have not said yet that they hold everything, or the record. Returns how many there are.
+    fn ask_how_far(&mut self) -> usize {
         let Some(leaving) = &mut self.leaving else {
-            return;
+            return 0;
         };
         let done = match leaving.announced {
             true => &leaving.told,
@@ -197,11 +231,13 @@ impl Node {
         let mut links: Vec<LinkId> = self.links.ready().into_iter().filter(open).collect();
         let first = links.partition_point(|link| *link <= leaving.asked);
         links.rotate_left(first);
+        let open = links.len();
         links.truncate(ASK_AT_ONCE);
         leaving.asked = links.last().copied().unwrap_or(leaving.asked);
         leaving.questions = leaving.questions.saturating_add(1);
+        leaving.asked_members += links.len();
         if links.is_empty() {
-            return;
+            return 0;
         }
         let gates = links.iter().filter_map(|link| self.links.get(*link));
         let gate = gates.map(|known| known.recorded).max().unwrap_or(Seq(0));
@@ -213,6 +249,7 @@ impl Node {
         // In the lane of the record, so that it comes after it.
         let links = Links::Many(links.into());
         self.fx.send_after(gate, links, Lane::Sys, msg);
+        open
     }
 
     /// Members that answer: the others could not go on without this node.

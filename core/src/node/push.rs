@@ -188,7 +188,7 @@ impl Node {
     /// A peer tells which dots it has.
     pub(super) fn noticed(&mut self, link: LinkId, have: &[DomainContext]) -> Result<(), Refusal> {
         let have = read_contexts(have)?;
-        if !self.is_full() {
+        if !self.is_full() || self.takes_no_rows() {
             return Ok(());
         }
         if mutated!(self.fx, NoticeCovers) {

@@ -129,6 +129,8 @@ pub(super) struct Waits {
     behind: BTreeSet<NodeId>,
     /// Since when this node has been no full member, when it says so next, and after how long again.
     telling: Option<(Instant, Instant, Duration)>,
+    /// Until when a member was letting this node in.
+    entered_until: Option<Instant>,
 }
 
 impl Node {
@@ -210,6 +212,9 @@ impl Node {
             return;
         }
         let now = self.fx.now().mono;
+        if self.joining.is_some() {
+            self.waits.entered_until = Some(now);
+        }
         if self.found_deadline().is_some_and(|at| at <= now) {
             return self.found();
         }
@@ -227,12 +232,13 @@ impl Node {
         });
     }
 
-    /// When this node begins a cluster, because it was told to where its seeds lead to no member. A member that is on the way in, or
-    /// that is known, comes first.
+    /// When this node begins a cluster, because it was told to where its seeds lead to no member. One that had begun one, without seeds,
+    /// and lost the member that it then began to join goes on as what it was. A member that answers comes first.
     pub(super) fn found_deadline(&self) -> Option<Instant> {
         let myself = |state: &SeedState| *state == SeedState::Myself;
         let untold = mutated!(self.fx, FoundsUntold) && self.waits.seeds.values().any(myself);
-        let told = self.config.found || untold;
+        let alone = self.config.seeds.is_empty() && !mutated!(self.fx, JoinsForEver);
+        let told = self.config.found || alone || untold;
         let looks = !self.cluster.joined && self.cluster.away.is_none();
         let open = looks && self.joining.is_none() && self.leaving.is_none();
         let is_member = |link: &Link| {
@@ -241,7 +247,8 @@ impl Node {
         };
         let mut links = self.links.iter();
         let may = told && open && !links.any(|(_, link)| is_member(link));
-        may.then(|| self.begun + self.config.timing.found_patience)
+        let since = self.waits.entered_until.unwrap_or(self.begun);
+        may.then(|| since + self.config.timing.found_patience)
     }
 
     /// Begins a cluster, or goes on as the one that this node was before it looked for another.

@@ -127,6 +127,45 @@ fn a_leaver_that_hears_of_its_eviction_brings_nothing_back() {
     }
 }
 
+/// Of two that were evicted neither goes on without those who evicted them, though one of them wrote down that it left only the other.
+#[test]
+fn what_an_evicted_node_waits_for_outlives_a_restart_though_it_left() {
+    let mut lab = Lab::new(5, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "gone", "v");
+    lab.run(3_000);
+    lab.split(&[3, 4]);
+    lab.run(15_000);
+    lab.delete(1, "gone");
+    assert_eq!(lab.evicts(0, "n3", false), Ok((3, 5)));
+    assert_eq!(lab.evicts(0, "n4", false), Ok((3, 4)));
+    lab.run(5_000);
+    let now = lab.now;
+    let (token, deadline, request) = (Token(3), None, Request::Leave);
+    let input = Input::Request {
+        token,
+        deadline,
+        request,
+    };
+    lab.node(3).handle(now, input);
+    lab.run(5_000);
+    lab.stop(3);
+    // It hears of the evictions, and of no rows.
+    lab.cut = Box::new(|_, to, msg| to > 2 && matches!(msg, crate::wire::Message::Page(_)));
+    lab.start(3);
+    lab.run(10_000);
+    (0..5).for_each(|i| lab.stop(i));
+    lab.heal();
+    lab.start(3);
+    lab.start(4);
+    lab.run(20_000);
+    assert_eq!(lab.standings(), ["away"; 2]);
+    (0..3).for_each(|i| lab.start(i));
+    lab.run(45_000);
+    assert_eq!(lab.standings(), ["member"; 5]);
+    assert_eq!(lab.everywhere("gone"), std::vec![None; 5]);
+}
+
 #[test]
 fn what_cannot_be_evicted_is_refused_with_the_reason() {
     let mut lab = Lab::new(4, Storage::Ordered, false);

@@ -176,3 +176,37 @@ fn along_a_tree_a_leaver_passes_on_what_it_does_not_take() {
         assert_eq!(lab.get(3, &key), None);
     }
 }
+
+/// A question names all that the leaver covers.
+#[test]
+fn a_leaver_that_is_not_answered_asks_less_and_less_often() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    let asked = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counts = asked.clone();
+    lab.cut = Box::new(move |_, _, msg| {
+        counts.set(counts.get() + u32::from(matches!(msg, Message::Handover { .. })));
+        matches!(msg, Message::TakenOver { .. })
+    });
+    ask_to_leave(&mut lab, 2);
+    lab.run(300);
+    assert!(asked.get() >= 6, "soon at first: {}", asked.get());
+    lab.run(5_000);
+    assert!(!left(&lab, 2).expect("it has gone").is_complete());
+    assert!(asked.get() <= 60, "to two members: {}", asked.get());
+}
+
+/// Who was not asked for a while is not waited for until the next question.
+#[test]
+fn a_member_that_comes_into_reach_is_asked_at_once() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.stop(1);
+    lab.cut = Box::new(|from, _, msg| from == 0 && matches!(msg, Message::TakenOver { .. }));
+    ask_to_leave(&mut lab, 2);
+    lab.run(1_500);
+    lab.start(1);
+    lab.run(200);
+    let holders = lab.node(2).leaving_so_far().holders;
+    assert_eq!(holders, 1, "it has everything, and was asked");
+}

@@ -3,7 +3,9 @@
 
 use std::cell::Cell;
 
-use super::{evict, leave, membership, namesake, push, refusals, relay, siblings, skew, sync, waits};
+use super::{
+    evict, leave, membership, namesake, push, refusals, relay, siblings, skew, sync, waits,
+};
 use crate::mutants::Mutant;
 
 std::thread_local! {

@@ -25,7 +25,7 @@ impl Lab {
     }
 
     /// What a node waits for, in words.
-    fn waits_for(&self, i: usize) -> Vec<String> {
+    fn awaits_in_words(&self, i: usize) -> Vec<String> {
         let awaits = self.nodes[i].as_ref().unwrap().awaits();
         awaits.iter().map(ToString::to_string).collect()
     }
@@ -54,7 +54,7 @@ pub(super) fn a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_on
     lab.put(0, "k", "v");
     lab.run(100_000);
     assert_eq!(lab.stands_as(0), "joining", "it begins nothing by itself");
-    assert_eq!(lab.waits_for(0), ["0 leads back to this node"]);
+    assert_eq!(lab.awaits_in_words(0), ["0 leads back to this node"]);
     let told = lab.told_after(0);
     assert!(
         told.len() == 4 && told[0] < 8 && told[3] >= 70,
@@ -70,7 +70,7 @@ pub(super) fn a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_on
     lab.start(0);
     lab.run(1_000);
     assert_eq!(lab.stands_as(0), "member", "started without seeds");
-    assert!(lab.founded(0) && lab.waits_for(0).is_empty());
+    assert!(lab.founded(0) && lab.awaits_in_words(0).is_empty());
     assert_eq!(lab.get(0, "k"), value("v"));
     lab.delete(0, "k");
     lab.run(2_000);
@@ -111,7 +111,7 @@ fn what_each_seed_has_come_to_is_told() {
         config.timing.found_patience = Duration::MAX;
     });
     lab.run(30_000);
-    let waits = lab.waits_for(0);
+    let waits = lab.awaits_in_words(0);
     for text in [
         "1 looks for a cluster itself",
         "9 cannot be reached",
@@ -135,7 +135,7 @@ fn what_each_seed_has_come_to_is_told() {
     lab.start(1);
     lab.run(10_000);
     assert_eq!((lab.stands_as(0), lab.stands_as(1)), ("member", "member"));
-    assert_eq!(lab.waits_for(0), Vec::<String>::new());
+    assert_eq!(lab.awaits_in_words(0), Vec::<String>::new());
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_node_that_is_away_says_for_whom_it_waits() {
     lab.start(1);
     lab.run(20_000);
     assert_eq!(lab.stands_as(1), "away");
-    let waits = lab.waits_for(1);
+    let waits = lab.awaits_in_words(1);
     for name in ["n0", "n2"] {
         let says = |text: &String| text.starts_with(name) && text.ends_with("does not answer");
         assert!(waits.iter().any(says), "{name}: {waits:?}");
@@ -194,4 +194,38 @@ fn a_node_that_is_away_says_for_whom_it_waits() {
     lab.start(0);
     lab.run(10_000);
     assert_eq!(lab.stands_as(1), "member");
+}
+
+#[test]
+fn a_node_that_began_a_cluster_and_loses_the_member_it_joins_goes_on_as_what_it_was() {
+    let mut lab = Lab::seekers(&[&[], &[]], |_| ());
+    lab.put(1, "theirs", "v");
+    lab.run(1_000);
+    // No rows reach the one that joins.
+    lab.cut = Box::new(|_, to, msg| to == 0 && matches!(msg, crate::wire::Message::Page(_)));
+    let (token, deadline) = (Token(1), None);
+    let (now, addr) = (lab.now, "1".to_string());
+    let request = Request::Join { addr };
+    let input = Input::Request {
+        token,
+        deadline,
+        request,
+    };
+    lab.node(0).handle(now, input);
+    lab.run(1_000);
+    assert_eq!(lab.stands_as(0), "joining");
+    lab.put(0, "mine", "v");
+    lab.stop(1);
+    lab.run(2_000);
+    assert_eq!(lab.stands_as(0), "joining", "it may come back");
+    lab.run(3_000);
+    assert_eq!(lab.stands_as(0), "member");
+    lab.cut = Box::new(|_, _, _| false);
+    lab.start(1);
+    lab.run(10_000);
+    assert_eq!((lab.stands_as(0), lab.stands_as(1)), ("member", "member"));
+    assert_eq!(lab.node(0).cluster(), lab.node(1).cluster());
+    for key in ["mine", "theirs"] {
+        assert_eq!((lab.get(0, key), lab.get(1, key)), (value("v"), value("v")));
+    }
 }
