@@ -364,3 +364,31 @@ fn counts_lists_and_draws_need_no_walk_over_rows_or_tables() {
         Ok(())
     });
 }
+
+#[test]
+fn an_answer_about_changes_is_bounded_in_bytes() {
+    let recovery = Recovery::new(Config::new("m", "m"), Seed::from_u64(1));
+    let mut node = recovery.finish(now()).unwrap();
+    let cursor = node.view(now()).cursor();
+    for n in 0..8_u8 {
+        let write = Write::Put {
+            key: &[n],
+            value: [n].repeat(400 << 10).into(),
+            expires: None,
+        };
+        node.write(now(), TableId::DEFAULT, write).unwrap();
+    }
+    let (mut from, mut lengths) = (cursor, Vec::new());
+    loop {
+        let changes = node
+            .view(now())
+            .changes(TableId::DEFAULT, from, 256)
+            .unwrap();
+        lengths.push(changes.changes.len());
+        from = changes.next;
+        if !changes.more {
+            break;
+        }
+    }
+    assert_eq!(lengths, [3, 3, 2]);
+}

@@ -243,6 +243,21 @@ pub enum ChangeKind {
     },
 }
 
+impl ChangeKind {
+    /// Bytes of keys and values that it keeps in memory. O(siblings).
+    pub fn bytes(&self) -> usize {
+        match self {
+            ChangeKind::Put { key, value, .. } => key.len() + value.as_ref().map_or(0, Bytes::len),
+            ChangeKind::Siblings { key, siblings } => {
+                let values = siblings.values.iter().map(|(value, _)| value.len());
+                key.len() + siblings.context.size() + values.sum::<usize>()
+            }
+            ChangeKind::Deleted { key } | ChangeKind::Expired { key } => key.len(),
+            ChangeKind::Flushed { .. } => 0,
+        }
+    }
+}
+
 /// A table, its options and its size.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -377,7 +392,8 @@ impl<'a> View<'a> {
         Cursor(self.node.gossip.log().next())
     }
 
-    /// Changes of `table` from `from` on, at most `limit` of them. O(entries of all tables passed over).
+    /// Changes of `table` from `from` on, at most `limit` of them, and no more after a mebibyte of keys and values. O(entries of all
+    /// tables passed over).
     ///
     /// # Errors
     /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
@@ -385,7 +401,7 @@ impl<'a> View<'a> {
         self.changes_where(from, limit, |of| of == table)
     }
 
-    /// Changes of all users' tables from `from` on, at most `limit` of them.
+    /// Changes of all users' tables from `from` on, within the bounds of [`View::changes`].
     ///
     /// # Errors
     /// [`Lagged`], as for [`View::changes`].
@@ -413,8 +429,9 @@ impl<'a> View<'a> {
             next: from,
             more: false,
         };
+        let mut bytes = 0;
         for (number, entry) in log.since(from.0) {
-            if out.changes.len() == limit {
+            if out.changes.len() == limit || bytes >= CHANGES_BYTES {
                 out.more = true;
                 return Ok(out);
             }
@@ -422,6 +439,7 @@ impl<'a> View<'a> {
                 && wanted(table)
             {
                 let cursor = Cursor(number);
+                bytes += kind.bytes();
                 out.changes.push(Change {
                     cursor,
                     table,
@@ -485,3 +503,7 @@ fn siblings_changed(key: Bytes, siblings: Siblings) -> ChangeKind {
         false => ChangeKind::Siblings { key, siblings },
     }
 }
+
+/// Bytes of keys and values after which an answer about changes ends: a reader that stops reading keeps so many alive, and one change
+/// more.
+const CHANGES_BYTES: usize = 1 << 20;

@@ -27,7 +27,7 @@ use crate::answer::answer;
 pub use blocking::{Blocking, BlockingMemberWatch, BlockingWatch};
 pub use commands::{CommandLimits, Commands};
 pub use error::Error;
-pub use line::Ring;
+pub use line::{Listener, Ring};
 pub use members::MemberWatch;
 pub use scan::Rows;
 pub use watch::Watch;
@@ -370,6 +370,15 @@ impl Handle {
     /// [`Error::Busy`], [`Error::Closed`]; the job was dropped.
     pub fn call(&self, job: impl FnOnce(&mut Node, Now) + Send + 'static) -> Result<(), Error> {
         self.line.try_command(Command::Run(Box::new(job)))
+    }
+
+    /// Has `listener` told on the loop which tables changed, from the next turn on. Neither waits for room nor for the loop. Each listener
+    /// costs a call in every turn with a change, O(1) here.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Closed`]; the listener was dropped.
+    pub fn listen(&self, listener: Listener) -> Result<(), Error> {
+        self.line.try_command(Command::Listen(listener))
     }
 
     /// Hands the node a request; `done` is called on the loop with the reply, and must be short. Neither waits for room nor for

@@ -9,7 +9,7 @@ use rumormill_core::{
     TableId, Token,
 };
 
-use super::line::{Command, Done, Inbox, Order, Ring, line};
+use super::line::{Command, Done, Inbox, Listener, Order, Ring, line};
 use super::watchers::{Gated, Watchers};
 use super::{Error, Handle};
 use crate::answer::Reply;
@@ -80,6 +80,7 @@ pub struct Commands {
     last_token: u64,
     sweep_at: usize,
     watchers: Watchers,
+    listeners: Vec<Listener>,
     /// Until when the node may take its leave, and who waits for that.
     leaving: Option<Instant>,
     leavers: Vec<Reply<Result<Handover, Error>>>,
@@ -98,6 +99,7 @@ impl Commands {
             last_token: 0,
             sweep_at: SWEEP,
             watchers: Watchers::new(limits.watches),
+            listeners: Vec::new(),
             leaving: None,
             leavers: Vec::new(),
             enders: Vec::new(),
@@ -160,6 +162,7 @@ impl Commands {
                 self.show_synced(node, now, gated);
             }
             Command::WatchMembers { seen, told } => self.watchers.watch_members(node, seen, told),
+            Command::Listen(listener) => self.listeners.push(listener),
         }
     }
 
@@ -239,6 +242,10 @@ impl Commands {
         }
         self.watchers.members_changed(node);
         self.watchers.settle(node, now);
+        if !tables.is_empty() {
+            self.listeners
+                .retain_mut(|listener| listener(node, now, tables));
+        }
     }
 
     /// Asks for a sync, after which changes may be seen.

@@ -17,6 +17,10 @@ const QUEUED_ORDERS: usize = 16;
 /// Runs on the loop.
 pub(super) type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
 
+/// Called on the loop once in every turn in which tables changed, with those tables, after watches were answered. It must be short: the
+/// whole node waits for it. It is dropped once it returns `false`, and when the loop ends.
+pub type Listener = Box<dyn FnMut(&Node, Now, &[TableId]) -> bool + Send>;
+
 /// Who gets the answer to a request.
 pub(super) enum Done {
     Reply(Reply<Result<Response, RequestError>>),
@@ -40,6 +44,7 @@ pub(super) enum Command {
         seen: Option<u64>,
         told: Told,
     },
+    Listen(Listener),
 }
 
 /// Has room when commands have none. Answered when the loop has ended.

@@ -1,6 +1,7 @@
 //! The members as a stream.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_lite::{Stream, StreamExt, stream};
@@ -10,8 +11,8 @@ use super::Error;
 use super::line::{Command, Line};
 use crate::answer::{Reply, answer};
 
-/// Where a watch of the members is told of them, and of their revision.
-pub(super) type Told = Reply<Result<(u64, Vec<MemberInfo>), Error>>;
+/// Where a watch of the members is told of them, and of their revision. All watches share one list until each reads it.
+pub(super) type Told = Reply<Result<(u64, Arc<[MemberInfo]>), Error>>;
 
 /// The members that a node knows: all of them as they are now, and again whenever one has come, has left, serves something else or is
 /// in another [state](MemberInfo::state). What changes while nobody looks is told at once and as it is then, so nothing is buffered
@@ -27,7 +28,7 @@ impl MemberWatch {
                 .await
                 .ok()?;
             match members.await? {
-                Ok((revision, members)) => Some((Ok(members), (line, Some(revision)))),
+                Ok((revision, members)) => Some((Ok(members.to_vec()), (line, Some(revision)))),
                 Err(Error::Closed) => None,
                 Err(error) => Some((Err(error), (line, seen))),
             }

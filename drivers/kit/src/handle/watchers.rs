@@ -1,8 +1,9 @@
 //! Who waits for a change of which table, or of the members. The core keeps the log; nothing is buffered here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use rumormill_core::{Changes, Cursor, Durability, Node, Now, TableId};
+use rumormill_core::{Changes, Cursor, Durability, MemberInfo, Node, Now, TableId};
 
 use super::Error;
 use super::members::Told;
@@ -92,7 +93,7 @@ impl Watchers {
     pub(super) fn watch_members(&mut self, node: &Node, seen: Option<u64>, told: Told) {
         let revision = node.members_revision();
         if seen != Some(revision) {
-            return told.send(Ok((revision, node.members())));
+            return told.send(Ok((revision, node.members().into())));
         }
         // Whoever waits longer has seen the same: they were answered when it came to be.
         self.members_changed(node);
@@ -109,9 +110,9 @@ impl Watchers {
             return;
         }
         self.count -= self.members.len();
-        let members = node.members();
+        let members: Arc<[MemberInfo]> = node.members().into();
         for told in self.members.drain(..) {
-            told.send(Ok((revision, members.clone())));
+            told.send(Ok((revision, Arc::clone(&members))));
         }
     }
 
