@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rumormill_core::{Node, Now, Request, RequestError, Response};
-use rumormill_gateway_http::{Backend, Unavailable};
+use rumormill_gateway_http::{Backend, Listener, Unavailable};
 use rumormill_mio::{Counters, Handle};
 use smol::channel;
 
@@ -37,6 +37,13 @@ impl Backend for OnLoop {
             Err(rumormill_mio::Unavailable::Busy { limit }) => Err(RequestError::Busy { limit }),
             Err(rumormill_mio::Unavailable::Ended) => Err(RequestError::Halted),
         }
+    }
+
+    fn listen(&self, listener: Listener) -> Result<(), Unavailable> {
+        self.handle
+            .calls()
+            .listen(listener)
+            .map_err(|_| Unavailable)
     }
 
     fn counters(&self) -> Vec<(String, u64)> {

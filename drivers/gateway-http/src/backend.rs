@@ -4,12 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rumormill_core::{Node, Now, Request, RequestError, Response};
+use rumormill_core::{Node, Now, Request, RequestError, Response, TableId};
 
 use crate::error::ApiError;
 use crate::standing::Standing;
+
+/// Called on the loop once in every turn in which tables changed, with those tables. It is short. It is dropped once it returns `false`.
+pub type Listener = Box<dyn FnMut(&Node, Now, &[TableId]) -> bool + Send>;
 
 /// A handle to a node on its driver's loop. Clones reach the same node.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -30,6 +33,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<Response, RequestError>> + Send;
+
+    /// Has `listener` called on the loop at the end of every turn in which tables changed, from the next turn on.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; the listener was dropped.
+    fn listen(&self, listener: Listener) -> Result<(), Unavailable>;
 
     /// Counters of the driver that `/metrics` shows: name without prefix and suffix, and value.
     fn counters(&self) -> Vec<(String, u64)> {
@@ -57,6 +66,10 @@ impl std::error::Error for Unavailable {}
 /// How long anything may wait for the node.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a probe tries, and how long it waits before it asks again.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
+
 type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -64,6 +77,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 trait Erased: Send + Sync {
     fn run(&self, job: Job) -> Boxed<'_, Result<(), Unavailable>>;
     fn ask(&self, request: Request) -> Boxed<'_, Result<Response, RequestError>>;
+    fn listen(&self, listener: Listener) -> Result<(), Unavailable>;
     fn counters(&self) -> Vec<(String, u64)>;
     fn gauges(&self) -> Vec<(String, u64)>;
 }
@@ -75,6 +89,10 @@ impl<B: Backend> Erased for B {
 
     fn ask(&self, request: Request) -> Boxed<'_, Result<Response, RequestError>> {
         Box::pin(self.request(request))
+    }
+
+    fn listen(&self, listener: Listener) -> Result<(), Unavailable> {
+        Backend::listen(self, listener)
     }
 
     fn counters(&self) -> Vec<(String, u64)> {
@@ -124,6 +142,22 @@ impl Calls {
         value.ok_or_else(|| Unavailable.into())
     }
 
+    /// As [`Calls::with`], for probes: a queue that is full at the moment is no sign of illness, so it is tried for a second.
+    pub(crate) async fn with_patience<T: Send + 'static>(
+        &self,
+        f: impl Fn(&mut Node, Now) -> T + Clone + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let begin = Instant::now();
+        loop {
+            match self.with(f.clone()).await {
+                Err(_) if begin.elapsed() < PROBE_PATIENCE => {
+                    smol::Timer::after(PROBE_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     pub(crate) async fn request(&self, request: Request) -> Result<Response, ApiError> {
         let reply = async { self.backend.ask(request).await.map_err(ApiError::from) };
         smol::future::or(reply, late()).await
@@ -132,6 +166,10 @@ impl Calls {
     /// Waits until everything accepted so far is durable.
     pub(crate) async fn sync(&self) -> Result<(), ApiError> {
         self.request(Request::Sync).await.map(|_| ())
+    }
+
+    pub(crate) fn listen(&self, listener: Listener) -> Result<(), ApiError> {
+        Ok(self.backend.listen(listener)?)
     }
 
     pub(crate) fn counters(&self) -> Vec<(String, u64)> {

@@ -1,6 +1,6 @@
 //! Errors as clients see them: a status, a code that programs can match, and a sentence.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rumormill_core::{
     EvictError, LostError, ReadError, RequestError, ResumeError, TableError, TokenError, WriteError,
@@ -16,6 +16,8 @@ pub(crate) struct ApiError {
     code: &'static str,
     message: String,
     details: Map<String, Value>,
+    /// The tag of what is there instead.
+    etag: Option<String>,
 }
 
 impl ApiError {
@@ -25,6 +27,7 @@ impl ApiError {
             code,
             message: message.into(),
             details: Map::new(),
+            etag: None,
         }
     }
 
@@ -51,6 +54,12 @@ impl ApiError {
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_string(), value.into());
+        self
+    }
+
+    /// Adds the tag of what is there instead, as it stands in a header.
+    pub(crate) fn with_etag(mut self, tag: String) -> Self {
+        self.etag = Some(tag);
         self
     }
 
@@ -106,10 +115,12 @@ impl IntoResponse for ApiError {
         )
             .into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(
-                header::RETRY_AFTER,
-                axum::http::HeaderValue::from_static("1"),
-            );
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(tag) = self.etag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+            response.headers_mut().insert(header::ETAG, tag);
         }
         response
     }

@@ -3,64 +3,81 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::body;
+use crate::conditions::Conditions;
 use crate::error::ApiError;
 use crate::page::Content;
 use crate::query::Query;
 use crate::router::Gateway;
-use crate::rows::status_of;
+use crate::rows::{Put, Read, etag, status_of, unmodified};
 use crate::siblings;
-use crate::text;
+use crate::text::{self, Text};
 
 /// A value in JSON.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Item {
-    /// A string, or `{"base64":"..."}` for bytes that are no UTF-8.
-    #[schema(value_type = Object)]
-    value: Value,
+    /// The value.
+    value: Text,
 }
 
 /// JSON may spend six bytes (`\u0000`) on one byte of a value.
 const JSON_FACTOR: usize = 6;
 
 /// Read an item.
-#[utoipa::path(get, path = "/items/{key}", tag = "items",
-    params(("key" = String, Path, description = "The key, percent-encoded")),
-    responses((status = 200, description = "The item", body = Item,
-               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
-              (status = 400, description = "`bad_parameter`"),
-              (status = 404, description = "`not_found`: no such item",
-               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
+#[utoipa::path(get, path = "/items/{key}", tag = "items", operation_id = "read_item",
+    params(("key" = String, Path, description = "The key, percent-encoded"),
+           ("If-Match" = Option<String>, Header, description = "Only if the item has one of these tags; `*`: any"),
+           ("If-None-Match" = Option<String>, Header, description = "Only if the item has none of these tags; `*`: none")),
+    responses((status = 200, description = "The item", body = Item, headers(("ETag" = String, description = "Its tag"))),
+              (status = 304, description = "`If-None-Match`: the item has one of these tags", headers(("ETag" = String, description = "Its tag"))),
+              (status = 400, description = "`bad_parameter`, `bad_condition`"),
+              (status = 404, description = "`not_found`: no such item"),
+              (status = 409, description = "`siblings`: the table `default` keeps siblings and the key has several: read it at /v1/usr"),
+              (status = 412, description = "`precondition_failed`: `If-Match`: the item has another tag, that in `ETag`"),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
-pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Json<Item>, ApiError> {
-    let row = gateway.read_row(TABLE.to_string(), item_key(&uri)?).await?;
-    match row.content {
-        Content::Value { value, .. } => Ok(Json(Item {
-            value: text::to_json(&value),
-        })),
-        Content::Siblings(_) => Err(ApiError::siblings()),
-    }
+pub(crate) async fn read(
+    State(gateway): State<Gateway>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (key, conditions) = (item_key(&uri)?, Conditions::parse(&headers)?);
+    let row = match gateway.read_row(TABLE.to_string(), key, conditions).await? {
+        Read::Row(row) => row,
+        Read::Unmodified(tag) => return Ok(unmodified(&tag)),
+    };
+    let (value, version) = match row.content {
+        Content::Value { value, version, .. } => (value, version),
+        Content::Siblings(siblings) => match siblings.values.as_slice() {
+            [(value, version)] => (value.clone(), *version),
+            _ => return Err(ApiError::siblings()),
+        },
+    };
+    let item = Item {
+        value: Text::from(value),
+    };
+    Ok(([(header::ETAG, etag(version))], Json(item)).into_response())
 }
 
 /// Write an item; the answer repeats it.
-#[utoipa::path(put, path = "/items/{key}", tag = "items",
-    params(("key" = String, Path, description = "The key, percent-encoded")),
+#[utoipa::path(put, path = "/items/{key}", tag = "items", operation_id = "write_item",
+    params(("key" = String, Path, description = "The key, percent-encoded"),
+           ("If-Match" = Option<String>, Header, description = "Only if the item has one of these tags; `*`: only if there is an item"),
+           ("If-None-Match" = Option<String>, Header, description = "Only if the item has none of these tags; `*`: only if there is no item")),
     request_body = Item,
-    responses((status = 200, description = "The item was replaced", body = Item),
-              (status = 201, description = "The item is new", body = Item),
-              (status = 400, description = "`bad_json`, `bad_parameter`, `key_too_large`; `bad_context`, `context_unused`: items have no siblings"),
+    responses((status = 200, description = "The item was replaced", body = Item, headers(("ETag" = String, description = "Its tag"))),
+              (status = 201, description = "The item is new", body = Item, headers(("ETag" = String, description = "Its tag"))),
+              (status = 400, description = "`bad_json`, `bad_parameter`, `bad_condition`, `empty_key`, `key_too_large`; `bad_context`, `context_unused`: items have no siblings"),
               (status = 413, description = "`value_too_large`, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
-              (status = 409, description = "`clock_ahead`, `last_clock`"),
+              (status = 409, description = "`clock_ahead`, `last_clock`; `too_many_siblings`, with the limit"),
+              (status = 412, description = "`precondition_failed`: nothing was written; the tag of what is there, if anything is, in `ETag`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
@@ -70,26 +87,36 @@ pub(crate) async fn write(
 ) -> Result<Response, ApiError> {
     let key = item_key(&uri)?;
     let context = siblings::context(&headers)?;
+    let conditions = Conditions::parse(&headers)?;
     let value_bytes = gateway.value_bytes(&headers).await?;
     let limit = value_bytes
         .saturating_mul(JSON_FACTOR)
         .saturating_add(body::SMALL_BODY);
     let item: Item = gateway.read_json(&headers, body, limit).await?;
-    let value: Bytes = text::from_json(&item.value).map_err(ApiError::bad_json)?;
+    let put = Put {
+        value: item.value.to_bytes().map_err(ApiError::bad_json)?,
+        ttl: None,
+        context,
+    };
     let accepted = gateway
-        .write_row(TABLE.to_string(), key, value, None, context)
+        .write_row(TABLE.to_string(), key, put, conditions)
         .await?;
     let status = status_of(&accepted, StatusCode::OK);
-    Ok((status, Json(item)).into_response())
+    let tag = [(header::ETAG, etag(accepted.version))];
+    Ok((status, tag, Json(item)).into_response())
 }
 
 /// Delete an item.
-#[utoipa::path(delete, path = "/items/{key}", tag = "items",
-    params(("key" = String, Path, description = "The key, percent-encoded")),
+#[utoipa::path(delete, path = "/items/{key}", tag = "items", operation_id = "delete_item",
+    params(("key" = String, Path, description = "The key, percent-encoded"),
+           ("If-Match" = Option<String>, Header, description = "Only if the item has one of these tags; `*`: any"),
+           ("If-None-Match" = Option<String>, Header, description = "Only if the item has none of these tags; `*`: none")),
     responses((status = 204, description = "The item is deleted"),
-              (status = 400, description = "`bad_parameter`, `key_too_large`; `bad_context`, `context_unused`: items have no siblings"),
+              (status = 400, description = "`bad_parameter`, `bad_condition`, `empty_key`, `key_too_large`; `bad_context`, `context_unused`: items have no siblings"),
               (status = 404, description = "`not_found`: no such item"),
               (status = 409, description = "`clock_ahead`, `last_clock`"),
+              (status = 412, description = "`precondition_failed`: nothing was deleted; the tag of what is there in `ETag`"),
+              (status = 428, description = "`context_required`: the table `default` keeps siblings"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,
@@ -98,7 +125,10 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, ApiError> {
     let key = item_key(&uri)?;
     let context = siblings::context(&headers)?;
-    gateway.remove_row(TABLE.to_string(), key, context).await?;
+    let conditions = Conditions::parse(&headers)?;
+    gateway
+        .remove_row(TABLE.to_string(), key, context, conditions)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,12 +4,15 @@
 //! and requests that are answered later. Everything slow (parsing, JSON, base64, waiting for clients) happens here.
 //!
 //! [`router`] is the whole interface as a service, without sockets; [`Server`] puts it behind a listener with limits on
-//! connections, headers, bodies and slow readers.
+//! connections, headers, bodies and slow readers, and keeps some connections for probes.
 
 mod backend;
 mod body;
+mod conditions;
+mod connection;
 mod error;
 mod items;
+mod listing;
 mod members;
 mod metrics;
 mod openapi;
@@ -17,8 +20,10 @@ mod origin;
 mod page;
 mod patience;
 mod peers;
+mod place;
 mod query;
 pub mod report;
+mod reserve;
 mod router;
 mod rows;
 mod server;
@@ -33,7 +38,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Backend, Unavailable};
+pub use backend::{Backend, Listener, Unavailable};
 pub use openapi::openapi_json;
-pub use router::{Settings, router};
+pub use router::{Settings, Work, router};
 pub use server::{Server, ServerOptions};

@@ -19,7 +19,7 @@ pub(crate) struct Members {
 }
 
 /// All members that this node ever heard of, itself first, those included that have left or were evicted.
-#[utoipa::path(get, path = "/v1/members", tag = "cluster",
+#[utoipa::path(get, path = "/v1/members", tag = "cluster", operation_id = "list_members",
     params(("live" = Option<bool>, Query, description = "Only those that answer, as far as is known")),
     responses((status = 200, description = "The members", body = Members),
               (status = 400, description = "`bad_parameter`"),
@@ -47,7 +47,7 @@ fn flag(query: &Query, name: &str) -> Result<bool, ApiError> {
 }
 
 /// The node that answers.
-#[utoipa::path(get, path = "/v1/members/self", tag = "cluster",
+#[utoipa::path(get, path = "/v1/members/self", tag = "cluster", operation_id = "read_self",
     responses((status = 200, description = "This member", body = Member),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn me(State(gateway): State<Gateway>) -> Result<Json<Member>, ApiError> {
@@ -69,7 +69,7 @@ pub(crate) struct Evicted {
 }
 
 /// Evict a member: its life ends, nobody waits for it any more, and it comes back by comparing its rows with a member's.
-#[utoipa::path(post, path = "/v1/members/{id}/evict", tag = "cluster",
+#[utoipa::path(post, path = "/v1/members/{id}/evict", tag = "cluster", operation_id = "evict_member",
     params(("id" = String, Path, description = "Its id or its name"),
            ("force" = Option<bool>, Query, description = "Do without a majority, and evict one that answers")),
     responses((status = 200, description = "It is evicted, durably", body = Evicted),
@@ -107,7 +107,7 @@ pub(crate) struct Lost {
 
 /// Declare that writes of earlier lives of a node that have not come by now are lost. Deletes in tables that keep siblings no longer
 /// wait for them. Should a node that holds such writes come back all the same, those that the deletes replaced come back with it.
-#[utoipa::path(post, path = "/v1/members/{id}/lost", tag = "cluster",
+#[utoipa::path(post, path = "/v1/members/{id}/lost", tag = "cluster", operation_id = "declare_lost",
     params(("id" = String, Path, description = "Its id, or the name by which it is or was a member")),
     responses((status = 200, description = "It is declared lost, durably here; other members hear of it", body = Lost),
               (status = 404, description = "`not_known`"),
@@ -134,7 +134,7 @@ pub(crate) struct Resumed {
 
 /// Let this node, which is `away`, go on without the members it waits for, because they will not come back. What they had deleted may
 /// come back, and what they alone had is lost. Everybody else compares his rows with this node's.
-#[utoipa::path(post, path = "/v1/members/self/resume", tag = "cluster",
+#[utoipa::path(post, path = "/v1/members/self/resume", tag = "cluster", operation_id = "resume",
     responses((status = 200, description = "It is a full member, durably", body = Resumed),
               (status = 409, description = "`not_away`; `member_answers` with `id`: it reunites with that one"),
               (status = 503, description = "`busy`, `halted`")))]
@@ -148,7 +148,7 @@ pub(crate) async fn resume(State(gateway): State<Gateway>) -> Result<Json<Resume
 }
 
 /// The status of this node.
-#[utoipa::path(get, path = "/v1/status", tag = "cluster",
+#[utoipa::path(get, path = "/v1/status", tag = "cluster", operation_id = "read_status",
     responses((status = 200, description = "The status", body = Status),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status>, ApiError> {
@@ -161,24 +161,24 @@ pub(crate) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status
 }
 
 /// Whether the process lives: its loop answers.
-#[utoipa::path(get, path = "/healthz", tag = "operation",
-    responses((status = 200, description = "It does", content_type = "text/plain"),
+#[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "healthz",
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain"),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn healthz(State(gateway): State<Gateway>) -> Result<&'static str, ApiError> {
-    gateway.calls.with(|_, _| ()).await?;
+    gateway.calls.with_patience(|_, _| ()).await?;
     Ok("ok\n")
 }
 
 /// Whether clients should be sent to this node: it is a member that takes reads and writes, and its clock is right.
-#[utoipa::path(get, path = "/readyz", tag = "operation",
-    responses((status = 200, description = "They should", content_type = "text/plain"),
+#[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz",
+    responses((status = 200, description = "They should", body = String, content_type = "text/plain"),
               (status = 503, description = "`not_ready`, with the reason: joining or away (unless `serve --ready-early`), leaving or halted, \
                   a wall clock that is wrong, a store that is out of space or lags behind; or `unavailable`")))]
 pub(crate) async fn readyz(State(gateway): State<Gateway>) -> Result<&'static str, ApiError> {
     let early = gateway.settings.ready_early;
     let why = gateway
         .calls
-        .with(move |node, now| report::not_ready(node, now, early))
+        .with_patience(move |node, now| report::not_ready(node, now, early))
         .await?;
     match why {
         None => Ok("ready\n"),

@@ -1,5 +1,7 @@
 //! Numbers for Prometheus, in its text form.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::IntoResponse;
@@ -38,13 +40,51 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+/// Why a connection or what came over it was turned away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rejected {
+    /// A request that is no probe, when all connections are in use.
+    TooManyConnections,
+    /// A connection that sent no request in time, when all connections are in use and those kept for probes too.
+    ProbeReserve,
+    /// A client that did not send the head of a request in time.
+    SlowRequest,
+    /// A client that did not read in time.
+    SlowReader,
+    /// A client that read nothing while bytes that waited for it were needed elsewhere.
+    Cut,
+    /// The rest of a body that was refused before it was read, longer than is read for politeness.
+    UnreadBody,
+}
+
+impl Rejected {
+    fn name(self) -> &'static str {
+        match self {
+            Rejected::TooManyConnections => "too_many_connections",
+            Rejected::ProbeReserve => "probe_reserve",
+            Rejected::SlowRequest => "slow_request",
+            Rejected::SlowReader => "slow_reader",
+            Rejected::Cut => "slow_watcher",
+            Rejected::UnreadBody => "unread_body",
+        }
+    }
+}
+
 /// Counts of HTTP requests. The labels are bounded: routes are patterns and unknown methods are one.
 #[derive(Default)]
 pub(crate) struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
+    rejected: Family<ReasonLabel, Counter>,
+    /// Open connections, those for probes not included.
+    pub(crate) connections: AtomicUsize,
 }
 
 impl HttpMetrics {
+    pub(crate) fn reject(&self, why: Rejected) {
+        let labels = ReasonLabel { reason: why.name() };
+        self.rejected.get_or_create(&labels).inc();
+    }
+
     pub(crate) fn count(&self, method: &Method, route: &str, status: StatusCode) {
         let known = [
             Method::GET,
@@ -75,11 +115,11 @@ struct Sample {
 }
 
 /// Numbers for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "operation",
-    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text"),
+#[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "read_metrics",
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn text(State(gateway): State<Gateway>) -> Result<impl IntoResponse, ApiError> {
-    let sample = gateway.calls.with(|node, now| sample(node, now)).await?;
+    let sample = gateway.calls.with_patience(sample).await?;
     let mut registry = Registry::with_prefix("rumormill");
     for (name, help, value) in sample.gauges {
         registry.register(name, help, gauge(value));
@@ -113,13 +153,35 @@ pub(crate) async fn text(State(gateway): State<Gateway>) -> Result<impl IntoResp
     for (name, count) in gateway.calls.counters() {
         registry.register(name, "Counted by the driver", ConstCounter::new(count));
     }
-    let requests = gateway.metrics.requests.clone();
-    registry.register("http_requests", "HTTP requests", requests);
+    register_http(&mut registry, &gateway);
     let mut body = String::new();
     encode(&mut body, &registry)
         .map_err(|_| ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], body))
+}
+
+fn register_http(registry: &mut Registry, gateway: &Gateway) {
+    let metrics = &gateway.metrics;
+    registry.register("http_requests", "HTTP requests", metrics.requests.clone());
+    registry.register(
+        "http_rejected",
+        "HTTP connections and requests that were turned away",
+        metrics.rejected.clone(),
+    );
+    let (watchers, bytes) = gateway.hub.load();
+    let connections = metrics.connections.load(Ordering::Relaxed);
+    for (name, help, value) in [
+        ("http_connections", "Open HTTP connections", connections),
+        ("http_watchers", "HTTP clients that watch", watchers),
+        (
+            "http_watch_bytes",
+            "Bytes in memory for HTTP clients that watch",
+            bytes,
+        ),
+    ] {
+        registry.register(name, help, gauge(int(value as u64)));
+    }
 }
 
 fn int(n: u64) -> i64 {
@@ -132,7 +194,7 @@ fn gauge(value: i64) -> Gauge {
     gauge
 }
 
-fn sample(node: &rumormill_core::Node, now: rumormill_core::Now) -> Sample {
+fn sample(node: &mut rumormill_core::Node, now: rumormill_core::Now) -> Sample {
     let status = node.status(now);
     let members = node.members();
     let own = status.wrong_clocks.iter().find(|clock| clock.me);

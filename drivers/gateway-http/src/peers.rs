@@ -39,7 +39,7 @@ pub(crate) struct Joined {
 ///
 /// Its `/v1/members/self` is asked for its gossip endpoint. An unspecified host there (`0.0.0.0`, `[::]`) is replaced by the
 /// URL's host, and an unspecified host in the URL by `127.0.0.1`.
-#[utoipa::path(post, path = "/peers", tag = "cluster", request_body = NewPeer,
+#[utoipa::path(post, path = "/peers", tag = "cluster", operation_id = "add_peer", request_body = NewPeer,
     responses((status = 200, description = "Joined", body = Joined),
               (status = 400, description = "`bad_json`, `bad_url`, `bad_peer`: that URL is not another node's"),
               (status = 413, description = "`value_too_large`: the body, with the limit"),

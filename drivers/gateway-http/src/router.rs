@@ -15,10 +15,10 @@ use rumormill_core::Limits;
 use crate::backend::{Backend, Calls};
 use crate::error::ApiError;
 use crate::metrics::{self, HttpMetrics};
-use crate::watch::Pulse;
+use crate::watch::Hub;
 use crate::{
-    items, members, openapi, origin, peers, rows, settings as cluster_settings, standing, state,
-    tables,
+    items, listing, members, openapi, origin, peers, rows, settings as cluster_settings, standing,
+    state, tables,
 };
 
 /// What the handlers need to know beside the node.
@@ -30,6 +30,11 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long another node may take to answer when it is added through `POST /peers`.
     pub peer_timeout: Duration,
+    /// Bytes that may wait in memory for all clients that watch, 64 MiB: where more would, the client is cut that keeps most of them and
+    /// has read nothing for a second.
+    pub watch_bytes: usize,
+    /// After so long without an event a client that watches is sent a comment with the id to go on from, 15 s.
+    pub watch_keep_alive: Duration,
     /// Names under which clients may ask, without ports, besides IP addresses and `localhost`. A request whose `Host` is
     /// another one is refused: a page of a browser whose name was made to lead here sends such a `Host`. `None` answers under any name.
     pub hosts: Option<Arc<[String]>>,
@@ -44,6 +49,8 @@ impl Settings {
             value_bytes: limits.value_bytes,
             body_timeout: Duration::from_secs(30),
             peer_timeout: Duration::from_secs(5),
+            watch_bytes: 64 << 20,
+            watch_keep_alive: Duration::from_secs(15),
             hosts: Some(Arc::default()),
             ready_early: false,
         }
@@ -58,20 +65,45 @@ pub(crate) struct Gateway {
     /// The longest value, in bytes, as the node last said.
     pub(crate) value_bytes: Arc<AtomicUsize>,
     pub(crate) metrics: Arc<HttpMetrics>,
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) hub: Arc<Hub>,
 }
 
-/// The whole interface as a service. It must be polled on a thread where `smol` timers and sockets work.
-pub fn router<B: Backend>(backend: B, settings: Settings) -> Router {
+/// The part of the interface that works when no request is served: it fetches changes for clients that watch.
+pub struct Work(Arc<Hub>);
+
+impl Work {
+    /// Works for ever. Clients that watch get nothing while it is not polled.
+    pub async fn run(self) {
+        self.0.work().await;
+    }
+}
+
+/// The whole interface as a service, and its work. Both must be polled where `smol` timers and sockets work.
+pub fn router<B: Backend>(backend: B, settings: Settings) -> (Router, Work) {
+    build(backend, settings, Arc::default())
+}
+
+/// As [`router`], with metrics that others count in too.
+pub(crate) fn build<B: Backend>(
+    backend: B,
+    settings: Settings,
+    metrics: Arc<HttpMetrics>,
+) -> (Router, Work) {
+    let calls = Calls::new(backend);
+    let hub = Arc::new(Hub::new(calls.clone(), settings.watch_bytes));
     let gateway = Gateway {
-        calls: Calls::new(backend),
+        calls,
         value_bytes: Arc::new(AtomicUsize::new(settings.value_bytes)),
         settings,
-        metrics: Arc::default(),
-        pulse: Arc::default(),
+        metrics,
+        hub: Arc::clone(&hub),
     };
+    (routes(gateway), Work(hub))
+}
+
+fn routes(gateway: Gateway) -> Router {
     Router::new()
-        .route("/v1/usr/{table}", get(rows::list))
+        .route("/v1/usr/{table}", get(listing::list))
         .route(
             "/v1/usr/{table}/{*key}",
             get(rows::read).put(rows::write).delete(rows::remove),

@@ -1,111 +1,60 @@
-//! Rows of users' tables: raw bytes in and out, and listings in key order.
+//! Rows of users' tables: raw bytes in and out.
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::{Accepted, CausalToken, ScanRange, Version, Wall, Write};
-use serde::Serialize;
-use serde_json::Value;
-use utoipa::ToSchema;
+use rumormill_core::{Accepted, CausalToken, Node, Now, TableId, Version, Write};
 
+use crate::conditions::{self, Conditions, Failed};
 use crate::error::ApiError;
-use crate::page::{Content, Page, Row, user_table};
+use crate::page::{Content, Page, Row, is_synced, user_table};
 use crate::query::Query;
 use crate::router::Gateway;
-use crate::siblings::{self, ListedSibling, SiblingList};
-use crate::text;
-use crate::watch;
+use crate::siblings::{self, SiblingList};
+use crate::text::{self, Raw};
 
 /// Longest time to live that is accepted: a thousand years.
 const MAX_TTL_MS: u64 = 1_000 * 365 * 24 * 3600 * 1000;
 
-/// Rows in one listing at most.
-const MAX_ROWS: u64 = 1_000;
-
-/// Row bytes in one listing, exceeded only by a single larger row.
-const LIST_BYTES: usize = 1 << 20;
-
-/// Rows in key order, and where to go on.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Listing {
-    rows: Vec<ListedRow>,
-    /// The path and query of the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
-/// One row of a listing.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ListedRow {
-    /// The key: a string, or `{"base64":"..."}` if it is no UTF-8.
-    #[schema(value_type = Object)]
-    key: Value,
-    /// The value, likewise; absent in a table that keeps siblings.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    value: Option<Value>,
-    /// When the row expires, in milliseconds since the Unix epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_ms: Option<u64>,
-    /// The values of the key, one or more, in a table that keeps siblings.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    siblings: Option<Vec<ListedSibling>>,
-    /// What a write gives back in `X-Rumormill-Context` to replace the siblings.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    context: Option<String>,
-}
-
-impl From<&Row> for ListedRow {
-    fn from(row: &Row) -> Self {
-        let mut listed = ListedRow {
-            key: text::to_json(&row.key),
-            value: None,
-            expires_ms: None,
-            siblings: None,
-            context: None,
-        };
-        match &row.content {
-            Content::Value { value, expires, .. } => {
-                listed.value = Some(text::to_json(value));
-                listed.expires_ms = expires.map(Wall::as_millis);
-            }
-            Content::Siblings(siblings) => {
-                let list = SiblingList::from(siblings);
-                listed.siblings = Some(list.siblings);
-                listed.context = Some(list.context);
-            }
-        }
-        listed
-    }
-}
-
 /// Read a row: its value is the body, byte for byte.
 ///
 /// In a table that keeps siblings, the answer also has the context that a write gives back to replace what was read; a key of
-/// several values is answered with 300 and all of them.
-#[utoipa::path(get, path = "/v1/usr/{table}/{key}", tag = "rows",
+/// several values is answered with 300 and all of them, and they have one `ETag` together.
+#[utoipa::path(get, path = "/v1/usr/{table}/{key}", tag = "rows", operation_id = "read_row",
     params(("table" = String, Path, description = "The table"),
-           ("key" = String, Path, description = "The key, percent-encoded; slashes may stand for themselves")),
-    responses((status = 200, description = "The value", content_type = "application/octet-stream",
-               headers(("X-Rumormill-Context" = String, description = "In a table that keeps siblings"),
-                       ("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
+           ("key" = String, Path, description = "The key, percent-encoded; slashes may stand for themselves"),
+           ("If-Match" = Option<String>, Header, description = "Only if the row has one of these tags; `*`: any"),
+           ("If-None-Match" = Option<String>, Header, description = "Only if the row has none of these tags; `*`: none")),
+    responses((status = 200, description = "The value", body = Raw, content_type = "application/octet-stream",
+               headers(("ETag" = String, description = "The tag of the row"),
+                       ("Expires-Ms" = u64, description = "When the row expires, in milliseconds since the Unix epoch; absent if it does not"),
+                       ("X-Rumormill-Context" = String, description = "In a table that keeps siblings"))),
               (status = 300, description = "The values, in a table that keeps siblings", body = SiblingList,
-               headers(("X-Rumormill-Context" = String, description = "What a write gives back to replace them"),
-                       ("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
-              (status = 400, description = "`bad_parameter`, `bad_table_name`"),
-              (status = 404, description = "`not_found`: no such row",
-               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
+               headers(("ETag" = String, description = "The tag of all of them together"),
+                       ("X-Rumormill-Context" = String, description = "What a write gives back to replace them"))),
+              (status = 304, description = "`If-None-Match`: the row has one of these tags",
+               headers(("ETag" = String, description = "Its tag"))),
+              (status = 400, description = "`bad_parameter`, `bad_table_name`, `bad_condition`"),
+              (status = 404, description = "`not_found`: no such row"),
+              (status = 412, description = "`precondition_failed`: `If-Match`: the row has another tag, that in `ETag`"),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
-pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn read(
+    State(gateway): State<Gateway>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     Query::parse(uri.query(), &[])?;
     let (table, key) = row_path(&uri)?;
-    let row = gateway.read_row(table, key).await?;
+    let conditions = Conditions::parse(&headers)?;
+    let row = match gateway.read_row(table, key, conditions).await? {
+        Read::Row(row) => row,
+        Read::Unmodified(tag) => return Ok(unmodified(&tag)),
+    };
     let (value, expires, version) = match row.content {
         Content::Siblings(siblings) => return Ok(siblings::answer(siblings)),
         Content::Value {
@@ -126,19 +75,27 @@ pub(crate) async fn read(State(gateway): State<Gateway>, uri: Uri) -> Result<Res
 ///
 /// In a table that keeps siblings, a write without a context adds a sibling; one with the context of a read replaces those that
 /// the read has shown, and no others.
-#[utoipa::path(put, path = "/v1/usr/{table}/{key}", tag = "rows",
+///
+/// `If-Match` and `If-None-Match` are judged by this member's copy, in one step with the write: another member may accept another write
+/// at the same time. In a table that keeps siblings they are about all siblings of the key together. A write with `If-Match` may be
+/// sent again when its answer was lost: it takes effect once at most.
+#[utoipa::path(put, path = "/v1/usr/{table}/{key}", tag = "rows", operation_id = "write_row",
     params(("table" = String, Path, description = "The table; it comes into being with its first row"),
            ("key" = String, Path, description = "The key, percent-encoded"),
            ("ttl_ms" = Option<u64>, Query, description = "The row expires after so many milliseconds"),
+           ("If-Match" = Option<String>, Header, description = "Only if the row has one of these tags; `*`: only if there is a row"),
+           ("If-None-Match" = Option<String>, Header, description = "Only if the row has none of these tags; `*`: only if there is no row"),
            ("X-Rumormill-Context" = Option<String>, Header, description = "In a table that keeps siblings: the context of a read of this key")),
-    request_body(content = String, content_type = "application/octet-stream", description = "The value"),
-    responses((status = 201, description = "The row is new"),
-              (status = 204, description = "There was a row: it was replaced, or has a sibling more"),
-              (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason`: \
+    request_body(content = Raw, content_type = "application/octet-stream", description = "The value"),
+    responses((status = 201, description = "The row is new", headers(("ETag" = String, description = "Its tag"))),
+              (status = 204, description = "There was a row: it was replaced, or has a sibling more",
+               headers(("ETag" = String, description = "The tag of what was written"))),
+              (status = 400, description = "`bad_parameter`, `bad_condition`, `empty_key`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason`: \
                `malformed`, `damaged`, `unknown`, `other_key` or `unissued`; `context_unused`: the table keeps no siblings; \
                `expiry_unsupported`: rows with siblings do not expire"),
               (status = 413, description = "`value_too_large`, `siblings_too_large`, with the limit"),
               (status = 409, description = "`clock_ahead`, `last_clock`; `too_many_siblings`, with the limit"),
+              (status = 412, description = "`precondition_failed`: nothing was written; the tag of what is there, if anything is, in `ETag`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
@@ -151,6 +108,7 @@ pub(crate) async fn write(
         .number("ttl_ms", 1, MAX_TTL_MS)?
         .map(Duration::from_millis);
     let context = siblings::context(&headers)?;
+    let conditions = Conditions::parse(&headers)?;
     if ttl.is_some() && context.is_some() {
         return Err(ApiError::bad_parameter(
             "ttl_ms does not go with X-Rumormill-Context: rows with siblings do not expire",
@@ -158,7 +116,12 @@ pub(crate) async fn write(
     }
     let (table, key) = row_path(&uri)?;
     let value = gateway.read_value(&headers, body).await?;
-    let accepted = gateway.write_row(table, key, value, ttl, context).await?;
+    let put = Put {
+        value,
+        ttl,
+        context,
+    };
+    let accepted = gateway.write_row(table, key, put, conditions).await?;
     let status = status_of(&accepted, StatusCode::NO_CONTENT);
     Ok((status, [(header::ETAG, etag(accepted.version))]).into_response())
 }
@@ -166,15 +129,18 @@ pub(crate) async fn write(
 /// Delete a row.
 ///
 /// In a table that keeps siblings, those that a read has shown: its context has to be given, and what others wrote since stays.
-#[utoipa::path(delete, path = "/v1/usr/{table}/{key}", tag = "rows",
+#[utoipa::path(delete, path = "/v1/usr/{table}/{key}", tag = "rows", operation_id = "delete_row",
     params(("table" = String, Path, description = "The table"),
            ("key" = String, Path, description = "The key, percent-encoded"),
+           ("If-Match" = Option<String>, Header, description = "Only if the row has one of these tags; `*`: only if there is a row"),
+           ("If-None-Match" = Option<String>, Header, description = "Only if the row has none of these tags; `*`: only if there is no row"),
            ("X-Rumormill-Context" = Option<String>, Header, description = "In a table that keeps siblings: the context of a read of this key")),
     responses((status = 204, description = "The row is deleted; with a context: what the read has shown is gone, now or before"),
-              (status = 400, description = "`bad_parameter`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason` as for PUT; \
+              (status = 400, description = "`bad_parameter`, `bad_condition`, `empty_key`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason` as for PUT; \
                `context_unused`: the table keeps no siblings"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 409, description = "`clock_ahead`, `last_clock`"),
+              (status = 412, description = "`precondition_failed`: nothing was deleted; the tag of what is there in `ETag`"),
               (status = 428, description = "`context_required`: the table keeps siblings"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
@@ -185,151 +151,202 @@ pub(crate) async fn remove(
     Query::parse(uri.query(), &[])?;
     let context = siblings::context(&headers)?;
     let (table, key) = row_path(&uri)?;
-    gateway.remove_row(table, key, context).await?;
+    let conditions = Conditions::parse(&headers)?;
+    gateway.remove_row(table, key, context, conditions).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// List a table in key order, or watch it with `?watch`.
-///
-/// A watch is a stream of server-sent events: `ready`, then `put`, `deleted`, `expired` and `flushed` as they happen, and
-/// `lagged` when events were missed, so that the table has to be read again. A `put` whose stored value is damaged carries
-/// `"error":"unreadable"` instead, and one of a table that keeps siblings all of them and their context, as a listing does. Each carries an id; give the last one back as
-/// `Last-Event-ID` or `?cursor=` to go on from there.
-#[utoipa::path(get, path = "/v1/usr/{table}", tag = "rows",
-    params(("table" = String, Path, description = "The table"),
-           ("prefix" = Option<String>, Query, description = "Only keys that begin with this"),
-           ("after" = Option<String>, Query, description = "Only keys after this one"),
-           ("limit" = Option<u64>, Query, description = "At most so many rows, 1 to 1000; 100 if absent"),
-           ("watch" = Option<String>, Query, description = "Stream changes instead"),
-           ("cursor" = Option<String>, Query, description = "With watch: the id to go on from")),
-    responses((status = 200, description = "The rows, or the stream", body = Listing,
-               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
-              (status = 400, description = "`bad_parameter`, `bad_table_name`"),
-              (status = 500, description = "`unreadable`: a stored value is damaged"),
-              (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
-pub(crate) async fn list(
-    State(gateway): State<Gateway>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let query = Query::parse(
-        uri.query(),
-        &["prefix", "after", "limit", "watch", "cursor"],
-    )?;
-    let table = table_name(below_root(&uri))?;
-    if query.has("watch") {
-        return watch::stream(gateway, table, &query, &headers).await;
+/// What a conditional read has found.
+pub(crate) enum Read {
+    Row(Row),
+    /// The row, whose tag this is, is what the reader has.
+    Unmodified(String),
+}
+
+/// What a write puts there. One with a context has no time to live.
+pub(crate) struct Put {
+    pub(crate) value: Bytes,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) context: Option<CausalToken>,
+}
+
+/// A condition does not hold.
+struct Refused {
+    failed: Failed,
+    /// The tag of what is there.
+    tag: Option<String>,
+    /// Whether what is there may be shown only after a sync.
+    gated: bool,
+}
+
+/// Why a conditional write has changed nothing.
+enum Unwritten {
+    Refused(Refused),
+    Error(ApiError),
+}
+
+impl<E: Into<ApiError>> From<E> for Unwritten {
+    fn from(error: E) -> Self {
+        Unwritten::Error(error.into())
     }
-    let limit = query.number("limit", 1, MAX_ROWS)?.unwrap_or(100);
-    let prefix = query.bytes("prefix").unwrap_or(b"").to_vec();
-    let after = query.bytes("after").map(<[u8]>::to_vec);
-    let next_path = format!("/v1/usr/{}", text::encode_percent(table.as_bytes()));
-    let scan_prefix = prefix.clone();
-    let page = gateway
-        .calls
-        .with(move |node, now| {
-            let id = node.find_table(&user_table(table))?;
-            let range = ScanRange {
-                prefix: &scan_prefix,
-                after: after.as_deref(),
-                ..ScanRange::default()
-            };
-            let bounds = (limit as usize, LIST_BYTES);
-            Some(Page::of_range(node, now, id, range, bounds))
-        })
-        .await?;
-    let Some(page) = page else {
-        return Ok(Json(Listing {
-            rows: Vec::new(),
-            next: None,
-        })
-        .into_response());
-    };
-    let next = page.next().map(|last| {
-        let prefix = text::encode_percent(&prefix);
-        let after = text::encode_percent(&last);
-        format!("{next_path}?prefix={prefix}&after={after}&limit={limit}")
-    });
-    let rows = page.complete(&gateway.calls).await?;
-    Ok(Json(Listing {
-        rows: rows.iter().map(ListedRow::from).collect(),
-        next,
-    })
-    .into_response())
+}
+
+impl From<Refused> for Unwritten {
+    fn from(refused: Refused) -> Self {
+        Unwritten::Refused(refused)
+    }
+}
+
+/// Judges conditions against the live row of a key; whether there is one. On the loop, in the job that depends on it.
+fn judge(
+    node: &Node,
+    now: Now,
+    table: Option<TableId>,
+    key: &[u8],
+    conditions: &Conditions,
+) -> Result<bool, Refused> {
+    let found = table.and_then(|table| Some((table, node.view(now).get(table, key).row()?)));
+    if conditions.is_empty() {
+        return Ok(found.is_some());
+    }
+    let tag = found.as_ref().map(|(_, row)| conditions::tag_of_row(row));
+    match conditions.judge(tag.as_deref()) {
+        Ok(()) => Ok(found.is_some()),
+        Err(failed) => Err(Refused {
+            failed,
+            tag,
+            gated: found.is_some_and(|(table, row)| {
+                row.seq() > node.durable() && is_synced(node, now, table)
+            }),
+        }),
+    }
 }
 
 impl Gateway {
     /// The live row, or `not_found`.
-    pub(crate) async fn read_row(&self, table: String, key: Vec<u8>) -> Result<Row, ApiError> {
+    ///
+    /// # Errors
+    /// `precondition_failed` beside those of any read.
+    pub(crate) async fn read_row(
+        &self,
+        table: String,
+        key: Vec<u8>,
+        conditions: Conditions,
+    ) -> Result<Read, ApiError> {
         let found = self
             .calls
             .with(move |node, now| {
-                let id = node.find_table(&user_table(table))?;
-                Page::of_key(node, now, id, &key)
+                let id = node.find_table(&user_table(table));
+                match judge(node, now, id, &key, &conditions) {
+                    Ok(_) => Ok(id.and_then(|id| Page::of_key(node, now, id, &key))),
+                    Err(refused) => Err(refused),
+                }
             })
             .await?;
         let absent = || ApiError::not_found("no such row");
-        let rows = found.ok_or_else(absent)?.complete(&self.calls).await?;
-        rows.into_iter().next().ok_or_else(absent)
+        let page = match found {
+            Ok(page) => page.ok_or_else(absent)?,
+            // Conditions are about a row that is there.
+            Err(Refused { tag: None, .. }) => return Err(absent()),
+            Err(refused) => return self.unread(refused).await,
+        };
+        let rows = page.complete(&self.calls).await?;
+        rows.into_iter().next().map(Read::Row).ok_or_else(absent)
     }
 
-    /// Writes a row and waits for the sync if the table promises it. A write with a context has no time to live.
+    /// The answer to a read whose condition does not hold.
+    async fn unread(&self, refused: Refused) -> Result<Read, ApiError> {
+        match (refused.failed, &refused.tag) {
+            (Failed::NoneMatch, Some(tag)) => {
+                if refused.gated {
+                    self.calls.sync().await?;
+                }
+                Ok(Read::Unmodified(tag.clone()))
+            }
+            _ => Err(self.refuse(refused).await?),
+        }
+    }
+
+    /// The error for a condition that does not hold, once what is there may be shown.
+    async fn refuse(&self, refused: Refused) -> Result<ApiError, ApiError> {
+        if refused.gated {
+            self.calls.sync().await?;
+        }
+        Ok(conditions::refusal(refused.failed, refused.tag.as_deref()))
+    }
+
+    /// Writes a row if the conditions hold, and waits for the sync if the table promises it.
     pub(crate) async fn write_row(
         &self,
         table: String,
         key: Vec<u8>,
-        value: Bytes,
-        ttl: Option<Duration>,
-        context: Option<CausalToken>,
+        put: Put,
+        conditions: Conditions,
     ) -> Result<Accepted, ApiError> {
-        let accepted = self
-            .calls
-            .with(move |node, now| {
-                let id = node.table(&table)?;
-                let key = &key[..];
-                let write = match &context {
-                    None => Write::Put {
-                        key,
-                        value,
-                        expires: ttl.map(|ttl| now.wall + ttl),
-                    },
-                    Some(context) => Write::Replace {
-                        key,
-                        value,
-                        context,
-                    },
-                };
-                node.write(now, id, write).map_err(ApiError::from)
-            })
-            .await??;
-        self.promise(accepted).await
+        let write = move |node: &mut Node, now: Now| {
+            // A write that is refused makes no table.
+            if !conditions.is_empty() {
+                let known = node.find_table(&user_table(table.clone()));
+                judge(node, now, known, &key, &conditions)?;
+            }
+            let id = node.table(&table)?;
+            let key = &key[..];
+            let value = put.value;
+            let write = match &put.context {
+                None => Write::Put {
+                    key,
+                    value,
+                    expires: put.ttl.map(|ttl| now.wall + ttl),
+                },
+                Some(context) => Write::Replace {
+                    key,
+                    value,
+                    context,
+                },
+            };
+            Ok(node.write(now, id, write)?)
+        };
+        self.written(self.calls.with(write).await?).await
     }
 
-    /// Deletes a row, or says `not_found`. What a context has seen is gone afterwards, whether it had come here or not.
+    /// Deletes a row if the conditions hold, or says `not_found`. What a context has seen is gone afterwards, whether it had come here
+    /// or not.
     pub(crate) async fn remove_row(
         &self,
         table: String,
         key: Vec<u8>,
         context: Option<CausalToken>,
+        conditions: Conditions,
     ) -> Result<Accepted, ApiError> {
         let seen = context.is_some();
-        let accepted = self
-            .calls
-            .with(move |node, now| {
-                let id = node
-                    .find_table(&user_table(table))
-                    .ok_or_else(|| ApiError::not_found("no such row"))?;
-                let key = &key[..];
-                let write = match &context {
-                    None => Write::Delete { key },
-                    Some(context) => Write::Remove { key, context },
-                };
-                node.write(now, id, write).map_err(ApiError::from)
-            })
-            .await??;
+        let write = move |node: &mut Node, now: Now| {
+            let absent = || ApiError::not_found("no such row");
+            let id = node.find_table(&user_table(table));
+            match judge(node, now, id, &key, &conditions) {
+                // Without a row there is nothing that conditions could be about.
+                Err(Refused { tag: None, .. }) if !seen => return Err(absent().into()),
+                judged => judged?,
+            };
+            let id = id.ok_or_else(absent)?;
+            let key = &key[..];
+            let write = match &context {
+                None => Write::Delete { key },
+                Some(context) => Write::Remove { key, context },
+            };
+            Ok(node.write(now, id, write)?)
+        };
+        let accepted = self.written(self.calls.with(write).await?).await?;
         match accepted.existed || seen {
-            true => self.promise(accepted).await,
+            true => Ok(accepted),
             false => Err(ApiError::not_found("no such row")),
+        }
+    }
+
+    async fn written(&self, written: Result<Accepted, Unwritten>) -> Result<Accepted, ApiError> {
+        match written {
+            Ok(accepted) => self.promise(accepted).await,
+            Err(Unwritten::Refused(refused)) => Err(self.refuse(refused).await?),
+            Err(Unwritten::Error(error)) => Err(error),
         }
     }
 
@@ -349,8 +366,14 @@ pub(crate) fn status_of(accepted: &Accepted, replaced: StatusCode) -> StatusCode
     }
 }
 
+/// The answer to a reader that has the row already.
+pub(crate) fn unmodified(tag: &str) -> Response {
+    let tag = header_value(&conditions::quoted(tag));
+    (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
+}
+
 /// What a path says below that of all tables.
-fn below_root(uri: &Uri) -> &str {
+pub(crate) fn below_root(uri: &Uri) -> &str {
     uri.path().strip_prefix("/v1/usr/").unwrap_or("")
 }
 
@@ -361,7 +384,7 @@ fn row_path(uri: &Uri) -> Result<(String, Vec<u8>), ApiError> {
     Ok((table_name(table)?, text::decode_percent(key)))
 }
 
-fn table_name(encoded: &str) -> Result<String, ApiError> {
+pub(crate) fn table_name(encoded: &str) -> Result<String, ApiError> {
     String::from_utf8(text::decode_percent(encoded)).map_err(|_| {
         ApiError::new(
             StatusCode::BAD_REQUEST,
@@ -382,8 +405,9 @@ pub(crate) fn raw(value: Bytes, version: Version) -> impl IntoResponse {
     (headers, Body::from(value))
 }
 
-fn etag(version: Version) -> String {
-    format!("\"{}\"", version_text(version))
+/// The tag of a row with this version, as it stands in a header.
+pub(crate) fn etag(version: Version) -> String {
+    conditions::quoted(&version_text(version))
 }
 
 /// A version as text.

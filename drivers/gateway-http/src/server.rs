@@ -1,34 +1,29 @@
 //! The gateway's thread: accepts connections and serves them, within limits.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use smol::channel;
-use smol::io::AsyncWriteExt;
 use smol::net::TcpStream;
 use smol::{Async, LocalExecutor};
-use smol_hyper::rt::{FuturesIo, SmolTimer};
-use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::patience::Patient;
-use crate::router::{Settings, router};
+use crate::connection::{Connection, Serves};
+use crate::metrics::HttpMetrics;
+use crate::reserve::Reserve;
+use crate::router::{Settings, build};
 
 /// Limits of the listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerOptions {
-    /// Connections served at once; one more is told so and closed. 1,024.
+    /// Connections served at once; one more may ask for a probe, and is told so otherwise. 1,024.
     pub max_connections: usize,
+    /// Connections beyond those that are read at once, for `/healthz`, `/readyz` and `/metrics`. 64.
+    pub probe_connections: usize,
     /// How long a client may take to send the header of a request, or to send another one. 10 s.
     pub header_timeout: Duration,
     /// How long a client may take to read anything of an answer. 30 s.
@@ -39,6 +34,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         ServerOptions {
             max_connections: 1_024,
+            probe_connections: 64,
             header_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
         }
@@ -70,9 +66,16 @@ impl Server {
         let thread = std::thread::Builder::new()
             .name("http".into())
             .spawn(move || {
-                let router = router(backend, settings);
+                let metrics = Arc::<HttpMetrics>::default();
+                let (router, work) = build(backend, settings, Arc::clone(&metrics));
+                let connection = Connection {
+                    router,
+                    metrics,
+                    options,
+                };
                 let executor = LocalExecutor::new();
-                let serve = accept(&executor, listener, router, options);
+                executor.spawn(work.run()).detach();
+                let serve = accept(&executor, listener, connection);
                 smol::block_on(executor.run(smol::future::or(serve, async {
                     let _ = stopped.recv().await;
                 })));
@@ -97,10 +100,10 @@ impl Server {
 async fn accept(
     executor: &LocalExecutor<'_>,
     listener: Async<TcpListener>,
-    router: Router,
-    options: ServerOptions,
+    connection: Connection,
 ) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let metrics = Arc::clone(&connection.metrics);
+    let mut reserve = Reserve::new(connection.options.probe_connections);
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -111,77 +114,39 @@ async fn accept(
                 continue;
             }
         };
-        let counted = Counted::new(&open);
         let stream = TcpStream::from(stream);
-        if counted.count > options.max_connections {
-            executor.spawn(refuse(stream)).detach();
-            continue;
+        let connection = connection.clone();
+        match Counted::new(&metrics, connection.options.max_connections) {
+            Some(counted) => executor
+                .spawn(async move {
+                    connection.serve(stream, Serves::Everything).await;
+                    drop(counted);
+                })
+                .detach(),
+            None => {
+                let probe = connection.probe(stream);
+                reserve.admit(executor, probe, &metrics).await;
+            }
         }
-        executor
-            .spawn(serve(stream, router.clone(), options, counted))
-            .detach();
+        // Those that were accepted are served before a crowd that waits to be.
+        smol::future::yield_now().await;
     }
-}
-
-async fn serve(stream: TcpStream, router: Router, options: ServerOptions, counted: Counted) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
-    let io = FuturesIo::new(Patient::new(stream, options.write_timeout));
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut router = router.clone();
-        async move {
-            let response = router.call(request.map(Body::new)).await;
-            Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}))
-        }
-    });
-    let served = http1::Builder::new()
-        .timer(SmolTimer::new())
-        .header_read_timeout(options.header_timeout)
-        .serve_connection(io, service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP connection ended early");
-    }
-    drop(counted);
-}
-
-/// Says that there are too many, if the client's buffer takes it at once.
-async fn refuse(mut stream: TcpStream) {
-    const BODY: &str =
-        r#"{"error":{"code":"too_many_connections","message":"too many HTTP connections"}}"#;
-    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n";
-    let text = format!(
-        "{head}connection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
-        BODY.len()
-    );
-    let write = async {
-        let _ = stream.write_all(text.as_bytes()).await;
-    };
-    smol::future::or(write, async {
-        smol::Timer::after(Duration::from_secs(1)).await;
-    })
-    .await;
 }
 
 /// One connection in the count of open ones.
-struct Counted {
-    open: Arc<AtomicUsize>,
-    count: usize,
-}
+struct Counted(Arc<HttpMetrics>);
 
 impl Counted {
-    fn new(open: &Arc<AtomicUsize>) -> Self {
-        let count = open.fetch_add(1, Ordering::Relaxed) + 1;
-        Counted {
-            open: Arc::clone(open),
-            count,
-        }
+    /// `None` when there are `limit` already.
+    fn new(metrics: &Arc<HttpMetrics>, limit: usize) -> Option<Self> {
+        let counted = Counted(Arc::clone(metrics));
+        let before = metrics.connections.fetch_add(1, Ordering::Relaxed);
+        (before < limit).then_some(counted)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -18,18 +18,18 @@ use crate::router::Gateway;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewValue {
     /// Text such as `200ms`, `64KiB` or `100`, or a whole number.
-    value: Text,
+    value: SettingText,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
-enum Text {
+enum SettingText {
     Text(String),
     Number(u64),
 }
 
 /// The configuration in force on this node: its own, and the settings of the cluster.
-#[utoipa::path(get, path = "/v1/settings", tag = "cluster",
+#[utoipa::path(get, path = "/v1/settings", tag = "cluster", operation_id = "list_settings",
     responses((status = 200, description = "The settings", body = EffectiveSettings),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn list(
@@ -41,7 +41,7 @@ pub(crate) async fn list(
 }
 
 /// One setting as it stands on this node.
-#[utoipa::path(get, path = "/v1/settings/{name}", tag = "cluster",
+#[utoipa::path(get, path = "/v1/settings/{name}", tag = "cluster", operation_id = "read_setting",
     params(("name" = String, Path, description = "The name, such as gossip.probe_interval")),
     responses((status = 200, description = "The setting", body = Setting),
               (status = 404, description = "`unknown_setting`"),
@@ -54,7 +54,7 @@ pub(crate) async fn read(
 }
 
 /// Set a setting for the whole cluster; in force on every member as soon as it hears of it.
-#[utoipa::path(put, path = "/v1/settings/{name}", tag = "cluster",
+#[utoipa::path(put, path = "/v1/settings/{name}", tag = "cluster", operation_id = "write_setting",
     params(("name" = String, Path, description = "The name, such as gossip.probe_interval")),
     request_body = NewValue,
     responses((status = 200, description = "The setting as it stands now", body = Setting),
@@ -72,15 +72,15 @@ pub(crate) async fn write(
 ) -> Result<Json<Setting>, ApiError> {
     let new: NewValue = gateway.read_json(&headers, body, SMALL_BODY).await?;
     let value = match new.value {
-        Text::Text(text) => text,
-        Text::Number(number) => number.to_string(),
+        SettingText::Text(text) => text,
+        SettingText::Number(number) => number.to_string(),
     };
     gateway.change(&name, Some(value)).await?;
     gateway.setting(name).await
 }
 
 /// Give a setting back to each member's own configuration.
-#[utoipa::path(delete, path = "/v1/settings/{name}", tag = "cluster",
+#[utoipa::path(delete, path = "/v1/settings/{name}", tag = "cluster", operation_id = "delete_setting",
     params(("name" = String, Path, description = "The name, such as gossip.probe_interval")),
     responses((status = 204, description = "The cluster sets it no more"),
               (status = 404, description = "`unknown_setting`"),

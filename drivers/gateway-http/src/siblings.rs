@@ -1,16 +1,16 @@
 //! Tables that keep siblings: their form in JSON, and the context that a writer hands back.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rumormill_core::{CausalToken, Siblings, TokenError, WriteError};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::conditions::{quoted, tag_of_siblings};
 use crate::error::ApiError;
 use crate::rows::{header_value, raw, version_text};
-use crate::text;
+use crate::text::Text;
 
 /// Carries a causal token as text: out with a read, and back with the write that replaces what was read.
 pub(crate) const CONTEXT: HeaderName = HeaderName::from_static("x-rumormill-context");
@@ -27,9 +27,8 @@ pub(crate) struct SiblingList {
 /// One of the values of a key.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ListedSibling {
-    /// The value: a string, or `{"base64":"..."}` if it is no UTF-8.
-    #[schema(value_type = Object)]
-    value: Value,
+    /// The value.
+    value: Text,
     /// Its version.
     version: String,
 }
@@ -38,7 +37,7 @@ impl From<&Siblings> for SiblingList {
     fn from(siblings: &Siblings) -> Self {
         let values = siblings.values.iter();
         let values = values.map(|(value, version)| ListedSibling {
-            value: text::to_json(value),
+            value: Text::from(value),
             version: version_text(*version),
         });
         SiblingList {
@@ -54,7 +53,9 @@ pub(crate) fn answer(siblings: Siblings) -> Response {
         [(value, version)] => raw(value.clone(), *version).into_response(),
         _ => {
             let list = Json(SiblingList::from(&siblings));
-            (StatusCode::MULTIPLE_CHOICES, list).into_response()
+            let tag = quoted(&tag_of_siblings(&siblings));
+            let tag = [(header::ETAG, header_value(&tag))];
+            (StatusCode::MULTIPLE_CHOICES, tag, list).into_response()
         }
     };
     let context = header_value(&siblings.context.to_string());

@@ -13,7 +13,7 @@ use crate::router::Gateway;
 const HEADER: HeaderName = HeaderName::from_static("x-rumormill-state");
 
 /// Routes that read rows.
-const READS: [&str; 4] = [
+pub(crate) const READS: [&str; 4] = [
     "/v1/usr/{table}",
     "/v1/usr/{table}/{*key}",
     "/items/{*key}",

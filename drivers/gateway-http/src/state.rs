@@ -30,9 +30,8 @@ const PAGE_BYTES: usize = 256 << 10;
 /// siblings the value is `{"siblings":[{"value","version"}],"context"}`. Rows written while the
 /// document is read may or may not be in it. When a stored value is damaged or the node stops, the connection is cut before
 /// the document ends.
-#[utoipa::path(get, path = "/v1/state", tag = "cluster",
-    responses((status = 200, description = "The document", content_type = "application/json",
-               headers(("X-Rumormill-State" = String, description = "`joining` or `away`, while the node is no member: it may lack rows"))),
+#[utoipa::path(get, path = "/v1/state", tag = "cluster", operation_id = "read_state",
+    responses((status = 200, description = "The document", body = Object, content_type = "application/json"),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn document(
     State(gateway): State<Gateway>,

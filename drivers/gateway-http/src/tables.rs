@@ -55,7 +55,7 @@ pub(crate) enum Rule {
 }
 
 /// All tables that have rows or explicit options.
-#[utoipa::path(get, path = "/v1/tables", tag = "tables",
+#[utoipa::path(get, path = "/v1/tables", tag = "tables", operation_id = "list_tables",
     responses((status = 200, description = "The tables", body = Tables),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>, ApiError> {
@@ -67,7 +67,7 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>,
 }
 
 /// Create a table with options; succeeds if it exists with the same ones.
-#[utoipa::path(post, path = "/v1/tables", tag = "tables", request_body = NewTable,
+#[utoipa::path(post, path = "/v1/tables", tag = "tables", operation_id = "create_table", request_body = NewTable,
     responses((status = 201, description = "The table exists", body = Table),
               (status = 400, description = "`bad_json`, `bad_table_name`"),
               (status = 409, description = "`options_differ`: it exists with other options; `clock_ahead`"),

@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 /// What stands for itself in a path segment or query value.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC
@@ -34,25 +36,58 @@ pub(crate) fn to_member_name(key: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The opposite of [`to_json`].
-///
-/// # Errors
-/// What is wrong, as a sentence.
-pub(crate) fn from_json(value: &Value) -> Result<Bytes, String> {
-    match value {
-        Value::String(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
-        Value::Object(object) if object.len() == 1 => match object.get("base64") {
-            Some(Value::String(text)) => STANDARD
-                .decode(text)
-                .map(Bytes::from)
-                .map_err(|error| error.to_string()),
-            _ => Err(EXPECTED.to_string()),
-        },
-        _ => Err(EXPECTED.to_string()),
+/// Bytes as they are, as a body.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes bodies")]
+pub(crate) struct Raw(String);
+
+/// Bytes in JSON: a string if they are UTF-8, else `{"base64":"..."}`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Text {
+    /// UTF-8.
+    Text(String),
+    /// Any other bytes.
+    Bytes(Base64),
+}
+
+/// Bytes that are no UTF-8.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Base64 {
+    /// The bytes in base64, with padding.
+    #[schema(format = Byte)]
+    base64: String,
+}
+
+impl<B: AsRef<[u8]>> From<B> for Text {
+    fn from(bytes: B) -> Self {
+        let bytes = bytes.as_ref();
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Text::Text(text.to_string()),
+            Err(_) => Text::Bytes(Base64 {
+                base64: STANDARD.encode(bytes),
+            }),
+        }
     }
 }
 
-const EXPECTED: &str = "expected a string, or {\"base64\":\"...\"} for bytes that are no UTF-8";
+impl Text {
+    /// The bytes.
+    ///
+    /// # Errors
+    /// It is no base64, as a sentence.
+    pub(crate) fn to_bytes(&self) -> Result<Bytes, String> {
+        match self {
+            Text::Text(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+            Text::Bytes(Base64 { base64 }) => STANDARD
+                .decode(base64)
+                .map(Bytes::from)
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
 
 /// A part of a path or query as bytes.
 pub(crate) fn decode_percent(text: &str) -> Vec<u8> {

@@ -8,7 +8,7 @@ use axum::http::{Request as HttpRequest, StatusCode, header};
 use rumormill_core::{
     Config, Input, Node, Now, Output, Recovery, Request, RequestError, Response, Seed, Token,
 };
-use rumormill_gateway_http::{Backend, Settings, Unavailable, router};
+use rumormill_gateway_http::{Backend, Listener, Settings, Unavailable, router};
 use tower_service::Service;
 
 use super::start;
@@ -23,7 +23,8 @@ pub fn run(data: &[u8]) {
     let node = Direct(Arc::new(Mutex::new(
         recovery.finish(start()).expect("a new node starts"),
     )));
-    let mut service = router(node.clone(), settings);
+    // No watch is read, so nothing has to work for it.
+    let (mut service, _) = router(node.clone(), settings);
     for part in split(data).take(8) {
         if let Some(request) = parse(part) {
             smol::block_on(answer(&mut service, request));
@@ -98,6 +99,10 @@ impl Backend for Direct {
         f: impl FnOnce(&mut Node, Now) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
         Ok(f(&mut self.lock(), start()))
+    }
+
+    fn listen(&self, _: Listener) -> Result<(), Unavailable> {
+        Ok(())
     }
 
     async fn request(&self, request: Request) -> Result<Response, RequestError> {

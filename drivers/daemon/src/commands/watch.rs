@@ -61,7 +61,7 @@ pub(crate) fn watch(
             data = text.to_string();
         } else if line.is_empty() && !name.is_empty() {
             show((&id, &name), &data, server.json)?;
-            if !matches!(name.as_str(), "ready" | "lagged") {
+            if !matches!(name.as_str(), "ready" | "lagged" | "end") {
                 left = left.map(|left| left - 1);
             }
             name.clear();
@@ -75,7 +75,14 @@ fn show((id, name): (&str, &str), data: &str, json: bool) -> Result<(), Failure>
     let mut out = io::stdout().lock();
     let written = if json {
         let mut event = json!({ "event": name, "id": id });
-        for part in ["key", "value", "expires_ms", "siblings", "context"] {
+        for part in [
+            "key",
+            "value",
+            "expires_ms",
+            "siblings",
+            "context",
+            "reason",
+        ] {
             if !data[part].is_null() {
                 event[part] = data[part].clone();
             }

@@ -18,12 +18,13 @@ use smol::channel;
 use tower_service::Service;
 
 use super::described::assert_listed;
-use crate::{Backend, Settings, Unavailable, router};
+use crate::{Backend, Listener, Settings, Unavailable, router};
 
 type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
 
 enum Call {
     Run(Job),
+    Listen(Listener),
     Ask(Request, channel::Sender<Result<Response, RequestError>>),
 }
 
@@ -50,6 +51,10 @@ impl Backend for Threaded {
         answer.recv().await.unwrap_or(Err(RequestError::Halted))
     }
 
+    fn listen(&self, listener: Listener) -> Result<(), Unavailable> {
+        self.0.send(Call::Listen(listener)).map_err(|_| Unavailable)
+    }
+
     fn counters(&self) -> Vec<(String, u64)> {
         vec![("turns".to_string(), 7)]
     }
@@ -68,6 +73,8 @@ pub(crate) struct Lab {
     pub(crate) router: Router,
     pub(crate) backend: Threaded,
     pub(crate) disk: Disk,
+    /// Ends the thread that works for watches.
+    _work: channel::Sender<()>,
 }
 
 pub(crate) struct Answer {
@@ -95,24 +102,28 @@ impl Lab {
     }
 
     pub(crate) fn with(storage: Storage, change: impl FnOnce(&mut Config)) -> Lab {
-        Lab::start(storage, false, change)
+        Lab::with_settings(storage, change, |_| ())
     }
 
     /// A node that is ready before it is a member.
     pub(crate) fn early(storage: Storage, change: impl FnOnce(&mut Config)) -> Lab {
-        Lab::start(storage, true, change)
+        Lab::with_settings(storage, change, |settings| settings.ready_early = true)
     }
 
-    fn start(storage: Storage, ready_early: bool, change: impl FnOnce(&mut Config)) -> Lab {
+    pub(crate) fn with_settings(
+        storage: Storage,
+        change: impl FnOnce(&mut Config),
+        set: impl FnOnce(&mut Settings),
+    ) -> Lab {
         let mut config = Config::new("alpha", "127.0.0.1:7400");
         config.protocols = BTreeMap::from([("http".into(), "127.0.0.1:7402".into())]);
         config.storage = storage;
         change(&mut config);
-        let settings = Settings {
+        let mut settings = Settings {
             peer_timeout: Duration::from_secs(2),
-            ready_early,
             ..Settings::new(&config.limits)
         };
+        set(&mut settings);
         let (calls, inbox) = mpsc::channel();
         let (ask, asked) = channel::unbounded();
         let held = Arc::new(AtomicBool::new(false));
@@ -125,11 +136,19 @@ impl Lab {
         let behind = disk.clone();
         std::thread::spawn(move || run(config, &inbox, &behind, &ask));
         let backend = Threaded(calls);
-        let router = router(backend.clone(), settings);
+        let (router, work) = router(backend.clone(), settings);
+        let (end, ended) = channel::bounded::<()>(1);
+        std::thread::spawn(move || {
+            let end = async {
+                let _ = ended.recv().await;
+            };
+            smol::block_on(smol::future::or(work.run(), end));
+        });
         Lab {
             router,
             backend,
             disk,
+            _work: end,
         }
     }
 
@@ -199,6 +218,7 @@ fn run(config: Config, inbox: &mpsc::Receiver<Call>, disk: &Disk, asked: &channe
         .expect("a new node");
     let mut waiting = BTreeMap::new();
     let (mut tokens, mut unsynced) = (0, None);
+    let (mut listeners, mut changed) = (Vec::<Listener>::new(), Vec::new());
     let mut records = BTreeMap::new();
     loop {
         let wait = match node.next_deadline() {
@@ -208,6 +228,7 @@ fn run(config: Config, inbox: &mpsc::Receiver<Call>, disk: &Disk, asked: &channe
         // While the disk is held, it is looked at now and then whether it is let go.
         match inbox.recv_timeout(wait.min(Duration::from_millis(5))) {
             Ok(Call::Run(job)) => job(&mut node, now()),
+            Ok(Call::Listen(listener)) => listeners.push(listener),
             Ok(Call::Ask(request, reply)) => {
                 tokens += 1;
                 waiting.insert(Token(tokens), reply);
@@ -257,8 +278,13 @@ fn run(config: Config, inbox: &mpsc::Receiver<Call>, disk: &Disk, asked: &channe
                     let why = rumormill_core::LinkError::Unreachable;
                     node.handle(now(), Input::DialFailed { dial, why });
                 }
+                Output::Changed { table } => changed.push(table),
                 _ => (),
             }
+        }
+        let changed = std::mem::take(&mut changed);
+        if !changed.is_empty() {
+            listeners.retain_mut(|listener| listener(&node, now(), &changed));
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The router over a real node, without sockets; the server over loopback.
 
+mod conditions;
+mod crowds;
 mod described;
 mod lab;
 mod origin;
+mod paging;
 mod ready;
+mod refusals;
 mod routes;
 mod settings;
 mod siblings;

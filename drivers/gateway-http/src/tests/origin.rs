@@ -17,7 +17,7 @@ fn lab() -> Lab {
         hosts: Some(Arc::new(["kv-0.kv".to_string()])),
         ..Settings::new(&Limits::default())
     };
-    lab.router = router(lab.backend.clone(), settings);
+    lab.router = router(lab.backend.clone(), settings).0;
     lab
 }
 
@@ -105,7 +105,7 @@ fn a_name_that_was_made_to_lead_here_is_not_answered() {
         let mut lab = Lab::new(Storage::None);
         let mut settings = Settings::new(&Limits::default());
         settings.hosts = None;
-        lab.router = router(lab.backend.clone(), settings);
+        lab.router = router(lab.backend.clone(), settings).0;
         lab
     };
     let host = [("host", "evil.test")];

@@ -40,6 +40,18 @@ impl Watch {
         }
     }
 
+    /// The id of the next comment that is sent while nothing happens.
+    pub(crate) fn comment(&mut self) -> String {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let id = event.strip_prefix(": still here\nid: ").map(String::from);
+                self.text = rest.to_string();
+                return id.expect("a comment with an id");
+            }
+            self.read();
+        }
+    }
+
     pub(crate) fn next(&mut self) -> Event {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
@@ -55,13 +67,17 @@ impl Watch {
                 }
                 continue;
             }
-            let frame = smol::block_on(self.body.frame())
-                .expect("it goes on")
-                .expect("a frame");
-            let data = frame.into_data().expect("data");
-            self.text
-                .push_str(std::str::from_utf8(&data).expect("UTF-8"));
+            self.read();
         }
+    }
+
+    fn read(&mut self) {
+        let frame = smol::block_on(self.body.frame())
+            .expect("it goes on")
+            .expect("a frame");
+        let data = frame.into_data().expect("data");
+        self.text
+            .push_str(std::str::from_utf8(&data).expect("UTF-8"));
     }
 }
 
@@ -239,10 +255,8 @@ fn values_that_are_only_in_the_store_are_shown_everywhere() {
     let rows = json!([{"key": "a", "value": "a large value"}, {"key": "b", "value": "tiny"}]);
     assert_eq!(page["rows"], rows);
     let rest = lab.get(page["next"].as_str().expect("a next page")).json();
-    assert_eq!(
-        rest,
-        json!({"rows": [{"key": "c", "value": "another one"}]})
-    );
+    let last = json!([{"key": "c", "value": "another one"}]);
+    assert_eq!((&rest["rows"], rest.get("next")), (&last, None));
     let state = lab.get("/v1/state").json();
     let rows = json!({"a": "a large value", "b": "tiny", "c": "another one"});
     assert_eq!(state["usr"]["t"], rows);
@@ -302,4 +316,60 @@ fn the_state_is_one_document_however_many_pages_it_takes() {
     assert_eq!(words["k0999"], "v999");
     let odd = json!({"base64:/w==": {"base64": "/g=="}, "base64:YmFzZTY0Ong=": "text"});
     assert_eq!(state["usr"]["default"], odd);
+}
+
+#[test]
+fn a_watch_where_nothing_happens_goes_on_from_where_the_log_is() {
+    let lab = Lab::with_settings(
+        Storage::None,
+        |config| config.limits.change_log = 4,
+        |settings| settings.watch_keep_alive = std::time::Duration::from_millis(20),
+    );
+    let mut watch = Watch::open(&lab, "/v1/usr/quiet?watch", None);
+    watch.next();
+    for n in 0..20 {
+        lab.send(Method::PUT, &format!("/v1/usr/loud/k{n}"), "v");
+    }
+    // The first comment may have been made before the last write.
+    let _ = watch.comment();
+    let id = watch.comment();
+    drop(watch);
+    // The log no longer reaches back to where the watch began.
+    let mut resumed = Watch::open(&lab, "/v1/usr/quiet?watch", Some(&id));
+    assert_eq!(resumed.next().name, "ready");
+    lab.send(Method::PUT, "/v1/usr/quiet/k", "v");
+    assert_eq!(resumed.next().name, "put");
+}
+
+#[test]
+fn watchers_of_a_quiet_table_lag_behind_no_other() {
+    let lab = Lab::with(Storage::None, |config| config.limits.change_log = 4);
+    let mut watch = Watch::open(&lab, "/v1/usr/quiet?watch", None);
+    watch.next();
+    lab.send(Method::PUT, "/v1/usr/quiet/a", "v");
+    assert_eq!(watch.next().data["key"], "a");
+    for n in 0..20 {
+        lab.send(Method::PUT, &format!("/v1/usr/loud/k{n}"), "v");
+    }
+    lab.send(Method::PUT, "/v1/usr/quiet/b", "v");
+    let event = watch.next();
+    assert_eq!(
+        (event.name.as_str(), &event.data["key"]),
+        ("put", &json!("b"))
+    );
+}
+
+#[test]
+fn a_key_that_changed_again_is_told_once_to_a_watcher_that_comes_late() {
+    let lab = Lab::new(Storage::None);
+    let mut watch = Watch::open(&lab, "/v1/usr/t?watch", None);
+    let begin = watch.next().id;
+    for (key, value) in [("a", "1"), ("b", "1"), ("a", "2")] {
+        lab.send(Method::PUT, &format!("/v1/usr/t/{key}"), value);
+        assert_eq!(watch.next().data, json!({"key": key, "value": value}));
+    }
+    let mut late = Watch::open(&lab, "/v1/usr/t?watch", Some(&begin));
+    late.next();
+    assert_eq!(late.next().data, json!({"key": "b", "value": "1"}));
+    assert_eq!(late.next().data, json!({"key": "a", "value": "2"}));
 }

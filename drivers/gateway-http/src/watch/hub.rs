@@ -1,0 +1,356 @@
+//! The feeds of all watched tables, and the tasks that fill them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rumormill_core::{
+    ChangeKind, Changes, Cursor, Lagged, Node, Now, TableError, TableId, TableName,
+};
+use smol::{Executor, Timer};
+
+use super::budget::Budget;
+use super::event::{Event, EventId};
+use super::feed::Feed;
+use crate::backend::Calls;
+use crate::error::ApiError;
+use crate::page::{Content, is_synced, load, user_table};
+
+/// Changes fetched at once.
+const BATCH: usize = 256;
+
+/// How long a watcher or a feed may wait for room in the budget.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a wait for room looks again, and a look that failed is repeated.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Looks that may fail one after the other before all watches of a table end.
+const FAILURES: u32 = 100;
+
+/// Looks at the node for all watchers. The loop tells it once per turn which tables have changed.
+pub(crate) struct Hub {
+    calls: Calls,
+    desk: Arc<Desk>,
+    pub(super) budget: Budget,
+    /// Runs a task for each watched table.
+    tasks: Executor<'static>,
+    /// Whether the loop tells of changes.
+    listening: AtomicBool,
+}
+
+/// What the loop and the gateway share.
+#[derive(Default)]
+struct Desk(Mutex<Feeds>);
+
+#[derive(Default)]
+struct Feeds {
+    /// Every change before this was told of.
+    settled: Option<Cursor>,
+    names: BTreeMap<String, Arc<Feed>>,
+    tables: BTreeMap<TableId, Arc<Feed>>,
+    /// Feeds of tables that are not there yet.
+    unborn: Vec<Arc<Feed>>,
+}
+
+/// A watcher's place at a feed, until it is dropped.
+pub(super) struct Seat {
+    pub(super) feed: Arc<Feed>,
+    pub(super) number: u64,
+    desk: Arc<Desk>,
+}
+
+/// Changes as the node has them, and how they may be shown.
+pub(super) struct Read {
+    pub(super) table: TableId,
+    pub(super) changes: Result<Changes, Lagged>,
+    /// Whether they may be shown only after a sync.
+    synced: bool,
+}
+
+impl Desk {
+    fn feeds(&self) -> MutexGuard<'_, Feeds> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which tables have changed in a turn. On the loop: O(tables that changed, and tables that are watched and not there).
+    fn turn(&self, node: &Node, now: Now, tables: &[TableId]) {
+        let mut feeds = self.feeds();
+        let end = node.view(now).cursor();
+        let before = feeds.settled.replace(end).unwrap_or(Cursor(0));
+        for table in tables {
+            if let Some(feed) = feeds.tables.get(table) {
+                feed.mark(before);
+            }
+        }
+        for feed in std::mem::take(&mut feeds.unborn) {
+            match node.find_table(&feed.name) {
+                Some(table) => {
+                    feed.mark(before);
+                    feeds.tables.insert(table, feed);
+                }
+                None => feeds.unborn.push(feed),
+            }
+        }
+    }
+
+    /// Takes a place at the feed of a table, which is made if there is none; whether it was made. On the loop.
+    fn seat(self: &Arc<Self>, node: &Node, name: &TableName, end: Cursor) -> (Seat, bool) {
+        let mut feeds = self.feeds();
+        let known = feeds.names.get(&name.name).map(Arc::clone);
+        let fresh = known.is_none();
+        let feed = known.unwrap_or_else(|| {
+            let feed = Arc::new(Feed::new(name.clone(), end));
+            feeds.names.insert(name.name.clone(), Arc::clone(&feed));
+            match node.find_table(name) {
+                Some(table) => drop(feeds.tables.insert(table, Arc::clone(&feed))),
+                None => feeds.unborn.push(Arc::clone(&feed)),
+            }
+            feed
+        });
+        let number = feed.join();
+        let desk = Arc::clone(self);
+        let seat = Seat { feed, number, desk };
+        (seat, fresh)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut feeds = self.desk.feeds();
+        if self.feed.leave(self.number) {
+            let others = |feed: &Arc<Feed>| !Arc::ptr_eq(feed, &self.feed);
+            feeds.names.retain(|_, feed| others(feed));
+            feeds.tables.retain(|_, feed| others(feed));
+            feeds.unborn.retain(others);
+            self.feed.wake_task();
+        }
+    }
+}
+
+impl Seat {
+    /// Where an idle watcher is: nothing has happened to its table up to the end of the log that was told last.
+    pub(super) fn settle(&self) {
+        if let Some(settled) = self.desk.feeds().settled {
+            self.feed.settle(settled);
+        }
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(calls: Calls, bytes: usize) -> Hub {
+        Hub {
+            calls,
+            desk: Arc::default(),
+            budget: Budget::new(bytes),
+            tasks: Executor::new(),
+            listening: AtomicBool::new(false),
+        }
+    }
+
+    /// Fills the feeds, for ever.
+    pub(crate) async fn work(&self) {
+        self.tasks.run(std::future::pending::<()>()).await;
+    }
+
+    /// Watches, and the bytes that wait for them.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let feeds = self.desk.feeds();
+        let watchers = feeds.names.values().map(|feed| feed.watchers());
+        (watchers.sum(), self.budget.used())
+    }
+
+    /// Takes a place at a table's feed, and says where the log ends.
+    ///
+    /// # Errors
+    /// The name is none, or the node does not answer.
+    pub(super) async fn open(self: &Arc<Self>, table: String) -> Result<(Seat, EventId), ApiError> {
+        self.listen()?;
+        let desk = Arc::clone(&self.desk);
+        let size = table.len();
+        let name = user_table(table);
+        let opened = self.calls.with(move |node, now| {
+            // Records give a name one byte of length.
+            let limit = node.config().limits.table_name_bytes;
+            let limit = limit.min(usize::from(u8::MAX));
+            if size == 0 || size > limit {
+                return Err(TableError::BadName { size, limit });
+            }
+            let cursor = node.view(now).cursor();
+            let run = node.actor().run;
+            Ok((desk.seat(node, &name, cursor), EventId { run, cursor }))
+        });
+        let ((seat, fresh), end) = opened.await??;
+        if fresh {
+            let task = fill(
+                self.calls.clone(),
+                Arc::clone(&seat.feed),
+                Shared::of(self),
+                end.run,
+            );
+            self.tasks.spawn(task).detach();
+        }
+        Ok((seat, end))
+    }
+
+    fn listen(&self) -> Result<(), ApiError> {
+        if !self.listening.swap(true, Ordering::SeqCst) {
+            let desk = Arc::clone(&self.desk);
+            let listener = move |node: &Node, now: Now, tables: &[TableId]| {
+                desk.turn(node, now, tables);
+                true
+            };
+            let listens = self.calls.listen(Box::new(listener));
+            self.listening.store(listens.is_ok(), Ordering::SeqCst);
+            listens?;
+        }
+        Ok(())
+    }
+
+    /// Waits for room in the budget, and makes some: whether there is.
+    pub(super) async fn room(&self) -> bool {
+        Shared::of(self).room().await
+    }
+}
+
+/// What the tasks share with the hub.
+struct Shared {
+    desk: Arc<Desk>,
+    budget: Budget,
+}
+
+impl Shared {
+    fn of(hub: &Hub) -> Shared {
+        Shared {
+            desk: Arc::clone(&hub.desk),
+            budget: hub.budget.clone(),
+        }
+    }
+
+    async fn room(&self) -> bool {
+        let begin = Instant::now();
+        while !self.budget.has_room() {
+            // What feeds keep is in the log too.
+            for feed in self.desk.feeds().names.values() {
+                feed.forget();
+            }
+            if self.budget.has_room() {
+                break;
+            }
+            if begin.elapsed() > ROOM_PATIENCE {
+                return false;
+            }
+            self.budget.cut_one();
+            Timer::after(AGAIN).await;
+        }
+        true
+    }
+}
+
+/// Fills a feed for as long as it has watchers.
+async fn fill(calls: Calls, feed: Arc<Feed>, shared: Shared, run: u64) {
+    let mut failures = 0;
+    while let Some(from) = feed.begin().await {
+        if !shared.room().await {
+            feed.failed();
+            continue;
+        }
+        match look(&calls, &feed, &shared.budget, EventId { run, cursor: from }).await {
+            Ok(()) => failures = 0,
+            Err(_) if failures < FAILURES => {
+                failures += 1;
+                feed.failed();
+                Timer::after(AGAIN).await;
+            }
+            Err(_) => return feed.break_off(),
+        }
+    }
+}
+
+/// Looks once for changes of a feed's table.
+async fn look(calls: &Calls, feed: &Feed, budget: &Budget, from: EventId) -> Result<(), ApiError> {
+    let (read, end) = read(calls, feed.name.clone(), from.cursor).await?;
+    let Some(Read { table, changes, .. }) = read else {
+        feed.found(Vec::new(), end, false);
+        return Ok(());
+    };
+    let changes = match changes {
+        Ok(changes) => changes,
+        Err(lagged) => {
+            feed.restart(lagged.restart);
+            return Ok(());
+        }
+    };
+    let mut events = Vec::with_capacity(changes.changes.len());
+    for change in changes.changes {
+        let id = EventId {
+            run: from.run,
+            cursor: Cursor(change.cursor.0 + 1),
+        };
+        if let Some(kind) = with_value(calls, table, change.kind).await? {
+            events.push(Event::of(id, &kind, budget));
+        }
+    }
+    feed.found(events, changes.next, changes.more);
+    Ok(())
+}
+
+/// Changes of a table from a place on, once they may be shown; `None` when there is no such table. And the end of the log.
+///
+/// # Errors
+/// The node does not answer.
+pub(super) async fn read(
+    calls: &Calls,
+    name: TableName,
+    from: Cursor,
+) -> Result<(Option<Read>, Cursor), ApiError> {
+    let (read, end) = calls
+        .with(move |node, now| {
+            let read = node.find_table(&name).map(|table| Read {
+                table,
+                changes: node.view(now).changes(table, from, BATCH),
+                synced: is_synced(node, now, table),
+            });
+            (read, node.view(now).cursor())
+        })
+        .await?;
+    let shows = |changes: &Changes| !changes.changes.is_empty();
+    let gated = read
+        .as_ref()
+        .is_some_and(|read| read.synced && read.changes.as_ref().is_ok_and(shows));
+    if gated {
+        calls.sync().await?;
+    }
+    Ok((read, end))
+}
+
+/// A write whose value is only in the store, with the value as it is now; `None` when the row has gone since, which the log tells
+/// later, and unchanged when it cannot be read.
+pub(super) async fn with_value(
+    calls: &Calls,
+    table: TableId,
+    kind: ChangeKind,
+) -> Result<Option<ChangeKind>, ApiError> {
+    let ChangeKind::Put {
+        key, value: None, ..
+    } = &kind
+    else {
+        return Ok(Some(kind));
+    };
+    let row = match load(calls, table, key.clone()).await {
+        Err(error) if error.is_unreadable() => return Ok(Some(kind)),
+        read => read?,
+    };
+    Ok(row.map(|row| match row.content {
+        Content::Value { value, expires, .. } => ChangeKind::Put {
+            key: row.key,
+            value: Some(value),
+            expires,
+        },
+        Content::Siblings(siblings) => ChangeKind::Siblings {
+            key: row.key,
+            siblings,
+        },
+    }))
+}
