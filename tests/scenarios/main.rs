@@ -277,6 +277,7 @@ fn plans_that_once_failed_hold() {
         "an_eviction_between_a_handshake_and_a_greeting",
         "everybody_left_and_came_back",
         "everybody_left_while_one_came_in",
+        "expiry-clock",
         "reunion_through_a_node_that_reunited",
         "two_that_meet_only_through_a_third",
         "who_had_left_alone_remembers_the_cluster",

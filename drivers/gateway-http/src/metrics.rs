@@ -213,6 +213,16 @@ fn sample(node: &mut rumormill_core::Node, now: rumormill_core::Now) -> Sample {
                 "Deleted rows that are still remembered",
                 int(status.tombstones),
             ),
+            (
+                "hidden_rows",
+                "Rows that have expired by this node's clock and have not ended",
+                int(status.hidden_rows),
+            ),
+            (
+                "hidden_bytes",
+                "Bytes of their keys and values in memory",
+                int(status.hidden_bytes),
+            ),
             ("links", "Open links to peers", int(status.links as u64)),
             (
                 "sessions",
