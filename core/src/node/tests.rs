@@ -13,6 +13,7 @@ use crate::*;
 mod contract;
 mod evict;
 mod flood;
+mod floors;
 mod greet;
 mod leave;
 mod links;

@@ -1,5 +1,6 @@
 //! Gossip tables: every member holds every row, anyone writes, the larger version wins.
 
+mod ahead;
 mod anti_entropy;
 mod batch;
 mod clocks;
@@ -7,6 +8,7 @@ mod cold;
 mod cover;
 mod digest;
 mod dots;
+mod drops;
 mod expiry;
 mod floors;
 mod index;
@@ -19,6 +21,7 @@ mod restore;
 mod reunion;
 mod rows;
 mod session;
+mod shelves;
 mod siblings;
 mod stability;
 mod table_rows;
@@ -28,10 +31,12 @@ mod write;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use ahead::Ahead;
 pub(crate) use anti_entropy::{
     AntiEntropy, Contexts, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
 };
@@ -105,9 +110,10 @@ pub(crate) struct Gossip {
     ceiling: Hlc,
     /// Live rows that expire, by wall millisecond.
     expiring: BTreeSet<(u64, Slot)>,
-    /// Floors: rows of the table at or below are dead, in whatever order they arrive.
-    floors: BTreeMap<TableId, Hlc>,
-    floor_of_all: Hlc,
+    /// Which rows are newer than a floor.
+    ahead: Ahead,
+    /// Floors by name: rows of the table at or below are dead, in whatever order they arrive.
+    floors: BTreeMap<String, Hlc>,
     /// No tombstone has a larger clock that this node has freed, or that was freed before it became a member; after a restart
     /// the clock it begins with.
     freed: Hlc,
@@ -127,7 +133,7 @@ impl Gossip {
         let mut rows = Rows::default();
         let tables = Tables::new();
         for id in tables.ids() {
-            rows.add_table(tables.listed(id));
+            rows.add_table(tables.listed(id), Hlc(0));
         }
         Gossip {
             me,
@@ -139,8 +145,8 @@ impl Gossip {
             clock: HlcSource::new(start, limits.clock_drift),
             ceiling: start,
             expiring: BTreeSet::new(),
+            ahead: Ahead::new(start),
             floors: BTreeMap::new(),
-            floor_of_all: Hlc(0),
             freed: start,
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
@@ -207,7 +213,9 @@ impl Gossip {
     /// Makes room for the rows of a table, and of those that were interned before it.
     fn make_room(&mut self, id: TableId) {
         for next in self.rows.tables()..=id.0 {
-            self.rows.add_table(self.tables.listed(TableId(next)));
+            let listed = self.tables.listed(TableId(next));
+            let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
+            self.rows.add_table(listed, floor);
         }
     }
 
@@ -319,6 +327,7 @@ impl Gossip {
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
         let (expires, clock, dead) = (arrival.expires, arrival.clock, arrival.value.is_none());
         let number = self.log.next();
+        self.ahead.note(self.clock.last(), number);
         let cools = self.cooling.applies(fx, domain, arrival.value.as_ref());
         let sys_key = (domain == Domain::Sys).then(|| arrival.key.clone());
         let slot = self.fill(domain, found, arrival, (number, seq));
@@ -328,6 +337,7 @@ impl Gossip {
         if cools {
             self.cooling.push(seq, slot, number);
         }
+        self.ahead.insert(self.clock.last(), clock, slot);
         self.count_row(domain, slot, true);
         match domain.has_siblings() {
             true => self.link_siblings(domain, slot),
@@ -391,10 +401,15 @@ impl Gossip {
 
     /// Takes a row's current version out of the indexes, because another takes its place or it goes.
     fn unlink(&mut self, domain: Domain, slot: Slot) {
-        self.count_row(domain, slot, false);
-        let Some(row) = self.rows.row(slot) else {
+        if self.rows.is_placed(slot) {
+            self.count_row(domain, slot, false);
+        }
+        let Some(row) = self.rows.raw(slot) else {
             return;
         };
+        self.ahead.remove(row.clock, slot);
+        // The floor that has removed a row goes to every session that began before it.
+        let told = (!self.rows.is_dropped(row)).then_some((row.table, &row.key));
         if row.expires != 0 && !row.value.is_dead() {
             self.expiring.remove(&(row.expires, slot));
         }
@@ -402,13 +417,11 @@ impl Gossip {
             for version in siblings.versions() {
                 let actor = self.cover.intern(version.dot.actor);
                 let counter = version.dot.counter;
-                self.cover
-                    .unlink(domain, actor, counter, row.table, &row.key);
+                self.cover.unlink(domain, actor, counter, told);
             }
             return;
         }
-        self.cover
-            .unlink(domain, row.actor, row.counter, row.table, &row.key);
+        self.cover.unlink(domain, row.actor, row.counter, told);
     }
 
     /// Removes a tombstone for good; its dot stays covered.
