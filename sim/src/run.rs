@@ -15,7 +15,7 @@ use crate::vanish;
 use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
-/// held, and `liveness` that no node keeps its driver busy for nothing.
+/// held, `liveness` that no node keeps its driver busy for nothing, and `flushes` that a node shows no row of a table that it has flushed.
 pub const CHECKERS: [&str; 23] = [
     convergence::NAME,
     durability::NAME,
@@ -37,6 +37,7 @@ pub const CHECKERS: [&str; 23] = [
     ahead::NAME,
     siblings::NAME,
     vanish::NAME,
+    "flushes",
     "invariants",
     "recovery",
     "liveness",

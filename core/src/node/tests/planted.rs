@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use super::{
-    evict, leave, membership, namesake, push, refusals, relay, siblings, skew, sync, waits,
+    evict, floors, leave, membership, namesake, push, refusals, relay, siblings, skew, sync, waits,
 };
 use crate::mutants::Mutant;
 
@@ -51,6 +51,7 @@ caught! {
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "of two clocks nobody knows which is wrong";
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
+    FlushLeavesAhead as flush_leaves_ahead by floors::a_flush_leaves_no_row_that_is_ahead_of_its_clock, "left == right";
     FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
