@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, `liveness` that no node keeps its driver busy for nothing, and `flushes` that a node shows no row of a table that it has flushed.
-pub const CHECKERS: [&str; 23] = [
+pub const CHECKERS: [&str; 24] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,

@@ -52,6 +52,7 @@ caught! {
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
     FlushLeavesAhead as flush_leaves_ahead by floors::a_flush_leaves_no_row_that_is_ahead_of_its_clock, "left == right";
+    FloorFreedUnasked as floor_freed_unasked by floors::a_floor_is_freed_when_every_member_has_it_and_not_before, "kept for the one that is down";
     FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
