@@ -111,11 +111,12 @@ impl World {
         }
     }
 
-    /// A node has ended a turn. One that is hurt, or no member, is not judged.
+    /// Judges a node at the end of its turn. A node that is hurt, or no member, is not judged, nor is one that leaves: the guarantees say
+    /// that it takes no rows any more.
     pub(crate) fn check_notices(&mut self, node: usize) {
         let now_us = self.now_us;
         let host = &mut self.hosts[node];
-        if !host.was_full || host.hurts.is_hurt() {
+        if !host.was_full || host.leaving || host.hurts.is_hurt() {
             return host.notices.excuse();
         }
         let synced = match host.has_disk {
