@@ -96,7 +96,7 @@ mutants! {
     PresenceWins = "presence-wins",
     /// A node whose clock is ahead of all others accepts writes.
     ClockAheadWrites = "clock-ahead-writes",
-    /// A wrong wall clock is told to nobody.
+    /// No node tells of a wrong wall clock.
     SkewUntold = "skew-untold",
     /// Clocks of rows from elsewhere are not followed.
     ClockUnfollowed = "clock-unfollowed",

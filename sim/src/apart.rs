@@ -83,7 +83,7 @@ impl World {
     fn view_apart(&self, index: usize, node: &Node) -> View {
         let now = self.hosts[index].now(self.now_us);
         let members = node.members();
-        // An old life is waited for until somebody reaches a majority, or for good.
+        // An old life is waited for until a member reaches a majority, or for good.
         let waits = members
             .iter()
             .any(|member| self.gone.contains(&member.id) && member.state != MemberState::Left);

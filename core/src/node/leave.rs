@@ -22,7 +22,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 /// How often all that have not answered are asked before that time doubles.
 const QUICK_LAPS: usize = 6;
 
-/// How often that time doubles at most. A question names all that this node covers, so who does not answer is asked less and less often.
+/// How often that time doubles at most. A question names all that this node covers, so a member that does not answer is asked less and less often.
 const DOUBLINGS: u32 = 3;
 
 /// Peers asked at a time; those that have answered give way to the next.

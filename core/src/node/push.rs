@@ -151,7 +151,7 @@ impl Node {
             return Ok(());
         }
         if self.takes_no_rows() && !batch.tables.iter().all(TableRef::is_sys) {
-            // Those for whom it answers get the rows all the same.
+            // The members it answers for get the rows all the same.
             if let Some(duty) = duty {
                 self.share(&duty, batch);
             }

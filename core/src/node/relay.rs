@@ -1,7 +1,7 @@
 //! Claims that come through a third: those of members to which this node has no link.
 //!
 //! A claim says what one life of a member had durably covered when its clock stood at some point. Within a life both only grow, so a claim stays
-//! true for as long as that life is the member's last one, however long it was on its way and whoever passed it on: it is a message that
+//! true for as long as that life is the member's last one, however long it was on its way and whichever member passed it on: it is a message that
 //! was slow. What a member passes on it has counted itself, so it came from a full member; and it counts here, like any claim, only
 //! if it lies within what this node has seen. A claim that does not yet is kept until it does, and one is kept of each member. In clusters of many
 //! hundreds of members that write, claims are not kept whole and so not passed on: `status` says which members are waited for.

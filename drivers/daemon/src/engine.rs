@@ -164,7 +164,7 @@ impl Engine {
     }
 }
 
-/// Logs who the node is and what it starts from.
+/// Logs the identity of the node and what it starts from.
 fn log_start(node: &Node, now: Now, dir: Option<&Path>, took: Duration) {
     let config = node.config();
     let data_dir = match dir {

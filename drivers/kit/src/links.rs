@@ -31,7 +31,7 @@ pub const PARTING: Duration = Duration::from_secs(5);
 pub const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Counts why a link ended or was never made. What an operator can mend, two sides that do not fit each other, is logged, and so are
-/// bytes that are no frame; both within bounds, since whoever reaches the port can cause them. `peer` is the other side's address.
+/// bytes that are no frame; both within bounds, since any stranger at the port can cause them. `peer` is the other side's address.
 pub fn count_failure(counters: &Counters, why: &LinkError, dialled: bool, peer: &dyn Display) {
     let way = match dialled {
         true => "to",

@@ -85,7 +85,7 @@ fn a_dead_member_is_evicted_by_a_majority_and_comes_back_by_reunion() {
     );
 }
 
-/// Deletes are freed without an evicted member, so nobody may take its rows, also while it leaves.
+/// Deletes are freed without an evicted member, so no member may take its rows, also while it leaves.
 #[test]
 fn a_leaver_that_hears_of_its_eviction_brings_nothing_back() {
     for wait in [0, 100, 3_300] {
@@ -127,7 +127,7 @@ fn a_leaver_that_hears_of_its_eviction_brings_nothing_back() {
     }
 }
 
-/// Of two that were evicted neither goes on without those who evicted them, though one of them wrote down that it left only the other.
+/// Two evicted nodes do not go on without the members that evicted them, though one of them wrote down that it left only the other.
 #[test]
 fn what_an_evicted_node_waits_for_outlives_a_restart_though_it_left() {
     let mut lab = Lab::new(5, Storage::Ordered, true);

@@ -1,4 +1,4 @@
-//! Leaves under load: what is handed over stays what it is, and is on the disks of those who say so.
+//! Leaves under load: what is handed over stays what it is, and is on the disks of the members that say so.
 
 use std::vec::Vec;
 

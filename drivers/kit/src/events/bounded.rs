@@ -1,4 +1,4 @@
-//! Lines that whoever reaches a port can cause, bounded: a few a minute of each kind, and then how many were left out.
+//! Lines that any stranger at a port can cause, bounded: a few a minute of each kind, and then how many were left out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -81,7 +81,7 @@ struct Long<'a> {
 }
 
 impl Long<'_> {
-    /// Draws who has a disk, who joins late, and whether messages become bytes.
+    /// Draws which nodes have a disk, which join late, and whether messages become bytes.
     fn machines(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         self.plan.codec = u.ratio(1, 8)?;
         if u.ratio(1, 4)? {

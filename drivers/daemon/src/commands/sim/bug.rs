@@ -1,4 +1,4 @@
-//! Nodes with a planted bug, for whoever wants to look at a run that breaks. Only a program built for it carries them.
+//! Nodes with a planted bug, for a look at a run that breaks. Only a program built for it carries them.
 
 #[cfg(feature = "mutants")]
 use rumormill_core::mutants::Mutant;
