@@ -184,9 +184,9 @@ pub enum Request {
         /// one has deleted meanwhile may come back.
         force: bool,
     },
-    /// Declares that writes of earlier lives of a node that have not come by now are lost. Deletes in tables that keep siblings no longer
-    /// wait for them, on any member, as far as they were made before this. Should a node that holds such writes come back all the same,
-    /// those that the deletes replaced come back with it. Answers once that is durable here, or refuses with
+    /// Declares that writes of earlier lives of a node that have not come by now are lost, and what it took with it when it left. Deletes no longer
+    /// wait for a leaver's last state, nor in tables that keep siblings for its writes as far as they were made before this, on any member. Should
+    /// a node that holds such rows come back all the same, those that the deletes replaced come back with it. Answers once that is durable here, or refuses with
     /// [`LostError`](crate::LostError).
     DeclareLost {
         /// Its id, or the name by which it is or was a member.

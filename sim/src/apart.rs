@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use rumormill_core::{MemberState, Node};
 
+use crate::checkers::convergence::waits;
 use crate::checkers::neighbours::{self, View};
 use crate::trace::Field;
 use crate::world::World;
@@ -84,7 +85,7 @@ impl World {
         let now = self.hosts[index].now(self.now_us);
         let members = node.members();
         // An old life is waited for until a member reaches a majority, or for good.
-        let waits = members
+        let old_life = members
             .iter()
             .any(|member| self.gone.contains(&member.id) && member.state != MemberState::Left);
         let machine = |id| self.hosts.iter().position(|host| host.id == Some(id));
@@ -92,11 +93,13 @@ impl World {
             .iter()
             .filter(|member| member.state == MemberState::Down);
         let down: BTreeSet<usize> = down.filter_map(|member| machine(member.id)).collect();
-        let kept = self.keeps_deletes || waits;
+        let status = node.status(now);
+        let kept = self.keeps_deletes || old_life || self.lost_writer(index).is_some();
         View {
             node: index,
             down,
-            tombstones: if kept { 0 } else { node.status(now).tombstones },
+            tombstones: if kept { 0 } else { status.tombstones },
+            waits: waits(&status),
         }
     }
 }

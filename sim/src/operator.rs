@@ -1,6 +1,6 @@
-//! Operators who let nodes go on by themselves when everybody who could let them in is gone for good.
+//! The operator: lets nodes go on by themselves when every node that could let them in is gone for good, and declares writers lost.
 
-use rumormill_core::{Node, Request};
+use rumormill_core::{HoldsUp, Node, NodeId, Request};
 
 use crate::event::Event;
 use crate::hurt::Hurt;
@@ -47,6 +47,34 @@ impl World {
                 .event(self.now_us, node, Weight::Story, "resume", &[]);
             self.request(node, None, Request::Resume);
         }
+    }
+
+    /// Declares lost what deletes wait for although it never comes: a leaver's last state, or writes that deletes of siblings have replaced, of a
+    /// node that is gone or has written its rows anew under other dots. The guarantees promise no more than that an operator ends such a
+    /// wait. A delete that waits for any other member gets no help.
+    pub(crate) fn operator_declares_lost(&mut self) {
+        let waits = (0..self.hosts.len()).find_map(|node| Some((node, self.lost_writer(node)?)));
+        let Some((node, lost)) = waits else {
+            return;
+        };
+        self.finish_turn();
+        self.count("operator_declares_lost");
+        self.trace
+            .event(self.now_us, node, Weight::Story, "declare_lost", &[]);
+        let named = lost.to_string();
+        self.request(node, None, Request::DeclareLost { node: named });
+    }
+
+    /// Finds a node whose missing writes never come, and for whose sake a running member keeps deletes.
+    pub(crate) fn lost_writer(&self, node: usize) -> Option<NodeId> {
+        let host = &self.hosts[node];
+        let running = host.node.as_ref().filter(|node| Node::is_full(node))?;
+        let waits = running.status(host.now(self.now_us)).waiting_for;
+        let never = |node: &NodeId| self.gone.contains(node) || self.renewed.contains(node);
+        let lost = waits.into_iter().find(|wait| {
+            matches!(wait.why, HoldsUp::Writes { .. } | HoldsUp::Left) && never(&wait.node)
+        });
+        Some(lost?.node)
     }
 
     /// Whether no machine has a full member, nor the disk of one that may come back: not while it has to wait for newcomers, who

@@ -37,6 +37,7 @@ impl World {
         let mut quiet = 0;
         while self.now_us < limit_us && quiet < 2 {
             self.run_until(self.now_us + SETTLE_STEP_US);
+            self.operator_declares_lost();
             quiet = if self.is_at_rest() { quiet + 1 } else { 0 };
         }
         quiet == 2

@@ -299,6 +299,9 @@ impl World {
                 host.belongs();
                 host.watch = Watch::default();
                 host.view += 1;
+                if matches!(event, NodeEvent::Reunited { .. }) {
+                    self.renewed.extend(host.id);
+                }
             }
             NodeEvent::Resumed { .. } => host.belongs(),
             NodeEvent::Synced { rows, .. } if self.now_us >= WARM_UP_US => self.fetched += rows,

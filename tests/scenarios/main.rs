@@ -270,11 +270,16 @@ fn plans_that_once_failed_hold() {
     }
     let plans = plans![
         "a_disk_emptied_between_two_dials",
+        "a_delete_that_waits_for_writes_that_were_renewed",
         "a_leave_cut_short_by_a_crash",
+        "a_leave_while_another_leaves",
+        "a_leaver_whose_last_rows_a_disk_has_lost",
+        "a_life_that_began_during_a_handshake",
         "a_newcomer_after_a_delete_from_the_far_future",
         "a_session_asked_for_twice",
         "a_sibling_written_where_one_was_lost",
         "an_eviction_between_a_handshake_and_a_greeting",
+        "an_old_life_whose_clock_was_ahead",
         "everybody_left_and_came_back",
         "everybody_left_while_one_came_in",
         "reunion_through_a_node_that_reunited",

@@ -402,10 +402,12 @@ impl Membership {
         self.members.iter().map(|(node, member)| (*node, member))
     }
 
-    /// Those besides this node whose claims a tombstone needs: the members, and leavers whose last state is not covered here.
+    /// Tells whose claims a tombstone needs besides this node's own: those of the members, and of leavers whose last state is not covered here and
+    /// was not declared lost since.
     pub(crate) fn counted(&self, covered: impl Fn(&Departure) -> bool) -> BTreeSet<NodeId> {
-        let leavers = self.departed.iter().filter(|(node, (_, _, departure))| {
-            **node != self.me && self.has_departed(**node) && !covered(departure)
+        let leavers = self.departed.iter().filter(|(node, (_, left, departure))| {
+            let is_lost = self.lost.get(node).is_some_and(|lost| lost > left);
+            **node != self.me && self.has_departed(**node) && !is_lost && !covered(departure)
         });
         self.others()
             .map(|(node, _)| node)

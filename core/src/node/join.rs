@@ -242,8 +242,8 @@ impl Node {
             let member = self.membership.get(node);
             member.is_some_and(|member| member.record.epoch > epoch)
         };
-        if evicted && life.is_some_and(newer) {
-            // The handshake was made before the peer learned of it: in its next life it needs another link.
+        if life.is_some_and(newer) {
+            // The peer has begun another life since it made the handshake, and claims of that life need another link.
             self.hang_up(link, HangupReason::Retry);
             return Ok(());
         }

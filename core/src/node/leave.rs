@@ -144,11 +144,11 @@ impl Node {
         else {
             return;
         };
-        let step = match leaving.announced {
-            true => &mut leaving.told,
-            false => &mut leaving.holders,
-        };
-        step.insert(node);
+        // The second question names all that the first named, and the record. A holder may leave between the two.
+        leaving.holders.insert(node);
+        if leaving.announced {
+            leaving.told.insert(node);
+        }
         self.leave_due();
     }
 

@@ -241,7 +241,8 @@ pub(crate) enum Members {
     /// Declare that writes of earlier lives of a node are lost
     ///
     /// In tables that keep siblings a delete is kept while it names writes that have not come here: `status` names the nodes that
-    /// made them. This ends the wait for one of them, on all members, for the deletes made until now. Should a node that holds such
+    /// made them. This ends the wait for one of them, on all members, for the deletes made until now. It also ends the wait for the last
+    /// state of a member that left and took rows with it that no other holds. Should a node that holds such
     /// writes come back all the same, those that the deletes replaced come back with it. A node that came back has proposed its writes
     /// anew, so use this then too, once no other node that had them is missing.
     Lost {

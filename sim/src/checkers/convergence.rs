@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rumormill_core::{MemberInfo, MemberState, Node, NodeId, Now, SettingSource};
+use rumormill_core::{MemberInfo, MemberState, Node, NodeId, NodeStatus, Now, SettingSource};
 
 use super::{Contents, MAX_VIOLATIONS, Violation};
 
@@ -105,6 +105,8 @@ pub struct ClusterView {
     pub standing: &'static str,
     /// Deletes it still remembers and has no reason to.
     pub tombstones: u64,
+    /// For which members it keeps them, and why.
+    pub waits: Vec<String>,
     /// What it takes for set by the cluster: each setting with its value, or why it is not in force.
     pub settings: BTreeMap<&'static str, String>,
 }
@@ -150,9 +152,18 @@ impl ClusterView {
             not_alive,
             standing,
             tombstones,
+            waits: waits(&status),
             settings: cluster_settings(node),
         }
     }
+}
+
+/// Tells for which members a node keeps deletes, and why.
+pub fn waits(status: &NodeStatus) -> Vec<String> {
+    let waits = status.waiting_for.iter();
+    waits
+        .map(|wait| format!("{}: {}", wait.node, wait.why))
+        .collect()
 }
 
 /// What holds on this node for the cluster's sake, without what is its own configuration.
@@ -188,8 +199,8 @@ pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
         }
         if view.tombstones > 0 {
             report(format!(
-                "n{node} still remembers {} deletes",
-                view.tombstones
+                "n{node} still remembers {} deletes: {:?}",
+                view.tombstones, view.waits
             ));
         }
         if let Some(first) = views.first()

@@ -16,6 +16,8 @@ pub struct View {
     pub down: BTreeSet<usize>,
     /// Deletes it still remembers and has no reason to.
     pub tombstones: u64,
+    /// For which members it keeps them, and why.
+    pub waits: Vec<String>,
 }
 
 /// Whether every machine has a way to every other, if only through others.
@@ -58,9 +60,9 @@ pub fn check(at_us: u64, views: &[View], reaches: impl Fn(usize, usize) -> bool)
             }
         }
         if view.tombstones > 0 {
-            let kept = view.tombstones;
+            let (kept, waits) = (view.tombstones, &view.waits);
             report(format!(
-                "n{node} still remembers {kept} deletes, though all members are connected"
+                "n{node} still remembers {kept} deletes, though all members are connected: {waits:?}"
             ));
         }
     }
@@ -77,6 +79,7 @@ mod tests {
             node,
             down: down.iter().copied().collect(),
             tombstones,
+            waits: Vec::new(),
         }
     }
 

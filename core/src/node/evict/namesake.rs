@@ -24,7 +24,8 @@ impl Node {
         }
     }
 
-    /// Whether a member without a disk took this node's name before it did, and has its address.
+    /// Whether a member without a disk has this node's name and address. Since when it has them says nothing: the clock of that life may have been
+    /// ahead.
     fn is_earlier_self(&self, node: NodeId) -> bool {
         let Some(member) = self.membership.present(node) else {
             return false;
@@ -32,7 +33,7 @@ impl Node {
         let record = &member.record;
         let same = (&record.name, &record.addr) == (&self.config.name, &self.config.addr);
         let forgets = !record.stores || mutated!(self.fx, NamesakeWithDiskEnded);
-        same && forgets && self.membership.is_earlier(node, self.id())
+        same && forgets && node != self.id()
     }
 
     /// When an old life of this node's is to be ended. O(old lives).

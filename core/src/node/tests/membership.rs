@@ -229,6 +229,29 @@ pub(super) fn a_delete_is_kept_until_a_leaver_who_held_more_has_come_back() {
 }
 
 #[test]
+fn a_delete_no_longer_waits_for_a_leaver_whose_last_state_was_declared_lost() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.cut = Box::new(|from, _, msg| {
+        let users = |rows: &wire::RowBatch| !rows.tables.iter().all(wire::TableRef::is_sys);
+        from == 2 && msg.rows().is_some_and(users)
+    });
+    lab.put(2, "k", "last words");
+    lab.leave(2);
+    lab.run(6_000);
+    lab.stop(2);
+    lab.cut = Box::new(|_, _, _| false);
+    lab.put(0, "k", "later");
+    lab.delete(0, "k");
+    lab.run(20_000);
+    assert_eq!(lab.tombstones(), [1, 1], "kept for the leaver");
+    let node = lab.configs[2].name.clone();
+    assert!(lab.asks(1, Request::DeclareLost { node }).is_ok());
+    lab.run(10_000);
+    assert_eq!(lab.tombstones(), [0, 0]);
+}
+
+#[test]
 fn a_leave_ends_although_others_go_on_writing() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);

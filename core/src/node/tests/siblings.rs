@@ -244,7 +244,7 @@ fn deleted_unseen_and_evicted() -> (Lab, CausalToken) {
 }
 
 impl Lab {
-    fn asks(&mut self, i: usize, request: Request) -> Result<Response, RequestError> {
+    pub(super) fn asks(&mut self, i: usize, request: Request) -> Result<Response, RequestError> {
         let token = Token(50_000 + self.replies.len() as u64);
         let (now, deadline) = (self.now, None);
         let input = Input::Request {
