@@ -97,16 +97,8 @@ impl Display for Trace<'_, Message> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
             Message::Welcome(welcome) => {
-                let standing = match &welcome.standing {
-                    Standing::Member => "member",
-                    Standing::Joining => "joining",
-                    Standing::Away { .. } => "away",
-                };
-                write!(
-                    f,
-                    "welcome standing={standing} settled={} ",
-                    welcome.settled
-                )?;
+                let (standing, settled) = (standing(&welcome.standing), welcome.settled);
+                write!(f, "welcome standing={standing} settled={settled} ")?;
                 rows(f, &welcome.rows)
             }
             Message::Probe { nonce, rumors, .. } => {
@@ -309,5 +301,13 @@ fn hangup(why: HangupReason) -> &'static str {
         HangupReason::Protocol => "protocol",
         HangupReason::Dead => "dead",
         HangupReason::Evicted => "evicted",
+    }
+}
+
+fn standing(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Member => "member",
+        Standing::Joining => "joining",
+        Standing::Away { .. } => "away",
     }
 }

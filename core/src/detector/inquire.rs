@@ -63,14 +63,7 @@ impl Detector {
             return;
         }
         let nonce = self.next_nonce();
-        let first = self.accusation(target);
-        let rumors = self.take_rumors(first);
-        out.push(Action::ProbeFor {
-            via,
-            target,
-            nonce,
-            rumors,
-        });
+        out.push(self.probe_through(via, target, nonce));
     }
 
     /// What this node knows of a member that has just answered it, for the one that asked: a larger incarnation refutes what the asker believes.

@@ -240,14 +240,19 @@ impl Detector {
         probe.helped = !helpers.is_empty();
         probe.asked.clone_from(&helpers);
         for via in helpers {
-            let first = self.accusation(target);
-            let rumors = self.take_rumors(first);
-            out.push(Action::ProbeFor {
-                via,
-                target,
-                nonce,
-                rumors,
-            });
+            out.push(self.probe_through(via, target, nonce));
+        }
+    }
+
+    /// Has another member reach `target` and tell it what it stands accused of.
+    pub(super) fn probe_through(&mut self, via: NodeId, target: NodeId, nonce: u64) -> Action {
+        let first = self.accusation(target);
+        let rumors = self.take_rumors(first);
+        Action::ProbeFor {
+            via,
+            target,
+            nonce,
+            rumors,
         }
     }
 

@@ -101,33 +101,45 @@ fn run(command: Command) -> Result<(), Failure> {
             server,
         } => transfer::export(&table, &file, format, &server),
         Command::Members {
-            action,
+            action: None,
             live,
             server,
-        } => match action {
-            None => describe::members(&server, live),
-            Some(Members::Evict {
-                member,
-                force,
-                server,
-            }) => evict::evict(&member, force, &server),
-            Some(Members::Lost { node, server }) => evict::lost(&node, &server),
-            Some(Members::Resume(server)) => evict::resume(&server),
-        },
-        Command::Tables { action, server } => match action {
-            None => describe::tables(&server),
-            Some(Tables::Create {
-                name,
-                durability,
-                conflict,
-                server,
-            }) => tables::create(&name, durability, conflict, &server),
-        },
+        } => describe::members(&server, live),
+        Command::Members {
+            action: Some(action),
+            ..
+        } => members(action),
+        Command::Tables {
+            action: None,
+            server,
+        } => describe::tables(&server),
+        Command::Tables {
+            action:
+                Some(Tables::Create {
+                    name,
+                    durability,
+                    conflict,
+                    server,
+                }),
+            ..
+        } => tables::create(&name, durability, conflict, &server),
         Command::Status(server) => describe::status(&server),
         Command::Settings { what, server } => cluster_settings::run(what, &server),
         Command::Bench(args) => bench::run(&args),
         Command::Sim(args) => sim::run(args),
         Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn members(action: Members) -> Result<(), Failure> {
+    match action {
+        Members::Evict {
+            member,
+            force,
+            server,
+        } => evict::evict(&member, force, &server),
+        Members::Lost { node, server } => evict::lost(&node, &server),
+        Members::Resume(server) => evict::resume(&server),
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use rumormill_core::MemberState;
+use rumormill_core::{MemberState, NodeStatus};
 
 use crate::error::ApiError;
 use crate::report;
@@ -197,7 +197,6 @@ fn gauge(value: i64) -> Gauge {
 fn sample(node: &mut rumormill_core::Node, now: rumormill_core::Now) -> Sample {
     let status = node.status(now);
     let members = node.members();
-    let own = status.wrong_clocks.iter().find(|clock| clock.me);
     let count = |state: MemberState| {
         (
             report::member_state(state),
@@ -205,51 +204,7 @@ fn sample(node: &mut rumormill_core::Node, now: rumormill_core::Now) -> Sample {
         )
     };
     Sample {
-        gauges: vec![
-            ("rows", "Live rows of users' tables", int(status.rows)),
-            ("tables", "Users' tables", int(status.tables as u64)),
-            (
-                "tombstones",
-                "Deleted rows that are still remembered",
-                int(status.tombstones),
-            ),
-            ("links", "Open links to peers", int(status.links as u64)),
-            (
-                "sessions",
-                "Sync sessions under way",
-                int(status.sessions as u64),
-            ),
-            (
-                "store_backlog",
-                "Batches handed to the store and not durable yet",
-                int(status.stored.0.saturating_sub(status.durable.0)),
-            ),
-            (
-                "store_stalled",
-                "Whether the store is out of space",
-                i64::from(status.stalled),
-            ),
-            (
-                "member",
-                "Whether the node is a member, and neither joining, away, leaving nor halted",
-                i64::from(status.standing == "member"),
-            ),
-            (
-                "clock_ahead_ms",
-                "How far this node's wall clock is ahead of all others, beyond the limit; below zero behind",
-                own.map_or(0, |clock| clock.by_ms),
-            ),
-            (
-                "wrong_clocks",
-                "Members, this one counted, whose wall clock differs by more than the limit",
-                int(status.wrong_clocks.len() as u64),
-            ),
-            (
-                "tombstones_held_by",
-                "Members that hold up the collection of deleted rows",
-                int(status.waiting_for.len() as u64),
-            ),
-        ],
+        gauges: gauges(&status),
         states: [
             MemberState::Alive,
             MemberState::Suspect,
@@ -267,4 +222,53 @@ fn sample(node: &mut rumormill_core::Node, now: rumormill_core::Now) -> Sample {
             .map(|(why, count)| (why.name(), count))
             .collect(),
     }
+}
+
+fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
+    let own = status.wrong_clocks.iter().find(|clock| clock.me);
+    vec![
+        ("rows", "Live rows of users' tables", int(status.rows)),
+        ("tables", "Users' tables", int(status.tables as u64)),
+        (
+            "tombstones",
+            "Deleted rows that are still remembered",
+            int(status.tombstones),
+        ),
+        ("links", "Open links to peers", int(status.links as u64)),
+        (
+            "sessions",
+            "Sync sessions under way",
+            int(status.sessions as u64),
+        ),
+        (
+            "store_backlog",
+            "Batches handed to the store and not durable yet",
+            int(status.stored.0.saturating_sub(status.durable.0)),
+        ),
+        (
+            "store_stalled",
+            "Whether the store is out of space",
+            i64::from(status.stalled),
+        ),
+        (
+            "member",
+            "Whether the node is a member, and neither joining, away, leaving nor halted",
+            i64::from(status.standing == "member"),
+        ),
+        (
+            "clock_ahead_ms",
+            "How far this node's wall clock is ahead of all others, beyond the limit; below zero behind",
+            own.map_or(0, |clock| clock.by_ms),
+        ),
+        (
+            "wrong_clocks",
+            "Members, this one counted, whose wall clock differs by more than the limit",
+            int(status.wrong_clocks.len() as u64),
+        ),
+        (
+            "tombstones_held_by",
+            "Members that hold up the collection of deleted rows",
+            int(status.waiting_for.len() as u64),
+        ),
+    ]
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smol::channel;
 use smol::net::TcpStream;
@@ -104,12 +104,13 @@ async fn accept(
 ) {
     let metrics = Arc::clone(&connection.metrics);
     let mut reserve = Reserve::new(connection.options.probe_connections);
+    let mut failures = Failures::default();
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Most likely out of file descriptors: wait until some connection has closed.
-                tracing::warn!(%error, "an HTTP connection could not be accepted");
+                failures.tell(&error);
                 smol::Timer::after(Duration::from_millis(100)).await;
                 continue;
             }
@@ -130,6 +131,29 @@ async fn accept(
         }
         // Those that were accepted are served before a crowd that waits to be.
         smol::future::yield_now().await;
+    }
+}
+
+/// How long no second line tells of connections that cannot be accepted.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Connections that could not be accepted since the last line about them.
+#[derive(Default)]
+struct Failures {
+    count: u64,
+    told: Option<Instant>,
+}
+
+impl Failures {
+    /// Logs a failure, with the number of those before it that were not logged. At most one line a minute.
+    fn tell(&mut self, error: &io::Error) {
+        if self.told.is_some_and(|at| at.elapsed() < QUIET) {
+            self.count += 1;
+            return;
+        }
+        let before = std::mem::take(&mut self.count);
+        self.told = Some(Instant::now());
+        tracing::warn!(%error, before, "an HTTP connection could not be accepted");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,21 +99,24 @@ fn watchers_that_read_nothing_neither_fill_the_memory_nor_stop_others() {
     let addr = server.local_addr();
     let stuck: Vec<TcpStream> = (0..8).map(|_| watch(addr, "/v1/usr/t?watch")).collect();
     let mut healthy = watch(addr, "/v1/usr/t?watch");
+    let (came, events) = mpsc::channel();
     let reader = thread::spawn(move || {
-        let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
-        let end = format!("\"key\":\"{}\"", ROWS - 1);
-        // The last event may be cut in two, so the end of what was read before is looked at again.
-        loop {
+        let (mut tail, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+        let event = b"event: put";
+        let mut count = 0;
+        while count < ROWS {
             let length = healthy.read(&mut buffer).expect("it is not cut");
             assert_ne!(length, 0, "it is not ended");
-            text.extend_from_slice(&buffer[..length]);
-            let from = text.len().saturating_sub(length + 100);
-            if String::from_utf8_lossy(&text[from..]).contains(&end) {
-                break;
+            tail.extend_from_slice(&buffer[..length]);
+            let found = tail.windows(event.len()).filter(|text| text == event);
+            for _ in found {
+                count += 1;
+                came.send(count).expect("the test waits for it");
             }
+            // An event may be cut in two.
+            tail.drain(..tail.len().saturating_sub(event.len() - 1));
         }
-        let text = String::from_utf8_lossy(&text).into_owned();
-        text.matches("event: put").count()
+        count
     });
     let mut most = 0;
     for n in 0..ROWS {
@@ -120,7 +124,8 @@ fn watchers_that_read_nothing_neither_fill_the_memory_nor_stop_others() {
         lab.send(Method::PUT, &format!("/v1/usr/t/{n}"), value);
         let metrics = get(addr, "/metrics");
         most = most.max(number(&metrics, "rumormill_http_watch_bytes"));
-        thread::sleep(Duration::from_millis(20));
+        let seen = events.recv_timeout(Duration::from_secs(20));
+        assert_eq!(seen, Ok(n + 1), "the healthy watcher is told");
     }
     assert_eq!(reader.join().expect("it read"), ROWS);
     // One event for each that is stuck comes on top at worst.
