@@ -559,6 +559,11 @@ pub enum Event {
         /// What was wrong.
         why: &'static str,
     },
+    /// This node's wall clock was set, or jumped: it moved by more than a second against the monotonic clock.
+    WallStepped {
+        /// By how many milliseconds; negative when it went back.
+        by_ms: i64,
+    },
     /// A row from a far-future clock was merged; the local clock did not follow it.
     ClockDrift {
         /// Milliseconds ahead of the local wall clock.

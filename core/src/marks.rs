@@ -164,14 +164,20 @@ marks! {
     Reunited = "reunited",
     /// A member showed the same rows after all, or changed before it could say which.
     RepairEnds = "repair-ends",
+    /// A row whose value had to be loaded went to a member that had lost it.
+    OverruleLoaded = "overrule-loaded",
     /// A row came back, or gave way to a newer one, although contexts agreed.
     RowRepaired = "row-repaired",
     /// A row was passed on whose author's life had ended.
     RowOfEndedLife = "row-of-ended-life",
     /// A row came that a floor had removed already.
     RowBelowFloor = "row-below-floor",
-    /// A row expired.
+    /// A row that had expired ended.
     RowExpired = "row-expired",
+    /// A row was hidden, because its expiry had come by this node's clock.
+    RowHidden = "row-hidden",
+    /// A hidden row showed again, because this node's clock went back.
+    RowShownAgain = "row-shown-again",
     /// Rows of a large cluster were passed on.
     RowsForwarded = "rows-forwarded",
     /// A row came that lost against the one that is here.

@@ -214,8 +214,24 @@ mutants! {
     GraftUnsent = "graft-unsent",
     /// What a notice names counts as seen.
     NoticeCovers = "notice-covers",
-    /// Rows that expire vanish at once instead of becoming tombstones.
+    /// Rows that end vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
+    /// A row ends when this node's own clock has passed its expiry.
+    ExpiresByOwnClock = "expires-by-own-clock",
+    /// A row ends when the clocks of half of the members have passed its expiry.
+    HalfIsEnough = "half-is-enough",
+    /// What was heard of a member's clock counts for ever.
+    TellingsLast = "tellings-last",
+    /// A clock is believed as soon as it has jumped.
+    JumpBelieved = "jump-believed",
+    /// A node that is away ends rows.
+    AwayExpires = "away-expires",
+    /// A node that is still joining ends rows.
+    JoinerExpires = "joiner-expires",
+    /// Sessions send hidden rows as tombstones.
+    HiddenSentDead = "hidden-sent-dead",
+    /// A delete of a hidden row writes nothing.
+    HiddenDeleteIgnored = "hidden-delete-ignored",
     /// Of the siblings that a merge leaves only the newest stays.
     SiblingLost = "sibling-lost",
     /// A dead row of siblings is freed although it names writes that have not come here.

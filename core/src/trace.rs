@@ -204,6 +204,7 @@ impl Display for Trace<'_, Event> {
             Event::Refused { node, why } => write!(f, "refused node={node} why={}", hangup(*why)),
             Event::Denied { by, why } => write!(f, "denied by={by} why={}", denial(*why)),
             Event::Protocol { node, why } => write!(f, "protocol node={node} why={why}"),
+            Event::WallStepped { by_ms } => write!(f, "wall-stepped by_ms={by_ms}"),
             Event::ClockDrift { ahead_ms } => write!(f, "clock-drift ahead_ms={ahead_ms}"),
             Event::ClockWrong(clock) => {
                 write!(f, "clock-wrong node={} by_ms={}", clock.node, clock.by_ms)

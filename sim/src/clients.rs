@@ -36,10 +36,21 @@ impl Deed {
         }
     }
 
-    fn effect(&self) -> Effect {
+    /// The value that it writes.
+    fn value(&self) -> Option<&Bytes> {
+        match self {
+            Deed::Put(value) | Deed::PutFor(value, _) => Some(value),
+            Deed::Delete => None,
+        }
+    }
+
+    /// As done by a node whose clocks show `now`.
+    fn effect(&self, now: Now) -> Effect {
         match self {
             Deed::Put(value) => Effect::Put(value.clone()),
-            Deed::PutFor(value, _) => Effect::PutFor(value.clone()),
+            Deed::PutFor(value, ttl_ms) => {
+                Effect::PutFor(value.clone(), now.wall.as_millis() + ttl_ms)
+            }
             Deed::Delete => Effect::Delete,
         }
     }
@@ -212,7 +223,7 @@ impl World {
         if self.is_held_back(op, node) {
             self.count("ops_held_back");
         } else if keeps_siblings {
-            let value = deed.effect().value().cloned();
+            let value = deed.value().cloned();
             self.write_siblings(op.client, node, &key, value);
         } else {
             self.write(Some(op.client), node, op.table, &key, deed);
@@ -292,7 +303,7 @@ impl World {
         let Some(accepted) = self.unless_refused(node, Some(key), result) else {
             return false;
         };
-        let effect = deed.effect();
+        let effect = deed.effect(self.hosts[node].now(self.now_us));
         let fields = [
             Field::Word("table", table.name()),
             Field::Bytes("key", key),
@@ -302,8 +313,8 @@ impl World {
         let len = if effect == Effect::Delete { 3 } else { 4 };
         self.trace
             .event(self.now_us, node, Weight::Story, word, &fields[..len]);
-        // Deleting what is not there writes nothing and promises nothing.
-        let real = effect != Effect::Delete || accepted.existed;
+        // Deleting what is not there writes nothing and promises nothing; what is hidden there may show elsewhere.
+        let real = accepted.wrote;
         self.count(if real { counted } else { "deletes_of_nothing" });
         self.promise((client, node), (table, Some(key)), accepted, effect, real);
         true

@@ -305,7 +305,10 @@ impl World {
     pub(crate) fn skew(&mut self, node: usize, by_ms: i64, ppm: i64) {
         self.keeps_deletes |= gives_beyond_drift(by_ms);
         let shown = self.shown(node);
+        self.clock_drifts(ppm);
+        self.compare_clocks();
         self.hosts[node].clock.set(self.now_us, by_ms, ppm);
+        self.clock_is_set(node);
         // A step takes rows out of sight, or brings them back, before the node has done anything about it.
         let steps = self.shown(node);
         self.count_by("rows_a_clock_hid", shown.saturating_sub(steps));

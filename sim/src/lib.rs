@@ -112,6 +112,7 @@
 //! To read a run, [`record`] it: [`explain`](explain::explain) gives the part around one key or one message, and
 //! [`page::render`] draws all of it as one HTML page.
 
+mod agreed;
 mod apart;
 pub mod app;
 mod calm;

@@ -13,8 +13,8 @@ use crate::plan::Table;
 pub enum Effect {
     /// It wrote this value.
     Put(Bytes),
-    /// It wrote this value, and the key expires some time.
-    PutFor(Bytes),
+    /// It wrote this value, and the key expires at this time, in milliseconds of wall time.
+    PutFor(Bytes, u64),
     /// It deleted the key.
     Delete,
 }
@@ -23,7 +23,7 @@ impl Effect {
     /// The value written.
     pub fn value(&self) -> Option<&Bytes> {
         match self {
-            Effect::Put(value) | Effect::PutFor(value) => Some(value),
+            Effect::Put(value) | Effect::PutFor(value, _) => Some(value),
             Effect::Delete => None,
         }
     }
@@ -285,12 +285,14 @@ impl<'a> History<'a> {
             .max_by_key(|op| op.version)
     }
 
-    /// Whether an operation that is newer than `version`, or became so by joining, may have removed the key.
-    pub fn may_be_gone(self, version: Version) -> bool {
+    /// Whether an operation that is newer than `version`, or became so by joining, may have removed the key. `expired` says of a write whether
+    /// its row may have ended.
+    pub fn may_be_gone(self, version: Version, expired: impl Fn(&Told) -> bool) -> bool {
         self.ops().any(|op| {
             // A flush goes by the clock alone.
             let flushed = op.flush && op.version.clock >= version.clock;
-            (op.alone || flushed || op.version > version) && !matches!(op.effect, Effect::Put(_))
+            let removes = op.effect == Effect::Delete || expired(op);
+            (op.alone || flushed || op.version > version) && removes
         })
     }
 

@@ -51,6 +51,7 @@ impl World {
                 if self.is_away(node) {
                     self.call_operator();
                 }
+                self.clock_is_set(node);
                 self.touch(node);
                 self.application_starts(node);
             }
@@ -283,6 +284,7 @@ impl World {
         let (upto, lost) = host.disk.crash(keep);
         host.stop();
         host.answers = answers;
+        self.clock_ends(node);
         self.application_stops(node);
         let host = &mut self.hosts[node];
         for (seq, op) in std::mem::take(&mut host.unsynced) {

@@ -78,16 +78,18 @@ impl World {
                 unordered.insert((table, key), at_us);
             }
             keys.entry(table).or_default().push(key);
-            out.extend(newest_hiding(history).map(|version| SessionOp {
-                // In a session of its own, which does nothing else.
-                session: u32::MAX - number,
-                at_us: 0,
-                node: 0,
-                life: 0,
-                table: table.name(),
-                key: key.clone(),
-                deed: Deed::Delete(version),
-            }));
+            out.extend(
+                newest_hiding(history, self.agreed.largest_ms()).map(|version| SessionOp {
+                    // In a session of its own, which does nothing else.
+                    session: u32::MAX - number,
+                    at_us: 0,
+                    node: 0,
+                    life: 0,
+                    table: table.name(),
+                    key: key.clone(),
+                    deed: Deed::Delete(version),
+                }),
+            );
         }
         for (at, exchange) in self.exchanges.iter().enumerate() {
             let Some(view) = exchange.view.filter(|_| !self.is_overtaken(at)) else {
@@ -137,11 +139,14 @@ fn deleted_beyond_drift(history: History<'_>) -> Option<u64> {
 }
 
 /// The newest version that can explain why a key shows nothing. What its acceptor proposed anew when it joined got a clock that
-/// nobody was told, so that it explains everything.
-fn newest_hiding(history: History<'_>) -> Option<Version> {
-    let hiding = history
-        .ops()
-        .filter(|op| !matches!(op.effect, Effect::Put(_)));
+/// no client was told, so that it explains everything. A row with an expiry explains it once some wall clock has shown that time: a row is
+/// hidden by the clock of the member that is asked.
+fn newest_hiding(history: History<'_>, largest_ms: u64) -> Option<Version> {
+    let hiding = history.ops().filter(|op| match op.effect {
+        Effect::Put(_) => false,
+        Effect::PutFor(_, expires_ms) => expires_ms <= largest_ms,
+        Effect::Delete => true,
+    });
     let versions = hiding.map(|op| match (op.alone, op.flush) {
         (true, _) => last_of(Hlc(u64::MAX)),
         (false, true) => last_of(op.version.clock),
@@ -181,7 +186,7 @@ impl Exchange {
                 version, effect, ..
             } => match effect {
                 Effect::Put(_) => Deed::Put(*version),
-                Effect::PutFor(_) => Deed::PutFor(*version),
+                Effect::PutFor(..) => Deed::PutFor(*version),
                 Effect::Delete => Deed::Delete(*version),
             },
         };

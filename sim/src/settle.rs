@@ -5,15 +5,13 @@ use rumormill_core::{Mark, Node};
 use crate::checkers::{
     Contents, Violation, convergence, durability, no_resurrection, pushes, sessions, siblings,
 };
-use crate::clock::Clock;
+use crate::model::{Effect, Told};
 use crate::trace::Field;
 use crate::world::World;
 
 /// How long a cluster of up to 20 nodes may take to come to rest after the last fault, in microseconds of virtual time.
 pub const SETTLE_US: u64 = 60_000_000;
 const SETTLE_PER_NODE_US: u64 = 3_000_000;
-/// No client of a plan of the profile `gossip` lets a row live longer than this.
-const LONGEST_TTL_US: u64 = 10_000_000;
 const SETTLE_STEP_US: u64 = 500_000;
 
 impl World {
@@ -59,12 +57,11 @@ impl World {
         found.extend(convergence::check_members(self.now_us, &self.views()));
         for (node, contents) in contents.iter().enumerate() {
             if let Some(contents) = contents {
-                found.extend(durability::check(self.now_us, node, contents, &self.model));
+                let expired = |op: &Told| self.has_expired(node, op);
+                let (at_us, model) = (self.now_us, &self.model);
+                found.extend(durability::check(at_us, node, contents, model, expired));
                 found.extend(no_resurrection::check(
-                    self.now_us,
-                    node,
-                    contents,
-                    &self.model,
+                    at_us, node, contents, model, expired,
                 ));
             }
         }
@@ -100,16 +97,22 @@ impl World {
             && self.application_rests()
     }
 
-    /// Without rows that somebody wrote to expire while his clock was far ahead. Where the clock went on until then they have expired,
-    /// and elsewhere they have not, for as long as the clock was wrong.
+    /// Whether a row that was written to expire is hidden on a node, or may have ended: the settled clocks of more than half of the members
+    /// that some member counts have passed its expiry since it was written.
+    fn has_expired(&self, node: usize, op: &Told) -> bool {
+        let Effect::PutFor(_, expires_ms) = op.effect else {
+            return false;
+        };
+        let wall_ms = self.hosts[node].now(self.now_us).wall.as_millis();
+        expires_ms <= wall_ms.max(self.agreed.passed_since(op.at_us))
+    }
+
+    /// Without rows that may have ended before their time: the clocks of a majority were wrong, and not every member has heard of it.
     fn lasting_contents(&self) -> Vec<Option<Contents>> {
-        let limit_ms = Clock::default()
-            .now(self.now_us + LONGEST_TTL_US)
-            .wall
-            .as_millis();
+        let ended_ms = self.agreed.passed_since(0);
         let contents = self.all_contents().into_iter();
         contents
-            .map(|contents| contents.map(|contents| contents.expiring_by(limit_ms)))
+            .map(|contents| contents.map(|contents| contents.expiring_after(ended_ms)))
             .collect()
     }
 

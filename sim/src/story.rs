@@ -227,6 +227,13 @@ pub(crate) fn event(
         Event::Refused { node, .. } => emit("refused_peer", &[who(node)]),
         Event::Denied { by, .. } => emit("denied_by", &[who(by)]),
         Event::Protocol { node, why } => emit("protocol", &[who(node), Field::Word("why", why)]),
+        Event::WallStepped { by_ms } => emit(
+            "wall_stepped",
+            &[
+                Field::Word("ahead", if *by_ms < 0 { "no" } else { "yes" }),
+                Field::Num("by_ms", by_ms.unsigned_abs()),
+            ],
+        ),
         Event::ClockDrift { ahead_ms } => emit("clock_drift", &[Field::Num("ahead_ms", *ahead_ms)]),
         Event::ClockWrong(clock) => emit(
             "clock_wrong",

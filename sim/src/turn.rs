@@ -214,6 +214,7 @@ impl World {
         }
         self.check(node);
         self.check_notices(node);
+        self.clocks_counted_by(node);
         self.acknowledge(node);
         self.watch(node);
         self.schedule(node);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rumormill_core::{Limits, Node, NodeId, Now, Timing};
 
+use crate::agreed::Agreed;
 use crate::app::{Deployment, Slot};
 use crate::checkers::bounds::{self, Queues};
 use crate::checkers::grafts::Dot;
@@ -34,6 +35,8 @@ pub struct World {
     pub(crate) net: Network,
     pub(crate) trace: Trace,
     pub(crate) model: Model,
+    /// How far rows may have expired.
+    pub(crate) agreed: Agreed,
     /// What clients asked and were answered.
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) siblings: Readers,
@@ -99,6 +102,7 @@ impl World {
             net: Network::new(plan.seed, nodes),
             trace: Trace::new(keep),
             model: Model::default(),
+            agreed: Agreed::new(nodes),
             exchanges: Vec::new(),
             siblings: Readers::default(),
             clients: BTreeMap::new(),
@@ -298,6 +302,7 @@ impl World {
             return false;
         };
         self.now_us = self.now_us.max(due_us);
+        self.clocks_due();
         if from_plan {
             let number = self.next_entry;
             self.next_entry += 1;

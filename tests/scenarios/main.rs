@@ -282,6 +282,7 @@ fn plans_that_once_failed_hold() {
         "an_old_life_whose_clock_was_ahead",
         "everybody_left_and_came_back",
         "everybody_left_while_one_came_in",
+        "expiry-clock",
         "reunion_through_a_node_that_reunited",
         "two_that_meet_only_through_a_third",
         "who_had_left_alone_remembers_the_cluster",

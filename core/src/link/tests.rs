@@ -36,6 +36,7 @@ fn probe(nonce: u64) -> Message {
         awaits_claims: true,
         clock: nonce,
         wall_ms: nonce,
+        settled_ms: nonce,
     };
     let rumor = Rumor {
         node: NodeId(4),

@@ -73,6 +73,11 @@ impl Loads {
         Ok(self.pending.entry(place.clone()).or_default())
     }
 
+    /// Asks for a value that no request waits for, unless it is on its way; whether there was room.
+    pub(crate) fn wants(&mut self, place: &Place) -> bool {
+        self.want(place).is_ok()
+    }
+
     /// Puts a request behind those that wait for the value of this row.
     fn wait(&mut self, place: &Place, token: Token, request: Request) -> Result<(), ReadError> {
         let limit = self.limit;
@@ -208,6 +213,7 @@ impl Node {
         let waiters = self.loads.finish(&place);
         self.gossip
             .serve_loaded(&mut self.fx, &place, loaded.as_ref());
+        self.overrule_loaded(&place, loaded.as_ref());
         for (token, request) in waiters {
             if let Some(deadline) = self.stop_waiting(token) {
                 self.carry_out(token, deadline, request, loaded.as_ref());

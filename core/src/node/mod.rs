@@ -4,6 +4,7 @@ mod away;
 mod clocks;
 mod contract;
 mod evict;
+mod expiry;
 mod greet;
 mod join;
 mod leave;
@@ -15,6 +16,7 @@ mod repair;
 mod requests;
 mod rivals;
 mod settings;
+mod settled;
 mod skew;
 mod status;
 mod sync;
@@ -36,12 +38,13 @@ use self::evict::Evictions;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
 use self::relay::Relays;
-use self::repair::Repair;
+use self::repair::{Overrules, Repair};
 use self::requests::Requests;
 use self::rivals::Rival;
+use self::settled::Settled;
 use self::skew::Skews;
 pub use self::skew::WrongClock;
-pub use self::status::{Awaited, HoldUp, NodeStatus};
+pub use self::status::{Awaited, ClocksPassed, HoldUp, NodeStatus};
 use self::waits::Waits;
 pub use self::waits::{Awaits, SeedState};
 use crate::config::Config;
@@ -95,6 +98,7 @@ pub struct Node {
     relays: Relays,
     sync: AntiEntropy,
     repair: Option<Repair>,
+    overrules: Overrules,
     /// Not before this is another repair begun.
     repair_after: Instant,
     lazy: Lazy,
@@ -115,6 +119,9 @@ pub struct Node {
     clocks: Clocks,
     skews: Skews,
     waits: Waits,
+    settled: Settled,
+    /// Not before this is it looked again which rows have to end.
+    end_rows_at: Instant,
     /// When this life began.
     begun: Instant,
     contract: Contract,
@@ -157,6 +164,7 @@ impl Node {
                 detector_rng,
             ),
             repair: None,
+            overrules: Overrules::new(),
             repair_after: now.mono,
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
             lazy: Lazy::default(),
@@ -176,6 +184,8 @@ impl Node {
             clocks: Clocks::default(),
             skews: Skews::default(),
             waits: Waits::default(),
+            settled: Settled::default(),
+            end_rows_at: now.mono,
             begun: now.mono,
             away_from: now.mono,
             contract: Contract::default(),
@@ -208,6 +218,7 @@ impl Node {
             return;
         }
         self.hold_to_contract(&input);
+        self.look_at_clocks();
         match input {
             Input::Tick => self.tick(),
             Input::LinkUp { link, dial, hello } => self.link_up(link, dial, &hello),

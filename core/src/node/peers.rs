@@ -488,6 +488,7 @@ impl Node {
                     return self.departed_myself();
                 }
                 self.detector.remove(node);
+                self.settled.forget(node);
                 self.evictions.up(node);
                 self.release_departed();
                 if self.cluster.away.is_none() && !self.membership.is_forced_out(node) {

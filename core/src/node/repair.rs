@@ -3,17 +3,26 @@
 //! A repair begins when a peer that has seen the same, durably, has another sum of rows. Each of the two repairs itself. While it
 //! does, it frees no tombstone: what it fetches counts although it is covered, and must meet what has deleted it since.
 
+use alloc::collections::BTreeMap;
+
 use super::Node;
+use crate::error::ReadError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane};
 use crate::marks::Mark;
 use crate::refusals::Refusal;
-use crate::table::gossip::{Contexts, Cursor, Form, read_contexts, write_contexts};
+use crate::table::gossip::{Contexts, Cursor, Form, Loaded, Place, read_contexts, write_contexts};
 use crate::time::Instant;
 use crate::wire::{Compare, Compared, Have, Message, RowBatch};
 
 /// Dots fetched by one repair; more are found by the next.
 const MOST_LOST: usize = 65_536;
+
+/// Rows whose values are loaded for a repair at one time; more are found by the next.
+const MOST_OVERRULES: usize = 1_024;
+
+/// Rows that a peer has lost and whose values have to be loaded before they can be sent to it.
+pub(super) type Overrules = BTreeMap<Place, LinkId>;
 
 /// A repair under way.
 pub(super) struct Repair {
@@ -181,12 +190,37 @@ impl Node {
             return self.merge(rows).map(drop);
         };
         repair.touched = now;
-        let (repaired, theirs) = self.gossip.repair(&mut self.fx, rows, &repair.lost)?;
+        let (repaired, theirs, cold) = self.gossip.repair(&mut self.fx, rows, &repair.lost)?;
         repair.repaired += repaired;
         if !theirs.rows.is_empty() {
             self.fx.send(link, Lane::Bulk, Message::Overrule(theirs));
         }
+        for place in cold {
+            let known = self.overrules.contains_key(&place);
+            if (known || self.overrules.len() < MOST_OVERRULES) && self.loads.wants(&place) {
+                self.overrules.insert(place, link);
+            }
+        }
         Ok(())
+    }
+
+    /// The load of a value has ended: if a peer has lost its row, it is sent there. What cannot be read is tried again by the next repair.
+    pub(super) fn overrule_loaded(
+        &mut self,
+        place: &Place,
+        loaded: Option<&Result<Loaded, ReadError>>,
+    ) {
+        let Some(link) = self.overrules.remove(place) else {
+            return;
+        };
+        let value = loaded.and_then(|loaded| loaded.as_ref().ok());
+        if let Some(row) = self.gossip.alone(place, value)
+            && self.is_full()
+            && self.links.is_ready(link)
+        {
+            self.fx.mark(Mark::OverruleLoaded);
+            self.fx.send(link, Lane::Bulk, Message::Overrule(row));
+        }
     }
 
     pub(super) fn repair_complete(&mut self, session: u64) {

@@ -32,6 +32,12 @@ pub struct NodeStatus {
     pub tables: usize,
     /// Deleted rows that are kept until every member has the delete.
     pub tombstones: u64,
+    /// Rows that have expired by this node's clock and have not ended: they are hidden.
+    pub hidden_rows: u64,
+    /// The bytes of their keys and values that are in memory.
+    pub hidden_bytes: u64,
+    /// Of the hidden row that expired first: which clocks are known to have passed its expiry. More than half have to, and then it ends.
+    pub hidden_until: Option<ClocksPassed>,
     /// Links that are up.
     pub links: usize,
     /// Sync sessions that this node asked for and that are under way.
@@ -71,6 +77,23 @@ pub struct Awaited {
     pub here: bool,
 }
 
+/// How many members' clocks have passed a time, as far as this node has heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClocksPassed {
+    /// The members that are known to have passed it, this node included.
+    pub passed: usize,
+    /// All members that count, this node included.
+    pub of: usize,
+}
+
+impl core::fmt::Display for ClocksPassed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let ClocksPassed { passed, of } = self;
+        write!(f, "{passed} of {of} clocks are known to have passed")
+    }
+}
+
 /// A member for whose sake deleted rows are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -99,6 +122,7 @@ impl Node {
     /// A summary. O(members), and 4,096 tombstones for each that holds some up.
     pub fn status(&self, now: Now) -> NodeStatus {
         let view = self.view(now);
+        let (hidden_rows, hidden_bytes) = self.gossip.hidden();
         NodeStatus {
             id: self.id(),
             name: self.config().name.clone(),
@@ -109,6 +133,9 @@ impl Node {
             rows: view.user_rows(),
             tables: self.gossip.rows().listing().len(),
             tombstones: self.gossip.cover().tombstone_count(),
+            hidden_rows,
+            hidden_bytes,
+            hidden_until: self.hidden_until(),
             links: self.links.len(),
             sessions: self.sync.sessions(),
             clock: self.gossip.clock(),
@@ -122,6 +149,14 @@ impl Node {
             awaits: self.awaits(),
             wrong_clocks: self.wrong_clocks(),
         }
+    }
+
+    /// Which clocks have passed the expiry of the hidden row that expired first.
+    fn hidden_until(&self) -> Option<ClocksPassed> {
+        let (hidden, _) = self.gossip.hidden();
+        let first = self.gossip.first_expiry().filter(|_| hidden > 0)?;
+        let (passed, of) = self.vote().past(first);
+        Some(ClocksPassed { passed, of })
     }
 
     fn awaited(&self) -> Vec<Awaited> {

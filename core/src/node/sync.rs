@@ -41,6 +41,7 @@ impl Node {
             awaits_claims: has_tombstones || self.relays.is_asked(),
             clock: self.gossip.clock().0,
             wall_ms: self.fx.now().wall.as_millis(),
+            settled_ms: self.settled.told(&self.fx),
         }
     }
 
@@ -59,8 +60,10 @@ impl Node {
 
     /// A peer told its state with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
-        self.clocks.hear(self.fx.now(), node, theirs.wall_ms);
-        self.skews.hear(self.fx.now(), node, theirs.wall_ms);
+        let now = self.fx.now();
+        self.clocks.hear(now, node, theirs.wall_ms);
+        self.skews.hear(now, node, theirs.wall_ms);
+        self.settled.hear(now.mono, node, theirs.settled_ms);
         self.gossip.follow_clock(&mut self.fx, Hlc(theirs.clock));
         if let Some(known) = self.links.get_mut(link) {
             known.awaits_claims = theirs.awaits_claims;

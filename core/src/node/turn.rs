@@ -5,12 +5,7 @@ use crate::id::Seq;
 use crate::io::{Deadline, Event, HangupReason, Timer};
 use crate::marks::Mark;
 use crate::mutants::mutated;
-use crate::time::Instant;
 use crate::wire::RumorState;
-use core::time::Duration;
-
-/// Rows that may expire in one turn.
-const EXPIRE_BUDGET: usize = 1_024;
 
 impl Node {
     /// The earliest moment at which [`Input::Tick`](crate::Input::Tick) is needed, and why. Pure. A moment in the past means
@@ -35,7 +30,7 @@ impl Node {
             (self.lazy.next_deadline(), Timer::Gossip),
             (self.relays.next_deadline(), Timer::Gossip),
             (self.sync_at, Timer::Sync),
-            (self.next_expiry(), Timer::Expiry),
+            (self.expiry_deadline(), Timer::Expiry),
             (self.requests.next_deadline(), Timer::Request),
             (self.leave_deadline(), Timer::Leave),
             (self.evict_deadline(), Timer::Evict),
@@ -43,18 +38,6 @@ impl Node {
         ];
         let due = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
         due.min().map(|(at, why)| Deadline { at, why })
-    }
-
-    /// Expiry follows the wall clock; the wait for it is measured on the monotonic one, and at most a second, because the
-    /// wall clock may jump.
-    fn next_expiry(&self) -> Option<Instant> {
-        let at = self.gossip.next_expiry()?;
-        let now = self.fx.now();
-        let wait = at
-            .as_millis()
-            .saturating_sub(now.wall.as_millis())
-            .min(1_000);
-        Some(now.mono + Duration::from_millis(wait))
     }
 
     pub(super) fn tick(&mut self) {
@@ -75,7 +58,7 @@ impl Node {
         self.pulls_due();
         self.repair_due();
         self.lazy_due();
-        self.gossip.expire(&mut self.fx, EXPIRE_BUDGET);
+        self.rows_expire();
         self.requests_due();
         self.leave_due();
         self.evictions_due();

@@ -71,7 +71,8 @@ pub enum Write<'a> {
         /// When the row expires, `None` for never.
         expires: Option<Wall>,
     },
-    /// Removes the row. Deleting a row that is not there is no write and is accepted with the version it has.
+    /// Removes the row. Deleting a row that is not there is no write and is accepted with the version it has; deleting one that has expired
+    /// here and may show elsewhere is a write.
     Delete {
         /// The key, 1 byte or more.
         key: &'a [u8],
@@ -117,8 +118,11 @@ pub struct Accepted {
     pub seq: Seq,
     /// Whether the table promises durability before the acknowledgement, so that a driver must wait.
     pub sync: bool,
-    /// Whether a live row was there before.
+    /// Whether a live row was there before, by this node's clock.
     pub existed: bool,
+    /// Whether a version was written. A delete of what is nowhere writes none; one of a row that is hidden here, since it has expired by
+    /// this node's clock, does: it may show elsewhere.
+    pub wrote: bool,
 }
 
 /// The name of a table as the store prints it: namespace and name.

@@ -272,7 +272,7 @@ pub struct TableInfo<'a> {
     pub options: TableOptions,
     /// Whether the options were given explicitly, in a row of `sys.tables`.
     pub explicit: bool,
-    /// Live rows, those included that have expired and wait for their timer.
+    /// Live rows, those included that have expired and wait for their timer. Hidden ones are not among them.
     pub rows: u64,
 }
 
@@ -462,7 +462,8 @@ impl<'a> View<'a> {
                 if let Some(siblings) = self.node.gossip.siblings(row) {
                     return Some((row.table, siblings_changed(key, siblings)));
                 }
-                let kind = match (row.value.is_dead(), row.expires) {
+                let gone = row.value.is_dead() || self.node.gossip.rows().is_hidden(*slot);
+                let kind = match (gone, row.expires) {
                     (false, expires) => ChangeKind::Put {
                         key,
                         value: row.value.resident().cloned(),

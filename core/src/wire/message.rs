@@ -286,6 +286,8 @@ wire! {
         pub clock: u64,
         /// Its wall clock, in milliseconds since 1970.
         pub wall_ms: u64,
+        /// Its settled clock, which no short jump moves, in milliseconds since 1970; 0 while it is unknown.
+        pub settled_ms: u64,
     }
 }
 

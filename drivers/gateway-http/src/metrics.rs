@@ -234,6 +234,16 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
             "Deleted rows that are still remembered",
             int(status.tombstones),
         ),
+        (
+            "hidden_rows",
+            "Rows that have expired by this node's clock and have not ended",
+            int(status.hidden_rows),
+        ),
+        (
+            "hidden_bytes",
+            "Bytes of their keys and values in memory",
+            int(status.hidden_bytes),
+        ),
         ("links", "Open links to peers", int(status.links as u64)),
         (
             "sessions",

@@ -123,6 +123,11 @@ pub struct Status {
     pub tables: usize,
     /// Deleted rows that are still remembered.
     pub tombstones: u64,
+    /// Rows that have expired by this node's clock and have not ended: more than half of the members' clocks have to have passed their
+    /// expiry for half a minute.
+    pub hidden_rows: u64,
+    /// The bytes of their keys and values that are in memory.
+    pub hidden_bytes: u64,
     /// Open links to peers.
     pub links: usize,
     /// Sync sessions under way.
@@ -141,7 +146,7 @@ pub struct Status {
     pub incarnation: u64,
     /// Ids of members that hold up the collection of deleted rows.
     pub waiting_for: Vec<String>,
-    /// Why, for each of them, with its name.
+    /// Why, for each of them, with its name; and while rows are hidden, how many clocks are known to have passed the expiry of the first.
     pub waiting_because: Vec<String>,
     /// Of a node that is `away`: names and ids of the members it waits for, any of which will do. If none of them will ever come, see
     /// `POST /v1/members/self/resume`.
@@ -265,6 +270,8 @@ pub fn status(node: &Node, now: Now) -> Status {
         rows: status.rows,
         tables: status.tables,
         tombstones: status.tombstones,
+        hidden_rows: status.hidden_rows,
+        hidden_bytes: status.hidden_bytes,
         links: status.links,
         sessions: status.sessions,
         clock: status.clock.to_string(),
@@ -282,6 +289,11 @@ pub fn status(node: &Node, now: Now) -> Status {
             .waiting_for
             .iter()
             .map(|one| format!("{} {}", one.name, one.why))
+            .chain(
+                status
+                    .hidden_until
+                    .map(|clocks| format!("hidden rows: {clocks}")),
+            )
             .collect(),
         away_until: status
             .away_until

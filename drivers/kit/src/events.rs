@@ -37,6 +37,7 @@ fn is_warning(event: &Event) -> bool {
             | Event::DeclaredLost(_)
             | Event::Resumed { .. }
             | Event::Protocol { .. }
+            | Event::WallStepped { .. }
             | Event::ClockDrift { .. }
             | Event::ClockWrong(_)
             | Event::SettingIgnored { .. }
@@ -159,6 +160,10 @@ impl Names<'_> {
                 "Synced",
                 format!("{rows} rows came from {}", self.member(*with)),
             ),
+            Event::WallStepped { by_ms } => {
+                let text = format!("the wall clock of this node made a step of {by_ms} ms");
+                ("WallStepped", text)
+            }
             Event::SettingChanged { name, value } => {
                 ("SettingChanged", format!("{name} is {value} now"))
             }

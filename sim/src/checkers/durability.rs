@@ -4,18 +4,25 @@ use bytes::Bytes;
 use rumormill_core::Version;
 
 use super::{Contents, MAX_VIOLATIONS, RowState, Shown, Violation};
-use crate::model::{Effect, History, Model};
+use crate::model::{History, Model, Told};
 use crate::plan::Table;
 
 /// The checker's name in reports.
 pub const NAME: &str = "durability";
 
-/// Judges what one node shows at the end against all that clients were told.
-pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec<Violation> {
+/// Judges what one node shows at the end against all that clients were told. `expired` says of a write whether its row may have ended, or
+/// is hidden on the node.
+pub fn check(
+    at_us: u64,
+    node: usize,
+    contents: &Contents,
+    model: &Model,
+    expired: impl Fn(&Told) -> bool,
+) -> Vec<Violation> {
     let mut out = Vec::new();
     for (table, key, history) in model.keys().filter(|(table, ..)| *table != Table::Siblings) {
         let row = contents.get(table, key);
-        let wrong = missing(row, history)
+        let wrong = missing(row, history, &expired)
             .or_else(|| row.and_then(|row| invented(row.version, row.value.as_ref()?, history)));
         if let Some(text) = wrong {
             let text = format!("{}/{} on n{node}: {text}", table.name(), key.escape_ascii());
@@ -32,11 +39,17 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
     out
 }
 
-fn missing(row: Option<&RowState>, history: History<'_>) -> Option<String> {
+fn missing(
+    row: Option<&RowState>,
+    history: History<'_>,
+    expired: impl Fn(&Told) -> bool,
+) -> Option<String> {
     let newest = history.newest_promised()?;
-    let Effect::Put(value) = &newest.effect else {
+    let value = newest.effect.value()?;
+    if expired(newest) {
+        // What may show in its place says the judge of resurrections.
         return None;
-    };
+    }
     let promise = format!(
         "value {} ({}), acknowledged by n{} at {}",
         value.escape_ascii(),
@@ -45,7 +58,7 @@ fn missing(row: Option<&RowState>, history: History<'_>) -> Option<String> {
         newest.at_us
     );
     match row {
-        None if history.may_be_gone(newest.version) => None,
+        None if history.may_be_gone(newest.version, expired) => None,
         None => Some(format!("{promise}, is missing")),
         Some(row) if row.version >= newest.version => None,
         Some(_) if history.was_undone(newest) => None,

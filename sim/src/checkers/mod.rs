@@ -134,11 +134,11 @@ impl Contents {
         self.0.get(table.name())?.get(key)
     }
 
-    /// Without the rows that expire after `limit_ms`, milliseconds of wall time.
+    /// Without the rows that expire at `ended_ms` or before, milliseconds of wall time.
     #[must_use]
-    pub fn expiring_by(mut self, limit_ms: u64) -> Self {
+    pub fn expiring_after(mut self, ended_ms: u64) -> Self {
         for rows in self.0.values_mut() {
-            rows.retain(|_, row| row.expires_ms.is_none_or(|at_ms| at_ms <= limit_ms));
+            rows.retain(|_, row| row.expires_ms.is_none_or(|at_ms| at_ms > ended_ms));
         }
         self.0.retain(|_, rows| !rows.is_empty());
         self

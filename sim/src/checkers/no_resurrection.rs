@@ -7,14 +7,21 @@ use rumormill_core::Version;
 
 use super::{Contents, MAX_VIOLATIONS, Shown, Violation};
 use crate::clock::is_beyond_drift;
-use crate::model::{Effect, Model};
+use crate::model::{Effect, Model, Told};
 use crate::plan::Table;
 
 /// The checker's name in reports.
 pub const NAME: &str = "no_resurrection";
 
-/// Judges what one node shows at the end: a key whose newest promised operation is a delete shows nothing older.
-pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec<Violation> {
+/// Judges what one node shows at the end: a key whose newest promised operation is a delete, or a write whose row may have ended, shows
+/// nothing older. `expired` tells the latter.
+pub fn check(
+    at_us: u64,
+    node: usize,
+    contents: &Contents,
+    model: &Model,
+    expired: impl Fn(&Told) -> bool,
+) -> Vec<Violation> {
     let mut out = Vec::new();
     for (table, key, history) in model.keys().filter(|(table, ..)| *table != Table::Siblings) {
         let Some(newest) = history.newest_promised() else {
@@ -32,9 +39,10 @@ pub fn check(at_us: u64, node: usize, contents: &Contents, model: &Model) -> Vec
             Some(write) => !write.alone && write.version < newest.version,
             None => row.version < newest.version,
         };
-        if newest.effect == Effect::Delete && old && out.len() < MAX_VIOLATIONS {
+        let ended = newest.effect == Effect::Delete || expired(newest);
+        if ended && old && out.len() < MAX_VIOLATIONS {
             let text = format!(
-                "{}/{} on n{node} shows {} ({}) again, deleted at n{} at {} ({})",
+                "{}/{} on n{node} shows {} ({}) again, ended at n{} at {} ({})",
                 table.name(),
                 key.escape_ascii(),
                 row.shown(),

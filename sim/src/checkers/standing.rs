@@ -43,6 +43,7 @@ mod tests {
                 awaits_claims: false,
                 clock: 0,
                 wall_ms: 0,
+                settled_ms: 0,
             },
             rumors: Vec::new(),
         };

@@ -73,6 +73,7 @@ fn probe_and_ack_bytes() -> u64 {
         awaits_claims: true,
         clock: u64::MAX,
         wall_ms: u64::MAX,
+        settled_ms: u64::MAX,
     };
     let (nonce, rumors) = (u64::MAX, Vec::new());
     let probe = Message::Probe {

@@ -23,9 +23,15 @@ pub(super) fn status_hash(status: &Status) -> u64 {
         awaits_claims,
         clock,
         wall_ms,
+        settled_ms,
     } = *status;
     let flags = [claims, awaits_claims].map(u64::from);
-    fold([sys, usr, rows, flags[0], flags[1], clock, wall_ms])
+    let clocks = [clock, wall_ms, settled_ms];
+    fold(
+        [sys, usr, rows, flags[0], flags[1]]
+            .into_iter()
+            .chain(clocks),
+    )
 }
 
 pub(super) fn ask_parts(ask: &ClaimAsk) -> [u64; 4] {

@@ -56,6 +56,7 @@ fn probe(change: impl FnOnce(&mut Status)) -> Message {
         awaits_claims: false,
         clock: 4,
         wall_ms: 5,
+        settled_ms: 4,
     };
     change(&mut status);
     Message::Probe {
@@ -110,6 +111,7 @@ fn messages_that_differ_in_one_field_have_different_hashes() {
         probe(|status| status.rows = 9),
         probe(|status| status.awaits_claims = true),
         probe(|status| status.wall_ms = 9),
+        probe(|status| status.settled_ms = 9),
         push(|_| {}),
         push(|batch| batch.actors[0].node.0 = 9),
         push(|batch| batch.actors[0].run = 9),

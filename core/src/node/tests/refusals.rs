@@ -80,6 +80,7 @@ fn status(clock: u64) -> Status {
         awaits_claims: false,
         clock,
         wall_ms: clock,
+        settled_ms: clock,
     }
 }
 
@@ -340,6 +341,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
                 awaits_claims: u.arbitrary()?,
                 clock,
                 wall_ms: u.arbitrary()?,
+                settled_ms: u.arbitrary()?,
             },
             rumors: std::vec![rumor(u.int_in_range(0..=80)?)],
         },

@@ -1,7 +1,7 @@
 //! Rows whose values are only in the store: when a value leaves memory, and what a load brought back.
 //!
-//! A value that is longer than [`Config::resident_value`](crate::Config::resident_value) leaves once its batch is durable. The
-//! row keeps its version, and a record counts only if it says the same: so a value that was loaded is that of the row,
+//! A value that is longer than [`Config::resident_value`](crate::Config::resident_value) leaves once its batch is durable, and so does every
+//! value whose row is hidden because it has expired, where that limit is set. The row keeps its version, and a record counts only if it says the same: so a value that was loaded is that of the row,
 //! whatever was written meanwhile.
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -59,8 +59,16 @@ impl Cooling {
         self.limit
             .zip(value)
             .is_some_and(|(limit, value)| value.len() > limit as usize)
-            && domain == Domain::UsrDurable
-            && fx.has_storage()
+            && Self::may_leave(fx, domain)
+    }
+
+    /// Whether a value has to leave once it is stored, since its row is hidden.
+    pub(super) fn applies_hidden(&self, fx: &Effects, domain: Domain) -> bool {
+        self.limit.is_some() && Self::may_leave(fx, domain)
+    }
+
+    fn may_leave(fx: &Effects, domain: Domain) -> bool {
+        domain == Domain::UsrDurable && fx.has_storage()
     }
 
     /// The version that arrived as `number` leaves memory when batch `seq` is durable.
@@ -81,6 +89,26 @@ impl Gossip {
             if current == Some(number) {
                 self.rows.update(slot, |row| row.value.cool());
             }
+        }
+    }
+
+    /// The value of a row that was hidden, or shown again, leaves memory if it has to: at once, or with the batch that stores it.
+    pub(super) fn cool_hidden(&mut self, fx: &Effects, slot: Slot, hidden: bool) {
+        let Some(row) = self.rows.row(slot) else {
+            return;
+        };
+        let Some(value) = row.value.resident() else {
+            return;
+        };
+        let domain = self.tables.domain(row.table);
+        let leaves = hidden && self.cooling.applies_hidden(fx, domain);
+        if !leaves && !self.cooling.applies(fx, domain, Some(value)) {
+            return;
+        }
+        if row.seq <= fx.durable() {
+            self.rows.update(slot, |row| row.value.cool());
+        } else {
+            self.cooling.push(row.seq, slot, row.arrival);
         }
     }
 

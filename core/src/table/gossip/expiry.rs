@@ -1,7 +1,11 @@
-//! Expiry: a row whose time is up becomes a tombstone with the same dot and clock, on every member by its own clock.
+//! Expiry: a row whose time has come by this node's wall clock is hidden here, and ends once a majority of clocks has passed it.
+//!
+//! A hidden row stays a row: sessions send it, a reunion proposes it, and it stands against other versions as any other. If the clock goes
+//! back it shows again. A row that ends becomes a tombstone with the same dot and clock: it costs no message, and is freed as any
+//! tombstone is.
 
 use super::log::Entry;
-use super::{Gossip, Value};
+use super::{Gossip, Slot, Value};
 use crate::effects::Effects;
 use crate::marks::Mark;
 use crate::mutants::mutated;
@@ -9,44 +13,84 @@ use crate::table::Domain;
 use crate::time::Wall;
 
 impl Gossip {
-    /// Turns rows that have expired into tombstones with the same dot and clock, at most `budget` of them.
-    pub(crate) fn expire(&mut self, fx: &mut Effects, budget: usize) {
+    /// Hides rows whose time has come, and shows those again whose time lies ahead because the clock went back, at most `budget` of them.
+    pub(crate) fn hide_expired(&mut self, fx: &mut Effects, budget: usize) {
         let wall_ms = fx.now().wall.as_millis();
         for _ in 0..budget {
-            let Some(&(at, slot)) = self.expiring.first() else {
+            let Some(slot) = self.rows.hide_or_show(wall_ms) else {
                 return;
             };
-            if at > wall_ms {
-                return;
+            let hidden = self.rows.is_hidden(slot);
+            fx.mark(match hidden {
+                true => Mark::RowHidden,
+                false => Mark::RowShownAgain,
+            });
+            self.shown_otherwise(fx, slot);
+            self.cool_hidden(fx, slot, hidden);
+        }
+    }
+
+    /// Watchers are told of a row that is hidden, or shows again.
+    fn shown_otherwise(&mut self, fx: &mut Effects, slot: Slot) {
+        let number = self.log.push(Entry::Row(slot));
+        self.rows.update(slot, |row| row.arrival = number);
+        if let Some(row) = self.rows.row(slot) {
+            fx.changed(row.table);
+        }
+    }
+
+    /// Turns rows that expired at `agreed_ms` or before into tombstones with the same dot and clock, at most `budget` of them. Returns
+    /// whether more are left.
+    pub(crate) fn end_expired(&mut self, fx: &mut Effects, agreed_ms: u64, budget: usize) -> bool {
+        for _ in 0..budget {
+            let Some((at_ms, slot)) = self.rows.expiring().first() else {
+                return false;
+            };
+            if at_ms > agreed_ms {
+                return false;
             }
-            self.expiring.pop_first();
             if mutated!(fx, ExpiryVanishes) {
-                self.expiring.insert((at, slot));
                 let domain = self.rows.row(slot).map(|row| self.tables.domain(row.table));
                 self.free(fx, domain.unwrap_or(Domain::UsrDurable), slot);
                 continue;
             }
-            let number = self.log.push(Entry::Row(slot));
-            self.rows.update(slot, |row| {
-                row.value = Value::Dead;
-                row.arrival = number;
-            });
+            if !self.rows.is_hidden(slot) {
+                // This node's clock is behind the others: nobody was told here that the row has gone.
+                self.shown_otherwise(fx, slot);
+            }
+            self.rows.update(slot, |row| row.value = Value::Dead);
             if let Some(row) = self.rows.row(slot) {
                 fx.mark(Mark::RowExpired);
-                fx.changed(row.table);
                 let domain = self.tables.domain(row.table);
                 self.cover.link(domain, row.actor, row.counter, slot, true);
             }
         }
+        self.rows
+            .expiring()
+            .first()
+            .is_some_and(|(at_ms, _)| at_ms <= agreed_ms)
     }
 
-    /// When the next row expires.
-    pub(crate) fn next_expiry(&self) -> Option<Wall> {
-        self.expiring.first().map(|(at, _)| Wall::from_millis(*at))
+    /// When a row has to be hidden or shown next, by a wall clock that shows `now`; the epoch when that is now.
+    pub(crate) fn next_expiry(&self, now: Wall) -> Option<Wall> {
+        let expiring = self.rows.expiring();
+        expiring.next_turn(now.as_millis()).map(Wall::from_millis)
     }
 
-    /// Rows that expire and have not expired yet, of all tables. O(1).
+    /// When the first row of all that have not ended expires, hidden or not.
+    pub(crate) fn first_expiry(&self) -> Option<Wall> {
+        let first = self.rows.expiring().first();
+        first.map(|(at_ms, _)| Wall::from_millis(at_ms))
+    }
+
+    /// How many rows are hidden, and the bytes of their keys and values that are in memory.
+    pub(crate) fn hidden(&self) -> (u64, u64) {
+        let expiring = self.rows.expiring();
+        (expiring.hidden_rows(), expiring.hidden_bytes())
+    }
+
+    /// Rows that expire and are not hidden, of all tables. O(1).
     pub(crate) fn expiring_rows(&self) -> u64 {
-        self.expiring.len() as u64
+        self.rows.expiring().shown_rows()
     }
 }

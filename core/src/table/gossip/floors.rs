@@ -131,6 +131,7 @@ impl Gossip {
     }
 
     fn has_rows(&self, table: TableId) -> bool {
-        self.rows.live(table).is_some_and(|live| !live.is_empty())
+        let shown = self.rows.live(table).is_some_and(|live| !live.is_empty());
+        shown || self.rows.expiring().hides_in(table)
     }
 }

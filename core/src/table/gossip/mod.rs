@@ -7,6 +7,7 @@ mod cold;
 mod cover;
 mod digest;
 mod dots;
+mod expiring;
 mod expiry;
 mod floors;
 mod index;
@@ -27,7 +28,7 @@ mod tree;
 mod write;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -103,8 +104,6 @@ pub(crate) struct Gossip {
     clock: HlcSource,
     /// Durable ceiling of issued clocks: a restart begins there.
     ceiling: Hlc,
-    /// Live rows that expire, by wall millisecond.
-    expiring: BTreeSet<(u64, Slot)>,
     /// Floors: rows of the table at or below are dead, in whatever order they arrive.
     floors: BTreeMap<TableId, Hlc>,
     floor_of_all: Hlc,
@@ -138,7 +137,6 @@ impl Gossip {
             log: ChangeLog::new(limits.change_log),
             clock: HlcSource::new(start, limits.clock_drift),
             ceiling: start,
-            expiring: BTreeSet::new(),
             floors: BTreeMap::new(),
             floor_of_all: Hlc(0),
             freed: start,
@@ -317,24 +315,23 @@ impl Gossip {
         let seq = fx.open_seq();
         fx.changed(arrival.table);
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
-        let (expires, clock, dead) = (arrival.expires, arrival.clock, arrival.value.is_none());
+        let (clock, dead) = (arrival.clock, arrival.value.is_none());
         let number = self.log.next();
-        let cools = self.cooling.applies(fx, domain, arrival.value.as_ref());
+        let value = arrival.value.as_ref();
+        let cools = self.cooling.applies(fx, domain, value);
+        let cools_hidden = value.is_some() && self.cooling.applies_hidden(fx, domain);
         let sys_key = (domain == Domain::Sys).then(|| arrival.key.clone());
         let slot = self.fill(domain, found, arrival, (number, seq));
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
             self.log.push(Entry::Row(slot));
         }
-        if cools {
+        if cools || cools_hidden && self.rows.is_hidden(slot) {
             self.cooling.push(seq, slot, number);
         }
         self.count_row(domain, slot, true);
         match domain.has_siblings() {
             true => self.link_siblings(domain, slot),
             false => self.cover.link(domain, actor, counter, slot, dead),
-        }
-        if expires != 0 && !dead {
-            self.expiring.insert((expires, slot));
         }
         if let Some(key) = sys_key {
             self.sys_row_placed(fx, table, key, clock);
@@ -395,9 +392,6 @@ impl Gossip {
         let Some(row) = self.rows.row(slot) else {
             return;
         };
-        if row.expires != 0 && !row.value.is_dead() {
-            self.expiring.remove(&(row.expires, slot));
-        }
         if let Some(siblings) = row.value.siblings() {
             for version in siblings.versions() {
                 let actor = self.cover.intern(version.dot.actor);

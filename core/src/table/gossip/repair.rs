@@ -13,6 +13,7 @@
 use alloc::vec::Vec;
 
 use super::anti_entropy::Contexts;
+use super::cold::{Loaded, Place};
 use super::digest::Scope;
 use super::outbox::Batcher;
 use super::{ActorIx, Arrival, Gossip, Merged, StoredRow};
@@ -288,14 +289,14 @@ impl Gossip {
     }
 
     /// Rows that came for a repair: those of `lost` dots count although they are covered. Returns how many took their place, and the rows that
-    /// are here instead and that no sum shows: the member lacks them.
+    /// are here instead and that no sum shows: the member lacks them. Of those whose values are only in the store it returns the places.
     pub(crate) fn repair(
         &mut self,
         fx: &mut Effects,
         batch: RowBatch,
         lost: &Contexts,
-    ) -> Result<(u64, RowBatch), Refusal> {
-        let mut repaired = 0;
+    ) -> Result<(u64, RowBatch, Vec<Place>), Refusal> {
+        let (mut repaired, mut cold) = (0, Vec::new());
         let mut lacks = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
         for mut arrival in self.intern_batch(batch)? {
             let domain = self.tables.domain(arrival.table);
@@ -317,15 +318,31 @@ impl Gossip {
                 Merged::Lost | Merged::Obsolete => {
                     let unseen = |row: &&StoredRow| {
                         let siblings = row.value.siblings().is_some();
-                        siblings || !Self::lasts(row) && !row.value.is_cold()
+                        siblings || !Self::lasts(row)
                     };
-                    if let Some(row) = self.rows.get(place.0, &place.1).filter(unseen) {
-                        self.add_row(&mut lacks, row, row.value.resident());
+                    match self.rows.get(place.0, &place.1).filter(unseen) {
+                        Some(row) if row.value.is_cold() => cold.push(place),
+                        Some(row) => {
+                            self.add_row(&mut lacks, row, row.value.resident());
+                        }
+                        None => {}
                     }
                 }
             }
         }
-        Ok((repaired, lacks.take()))
+        Ok((repaired, lacks.take(), cold))
+    }
+
+    /// A row with its value, to be sent by itself; `None` when it has gone, or its value is only in the store and was not loaded.
+    pub(crate) fn alone(&self, (table, key): &Place, loaded: Option<&Loaded>) -> Option<RowBatch> {
+        let row = self.rows.get(*table, key)?;
+        let value = Self::value_of(row, loaded);
+        if value.is_none() && row.value.is_cold() {
+            return None;
+        }
+        let mut batcher = Batcher::new(1, usize::MAX);
+        self.add_row(&mut batcher, row, value);
+        Some(batcher.take())
     }
 
     fn is_lost(&self, arrival: &Arrival, lost: &Context) -> bool {

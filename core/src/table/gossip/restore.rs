@@ -45,9 +45,6 @@ impl Gossip {
             true => self.link_siblings(domain, slot),
             false => self.cover.link(domain, actor, row.counter, slot, dead),
         }
-        if row.expires != 0 && !dead {
-            self.expiring.insert((row.expires, slot));
-        }
     }
 
     /// Once all rows are back: the tables' definitions and floors take effect, and the present actor begins.

@@ -1,4 +1,4 @@
-//! The rows in memory: a slab, a hash index for point access, and the rows of each table.
+//! The rows in memory: a slab, a hash index for point access, the rows of each table, and the rows that expire by time.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -9,6 +9,7 @@ use core::num::NonZeroU32;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 
+use super::expiring::Expiring;
 use super::index::Index;
 use super::listing::Listing;
 use super::order::Order;
@@ -142,7 +143,8 @@ pub(crate) struct Rows {
     tables: Vec<TableRows>,
     places: Places,
     listing: Listing,
-    /// Live rows of users' tables.
+    expiring: Expiring,
+    /// Shown rows of users' tables.
     user_rows: u64,
     hasher: FixedState,
 }
@@ -193,15 +195,17 @@ impl Rows {
         self.slab.get(slot.index())?.as_ref()
     }
 
-    /// Adds a row whose key is not there yet. O(log rows) for the order, when it is live.
+    /// Adds a row whose key is not there yet. O(log rows) for the order, when it is shown.
     pub(crate) fn insert(&mut self, row: StoredRow) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slab.push(None);
             Slot::new(self.slab.len() - 1)
         });
         let hash = Self::hash(&self.hasher, row.table, &row.key);
-        let (table, live) = (row.table, !row.value.is_dead());
-        let key = live.then(|| row.key.clone());
+        let (table, shown) = (row.table, self.expiring.shows(&row, slot));
+        let key = shown.then(|| row.key.clone());
+        let due = self.expiring.due(&row, slot);
+        self.expiring.change(slot, None, due);
         self.slab[slot.index()] = Some(row);
         self.tables[table.0 as usize].add(&mut self.places, slot);
         if let Some(key) = key {
@@ -216,19 +220,21 @@ impl Rows {
         slot
     }
 
-    /// Changes a row in place; key and table stay. The order follows the row's life. O(1) unless it is born or dies.
+    /// Changes a row in place; key and table stay. The order follows what is shown. O(1) unless a row is born or dies, or its expiry changes.
     pub(crate) fn update(&mut self, slot: Slot, change: impl FnOnce(&mut StoredRow)) {
         let Some(row) = self.slab.get_mut(slot.index()).and_then(Option::as_mut) else {
             return;
         };
-        let was_live = !row.value.is_dead();
+        let (was_shown, was_due) = (self.expiring.shows(row, slot), self.expiring.due(row, slot));
         change(row);
-        let (table, is_live) = (row.table, !row.value.is_dead());
-        if was_live == is_live {
+        let due = self.expiring.due(row, slot);
+        self.expiring.change(slot, was_due, due);
+        let (table, is_shown) = (row.table, self.expiring.shows(row, slot));
+        if was_shown == is_shown {
             return;
         }
         let key = row.key.clone();
-        match is_live {
+        match is_shown {
             true => self.raise(table, key, slot),
             false => self.lower(table, &key, slot),
         }
@@ -239,15 +245,17 @@ impl Rows {
         let row = self.slab.get_mut(slot.index())?.take()?;
         let hash = Self::hash(&self.hasher, row.table, &row.key);
         self.index.remove(hash, slot);
-        if !row.value.is_dead() {
+        if self.expiring.shows(&row, slot) {
             self.lower(row.table, &row.key, slot);
         }
         self.tables[row.table.0 as usize].take_out(&mut self.places, slot);
+        let due = self.expiring.due(&row, slot);
+        self.expiring.change(slot, due, None);
         self.free.push(slot);
         Some(row)
     }
 
-    /// A row is live from now on.
+    /// A row is shown from now on.
     fn raise(&mut self, table: TableId, key: Bytes, slot: Slot) {
         let rows = &mut self.tables[table.0 as usize];
         rows.raise(&mut self.places, key, slot);
@@ -259,7 +267,7 @@ impl Rows {
         }
     }
 
-    /// A row is live no longer.
+    /// A row is shown no longer.
     fn lower(&mut self, table: TableId, key: &Bytes, slot: Slot) {
         let rows = &mut self.tables[table.0 as usize];
         rows.lower(&mut self.places, key, slot);
@@ -275,7 +283,30 @@ impl Rows {
         }
     }
 
-    /// The live keys of a table in order, expired ones included until their timer has come.
+    pub(super) fn expiring(&self) -> &Expiring {
+        &self.expiring
+    }
+
+    /// Whether a row is hidden, because its expiry had come when the clock was last looked at. O(1).
+    pub(crate) fn is_hidden(&self, slot: Slot) -> bool {
+        let due = self.row(slot).and_then(|row| self.expiring.due(row, slot));
+        due.is_some_and(|due| due.hidden)
+    }
+
+    /// Hides the next row whose expiry has come, or shows the next one whose expiry lies ahead again, because the clock went back; `None`
+    /// when all rows are as they have to be. O(log rows).
+    pub(super) fn hide_or_show(&mut self, wall_ms: u64) -> Option<Slot> {
+        let slot = self.expiring.next_to_turn(wall_ms)?;
+        let row = self.slab.get(slot.index())?.as_ref()?;
+        let (table, key) = (row.table, row.key.clone());
+        match self.expiring.turn(row, slot) {
+            true => self.lower(table, &key, slot),
+            false => self.raise(table, key, slot),
+        }
+        Some(slot)
+    }
+
+    /// The shown keys of a table in order, expired ones included until their timer has come.
     pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
         Some(&self.tables.get(table.0 as usize)?.order)
     }
@@ -295,26 +326,26 @@ impl Rows {
             .filter_map(|(i, row)| Some((Slot::new(i), row.as_ref()?)))
     }
 
-    /// One of the live rows of a table, each with the same chance. O(1).
+    /// One of the shown rows of a table, each with the same chance. O(1).
     pub(crate) fn sample(&self, table: TableId, random: u64) -> Option<&StoredRow> {
         let live = self.tables.get(table.0 as usize)?.live_slots();
         let place = random.checked_rem(live.len() as u64)?;
         self.row(*live.get(place as usize)?)
     }
 
-    /// Users' tables with live rows or options.
+    /// Users' tables with shown rows or options.
     pub(crate) fn listing(&self) -> &Listing {
         &self.listing
     }
 
-    /// One of users' tables with live rows, each with the same chance; `but` is left out. O(1).
+    /// One of users' tables with shown rows, each with the same chance; `but` is left out. O(1).
     pub(crate) fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableId> {
         let but = but.and_then(|table| self.tables.get(table.0 as usize));
         let but = but.and_then(|rows| rows.listed.as_ref());
         self.listing.sample(random, but)
     }
 
-    /// Live rows of users' tables.
+    /// Shown rows of users' tables.
     pub(crate) fn user_rows(&self) -> u64 {
         self.user_rows
     }
@@ -327,11 +358,14 @@ impl Rows {
         let users = self.tables.iter().filter(|rows| rows.listed.is_some());
         let live = |rows: &TableRows| rows.live_slots().len();
         let counted = users.clone().map(live).sum::<usize>() as u64;
-        assert_eq!(self.user_rows, counted, "live rows are counted");
+        assert_eq!(self.user_rows, counted, "shown rows are counted");
         let populated = users.filter(|rows| live(rows) > 0).count();
         assert_eq!(self.listing.populated(), populated, "tables are listed");
         for rows in &self.tables {
             rows.check(&self.places);
         }
+        let shown = self.iter().filter(|(slot, row)| self.expiring.shows(row, *slot));
+        let in_order: usize = self.tables.iter().map(live).sum();
+        assert_eq!(shown.count(), in_order, "shown rows are in order");
     }
 }

@@ -18,7 +18,7 @@ use super::cold::{Loaded, Place, Values};
 use super::digest::{Digest, Scope};
 use super::log::Entry;
 use super::outbox::{Batcher, row_bytes};
-use super::{Gossip, StoredRow};
+use super::{Gossip, Slot, StoredRow};
 use crate::config::{Limits, Timing};
 use crate::effects::Effects;
 use crate::error::ReadError;
@@ -396,7 +396,7 @@ impl Gossip {
                     if self.is_sent_before(served, draft.at, (*actor, counter), row) {
                         continue;
                     }
-                    if !self.draft_row(served, draft, row) {
+                    if !self.draft_row(fx, served, draft, (slot, row)) {
                         draft.counter = counter;
                         return false;
                     }
@@ -411,8 +411,9 @@ impl Gossip {
             .iter()
             .filter(|_| !mutated!(fx, ReplacedForgotten));
         for (table, key) in replaced {
-            if let Some(row) = self.rows.get(*table, key)
-                && !self.draft_row(served, draft, row)
+            let found = self.rows.find(*table, key);
+            if let Some(found) = found.and_then(|slot| Some((slot, self.rows.row(slot)?)))
+                && !self.draft_row(fx, served, draft, found)
             {
                 return false;
             }
@@ -422,7 +423,16 @@ impl Gossip {
     }
 
     /// Adds a row to a draft, or its place to what has to be loaded first; whether it still fitted.
-    fn draft_row(&self, served: &Served, draft: &mut Draft, row: &StoredRow) -> bool {
+    fn draft_row(
+        &self,
+        fx: &Effects,
+        served: &Served,
+        draft: &mut Draft,
+        (slot, row): (Slot, &StoredRow),
+    ) -> bool {
+        if mutated!(fx, HiddenSentDead) && self.rows.is_hidden(slot) {
+            return self.add_row(&mut draft.batcher, row, None);
+        }
         let place = || (row.table, row.key.clone());
         let value = match row.value.is_cold() {
             true => Self::value_of(row, served.values.get(&place())),
@@ -447,7 +457,7 @@ impl Gossip {
         row: &StoredRow,
         value: Option<&Bytes>,
     ) -> bool {
-        // An expired row is told as it was written: the other side expires it by its own clock.
+        // A hidden row is told as it was written: the other side hides it by its own clock.
         if !batcher.fits(row_bytes(&row.key, row.value.len())) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! The rows of one table: the live keys in order, and all of them in an array, so that none is looked for among those of others.
+//! The rows of one table: the shown keys in order, and all of them in an array, so that none is looked for among those of others.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,11 +12,11 @@ use super::rows::Slot;
 /// The rows of one table.
 #[derive(Default)]
 pub(super) struct TableRows {
-    /// The live keys.
+    /// The shown keys.
     pub(super) order: Order,
-    /// The slots of all rows: those of live ones first.
+    /// The slots of all rows: those of shown ones first.
     slots: Vec<Slot>,
-    /// How many are live.
+    /// How many are shown.
     live: usize,
     /// Its place among users' tables; the store's own are not listed.
     pub(super) listed: Option<Listed>,
@@ -53,32 +53,32 @@ impl TableRows {
         &self.slots
     }
 
-    /// The live rows, in no order.
+    /// The shown rows, in no order.
     pub(super) fn live_slots(&self) -> &[Slot] {
         &self.slots[..self.live]
     }
 
-    /// Adds a row that is not live. O(1) amortised.
+    /// Adds a row that is not shown. O(1) amortised.
     pub(super) fn add(&mut self, places: &mut Places, slot: Slot) {
         places.set(slot, self.slots.len());
         self.slots.push(slot);
     }
 
-    /// A row of the table becomes live. O(log rows).
+    /// A row of the table is shown from now on. O(log rows).
     pub(super) fn raise(&mut self, places: &mut Places, key: Bytes, slot: Slot) {
         self.swap(places, places.get(slot), self.live);
         self.live += 1;
         self.order.insert(key, slot);
     }
 
-    /// A row of the table is live no longer. O(log rows).
+    /// A row of the table is shown no longer. O(log rows).
     pub(super) fn lower(&mut self, places: &mut Places, key: &Bytes, slot: Slot) {
         self.live -= 1;
         self.swap(places, places.get(slot), self.live);
         self.order.remove(key);
     }
 
-    /// Takes out a row that is not live. O(1).
+    /// Takes out a row that is not shown. O(1).
     pub(super) fn take_out(&mut self, places: &mut Places, slot: Slot) {
         let place = places.get(slot);
         self.slots.swap_remove(place);
@@ -98,7 +98,7 @@ impl TableRows {
     /// # Panics
     /// When the array and the order disagree: a bug in this crate.
     pub(super) fn check(&self, places: &Places) {
-        assert_eq!(self.live, self.order.len(), "live rows are in order");
+        assert_eq!(self.live, self.order.len(), "shown rows are in order");
         for (place, slot) in self.slots.iter().enumerate() {
             assert_eq!(places.get(*slot), place, "a row is where it says");
         }

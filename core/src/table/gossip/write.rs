@@ -48,7 +48,10 @@ impl Gossip {
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
         let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
-        if value.is_none() && !existed {
+        // A row that is hidden here may show elsewhere.
+        let is_here = current.is_some_and(|row| !row.value.is_dead());
+        let ignored = mutated!(fx, HiddenDeleteIgnored) && !existed;
+        if value.is_none() && (!is_here || ignored) {
             return Ok(self.unchanged(fx, table, current));
         }
         let above = self.clock_to_beat(table, current)?;
@@ -129,6 +132,7 @@ impl Gossip {
             seq,
             sync,
             existed,
+            wrote: true,
         }
     }
 
@@ -172,6 +176,7 @@ impl Gossip {
             seq: current.map_or(fx.durable(), |row| row.seq),
             sync: self.is_sync(table) && !mutated!(fx, AckBeforeSync),
             existed: current.is_some_and(|row| row.is_live_at(wall_ms)),
+            wrote: false,
         }
     }
 

@@ -278,6 +278,11 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
     field(text, format_args!("strings:{strings}"));
     field(text, format_args!("tables:{}", status.tables));
     field(text, format_args!("tombstones:{}", status.tombstones));
+    field(text, format_args!("hidden_rows:{}", status.hidden_rows));
+    field(text, format_args!("hidden_bytes:{}", status.hidden_bytes));
+    if let Some(clocks) = status.hidden_until {
+        field(text, format_args!("hidden_wait_because:{clocks}"));
+    }
     for waits in &status.waiting_for {
         let (id, name) = (waits.node, waits.name.escape_default());
         field(

@@ -236,7 +236,11 @@ fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let old = match ctx.string(key)? {
         Some(value) => value.clone(),
         None if ctx.hash(key).is_some() => return Err(Refusal::WRONG_TYPE),
-        None => return ctx.nil(),
+        None => {
+            // A row that is hidden here may show elsewhere.
+            super::keys::del_row(ctx, key)?;
+            return ctx.nil();
+        }
     };
     let delete = Write::Delete { key };
     let accepted = ctx.node.write(ctx.now, TableId::DEFAULT, delete)?;

@@ -1,0 +1,204 @@
+//! How far rows may have expired, by what the simulator itself knows of clocks.
+//!
+//! The store promises that a row ends before its time only if the clocks of more than half of the members that one member counts are
+//! ahead of it, each for longer than [`SETTLES`], and all within the time for which what was heard of a clock counts. So a judge
+//! excuses a row that is gone only by [`Agreed::passed_since`]. It errs on the side of the store: a clock counts as settled after exactly
+//! that time, and everybody has heard of it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rumormill_core::{Instant, MemberState, Node, Now};
+
+use crate::clock::Clock;
+use crate::world::World;
+
+/// A clock that has been ahead for less is not believed.
+const SETTLES: Duration = Duration::from_secs(30);
+/// What was heard of a clock counts for so long at least.
+const COUNTS: Duration = Duration::from_secs(30);
+/// How often the clocks are compared, in microseconds of virtual time; besides whenever one is set.
+const EVERY_US: u64 = 1_000_000;
+/// By how much a comparison may come late, in milliseconds: a clock gains at most half as much again.
+const LATE_MS: u64 = 1_500;
+
+/// The clocks of one machine as far as its members believe them.
+#[derive(Clone, Debug, Default)]
+struct Believed {
+    /// When the node's life began by its monotonic clock; `None` while it does not run.
+    begun: Option<Instant>,
+    /// By how many milliseconds the wall clock was ahead of the monotonic one, and since when by the latter; oldest first.
+    offsets: VecDeque<(Instant, i64)>,
+    /// What the settled clock showed, in milliseconds, and when, in microseconds of virtual time; oldest first.
+    told: VecDeque<(u64, u64)>,
+    /// How many members it counts, if it is one.
+    counts: Option<usize>,
+    /// The revision of its members for which that holds, and whether it was a full member then.
+    revision: Option<(u64, bool)>,
+}
+
+impl Believed {
+    fn is_set(&mut self, now: Now) {
+        let offset = now.wall.as_millis() as i64 - (now.mono.as_micros() / 1_000) as i64;
+        self.offsets.push_back((now.mono, offset));
+    }
+
+    /// What the settled clock shows, in milliseconds; nothing in the first time of a life.
+    fn settled(&mut self, now: Now) -> Option<u64> {
+        let begun = self.begun?;
+        let from = now
+            .mono
+            .as_micros()
+            .checked_sub(SETTLES.as_micros() as u64)?;
+        while self
+            .offsets
+            .get(1)
+            .is_some_and(|(since, _)| since.as_micros() <= from)
+        {
+            self.offsets.pop_front();
+        }
+        let least = self.offsets.iter().map(|(_, offset)| *offset).min()?;
+        let shown = (now.mono.as_micros() / 1_000) as i64 + least;
+        (begun.as_micros() <= from).then_some(shown.max(0) as u64)
+    }
+}
+
+/// What the settled clocks of majorities have passed.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed {
+    clocks: Vec<Believed>,
+    /// The time that a majority had passed, in milliseconds of wall time, and when it had, in microseconds of virtual time: only those that no
+    /// later one exceeds, oldest first.
+    passed: Vec<(u64, u64)>,
+    /// When the clocks are compared next.
+    next_us: u64,
+    /// The most that any clock gains or loses, in millionths.
+    drift_ppm: u64,
+    /// The largest time that any wall clock has shown, in milliseconds.
+    largest_ms: u64,
+}
+
+impl Agreed {
+    pub(crate) fn new(machines: usize) -> Self {
+        Agreed {
+            clocks: vec![Believed::default(); machines],
+            ..Agreed::default()
+        }
+    }
+
+    /// The latest time that the settled clocks of a majority have passed since `at_us`, in milliseconds of wall time.
+    pub(crate) fn passed_since(&self, at_us: u64) -> u64 {
+        let first = self.passed.partition_point(|(us, _)| *us < at_us);
+        let latest = self.passed.get(first).map_or(0, |(_, ms)| *ms);
+        latest + LATE_MS
+    }
+
+    /// The largest time that any wall clock has shown, in milliseconds.
+    pub(crate) fn largest_ms(&self) -> u64 {
+        self.largest_ms + LATE_MS
+    }
+
+    /// For so long counts what was heard of a clock, in microseconds of virtual time.
+    fn counts_us(&self, probe: Duration) -> u64 {
+        let all = self.clocks.len() as u32 + 1;
+        let counts_us = COUNTS.max(probe * 4 * all).as_micros() as u64;
+        // A monotonic clock may be slow.
+        counts_us * 1_000_000 / (1_000_000 - self.drift_ppm)
+    }
+
+    /// Compares the clocks as they are now.
+    fn compare(&mut self, at_us: u64, clocks: &[Clock], probe: Duration) {
+        self.next_us = at_us + EVERY_US;
+        let from_us = at_us.saturating_sub(self.counts_us(probe));
+        let gain = 1_000_000 + self.drift_ppm;
+        let mut latest: Vec<u64> = Vec::new();
+        for (known, clock) in self.clocks.iter_mut().zip(clocks) {
+            let now = clock.now(at_us);
+            if known.begun.is_some() {
+                self.largest_ms = self.largest_ms.max(now.wall.as_millis());
+            }
+            let settled = known.settled(now);
+            known.told.extend(settled.map(|ms| (at_us, ms)));
+            while known.told.front().is_some_and(|(us, _)| *us < from_us) {
+                known.told.pop_front();
+            }
+            let carried = |(us, ms): &(u64, u64)| ms + (at_us - us) / 1_000 * gain / 1_000_000;
+            latest.extend(known.told.iter().map(carried).max());
+        }
+        latest.sort_unstable_by(|a, b| b.cmp(a));
+        let least = self.clocks.iter().filter_map(|known| known.counts).min();
+        let Some(passed) = least.and_then(|counted| latest.get(counted / 2).copied()) else {
+            return;
+        };
+        while self.passed.last().is_some_and(|(_, ms)| *ms <= passed) {
+            self.passed.pop();
+        }
+        self.passed.push((at_us, passed));
+    }
+}
+
+/// How many members a node counts, if it is one.
+fn counted(node: &Node) -> Option<usize> {
+    let stays = |state| state != MemberState::Left;
+    let members = node.members();
+    let staying = members.iter().filter(|member| stays(member.state));
+    node.is_full().then(|| staying.count())
+}
+
+impl World {
+    /// A machine's node begins a life, or its clock is set.
+    pub(crate) fn clock_is_set(&mut self, node: usize) {
+        let host = &self.hosts[node];
+        let (now, runs) = (host.now(self.now_us), host.node.is_some());
+        let known = &mut self.agreed.clocks[node];
+        if runs && known.begun.is_none() {
+            known.begun = Some(now.mono);
+            known.offsets.clear();
+        }
+        known.is_set(now);
+    }
+
+    /// A machine's node ends.
+    pub(crate) fn clock_ends(&mut self, node: usize) {
+        let known = &mut self.agreed.clocks[node];
+        (known.begun, known.counts, known.revision) = (None, None, None);
+    }
+
+    /// A clock is about to gain or lose so many millionths.
+    pub(crate) fn clock_drifts(&mut self, ppm: i64) {
+        let ppm = ppm.unsigned_abs().min(crate::clock::MAX_DRIFT_PPM as u64);
+        self.agreed.drift_ppm = self.agreed.drift_ppm.max(ppm);
+    }
+
+    /// A node has ended a turn: it may count other members.
+    pub(crate) fn clocks_counted_by(&mut self, node: usize) {
+        let Some(running) = &self.hosts[node].node else {
+            return;
+        };
+        let revision = Some((running.members_revision(), running.is_full()));
+        if self.agreed.clocks[node].revision != revision {
+            let known = &mut self.agreed.clocks[node];
+            known.revision = revision;
+            known.counts = counted(running);
+            self.compare_clocks();
+        }
+    }
+
+    /// Compares the clocks when it is time to.
+    pub(crate) fn clocks_due(&mut self) {
+        if self.agreed.next_us <= self.now_us {
+            self.compare_clocks();
+        }
+    }
+
+    pub(crate) fn compare_clocks(&mut self) {
+        if self.meter.is_some() {
+            return;
+        }
+        let running = self.hosts.iter().filter_map(|host| host.node.as_ref());
+        let probes = running.map(|node| node.config().timing.probe_interval);
+        let probe = probes.max().unwrap_or_default();
+        let clocks: Vec<Clock> = self.hosts.iter().map(|host| host.clock.clone()).collect();
+        self.agreed.compare(self.now_us, &clocks, probe);
+    }
+}
