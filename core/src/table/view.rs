@@ -341,7 +341,7 @@ impl<'a> View<'a> {
         gossip.table_info(gossip.rows().sample_table(random, but)?)
     }
 
-    /// Live rows of all users' tables, those included that have expired and wait for their timer. O(1).
+    /// Live rows of all users' tables, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
     pub fn user_rows(&self) -> u64 {
         self.node.gossip.rows().user_rows()
     }
@@ -362,7 +362,7 @@ impl<'a> View<'a> {
         ids.filter_map(|id| gossip.table_info(id))
     }
 
-    /// Live rows of a table, those included that have expired and wait for their timer. O(1).
+    /// Live rows of a table, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
     pub fn len(&self, table: TableId) -> u64 {
         self.node
             .gossip
@@ -371,9 +371,14 @@ impl<'a> View<'a> {
             .map_or(0, |keys| keys.len() as u64)
     }
 
-    /// Live rows of all tables that expire one day. O(1).
+    /// Live rows of all tables that expire one day. Hidden ones are not among them. O(1).
     pub fn expiring_rows(&self) -> u64 {
         self.node.gossip.expiring_rows()
+    }
+
+    /// Whether rows of a table are hidden: they have expired by this node's clock, have not ended, and may show elsewhere. O(log tables).
+    pub fn hides(&self, table: TableId) -> bool {
+        self.node.gossip.hides_in(table)
     }
 
     /// The tables that have rows or explicit options, by namespace and name. O(tables): [`View::user_tables`] gives them one by

@@ -335,6 +335,7 @@ impl Gateway {
             };
             Ok(node.write(now, id, write)?)
         };
+        // A row that has expired here is not found, and is deleted all the same: it may show elsewhere.
         let accepted = self.written(self.calls.with(write).await?).await?;
         match accepted.existed || seen {
             true => Ok(accepted),

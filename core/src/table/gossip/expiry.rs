@@ -7,6 +7,7 @@
 use super::log::Entry;
 use super::{Gossip, Slot, Value};
 use crate::effects::Effects;
+use crate::id::TableId;
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::Domain;
@@ -81,6 +82,11 @@ impl Gossip {
     pub(crate) fn first_expiry(&self) -> Option<Wall> {
         let first = self.rows.expiring().first();
         first.map(|(at_ms, _)| Wall::from_millis(at_ms))
+    }
+
+    /// Whether a table has hidden rows.
+    pub(crate) fn hides_in(&self, table: TableId) -> bool {
+        self.rows.expiring().hides_in(table)
     }
 
     /// How many rows are hidden, and the bytes of their keys and values that are in memory.

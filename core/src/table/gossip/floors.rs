@@ -132,6 +132,6 @@ impl Gossip {
 
     fn has_rows(&self, table: TableId) -> bool {
         let shown = self.rows.live(table).is_some_and(|live| !live.is_empty());
-        shown || self.rows.expiring().hides_in(table)
+        shown || self.hides_in(table)
     }
 }

@@ -381,3 +381,36 @@ fn a_peer_url_leads_to_a_gossip_endpoint() {
         );
     }
 }
+
+#[test]
+fn a_row_that_has_expired_here_is_not_found_and_is_deleted_all_the_same() {
+    let lab = Lab::new(Storage::None);
+    let hides = |lab: &Lab| {
+        let told = lab.backend.with(|node, now| {
+            let table = node.table("t").expect("a name");
+            node.view(now).hides(table)
+        });
+        smol::block_on(told).expect("the node runs")
+    };
+    let written = lab.backend.with(|node, now| {
+        let table = node.table("t").expect("a name");
+        let write = rumormill_core::Write::Put {
+            key: b"k",
+            value: "v".into(),
+            expires: Some(rumormill_core::Wall::from_millis(1)),
+        };
+        node.write(now, table, write).expect("accepted");
+        node.handle(now, rumormill_core::Input::Tick);
+    });
+    smol::block_on(written).expect("the node runs");
+    assert!(hides(&lab));
+    assert_eq!(
+        lab.send(Method::GET, "/v1/usr/t/k", "").status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        lab.send(Method::DELETE, "/v1/usr/t/k", "").status,
+        StatusCode::NOT_FOUND
+    );
+    assert!(!hides(&lab), "it may show elsewhere");
+}

@@ -224,7 +224,8 @@ pub(super) fn values(ctx: &mut Ctx<'_>, table: TableId, args: Args<'_>, first: u
 }
 
 fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let Some(table) = readable(ctx, args.get(1))? else {
+    let shown = readable(ctx, args.get(1))?;
+    let Some(table) = shown.or_else(|| ctx.hidden_hash(args.get(1))) else {
         return ctx.int(0);
     };
     if ctx.keeps_siblings(table) {

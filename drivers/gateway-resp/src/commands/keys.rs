@@ -118,10 +118,11 @@ fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let mut deleted = 0;
     for key in args.from(1) {
         let mut existed = del_row(ctx, key)?;
-        if let Some(table) = ctx.hash(key) {
+        let shown = ctx.hash(key);
+        if let Some(table) = shown.or_else(|| ctx.hidden_hash(key)) {
             let accepted = ctx.node.flush_table(ctx.now, table)?;
             ctx.written(accepted);
-            existed = true;
+            existed |= shown.is_some();
         }
         deleted += i64::from(existed);
     }

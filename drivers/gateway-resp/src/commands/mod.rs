@@ -209,6 +209,13 @@ impl Ctx<'_> {
         has_fields.then_some(table)
     }
 
+    /// The table of a hash all of whose fields have expired here: some may show elsewhere.
+    fn hidden_hash(&self, name: &[u8]) -> Option<TableId> {
+        let table = self.node.user_table(std::str::from_utf8(name).ok()?)?;
+        let hides = table != TableId::DEFAULT && self.node.view(self.now).hides(table);
+        hides.then_some(table)
+    }
+
     /// Whether a write to the table has to say what its author has seen.
     fn keeps_siblings(&self, table: TableId) -> bool {
         let info = self.node.view(self.now).table_info(table);

@@ -3,6 +3,7 @@
 mod cold;
 mod config;
 mod costs;
+mod expiry;
 mod large;
 mod notifications;
 mod siblings;
