@@ -29,7 +29,8 @@ struct Believed {
     begun: Option<Instant>,
     /// By how many milliseconds the wall clock was ahead of the monotonic one, and since when by the latter; oldest first.
     offsets: VecDeque<(Instant, i64)>,
-    /// What the settled clock showed, in milliseconds, and when, in microseconds of virtual time; oldest first.
+    /// When, in microseconds of virtual time, and what the settled clock showed, in milliseconds: only what no later one exceeds, when it is
+    /// carried on; oldest first.
     told: VecDeque<(u64, u64)>,
     /// How many members it counts, if it is one.
     counts: Option<usize>,
@@ -117,13 +118,17 @@ impl Agreed {
             if known.begun.is_some() {
                 self.largest_ms = self.largest_ms.max(now.wall.as_millis());
             }
-            let settled = known.settled(now);
-            known.told.extend(settled.map(|ms| (at_us, ms)));
+            let carried = |(us, ms): &(u64, u64)| ms + (at_us - us) / 1_000 * gain / 1_000_000;
+            if let Some(ms) = known.settled(now) {
+                while known.told.back().is_some_and(|told| carried(told) <= ms) {
+                    known.told.pop_back();
+                }
+                known.told.push_back((at_us, ms));
+            }
             while known.told.front().is_some_and(|(us, _)| *us < from_us) {
                 known.told.pop_front();
             }
-            let carried = |(us, ms): &(u64, u64)| ms + (at_us - us) / 1_000 * gain / 1_000_000;
-            latest.extend(known.told.iter().map(carried).max());
+            latest.extend(known.told.front().map(carried));
         }
         latest.sort_unstable_by(|a, b| b.cmp(a));
         let least = self.clocks.iter().filter_map(|known| known.counts).min();
@@ -172,7 +177,8 @@ impl World {
 
     /// A node has ended a turn: it may count other members.
     pub(crate) fn clocks_counted_by(&mut self, node: usize) {
-        let Some(running) = &self.hosts[node].node else {
+        let running = self.hosts[node].node.as_ref();
+        let Some(running) = running.filter(|_| self.meter.is_none()) else {
             return;
         };
         let revision = Some((running.members_revision(), running.is_full()));
@@ -200,5 +206,52 @@ impl World {
         let probe = probes.max().unwrap_or_default();
         let clocks: Vec<Clock> = self.hosts.iter().map(|host| host.clock.clone()).collect();
         self.agreed.compare(self.now_us, &clocks, probe);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The judge's view of three members, of which so many have a clock that is an hour ahead for so many seconds.
+    fn passed_ahead(fast: usize, seconds: u64) -> bool {
+        const HOUR_MS: i64 = 3_600_000;
+        let mut clocks = vec![Clock::default(); 3];
+        let mut agreed = Agreed::new(3);
+        for (known, clock) in agreed.clocks.iter_mut().zip(&clocks) {
+            known.begun = Some(clock.now(0).mono);
+            known.counts = Some(3);
+            known.is_set(clock.now(0));
+        }
+        for second in 0..200 {
+            let at_us = second * 1_000_000;
+            let set = [(100, HOUR_MS), (100 + seconds, 0)];
+            for (_, ahead_ms) in set.into_iter().filter(|(from, _)| *from == second) {
+                agreed.compare(at_us, &clocks, Duration::from_secs(1));
+                for at in 0..fast {
+                    clocks[at].set(at_us, ahead_ms, 0);
+                    agreed.clocks[at].is_set(clocks[at].now(at_us));
+                }
+            }
+            agreed.compare(at_us, &clocks, Duration::from_secs(1));
+        }
+        let truth_ms = Clock::default().now(200_000_000).wall.as_millis();
+        agreed.passed_since(0) > truth_ms + 1_000_000
+    }
+
+    #[test]
+    fn a_row_is_excused_where_most_clocks_were_ahead_for_long_enough_and_nowhere_else() {
+        assert!(passed_ahead(2, 31));
+        assert!(!passed_ahead(2, 29));
+        assert!(!passed_ahead(1, 90));
+    }
+
+    #[test]
+    fn what_had_been_passed_before_a_row_was_written_is_no_excuse() {
+        let mut agreed = Agreed::new(0);
+        agreed.passed = vec![(5, 900_000), (9, 1_000)];
+        assert_eq!(agreed.passed_since(5), 900_000 + LATE_MS);
+        assert_eq!(agreed.passed_since(6), 1_000 + LATE_MS);
+        assert_eq!(agreed.passed_since(10), LATE_MS);
     }
 }

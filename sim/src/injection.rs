@@ -309,6 +309,7 @@ impl World {
         self.compare_clocks();
         self.hosts[node].clock.set(self.now_us, by_ms, ppm);
         self.clock_is_set(node);
+        self.compare_clocks();
         // A step takes rows out of sight, or brings them back, before the node has done anything about it.
         let steps = self.shown(node);
         self.count_by("rows_a_clock_hid", shown.saturating_sub(steps));
