@@ -3,7 +3,7 @@
 //! The store promises that a row ends before its time only if the clocks of more than half of the members that one member counts are
 //! ahead of it, each for longer than [`SETTLES`], and all within the time for which what was heard of a clock counts. So a judge
 //! excuses a row that is gone only by [`Agreed::passed_since`]. It errs on the side of the store: a clock counts as settled after exactly
-//! that time, and everybody has heard of it.
+//! that time, and every member has heard of it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -228,9 +228,10 @@ mod tests {
             let set = [(100, HOUR_MS), (100 + seconds, 0)];
             for (_, ahead_ms) in set.into_iter().filter(|(from, _)| *from == second) {
                 agreed.compare(at_us, &clocks, Duration::from_secs(1));
-                for at in 0..fast {
-                    clocks[at].set(at_us, ahead_ms, 0);
-                    agreed.clocks[at].is_set(clocks[at].now(at_us));
+                let known = agreed.clocks.iter_mut().zip(&mut clocks);
+                for (known, clock) in known.take(fast) {
+                    clock.set(at_us, ahead_ms, 0);
+                    known.is_set(clock.now(at_us));
                 }
             }
             agreed.compare(at_us, &clocks, Duration::from_secs(1));

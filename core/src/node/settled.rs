@@ -68,7 +68,7 @@ impl Settled {
         let step = offset - core::mem::replace(&mut own.last, offset);
         let age = now.mono.since(own.since);
         if age >= SETTLES * 2 {
-            // Nobody looked for so long: what the clock showed meanwhile is not known.
+            // After so long without a look it is not known what the clock showed meanwhile.
             *own = fresh;
         } else if age >= SETTLES {
             own.before = Some(own.now);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_at_which_nobody_looked_for_a_minute_is_unknown() {
+    fn a_clock_without_a_look_for_a_minute_is_unknown() {
         let mut clocks = Clocks::new();
         clocks.pass(100);
         clocks.second += 70;

@@ -9,7 +9,7 @@ const DAY_MS: i64 = 86_400_000;
 /// As far ahead as a member may be that accepts writes.
 const FAST_MS: i64 = 200_000;
 
-/// Longer than it takes until a clock is believed, and what it says has come to everybody.
+/// Longer than it takes until a clock is believed, and what it says has come to all members.
 const BELIEVED_MS: u64 = 70_000;
 
 impl Lab {

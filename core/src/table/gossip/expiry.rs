@@ -56,7 +56,7 @@ impl Gossip {
                 continue;
             }
             if !self.rows.is_hidden(slot) {
-                // This node's clock is behind the others: nobody was told here that the row has gone.
+                // This node's clock is behind the others: watchers here were not told that the row has gone.
                 self.shown_otherwise(fx, slot);
             }
             self.rows.update(slot, |row| row.value = Value::Dead);
