@@ -58,19 +58,27 @@ impl Mutant {
         matches!(
             self,
             Mutant::AgreesTwice
+                | Mutant::AwayExpires
                 | Mutant::DeadSiblingFreed
                 | Mutant::BeliefToldOnce
                 | Mutant::EndedForwarded
+                | Mutant::ExpiresByOwnClock
                 | Mutant::FloorForgotten
                 | Mutant::FoundsUntold
+                | Mutant::HalfIsEnough
                 | Mutant::HearsayRevives
+                | Mutant::HiddenDeleteIgnored
+                | Mutant::HiddenSentDead
+                | Mutant::JoinerExpires
                 | Mutant::JoinsForEver
+                | Mutant::JumpBelieved
                 | Mutant::LeaverTakesRows
                 | Mutant::LeaverUncounted
                 | Mutant::NamesakeWithDiskEnded
                 | Mutant::OldLifeDefended
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
+                | Mutant::TellingsLast
                 | Mutant::SkewUntold
                 | Mutant::TakenOverUnsynced
         )
