@@ -112,7 +112,7 @@ impl Agreed {
         self.next_us = at_us + EVERY_US;
         let from_us = at_us.saturating_sub(self.counts_us(probe));
         let gain = 1_000_000 + self.drift_ppm;
-        let mut latest: Vec<u64> = Vec::new();
+        let (mut latest, mut alone): (Vec<u64>, Option<u64>) = (Vec::new(), None);
         for (known, clock) in self.clocks.iter_mut().zip(clocks) {
             let now = clock.now(at_us);
             if known.begun.is_some() {
@@ -128,11 +128,18 @@ impl Agreed {
             while known.told.front().is_some_and(|(us, _)| *us < from_us) {
                 known.told.pop_front();
             }
-            latest.extend(known.told.front().map(carried));
+            let own = known.told.front().map(carried);
+            // A node that counts itself alone asks no other clock, and no other node asks it alone.
+            if known.counts == Some(1) {
+                alone = alone.max(own);
+            }
+            latest.extend(own);
         }
         latest.sort_unstable_by(|a, b| b.cmp(a));
-        let least = self.clocks.iter().filter_map(|known| known.counts).min();
-        let Some(passed) = least.and_then(|counted| latest.get(counted / 2).copied()) else {
+        let counts = self.clocks.iter().filter_map(|known| known.counts);
+        let least = counts.filter(|counted| *counted > 1).min();
+        let most = least.and_then(|counted| latest.get(counted / 2).copied());
+        let Some(passed) = most.max(alone) else {
             return;
         };
         while self.passed.last().is_some_and(|(_, ms)| *ms <= passed) {
@@ -240,11 +247,34 @@ mod tests {
         agreed.passed_since(0) > truth_ms + 1_000_000
     }
 
+    /// The judge's view of a node that counts itself alone beside two that count each other, when one clock is an hour ahead.
+    fn passed_alone(fast: usize) -> bool {
+        let mut clocks = vec![Clock::default(); 3];
+        clocks[fast].set(0, 3_600_000, 0);
+        let mut agreed = Agreed::new(3);
+        for ((known, clock), counts) in agreed.clocks.iter_mut().zip(&clocks).zip([1, 2, 2]) {
+            known.begun = Some(clock.now(0).mono);
+            known.counts = Some(counts);
+            known.is_set(clock.now(0));
+        }
+        for second in 0..100 {
+            agreed.compare(second * 1_000_000, &clocks, Duration::from_secs(1));
+        }
+        let truth_ms = Clock::default().now(100_000_000).wall.as_millis();
+        agreed.passed_since(0) > truth_ms + 1_000_000
+    }
+
     #[test]
     fn a_row_is_excused_where_most_clocks_were_ahead_for_long_enough_and_nowhere_else() {
         assert!(passed_ahead(2, 31));
         assert!(!passed_ahead(2, 29));
         assert!(!passed_ahead(1, 90));
+    }
+
+    #[test]
+    fn a_node_that_counts_itself_alone_excuses_rows_by_its_own_clock_and_by_no_other() {
+        assert!(!passed_alone(1), "the clock of another");
+        assert!(passed_alone(0), "its own");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::*;
 
 mod contract;
 mod evict;
-mod flood;
 mod expiry;
+mod flood;
 mod greet;
 mod leave;
 mod links;

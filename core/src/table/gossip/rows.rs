@@ -364,7 +364,9 @@ impl Rows {
         for rows in &self.tables {
             rows.check(&self.places);
         }
-        let shown = self.iter().filter(|(slot, row)| self.expiring.shows(row, *slot));
+        let shown = self
+            .iter()
+            .filter(|(slot, row)| self.expiring.shows(row, *slot));
         let in_order: usize = self.tables.iter().map(live).sum();
         assert_eq!(shown.count(), in_order, "shown rows are in order");
     }
