@@ -228,7 +228,7 @@ mutants! {
     ExpiresByOwnClock = "expires-by-own-clock",
     /// A row ends when the clocks of half of the members have passed its expiry.
     HalfIsEnough = "half-is-enough",
-    /// What was heard of a member's clock counts for ever.
+    /// The last telling of a member's clock counts for ever.
     TellingsLast = "tellings-last",
     /// A clock is believed as soon as it has jumped.
     JumpBelieved = "jump-believed",

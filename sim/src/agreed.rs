@@ -15,7 +15,7 @@ use crate::world::World;
 
 /// A clock that has been ahead for less is not believed.
 const SETTLES: Duration = Duration::from_secs(30);
-/// What was heard of a clock counts for so long at least.
+/// The last telling of a clock counts for so long at least.
 const COUNTS: Duration = Duration::from_secs(30);
 /// How often the clocks are compared, in microseconds of virtual time; besides whenever one is set.
 const EVERY_US: u64 = 1_000_000;
@@ -44,7 +44,7 @@ impl Believed {
         self.offsets.push_back((now.mono, offset));
     }
 
-    /// What the settled clock shows, in milliseconds; nothing in the first time of a life.
+    /// Returns the time that the settled clock shows, in milliseconds; nothing in the first time of a life.
     fn settled(&mut self, now: Now) -> Option<u64> {
         let begun = self.begun?;
         let from = now
@@ -64,7 +64,7 @@ impl Believed {
     }
 }
 
-/// What the settled clocks of majorities have passed.
+/// The times that the settled clocks of majorities have passed.
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
     clocks: Vec<Believed>,

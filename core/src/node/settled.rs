@@ -18,7 +18,7 @@ use crate::time::{Instant, Now, Wall};
 /// A clock is believed once it has shown the time for so long, and after twice that at most.
 const SETTLES: Duration = Duration::from_secs(30);
 
-/// What was heard of a member's clock counts for so long at least.
+/// The last telling of a member's clock counts for so long at least.
 const COUNTS: Duration = Duration::from_secs(30);
 
 /// A wall clock that moves further against the monotonic one between two looks has made a step, in milliseconds.
@@ -37,7 +37,7 @@ struct Own {
     since: Instant,
 }
 
-/// What was heard of a member's clock last.
+/// The last telling of a member's clock.
 #[derive(Clone, Copy)]
 struct Telling {
     offset: Offset,

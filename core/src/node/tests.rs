@@ -124,7 +124,7 @@ impl Lab {
         }
     }
 
-    /// What the clocks of a node show.
+    /// Reads the clocks of a node.
     fn clock(&self, i: usize) -> Now {
         let ahead_ms = self.ahead_ms.get(&i).copied().unwrap_or(0);
         let wall_ms = self.now.wall.as_millis().saturating_add_signed(ahead_ms);

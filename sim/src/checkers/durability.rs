@@ -47,7 +47,7 @@ fn missing(
     let newest = history.newest_promised()?;
     let value = newest.effect.value()?;
     if expired(newest) {
-        // What may show in its place says the judge of resurrections.
+        // The judge of resurrections says which rows may show in its place.
         return None;
     }
     let promise = format!(

@@ -39,7 +39,7 @@ pub fn check(
             Some(write) => !write.alone && write.version < newest.version,
             None => row.version < newest.version,
         };
-        // What expired where it was written before its author joined may be gone without a trace, as a delete may.
+        // A row that expired where it was written, before its author joined, may be gone without a trace, as a delete may.
         let ended = newest.effect == Effect::Delete || expired(newest) && !newest.alone;
         if ended && old && out.len() < MAX_VIOLATIONS {
             let text = format!(

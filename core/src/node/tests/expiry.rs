@@ -44,7 +44,7 @@ impl Lab {
         self.nodes[i].as_ref().unwrap().status(self.clock(i))
     }
 
-    /// What watchers of a node are told from a cursor on, in short.
+    /// Lists in short the changes that watchers of a node are told from a cursor on.
     fn told(&self, i: usize, from: Cursor) -> Vec<&'static str> {
         let node = self.nodes[i].as_ref().unwrap();
         let view = node.view(self.clock(i));
@@ -102,7 +102,7 @@ fn what_most_clocks_have_passed_ends_everywhere_although_one_is_in_1970() {
     lab.run(2_500);
     assert_eq!(lab.everywhere("short"), [None, None, None]);
     assert_eq!(lab.told(2, from), ["expired"], "its own clock hid nothing");
-    // What is left of the row is freed once every clock has reached that of the write.
+    // The tombstone is freed once every clock has reached that of the write.
     lab.skew(&[2], 0, 10_000);
     assert_eq!(
         (lab.hidden(), lab.tombstones()),

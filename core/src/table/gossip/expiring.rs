@@ -102,7 +102,7 @@ impl Expiring {
             }
         };
         if at_ms <= wall_ms {
-            // What is gone holds the cursor no longer: a row may come between it and the clock.
+            // A row that has gone holds the cursor no longer: another may come between it and the clock.
             self.hidden_to = Some((at_ms, slot));
             return None;
         }
