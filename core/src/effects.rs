@@ -45,6 +45,8 @@ pub(crate) struct Effects {
     gate_count: u64,
     gated_tokens: BTreeSet<Token>,
     changed: BTreeSet<TableId>,
+    /// How often each table has changed in this life, by its number.
+    revisions: Vec<u64>,
     marks: [u64; Mark::ALL.len()],
     refusals: [u64; Refusal::ALL.len()],
     turn_open: bool,
@@ -71,6 +73,7 @@ impl Effects {
             gate_count: 0,
             gated_tokens: BTreeSet::new(),
             changed: BTreeSet::new(),
+            revisions: Vec::new(),
             marks: [0; Mark::ALL.len()],
             refusals: [0; Refusal::ALL.len()],
             turn_open: false,
@@ -176,14 +179,19 @@ impl Effects {
         before != self.gated.len()
     }
 
-    /// Whether a reply to this request is withheld.
-    pub(crate) fn withholds(&self, token: Token) -> bool {
-        self.gated_tokens.contains(&token)
-    }
-
     pub(crate) fn changed(&mut self, table: TableId) {
         self.turn_open = true;
         self.changed.insert(table);
+        let place = table.0 as usize;
+        if self.revisions.len() <= place {
+            self.revisions.resize(place + 1, 0);
+        }
+        self.revisions[place] += 1;
+    }
+
+    /// How often a table has changed in this life.
+    pub(crate) fn revision(&self, table: TableId) -> u64 {
+        self.revisions.get(table.0 as usize).copied().unwrap_or(0)
     }
 
     /// Adds a write to the batch of this turn and returns the batch's number.
@@ -280,8 +288,8 @@ impl Effects {
         emitted
     }
 
-    /// Everything up to `upto` is durable: the gate opens to there.
-    pub(crate) fn stored(&mut self, upto: Seq) {
+    /// Everything up to `upto` is durable: the gate opens to there. The requests whose replies went through.
+    pub(crate) fn stored(&mut self, upto: Seq) -> Vec<Token> {
         let last = Seq(self.open.0 - 1);
         let upto = if mutated!(self, WatermarkAhead) {
             last
@@ -297,12 +305,15 @@ impl Effects {
         }
         let held = self.gated.split_off(&(Seq(self.durable.0 + 1), 0));
         let released = core::mem::replace(&mut self.gated, held);
+        let mut answered = Vec::new();
         for output in released.into_values() {
             if let Output::Reply { token, .. } = &output {
                 self.gated_tokens.remove(token);
+                answered.push(*token);
             }
             self.out.push_back(output);
         }
+        answered
     }
 
     /// Counts that a rare branch was reached.

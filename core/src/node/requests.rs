@@ -1,6 +1,6 @@
 //! Requests that wait for an answer.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -31,10 +31,12 @@ enum Waits {
     Evict,
 }
 
-/// The requests that wait.
+/// The requests that wait. One that waits costs nothing until it is answered or its deadline comes.
 #[derive(Default)]
 pub(crate) struct Requests {
     waiting: BTreeMap<Token, (Waits, Option<Instant>)>,
+    /// The deadlines of those that have one.
+    deadlines: BTreeSet<(Instant, Token)>,
     /// Joins whose link is up and whose greetings are under way.
     greeting: BTreeMap<NodeId, Vec<(Token, String)>>,
     /// Joins that are greeted, and wait until this node has caught up and is linked with everybody who answers.
@@ -43,12 +45,13 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let waiting = self.waiting.values().filter_map(|(_, deadline)| *deadline);
+        let waiting = self.deadlines.first().map(|(at, _)| *at);
         let settling = self.settling.iter().map(|(_, _, until)| *until);
-        waiting.chain(settling).min()
+        settling.chain(waiting).min()
     }
 
     pub(crate) fn fail_all(&mut self, fx: &mut Effects) {
+        self.deadlines.clear();
         for token in core::mem::take(&mut self.waiting).into_keys() {
             fx.withdraw(token);
             fx.reply(token, Err(RequestError::Halted));
@@ -86,9 +89,29 @@ impl Requests {
         done
     }
 
+    fn wait(&mut self, token: Token, what: Waits, deadline: Option<Instant>) {
+        self.remove(token);
+        self.waiting.insert(token, (what, deadline));
+        self.deadlines.extend(deadline.map(|at| (at, token)));
+    }
+
+    fn remove(&mut self, token: Token) -> Option<(Waits, Option<Instant>)> {
+        let (what, deadline) = self.waiting.remove(&token)?;
+        if let Some(at) = deadline {
+            self.deadlines.remove(&(at, token));
+        }
+        Some((what, deadline))
+    }
+
+    /// The requests whose deadline has come.
+    fn due(&self, now: Instant) -> Vec<Token> {
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, token)| *token).collect()
+    }
+
     /// Ends the wait for a request; whether it still waited.
     pub(crate) fn end(&mut self, token: Token) -> bool {
-        self.waiting.remove(&token).is_some()
+        self.remove(token).is_some()
     }
 }
 
@@ -131,9 +154,6 @@ fn place_of(request: &Request) -> Option<Place> {
 impl Node {
     pub(super) fn request(&mut self, token: Token, deadline: Option<Instant>, request: Request) {
         let limit = self.config.limits.requests;
-        if self.requests.waiting.len() >= limit {
-            self.forget_answered();
-        }
         if self.requests.waiting.len() >= limit {
             return self.fx.reply(token, Err(RequestError::Busy { limit }));
         }
@@ -312,7 +332,7 @@ impl Node {
         deadline: Option<Instant>,
         shown: Result<Response, RequestError>,
     ) {
-        if sync {
+        if sync && seq > self.fx.durable() {
             self.wait(token, Waits::Durable, deadline);
             self.fx.reply_after(seq, token, shown);
         } else {
@@ -326,14 +346,11 @@ impl Node {
 
     /// The wait for a value is over: the request's deadline, `None` when it was given up meanwhile.
     pub(super) fn stop_waiting(&mut self, token: Token) -> Option<Option<Instant>> {
-        self.requests
-            .waiting
-            .remove(&token)
-            .map(|(_, deadline)| deadline)
+        self.requests.remove(token).map(|(_, deadline)| deadline)
     }
 
     fn wait(&mut self, token: Token, what: Waits, deadline: Option<Instant>) {
-        self.requests.waiting.insert(token, (what, deadline));
+        self.requests.wait(token, what, deadline);
     }
 
     pub(super) fn cancel(&mut self, token: Token) {
@@ -341,7 +358,6 @@ impl Node {
     }
 
     pub(super) fn requests_due(&mut self) {
-        self.forget_answered();
         let now = self.fx.now().mono;
         if self.requests.is_settling() {
             let settled = self.is_linked_with_all();
@@ -349,15 +365,7 @@ impl Node {
                 self.answer(token, Ok(Response::Joined(node)));
             }
         }
-        let late = |deadline: &Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let due: Vec<Token> = self
-            .requests
-            .waiting
-            .iter()
-            .filter(|(_, (_, at))| late(at))
-            .map(|(token, _)| *token)
-            .collect();
-        for token in due {
+        for token in self.requests.due(now) {
             self.give_up(token, RequestError::DeadlineExceeded);
         }
     }
@@ -375,7 +383,7 @@ impl Node {
     }
 
     fn give_up(&mut self, token: Token, error: RequestError) {
-        let Some((what, _)) = self.requests.waiting.remove(&token) else {
+        let Some((what, _)) = self.requests.remove(token) else {
             return;
         };
         let open = match what {
@@ -398,12 +406,11 @@ impl Node {
         }
     }
 
-    /// Replies that the gate let through are no longer waited for.
-    fn forget_answered(&mut self) {
-        let fx = &self.fx;
-        self.requests
-            .waiting
-            .retain(|token, (what, _)| *what != Waits::Durable || fx.withholds(*token));
+    /// The gate has let these replies through: they are waited for no longer.
+    pub(super) fn let_through(&mut self, tokens: Vec<Token>) {
+        for token in tokens {
+            self.requests.end(token);
+        }
     }
 
     /// Answers a request that waited.

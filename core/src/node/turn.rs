@@ -123,7 +123,8 @@ impl Node {
             self.fx.event(Event::StoreRecovered);
         }
         let before = self.fx.durable();
-        self.fx.stored(upto);
+        let answered = self.fx.stored(upto);
+        self.let_through(answered);
         let durable = self.fx.durable();
         if durable > before {
             self.gossip.stored(durable);

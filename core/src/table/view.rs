@@ -392,6 +392,12 @@ impl<'a> View<'a> {
         self.node.gossip.table_info(table)
     }
 
+    /// A number that grows with every change of a table, by a client here or another member, and is valid for one life of this node.
+    /// Equal numbers mean that nothing was written, deleted, flushed or found to be expired in between. O(1).
+    pub fn revision(&self, table: TableId) -> u64 {
+        self.node.fx.revision(table)
+    }
+
     /// A cursor at the end of the log: what comes later is read from it.
     pub fn cursor(&self) -> Cursor {
         Cursor(self.node.gossip.log().next())
