@@ -221,7 +221,7 @@ fn a_handshake_that_takes_too_long_is_given_up() {
 struct Lines {
     partial: Vec<u8>,
     flood: usize,
-    awaits: bool,
+    awaits: Option<Slot>,
     watches: bool,
 }
 
@@ -234,7 +234,7 @@ impl Clients for LineClients {
         Lines {
             partial: Vec::new(),
             flood: 0,
-            awaits: false,
+            awaits: None,
             watches: false,
         }
     }
@@ -250,13 +250,18 @@ impl Session for Lines {
         &mut self,
         now: Now,
         node: &mut Node,
+        ticket: Ticket,
         row: Result<Option<Row>, RequestError>,
         replies: &mut Replies,
     ) -> Flow {
-        assert!(std::mem::take(&mut self.awaits));
+        assert_eq!(ticket, Ticket(7));
+        let slot = self.awaits.take().unwrap();
         let said = row.unwrap().map_or_else(Bytes::new, |row| row.value);
-        replies.buf().extend_from_slice(&said);
-        replies.buf().push(b'\n');
+        replies.fill(slot, |replies| {
+            replies.buf().extend_from_slice(&said);
+            replies.buf().push(b'\n');
+            true
+        });
         self.resume(now, node, replies)
     }
 
@@ -264,13 +269,12 @@ impl Session for Lines {
         self.watches
     }
 
-    fn changed(&mut self, _: Now, _: &mut Node, _: TableId, replies: &mut Replies) -> Flow {
+    fn changed(&mut self, _: Now, _: &mut Node, replies: &mut Replies) -> Flow {
         replies.buf().extend_from_slice(b"changed\n");
         Flow::Continue
     }
 
     fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
-        assert!(!self.awaits, "a session that awaits a row is left alone");
         loop {
             while self.flood > 0 {
                 if replies.is_full() {
@@ -280,6 +284,10 @@ impl Session for Lines {
                 let size = replies.buf().len() + n;
                 replies.buf().resize(size, b'.');
                 self.flood -= n;
+            }
+            let is_get = |slot: &Self| slot.partial.starts_with(b"get ");
+            if self.awaits.is_some() && (is_get(self) || self.partial.starts_with(b"quit")) {
+                return Flow::Wait;
             }
             let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') else {
                 return Flow::Continue;
@@ -303,9 +311,12 @@ impl Session for Lines {
                     replies.buf().extend_from_slice(b"stored\n");
                 }
                 Some(("get", key)) => {
-                    self.awaits = true;
-                    let key = Bytes::copy_from_slice(key.as_bytes());
-                    return Flow::Await(TableId::DEFAULT, key);
+                    self.awaits = Some(replies.slot());
+                    replies.ask(Ask {
+                        ticket: Ticket(7),
+                        table: TableId::DEFAULT,
+                        key: Bytes::copy_from_slice(key.as_bytes()),
+                    });
                 }
                 Some(("set", key)) => {
                     let write = Write::Put {
@@ -361,6 +372,45 @@ fn clients_are_served_in_order_and_slow_readers_hold_back_their_session() {
     wait("the close", || count(&a.counters.clients) == 0);
     assert_eq!(count(&a.counters.commands), 5);
     assert_eq!(count(&a.counters.client_bytes_out), heard.len() as u64);
+    a.end();
+}
+
+#[test]
+fn clients_that_take_nothing_are_closed_when_the_memory_for_replies_is_used_up() {
+    let mut options = Options::new(any());
+    options.client_output.client = 64 << 10;
+    options.client_output.all = 256 << 10;
+    options.client_output.patience = Duration::from_millis(50);
+    let a = serve_lines(options, |_| {});
+    let mut stuck = Vec::new();
+    for _ in 0..8 {
+        let mut client = TcpStream::connect(a.redis.unwrap()).unwrap();
+        client.write_all(b"flood 100000000\n").unwrap();
+        stuck.push(client);
+    }
+    wait("room is made", || {
+        let used = count(&a.counters.client_output_bytes);
+        assert!(used < 2 << 20, "{used} bytes");
+        count(&a.counters.clients_closed_for_memory) > 4
+    });
+    // One that reads is served all the while.
+    let heard = talk(&a, b"one\nflood 3000000\nquit\n");
+    assert_eq!(heard.len(), 4 + 3_000_000);
+    drop(stuck);
+    wait("the close", || count(&a.counters.clients) == 0);
+    wait("the memory", || count(&a.counters.client_output_bytes) == 0);
+    a.end();
+}
+
+#[test]
+fn a_client_that_ends_its_side_is_answered_all_that_it_asked() {
+    let a = serve_lines(Options::new(any()), |_| {});
+    let mut client = TcpStream::connect(a.redis.unwrap()).unwrap();
+    client.write_all(b"one\nflood 20000000\ntwo\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).unwrap();
+    assert_eq!(heard.len(), 8 + 20_000_000);
     a.end();
 }
 

@@ -14,6 +14,7 @@ mod files;
 mod fuzz;
 mod joining;
 mod logs;
+mod redis_clients;
 mod refusals;
 mod replication;
 mod settings;

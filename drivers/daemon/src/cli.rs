@@ -379,6 +379,13 @@ pub(crate) struct Serve {
     /// Longer values, in bytes, leave memory once they are stored and are loaded when they are read; off keeps all [default: off]
     #[arg(long, value_name = "N")]
     resident_value: Option<String>,
+    /// Bytes of replies that one Redis client may leave unread before it is not read either [default: 1048576]
+    #[arg(long, value_name = "N")]
+    client_output: Option<String>,
+    /// Bytes of unread replies, and of commands that wait, of all Redis clients together; beyond it those that take nothing for 10 s are
+    /// closed [default: 536870912]
+    #[arg(long, value_name = "N")]
+    clients_output: Option<String>,
     /// How far ahead a foreign clock is followed, and this node's own may be of all others, in ms [default: 300000]
     #[arg(long, value_name = "N")]
     clock_drift_ms: Option<String>,
@@ -415,6 +422,8 @@ impl Serve {
             ("value_bytes", &self.value_bytes),
             ("key_bytes", &self.key_bytes),
             ("resident_value", &self.resident_value),
+            ("client_output", &self.client_output),
+            ("clients_output", &self.clients_output),
             ("clock_drift_ms", &self.clock_drift_ms),
             ("probe_interval_ms", &self.probe_interval_ms),
             ("probe_timeout_ms", &self.probe_timeout_ms),

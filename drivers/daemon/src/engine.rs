@@ -88,6 +88,9 @@ impl Engine {
         options.redis = settings.redis;
         options.max_clients = most.redis;
         options.leave_timeout = LEAVE;
+        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        options.client_output.client = bytes(settings.client_output);
+        options.client_output.all = bytes(settings.clients_output);
         options.max_accepted = most.peers;
         let driver = Driver::bind(options).map_err(|error| Failure::Not(error.to_string()))?;
         let peers = driver.peers_addr();

@@ -139,8 +139,41 @@ impl<'a> Args<'a> {
         rest.iter().map(move |range| this.slice(range))
     }
 
+    /// A copy that outlives the stream.
+    pub fn to_words(&self) -> Words {
+        let (mut data, mut ranges) = (Vec::new(), Vec::with_capacity(self.len()));
+        for word in self.from(0) {
+            let from = data.len() as u32;
+            data.extend_from_slice(word);
+            ranges.push((from, data.len() as u32));
+        }
+        Words { data, ranges }
+    }
+
     fn slice(&self, &(from, to): &(u32, u32)) -> &'a [u8] {
         self.data.get(from as usize..to as usize).unwrap_or(&[])
+    }
+}
+
+/// The arguments of a command, owned.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    data: Vec<u8>,
+    ranges: Vec<(u32, u32)>,
+}
+
+impl Words {
+    /// The arguments.
+    pub fn args(&self) -> Args<'_> {
+        Args {
+            data: &self.data,
+            ranges: &self.ranges,
+        }
+    }
+
+    /// Bytes of memory that they take.
+    pub fn footprint(&self) -> usize {
+        self.data.capacity() + 8 * self.ranges.capacity()
     }
 }
 
@@ -152,6 +185,8 @@ enum State {
     Length,
     Body(usize),
     Skip(usize),
+    /// The command is carried out in pieces.
+    Kept,
     Done,
 }
 
@@ -224,6 +259,17 @@ impl Decoder {
     pub fn put_back(&mut self) {
         self.pos = self.start;
         self.begin();
+    }
+
+    /// The command that [`Decoder::next`] just found is carried out in pieces: its bytes are needed, and [`Decoder::args`] shows
+    /// its arguments, until [`Decoder::done`].
+    pub fn keep(&mut self) {
+        self.state = State::Kept;
+    }
+
+    /// The command that was kept is carried out.
+    pub fn done(&mut self) {
+        self.state = State::Done;
     }
 
     /// The caller dropped the [used](Decoder::used) bytes; the arguments of a finished command are gone with them.
@@ -324,6 +370,7 @@ impl Decoder {
                         return Ok(decoded);
                     }
                 }
+                State::Kept => return Ok(Decoded::Incomplete),
                 State::Done => self.begin(),
             }
         }

@@ -152,6 +152,11 @@ impl Watch {
         self.shared.unsubscribed(bytes);
     }
 
+    /// Whether changes were lost before they were told.
+    pub(crate) fn has_lagged(&self, now: Now, node: &Node) -> bool {
+        node.view(now).all_changes(self.cursor, 1).is_err()
+    }
+
     /// Appends messages until there is nothing new, no room, or no work left for this call.
     pub(crate) fn pull(
         &mut self,
@@ -163,8 +168,8 @@ impl Watch {
     ) -> Flow {
         let view = node.view(now);
         loop {
-            if replies.is_full() || work.is_spent() {
-                return Flow::Full;
+            if let Some(pause) = pause(work, replies) {
+                return pause;
             }
             let Ok(batch) = view.all_changes(self.cursor, BATCH) else {
                 let why = b"LAGGED this subscriber is too slow, changes were lost: subscribe and read again";
@@ -177,12 +182,12 @@ impl Watch {
                     self.told = Told::default();
                 }
                 self.cursor = change.cursor;
-                if replies.is_full() || work.is_spent() {
-                    return Flow::Full;
+                if let Some(pause) = pause(work, replies) {
+                    return pause;
                 }
                 work.spend(work::ROW);
                 if !self.publish(now, node, &view, change, proto, work, replies) {
-                    return Flow::Full;
+                    return pause(work, replies).unwrap_or(Flow::Yield);
                 }
                 self.told = Told::default();
                 self.cursor = Cursor(change.cursor.0 + 1);
@@ -289,6 +294,15 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.shared.unsubscribed(self.bytes);
+    }
+}
+
+/// Why no more is told in this call.
+fn pause(work: &Work, replies: &Replies) -> Option<Flow> {
+    match (replies.is_full(), work.is_spent()) {
+        (true, _) => Some(Flow::Full),
+        (_, true) => Some(Flow::Yield),
+        _ => None,
     }
 }
 

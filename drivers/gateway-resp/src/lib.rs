@@ -18,12 +18,19 @@
 //! - Every command decides on the copy of this member: `NX`, `XX`, `GET`, `SETNX`, `HSETNX`, the counts that `DEL` and
 //!   `HSET` return. Another member may decide differently at the same moment; the later write wins.
 //! - `MSET`, `HSET`, `DEL` of several keys are one write each: refused as a whole for a size, but `BUSY` may stop them halfway.
-//! - `KEYS`, `HGETALL`, `HKEYS` and `HVALS` show the moment of the command, however slowly the client reads: the rows not yet
-//!   sent are held by reference. `MGET` and `HMGET` read on as the client reads.
-//! - A value that is only in the store is loaded before its command is carried out, and later commands of the client wait.
-//!   `HGETALL`, `HVALS` and `HSCAN` load such values one by one as they reply: each is shown as it is then, and in the place of
+//!   One of more than 1,024 keys is carried out in pieces, between which other clients have their turn.
+//! - `KEYS`, `HGETALL`, `HKEYS` and `HVALS` show the moment of the command when the reply has at most 1 MiB and 4,096 rows were looked at.
+//!   A larger reply waits in line until there is memory for it and is then built in pieces, before its first byte is sent: each row that
+//!   stays is shown exactly once, as it was when its piece was built, and the announced number is right. One of more than half of the
+//!   memory for all replies is refused with `TOOLARGE`. `MGET` and `HMGET` of more than 64 keys or 256 KiB read on as the client reads.
+//! - A command that needs a value which is only in the store waits for it, and its reply has its place among the others. A later command
+//!   of the client goes on meanwhile if it names its keys and shares none with a command that waits; all others, `FLUSHALL` and `KEYS` for
+//!   instance, wait too. So a client sees its own writes, and two commands on one key take effect in their order.
+//!   `HGETALL`, `HVALS` and `HSCAN` load such values as they reply: each is shown as it is then, and in the place of
 //!   one that was deleted meanwhile or cannot be read stands an error.
 //! - `RANDOMKEY` answers with each string and hash with the same chance.
+//! - Replies that a client does not read are bounded (see [`rumormill_kit::session::ClientOutput`]): it is not read beyond its share, and
+//!   closed without a word when it takes nothing while others need the memory.
 //! - `SCAN` and `HSCAN` go in key order and show each key that stays exactly once. Cursors belong to the listener, not to the
 //!   connection; the last 16,384 (4 MiB of keys) are remembered, and an older one is answered with an error.
 //!   One call looks at 10,000 rows at most, and at fewer where its pattern costs much.
@@ -38,6 +45,21 @@
 //! - Commands that would lose updates on a gossip table (`INCR`, `APPEND`, ...) and types that are not there are refused with
 //!   the reason.
 //!
+//! # Transactions
+//! `MULTI`, `EXEC`, `DISCARD`, `WATCH` and `UNWATCH` answer as Redis 7 does. `EXEC` carries out all commands on this member in one turn: no
+//! command of another client of this member comes between them, all rows go into one batch of the store, and to the other members in one
+//! push. They are not one write: another member may show some of the rows before others, each row meets writes of other members
+//! alone, and a crash of this member may lose some of them when not all were synced or pushed.
+//! - An error at queueing discards the transaction; an error when it is carried out is a reply like any other, and undoes nothing.
+//! - A transaction has at most 4,096 commands of 4 MiB, and touches at most 8,192 rows with 4 MiB of values to read. A
+//!   command counts as a row of its own, and for what it costs: `INFO`, `COMMAND`, `FLUSHALL` and their like as 256 rows, a scan with a
+//!   pattern as 1,024. What exceeds that is refused whole with `EXECABORT`. While the store lags behind, an `EXEC` that writes waits. redis-py and others send such batches without
+//!   `MULTI` when told so (`pipeline(transaction=False)`).
+//! - Values that are only in the store are loaded first; the watched keys are looked at after that.
+//! - `WATCH` compares the version of a string, and for a hash whether anything in it has changed, by whichever member: `EXEC` then
+//!   does nothing and answers nil. A key that was absent counts as changed if it came and went meanwhile, and when more than 4,096
+//!   other strings were written since. At most 1,024 keys are watched.
+//!
 //! # Keyspace notifications
 //! Always on, for writes of all members: `__keyspace@0__:KEY` and `__keyevent@0__:EVENT` with `set`, `del`, `expired` for
 //! strings and `hset`, `hdel`, `hexpired`, `del` for hashes, named by the hash. A key that changed several times
@@ -51,8 +73,9 @@
 //!
 //! | prefix | when |
 //! |---|---|
-//! | `TOOLARGE` | a key, value, table name, pattern or whole command exceeds the limit that the text names, or asks for more descriptions than there are commands; nothing was changed |
-//! | `BUSY` | the store lags behind; try again later |
+//! | `TOOLARGE` | a key, value, table name, pattern or whole command exceeds the limit that the text names, or asks for more descriptions than there are commands, or its reply would exceed the memory for replies; nothing was changed |
+//! | `BUSY` | the store lags behind, or the memory for replies and transactions is used up; try again later |
+//! | `EXECABORT` | the transaction was discarded, for the reason that follows; nothing was changed |
 //! | `OOM` | the store is out of space; reads are served |
 //! | `CLOCK` | this node's wall clock is ahead of all others beyond the drift limit, or nothing can be newer than the row |
 //! | `LEAVING` | the node is leaving, has left or has halted |
@@ -70,9 +93,10 @@ mod keyspace;
 mod refusal;
 mod session;
 mod shared;
-mod stream;
+mod tasks;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod work;
 
 pub use keyspace::{

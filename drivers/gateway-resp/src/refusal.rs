@@ -4,6 +4,12 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use rumormill_core::{ReadError, RequestError, TableError, TableId, WriteError};
+use rumormill_kit::session::Replies;
+
+use crate::encoder;
+
+/// A row: its table and key.
+pub(crate) type RowKey = (TableId, Bytes);
 
 /// Why a command was answered with an error.
 #[derive(Debug)]
@@ -16,8 +22,8 @@ pub(crate) enum Refusal {
     Arity,
     /// `ERR invalid expire time`, for the command at hand.
     ExpireTime,
-    /// No answer yet: the value of this row has to be loaded first. Nothing was done.
-    Cold(TableId, Bytes),
+    /// No answer yet: the values of these rows have to be loaded first. Nothing was done.
+    Cold(Vec<RowKey>),
 }
 
 impl Refusal {
@@ -26,6 +32,11 @@ impl Refusal {
         Refusal::Text("ERR value is not an integer or out of range");
     pub(crate) const WRONG_TYPE: Refusal =
         Refusal::Text("WRONGTYPE Operation against a key holding the wrong kind of value");
+
+    /// The value of one row has to be loaded first.
+    pub(crate) fn cold(table: TableId, key: &Bytes) -> Refusal {
+        Refusal::Cold(vec![(table, key.clone())])
+    }
 
     /// A key has more than one value, and Redis has room for one.
     pub(crate) const SIBLINGS: Refusal = Refusal::Text(
@@ -46,6 +57,17 @@ impl Refusal {
     pub(crate) const ASTRAY: Refusal = Refusal::Text(
         "ERR a database was selected that does not exist, and there is database 0 alone: nothing is read or written until SELECT 0",
     );
+    /// Appends the error reply to a command.
+    pub(crate) fn write_reply(&self, command: &str, out: &mut Vec<u8>) {
+        let mut text = Vec::new();
+        self.write_to(command, &mut text);
+        encoder::error(out, &text);
+    }
+
+    /// Appends the error reply to a command.
+    pub(crate) fn reply(&self, command: &str, replies: &mut Replies) {
+        self.write_reply(command, replies.buf());
+    }
 
     /// Appends the reply's text.
     pub(crate) fn write_to(&self, command: &str, out: &mut Vec<u8>) {

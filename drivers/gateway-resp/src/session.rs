@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use rumormill_core::{Limits, Node, Now, RequestError, Row, TableId};
-use rumormill_kit::session::{self, Flow, Replies};
+use rumormill_core::{Limits, Node, Now, RequestError, Row};
+use rumormill_kit::session::{self, Flow, Replies, Ticket};
 
 use crate::commands;
+use crate::commands::transactions::{Multi, Watched};
 use crate::decoder::{Args, Caps, Decoded, Decoder};
 use crate::encoder::{self, Proto};
 use crate::keyspace::Watch;
 use crate::shared::{Describe, Shared, Stats};
-use crate::stream::Stream;
+use crate::tasks::Task;
+use crate::waiting::{Loaded, Waiting};
 use crate::work::{self, Work};
 
 /// Bytes of arguments of one command beyond its largest one.
@@ -61,9 +62,12 @@ impl Gateway {
                 id,
                 name: Vec::new(),
                 proto: Proto::Two,
-                stream: None,
-                wants: None,
-                loaded: None,
+                task: None,
+                waiting: Waiting::default(),
+                loaded: Loaded::default(),
+                is_whole: false,
+                multi: None,
+                watched: Watched::default(),
                 watch: None,
                 closing: false,
                 astray: false,
@@ -83,20 +87,23 @@ impl session::Clients for Gateway {
     }
 }
 
-/// A row that was read from the store, and where it is.
-pub(crate) type Loaded = ((TableId, Bytes), Result<Option<Row>, RequestError>);
-
 /// What a client has chosen and waits for.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) name: Vec<u8>,
     pub(crate) proto: Proto,
-    pub(crate) stream: Option<Stream>,
-    /// The row that has to be loaded before the reply can go on.
-    pub(crate) wants: Option<(TableId, Bytes)>,
-    /// What was loaded for the reply at hand.
-    pub(crate) loaded: Option<Loaded>,
+    /// What is left of the command at hand.
+    pub(crate) task: Option<Box<Task>>,
+    /// Commands that wait for rows, each with its slot.
+    pub(crate) waiting: Waiting,
+    /// What was loaded for the command at hand.
+    pub(crate) loaded: Loaded,
+    /// The command at hand has to answer whole, without a task.
+    pub(crate) is_whole: bool,
+    /// The transaction that is being queued.
+    pub(crate) multi: Option<Box<Multi>>,
+    pub(crate) watched: Watched,
     pub(crate) watch: Option<Box<Watch>>,
     pub(crate) closing: bool,
     /// The client asked last for a database that does not exist.
@@ -114,40 +121,53 @@ impl Drop for Client {
 }
 
 impl Client {
-    /// Goes on with a large reply; `None` when there is nothing more to say.
-    fn pump(&mut self, now: Now, node: &Node, replies: &mut Replies) -> Option<Flow> {
-        let stream = self.stream.as_mut()?;
-        let flow = stream.pump(now, node, self.proto, &mut self.loaded, replies);
-        match &flow {
-            None => self.stream = None,
-            Some(Flow::Await(table, key)) => self.wants = Some((*table, key.clone())),
-            Some(_) => {}
-        }
-        flow
-    }
-
-    /// Executes a command; the row to be loaded when it has to be executed again.
-    fn execute(
+    /// Goes on with the command at hand, whose arguments are `args`; `None` when it is done.
+    fn pump(
         &mut self,
         now: Now,
         node: &mut Node,
         args: Args<'_>,
         replies: &mut Replies,
     ) -> Option<Flow> {
-        commands::execute(self, now, node, args, replies);
-        self.loaded = None;
-        let (table, key) = self.wants.clone()?;
-        Some(Flow::Await(table, key))
+        let mut task = self.task.take()?;
+        let flow = task.pump(self, now, node, args, replies);
+        if flow.is_some() {
+            self.task = Some(task);
+        }
+        flow
+    }
+
+    /// Carries out a command, or gives it a slot; false when it has to stay where it is until those before it are answered.
+    fn take(&mut self, now: Now, node: &mut Node, args: Args<'_>, replies: &mut Replies) -> bool {
+        // With a transaction at hand it is its `EXEC` that waits: what follows it is not a part of it.
+        let may_pass = self.multi.is_none() && self.waiting.lets_pass(args);
+        if !self.waiting.is_empty() && !may_pass {
+            return false;
+        }
+        if let Some(rows) = commands::execute(self, now, node, args, replies) {
+            self.waiting.put(args, rows, replies);
+        }
+        true
     }
 
     /// Tells of the changes that the client subscribed to.
     fn notify(&mut self, now: Now, node: &Node, replies: &mut Replies) -> Flow {
         match &mut self.watch {
-            // A message must not stand in the middle of a reply.
-            Some(_) if self.stream.is_some() => Flow::Full,
+            Some(watch) if !self.waiting.is_empty() && watch.has_lagged(now, node) => {
+                // It is told so, and closed, when the commands that wait are answered.
+                Flow::Continue
+            }
             Some(watch) => watch.pull(now, node, self.proto, &mut self.work, replies),
             None => Flow::Continue,
         }
+    }
+
+    /// Bytes held for replies to come.
+    fn footprint(&self) -> usize {
+        let task = self.task.as_ref().map_or(0, |task| task.footprint());
+        let multi = self.multi.as_ref().map_or(0, |multi| multi.footprint());
+        let held = self.waiting.footprint() + self.loaded.footprint();
+        task + multi + held + self.watched.footprint()
     }
 }
 
@@ -155,7 +175,7 @@ impl Client {
 #[derive(Debug)]
 pub struct Session {
     decoder: Decoder,
-    /// The unfinished command, and after [`Flow::Full`] those behind it.
+    /// The unfinished command, and those behind it that were not carried out yet.
     pending: Vec<u8>,
     client: Client,
 }
@@ -171,37 +191,56 @@ impl Session {
     ) -> (Flow, usize) {
         let mut commands = 0;
         let flow = loop {
-            if let Some(flow) = self.client.pump(now, node, replies) {
-                break flow;
+            if self.client.task.is_some() {
+                let args = self.decoder.args(window);
+                if let Some(flow) = self.client.pump(now, node, args, replies) {
+                    break flow;
+                }
+                self.decoder.done();
             }
-            if replies.is_full() || self.client.work.is_spent() {
+            if replies.is_full() {
                 break Flow::Full;
+            }
+            if self.client.work.is_spent() {
+                break Flow::Yield;
             }
             // A setting may have changed them.
             self.decoder.set_caps(caps_of(&node.config().limits));
             match self.decoder.next(window) {
                 Decoded::Command => {
                     let args = self.decoder.args(window);
-                    // Whatever only reads is answered all the same.
-                    if node.pressure() && commands::writes(args) {
+                    if node.pressure() && commands::writes(&self.client, args) {
+                        // Whatever only reads is answered all the same.
                         self.decoder.put_back();
                         break Flow::Store;
                     }
-                    if let Some(flow) = self.client.execute(now, node, args, replies) {
+                    if !self.client.take(now, node, args, replies) {
                         self.decoder.put_back();
-                        break flow;
+                        break Flow::Wait;
                     }
                     commands += 1;
                     self.client.work.spend(work::COMMAND);
+                    if self.client.task.is_some() {
+                        self.decoder.keep();
+                    }
                     if self.client.closing {
                         break Flow::Close;
                     }
                 }
                 Decoded::TooLarge(why) => {
                     commands += 1;
+                    // With commands that wait, the transaction is one whose `EXEC` came before this.
+                    if self.client.waiting.is_empty() {
+                        self.client.spoil_transaction();
+                    }
                     encoder::error(replies.buf(), format!("TOOLARGE {why}").as_bytes());
                 }
                 Decoded::Incomplete => break Flow::Continue,
+                Decoded::Broken(_) if !self.client.waiting.is_empty() => {
+                    // The bytes are broken still when the replies before the error are there.
+                    self.decoder.put_back();
+                    break Flow::Wait;
+                }
                 Decoded::Broken(why) => {
                     let mut text = b"ERR Protocol error: ".to_vec();
                     why.write_to(&mut text);
@@ -256,10 +295,11 @@ impl session::Session for Session {
         &mut self,
         now: Now,
         node: &mut Node,
+        ticket: Ticket,
         row: Result<Option<Row>, RequestError>,
         replies: &mut Replies,
     ) -> Flow {
-        self.client.loaded = self.client.wants.take().map(|place| (place, row));
+        self.client.came(now, node, ticket, row, replies);
         self.resume(now, node, replies)
     }
 
@@ -270,14 +310,16 @@ impl session::Session for Session {
             .is_some_and(|watch| watch.is_active())
     }
 
-    fn changed(
-        &mut self,
-        now: Now,
-        node: &mut Node,
-        _table: TableId,
-        replies: &mut Replies,
-    ) -> Flow {
+    fn changed(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
+        // A message must not stand in the middle of a reply: the command at hand goes on first.
+        if self.client.task.is_some() {
+            return self.resume(now, node, replies);
+        }
         self.client.work.renew();
         self.client.notify(now, node, replies)
+    }
+
+    fn footprint(&self) -> usize {
+        self.client.footprint()
     }
 }

@@ -44,6 +44,10 @@ counters! { count {
     clients_accepted,
     /// Clients closed because there were too many.
     clients_rejected,
+    /// Clients closed because they took nothing for too long.
+    clients_stalled,
+    /// Clients closed because they took nothing while the memory for the replies of all was used up.
+    clients_closed_for_memory,
     /// Commands of clients.
     commands,
     /// Bytes read from clients.
@@ -59,6 +63,8 @@ counters! { count {
     clients,
     /// The longest turn of the loop so far, in microseconds.
     longest_turn_micros,
+    /// Bytes that replies, and commands that wait, take for all clients.
+    client_output_bytes,
 } }
 
 /// A turn of the loop that takes longer is counted as slow.

@@ -6,21 +6,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rumormill_core::{Node, Now, RequestError, Row, Seq, TableId};
+use rumormill_core::{Node, Now, RequestError, Row, Seq};
 use rumormill_kit::counters::{Counters, add, set};
-use rumormill_kit::session::{Clients, Flow, REPLIES_MARK, Replies, Session};
+use rumormill_kit::session::{Ask, Budget, Clients, Flow, Replies, Session, Ticket};
 use rustix::net::sockopt;
 
 use crate::options::Options;
 
 /// Bytes read from one client before the others have their turn.
 const READ_BUDGET: usize = 64 << 10;
+
+/// How long one phase of a turn (reading, telling of changes, writing) serves clients before the rest of them waits for the next turn.
+const PHASE: Duration = Duration::from_micros(1_500);
+
+/// Bytes that a client has to take for its patience to begin anew, while others wait for the memory that it holds.
+const PROGRESS: usize = 64 << 10;
+
+/// How long the reason for which clients are closed is not logged again.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How long an idle client is believed to be there before its system is asked, and between two questions.
 const KEEPALIVE: Duration = Duration::from_secs(300);
@@ -37,34 +45,44 @@ pub(crate) struct ClientTable<C: Clients> {
     counters: Arc<Counters>,
     max: usize,
     stall_timeout: Duration,
+    budget: Budget,
     clients: HashMap<usize, Client<C::Session>, FixedState>,
     next: usize,
-    dirty: Vec<usize>,
-    /// Clients whose socket may hold bytes that nobody asked for yet.
-    unread: Vec<usize>,
+    /// When the phase at hand ends.
+    until: Instant,
+    /// Clients with something to write.
+    dirty: VecDeque<usize>,
+    /// Clients that take input, whose socket may hold bytes of which no event tells again.
+    unread: VecDeque<usize>,
+    /// Clients that go on in the next turn.
+    busy: VecDeque<usize>,
     /// Clients whose next command writes, while the store lags behind.
     pressed: VecDeque<usize>,
     /// Clients whose replies wait for a batch.
     held: BTreeSet<(Seq, usize)>,
     watching: BTreeSet<usize>,
-    /// Rows that sessions await and that were not asked for yet; at most one per client.
-    wanted: Vec<(usize, TableId, Bytes)>,
+    /// Watching clients that were not told of the last changes yet.
+    untold: VecDeque<usize>,
+    /// Rows that sessions asked for, and for which the node was not asked yet.
+    wanted: Vec<(usize, Ask)>,
     spares: Vec<Vec<u8>>,
-    /// When clients that take nothing are given up.
-    timers: BTreeSet<(Instant, usize)>,
+    /// Since when clients take nothing although there is something to take.
+    blocked: BTreeSet<(Instant, usize)>,
+    /// Clients closed for memory since the last line about that, and when there may be another.
+    closed: (u64, Option<Instant>),
 }
 
 /// Why a session takes no input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     /// It does.
     No,
     /// It has more to say.
     Full,
-    /// It awaits this row, which was not asked for yet.
-    Wants(TableId, Bytes),
-    /// It awaits a row that was asked for.
-    Awaits,
+    /// It has more to do.
+    Yield,
+    /// It waits for a row, or for room.
+    Wait,
     /// Its next command writes, and the store lags behind.
     Store,
 }
@@ -74,22 +92,34 @@ struct Client<S> {
     session: S,
     replies: Replies,
     pause: Pause,
+    /// The session has ended; its replies are written.
     closing: bool,
+    /// The client sends nothing more; what it has sent is carried out.
+    ended: bool,
     /// The socket may hold bytes; no event will tell again.
     unread: bool,
     listed: bool,
     /// It is among those that wait for the store.
     pressed: bool,
     dirty: bool,
+    busy: bool,
+    untold: bool,
     waits_to_write: bool,
     held: Option<Seq>,
-    /// When it is given up, if it takes nothing until then.
-    deadline: Option<Instant>,
+    /// Since when it takes nothing, and what it has taken since.
+    blocked: Option<Instant>,
+    taken: usize,
+    /// Bytes that are booked for it.
+    booked: usize,
 }
 
 impl<S> Client<S> {
     fn takes_input(&self) -> bool {
-        self.pause == Pause::No && !self.closing && !self.replies.is_full()
+        self.pause == Pause::No && !self.closing && !self.ended && !self.replies.is_full()
+    }
+
+    fn is_done(&self) -> bool {
+        (self.closing || self.ended && self.pause == Pause::No) && self.replies.is_empty()
     }
 }
 
@@ -106,44 +136,98 @@ impl<C: Clients> ClientTable<C> {
             counters,
             max: options.max_clients,
             stall_timeout: options.client_stall_timeout,
+            budget: Budget::new(options.client_output.clone()),
             clients: HashMap::with_hasher(FixedState::default()),
             next: 17,
-            dirty: Vec::new(),
-            unread: Vec::new(),
+            until: Instant::now(),
+            dirty: VecDeque::new(),
+            unread: VecDeque::new(),
+            busy: VecDeque::new(),
             pressed: VecDeque::new(),
             held: BTreeSet::new(),
             watching: BTreeSet::new(),
+            untold: VecDeque::new(),
             wanted: Vec::new(),
             spares: Vec::new(),
-            timers: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            closed: (0, None),
+        }
+    }
+
+    /// A phase of the turn begins.
+    pub(crate) fn begin_phase(&mut self) {
+        self.until = Instant::now() + PHASE;
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// How long a client may take nothing.
+    fn patience(&self) -> Duration {
+        match self.budget.is_short() {
+            true => self.budget.limits().patience.min(self.stall_timeout),
+            false => self.stall_timeout,
         }
     }
 
     /// When the next client is to be given up.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.timers.first().map(|&(at, _)| at)
+        let &(since, _) = self.blocked.first()?;
+        Some(since + self.patience())
     }
 
     /// Gives up clients that have taken nothing for too long.
     pub(crate) fn expire(&mut self, now: Instant) {
-        while let Some(&(at, token)) = self.timers.first()
-            && at <= now
-        {
-            self.timers.pop_first();
-            tracing::debug!("a client that takes no replies is given up");
-            self.remove(token);
+        while let Some(&(since, token)) = self.blocked.first() {
+            let is_late = since + self.patience() <= now;
+            if !is_late && !self.budget.is_exceeded() {
+                break;
+            }
+            match self.budget.is_short() {
+                true => self.close_for_memory(now, token),
+                false => {
+                    add(&self.counters.clients_stalled, 1);
+                    tracing::debug!("a client that takes no replies is given up");
+                    self.remove(token);
+                }
+            }
         }
     }
 
-    /// Whether a client can be read without waiting for an event.
+    /// Closes a client that holds memory which others need, and says so, once in a while for all of them.
+    fn close_for_memory(&mut self, now: Instant, token: usize) {
+        let bytes = self.clients.get(&token).map_or(0, |client| client.booked);
+        self.remove(token);
+        add(&self.counters.clients_closed_for_memory, 1);
+        self.closed.0 += 1;
+        if self.closed.1.is_none_or(|at| at <= now) {
+            tracing::warn!(
+                clients = self.closed.0,
+                bytes,
+                limit = self.budget.limits().all,
+                "clients that take no replies were closed, because the memory for replies is used up"
+            );
+            self.closed = (0, Some(now + QUIET));
+        }
+    }
+
+    /// Whether there is something to do without an event.
     pub(crate) fn is_ready(&self, node: &Node) -> bool {
         !self.dirty.is_empty()
             || !self.wanted.is_empty()
+            || !self.busy.is_empty()
+            || !self.untold.is_empty()
+            || !self.unread.is_empty()
             || !self.pressed.is_empty() && !node.pressure()
-            || self
-                .unread
-                .iter()
-                .any(|token| self.clients.get(token).is_none_or(Client::takes_input))
+            || self.due().is_some()
+    }
+
+    /// The client that has come to the front of the line for memory, if it waits for that.
+    fn due(&self) -> Option<usize> {
+        let token = usize::try_from(self.budget.due()?).ok()?;
+        let client = self.clients.get(&token)?;
+        (client.pause == Pause::Wait).then_some(token)
     }
 
     pub(crate) fn accept(&mut self, mut socket: TcpStream, peer: SocketAddr) {
@@ -170,16 +254,21 @@ impl<C: Clients> ClientTable<C> {
             session: self
                 .factory
                 .accept(token as u64, peer, self.clients.len() + 1),
-            replies: Replies::new(),
+            replies: Replies::within(self.budget.clone()),
             pause: Pause::No,
             closing: false,
+            ended: false,
             unread: false,
             listed: false,
             pressed: false,
             dirty: false,
+            busy: false,
+            untold: false,
             waits_to_write: false,
             held: None,
-            deadline: None,
+            blocked: None,
+            taken: 0,
+            booked: 0,
         };
         self.clients.insert(token, client);
         add(&self.counters.clients_accepted, 1);
@@ -206,24 +295,47 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Lets clients go on that waited for the store, and reads those that were left alone by the budget or their replies.
-    pub(crate) fn read_again(&mut self, now: Now, node: &mut Node, buffer: &mut [u8]) {
+    /// Lets sessions go on that waited for the store or had more to do, and reads clients that were left alone by the time, their budget or
+    /// their replies.
+    pub(crate) fn go_on(&mut self, now: Now, node: &mut Node, buffer: &mut [u8]) {
+        if let Some(token) = self.due() {
+            self.resume(now, node, token);
+        }
         for _ in 0..self.pressed.len() {
-            if node.pressure() {
+            if self.is_over() || node.pressure() {
                 break;
             }
-            let token = self.pressed.pop_front();
-            if let Some(token) = token
-                && let Some(client) = self.clients.get_mut(&token)
-                && !client.closing
-            {
+            let Some(token) = self.pressed.pop_front() else {
+                break;
+            };
+            if let Some(client) = self.clients.get_mut(&token) {
                 client.pressed = false;
-                let flow = client.session.resume(now, node, &mut client.replies);
-                client.follow(flow);
-                self.after(token);
+                if client.pause == Pause::Store {
+                    self.resume(now, node, token);
+                }
             }
         }
-        for token in std::mem::take(&mut self.unread) {
+        for _ in 0..self.busy.len() {
+            if self.is_over() {
+                break;
+            }
+            let Some(token) = self.busy.pop_front() else {
+                break;
+            };
+            if let Some(client) = self.clients.get_mut(&token) {
+                client.busy = false;
+                if client.pause == Pause::Yield {
+                    self.resume(now, node, token);
+                }
+            }
+        }
+        for _ in 0..self.unread.len() {
+            if self.is_over() {
+                break;
+            }
+            let Some(token) = self.unread.pop_front() else {
+                break;
+            };
             if let Some(client) = self.clients.get_mut(&token) {
                 client.listed = false;
                 self.read(now, node, token, buffer);
@@ -231,27 +343,36 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
+    fn resume(&mut self, now: Now, node: &mut Node, token: usize) {
+        if let Some(client) = self.clients.get_mut(&token)
+            && !client.closing
+        {
+            client.replies.renew_mark();
+            let flow = client.session.resume(now, node, &mut client.replies);
+            client.follow(flow);
+            self.after(token);
+        }
+    }
+
     fn read(&mut self, now: Now, node: &mut Node, token: usize, buffer: &mut [u8]) {
+        let is_over = self.is_over();
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
+        client.replies.renew_mark();
         if client.replies.is_empty()
             && !client.replies.has_buffer()
             && let Some(spare) = self.spares.pop()
         {
             client.replies.lend(spare);
         }
-        let mut budget = READ_BUDGET;
-        while client.unread {
-            if budget == 0 || !client.takes_input() {
-                mark(&mut client.listed, &mut self.unread, token);
-                break;
-            }
+        let mut budget = if is_over { 0 } else { READ_BUDGET };
+        while client.unread && client.takes_input() && budget > 0 {
             let cap = buffer.len().min(budget);
             match client.socket.read(&mut buffer[..cap]) {
                 Ok(0) => {
                     client.unread = false;
-                    client.closing = true;
+                    client.ended = true;
                 }
                 Ok(n) => {
                     budget -= n;
@@ -275,9 +396,8 @@ impl<C: Clients> ClientTable<C> {
             return;
         };
         add(&self.counters.commands, client.replies.take_commands());
-        if let Pause::Wants(table, key) = &client.pause {
-            self.wanted.push((token, *table, key.clone()));
-            client.pause = Pause::Awaits;
+        for ask in client.replies.take_asks() {
+            self.wanted.push((token, ask));
         }
         if client.pause == Pause::Store && !std::mem::replace(&mut client.pressed, true) {
             self.pressed.push_back(token);
@@ -287,38 +407,69 @@ impl<C: Clients> ClientTable<C> {
         } else {
             self.watching.remove(&token);
         }
+        if client.pause == Pause::Yield {
+            mark(&mut client.busy, &mut self.busy, token);
+        }
         mark(&mut client.dirty, &mut self.dirty, token);
+        self.settle(token);
     }
 
-    /// Wakes the sessions that watch.
-    pub(crate) fn changed(&mut self, now: Now, node: &mut Node, table: TableId) {
-        let watching: Vec<usize> = self.watching.iter().copied().collect();
-        for token in watching {
+    /// Books the memory of a client, and lists it to be read again if it may be.
+    fn settle(&mut self, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        let holds = client.replies.footprint() + client.session.footprint();
+        if holds != client.booked {
+            self.budget.book(client.booked, holds);
+            client.booked = holds;
+            set(&self.counters.client_output_bytes, self.budget.used());
+        }
+        if client.unread && client.takes_input() {
+            mark(&mut client.listed, &mut self.unread, token);
+        }
+    }
+
+    /// Tables have changed: the sessions that watch are told.
+    pub(crate) fn changed(&mut self) {
+        for token in &self.watching {
+            if let Some(client) = self.clients.get_mut(token) {
+                mark(&mut client.untold, &mut self.untold, *token);
+            }
+        }
+    }
+
+    /// Tells sessions that watch of changes, as many as there is time for.
+    pub(crate) fn tell(&mut self, now: Now, node: &mut Node) {
+        while !self.untold.is_empty() && !self.is_over() {
+            let Some(token) = self.untold.pop_front() else {
+                return;
+            };
             let Some(client) = self.clients.get_mut(&token) else {
                 continue;
             };
+            client.untold = false;
             // One that is paused reads the changes when it goes on.
-            if !client.closing && client.pause == Pause::No {
-                let flow = client
-                    .session
-                    .changed(now, node, table, &mut client.replies);
+            if !client.closing && client.pause == Pause::No && client.session.watches() {
+                client.replies.renew_mark();
+                let flow = client.session.changed(now, node, &mut client.replies);
                 client.follow(flow);
                 self.after(token);
             }
         }
     }
 
-    /// The rows that sessions await: each is answered with [`ClientTable::loaded`].
-    pub(crate) fn take_wanted(&mut self) -> Vec<(usize, TableId, Bytes)> {
+    /// The rows that sessions asked for: each is answered with [`ClientTable::loaded`].
+    pub(crate) fn take_wanted(&mut self) -> Vec<(usize, Ask)> {
         std::mem::take(&mut self.wanted)
     }
 
-    /// A row that a session awaits was read. A client that has gone is ignored.
+    /// A row that a session asked for was read. A client that has gone is ignored.
     pub(crate) fn loaded(
         &mut self,
         now: Now,
         node: &mut Node,
-        token: usize,
+        (token, ticket): (usize, Ticket),
         row: Result<Option<Row>, RequestError>,
     ) {
         let Some(client) = self.clients.get_mut(&token) else {
@@ -327,7 +478,10 @@ impl<C: Clients> ClientTable<C> {
         if client.closing {
             return;
         }
-        let flow = client.session.loaded(now, node, row, &mut client.replies);
+        client.replies.renew_mark();
+        let flow = client
+            .session
+            .loaded(now, node, ticket, row, &mut client.replies);
         client.follow(flow);
         self.after(token);
     }
@@ -345,18 +499,24 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Writes what the turn has collected, and lets sessions go on that have more to say.
+    /// Writes what the turn has collected, and lets sessions go on that have more to say, as many as there is time for.
     pub(crate) fn flush(&mut self, at: Instant, now: Now, node: &mut Node) {
-        for token in std::mem::take(&mut self.dirty) {
+        for _ in 0..self.dirty.len() {
+            let Some(token) = self.dirty.pop_front() else {
+                return;
+            };
             if let Some(client) = self.clients.get_mut(&token) {
                 client.dirty = false;
                 self.write(at, node, token);
-                self.go_on(now, node, token);
+                self.say_more(now, node, token);
+                if self.is_over() {
+                    return;
+                }
             }
         }
     }
 
-    /// Writes what there is, and lets nobody go on.
+    /// Writes what there is, and no session goes on.
     pub(crate) fn flush_last(&mut self, at: Instant, node: &Node) {
         for token in std::mem::take(&mut self.dirty) {
             self.write(at, node, token);
@@ -367,7 +527,10 @@ impl<C: Clients> ClientTable<C> {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
-        let held = client.replies.release(node.durable());
+        let before = client.replies.len();
+        let Ok(held) = client.write(node.durable()) else {
+            return self.remove(token);
+        };
         if client.held != held {
             if let Some(old) = std::mem::replace(&mut client.held, held) {
                 self.held.remove(&(old, token));
@@ -376,61 +539,58 @@ impl<C: Clients> ClientTable<C> {
                 self.held.insert((seq, token));
             }
         }
-        let before = client.replies.len();
-        if client.write().is_err() {
-            return self.remove(token);
-        }
         let taken = before - client.replies.len();
         add(&self.counters.client_bytes_out, taken as u64);
-        if client.closing && client.replies.is_empty() {
+        if client.is_done() {
             return self.remove(token);
         }
-        let blocked = !client.replies.ready().is_empty();
-        let deadline = match client.deadline {
-            _ if !blocked => None,
-            Some(old) if taken == 0 => Some(old),
-            _ => Some(at + self.stall_timeout),
+        let is_blocked = !client.replies.ready().is_empty();
+        client.taken += taken;
+        let enough = if self.budget.is_short() { PROGRESS } else { 1 };
+        let since = match client.blocked {
+            _ if !is_blocked => None,
+            Some(old) if client.taken < enough => Some(old),
+            _ => Some(at),
         };
-        if client.deadline != deadline {
-            if let Some(old) = std::mem::replace(&mut client.deadline, deadline) {
-                self.timers.remove(&(old, token));
+        if client.blocked != since {
+            client.taken = 0;
+            if let Some(old) = std::mem::replace(&mut client.blocked, since) {
+                self.blocked.remove(&(old, token));
             }
-            self.timers.extend(deadline.map(|at| (at, token)));
+            self.blocked.extend(since.map(|since| (since, token)));
         }
-        if client.waits_to_write != blocked {
-            client.waits_to_write = blocked;
-            let interest = if blocked {
+        if client.waits_to_write != is_blocked {
+            client.waits_to_write = is_blocked;
+            let interest = if is_blocked {
                 Interest::READABLE | Interest::WRITABLE
             } else {
                 Interest::READABLE
             };
-            if self
-                .registry
+            let registry = &self.registry;
+            if registry
                 .reregister(&mut client.socket, Token(token), interest)
                 .is_err()
             {
-                self.remove(token);
+                return self.remove(token);
             }
         }
+        self.settle(token);
     }
 
     /// Lets a session say more, and takes back the buffer of one that has said all.
-    fn go_on(&mut self, now: Now, node: &mut Node, token: usize) {
+    fn say_more(&mut self, now: Now, node: &mut Node, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
         // One resume a turn: a session that can talk for ever does not keep the others waiting.
-        if client.pause == Pause::Full && !client.closing && client.replies.len() < REPLIES_MARK / 2
-        {
-            let flow = client.session.resume(now, node, &mut client.replies);
-            client.follow(flow);
-            return self.after(token);
+        if client.pause == Pause::Full && client.replies.len() <= client.replies.mark() / 2 {
+            return self.resume(now, node, token);
         }
-        if let Some(spare) = client.replies.reclaim()
-            && spare.capacity() <= SPARE_BYTES
-            && self.spares.len() < SPARES
-        {
-            self.spares.push(spare);
+        if let Some(spare) = client.replies.reclaim() {
+            if spare.capacity() <= SPARE_BYTES && self.spares.len() < SPARES {
+                self.spares.push(spare);
+            }
+            self.settle(token);
         }
     }
 
@@ -438,12 +598,14 @@ impl<C: Clients> ClientTable<C> {
         let Some(mut client) = self.clients.remove(&token) else {
             return;
         };
+        self.budget.book(client.booked, 0);
+        set(&self.counters.client_output_bytes, self.budget.used());
         self.watching.remove(&token);
         if let Some(seq) = client.held {
             self.held.remove(&(seq, token));
         }
-        if let Some(at) = client.deadline {
-            self.timers.remove(&(at, token));
+        if let Some(since) = client.blocked {
+            self.blocked.remove(&(since, token));
         }
         // The system forgets a closed socket anyway.
         let _ = self.registry.deregister(&mut client.socket);
@@ -453,27 +615,34 @@ impl<C: Clients> ClientTable<C> {
 
 impl<S: Session> Client<S> {
     fn follow(&mut self, flow: Flow) {
-        match flow {
-            Flow::Continue => self.pause = Pause::No,
-            Flow::Full => self.pause = Pause::Full,
-            Flow::Await(table, key) => self.pause = Pause::Wants(table, key),
-            Flow::Store => self.pause = Pause::Store,
-            Flow::Close => self.closing = true,
-        }
+        self.pause = match flow {
+            Flow::Continue => Pause::No,
+            Flow::Full => Pause::Full,
+            Flow::Yield => Pause::Yield,
+            Flow::Wait => Pause::Wait,
+            Flow::Store => Pause::Store,
+            Flow::Close => {
+                self.closing = true;
+                Pause::No
+            }
+        };
     }
 
-    /// Writes until the socket takes no more.
-    fn write(&mut self) -> io::Result<()> {
-        while !self.replies.ready().is_empty() {
+    /// Writes until the socket takes no more or the rest waits: for the batch that is returned, if for one.
+    fn write(&mut self, durable: Seq) -> io::Result<Option<Seq>> {
+        loop {
+            let held = self.replies.release(durable);
+            if self.replies.ready().is_empty() {
+                return Ok(held);
+            }
             match self.socket.write(self.replies.ready()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => self.replies.advance(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(held),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
 }
 

@@ -37,4 +37,7 @@ pub use rumormill_kit::handle::{Blocking, BlockingMemberWatch, BlockingWatch, Er
 #[cfg(feature = "typed")]
 pub use rumormill_kit::typed;
 pub use rumormill_kit::{Exit, random_seed};
-pub use session::{Clients, Flow, NoClients, REPLIES_MARK, Replies, Session};
+pub use session::{
+    Ask, Budget, ClientOutput, Clients, Flow, NoClients, REPLIES_MARK, Replies, Session, Slot,
+    Ticket,
+};

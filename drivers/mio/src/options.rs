@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rumormill_kit::QueueLimits;
+use rumormill_kit::session::ClientOutput;
 
 /// Where a driver listens, and its patience and caps. [`Options::new`] gives every field its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// A client that takes no byte for this long while some wait is given up; 5 minutes.
     pub client_stall_timeout: Duration,
+    /// How many bytes of replies clients may leave unread.
+    pub client_output: ClientOutput,
     /// How long [`Handle::leave`](crate::Handle::leave) may take; 5 s.
     pub leave_timeout: Duration,
     /// The bounds of each link's write queue.
@@ -48,6 +51,7 @@ impl Options {
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
             client_stall_timeout: Duration::from_secs(300),
+            client_output: ClientOutput::default(),
             leave_timeout: Duration::from_secs(5),
             queue: QueueLimits::default(),
         }

@@ -11,9 +11,13 @@ use rumormill_core::{
     StoreOp, TableId, Token,
 };
 use rumormill_kit::handle::Commands;
+use rumormill_kit::session::Ticket;
 use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
 use crate::peers::Peers;
+
+/// A row that was read for a client: whose it is, and what that calls it.
+pub(crate) type Came = ((usize, Ticket), Result<Option<Row>, RequestError>);
 
 /// One turn's view of the loop, as the node's outputs see it.
 pub(crate) struct Outputs<'a> {
@@ -21,8 +25,8 @@ pub(crate) struct Outputs<'a> {
     pub(crate) peers: &'a mut Peers,
     pub(crate) store: Option<&'a StoreHandle>,
     pub(crate) commands: &'a mut Commands,
-    pub(crate) awaited: &'a mut HashMap<Token, usize, FixedState>,
-    pub(crate) rows: &'a mut Vec<(usize, Result<Option<Row>, RequestError>)>,
+    pub(crate) awaited: &'a mut HashMap<Token, (usize, Ticket), FixedState>,
+    pub(crate) rows: &'a mut Vec<Came>,
     pub(crate) changed: &'a mut Vec<TableId>,
     pub(crate) halted: &'a mut Option<HaltReason>,
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events, Poll};
-use rumormill_core::{HaltReason, Input, Node, Now, Request, RequestError, Row, TableId, Token};
+use rumormill_core::{HaltReason, Input, Node, Now, Request, TableId, Token};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Commands;
 use rumormill_kit::links::READ_BYTES;
-use rumormill_kit::session::Clients;
+use rumormill_kit::session::{Clients, Ticket};
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit, dispatch};
 
@@ -19,7 +19,7 @@ use crate::clients::ClientTable;
 use crate::driver::{Driver, PEERS, REDIS, WAKER};
 use crate::farewell;
 use crate::listener::Listener;
-use crate::outputs::Outputs;
+use crate::outputs::{Came, Outputs};
 use crate::peers::Peers;
 
 /// Connections accepted in one turn, by each listener.
@@ -38,10 +38,10 @@ pub(crate) struct Loop<C: Clients> {
     clients: ClientTable<C>,
     store: Option<StoreHandle>,
     node: Node,
-    /// Clients that await a row.
-    awaited: HashMap<Token, usize, FixedState>,
+    /// Which client awaits a row, and what it calls that.
+    awaited: HashMap<Token, (usize, Ticket), FixedState>,
     /// Rows that were read for clients in this turn.
-    rows: Vec<(usize, Result<Option<Row>, RequestError>)>,
+    rows: Vec<Came>,
     changed: Vec<TableId>,
     buffer: Vec<u8>,
     counters: Arc<Counters>,
@@ -142,8 +142,8 @@ impl<C: Clients> Loop<C> {
         self.clients.expire(at);
         let until = Instant::now() + PEERS_PHASE;
         self.read_waiting_peers(now, until);
-        self.clients
-            .read_again(now, &mut self.node, &mut self.buffer);
+        self.clients.begin_phase();
+        self.clients.go_on(now, &mut self.node, &mut self.buffer);
         for event in events {
             match event.token().0 {
                 WAKER => {}
@@ -204,9 +204,10 @@ impl<C: Clients> Loop<C> {
 
     /// Asks the node for the rows that clients await.
     fn ask_for_rows(&mut self, now: Now) {
-        for (client, table, key) in self.clients.take_wanted() {
+        for (client, ask) in self.clients.take_wanted() {
             let token = self.commands.token();
-            self.awaited.insert(token, client);
+            self.awaited.insert(token, (client, ask.ticket));
+            let (table, key) = (ask.table, ask.key);
             let input = Input::Request {
                 token,
                 deadline: None,
@@ -225,6 +226,7 @@ impl<C: Clients> Loop<C> {
         }
         let at = self.clock.instant(now.mono);
         self.peers.flush(at);
+        self.clients.begin_phase();
         self.clients.flush(at, now, &mut self.node);
         halted
     }
@@ -250,9 +252,11 @@ impl<C: Clients> Loop<C> {
         let node = &self.node;
         self.peers.connect_resolved(at, || node.hello());
         self.clients.stored(self.node.durable());
-        for table in &self.changed {
-            self.clients.changed(now, &mut self.node, *table);
+        if !self.changed.is_empty() {
+            self.clients.changed();
         }
+        self.clients.begin_phase();
+        self.clients.tell(now, &mut self.node);
         self.commands.changed(&mut self.node, now, &self.changed);
         self.changed.clear();
         halted

@@ -79,7 +79,7 @@ fn converse(stream: &[u8], piece: usize) -> String {
     for bytes in stream.chunks(piece) {
         let mut flow = session.receive(start(), &mut node, bytes, &mut replies);
         listen(&node, &mut replies, &mut said);
-        while flow == Flow::Full {
+        while matches!(flow, Flow::Full | Flow::Yield) {
             flow = session.resume(start(), &mut node, &mut replies);
             listen(&node, &mut replies, &mut said);
         }

@@ -155,6 +155,22 @@ pub(crate) const KEYS: &[Key] = &[
         },
     ),
     key(
+        "client_output",
+        "a whole number from 16384 to 1073741824",
+        |s, text| {
+            s.client_output = number(text, 16 << 10, 1 << 30)?;
+            Some(())
+        },
+    ),
+    key(
+        "clients_output",
+        "a whole number from 1048576 to 1099511627776",
+        |s, text| {
+            s.clients_output = number(text, 1 << 20, 1 << 40)?;
+            Some(())
+        },
+    ),
+    key(
         "clock_drift_ms",
         "a whole number from 1 to 86400000",
         |s, text| {

@@ -61,6 +61,8 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
             Some(bytes) => number(u64::from(bytes)),
             None => text("off"),
         },
+        "client_output" => number(s.client_output),
+        "clients_output" => number(s.clients_output),
         "clock_drift_ms" => number(s.clock_drift_ms),
         "probe_interval_ms" => number(s.probe_interval_ms),
         "probe_timeout_ms" => number(s.probe_timeout_ms),

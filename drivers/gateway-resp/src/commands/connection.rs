@@ -81,6 +81,7 @@ fn reset(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
     ctx.client.proto = Proto::Two;
     ctx.client.watch = None;
     ctx.client.astray = false;
+    ctx.client.drop_transaction();
     encoder::simple(ctx.out(), "RESET");
     Ok(())
 }

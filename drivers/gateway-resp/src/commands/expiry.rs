@@ -5,7 +5,6 @@ use rumormill_core::{Now, TableId, Wall, Write};
 use super::{Command, Ctx, DELETE, Group, ONE, Outcome, READ, integer, is};
 use crate::decoder::Args;
 use crate::refusal::Refusal;
-use crate::stream::value_of;
 
 const GROUP: Group = Group::new("generic", ONE);
 
@@ -200,7 +199,7 @@ fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit) -> Outcome {
     } else {
         Write::Put {
             key,
-            value: value_of(&ctx.client.loaded, TableId::DEFAULT, &row)?.clone(),
+            value: ctx.client.loaded.value_of(TableId::DEFAULT, &row)?.clone(),
             expires: Some(at),
         }
     };
@@ -213,7 +212,7 @@ fn persist(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
     let value = match ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() {
         Some(row) if row.expires().is_some() => {
-            value_of(&ctx.client.loaded, TableId::DEFAULT, &row)?.clone()
+            ctx.client.loaded.value_of(TableId::DEFAULT, &row)?.clone()
         }
         _ => return ctx.int(0),
     };

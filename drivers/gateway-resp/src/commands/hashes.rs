@@ -1,7 +1,7 @@
 //! Hashes: user tables, whose rows are the fields.
 
 use bytes::Bytes;
-use rumormill_core::{RowRef, ScanRange, Seq, TableId, Write};
+use rumormill_core::{RowRef, ScanRange, TableId, Write};
 
 use super::keys::{check_pairs, scan_reply};
 use super::{Command, Ctx, DELETE, Group, ONE, Outcome, READ, READ_SLOW, WRITE};
@@ -9,7 +9,7 @@ use crate::decoder::Args;
 use crate::encoder;
 use crate::refusal::Refusal;
 use crate::shared::Place;
-use crate::stream::{Part, Stream, write_row, write_value};
+use crate::tasks::{Each, Found, Job, Listing, Look, Next, Part, Values};
 use crate::work;
 
 const GROUP: Group = Group::new("hash", ONE);
@@ -20,20 +20,14 @@ pub(super) const COMMANDS: &[Command] = &[
         -4,
         WRITE,
         "Set the string value of a hash field",
-        |ctx, args| {
-            let added = put(ctx, args)?;
-            ctx.int(added)
-        },
+        |ctx, args| put(ctx, args, |ctx, added| ctx.int(added)),
     ),
     GROUP.command(
         "hmset",
         -4,
         WRITE,
         "Set multiple hash fields to multiple values",
-        |ctx, args| {
-            put(ctx, args)?;
-            ctx.ok()
-        },
+        |ctx, args| put(ctx, args, |ctx, _| ctx.ok()),
     ),
     GROUP.command(
         "hsetnx",
@@ -130,15 +124,15 @@ fn writable(ctx: &mut Ctx<'_>, name: &[u8]) -> Result<TableId, Refusal> {
     Ok(table)
 }
 
-/// Writes the fields; how many of them are new.
-fn put(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<i64, Refusal> {
+/// Writes the fields; `finish` is told how many of them are new.
+fn put(ctx: &mut Ctx<'_>, args: Args<'_>, finish: fn(&mut Ctx<'_>, i64) -> Outcome) -> Outcome {
     if !args.len().is_multiple_of(2) {
         return Err(Refusal::Arity);
     }
     check_pairs(ctx, args, 2)?;
-    let table = writable(ctx, args.get(1))?;
-    let mut added = 0;
-    for at in (2..args.len()).step_by(2) {
+    writable(ctx, args.get(1))?;
+    let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
+        let table = table_of(ctx, args.get(1));
         let write = Write::Put {
             key: args.get(at),
             value: Bytes::copy_from_slice(args.get(at + 1)),
@@ -146,9 +140,23 @@ fn put(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<i64, Refusal> {
         };
         let accepted = ctx.node.write(ctx.now, table, write)?;
         ctx.written(accepted);
-        added += i64::from(!accepted.existed);
-    }
-    Ok(added)
+        Ok(i64::from(!accepted.existed))
+    };
+    ctx.each(args, Each::new(2, 2, step, finish))
+}
+
+/// The rows of a hash, in order.
+pub(super) fn all_rows<'a>(
+    ctx: &'a Ctx<'_>,
+    table: TableId,
+) -> impl Iterator<Item = RowRef<'a>> + use<'a> {
+    ctx.node.view(ctx.now).scan(table, ScanRange::default())
+}
+
+/// The table of a hash that was looked at before.
+fn table_of(ctx: &Ctx<'_>, name: &[u8]) -> TableId {
+    let name = std::str::from_utf8(name).unwrap_or_default();
+    ctx.node.user_table(name).unwrap_or(TableId::DEFAULT)
 }
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -172,19 +180,7 @@ fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 fn hget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     match readable(ctx, args.get(1))? {
         None => ctx.nil(),
-        Some(table) => {
-            let proto = ctx.client.proto;
-            let loaded = &ctx.client.loaded;
-            write_value(
-                ctx.now,
-                ctx.node,
-                proto,
-                table,
-                args.get(2),
-                loaded,
-                ctx.replies,
-            )
-        }
+        Some(table) => ctx.value(table, args.get(2)),
     }
 }
 
@@ -198,28 +194,41 @@ fn hmget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     }
 }
 
-/// Answers with the values of the keys from `first` on; what there is no room for is read later.
+/// Most keys whose values are answered at once, and the bytes of those: a command with fewer does not stop those behind it.
+const AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 256 << 10;
+
+/// Answers with the values of the keys from `first` on, as the client reads them if there are many.
 pub(super) fn values(ctx: &mut Ctx<'_>, table: TableId, args: Args<'_>, first: usize) -> Outcome {
     let keys = args.from(first);
-    encoder::array(ctx.out(), keys.len());
-    let proto = ctx.client.proto;
-    let mut said = 0;
-    for key in keys {
-        if ctx.replies.is_full()
-            || write_value(ctx.now, ctx.node, proto, table, key, &None, ctx.replies).is_err()
-        {
-            break;
+    let (mut bytes, mut cold) = (0, Vec::new());
+    let is_whole = ctx.client.is_whole;
+    for key in args
+        .from(first)
+        .take(if is_whole { usize::MAX } else { AT_ONCE })
+    {
+        if let Some(row) = ctx.row(table, key) {
+            bytes += row.value_len();
+            if let Err(Refusal::Cold(rows)) = ctx.client.loaded.value_of(table, &row) {
+                cold.extend(rows);
+            }
         }
-        said += 1;
     }
-    let rest: Vec<Bytes> = args
-        .from(first + said)
-        .map(Bytes::copy_from_slice)
-        .collect();
-    if rest.is_empty() {
-        return Ok(());
+    if !is_whole && (keys.len() > AT_ONCE || bytes > BYTES_AT_ONCE) {
+        encoder::array(ctx.out(), keys.len());
+        return ctx.leave(Job::Values(Values { table, at: first }));
     }
-    ctx.client.stream = Some(Stream::Values(table, rest.into_iter()));
+    cold.sort();
+    cold.dedup();
+    if !cold.is_empty() {
+        return Err(Refusal::Cold(cold));
+    }
+    encoder::array(ctx.out(), keys.len());
+    for key in keys {
+        if let Err(refusal) = ctx.value(table, key) {
+            refusal.reply("", ctx.replies);
+        }
+    }
     Ok(())
 }
 
@@ -231,13 +240,16 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     if ctx.keeps_siblings(table) {
         return Err(Refusal::NO_CONTEXT);
     }
-    let mut deleted = 0;
-    for key in args.from(2).filter(|key| !key.is_empty()) {
+    let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
+        let (table, key) = (table_of(ctx, args.get(1)), args.get(at));
+        if key.is_empty() {
+            return Ok(0);
+        }
         let accepted = ctx.node.write(ctx.now, table, Write::Delete { key })?;
         ctx.written(accepted);
-        deleted += i64::from(accepted.existed);
-    }
-    ctx.int(deleted)
+        Ok(i64::from(accepted.existed))
+    };
+    ctx.each(args, Each::new(2, 1, step, |ctx, deleted| ctx.int(deleted)))
 }
 
 fn hlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -282,41 +294,41 @@ fn rows(ctx: &mut Ctx<'_>, args: Args<'_>, part: Part) -> Outcome {
         }
         return Ok(());
     };
-    let view = ctx.node.view(ctx.now);
-    let scan = || view.scan(table, ScanRange::default());
-    let (count, newest) = scan().fold((0, Seq(0)), |(count, newest), row| {
-        (count + 1, newest.max(row.seq()))
-    });
-    super::hold_if_unsynced(ctx.node, ctx.now, table, newest, ctx.replies);
-    match part {
-        Part::Both => encoder::map(ctx.replies.buf(), proto, count),
-        _ => encoder::array(ctx.replies.buf(), count),
+    let look: Look = match part {
+        Part::Both => |ctx, args, next, found| look(ctx, args, next, (Part::Both, found)),
+        Part::Keys => |ctx, args, next, found| look(ctx, args, next, (Part::Keys, found)),
+        Part::Values => |ctx, args, next, found| look(ctx, args, next, (Part::Values, found)),
+    };
+    match Listing::begin(ctx, args, Some((table, part)), Found::default(), look) {
+        Some(listing) => ctx.leave(Job::Listing(listing)),
+        None => Ok(()),
     }
-    let mut rows = scan().peekable();
-    while let Some(row) = rows.peek()
-        && !ctx.replies.is_full()
-    {
-        let Some(value) = shown_value(part, row) else {
-            break;
-        };
-        write_row(ctx.replies.buf(), part, row.key(), &value);
-        rows.next();
-    }
-    let rest: Vec<_> = rows
-        .map(|row| (row.key().clone(), shown_value(part, &row)))
-        .collect();
-    if !rest.is_empty() {
-        ctx.client.stream = Some(Stream::Rows(table, part, rest.into_iter()));
-    }
-    Ok(())
 }
 
-/// The value as far as the reply shows it; `None` when it has to be loaded.
-fn shown_value(part: Part, row: &RowRef<'_>) -> Option<Bytes> {
-    match part {
-        Part::Keys => Some(Bytes::new()),
-        Part::Both | Part::Values => row.value().cloned(),
+/// Looks at the next rows of a hash.
+fn look(
+    ctx: &Ctx<'_>,
+    args: Args<'_>,
+    next: Option<&Next>,
+    (part, found): (Part, &mut Found),
+) -> Option<Next> {
+    let table = table_of(ctx, args.get(1));
+    let after = match next {
+        Some(Next::Row(key)) => Some(&key[..]),
+        _ => None,
+    };
+    let range = ScanRange {
+        after,
+        ..ScanRange::default()
+    };
+    found.begin_piece();
+    for row in ctx.node.view(ctx.now).scan(table, range) {
+        found.shown(ctx, (table, part), &row);
+        if found.looked_is_enough() {
+            return Some(Next::Row(row.key().clone()));
+        }
     }
+    None
 }
 
 fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -330,7 +342,6 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         Some(Place::Fields(of, after)) if of == table => Some(after),
         Some(_) => return Err(super::keys::FOREIGN_CURSOR),
     };
-    let (mut found, mut newest, mut last) = (Vec::new(), Seq(0), None);
     let part = if options.values {
         Part::Both
     } else {
@@ -341,16 +352,15 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         after: after.as_deref(),
         ..ScanRange::default()
     };
+    let (mut found, mut last) = (Found::default(), None);
     let view = ctx.node.view(ctx.now);
     let mut rows = view.scan(table, range);
     let mut room = options.budget();
     for row in &mut rows {
         if options.look_at(row.key(), &mut room) {
-            let value = shown_value(part, &row);
-            let len = value.as_ref().map_or(row.value_len(), Bytes::len);
+            let len = if options.values { row.value_len() } else { 0 };
             room.take(row.key().len() + len);
-            found.push((row.key().clone(), value));
-            newest = newest.max(row.seq());
+            found.shown(ctx, (table, part), &row);
         }
         if room.is_spent() {
             last = Some(row.key().clone());
@@ -359,13 +369,12 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     }
     let next = last.filter(|_| rows.next().is_some());
     ctx.client.work.spend(room.steps());
-    ctx.shown(table, newest);
     let values = if options.values { 2 } else { 1 };
-    scan_reply(
-        ctx,
-        next.map(|key| Place::Fields(table, key)),
-        found.len() * values,
-    )?;
-    ctx.client.stream = Some(Stream::Rows(table, part, found.into_iter()));
-    Ok(())
+    let next = next.map(|key| Place::Fields(table, key));
+    ctx.shown(table, found.newest());
+    scan_reply(ctx, next, found.count() * values)?;
+    match Listing::rest(ctx, (table, part), found) {
+        Some(listing) => ctx.leave(Job::Listing(listing)),
+        None => Ok(()),
+    }
 }

@@ -11,7 +11,7 @@ use crate::encoder;
 use crate::glob::Pattern;
 use crate::refusal::Refusal;
 use crate::shared::Place;
-use crate::stream::Stream;
+use crate::tasks::{Each, Found, Job, Listing, Next};
 use crate::work::{self, WORK};
 
 const GROUP: Group = Group::new("generic", NONE);
@@ -115,8 +115,8 @@ pub(super) fn del_row(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, Refusal> {
 }
 
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let mut deleted = 0;
-    for key in args.from(1) {
+    let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
+        let key = args.get(at);
         let mut existed = del_row(ctx, key)?;
         let shown = ctx.hash(key);
         if let Some(table) = shown.or_else(|| ctx.hidden_hash(key)) {
@@ -124,15 +124,17 @@ fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
             ctx.written(accepted);
             existed |= shown.is_some();
         }
-        deleted += i64::from(existed);
-    }
-    ctx.int(deleted)
+        Ok(i64::from(existed))
+    };
+    ctx.each(args, Each::new(1, 1, step, |ctx, deleted| ctx.int(deleted)))
 }
 
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let found = |key: &&[u8]| ctx.is_string(key) || ctx.hash(key).is_some();
-    let count = args.from(1).filter(found).count();
-    ctx.int(count as i64)
+    let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
+        let key = args.get(at);
+        Ok(i64::from(ctx.is_string(key) || ctx.hash(key).is_some()))
+    };
+    ctx.each(args, Each::new(1, 1, step, |ctx, found| ctx.int(found)))
 }
 
 fn kind(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -160,32 +162,51 @@ fn is_hash(ctx: &Ctx<'_>, table: &TableInfo<'_>) -> bool {
     table.id != TableId::DEFAULT && table.rows > 0 && !ctx.is_string(table.name.as_bytes())
 }
 
-/// The names of all hashes.
-fn hash_names<'a>(ctx: &'a Ctx<'_>) -> impl Iterator<Item = &'a str> + 'a {
-    let hashes = tables(ctx, None).filter(|table| is_hash(ctx, table));
-    hashes.map(|table| table.name)
-}
-
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let pattern = ctx.pattern(args.get(1))?;
-    let range = ScanRange {
-        prefix: pattern.prefix(),
-        after: None,
-        ..ScanRange::default()
+    match Listing::begin(ctx, args, None, Found::of(pattern), look) {
+        Some(listing) => ctx.leave(Job::Listing(listing)),
+        None => Ok(()),
+    }
+}
+
+/// Looks at the next strings, and at the next hashes behind all strings.
+fn look(ctx: &Ctx<'_>, _args: Args<'_>, next: Option<&Next>, found: &mut Found) -> Option<Next> {
+    found.begin_piece();
+    let pattern = found.pattern();
+    let names_after = match next {
+        Some(Next::Hash(after)) => Some(&after[..]),
+        Some(Next::Row(_)) | None => {
+            let after = match next {
+                Some(Next::Row(after)) => Some(&after[..]),
+                _ => None,
+            };
+            let range = ScanRange {
+                prefix: pattern.as_ref().map_or(&[], |pattern| pattern.prefix()),
+                after,
+                ..ScanRange::default()
+            };
+            for row in ctx.node.view(ctx.now).scan(TableId::DEFAULT, range) {
+                if found.matches(row.key()) {
+                    found.name(row.key());
+                }
+                if found.looked_is_enough() {
+                    return Some(Next::Row(row.key().clone()));
+                }
+            }
+            None
+        }
     };
-    let view = ctx.node.view(ctx.now);
-    let strings = view.scan(TableId::DEFAULT, range).map(|row| row.key());
-    let mut steps = 0;
-    let mut found: Vec<Bytes> = strings
-        .filter(|key| pattern.matches(key, &mut steps))
-        .cloned()
-        .collect();
-    let hashes = hash_names(ctx).filter(|name| pattern.matches(name.as_bytes(), &mut steps));
-    found.extend(hashes.map(|name| Bytes::copy_from_slice(name.as_bytes())));
-    ctx.client.work.spend(steps);
-    encoder::array(ctx.out(), found.len());
-    ctx.client.stream = Some(Stream::Names(found.into_iter()));
-    Ok(())
+    for table in tables(ctx, names_after) {
+        let name = table.name.as_bytes();
+        if found.matches(name) && is_hash(ctx, &table) {
+            found.name(name);
+        }
+        if found.looked_is_enough() {
+            return Some(Next::Hash(Bytes::copy_from_slice(name)));
+        }
+    }
+    None
 }
 
 /// The options of `SCAN` and `HSCAN`.

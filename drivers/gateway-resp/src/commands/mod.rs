@@ -9,17 +9,18 @@ mod pubsub;
 mod refused;
 mod server;
 mod strings;
+pub(crate) mod transactions;
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, Conflict, Durability, Node, Now, Seq, TableId};
+use rumormill_core::{Accepted, Conflict, Durability, Node, Now, RowRef, Seq, TableId};
 use rumormill_kit::session::Replies;
 
 use crate::decoder::Args;
 use crate::encoder::{self, Proto};
 use crate::glob::Pattern;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RowKey};
 use crate::session::Client;
-use crate::stream::value_of;
+use crate::tasks::{Each, Job, Piece, Task};
 use crate::work;
 
 /// What a command returns: its reply is written, or there is a refusal and nothing is written. After [`Refusal::Cold`], which a
@@ -29,7 +30,7 @@ type Outcome = Result<(), Refusal>;
 /// One command.
 pub(crate) struct Command {
     /// In lower case.
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// The number of arguments, the name included; negative: at least that many.
     arity: i16,
     /// What `COMMAND` says of it.
@@ -40,10 +41,23 @@ pub(crate) struct Command {
     run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
 }
 
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 impl Command {
     /// The same command, for one whose keys are elsewhere than its group's.
     const fn keyed(self, keys: Keys) -> Command {
         Command { keys, ..self }
+    }
+
+    /// Whether it writes rows when it is carried out with these arguments.
+    pub(crate) fn writes(&self, args: Args<'_>) -> bool {
+        let is_private = self.name == "rumormill" && args.len() > 1;
+        self.flags.contains(&"write")
+            || is_private && (is(args.get(1), "set") || is(args.get(1), "del"))
     }
 }
 
@@ -94,13 +108,14 @@ const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
 const PUBSUB: &[&str] = &["pubsub", "noscript", "loading", "stale"];
 const ADMIN: &[&str] = &["loading", "stale"];
 
-const GROUPS: [&[Command]; 7] = [
+const GROUPS: [&[Command]; 8] = [
     strings::COMMANDS,
     hashes::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     connection::COMMANDS,
     pubsub::COMMANDS,
+    transactions::COMMANDS,
     server::COMMANDS,
 ];
 
@@ -169,11 +184,11 @@ fn find(name: &[u8]) -> Option<&'static Command> {
 
 /// What a command works on.
 pub(crate) struct Ctx<'a> {
-    now: Now,
-    node: &'a mut Node,
-    replies: &'a mut Replies,
-    client: &'a mut Client,
-    command: &'static Command,
+    pub(crate) now: Now,
+    pub(crate) node: &'a mut Node,
+    pub(crate) replies: &'a mut Replies,
+    pub(crate) client: &'a mut Client,
+    pub(crate) command: &'static Command,
 }
 
 impl Ctx<'_> {
@@ -200,6 +215,40 @@ impl Ctx<'_> {
         let proto = self.client.proto;
         encoder::nil(self.out(), proto);
         Ok(())
+    }
+
+    /// The live row of a key.
+    pub(crate) fn row(&self, table: TableId, key: &[u8]) -> Option<RowRef<'_>> {
+        self.node.view(self.now).get(table, key).row()
+    }
+
+    /// Appends the value of a row, or nil where there is none.
+    ///
+    /// # Errors
+    /// [`Refusal::Cold`], or why the value cannot be read; nothing was appended.
+    pub(crate) fn value(&mut self, table: TableId, key: &[u8]) -> Outcome {
+        let Some(row) = self.node.view(self.now).get(table, key).row() else {
+            return self.nil();
+        };
+        let value = self.client.loaded.value_of(table, &row)?;
+        hold_if_unsynced(self.node, self.now, table, row.seq(), self.replies);
+        encoder::bulk(self.replies.buf(), value);
+        Ok(())
+    }
+
+    /// Leaves the rest of the command to be carried out in pieces.
+    fn leave(&mut self, job: Job) -> Outcome {
+        let command = self.command;
+        self.client.task = Some(Box::new(Task { command, job }));
+        Ok(())
+    }
+
+    /// Does a step for each argument from `each.at` on; what is left of many is done in pieces.
+    fn each(&mut self, args: Args<'_>, mut each: Each) -> Outcome {
+        match each.pump(self, args)? {
+            Piece::Done => Ok(()),
+            _ => self.leave(Job::Each(each)),
+        }
     }
 
     /// The hash of that name, if it has fields.
@@ -231,7 +280,7 @@ impl Ctx<'_> {
     fn string(&self, key: &[u8]) -> Result<Option<&Bytes>, Refusal> {
         let found = self.node.view(self.now).get(TableId::DEFAULT, key).row();
         found
-            .map(|row| value_of(&self.client.loaded, TableId::DEFAULT, &row))
+            .map(|row| self.client.loaded.value_of(TableId::DEFAULT, &row))
             .transpose()
     }
 
@@ -283,60 +332,112 @@ pub(crate) fn hold_if_unsynced(
     }
 }
 
-/// Executes one command and appends its reply.
+/// Which keys a command reads or writes.
+pub(crate) enum Touched<'a> {
+    /// None, and nothing else that a command before it could change.
+    Nothing,
+    /// These.
+    Keys(Vec<&'a [u8]>),
+    /// Any.
+    Everything,
+}
+
+/// Which keys a command reads or writes. O(arguments).
+pub(crate) fn touched<'a>(args: Args<'a>) -> Touched<'a> {
+    let Some(command) = find(args.get(0)) else {
+        return Touched::Everything;
+    };
+    let (first, last, step) = command.keys;
+    let (Ok(first), Ok(step)) = (usize::try_from(first), usize::try_from(step)) else {
+        return Touched::Everything;
+    };
+    match (command.name, command.keys) {
+        ("ping" | "echo", _) => Touched::Nothing,
+        ("watch", _) | (_, NONE) => Touched::Everything,
+        _ => {
+            let last = usize::try_from(last).unwrap_or(args.len().saturating_sub(1));
+            let keys = (first..=last).step_by(step.max(1));
+            Touched::Keys(keys.map(|at| args.get(at)).collect())
+        }
+    }
+}
+
+/// Executes one command and appends its reply. The rows that have to be loaded before it can be: then nothing was done.
 pub(crate) fn execute(
     client: &mut Client,
     now: Now,
     node: &mut Node,
     args: Args<'_>,
     replies: &mut Replies,
-) {
+) -> Option<Vec<RowKey>> {
     let Some(command) = find(args.get(0)) else {
+        client.spoil_transaction();
         match refused::reason(args.get(0)) {
             Some(text) => encoder::error(replies.buf(), text.as_bytes()),
             None if refused::is_http(args.get(0)) => client.closing = true,
             None => unknown(args, replies.buf()),
         }
-        return;
+        return None;
     };
     let given = args.len();
     let wanted = usize::from(command.arity.unsigned_abs());
     let outcome = if given < wanted || (command.arity > 0 && given != wanted) {
-        Err(Refusal::Arity)
+        client.spoil_transaction();
+        match command.name {
+            "exec" => Err(transactions::exec_arity(client)),
+            _ => Err(Refusal::Arity),
+        }
     } else if client.watch.is_some() && client.proto == Proto::Two && !pubsub::is_allowed(command) {
+        client.spoil_transaction();
         let name = command.name;
         Err(format!(
             "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
         )
         .into())
     } else if client.astray && touches_rows(command) {
+        client.spoil_transaction();
         Err(Refusal::ASTRAY)
+    } else if client.multi.is_some() && transactions::is_queued(command) {
+        client.queue(command, args, replies)
     } else {
-        let mut ctx = Ctx {
-            now,
-            node,
-            replies,
-            client,
-            command,
-        };
-        (command.run)(&mut ctx, args)
+        run(client, now, node, (command, args), replies)
     };
-    if let Err(Refusal::Cold(table, key)) = outcome {
-        client.wants = Some((table, key));
-    } else if let Err(refusal) = outcome {
-        let mut text = Vec::new();
-        refusal.write_to(command.name, &mut text);
-        encoder::error(replies.buf(), &text);
+    match outcome {
+        Ok(()) => {}
+        Err(Refusal::Cold(rows)) => return Some(rows),
+        Err(refusal) => refusal.reply(command.name, replies),
     }
+    None
 }
 
-/// Whether this is a command that writes rows, and may wait until the store has caught up.
-pub(crate) fn writes(args: Args<'_>) -> bool {
-    let is_private = |command: &Command| {
-        command.name == "rumormill" && (is(args.get(1), "set") || is(args.get(1), "del"))
+/// Runs a command whose arity is right.
+fn run(
+    client: &mut Client,
+    now: Now,
+    node: &mut Node,
+    (command, args): (&'static Command, Args<'_>),
+    replies: &mut Replies,
+) -> Outcome {
+    // A queued `SELECT` may have led astray what was queued behind it.
+    if client.astray && touches_rows(command) {
+        return Err(Refusal::ASTRAY);
+    }
+    let mut ctx = Ctx {
+        now,
+        node,
+        replies,
+        client,
+        command,
     };
-    find(args.get(0)).is_some_and(|command| {
-        command.flags.contains(&"write") || args.len() > 1 && is_private(command)
+    (command.run)(&mut ctx, args)
+}
+
+/// Whether this is a command that writes rows, and may wait until the store has caught up. Those of a transaction wait together, before its
+/// `EXEC`.
+pub(crate) fn writes(client: &Client, args: Args<'_>) -> bool {
+    find(args.get(0)).is_some_and(|command| match &client.multi {
+        Some(multi) => command.name == "exec" && multi.writes(),
+        None => command.writes(args),
     })
 }
 

@@ -69,12 +69,7 @@ const REFUSED: &[(&[&str], &str)] = &[
         ],
         TYPES,
     ),
-    (
-        &[
-            "multi", "exec", "discard", "watch", "unwatch", "rename", "renamenx", "msetnx", "copy",
-        ],
-        ATOMIC,
-    ),
+    (&["rename", "renamenx", "msetnx", "copy"], ATOMIC),
     (
         &[
             "eval",

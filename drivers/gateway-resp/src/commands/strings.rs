@@ -5,9 +5,10 @@ use rumormill_core::{TableId, Wall, Write};
 
 use super::expiry::{Unit, deadline};
 use super::hashes::values;
-use super::{Command, Ctx, DELETE, Group, MANY, ONE, Outcome, READ, WRITE, is, value_of};
+use super::{Command, Ctx, DELETE, Group, MANY, ONE, Outcome, READ, WRITE, is};
 use crate::decoder::Args;
 use crate::refusal::Refusal;
+use crate::tasks::Each;
 
 const GROUP: Group = Group::new("string", ONE);
 
@@ -73,7 +74,7 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
     match ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() {
         Some(row) => {
-            let value = value_of(&ctx.client.loaded, TableId::DEFAULT, &row)?;
+            let value = ctx.client.loaded.value_of(TableId::DEFAULT, &row)?;
             crate::encoder::bulk(ctx.replies.buf(), value);
             Ok(())
         }
@@ -257,10 +258,13 @@ fn mset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         return Err(Refusal::Arity);
     }
     super::keys::check_pairs(ctx, args, 1)?;
-    let mut keys = (1..args.len()).step_by(2);
-    keys.try_for_each(|at| check_replaceable(ctx, args.get(at)))?;
-    for at in (1..args.len()).step_by(2) {
-        put(ctx, args.get(at), args.get(at + 1), None)?;
-    }
-    ctx.ok()
+    // All keys are looked at before the first is written.
+    let mut each = Each::new(
+        1,
+        2,
+        |ctx, args, at| check_replaceable(ctx, args.get(at)).map(|()| 0),
+        |ctx, _| ctx.ok(),
+    );
+    each.then = Some(|ctx, args, at| put(ctx, args.get(at), args.get(at + 1), None).map(|()| 0));
+    ctx.each(args, each)
 }

@@ -7,7 +7,7 @@ use rumormill_core::{
     Durability, Input, Output, Request, RequestError, Response, StoreOp, TableId, TableOptions,
     Token,
 };
-use rumormill_kit::session::{Flow, Session as _};
+use rumormill_kit::session::{Ask, Flow, Session as _};
 
 use super::{Talk, array};
 
@@ -63,16 +63,25 @@ impl Cold {
         }
     }
 
-    /// The driver asks for the row that the session awaits.
-    fn load(&mut self) {
-        let Flow::Await(table, key) = self.talk.flow.clone() else {
-            panic!("awaits nothing: {:?}", self.talk.flow);
-        };
+    /// The driver reads the rows that the session asked for: how many.
+    fn load(&mut self) -> usize {
+        let asks = self.talk.replies.take_asks();
+        let count = asks.len();
+        for ask in asks {
+            self.load_one(ask);
+        }
+        count
+    }
+
+    fn load_one(&mut self, ask: Ask) {
         self.tokens += 1;
         let input = Input::Request {
             token: Token(self.tokens),
             deadline: None,
-            request: Request::Get { table, key },
+            request: Request::Get {
+                table: ask.table,
+                key: ask.key,
+            },
         };
         self.talk.node.handle(self.talk.now, input);
         let row = match self.turn().pop().expect("a reply") {
@@ -81,18 +90,22 @@ impl Cold {
             Err(error) => Err(error),
         };
         let talk = &mut self.talk;
-        talk.flow = talk
-            .session
-            .loaded(talk.now, &mut talk.node, row, &mut talk.replies);
+        talk.flow =
+            talk.session
+                .loaded(talk.now, &mut talk.node, ask.ticket, row, &mut talk.replies);
+        talk.go_on();
     }
 
     /// Says a line and loads what is needed: the reply, and how many loads it took.
     fn say(&mut self, line: &str) -> (String, usize) {
         let mut said = self.talk.send(format!("{line}\n").as_bytes());
         let mut loads = 0;
-        while matches!(self.talk.flow, Flow::Await(..)) {
-            self.load();
-            loads += 1;
+        loop {
+            let more = self.load();
+            if more == 0 {
+                break;
+            }
+            loads += more;
             said.push_str(&self.talk.read());
         }
         self.turn();
@@ -122,7 +135,7 @@ fn commands_wait_for_values_that_are_only_in_the_store() {
         (
             "MGET large none small large",
             "*4 $8 abcdefgh $-1 $3 abc $8 abcdefgh",
-            2,
+            1,
         ),
         ("SET large 12345678 GET", "$8 abcdefgh", 1),
         ("EXPIRE large 100", ":1", 1),
@@ -165,13 +178,13 @@ fn later_commands_of_a_pipeline_wait_and_keep_their_order() {
         stream.extend(b"GET large\r\nPING\r\n");
         let (head, tail) = stream.split_at(cut.min(stream.len()));
         let mut said = cold.talk.send(head);
-        // A driver hands in no more while the session waits.
-        while matches!(cold.talk.flow, Flow::Await(..)) {
+        // A driver hands in no more while the session takes none.
+        while cold.talk.flow != Flow::Continue {
             cold.load();
         }
         said += &cold.talk.read();
         said += &cold.talk.send(tail);
-        while matches!(cold.talk.flow, Flow::Await(..)) {
+        while cold.talk.replies.waits() {
             cold.load();
         }
         said += &cold.talk.read();
@@ -207,7 +220,7 @@ fn a_row_that_changes_while_it_is_loaded_is_shown_as_it_is_at_the_end() {
     act(&mut cold, "HSET h b newer-value");
     act(&mut cold, "HDEL h c");
     let mut said = String::new();
-    while matches!(cold.talk.flow, Flow::Await(..)) {
+    while cold.talk.flow == Flow::Wait {
         cold.load();
         said += &cold.talk.read();
     }
@@ -258,4 +271,151 @@ fn a_loaded_value_of_a_sync_table_is_shown_when_it_is_durable() {
     cold.expect(&[("HSET safe a abcdefgh", "", 0)]);
     assert_eq!(cold.talk.read(), ":1 ");
     cold.expect(&[("HGET safe a", "$8 abcdefgh", 1)]);
+}
+
+#[test]
+fn commands_go_on_behind_one_that_waits_and_their_replies_keep_the_order() {
+    let mut cold = Cold::new();
+    cold.say("SET large abcdefgh");
+    cold.say("SET huge 12345678");
+    let said = cold
+        .talk
+        .send(b"PING\nGET large\nSET after 1\nGET after\nGET huge\nPING\n");
+    assert_eq!((said.as_str(), cold.talk.flow), ("+PONG ", Flow::Continue));
+    // Another client sees what was written behind the command that waits.
+    let mut other = cold.talk.gateway.client(4);
+    let mut replies = rumormill_kit::session::Replies::new();
+    let talk = &mut cold.talk;
+    other.receive(talk.now, &mut talk.node, b"GET after\n", &mut replies);
+    assert_eq!(replies.ready(), b"$1\r\n1\r\n");
+    let mut asks = cold.talk.replies.take_asks();
+    assert_eq!(asks.len(), 2);
+    // The second row comes first.
+    cold.load_one(asks.pop().unwrap());
+    assert_eq!(cold.talk.read(), "");
+    cold.load_one(asks.pop().unwrap());
+    assert_eq!(cold.talk.read(), "$8 abcdefgh +OK $1 1 $8 12345678 +PONG ");
+}
+
+#[test]
+fn a_command_on_a_key_that_an_earlier_one_waits_for_comes_after_it() {
+    let mut cold = Cold::new();
+    let cases = [
+        ("GETDEL k", "GET k", "$8 abcdefgh $-1 "),
+        ("GET k", "SET k 1", "$8 abcdefgh +OK "),
+        ("SET k 1 GET", "GET k", "$8 abcdefgh $1 1 "),
+        ("GET k", "DEL x k", "$8 abcdefgh :1 "),
+        ("GET k", "FLUSHALL", "$8 abcdefgh +OK "),
+        ("GET k", "DBSIZE", "$8 abcdefgh :1 "),
+        ("MGET k", "GETDEL k", "*1 $8 abcdefgh $8 abcdefgh "),
+        ("EXPIRE k 100", "TTL k", ":1 :100 "),
+        ("GET k", "QUIT", "$8 abcdefgh +OK "),
+        (
+            "GET k",
+            "*1\r\n+",
+            "$8 abcdefgh -ERR Protocol error: expected '$', got '+' ",
+        ),
+    ];
+    for (first, second, expected) in cases {
+        cold.talk.session = cold.talk.gateway.client(9);
+        cold.say("FLUSHALL");
+        cold.say("SET k abcdefgh");
+        let mut said = cold.talk.send(format!("{first}\n{second}\r\n").as_bytes());
+        assert_eq!(
+            (said.as_str(), cold.talk.flow),
+            ("", Flow::Wait),
+            "{second}"
+        );
+        while cold.load() > 0 {
+            said += &cold.talk.read();
+        }
+        cold.turn();
+        said += &cold.talk.read();
+        assert_eq!(said, expected, "{first}, {second}");
+    }
+}
+
+#[test]
+fn the_commands_that_wait_are_bounded() {
+    let mut cold = Cold::new();
+    for n in 0..200 {
+        cold.say(&format!("SET k{n} abcdefgh"));
+    }
+    let stream: String = (0..200).map(|n| format!("GET k{n}\n")).collect();
+    let mut said = cold.talk.send(stream.as_bytes());
+    assert_eq!(cold.talk.flow, Flow::Wait);
+    let mut most = 0;
+    loop {
+        let asks = cold.talk.replies.take_asks();
+        most = most.max(asks.len());
+        if asks.is_empty() {
+            break;
+        }
+        for ask in asks {
+            cold.load_one(ask);
+        }
+        said += &cold.talk.read();
+    }
+    assert!(most <= 128, "{most}");
+    assert_eq!(said, "$8 abcdefgh ".repeat(200));
+}
+
+#[test]
+fn a_transaction_loads_its_values_first() {
+    let mut cold = Cold::new();
+    cold.say("SET k abcdefgh");
+    cold.say("HSET h a abcdefgh b 1 c 12345678");
+    for line in ["MULTI", "GET k", "SET k 1", "GET k", "HVALS h", "HGETALL h"] {
+        cold.say(line);
+    }
+    let all = "*3 $8 abcdefgh $1 1 $8 12345678 *6 $1 a $8 abcdefgh $1 b $1 1 $1 c $8 12345678";
+    let (said, loads) = cold.say("EXEC");
+    assert_eq!(said, format!("*5 $8 abcdefgh +OK $1 1 {all}"));
+    assert_eq!(loads, 3);
+    // A row that changes while it is loaded is loaded again, and nothing is done before that.
+    cold.say("SET k abcdefgh");
+    for line in ["MULTI", "SET other 1", "GET k"] {
+        cold.say(line);
+    }
+    assert_eq!(cold.talk.send(b"EXEC\nGET other\n"), "");
+    assert_eq!(cold.talk.flow, Flow::Wait);
+    let mut other = cold.talk.gateway.client(4);
+    let mut replies = rumormill_kit::session::Replies::new();
+    let talk = &mut cold.talk;
+    other.receive(
+        talk.now,
+        &mut talk.node,
+        b"SET k 12345678\nGET other\n",
+        &mut replies,
+    );
+    assert_eq!(replies.ready(), b"+OK\r\n$-1\r\n");
+    cold.turn();
+    let mut said = String::new();
+    while cold.load() > 0 {
+        said += &cold.talk.read();
+    }
+    assert_eq!(said, "*2 +OK $8 12345678 $1 1 ");
+}
+
+#[test]
+fn what_follows_an_exec_that_waits_is_no_part_of_the_transaction() {
+    let mut cold = Cold::new();
+    cold.say("SET k abcdefgh");
+    let mut said = cold.talk.send(b"MULTI\nGET k\nEXEC\nPING\nECHO x\n");
+    assert_eq!(said, "+OK +QUEUED ");
+    while cold.load() > 0 {
+        said += &cold.talk.read();
+    }
+    assert_eq!(said, "+OK +QUEUED *1 $8 abcdefgh +PONG $1 x ");
+    // Neither is one that is refused for its size.
+    let mut stream = b"MULTI\nGET k\nEXEC\n".to_vec();
+    stream.extend(array(&[b"SET", b"k", &vec![b'x'; 2 << 20]]));
+    let mut said = cold.talk.send(&stream);
+    while cold.load() > 0 {
+        said += &cold.talk.read();
+    }
+    assert!(
+        said.starts_with("+OK +QUEUED *1 $8 abcdefgh -TOOLARGE"),
+        "{said}"
+    );
 }

@@ -9,7 +9,7 @@ use crate::keyspace::{ALL_SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES, SUBSCRIPTION_E
 /// Goes on until the session wants more input; how many calls that took.
 fn go_on(talk: &mut Talk) -> (usize, String) {
     let (mut calls, mut text) = (0, talk.read());
-    while talk.flow == Flow::Full {
+    while matches!(talk.flow, Flow::Full | Flow::Yield) {
         calls += 1;
         talk.flow = talk
             .session
@@ -58,7 +58,7 @@ fn a_pipeline_of_costly_scans_takes_several_calls() {
         &scan.repeat(20),
         &mut talk.replies,
     );
-    assert_eq!(talk.flow, Flow::Full);
+    assert_eq!(talk.flow, Flow::Yield);
     let (calls, text) = go_on(&mut talk);
     assert!(calls >= 10, "{calls}");
     // Each has looked at a part of the keys and found none.
@@ -100,8 +100,12 @@ fn a_change_is_told_to_many_patterns_in_several_calls_and_to_each_once() {
     let numbers: String = (0..200).map(|n| format!("{n:03}")).collect();
     let key = format!("{}{numbers}", "x".repeat(10_000));
     talk.say(&format!("SET {key} v"));
-    talk.turn(true);
-    assert_eq!(talk.flow, Flow::Full);
+    talk.node.handle(talk.now, Input::Tick);
+    while talk.node.poll_output().is_some() {}
+    talk.flow = talk
+        .session
+        .changed(talk.now, &mut talk.node, &mut talk.replies);
+    assert_eq!(talk.flow, Flow::Yield);
     let (calls, text) = go_on(&mut talk);
     assert!(calls >= 2, "{calls}");
     for n in 0..200 {
@@ -193,4 +197,57 @@ fn reads_are_answered_while_the_store_lags_behind_and_writes_wait_in_their_place
         .resume(talk.now, &mut talk.node, &mut talk.replies);
     assert_eq!(talk.read(), "+OK $1 2 +OK +PONG ");
     assert_eq!(talk.flow, Flow::Continue);
+}
+
+#[test]
+fn a_transaction_that_writes_waits_whole_while_the_store_lags_behind() {
+    let mut talk = Talk::with(|config| {
+        config.storage = Storage::Ordered;
+        config.limits.store_backlog = 4;
+    });
+    let mut last = Seq(0);
+    for n in 0..2 {
+        talk.say(&format!("SET a {n}"));
+        talk.node.handle(talk.now, Input::Tick);
+        while let Some(output) = talk.node.poll_output() {
+            if let Output::Store { seq, .. } = output {
+                last = seq;
+            }
+        }
+    }
+    assert!(talk.node.pressure());
+    let answers = talk.send(b"MULTI\nGET a\nEXEC\nMULTI\nSET a 2\nGET a\nEXEC\nPING\n");
+    let expected = "+OK +QUEUED *1 $1 1 +OK +QUEUED +QUEUED ";
+    assert_eq!((answers.as_str(), &talk.flow), (expected, &Flow::Store));
+    talk.node.handle(talk.now, Input::Stored { upto: last });
+    talk.flow = talk
+        .session
+        .resume(talk.now, &mut talk.node, &mut talk.replies);
+    assert_eq!(talk.read(), "*2 +OK $1 2 +PONG ");
+}
+
+#[test]
+fn what_costs_much_is_bounded_in_a_transaction() {
+    let mut talk = Talk::new();
+    for n in 0..100 {
+        talk.say(&format!("SET {}{n:03} v", "0".repeat(10_000)));
+    }
+    let pattern = format!("*{}", "1".repeat(500));
+    let costly = [
+        format!("SCAN 0 MATCH {pattern}"),
+        format!("KEYS {pattern}"),
+        "INFO".to_string(),
+        "FLUSHALL".to_string(),
+        "COMMAND DOCS".to_string(),
+    ];
+    for line in costly {
+        talk.say("MULTI");
+        for _ in 0..40 {
+            assert_eq!(talk.say(&line), "+QUEUED");
+        }
+        let refused = talk.say("EXEC");
+        let why = "-EXECABORT Transaction discarded because of its size: TOOLARGE it touches more";
+        assert!(refused.starts_with(why), "{line}: {refused}");
+    }
+    assert_eq!(talk.say("DBSIZE"), ":100");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rumormill_core::{Durability, Input, TableOptions};
-use rumormill_kit::session::{Flow, REPLIES_MARK, Session as _};
+use rumormill_kit::session::{Budget, ClientOutput, Flow, REPLIES_MARK, Session as _};
 
 use super::{Talk, array};
 
@@ -17,7 +17,7 @@ fn read_all(talk: &mut Talk) -> String {
             talk.replies.len()
         );
         text.push_str(&talk.read());
-        if talk.flow != Flow::Full {
+        if !matches!(talk.flow, Flow::Full | Flow::Yield) {
             return text;
         }
         talk.flow = talk
@@ -41,6 +41,7 @@ fn large_replies_pause_and_show_the_moment_of_the_command() {
             .session
             .receive(talk.now, &mut talk.node, &input, &mut talk.replies);
         talk.flow = receive;
+        talk.go_on();
         assert_eq!(talk.flow, Flow::Full);
         read_all(talk)
     };
@@ -56,6 +57,8 @@ fn large_replies_pause_and_show_the_moment_of_the_command() {
         .session
         .receive(talk.now, &mut talk.node, b"HVALS h\n", &mut talk.replies);
     talk.flow = start;
+    talk.go_on();
+    assert_eq!(talk.flow, Flow::Full);
     // The rows vanish while the client reads; the announced number is kept.
     let h = talk.node.user_table("h").unwrap();
     talk.node.flush_table(talk.now, h).unwrap();
@@ -75,6 +78,7 @@ fn many_keys_are_listed_without_a_large_buffer() {
         b"KEYS *\nPING\n",
         &mut talk.replies,
     );
+    talk.go_on();
     assert_eq!(talk.flow, Flow::Full);
     let expected: String = (0..3_000).map(|n| format!("$1004 {n:04}{pad} ")).collect();
     assert!(read_all(&mut talk) == format!("*3000 {expected}+PONG "));
@@ -461,4 +465,111 @@ fn notifications_pause_and_none_is_lost() {
     };
     let expected: String = keys.iter().map(message).collect();
     assert!(read_all(&mut talk) == expected);
+}
+
+#[test]
+fn messages_about_one_change_pause_where_there_is_no_room() {
+    let mut talk = Talk::with(|config| config.limits.key_bytes = 60_000);
+    let patterns: String = (0..16).map(|n| format!(" {}*", "?".repeat(n))).collect();
+    talk.say(&format!("PSUBSCRIBE{patterns}"));
+    let key = "k".repeat(50_000);
+    let put = rumormill_core::Write::Put {
+        key: key.as_bytes(),
+        value: "1".into(),
+        expires: None,
+    };
+    talk.node
+        .write(talk.now, rumormill_core::TableId::DEFAULT, put)
+        .unwrap();
+    talk.turn(true);
+    assert_eq!(talk.flow, Flow::Full);
+    let told = read_all(&mut talk).matches("pmessage").count();
+    assert_eq!(told, 16 * 2, "each pattern, for both channels");
+}
+
+/// A client whose replies and those of others share a small budget, which is booked as a driver does.
+struct Sharing {
+    session: crate::Session,
+    replies: rumormill_kit::session::Replies,
+    flow: Flow,
+    booked: usize,
+    heard: usize,
+}
+
+impl Sharing {
+    fn act(&mut self, talk: &mut Talk, input: &[u8], reads: bool) {
+        self.replies.renew_mark();
+        let (now, node, replies) = (talk.now, &mut talk.node, &mut self.replies);
+        self.flow = match input.is_empty() {
+            true => self.session.resume(now, node, replies),
+            false => self.session.receive(now, node, input, replies),
+        };
+        if reads {
+            let ready = self.replies.ready().len();
+            self.heard += ready;
+            self.replies.advance(ready);
+        }
+        let holds = self.replies.footprint() + self.session.footprint();
+        self.replies.budget().book(self.booked, holds);
+        self.booked = holds;
+    }
+}
+
+#[test]
+fn large_replies_of_many_clients_wait_in_line_and_are_bounded_together() {
+    let mut limits = ClientOutput::default();
+    (limits.client, limits.all) = (64 << 10, 2 << 20);
+    let budget = Budget::new(limits);
+    let mut talk = Talk::new();
+    let value = "v".repeat(1_000);
+    for n in 0..900 {
+        talk.say(&format!("HSET h f{n:03} {value}"));
+    }
+    let mut clients: Vec<Sharing> = (0..20)
+        .map(|n| Sharing {
+            session: talk.gateway.client(100 + n),
+            replies: rumormill_kit::session::Replies::within(budget.clone()),
+            flow: Flow::Continue,
+            booked: 0,
+            heard: 0,
+        })
+        .collect();
+    for client in &mut clients {
+        client.act(&mut talk, b"HGETALL h\n", false);
+    }
+    let mut waited = 0;
+    for _ in 0..10_000 {
+        assert!(budget.used() < 3 << 20, "{} bytes", budget.used());
+        waited += clients
+            .iter()
+            .filter(|client| client.flow == Flow::Wait)
+            .count();
+        let due = budget.due();
+        for (n, client) in clients.iter_mut().enumerate() {
+            let is_due = client.flow != Flow::Wait || due == Some(100 + n as u64);
+            if is_due {
+                client.act(&mut talk, b"", true);
+            }
+        }
+    }
+    assert!(waited > 0);
+    let whole = "*1800\r\n".len() + 900 * ("$4\r\nf000\r\n$1000\r\n\r\n".len() + 1_000);
+    for client in &clients {
+        assert_eq!((client.flow, client.heard), (Flow::Continue, whole));
+    }
+    // One that is more than half of the budget is refused whole.
+    for n in 0..900 {
+        talk.say(&format!("HSET h g{n:03} {value}"));
+    }
+    let mut client = clients.pop().unwrap();
+    client.act(&mut talk, b"HGETALL h\n", false);
+    while client.flow != Flow::Continue {
+        client.act(&mut talk, b"", false);
+    }
+    assert!(
+        client
+            .replies
+            .ready()
+            .starts_with(b"-TOOLARGE the reply has more than")
+    );
 }

@@ -7,6 +7,7 @@ mod expiry;
 mod large;
 mod notifications;
 mod siblings;
+mod transactions;
 mod transcripts;
 mod truth;
 
@@ -80,21 +81,37 @@ impl Talk {
                 _ => {}
             }
         }
-        for table in &changed {
-            if self.session.watches() {
-                self.flow =
-                    self.session
-                        .changed(self.now, &mut self.node, *table, &mut self.replies);
-            }
+        if !changed.is_empty() && self.session.watches() {
+            self.flow = self
+                .session
+                .changed(self.now, &mut self.node, &mut self.replies);
+            self.go_on();
         }
         changed.len()
     }
 
+    /// Lets the session go on while it only wants another turn.
+    pub(crate) fn go_on(&mut self) {
+        while self.flow == Flow::Yield {
+            self.flow = self
+                .session
+                .resume(self.now, &mut self.node, &mut self.replies);
+        }
+    }
+
     /// Takes what may be written.
     pub(crate) fn read(&mut self) -> String {
-        self.replies.release(self.node.durable());
-        let text = self.replies.ready().escape_ascii().to_string();
-        self.replies.advance(self.replies.ready().len());
+        let mut text = String::new();
+        loop {
+            self.replies.release(self.node.durable());
+            let ready = self.replies.ready();
+            if ready.is_empty() {
+                break;
+            }
+            text.push_str(&ready.escape_ascii().to_string());
+            let written = ready.len();
+            self.replies.advance(written);
+        }
         text.replace("\\r\\n", " ")
             .replace("\\'", "'")
             .replace("\\\"", "\"")
@@ -104,6 +121,7 @@ impl Talk {
         self.flow = self
             .session
             .receive(self.now, &mut self.node, bytes, &mut self.replies);
+        self.go_on();
         self.read()
     }
 

@@ -37,6 +37,27 @@ fn what_follows_a_refused_select_writes_nothing() {
 }
 
 #[test]
+fn what_follows_a_refused_select_in_a_transaction_writes_nothing() {
+    let mut talk = Talk::new();
+    talk.say("SET a 1");
+    let answers = talk.send(b"MULTI\nSELECT 1\nSET a 2\nDEL a\nEXEC\n");
+    assert!(
+        answers.starts_with(
+            "+OK +QUEUED +QUEUED +QUEUED *3 -ERR DB index is out of range -ERR a database"
+        ),
+        "{answers}"
+    );
+    talk.expect(&[
+        ("SELECT 0", "+OK"),
+        ("GET a", "$1 1"),
+        ("SELECT 1", "-ERR DB index is out of range"),
+    ]);
+    let answers = talk.send(b"MULTI\nSET a 2\nEXEC\nSELECT 0\n");
+    assert!(answers.contains("-EXECABORT"), "{answers}");
+    assert_eq!(talk.say("GET a"), "$1 1");
+}
+
+#[test]
 fn the_times_of_an_expiry_do_not_overflow() {
     let mut talk = Talk::new();
     talk.say("SET a 1");

@@ -1,0 +1,230 @@
+//! Commands that wait for rows, and which commands may go on before them.
+//!
+//! The rule: a command goes on before one that waits if it names its keys and shares none with any that wait, or touches no key at all.
+//! So a client sees its own writes, and two commands on one key take effect in the order in which they were sent. Everything else waits
+//! until all those before it are answered. Replies keep the order of the commands whatever happens.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rumormill_core::{Node, Now, RequestError, Row, RowRef, TableId};
+use rumormill_kit::session::{Ask, Replies, Slot, Ticket};
+
+use crate::commands::{self, Touched};
+use crate::decoder::{Args, Words};
+use crate::refusal::{Refusal, RowKey};
+use crate::session::Client;
+
+/// Most commands of a client that wait, and the bytes of their arguments.
+const MOST: usize = 128;
+const MOST_BYTES: usize = 256 << 10;
+
+/// Most keys of a command that goes on before others.
+const KEYS: usize = 64;
+
+/// Rows that were read from the store for one command.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    rows: BTreeMap<RowKey, Result<Option<Row>, RequestError>>,
+    bytes: usize,
+}
+
+impl Loaded {
+    fn insert(&mut self, place: RowKey, row: Result<Option<Row>, RequestError>) {
+        if let Ok(Some(row)) = &row {
+            self.bytes += row.value.len();
+        }
+        self.rows.insert(place, row);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        self.bytes = 0;
+    }
+
+    pub(crate) fn footprint(&self) -> usize {
+        self.bytes
+    }
+
+    /// The value of a row: the one in memory, or what was read for it.
+    ///
+    /// # Errors
+    /// [`Refusal::Cold`], or why the value cannot be read.
+    pub(crate) fn value_of<'v>(
+        &'v self,
+        table: TableId,
+        row: &RowRef<'v>,
+    ) -> Result<&'v bytes::Bytes, Refusal> {
+        if let Some(value) = row.value() {
+            return Ok(value);
+        }
+        if row.sibling_count() > 1 {
+            return Err(Refusal::SIBLINGS);
+        }
+        let read = match self.rows.is_empty() {
+            true => None,
+            false => self.rows.get(&(table, row.key().clone())),
+        };
+        match read {
+            Some(Ok(Some(read))) if read.version == row.version() => Ok(&read.value),
+            Some(Err(error)) => Err(error.clone().into()),
+            // It was not asked for, or has been replaced since.
+            _ => Err(Refusal::cold(table, row.key())),
+        }
+    }
+}
+
+/// A command that waits.
+#[derive(Debug)]
+struct Waiter {
+    slot: Slot,
+    words: Words,
+    /// Rows that have not come yet.
+    missing: usize,
+    loaded: Loaded,
+}
+
+/// The commands of a client that wait for rows, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    commands: VecDeque<Waiter>,
+    bytes: usize,
+    /// Rows that were asked for, and the slot of the command that needs them; `None` for the task at hand.
+    asked: BTreeMap<Ticket, (Option<Slot>, RowKey)>,
+    last: u64,
+    /// Rows that the task at hand waits for.
+    of_task: usize,
+}
+
+impl Waiting {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Whether the task at hand waits for rows.
+    pub(crate) fn keeps_task(&self) -> bool {
+        self.of_task > 0
+    }
+
+    pub(crate) fn footprint(&self) -> usize {
+        let loaded = self.commands.iter().map(|waiter| waiter.loaded.bytes);
+        self.bytes + loaded.sum::<usize>()
+    }
+
+    /// Whether a command may go on before those that wait: the rule above, and there is room for another.
+    pub(crate) fn lets_pass(&self, args: Args<'_>) -> bool {
+        if self.commands.len() >= MOST || self.bytes >= MOST_BYTES {
+            return false;
+        }
+        match commands::touched(args) {
+            Touched::Nothing => true,
+            Touched::Everything => false,
+            Touched::Keys(keys) if keys.len() > KEYS => false,
+            Touched::Keys(keys) => {
+                self.commands
+                    .iter()
+                    .all(|waiter| match commands::touched(waiter.words.args()) {
+                        Touched::Keys(taken) => taken.iter().all(|key| !keys.contains(key)),
+                        _ => false,
+                    })
+            }
+        }
+    }
+
+    fn ask(&mut self, slot: Option<Slot>, (table, key): RowKey, replies: &mut Replies) {
+        self.last += 1;
+        let ticket = Ticket(self.last);
+        self.asked.insert(ticket, (slot, (table, key.clone())));
+        replies.ask(Ask { ticket, table, key });
+    }
+
+    /// Opens a slot for a command that needs these rows.
+    pub(crate) fn put(&mut self, args: Args<'_>, rows: Vec<RowKey>, replies: &mut Replies) {
+        let slot = replies.slot();
+        let words = args.to_words();
+        self.bytes += words.footprint();
+        self.commands.push_back(Waiter {
+            slot,
+            words,
+            missing: rows.len(),
+            loaded: Loaded::default(),
+        });
+        for row in rows {
+            self.ask(Some(slot), row, replies);
+        }
+    }
+
+    /// Asks for rows that the task at hand needs.
+    pub(crate) fn ask_for_task(&mut self, rows: Vec<RowKey>, replies: &mut Replies) {
+        self.of_task += rows.len();
+        for row in rows {
+            self.ask(None, row, replies);
+        }
+    }
+
+    /// Takes out a command all of whose rows have come.
+    fn take_ready(&mut self, slot: Slot) -> Option<Waiter> {
+        let place = self
+            .commands
+            .iter()
+            .position(|waiter| waiter.slot == slot)?;
+        if self.commands[place].missing > 0 {
+            return None;
+        }
+        let waiter = self.commands.remove(place)?;
+        self.bytes -= waiter.words.footprint();
+        Some(waiter)
+    }
+}
+
+impl Client {
+    /// A row has come that was asked for: the command that has all of its rows now is carried out in its slot.
+    pub(crate) fn came(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        ticket: Ticket,
+        row: Result<Option<Row>, RequestError>,
+        replies: &mut Replies,
+    ) {
+        let Some((slot, place)) = self.waiting.asked.remove(&ticket) else {
+            return;
+        };
+        let Some(slot) = slot else {
+            self.waiting.of_task = self.waiting.of_task.saturating_sub(1);
+            self.loaded.insert(place, row);
+            return;
+        };
+        let mut commands = self.waiting.commands.iter_mut();
+        let Some(waiter) = commands.find(|waiter| waiter.slot == slot) else {
+            return;
+        };
+        waiter.missing = waiter.missing.saturating_sub(1);
+        waiter.loaded.insert(place, row);
+        if let Some(waiter) = self.waiting.take_ready(slot) {
+            self.carry_out(now, node, waiter, replies);
+        }
+    }
+
+    /// Carries out a command that waited, and puts it back if its rows have changed meanwhile and are only in the store again.
+    fn carry_out(&mut self, now: Now, node: &mut Node, mut waiter: Waiter, replies: &mut Replies) {
+        let of_task = std::mem::replace(&mut self.loaded, std::mem::take(&mut waiter.loaded));
+        let was_whole = std::mem::replace(&mut self.is_whole, true);
+        let mut again = None;
+        replies.fill(waiter.slot, |replies| {
+            again = commands::execute(self, now, node, waiter.words.args(), replies);
+            again.is_none()
+        });
+        self.is_whole = was_whole;
+        self.loaded = of_task;
+        if let Some(rows) = again {
+            waiter.missing = rows.len();
+            let slot = waiter.slot;
+            self.waiting.bytes += waiter.words.footprint();
+            // Its place among those that wait decides nothing.
+            self.waiting.commands.push_back(waiter);
+            for row in rows {
+                self.waiting.ask(Some(slot), row, replies);
+            }
+        }
+    }
+}
