@@ -8,15 +8,19 @@ import time
 
 
 class Daemon:
-    def __init__(self, binary):
-        arguments = ["serve", "--memory", "--json", "--stop-on-eof", "--redis", "off"]
+    def __init__(self, binary, redis="off"):
+        arguments = ["serve", "--memory", "--json", "--stop-on-eof", "--redis", redis]
         arguments += ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
         self.process = subprocess.Popen(
             [binary, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self.address = json.loads(self.process.stdout.readline())["http"]
+        ready = json.loads(self.process.stdout.readline())
+        self.address = ready["http"]
         host, port = self.address.rsplit(":", 1)
         self.at = (host, int(port))
+        if redis != "off":
+            host, port = ready["redis"].rsplit(":", 1)
+            self.redis = (host, int(port))
 
     def connect(self, timeout=30):
         return socket.create_connection(self.at, timeout=timeout)
@@ -67,8 +71,8 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def daemon(binary):
-    running = Daemon(binary)
+def daemon(binary, redis="off"):
+    running = Daemon(binary, redis)
     try:
         yield running
     finally:

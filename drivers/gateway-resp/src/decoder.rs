@@ -289,6 +289,11 @@ impl Decoder {
         self.inline.shrink_to(0);
     }
 
+    /// Bytes of memory that it takes.
+    pub fn footprint(&self) -> usize {
+        self.inline.capacity() + size_of::<(u32, u32)>() * self.args.capacity()
+    }
+
     /// Looks for the next command in `window`.
     pub fn next(&mut self, window: &[u8]) -> Decoded {
         match self.advance(window) {

@@ -30,7 +30,8 @@
 //!   one that was deleted meanwhile or cannot be read stands an error.
 //! - `RANDOMKEY` answers with each string and hash with the same chance.
 //! - Replies that a client does not read are bounded (see [`rumormill_kit::session::ClientOutput`]): it is not read beyond its share, and
-//!   closed without a word when it takes nothing while others need the memory.
+//!   closed without a word when it takes nothing while others need the memory. So is one that has begun a command or a transaction of 64 KiB
+//!   or more and sends nothing.
 //! - `SCAN` and `HSCAN` go in key order and show each key that stays exactly once. Cursors belong to the listener, not to the
 //!   connection; the last 16,384 (4 MiB of keys) are remembered, and an older one is answered with an error.
 //!   One call looks at 10,000 rows at most, and at fewer where its pattern costs much.
@@ -51,10 +52,11 @@
 //! push. They are not one write: another member may show some of the rows before others, each row meets writes of other members
 //! alone, and a crash of this member may lose some of them when not all were synced or pushed.
 //! - An error at queueing discards the transaction; an error when it is carried out is a reply like any other, and undoes nothing.
-//! - A transaction has at most 4,096 commands of 4 MiB, and touches at most 8,192 rows with 4 MiB of values to read. A
-//!   command counts as a row of its own, and for what it costs: `INFO`, `COMMAND`, `FLUSHALL` and their like as 256 rows, a scan with a
-//!   pattern as 1,024. What exceeds that is refused whole with `EXECABORT`. While the store lags behind, an `EXEC` that writes waits. redis-py and others send such batches without
-//!   `MULTI` when told so (`pipeline(transaction=False)`).
+//! - A transaction has at most 4,096 commands of 4 MiB, reads values of at most 4 MiB, and keeps the other clients waiting for about 4 ms at
+//!   most: 2,000 writes of small values, 600 hashes that are made, or 10,000 rows of a listing. What exceeds that is refused whole with
+//!   `EXECABORT`. The rows that one `DEL`, `SET` or `FLUSHALL` deletes with a hash, or with all, are not counted: it takes the time that it
+//!   takes alone. redis-py and others send larger batches without `MULTI` when told so (`pipeline(transaction=False)`).
+//! - While the store lags behind, an `EXEC` that writes waits.
 //! - Values that are only in the store are loaded first; the watched keys are looked at after that.
 //! - `WATCH` compares the version of a string, and for a hash whether anything in it has changed, by whichever member: `EXEC` then
 //!   does nothing and answers nil. A key that was absent counts as changed if it came and went meanwhile, and when more than 4,096

@@ -20,6 +20,9 @@ use crate::work::{self, Work};
 /// Bytes of arguments of one command beyond its largest one.
 const COMMAND_BYTES: usize = 64 << 20;
 
+/// Bytes of a client's stream that are kept without looking for a smaller place.
+const SPARE: usize = 64 << 10;
+
 /// What of a command is kept under these limits.
 fn caps_of(limits: &Limits) -> Caps {
     let argument = limits.value_bytes.max(limits.key_bytes).min(1 << 30);
@@ -262,6 +265,10 @@ impl Session {
         let (flow, used) = self.run(now, node, &window, replies);
         if used < window.len() {
             window.drain(..used);
+            // What is left of a large command's memory.
+            if window.capacity() > 4 * window.len().max(SPARE) {
+                window.shrink_to(SPARE);
+            }
             self.pending = window;
         } else {
             self.decoder.shrink();
@@ -320,6 +327,6 @@ impl session::Session for Session {
     }
 
     fn footprint(&self) -> usize {
-        self.client.footprint()
+        self.pending.capacity() + self.decoder.footprint() + self.client.footprint()
     }
 }

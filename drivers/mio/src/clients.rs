@@ -24,8 +24,14 @@ const READ_BUDGET: usize = 64 << 10;
 /// How long one phase of a turn (reading, telling of changes, writing) serves clients before the rest of them waits for the next turn.
 const PHASE: Duration = Duration::from_micros(1_500);
 
-/// Bytes that a client has to take for its patience to begin anew, while others wait for the memory that it holds.
+/// Bytes that a client has to take, or send, for its patience to begin anew, while others wait for the memory that it holds.
 const PROGRESS: usize = 64 << 10;
+
+/// How long a client may take nothing while much more than all memory is used.
+const EXCEEDED: Duration = Duration::from_millis(250);
+
+/// Bytes of an unfinished command, or of queued ones, that a client may hold for ever.
+const HOLDS: usize = 64 << 10;
 
 /// How long the reason for which clients are closed is not logged again.
 const QUIET: Duration = Duration::from_secs(1);
@@ -48,8 +54,8 @@ pub(crate) struct ClientTable<C: Clients> {
     budget: Budget,
     clients: HashMap<usize, Client<C::Session>, FixedState>,
     next: usize,
-    /// When the phase at hand ends.
-    until: Instant,
+    /// When the phase at hand began.
+    began: Instant,
     /// Clients with something to write.
     dirty: VecDeque<usize>,
     /// Clients that take input, whose socket may hold bytes of which no event tells again.
@@ -68,6 +74,10 @@ pub(crate) struct ClientTable<C: Clients> {
     spares: Vec<Vec<u8>>,
     /// Since when clients take nothing although there is something to take.
     blocked: BTreeSet<(Instant, usize)>,
+    /// Since when clients send nothing although they have begun something that takes memory.
+    silent: BTreeSet<(Instant, usize)>,
+    /// Since when memory is short.
+    short: Option<Instant>,
     /// Clients closed for memory since the last line about that, and when there may be another.
     closed: (u64, Option<Instant>),
 }
@@ -109,6 +119,9 @@ struct Client<S> {
     /// Since when it takes nothing, and what it has taken since.
     blocked: Option<Instant>,
     taken: usize,
+    /// Since when it sends nothing, and what it has sent since.
+    silent: Option<Instant>,
+    sent: usize,
     /// Bytes that are booked for it.
     booked: usize,
 }
@@ -139,7 +152,7 @@ impl<C: Clients> ClientTable<C> {
             budget: Budget::new(options.client_output.clone()),
             clients: HashMap::with_hasher(FixedState::default()),
             next: 17,
-            until: Instant::now(),
+            began: Instant::now(),
             dirty: VecDeque::new(),
             unread: VecDeque::new(),
             busy: VecDeque::new(),
@@ -150,48 +163,75 @@ impl<C: Clients> ClientTable<C> {
             wanted: Vec::new(),
             spares: Vec::new(),
             blocked: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            short: None,
             closed: (0, None),
         }
     }
 
     /// A phase of the turn begins.
     pub(crate) fn begin_phase(&mut self) {
-        self.until = Instant::now() + PHASE;
+        self.began = Instant::now();
     }
 
     fn is_over(&self) -> bool {
-        Instant::now() >= self.until
+        self.began.elapsed() >= PHASE
     }
 
     /// How long a client may take nothing.
     fn patience(&self) -> Duration {
+        let patience = self.budget.limits().patience.min(self.stall_timeout);
         match self.budget.is_short() {
-            true => self.budget.limits().patience.min(self.stall_timeout),
+            true if self.budget.is_exceeded() => patience.min(EXCEEDED),
+            true => patience,
             false => self.stall_timeout,
         }
     }
 
     /// When the next client is to be given up.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let &(since, _) = self.blocked.first()?;
-        Some(since + self.patience())
+        let silent = self.silent.first().filter(|_| self.budget.is_short());
+        let first = self.blocked.first().into_iter().chain(silent).min();
+        first.map(|&(since, _)| since + self.patience())
     }
 
-    /// Gives up clients that have taken nothing for too long.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        while let Some(&(since, token)) = self.blocked.first() {
-            let is_late = since + self.patience() <= now;
-            if !is_late && !self.budget.is_exceeded() {
-                break;
-            }
-            match self.budget.is_short() {
-                true => self.close_for_memory(now, token),
-                false => {
-                    add(&self.counters.clients_stalled, 1);
-                    tracing::debug!("a client that takes no replies is given up");
-                    self.remove(token);
+    /// Gives up clients that have taken nothing for too long; while memory is short also those that hold much of it and send nothing.
+    pub(crate) fn expire(&mut self, now: Instant, node: &Node) {
+        let short = self.budget.is_short().then_some(now);
+        self.short = short.map(|now| self.short.unwrap_or(now));
+        while let Some(&(since, token)) = self.blocked.first()
+            && since + self.patience() <= now
+        {
+            // The system tells of room only when there is much, and the client may have taken less than that.
+            self.write(now, node, token);
+            if self.blocked.first() != Some(&(since, token)) {
+                // Its session may have more to say.
+                if let Some(client) = self.clients.get_mut(&token) {
+                    mark(&mut client.dirty, &mut self.dirty, token);
                 }
+                continue;
             }
+            if self.budget.is_short() {
+                self.close_for_memory(now, token);
+            } else {
+                add(&self.counters.clients_stalled, 1);
+                tracing::debug!("a client that takes no replies is given up");
+                self.remove(token);
+            }
+        }
+        while let Some(&(since, token)) = self.silent.first()
+            && self.budget.is_short()
+            && since + self.patience() <= now
+        {
+            self.close_for_memory(now, token);
+        }
+    }
+
+    /// Bytes that begin the patience of a client anew which was given it at `since`.
+    fn enough(&self, since: Instant) -> usize {
+        match self.short {
+            Some(short) if since >= short => PROGRESS,
+            _ => 1,
         }
     }
 
@@ -206,7 +246,7 @@ impl<C: Clients> ClientTable<C> {
                 clients = self.closed.0,
                 bytes,
                 limit = self.budget.limits().all,
-                "clients that take no replies were closed, because the memory for replies is used up"
+                "clients that take no replies, or end no command, were closed, because the memory for clients is used up"
             );
             self.closed = (0, Some(now + QUIET));
         }
@@ -268,6 +308,8 @@ impl<C: Clients> ClientTable<C> {
             held: None,
             blocked: None,
             taken: 0,
+            silent: None,
+            sent: 0,
             booked: 0,
         };
         self.clients.insert(token, client);
@@ -295,14 +337,30 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Lets sessions go on that waited for the store or had more to do, and reads clients that were left alone by the time, their budget or
-    /// their replies.
-    pub(crate) fn go_on(&mut self, now: Now, node: &mut Node, buffer: &mut [u8]) {
+    /// Reads clients that were left alone by the time, their budget or their replies.
+    pub(crate) fn read_again(&mut self, now: Now, node: &mut Node, buffer: &mut [u8]) {
+        for _ in 0..self.unread.len() {
+            if self.is_over() {
+                break;
+            }
+            let Some(token) = self.unread.pop_front() else {
+                break;
+            };
+            if let Some(client) = self.clients.get_mut(&token) {
+                client.listed = false;
+                self.read(now, node, token, buffer);
+            }
+        }
+    }
+
+    /// Lets sessions go on that waited for room or for the store, or have more to do: one of each at least, and after the clients that were
+    /// read, so that neither keep the others waiting.
+    pub(crate) fn go_on(&mut self, now: Now, node: &mut Node) {
         if let Some(token) = self.due() {
             self.resume(now, node, token);
         }
         for _ in 0..self.pressed.len() {
-            if self.is_over() || node.pressure() {
+            if node.pressure() {
                 break;
             }
             let Some(token) = self.pressed.pop_front() else {
@@ -314,11 +372,11 @@ impl<C: Clients> ClientTable<C> {
                     self.resume(now, node, token);
                 }
             }
-        }
-        for _ in 0..self.busy.len() {
             if self.is_over() {
                 break;
             }
+        }
+        for _ in 0..self.busy.len() {
             let Some(token) = self.busy.pop_front() else {
                 break;
             };
@@ -328,17 +386,8 @@ impl<C: Clients> ClientTable<C> {
                     self.resume(now, node, token);
                 }
             }
-        }
-        for _ in 0..self.unread.len() {
             if self.is_over() {
                 break;
-            }
-            let Some(token) = self.unread.pop_front() else {
-                break;
-            };
-            if let Some(client) = self.clients.get_mut(&token) {
-                client.listed = false;
-                self.read(now, node, token, buffer);
             }
         }
     }
@@ -366,7 +415,7 @@ impl<C: Clients> ClientTable<C> {
         {
             client.replies.lend(spare);
         }
-        let mut budget = if is_over { 0 } else { READ_BUDGET };
+        let (mut budget, mut sent) = (if is_over { 0 } else { READ_BUDGET }, 0);
         while client.unread && client.takes_input() && budget > 0 {
             let cap = buffer.len().min(budget);
             match client.socket.read(&mut buffer[..cap]) {
@@ -376,6 +425,7 @@ impl<C: Clients> ClientTable<C> {
                 }
                 Ok(n) => {
                     budget -= n;
+                    sent += n;
                     add(&self.counters.client_bytes_in, n as u64);
                     let flow = client
                         .session
@@ -387,7 +437,30 @@ impl<C: Clients> ClientTable<C> {
                 Err(_) => return self.remove(token),
             }
         }
+        self.heard(token, sent);
         self.after(token);
+    }
+
+    /// A client has sent something: its patience begins anew.
+    fn heard(&mut self, token: usize, sent: usize) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        client.sent += sent;
+        if let Some(since) = client.silent
+            && client.sent >= self.enough(since)
+        {
+            self.not_silent(token);
+        }
+    }
+
+    fn not_silent(&mut self, token: usize) {
+        if let Some(client) = self.clients.get_mut(&token)
+            && let Some(since) = client.silent.take()
+        {
+            client.sent = 0;
+            self.silent.remove(&(since, token));
+        }
     }
 
     /// Books what a session did.
@@ -419,7 +492,8 @@ impl<C: Clients> ClientTable<C> {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
-        let holds = client.replies.footprint() + client.session.footprint();
+        let begun = client.session.footprint();
+        let holds = client.replies.footprint() + begun;
         if holds != client.booked {
             self.budget.book(client.booked, holds);
             client.booked = holds;
@@ -427,6 +501,16 @@ impl<C: Clients> ClientTable<C> {
         }
         if client.unread && client.takes_input() {
             mark(&mut client.listed, &mut self.unread, token);
+        }
+        // The loop waits for the client, and not the client for the loop or the store.
+        let is_waited_for = client.takes_input() && !client.unread && !client.replies.waits();
+        let is_silent = begun >= HOLDS && is_waited_for;
+        if !is_silent {
+            self.not_silent(token);
+        } else if client.silent.is_none() {
+            client.sent = 0;
+            client.silent = Some(self.began);
+            self.silent.insert((self.began, token));
         }
     }
 
@@ -546,11 +630,14 @@ impl<C: Clients> ClientTable<C> {
         }
         let is_blocked = !client.replies.ready().is_empty();
         client.taken += taken;
-        let enough = if self.budget.is_short() { PROGRESS } else { 1 };
-        let since = match client.blocked {
+        let (taken, blocked) = (client.taken, client.blocked);
+        let since = match blocked {
             _ if !is_blocked => None,
-            Some(old) if client.taken < enough => Some(old),
+            Some(old) if taken < self.enough(old) => Some(old),
             _ => Some(at),
+        };
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
         };
         if client.blocked != since {
             client.taken = 0;
@@ -606,6 +693,9 @@ impl<C: Clients> ClientTable<C> {
         }
         if let Some(since) = client.blocked {
             self.blocked.remove(&(since, token));
+        }
+        if let Some(since) = client.silent {
+            self.silent.remove(&(since, token));
         }
         // The system forgets a closed socket anyway.
         let _ = self.registry.deregister(&mut client.socket);

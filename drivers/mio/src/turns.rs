@@ -139,11 +139,12 @@ impl<C: Clients> Loop<C> {
     fn gather(&mut self, now: Now, events: &Events) {
         let at = self.clock.instant(now.mono);
         self.peers.expire(at);
-        self.clients.expire(at);
+        self.clients.expire(at, &self.node);
         let until = Instant::now() + PEERS_PHASE;
         self.read_waiting_peers(now, until);
         self.clients.begin_phase();
-        self.clients.go_on(now, &mut self.node, &mut self.buffer);
+        self.clients
+            .read_again(now, &mut self.node, &mut self.buffer);
         for event in events {
             match event.token().0 {
                 WAKER => {}
@@ -164,6 +165,7 @@ impl<C: Clients> Loop<C> {
                     .ready(now, &mut self.node, token, event, &mut self.buffer),
             }
         }
+        self.clients.go_on(now, &mut self.node);
         for _ in 0..PER_TURN {
             let Some((socket, _)) = self.peer_listener.accept(at) else {
                 break;

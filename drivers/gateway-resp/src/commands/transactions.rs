@@ -1,33 +1,35 @@
 //! Transactions: commands that are queued and then carried out in one turn, unless a watched key has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rumormill_core::{ChangeKind, Cursor, ScanRange, TableId, Version};
 
-use super::{Command, Ctx, Group, MANY, NONE, Outcome, hashes, is, run};
+use super::{Command, Ctx, Group, MANY, NONE, Outcome, Touched, hashes, is, run, touched};
 use crate::decoder::{Args, Words, parse_int};
 use crate::encoder;
 use crate::glob::PATTERN_ELEMENTS;
 use crate::refusal::{Refusal, RowKey};
 use crate::session::Client;
+use crate::work;
 
 /// Most commands of a transaction.
 const COMMANDS_MOST: usize = 4_096;
 /// Most bytes of the commands of a transaction, and most bytes of the values that it reads.
 const BYTES_MOST: usize = 4 << 20;
-/// Most rows that the commands of a transaction write or read, each command counted as one more: a few milliseconds of work.
-const ROWS_MOST: usize = 8_192;
+/// Most steps of a transaction, since it is carried out in one go: about 4 ms.
+const STEPS_MOST: usize = 4_000_000;
 /// Most keys that a client watches, and the bytes of those.
 const KEYS_MOST: usize = 1_024;
 const KEY_BYTES_MOST: usize = 256 << 10;
 
-/// How many rows what a transaction may cost besides counts for: a command that touches no keys, or all of them; a hash that is made; a call
-/// of a scan that compares keys with a pattern. And how many steps of comparing count for a row.
-const OTHER: usize = 256;
-const TABLE: usize = 4;
-const SCAN: usize = 1_024;
-const STEPS_OF_ROW: usize = 1_000;
+/// Steps that count for a key that is read, a key that is deleted beside its write, a row of a listing, a command that touches no keys, and a
+/// call of a scan that compares keys with a pattern. Two bytes of commands and of values that are read count for one step.
+const READ: usize = 200;
+const DELETED: usize = 700;
+const LISTED: usize = 400;
+const OTHER: usize = 100_000;
+const SCAN: usize = 1_500_000;
 
 /// How often rows are loaded anew that change while they are loaded.
 const LOADS_MOST: u32 = 16;
@@ -366,8 +368,13 @@ impl Mode {
 /// What a transaction will touch, found out before it is begun.
 #[derive(Debug, Default)]
 struct Plan {
-    rows: usize,
+    steps: usize,
+    /// Bytes of values that are read.
     bytes: usize,
+    /// Hashes that it makes.
+    made: BTreeSet<Vec<u8>>,
+    /// The most rows that one of the commands deletes with a hash, or with all.
+    deleted: usize,
     mode: Option<Mode>,
     /// Rows whose values have to be loaded first.
     cold: Vec<RowKey>,
@@ -375,13 +382,14 @@ struct Plan {
 
 impl Plan {
     fn of(ctx: &Ctx<'_>, multi: &Multi) -> Result<Plan, String> {
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            steps: multi.bytes / 2,
+            ..Plan::default()
+        };
         for (command, words) in &multi.commands {
             plan.add(ctx, command, words.args())?;
-            if plan.rows > ROWS_MOST {
-                return Err(format!(
-                    "its size: TOOLARGE it touches more than {ROWS_MOST} rows"
-                ));
+            if plan.steps > STEPS_MOST {
+                return Err("its size: TOOLARGE it would keep all other clients waiting for more than 4 ms; some 2000 writes fit".to_string());
             }
             if plan.bytes > BYTES_MOST {
                 return Err(format!(
@@ -398,7 +406,7 @@ impl Plan {
     }
 
     fn add(&mut self, ctx: &Ctx<'_>, command: &Command, args: Args<'_>) -> Result<(), String> {
-        self.rows += 1 + args.len() / 2;
+        self.steps += work::COMMAND;
         let hash = |name: &[u8]| ctx.hash(name);
         match command.group {
             "string" | "generic" | "hash" => {
@@ -406,12 +414,10 @@ impl Plan {
                     .then(|| hash(args.get(1)))
                     .flatten();
                 self.touch(Mode::of(table))?;
-                let makes_table =
-                    table.is_none() && command.group == "hash" && command.writes(args);
-                self.rows += if makes_table { TABLE } else { 0 };
+                self.keys(ctx, command, args);
             }
             "connection" | "transactions" => {}
-            _ => self.rows += OTHER,
+            _ => self.steps += OTHER,
         }
         match command.name {
             "get" | "getdel" | "persist" | "expire" | "pexpire" | "expireat" | "pexpireat" => {
@@ -440,10 +446,11 @@ impl Plan {
                 self.compare(args, 2);
                 let words = (1..args.len()).find(|at| is(args.get(*at), "count"));
                 let count = words.and_then(|at| parse_int(args.get(at + 1)));
-                self.rows += count.map_or(10, |count| count.clamp(0, 10_000) as usize);
+                let names = count.map_or(10, |count| count.clamp(0, 10_000) as usize);
+                self.steps += names * LISTED;
             }
             "keys" => self.list_all(ctx, args.get(1)),
-            "flushall" | "flushdb" => self.rows += OTHER,
+            "flushall" | "flushdb" => self.flush(ctx),
             _ => {}
         }
         Ok(())
@@ -458,11 +465,62 @@ impl Plan {
         }
     }
 
+    /// Counts the keys that a command names.
+    fn keys(&mut self, ctx: &Ctx<'_>, command: &Command, args: Args<'_>) {
+        let words = args.len().saturating_sub(1);
+        let keys = match command.name {
+            "mset" | "msetnx" | "hset" | "hmset" => words / 2,
+            "del" | "unlink" | "exists" | "touch" | "mget" | "hdel" | "hmget" => words,
+            _ => 1,
+        };
+        if !command.writes(args) {
+            self.steps += keys * READ;
+            return;
+        }
+        let deletes = matches!(command.name, "del" | "unlink");
+        self.steps += keys * (work::WRITE + if deletes { DELETED } else { 0 });
+        let Touched::Keys(names) = touched(args) else {
+            return;
+        };
+        for name in names {
+            match ctx.hash(name) {
+                None if command.group == "hash" && !self.made.contains(name) => {
+                    self.made.insert(name.to_vec());
+                    self.steps += work::TABLE;
+                }
+                // It is deleted, or replaced by a string.
+                Some(table) if command.group != "hash" => {
+                    self.steps += work::TABLE;
+                    self.delete(ctx.node.view(ctx.now).len(table) as usize);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts rows that are deleted together. Those of one command are free: it takes no longer than it would alone.
+    fn delete(&mut self, rows: usize) {
+        let others = rows.min(self.deleted);
+        self.deleted = self.deleted.max(rows);
+        self.steps = self
+            .steps
+            .saturating_add(others.saturating_mul(work::WRITE));
+    }
+
+    fn flush(&mut self, ctx: &Ctx<'_>) {
+        self.steps += OTHER;
+        let view = ctx.node.view(ctx.now);
+        let hashes = view.user_tables(None).map(|table| view.len(table.id));
+        let hashes: u64 = hashes.take(STEPS_MOST / LISTED).sum();
+        self.delete((hashes + view.len(TableId::DEFAULT)) as usize);
+    }
+
     fn read(&mut self, ctx: &Ctx<'_>, table: TableId, key: &[u8]) {
         let Some(row) = ctx.row(table, key) else {
             return;
         };
         self.bytes += row.value_len();
+        self.steps += row.value_len() / 2;
         if let Err(Refusal::Cold(rows)) = ctx.client.loaded.value_of(table, &row) {
             self.cold.extend(rows);
         }
@@ -471,7 +529,7 @@ impl Plan {
     /// Counts what a pattern costs that a scan compares with keys, if there is one behind the arguments before `at`.
     fn compare(&mut self, args: Args<'_>, at: usize) {
         if (at..args.len()).any(|at| is(args.get(at), "match")) {
-            self.rows += SCAN;
+            self.steps += SCAN;
         }
     }
 
@@ -483,18 +541,17 @@ impl Plan {
         let strings = view.scan(TableId::DEFAULT, ScanRange::default());
         let strings = strings.map(|row| row.key().len());
         let hashes = view.user_tables(None).map(|table| table.name.len());
-        for bytes in strings.chain(hashes).take(ROWS_MOST + 1) {
-            self.rows += 1;
-            steps += bytes * (1 + elements / 64);
+        for bytes in strings.chain(hashes).take(STEPS_MOST / LISTED) {
+            steps += LISTED + bytes * (1 + elements / 64);
         }
-        self.rows += steps / STEPS_OF_ROW;
+        self.steps += steps;
     }
 
     fn read_all(&mut self, ctx: &Ctx<'_>, table: TableId, values: bool) {
         for row in hashes::all_rows(ctx, table) {
-            self.rows += 1;
+            self.steps += LISTED;
             self.bytes += row.key().len();
-            if self.rows > ROWS_MOST || self.bytes > BYTES_MOST {
+            if self.steps > STEPS_MOST || self.bytes > BYTES_MOST {
                 return;
             }
             if values {

@@ -246,7 +246,7 @@ fn what_costs_much_is_bounded_in_a_transaction() {
             assert_eq!(talk.say(&line), "+QUEUED");
         }
         let refused = talk.say("EXEC");
-        let why = "-EXECABORT Transaction discarded because of its size: TOOLARGE it touches more";
+        let why = "-EXECABORT Transaction discarded because of its size: TOOLARGE it would keep";
         assert!(refused.starts_with(why), "{line}: {refused}");
     }
     assert_eq!(talk.say("DBSIZE"), ":100");

@@ -252,12 +252,38 @@ fn a_transaction_is_bounded_and_refused_whole() {
         ("HKEYS h", "+QUEUED"),
         ("HKEYS h", "+QUEUED"),
         ("SET done 1", "+QUEUED"),
-        ("EXEC", "-EXECABORT Transaction discarded because of its size: TOOLARGE it touches more than 8192 rows"),
+        ("EXEC", "-EXECABORT Transaction discarded because of its size: TOOLARGE it would keep all other clients waiting for more than 4 ms; some 2000 writes fit"),
         ("EXISTS done", ":0"),
     ]);
+    // Writes, and deletes of whole hashes beyond the first.
+    let many = |talk: &mut Talk, count, line: fn(usize) -> String| {
+        talk.say("MULTI");
+        for n in 0..count {
+            assert_eq!(talk.say(&line(n)), "+QUEUED");
+        }
+        talk.say("EXEC")
+    };
+    let too_large = "-EXECABORT Transaction discarded because of its size: TOOLARGE it would keep";
+    assert!(many(&mut talk, 2_300, |n| format!("SET w{n} 1")).starts_with(too_large));
+    assert!(many(&mut talk, 700, |n| format!("HSET w{n} f 1")).starts_with(too_large));
+    assert_eq!(talk.say("EXISTS w0"), ":0");
+    let said = many(&mut talk, 1_500, |n| format!("HSET made f{n} 1"));
+    assert!(
+        said.starts_with("*1500 :1"),
+        "{}",
+        &said[..said.len().min(200)]
+    );
+    assert!(many(&mut talk, 2_000, |n| format!("SET w{n} 1")).starts_with("*2000 +OK"));
+    for hash in 1..=2 {
+        for n in 0..3_000 {
+            talk.say(&format!("HSET g{hash} f{n} 1"));
+        }
+    }
+    assert!(many(&mut talk, 2, |n| format!("DEL g{}", n + 1)).starts_with(too_large));
+    assert_eq!(many(&mut talk, 1, |_| "DEL g1 w0".to_string()), "*1 :2");
     talk.say("MULTI");
     talk.say("HKEYS h");
-    talk.say("KEYS *");
+    talk.say("KEYS w1*");
     assert!(talk.say("EXEC").starts_with("*2 *5000 $2 f0 "));
     let watched: String = (0..1_025).map(|n| format!(" {n}")).collect();
     assert!(

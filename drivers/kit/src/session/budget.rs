@@ -16,9 +16,10 @@ const LEAST_MARK: usize = 16 << 10;
 pub struct ClientOutput {
     /// Bytes of replies of one client beyond which it is not read; 1 MiB. One reply may exceed it by one value.
     pub client: usize,
-    /// Bytes that unread replies, snapshots, waiting commands and transactions of all clients take together; 512 MiB.
+    /// Bytes that unread replies, snapshots, unfinished and waiting commands and transactions of all clients take together; 512 MiB.
     pub all: usize,
-    /// How long a client may take next to nothing while all of that is used, or others wait in line for it; 10 s.
+    /// How long a client may take next to nothing, or send next to nothing of what it has begun, while all of that is used, or others wait in
+    /// line for it; 10 s.
     pub patience: Duration,
 }
 
@@ -98,7 +99,7 @@ impl Budget {
         self.used() >= self.0.limits.all || self.0.starved.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether so much more than all is used that clients that do not read are closed at once.
+    /// Whether so much more than all is used that clients that do not read are closed within a quarter of a second.
     pub fn is_exceeded(&self) -> bool {
         let all = self.0.limits.all;
         self.used() > all.saturating_add(all / 4)
