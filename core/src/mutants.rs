@@ -86,6 +86,10 @@ impl Mutant {
 }
 
 mutants! {
+    /// A proof of any nonce brings a link up.
+    ProofUnchecked = "proof-unchecked",
+    /// All handshakes of a node have one nonce.
+    NonceRepeated = "nonce-repeated",
     /// A leaver goes on taking rows, so that its record does not say what it holds.
     LeaverTakesRows = "leaver-takes-rows",
     /// A member says that it holds what a leaver hands over before that is synced.

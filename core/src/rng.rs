@@ -28,6 +28,7 @@ pub(crate) enum Stream {
     Detector = 2,
     Membership = 3,
     Gossip = 4,
+    Link = 5,
 }
 
 /// One stream of random numbers with draws of our own, so that no other crate's algorithm can change a trace.
@@ -35,6 +36,15 @@ pub(crate) enum Stream {
 pub(crate) struct Rng(ChaCha8Rng);
 
 impl Rng {
+    /// A stream that differs from life to life, though lives may have one seed.
+    pub(crate) fn of_life(Seed(mut bytes): Seed, run: u64, stream: Stream) -> Self {
+        let (_, last) = bytes.split_at_mut(24);
+        for (byte, of_run) in last.iter_mut().zip(run.to_le_bytes()) {
+            *byte ^= of_run;
+        }
+        Rng::new(Seed(bytes), stream)
+    }
+
     pub(crate) fn new(seed: Seed, stream: Stream) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed.0);
         rng.set_stream(stream as u64);

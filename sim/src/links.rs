@@ -1,8 +1,9 @@
 //! Links: nodes dial each other, links come up and go down.
 
-use rumormill_core::link::Hello;
+use rumormill_core::link::{Hello, LinkLimits};
 use rumormill_core::{DialId, Input, LinkError, LinkId};
 
+use crate::checkers::replays;
 use crate::event::{Call, Event, Why};
 use crate::hurt::Hurt;
 use crate::network::{DIAL_TIMEOUT_US, Network};
@@ -117,13 +118,21 @@ impl World {
         if !self.lives(node, life) {
             return self.net.set_closing(link);
         }
-        let mine = self.hosts[node].node.as_ref().map(|node| node.hello());
+        let peer = self
+            .net
+            .end(Network::other(link))
+            .map_or(WORLD, |end| end.node);
+        self.replay(node, peer);
+        let mine = self.hosts[node].node.as_mut();
         let hello = match (&mut self.wire, mine) {
-            (Some(wire), Some(mine)) => match wire.open(link, mine, hello) {
-                Ok(hello) => hello,
-                // All nodes speak one version in one cluster.
-                Err(why) => panic!("the handshake of link {} fails: {why:?}", link.0),
-            },
+            (Some(wire), Some(mine)) => {
+                let conn = mine.connection(LinkLimits::default());
+                match wire.open(link, (node, peer), conn, hello) {
+                    Ok(hello) => hello,
+                    // All nodes speak one version in one cluster.
+                    Err(why) => panic!("the handshake of link {} fails: {why:?}", link.0),
+                }
+            }
             _ => hello,
         };
         self.net.set_up(link, true);
@@ -132,6 +141,20 @@ impl World {
         self.input(node, Input::LinkUp { link, dial, hello });
         if self.hosts[node].hurts.has(Hurt::Congested) {
             self.congest(node, link);
+        }
+    }
+
+    /// Plays back to `node` a recording of what `peer` sent it on their last link, before there is a new one.
+    fn replay(&mut self, node: usize, peer: usize) {
+        let way = (node, peer);
+        let (Some(wire), Some(mine)) = (&mut self.wire, &mut self.hosts[node].node) else {
+            return;
+        };
+        if wire.has_recorded(way) {
+            let conn = mine.connection(LinkLimits::default());
+            let found = wire.replay(self.now_us, way, conn);
+            self.count(replays::NAME);
+            self.found_once(found);
         }
     }
 

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
     Violation, ahead, bounds, convergence, durability, grafts, hearsay, leaves, neighbours,
-    no_resurrection, pages, pushes, sessions, siblings, standing, watching,
+    no_resurrection, pages, pushes, replays, sessions, siblings, standing, watching,
 };
 use crate::evict;
 use crate::faults::FaultSet;
@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 23] = [
+pub const CHECKERS: [&str; 24] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
@@ -34,6 +34,7 @@ pub const CHECKERS: [&str; 23] = [
     standing::NAME,
     leaves::NAME,
     neighbours::NAME,
+    replays::NAME,
     ahead::NAME,
     siblings::NAME,
     vanish::NAME,

@@ -11,6 +11,7 @@ use crate::agreed::Agreed;
 use crate::app::{Deployment, Slot};
 use crate::checkers::bounds::{self, Queues};
 use crate::checkers::grafts::Dot;
+use crate::checkers::replays;
 use crate::checkers::{Contents, Violation};
 use crate::event::{Event, Queue};
 use crate::evict::Evictions;
@@ -373,6 +374,11 @@ impl World {
             self.end_turn(other);
         }
         self.dirty = Some(node);
+    }
+
+    /// How often a recording of a link was played back, where messages become bytes.
+    pub fn replays(&self) -> u64 {
+        self.counts.get(replays::NAME).copied().unwrap_or(0)
     }
 
     /// How often each kind of fault took effect.

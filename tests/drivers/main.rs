@@ -10,5 +10,6 @@ mod examples;
 mod mio;
 mod parity;
 mod runtimes;
+mod tap;
 #[cfg(feature = "typed")]
 mod typed;

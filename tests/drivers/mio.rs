@@ -11,14 +11,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC};
+use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC, Nonce};
 use rumormill_core::{
     ChangeKind, Config, Durability, Found, LinkError, Node, Now, Recovery, Request, RequestError,
-    Response, Row, Seed, Storage, TableId, TableOptions, Write,
+    Response, Row, ScanRange, Seed, Storage, TableId, TableOptions, Write,
 };
 use rumormill_kit::store::{MemoryStore, StoreWorker};
 
 use rumormill_mio::*;
+
+use super::tap::{self, Tap, handshake, replay};
 
 const ANY: &str = "127.0.0.1:0";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -179,17 +181,79 @@ fn a_refused_peer_hears_the_reason() {
     let a = start(Options::new(any()), NoClients, |_| {});
     let mut hello = a.handle.with(|node, _| node.hello()).unwrap();
     // It would take the other cluster, so it learns of the refusal from the other side.
-    let mut content = Connection::new(hello.clone(), LinkLimits::default());
+    let mut content = Connection::new(hello.clone(), Nonce::new([1, 1]), LinkLimits::default());
     hello.cluster_name = "other".to_owned();
     let mut peer = TcpStream::connect(a.peers).unwrap();
-    peer.write_all(&Connection::new(hello, LinkLimits::default()).opening())
+    peer.write_all(&Connection::new(hello, Nonce::new([2, 2]), LinkLimits::default()).opening())
         .unwrap();
     let mut heard = Vec::new();
     peer.read_to_end(&mut heard).unwrap();
     let mut events = Vec::new();
     let refused = content.receive(&heard, &mut events).unwrap_err();
-    assert!(matches!(events[..], [LinkEvent::Up(_)]));
+    assert!(matches!(events[..], [LinkEvent::Write(_)]));
     assert!(matches!(refused, LinkError::Refused(_)), "{refused:?}");
+    a.end();
+}
+
+/// What users and operators see of a node.
+fn seen(handle: &Handle) -> String {
+    let look = |node: &mut Node, now: Now| {
+        let rows: Vec<_> = node
+            .view(now)
+            .scan(TableId::DEFAULT, ScanRange::default())
+            .map(|row| (row.key().clone(), row.value().cloned()))
+            .collect();
+        let links = node.status(now).links;
+        format!("{links} links, {rows:?}, {:?}", node.members())
+    };
+    handle.with(look).unwrap()
+}
+
+#[test]
+fn a_link_that_was_recorded_is_worth_nothing_once_its_peer_is_dead() {
+    let mut taps = Vec::new();
+    let mut quick_and_tapped = |config: &mut Config| {
+        config.timing.probe_interval = Duration::from_millis(50);
+        taps.push(Tap::of(config));
+        taps[0].addr.to_string()
+    };
+    let a = start(Options::new(any()), NoClients, |config| {
+        quick_and_tapped(config);
+    });
+    let b = start(Options::new(any()), NoClients, |config| {
+        let seed = quick_and_tapped(config);
+        config.seeds.push(seed);
+    });
+    put(&b.handle, b"key", b"said by b".to_vec());
+    wait("the row of b on a", || get(&a.handle, b"key").is_some());
+    b.end();
+    let others = |handle: &Handle| {
+        handle
+            .with(|node, _| node.live_members().len() - 1)
+            .unwrap()
+    };
+    wait("the death of b", || others(&a.handle) == 0);
+    put(&a.handle, b"key", b"said by a".to_vec());
+
+    let said = b"said by b";
+    let recorded = taps.iter().find_map(|tap| tap.recorded(said)).unwrap();
+    let before = seen(&a.handle);
+    let answer = replay(a.peers, handshake(&recorded));
+    assert_eq!(tap::kinds(&answer), [tap::HELLO, tap::PROOF, tap::REFUSAL]);
+    wait("the refusal", || count(&a.counters.refused_links) == 1);
+    // What comes after the proof is not read, and may cost us the answer.
+    replay(a.peers, &recorded);
+    wait("the other", || count(&a.counters.refused_links) == 2);
+
+    // The node that dials believes it no more.
+    let (addr, impostor) = tap::impostor(handshake(&recorded).to_vec());
+    let addr = addr.to_string();
+    let joined = a.handle.request(Request::Join { addr }, Some(PATIENCE));
+    assert!(matches!(joined, Err(RequestError::Join(_))), "{joined:?}");
+    let answer = impostor.join().unwrap();
+    assert_eq!(tap::kinds(&answer), [tap::HELLO, tap::PROOF, tap::REFUSAL]);
+    assert_eq!(count(&a.counters.refused_links), 3);
+    assert_eq!(seen(&a.handle), before);
     a.end();
 }
 

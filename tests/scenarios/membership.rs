@@ -4,7 +4,7 @@ use rumormill_core::MemberState;
 use rumormill_sim::Scenario;
 use rumormill_sim::plan::FaultWhat;
 
-use crate::story::count;
+use crate::story::{count, in_bytes};
 
 /// How many of the nodes take all of them for alive.
 fn content(story: &Scenario, nodes: usize) -> usize {
@@ -147,13 +147,29 @@ fn dead_nodes_come_back_as_zombies() {
     assert_eq!(content(&story, 5), 5);
 }
 
-/// What the swarm cannot see, because direct contact heals it in the end, these stories do.
+#[test]
+fn recorded_links_bring_the_dead_back() {
+    recorded(Scenario::of(in_bytes(3)));
+}
+
+/// Every link is recorded, and the recording is played back before the next one of the two nodes.
+fn recorded(mut story: Scenario) {
+    story.at(3_000).put(1, "color", "red").wait(1_000);
+    story.crash(1).wait(20_000).restart(1).wait(5_000);
+    story.partition(&[2], &[0, 1]).wait(20_000).heal();
+    story.wait(10_000);
+    assert_eq!(content(&story, 3), 3);
+    assert!(story.world().replays() > 4);
+    story.expect_converged();
+}
+
+/// What the swarm cannot see, because direct contact heals it in the end, these stories do, and some that it sees.
 #[cfg(feature = "mutants")]
 mod planted {
     use rumormill_core::mutants::Mutant;
     use rumormill_sim::Scenario;
 
-    use crate::story::Awake;
+    use crate::story::{Awake, in_bytes};
 
     fn mutated(nodes: usize, mutant: Mutant) -> Scenario {
         let mut story = Scenario::new(nodes);
@@ -165,6 +181,24 @@ mod planted {
     #[should_panic(expected = "nobody is taken for dead")]
     fn without_refutation_suspects_flap() {
         super::flapping(mutated(8, Mutant::RefutationIgnored));
+    }
+
+    fn overheard(mutant: Mutant) {
+        let mut story = Scenario::of(in_bytes(3));
+        story.sabotage(Awake(mutant));
+        super::recorded(story);
+    }
+
+    #[test]
+    #[should_panic(expected = "replays")]
+    fn any_proof_will_do() {
+        overheard(Mutant::ProofUnchecked);
+    }
+
+    #[test]
+    #[should_panic(expected = "replays")]
+    fn one_nonce_for_all_links() {
+        overheard(Mutant::NonceRepeated);
     }
 }
 

@@ -7,7 +7,7 @@ use rumormill_core::{Config, Limits};
 use rumormill_sim::plan::{Caps, FaultWhat, Machine, Plan};
 use rumormill_sim::{Sabotage, Scenario};
 
-use crate::story::{Sent, capped, count, listen, plan, standing};
+use crate::story::{Sent, capped, count, in_bytes, listen, plan, standing};
 
 fn put_many(story: &mut Scenario, node: usize, rows: usize) {
     for number in 0..rows {
@@ -113,13 +113,6 @@ fn knows_setting(story: &Scenario, node: usize) -> bool {
     let node = story.world().node(node);
     let setting = node.map(|node| node.setting("limits.session_replaced"));
     setting.is_some_and(|setting| setting.is_ok_and(|setting| setting.value == "77"))
-}
-
-fn in_bytes(nodes: u64) -> Plan {
-    Plan {
-        codec: true,
-        ..plan(nodes)
-    }
 }
 
 #[test]

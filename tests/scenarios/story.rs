@@ -29,6 +29,14 @@ pub(crate) fn plan(nodes: u64) -> Plan {
     }
 }
 
+/// The same with messages that become bytes on their way.
+pub(crate) fn in_bytes(nodes: u64) -> Plan {
+    Plan {
+        codec: true,
+        ..plan(nodes)
+    }
+}
+
 /// How many members a node takes for alive, itself included.
 pub(crate) fn alive(story: &Scenario, node: usize) -> usize {
     let members = story.world().node(node).map(|node| node.members());

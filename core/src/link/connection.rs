@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::frame::{self, HEADER_BYTES, Header, Kind, MAX_MESSAGE_BYTES};
-use super::{Hello, MAGIC, Refusal};
+use super::{Hello, MAGIC, Nonce, Refusal};
 use crate::io::{Lane, LinkError};
+use crate::mutants::mutated;
 use crate::wire::{self, Message};
 
 /// The caps on what a peer may claim before it has sent it.
@@ -31,23 +32,29 @@ impl Default for LinkLimits {
     }
 }
 
-/// What a stream brought. Exhaustive: a driver hands each on to its node.
+/// What a stream brought. Exhaustive: a driver writes the first kind and hands the others on to its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// The handshake is done. First, and once.
+    /// Bytes to be written now, after the opening and before all else. First, and once.
+    Write(Bytes),
+    /// The handshake is done. Second, and once.
     Up(Hello),
     /// A message.
     Message(Message),
 }
 
-/// The reading side of one byte stream, and the bytes that open it. It holds no buffer between frames.
+/// The reading side of one byte stream, and the bytes of its handshake. It holds no buffer between frames.
 ///
-/// Both sides write [`Connection::opening`] at once and feed what they read to [`Connection::receive`]; what follows on the
-/// writing side are the frames of [`encode`](super::encode).
+/// Both sides write [`Connection::opening`] at once, feed what they read to [`Connection::receive`], and write what
+/// [`LinkEvent::Write`] brings; what follows on the writing side are the frames of [`encode`](super::encode), from
+/// [`LinkEvent::Up`] on.
 #[derive(Debug)]
 pub struct Connection {
     ours: Hello,
+    nonce: Nonce,
     limits: LinkLimits,
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutants::Mutant>,
     stage: Stage,
     /// The part of a magic or frame that has arrived.
     pub(super) partial: Vec<u8>,
@@ -58,6 +65,8 @@ pub struct Connection {
 enum Stage {
     Magic,
     Hello,
+    /// The peer has said this, and still has to prove that it says so now.
+    Unproved(Hello),
     /// Up, and nothing came yet: the peer may still refuse us.
     Greeted,
     Up,
@@ -71,12 +80,30 @@ pub(super) struct Assembly {
     pub(super) bytes: Vec<u8>,
 }
 
+/// The nonce of a hello, whose other fields are a [`Hello`], and the whole of a proof.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Drawn {
+    nonce: Nonce,
+}
+
+/// A hello as it is on the wire.
+#[derive(serde::Serialize)]
+struct Opening<'a> {
+    #[serde(flatten)]
+    hello: &'a Hello,
+    nonce: &'a Nonce,
+}
+
 impl Connection {
-    /// A new stream. `ours` has to fit the peer's [`LinkLimits::hello_bytes`] when encoded.
-    pub fn new(ours: Hello, limits: LinkLimits) -> Self {
+    /// A new stream. `ours` has to fit the peer's [`LinkLimits::hello_bytes`] when encoded. A driver calls
+    /// [`Node::connection`](crate::Node::connection), which draws the nonce.
+    pub fn new(ours: Hello, nonce: Nonce, limits: LinkLimits) -> Self {
         Connection {
             ours,
+            nonce,
             limits,
+            #[cfg(feature = "mutants")]
+            mutant: None,
             stage: Stage::Magic,
             partial: Vec::new(),
             lanes: [const { None }; 3],
@@ -86,7 +113,11 @@ impl Connection {
     /// What is written first, by either side and without waiting for the other.
     pub fn opening(&self) -> Bytes {
         let mut out = MAGIC.to_vec();
-        frame::put(&mut out, Kind::Hello, [&evolving(&self.ours), &[]]);
+        let opening = Opening {
+            hello: &self.ours,
+            nonce: &self.nonce,
+        };
+        frame::put(&mut out, Kind::Hello, [&evolving(&opening), &[]]);
         out.into()
     }
 
@@ -104,6 +135,7 @@ impl Connection {
             Refusal::ClusterName { .. } => Refusal::ClusterName {
                 theirs: self.ours.cluster_name.clone(),
             },
+            Refusal::Proof => Refusal::Proof,
             Refusal::Other => Refusal::Other,
         };
         let mut out = Vec::new();
@@ -229,7 +261,7 @@ impl Connection {
         };
         let header = Header::read(head).ok_or(LinkError::Malformed)?;
         let cap = match header.kind {
-            Kind::Hello | Kind::Refusal => self.limits.hello_bytes,
+            Kind::Hello | Kind::Refusal | Kind::Proof => self.limits.hello_bytes,
             _ => self.limits.frame_bytes,
         };
         if header.length > cap || !self.expects(header.kind) {
@@ -240,7 +272,9 @@ impl Connection {
 
     fn expects(&self, kind: Kind) -> bool {
         match (&self.stage, kind) {
-            (Stage::Hello, Kind::Hello | Kind::Refusal) | (Stage::Greeted, Kind::Refusal) => true,
+            (Stage::Hello, Kind::Hello | Kind::Refusal)
+            | (Stage::Unproved(_), Kind::Proof | Kind::Refusal)
+            | (Stage::Greeted, Kind::Refusal) => true,
             (Stage::Greeted | Stage::Up, Kind::Whole(lane) | Kind::First(lane)) => {
                 self.lanes[lane as usize].is_none()
             }
@@ -260,9 +294,11 @@ impl Connection {
         }
         match header.kind {
             Kind::Hello => {
-                let hello = self.check(payload)?;
-                self.stage = Stage::Greeted;
-                events.push(LinkEvent::Up(hello));
+                events.push(LinkEvent::Write(self.hear(payload)?));
+                return Ok(());
+            }
+            Kind::Proof => {
+                events.push(LinkEvent::Up(self.prove(payload)?));
                 return Ok(());
             }
             // A reason that a newer peer may have is no fault.
@@ -286,6 +322,32 @@ impl Connection {
         }
         self.stage = Stage::Up;
         Ok(())
+    }
+
+    /// Takes the peer's hello; returns the proof that answers it.
+    fn hear(&mut self, payload: &[u8]) -> Result<Bytes, LinkError> {
+        let hello = self.check(payload)?;
+        let theirs: Drawn = wire::decode_all(payload).map_err(|_| LinkError::Malformed)?;
+        // A peer with this nonce would prove it by sending our own bytes back.
+        if theirs.nonce == self.nonce {
+            return Err(LinkError::Refused(Refusal::Proof));
+        }
+        self.stage = Stage::Unproved(hello);
+        let mut out = Vec::new();
+        frame::put(&mut out, Kind::Proof, [&evolving(&theirs), &[]]);
+        Ok(out.into())
+    }
+
+    /// Takes the peer's proof; returns the hello that it makes good.
+    fn prove(&mut self, payload: &[u8]) -> Result<Hello, LinkError> {
+        let shown: Drawn = wire::decode_all(payload).map_err(|_| LinkError::Malformed)?;
+        if shown.nonce != self.nonce && !mutated!(self, ProofUnchecked) {
+            return Err(LinkError::Refused(Refusal::Proof));
+        }
+        match core::mem::replace(&mut self.stage, Stage::Greeted) {
+            Stage::Unproved(hello) => Ok(hello),
+            _ => Err(LinkError::Malformed),
+        }
     }
 
     /// Decodes and judges the peer's hello.

@@ -38,6 +38,8 @@ pub(super) enum Kind {
     First(Lane),
     More(Lane),
     Last(Lane),
+    /// The nonce of the hello that it answers.
+    Proof,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Kind::First(lane) => (3, lane),
             Kind::More(lane) => (4, lane),
             Kind::Last(lane) => (5, lane),
+            Kind::Proof => (6, Lane::Control),
         };
         low | (lane as u8) << 4
     }
@@ -62,6 +65,7 @@ impl Kind {
             3 => Some(Kind::First(lane)),
             4 => Some(Kind::More(lane)),
             5 => Some(Kind::Last(lane)),
+            6 if lane == Lane::Control => Some(Kind::Proof),
             _ => None,
         }
     }

@@ -1,4 +1,9 @@
 //! Handshake and framing of a byte stream between two nodes, without sockets.
+//!
+//! Each side writes the magic and its hello at once. The hello carries a [`Nonce`] that was drawn for this stream alone. Each side
+//! answers the other's hello with a proof, which is the nonce that the hello carried, and takes messages after the right proof of
+//! its own. So bytes that were recorded on another stream bring no link up: they prove the nonce of that stream. The proof shows
+//! that the peer reads and speaks now, and shows nothing of its identity: a program that speaks the protocol proves it too.
 
 #[cfg(feature = "std")]
 mod connection;
@@ -21,7 +26,24 @@ use crate::id::{Actor, ClusterId};
 pub const MAGIC: [u8; 4] = *b"RMRM";
 
 /// The oldest and the newest wire version this program speaks.
-pub const VERSIONS: (u16, u16) = (2, 2);
+pub const VERSIONS: (u16, u16) = (3, 3);
+
+/// 128 random bits for the handshake of one stream. No copy of it can be made, so that no stream gets that of another.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub struct Nonce([u64; 2]);
+
+impl Nonce {
+    /// Takes random bits. A node draws them itself: [`Node::nonce`](crate::Node::nonce).
+    pub const fn new(bits: [u64; 2]) -> Self {
+        Nonce(bits)
+    }
+
+    /// The bits, for a handshake of another form than the one here.
+    pub const fn bits(&self) -> [u64; 2] {
+        self.0
+    }
+}
 
 /// What a node says of itself in the handshake. Exhaustive, as what is on the wire: its form is the protocol's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +82,8 @@ pub enum Refusal {
         /// The peer's cluster.
         theirs: String,
     },
+    /// The proof of the nonce is wrong, or the peer sent our own nonce: the bytes were recorded on another stream, or come back to us.
+    Proof,
     /// The peer refused us for a reason this version does not know.
     Other,
 }
@@ -74,6 +98,9 @@ impl fmt::Display for Refusal {
                 write!(f, "the peer speaks wire versions {low} to {high}")
             }
             Refusal::ClusterName { theirs } => write!(f, "the peer belongs to cluster {theirs:?}"),
+            Refusal::Proof => {
+                f.write_str("the proof belongs to another handshake: a recording, or an echo")
+            }
             Refusal::Other => f.write_str("the peer refused the link"),
         }
     }

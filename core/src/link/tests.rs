@@ -12,6 +12,8 @@ use crate::id::NodeId;
 use crate::io::{Lane, LinkError};
 use crate::wire::{Message, Row, RowBatch, Rumor, RumorState, Status};
 
+mod replayed;
+
 fn hello(name: &str) -> Hello {
     Hello {
         versions: VERSIONS,
@@ -82,18 +84,44 @@ fn small_limits() -> LinkLimits {
     }
 }
 
+fn nonce(n: u64) -> Nonce {
+    Nonce::new([n, !n])
+}
+
+/// The end of `b`, which draws the nonce 2.
 fn connection() -> Connection {
-    Connection::new(hello("b"), small_limits())
+    Connection::new(hello("b"), nonce(2), small_limits())
+}
+
+/// The end of its peer, which draws the nonce 1.
+fn peer(name: &str) -> Connection {
+    Connection::new(hello(name), nonce(1), LinkLimits::default())
+}
+
+fn proof(n: u64) -> Vec<u8> {
+    #[derive(serde::Serialize)]
+    struct Proof {
+        nonce: Nonce,
+    }
+    let proof = Proof { nonce: nonce(n) };
+    frame(Kind::Proof, &rmp_serde::to_vec_named(&proof).unwrap())
+}
+
+/// What the peer of [`connection`] writes until both are up.
+fn handshake() -> Vec<u8> {
+    [&peer("a").opening()[..], &proof(2)].concat()
+}
+
+/// What [`connection`] makes of that.
+fn shaken() -> Vec<LinkEvent> {
+    vec![LinkEvent::Write(proof(1).into()), LinkEvent::Up(hello("a"))]
 }
 
 /// A connection that is up.
 fn greeted() -> Connection {
     let mut conn = connection();
-    conn.receive(
-        &Connection::new(hello("a"), small_limits()).opening(),
-        &mut Vec::new(),
-    )
-    .unwrap();
+    conn.receive(&handshake(), &mut Vec::new()).unwrap();
+    assert!(conn.is_up());
     conn
 }
 
@@ -117,10 +145,7 @@ fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
 
 /// A probe on Control between the pieces of a push on Bulk.
 fn stream() -> (Vec<u8>, Vec<LinkEvent>) {
-    let mut out = Connection::new(hello("a"), small_limits())
-        .opening()
-        .to_vec();
-    let mut want = vec![LinkEvent::Up(hello("a"))];
+    let (mut out, mut want) = (handshake(), shaken());
     out.extend_from_slice(encode(&probe(1), Lane::Control).unwrap().as_bytes());
     want.push(LinkEvent::Message(probe(1)));
     for (i, piece) in encode(&push(3 * CHUNK_BYTES), Lane::Bulk)
@@ -142,6 +167,7 @@ fn stream() -> (Vec<u8>, Vec<LinkEvent>) {
 #[test]
 fn every_split_gives_the_same_events() {
     let (bytes, want) = stream();
+    assert!(handshake().len() < 400, "all of it is cut below");
     for at in 0..=bytes.len() {
         // Splits within the pieces of the push are all alike.
         if at > 400 && at < bytes.len() - 400 && at % 997 != 0 {
@@ -199,13 +225,13 @@ fn pieces_are_small_and_shared() {
 
 /// What `a` says when `b` has opened, and what `b` then says of the parting.
 fn refused(a: Hello, b: Hello) -> (LinkError, Option<LinkError>) {
-    let mut left = Connection::new(a, LinkLimits::default());
-    let opening = Connection::new(b.clone(), LinkLimits::default()).opening();
+    let mut left = Connection::new(a, nonce(1), LinkLimits::default());
+    let opening = Connection::new(b.clone(), nonce(2), LinkLimits::default()).opening();
     let (events, done) = feed(&mut left, [&opening[..]]);
     assert!(events.is_empty());
     // The peer's own check is left out, as if it had been content.
-    let mut right = Connection::new(b.clone(), LinkLimits::default());
-    let content = Connection::new(b, LinkLimits::default()).opening();
+    let mut right = Connection::new(b.clone(), nonce(2), LinkLimits::default());
+    let content = Connection::new(b, nonce(1), LinkLimits::default()).opening();
     let heard = left
         .parting()
         .map(|parting| feed(&mut right, [&content[..], &parting]).1.unwrap_err());
@@ -253,7 +279,7 @@ fn other_versions_and_clusters_are_refused_with_a_reason_for_both() {
     };
     let (events, done) = feed(
         &mut connection(),
-        [&Connection::new(overlapping, LinkLimits::default()).opening()[..]],
+        [&Connection::new(overlapping, nonce(1), LinkLimits::default()).opening()[..]],
     );
     assert_eq!((done, events.len()), (Ok(()), 1));
 }
@@ -286,16 +312,21 @@ fn a_hello_with_fields_of_a_newer_version_is_read() {
         #[serde(flatten)]
         hello: Hello,
         dialect: u8,
+        nonce: Nonce,
+        mac: u32,
     }
     let mut bytes = MAGIC.to_vec();
     let newer = rmp_serde::to_vec_named(&Newer {
-        hello: hello("n"),
+        hello: hello("a"),
         dialect: 4,
+        nonce: nonce(1),
+        mac: 5,
     })
     .unwrap();
     bytes.extend_from_slice(&frame(Kind::Hello, &newer));
+    bytes.extend_from_slice(&proof(2));
     let (events, done) = feed(&mut connection(), [&bytes[..]]);
-    assert_eq!((done, events), (Ok(()), vec![LinkEvent::Up(hello("n"))]));
+    assert_eq!((done, events), (Ok(()), shaken()));
 }
 
 #[test]
@@ -303,7 +334,7 @@ fn frames_out_of_order_are_malformed() {
     let total = |n: u32| n.to_le_bytes();
     let whole = encode(&probe(1), Lane::Bulk).unwrap().as_bytes().to_vec();
     let first = frame(Kind::First(Lane::Bulk), &[&total(100)[..], b"abc"].concat());
-    let cases: [(&str, Vec<u8>); 11] = [
+    let cases: [(&str, Vec<u8>); 13] = [
         ("more without first", frame(Kind::More(Lane::Bulk), b"abc")),
         ("last without first", frame(Kind::Last(Lane::Bulk), b"abc")),
         (
@@ -325,11 +356,10 @@ fn frames_out_of_order_are_malformed() {
             [&first[..], &frame(Kind::More(Lane::Bulk), b"")].concat(),
         ),
         ("no total", frame(Kind::First(Lane::Bulk), b"abc")),
-        (
-            "hello again",
-            Connection::new(hello("a"), small_limits()).opening()[MAGIC.len()..].to_vec(),
-        ),
-        ("an unknown kind", vec![0, 0, 0, 0, 6, 0, 0, 0, 0]),
+        ("hello again", peer("a").opening()[MAGIC.len()..].to_vec()),
+        ("proof again", proof(2)),
+        ("another proof", proof(3)),
+        ("an unknown kind", vec![0, 0, 0, 0, 7, 0, 0, 0, 0]),
     ];
     for (what, bytes) in cases {
         assert_eq!(
@@ -490,6 +520,7 @@ fn arbitrary_bytes_never_panic() {
                         Kind::More(lane),
                         Kind::Last(lane),
                         Kind::Hello,
+                        Kind::Proof,
                     ];
                     let kind = *u.choose(&kinds)?;
                     let length = u.choose_index(40)?.min(u.len());

@@ -53,7 +53,9 @@ use crate::effects::Effects;
 use crate::error::{TableError, WriteError};
 use crate::id::{Actor, ClusterId, LinkId, NodeId, Seq, TableId};
 use crate::io::{Event, HaltReason, Input, Output};
-use crate::link::{Hello, VERSIONS};
+#[cfg(feature = "std")]
+use crate::link::{Connection, LinkLimits};
+use crate::link::{Hello, Nonce, VERSIONS};
 use crate::marks::Mark;
 use crate::membership::{Change, Links, Membership, Verdict};
 use crate::mutants::mutated;
@@ -106,6 +108,8 @@ pub struct Node {
     /// Grows with whatever may change what is said of members.
     members_revision: u64,
     links: Links,
+    /// What nonces of handshakes are drawn from, and nothing else.
+    nonces: Rng,
     detector: Detector,
     requests: Requests,
     loads: Loads,
@@ -163,6 +167,7 @@ impl Node {
                 timing.clone(),
                 detector_rng,
             ),
+            nonces: Rng::of_life(seed, identity.run, Stream::Link),
             repair: None,
             overrules: Overrules::new(),
             repair_after: now.mono,
@@ -397,6 +402,27 @@ impl Node {
             name: self.config.name.clone(),
             addr: self.config.addr.clone(),
         }
+    }
+
+    /// Draws what makes the handshake of one stream differ from all others: for a driver whose handshake is one of its own.
+    pub fn nonce(&mut self) -> Nonce {
+        if mutated!(self.fx, NonceRepeated) {
+            return Nonce::new([self.identity.node.0, 0]);
+        }
+        Nonce::new([self.nonces.next(), self.nonces.next()])
+    }
+
+    /// The reading side of a new stream to a peer, accepted or dialled, with a nonce of its own.
+    #[cfg(feature = "std")]
+    pub fn connection(&mut self, limits: LinkLimits) -> Connection {
+        let nonce = self.nonce();
+        #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
+        let mut conn = Connection::new(self.hello(), nonce, limits);
+        #[cfg(feature = "mutants")]
+        {
+            conn.mutant = self.fx.mutant;
+        }
+        conn
     }
 
     /// The configuration in force: as it was given, with the cluster's settings in its `timing` and `limits`.

@@ -83,8 +83,8 @@ impl<R: Runtime> LinkTask<R> {
             shared,
             up,
         } = self;
-        outgoing.push_opening(conn.opening());
-        let reading = receive(shared, (*link, *dial), &stream, conn, up);
+        outgoing.push_handshake(conn.opening());
+        let reading = receive(shared, (*link, *dial), &stream, (conn, outgoing), up);
         let writing = send(shared, *link, &stream, outgoing);
         let serving = future::or(reading, writing);
         let waiting = future::or(late(shared, up), parting(shared, outgoing));
@@ -119,22 +119,26 @@ async fn receive<R: Runtime>(
     shared: &Shared<R>,
     (link, dial): (LinkId, Option<DialId>),
     stream: &Mutex<R::Stream>,
-    conn: &mut Connection,
+    (conn, outgoing): (&mut Connection, &Outgoing),
     up: &AtomicBool,
 ) -> LinkError {
     let mut budget = READ_BUDGET;
     loop {
         let arrived = read(stream, conn, &shared.buffers, &shared.counters).await;
         let input = |event| match event {
-            LinkEvent::Up(hello) => Input::LinkUp { link, dial, hello },
-            LinkEvent::Message(msg) => Input::Message { link, msg },
+            LinkEvent::Write(bytes) => {
+                outgoing.push_handshake(bytes);
+                None
+            }
+            LinkEvent::Up(hello) => Some(Input::LinkUp { link, dial, hello }),
+            LinkEvent::Message(msg) => Some(Input::Message { link, msg }),
         };
-        if !arrived.events.is_empty() {
-            let inputs = arrived.events.into_iter().map(input).collect();
+        let inputs: Vec<Input> = arrived.events.into_iter().filter_map(input).collect();
+        if !inputs.is_empty() {
             if shared.report(Arrival::Inputs(link, inputs)).await.is_err() {
                 return LinkError::Closed;
             }
-            // The first event is that the link is up.
+            // The first input is that the link is up.
             up.store(true, Ordering::Relaxed);
         }
         if let Some(why) = arrived.end {

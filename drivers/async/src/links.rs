@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use rumormill_core::link::{Connection, Frames, Hello, LinkLimits};
+use rumormill_core::link::{Connection, Frames, LinkLimits};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId, Node, Now};
 use rumormill_kit::counters::{add, set};
 use rumormill_kit::links::count_failure;
@@ -38,13 +38,13 @@ impl<R: Runtime> Links<R> {
     }
 
     /// A peer connected.
-    fn accept(&mut self, stream: R::Stream, hello: Hello) {
+    fn accept(&mut self, stream: R::Stream, conn: Connection) {
         if self.accepted >= self.shared.options.max_accepted {
             add(&self.shared.counters.rejected_links, 1);
             return;
         }
         self.accepted += 1;
-        let task = self.begin(None, hello);
+        let task = self.begin(None, conn);
         self.shared.runtime.spawn(task.accepted(stream));
     }
 
@@ -54,14 +54,14 @@ impl<R: Runtime> Links<R> {
     }
 
     /// Begins the dials of a turn.
-    pub(crate) fn connect(&mut self, hello: impl Fn() -> Hello) {
+    pub(crate) fn connect(&mut self, mut conn: impl FnMut() -> Connection) {
         for (dial, addr) in std::mem::take(&mut self.dials) {
-            let task = self.begin(Some(dial), hello());
+            let task = self.begin(Some(dial), conn());
             self.shared.runtime.spawn(task.dialled(addr));
         }
     }
 
-    fn begin(&mut self, dial: Option<DialId>, hello: Hello) -> LinkTask<R> {
+    fn begin(&mut self, dial: Option<DialId>, conn: Connection) -> LinkTask<R> {
         self.last += 1;
         let link = LinkId(self.last);
         let outgoing = Arc::new(Outgoing::new(self.shared.options.queue));
@@ -70,7 +70,7 @@ impl<R: Runtime> Links<R> {
         LinkTask {
             link,
             dial,
-            conn: Connection::new(hello, LinkLimits::default()),
+            conn,
             outgoing,
             shared: Arc::clone(&self.shared),
             up: AtomicBool::new(false),
@@ -155,7 +155,9 @@ impl<R: Runtime> Links<R> {
     /// The node is told of what has happened on a link, but for one that it has closed.
     pub(crate) fn arrived(&mut self, arrival: Arrival<R::Stream>, node: &mut Node, now: Now) {
         match arrival {
-            Arrival::Accepted(stream) => self.accept(stream, node.hello()),
+            Arrival::Accepted(stream) => {
+                self.accept(stream, node.connection(LinkLimits::default()))
+            }
             Arrival::Inputs(link, inputs) if self.is_open(link) => {
                 for input in inputs {
                     node.handle(now, input);

@@ -34,9 +34,10 @@ impl Outgoing {
         }))
     }
 
-    /// Queues the handshake, before all else.
-    pub(crate) fn push_opening(&self, opening: Bytes) {
-        lock(&self.0).queue.push_opening(opening);
+    /// Queues bytes of the handshake, before all else, and wakes the writer.
+    pub(crate) fn push_handshake(&self, bytes: Bytes) {
+        lock(&self.0).queue.push_handshake(bytes);
+        self.flush();
     }
 
     /// Queues a message for the next [`Outgoing::flush`]; `false` when it was dropped because too much waits.

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::thread;
 
 use futures_lite::future;
+use rumormill_core::link::LinkLimits;
 use rumormill_core::{HaltReason, Input, Node, Now, TableId};
 use rumormill_kit::answer::{Answer, answer};
 use rumormill_kit::handle::Commands;
@@ -127,8 +128,9 @@ impl<R: Runtime> Loop<R> {
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
         self.node.handle(now, Input::Tick);
         let halted = self.dispatch();
-        let node = &self.node;
-        self.links.connect(|| node.hello());
+        let node = &mut self.node;
+        self.links
+            .connect(|| node.connection(LinkLimits::default()));
         self.commands.changed(&mut self.node, now, &self.changed);
         self.changed.clear();
         self.links.flush();

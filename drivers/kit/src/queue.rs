@@ -72,11 +72,15 @@ impl WriteQueue {
         self.bytes == 0
     }
 
-    /// Queues bytes before all frames: for a handshake.
-    pub fn push_opening(&mut self, opening: Bytes) {
-        debug_assert!(self.is_empty());
-        self.bytes += opening.len();
-        self.begun = opening;
+    /// Queues bytes of a handshake, in their order and before all frames: the opening, and what
+    /// [`LinkEvent::Write`](rumormill_core::link::LinkEvent::Write) brings.
+    pub fn push_handshake(&mut self, bytes: Bytes) {
+        debug_assert!(self.lanes.iter().all(VecDeque::is_empty));
+        self.bytes += bytes.len();
+        self.begun = match self.begun.is_empty() {
+            true => bytes,
+            false => [&self.begun[..], &bytes].concat().into(),
+        };
     }
 
     /// Queues a message. `false`: it was dropped, because the queue would grow above its bound.
@@ -174,7 +178,7 @@ impl WriteQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rumormill_core::link::{Connection, LinkEvent, LinkLimits, encode};
+    use rumormill_core::link::{LinkEvent, LinkLimits, encode};
     use rumormill_core::wire::{Message, Row, RowBatch};
     use rumormill_core::{Config, Now, Recovery, Seed};
 
@@ -214,18 +218,42 @@ mod tests {
 
     fn read(wire: &[u8]) -> Vec<Message> {
         let config = Config::new("a", "a");
-        let node = Recovery::new(config, Seed::from_u64(1))
+        let mut node = Recovery::new(config, Seed::from_u64(1))
             .finish(Now::default())
             .unwrap();
-        let mut conn = Connection::new(node.hello(), LinkLimits::default());
-        let mut events = Vec::new();
-        conn.receive(&conn.opening(), &mut events).unwrap();
+        let mut ends = [(); 2].map(|()| node.connection(LinkLimits::default()));
+        let (mut events, mut proof) = (Vec::new(), Vec::new());
+        let [conn, peer] = &mut ends;
+        conn.receive(&peer.opening(), &mut events).unwrap();
+        peer.receive(&conn.opening(), &mut proof).unwrap();
+        let Some(LinkEvent::Write(proof)) = proof.pop() else {
+            panic!("no proof");
+        };
+        conn.receive(&proof, &mut events).unwrap();
         conn.receive(wire, &mut events).unwrap();
         let messages = events.into_iter().filter_map(|event| match event {
             LinkEvent::Message(msg) => Some(msg),
-            LinkEvent::Up(_) => None,
+            LinkEvent::Write(_) | LinkEvent::Up(_) => None,
         });
         messages.collect()
+    }
+
+    #[test]
+    fn a_handshake_goes_out_in_order_and_before_all_frames_however_it_is_cut() {
+        for cut in 0..=7 {
+            let mut queue = WriteQueue::new(QueueLimits::default());
+            let mut wire = Vec::new();
+            queue.push_handshake(Bytes::from_static(b"opening"));
+            write(&mut queue, &mut wire, cut);
+            queue.push_handshake(Bytes::from_static(b"proof"));
+            assert_eq!(queue.len(), 12 - cut);
+            assert!(queue.push(Lane::Control, encode(&more(1), Lane::Control).unwrap()));
+            while !queue.is_empty() {
+                write(&mut queue, &mut wire, 5);
+            }
+            assert!(wire.starts_with(b"openingproof"), "cut at {cut}");
+            assert_eq!(read(&wire[12..]), vec![more(1)]);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
+use rumormill_core::link::{Connection, Frames, LinkEvent};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
 use rumormill_kit::counters::{Counters, add, set};
 use rumormill_kit::links::{PARTING, READ_BUDGET, count_failure};
@@ -94,12 +94,12 @@ impl Peers {
         timer.into_iter().chain(self.resolver.next_deadline()).min()
     }
 
-    pub(crate) fn accept(&mut self, now: Instant, socket: TcpStream, hello: Hello) {
+    pub(crate) fn accept(&mut self, now: Instant, socket: TcpStream, conn: Connection) {
         if self.accepted >= self.options.max_accepted {
             add(&self.counters.rejected_links, 1);
             return;
         }
-        let Some(token) = self.insert(socket, None, Stage::Handshake, hello) else {
+        let Some(token) = self.insert(socket, None, Stage::Handshake, conn) else {
             return;
         };
         self.accepted += 1;
@@ -119,12 +119,12 @@ impl Peers {
     }
 
     /// Connects to what has been resolved.
-    pub(crate) fn connect_resolved(&mut self, now: Instant, hello: impl Fn() -> Hello) {
+    pub(crate) fn connect_resolved(&mut self, now: Instant, mut conn: impl FnMut() -> Connection) {
         while let Some(answer) = self.resolver.poll(now) {
             self.resolved.push(answer);
         }
         for (dial, addrs) in std::mem::take(&mut self.resolved) {
-            self.connect(now, dial, addrs.into(), hello());
+            self.connect(now, dial, addrs.into(), conn());
         }
     }
 
@@ -133,14 +133,14 @@ impl Peers {
         now: Instant,
         dial: DialId,
         mut addrs: VecDeque<SocketAddr>,
-        hello: Hello,
+        conn: Connection,
     ) {
         while let Some(addr) = addrs.pop_front() {
             let Ok(socket) = TcpStream::connect(addr) else {
                 continue;
             };
             let rest = std::mem::take(&mut addrs);
-            if let Some(token) = self.insert(socket, Some(dial), Stage::Connecting(rest), hello) {
+            if let Some(token) = self.insert(socket, Some(dial), Stage::Connecting(rest), conn) {
                 self.set_deadline(token, Some(now + self.options.connect_timeout));
             } else {
                 self.inputs.push(Input::DialFailed {
@@ -161,7 +161,7 @@ impl Peers {
         mut socket: TcpStream,
         dial: Option<DialId>,
         stage: Stage,
-        hello: Hello,
+        conn: Connection,
     ) -> Option<usize> {
         let token = self.next;
         self.next += 2;
@@ -177,7 +177,7 @@ impl Peers {
         }
         let peer = Peer {
             socket,
-            conn: Connection::new(hello, LinkLimits::default()),
+            conn,
             queue: WriteQueue::new(self.options.queue),
             stage,
             dial,
@@ -200,7 +200,7 @@ impl Peers {
         if let Err(error) = peer.socket.set_nodelay(true) {
             tracing::debug!(%error, "nodelay");
         }
-        peer.queue.push_opening(peer.conn.opening());
+        peer.queue.push_handshake(peer.conn.opening());
         mark(&mut peer.dirty, &mut self.dirty, token);
         self.set_deadline(token, Some(now + self.options.handshake_timeout));
     }
@@ -261,7 +261,8 @@ impl Peers {
             return;
         };
         if let (Stage::Connecting(rest), Some(dial)) = (peer.stage, peer.dial) {
-            self.connect(now, dial, rest, peer.conn.ours().clone());
+            // Nothing was written with this handshake.
+            self.connect(now, dial, rest, peer.conn);
         }
     }
 
@@ -304,6 +305,12 @@ impl Peers {
         let link = LinkId(token as u64);
         for event in std::mem::take(&mut self.events) {
             match event {
+                LinkEvent::Write(bytes) => {
+                    if let Some(peer) = self.peers.get_mut(&token) {
+                        peer.queue.push_handshake(bytes);
+                        mark(&mut peer.dirty, &mut self.dirty, token);
+                    }
+                }
                 LinkEvent::Up(hello) => {
                     let Some(peer) = self.peers.get_mut(&token) else {
                         return;

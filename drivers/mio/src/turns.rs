@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events, Poll};
+use rumormill_core::link::LinkLimits;
 use rumormill_core::{HaltReason, Input, Node, Now, Request, TableId, Token};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Commands;
@@ -170,7 +171,8 @@ impl<C: Clients> Loop<C> {
             let Some((socket, _)) = self.peer_listener.accept(at) else {
                 break;
             };
-            self.peers.accept(at, socket, self.node.hello());
+            let conn = self.node.connection(LinkLimits::default());
+            self.peers.accept(at, socket, conn);
         }
         for _ in 0..PER_TURN {
             let accepted = self
@@ -251,8 +253,9 @@ impl<C: Clients> Loop<C> {
             halted: &mut halted,
         };
         dispatch(&mut self.node, &mut outputs);
-        let node = &self.node;
-        self.peers.connect_resolved(at, || node.hello());
+        let node = &mut self.node;
+        self.peers
+            .connect_resolved(at, || node.connection(LinkLimits::default()));
         self.clients.stored(self.node.durable());
         if !self.changed.is_empty() {
             self.clients.changed();

@@ -12,6 +12,7 @@ pub mod neighbours;
 pub mod no_resurrection;
 pub mod pages;
 pub mod pushes;
+pub mod replays;
 pub mod sessions;
 pub mod siblings;
 pub mod standing;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures_lite::future;
 use rumormill_async::{Driver, Error, Exit, Handle, Options, Runtime};
-use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC};
+use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC, Nonce};
 use rumormill_core::{
     Config, LinkError, Node, Now, Recovery, RequestError, Seed, TableId, Write as Put,
 };
 use rumormill_smol::Smol;
 
+use super::super::tap::{self, Tap, handshake};
 use super::lab::{PATIENCE, any, count, on_every_runtime, start, value, wait};
 
 on_every_runtime! {
@@ -22,6 +23,7 @@ on_every_runtime! {
     a_link_that_breaks_is_noticed
     a_peer_that_sends_garbage_is_closed_and_counted
     a_refused_peer_hears_the_reason
+    a_link_that_was_recorded_is_worth_nothing_once_its_peer_is_dead
     dials_that_fail_are_answered
     a_handshake_that_takes_too_long_is_given_up
     one_peer_too_many_is_closed
@@ -155,16 +157,73 @@ async fn a_refused_peer_hears_the_reason<R: Runtime>(runtime: R) {
     let a = start(&runtime, Options::new(any()), |_| {}).await;
     let mut hello = a.handle.with(|node, _| node.hello()).await.unwrap();
     // It would take the other cluster, so it learns of the refusal from the other side.
-    let mut content = Connection::new(hello.clone(), LinkLimits::default());
+    let mut content = Connection::new(hello.clone(), Nonce::new([1, 1]), LinkLimits::default());
     hello.cluster_name = "other".to_owned();
     let mut peer = TcpStream::connect(a.peers).unwrap();
-    peer.write_all(&Connection::new(hello, LinkLimits::default()).opening())
+    peer.write_all(&Connection::new(hello, Nonce::new([2, 2]), LinkLimits::default()).opening())
         .unwrap();
     let heard = read_to_end(peer).await;
     let mut events = Vec::new();
     let refused = content.receive(&heard, &mut events).unwrap_err();
-    assert!(matches!(events[..], [LinkEvent::Up(_)]));
+    assert!(matches!(events[..], [LinkEvent::Write(_)]));
     assert!(matches!(refused, LinkError::Refused(_)), "{refused:?}");
+    a.end().await;
+}
+
+async fn a_link_that_was_recorded_is_worth_nothing_once_its_peer_is_dead<R: Runtime>(runtime: R) {
+    let mut taps = Vec::new();
+    let mut quick_and_tapped = |config: &mut Config| {
+        config.timing.probe_interval = Duration::from_millis(50);
+        taps.push(Tap::of(config));
+        taps[0].addr.to_string()
+    };
+    let a = start(&runtime, Options::new(any()), |config| {
+        quick_and_tapped(config);
+    })
+    .await;
+    let b = start(&runtime, Options::new(any()), |config| {
+        let seed = quick_and_tapped(config);
+        config.seeds.push(seed);
+    })
+    .await;
+    let table = TableId::DEFAULT;
+    b.handle.put(table, "key", "said by b").await.unwrap();
+    wait("the row of b on a", async || {
+        value(&a.handle, "key").await.unwrap().is_some()
+    })
+    .await;
+    b.end().await;
+    wait("the death of b", async || {
+        a.handle.live_members().await.unwrap().len() == 1
+    })
+    .await;
+    a.handle.put(table, "key", "said by a").await.unwrap();
+
+    let said = b"said by b";
+    let recorded = taps.iter().find_map(|tap| tap.recorded(said)).unwrap();
+    let members = format!("{:?}", a.handle.members().await.unwrap());
+    let (said, heard) = rumormill_kit::answer::answer();
+    let (peers, opening) = (a.peers, handshake(&recorded).to_vec());
+    thread::spawn(move || said.send(tap::replay(peers, &opening)));
+    let answer = heard.await.unwrap();
+    assert_eq!(tap::kinds(&answer), [tap::HELLO, tap::PROOF, tap::REFUSAL]);
+    wait("the refusal", async || {
+        count(&a.counters.refused_links) == 1
+    })
+    .await;
+
+    // The node that dials believes it no more.
+    let (addr, impostor) = tap::impostor(handshake(&recorded).to_vec());
+    let joined = a.handle.join(addr.to_string(), PATIENCE).await;
+    let refused = matches!(joined, Err(Error::Node(RequestError::Join(_))));
+    assert!(refused, "{joined:?}");
+    let answer = impostor.join().unwrap();
+    assert_eq!(tap::kinds(&answer), [tap::HELLO, tap::PROOF, tap::REFUSAL]);
+    assert_eq!(count(&a.counters.refused_links), 2);
+    let after = format!("{:?}", a.handle.members().await.unwrap());
+    assert_eq!(after, members);
+    let shown = value(&a.handle, "key").await.unwrap();
+    assert_eq!(shown.as_deref(), Some(&b"said by a"[..]));
     a.end().await;
 }
 

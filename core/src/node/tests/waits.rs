@@ -129,6 +129,9 @@ fn what_each_seed_has_come_to_is_told() {
     assert_eq!(name, "9 no link: the peer belongs to cluster \"staging\"");
     let version = failed(Refusal::Version { theirs: (7, 8) });
     assert_eq!(version, "9 no link: the peer speaks wire versions 7 to 8");
+    let proof = failed(Refusal::Proof);
+    let why = "9 no link: the proof belongs to another handshake: a recording, or an echo";
+    assert_eq!(proof, why);
     // A node that begins one later is joined.
     lab.stop(1);
     lab.configs[1].seeds.clear();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rumormill_core::link::frame::EncodeError;
-use rumormill_core::link::{Connection, Frames, Hello, LinkEvent, LinkLimits};
+use rumormill_core::link::{Connection, Frames, LinkEvent};
 use rumormill_core::{
     DialId, Event, HaltReason, HangupReason, Input, Lane, LinkError, LinkId, LoadId, Node,
     RequestError, Response, Seq, StoreOp, TableId, Trace,
@@ -27,6 +27,8 @@ struct Link {
     queue: WriteQueue,
     dial: Option<DialId>,
     is_connected: bool,
+    /// Whether the node knows of it.
+    is_up: bool,
     is_closing: bool,
     until: Option<Instant>,
 }
@@ -36,8 +38,9 @@ pub(crate) struct Links {
     registry: Registry,
     links: BTreeMap<Token, Link>,
     last: Token,
-    /// What the node says of itself to who connects.
-    pub(crate) hello: Hello,
+    name: String,
+    /// Asked for in this turn, and not begun.
+    dials: Vec<(DialId, String)>,
     /// For the node, in the next turn.
     pub(crate) inputs: Vec<Input>,
     pub(crate) board_changed: bool,
@@ -46,12 +49,13 @@ pub(crate) struct Links {
 
 impl Links {
     /// No links; tokens begin after `last`.
-    pub(crate) fn new(registry: Registry, last: Token, hello: Hello) -> Self {
+    pub(crate) fn new(registry: Registry, last: Token, name: String) -> Self {
         Links {
             registry,
             links: BTreeMap::new(),
             last,
-            hello,
+            name,
+            dials: Vec::new(),
             inputs: Vec::new(),
             board_changed: false,
             halted: None,
@@ -73,20 +77,26 @@ impl Links {
         self.last
     }
 
-    /// Both sides open with a greeting; what is read goes to the connection, which knows the protocol.
-    pub(crate) fn add(&mut self, mut socket: TcpStream, dial: Option<DialId>) -> io::Result<()> {
+    /// Both sides write an opening; what is read goes to the connection, which knows the protocol. Each link has a connection of
+    /// its own from the node, with a nonce that no other has.
+    pub(crate) fn add(
+        &mut self,
+        mut socket: TcpStream,
+        dial: Option<DialId>,
+        conn: Connection,
+    ) -> io::Result<()> {
         let token = self.token();
         let both = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut socket, token, both)?;
-        let conn = Connection::new(self.hello.clone(), LinkLimits::default());
         let mut queue = WriteQueue::new(QueueLimits::default());
-        queue.push_opening(conn.opening());
+        queue.push_handshake(conn.opening());
         let link = Link {
             socket,
             conn,
             queue,
             dial,
             is_connected: dial.is_none(),
+            is_up: false,
             is_closing: false,
             until: Some(Instant::now() + PATIENCE),
         };
@@ -94,17 +104,36 @@ impl Links {
         Ok(())
     }
 
+    /// Begins what the node has asked for in this turn.
+    pub(crate) fn connect(&mut self, mut conn: impl FnMut() -> Connection) {
+        for (dial, addr) in std::mem::take(&mut self.dials) {
+            // A name would go to a thread that resolves it.
+            let socket = addr
+                .parse()
+                .ok()
+                .and_then(|addr| TcpStream::connect(addr).ok());
+            let added = socket.is_some_and(|socket| self.add(socket, Some(dial), conn()).is_ok());
+            if !added {
+                let why = LinkError::Unreachable;
+                self.inputs.push(Input::DialFailed { dial, why });
+            }
+        }
+    }
+
     /// The node is told once of every link that was up and of every dial.
     fn end(&mut self, token: Token, why: LinkError) {
         let Some(mut link) = self.links.remove(&token) else {
             return;
         };
-        if let Some(parting) = link.conn.parting() {
-            // Why the peer was refused, if the socket takes it.
+        // Why the peer was refused, if the socket takes it.
+        if let Some(parting) = link.conn.parting()
+            && link.write().is_ok()
+            && link.queue.is_empty()
+        {
             let _ = link.socket.write(&parting);
         }
         let id = LinkId(token.0 as u64);
-        match (link.conn.is_up(), link.dial) {
+        match (link.is_up, link.dial) {
             (true, _) => self.inputs.push(Input::LinkDown { link: id, why }),
             (false, Some(dial)) => self.inputs.push(Input::DialFailed { dial, why }),
             (false, None) => {}
@@ -141,8 +170,13 @@ impl Links {
         };
         for event in events {
             self.inputs.push(match event {
+                LinkEvent::Write(bytes) => {
+                    link.queue.push_handshake(bytes);
+                    continue;
+                }
                 LinkEvent::Up(hello) => {
                     link.until = None;
+                    link.is_up = true;
                     let dial = link.dial;
                     Input::LinkUp {
                         link: id,
@@ -207,16 +241,7 @@ impl Driver for Links {
     }
 
     fn dial(&mut self, dial: DialId, addr: String) {
-        // A name would go to a thread that resolves it.
-        let socket = addr
-            .parse()
-            .ok()
-            .and_then(|addr| TcpStream::connect(addr).ok());
-        let added = socket.is_some_and(|socket| self.add(socket, Some(dial)).is_ok());
-        if !added {
-            let why = LinkError::Unreachable;
-            self.inputs.push(Input::DialFailed { dial, why });
-        }
+        self.dials.push((dial, addr));
     }
 
     fn hangup(&mut self, link: LinkId, _: HangupReason) {
@@ -231,7 +256,7 @@ impl Driver for Links {
     }
 
     fn event(&mut self, event: Event, _: &Node) {
-        println!("{}: {}", self.hello.name, Trace(&event));
+        println!("{}: {}", self.name, Trace(&event));
     }
 
     fn halt(&mut self, why: HaltReason) {
@@ -239,7 +264,7 @@ impl Driver for Links {
     }
 
     fn unencodable(&mut self, error: EncodeError) {
-        eprintln!("{}: {error}", self.hello.name);
+        eprintln!("{}: {error}", self.name);
     }
 
     // The only request is to leave, which ends in a halt. This node keeps nothing on disk, so it neither stores nor loads.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
+use rumormill_core::link::LinkLimits;
 use rumormill_core::{Config, Cursor, HaltReason, Input, Node, Now, Recovery};
 use rumormill_kit::{Clock, dispatch, random_seed};
 
@@ -59,7 +60,7 @@ impl Board {
         let now = clock.now();
         let node = Recovery::new(config, random_seed()?).finish(now)?;
         let registry = poll.registry().try_clone()?;
-        let links = Links::new(registry, USERS, node.hello());
+        let links = Links::new(registry, USERS, name.to_owned());
         let told = node.view(now).cursor();
         let (clients, ready) = (BTreeMap::new(), BTreeSet::new());
         let board = Board {
@@ -102,8 +103,10 @@ impl Board {
             }
             // The end of the turn: everything that the node wants comes out, once.
             self.node.handle(now, Input::Tick);
-            self.links.hello = self.node.hello();
             dispatch(&mut self.node, &mut self.links);
+            let node = &mut self.node;
+            self.links
+                .connect(|| node.connection(LinkLimits::default()));
             self.tell_followers(now);
             self.clients.retain(|_, user| user.write().is_ok());
             self.links.flush();
@@ -140,7 +143,8 @@ impl Board {
             return true;
         }
         let added = if listener == PEERS {
-            self.links.add(socket, None)
+            self.links
+                .add(socket, None, self.node.connection(LinkLimits::default()))
         } else {
             let (token, both) = (self.links.token(), Interest::READABLE | Interest::WRITABLE);
             let registered = self.poll.registry().register(&mut socket, token, both);
