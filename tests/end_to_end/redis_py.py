@@ -149,7 +149,8 @@ def django():
     settings.configure(CACHES={"default": {"BACKEND": backend, "LOCATION": location}})
     from django.core.cache import cache
 
-    show("cache.set_many({'q': 1, 'w': [1, 2]}, timeout=300)", cache.set_many({"q": 1, "w": [1, 2]}, timeout=300), [])
+    print("cache.set_many({'q': 1, 'w': [1, 2]}, timeout=300)")
+    cache.set_many({"q": 1, "w": [1, 2]}, timeout=300)
     show("cache.get_many(['q', 'w', 'e'])", cache.get_many(["q", "w", "e"]), {"q": 1, "w": [1, 2]})
     assert 290 < cache.ttl("q") <= 300
     show("cache.add('q', 2), the key being there", cache.add("q", 2), False)

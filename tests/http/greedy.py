@@ -49,25 +49,41 @@ def ask(node):
     return sock
 
 
+def pings(node, seconds):
+    arguments = [sys.executable, "-c", PINGER, str(node.redis[1]), str(seconds)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+
+
+def say(what, figures):
+    """Prints what a pinger has found; its p99.9 in milliseconds."""
+    count, middle, high, longest = (float(word) for word in figures.split())
+    print(f"{what}, {count:.0f} times: median {middle:.2f} ms, p99.9 {high:.2f} ms, longest {longest:.2f} ms")
+    return high
+
+
 def main(binary, rows=1_000_000):
     with daemon(binary, "127.0.0.1:0") as node:
         load(node, rows)
         loaded = node.resident()
-        pinger = [sys.executable, "-c", PINGER, str(node.redis[1]), str(SECONDS)]
-        pinger = subprocess.Popen(pinger, stdout=subprocess.PIPE, text=True)
+        alone = pings(node, 10).stdout.read()
+        slow = node.metric("slow_turns_total")
+        pinger = pings(node, SECONDS)
         greedy = [ask(node) for _ in range(CLIENTS)]
         most = held = 0
         while pinger.poll() is None:
             most = max(most, node.resident())
             held = max(held, node.metric("client_output_bytes"))
             time.sleep(0.1)
-        count, middle, high, longest = (float(word) for word in pinger.stdout.read().split())
         closed = int(node.metric("clients_closed_for_memory_total"))
         del greedy
         print(f"{CLIENTS} clients read nothing of 3 HGETALL of {rows:,} rows; {closed} were closed for memory within {SECONDS} s")
-        print(f"PING, {count:.0f} times: median {middle:.2f} ms, p99.9 {high:.2f} ms, longest {longest:.2f} ms")
+        slow = node.metric("slow_turns_total") - slow
+        noise = say("PING beside nothing", alone)
+        high = say("PING beside them", pinger.stdout.read())
+        print(f"turns of the loop above 5 ms: {slow:.0f}")
         print(f"memory: {loaded:.0f} MiB loaded, {most:.0f} MiB at most; booked for clients: {held / (1 << 20):.0f} MiB at most")
-        assert high <= 5, "PING waits too long"
+        # On a machine with other work PING waits for that too.
+        assert high <= max(5, 2 * noise), "PING waits too long"
         assert most <= loaded + 768, "clients take too much memory"
 
 

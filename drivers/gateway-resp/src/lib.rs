@@ -59,8 +59,8 @@
 //! - While the store lags behind, an `EXEC` that writes waits.
 //! - Values that are only in the store are loaded first; the watched keys are looked at after that.
 //! - `WATCH` compares the version of a string, and for a hash whether anything in it has changed, by whichever member: `EXEC` then
-//!   does nothing and answers nil. A key that was absent counts as changed if it came and went meanwhile, and when more than 4,096
-//!   other strings were written since. At most 1,024 keys are watched.
+//!   does nothing and answers nil. A key that was absent counts as changed if it came and went meanwhile, when it had expired and was
+//!   deleted, and when more than 4,096 other strings were written since. At most 1,024 keys are watched.
 //!
 //! # Keyspace notifications
 //! Always on, for writes of all members: `__keyspace@0__:KEY` and `__keyevent@0__:EVENT` with `set`, `del`, `expired` for

@@ -18,12 +18,14 @@ use crate::glob::Pattern;
 use crate::refusal::{Refusal, RowKey};
 use crate::work::{self, WORK};
 
-/// Rows looked at, and bytes built, in one piece.
+/// Rows looked at in the first piece, which is all of most replies, and in each of those that follow; and bytes built in one.
 const ROWS: usize = 4_096;
+const ROWS_LATER: usize = 1_024;
 const BYTES: usize = 1 << 20;
 
-/// Bytes of a chunk of the reply.
+/// Bytes of a chunk of the reply, and of the entry for which there is room in one.
 const CHUNK: usize = 32 << 10;
+const ENTRY: usize = 1 << 10;
 
 /// Which half of a row a reply shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,17 +88,23 @@ impl Found {
     pub(crate) fn looked_is_enough(&mut self) -> bool {
         self.looked += 1;
         self.steps += work::ROW;
-        self.looked >= ROWS || self.steps >= WORK || self.bytes - self.before >= BYTES
+        let rows = match self.before {
+            0 => ROWS,
+            _ => ROWS_LATER,
+        };
+        self.looked >= rows || self.steps >= WORK || self.bytes - self.before >= BYTES
     }
 
     /// Appends what `write` writes, as one entry.
     fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.count += 1;
-        if !matches!(self.chunks.back(), Some(Chunk::Said(chunk)) if chunk.len() < CHUNK) {
-            if let Some(Chunk::Said(full)) = self.chunks.back_mut() {
-                full.shrink_to_fit();
-            }
-            self.chunks.push_back(Chunk::Said(Vec::new()));
+        if !matches!(self.chunks.back(), Some(Chunk::Said(chunk)) if chunk.len() + ENTRY <= CHUNK) {
+            // A chunk that grows leaves holes behind. So one that follows a full one has its size from the start.
+            let room = match self.chunks.back() {
+                Some(Chunk::Said(_)) => CHUNK,
+                _ => 0,
+            };
+            self.chunks.push_back(Chunk::Said(Vec::with_capacity(room)));
         }
         if let Some(Chunk::Said(chunk)) = self.chunks.back_mut() {
             let before = chunk.len();
