@@ -143,8 +143,8 @@ impl Client {
     /// Carries out a command, or gives it a slot; false when it has to stay where it is until those before it are answered.
     fn take(&mut self, now: Now, node: &mut Node, args: Args<'_>, replies: &mut Replies) -> bool {
         // With a transaction at hand it is its `EXEC` that waits: what follows it is not a part of it.
-        let may_pass = self.multi.is_none() && self.waiting.lets_pass(args);
-        if !self.waiting.is_empty() && !may_pass {
+        let passes = || self.multi.is_none() && self.waiting.lets_pass(args);
+        if !self.waiting.is_empty() && !passes() {
             return false;
         }
         if let Some(rows) = commands::execute(self, now, node, args, replies) {
