@@ -30,6 +30,10 @@ pub struct Config {
     /// reunited with a member, which drops what the cluster has deleted meanwhile. Needed, since a copy looks like any
     /// other store. For one start; without effect on an empty store or a node that knows no other member.
     pub restored: bool,
+    /// Whether a node whose store is damaged goes on with what is left of it, although it knows no other member: it then does not look for one,
+    /// and what was damaged is lost. Without it such a node joins through its seeds, and does not start if it has none. For one start; without
+    /// effect on a store that is whole, and on a node that knows other members.
+    pub accept_damage: bool,
     /// Longer values of users' tables, in bytes, leave memory once they are stored, and are loaded when they are read. `None`, the
     /// default, keeps every value in memory. Without a store, and in tables of durability `memory`, all values stay.
     pub resident_value: Option<u32>,
@@ -55,6 +59,7 @@ impl Config {
             found: false,
             storage: Storage::None,
             restored: false,
+            accept_damage: false,
             resident_value: None,
             limits: Limits::default(),
             timing: Timing::default(),

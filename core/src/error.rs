@@ -475,6 +475,11 @@ pub enum RecoverError {
         /// Which record is missing.
         what: &'static str,
     },
+    /// The store was noted to have lost something, and no other member can repair it.
+    Lost {
+        /// The driver's note.
+        what: String,
+    },
     /// A record's checksum or form is wrong, and no other member can repair it.
     Damaged {
         /// The record's key, as hex digits.
@@ -501,6 +506,7 @@ pub enum RecoverError {
 impl fmt::Display for RecoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            RecoverError::Lost { what } => f.write_str(what),
             RecoverError::Damaged { key, why } => {
                 write!(f, "stored record {key} is damaged: {why}")
             }

@@ -592,9 +592,10 @@ pub enum Event {
         /// Rows that took their place again.
         rows: u64,
     },
-    /// Stored rows or contexts were damaged. They were dropped, and the reunion with a member repairs them.
+    /// The store was damaged, as [`Node::damage`](crate::Node::damage) says. Unreadable records were dropped, and the reunion with a member
+    /// repairs it.
     Damaged {
-        /// How many records.
+        /// How many records could not be read; 0 when that is not known.
         records: u64,
     },
     /// The value of a row is only in the store and could not be read; its members may still have it.

@@ -59,6 +59,7 @@ impl Mutant {
             self,
             Mutant::AgreesTwice
                 | Mutant::AwayExpires
+                | Mutant::DamageFounds
                 | Mutant::DeadSiblingFreed
                 | Mutant::BeliefToldOnce
                 | Mutant::EndedForwarded
@@ -178,6 +179,8 @@ mutants! {
     TombstoneNotStored = "tombstone-not-stored",
     /// A damaged row is dropped, and its dot stays covered.
     DamageTrusted = "damage-trusted",
+    /// A node that has lost rows, and finds no member, begins a cluster without them.
+    DamageFounds = "damage-founds",
     /// Members that disagree do not notice.
     MismatchUnseen = "mismatch-unseen",
     /// The hash of what was seen leaves memory tables out.

@@ -1,5 +1,6 @@
 //! From stored records back to a node.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -18,7 +19,7 @@ use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
 use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
-use crate::table::gossip::Gossip;
+use crate::table::gossip::{Gossip, Tables};
 use crate::table::{Domain, Hlc, Runs};
 use crate::time::Now;
 
@@ -45,9 +46,20 @@ pub struct Recovery {
     covered: Vec<(Domain, Actor, Runs)>,
     /// Keys of rows and contexts that cannot be read.
     damaged: Vec<Bytes>,
-    /// What was wrong with the first of them.
+    /// The fault of the first damaged record, or the driver's note.
     damage: Option<RecoverError>,
+    /// How many records could not be read, those counted that are no rows and contexts.
+    unread: u64,
+    /// Copies of the records of its identity.
+    spare: Spare,
     empty: bool,
+}
+
+/// Copies of records, from beside the store.
+#[derive(Default)]
+struct Spare {
+    identity: Option<Identity>,
+    cluster: Option<ClusterRecord>,
 }
 
 impl Recovery {
@@ -65,23 +77,28 @@ impl Recovery {
             covered: Vec::new(),
             damaged: Vec::new(),
             damage: None,
+            unread: 0,
+            spare: Spare::default(),
             empty: true,
         }
     }
 
-    /// Takes in one record of the store; order does not matter. A damaged row or context is set aside: the node will reunite
-    /// with a member, which has what was in it.
+    /// Takes in one record of the store; order does not matter. A damaged one is set aside: the node will reunite with a
+    /// member, which has what was in it.
     ///
     /// # Errors
-    /// [`RecoverError`] when the record is too new, or says who the node is and is damaged; the recovery cannot go on.
+    /// [`RecoverError::Version`] when the record is too new; the recovery cannot go on.
     pub fn record(&mut self, record: Record) -> Result<(), RecoverError> {
         self.empty = false;
         let known = match record::read(&record) {
             Ok(known) => known,
-            Err(damage) if record::is_meta(&record.key) => return Err(damage),
             Err(damage) => {
                 self.damage.get_or_insert(damage);
-                self.damaged.push(record.key);
+                self.unread += 1;
+                // Records of the identity and of damage are written anew in any case.
+                if !record::is_meta(&record.key) && record.key != record::damage_key() {
+                    self.damaged.push(record.key);
+                }
                 return Ok(());
             }
         };
@@ -97,6 +114,9 @@ impl Recovery {
             Known::Cluster(cluster) => self.cluster = Some(cluster),
             Known::Ceiling(ceiling) => self.ceiling = Some(ceiling),
             Known::Agreed(agreed) => self.agreed = agreed,
+            Known::Damage(what) => {
+                self.damage.get_or_insert(RecoverError::Lost { what });
+            }
             Known::Row {
                 domain,
                 table,
@@ -122,23 +142,75 @@ impl Recovery {
         Ok(())
     }
 
-    /// The node, in a new life. Its first outputs store that life durably.
+    /// Takes in a copy of a record that [says which node it is](Record::says_which_node), from beside the store: it takes the place of one
+    /// that is damaged or missing, and is else without effect. A damaged copy is none.
+    pub fn spare(&mut self, record: &Record) {
+        match record::read(record) {
+            Ok(Known::Identity(identity)) => self.spare.identity = Some(identity),
+            Ok(Known::Cluster(cluster)) => self.spare.cluster = Some(cluster),
+            _ => {}
+        }
+    }
+
+    /// The node, in a new life. Its first outputs store that life durably. Where something is damaged or missing it reunites with a
+    /// member, whatever its own records say of it. A node whose identity cannot be read becomes another one.
     ///
     /// # Errors
-    /// [`RecoverError::ClusterName`] when the store belongs to a cluster of another name; [`RecoverError::Incomplete`] when it
-    /// does not say who the node is; [`RecoverError::Damaged`] when rows are damaged and no other member could have them.
+    /// [`RecoverError::ClusterName`] when the store belongs to a cluster of another name; [`RecoverError::Incomplete`],
+    /// [`RecoverError::Damaged`] and [`RecoverError::Lost`] when something is missing or damaged, no other member is known that could
+    /// have it, there are no seeds to find one, and [`Config::accept_damage`] is not set.
     pub fn finish(mut self, now: Now) -> Result<Node, RecoverError> {
-        self.is_whole()?;
+        self.fill()?;
         #[cfg(feature = "mutants")]
         self.mutate();
-        let restored = self.config.restored && !self.empty;
-        let damage = self.damage.take();
         let fresh = self.identity.is_none();
-        let node = self.assemble(now, fresh, restored || damage.is_some());
-        match damage {
-            Some(damage) if node.is_alone() => Err(damage),
-            _ => Ok(node),
+        let Some(damage) = self.damage.take() else {
+            let restored = self.config.restored && !self.empty;
+            return Ok(self.assemble(now, fresh, restored, None));
+        };
+        let accepted = self.config.accept_damage;
+        let may_be_alone = accepted || !self.config.seeds.is_empty();
+        if fresh || self.cluster.is_none() {
+            self.forget_itself();
         }
+        let said = self.describe(&damage);
+        let mut node = self.assemble(now, fresh, true, Some(said));
+        if node.is_alone() {
+            if !may_be_alone {
+                return Err(damage);
+            }
+            node.begin_outside(accepted);
+        }
+        Ok(node)
+    }
+
+    /// Drops what the node knew of members: it is a new one, and comes to them with the rows that are left.
+    fn forget_itself(&mut self) {
+        self.identity = None;
+        self.cluster = None;
+        let (old, rest) =
+            core::mem::take(&mut self.rows)
+                .into_iter()
+                .partition(|(domain, table, ..)| {
+                    *domain == Domain::Sys && Tables::are_of_members(table)
+                });
+        self.rows = rest;
+        let old: Vec<(Domain, String, Actor, RowRecord)> = old;
+        for (domain, table, _, row) in &old {
+            self.damaged.push(record::row_key(*domain, table, &row.key));
+        }
+    }
+
+    /// The damage in words, for operators.
+    fn describe(&self, damage: &RecoverError) -> String {
+        let mut said = damage.to_string();
+        if self.unread > 1 {
+            said = format!("{said}, and {} more records", self.unread - 1);
+        }
+        if self.identity.is_none() && !said.ends_with(LOST_ITSELF) {
+            said.push_str(LOST_ITSELF);
+        }
+        said
     }
 
     /// What bugs make of what was read.
@@ -154,8 +226,8 @@ impl Recovery {
         }
     }
 
-    /// Whether everything that every store holds from its first batch on is there, and of this cluster.
-    fn is_whole(&self) -> Result<(), RecoverError> {
+    /// Whether everything that every store holds from its first batch on is there, and of this cluster. Copies fill in.
+    fn fill(&mut self) -> Result<(), RecoverError> {
         let missing = [
             ("format", self.format.is_none()),
             ("identity", self.identity.is_none()),
@@ -165,7 +237,11 @@ impl Recovery {
         if let Some((what, _)) = missing.into_iter().find(|(_, missing)| *missing)
             && !self.empty
         {
-            return Err(RecoverError::Incomplete { what });
+            self.damage.get_or_insert(RecoverError::Incomplete { what });
+        }
+        if self.damage.is_some() {
+            self.identity = self.identity.take().or(self.spare.identity.take());
+            self.cluster = self.cluster.take().or(self.spare.cluster.take());
         }
         match &self.cluster {
             Some(cluster) if cluster.name != self.config.cluster_name => {
@@ -178,7 +254,7 @@ impl Recovery {
         }
     }
 
-    fn assemble(mut self, now: Now, fresh: bool, behind: bool) -> Node {
+    fn assemble(mut self, now: Now, fresh: bool, behind: bool, damage: Option<String>) -> Node {
         let mut fx = Effects::new(self.config.storage);
         fx.set_now(now);
         #[cfg(feature = "mutants")]
@@ -199,7 +275,7 @@ impl Recovery {
         });
         // A node that looked for a cluster in vain, and is started again without anything to look for.
         let alone = self.config.seeds.is_empty() && !mutated!(fx, JoinsForEver);
-        if alone && !cluster.joined && cluster.away.is_none() {
+        if alone && damage.is_none() && !cluster.joined && cluster.away.is_none() {
             cluster.joined = true;
             fx.mark(Mark::Founds);
             fx.event(Event::Founded);
@@ -209,6 +285,10 @@ impl Recovery {
             fx.store(record::identity(&identity));
             fx.store(record::cluster(&cluster));
             fx.sync_this_turn();
+            if let Some(said) = &damage {
+                // Until it has reunited: what is missing cannot be seen in what is left.
+                fx.store(record::damage(said));
+            }
         }
         let actor = Actor {
             node: identity.node,
@@ -220,7 +300,13 @@ impl Recovery {
             self.config.resident_value,
             self.ceiling.unwrap_or(Hlc(0)),
         );
-        self.restore(&mut fx, &mut gossip);
+        if damage.is_some() {
+            fx.mark(Mark::DamagedRecords);
+            fx.event(Event::Damaged {
+                records: self.unread,
+            });
+        }
+        self.restore(&mut fx, &mut gossip, damage.is_none());
         let parts = Parts {
             config: self.config,
             seed: self.seed,
@@ -231,24 +317,20 @@ impl Recovery {
             gossip,
             fresh,
             behind,
+            damage,
         };
         Node::assemble(now, parts)
     }
 
-    /// Puts back what was read.
-    fn restore(&mut self, fx: &mut Effects, gossip: &mut Gossip) {
+    /// Puts back what was read. The contexts of a store that is not whole may cover more than its rows.
+    fn restore(&mut self, fx: &mut Effects, gossip: &mut Gossip, whole: bool) {
         for (domain, actor, runs) in &self.covered {
-            if self.damaged.is_empty() {
+            if whole {
                 gossip.cover_mut().restore_runs(*domain, *actor, runs);
             } else {
                 // It covers dots whose rows are damaged: what the rows that are left show is all that may be covered.
                 fx.store(StoreOp::Delete(record::covered_key(*domain, *actor)));
             }
-        }
-        if !self.damaged.is_empty() {
-            let records = self.damaged.len() as u64;
-            fx.mark(Mark::DamagedRecords);
-            fx.event(Event::Damaged { records });
         }
         for key in core::mem::take(&mut self.damaged) {
             fx.store(StoreOp::Delete(key));
@@ -259,6 +341,9 @@ impl Recovery {
         gossip.finish_restore(fx);
     }
 }
+
+/// Said of a node that became another one.
+const LOST_ITSELF: &str = "; it cannot be read which member this was: the node is a new one, and the old one has to be evicted";
 
 /// The run of a life: other than those of earlier lives, though they may have had the same seed.
 fn run_of(draw: u64, epoch: u64) -> u64 {

@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::Node;
 use crate::error::ResumeError;
 use crate::id::{Actor, LinkId, NodeId};
-use crate::io::{Event, HangupReason};
+use crate::io::{Event, HangupReason, StoreOp};
 use crate::marks::Mark;
 use crate::membership::{Departure, Eviction, Link, Phase, eviction_key};
 use crate::mutants::mutated;
@@ -46,6 +46,26 @@ impl Node {
         self.fx.mark(Mark::Behind);
         let since = self.gossip.clock();
         self.go_away(since, active);
+    }
+
+    /// The store is damaged and names no other member: this node enters the cluster through its seeds, as one that holds rows already. Where an
+    /// operator has accepted the damage it goes on by itself.
+    pub(crate) fn begin_outside(&mut self, accepted: bool) {
+        // To begin a cluster because no member is there at the moment would hide that rows are missing.
+        self.config.found &= mutated!(self.fx, DamageFounds);
+        self.cluster.joined = accepted;
+        self.cluster.away = None;
+        self.fx.store(record::cluster(&self.cluster));
+        if accepted {
+            self.fx.store(StoreOp::Delete(record::damage_key()));
+        }
+    }
+
+    /// This node has all that a member has.
+    pub(super) fn repaired_damage(&mut self) {
+        if self.damage.take().is_some() {
+            self.fx.store(StoreOp::Delete(record::damage_key()));
+        }
     }
 
     /// A leave of this node's is recorded, and it is not gone. Evictions are weighed in `evict`.

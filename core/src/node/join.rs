@@ -330,6 +330,7 @@ impl Node {
             self.stop_looking();
         }
         self.leave_anew();
+        self.repaired_damage();
         self.fx.store(record::cluster(&self.cluster));
         self.fx.sync_this_turn();
         self.greet_again();

@@ -79,6 +79,8 @@ pub(crate) struct Parts {
     pub(crate) fresh: bool,
     /// Whether the store holds less than the node once claimed to hold.
     pub(crate) behind: bool,
+    /// The damage of the store, in words.
+    pub(crate) damage: Option<String>,
 }
 
 /// One member of a cluster, as a state machine. See the crate's front page for the loop around it.
@@ -89,6 +91,8 @@ pub struct Node {
     pub(crate) fx: Effects,
     identity: Identity,
     cluster: ClusterRecord,
+    /// The damage of its store, until it has reunited.
+    damage: Option<String>,
     /// The link through which this node is joining a cluster or reuniting with it.
     joining: Option<LinkId>,
     /// Links to nodes that may be joining through this one.
@@ -147,6 +151,7 @@ impl Node {
             gossip,
             fresh,
             behind,
+            damage,
         } = parts;
         let me = identity.node;
         let timing = config.timing.clone();
@@ -202,6 +207,7 @@ impl Node {
             fx,
             identity,
             cluster,
+            damage,
             gossip,
         };
         #[cfg(feature = "mutants")]

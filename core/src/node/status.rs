@@ -61,6 +61,8 @@ pub struct NodeStatus {
     pub away_until: Vec<Awaited>,
     /// Of a node that is no full member: what it waits for. Any one of them will do.
     pub awaits: Vec<Awaits>,
+    /// Of a node whose store was damaged: what it has lost, until the node has reunited with a member.
+    pub damage: Option<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`. One that has `me` set is this node's own: it is wrong.
     pub wrong_clocks: Vec<WrongClock>,
 }
@@ -147,6 +149,7 @@ impl Node {
             waiting_for: self.holding_up(),
             away_until: self.awaited(),
             awaits: self.awaits(),
+            damage: self.damage.clone(),
             wrong_clocks: self.wrong_clocks(),
         }
     }
@@ -157,6 +160,11 @@ impl Node {
         let first = self.gossip.first_expiry().filter(|_| hidden > 0)?;
         let (passed, of) = self.vote().past(first);
         Some(ClocksPassed { passed, of })
+    }
+
+    /// Its [`NodeStatus::damage`] alone. O(1).
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     fn awaited(&self) -> Vec<Awaited> {

@@ -11,6 +11,7 @@ use core::time::Duration;
 use crate::*;
 
 mod contract;
+mod damage;
 mod evict;
 mod expiry;
 mod flood;
@@ -688,88 +689,6 @@ fn a_whole_cluster_that_was_restored_goes_on_from_the_newest_copy() {
     }
     lab.run(10_000);
     lab.expect_only_kept_and_own();
-}
-
-#[test]
-fn whatever_record_is_damaged_a_member_repairs_it() {
-    let (lab, _) = Lab::with_an_old_copy();
-    let keys: Vec<Bytes> = lab.disks[2].keys().cloned().collect();
-    for (number, key) in keys.iter().enumerate() {
-        let (mut lab, _) = Lab::with_an_old_copy();
-        let mut rotten = lab.disks[2][key].to_vec();
-        let at = number % rotten.len();
-        rotten[at] ^= 0x10;
-        let mut recovery = Recovery::new(lab.configs[2].clone(), Seed::from_u64(1));
-        let record = Record {
-            key: key.clone(),
-            value: rotten.clone().into(),
-        };
-        if key.starts_with(b"m") {
-            assert!(matches!(
-                recovery.record(record),
-                Err(RecoverError::Damaged { .. })
-            ));
-            continue;
-        }
-        lab.disks[2].insert(key.clone(), rotten.into());
-        lab.start(2);
-        lab.run(10_000);
-        assert!(lab.marked(2, "damaged-records") && lab.marked(2, "reunited"));
-        lab.expect_only_kept_and_own();
-        lab.put(2, "more", "v");
-        lab.run(3_000);
-        lab.stop(2);
-        // What is on the disk now can be read, and says the same.
-        lab.start(2);
-        assert!(
-            !lab.marked(2, "damaged-records"),
-            "record {number} is still damaged"
-        );
-        lab.run(5_000);
-        lab.expect_only_kept_and_own();
-    }
-}
-
-#[test]
-fn a_store_that_does_not_say_who_it_is_does_not_start() {
-    let (lab, _) = Lab::with_an_old_copy();
-    for key in [&b"midentity"[..], b"mcluster", b"mceiling", b"mformat"] {
-        let mut recovery = Recovery::new(lab.configs[2].clone(), Seed::from_u64(1));
-        for (at, value) in lab.disks[2].iter().filter(|(at, _)| *at != key) {
-            let record = Record {
-                key: at.clone(),
-                value: value.clone(),
-            };
-            recovery.record(record).unwrap();
-        }
-        let outcome = recovery.finish(lab.now).err();
-        assert!(
-            matches!(outcome, Some(RecoverError::Incomplete { .. })),
-            "{outcome:?}"
-        );
-    }
-}
-
-#[test]
-fn a_lone_node_does_not_start_on_damaged_rows() {
-    let mut lab = Lab::new(1, Storage::Ordered, false);
-    lab.put(0, "k", "v");
-    lab.run(3_000);
-    let mut recovery = Recovery::new(lab.configs[0].clone(), Seed::from_u64(1));
-    for (key, value) in &lab.disks[0] {
-        let mut value = value.to_vec();
-        value[0] ^= u8::from(key.ends_with(b"defaultk"));
-        let record = Record {
-            key: key.clone(),
-            value: value.into(),
-        };
-        recovery.record(record).unwrap();
-    }
-    let outcome = recovery.finish(lab.now).err();
-    assert!(
-        matches!(outcome, Some(RecoverError::Damaged { .. })),
-        "{outcome:?}"
-    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The records of a node, bytewise.
 //!
 //! ```text
-//! m<name>                                        meta: format, node, actor, cluster, clock ceiling, standing, agreed evictions
+//! m<name>                                        meta: format, node, actor, cluster, clock ceiling, standing, agreed evictions, damage
 //! r<domain u8><len u8><table><key>               a row: actor, counter, clock, expires, live, value or form of siblings
 //! c<domain u8><node u64 be><run u64 be>          what is covered of an actor: runs
 //! ```
@@ -22,6 +22,9 @@ use crate::table::gossip::{Arrival, Value};
 use crate::table::siblings::SiblingRow;
 use crate::table::{Domain, Hlc, Runs};
 
+/// The longest words about a damage that are kept.
+const DAMAGE_BYTES: usize = 1_024;
+
 /// The format this program writes, and the newest it reads.
 pub(crate) const FORMAT: u64 = 1;
 
@@ -32,6 +35,8 @@ pub(crate) enum Known {
     Cluster(ClusterRecord),
     Ceiling(Hlc),
     Agreed(Vec<Agreement>),
+    /// The damage of this store, in words.
+    Damage(String),
     Row {
         domain: Domain,
         table: String,
@@ -153,6 +158,40 @@ pub(crate) fn agreed(agreements: &[Agreement]) -> StoreOp {
     meta("agreed", value)
 }
 
+/// Says that the store has lost something, in words that are cut after 1,024 bytes.
+pub(crate) fn damage(what: &str) -> StoreOp {
+    let mut value = Writer::default();
+    value.text(
+        what.get(..what.floor_char_boundary(DAMAGE_BYTES))
+            .unwrap_or_default(),
+    );
+    meta("damage", value)
+}
+
+pub(crate) fn damage_key() -> Bytes {
+    Bytes::from_static(b"mdamage")
+}
+
+impl Record {
+    /// Notes that a store has lost something: for a driver that puts what it could read of a damaged store into a new one. The next
+    /// recovery takes the note for damage, and the node that begins drops it when it has reunited with a member.
+    pub fn damage(what: &str) -> Record {
+        match damage(what) {
+            StoreOp::Put(record) => record,
+            StoreOp::Delete(key) => Record {
+                key,
+                value: Bytes::new(),
+            },
+        }
+    }
+
+    /// Whether the record says which node of which cluster this store is. A driver may keep a copy of such records beside the store, for
+    /// [`Recovery::spare`](crate::Recovery::spare).
+    pub fn says_which_node(&self) -> bool {
+        matches!(&*self.key, b"midentity" | b"mcluster")
+    }
+}
+
 pub(crate) fn clock_ceiling(ceiling: Hlc) -> StoreOp {
     let mut value = Writer::default();
     value.u64(ceiling.0);
@@ -254,6 +293,7 @@ fn read_meta(name: &[u8], body: &[u8]) -> Option<Known> {
         }),
         b"ceiling" => Known::Ceiling(Hlc(value.u64()?)),
         b"agreed" => Known::Agreed(read_agreed(&mut value)?),
+        b"damage" => Known::Damage(value.text()?),
         _ => return None,
     };
     value.end()?;

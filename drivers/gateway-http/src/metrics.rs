@@ -261,6 +261,11 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
             i64::from(status.stalled),
         ),
         (
+            "store_damaged",
+            "Whether the store was damaged when the node started, and no member has repaired it yet",
+            i64::from(status.damage.is_some()),
+        ),
+        (
             "member",
             "Whether the node is a member, and neither joining, away, leaving nor halted",
             i64::from(status.standing == "member"),

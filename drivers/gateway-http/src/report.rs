@@ -153,6 +153,8 @@ pub struct Status {
     pub away_until: Vec<String>,
     /// Of a node that is `joining` or `away`: what it waits for, any one of which will do.
     pub standing_because: Vec<String>,
+    /// Of a node whose store was damaged: what it has lost, until the node has reunited with a member.
+    pub damage: Option<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`, this node's own or a peer's: whose, and by how much.
     pub wrong_clocks: Vec<String>,
     /// What the node refused since it started, by reason.
@@ -308,6 +310,7 @@ pub fn status(node: &Node, now: Now) -> Status {
             })
             .collect(),
         standing_because: texts(&status.awaits),
+        damage: status.damage,
         wrong_clocks: texts(&status.wrong_clocks),
         refused: node
             .refusals()

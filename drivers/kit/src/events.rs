@@ -214,7 +214,15 @@ impl Names<'_> {
                 ("Repaired", text)
             }
             Event::Damaged { records } => {
-                let text = format!("{records} damaged records were dropped; a member repairs them");
+                let what = self.0.damage().unwrap_or("records are damaged");
+                let then = match self.0.is_full() {
+                    true => "the node goes on without it",
+                    false => "a member repairs it",
+                };
+                let text = match records {
+                    0 => format!("{what}; {then}"),
+                    _ => format!("{what}; {records} records were dropped, {then}"),
+                };
                 ("Damaged", text)
             }
             Event::Unreadable { table, key, why } => {

@@ -4,7 +4,8 @@
 use std::cell::Cell;
 
 use super::{
-    evict, expiry, leave, membership, namesake, push, refusals, relay, siblings, skew, sync, waits,
+    damage, evict, expiry, leave, membership, namesake, push, refusals, relay, siblings, skew,
+    sync, waits,
 };
 use crate::mutants::Mutant;
 
@@ -51,6 +52,7 @@ caught! {
     ClaimNotRelayed as claim_not_relayed by relay::claims_pass_through_a_third_so_that_deletes_are_freed, "freed everywhere";
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "of two clocks nobody knows which is wrong";
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
+    DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
     ExpiresByOwnClock as expires_by_own_clock by expiry::one_clock_that_is_fast_for_a_while_ends_no_row, "one clock";
     FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";

@@ -20,7 +20,7 @@ impl Lab {
         lab
     }
 
-    fn stands_as(&self, i: usize) -> &'static str {
+    pub(super) fn stands_as(&self, i: usize) -> &'static str {
         self.nodes[i].as_ref().unwrap().standing_name()
     }
 

@@ -77,6 +77,11 @@ impl Tables {
         tables
     }
 
+    /// Whether a table of the store's own names present and former members.
+    pub(crate) fn are_of_members(name: &str) -> bool {
+        matches!(name, "members" | "departed")
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = TableId> + use<> {
         (0..self.all.len() as u32).map(TableId)
     }

@@ -299,6 +299,9 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
         let because = because.escape_default();
         field(text, format_args!("standing_because_{number}:{because}"));
     }
+    if let Some(damage) = &status.damage {
+        field(text, format_args!("damage:{}", damage.escape_default()));
+    }
     for clock in &status.wrong_clocks {
         let (id, name) = (clock.node, clock.name.escape_default());
         let by_ms = clock.by_ms;
