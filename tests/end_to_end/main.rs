@@ -4,6 +4,7 @@
 
 mod commands;
 mod corpora;
+mod damage;
 mod files;
 #[allow(
     clippy::expect_used,

@@ -325,6 +325,9 @@ pub(crate) struct Serve {
     /// The data directory was replaced by an older copy: reunite with a member before counting as one. For one start only
     #[arg(long)]
     pub(crate) restored: bool,
+    /// Go on without what is damaged in the data directory, although no member is known that could repair it. For one start only
+    #[arg(long)]
+    pub(crate) accept_damage: bool,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub(crate) stop_on_eof: bool,

@@ -11,9 +11,9 @@ use rumormill_core::{Config, Limits, Node, Now, Recovery, Seed, Storage};
 use rumormill_gateway_http::report;
 use rumormill_gateway_resp::Gateway;
 use rumormill_kit::random_seed;
-use rumormill_kit::store::{Store, StoreHandle, StoreWorker};
+use rumormill_kit::store::{StoreHandle, StoreWorker};
 use rumormill_mio::{Driver, Exit, Handle, Options};
-use rumormill_store_fjall::FjallStore;
+use rumormill_store_fjall::Failure as Unrecovered;
 
 use crate::backend::OnLoop;
 use crate::descriptors::Connections;
@@ -68,6 +68,15 @@ impl Drop for Ending {
     }
 }
 
+/// An operator's word on the data directory, for one start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Once {
+    /// It was replaced by an older copy.
+    pub(crate) restored: bool,
+    /// Its damage is accepted.
+    pub(crate) accept_damage: bool,
+}
+
 /// A node on its loop.
 pub(crate) struct Engine {
     listeners: Listeners,
@@ -79,7 +88,7 @@ impl Engine {
     /// Binds, recovers what is stored and starts the loop on a thread of its own, which reports its end to `events`.
     pub(crate) fn start(
         settings: &Settings,
-        restored: bool,
+        once: Once,
         http: Option<SocketAddr>,
         most: Connections,
         events: Sender<Event>,
@@ -104,7 +113,8 @@ impl Engine {
             http,
         };
         let mut config = config(settings, &listeners);
-        config.restored = restored;
+        config.restored = once.restored;
+        config.accept_damage = once.accept_damage;
         let limits = config.limits.clone();
         let handle = driver.handle();
         let backend = OnLoop {
@@ -249,16 +259,23 @@ type Recovered = (Node, Option<StoreHandle>);
 fn recover(dir: &Path, config: Config, handle: &Handle, now: Now) -> Result<Recovered, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Not(error.to_string());
     let backlog = config.limits.store_backlog.saturating_mul(2);
-    let mut store = FjallStore::open(dir).map_err(|error| failed(&error))?;
-    let mut recovery = Recovery::new(config, seed()?);
-    store
-        .load(&mut |record| recovery.record(record))
-        .map_err(|error| failed(&format!("{}: {error}", dir.display())))?;
-    let node = finish(recovery, now)?;
-    let worker = StoreWorker::spawn(store, backlog, handle.notifier());
+    let recovered = rumormill_store_fjall::recover(dir, config, seed()?, now);
+    let recovered = recovered.map_err(|error| match error {
+        Unrecovered::Alone { .. } => failed(&format!("{error}. {ALONE}")),
+        Unrecovered::Load(_) => failed(&format!("{}: {error}", dir.display())),
+        error => failed(&error),
+    })?;
+    if let Some(set_aside) = &recovered.set_aside {
+        tracing::warn!("{set_aside}");
+    }
+    let worker = StoreWorker::spawn(recovered.store, backlog, handle.notifier());
     let worker = worker.map_err(|error| failed(&format!("no thread for the store: {error}")))?;
-    Ok((node, Some(worker)))
+    Ok((recovered.node, Some(worker)))
 }
+
+/// Advice about a damaged store that no member can repair.
+const ALONE: &str = "Start it with --join and the address of a member; or put back a copy of the directory and start it with \
+    --restored; or go on with what can be read, without the rest, with --accept-damage";
 
 fn finish(recovery: Recovery, now: Now) -> Result<Node, Failure> {
     recovery

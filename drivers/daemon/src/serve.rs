@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::Serve;
 use crate::commands::rows::print_line;
 use crate::descriptors;
-use crate::engine::{Engine, Listeners, reachable};
+use crate::engine::{Engine, Listeners, Once, reachable};
 use crate::events::{self, Event};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -38,7 +38,11 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
     let most = descriptors::make_room();
-    let engine = Engine::start(&settings, args.restored, http_addr, most, sender.clone())?;
+    let once = Once {
+        restored: args.restored,
+        accept_damage: args.accept_damage,
+    };
+    let engine = Engine::start(&settings, once, http_addr, most, sender.clone())?;
     let gateway = http.map(|listener| {
         let settings = HttpSettings {
             hosts: settings.http_names(),

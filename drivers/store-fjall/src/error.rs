@@ -21,13 +21,47 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
-    /// What is in it is not a store, or no longer.
+    /// Its content is not whole. Nothing was changed.
     Damaged {
         /// The directory.
         dir: PathBuf,
-        /// What does not fit.
-        why: String,
+        /// The damaged parts.
+        found: Vec<Damage>,
     },
+    /// Too many damaged databases lie there, set aside.
+    Crowded {
+        /// The directory.
+        dir: PathBuf,
+        /// How many.
+        aside: usize,
+    },
+}
+
+/// A part of a store that is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file, below the data directory.
+    pub file: String,
+    /// The fault.
+    pub why: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file, self.why)
+    }
+}
+
+/// How many parts are named.
+const NAMED: usize = 3;
+
+/// Names damaged parts, in one line.
+pub(crate) fn name_all(found: &[Damage]) -> String {
+    let named: Vec<String> = found.iter().take(NAMED).map(Damage::to_string).collect();
+    match found.len().saturating_sub(NAMED) {
+        0 => named.join("; "),
+        more => format!("{}; and {more} more", named.join("; ")),
+    }
 }
 
 impl fmt::Display for OpenError {
@@ -47,8 +81,16 @@ impl fmt::Display for OpenError {
                     dir.display()
                 )
             }
-            OpenError::Damaged { dir, why } => {
-                write!(f, "the data directory {} is damaged: {why}", dir.display())
+            OpenError::Damaged { dir, found } => {
+                let (dir, found) = (dir.display(), name_all(found));
+                write!(f, "the data directory {dir} is damaged: {found}")
+            }
+            OpenError::Crowded { dir, aside } => {
+                write!(
+                    f,
+                    "{aside} damaged databases were set aside in {}: look at them, and remove some",
+                    dir.display()
+                )
             }
         }
     }
@@ -58,7 +100,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Unusable { error, .. } => Some(error),
-            OpenError::InUse { .. } | OpenError::Damaged { .. } => None,
+            _ => None,
         }
     }
 }

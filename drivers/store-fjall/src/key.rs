@@ -6,6 +6,8 @@
 //! 0x01 BLAKE3(key), 32 bytes         key length, u32 little endian; key; value      longer
 //! ```
 //!
+//! Beside them `0x02` has the number of the last batch, which says whether all that was synced is there.
+//!
 //! Two long keys of one hash would overwrite each other; that takes a collision of BLAKE3.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,6 +18,8 @@ pub(crate) const PLAIN_MAX: usize = 60_000;
 
 const PLAIN: u8 = 0;
 const HASHED: u8 = 1;
+/// The key of what is no record.
+pub(crate) const NUMBER: &[u8] = &[2];
 
 /// The key under which a record is stored.
 pub(crate) fn stored_key(key: &[u8]) -> Bytes {

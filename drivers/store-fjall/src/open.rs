@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use crate::error::{OpenError, describe, io_error};
+use crate::beside::Synced;
+use crate::error::{Damage, OpenError, describe, io_error};
+use crate::journal::Number;
+use crate::{check, key, salvage};
 
 const CACHE_BYTES: u64 = 32 << 20;
 /// A memtable is flushed at this size; up to three exist for a moment.
@@ -22,8 +25,6 @@ const OPEN_FILES: usize = 128;
 /// One thread flushes while the other compacts.
 const THREADS: usize = 2;
 const KEYSPACE: &str = "records";
-/// Where one of these is missing, fjall starts an empty database or keyspace in the middle of the old one.
-const MARKERS: [&str; 3] = ["version", "keyspaces/0/current", "keyspaces/1/current"];
 
 /// How long to wait for fjall's threads, and how long they need between saying that they are gone and being gone.
 const THREADS_STOP: Duration = Duration::from_secs(10);
@@ -33,51 +34,86 @@ const THREADS_LINGER: Duration = Duration::from_millis(50);
 pub(crate) struct Opened {
     pub(crate) records: Keyspace,
     pub(crate) db: Database,
+    pub(crate) synced: Synced,
+    /// That of the last batch.
+    pub(crate) number: u64,
 }
 
 impl Opened {
-    /// Opens the database of a data directory that this process has locked, creating it if there is none.
-    pub(crate) fn open(dir: &Path) -> Result<Opened, OpenError> {
-        let path = dir.join("db");
+    /// Opens a database in a data directory that this process has locked, creating it if there is none. One that is not whole is left as it is.
+    pub(crate) fn open(dir: &Path, path: &Path) -> Result<Opened, OpenError> {
         let unusable = |error| OpenError::Unusable {
             dir: dir.into(),
             error,
         };
         if !path.try_exists().map_err(unusable)? {
-            create(dir, &path)?;
+            create(dir, path)?;
         }
-        for marker in MARKERS {
-            if !path.join(marker).try_exists().map_err(unusable)? {
-                return Err(OpenError::Damaged {
-                    dir: dir.into(),
-                    why: format!("db/{marker} is missing"),
-                });
-            }
+        let mut synced = Synced::open(path).map_err(unusable)?;
+        let checked = check::check(path, synced.upto).map_err(unusable)?;
+        let damaged = |found| OpenError::Damaged {
+            dir: dir.into(),
+            found,
+        };
+        if !checked.found.is_empty() {
+            return Err(damaged(checked.found));
         }
-        open_at(dir, &path)
+        if let Some(suspect) = checked.suspect
+            && salvage::reached(dir, path)? < synced.upto
+        {
+            return Err(damaged(vec![suspect]));
+        }
+        let (db, records) = open_at(dir, path)?;
+        let number = number(&records).map_err(|why| {
+            damaged(vec![Damage {
+                file: "db".into(),
+                why,
+            }])
+        })?;
+        if number < synced.upto {
+            let lost = synced.upto - number;
+            let why = format!("{lost} batches that were synced are missing at the end");
+            return Err(damaged(vec![Damage {
+                file: "db".into(),
+                why,
+            }]));
+        }
+        // A file of an older program, or one that was damaged, says nothing.
+        synced.note(number);
+        Ok(Opened {
+            records,
+            db,
+            synced,
+            number,
+        })
     }
 
-    /// Closes the database and returns when nothing of it can touch its files any more: a thread
-    /// of it that still holds a part of a failed write would put it into the journal later.
+    /// Closes the database, as [`close`] does.
     pub(crate) fn close(self) -> io::Result<()> {
-        let supervisor = self.db.supervisor.clone();
-        let alive = Arc::downgrade(&supervisor.keyspaces);
-        drop(self);
-        thread::sleep(THREADS_LINGER);
-        // The last owner flushes the journal, which should happen here and not on another thread.
-        drop(supervisor);
-        let begun = Instant::now();
-        while alive.strong_count() > 0 {
-            if begun.elapsed() > THREADS_STOP {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "its threads do not stop",
-                ));
-            }
-            thread::sleep(THREADS_LINGER);
-        }
-        Ok(())
+        close(self.db, self.records)
     }
+}
+
+/// Closes a database and returns when nothing of it can touch its files any more: a thread of it that still holds a part of a
+/// failed write would put it into the journal later.
+pub(crate) fn close(db: Database, records: Keyspace) -> io::Result<()> {
+    let supervisor = db.supervisor.clone();
+    let alive = Arc::downgrade(&supervisor.keyspaces);
+    drop((records, db));
+    thread::sleep(THREADS_LINGER);
+    // The last owner flushes the journal, which should happen here and not on another thread.
+    drop(supervisor);
+    let begun = Instant::now();
+    while alive.strong_count() > 0 {
+        if begun.elapsed() > THREADS_STOP {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "its threads do not stop",
+            ));
+        }
+        thread::sleep(THREADS_LINGER);
+    }
+    Ok(())
 }
 
 /// Creates the directory if it is not there, and locks it until the file is dropped.
@@ -100,16 +136,28 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// The number of the last batch in a database.
+pub(crate) fn number(records: &Keyspace) -> Result<u64, String> {
+    let stored = records.get(key::NUMBER).map_err(|error| describe(&error))?;
+    let number = stored.and_then(|bytes| Number::from_bytes(&bytes));
+    Ok(number.map_or(0, |number| number.batch))
+}
+
+/// Removes a directory, if it is there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
     let unusable = |error| OpenError::Unusable {
         dir: dir.into(),
         error,
     };
-    let new = dir.join("db.new");
-    match fs::remove_dir_all(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
-        _ => {}
-    }
+    let new = path.with_extension("made");
+    remove(&new).map_err(unusable)?;
     drop(open_at(dir, &new)?);
     fs::rename(&new, path).map_err(unusable)?;
     sync_directory(dir).map_err(unusable)?;
@@ -121,7 +169,8 @@ fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
         .map_err(unusable)
 }
 
-fn open_at(dir: &Path, path: &Path) -> Result<Opened, OpenError> {
+/// Has fjall open a database.
+pub(crate) fn open_at(dir: &Path, path: &Path) -> Result<(Database, Keyspace), OpenError> {
     let opened = panic::catch_unwind(AssertUnwindSafe(|| {
         let db = Database::builder(path)
             .cache_size(CACHE_BYTES)
@@ -133,42 +182,42 @@ fn open_at(dir: &Path, path: &Path) -> Result<Opened, OpenError> {
             KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
         })?;
         db.persist(PersistMode::SyncAll)?;
-        Ok(Opened { records, db })
+        Ok((db, records))
     }));
     // fjall asserts some of what it reads.
-    let opened = opened.map_err(|_| OpenError::Damaged {
+    let damaged = |why| OpenError::Damaged {
         dir: dir.into(),
-        why: "it cannot be read".into(),
-    })?;
+        found: vec![Damage {
+            file: "db".into(),
+            why,
+        }],
+    };
+    let opened = opened.map_err(|_| damaged("it cannot be read".into()))?;
     opened.map_err(|error| match io_error(error) {
-        Ok(error) if is_content(&error) => OpenError::Damaged {
-            dir: dir.into(),
-            why: error.to_string(),
-        },
+        Ok(error) if is_content(&error) => damaged(error.to_string()),
         Ok(error) => OpenError::Unusable {
             dir: dir.into(),
             error,
         },
         Err(fjall::Error::Locked) => OpenError::InUse { dir: dir.into() },
-        Err(error) => OpenError::Damaged {
-            dir: dir.into(),
-            why: describe(&error),
-        },
+        Err(error) => damaged(describe(&error)),
     })
 }
 
 /// Whether the error is about what the files hold or that they are missing, and not about access to them.
 fn is_content(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
-    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    // To seek before the beginning of a file that is too short is an invalid input.
+    let kind = error.kind();
+    matches!(kind, InvalidData | InvalidInput | NotFound | UnexpectedEof)
 }
 
 #[cfg(unix)]
-fn sync_directory(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 #[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }

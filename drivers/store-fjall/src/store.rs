@@ -13,9 +13,11 @@ use fjall::{AbstractTree, Keyspace, PersistMode};
 use rumormill_core::{Record, StoreOp};
 use rumormill_kit::store::{LoadError, Store, StoreError, StoreReader};
 
+use crate::beside::Identity;
 use crate::error::{OpenError, describe, io_error, is_full};
-use crate::key;
+use crate::journal::Number;
 use crate::open::{self, Opened};
+use crate::{key, salvage};
 
 /// Writes wait while this many memtables wait to be flushed. One commit adds at most two more, and
 /// at four fjall would wait inside of it, for ever if its thread has died of a full disk.
@@ -33,41 +35,68 @@ type Shared = Arc<RwLock<Option<Keyspace>>>;
 /// An embedded store in a directory of its own.
 pub struct FjallStore {
     dir: PathBuf,
+    /// Which database in it.
+    db: PathBuf,
+    /// The records of its identity, copied beside the database; not while the database is made.
+    identity: Option<Identity>,
     /// `None` while it is closed because there was no space, and after a failure.
     pub(crate) open: Option<Opened>,
     shared: Shared,
     failed: Option<String>,
     /// Dropped last, when the database is closed.
-    _lock: File,
+    lock: Arc<File>,
 }
 
 impl FjallStore {
-    /// Opens the store in a directory, which is created if it is not there, and recovers
-    /// what was synced. Blocks for as long as it takes to replay 64 MiB of journal.
+    /// Opens the store in a directory, which is created if it is not there, and recovers what was synced. Blocks for as long as it takes
+    /// to read all files once, to see whether they are whole, and to replay 64 MiB of journal.
     ///
     /// # Errors
     ///
-    /// See [`OpenError`].
+    /// See [`OpenError`]. [`Salvage`](crate::Salvage) reads the rest of a damaged store.
     pub fn open(dir: &Path) -> Result<FjallStore, OpenError> {
-        let lock = open::lock(dir)?;
-        let open = Opened::open(dir)?;
+        let lock = Arc::new(open::lock(dir)?);
+        salvage::finish_swap(dir)?;
+        salvage::sweep(dir)?;
+        if salvage::is_gone(dir)? {
+            return Err(OpenError::Damaged {
+                dir: dir.into(),
+                found: vec![salvage::gone()],
+            });
+        }
+        FjallStore::of(dir, "db", lock)
+    }
+
+    /// Opens the database `name` of a directory that is locked.
+    pub(crate) fn of(dir: &Path, name: &str, lock: Arc<File>) -> Result<FjallStore, OpenError> {
+        let db = dir.join(name);
+        let open = Opened::open(dir, &db)?;
         Ok(FjallStore {
             dir: dir.into(),
             shared: Arc::new(RwLock::new(Some(open.records.clone()))),
             open: Some(open),
+            identity: (name == "db").then(Identity::default),
+            db,
             failed: None,
-            _lock: lock,
+            lock,
         })
     }
 
+    /// Closes the database, and hands back the lock of its directory.
+    pub(crate) fn close(mut self) -> io::Result<Arc<File>> {
+        self.share(None);
+        self.open.take().map_or(Ok(()), Opened::close)?;
+        Ok(Arc::clone(&self.lock))
+    }
+
     /// The database, opened again if it was closed because there was no space.
-    fn ready(&mut self) -> Result<&Opened, StoreError> {
+    fn ready(&mut self) -> Result<&mut Opened, StoreError> {
         if let Some(why) = &self.failed {
             return Err(StoreError::Failed(why.clone()));
         }
         let open = match self.open.take() {
             Some(open) => open,
-            None => Opened::open(&self.dir).map_err(|error| match error {
+            None => Opened::open(&self.dir, &self.db).map_err(|error| match error {
                 OpenError::Unusable { error, .. } if is_full(&error) => {
                     StoreError::Full(error.to_string())
                 }
@@ -166,6 +195,9 @@ impl Store for FjallStore {
             let (key, value) = entry
                 .into_inner()
                 .map_err(|error| failed(describe(&error)))?;
+            if &*key == key::NUMBER {
+                continue;
+            }
             let record = key::record(&key, &value);
             let record = record.ok_or_else(|| failed("a record in an unknown layout".into()))?;
             each(record).map_err(LoadError::Refused)?;
@@ -174,24 +206,42 @@ impl Store for FjallStore {
     }
 
     fn apply(&mut self, batch: &[StoreOp]) -> Result<(), StoreError> {
-        write(self.ready()?, batch).map_err(|error| self.give_up(error))
+        write(self.ready()?, batch).map_err(|error| self.give_up(error))?;
+        if let Some(identity) = &mut self.identity {
+            for op in batch {
+                if let StoreOp::Put(record) = op
+                    && record.says_which_node()
+                {
+                    identity.note(record);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
         // The size of the journal is synced with its data; what SyncAll adds is its times.
-        self.ready()?
-            .db
-            .persist(PersistMode::SyncData)
-            .map_err(|error| match error {
-                // The system may have dropped what it could not write, so that the journal has a hole.
-                fjall::Error::Io(error) => self.fail(error.to_string()),
-                error => self.give_up(error),
-            })
+        let open = self.ready()?;
+        match open.db.persist(PersistMode::SyncData) {
+            Ok(()) => {
+                open.synced.note(open.number);
+                if let Some(identity) = &mut self.identity {
+                    identity.save(&self.dir);
+                }
+                Ok(())
+            }
+            // The system may have dropped what it could not write, so that the journal has a hole.
+            Err(fjall::Error::Io(error)) => Err(self.fail(error.to_string())),
+            Err(error) => Err(self.give_up(error)),
+        }
     }
 }
 
-fn write(open: &Opened, batch: &[StoreOp]) -> Result<(), fjall::Error> {
+fn write(open: &mut Opened, batch: &[StoreOp]) -> Result<(), fjall::Error> {
     await_room(open)?;
+    if batch.is_empty() {
+        return Ok(());
+    }
     let mut writes = open.db.batch().durability(Some(PersistMode::Buffer));
     // All writes of a batch get one sequence number, so only the last one to a key may be in it.
     let mut seen = HashSet::with_capacity(batch.len());
@@ -210,7 +260,14 @@ fn write(open: &Opened, batch: &[StoreOp]) -> Result<(), fjall::Error> {
             StoreOp::Put(_) | StoreOp::Delete(_) => {}
         }
     }
-    writes.commit()
+    let number = Number {
+        batch: open.number + 1,
+        floor: open.db.supervisor.seqno.get(),
+    };
+    writes.insert(&open.records, key::NUMBER, number.to_bytes());
+    writes.commit()?;
+    open.number = number.batch;
+    Ok(())
 }
 
 /// Waits for the background threads where their failure is noticed.

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 use crate::{FjallStore, OpenError};
 
+mod damage;
+mod lab;
+
 /// Held for writing while a process is started: until it runs its own program it shares the locks of all stores that are open here, and a
 /// store that is closed meanwhile would be in use when it is opened again.
 static STARTING: RwLock<()> = RwLock::new(());

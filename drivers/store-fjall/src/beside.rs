@@ -1,0 +1,129 @@
+//! Two small files that tell what a database may have lost: how far it was synced, and which node it was.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use bytes::Bytes;
+use rumormill_core::Record;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Up to which batch a database was synced. Written after each sync and not synced itself: it is true at any time, and a
+/// process that is killed has written it. Two slots take turns, so that one is whole.
+#[derive(Debug)]
+pub(crate) struct Synced {
+    file: File,
+    pub(crate) upto: u64,
+}
+
+const SLOT: usize = 16;
+
+impl Synced {
+    /// Opens or creates the file in a database.
+    pub(crate) fn open(db: &Path) -> io::Result<Synced> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(db.join("synced"))?;
+        let mut bytes = Vec::new();
+        (&mut file).take(1 << 10).read_to_end(&mut bytes)?;
+        let slots = bytes.chunks_exact(SLOT).filter_map(slot);
+        let upto = slots.max().unwrap_or(0);
+        Ok(Synced { file, upto })
+    }
+
+    /// Notes a sync. That this cannot be written is no failure: less damage would be seen.
+    pub(crate) fn note(&mut self, upto: u64) {
+        if upto <= self.upto {
+            return;
+        }
+        self.upto = upto;
+        let number = upto.to_le_bytes();
+        let mut slot = [0; SLOT];
+        slot[..8].copy_from_slice(&number);
+        slot[8..].copy_from_slice(&xxh3_64(&number).to_le_bytes());
+        let place = SeekFrom::Start((upto % 2) * SLOT as u64);
+        let _ = self
+            .file
+            .seek(place)
+            .and_then(|_| self.file.write_all(&slot));
+    }
+}
+
+fn slot(bytes: &[u8]) -> Option<u64> {
+    let (number, sum) = bytes.split_first_chunk::<8>()?;
+    let whole = xxh3_64(number).to_le_bytes() == sum;
+    whole.then_some(u64::from_le_bytes(*number))
+}
+
+/// The records that say which node the store is, copied beside the database.
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    records: Vec<Record>,
+    changed: bool,
+}
+
+const FILE: &str = "identity";
+
+impl Identity {
+    /// Takes in a record that was written.
+    pub(crate) fn note(&mut self, record: &Record) {
+        self.records.retain(|other| other.key != record.key);
+        self.records.push(record.clone());
+        self.changed = true;
+    }
+
+    /// Writes the copy if it has changed. That it cannot be written is no failure, since the database has it: an older one is good as well.
+    pub(crate) fn save(&mut self, dir: &Path) {
+        if std::mem::replace(&mut self.changed, false) {
+            let _ = write(dir, &self.records);
+        }
+    }
+
+    /// The copy in a data directory; empty if there is none that is whole.
+    pub(crate) fn read(dir: &Path) -> Vec<Record> {
+        let bytes = fs::read(dir.join(FILE)).unwrap_or_default();
+        let Some((content, sum)) = bytes.split_last_chunk::<8>() else {
+            return Vec::new();
+        };
+        match xxh3_64(content).to_le_bytes() == *sum {
+            true => parse(content),
+            false => Vec::new(),
+        }
+    }
+
+    /// Whether the directory has had a database.
+    pub(crate) fn exists(dir: &Path) -> io::Result<bool> {
+        dir.join(FILE).try_exists()
+    }
+}
+
+fn parse(mut content: &[u8]) -> Vec<Record> {
+    let mut part = || {
+        let (len, rest) = content.split_first_chunk::<4>()?;
+        let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+        let (part, rest) = rest.split_at_checked(len)?;
+        content = rest;
+        Some(Bytes::copy_from_slice(part))
+    };
+    let mut records = Vec::new();
+    while let (Some(key), Some(value)) = (part(), part()) {
+        records.push(Record { key, value });
+    }
+    records
+}
+
+fn write(dir: &Path, records: &[Record]) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for part in records.iter().flat_map(|one| [&one.key, &one.value]) {
+        bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    let sum = xxh3_64(&bytes);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    let new = dir.join("identity.new");
+    let mut file = File::create(&new)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, dir.join(FILE))?;
+    crate::open::sync_directory(dir)
+}

@@ -1,0 +1,195 @@
+//! Whether a database is whole, file by file, before fjall opens it: fjall checks a part when it reads that part, believes its manifests,
+//! and deletes or cuts off what does not fit.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::error::Damage;
+use crate::journal::Journals;
+
+const VERSION: &[u8] = b"FJL\x03";
+
+/// The outcome of a check.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// Certain damage.
+    pub(crate) found: Vec<Damage>,
+    /// A doubt: the end of the last journal, if no batch before it says how much was written.
+    pub(crate) suspect: Option<Damage>,
+}
+
+/// Checks a database of which batches up to `synced` were synced.
+pub(crate) fn check(db: &Path, synced: u64) -> io::Result<Checked> {
+    let mut checked = Checked::default();
+    let mut say = |file: &str, why: &str| {
+        checked.found.push(Damage {
+            file: format!("db/{file}"),
+            why: why.into(),
+        });
+    };
+    match read(&db.join("version"))? {
+        None => say("version", MISSING),
+        Some(bytes) if bytes != VERSION => say("version", WRONG),
+        Some(_) => {}
+    }
+    for keyspace in ["0", "1"] {
+        let manifest = Manifest::read(&db.join("keyspaces").join(keyspace))?;
+        let prefix = format!("keyspaces/{keyspace}");
+        for (file, why) in &manifest.damaged {
+            say(&format!("{prefix}/{file}"), why);
+        }
+        for table in manifest.tables.iter().filter(|table| !table.whole) {
+            say(&format!("{prefix}/tables/{}", table.id), table.why);
+        }
+    }
+    let journals = Journals::read(db)?;
+    for (path, why) in &journals.damaged {
+        say(&name(path), why);
+    }
+    if let Some((path, why)) = &journals.torn {
+        match journals.last {
+            Some(last) if last >= synced => {}
+            Some(_) => say(&name(path), why),
+            None => {
+                checked.suspect = Some(Damage {
+                    file: format!("db/{}", name(path)),
+                    why: why.clone(),
+                });
+            }
+        }
+    }
+    Ok(checked)
+}
+
+pub(crate) const MISSING: &str = "it is missing";
+pub(crate) const WRONG: &str = "its checksum is wrong";
+
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// A file's bytes; nothing if it is not there.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A table that a manifest names, or that lies there where no manifest can be read.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) id: u64,
+    pub(crate) sum: u128,
+    pub(crate) whole: bool,
+    /// The fault, if it is not whole.
+    pub(crate) why: &'static str,
+}
+
+/// The parts of a keyspace.
+#[derive(Debug, Default)]
+pub(crate) struct Manifest {
+    pub(crate) tables: Vec<Table>,
+    /// Files of the manifest itself that are damaged, and why.
+    pub(crate) damaged: Vec<(String, &'static str)>,
+}
+
+impl Manifest {
+    /// Reads the manifest of a keyspace and checks its tables.
+    pub(crate) fn read(keyspace: &Path) -> io::Result<Manifest> {
+        let mut manifest = Manifest::default();
+        let Some(current) = read(&keyspace.join("current"))? else {
+            manifest.damaged.push(("current".into(), MISSING));
+            return Ok(manifest);
+        };
+        let Some((id, sum)) = current_version(&current) else {
+            manifest.damaged.push(("current".into(), WRONG));
+            return Ok(manifest);
+        };
+        let file = format!("v{id}");
+        let Some(bytes) = read(&keyspace.join(&file))? else {
+            let file = format!("current and {file}");
+            manifest.damaged.push((file, "they do not fit"));
+            return Ok(manifest);
+        };
+        if xxh3_128(&bytes) != sum {
+            let file = format!("current and {file}");
+            manifest.damaged.push((file, "they do not fit"));
+            return Ok(manifest);
+        }
+        let Some(tables) = tables_of(&bytes) else {
+            manifest.damaged.push((file, "an unknown form"));
+            return Ok(manifest);
+        };
+        for (id, sum) in tables {
+            let found = sum_of(&keyspace.join("tables").join(id.to_string()))?;
+            manifest.tables.push(Table {
+                id,
+                sum,
+                whole: found == Some(sum),
+                why: if found.is_none() { MISSING } else { WRONG },
+            });
+        }
+        Ok(manifest)
+    }
+}
+
+fn current_version(bytes: &[u8]) -> Option<(u64, u128)> {
+    let (id, rest) = bytes.split_first_chunk::<8>()?;
+    let (sum, kind) = rest.split_first_chunk::<16>()?;
+    (kind == [0]).then_some((u64::from_le_bytes(*id), u128::from_le_bytes(*sum)))
+}
+
+/// The tables in a version: `levels u8 { runs u8 { tables u32 { id u64, 0 u8, checksum u128, sequence u64 } } }`.
+fn tables_of(version: &[u8]) -> Option<Vec<(u64, u128)>> {
+    let section = section(version, b"tables")?;
+    let mut at = section;
+    let mut take = |len: usize| {
+        let (taken, rest) = at.split_at_checked(len)?;
+        at = rest;
+        Some(taken)
+    };
+    let mut tables = Vec::new();
+    for _ in 0..*take(1)?.first()? {
+        for _ in 0..*take(1)?.first()? {
+            for _ in 0..u32::from_le_bytes(take(4)?.try_into().ok()?) {
+                let id = u64::from_le_bytes(take(8)?.try_into().ok()?);
+                let _kind = take(1)?;
+                let sum = u128::from_le_bytes(take(16)?.try_into().ok()?);
+                let _sequence = take(8)?;
+                tables.push((id, sum));
+            }
+        }
+    }
+    Some(tables)
+}
+
+/// A section of a file of lsm-tree's.
+pub(crate) fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let reader = sfa::Reader::from_reader(&mut io::Cursor::new(file)).ok()?;
+    let entry = reader.toc().section(name)?;
+    let start = usize::try_from(entry.pos()).ok()?;
+    let end = start.checked_add(usize::try_from(entry.len()).ok()?)?;
+    file.get(start..end)
+}
+
+/// The checksum of a file; nothing if it is not there.
+pub(crate) fn sum_of(path: &Path) -> io::Result<Option<u128>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut sum = Xxh3::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Some(sum.digest128())),
+            len => sum.update(buffer.get(..len).unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! From a data directory to a node, whatever state the directory is in.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rumormill_core::{Config, Node, Now, RecoverError, Recovery, Seed};
+use rumormill_kit::store::{LoadError, Store, StoreError};
+
+use crate::beside::Identity;
+use crate::error::name_all;
+use crate::{Damage, FjallStore, OpenError, Salvage};
+
+/// A node and its store.
+pub struct Recovered {
+    /// The node, in a new life.
+    pub node: Node,
+    /// The store, open.
+    pub store: FjallStore,
+    /// The damaged database, if there was one.
+    pub set_aside: Option<SetAside>,
+}
+
+/// A damaged database that was set aside, and what a new one began with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// The damaged parts.
+    pub found: Vec<Damage>,
+    /// Where it lies.
+    pub aside: PathBuf,
+    /// How many others lie there. Nothing removes them.
+    pub earlier: usize,
+    /// How many records could be read.
+    pub records: u64,
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, aside) = (name_all(&self.found), self.aside.display());
+        let records = self.records;
+        write!(
+            f,
+            "the store was damaged ({found}) and lies in {aside}; {records} of its records could be read"
+        )?;
+        match self.earlier {
+            0 => Ok(()),
+            earlier => write!(
+                f,
+                "; {earlier} earlier ones lie beside it: check the disk, and remove them"
+            ),
+        }
+    }
+}
+
+/// Why a data directory does not become a node. Nothing was changed.
+#[derive(Debug)]
+pub enum Failure {
+    /// It cannot be opened.
+    Open(OpenError),
+    /// It cannot be read.
+    Load(StoreError),
+    /// It is whole, and not for this node.
+    Refused(RecoverError),
+    /// It is damaged, and the node knows no member that could repair it.
+    Alone {
+        /// The directory.
+        dir: PathBuf,
+        /// The damaged parts, in words.
+        what: String,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Open(error) => error.fmt(f),
+            Failure::Load(error) => error.fmt(f),
+            Failure::Refused(error) => error.fmt(f),
+            Failure::Alone { dir, what } => {
+                let dir = dir.display();
+                write!(
+                    f,
+                    "the data directory {dir} is damaged: {what}. No member is known that could repair it, and nothing was changed"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Opens the store in a directory and builds the node that it holds. A damaged database is set aside, and what could be read of it put into a
+/// new one, if [`Recovery::finish`] finds a way for the node to go on; until then nothing is changed. Blocks as
+/// [`FjallStore::open`] does.
+///
+/// # Errors
+///
+/// See [`Failure`].
+pub fn recover(dir: &Path, config: Config, seed: Seed, now: Now) -> Result<Recovered, Failure> {
+    let mut recovery = Recovery::new(config, seed);
+    for record in Identity::read(dir) {
+        recovery.spare(&record);
+    }
+    let opened = FjallStore::open(dir);
+    let found = match opened {
+        Ok(mut store) => {
+            load(store.load(&mut |record| recovery.record(record)))?;
+            let node = finish(recovery, dir, now)?;
+            return Ok(Recovered {
+                node,
+                store,
+                set_aside: None,
+            });
+        }
+        Err(OpenError::Damaged { found, .. }) => found,
+        Err(error) => return Err(Failure::Open(error)),
+    };
+    let mut salvage = Salvage::read(dir, found).map_err(Failure::Open)?;
+    let loaded = load(salvage.load(&mut |record| recovery.record(record)));
+    let set_aside = salvage.set_aside();
+    let node = match loaded.and_then(|()| finish(recovery, dir, now)) {
+        Ok(node) => node,
+        Err(failure) => {
+            salvage.discard();
+            return Err(match failure {
+                Failure::Alone { dir, .. } => Failure::Alone {
+                    dir,
+                    what: name_all(&set_aside.found),
+                },
+                failure => failure,
+            });
+        }
+    };
+    let store = salvage.keep().map_err(Failure::Open)?;
+    Ok(Recovered {
+        node,
+        store,
+        set_aside: Some(set_aside),
+    })
+}
+
+fn load(loaded: Result<(), LoadError<RecoverError>>) -> Result<(), Failure> {
+    loaded.map_err(|error| match error {
+        LoadError::Store(error) => Failure::Load(error),
+        LoadError::Refused(error) => Failure::Refused(error),
+        error => Failure::Load(StoreError::Failed(error.to_string())),
+    })
+}
+
+fn finish(recovery: Recovery, dir: &Path, now: Now) -> Result<Node, Failure> {
+    recovery.finish(now).map_err(|error| match error {
+        RecoverError::Lost { .. }
+        | RecoverError::Damaged { .. }
+        | RecoverError::Incomplete { .. } => Failure::Alone {
+            dir: dir.into(),
+            what: error.to_string(),
+        },
+        error => Failure::Refused(error),
+    })
+}
