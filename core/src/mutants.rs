@@ -68,6 +68,10 @@ impl Mutant {
                 | Mutant::FoundsUntold
                 | Mutant::HalfIsEnough
                 | Mutant::HearsayRevives
+                | Mutant::ClaimsOutOfOrder
+                | Mutant::IdStaysBehind
+                | Mutant::RecordStays
+                | Mutant::TwinStands
                 | Mutant::HiddenDeleteIgnored
                 | Mutant::HiddenSentDead
                 | Mutant::JoinerExpires
@@ -251,6 +255,14 @@ mutants! {
     SiblingLost = "sibling-lost",
     /// A dead row of siblings is freed although it names writes that have not come here.
     DeadSiblingFreed = "dead-sibling-freed",
+    /// What is asked by an id that was given out before the definition came goes to the table that the name meant then.
+    IdStaysBehind = "id-stays-behind",
+    /// A version that is here is not replaced by one of the other table of its name.
+    TwinStands = "twin-stands",
+    /// A version that is not stored leaves the record of the stored one that it replaces.
+    RecordStays = "record-stays",
+    /// What is not stored is claimed before stored versions that it has replaced.
+    ClaimsOutOfOrder = "claims-out-of-order",
     /// A write replaces nothing, whatever its author has seen.
     ContextIgnored = "context-ignored",
 }

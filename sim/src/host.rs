@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rumormill_core::{
     Config, Conflict, Cursor, Durability, Instant, Node, NodeId, Now, RecoverError, Recovery, Seed,
-    Seq, Storage, TableId, TableOptions, Timing, Token,
+    Seq, Storage, TableError, TableId, TableOptions, Timing, Token,
 };
 
 use crate::checkers::ahead::Clocks;
@@ -32,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) is_plain: bool,
     /// Whether clients write to the table that keeps siblings: else it is not created.
     pub(crate) has_siblings: bool,
+    /// The tables that are created only when the plan says so, in the order of [`Table::ALL`].
+    pub(crate) late: [bool; Table::ALL.len()],
     /// Whether there is a disk at all.
     pub(crate) has_disk: bool,
     pub(crate) clock: Clock,
@@ -132,6 +134,7 @@ impl Host {
             disk: Disk::default(),
             is_plain: false,
             has_siblings: false,
+            late: [false; Table::ALL.len()],
             has_disk: machine.disk,
             clock: Clock::default(),
             hurts: Hurts::default(),
@@ -229,7 +232,12 @@ impl Host {
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
             self.tables[slot] = match table {
                 Table::Siblings if !self.has_siblings => named(&mut node, table),
-                _ => open_table(&mut node, now, table),
+                _ if self.late[slot] => named(&mut node, table),
+                // Every node opens the same tables with the same options.
+                _ => match open_table(&mut node, now, table) {
+                    Ok(id) => id,
+                    Err(error) => panic!("table {} cannot be opened: {error}", table.name()),
+                },
             };
             self.cursors[slot] = node.view(now).cursor();
             self.mirrors[slot].scan(&node.view(now), self.tables[slot]);
@@ -299,7 +307,7 @@ impl Host {
     }
 }
 
-/// The table as it is without options: nobody writes to it.
+/// The table as it is without options.
 fn named(node: &mut Node, table: Table) -> TableId {
     match node.table(table.name()) {
         Ok(id) => id,
@@ -307,9 +315,10 @@ fn named(node: &mut Node, table: Table) -> TableId {
     }
 }
 
-fn open_table(node: &mut Node, now: Now, table: Table) -> TableId {
+/// Creates a table with its options.
+pub(crate) fn open_table(node: &mut Node, now: Now, table: Table) -> Result<TableId, TableError> {
     let durability = match table {
-        Table::Periodic => return TableId::DEFAULT,
+        Table::Periodic => return Ok(TableId::DEFAULT),
         Table::Sync => Durability::Sync,
         Table::Memory => Durability::Memory,
         Table::Siblings => Durability::Periodic,
@@ -321,9 +330,6 @@ fn open_table(node: &mut Node, now: Now, table: Table) -> TableId {
     let options = TableOptions::default()
         .durability(durability)
         .conflict(conflict);
-    match node.create_table(now, table.name(), options) {
-        Ok((id, _)) => id,
-        // Every node opens the same tables with the same options.
-        Err(error) => panic!("table {} cannot be opened: {error}", table.name()),
-    }
+    let created = node.create_table(now, table.name(), options);
+    created.map(|(id, _)| id)
 }

@@ -14,6 +14,7 @@ pub(crate) enum Stream {
     Swarm = 6,
     Situation = 7,
     Long = 8,
+    Names = 9,
     Loads = 16,
     Application = 17,
     Deaths = 18,

@@ -166,6 +166,8 @@ fn simpler_actions(action: &Action) -> Vec<Action> {
             };
             vec![Action::Fault(half)]
         }
-        Action::Fault(_) | Action::Move { .. } | Action::Set(_) => Vec::new(),
+        Action::Fault(_) | Action::Move { .. } | Action::Set(_) | Action::Define { .. } => {
+            Vec::new()
+        }
     }
 }

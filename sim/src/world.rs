@@ -143,6 +143,7 @@ impl World {
             );
         for host in &mut world.hosts {
             host.has_siblings = has_siblings;
+            host.late = Table::ALL.map(|table| world.plan.defines(table));
         }
         for node in 0..nodes {
             world.push(world.plan.machines[node].start_us, Event::Start { node });
@@ -327,6 +328,7 @@ impl World {
             Action::Op(op) => self.perform(&op),
             Action::Move { client, node } => self.move_client(client, node),
             Action::Set(change) => self.change_setting(&change),
+            Action::Define { node, table } => self.define(node, table),
             Action::Fault(fault) => {
                 self.begin_fault(number, &fault.what);
                 self.push(entry.at_us + fault.for_us, Event::FaultEnds { number });

@@ -142,10 +142,10 @@ fn replace_or_remove<'a>(
 }
 
 /// The row that a request is about.
-fn place_of(request: &Request) -> Option<Place> {
+fn place_of(gossip: &Gossip, request: &Request) -> Option<Place> {
     match request {
         Request::Write { table, key, .. } | Request::Get { table, key } => {
-            Some((*table, key.clone()))
+            Some(gossip.place_of(*table, key.clone()))
         }
         _ => None,
     }
@@ -157,7 +157,7 @@ impl Node {
         if self.requests.waiting.len() >= limit {
             return self.fx.reply(token, Err(RequestError::Busy { limit }));
         }
-        match place_of(&request) {
+        match place_of(&self.gossip, &request) {
             Some(place) if self.loads.is_awaited(&place) => {
                 self.await_value(&place, token, deadline, request);
             }
@@ -192,7 +192,10 @@ impl Node {
                 let write = replace_or_remove(&key, value, &context);
                 self.write_requested(table, write, token, deadline);
             }
-            Request::Get { table, key } => self.read((table, key), token, deadline, loaded),
+            Request::Get { table, key } => {
+                let place = self.gossip.place_of(table, key);
+                self.read(place, token, deadline, loaded);
+            }
             Request::Sync => {
                 self.fx.sync_this_turn();
                 let done = Ok((self.fx.open_seq(), Response::Synced));

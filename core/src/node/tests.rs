@@ -16,6 +16,7 @@ mod evict;
 mod expiry;
 mod flood;
 mod greet;
+mod ids;
 mod leave;
 mod links;
 mod loads;

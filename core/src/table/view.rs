@@ -286,7 +286,7 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The live row of a key. O(1).
     pub fn get(&self, table: TableId, key: &[u8]) -> Found<'a> {
-        match self.node.gossip.rows().get(table, key) {
+        match self.node.gossip.get(table, key) {
             Some(row) if row.is_live_at(self.wall_ms) => {
                 let row = RowRef {
                     node: self.node,
@@ -309,7 +309,7 @@ impl<'a> View<'a> {
             Some(after) if after >= first => Bound::Excluded(after),
             _ => Bound::Included(first),
         };
-        let live = self.node.gossip.rows().live(table);
+        let live = self.node.gossip.live(table);
         Scan {
             node: self.node,
             wall_ms: self.wall_ms,
@@ -323,8 +323,10 @@ impl<'a> View<'a> {
     /// wait for their timer.
     pub fn sample(&self, table: TableId, random: u64) -> Option<RowRef<'a>> {
         const TRIES: u64 = 16;
-        let rows = self.node.gossip.rows();
-        let mut drawn = (0..TRIES).map_while(|n| rows.sample(table, spread(random, n)));
+        let gossip = &self.node.gossip;
+        let home = gossip.tables().home(table);
+        let rows = gossip.rows();
+        let mut drawn = (0..TRIES).map_while(|n| rows.sample(home, spread(random, n)));
         match drawn.find(|row| row.is_live_at(self.wall_ms)) {
             Some(row) => Some(RowRef {
                 node: self.node,
@@ -338,6 +340,7 @@ impl<'a> View<'a> {
     /// O(1).
     pub fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableInfo<'a>> {
         let gossip = &self.node.gossip;
+        let but = but.map(|table| gossip.tables().home(table));
         gossip.table_info(gossip.rows().sample_table(random, but)?)
     }
 
@@ -364,11 +367,8 @@ impl<'a> View<'a> {
 
     /// Live rows of a table, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
     pub fn len(&self, table: TableId) -> u64 {
-        self.node
-            .gossip
-            .rows()
-            .live(table)
-            .map_or(0, |keys| keys.len() as u64)
+        let live = self.node.gossip.live(table);
+        live.map_or(0, |keys| keys.len() as u64)
     }
 
     /// Live rows of all tables that expire one day. Hidden ones are not among them. O(1).
@@ -395,7 +395,9 @@ impl<'a> View<'a> {
     /// A number that grows with every change of a table, by a client here or another member, and is valid for one life of this node.
     /// Equal numbers mean that nothing was written, deleted, flushed or found to be expired in between. O(1).
     pub fn revision(&self, table: TableId) -> u64 {
-        self.node.fx.revision(table)
+        self.node
+            .fx
+            .revision(self.node.gossip.tables().public(table))
     }
 
     /// A cursor at the end of the log: what comes later is read from it.
@@ -409,6 +411,7 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
     pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
+        let table = self.node.gossip.tables().public(table);
         self.changes_where(from, limit, |of| of == table)
     }
 
@@ -429,7 +432,7 @@ impl<'a> View<'a> {
         limit: usize,
         wanted: impl Fn(TableId) -> bool,
     ) -> Result<Changes, Lagged> {
-        let log = self.node.gossip.log();
+        let (log, tables) = (self.node.gossip.log(), self.node.gossip.tables());
         if from.0 < log.first() || from.0 > log.next() {
             return Err(Lagged {
                 restart: self.cursor(),
@@ -447,8 +450,10 @@ impl<'a> View<'a> {
                 return Ok(out);
             }
             if let Some((table, kind)) = self.change(number, entry)
-                && wanted(table)
+                && tables.is_shown(table)
+                && wanted(tables.public(table))
             {
+                let table = tables.public(table);
                 let cursor = Cursor(number);
                 bytes += kind.bytes();
                 out.changes.push(Change {

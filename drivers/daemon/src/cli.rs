@@ -718,8 +718,8 @@ pub(crate) struct SimOutput {
 }
 
 fn profiles() -> String {
-    "The family of plans: gossip (many kinds of faults within half a minute) or long (up to five minutes of clock steps, restarts \
-     and partial partitions, with rows that live long)"
+    "The family of plans: gossip (many kinds of faults within half a minute), long (up to five minutes of clock steps, restarts \
+     and partial partitions, with rows that live long) or names (tables that are used by name before their definitions come)"
         .to_string()
 }
 

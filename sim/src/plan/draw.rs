@@ -1,6 +1,7 @@
 //! Drawing plans: from a seed, from any bytes, and the way a swarm does.
 
 mod long;
+mod names;
 mod profile;
 mod situations;
 
@@ -87,6 +88,21 @@ impl Plan {
             ops_per_s: None,
         };
         long::draw(&mut Unstructured::new(&bytes), seed).unwrap_or_else(|_| Plan::quiet(&shape))
+    }
+
+    /// The plan of a seed of a swarm, profile `names`: two to four nodes that know the table `scratch` by its name alone and write to it,
+    /// while one or two that are cut off create it. Then faults of some kinds, for some 10 to 30 virtual seconds.
+    pub fn names(seed: u64) -> Plan {
+        let mut shape = Shape {
+            seed,
+            nodes: 3,
+            active_us: 20_000_000,
+            faults: FaultSet::NONE,
+            ops_per_s: None,
+        };
+        let bytes = Rng::new(seed, Stream::Names, 0).bytes(MAX_SITUATION);
+        names::draw(&mut Unstructured::new(&bytes), &mut shape)
+            .unwrap_or_else(|_| Plan::quiet(&shape))
     }
 
     fn quiet(shape: &Shape) -> Plan {

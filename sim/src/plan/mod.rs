@@ -321,6 +321,14 @@ pub enum Action {
     },
     /// An operator changes a setting of the cluster.
     Set(SettingChange),
+    /// A program has a node create a table with its options. In a plan with this nodes do not create it by themselves when they start, and
+    /// know it by its name alone.
+    Define {
+        /// The node.
+        node: usize,
+        /// The table.
+        table: Table,
+    },
     /// A fault begins.
     Fault(Fault),
 }
@@ -387,10 +395,16 @@ impl Plan {
             && machines.all(|machine| machine.start_us <= WARM_UP_US / 2)
     }
 
+    /// Whether a table is created only when the plan says so.
+    pub(crate) fn defines(&self, table: Table) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| matches!(entry.action, Action::Define { table: of, .. } if of == table))
+    }
+
     fn faults(&self) -> impl Iterator<Item = FaultKind> {
         self.entries.iter().filter_map(|entry| match &entry.action {
             Action::Fault(fault) => Some(fault.what.kind()),
-            Action::Op(_) | Action::Move { .. } | Action::Set(_) => None,
+            Action::Op(_) | Action::Move { .. } | Action::Set(_) | Action::Define { .. } => None,
         })
     }
 }

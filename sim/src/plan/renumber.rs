@@ -25,6 +25,10 @@ impl Entry {
                 client: *client,
                 node: renumber(*node)?,
             },
+            Action::Define { node, table } => Action::Define {
+                node: renumber(*node)?,
+                table: *table,
+            },
             Action::Set(change) => Action::Set(SettingChange {
                 node: renumber(change.node)?,
                 ..change.clone()

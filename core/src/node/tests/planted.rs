@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use super::{
-    damage, evict, expiry, leave, membership, namesake, push, refusals, relay, siblings, skew,
+    damage, evict, expiry, ids, leave, membership, namesake, push, refusals, relay, siblings, skew,
     sync, waits,
 };
 use crate::mutants::Mutant;
@@ -64,6 +64,9 @@ caught! {
     JumpBelieved as jump_believed by expiry::two_clocks_of_three_that_jump_for_a_moment_end_no_row, "a moment";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
     FoundsUntold as founds_untold by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "by itself";
+    IdStaysBehind as id_stays_behind by ids::an_id_follows_its_definition, "left == right";
+    TwinStands as twin_stands by ids::of_two_rows_in_both_tables_of_a_name_the_newer_one_wins_everywhere, "n";
+    RecordStays as record_stays by ids::a_row_that_was_written_before_its_definition_came_is_shown_by_all, "k";
     JoinsForEver as joins_for_ever by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "started without seeds";
     LeaverTakesRows as leaver_takes_rows by leave::what_comes_after_the_leave_has_begun_is_not_on_the_leavers_disk, "says all that it holds";
     TakenOverUnsynced as taken_over_unsynced by leave::nobody_says_that_it_holds_what_is_not_synced, "not before it is synced";

@@ -80,6 +80,8 @@ pub(crate) struct Cover {
     version: u64,
     /// Dots by the batch that makes them durable, oldest first.
     pending: VecDeque<(Seq, Domain, ActorIx, u64, u64)>,
+    /// Versions that are not stored may stand above some that are: their dots are claimed in the order in which all became durable.
+    in_order: bool,
     /// Sessions that are being served: they must hear of rows that are replaced under them.
     pub(crate) served: Vec<Served>,
 }
@@ -156,8 +158,13 @@ impl Cover {
         }
         self.touched(domain, actor);
         fx.touch();
-        let seq = fx.open_seq();
-        if !domain.is_durable() || !fx.has_storage() || mutated!(fx, DurableAtOnce) {
+        let seq = match (domain.is_durable(), self.pending.back()) {
+            (true, _) => fx.open_seq(),
+            (false, Some((seq, ..))) if self.in_order => *seq,
+            (false, _) => Seq(0),
+        };
+        let at_once = seq == Seq(0) || !fx.has_storage();
+        if at_once || mutated!(fx, DurableAtOnce) {
             self.entry_mut(domain, actor).durable.insert_run(low, high);
             return;
         }
@@ -167,6 +174,29 @@ impl Cover {
             }
             _ => self.pending.push_back((seq, domain, actor, low, high)),
         }
+    }
+
+    /// From now on dots of rows that are not stored are claimed after all that were covered before them.
+    pub(crate) fn claim_in_order(&mut self) {
+        self.in_order = true;
+    }
+
+    /// A dot that has just been covered is claimed when batch `seq` is durable, though its row is not stored.
+    pub(crate) fn hold(&mut self, domain: Domain, actor: ActorIx, counter: u64, seq: Seq) {
+        if let Some((_, d, a, low, high)) = self.pending.back_mut()
+            && (*d, *a, *high) == (domain, actor, counter)
+        {
+            match *low == *high {
+                true => drop(self.pending.pop_back()),
+                false => *high -= 1,
+            }
+        }
+        let mut dot = Runs::new();
+        dot.insert(counter);
+        let entry = self.entry_mut(domain, actor);
+        entry.durable = entry.durable.minus(&dot);
+        self.pending
+            .push_back((seq, domain, actor, counter, counter));
     }
 
     fn touched(&mut self, domain: Domain, actor: ActorIx) {

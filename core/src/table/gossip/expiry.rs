@@ -36,7 +36,7 @@ impl Gossip {
         let number = self.log.push(Entry::Row(slot));
         self.rows.update(slot, |row| row.arrival = number);
         if let Some(row) = self.rows.row(slot) {
-            fx.changed(row.table);
+            fx.changed(self.tables.public(row.table));
         }
     }
 
@@ -86,7 +86,9 @@ impl Gossip {
 
     /// Whether a table has hidden rows.
     pub(crate) fn hides_in(&self, table: TableId) -> bool {
-        self.rows.expiring().hides_in(table)
+        let named = self.tables.known_as(table).into_iter();
+        let mut shown = named.filter(|table| self.tables.is_shown(*table));
+        shown.any(|table| self.rows.expiring().hides_in(table))
     }
 
     /// How many rows are hidden, and the bytes of their keys and values that are in memory.

@@ -26,7 +26,8 @@ impl Gossip {
 
     /// The clock at or below which rows of the table are dead.
     pub(super) fn floor(&self, table: TableId) -> Hlc {
-        let own = self.floors.get(&table).copied().unwrap_or_default();
+        let public = self.tables.public(table);
+        let own = self.floors.get(&public).copied().unwrap_or_default();
         if self.tables.domain(table) == Domain::Sys {
             own
         } else {
@@ -48,29 +49,47 @@ impl Gossip {
                     .rows
                     .get(Tables::TABLES, key)
                     .and_then(|row| row.value.resident().cloned());
-                if let Some(id) = self.tables.define(key, value.as_deref()) {
-                    self.make_room(id);
-                    for id in self.tables.known_as(id) {
-                        let explicit = self.tables.is_explicit(id);
-                        self.rows.set_explicit(id, explicit);
-                    }
+                if let Some((before, home)) = self.tables.define(key, value.as_deref()) {
+                    self.make_room(home);
+                    self.rows.show(before, home);
+                    self.rows.set_explicit(home, true);
+                    self.tell_redefined(fx, before, home);
                 }
             }
             tables::Meta::Floors => {
                 if key == tables::FLOOR_OF_ALL {
                     self.floor_of_all = self.floor_of_all.max(clock);
-                    for table in self.tables.user_ids() {
+                    for table in self.tables.user_groups() {
                         self.sweep(fx, table, true);
                     }
                 } else if let Some(name) = tables::floor_name(key) {
-                    for table in self.tables.all_called(name) {
-                        self.make_room(table);
-                        let floor = self.floors.entry(table).or_default();
-                        *floor = (*floor).max(clock);
-                        self.sweep(fx, table, false);
+                    // Interned, so that the floor also holds for rows that come later.
+                    let public = self.tables.resolve_or_intern(name);
+                    self.make_room(public);
+                    let floor = self.floors.entry(public).or_default();
+                    *floor = (*floor).max(clock);
+                    for table in self.tables.known_as(public) {
+                        if self.tables.group(table) == table {
+                            self.sweep(fx, table, false);
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// The name of a table means another one from now on: watchers begin anew.
+    fn tell_redefined(&mut self, fx: &mut Effects, before: TableId, home: TableId) {
+        if self.tables.group(before) == self.tables.group(home) || self.log.is_new() {
+            return;
+        }
+        let has_rows = |table| self.rows.live(table).is_some_and(|live| !live.is_empty());
+        if has_rows(before) || has_rows(home) {
+            self.log.push(Entry::Flushed {
+                table: home,
+                all: false,
+            });
+            fx.changed(self.tables.public(home));
         }
     }
 
@@ -78,26 +97,27 @@ impl Gossip {
     /// tables. O(rows of the table).
     fn sweep(&mut self, fx: &mut Effects, table: TableId, all: bool) {
         let floor = self.floor(table);
-        let domain = self.tables.domain(table);
-        let dead: Vec<Slot> = self
+        let dead: Vec<(Slot, TableId)> = self
             .rows
             .of_table(table)
             .filter(|(_, row)| row.clock <= floor)
             .filter(|_| !mutated!(fx, FloorUnswept))
-            .map(|(slot, _)| slot)
+            .map(|(slot, row)| (slot, row.table))
             .collect();
-        for slot in &dead {
+        for (slot, table) in &dead {
+            let domain = self.tables.domain(*table);
             self.unlink(domain, *slot);
             if let Some(row) = self.rows.remove(*slot) {
-                self.delete_stored(fx, domain, table, &row.key);
+                self.delete_stored(fx, domain, *table, &row.key);
             }
         }
+        let domain = self.tables.domain(table);
         if domain.has_siblings() && !mutated!(fx, FloorUnswept) {
             self.sweep_siblings(fx, table, floor);
         }
         if !dead.is_empty() {
             self.log.push(Entry::Flushed { table, all });
-            fx.changed(table);
+            fx.changed(self.tables.public(table));
             fx.mark(Mark::FloorSwept);
         }
     }
@@ -131,7 +151,7 @@ impl Gossip {
     }
 
     fn has_rows(&self, table: TableId) -> bool {
-        let shown = self.rows.live(table).is_some_and(|live| !live.is_empty());
+        let shown = self.live(table).is_some_and(|live| !live.is_empty());
         shown || self.hides_in(table)
     }
 }

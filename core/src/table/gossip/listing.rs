@@ -10,7 +10,7 @@ use crate::id::TableId;
 /// Users' tables that are of interest to readers.
 #[derive(Default)]
 pub(crate) struct Listing {
-    /// Tables with live rows or options, by name. One name may be there once for each domain.
+    /// Tables with live rows or options, by name.
     by_name: BTreeSet<(Arc<str>, TableId)>,
     /// Tables with live rows, in no order.
     populated: Vec<TableId>,
@@ -32,6 +32,10 @@ impl Listed {
             place: None,
             explicit: false,
         }
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 }
 

@@ -61,6 +61,11 @@ impl ChangeLog {
         self.first + self.entries.len() as u64
     }
 
+    /// Whether nothing has been logged yet in this life.
+    pub(crate) fn is_new(&self) -> bool {
+        self.next() == 1
+    }
+
     /// The number of the oldest entry kept.
     pub(crate) fn first(&self) -> u64 {
         self.first

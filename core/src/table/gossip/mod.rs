@@ -42,7 +42,7 @@ pub(crate) use cover::Cover;
 pub(crate) use digest::{Scope, read_digest, write_digest};
 use log::ChangeLog;
 pub(crate) use log::Entry;
-pub(crate) use order::InOrder;
+pub(crate) use order::{InOrder, Order};
 pub(crate) use outbox::Outbox;
 pub(crate) use repair::Cursor;
 use repair::LiveSum;
@@ -126,7 +126,7 @@ impl Gossip {
         let mut rows = Rows::default();
         let tables = Tables::new();
         for id in tables.ids() {
-            rows.add_table(tables.listed(id));
+            rows.add_table(tables.group(id), tables.listed(id), tables.is_shown(id));
         }
         Gossip {
             me,
@@ -187,7 +187,7 @@ impl Gossip {
         self.clock.last()
     }
 
-    /// The id of the user table called `name`, interned on first use.
+    /// The public id of the user table called `name`, interned on first use.
     pub(crate) fn table(&mut self, name: &str) -> Result<TableId, TableError> {
         // Records and the wire give a name one byte of length.
         let limit = self.limits.table_name_bytes.min(usize::from(u8::MAX));
@@ -204,8 +204,10 @@ impl Gossip {
 
     /// Makes room for the rows of a table, and of those that were interned before it.
     fn make_room(&mut self, id: TableId) {
-        for next in self.rows.tables()..=id.0 {
-            self.rows.add_table(self.tables.listed(TableId(next)));
+        let tables = &self.tables;
+        for next in (self.rows.tables()..=id.0).map(TableId) {
+            let (group, shown) = (tables.group(next), tables.is_shown(next));
+            self.rows.add_table(group, tables.listed(next), shown);
         }
     }
 
@@ -213,15 +215,21 @@ impl Gossip {
         self.tables.resolve(name)
     }
 
+    /// The row of a user's request, as it is known to loads: the table whose rows the name means, and the key.
+    pub(crate) fn place_of(&self, table: TableId, key: Bytes) -> Place {
+        (self.tables.group(self.tables.home(table)), key)
+    }
+
     pub(crate) fn table_info(&self, id: TableId) -> Option<TableInfo<'_>> {
         let table = self.tables.get(id)?;
+        let id = self.tables.public(id);
         Some(TableInfo {
             id,
             namespace: table.namespace(),
             name: &table.name,
             options: self.tables.options(id),
             explicit: self.tables.is_explicit(id),
-            rows: self.rows.live(id).map_or(0, |live| live.len() as u64),
+            rows: self.live(id).map_or(0, |live| live.len() as u64),
         })
     }
 
@@ -231,6 +239,16 @@ impl Gossip {
             .filter_map(|id| self.table_info(id))
             .filter(|info| info.rows > 0 || info.explicit)
             .collect()
+    }
+
+    /// The row of a key in the table that a name means, tombstones included. O(1).
+    pub(crate) fn get(&self, table: TableId, key: &[u8]) -> Option<&StoredRow> {
+        self.rows.get(self.tables.home(table), key)
+    }
+
+    /// The live keys of the table that a name means.
+    pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
+        self.rows.live(self.tables.home(table))
     }
 
     /// The version of a row as readers see it.
@@ -272,11 +290,19 @@ impl Gossip {
         if !mutated!(fx, ClockUnfollowed) {
             self.follow_clock(fx, arrival.clock);
         }
+        self.note(fx, arrival.table);
         if !mutated!(fx, DroppedDot) || !arrival.counter.is_multiple_of(5) {
             self.cover
                 .insert(domain, arrival.actor, arrival.counter, fx);
         }
         self.supersede(fx, domain, arrival)
+    }
+
+    /// A version of a table is here. One that is not stored may stand above one that is from now on, if the name has both.
+    fn note(&mut self, fx: &Effects, table: TableId) {
+        if self.tables.used(table) && !mutated!(fx, ClaimsOutOfOrder) {
+            self.cover.claim_in_order();
+        }
     }
 
     /// Places a version if it is larger than the one that is here and no floor is above it. Its dot is covered already.
@@ -291,7 +317,8 @@ impl Gossip {
             let ours = (current.clock, self.actor(current.actor), current.counter);
             let presence =
                 mutated!(fx, PresenceWins) && current.value.is_dead() && arrival.value.is_some();
-            if ours >= theirs && !mutated!(fx, LastArrivalWins) && !presence {
+            let stands = mutated!(fx, TwinStands) && current.table != arrival.table;
+            if stands || ours >= theirs && !mutated!(fx, LastArrivalWins) && !presence {
                 fx.mark(Mark::RowLost);
                 return Merged::Lost;
             }
@@ -313,7 +340,10 @@ impl Gossip {
             ));
         }
         let seq = fx.open_seq();
-        fx.changed(arrival.table);
+        fx.changed(self.tables.public(arrival.table));
+        if let Some(slot) = found {
+            self.take_record(fx, domain, slot, &arrival);
+        }
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
         let (clock, dead) = (arrival.clock, arrival.value.is_none());
         let number = self.log.next();
@@ -363,13 +393,34 @@ impl Gossip {
         let Some(slot) = found else {
             return self.rows.insert(row);
         };
-        self.unlink(domain, slot);
+        let replaced = self.rows.row(slot).map(|row| self.tables.domain(row.table));
+        self.unlink(replaced.unwrap_or(domain), slot);
         self.rows.update(slot, |known| {
             // One copy of the key is enough.
             let key = core::mem::take(&mut known.key);
             *known = StoredRow { key, ..row };
         });
         slot
+    }
+
+    /// A version that is not stored takes the place of one that is: a restart must not bring that back beside deletes that all have
+    /// freed, so nothing is claimed of the new one before the record is gone for good.
+    fn take_record(&mut self, fx: &mut Effects, domain: Domain, slot: Slot, new: &Arrival) {
+        let Some(old) = self.rows.row(slot) else {
+            return;
+        };
+        if old.table == new.table {
+            return;
+        }
+        fx.mark(Mark::TwinReplaced);
+        let stored = self.tables.domain(old.table);
+        if stored.is_durable() && !domain.is_durable() && fx.has_storage() {
+            if !mutated!(fx, RecordStays) {
+                self.delete_stored(fx, stored, old.table, &old.key);
+            }
+            self.cover
+                .hold(domain, new.actor, new.counter, fx.open_seq());
+        }
     }
 
     /// A row of the store's own tables says something of this node's tables, floors or members.

@@ -305,7 +305,7 @@ impl Gossip {
                 self.merge(fx, arrival);
                 continue;
             };
-            let place = (arrival.table, arrival.key.clone());
+            let place = (self.tables.group(arrival.table), arrival.key.clone());
             let merged = match arrival.siblings.take() {
                 Some(theirs) => self.merge_siblings(fx, domain, arrival, *theirs, Some(lost)),
                 None => self.supersede(fx, domain, arrival),

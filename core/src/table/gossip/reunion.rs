@@ -85,7 +85,8 @@ impl Gossip {
                 if self.tables.domain(row.table) == Domain::Sys {
                     sys.push(row);
                 } else {
-                    theirs.insert((row.table, row.key.clone()), row);
+                    // Of a key that came twice the later row is what the member has now, whatever the domains.
+                    theirs.insert((self.tables.group(row.table), row.key.clone()), row);
                 }
             }
         }
@@ -130,11 +131,13 @@ impl Gossip {
                 self.reset_cover(fx, *domain, context);
             }
         }
-        for ((table, key), mut row) in reunion.theirs {
+        for ((_, key), mut row) in reunion.theirs {
+            let table = row.table;
             if let Some(siblings) = row.siblings.take() {
                 self.adopt_siblings(fx, (table, key), *siblings);
             } else if row.clock > self.floor(table) {
                 let domain = self.tables.domain(table);
+                self.note(fx, table);
                 self.cover.insert(domain, row.actor, row.counter, fx);
                 self.follow_clock(fx, row.clock);
                 self.place(fx, domain, None, row);
@@ -190,7 +193,7 @@ impl Gossip {
             let actor = self.actor(row.actor);
             let covered = context.is_some_and(|context| context.contains(actor, row.counter))
                 && !mutated!(fx, ReunionRevives);
-            let place = (row.table, row.key.clone());
+            let place = (self.tables.group(row.table), row.key.clone());
             let other = reunion.theirs.get(&place);
             let newer = other.is_some_and(|other| {
                 (other.clock, self.actor(other.actor), other.counter)
@@ -277,9 +280,9 @@ impl Gossip {
                 self.delete_stored(fx, domain, table, &row.key);
             }
         }
-        for table in self.tables.user_ids() {
+        for table in self.tables.user_groups() {
             self.log.push(super::Entry::Flushed { table, all: true });
-            fx.changed(table);
+            fx.changed(self.tables.public(table));
         }
     }
 

@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 
 use super::expiring::Expiring;
 use super::index::Index;
-use super::listing::Listing;
+use super::listing::{Listed, Listing};
 use super::order::Order;
 use super::table_rows::{Places, TableRows};
 use crate::id::{Seq, TableId};
@@ -140,6 +140,8 @@ pub(crate) struct Rows {
     slab: Vec<Option<StoredRow>>,
     free: Vec<Slot>,
     index: Index,
+    /// By table the one with whose rows its own are kept.
+    groups: Vec<TableId>,
     tables: Vec<TableRows>,
     places: Places,
     listing: Listing,
@@ -150,9 +152,49 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Makes room for the next table; `listed` is the name of a user's.
-    pub(crate) fn add_table(&mut self, listed: Option<&Arc<str>>) {
-        self.tables.push(TableRows::new(listed.cloned()));
+    /// Makes room for the next table, whose rows are kept with those of `group`. A user's has a name, under which it is listed if it is
+    /// `shown`.
+    pub(crate) fn add_table(&mut self, group: TableId, name: Option<&Arc<str>>, shown: bool) {
+        let name = name.filter(|_| group.0 as usize == self.groups.len());
+        self.groups.push(group);
+        self.tables.push(TableRows::new(name.cloned(), shown));
+    }
+
+    fn group(&self, table: TableId) -> TableId {
+        self.groups.get(table.0 as usize).copied().unwrap_or(table)
+    }
+
+    /// Of the tables of a name another one is shown from now on. O(log tables).
+    pub(crate) fn show(&mut self, before: TableId, now: TableId) {
+        let (before, now) = (self.group(before), self.group(now));
+        if before == now {
+            return;
+        }
+        self.set_explicit(before, false);
+        let rows = &mut self.tables[before.0 as usize];
+        let live = rows.order.len() as u64;
+        if let Some(mut listed) = rows.listed.take() {
+            rows.unlisted = Some(listed.name());
+            self.user_rows -= live;
+            let moved = self.listing.depopulate(before, &mut listed);
+            self.moved(moved);
+        }
+        let rows = &mut self.tables[now.0 as usize];
+        if let Some(name) = rows.unlisted.take() {
+            let listed = rows.listed.insert(Listed::new(name));
+            self.user_rows += rows.order.len() as u64;
+            if !rows.order.is_empty() {
+                self.listing.populate(now, listed);
+            }
+        }
+    }
+
+    fn moved(&mut self, moved: Option<(TableId, u32)>) {
+        if let Some((moved, place)) = moved
+            && let Some(listed) = &mut self.tables[moved.0 as usize].listed
+        {
+            Listing::moved(listed, place);
+        }
     }
 
     /// How many tables there is room for.
@@ -162,6 +204,7 @@ impl Rows {
 
     /// The options of a user's table are given explicitly, or no longer: with them it is listed without rows too.
     pub(crate) fn set_explicit(&mut self, table: TableId, explicit: bool) {
+        let table = self.group(table);
         let rows = self.tables.get_mut(table.0 as usize);
         if let Some(listed) = rows.and_then(|rows| rows.listed.as_mut()) {
             self.listing.set_explicit(table, listed, explicit);
@@ -177,12 +220,13 @@ impl Rows {
 
     /// The slot of a key's row, tombstones included. O(1).
     pub(crate) fn find(&self, table: TableId, key: &[u8]) -> Option<Slot> {
+        let table = self.group(table);
         let hash = Self::hash(&self.hasher, table, key);
         let slab = &self.slab;
         self.index.find(hash, |slot| {
             slab[slot.index()]
                 .as_ref()
-                .is_some_and(|row| row.table == table && row.key.as_ref() == key)
+                .is_some_and(|row| row.key.as_ref() == key && self.group(row.table) == table)
         })
     }
 
@@ -201,8 +245,9 @@ impl Rows {
             self.slab.push(None);
             Slot::new(self.slab.len() - 1)
         });
-        let hash = Self::hash(&self.hasher, row.table, &row.key);
-        let (table, shown) = (row.table, self.expiring.shows(&row, slot));
+        let table = self.group(row.table);
+        let hash = Self::hash(&self.hasher, table, &row.key);
+        let shown = self.expiring.shows(&row, slot);
         let key = shown.then(|| row.key.clone());
         let due = self.expiring.due(&row, slot);
         self.expiring.change(slot, None, due);
@@ -211,16 +256,16 @@ impl Rows {
         if let Some(key) = key {
             self.raise(table, key, slot);
         }
-        let (slab, hasher) = (&self.slab, &self.hasher);
+        let (slab, hasher, groups) = (&self.slab, &self.hasher, &self.groups);
         self.index
             .insert(hash, slot, |slot| match &slab[slot.index()] {
-                Some(row) => Self::hash(hasher, row.table, &row.key),
+                Some(row) => Self::hash(hasher, groups[row.table.0 as usize], &row.key),
                 None => 0,
             });
         slot
     }
 
-    /// Changes a row in place; key and table stay. The order follows what is shown. O(1) unless a row is born or dies, or its expiry changes.
+    /// Changes a row in place; key and group stay. The order follows what is shown. O(1) unless a row is born or dies, or its expiry changes.
     pub(crate) fn update(&mut self, slot: Slot, change: impl FnOnce(&mut StoredRow)) {
         let Some(row) = self.slab.get_mut(slot.index()).and_then(Option::as_mut) else {
             return;
@@ -234,6 +279,7 @@ impl Rows {
             return;
         }
         let key = row.key.clone();
+        let table = self.group(table);
         match is_shown {
             true => self.raise(table, key, slot),
             false => self.lower(table, &key, slot),
@@ -243,12 +289,13 @@ impl Rows {
     /// Forgets a row.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<StoredRow> {
         let row = self.slab.get_mut(slot.index())?.take()?;
-        let hash = Self::hash(&self.hasher, row.table, &row.key);
+        let table = self.group(row.table);
+        let hash = Self::hash(&self.hasher, table, &row.key);
         self.index.remove(hash, slot);
         if self.expiring.shows(&row, slot) {
-            self.lower(row.table, &row.key, slot);
+            self.lower(table, &row.key, slot);
         }
-        self.tables[row.table.0 as usize].take_out(&mut self.places, slot);
+        self.tables[table.0 as usize].take_out(&mut self.places, slot);
         let due = self.expiring.due(&row, slot);
         self.expiring.change(slot, due, None);
         self.free.push(slot);
@@ -275,11 +322,9 @@ impl Rows {
             return;
         };
         self.user_rows -= 1;
-        if rows.order.is_empty()
-            && let Some((moved, place)) = self.listing.depopulate(table, listed)
-            && let Some(listed) = &mut self.tables[moved.0 as usize].listed
-        {
-            Listing::moved(listed, place);
+        if rows.order.is_empty() {
+            let moved = self.listing.depopulate(table, listed);
+            self.moved(moved);
         }
     }
 
@@ -298,7 +343,7 @@ impl Rows {
     pub(super) fn hide_or_show(&mut self, wall_ms: u64) -> Option<Slot> {
         let slot = self.expiring.next_to_turn(wall_ms)?;
         let row = self.slab.get(slot.index())?.as_ref()?;
-        let (table, key) = (row.table, row.key.clone());
+        let (table, key) = (self.group(row.table), row.key.clone());
         match self.expiring.turn(row, slot) {
             true => self.lower(table, &key, slot),
             false => self.raise(table, key, slot),
@@ -306,14 +351,14 @@ impl Rows {
         Some(slot)
     }
 
-    /// The shown keys of a table in order, expired ones included until their timer has come.
+    /// The shown keys of a table's group in order, expired ones included until their timer has come.
     pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
-        Some(&self.tables.get(table.0 as usize)?.order)
+        Some(&self.tables.get(self.group(table).0 as usize)?.order)
     }
 
-    /// All rows of a table, tombstones included, in no order.
+    /// All rows of a table's group, tombstones included, in no order.
     pub(crate) fn of_table(&self, table: TableId) -> impl Iterator<Item = (Slot, &StoredRow)> {
-        let rows = self.tables.get(table.0 as usize);
+        let rows = self.tables.get(self.group(table).0 as usize);
         let slots = rows.into_iter().flat_map(TableRows::slots);
         slots.filter_map(|slot| Some((*slot, self.row(*slot)?)))
     }
@@ -328,7 +373,7 @@ impl Rows {
 
     /// One of the shown rows of a table, each with the same chance. O(1).
     pub(crate) fn sample(&self, table: TableId, random: u64) -> Option<&StoredRow> {
-        let live = self.tables.get(table.0 as usize)?.live_slots();
+        let live = self.tables.get(self.group(table).0 as usize)?.live_slots();
         let place = random.checked_rem(live.len() as u64)?;
         self.row(*live.get(place as usize)?)
     }
@@ -340,7 +385,7 @@ impl Rows {
 
     /// One of users' tables with shown rows, each with the same chance; `but` is left out. O(1).
     pub(crate) fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableId> {
-        let but = but.and_then(|table| self.tables.get(table.0 as usize));
+        let but = but.and_then(|table| self.tables.get(self.group(table).0 as usize));
         let but = but.and_then(|rows| rows.listed.as_ref());
         self.listing.sample(random, but)
     }

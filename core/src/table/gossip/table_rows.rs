@@ -20,6 +20,8 @@ pub(super) struct TableRows {
     live: usize,
     /// Its place among users' tables; the store's own are not listed.
     pub(super) listed: Option<Listed>,
+    /// The name of a user's table that readers are not shown, because its name means another.
+    pub(super) unlisted: Option<Arc<str>>,
 }
 
 /// Where each row of the slab is in the array of its table.
@@ -41,9 +43,14 @@ impl Places {
 }
 
 impl TableRows {
-    pub(super) fn new(name: Option<Arc<str>>) -> Self {
+    pub(super) fn new(name: Option<Arc<str>>, shown: bool) -> Self {
+        let (listed, unlisted) = match shown {
+            true => (name.map(Listed::new), None),
+            false => (None, name),
+        };
         TableRows {
-            listed: name.map(Listed::new),
+            listed,
+            unlisted,
             ..TableRows::default()
         }
     }

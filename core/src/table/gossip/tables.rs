@@ -1,4 +1,9 @@
 //! The tables a node has heard of, and which of them a name means.
+//!
+//! Rows carry their domain, and so one name of users may have a table in each. The definition says which of them the name means: its
+//! *home*. Readers and writers know one id for each name, the *public* one, and it stands for the home, also when the definition comes after
+//! the id was given out. The two tables of a name in which the last writer wins keep their rows in one place, a *group*: of two
+//! versions of a key one wins, whatever the domains of their dots.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -37,6 +42,12 @@ pub(crate) enum Meta {
 pub(crate) struct Table {
     pub(crate) domain: Domain,
     pub(crate) name: Arc<str>,
+    /// The id by which readers and writers know the name.
+    public: TableId,
+    /// The table that the name means.
+    home: TableId,
+    /// Whether a version of this table's has been here in this life.
+    used: bool,
 }
 
 impl Table {
@@ -86,9 +97,10 @@ impl Tables {
         (0..self.all.len() as u32).map(TableId)
     }
 
-    pub(crate) fn user_ids(&self) -> Vec<TableId> {
+    /// The groups of rows of users' tables.
+    pub(crate) fn user_groups(&self) -> Vec<TableId> {
         self.ids()
-            .filter(|id| self.domain(*id) != Domain::Sys)
+            .filter(|id| self.domain(*id) != Domain::Sys && self.group(*id) == *id)
             .collect()
     }
 
@@ -111,32 +123,77 @@ impl Tables {
         (table.domain != Domain::Sys).then_some(&table.name)
     }
 
+    /// The id by which readers and writers know the table.
+    pub(crate) fn public(&self, id: TableId) -> TableId {
+        self.get(id).map_or(id, |table| table.public)
+    }
+
+    /// The table that the name of this one means.
+    pub(crate) fn home(&self, id: TableId) -> TableId {
+        self.get(id).map_or(id, |table| table.home)
+    }
+
+    /// The table with whose rows those of this one are kept.
+    pub(crate) fn group(&self, id: TableId) -> TableId {
+        match self.get(id) {
+            Some(table) if table.domain == Domain::UsrMemory => table.public,
+            _ => id,
+        }
+    }
+
+    /// Whether readers of the name see the rows of this table.
+    pub(crate) fn is_shown(&self, id: TableId) -> bool {
+        self.group(id) == self.group(self.home(id))
+    }
+
+    /// A version of this table is here; whether there were some of both tables of its group.
+    pub(crate) fn used(&mut self, id: TableId) -> bool {
+        let Some(table) = self.all.get_mut(id.0 as usize) else {
+            return false;
+        };
+        table.used = true;
+        let (domain, public) = (table.domain, table.public);
+        let other = match domain {
+            Domain::UsrMemory => Some(public),
+            Domain::UsrDurable => self.find(Domain::UsrMemory, self.name(id)),
+            _ => None,
+        };
+        other
+            .and_then(|id| self.get(id))
+            .is_some_and(|table| table.used)
+    }
+
     pub(crate) fn find(&self, domain: Domain, name: &str) -> Option<TableId> {
         self.by_name.get(name)?[domain.index()]
     }
 
+    /// The table of this domain and name. The public id of a user's name is that of its durable table, which is interned first.
     pub(crate) fn intern(&mut self, domain: Domain, name: &str) -> TableId {
         if let Some(id) = self.find(domain, name) {
             return id;
         }
+        let known = match domain {
+            Domain::Sys | Domain::UsrDurable => None,
+            _ => Some(self.intern(Domain::UsrDurable, name)),
+        };
         let id = TableId(self.all.len() as u32);
+        let (public, home) = known.map_or((id, id), |public| (public, self.home(public)));
         let known = self.by_name.get_key_value(name);
         let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
         self.all.push(Table {
             domain,
             name: Arc::clone(&name),
+            public,
+            home,
+            used: false,
         });
         self.by_name.entry(name).or_default()[domain.index()] = Some(id);
         id
     }
 
-    /// The domain that a user table's definition gives it.
-    fn home(&self, name: &str) -> Domain {
-        Domain::of(self.defined.get(name).copied().unwrap_or_default())
-    }
-
+    /// The public id of a user table's name.
     pub(crate) fn resolve_or_intern(&mut self, name: &str) -> TableId {
-        self.intern(self.home(name), name)
+        self.intern(Domain::UsrDurable, name)
     }
 
     pub(crate) fn resolve(&self, name: &TableName) -> Option<TableId> {
@@ -147,12 +204,7 @@ impl Tables {
     }
 
     pub(crate) fn resolve_user(&self, name: &str) -> Option<TableId> {
-        self.find(self.home(name), name)
-    }
-
-    /// The user tables called `name`, one per domain; interned, so that a floor also holds for rows that come later.
-    pub(crate) fn all_called(&mut self, name: &str) -> [TableId; Domain::USR.len()] {
-        Domain::USR.map(|domain| self.intern(domain, name))
+        self.find(Domain::UsrDurable, name)
     }
 
     /// The user tables of the same name as this one.
@@ -161,54 +213,49 @@ impl Tables {
         ids.into_iter().flatten().collect()
     }
 
+    /// The options of the table that the name means.
     pub(crate) fn options(&self, id: TableId) -> TableOptions {
-        let Some(table) = self.get(id) else {
+        let home = self.home(id);
+        let Some(table) = self.get(home) else {
             return TableOptions::default();
         };
-        let explicit = self
-            .defined
-            .get(&*table.name)
-            .filter(|_| table.domain != Domain::Sys);
-        match (explicit, table.domain) {
-            (Some(options), _) if self.home(&table.name) == table.domain => *options,
-            (_, domain) if domain.is_durable() => TableOptions {
-                conflict: domain.conflict(),
-                ..TableOptions::default()
-            },
-            (_, domain) => TableOptions {
-                durability: Durability::Memory,
-                conflict: domain.conflict(),
-            },
+        match self.defined.get(&*table.name) {
+            Some(options) if table.domain != Domain::Sys => *options,
+            _ => TableOptions::default(),
         }
     }
 
     pub(crate) fn is_explicit(&self, id: TableId) -> bool {
         self.get(id).is_some_and(|table| {
-            table.domain == Domain::Sys
-                || (self.defined.contains_key(&*table.name)
-                    && self.home(&table.name) == table.domain)
+            table.domain == Domain::Sys || self.defined.contains_key(&*table.name)
         })
     }
 
-    /// A definition has arrived; a value of a newer version than this program's is left alone.
-    pub(crate) fn define(&mut self, name: &[u8], value: Option<&[u8]>) -> Option<TableId> {
+    /// A definition has arrived; a value of a newer version than this program's is left alone. Returns what the name meant, and what it means
+    /// from now on.
+    pub(crate) fn define(
+        &mut self,
+        name: &[u8],
+        value: Option<&[u8]>,
+    ) -> Option<(TableId, TableId)> {
         let name = core::str::from_utf8(name).ok()?;
-        self.defined
-            .insert(name.to_string(), decode_options(value?)?);
-        Some(self.resolve_or_intern(name))
+        let options = decode_options(value?)?;
+        self.defined.insert(name.to_string(), options);
+        let home = self.intern(Domain::of(options), name);
+        let before = self.home(home);
+        for id in self.known_as(home) {
+            self.all[id.0 as usize].home = home;
+        }
+        Some((before, home))
     }
 
-    /// By namespace and name.
+    /// By namespace and name, users' tables by their public ids.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = TableId> {
-        let by = |sys: bool| {
-            self.by_name.values().flat_map(move |ids| {
-                ids.iter()
-                    .flatten()
-                    .copied()
-                    .filter(move |id| (self.domain(*id) == Domain::Sys) == sys)
-            })
+        let by = |domain: Domain| {
+            let ids = self.by_name.values();
+            ids.filter_map(move |ids| ids[domain.index()])
         };
-        by(true).chain(by(false))
+        by(Domain::Sys).chain(by(Domain::UsrDurable))
     }
 
     pub(crate) fn meta_of(&self, id: TableId) -> Option<Meta> {

@@ -27,6 +27,10 @@ impl Gossip {
         table: TableId,
         write: Write<'_>,
     ) -> Result<Accepted, WriteError> {
+        let table = match mutated!(fx, IdStaysBehind) {
+            true => self.tables.public(table),
+            false => self.tables.home(table),
+        };
         if self.tables.domain(table).has_siblings() {
             return self.write_sibling(fx, table, write);
         }
@@ -76,6 +80,7 @@ impl Gossip {
     ) -> Accepted {
         let table = fresh.table;
         let domain = self.tables.domain(table);
+        self.note(fx, table);
         let counter = self.cover.next_own(domain, self.me, fx);
         let seq = fx.open_seq();
         let arrival = Arrival {

@@ -13,17 +13,20 @@ pub enum Profile {
     Gossip,
     /// Minutes of steps of the wall clocks, restarts and partial partitions, with rows that live long: [`Plan::long`].
     Long,
+    /// Tables that are used by name before their definitions come: [`Plan::names`].
+    Names,
 }
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Profile; 2] = [Profile::Gossip, Profile::Long];
+    pub const ALL: [Profile; 3] = [Profile::Gossip, Profile::Long, Profile::Names];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Profile::Gossip => "gossip",
             Profile::Long => "long",
+            Profile::Names => "names",
         }
     }
 
@@ -32,6 +35,7 @@ impl Profile {
         match self {
             Profile::Gossip => Plan::swarm(seed),
             Profile::Long => Plan::long(seed),
+            Profile::Names => Plan::names(seed),
         }
     }
 }

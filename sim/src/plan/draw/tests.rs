@@ -130,7 +130,7 @@ fn a_profile_has_one_name() {
     let unknown = "short".parse::<Profile>().unwrap_err();
     assert_eq!(
         unknown.to_string(),
-        "unknown profile \"short\": expected gossip or long"
+        "unknown profile \"short\": expected gossip or long or names"
     );
 }
 

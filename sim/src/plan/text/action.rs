@@ -24,6 +24,12 @@ const SETTING_VERBS: [(&str, &[&str]); 2] = [
     ("unset", &["node", "name"]),
 ];
 
+/// The verb of a program that creates a table, with its fields.
+const DEFINE: (&str, &[&str]) = ("define", &["node", "table"]);
+
+/// The tables that have options.
+const DEFINED: [Table; 3] = [Table::Sync, Table::Memory, Table::Siblings];
+
 /// The fields of a fault besides how long it lasts.
 const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
     match kind {
@@ -50,6 +56,7 @@ const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
 pub(super) fn verbs() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     let faults = FaultKind::ALL.map(|kind| (kind.name(), fault_fields(kind)));
     let others = CLIENT_VERBS.into_iter().chain(SETTING_VERBS);
+    let others = others.chain([DEFINE]);
     others.chain(faults)
 }
 
@@ -59,6 +66,14 @@ pub(super) fn action(line: &Line<'_>, verb: Word<'_>, nodes: usize) -> Result<Ac
         let fields = Fields::read(line, 2, known, nodes)?;
         return setting(*name == "set", &fields).map(Action::Set);
     }
+    if verb.text == DEFINE.0 {
+        let fields = Fields::read(line, 2, DEFINE.1, nodes)?;
+        let table = fields.need("table")?;
+        return Ok(Action::Define {
+            node: fields.node("node")?,
+            table: table.one_of(&DEFINED.map(|table| (table.name(), table)))?,
+        });
+    }
     let clients = CLIENT_VERBS.iter().find(|(name, _)| *name == verb.text);
     if let Some((name, known)) = clients {
         return client_action(name, &Fields::read(line, 2, known, nodes)?);
@@ -66,7 +81,7 @@ pub(super) fn action(line: &Line<'_>, verb: Word<'_>, nodes: usize) -> Result<Ac
     let kinds = FaultKind::ALL.into_iter();
     let Some(kind) = kinds.clone().find(|kind| kind.name() == verb.text) else {
         let clients = CLIENT_VERBS.iter().chain(&SETTING_VERBS);
-        let clients = clients.map(|(name, _)| *name);
+        let clients = clients.chain([&DEFINE]).map(|(name, _)| *name);
         let expected = list(clients.chain(kinds.map(FaultKind::name)));
         return Err(verb.error(Kind::UnknownVerb, expected));
     };

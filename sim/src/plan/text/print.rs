@@ -33,6 +33,9 @@ impl fmt::Display for Action {
             Action::Op(op) => op.fmt(f),
             Action::Move { client, node } => write!(f, "move client=c{client} node=n{node}"),
             Action::Set(change) => change.fmt(f),
+            Action::Define { node, table } => {
+                write!(f, "define node=n{node} table={}", table.name())
+            }
             Action::Fault(Fault { for_us, what }) => write!(f, "{what} for={}", Time(*for_us)),
         }
     }

@@ -29,7 +29,13 @@ fn what_is_printed_reads_back() {
             ops_per_s: None,
         };
         let seed = u.arbitrary()?;
-        for plan in [Plan::draw(u, &shape)?, Plan::swarm(seed), Plan::long(seed)] {
+        let named = Plan::names(seed);
+        for plan in [
+            Plan::draw(u, &shape)?,
+            Plan::swarm(seed),
+            Plan::long(seed),
+            named,
+        ] {
             let text = plan.to_string();
             assert_eq!(text.parse::<Plan>(), Ok(plan), "{text}");
         }
