@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rumormill_core::{Instant, MemberState, Node, Now};
+use rumormill_core::{Instant, MemberState, Node, NodeId, Now};
 
 use crate::clock::Clock;
 use crate::world::World;
@@ -32,8 +32,8 @@ struct Believed {
     /// When, in microseconds of virtual time, and what the settled clock showed, in milliseconds: only what no later one exceeds, when it is
     /// carried on; oldest first.
     told: VecDeque<(u64, u64)>,
-    /// How many members it counts, if it is one.
-    counts: Option<usize>,
+    /// The machines of the members that it counts, itself included, if it is one: some twice, whose earlier lives are counted too.
+    counts: Option<Vec<usize>>,
     /// The revision of its members for which that holds, and whether it was a full member then.
     revision: Option<(u64, bool)>,
 }
@@ -112,7 +112,7 @@ impl Agreed {
         self.next_us = at_us + EVERY_US;
         let from_us = at_us.saturating_sub(self.counts_us(probe));
         let gain = 1_000_000 + self.drift_ppm;
-        let (mut latest, mut alone): (Vec<u64>, Option<u64>) = (Vec::new(), None);
+        let mut latest: Vec<Option<u64>> = Vec::new();
         for (known, clock) in self.clocks.iter_mut().zip(clocks) {
             let now = clock.now(at_us);
             if known.begun.is_some() {
@@ -128,18 +128,11 @@ impl Agreed {
             while known.told.front().is_some_and(|(us, _)| *us < from_us) {
                 known.told.pop_front();
             }
-            let own = known.told.front().map(carried);
-            // A node that counts itself alone asks no other clock, and no other node asks it alone.
-            if known.counts == Some(1) {
-                alone = alone.max(own);
-            }
-            latest.extend(own);
+            latest.push(known.told.front().map(carried));
         }
-        latest.sort_unstable_by(|a, b| b.cmp(a));
-        let counts = self.clocks.iter().filter_map(|known| known.counts);
-        let least = counts.filter(|counted| *counted > 1).min();
-        let most = least.and_then(|counted| latest.get(counted / 2).copied());
-        let Some(passed) = most.max(alone) else {
+        let counted = self.clocks.iter().filter_map(|known| known.counts.as_ref());
+        let passed = counted.filter_map(|counted| most_have_passed(counted, &latest));
+        let Some(passed) = passed.max() else {
             return;
         };
         while self.passed.last().is_some_and(|(_, ms)| *ms <= passed) {
@@ -149,12 +142,14 @@ impl Agreed {
     }
 }
 
-/// How many members a node counts, if it is one.
-fn counted(node: &Node) -> Option<usize> {
-    let stays = |state| state != MemberState::Left;
-    let members = node.members();
-    let staying = members.iter().filter(|member| stays(member.state));
-    node.is_full().then(|| staying.count())
+/// The time that the clocks of more than half of these machines have passed.
+fn most_have_passed(counted: &[usize], latest: &[Option<u64>]) -> Option<u64> {
+    let mut votes: Vec<u64> = counted
+        .iter()
+        .filter_map(|machine| latest.get(*machine).copied().flatten())
+        .collect();
+    votes.sort_unstable_by(|a, b| b.cmp(a));
+    votes.get(counted.len() / 2).copied()
 }
 
 impl World {
@@ -190,11 +185,26 @@ impl World {
         };
         let revision = Some((running.members_revision(), running.is_full()));
         if self.agreed.clocks[node].revision != revision {
+            let counts = self.counted(running);
             let known = &mut self.agreed.clocks[node];
-            known.revision = revision;
-            known.counts = counted(running);
+            (known.revision, known.counts) = (revision, counts);
             self.compare_clocks();
         }
+    }
+
+    /// The machines of the members that a node counts, if it is one. Of a member that no machine has been, no clock is known.
+    fn counted(&self, node: &Node) -> Option<Vec<usize>> {
+        let members = node.members();
+        let staying = members
+            .iter()
+            .filter(|member| member.state != MemberState::Left);
+        let machine = |id: NodeId| {
+            let mut hosts = self.hosts.iter();
+            let found = hosts.position(|host| host.names.contains(&id));
+            found.unwrap_or(self.hosts.len())
+        };
+        node.is_full()
+            .then(|| staying.map(|member| machine(member.id)).collect())
     }
 
     /// Compares the clocks when it is time to.
@@ -227,7 +237,7 @@ mod tests {
         let mut agreed = Agreed::new(3);
         for (known, clock) in agreed.clocks.iter_mut().zip(&clocks) {
             known.begun = Some(clock.now(0).mono);
-            known.counts = Some(3);
+            known.counts = Some(vec![0, 1, 2]);
             known.is_set(clock.now(0));
         }
         for second in 0..200 {
@@ -248,11 +258,14 @@ mod tests {
     }
 
     /// The judge's view of a node that counts itself alone beside two that count each other, when one clock is an hour ahead.
-    fn passed_alone(fast: usize) -> bool {
+    fn passed_alone(fast: &[usize]) -> bool {
         let mut clocks = vec![Clock::default(); 3];
-        clocks[fast].set(0, 3_600_000, 0);
+        for machine in fast {
+            clocks[*machine].set(0, 3_600_000, 0);
+        }
         let mut agreed = Agreed::new(3);
-        for ((known, clock), counts) in agreed.clocks.iter_mut().zip(&clocks).zip([1, 2, 2]) {
+        let counts = [vec![0], vec![1, 2], vec![2, 1]];
+        for ((known, clock), counts) in agreed.clocks.iter_mut().zip(&clocks).zip(counts) {
             known.begun = Some(clock.now(0).mono);
             known.counts = Some(counts);
             known.is_set(clock.now(0));
@@ -273,8 +286,9 @@ mod tests {
 
     #[test]
     fn a_node_that_counts_itself_alone_excuses_rows_by_its_own_clock_and_by_no_other() {
-        assert!(!passed_alone(1), "the clock of another");
-        assert!(passed_alone(0), "its own");
+        assert!(!passed_alone(&[1]), "the clock of another");
+        assert!(passed_alone(&[0]), "its own");
+        assert!(passed_alone(&[1, 2]), "both of those that count each other");
     }
 
     #[test]

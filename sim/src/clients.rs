@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rumormill_core::{Accepted, ChangeKind, Now, Seq, Wall, Write, WriteError};
 
-use crate::checkers::bounds;
+use crate::checkers::{bounds, hidden};
 use crate::host::Unacked;
 use crate::hurt::Hurt;
 use crate::model::{self, Effect};
@@ -134,6 +134,8 @@ impl World {
                 }
                 // Whether a row has expired depends on the wall clock, which may go back.
                 let expires = shown.is_some_and(|row| row.expires().is_some());
+                let shows = shown.map(|row| (row.version(), expires));
+                host.expiring.observe(table, key, shows);
                 if expires || self.model.is_lost(table, key) {
                     continue;
                 }
@@ -315,9 +317,28 @@ impl World {
             .event(self.now_us, node, Weight::Story, word, &fields[..len]);
         // Deleting what is not there writes nothing and promises nothing; what is hidden there may show elsewhere.
         let real = accepted.wrote;
+        if !real {
+            self.check_unwritten(node, table, key);
+        }
         self.count(if real { counted } else { "deletes_of_nothing" });
         self.promise((client, node), (table, Some(key)), accepted, effect, real);
         true
+    }
+
+    /// Judges a delete that wrote nothing.
+    fn check_unwritten(&mut self, node: usize, table: Table, key: &Bytes) {
+        self.compare_clocks();
+        let last = self.hosts[node].expiring.last(table, key);
+        let history = self.model.history(table, key);
+        let Some((last, history)) = last.zip(history) else {
+            return;
+        };
+        if self.model.is_lost(table, key) {
+            return;
+        }
+        let ended = |op: &model::Told| self.may_have_ended(op);
+        let found = hidden::check((self.now_us, node), (table, key), history, last, ended);
+        self.violations.extend(found);
     }
 
     /// The client removes all rows of a table of a node that runs.

@@ -12,6 +12,7 @@ use rumormill_core::{
 use crate::checkers::ahead::Clocks;
 use crate::checkers::grafts::Notices;
 use crate::checkers::hearsay::Ears;
+use crate::checkers::hidden::Expiring;
 use crate::checkers::no_resurrection::Watch;
 use crate::checkers::pages::Served;
 use crate::checkers::watching::Mirror;
@@ -89,6 +90,8 @@ pub(crate) struct Host {
     /// Operations whose acknowledgement waits for the disk.
     pub(crate) unacked: VecDeque<Unacked>,
     pub(crate) watch: Watch,
+    /// The rows with an expiry that it has shown.
+    pub(crate) expiring: Expiring,
     /// What it was told of the other members.
     pub(crate) ears: Ears,
     /// The sessions that it has served.
@@ -164,6 +167,7 @@ impl Host {
             unsynced: VecDeque::new(),
             unacked: VecDeque::new(),
             watch: Watch::default(),
+            expiring: Expiring::default(),
             ears: Ears::default(),
             served: Served::default(),
             heard: Clocks::default(),
@@ -223,6 +227,7 @@ impl Host {
         self.answers = true;
         self.spins = 0;
         self.watch = Watch::default();
+        self.expiring = Expiring::default();
         self.ears = Ears::default();
         self.served = Served::default();
         self.heard = Clocks::default();

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
-    Violation, ahead, bounds, convergence, durability, grafts, hearsay, leaves, neighbours,
+    Violation, ahead, bounds, convergence, durability, grafts, hearsay, hidden, leaves, neighbours,
     no_resurrection, pages, pushes, replays, sessions, siblings, standing, watching,
 };
 use crate::evict;
@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 24] = [
+pub const CHECKERS: [&str; 25] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
@@ -28,6 +28,7 @@ pub const CHECKERS: [&str; 24] = [
     watching::NAME,
     evict::NAME,
     hearsay::NAME,
+    hidden::NAME,
     pushes::NAME,
     pages::NAME,
     grafts::NAME,

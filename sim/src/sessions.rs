@@ -7,7 +7,7 @@ use rumormill_core::{Actor, Hlc, NodeId, Version};
 
 use crate::checkers::sessions::{Deed, SessionOp};
 use crate::clock::is_beyond_drift;
-use crate::model::{Effect, History};
+use crate::model::{Effect, History, Told};
 use crate::plan::Table;
 use crate::world::World;
 
@@ -74,7 +74,8 @@ impl World {
             if table == Table::Siblings {
                 continue;
             }
-            if let Some(at_us) = deleted_beyond_drift(history) {
+            let ended = |op: &Told| self.may_have_ended(op);
+            if let Some(at_us) = removed_beyond_drift(history, ended) {
                 unordered.insert((table, key), at_us);
             }
             keys.entry(table).or_default().push(key);
@@ -128,13 +129,14 @@ impl World {
     }
 }
 
-/// When the first delete got a clock that not every member follows, in virtual microseconds. Once it is freed, later writes are older
-/// than it and what it deleted, so that versions say nothing about order. A flush is never freed.
-fn deleted_beyond_drift(history: History<'_>) -> Option<u64> {
-    let deletes = history
+/// When the first delete, or row that may have `ended`, got a clock that not every member follows, in virtual microseconds. Once it is freed,
+/// later writes are older than it and what it deleted, so that versions say nothing about order. A flush is never freed.
+fn removed_beyond_drift(history: History<'_>, ended: impl Fn(&Told) -> bool) -> Option<u64> {
+    let removes = |op: &&Told| op.effect == Effect::Delete && !op.flush || ended(op);
+    let beyond = history
         .ops()
-        .filter(|op| op.effect == Effect::Delete && !op.flush);
-    let beyond = deletes.filter(|op| is_beyond_drift(op.version.clock, op.at_us));
+        .filter(removes)
+        .filter(|op| is_beyond_drift(op.version.clock, op.at_us));
     beyond.map(|op| op.at_us).min()
 }
 

@@ -1,11 +1,14 @@
 //! The end of a run: all faults end, the cluster comes to rest, and the checkers judge it.
 
+use bytes::Bytes;
 use rumormill_core::{Mark, Node};
 
 use crate::checkers::{
-    Contents, Violation, convergence, durability, no_resurrection, pushes, sessions, siblings,
+    Contents, RowState, Violation, convergence, durability, no_resurrection, pushes, sessions,
+    siblings,
 };
 use crate::model::{Effect, Told};
+use crate::plan::Table;
 use crate::trace::Field;
 use crate::world::World;
 
@@ -100,20 +103,43 @@ impl World {
     /// Whether a row that was written to expire is hidden on a node, or may have ended: the settled clocks of more than half of the members
     /// that some member counts have passed its expiry since it was written.
     fn has_expired(&self, node: usize, op: &Told) -> bool {
+        let wall_ms = self.hosts[node].now(self.now_us).wall.as_millis();
+        let hidden = matches!(op.effect, Effect::PutFor(_, expires_ms) if expires_ms <= wall_ms);
+        hidden || self.may_have_ended(op)
+    }
+
+    /// Whether a row that was written to expire may have ended.
+    pub(crate) fn may_have_ended(&self, op: &Told) -> bool {
         let Effect::PutFor(_, expires_ms) = op.effect else {
             return false;
         };
-        let wall_ms = self.hosts[node].now(self.now_us).wall.as_millis();
-        expires_ms <= wall_ms.max(self.agreed.passed_since(op.at_us))
+        expires_ms <= self.agreed.passed_since(op.at_us)
     }
 
-    /// Without rows that may have ended before their time: the clocks of a majority were wrong, and not every member has heard of it.
+    /// Without rows that may have ended on some member and not on another, since the clocks of most members that one counts had passed
+    /// their expiry after they were written. Guarantees, "Expiry": such a row may be lost before its time.
     fn lasting_contents(&self) -> Vec<Option<Contents>> {
-        let ended_ms = self.agreed.passed_since(0);
+        let lasts = |table: &str, key: &Bytes, row: &RowState| {
+            let written_us = || self.written_us(table, key, row);
+            row.expires_ms
+                .is_none_or(|at_ms| at_ms > self.agreed.passed_since(written_us()))
+        };
         let contents = self.all_contents().into_iter();
         contents
-            .map(|contents| contents.map(|contents| contents.expiring_after(ended_ms)))
+            .map(|contents| contents.map(|contents| contents.only(lasts)))
             .collect()
+    }
+
+    /// When a client wrote this row, by its value or version; the beginning where neither tells.
+    fn written_us(&self, table: &str, key: &Bytes, row: &RowState) -> u64 {
+        let mut tables = Table::ALL.into_iter();
+        let table = tables.find(|known| known.name() == table);
+        let history = table.and_then(|table| self.model.history(table, key));
+        let written = history.and_then(|history| match &row.value {
+            Some(value) => history.writer(value),
+            None => history.ops().find(|op| op.version == row.version),
+        });
+        written.map_or(0, |op| op.at_us)
     }
 
     /// What each running node says of the cluster.

@@ -2,6 +2,7 @@
 
 use rumormill_core::{Event as NodeEvent, Handover, Input, Node, Now, Output, Response, Timer};
 
+use crate::checkers::hidden::Expiring;
 use crate::checkers::no_resurrection::Watch;
 use crate::checkers::{Violation, leaves};
 use crate::event::Event;
@@ -299,6 +300,7 @@ impl World {
                 // It shows its cluster's rows from now on, and no longer those of its time alone.
                 host.belongs();
                 host.watch = Watch::default();
+                host.expiring = Expiring::default();
                 host.view += 1;
                 if matches!(event, NodeEvent::Reunited { .. }) {
                     self.renewed.extend(host.id);

@@ -6,6 +6,7 @@ pub mod convergence;
 pub mod durability;
 pub mod grafts;
 pub mod hearsay;
+pub mod hidden;
 pub mod leaves;
 pub mod linearizability;
 pub mod neighbours;
@@ -135,11 +136,11 @@ impl Contents {
         self.0.get(table.name())?.get(key)
     }
 
-    /// Without the rows that expire at `ended_ms` or before, milliseconds of wall time.
+    /// Only the rows for which `lasts` holds, of the table, the key and the row.
     #[must_use]
-    pub fn expiring_after(mut self, ended_ms: u64) -> Self {
-        for rows in self.0.values_mut() {
-            rows.retain(|_, row| row.expires_ms.is_none_or(|at_ms| at_ms > ended_ms));
+    pub fn only(mut self, lasts: impl Fn(&str, &Bytes, &RowState) -> bool) -> Self {
+        for (table, rows) in &mut self.0 {
+            rows.retain(|key, row| lasts(table, key, row));
         }
         self.0.retain(|_, rows| !rows.is_empty());
         self

@@ -4,6 +4,7 @@ mod long;
 mod names;
 mod profile;
 mod situations;
+mod wrong_clocks;
 
 use arbitrary::{Result, Unstructured};
 

@@ -3,7 +3,8 @@
 use arbitrary::{Result, Unstructured};
 
 use super::{
-    Machine, Shape, add, draw_caps, draw_log, draw_resident_value, draw_sides, draw_tree, draw_what,
+    Machine, Shape, add, draw_caps, draw_log, draw_resident_value, draw_sides, draw_tree,
+    draw_what, wrong_clocks,
 };
 use crate::faults::{FaultKind, FaultSet};
 use crate::plan::{FaultWhat, MAX_STEP_US, Plan, WARM_UP_US};
@@ -18,6 +19,9 @@ const BETWEEN_STEPS_US: u64 = 65 * SECOND_US;
 
 /// The plan of a seed.
 pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Plan> {
+    if let Some(plan) = wrong_clocks::draw(u, seed)? {
+        return Ok(plan);
+    }
     let nodes = u.int_in_range(2..=6)?;
     let active_us = u.int_in_range(57 * SECOND_US..=297 * SECOND_US)?;
     let mut plan = Plan::quiet(&Shape {
@@ -59,7 +63,7 @@ pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Plan> {
 }
 
 /// Few operations, so that runs are fast; lives of rows from a second to a month, each factor of two as likely as the next.
-fn draw_mix(u: &mut Unstructured<'_>) -> Result<Mix> {
+pub(super) fn draw_mix(u: &mut Unstructured<'_>) -> Result<Mix> {
     let mut mix = Mix::draw(u)?;
     mix.gap_us = draw_log(u, 200_000, 4_000_000)?;
     mix.keys = draw_log(u, 2, 64)?;
