@@ -140,12 +140,12 @@ impl Sabotage for ReusedLink {
     }
 }
 
-/// A disk with a record that nobody wrote.
+/// A disk that gives back garbage for all that it was given. A single record of that kind a member repairs.
 struct Garbage;
 
 impl Sabotage for Garbage {
     fn before_start(&mut self, _: usize, records: &mut BTreeMap<Bytes, Bytes>) {
-        if let Some(value) = records.values_mut().next() {
+        for value in records.values_mut() {
             *value = Bytes::from_static(b"garbage");
         }
     }
