@@ -50,8 +50,8 @@ impl World {
     }
 
     /// Declares lost what deletes wait for although it never comes: a leaver's last state, or writes that deletes of siblings have replaced, of a
-    /// node that is gone or has written its rows anew under other dots. The guarantees promise no more than that an operator ends such a
-    /// wait. A delete that waits for any other member gets no help.
+    /// node that is gone, has lost unsynced writes in a crash, or has written its rows anew under other dots. The guarantees promise no more
+    /// than that an operator ends such a wait. A delete that waits for any other member gets no help.
     pub(crate) fn operator_declares_lost(&mut self) {
         let waits = (0..self.hosts.len()).find_map(|node| Some((node, self.lost_writer(node)?)));
         let Some((node, lost)) = waits else {
@@ -70,7 +70,7 @@ impl World {
         let host = &self.hosts[node];
         let running = host.node.as_ref().filter(|node| Node::is_full(node))?;
         let waits = running.status(host.now(self.now_us)).waiting_for;
-        let never = |node: &NodeId| self.gone.contains(node) || self.renewed.contains(node);
+        let never = |node: &NodeId| self.gone.contains(node) || self.lost_writes.contains(node);
         let lost = waits.into_iter().find(|wait| {
             matches!(wait.why, HoldsUp::Writes { .. } | HoldsUp::Left) && never(&wait.node)
         });

@@ -293,6 +293,9 @@ impl World {
             }
         }
         self.model.crashed();
+        if lost > 0 {
+            self.lost_writes.extend(self.hosts[node].id);
+        }
         self.count_by("batches_lost", lost as u64);
         lost
     }

@@ -303,7 +303,7 @@ impl World {
                 host.expiring = Expiring::default();
                 host.view += 1;
                 if matches!(event, NodeEvent::Reunited { .. }) {
-                    self.renewed.extend(host.id);
+                    self.lost_writes.extend(host.id);
                 }
             }
             NodeEvent::Resumed { .. } => host.belongs(),

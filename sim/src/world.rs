@@ -47,8 +47,9 @@ pub struct World {
     pub(crate) wire: Option<Wire>,
     /// Members that will never come back: their machines have forgotten them.
     pub(crate) gone: BTreeSet<NodeId>,
-    /// Nodes that have written their rows anew under other dots when they joined: what had the earlier dots never comes.
-    pub(crate) renewed: BTreeSet<NodeId>,
+    /// Nodes some of whose writes never come: a crash took them before they were synced, or the node has written its rows anew under other
+    /// dots when it joined.
+    pub(crate) lost_writes: BTreeSet<NodeId>,
     /// Deletes may be kept to the end: one of those did not leave in good order and nobody has evicted it, or a delete has a
     /// clock so far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
@@ -109,7 +110,7 @@ impl World {
             clients: BTreeMap::new(),
             wire: plan.codec.then(Wire::default),
             gone: BTreeSet::new(),
-            renewed: BTreeSet::new(),
+            lost_writes: BTreeSet::new(),
             keeps_deletes: false,
             evictions: Evictions::default(),
             operator_called: false,

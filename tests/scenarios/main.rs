@@ -273,6 +273,7 @@ fn plans_that_once_failed_hold() {
     }
     let plans = plans![
         "a_disk_emptied_between_two_dials",
+        "a_delete_that_waits_for_writes_that_a_crash_took",
         "a_delete_that_waits_for_writes_that_were_renewed",
         "a_leave_cut_short_by_a_crash",
         "a_leave_while_another_leaves",
