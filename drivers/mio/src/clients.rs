@@ -238,8 +238,9 @@ impl<C: Clients> ClientTable<C> {
     /// Closes a client that holds memory which others need, and says so, once in a while for all of them.
     fn close_for_memory(&mut self, now: Instant, token: usize) {
         let bytes = self.clients.get(&token).map_or(0, |client| client.booked);
-        self.remove(token);
+        // First, so that a program which sees the client gone sees why.
         add(&self.counters.clients_closed_for_memory, 1);
+        self.remove(token);
         self.closed.0 += 1;
         if self.closed.1.is_none_or(|at| at <= now) {
             tracing::warn!(
