@@ -70,6 +70,8 @@ impl Mutant {
                 | Mutant::HearsayRevives
                 | Mutant::ClaimsOutOfOrder
                 | Mutant::IdStaysBehind
+                | Mutant::LaterDefinitionWins
+                | Mutant::MovedByAll
                 | Mutant::RecordStays
                 | Mutant::TwinStands
                 | Mutant::HiddenDeleteIgnored
@@ -257,6 +259,10 @@ mutants! {
     DeadSiblingFreed = "dead-sibling-freed",
     /// What is asked by an id that was given out before the definition came goes to the table that the name meant then.
     IdStaysBehind = "id-stays-behind",
+    /// Every member that has it moves a row that was accepted before the definition of its table came.
+    MovedByAll = "moved-by-all",
+    /// Of two definitions made at once the later one counts, also when it keeps no siblings.
+    LaterDefinitionWins = "later-definition-wins",
     /// A version that is here is not replaced by one of the other table of its name.
     TwinStands = "twin-stands",
     /// A version that is not stored leaves the record of the stored one that it replaces.

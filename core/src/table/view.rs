@@ -412,7 +412,7 @@ impl<'a> View<'a> {
     /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
     pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
         let table = self.node.gossip.tables().public(table);
-        self.changes_where(from, limit, |of| of == table)
+        self.changes_where(from, limit, Some(table), |of| of == table)
     }
 
     /// Changes of all users' tables from `from` on, within the bounds of [`View::changes`].
@@ -421,7 +421,7 @@ impl<'a> View<'a> {
     /// [`Lagged`], as for [`View::changes`].
     pub fn all_changes(&self, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
         let gossip = &self.node.gossip;
-        self.changes_where(from, limit, |of| {
+        self.changes_where(from, limit, None, |of| {
             gossip.tables().domain(of) != super::Domain::Sys
         })
     }
@@ -430,10 +430,12 @@ impl<'a> View<'a> {
         &self,
         from: Cursor,
         limit: usize,
+        table: Option<TableId>,
         wanted: impl Fn(TableId) -> bool,
     ) -> Result<Changes, Lagged> {
         let (log, tables) = (self.node.gossip.log(), self.node.gossip.tables());
-        if from.0 < log.first() || from.0 > log.next() {
+        let is_anew = self.node.gossip.is_redefined_since(table, from.0);
+        if is_anew || from.0 < log.first() || from.0 > log.next() {
             return Err(Lagged {
                 restart: self.cursor(),
             });

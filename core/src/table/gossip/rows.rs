@@ -1,6 +1,7 @@
 //! The rows in memory: a slab, a hash index for point access, the rows of each table, and the rows that expire by time.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher as _, Hasher as _};
@@ -145,6 +146,8 @@ pub(crate) struct Rows {
     tables: Vec<TableRows>,
     places: Places,
     listing: Listing,
+    /// Users' tables with shown rows that their names do not mean, so that readers do not see them.
+    aside: BTreeSet<TableId>,
     expiring: Expiring,
     /// Shown rows of users' tables.
     user_rows: u64,
@@ -176,11 +179,15 @@ impl Rows {
         if let Some(mut listed) = rows.listed.take() {
             rows.unlisted = Some(listed.name());
             self.user_rows -= live;
+            if live > 0 {
+                self.aside.insert(before);
+            }
             let moved = self.listing.depopulate(before, &mut listed);
             self.moved(moved);
         }
         let rows = &mut self.tables[now.0 as usize];
         if let Some(name) = rows.unlisted.take() {
+            self.aside.remove(&now);
             let listed = rows.listed.insert(Listed::new(name));
             self.user_rows += rows.order.len() as u64;
             if !rows.order.is_empty() {
@@ -311,6 +318,8 @@ impl Rows {
             if rows.order.len() == 1 {
                 self.listing.populate(table, listed);
             }
+        } else if rows.unlisted.is_some() {
+            self.aside.insert(table);
         }
     }
 
@@ -319,6 +328,9 @@ impl Rows {
         let rows = &mut self.tables[table.0 as usize];
         rows.lower(&mut self.places, key, slot);
         let Some(listed) = &mut rows.listed else {
+            if rows.order.is_empty() {
+                self.aside.remove(&table);
+            }
             return;
         };
         self.user_rows -= 1;
@@ -361,6 +373,17 @@ impl Rows {
         let rows = self.tables.get(self.group(table).0 as usize);
         let slots = rows.into_iter().flat_map(TableRows::slots);
         slots.filter_map(|slot| Some((*slot, self.row(*slot)?)))
+    }
+
+    /// Users' tables with shown rows that their names do not mean.
+    pub(super) fn hidden_tables(&self) -> impl Iterator<Item = TableId> {
+        self.aside.iter().copied()
+    }
+
+    /// One of the shown rows of a table, by its place among them, which changes when another ceases to be shown.
+    pub(super) fn live_at(&self, table: TableId, place: usize) -> Option<Slot> {
+        let rows = self.tables.get(self.group(table).0 as usize)?;
+        rows.live_slots().get(place).copied()
     }
 
     /// Every row with its slot, tombstones included, in slab order.
