@@ -174,6 +174,8 @@ marks! {
     RowExpired = "row-expired",
     /// Rows of a large cluster were passed on.
     RowsForwarded = "rows-forwarded",
+    /// A row was written again, because a member showed what it had replaced.
+    RowRenewed = "row-renewed",
     /// A row came that lost against the one that is here.
     RowLost = "row-lost",
     /// A session brought everything.

@@ -169,23 +169,14 @@ impl Node {
     }
 
     /// A page of a session, which may be that of a repair.
-    pub(super) fn merge_page(
-        &mut self,
-        link: LinkId,
-        session: u64,
-        rows: RowBatch,
-    ) -> Result<(), Refusal> {
+    pub(super) fn merge_page(&mut self, session: u64, rows: RowBatch) -> Result<(), Refusal> {
         let now = self.fx.now().mono;
         let of_session = |repair: &&mut Repair| repair.session == Some(session);
         let Some(repair) = self.repair.as_mut().filter(of_session) else {
             return self.merge(rows).map(drop);
         };
         repair.touched = now;
-        let (repaired, theirs) = self.gossip.repair(&mut self.fx, rows, &repair.lost)?;
-        repair.repaired += repaired;
-        if !theirs.rows.is_empty() {
-            self.fx.send(link, Lane::Bulk, Message::Overrule(theirs));
-        }
+        repair.repaired += self.gossip.repair(&mut self.fx, rows, &repair.lost)?;
         Ok(())
     }
 
@@ -194,19 +185,5 @@ impl Node {
         if repair.is_some_and(|repair| repair.session == Some(session)) {
             self.end_repair();
         }
-    }
-
-    /// A peer has newer rows than some that this node shows, although both have seen the same.
-    pub(super) fn overruled(&mut self, link: LinkId, batch: RowBatch) -> Result<(), Refusal> {
-        if self.takes_no_rows() {
-            return Ok(());
-        }
-        if !self.is_full() || !self.links.is_ready(link) {
-            return Ok(());
-        }
-        for arrival in self.gossip.intern_batch(batch)? {
-            self.gossip.overrule(&mut self.fx, arrival);
-        }
-        Ok(())
     }
 }
