@@ -277,7 +277,7 @@ impl Node {
         self.gossip.write(&mut self.fx, table, write)
     }
 
-    /// Removes every row of a user table that is known here, with one record. O(rows of the node).
+    /// Removes every row of a user table that is known here, with one record. They are hidden at once, and turns remove them. O(log rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
@@ -287,7 +287,8 @@ impl Node {
         Ok(self.gossip.flush_table(&mut self.fx, Some(table)))
     }
 
-    /// Removes every row of every user table that is known here, with one record. O(rows of the node).
+    /// Removes every row of every user table that is known here, with one record. They are hidden at once, and turns remove them. O(log
+    /// rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.

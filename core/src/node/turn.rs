@@ -7,6 +7,9 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::wire::RumorState;
 
+/// Rows that a floor has hidden, and that are removed in one turn: a millisecond or two.
+const SWEEP_BUDGET: usize = 1_024;
+
 impl Node {
     /// The earliest moment at which [`Input::Tick`](crate::Input::Tick) is needed, and why. Pure. A moment in the past means
     /// now.
@@ -16,7 +19,8 @@ impl Node {
         }
         let now = self.fx.now().mono;
         let collect = self.is_full() && self.stability.is_due() && self.repair.is_none();
-        let flush = (self.fx.turn_open() || collect).then_some(now);
+        let sweep = self.gossip.is_sweeping() && !self.pressure();
+        let flush = (self.fx.turn_open() || collect || sweep).then_some(now);
         let room = self.links.len() < self.config.limits.links;
         let dial = self.links.next_deadline().filter(|_| room);
         let timers = [
@@ -71,6 +75,10 @@ impl Node {
         self.after_input();
         self.claims_due();
         self.collect_tombstones();
+        // A store that lags gets no more to do.
+        if !self.pressure() {
+            self.gossip.sweep(&mut self.fx, SWEEP_BUDGET);
+        }
         self.flush();
     }
 

@@ -1,18 +1,16 @@
 //! Tables' definitions and floors: rows of the store's own that decide about rows of users.
 
-use alloc::vec::Vec;
+use alloc::string::ToString as _;
 
 use bytes::Bytes;
 
-use super::log::Entry;
+use super::Gossip;
 use super::tables::{self, Tables};
-use super::{Gossip, Slot};
 use crate::effects::Effects;
 use crate::error::TableError;
 use crate::id::{Seq, TableId};
-use crate::marks::Mark;
 use crate::mutants::mutated;
-use crate::table::{Accepted, Domain, Hlc, TableOptions};
+use crate::table::{Accepted, Hlc, TableOptions};
 
 impl Gossip {
     /// Drops every row of a table, or of all user tables, by a floor: one row of `sys.floors`.
@@ -26,12 +24,12 @@ impl Gossip {
 
     /// The clock at or below which rows of the table are dead.
     pub(super) fn floor(&self, table: TableId) -> Hlc {
-        let own = self.floors.get(&table).copied().unwrap_or_default();
-        if self.tables.domain(table) == Domain::Sys {
-            own
-        } else {
-            own.max(self.floor_of_all)
-        }
+        self.rows.floor(table)
+    }
+
+    /// The clock at or below which rows of a user's table of this name are dead, in whatever domain they come.
+    pub(super) fn floor_of_name(&self, name: &str) -> Hlc {
+        self.floors.get(name).copied().unwrap_or_default()
     }
 
     /// A row of a table that describes tables has changed.
@@ -58,47 +56,18 @@ impl Gossip {
             }
             tables::Meta::Floors => {
                 if key == tables::FLOOR_OF_ALL {
-                    self.floor_of_all = self.floor_of_all.max(clock);
-                    for table in self.tables.user_ids() {
-                        self.sweep(fx, table, true);
-                    }
+                    self.drop_all(fx, clock);
                 } else if let Some(name) = tables::floor_name(key) {
-                    for table in self.tables.all_called(name) {
-                        self.make_room(table);
-                        let floor = self.floors.entry(table).or_default();
+                    if !mutated!(fx, FloorIgnored) {
+                        let floor = self.floors.entry(name.to_string()).or_default();
                         *floor = (*floor).max(clock);
-                        self.sweep(fx, table, false);
+                    }
+                    for table in self.tables.all_known(name) {
+                        self.make_room(table);
+                        self.drop_rows(fx, table, clock);
                     }
                 }
             }
-        }
-    }
-
-    /// Removes the rows of a table that are at or below its floor, tombstones included; the log tells whether it is one of `all`
-    /// tables. O(rows of the table).
-    fn sweep(&mut self, fx: &mut Effects, table: TableId, all: bool) {
-        let floor = self.floor(table);
-        let domain = self.tables.domain(table);
-        let dead: Vec<Slot> = self
-            .rows
-            .of_table(table)
-            .filter(|(_, row)| row.clock <= floor)
-            .filter(|_| !mutated!(fx, FloorUnswept))
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in &dead {
-            self.unlink(domain, *slot);
-            if let Some(row) = self.rows.remove(*slot) {
-                self.delete_stored(fx, domain, table, &row.key);
-            }
-        }
-        if domain.has_siblings() && !mutated!(fx, FloorUnswept) {
-            self.sweep_siblings(fx, table, floor);
-        }
-        if !dead.is_empty() {
-            self.log.push(Entry::Flushed { table, all });
-            fx.changed(table);
-            fx.mark(Mark::FloorSwept);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Gossip tables: every member holds every row, anyone writes, the larger version wins.
 
+mod ahead;
 mod anti_entropy;
 mod batch;
 mod clocks;
@@ -7,6 +8,7 @@ mod cold;
 mod cover;
 mod digest;
 mod dots;
+mod drops;
 mod expiring;
 mod expiry;
 mod floors;
@@ -20,6 +22,7 @@ mod restore;
 mod reunion;
 mod rows;
 mod session;
+mod shelves;
 mod siblings;
 mod stability;
 mod table_rows;
@@ -29,10 +32,12 @@ mod write;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use ahead::Ahead;
 pub(crate) use anti_entropy::{
     AntiEntropy, Contexts, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
 };
@@ -104,9 +109,10 @@ pub(crate) struct Gossip {
     clock: HlcSource,
     /// Durable ceiling of issued clocks: a restart begins there.
     ceiling: Hlc,
-    /// Floors: rows of the table at or below are dead, in whatever order they arrive.
-    floors: BTreeMap<TableId, Hlc>,
-    floor_of_all: Hlc,
+    /// Which rows are newer than a floor.
+    ahead: Ahead,
+    /// Floors by name: rows of the table at or below are dead, in whatever order they arrive.
+    floors: BTreeMap<String, Hlc>,
     /// No tombstone has a larger clock that this node has freed, or that was freed before it became a member; after a restart
     /// the clock it begins with.
     freed: Hlc,
@@ -126,7 +132,7 @@ impl Gossip {
         let mut rows = Rows::default();
         let tables = Tables::new();
         for id in tables.ids() {
-            rows.add_table(tables.listed(id));
+            rows.add_table(tables.listed(id), Hlc(0));
         }
         Gossip {
             me,
@@ -137,8 +143,8 @@ impl Gossip {
             log: ChangeLog::new(limits.change_log),
             clock: HlcSource::new(start, limits.clock_drift),
             ceiling: start,
+            ahead: Ahead::new(start),
             floors: BTreeMap::new(),
-            floor_of_all: Hlc(0),
             freed: start,
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
@@ -205,7 +211,9 @@ impl Gossip {
     /// Makes room for the rows of a table, and of those that were interned before it.
     fn make_room(&mut self, id: TableId) {
         for next in self.rows.tables()..=id.0 {
-            self.rows.add_table(self.tables.listed(TableId(next)));
+            let listed = self.tables.listed(TableId(next));
+            let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
+            self.rows.add_table(listed, floor);
         }
     }
 
@@ -317,6 +325,7 @@ impl Gossip {
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
         let (clock, dead) = (arrival.clock, arrival.value.is_none());
         let number = self.log.next();
+        self.ahead.note(self.clock.last(), number);
         let value = arrival.value.as_ref();
         let cools = self.cooling.applies(fx, domain, value);
         let cools_hidden = value.is_some() && self.cooling.applies_hidden(fx, domain);
@@ -328,6 +337,7 @@ impl Gossip {
         if cools || cools_hidden && self.rows.is_hidden(slot) {
             self.cooling.push(seq, slot, number);
         }
+        self.ahead.insert(self.clock.last(), clock, slot);
         self.count_row(domain, slot, true);
         match domain.has_siblings() {
             true => self.link_siblings(domain, slot),
@@ -388,21 +398,24 @@ impl Gossip {
 
     /// Takes a row's current version out of the indexes, because another takes its place or it goes.
     fn unlink(&mut self, domain: Domain, slot: Slot) {
-        self.count_row(domain, slot, false);
-        let Some(row) = self.rows.row(slot) else {
+        if self.rows.is_placed(slot) {
+            self.count_row(domain, slot, false);
+        }
+        let Some(row) = self.rows.raw(slot) else {
             return;
         };
+        self.ahead.remove(row.clock, slot);
+        // The floor that has removed a row goes to every session that began before it.
+        let told = (!self.rows.is_dropped(row)).then_some((row.table, &row.key));
         if let Some(siblings) = row.value.siblings() {
             for version in siblings.versions() {
                 let actor = self.cover.intern(version.dot.actor);
                 let counter = version.dot.counter;
-                self.cover
-                    .unlink(domain, actor, counter, row.table, &row.key);
+                self.cover.unlink(domain, actor, counter, told);
             }
             return;
         }
-        self.cover
-            .unlink(domain, row.actor, row.counter, row.table, &row.key);
+        self.cover.unlink(domain, row.actor, row.counter, told);
     }
 
     /// Removes a tombstone for good; its dot stays covered.

@@ -276,11 +276,9 @@ impl Gossip {
             if let Some(row) = self.rows.remove(slot) {
                 self.delete_stored(fx, domain, table, &row.key);
             }
-        }
-        for table in self.tables.user_ids() {
-            self.log.push(super::Entry::Flushed { table, all: true });
             fx.changed(table);
         }
+        self.log.push(super::Entry::FlushedAll);
     }
 
     /// Coverage of this node's earlier dots that the member lacks would hide rows that others still have: it goes, but for

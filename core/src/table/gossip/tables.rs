@@ -86,12 +86,6 @@ impl Tables {
         (0..self.all.len() as u32).map(TableId)
     }
 
-    pub(crate) fn user_ids(&self) -> Vec<TableId> {
-        self.ids()
-            .filter(|id| self.domain(*id) != Domain::Sys)
-            .collect()
-    }
-
     pub(crate) fn get(&self, id: TableId) -> Option<&Table> {
         self.all.get(id.0 as usize)
     }
@@ -150,15 +144,15 @@ impl Tables {
         self.find(self.home(name), name)
     }
 
-    /// The user tables called `name`, one per domain; interned, so that a floor also holds for rows that come later.
-    pub(crate) fn all_called(&mut self, name: &str) -> [TableId; Domain::USR.len()] {
-        Domain::USR.map(|domain| self.intern(domain, name))
+    /// The user tables of that name which this node has heard of.
+    pub(crate) fn all_known(&self, name: &str) -> Vec<TableId> {
+        let ids = Domain::USR.map(|domain| self.find(domain, name));
+        ids.into_iter().flatten().collect()
     }
 
     /// The user tables of the same name as this one.
     pub(crate) fn known_as(&self, id: TableId) -> Vec<TableId> {
-        let ids = Domain::USR.map(|domain| self.find(domain, self.name(id)));
-        ids.into_iter().flatten().collect()
+        self.all_known(self.name(id))
     }
 
     pub(crate) fn options(&self, id: TableId) -> TableOptions {

@@ -1,0 +1,100 @@
+//! Drops: what a floor hides at once, and what turns remove.
+
+use super::*;
+
+/// Records of rows of users' durable tables.
+fn stored(lab: &Lab, i: usize) -> usize {
+    let keys = lab.disks[i].keys();
+    keys.filter(|key| key.starts_with(b"r\x01")).count()
+}
+
+fn shown(lab: &Lab, i: usize) -> (u64, usize) {
+    let view = lab.nodes[i].as_ref().unwrap().view(lab.now);
+    let scanned = view.scan(TableId::DEFAULT, ScanRange::default()).count();
+    (view.user_rows(), scanned)
+}
+
+#[test]
+fn a_drop_hides_rows_at_once_and_removes_them_in_turns() {
+    for all in [false, true] {
+        let mut lab = Lab::new(1, Storage::Ordered, false);
+        for i in 0..5_000 {
+            lab.put(0, &std::format!("k{i}"), "v");
+        }
+        lab.run(2_000);
+        assert_eq!((shown(&lab, 0), stored(&lab, 0)), ((5_000, 5_000), 5_000));
+        let now = lab.now;
+        match all {
+            true => lab.node(0).flush_all(now).unwrap(),
+            false => lab.node(0).flush_table(now, TableId::DEFAULT).unwrap(),
+        };
+        assert_eq!((shown(&lab, 0), lab.get(0, "k1")), ((0, 0), None));
+        // Written before the row that was dropped is removed, whose record it takes over.
+        lab.put(0, "k1", "new");
+        lab.node(0).handle(now, Input::Tick);
+        assert!(lab.node(0).gossip.is_sweeping(), "in several turns");
+        assert_eq!((shown(&lab, 0), lab.get(0, "k1")), ((1, 1), value("new")));
+        lab.node(0).check();
+        lab.run(2_000);
+        assert!(!lab.node(0).gossip.is_sweeping());
+        assert_eq!((shown(&lab, 0), stored(&lab, 0)), ((1, 1), 1));
+        lab.node(0).check();
+        lab.stop(0);
+        lab.start(0);
+        assert_eq!((shown(&lab, 0), lab.get(0, "k1")), ((1, 1), value("new")));
+    }
+}
+
+#[test]
+fn a_crash_between_a_drop_and_its_turns_brings_nothing_back() {
+    let mut lab = Lab::new(1, Storage::Ordered, false);
+    for i in 0..5_000 {
+        lab.put(0, &std::format!("k{i}"), "v");
+    }
+    lab.run(2_000);
+    let now = lab.now;
+    lab.node(0).flush_all(now).unwrap();
+    lab.node(0).handle(now, Input::Tick);
+    while let Some(output) = lab.node(0).poll_output() {
+        lab.output(0, output, &mut VecDeque::new());
+    }
+    assert!(stored(&lab, 0) > 0, "some are still on the disk");
+    lab.stop(0);
+    lab.start(0);
+    assert_eq!(lab.get(0, "k1"), None);
+    lab.run(2_000);
+    assert_eq!((shown(&lab, 0), stored(&lab, 0)), ((0, 0), 0));
+    lab.node(0).check();
+}
+
+#[test]
+fn a_floor_that_comes_late_hides_what_is_below_and_nothing_above() {
+    for written in [100, 6_000] {
+        let mut lab = Lab::new(2, Storage::Ordered, true);
+        lab.run(3_000);
+        for i in 0..3_000 {
+            lab.put(0, &std::format!("old{i}"), "v");
+        }
+        lab.run(2_000);
+        assert_eq!(shown(&lab, 1), (3_000, 3_000));
+        lab.cut = Box::new(|_, _, _| true);
+        let now = lab.now;
+        lab.node(1).flush_all(now).unwrap();
+        lab.run(100);
+        for i in 0..written {
+            lab.put(0, &std::format!("new{i}"), "v");
+        }
+        lab.put(0, "old7", "again");
+        lab.run(100);
+        lab.cut = Box::new(|_, _, _| false);
+        lab.run(30_000);
+        for i in 0..2 {
+            let all = written + 1;
+            assert_eq!(shown(&lab, i), (all as u64, all), "{written} on n{i}");
+            assert_eq!(stored(&lab, i), all);
+            lab.node(i).check();
+        }
+        assert_eq!(lab.everywhere("old8"), [None, None]);
+        assert_eq!(lab.everywhere("old7"), [value("again"), value("again")]);
+    }
+}
