@@ -206,6 +206,8 @@ marks! {
     SiblingsSettled = "siblings-settled",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",
+    /// A flush has deleted a row above its floor.
+    FlushedAhead = "flushed-ahead",
     /// A tombstone was freed.
     TombstoneFreed = "tombstone-freed",
 }

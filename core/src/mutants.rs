@@ -65,6 +65,7 @@ impl Mutant {
                 | Mutant::EndedForwarded
                 | Mutant::ExpiresByOwnClock
                 | Mutant::FloorForgotten
+                | Mutant::FlushLeavesAhead
                 | Mutant::FoundsUntold
                 | Mutant::HalfIsEnough
                 | Mutant::HearsayRevives
@@ -119,6 +120,8 @@ mutants! {
     FloorIgnored = "floor-ignored",
     /// A floor leaves the rows that are there already.
     FloorUnswept = "floor-unswept",
+    /// A flush leaves the rows whose clocks are ahead of its own.
+    FlushLeavesAhead = "flush-leaves-ahead",
     /// A floor written under a session is not sent at its end.
     FloorForgotten = "floor-forgotten",
     /// A session's contexts are adopted when its last page comes, whether or not the others have.

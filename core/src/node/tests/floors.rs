@@ -98,3 +98,85 @@ fn a_floor_that_comes_late_hides_what_is_below_and_nothing_above() {
         assert_eq!(lab.everywhere("old7"), [value("again"), value("again")]);
     }
 }
+
+/// A row of node `i`, written while its clock was a day ahead.
+fn put_ahead(lab: &mut Lab, i: usize, table: TableId, key: &str) {
+    let now = lab.now;
+    let wrong = Now::new(now.mono, now.wall + Duration::from_secs(86_400));
+    let write = Write::Put {
+        key: key.as_bytes(),
+        value: Bytes::from_static(b"ahead"),
+        expires: None,
+    };
+    lab.node(i).write(wrong, table, write).unwrap();
+}
+
+#[test]
+pub(super) fn a_flush_leaves_no_row_that_is_ahead_of_its_clock() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    put_ahead(&mut lab, 1, TableId::DEFAULT, "k");
+    lab.put(0, "old", "v");
+    lab.run(1_000);
+    assert_eq!(lab.everywhere("k"), [value("ahead"), value("ahead")]);
+    let now = lab.now;
+    lab.node(0).flush_all(now).unwrap();
+    lab.put(0, "new", "v");
+    lab.run(1_000);
+    assert_eq!(lab.everywhere("k"), [None, None]);
+    assert_eq!(lab.everywhere("old"), [None, None]);
+    assert_eq!(lab.everywhere("new"), [value("v"), value("v")]);
+    assert!(lab.marked(0, "flushed-ahead"));
+}
+
+#[test]
+fn a_flush_of_siblings_that_are_ahead_replaces_all_that_it_saw() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    let options = TableOptions {
+        conflict: Conflict::Siblings,
+        ..TableOptions::default()
+    };
+    let now = lab.now;
+    lab.node(0).create_table(now, "s", options).unwrap();
+    lab.run(1_000);
+    let theirs = lab.node(1).table("s").unwrap();
+    put_ahead(&mut lab, 1, theirs, "k");
+    lab.run(1_000);
+    let ours = lab.node(0).table("s").unwrap();
+    let now = lab.now;
+    assert_eq!(lab.node(0).view(now).len(ours), 1);
+    lab.node(0).flush_table(now, ours).unwrap();
+    lab.run(1_000);
+    let now = lab.now;
+    assert_eq!(lab.node(0).view(now).len(ours), 0);
+    assert_eq!(lab.node(1).view(now).len(theirs), 0);
+}
+
+#[test]
+fn a_flush_is_answered_when_all_rows_ahead_of_it_are_deleted() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    for i in 0..1_500 {
+        put_ahead(&mut lab, 1, TableId::DEFAULT, &std::format!("k{i}"));
+    }
+    lab.run(5_000);
+    assert_eq!(shown(&lab, 0), (1_500, 1_500));
+    let (now, token) = (lab.now, Token(7));
+    let request = Request::Flush { table: None };
+    let deadline = None;
+    let input = Input::Request {
+        token,
+        deadline,
+        request,
+    };
+    lab.node(0).handle(now, input);
+    // It is on no list: it was written after the flush.
+    put_ahead(&mut lab, 0, TableId::DEFAULT, "later");
+    assert!(shown(&lab, 0).0 > 1_000 && !lab.replies.contains_key(&token));
+    lab.run(5_000);
+    assert!(matches!(lab.replies[&token], Ok(Response::Written(_))));
+    for i in 0..2 {
+        assert_eq!(shown(&lab, i), (1, 1), "n{i}");
+    }
+}

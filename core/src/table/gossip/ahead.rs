@@ -5,6 +5,7 @@
 //! floor came after the clock had passed it, and is in the log of changes, or is in that set.
 
 use alloc::collections::{BTreeSet, VecDeque};
+use core::ops::Bound;
 
 use super::rows::Slot;
 use crate::table::Hlc;
@@ -73,6 +74,12 @@ impl Ahead {
     pub(super) fn above(&self, floor: Hlc) -> impl Iterator<Item = Slot> + '_ {
         let above = self.rows.range((floor.next(), Slot::new(0))..);
         above.map(|(_, slot)| *slot)
+    }
+
+    /// The next of them after one, in order of clocks. O(log rows).
+    pub(super) fn after(&self, at: (Hlc, Slot)) -> Option<(Hlc, Slot)> {
+        let after = (Bound::Excluded(at), Bound::Unbounded);
+        self.rows.range(after).next().copied()
     }
 
     /// From which number of arrival on, of `next` to come, others may be above `floor`; `None` when that is not known any more.

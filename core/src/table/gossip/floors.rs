@@ -2,26 +2,15 @@
 
 use alloc::string::ToString as _;
 
-use bytes::Bytes;
-
 use super::Gossip;
 use super::tables::{self, Tables};
 use crate::effects::Effects;
 use crate::error::TableError;
 use crate::id::{Seq, TableId};
 use crate::mutants::mutated;
-use crate::table::{Accepted, Hlc, TableOptions};
+use crate::table::{Hlc, TableOptions};
 
 impl Gossip {
-    /// Drops every row of a table, or of all user tables, by a floor: one row of `sys.floors`.
-    pub(crate) fn flush_table(&mut self, fx: &mut Effects, table: Option<TableId>) -> Accepted {
-        let key = match table {
-            Some(table) => tables::floor_key(self.tables.name(table)),
-            None => tables::FLOOR_OF_ALL.to_vec(),
-        };
-        self.write_sys(fx, Tables::FLOORS, &key, Bytes::new())
-    }
-
     /// The clock at or below which rows of the table are dead.
     pub(super) fn floor(&self, table: TableId) -> Hlc {
         self.rows.floor(table)

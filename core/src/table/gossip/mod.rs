@@ -12,6 +12,7 @@ mod drops;
 mod expiring;
 mod expiry;
 mod floors;
+mod flushes;
 mod index;
 mod listing;
 mod log;
@@ -45,6 +46,7 @@ use cold::Cooling;
 pub(crate) use cold::{Loaded, Place, Thawed};
 pub(crate) use cover::Cover;
 pub(crate) use digest::{Scope, read_digest, write_digest};
+use flushes::Flush;
 use log::ChangeLog;
 pub(crate) use log::Entry;
 pub(crate) use order::InOrder;
@@ -116,6 +118,8 @@ pub(crate) struct Gossip {
     /// No tombstone has a larger clock that this node has freed, or that was freed before it became a member; after a restart
     /// the clock it begins with.
     freed: Hlc,
+    /// Flushes that have rows left to delete.
+    flushes: VecDeque<Flush>,
     outbox: Outbox,
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
     sys_changes: Vec<(TableId, Bytes)>,
@@ -146,6 +150,7 @@ impl Gossip {
             ahead: Ahead::new(start),
             floors: BTreeMap::new(),
             freed: start,
+            flushes: VecDeque::new(),
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
             cooling: Cooling::new(resident_value),

@@ -24,6 +24,9 @@ use crate::table::siblings::SiblingRow;
 pub(crate) struct Slot(NonZeroU32);
 
 impl Slot {
+    /// Larger than that of any row.
+    pub(super) const LAST: Slot = Slot(NonZeroU32::MAX);
+
     pub(super) fn new(index: usize) -> Self {
         // A slab of 2^32 rows would need more memory than any machine that runs this has.
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);

@@ -130,7 +130,7 @@ impl Gossip {
     }
 
     /// Puts a row in place that a write of this node's has changed, and pushes it whole.
-    fn put_siblings(
+    pub(in super::super) fn put_siblings(
         &mut self,
         fx: &mut Effects,
         table: TableId,
