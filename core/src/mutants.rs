@@ -65,6 +65,7 @@ impl Mutant {
                 | Mutant::EndedForwarded
                 | Mutant::ExpiresByOwnClock
                 | Mutant::FloorForgotten
+                | Mutant::FloorFreedUnasked
                 | Mutant::FlushLeavesAhead
                 | Mutant::FoundsUntold
                 | Mutant::HalfIsEnough
@@ -120,6 +121,8 @@ mutants! {
     FloorIgnored = "floor-ignored",
     /// A floor leaves the rows that are there already.
     FloorUnswept = "floor-unswept",
+    /// The floor of a table is freed before other members have it.
+    FloorFreedUnasked = "floor-freed-unasked",
     /// A flush leaves the rows whose clocks are ahead of its own.
     FlushLeavesAhead = "flush-leaves-ahead",
     /// A floor written under a session is not sent at its end.

@@ -22,6 +22,7 @@ impl Node {
         }
         let now = self.fx.now().mono;
         let collect = self.is_full() && self.stability.is_due() && self.repair.is_none();
+        let collect = collect && !self.gossip.is_sweeping();
         let sweep = self.gossip.is_sweeping() && !self.pressure();
         let sweep = sweep || self.gossip.is_flushing();
         let flush = (self.fx.turn_open() || collect || sweep).then_some(now);
@@ -78,12 +79,12 @@ impl Node {
         }
         self.after_input();
         self.claims_due();
-        self.collect_tombstones();
         self.flushes_due(FLUSH_BUDGET);
         // A store that lags gets no more to do.
         if !self.pressure() {
             self.gossip.sweep(&mut self.fx, SWEEP_BUDGET);
         }
+        self.collect_tombstones();
         self.flush();
     }
 
@@ -106,6 +107,10 @@ impl Node {
         }
         // Nobody's claim will tell a lone node that it is time.
         let alone = self.is_alone();
+        // A floor is kept until all that it has hidden is removed.
+        if self.gossip.is_sweeping() {
+            return;
+        }
         if !self.is_full() || self.repair.is_some() || !(self.stability.is_due() || alone) {
             return;
         }

@@ -180,3 +180,46 @@ fn a_flush_is_answered_when_all_rows_ahead_of_it_are_deleted() {
         assert_eq!(shown(&lab, i), (1, 1), "n{i}");
     }
 }
+
+#[test]
+pub(super) fn a_floor_is_freed_when_every_member_has_it_and_not_before() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.put(0, "k", "v");
+    lab.run(3_000);
+    lab.stop(2);
+    let now = lab.now;
+    lab.node(1).flush_table(now, TableId::DEFAULT).unwrap();
+    lab.run(30_000);
+    assert_eq!(lab.tombstones(), [1, 1], "kept for the one that is down");
+    lab.start(2);
+    assert_eq!(lab.get(2, "k"), value("v"), "the row is back from its disk");
+    lab.run(15_000);
+    assert_eq!(lab.everywhere("k"), std::vec![None; 3]);
+    assert_eq!(lab.tombstones(), [0, 0, 0], "and then it is freed");
+    let kept = |disk: &BTreeMap<Bytes, Bytes>| disk.keys().any(|key| key.ends_with(b"tdefault"));
+    assert!(!lab.disks.iter().any(kept), "on the disks too");
+    lab.put(2, "k", "new");
+    lab.run(1_000);
+    assert_eq!(lab.everywhere("k"), std::vec![value("new"); 3]);
+}
+
+#[test]
+fn a_floor_stays_while_what_it_has_hidden_is_removed() {
+    let mut lab = Lab::new(1, Storage::Ordered, false);
+    for i in 0..5_000 {
+        lab.put(0, &std::format!("k{i}"), "v");
+    }
+    lab.run(2_000);
+    let now = lab.now;
+    lab.node(0).flush_table(now, TableId::DEFAULT).unwrap();
+    lab.node(0).handle(now, Input::Tick);
+    assert!(lab.node(0).gossip.is_sweeping());
+    assert_eq!(lab.tombstones(), [1], "it still hides some");
+    lab.run(2_000);
+    assert_eq!(lab.tombstones(), [0]);
+    assert_eq!((shown(&lab, 0), stored(&lab, 0)), ((0, 0), 0));
+    lab.stop(0);
+    lab.start(0);
+    assert_eq!(shown(&lab, 0), (0, 0));
+}

@@ -56,6 +56,7 @@ caught! {
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
     ExpiresByOwnClock as expires_by_own_clock by expiry::one_clock_that_is_fast_for_a_while_ends_no_row, "one clock";
     FlushLeavesAhead as flush_leaves_ahead by floors::a_flush_leaves_no_row_that_is_ahead_of_its_clock, "left == right";
+    FloorFreedUnasked as floor_freed_unasked by floors::a_floor_is_freed_when_every_member_has_it_and_not_before, "kept for the one that is down";
     FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     HalfIsEnough as half_is_enough by expiry::two_fast_clocks_of_four_end_no_row, "half of the clocks";

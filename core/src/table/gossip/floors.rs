@@ -21,6 +21,17 @@ impl Gossip {
         self.floors.get(name).copied().unwrap_or_default()
     }
 
+    /// A table's floor is known to all members and nothing at or below it can come any more: it hides nothing from now on.
+    pub(super) fn floor_freed(&mut self, key: &[u8]) {
+        let Some(name) = tables::floor_name(key) else {
+            return;
+        };
+        self.floors.remove(name);
+        for table in self.tables.all_known(name) {
+            self.rows.set_floor(table, Hlc(0));
+        }
+    }
+
     /// A row of a table that describes tables has changed.
     pub(super) fn meta_changed(
         &mut self,

@@ -48,7 +48,9 @@ impl Gossip {
             None => tables::FLOOR_OF_ALL.to_vec(),
         };
         let before = self.log.next();
-        let accepted = self.write_sys(fx, Tables::FLOORS, &key, Bytes::new());
+        // A table's floor is freed as a tombstone is; the one row that is the floor of all stays.
+        let value = table.is_none().then(Bytes::new);
+        let accepted = self.write_sys(fx, Tables::FLOORS, &key, value);
         let mut flush = Flush {
             table,
             at: (accepted.version.clock, Slot::LAST),

@@ -433,6 +433,9 @@ impl Gossip {
             return;
         };
         self.freed = self.freed.max(row.clock);
+        if row.table == Tables::FLOORS {
+            self.floor_freed(&row.key);
+        }
         self.delete_stored(fx, domain, row.table, &row.key);
         // A watcher that has not read of the delete still does, and one that has is not told twice.
         let entry = Entry::Freed {
