@@ -62,9 +62,11 @@ impl Mutant {
                 | Mutant::DamageFounds
                 | Mutant::DeadSiblingFreed
                 | Mutant::BeliefToldOnce
+                | Mutant::DeadForwarded
                 | Mutant::EndedForwarded
                 | Mutant::ExpiresByOwnClock
                 | Mutant::FloorForgotten
+                | Mutant::FloorForgetsSeen
                 | Mutant::FloorFreedUnasked
                 | Mutant::FlushLeavesAhead
                 | Mutant::FoundsUntold
@@ -123,6 +125,8 @@ mutants! {
     FloorUnswept = "floor-unswept",
     /// The floor of a table is freed before other members have it.
     FloorFreedUnasked = "floor-freed-unasked",
+    /// A floor drops rows of siblings with all that they knew.
+    FloorForgetsSeen = "floor-forgets-seen",
     /// A flush leaves the rows whose clocks are ahead of its own.
     FlushLeavesAhead = "flush-leaves-ahead",
     /// A floor written under a session is not sent at its end.
@@ -229,6 +233,8 @@ mutants! {
     ResumeUnrecorded = "resume-unrecorded",
     /// Rows that are to be passed on are not.
     ForwardUnsent = "forward-unsent",
+    /// Rows of `memory` tables that a delete or a floor has taken are passed on.
+    DeadForwarded = "dead-forwarded",
     /// Rows that are passed on count though their author's life has ended.
     EndedForwarded = "ended-forwarded",
     /// What a notice names and what does not come is not asked for.

@@ -1,6 +1,8 @@
 //! Drops: what a floor hides at once, and what turns remove.
 
+use super::push::{first_forward, set, watch};
 use super::*;
+use crate::wire::Message;
 
 /// Records of rows of users' durable tables.
 fn stored(lab: &Lab, i: usize) -> usize {
@@ -222,4 +224,194 @@ fn a_floor_stays_while_what_it_has_hidden_is_removed() {
     lab.stop(0);
     lab.start(0);
     assert_eq!(shown(&lab, 0), (0, 0));
+}
+
+/// A table with options that three nodes know, the third of which writes, while all are cut off from each other, with a clock that is a minute ahead.
+fn written_apart(key: &str) -> (Lab, [TableId; 3], CausalToken) {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    let options = TableOptions {
+        conflict: Conflict::Siblings,
+        ..TableOptions::default()
+    };
+    let now = lab.now;
+    lab.node(0).create_table(now, "s", options).unwrap();
+    lab.run(3_000);
+    let tables = [0, 1, 2].map(|i| lab.node(i).table("s").unwrap());
+    lab.cut = Box::new(|from, to, _| from == 2 || to == 2);
+    let ahead = Now::new(lab.now.mono, lab.now.wall + Duration::from_secs(60));
+    let key = key.as_bytes();
+    let write = Write::Put {
+        key,
+        value: Bytes::from_static(b"theirs"),
+        expires: None,
+    };
+    lab.node(2).write(ahead, tables[2], write).unwrap();
+    let context = match lab.node(2).view(ahead).get(tables[2], key) {
+        Found::Siblings(row) => row.siblings().unwrap().context,
+        other => panic!("{other:?}"),
+    };
+    (lab, tables, context)
+}
+
+#[test]
+pub(super) fn what_a_flushed_sibling_had_replaced_stays_away() {
+    // The write that replaced it is flushed where it was made, on another member, or comes after the flush.
+    for (author, late, many) in [
+        (0, false, false),
+        (0, false, true),
+        (1, false, false),
+        (1, true, false),
+    ] {
+        let (mut lab, tables, context) = written_apart("k");
+        if late {
+            lab.cut = Box::new(|_, _, _| true);
+        }
+        let now = lab.now;
+        let replace = Write::Replace {
+            key: b"k",
+            value: Bytes::from_static(b"ours"),
+            context: &context,
+        };
+        lab.node(author)
+            .write(now, tables[author], replace)
+            .unwrap();
+        for i in 0..if many { 3_000 } else { 0 } {
+            let key = std::format!("k{i}");
+            let write = Write::Put {
+                key: key.as_bytes(),
+                value: Bytes::from_static(b"v"),
+                expires: None,
+            };
+            lab.node(0).write(now, tables[0], write).unwrap();
+        }
+        lab.run(100);
+        let now = lab.now;
+        lab.node(0).flush_table(now, tables[0]).unwrap();
+        if !many {
+            lab.run(30_000);
+        }
+        lab.cut = Box::new(|_, _, _| false);
+        for _ in 0..20 {
+            lab.run(2_000);
+            for i in 0..2 {
+                let now = lab.now;
+                let shown = lab.node(i).view(now).len(tables[i]);
+                assert_eq!(
+                    shown, 0,
+                    "n{i} shows what was replaced: {author} {late} {many}"
+                );
+            }
+        }
+        let now = lab.now;
+        assert_eq!(lab.node(2).view(now).len(tables[2]), 0);
+        assert_eq!(lab.tombstones(), [0, 0, 0], "it has come, and all is freed");
+        for i in 0..3 {
+            lab.stop(i);
+            lab.start(i);
+            let now = lab.now;
+            assert_eq!(lab.node(i).view(now).len(tables[i]), 0, "n{i} restarts");
+        }
+    }
+}
+
+#[test]
+fn what_a_flushed_sibling_had_replaced_is_known_after_a_restart() {
+    let (mut lab, tables, context) = written_apart("k");
+    let now = lab.now;
+    let replace = Write::Replace {
+        key: b"k",
+        value: Bytes::from_static(b"ours"),
+        context: &context,
+    };
+    lab.node(0).write(now, tables[0], replace).unwrap();
+    lab.run(3_000);
+    let now = lab.now;
+    lab.node(0).flush_table(now, tables[0]).unwrap();
+    lab.run(3_000);
+    lab.stop(0);
+    lab.start(0);
+    lab.stop(1);
+    lab.start(1);
+    lab.cut = Box::new(|_, _, _| false);
+    lab.run(30_000);
+    for i in 0..3 {
+        let table = lab.node(i).table("s").unwrap();
+        let now = lab.now;
+        assert_eq!(lab.node(i).view(now).len(table), 0, "n{i}");
+    }
+    assert_eq!(lab.tombstones(), [0, 0, 0]);
+}
+
+#[test]
+pub(super) fn a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays_away() {
+    for flushed in [true, false] {
+        let mut lab = Lab::new(3, Storage::Ordered, true);
+        lab.run(8_000);
+        set(&mut lab, "gossip.fanout", "1");
+        set(&mut lab, "gossip.direct_push_members", "1");
+        let options = TableOptions {
+            durability: Durability::Memory,
+            ..TableOptions::default()
+        };
+        let now = lab.now;
+        lab.node(0).create_table(now, "m", options).unwrap();
+        lab.run(5_000);
+        let tables = [0, 1, 2].map(|i| lab.node(i).table("m").unwrap());
+        let with_row = |msg: &Message| {
+            let mut rows = msg.rows().into_iter().flat_map(|batch| &batch.rows);
+            rows.any(|row| row.key == "k") || matches!(msg, Message::Have(_))
+        };
+        let sent = watch(&mut lab, move |_, _, msg| with_row(msg));
+        let put = Write::Put {
+            key: b"k",
+            value: Bytes::from_static(b"v"),
+            expires: None,
+        };
+        let now = lab.now;
+        lab.node(2).write(now, tables[2], put).unwrap();
+        lab.settle();
+        let (relay, msg) = first_forward(&sent);
+        let other = 1 - relay;
+        // The member that is to pass the row on hears of the delete, and not of the row.
+        watch(&mut lab, move |_, to, msg| {
+            let to_relay = to == relay && matches!(msg, Message::Page(_));
+            to_relay || flushed && with_row(msg)
+        });
+        let now = lab.now;
+        match flushed {
+            true => lab.node(2).flush_table(now, tables[2]).unwrap(),
+            false => lab
+                .node(2)
+                .write(now, tables[2], Write::Delete { key: b"k" })
+                .unwrap(),
+        };
+        lab.run(20_000);
+        assert_eq!(lab.tombstones()[other], 0, "freed on the other member");
+        assert_eq!(
+            lab.tombstones()[relay],
+            1,
+            "and not on that which lacks the row"
+        );
+        lab.stop(other);
+        lab.start(other);
+        watch(&mut lab, move |_, _, msg| matches!(msg, Message::Page(_)));
+        lab.run(3_000);
+        lab.relay(relay, 2, &msg);
+        let table = lab.node(other).table("m").unwrap();
+        let now = lab.now;
+        assert_eq!(
+            lab.node(other).view(now).len(table),
+            0,
+            "the member that restarted"
+        );
+        lab.cut = Box::new(|_, _, _| false);
+        lab.run(20_000);
+        for i in 0..3 {
+            let table = lab.node(i).table("m").unwrap();
+            let now = lab.now;
+            assert_eq!(lab.node(i).view(now).len(table), 0, "n{i}");
+        }
+        assert_eq!(lab.tombstones(), [0, 0, 0]);
+    }
 }

@@ -3,9 +3,13 @@
 //! Rows at or below the floor of their table are passed over by every look. Where it is known which rows are above the floor, and those are few, all others leave
 //! the indexes together and counts and sums are right at once. Where it is not known, a walk over all rows in turns finds those that are below;
 //! until it ends they are hidden but counted, and sums are compared with nobody.
+//!
+//! A row of siblings that is dropped may know of writes that have not come here and were replaced. It stays as a delete until they have come.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 use super::log::Entry;
 use super::shelves::Chore;
@@ -14,7 +18,9 @@ use crate::effects::Effects;
 use crate::id::TableId;
 use crate::marks::Mark;
 use crate::mutants::mutated;
-use crate::table::Hlc;
+use crate::table::causal::Dot;
+use crate::table::siblings::{Sibling, SiblingRow};
+use crate::table::{Domain, Hlc};
 
 /// Rows above a floor that are looked for, among at most so many changes.
 const KEPT: usize = 1_024;
@@ -134,9 +140,9 @@ impl Gossip {
         }
     }
 
-    /// Removes the versions of a row that are at or below a floor, while others are above it.
+    /// Removes the versions of a row that are at or below the floor, while others are above it.
     fn strip(&mut self, fx: &mut Effects, slot: Slot, floor: Hlc) {
-        let row = self.rows.row(slot);
+        let row = self.rows.row(slot).filter(|row| row.clock > floor);
         let Some(row) = row.filter(|row| {
             let siblings = row.value.siblings();
             siblings.is_some_and(|row| row.versions().iter().any(|v| v.clock <= floor))
@@ -147,6 +153,54 @@ impl Gossip {
         if let Some(mut siblings) = row.value.siblings().cloned() {
             siblings.retain(|version| version.clock > floor);
             self.place_siblings(fx, table, key, siblings);
+        }
+    }
+
+    /// Takes out of a row the versions that are at or below the floor of its table; returns the row as it was, if there are any.
+    pub(super) fn drop_versions(
+        &self,
+        fx: &mut Effects,
+        table: TableId,
+        row: &mut SiblingRow,
+    ) -> Option<SiblingRow> {
+        let floor = self.floor(table);
+        let below = |version: &Sibling| version.clock <= floor;
+        if mutated!(fx, FloorIgnored) || !row.versions().iter().any(below) {
+            return None;
+        }
+        fx.mark(Mark::RowBelowFloor);
+        let whole = row.clone();
+        row.retain(|version| version.clock > floor);
+        Some(whole)
+    }
+
+    /// Keeps what a row knew that a floor has dropped `whole`, if no version is `left` of its key and not every write that it knew
+    /// of has come here: such a write may be above the floor, and the row alone tells that it was replaced. Its versions stay as
+    /// deletes, with the same dots and clocks, which costs no message.
+    pub(super) fn keep_seen(
+        &self,
+        fx: &mut Effects,
+        domain: Domain,
+        whole: Option<SiblingRow>,
+        left: &mut SiblingRow,
+    ) {
+        let Some(whole) = whole.filter(|_| left.versions().is_empty()) else {
+            return;
+        };
+        let lacks = |dot: &Dot| !self.cover.contains_up_to(domain, *dot);
+        let mut seen = whole.seen().as_slice().iter().chain(left.seen().as_slice());
+        if seen.any(lacks) && !mutated!(fx, FloorForgetsSeen) {
+            fx.mark(Mark::DroppedSeenKept);
+            left.bury(&whole);
+        }
+    }
+
+    /// Removes the row of a key now, if a floor has hidden it: in a table with siblings a new row of the key has to know what it knew.
+    pub(super) fn sweep_key(&mut self, fx: &mut Effects, table: TableId, key: &[u8]) {
+        if self.is_sweeping()
+            && let Some(slot) = self.rows.find_dropped(table, key)
+        {
+            self.sweep_row(fx, slot);
         }
     }
 
@@ -194,35 +248,49 @@ impl Gossip {
         let Some(row) = self.rows.raw(slot) else {
             return 0;
         };
+        let (table, placed) = (row.table, self.rows.is_placed(slot));
+        let domain = self.tables.domain(table);
         if !self.rows.is_dropped(row) {
-            let (table, floor) = (row.table, self.floor(row.table));
-            if !self.rows.is_placed(slot) {
+            let floor = self.floor(table);
+            if !placed {
                 self.rows.admit(slot);
-                self.count_row(self.tables.domain(table), slot, true);
+                self.count_row(domain, slot, true);
             }
             self.strip(fx, slot, floor);
             return 0;
         }
-        let table = row.table;
-        let cost = 1
-            + row.key.len() / 1_024
-            + row
-                .value
-                .siblings()
-                .map_or(0, |row| row.versions().len() / 8);
-        let domain = self.tables.domain(table);
-        let placed = self.rows.is_placed(slot);
+        let siblings = row.value.siblings().cloned();
+        let versions = siblings.as_ref().map_or(0, |row| row.versions().len());
+        let cost = 1 + row.key.len() / 1_024 + versions / 8;
         self.unlink(domain, slot);
         if let Some(row) = self.rows.remove(slot) {
             // A row that was written since has the record.
             if self.rows.find(table, &row.key).is_none() {
                 self.delete_stored(fx, domain, table, &row.key);
             }
+            if let Some(siblings) = siblings {
+                self.forget_siblings(fx, table, row.key, siblings);
+            }
         }
         if placed {
             fx.changed(table);
         }
         cost
+    }
+
+    /// A row of siblings was removed, because a floor is above it. What it had replaced stays replaced.
+    fn forget_siblings(&mut self, fx: &mut Effects, table: TableId, key: Bytes, whole: SiblingRow) {
+        let row = self.rows.get(table, &key);
+        let since = row.and_then(|row| row.value.siblings()).cloned();
+        let mut row = since.clone().unwrap_or_default();
+        let mut known = whole.clone();
+        known.retain(|_| false);
+        row.merge(&known, |_| false);
+        self.keep_seen(fx, self.tables.domain(table), Some(whole), &mut row);
+        let is_none = since.is_none() && row.versions().is_empty();
+        if !is_none && since.as_ref() != Some(&row) {
+            self.place_siblings(fx, table, key, row);
+        }
     }
 
     /// Forgets a floor after it has removed what was there.

@@ -119,6 +119,8 @@ impl Gossip {
             self.merge(fx, row);
         }
         self.freed_elsewhere(reunion.freed);
+        // What floors have hidden is not compared, and must not be looked at once what was covered is forgotten.
+        self.sweep(fx, usize::MAX);
         let (proposals, mut dropped) = self.compare(fx, &reunion);
         let (siblings, fewer) = self.compare_siblings(fx, &reunion);
         dropped += fewer;

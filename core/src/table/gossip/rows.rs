@@ -229,9 +229,16 @@ impl Rows {
         self.floor_of_all = floor;
     }
 
-    /// Whether a row is at or below the floor of its table.
+    /// Whether a row is at or below the floor of its table. A dead row of siblings never is dropped: it may be all that tells of writes
+    /// which have not come here that they were replaced.
     pub(super) fn is_dropped(&self, row: &StoredRow) -> bool {
-        row.clock <= self.floor(row.table) && !self.unswept
+        let below = row.clock <= self.floor(row.table) && !self.unswept;
+        below && !(row.value.is_dead() && row.value.siblings().is_some())
+    }
+
+    /// A row of a key that a floor has dropped, and that is not removed yet. O(1).
+    pub(super) fn find_dropped(&self, table: TableId, key: &[u8]) -> Option<Slot> {
+        self.find_where(table, key, |row| self.is_dropped(row))
     }
 
     /// Whether all rows of users' tables are above a floor. O(tables).
@@ -253,12 +260,20 @@ impl Rows {
 
     /// The slot of a key's row, tombstones included. O(1).
     pub(crate) fn find(&self, table: TableId, key: &[u8]) -> Option<Slot> {
+        self.find_where(table, key, |row| !self.is_dropped(row))
+    }
+
+    fn find_where(
+        &self,
+        table: TableId,
+        key: &[u8],
+        is_meant: impl Fn(&StoredRow) -> bool,
+    ) -> Option<Slot> {
         let hash = Self::hash(&self.hasher, table, key);
         let slab = &self.slab;
         self.index.find(hash, |slot| {
-            slab[slot.index()].as_ref().is_some_and(|row| {
-                row.table == table && row.key.as_ref() == key && !self.is_dropped(row)
-            })
+            let row = slab[slot.index()].as_ref();
+            row.is_some_and(|row| row.table == table && row.key.as_ref() == key && is_meant(row))
         })
     }
 
@@ -331,6 +346,7 @@ impl Rows {
         if self.row(slot).is_none() {
             return;
         }
+        let placed = self.is_placed(slot);
         let Some(row) = self.slab.get_mut(slot.index()).and_then(Option::as_mut) else {
             return;
         };
@@ -339,6 +355,10 @@ impl Rows {
         let due = self.expiring.due(row, slot);
         self.expiring.change(slot, was_due, due);
         let (table, is_shown) = (row.table, self.expiring.shows(row, slot));
+        if !placed {
+            // It was put away with rows that a floor has dropped.
+            return self.admit(slot);
+        }
         self.tables[table.0 as usize].note_clock(row);
         if was_shown == is_shown {
             return;

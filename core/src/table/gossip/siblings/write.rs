@@ -40,6 +40,7 @@ impl Gossip {
             true => Vector::default(),
             false => seen,
         };
+        self.sweep_key(fx, table, key);
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
         let row = current.and_then(|row| row.value.siblings());
