@@ -94,6 +94,10 @@ impl fmt::Display for Actor {
     }
 }
 
+/// A flush of this node whose rows ahead of the clock are not all deleted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushId(pub(crate) u64);
+
 /// A table of this node, interned: valid on the node that gave it, for its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(pub(crate) u32);

@@ -279,7 +279,7 @@ impl Node {
 
     /// Removes every row of a user table that is known here, with one record. They are hidden at once, and turns remove them; those
     /// whose clocks are ahead of this node's are deleted one by one, from 256 on in turns too: [`Request::Flush`](crate::Request::Flush)
-    /// waits for those. O(log rows).
+    /// and [`Node::begin_flush`] tell when that is done. O(log rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
@@ -298,6 +298,29 @@ impl Node {
         self.fx.set_now(now);
         self.admit(TableId::DEFAULT)?;
         Ok(self.gossip.flush_table(&mut self.fx, None, None).0)
+    }
+
+    /// Flushes a table, or all of them, as [`Node::flush_table`]. Where rows ahead of this node's clock are left to be deleted the id is
+    /// given to [`Node::flush_more`] until it says that all are.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was changed.
+    pub fn begin_flush(
+        &mut self,
+        now: Now,
+        table: Option<TableId>,
+    ) -> Result<(Accepted, Option<FlushId>), WriteError> {
+        self.fx.set_now(now);
+        self.admit(table.unwrap_or(TableId::DEFAULT))?;
+        let (accepted, left) = self.gossip.flush_table(&mut self.fx, table, None);
+        Ok((accepted, left.map(FlushId)))
+    }
+
+    /// Deletes some more of the rows that a flush has left; once all are deleted, the batch that makes that durable. About a millisecond.
+    pub fn flush_more(&mut self, now: Now, flush: FlushId) -> Option<Seq> {
+        self.fx.set_now(now);
+        self.gossip
+            .flush_more(&mut self.fx, flush.0, turn::FLUSH_BUDGET)
     }
 
     /// Whether a client's write may be accepted here now.

@@ -120,6 +120,10 @@ pub(crate) struct Gossip {
     freed: Hlc,
     /// Flushes that have rows left to delete.
     flushes: VecDeque<Flush>,
+    /// The number of the last flush of this node's clients.
+    last_flush: u64,
+    /// The last batch with a delete of a flush.
+    flushed: Seq,
     outbox: Outbox,
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
     sys_changes: Vec<(TableId, Bytes)>,
@@ -151,6 +155,8 @@ impl Gossip {
             floors: BTreeMap::new(),
             freed: start,
             flushes: VecDeque::new(),
+            last_flush: 0,
+            flushed: Seq(0),
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
             cooling: Cooling::new(resident_value),
