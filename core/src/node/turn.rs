@@ -10,6 +10,9 @@ use crate::wire::RumorState;
 /// Rows ahead of a flush that are deleted in one turn.
 pub(super) const FLUSH_BUDGET: usize = 256;
 
+/// Changes beyond a limit that was lowered, and that are forgotten in one turn.
+const TRIM_BUDGET: usize = 4_096;
+
 /// Rows that a floor has hidden, and that are removed in one turn: a millisecond or two.
 const SWEEP_BUDGET: usize = 1_024;
 
@@ -79,6 +82,7 @@ impl Node {
         }
         self.after_input();
         self.claims_due();
+        self.gossip.trim_log(TRIM_BUDGET);
         // A store that lags gets no more to do.
         if !self.pressure() {
             self.flushes_due(FLUSH_BUDGET);

@@ -172,6 +172,11 @@ impl Gossip {
         self.limits = limits;
     }
 
+    /// Forgets some of the changes that are beyond the limit, after it was lowered.
+    pub(crate) fn trim_log(&mut self, budget: usize) {
+        self.log.trim(budget);
+    }
+
     pub(crate) fn rows(&self) -> &Rows {
         &self.rows
     }
