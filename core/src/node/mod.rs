@@ -348,16 +348,27 @@ impl Node {
         }
         match self.gossip.tables().get(table) {
             Some(known) if known.namespace() == Namespace::Usr => Ok(()),
-            _ => Err(WriteError::ReadOnlyTable),
+            Some(_) => Err(WriteError::ReadOnlyTable),
+            None => Err(WriteError::TableForgotten),
         }
     }
 
-    /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options.
+    /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options. The id stands for the name in
+    /// this life of the node, also while the table has no rows: so a name that was asked for here is never forgotten.
     ///
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long.
     pub fn table(&mut self, name: &str) -> Result<TableId, TableError> {
-        self.gossip.table(name)
+        self.gossip.table(name, true)
+    }
+
+    /// The user table called `name`, for writes that follow at once: a table that is left without rows and options is forgotten after a
+    /// while, and its id with it.
+    ///
+    /// # Errors
+    /// [`TableError::BadName`] when the name is empty or too long.
+    pub fn table_to_write(&mut self, name: &str) -> Result<TableId, TableError> {
+        self.gossip.table(name, false)
     }
 
     /// The user table of that name, if this node has ever heard of it. O(log tables).

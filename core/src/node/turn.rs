@@ -13,6 +13,9 @@ pub(super) const FLUSH_BUDGET: usize = 256;
 /// Changes beyond a limit that was lowered, and that are forgotten in one turn.
 const TRIM_BUDGET: usize = 4_096;
 
+/// Tables that are used no more, and are forgotten in one turn.
+const FORGET_BUDGET: usize = 1_024;
+
 /// Rows that a floor has hidden, and that are removed in one turn: a millisecond or two.
 const SWEEP_BUDGET: usize = 1_024;
 
@@ -89,6 +92,7 @@ impl Node {
             self.gossip.sweep(&mut self.fx, SWEEP_BUDGET);
         }
         self.collect_tombstones();
+        self.gossip.forget_names(&mut self.fx, FORGET_BUDGET);
         self.flush();
     }
 

@@ -70,6 +70,12 @@ impl Gossip {
         (accepted, Some(number))
     }
 
+    /// Whether a flush of one of these tables has rows left to delete.
+    pub(super) fn is_flushed(&self, tables: &[TableId]) -> bool {
+        let mut flushes = self.flushes.iter();
+        flushes.any(|flush| flush.table.is_some_and(|table| tables.contains(&table)))
+    }
+
     /// Whether flushes have rows left to delete.
     pub(crate) fn is_flushing(&self) -> bool {
         !self.flushes.is_empty()

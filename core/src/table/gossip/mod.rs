@@ -16,6 +16,7 @@ mod flushes;
 mod index;
 mod listing;
 mod log;
+mod names;
 mod order;
 mod outbox;
 mod repair;
@@ -73,6 +74,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
+use crate::time::Instant;
 use crate::wire;
 
 /// What became of a row that arrived.
@@ -124,6 +126,8 @@ pub(crate) struct Gossip {
     last_flush: u64,
     /// The last batch with a delete of a flush.
     flushed: Seq,
+    /// Tables that may be forgotten, and since when.
+    idle: VecDeque<(Instant, TableId)>,
     outbox: Outbox,
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
     sys_changes: Vec<(TableId, Bytes)>,
@@ -157,6 +161,7 @@ impl Gossip {
             flushes: VecDeque::new(),
             last_flush: 0,
             flushed: Seq(0),
+            idle: VecDeque::new(),
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
             cooling: Cooling::new(resident_value),
@@ -209,8 +214,8 @@ impl Gossip {
         self.clock.last()
     }
 
-    /// The id of the user table called `name`, interned on first use.
-    pub(crate) fn table(&mut self, name: &str) -> Result<TableId, TableError> {
+    /// The id of the user table called `name`, interned on first use. It stands for the name as long as it is kept, or the table is used.
+    pub(crate) fn table(&mut self, name: &str, kept: bool) -> Result<TableId, TableError> {
         // Records and the wire give a name one byte of length.
         let limit = self.limits.table_name_bytes.min(usize::from(u8::MAX));
         if name.is_empty() || name.len() > limit {
@@ -221,15 +226,26 @@ impl Gossip {
         }
         let id = self.tables.resolve_or_intern(name);
         self.make_room(id);
+        if kept {
+            self.tables.keep(id);
+        }
         Ok(id)
     }
 
     /// Makes room for the rows of a table, and of those that were interned before it.
     fn make_room(&mut self, id: TableId) {
+        if let Some(listed) = self.tables.listed(id).filter(|_| self.rows.is_vacant(id)) {
+            let floor = self.floor_of_name(listed);
+            self.rows.renew_table(id, Some(listed), floor);
+            self.rows.note_empty(id);
+        }
         for next in self.rows.tables()..=id.0 {
             let listed = self.tables.listed(TableId(next));
             let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
             self.rows.add_table(listed, floor);
+            if listed.is_some() {
+                self.rows.note_empty(TableId(next));
+            }
         }
     }
 

@@ -29,6 +29,10 @@ pub(super) struct TableRows {
     pub(super) epoch: u32,
     /// Its place among users' tables; the store's own are not listed.
     pub(super) listed: Option<Listed>,
+    /// The number of the next change when the table was empty last.
+    pub(super) empty_at: u64,
+    /// Whether it is on the list of those that may be forgotten.
+    pub(super) may_go: bool,
 }
 
 /// Rows of a table that a floor has hidden, all at once. Those that were kept are in the table again.

@@ -1,6 +1,6 @@
 //! The tables a node has heard of, and which of them a name means.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -49,10 +49,24 @@ impl Table {
     }
 }
 
+/// Ids of forgotten tables that are not given out again yet: nothing may know one of them any more.
+const SPARE: usize = 1 << 16;
+
+/// What a name stands for.
+#[derive(Default)]
+struct Named {
+    ids: [Option<TableId>; Domain::ALL.len()],
+    /// A program of this node has the id.
+    kept: bool,
+}
+
 /// All tables, interned.
 pub(crate) struct Tables {
-    all: Vec<Table>,
-    by_name: BTreeMap<Arc<str>, [Option<TableId>; Domain::ALL.len()]>,
+    /// By id; `None` for those that are forgotten.
+    all: Vec<Option<Table>>,
+    by_name: BTreeMap<Arc<str>, Named>,
+    /// The ids of forgotten tables, the last one at the end.
+    forgotten: VecDeque<TableId>,
     /// Explicit options by name.
     defined: BTreeMap<String, TableOptions>,
 }
@@ -68,6 +82,7 @@ impl Tables {
         let mut tables = Tables {
             all: Vec::new(),
             by_name: BTreeMap::new(),
+            forgotten: VecDeque::new(),
             defined: BTreeMap::new(),
         };
         tables.intern(Domain::UsrDurable, "default");
@@ -86,8 +101,42 @@ impl Tables {
         (0..self.all.len() as u32).map(TableId)
     }
 
+    /// How many names of users are known.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> usize {
+        let users = |named: &&Named| named.ids[Domain::Sys.index()].is_none();
+        self.by_name.values().filter(users).count()
+    }
+
     pub(crate) fn get(&self, id: TableId) -> Option<&Table> {
-        self.all.get(id.0 as usize)
+        self.all.get(id.0 as usize)?.as_ref()
+    }
+
+    /// A program has got the id of a table, which stands for the name from now on.
+    pub(crate) fn keep(&mut self, id: TableId) {
+        let name = self.get(id).map(|table| Arc::clone(&table.name));
+        if let Some(named) = name.and_then(|name| self.by_name.get_mut(&name)) {
+            named.kept = true;
+        }
+    }
+
+    /// Whether a name may be forgotten, once its tables have no rows: it has no options, and no program has its id.
+    pub(crate) fn is_forgettable(&self, name: &str) -> bool {
+        let named = self.by_name.get(name);
+        let is_users = |named: &Named| named.ids[Domain::Sys.index()].is_none();
+        named.is_some_and(|named| !named.kept && is_users(named))
+            && !self.defined.contains_key(name)
+    }
+
+    /// Forgets a name; returns the ids that its tables had.
+    pub(crate) fn forget(&mut self, name: &str) -> impl Iterator<Item = TableId> + use<> {
+        let ids = self.by_name.remove(name).unwrap_or_default().ids;
+        let ids = ids.into_iter().flatten();
+        for id in ids.clone() {
+            self.all[id.0 as usize] = None;
+            self.forgotten.push_back(id);
+        }
+        ids
     }
 
     pub(crate) fn domain(&self, id: TableId) -> Domain {
@@ -106,22 +155,33 @@ impl Tables {
     }
 
     pub(crate) fn find(&self, domain: Domain, name: &str) -> Option<TableId> {
-        self.by_name.get(name)?[domain.index()]
+        self.by_name.get(name)?.ids[domain.index()]
     }
 
     pub(crate) fn intern(&mut self, domain: Domain, name: &str) -> TableId {
         if let Some(id) = self.find(domain, name) {
             return id;
         }
-        let id = TableId(self.all.len() as u32);
+        let id = self.free_id();
         let known = self.by_name.get_key_value(name);
         let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
-        self.all.push(Table {
+        self.all[id.0 as usize] = Some(Table {
             domain,
             name: Arc::clone(&name),
         });
-        self.by_name.entry(name).or_default()[domain.index()] = Some(id);
+        self.by_name.entry(name).or_default().ids[domain.index()] = Some(id);
         id
+    }
+
+    /// A new id, or one that was forgotten long ago.
+    fn free_id(&mut self) -> TableId {
+        if self.forgotten.len() > SPARE
+            && let Some(id) = self.forgotten.pop_front()
+        {
+            return id;
+        }
+        self.all.push(None);
+        TableId(self.all.len() as u32 - 1)
     }
 
     /// The domain that a user table's definition gives it.
@@ -195,8 +255,10 @@ impl Tables {
     /// By namespace and name.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = TableId> {
         let by = |sys: bool| {
-            self.by_name.values().flat_map(move |ids| {
-                ids.iter()
+            self.by_name.values().flat_map(move |named| {
+                named
+                    .ids
+                    .iter()
                     .flatten()
                     .copied()
                     .filter(move |id| (self.domain(*id) == Domain::Sys) == sys)
