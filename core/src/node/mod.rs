@@ -51,7 +51,7 @@ use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
 use crate::error::{TableError, WriteError};
-use crate::id::{Actor, ClusterId, LinkId, NodeId, Seq, TableId};
+use crate::id::{Actor, ClusterId, FlushId, LinkId, NodeId, Seq, TableId};
 use crate::io::{Event, HaltReason, Input, Output};
 #[cfg(feature = "std")]
 use crate::link::{Connection, LinkLimits};

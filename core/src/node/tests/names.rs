@@ -17,7 +17,7 @@ impl Lab {
     }
 
     /// Names of users' tables, floors, records on the disk and rows of a node.
-    fn left(&self, i: usize) -> (usize, usize, usize, usize) {
+    fn left_of_names(&self, i: usize) -> (usize, usize, usize, usize) {
         let gossip = &self.nodes[i].as_ref().unwrap().gossip;
         let keys = self.disks[i].keys();
         let stored = keys.filter(|key| key.windows(5).any(|part| part == b"hash:"));
@@ -42,7 +42,7 @@ fn hashes_that_come_and_go_leave_nothing() {
             lab.put_in(0, &std::format!("hash:{round}.{n}"), "f");
         }
         lab.run(100);
-        assert_eq!(lab.left(1).0, 501);
+        assert_eq!(lab.left_of_names(1).0, 501);
         for n in 0..500 {
             let name = std::format!("hash:{round}.{n}");
             let (now, table) = (lab.now, lab.node(0).user_table(&name).unwrap());
@@ -58,13 +58,13 @@ fn hashes_that_come_and_go_leave_nothing() {
         }
         lab.run(20_000);
         for i in 0..2 {
-            assert_eq!(lab.left(i), (1, 0, 0, 80), "n{i}: the default table is left");
+            assert_eq!(lab.left_of_names(i), (1, 0, 0, 80), "n{i}: the default table is left");
             lab.node(i).check();
         }
     }
     lab.put_in(1, "hash:0.1", "f");
     lab.run(100);
-    assert_eq!(lab.left(0).0, 2, "a name that comes back is known again");
+    assert_eq!(lab.left_of_names(0).0, 2, "a name that comes back is known again");
 }
 
 #[test]
