@@ -1,4 +1,4 @@
-//! Operators who change settings of the cluster, and programs that create tables.
+//! The operator changes settings of the cluster, and programs create tables.
 
 use crate::host::open_table;
 use crate::hurt::Hurt;

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, Members, Tables};
+use cli::{Cli, Command, Members, ServerArgs, Tables};
 use commands::{bench, cluster_settings, describe, evict, rows, sim, tables, transfer, watch};
 use failure::Failure;
 
@@ -101,28 +101,11 @@ fn run(command: Command) -> Result<(), Failure> {
             server,
         } => transfer::export(&table, &file, format, &server),
         Command::Members {
-            action: None,
+            action,
             live,
             server,
-        } => describe::members(&server, live),
-        Command::Members {
-            action: Some(action),
-            ..
-        } => members(action),
-        Command::Tables {
-            action: None,
-            server,
-        } => describe::tables(&server),
-        Command::Tables {
-            action:
-                Some(Tables::Create {
-                    name,
-                    durability,
-                    conflict,
-                    server,
-                }),
-            ..
-        } => tables::create(&name, durability, conflict, &server),
+        } => members(action, live, &server),
+        Command::Tables { action, server } => tables(action, &server),
         Command::Status(server) => describe::status(&server),
         Command::Settings { what, server } => cluster_settings::run(what, &server),
         Command::Bench(args) => bench::run(&args),
@@ -131,15 +114,28 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn members(action: Members) -> Result<(), Failure> {
+fn members(action: Option<Members>, live: bool, server: &ServerArgs) -> Result<(), Failure> {
     match action {
-        Members::Evict {
+        None => describe::members(server, live),
+        Some(Members::Evict {
             member,
             force,
             server,
-        } => evict::evict(&member, force, &server),
-        Members::Lost { node, server } => evict::lost(&node, &server),
-        Members::Resume(server) => evict::resume(&server),
+        }) => evict::evict(&member, force, &server),
+        Some(Members::Lost { node, server }) => evict::lost(&node, &server),
+        Some(Members::Resume(server)) => evict::resume(&server),
+    }
+}
+
+fn tables(action: Option<Tables>, server: &ServerArgs) -> Result<(), Failure> {
+    match action {
+        None => describe::tables(server),
+        Some(Tables::Create {
+            name,
+            durability,
+            conflict,
+            server,
+        }) => tables::create(&name, durability, conflict, &server),
     }
 }
 

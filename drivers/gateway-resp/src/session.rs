@@ -194,62 +194,8 @@ impl Session {
     ) -> (Flow, usize) {
         let mut commands = 0;
         let flow = loop {
-            if self.client.task.is_some() {
-                let args = self.decoder.args(window);
-                if let Some(flow) = self.client.pump(now, node, args, replies) {
-                    break flow;
-                }
-                self.decoder.done();
-            }
-            if replies.is_full() {
-                break Flow::Full;
-            }
-            if self.client.work.is_spent() {
-                break Flow::Yield;
-            }
-            // A setting may have changed them.
-            self.decoder.set_caps(caps_of(&node.config().limits));
-            match self.decoder.next(window) {
-                Decoded::Command => {
-                    let args = self.decoder.args(window);
-                    if node.pressure() && commands::writes(&self.client, args) {
-                        // Whatever only reads is answered all the same.
-                        self.decoder.put_back();
-                        break Flow::Store;
-                    }
-                    if !self.client.take(now, node, args, replies) {
-                        self.decoder.put_back();
-                        break Flow::Wait;
-                    }
-                    commands += 1;
-                    self.client.work.spend(work::COMMAND);
-                    if self.client.task.is_some() {
-                        self.decoder.keep();
-                    }
-                    if self.client.closing {
-                        break Flow::Close;
-                    }
-                }
-                Decoded::TooLarge(why) => {
-                    commands += 1;
-                    // With commands that wait, the transaction is one whose `EXEC` came before this.
-                    if self.client.waiting.is_empty() {
-                        self.client.spoil_transaction();
-                    }
-                    encoder::error(replies.buf(), format!("TOOLARGE {why}").as_bytes());
-                }
-                Decoded::Incomplete => break Flow::Continue,
-                Decoded::Broken(_) if !self.client.waiting.is_empty() => {
-                    // The bytes are broken still when the replies before the error are there.
-                    self.decoder.put_back();
-                    break Flow::Wait;
-                }
-                Decoded::Broken(why) => {
-                    let mut text = b"ERR Protocol error: ".to_vec();
-                    why.write_to(&mut text);
-                    encoder::error(replies.buf(), &text);
-                    break Flow::Close;
-                }
+            if let Some(flow) = self.next(now, node, window, replies, &mut commands) {
+                break flow;
             }
         };
         replies.count_commands(commands);
@@ -258,6 +204,73 @@ impl Session {
         let used = self.decoder.used();
         self.decoder.rebase();
         (flow, used)
+    }
+
+    /// Goes on with the command at hand, and takes the next one; why no other may follow it now, or `None`.
+    fn next(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        window: &[u8],
+        replies: &mut Replies,
+        commands: &mut u64,
+    ) -> Option<Flow> {
+        if self.client.task.is_some() {
+            let args = self.decoder.args(window);
+            if let Some(flow) = self.client.pump(now, node, args, replies) {
+                return Some(flow);
+            }
+            self.decoder.done();
+        }
+        if replies.is_full() {
+            return Some(Flow::Full);
+        }
+        if self.client.work.is_spent() {
+            return Some(Flow::Yield);
+        }
+        // A setting may have changed them.
+        self.decoder.set_caps(caps_of(&node.config().limits));
+        match self.decoder.next(window) {
+            Decoded::Command => {
+                let args = self.decoder.args(window);
+                if node.pressure() && commands::writes(&self.client, args) {
+                    // Whatever only reads is answered all the same.
+                    self.decoder.put_back();
+                    return Some(Flow::Store);
+                }
+                if !self.client.take(now, node, args, replies) {
+                    self.decoder.put_back();
+                    return Some(Flow::Wait);
+                }
+                *commands += 1;
+                self.client.work.spend(work::COMMAND);
+                if self.client.task.is_some() {
+                    self.decoder.keep();
+                }
+                self.client.closing.then_some(Flow::Close)
+            }
+            Decoded::TooLarge(why) => {
+                *commands += 1;
+                // With commands that wait, the transaction is one whose `EXEC` came before this.
+                if self.client.waiting.is_empty() {
+                    self.client.spoil_transaction();
+                }
+                encoder::error(replies.buf(), format!("TOOLARGE {why}").as_bytes());
+                None
+            }
+            Decoded::Incomplete => Some(Flow::Continue),
+            Decoded::Broken(_) if !self.client.waiting.is_empty() => {
+                // The bytes are broken still when the replies before the error are there.
+                self.decoder.put_back();
+                Some(Flow::Wait)
+            }
+            Decoded::Broken(why) => {
+                let mut text = b"ERR Protocol error: ".to_vec();
+                why.write_to(&mut text);
+                encoder::error(replies.buf(), &text);
+                Some(Flow::Close)
+            }
+        }
     }
 
     fn run_pending(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
