@@ -68,6 +68,10 @@ impl Mutant {
                 | Mutant::FoundsUntold
                 | Mutant::HalfIsEnough
                 | Mutant::HearsayRevives
+                | Mutant::HolderGoneUnseen
+                | Mutant::LostLeaverCounted
+                | Mutant::NamesakeByClock
+                | Mutant::OldLinkKept
                 | Mutant::ClaimsOutOfOrder
                 | Mutant::IdStaysBehind
                 | Mutant::RecordStays
@@ -215,6 +219,14 @@ mutants! {
     NamesakeStays = "namesake-stays",
     /// A new life ends the old one of its name and address though that keeps something on disk.
     NamesakeWithDiskEnded = "namesake-with-disk-ended",
+    /// A new life ends the old one of its name and address only if that has the earlier clock.
+    NamesakeByClock = "namesake-by-clock",
+    /// A link that was made before its peer began another life is kept.
+    OldLinkKept = "old-link-kept",
+    /// A leaver does not notice that members which hold the record of its leave hold all of its rows.
+    HolderGoneUnseen = "holder-gone-unseen",
+    /// A leaver is waited for though its last state was declared lost.
+    LostLeaverCounted = "lost-leaver-counted",
     /// A member agrees with each of two that want to evict each other.
     AgreesTwice = "agrees-twice",
     /// Who was evicted goes on in another life without a reunion.

@@ -94,7 +94,11 @@ impl World {
             .filter(|member| member.state == MemberState::Down);
         let down: BTreeSet<usize> = down.filter_map(|member| machine(member.id)).collect();
         let status = node.status(now);
-        let kept = self.keeps_deletes || old_life || self.lost_writer(index).is_some();
+        // All of them wait for what an operator has to declare lost.
+        let mut waits_for = status.waiting_for.iter();
+        let for_nothing =
+            !status.waiting_for.is_empty() && waits_for.all(|wait| self.never_comes(wait));
+        let kept = self.keeps_deletes || old_life || for_nothing;
         View {
             node: index,
             down,

@@ -1,6 +1,6 @@
 //! The operator: lets nodes go on by themselves when every node that could let them in is gone for good, and declares writers lost.
 
-use rumormill_core::{HoldsUp, Node, NodeId, Request};
+use rumormill_core::{HoldUp, HoldsUp, Node, NodeId, Request};
 
 use crate::event::Event;
 use crate::hurt::Hurt;
@@ -65,16 +65,18 @@ impl World {
         self.request(node, None, Request::DeclareLost { node: named });
     }
 
-    /// Finds a node whose missing writes never come, and for whose sake a running member keeps deletes.
-    pub(crate) fn lost_writer(&self, node: usize) -> Option<NodeId> {
+    /// Finds a node whose missing rows never come, and for whose sake a running member keeps deletes.
+    fn lost_writer(&self, node: usize) -> Option<NodeId> {
         let host = &self.hosts[node];
         let running = host.node.as_ref().filter(|node| Node::is_full(node))?;
         let waits = running.status(host.now(self.now_us)).waiting_for;
-        let never = |node: &NodeId| self.gone.contains(node) || self.lost_writes.contains(node);
-        let lost = waits.into_iter().find(|wait| {
-            matches!(wait.why, HoldsUp::Writes { .. } | HoldsUp::Left) && never(&wait.node)
-        });
-        Some(lost?.node)
+        Some(waits.iter().find(|wait| self.never_comes(wait))?.node)
+    }
+
+    /// Whether deletes wait for something that no machine has.
+    pub(crate) fn never_comes(&self, wait: &HoldUp) -> bool {
+        let never = self.gone.contains(&wait.node) || self.lost_writes.contains(&wait.node);
+        never && matches!(wait.why, HoldsUp::Writes { .. } | HoldsUp::Left)
     }
 
     /// Whether no machine has a full member, nor the disk of one that may come back: not while it has to wait for newcomers, who

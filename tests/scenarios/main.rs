@@ -264,13 +264,14 @@ fn the_example_of_an_application_keeps_its_promise_and_notices_its_bug() {
 }
 
 /// Plans that broke a promise once, as small as they could be made.
+macro_rules! plans {
+    ($($name:literal,)+) => {
+        [$(($name, include_str!(concat!("plans/", $name, ".plan")))),+]
+    };
+}
+
 #[test]
 fn plans_that_once_failed_hold() {
-    macro_rules! plans {
-        ($($name:literal,)+) => {
-            [$(($name, include_str!(concat!("plans/", $name, ".plan")))),+]
-        };
-    }
     let plans = plans![
         "a_disk_emptied_between_two_dials",
         "a_delete_that_waits_for_writes_that_a_crash_took",
@@ -300,5 +301,26 @@ fn plans_that_once_failed_hold() {
             "{name}: {:?}",
             report.violations
         );
+    }
+}
+
+/// The rules that some of them brought: a plan fails again without its rule.
+#[cfg(feature = "mutants")]
+#[test]
+fn plans_that_once_failed_fail_without_their_rules() {
+    use rumormill_core::mutants::Mutant;
+
+    let plans = plans![
+        "a_leave_while_another_leaves",
+        "a_life_that_began_during_a_handshake",
+    ];
+    let rules = [Mutant::HolderGoneUnseen, Mutant::OldLinkKept];
+    for ((name, text), mutant) in plans.into_iter().zip(rules) {
+        let plan: Plan = text.parse().unwrap();
+        let kinds = plan.kinds();
+        let seed = plan.seed;
+        let world = rumormill_sim::mutants::world(plan, mutant, Keep::Nothing);
+        let report = rumormill_sim::report(world, seed, kinds);
+        assert!(!report.violations.is_empty(), "{name}: {}", mutant.name());
     }
 }

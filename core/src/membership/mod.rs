@@ -402,12 +402,12 @@ impl Membership {
         self.members.iter().map(|(node, member)| (*node, member))
     }
 
-    /// Tells whose claims a tombstone needs besides this node's own: those of the members, and of leavers whose last state is not covered here and
-    /// was not declared lost since.
-    pub(crate) fn counted(&self, covered: impl Fn(&Departure) -> bool) -> BTreeSet<NodeId> {
+    /// Tells whose claims a tombstone needs besides this node's own: those of the members, and of leavers whose departure is not done with. `is_done`
+    /// is told whether the leaver was declared lost since.
+    pub(crate) fn counted(&self, is_done: impl Fn(&Departure, bool) -> bool) -> BTreeSet<NodeId> {
         let leavers = self.departed.iter().filter(|(node, (_, left, departure))| {
             let is_lost = self.lost.get(node).is_some_and(|lost| lost > left);
-            **node != self.me && self.has_departed(**node) && !is_lost && !covered(departure)
+            **node != self.me && self.has_departed(**node) && !is_done(departure, is_lost)
         });
         self.others()
             .map(|(node, _)| node)

@@ -6,7 +6,7 @@ use super::Node;
 use super::settled::Vote;
 use crate::io::Event;
 use crate::mutants::mutated;
-use crate::time::{Instant, Wall};
+use crate::time::Instant;
 
 /// Rows that may be hidden, or end, in one turn.
 const BUDGET: usize = 1_024;
@@ -46,7 +46,7 @@ impl Node {
         let here = self.cluster.away.is_none() || mutated!(self.fx, AwayExpires);
         let agreed = match mutated!(self.fx, ExpiresByOwnClock) {
             true => Some(now.wall),
-            false if joined && here => self.agreed_time(),
+            false if joined && here => self.vote().passed(&self.fx),
             false => None,
         };
         let more = agreed.is_some_and(|at| {
@@ -56,11 +56,6 @@ impl Node {
         if more {
             self.end_rows_at = now.mono;
         }
-    }
-
-    /// The time that the settled clocks of more than half of the counted members have passed.
-    fn agreed_time(&self) -> Option<Wall> {
-        self.vote().passed(&self.fx)
     }
 
     /// The clocks of the members whose claims a tombstone needs, and of this node.

@@ -242,7 +242,7 @@ impl Node {
             let member = self.membership.get(node);
             member.is_some_and(|member| member.record.epoch > epoch)
         };
-        if life.is_some_and(newer) {
+        if life.is_some_and(newer) && (evicted || !mutated!(self.fx, OldLinkKept)) {
             // The peer has begun another life since it made the handshake, and claims of that life need another link.
             self.hang_up(link, HangupReason::Retry);
             return Ok(());

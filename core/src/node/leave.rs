@@ -145,7 +145,9 @@ impl Node {
             return;
         };
         // The second question names all that the first named, and the record. A holder may leave between the two.
-        leaving.holders.insert(node);
+        if !leaving.announced || !mutated!(self.fx, HolderGoneUnseen) {
+            leaving.holders.insert(node);
+        }
         if leaving.announced {
             leaving.told.insert(node);
         }

@@ -431,7 +431,8 @@ impl Node {
         conn
     }
 
-    /// The configuration in force: as it was given, with the cluster's settings in its `timing` and `limits`.
+    /// The configuration in force: as it was given, with the cluster's settings in its `timing` and `limits`, and
+    /// without `found` where rows are missing because the store was damaged.
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -137,7 +137,7 @@ impl Node {
             tombstones: self.gossip.cover().tombstone_count(),
             hidden_rows,
             hidden_bytes,
-            hidden_until: self.hidden_until(),
+            hidden_until: self.hidden_until(hidden_rows),
             links: self.links.len(),
             sessions: self.sync.sessions(),
             clock: self.gossip.clock(),
@@ -155,8 +155,7 @@ impl Node {
     }
 
     /// Which clocks have passed the expiry of the hidden row that expired first.
-    fn hidden_until(&self) -> Option<ClocksPassed> {
-        let (hidden, _) = self.gossip.hidden();
+    fn hidden_until(&self, hidden: u64) -> Option<ClocksPassed> {
         let first = self.gossip.first_expiry().filter(|_| hidden > 0)?;
         let (passed, of) = self.vote().past(first);
         Some(ClocksPassed { passed, of })

@@ -107,9 +107,14 @@ impl Node {
 
     pub(super) fn counted(&self) -> alloc::collections::BTreeSet<crate::NodeId> {
         let cover = self.gossip.cover();
-        let mut counted = self.membership.counted(|departure| {
+        let mut counted = self.membership.counted(|departure, is_lost| {
             let mut contexts = departure.contexts.iter();
-            contexts.all(|(domain, context)| cover.includes(*domain, context))
+            let is_lost = match mutated!(self.fx, LostLeaverCounted) {
+                true => false,
+                false => is_lost,
+            };
+            is_lost
+                || contexts.all(|(domain, context)| cover.includes(*domain, context))
                 || mutated!(self.fx, LeaverUncounted)
         });
         if mutated!(self.fx, FreedWithoutDown) {

@@ -33,7 +33,9 @@ impl Node {
         let record = &member.record;
         let same = (&record.name, &record.addr) == (&self.config.name, &self.config.addr);
         let forgets = !record.stores || mutated!(self.fx, NamesakeWithDiskEnded);
-        same && forgets && node != self.id()
+        let counts =
+            !mutated!(self.fx, NamesakeByClock) || self.membership.is_earlier(node, self.id());
+        same && forgets && node != self.id() && counts
     }
 
     /// When an old life of this node's is to be ended. O(old lives).

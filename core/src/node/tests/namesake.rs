@@ -38,6 +38,27 @@ pub(super) fn a_new_life_without_a_disk_takes_the_place_of_the_old_one() {
 }
 
 #[test]
+pub(super) fn an_old_life_whose_clock_was_ahead_is_ended_too() {
+    let mut lab = Lab::new(3, Storage::None, true);
+    lab.run(5_000);
+    lab.stop(2);
+    lab.run(1_000);
+    lab.ahead_ms.insert(2, 3_600_000);
+    lab.start(2);
+    lab.run(5_000);
+    lab.stop(2);
+    lab.run(1_000);
+    lab.ahead_ms.remove(&2);
+    lab.start(2);
+    lab.run(60_000);
+    for at in 0..3 {
+        let called = lab.called(at, "n2");
+        let left = called.iter().filter(|state| **state == MemberState::Left);
+        assert_eq!((left.count(), called.len()), (2, 3), "both lives are ended");
+    }
+}
+
+#[test]
 fn of_two_members_one_comes_back_again_and_again_and_leaves_nothing() {
     let mut lab = Lab::new(2, Storage::None, true);
     lab.run(5_000);

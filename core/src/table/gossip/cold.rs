@@ -92,8 +92,8 @@ impl Gossip {
         }
     }
 
-    /// The value of a row that was hidden, or shown again, leaves memory if it has to: at once, or with the batch that stores it.
-    pub(super) fn cool_hidden(&mut self, fx: &Effects, slot: Slot, hidden: bool) {
+    /// The value of a row leaves memory if it has to, because it is large or hidden: at once, or with the batch that stores it.
+    pub(super) fn cool_stored(&mut self, fx: &Effects, slot: Slot) {
         let Some(row) = self.rows.row(slot) else {
             return;
         };
@@ -101,7 +101,7 @@ impl Gossip {
             return;
         };
         let domain = self.tables.domain(row.table);
-        let leaves = hidden && self.cooling.applies_hidden(fx, domain);
+        let leaves = self.rows.is_hidden(slot) && self.cooling.applies_hidden(fx, domain);
         if !leaves && !self.cooling.applies(fx, domain, Some(value)) {
             return;
         }

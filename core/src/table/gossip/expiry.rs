@@ -27,7 +27,7 @@ impl Gossip {
                 false => Mark::RowShownAgain,
             });
             self.shown_otherwise(fx, slot);
-            self.cool_hidden(fx, slot, hidden);
+            self.cool_stored(fx, slot);
         }
     }
 
@@ -44,12 +44,9 @@ impl Gossip {
     /// whether more are left.
     pub(crate) fn end_expired(&mut self, fx: &mut Effects, agreed_ms: u64, budget: usize) -> bool {
         for _ in 0..budget {
-            let Some((at_ms, slot)) = self.rows.expiring().first() else {
+            let Some(slot) = self.first_to_end(agreed_ms) else {
                 return false;
             };
-            if at_ms > agreed_ms {
-                return false;
-            }
             if mutated!(fx, ExpiryVanishes) {
                 let domain = self.rows.row(slot).map(|row| self.tables.domain(row.table));
                 self.free(fx, domain.unwrap_or(Domain::UsrDurable), slot);
@@ -66,10 +63,13 @@ impl Gossip {
                 self.cover.link(domain, row.actor, row.counter, slot, true);
             }
         }
-        self.rows
-            .expiring()
-            .first()
-            .is_some_and(|(at_ms, _)| at_ms <= agreed_ms)
+        self.first_to_end(agreed_ms).is_some()
+    }
+
+    /// The first of the rows that expired at `agreed_ms` or before and have not ended.
+    fn first_to_end(&self, agreed_ms: u64) -> Option<Slot> {
+        let first = self.rows.expiring().first();
+        first.and_then(|(at_ms, slot)| (at_ms <= agreed_ms).then_some(slot))
     }
 
     /// When a row has to be hidden or shown next, by a wall clock that shows `now`; the epoch when that is now.

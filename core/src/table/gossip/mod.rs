@@ -300,7 +300,7 @@ impl Gossip {
 
     /// A version of a table is here. One that is not stored may stand above one that is from now on, if the name has both.
     fn note(&mut self, fx: &Effects, table: TableId) {
-        if self.tables.used(table) && !mutated!(fx, ClaimsOutOfOrder) {
+        if self.tables.mark_used(table) && !mutated!(fx, ClaimsOutOfOrder) {
             self.cover.claim_in_order();
         }
     }
@@ -347,17 +347,12 @@ impl Gossip {
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
         let (clock, dead) = (arrival.clock, arrival.value.is_none());
         let number = self.log.next();
-        let value = arrival.value.as_ref();
-        let cools = self.cooling.applies(fx, domain, value);
-        let cools_hidden = value.is_some() && self.cooling.applies_hidden(fx, domain);
         let sys_key = (domain == Domain::Sys).then(|| arrival.key.clone());
         let slot = self.fill(domain, found, arrival, (number, seq));
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
             self.log.push(Entry::Row(slot));
         }
-        if cools || cools_hidden && self.rows.is_hidden(slot) {
-            self.cooling.push(seq, slot, number);
-        }
+        self.cool_stored(fx, slot);
         self.count_row(domain, slot, true);
         match domain.has_siblings() {
             true => self.link_siblings(domain, slot),

@@ -22,7 +22,7 @@ impl Gossip {
     ) {
         let table = self.tables.intern(domain, name);
         self.make_room(table);
-        self.tables.used(table);
+        self.tables.mark_used(table);
         let actor = self.cover.intern(actor);
         self.cover.restore(domain, actor, row.counter);
         for version in row.value.siblings().iter().flat_map(|row| row.versions()) {

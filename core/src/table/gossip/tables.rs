@@ -146,8 +146,8 @@ impl Tables {
         self.group(id) == self.group(self.home(id))
     }
 
-    /// A version of this table is here; whether there were some of both tables of its group.
-    pub(crate) fn used(&mut self, id: TableId) -> bool {
+    /// Notes that a version of this table is here. Returns whether there were some of both tables of its group.
+    pub(crate) fn mark_used(&mut self, id: TableId) -> bool {
         let Some(table) = self.all.get_mut(id.0 as usize) else {
             return false;
         };
