@@ -385,8 +385,8 @@ pub(crate) struct Serve {
     /// Bytes of replies that one Redis client may leave unread before it is not read either [default: 1048576]
     #[arg(long, value_name = "N")]
     client_output: Option<String>,
-    /// Bytes of unread replies, and of commands that wait, of all Redis clients together; beyond it those that take nothing for 10 s are
-    /// closed [default: 536870912]
+    /// Bytes of unread replies, and of commands that wait, of all Redis clients together; beyond it a client that holds some
+    /// and neither takes nor sends 64 KiB in 10 s is closed [default: 536870912]
     #[arg(long, value_name = "N")]
     clients_output: Option<String>,
     /// How far ahead a foreign clock is followed, and this node's own may be of all others, in ms [default: 300000]

@@ -297,8 +297,8 @@ impl Drop for Watch {
     }
 }
 
-/// Why no more is told in this call.
-fn pause(work: &Work, replies: &Replies) -> Option<Flow> {
+/// Tells why no more is done in this call.
+pub(crate) fn pause(work: &Work, replies: &Replies) -> Option<Flow> {
     match (replies.is_full(), work.is_spent()) {
         (true, _) => Some(Flow::Full),
         (_, true) => Some(Flow::Yield),

@@ -11,7 +11,7 @@ use crate::commands;
 use crate::commands::transactions::{Multi, Watched};
 use crate::decoder::{Args, Caps, Decoded, Decoder};
 use crate::encoder::{self, Proto};
-use crate::keyspace::Watch;
+use crate::keyspace::{self, Watch};
 use crate::shared::{Describe, Shared, Stats};
 use crate::tasks::Task;
 use crate::waiting::{Loaded, Waiting};
@@ -222,11 +222,8 @@ impl Session {
             }
             self.decoder.done();
         }
-        if replies.is_full() {
-            return Some(Flow::Full);
-        }
-        if self.client.work.is_spent() {
-            return Some(Flow::Yield);
+        if let Some(flow) = keyspace::pause(&self.client.work, replies) {
+            return Some(flow);
         }
         // A setting may have changed them.
         self.decoder.set_caps(caps_of(&node.config().limits));

@@ -161,16 +161,22 @@ impl Waiting {
         }
     }
 
-    /// Takes out a command all of whose rows have come.
-    fn take_ready(&mut self, slot: Slot) -> Option<Waiter> {
-        let place = self
-            .commands
-            .iter()
-            .position(|waiter| waiter.slot == slot)?;
-        if self.commands[place].missing > 0 {
+    /// Gives a command a row that it waits for. Returns the command, taken out, if that was its last one.
+    fn give(
+        &mut self,
+        slot: Slot,
+        place: RowKey,
+        row: Result<Option<Row>, RequestError>,
+    ) -> Option<Waiter> {
+        let mut commands = self.commands.iter();
+        let number = commands.position(|waiter| waiter.slot == slot)?;
+        let waiter = self.commands.get_mut(number)?;
+        waiter.missing = waiter.missing.saturating_sub(1);
+        waiter.loaded.insert(place, row);
+        if waiter.missing > 0 {
             return None;
         }
-        let waiter = self.commands.remove(place)?;
+        let waiter = self.commands.remove(number)?;
         self.bytes -= waiter.words.footprint();
         Some(waiter)
     }
@@ -194,13 +200,7 @@ impl Client {
             self.loaded.insert(place, row);
             return;
         };
-        let mut commands = self.waiting.commands.iter_mut();
-        let Some(waiter) = commands.find(|waiter| waiter.slot == slot) else {
-            return;
-        };
-        waiter.missing = waiter.missing.saturating_sub(1);
-        waiter.loaded.insert(place, row);
-        if let Some(waiter) = self.waiting.take_ready(slot) {
+        if let Some(waiter) = self.waiting.give(slot, place, row) {
             self.carry_out(now, node, waiter, replies);
         }
     }

@@ -46,7 +46,7 @@ counters! { count {
     clients_rejected,
     /// Clients closed because they took nothing for too long.
     clients_stalled,
-    /// Clients closed because they took nothing while the memory for the replies of all was used up.
+    /// Clients closed because they took nothing, or ended no command, while the memory for the replies of all was used up.
     clients_closed_for_memory,
     /// Commands of clients.
     commands,

@@ -41,8 +41,10 @@ pub(crate) fn check(db: &Path, synced: u64) -> io::Result<Checked> {
         for (file, why) in &manifest.damaged {
             say(&format!("{prefix}/{file}"), why);
         }
-        for table in manifest.tables.iter().filter(|table| !table.whole) {
-            say(&format!("{prefix}/tables/{}", table.id), table.why);
+        for table in &manifest.tables {
+            if let Some(why) = table.fault {
+                say(&format!("{prefix}/tables/{}", table.id), why);
+            }
         }
     }
     let journals = Journals::read(db)?;
@@ -86,9 +88,8 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 pub(crate) struct Table {
     pub(crate) id: u64,
     pub(crate) sum: u128,
-    pub(crate) whole: bool,
-    /// The fault, if it is not whole.
-    pub(crate) why: &'static str,
+    /// What is wrong with it.
+    pub(crate) fault: Option<&'static str>,
 }
 
 /// The parts of a keyspace.
@@ -131,8 +132,10 @@ impl Manifest {
             manifest.tables.push(Table {
                 id,
                 sum,
-                whole: found == Some(sum),
-                why: if found.is_none() { MISSING } else { WRONG },
+                fault: match found {
+                    Some(found) => (found != sum).then_some(WRONG),
+                    None => Some(MISSING),
+                },
             });
         }
         Ok(manifest)

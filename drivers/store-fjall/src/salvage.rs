@@ -275,7 +275,7 @@ impl Copied {
         let path = dir.join("db.copy");
         let tables = tables(&db.join("keyspaces/1")).map_err(unusable)?;
         // A damaged table can be read in part, if its index is whole.
-        let choices: [fn(&Table) -> bool; 3] = [|_| true, |table| table.whole, |_| false];
+        let choices: [fn(&Table) -> bool; 3] = [|_| true, |table| table.fault.is_none(), |_| false];
         for taken in choices {
             remove(&path).map_err(unusable)?;
             let (empty, records) = open_at(dir, &path)?;
@@ -357,8 +357,7 @@ fn tables(keyspace: &Path) -> io::Result<Vec<Table>> {
             tables.push(Table {
                 id,
                 sum,
-                whole: true,
-                why: check::WRONG,
+                fault: None,
             });
         }
     }

@@ -432,7 +432,7 @@ fn run(
     (command.run)(&mut ctx, args)
 }
 
-/// Whether this is a command that writes rows, and may wait until the store has caught up. Those of a transaction wait together, before its
+/// Whether this is a command that writes rows, and may wait until the store has caught up. Commands of a transaction wait together, before its
 /// `EXEC`.
 pub(crate) fn writes(client: &Client, args: Args<'_>) -> bool {
     find(args.get(0)).is_some_and(|command| match &client.multi {

@@ -352,19 +352,6 @@ fn carry_out(ctx: &mut Ctx<'_>, multi: &Multi) {
     ctx.client.is_whole = was_whole;
 }
 
-/// How the rows of a table are kept. A transaction is carried out by the members of one kind of table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Gossip,
-}
-
-impl Mode {
-    /// The mode of a table. All there are are gossip tables.
-    fn of(_table: Option<TableId>) -> Mode {
-        Mode::Gossip
-    }
-}
-
 /// What a transaction will touch, found out before it is begun.
 #[derive(Debug, Default)]
 struct Plan {
@@ -375,7 +362,6 @@ struct Plan {
     made: BTreeSet<Vec<u8>>,
     /// The most rows that one of the commands deletes with a hash, or with all.
     deleted: usize,
-    mode: Option<Mode>,
     /// Rows whose values have to be loaded first.
     cold: Vec<RowKey>,
 }
@@ -387,7 +373,7 @@ impl Plan {
             ..Plan::default()
         };
         for (command, words) in &multi.commands {
-            plan.add(ctx, command, words.args())?;
+            plan.add(ctx, command, words.args());
             if plan.steps > STEPS_MOST {
                 return Err("its size: TOOLARGE it would keep all other clients waiting for more than 4 ms; some 2000 writes fit".to_string());
             }
@@ -405,17 +391,11 @@ impl Plan {
         Ok(plan)
     }
 
-    fn add(&mut self, ctx: &Ctx<'_>, command: &Command, args: Args<'_>) -> Result<(), String> {
+    fn add(&mut self, ctx: &Ctx<'_>, command: &Command, args: Args<'_>) {
         self.steps += work::COMMAND;
         let hash = |name: &[u8]| ctx.hash(name);
         match command.group {
-            "string" | "generic" | "hash" => {
-                let table = (command.group == "hash")
-                    .then(|| hash(args.get(1)))
-                    .flatten();
-                self.touch(Mode::of(table))?;
-                self.keys(ctx, command, args);
-            }
+            "string" | "generic" | "hash" => self.keys(ctx, command, args),
             "connection" | "transactions" => {}
             _ => self.steps += OTHER,
         }
@@ -453,23 +433,13 @@ impl Plan {
             "flushall" | "flushdb" => self.flush(ctx),
             _ => {}
         }
-        Ok(())
-    }
-
-    fn touch(&mut self, mode: Mode) -> Result<(), String> {
-        match self.mode.replace(mode) {
-            Some(other) if other != mode => {
-                Err("tables of several modes: a transaction touches those of one".to_string())
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Counts the keys that a command names.
     fn keys(&mut self, ctx: &Ctx<'_>, command: &Command, args: Args<'_>) {
         let words = args.len().saturating_sub(1);
         let keys = match command.name {
-            "mset" | "msetnx" | "hset" | "hmset" => words / 2,
+            "mset" | "hset" | "hmset" => words / 2,
             "del" | "unlink" | "exists" | "touch" | "mget" | "hdel" | "hmget" => words,
             _ => 1,
         };
@@ -498,7 +468,7 @@ impl Plan {
         }
     }
 
-    /// Counts rows that are deleted together. Those of one command are free: it takes no longer than it would alone.
+    /// Counts rows that are deleted together. Rows of one command are free: it takes no longer than it would alone.
     fn delete(&mut self, rows: usize) {
         let others = rows.min(self.deleted);
         self.deleted = self.deleted.max(rows);

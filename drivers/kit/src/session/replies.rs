@@ -7,7 +7,7 @@ use rumormill_core::{Seq, TableId};
 
 use super::Budget;
 
-/// A place in the queue of replies that is filled later. Those behind it wait for it.
+/// A place in the queue of replies that is filled later. Replies behind it wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot(u64);
 
