@@ -63,7 +63,7 @@ fn start_on<C: Clients + Send + 'static>(
     let driver = Driver::bind(options).unwrap();
     let (handle, counters) = (driver.handle(), driver.counters());
     let (peers, redis) = (driver.peers_addr(), driver.redis_addr());
-    let mut config = Config::new(&peers.to_string(), &peers.to_string());
+    let mut config = crate::config(&peers.to_string(), &peers.to_string());
     configure(&mut config);
     let seed = Seed::from_u64(u64::from(peers.port()));
     let store = (config.storage == Storage::Ordered)

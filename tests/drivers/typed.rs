@@ -31,8 +31,10 @@ fn at(sheet: &str, height: i16) -> (String, i16) {
 /// A node on a driver, and a member of the other's cluster if that is given.
 fn start(runner: &impl Runner, name: &str, seeds: &[String]) -> (Handle, String) {
     let mut started = None;
+    let cluster = crate::cluster_name();
     runner.run(|handle, addr, now| {
         let mut config = Config::new(name, &addr);
+        config.cluster_name = cluster;
         config.seeds = seeds.to_vec();
         config.storage = Storage::Ordered;
         let store = StoreWorker::spawn(MemoryStore::new(), 10_000, handle.notifier());

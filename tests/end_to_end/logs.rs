@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 
-use crate::support::{Node, PATIENCE, eventually, rumormill};
+use crate::support::{Node, PATIENCE, cluster_name, eventually, rumormill};
 
 /// A node whose log goes to a file.
 struct Logged {
@@ -54,9 +54,10 @@ fn members_are_logged_by_name_and_id_and_a_dead_one_as_a_warning() {
         Some(0)
     );
     let started = format!(
-        "started version=\"{}\" name=alpha id={} cluster=rumormill data_dir={} rows=0 seconds=",
+        "started version=\"{}\" name=alpha id={} cluster={} data_dir={} rows=0 seconds=",
         env!("CARGO_PKG_VERSION"),
         alpha.id(),
+        cluster_name(),
         root.path().join("alpha").display()
     );
     assert_eq!(alpha.count(&[" INFO ", &started]), 1, "{:?}", alpha.lines());

@@ -14,7 +14,8 @@ use serde_json::Value;
 /// How long anything may take before a test fails; far beyond what it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The binary, free of this process's settings.
+/// The binary, free of this process's settings. Its nodes are of a cluster of this test alone, for the port of a dead one may be given to
+/// a node of another test.
 pub(crate) fn rumormill() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rumormill"));
     for (variable, _) in std::env::vars_os() {
@@ -22,8 +23,14 @@ pub(crate) fn rumormill() -> Command {
             command.env_remove(variable);
         }
     }
+    command.env("RUMORMILL_CLUSTER_NAME", cluster_name());
     command.stdin(Stdio::null());
     command
+}
+
+/// Threads of tests have the names of their tests.
+pub(crate) fn cluster_name() -> String {
+    thread::current().name().unwrap_or("tests").to_owned()
 }
 
 /// A running node, killed when dropped.

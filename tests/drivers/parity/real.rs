@@ -140,10 +140,12 @@ impl<R: Runner> Cluster for Real<R> {
         let (disk, ways, seed) = (&self.disks[node], &self.ways, &mut self.seed);
         let seeds = seed.clone().into_iter().collect();
         let random = Seed::from_u64(self.lives);
+        let cluster = crate::cluster_name();
         let running = self.runner.run(|handle, addr, now| {
             let addr = ways.front(addr.parse().unwrap()).to_string();
             seed.get_or_insert_with(|| addr.clone());
             let mut config = Config::new(&format!("n{node}"), &addr);
+            config.cluster_name = cluster;
             config.seeds = seeds;
             config.storage = Storage::Ordered;
             let mut recovery = Recovery::new(config, random);

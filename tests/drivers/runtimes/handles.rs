@@ -299,7 +299,7 @@ async fn calls_wait_for_room_and_all_are_answered<R: Runtime>(runtime: R) {
     }
     let full = handle.call(|_, _| {});
     assert_eq!(full, Err(Error::Busy { limit: 2 }));
-    let config = Config::new("a", &driver.peers_addr().to_string());
+    let config = crate::config("a", &driver.peers_addr().to_string());
     let node = Recovery::new(config, Seed::from_u64(1));
     let node = node.finish(driver.now()).unwrap();
     let (done, exit) = answer();
@@ -340,7 +340,7 @@ async fn nobody_waits_for_a_loop_that_has_ended<R: Runtime>(runtime: R) {
 async fn a_loop_that_is_dropped_closes_its_handles<R: Runtime>(runtime: R) {
     let driver = Driver::bind(runtime, Options::new(any())).await.unwrap();
     let handle = driver.handle();
-    let config = Config::new("a", &driver.peers_addr().to_string());
+    let config = crate::config("a", &driver.peers_addr().to_string());
     let node = Recovery::new(config, Seed::from_u64(1));
     let node = node.finish(driver.now()).unwrap();
     let mut put = pin!(handle.put(TABLE, "k", "v"));

@@ -64,7 +64,7 @@ pub(crate) async fn start_stored<R: Runtime>(
 
 fn recovery<R: Runtime>(driver: &Driver<R>, configure: impl FnOnce(&mut Config)) -> Recovery {
     let addr = driver.peers_addr();
-    let mut config = Config::new(&addr.to_string(), &addr.to_string());
+    let mut config = crate::config(&addr.to_string(), &addr.to_string());
     configure(&mut config);
     Recovery::new(config, Seed::from_u64(u64::from(addr.port())))
 }

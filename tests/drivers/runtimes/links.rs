@@ -95,7 +95,7 @@ fn last_words_are_written_before_the_loop_returns() {
     let runtime = Smol::on(Arc::clone(&executor));
     let driver = Driver::bind(runtime, Options::new(any()));
     let driver = future::block_on(executor.run(driver)).unwrap();
-    let mut config = Config::new("b", &driver.peers_addr().to_string());
+    let mut config = crate::config("b", &driver.peers_addr().to_string());
     config.seeds.push(a.peers.to_string());
     let node = Recovery::new(config, Seed::from_u64(1));
     let node = node.finish(driver.now()).unwrap();
