@@ -196,6 +196,12 @@ pub enum Request {
     /// else compares his rows with its. What those members had deleted and freed may come back, and what they alone had is lost.
     /// Answers once that is durable, or refuses with [`ResumeError`](crate::ResumeError).
     Resume,
+    /// Removes every row of a user table that is here, or of all of them. Answers as a write does, once those are deleted too
+    /// whose clocks are ahead of this node's.
+    Flush {
+        /// The table; `None` for all.
+        table: Option<TableId>,
+    },
 }
 
 /// The answer to a [`Request`].

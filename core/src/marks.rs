@@ -58,6 +58,8 @@ marks! {
     ClaimByContext = "claim-by-context",
     /// A dead row of siblings stayed because it names writes that have not come.
     DeadSiblingKept = "dead-sibling-kept",
+    /// A floor has dropped a row of siblings that names writes which have not come, and it stayed as a delete.
+    DroppedSeenKept = "dropped-seen-kept",
     /// A claim came that does not lie within what this node has seen yet, and was kept or not needed.
     ClaimEarly = "claim-early",
     /// A claim came that another member passed on.
@@ -208,6 +210,8 @@ marks! {
     SiblingsSettled = "siblings-settled",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",
+    /// A flush has deleted a row above its floor.
+    FlushedAhead = "flushed-ahead",
     /// A tombstone was freed.
     TombstoneFreed = "tombstone-freed",
 }

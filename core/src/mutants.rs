@@ -62,9 +62,14 @@ impl Mutant {
                 | Mutant::DamageFounds
                 | Mutant::DeadSiblingFreed
                 | Mutant::BeliefToldOnce
+                | Mutant::DeadForwarded
                 | Mutant::EndedForwarded
                 | Mutant::ExpiresByOwnClock
                 | Mutant::FloorForgotten
+                | Mutant::FloorForgetsSeen
+                | Mutant::FloorFreedUnasked
+                | Mutant::FlushLeavesAhead
+                | Mutant::FlushPassesHidden
                 | Mutant::FoundsUntold
                 | Mutant::HalfIsEnough
                 | Mutant::HearsayRevives
@@ -127,6 +132,14 @@ mutants! {
     FloorIgnored = "floor-ignored",
     /// A floor leaves the rows that are there already.
     FloorUnswept = "floor-unswept",
+    /// The floor of a table is freed before other members have it.
+    FloorFreedUnasked = "floor-freed-unasked",
+    /// A floor drops rows of siblings with all that they knew.
+    FloorForgetsSeen = "floor-forgets-seen",
+    /// A flush leaves the rows whose clocks are ahead of its own.
+    FlushLeavesAhead = "flush-leaves-ahead",
+    /// A flush leaves the rows that are hidden, because they have expired, before it has come to them.
+    FlushPassesHidden = "flush-passes-hidden",
     /// A floor written under a session is not sent at its end.
     FloorForgotten = "floor-forgotten",
     /// A session's contexts are adopted when its last page comes, whether or not the others have.
@@ -239,6 +252,8 @@ mutants! {
     ResumeUnrecorded = "resume-unrecorded",
     /// Rows that are to be passed on are not.
     ForwardUnsent = "forward-unsent",
+    /// Rows of `memory` tables that a delete or a floor has taken are passed on.
+    DeadForwarded = "dead-forwarded",
     /// Rows that are passed on count though their author's life has ended.
     EndedForwarded = "ended-forwarded",
     /// What a notice names and what does not come is not asked for.

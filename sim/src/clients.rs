@@ -1,9 +1,11 @@
 //! Clients: they read, write, delete, are told that it is done, and watch what changes.
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, ChangeKind, Now, Seq, Wall, Write, WriteError};
+use rumormill_core::{
+    Accepted, ChangeKind, Now, ScanRange, Seq, TableId, Version, Wall, Write, WriteError,
+};
 
-use crate::checkers::{bounds, hidden};
+use crate::checkers::{Violation, bounds, hidden};
 use crate::host::Unacked;
 use crate::hurt::Hurt;
 use crate::model::{self, Effect};
@@ -344,6 +346,7 @@ impl World {
     /// The client removes all rows of a table of a node that runs.
     pub(crate) fn flush(&mut self, client: u32, node: usize, table: Table) {
         let id = self.hosts[node].tables[table as usize];
+        let before = self.rows_shown(node, id);
         let result = self.with_node(node, |running, now| running.flush_table(now, id));
         let Some(accepted) = self.unless_refused(node, None, result) else {
             return;
@@ -357,6 +360,66 @@ impl World {
         self.count("flushes");
         let who = (Some(client), node);
         self.promise(who, (table, None), accepted, Effect::Delete, true);
+        let left = self.rows_shown(node, id);
+        self.violations
+            .extend(left.first().map(|(key, _)| Violation {
+                checker: "flushes",
+                at_us: self.now_us,
+                text: format!(
+                    "n{node} shows {}/{} after its flush",
+                    table.name(),
+                    key.escape_ascii()
+                ),
+            }));
+        for (key, version) in before {
+            if version.clock > accepted.version.clock {
+                self.flushed_ahead((node, table), &key, version, accepted);
+            }
+        }
+    }
+
+    /// The rows of a table that a node shows, with their versions.
+    fn rows_shown(&self, node: usize, table: TableId) -> Vec<(Bytes, Version)> {
+        let host = &self.hosts[node];
+        let Some(running) = &host.node else {
+            return Vec::new();
+        };
+        let view = running.view(host.now(self.now_us));
+        let rows = view.scan(table, ScanRange::default());
+        rows.map(|row| (row.key().clone(), row.version())).collect()
+    }
+
+    /// Takes down that a flush has deleted a row whose clock is ahead of its own, by a version with the next clock.
+    fn flushed_ahead(
+        &mut self,
+        (node, table): (usize, Table),
+        key: &Bytes,
+        version: Version,
+        accepted: Accepted,
+    ) {
+        let version = Version {
+            clock: version.clock.next(),
+            ..accepted.version
+        };
+        let op = model::Accepted {
+            at_us: self.now_us,
+            node,
+            version,
+            effect: Effect::Delete,
+            alone: self.hosts[node].alone,
+        };
+        let op = self.model.accepted(table, Some(key), op);
+        self.count("flushed_ahead");
+        if table == Table::Siblings {
+            self.model.is_flush(op);
+        }
+        if !accepted.sync {
+            self.model.acked(op);
+        }
+        if table != Table::Memory {
+            let host = &mut self.hosts[node];
+            host.unsynced.push_back((accepted.seq, op));
+        }
     }
 
     pub(crate) fn unless_refused(

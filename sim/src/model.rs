@@ -118,6 +118,11 @@ impl Model {
         number
     }
 
+    /// An operation on one key is part of a flush: in a table with siblings it removes what is not above its clock.
+    pub(crate) fn is_flush(&mut self, number: usize) {
+        self.ops[number].flush = true;
+    }
+
     /// The client was told that it is done.
     pub fn acked(&mut self, number: usize) {
         self.ops[number].acked = true;

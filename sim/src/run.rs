@@ -15,8 +15,8 @@ use crate::vanish;
 use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
-/// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 25] = [
+/// held, `liveness` that no node keeps its driver busy for nothing, and `flushes` that a node shows no row of a table that it has flushed.
+pub const CHECKERS: [&str; 26] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
@@ -39,6 +39,7 @@ pub const CHECKERS: [&str; 25] = [
     ahead::NAME,
     siblings::NAME,
     vanish::NAME,
+    "flushes",
     "invariants",
     "recovery",
     "liveness",

@@ -277,24 +277,27 @@ impl Node {
         self.gossip.write(&mut self.fx, table, write)
     }
 
-    /// Removes every row of a user table that is known here, with one record. O(rows of the node).
+    /// Removes every row of a user table that is known here, with one record. They are hidden at once, and turns remove them; those
+    /// whose clocks are ahead of this node's are deleted one by one, from 256 on in turns too: [`Request::Flush`](crate::Request::Flush)
+    /// waits for those. O(log rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
     pub fn flush_table(&mut self, now: Now, table: TableId) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
         self.admit(table)?;
-        Ok(self.gossip.flush_table(&mut self.fx, Some(table)))
+        Ok(self.gossip.flush_table(&mut self.fx, Some(table), None).0)
     }
 
-    /// Removes every row of every user table that is known here, with one record. O(rows of the node).
+    /// Removes every row of every user table that is known here, with one record. As [`Node::flush_table`]. O(log
+    /// rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
     pub fn flush_all(&mut self, now: Now) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
         self.admit(TableId::DEFAULT)?;
-        Ok(self.gossip.flush_table(&mut self.fx, None))
+        Ok(self.gossip.flush_table(&mut self.fx, None, None).0)
     }
 
     /// Whether a client's write may be accepted here now.

@@ -168,9 +168,14 @@ impl Node {
             tables,
             rows,
         } = &mut fresh;
-        // A session may have brought what others still wait for; what is obsolete here and has no row helps nobody.
-        rows.retain(|row| {
-            merged.next() != Some(Merged::Obsolete) || self.gossip.has_row(actors, tables, row)
+        // A session may have brought what others still wait for; what is obsolete here and has no row helps nobody. What a delete or a floor has
+        // taken from a table of `memory` may be new to a member that has freed it and restarted since: a session brings it the coverage.
+        rows.retain(|row| match merged.next() {
+            Some(Merged::Obsolete) => self.gossip.has_row(actors, tables, row),
+            Some(Merged::Lost) => {
+                !self.gossip.is_deleted_in_memory(tables, row) || mutated!(self.fx, DeadForwarded)
+            }
+            _ => true,
         });
         if fresh.rows.is_empty() {
             return Ok(());

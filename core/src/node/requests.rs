@@ -29,6 +29,8 @@ enum Waits {
     Leave,
     /// The eviction of a member.
     Evict,
+    /// The deletes of a flush.
+    Flush,
 }
 
 /// The requests that wait. One that waits costs nothing until it is answered or its deadline comes.
@@ -226,6 +228,7 @@ impl Node {
                 let done = lost.map(|node| (self.fx.open_seq(), Response::DeclaredLost(node)));
                 self.reply_durably(token, deadline, done.map_err(RequestError::Lost));
             }
+            Request::Flush { table } => self.flush_requested(table, token, deadline),
             Request::Resume => {
                 let resumed = self.resume();
                 let done =
@@ -264,6 +267,29 @@ impl Node {
                 self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
             }
             Err(error) => self.fx.reply(token, Err(RequestError::Write(error))),
+        }
+    }
+
+    fn flush_requested(&mut self, table: Option<TableId>, token: Token, deadline: Option<Instant>) {
+        if let Err(error) = self.admit(table.unwrap_or(TableId::DEFAULT)) {
+            return self.fx.reply(token, Err(RequestError::Write(error)));
+        }
+        match self.gossip.flush_table(&mut self.fx, table, Some(token)) {
+            (accepted, true) => {
+                let shown = Ok(Response::Written(accepted));
+                self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
+            }
+            (_, false) => self.wait(token, Waits::Flush, deadline),
+        }
+    }
+
+    /// Deletes what flushes have left, and answers those that are done.
+    pub(super) fn flushes_due(&mut self, budget: usize) {
+        for (token, accepted) in self.gossip.flush_on(&mut self.fx, budget) {
+            if let Some(deadline) = self.stop_waiting(token) {
+                let shown = Ok(Response::Written(accepted));
+                self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
+            }
         }
     }
 
@@ -397,8 +423,8 @@ impl Node {
             }
             // Its place in the queue is passed over later.
             Waits::Load => true,
-            // A leave cannot be taken back; only its answer is.
-            Waits::Leave => true,
+            // A leave or a flush cannot be taken back; only its answer is.
+            Waits::Leave | Waits::Flush => true,
             Waits::Evict => {
                 self.evictions.forget_token(token);
                 true

@@ -49,7 +49,9 @@ impl Node {
         let durable = self.gossip.cover().all_durable() || mutated!(self.fx, ClaimBeforeSync);
         // Who is about to go takes nothing over: two that leave at once would hand over to each other.
         let stays = self.leaving.is_none();
-        stays && (self.is_full() || mutated!(self.fx, JoinerClaims)) && durable
+        // Until a floor has been looked for among all rows, their sum is that of no set of rows.
+        let counted = self.gossip.is_counted();
+        stays && counted && (self.is_full() || mutated!(self.fx, JoinerClaims)) && durable
     }
 
     /// Whether the peer has seen exactly what this node has.

@@ -15,6 +15,7 @@ mod damage;
 mod evict;
 mod expiry;
 mod flood;
+mod floors;
 mod greet;
 mod ids;
 mod leave;

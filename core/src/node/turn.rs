@@ -7,6 +7,12 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::wire::RumorState;
 
+/// Rows ahead of a flush that are deleted in one turn.
+const FLUSH_BUDGET: usize = 256;
+
+/// Rows that a floor has hidden, and that are removed in one turn: a millisecond or two.
+const SWEEP_BUDGET: usize = 1_024;
+
 impl Node {
     /// The earliest moment at which [`Input::Tick`](crate::Input::Tick) is needed, and why. Pure. A moment in the past means
     /// now.
@@ -16,7 +22,10 @@ impl Node {
         }
         let now = self.fx.now().mono;
         let collect = self.is_full() && self.stability.is_due() && self.repair.is_none();
-        let flush = (self.fx.turn_open() || collect).then_some(now);
+        let collect = collect && !self.gossip.is_sweeping();
+        let sweep = self.gossip.is_sweeping() && !self.pressure();
+        let sweep = sweep || self.gossip.is_flushing();
+        let flush = (self.fx.turn_open() || collect || sweep).then_some(now);
         let room = self.links.len() < self.config.limits.links;
         let dial = self.links.next_deadline().filter(|_| room);
         let timers = [
@@ -70,6 +79,11 @@ impl Node {
         }
         self.after_input();
         self.claims_due();
+        self.flushes_due(FLUSH_BUDGET);
+        // A store that lags gets no more to do.
+        if !self.pressure() {
+            self.gossip.sweep(&mut self.fx, SWEEP_BUDGET);
+        }
         self.collect_tombstones();
         self.flush();
     }
@@ -93,6 +107,10 @@ impl Node {
         }
         // Nobody's claim will tell a lone node that it is time.
         let alone = self.is_alone();
+        // A floor is kept until all that it has hidden is removed.
+        if self.gossip.is_sweeping() {
+            return;
+        }
         if !self.is_full() || self.repair.is_some() || !(self.stability.is_due() || alone) {
             return;
         }

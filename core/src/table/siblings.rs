@@ -139,6 +139,15 @@ impl SiblingRow {
         self.versions.retain(keep);
     }
 
+    /// Takes the versions of another row as deletes, and all that it knows of the key.
+    pub(crate) fn bury(&mut self, other: &SiblingRow) {
+        self.versions = other.versions.clone();
+        self.versions
+            .iter_mut()
+            .for_each(|version| version.value = None);
+        self.seen.union(&other.seen);
+    }
+
     /// Gives a version another dot to be found by.
     pub(crate) fn move_to(&mut self, origin: Dot, dot: Dot, clock: Hlc) {
         if let Some(at) = self.find(origin) {

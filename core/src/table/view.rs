@@ -168,7 +168,10 @@ impl<'a> Iterator for Scan<'a> {
                 self.inner = None;
                 return None;
             }
-            let row = self.node.gossip.rows().row(slot)?;
+            // A floor may have hidden it.
+            let Some(row) = self.node.gossip.rows().row(slot) else {
+                continue;
+            };
             if row.is_live_at(self.wall_ms) {
                 return Some(RowRef {
                     node: self.node,
@@ -326,7 +329,7 @@ impl<'a> View<'a> {
         let gossip = &self.node.gossip;
         let home = gossip.tables().home(table);
         let rows = gossip.rows();
-        let mut drawn = (0..TRIES).map_while(|n| rows.sample(home, spread(random, n)));
+        let mut drawn = (0..TRIES).filter_map(|n| rows.sample(home, spread(random, n)));
         match drawn.find(|row| row.is_live_at(self.wall_ms)) {
             Some(row) => Some(RowRef {
                 node: self.node,
@@ -411,17 +414,19 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
     pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
-        let table = self.node.gossip.tables().public(table);
-        self.changes_where(from, limit, |of| of == table)
+        let tables = self.node.gossip.tables();
+        let (public, home) = (tables.public(table), tables.home(table));
+        self.changes_where(from, limit, home, |of| of == public)
     }
 
-    /// Changes of all users' tables from `from` on, within the bounds of [`View::changes`].
+    /// Changes of all users' tables from `from` on, within the bounds of [`View::changes`]. A flush of all tables is one change, of
+    /// [`TableId::DEFAULT`].
     ///
     /// # Errors
     /// [`Lagged`], as for [`View::changes`].
     pub fn all_changes(&self, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
         let gossip = &self.node.gossip;
-        self.changes_where(from, limit, |of| {
+        self.changes_where(from, limit, TableId::DEFAULT, |of| {
             gossip.tables().domain(of) != super::Domain::Sys
         })
     }
@@ -430,6 +435,7 @@ impl<'a> View<'a> {
         &self,
         from: Cursor,
         limit: usize,
+        all: TableId,
         wanted: impl Fn(TableId) -> bool,
     ) -> Result<Changes, Lagged> {
         let (log, tables) = (self.node.gossip.log(), self.node.gossip.tables());
@@ -449,7 +455,7 @@ impl<'a> View<'a> {
                 out.more = true;
                 return Ok(out);
             }
-            if let Some((table, kind)) = self.change(number, entry)
+            if let Some((table, kind)) = self.change(number, entry, all)
                 && tables.is_shown(table)
                 && wanted(tables.public(table))
             {
@@ -467,7 +473,8 @@ impl<'a> View<'a> {
         Ok(out)
     }
 
-    fn change(&self, number: u64, entry: &Entry) -> Option<(TableId, ChangeKind)> {
+    /// What an entry tells; of all users' tables under the name of `all`.
+    fn change(&self, number: u64, entry: &Entry, all: TableId) -> Option<(TableId, ChangeKind)> {
         match entry {
             Entry::Row(slot) => {
                 let row = self.node.gossip.rows().row(*slot)?;
@@ -503,7 +510,11 @@ impl<'a> View<'a> {
                 };
                 Some((*table, kind))
             }
-            Entry::Flushed { table, all } => Some((*table, ChangeKind::Flushed { all: *all })),
+            Entry::Flushed { table } => Some((*table, ChangeKind::Flushed { all: false })),
+            Entry::FlushedAll => {
+                let is_users = self.node.gossip.tables().listed(all).is_some();
+                is_users.then_some((all, ChangeKind::Flushed { all: true }))
+            }
         }
     }
 }

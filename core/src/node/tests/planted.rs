@@ -4,8 +4,8 @@
 use std::cell::Cell;
 
 use super::{
-    damage, evict, expiry, ids, leave, membership, namesake, push, refusals, relay, siblings, skew,
-    sync, waits,
+    damage, evict, expiry, floors, ids, leave, membership, namesake, push, refusals, relay,
+    siblings, skew, sync, waits,
 };
 use crate::mutants::Mutant;
 
@@ -53,8 +53,13 @@ caught! {
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "of two clocks nobody knows which is wrong";
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
     DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";
+    DeadForwarded as dead_forwarded by floors::a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays_away, "the member that restarted";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
     ExpiresByOwnClock as expires_by_own_clock by expiry::one_clock_that_is_fast_for_a_while_ends_no_row, "one clock";
+    FlushLeavesAhead as flush_leaves_ahead by floors::a_flush_leaves_no_row_that_is_ahead_of_its_clock, "left == right";
+    FlushPassesHidden as flush_passes_hidden by floors::a_flush_deletes_rows_that_are_hidden_before_it_has_come_to_them, "are dead";
+    FloorFreedUnasked as floor_freed_unasked by floors::a_floor_is_freed_when_every_member_has_it_and_not_before, "kept for the one that is down";
+    FloorForgetsSeen as floor_forgets_seen by floors::what_a_flushed_sibling_had_replaced_stays_away, "replaced";
     FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     HalfIsEnough as half_is_enough by expiry::two_fast_clocks_of_four_end_no_row, "half of the clocks";

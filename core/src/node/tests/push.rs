@@ -8,7 +8,7 @@ use super::*;
 use crate::wire::{Message, RowBatch};
 
 /// What was sent: from, to, and the message.
-type Sent = Rc<RefCell<Vec<(usize, usize, Message)>>>;
+pub(super) type Sent = Rc<RefCell<Vec<(usize, usize, Message)>>>;
 
 /// A cluster without disks whose writes go along trees of this fan-out.
 fn tree(count: usize, fanout: usize) -> Lab {
@@ -20,14 +20,17 @@ fn tree(count: usize, fanout: usize) -> Lab {
     lab
 }
 
-fn set(lab: &mut Lab, name: &str, value: &str) {
+pub(super) fn set(lab: &mut Lab, name: &str, value: &str) {
     let now = lab.now;
     lab.node(0).set_setting(now, name, value).unwrap();
     lab.settle();
 }
 
 /// Notes what is sent from now on; `lost` says what does not arrive.
-fn watch(lab: &mut Lab, lost: impl Fn(usize, usize, &Message) -> bool + 'static) -> Sent {
+pub(super) fn watch(
+    lab: &mut Lab,
+    lost: impl Fn(usize, usize, &Message) -> bool + 'static,
+) -> Sent {
     let sent = Sent::default();
     let notes = Rc::clone(&sent);
     lab.cut = Box::new(move |from, to, msg| {
@@ -267,7 +270,7 @@ fn a_full_link_gets_no_rows_and_is_repaired_when_it_has_drained() {
 }
 
 /// The first message that passed rows on, and to whom it went.
-fn first_forward(sent: &Sent) -> (usize, Message) {
+pub(super) fn first_forward(sent: &Sent) -> (usize, Message) {
     let sent = sent.borrow();
     let found = sent
         .iter()
@@ -277,7 +280,7 @@ fn first_forward(sent: &Sent) -> (usize, Message) {
 
 impl Lab {
     /// A member other than `author` passes a message on to a node.
-    fn relay(&mut self, to: usize, author: usize, msg: &Message) {
+    pub(super) fn relay(&mut self, to: usize, author: usize, msg: &Message) {
         let mut ends = self.wires.iter();
         let end = ends.find(|(end, peer)| end.0 == to && peer.0 != author);
         let link = end.map(|(end, _)| end.1).unwrap();

@@ -325,21 +325,20 @@ impl Cover {
         }
     }
 
-    /// The row of a dot is replaced or freed.
+    /// The row of a dot is replaced or freed; sessions being served are `told` its table and key.
     pub(crate) fn unlink(
         &mut self,
         domain: Domain,
         actor: ActorIx,
         counter: u64,
-        table: TableId,
-        key: &Bytes,
+        told: Option<(TableId, &Bytes)>,
     ) {
         self.entry_mut(domain, actor).index.remove(counter);
         let tombstones = &mut self.domains[domain.index()].tombstones;
         if !tombstones.is_empty() {
             tombstones.remove(&(actor, counter));
         }
-        if !self.served.is_empty() {
+        if let Some((table, key)) = told.filter(|_| !self.served.is_empty()) {
             let name = self.actor(actor);
             for served in &mut self.served {
                 served.replaced(domain, name, counter, table, key);

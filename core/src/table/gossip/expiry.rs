@@ -18,9 +18,18 @@ impl Gossip {
     pub(crate) fn hide_expired(&mut self, fx: &mut Effects, budget: usize) {
         let wall_ms = fx.now().wall.as_millis();
         for _ in 0..budget {
-            let Some(slot) = self.rows.hide_or_show(wall_ms) else {
+            let Some(slot) = self.rows.next_to_turn(wall_ms) else {
                 return;
             };
+            if self.rows.row(slot).is_none() {
+                // A floor has dropped it.
+                self.sweep_row(fx, slot);
+                continue;
+            }
+            if self.flush_row(fx, slot) {
+                continue;
+            }
+            self.rows.hide_or_show(slot);
             let hidden = self.rows.is_hidden(slot);
             fx.mark(match hidden {
                 true => Mark::RowHidden,
@@ -47,6 +56,11 @@ impl Gossip {
             let Some(slot) = self.first_to_end(agreed_ms) else {
                 return false;
             };
+            if self.rows.row(slot).is_none() {
+                // A floor has dropped it.
+                self.sweep_row(fx, slot);
+                continue;
+            }
             if mutated!(fx, ExpiryVanishes) {
                 let domain = self.rows.row(slot).map(|row| self.tables.domain(row.table));
                 self.free(fx, domain.unwrap_or(Domain::UsrDurable), slot);

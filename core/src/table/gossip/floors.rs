@@ -1,37 +1,35 @@
 //! Tables' definitions and floors: rows of the store's own that decide about rows of users.
 
-use alloc::vec::Vec;
+use alloc::string::ToString as _;
 
-use bytes::Bytes;
-
+use super::Gossip;
 use super::log::Entry;
 use super::tables::{self, Tables};
-use super::{Gossip, Slot};
 use crate::effects::Effects;
 use crate::error::TableError;
 use crate::id::{Seq, TableId};
-use crate::marks::Mark;
 use crate::mutants::mutated;
-use crate::table::{Accepted, Domain, Hlc, TableOptions};
+use crate::table::{Hlc, TableOptions};
 
 impl Gossip {
-    /// Drops every row of a table, or of all user tables, by a floor: one row of `sys.floors`.
-    pub(crate) fn flush_table(&mut self, fx: &mut Effects, table: Option<TableId>) -> Accepted {
-        let key = match table {
-            Some(table) => tables::floor_key(self.tables.name(table)),
-            None => tables::FLOOR_OF_ALL.to_vec(),
-        };
-        self.write_sys(fx, Tables::FLOORS, &key, Bytes::new())
-    }
-
     /// The clock at or below which rows of the table are dead.
     pub(super) fn floor(&self, table: TableId) -> Hlc {
-        let public = self.tables.public(table);
-        let own = self.floors.get(&public).copied().unwrap_or_default();
-        if self.tables.domain(table) == Domain::Sys {
-            own
-        } else {
-            own.max(self.floor_of_all)
+        self.rows.floor(table)
+    }
+
+    /// The clock at or below which rows of a user's table of this name are dead, in whatever domain they come.
+    pub(super) fn floor_of_name(&self, name: &str) -> Hlc {
+        self.floors.get(name).copied().unwrap_or_default()
+    }
+
+    /// A table's floor is known to all members and nothing at or below it can come any more: it hides nothing from now on.
+    pub(super) fn floor_freed(&mut self, key: &[u8]) {
+        let Some(name) = tables::floor_name(key) else {
+            return;
+        };
+        self.floors.remove(name);
+        for table in self.tables.groups_of(name) {
+            self.rows.set_floor(table, Hlc(0));
         }
     }
 
@@ -58,20 +56,15 @@ impl Gossip {
             }
             tables::Meta::Floors => {
                 if key == tables::FLOOR_OF_ALL {
-                    self.floor_of_all = self.floor_of_all.max(clock);
-                    for table in self.tables.user_groups() {
-                        self.sweep(fx, table, true);
-                    }
+                    self.drop_all(fx, clock);
                 } else if let Some(name) = tables::floor_name(key) {
-                    // Interned, so that the floor also holds for rows that come later.
-                    let public = self.tables.resolve_or_intern(name);
-                    self.make_room(public);
-                    let floor = self.floors.entry(public).or_default();
-                    *floor = (*floor).max(clock);
-                    for table in self.tables.known_as(public) {
-                        if self.tables.group(table) == table {
-                            self.sweep(fx, table, false);
-                        }
+                    if !mutated!(fx, FloorIgnored) {
+                        let floor = self.floors.entry(name.to_string()).or_default();
+                        *floor = (*floor).max(clock);
+                    }
+                    for table in self.tables.groups_of(name) {
+                        self.make_room(table);
+                        self.drop_rows(fx, table, clock);
                     }
                 }
             }
@@ -85,40 +78,8 @@ impl Gossip {
         }
         let has_rows = |table| self.rows.live(table).is_some_and(|live| !live.is_empty());
         if has_rows(before) || has_rows(home) {
-            self.log.push(Entry::Flushed {
-                table: home,
-                all: false,
-            });
+            self.log.push(Entry::Flushed { table: home });
             fx.changed(self.tables.public(home));
-        }
-    }
-
-    /// Removes the rows of a table that are at or below its floor, tombstones included; the log tells whether it is one of `all`
-    /// tables. O(rows of the table).
-    fn sweep(&mut self, fx: &mut Effects, table: TableId, all: bool) {
-        let floor = self.floor(table);
-        let dead: Vec<(Slot, TableId)> = self
-            .rows
-            .of_table(table)
-            .filter(|(_, row)| row.clock <= floor)
-            .filter(|_| !mutated!(fx, FloorUnswept))
-            .map(|(slot, row)| (slot, row.table))
-            .collect();
-        for (slot, table) in &dead {
-            let domain = self.tables.domain(*table);
-            self.unlink(domain, *slot);
-            if let Some(row) = self.rows.remove(*slot) {
-                self.delete_stored(fx, domain, *table, &row.key);
-            }
-        }
-        let domain = self.tables.domain(table);
-        if domain.has_siblings() && !mutated!(fx, FloorUnswept) {
-            self.sweep_siblings(fx, table, floor);
-        }
-        if !dead.is_empty() {
-            self.log.push(Entry::Flushed { table, all });
-            fx.changed(self.tables.public(table));
-            fx.mark(Mark::FloorSwept);
         }
     }
 

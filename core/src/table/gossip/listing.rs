@@ -7,11 +7,17 @@ use core::ops::Bound;
 
 use crate::id::TableId;
 
+type Name = (Arc<str>, TableId);
+
 /// Users' tables that are of interest to readers.
 #[derive(Default)]
 pub(crate) struct Listing {
-    /// Tables with live rows or options, by name.
-    by_name: BTreeSet<(Arc<str>, TableId)>,
+    /// Tables with live rows, by name.
+    by_name: BTreeSet<Name>,
+    /// Tables with options, by name.
+    explicit: BTreeSet<Name>,
+    /// How many have options and no live rows.
+    empty: usize,
     /// Tables with live rows, in no order.
     populated: Vec<TableId>,
 }
@@ -37,6 +43,11 @@ impl Listed {
     pub(super) fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
+
+    /// The table was taken out together with all others.
+    pub(super) fn forget_place(&mut self) {
+        self.place = None;
+    }
 }
 
 impl Listing {
@@ -45,6 +56,7 @@ impl Listing {
         listed.place = u32::try_from(self.populated.len()).ok();
         self.populated.push(table);
         self.by_name.insert((Arc::clone(&listed.name), table));
+        self.empty -= usize::from(listed.explicit);
     }
 
     /// Takes out a table that has lost its last live row; returns the table whose place has changed, and that place. O(log tables).
@@ -55,11 +67,17 @@ impl Listing {
     ) -> Option<(TableId, u32)> {
         let place = listed.place.take()?;
         self.populated.swap_remove(place as usize);
-        if !listed.explicit {
-            self.by_name.remove(&(Arc::clone(&listed.name), table));
-        }
+        self.by_name.remove(&(Arc::clone(&listed.name), table));
+        self.empty += usize::from(listed.explicit);
         let moved = self.populated.get(place as usize)?;
         Some((*moved, place))
+    }
+
+    /// Takes out all tables with live rows, each of which forgets its place later; returns what is left to be freed. O(1).
+    pub(super) fn depopulate_all(&mut self) -> Names {
+        self.populated = Vec::new();
+        self.empty = self.explicit.len();
+        Names(core::mem::take(&mut self.by_name))
     }
 
     /// Another table has taken a place.
@@ -69,17 +87,23 @@ impl Listing {
 
     /// Lists a table for its options, or no longer. O(log tables).
     pub(super) fn set_explicit(&mut self, table: TableId, listed: &mut Listed, explicit: bool) {
-        listed.explicit = explicit;
-        let entry = (Arc::clone(&listed.name), table);
-        match explicit || listed.place.is_some() {
-            true => self.by_name.insert(entry),
-            false => self.by_name.remove(&entry),
-        };
+        if core::mem::replace(&mut listed.explicit, explicit) == explicit {
+            return;
+        }
+        let name = (Arc::clone(&listed.name), table);
+        let is_empty = usize::from(listed.place.is_none());
+        if explicit {
+            self.explicit.insert(name);
+            self.empty += is_empty;
+        } else {
+            self.explicit.remove(&name);
+            self.empty -= is_empty;
+        }
     }
 
     /// Tables with live rows or options.
     pub(crate) fn len(&self) -> usize {
-        self.by_name.len()
+        self.populated.len() + self.empty
     }
 
     /// Tables with live rows.
@@ -92,11 +116,22 @@ impl Listing {
         &'a self,
         after: Option<&str>,
     ) -> impl Iterator<Item = TableId> + use<'a> {
-        let start = after.map_or(Bound::Unbounded, |name| {
-            Bound::Excluded((Arc::from(name), TableId(u32::MAX)))
-        });
-        let tables = self.by_name.range((start, Bound::Unbounded));
-        tables.map(|(_, table)| *table)
+        let start = || {
+            after.map_or(Bound::Unbounded, |name| {
+                Bound::Excluded((Arc::from(name), TableId(u32::MAX)))
+            })
+        };
+        let mut populated = self.by_name.range((start(), Bound::Unbounded)).peekable();
+        let mut explicit = self.explicit.range((start(), Bound::Unbounded)).peekable();
+        core::iter::from_fn(move || {
+            let name: &Name = match (populated.peek().copied(), explicit.peek().copied()) {
+                (Some(a), Some(b)) => a.min(b),
+                (a, b) => a.or(b)?,
+            };
+            populated.next_if(|next| *next == name);
+            explicit.next_if(|next| *next == name);
+            Some(name.1)
+        })
     }
 
     /// One of the tables with live rows, each with the same chance; `but` is left out. O(1).
@@ -106,5 +141,18 @@ impl Listing {
         let place = random.checked_rem(choice as u64)? as usize;
         let place = place + usize::from(left_out.is_some_and(|out| place >= out as usize));
         self.populated.get(place).copied()
+    }
+}
+
+/// Names of tables that were dropped together.
+pub(super) struct Names(BTreeSet<Name>);
+
+impl Names {
+    /// Forgets up to `count` names; whether some are left. O(count).
+    pub(super) fn forget(&mut self, count: usize) -> bool {
+        for _ in 0..count.min(self.0.len()) {
+            self.0.pop_first();
+        }
+        !self.0.is_empty()
     }
 }

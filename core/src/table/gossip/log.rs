@@ -25,9 +25,9 @@ pub(crate) enum Entry {
     Flushed {
         /// The table.
         table: TableId,
-        /// Whether it was one of all users' tables.
-        all: bool,
     },
+    /// Everything at or below a floor, or everything, was removed from all users' tables.
+    FlushedAll,
 }
 
 /// A ring of the last arrivals. Entries are small, because a row that was replaced meanwhile is read once, at its newest.

@@ -1,5 +1,6 @@
 //! Gossip tables: every member holds every row, anyone writes, the larger version wins.
 
+mod ahead;
 mod anti_entropy;
 mod batch;
 mod clocks;
@@ -7,9 +8,11 @@ mod cold;
 mod cover;
 mod digest;
 mod dots;
+mod drops;
 mod expiring;
 mod expiry;
 mod floors;
+mod flushes;
 mod index;
 mod listing;
 mod log;
@@ -20,6 +23,7 @@ mod restore;
 mod reunion;
 mod rows;
 mod session;
+mod shelves;
 mod siblings;
 mod stability;
 mod table_rows;
@@ -29,10 +33,12 @@ mod write;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use ahead::Ahead;
 pub(crate) use anti_entropy::{
     AntiEntropy, Contexts, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
 };
@@ -40,6 +46,7 @@ use cold::Cooling;
 pub(crate) use cold::{Loaded, Place, Thawed};
 pub(crate) use cover::Cover;
 pub(crate) use digest::{Scope, read_digest, write_digest};
+use flushes::Flush;
 use log::ChangeLog;
 pub(crate) use log::Entry;
 pub(crate) use order::{InOrder, Order};
@@ -104,12 +111,15 @@ pub(crate) struct Gossip {
     clock: HlcSource,
     /// Durable ceiling of issued clocks: a restart begins there.
     ceiling: Hlc,
-    /// Floors: rows of the table at or below are dead, in whatever order they arrive.
-    floors: BTreeMap<TableId, Hlc>,
-    floor_of_all: Hlc,
+    /// Which rows are newer than a floor.
+    ahead: Ahead,
+    /// Floors by name: rows of the table at or below are dead, in whatever order they arrive.
+    floors: BTreeMap<String, Hlc>,
     /// No tombstone has a larger clock that this node has freed, or that was freed before it became a member; after a restart
     /// the clock it begins with.
     freed: Hlc,
+    /// Flushes that have rows left to delete.
+    flushes: VecDeque<Flush>,
     outbox: Outbox,
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
     sys_changes: Vec<(TableId, Bytes)>,
@@ -126,7 +136,8 @@ impl Gossip {
         let mut rows = Rows::default();
         let tables = Tables::new();
         for id in tables.ids() {
-            rows.add_table(tables.group(id), tables.listed(id), tables.is_shown(id));
+            let (group, shown) = (tables.group(id), tables.is_shown(id));
+            rows.add_table(group, tables.listed(id), shown, Hlc(0));
         }
         Gossip {
             me,
@@ -137,9 +148,10 @@ impl Gossip {
             log: ChangeLog::new(limits.change_log),
             clock: HlcSource::new(start, limits.clock_drift),
             ceiling: start,
+            ahead: Ahead::new(start),
             floors: BTreeMap::new(),
-            floor_of_all: Hlc(0),
             freed: start,
+            flushes: VecDeque::new(),
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
             cooling: Cooling::new(resident_value),
@@ -204,10 +216,11 @@ impl Gossip {
 
     /// Makes room for the rows of a table, and of those that were interned before it.
     fn make_room(&mut self, id: TableId) {
-        let tables = &self.tables;
         for next in (self.rows.tables()..=id.0).map(TableId) {
-            let (group, shown) = (tables.group(next), tables.is_shown(next));
-            self.rows.add_table(group, tables.listed(next), shown);
+            let (group, shown) = (self.tables.group(next), self.tables.is_shown(next));
+            let listed = self.tables.listed(next);
+            let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
+            self.rows.add_table(group, listed, shown, floor);
         }
     }
 
@@ -347,12 +360,14 @@ impl Gossip {
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
         let (clock, dead) = (arrival.clock, arrival.value.is_none());
         let number = self.log.next();
+        self.ahead.note(self.clock.last(), number);
         let sys_key = (domain == Domain::Sys).then(|| arrival.key.clone());
         let slot = self.fill(domain, found, arrival, (number, seq));
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
             self.log.push(Entry::Row(slot));
         }
         self.cool_stored(fx, slot);
+        self.ahead.insert(self.clock.last(), clock, slot);
         self.count_row(domain, slot, true);
         match domain.has_siblings() {
             true => self.link_siblings(domain, slot),
@@ -434,21 +449,24 @@ impl Gossip {
 
     /// Takes a row's current version out of the indexes, because another takes its place or it goes.
     fn unlink(&mut self, domain: Domain, slot: Slot) {
-        self.count_row(domain, slot, false);
-        let Some(row) = self.rows.row(slot) else {
+        if self.rows.is_placed(slot) {
+            self.count_row(domain, slot, false);
+        }
+        let Some(row) = self.rows.raw(slot) else {
             return;
         };
+        self.ahead.remove(row.clock, slot);
+        // The floor that has removed a row goes to every session that began before it.
+        let told = (!self.rows.is_dropped(row)).then_some((row.table, &row.key));
         if let Some(siblings) = row.value.siblings() {
             for version in siblings.versions() {
                 let actor = self.cover.intern(version.dot.actor);
                 let counter = version.dot.counter;
-                self.cover
-                    .unlink(domain, actor, counter, row.table, &row.key);
+                self.cover.unlink(domain, actor, counter, told);
             }
             return;
         }
-        self.cover
-            .unlink(domain, row.actor, row.counter, row.table, &row.key);
+        self.cover.unlink(domain, row.actor, row.counter, told);
     }
 
     /// Removes a tombstone for good; its dot stays covered.
@@ -461,6 +479,9 @@ impl Gossip {
             return;
         };
         self.freed = self.freed.max(row.clock);
+        if row.table == Tables::FLOORS {
+            self.floor_freed(&row.key);
+        }
         self.delete_stored(fx, domain, row.table, &row.key);
         // A watcher that has not read of the delete still does, and one that has is not told twice.
         let entry = Entry::Freed {

@@ -71,6 +71,13 @@ impl Order {
         self.0.remove(&Placed::new(key.clone()));
     }
 
+    /// Forgets up to `count` keys, the smallest first, of a table that was dropped. O(count).
+    pub(super) fn forget(&mut self, count: usize) {
+        for _ in 0..count.min(self.0.len()) {
+            self.0.pop_first();
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

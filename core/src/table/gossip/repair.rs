@@ -40,6 +40,8 @@ const ANSWER_DOTS: usize = 4 * RANGE_ROWS;
 #[derive(Default)]
 pub(crate) struct LiveSum {
     all: u64,
+    /// The part of users' tables.
+    users: u64,
     /// By actor, 0 where it is not known yet.
     seeds: Vec<u64>,
 }
@@ -49,12 +51,34 @@ impl LiveSum {
         self.all
     }
 
-    pub(crate) fn add(&mut self, (ix, name): (ActorIx, Actor), domain: Domain, counter: u64) {
-        self.all = self.all.wrapping_add(self.hash(ix, name, domain, counter));
+    /// Adds a dot, or subtracts it when it is no longer `shown`; returns its hash.
+    fn count(
+        &mut self,
+        (ix, name): (ActorIx, Actor),
+        (domain, counter): (Domain, u64),
+        shown: bool,
+    ) -> u64 {
+        let hash = self.hash(ix, name, domain, counter);
+        let change = if shown { hash } else { hash.wrapping_neg() };
+        self.all = self.all.wrapping_add(change);
+        if domain != Domain::Sys {
+            self.users = self.users.wrapping_add(change);
+        }
+        hash
     }
 
-    pub(crate) fn sub(&mut self, (ix, name): (ActorIx, Actor), domain: Domain, counter: u64) {
-        self.all = self.all.wrapping_sub(self.hash(ix, name, domain, counter));
+    /// All rows of a table are gone, whose part is known.
+    pub(super) fn drop_table(&mut self, domain: Domain, sum: u64) {
+        self.all = self.all.wrapping_sub(sum);
+        if domain != Domain::Sys {
+            self.users = self.users.wrapping_sub(sum);
+        }
+    }
+
+    /// All rows of users' tables are gone.
+    pub(super) fn drop_users(&mut self) {
+        self.all = self.all.wrapping_sub(self.users);
+        self.users = 0;
     }
 
     fn hash(&mut self, ix: ActorIx, name: Actor, domain: Domain, counter: u64) -> u64 {
@@ -148,20 +172,21 @@ impl Gossip {
 
     /// A row became the current one of its key, or ceases to be.
     pub(super) fn count_row(&mut self, domain: Domain, slot: super::Slot, shown: bool) {
-        let Some(row) = self.rows.row(slot).filter(|row| Self::lasts(row)) else {
+        let Some(row) = self.rows.raw(slot).filter(|row| Self::lasts(row)) else {
             return;
         };
         let sum = &mut self.live_sum;
-        let mut count = |actor, counter| match shown {
-            true => sum.add(actor, domain, counter),
-            false => sum.sub(actor, domain, counter),
+        let mut count = |actor, counter| sum.count(actor, (domain, counter), shown);
+        let hash = match row.value.siblings() {
+            None => count((row.actor, self.cover.actor(row.actor)), row.counter),
+            Some(siblings) => siblings
+                .live()
+                .fold(0, |all: u64, (Sibling { dot, .. }, _)| {
+                    let actor = (self.cover.intern(dot.actor), dot.actor);
+                    all.wrapping_add(count(actor, dot.counter))
+                }),
         };
-        let Some(siblings) = row.value.siblings() else {
-            return count((row.actor, self.cover.actor(row.actor)), row.counter);
-        };
-        for (Sibling { dot, .. }, _) in siblings.live() {
-            count((self.cover.intern(dot.actor), dot.actor), dot.counter);
-        }
+        self.rows.count(row.table, hash, shown);
     }
 
     /// The dots shown from a place on to the end of its domain, in order, with their hashes.
@@ -261,7 +286,8 @@ impl Gossip {
                 };
                 let dots = runs.as_slice().iter().flat_map(|(low, high)| *low..=*high);
                 for counter in dots.take(RANGES * ANSWER_DOTS) {
-                    let is_here = self.cover.slot(*domain, ix, counter).is_some();
+                    let slot = self.cover.slot(*domain, ix, counter);
+                    let is_here = slot.is_some_and(|slot| self.rows.row(slot).is_some());
                     if !is_here && self.cover.contains(*domain, ix, counter) {
                         found += usize::from(of_domain(lost, *domain).insert(actor, counter));
                     }

@@ -41,6 +41,7 @@ impl Gossip {
             key: row.key,
             value: row.value,
         });
+        self.ahead.insert(self.clock.last(), row.clock, slot);
         self.count_row(domain, slot, true);
         match domain.has_siblings() {
             true => self.link_siblings(domain, slot),

@@ -120,6 +120,8 @@ impl Gossip {
             self.merge(fx, row);
         }
         self.freed_elsewhere(reunion.freed);
+        // What floors have hidden is not compared, and must not be looked at once what was covered is forgotten.
+        self.sweep(fx, usize::MAX);
         let (proposals, mut dropped) = self.compare(fx, &reunion);
         let (siblings, fewer) = self.compare_siblings(fx, &reunion);
         dropped += fewer;
@@ -281,9 +283,9 @@ impl Gossip {
             }
         }
         for table in self.tables.user_groups() {
-            self.log.push(super::Entry::Flushed { table, all: true });
             fx.changed(self.tables.public(table));
         }
+        self.log.push(super::Entry::FlushedAll);
     }
 
     /// Coverage of this node's earlier dots that the member lacks would hide rows that others still have: it goes, but for

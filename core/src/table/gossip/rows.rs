@@ -13,6 +13,7 @@ use super::expiring::Expiring;
 use super::index::Index;
 use super::listing::{Listed, Listing};
 use super::order::Order;
+use super::shelves::Shelves;
 use super::table_rows::{Places, TableRows};
 use crate::id::{Seq, TableId};
 use crate::table::Hlc;
@@ -23,6 +24,9 @@ use crate::table::siblings::SiblingRow;
 pub(crate) struct Slot(NonZeroU32);
 
 impl Slot {
+    /// Larger than that of any row.
+    pub(super) const LAST: Slot = Slot(NonZeroU32::MAX);
+
     pub(super) fn new(index: usize) -> Self {
         // A slab of 2^32 rows would need more memory than any machine that runs this has.
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
@@ -134,7 +138,8 @@ impl StoredRow {
     }
 }
 
-/// All rows of a node.
+/// All rows of a node. Rows at or below the floor of their table are hidden from every look but those that say so, until
+/// [`Gossip::sweep`](super::Gossip::sweep) has removed them.
 #[derive(Default)]
 pub(crate) struct Rows {
     slab: Vec<Option<StoredRow>>,
@@ -148,16 +153,31 @@ pub(crate) struct Rows {
     expiring: Expiring,
     /// Shown rows of users' tables.
     user_rows: u64,
+    /// Rows of users' tables at or below are dropped.
+    floor_of_all: Hlc,
+    /// How often all users' tables were dropped at once.
+    epoch: u32,
+    /// What floors have hidden and is not removed yet.
+    pub(super) shelves: Shelves,
+    /// A planted bug: floors hide nothing.
+    pub(super) unswept: bool,
     hasher: FixedState,
 }
 
 impl Rows {
     /// Makes room for the next table, whose rows are kept with those of `group`. A user's has a name, under which it is listed if it is
-    /// `shown`.
-    pub(crate) fn add_table(&mut self, group: TableId, name: Option<&Arc<str>>, shown: bool) {
+    /// `shown`, and rows at or below `floor` are dropped.
+    pub(crate) fn add_table(
+        &mut self,
+        group: TableId,
+        name: Option<&Arc<str>>,
+        shown: bool,
+        floor: Hlc,
+    ) {
         let name = name.filter(|_| group.0 as usize == self.groups.len());
         self.groups.push(group);
-        self.tables.push(TableRows::new(name.cloned(), shown));
+        let rows = TableRows::new(name.cloned(), shown, floor, self.epoch);
+        self.tables.push(rows);
     }
 
     fn group(&self, table: TableId) -> TableId {
@@ -171,6 +191,7 @@ impl Rows {
             return;
         }
         self.set_explicit(before, false);
+        self.refresh(now);
         let rows = &mut self.tables[before.0 as usize];
         let live = rows.order.len() as u64;
         if let Some(mut listed) = rows.listed.take() {
@@ -205,10 +226,79 @@ impl Rows {
     /// The options of a user's table are given explicitly, or no longer: with them it is listed without rows too.
     pub(crate) fn set_explicit(&mut self, table: TableId, explicit: bool) {
         let table = self.group(table);
+        self.refresh(table);
         let rows = self.tables.get_mut(table.0 as usize);
         if let Some(listed) = rows.and_then(|rows| rows.listed.as_mut()) {
             self.listing.set_explicit(table, listed, explicit);
         }
+    }
+
+    /// The rows of a table, unless they were dropped together with those of all others.
+    fn table(&self, table: TableId) -> Option<&TableRows> {
+        let rows = self.tables.get(self.group(table).0 as usize)?;
+        (rows.epoch == self.epoch || !rows.is_users()).then_some(rows)
+    }
+
+    /// Puts the rows of a table on a shelf, if they were dropped together with those of all others; whether they were. O(1).
+    pub(super) fn refresh(&mut self, table: TableId) -> bool {
+        let rows = self.tables.get_mut(table.0 as usize);
+        let Some(rows) = rows.filter(|rows| rows.is_users() && rows.epoch != self.epoch) else {
+            return false;
+        };
+        rows.epoch = self.epoch;
+        if let Some(listed) = &mut rows.listed {
+            listed.forget_place();
+        }
+        let shelf = rows.shelve();
+        self.shelves.put(shelf)
+    }
+
+    /// The clock at or below which rows of the table are dropped.
+    pub(super) fn floor(&self, table: TableId) -> Hlc {
+        let Some(rows) = self.tables.get(self.group(table).0 as usize) else {
+            return Hlc(0);
+        };
+        match rows.is_users() {
+            true => rows.floor.max(self.floor_of_all),
+            false => rows.floor,
+        }
+    }
+
+    /// The clock at or below which rows of all users' tables are dropped.
+    pub(super) fn floor_of_all(&self) -> Hlc {
+        self.floor_of_all
+    }
+
+    pub(super) fn set_floor(&mut self, table: TableId, floor: Hlc) {
+        if let Some(rows) = self.tables.get_mut(table.0 as usize) {
+            rows.floor = floor;
+        }
+    }
+
+    pub(super) fn set_floor_of_all(&mut self, floor: Hlc) {
+        self.floor_of_all = floor;
+    }
+
+    /// Whether a row is at or below the floor of its table. A dead row of siblings never is dropped: it may be all that tells of writes
+    /// which have not come here that they were replaced.
+    pub(super) fn is_dropped(&self, row: &StoredRow) -> bool {
+        let below = row.clock <= self.floor(row.table) && !self.unswept;
+        below && !(row.value.is_dead() && row.value.siblings().is_some())
+    }
+
+    /// A row of a key that a floor has dropped, and that is not removed yet. O(1).
+    pub(super) fn find_dropped(&self, table: TableId, key: &[u8]) -> Option<Slot> {
+        self.find_where(table, key, |row| self.is_dropped(row))
+    }
+
+    /// Whether all rows of users' tables are above a floor. O(tables).
+    pub(super) fn are_newer(&self, floor: Hlc) -> bool {
+        let tables = (0..self.tables()).map(TableId);
+        let mut users = tables.filter(|table| self.tables[table.0 as usize].is_users());
+        users.all(|table| {
+            let extent = self.extent(table);
+            extent.is_none_or(|((oldest, _), _)| oldest > floor)
+        })
     }
 
     fn hash(hasher: &FixedState, table: TableId, key: &[u8]) -> u64 {
@@ -220,13 +310,23 @@ impl Rows {
 
     /// The slot of a key's row, tombstones included. O(1).
     pub(crate) fn find(&self, table: TableId, key: &[u8]) -> Option<Slot> {
+        self.find_where(table, key, |row| !self.is_dropped(row))
+    }
+
+    fn find_where(
+        &self,
+        table: TableId,
+        key: &[u8],
+        is_meant: impl Fn(&StoredRow) -> bool,
+    ) -> Option<Slot> {
         let table = self.group(table);
         let hash = Self::hash(&self.hasher, table, key);
         let slab = &self.slab;
         self.index.find(hash, |slot| {
-            slab[slot.index()]
-                .as_ref()
-                .is_some_and(|row| row.key.as_ref() == key && self.group(row.table) == table)
+            let row = slab[slot.index()].as_ref();
+            row.is_some_and(|row| {
+                row.key.as_ref() == key && self.group(row.table) == table && is_meant(row)
+            })
         })
     }
 
@@ -236,7 +336,23 @@ impl Rows {
     }
 
     pub(crate) fn row(&self, slot: Slot) -> Option<&StoredRow> {
+        self.raw(slot).filter(|row| !self.is_dropped(row))
+    }
+
+    /// A row, whether or not it is dropped.
+    pub(super) fn raw(&self, slot: Slot) -> Option<&StoredRow> {
         self.slab.get(slot.index())?.as_ref()
+    }
+
+    /// Places in the slab.
+    pub(super) fn places(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether a row, dropped or not, still counts as one of its table.
+    pub(super) fn is_placed(&self, slot: Slot) -> bool {
+        let rows = self.raw(slot).and_then(|row| self.table(row.table));
+        rows.is_some_and(|rows| rows.has(&self.places, slot))
     }
 
     /// Adds a row whose key is not there yet. O(log rows) for the order, when it is shown.
@@ -245,17 +361,11 @@ impl Rows {
             self.slab.push(None);
             Slot::new(self.slab.len() - 1)
         });
-        let table = self.group(row.table);
-        let hash = Self::hash(&self.hasher, table, &row.key);
-        let shown = self.expiring.shows(&row, slot);
-        let key = shown.then(|| row.key.clone());
+        let hash = Self::hash(&self.hasher, self.group(row.table), &row.key);
         let due = self.expiring.due(&row, slot);
         self.expiring.change(slot, None, due);
         self.slab[slot.index()] = Some(row);
-        self.tables[table.0 as usize].add(&mut self.places, slot);
-        if let Some(key) = key {
-            self.raise(table, key, slot);
-        }
+        self.admit(slot);
         let (slab, hasher, groups) = (&self.slab, &self.hasher, &self.groups);
         self.index
             .insert(hash, slot, |slot| match &slab[slot.index()] {
@@ -265,8 +375,31 @@ impl Rows {
         slot
     }
 
-    /// Changes a row in place; key and group stay. The order follows what is shown. O(1) unless a row is born or dies, or its expiry changes.
+    /// A row counts as one of its table, which it does not yet.
+    pub(super) fn admit(&mut self, slot: Slot) {
+        let Some(row) = self.slab.get(slot.index()).and_then(Option::as_ref) else {
+            return;
+        };
+        let table = self.group(row.table);
+        let key = self.expiring.shows(row, slot).then(|| row.key.clone());
+        self.refresh(table);
+        let rows = &mut self.tables[table.0 as usize];
+        if let Some(row) = &self.slab[slot.index()] {
+            rows.note_clock(row);
+        }
+        rows.add(&mut self.places, slot);
+        if let Some(key) = key {
+            self.raise(table, key, slot);
+        }
+    }
+
+    /// Changes a row in place, unless it is dropped; key and group stay. The order follows what is shown. O(1) unless a row is born or
+    /// dies, or its expiry changes.
     pub(crate) fn update(&mut self, slot: Slot, change: impl FnOnce(&mut StoredRow)) {
+        if self.row(slot).is_none() {
+            return;
+        }
+        let placed = self.is_placed(slot);
         let Some(row) = self.slab.get_mut(slot.index()).and_then(Option::as_mut) else {
             return;
         };
@@ -275,27 +408,36 @@ impl Rows {
         let due = self.expiring.due(row, slot);
         self.expiring.change(slot, was_due, due);
         let (table, is_shown) = (row.table, self.expiring.shows(row, slot));
+        if !placed {
+            // It was put away with rows that a floor has dropped.
+            return self.admit(slot);
+        }
+        let group = self.groups.get(table.0 as usize).copied();
+        let table = group.unwrap_or(table);
+        self.tables[table.0 as usize].note_clock(row);
         if was_shown == is_shown {
             return;
         }
         let key = row.key.clone();
-        let table = self.group(table);
         match is_shown {
             true => self.raise(table, key, slot),
             false => self.lower(table, &key, slot),
         }
     }
 
-    /// Forgets a row.
+    /// Forgets a row, whether or not it is dropped.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<StoredRow> {
+        let placed = self.is_placed(slot);
         let row = self.slab.get_mut(slot.index())?.take()?;
         let table = self.group(row.table);
         let hash = Self::hash(&self.hasher, table, &row.key);
         self.index.remove(hash, slot);
-        if self.expiring.shows(&row, slot) {
-            self.lower(table, &row.key, slot);
+        if placed {
+            if self.expiring.shows(&row, slot) {
+                self.lower(table, &row.key, slot);
+            }
+            self.tables[table.0 as usize].take_out(&mut self.places, slot);
         }
-        self.tables[table.0 as usize].take_out(&mut self.places, slot);
         let due = self.expiring.due(&row, slot);
         self.expiring.change(slot, due, None);
         self.free.push(slot);
@@ -318,11 +460,18 @@ impl Rows {
     fn lower(&mut self, table: TableId, key: &Bytes, slot: Slot) {
         let rows = &mut self.tables[table.0 as usize];
         rows.lower(&mut self.places, key, slot);
-        let Some(listed) = &mut rows.listed else {
-            return;
-        };
-        self.user_rows -= 1;
-        if rows.order.is_empty() {
+        let is_empty = rows.order.is_empty();
+        if rows.listed.is_some() {
+            self.user_rows -= 1;
+            if is_empty {
+                self.delist(table);
+            }
+        }
+    }
+
+    /// A user's table has no live rows any more.
+    fn delist(&mut self, table: TableId) {
+        if let Some(listed) = &mut self.tables[table.0 as usize].listed {
             let moved = self.listing.depopulate(table, listed);
             self.moved(moved);
         }
@@ -338,42 +487,87 @@ impl Rows {
         due.is_some_and(|due| due.hidden)
     }
 
-    /// Hides the next row whose expiry has come, or shows the next one whose expiry lies ahead again, because the clock went back; `None`
-    /// when all rows are as they have to be. O(log rows).
-    pub(super) fn hide_or_show(&mut self, wall_ms: u64) -> Option<Slot> {
-        let slot = self.expiring.next_to_turn(wall_ms)?;
-        let row = self.slab.get(slot.index())?.as_ref()?;
+    /// The next row to hide, because its expiry has come, or to show again, because the clock went back; `None` when all rows are as they
+    /// have to be. A floor may have dropped it. O(log rows).
+    pub(super) fn next_to_turn(&mut self, wall_ms: u64) -> Option<Slot> {
+        self.expiring.next_to_turn(wall_ms)
+    }
+
+    /// Hides or shows the row that [`Rows::next_to_turn`] named, unless it is dropped. O(log rows).
+    pub(super) fn hide_or_show(&mut self, slot: Slot) {
+        let Some(row) = self.slab.get(slot.index()).and_then(Option::as_ref) else {
+            return;
+        };
+        if self.is_dropped(row) {
+            return;
+        }
         let (table, key) = (self.group(row.table), row.key.clone());
         match self.expiring.turn(row, slot) {
             true => self.lower(table, &key, slot),
             false => self.raise(table, key, slot),
         }
-        Some(slot)
+    }
+
+    /// Puts all rows of a table on a shelf; returns their part in the sum over live rows. O(log tables).
+    pub(super) fn shelve(&mut self, table: TableId) -> u64 {
+        self.refresh(table);
+        let rows = &mut self.tables[table.0 as usize];
+        let (live, sum) = (rows.order.len() as u64, rows.sum);
+        let (is_users, shelf) = (rows.listed.is_some(), rows.shelve());
+        self.shelves.put(shelf);
+        if is_users {
+            self.user_rows -= live;
+            self.delist(table);
+        }
+        sum
+    }
+
+    /// Puts all rows of all users' tables on shelves, where they get to in turns. O(1).
+    pub(super) fn shelve_all(&mut self) {
+        self.epoch += 1;
+        self.user_rows = 0;
+        let names = self.listing.depopulate_all();
+        self.shelves.put_all(names);
+    }
+
+    /// A row's part in the sum over live rows, or no longer.
+    pub(super) fn count(&mut self, table: TableId, hash: u64, shown: bool) {
+        let table = self.group(table);
+        if let Some(rows) = self.tables.get_mut(table.0 as usize) {
+            rows.sum = match shown {
+                true => rows.sum.wrapping_add(hash),
+                false => rows.sum.wrapping_sub(hash),
+            };
+        }
+    }
+
+    /// The clocks between which those of a table's rows are, and how many rows there are.
+    pub(super) fn extent(&self, table: TableId) -> Option<((Hlc, Hlc), usize)> {
+        let rows = self.table(table)?;
+        Some((rows.clocks()?, rows.slots().len()))
     }
 
     /// The shown keys of a table's group in order, expired ones included until their timer has come.
     pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
-        Some(&self.tables.get(self.group(table).0 as usize)?.order)
+        Some(&self.table(table)?.order)
     }
 
     /// All rows of a table's group, tombstones included, in no order.
     pub(crate) fn of_table(&self, table: TableId) -> impl Iterator<Item = (Slot, &StoredRow)> {
-        let rows = self.tables.get(self.group(table).0 as usize);
-        let slots = rows.into_iter().flat_map(TableRows::slots);
+        let slots = self.table(table).into_iter().flat_map(TableRows::slots);
         slots.filter_map(|slot| Some((*slot, self.row(*slot)?)))
     }
 
     /// Every row with its slot, tombstones included, in slab order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &StoredRow)> {
-        self.slab
-            .iter()
-            .enumerate()
-            .filter_map(|(i, row)| Some((Slot::new(i), row.as_ref()?)))
+        let rows = self.slab.iter().enumerate();
+        rows.filter_map(|(i, row)| Some((Slot::new(i), row.as_ref()?)))
+            .filter(|(_, row)| !self.is_dropped(row))
     }
 
     /// One of the shown rows of a table, each with the same chance. O(1).
     pub(crate) fn sample(&self, table: TableId, random: u64) -> Option<&StoredRow> {
-        let live = self.tables.get(self.group(table).0 as usize)?.live_slots();
+        let live = self.table(table)?.live_slots();
         let place = random.checked_rem(live.len() as u64)?;
         self.row(*live.get(place as usize)?)
     }
@@ -385,7 +579,7 @@ impl Rows {
 
     /// One of users' tables with shown rows, each with the same chance; `but` is left out. O(1).
     pub(crate) fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableId> {
-        let but = but.and_then(|table| self.tables.get(self.group(table).0 as usize));
+        let but = but.and_then(|table| self.table(table));
         let but = but.and_then(|rows| rows.listed.as_ref());
         self.listing.sample(random, but)
     }
@@ -400,19 +594,23 @@ impl Rows {
     /// # Panics
     /// When they do not: a bug in this crate.
     pub(crate) fn check(&self) {
-        let users = self.tables.iter().filter(|rows| rows.listed.is_some());
+        let groups = (0..self.tables()).map(TableId);
+        let groups = groups.filter(|table| self.group(*table) == *table);
+        let all = groups.filter_map(|table| self.table(table));
+        let users = all.clone().filter(|rows| rows.listed.is_some());
         let live = |rows: &TableRows| rows.live_slots().len();
         let counted = users.clone().map(live).sum::<usize>() as u64;
         assert_eq!(self.user_rows, counted, "shown rows are counted");
         let populated = users.filter(|rows| live(rows) > 0).count();
         assert_eq!(self.listing.populated(), populated, "tables are listed");
-        for rows in &self.tables {
+        for rows in all.clone() {
             rows.check(&self.places);
         }
-        let shown = self
-            .iter()
-            .filter(|(slot, row)| self.expiring.shows(row, *slot));
-        let in_order: usize = self.tables.iter().map(live).sum();
+        let shown = (0..self.slab.len()).map(Slot::new).filter(|slot| {
+            let row = self.raw(*slot).filter(|_| self.is_placed(*slot));
+            row.is_some_and(|row| self.expiring.shows(row, *slot))
+        });
+        let in_order: usize = all.clone().map(live).sum();
         assert_eq!(shown.count(), in_order, "shown rows are in order");
     }
 }

@@ -7,6 +7,13 @@
 //!
 //! A dead row of siblings is freed only when every write that its vector names is covered here as well, with all earlier writes of
 //! the same actor. A node that was evicted may hold such a write, and this row alone tells that it was replaced.
+//!
+//! The floor of a table is a tombstone of all keys of the table, and the same rule frees it, once what it has hidden here is removed. A row at
+//! or below it that comes later was written before its author had the floor: a write after that is above the floor while the author has
+//! it, and above the author's clock, which had reached it, when the author has freed it. A claim that holds the floor holds what its
+//! claimant had seen before, since batches become durable in order. So the dot of the row is in the author's claim, which lies within what this node has seen:
+//! the row is obsolete here. An author that is not counted has left with all it wrote covered here, or was evicted and comes back by reunion,
+//! which writes above what was freed.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -346,6 +353,13 @@ impl Stability {
             old.into_iter()
                 .for_each(|(domain, slot)| gossip.free(fx, domain, slot));
         }
+        #[cfg(feature = "mutants")]
+        if mutated!(fx, FloorFreedUnasked) {
+            let floors = floors(gossip);
+            floors
+                .into_iter()
+                .for_each(|slot| gossip.free(fx, Domain::Sys, slot));
+        }
         if self.cursor.is_none() {
             if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {
                 self.dirty = false;
@@ -450,6 +464,15 @@ fn claimed_clock(fx: &Effects, clock: Hlc) -> Hlc {
     } else {
         clock
     }
+}
+
+/// The floors of tables.
+#[cfg(feature = "mutants")]
+fn floors(gossip: &Gossip) -> Vec<Slot> {
+    let dots = gossip.cover().tombstones(Domain::Sys).iter();
+    let floors =
+        dots.filter_map(|(actor, counter)| tombstone(gossip, Domain::Sys, *actor, *counter));
+    floors.map(|(slot, _)| slot).collect()
 }
 
 /// The tombstones of users' tables that are older than two seconds.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::listing::Listed;
 use super::order::Order;
-use super::rows::Slot;
+use super::rows::{Slot, StoredRow};
+use crate::table::Hlc;
 
 /// The rows of one table.
 #[derive(Default)]
@@ -18,10 +19,24 @@ pub(super) struct TableRows {
     slots: Vec<Slot>,
     /// How many are shown.
     live: usize,
+    /// No row has an older clock, and none a newer one; `None` where no row has been since the table was empty.
+    clocks: Option<(Hlc, Hlc)>,
+    /// Of its rows' part in the sum over live rows.
+    pub(super) sum: u64,
+    /// Rows at or below are dropped.
+    pub(super) floor: Hlc,
+    /// When the rows were put here, by the number of times that all users' tables were dropped: earlier ones are dropped.
+    pub(super) epoch: u32,
     /// Its place among users' tables; the store's own are not listed.
     pub(super) listed: Option<Listed>,
     /// The name of a user's table that readers are not shown, because its name means another.
     pub(super) unlisted: Option<Arc<str>>,
+}
+
+/// Rows of a table that a floor has hidden, all at once. Those that were kept are in the table again.
+pub(super) struct Shelf {
+    pub(super) order: Order,
+    pub(super) slots: Vec<Slot>,
 }
 
 /// Where each row of the slab is in the array of its table.
@@ -43,15 +58,52 @@ impl Places {
 }
 
 impl TableRows {
-    pub(super) fn new(name: Option<Arc<str>>, shown: bool) -> Self {
+    /// Rows of a table; those of a user's have a name, under which they are listed if they are `shown`.
+    pub(super) fn new(name: Option<Arc<str>>, shown: bool, floor: Hlc, epoch: u32) -> Self {
         let (listed, unlisted) = match shown {
             true => (name.map(Listed::new), None),
             false => (None, name),
         };
         TableRows {
+            floor,
+            epoch,
             listed,
             unlisted,
             ..TableRows::default()
+        }
+    }
+
+    /// Whether these are rows of a user's table, shown or not.
+    pub(super) fn is_users(&self) -> bool {
+        self.listed.is_some() || self.unlisted.is_some()
+    }
+
+    /// The clocks between which those of all rows are, the oldest first.
+    pub(super) fn clocks(&self) -> Option<(Hlc, Hlc)> {
+        self.clocks.filter(|_| !self.slots.is_empty())
+    }
+
+    /// A row of the table is there, or has changed.
+    pub(super) fn note_clock(&mut self, row: &StoredRow) {
+        let siblings = row.value.siblings().into_iter();
+        let versions = siblings.flat_map(|row| row.versions());
+        let oldest = versions.map(|version| version.clock).min();
+        let oldest = oldest.map_or(row.clock, |clock| clock.min(row.clock));
+        let (low, high) = self.clocks().unwrap_or((oldest, row.clock));
+        self.clocks = Some((low.min(oldest), high.max(row.clock)));
+    }
+
+    /// Whether the row of a slot is in the array. O(1).
+    pub(super) fn has(&self, places: &Places, slot: Slot) -> bool {
+        self.slots.get(places.get(slot)) == Some(&slot)
+    }
+
+    /// Takes out all rows. O(1).
+    pub(super) fn shelve(&mut self) -> Shelf {
+        (self.live, self.clocks, self.sum) = (0, None, 0);
+        Shelf {
+            order: core::mem::take(&mut self.order),
+            slots: core::mem::take(&mut self.slots),
         }
     }
 

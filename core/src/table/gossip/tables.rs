@@ -207,10 +207,22 @@ impl Tables {
         self.find(Domain::UsrDurable, name)
     }
 
+    /// The user tables of that name which this node has heard of.
+    pub(crate) fn all_known(&self, name: &str) -> Vec<TableId> {
+        let ids = Domain::USR.map(|domain| self.find(domain, name));
+        ids.into_iter().flatten().collect()
+    }
+
+    /// The groups of rows of the user tables of that name.
+    pub(crate) fn groups_of(&self, name: &str) -> Vec<TableId> {
+        let mut ids = self.all_known(name);
+        ids.retain(|id| self.group(*id) == *id);
+        ids
+    }
+
     /// The user tables of the same name as this one.
     pub(crate) fn known_as(&self, id: TableId) -> Vec<TableId> {
-        let ids = Domain::USR.map(|domain| self.find(domain, self.name(id)));
-        ids.into_iter().flatten().collect()
+        self.all_known(self.name(id))
     }
 
     /// The options of the table that the name means.

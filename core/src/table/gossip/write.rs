@@ -141,13 +141,13 @@ impl Gossip {
         }
     }
 
-    /// A write of the store's own to one of its tables.
+    /// A write of the store's own to one of its tables; without a value the row is one that may be freed.
     pub(crate) fn write_sys(
         &mut self,
         fx: &mut Effects,
         table: TableId,
         key: &[u8],
-        value: Bytes,
+        value: impl Into<Option<Bytes>>,
     ) -> Accepted {
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
@@ -157,7 +157,7 @@ impl Gossip {
             table,
             key,
             found,
-            value: Some(value),
+            value: value.into(),
             expires: 0,
         };
         self.put(fx, fresh, clock, found.is_some())

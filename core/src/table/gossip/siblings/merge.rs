@@ -44,13 +44,8 @@ impl Gossip {
             return Merged::Obsolete;
         }
         self.follow_clock(fx, arrival.clock);
-        let floor = self.floor(arrival.table);
-        let ignored = mutated!(fx, FloorIgnored);
-        let below = |version: &Sibling| version.clock <= floor && !ignored;
-        if theirs.versions().iter().any(below) {
-            fx.mark(Mark::RowBelowFloor);
-        }
-        theirs.retain(|version| !below(version));
+        self.sweep_key(fx, arrival.table, &arrival.key);
+        let whole = self.drop_versions(fx, arrival.table, &mut theirs);
         let found = self.rows.find(arrival.table, &arrival.key);
         let current = found.and_then(|slot| self.rows.row(slot));
         let ours = current.and_then(|row| row.value.siblings());
@@ -61,12 +56,13 @@ impl Gossip {
             let newest = merged.newest().map(|version| version.origin);
             merged.retain(|version| Some(version.origin) == newest);
         }
-        let changed = ours != Some(&merged);
+        let ours = ours.cloned();
         for dot in fresh {
             let actor = self.cover.intern(dot.actor);
             self.cover.insert(domain, actor, dot.counter, fx);
         }
-        if !changed {
+        self.keep_seen(fx, domain, whole, &mut merged);
+        if ours.as_ref() == Some(&merged) || ours.is_none() && merged.versions().is_empty() {
             fx.mark(Mark::RowLost);
             return Merged::Lost;
         }
@@ -85,8 +81,8 @@ impl Gossip {
         mut row: SiblingRow,
     ) {
         let domain = self.tables.domain(table);
-        let floor = self.floor(table);
-        row.retain(|version| version.clock > floor);
+        let whole = self.drop_versions(fx, table, &mut row);
+        self.keep_seen(fx, domain, whole, &mut row);
         for version in row.versions().to_vec() {
             let actor = self.cover.intern(version.dot.actor);
             self.cover.insert(domain, actor, version.dot.counter, fx);

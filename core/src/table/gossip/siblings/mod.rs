@@ -24,7 +24,7 @@ use crate::table::{Domain, Siblings, Version};
 use crate::wire::{Row, TableRef};
 
 impl Gossip {
-    fn next_dot(&mut self, fx: &mut Effects, table: TableId) -> Dot {
+    pub(super) fn next_dot(&mut self, fx: &mut Effects, table: TableId) -> Dot {
         let domain = self.tables.domain(table);
         Dot {
             actor: self.actor(self.me),

@@ -1,14 +1,8 @@
 //! What every member knows to be replaced is forgotten.
 
-use alloc::vec::Vec;
-
-use bytes::Bytes;
-
-use super::super::{Gossip, Slot, StoredRow, Value};
+use super::super::{Gossip, Slot, Value};
 use crate::effects::Effects;
-use crate::id::TableId;
 use crate::marks::Mark;
-use crate::table::siblings::SiblingRow;
 use crate::table::{Domain, Hlc};
 
 impl Gossip {
@@ -41,31 +35,12 @@ impl Gossip {
             self.rows.update(slot, |row| {
                 (row.actor, row.counter, row.clock) = (actor, dot.counter, clock);
             });
+            // It may have been ahead of this node's clock when it came.
+            self.ahead.insert(Hlc(0), clock, slot);
         }
         self.count_row(domain, slot, true);
         self.link_siblings(domain, slot);
         fx.mark(Mark::SiblingsSettled);
         true
-    }
-
-    /// Removes the versions of a table's rows that are at or below its floor while others of the key are above it.
-    pub(in super::super) fn sweep_siblings(
-        &mut self,
-        fx: &mut Effects,
-        table: TableId,
-        floor: Hlc,
-    ) {
-        let below = |row: &&StoredRow| {
-            let siblings = row.value.siblings();
-            siblings.is_some_and(|row| row.versions().iter().any(|v| v.clock <= floor))
-        };
-        let rows = self.rows.of_table(table).map(|(_, row)| row).filter(below);
-        let swept: Vec<(Bytes, SiblingRow)> = rows
-            .filter_map(|row| Some((row.key.clone(), row.value.siblings()?.clone())))
-            .collect();
-        for (key, mut row) in swept {
-            row.retain(|version| version.clock > floor);
-            self.place_siblings(fx, table, key, row);
-        }
     }
 }

@@ -40,6 +40,7 @@ impl Gossip {
             true => Vector::default(),
             false => seen,
         };
+        self.sweep_key(fx, table, key);
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
         let row = current.and_then(|row| row.value.siblings());
@@ -130,7 +131,7 @@ impl Gossip {
     }
 
     /// Puts a row in place that a write of this node's has changed, and pushes it whole.
-    fn put_siblings(
+    pub(in super::super) fn put_siblings(
         &mut self,
         fx: &mut Effects,
         table: TableId,

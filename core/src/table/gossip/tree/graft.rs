@@ -19,6 +19,20 @@ impl Gossip {
         slot.is_some_and(|(domain, actor)| self.cover.slot(domain, actor, row.counter).is_some())
     }
 
+    /// Whether a row that did not win belongs to a table whose coverage no restart survives, and its key has no live row here: a delete or a
+    /// floor has taken it.
+    pub(crate) fn is_deleted_in_memory(&self, tables: &[TableRef], row: &Row) -> bool {
+        let Some(table) = tables.get(row.table as usize) else {
+            return false;
+        };
+        let domain = table.domain().filter(|domain| !domain.is_durable());
+        let Some(id) = domain.and_then(|domain| self.tables.find(domain, &table.name)) else {
+            return false;
+        };
+        let current = self.rows.get(id, &row.key);
+        current.is_none_or(|current| current.value.is_dead())
+    }
+
     /// The rows of these dots, in one message for the store's own tables (`true`) and one for users'. Superseded dots have none, values
     /// that are only in the store stay there, and what does not fit is left out: anti-entropy brings those.
     pub(crate) fn rows_of(&self, dots: &Contexts) -> Vec<(bool, RowBatch)> {

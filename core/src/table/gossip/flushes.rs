@@ -1,0 +1,174 @@
+//! Flushes of this node's clients: a floor, and a delete for each row that is here and above it.
+//!
+//! A floor has this node's clock, so a row whose clock is further ahead than that stays above it, though the client that flushes has seen
+//! the row. Each such row is deleted by a version with the next clock after the row's own. The list of them is taken at the
+//! flush: a row that is written later is not on it.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::tables::{self, Tables};
+use super::write::Fresh;
+use super::{Gossip, Slot, StoredRow};
+use crate::effects::Effects;
+use crate::id::{TableId, Token};
+use crate::marks::Mark;
+use crate::mutants::mutated;
+use crate::table::siblings::Sibling;
+use crate::table::{Accepted, Hlc};
+
+/// Rows above the floor that are deleted in the turn of the flush itself.
+const AT_ONCE: usize = 256;
+
+/// A flush that has rows left to delete.
+pub(super) struct Flush {
+    table: Option<TableId>,
+    /// The last row that was looked at: all others above the floor come after it.
+    at: (Hlc, Slot),
+    /// Rows that arrive under this number or a larger one were written later.
+    before: u64,
+    token: Option<Token>,
+    /// The batch that the answer waits for grows with the deletes.
+    accepted: Accepted,
+}
+
+impl Gossip {
+    /// Drops every row of a table, or of all user tables: those at or below this node's clock by a floor, one row of `sys.floors`, and
+    /// those above it one by one, in the turns that follow if they are many. Returns whether all are deleted; if not,
+    /// [`Gossip::flush_on`] gives the answer for the token.
+    pub(crate) fn flush_table(
+        &mut self,
+        fx: &mut Effects,
+        table: Option<TableId>,
+        token: Option<Token>,
+    ) -> (Accepted, bool) {
+        let key = match table {
+            Some(table) => tables::floor_key(self.tables.name(table)),
+            None => tables::FLOOR_OF_ALL.to_vec(),
+        };
+        let before = self.log.next();
+        // A table's floor is freed as a tombstone is; the one row that is the floor of all stays.
+        let value = table.is_none().then(Bytes::new);
+        let accepted = self.write_sys(fx, Tables::FLOORS, &key, value);
+        let mut flush = Flush {
+            table,
+            at: (accepted.version.clock, Slot::LAST),
+            before,
+            token,
+            accepted,
+        };
+        let mut left = AT_ONCE;
+        if mutated!(fx, FlushLeavesAhead) || self.delete_ahead(fx, &mut flush, &mut left) {
+            return (flush.accepted, true);
+        }
+        let accepted = flush.accepted;
+        self.flushes.push_back(flush);
+        (accepted, false)
+    }
+
+    /// Whether flushes have rows left to delete.
+    pub(crate) fn is_flushing(&self) -> bool {
+        !self.flushes.is_empty()
+    }
+
+    /// Deletes up to `budget` rows that flushes have on their lists; returns the answers to those that are done.
+    pub(crate) fn flush_on(&mut self, fx: &mut Effects, budget: usize) -> Vec<(Token, Accepted)> {
+        let (mut left, mut done) = (budget, Vec::new());
+        while let Some(mut flush) = self.flushes.pop_front() {
+            if !self.delete_ahead(fx, &mut flush, &mut left) {
+                self.flushes.push_front(flush);
+                break;
+            }
+            done.extend(flush.token.map(|token| (token, flush.accepted)));
+        }
+        done
+    }
+
+    /// Deletes the rows of a flush, of which `left` may be looked at; whether all are done.
+    fn delete_ahead(&mut self, fx: &mut Effects, flush: &mut Flush, left: &mut usize) -> bool {
+        while *left > 0 {
+            let Some(at) = self.ahead.after(flush.at) else {
+                return true;
+            };
+            *left -= 1;
+            flush.at = at;
+            let Some(row) = self.rows.row(at.1) else {
+                continue;
+            };
+            if self.is_listed(flush, row) {
+                self.delete_row(fx, at.1, &mut flush.accepted);
+            }
+        }
+        self.ahead.after(flush.at).is_none()
+    }
+
+    /// Whether a row that is above the floor was here when the flush came, and is one of those that it removes.
+    fn is_listed(&self, flush: &Flush, row: &StoredRow) -> bool {
+        let is_meant = match flush.table {
+            Some(table) => self.tables.public(row.table) == self.tables.public(table),
+            None => self.tables.listed(row.table).is_some(),
+        };
+        is_meant && row.arrival < flush.before && !row.value.is_dead()
+    }
+
+    /// Deletes a row at once that a flush has yet to come to, because it is about to be hidden or shown again: with the number that
+    /// it gets it would look like one that was written later. Returns whether it was deleted. O(flushes).
+    pub(super) fn flush_row(&mut self, fx: &mut Effects, slot: Slot) -> bool {
+        let Some(row) = self.rows.row(slot).filter(|_| self.is_flushing()) else {
+            return false;
+        };
+        let is_left = |flush: &Flush| (row.clock, slot) > flush.at && self.is_listed(flush, row);
+        let Some(at) = self.flushes.iter().position(is_left) else {
+            return false;
+        };
+        if mutated!(fx, FlushPassesHidden) {
+            return false;
+        }
+        let mut accepted = self.flushes[at].accepted;
+        self.delete_row(fx, slot, &mut accepted);
+        self.flushes[at].accepted = accepted;
+        true
+    }
+
+    /// Deletes one row by a version with the next clock after its own; in a table with siblings one that has seen all of them.
+    /// A row with the last of all clocks stays: nothing is newer.
+    fn delete_row(&mut self, fx: &mut Effects, slot: Slot, answer: &mut Accepted) {
+        let Some(row) = self.rows.row(slot) else {
+            return;
+        };
+        let (table, key) = (row.table, row.key.clone());
+        let siblings = row.value.siblings().cloned();
+        let Ok(above) = self.clock_to_beat(table, Some(row)) else {
+            return;
+        };
+        let clock = self.issue_clock(fx, above);
+        let accepted = match siblings {
+            None => {
+                let fresh = Fresh {
+                    table,
+                    key: &key,
+                    found: Some(slot),
+                    value: None,
+                    expires: 0,
+                };
+                self.put(fx, fresh, clock, true)
+            }
+            Some(mut siblings) => {
+                let dot = self.next_dot(fx, table);
+                let version = Sibling {
+                    origin: dot,
+                    dot,
+                    clock,
+                    value: None,
+                };
+                let seen = siblings.seen().clone();
+                siblings.write(version, &seen);
+                self.put_siblings(fx, table, &key, (dot, clock, true), siblings)
+            }
+        };
+        fx.mark(Mark::FlushedAhead);
+        answer.seq = answer.seq.max(accepted.seq);
+        answer.sync |= accepted.sync;
+    }
+}
