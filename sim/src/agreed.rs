@@ -34,6 +34,8 @@ struct Believed {
     told: VecDeque<(u64, u64)>,
     /// The machines of the members that it counts, itself included, if it is one: some twice, whose earlier lives are counted too.
     counts: Option<Vec<usize>>,
+    /// The largest time that the wall clock has shown while a node ran, in milliseconds.
+    largest_ms: u64,
     /// The revision of its members for which that holds, and whether it was a full member then.
     revision: Option<(u64, bool)>,
 }
@@ -75,8 +77,6 @@ pub(crate) struct Agreed {
     next_us: u64,
     /// The most that any clock gains or loses, in millionths.
     drift_ppm: u64,
-    /// The largest time that any wall clock has shown, in milliseconds.
-    largest_ms: u64,
 }
 
 impl Agreed {
@@ -94,9 +94,9 @@ impl Agreed {
         latest + LATE_MS
     }
 
-    /// The largest time that any wall clock has shown, in milliseconds.
-    pub(crate) fn largest_ms(&self) -> u64 {
-        self.largest_ms + LATE_MS
+    /// The largest time that the wall clock of a machine has shown so far, in milliseconds.
+    pub(crate) fn shown_by(&self, machine: usize) -> u64 {
+        self.clocks[machine].largest_ms + LATE_MS
     }
 
     /// For so long counts what was heard of a clock, in microseconds of virtual time.
@@ -116,7 +116,7 @@ impl Agreed {
         for (known, clock) in self.clocks.iter_mut().zip(clocks) {
             let now = clock.now(at_us);
             if known.begun.is_some() {
-                self.largest_ms = self.largest_ms.max(now.wall.as_millis());
+                known.largest_ms = known.largest_ms.max(now.wall.as_millis());
             }
             let carried = |(us, ms): &(u64, u64)| ms + (at_us - us) / 1_000 * gain / 1_000_000;
             if let Some(ms) = known.settled(now) {

@@ -276,6 +276,7 @@ impl World {
             table,
             key: Some(key.clone()),
             answer: Answer::Read(found),
+            clock_ms: self.agreed.shown_by(node),
             invoked_us: self.now_us,
             returned_us: (!waits).then_some(self.now_us),
         });
@@ -494,6 +495,7 @@ impl World {
                     effect,
                     op,
                 },
+                clock_ms: self.agreed.shown_by(node),
                 invoked_us: self.now_us,
                 returned_us: waits.is_none().then_some(self.now_us),
             });

@@ -86,6 +86,7 @@ impl World {
             && let Ok(Response::Row(row)) = &result
         {
             exchange.returned_us = Some(self.now_us);
+            exchange.clock_ms = self.agreed.shown_by(node);
             let view = self.hosts[node].view;
             exchange.view = exchange.view.filter(|asked| *asked == view);
             exchange.answer = Answer::Read(row.as_ref().map(|row| Found {

@@ -30,6 +30,8 @@ pub struct Exchange {
     pub key: Option<Bytes>,
     /// What was asked and answered.
     pub answer: Answer,
+    /// The largest time that the node's wall clock had shown when it answered, in milliseconds: what expires later it did not hide.
+    pub clock_ms: u64,
     /// When it was asked, in virtual microseconds.
     pub invoked_us: u64,
     /// When the client was told; `None` if its node stopped first, so that it never knew.
@@ -67,7 +69,7 @@ impl World {
     /// What clients asked and were answered, as the judge of sessions takes it. A session waits for each answer; the clients of a plan
     /// do not. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
     pub(crate) fn session_ops(&self) -> Vec<SessionOp> {
-        let mut keys: BTreeMap<Table, Vec<&Bytes>> = BTreeMap::new();
+        let mut keys: BTreeMap<Table, Vec<(&Bytes, History<'_>)>> = BTreeMap::new();
         let mut out = Vec::new();
         let mut unordered: BTreeMap<(Table, &Bytes), u64> = BTreeMap::new();
         for (number, (table, key, history)) in (0_u32..).zip(self.model.keys()) {
@@ -78,32 +80,30 @@ impl World {
             if let Some(at_us) = removed_beyond_drift(history, ended) {
                 unordered.insert((table, key), at_us);
             }
-            keys.entry(table).or_default().push(key);
-            out.extend(
-                newest_hiding(history, self.agreed.largest_ms()).map(|version| SessionOp {
-                    // In a session of its own, which does nothing else.
-                    session: u32::MAX - number,
-                    at_us: 0,
-                    node: 0,
-                    life: 0,
-                    table: table.name(),
-                    key: key.clone(),
-                    deed: Deed::Delete(version),
-                }),
-            );
+            keys.entry(table).or_default().push((key, history));
+            let removes = |op: &Told| op.effect == Effect::Delete || self.may_have_ended(op);
+            out.extend(newest(history, removes).map(|version| SessionOp {
+                // In a session of its own, which does nothing else.
+                session: u32::MAX - number,
+                at_us: 0,
+                node: 0,
+                life: 0,
+                table: table.name(),
+                key: key.clone(),
+                deed: Deed::Delete(version),
+            }));
         }
         for (at, exchange) in self.exchanges.iter().enumerate() {
             let Some(view) = exchange.view.filter(|_| !self.is_overtaken(at)) else {
                 continue;
             };
-            let one = exchange.key.as_ref().map(|key| vec![key]);
-            let all = || keys.get(&exchange.table).cloned().unwrap_or_default();
-            let keys = one.unwrap_or_else(all).into_iter();
-            let keys = keys.filter(|key| {
+            let keys = keys.get(&exchange.table).into_iter().flatten();
+            let keys = keys.filter(|(key, _)| {
                 let since = unordered.get(&(exchange.table, *key));
-                since.is_none_or(|since_us| exchange.told_us() < *since_us)
+                exchange.key.as_ref().is_none_or(|one| one == *key)
+                    && since.is_none_or(|since_us| exchange.told_us() < *since_us)
             });
-            out.extend(keys.map(|key| exchange.session_op(view, key)));
+            out.extend(keys.map(|(key, history)| exchange.session_op(view, key, *history)));
         }
         out
     }
@@ -140,16 +140,11 @@ fn removed_beyond_drift(history: History<'_>, ended: impl Fn(&Told) -> bool) -> 
     beyond.map(|op| op.at_us).min()
 }
 
-/// The newest version that can explain why a key shows nothing. What its acceptor proposed anew when it joined got a clock that
-/// no client was told, so that it explains everything. A row with an expiry explains it once some wall clock has shown that time: a row is
-/// hidden by the clock of the member that is asked.
-fn newest_hiding(history: History<'_>, largest_ms: u64) -> Option<Version> {
-    let hiding = history.ops().filter(|op| match op.effect {
-        Effect::Put(_) => false,
-        Effect::PutFor(_, expires_ms) => expires_ms <= largest_ms,
-        Effect::Delete => true,
-    });
-    let versions = hiding.map(|op| match (op.alone, op.flush) {
+/// The newest version among operations that can explain why a key shows nothing. What its acceptor proposed anew when it joined got a clock
+/// that no client was told, so that it explains everything.
+fn newest(history: History<'_>, explains: impl Fn(&Told) -> bool) -> Option<Version> {
+    let ops = history.ops().filter(|op| explains(op));
+    let versions = ops.map(|op| match (op.alone, op.flush) {
         (true, _) => last_of(Hlc(u64::MAX)),
         (false, true) => last_of(op.version.clock),
         (false, false) => op.version,
@@ -175,20 +170,29 @@ impl Exchange {
         self.returned_us.unwrap_or(self.invoked_us)
     }
 
-    fn session_op(&self, view: u32, key: &Bytes) -> SessionOp {
+    /// The newest row that the node may have hidden, whose clock had reached its expiry. Guarantees, "Expiry".
+    fn hidden(&self, history: History<'_>) -> Option<Version> {
+        newest(
+            history,
+            |op| matches!(op.effect, Effect::PutFor(_, expires_ms) if expires_ms <= self.clock_ms),
+        )
+    }
+
+    fn session_op(&self, view: u32, key: &Bytes, history: History<'_>) -> SessionOp {
         let deed = match &self.answer {
             Answer::Read(Some(found)) if found.expires => Deed::SawFor(found.version),
             Answer::Read(Some(found)) => Deed::Saw(found.version),
-            // Who deletes nothing has seen that there was nothing.
-            Answer::Read(None) | Answer::Wrote { op: None, .. } => Deed::SawNothing,
+            // A client that deletes nothing has seen that there was nothing.
+            Answer::Read(None) | Answer::Wrote { op: None, .. } => {
+                Deed::SawNothing(self.hidden(history))
+            }
             Answer::Wrote { version, .. } if self.key.is_none() => {
                 Deed::Flush(last_of(version.clock))
             }
             Answer::Wrote {
                 version, effect, ..
             } => match effect {
-                Effect::Put(_) => Deed::Put(*version),
-                Effect::PutFor(..) => Deed::PutFor(*version),
+                Effect::Put(_) | Effect::PutFor(..) => Deed::Put(*version),
                 Effect::Delete => Deed::Delete(*version),
             },
         };
@@ -206,7 +210,9 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
+    use super::Answer;
     use crate::Scenario;
+    use crate::checkers::sessions::{READ_YOUR_WRITES, Scope, check};
     use crate::plan::{Op, OpVerb, Table};
 
     /// How many operations of a client are judged that asks all of these of a node, whose clock goes far ahead after the second.
@@ -227,6 +233,35 @@ mod tests {
         }
         let ops = story.world.session_ops();
         ops.iter().filter(|op| op.session == 0).count()
+    }
+
+    /// The checkers that blame a read of nothing, when the wall clock of this node has been far ahead.
+    fn blamed(ahead: usize) -> Vec<&'static str> {
+        let mut story = Scenario::new(2);
+        story.at(3_000);
+        story.skew(ahead, 30 * 86_400_000).wait(3_000);
+        story.skew(ahead, -30 * 86_400_000).wait(3_000);
+        let (client, table, key, ttl_ms) = (0, Table::Periodic, 0, 86_400_000);
+        for verb in [OpVerb::PutFor { key, ttl_ms }, OpVerb::Get { key }] {
+            story.world.perform(&Op {
+                client,
+                table,
+                verb,
+            });
+            story.wait(10);
+        }
+        let read = story.world.exchanges.last_mut();
+        if let Some(read) = read {
+            read.answer = Answer::Read(None);
+        }
+        let found = check(&story.world.session_ops(), Scope::Life);
+        found.into_iter().map(|found| found.checker).collect()
+    }
+
+    #[test]
+    fn a_row_that_another_node_hides_explains_nothing() {
+        assert_eq!(blamed(1), [READ_YOUR_WRITES]);
+        assert!(blamed(0).is_empty());
     }
 
     #[test]

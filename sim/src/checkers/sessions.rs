@@ -8,7 +8,7 @@
 //! - *monotonic writes*: a write gets a larger version than the session's writes before it;
 //! - *writes follow reads*: a write gets a larger version than what the session read before it.
 //!
-//! A read that shows nothing is as new as the newest delete or expiry that could explain it. Nothing is judged across keys:
+//! A read that shows nothing is as new as the newest delete that could explain it, or row that its node may hide. Nothing is judged across keys:
 //! the tables promise nothing there.
 
 #[cfg(test)]
@@ -64,12 +64,10 @@ pub enum Deed {
     Saw(Version),
     /// Read a row that expires some time. It may have been hidden before, since a wall clock may go back.
     SawFor(Version),
-    /// Read, and there was no row.
-    SawNothing,
+    /// Read, and there was no row, or one that the node may hide, because its own clock has reached the expiry: the newest that it may.
+    SawNothing(Option<Version>),
     /// Wrote a row.
     Put(Version),
-    /// Wrote a row that expires some time.
-    PutFor(Version),
     /// Deleted the row.
     Delete(Version),
     /// Removed the row with all others of its table up to a clock, which need not be beyond what the session has read.
@@ -77,11 +75,11 @@ pub enum Deed {
 }
 
 impl Deed {
-    /// The version of a write that may make a key show nothing.
+    /// The version of a write that may make a key show nothing, everywhere.
     fn may_hide(&self) -> Option<Version> {
         match self {
-            Deed::PutFor(version) | Deed::Delete(version) | Deed::Flush(version) => Some(*version),
-            Deed::Saw(_) | Deed::SawFor(_) | Deed::SawNothing | Deed::Put(_) => None,
+            Deed::Delete(version) | Deed::Flush(version) => Some(*version),
+            Deed::Saw(_) | Deed::SawFor(_) | Deed::SawNothing(_) | Deed::Put(_) => None,
         }
     }
 }
@@ -176,10 +174,8 @@ impl Known {
         match deed {
             Deed::Saw(version) => self.saw(version, false),
             Deed::SawFor(version) => self.saw(version, true),
-            Deed::SawNothing => self.saw_nothing(newest_hiding),
-            Deed::Put(version) | Deed::PutFor(version) | Deed::Delete(version) => {
-                self.wrote(version)
-            }
+            Deed::SawNothing(hidden) => self.saw_nothing(newest_hiding.max(hidden)),
+            Deed::Put(version) | Deed::Delete(version) => self.wrote(version),
             Deed::Flush(version) => {
                 self.written = self.written.max(Some(version));
                 Vec::new()
@@ -213,7 +209,7 @@ impl Known {
             before,
             now: None,
         };
-        // What it knew may itself be a delete or have expired, or something newer hides it.
+        // What it knew may itself be a delete or be hidden, or something newer hides it.
         let explained = |before: &Version| newest_hiding >= Some(*before);
         let mut out = Vec::new();
         if let Some(before) = self.written.filter(|before| !explained(before)) {
@@ -247,8 +243,8 @@ impl Known {
 impl Broken {
     fn report(self, op: &SessionOp) -> Violation {
         let did = match op.deed {
-            Deed::Saw(_) | Deed::SawFor(_) | Deed::SawNothing => "reads",
-            Deed::Put(_) | Deed::PutFor(_) => "puts",
+            Deed::Saw(_) | Deed::SawFor(_) | Deed::SawNothing(_) => "reads",
+            Deed::Put(_) => "puts",
             Deed::Delete(_) => "deletes",
             Deed::Flush(_) => "flushes",
         };

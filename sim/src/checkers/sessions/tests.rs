@@ -36,7 +36,7 @@ fn delete(clock: u64) -> SessionOp {
 }
 
 fn nothing() -> SessionOp {
-    op(Deed::SawNothing)
+    op(Deed::SawNothing(None))
 }
 
 fn by(session: u32, op: SessionOp) -> SessionOp {
@@ -69,11 +69,15 @@ fn a_session_reads_what_it_wrote_or_newer() {
 }
 
 #[test]
-fn a_read_of_nothing_is_explained_by_a_delete_or_an_expiry() {
+fn a_read_of_nothing_is_explained_by_a_delete_or_a_row_that_its_node_hides() {
     holds(&[put(5), delete(6), nothing()]);
     holds(&[put(5), by(2, delete(6)), nothing()]);
-    holds(&[op(Deed::PutFor(version(5))), nothing()]);
-    holds(&[by(2, op(Deed::PutFor(version(5)))), saw(5), nothing()]);
+    let hidden = |clock| op(Deed::SawNothing(Some(version(clock))));
+    holds(&[put(5), hidden(5)]);
+    holds(&[by(2, put(5)), saw(5), hidden(6)]);
+    breaks(READ_YOUR_WRITES, &[put(5), hidden(4)]);
+    // What one node hides does not explain what another shows.
+    breaks(MONOTONIC_READS, &[by(2, hidden(5)), saw(5), nothing()]);
     // A delete that the write is newer than explains nothing, nor does one of another key or table.
     breaks(READ_YOUR_WRITES, &[by(2, delete(4)), put(5), nothing()]);
     let key = Bytes::from_static(b"other");
@@ -154,9 +158,9 @@ fn a_report_says_who_saw_what_and_stays_short() {
 #[test]
 fn what_expires_may_show_again_and_a_flush_need_not_be_newest() {
     let saw_for = |clock| op(Deed::SawFor(version(clock)));
-    let put_for = op(Deed::PutFor(version(3)));
-    holds(&[put_for.clone(), nothing(), saw_for(3)]);
-    breaks(MONOTONIC_READS, &[put_for, saw(4), saw_for(3)]);
+    let hidden = op(Deed::SawNothing(Some(version(3))));
+    holds(&[put(3), hidden, saw_for(3)]);
+    breaks(MONOTONIC_READS, &[put(3), saw(4), saw_for(3)]);
     let flush = op(Deed::Flush(version(5)));
     holds(&[saw(9), flush.clone(), saw(9), put(10), saw(10)]);
     breaks(READ_YOUR_WRITES, &[flush, saw(4)]);
