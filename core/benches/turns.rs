@@ -145,4 +145,41 @@ fn main() {
         node.flush_all(now(ROWS + 3)).unwrap();
     });
     looks("100,000 tables that were", &node);
+    drop(node);
+    come_and_go();
+}
+
+/// 100,000 hashes of one field are made and deleted; once the log of changes has moved on no name of them is known.
+fn come_and_go() {
+    let mut node = fresh();
+    let name = |n: u64| format!("hash:{n}");
+    let (mut longest, mut at) = (Duration::ZERO, 1);
+    let mut timed = |node: &mut Node, step: u64, call: &mut dyn FnMut(&mut Node, u64)| {
+        at += step;
+        longest = longest.max(took(|| call(node, at)));
+        longest = longest.max(took(|| tick(node, at)));
+    };
+    for n in 0..TABLES {
+        timed(&mut node, 10, &mut |node, at| {
+            let table = node.table_to_write(&name(n)).unwrap();
+            put(node, table, 1, at);
+        });
+    }
+    for n in 0..TABLES {
+        timed(&mut node, 10, &mut |node, at| {
+            let table = node.user_table(&name(n)).unwrap();
+            node.flush_table(now(at), table).unwrap();
+        });
+    }
+    for n in 0..TABLES {
+        timed(&mut node, 200, &mut |node, at| {
+            put(node, TableId::DEFAULT, n, at)
+        });
+    }
+    let known = (0..TABLES).filter(|n| node.user_table(&name(*n)).is_some());
+    println!(
+        "100,000 hashes made and deleted: {} names are left",
+        known.count()
+    );
+    show("  the longest call", longest);
 }

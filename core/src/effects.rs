@@ -47,6 +47,8 @@ pub(crate) struct Effects {
     changed: BTreeSet<TableId>,
     /// How often each table has changed in this life, by its number.
     revisions: Vec<u64>,
+    /// How often all users' tables have changed at once.
+    revisions_of_all: u64,
     marks: [u64; Mark::ALL.len()],
     refusals: [u64; Refusal::ALL.len()],
     turn_open: bool,
@@ -74,6 +76,7 @@ impl Effects {
             gated_tokens: BTreeSet::new(),
             changed: BTreeSet::new(),
             revisions: Vec::new(),
+            revisions_of_all: 0,
             marks: [0; Mark::ALL.len()],
             refusals: [0; Refusal::ALL.len()],
             turn_open: false,
@@ -189,9 +192,21 @@ impl Effects {
         self.revisions[place] += 1;
     }
 
+    /// All users' tables have changed at once. The turns that follow tell which had rows.
+    pub(crate) fn all_changed(&mut self) {
+        self.turn_open = true;
+        self.revisions_of_all += 1;
+    }
+
+    /// How often all users' tables have changed at once in this life.
+    pub(crate) fn revision_of_all(&self) -> u64 {
+        self.revisions_of_all
+    }
+
     /// How often a table has changed in this life.
     pub(crate) fn revision(&self, table: TableId) -> u64 {
-        self.revisions.get(table.0 as usize).copied().unwrap_or(0)
+        let own = self.revisions.get(table.0 as usize).copied().unwrap_or(0);
+        own + self.revisions_of_all
     }
 
     /// Adds a write to the batch of this turn and returns the batch's number.

@@ -28,6 +28,8 @@ pub enum WriteError {
     },
     /// The table belongs to the store itself.
     ReadOnlyTable,
+    /// The table had no rows any more and was forgotten: ask for it by its name.
+    TableForgotten,
     /// The store lags behind by more than [`Limits::store_backlog`](crate::Limits::store_backlog) batches or
     /// [`Limits::store_backlog_bytes`](crate::Limits::store_backlog_bytes), or too many requests wait. Try again later.
     Busy {
@@ -80,6 +82,9 @@ impl fmt::Display for WriteError {
             }
             WriteError::ValueTooLarge { size, limit } => {
                 write!(f, "the value has {size} bytes, the limit is {limit}")
+            }
+            WriteError::TableForgotten => {
+                f.write_str("the table was forgotten: ask for it by its name")
             }
             WriteError::ReadOnlyTable => f.write_str("tables of the store itself are read-only"),
             WriteError::Busy { limit } => write!(f, "the store lags behind, the limit is {limit}"),

@@ -94,7 +94,13 @@ impl fmt::Display for Actor {
     }
 }
 
-/// A table of this node, interned: valid on the node that gave it, for its lifetime.
+/// A flush of this node whose rows ahead of the clock are not all deleted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushId(pub(crate) u64);
+
+/// A table of this node, interned: valid on the node that gave it. One that [`Node::table`](crate::Node::table) or
+/// [`Node::create_table`](crate::Node::create_table) gave is valid for the node's lifetime, any other as long as the table has rows or options, and for
+/// some seconds after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(pub(crate) u32);
 

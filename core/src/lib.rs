@@ -113,7 +113,7 @@ pub use error::{
     EvictError, Lagged, LostError, ReadError, RecoverError, RequestError, ResumeError,
     SettingError, TableError, TokenError, WriteError,
 };
-pub use id::{Actor, ClusterId, DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
+pub use id::{Actor, ClusterId, DialId, FlushId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 pub use io::{
     Deadline, Event, HaltReason, Handover, HangupReason, Input, Lane, LinkError, Links, Output,
     Record, Request, Response, StoreOp, Timer,

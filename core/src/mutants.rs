@@ -75,6 +75,7 @@ impl Mutant {
                 | Mutant::HearsayRevives
                 | Mutant::HolderGoneUnseen
                 | Mutant::LostLeaverCounted
+                | Mutant::NameForgottenEarly
                 | Mutant::NamesakeByClock
                 | Mutant::OldLinkKept
                 | Mutant::ClaimsOutOfOrder
@@ -140,6 +141,8 @@ mutants! {
     FlushLeavesAhead = "flush-leaves-ahead",
     /// A flush leaves the rows that are hidden, because they have expired, before it has come to them.
     FlushPassesHidden = "flush-passes-hidden",
+    /// The name of a table is forgotten while its end is in the log of changes.
+    NameForgottenEarly = "name-forgotten-early",
     /// A floor written under a session is not sent at its end.
     FloorForgotten = "floor-forgotten",
     /// A session's contexts are adopted when its last page comes, whether or not the others have.

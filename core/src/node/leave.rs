@@ -89,6 +89,8 @@ impl Node {
         if let Some(leaving) = &mut self.leaving {
             return leaving.tokens.push(token);
         }
+        // What was flushed is deleted before others are asked to hold it.
+        self.flushes_due(usize::MAX);
         self.fx.sync_this_turn();
         self.fx.mark(Mark::LeaveBegins);
         self.leaving = Some(Leaving {

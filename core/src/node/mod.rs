@@ -51,7 +51,7 @@ use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
 use crate::error::{TableError, WriteError};
-use crate::id::{Actor, ClusterId, LinkId, NodeId, Seq, TableId};
+use crate::id::{Actor, ClusterId, FlushId, LinkId, NodeId, Seq, TableId};
 use crate::io::{Event, HaltReason, Input, Output};
 #[cfg(feature = "std")]
 use crate::link::{Connection, LinkLimits};
@@ -279,7 +279,7 @@ impl Node {
 
     /// Removes every row of a user table that is known here, with one record. They are hidden at once, and turns remove them; those
     /// whose clocks are ahead of this node's are deleted one by one, from 256 on in turns too: [`Request::Flush`](crate::Request::Flush)
-    /// waits for those. O(log rows).
+    /// and [`Node::begin_flush`] tell when that is done. O(log rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
@@ -298,6 +298,29 @@ impl Node {
         self.fx.set_now(now);
         self.admit(TableId::DEFAULT)?;
         Ok(self.gossip.flush_table(&mut self.fx, None, None).0)
+    }
+
+    /// Flushes a table, or all of them, as [`Node::flush_table`]. Where rows ahead of this node's clock are left to be deleted the id is
+    /// given to [`Node::flush_more`] until it says that all are.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was changed.
+    pub fn begin_flush(
+        &mut self,
+        now: Now,
+        table: Option<TableId>,
+    ) -> Result<(Accepted, Option<FlushId>), WriteError> {
+        self.fx.set_now(now);
+        self.admit(table.unwrap_or(TableId::DEFAULT))?;
+        let (accepted, left) = self.gossip.flush_table(&mut self.fx, table, None);
+        Ok((accepted, left.map(FlushId)))
+    }
+
+    /// Deletes some more of the rows that a flush has left; once all are deleted, the batch that makes that durable. About a millisecond.
+    pub fn flush_more(&mut self, now: Now, flush: FlushId) -> Option<Seq> {
+        self.fx.set_now(now);
+        self.gossip
+            .flush_more(&mut self.fx, flush.0, turn::FLUSH_BUDGET)
     }
 
     /// Whether a client's write may be accepted here now.
@@ -325,16 +348,27 @@ impl Node {
         }
         match self.gossip.tables().get(table) {
             Some(known) if known.namespace() == Namespace::Usr => Ok(()),
-            _ => Err(WriteError::ReadOnlyTable),
+            Some(_) => Err(WriteError::ReadOnlyTable),
+            None => Err(WriteError::TableForgotten),
         }
     }
 
-    /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options.
+    /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options. The id stands for the name in
+    /// this life of the node, also while the table has no rows: so a name that was asked for here is never forgotten.
     ///
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long.
     pub fn table(&mut self, name: &str) -> Result<TableId, TableError> {
-        self.gossip.table(name)
+        self.gossip.table(name, true)
+    }
+
+    /// The user table called `name`, for writes that follow at once: a table that is left without rows and options is forgotten after a
+    /// while, and its id with it.
+    ///
+    /// # Errors
+    /// [`TableError::BadName`] when the name is empty or too long.
+    pub fn table_to_write(&mut self, name: &str) -> Result<TableId, TableError> {
+        self.gossip.table(name, false)
     }
 
     /// The user table of that name, if this node has ever heard of it. O(log tables).

@@ -275,11 +275,11 @@ impl Node {
             return self.fx.reply(token, Err(RequestError::Write(error)));
         }
         match self.gossip.flush_table(&mut self.fx, table, Some(token)) {
-            (accepted, true) => {
+            (accepted, None) => {
                 let shown = Ok(Response::Written(accepted));
                 self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
             }
-            (_, false) => self.wait(token, Waits::Flush, deadline),
+            (_, Some(_)) => self.wait(token, Waits::Flush, deadline),
         }
     }
 

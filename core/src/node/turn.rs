@@ -8,7 +8,13 @@ use crate::mutants::mutated;
 use crate::wire::RumorState;
 
 /// Rows ahead of a flush that are deleted in one turn.
-const FLUSH_BUDGET: usize = 256;
+pub(super) const FLUSH_BUDGET: usize = 256;
+
+/// Changes beyond a limit that was lowered, and that are forgotten in one turn.
+const TRIM_BUDGET: usize = 4_096;
+
+/// Tables that are used no more, and are forgotten in one turn.
+const FORGET_BUDGET: usize = 1_024;
 
 /// Rows that a floor has hidden, and that are removed in one turn: a millisecond or two.
 const SWEEP_BUDGET: usize = 1_024;
@@ -23,8 +29,8 @@ impl Node {
         let now = self.fx.now().mono;
         let collect = self.is_full() && self.stability.is_due() && self.repair.is_none();
         let collect = collect && !self.gossip.is_sweeping();
-        let sweep = self.gossip.is_sweeping() && !self.pressure();
-        let sweep = sweep || self.gossip.is_flushing();
+        let sweep = self.gossip.is_sweeping() || self.gossip.is_flushing();
+        let sweep = sweep && !self.pressure();
         let flush = (self.fx.turn_open() || collect || sweep).then_some(now);
         let room = self.links.len() < self.config.limits.links;
         let dial = self.links.next_deadline().filter(|_| room);
@@ -79,12 +85,14 @@ impl Node {
         }
         self.after_input();
         self.claims_due();
-        self.flushes_due(FLUSH_BUDGET);
+        self.gossip.trim_log(TRIM_BUDGET);
         // A store that lags gets no more to do.
         if !self.pressure() {
+            self.flushes_due(FLUSH_BUDGET);
             self.gossip.sweep(&mut self.fx, SWEEP_BUDGET);
         }
         self.collect_tombstones();
+        self.gossip.forget_names(&mut self.fx, FORGET_BUDGET);
         self.flush();
     }
 

@@ -403,6 +403,12 @@ impl<'a> View<'a> {
             .revision(self.node.gossip.tables().public(table))
     }
 
+    /// A number that grows whenever all users' tables change at once, and is valid for one life of this node: a flush of all tables tells
+    /// only in the turns that follow which tables had rows. O(1).
+    pub fn revision_of_all(&self) -> u64 {
+        self.node.fx.revision_of_all()
+    }
+
     /// A cursor at the end of the log: what comes later is read from it.
     pub fn cursor(&self) -> Cursor {
         Cursor(self.node.gossip.log().next())

@@ -289,7 +289,7 @@ impl Gateway {
                 let known = node.find_table(&user_table(table.clone()));
                 judge(node, now, known, &key, &conditions)?;
             }
-            let id = node.table(&table)?;
+            let id = node.table_to_write(&table)?;
             let key = &key[..];
             let value = put.value;
             let write = match &put.context {

@@ -54,8 +54,7 @@
 //! - An error at queueing discards the transaction; an error when it is carried out is a reply like any other, and undoes nothing.
 //! - A transaction has at most 4,096 commands of 4 MiB, reads values of at most 4 MiB, and keeps the other clients waiting for about 4 ms at
 //!   most: 2,000 writes of small values, 600 hashes that are made, or 10,000 rows of a listing. What exceeds that is refused whole with
-//!   `EXECABORT`. The rows that one `DEL`, `SET` or `FLUSHALL` deletes with a hash, or with all, are not counted: it takes the time that it
-//!   takes alone. redis-py and others send larger batches without `MULTI` when told so (`pipeline(transaction=False)`).
+//!   `EXECABORT`. A `DEL`, `SET` or `FLUSHALL` hides the rows of a hash, or all, at once, however many they are. redis-py and others send larger batches without `MULTI` when told so (`pipeline(transaction=False)`).
 //! - While the store lags behind, an `EXEC` that writes waits.
 //! - Values that are only in the store are loaded first; the watched keys are looked at after that.
 //! - `WATCH` compares the version of a string, and for a hash whether anything in it has changed, by whichever member: `EXEC` then

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rumormill_core::{Limits, Node, Now, RequestError, Row};
+use rumormill_core::{FlushId, Limits, Node, Now, RequestError, Row};
 use rumormill_kit::session::{self, Flow, Replies, Ticket};
 
 use crate::commands;
@@ -68,6 +68,7 @@ impl Gateway {
                 task: None,
                 waiting: Waiting::default(),
                 loaded: Loaded::default(),
+                flushing: None,
                 is_whole: false,
                 multi: None,
                 watched: Watched::default(),
@@ -102,6 +103,8 @@ pub(crate) struct Client {
     pub(crate) waiting: Waiting,
     /// What was loaded for the command at hand.
     pub(crate) loaded: Loaded,
+    /// The flush of the command at hand, while rows are left to be deleted.
+    pub(crate) flushing: Option<FlushId>,
     /// The command at hand has to answer whole, without a task.
     pub(crate) is_whole: bool,
     /// The transaction that is being queued.

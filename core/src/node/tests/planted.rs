@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use super::{
-    damage, evict, expiry, floors, ids, leave, membership, namesake, push, refusals, relay,
+    damage, evict, expiry, floors, ids, leave, membership, names, namesake, push, refusals, relay,
     siblings, skew, sync, waits,
 };
 use crate::mutants::Mutant;
@@ -77,6 +77,7 @@ caught! {
     TakenOverUnsynced as taken_over_unsynced by leave::nobody_says_that_it_holds_what_is_not_synced, "not before it is synced";
     LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_who_held_more_has_come_back, "kept for the leaver";
     LostLeaverCounted as lost_leaver_counted by membership::a_delete_no_longer_waits_for_a_leaver_whose_last_state_was_declared_lost, "the wait is ended";
+    NameForgottenEarly as name_forgotten_early by names::a_name_is_kept_while_anything_can_ask_for_it, "its end is in the log";
     NamesakeByClock as namesake_by_clock by namesake::an_old_life_whose_clock_was_ahead_is_ended_too, "both lives are ended";
     NamesakeStays as namesake_stays by namesake::a_new_life_without_a_disk_takes_the_place_of_the_old_one, "one takes the other's place";
     NamesakeWithDiskEnded as namesake_with_disk_ended by namesake::a_member_that_keeps_a_disk_is_waited_for_by_its_namesake, "its disk may come back";

@@ -78,6 +78,7 @@ impl Gossip {
             None => self.rows.shelves.look_everywhere(),
         }
         self.log.push(Entry::FlushedAll);
+        fx.all_changed();
         fx.mark(Mark::FloorSwept);
         if mutated!(fx, FloorIgnored) {
             self.ignore_floor(fx, None);

@@ -30,6 +30,7 @@ impl Gossip {
         self.floors.remove(name);
         for table in self.tables.groups_of(name) {
             self.rows.set_floor(table, Hlc(0));
+            self.rows.note_empty(table);
         }
     }
 
@@ -90,7 +91,7 @@ impl Gossip {
         name: &str,
         options: TableOptions,
     ) -> Result<(TableId, Seq), TableError> {
-        let id = self.table(name)?;
+        let id = self.table(name, true)?;
         if self.tables.options(id) == options {
             let seq = self
                 .rows
@@ -108,7 +109,7 @@ impl Gossip {
             name.as_bytes(),
             tables::encode_options(options),
         );
-        Ok((self.table(name)?, accepted.seq))
+        Ok((self.table(name, true)?, accepted.seq))
     }
 
     fn has_rows(&self, table: TableId) -> bool {

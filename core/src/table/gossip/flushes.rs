@@ -12,7 +12,7 @@ use super::tables::{self, Tables};
 use super::write::Fresh;
 use super::{Gossip, Slot, StoredRow};
 use crate::effects::Effects;
-use crate::id::{TableId, Token};
+use crate::id::{Seq, TableId, Token};
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::siblings::Sibling;
@@ -23,6 +23,7 @@ const AT_ONCE: usize = 256;
 
 /// A flush that has rows left to delete.
 pub(super) struct Flush {
+    number: u64,
     table: Option<TableId>,
     /// The last row that was looked at: all others above the floor come after it.
     at: (Hlc, Slot),
@@ -35,14 +36,14 @@ pub(super) struct Flush {
 
 impl Gossip {
     /// Drops every row of a table, or of all user tables: those at or below this node's clock by a floor, one row of `sys.floors`, and
-    /// those above it one by one, in the turns that follow if they are many. Returns whether all are deleted; if not,
-    /// [`Gossip::flush_on`] gives the answer for the token.
+    /// those above it one by one, in the turns that follow if they are many. Returns the number of the flush unless all are deleted:
+    /// [`Gossip::flush_on`] gives the answer for the token, and [`Gossip::flush_more`] that for the number.
     pub(crate) fn flush_table(
         &mut self,
         fx: &mut Effects,
         table: Option<TableId>,
         token: Option<Token>,
-    ) -> (Accepted, bool) {
+    ) -> (Accepted, Option<u64>) {
         let key = match table {
             Some(table) => tables::floor_key(self.tables.name(table)),
             None => tables::FLOOR_OF_ALL.to_vec(),
@@ -51,7 +52,9 @@ impl Gossip {
         // A table's floor is freed as a tombstone is; the one row that is the floor of all stays.
         let value = table.is_none().then(Bytes::new);
         let accepted = self.write_sys(fx, Tables::FLOORS, &key, value);
+        self.last_flush += 1;
         let mut flush = Flush {
+            number: self.last_flush,
             table,
             at: (accepted.version.clock, Slot::LAST),
             before,
@@ -60,11 +63,17 @@ impl Gossip {
         };
         let mut left = AT_ONCE;
         if mutated!(fx, FlushLeavesAhead) || self.delete_ahead(fx, &mut flush, &mut left) {
-            return (flush.accepted, true);
+            return (flush.accepted, None);
         }
-        let accepted = flush.accepted;
+        let (accepted, number) = (flush.accepted, flush.number);
         self.flushes.push_back(flush);
-        (accepted, false)
+        (accepted, Some(number))
+    }
+
+    /// Whether a flush of one of these tables has rows left to delete.
+    pub(super) fn is_flushed(&self, tables: &[TableId]) -> bool {
+        let mut flushes = self.flushes.iter();
+        flushes.any(|flush| flush.table.is_some_and(|table| tables.contains(&table)))
     }
 
     /// Whether flushes have rows left to delete.
@@ -83,6 +92,26 @@ impl Gossip {
             done.extend(flush.token.map(|token| (token, flush.accepted)));
         }
         done
+    }
+
+    /// Deletes up to `budget` of the rows that a flush has left, and those of the flushes before it; the last batch that stores deletes of
+    /// flushes, once all are deleted.
+    pub(crate) fn flush_more(
+        &mut self,
+        fx: &mut Effects,
+        number: u64,
+        budget: usize,
+    ) -> Option<Seq> {
+        let mut left = budget;
+        while let Some(mut flush) = self.flushes.pop_front() {
+            let is_meant = flush.number <= number && flush.token.is_none();
+            if !is_meant || !self.delete_ahead(fx, &mut flush, &mut left) {
+                self.flushes.push_front(flush);
+                break;
+            }
+        }
+        let mut open = self.flushes.iter();
+        (!open.any(|flush| flush.number == number)).then_some(self.flushed)
     }
 
     /// Deletes the rows of a flush, of which `left` may be looked at; whether all are done.
@@ -168,6 +197,7 @@ impl Gossip {
             }
         };
         fx.mark(Mark::FlushedAhead);
+        self.flushed = self.flushed.max(accepted.seq);
         answer.seq = answer.seq.max(accepted.seq);
         answer.sync |= accepted.sync;
     }

@@ -47,13 +47,16 @@ impl ChangeLog {
         }
     }
 
-    /// Keeps so many entries from now on; the oldest go if there are more.
+    /// Keeps so many entries from now on; the oldest go by and by if there are more.
     pub(crate) fn resize(&mut self, limit: usize) {
         self.limit = limit.max(1);
-        while self.entries.len() > self.limit {
-            self.entries.pop_front();
-            self.first += 1;
-        }
+    }
+
+    /// Forgets up to `budget` of the entries beyond the limit, the oldest first.
+    pub(crate) fn trim(&mut self, budget: usize) {
+        let over = self.entries.len().saturating_sub(self.limit).min(budget);
+        self.entries.drain(..over);
+        self.first += over as u64;
     }
 
     /// The number that the next entry gets.
@@ -73,11 +76,9 @@ impl ChangeLog {
 
     /// Appends an entry and returns its number; the oldest one goes when the ring is full.
     pub(crate) fn push(&mut self, entry: Entry) -> u64 {
-        if self.entries.len() == self.limit {
-            self.entries.pop_front();
-            self.first += 1;
-        }
         self.entries.push_back(entry);
+        // After the limit was lowered there are more than one.
+        self.trim(2);
         self.next() - 1
     }
 

@@ -16,6 +16,7 @@ mod flushes;
 mod index;
 mod listing;
 mod log;
+mod names;
 mod order;
 mod outbox;
 mod repair;
@@ -73,6 +74,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
+use crate::time::Instant;
 use crate::wire;
 
 /// What became of a row that arrived.
@@ -120,6 +122,12 @@ pub(crate) struct Gossip {
     freed: Hlc,
     /// Flushes that have rows left to delete.
     flushes: VecDeque<Flush>,
+    /// The number of the last flush of this node's clients.
+    last_flush: u64,
+    /// The last batch with a delete of a flush.
+    flushed: Seq,
+    /// Tables that may be forgotten, since when, and the number of the next change then.
+    idle: VecDeque<(Instant, u64, TableId)>,
     outbox: Outbox,
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
     sys_changes: Vec<(TableId, Bytes)>,
@@ -152,6 +160,9 @@ impl Gossip {
             floors: BTreeMap::new(),
             freed: start,
             flushes: VecDeque::new(),
+            last_flush: 0,
+            flushed: Seq(0),
+            idle: VecDeque::new(),
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
             cooling: Cooling::new(resident_value),
@@ -165,6 +176,11 @@ impl Gossip {
         self.log.resize(limits.change_log);
         self.clock.set_drift(limits.clock_drift);
         self.limits = limits;
+    }
+
+    /// Forgets some of the changes that are beyond the limit, after it was lowered.
+    pub(crate) fn trim_log(&mut self, budget: usize) {
+        self.log.trim(budget);
     }
 
     pub(crate) fn rows(&self) -> &Rows {
@@ -199,8 +215,8 @@ impl Gossip {
         self.clock.last()
     }
 
-    /// The public id of the user table called `name`, interned on first use.
-    pub(crate) fn table(&mut self, name: &str) -> Result<TableId, TableError> {
+    /// The public id of the user table called `name`, interned on first use. It stands for the name as long as it is kept, or the table is used.
+    pub(crate) fn table(&mut self, name: &str, kept: bool) -> Result<TableId, TableError> {
         // Records and the wire give a name one byte of length.
         let limit = self.limits.table_name_bytes.min(usize::from(u8::MAX));
         if name.is_empty() || name.len() > limit {
@@ -211,16 +227,32 @@ impl Gossip {
         }
         let id = self.tables.resolve_or_intern(name);
         self.make_room(id);
+        if kept {
+            self.tables.keep(id);
+        }
         Ok(id)
     }
 
     /// Makes room for the rows of a table, and of those that were interned before it.
     fn make_room(&mut self, id: TableId) {
+        // Ids of tables that were forgotten are given out again.
+        for id in [self.tables.public(id), id] {
+            if self.rows.is_vacant(id) {
+                let listed = self.tables.listed(id);
+                let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
+                let (group, shown) = (self.tables.group(id), self.tables.is_shown(id));
+                self.rows.renew_table(id, (group, listed, shown), floor);
+                self.rows.note_empty(group);
+            }
+        }
         for next in (self.rows.tables()..=id.0).map(TableId) {
             let (group, shown) = (self.tables.group(next), self.tables.is_shown(next));
             let listed = self.tables.listed(next);
             let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
             self.rows.add_table(group, listed, shown, floor);
+            if listed.is_some() {
+                self.rows.note_empty(group);
+            }
         }
     }
 

@@ -159,6 +159,8 @@ pub(crate) struct Rows {
     epoch: u32,
     /// What floors have hidden and is not removed yet.
     pub(super) shelves: Shelves,
+    /// Users' tables that have become empty.
+    emptied: Vec<TableId>,
     /// A planted bug: floors hide nothing.
     pub(super) unswept: bool,
     hasher: FixedState,
@@ -218,6 +220,72 @@ impl Rows {
         }
     }
 
+    /// Makes room for a table in the place of one that was forgotten.
+    pub(super) fn renew_table(
+        &mut self,
+        table: TableId,
+        (group, name, shown): (TableId, Option<&Arc<str>>, bool),
+        floor: Hlc,
+    ) {
+        let place = table.0 as usize;
+        let name = name.filter(|_| group == table).cloned();
+        let rows = TableRows::new(name, shown, floor, self.epoch);
+        if let (Some(known), Some(of)) = (self.tables.get_mut(place), self.groups.get_mut(place)) {
+            (*known, *of) = (rows, group);
+        }
+    }
+
+    /// A forgotten table, which has no rows, has no name any more.
+    pub(super) fn forget_table(&mut self, table: TableId) {
+        self.renew_table(table, (table, None, false), Hlc(0));
+        if let Some(rows) = self.tables.get_mut(table.0 as usize) {
+            rows.is_vacant = true;
+        }
+    }
+
+    /// Whether no rows are kept under a table, dropped ones included.
+    pub(super) fn is_empty(&self, table: TableId) -> bool {
+        let rows = self.tables.get(table.0 as usize);
+        rows.is_none_or(|rows| rows.slots().is_empty())
+    }
+
+    /// The users' tables that have become empty since the last call.
+    pub(super) fn take_emptied(&mut self) -> Vec<TableId> {
+        core::mem::take(&mut self.emptied)
+    }
+
+    /// A table may be forgotten when the change of this number is no longer kept; whether it was not on the list yet.
+    pub(super) fn may_go(&mut self, table: TableId, number: u64) -> bool {
+        self.tables.get_mut(table.0 as usize).is_some_and(|rows| {
+            rows.empty_at = number;
+            !core::mem::replace(&mut rows.may_go, true)
+        })
+    }
+
+    /// The number of the next change when a table became empty last.
+    pub(super) fn idle_since(&self, table: TableId) -> u64 {
+        let rows = self.tables.get(table.0 as usize);
+        rows.map_or(0, |rows| rows.empty_at)
+    }
+
+    /// Takes a table off the list of those that may be forgotten.
+    pub(super) fn stays(&mut self, table: TableId) {
+        if let Some(rows) = self.tables.get_mut(table.0 as usize) {
+            rows.may_go = false;
+        }
+    }
+
+    /// The table may turn out to be used no more.
+    pub(super) fn note_empty(&mut self, table: TableId) {
+        self.emptied.push(table);
+    }
+
+    /// Whether the table of this id was forgotten.
+    pub(super) fn is_vacant(&self, table: TableId) -> bool {
+        let rows = self.tables.get(table.0 as usize);
+        rows.is_some_and(|rows| rows.is_vacant)
+    }
+
     /// How many tables there is room for.
     pub(crate) fn tables(&self) -> u32 {
         self.tables.len() as u32
@@ -250,6 +318,7 @@ impl Rows {
             listed.forget_place();
         }
         let shelf = rows.shelve();
+        self.emptied.push(table);
         self.shelves.put(shelf)
     }
 
@@ -436,7 +505,11 @@ impl Rows {
             if self.expiring.shows(&row, slot) {
                 self.lower(table, &row.key, slot);
             }
-            self.tables[table.0 as usize].take_out(&mut self.places, slot);
+            let rows = &mut self.tables[table.0 as usize];
+            rows.take_out(&mut self.places, slot);
+            if rows.is_users() && rows.slots().is_empty() {
+                self.emptied.push(table);
+            }
         }
         let due = self.expiring.due(&row, slot);
         self.expiring.change(slot, due, None);
@@ -518,6 +591,7 @@ impl Rows {
         if is_users {
             self.user_rows -= live;
             self.delist(table);
+            self.emptied.push(table);
         }
         sum
     }

@@ -43,6 +43,12 @@ pub(crate) struct Waits {
 /// Tombstones examined in one turn.
 const BUDGET: usize = 4_096;
 
+/// Tombstones freed in one turn: a millisecond or two.
+const FREED: usize = 1_024;
+
+/// Tombstones compared with claims in one turn, each with each.
+const COMPARED: usize = 1 << 14;
+
 /// Actors in all claims that are kept whole, so that they can be passed on: some tens of MB at most. It is enough for 300 members that write.
 const WHOLE_ACTORS: usize = 1 << 18;
 
@@ -294,7 +300,7 @@ impl Stability {
         self.dirty || self.cursor.is_some()
     }
 
-    /// Tells what the oldest tombstones wait for. O(tombstones) up to 4,096, for each member that is behind.
+    /// Tells what the oldest tombstones wait for. O(tombstones) up to 4,096, for each member that is behind: of fewer where more than four are counted.
     pub(crate) fn holding_up(
         &self,
         gossip: &Gossip,
@@ -307,7 +313,8 @@ impl Stability {
             let dots = gossip.cover().tombstones(domain).iter();
             dots.map(move |(actor, counter)| (domain, *actor, *counter))
         });
-        for (domain, actor, counter) in all.take(BUDGET) {
+        let most = (COMPARED / counted.len().max(1)).clamp(1, BUDGET);
+        for (domain, actor, counter) in all.take(most) {
             let Some((slot, clock)) = tombstone(gossip, domain, actor, counter) else {
                 continue;
             };
@@ -397,6 +404,7 @@ impl Stability {
             awaits_sync: false,
         };
         let from = self.cursor.unwrap_or((Domain::Sys, ActorIx(0), 0));
+        let cost = (BUDGET * claims.len()).div_ceil(COMPARED).max(1);
         let mut looked = 0;
         for domain in Domain::ALL.into_iter().filter(|domain| *domain >= from.0) {
             let start = if domain == from.0 {
@@ -405,11 +413,11 @@ impl Stability {
                 (ActorIx(0), 0)
             };
             for (actor, counter) in gossip.cover().tombstones(domain).range(start..) {
-                if looked == BUDGET {
+                if looked >= BUDGET || found.free.len() >= FREED {
                     found.cursor = Some((domain, *actor, *counter));
                     return found;
                 }
-                looked += 1;
+                looked += cost;
                 let Some((slot, clock)) = tombstone(gossip, domain, *actor, *counter) else {
                     continue;
                 };

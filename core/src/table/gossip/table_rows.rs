@@ -31,6 +31,12 @@ pub(super) struct TableRows {
     pub(super) listed: Option<Listed>,
     /// The name of a user's table that readers are not shown, because its name means another.
     pub(super) unlisted: Option<Arc<str>>,
+    /// The number of the next change when the table was empty last.
+    pub(super) empty_at: u64,
+    /// Whether it is on the list of those that may be forgotten.
+    pub(super) may_go: bool,
+    /// Whether the table was forgotten, and its id is not given out again yet.
+    pub(super) is_vacant: bool,
 }
 
 /// Rows of a table that a floor has hidden, all at once. Those that were kept are in the table again.

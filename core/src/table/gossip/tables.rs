@@ -5,7 +5,7 @@
 //! the id was given out. The two tables of a name in which the last writer wins keep their rows in one place, a *group*: of two
 //! versions of a key one wins, whatever the domains of their dots.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -60,10 +60,24 @@ impl Table {
     }
 }
 
+/// Ids of forgotten tables that are not given out again yet: nothing may know one of them any more.
+const SPARE: usize = if cfg!(test) { 16 } else { 1 << 16 };
+
+/// What a name stands for.
+#[derive(Default)]
+struct Named {
+    ids: [Option<TableId>; Domain::ALL.len()],
+    /// A program of this node has the id.
+    kept: bool,
+}
+
 /// All tables, interned.
 pub(crate) struct Tables {
-    all: Vec<Table>,
-    by_name: BTreeMap<Arc<str>, [Option<TableId>; Domain::ALL.len()]>,
+    /// By id; `None` for those that are forgotten.
+    all: Vec<Option<Table>>,
+    by_name: BTreeMap<Arc<str>, Named>,
+    /// The ids of forgotten tables, the last one at the end.
+    forgotten: VecDeque<TableId>,
     /// Explicit options by name.
     defined: BTreeMap<String, TableOptions>,
 }
@@ -79,6 +93,7 @@ impl Tables {
         let mut tables = Tables {
             all: Vec::new(),
             by_name: BTreeMap::new(),
+            forgotten: VecDeque::new(),
             defined: BTreeMap::new(),
         };
         tables.intern(Domain::UsrDurable, "default");
@@ -100,12 +115,46 @@ impl Tables {
     /// The groups of rows of users' tables.
     pub(crate) fn user_groups(&self) -> Vec<TableId> {
         self.ids()
-            .filter(|id| self.domain(*id) != Domain::Sys && self.group(*id) == *id)
+            .filter(|id| self.listed(*id).is_some() && self.group(*id) == *id)
             .collect()
     }
 
+    /// How many names of users are known.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> usize {
+        let users = |named: &&Named| named.ids[Domain::Sys.index()].is_none();
+        self.by_name.values().filter(users).count()
+    }
+
     pub(crate) fn get(&self, id: TableId) -> Option<&Table> {
-        self.all.get(id.0 as usize)
+        self.all.get(id.0 as usize)?.as_ref()
+    }
+
+    /// A program has got the id of a table, which stands for the name from now on.
+    pub(crate) fn keep(&mut self, id: TableId) {
+        let name = self.get(id).map(|table| Arc::clone(&table.name));
+        if let Some(named) = name.and_then(|name| self.by_name.get_mut(&name)) {
+            named.kept = true;
+        }
+    }
+
+    /// Whether a name may be forgotten, once its tables have no rows: it has no options, and no program has its id.
+    pub(crate) fn is_forgettable(&self, name: &str) -> bool {
+        let named = self.by_name.get(name);
+        let is_users = |named: &Named| named.ids[Domain::Sys.index()].is_none();
+        named.is_some_and(|named| !named.kept && is_users(named))
+            && !self.defined.contains_key(name)
+    }
+
+    /// Forgets a name; returns the ids that its tables had.
+    pub(crate) fn forget(&mut self, name: &str) -> impl Iterator<Item = TableId> + use<> {
+        let ids = self.by_name.remove(name).unwrap_or_default().ids;
+        let ids = ids.into_iter().flatten();
+        for id in ids.clone() {
+            self.all[id.0 as usize] = None;
+            self.forgotten.push_back(id);
+        }
+        ids
     }
 
     pub(crate) fn domain(&self, id: TableId) -> Domain {
@@ -148,7 +197,7 @@ impl Tables {
 
     /// Notes that a version of this table is here. Returns whether there were some of both tables of its group.
     pub(crate) fn mark_used(&mut self, id: TableId) -> bool {
-        let Some(table) = self.all.get_mut(id.0 as usize) else {
+        let Some(table) = self.all.get_mut(id.0 as usize).and_then(Option::as_mut) else {
             return false;
         };
         table.used = true;
@@ -164,7 +213,7 @@ impl Tables {
     }
 
     pub(crate) fn find(&self, domain: Domain, name: &str) -> Option<TableId> {
-        self.by_name.get(name)?[domain.index()]
+        self.by_name.get(name)?.ids[domain.index()]
     }
 
     /// The table of this domain and name. The public id of a user's name is that of its durable table, which is interned first.
@@ -176,19 +225,30 @@ impl Tables {
             Domain::Sys | Domain::UsrDurable => None,
             _ => Some(self.intern(Domain::UsrDurable, name)),
         };
-        let id = TableId(self.all.len() as u32);
+        let id = self.free_id();
         let (public, home) = known.map_or((id, id), |public| (public, self.home(public)));
         let known = self.by_name.get_key_value(name);
         let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
-        self.all.push(Table {
+        self.all[id.0 as usize] = Some(Table {
             domain,
             name: Arc::clone(&name),
             public,
             home,
             used: false,
         });
-        self.by_name.entry(name).or_default()[domain.index()] = Some(id);
+        self.by_name.entry(name).or_default().ids[domain.index()] = Some(id);
         id
+    }
+
+    /// A new id, or one that was forgotten long ago.
+    fn free_id(&mut self) -> TableId {
+        if self.forgotten.len() > SPARE
+            && let Some(id) = self.forgotten.pop_front()
+        {
+            return id;
+        }
+        self.all.push(None);
+        TableId(self.all.len() as u32 - 1)
     }
 
     /// The public id of a user table's name.
@@ -256,7 +316,9 @@ impl Tables {
         let home = self.intern(Domain::of(options), name);
         let before = self.home(home);
         for id in self.known_as(home) {
-            self.all[id.0 as usize].home = home;
+            if let Some(table) = &mut self.all[id.0 as usize] {
+                table.home = home;
+            }
         }
         Some((before, home))
     }
@@ -264,8 +326,8 @@ impl Tables {
     /// By namespace and name, users' tables by their public ids.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = TableId> {
         let by = |domain: Domain| {
-            let ids = self.by_name.values();
-            ids.filter_map(move |ids| ids[domain.index()])
+            let names = self.by_name.values();
+            names.filter_map(move |named| named.ids[domain.index()])
         };
         by(Domain::Sys).chain(by(Domain::UsrDurable))
     }

@@ -115,6 +115,12 @@ impl Feed {
         }
     }
 
+    /// Whether the table was marked since the last call.
+    #[cfg(test)]
+    pub(super) fn was_marked(&self) -> bool {
+        std::mem::take(&mut self.state().dirty)
+    }
+
     /// Notes that the log has reached `end` and every change of the table up to there was marked.
     pub(super) fn settle(&self, end: Cursor) {
         self.state().settle(end);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rumormill_core::{
-    ChangeKind, Changes, Cursor, Lagged, Node, Now, TableError, TableId, TableName,
+    ChangeKind, Changes, Cursor, Lagged, Namespace, Node, Now, TableError, TableId, TableName,
 };
 use smol::{Executor, Timer};
 
@@ -52,6 +52,8 @@ struct Feeds {
     tables: BTreeMap<TableId, Arc<Feed>>,
     /// Feeds of tables that are not there yet.
     unborn: Vec<Arc<Feed>>,
+    /// How often all tables have changed at once.
+    revision_of_all: u64,
 }
 
 /// A watcher's place at a feed, until it is dropped.
@@ -69,18 +71,38 @@ pub(super) struct Read {
     synced: bool,
 }
 
+impl Feeds {
+    /// Finds the feed of a table. A name that was forgotten and has come back has another id than before.
+    fn of(&mut self, node: &Node, now: Now, table: TableId) -> Option<Arc<Feed>> {
+        let known = self.tables.get(&table);
+        if known.is_some() || self.names.is_empty() {
+            return known.map(Arc::clone);
+        }
+        let info = node.view(now).table_info(table)?;
+        let users = info.namespace == Namespace::Usr;
+        let feed = Arc::clone(self.names.get(info.name).filter(|_| users)?);
+        self.tables.insert(table, Arc::clone(&feed));
+        Some(feed)
+    }
+}
+
 impl Desk {
     fn feeds(&self) -> MutexGuard<'_, Feeds> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes which tables have changed in a turn. On the loop: O(tables that changed, and tables that are watched and not there).
+    /// Notes which tables have changed in a turn. On the loop: O(log tables) for each that changed, and for each that is watched and not there; O(tables that
+    /// are watched) after a flush of all.
     fn turn(&self, node: &Node, now: Now, tables: &[TableId]) {
         let mut feeds = self.feeds();
         let end = node.view(now).cursor();
         let before = feeds.settled.replace(end).unwrap_or(Cursor(0));
+        let revision = node.view(now).revision_of_all();
+        if std::mem::replace(&mut feeds.revision_of_all, revision) != revision {
+            feeds.names.values().for_each(|feed| feed.mark(before));
+        }
         for table in tables {
-            if let Some(feed) = feeds.tables.get(table) {
+            if let Some(feed) = feeds.of(node, now, *table) {
                 feed.mark(before);
             }
         }
@@ -353,4 +375,93 @@ pub(super) async fn with_value(
             siblings,
         },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use rumormill_core::{Config, Input, Instant, Output, Recovery, Seed, Wall, Write};
+
+    use super::*;
+
+    /// A node in virtual time, and a desk that it tells of its changes.
+    struct Lab {
+        node: Node,
+        now: Now,
+        desk: Arc<Desk>,
+    }
+
+    impl Lab {
+        fn new(change_log: usize) -> Lab {
+            let mut config = Config::new("a", "here");
+            config.limits.change_log = change_log;
+            let now = Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000));
+            let node = Recovery::new(config, Seed::from_u64(7)).finish(now);
+            let node = node.expect("a new node");
+            let desk = Arc::default();
+            Lab { node, now, desk }
+        }
+
+        fn put(&mut self, table: &str, key: &str) {
+            let table = self.node.table_to_write(table).expect("a name");
+            let write = Write::Put {
+                key: key.as_bytes(),
+                value: "v".into(),
+                expires: None,
+            };
+            self.node.write(self.now, table, write).expect("accepted");
+        }
+
+        /// Lets time pass, and ends a turn of which the desk is told.
+        fn turn(&mut self, millis: u64) {
+            let later = std::time::Duration::from_millis(millis);
+            self.now = Now::new(self.now.mono + later, self.now.wall + later);
+            self.node.handle(self.now, Input::Tick);
+            let mut changed = Vec::new();
+            while let Some(output) = self.node.poll_output() {
+                if let Output::Changed { table } = output {
+                    changed.push(table);
+                }
+            }
+            self.desk.turn(&self.node, self.now, &changed);
+        }
+
+        fn watch(&self, table: &str) -> Seat {
+            let end = self.node.view(self.now).cursor();
+            let name = user_table(table.to_string());
+            self.desk.seat(&self.node, &name, end).0
+        }
+    }
+
+    #[test]
+    fn a_flush_of_all_is_told_at_once_however_many_tables_there_are() {
+        let mut lab = Lab::new(1 << 16);
+        for n in 0..3_000 {
+            lab.put(&format!("t{n}"), "k");
+        }
+        lab.turn(1_000);
+        let seat = lab.watch("t2999");
+        lab.node.flush_all(lab.now).expect("accepted");
+        lab.turn(0);
+        assert!(seat.feed.was_marked(), "in the turn of the flush");
+    }
+
+    #[test]
+    fn a_name_that_was_forgotten_and_comes_back_is_told() {
+        let mut lab = Lab::new(16);
+        lab.put("h", "k");
+        lab.turn(1_000);
+        let table = lab.node.user_table("h").expect("it has a row");
+        let seat = lab.watch("h");
+        lab.node.flush_table(lab.now, table).expect("accepted");
+        for n in 0..40 {
+            lab.put("default", &n.to_string());
+            lab.turn(1_000);
+        }
+        assert_eq!(lab.node.user_table("h"), None, "it was forgotten");
+        assert!(seat.feed.was_marked());
+        lab.put("h", "k");
+        assert_ne!(lab.node.user_table("h"), Some(table));
+        lab.turn(1_000);
+        assert!(seat.feed.was_marked(), "under its new id");
+    }
 }

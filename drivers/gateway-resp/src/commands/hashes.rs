@@ -112,7 +112,7 @@ fn writable(ctx: &mut Ctx<'_>, name: &[u8]) -> Result<TableId, Refusal> {
         ));
     };
     ctx.client.work.spend(work::TABLE);
-    let table = ctx.node.table(text)?;
+    let table = ctx.node.table_to_write(text)?;
     if table == TableId::DEFAULT {
         return Err(Refusal::Text(
             "ERR the hash 'default' is the table of the strings: use the commands for strings",
@@ -132,7 +132,11 @@ fn put(ctx: &mut Ctx<'_>, args: Args<'_>, finish: fn(&mut Ctx<'_>, i64) -> Outco
     check_pairs(ctx, args, 2)?;
     writable(ctx, args.get(1))?;
     let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
-        let table = table_of(ctx, args.get(1));
+        // A long command may have lost what it looked at, while it waited.
+        let table = match table_of(ctx, args.get(1)) {
+            Some(table) => table,
+            None => writable(ctx, args.get(1))?,
+        };
         let write = Write::Put {
             key: args.get(at),
             value: Bytes::copy_from_slice(args.get(at + 1)),
@@ -153,10 +157,9 @@ pub(super) fn all_rows<'a>(
     ctx.node.view(ctx.now).scan(table, ScanRange::default())
 }
 
-/// The table of a hash that was looked at before.
-fn table_of(ctx: &Ctx<'_>, name: &[u8]) -> TableId {
-    let name = std::str::from_utf8(name).unwrap_or_default();
-    ctx.node.user_table(name).unwrap_or(TableId::DEFAULT)
+/// The table of a hash that was looked at before, unless it has gone since.
+fn table_of(ctx: &Ctx<'_>, name: &[u8]) -> Option<TableId> {
+    ctx.node.user_table(std::str::from_utf8(name).ok()?)
 }
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -241,10 +244,10 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         return Err(Refusal::NO_CONTEXT);
     }
     let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
-        let (table, key) = (table_of(ctx, args.get(1)), args.get(at));
-        if key.is_empty() {
+        let key = args.get(at);
+        let Some(table) = table_of(ctx, args.get(1)).filter(|_| !key.is_empty()) else {
             return Ok(0);
-        }
+        };
         let accepted = ctx.node.write(ctx.now, table, Write::Delete { key })?;
         ctx.written(accepted);
         Ok(i64::from(accepted.existed))
@@ -312,7 +315,7 @@ fn look(
     next: Option<&Next>,
     (part, found): (Part, &mut Found),
 ) -> Option<Next> {
-    let table = table_of(ctx, args.get(1));
+    let table = table_of(ctx, args.get(1))?;
     let after = match next {
         Some(Next::Row(key)) => Some(&key[..]),
         _ => None,

@@ -120,8 +120,7 @@ fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         let mut existed = del_row(ctx, key)?;
         let shown = ctx.hash(key);
         if let Some(table) = shown.or_else(|| ctx.hidden_hash(key)) {
-            let accepted = ctx.node.flush_table(ctx.now, table)?;
-            ctx.written(accepted);
+            ctx.flush(Some(table))?;
             existed |= shown.is_some();
         }
         Ok(i64::from(existed))
@@ -425,7 +424,11 @@ fn flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     if args.len() > 2 || (args.len() == 2 && !is(option, "async") && !is(option, "sync")) {
         return Err(Refusal::SYNTAX);
     }
-    let accepted = ctx.node.flush_all(ctx.now)?;
-    ctx.written(accepted);
-    ctx.ok()
+    ctx.flush(None)?;
+    if is(option, "async") {
+        // The node's turns go on with it.
+        ctx.client.flushing = None;
+    }
+    let none = |_: &mut Ctx<'_>, _: Args<'_>, _| Ok(0);
+    ctx.each(args, Each::new(args.len(), 1, none, |ctx, _| ctx.ok()))
 }

@@ -300,6 +300,34 @@ impl Ctx<'_> {
         (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 1
     }
 
+    /// Removes all rows of a table, or of all tables. Those whose clocks are ahead may take a while: [`Each`] waits for them.
+    fn flush(&mut self, table: Option<TableId>) -> Outcome {
+        let (accepted, left) = self.node.begin_flush(self.now, table)?;
+        self.written(accepted);
+        self.client.flushing = left;
+        Ok(())
+    }
+
+    /// Goes on with a flush whose rows are not all deleted; whether there is none left. That of a transaction is left to the node's turns.
+    pub(crate) fn has_flushed(&mut self) -> bool {
+        let Some(flush) = self.client.flushing.filter(|_| !self.client.is_whole) else {
+            self.client.flushing = None;
+            return true;
+        };
+        let more = !self.node.pressure();
+        let Some(seq) = more
+            .then(|| self.node.flush_more(self.now, flush))
+            .flatten()
+        else {
+            return false;
+        };
+        if seq > self.node.durable() {
+            self.replies.hold(seq);
+        }
+        self.client.flushing = None;
+        true
+    }
+
     /// Holds back the reply to a write that its table promises to sync first. To be called before the reply is written.
     fn written(&mut self, accepted: Accepted) {
         self.client.work.spend(work::WRITE);

@@ -108,8 +108,7 @@ fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expires: Option<Wall>) -> Ou
     check_replaceable(ctx, key)?;
     put_row(ctx, key, value, expires)?;
     if let Some(table) = ctx.hash(key) {
-        let accepted = ctx.node.flush_table(ctx.now, table)?;
-        ctx.written(accepted);
+        ctx.flush(Some(table))?;
     }
     Ok(())
 }

@@ -57,6 +57,10 @@ impl Each {
             PIECE
         };
         for _ in 0..most {
+            if !ctx.has_flushed() {
+                let lags = ctx.node.pressure();
+                return Ok(Piece::Pause(if lags { Flow::Store } else { Flow::Yield }));
+            }
             if self.at >= args.len()
                 && let Some(then) = self.then.take()
             {

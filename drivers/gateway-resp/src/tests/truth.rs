@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Talk;
+use rumormill_core::{Config, Input, Now, Output, Recovery, Seed, Storage, StoreOp, Wall};
+use rumormill_kit::session::{Flow, Session as _};
+
+use super::{START, Talk};
 
 fn info(talk: &mut Talk) -> BTreeMap<String, String> {
     let text = talk.say("INFO");
@@ -171,4 +174,74 @@ fn info_counts_the_keys_that_expire() {
     talk.say("PERSIST a");
     talk.pass(100);
     assert_eq!(info(&mut talk)["db0"], "keys=2,expires=0,avg_ttl=0");
+}
+
+/// A client of a node that has a hash of 700 fields whose clocks are a day ahead of its own.
+fn with_rows_ahead() -> Talk {
+    let mut ahead = Talk::with(|config| config.storage = Storage::Ordered);
+    ahead.now = Now::new(ahead.now.mono, Wall::from_millis(START + 86_400_000));
+    for field in 0..700 {
+        ahead.say(&format!("HSET h {field} v"));
+    }
+    ahead.node.handle(ahead.now, Input::Tick);
+    let mut talk = Talk::new();
+    // A store of which only the rows are left: so the clock begins with the wall clock.
+    let mut config = Config::new("b", "there");
+    config.accept_damage = true;
+    let mut recovery = Recovery::new(config, Seed::from_u64(8));
+    while let Some(output) = ahead.node.poll_output() {
+        let Output::Store { batch, .. } = output else {
+            continue;
+        };
+        for op in batch {
+            match op {
+                StoreOp::Put(record) if record.key.starts_with(b"r\x01") => {
+                    recovery.record(record).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+    talk.node = recovery.finish(talk.now).unwrap();
+    assert_eq!(talk.say("HLEN h"), ":700");
+    talk
+}
+
+#[test]
+fn a_flush_is_answered_when_the_rows_ahead_of_it_are_deleted() {
+    for (command, answer) in [
+        ("DEL h", ":1"),
+        ("FLUSHALL", "+OK"),
+        ("FLUSHDB SYNC", "+OK"),
+    ] {
+        let mut talk = with_rows_ahead();
+        let bytes = format!("{command}\nHLEN h\n").into_bytes();
+        let (node, replies) = (&mut talk.node, &mut talk.replies);
+        talk.flow = talk.session.receive(talk.now, node, &bytes, replies);
+        assert_eq!(
+            (talk.flow, talk.read().as_str()),
+            (Flow::Yield, ""),
+            "{command}"
+        );
+        talk.go_on();
+        assert_eq!(talk.read(), format!("{answer} :0 "), "{command}");
+    }
+}
+
+#[test]
+fn a_flush_that_is_not_waited_for_is_answered_at_once() {
+    let mut talk = with_rows_ahead();
+    assert_eq!(talk.say("FLUSHALL ASYNC"), "+OK");
+    assert_ne!(talk.say("HLEN h"), ":0");
+    for _ in 0..8 {
+        talk.turn(true);
+    }
+    assert_eq!(talk.say("HLEN h"), ":0");
+    let mut talk = with_rows_ahead();
+    let answers = talk.send(b"MULTI\nDEL h\nEXEC\n");
+    assert!(answers.ends_with("*1 :1 "), "{answers}");
+    for _ in 0..8 {
+        talk.turn(true);
+    }
+    assert_eq!(talk.say("HLEN h"), ":0");
 }
