@@ -120,7 +120,9 @@ pub use io::{
 };
 pub use marks::Mark;
 pub use membership::{HoldsUp, MemberInfo, MemberState};
-pub use node::{Awaited, Awaits, ClocksPassed, HoldUp, Node, NodeStatus, SeedState, WrongClock};
+pub use node::{
+    Awaited, Awaits, ClocksPassed, HoldUp, Node, NodeStatus, SeedState, StrayRows, WrongClock,
+};
 pub use recovery::Recovery;
 pub use refusals::Refusal;
 pub use rng::Seed;

@@ -182,6 +182,8 @@ marks! {
     RowShownAgain = "row-shown-again",
     /// Rows of a large cluster were passed on.
     RowsForwarded = "rows-forwarded",
+    /// A row that was accepted before the definition of its table came became a sibling.
+    StrayMoved = "stray-moved",
     /// A row took the place of one of the other table of its name.
     TwinReplaced = "twin-replaced",
     /// A row came that lost against the one that is here.

@@ -80,7 +80,10 @@ impl Mutant {
                 | Mutant::OldLinkKept
                 | Mutant::ClaimsOutOfOrder
                 | Mutant::IdStaysBehind
+                | Mutant::LaterDefinitionWins
+                | Mutant::MovedAnew
                 | Mutant::RecordStays
+                | Mutant::StraysKept
                 | Mutant::TwinStands
                 | Mutant::HiddenDeleteIgnored
                 | Mutant::HiddenSentDead
@@ -287,6 +290,12 @@ mutants! {
     DeadSiblingFreed = "dead-sibling-freed",
     /// What is asked by an id that was given out before the definition came goes to the table that the name meant then.
     IdStaysBehind = "id-stays-behind",
+    /// Rows that were accepted before the definition of their table came are not moved.
+    StraysKept = "strays-kept",
+    /// A row that was accepted before the definition of its table came is another sibling each time that it is moved.
+    MovedAnew = "moved-anew",
+    /// Of two definitions made at once the later one counts, also when it keeps no siblings.
+    LaterDefinitionWins = "later-definition-wins",
     /// A version that is here is not replaced by one of the other table of its name.
     TwinStands = "twin-stands",
     /// A version that is not stored leaves the record of the stored one that it replaces.

@@ -16,6 +16,8 @@ use crate::world::World;
 pub const SETTLE_US: u64 = 60_000_000;
 const SETTLE_PER_NODE_US: u64 = 3_000_000;
 const SETTLE_STEP_US: u64 = 500_000;
+/// Steps in which rows that wait to become siblings are moved by a node that has just started, unless their writer is gone for good.
+const STRAYS_STEPS: u64 = 12;
 
 impl World {
     /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`SETTLE_US`].
@@ -36,12 +38,12 @@ impl World {
         let patience_us = SETTLE_US.max(self.hosts.len() as u64 * SETTLE_PER_NODE_US);
         let limit_us = self.now_us + patience_us;
         let mut quiet = 0;
-        while self.now_us < limit_us && quiet < 2 {
+        while self.now_us < limit_us && (quiet < 2 || quiet < STRAYS_STEPS && self.has_strays()) {
             self.run_until(self.now_us + SETTLE_STEP_US);
             self.operator_declares_lost();
             quiet = if self.is_at_rest() { quiet + 1 } else { 0 };
         }
-        quiet == 2
+        quiet >= 2
     }
 
     /// Judges what the nodes show now, as at the end of a run.
@@ -73,7 +75,7 @@ impl World {
             self.now_us,
             &self.all_siblings(),
             &self.model,
-            &self.siblings.seen,
+            &self.siblings.authors,
         ));
         self.violations.extend(found);
         self.judge_application();
@@ -91,6 +93,14 @@ impl World {
         let fetched = self.fetched + grafts.sum::<u64>();
         let sent = self.model.len() * (self.hosts.len() - 1);
         pushes::check(self.now_us, fetched, sent as u64)
+    }
+
+    fn has_strays(&self) -> bool {
+        let mut nodes = self
+            .hosts
+            .iter()
+            .filter_map(|host| Some((host, host.node.as_ref()?)));
+        nodes.any(|(host, node)| !node.status(host.now(self.now_us)).strays.is_empty())
     }
 
     fn is_at_rest(&self) -> bool {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::{CausalToken, Write};
+use rumormill_core::{CausalToken, Conflict, Version, Write};
 
-use crate::checkers::siblings::Shown;
+use crate::checkers::siblings::{Authors, Shown};
 use crate::model::Effect;
 use crate::plan::Table;
 use crate::trace::{Field, Weight};
@@ -16,8 +16,8 @@ use crate::world::World;
 pub(crate) struct Readers {
     /// By client and key the context of its last read, with the values it showed.
     held: BTreeMap<(u32, Bytes), (CausalToken, Vec<Bytes>)>,
-    /// By the number of an operation in the model the values that its author had seen.
-    pub(crate) seen: BTreeMap<usize, Vec<Bytes>>,
+    /// Those whose writes were accepted.
+    pub(crate) authors: Authors,
 }
 
 impl World {
@@ -47,6 +47,7 @@ impl World {
             (None, None) => return self.count("ops_without_context"),
         };
         let id = self.hosts[node].tables[Table::Siblings as usize];
+        let is_early = self.takes_for_last_writer_wins(node);
         let result = self.with_node(node, |running, now| running.write(now, id, write));
         let Some(accepted) = self.unless_refused(node, Some(key), result) else {
             return;
@@ -66,7 +67,12 @@ impl World {
             .event(self.now_us, node, Weight::Story, word, &fields[..len]);
         self.count(counted);
         let number = self.model.len();
-        self.siblings.seen.insert(number, seen.unwrap_or_default());
+        let authors = &mut self.siblings.authors;
+        authors.seen.insert(number, seen.unwrap_or_default());
+        if is_early {
+            authors.early.insert(number);
+            self.count("sibling_puts_early");
+        }
         let effect = value.map_or(Effect::Delete, Effect::Put);
         self.promise(
             (None, node),
@@ -75,6 +81,17 @@ impl World {
             effect,
             true,
         );
+    }
+
+    /// Whether a node that runs has not heard yet that the table keeps siblings.
+    fn takes_for_last_writer_wins(&self, node: usize) -> bool {
+        let host = &self.hosts[node];
+        let Some(running) = &host.node else {
+            return false;
+        };
+        let view = running.view(host.now(self.now_us));
+        let info = view.table_info(host.tables[Table::Siblings as usize]);
+        info.is_some_and(|info| info.options.conflict != Conflict::Siblings)
     }
 
     /// A client reads a key of that table and keeps the context.
@@ -107,6 +124,15 @@ impl World {
         self.count("sibling_gets");
     }
 
+    /// The value of a version in that table, which may be only on disks by now, as it was read from one of them or written.
+    fn written(&self, key: &Bytes, version: Version) -> Option<Bytes> {
+        let read = self.hosts.iter().find_map(|host| host.values.get(&version));
+        let history = self.model.history(Table::Siblings, key)?;
+        let mut ops = history.ops();
+        let op = ops.find(|op| op.version == version);
+        read.or_else(|| op?.effect.value()).cloned()
+    }
+
     /// What the nodes that run show of the table that keeps siblings.
     pub(crate) fn all_siblings(&self) -> Vec<(usize, Shown)> {
         let hosts = self.hosts.iter().enumerate();
@@ -115,9 +141,21 @@ impl World {
             let view = node.view(host.now(self.now_us));
             let id = host.tables[Table::Siblings as usize];
             let rows = view.scan(id, rumormill_core::ScanRange::default());
-            let rows = rows.filter_map(|row| {
-                let values = row.siblings()?.values.into_iter();
-                Some((row.key().clone(), values.map(|(value, _)| value).collect()))
+            let rows = rows.map(|row| {
+                let values = match row.siblings() {
+                    Some(siblings) => siblings
+                        .values
+                        .into_iter()
+                        .map(|(value, _)| value)
+                        .collect(),
+                    // Where no definition has made it a table of siblings.
+                    None => {
+                        let value = row.value().cloned();
+                        let value = value.or_else(|| self.written(row.key(), row.version()));
+                        value.into_iter().collect()
+                    }
+                };
+                (row.key().clone(), values)
             });
             Some((index, rows.collect()))
         });

@@ -214,6 +214,8 @@ impl Node {
         self.gossip
             .serve_loaded(&mut self.fx, &place, loaded.as_ref());
         self.overrule_loaded(&place, loaded.as_ref());
+        let value = loaded.as_ref().and_then(|loaded| loaded.as_ref().ok());
+        self.gossip.stray_loaded(&mut self.fx, &place, value);
         for (token, request) in waiters {
             if let Some(deadline) = self.stop_waiting(token) {
                 self.carry_out(token, deadline, request, loaded.as_ref());

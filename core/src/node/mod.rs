@@ -19,6 +19,7 @@ mod settings;
 mod settled;
 mod skew;
 mod status;
+mod strays;
 mod sync;
 mod takeover;
 #[cfg(test)]
@@ -45,6 +46,7 @@ use self::settled::Settled;
 use self::skew::Skews;
 pub use self::skew::WrongClock;
 pub use self::status::{Awaited, ClocksPassed, HoldUp, NodeStatus};
+pub use self::strays::StrayRows;
 use self::waits::Waits;
 pub use self::waits::{Awaits, SeedState};
 use crate::config::Config;
@@ -105,6 +107,8 @@ pub struct Node {
     sync: AntiEntropy,
     repair: Option<Repair>,
     overrules: Overrules,
+    /// When rows that wait to become siblings are looked at next.
+    strays_at: Instant,
     /// Not before this is another repair begun.
     repair_after: Instant,
     lazy: Lazy,
@@ -175,6 +179,7 @@ impl Node {
             nonces: Rng::of_life(seed, identity.run, Stream::Link),
             repair: None,
             overrules: Overrules::new(),
+            strays_at: Instant::ZERO,
             repair_after: now.mono,
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
             lazy: Lazy::default(),

@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Awaits, Node, WrongClock};
+use super::{Awaits, Node, StrayRows, WrongClock};
 use crate::id::{ClusterId, NodeId, Seq};
 use crate::membership::{HoldsUp, MemberInfo, MemberState};
 use crate::table::Hlc;
@@ -38,6 +38,8 @@ pub struct NodeStatus {
     pub hidden_bytes: u64,
     /// Of the hidden row that expired first: which clocks are known to have passed its expiry. More than half have to, and then it ends.
     pub hidden_until: Option<ClocksPassed>,
+    /// Rows of tables of siblings that were accepted before the definition had come to their writers, and wait for these: they are not shown.
+    pub strays: Vec<StrayRows>,
     /// Links that are up.
     pub links: usize,
     /// Sync sessions that this node asked for and that are under way.
@@ -138,6 +140,7 @@ impl Node {
             hidden_rows,
             hidden_bytes,
             hidden_until: self.hidden_until(hidden_rows),
+            strays: self.stray_rows(),
             links: self.links.len(),
             sessions: self.sync.sessions(),
             clock: self.gossip.clock(),

@@ -43,6 +43,7 @@ impl Node {
             (self.sync.next_deadline(), Timer::Gossip),
             (self.repair_deadline(), Timer::Gossip),
             (self.lazy.next_deadline(), Timer::Gossip),
+            (self.strays_deadline(), Timer::Gossip),
             (self.relays.next_deadline(), Timer::Gossip),
             (self.sync_at, Timer::Sync),
             (self.expiry_deadline(), Timer::Expiry),
@@ -74,6 +75,7 @@ impl Node {
         self.repair_due();
         self.lazy_due();
         self.rows_expire();
+        self.strays_due();
         self.requests_due();
         self.leave_due();
         self.evictions_due();

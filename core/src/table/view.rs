@@ -422,7 +422,7 @@ impl<'a> View<'a> {
     pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
         let tables = self.node.gossip.tables();
         let (public, home) = (tables.public(table), tables.home(table));
-        self.changes_where(from, limit, home, |of| of == public)
+        self.changes_where((from, limit), home, Some(public), |of| of == public)
     }
 
     /// Changes of all users' tables from `from` on, within the bounds of [`View::changes`]. A flush of all tables is one change, of
@@ -432,20 +432,21 @@ impl<'a> View<'a> {
     /// [`Lagged`], as for [`View::changes`].
     pub fn all_changes(&self, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
         let gossip = &self.node.gossip;
-        self.changes_where(from, limit, TableId::DEFAULT, |of| {
+        self.changes_where((from, limit), TableId::DEFAULT, None, |of| {
             gossip.tables().domain(of) != super::Domain::Sys
         })
     }
 
     fn changes_where(
         &self,
-        from: Cursor,
-        limit: usize,
+        (from, limit): (Cursor, usize),
         all: TableId,
+        table: Option<TableId>,
         wanted: impl Fn(TableId) -> bool,
     ) -> Result<Changes, Lagged> {
         let (log, tables) = (self.node.gossip.log(), self.node.gossip.tables());
-        if from.0 < log.first() || from.0 > log.next() {
+        let is_anew = self.node.gossip.is_redefined_since(table, from.0);
+        if is_anew || from.0 < log.first() || from.0 > log.next() {
             return Err(Lagged {
                 restart: self.cursor(),
             });

@@ -244,6 +244,11 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
             "Bytes of their keys and values in memory",
             int(status.hidden_bytes),
         ),
+        (
+            "stray_rows",
+            "Rows that were accepted before the definition of their table and wait to be moved by their writers",
+            int(status.strays.iter().map(|strays| strays.rows).sum()),
+        ),
         ("links", "Open links to peers", int(status.links as u64)),
         (
             "sessions",

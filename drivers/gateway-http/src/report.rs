@@ -128,6 +128,9 @@ pub struct Status {
     pub hidden_rows: u64,
     /// The bytes of their keys and values that are in memory.
     pub hidden_bytes: u64,
+    /// Rows by table that were accepted before the definition of the table, which keeps siblings, had come to their writers. They are not
+    /// shown before these have moved them.
+    pub stray_rows: BTreeMap<String, u64>,
     /// Open links to peers.
     pub links: usize,
     /// Sync sessions under way.
@@ -274,6 +277,11 @@ pub fn status(node: &Node, now: Now) -> Status {
         tombstones: status.tombstones,
         hidden_rows: status.hidden_rows,
         hidden_bytes: status.hidden_bytes,
+        stray_rows: status
+            .strays
+            .iter()
+            .map(|strays| (strays.table.clone(), strays.rows))
+            .collect(),
         links: status.links,
         sessions: status.sessions,
         clock: status.clock.to_string(),
@@ -296,6 +304,7 @@ pub fn status(node: &Node, now: Now) -> Status {
                     .hidden_until
                     .map(|clocks| format!("hidden rows: {clocks}")),
             )
+            .chain(status.strays.iter().map(ToString::to_string))
             .collect(),
         away_until: status
             .away_until

@@ -107,6 +107,8 @@ pub struct ClusterView {
     pub tombstones: u64,
     /// For which members it keeps them, and why.
     pub waits: Vec<String>,
+    /// Rows that it has and does not show, with the reason.
+    pub strays: Vec<String>,
     /// What it takes for set by the cluster: each setting with its value, or why it is not in force.
     pub settings: BTreeMap<&'static str, String>,
 }
@@ -132,6 +134,10 @@ impl ClusterView {
             .members
             .saturating_sub(stored.len() + forgotten.len());
         let keeps_deletes = keeps_deletes || !stored.is_empty() || forgotten.len() >= running;
+        // Rows of a member that never comes back wait until it is evicted.
+        let waits_for_gone = !stored.is_empty() || !forgotten.is_empty();
+        let strays = status.strays.iter().filter(|_| !waits_for_gone);
+        let strays = strays.map(ToString::to_string).collect();
         for member in members
             .into_iter()
             .filter(|member| !gone.contains(&member.id))
@@ -153,6 +159,7 @@ impl ClusterView {
             standing,
             tombstones,
             waits: waits(&status),
+            strays,
             settings: cluster_settings(node),
         }
     }
@@ -202,6 +209,9 @@ pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
                 "n{node} still remembers {} deletes: {:?}",
                 view.tombstones, view.waits
             ));
+        }
+        for waiting in &view.strays {
+            report(format!("n{node} does not show rows of {waiting}"));
         }
         if let Some(first) = views.first()
             && view.settings != first.settings

@@ -14,12 +14,33 @@ pub const NAME: &str = "siblings";
 /// The values of every key on one node.
 pub type Shown = BTreeMap<Bytes, BTreeSet<Bytes>>;
 
-/// Judges what nodes show at the end. `seen` has, by operation, the values that its author had read.
+/// What the authors of operations knew, by the numbers of these in the model.
+#[derive(Debug, Default)]
+pub struct Authors {
+    /// The values that each had read.
+    pub seen: BTreeMap<usize, Vec<Bytes>>,
+    /// Those whose node had not heard that the table keeps siblings: of what such nodes accept under one key the last write may be all
+    /// that is left, and that has to show.
+    pub early: BTreeSet<usize>,
+}
+
+impl Authors {
+    fn has_seen(&self, number: usize, value: &Bytes) -> bool {
+        let seen = self.seen.get(&number);
+        seen.is_some_and(|seen| seen.contains(value))
+    }
+
+    fn were_early(&self, numbers: [usize; 2]) -> bool {
+        numbers.iter().all(|number| self.early.contains(number))
+    }
+}
+
+/// Judges what nodes show at the end.
 pub fn check(
     at_us: u64,
     shown: &[(usize, Shown)],
     model: &Model,
-    seen: &BTreeMap<usize, Vec<Bytes>>,
+    authors: &Authors,
 ) -> Vec<Violation> {
     let nothing = BTreeSet::new();
     let mut out = Vec::new();
@@ -27,8 +48,8 @@ pub fn check(
     for (_, key, history) in keys {
         for (node, rows) in shown {
             let values = rows.get(key).unwrap_or(&nothing);
-            let lost = lost(values, history, seen);
-            let wrong = lost.or_else(|| back(values, history, seen));
+            let lost = lost(values, history, authors);
+            let wrong = lost.or_else(|| back(values, history, authors));
             let wrong = wrong.or_else(|| invented(values, history));
             if let Some(text) = wrong {
                 out.push(Violation {
@@ -45,26 +66,19 @@ pub fn check(
     out
 }
 
-fn has_seen(seen: &BTreeMap<usize, Vec<Bytes>>, number: usize, value: &Bytes) -> bool {
-    seen.get(&number).is_some_and(|seen| seen.contains(value))
-}
-
-fn lost(
-    values: &BTreeSet<Bytes>,
-    history: History<'_>,
-    seen: &BTreeMap<usize, Vec<Bytes>>,
-) -> Option<String> {
-    let gone = |put: &Told, value: &Bytes| {
+fn lost(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Option<String> {
+    let gone = |at: usize, put: &Told, value: &Bytes| {
         history.numbered().any(|(number, op)| {
             let flushed = op.flush && (op.alone || op.version.clock >= put.version.clock);
-            flushed || has_seen(seen, number, value)
+            let replaced = authors.were_early([at, number]) && op.version > put.version;
+            flushed || replaced || authors.has_seen(number, value)
         })
     };
-    history.ops().find_map(|put| {
+    history.numbered().find_map(|(at, put)| {
         let Effect::Put(value) = &put.effect else {
             return None;
         };
-        let missing = history.promised(put) && !values.contains(value) && !gone(put, value);
+        let missing = history.promised(put) && !values.contains(value) && !gone(at, put, value);
         missing.then(|| {
             let (value, node) = (value.escape_ascii(), put.node);
             format!(
@@ -75,18 +89,14 @@ fn lost(
     })
 }
 
-fn back(
-    values: &BTreeSet<Bytes>,
-    history: History<'_>,
-    seen: &BTreeMap<usize, Vec<Bytes>>,
-) -> Option<String> {
+fn back(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Option<String> {
     values.iter().find_map(|value| {
         // What one took along that was no member is proposed again, and the delete of it may have been freed.
         let writer = history.writer(value)?;
         let replaced = |(number, op): &(usize, &Told)| {
             // A flush has seen nothing: it goes by the clock.
             let flushed = op.flush && op.version.clock >= writer.version.clock;
-            history.promised(op) && (flushed || has_seen(seen, *number, value))
+            history.promised(op) && (flushed || authors.has_seen(*number, value))
         };
         let (_, op) = history
             .numbered()
@@ -118,7 +128,7 @@ mod tests {
     #[derive(Default)]
     struct Cart {
         model: Model,
-        seen: BTreeMap<usize, Vec<Bytes>>,
+        authors: Authors,
     }
 
     impl Cart {
@@ -127,7 +137,7 @@ mod tests {
             let effect = value.map_or(Effect::Delete, |value| Effect::Put(value.into()));
             let number = self.accept(clock, Some("k"), effect);
             let seen = seen.iter().map(|value| Bytes::from(*value)).collect();
-            self.seen.insert(number, seen);
+            self.authors.seen.insert(number, seen);
         }
 
         fn flush(&mut self, clock: u64) {
@@ -161,7 +171,7 @@ mod tests {
         fn judge(&self, values: &[&'static str]) -> String {
             let values = values.iter().map(|value| Bytes::from(*value)).collect();
             let shown = Shown::from([(Bytes::from("k"), values)]);
-            let found = check(0, &[(0, shown)], &self.model, &self.seen);
+            let found = check(0, &[(0, shown)], &self.model, &self.authors);
             found.into_iter().map(|found| found.text).collect()
         }
     }
@@ -175,6 +185,20 @@ mod tests {
         assert!(cart.judge(&["bread"]).contains("milk, acknowledged by n0"));
         cart.write(3, None, &["milk"]);
         assert_eq!(cart.judge(&["bread"]), "");
+    }
+
+    #[test]
+    fn of_what_came_before_the_definition_the_last_write_stays() {
+        let mut cart = Cart::default();
+        for (clock, value) in [(1, "milk"), (2, "bread")] {
+            cart.write(clock, Some(value), &[]);
+        }
+        cart.authors.early.insert(0);
+        assert!(cart.judge(&["bread"]).contains("milk, acknowledged by n0"));
+        cart.authors.early.insert(1);
+        assert_eq!(cart.judge(&["bread"]), "");
+        assert_eq!(cart.judge(&["milk", "bread"]), "");
+        assert!(cart.judge(&["milk"]).contains("bread, acknowledged by n0"));
     }
 
     #[test]

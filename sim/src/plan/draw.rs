@@ -91,7 +91,7 @@ impl Plan {
         long::draw(&mut Unstructured::new(&bytes), seed).unwrap_or_else(|_| Plan::quiet(&shape))
     }
 
-    /// The plan of a seed of a swarm, profile `names`: two to four nodes that know the table `scratch` by its name alone and write to it,
+    /// The plan of a seed of a swarm, profile `names`: two to four nodes that know the table `scratch` or `carts` by its name alone and write to it,
     /// while one or two that are cut off create it. Then faults of some kinds, for some 10 to 30 virtual seconds.
     pub fn names(seed: u64) -> Plan {
         let mut shape = Shape {

@@ -1,8 +1,12 @@
 //! Ids that were given out, and rows that were written, before the definition of their table came.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::vec::Vec;
 
 use super::*;
+use crate::store::record;
+use crate::table::Domain;
 
 const NAME: &str = "t";
 
@@ -22,14 +26,14 @@ fn lab(options: TableOptions) -> (Lab, TableId) {
 }
 
 impl Lab {
-    fn put_by(&mut self, i: usize, id: TableId, key: &str, value: &str) {
+    fn put_by(&mut self, i: usize, id: TableId, key: &str, value: &str) -> Version {
         let now = self.now;
         let write = Write::Put {
             key: key.as_bytes(),
             value: Bytes::copy_from_slice(value.as_bytes()),
             expires: None,
         };
-        self.node(i).write(now, id, write).unwrap();
+        self.node(i).write(now, id, write).unwrap().version
     }
 
     fn delete_by(&mut self, i: usize, id: TableId, key: &str) {
@@ -88,6 +92,7 @@ pub(super) fn an_id_follows_its_definition() {
         assert_eq!(lab.shown_by(1, id, "k"), value("first"));
         assert_eq!(lab.id(1), id, "one id");
         lab.put_by(1, id, "l", "second");
+        assert_eq!(lab.shown_by(1, id, "l"), value("second"), "at once");
         lab.run(3_000);
         lab.both_show("l", Some("second"));
         let view = lab.nodes[1].as_ref().unwrap().view(lab.now);
@@ -138,7 +143,7 @@ pub(super) fn of_two_rows_in_both_tables_of_a_name_the_newer_one_wins_everywhere
             match turn {
                 true => lab.put_by(0, other, "k", "memory"),
                 false => lab.put_by(1, id, "k", "durable"),
-            }
+            };
             lab.run(100);
         }
         lab.meet();
@@ -151,4 +156,274 @@ pub(super) fn of_two_rows_in_both_tables_of_a_name_the_newer_one_wins_everywhere
         lab.restart(1);
         lab.both_show("k", None);
     }
+}
+
+fn siblings() -> TableOptions {
+    TableOptions::default().conflict(Conflict::Siblings)
+}
+
+impl Lab {
+    /// The values of a key in a table of siblings, each as often as it is there.
+    fn all_values(&self, i: usize, key: &str) -> Vec<Bytes> {
+        let node = self.nodes[i].as_ref().unwrap();
+        let row = node.view(self.now).get(self.id(i), key.as_bytes()).row();
+        let row = row.and_then(|row| row.siblings());
+        let values = row.into_iter().flat_map(|siblings| siblings.values);
+        let mut values: Vec<Bytes> = values.map(|(value, _)| value).collect();
+        values.sort();
+        values
+    }
+
+    fn all_have(&self, key: &str, expected: &[&str]) {
+        for i in (0..self.nodes.len()).filter(|i| self.nodes[*i].is_some()) {
+            assert_eq!(self.all_values(i, key), expected, "values on n{i}");
+        }
+    }
+
+    fn waiting(&self, i: usize) -> u64 {
+        let node = self.nodes[i].as_ref().unwrap();
+        let strays = node.status(self.now).strays;
+        strays.iter().map(|strays| strays.rows).sum()
+    }
+}
+
+#[test]
+pub(super) fn a_row_that_was_written_before_its_table_kept_siblings_becomes_one() {
+    let (mut lab, id) = lab(siblings());
+    let other = lab.id(0);
+    for (number, key) in ["k", "l", "m"].into_iter().enumerate() {
+        lab.put_by(1, id, key, "early");
+        if number == 0 {
+            lab.put_by(0, other, key, "sibling");
+        }
+    }
+    let cursor = lab.nodes[1].as_ref().unwrap().view(lab.now).cursor();
+    lab.meet();
+    for again in [false, true] {
+        lab.all_have("k", &["early", "sibling"]);
+        lab.all_have("l", &["early"]);
+        assert_eq!((lab.waiting(0), lab.waiting(1)), (0, 0), "none waits");
+        assert_eq!(lab.tombstones(), [0, 0], "freed");
+        if !again {
+            let view = lab.nodes[1].as_ref().unwrap().view(lab.now);
+            let changes = view.changes(id, cursor, 100).unwrap().changes;
+            let flushed = |change: &&Change| matches!(change.kind, ChangeKind::Flushed { .. });
+            assert_eq!(
+                changes.iter().filter(flushed).count(),
+                1,
+                "watches begin anew"
+            );
+            lab.restart(1);
+        }
+    }
+}
+
+#[test]
+fn a_row_that_becomes_a_sibling_keeps_the_clock_by_which_a_flush_judges_it() {
+    let (mut lab, id) = lab(siblings());
+    let early = lab.put_by(1, id, "k", "early");
+    lab.run(100);
+    let other = lab.id(0);
+    lab.meet();
+    let row = lab.nodes[0]
+        .as_ref()
+        .unwrap()
+        .view(lab.now)
+        .get(other, b"k")
+        .row();
+    let shown = row.and_then(|row| row.siblings()).unwrap().values;
+    let clocks: Vec<_> = shown.iter().map(|(_, version)| version.clock).collect();
+    assert_eq!(clocks, [early.clock]);
+}
+
+#[test]
+pub(super) fn a_row_that_is_moved_again_after_a_crash_is_the_same_sibling() {
+    for is_removed in [false, true] {
+        let (mut lab, id) = lab(siblings());
+        lab.put_by(1, id, "k", "early");
+        lab.run(3_000);
+        lab.cut = Box::new(|_, _, _| false);
+        let moved = record::row_key(Domain::UsrDurableSiblings, NAME, b"k");
+        while !lab.disks[1].contains_key(&moved) {
+            lab.run(10);
+        }
+        lab.run(10);
+        // It crashes before the old version is deleted.
+        lab.stop(1);
+        lab.all_have("k", &["early"]);
+        let other = lab.id(0);
+        if is_removed {
+            let row = lab.nodes[0].as_ref().unwrap().view(lab.now);
+            let row = row.get(other, b"k").row().unwrap();
+            let context = row.siblings().unwrap().context;
+            let now = lab.now;
+            let remove = Write::Remove {
+                key: b"k",
+                context: &context,
+            };
+            lab.node(0).write(now, other, remove).unwrap();
+        }
+        lab.start(1);
+        assert_eq!(lab.waiting(1), 1, "it is there again");
+        lab.run(20_000);
+        let left: &[&str] = if is_removed { &[] } else { &["early"] };
+        lab.all_have("k", left);
+        assert_eq!((lab.waiting(0), lab.waiting(1)), (0, 0), "none waits");
+        assert_eq!(lab.tombstones(), [0, 0], "freed");
+    }
+}
+
+#[test]
+fn a_row_becomes_a_sibling_though_its_key_has_as_many_as_clients_may_write() {
+    let (mut lab, id) = lab(siblings());
+    lab.put_by(1, id, "k", "early");
+    let other = lab.id(0);
+    let limit = lab.node(0).config().limits.siblings;
+    for number in 0..limit {
+        lab.put_by(0, other, "k", &std::format!("{number}"));
+    }
+    lab.meet();
+    for i in 0..2 {
+        let values = lab.all_values(i, "k");
+        assert_eq!((values.len(), lab.waiting(i)), (limit + 1, 0), "n{i}");
+    }
+}
+
+#[test]
+pub(super) fn siblings_in_memory_move_to_the_stored_table_that_the_name_means_in_the_end() {
+    let in_memory = siblings().durability(Durability::Memory);
+    for (first, second) in [(siblings(), in_memory), (in_memory, siblings())] {
+        let (mut lab, id) = lab(first);
+        let other = lab.id(0);
+        for value in ["a", "b"] {
+            lab.put_by(0, other, "k", value);
+        }
+        lab.run(1_000);
+        let now = lab.now;
+        lab.node(1).create_table(now, NAME, second).unwrap();
+        for value in ["c", "d"] {
+            lab.put_by(1, id, "k", value);
+        }
+        lab.meet();
+        lab.all_have("k", &["a", "b", "c", "d"]);
+        let view = lab.nodes[1].as_ref().unwrap().view(lab.now);
+        let info = view.table_info(id).unwrap();
+        assert_eq!(info.options, siblings(), "the one that is stored");
+        assert_eq!((lab.waiting(0), lab.waiting(1)), (0, 0), "none waits");
+        assert_eq!(lab.tombstones(), [0, 0], "freed");
+        lab.restart(1);
+        lab.all_have("k", &["a", "b", "c", "d"]);
+    }
+}
+
+#[test]
+fn a_row_on_disk_becomes_a_sibling_after_a_restart() {
+    let (mut lab, id) = lab(siblings());
+    lab.stop(1);
+    lab.configs[1].resident_value = Some(2);
+    lab.start(1);
+    lab.run(3_000);
+    let again = lab.node(1).table(NAME).unwrap();
+    assert_eq!(again, id);
+    lab.put_by(1, id, "k", "only on disk");
+    lab.run(3_000);
+    lab.restart(1);
+    lab.meet();
+    lab.all_have("k", &["only on disk"]);
+    assert_eq!((lab.waiting(0), lab.waiting(1)), (0, 0), "none waits");
+}
+
+#[test]
+fn rows_of_a_writer_that_is_gone_wait_until_it_is_evicted() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.cut = Box::new(|from, to, _| from == 0 || to == 0);
+    let id = lab.node(1).table(NAME).unwrap();
+    lab.put_by(1, id, "k", "early");
+    lab.run(1_000);
+    lab.stop(1);
+    let now = lab.now;
+    lab.node(0).create_table(now, NAME, siblings()).unwrap();
+    lab.meet();
+    assert_eq!(
+        (lab.waiting(0), lab.waiting(2)),
+        (1, 1),
+        "its writer may be back"
+    );
+    lab.all_have("k", &[]);
+    let now = lab.now;
+    lab.node(0).handle(
+        now,
+        Input::Request {
+            token: Token(1),
+            deadline: None,
+            request: Request::Evict {
+                who: "n1".to_string(),
+                force: false,
+            },
+        },
+    );
+    lab.run(30_000);
+    lab.all_have("k", &["early"]);
+    assert_eq!((lab.waiting(0), lab.waiting(2)), (0, 0), "none waits");
+}
+
+#[test]
+pub(super) fn of_two_definitions_at_once_the_one_that_keeps_siblings_counts() {
+    let (mut lab, id) = lab(siblings());
+    let other = lab.id(0);
+    lab.put_by(0, other, "k", "sibling");
+    lab.run(1_000);
+    let now = lab.now;
+    lab.node(1).create_table(now, NAME, memory()).unwrap();
+    lab.put_by(1, id, "k", "memory");
+    lab.meet();
+    for i in 0..2 {
+        let view = lab.nodes[i].as_ref().unwrap().view(lab.now);
+        let info = view.table_info(lab.id(i)).unwrap();
+        assert_eq!(info.options, siblings(), "n{i} keeps siblings");
+    }
+    lab.all_have("k", &["memory", "sibling"]);
+}
+
+#[test]
+pub(super) fn what_is_not_stored_is_claimed_after_the_stored_versions_that_it_has_replaced() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.stop(1);
+    lab.configs[1].timing.sync_interval = Duration::from_secs(3_600);
+    lab.start(1);
+    lab.run(20_000);
+    // Rows of the second member are late on their way to the first, which hears its claims.
+    let late = Rc::new(RefCell::new(Vec::new()));
+    let kept = Rc::clone(&late);
+    lab.cut = Box::new(move |from, _, msg| match msg {
+        wire::Message::Push(_) if from == 1 => {
+            kept.borrow_mut().push(msg.clone());
+            true
+        }
+        wire::Message::Page(_) => from == 1,
+        _ => false,
+    });
+    let id = lab.node(1).table(NAME).unwrap();
+    lab.put_by(1, id, "k", "stored");
+    lab.run(100);
+    let now = lab.now;
+    lab.node(0).create_table(now, NAME, memory()).unwrap();
+    lab.run(3_000);
+    lab.put_by(1, id, "k", "not stored");
+    lab.run(1_000);
+    let other = lab.id(0);
+    lab.put_by(0, other, "k", "newer");
+    lab.delete_by(0, other, "k");
+    lab.run(20_000);
+    let links = lab.wires.iter().find(|((node, _), _)| *node == 0);
+    let link = links.map(|((_, link), _)| *link).unwrap();
+    for msg in late.borrow_mut().drain(..) {
+        let now = lab.now;
+        lab.node(0).handle(now, Input::Message { link, msg });
+    }
+    assert_eq!(lab.shown_by(0, other, "k"), None, "the delete stands");
+    lab.meet();
+    lab.both_show("k", None);
 }

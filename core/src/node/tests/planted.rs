@@ -69,7 +69,11 @@ caught! {
     JumpBelieved as jump_believed by expiry::two_clocks_of_three_that_jump_for_a_moment_end_no_row, "a moment";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
     FoundsUntold as founds_untold by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "by itself";
-    IdStaysBehind as id_stays_behind by ids::an_id_follows_its_definition, "left == right";
+    IdStaysBehind as id_stays_behind by ids::an_id_follows_its_definition, "at once";
+    StraysKept as strays_kept by ids::a_row_that_was_written_before_its_table_kept_siblings_becomes_one, "values on";
+    MovedAnew as moved_anew by ids::a_row_that_is_moved_again_after_a_crash_is_the_same_sibling, "values on";
+    LaterDefinitionWins as later_definition_wins by ids::of_two_definitions_at_once_the_one_that_keeps_siblings_counts, "keeps siblings";
+    ClaimsOutOfOrder as claims_out_of_order by ids::what_is_not_stored_is_claimed_after_the_stored_versions_that_it_has_replaced, "the delete stands";
     TwinStands as twin_stands by ids::of_two_rows_in_both_tables_of_a_name_the_newer_one_wins_everywhere, "n";
     RecordStays as record_stays by ids::a_row_that_was_written_before_its_definition_came_is_shown_by_all, "k";
     JoinsForEver as joins_for_ever by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "started without seeds";

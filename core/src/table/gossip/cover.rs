@@ -11,6 +11,7 @@ use super::digest::{BUCKETS, Digest, Sums, hash_runs};
 use super::dots::DotIndex;
 use super::rows::{ActorIx, Slot};
 use super::session::Served;
+use super::strays;
 use crate::effects::Effects;
 use crate::id::{Actor, Seq, TableId};
 use crate::mutants::mutated;
@@ -122,6 +123,18 @@ impl Cover {
         let runs = self.seen_runs(domain, dot.actor).map(Runs::as_slice);
         let first = runs.and_then(|runs| runs.first());
         first.is_some_and(|(low, high)| *low == 1 && dot.counter <= *high)
+    }
+
+    /// Whether a write of a sibling and all earlier ones of its actor are known: they are covered, or the rows out of which they were
+    /// moved are, and have gone.
+    pub(crate) fn knows_up_to(&self, domain: Domain, dot: Dot) -> bool {
+        let moved = |from: &Domain| {
+            let actor = strays::moved(dot.actor, *from);
+            let ix = self.find(actor);
+            let stands = ix.and_then(|ix| self.slot(*from, ix, dot.counter));
+            stands.is_none() && self.contains_up_to(*from, Dot { actor, ..dot })
+        };
+        self.contains_up_to(domain, dot) || Domain::USR.iter().any(moved)
     }
 
     /// Covers the next dot of the present actor: counters are contiguous from 1.

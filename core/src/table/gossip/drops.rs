@@ -188,7 +188,7 @@ impl Gossip {
         let Some(whole) = whole.filter(|_| left.versions().is_empty()) else {
             return;
         };
-        let lacks = |dot: &Dot| !self.cover.contains_up_to(domain, *dot);
+        let lacks = |dot: &Dot| !self.cover.knows_up_to(domain, *dot);
         let mut seen = whole.seen().as_slice().iter().chain(left.seen().as_slice());
         if seen.any(lacks) && !mutated!(fx, FloorForgetsSeen) {
             fx.mark(Mark::DroppedSeenKept);

@@ -52,6 +52,7 @@ impl Gossip {
                     self.make_room(home);
                     self.rows.show(before, home);
                     self.rows.set_explicit(home, true);
+                    self.look_for_strays_in(before);
                     self.tell_redefined(fx, before, home);
                 }
             }
@@ -79,8 +80,20 @@ impl Gossip {
         }
         let has_rows = |table| self.rows.live(table).is_some_and(|live| !live.is_empty());
         if has_rows(before) || has_rows(home) {
-            self.log.push(Entry::Flushed { table: home });
-            fx.changed(self.tables.public(home));
+            let number = self.log.push(Entry::Flushed { table: home });
+            let public = self.tables.public(home);
+            if has_rows(home) {
+                self.redefined.insert(public, number);
+            }
+            fx.changed(public);
+        }
+    }
+
+    /// Whether a table, or any, has another meaning since a place in the log, and rows that were logged before it had that.
+    pub(crate) fn is_redefined_since(&self, table: Option<TableId>, from: u64) -> bool {
+        match table {
+            Some(table) => self.redefined.get(&table).is_some_and(|at| *at >= from),
+            None => self.redefined.values().any(|at| *at >= from),
         }
     }
 

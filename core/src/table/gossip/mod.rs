@@ -27,6 +27,7 @@ mod session;
 mod shelves;
 mod siblings;
 mod stability;
+mod strays;
 mod table_rows;
 mod tables;
 mod tree;
@@ -59,6 +60,7 @@ use rows::Rows;
 pub(crate) use rows::{ActorIx, Slot, StoredRow, Value, VersionKey};
 pub(crate) use session::Extent;
 pub(crate) use stability::Stability;
+use strays::Strays;
 pub(crate) use tables::Tables;
 pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
 
@@ -132,6 +134,9 @@ pub(crate) struct Gossip {
     /// Rows of the store's own tables that changed and have not taken effect outside yet.
     sys_changes: Vec<(TableId, Bytes)>,
     cooling: Cooling,
+    strays: Strays,
+    /// Where the log was when the names of tables began to mean other tables that had rows: watchers read these anew.
+    redefined: BTreeMap<TableId, u64>,
     /// Cold rows whose values the sessions served here wait for, and for which no load was asked yet.
     wanted: VecDeque<Place>,
     limits: Limits,
@@ -166,6 +171,8 @@ impl Gossip {
             outbox: Outbox::default(),
             sys_changes: Vec::new(),
             cooling: Cooling::new(resident_value),
+            strays: Strays::default(),
+            redefined: BTreeMap::new(),
             wanted: VecDeque::new(),
             limits,
         }
@@ -362,14 +369,27 @@ impl Gossip {
             let ours = (current.clock, self.actor(current.actor), current.counter);
             let presence =
                 mutated!(fx, PresenceWins) && current.value.is_dead() && arrival.value.is_some();
-            let stands = mutated!(fx, TwinStands) && current.table != arrival.table;
-            if stands || ours >= theirs && !mutated!(fx, LastArrivalWins) && !presence {
+            let (higher, lower) = self.definition_ranks(fx, current, &arrival);
+            let stands = lower || mutated!(fx, TwinStands) && current.table != arrival.table;
+            let newer = ours >= theirs && !mutated!(fx, LastArrivalWins) && !presence;
+            if stands || newer && !higher {
                 fx.mark(Mark::RowLost);
                 return Merged::Lost;
             }
         }
         self.place(fx, domain, found, arrival);
         Merged::Won
+    }
+
+    /// Of two definitions of one table the one that keeps more counts, whatever their clocks: whether the one that arrives does, and whether
+    /// the one that is here does.
+    fn definition_ranks(&self, fx: &Effects, current: &StoredRow, new: &Arrival) -> (bool, bool) {
+        if new.table != Tables::TABLES || mutated!(fx, LaterDefinitionWins) {
+            return (false, false);
+        }
+        let theirs = tables::keeps(new.value.as_deref());
+        let ours = tables::keeps(current.value.resident().map(|value| &value[..]));
+        (theirs > ours, ours > theirs)
     }
 
     /// Makes a version the current one of its key. Its dot is covered already.
@@ -407,6 +427,8 @@ impl Gossip {
         }
         if let Some(key) = sys_key {
             self.sys_row_placed(fx, table, key, clock);
+        } else if actor == self.me && !dead {
+            self.note_stray(table);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The rows in memory: a slab, a hash index for point access, the rows of each table, and the rows that expire by time.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher as _, Hasher as _};
@@ -150,6 +151,8 @@ pub(crate) struct Rows {
     tables: Vec<TableRows>,
     places: Places,
     listing: Listing,
+    /// Users' tables with shown rows that their names do not mean, so that readers do not see them.
+    aside: BTreeSet<TableId>,
     expiring: Expiring,
     /// Shown rows of users' tables.
     user_rows: u64,
@@ -199,11 +202,15 @@ impl Rows {
         if let Some(mut listed) = rows.listed.take() {
             rows.unlisted = Some(listed.name());
             self.user_rows -= live;
+            if live > 0 {
+                self.aside.insert(before);
+            }
             let moved = self.listing.depopulate(before, &mut listed);
             self.moved(moved);
         }
         let rows = &mut self.tables[now.0 as usize];
         if let Some(name) = rows.unlisted.take() {
+            self.aside.remove(&now);
             let listed = rows.listed.insert(Listed::new(name));
             self.user_rows += rows.order.len() as u64;
             if !rows.order.is_empty() {
@@ -526,6 +533,8 @@ impl Rows {
             if rows.order.len() == 1 {
                 self.listing.populate(table, listed);
             }
+        } else if rows.unlisted.is_some() {
+            self.aside.insert(table);
         }
     }
 
@@ -539,6 +548,8 @@ impl Rows {
             if is_empty {
                 self.delist(table);
             }
+        } else if is_empty {
+            self.aside.remove(&table);
         }
     }
 
@@ -593,6 +604,7 @@ impl Rows {
             self.delist(table);
             self.emptied.push(table);
         }
+        self.aside.remove(&table);
         sum
     }
 
@@ -600,6 +612,7 @@ impl Rows {
     pub(super) fn shelve_all(&mut self) {
         self.epoch += 1;
         self.user_rows = 0;
+        self.aside.clear();
         let names = self.listing.depopulate_all();
         self.shelves.put_all(names);
     }
@@ -630,6 +643,16 @@ impl Rows {
     pub(crate) fn of_table(&self, table: TableId) -> impl Iterator<Item = (Slot, &StoredRow)> {
         let slots = self.table(table).into_iter().flat_map(TableRows::slots);
         slots.filter_map(|slot| Some((*slot, self.row(*slot)?)))
+    }
+
+    /// Users' tables with shown rows that their names do not mean.
+    pub(super) fn hidden_tables(&self) -> impl Iterator<Item = TableId> {
+        self.aside.iter().copied()
+    }
+
+    /// One of the shown rows of a table, by its place among them, which changes when another ceases to be shown.
+    pub(super) fn live_at(&self, table: TableId, place: usize) -> Option<Slot> {
+        self.table(table)?.live_slots().get(place).copied()
     }
 
     /// Every row with its slot, tombstones included, in slab order.

@@ -356,6 +356,16 @@ pub(crate) fn encode_options(options: TableOptions) -> Bytes {
     out.finish()
 }
 
+/// How much a definition keeps of what is written: siblings more than the last write, and on disk more than in memory. Of
+/// last writers one wins, whatever the durability.
+pub(super) fn keeps(value: Option<&[u8]>) -> u8 {
+    match value.and_then(decode_options).map(Domain::of) {
+        Some(Domain::UsrDurableSiblings) => 2,
+        Some(Domain::UsrMemorySiblings) => 1,
+        _ => 0,
+    }
+}
+
 fn decode_options(value: &[u8]) -> Option<TableOptions> {
     let mut value = Reader::new(value);
     if value.u8()? != 1 {

@@ -20,11 +20,16 @@ pub(super) fn draw(u: &mut Unstructured<'_>, shape: &mut Shape) -> Result<Plan> 
             machine.disk = u.arbitrary()?;
         }
     }
-    let first = define(u, shape, &mut plan, 0)?;
+    let table = if u.ratio(2, 5)? {
+        Table::Siblings
+    } else {
+        Table::Memory
+    };
+    let first = define(u, shape, &mut plan, (table, 0))?;
     if u.ratio(1, 3)? {
         // Another program creates it as well, on a node that may have heard of it or not.
         let after_us = u.int_in_range(0..=first)?;
-        define(u, shape, &mut plan, after_us)?;
+        define(u, shape, &mut plan, (table, after_us))?;
     }
     let kinds: Vec<_> = shape.faults.iter().collect();
     if !kinds.is_empty() {
@@ -37,7 +42,8 @@ pub(super) fn draw(u: &mut Unstructured<'_>, shape: &mut Shape) -> Result<Plan> 
     let mut mix = Mix::draw(u)?;
     mix.gap_us = draw_log(u, 20_000, 500_000)?;
     mix.keys = draw_log(u, 2, 32)?;
-    mix.tables = [1, u.int_in_range(0..=1)?, 8, 0];
+    mix.tables = [1, u.int_in_range(0..=1)?, 0, 0];
+    mix.tables[table as usize] = 8;
     workload::draw(u, &mix, &mut plan)?;
     plan.entries.sort_by_key(|entry| entry.at_us);
     draw_resident_value(u, &mut plan)?;
@@ -46,7 +52,12 @@ pub(super) fn draw(u: &mut Unstructured<'_>, shape: &mut Shape) -> Result<Plan> 
 }
 
 /// Has a node create the table while others cannot hear it; returns for how long, in microseconds. It refuses if it has rows by then.
-fn define(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan, after_us: u64) -> Result<u64> {
+fn define(
+    u: &mut Unstructured<'_>,
+    shape: &Shape,
+    plan: &mut Plan,
+    (table, after_us): (Table, u64),
+) -> Result<u64> {
     let node = u.int_in_range(0..=shape.nodes - 1)?;
     let others = (0..shape.nodes).filter(|other| *other != node).collect();
     let for_us = draw_log(u, 1_000, shape.active_us / 2)?;
@@ -57,10 +68,7 @@ fn define(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan, after_us: u6
     add(plan, after_us, for_us, cut);
     plan.entries.push(Entry {
         at_us: WARM_UP_US + after_us,
-        action: Action::Define {
-            node,
-            table: Table::Memory,
-        },
+        action: Action::Define { node, table },
     });
     Ok(for_us)
 }

@@ -72,7 +72,7 @@ impl Gossip {
         let Some(siblings) = row.value.siblings() else {
             return;
         };
-        let garbage = siblings.has_garbage(|dot| self.cover.contains_up_to(domain, dot));
+        let garbage = siblings.has_garbage(|dot| self.cover.knows_up_to(domain, dot));
         let newest = (row.actor, row.counter);
         for version in siblings.versions() {
             let actor = self.cover.intern(version.dot.actor);
@@ -122,7 +122,7 @@ impl Gossip {
         };
         let is_lost = |actor: Actor| lost(actor).is_some_and(|at| row.clock <= at);
         let dots = siblings.seen().as_slice().iter();
-        dots.filter(|dot| !self.cover.contains_up_to(domain, **dot))
+        dots.filter(|dot| !self.cover.knows_up_to(domain, **dot))
             .filter(|dot| !is_lost(dot.actor))
             .map(|dot| dot.actor.node)
             .collect()

@@ -24,7 +24,7 @@ impl Gossip {
         let (cover, mut newest) = (&self.cover, None);
         self.rows.update(slot, |row| {
             if let Value::Siblings(siblings) = &mut row.value {
-                siblings.settle(|dot| cover.contains_up_to(domain, dot));
+                siblings.settle(|dot| cover.knows_up_to(domain, dot));
                 newest = siblings
                     .newest()
                     .map(|version| (version.dot, version.clock));

@@ -1,0 +1,93 @@
+//! Rows that were accepted under a name before its definition made it a table of siblings: when this node moves them, and for which writers.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Node;
+use crate::id::NodeId;
+use crate::mutants::mutated;
+use crate::time::Instant;
+
+/// How often rows that are not moved yet are looked at again. In a new life so long passes before the first, in which the node hears
+/// of what it had moved in the last one.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Rows of a table that are not shown, because they were accepted before its definition had come to their writers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StrayRows {
+    /// The table's name.
+    pub table: String,
+    /// How many rows.
+    pub rows: u64,
+}
+
+impl core::fmt::Display for StrayRows {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let StrayRows { table, rows } = self;
+        write!(
+            f,
+            "{table}: {rows} rows wait for their writers, which accepted them before the definition of the table had come"
+        )
+    }
+}
+
+impl Node {
+    /// Rows that wait to become siblings, by table.
+    pub(super) fn stray_rows(&self) -> Vec<StrayRows> {
+        let strays = self.gossip.strays().into_iter();
+        strays
+            .map(|(table, rows)| StrayRows {
+                table: table.to_string(),
+                rows,
+            })
+            .collect()
+    }
+
+    fn moves_strays(&self) -> bool {
+        self.gossip.has_strays()
+            && self.is_full()
+            && self.leaving.is_none()
+            && !mutated!(self.fx, StraysKept)
+    }
+
+    /// When rows have to be moved next.
+    pub(super) fn strays_deadline(&self) -> Option<Instant> {
+        if !self.moves_strays() {
+            return None;
+        }
+        let next = match self.gossip.strays_due(self.fx.durable()) {
+            true => self.fx.now().mono,
+            false => self.strays_at,
+        };
+        Some(next.max(self.begun + PERIOD))
+    }
+
+    /// Moves rows that this node wrote, and those of writers that are no members any more if it has the smallest id.
+    pub(super) fn strays_due(&mut self) {
+        if !self.moves_strays() {
+            return;
+        }
+        let now = self.fx.now().mono;
+        if now < self.begun + PERIOD {
+            return;
+        }
+        if self.strays_at <= now {
+            self.strays_at = now + PERIOD;
+            self.gossip.look_for_strays();
+        }
+        if !self.gossip.strays_due(self.fx.durable()) {
+            return;
+        }
+        let (me, membership) = (self.identity.node, &self.membership);
+        let is_first = membership.others().all(|(node, _)| me < node);
+        let is_member = |node: NodeId| membership.others().any(|(other, _)| other == node);
+        let is_mine = |node: NodeId| node == me || is_first && !is_member(node);
+        for place in self.gossip.move_strays(&mut self.fx, &is_mine) {
+            if !self.loads.wants(&place) {
+                self.gossip.stray_not_loaded(&place);
+            }
+        }
+    }
+}
