@@ -61,6 +61,7 @@ impl Mutant {
                 | Mutant::AwayExpires
                 | Mutant::DamageFounds
                 | Mutant::DeadSiblingFreed
+                | Mutant::NewestDotAwaited
                 | Mutant::BeliefToldOnce
                 | Mutant::DeadForwarded
                 | Mutant::EndedForwarded
@@ -288,6 +289,8 @@ mutants! {
     SiblingLost = "sibling-lost",
     /// A dead row of siblings is freed although it names writes that have not come here.
     DeadSiblingFreed = "dead-sibling-freed",
+    /// A claim is awaited for the newest version of a row with siblings alone, while the row is freed once all its versions are claimed.
+    NewestDotAwaited = "newest-dot-awaited",
     /// What is asked by an id that was given out before the definition came goes to the table that the name meant then.
     IdStaysBehind = "id-stays-behind",
     /// Rows that were accepted before the definition of their table came are not moved.

@@ -289,6 +289,7 @@ fn plans_that_once_failed_hold() {
         "everybody_left_while_one_came_in",
         "expiry-clock",
         "reunion_through_a_node_that_reunited",
+        "siblings_claimed_through_a_third",
         "two_that_meet_only_through_a_third",
         "who_had_left_alone_remembers_the_cluster",
     ];
@@ -313,8 +314,13 @@ fn plans_that_once_failed_fail_without_their_rules() {
     let plans = plans![
         "a_leave_while_another_leaves",
         "a_life_that_began_during_a_handshake",
+        "siblings_claimed_through_a_third",
     ];
-    let rules = [Mutant::HolderGoneUnseen, Mutant::OldLinkKept];
+    let rules = [
+        Mutant::HolderGoneUnseen,
+        Mutant::OldLinkKept,
+        Mutant::NewestDotAwaited,
+    ];
     for ((name, text), mutant) in plans.into_iter().zip(rules) {
         let plan: Plan = text.parse().unwrap();
         let kinds = plan.kinds();

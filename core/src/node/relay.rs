@@ -136,7 +136,9 @@ impl Node {
         if self.gossip.cover().tombstone_count() > 0 {
             let lost = |actor| self.membership.lost(actor);
             let counted = self.counted();
-            let lacking = self.stability.lacking(&self.gossip, &counted, &lost);
+            let lacking = self
+                .stability
+                .lacking(&self.fx, &self.gossip, &counted, &lost);
             missing.extend(lacking.into_iter().map(|node| (node, HOPS)));
         }
         missing.retain(|node, hops| *hops > 0 && !self.stability.is_early(*node));

@@ -205,7 +205,7 @@ impl Node {
         let lost = |actor| self.membership.lost(actor);
         let waits = self
             .stability
-            .holding_up(&self.gossip, &self.counted(), &lost);
+            .holding_up(&self.fx, &self.gossip, &self.counted(), &lost);
         let why = |(node, lacks): (NodeId, Option<u64>)| {
             let down = self.evictions.down_since(node);
             let why = match (down, lacks) {

@@ -25,6 +25,7 @@ use crate::effects::Effects;
 use crate::id::{Actor, NodeId};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::causal::Dot;
 use crate::table::{Context, Domain, Hlc};
 
 /// Tells up to which clock deletes do not wait for writes of an actor, because an operator declared its node lost.
@@ -96,15 +97,47 @@ impl Covered {
     }
 }
 
+/// What a claim has to hold for a tombstone to go: all dots of its row, for a row of siblings has several.
+struct Needed {
+    domain: Domain,
+    dots: Vec<Dot>,
+    clock: Hlc,
+}
+
+impl Needed {
+    fn new(
+        fx: &Effects,
+        gossip: &Gossip,
+        domain: Domain,
+        actor: ActorIx,
+        counter: u64,
+    ) -> Option<(Slot, Needed)> {
+        let (slot, clock) = tombstone(gossip, domain, actor, counter)?;
+        let dots = match mutated!(fx, NewestDotAwaited) {
+            true => alloc::vec![Dot {
+                actor: gossip.actor(actor),
+                counter
+            }],
+            false => gossip.dots_of(slot),
+        };
+        let needed = Needed {
+            domain,
+            dots,
+            clock,
+        };
+        Some((slot, needed))
+    }
+}
+
 impl Claim {
-    fn covers(&self, domain: Domain, actor: Actor, counter: u64, clock: Hlc) -> bool {
-        let context = self
-            .covered
-            .contexts
-            .iter()
-            .find(|(name, _)| *name == domain)
-            .map(|(_, context)| context);
-        self.clock >= clock && context.is_some_and(|context| context.contains(actor, counter))
+    fn covers(&self, needed: &Needed) -> bool {
+        let mut contexts = self.covered.contexts.iter();
+        let context = contexts.find(|(name, _)| *name == needed.domain);
+        let mut dots = needed.dots.iter();
+        self.clock >= needed.clock
+            && context.is_some_and(|(_, context)| {
+                dots.all(|dot| context.contains(dot.actor, dot.counter))
+            })
     }
 }
 
@@ -250,16 +283,17 @@ impl Stability {
     /// The members whose claims are missing for the oldest tombstone that waits for claims. O(members), and 4,096 tombstones.
     pub(crate) fn lacking(
         &self,
+        fx: &Effects,
         gossip: &Gossip,
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) -> Vec<NodeId> {
-        let Some((domain, actor, counter, clock)) = oldest(gossip, lost) else {
+        let Some(needed) = oldest(fx, gossip, lost) else {
             return Vec::new();
         };
         let lacks = |node: &&NodeId| {
             let claim = self.claims.get(node);
-            !claim.is_some_and(|claim| claim.covers(domain, actor, counter, clock))
+            !claim.is_some_and(|claim| claim.covers(&needed))
         };
         counted.iter().filter(lacks).copied().collect()
     }
@@ -303,41 +337,36 @@ impl Stability {
     /// Tells what the oldest tombstones wait for. O(tombstones) up to 4,096, for each member that is behind: of fewer where more than four are counted.
     pub(crate) fn holding_up(
         &self,
+        fx: &Effects,
         gossip: &Gossip,
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) -> Waits {
         let mut waits = Waits::default();
-        let mut open: Vec<(Domain, Actor, u64, Hlc)> = Vec::new();
-        let all = Domain::ALL.into_iter().flat_map(|domain| {
-            let dots = gossip.cover().tombstones(domain).iter();
-            dots.map(move |(actor, counter)| (domain, *actor, *counter))
-        });
+        let mut open: Vec<Needed> = Vec::new();
         let most = (COMPARED / counted.len().max(1)).clamp(1, BUDGET);
-        for (domain, actor, counter) in all.take(most) {
-            let Some((slot, clock)) = tombstone(gossip, domain, actor, counter) else {
+        for (domain, actor, counter) in tombstones(gossip).take(most) {
+            let Some((slot, needed)) = Needed::new(fx, gossip, domain, actor, counter) else {
                 continue;
             };
             let nodes = gossip.lacked_writers(domain, slot, lost);
             if nodes.is_empty() {
-                open.push((domain, gossip.actor(actor), counter, clock));
+                open.push(needed);
             }
             for node in nodes {
                 *waits.writes.entry(node).or_default() += 1;
             }
         }
-        let Some((domain, actor, counter, clock)) = open.first().copied() else {
+        let Some(first) = open.first() else {
             return waits;
         };
         let lacks = |node: &&NodeId| match self.claims.get(node) {
-            Some(claim) => !claim.covers(domain, actor, counter, clock),
+            Some(claim) => !claim.covers(first),
             None => true,
         };
         let behind = |node: &NodeId| {
             let claim = self.claims.get(node)?;
-            let lacking = open.iter().filter(|(domain, actor, counter, clock)| {
-                !claim.covers(*domain, *actor, *counter, *clock)
-            });
+            let lacking = open.iter().filter(|needed| !claim.covers(needed));
             Some(lacking.count() as u64)
         };
         let missing = counted.iter().filter(lacks);
@@ -421,12 +450,13 @@ impl Stability {
                 let Some((slot, clock)) = tombstone(gossip, domain, *actor, *counter) else {
                     continue;
                 };
-                let dots = gossip.dots_of(slot);
-                let claimed = |claim: &&Claim| {
-                    let mut dots = dots.iter();
-                    dots.all(|dot| claim.covers(domain, dot.actor, dot.counter, clock))
+                let needed = Needed {
+                    domain,
+                    dots: gossip.dots_of(slot),
+                    clock,
                 };
-                if !all_have_claimed || !claims.iter().all(claimed) || gossip.clock() < clock {
+                let claimed = all_have_claimed && claims.iter().all(|claim| claim.covers(&needed));
+                if !claimed || gossip.clock() < clock {
                     continue;
                 }
                 if !gossip.lacked_writers(domain, slot, lost).is_empty()
@@ -435,7 +465,8 @@ impl Stability {
                     fx.mark(Mark::DeadSiblingKept);
                     continue;
                 }
-                if dots.iter().all(|dot| gossip.is_durable(domain, *dot)) {
+                let mut dots = needed.dots.iter();
+                if dots.all(|dot| gossip.is_durable(domain, *dot)) {
                     found.free.push((domain, slot));
                 } else {
                     found.awaits_sync = true;
@@ -452,16 +483,21 @@ fn includes(gossip: &Gossip, contexts: &[(Domain, Context)]) -> bool {
     contexts.all(|(domain, context)| gossip.cover().includes(*domain, context))
 }
 
-/// The first tombstone by its dot, with its clock, of those that do not wait for writes that it has replaced.
-fn oldest(gossip: &Gossip, lost: Lost<'_>) -> Option<(Domain, Actor, u64, Hlc)> {
-    let all = Domain::ALL.into_iter().flat_map(|domain| {
+/// All tombstones, by their dots.
+fn tombstones(gossip: &Gossip) -> impl Iterator<Item = (Domain, ActorIx, u64)> + '_ {
+    Domain::ALL.into_iter().flat_map(|domain| {
         let dots = gossip.cover().tombstones(domain).iter();
         dots.map(move |(actor, counter)| (domain, *actor, *counter))
-    });
-    all.take(BUDGET).find_map(|(domain, actor, counter)| {
-        let (slot, clock) = tombstone(gossip, domain, actor, counter)?;
+    })
+}
+
+/// What is needed for the first tombstone by its dot, of those that do not wait for writes that they have replaced.
+fn oldest(fx: &Effects, gossip: &Gossip, lost: Lost<'_>) -> Option<Needed> {
+    let mut all = tombstones(gossip).take(BUDGET);
+    all.find_map(|(domain, actor, counter)| {
+        let (slot, needed) = Needed::new(fx, gossip, domain, actor, counter)?;
         let waits = !gossip.lacked_writers(domain, slot, lost).is_empty();
-        (!waits).then(|| (domain, gossip.actor(actor), counter, clock))
+        (!waits).then_some(needed)
     })
 }
 
