@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rumormill_core::wire::Message;
 use rumormill_core::{Input, Lane, LinkId, Links, Node};
 
-use crate::checkers::{hearsay, standing};
+use crate::checkers::standing;
 use crate::event::{Event, Why};
 use crate::hurt::Hurt;
 use crate::network::{Fate, Network};
@@ -206,7 +206,7 @@ impl World {
         if self.meter.is_none() {
             self.hears_clock((from, node), link, &msg);
         }
-        self.listens(node, link, hearsay::rumors(&msg));
+        self.listens(node, link, Some(&msg));
         self.input(node, Input::Message { link, msg });
     }
 }

@@ -128,7 +128,7 @@ impl World {
             Event::Evicted { .. } => {
                 self.evictions.outcasts.remove(&node);
                 self.hosts[node].alone = true;
-                let held = self.contents(node);
+                let held = self.held(node);
                 self.model.went_alone(node, held.as_ref());
                 self.call_operator();
             }

@@ -137,7 +137,7 @@ impl World {
         };
         self.net.set_up(link, true);
         self.link_line(node, "up", link, None);
-        self.listens(node, link, &[]);
+        self.listens(node, link, None);
         self.input(node, Input::LinkUp { link, dial, hello });
         if self.hosts[node].hurts.has(Hurt::Congested) {
             self.congest(node, link);
@@ -173,6 +173,7 @@ impl World {
         }
         let why = why.error();
         self.link_line(node, "down", link, Some(&why));
+        self.hosts[node].ears.link_down(link);
         self.input(node, Input::LinkDown { link, why });
     }
 

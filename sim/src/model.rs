@@ -55,7 +55,18 @@ pub struct Told {
     /// The acceptor had not joined its cluster, or left it before another member had everything. What it accepted is proposed to the cluster when it joins, under a fresh clock:
     /// a put as new as the joining, a delete perhaps not at all, for where nobody else has the key nothing is left of it.
     pub alone: bool,
+    /// A node that went alone held its row, hidden: it proposes that anew when it returns, under a clock above all that was freed meanwhile.
+    pub renewed: bool,
     table: Table,
+}
+
+/// What a node holds that takes it along: also rows that are hidden, which are proposed like any others.
+#[derive(Debug)]
+pub struct Held {
+    /// The rows that it shows.
+    pub shown: Contents,
+    /// The rows that are hidden.
+    pub hidden: Vec<(Table, Bytes, Version)>,
 }
 
 /// An operation as it was accepted.
@@ -108,6 +119,7 @@ impl Model {
             lost: false,
             flush: key.is_none(),
             alone,
+            renewed: false,
             table,
         });
         match key {
@@ -177,12 +189,18 @@ impl Model {
     }
 
     /// The node took along what it had accepted and what else it held, and proposes it anew when it returns.
-    pub fn went_alone(&mut self, node: usize, held: Option<&Contents>) {
+    pub fn went_alone(&mut self, node: usize, held: Option<&Held>) {
         for op in self.ops.iter_mut().filter(|op| op.node == node) {
             op.alone = true;
         }
+        for (table, key, version) in held.iter().flat_map(|held| &held.hidden) {
+            let numbers = self.keys.get(&(*table, key.clone()));
+            for number in numbers.into_iter().flatten() {
+                self.ops[*number].renewed |= self.ops[*number].version == *version;
+            }
+        }
         for ((table, key), numbers) in &self.keys {
-            let row = held.and_then(|held| held.get(*table, key));
+            let row = held.and_then(|held| held.shown.get(*table, key));
             let version = row.map(|row| row.version);
             for number in numbers {
                 // Any of the siblings it holds may be of this operation.
@@ -290,14 +308,16 @@ impl<'a> History<'a> {
             .max_by_key(|op| op.version)
     }
 
-    /// Whether an operation that is newer than `version`, or became so by joining, may have removed the key. `expired` says of a write whether
-    /// its row may have ended.
+    /// Whether an operation that is newer than `version`, or became so by joining or by a reunion, may have removed the key. `expired` says of a
+    /// write whether its row may have ended. Guarantees, "Away and back": what is proposed in a reunion is newer than anything freed, and a
+    /// hidden row is proposed as any other.
     pub fn may_be_gone(self, version: Version, expired: impl Fn(&Told) -> bool) -> bool {
         self.ops().any(|op| {
             // A flush goes by the clock alone.
             let flushed = op.flush && op.version.clock >= version.clock;
             let removes = op.effect == Effect::Delete || expired(op);
-            (op.alone || flushed || op.version > version) && removes
+            let newer = op.alone || op.renewed || flushed || op.version > version;
+            newer && removes
         })
     }
 

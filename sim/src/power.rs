@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rumormill_core::{HaltReason, Input, Instant, Node, Request, Token};
 
-use crate::checkers::{Contents, Violation};
+use crate::checkers::Violation;
 use crate::event::{Event, Why};
 use crate::faults::FaultKind;
+use crate::model::Held;
 use crate::network::Network;
 use crate::plan::WARM_UP_US;
 use crate::trace::{Field, Weight};
@@ -237,7 +238,7 @@ impl World {
             true => unsynced,
             false => host.disk_rng.below(unsynced as u64 + 1) as usize,
         };
-        let held = self.contents(node).filter(|_| left);
+        let held = self.held(node).filter(|_| left);
         // Who has left has said what it takes along.
         self.hosts[node].leaving &= !left;
         self.power_off(node, keep, true);
@@ -258,14 +259,14 @@ impl World {
             // All that was damaged on its disk had been written anew.
             host.belongs();
         } else if host.rotten.is_some() || host.takes_along {
-            let held = self.contents(node);
+            let held = self.held(node);
             self.model.went_alone(node, held.as_ref());
         }
     }
 
     /// What a member took along that left without having handed it over, whoever wrote it, it proposes anew when it returns. Without a disk
     /// nothing is left of it, handed over or not: whoever holds it now may have no disk either.
-    fn left(&mut self, node: usize, held: Option<Contents>) {
+    fn left(&mut self, node: usize, held: Option<Held>) {
         let host = &mut self.hosts[node];
         let handed_over = host.handed_over.take() == Some(true);
         if !host.has_disk {

@@ -36,7 +36,7 @@ impl World {
             self.model.forgot_key(node, table, &key);
         }
         // Whatever else no other member has is proposed anew.
-        let held = self.contents(node);
+        let held = self.held(node);
         self.model.went_alone(node, held.as_ref());
     }
 

@@ -1,14 +1,14 @@
 //! What nodes are told of each other, and what they make of it.
 
-use rumormill_core::wire::Rumor;
+use rumormill_core::wire::Message;
 use rumormill_core::{Event, LinkId, NodeId};
 
 use crate::network::Network;
 use crate::world::World;
 
 impl World {
-    /// A node hears from the other end of a link, and what that says of the members.
-    pub(crate) fn listens(&mut self, node: usize, link: LinkId, rumors: &[Rumor]) {
+    /// A node hears from the other end of a link, which is new or brings a message, and what that says of the members.
+    pub(crate) fn listens(&mut self, node: usize, link: LinkId, msg: Option<&Message>) {
         // Where a cluster is measured nobody judges.
         if self.meter.is_some() {
             return;
@@ -22,7 +22,9 @@ impl World {
         if let Some(sender) = sender {
             host.ears.hears(sender, host.turns);
         }
-        host.ears.told(rumors, host.turns);
+        if let Some(msg) = msg {
+            host.ears.receives(link, msg, host.turns);
+        }
     }
 
     /// A node takes a member for dead or for alive.

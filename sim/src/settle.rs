@@ -127,12 +127,18 @@ impl World {
     }
 
     /// Without rows that may have ended on some member and not on another, since the clocks of most members that one counts had passed
-    /// their expiry after they were written. Guarantees, "Expiry": such a row may be lost before its time.
+    /// their expiry after they were written. Guarantees, "Expiry": such a row may be lost before its time. And without those that expire and
+    /// that a disk has lost without a word. Guarantees, "Damage": members do not compare rows that expire, so they do not come back there.
     fn lasting_contents(&self) -> Vec<Option<Contents>> {
         let lasts = |table: &str, key: &Bytes, row: &RowState| {
             let written_us = || self.written_us(table, key, row);
+            let is_lost = || {
+                let mut tables = Table::ALL.into_iter();
+                let table = tables.find(|known| known.name() == table);
+                table.is_some_and(|table| self.model.is_lost(table, key))
+            };
             row.expires_ms
-                .is_none_or(|at_ms| at_ms > self.agreed.passed_since(written_us()))
+                .is_none_or(|at_ms| at_ms > self.agreed.passed_since(written_us()) && !is_lost())
         };
         let contents = self.all_contents().into_iter();
         contents

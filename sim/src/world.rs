@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rumormill_core::{Limits, Node, NodeId, Now, Timing};
+use rumormill_core::{Limits, Node, NodeId, Now, Timing, Wall};
 
 use crate::agreed::Agreed;
 use crate::app::{Deployment, Slot};
@@ -18,7 +18,7 @@ use crate::evict::Evictions;
 use crate::faults::FaultKind;
 use crate::host::Host;
 use crate::injection::Ending;
-use crate::model::Model;
+use crate::model::{Held, Model};
 use crate::network::Network;
 use crate::plan::{Action, Plan, Table};
 use crate::sabotage::{Honest, Sabotage};
@@ -222,6 +222,26 @@ impl World {
         host.node
             .as_ref()
             .map(|node| Contents::read(node, host.now(self.now_us), &host.values))
+    }
+
+    /// All rows that a node holds of those that clients wrote, hidden ones too.
+    pub(crate) fn held(&self, index: usize) -> Option<Held> {
+        let shown = self.contents(index)?;
+        let host = self.hosts.get(index)?;
+        let node = host.node.as_ref()?;
+        // At that time no row has expired.
+        let all = node.view(Now::new(host.now(self.now_us).mono, Wall::from_millis(0)));
+        let hidden = self.model.keys().filter_map(|(table, key, _)| {
+            if shown.get(table, key).is_some() {
+                return None;
+            }
+            let row = all.get(node.user_table(table.name())?, key).row()?;
+            Some((table, key.clone(), row.version()))
+        });
+        Some(Held {
+            hidden: hidden.collect(),
+            shown,
+        })
     }
 
     /// Goes through the whole plan, ends all faults, waits until the cluster is at rest, and judges.

@@ -274,6 +274,7 @@ macro_rules! plans {
 fn plans_that_once_failed_hold() {
     let plans = plans![
         "a_disk_emptied_between_two_dials",
+        "a_hidden_row_that_a_leaver_proposes_again",
         "a_delete_that_waits_for_writes_that_a_crash_took",
         "a_delete_that_waits_for_writes_that_were_renewed",
         "a_leave_cut_short_by_a_crash",
@@ -283,7 +284,9 @@ fn plans_that_once_failed_hold() {
         "a_newcomer_after_a_delete_from_the_far_future",
         "a_session_asked_for_twice",
         "a_sibling_written_where_one_was_lost",
+        "a_write_after_the_end_of_a_row_from_a_fast_clock",
         "an_eviction_between_a_handshake_and_a_greeting",
+        "an_expiring_row_that_a_disk_has_lost",
         "an_old_life_whose_clock_was_ahead",
         "everybody_left_and_came_back",
         "everybody_left_while_one_came_in",

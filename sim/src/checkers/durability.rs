@@ -4,7 +4,8 @@ use bytes::Bytes;
 use rumormill_core::Version;
 
 use super::{Contents, MAX_VIOLATIONS, RowState, Shown, Violation};
-use crate::model::{History, Model, Told};
+use crate::clock::is_beyond_drift;
+use crate::model::{Effect, History, Model, Told};
 use crate::plan::Table;
 
 /// The checker's name in reports.
@@ -58,15 +59,33 @@ fn missing(
         newest.at_us
     );
     match row {
-        None if history.may_be_gone(newest.version, expired) => None,
+        None if history.may_be_gone(newest.version, &expired) => None,
         None => Some(format!("{promise}, is missing")),
         Some(row) if row.version >= newest.version => None,
         Some(_) if history.was_undone(newest) => None,
+        Some(row) if follows_a_freed_end(row, newest, history, expired) => None,
         Some(row) => Some(format!(
             "{promise}, has been replaced by the older {}",
             Shown(row.version)
         )),
     }
+}
+
+/// Whether a row was written after the end of one whose clock not every member follows. Guarantees, "Conflicts and clocks": a write over such a
+/// row is newer than it, and once what ended the row is freed nothing tells of that clock.
+fn follows_a_freed_end(
+    row: &RowState,
+    newest: &Told,
+    history: History<'_>,
+    expired: impl Fn(&Told) -> bool,
+) -> bool {
+    let written = row.value.as_ref().and_then(|value| history.writer(value));
+    let ends = |op: &Told| op.effect == Effect::Delete || expired(op);
+    let mut ends = history
+        .ops()
+        .filter(|op| op.version > newest.version && ends(op));
+    is_beyond_drift(newest.version.clock, newest.at_us)
+        && written.is_some_and(|write| ends.any(|end| end.at_us < write.at_us))
 }
 
 /// A row must carry what somebody wrote, and under a version that was given for it the very value of that write.
@@ -95,4 +114,73 @@ pub(crate) fn check_read(
         None => Some("nobody wrote it".to_string()),
     };
     wrong.map(|text| format!("{}/{} was read: {text}", table.name(), key.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use rumormill_core::{Actor, Hlc, NodeId};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::Accepted;
+
+    const TABLE: Table = Table::Periodic;
+
+    fn version(ahead_s: u64, counter: u64) -> Version {
+        let actor = Actor {
+            node: NodeId(1),
+            run: 1,
+        };
+        Version {
+            clock: Hlc::at(Clock::default().now(0).wall + Duration::from_secs(ahead_s)),
+            actor,
+            counter,
+        }
+    }
+
+    /// Whether it is a violation that a node shows a write of the third second in the place of an acknowledged one of the first, whose clock is
+    /// so many seconds ahead, when a row over that was written in the `ended` second, was lost, and may have expired.
+    fn is_broken(ahead_s: u64, ended: u64, expires: bool) -> bool {
+        let (mut model, key) = (Model::default(), Bytes::from("k"));
+        let mut told = |second: u64, version, effect, acked| {
+            let op = Accepted {
+                at_us: second * 1_000_000,
+                node: 0,
+                version,
+                effect,
+                alone: false,
+            };
+            let number = model.accepted(TABLE, Some(&key), op);
+            if acked {
+                model.acked(number);
+            }
+        };
+        told(1, version(ahead_s, 1), Effect::Put("a".into()), true);
+        told(
+            ended,
+            version(ahead_s, 2),
+            Effect::PutFor("b".into(), 1),
+            false,
+        );
+        told(3, version(3, 3), Effect::Put("c".into()), false);
+        let row = RowState {
+            version: version(3, 3),
+            value: Some("c".into()),
+            expires_ms: None,
+        };
+        let rows = BTreeMap::from([(TABLE.name().to_string(), BTreeMap::from([(key, row)]))]);
+        let expired = |op: &Told| expires && matches!(op.effect, Effect::PutFor(..));
+        !check(0, 0, &Contents(rows), &model, expired).is_empty()
+    }
+
+    #[test]
+    fn an_older_write_is_excused_only_after_the_end_of_a_row_that_not_every_member_follows() {
+        assert!(!is_broken(1_000_000, 2, true));
+        assert!(is_broken(1_000_000, 2, false), "it has not ended");
+        assert!(is_broken(1_000_000, 4, true), "it ended later");
+        assert!(is_broken(10, 2, true), "every member follows its clock");
+    }
 }

@@ -1,10 +1,10 @@
 //! Nobody comes back from the dead by hearsay: who was taken for dead is so until he is heard himself, has refuted it with a larger
 //! incarnation, or has begun another life.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rumormill_core::NodeId;
 use rumormill_core::wire::{Message, Rumor};
+use rumormill_core::{LinkId, NodeId};
 
 use super::Violation;
 
@@ -13,7 +13,11 @@ pub const NAME: &str = "hearsay";
 
 /// What one life of a node has been told of the others. Times are turns of the node: what happens within one has no order.
 #[derive(Debug, Default)]
-pub struct Ears(BTreeMap<NodeId, Known>);
+pub struct Ears {
+    known: BTreeMap<NodeId, Known>,
+    /// The links over which the other side's greeting has come. Before that a node takes no other message of the link.
+    greeted: BTreeSet<LinkId>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -35,7 +39,7 @@ struct Grave {
 }
 
 /// The rumors of a message.
-pub fn rumors(message: &Message) -> &[Rumor] {
+fn rumors(message: &Message) -> &[Rumor] {
     match message {
         Message::Probe { rumors, .. }
         | Message::Ack { rumors, .. }
@@ -48,15 +52,29 @@ pub fn rumors(message: &Message) -> &[Rumor] {
 impl Ears {
     /// The member itself was heard.
     pub fn hears(&mut self, who: NodeId, turn: u64) {
-        if let Some(known) = self.0.get_mut(&who) {
+        if let Some(known) = self.known.get_mut(&who) {
             known.heard = Some(turn);
         }
     }
 
+    /// A message came over a link: it counts once the other side's greeting has come there.
+    pub fn receives(&mut self, link: LinkId, message: &Message, turn: u64) {
+        if matches!(message, Message::Welcome(_)) {
+            self.greeted.insert(link);
+        } else if self.greeted.contains(&link) {
+            self.told(rumors(message), turn);
+        }
+    }
+
+    /// A link is down.
+    pub fn link_down(&mut self, link: LinkId) {
+        self.greeted.remove(&link);
+    }
+
     /// Somebody speaks of members. What is told of strangers and of other lives counts for nothing.
-    pub fn told(&mut self, rumors: &[Rumor], turn: u64) {
+    fn told(&mut self, rumors: &[Rumor], turn: u64) {
         for rumor in rumors {
-            let Some(known) = self.0.get_mut(&rumor.node) else {
+            let Some(known) = self.known.get_mut(&rumor.node) else {
                 continue;
             };
             if rumor.epoch != known.epoch {
@@ -71,7 +89,7 @@ impl Ears {
 
     /// The member was taken for dead.
     pub fn down(&mut self, who: NodeId, turn: u64) {
-        let Some(known) = self.0.get_mut(&who) else {
+        let Some(known) = self.known.get_mut(&who) else {
             return;
         };
         let incarnation = match known.told == turn {
@@ -88,7 +106,7 @@ impl Ears {
         who: NodeId,
         epoch: u64,
     ) -> Option<Violation> {
-        let known = self.0.entry(who).or_default();
+        let known = self.known.entry(who).or_default();
         if known.epoch != epoch {
             *known = Known {
                 epoch,
@@ -109,7 +127,7 @@ impl Ears {
 
     /// It has left, or was evicted.
     pub fn left(&mut self, who: NodeId) {
-        self.0.remove(&who);
+        self.known.remove(&who);
     }
 }
 
@@ -149,6 +167,29 @@ mod tests {
             ears.up((0, 0), WHO, 1).map(|found| found.checker),
             Some(NAME)
         );
+    }
+
+    /// A link's other side says that the member is alive in its second incarnation.
+    fn question() -> Message {
+        Message::ProbeFor {
+            nonce: 1,
+            target: WHO,
+            rumors: vec![alive(2)],
+        }
+    }
+
+    #[test]
+    fn what_came_before_the_greeting_was_not_taken() {
+        let (link, mut ears) = (LinkId(3), buried());
+        ears.receives(link, &question(), 6);
+        assert!(ears.up((0, 0), WHO, 1).is_some());
+        // It was told in vain, so that it may be told again.
+        let mut ears = Ears::default();
+        assert_eq!(ears.up((0, 0), WHO, 1), None);
+        ears.receives(link, &question(), 3);
+        ears.down(WHO, 5);
+        ears.told(&[alive(2)], 6);
+        assert_eq!(ears.up((0, 0), WHO, 1), None);
     }
 
     #[test]
