@@ -166,8 +166,8 @@ marks! {
     Reunited = "reunited",
     /// A member showed the same rows after all, or changed before it could say which.
     RepairEnds = "repair-ends",
-    /// A row whose value had to be loaded went to a member that had lost it.
-    OverruleLoaded = "overrule-loaded",
+    /// A row was written again whose value had to be loaded for that.
+    RenewalLoaded = "renewal-loaded",
     /// A row came back, or gave way to a newer one, although contexts agreed.
     RowRepaired = "row-repaired",
     /// A row was passed on whose author's life had ended.
@@ -182,6 +182,8 @@ marks! {
     RowShownAgain = "row-shown-again",
     /// Rows of a large cluster were passed on.
     RowsForwarded = "rows-forwarded",
+    /// A row was written again, because a member showed what it had replaced.
+    RowRenewed = "row-renewed",
     /// A row that was accepted before the definition of its table came became a sibling.
     StrayMoved = "stray-moved",
     /// A row took the place of one of the other table of its name.

@@ -123,6 +123,8 @@ mutants! {
     ObsoleteMerges = "obsolete-merges",
     /// Of two versions the one that arrives last wins.
     LastArrivalWins = "last-arrival-wins",
+    /// What a member shows although it was replaced is not replaced anew.
+    RepairUnwritten = "repair-unwritten",
     /// Of a delete and a write the write wins.
     PresenceWins = "presence-wins",
     /// A node whose clock is ahead of all others accepts writes.

@@ -130,10 +130,6 @@ impl Display for Trace<'_, Message> {
                 let actors = compared.shown.iter().map(|domain| domain.actors.len());
                 write!(f, "compared actors={}", actors.sum::<usize>())
             }
-            Message::Overrule(batch) => {
-                f.write_str("overrule ")?;
-                rows(f, batch)
-            }
             Message::Differs { .. } => f.write_str("differs"),
             Message::Forward { cuts, rows: batch } => {
                 write!(f, "forward parts={} ", cuts.len().saturating_sub(1))?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Config, Conflict, Cursor, Durability, Instant, Node, NodeId, Now, RecoverError, Recovery, Seed,
-    Seq, Storage, TableError, TableId, TableOptions, Timing, Token,
+    Config, Conflict, Cursor, Durability, Instant, Mark, Node, NodeId, Now, RecoverError, Recovery,
+    Seed, Seq, Storage, TableError, TableId, TableOptions, Timing, Token,
 };
 
 use crate::checkers::ahead::Clocks;
@@ -102,7 +102,8 @@ pub(crate) struct Host {
     pub(crate) notices: Notices,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
-    /// Whether it may lack rows that it covers: its disk has lost some, or it took over what a node covers of which that is true.
+    /// Whether it may lack rows that it covers: its disk has lost some, or it took over what a node covers of which that is true,
+    /// or a row in memory had taken the place of a stored one when it stopped.
     pub(crate) lacks: bool,
     /// Whether it was a full member when the last turn ended.
     pub(crate) was_full: bool,
@@ -280,6 +281,8 @@ impl Host {
             // What is wrong with it would go with it.
             node.check();
             for (mark, count) in node.marks() {
+                // Guarantees, "Which durability": a `memory` write takes the record of an earlier one to the same key with it.
+                self.lacks |= mark == Mark::TwinReplaced;
                 *self.marks.entry(mark.name()).or_insert(0) += count;
             }
         }

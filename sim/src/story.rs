@@ -34,7 +34,6 @@ pub(crate) fn kind(msg: &Message) -> &'static str {
         Message::Differs { .. } => "differs",
         Message::Compare(_) => "compare",
         Message::Compared(_) => "compared",
-        Message::Overrule(_) => "overrule",
         Message::Page(_) => "page",
         Message::More { .. } => "more",
         Message::Refused { .. } => "refused",
@@ -99,7 +98,7 @@ pub(crate) fn received(
             alive,
             rumors,
         } => line.num("alive", *alive).mute([*nonce]).rumors(rumors),
-        Message::Push(batch) | Message::Overrule(batch) => line.rows(batch),
+        Message::Push(batch) => line.rows(batch),
         Message::Forward { cuts, rows } => line.mute(cuts.iter().map(|cut| cut.0)).rows(rows),
         Message::Have(dots) | Message::Graft(dots) => line.dots(dots),
         Message::AskClaims(asks) => line

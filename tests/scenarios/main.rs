@@ -282,6 +282,7 @@ fn plans_that_once_failed_hold() {
         "a_leaver_whose_last_rows_a_disk_has_lost",
         "a_life_that_began_during_a_handshake",
         "a_newcomer_after_a_delete_from_the_far_future",
+        "a_quarrel_about_a_replaced_sibling",
         "a_session_asked_for_twice",
         "a_sibling_written_where_one_was_lost",
         "a_write_after_the_end_of_a_row_from_a_fast_clock",

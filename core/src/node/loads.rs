@@ -213,7 +213,7 @@ impl Node {
         let waiters = self.loads.finish(&place);
         self.gossip
             .serve_loaded(&mut self.fx, &place, loaded.as_ref());
-        self.overrule_loaded(&place, loaded.as_ref());
+        self.renewal_loaded(&place, loaded.as_ref());
         let value = loaded.as_ref().and_then(|loaded| loaded.as_ref().ok());
         self.gossip.stray_loaded(&mut self.fx, &place, value);
         for (token, request) in waiters {

@@ -39,7 +39,7 @@ use self::evict::Evictions;
 use self::leave::Leaving;
 use self::loads::{Loads, Reuniting};
 use self::relay::Relays;
-use self::repair::{Overrules, Repair};
+use self::repair::{Renewals, Repair};
 use self::requests::Requests;
 use self::rivals::Rival;
 use self::settled::Settled;
@@ -106,7 +106,7 @@ pub struct Node {
     relays: Relays,
     sync: AntiEntropy,
     repair: Option<Repair>,
-    overrules: Overrules,
+    renewals: Renewals,
     /// When rows that wait to become siblings are looked at next.
     strays_at: Instant,
     /// Not before this is another repair begun.
@@ -178,7 +178,7 @@ impl Node {
             ),
             nonces: Rng::of_life(seed, identity.run, Stream::Link),
             repair: None,
-            overrules: Overrules::new(),
+            renewals: Renewals::new(),
             strays_at: Instant::ZERO,
             repair_after: now.mono,
             sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),

@@ -233,7 +233,6 @@ impl Node {
             }
             Message::Compare(compare) => self.compare_ranges(link, compare)?,
             Message::Compared(compared) => self.ranges_compared(link, compared)?,
-            Message::Overrule(batch) => self.overruled(link, batch)?,
             Message::Differs { session, scope, at } => {
                 self.differs(link, session, (&scope, at))?;
             }

@@ -3,7 +3,7 @@
 //! A repair begins when a peer that has seen the same, durably, has another sum of rows. Each of the two repairs itself. While it
 //! does, it frees no tombstone: what it fetches counts although it is covered, and must meet what has deleted it since.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
 
 use super::Node;
 use crate::error::ReadError;
@@ -19,10 +19,10 @@ use crate::wire::{Compare, Compared, Have, Message, RowBatch};
 const MOST_LOST: usize = 65_536;
 
 /// Rows whose values are loaded for a repair at one time; more are found by the next.
-const MOST_OVERRULES: usize = 1_024;
+const MOST_RENEWALS: usize = 1_024;
 
-/// Rows that a peer has lost and whose values have to be loaded before they can be sent to it.
-pub(super) type Overrules = BTreeMap<Place, LinkId>;
+/// Rows that are written again once their values are loaded.
+pub(super) type Renewals = BTreeSet<Place>;
 
 /// A repair under way.
 pub(super) struct Repair {
@@ -178,48 +178,35 @@ impl Node {
     }
 
     /// A page of a session, which may be that of a repair.
-    pub(super) fn merge_page(
-        &mut self,
-        link: LinkId,
-        session: u64,
-        rows: RowBatch,
-    ) -> Result<(), Refusal> {
+    pub(super) fn merge_page(&mut self, session: u64, rows: RowBatch) -> Result<(), Refusal> {
         let now = self.fx.now().mono;
         let of_session = |repair: &&mut Repair| repair.session == Some(session);
         let Some(repair) = self.repair.as_mut().filter(of_session) else {
             return self.merge(rows).map(drop);
         };
         repair.touched = now;
-        let (repaired, theirs, cold) = self.gossip.repair(&mut self.fx, rows, &repair.lost)?;
+        let (repaired, cold) = self.gossip.repair(&mut self.fx, rows, &repair.lost)?;
         repair.repaired += repaired;
-        if !theirs.rows.is_empty() {
-            self.fx.send(link, Lane::Bulk, Message::Overrule(theirs));
-        }
         for place in cold {
-            let known = self.overrules.contains_key(&place);
-            if (known || self.overrules.len() < MOST_OVERRULES) && self.loads.wants(&place) {
-                self.overrules.insert(place, link);
+            let has_room = self.renewals.contains(&place) || self.renewals.len() < MOST_RENEWALS;
+            if has_room && self.loads.wants(&place) {
+                self.renewals.insert(place);
             }
         }
         Ok(())
     }
 
-    /// The load of a value has ended: if a peer has lost its row, it is sent there. What cannot be read is tried again by the next repair.
-    pub(super) fn overrule_loaded(
+    /// The load of a value has ended: a row that was to be written again with it is. What cannot be read is tried again by the next repair.
+    pub(super) fn renewal_loaded(
         &mut self,
         place: &Place,
         loaded: Option<&Result<Loaded, ReadError>>,
     ) {
-        let Some(link) = self.overrules.remove(place) else {
+        if !self.renewals.remove(place) || !self.is_full() || self.takes_no_rows() {
             return;
-        };
-        let value = loaded.and_then(|loaded| loaded.as_ref().ok());
-        if let Some(row) = self.gossip.alone(place, value)
-            && self.is_full()
-            && self.links.is_ready(link)
-        {
-            self.fx.mark(Mark::OverruleLoaded);
-            self.fx.send(link, Lane::Bulk, Message::Overrule(row));
+        }
+        if let Some(Ok(value)) = loaded {
+            self.gossip.renew_loaded(&mut self.fx, place, value);
         }
     }
 
@@ -228,19 +215,5 @@ impl Node {
         if repair.is_some_and(|repair| repair.session == Some(session)) {
             self.end_repair();
         }
-    }
-
-    /// A peer has newer rows than some that this node shows, although both have seen the same.
-    pub(super) fn overruled(&mut self, link: LinkId, batch: RowBatch) -> Result<(), Refusal> {
-        if self.takes_no_rows() {
-            return Ok(());
-        }
-        if !self.is_full() || !self.links.is_ready(link) {
-            return Ok(());
-        }
-        for arrival in self.gossip.intern_batch(batch)? {
-            self.gossip.overrule(&mut self.fx, arrival);
-        }
-        Ok(())
     }
 }

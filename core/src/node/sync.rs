@@ -307,7 +307,7 @@ impl Node {
         }
         match self.sync.page(&mut self.fx, link, page)? {
             SyncVerdict::Ignore => {}
-            SyncVerdict::Merge(rows) => self.merge_page(link, session, rows)?,
+            SyncVerdict::Merge(rows) => self.merge_page(session, rows)?,
             SyncVerdict::Complete {
                 rows,
                 adopt,
@@ -316,7 +316,7 @@ impl Node {
                 count,
             } => {
                 let was_full = self.is_full();
-                self.merge_page(link, session, rows)?;
+                self.merge_page(session, rows)?;
                 self.repair_complete(session);
                 self.gossip.adopt(&mut self.fx, &adopt, freed);
                 self.after_input();

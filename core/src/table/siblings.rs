@@ -134,6 +134,12 @@ impl SiblingRow {
         self.seen.union(&other.seen);
     }
 
+    /// Whether any of these writes is known here to be replaced.
+    pub(crate) fn replaces(&self, origins: &[Dot]) -> bool {
+        let replaced = |origin: &Dot| self.seen.contains(*origin) && self.find(*origin).is_none();
+        origins.iter().any(replaced)
+    }
+
     /// Removes versions, which stay known.
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Sibling) -> bool) {
         self.versions.retain(keep);

@@ -93,8 +93,6 @@ wire! {
         Compare(Compare),
         /// What the sender shows in those ranges that differ.
         Compared(Compared),
-        /// Rows that the sender has instead of older ones which the receiver has shown it.
-        Overrule(RowBatch),
         /// The session cannot be served now.
         Refused {
             /// The session.
@@ -194,9 +192,7 @@ impl Message {
     /// The rows that it carries between members, but for those of a greeting.
     pub fn rows(&self) -> Option<&RowBatch> {
         match self {
-            Message::Push(rows) | Message::Overrule(rows) | Message::Forward { rows, .. } => {
-                Some(rows)
-            }
+            Message::Push(rows) | Message::Forward { rows, .. } => Some(rows),
             Message::Page(page) => Some(&page.rows),
             _ => None,
         }

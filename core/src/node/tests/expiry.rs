@@ -345,7 +345,7 @@ fn a_hidden_row_costs_what_a_tombstone_costs_where_values_may_leave_memory() {
 }
 
 #[test]
-fn a_row_that_is_hidden_and_cold_overrules_an_older_one_without_end_of_repairs() {
+fn a_row_that_is_hidden_and_cold_replaces_an_older_one_without_end_of_repairs() {
     let mut lab = cold_lab(2);
     lab.put(0, "k", "old");
     lab.run(3_000);
@@ -361,7 +361,7 @@ fn a_row_that_is_hidden_and_cold_overrules_an_older_one_without_end_of_repairs()
     lab.run(10_000);
     lab.settle();
     assert_eq!(lab.get(1, "k"), value("v"));
-    assert!(lab.marked(0, "overrule-loaded"));
+    assert!(lab.marked(0, "renewal-loaded"));
     let ends = |lab: &Lab| {
         let node = lab.nodes[0].as_ref().unwrap();
         let mut marks = node.marks();

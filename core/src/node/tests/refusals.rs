@@ -284,15 +284,14 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
             _ => Err(arbitrary::Error::IncorrectFormat),
         }
     };
-    Ok(match u.int_in_range(0..=18)? {
+    Ok(match u.int_in_range(0..=17)? {
         10 => Message::Forward {
             cuts: std::vec![NodeId(clock), NodeId(u.arbitrary()?)],
             rows: push_of(u)?,
         },
         11 => Message::Have(dots),
         12 => Message::Graft(dots),
-        13 => Message::Overrule(push_of(u)?),
-        14 => Message::Compare(wire::Compare {
+        13 => Message::Compare(wire::Compare {
             round: counter,
             sys: u.arbitrary()?,
             usr: u.arbitrary()?,
@@ -303,25 +302,25 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
                 sum: clock,
             }],
         }),
-        15 => Message::Compared(wire::Compared {
+        14 => Message::Compared(wire::Compared {
             round: u.int_in_range(0..=2)?,
             sys: u.arbitrary()?,
             usr: u.arbitrary()?,
             shown: dots,
         }),
-        17 => Message::AskClaims(std::vec![wire::ClaimAsk {
+        16 => Message::AskClaims(std::vec![wire::ClaimAsk {
             node: NodeId(clock),
             clock: counter,
             dots: u.arbitrary()?,
             hops: u.arbitrary()?,
         }]),
-        18 => Message::Claims(std::vec![wire::RelayedClaim {
+        17 => Message::Claims(std::vec![wire::RelayedClaim {
             node: some.node,
             epoch: u.arbitrary()?,
             clock,
             contexts: dots,
         }]),
-        16 => Message::Differs {
+        15 => Message::Differs {
             session: u.int_in_range(0..=2)?,
             scope: std::vec![wire::DomainScope {
                 domain: u.int_in_range(0..=3)?,

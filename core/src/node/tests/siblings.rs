@@ -6,6 +6,9 @@ use std::string::{String, ToString};
 use arbtest::arbtest;
 
 use super::*;
+use crate::store::record;
+use crate::table::Domain;
+use crate::wire::Message;
 
 const NAME: &str = "carts";
 
@@ -421,4 +424,61 @@ fn members_agree_whatever_is_lost_and_nothing_unseen_is_replaced() {
         Ok(())
     })
     .budget_ms(2_000);
+}
+
+#[test]
+pub(super) fn what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_elsewhere() {
+    let mut lab = lab(4, Durability::Periodic);
+    lab.cut_all();
+    lab.add(0, "k", "a").unwrap();
+    lab.add(1, "k", "b").unwrap();
+    lab.reconnect();
+    let carts = record::row_key(Domain::UsrDurableSiblings, NAME, b"k");
+    let old = lab.disks[0][&carts].clone();
+    let knows = lab.context(2, "k");
+    lab.replace(2, "k", "both", &knows);
+    lab.run(8_000);
+    lab.all_show("k", &["both"]);
+    assert_eq!(lab.tombstones(), [0; 4], "forgotten");
+    // A record still says what was replaced: of those that start again the second knows it, as long as the fourth is down. The third has
+    // forgotten it.
+    for i in [0, 1, 3] {
+        lab.stop(i);
+    }
+    lab.disks[0].insert(carts, old);
+    // The one with the old row learns nothing by asking.
+    lab.cut = Box::new(|_, to, msg| to == 0 && matches!(msg, Message::Compared(_)));
+    lab.start(0);
+    lab.start(1);
+    lab.all_show_at(0, "k", &["a", "b"]);
+    lab.run(20_000);
+    lab.all_show("k", &["both"]);
+    assert!(lab.marked(1, "row-renewed"));
+    lab.start(3);
+    lab.run(8_000);
+    lab.all_show("k", &["both"]);
+    assert_eq!(lab.tombstones(), [0; 4], "forgotten again");
+}
+
+#[test]
+fn a_sibling_that_a_disk_lost_is_not_taken_for_replaced() {
+    let mut lab = lab(2, Durability::Periodic);
+    lab.add(0, "k", "a").unwrap();
+    lab.run(4_000);
+    let carts = record::row_key(Domain::UsrDurableSiblings, NAME, b"k");
+    let old = lab.disks[0][&carts].clone();
+    lab.cut_all();
+    let knows = lab.context(1, "k");
+    lab.replace(0, "k", "left", &knows);
+    lab.replace(1, "k", "right", &knows);
+    lab.reconnect();
+    lab.all_show("k", &["left", "right"]);
+    lab.stop(0);
+    lab.disks[0].insert(carts, old);
+    // The one with the old row learns nothing by asking, and what the other fetches there is replaced.
+    lab.cut = Box::new(|_, to, msg| to == 0 && matches!(msg, Message::Compared(_)));
+    lab.start(0);
+    lab.all_show_at(0, "k", &["a"]);
+    lab.run(20_000);
+    lab.all_show("k", &["left", "right"]);
 }

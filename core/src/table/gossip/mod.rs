@@ -328,7 +328,7 @@ impl Gossip {
     pub(crate) fn merge(&mut self, fx: &mut Effects, mut arrival: Arrival) -> Merged {
         let domain = self.tables.domain(arrival.table);
         if let Some(theirs) = arrival.siblings.take() {
-            return self.merge_siblings(fx, domain, arrival, *theirs, None);
+            return self.merge_siblings(fx, domain, arrival, *theirs, false);
         }
         let covered = self.cover.contains(domain, arrival.actor, arrival.counter);
         if covered && !mutated!(fx, ObsoleteMerges) {

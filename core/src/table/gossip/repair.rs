@@ -9,22 +9,44 @@
 //! That is sound while contexts agree at the moment of the comparison: what the other shows then was not deleted by anything
 //! that either covers. And it stays so until the session ends if nothing is freed here meanwhile: a later delete is then met as
 //! a tombstone.
+//!
+//! # Why repairs end
+//!
+//! Of a version one member may show it, another know that it was replaced, and a third have forgotten both, since what all cover is
+//! freed. By fetching alone they could go round for ever: the first tells the third, the second the first, and the second forgets.
+//! So a node that fetches what it knows to be replaced writes the row that it has instead *again*, with dots of its own
+//! ([`Gossip::renew`], [`Gossip::renew_siblings`]). It is the same row, and no newer than it takes to win over itself.
+//!
+//! Let Z be such a row and V a version that it replaces. Whatever member covers Z has merged it, whole, and does not show V. It
+//! shows V again only if it fetches V in a repair, for V's dot is covered.
+//!
+//! - A comparison needs equal contexts. So a member that covers Z when it compares does so with one that covers Z. The first member
+//!   that showed V again after Z would have fetched it from one that shows V after Z: there is none.
+//! - A member that comes to cover Z between the comparison and the last page has Z's row as long as the repair lasts, since a node that
+//!   repairs frees and forgets nothing, and V loses against it.
+//!
+//! So Z ends V on every member that covers Z, which all do in the end, as with any write. A node that has written Z covers it, and
+//! never fetches V again: each node writes at most once for each version, and a loss brings no new ones. All other steps of a repair
+//! are joins that add a version to a member, or a larger one in the place of a smaller: of those there are finitely many.
 
 use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place};
 use super::digest::Scope;
-use super::outbox::Batcher;
-use super::{ActorIx, Arrival, Gossip, Merged, StoredRow};
+use super::write::Fresh;
+use super::{ActorIx, Arrival, Gossip, Merged, Slot, StoredRow};
 use crate::effects::Effects;
 use crate::id::Actor;
 use crate::marks::Mark;
+use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::bytes::hash_words;
 use crate::table::causal::Dot;
 use crate::table::siblings::Sibling;
-use crate::table::{Context, Domain};
+use crate::table::{Context, Domain, Hlc};
 use crate::wire::{DotRange, RowBatch};
 
 /// Rows in one range.
@@ -314,27 +336,26 @@ impl Gossip {
         (have, scope)
     }
 
-    /// Rows that came for a repair: those of `lost` dots count although they are covered. Returns how many took their place, and the rows that
-    /// are here instead and that no sum shows: the member lacks them. Of those whose values are only in the store it returns the places.
+    /// Merges rows that came for a repair: those of `lost` dots count although they are covered. Returns how many took their place, and the
+    /// places of rows that have to be written again once their values are loaded.
     pub(crate) fn repair(
         &mut self,
         fx: &mut Effects,
         batch: RowBatch,
         lost: &Contexts,
-    ) -> Result<(u64, RowBatch, Vec<Place>), Refusal> {
+    ) -> Result<(u64, Vec<Place>), Refusal> {
         let (mut repaired, mut cold) = (0, Vec::new());
-        let mut lacks = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
         for mut arrival in self.intern_batch(batch)? {
             let domain = self.tables.domain(arrival.table);
             let context = lost.iter().find(|(name, _)| *name == domain);
-            let Some((_, lost)) = context.filter(|(_, lost)| self.is_lost(&arrival, lost)) else {
+            if !context.is_some_and(|(_, lost)| self.is_lost(&arrival, lost)) {
                 self.merge(fx, arrival);
                 continue;
-            };
+            }
             let place = (self.tables.group(arrival.table), arrival.key.clone());
             let merged = match arrival.siblings.take() {
-                Some(theirs) => self.merge_siblings(fx, domain, arrival, *theirs, Some(lost)),
-                None => self.supersede(fx, domain, arrival),
+                Some(theirs) => self.repair_siblings(fx, domain, arrival, *theirs),
+                None => self.repair_row(fx, domain, arrival),
             };
             match merged {
                 Merged::Won => {
@@ -342,33 +363,64 @@ impl Gossip {
                     repaired += 1;
                 }
                 Merged::Lost | Merged::Obsolete => {
-                    let unseen = |row: &&StoredRow| {
-                        let siblings = row.value.siblings().is_some();
-                        siblings || !Self::lasts(row)
-                    };
-                    match self.rows.get(place.0, &place.1).filter(unseen) {
-                        Some(row) if row.value.is_cold() => cold.push(place),
-                        Some(row) => {
-                            self.add_row(&mut lacks, row, row.value.resident());
-                        }
-                        None => {}
-                    }
+                    let row = self.rows.get(place.0, &place.1);
+                    let is_due = row.is_some_and(|row| row.value.is_cold() && !Self::lasts(row));
+                    cold.extend(is_due.then_some(place));
                 }
             }
         }
-        Ok((repaired, lacks.take(), cold))
+        Ok((repaired, cold))
     }
 
-    /// A row with its value, to be sent by itself; `None` when it has gone, or its value is only in the store and was not loaded.
-    pub(crate) fn alone(&self, (table, key): &Place, loaded: Option<&Loaded>) -> Option<RowBatch> {
-        let row = self.rows.get(*table, key)?;
-        let value = Self::value_of(row, loaded);
-        if value.is_none() && row.value.is_cold() {
-            return None;
+    /// Merges a row that counts although it is covered. One that is here instead is written again, if no sum shows it: else the member
+    /// would never learn of it.
+    fn repair_row(&mut self, fx: &mut Effects, domain: Domain, arrival: Arrival) -> Merged {
+        let (table, key) = (arrival.table, arrival.key.clone());
+        let merged = self.supersede(fx, domain, arrival);
+        if merged == Merged::Lost {
+            let found = self.rows.find(table, &key);
+            let row = found.and_then(|slot| self.rows.row(slot));
+            let value = row.and_then(|row| row.value.resident().cloned());
+            self.renew(fx, found, value);
         }
-        let mut batcher = Batcher::new(1, usize::MAX);
-        self.add_row(&mut batcher, row, value);
-        Some(batcher.take())
+        merged
+    }
+
+    /// Writes a row again whose value had to be loaded.
+    pub(crate) fn renew_loaded(&mut self, fx: &mut Effects, (table, key): &Place, loaded: &Loaded) {
+        let found = self.rows.find(*table, key);
+        let row = found.and_then(|slot| self.rows.row(slot));
+        let value = row.and_then(|row| Self::value_of(row, Some(loaded)).cloned());
+        if value.is_some() {
+            fx.mark(Mark::RenewalLoaded);
+            self.renew(fx, found, value);
+        }
+    }
+
+    /// Writes a delete, or a row that expires, again: the same in all but its dot, and as little newer as it takes to win over itself. Without
+    /// its value nothing is written.
+    fn renew(&mut self, fx: &mut Effects, found: Option<Slot>, value: Option<Bytes>) {
+        let row = found.and_then(|slot| self.rows.row(slot));
+        let is_whole = |row: &&StoredRow| row.value.is_dead() == value.is_none();
+        let Some(row) = row.filter(|row| !Self::lasts(row)).filter(is_whole) else {
+            return;
+        };
+        let me = self.actor(self.me);
+        let clock = renewed(row.clock, self.actor(row.actor), me);
+        let Some(clock) = clock.filter(|_| !mutated!(fx, RepairUnwritten)) else {
+            return;
+        };
+        let (key, existed) = (row.key.clone(), !row.value.is_dead());
+        let fresh = Fresh {
+            table: row.table,
+            key: &key,
+            found,
+            value,
+            expires: row.expires,
+        };
+        fx.mark(Mark::RowRenewed);
+        self.follow_clock(fx, clock);
+        self.put(fx, fresh, clock, existed);
     }
 
     fn is_lost(&self, arrival: &Arrival, lost: &Context) -> bool {
@@ -380,24 +432,13 @@ impl Gossip {
             None => lost.contains(self.actor(arrival.actor), arrival.counter),
         }
     }
+}
 
-    /// A row that a member has instead of one that this node has shown it. It counts only against an older row here.
-    pub(crate) fn overrule(&mut self, fx: &mut Effects, mut arrival: Arrival) {
-        let domain = self.tables.domain(arrival.table);
-        let is_here = self.rows.find(arrival.table, &arrival.key).is_some();
-        if let Some(theirs) = arrival.siblings.take_if(|_| is_here) {
-            let none = Context::new();
-            if self.merge_siblings(fx, domain, arrival, *theirs, Some(&none)) == Merged::Won {
-                fx.mark(Mark::RowRepaired);
-            }
-        } else if !self.cover.contains(domain, arrival.actor, arrival.counter) {
-            self.merge(fx, arrival);
-        } else if is_here
-            && arrival.actor != self.me
-            && self.supersede(fx, domain, arrival) == Merged::Won
-        {
-            fx.mark(Mark::RowRepaired);
-        }
+/// The least clock that lifts a write of one actor above the same with the dot of another, if there is any.
+pub(super) fn renewed(clock: Hlc, of: Actor, by: Actor) -> Option<Hlc> {
+    match by >= of {
+        true => Some(clock),
+        false => Some(clock.next()).filter(|next| *next > clock),
     }
 }
 

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::cold::{Loaded, Place};
+use super::repair::renewed;
 use super::rows::VersionKey;
 use super::write::Fresh;
 use super::{Gossip, Slot};
@@ -292,10 +293,8 @@ impl Gossip {
         let Some(row) = row.filter(|row| row.version_key() == version) else {
             return;
         };
-        // By a larger actor the same clock is enough to beat it.
-        let clock = match self.actor(self.me) >= self.actor(row.actor) {
-            true => row.clock,
-            false => row.clock.next(),
+        let Some(clock) = renewed(row.clock, self.actor(row.actor), self.actor(self.me)) else {
+            return;
         };
         let fresh = Fresh {
             table: row.table,

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::super::repair::renewed;
 use super::super::{Arrival, Gossip, Merged};
 use crate::effects::Effects;
 use crate::id::TableId;
@@ -12,18 +13,18 @@ use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::causal::Dot;
 use crate::table::siblings::{Sibling, SiblingRow};
-use crate::table::{Context, Domain, Hlc};
+use crate::table::{Domain, Hlc};
 
 impl Gossip {
-    /// Merges a row from elsewhere, whole. A row without new dots is obsolete, except in a repair: that names the dots that are covered
-    /// here and count nevertheless, because a disk lost their rows.
+    /// Merges a row from elsewhere, whole. A row without new dots is obsolete, and so is a version that is covered here and unknown to the
+    /// row: it was replaced. Except in a `repair`: there a disk may have lost it, and what is known of the key alone decides.
     pub(in super::super) fn merge_siblings(
         &mut self,
         fx: &mut Effects,
         domain: Domain,
         arrival: Arrival,
         mut theirs: SiblingRow,
-        repair: Option<&Context>,
+        repair: bool,
     ) -> Merged {
         let me = self.actor(self.me);
         let foreign = |version: &Sibling| {
@@ -35,12 +36,9 @@ impl Gossip {
             fx.refuse(Refusal::OwnDot);
             return Merged::Obsolete;
         }
-        let lost = |dot: &Dot| repair.is_some_and(|lost| lost.contains(dot.actor, dot.counter));
         let fresh = theirs.versions().iter().map(|version| version.dot);
-        let fresh: Vec<Dot> = fresh
-            .filter(|dot| !self.covers(domain, *dot) || lost(dot))
-            .collect();
-        if fresh.is_empty() && repair.is_none() && !mutated!(fx, ObsoleteMerges) {
+        let fresh: Vec<Dot> = fresh.filter(|dot| !self.covers(domain, *dot)).collect();
+        if fresh.is_empty() && !repair && !mutated!(fx, ObsoleteMerges) {
             return Merged::Obsolete;
         }
         self.follow_clock(fx, arrival.clock);
@@ -50,7 +48,7 @@ impl Gossip {
         let current = found.and_then(|slot| self.rows.row(slot));
         let ours = current.and_then(|row| row.value.siblings());
         let mut merged = ours.cloned().unwrap_or_default();
-        let revives = mutated!(fx, ObsoleteMerges);
+        let revives = repair || mutated!(fx, ObsoleteMerges);
         merged.merge(&theirs, |version| !fresh.contains(&version.dot) && !revives);
         if mutated!(fx, SiblingLost) {
             let newest = merged.newest().map(|version| version.origin);
@@ -71,6 +69,56 @@ impl Gossip {
         }
         self.place_siblings(fx, arrival.table, arrival.key, merged);
         Merged::Won
+    }
+
+    /// Merges a row in a repair. If the member shows what was replaced here, the row is written again: else the member would never learn
+    /// of it.
+    pub(in super::super) fn repair_siblings(
+        &mut self,
+        fx: &mut Effects,
+        domain: Domain,
+        arrival: Arrival,
+        theirs: SiblingRow,
+    ) -> Merged {
+        let (table, key) = (arrival.table, arrival.key.clone());
+        let shown = theirs.live().map(|(version, _)| version.origin);
+        let shown: Vec<Dot> = shown.collect();
+        let merged = self.merge_siblings(fx, domain, arrival, theirs, true);
+        let here = self.rows.get(table, &key);
+        let Some(row) = here.and_then(|row| row.value.siblings()) else {
+            return merged;
+        };
+        if row.replaces(&shown) && !mutated!(fx, RepairUnwritten) {
+            let row = row.clone();
+            self.renew_siblings(fx, (table, key), row);
+        }
+        merged
+    }
+
+    /// Writes a row again, whole: each version stays the write it is, and gets a dot of this node's to be found by. So the row counts
+    /// wherever it comes, with all that it knows.
+    fn renew_siblings(
+        &mut self,
+        fx: &mut Effects,
+        (table, key): (TableId, Bytes),
+        mut row: SiblingRow,
+    ) {
+        fx.mark(Mark::RowRenewed);
+        let mut moved = Vec::new();
+        for version in row.versions().to_vec() {
+            let me = self.actor(self.me);
+            let Some(clock) = renewed(version.clock, version.dot.actor, me) else {
+                continue;
+            };
+            let dot = self.next_dot(fx, table);
+            self.follow_clock(fx, clock);
+            row.move_to(version.origin, dot, clock);
+            moved.push((dot, clock));
+        }
+        for moved in moved {
+            self.collect_siblings(fx, (table, &key), moved, &row);
+        }
+        self.place_siblings(fx, table, key, row);
     }
 
     /// Takes a member's row in the place of this node's.
