@@ -17,7 +17,7 @@ use crate::world::World;
 const SETTLES: Duration = Duration::from_secs(30);
 /// The last telling of a clock counts for so long at least.
 const COUNTS: Duration = Duration::from_secs(30);
-/// How often the clocks are compared, in microseconds of virtual time; besides whenever one is set.
+/// How often the clocks are compared, in microseconds of virtual time; besides whenever one is set, and when a node ends.
 const EVERY_US: u64 = 1_000_000;
 /// By how much a comparison may come late, in milliseconds: a clock gains at most half as much again.
 const LATE_MS: u64 = 1_500;
@@ -165,8 +165,9 @@ impl World {
         known.is_set(now);
     }
 
-    /// A machine's node ends.
+    /// A machine's node ends. What it has told of its clock until now counts for a while.
     pub(crate) fn clock_ends(&mut self, node: usize) {
+        self.compare_clocks();
         let known = &mut self.agreed.clocks[node];
         (known.begun, known.counts, known.revision) = (None, None, None);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use rumormill_core::Version;
 
-use crate::checkers::Contents;
+use crate::checkers::{Contents, RowState};
 use crate::plan::Table;
 
 /// What an operation did to its key.
@@ -299,6 +299,14 @@ impl<'a> History<'a> {
     /// The operation that wrote this value: no two write the same.
     pub fn writer(self, value: &Bytes) -> Option<&'a Told> {
         self.ops().find(|op| op.effect.value() == Some(value))
+    }
+
+    /// The operation that wrote a row: by its value, or by its version where the value is only on a disk and was not read.
+    pub fn author(self, row: &RowState) -> Option<&'a Told> {
+        match &row.value {
+            Some(value) => self.writer(value),
+            None => self.ops().find(|op| op.version == row.version),
+        }
     }
 
     /// The newest operation that the store promised to keep.

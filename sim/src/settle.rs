@@ -151,10 +151,7 @@ impl World {
         let mut tables = Table::ALL.into_iter();
         let table = tables.find(|known| known.name() == table);
         let history = table.and_then(|table| self.model.history(table, key));
-        let written = history.and_then(|history| match &row.value {
-            Some(value) => history.writer(value),
-            None => history.ops().find(|op| op.version == row.version),
-        });
+        let written = history.and_then(|history| history.author(row));
         written.map_or(0, |op| op.at_us)
     }
 

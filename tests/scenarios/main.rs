@@ -275,6 +275,7 @@ fn plans_that_once_failed_hold() {
     let plans = plans![
         "a_disk_emptied_between_two_dials",
         "a_hidden_row_that_a_leaver_proposes_again",
+        "a_clock_that_was_told_just_before_a_crash",
         "a_delete_that_waits_for_writes_that_a_crash_took",
         "a_delete_that_waits_for_writes_that_were_renewed",
         "a_leave_cut_short_by_a_crash",
@@ -283,6 +284,7 @@ fn plans_that_once_failed_hold() {
         "a_life_that_began_during_a_handshake",
         "a_newcomer_after_a_delete_from_the_far_future",
         "a_quarrel_about_a_replaced_sibling",
+        "a_newcomer_whose_row_is_only_on_disk",
         "a_session_asked_for_twice",
         "a_sibling_written_where_one_was_lost",
         "a_write_after_the_end_of_a_row_from_a_fast_clock",

@@ -79,7 +79,7 @@ fn follows_a_freed_end(
     history: History<'_>,
     expired: impl Fn(&Told) -> bool,
 ) -> bool {
-    let written = row.value.as_ref().and_then(|value| history.writer(value));
+    let written = history.author(row);
     let ends = |op: &Told| op.effect == Effect::Delete || expired(op);
     let mut ends = history
         .ops()

@@ -30,8 +30,8 @@ pub fn check(
         let Some(row) = contents.get(table, key) else {
             continue;
         };
-        // A reunion may write an old value again under a new version: whose write it was tells the value alone.
-        let written = row.value.as_ref().and_then(|value| history.writer(value));
+        // A reunion may write an old value again under a new version: whose write it was tells the value, or the same version.
+        let written = history.author(row);
         // Members whose clocks are right do not follow such a clock: once the delete is freed, later writes have smaller ones.
         let beyond = is_beyond_drift(newest.version.clock, newest.at_us);
         let old = match written {
