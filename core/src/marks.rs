@@ -112,6 +112,8 @@ marks! {
     JoinLinked = "join-linked",
     /// A greeting was no longer true when the answer came.
     JoinRetry = "join-retry",
+    /// This node wrote rows while it entered a cluster, below what that has freed: it enters by a reunion.
+    JoinWroteBelow = "join-wrote-below",
     /// This node became a member of another's cluster.
     Joined = "joined",
     /// This node began to leave.

@@ -62,6 +62,9 @@ impl Mutant {
                 | Mutant::DamageFounds
                 | Mutant::DeadSiblingFreed
                 | Mutant::NewestDotAwaited
+                | Mutant::JoinerWritesBelow
+                | Mutant::AgreedTimeIgnored
+                | Mutant::FreedUnbeaten
                 | Mutant::BeliefToldOnce
                 | Mutant::DeadForwarded
                 | Mutant::EndedForwarded
@@ -293,6 +296,12 @@ mutants! {
     DeadSiblingFreed = "dead-sibling-freed",
     /// A claim is awaited for the newest version of a row with siblings alone, while the row is freed once all its versions are claimed.
     NewestDotAwaited = "newest-dot-awaited",
+    /// A node that enters a cluster and writes under its session keeps clocks that are below what the cluster has freed.
+    JoinerWritesBelow = "joiner-writes-below",
+    /// A node whose wall clock is behind those of most members follows no clock beyond its own drift limit.
+    AgreedTimeIgnored = "agreed-time-ignored",
+    /// A write to a key without a row does not look at what has been freed.
+    FreedUnbeaten = "freed-unbeaten",
     /// What is asked by an id that was given out before the definition came goes to the table that the name meant then.
     IdStaysBehind = "id-stays-behind",
     /// Rows that were accepted before the definition of their table came are not moved.

@@ -282,8 +282,11 @@ fn plans_that_once_failed_hold() {
         "a_leave_while_another_leaves",
         "a_leaver_whose_last_rows_a_disk_has_lost",
         "a_life_that_began_during_a_handshake",
+        "a_member_without_a_disk_whose_clock_is_behind",
         "a_newcomer_after_a_delete_from_the_far_future",
         "a_quarrel_about_a_replaced_sibling",
+        "a_newcomer_that_writes_at_once",
+        "a_newcomer_that_writes_below_what_was_freed",
         "a_newcomer_whose_row_is_only_on_disk",
         "a_session_asked_for_twice",
         "a_sibling_written_where_one_was_lost",
@@ -321,11 +324,15 @@ fn plans_that_once_failed_fail_without_their_rules() {
         "a_leave_while_another_leaves",
         "a_life_that_began_during_a_handshake",
         "siblings_claimed_through_a_third",
+        "a_newcomer_that_writes_below_what_was_freed",
+        "a_newcomer_that_writes_at_once",
     ];
     let rules = [
         Mutant::HolderGoneUnseen,
         Mutant::OldLinkKept,
         Mutant::NewestDotAwaited,
+        Mutant::JoinerWritesBelow,
+        Mutant::FreedUnbeaten,
     ];
     for ((name, text), mutant) in plans.into_iter().zip(rules) {
         let plan: Plan = text.parse().unwrap();

@@ -235,6 +235,9 @@ impl Node {
         }
         let status = theirs.status;
         self.gossip.follow_clock(&mut self.fx, Hlc(status.clock));
+        if said.standing == Standing::Member {
+            self.greeted_by_clock(status.wall_ms);
+        }
         let life = self.links.get(link).map(|known| (known.node, known.epoch));
         // It learns of its eviction from this node's greeting, and comes back in another life.
         let evicted = life.is_some_and(|(node, epoch)| self.membership.is_evicted(node, epoch));

@@ -14,7 +14,7 @@ use crate::error::WriteError;
 use crate::id::NodeId;
 use crate::io::Event;
 use crate::mutants::mutated;
-use crate::time::{Instant, Now};
+use crate::time::{Instant, Now, Wall};
 
 /// How long a peer's clock counts after it was heard.
 const WINDOW: Duration = Duration::from_secs(45);
@@ -63,13 +63,34 @@ pub(super) struct Skews {
     /// By how many milliseconds a clock is ahead.
     wrong: BTreeMap<NodeId, i64>,
     look_at: Instant,
+    /// The clock that the last greeting of a member told, and when: it counts until a peer tells its own with a probe.
+    greeted: Option<(i128, Instant)>,
 }
 
 impl Skews {
+    /// A member told its wall clock with its greeting.
+    pub(super) fn greet(&mut self, now: Now, wall_ms: u64) {
+        self.greeted = Some((offset(now, wall_ms), now.mono));
+    }
+
+    /// The wall clock that more than half of the peers heard lately have reached; `None` when none was heard. O(peers log peers).
+    pub(super) fn shown_by_most(&self, now: Now) -> Option<Wall> {
+        let is_recent = |at: Instant| now.mono.since(at) < WINDOW;
+        let heard = self.heard.values().filter(|(_, at)| is_recent(*at));
+        let mut offsets: Vec<i128> = heard.map(|(offset, _)| *offset).collect();
+        if offsets.is_empty() {
+            let greeted = self.greeted.filter(|(_, at)| is_recent(*at));
+            offsets.extend(greeted.map(|(offset, _)| offset));
+        }
+        offsets.sort_unstable_by(|a, b| b.cmp(a));
+        let most = offsets.get(offsets.len() / 2)?;
+        let wall_ms = most + i128::from(now.mono.as_micros() / 1_000);
+        Some(Wall::from_millis(u64::try_from(wall_ms).unwrap_or(0)))
+    }
+
     /// A peer told its wall clock.
     pub(super) fn hear(&mut self, now: Now, peer: NodeId, wall_ms: u64) {
-        let offset = i128::from(wall_ms) - i128::from(now.mono.as_micros() / 1_000);
-        self.heard.insert(peer, (offset, now.mono));
+        self.heard.insert(peer, (offset(now, wall_ms), now.mono));
     }
 
     /// Whether another comparison is due.
@@ -110,6 +131,11 @@ impl Skews {
     }
 }
 
+/// A wall clock, minus this node's monotonic one, in milliseconds.
+fn offset(now: Now, wall_ms: u64) -> i128 {
+    i128::from(wall_ms) - i128::from(now.mono.as_micros() / 1_000)
+}
+
 fn clamp(ms: i128) -> i64 {
     let (least, most) = (i128::from(i64::MIN), i128::from(i64::MAX));
     ms.clamp(least, most) as i64
@@ -119,7 +145,11 @@ impl Node {
     /// Compares the clocks once a second, and tells which have become wrong and which are right again.
     pub(super) fn skews_due(&mut self) {
         let now = self.fx.now();
-        if !self.skews.is_due(now.mono) || mutated!(self.fx, SkewUntold) {
+        if !self.skews.is_due(now.mono) {
+            return;
+        }
+        self.learn_agreed_time();
+        if mutated!(self.fx, SkewUntold) {
             return;
         }
         let limit = self.config.limits.clock_drift;
@@ -145,6 +175,24 @@ impl Node {
                 self.fx.event(Event::ClockRight { node, name });
             }
         }
+    }
+
+    /// Learns how far this node's clock may be behind: the drift limit counts from the time that the settled clocks of most members have passed.
+    /// O(members log members).
+    fn learn_agreed_time(&mut self) {
+        let counts = self.is_full() && !mutated!(self.fx, AgreedTimeIgnored);
+        let agreed = counts.then(|| self.vote().passed(&self.fx)).flatten();
+        self.gossip.set_agreed_time(agreed);
+        self.gossip
+            .set_shown_by_others(self.skews.shown_by_most(self.fx.now()));
+    }
+
+    /// A member told its wall clock with its greeting: there may be no other for a second.
+    pub(super) fn greeted_by_clock(&mut self, wall_ms: u64) {
+        let now = self.fx.now();
+        self.skews.greet(now, wall_ms);
+        self.gossip
+            .set_shown_by_others(self.skews.shown_by_most(now));
     }
 
     /// The clocks that are wrong, as they were found within the last second. O(such clocks).

@@ -300,6 +300,12 @@ impl Node {
         self.fx.send_after(gate, Links::One(link), Lane::Sys, msg);
     }
 
+    /// Whether this node, which is entering a cluster, wrote rows under its session whose clocks are not above what the cluster has freed. The next
+    /// session is a reunion then, since there are rows here.
+    fn wrote_too_low(&self, freed: Hlc) -> bool {
+        self.gossip.wrote_below(freed) && !mutated!(self.fx, JoinerWritesBelow)
+    }
+
     pub(super) fn paged(&mut self, link: LinkId, page: Page) -> Result<(), Refusal> {
         let session = page.session;
         if self.takes_no_rows() {
@@ -318,6 +324,13 @@ impl Node {
                 let was_full = self.is_full();
                 self.merge_page(session, rows)?;
                 self.repair_complete(session);
+                if !was_full && self.wrote_too_low(freed) {
+                    // What it wrote has to be raised above deletes that are freed already, as in every reunion.
+                    self.fx.mark(Mark::JoinWroteBelow);
+                    self.after_input();
+                    self.sync.urge(self.fx.now().mono, link);
+                    return Ok(());
+                }
                 self.gossip.adopt(&mut self.fx, &adopt, freed);
                 self.after_input();
                 self.fx.mark(Mark::SessionComplete);

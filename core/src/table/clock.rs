@@ -44,16 +44,23 @@ impl fmt::Display for Hlc {
     }
 }
 
-/// The clock of one node: never goes back, and follows others only within the drift limit.
+/// The clock of one node: never goes back, and follows others only within the drift limit, which counts from the wall clock or from the time
+/// that most members' clocks have passed, whichever is later.
 #[derive(Clone, Debug)]
 pub(crate) struct HlcSource {
     last: Hlc,
     drift: Duration,
+    /// The time that most members' clocks have passed, as far as it is known: the wall clock here may be behind.
+    agreed: Wall,
 }
 
 impl HlcSource {
     pub(crate) fn new(start: Hlc, drift: Duration) -> Self {
-        HlcSource { last: start, drift }
+        HlcSource {
+            last: start,
+            drift,
+            agreed: Wall::from_millis(0),
+        }
     }
 
     pub(crate) fn last(&self) -> Hlc {
@@ -63,6 +70,16 @@ impl HlcSource {
     /// Follows others so far ahead from now on. What was followed stays.
     pub(crate) fn set_drift(&mut self, drift: Duration) {
         self.drift = drift;
+    }
+
+    /// Most members' clocks have passed this time, whatever the wall clock here shows; `None` when nothing is known of them.
+    pub(crate) fn set_agreed(&mut self, agreed: Option<Wall>) {
+        self.agreed = agreed.unwrap_or(Wall::from_millis(0));
+    }
+
+    /// Whether a clock is within the drift limit of a wall clock, or of the later one that others show.
+    pub(crate) fn reaches(&self, wall: Wall, others: Option<Wall>, clock: Hlc) -> bool {
+        clock <= self.limit(others.map_or(wall, |others| wall.max(others)))
     }
 
     /// A clock for a local write: above every clock issued or followed here and above `floor`.
@@ -91,6 +108,6 @@ impl HlcSource {
     }
 
     fn limit(&self, wall: Wall) -> Hlc {
-        Hlc::at(wall + self.drift)
+        Hlc::at(wall.max(self.agreed) + self.drift)
     }
 }

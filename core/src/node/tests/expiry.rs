@@ -32,6 +32,16 @@ impl Lab {
         self.run(for_ms);
     }
 
+    /// A second node joins the first.
+    fn add_second(&mut self) {
+        let mut config = Config::new("n1", "1");
+        config.seeds = std::vec!["0".to_string()];
+        self.configs.push(config);
+        self.disks.push(BTreeMap::new());
+        self.nodes.push(None);
+        self.start(1);
+    }
+
     fn steps(&self, i: usize) -> Vec<i64> {
         let told = self.events.iter().filter_map(|(node, event)| match event {
             Event::WallStepped { by_ms } if *node == i => Some(*by_ms),
@@ -200,12 +210,7 @@ pub(super) fn a_newcomer_gets_rows_from_a_member_that_hides_them() {
     lab.put_for(0, "k", 3_600);
     lab.skew(&[0], DAY_MS, 1_000);
     assert_eq!(lab.hidden(), [1]);
-    let mut config = Config::new("n1", "1");
-    config.seeds = std::vec!["0".to_string()];
-    lab.configs.push(config);
-    lab.disks.push(BTreeMap::new());
-    lab.nodes.push(None);
-    lab.start(1);
+    lab.add_second();
     lab.run(3_000);
     lab.skew(&[0], 0, 1_000);
     assert_eq!(lab.get(1, "k"), value("v"), "the newcomer");
@@ -372,4 +377,62 @@ fn a_row_that_is_hidden_and_cold_replaces_an_older_one_without_end_of_repairs() 
     let before = ends(&lab);
     lab.run(60_000);
     assert_eq!(ends(&lab), before, "no repair comes again");
+}
+
+#[test]
+pub(super) fn a_member_whose_clock_is_behind_most_others_follows_them() {
+    let mut lab = Lab::new(3, Storage::Ordered, true);
+    lab.run(5_000);
+    lab.skew(&[2], -DAY_MS, BELIEVED_MS);
+    lab.put(0, "k", "old");
+    lab.run(3_000);
+    lab.delete(0, "k");
+    lab.run(30_000);
+    assert_eq!(lab.tombstones(), [0, 0, 0], "it has reached the delete");
+    lab.put(2, "k", "new");
+    lab.run(3_000);
+    assert_eq!(
+        lab.everywhere("k"),
+        [value("new"), value("new"), value("new")]
+    );
+    // It is the same after a restart, before it has heard of any clock.
+    lab.delete(0, "k");
+    lab.run(30_000);
+    lab.stop(2);
+    lab.start(2);
+    let (now, newest) = (lab.clock(2), lab.nodes[0].as_ref().unwrap());
+    let freed = newest.status(lab.clock(0)).clock;
+    assert!(lab.node(2).status(now).clock >= freed);
+}
+
+#[test]
+fn of_two_members_neither_is_followed_beyond_the_limit() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(5_000);
+    lab.skew(&[1], DAY_MS, BELIEVED_MS);
+    lab.put(1, "k", "far");
+    lab.run(5_000);
+    let (now, clock) = (lab.clock(0).wall, lab.status(0).clock);
+    assert!(
+        clock.wall() <= now + Duration::from_secs(1),
+        "nothing tells which is wrong"
+    );
+}
+
+#[test]
+fn a_delete_that_was_freed_far_ahead_draws_no_write_of_a_newcomer() {
+    let mut lab = Lab::new(1, Storage::Ordered, false);
+    lab.skew(&[0], 30 * DAY_MS, 1_000);
+    lab.put(0, "k", "far");
+    lab.delete(0, "k");
+    lab.skew(&[0], 0, 1_000);
+    assert_eq!(lab.tombstones(), [0]);
+    lab.add_second();
+    lab.run(5_000);
+    lab.put(1, "k", "near");
+    let now = lab.now;
+    let row = lab.node(1).view(now).get(TableId::DEFAULT, b"k").row();
+    assert!(row.unwrap().version().clock.wall() <= now.wall + Duration::from_secs(1));
+    lab.run(5_000);
+    assert_eq!(lab.everywhere("k"), [value("near"), value("near")]);
 }

@@ -47,6 +47,7 @@ macro_rules! caught {
 
 caught! {
     AgreesTwice as agrees_twice by evict::of_two_that_want_to_evict_each_other_a_member_agrees_with_one, "eviction-refused";
+    AgreedTimeIgnored as agreed_time_ignored by expiry::a_member_whose_clock_is_behind_most_others_follows_them, "it has reached the delete";
     AwayExpires as away_expires by expiry::who_is_away_ends_no_row, "away: hidden";
     BeliefToldOnce as belief_told_once by relay::a_death_that_had_no_member_to_go_to_is_told_when_one_is_there, "the belief is told";
     ClaimNotRelayed as claim_not_relayed by relay::claims_pass_through_a_third_so_that_deletes_are_freed, "freed everywhere";

@@ -76,7 +76,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 use crate::wire;
 
 /// What became of a row that arrived.
@@ -113,6 +113,8 @@ pub(crate) struct Gossip {
     live_sum: LiveSum,
     log: ChangeLog,
     clock: HlcSource,
+    /// The time that most peers show by their wall clocks.
+    others: Option<Wall>,
     /// Durable ceiling of issued clocks: a restart begins there.
     ceiling: Hlc,
     /// Which rows are newer than a floor.
@@ -160,6 +162,7 @@ impl Gossip {
             live_sum: LiveSum::default(),
             log: ChangeLog::new(limits.change_log),
             clock: HlcSource::new(start, limits.clock_drift),
+            others: None,
             ceiling: start,
             ahead: Ahead::new(start),
             floors: BTreeMap::new(),

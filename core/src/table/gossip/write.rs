@@ -58,7 +58,10 @@ impl Gossip {
         if value.is_none() && (!is_here || ignored) {
             return Ok(self.unchanged(fx, table, current));
         }
-        let above = self.clock_to_beat(table, current)?;
+        let mut above = self.clock_to_beat(table, current)?;
+        if current.is_none() {
+            above = above.max(self.freed_to_beat(fx));
+        }
         let clock = self.issue_clock(fx, above);
         let fresh = Fresh {
             table,
