@@ -151,7 +151,11 @@ impl Gossip {
             return;
         };
         let (table, key) = (row.table, row.key.clone());
-        if let Some(mut siblings) = row.value.siblings().cloned() {
+        if self.flush_row(fx, slot) {
+            return;
+        }
+        let row = self.rows.row(slot);
+        if let Some(mut siblings) = row.and_then(|row| row.value.siblings().cloned()) {
             siblings.retain(|version| version.clock > floor);
             self.place_siblings(fx, table, key, siblings);
         }

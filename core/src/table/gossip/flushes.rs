@@ -48,10 +48,11 @@ impl Gossip {
             Some(table) => tables::floor_key(self.tables.name(table)),
             None => tables::FLOOR_OF_ALL.to_vec(),
         };
-        let before = self.log.next();
         // A table's floor is freed as a tombstone is; the one row that is the floor of all stays.
         let value = table.is_none().then(Bytes::new);
         let accepted = self.write_sys(fx, Tables::FLOORS, &key, value);
+        // Rows of which the floor has removed some siblings were placed anew: they were here before all the same.
+        let before = self.log.next();
         self.last_flush += 1;
         let mut flush = Flush {
             number: self.last_flush,
