@@ -14,10 +14,10 @@ pub(super) const FLUSH_BUDGET: usize = 256;
 const TRIM_BUDGET: usize = 4_096;
 
 /// Tables that are used no more, and are forgotten in one turn.
-const FORGET_BUDGET: usize = 1_024;
+const FORGET_BUDGET: usize = 256;
 
-/// Rows that a floor has hidden, and that are removed in one turn: a millisecond or two.
-const SWEEP_BUDGET: usize = 1_024;
+/// Rows that a floor has hidden, and that are removed in one turn: half a millisecond.
+const SWEEP_BUDGET: usize = 256;
 
 impl Node {
     /// The earliest moment at which [`Input::Tick`](crate::Input::Tick) is needed, and why. Pure. A moment in the past means

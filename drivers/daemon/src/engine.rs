@@ -123,9 +123,10 @@ impl Engine {
         };
         let begun = Instant::now();
         let dir = settings.store_dir();
+        let now = driver.now();
         let (node, store) = match &dir {
-            Some(dir) => recover(dir, config, &handle, driver.now())?,
-            None => (finish(Recovery::new(config, seed()?), driver.now())?, None),
+            Some(dir) => aside(|| recover(dir, config, &handle, now))?,
+            None => (finish(Recovery::new(config, seed()?), now)?, None),
         };
         log_start(&node, driver.now(), dir.as_deref(), begun.elapsed());
         let resp_limits = limits.clone();
@@ -254,16 +255,40 @@ fn advertised(addr: SocketAddr, advertise: Option<&str>) -> String {
     }
 }
 
+/// Carries out `start` on a thread that gives way to the loop, and so does every thread that is started there, where the system knows that of
+/// threads: of two that want a core the loop then has about three quarters. What a store does behind must not keep a client waiting
+/// that the loop could serve.
+fn aside<T: Send>(start: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    let start = || {
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::nice(5) {
+            tracing::debug!(%error, "the store's threads do not give way to the loop");
+        }
+        start()
+    };
+    thread::scope(|scope| {
+        let named = thread::Builder::new().name("recovery".into());
+        let started = named.spawn_scoped(scope, start);
+        let thread = started.map_err(|error| Failure::Not(format!("no thread: {error}")))?;
+        let panicked = |_| Err(Failure::Not("the recovery panicked".into()));
+        thread.join().unwrap_or_else(panicked)
+    })
+}
+
 type Recovered = (Node, Option<StoreHandle>);
 
 fn recover(dir: &Path, config: Config, handle: &Handle, now: Now) -> Result<Recovered, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Not(error.to_string());
     let backlog = config.limits.store_backlog.saturating_mul(2);
-    let recovered = rumormill_store_fjall::recover(dir, config, seed()?, now);
-    let recovered = recovered.map_err(|error| match error {
-        Unrecovered::Alone { .. } => failed(&format!("{error}. {ALONE}")),
-        Unrecovered::Load(_) => failed(&format!("{}: {error}", dir.display())),
-        error => failed(&error),
+    let seed = seed()?;
+    // fjall's own threads sort and compact: they give way to those that write and read, too.
+    let recovered = aside(|| {
+        let recovered = rumormill_store_fjall::recover(dir, config, seed, now);
+        recovered.map_err(|error| match error {
+            Unrecovered::Alone { .. } => failed(&format!("{error}. {ALONE}")),
+            Unrecovered::Load(_) => failed(&format!("{}: {error}", dir.display())),
+            error => failed(&error),
+        })
     })?;
     if let Some(set_aside) = &recovered.set_aside {
         tracing::warn!("{set_aside}");

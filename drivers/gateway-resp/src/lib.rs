@@ -19,7 +19,7 @@
 //!   `HSET` return. Another member may decide differently at the same moment; the later write wins.
 //! - `MSET`, `HSET`, `DEL` of several keys are one write each: refused as a whole for a size, but `BUSY` may stop them halfway.
 //!   One of more than 1,024 keys is carried out in pieces, between which other clients have their turn.
-//! - `KEYS`, `HGETALL`, `HKEYS` and `HVALS` show the moment of the command when the reply has at most 1 MiB and 4,096 rows were looked at.
+//! - `KEYS`, `HGETALL`, `HKEYS` and `HVALS` show the moment of the command when the reply has at most 1 MiB and 2,000 rows were looked at.
 //!   A larger reply waits in line until there is memory for it and is then built in pieces, before its first byte is sent: each row that
 //!   stays is shown exactly once, as it was when its piece was built, and the announced number is right. One of more than half of the
 //!   memory for all replies is refused with `TOOLARGE`. `MGET` and `HMGET` of more than 64 keys or 256 KiB read on as the client reads.
@@ -34,10 +34,10 @@
 //!   or more and sends nothing.
 //! - `SCAN` and `HSCAN` go in key order and show each key that stays exactly once. Cursors belong to the listener, not to the
 //!   connection; the last 16,384 (4 MiB of keys) are remembered, and an older one is answered with an error.
-//!   One call looks at 10,000 rows at most, and at fewer where its pattern costs much.
+//!   One call looks at 2,000 rows at most, whatever its `COUNT`, and at fewer where its pattern costs much.
 //! - A pattern has at most 262,144 bytes, and 1,024 characters and classes behind its first wildcard. A key is compared with it in time
 //!   proportional to its length, whatever the pattern.
-//! - A call of a session does a bounded number of steps, about a millisecond; the rest of a pipeline goes on in the next call.
+//! - A call of a session does a bounded number of steps, about half a millisecond; the rest of a pipeline goes on in the next call.
 //! - There is database 0 alone. After a `SELECT` of another one, which is refused, the client can read and write nothing until `SELECT 0` or
 //!   `RESET`: what it sends was meant for elsewhere.
 //! - `INFO` counts under `expires` the rows of all tables that expire, and has `used_memory` where the driver tells it, the memory of the whole process. `CONFIG RESETSTAT` lets `INFO` count connections and

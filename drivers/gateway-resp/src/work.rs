@@ -1,12 +1,12 @@
 //! How much one call of a session may do before the other clients of the loop have their turn.
 
-/// Steps of one call: about a millisecond of a core.
-pub const WORK: usize = 1_000_000;
+/// Steps of one call: about half a millisecond of a core.
+pub const WORK: usize = 500_000;
 
 /// Steps that the parts of a command count for; one step is about a nanosecond.
 pub(crate) const COMMAND: usize = 300;
 /// A row that is looked at in order.
-pub(crate) const ROW: usize = 100;
+pub(crate) const ROW: usize = 250;
 /// A row that is written.
 pub(crate) const WRITE: usize = 1_500;
 /// A name that becomes that of a table, or is looked up to become one.

@@ -26,6 +26,7 @@ mod rows;
 mod session;
 mod shelves;
 mod siblings;
+mod slab;
 mod stability;
 mod strays;
 mod table_rows;

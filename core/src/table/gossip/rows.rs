@@ -15,6 +15,7 @@ use super::index::Index;
 use super::listing::{Listed, Listing};
 use super::order::Order;
 use super::shelves::Shelves;
+use super::slab::Slab;
 use super::table_rows::{Places, TableRows};
 use crate::id::{Seq, TableId};
 use crate::table::Hlc;
@@ -143,7 +144,7 @@ impl StoredRow {
 /// [`Gossip::sweep`](super::Gossip::sweep) has removed them.
 #[derive(Default)]
 pub(crate) struct Rows {
-    slab: Vec<Option<StoredRow>>,
+    slab: Slab,
     free: Vec<Slot>,
     index: Index,
     /// By table the one with whose rows its own are kept.
@@ -434,7 +435,7 @@ impl Rows {
     /// Adds a row whose key is not there yet. O(log rows) for the order, when it is shown.
     pub(crate) fn insert(&mut self, row: StoredRow) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slab.push(None);
+            self.slab.push_empty();
             Slot::new(self.slab.len() - 1)
         });
         let hash = Self::hash(&self.hasher, self.group(row.table), &row.key);

@@ -44,8 +44,8 @@ pub(crate) struct Waits {
 /// Tombstones examined in one turn.
 const BUDGET: usize = 4_096;
 
-/// Tombstones freed in one turn: a millisecond or two.
-const FREED: usize = 1_024;
+/// Tombstones freed in one turn: half a millisecond.
+const FREED: usize = 256;
 
 /// Tombstones compared with claims in one turn, each with each.
 const COMPARED: usize = 1 << 14;

@@ -74,7 +74,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Most rows that one `SCAN` or `HSCAN` looks at, and most bytes that it answers with before it stops.
-const SCAN_ROWS: usize = 10_000;
+pub(super) const SCAN_ROWS: usize = 2_000;
 const SCAN_BYTES: usize = 1 << 20;
 
 pub(super) const FOREIGN_CURSOR: Refusal =

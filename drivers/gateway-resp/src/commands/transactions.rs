@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use rumormill_core::{ChangeKind, Cursor, ScanRange, TableId, Version};
 
+use super::keys::SCAN_ROWS;
 use super::{Command, Ctx, Group, MANY, NONE, Outcome, Touched, hashes, is, run, touched};
 use crate::decoder::{Args, Words, parse_int};
 use crate::encoder;
@@ -426,7 +427,7 @@ impl Plan {
                 self.compare(args, 2);
                 let words = (1..args.len()).find(|at| is(args.get(*at), "count"));
                 let count = words.and_then(|at| parse_int(args.get(at + 1)));
-                let names = count.map_or(10, |count| count.clamp(0, 10_000) as usize);
+                let names = count.map_or(10, |count| (count.max(0) as usize).min(SCAN_ROWS));
                 self.steps += names * LISTED;
             }
             "keys" => self.list_all(ctx, args.get(1)),

@@ -70,6 +70,9 @@ impl Each {
                 (self.finish)(ctx, self.count)?;
                 return Ok(Piece::Done);
             }
+            if ctx.client.work.is_spent() && !ctx.client.is_whole {
+                break;
+            }
             let may_wait = !ctx.client.is_whole && ctx.command.writes(args);
             if may_wait && ctx.node.pressure() {
                 return Ok(Piece::Pause(Flow::Store));

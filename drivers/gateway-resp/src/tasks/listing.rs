@@ -19,9 +19,12 @@ use crate::refusal::{Refusal, RowKey};
 use crate::work::{self, WORK};
 
 /// Rows looked at in the first piece, which is all of most replies, and in each of those that follow; and bytes built in one.
-const ROWS: usize = 4_096;
-const ROWS_LATER: usize = 1_024;
+const ROWS: usize = 2_000;
+const ROWS_LATER: usize = 1_000;
 const BYTES: usize = 1 << 20;
+
+/// Bytes built in a piece that follows, and said in one.
+const BYTES_LATER: usize = 256 << 10;
 
 /// Bytes of a chunk of the reply, and of the entry for which there is room in one.
 const CHUNK: usize = 32 << 10;
@@ -88,11 +91,11 @@ impl Found {
     pub(crate) fn looked_is_enough(&mut self) -> bool {
         self.looked += 1;
         self.steps += work::ROW;
-        let rows = match self.before {
-            0 => ROWS,
-            _ => ROWS_LATER,
+        let (rows, bytes) = match self.before {
+            0 => (ROWS, BYTES),
+            _ => (ROWS_LATER, BYTES_LATER),
         };
-        self.looked >= rows || self.steps >= WORK || self.bytes - self.before >= BYTES
+        self.looked >= rows || self.steps >= WORK || self.bytes - self.before >= bytes
     }
 
     /// Appends what `write` writes, as one entry.
@@ -309,9 +312,13 @@ impl Listing {
 
     /// Says what there is room for.
     fn say(&mut self, ctx: &mut Ctx<'_>) -> Piece {
+        let mut said = 0;
         while let Some(chunk) = self.found.chunks.front() {
             if ctx.replies.is_full() && !ctx.client.is_whole {
                 return Piece::Pause(Flow::Full);
+            }
+            if said >= BYTES_LATER && !ctx.client.is_whole {
+                return Piece::Pause(Flow::Yield);
             }
             let bytes = match chunk {
                 Chunk::Said(said) => {
@@ -326,6 +333,7 @@ impl Listing {
                     key.len() + 64
                 }
             };
+            said += bytes;
             self.found.bytes = self.found.bytes.saturating_sub(bytes);
             self.found.chunks.pop_front();
         }

@@ -28,6 +28,9 @@ impl Values {
             if ctx.replies.is_full() {
                 return Ok(Piece::Pause(Flow::Full));
             }
+            if ctx.client.work.is_spent() {
+                break;
+            }
             ctx.client.work.spend(work::ROW);
             let said = ctx.value(self.table, args.get(self.at));
             if in_place(said, ctx.replies).is_err() {

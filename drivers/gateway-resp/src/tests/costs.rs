@@ -67,6 +67,28 @@ fn a_pipeline_of_costly_scans_takes_several_calls() {
 }
 
 #[test]
+fn a_listing_of_many_rows_is_built_and_said_in_small_pieces() {
+    let mut talk = Talk::new();
+    for n in 0..20_000 {
+        talk.say(&format!("SET {n:030} v"));
+    }
+    let keys = array(&[b"KEYS", b"*"]);
+    talk.flow = talk
+        .session
+        .receive(talk.now, &mut talk.node, &keys, &mut talk.replies);
+    let (calls, text) = go_on(&mut talk);
+    assert!(text.starts_with("*20000 "), "{}", &text[..20]);
+    // A thousand rows in a piece, and 256 KiB of a reply of 720 KiB.
+    assert!(calls >= 19 + 2, "{calls}");
+    let reply = talk.say("SCAN 0 COUNT 10000");
+    let rows = reply
+        .split(' ')
+        .filter(|word| word.starts_with('0'))
+        .count();
+    assert_eq!(rows, 2_000, "of a call of SCAN");
+}
+
+#[test]
 fn a_costly_scan_goes_on_where_it_stopped() {
     let mut talk = Talk::new();
     for n in 0..500 {
