@@ -60,6 +60,11 @@ impl Mutant {
             Mutant::AgreesTwice
                 | Mutant::AwayExpires
                 | Mutant::DamageFounds
+                | Mutant::DamageUnnoted
+                | Mutant::HiddenForGood
+                | Mutant::NonceEchoed
+                | Mutant::RedefinedUntold
+                | Mutant::StepBackUnseen
                 | Mutant::DeadSiblingFreed
                 | Mutant::NewestDotAwaited
                 | Mutant::JoinerWritesBelow
@@ -110,6 +115,8 @@ impl Mutant {
 mutants! {
     /// A proof of any nonce brings a link up.
     ProofUnchecked = "proof-unchecked",
+    /// A nonce that a peer sends back as its own brings a link up.
+    NonceEchoed = "nonce-echoed",
     /// All handshakes of a node have one nonce.
     NonceRepeated = "nonce-repeated",
     /// A leaver goes on taking rows, so that its record does not say what it holds.
@@ -212,6 +219,8 @@ mutants! {
     TombstoneNotStored = "tombstone-not-stored",
     /// A damaged row is dropped, and its dot stays covered.
     DamageTrusted = "damage-trusted",
+    /// That rows were lost is forgotten with the life that found it out.
+    DamageUnnoted = "damage-unnoted",
     /// A node that has lost rows, and finds no member, begins a cluster without them.
     DamageFounds = "damage-founds",
     /// Members that disagree do not notice.
@@ -282,6 +291,10 @@ mutants! {
     TellingsLast = "tellings-last",
     /// A clock is believed as soon as it has jumped.
     JumpBelieved = "jump-believed",
+    /// A settled clock does not notice that the wall clock went back until the next half minute begins.
+    StepBackUnseen = "step-back-unseen",
+    /// A row that is hidden is not shown again when the clock goes back.
+    HiddenForGood = "hidden-for-good",
     /// A node that is away ends rows.
     AwayExpires = "away-expires",
     /// A node that is still joining ends rows.
@@ -310,6 +323,8 @@ mutants! {
     MovedAnew = "moved-anew",
     /// Of two definitions made at once the later one counts, also when it keeps no siblings.
     LaterDefinitionWins = "later-definition-wins",
+    /// Watchers are not told that the name of their table means another one from now on.
+    RedefinedUntold = "redefined-untold",
     /// A version that is here is not replaced by one of the other table of its name.
     TwinStands = "twin-stands",
     /// A version that is not stored leaves the record of the stored one that it replaces.

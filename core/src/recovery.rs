@@ -285,7 +285,7 @@ impl Recovery {
             fx.store(record::identity(&identity));
             fx.store(record::cluster(&cluster));
             fx.sync_this_turn();
-            if let Some(said) = &damage {
+            if let Some(said) = damage.as_ref().filter(|_| !mutated!(fx, DamageUnnoted)) {
                 // Until it has reunited: what is missing cannot be seen in what is left.
                 fx.store(record::damage(said));
             }

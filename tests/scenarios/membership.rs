@@ -101,11 +101,11 @@ fn flapping_storms() {
 
 fn flapping(mut story: Scenario) {
     story.at(5_000);
-    // A quarter of everything is lost for a minute, and one node is stopped again and again for longer than a probe may take.
+    // A quarter of everything is lost for more than a minute, and one node is stopped again and again for so long that only its own word saves it.
     let loss = story.begin(&FaultWhat::Loss { ppm: 250_000 });
     for _ in 0..15 {
         let pause = story.begin(&FaultWhat::Pause { node: 5 });
-        story.wait(2_000).end(pause).wait(2_000);
+        story.wait(3_000).end(pause).wait(2_000);
     }
     let flaps = count(&story, "member_down");
     assert_eq!(flaps, 0, "nobody is taken for dead\n{}", story.story());

@@ -329,7 +329,7 @@ impl Connection {
         let hello = self.check(payload)?;
         let theirs: Drawn = wire::decode_all(payload).map_err(|_| LinkError::Malformed)?;
         // A peer with this nonce would prove it by sending our own bytes back.
-        if theirs.nonce == self.nonce {
+        if theirs.nonce == self.nonce && !mutated!(self, NonceEchoed) {
             return Err(LinkError::Refused(Refusal::Proof));
         }
         self.stage = Stage::Unproved(hello);

@@ -29,7 +29,7 @@ impl Node {
 
     /// Looks at both clocks, and tells of a step of the wall clock.
     pub(super) fn look_at_clocks(&mut self) {
-        if let Some(by_ms) = self.settled.look(self.fx.now()) {
+        if let Some(by_ms) = self.settled.look(&self.fx) {
             self.fx.event(Event::WallStepped { by_ms });
         }
     }

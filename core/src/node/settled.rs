@@ -13,7 +13,7 @@ use core::time::Duration;
 use crate::effects::Effects;
 use crate::id::NodeId;
 use crate::mutants::mutated;
-use crate::time::{Instant, Now, Wall};
+use crate::time::{Instant, Wall};
 
 /// A clock is believed once it has shown the time for so long, and after twice that at most.
 const SETTLES: Duration = Duration::from_secs(30);
@@ -53,7 +53,8 @@ pub(super) struct Settled {
 
 impl Settled {
     /// Looks at this node's clocks; returns by how many milliseconds the wall clock has made a step, if it has. O(1).
-    pub(super) fn look(&mut self, now: Now) -> Option<i64> {
+    pub(super) fn look(&mut self, fx: &Effects) -> Option<i64> {
+        let now = fx.now();
         let offset = offset(now.wall.as_millis(), now.mono);
         let fresh = Own {
             last: offset,
@@ -73,7 +74,7 @@ impl Settled {
         } else if age >= SETTLES {
             own.before = Some(own.now);
             (own.now, own.since) = (offset, now.mono);
-        } else {
+        } else if !mutated!(fx, StepBackUnseen) {
             own.now = own.now.min(offset);
         }
         let step = i64::try_from(step).unwrap_or(if step < 0 { i64::MIN } else { i64::MAX });
@@ -180,6 +181,7 @@ fn millis(mono: Instant) -> i128 {
 mod tests {
     use super::*;
     use crate::config::Storage;
+    use crate::time::Now;
 
     /// A node's clocks, looked at every second.
     struct Clocks {
@@ -209,7 +211,7 @@ mod tests {
                 let mono = Instant::from_micros(self.second * 1_000_000);
                 self.fx
                     .set_now(Now::new(mono, Wall::from_millis(wall_ms as u64)));
-                steps.extend(self.settled.look(self.fx.now()));
+                steps.extend(self.settled.look(&self.fx));
                 self.second += 1;
             }
             steps

@@ -70,7 +70,9 @@ fn lost(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Op
     let gone = |at: usize, put: &Told, value: &Bytes| {
         history.numbered().any(|(number, op)| {
             let flushed = op.flush && (op.alone || op.version.clock >= put.version.clock);
-            let replaced = authors.were_early([at, number]) && op.version > put.version;
+            // What one took along that was no member became as new as its joining.
+            let is_newer = op.alone || op.version > put.version;
+            let replaced = authors.were_early([at, number]) && is_newer;
             flushed || replaced || authors.has_seen(number, value)
         })
     };

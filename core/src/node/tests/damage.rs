@@ -4,6 +4,8 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::*;
+use crate::store::record;
+use crate::table::Domain;
 
 impl Lab {
     /// Recovers the node from its disk, with copies of the records of its identity, or without.
@@ -125,6 +127,33 @@ fn a_node_that_has_lost_everything_but_who_it_is_comes_back_as_the_same_member()
     assert_eq!(lab.damage(2), None);
     assert_eq!(lab.node(0).members().len(), 3, "no ghost is left");
     lab.expect_whole();
+}
+
+#[test]
+pub(super) fn the_damage_of_a_row_is_remembered_until_the_node_has_reunited() {
+    let (mut lab, _) = Lab::with_an_old_copy();
+    let spare = lab.spares(2);
+    (0..2).for_each(|i| lab.stop(i));
+    let row = record::row_key(Domain::UsrDurable, "default", b"kept");
+    lab.rot(2, &row, 7);
+    lab.recover(2, &spare).unwrap();
+    assert!(lab.damage(2).unwrap().contains("is damaged"));
+    lab.run(3_000);
+    for _ in 0..2 {
+        lab.stop(2);
+        lab.start(2);
+        // The record is gone from the disk: nothing but the note tells of it.
+        assert!(!lab.disks[2].contains_key(&row));
+        assert!(lab.damage(2).is_some(), "the damage is remembered");
+        lab.run(3_000);
+    }
+    (0..2).for_each(|i| lab.start(i));
+    lab.run(10_000);
+    assert_eq!(lab.damage(2), None);
+    lab.expect_only_kept_and_own();
+    lab.stop(2);
+    lab.start(2);
+    assert_eq!(lab.damage(2), None, "the note is gone");
 }
 
 #[test]

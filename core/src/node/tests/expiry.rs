@@ -146,6 +146,18 @@ pub(super) fn two_clocks_of_three_that_jump_for_a_moment_end_no_row() {
 }
 
 #[test]
+pub(super) fn clocks_that_were_fast_and_are_right_again_end_no_row() {
+    let mut lab = young();
+    lab.skew(&[1, 2], DAY_MS, BELIEVED_MS);
+    // So long it takes until all have told what time it is.
+    lab.skew(&[1, 2], 0, 6_000);
+    lab.put_for(0, "k", 3_600);
+    lab.run(5_000);
+    let all = std::vec![value("v"); 3];
+    assert_eq!(lab.everywhere("k"), all, "right again");
+}
+
+#[test]
 pub(super) fn a_clock_that_was_heard_long_ago_has_no_vote() {
     let mut lab = three();
     lab.skew(&[2], DAY_MS, BELIEVED_MS);
@@ -267,7 +279,7 @@ fn an_expiry_that_is_taken_away_where_the_row_shows_wins_over_hidden_and_ended_o
 }
 
 #[test]
-fn watchers_are_told_that_a_row_is_hidden_and_shows_again_and_not_that_it_ends() {
+pub(super) fn watchers_are_told_that_a_row_is_hidden_and_shows_again_and_not_that_it_ends() {
     let mut lab = three();
     let from = lab.nodes[2].as_ref().unwrap().view(lab.now).cursor();
     let info = |lab: &Lab| {

@@ -316,6 +316,28 @@ pub(super) fn siblings_in_memory_move_to_the_stored_table_that_the_name_means_in
     }
 }
 
+/// A table is flushed, or its row deleted, and then its name means another one.
+#[test]
+pub(super) fn who_watches_a_name_hears_that_rows_have_gone_before_it_meant_another_table() {
+    for is_flushed in [false, true] {
+        let (mut lab, id) = lab(siblings());
+        lab.put_by(1, id, "k", "early");
+        let cursor = lab.nodes[1].as_ref().unwrap().view(lab.now).cursor();
+        let now = lab.now;
+        match is_flushed {
+            true => drop(lab.node(1).flush_table(now, id).unwrap()),
+            false => lab.delete_by(1, id, "k"),
+        }
+        lab.meet();
+        let view = lab.nodes[1].as_ref().unwrap().view(lab.now);
+        assert_eq!(view.scan(id, ScanRange::default()).count(), 0);
+        let changes = view.changes(id, cursor, 100).unwrap().changes;
+        let kinds = changes.iter().map(|change| &change.kind);
+        let flushes = kinds.filter(|kind| matches!(kind, ChangeKind::Flushed { .. }));
+        assert_eq!(flushes.count(), 1, "watches begin anew");
+    }
+}
+
 #[test]
 fn a_row_on_disk_becomes_a_sibling_after_a_restart() {
     let (mut lab, id) = lab(siblings());

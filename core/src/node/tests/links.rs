@@ -3,6 +3,7 @@
 use std::vec::Vec;
 
 use super::*;
+use crate::link::LinkLimits;
 
 #[test]
 fn nobody_dials_the_former_owner_of_an_address_that_a_linked_node_has_taken() {
@@ -45,4 +46,18 @@ fn a_join_through_the_address_of_a_linked_node_makes_no_second_link() {
     for number in [1, 2] {
         assert_eq!(lab.replies[&Token(number)], Ok(Response::Joined(first)));
     }
+}
+
+#[test]
+pub(super) fn a_peer_that_sends_back_the_nonce_of_this_node_is_refused() {
+    let mut lab = Lab::new(1, Storage::None, true);
+    let mut conn = lab.node(0).connection(LinkLimits::default());
+    let (opening, mut events) = (conn.opening(), Vec::new());
+    let done = conn.receive(&opening, &mut events);
+    assert_eq!(
+        done,
+        Err(LinkError::Refused(link::Refusal::Proof)),
+        "its own nonce"
+    );
+    assert!(events.is_empty() && !conn.is_up());
 }

@@ -4,8 +4,8 @@
 use std::cell::Cell;
 
 use super::{
-    damage, evict, expiry, floors, ids, leave, membership, names, namesake, push, refusals, relay,
-    siblings, skew, sync, waits,
+    damage, evict, expiry, floors, ids, leave, links, membership, names, namesake, push, refusals,
+    relay, siblings, skew, sync, waits,
 };
 use crate::mutants::Mutant;
 
@@ -53,6 +53,7 @@ caught! {
     ClaimNotRelayed as claim_not_relayed by relay::claims_pass_through_a_third_so_that_deletes_are_freed, "freed everywhere";
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "of two clocks nobody knows which is wrong";
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
+    DamageUnnoted as damage_unnoted by damage::the_damage_of_a_row_is_remembered_until_the_node_has_reunited, "the damage is remembered";
     DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";
     DeadForwarded as dead_forwarded by floors::a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays_away, "the member that restarted";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
@@ -65,6 +66,7 @@ caught! {
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     HalfIsEnough as half_is_enough by expiry::two_fast_clocks_of_four_end_no_row, "half of the clocks";
     HiddenDeleteIgnored as hidden_delete_ignored by expiry::a_delete_of_a_row_that_is_hidden_holds_where_it_shows, "it wrote";
+    HiddenForGood as hidden_for_good by expiry::watchers_are_told_that_a_row_is_hidden_and_shows_again_and_not_that_it_ends, "left == right";
     HiddenSentDead as hidden_sent_dead by expiry::a_newcomer_gets_rows_from_a_member_that_hides_them, "the newcomer";
     JoinerExpires as joiner_expires by expiry::who_is_joining_ends_no_row, "joining: hidden";
     JumpBelieved as jump_believed by expiry::two_clocks_of_three_that_jump_for_a_moment_end_no_row, "a moment";
@@ -86,12 +88,15 @@ caught! {
     NamesakeByClock as namesake_by_clock by namesake::an_old_life_whose_clock_was_ahead_is_ended_too, "both lives are ended";
     NamesakeStays as namesake_stays by namesake::a_new_life_without_a_disk_takes_the_place_of_the_old_one, "one takes the other's place";
     NamesakeWithDiskEnded as namesake_with_disk_ended by namesake::a_member_that_keeps_a_disk_is_waited_for_by_its_namesake, "its disk may come back";
+    NonceEchoed as nonce_echoed by links::a_peer_that_sends_back_the_nonce_of_this_node_is_refused, "its own nonce";
     OldLifeDefended as old_life_defended by relay::a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it, "it is accused, and alive";
     PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
+    RedefinedUntold as redefined_untold by ids::who_watches_a_name_hears_that_rows_have_gone_before_it_meant_another_table, "watches begin anew";
     RelayedClaimOutlives as relayed_claim_outlives by relay::a_claim_that_is_passed_on_counts_only_while_its_life_goes_on, "that life has ended";
     RepairUnwritten as repair_unwritten by siblings::what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_elsewhere, "left == right";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";
     ScopeOutdated as scope_outdated by sync::a_session_about_a_part_brings_what_has_replaced_its_rows_since, "left == right";
     SkewUntold as skew_untold by skew::a_wrong_clock_is_told_until_it_is_right, "a wrong clock is told once";
+    StepBackUnseen as step_back_unseen by expiry::clocks_that_were_fast_and_are_right_again_end_no_row, "right again";
     TellingsLast as tellings_last by expiry::a_clock_that_was_heard_long_ago_has_no_vote, "heard long ago";
 }

@@ -130,11 +130,19 @@ impl Cover {
     pub(crate) fn knows_up_to(&self, domain: Domain, dot: Dot) -> bool {
         let moved = |from: &Domain| {
             let actor = strays::moved(dot.actor, *from);
-            let ix = self.find(actor);
-            let stands = ix.and_then(|ix| self.slot(*from, ix, dot.counter));
-            stands.is_none() && self.contains_up_to(*from, Dot { actor, ..dot })
+            self.contains_up_to(*from, Dot { actor, ..dot })
         };
-        self.contains_up_to(domain, dot) || Domain::USR.iter().any(moved)
+        let is_covered = self.contains_up_to(domain, dot) || Domain::USR.iter().any(moved);
+        is_covered && !self.may_move(dot)
+    }
+
+    /// Whether the row is here out of which a write of a sibling was moved, so that it may be moved again.
+    pub(crate) fn may_move(&self, dot: Dot) -> bool {
+        let stands = |from: &Domain| {
+            let ix = self.find(strays::moved(dot.actor, *from));
+            ix.is_some_and(|ix| self.slot(*from, ix, dot.counter).is_some())
+        };
+        Domain::USR.iter().any(stands)
     }
 
     /// Covers the next dot of the present actor: counters are contiguous from 1.

@@ -17,6 +17,9 @@ impl Gossip {
     /// Hides rows whose time has come, and shows those again whose time lies ahead because the clock went back, at most `budget` of them.
     pub(crate) fn hide_expired(&mut self, fx: &mut Effects, budget: usize) {
         let wall_ms = fx.now().wall.as_millis();
+        if mutated!(fx, HiddenForGood) {
+            self.rows.hide_for_good();
+        }
         for _ in 0..budget {
             let Some(slot) = self.rows.next_to_turn(wall_ms) else {
                 return;

@@ -578,6 +578,11 @@ impl Rows {
         self.expiring.next_to_turn(wall_ms)
     }
 
+    /// A planted bug: hidden rows are not shown again.
+    pub(super) fn hide_for_good(&mut self) {
+        self.expiring.for_good = true;
+    }
+
     /// Hides or shows the row that [`Rows::next_to_turn`] named, unless it is dropped. O(log rows).
     pub(super) fn hide_or_show(&mut self, slot: Slot) {
         let Some(row) = self.slab.get(slot.index()).and_then(Option::as_ref) else {

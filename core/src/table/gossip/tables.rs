@@ -212,6 +212,13 @@ impl Tables {
             .is_some_and(|table| table.used)
     }
 
+    /// Whether a version of this table, or of the other one of its group, has been here in this life.
+    pub(crate) fn was_used(&self, id: TableId) -> bool {
+        let of_group = |known: &TableId| self.group(*known) == self.group(id);
+        let mut known = self.known_as(id).into_iter().filter(of_group);
+        known.any(|id| self.get(id).is_some_and(|table| table.used))
+    }
+
     pub(crate) fn find(&self, domain: Domain, name: &str) -> Option<TableId> {
         self.by_name.get(name)?.ids[domain.index()]
     }

@@ -42,6 +42,7 @@ impl Gossip {
         row: SiblingRow,
     ) {
         let domain = self.tables.domain(table);
+        self.tables.mark_used(table);
         let found = self.rows.find(table, &key);
         let Some(newest) = row.newest() else {
             if let Some(slot) = found {
@@ -120,10 +121,14 @@ impl Gossip {
         let Some((row, siblings)) = row.and_then(|row| Some((row, row.value.siblings()?))) else {
             return BTreeSet::new();
         };
-        let is_lost = |actor: Actor| lost(actor).is_some_and(|at| row.clock <= at);
+        // No declaration ends the wait for what is here and is moved once more.
+        let is_lost = |dot: &Dot| {
+            let declared = lost(dot.actor).is_some_and(|at| row.clock <= at);
+            declared && !self.cover.may_move(*dot)
+        };
         let dots = siblings.seen().as_slice().iter();
         dots.filter(|dot| !self.cover.knows_up_to(domain, **dot))
-            .filter(|dot| !is_lost(dot.actor))
+            .filter(|dot| !is_lost(dot))
             .map(|dot| dot.actor.node)
             .collect()
     }
