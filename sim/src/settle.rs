@@ -100,7 +100,10 @@ impl World {
             .hosts
             .iter()
             .filter_map(|host| Some((host, host.node.as_ref()?)));
-        nodes.any(|(host, node)| !node.status(host.now(self.now_us)).strays.is_empty())
+        nodes.any(|(host, node)| {
+            let strays = node.status(host.now(self.now_us)).strays;
+            strays.iter().any(|strays| strays.defined)
+        })
     }
 
     fn is_at_rest(&self) -> bool {

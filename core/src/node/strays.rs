@@ -13,7 +13,7 @@ use crate::time::Instant;
 /// of what it had moved in the last one.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Rows of a table that are not shown, because they were accepted before its definition had come to their writers.
+/// Rows of a table that are not shown, because they were accepted before its definition had come to their writers, or because that was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StrayRows {
@@ -21,15 +21,26 @@ pub struct StrayRows {
     pub table: String,
     /// How many rows.
     pub rows: u64,
+    /// Whether the definition is known here. If not a crash took it before it was synced: they show when the table is created again.
+    pub defined: bool,
 }
 
 impl core::fmt::Display for StrayRows {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let StrayRows { table, rows } = self;
-        write!(
-            f,
-            "{table}: {rows} rows wait for their writers, which accepted them before the definition of the table had come"
-        )
+        let StrayRows {
+            table,
+            rows,
+            defined,
+        } = self;
+        let why = match defined {
+            true => {
+                "for their writers, which accepted them before the definition of the table had come"
+            }
+            false => {
+                "until the table is created again to keep siblings: a crash took its definition"
+            }
+        };
+        write!(f, "{table}: {rows} rows wait {why}")
     }
 }
 
@@ -38,9 +49,10 @@ impl Node {
     pub(super) fn stray_rows(&self) -> Vec<StrayRows> {
         let strays = self.gossip.strays().into_iter();
         strays
-            .map(|(table, rows)| StrayRows {
+            .map(|(table, rows, defined)| StrayRows {
                 table: table.to_string(),
                 rows,
+                defined,
             })
             .collect()
     }

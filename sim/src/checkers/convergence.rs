@@ -136,7 +136,9 @@ impl ClusterView {
         let keeps_deletes = keeps_deletes || !stored.is_empty() || forgotten.len() >= running;
         // Rows of a member that never comes back wait until it is evicted.
         let waits_for_gone = !stored.is_empty() || !forgotten.is_empty();
-        let strays = status.strays.iter().filter(|_| !waits_for_gone);
+        // Guarantees, "Which durability": a definition that is not synced may be lost, and with it the meaning of rows written under it.
+        let strays = status.strays.iter().filter(|strays| strays.defined);
+        let strays = strays.filter(|_| !waits_for_gone);
         let strays = strays.map(ToString::to_string).collect();
         for member in members
             .into_iter()

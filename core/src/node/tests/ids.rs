@@ -339,6 +339,32 @@ pub(super) fn who_watches_a_name_hears_that_rows_have_gone_before_it_meant_anoth
 }
 
 #[test]
+fn siblings_whose_definition_was_lost_show_when_it_is_made_again() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    lab.cut = Box::new(|_, _, _| true);
+    let now = lab.now;
+    let (id, _) = lab.node(0).create_table(now, NAME, siblings()).unwrap();
+    lab.put_by(0, id, "k", "v");
+    lab.run(100);
+    lab.stop(0);
+    let definition = record::row_key(Domain::Sys, "tables", NAME.as_bytes());
+    assert!(lab.disks[0].remove(&definition).is_some());
+    lab.start(0);
+    lab.meet();
+    for i in 0..2 {
+        let strays = lab.nodes[i].as_ref().unwrap().status(lab.now).strays;
+        assert_eq!((strays[0].rows, strays[0].defined), (1, false), "n{i}");
+        assert!(strays[0].to_string().contains("created again"));
+    }
+    let now = lab.now;
+    lab.node(1).create_table(now, NAME, siblings()).unwrap();
+    lab.run(10_000);
+    lab.all_have("k", &["v"]);
+    assert_eq!((lab.waiting(0), lab.waiting(1)), (0, 0), "none waits");
+}
+
+#[test]
 fn a_row_on_disk_becomes_a_sibling_after_a_restart() {
     let (mut lab, id) = lab(siblings());
     lab.stop(1);

@@ -66,11 +66,15 @@ enum Old {
 }
 
 impl Gossip {
-    /// Live rows of users' tables that readers are not shown, because their name means another table, by name. O(such tables).
-    pub(crate) fn strays(&self) -> Vec<(&str, u64)> {
+    /// Live rows of users' tables that readers are not shown, because their name means another table: the name, how many, and whether that
+    /// other table keeps siblings, so that they can move there. O(such tables).
+    pub(crate) fn strays(&self) -> Vec<(&str, u64, bool)> {
         let tables = self.rows.hidden_tables();
         let count = |id| self.rows.live(id).map_or(0, |live| live.len() as u64);
-        tables.map(|id| (self.tables.name(id), count(id))).collect()
+        let moves = |id| self.tables.domain(self.tables.home(id)).has_siblings();
+        tables
+            .map(|id| (self.tables.name(id), count(id), moves(id)))
+            .collect()
     }
 
     /// Whether any rows are not shown because their name means another table.
