@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rumormill_core::Version;
 
-use super::{Contents, MAX_VIOLATIONS, RowState, Shown, Violation};
+use super::{Contents, RowState, Shown, Violation, by_key};
 use crate::clock::is_beyond_drift;
 use crate::model::{Effect, History, Model, Told};
 use crate::plan::Table;
@@ -20,24 +20,10 @@ pub fn check(
     model: &Model,
     expired: impl Fn(&Told) -> bool,
 ) -> Vec<Violation> {
-    let mut out = Vec::new();
-    for (table, key, history) in model.keys().filter(|(table, ..)| *table != Table::Siblings) {
-        let row = contents.get(table, key);
-        let wrong = missing(row, history, &expired)
-            .or_else(|| row.and_then(|row| invented(row.version, row.value.as_ref()?, history)));
-        if let Some(text) = wrong {
-            let text = format!("{}/{} on n{node}: {text}", table.name(), key.escape_ascii());
-            out.push(Violation {
-                checker: NAME,
-                at_us,
-                text,
-            });
-        }
-        if out.len() == MAX_VIOLATIONS {
-            break;
-        }
-    }
-    out
+    by_key(NAME, (at_us, node), contents, model, |row, history| {
+        let lost = missing(row, history, &expired);
+        lost.or_else(|| row.and_then(|row| invented(row.version, row.value.as_ref()?, history)))
+    })
 }
 
 fn missing(

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::{Actor, Hlc, Namespace, Node, NodeId, Now, ScanRange, Siblings, Version};
 
+use crate::model::{History, Model};
 use crate::plan::Table;
 
 /// A broken promise.
@@ -163,6 +164,27 @@ impl Contents {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Judges what one node shows, key by key, where the last writer wins. `judge` says what is wrong with a row, or with the lack of one.
+fn by_key(
+    checker: &'static str,
+    (at_us, node): (u64, usize),
+    contents: &Contents,
+    model: &Model,
+    judge: impl Fn(Option<&RowState>, History<'_>) -> Option<String>,
+) -> Vec<Violation> {
+    let keys = model.keys().filter(|(table, ..)| *table != Table::Siblings);
+    let wrong = keys.filter_map(|(table, key, history)| {
+        let text = judge(contents.get(table, key), history)?;
+        let place = format!("{}/{} on n{node}", table.name(), key.escape_ascii());
+        Some(Violation {
+            checker,
+            at_us,
+            text: format!("{place}: {text}"),
+        })
+    });
+    wrong.take(MAX_VIOLATIONS).collect()
 }
 
 /// A version in the words of a report.

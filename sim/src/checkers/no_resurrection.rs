@@ -5,9 +5,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::Version;
 
-use super::{Contents, MAX_VIOLATIONS, Shown, Violation};
+use super::{Contents, RowState, Shown, Violation, by_key};
 use crate::clock::is_beyond_drift;
-use crate::model::{Effect, Model, Told};
+use crate::model::{Effect, History, Model, Told};
 use crate::plan::Table;
 
 /// The checker's name in reports.
@@ -22,44 +22,34 @@ pub fn check(
     model: &Model,
     expired: impl Fn(&Told) -> bool,
 ) -> Vec<Violation> {
-    let mut out = Vec::new();
-    for (table, key, history) in model.keys().filter(|(table, ..)| *table != Table::Siblings) {
-        let Some(newest) = history.newest_promised() else {
-            continue;
-        };
-        let Some(row) = contents.get(table, key) else {
-            continue;
-        };
-        // A reunion may write an old value again under a new version: whose write it was tells the value, or the same version.
-        let written = history.author(row);
-        // Members whose clocks are right do not follow such a clock: once the delete is freed, later writes have smaller ones.
-        let beyond = is_beyond_drift(newest.version.clock, newest.at_us);
-        let old = match written {
-            Some(write) if beyond && write.at_us > newest.at_us => false,
-            Some(write) => !write.alone && write.version < newest.version,
-            None => row.version < newest.version,
-        };
-        // A row that expired where it was written, before its author joined, may be gone without a trace, as a delete may.
-        let ended = newest.effect == Effect::Delete || expired(newest) && !newest.alone;
-        if ended && old && out.len() < MAX_VIOLATIONS {
-            let text = format!(
-                "{}/{} on n{node} shows {} ({}) again, ended at n{} at {} ({})",
-                table.name(),
-                key.escape_ascii(),
-                row.shown(),
-                Shown(row.version),
-                newest.node,
-                newest.at_us,
-                Shown(newest.version)
-            );
-            out.push(Violation {
-                checker: NAME,
-                at_us,
-                text,
-            });
-        }
-    }
-    out
+    by_key(NAME, (at_us, node), contents, model, |row, history| {
+        back(row?, history, &expired)
+    })
+}
+
+fn back(row: &RowState, history: History<'_>, expired: impl Fn(&Told) -> bool) -> Option<String> {
+    let newest = history.newest_promised()?;
+    // A reunion may write an old value again under a new version: whose write it was tells the value, or the same version.
+    let written = history.author(row);
+    // Members whose clocks are right do not follow such a clock: once the delete is freed, later writes have smaller ones.
+    let beyond = is_beyond_drift(newest.version.clock, newest.at_us);
+    let old = match written {
+        Some(write) if beyond && write.at_us > newest.at_us => false,
+        Some(write) => !write.alone && write.version < newest.version,
+        None => row.version < newest.version,
+    };
+    // A row that expired where it was written, before its author joined, may be gone without a trace, as a delete may.
+    let ended = newest.effect == Effect::Delete || expired(newest) && !newest.alone;
+    (ended && old).then(|| {
+        format!(
+            "shows {} ({}) again, ended at n{} at {} ({})",
+            row.shown(),
+            Shown(row.version),
+            newest.node,
+            newest.at_us,
+            Shown(newest.version)
+        )
+    })
 }
 
 /// Watches one life of one node: a version that was hidden by a delete or by a newer version never shows again.

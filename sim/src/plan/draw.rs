@@ -214,11 +214,28 @@ fn draw_rest(u: &mut Unstructured<'_>, shape: &Shape, mut plan: Plan) -> Result<
     if let Some(rate) = shape.ops_per_s {
         mix.set_rate(rate);
     }
-    workload::draw(u, &mix, &mut plan)?;
-    plan.entries.sort_by_key(|entry| entry.at_us);
+    draw_clients(u, &mix, &mut plan)?;
     draw_resident_value(u, &mut plan)?;
     draw_caps(u, &mut plan)?;
     Ok(plan)
+}
+
+/// A plan in which nothing happens.
+fn quiet(seed: u64, nodes: usize, active_us: u64) -> Plan {
+    Plan::quiet(&Shape {
+        seed,
+        nodes,
+        active_us,
+        faults: FaultSet::NONE,
+        ops_per_s: None,
+    })
+}
+
+/// Adds what clients do to a plan that has all else.
+fn draw_clients(u: &mut Unstructured<'_>, mix: &Mix, plan: &mut Plan) -> Result<()> {
+    workload::draw(u, mix, plan)?;
+    plan.entries.sort_by_key(|entry| entry.at_us);
+    Ok(())
 }
 
 /// In one plan of three some values stay on the disks. Those of the workload have two to six bytes.

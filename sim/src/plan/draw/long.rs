@@ -3,12 +3,12 @@
 use arbitrary::{Result, Unstructured};
 
 use super::{
-    Machine, Shape, add, draw_caps, draw_log, draw_resident_value, draw_sides, draw_tree,
-    draw_what, wrong_clocks,
+    Machine, Shape, add, draw_caps, draw_clients, draw_log, draw_resident_value, draw_sides,
+    draw_tree, draw_what, wrong_clocks,
 };
 use crate::faults::{FaultKind, FaultSet};
 use crate::plan::{FaultWhat, MAX_STEP_US, Plan, WARM_UP_US};
-use crate::workload::{self, Mix};
+use crate::workload::Mix;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -54,8 +54,7 @@ pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Plan> {
         long.noise(u)?;
     }
     let mix = draw_mix(u)?;
-    workload::draw(u, &mix, &mut plan)?;
-    plan.entries.sort_by_key(|entry| entry.at_us);
+    draw_clients(u, &mix, &mut plan)?;
     draw_resident_value(u, &mut plan)?;
     draw_caps(u, &mut plan)?;
     draw_tree(u, &mut plan)?;

@@ -2,9 +2,11 @@
 
 use arbitrary::{Result, Unstructured};
 
-use super::{Shape, add, draw_caps, draw_fault, draw_kinds, draw_log, draw_resident_value};
+use super::{
+    Shape, add, draw_caps, draw_clients, draw_fault, draw_kinds, draw_log, draw_resident_value,
+};
 use crate::plan::{Action, Entry, FaultWhat, Plan, Table, WARM_UP_US};
-use crate::workload::{self, Mix};
+use crate::workload::Mix;
 
 /// The plan of a shape whose size is drawn here too.
 pub(super) fn draw(u: &mut Unstructured<'_>, shape: &mut Shape) -> Result<Plan> {
@@ -44,8 +46,7 @@ pub(super) fn draw(u: &mut Unstructured<'_>, shape: &mut Shape) -> Result<Plan> 
     mix.keys = draw_log(u, 2, 32)?;
     mix.tables = [1, u.int_in_range(0..=1)?, 0, 0];
     mix.tables[table as usize] = 8;
-    workload::draw(u, &mix, &mut plan)?;
-    plan.entries.sort_by_key(|entry| entry.at_us);
+    draw_clients(u, &mix, &mut plan)?;
     draw_resident_value(u, &mut plan)?;
     draw_caps(u, &mut plan)?;
     Ok(plan)

@@ -3,10 +3,9 @@
 
 use arbitrary::{Result, Unstructured};
 
-use super::{Shape, add, draw_log};
-use crate::faults::FaultSet;
+use super::{add, draw_clients, draw_log, quiet};
 use crate::plan::{Action, Caps, Entry, FaultWhat, Op, OpVerb, Plan, Table, WARM_UP_US};
-use crate::workload::{self, Mix};
+use crate::workload::Mix;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -23,19 +22,8 @@ pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Option<Plan>> 
         4..=6 => lost_under_a_session(u, seed)?,
         _ => back_while_another_is_missing(u, seed)?,
     };
-    workload::draw(u, &mix, &mut plan)?;
-    plan.entries.sort_by_key(|entry| entry.at_us);
+    draw_clients(u, &mix, &mut plan)?;
     Ok(Some(plan))
-}
-
-fn quiet(seed: u64, nodes: usize, active_us: u64) -> Plan {
-    Plan::quiet(&Shape {
-        seed,
-        nodes,
-        active_us,
-        faults: FaultSet::NONE,
-        ops_per_s: None,
-    })
 }
 
 /// A node that comes anew fetches everything over a slow network, in many pages, while clients write, delete and flush where it fetches

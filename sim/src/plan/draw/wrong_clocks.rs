@@ -4,10 +4,9 @@
 use arbitrary::{Result, Unstructured};
 
 use super::long::draw_mix;
-use super::{Machine, Shape, add, draw_log};
-use crate::faults::FaultSet;
+use super::{Machine, add, draw_clients, draw_log, quiet};
 use crate::plan::{FaultWhat, MAX_STEP_US, Plan, WARM_UP_US};
-use crate::workload::{self, Mix};
+use crate::workload::Mix;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -38,19 +37,8 @@ pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Option<Plan>> 
         ],
         ..draw_mix(u)?
     };
-    workload::draw(u, &mix, &mut plan)?;
-    plan.entries.sort_by_key(|entry| entry.at_us);
+    draw_clients(u, &mix, &mut plan)?;
     Ok(Some(plan))
-}
-
-fn quiet(seed: u64, nodes: usize, active_us: u64) -> Plan {
-    Plan::quiet(&Shape {
-        seed,
-        nodes,
-        active_us,
-        faults: FaultSet::NONE,
-        ops_per_s: None,
-    })
 }
 
 /// A step of a clock of ten minutes to ten years, and for how long. It is believed before the end of that.
