@@ -359,6 +359,7 @@ impl World {
         self.trace
             .event(self.now_us, node, Weight::Story, "flush", &fields);
         self.count("flushes");
+        self.hosts[node].expiring.flushed(table);
         let who = (Some(client), node);
         self.promise(who, (table, None), accepted, Effect::Delete, true);
         let left = self.rows_shown(node, id);

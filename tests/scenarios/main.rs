@@ -278,6 +278,7 @@ fn plans_that_once_failed_hold() {
         "a_clock_that_was_told_just_before_a_crash",
         "a_delete_that_waits_for_writes_that_a_crash_took",
         "a_delete_that_waits_for_writes_that_were_renewed",
+        "a_delete_after_a_flush_by_a_clock_that_is_behind",
         "a_flush_of_siblings_of_which_one_is_ahead",
         "a_leave_cut_short_by_a_crash",
         "a_leave_while_another_leaves",

@@ -31,6 +31,11 @@ impl Expiring {
         }
     }
 
+    /// The node itself has flushed the table. Guarantees, "Flushes": that removes all rows that it holds, hidden ones too and whatever their clocks.
+    pub fn flushed(&mut self, table: Table) {
+        self.0.retain(|(of, _), _| *of != table);
+    }
+
     /// The last row with an expiry that the key has shown, if no other row took its place.
     pub fn last(&self, table: Table, key: &Bytes) -> Option<Version> {
         self.0.get(&(table, key.clone())).copied()
@@ -116,6 +121,11 @@ mod tests {
         assert_eq!(shown.last(Table::Sync, &key), Some(version(1)));
         assert_eq!(shown.last(Table::Memory, &key), None);
         shown.observe(Table::Sync, &key, Some((version(2), false)));
+        assert_eq!(shown.last(Table::Sync, &key), None);
+        shown.observe(Table::Sync, &key, Some((version(3), true)));
+        shown.flushed(Table::Memory);
+        assert_eq!(shown.last(Table::Sync, &key), Some(version(3)));
+        shown.flushed(Table::Sync);
         assert_eq!(shown.last(Table::Sync, &key), None);
     }
 }
