@@ -59,6 +59,7 @@ impl Mutant {
             self,
             Mutant::AgreesTwice
                 | Mutant::AwayExpires
+                | Mutant::ClaimClockIgnored
                 | Mutant::DamageFounds
                 | Mutant::DamageUnnoted
                 | Mutant::HiddenForGood
@@ -103,6 +104,7 @@ impl Mutant {
                 | Mutant::LeaverUncounted
                 | Mutant::NamesakeWithDiskEnded
                 | Mutant::OldLifeDefended
+                | Mutant::RelayedClaimOutlives
                 | Mutant::ResumeUnrecorded
                 | Mutant::ScopeOutdated
                 | Mutant::TellingsLast

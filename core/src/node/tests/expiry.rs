@@ -432,6 +432,17 @@ fn of_two_members_neither_is_followed_beyond_the_limit() {
 }
 
 #[test]
+pub(super) fn a_delete_is_kept_while_a_member_has_not_reached_its_clock() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(5_000);
+    lab.skew(&[1], DAY_MS, BELIEVED_MS);
+    lab.put(1, "k", "far");
+    lab.delete(1, "k");
+    lab.run(30_000);
+    assert_eq!(lab.tombstones(), [1, 1], "it could write below the delete");
+}
+
+#[test]
 fn a_delete_that_was_freed_far_ahead_draws_no_write_of_a_newcomer() {
     let mut lab = Lab::new(1, Storage::Ordered, false);
     lab.skew(&[0], 30 * DAY_MS, 1_000);

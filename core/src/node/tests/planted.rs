@@ -92,6 +92,7 @@ caught! {
     OldLifeDefended as old_life_defended by relay::a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it, "it is accused, and alive";
     PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
     RedefinedUntold as redefined_untold by ids::who_watches_a_name_hears_that_rows_have_gone_before_it_meant_another_table, "watches begin anew";
+    ClaimClockIgnored as claim_clock_ignored by expiry::a_delete_is_kept_while_a_member_has_not_reached_its_clock, "it could write below the delete";
     RelayedClaimOutlives as relayed_claim_outlives by relay::a_claim_that_is_passed_on_counts_only_while_its_life_goes_on, "that life has ended";
     RepairUnwritten as repair_unwritten by siblings::what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_elsewhere, "left == right";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";
