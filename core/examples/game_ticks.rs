@@ -76,7 +76,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (seed, name) in (1..).zip(NAMES) {
         let mut config = Config::new(name, name);
         if name != NAMES[0] {
-            config.seeds.push(NAMES[0].to_string()); // any player who is in already
+            config.seeds.push(NAMES[0].to_string()); // any player that has joined already
         }
         let node = Recovery::new(config, Seed::from_u64(seed)).finish(now)?;
         players.push(Some(node));
@@ -175,12 +175,12 @@ fn carry_out(
                 rumormill_core::Trace(&event)
             );
         }
-        // Without storage nothing is stored or loaded; nobody asked, so nobody is answered.
+        // Without storage nothing is stored or loaded; no request was made, so no reply comes.
         _ => {}
     }
 }
 
-/// Where each player sees everybody: reads are local, and cost no more than a look into a map.
+/// Prints where each player sees all players: a read is local and costs no more than a look into a map.
 fn show(players: &mut [Option<Node>], frame: u32, now: Now) {
     for (name, node) in NAMES.iter().zip(players) {
         let Some(node) = node else { continue };

@@ -19,7 +19,7 @@ pub struct Config {
     pub zone: String,
     /// What else this member serves: protocol to endpoint. `gossip` is added with [`Config::addr`].
     pub protocols: BTreeMap<String, String>,
-    /// Addresses to join through. Any one that answers is enough; they are tried for as long as the node knows nobody.
+    /// Addresses to join through. Any one that answers is enough; they are tried for as long as the node knows no other member.
     pub seeds: Vec<String>,
     /// Whether a node whose seeds lead to no member within [`Timing::found_patience`] begins a cluster by itself. A node without seeds does so at
     /// once. To be set on one node of a cluster at most: two that cannot reach each other would begin two.
@@ -107,7 +107,7 @@ pub struct Limits {
     pub session_replaced: usize,
     /// Members, this one counted, up to which a fresh write is pushed straight to all of them; above that it goes along a tree. 64.
     pub direct_push_members: usize,
-    /// Members to whom a member passes rows on along a tree; 4.
+    /// Members that a member passes rows on to along a tree; 4.
     pub fanout: usize,
     /// Most siblings of a key that a client's write may leave; 64.
     pub siblings: usize,

@@ -397,9 +397,9 @@ impl core::error::Error for EvictError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// It is not away: it waits for nobody, or has not joined a cluster yet, or is leaving.
+    /// The node is not away: it waits for no member, has not joined a cluster yet, or is leaving.
     NotAway,
-    /// This full member answers, with whom it reunites.
+    /// This full member answers: the node reunites with it.
     MemberAnswers(NodeId),
 }
 

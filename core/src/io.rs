@@ -15,8 +15,8 @@ use crate::wire::Message;
 
 /// Something that happened outside.
 ///
-/// Exhaustive on purpose, as [`Output`]: inputs answer outputs, and whoever stands between a driver and a node, such as a simulator, has to
-/// know them all.
+/// Exhaustive on purpose, as [`Output`]: inputs answer outputs, and a program between a driver and a node, such as a simulator, has to know
+/// them all.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Time has passed, or a turn of the loop is over. Ends the turn: what it collected goes out.
@@ -174,8 +174,8 @@ pub enum Request {
     /// Leaves the cluster: answers when [`Timing::leave_acks`](crate::Timing::leave_acks) others durably hold everything, or with
     /// what is left behind when the time is up.
     Leave,
-    /// Ends the present life of a member that is down: nobody waits for it any more, and it comes back by comparing its rows with
-    /// a member's. Answers when more than half of the members durably agreed, or refuses with
+    /// Ends the present life of a member that is down: no member waits for it any more, and it comes back by comparing its rows with a
+    /// member's. Answers when more than half of the members durably agreed, or refuses with
     /// [`EvictError`](crate::EvictError) after [`Timing::evict_patience`](crate::Timing::evict_patience).
     Evict {
         /// Its id or its name.
@@ -192,9 +192,9 @@ pub enum Request {
         /// Its id, or the name by which it is or was a member.
         node: String,
     },
-    /// Ends the wait of a node that is away for members that will not come back: it goes on with what it holds, and everybody
-    /// else compares his rows with its. What those members had deleted and freed may come back, and what they alone had is lost.
-    /// Answers once that is durable, or refuses with [`ResumeError`](crate::ResumeError).
+    /// Forces a waiting node back to full membership with its local data; all other nodes compare their rows with its rows. Deletes known
+    /// only to the lost members may reappear; writes known only to them are lost. Answers once that is durable, or refuses with
+    /// [`ResumeError`](crate::ResumeError).
     Resume,
     /// Removes every row of a user table that is here, or of all of them. Answers as a write does, once those are deleted too
     /// whose clocks are ahead of this node's.
@@ -237,7 +237,7 @@ pub enum Response {
     DeclaredLost(NodeId),
     /// This node is a full member again, durably, without the members that it waited for.
     Resumed {
-        /// Those of them who were not here, being away too.
+        /// The members it waited for that were not linked here, being away too.
         without: Vec<NodeId>,
     },
 }
@@ -248,16 +248,17 @@ pub enum Response {
 pub struct Handover {
     /// Other members that answered when it left.
     pub others: usize,
-    /// Those of them who durably hold all that it held when it was asked to leave.
+    /// Other members that durably hold all that the leaver held when it was asked to leave.
     pub holders: usize,
-    /// For how many of those it waited: [`Timing::leave_acks`](crate::Timing::leave_acks), or all others when they are fewer.
+    /// The number of such members that it waited for: [`Timing::leave_acks`](crate::Timing::leave_acks), or all others when they are fewer.
     pub wanted: usize,
-    /// Those who know that it has left; the rest learns it from them.
+    /// Members that know of the leave; the rest learn it from them.
     pub told: usize,
 }
 
 impl Handover {
-    /// Whether as many members as it waited for have everything and know that it has left; of a lone member it is true, and nobody has.
+    /// Returns whether as many members as it waited for have everything and know that it has left; true of a lone member, which waits for
+    /// none.
     pub fn is_complete(&self) -> bool {
         self.holders >= self.wanted && self.told >= self.wanted
     }
@@ -508,7 +509,7 @@ pub enum Event {
     },
     /// An operator let this node go on without the members that it waited for: what they had deleted may be back.
     Resumed {
-        /// Those of them who were not here, being away too.
+        /// The members it waited for that were not linked here, being away too.
         without: Vec<NodeId>,
     },
     /// Two members use one name.

@@ -1,6 +1,6 @@
 //! A replicated key-value store as one state machine, without I/O, clocks, threads or global randomness.
 //!
-//! A [`Node`] takes inputs and gives outputs. Whoever embeds it owns sockets, disk and time:
+//! A [`Node`] takes inputs and gives outputs. The program that embeds it owns sockets, disk and time:
 //!
 //! - hand in what happened: [`Node::handle`] with an [`Input`], always with the time ([`Now`]);
 //! - end the turn with [`Input::Tick`], then carry out every [`Output`] until [`Node::poll_output`] has none left;
@@ -49,7 +49,7 @@
 //!                     inputs.push((peer, Input::Message { link: LinkId(1), msg: (*msg).clone() }));
 //!                 }
 //!                 Output::Event(event) => println!("{}: {}", nodes[at].config().name, Trace(&event)),
-//!                 _ => {} // without storage there is nothing to store; nobody asked, so nobody is answered
+//!                 _ => {} // without storage there is nothing to store; no request was made, so no reply comes
 //!             }
 //!         }
 //!     }

@@ -136,7 +136,7 @@ marks! {
     LoadFailed = "load-failed",
     /// A load came back when its row was in memory again or gone.
     LoadNeedless = "load-needless",
-    /// A load came back that nobody had asked for.
+    /// A load came back that this node had not asked for.
     LoadUnknown = "load-unknown",
     /// A member was taken for dead.
     MemberDown = "member-down",

@@ -267,9 +267,9 @@ mutants! {
     AgreesTwice = "agrees-twice",
     /// Who was evicted goes on in another life without a reunion.
     EvictedHeard = "evicted-heard",
-    /// A leaver is not waited for, though nobody has all that it held.
+    /// A leaver is not waited for, though no member has all that it held.
     LeaverUncounted = "leaver-uncounted",
-    /// A leave waits for nobody to take over what the leaver holds.
+    /// A leave waits for no member to take over what the leaver holds.
     LeaveUnasked = "leave-unasked",
     /// A node that goes on by itself writes no record of it.
     ResumeUnrecorded = "resume-unrecorded",

@@ -2,7 +2,7 @@
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])+ $refusal:ident = $name:literal,)+) => {
-        /// Why something from outside was refused. Rows that were acknowledged stay, and nobody comes back to life.
+        /// Why something from outside was refused. Rows that were acknowledged stay, and no ended life comes back.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Refusal {

@@ -1,8 +1,8 @@
 //! The failure detector: SWIM (Das et al. 2002) with Lifeguard (Dadgar et al. 2017), over ids alone.
 //!
-//! Who is a member is decided elsewhere ([`Detector::add`], [`Detector::remove`]); a rumor creates nobody. Direct
-//! contact outranks what others say: a message from a member makes it alive here, and whatever it stands accused of
-//! goes first in our next message to it, so that it can refute before everybody.
+//! Membership is decided elsewhere ([`Detector::add`], [`Detector::remove`]); a rumor adds no member. Direct contact outranks rumors: a
+//! message from a member makes it alive here, and an accusation against a member goes first in the next message to it, so that it can
+//! refute before all others.
 
 mod health;
 mod inquire;
@@ -107,7 +107,7 @@ pub(crate) struct Detector {
     members: BTreeMap<NodeId, Member>,
     /// Alive and suspect members, probed in turn.
     active: Turns,
-    /// Alive members, who may be asked to probe.
+    /// Alive members: this node may ask them to probe.
     alive: Helpers,
     down: Roster<NodeId>,
     /// The zone of this node.
@@ -169,14 +169,14 @@ enum Due {
     Direct(u64),
     /// A probe has failed.
     Failed(u64),
-    /// A probe on somebody's behalf has taken too long.
+    /// A probe on behalf of another member has taken too long.
     Relay(u64),
     /// A suspect did not refute in time.
     Suspicion(NodeId),
 }
 
 impl Detector {
-    /// The detector of `me` in its life `epoch`, knowing nobody. The first probe falls at a random point of a period.
+    /// Makes the detector of `me` in its life `epoch`, knowing no other member. The first probe falls at a random point of a period.
     pub(crate) fn new(
         (me, zone): (NodeId, &str),
         epoch: u64,

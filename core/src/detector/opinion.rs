@@ -255,8 +255,8 @@ impl Detector {
         self.rumors.put(rumor);
     }
 
-    /// Of those who hear of a suspicion some ask the suspect at once: four times as many as have to agree, on the average, since some hear of
-    /// it late. Either they do within a period, or the suspect hears what it stands accused of.
+    /// Makes this node ask the suspect at once with a small probability: on the average four times as many members ask as have to agree,
+    /// since some hear of the suspicion late. Either they agree within a period, or the suspect hears the accusation.
     fn second(&mut self, node: NodeId) {
         let members = self.members.len() as u64;
         if self.rng.below(members) < 4 * CONFIRMATIONS as u64 {

@@ -30,7 +30,7 @@ pub(super) struct Probe {
     helped: bool,
 }
 
-/// A probe on somebody's behalf.
+/// A probe on behalf of another member.
 #[derive(Clone, Debug)]
 pub(super) struct Relay {
     asker: NodeId,

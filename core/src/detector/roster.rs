@@ -71,8 +71,8 @@ impl<T: Copy + Ord> Roster<T> {
         true
     }
 
-    /// Whose turn it is: anybody who has not had one in this round, so that no turn can be foreseen and no round is shuffled as a
-    /// whole.
+    /// Returns the next in turn: one drawn from those that have had no turn in this round, so that no turn can be foreseen and no round is
+    /// shuffled as a whole.
     pub(super) fn step(&mut self, rng: &mut Rng) -> Option<T> {
         if self.next >= self.order.len() {
             self.next = 0;

@@ -1,7 +1,7 @@
-//! Failure domains: whom a node probes, and whom it asks to probe, by zone.
+//! Failure domains: chooses by zone the members to probe and the members to ask for probes.
 //!
 //! Most probes stay in the own zone, where they are cheap and fast and where a death is noticed first; some always cross, so that a
-//! zone that is cut off is noticed. Without zones, or with one, everybody is near.
+//! zone that is cut off is noticed. Without zones, or with one, all members are near.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -38,8 +38,8 @@ const PREFERENCE: u64 = 8;
 
 const ONE: u64 = 1 << 16;
 
-/// Those who are probed in turn, near ones more often. In so many turns as there are members every near one has had its turn; in
-/// four times the number of far ones, or the number of all if that is more, every far one has.
+/// Members that are probed in turn, near ones more often. Each near member has a turn within as many turns as there are members; each far
+/// one within four times the number of far ones, or within the number of all members if that is more.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turns {
     near: Roster<NodeId>,
@@ -105,7 +105,7 @@ fn near_share(near: usize, far: usize) -> u64 {
     even.max(preferred.min(MOST))
 }
 
-/// Those who may be asked to probe.
+/// Members that may be asked to probe.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Helpers {
     all: Roster<NodeId>,
@@ -141,8 +141,8 @@ impl Helpers {
         }
     }
 
-    /// Up to `count` who are not `target`: one of its zone, which tells a dead member from a zone that is cut off, and the others from
-    /// as many zones as there are.
+    /// Chooses up to `count` members other than `target`: one of its zone, which tells a dead member from a zone that is cut off, and the
+    /// others from as many zones as there are.
     pub(super) fn choose(
         &self,
         rng: &mut Rng,

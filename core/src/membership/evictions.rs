@@ -7,10 +7,10 @@ use super::record::{Eviction, eviction_key};
 use crate::id::NodeId;
 use crate::store::bytes::hash_words;
 
-/// Which life was ended, and by whom.
+/// The node, the life of it that was ended, and the author that ended it.
 pub(super) type Ended = (NodeId, u64, NodeId);
 
-/// Who ended which life, and whom the author counted.
+/// Evictions known here: the life that each ended, its author, and the members that the author counted.
 #[derive(Default)]
 pub(super) struct Evictions {
     known: BTreeMap<Ended, (Eviction, Vec<NodeId>)>,
@@ -50,7 +50,7 @@ impl Evictions {
         self.known.keys().copied().map(hash).collect()
     }
 
-    /// The keys of the records of those whose hashes somebody did not name. O(evictions log evictions).
+    /// Returns the keys of the eviction records whose hashes `heard` lacks. O(evictions log evictions).
     pub(super) fn unheard(&self, heard: &[u64]) -> Vec<Vec<u8>> {
         let heard: BTreeSet<u64> = heard.iter().copied().collect();
         let unheard = self

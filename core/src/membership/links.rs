@@ -1,4 +1,4 @@
-//! Links to peers: whom to dial and when, and which of two links to one peer survives.
+//! Links to peers: the members to dial and when, and which of two links to one peer survives.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -147,7 +147,7 @@ impl Link {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
     Member(NodeId),
-    /// A seed or an address somebody asked to join.
+    /// A seed, or an address that a caller asked to join.
     Addr(String),
 }
 
@@ -183,7 +183,7 @@ pub(crate) struct Links {
     /// Outdated when a link comes, goes, or enters another phase.
     pub(super) ring: Ring,
     attempts: BTreeMap<Target, Attempt>,
-    /// When the members are dialled to whom there is no link and no dial under way: the first is found in O(log members).
+    /// When to dial each member that has neither a link nor a dial under way: the first is found in O(log members).
     due: BTreeSet<(Instant, NodeId)>,
     /// Dials under way.
     dials: BTreeMap<DialId, Target>,
@@ -318,7 +318,7 @@ impl Links {
         self.requeue(node);
         let old = old?;
         let keep_old = self.links.get(&old).is_some_and(|link| {
-            // Nobody dials who has a link: an old one that the peer has forgotten carries nothing.
+            // A peer dials only while it has no link, so it has forgotten an older one; only a double dial leaves two good links.
             now.since(link.since) < DOUBLE_DIAL
                 && link.phase != Phase::Closing
                 && link.epoch == hello.epoch
@@ -332,7 +332,7 @@ impl Links {
         Some(old)
     }
 
-    /// Takes in a link that is to be closed: it takes nobody's place.
+    /// Takes in a link that is to be closed: it replaces no other link.
     pub(crate) fn refuse(&mut self, now: Instant, id: LinkId, hello: &Hello, dialled: bool) {
         let link = Link::new(now, hello, dialled, Phase::Closing);
         self.links.insert(id, link);
@@ -352,7 +352,7 @@ impl Links {
         Some(link)
     }
 
-    /// The link is no longer the one to its peer, who may have to be dialled.
+    /// Forgets that the link is the one to its peer; the peer may have to be dialled.
     fn unindex(&mut self, node: NodeId, id: LinkId) {
         if self.by_node.get(&node) == Some(&id) {
             self.by_node.remove(&node);
@@ -440,7 +440,7 @@ impl Links {
         self.requeue(node);
     }
 
-    /// Whether seeds are tried although members answer: others are missing, who may be found at other addresses.
+    /// Sets whether seeds are tried although members answer: missing members may be found at other addresses.
     pub(crate) fn look_further(&mut self, on: bool) {
         self.looks_further = on;
     }
@@ -564,7 +564,7 @@ impl Links {
         self.ended(now, dial, None)
     }
 
-    /// A dial made a link to this node, who may be another than the one that was looked for.
+    /// A dial made a link to this node, which may be another than the dialled one.
     pub(crate) fn succeeded(
         &mut self,
         now: Instant,

@@ -310,8 +310,8 @@ impl Membership {
         self.evictions.since(node, epoch).next().is_some()
     }
 
-    /// Whether the last life of a node was ended by force: it may have done the same to this node's side, and then nobody
-    /// dials unless both do.
+    /// Returns whether the last life of a node was ended by force: it may have done the same to this node's side, and then no link comes
+    /// about unless both dial.
     pub(crate) fn is_forced_out(&self, node: NodeId) -> bool {
         let Some(last) = self.departed_epoch(node) else {
             return false;
@@ -330,11 +330,10 @@ impl Membership {
         })
     }
 
-    /// The order of sides that ended each other: the members that the author still counted after the last of his evictions,
-    /// then the smaller author.
+    /// Ranks two sides that evicted each other: more members left after the author's last eviction win, ties go to the smaller node id.
     fn lineage(&self, author: &Eviction) -> (usize, Reverse<NodeId>) {
         let all = self.evictions.iter();
-        // A node that goes on by itself says so by ending its own earlier life, and counts nobody.
+        // A node that goes on by itself says so by ending its own earlier life, and counts no other member.
         let his = all.filter(|((node, ..), (other, _))| {
             (other.by, other.epoch) == (author.by, author.epoch) && *node != author.by
         });
@@ -431,7 +430,7 @@ impl Membership {
         one.is_some() && other.is_some() && one < other
     }
 
-    /// Of those with the name of `node`, the members that are flagged for it: `node` itself, or those who took the name later.
+    /// Returns the members that are flagged for the name of `node`: `node` itself, or those that took the name later.
     pub(crate) fn namesakes(&self, node: NodeId) -> Vec<NodeId> {
         let Some(member) = self.members.get(&node) else {
             return Vec::new();
@@ -445,7 +444,7 @@ impl Membership {
         later.collect()
     }
 
-    /// Everybody ever heard of who has this name.
+    /// Returns all nodes ever heard of that have this name.
     fn bearers(&self, name: &str) -> impl Iterator<Item = NodeId> {
         let hash = hash_of(name);
         let same = self

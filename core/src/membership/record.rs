@@ -1,4 +1,4 @@
-//! The rows of `sys.members` and `sys.departed`: who is a member, and who no longer is.
+//! The rows of `sys.members` and `sys.departed`: the present members, and the lives that have ended.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! The members to whom rows may go, in the order of their ids.
+//! The members that rows may go to, in the order of their ids.
 
 use alloc::sync::Arc;
 

@@ -118,7 +118,7 @@ impl Node {
         }
     }
 
-    /// Back among the members: nobody else is dialled.
+    /// Stops dialling departed nodes: this node is back among the members.
     pub(super) fn stop_looking(&mut self) {
         for (node, _) in self.membership.all() {
             if self.membership.has_departed(node) && !self.membership.is_forced_out(node) {
@@ -127,8 +127,8 @@ impl Node {
         }
     }
 
-    /// Two that are away meet: when everybody who was active at this node's departure is here and away too, and left earlier, or never came in,
-    /// nobody has gone on without it, and it is the one that the others reunite with.
+    /// Makes this node the base that others reunite with, if it left last. That holds when every member that was active at its departure is
+    /// linked here and either is away with an earlier departure or never came in: then no member has gone on without it.
     pub(super) fn resume_if_last(&mut self) {
         let Some(away) = self.cluster.away.clone() else {
             return;
@@ -146,7 +146,7 @@ impl Node {
                 _ => false,
             }
         };
-        // A member that answers has gone on, whoever this node was waiting for.
+        // A member that answers has gone on, whichever members this node was waiting for.
         if away.active.iter().all(earlier) && self.member_that_answers().is_none() {
             self.fx.mark(Mark::AwayResumes);
             self.become_full();
@@ -163,10 +163,10 @@ impl Node {
         member.map(|(_, link)| link.node)
     }
 
-    /// An operator says that nobody will come who could let this node in: it goes on with what it holds. The record of it ends
-    /// this node's own earlier life and names nobody else, so that whoever hears of it reunites, wherever he is: those who wait
-    /// like this node, a second one that goes on at the same time, and those who were thought to be gone. Returns whom it waited
-    /// for who is not here.
+    /// Lets this node go on with what it holds, on an operator's word that no member will come that could let it in. The record of it ends
+    /// this node's own earlier life and names no other member. So every node that hears of it reunites: a node that waits like this one, a
+    /// second one that goes on at the same time, and a node that was thought to be gone. Returns the members it waited for that are not
+    /// here.
     pub(super) fn resume(&mut self) -> Result<Vec<NodeId>, ResumeError> {
         let waits = self.cluster.away.as_ref();
         let Some(away) = waits.filter(|_| self.leaving.is_none()) else {
@@ -206,8 +206,8 @@ impl Node {
             .write_sys(&mut self.fx, Tables::DEPARTED, &key, departure.encode());
     }
 
-    /// An eviction that does not name this node, while it is away already: those whom it names may be full members too, so nobody
-    /// goes on before they are here.
+    /// Adds the members named by an eviction that does not name this node, which is away already: they may be full members too, so this
+    /// node does not go on before they are here.
     pub(super) fn wait_for(&mut self, since: Hlc, counted: &[NodeId]) {
         let me = self.id();
         let Some(away) = &mut self.cluster.away else {

@@ -1,4 +1,4 @@
-//! What the clocks of peers say of this node's: whoever is ahead of all of them is the one that is wrong.
+//! Compares this node's wall clock with the clocks of peers: a clock ahead of all others is the wrong one.
 
 use core::time::Duration;
 
@@ -54,8 +54,8 @@ impl Clocks {
         }
     }
 
-    /// By how many milliseconds this node's wall clock is ahead of the clock of every peer heard lately, negative if one is ahead of it;
-    /// `None` unless at least two were heard, for of two clocks nobody knows which is wrong.
+    /// Returns by how many milliseconds this node's wall clock is ahead of the clock of every peer heard lately, negative if one is ahead
+    /// of it; `None` unless at least two were heard, for of two clocks it cannot be known which is wrong.
     pub(super) fn ahead_ms(&self, now: Now) -> Option<i128> {
         if now.mono.since(self.since) >= WINDOW * 2 {
             return None;

@@ -1,11 +1,11 @@
-//! Eviction: the life of a member that does not come back is ended, so that nobody waits for it.
+//! Eviction: ends the life of a member that does not come back, so that no member waits for it.
 //!
-//! Whoever evicts asks every member it reaches. Each durably agrees, unless it has agreed to end the asker's own life, or
-//! hears from the one to be evicted. With the agreement of more than half of the members the asker writes the record of the
-//! eviction, which names all whom it counted. An agreement binds until the asker has greeted anew or has given up.
+//! The node that evicts asks every member it reaches. Each durably agrees, unless it has agreed to end the asker's own life, or hears from
+//! the member to be evicted. With the agreement of more than half of the members the asker writes the record of the eviction, which names
+//! all members that the asker counted. An agreement binds until the asker has greeted anew or has given up.
 //!
-//! The record is what takes effect, wherever it comes: whoever is not named there may hold what the named ones have freed,
-//! and goes away until it has reunited. Where two sides ended each other, the side that counted more members goes on.
+//! The record is what takes effect, wherever it comes: a node that it does not name may hold what the named ones have freed, and goes away
+//! until it has reunited. Where two sides ended each other, the side that counted more members goes on.
 
 mod agree;
 mod ask;
@@ -28,7 +28,7 @@ pub(crate) struct Evictions {
     agreed: Vec<Agreement>,
     /// Since when members are down.
     down: BTreeMap<NodeId, Instant>,
-    /// Those of them that keep nothing on disk, the longest down first: whom the policy evicts.
+    /// Down members that keep nothing on disk, the longest down first: the policy evicts these.
     forgetful: BTreeSet<(Instant, NodeId)>,
     /// When the policy is carried out again.
     policy_at: Instant,
@@ -88,7 +88,7 @@ impl Evictions {
         self.down.get(&node).copied()
     }
 
-    /// A greeting frees whoever has agreed, so an agreement counts no longer than the link it came over.
+    /// Drops what a node agreed to: a greeting frees it, so an agreement counts no longer than the link it came over.
     pub(crate) fn link_changed(&mut self, node: NodeId) {
         for attempt in self.attempts.values_mut() {
             attempt.acks.remove(&node);

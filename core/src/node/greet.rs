@@ -14,8 +14,9 @@ use crate::table::gossip::Tables;
 use crate::wire::{Message, RowBatch, Welcome};
 
 impl Node {
-    /// What two nodes record of each other before rows pass between them: this node's own row, what it knows of the peer, and
-    /// the evictions of which the peer has not heard, since whoever is not named by one has to reunite before its rows count.
+    /// Returns the rows that two nodes record of each other before other rows pass between them: this node's own row, the rows it knows of
+    /// the peer, and the evictions that the peer has not heard of, since a node that an eviction does not name has to reunite before its
+    /// rows count.
     fn greeting_rows(&self, peer: Option<NodeId>, heard: Option<&[u64]>) -> RowBatch {
         let mut keys = Vec::new();
         for node in [Some(self.id()), peer].into_iter().flatten() {

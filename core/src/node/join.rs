@@ -1,4 +1,4 @@
-//! Greetings, and what they settle: who joins whom, and who must reunite first.
+//! Greetings, and what they settle: which node joins which, and which must reunite first.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -120,7 +120,7 @@ impl Node {
             .write_sys(&mut self.fx, Tables::MEMBERS, &key, record.encode());
     }
 
-    /// Whether this node has a fellow member, or somebody may be becoming one: either way it stays where it is.
+    /// Returns whether this node has a fellow member, or a node may be becoming one: either way it stays where it is.
     pub(super) fn is_settled(&self) -> bool {
         self.cluster.settled || !self.welcoming.is_empty()
     }
@@ -154,7 +154,7 @@ impl Node {
             return Ok(());
         };
         let mut founds = false;
-        // Only two clusters ask who knows whom.
+        // Only nodes of two clusters ask whether they know each other.
         let knows_me = ours.cluster != theirs.cluster && knows(&theirs, self.id());
         let said = Greeting::new(&theirs, knows_me);
         match verdict(&ours, &said) {
@@ -200,13 +200,13 @@ impl Node {
         }
         self.record_peer(link, said, theirs)?;
         if founds {
-            // The base of a new cluster has nobody to catch up with.
+            // The base of a new cluster has no member to catch up with.
             self.become_full();
         }
         Ok(())
     }
 
-    /// Two clusters that have members: whoever asked to join is told.
+    /// Refuses a node of another cluster, where both clusters have members, and tells every caller that asked to join it.
     fn refuse_stranger(&mut self, link: LinkId, node: NodeId) {
         let why = HangupReason::OtherCluster;
         self.fx.mark(Mark::OtherCluster);
@@ -303,7 +303,7 @@ impl Node {
                     self.sync.urge(now, link);
                 }
             }
-            // The peer enters this node's cluster, or both are new: whoever is welcomed by the other is full already.
+            // The peer enters this node's cluster, or both are new: a node that the other welcomed is full already.
             (None, _) => self.sync.urge(now, link),
             (Some(_), Some(Standing::Away { .. })) => self.resume_if_last(),
             (Some(_), _) => {}

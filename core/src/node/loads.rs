@@ -1,4 +1,4 @@
-//! Values that are only in the store: who waits for them, and what happens when they come.
+//! Values that are only in the store: the waiters for each, and their continuation when it comes.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -23,7 +23,7 @@ struct Pending {
     waiters: Vec<(Token, Request)>,
 }
 
-/// The loads under way and those that wait for their turn. Everybody who wants a value shares its load.
+/// The loads under way and those that wait for their turn. All waiters for one value share its load.
 pub(crate) struct Loads {
     pending: BTreeMap<Place, Pending>,
     in_flight: BTreeMap<LoadId, Place>,
@@ -208,7 +208,7 @@ impl Node {
         }
     }
 
-    /// Everybody who waited for a value goes on, requests in their order. `None`: the row is no longer cold.
+    /// Lets all waiters for a value go on, requests in their order. `None`: the row is no longer cold.
     fn load_ended(&mut self, place: Place, loaded: Option<Result<Loaded, ReadError>>) {
         let waiters = self.loads.finish(&place);
         self.gossip

@@ -99,7 +99,7 @@ pub struct Node {
     joining: Option<LinkId>,
     /// Links to nodes that may be joining through this one.
     welcoming: BTreeSet<LinkId>,
-    /// Members that were asked whether they are there, because somebody else claims their ids.
+    /// Members that were asked whether they are there, because another node claims their ids.
     rivals: BTreeMap<NodeId, Rival>,
     pub(crate) gossip: Gossip,
     stability: Stability,

@@ -66,7 +66,7 @@ impl Node {
             .send_after(gate, Links::Many(links.into()), lane, msg);
     }
 
-    /// Passes rows on to some members, each of whom answers for a part of the others.
+    /// Passes rows on to some members, each of which answers for a part of the others.
     fn share(&mut self, duty: &Duty, batch: RowBatch) {
         let ring = self.links.ring();
         let fanout = self.config.limits.fanout;
@@ -112,15 +112,15 @@ impl Node {
         self.received(batch, None)
     }
 
-    /// Rows that this node has to pass on to those for whom the message makes it answer.
+    /// Takes rows that this node has to pass on to the members that the message makes it answer for.
     pub(super) fn forwarded(&mut self, cuts: &[NodeId], batch: RowBatch) -> Result<(), Refusal> {
         let duty = Duty::received(cuts, self.id())?;
         let batch = self.without_ended(batch);
         self.received(batch, duty)
     }
 
-    /// Without users' rows of lives that have ended: whoever passes them on may not know yet, and here what deletes them may have been
-    /// freed without their author. Those that still count come with a session.
+    /// Takes out users' rows of lives that have ended: the sender may not know of the end yet, and the deletes of these rows may have been
+    /// freed here without their author. Rows that still count come with a session.
     fn without_ended(&mut self, mut batch: RowBatch) -> RowBatch {
         let ended = |actor: &Actor| {
             let member = self.membership.get(actor.node);
@@ -168,8 +168,9 @@ impl Node {
             tables,
             rows,
         } = &mut fresh;
-        // A session may have brought what others still wait for; what is obsolete here and has no row helps nobody. What a delete or a floor has
-        // taken from a table of `memory` may be new to a member that has freed it and restarted since: a session brings it the coverage.
+        // A row that a session has brought here may still be missing elsewhere; a row that is obsolete and not here helps no member. A row
+        // of a `memory` table that a delete or a drop marker has taken may be new to a member that has freed it and restarted since: a
+        // session brings it the coverage.
         rows.retain(|row| match merged.next() {
             Some(Merged::Obsolete) => self.gossip.has_row(actors, tables, row),
             Some(Merged::Lost) => {

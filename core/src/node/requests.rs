@@ -41,7 +41,7 @@ pub(crate) struct Requests {
     deadlines: BTreeSet<(Instant, Token)>,
     /// Joins whose link is up and whose greetings are under way.
     greeting: BTreeMap<NodeId, Vec<(Token, String)>>,
-    /// Joins that are greeted, and wait until this node has caught up and is linked with everybody who answers.
+    /// Joins that are greeted, and wait until this node has caught up and is linked with every member that answers.
     settling: Vec<(Token, NodeId, Instant)>,
 }
 

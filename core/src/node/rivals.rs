@@ -1,5 +1,5 @@
-//! One id, two nodes at once, as when a copy of a disk is started beside the original: who comes second is refused for as long as the
-//! first answers.
+//! One id, two nodes at once, as when a copy of a disk is started beside the original: the second is refused for as long as the first
+//! answers.
 //!
 //! A member that merely restarted looks the same when its old link has not broken yet, so the old link is asked. Its
 //! answer refuses the newcomer, with the reason for both operators; its silence for a probe interval lets the newcomer in.
@@ -19,7 +19,7 @@ use crate::membership::Phase;
 use crate::time::Instant;
 use crate::wire::{Denial, Message};
 
-/// A question to the holder of an id that somebody else claims.
+/// A question to the holder of an id that another node claims.
 pub(super) struct Rival {
     /// The holder's link.
     link: LinkId,

@@ -132,7 +132,7 @@ impl Node {
         );
     }
 
-    /// What is in force now reaches everybody who holds a copy, and timers that are set already.
+    /// Passes the values in force to every part that holds a copy, and to timers that are set already.
     fn retune(&mut self) {
         let now = self.fx.now().mono;
         let tunables = self.settings.effective();

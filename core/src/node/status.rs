@@ -58,8 +58,8 @@ pub struct NodeStatus {
     pub incarnation: u64,
     /// The members for whose sake the oldest tombstones are kept, and why. A member may stand here twice, for two reasons.
     pub waiting_for: Vec<HoldUp>,
-    /// Of a node that is away: the members it waits for. One of them will do, or whoever has reunited with one. When none of them
-    /// will ever come, [`Request::Resume`](crate::Request::Resume) lets it go on.
+    /// The members that a node waits for while it is away. One of them will do, or any node that has reunited with one. When none of them
+    /// will ever come, [`Request::Resume`](crate::Request::Resume) lets the node go on.
     pub away_until: Vec<Awaited>,
     /// Of a node that is no full member: what it waits for. Any one of them will do.
     pub awaits: Vec<Awaits>,
@@ -229,8 +229,8 @@ impl Node {
         claims.chain(writes).collect()
     }
 
-    /// A number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`]: for who waits for that
-    /// instead of asking in every turn. It holds for this life of the node. O(1).
+    /// Returns a number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`], so that a caller can
+    /// wait for that instead of asking in every turn. It holds for this life of the node. O(1).
     pub fn members_revision(&self) -> u64 {
         self.members_revision
     }

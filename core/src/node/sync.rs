@@ -281,7 +281,7 @@ impl Node {
             return;
         };
         let (gate, awaited) = (known.recorded, known.awaits_claims);
-        // Under a steady load equal hashes may never be seen: who waits for claims is told one whenever contexts are.
+        // Under a steady load equal hashes may never be seen: a member that waits for claims is told one whenever contexts are.
         let claims = awaited && self.is_full() && self.leaving.is_none();
         let claims = claims && !matches!(have, Have::Digest(_));
         let durable = claims.then(|| {

@@ -139,7 +139,7 @@ impl Lab {
         self.nodes[i].as_mut().unwrap()
     }
 
-    /// Handles everything until nobody has an output left.
+    /// Handles everything until no node has an output left.
     fn settle(&mut self) {
         let mut inputs: VecDeque<(usize, Input)> = VecDeque::new();
         loop {
@@ -627,8 +627,8 @@ fn once_a_join_is_answered_a_write_anywhere_reaches_everybody_at_once() {
 }
 
 impl Lab {
-    /// Runs three members, deletes a row that the third holds on its disk, and ends the third once everybody has freed
-    /// the delete. Returns the disk as it was before the delete.
+    /// Runs three members, deletes a row that the third holds on its disk, and ends the third once every member has freed the delete.
+    /// Returns the disk as it was before the delete.
     fn with_an_old_copy() -> (Lab, BTreeMap<Bytes, Bytes>) {
         let mut lab = Lab::new(3, Storage::Ordered, true);
         lab.run(3_000);

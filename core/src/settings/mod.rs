@@ -53,7 +53,7 @@ pub struct SettingInfo {
     pub source: SettingSource,
     /// What holds here when the cluster sets nothing: this node's configuration.
     pub base: String,
-    /// What holds when nobody sets anything.
+    /// The value in force while none is set.
     pub default: String,
     /// The smallest value that can be set.
     pub min: String,
@@ -254,7 +254,7 @@ impl Settings {
     }
 }
 
-/// All settings by name, with their defaults: what a node has that nobody has configured.
+/// Returns all settings by name, with their defaults, as a node has them that nothing has configured.
 pub fn settings_by_default() -> Vec<SettingInfo> {
     Settings::new(&Config::new("", "")).infos()
 }
@@ -290,7 +290,7 @@ fn place(name: &str) -> Result<usize, SettingError> {
     registry::find(name).ok_or_else(|| SettingError::Unknown { name: shown(name) })
 }
 
-/// The rules that the values set by the cluster break, and whom they concern.
+/// Returns the rules that the values set by the cluster break, each with the two settings it is about.
 fn broken(set: impl Fn(usize) -> Option<u64>) -> Vec<([usize; 2], &'static Rule)> {
     let mut out = Vec::new();
     for rule in RULES {

@@ -241,7 +241,7 @@ pub(crate) fn covered_key(domain: Domain, actor: Actor) -> Bytes {
     key.finish()
 }
 
-/// Whether the key is one of those that say who the node is: without them nothing else can be used.
+/// Returns whether the key is one of those that identify the node: without them no other record can be used.
 pub(crate) fn is_meta(key: &[u8]) -> bool {
     matches!(
         key.strip_prefix(b"m"),

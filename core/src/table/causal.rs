@@ -8,7 +8,7 @@
 //! token: version u8 | kind u8 | place u32 | (node u64, run u64, counter u64)* | CRC-32C u32 over all before
 //! ```
 //! Integers are little-endian. The place is the CRC-32C of the table's name and the key. A checksum keeps accidents out, and
-//! not forgers: who makes up a vector harms the key it is used on, and no other.
+//! not forgers: a client that makes up a vector harms the key it is used on, and no other.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -94,8 +94,8 @@ pub(crate) fn read_dot(bytes: &mut Reader<'_>) -> Option<Dot> {
     })
 }
 
-/// What a reader of a key has seen: opaque to clients, who hand it back with the write that replaces it. It counts on every
-/// member, for the key that it was read from. As text it is base64url without padding.
+/// The versions of a key that a reader has seen: opaque to clients, which hand it back with the write that replaces them. It counts on
+/// every member, for the key that it was read from. As text it is base64url without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CausalToken {
     place: u32,

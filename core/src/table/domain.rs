@@ -13,7 +13,7 @@ pub enum Durability {
     Sync,
 }
 
-/// What happens when two members write one key of a gossip table. Exhaustive: whoever reads a table has to know how its keys look.
+/// The rule for two writes of one key of a gossip table. Exhaustive: a program that reads a table has to know how its keys look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Conflict {
     /// The version with the larger (clock, actor, counter) wins.

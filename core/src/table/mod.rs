@@ -59,7 +59,7 @@ impl Default for TableOptions {
     }
 }
 
-/// A write to one row. Exhaustive: who records or judges writes has to know them all.
+/// A write to one row. Exhaustive: a program that records or judges writes has to know them all.
 #[derive(Clone, Debug)]
 pub enum Write<'a> {
     /// Sets the value.

@@ -91,7 +91,7 @@ impl SiblingRow {
             .versions
             .binary_search_by_key(&version.origin, |known| known.origin)
         {
-            // A write that a reunion proposed again has a larger clock: whoever lacks only the later dot must find it.
+            // A write that a reunion proposed again has a larger clock: a member that lacks only the later dot must find it.
             Ok(at) => {
                 let known = &mut self.versions[at];
                 if (known.clock, known.dot) < (version.clock, version.dot) {

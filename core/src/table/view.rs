@@ -108,7 +108,7 @@ impl<'a> RowRef<'a> {
     }
 }
 
-/// A live row, owned. Exhaustive: whoever serves reads makes some too.
+/// A live row, owned. Exhaustive: a program that serves reads makes some too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The value.
@@ -210,7 +210,7 @@ pub struct Change {
     pub kind: ChangeKind,
 }
 
-/// What happened to a row or table. Exhaustive: who keeps a copy by these, and passes one over, has a wrong copy.
+/// A change of a row or table. Exhaustive: a program that keeps a copy by these, and passes one over, has a wrong copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// The row was written.

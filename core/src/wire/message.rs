@@ -26,7 +26,7 @@ macro_rules! wire {
 wire! {
     /// A message between two nodes.
     pub enum Message {
-        /// First on every link: who I am to the cluster and whom I know.
+        /// First on every link: what the sender is to the cluster and which members it knows.
         Welcome(Welcome),
         /// The evictions of which the sender has heard, each by its hash: the receiver's greeting says that it has heard of others,
         /// and comes again with those.
@@ -98,7 +98,7 @@ wire! {
             /// The session.
             session: u64,
         },
-        /// The sender takes its leave; what follows on this link comes from nobody.
+        /// The sender takes its leave; what follows on this link comes from no member.
         Goodbye,
         /// The sender refuses the receiver and closes the link.
         Denied(Denial),
@@ -110,7 +110,7 @@ wire! {
             node: NodeId,
             /// Its life.
             epoch: u64,
-            /// Whether it may answer the one who is asked.
+            /// Evict even if the member still answers the receiver.
             force: bool,
         },
         /// The answer; that the sender agrees is durable.
@@ -120,7 +120,7 @@ wire! {
             /// Whether it agrees.
             agrees: bool,
         },
-        /// The sender has given up ending this life: whoever agreed is free.
+        /// The sender has given up ending this life: a member that agreed is free.
         Withdrawn {
             /// The member.
             node: NodeId,

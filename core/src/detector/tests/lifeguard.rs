@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Lets `node` find out by itself that nobody answers, until it suspects somebody; at that time.
+/// Ticks `node`, which hears no answers, until it suspects a member. Returns that time and that member.
 fn until_suspect(node: &mut Detector) -> (Instant, NodeId) {
     loop {
         let now = node.next_deadline().unwrap();
@@ -102,11 +102,11 @@ fn health_after(answers: usize) -> u32 {
     assert_eq!(asked.len(), 3);
     for (via, nonce) in asked.iter().take(answers) {
         node.on_probed_for(ms(600), *via, *nonce, false, &[]);
-        // An answer counts once, and nobody answers for others.
+        // An answer counts once, and no helper answers for another.
         node.on_probed_for(ms(600), *via, *nonce, false, &[]);
         node.on_probed_for(ms(600), NodeId(2 + 40), *nonce, false, &[]);
     }
-    // A probe of somebody else may have begun meanwhile: it is answered.
+    // A probe of another member may have begun meanwhile: it is answered.
     for id in (3..11).map(NodeId) {
         let _ = node.members[&id].probe.map(|_| node.end_probe(id));
     }
@@ -307,7 +307,7 @@ fn one_of_the_dead_is_looked_for_in_every_period_and_each_in_its_turn() {
     }
 }
 
-/// Somebody who has missed a death says what it last heard.
+/// A member that has missed a death says the older state that it knows.
 fn stays_dead(mut node: Detector) {
     node.on_ack(ms(1), NodeId(2), 0, &[rumor(3, 1, RumorState::Down, 2)]);
     let late = rumor(3, 1, RumorState::Alive, 3);

@@ -15,7 +15,7 @@ use crate::table::gossip::Tables;
 use crate::time::Instant;
 use crate::wire::{Message, RumorState};
 
-/// How often those who have not agreed are asked.
+/// How often members that have not agreed are asked.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// An eviction under way.
@@ -29,7 +29,7 @@ pub(super) struct Attempt {
     deadline: Instant,
     /// Who agreed, over the present link.
     pub(super) acks: BTreeSet<NodeId>,
-    /// Who was asked over the present link, whether or not the answer has come: who never was cannot agree.
+    /// Members asked over the present link, whether or not the answer has come: a member that was never asked cannot agree.
     pub(super) asked: BTreeSet<NodeId>,
 }
 
@@ -232,7 +232,7 @@ impl Node {
         }
     }
 
-    /// Nothing was changed: whoever agreed is free again.
+    /// Ends an attempt that changed nothing: every member that agreed is free again.
     fn eviction_failed(&mut self, node: NodeId, error: EvictError) {
         self.fx.mark(Mark::EvictionFailed);
         let Some(attempt) = self.evictions.attempts.remove(&node) else {
@@ -259,7 +259,7 @@ impl Node {
         counted.retain(|other| *other != node);
         counted.push(self.id());
         let departure = Departure {
-            // From now on nobody waits for what it had: that comes back with it, by a reunion.
+            // From here on no member waits for what the evicted one had: it comes back with that node, by a reunion.
             contexts: Vec::new(),
             active: counted,
             evicted: Some(Eviction {

@@ -1,4 +1,4 @@
-//! What an eviction does where it becomes known: to the one whose life it ends, to whom its author did not count, to their links.
+//! Applies an eviction record: effects on the evicted node, on nodes that its author did not count, and on their links.
 
 use super::super::Node;
 use crate::id::LinkId;
@@ -8,7 +8,7 @@ use crate::membership::{Phase, Verdict};
 use crate::mutants::mutated;
 
 impl Node {
-    /// An eviction has come to be known here: it ends that life, and whoever its author did not count has to reunite.
+    /// Applies an eviction that has come to be known here: it ends that life, and a node that its author did not count has to reunite.
     pub(in crate::node) fn judge_eviction(&mut self, verdict: &Verdict) {
         self.close_evicted(verdict);
         let by = verdict.eviction.by;
@@ -77,7 +77,8 @@ impl Node {
         }
     }
 
-    /// An eviction was heard of from another than the one through whom this node is entering: that one has to hear of it first.
+    /// Starts an entry anew when an eviction was heard from another node than the one through which this node is entering: that one has to
+    /// hear of it first.
     pub(in crate::node) fn join_anew(&mut self, told_by: LinkId) {
         if let Some(link) = self.joining.filter(|link| *link != told_by) {
             self.hang_up(link, HangupReason::Retry);

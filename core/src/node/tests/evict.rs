@@ -1,4 +1,4 @@
-//! Evictions: who may end whose life, and what becomes of those whose life was ended.
+//! Evictions: which node may end whose life, and what becomes of the nodes whose life was ended.
 
 use std::string::ToString;
 use std::vec::Vec;
@@ -571,6 +571,6 @@ pub(super) fn of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base() {
     }
     let deleted = lab.everywhere("deleted");
     assert!(deleted.iter().all(|row| *row == deleted[0]), "{deleted:?}");
-    // They came to agree by reunion, and not because somebody noticed that they did not.
+    // They came to agree by reunion, and not because a repair noticed that they did not.
     assert!((0..3).all(|i| !lab.marked(i, "row-repaired")));
 }

@@ -90,7 +90,7 @@ fn a_restart_is_let_in_though_its_old_links_seem_to_be_up() {
     lab.run(3_000);
     let id = lab.node(1).id();
     let before = lab.member(0, id).epoch;
-    // The power went: nobody is told.
+    // The power went: no member is told.
     lab.nodes[1] = None;
     lab.run(100);
     lab.start(1);
@@ -286,7 +286,7 @@ fn halves_that_have_moved_find_each_other_through_a_seed() {
 }
 
 impl Lab {
-    /// Starts a machine with this seed, whoever has had it before.
+    /// Starts a machine with this seed, even if another machine has had it before.
     fn start_seeded(&mut self, i: usize, seed: u64) {
         let mut recovery = Recovery::new(self.configs[i].clone(), Seed::from_u64(seed));
         for (key, value) in &self.disks[i] {

@@ -269,7 +269,7 @@ fn a_full_link_gets_no_rows_and_is_repaired_when_it_has_drained() {
     }
 }
 
-/// The first message that passed rows on, and to whom it went.
+/// Returns the first message that passed rows on, and the node that it went to.
 pub(super) fn first_forward(sent: &Sent) -> (usize, Message) {
     let sent = sent.borrow();
     let found = sent

@@ -1,4 +1,4 @@
-//! What peers and clients may say and nobody has to believe: refused with a reason that is counted, and nothing acknowledged is lost.
+//! Input of peers and clients that a node need not believe: it is refused with a reason that is counted, and nothing acknowledged is lost.
 
 use arbitrary::Unstructured;
 use arbtest::arbtest;
@@ -241,7 +241,7 @@ pub(super) fn a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks() {
             "of two clocks nobody knows which is wrong"
         );
         assert_eq!(lab.refused(Refusal::WriteClockAhead), u64::from(refuses));
-        // Set right it gives out clocks again, and so does who has long heard nobody.
+        // Set right it gives out clocks again, and so does a node that has long heard no peer.
         lab.node(0)
             .write(now, TableId::DEFAULT, put(b"k", b"x"))
             .unwrap();

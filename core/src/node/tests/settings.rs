@@ -52,7 +52,7 @@ impl Lab {
         events.map(|(node, _)| *node).collect()
     }
 
-    /// Milliseconds until somebody takes a silent node for dead.
+    /// Returns the milliseconds until another member takes a silent node for dead.
     fn detection(&mut self, node: usize) -> u64 {
         let begun = self.now.mono;
         self.events.clear();

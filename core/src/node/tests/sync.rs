@@ -213,7 +213,7 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
     }
 }
 
-/// What a node says about a session that somebody just asked it for, over one link.
+/// Returns the pages that a node sends for a session asked for over one link.
 fn pages(lab: &mut Lab, i: usize, (link, msg): (LinkId, Message)) -> Vec<wire::Page> {
     let now = lab.now;
     lab.node(i).handle(now, Input::Message { link, msg });

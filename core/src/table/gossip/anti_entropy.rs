@@ -1,4 +1,4 @@
-//! Anti-entropy: when to fetch from whom, and the sessions this node asked for. The client merges each page at once and adopts
+//! Anti-entropy: when to fetch and from which member, and the sessions this node asked for. The client merges each page at once and adopts
 //! what the server had seen once, after all rows; never per page.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -126,7 +126,7 @@ pub(crate) enum Verdict {
     },
 }
 
-/// Decides when to fetch from whom, and follows the sessions that this node asked for.
+/// Decides when to fetch and from which member, and follows the sessions that this node asked for.
 ///
 /// What several peers have would come several times, so a session that makes progress is the only one; and what a peer told
 /// before one was complete may be met by it, so it is asked anew. Every step is O(log links), but for the end of a session and a change of settings, which are O(links).

@@ -2,7 +2,7 @@
 //!
 //! Rows at or below the floor of their table are passed over by every look. Where it is known which rows are above the floor, and those are few, all others leave
 //! the indexes together and counts and sums are right at once. Where it is not known, a walk over all rows in turns finds those that are below;
-//! until it ends they are hidden but counted, and sums are compared with nobody.
+//! until it ends they are hidden but counted, and sums are compared with no member.
 //!
 //! A row of siblings that is dropped may know of writes that have not come here and were replaced. It stays as a delete until they have come.
 

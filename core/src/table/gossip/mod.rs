@@ -570,7 +570,7 @@ impl Gossip {
         core::mem::take(&mut self.sys_changes)
     }
 
-    /// The rows that say who these two are: what two nodes record of each other before any row of users passes between them.
+    /// Returns the rows about these two nodes: the rows that two nodes record of each other before any row of users passes between them.
     pub(crate) fn greeting_rows(&self, keys: &[(TableId, Vec<u8>)]) -> wire::RowBatch {
         let mut batcher = outbox::Batcher::new(usize::MAX, usize::MAX);
         for (table, key) in keys {

@@ -24,7 +24,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Whether somebody is there to push to.
+    /// Returns whether there is a member to push to.
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }

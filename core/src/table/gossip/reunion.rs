@@ -288,8 +288,8 @@ impl Gossip {
         self.log.push(super::Entry::FlushedAll);
     }
 
-    /// Coverage of this node's earlier dots that the member lacks would hide rows that others still have: it goes, but for
-    /// the present actor's own, which nobody has seen.
+    /// Drops coverage of this node's earlier dots that the member lacks: it would hide rows that others still have. Coverage of the present
+    /// actor stays, since no other member has seen its dots.
     fn reset_cover(&mut self, fx: &mut Effects, domain: Domain, context: &Context) {
         for actor in self.cover.reset(domain, self.me) {
             if domain.is_durable() && fx.has_storage() {

@@ -57,7 +57,7 @@ const WHOLE_ACTORS: usize = 1 << 18;
 struct Claim {
     /// The life that claimed it.
     epoch: u64,
-    /// Shared by all who claimed the same.
+    /// Shared by all members that claimed the same.
     covered: Arc<Covered>,
     clock: Hlc,
 }
@@ -157,13 +157,13 @@ pub(crate) struct Stability {
     claims: BTreeMap<NodeId, Claim>,
     /// Claims that do not lie within what this node has seen yet: the oldest of each member, which will first.
     early: BTreeMap<NodeId, Claim>,
-    /// What this node had seen when somebody last agreed with it, and the version of that.
+    /// What this node had seen when a member last agreed with it, and the version of that.
     agreed: Option<(u64, Arc<Covered>)>,
     /// Something changed since the last complete pass.
     dirty: bool,
     /// Where an unfinished pass goes on.
     cursor: Option<(Domain, ActorIx, u64)>,
-    /// A tombstone that everybody claims is not durable here yet.
+    /// A tombstone that all members claim is not durable here yet.
     awaits_sync: bool,
 }
 

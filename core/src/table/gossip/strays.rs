@@ -2,8 +2,9 @@
 //!
 //! They are not shown as they are: their order knows a winner, and siblings have none. The member that wrote such a row writes its value as a
 //! sibling, as a writer does that has seen nothing, and deletes the old version: in this order, the second when the first is durable here, so that a
-//! crash in between loses nothing. The sibling has an origin that follows from the dot of the old version: whoever moves it, and however often, it
-//! is one write, and once replaced it stays so. Both steps keep the clock of the version: so the delete beats nothing that is newer, and a
+//! crash in between loses nothing. The sibling has an origin that follows from the dot of the old version: whichever member moves it, and
+//! however often, it is one write, and once replaced it stays so. Both steps keep the clock of the version: so the delete beats nothing
+//! that is newer, and a
 //! flush that removes the version removes the sibling. A bound of the siblings of a key does not count here: the value was accepted before.
 //!
 //! The same holds for siblings in memory whose name means a stored table from now on, each for itself.

@@ -37,7 +37,7 @@ pub(crate) enum Meta {
     Floors,
 }
 
-/// A table by domain and name. One name may have rows in several domains, until its definition has reached everybody.
+/// A table by domain and name. One name may have rows in several domains, until its definition has reached all members.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) domain: Domain,

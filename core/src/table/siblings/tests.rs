@@ -12,7 +12,7 @@ use crate::id::{Actor, NodeId};
 
 type Known = BTreeSet<Dot>;
 
-/// What everybody may know: of each write what its author had seen, closed under having seen.
+/// All that members may know: of each write what its author had seen, closed under having seen.
 #[derive(Default)]
 struct Model {
     histories: BTreeMap<Dot, Known>,

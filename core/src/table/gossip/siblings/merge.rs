@@ -139,8 +139,8 @@ impl Gossip {
         self.place_siblings(fx, table, key, row);
     }
 
-    /// Merges versions that a reunion found the member not to know, with dots of this node's own to be found by. They stay the
-    /// writes they are: who has replaced one keeps it replaced.
+    /// Merges versions that a reunion found the member not to know, with dots of this node's own to be found by. They stay the writes they
+    /// are: a version that was replaced stays replaced.
     pub(in super::super) fn propose_siblings(
         &mut self,
         fx: &mut Effects,

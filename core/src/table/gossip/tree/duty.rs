@@ -20,13 +20,13 @@ struct Part {
 pub(crate) enum Fit {
     /// It answers, and there is room on its link.
     Good,
-    /// It may not answer: only when nobody else of its part may.
+    /// It may not answer: taken only when no other of its part is better.
     Doubtful,
     /// Its link is full.
     Never,
 }
 
-/// The members for whom this node answers: those with ids in these parts, itself left out.
+/// The members that this node answers for: those with ids in these parts, itself left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Duty([Part; 2]);
 
@@ -35,7 +35,7 @@ pub(crate) struct Duty([Part; 2]);
 pub(crate) struct Share {
     /// The ends of all parts, ascending around the ring: each receiver answers for the part between two of them in which it is.
     pub(crate) cuts: Vec<NodeId>,
-    /// To whom the parts go.
+    /// The links that the parts go to.
     pub(crate) links: Vec<LinkId>,
     /// Parts in which no member has room.
     pub(crate) skipped: usize,
@@ -96,8 +96,8 @@ impl Duty {
         Ok(Some(Duty([before, behind])))
     }
 
-    /// Shares the members out to about `fanout` of them, each of whom answers for as many as the others. `ring` holds those that
-    /// this node knows, without itself, in the order of ids; ids that it does not know belong to the part in which they are.
+    /// Shares the members out to about `fanout` of them, each of which answers for as many as the others. `ring` holds those that this node
+    /// knows, without itself, in the order of ids; ids that it does not know belong to the part in which they are.
     /// O(fanout log members), plus members without room.
     pub(crate) fn share(
         &self,

@@ -102,7 +102,7 @@ impl Lazy {
         }
     }
 
-    /// Takes dots out that are waited for already; whoever else has them is asked when the first did not answer.
+    /// Takes out dots that are waited for already; the other member that has them is asked when the first did not answer.
     fn second_source(&mut self, at: (Domain, Actor), link: LinkId, lacks: &mut Runs) {
         for wanted in self.wanted.iter_mut().filter(|wanted| wanted.at == at) {
             let rest = lacks.minus(&wanted.runs);
@@ -193,8 +193,8 @@ fn contexts(dots: Dots) -> Contexts {
     out
 }
 
-/// The two members to whom this node's notices go: a third and a half of the ring away. So each member hears from two others. With a
-/// fan-out of three or more neither is in a part with it for which a third member answers.
+/// Returns the two members that this node's notices go to: a third and a half of the ring away. So each member hears from two others. With
+/// a fan-out of three or more neither is in a part with it for which a third member answers.
 pub(crate) fn partners(
     ring: &[(NodeId, LinkId)],
     me: NodeId,
