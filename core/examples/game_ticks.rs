@@ -1,4 +1,4 @@
-//! A game of three players in one thread: every frame each player reads his mailbox, moves, and sends. No sockets and no sleeping: a
+//! A game of three players in one thread: every frame each player reads its mailbox, moves, and sends. No sockets and no sleeping: a
 //! frame is what the game says it is, and links are queues in memory that hold a frame's worth of messages.
 //!
 //! `cargo run -p rumormill-core --example game_ticks`

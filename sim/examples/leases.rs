@@ -11,9 +11,9 @@
 //! grants no other until it must have run out, whatever the clocks are like. The machine works as long as its lease lasts, and
 //! writes how far it has come to another table, from which the next one goes on.
 //!
-//! The promise: once somebody has worked under a lease, nobody works under an earlier one. What keeps it is one line: a lease
-//! counts from when it was *asked for*. With `--bug` it counts from when the answer arrives, which may be long after the keeper
-//! has given the job to somebody else.
+//! The promise: once a machine has worked under a lease, no machine works under an earlier one. One line keeps it: a lease counts from when
+//! it was *asked for*. With `--bug` it counts from when the answer arrives, which may be long after the keeper has given the job to another
+//! machine.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -57,12 +57,12 @@ const FAULTS: FaultSet = FaultSet::NONE
     .with(FaultKind::Slow)
     .with(FaultKind::Skew);
 
-/// What all machines did, as an onlooker sees it who is everywhere at once.
+/// The work of all machines, as seen from outside without delay.
 #[derive(Default)]
 struct Ledger {
     granted: u64,
     steps: u64,
-    /// The newest lease of each job under which somebody has worked, with who and when.
+    /// The newest lease of each job that a machine has worked under, with that machine and the time.
     newest: BTreeMap<u8, (u64, usize, u64)>,
     broken: Vec<Violation>,
 }
@@ -145,7 +145,7 @@ struct Machine {
     asked: BTreeMap<u64, Asked>,
     held: Option<Held>,
     // As the keeper of some jobs:
-    /// When the last lease of a job has surely run out; nobody can say before a whole guard has passed in this life.
+    /// When the last lease of a job has surely run out; unknown before a whole guard has passed in this life.
     free_at: BTreeMap<u8, Instant>,
     begun: Instant,
     granting: BTreeMap<Token, Granting>,
@@ -284,7 +284,7 @@ impl Machine {
             value: Bytes::copy_from_slice(&[steps]),
             expires: None,
         };
-        // A store that refuses has its reasons, and somebody will do the step again.
+        // A store that refuses has its reasons, and another machine will do the step again.
         if let Err(error) = context.write(tables.progress, write) {
             context.note("refused", &error.to_string());
         }

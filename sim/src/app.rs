@@ -1,4 +1,4 @@
-//! An embedder's own application in the world: his messages and timers, and the store inside.
+//! An embedder's own application in the world: its messages and timers, and the store inside.
 //!
 //! A [`Deployment`] puts one [`Application`] on each machine, beside the machine's node, for each life of the node. The
 //! application is a state machine as the node is: the world tells it what happened, and it acts through a [`Context`]. Its
@@ -152,7 +152,7 @@ impl Context<'_> {
     /// disk. [`Application::replied`] gets the answer, unless this life ends before.
     ///
     /// # Panics
-    /// If it is to join or to leave: who does that, and when, is up to the plan.
+    /// If it is to join or to leave: the plan decides which machine does that, and when.
     pub fn request(&mut self, request: Request) -> Token {
         let of_plan = matches!(request, Request::Join { .. } | Request::Leave);
         assert!(!of_plan, "joins and leaves belong into the plan");

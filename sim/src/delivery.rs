@@ -25,7 +25,7 @@ impl World {
             self.count("sent_while_congested");
         }
         self.check_claim(node, msg);
-        // Where a cluster is measured nobody judges.
+        // Where a cluster is measured no checker judges.
         if self.meter.is_none() {
             self.asks(node, to, msg);
             self.check_pages(node, to, msg);

@@ -1,4 +1,4 @@
-//! Evictions: somebody has a member evict another that it takes for dead, which may be down or only out of reach.
+//! Evictions: the plan has a member evict another that it takes for dead, which may be down or only out of reach.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub(crate) const NAME: &str = "eviction";
 /// What the world knows of evictions.
 #[derive(Default)]
 pub(crate) struct Evictions {
-    /// The one under way: whom it was asked of, in which life, and whether it may do without a majority.
+    /// The eviction under way: its token, the machine it was asked of, that machine's life, and whether it may do without a majority.
     asked: Option<(Token, usize, u32, bool)>,
     /// Machines whose node is out, and does not know it.
     outcasts: BTreeSet<usize>,
@@ -33,7 +33,7 @@ impl World {
         force: bool,
     ) {
         self.finish_turn();
-        // One at a time, and nobody who is out himself: of two sides that evict each other one loses deletes.
+        // One at a time, and none by a node that is out itself: of two sides that evict each other one loses deletes.
         let is_open = !self.is_evicting();
         let fits = |node: usize| self.is_member(node) && !self.hosts[node].hurts.has(Hurt::Paused);
         let by = self.running_where(node, fits).filter(|_| is_open);

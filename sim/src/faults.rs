@@ -22,7 +22,7 @@ pub enum FaultKind {
     Partition,
     /// One side cannot reach the other, which can.
     OneWay,
-    /// Some nodes cannot reach some others; the rest reach everybody.
+    /// Some nodes cannot reach some others; the rest reach all.
     Partial,
     /// Two sides reach each other through one node only.
     Bridge,

@@ -1,7 +1,7 @@
-//! Histories of calls on registers: who called what, what was answered, and in which order.
+//! Histories of calls on registers: the callers, their calls, the answers, and the order of these.
 //!
 //! An operation is a call and, perhaps, its completion. `ok` means that it took effect between the two, `fail` that it never
-//! did, and `info`, like no completion at all, that nobody knows: it may have taken effect at any time after the call, or may
+//! did, and `info`, like no completion at all, that the outcome is unknown: it may have taken effect at any time after the call, or may
 //! do so later, or never. The order of events is the order in which they are recorded; times only describe them.
 
 mod parse;

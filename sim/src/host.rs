@@ -70,7 +70,7 @@ pub(crate) struct Host {
     pub(crate) life: u32,
     /// Counts the starts, and how often the node's rows were replaced by its cluster's.
     pub(crate) view: u32,
-    /// Only the process died: the machine still answers that nobody listens.
+    /// Only the process died: the machine still answers that no process listens.
     pub(crate) answers: bool,
     /// When the earliest wake-up in the queue is due.
     pub(crate) wake_us: Option<u64>,

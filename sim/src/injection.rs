@@ -85,7 +85,7 @@ impl World {
         let Some(node) = self.running_from(node) else {
             return;
         };
-        // A machine without a disk forgets its cluster. Somebody has to be left who knows it.
+        // A machine without a disk forgets its cluster. One machine has to be left that knows it.
         if self.hosts[node].has_disk || self.is_survived(node) {
             self.strikes(number, what, node);
             self.endings.insert(number, Ending::Start(node));

@@ -44,7 +44,7 @@
 //! use rumormill_sim::plan::{Plan, Shape};
 //! use rumormill_sim::{FaultSet, Keep, Violation, World, report};
 //!
-//! /// Each machine greets the next one until somebody has greeted it, and writes that into the store.
+//! /// Each machine greets the next one until another has greeted it, and writes that into the store.
 //! #[derive(Default)]
 //! struct Greeter;
 //!
@@ -91,7 +91,7 @@
 //!     }
 //!
 //!     fn judge(&mut self, world: &World) -> Vec<Violation> {
-//!         let text = "somebody was never greeted".to_string();
+//!         let text = "a machine was never greeted".to_string();
 //!         let broken = (!self.rests(world)).then(|| Violation { checker: "greetings", at_us: world.now_us(), text });
 //!         broken.into_iter().collect()
 //!     }

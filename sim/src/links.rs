@@ -12,7 +12,7 @@ use crate::trace::{Field, WORLD, Weight};
 use crate::world::World;
 
 impl World {
-    /// A node wants a link to whoever listens at `addr`.
+    /// Dials for a node that wants a link to the listener at `addr`.
     pub(crate) fn dial(&mut self, from: usize, dial: DialId, addr: &str) {
         self.count("dials");
         let life = self.hosts[from].life;

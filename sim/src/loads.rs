@@ -104,7 +104,7 @@ impl World {
                 self.hosts[node].values.insert(version, value);
             }
             Ok(_) => {}
-            // It left, or its disk failed: whoever asked asks another.
+            // It left, or its disk failed: the client asks another.
             Err(RequestError::Halted) => self.count("reads_cut_off"),
             Err(RequestError::Read(ReadError::Damaged { .. })) if self.has_rotted(node) => {
                 self.count("reads_of_rot");

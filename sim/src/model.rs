@@ -46,14 +46,14 @@ pub struct Told {
     /// may be missing it.
     pub at_risk: bool,
     /// The acceptor lost all it had stored, or never stored anything and stopped: where no other member had the operation yet,
-    /// nobody has it now. Not even a table that syncs first can promise more than the disk it synced to.
+    /// no member has it now. Not even a table that syncs first can promise more than the disk it synced to.
     pub forgotten: bool,
-    /// Its key had vanished from a disk, and whose it was has not repaired it until later.
+    /// Its key had vanished from a disk, and the node of that disk has not repaired it until later.
     pub lost: bool,
     /// It removed every row of its table up to its clock, whichever key it has.
     pub flush: bool,
     /// The acceptor had not joined its cluster, or left it before another member had everything. What it accepted is proposed to the cluster when it joins, under a fresh clock:
-    /// a put as new as the joining, a delete perhaps not at all, for where nobody else has the key nothing is left of it.
+    /// a put as new as the joining, a delete perhaps not at all, for where no other member has the key nothing is left of it.
     pub alone: bool,
     /// A node that went alone held its row, hidden: it proposes that anew when it returns, under a clock above all that was freed meanwhile.
     pub renewed: bool,

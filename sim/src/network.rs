@@ -45,7 +45,7 @@ pub(crate) enum Fate {
 /// The way from any node to any other, and all links.
 pub(crate) struct Network {
     nodes: usize,
-    /// Per sender, so that one node's traffic shifts nobody else's draws.
+    /// One for each sender, so that one node's traffic shifts no other's draws.
     rngs: Vec<Rng>,
     /// The fixed part of the latency, per ordered pair.
     base_us: Vec<u32>,

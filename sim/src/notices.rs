@@ -76,7 +76,7 @@ impl World {
     /// A message reaches a node.
     pub(crate) fn takes_notice(&mut self, node: usize, link: LinkId, msg: &Message) {
         let came = match msg {
-            // Where a cluster is measured nobody judges.
+            // Where a cluster is measured no checker judges.
             _ if self.meter.is_some() => return,
             Message::Have(dots) => return self.is_told(node, link, dots),
             Message::Welcome(_) | Message::Goodbye | Message::Denied(_) => {

@@ -7,7 +7,7 @@ use crate::hurt::Hurt;
 use crate::trace::Weight;
 use crate::world::World;
 
-/// How long nodes that are away may find each other before the operator looks, in microseconds, and how often he looks again.
+/// How long nodes that are away may find each other before an operator looks, and how long until it looks again, in microseconds.
 const PATIENCE_US: u64 = 10_000_000;
 
 impl World {
@@ -79,7 +79,7 @@ impl World {
         never && matches!(wait.why, HoldsUp::Writes { .. } | HoldsUp::Left)
     }
 
-    /// Whether no machine has a full member, nor the disk of one that may come back: not while it has to wait for newcomers, who
+    /// Returns whether no machine has a full member, nor the disk of one that may come back: not while it has to wait for newcomers, which
     /// wait for a full member.
     fn is_orphaned(&self) -> bool {
         let mut hosts = self.hosts.iter().enumerate();

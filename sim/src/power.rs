@@ -13,7 +13,7 @@ use crate::plan::WARM_UP_US;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
-/// A machine that has to wait for somebody who knows its cluster looks again after this long, in microseconds.
+/// A machine that has to wait for a member of its cluster looks again after this long, in microseconds.
 const LOOK_AGAIN_US: u64 = 500_000;
 /// How long an operator waits for a join.
 const JOIN_PATIENCE: Duration = Duration::from_secs(5);
@@ -67,10 +67,10 @@ impl World {
         }
     }
 
-    /// Whom a node asks for its cluster: n0, until some machine has forgotten who it was. From then on a newcomer that asks another
-    /// newcomer, or is found by one under an address of old, founds a second cluster with it, and clusters with members never
-    /// merge. So newcomers ask members, one after the other; `None` says that this one has to wait. Only when no machine
-    /// remembers the cluster it is founded anew.
+    /// Returns the machine that a node asks for its cluster: n0, until some machine has forgotten its node. From then on a newcomer that
+    /// asks another newcomer, or is found by one under an address of old, founds a second cluster with it, and clusters with members never
+    /// merge. So newcomers ask members, one after the other; `None` says that this one has to wait. Only when no machine remembers the
+    /// cluster it is founded anew.
     pub(crate) fn seeds(&self, node: usize) -> Option<Vec<String>> {
         let host = &self.hosts[node];
         let founder = || (node > 0).then(|| "n0".to_string()).into_iter().collect();
@@ -102,7 +102,7 @@ impl World {
         Some(seeds.map(|other| format!("n{other}")).collect())
     }
 
-    /// An operator sends a newcomer to a member: whom it was told to ask may have gone for good.
+    /// Sends a newcomer to a member, as an operator does: the machine it was told to ask may have gone for good.
     fn usher(&mut self) {
         let nodes = 0..self.hosts.len();
         let newcomer = nodes.clone().find(|node| self.is_joining(*node));
@@ -135,7 +135,7 @@ impl World {
         token
     }
 
-    /// Whether the node runs, is a member that nobody has evicted, and is not about to leave or to lose what it holds.
+    /// Returns whether the node runs, is a member that none has evicted, and is not about to leave or to lose what it holds.
     pub(crate) fn is_member(&self, node: usize) -> bool {
         let host = &self.hosts[node];
         let stays = !host.leaving && host.rotten.is_none() && !self.is_outcast(node);
@@ -152,7 +152,7 @@ impl World {
         self.hosts[node].standing(self.now_us) == Some("away")
     }
 
-    /// The first member with a disk, counting from `node`, that is not the last one: what its disk loses somebody else may have.
+    /// Returns the first member with a disk, counting from `node`, that is not the last one: another may have what its disk loses.
     pub(crate) fn member_with_disk(&self, node: usize) -> Option<usize> {
         self.running_where(node, |node| {
             self.hosts[node].has_disk && self.is_member(node) && self.is_survived(node)
@@ -264,8 +264,8 @@ impl World {
         }
     }
 
-    /// What a member took along that left without having handed it over, whoever wrote it, it proposes anew when it returns. Without a disk
-    /// nothing is left of it, handed over or not: whoever holds it now may have no disk either.
+    /// Notes what a member took along when it left without having handed it over: it proposes that anew when it returns, its own writes and
+    /// others'. Without a disk nothing is left of it, handed over or not: the member that holds it now may have no disk either.
     fn left(&mut self, node: usize, held: Option<Held>) {
         let host = &mut self.hosts[node];
         let handed_over = host.handed_over.take() == Some(true);
@@ -301,7 +301,7 @@ impl World {
         lost
     }
 
-    /// The machine has nothing left of what its node knew, not even who it was.
+    /// Forgets what the machine's node knew, its id included.
     fn forget(&mut self, node: usize) {
         self.model.forgot(node);
         self.forget_outcast(node);

@@ -9,7 +9,7 @@ use crate::world::World;
 impl World {
     /// A node hears from the other end of a link, which is new or brings a message, and what that says of the members.
     pub(crate) fn listens(&mut self, node: usize, link: LinkId, msg: Option<&Message>) {
-        // Where a cluster is measured nobody judges.
+        // Where a cluster is measured no checker judges.
         if self.meter.is_some() {
             return;
         }

@@ -185,7 +185,7 @@ impl Scenario {
         self
     }
 
-    /// Cuts all ways between two groups. Nodes that are in neither reach everybody.
+    /// Cuts all ways between two groups. Nodes that are in neither reach all.
     pub fn partition(&mut self, left: &[usize], right: &[usize]) -> &mut Self {
         let number = self.begin(&FaultWhat::Partition {
             left: left.to_vec(),

@@ -11,7 +11,7 @@ use crate::plan::Table;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
-/// What clients have read, and what those had seen who wrote.
+/// What clients have read, and what the writers of those values had seen.
 #[derive(Default)]
 pub(crate) struct Readers {
     /// By client and key the context of its last read, with the values it showed.

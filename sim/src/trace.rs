@@ -86,7 +86,7 @@ impl Trace {
         self.recording.as_deref()
     }
 
-    /// Whether somebody will read the run: lines are kept, or a recording is.
+    /// Returns whether the run is kept for reading: as lines, or as a recording.
     pub(crate) fn is_kept(&self) -> bool {
         self.keep != Keep::Nothing || self.recording.is_some()
     }

@@ -222,7 +222,7 @@ impl World {
     }
 
     /// A node asserts its invariants: the cheap ones after each turn, all of them now and then. Where a reader wants the
-    /// run, so that he sees the turn which broke one, all of them each time.
+    /// run, so that each run shows the turn which broke one, all of them each time.
     fn check(&mut self, node: usize) {
         let per_sweep = TURNS_PER_SWEEP.max(self.hosts.len() as u64 * TURNS_PER_SWEEP_AND_NODE);
         let host = &mut self.hosts[node];

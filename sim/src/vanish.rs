@@ -18,8 +18,8 @@ use crate::world::World;
 pub(crate) const NAME: &str = "repairs";
 
 impl World {
-    /// The node is stopped, some of its rows vanish from its disk, and it starts again when the fault ends. Only rows that another
-    /// member shows too: what nobody has, nobody can bring back.
+    /// Stops the node and makes some of its rows vanish from its disk; it starts again when the fault ends. Only rows that another member
+    /// shows too may vanish: a row that no member has cannot be brought back.
     pub(crate) fn begin_vanish(&mut self, number: usize, what: &FaultWhat, node: usize, rows: u32) {
         self.finish_turn();
         let Some(node) = self.member_with_disk(node) else {

@@ -50,11 +50,11 @@ pub struct World {
     /// Nodes some of whose writes never come: a crash took them before they were synced, or the node has written its rows anew under other
     /// dots when it joined.
     pub(crate) lost_writes: BTreeSet<NodeId>,
-    /// Deletes may be kept to the end: one of those did not leave in good order and nobody has evicted it, or a delete has a
-    /// clock so far ahead that no member's own clock follows.
+    /// Whether deletes may be kept to the end: a node did not leave in good order and no member has evicted it, or a delete has a clock so
+    /// far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
     pub(crate) evictions: Evictions,
-    /// An operator will look at who is away.
+    /// An operator will look at the nodes that are away.
     pub(crate) operator_called: bool,
     /// When a fault last began or ended, or a machine started or stopped.
     pub(crate) disturbed_us: u64,
@@ -157,8 +157,8 @@ impl World {
         self.sabotage = sabotage;
     }
 
-    /// The cluster is measured: nodes have the table `default` only, nobody watches it to judge, and what clients were told is not
-    /// kept. Before time begins.
+    /// Sets the cluster to be measured: nodes have the table `default` only, no checker watches it, and what clients were told is not kept.
+    /// Before time begins.
     pub(crate) fn measure_only(&mut self, meter: Meter) {
         self.meter = Some(Box::new(meter));
         for host in &mut self.hosts {

@@ -14,7 +14,7 @@ use self::simulated::Simulated;
 /// Rows of the table `default`.
 type Rows = BTreeMap<String, String>;
 
-/// Three nodes with disks, of whom the first is the seed of the others.
+/// Three nodes with disks; the first is the seed of the others.
 trait Cluster {
     /// Starts a node from what its disk holds.
     fn start(&mut self, node: usize);
@@ -22,7 +22,7 @@ trait Cluster {
     fn stop(&mut self, node: usize);
     /// Ends a node as a leave does: others have all that it holds.
     fn leave(&mut self, node: usize);
-    /// Cuts all ways between nodes, until nobody has a link any more.
+    /// Cuts all ways between nodes, until no node has a link any more.
     fn cut(&mut self);
     fn mend(&mut self);
     fn put(&mut self, node: usize, key: &str, value: &str);
@@ -80,7 +80,7 @@ impl<C: Cluster> Script<C> {
         self.agree(&format!("n{node} leaves"));
     }
 
-    /// One puts and another deletes while nobody hears of anybody, and then all do.
+    /// Has one node put and another delete while no node hears of another, and then lets all hear.
     fn part(&mut self, (putter, put): (usize, &str), (deleter, deleted): (usize, &str)) {
         self.cluster.cut();
         self.cluster.put(putter, put, "apart");

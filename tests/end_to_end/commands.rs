@@ -249,7 +249,7 @@ fn a_watch_prints_changes_until_it_has_enough() {
         (&json!("put"), &json!("k"), &json!("v"))
     );
     assert!(wait(&mut watch.process).success());
-    // What happens while nobody watches is told to who goes on from there.
+    // Changes between two watches are told to the one that goes on from there.
     node.client(&["del", "t", "k"]);
     let cursor = put["id"].as_str().expect("an id");
     let mut watch = Watching::begin(&node, &["--count", "1", "--cursor", cursor]);

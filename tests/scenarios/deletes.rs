@@ -139,7 +139,7 @@ fn orphaned(mut story: Scenario) {
         story.wait(9_000);
     }
     assert_eq!(alive(&story, 0), 1);
-    // The others hear that they were evicted, and before they can reunite the only one who was named is no more.
+    // The others hear that they were evicted, and before they can reunite the only node that was named is no more.
     let slow = story.begin(&FaultWhat::Delay {
         node: 0,
         by_us: 400_000,

@@ -15,7 +15,7 @@ mod membership;
 mod replication;
 mod story;
 
-/// A trace that nobody reads proves nothing.
+/// A trace too long to be read proves nothing.
 const MAX_LINES: usize = 200;
 
 fn check(name: &str, story: &Scenario) {

@@ -21,7 +21,7 @@ fn content(story: &Scenario, nodes: usize) -> usize {
 fn an_isolated_node_never_returns() {
     let mut story = Scenario::new(4);
     story.at(3_000).partition(&[3], &[0, 1, 2]);
-    // Two hours alone: everybody is dead to it, and it to everybody, and all have backed off as far as they do.
+    // Two hours alone: all others are dead to it, and it to them, and all have backed off as far as they do.
     story.at(2 * 3_600_000);
     let members = story.world().node(3).unwrap().members();
     let down = members.iter().filter(|m| m.state == MemberState::Down);

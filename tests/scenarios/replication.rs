@@ -163,7 +163,7 @@ fn a_node_that_starts_anew_brings_a_storm() {
     let served = served(&sent);
     let anew = served.get(&4).copied().unwrap_or(0);
     assert!(anew >= TIMES * ROWS, "{served:?}");
-    // The members' own rows come on top, and nobody else has lost anything.
+    // The members' own rows come on top, and no other node has lost anything.
     assert!(anew < TIMES * (ROWS + 40), "{served:?}");
     let others: usize = (0..4).filter_map(|node| served.get(&node)).sum();
     assert!(others < 60, "{served:?}");
@@ -291,7 +291,7 @@ fn one_clock_far_ahead_poisons_what_others_write() {
     story.skew(0, 0).put(0, "color", "green").wait(50);
     story.expect_converged();
 
-    // Of two clocks nobody knows which is wrong.
+    // Which of two clocks is wrong cannot be known.
     let mut story = Scenario::new(2);
     story
         .at(3_000)

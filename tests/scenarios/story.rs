@@ -53,7 +53,7 @@ pub(crate) fn standing(story: &Scenario, node: usize) -> &'static str {
     status.map_or("down", |(node, now)| node.status(now).standing)
 }
 
-/// How often somebody has said this in the story.
+/// Counts how often a node has said this in the story.
 pub(crate) fn count(story: &Scenario, verb: &str) -> usize {
     let text = story.story();
     let told = |line: &&str| line.split(' ').nth(2) == Some(verb);

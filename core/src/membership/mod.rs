@@ -165,7 +165,7 @@ pub(crate) struct Verdict {
     pub(crate) epoch: u64,
     pub(crate) clock: Hlc,
     pub(crate) eviction: Eviction,
-    /// Whom its author counted, himself included.
+    /// The members that its author counted, the author included.
     pub(crate) counted: Vec<NodeId>,
 }
 

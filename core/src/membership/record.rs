@@ -82,7 +82,7 @@ impl MemberRecord {
 pub(crate) struct Departure {
     /// What it had seen when it left: until this is covered the leaver still counts.
     pub(crate) contexts: Vec<(Domain, Context)>,
-    /// The members that were active then; of an eviction all that its author counted, himself included.
+    /// The members that were active then; in an eviction all that its author counted, the author included.
     pub(crate) active: Vec<NodeId>,
     /// Set when others ended that life.
     pub(crate) evicted: Option<Eviction>,
@@ -105,7 +105,7 @@ pub(crate) fn departure_key(node: NodeId, epoch: u64) -> Vec<u8> {
     key
 }
 
-/// Each author has a record of his own: what he counted is told by it alone.
+/// Each author has a record of its own: the members it counted are told by that record alone.
 pub(crate) fn eviction_key(node: NodeId, epoch: u64, by: NodeId) -> Vec<u8> {
     let mut key = departure_key(node, epoch);
     key.push(b'/');

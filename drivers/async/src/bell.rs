@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use rumormill_kit::answer::{keep, lock};
 
-/// Rung by whoever has put something where the loop will find it.
+/// Rung by a caller that has put something where the loop will find it.
 #[derive(Default)]
 pub(crate) struct Bell {
     rung: AtomicBool,

@@ -78,8 +78,8 @@ impl<R: Runtime> Driver<R> {
     }
 
     /// Serves `node` until it leaves, halts or is told to end. A node with storage needs the `store`, whose `notify` is the
-    /// handle's [`Handle::notifier`]. When this returns, everything that the node emitted is stored, everybody who waits
-    /// is answered, and what it told its peers is written, or a second was not enough for that. Dropped before, the
+    /// handle's [`Handle::notifier`]. When this returns, everything that the node emitted is stored, every waiting caller is answered, and
+    /// what it told its peers is written, or a second was not enough for that. Dropped before, the
     /// node ends as in a crash: links close, handles get [`Error::Closed`](crate::Error::Closed).
     pub async fn run(self, node: Node, store: Option<StoreHandle>) -> Exit {
         let Driver {

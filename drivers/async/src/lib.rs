@@ -28,12 +28,12 @@
 //!             Err(error) => return Err(error.into()),
 //!         }
 //!     }
-//!     Ok(()) // the loop has ended: somebody called `leave` or `shutdown`
+//!     Ok(()) // the loop has ended: a caller used `leave` or `shutdown`
 //! }
 //! ```
 //!
 //! Calls queue for the loop, at most [`Options::commands`] of them; beyond that they wait for room. Each turn takes what is ready,
-//! ends with a tick, and wakes whom it answers, so a watch is told of a write in the same turn. When the loop ends, by
+//! ends with a tick, and wakes the callers it answers, so a watch is told of a write in the same turn. When the loop ends, by
 //! [`Handle::leave`], [`Handle::shutdown`], a failed store or because its future was dropped, every call that waits and every
 //! later one gets [`Error::Closed`], and every watch ends.
 //!

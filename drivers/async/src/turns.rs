@@ -124,7 +124,7 @@ impl<R: Runtime> Loop<R> {
         }
     }
 
-    /// Ends the turn: what the node wants is done, and everybody's bytes go out.
+    /// Ends the turn: carries out the node's outputs, and sends the bytes of all links.
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
         self.node.handle(now, Input::Tick);
         let halted = self.dispatch();
@@ -151,7 +151,7 @@ impl<R: Runtime> Loop<R> {
         halted
     }
 
-    /// Writes what is left and answers who still waits.
+    /// Writes what is left and answers all waiting callers.
     async fn close(mut self, exit: Exit) -> Exit {
         let mut exit = exit;
         self.gather(self.clock.now());

@@ -224,7 +224,7 @@ pub(crate) enum Settings {
 /// What is done to a member.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Members {
-    /// End the life of a member that is down, so that nobody waits for it
+    /// End the life of a member that is down, so that no member waits for it
     ///
     /// More than half of the members, the evicted one counted, have to agree. If it comes back, it compares its rows with a
     /// member's: what was deleted meanwhile stays deleted, and what it alone had is kept.
@@ -254,8 +254,8 @@ pub(crate) enum Members {
     /// Let a node that is away go on without the members it waits for
     ///
     /// For when those that `status` names will never come back, their disks lost or damaged. The node goes on with what it holds, and
-    /// everybody else compares his rows with its. What the vanished had deleted and forgotten may come back, and what they alone
-    /// had is lost. Of several nodes that wait, choose the one that ran last. Refused while a full member answers.
+    /// all other nodes compare their rows with its rows. What the lost members had deleted and forgotten may come back, and what they alone
+    /// had is lost. Where several nodes wait, choose the one that ran last. Refused while a full member answers.
     Resume(ServerArgs),
 }
 

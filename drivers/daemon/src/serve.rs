@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     });
     let gateway = gateway.transpose()?;
     if let Err(failure) = announce(engine.listeners(), args.start.json) {
-        // A node whose output nobody reads serves all the same.
+        // A node whose output no process reads serves all the same.
         tracing::warn!(%failure, "the listeners could not be printed");
     }
     if args.stop_on_eof {

@@ -68,7 +68,7 @@ pub(crate) struct Evicted {
     members: usize,
 }
 
-/// Evict a member: its life ends, nobody waits for it any more, and it comes back by comparing its rows with a member's.
+/// Evict a member: its life ends, no member waits for it any more, and it comes back by comparing its rows with a member's.
 #[utoipa::path(post, path = "/v1/members/{id}/evict", tag = "cluster", operation_id = "evict_member",
     params(("id" = String, Path, description = "Its id or its name"),
            ("force" = Option<bool>, Query, description = "Do without a majority, and evict one that answers")),
@@ -133,7 +133,7 @@ pub(crate) struct Resumed {
 }
 
 /// Let this node, which is `away`, go on without the members it waits for, because they will not come back. What they had deleted may
-/// come back, and what they alone had is lost. Everybody else compares his rows with this node's.
+/// come back, and what they alone had is lost. All other nodes compare their rows with this node's.
 #[utoipa::path(post, path = "/v1/members/self/resume", tag = "cluster", operation_id = "resume",
     responses((status = 200, description = "It is a full member, durably", body = Resumed),
               (status = 409, description = "`not_away`; `member_answers` with `id`: it reunites with that one"),

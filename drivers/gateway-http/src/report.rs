@@ -203,7 +203,7 @@ pub struct Setting {
     pub unit: &'static str,
     /// What holds on this node when the cluster sets nothing.
     pub base: String,
-    /// What holds when nobody sets anything.
+    /// The value in force while none is set.
     pub default: String,
     /// The smallest value that can be set.
     pub min: String,

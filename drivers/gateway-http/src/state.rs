@@ -48,7 +48,7 @@ pub(crate) async fn document(
         match writer.next().await {
             Ok(Some(chunk)) => Some((Ok(chunk), Some(writer))),
             Ok(None) => None,
-            // The connection is cut, so that nobody takes half a document for a whole one.
+            // The connection is cut, so that no client takes half a document for a whole one.
             Err(_) => Some((Err(io::Error::from(io::ErrorKind::BrokenPipe)), None)),
         }
     });

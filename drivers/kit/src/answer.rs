@@ -1,4 +1,4 @@
-//! One value from a loop to whoever asked: a task, or a thread that waits.
+//! One value from a loop to the caller that asked: a task, or a thread that waits.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -34,7 +34,7 @@ impl<T> Reply<T> {
         lock(&self.0).value = Some(value);
     }
 
-    /// Whether somebody still waits.
+    /// Returns whether the caller still waits.
     pub fn is_awaited(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
@@ -93,7 +93,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Locks what is whole even if somebody panicked under the lock.
+/// Locks a mutex whose value is whole even if a thread panicked under the lock.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

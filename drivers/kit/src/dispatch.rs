@@ -25,7 +25,7 @@ pub trait Driver {
     fn load(&mut self, load: LoadId, query: Bytes);
     /// Answers a request.
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>);
-    /// Wakes who watches the table.
+    /// Wakes the watches of the table.
     fn changed(&mut self, table: TableId);
     /// Logs. The node is the one that tells, and knows the names of its members.
     fn event(&mut self, event: Event, node: &Node) {

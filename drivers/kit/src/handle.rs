@@ -311,7 +311,7 @@ impl Handle {
         self.request(request, None).await.map(drop)
     }
 
-    /// Joins the cluster of whoever answers at an address, and returns once this node has caught up with it.
+    /// Joins the cluster of the node that answers at an address, and returns once this node has caught up with it.
     ///
     /// # Errors
     /// [`Error`]; the node's own says why the address could not be joined, or that `patience` was at its end.

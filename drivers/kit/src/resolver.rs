@@ -132,7 +132,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// The names `stuck` are answered while nobody holds it.
+    /// Look-ups of the name `stuck` wait while a test holds this.
     static STUCK: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
 
     fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {

@@ -69,8 +69,8 @@
 //! ```
 //!
 //! Plain threads take [`Table::blocking`]. [`Table::handle`] and [`Table::id`] lead back to everything untyped, which reads the same rows.
-//! A table has no types of its own: whoever opens it names them, and what others have written there may not decode. Nor does a value
-//! whose lists and maps are nested more than 128 deep.
+//! A table has no types of its own: the program that opens it names them, and what others have written there may not decode. Nor does a
+//! value whose lists and maps are nested more than 128 deep.
 
 mod blocking;
 mod error;

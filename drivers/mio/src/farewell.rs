@@ -38,13 +38,13 @@ impl Peers {
         let is_up = |peer: &Peer| matches!(peer.stage, Stage::Up | Stage::Closing);
         self.peers.retain(|_, peer| is_up(peer));
         let mut tokens: Vec<usize> = self.peers.keys().copied().collect();
-        // The order of a map is nobody's business.
+        // The order of a map must not show.
         tokens.sort_unstable();
         tokens
     }
 
-    /// Goes on with a link, and closes it when its peer has. A socket that is closed while it holds what nobody has read takes
-    /// back what the peer has not received.
+    /// Goes on with a link, and closes it when its peer has. Closing a socket that holds unread bytes takes back what the peer has not
+    /// received.
     fn say_last(&mut self, token: usize, until: Instant, buffer: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
@@ -61,7 +61,7 @@ impl Peers {
 }
 
 impl Peer {
-    /// Reads what has come, for nobody; whether it was the last. A peer that never pauses is heard until the time is over.
+    /// Reads and drops what has come; returns whether it was the last. A peer that never pauses is heard until the time is over.
     fn hears_the_end(&mut self, until: Instant, buffer: &mut [u8]) -> bool {
         while Instant::now() < until {
             match self.socket.read(buffer) {

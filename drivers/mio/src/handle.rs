@@ -136,6 +136,6 @@ impl Handle {
 }
 
 pub(crate) fn wake(waker: &Waker) {
-    // It fails only when the event queue itself is gone, and then nobody sleeps there.
+    // It fails only when the event queue itself is gone, and then no loop sleeps there.
     let _ = waker.wake();
 }

@@ -230,7 +230,7 @@ impl<C: Clients> Loop<C> {
         }
     }
 
-    /// Ends the turn: what the node wants is done, and everybody's bytes go out.
+    /// Ends the turn: carries out the node's outputs, and sends the bytes of all peers and clients.
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
         let halted = self.act(now);
         // What clients write from here on belongs to the next turn, and watches were told of all before it.
@@ -245,7 +245,7 @@ impl<C: Clients> Loop<C> {
         halted
     }
 
-    /// Does what the node wants, and tells who waits for that.
+    /// Carries out the node's outputs, and answers what waits for them.
     fn act(&mut self, now: Now) -> Option<HaltReason> {
         let at = self.clock.instant(now.mono);
         self.hand_over(now);
@@ -277,7 +277,7 @@ impl<C: Clients> Loop<C> {
         halted
     }
 
-    /// Writes what is left and answers who still waits.
+    /// Writes what is left and answers all waiting callers.
     pub(crate) fn close(mut self, exit: Exit) -> Exit {
         let mut exit = exit;
         let now = self.clock.now();

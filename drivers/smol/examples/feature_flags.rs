@@ -31,8 +31,8 @@ impl Flags {
         }
     }
 
-    /// Follows changes until `name` has been seen on, or the node is gone. Who lags behind the log begins anew with a scan, so that memory
-    /// never grows with what nobody has read.
+    /// Follows changes until `name` has been seen on, or the node is gone. A follower that lags behind the log begins anew with a scan, so
+    /// that memory never grows with what is unread.
     async fn follow_until_on(&mut self, name: &str) -> Result<(), Failure> {
         let mut changes = self.node.watch(self.table).await?;
         *self = Flags::load(self.node.clone(), self.table).await?;

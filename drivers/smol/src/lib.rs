@@ -81,7 +81,7 @@ impl rumormill_async::Runtime for Smol {
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<TcpStream> {
         let (stream, _) = listener.accept().await?;
-        // A peer that is gone already is noticed by whoever reads: the listener has not failed.
+        // A peer that is gone already is noticed by the reader of the stream: the listener has not failed.
         let _ = stream.set_nodelay(true);
         Ok(stream)
     }

@@ -14,7 +14,7 @@ pub struct Stream(TcpStream);
 
 impl Stream {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        // A peer that is gone already is noticed by whoever reads.
+        // A peer that is gone already is noticed by the reader of the stream.
         let _ = stream.set_nodelay(true);
         Stream(stream)
     }

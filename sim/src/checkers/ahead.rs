@@ -1,4 +1,4 @@
-//! Who hears that his clock is far ahead of all others gives out no clocks.
+//! A node that hears its clock to be far ahead of all others gives out no clocks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

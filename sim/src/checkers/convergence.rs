@@ -1,4 +1,4 @@
-//! Once faults have stopped and nobody writes, all nodes show the same rows.
+//! Once faults and writes have stopped, all nodes show the same rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -74,7 +74,7 @@ fn follows_a_freed_end(
         && written.is_some_and(|write| ends.any(|end| end.at_us < write.at_us))
 }
 
-/// A row must carry what somebody wrote, and under a version that was given for it the very value of that write.
+/// Describes a row that carries a value no client wrote, or another value than the write of its version.
 fn invented(version: Version, value: &Bytes, history: History<'_>) -> Option<String> {
     let known = history.ops().find(|op| op.version == version);
     let right = match known {

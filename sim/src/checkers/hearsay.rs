@@ -1,5 +1,5 @@
-//! Nobody comes back from the dead by hearsay: who was taken for dead is so until he is heard himself, has refuted it with a larger
-//! incarnation, or has begun another life.
+//! No node comes back from the dead by hearsay: a node that was taken for dead stays so until it is heard itself, has refuted it with a
+//! larger incarnation, or has begun another life.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,7 +10,7 @@ use super::Violation;
 /// The checker's name in reports.
 pub const NAME: &str = "pages";
 
-/// What one life of a node has answered to those who fetch: by link and session the number of the page that comes next.
+/// The pages that one life of a node has served: by link and session the number of the page that comes next.
 #[derive(Debug, Default)]
 pub struct Served(BTreeMap<(LinkId, u64), u32>);
 

@@ -1,4 +1,4 @@
-//! Where nothing goes wrong writes reach everybody by pushes: grafts and sessions are for what gets lost.
+//! Where nothing goes wrong writes reach all members by pushes: grafts and sessions are for what gets lost.
 
 use super::Violation;
 

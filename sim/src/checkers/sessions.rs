@@ -98,7 +98,7 @@ pub enum Scope {
 
 /// Judges the operations of all sessions.
 ///
-/// All writes to the keys have to be among `ops`, also those that nobody else may judge: a read of nothing is explained by them.
+/// All writes to the keys have to be among `ops`, also those that no other checker may judge: a read of nothing is explained by them.
 /// A write whose answer never came belongs there too, in a session of its own, with the version it got.
 pub fn check(ops: &[SessionOp], scope: Scope) -> Vec<Violation> {
     let mut hiding: BTreeMap<(&str, &Bytes), Version> = BTreeMap::new();

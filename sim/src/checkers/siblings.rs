@@ -134,7 +134,7 @@ mod tests {
     }
 
     impl Cart {
-        /// Somebody who had seen `seen` puts a value, or deletes.
+        /// A client that had seen `seen` puts a value, or deletes.
         fn write(&mut self, clock: u64, value: Option<&'static str>, seen: &[&'static str]) {
             let effect = value.map_or(Effect::Delete, |value| Effect::Put(value.into()));
             let number = self.accept(clock, Some("k"), effect);

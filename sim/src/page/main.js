@@ -90,7 +90,7 @@ function fillFilters() {
   for (const verb of data.events.verb) counts[verb]++;
   const verbs = data.events.verbs.map((verb, i) => [verb, counts[i]]).sort(([a], [b]) => a < b ? -1 : 1);
   $("by-verb").append(option("", "story"), option("*", "everything"), ...verbs.map(([verb, count]) => option(verb, `${verb} (${count})`)));
-  // A longer list of suggestions helps nobody.
+  // A longer list of suggestions is of no use.
   $("key-list").append(...data.keys.slice(0, 500).map(key => option(key, "")));
 }
 

@@ -50,7 +50,7 @@ caps! {
     siblings,
     /// Members up to which writes are pushed straight to all: above, along a tree.
     direct_push_members,
-    /// Members to whom rows are passed on: the tree is deep.
+    /// Members that rows are passed on to: the tree is deep.
     fanout,
     /// Batches that the disk may lag behind: clients are refused.
     store_backlog,

@@ -247,7 +247,7 @@ fn draw_resident_value(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> 
 }
 
 /// In one plan of three the nodes have small limits, so that what large clusters meet happens in small ones. In large ones they would
-/// only make the run long: everybody asks everybody for a session.
+/// only make the run long: every node asks every other for a session.
 fn draw_caps(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
     if plan.machines.len() > MAX_CAPPED_NODES || !u.ratio(1, 3)? {
         return Ok(());

@@ -161,7 +161,7 @@ pub enum FaultWhat {
         /// The node.
         node: usize,
     },
-    /// The nodes of two groups cannot reach each other; the others reach everybody.
+    /// The nodes of two groups cannot reach each other; the others reach all.
     Partial {
         /// One group.
         left: Vec<usize>,
@@ -232,8 +232,8 @@ pub enum FaultWhat {
         node: usize,
     },
     /// Bits of rows and contexts that the node has stored flip while it runs; it is stopped and started again when the fault ends.
-    /// Waits for a node with a disk, in a cluster with another member: who knows none refuses to start from a damaged store. Rows of
-    /// the store's own tables stay whole, since they say who the other members are.
+    /// Waits for a node with a disk, in a cluster with another member: a node that knows no other refuses to start from a damaged store.
+    /// Rows of the store's own tables stay whole, since they name the other members.
     Rot {
         /// The node.
         node: usize,

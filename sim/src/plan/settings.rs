@@ -38,7 +38,7 @@ const RANGES: [(&str, &str, &str); 12] = [
     ("gossip.direct_push_members", "1", "8"),
     ("gossip.fanout", "1", "4"),
     ("gossip.flush_deadline", "1ms", "1s"),
-    // With one, whoever took over and loses its disk takes along what it was handed.
+    // With one, a member that took over and loses its disk takes along what it was handed.
     ("gossip.leave_acks", "2", "4"),
     ("gossip.probe_interval", "200ms", "2s"),
     ("gossip.probe_timeout", "50ms", "1s"),

@@ -78,7 +78,7 @@ fn a_doubled_message_arrives_twice() {
 
 #[test]
 fn faults_have_their_time_and_nodes() {
-    // Only in a longer run is somebody down for long enough to be evicted.
+    // Only in a longer run is a node down for long enough to be evicted.
     let long = Options {
         seed: 3,
         minutes: 1,

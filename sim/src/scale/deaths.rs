@@ -1,4 +1,4 @@
-//! Machines lose their power: who notices, and when.
+//! Machines lose their power: measures which members notice, and when.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,7 +15,7 @@ const SAMPLES: usize = 100;
 const MOST_AT_ONCE: usize = 100;
 /// How long a death may go unnoticed.
 const PATIENCE_US: u64 = 180_000_000;
-/// Probe periods until somebody first probes a member, on the average: 1 / (1 - 1/e).
+/// Probe periods until some member first probes a given one, on the average: 1 / (1 - 1/e).
 const FIRST_PROBE: f64 = 1.58;
 
 /// The machines that die in each round: a tenth, never the first.
@@ -23,7 +23,7 @@ pub(super) fn victims(nodes: usize) -> Range<usize> {
     1..1 + (nodes / 10).clamp(1, MOST_AT_ONCE)
 }
 
-/// When somebody died, and when that was first suspected, first taken for a death, and last.
+/// When a node died, and when its death was first suspected, first noticed, and noticed by the last member.
 #[derive(Clone, Copy, Default)]
 struct Death {
     at_us: u64,

@@ -127,7 +127,8 @@ impl Lab {
         })
     }
 
-    /// A client writes a fresh value to one of `keys` keys. Whether the node accepts; until the turn ends nobody else is told.
+    /// Writes a fresh value to one of `keys` keys, as a client. Returns whether the node accepts; until the turn ends no other node is
+    /// told.
     pub(super) fn write(&mut self, node: usize, keys: u64) -> bool {
         let number = self.meter().next();
         let key = format!("key{:0width$}", number % keys, width = KEY_BYTES - 3);

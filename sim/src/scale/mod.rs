@@ -3,7 +3,7 @@
 //! A [`Lab`] is one cluster on a healthy network with the same latency everywhere, up to a fifth more or less. The
 //! [`stages`] go over it in order, each a function of the cluster alone, so that a seed and a number of nodes give the same
 //! figures on every machine. Bytes are those of the frames that a driver would write; keepalives and TCP are not counted.
-//! What takes real time is measured by the caller, who knows from [`Work`] what to divide it by.
+//! Real time is measured by the caller, which divides it by the counts in [`Work`].
 //!
 //! ```
 //! use rumormill_sim::scale::{Lab, stages};

@@ -9,7 +9,7 @@ use super::{Figure, Goal, Lab, Measured, Meter, Parcel, Work};
 const SETTLE_US: u64 = 10_000_000;
 const IDLE_US: u64 = 60_000_000;
 
-/// From the first start until everybody has a link to everybody.
+/// Measures the time from the first start until every node has a link to every other.
 pub(super) fn form(lab: &mut Lab) -> Measured {
     lab.begin();
     let formed = lab.wait_formed();

@@ -48,7 +48,7 @@ pub(super) fn single(lab: &mut Lab) -> Measured {
     let (bound, [goal50, goal99]) = if is_direct(nodes) {
         (1.0, [Goal::Times(1.2), Goal::Times(2.0)])
     } else {
-        // In each hop everybody who has it could tell so many others.
+        // In each hop every node that has it could tell so many others.
         let fanout = Limits::default().fanout as f64;
         let hops = (nodes as f64).ln() / (1.0 + fanout).ln();
         (hops, [Goal::TimesAnd(1.3, 1.0); 2])
@@ -223,7 +223,7 @@ fn copies_goal(nodes: usize) -> Goal {
     }
 }
 
-/// Whether a write goes from its origin straight to everybody.
+/// Returns whether a write goes from its origin straight to all members.
 fn is_direct(nodes: usize) -> bool {
     nodes <= Limits::default().direct_push_members
 }

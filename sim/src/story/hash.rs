@@ -47,7 +47,7 @@ pub(super) fn actor_parts(actor: &Actor) -> [u64; 2] {
     [actor.node.0, actor.run]
 }
 
-/// Which rows there are, by their dots, and what else a version has. What is in them follows from who wrote them.
+/// Hashes a batch: its rows by their dots, and what else a version has. The values follow from the dots, since each write has its own.
 pub(super) fn batch_hash(batch: &RowBatch) -> u64 {
     fold(batch.rows.iter().flat_map(|row| {
         let actor = batch.actors.get(row.actor as usize);

@@ -67,7 +67,7 @@ fn a_node_leaves_and_returns() {
     assert!(!takes_along(&story), "others had all when it left");
 }
 
-/// Whether what was written first counts as taken along by somebody who was no member.
+/// Returns whether the first write counts as taken along by a node that was no member.
 fn takes_along(story: &Scenario) -> bool {
     let mut keys = story.world().model().keys();
     let (.., history) = keys.next().unwrap();

@@ -104,7 +104,7 @@ fn an_address_that_does_not_answer_is_given_up() {
     listen(&silent, 0).unwrap();
     let silent = TcpListener::from(silent);
     let addr = silent.local_addr().unwrap();
-    // Nobody accepts, so that the system soon ignores whoever else connects.
+    // No thread accepts, so that the system soon ignores further connections.
     let mut queued = Vec::new();
     while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
         queued.push(stream);

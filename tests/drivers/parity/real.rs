@@ -208,7 +208,7 @@ impl<R: Runner> Cluster for Real<R> {
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
             for change in changes {
-                // The script is over when nobody listens.
+                // The script is over when the receiver is gone.
                 let _ = tell.send(change.unwrap());
             }
         });

@@ -233,7 +233,7 @@ async fn a_watch_of_the_members_tells_who_comes_and_serves_and_goes<R: Runtime>(
         is(members, MemberState::Alive)
     })
     .await;
-    // Only who knows the others tells them that it leaves.
+    // Only a node that knows the others tells them that it leaves.
     let joined = c.handle.join(a.peers.to_string(), PATIENCE).await;
     assert_eq!(joined, Ok(()));
     c.handle.leave().await.unwrap();
@@ -367,7 +367,7 @@ async fn a_second_leave_ends_the_first<R: Runtime>(runtime: R) {
         a.handle.status().await.unwrap().members == 2
     })
     .await;
-    // Its peer vanishes, so nobody takes over what it holds.
+    // Its peer vanishes, so no member takes over what it holds.
     b.end().await;
     a.handle.put(TABLE, "k", "v").await.unwrap();
     let mut first = pin!(a.handle.leave());

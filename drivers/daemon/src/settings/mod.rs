@@ -186,8 +186,9 @@ impl Settings {
         }))
     }
 
-    /// The names under which HTTP clients may ask: those given, and the one by which others reach this node. Any, where none is given and other
-    /// machines may connect: who opens the port to them guards it by other means, and they may know this one by any name.
+    /// Returns the names under which HTTP clients may ask: those given, and the one by which others reach this node. Any name, where none
+    /// is given and other machines may connect: an operator that opens the port to them guards it by other means, and they may know this
+    /// one by any name.
     pub(crate) fn http_names(&self) -> Option<Arc<[String]>> {
         let is_open = self.http.is_some_and(|addr| !addr.ip().is_loopback());
         if is_open && self.http_host.is_empty() {

@@ -51,7 +51,7 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
 ];
 
-/// Rows of the table `default`, for those who name the table: a hash whose name is the key is not theirs to replace.
+/// Commands on rows of the table `default`, for clients that name the table: they must not replace a hash whose name is the key.
 const STRINGS: &[Sub] = &[
     ("set", 4, 4, |ctx, args| {
         super::strings::put_row(ctx, args.get(2), args.get(3), None)?;

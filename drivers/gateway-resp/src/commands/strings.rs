@@ -95,7 +95,7 @@ fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     }
 }
 
-/// Refuses to replace a hash whose values have to be seen by whoever replaces them.
+/// Refuses to replace a hash whose values a client has to have seen to replace them.
 fn check_replaceable(ctx: &Ctx<'_>, key: &[u8]) -> Outcome {
     match ctx.hash(key) {
         Some(table) if ctx.keeps_siblings(table) => Err(Refusal::NOT_REPLACED),

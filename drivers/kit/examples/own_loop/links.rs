@@ -1,4 +1,4 @@
-//! The links of a node over TCP, in somebody else's poll.
+//! The links of a node over TCP, in the poll of the program around it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

@@ -26,7 +26,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const PEERS: Token = Token(0);
 const USERS: Token = Token(1);
 
-/// Bytes read from one socket in a turn, so that nobody keeps the others waiting.
+/// Bytes read from one socket in a turn, so that no peer or client keeps the others waiting.
 const READ_BYTES: usize = 64 << 10;
 const MAX_SOCKETS: usize = 1_000;
 
@@ -39,7 +39,7 @@ struct Board {
     users: TcpListener,
     clients: BTreeMap<Token, User>,
     links: Links,
-    /// Sockets that may have something for us: mio tells once, so who was not read to the end stays here.
+    /// Sockets that may have something for us: mio tells once, so a socket that was not read to the end stays here.
     ready: BTreeSet<Token>,
     told: Cursor,
 }
@@ -156,7 +156,7 @@ impl Board {
         true
     }
 
-    /// Reads once from whoever it is; whether there may be more.
+    /// Reads once from a client or peer; returns whether there may be more.
     fn read(&mut self, now: Now, token: Token, buffer: &mut [u8]) -> bool {
         let Some(user) = self.clients.get_mut(&token) else {
             return self.links.read(token, buffer);
@@ -168,7 +168,7 @@ impl Board {
         served.unwrap_or(false)
     }
 
-    /// What changed goes to whoever follows, wherever it was written.
+    /// Sends changes to the clients that follow, wherever they were written.
     fn tell_followers(&mut self, now: Now) {
         while std::mem::take(&mut self.links.board_changed) {
             let (lines, next) = match self.node.view(now).changes(BOARD, self.told, 256) {

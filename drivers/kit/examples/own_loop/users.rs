@@ -10,7 +10,7 @@ pub(crate) const BOARD: TableId = TableId::DEFAULT;
 
 const MAX_LINE: usize = 4 << 10;
 
-/// Replies that a client has not read; who leaves more lying is hung up on.
+/// Most bytes of replies that a client leaves unread; beyond it the program hangs up.
 const MAX_UNREAD: usize = 1 << 20;
 
 /// A client of the board.
@@ -77,7 +77,7 @@ impl User {
     }
 }
 
-/// One line of a client; `None` for one who wants to follow. Reads and writes go straight to the node, between two turns.
+/// Answers one line of a client; `None` for a client that wants to follow. Reads and writes go straight to the node, between two turns.
 fn answer(node: &mut Node, now: Now, line: &str) -> Option<String> {
     let mut words = line.splitn(3, ' ');
     Some(match (words.next(), words.next(), words.next()) {

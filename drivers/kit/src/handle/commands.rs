@@ -81,7 +81,7 @@ pub struct Commands {
     sweep_at: usize,
     watchers: Watchers,
     listeners: Vec<Listener>,
-    /// Until when the node may take its leave, and who waits for that.
+    /// Until when the node may take its leave; the callers that wait for it are in `leavers`.
     leaving: Option<Instant>,
     leavers: Vec<Reply<Result<Handover, Error>>>,
     enders: Vec<Reply<()>>,
@@ -202,11 +202,11 @@ impl Commands {
         node.handle(now, input);
     }
 
-    /// Takes back the requests of those who went away.
+    /// Takes back the requests of callers that went away.
     fn take_back(&mut self, node: &mut Node, now: Now) {
         let gone = self.asked.iter().filter(|(_, asker)| !asker.is_awaited());
         let mut gone: Vec<Token> = gone.map(|(token, _)| *token).collect();
-        // The order of a map is nobody's business.
+        // The order of a map must not show.
         gone.sort_unstable();
         for token in gone {
             self.asked.remove(&token);
@@ -273,7 +273,7 @@ impl Commands {
         halted.map(Exit::from).or(ended).or(cut)
     }
 
-    /// Answers everybody who waits: the loop has ended, and what the node emitted is stored.
+    /// Answers all waiting callers: the loop has ended, and what the node emitted is stored.
     pub fn close(mut self, exit: &Exit) {
         for (_, asker) in self.asked.drain() {
             // The others are told by the drop.

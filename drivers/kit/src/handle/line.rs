@@ -64,7 +64,7 @@ pub(super) struct Line {
     pub(super) ring: Ring,
 }
 
-/// The loop's end. Whatever is in it when it is dropped is dropped too, so that nobody waits for ever.
+/// The loop's end. Dropping it drops all that is in it, so that no caller waits for ever.
 pub(super) struct Inbox {
     pub(super) commands: Receiver<Command>,
     pub(super) orders: Receiver<Order>,

@@ -15,9 +15,8 @@ use crate::answer::{Reply, answer};
 pub(super) type Told = Reply<Result<(u64, Arc<[MemberInfo]>), Error>>;
 
 /// The members that a node knows: all of them as they are now, and again whenever one has come, has left, serves something else or is
-/// in another [state](MemberInfo::state). What changes while nobody looks is told at once and as it is then, so nothing is buffered
-/// and nobody lags; a list may also come again as it was. [`MemberInfo::holds_up`] alone is no reason to tell. It ends when the loop
-/// has ended.
+/// in another [state](MemberInfo::state). Changes between polls are coalesced: each item is the current list, which may equal the previous
+/// one, so nothing is buffered and no watch lags. [`MemberInfo::holds_up`] alone is no reason to tell. It ends when the loop has ended.
 pub struct MemberWatch(Pin<Box<dyn Stream<Item = Result<Vec<MemberInfo>, Error>> + Send>>);
 
 impl MemberWatch {

@@ -11,9 +11,9 @@ use super::Error;
 use super::line::{Command, Line};
 use crate::answer::answer;
 
-/// The changes of a table in the order of their arrival here. A key that changed twice while nobody looked is told once, with
-/// its newest state; nothing is buffered but what one answer of the loop brought. After an [`Error::Lagged`] it goes on from
-/// the end of the log; it ends when the loop has ended.
+/// The changes of a table in the order of their arrival here. A key that changed twice between polls is told once, with its newest state;
+/// nothing is buffered but what one answer of the loop brought. After an [`Error::Lagged`] it goes on from the end of the log; it ends when
+/// the loop has ended.
 pub struct Watch(Pin<Box<dyn Stream<Item = Result<Change, Error>> + Send>>);
 
 impl Watch {

@@ -15,13 +15,13 @@ const BATCH: usize = 256;
 /// Where a watch is answered.
 pub(super) type Watched = Reply<Result<Changes, Error>>;
 
-/// Changes of a table whose rows nobody may see before they are durable: to be answered after a sync.
+/// Changes of a table whose rows no client may see before they are durable: to be answered after a sync.
 pub(super) type Gated = (Watched, Changes);
 
 /// The watches that wait.
 pub(super) struct Watchers {
     parked: BTreeMap<TableId, Vec<(Cursor, Watched)>>,
-    /// Watches of the members, all of whom have been told of `revision`.
+    /// Watches of the members; all have been told of `revision`.
     members: Vec<Told>,
     revision: u64,
     count: usize,
@@ -71,7 +71,7 @@ impl Watchers {
         None
     }
 
-    /// Answers those who wait for the table.
+    /// Answers the watches of the table.
     pub(super) fn changed(&mut self, at: (&Node, Now), table: TableId) -> Vec<Gated> {
         let parked = self.parked.remove(&table).unwrap_or_default();
         self.count -= parked.len();
@@ -103,7 +103,7 @@ impl Watchers {
         }
     }
 
-    /// Answers those who wait for other members, if there are.
+    /// Answers the watches of the members, if the members have changed.
     pub(super) fn members_changed(&mut self, node: &Node) {
         let revision = node.members_revision();
         if std::mem::replace(&mut self.revision, revision) == revision || self.members.is_empty() {

@@ -4,8 +4,8 @@
 //! Linearizability is local: a history has it when each key alone has it. Per key the search is that of Wing and Gong, as Lowe
 //! improved it ("Testing for linearizability", 2017): operations are linearized just in time, no state is searched twice.
 //!
-//! What failed is left out, for it did not happen. What nobody knows the outcome of may take effect at any time after its call,
-//! or never; a read of that kind says nothing. A register holds `null` until it is written.
+//! A failed operation is left out, for it did not happen. An operation of unknown outcome may take effect at any time after its call, or
+//! never; a read of that kind says nothing. A register holds `null` until it is written.
 
 mod message;
 mod problem;
@@ -55,7 +55,7 @@ pub struct Counterexample {
     pub linearized: usize,
     /// The last of them, oldest first; at most [`SHOWN`].
     pub last: Vec<Operation>,
-    /// What the register can hold after such an order, what nobody saw of unknown outcome aside; at most [`SHOWN`].
+    /// The values that the register can hold after such an order, leaving aside unknown outcomes that no read saw; at most [`SHOWN`].
     pub could_hold: Vec<Scalar>,
     /// The other operations that were open when `stuck` was answered and not placed in that order; at most [`SHOWN`].
     pub open: Vec<Operation>,

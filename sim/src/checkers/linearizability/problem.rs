@@ -125,8 +125,8 @@ impl Problem {
         self.candidates.len() - 1
     }
 
-    /// The values that somebody read or compared with. A write of unknown outcome that leaves another one can be taken out
-    /// of any order: what follows it is a write, or nothing.
+    /// Marks the values that an operation read or compared with. A write of unknown outcome that leaves another value can be taken out of
+    /// any order: what follows it is a write, or nothing.
     fn observed(&self, unknown: &[(usize, u64, Action)]) -> Vec<bool> {
         let mut seen = vec![false; self.values.len()];
         let answered = self.candidates.iter().map(|one| one.action);

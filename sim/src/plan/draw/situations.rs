@@ -109,7 +109,7 @@ fn lost_under_a_session(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mi
     Ok((plan, mix))
 }
 
-/// A node that is cut off evicts the others by force, and loses its disk soon after they have heard of it: they wait for somebody who
+/// Draws a node that is cut off, evicts the others by force, and loses its disk soon after they have heard of it: they wait for a node that
 /// is no more, until an operator lets one of them go on.
 fn evicted_by_who_vanishes(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
     let nodes = u.int_in_range(2..=4)?;

@@ -63,7 +63,7 @@ impl fmt::Display for PlanError {
             found,
             expected,
         } = self;
-        // Nobody wants a megabyte of somebody's binary file in a message.
+        // A message must not carry a megabyte of a binary file.
         let found: String = found.chars().take(40).collect();
         let words = kind.words();
         write!(
