@@ -128,8 +128,8 @@ pub use refusals::Refusal;
 pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};
 pub use table::{
-    Accepted, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor, Domain,
-    Durability, Found, Hlc, Namespace, Row, RowRef, Runs, Scan, ScanRange, Siblings, TableInfo,
+    Accepted, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor, Durability,
+    Found, Hlc, Namespace, Row, RowClass, RowRef, Runs, Scan, ScanRange, Siblings, TableInfo,
     TableName, TableOptions, Version, View, Write,
 };
 pub use time::{Instant, Now, Wall};

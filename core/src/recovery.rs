@@ -20,7 +20,7 @@ use crate::rng::{Rng, Seed, Stream};
 use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
 use crate::table::gossip::{Gossip, Tables};
-use crate::table::{Domain, Hlc, Runs};
+use crate::table::{Hlc, RowClass, Runs};
 use crate::time::Now;
 
 /// Builds a node from its configuration, a seed, and what its store holds.
@@ -42,8 +42,8 @@ pub struct Recovery {
     cluster: Option<ClusterRecord>,
     ceiling: Option<Hlc>,
     agreed: Vec<Agreement>,
-    rows: Vec<(Domain, String, Actor, RowRecord)>,
-    covered: Vec<(Domain, Actor, Runs)>,
+    rows: Vec<(RowClass, String, Actor, RowRecord)>,
+    covered: Vec<(RowClass, Actor, Runs)>,
     /// Keys of rows and contexts that cannot be read.
     damaged: Vec<Bytes>,
     /// The fault of the first damaged record, or the driver's note.
@@ -118,26 +118,22 @@ impl Recovery {
                 self.damage.get_or_insert(RecoverError::Lost { what });
             }
             Known::Row {
-                domain,
+                class,
                 table,
                 actor,
                 mut row,
             } => {
                 let resident = self.config.resident_value;
                 // The store's own rows stay in memory: the node reads them itself.
-                if domain != Domain::Sys
+                if class != RowClass::Sys
                     && self.config.storage == Storage::Ordered
                     && resident.is_some_and(|limit| row.value.len() > limit as usize)
                 {
                     row.value.cool();
                 }
-                self.rows.push((domain, table, actor, row));
+                self.rows.push((class, table, actor, row));
             }
-            Known::Covered {
-                domain,
-                actor,
-                runs,
-            } => self.covered.push((domain, actor, runs)),
+            Known::Covered { class, actor, runs } => self.covered.push((class, actor, runs)),
         }
         Ok(())
     }
@@ -191,13 +187,13 @@ impl Recovery {
         let (old, rest) =
             core::mem::take(&mut self.rows)
                 .into_iter()
-                .partition(|(domain, table, ..)| {
-                    *domain == Domain::Sys && Tables::are_of_members(table)
+                .partition(|(class, table, ..)| {
+                    *class == RowClass::Sys && Tables::are_of_members(table)
                 });
         self.rows = rest;
-        let old: Vec<(Domain, String, Actor, RowRecord)> = old;
-        for (domain, table, _, row) in &old {
-            self.damaged.push(record::row_key(*domain, table, &row.key));
+        let old: Vec<(RowClass, String, Actor, RowRecord)> = old;
+        for (class, table, _, row) in &old {
+            self.damaged.push(record::row_key(*class, table, &row.key));
         }
     }
 
@@ -324,19 +320,19 @@ impl Recovery {
 
     /// Puts back what was read. The contexts of a store that is not whole may cover more than its rows.
     fn restore(&mut self, fx: &mut Effects, gossip: &mut Gossip, whole: bool) {
-        for (domain, actor, runs) in &self.covered {
+        for (class, actor, runs) in &self.covered {
             if whole {
-                gossip.cover_mut().restore_runs(*domain, *actor, runs);
+                gossip.cover_mut().restore_runs(*class, *actor, runs);
             } else {
                 // It covers dots whose rows are damaged: what the rows that are left show is all that may be covered.
-                fx.store(StoreOp::Delete(record::covered_key(*domain, *actor)));
+                fx.store(StoreOp::Delete(record::covered_key(*class, *actor)));
             }
         }
         for key in core::mem::take(&mut self.damaged) {
             fx.store(StoreOp::Delete(key));
         }
-        for (domain, table, actor, row) in core::mem::take(&mut self.rows) {
-            gossip.restore_row(domain, &table, actor, row);
+        for (class, table, actor, row) in core::mem::take(&mut self.rows) {
+            gossip.restore_row(class, &table, actor, row);
         }
         gossip.finish_restore(fx);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rumormill_core::wire::{DomainContext, Message, RowBatch};
-use rumormill_core::{Domain, LinkId, Links, Seq, Version};
+use rumormill_core::{LinkId, Links, RowClass, Seq, Version};
 
 use crate::checkers::grafts::Dot;
 use crate::plan::Table;
@@ -12,11 +12,11 @@ use crate::world::World;
 /// What a node takes to ask beside the time that it waits, in microseconds.
 const SPARE_US: u64 = 20_000;
 
-/// The domain of a table whose rows are judged. A row with siblings stands for several dots.
-const fn domain_of(table: Table) -> Option<Domain> {
+/// The row class of a table whose rows are judged. A row with siblings stands for several dots.
+const fn class_of(table: Table) -> Option<RowClass> {
     match table {
-        Table::Periodic | Table::Sync => Some(Domain::UsrDurable),
-        Table::Memory => Some(Domain::UsrMemory),
+        Table::Periodic | Table::Sync => Some(RowClass::UsrDurable),
+        Table::Memory => Some(RowClass::UsrMemory),
         Table::Siblings => None,
     }
 }
@@ -32,8 +32,8 @@ fn dots_of(batch: &RowBatch) -> impl Iterator<Item = Dot> {
 impl World {
     /// A node has accepted a write.
     pub(crate) fn is_born(&mut self, node: usize, table: Table, version: Version) {
-        if let Some(domain) = domain_of(table) {
-            let dot = (domain as u8, version.actor, version.counter);
+        if let Some(class) = class_of(table) {
+            let dot = (class as u8, version.actor, version.counter);
             self.born.insert(dot, self.now_us);
             self.hosts[node].notices.came(dot);
         }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rumormill_core::wire::{Message, RowBatch};
-use rumormill_core::{Domain, StoreOp};
+use rumormill_core::{RowClass, StoreOp};
 
 pub use self::event::{FieldValue, Recorded};
 use self::event::{known, value};
@@ -186,7 +186,7 @@ impl Recording {
         let mut keys = Vec::new();
         for row in &batch.rows {
             let table = batch.tables.get(row.table as usize);
-            if let Some(table) = table.filter(|table| table.domain != Domain::Sys as u8) {
+            if let Some(table) = table.filter(|table| table.domain != RowClass::Sys as u8) {
                 keys.push(self.intern(&table.name, &row.key));
             }
         }

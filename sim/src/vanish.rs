@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use rumormill_core::wire::Message;
-use rumormill_core::{Domain, Version};
+use rumormill_core::{RowClass, Version};
 
 use crate::checkers::{Contents, Violation};
 use crate::faults::FaultKind;
@@ -53,7 +53,7 @@ impl World {
     pub(crate) fn takes_over(&mut self, from: usize, node: usize, msg: &Message) {
         let ends = matches!(msg, Message::Page(page) if page.last.is_some());
         let has_siblings = || {
-            let domain = Domain::UsrDurableSiblings as u8;
+            let domain = RowClass::UsrDurableSiblings as u8;
             let tables = msg.rows().into_iter().flat_map(|rows| &rows.tables);
             tables.into_iter().any(|table| table.domain == domain)
         };

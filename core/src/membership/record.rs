@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::id::{Actor, NodeId};
 use crate::store::bytes::{Reader, Writer};
-use crate::table::{Context, Domain, Runs};
+use crate::table::{Context, RowClass, Runs};
 
 const VERSION: u8 = 1;
 
@@ -21,7 +21,7 @@ pub(crate) struct MemberRecord {
     pub(crate) zone: String,
     /// Protocol and endpoint, in order of the protocols.
     pub(crate) protocols: Vec<(String, String)>,
-    /// Whether it keeps anything on disk; without, all it has are memory domains.
+    /// Whether it keeps anything on disk; without, all it has are memory classes.
     pub(crate) stores: bool,
 }
 
@@ -81,7 +81,7 @@ impl MemberRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
     /// What it had seen when it left: until this is covered the leaver still counts.
-    pub(crate) contexts: Vec<(Domain, Context)>,
+    pub(crate) contexts: Vec<(RowClass, Context)>,
     /// The members that were active then; in an eviction all that its author counted, the author included.
     pub(crate) active: Vec<NodeId>,
     /// Set when others ended that life.
@@ -145,9 +145,9 @@ impl Departure {
                 .u64(eviction.epoch)
                 .u8(u8::from(eviction.forced));
         }
-        for (domain, context) in &self.contexts {
+        for (class, context) in &self.contexts {
             for (actor, runs) in context.iter() {
-                out.u8(*domain as u8)
+                out.u8(*class as u8)
                     .u64(actor.node.0)
                     .u64(actor.run)
                     .u64(runs.as_slice().len() as u64);
@@ -176,12 +176,12 @@ impl Departure {
                 forced: value.u8()? != 0,
             }),
         };
-        let mut contexts: Vec<(Domain, Context)> = Domain::ALL
+        let mut contexts: Vec<(RowClass, Context)> = RowClass::ALL
             .into_iter()
-            .map(|domain| (domain, Context::new()))
+            .map(|class| (class, Context::new()))
             .collect();
         while value.end().is_none() {
-            let domain = Domain::from_u8(value.u8()?)?;
+            let class = RowClass::from_u8(value.u8()?)?;
             let actor = Actor {
                 node: NodeId(value.u64()?),
                 run: value.u64()?,
@@ -191,7 +191,7 @@ impl Departure {
                 runs.push((value.u64()?, value.u64()?));
             }
             contexts
-                .get_mut(domain.index())?
+                .get_mut(class.index())?
                 .1
                 .set(actor, Runs::from_wire(&runs)?);
         }

@@ -13,7 +13,7 @@ use crate::membership::{Departure, Eviction, Link, Phase, eviction_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
 use crate::table::gossip::Tables;
-use crate::table::{Context, Domain, Hlc, Runs};
+use crate::table::{Context, Hlc, RowClass, Runs};
 use crate::wire::Standing;
 
 /// How long a node that is away looks for a member that has all that it once had. Longer, and it may be the only one that has it.
@@ -109,7 +109,7 @@ impl Node {
     pub(super) fn look_for_members(&mut self) {
         let contexts = self.gossip.contexts().into_iter();
         self.past = contexts
-            .filter(|(domain, _)| *domain != Domain::Sys)
+            .filter(|(class, _)| *class != RowClass::Sys)
             .collect();
         let now = self.fx.now().mono;
         self.away_from = now;
@@ -223,9 +223,9 @@ impl Node {
 
     /// Whether a member lacks what this node held when it went away. Others may have deleted some of that, which this member does
     /// not know yet either: to reunite with it would bring it back.
-    pub(super) fn is_behind(&self, member: &[(Domain, Context)]) -> bool {
-        let lacks = |(domain, context): &(Domain, Context)| {
-            let theirs = member.iter().find(|(name, _)| name == domain);
+    pub(super) fn is_behind(&self, member: &[(RowClass, Context)]) -> bool {
+        let lacks = |(class, context): &(RowClass, Context)| {
+            let theirs = member.iter().find(|(name, _)| name == class);
             let covers = |(actor, runs): (Actor, &Runs)| {
                 let covered = theirs.and_then(|(_, theirs)| theirs.runs(actor));
                 runs.is_empty() || covered.is_some_and(|covered| runs.is_subset(covered))

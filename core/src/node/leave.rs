@@ -12,7 +12,7 @@ use crate::marks::Mark;
 use crate::membership::{Departure, Phase, departure_key};
 use crate::mutants::mutated;
 use crate::table::gossip::{Tables, write_contexts};
-use crate::table::{Context, Domain};
+use crate::table::{Context, RowClass};
 use crate::time::Instant;
 use crate::wire::{Message, RumorState};
 
@@ -42,7 +42,7 @@ pub(crate) struct Leaving {
     /// The member that was asked last.
     asked: LinkId,
     /// What this node covered when the present step began: others have to hold it. Of users' tables it grows no more.
-    held: Vec<(Domain, Context)>,
+    held: Vec<(RowClass, Context)>,
     /// Counts what others were asked to hold: an answer to an earlier question says nothing about the present one.
     round: u64,
     /// Questions since the present step began.
@@ -59,7 +59,7 @@ pub(crate) struct Leaving {
 
 impl Leaving {
     /// Others have to hold this from now on.
-    fn asks_for(&mut self, held: Vec<(Domain, Context)>) {
+    fn asks_for(&mut self, held: Vec<(RowClass, Context)>) {
         self.held = held;
         self.round += 1;
         self.questions = 0;
@@ -187,7 +187,7 @@ impl Node {
     fn holds_durably(&self) -> bool {
         let cover = self.gossip.cover();
         let mut held = self.leaving.iter().flat_map(|leaving| &leaving.held);
-        held.all(|(domain, context)| cover.holds_durably(*domain, context))
+        held.all(|(class, context)| cover.holds_durably(*class, context))
     }
 
     /// How far the leave has come.

@@ -66,7 +66,7 @@ use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
 use crate::table::gossip::{AntiEntropy, Gossip, Lazy, Stability, Tables};
-use crate::table::{Accepted, Context, Domain, Namespace, TableName, TableOptions, View, Write};
+use crate::table::{Accepted, Context, Namespace, RowClass, TableName, TableOptions, View, Write};
 use crate::time::{Instant, Now};
 
 /// What a recovery hands over.
@@ -126,7 +126,7 @@ pub struct Node {
     leaving: Option<Leaving>,
     evictions: Evictions,
     /// Of a node that is away: what it held of users' tables when it went away, and when that was.
-    past: Vec<(Domain, Context)>,
+    past: Vec<(RowClass, Context)>,
     away_from: Instant,
     clocks: Clocks,
     skews: Skews,

@@ -98,11 +98,11 @@ impl Node {
         let patience = self.config.timing.mismatch_patience;
         for row in &batch.rows {
             let table = batch.tables.get(row.table as usize);
-            let domain = table.and_then(TableRef::domain);
+            let class = table.and_then(TableRef::domain);
             let actor = batch.actors.get(row.actor as usize);
-            if let (Some(domain), Some(actor)) = (domain, actor) {
+            if let (Some(class), Some(actor)) = (class, actor) {
                 self.lazy
-                    .arrived(now, patience, (domain, *actor), row.counter);
+                    .arrived(now, patience, (class, *actor), row.counter);
             }
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Repair {
     link: LinkId,
     node: NodeId,
     round: u64,
-    /// Dots that the peer shows and that have no row here, by domain, and how many.
+    /// Dots that the peer shows and that have no row here, by row class, and how many.
     lost: Contexts,
     count: usize,
     /// Where the comparison goes on; `None` once all is compared.

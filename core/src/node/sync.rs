@@ -9,8 +9,8 @@ use crate::marks::Mark;
 use crate::membership::{Link, Phase};
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
-use crate::table::Domain;
 use crate::table::Hlc;
+use crate::table::RowClass;
 use crate::table::gossip::{
     Extent, Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts,
     write_digest,
@@ -24,11 +24,11 @@ impl Node {
     pub(super) fn own_status(&mut self) -> Status {
         let cover = self.gossip.cover_mut();
         let has_tombstones = cover.tombstone_count() > 0;
-        let sys = cover.hash(Domain::Sys);
+        let sys = cover.hash(RowClass::Sys);
         let without_memory = mutated!(self.fx, HashWithoutMemory);
-        let hashed = |domain: &Domain| domain.is_durable() || !without_memory;
-        let usr = Domain::USR.into_iter().filter(hashed);
-        let usr = usr.fold(0u64, |sum, domain| sum.wrapping_add(cover.hash(domain)));
+        let hashed = |class: &RowClass| class.is_durable() || !without_memory;
+        let usr = RowClass::USR.into_iter().filter(hashed);
+        let usr = usr.fold(0u64, |sum, class| sum.wrapping_add(cover.hash(class)));
         let rows = match mutated!(self.fx, LossUnseen) {
             true => 0,
             false => self.gossip.live_sum(),

@@ -26,7 +26,7 @@ impl Node {
         }
         let cover = self.gossip.cover();
         let mut all = held.iter();
-        let seen = all.all(|(domain, context)| cover.includes(*domain, context));
+        let seen = all.all(|(class, context)| cover.includes(*class, context));
         if !seen {
             let now = self.fx.now().mono;
             self.sync.compare(now, link, false);
@@ -37,7 +37,7 @@ impl Node {
             return Ok(());
         }
         let mut all = held.iter();
-        let durable = all.all(|(domain, context)| cover.holds_durably(*domain, context));
+        let durable = all.all(|(class, context)| cover.holds_durably(*class, context));
         let gate = match durable || mutated!(self.fx, TakenOverUnsynced) {
             true => Seq(0),
             // What has been seen by now is durable with this turn's batch.

@@ -142,7 +142,7 @@ impl Node {
                 false => is_lost,
             };
             is_lost
-                || contexts.all(|(domain, context)| cover.includes(*domain, context))
+                || contexts.all(|(class, context)| cover.includes(*class, context))
                 || mutated!(self.fx, LeaverUncounted)
         });
         if mutated!(self.fx, FreedWithoutDown) {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! m<name>                                        meta: format, node, actor, cluster, clock ceiling, standing, agreed evictions, damage
-//! r<domain u8><len u8><table><key>               a row: actor, counter, clock, expires, live, value or form of siblings
-//! c<domain u8><node u64 be><run u64 be>          what is covered of an actor: runs
+//! r<class u8><len u8><table><key>               a row: actor, counter, clock, expires, live, value or form of siblings
+//! c<class u8><node u64 be><run u64 be>          what is covered of an actor: runs
 //! ```
 //! Integers are little-endian unless marked. Every value ends in eight bytes of rapidhash (v3) over key and value.
 
@@ -20,7 +20,7 @@ use crate::id::{Actor, ClusterId, NodeId};
 use crate::io::{Record, StoreOp};
 use crate::table::gossip::{Arrival, Value};
 use crate::table::siblings::SiblingRow;
-use crate::table::{Domain, Hlc, Runs};
+use crate::table::{Hlc, RowClass, Runs};
 
 /// The longest words about a damage that are kept.
 const DAMAGE_BYTES: usize = 1_024;
@@ -38,13 +38,13 @@ pub(crate) enum Known {
     /// The damage of this store, in words.
     Damage(String),
     Row {
-        domain: Domain,
+        class: RowClass,
         table: String,
         actor: Actor,
         row: RowRecord,
     },
     Covered {
-        domain: Domain,
+        class: RowClass,
         actor: Actor,
         runs: Runs,
     },
@@ -198,18 +198,18 @@ pub(crate) fn clock_ceiling(ceiling: Hlc) -> StoreOp {
     meta("ceiling", value)
 }
 
-pub(crate) fn row_key(domain: Domain, table: &str, key: &[u8]) -> Bytes {
+pub(crate) fn row_key(class: RowClass, table: &str, key: &[u8]) -> Bytes {
     let mut out = Writer::with_capacity(3 + table.len() + key.len());
     // Table names have at most 255 bytes, here and on the wire.
     out.u8(b'r')
-        .u8(domain as u8)
+        .u8(class as u8)
         .u8(table.len() as u8)
         .raw(table.as_bytes())
         .raw(key);
     out.finish()
 }
 
-pub(crate) fn put_row(domain: Domain, table: &str, actor: Actor, row: &Arrival) -> StoreOp {
+pub(crate) fn put_row(class: RowClass, table: &str, actor: Actor, row: &Arrival) -> StoreOp {
     let len = row.value.as_ref().map_or(0, Bytes::len);
     let mut value = Writer::with_capacity(len + 64);
     value
@@ -221,21 +221,21 @@ pub(crate) fn put_row(domain: Domain, table: &str, actor: Actor, row: &Arrival) 
     value
         .u8(u8::from(row.value.is_some()))
         .raw(row.value.as_deref().unwrap_or_default());
-    seal(row_key(domain, table, &row.key), value)
+    seal(row_key(class, table, &row.key), value)
 }
 
-pub(crate) fn covered(domain: Domain, actor: Actor, runs: &Runs) -> StoreOp {
+pub(crate) fn covered(class: RowClass, actor: Actor, runs: &Runs) -> StoreOp {
     let mut value = Writer::with_capacity(16 * runs.as_slice().len() + 8);
     for (low, high) in runs.as_slice() {
         value.u64(*low).u64(*high);
     }
-    seal(covered_key(domain, actor), value)
+    seal(covered_key(class, actor), value)
 }
 
-pub(crate) fn covered_key(domain: Domain, actor: Actor) -> Bytes {
+pub(crate) fn covered_key(class: RowClass, actor: Actor) -> Bytes {
     let mut key = Writer::with_capacity(18);
     key.u8(b'c')
-        .u8(domain as u8)
+        .u8(class as u8)
         .u64_be(actor.node.0)
         .u64_be(actor.run);
     key.finish()
@@ -326,7 +326,7 @@ fn read_away(value: &mut Reader<'_>) -> Option<Option<Away>> {
 
 fn read_row(rest: &[u8], body: &[u8]) -> Option<Known> {
     let mut key = Reader::new(rest);
-    let domain = Domain::from_u8(key.u8()?)?;
+    let class = RowClass::from_u8(key.u8()?)?;
     let len = usize::from(key.u8()?);
     let table = String::from(core::str::from_utf8(key.take(len)?).ok()?);
     let mut value = Reader::new(body);
@@ -336,7 +336,7 @@ fn read_row(rest: &[u8], body: &[u8]) -> Option<Known> {
     };
     let (counter, clock, expires) = (value.u64()?, Hlc(value.u64()?), value.u64()?);
     let live = value.u8()? != 0;
-    let held = match (domain.has_siblings(), live) {
+    let held = match (class.has_siblings(), live) {
         (true, _) => Value::Siblings(Box::new(SiblingRow::decode(value.rest()).ok()?)),
         (false, true) => Value::Resident(Bytes::copy_from_slice(value.rest())),
         (false, false) => Value::Dead,
@@ -349,7 +349,7 @@ fn read_row(rest: &[u8], body: &[u8]) -> Option<Known> {
         value: held,
     };
     (!row.key.is_empty() && counter != 0).then_some(Known::Row {
-        domain,
+        class,
         table,
         actor,
         row,
@@ -358,7 +358,7 @@ fn read_row(rest: &[u8], body: &[u8]) -> Option<Known> {
 
 fn read_covered(rest: &[u8], body: &[u8]) -> Option<Known> {
     let mut key = Reader::new(rest);
-    let domain = Domain::from_u8(key.u8()?)?;
+    let class = RowClass::from_u8(key.u8()?)?;
     let actor = Actor {
         node: NodeId(key.u64_be()?),
         run: key.u64_be()?,
@@ -369,11 +369,7 @@ fn read_covered(rest: &[u8], body: &[u8]) -> Option<Known> {
     while value.end().is_none() {
         runs.push((value.u64()?, value.u64()?));
     }
-    Runs::from_wire(&runs).map(|runs| Known::Covered {
-        domain,
-        actor,
-        runs,
-    })
+    Runs::from_wire(&runs).map(|runs| Known::Covered { class, actor, runs })
 }
 
 fn hex(bytes: &[u8]) -> String {

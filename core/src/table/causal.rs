@@ -27,7 +27,7 @@ const VERSION: u8 = 1;
 /// Tokens of gossip tables that keep siblings.
 const KIND: u8 = 1;
 
-/// The identity of one write in a domain.
+/// The identity of one write in a row class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Dot {
     pub(crate) actor: Actor,

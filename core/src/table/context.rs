@@ -147,7 +147,7 @@ impl Runs {
     }
 }
 
-/// What is covered in one domain: runs per actor.
+/// What is covered in one row class: runs per actor.
 ///
 /// Contexts are made, sent and compared whole, so they are a vector in the order of the actors. An actor that covers nothing is
 /// not in it.

@@ -1,9 +1,9 @@
 //! Tables: their options, the rows as a reader sees them, and the sub-machines that keep them.
 
 pub(crate) mod causal;
+mod class;
 mod clock;
 mod context;
-mod domain;
 pub(crate) mod gossip;
 pub(crate) mod siblings;
 #[cfg(test)]
@@ -15,9 +15,9 @@ use alloc::string::String;
 use bytes::Bytes;
 
 pub use causal::CausalToken;
+pub use class::{Conflict, Durability, RowClass};
 pub use clock::Hlc;
 pub use context::{Context, Runs};
-pub use domain::{Conflict, Domain, Durability};
 pub use view::{
     Change, ChangeKind, Changes, Cursor, Found, Row, RowRef, Scan, ScanRange, Siblings, TableInfo,
     View,

@@ -433,7 +433,7 @@ impl<'a> View<'a> {
     pub fn all_changes(&self, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
         let gossip = &self.node.gossip;
         self.changes_where((from, limit), TableId::DEFAULT, None, |of| {
-            gossip.tables().domain(of) != super::Domain::Sys
+            gossip.tables().class(of) != super::RowClass::Sys
         })
     }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{Actor, ClusterId, NodeId};
-use crate::table::Domain;
+use crate::table::RowClass;
 
 macro_rules! wire {
     ($(#[$doc:meta])* pub struct $name:ident { $($(#[$fdoc:meta])* pub $field:ident: $ty:ty,)* }) => {
@@ -330,7 +330,7 @@ wire! {
 wire! {
     /// A table as named on the wire.
     pub struct TableRef {
-        /// Its domain, as [`Domain`](crate::table::Domain) numbers them.
+        /// Its domain, as [`RowClass`](crate::table::RowClass) numbers them.
         pub domain: u8,
         /// Its name.
         pub name: String,
@@ -339,13 +339,13 @@ wire! {
 
 impl TableRef {
     /// Its domain, if this version knows it.
-    pub(crate) fn domain(&self) -> Option<Domain> {
-        Domain::from_u8(self.domain)
+    pub(crate) fn domain(&self) -> Option<RowClass> {
+        RowClass::from_u8(self.domain)
     }
 
     /// Whether it is one of the store's own.
     pub(crate) fn is_sys(&self) -> bool {
-        self.domain() == Some(Domain::Sys)
+        self.domain() == Some(RowClass::Sys)
     }
 }
 

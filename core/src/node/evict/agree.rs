@@ -8,7 +8,7 @@ use crate::io::{Lane, Links};
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::store::record::{self, Agreement};
-use crate::table::Domain;
+use crate::table::RowClass;
 use crate::wire::Message;
 
 impl Node {
@@ -93,8 +93,8 @@ impl Node {
         let has_all = |by: NodeId| {
             membership.departure(by).is_some_and(|(_, departure)| {
                 let mut left = departure.contexts.iter();
-                left.all(|(domain, context)| {
-                    *domain != Domain::Sys || cover.includes(*domain, context)
+                left.all(|(class, context)| {
+                    *class != RowClass::Sys || cover.includes(*class, context)
                 })
             })
         };

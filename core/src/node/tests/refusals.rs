@@ -60,11 +60,11 @@ fn put(key: &'static [u8], value: &'static [u8]) -> Write<'static> {
     }
 }
 
-fn push(actor: Actor, domain: u8, table: &str, row: Row) -> Message {
+fn push(actor: Actor, class: u8, table: &str, row: Row) -> Message {
     Message::Push(RowBatch {
         actors: std::vec![actor],
         tables: std::vec![TableRef {
-            domain,
+            domain: class,
             name: table.into(),
         }],
         rows: std::vec![row],
@@ -166,7 +166,7 @@ fn a_dot_of_this_life_that_it_has_not_issued_is_refused() {
     let context: Context = [(me, Runs::from_wire(&claimed).unwrap())]
         .into_iter()
         .collect();
-    let adopt = [(crate::table::Domain::UsrDurable, context)];
+    let adopt = [(crate::table::RowClass::UsrDurable, context)];
     let node = lab.node(0);
     node.gossip.adopt(&mut node.fx, &adopt, Hlc(0));
     assert_eq!(lab.refused(Refusal::OwnDot), 2);

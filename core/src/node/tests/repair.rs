@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use super::*;
 use crate::store::record;
-use crate::table::Domain;
+use crate::table::RowClass;
 use crate::wire::Message;
 
 fn record_of(key: &str) -> Bytes {
-    record::row_key(Domain::UsrDurable, "default", key.as_bytes())
+    record::row_key(RowClass::UsrDurable, "default", key.as_bytes())
 }
 
 impl Lab {

@@ -61,7 +61,7 @@ fn context_actors(msg: &Message) -> usize {
         }) => &snapshot.contexts,
         _ => return 0,
     };
-    contexts.iter().map(|domain| domain.actors.len()).sum()
+    contexts.iter().map(|class| class.actors.len()).sum()
 }
 
 #[test]
@@ -166,7 +166,8 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
     let actor = lab.nodes[0].as_ref().unwrap().hello().actor;
     let mut lacked = crate::table::Context::new();
     lacked.insert(actor, 2);
-    let scope = crate::table::gossip::Scope::around(&[(crate::table::Domain::UsrDurable, lacked)]);
+    let scope =
+        crate::table::gossip::Scope::around(&[(crate::table::RowClass::UsrDurable, lacked)]);
     let at = lab.node(0).gossip.log().next();
     lab.put(2, "k", "new");
     lab.settle();
@@ -200,7 +201,7 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
             };
             if let Message::Page(page) = &*msg {
                 let contexts = page.last.as_ref().unwrap().contexts.iter();
-                let actors: usize = contexts.map(|domain| domain.actors.len()).sum();
+                let actors: usize = contexts.map(|class| class.actors.len()).sum();
                 assert_eq!((page.rows.rows.len(), actors), (rows, adopted), "{since:?}");
                 told.borrow_mut().push((0, 0, msg.as_ref().clone()));
             }

@@ -12,14 +12,14 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::rng::Rng;
-use crate::table::{Context, Domain, Hlc, Runs};
+use crate::table::{Context, Hlc, RowClass, Runs};
 use crate::time::Instant;
 use crate::wire::{DomainContext, Message, Page, RowBatch};
 
 /// How often the wait after a session without rows doubles.
 const MAX_FRUITLESS: u32 = 5;
 
-pub(crate) type Contexts = Vec<(Domain, Context)>;
+pub(crate) type Contexts = Vec<(RowClass, Context)>;
 
 /// Contexts from the wire.
 ///
@@ -27,42 +27,42 @@ pub(crate) type Contexts = Vec<(Domain, Context)>;
 /// What is wrong with them.
 pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, Refusal> {
     let mut out: Contexts = Vec::with_capacity(wire.len());
-    for domain in wire {
-        let name = Domain::from_u8(domain.domain).ok_or(Refusal::UnknownDomain)?;
+    for class in wire {
+        let name = RowClass::from_u8(class.domain).ok_or(Refusal::UnknownDomain)?;
         if out.iter().any(|(known, _)| *known == name) {
             return Err(Refusal::DomainTwice);
         }
-        let runs = domain.actors.iter();
+        let runs = class.actors.iter();
         let context = runs
             .map(|(actor, runs)| Some((*actor, Runs::from_wire(runs)?)))
             .collect::<Option<Context>>()
             .ok_or(Refusal::BadRuns)?;
-        let named = domain.actors.iter().filter(|(_, runs)| !runs.is_empty());
+        let named = class.actors.iter().filter(|(_, runs)| !runs.is_empty());
         if context.len() != named.count() {
             return Err(Refusal::ActorTwice);
         }
         out.push((name, context));
     }
-    // A domain in which nothing is covered need not be named.
-    for domain in Domain::ALL {
-        if out.iter().all(|(known, _)| *known != domain) {
-            out.push((domain, Context::new()));
+    // A row class in which nothing is covered need not be named.
+    for class in RowClass::ALL {
+        if out.iter().all(|(known, _)| *known != class) {
+            out.push((class, Context::new()));
         }
     }
     Ok(out)
 }
 
 /// Contexts for the wire.
-pub(crate) fn write_contexts(contexts: &[(Domain, Context)]) -> Vec<DomainContext> {
-    let domain = |(domain, context): &(Domain, Context)| DomainContext {
-        domain: *domain as u8,
+pub(crate) fn write_contexts(contexts: &[(RowClass, Context)]) -> Vec<DomainContext> {
+    let class = |(class, context): &(RowClass, Context)| DomainContext {
+        domain: *class as u8,
         actors: context
             .iter()
             .map(|(actor, runs)| (actor, runs.as_slice().to_vec()))
             .collect(),
     };
     let named = contexts.iter().filter(|(_, context)| !context.is_empty());
-    named.map(domain).collect()
+    named.map(class).collect()
 }
 
 /// A session that this node asked for.

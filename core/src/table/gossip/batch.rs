@@ -9,7 +9,7 @@ use super::{ActorIx, Arrival, Gossip};
 use crate::config::MAX_ROW_BYTES;
 use crate::refusals::Refusal;
 use crate::table::siblings::SiblingRow;
-use crate::table::{Domain, Hlc};
+use crate::table::{Hlc, RowClass};
 use crate::wire;
 
 impl Gossip {
@@ -18,16 +18,16 @@ impl Gossip {
     /// # Errors
     /// What is wrong with the batch; nothing was merged.
     pub(crate) fn intern_batch(&mut self, batch: wire::RowBatch) -> Result<Vec<Arrival>, Refusal> {
-        let mut domains = Vec::with_capacity(batch.tables.len());
+        let mut classes = Vec::with_capacity(batch.tables.len());
         for table in &batch.tables {
-            let domain = Domain::from_u8(table.domain).ok_or(Refusal::UnknownDomain)?;
+            let class = RowClass::from_u8(table.domain).ok_or(Refusal::UnknownDomain)?;
             if table.name.is_empty() || table.name.len() > usize::from(u8::MAX) {
                 return Err(Refusal::BadTableName);
             }
-            if domain == Domain::Sys && self.tables.find(domain, &table.name).is_none() {
+            if class == RowClass::Sys && self.tables.find(class, &table.name).is_none() {
                 return Err(Refusal::UnknownSystemTable);
             }
-            domains.push(domain);
+            classes.push(class);
         }
         for row in &batch.rows {
             let sane = (row.table as usize) < batch.tables.len()
@@ -41,15 +41,15 @@ impl Gossip {
                 return Err(Refusal::BadRow);
             }
         }
-        let siblings = read_siblings(&batch, &domains)?;
+        let siblings = read_siblings(&batch, &classes)?;
         let actors: Vec<ActorIx> = batch
             .actors
             .iter()
             .map(|actor| self.cover.intern(*actor))
             .collect();
-        let mut tables = Vec::with_capacity(domains.len());
-        for (domain, table) in domains.iter().zip(&batch.tables) {
-            let id = self.tables.intern(*domain, &table.name);
+        let mut tables = Vec::with_capacity(classes.len());
+        for (class, table) in classes.iter().zip(&batch.tables) {
+            let id = self.tables.intern(*class, &table.name);
             self.make_room(id);
             tables.push(id);
         }
@@ -68,13 +68,13 @@ impl Gossip {
     }
 }
 
-/// The versions of each row whose domain keeps siblings; the row itself stands for one of them.
+/// The versions of each row whose row class keeps siblings; the row itself stands for one of them.
 fn read_siblings(
     batch: &wire::RowBatch,
-    domains: &[Domain],
+    classes: &[RowClass],
 ) -> Result<Vec<Option<Box<SiblingRow>>>, Refusal> {
     let read = |row: &wire::Row| {
-        if !domains[row.table as usize].has_siblings() {
+        if !classes[row.table as usize].has_siblings() {
             return Ok(None);
         }
         let form = row.value.as_ref().ok_or(Refusal::BadSiblings)?;

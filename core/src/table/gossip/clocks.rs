@@ -7,7 +7,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
-use crate::table::{Domain, Hlc};
+use crate::table::{Hlc, RowClass};
 use crate::time::Wall;
 
 impl Gossip {
@@ -51,10 +51,10 @@ impl Gossip {
     /// Whether a live row that this node wrote in this life has a clock that is not above `freed`, in a table where the larger clock stands: a
     /// delete of its key that is newer may have been freed. O(rows written in this life).
     pub(crate) fn wrote_below(&self, freed: Hlc) -> bool {
-        let domains = Domain::USR.into_iter();
-        let mut single = domains.filter(|domain| !domain.has_siblings());
-        single.any(|domain| {
-            let mut own = self.cover.range(domain, self.me, 0, u64::MAX);
+        let classes = RowClass::USR.into_iter();
+        let mut single = classes.filter(|class| !class.has_siblings());
+        single.any(|class| {
+            let mut own = self.cover.range(class, self.me, 0, u64::MAX);
             own.any(|(_, slot)| {
                 let row = self.rows.row(slot);
                 row.is_some_and(|row| !row.value.is_dead() && row.clock <= freed)

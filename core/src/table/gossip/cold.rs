@@ -16,7 +16,7 @@ use crate::error::ReadError;
 use crate::id::{Seq, TableId};
 use crate::io::Record;
 use crate::store::record::{self, Known};
-use crate::table::Domain;
+use crate::table::RowClass;
 
 /// Where a row is: its table and key.
 pub(crate) type Place = (TableId, Bytes);
@@ -55,20 +55,20 @@ impl Cooling {
     }
 
     /// Whether a value has to leave once it is stored. The store's own rows stay: the node reads them itself.
-    pub(super) fn applies(&self, fx: &Effects, domain: Domain, value: Option<&Bytes>) -> bool {
+    pub(super) fn applies(&self, fx: &Effects, class: RowClass, value: Option<&Bytes>) -> bool {
         self.limit
             .zip(value)
             .is_some_and(|(limit, value)| value.len() > limit as usize)
-            && Self::may_leave(fx, domain)
+            && Self::may_leave(fx, class)
     }
 
     /// Whether a value has to leave once it is stored, since its row is hidden.
-    pub(super) fn applies_hidden(&self, fx: &Effects, domain: Domain) -> bool {
-        self.limit.is_some() && Self::may_leave(fx, domain)
+    pub(super) fn applies_hidden(&self, fx: &Effects, class: RowClass) -> bool {
+        self.limit.is_some() && Self::may_leave(fx, class)
     }
 
-    fn may_leave(fx: &Effects, domain: Domain) -> bool {
-        domain == Domain::UsrDurable && fx.has_storage()
+    fn may_leave(fx: &Effects, class: RowClass) -> bool {
+        class == RowClass::UsrDurable && fx.has_storage()
     }
 
     /// The version that arrived as `number` leaves memory when batch `seq` is durable.
@@ -100,9 +100,9 @@ impl Gossip {
         let Some(value) = row.value.resident() else {
             return;
         };
-        let domain = self.tables.domain(row.table);
-        let leaves = self.rows.is_hidden(slot) && self.cooling.applies_hidden(fx, domain);
-        if !leaves && !self.cooling.applies(fx, domain, Some(value)) {
+        let class = self.tables.class(row.table);
+        let leaves = self.rows.is_hidden(slot) && self.cooling.applies_hidden(fx, class);
+        if !leaves && !self.cooling.applies(fx, class, Some(value)) {
             return;
         }
         if row.seq <= fx.durable() {
@@ -120,7 +120,7 @@ impl Gossip {
 
     /// The key of a row's record.
     pub(crate) fn record_key(&self, (table, key): &Place) -> Bytes {
-        record::row_key(self.tables.domain(*table), self.tables.name(*table), key)
+        record::row_key(self.tables.class(*table), self.tables.name(*table), key)
     }
 
     /// Judges what a load brought that was issued for version `issued`.

@@ -1,4 +1,4 @@
-//! What is covered here: per domain and actor the dots seen, the dots durable, and the rows they belong to.
+//! What is covered here: per row class and actor the dots seen, the dots durable, and the rows they belong to.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -17,9 +17,9 @@ use crate::id::{Actor, Seq, TableId};
 use crate::mutants::mutated;
 use crate::store::record;
 use crate::table::causal::Dot;
-use crate::table::{Context, Domain, Runs};
+use crate::table::{Context, RowClass, Runs};
 
-/// One actor in one domain.
+/// One actor in one row class.
 #[derive(Default)]
 struct Entry {
     /// Covered here: decides what is asked for and what is obsolete.
@@ -35,8 +35,8 @@ struct Entry {
 }
 
 #[derive(Default)]
-struct DomainCover {
-    /// By actor its place among the entries, plus one; 0 for an actor that never wrote here. Most write in one domain alone.
+struct ClassCover {
+    /// By actor its place among the entries, plus one; 0 for an actor that never wrote here. Most write in one row class alone.
     places: Vec<u32>,
     entries: Vec<(ActorIx, Entry)>,
     /// What is known of all others.
@@ -48,7 +48,7 @@ struct DomainCover {
     tombstones: BTreeSet<(ActorIx, u64)>,
 }
 
-impl DomainCover {
+impl ClassCover {
     fn entry(&self, actor: ActorIx) -> &Entry {
         let place = self.places.get(actor.0 as usize).copied().unwrap_or(0);
         match place.checked_sub(1) {
@@ -70,17 +70,17 @@ impl DomainCover {
     }
 }
 
-/// Coverage of all domains.
+/// Coverage of all row classes.
 #[derive(Default)]
 pub(crate) struct Cover {
     actors: Vec<Actor>,
     /// Never iterated.
     by_actor: HashMap<Actor, ActorIx, FixedState>,
-    domains: [DomainCover; Domain::ALL.len()],
+    classes: [ClassCover; RowClass::ALL.len()],
     /// Counts the changes of what has been seen.
     version: u64,
     /// Dots by the batch that makes them durable, oldest first.
-    pending: VecDeque<(Seq, Domain, ActorIx, u64, u64)>,
+    pending: VecDeque<(Seq, RowClass, ActorIx, u64, u64)>,
     /// Versions that are not stored may stand above some that are: their dots are claimed in the order in which all became durable.
     in_order: bool,
     /// Sessions that are being served: they must hear of rows that are replaced under them.
@@ -106,94 +106,94 @@ impl Cover {
         self.by_actor.get(&actor).copied()
     }
 
-    fn entry(&self, domain: Domain, actor: ActorIx) -> &Entry {
-        self.domains[domain.index()].entry(actor)
+    fn entry(&self, class: RowClass, actor: ActorIx) -> &Entry {
+        self.classes[class.index()].entry(actor)
     }
 
-    fn entry_mut(&mut self, domain: Domain, actor: ActorIx) -> &mut Entry {
-        self.domains[domain.index()].entry_mut(actor)
+    fn entry_mut(&mut self, class: RowClass, actor: ActorIx) -> &mut Entry {
+        self.classes[class.index()].entry_mut(actor)
     }
 
-    pub(crate) fn contains(&self, domain: Domain, actor: ActorIx, counter: u64) -> bool {
-        self.entry(domain, actor).seen.contains(counter)
+    pub(crate) fn contains(&self, class: RowClass, actor: ActorIx, counter: u64) -> bool {
+        self.entry(class, actor).seen.contains(counter)
     }
 
     /// Whether a dot and all earlier ones of its actor are covered.
-    pub(crate) fn contains_up_to(&self, domain: Domain, dot: Dot) -> bool {
-        let runs = self.seen_runs(domain, dot.actor).map(Runs::as_slice);
+    pub(crate) fn contains_up_to(&self, class: RowClass, dot: Dot) -> bool {
+        let runs = self.seen_runs(class, dot.actor).map(Runs::as_slice);
         let first = runs.and_then(|runs| runs.first());
         first.is_some_and(|(low, high)| *low == 1 && dot.counter <= *high)
     }
 
     /// Whether a write of a sibling and all earlier ones of its actor are known: they are covered, or the rows out of which they were
     /// moved are, and have gone.
-    pub(crate) fn knows_up_to(&self, domain: Domain, dot: Dot) -> bool {
-        let moved = |from: &Domain| {
+    pub(crate) fn knows_up_to(&self, class: RowClass, dot: Dot) -> bool {
+        let moved = |from: &RowClass| {
             let actor = strays::moved(dot.actor, *from);
             self.contains_up_to(*from, Dot { actor, ..dot })
         };
-        let is_covered = self.contains_up_to(domain, dot) || Domain::USR.iter().any(moved);
+        let is_covered = self.contains_up_to(class, dot) || RowClass::USR.iter().any(moved);
         is_covered && !self.may_move(dot)
     }
 
     /// Whether the row is here out of which a write of a sibling was moved, so that it may be moved again.
     pub(crate) fn may_move(&self, dot: Dot) -> bool {
-        let stands = |from: &Domain| {
+        let stands = |from: &RowClass| {
             let ix = self.find(strays::moved(dot.actor, *from));
             ix.is_some_and(|ix| self.slot(*from, ix, dot.counter).is_some())
         };
-        Domain::USR.iter().any(stands)
+        RowClass::USR.iter().any(stands)
     }
 
     /// Covers the next dot of the present actor: counters are contiguous from 1.
-    pub(crate) fn next_own(&mut self, domain: Domain, me: ActorIx, fx: &mut Effects) -> u64 {
-        let counter = self.entry(domain, me).seen.max() + 1;
-        self.insert(domain, me, counter, fx);
+    pub(crate) fn next_own(&mut self, class: RowClass, me: ActorIx, fx: &mut Effects) -> u64 {
+        let counter = self.entry(class, me).seen.max() + 1;
+        self.insert(class, me, counter, fx);
         counter
     }
 
     /// Covers a dot, in the batch of this turn.
     pub(crate) fn insert(
         &mut self,
-        domain: Domain,
+        class: RowClass,
         actor: ActorIx,
         counter: u64,
         fx: &mut Effects,
     ) {
-        self.insert_run(domain, actor, counter, counter, fx);
+        self.insert_run(class, actor, counter, counter, fx);
     }
 
     pub(crate) fn insert_run(
         &mut self,
-        domain: Domain,
+        class: RowClass,
         actor: ActorIx,
         low: u64,
         high: u64,
         fx: &mut Effects,
     ) {
-        let entry = self.entry_mut(domain, actor);
+        let entry = self.entry_mut(class, actor);
         if low == high {
             entry.seen.insert(low);
         } else {
             entry.seen.insert_run(low, high);
         }
-        self.touched(domain, actor);
+        self.touched(class, actor);
         fx.touch();
-        let seq = match (domain.is_durable(), self.pending.back()) {
+        let seq = match (class.is_durable(), self.pending.back()) {
             (true, _) => fx.open_seq(),
             (false, Some((seq, ..))) if self.in_order => *seq,
             (false, _) => Seq(0),
         };
         let at_once = seq == Seq(0) || !fx.has_storage();
         if at_once || mutated!(fx, DurableAtOnce) {
-            self.entry_mut(domain, actor).durable.insert_run(low, high);
+            self.entry_mut(class, actor).durable.insert_run(low, high);
             return;
         }
         match self.pending.back_mut() {
-            Some((s, d, a, _, last)) if (*s, *d, *a, *last + 1) == (seq, domain, actor, low) => {
+            Some((s, d, a, _, last)) if (*s, *d, *a, *last + 1) == (seq, class, actor, low) => {
                 *last = high
             }
-            _ => self.pending.push_back((seq, domain, actor, low, high)),
+            _ => self.pending.push_back((seq, class, actor, low, high)),
         }
     }
 
@@ -203,9 +203,9 @@ impl Cover {
     }
 
     /// A dot that has just been covered is claimed when batch `seq` is durable, though its row is not stored.
-    pub(crate) fn hold(&mut self, domain: Domain, actor: ActorIx, counter: u64, seq: Seq) {
+    pub(crate) fn hold(&mut self, class: RowClass, actor: ActorIx, counter: u64, seq: Seq) {
         if let Some((_, d, a, low, high)) = self.pending.back_mut()
-            && (*d, *a, *high) == (domain, actor, counter)
+            && (*d, *a, *high) == (class, actor, counter)
         {
             match *low == *high {
                 true => drop(self.pending.pop_back()),
@@ -214,46 +214,46 @@ impl Cover {
         }
         let mut dot = Runs::new();
         dot.insert(counter);
-        let entry = self.entry_mut(domain, actor);
+        let entry = self.entry_mut(class, actor);
         entry.durable = entry.durable.minus(&dot);
         self.pending
-            .push_back((seq, domain, actor, counter, counter));
+            .push_back((seq, class, actor, counter, counter));
     }
 
-    fn touched(&mut self, domain: Domain, actor: ActorIx) {
+    fn touched(&mut self, class: RowClass, actor: ActorIx) {
         self.version += 1;
-        let cover = &mut self.domains[domain.index()];
+        let cover = &mut self.classes[class.index()];
         let entry = cover.entry_mut(actor);
         if !core::mem::replace(&mut entry.stale, true) {
             cover.stale.push(actor);
         }
         let entry = cover.entry_mut(actor);
-        if domain.is_durable() && !core::mem::replace(&mut entry.unstored, true) {
+        if class.is_durable() && !core::mem::replace(&mut entry.unstored, true) {
             cover.unstored.push(actor);
         }
     }
 
     /// A recovered row or context covers its dot, durably.
-    pub(crate) fn restore(&mut self, domain: Domain, actor: ActorIx, counter: u64) {
-        let entry = self.entry_mut(domain, actor);
+    pub(crate) fn restore(&mut self, class: RowClass, actor: ActorIx, counter: u64) {
+        let entry = self.entry_mut(class, actor);
         entry.seen.insert(counter);
         entry.durable.insert(counter);
-        self.touched(domain, actor);
+        self.touched(class, actor);
     }
 
-    pub(crate) fn restore_runs(&mut self, domain: Domain, actor: Actor, runs: &Runs) {
+    pub(crate) fn restore_runs(&mut self, class: RowClass, actor: Actor, runs: &Runs) {
         let actor = self.intern(actor);
-        let entry = self.entry_mut(domain, actor);
+        let entry = self.entry_mut(class, actor);
         entry.seen.union(runs);
         entry.durable.union(runs);
-        self.touched(domain, actor);
+        self.touched(class, actor);
     }
 
     /// Adopts a context whose rows have all arrived.
     pub(crate) fn adopt(
         &mut self,
         me: ActorIx,
-        domain: Domain,
+        class: RowClass,
         context: &Context,
         fx: &mut Effects,
     ) {
@@ -263,59 +263,59 @@ impl Cover {
             if ix == me {
                 continue;
             }
-            let fresh = runs.minus(&self.entry(domain, ix).seen);
+            let fresh = runs.minus(&self.entry(class, ix).seen);
             for (low, high) in fresh.as_slice() {
-                self.insert_run(domain, ix, *low, *high, fx);
+                self.insert_run(class, ix, *low, *high, fx);
             }
         }
     }
 
-    /// Forgets what is covered of a domain but for one actor; returns the actors forgotten.
-    pub(crate) fn reset(&mut self, domain: Domain, keep: ActorIx) -> Vec<Actor> {
+    /// Forgets what is covered of a row class but for one actor; returns the actors forgotten.
+    pub(crate) fn reset(&mut self, class: RowClass, keep: ActorIx) -> Vec<Actor> {
         let mut forgotten = Vec::new();
         self.pending
-            .retain(|(_, d, actor, ..)| *d != domain || *actor == keep);
+            .retain(|(_, d, actor, ..)| *d != class || *actor == keep);
         for number in 0..self.actors.len() {
             let ix = ActorIx(number as u32);
-            if ix == keep || self.entry(domain, ix).seen.is_empty() {
+            if ix == keep || self.entry(class, ix).seen.is_empty() {
                 continue;
             }
             forgotten.push(self.actor(ix));
-            let entry = self.entry_mut(domain, ix);
+            let entry = self.entry_mut(class, ix);
             entry.seen = Runs::new();
             entry.durable = Runs::new();
-            self.touched(domain, ix);
+            self.touched(class, ix);
         }
         forgotten
     }
 
     /// Stores what of the contexts has changed in this turn, in the batch of its rows.
     pub(crate) fn store_changes(&mut self, fx: &mut Effects) {
-        for domain in Domain::ALL {
-            let unstored = core::mem::take(&mut self.domains[domain.index()].unstored);
+        for class in RowClass::ALL {
+            let unstored = core::mem::take(&mut self.classes[class.index()].unstored);
             for ix in unstored {
                 let actor = self.actor(ix);
-                let entry = self.entry_mut(domain, ix);
+                let entry = self.entry_mut(class, ix);
                 entry.unstored = false;
-                fx.store(record::covered(domain, actor, &entry.seen));
+                fx.store(record::covered(class, actor, &entry.seen));
             }
         }
     }
 
     /// Everything up to `upto` is durable.
     pub(crate) fn stored(&mut self, upto: Seq) {
-        while let Some(&(seq, domain, actor, low, high)) = self.pending.front() {
+        while let Some(&(seq, class, actor, low, high)) = self.pending.front() {
             if seq > upto {
                 return;
             }
             self.pending.pop_front();
-            self.entry_mut(domain, actor).durable.insert_run(low, high);
+            self.entry_mut(class, actor).durable.insert_run(low, high);
         }
     }
 
-    /// Whether any dot of the domain is covered.
-    pub(crate) fn is_used(&self, domain: Domain) -> bool {
-        self.domains[domain.index()]
+    /// Whether any dot of the row class is covered.
+    pub(crate) fn is_used(&self, class: RowClass) -> bool {
+        self.classes[class.index()]
             .entries
             .iter()
             .any(|(_, entry)| !entry.seen.is_empty())
@@ -326,21 +326,21 @@ impl Cover {
         self.pending.is_empty()
     }
 
-    pub(crate) fn is_durable(&self, domain: Domain, actor: ActorIx, counter: u64) -> bool {
-        self.entry(domain, actor).durable.contains(counter)
+    pub(crate) fn is_durable(&self, class: RowClass, actor: ActorIx, counter: u64) -> bool {
+        self.entry(class, actor).durable.contains(counter)
     }
 
     /// The row of a dot becomes findable by it.
     pub(crate) fn link(
         &mut self,
-        domain: Domain,
+        class: RowClass,
         actor: ActorIx,
         counter: u64,
         slot: Slot,
         dead: bool,
     ) {
-        self.entry_mut(domain, actor).index.insert(counter, slot);
-        let tombstones = &mut self.domains[domain.index()].tombstones;
+        self.entry_mut(class, actor).index.insert(counter, slot);
+        let tombstones = &mut self.classes[class.index()].tombstones;
         if dead {
             tombstones.insert((actor, counter));
         }
@@ -349,52 +349,52 @@ impl Cover {
     /// The row of a dot is replaced or freed; sessions being served are `told` its table and key.
     pub(crate) fn unlink(
         &mut self,
-        domain: Domain,
+        class: RowClass,
         actor: ActorIx,
         counter: u64,
         told: Option<(TableId, &Bytes)>,
     ) {
-        self.entry_mut(domain, actor).index.remove(counter);
-        let tombstones = &mut self.domains[domain.index()].tombstones;
+        self.entry_mut(class, actor).index.remove(counter);
+        let tombstones = &mut self.classes[class.index()].tombstones;
         if !tombstones.is_empty() {
             tombstones.remove(&(actor, counter));
         }
         if let Some((table, key)) = told.filter(|_| !self.served.is_empty()) {
             let name = self.actor(actor);
             for served in &mut self.served {
-                served.replaced(domain, name, counter, table, key);
+                served.replaced(class, name, counter, table, key);
             }
         }
     }
 
-    pub(crate) fn slot(&self, domain: Domain, actor: ActorIx, counter: u64) -> Option<Slot> {
-        self.entry(domain, actor).index.get(counter)
+    pub(crate) fn slot(&self, class: RowClass, actor: ActorIx, counter: u64) -> Option<Slot> {
+        self.entry(class, actor).index.get(counter)
     }
 
     /// Rows of an actor by counter.
     pub(crate) fn range(
         &self,
-        domain: Domain,
+        class: RowClass,
         actor: ActorIx,
         low: u64,
         high: u64,
     ) -> impl Iterator<Item = (u64, Slot)> + '_ {
-        self.entry(domain, actor).index.range(low, high)
+        self.entry(class, actor).index.range(low, high)
     }
 
-    pub(crate) fn tombstones(&self, domain: Domain) -> &BTreeSet<(ActorIx, u64)> {
-        &self.domains[domain.index()].tombstones
+    pub(crate) fn tombstones(&self, class: RowClass) -> &BTreeSet<(ActorIx, u64)> {
+        &self.classes[class.index()].tombstones
     }
 
     pub(crate) fn tombstone_count(&self) -> u64 {
-        self.domains
+        self.classes
             .iter()
-            .map(|domain| domain.tombstones.len() as u64)
+            .map(|class| class.tombstones.len() as u64)
             .sum()
     }
 
-    fn context(&self, domain: Domain, of: impl Fn(&Entry) -> &Runs) -> Context {
-        let entries = self.domains[domain.index()].entries.iter();
+    fn context(&self, class: RowClass, of: impl Fn(&Entry) -> &Runs) -> Context {
+        let entries = self.classes[class.index()].entries.iter();
         entries
             .map(|(ix, entry)| (self.actor(*ix), of(entry)))
             .filter(|(_, runs)| !runs.is_empty())
@@ -402,16 +402,16 @@ impl Cover {
             .collect()
     }
 
-    pub(crate) fn seen(&self, domain: Domain) -> Context {
-        self.context(domain, |entry| &entry.seen)
+    pub(crate) fn seen(&self, class: RowClass) -> Context {
+        self.context(class, |entry| &entry.seen)
     }
 
-    pub(crate) fn durable(&self, domain: Domain) -> Context {
-        self.context(domain, |entry| &entry.durable)
+    pub(crate) fn durable(&self, class: RowClass) -> Context {
+        self.context(class, |entry| &entry.durable)
     }
 
-    pub(crate) fn seen_runs(&self, domain: Domain, actor: Actor) -> Option<&Runs> {
-        self.find(actor).map(|ix| &self.entry(domain, ix).seen)
+    pub(crate) fn seen_runs(&self, class: RowClass, actor: Actor) -> Option<&Runs> {
+        self.find(actor).map(|ix| &self.entry(class, ix).seen)
     }
 
     /// As long as it is the same, so is what has been seen.
@@ -420,34 +420,34 @@ impl Cover {
     }
 
     /// Whether everything in `context` has been seen here.
-    pub(crate) fn includes(&self, domain: Domain, context: &Context) -> bool {
+    pub(crate) fn includes(&self, class: RowClass, context: &Context) -> bool {
         context.iter().all(|(actor, runs)| {
-            self.seen_runs(domain, actor)
+            self.seen_runs(class, actor)
                 .is_some_and(|seen| runs.is_subset(seen))
         })
     }
 
     /// Whether everything in `context` is durable here. O(its actors).
-    pub(crate) fn holds_durably(&self, domain: Domain, context: &Context) -> bool {
+    pub(crate) fn holds_durably(&self, class: RowClass, context: &Context) -> bool {
         context.iter().all(|(actor, runs)| {
             let actor = self.find(actor);
-            actor.is_some_and(|actor| runs.is_subset(&self.entry(domain, actor).durable))
+            actor.is_some_and(|actor| runs.is_subset(&self.entry(class, actor).durable))
                 || runs.is_empty()
         })
     }
 
-    /// Hash of what has been seen of a domain: equal contexts have equal hashes. O(actors changed since the last call).
-    pub(crate) fn hash(&mut self, domain: Domain) -> u64 {
-        self.sums(domain).all()
+    /// Hash of what has been seen of a row class: equal contexts have equal hashes. O(actors changed since the last call).
+    pub(crate) fn hash(&mut self, class: RowClass) -> u64 {
+        self.sums(class).all()
     }
 
-    fn sums(&mut self, domain: Domain) -> &Sums {
-        let cover = &mut self.domains[domain.index()];
+    fn sums(&mut self, class: RowClass) -> &Sums {
+        let cover = &mut self.classes[class.index()];
         for ix in core::mem::take(&mut cover.stale) {
             let actor = self.actors[ix.0 as usize];
             let entry = cover.entry_mut(ix);
             entry.stale = false;
-            let hash = hash_runs(domain, actor, &entry.seen);
+            let hash = hash_runs(class, actor, &entry.seen);
             let before = core::mem::replace(&mut entry.hash, hash);
             cover.sums.change(actor, before, hash);
         }
@@ -456,36 +456,36 @@ impl Cover {
 
     /// What has been seen, in short.
     pub(crate) fn digest(&mut self) -> Digest {
-        let mut digest = [[0; BUCKETS]; Domain::ALL.len()];
-        for domain in Domain::ALL {
-            digest[domain.index()] = *self.sums(domain).buckets();
+        let mut digest = [[0; BUCKETS]; RowClass::ALL.len()];
+        for class in RowClass::ALL {
+            digest[class.index()] = *self.sums(class).buckets();
         }
         digest
     }
 
-    /// The actors of a domain, in no order that means anything.
-    pub(crate) fn actors_in(&self, domain: Domain) -> Vec<(Actor, ActorIx)> {
-        let entries = self.domains[domain.index()].entries.iter();
+    /// The actors of a row class, in no order that means anything.
+    pub(crate) fn actors_in(&self, class: RowClass) -> Vec<(Actor, ActorIx)> {
+        let entries = self.classes[class.index()].entries.iter();
         entries.map(|(ix, _)| (self.actor(*ix), *ix)).collect()
     }
 
     /// How many actors the contexts name.
     pub(crate) fn actors_seen(&self) -> usize {
-        let entries = |domain: &DomainCover| domain.entries.len();
-        self.domains.iter().map(entries).sum()
+        let entries = |class: &ClassCover| class.entries.len();
+        self.classes.iter().map(entries).sum()
     }
 
     pub(crate) fn check(&self) {
-        for domain in Domain::ALL {
-            for (_, entry) in &self.domains[domain.index()].entries {
+        for class in RowClass::ALL {
+            for (_, entry) in &self.classes[class.index()].entries {
                 assert!(
                     entry.durable.is_subset(&entry.seen),
                     "only what is seen is durable"
                 );
             }
-            for (actor, counter) in self.tombstones(domain) {
+            for (actor, counter) in self.tombstones(class) {
                 assert!(
-                    self.contains(domain, *actor, *counter),
+                    self.contains(class, *actor, *counter),
                     "a tombstone's dot is covered"
                 );
             }

@@ -1,6 +1,6 @@
 //! Digests: what two nodes with many actors compare before they exchange contexts.
 //!
-//! Actors are spread over a fixed number of buckets by their names. Per domain and bucket a digest has the sum of the hashes that
+//! Actors are spread over a fixed number of buckets by their names. Per row class and bucket a digest has the sum of the hashes that
 //! the root hash sums up over all; only the buckets that differ are then exchanged as contexts. So a disagreement costs what differs
 //! and not what exists, and no node remembers anything about its peers' contexts.
 
@@ -11,10 +11,10 @@ use rapidhash::v3::rapidhash_v3;
 use crate::id::Actor;
 use crate::refusals::Refusal;
 use crate::store::bytes::{Writer, hash_words};
-use crate::table::{Context, Domain, Runs};
+use crate::table::{Context, RowClass, Runs};
 use crate::wire::{DomainDigest, DomainScope};
 
-/// Buckets per domain: as many as a scope has bits.
+/// Buckets per row class: as many as a scope has bits.
 pub(crate) const BUCKETS: usize = 64;
 
 /// The bucket of an actor, the same on every node.
@@ -23,12 +23,12 @@ fn bucket(actor: Actor) -> usize {
 }
 
 /// Hash of what is covered of one actor; 0 of nothing, so that an actor whose coverage is forgotten counts like one never heard of.
-pub(crate) fn hash_runs(domain: Domain, actor: Actor, runs: &Runs) -> u64 {
+pub(crate) fn hash_runs(class: RowClass, actor: Actor, runs: &Runs) -> u64 {
     if runs.is_empty() {
         return 0;
     }
     let mut bytes = Writer::with_capacity(24 + 16 * runs.as_slice().len());
-    bytes.u64(domain as u64).u64(actor.node.0).u64(actor.run);
+    bytes.u64(class as u64).u64(actor.node.0).u64(actor.run);
     for (low, high) in runs.as_slice() {
         bytes.u64(*low).u64(*high);
     }
@@ -69,17 +69,17 @@ impl Sums {
     }
 }
 
-/// The part of the contexts that a session is about: of each domain a bit per bucket.
+/// The part of the contexts that a session is about: of each row class a bit per bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Scope([u64; Domain::ALL.len()]);
+pub(crate) struct Scope([u64; RowClass::ALL.len()]);
 
 impl Scope {
     /// Everything.
-    pub(crate) const ALL: Scope = Scope([u64::MAX; Domain::ALL.len()]);
+    pub(crate) const ALL: Scope = Scope([u64::MAX; RowClass::ALL.len()]);
 
-    /// The buckets in which two digests differ. A domain that is not named has nothing in it.
+    /// The buckets in which two digests differ. A row class that is not named has nothing in it.
     pub(crate) fn differing(ours: &Digest, theirs: &Digest) -> Scope {
-        let mut scope = Scope([0; Domain::ALL.len()]);
+        let mut scope = Scope([0; RowClass::ALL.len()]);
         for (bits, (ours, theirs)) in scope.0.iter_mut().zip(ours.iter().zip(theirs)) {
             for (bucket, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
                 *bits |= u64::from(ours != theirs) << bucket;
@@ -89,11 +89,11 @@ impl Scope {
     }
 
     /// The buckets of these actors.
-    pub(crate) fn around(contexts: &[(Domain, Context)]) -> Scope {
-        let mut scope = Scope([0; Domain::ALL.len()]);
-        for (domain, context) in contexts {
+    pub(crate) fn around(contexts: &[(RowClass, Context)]) -> Scope {
+        let mut scope = Scope([0; RowClass::ALL.len()]);
+        for (class, context) in contexts {
             for (actor, _) in context.iter() {
-                scope.0[domain.index()] |= 1 << bucket(actor);
+                scope.0[class.index()] |= 1 << bucket(actor);
             }
         }
         scope
@@ -103,59 +103,59 @@ impl Scope {
         self.0.iter().all(|bits| *bits == 0)
     }
 
-    pub(crate) fn contains(&self, domain: Domain, actor: Actor) -> bool {
-        self.0[domain.index()] >> bucket(actor) & 1 == 1
+    pub(crate) fn contains(&self, class: RowClass, actor: Actor) -> bool {
+        self.0[class.index()] >> bucket(actor) & 1 == 1
     }
 
     /// What is in scope of a context.
-    pub(crate) fn of(&self, domain: Domain, context: Context) -> Context {
-        match self.0[domain.index()] {
+    pub(crate) fn of(&self, class: RowClass, context: Context) -> Context {
+        match self.0[class.index()] {
             u64::MAX => context,
-            _ => context.filter(|actor| self.contains(domain, actor)),
+            _ => context.filter(|actor| self.contains(class, actor)),
         }
     }
 
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn from_wire(wire: &[DomainScope]) -> Result<Scope, Refusal> {
-        let mut scope = Scope([0; Domain::ALL.len()]);
+        let mut scope = Scope([0; RowClass::ALL.len()]);
         for part in wire {
-            let domain = Domain::from_u8(part.domain).ok_or(Refusal::UnknownDomain)?;
-            scope.0[domain.index()] |= part.buckets;
+            let class = RowClass::from_u8(part.domain).ok_or(Refusal::UnknownDomain)?;
+            scope.0[class.index()] |= part.buckets;
         }
         Ok(scope)
     }
 
     pub(crate) fn to_wire(self) -> Vec<DomainScope> {
-        let parts = Domain::ALL.into_iter().map(|domain| DomainScope {
-            domain: domain as u8,
-            buckets: self.0[domain.index()],
+        let parts = RowClass::ALL.into_iter().map(|class| DomainScope {
+            domain: class as u8,
+            buckets: self.0[class.index()],
         });
         parts.filter(|part| part.buckets != 0).collect()
     }
 }
 
-/// The sums of every domain.
-pub(crate) type Digest = [[u64; BUCKETS]; Domain::ALL.len()];
+/// The sums of every row class.
+pub(crate) type Digest = [[u64; BUCKETS]; RowClass::ALL.len()];
 
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn read_digest(wire: &[DomainDigest]) -> Result<Digest, Refusal> {
-    let mut digest = [[0; BUCKETS]; Domain::ALL.len()];
+    let mut digest = [[0; BUCKETS]; RowClass::ALL.len()];
     for part in wire {
-        let domain = Domain::from_u8(part.domain).ok_or(Refusal::UnknownDomain)?;
+        let class = RowClass::from_u8(part.domain).ok_or(Refusal::UnknownDomain)?;
         let sums = part.sums.as_slice().try_into();
-        digest[domain.index()] = sums.map_err(|_| Refusal::BadDigest)?;
+        digest[class.index()] = sums.map_err(|_| Refusal::BadDigest)?;
     }
     Ok(digest)
 }
 
-/// A digest for the wire: domains in which nothing is covered are left out.
+/// A digest for the wire: row classes in which nothing is covered are left out.
 pub(crate) fn write_digest(digest: &Digest) -> Vec<DomainDigest> {
-    let parts = Domain::ALL.into_iter().zip(digest);
+    let parts = RowClass::ALL.into_iter().zip(digest);
     let used = parts.filter(|(_, sums)| sums.iter().any(|sum| *sum != 0));
-    let part = |(domain, sums): (Domain, &[u64; BUCKETS])| DomainDigest {
-        domain: domain as u8,
+    let part = |(class, sums): (RowClass, &[u64; BUCKETS])| DomainDigest {
+        domain: class as u8,
         sums: sums.to_vec(),
     };
     used.map(part).collect()

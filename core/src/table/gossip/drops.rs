@@ -20,7 +20,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::causal::Dot;
 use crate::table::siblings::{Sibling, SiblingRow};
-use crate::table::{Domain, Hlc};
+use crate::table::{Hlc, RowClass};
 
 /// Rows above a floor that are looked for, among at most so many changes.
 const KEPT: usize = 1_024;
@@ -44,7 +44,7 @@ impl Gossip {
         match kept {
             Some(kept) => {
                 let sum = self.rows.shelve(table);
-                self.live_sum.drop_table(self.tables.domain(table), sum);
+                self.live_sum.drop_table(self.tables.class(table), sum);
                 self.keep(fx, kept, floor);
             }
             None => self.rows.shelves.look_everywhere(),
@@ -134,9 +134,9 @@ impl Gossip {
             let Some(row) = self.rows.row(slot) else {
                 continue;
             };
-            let domain = self.tables.domain(row.table);
+            let class = self.tables.class(row.table);
             self.rows.admit(slot);
-            self.count_row(domain, slot, true);
+            self.count_row(class, slot, true);
             self.strip(fx, slot, floor);
         }
     }
@@ -185,14 +185,14 @@ impl Gossip {
     pub(super) fn keep_seen(
         &self,
         fx: &mut Effects,
-        domain: Domain,
+        class: RowClass,
         whole: Option<SiblingRow>,
         left: &mut SiblingRow,
     ) {
         let Some(whole) = whole.filter(|_| left.versions().is_empty()) else {
             return;
         };
-        let lacks = |dot: &Dot| !self.cover.knows_up_to(domain, *dot);
+        let lacks = |dot: &Dot| !self.cover.knows_up_to(class, *dot);
         let mut seen = whole.seen().as_slice().iter().chain(left.seen().as_slice());
         if seen.any(lacks) && !mutated!(fx, FloorForgetsSeen) {
             fx.mark(Mark::DroppedSeenKept);
@@ -254,12 +254,12 @@ impl Gossip {
             return 0;
         };
         let (table, placed) = (row.table, self.rows.is_placed(slot));
-        let domain = self.tables.domain(table);
+        let class = self.tables.class(table);
         if !self.rows.is_dropped(row) {
             let floor = self.floor(table);
             if !placed {
                 self.rows.admit(slot);
-                self.count_row(domain, slot, true);
+                self.count_row(class, slot, true);
             }
             self.strip(fx, slot, floor);
             return 0;
@@ -267,12 +267,12 @@ impl Gossip {
         let siblings = row.value.siblings().cloned();
         let versions = siblings.as_ref().map_or(0, |row| row.versions().len());
         let cost = 1 + row.key.len() / 1_024 + versions / 8;
-        self.unlink(domain, slot);
+        self.unlink(class, slot);
         if let Some(row) = self.rows.remove(slot) {
             // A row that was written since has the record, if it is one of the same table.
             let since = self.rows.get(table, &row.key);
             if since.is_none_or(|since| since.table != table) {
-                self.delete_stored(fx, domain, table, &row.key);
+                self.delete_stored(fx, class, table, &row.key);
             }
             if let Some(siblings) = siblings {
                 self.forget_siblings(fx, table, row.key, siblings);
@@ -292,7 +292,7 @@ impl Gossip {
         let mut known = whole.clone();
         known.retain(|_| false);
         row.merge(&known, |_| false);
-        self.keep_seen(fx, self.tables.domain(table), Some(whole), &mut row);
+        self.keep_seen(fx, self.tables.class(table), Some(whole), &mut row);
         let is_none = since.is_none() && row.versions().is_empty();
         if !is_none && since.as_ref() != Some(&row) {
             self.place_siblings(fx, table, key, row);

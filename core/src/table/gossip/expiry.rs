@@ -10,7 +10,7 @@ use crate::effects::Effects;
 use crate::id::TableId;
 use crate::marks::Mark;
 use crate::mutants::mutated;
-use crate::table::Domain;
+use crate::table::RowClass;
 use crate::time::Wall;
 
 impl Gossip {
@@ -65,8 +65,8 @@ impl Gossip {
                 continue;
             }
             if mutated!(fx, ExpiryVanishes) {
-                let domain = self.rows.row(slot).map(|row| self.tables.domain(row.table));
-                self.free(fx, domain.unwrap_or(Domain::UsrDurable), slot);
+                let class = self.rows.row(slot).map(|row| self.tables.class(row.table));
+                self.free(fx, class.unwrap_or(RowClass::UsrDurable), slot);
                 continue;
             }
             if !self.rows.is_hidden(slot) {
@@ -76,8 +76,8 @@ impl Gossip {
             self.rows.update(slot, |row| row.value = Value::Dead);
             if let Some(row) = self.rows.row(slot) {
                 fx.mark(Mark::RowExpired);
-                let domain = self.tables.domain(row.table);
-                self.cover.link(domain, row.actor, row.counter, slot, true);
+                let class = self.tables.class(row.table);
+                self.cover.link(class, row.actor, row.counter, slot, true);
             }
         }
         self.first_to_end(agreed_ms).is_some()

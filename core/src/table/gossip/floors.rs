@@ -17,7 +17,7 @@ impl Gossip {
         self.rows.floor(table)
     }
 
-    /// The clock at or below which rows of a user's table of this name are dead, in whatever domain they come.
+    /// The clock at or below which rows of a user's table of this name are dead, in whatever row class they come.
     pub(super) fn floor_of_name(&self, name: &str) -> Hlc {
         self.floors.get(name).copied().unwrap_or_default()
     }

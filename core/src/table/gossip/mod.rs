@@ -67,7 +67,7 @@ pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
 
 use super::clock::HlcSource;
 use super::siblings::SiblingRow;
-use super::{Context, Domain, Hlc, TableInfo, TableName, Version};
+use super::{Context, Hlc, RowClass, TableInfo, TableName, Version};
 use crate::config::Limits;
 use crate::effects::Effects;
 use crate::error::TableError;
@@ -323,18 +323,18 @@ impl Gossip {
 
     /// Whether anything of users has ever been written or received here.
     pub(crate) fn has_user_dots(&self) -> bool {
-        Domain::USR
+        RowClass::USR
             .into_iter()
-            .any(|domain| self.cover.is_used(domain))
+            .any(|class| self.cover.is_used(class))
     }
 
     /// Merges a version from elsewhere.
     pub(crate) fn merge(&mut self, fx: &mut Effects, mut arrival: Arrival) -> Merged {
-        let domain = self.tables.domain(arrival.table);
+        let class = self.tables.class(arrival.table);
         if let Some(theirs) = arrival.siblings.take() {
-            return self.merge_siblings(fx, domain, arrival, *theirs, false);
+            return self.merge_siblings(fx, class, arrival, *theirs, false);
         }
-        let covered = self.cover.contains(domain, arrival.actor, arrival.counter);
+        let covered = self.cover.contains(class, arrival.actor, arrival.counter);
         if covered && !mutated!(fx, ObsoleteMerges) {
             return Merged::Obsolete;
         }
@@ -348,10 +348,9 @@ impl Gossip {
         }
         self.note(fx, arrival.table);
         if !mutated!(fx, DroppedDot) || !arrival.counter.is_multiple_of(5) {
-            self.cover
-                .insert(domain, arrival.actor, arrival.counter, fx);
+            self.cover.insert(class, arrival.actor, arrival.counter, fx);
         }
-        self.supersede(fx, domain, arrival)
+        self.supersede(fx, class, arrival)
     }
 
     /// A version of a table is here. One that is not stored may stand above one that is from now on, if the name has both.
@@ -362,7 +361,7 @@ impl Gossip {
     }
 
     /// Places a version if it is larger than the one that is here and no floor is above it. Its dot is covered already.
-    fn supersede(&mut self, fx: &mut Effects, domain: Domain, arrival: Arrival) -> Merged {
+    fn supersede(&mut self, fx: &mut Effects, class: RowClass, arrival: Arrival) -> Merged {
         if arrival.clock <= self.floor(arrival.table) && !mutated!(fx, FloorIgnored) {
             fx.mark(Mark::RowBelowFloor);
             return Merged::Lost;
@@ -381,7 +380,7 @@ impl Gossip {
                 return Merged::Lost;
             }
         }
-        self.place(fx, domain, found, arrival);
+        self.place(fx, class, found, arrival);
         Merged::Won
     }
 
@@ -397,12 +396,12 @@ impl Gossip {
     }
 
     /// Makes a version the current one of its key. Its dot is covered already.
-    fn place(&mut self, fx: &mut Effects, domain: Domain, found: Option<Slot>, arrival: Arrival) {
+    fn place(&mut self, fx: &mut Effects, class: RowClass, found: Option<Slot>, arrival: Arrival) {
         let forgotten = mutated!(fx, TombstoneNotStored) && arrival.value.is_none();
-        if domain.is_durable() && fx.has_storage() && !forgotten {
+        if class.is_durable() && fx.has_storage() && !forgotten {
             let name = self.tables.name(arrival.table);
             fx.store(record::put_row(
-                domain,
+                class,
                 name,
                 self.actor(arrival.actor),
                 &arrival,
@@ -411,23 +410,23 @@ impl Gossip {
         let seq = fx.open_seq();
         fx.changed(self.tables.public(arrival.table));
         if let Some(slot) = found {
-            self.take_record(fx, domain, slot, &arrival);
+            self.take_record(fx, class, slot, &arrival);
         }
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
         let (clock, dead) = (arrival.clock, arrival.value.is_none());
         let number = self.log.next();
         self.ahead.note(self.clock.last(), number);
-        let sys_key = (domain == Domain::Sys).then(|| arrival.key.clone());
-        let slot = self.fill(domain, found, arrival, (number, seq));
+        let sys_key = (class == RowClass::Sys).then(|| arrival.key.clone());
+        let slot = self.fill(class, found, arrival, (number, seq));
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
             self.log.push(Entry::Row(slot));
         }
         self.cool_stored(fx, slot);
         self.ahead.insert(self.clock.last(), clock, slot);
-        self.count_row(domain, slot, true);
-        match domain.has_siblings() {
-            true => self.link_siblings(domain, slot),
-            false => self.cover.link(domain, actor, counter, slot, dead),
+        self.count_row(class, slot, true);
+        match class.has_siblings() {
+            true => self.link_siblings(class, slot),
+            false => self.cover.link(class, actor, counter, slot, dead),
         }
         if let Some(key) = sys_key {
             self.sys_row_placed(fx, table, key, clock);
@@ -439,7 +438,7 @@ impl Gossip {
     /// Puts a version into its slot, out of whose indexes the one that is there goes, or into a new one.
     fn fill(
         &mut self,
-        domain: Domain,
+        class: RowClass,
         found: Option<Slot>,
         arrival: Arrival,
         (number, seq): (u64, Seq),
@@ -461,8 +460,8 @@ impl Gossip {
         let Some(slot) = found else {
             return self.rows.insert(row);
         };
-        let replaced = self.rows.row(slot).map(|row| self.tables.domain(row.table));
-        self.unlink(replaced.unwrap_or(domain), slot);
+        let replaced = self.rows.row(slot).map(|row| self.tables.class(row.table));
+        self.unlink(replaced.unwrap_or(class), slot);
         self.rows.update(slot, |known| {
             // One copy of the key is enough.
             let key = core::mem::take(&mut known.key);
@@ -473,7 +472,7 @@ impl Gossip {
 
     /// A version that is not stored takes the place of one that is: a restart must not bring that back beside deletes that all have
     /// freed, so nothing is claimed of the new one before the record is gone for good.
-    fn take_record(&mut self, fx: &mut Effects, domain: Domain, slot: Slot, new: &Arrival) {
+    fn take_record(&mut self, fx: &mut Effects, class: RowClass, slot: Slot, new: &Arrival) {
         let Some(old) = self.rows.row(slot) else {
             return;
         };
@@ -481,13 +480,13 @@ impl Gossip {
             return;
         }
         fx.mark(Mark::TwinReplaced);
-        let stored = self.tables.domain(old.table);
-        if stored.is_durable() && !domain.is_durable() && fx.has_storage() {
+        let stored = self.tables.class(old.table);
+        if stored.is_durable() && !class.is_durable() && fx.has_storage() {
             if !mutated!(fx, RecordStays) {
                 self.delete_stored(fx, stored, old.table, &old.key);
             }
             self.cover
-                .hold(domain, new.actor, new.counter, fx.open_seq());
+                .hold(class, new.actor, new.counter, fx.open_seq());
         }
     }
 
@@ -506,9 +505,9 @@ impl Gossip {
     }
 
     /// Takes a row's current version out of the indexes, because another takes its place or it goes.
-    fn unlink(&mut self, domain: Domain, slot: Slot) {
+    fn unlink(&mut self, class: RowClass, slot: Slot) {
         if self.rows.is_placed(slot) {
-            self.count_row(domain, slot, false);
+            self.count_row(class, slot, false);
         }
         let Some(row) = self.rows.raw(slot) else {
             return;
@@ -520,19 +519,19 @@ impl Gossip {
             for version in siblings.versions() {
                 let actor = self.cover.intern(version.dot.actor);
                 let counter = version.dot.counter;
-                self.cover.unlink(domain, actor, counter, told);
+                self.cover.unlink(class, actor, counter, told);
             }
             return;
         }
-        self.cover.unlink(domain, row.actor, row.counter, told);
+        self.cover.unlink(class, row.actor, row.counter, told);
     }
 
     /// Removes a tombstone for good; its dot stays covered.
-    pub(crate) fn free(&mut self, fx: &mut Effects, domain: Domain, slot: Slot) {
-        if self.settle(fx, domain, slot) {
+    pub(crate) fn free(&mut self, fx: &mut Effects, class: RowClass, slot: Slot) {
+        if self.settle(fx, class, slot) {
             return;
         }
-        self.unlink(domain, slot);
+        self.unlink(class, slot);
         let Some(row) = self.rows.remove(slot) else {
             return;
         };
@@ -540,7 +539,7 @@ impl Gossip {
         if row.table == Tables::FLOORS {
             self.floor_freed(&row.key);
         }
-        self.delete_stored(fx, domain, row.table, &row.key);
+        self.delete_stored(fx, class, row.table, &row.key);
         // A watcher that has not read of the delete still does, and one that has is not told twice.
         let entry = Entry::Freed {
             table: row.table,
@@ -551,10 +550,10 @@ impl Gossip {
         fx.mark(Mark::TombstoneFreed);
     }
 
-    fn delete_stored(&self, fx: &mut Effects, domain: Domain, table: TableId, key: &[u8]) {
-        if domain.is_durable() && fx.has_storage() {
+    fn delete_stored(&self, fx: &mut Effects, class: RowClass, table: TableId, key: &[u8]) {
+        if class.is_durable() && fx.has_storage() {
             fx.store(StoreOp::Delete(record::row_key(
-                domain,
+                class,
                 self.tables.name(table),
                 key,
             )));
@@ -587,44 +586,44 @@ impl Gossip {
     }
 
     /// Adopts what a member had seen, all of whose rows have arrived, and how far it has freed.
-    pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(Domain, Context)], freed: Hlc) {
+    pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(RowClass, Context)], freed: Hlc) {
         self.freed_elsewhere(freed);
-        for (domain, context) in contexts {
-            if self.claims_own(*domain, context) {
+        for (class, context) in contexts {
+            if self.claims_own(*class, context) {
                 fx.mark(Mark::OwnDotFromOutside);
                 fx.refuse(Refusal::OwnDot);
             }
-            self.cover.adopt(self.me, *domain, context, fx);
+            self.cover.adopt(self.me, *class, context, fx);
         }
     }
 
     /// Whether a context covers dots of this node's present life that it has not issued.
-    fn claims_own(&self, domain: Domain, context: &Context) -> bool {
+    fn claims_own(&self, class: RowClass, context: &Context) -> bool {
         let mine = self.actor(self.me);
-        let issued = self.cover.seen_runs(domain, mine);
+        let issued = self.cover.seen_runs(class, mine);
         context
             .runs(mine)
             .is_some_and(|claimed| !issued.is_some_and(|issued| claimed.is_subset(issued)))
     }
 
-    /// What is durably covered, per domain: all that is ever claimed.
-    pub(crate) fn durable_contexts(&self) -> Vec<(Domain, Context)> {
-        Domain::ALL
+    /// What is durably covered, per row class: all that is ever claimed.
+    pub(crate) fn durable_contexts(&self) -> Vec<(RowClass, Context)> {
+        RowClass::ALL
             .into_iter()
-            .map(|domain| (domain, self.cover.durable(domain)))
+            .map(|class| (class, self.cover.durable(class)))
             .collect()
     }
 
-    /// What is covered, per domain.
-    pub(crate) fn contexts(&self) -> Vec<(Domain, Context)> {
+    /// What is covered, per row class.
+    pub(crate) fn contexts(&self) -> Vec<(RowClass, Context)> {
         self.contexts_in(&Scope::ALL)
     }
 
-    /// What is covered in a scope, per domain.
-    pub(crate) fn contexts_in(&self, scope: &Scope) -> Vec<(Domain, Context)> {
-        Domain::ALL
+    /// What is covered in a scope, per row class.
+    pub(crate) fn contexts_in(&self, scope: &Scope) -> Vec<(RowClass, Context)> {
+        RowClass::ALL
             .into_iter()
-            .map(|domain| (domain, scope.of(domain, self.cover.seen(domain))))
+            .map(|class| (class, scope.of(class, self.cover.seen(class))))
             .collect()
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{ActorIx, Arrival, Gossip};
 use crate::id::{Actor, TableId};
-use crate::table::{Domain, Hlc};
+use crate::table::{Hlc, RowClass};
 use crate::time::Instant;
 use crate::wire::{Row, RowBatch, TableRef};
 
@@ -41,9 +41,9 @@ impl Outbox {
         self.since
     }
 
-    pub(crate) fn push(&mut self, now: Instant, domain: Domain, row: &Arrival) {
+    pub(crate) fn push(&mut self, now: Instant, class: RowClass, row: &Arrival) {
         self.since.get_or_insert(now);
-        self.has_sys |= domain == Domain::Sys;
+        self.has_sys |= class == RowClass::Sys;
         self.bytes += arrival_bytes(row);
         self.rows.push(Arrival {
             table: row.table,
@@ -205,14 +205,14 @@ impl Gossip {
         let fits =
             rows.len() <= self.limits.rows_per_message && bytes <= self.limits.bytes_per_message;
         // The store's own rows first: definitions before the rows they define.
-        let is_sys = |row: &Arrival| self.tables.domain(row.table) == Domain::Sys;
+        let is_sys = |row: &Arrival| self.tables.class(row.table) == RowClass::Sys;
         let (mut rows, users): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_sys);
         // What travels together is merged together: only several messages make an order of tables felt.
         rows.extend(if fits { users } else { take_turns(users) });
         let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
         let mut sys = true;
         for row in rows {
-            let is_sys = self.tables.domain(row.table) == Domain::Sys;
+            let is_sys = self.tables.class(row.table) == RowClass::Sys;
             let full = !batcher.fits(arrival_bytes(&row));
             if (full || is_sys != sys) && !batcher.is_empty() {
                 out.push((sys, batcher.take()));

@@ -46,7 +46,7 @@ use crate::refusals::Refusal;
 use crate::store::bytes::hash_words;
 use crate::table::causal::Dot;
 use crate::table::siblings::Sibling;
-use crate::table::{Context, Domain, Hlc};
+use crate::table::{Context, Hlc, RowClass};
 use crate::wire::{DotRange, RowBatch};
 
 /// Rows in one range.
@@ -77,22 +77,22 @@ impl LiveSum {
     fn count(
         &mut self,
         (ix, name): (ActorIx, Actor),
-        (domain, counter): (Domain, u64),
+        (class, counter): (RowClass, u64),
         shown: bool,
     ) -> u64 {
-        let hash = self.hash(ix, name, domain, counter);
+        let hash = self.hash(ix, name, class, counter);
         let change = if shown { hash } else { hash.wrapping_neg() };
         self.all = self.all.wrapping_add(change);
-        if domain != Domain::Sys {
+        if class != RowClass::Sys {
             self.users = self.users.wrapping_add(change);
         }
         hash
     }
 
     /// All rows of a table are gone, whose part is known.
-    pub(super) fn drop_table(&mut self, domain: Domain, sum: u64) {
+    pub(super) fn drop_table(&mut self, class: RowClass, sum: u64) {
         self.all = self.all.wrapping_sub(sum);
-        if domain != Domain::Sys {
+        if class != RowClass::Sys {
             self.users = self.users.wrapping_sub(sum);
         }
     }
@@ -103,7 +103,7 @@ impl LiveSum {
         self.users = 0;
     }
 
-    fn hash(&mut self, ix: ActorIx, name: Actor, domain: Domain, counter: u64) -> u64 {
+    fn hash(&mut self, ix: ActorIx, name: Actor, class: RowClass, counter: u64) -> u64 {
         let at = ix.0 as usize;
         if at >= self.seeds.len() {
             self.seeds.resize(at + 1, 0);
@@ -111,7 +111,7 @@ impl LiveSum {
         if self.seeds[at] == 0 {
             self.seeds[at] = seed(name);
         }
-        hash_dot(self.seeds[at], domain, counter)
+        hash_dot(self.seeds[at], class, counter)
     }
 }
 
@@ -120,35 +120,35 @@ fn seed(actor: Actor) -> u64 {
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
-fn hash_dot(seed: u64, domain: Domain, counter: u64) -> u64 {
-    let at = counter.wrapping_mul(8).wrapping_add(domain as u64);
+fn hash_dot(seed: u64, class: RowClass, counter: u64) -> u64 {
+    let at = counter.wrapping_mul(8).wrapping_add(class as u64);
     let mut z = seed.wrapping_add(at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-/// A place among the dots of all domains.
+/// A place among the dots of all row classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    domain: Domain,
+    class: RowClass,
     actor: Actor,
     counter: u64,
 }
 
 impl Cursor {
-    pub(crate) const START: Cursor = Cursor::of(Domain::ALL[0]);
+    pub(crate) const START: Cursor = Cursor::of(RowClass::ALL[0]);
 
-    const fn of(domain: Domain) -> Cursor {
+    const fn of(class: RowClass) -> Cursor {
         Cursor {
-            domain,
+            class,
             actor: Actor::MIN,
             counter: 0,
         }
     }
 
-    fn next_domain(self) -> Option<Cursor> {
-        let next = Domain::ALL.get(self.domain.index() + 1)?;
+    fn next_class(self) -> Option<Cursor> {
+        let next = RowClass::ALL.get(self.class.index() + 1)?;
         Some(Cursor::of(*next))
     }
 }
@@ -161,10 +161,10 @@ struct Ranging {
 }
 
 impl Ranging {
-    /// Ends a range before a dot, or with its domain.
+    /// Ends a range before a dot, or with its row class.
     fn close(&mut self, from: Cursor, to: Option<(Actor, u64)>) {
         self.ranges.push(DotRange {
-            domain: from.domain as u8,
+            domain: from.class as u8,
             from: (from.actor, from.counter),
             to,
             sum: self.sum,
@@ -193,12 +193,12 @@ impl Gossip {
     }
 
     /// A row became the current one of its key, or ceases to be.
-    pub(super) fn count_row(&mut self, domain: Domain, slot: super::Slot, shown: bool) {
+    pub(super) fn count_row(&mut self, class: RowClass, slot: super::Slot, shown: bool) {
         let Some(row) = self.rows.raw(slot).filter(|row| Self::lasts(row)) else {
             return;
         };
         let sum = &mut self.live_sum;
-        let mut count = |actor, counter| sum.count(actor, (domain, counter), shown);
+        let mut count = |actor, counter| sum.count(actor, (class, counter), shown);
         let hash = match row.value.siblings() {
             None => count((row.actor, self.cover.actor(row.actor)), row.counter),
             Some(siblings) => siblings
@@ -211,21 +211,21 @@ impl Gossip {
         self.rows.count(row.table, hash, shown);
     }
 
-    /// The dots shown from a place on to the end of its domain, in order, with their hashes.
+    /// The dots shown from a place on to the end of its row class, in order, with their hashes.
     fn shown_from(&self, from: Cursor) -> impl Iterator<Item = ((Actor, u64), u64)> + '_ {
-        let mut actors = self.cover.actors_in(from.domain);
+        let mut actors = self.cover.actors_in(from.class);
         actors.retain(|(name, _)| *name >= from.actor);
         actors.sort_unstable_by_key(|(name, _)| *name);
         actors.into_iter().flat_map(move |(name, ix)| {
             let low = if name == from.actor { from.counter } else { 0 };
             let seed = seed(name);
-            let dots = self.cover.range(from.domain, ix, low, u64::MAX);
+            let dots = self.cover.range(from.class, ix, low, u64::MAX);
             let shown = dots.filter(move |(counter, slot)| {
                 let row = self.rows.row(*slot);
                 row.is_some_and(|row| Self::shows(row, name, *counter))
             });
             shown.map(move |(counter, _)| {
-                let hash = hash_dot(seed, from.domain, counter);
+                let hash = hash_dot(seed, from.class, counter);
                 ((name, counter), hash)
             })
         })
@@ -258,7 +258,7 @@ impl Gossip {
                 made.rows += 1;
             }
             made.close(start, None);
-            match start.next_domain() {
+            match start.next_class() {
                 Some(next) if made.ranges.len() < RANGES => start = next,
                 next => return (made.ranges, next),
             }
@@ -275,10 +275,10 @@ impl Gossip {
         }
         let mut shown: Contexts = Vec::new();
         for range in ranges {
-            let domain = Domain::from_u8(range.domain).ok_or(Refusal::UnknownDomain)?;
+            let class = RowClass::from_u8(range.domain).ok_or(Refusal::UnknownDomain)?;
             let (actor, counter) = range.from;
             let from = Cursor {
-                domain,
+                class,
                 actor,
                 counter,
             };
@@ -289,7 +289,7 @@ impl Gossip {
                 .iter()
                 .fold(0_u64, |sum, (_, hash)| sum.wrapping_add(*hash));
             if sum != range.sum {
-                let context = of_domain(&mut shown, domain);
+                let context = of_class(&mut shown, class);
                 for ((actor, counter), _) in dots {
                     context.insert(actor, counter);
                 }
@@ -301,17 +301,17 @@ impl Gossip {
     /// Adds to `lost` the dots that a member shows and that have no row here, though they are covered; returns how many there were.
     pub(crate) fn find_lost(&self, shown: &Contexts, lost: &mut Contexts) -> usize {
         let mut found = 0;
-        for (domain, context) in shown {
+        for (class, context) in shown {
             for (actor, runs) in context.iter() {
                 let Some(ix) = self.cover.find(actor) else {
                     continue;
                 };
                 let dots = runs.as_slice().iter().flat_map(|(low, high)| *low..=*high);
                 for counter in dots.take(RANGES * ANSWER_DOTS) {
-                    let slot = self.cover.slot(*domain, ix, counter);
+                    let slot = self.cover.slot(*class, ix, counter);
                     let is_here = slot.is_some_and(|slot| self.rows.row(slot).is_some());
-                    if !is_here && self.cover.contains(*domain, ix, counter) {
-                        found += usize::from(of_domain(lost, *domain).insert(actor, counter));
+                    if !is_here && self.cover.contains(*class, ix, counter) {
+                        found += usize::from(of_class(lost, *class).insert(actor, counter));
                     }
                 }
             }
@@ -324,8 +324,8 @@ impl Gossip {
     pub(crate) fn contexts_without(&self, lost: &Contexts) -> (Contexts, Scope) {
         let scope = Scope::around(lost);
         let mut have = self.contexts_in(&scope);
-        for (domain, lost) in lost {
-            let context = of_domain(&mut have, *domain);
+        for (class, lost) in lost {
+            let context = of_class(&mut have, *class);
             for (actor, runs) in lost.iter() {
                 if let Some(covered) = context.runs(actor) {
                     let rest = covered.minus(runs);
@@ -346,16 +346,16 @@ impl Gossip {
     ) -> Result<(u64, Vec<Place>), Refusal> {
         let (mut repaired, mut cold) = (0, Vec::new());
         for mut arrival in self.intern_batch(batch)? {
-            let domain = self.tables.domain(arrival.table);
-            let context = lost.iter().find(|(name, _)| *name == domain);
+            let class = self.tables.class(arrival.table);
+            let context = lost.iter().find(|(name, _)| *name == class);
             if !context.is_some_and(|(_, lost)| self.is_lost(&arrival, lost)) {
                 self.merge(fx, arrival);
                 continue;
             }
             let place = (self.tables.group(arrival.table), arrival.key.clone());
             let merged = match arrival.siblings.take() {
-                Some(theirs) => self.repair_siblings(fx, domain, arrival, *theirs),
-                None => self.repair_row(fx, domain, arrival),
+                Some(theirs) => self.repair_siblings(fx, class, arrival, *theirs),
+                None => self.repair_row(fx, class, arrival),
             };
             match merged {
                 Merged::Won => {
@@ -374,9 +374,9 @@ impl Gossip {
 
     /// Merges a row that counts although it is covered. One that is here instead is written again, if no sum shows it: else the member
     /// would never learn of it.
-    fn repair_row(&mut self, fx: &mut Effects, domain: Domain, arrival: Arrival) -> Merged {
+    fn repair_row(&mut self, fx: &mut Effects, class: RowClass, arrival: Arrival) -> Merged {
         let (table, key) = (arrival.table, arrival.key.clone());
-        let merged = self.supersede(fx, domain, arrival);
+        let merged = self.supersede(fx, class, arrival);
         if merged == Merged::Lost {
             let found = self.rows.find(table, &key);
             let row = found.and_then(|slot| self.rows.row(slot));
@@ -442,10 +442,10 @@ pub(super) fn renewed(clock: Hlc, of: Actor, by: Actor) -> Option<Hlc> {
     }
 }
 
-fn of_domain(contexts: &mut Contexts, domain: Domain) -> &mut Context {
-    let found = contexts.iter().position(|(name, _)| *name == domain);
+fn of_class(contexts: &mut Contexts, class: RowClass) -> &mut Context {
+    let found = contexts.iter().position(|(name, _)| *name == class);
     let at = found.unwrap_or_else(|| {
-        contexts.push((domain, Context::new()));
+        contexts.push((class, Context::new()));
         contexts.len() - 1
     });
     &mut contexts[at].1

@@ -9,25 +9,25 @@ use super::{Gossip, StoredRow};
 use crate::effects::Effects;
 use crate::id::{Actor, Seq};
 use crate::store::record;
-use crate::table::{Domain, Hlc};
+use crate::table::{Hlc, RowClass};
 
 impl Gossip {
     /// Puts recovered rows in place: no dot is new, nothing is stored again.
     pub(crate) fn restore_row(
         &mut self,
-        domain: Domain,
+        class: RowClass,
         name: &str,
         actor: Actor,
         row: record::RowRecord,
     ) {
-        let table = self.tables.intern(domain, name);
+        let table = self.tables.intern(class, name);
         self.make_room(table);
         self.tables.mark_used(table);
         let actor = self.cover.intern(actor);
-        self.cover.restore(domain, actor, row.counter);
+        self.cover.restore(class, actor, row.counter);
         for version in row.value.siblings().iter().flat_map(|row| row.versions()) {
             let actor = self.cover.intern(version.dot.actor);
-            self.cover.restore(domain, actor, version.dot.counter);
+            self.cover.restore(class, actor, version.dot.counter);
         }
         let dead = row.value.is_dead();
         let slot = self.rows.insert(StoredRow {
@@ -42,10 +42,10 @@ impl Gossip {
             value: row.value,
         });
         self.ahead.insert(self.clock.last(), row.clock, slot);
-        self.count_row(domain, slot, true);
-        match domain.has_siblings() {
-            true => self.link_siblings(domain, slot),
-            false => self.cover.link(domain, actor, row.counter, slot, dead),
+        self.count_row(class, slot, true);
+        match class.has_siblings() {
+            true => self.link_siblings(class, slot),
+            false => self.cover.link(class, actor, row.counter, slot, dead),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::causal::Dot;
 use crate::table::siblings::{Sibling, SiblingRow};
-use crate::table::{Context, Domain, Hlc};
+use crate::table::{Context, Hlc, RowClass};
 use crate::wire::RowBatch;
 
 /// A write of this node's that the member did not know.
@@ -82,10 +82,10 @@ impl Gossip {
         let mut sys = Vec::new();
         for batch in batches {
             for row in self.intern_batch(batch)? {
-                if self.tables.domain(row.table) == Domain::Sys {
+                if self.tables.class(row.table) == RowClass::Sys {
                     sys.push(row);
                 } else {
-                    // Of a key that came twice the later row is what the member has now, whatever the domains.
+                    // Of a key that came twice the later row is what the member has now, whatever the row classes.
                     theirs.insert((self.tables.group(row.table), row.key.clone()), row);
                 }
             }
@@ -126,11 +126,11 @@ impl Gossip {
         let (siblings, fewer) = self.compare_siblings(fx, &reunion);
         dropped += fewer;
         self.remove_user_rows(fx);
-        for (domain, context) in &reunion.adopt {
-            if *domain == Domain::Sys || mutated!(fx, ReunionKeepsCoverage) {
-                self.cover.adopt(self.me, *domain, context, fx);
+        for (class, context) in &reunion.adopt {
+            if *class == RowClass::Sys || mutated!(fx, ReunionKeepsCoverage) {
+                self.cover.adopt(self.me, *class, context, fx);
             } else {
-                self.reset_cover(fx, *domain, context);
+                self.reset_cover(fx, *class, context);
             }
         }
         for ((_, key), mut row) in reunion.theirs {
@@ -138,11 +138,11 @@ impl Gossip {
             if let Some(siblings) = row.siblings.take() {
                 self.adopt_siblings(fx, (table, key), *siblings);
             } else if row.clock > self.floor(table) {
-                let domain = self.tables.domain(table);
+                let class = self.tables.class(table);
                 self.note(fx, table);
-                self.cover.insert(domain, row.actor, row.counter, fx);
+                self.cover.insert(class, row.actor, row.counter, fx);
                 self.follow_clock(fx, row.clock);
-                self.place(fx, domain, None, row);
+                self.place(fx, class, None, row);
             }
         }
         let mut proposed = siblings.len() as u64;
@@ -184,13 +184,13 @@ impl Gossip {
         let mut proposals = Vec::new();
         let mut dropped = 0;
         for (_, row) in self.rows.iter() {
-            let domain = self.tables.domain(row.table);
-            if domain == Domain::Sys || domain.has_siblings() {
+            let class = self.tables.class(row.table);
+            if class == RowClass::Sys || class.has_siblings() {
                 continue;
             }
             let mut adopt = reunion.adopt.iter();
             let context = adopt
-                .find(|(name, _)| *name == domain)
+                .find(|(name, _)| *name == class)
                 .map(|(_, context)| context);
             let actor = self.actor(row.actor);
             let covered = context.is_some_and(|context| context.contains(actor, row.counter))
@@ -233,9 +233,9 @@ impl Gossip {
             let Some(ours) = row.value.siblings() else {
                 continue;
             };
-            let domain = self.tables.domain(row.table);
+            let class = self.tables.class(row.table);
             let mut adopt = reunion.adopt.iter();
-            let context = adopt.find(|(name, _)| *name == domain);
+            let context = adopt.find(|(name, _)| *name == class);
             let covers = |dot: Dot| {
                 context.is_some_and(|(_, context)| context.contains(dot.actor, dot.counter))
                     && !mutated!(fx, ReunionRevives)
@@ -272,14 +272,14 @@ impl Gossip {
         let slots: Vec<(Slot, TableId)> = self
             .rows
             .iter()
-            .filter(|(_, row)| self.tables.domain(row.table) != Domain::Sys)
+            .filter(|(_, row)| self.tables.class(row.table) != RowClass::Sys)
             .map(|(slot, row)| (slot, row.table))
             .collect();
         for (slot, table) in slots {
-            let domain = self.tables.domain(table);
-            self.unlink(domain, slot);
+            let class = self.tables.class(table);
+            self.unlink(class, slot);
             if let Some(row) = self.rows.remove(slot) {
-                self.delete_stored(fx, domain, table, &row.key);
+                self.delete_stored(fx, class, table, &row.key);
             }
         }
         for table in self.tables.user_groups() {
@@ -290,12 +290,12 @@ impl Gossip {
 
     /// Drops coverage of this node's earlier dots that the member lacks: it would hide rows that others still have. Coverage of the present
     /// actor stays, since no other member has seen its dots.
-    fn reset_cover(&mut self, fx: &mut Effects, domain: Domain, context: &Context) {
-        for actor in self.cover.reset(domain, self.me) {
-            if domain.is_durable() && fx.has_storage() {
-                fx.store(StoreOp::Delete(record::covered_key(domain, actor)));
+    fn reset_cover(&mut self, fx: &mut Effects, class: RowClass, context: &Context) {
+        for actor in self.cover.reset(class, self.me) {
+            if class.is_durable() && fx.has_storage() {
+                fx.store(StoreOp::Delete(record::covered_key(class, actor)));
             }
         }
-        self.cover.adopt(self.me, domain, context, fx);
+        self.cover.adopt(self.me, class, context, fx);
     }
 }

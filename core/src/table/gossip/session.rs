@@ -28,7 +28,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::causal::Dot;
 use crate::table::siblings::SiblingRow;
-use crate::table::{Domain, Runs};
+use crate::table::{RowClass, Runs};
 use crate::time::Instant;
 use crate::wire::{DomainContext, Message, Page, RowBatch, Snapshot, TableRef};
 
@@ -40,8 +40,8 @@ pub(crate) struct Served {
     pub(crate) link: LinkId,
     pub(crate) session: u64,
     gate: Seq,
-    /// What this node had seen when the session began without what the client has, by domain and actor: the dots to send, and to adopt.
-    missing: Vec<(Domain, Actor, Runs)>,
+    /// What this node had seen when the session began without what the client has, by row class and actor: the dots to send, and to adopt.
+    missing: Vec<(RowClass, Actor, Runs)>,
     /// Position in `missing`, and the first counter of it not looked at yet.
     at: usize,
     counter: u64,
@@ -73,14 +73,14 @@ impl Served {
     /// A row is replaced or freed here: if its page has not been sent, its key goes on the list.
     pub(crate) fn replaced(
         &mut self,
-        domain: Domain,
+        class: RowClass,
         actor: Actor,
         counter: u64,
         table: TableId,
         key: &Bytes,
     ) {
         let rest = &self.missing[self.at.min(self.missing.len())..];
-        let Ok(found) = rest.binary_search_by_key(&(domain, actor), |(d, a, _)| (*d, *a)) else {
+        let Ok(found) = rest.binary_search_by_key(&(class, actor), |(d, a, _)| (*d, *a)) else {
             return;
         };
         let unsent = found > 0 || counter >= self.counter;
@@ -90,9 +90,9 @@ impl Served {
     }
 
     /// Whether the session looks for the row of a dot before that of another, which lies in its part `at`.
-    pub(super) fn is_before(&self, domain: Domain, dot: Dot, at: usize, other: Dot) -> bool {
+    pub(super) fn is_before(&self, class: RowClass, dot: Dot, at: usize, other: Dot) -> bool {
         let parts = self.missing.iter().take(at + 1).enumerate();
-        let mut parts = parts.filter(|(_, (of, actor, _))| (*of, *actor) == (domain, dot.actor));
+        let mut parts = parts.filter(|(_, (of, actor, _))| (*of, *actor) == (class, dot.actor));
         parts.any(|(i, (_, _, runs))| {
             runs.contains(dot.counter) && (i < at || dot.counter < other.counter)
         })
@@ -110,20 +110,20 @@ impl Served {
 
     /// What the client adopts at the end.
     fn contexts(&self) -> Vec<DomainContext> {
-        let domain = |domain: Domain| DomainContext {
-            domain: domain as u8,
+        let class = |class: RowClass| DomainContext {
+            domain: class as u8,
             actors: self
                 .missing
                 .iter()
-                .filter(|(of, ..)| *of == domain)
+                .filter(|(of, ..)| *of == class)
                 .map(|(_, actor, runs)| (*actor, runs.as_slice().to_vec()))
                 .collect(),
         };
         if self.rows_alone {
             return Vec::new();
         }
-        let domains = Domain::ALL.into_iter().map(domain);
-        domains
+        let classes = RowClass::ALL.into_iter().map(class);
+        classes
             .filter(|context| !context.actors.is_empty())
             .collect()
     }
@@ -228,8 +228,8 @@ impl Gossip {
             let Entry::Row(slot) = entry else { continue };
             let row = self.rows.row(*slot).filter(|row| row.arrival == number);
             let Some(row) = row else { continue };
-            let domain = self.tables.domain(row.table);
-            if domain.has_siblings() || !scope.contains(domain, self.actor(row.actor)) {
+            let class = self.tables.class(row.table);
+            if class.has_siblings() || !scope.contains(class, self.actor(row.actor)) {
                 served.remember(row.table, &row.key);
             }
         }
@@ -237,17 +237,17 @@ impl Gossip {
     }
 
     /// What a client lacks.
-    fn missing(&self, extent: &Extent, have: &Contexts) -> Vec<(Domain, Actor, Runs)> {
+    fn missing(&self, extent: &Extent, have: &Contexts) -> Vec<(RowClass, Actor, Runs)> {
         let mut missing = Vec::new();
         let here = match extent {
             Extent::All => self.contexts(),
             Extent::Part { scope, .. } => self.contexts_in(scope),
             Extent::Nothing => Vec::new(),
         };
-        for (domain, context) in &here {
+        for (class, context) in &here {
             let theirs = have
                 .iter()
-                .find(|(name, _)| name == domain)
+                .find(|(name, _)| name == class)
                 .map(|(_, context)| context);
             for (actor, runs) in context.iter() {
                 let lacks = match theirs.and_then(|context| context.runs(actor)) {
@@ -255,7 +255,7 @@ impl Gossip {
                     None => runs.clone(),
                 };
                 if !lacks.is_empty() {
-                    missing.push((*domain, actor, lacks));
+                    missing.push((*class, actor, lacks));
                 }
             }
         }
@@ -378,8 +378,8 @@ impl Gossip {
 
     /// Drafts a page until it is full (false) or everything is in it (true).
     fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
-        while let Some((domain, actor, runs)) = served.missing.get(draft.at) {
-            let unsent = mutated!(fx, SnapshotWithoutMemory) && !domain.is_durable();
+        while let Some((class, actor, runs)) = served.missing.get(draft.at) {
+            let unsent = mutated!(fx, SnapshotWithoutMemory) && !class.is_durable();
             let Some(ix) = self.cover.find(*actor).filter(|_| !unsent) else {
                 draft.at += 1;
                 continue;
@@ -389,7 +389,7 @@ impl Gossip {
                 if high < draft.counter {
                     continue;
                 }
-                for (counter, slot) in self.cover.range(*domain, ix, low.max(draft.counter), high) {
+                for (counter, slot) in self.cover.range(*class, ix, low.max(draft.counter), high) {
                     let Some(row) = self.rows.row(slot) else {
                         continue;
                     };
@@ -475,7 +475,7 @@ impl Gossip {
 
     pub(crate) fn table_ref(&self, table: TableId) -> TableRef {
         TableRef {
-            domain: self.tables.domain(table) as u8,
+            domain: self.tables.class(table) as u8,
             name: self.tables.name(table).into(),
         }
     }

@@ -1,7 +1,7 @@
 //! When a tombstone may go: only on proof from every member, never on time.
 //!
 //! A tombstone is freed when it is durable here, this node's clock has reached it, and every member, reachable or not, has claimed a durable context that
-//! holds it, lies within what this node has seen (of the domain and of `sys`), and came with a clock not below the
+//! holds it, lies within what this node has seen (of the row class and of `sys`), and came with a clock not below the
 //! tombstone's. Then no member can bring back what it deleted: each has the delete, and nothing that this node lacks. A claim comes from the
 //! member itself, or through another that passes it on.
 //!
@@ -26,7 +26,7 @@ use crate::id::{Actor, NodeId};
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::causal::Dot;
-use crate::table::{Context, Domain, Hlc};
+use crate::table::{Context, Hlc, RowClass};
 
 /// Tells up to which clock deletes do not wait for writes of an actor, because an operator declared its node lost.
 pub(crate) type Lost<'a> = &'a dyn Fn(Actor) -> Option<Hlc>;
@@ -65,9 +65,9 @@ struct Claim {
 /// What a claim covers.
 struct Covered {
     contexts: Contexts,
-    /// How many dots are covered in all domains: within a life it only grows.
+    /// How many dots are covered in all row classes: within a life it only grows.
     dots: u64,
-    /// All domains are kept, so that the claim can be passed on.
+    /// All row classes are kept, so that the claim can be passed on.
     is_whole: bool,
 }
 
@@ -80,7 +80,7 @@ impl Covered {
         let actors: usize = contexts.iter().map(|(_, context)| context.len()).sum();
         let is_whole = actors.saturating_mul(claims) <= WHOLE_ACTORS;
         if !is_whole {
-            contexts.retain(|(domain, _)| !gossip.cover().tombstones(*domain).is_empty());
+            contexts.retain(|(class, _)| !gossip.cover().tombstones(*class).is_empty());
         }
         Arc::new(Covered {
             contexts,
@@ -89,17 +89,17 @@ impl Covered {
         })
     }
 
-    /// Whether all domains with tombstones are among what is kept.
+    /// Whether all row classes with tombstones are among what is kept.
     fn serves(&self, gossip: &Gossip) -> bool {
-        let kept = |domain: Domain| self.contexts.iter().any(|(name, _)| *name == domain);
-        let of_use = |domain: &Domain| !gossip.cover().tombstones(*domain).is_empty();
-        self.is_whole || Domain::ALL.into_iter().filter(of_use).all(kept)
+        let kept = |class: RowClass| self.contexts.iter().any(|(name, _)| *name == class);
+        let of_use = |class: &RowClass| !gossip.cover().tombstones(*class).is_empty();
+        self.is_whole || RowClass::ALL.into_iter().filter(of_use).all(kept)
     }
 }
 
 /// What a claim has to hold for a tombstone to go: all dots of its row, for a row of siblings has several.
 struct Needed {
-    domain: Domain,
+    class: RowClass,
     dots: Vec<Dot>,
     clock: Hlc,
 }
@@ -108,11 +108,11 @@ impl Needed {
     fn new(
         fx: &Effects,
         gossip: &Gossip,
-        domain: Domain,
+        class: RowClass,
         actor: ActorIx,
         counter: u64,
     ) -> Option<(Slot, Needed)> {
-        let (slot, clock) = tombstone(gossip, domain, actor, counter)?;
+        let (slot, clock) = tombstone(gossip, class, actor, counter)?;
         let dots = match mutated!(fx, NewestDotAwaited) {
             true => alloc::vec![Dot {
                 actor: gossip.actor(actor),
@@ -120,11 +120,7 @@ impl Needed {
             }],
             false => gossip.dots_of(slot),
         };
-        let needed = Needed {
-            domain,
-            dots,
-            clock,
-        };
+        let needed = Needed { class, dots, clock };
         Some((slot, needed))
     }
 }
@@ -132,7 +128,7 @@ impl Needed {
 impl Claim {
     fn covers(&self, needed: &Needed) -> bool {
         let mut contexts = self.covered.contexts.iter();
-        let context = contexts.find(|(name, _)| *name == needed.domain);
+        let context = contexts.find(|(name, _)| *name == needed.class);
         let mut dots = needed.dots.iter();
         self.clock >= needed.clock
             && context.is_some_and(|(_, context)| {
@@ -148,7 +144,7 @@ pub(crate) struct Told<'a> {
     /// How many dots it covers.
     pub(crate) dots: u64,
     /// What it covers, if all of that is kept.
-    pub(crate) contexts: Option<&'a [(Domain, Context)]>,
+    pub(crate) contexts: Option<&'a [(RowClass, Context)]>,
 }
 
 /// The claims of the other members, and how far they have been acted on.
@@ -162,16 +158,16 @@ pub(crate) struct Stability {
     /// Something changed since the last complete pass.
     dirty: bool,
     /// Where an unfinished pass goes on.
-    cursor: Option<(Domain, ActorIx, u64)>,
+    cursor: Option<(RowClass, ActorIx, u64)>,
     /// A tombstone that all members claim is not durable here yet.
     awaits_sync: bool,
 }
 
 /// What one pass found.
 struct Pass {
-    free: Vec<(Domain, Slot)>,
+    free: Vec<(RowClass, Slot)>,
     /// Where to go on, when the budget is used up.
-    cursor: Option<(Domain, ActorIx, u64)>,
+    cursor: Option<(RowClass, ActorIx, u64)>,
     awaits_sync: bool,
 }
 
@@ -345,11 +341,11 @@ impl Stability {
         let mut waits = Waits::default();
         let mut open: Vec<Needed> = Vec::new();
         let most = (COMPARED / counted.len().max(1)).clamp(1, BUDGET);
-        for (domain, actor, counter) in tombstones(gossip).take(most) {
-            let Some((slot, needed)) = Needed::new(fx, gossip, domain, actor, counter) else {
+        for (class, actor, counter) in tombstones(gossip).take(most) {
+            let Some((slot, needed)) = Needed::new(fx, gossip, class, actor, counter) else {
                 continue;
             };
-            let nodes = gossip.lacked_writers(domain, slot, lost);
+            let nodes = gossip.lacked_writers(class, slot, lost);
             if nodes.is_empty() {
                 open.push(needed);
             }
@@ -387,14 +383,14 @@ impl Stability {
         if mutated!(fx, FreedByTime) {
             let old = old(fx, gossip);
             old.into_iter()
-                .for_each(|(domain, slot)| gossip.free(fx, domain, slot));
+                .for_each(|(class, slot)| gossip.free(fx, class, slot));
         }
         #[cfg(feature = "mutants")]
         if mutated!(fx, FloorFreedUnasked) {
             let floors = floors(gossip);
             floors
                 .into_iter()
-                .for_each(|slot| gossip.free(fx, Domain::Sys, slot));
+                .for_each(|slot| gossip.free(fx, RowClass::Sys, slot));
         }
         if self.cursor.is_none() {
             if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {
@@ -410,8 +406,8 @@ impl Stability {
         } = self.pass(fx, gossip, counted, lost);
         self.cursor = cursor;
         self.awaits_sync |= awaits_sync;
-        for (domain, slot) in free {
-            gossip.free(fx, domain, slot);
+        for (class, slot) in free {
+            gossip.free(fx, class, slot);
         }
     }
 
@@ -432,26 +428,26 @@ impl Stability {
             cursor: None,
             awaits_sync: false,
         };
-        let from = self.cursor.unwrap_or((Domain::Sys, ActorIx(0), 0));
+        let from = self.cursor.unwrap_or((RowClass::Sys, ActorIx(0), 0));
         let cost = (BUDGET * claims.len()).div_ceil(COMPARED).max(1);
         let mut looked = 0;
-        for domain in Domain::ALL.into_iter().filter(|domain| *domain >= from.0) {
-            let start = if domain == from.0 {
+        for class in RowClass::ALL.into_iter().filter(|class| *class >= from.0) {
+            let start = if class == from.0 {
                 (from.1, from.2)
             } else {
                 (ActorIx(0), 0)
             };
-            for (actor, counter) in gossip.cover().tombstones(domain).range(start..) {
+            for (actor, counter) in gossip.cover().tombstones(class).range(start..) {
                 if looked >= BUDGET || found.free.len() >= FREED {
-                    found.cursor = Some((domain, *actor, *counter));
+                    found.cursor = Some((class, *actor, *counter));
                     return found;
                 }
                 looked += cost;
-                let Some((slot, clock)) = tombstone(gossip, domain, *actor, *counter) else {
+                let Some((slot, clock)) = tombstone(gossip, class, *actor, *counter) else {
                     continue;
                 };
                 let needed = Needed {
-                    domain,
+                    class,
                     dots: gossip.dots_of(slot),
                     clock,
                 };
@@ -459,15 +455,15 @@ impl Stability {
                 if !claimed || gossip.clock() < clock {
                     continue;
                 }
-                if !gossip.lacked_writers(domain, slot, lost).is_empty()
+                if !gossip.lacked_writers(class, slot, lost).is_empty()
                     && !mutated!(fx, DeadSiblingFreed)
                 {
                     fx.mark(Mark::DeadSiblingKept);
                     continue;
                 }
                 let mut dots = needed.dots.iter();
-                if dots.all(|dot| gossip.is_durable(domain, *dot)) {
-                    found.free.push((domain, slot));
+                if dots.all(|dot| gossip.is_durable(class, *dot)) {
+                    found.free.push((class, slot));
                 } else {
                     found.awaits_sync = true;
                 }
@@ -478,25 +474,25 @@ impl Stability {
 }
 
 /// Whether all that is claimed has been seen here.
-fn includes(gossip: &Gossip, contexts: &[(Domain, Context)]) -> bool {
+fn includes(gossip: &Gossip, contexts: &[(RowClass, Context)]) -> bool {
     let mut contexts = contexts.iter();
-    contexts.all(|(domain, context)| gossip.cover().includes(*domain, context))
+    contexts.all(|(class, context)| gossip.cover().includes(*class, context))
 }
 
 /// All tombstones, by their dots.
-fn tombstones(gossip: &Gossip) -> impl Iterator<Item = (Domain, ActorIx, u64)> + '_ {
-    Domain::ALL.into_iter().flat_map(|domain| {
-        let dots = gossip.cover().tombstones(domain).iter();
-        dots.map(move |(actor, counter)| (domain, *actor, *counter))
+fn tombstones(gossip: &Gossip) -> impl Iterator<Item = (RowClass, ActorIx, u64)> + '_ {
+    RowClass::ALL.into_iter().flat_map(|class| {
+        let dots = gossip.cover().tombstones(class).iter();
+        dots.map(move |(actor, counter)| (class, *actor, *counter))
     })
 }
 
 /// What is needed for the first tombstone by its dot, of those that do not wait for writes that they have replaced.
 fn oldest(fx: &Effects, gossip: &Gossip, lost: Lost<'_>) -> Option<Needed> {
     let mut all = tombstones(gossip).take(BUDGET);
-    all.find_map(|(domain, actor, counter)| {
-        let (slot, needed) = Needed::new(fx, gossip, domain, actor, counter)?;
-        let waits = !gossip.lacked_writers(domain, slot, lost).is_empty();
+    all.find_map(|(class, actor, counter)| {
+        let (slot, needed) = Needed::new(fx, gossip, class, actor, counter)?;
+        let waits = !gossip.lacked_writers(class, slot, lost).is_empty();
         (!waits).then_some(needed)
     })
 }
@@ -513,28 +509,33 @@ fn claimed_clock(fx: &Effects, clock: Hlc) -> Hlc {
 /// The floors of tables.
 #[cfg(feature = "mutants")]
 fn floors(gossip: &Gossip) -> Vec<Slot> {
-    let dots = gossip.cover().tombstones(Domain::Sys).iter();
+    let dots = gossip.cover().tombstones(RowClass::Sys).iter();
     let floors =
-        dots.filter_map(|(actor, counter)| tombstone(gossip, Domain::Sys, *actor, *counter));
+        dots.filter_map(|(actor, counter)| tombstone(gossip, RowClass::Sys, *actor, *counter));
     floors.map(|(slot, _)| slot).collect()
 }
 
 /// The tombstones of users' tables that are older than two seconds.
 #[cfg(feature = "mutants")]
-fn old(fx: &Effects, gossip: &Gossip) -> Vec<(Domain, Slot)> {
+fn old(fx: &Effects, gossip: &Gossip) -> Vec<(RowClass, Slot)> {
     let until = Hlc::at(fx.now().wall).0.saturating_sub(2_000 << 16);
-    let all = Domain::USR.into_iter().flat_map(|domain| {
-        let dots = gossip.cover().tombstones(domain).iter();
+    let all = RowClass::USR.into_iter().flat_map(|class| {
+        let dots = gossip.cover().tombstones(class).iter();
         dots.filter_map(move |(actor, counter)| {
-            let (slot, clock) = tombstone(gossip, domain, *actor, *counter)?;
-            (clock.0 < until).then_some((domain, slot))
+            let (slot, clock) = tombstone(gossip, class, *actor, *counter)?;
+            (clock.0 < until).then_some((class, slot))
         })
     });
     all.collect()
 }
 
-fn tombstone(gossip: &Gossip, domain: Domain, actor: ActorIx, counter: u64) -> Option<(Slot, Hlc)> {
-    let slot = gossip.cover().slot(domain, actor, counter)?;
+fn tombstone(
+    gossip: &Gossip,
+    class: RowClass,
+    actor: ActorIx,
+    counter: u64,
+) -> Option<(Slot, Hlc)> {
+    let slot = gossip.cover().slot(class, actor, counter)?;
     let row = gossip.rows().row(slot)?;
     Some((slot, row.clock))
 }

@@ -25,7 +25,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::causal::{CausalToken, Dot, Vector};
 use crate::table::siblings::Sibling;
-use crate::table::{Domain, Hlc, Write};
+use crate::table::{Hlc, RowClass, Write};
 
 /// Rows moved in one turn.
 const MOVES: usize = 256;
@@ -36,9 +36,9 @@ const LOOKS: usize = 4 * MOVES;
 /// Values loaded at one time.
 const LOADS: usize = 64;
 
-/// The actor of the origins that versions get when they are moved out of a domain. Of that actor it is the one that wrote them. A run is random,
+/// The actor of the origins that versions get when they are moved out of a row class. Of that actor it is the one that wrote them. A run is random,
 /// so that none is taken for another.
-pub(super) fn moved(actor: Actor, from: Domain) -> Actor {
+pub(super) fn moved(actor: Actor, from: RowClass) -> Actor {
     const MOVED: u64 = 0x9e37_79b9_7f4a_7c15;
     Actor {
         run: actor.run ^ MOVED.rotate_left(from as u32),
@@ -72,7 +72,7 @@ impl Gossip {
     pub(crate) fn strays(&self) -> Vec<(&str, u64, bool)> {
         let tables = self.rows.hidden_tables();
         let count = |id| self.rows.live(id).map_or(0, |live| live.len() as u64);
-        let moves = |id| self.tables.domain(self.tables.home(id)).has_siblings();
+        let moves = |id| self.tables.class(self.tables.home(id)).has_siblings();
         tables
             .map(|id| (self.tables.name(id), count(id), moves(id)))
             .collect()
@@ -93,7 +93,7 @@ impl Gossip {
 
     /// Those of one table have to be looked at.
     pub(super) fn look_for_strays_in(&mut self, table: TableId) {
-        let home = self.tables.domain(self.tables.home(table));
+        let home = self.tables.class(self.tables.home(table));
         if home.has_siblings() && !self.tables.is_shown(table) {
             self.strays.due.insert(self.tables.group(table));
         }
@@ -235,7 +235,7 @@ impl Gossip {
         values: &[(Dot, Hlc, Bytes)],
     ) -> Seq {
         let home = self.tables.home(from);
-        let domain = self.tables.domain(from);
+        let class = self.tables.class(from);
         let mut seq = Seq(0);
         for (write, clock, value) in values {
             let current = self.rows.get(home, key);
@@ -244,7 +244,7 @@ impl Gossip {
             let existed = row.is_some_and(|row| !row.is_dead());
             let mut row = row.cloned().unwrap_or_default();
             let mut origin = Dot {
-                actor: moved(write.actor, domain),
+                actor: moved(write.actor, class),
                 ..*write
             };
             if row.seen().contains(origin) {
@@ -266,7 +266,7 @@ impl Gossip {
                 .seq;
             fx.mark(Mark::StrayMoved);
         }
-        match self.tables.domain(home).is_durable() && fx.has_storage() {
+        match self.tables.class(home).is_durable() && fx.has_storage() {
             true => seq,
             false => Seq(0),
         }

@@ -1,9 +1,9 @@
 //! The tables a node has heard of, and which of them a name means.
 //!
-//! Rows carry their domain, and so one name of users may have a table in each. The definition says which of them the name means: its
+//! Rows carry their row class, and so one name of users may have a table in each. The definition says which of them the name means: its
 //! *home*. Readers and writers know one id for each name, the *public* one, and it stands for the home, also when the definition comes after
 //! the id was given out. The two tables of a name in which the last writer wins keep their rows in one place, a *group*: of two
-//! versions of a key one wins, whatever the domains of their dots.
+//! versions of a key one wins, whatever the row classes of their dots.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::id::TableId;
 use crate::store::bytes::{Reader, Writer};
-use crate::table::{Conflict, Domain, Durability, Namespace, TableName, TableOptions};
+use crate::table::{Conflict, Durability, Namespace, RowClass, TableName, TableOptions};
 
 /// Key of the floor under all user tables.
 pub(crate) const FLOOR_OF_ALL: &[u8] = b"*";
@@ -37,10 +37,10 @@ pub(crate) enum Meta {
     Floors,
 }
 
-/// A table by domain and name. One name may have rows in several domains, until its definition has reached all members.
+/// A table by row class and name. One name may have rows in several row classes, until its definition has reached all members.
 #[derive(Debug)]
 pub(crate) struct Table {
-    pub(crate) domain: Domain,
+    pub(crate) class: RowClass,
     pub(crate) name: Arc<str>,
     /// The id by which readers and writers know the name.
     public: TableId,
@@ -52,7 +52,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn namespace(&self) -> Namespace {
-        if self.domain == Domain::Sys {
+        if self.class == RowClass::Sys {
             Namespace::Sys
         } else {
             Namespace::Usr
@@ -66,7 +66,7 @@ const SPARE: usize = if cfg!(test) { 16 } else { 1 << 16 };
 /// What a name stands for.
 #[derive(Default)]
 struct Named {
-    ids: [Option<TableId>; Domain::ALL.len()],
+    ids: [Option<TableId>; RowClass::ALL.len()],
     /// A program of this node has the id.
     kept: bool,
 }
@@ -96,9 +96,9 @@ impl Tables {
             forgotten: VecDeque::new(),
             defined: BTreeMap::new(),
         };
-        tables.intern(Domain::UsrDurable, "default");
+        tables.intern(RowClass::UsrDurable, "default");
         for name in ["members", "tables", "settings", "floors", "departed"] {
-            tables.intern(Domain::Sys, name);
+            tables.intern(RowClass::Sys, name);
         }
         tables
     }
@@ -122,7 +122,7 @@ impl Tables {
     /// How many names of users are known.
     #[cfg(test)]
     pub(crate) fn names(&self) -> usize {
-        let users = |named: &&Named| named.ids[Domain::Sys.index()].is_none();
+        let users = |named: &&Named| named.ids[RowClass::Sys.index()].is_none();
         self.by_name.values().filter(users).count()
     }
 
@@ -141,7 +141,7 @@ impl Tables {
     /// Whether a name may be forgotten, once its tables have no rows: it has no options, and no program has its id.
     pub(crate) fn is_forgettable(&self, name: &str) -> bool {
         let named = self.by_name.get(name);
-        let is_users = |named: &Named| named.ids[Domain::Sys.index()].is_none();
+        let is_users = |named: &Named| named.ids[RowClass::Sys.index()].is_none();
         named.is_some_and(|named| !named.kept && is_users(named))
             && !self.defined.contains_key(name)
     }
@@ -157,9 +157,9 @@ impl Tables {
         ids
     }
 
-    pub(crate) fn domain(&self, id: TableId) -> Domain {
+    pub(crate) fn class(&self, id: TableId) -> RowClass {
         self.get(id)
-            .map_or(Domain::UsrDurable, |table| table.domain)
+            .map_or(RowClass::UsrDurable, |table| table.class)
     }
 
     pub(crate) fn name(&self, id: TableId) -> &str {
@@ -169,7 +169,7 @@ impl Tables {
     /// The name under which readers are told of a user's table.
     pub(crate) fn listed(&self, id: TableId) -> Option<&Arc<str>> {
         let table = self.get(id)?;
-        (table.domain != Domain::Sys).then_some(&table.name)
+        (table.class != RowClass::Sys).then_some(&table.name)
     }
 
     /// The id by which readers and writers know the table.
@@ -185,7 +185,7 @@ impl Tables {
     /// The table with whose rows those of this one are kept.
     pub(crate) fn group(&self, id: TableId) -> TableId {
         match self.get(id) {
-            Some(table) if table.domain == Domain::UsrMemory => table.public,
+            Some(table) if table.class == RowClass::UsrMemory => table.public,
             _ => id,
         }
     }
@@ -201,10 +201,10 @@ impl Tables {
             return false;
         };
         table.used = true;
-        let (domain, public) = (table.domain, table.public);
-        let other = match domain {
-            Domain::UsrMemory => Some(public),
-            Domain::UsrDurable => self.find(Domain::UsrMemory, self.name(id)),
+        let (class, public) = (table.class, table.public);
+        let other = match class {
+            RowClass::UsrMemory => Some(public),
+            RowClass::UsrDurable => self.find(RowClass::UsrMemory, self.name(id)),
             _ => None,
         };
         other
@@ -219,31 +219,31 @@ impl Tables {
         known.any(|id| self.get(id).is_some_and(|table| table.used))
     }
 
-    pub(crate) fn find(&self, domain: Domain, name: &str) -> Option<TableId> {
-        self.by_name.get(name)?.ids[domain.index()]
+    pub(crate) fn find(&self, class: RowClass, name: &str) -> Option<TableId> {
+        self.by_name.get(name)?.ids[class.index()]
     }
 
-    /// The table of this domain and name. The public id of a user's name is that of its durable table, which is interned first.
-    pub(crate) fn intern(&mut self, domain: Domain, name: &str) -> TableId {
-        if let Some(id) = self.find(domain, name) {
+    /// The table of this row class and name. The public id of a user's name is that of its durable table, which is interned first.
+    pub(crate) fn intern(&mut self, class: RowClass, name: &str) -> TableId {
+        if let Some(id) = self.find(class, name) {
             return id;
         }
-        let known = match domain {
-            Domain::Sys | Domain::UsrDurable => None,
-            _ => Some(self.intern(Domain::UsrDurable, name)),
+        let known = match class {
+            RowClass::Sys | RowClass::UsrDurable => None,
+            _ => Some(self.intern(RowClass::UsrDurable, name)),
         };
         let id = self.free_id();
         let (public, home) = known.map_or((id, id), |public| (public, self.home(public)));
         let known = self.by_name.get_key_value(name);
         let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
         self.all[id.0 as usize] = Some(Table {
-            domain,
+            class,
             name: Arc::clone(&name),
             public,
             home,
             used: false,
         });
-        self.by_name.entry(name).or_default().ids[domain.index()] = Some(id);
+        self.by_name.entry(name).or_default().ids[class.index()] = Some(id);
         id
     }
 
@@ -260,23 +260,23 @@ impl Tables {
 
     /// The public id of a user table's name.
     pub(crate) fn resolve_or_intern(&mut self, name: &str) -> TableId {
-        self.intern(Domain::UsrDurable, name)
+        self.intern(RowClass::UsrDurable, name)
     }
 
     pub(crate) fn resolve(&self, name: &TableName) -> Option<TableId> {
         match name.namespace {
-            Namespace::Sys => self.find(Domain::Sys, &name.name),
+            Namespace::Sys => self.find(RowClass::Sys, &name.name),
             Namespace::Usr => self.resolve_user(&name.name),
         }
     }
 
     pub(crate) fn resolve_user(&self, name: &str) -> Option<TableId> {
-        self.find(Domain::UsrDurable, name)
+        self.find(RowClass::UsrDurable, name)
     }
 
     /// The user tables of that name which this node has heard of.
     pub(crate) fn all_known(&self, name: &str) -> Vec<TableId> {
-        let ids = Domain::USR.map(|domain| self.find(domain, name));
+        let ids = RowClass::USR.map(|class| self.find(class, name));
         ids.into_iter().flatten().collect()
     }
 
@@ -299,14 +299,14 @@ impl Tables {
             return TableOptions::default();
         };
         match self.defined.get(&*table.name) {
-            Some(options) if table.domain != Domain::Sys => *options,
+            Some(options) if table.class != RowClass::Sys => *options,
             _ => TableOptions::default(),
         }
     }
 
     pub(crate) fn is_explicit(&self, id: TableId) -> bool {
         self.get(id).is_some_and(|table| {
-            table.domain == Domain::Sys || self.defined.contains_key(&*table.name)
+            table.class == RowClass::Sys || self.defined.contains_key(&*table.name)
         })
     }
 
@@ -320,7 +320,7 @@ impl Tables {
         let name = core::str::from_utf8(name).ok()?;
         let options = decode_options(value?)?;
         self.defined.insert(name.to_string(), options);
-        let home = self.intern(Domain::of(options), name);
+        let home = self.intern(RowClass::of(options), name);
         let before = self.home(home);
         for id in self.known_as(home) {
             if let Some(table) = &mut self.all[id.0 as usize] {
@@ -332,11 +332,11 @@ impl Tables {
 
     /// By namespace and name, users' tables by their public ids.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = TableId> {
-        let by = |domain: Domain| {
+        let by = |class: RowClass| {
             let names = self.by_name.values();
-            names.filter_map(move |named| named.ids[domain.index()])
+            names.filter_map(move |named| named.ids[class.index()])
         };
-        by(Domain::Sys).chain(by(Domain::UsrDurable))
+        by(RowClass::Sys).chain(by(RowClass::UsrDurable))
     }
 
     pub(crate) fn meta_of(&self, id: TableId) -> Option<Meta> {
@@ -366,9 +366,9 @@ pub(crate) fn encode_options(options: TableOptions) -> Bytes {
 /// How much a definition keeps of what is written: siblings more than the last write, and on disk more than in memory. Of
 /// last writers one wins, whatever the durability.
 pub(super) fn keeps(value: Option<&[u8]>) -> u8 {
-    match value.and_then(decode_options).map(Domain::of) {
-        Some(Domain::UsrDurableSiblings) => 2,
-        Some(Domain::UsrMemorySiblings) => 1,
+    match value.and_then(decode_options).map(RowClass::of) {
+        Some(RowClass::UsrDurableSiblings) => 2,
+        Some(RowClass::UsrMemorySiblings) => 1,
         _ => 0,
     }
 }

@@ -31,7 +31,7 @@ impl Gossip {
             true => self.tables.public(table),
             false => self.tables.home(table),
         };
-        if self.tables.domain(table).has_siblings() {
+        if self.tables.class(table).has_siblings() {
             return self.write_sibling(fx, table, write);
         }
         let (key, value, expires) = match write {
@@ -82,9 +82,9 @@ impl Gossip {
         existed: bool,
     ) -> Accepted {
         let table = fresh.table;
-        let domain = self.tables.domain(table);
+        let class = self.tables.class(table);
         self.note(fx, table);
-        let counter = self.cover.next_own(domain, self.me, fx);
+        let counter = self.cover.next_own(class, self.me, fx);
         let seq = fx.open_seq();
         let arrival = Arrival {
             table,
@@ -97,7 +97,7 @@ impl Gossip {
             siblings: None,
         };
         self.collect(fx, &arrival);
-        self.place(fx, domain, fresh.found, arrival);
+        self.place(fx, class, fresh.found, arrival);
         self.accepted(fx, table, seq, (clock, counter), existed)
     }
 
@@ -112,8 +112,8 @@ impl Gossip {
     /// A fresh row goes out with the next push, if anybody is there to push to.
     pub(super) fn collect(&mut self, fx: &Effects, fresh: &Arrival) {
         if self.outbox.is_open() {
-            let domain = self.tables.domain(fresh.table);
-            self.outbox.push(fx.now().mono, domain, fresh);
+            let class = self.tables.class(fresh.table);
+            self.outbox.push(fx.now().mono, class, fresh);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::causal::Dot;
 use crate::table::siblings::{Sibling, SiblingRow};
-use crate::table::{Domain, Hlc};
+use crate::table::{Hlc, RowClass};
 
 impl Gossip {
     /// Merges a row from elsewhere, whole. A row without new dots is obsolete, and so is a version that is covered here and unknown to the
@@ -21,14 +21,14 @@ impl Gossip {
     pub(in super::super) fn merge_siblings(
         &mut self,
         fx: &mut Effects,
-        domain: Domain,
+        class: RowClass,
         arrival: Arrival,
         mut theirs: SiblingRow,
         repair: bool,
     ) -> Merged {
         let me = self.actor(self.me);
         let foreign = |version: &Sibling| {
-            let covered = self.covers(domain, version.dot);
+            let covered = self.covers(class, version.dot);
             covered || version.dot.actor != me
         };
         if !theirs.versions().iter().all(foreign) {
@@ -37,7 +37,7 @@ impl Gossip {
             return Merged::Obsolete;
         }
         let fresh = theirs.versions().iter().map(|version| version.dot);
-        let fresh: Vec<Dot> = fresh.filter(|dot| !self.covers(domain, *dot)).collect();
+        let fresh: Vec<Dot> = fresh.filter(|dot| !self.covers(class, *dot)).collect();
         if fresh.is_empty() && !repair && !mutated!(fx, ObsoleteMerges) {
             return Merged::Obsolete;
         }
@@ -57,9 +57,9 @@ impl Gossip {
         let ours = ours.cloned();
         for dot in fresh {
             let actor = self.cover.intern(dot.actor);
-            self.cover.insert(domain, actor, dot.counter, fx);
+            self.cover.insert(class, actor, dot.counter, fx);
         }
-        self.keep_seen(fx, domain, whole, &mut merged);
+        self.keep_seen(fx, class, whole, &mut merged);
         if ours.as_ref() == Some(&merged) || ours.is_none() && merged.versions().is_empty() {
             fx.mark(Mark::RowLost);
             return Merged::Lost;
@@ -76,14 +76,14 @@ impl Gossip {
     pub(in super::super) fn repair_siblings(
         &mut self,
         fx: &mut Effects,
-        domain: Domain,
+        class: RowClass,
         arrival: Arrival,
         theirs: SiblingRow,
     ) -> Merged {
         let (table, key) = (arrival.table, arrival.key.clone());
         let shown = theirs.live().map(|(version, _)| version.origin);
         let shown: Vec<Dot> = shown.collect();
-        let merged = self.merge_siblings(fx, domain, arrival, theirs, true);
+        let merged = self.merge_siblings(fx, class, arrival, theirs, true);
         let here = self.rows.get(table, &key);
         let Some(row) = here.and_then(|row| row.value.siblings()) else {
             return merged;
@@ -128,12 +128,12 @@ impl Gossip {
         (table, key): (TableId, Bytes),
         mut row: SiblingRow,
     ) {
-        let domain = self.tables.domain(table);
+        let class = self.tables.class(table);
         let whole = self.drop_versions(fx, table, &mut row);
-        self.keep_seen(fx, domain, whole, &mut row);
+        self.keep_seen(fx, class, whole, &mut row);
         for version in row.versions().to_vec() {
             let actor = self.cover.intern(version.dot.actor);
-            self.cover.insert(domain, actor, version.dot.counter, fx);
+            self.cover.insert(class, actor, version.dot.counter, fx);
             self.follow_clock(fx, version.clock);
         }
         self.place_siblings(fx, table, key, row);

@@ -20,15 +20,15 @@ use crate::effects::Effects;
 use crate::id::{Actor, NodeId, TableId};
 use crate::table::causal::{CausalToken, Dot};
 use crate::table::siblings::{Sibling, SiblingRow};
-use crate::table::{Domain, Siblings, Version};
+use crate::table::{RowClass, Siblings, Version};
 use crate::wire::{Row, TableRef};
 
 impl Gossip {
     pub(super) fn next_dot(&mut self, fx: &mut Effects, table: TableId) -> Dot {
-        let domain = self.tables.domain(table);
+        let class = self.tables.class(table);
         Dot {
             actor: self.actor(self.me),
-            counter: self.cover.next_own(domain, self.me, fx),
+            counter: self.cover.next_own(class, self.me, fx),
         }
     }
 
@@ -41,14 +41,14 @@ impl Gossip {
         key: Bytes,
         row: SiblingRow,
     ) {
-        let domain = self.tables.domain(table);
+        let class = self.tables.class(table);
         self.tables.mark_used(table);
         let found = self.rows.find(table, &key);
         let Some(newest) = row.newest() else {
             if let Some(slot) = found {
-                self.unlink(domain, slot);
+                self.unlink(class, slot);
                 self.rows.remove(slot);
-                self.delete_stored(fx, domain, table, &key);
+                self.delete_stored(fx, class, table, &key);
             }
             return;
         };
@@ -62,25 +62,25 @@ impl Gossip {
             value: Some(row.encode()),
             siblings: Some(Box::new(row)),
         };
-        self.place(fx, domain, found, arrival);
+        self.place(fx, class, found, arrival);
     }
 
     /// Makes a row findable by the dots of all its versions. What may be forgotten one day counts as a tombstone, by the newest.
-    pub(super) fn link_siblings(&mut self, domain: Domain, slot: Slot) {
+    pub(super) fn link_siblings(&mut self, class: RowClass, slot: Slot) {
         let Some(row) = self.rows.row(slot) else {
             return;
         };
         let Some(siblings) = row.value.siblings() else {
             return;
         };
-        let garbage = siblings.has_garbage(|dot| self.cover.knows_up_to(domain, dot));
+        let garbage = siblings.has_garbage(|dot| self.cover.knows_up_to(class, dot));
         let newest = (row.actor, row.counter);
         for version in siblings.versions() {
             let actor = self.cover.intern(version.dot.actor);
             let counter = version.dot.counter;
             let stands = (actor, counter) == newest;
             self.cover
-                .link(domain, actor, counter, slot, garbage && stands);
+                .link(class, actor, counter, slot, garbage && stands);
         }
     }
 
@@ -113,7 +113,7 @@ impl Gossip {
     /// declaration. Empty for every other row. O(dots of the vector).
     pub(super) fn lacked_writers(
         &self,
-        domain: Domain,
+        class: RowClass,
         slot: Slot,
         lost: Lost<'_>,
     ) -> BTreeSet<NodeId> {
@@ -127,20 +127,20 @@ impl Gossip {
             declared && !self.cover.may_move(*dot)
         };
         let dots = siblings.seen().as_slice().iter();
-        dots.filter(|dot| !self.cover.knows_up_to(domain, **dot))
+        dots.filter(|dot| !self.cover.knows_up_to(class, **dot))
             .filter(|dot| !is_lost(dot))
             .map(|dot| dot.actor.node)
             .collect()
     }
 
-    fn covers(&self, domain: Domain, dot: Dot) -> bool {
-        let runs = self.cover.seen_runs(domain, dot.actor);
+    fn covers(&self, class: RowClass, dot: Dot) -> bool {
+        let runs = self.cover.seen_runs(class, dot.actor);
         runs.is_some_and(|runs| runs.contains(dot.counter))
     }
 
-    pub(super) fn is_durable(&self, domain: Domain, dot: Dot) -> bool {
+    pub(super) fn is_durable(&self, class: RowClass, dot: Dot) -> bool {
         let actor = self.cover.find(dot.actor);
-        actor.is_some_and(|actor| self.cover.is_durable(domain, actor, dot.counter))
+        actor.is_some_and(|actor| self.cover.is_durable(class, actor, dot.counter))
     }
 
     /// The dots of a row: one, or those of all its versions.
@@ -169,8 +169,8 @@ impl Gossip {
         is_theirs: impl Fn(&Actor) -> bool,
     ) -> bool {
         let table = tables.get(row.table as usize);
-        let domain = table.and_then(TableRef::domain);
-        let Some(domain) = domain.filter(|domain| domain.has_siblings()) else {
+        let class = table.and_then(TableRef::domain);
+        let Some(class) = class.filter(|class| class.has_siblings()) else {
             return false;
         };
         let form = row.value.as_ref().map(|form| SiblingRow::decode(form));
@@ -178,7 +178,7 @@ impl Gossip {
             return false;
         };
         let mut dots = siblings.versions().iter().map(|version| version.dot);
-        dots.any(|dot| is_theirs(&dot.actor) && !self.covers(domain, dot))
+        dots.any(|dot| is_theirs(&dot.actor) && !self.covers(class, dot))
     }
 
     /// Whether a session has sent this row, or drafted it, for an earlier one of its dots.
@@ -192,9 +192,9 @@ impl Gossip {
         let Some(siblings) = row.value.siblings() else {
             return false;
         };
-        let domain = self.tables.domain(row.table);
+        let class = self.tables.class(row.table);
         let now = Dot { actor, counter };
         let mut dots = siblings.versions().iter().map(|version| version.dot);
-        dots.any(|dot| dot != now && served.is_before(domain, dot, at, now))
+        dots.any(|dot| dot != now && served.is_before(class, dot, at, now))
     }
 }

@@ -3,7 +3,7 @@
 use super::super::{Gossip, Slot, Value};
 use crate::effects::Effects;
 use crate::marks::Mark;
-use crate::table::{Domain, Hlc};
+use crate::table::{Hlc, RowClass};
 
 impl Gossip {
     /// Forgets what every member knows to be replaced. Returns false when nothing is left, so that the row may go. The record stays
@@ -11,7 +11,7 @@ impl Gossip {
     pub(in super::super) fn settle(
         &mut self,
         fx: &mut Effects,
-        domain: Domain,
+        class: RowClass,
         slot: Slot,
     ) -> bool {
         let row = self.rows.row(slot);
@@ -20,11 +20,11 @@ impl Gossip {
             return false;
         };
         self.freed = self.freed.max(row.clock);
-        self.unlink(domain, slot);
+        self.unlink(class, slot);
         let (cover, mut newest) = (&self.cover, None);
         self.rows.update(slot, |row| {
             if let Value::Siblings(siblings) = &mut row.value {
-                siblings.settle(|dot| cover.knows_up_to(domain, dot));
+                siblings.settle(|dot| cover.knows_up_to(class, dot));
                 newest = siblings
                     .newest()
                     .map(|version| (version.dot, version.clock));
@@ -38,8 +38,8 @@ impl Gossip {
             // It may have been ahead of this node's clock when it came.
             self.ahead.insert(Hlc(0), clock, slot);
         }
-        self.count_row(domain, slot, true);
-        self.link_siblings(domain, slot);
+        self.count_row(class, slot, true);
+        self.link_siblings(class, slot);
         fx.mark(Mark::SiblingsSettled);
         true
     }

@@ -81,12 +81,9 @@ impl Gossip {
             return Ok(Vector::default());
         };
         let seen = context.seen(self.tables.name(table), key)?;
-        let domain = self.tables.domain(table);
+        let class = self.tables.class(table);
         let me = self.actor(self.me);
-        let issued = self
-            .cover
-            .seen_runs(domain, me)
-            .map_or(0, |runs| runs.max());
+        let issued = self.cover.seen_runs(class, me).map_or(0, |runs| runs.max());
         match seen.get(me) <= issued {
             true => Ok(seen.clone()),
             false => Err(TokenError::Unissued),
@@ -119,11 +116,11 @@ impl Gossip {
 
     /// Whether a delete removes anything: siblings that are here, or some that its author has seen and that are not here yet.
     fn removes(&self, table: TableId, row: Option<&SiblingRow>, seen: &Vector) -> bool {
-        let domain = self.tables.domain(table);
+        let class = self.tables.class(table);
         let here =
             row.is_some_and(|row| row.live().any(|(version, _)| seen.contains(version.origin)));
         let unknown = |dot: &Dot| {
-            let runs = self.cover.seen_runs(domain, dot.actor);
+            let runs = self.cover.seen_runs(class, dot.actor);
             !row.is_some_and(|row| row.seen().contains(*dot))
                 && !runs.is_some_and(|runs| runs.contains(dot.counter))
         };

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::super::outbox::Batcher;
 use super::super::{Contexts, Gossip};
 use crate::id::Actor;
-use crate::table::Domain;
+use crate::table::RowClass;
 use crate::wire::{Row, RowBatch, TableRef};
 
 impl Gossip {
@@ -14,9 +14,9 @@ impl Gossip {
         let actor = actors.get(row.actor as usize);
         let actor = actor.and_then(|actor| self.cover.find(*actor));
         let table = tables.get(row.table as usize);
-        let domain = table.and_then(TableRef::domain);
-        let slot = domain.zip(actor);
-        slot.is_some_and(|(domain, actor)| self.cover.slot(domain, actor, row.counter).is_some())
+        let class = table.and_then(TableRef::domain);
+        let slot = class.zip(actor);
+        slot.is_some_and(|(class, actor)| self.cover.slot(class, actor, row.counter).is_some())
     }
 
     /// Whether a row that did not win belongs to a table whose coverage no restart survives, and its key has no live row here: a delete or a
@@ -25,8 +25,8 @@ impl Gossip {
         let Some(table) = tables.get(row.table as usize) else {
             return false;
         };
-        let domain = table.domain().filter(|domain| !domain.is_durable());
-        let Some(id) = domain.and_then(|domain| self.tables.find(domain, &table.name)) else {
+        let class = table.domain().filter(|class| !class.is_durable());
+        let Some(id) = class.and_then(|class| self.tables.find(class, &table.name)) else {
             return false;
         };
         let current = self.rows.get(id, &row.key);
@@ -38,8 +38,8 @@ impl Gossip {
     pub(crate) fn rows_of(&self, dots: &Contexts) -> Vec<(bool, RowBatch)> {
         let (rows, bytes) = (self.limits.rows_per_message, self.limits.bytes_per_message);
         let mut batchers = [Batcher::new(rows, bytes), Batcher::new(rows, bytes)];
-        for (domain, context) in dots {
-            let is_sys = *domain == Domain::Sys;
+        for (class, context) in dots {
+            let is_sys = *class == RowClass::Sys;
             let batcher = &mut batchers[usize::from(!is_sys)];
             let runs = context.iter().flat_map(|(actor, runs)| {
                 let runs = runs.as_slice().iter();
@@ -47,7 +47,7 @@ impl Gossip {
                 runs.filter_map(move |run| Some((actor?, *run)))
             });
             let slots = runs.flat_map(|(actor, (low, high))| {
-                let dots = self.cover.range(*domain, actor, low, high);
+                let dots = self.cover.range(*class, actor, low, high);
                 dots.map(|(_, slot)| slot)
             });
             for row in slots.filter_map(|slot| self.rows.row(slot)) {

@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::super::{Contexts, Cover};
 use super::duty::{Fit, pick};
 use crate::id::{Actor, LinkId, NodeId};
-use crate::table::{Domain, Runs};
+use crate::table::{RowClass, Runs};
 use crate::time::Instant;
 
 /// Dots of one notice: with more it goes out at the end of the turn.
@@ -18,12 +18,12 @@ const WANTED_RUNS: usize = 1_024;
 const NOTICE_SHARE: u32 = 10;
 const GRAFT_SHARE: u32 = 5;
 
-/// Dots by domain and actor.
-type Dots = BTreeMap<(Domain, Actor), Runs>;
+/// Dots by row class and actor.
+type Dots = BTreeMap<(RowClass, Actor), Runs>;
 
 /// Dots that a notice named and that have not come.
 struct Wanted {
-    at: (Domain, Actor),
+    at: (RowClass, Actor),
     runs: Runs,
     due: Instant,
     /// Who has them, and has not been asked.
@@ -58,7 +58,7 @@ impl Lazy {
         &mut self,
         now: Instant,
         patience: Duration,
-        at: (Domain, Actor),
+        at: (RowClass, Actor),
         counter: u64,
     ) {
         self.notice.entry(at).or_default().insert(counter);
@@ -80,11 +80,11 @@ impl Lazy {
         cover: &Cover,
     ) {
         let due = now + patience / GRAFT_SHARE;
-        for (domain, context) in have {
+        for (class, context) in have {
             for (actor, runs) in context.iter() {
-                let mut lacks = unseen(cover, (*domain, actor), runs);
+                let mut lacks = unseen(cover, (*class, actor), runs);
                 if !lacks.is_empty() {
-                    self.second_source((*domain, actor), link, &mut lacks);
+                    self.second_source((*class, actor), link, &mut lacks);
                 }
                 // Runs that wait can have been split since, and so be more.
                 let room = WANTED_RUNS.saturating_sub(self.runs);
@@ -93,7 +93,7 @@ impl Lazy {
                 }
                 self.runs += lacks.as_slice().len();
                 self.wanted.push_back(Wanted {
-                    at: (*domain, actor),
+                    at: (*class, actor),
                     runs: lacks,
                     due,
                     sources: [Some(link), None],
@@ -103,7 +103,7 @@ impl Lazy {
     }
 
     /// Takes out dots that are waited for already; the other member that has them is asked when the first did not answer.
-    fn second_source(&mut self, at: (Domain, Actor), link: LinkId, lacks: &mut Runs) {
+    fn second_source(&mut self, at: (RowClass, Actor), link: LinkId, lacks: &mut Runs) {
         for wanted in self.wanted.iter_mut().filter(|wanted| wanted.at == at) {
             let rest = lacks.minus(&wanted.runs);
             let overlaps = rest != *lacks;
@@ -172,8 +172,8 @@ impl Lazy {
     }
 }
 
-fn unseen(cover: &Cover, (domain, actor): (Domain, Actor), runs: &Runs) -> Runs {
-    match cover.seen_runs(domain, actor) {
+fn unseen(cover: &Cover, (class, actor): (RowClass, Actor), runs: &Runs) -> Runs {
+    match cover.seen_runs(class, actor) {
         Some(seen) => runs.minus(seen),
         None => runs.clone(),
     }
@@ -181,13 +181,13 @@ fn unseen(cover: &Cover, (domain, actor): (Domain, Actor), runs: &Runs) -> Runs 
 
 fn contexts(dots: Dots) -> Contexts {
     let mut out = Contexts::new();
-    for domain in Domain::ALL {
-        let of = dots.iter().filter(|((of, _), _)| *of == domain);
+    for class in RowClass::ALL {
+        let of = dots.iter().filter(|((of, _), _)| *of == class);
         let context: crate::table::Context = of
             .map(|((_, actor), runs)| (*actor, runs.clone()))
             .collect();
         if !context.is_empty() {
-            out.push((domain, context));
+            out.push((class, context));
         }
     }
     out

@@ -8,7 +8,7 @@ use crate::config::Storage;
 use crate::effects::Effects;
 use crate::id::{Actor, LinkId, NodeId};
 use crate::table::gossip::Cover;
-use crate::table::{Context, Domain, Runs};
+use crate::table::{Context, RowClass, Runs};
 use crate::time::Instant;
 
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -146,11 +146,11 @@ fn each_member_is_told_by_two_others_that_are_far_off() {
     }
 }
 
-fn named(actor: Actor, runs: &[(u64, u64)]) -> Vec<(Domain, Context)> {
+fn named(actor: Actor, runs: &[(u64, u64)]) -> Vec<(RowClass, Context)> {
     let context = [(actor, Runs::from_wire(runs).unwrap())]
         .into_iter()
         .collect();
-    std::vec![(Domain::UsrDurable, context)]
+    std::vec![(RowClass::UsrDurable, context)]
 }
 
 fn actor(number: u64) -> Actor {
@@ -170,12 +170,12 @@ fn what_is_named_and_does_not_come_is_asked_for_once_of_each_who_has_it() {
     let (mut lazy, mut cover) = (Lazy::default(), Cover::default());
     let mut fx = Effects::new(Storage::None);
     let writer = cover.intern(actor(1));
-    cover.insert(Domain::UsrDurable, writer, 2, &mut fx);
+    cover.insert(RowClass::UsrDurable, writer, 2, &mut fx);
     let t0 = Instant::ZERO;
     lazy.noticed(t0, PATIENCE, LinkId(7), &named(actor(1), &[(1, 3)]), &cover);
     lazy.noticed(t0, PATIENCE, LinkId(8), &named(actor(1), &[(1, 4)]), &cover);
     assert_eq!(due(&mut lazy, 99, &cover), []);
-    cover.insert(Domain::UsrDurable, writer, 1, &mut fx);
+    cover.insert(RowClass::UsrDurable, writer, 1, &mut fx);
     let expected = [
         Verdict::Graft(LinkId(7), named(actor(1), &[(3, 3)])),
         Verdict::Graft(LinkId(8), named(actor(1), &[(4, 4)])),
@@ -195,7 +195,7 @@ fn what_is_named_and_does_not_come_is_asked_for_once_of_each_who_has_it() {
 #[test]
 fn notices_gather_dots_until_they_are_due_or_full() {
     let (mut lazy, cover) = (Lazy::default(), Cover::default());
-    let at = (Domain::UsrDurable, actor(1));
+    let at = (RowClass::UsrDurable, actor(1));
     for counter in 1..=3 {
         lazy.arrived(Instant::ZERO, PATIENCE, at, counter);
     }
@@ -239,7 +239,7 @@ fn what_waits_may_be_split_without_end_of_what_else_is_named() {
     lazy.noticed(Instant::ZERO, PATIENCE, LinkId(1), &long, &cover);
     let writer = cover.intern(actor(1));
     for counter in 1..3_000 {
-        cover.insert(Domain::UsrDurable, writer, counter * 2, &mut fx);
+        cover.insert(RowClass::UsrDurable, writer, counter * 2, &mut fx);
     }
     assert_eq!(due(&mut lazy, 100, &cover).len(), 1);
     let more = named(actor(2), &[(1, 1)]);
@@ -250,7 +250,7 @@ fn what_waits_may_be_split_without_end_of_what_else_is_named() {
 #[test]
 fn a_shorter_patience_holds_for_what_waits() {
     let (mut lazy, cover) = (Lazy::default(), Cover::default());
-    lazy.arrived(Instant::ZERO, PATIENCE, (Domain::Sys, actor(1)), 1);
+    lazy.arrived(Instant::ZERO, PATIENCE, (RowClass::Sys, actor(1)), 1);
     let have = named(actor(1), &[(1, 1)]);
     lazy.noticed(Instant::ZERO, PATIENCE, LinkId(1), &have, &cover);
     lazy.retime(Instant::ZERO, PATIENCE / 5);

@@ -1,4 +1,4 @@
-//! Domains: the classes of rows that share contexts and counters.
+//! Row classes: rows of one class share contexts and counters.
 
 use super::TableOptions;
 
@@ -22,12 +22,12 @@ pub enum Conflict {
     Siblings,
 }
 
-/// Namespace, durability class and conflict rule: contexts, counters and indexes exist once per domain. Rows carry their
-/// domain, so a row that arrives before its table's definition merges rightly. A `Memory` domain restarts with an empty
+/// Namespace, durability class and conflict rule: contexts, counters and indexes exist once per row class. Rows carry their
+/// row class, so a row that arrives before its table's definition merges rightly. A `Memory` row class restarts with an empty
 /// context; one context over durable and memory tables would claim rows that a restart lost. Exhaustive, as what is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-pub enum Domain {
+pub enum RowClass {
     /// The store's own tables.
     Sys = 0,
     /// Users' tables that survive a restart.
@@ -40,56 +40,56 @@ pub enum Domain {
     UsrMemorySiblings = 4,
 }
 
-impl Domain {
-    /// Every domain, in order.
-    pub const ALL: [Domain; 5] = [
-        Domain::Sys,
-        Domain::UsrDurable,
-        Domain::UsrMemory,
-        Domain::UsrDurableSiblings,
-        Domain::UsrMemorySiblings,
+impl RowClass {
+    /// Every row class, in order.
+    pub const ALL: [RowClass; 5] = [
+        RowClass::Sys,
+        RowClass::UsrDurable,
+        RowClass::UsrMemory,
+        RowClass::UsrDurableSiblings,
+        RowClass::UsrMemorySiblings,
     ];
 
-    /// The domains of users' tables, in order.
-    pub const USR: [Domain; 4] = [
-        Domain::UsrDurable,
-        Domain::UsrMemory,
-        Domain::UsrDurableSiblings,
-        Domain::UsrMemorySiblings,
+    /// The row classes of users' tables, in order.
+    pub const USR: [RowClass; 4] = [
+        RowClass::UsrDurable,
+        RowClass::UsrMemory,
+        RowClass::UsrDurableSiblings,
+        RowClass::UsrMemorySiblings,
     ];
 
-    /// The domain of a user's table with these options.
-    pub const fn of(options: TableOptions) -> Domain {
+    /// The row class of a user's table with these options.
+    pub const fn of(options: TableOptions) -> RowClass {
         match (options.conflict, options.durability) {
-            (Conflict::LastWriterWins, Durability::Memory) => Domain::UsrMemory,
-            (Conflict::LastWriterWins, _) => Domain::UsrDurable,
-            (Conflict::Siblings, Durability::Memory) => Domain::UsrMemorySiblings,
-            (Conflict::Siblings, _) => Domain::UsrDurableSiblings,
+            (Conflict::LastWriterWins, Durability::Memory) => RowClass::UsrMemory,
+            (Conflict::LastWriterWins, _) => RowClass::UsrDurable,
+            (Conflict::Siblings, Durability::Memory) => RowClass::UsrMemorySiblings,
+            (Conflict::Siblings, _) => RowClass::UsrDurableSiblings,
         }
     }
 
-    /// The domain with this number on the wire and in the store.
-    pub const fn from_u8(number: u8) -> Option<Domain> {
+    /// The row class with this number on the wire and in the store.
+    pub const fn from_u8(number: u8) -> Option<RowClass> {
         match number {
-            0 => Some(Domain::Sys),
-            1 => Some(Domain::UsrDurable),
-            2 => Some(Domain::UsrMemory),
-            3 => Some(Domain::UsrDurableSiblings),
-            4 => Some(Domain::UsrMemorySiblings),
+            0 => Some(RowClass::Sys),
+            1 => Some(RowClass::UsrDurable),
+            2 => Some(RowClass::UsrMemory),
+            3 => Some(RowClass::UsrDurableSiblings),
+            4 => Some(RowClass::UsrMemorySiblings),
             _ => None,
         }
     }
 
-    /// Whether rows of this domain are stored.
+    /// Whether rows of this class are stored.
     pub const fn is_durable(self) -> bool {
-        !matches!(self, Domain::UsrMemory | Domain::UsrMemorySiblings)
+        !matches!(self, RowClass::UsrMemory | RowClass::UsrMemorySiblings)
     }
 
     /// What happens in its tables when two members write one key.
     pub const fn conflict(self) -> Conflict {
         match self {
-            Domain::UsrDurableSiblings | Domain::UsrMemorySiblings => Conflict::Siblings,
-            Domain::Sys | Domain::UsrDurable | Domain::UsrMemory => Conflict::LastWriterWins,
+            RowClass::UsrDurableSiblings | RowClass::UsrMemorySiblings => Conflict::Siblings,
+            RowClass::Sys | RowClass::UsrDurable | RowClass::UsrMemory => Conflict::LastWriterWins,
         }
     }
 
