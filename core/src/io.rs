@@ -61,7 +61,7 @@ pub enum Input {
         /// The link.
         link: LinkId,
     },
-    /// Somebody asks for something that may take a while. Answered by one [`Output::Reply`].
+    /// A caller asks for something that may take a while. Answered by one [`Output::Reply`].
     Request {
         /// Chosen by the driver, unique among the requests that wait.
         token: Token,
@@ -499,12 +499,12 @@ pub enum Event {
     DeclaredLost(NodeId),
     /// Others have evicted this node, or went on without knowing it: it compares its rows with a member's before it goes on.
     Evicted {
-        /// Who wrote the eviction.
+        /// The author of the eviction.
         by: NodeId,
     },
     /// Two sides evicted each other, and this node's is the larger: it goes on.
     EvictionOutranked {
-        /// Who wrote the eviction.
+        /// The author of the eviction.
         by: NodeId,
     },
     /// An operator let this node go on without the members that it waited for: what they had deleted may be back.

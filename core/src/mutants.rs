@@ -265,7 +265,7 @@ mutants! {
     LostLeaverCounted = "lost-leaver-counted",
     /// A member agrees with each of two that want to evict each other.
     AgreesTwice = "agrees-twice",
-    /// Who was evicted goes on in another life without a reunion.
+    /// An evicted node goes on in another life without a reunion.
     EvictedHeard = "evicted-heard",
     /// A leaver is not waited for, though no member has all that it held.
     LeaverUncounted = "leaver-uncounted",

@@ -346,7 +346,7 @@ fn run_of(draw: u64, epoch: u64) -> u64 {
     hash_words(&[draw, epoch])
 }
 
-/// Who the node is in the life that begins: with new numbers for its dots, and in a later epoch.
+/// Makes the identity of the life that begins: with new numbers for its dots, and in a later epoch.
 fn next_life(
     fx: &Effects,
     last: Option<&Identity>,

@@ -185,7 +185,7 @@ impl Application for Machine {
         }
     }
 
-    /// Somebody has done a job, perhaps the one that this machine works on.
+    /// Looks at the jobs that machines have done, perhaps the one that this machine works on.
     fn changed(&mut self, context: &mut Context<'_>, table: TableId) {
         let Some(tables) = self.tables.filter(|tables| tables.progress == table) else {
             return;

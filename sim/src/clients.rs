@@ -206,7 +206,7 @@ impl World {
     pub(crate) fn perform(&mut self, op: &Op) {
         let home = self.clients.get(&op.client).copied();
         let home = home.unwrap_or(op.client as usize % self.hosts.len());
-        // Who gets no answer from a process that is stopped goes elsewhere too.
+        // A client that gets no answer from a stopped process goes elsewhere too.
         let answers = |node: usize| !self.hosts[node].hurts.has(Hurt::Paused);
         let Some(node) = self.running_where(home, answers) else {
             return self.count("ops_nowhere");

@@ -96,11 +96,11 @@ pub struct Place {
 /// A call and its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// Who called.
+    /// The caller.
     pub process: Scalar,
-    /// On which register.
+    /// The register.
     pub key: Scalar,
-    /// What.
+    /// The call.
     pub call: Call,
     /// When it was called.
     pub called: Place,
@@ -169,9 +169,9 @@ impl std::error::Error for Misuse {}
 /// How a call ended, as its caller reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Who called.
+    /// The caller.
     pub process: Scalar,
-    /// On which register.
+    /// The register.
     pub key: Scalar,
     /// How it ended.
     pub outcome: Outcome,

@@ -62,9 +62,9 @@ pub(crate) struct Host {
     pub(crate) takes_along: bool,
     /// What the node said when it left.
     pub(crate) handed_over: Option<bool>,
-    /// Who the node is, or was.
+    /// The id that the node has, or had.
     pub(crate) id: Option<NodeId>,
-    /// Who it was in each life.
+    /// The id of each of its lives.
     pub(crate) names: Vec<NodeId>,
     /// Counts the starts.
     pub(crate) life: u32,

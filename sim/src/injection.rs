@@ -115,8 +115,8 @@ impl World {
         let Some(node) = self.running_from(node) else {
             return;
         };
-        // Who leaves last must be able to come back and find those it waits for.
-        // Somebody whose disk has rotted needs a member that did not go.
+        // The last to leave must be able to come back and find the members it waits for. A node whose disk has rotted needs a member that
+        // did not go.
         let whole = self.hosts.iter().all(|host| host.rotten.is_none());
         let returns = self.hosts[node].has_disk && self.gone.is_empty() && whole;
         if !returns && !self.is_survived(node) {
@@ -124,7 +124,7 @@ impl World {
         }
         self.strikes(number, what, node);
         let host = &mut self.hosts[node];
-        // Who is leaving already answers this time with the first.
+        // A node that is leaving already answers this time with the first.
         if !host.leaving {
             host.leaving = true;
             host.leaves_since = host.now(self.now_us).mono;

@@ -115,7 +115,7 @@ impl World {
         self.request(newcomer, Some(deadline), Request::Join { addr });
     }
 
-    /// Somebody asks something of a node that runs. Returns the token of the answer.
+    /// Asks something of a node that runs. Returns the token of the answer.
     pub(crate) fn request(
         &mut self,
         node: usize,
@@ -239,7 +239,7 @@ impl World {
             false => host.disk_rng.below(unsynced as u64 + 1) as usize,
         };
         let held = self.held(node).filter(|_| left);
-        // Who has left has said what it takes along.
+        // A node that has left has said what it takes along.
         self.hosts[node].leaving &= !left;
         self.power_off(node, keep, true);
         if left {
@@ -251,8 +251,8 @@ impl World {
         }
     }
 
-    /// A node that starts and is no member proposes anew what it holds if its disk had rotted, or if it crashed while it left. Whoever
-    /// was told that others have all it held promises as much as before.
+    /// Notes that a starting node that is no member proposes anew what it holds, if its disk had rotted or if it crashed while it left.
+    /// Writes that a leaver was told others hold stay promised as before.
     fn starts_as(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         if !host.alone {
@@ -270,7 +270,7 @@ impl World {
         let host = &mut self.hosts[node];
         let handed_over = host.handed_over.take() == Some(true);
         if !host.has_disk {
-            // Nobody may have heard that it left.
+            // Perhaps no member has heard that it left.
             return self.forget(node);
         }
         if !handed_over {

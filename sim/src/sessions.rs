@@ -14,7 +14,7 @@ use crate::world::World;
 /// One question of a client and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// Who asked.
+    /// The client that asked.
     pub client: u32,
     /// The node that was asked. A client changes its node when its plan says so and when its node is down.
     pub node: usize,

@@ -43,7 +43,7 @@ impl World {
                 expires: None,
             },
             (None, Some(context)) => Write::Remove { key, context },
-            // Who has read nothing has nothing to remove.
+            // A client that has read nothing has nothing to remove.
             (None, None) => return self.count("ops_without_context"),
         };
         let id = self.hosts[node].tables[Table::Siblings as usize];

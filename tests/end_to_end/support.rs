@@ -212,7 +212,7 @@ pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     let pid = child.id();
     let (sender, end) = mpsc::channel();
     thread::scope(|scope| {
-        // Nobody listens once the time is over.
+        // The receiver is gone once the time is over.
         scope.spawn(move || sender.send(child.wait()).unwrap_or(()));
         end.recv_timeout(PATIENCE).unwrap_or_else(|_| {
             send_signal(pid, "KILL");

@@ -98,7 +98,7 @@ fn a_ghost_member_has_to_be_forgotten_by_hand() {
         assert_eq!(story.tombstones(node), 0, "nobody waits for a ghost");
         assert_eq!(alive(&story, node), 3);
     }
-    // Whoever is back in its place is welcome.
+    // A new node in its place is welcome.
     story.restart(3).wait(8_000);
     assert!((0..4).all(|node| alive(&story, node) == 4));
 }

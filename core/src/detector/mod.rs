@@ -283,7 +283,7 @@ impl Detector {
         self.members.remove(&node);
     }
 
-    /// A handshake with or any message from `node` in its life `epoch`. Somebody unknown, or an earlier life, is ignored.
+    /// Takes a handshake with or any message from `node` in its life `epoch`. An unknown node, or an earlier life, is ignored.
     pub(crate) fn direct(&mut self, now: Instant, node: NodeId, epoch: u64) -> Vec<Action> {
         self.advance(now);
         let mut out = Vec::new();

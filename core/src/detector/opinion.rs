@@ -161,7 +161,7 @@ impl Detector {
             .take(first, rumors::limit(self.members.len() + 1))
     }
 
-    /// Somebody speaks of this node.
+    /// Answers a rumor about this node.
     fn defend(&mut self, rumor: &Rumor, out: &mut Vec<Action>) {
         if rumor.epoch != self.epoch {
             return;
@@ -187,7 +187,7 @@ impl Detector {
         }
     }
 
-    /// Somebody speaks of another member.
+    /// Weighs a rumor about another member.
     fn weigh(&mut self, rumor: &Rumor, out: &mut Vec<Action>) {
         let now = self.now;
         let recent = period(&self.timing);

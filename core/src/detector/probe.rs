@@ -25,7 +25,7 @@ pub(super) struct Probe {
     pub(super) timer: (Instant, Due),
     /// From the direct time-out to failure.
     pub(super) grace: Duration,
-    /// Who was asked to help and has not answered.
+    /// Members that were asked to help and have not answered.
     asked: Vec<NodeId>,
     helped: bool,
 }

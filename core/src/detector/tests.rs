@@ -552,7 +552,7 @@ fn two_that_took_each_other_for_dead_alone_hear_of_it_through_a_third() {
         let mut net = Net::new(4, seed);
         net.run(3);
         net.cut(2, 3);
-        // Nobody is there to be told, until all rumors are used up.
+        // No member is there to be told, until all rumors are used up.
         net.isolate(1);
         net.isolate(4);
         net.run(120);

@@ -127,7 +127,7 @@ impl Connection {
             return None;
         };
         let mirrored = match refusal {
-            // Whoever does not speak the protocol cannot read a refusal either.
+            // A peer that does not speak the protocol cannot read a refusal either.
             Refusal::Magic => return None,
             Refusal::Version { .. } => Refusal::Version {
                 theirs: self.ours.versions,

@@ -157,7 +157,7 @@ struct Attempt {
     next: Instant,
     failures: u32,
     dialling: Option<DialId>,
-    /// Who answered at the member's address instead of it, or at the seed's.
+    /// The node that answered at the member's address instead of it, or at the seed's.
     tenant: Option<NodeId>,
     /// When it is due among the attempts to dial members.
     queued: Option<Instant>,
@@ -452,7 +452,7 @@ impl Links {
         }
     }
 
-    /// Somebody asks to join through this address.
+    /// Dials this address, since a caller asks to join through it.
     pub(crate) fn ask(&mut self, at: Instant, addr: String, token: Token) {
         let attempt = self.attempts.entry(Target::Addr(addr.clone())).or_default();
         attempt.addr = addr;

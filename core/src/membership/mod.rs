@@ -1,4 +1,4 @@
-//! Who belongs to the cluster, as its rows in `sys` tell.
+//! The members of the cluster, as its rows in `sys` tell.
 
 mod evictions;
 mod links;
@@ -150,7 +150,7 @@ pub(crate) struct Membership {
     members: BTreeMap<NodeId, Member>,
     /// How many of them, besides this node, have not departed.
     others_count: usize,
-    /// Who goes, or went, by a name of this hash.
+    /// The nodes that have, or had, a name of this hash.
     names: BTreeSet<(u64, NodeId)>,
     /// The latest departure of each node: epoch, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
@@ -396,7 +396,7 @@ impl Membership {
             .map(|(node, member)| (*node, member))
     }
 
-    /// Everybody ever heard of.
+    /// Returns all nodes ever heard of.
     pub(crate) fn all(&self) -> impl Iterator<Item = (NodeId, &Member)> {
         self.members.iter().map(|(node, member)| (*node, member))
     }

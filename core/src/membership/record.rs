@@ -88,7 +88,7 @@ pub(crate) struct Departure {
     pub(crate) evicted: Option<Eviction>,
 }
 
-/// Who ended another's life.
+/// The author of the end of another's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Eviction {
     pub(crate) by: NodeId,

@@ -104,7 +104,7 @@ impl Node {
         self.fx.store(record::cluster(&self.cluster));
     }
 
-    /// What this node holds is what a member has to have that it reunites with. Everybody it ever heard of is dialled: those
+    /// Notes what this node holds, since the member that it reunites with has to hold all of it. Dials every node it ever heard of: one
     /// whose last known life has ended may be back by now.
     pub(super) fn look_for_members(&mut self) {
         let contexts = self.gossip.contexts().into_iter();

@@ -61,7 +61,7 @@ impl Evictions {
         self.rounds
     }
 
-    /// Nobody waits for the answer any more; the eviction goes on.
+    /// Forgets a caller that no longer waits for the answer; the eviction goes on.
     pub(crate) fn forget_token(&mut self, token: Token) {
         for attempt in self.attempts.values_mut() {
             attempt.tokens.retain(|waiting| *waiting != token);

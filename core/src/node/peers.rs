@@ -500,8 +500,8 @@ impl Node {
         }
     }
 
-    /// Somebody asks to join through an address. A node that is linked already and answers there is not dialled again: the new
-    /// link would take the place of the one that a join may be using.
+    /// Joins through an address. A node that is linked already and answers there is not dialled again: the new link would take the place of
+    /// the one that a join may be using.
     pub(super) fn join(&mut self, token: Token, addr: String) {
         let answers_there = |(_, link): &(LinkId, &Link)| {
             let member = self.membership.get(link.node);

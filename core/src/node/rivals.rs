@@ -126,7 +126,7 @@ impl Node {
         self.links.put_off(now, by);
     }
 
-    /// Somebody has told of a life of this node's own id.
+    /// Takes the news of a life of this node's own id.
     pub(super) fn own_row_changed(&mut self, epoch: u64) {
         if epoch > self.identity.epoch {
             let (node, why) = (self.id(), HangupReason::IdInUse);

@@ -47,7 +47,7 @@ impl Node {
 
     fn claims_now(&self) -> bool {
         let durable = self.gossip.cover().all_durable() || mutated!(self.fx, ClaimBeforeSync);
-        // Who is about to go takes nothing over: two that leave at once would hand over to each other.
+        // A node that is about to go takes nothing over: two that leave at once would hand over to each other.
         let stays = self.leaving.is_none();
         // Until a floor has been looked for among all rows, their sum is that of no set of rows.
         let counted = self.gossip.is_counted();

@@ -115,7 +115,7 @@ impl Node {
         if self.gossip.cover().tombstone_count() == 0 {
             return self.stability.rest(|node| self.relays.wants(node));
         }
-        // Nobody's claim will tell a lone node that it is time.
+        // No claim will tell a lone node that it is time.
         let alone = self.is_alone();
         // A floor is kept until all that it has hidden is removed.
         if self.gossip.is_sweeping() {

@@ -18,7 +18,7 @@ use crate::error::SettingError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingSource {
-    /// Nobody has said anything.
+    /// Neither the configuration nor the cluster sets it.
     Default,
     /// This node's configuration.
     Config,

@@ -50,7 +50,7 @@ pub(crate) enum Known {
     },
 }
 
-/// Who the node was in its last life.
+/// The identity of the node in its last life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) node: NodeId,

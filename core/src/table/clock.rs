@@ -13,7 +13,7 @@ pub struct Hlc(pub u64);
 impl Hlc {
     const LOGICAL_BITS: u32 = 16;
 
-    /// The largest clock that a row may have. Nobody can write over such a row.
+    /// The largest clock that a row may have. No write can follow such a row.
     pub const MAX: Hlc = Hlc(u64::MAX - 1);
 
     /// The first clock of a wall millisecond, 34 years below the largest at most: a wrong wall clock does not use them up.

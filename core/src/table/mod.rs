@@ -102,7 +102,7 @@ pub enum Write<'a> {
 pub struct Version {
     /// The hybrid logical clock of the write.
     pub clock: Hlc,
-    /// Who accepted it.
+    /// The actor that accepted it.
     pub actor: Actor,
     /// The actor's counter: together with the actor the dot of the write.
     pub counter: u64,
@@ -134,7 +134,7 @@ pub struct TableName {
     pub name: String,
 }
 
-/// Who owns a table. Exhaustive: there is no third.
+/// The owner of a table. Exhaustive: there is no third.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Namespace {
     /// The store.

@@ -267,7 +267,7 @@ impl ChangeKind {
 pub struct TableInfo<'a> {
     /// Its id on this node.
     pub id: TableId,
-    /// Who owns it.
+    /// Its owner.
     pub namespace: Namespace,
     /// Its name.
     pub name: &'a str,

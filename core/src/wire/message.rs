@@ -53,7 +53,7 @@ wire! {
         ProbeFor {
             /// Echoed in the answer.
             nonce: u64,
-            /// Whom to probe.
+            /// The member to probe.
             target: NodeId,
             /// Fresh news about members.
             rumors: Vec<Rumor>,
@@ -298,7 +298,7 @@ wire! {
         pub incarnation: u64,
         /// What is said of it.
         pub state: RumorState,
-        /// Who says so first; confirmations count distinct ones.
+        /// The member that says so first; confirmations count distinct ones.
         pub from: NodeId,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Ended upstream
 //! The makers of async-std have ended it and send its users to [smol]: since August 2025 it stands in the list of advisories as
-//! unmaintained, [RUSTSEC-2025-0052]. Nobody mends what is found in it. So this crate is empty unless its feature `async-std` is
+//! unmaintained, [RUSTSEC-2025-0052]. What is found in it is not mended. So this crate is empty unless its feature `async-std` is
 //! on, and nothing else in the workspace depends on async-std.
 //!
 //! # Moving to smol

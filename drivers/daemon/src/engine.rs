@@ -63,7 +63,7 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         let outcome = std::mem::replace(&mut self.outcome, Ok(()));
-        // Nobody waits any more when the process is about to end.
+        // No receiver is left when the process is about to end.
         let _ = self.events.send(Event::Ended(outcome));
     }
 }

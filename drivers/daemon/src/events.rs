@@ -48,7 +48,7 @@ pub(crate) fn on_end_of_input(events: Sender<Event>) -> Result<(), Failure> {
             .read(&mut buffer)
             .is_ok_and(|read| read > 0)
         {}
-        // Nobody waits any more when the process is about to end.
+        // No receiver is left when the process is about to end.
         let _ = events.send(Event::EndOfInput);
     };
     thread::Builder::new()

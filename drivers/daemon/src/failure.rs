@@ -14,7 +14,7 @@ pub(crate) enum Failure {
     Refused(String),
     /// The server could not be reached, or went away. Exit code 4.
     Unreachable(String),
-    /// Whoever read the output has stopped: nothing is wrong.
+    /// The reader of the output has stopped: nothing is wrong.
     ClosedPipe,
 }
 

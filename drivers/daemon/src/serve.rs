@@ -106,7 +106,7 @@ fn wait(engine: &Engine, inbox: &Receiver<Event>) -> Result<(), Failure> {
     }
 }
 
-/// Who has asked the node to end. What ctrl-c sends to a whole group of processes may come after the end of their input, and is no
+/// The requests so far that the node end. A ctrl-c that goes to a whole group of processes may come after the end of their input, and is no
 /// sign of impatience.
 #[derive(Default)]
 struct Asked {

@@ -1,4 +1,4 @@
-//! Who may ask: a page of another site in a user's browser may not, under whatever name it reaches this node.
+//! Refuses requests of other sites' pages: such a page in a user's browser may not ask, under whatever name it reaches this node.
 //!
 //! A browser sends some requests for any page, with effect though the page never sees the answer, and a page whose own name
 //! is made to lead here passes for one of this node. The first says so in `Sec-Fetch-Site` or `Origin`, the second in `Host`.

@@ -62,7 +62,7 @@ impl Resolver {
             let next = move || asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let run = move || {
                 while let Ok(Asked { dial, name, until }) = next() {
-                    // Nobody waits any more for one that stood behind slow ones for too long.
+                    // The dial of a name that stood behind slow ones for too long has been given up.
                     if Instant::now() >= until {
                         continue;
                     }

@@ -64,7 +64,7 @@ impl Options {
 pub enum BindError {
     /// An address could not be listened on.
     Listen {
-        /// Who was to dial it: `peers` or `redis`.
+        /// The listener's name: `peers` or `redis`.
         listener: &'static str,
         /// The address.
         addr: SocketAddr,

@@ -20,7 +20,7 @@ pub type Dot = (u8, Actor, u64);
 /// A dot that was named and has neither come nor been asked for.
 #[derive(Debug)]
 struct Wait {
-    /// Who named it.
+    /// The link of the peer that named it.
     link: LinkId,
     /// When it has to have been asked for, in virtual microseconds.
     due_us: u64,

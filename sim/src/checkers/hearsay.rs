@@ -71,7 +71,7 @@ impl Ears {
         self.greeted.remove(&link);
     }
 
-    /// Somebody speaks of members. What is told of strangers and of other lives counts for nothing.
+    /// Takes rumors about members. Rumors about strangers and other lives count for nothing.
     fn told(&mut self, rumors: &[Rumor], turn: u64) {
         for rumor in rumors {
             let Some(known) = self.known.get_mut(&rumor.node) else {

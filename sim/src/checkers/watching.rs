@@ -1,4 +1,4 @@
-//! Who follows the changes of a table knows what is in it.
+//! A client that follows the changes of a table knows what is in it.
 
 use std::collections::BTreeMap;
 

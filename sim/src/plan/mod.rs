@@ -62,7 +62,7 @@ impl Table {
 /// What a client does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
-    /// Who acts. A client asks one node until an [`Action::Move`]: at first the node of its own number modulo the number of nodes.
+    /// The client that acts. It asks one node until an [`Action::Move`]: at first the node of its own number modulo the number of nodes.
     /// While that node is down, the next one that is up is asked.
     pub client: u32,
     /// The table.
@@ -248,7 +248,7 @@ pub enum FaultWhat {
         /// How many rows.
         rows: u32,
     },
-    /// Somebody has the node, or the next one that is a member, evict a member that it takes for dead. Waits until there is one.
+    /// Makes the node, or the next one that is a member, evict a member that it takes for dead. Waits until there is one.
     /// Never two sides at once against each other: what the smaller one has deleted and freed may come back, as is promised.
     Evict {
         /// The node.

@@ -116,7 +116,7 @@ fn draw_value(u: &mut Unstructured<'_>, setting: &SettingInfo) -> Result<String>
     );
     let (low, high) = (low.max(read(&setting.min)), high.min(read(&setting.max)));
     let value = draw_log(u, low.max(1), high.max(1))?;
-    // Nobody sets microseconds.
+    // Durations are set in milliseconds.
     let value = match setting.kind {
         SettingKind::Duration => (value / 1_000).max(1) * 1_000,
         _ => value,

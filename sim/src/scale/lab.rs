@@ -106,7 +106,7 @@ impl Lab {
         self.wait((1_000, patience_us), |lab| lab.meter().missing() == 0)
     }
 
-    /// Waits until every node is a member with a link to every other. Who was found so once is not asked again.
+    /// Waits until every node is a member with a link to every other. A node that was found so once is not asked again.
     pub(super) fn wait_formed(&mut self) -> bool {
         let (mut formed, nodes) = (0, self.nodes());
         let patience_us = 60_000_000 + nodes as u64 * 100_000;

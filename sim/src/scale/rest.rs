@@ -27,7 +27,7 @@ pub(super) fn form(lab: &mut Lab) -> Measured {
     }
 }
 
-/// Nobody writes and nothing fails.
+/// Measures a cluster without writes and faults.
 pub(super) fn idle(lab: &mut Lab) -> Measured {
     lab.begin();
     // An empty cluster has less to say of its state.

@@ -32,7 +32,7 @@ impl Ways {
                 if state.are_over {
                     return;
                 }
-                // Who is not carried is hung up on: the way is cut, or the node is down.
+                // A link that is not carried is hung up on: the way is cut, or the node is down.
                 let _ = peer.and_then(|peer| state.carry(peer, node));
             }
         });

@@ -261,7 +261,7 @@ async fn watches_of_the_members_count_among_the_watches<R: Runtime>(runtime: R) 
         a.handle.set_protocols(web).await.unwrap();
         assert!(waiting.await.unwrap().is_ok());
     }
-    // Who went away has left its place.
+    // A watch that went away has left its place.
     drop(first);
     assert!(second.next().await.unwrap().is_ok());
     assert!(future::poll_once(second.next()).await.is_none());

@@ -27,7 +27,7 @@ pub(super) struct Attempt {
     policy: bool,
     ask_at: Instant,
     deadline: Instant,
-    /// Who agreed, over the present link.
+    /// Members that agreed over the present link.
     pub(super) acks: BTreeSet<NodeId>,
     /// Members asked over the present link, whether or not the answer has come: a member that was never asked cannot agree.
     pub(super) asked: BTreeSet<NodeId>,

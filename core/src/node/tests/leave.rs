@@ -196,7 +196,7 @@ fn a_leaver_that_is_not_answered_asks_less_and_less_often() {
     assert!(asked.get() <= 60, "to two members: {}", asked.get());
 }
 
-/// Who was not asked for a while is not waited for until the next question.
+/// A member that was not asked for a while is not waited for until the next question.
 #[test]
 fn a_member_that_comes_into_reach_is_asked_at_once() {
     let mut lab = Lab::new(3, Storage::Ordered, true);

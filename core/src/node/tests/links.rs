@@ -1,4 +1,4 @@
-//! Whom a node dials, and when.
+//! The peers that a node dials, and when.
 
 use std::vec::Vec;
 

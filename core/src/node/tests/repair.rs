@@ -67,7 +67,7 @@ fn an_old_row_that_a_lost_write_left_gives_way_to_the_delete() {
     lab.put(0, "k", "v");
     lab.run(3_000);
     let old = lab.disks[2][&record_of("k")].clone();
-    // Nobody may free the delete while a member that has not got it is down.
+    // No member may free the delete while one that has not got it is down.
     lab.stop(1);
     lab.delete(0, "k");
     lab.run(3_000);

@@ -165,7 +165,7 @@ fn what_is_settled_merges_like_what_is_not() {
     arbtest(|u| {
         let (replicas, _) = replicas(u)?;
         let rows: Vec<&SiblingRow> = replicas.iter().map(|replica| &replica.row).collect();
-        // Everybody has everything; some have forgotten what was replaced.
+        // All have everything; some have forgotten what was replaced.
         let all = merged(&rows);
         let mut settled = all.clone();
         settled.settle(|_| true);

@@ -17,7 +17,7 @@ pub(crate) use keys::{KEYS, Key};
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Nobody gave one.
+    /// None was given.
     Default,
     /// `PORT` in the environment gave a port.
     Port,

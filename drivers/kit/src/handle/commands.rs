@@ -45,7 +45,7 @@ impl Default for CommandLimits {
     }
 }
 
-/// Who waits for the reply to a request.
+/// The caller that waits for the reply to a request.
 enum Asker {
     Handle(Done),
     /// Changes that are shown after a sync.

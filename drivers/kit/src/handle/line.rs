@@ -21,7 +21,7 @@ pub(super) type Job = Box<dyn FnOnce(&mut Node, Now) + Send>;
 /// whole node waits for it. It is dropped once it returns `false`, and when the loop ends.
 pub type Listener = Box<dyn FnMut(&Node, Now, &[TableId]) -> bool + Send>;
 
-/// Who gets the answer to a request.
+/// The receiver of the answer to a request.
 pub(super) enum Done {
     Reply(Reply<Result<Response, RequestError>>),
     Call(Box<dyn FnOnce(Result<Response, RequestError>) + Send>),

@@ -1,4 +1,4 @@
-//! Who waits for a change of which table, or of the members. The core keeps the log; nothing is buffered here.
+//! The watches of tables and of the members, until something changes. The core keeps the log; nothing is buffered here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl Watchers {
         if seen != Some(revision) {
             return told.send(Ok((revision, node.members().into())));
         }
-        // Whoever waits longer has seen the same: they were answered when it came to be.
+        // Watches that have waited longer have seen the same: they were answered when it came to be.
         self.members_changed(node);
         match self.room() {
             Ok(()) => self.members.push(told),

@@ -322,7 +322,7 @@ struct Reports<N: Fn()> {
 
 impl<N: Fn()> Reports<N> {
     fn send(&self, report: StoreReport) {
-        // Nobody listens after a handle was dropped.
+        // After a handle was dropped the report has no receiver.
         let _ = self.sender.send(report);
         (self.notify)();
     }

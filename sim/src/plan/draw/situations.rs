@@ -146,7 +146,7 @@ fn evicted_by_who_vanishes(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan,
     Ok((plan, mix))
 }
 
-/// Everybody writes and deletes the same few keys, and much comes late and out of order.
+/// Draws clients that write and delete the same few keys, while much comes late and out of order.
 fn late_messages(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
     let active_us = u.int_in_range(7 * SECOND_US..=27 * SECOND_US)?;
     let mut plan = quiet(seed, u.int_in_range(2..=4)?, active_us);

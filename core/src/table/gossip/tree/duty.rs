@@ -1,4 +1,4 @@
-//! Whom a member passes rows on to: the part of the ring of ids that it answers for, and how it shares that part out.
+//! The part of the ring of ids that a member passes rows on to, and how it shares that part out.
 
 use alloc::vec::Vec;
 
@@ -58,7 +58,7 @@ impl Part {
 }
 
 impl Duty {
-    /// Everybody but this node: it is the origin.
+    /// Returns all members but this node: it is the origin.
     pub(crate) fn whole(me: NodeId) -> Duty {
         let none = Part { from: me, to: me };
         let (from, to) = (after(me), me);

@@ -26,7 +26,7 @@ struct Wanted {
     at: (RowClass, Actor),
     runs: Runs,
     due: Instant,
-    /// Who has them, and has not been asked.
+    /// Links to members that have them, and have not been asked.
     sources: [Option<LinkId>; 2],
 }
 

@@ -90,7 +90,7 @@ fn members_that_know_different_ones_reach_nobody_twice_and_all_that_somebody_ans
         }
         let origin = *u.choose(&all)?;
         let fanout = u.int_in_range(1..=4)?;
-        // Everybody lacks some, and one is known to all.
+        // Each member lacks one other.
         let mut unknown: BTreeMap<NodeId, NodeId> = BTreeMap::new();
         for node in &all {
             unknown.insert(*node, *u.choose(&all)?);
