@@ -31,7 +31,8 @@ pub enum WriteError {
     /// The table had no rows any more and was forgotten: ask for it by its name.
     TableForgotten,
     /// The store lags behind by more than [`Limits::store_backlog`](crate::Limits::store_backlog) batches or
-    /// [`Limits::store_backlog_bytes`](crate::Limits::store_backlog_bytes), or too many requests wait. Try again later.
+    /// [`Limits::store_backlog_bytes`](crate::Limits::store_backlog_bytes), or too many requests
+    /// or flushes wait. Try again later.
     Busy {
         /// The limit that was reached.
         limit: usize,
@@ -87,7 +88,12 @@ impl fmt::Display for WriteError {
                 f.write_str("the table was forgotten: ask for it by its name")
             }
             WriteError::ReadOnlyTable => f.write_str("tables of the store itself are read-only"),
-            WriteError::Busy { limit } => write!(f, "the store lags behind, the limit is {limit}"),
+            WriteError::Busy { limit } => {
+                write!(
+                    f,
+                    "the store lags behind or too much waits, the limit is {limit}"
+                )
+            }
             WriteError::StoreStalled => f.write_str("the store is out of space"),
             WriteError::LastClock => f.write_str("the row has the largest clock there is"),
             WriteError::ClockAhead { ahead_ms, limit_ms } => write!(

@@ -65,7 +65,7 @@ use crate::refusals::Refusal;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
-use crate::table::gossip::{AntiEntropy, Gossip, Lazy, Stability, Tables};
+use crate::table::gossip::{AT_ONCE, AntiEntropy, Gossip, Lazy, Stability, Tables, WAITING};
 use crate::table::{Accepted, Context, Namespace, RowClass, TableName, TableOptions, View, Write};
 use crate::time::{Instant, Now};
 
@@ -290,7 +290,7 @@ impl Node {
     /// [`WriteError`]; nothing was changed.
     pub fn flush_table(&mut self, now: Now, table: TableId) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
-        self.admit(table)?;
+        self.admit_flush(Some(table))?;
         Ok(self.gossip.flush_table(&mut self.fx, Some(table), None).0)
     }
 
@@ -301,7 +301,7 @@ impl Node {
     /// [`WriteError`]; nothing was changed.
     pub fn flush_all(&mut self, now: Now) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
-        self.admit(TableId::DEFAULT)?;
+        self.admit_flush(None)?;
         Ok(self.gossip.flush_table(&mut self.fx, None, None).0)
     }
 
@@ -316,16 +316,25 @@ impl Node {
         table: Option<TableId>,
     ) -> Result<(Accepted, Option<FlushId>), WriteError> {
         self.fx.set_now(now);
-        self.admit(table.unwrap_or(TableId::DEFAULT))?;
+        self.admit_flush(table)?;
         let (accepted, left) = self.gossip.flush_table(&mut self.fx, table, None);
         Ok((accepted, left.map(FlushId)))
     }
 
-    /// Deletes some more of the rows that a flush has left; once all are deleted, the batch that makes that durable. About a millisecond.
+    /// Deletes some more of the rows that a flush has left; once all are deleted, the batch that has to be durable before the answer, as that
+    /// of a write does. About a millisecond.
     pub fn flush_more(&mut self, now: Now, flush: FlushId) -> Option<Seq> {
         self.fx.set_now(now);
-        self.gossip
-            .flush_more(&mut self.fx, flush.0, turn::FLUSH_BUDGET)
+        self.gossip.flush_more(&mut self.fx, flush.0, AT_ONCE)
+    }
+
+    /// Whether a client's flush may be accepted here now.
+    fn admit_flush(&mut self, table: Option<TableId>) -> Result<(), WriteError> {
+        self.admit(table.unwrap_or(TableId::DEFAULT))?;
+        match self.gossip.is_full_of_flushes() {
+            true => Err(WriteError::Busy { limit: WAITING }),
+            false => Ok(()),
+        }
     }
 
     /// Whether a client's write may be accepted here now.

@@ -271,7 +271,7 @@ impl Node {
     }
 
     fn flush_requested(&mut self, table: Option<TableId>, token: Token, deadline: Option<Instant>) {
-        if let Err(error) = self.admit(table.unwrap_or(TableId::DEFAULT)) {
+        if let Err(error) = self.admit_flush(table) {
             return self.fx.reply(token, Err(RequestError::Write(error)));
         }
         match self.gossip.flush_table(&mut self.fx, table, Some(token)) {

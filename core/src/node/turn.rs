@@ -5,10 +5,8 @@ use crate::id::Seq;
 use crate::io::{Deadline, Event, HangupReason, Timer};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::gossip::AT_ONCE;
 use crate::wire::RumorState;
-
-/// Rows ahead of a flush that are deleted in one turn.
-pub(super) const FLUSH_BUDGET: usize = 256;
 
 /// Changes beyond a limit that was lowered, and that are forgotten in one turn.
 const TRIM_BUDGET: usize = 4_096;
@@ -90,7 +88,7 @@ impl Node {
         self.gossip.trim_log(TRIM_BUDGET);
         // A store that lags gets no more to do.
         if !self.pressure() {
-            self.flushes_due(FLUSH_BUDGET);
+            self.flushes_due(AT_ONCE);
             self.gossip.sweep(&mut self.fx, SWEEP_BUDGET);
         }
         self.collect_tombstones();

@@ -2,6 +2,7 @@
 
 use super::push::{first_forward, set, watch};
 use super::*;
+use crate::table::gossip::WAITING;
 use crate::wire::Message;
 
 /// Records of rows of users' durable tables.
@@ -277,6 +278,107 @@ fn a_flush_is_answered_when_all_rows_ahead_of_it_are_deleted() {
     assert!(matches!(lab.replies[&token], Ok(Response::Written(_))));
     for i in 0..2 {
         assert_eq!(shown(&lab, i), (1, 1), "n{i}");
+    }
+}
+
+/// A node with `count` rows that are a day ahead of its clock.
+fn with_rows_ahead(count: usize) -> Lab {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    for i in 0..count {
+        put_ahead(&mut lab, 1, TableId::DEFAULT, &std::format!("k{i}"));
+    }
+    lab.run(5_000);
+    assert_eq!(shown(&lab, 0).1, count);
+    lab
+}
+
+#[test]
+fn flushes_that_wait_are_bounded() {
+    let mut lab = with_rows_ahead(300);
+    let (now, token) = (lab.now, Token(7));
+    let table = lab.node(0).table("t").unwrap();
+    for _ in 0..WAITING {
+        let (_, left) = lab.node(0).begin_flush(now, Some(table)).unwrap();
+        assert!(
+            left.is_some(),
+            "it has not looked at all rows that are ahead"
+        );
+    }
+    let busy = WriteError::Busy { limit: WAITING };
+    assert_eq!(lab.node(0).begin_flush(now, None), Err(busy.clone()));
+    assert_eq!(lab.node(0).flush_table(now, table), Err(busy.clone()));
+    assert_eq!(lab.node(0).flush_all(now), Err(busy.clone()));
+    let request = Request::Flush { table: None };
+    let deadline = None;
+    let input = Input::Request {
+        token,
+        deadline,
+        request,
+    };
+    lab.node(0).handle(now, input);
+    lab.run(5_000);
+    assert_eq!(lab.replies[&token], Err(RequestError::Write(busy)));
+    assert_eq!(shown(&lab, 0).1, 300, "none of them took these rows");
+    let now = lab.now;
+    assert!(lab.node(0).begin_flush(now, None).is_ok(), "they are done");
+}
+
+#[test]
+fn what_a_flush_looks_at_is_bounded_whatever_other_tables_hold() {
+    for (others, is_known) in [(10, true), (5_000, false)] {
+        let mut lab = with_rows_ahead(others);
+        let table = lab.node(0).table("t").unwrap();
+        for i in 0..2_000 {
+            let now = lab.now;
+            let key = std::format!("t{i}");
+            let write = Write::Put {
+                key: key.as_bytes(),
+                value: Bytes::from_static(b"v"),
+                expires: None,
+            };
+            lab.node(0).write(now, table, write).unwrap();
+        }
+        lab.run(1_000);
+        let theirs = lab.node(1).table("t").unwrap();
+        put_ahead(&mut lab, 1, theirs, "ahead");
+        lab.run(1_000);
+        let now = lab.now;
+        lab.node(0).flush_table(now, table).unwrap();
+        assert_eq!(lab.node(0).gossip.is_counted(), is_known, "{others}");
+        lab.run(10_000);
+        let now = lab.now;
+        assert_eq!(lab.node(0).view(now).len(table), 0);
+        assert_eq!(shown(&lab, 0).1, others);
+    }
+}
+
+#[test]
+fn a_flush_waits_for_the_disk_only_where_a_table_promises_that() {
+    for (durability, waits) in [
+        (Durability::Sync, true),
+        (Durability::Periodic, false),
+        (Durability::Memory, false),
+    ] {
+        let mut lab = Lab::new(2, Storage::Ordered, true);
+        lab.run(3_000);
+        let options = TableOptions::default().durability(durability);
+        let now = lab.now;
+        lab.node(0).create_table(now, "t", options).unwrap();
+        lab.run(1_000);
+        let tables = [0, 1].map(|i| lab.node(i).table("t").unwrap());
+        for i in 0..300 {
+            let key = std::format!("k{i}");
+            put_ahead(&mut lab, 1, tables[1], &key);
+        }
+        lab.run(5_000);
+        let (now, table) = (lab.now, tables[0]);
+        let (accepted, left) = lab.node(0).begin_flush(now, Some(table)).unwrap();
+        assert_eq!(accepted.sync, waits, "{durability:?}");
+        let mut more = (0..9).filter_map(|_| lab.node(0).flush_more(now, left.unwrap()));
+        let upto = more.next().unwrap();
+        assert_eq!(upto > lab.node(0).durable(), waits, "{durability:?}");
+        assert_eq!(lab.node(0).view(now).len(table), 0);
     }
 }
 

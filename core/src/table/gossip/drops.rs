@@ -22,8 +22,11 @@ use crate::table::causal::Dot;
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Hlc, RowClass};
 
-/// Rows above a floor that are looked for, among at most so many changes.
+/// Rows above a floor that are looked for.
 const KEPT: usize = 1_024;
+
+/// Changes that are looked at for those, and rows that are ahead.
+const LOOKS: usize = 4 * KEPT;
 
 impl Gossip {
     /// Drops the rows of a group of tables that are at or below a floor: they are hidden from now on. O(log rows), and 1,024 rows that stay.
@@ -101,7 +104,7 @@ impl Gossip {
     fn newer_than(&self, table: Option<TableId>, floor: Hlc) -> Option<Vec<Slot>> {
         let next = self.log.next();
         let since = self.ahead.since(floor, next)?;
-        if since < self.log.first() || next - since > 4 * KEPT as u64 {
+        if since < self.log.first() || next - since > LOOKS as u64 {
             return None;
         }
         let is_meant = |row: &StoredRow| match table {
@@ -117,8 +120,8 @@ impl Gossip {
             _ => None,
         });
         let mut newer: BTreeSet<Slot> = logged.filter(is_newer).collect();
-        for slot in self.ahead.above(floor) {
-            if newer.len() > KEPT {
+        for (looks, slot) in self.ahead.above(floor).enumerate() {
+            if looks == LOOKS || newer.len() > KEPT {
                 return None;
             }
             if is_newer(&slot) {

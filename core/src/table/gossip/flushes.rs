@@ -18,8 +18,11 @@ use crate::mutants::mutated;
 use crate::table::siblings::Sibling;
 use crate::table::{Accepted, Hlc};
 
-/// Rows above the floor that are deleted in the turn of the flush itself.
-const AT_ONCE: usize = 256;
+/// Rows above floors that one turn deletes, and as many in the turn of the flush itself.
+pub(crate) const AT_ONCE: usize = 256;
+
+/// Flushes that may have rows left to delete. Each write that hides or shows a row looks at all of them.
+pub(crate) const WAITING: usize = 1_024;
 
 /// A flush that has rows left to delete.
 pub(super) struct Flush {
@@ -77,6 +80,11 @@ impl Gossip {
         flushes.any(|flush| flush.table.is_some_and(|table| tables.contains(&table)))
     }
 
+    /// Whether as many flushes have rows left to delete as may wait.
+    pub(crate) fn is_full_of_flushes(&self) -> bool {
+        self.flushes.len() >= WAITING
+    }
+
     /// Whether flushes have rows left to delete.
     pub(crate) fn is_flushing(&self) -> bool {
         !self.flushes.is_empty()
@@ -95,8 +103,8 @@ impl Gossip {
         done
     }
 
-    /// Deletes up to `budget` of the rows that a flush has left, and those of the flushes before it; the last batch that stores deletes of
-    /// flushes, once all are deleted.
+    /// Deletes up to `budget` of the rows that a flush has left, and those of the flushes before it; once all are deleted, the last batch
+    /// with deletes of flushes whose tables promise to sync first.
     pub(crate) fn flush_more(
         &mut self,
         fx: &mut Effects,
@@ -198,8 +206,13 @@ impl Gossip {
             }
         };
         fx.mark(Mark::FlushedAhead);
-        self.flushed = self.flushed.max(accepted.seq);
-        answer.seq = answer.seq.max(accepted.seq);
+        if accepted.sync {
+            self.flushed = self.flushed.max(accepted.seq);
+        }
+        // An answer that waits for the disk does not wait for deletes that promise nothing.
+        if accepted.sync || !answer.sync {
+            answer.seq = answer.seq.max(accepted.seq);
+        }
         answer.sync |= accepted.sync;
     }
 }

@@ -50,6 +50,7 @@ pub(crate) use cold::{Loaded, Place, Thawed};
 pub(crate) use cover::Cover;
 pub(crate) use digest::{Scope, read_digest, write_digest};
 use flushes::Flush;
+pub(crate) use flushes::{AT_ONCE, WAITING};
 use log::ChangeLog;
 pub(crate) use log::Entry;
 pub(crate) use order::{InOrder, Order};
