@@ -110,6 +110,13 @@ pub struct HoldUp {
     pub why: HoldsUp,
 }
 
+impl NodeStatus {
+    /// Rows of all tables that are not shown, because they were accepted before the definition of their table had come to their writers.
+    pub fn stray_rows(&self) -> u64 {
+        self.strays.iter().map(|strays| strays.rows).sum()
+    }
+}
+
 impl Node {
     /// Its [`NodeStatus::standing`] alone. O(1).
     pub fn standing_name(&self) -> &'static str {

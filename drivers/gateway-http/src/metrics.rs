@@ -247,7 +247,7 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
         (
             "stray_rows",
             "Rows that were accepted before the definition of their table and wait to be moved by their writers",
-            int(status.strays.iter().map(|strays| strays.rows).sum()),
+            int(status.stray_rows()),
         ),
         ("links", "Open links to peers", int(status.links as u64)),
         (

@@ -9,6 +9,8 @@ pub(crate) const COMMAND: usize = 300;
 pub(crate) const ROW: usize = 250;
 /// A row that is written.
 pub(crate) const WRITE: usize = 1_500;
+/// The most that one call of the node does for a flush: it deletes 256 rows.
+pub(crate) const FLUSH: usize = 256 * WRITE;
 /// A name that becomes that of a table, or is looked up to become one.
 pub(crate) const TABLE: usize = 5_000;
 

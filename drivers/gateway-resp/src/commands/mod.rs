@@ -302,10 +302,19 @@ impl Ctx<'_> {
 
     /// Removes all rows of a table, or of all tables. Those whose clocks are ahead may take a while: [`Each`] waits for them.
     fn flush(&mut self, table: Option<TableId>) -> Outcome {
+        self.client.work.spend(self.flush_steps(table));
         let (accepted, left) = self.node.begin_flush(self.now, table)?;
         self.written(accepted);
         self.client.flushing = left;
         Ok(())
+    }
+
+    /// The steps that the first piece of a flush of a table, or of all, takes at most: rows whose clocks are ahead are deleted one by one.
+    fn flush_steps(&self, table: Option<TableId>) -> usize {
+        let view = self.node.view(self.now);
+        let rows = table.map_or_else(|| view.user_rows(), |table| view.len(table));
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        rows.saturating_mul(work::WRITE).min(work::FLUSH)
     }
 
     /// Goes on with a flush whose rows are not all deleted; whether there is none left. That of a transaction is left to the node's turns.
@@ -314,11 +323,11 @@ impl Ctx<'_> {
             self.client.flushing = None;
             return true;
         };
-        let more = !self.node.pressure();
-        let Some(seq) = more
-            .then(|| self.node.flush_more(self.now, flush))
-            .flatten()
-        else {
+        if self.node.pressure() || self.client.work.is_spent() {
+            return false;
+        }
+        self.client.work.spend(work::FLUSH);
+        let Some(seq) = self.node.flush_more(self.now, flush) else {
             return false;
         };
         if seq > self.node.durable() {

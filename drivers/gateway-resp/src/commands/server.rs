@@ -280,6 +280,7 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
     field(text, format_args!("tombstones:{}", status.tombstones));
     field(text, format_args!("hidden_rows:{}", status.hidden_rows));
     field(text, format_args!("hidden_bytes:{}", status.hidden_bytes));
+    field(text, format_args!("stray_rows:{}", status.stray_rows()));
     if let Some(clocks) = status.hidden_until {
         field(text, format_args!("hidden_wait_because:{clocks}"));
     }

@@ -113,6 +113,13 @@ fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expires: Option<Wall>) -> Ou
     Ok(())
 }
 
+/// The same for a command that is answered at once: the node's turns delete what is left of a hash.
+fn put_at_once(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expires: Option<Wall>) -> Outcome {
+    put(ctx, key, value, expires)?;
+    ctx.client.flushing = None;
+    Ok(())
+}
+
 /// Writes the row of a string, and leaves a hash of that name alone.
 pub(super) fn put_row(
     ctx: &mut Ctx<'_>,
@@ -175,7 +182,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     if args.len() > 3 {
         return set_with(ctx, args, &set_options(args)?);
     }
-    put(ctx, args.get(1), args.get(2), None)?;
+    put_at_once(ctx, args.get(1), args.get(2), None)?;
     ctx.ok()
 }
 
@@ -201,7 +208,7 @@ fn set_with(ctx: &mut Ctx<'_>, args: Args<'_>, options: &SetOptions<'_>) -> Outc
     let exists = is_string || is_hash;
     let refused = (options.only_new && exists) || (options.only_old && !exists);
     if !refused {
-        put(ctx, key, args.get(2), expires)?;
+        put_at_once(ctx, key, args.get(2), expires)?;
     }
     match old {
         Some(old) => ctx.bulk(&old),
@@ -215,19 +222,19 @@ fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     if ctx.is_string(key) || ctx.hash(key).is_some() {
         return ctx.int(0);
     }
-    put(ctx, key, args.get(2), None)?;
+    put_at_once(ctx, key, args.get(2), None)?;
     ctx.int(1)
 }
 
 fn setex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let expires = deadline(ctx.now, Unit::Seconds, args.get(2))?;
-    put(ctx, args.get(1), args.get(3), Some(expires))?;
+    put_at_once(ctx, args.get(1), args.get(3), Some(expires))?;
     ctx.ok()
 }
 
 fn psetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let expires = deadline(ctx.now, Unit::Millis, args.get(2))?;
-    put(ctx, args.get(1), args.get(3), Some(expires))?;
+    put_at_once(ctx, args.get(1), args.get(3), Some(expires))?;
     ctx.ok()
 }
 

@@ -361,8 +361,6 @@ struct Plan {
     bytes: usize,
     /// Hashes that it makes.
     made: BTreeSet<Vec<u8>>,
-    /// The most rows that one of the commands deletes with a hash, or with all.
-    deleted: usize,
     /// Rows whose values have to be loaded first.
     cold: Vec<RowKey>,
 }
@@ -431,7 +429,7 @@ impl Plan {
                 self.steps += names * LISTED;
             }
             "keys" => self.list_all(ctx, args.get(1)),
-            "flushall" | "flushdb" => self.flush(ctx),
+            "flushall" | "flushdb" => self.steps += OTHER + ctx.flush_steps(None),
             _ => {}
         }
     }
@@ -461,29 +459,11 @@ impl Plan {
                 }
                 // It is deleted, or replaced by a string.
                 Some(table) if command.group != "hash" => {
-                    self.steps += work::TABLE;
-                    self.delete(ctx.node.view(ctx.now).len(table) as usize);
+                    self.steps += work::TABLE + ctx.flush_steps(Some(table));
                 }
                 _ => {}
             }
         }
-    }
-
-    /// Counts rows that are deleted together. Rows of one command are free: it takes no longer than it would alone.
-    fn delete(&mut self, rows: usize) {
-        let others = rows.min(self.deleted);
-        self.deleted = self.deleted.max(rows);
-        self.steps = self
-            .steps
-            .saturating_add(others.saturating_mul(work::WRITE));
-    }
-
-    fn flush(&mut self, ctx: &Ctx<'_>) {
-        self.steps += OTHER;
-        let view = ctx.node.view(ctx.now);
-        let hashes = view.user_tables(None).map(|table| view.len(table.id));
-        let hashes: u64 = hashes.take(STEPS_MOST / LISTED).sum();
-        self.delete((hashes + view.len(TableId::DEFAULT)) as usize);
     }
 
     fn read(&mut self, ctx: &Ctx<'_>, table: TableId, key: &[u8]) {

@@ -273,3 +273,30 @@ fn what_costs_much_is_bounded_in_a_transaction() {
     }
     assert_eq!(talk.say("DBSIZE"), ":100");
 }
+
+#[test]
+fn a_pipeline_of_flushes_takes_several_calls() {
+    let mut talk = Talk::new();
+    for hash in 0..20 {
+        for n in 0..300 {
+            talk.say(&format!("HSET h{hash} f{n} 1"));
+        }
+    }
+    let lines: String = (0..20).map(|hash| format!("DEL h{hash}\n")).collect();
+    let bytes = lines.as_bytes();
+    talk.flow = talk
+        .session
+        .receive(talk.now, &mut talk.node, bytes, &mut talk.replies);
+    assert_eq!(talk.flow, Flow::Yield);
+    let (calls, text) = go_on(&mut talk);
+    assert!(calls >= 9, "{calls}");
+    assert_eq!(text, ":1 ".repeat(20));
+    // Flushes of little are cheap.
+    let lines = "FLUSHALL\n".repeat(100);
+    let bytes = lines.as_bytes();
+    talk.flow = talk
+        .session
+        .receive(talk.now, &mut talk.node, bytes, &mut talk.replies);
+    let (calls, _) = go_on(&mut talk);
+    assert!(calls <= 2, "{calls}");
+}

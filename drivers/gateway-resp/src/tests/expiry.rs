@@ -61,7 +61,8 @@ fn what_needs_a_row_finds_none_where_it_is_hidden_and_writes_nothing() {
         ("DBSIZE", ":0"),
         ("SET d 2 NX", "+OK"),
     ]);
-    assert!(talk.say("INFO rumormill").contains("hidden_rows:4"));
+    let info = talk.say("INFO rumormill");
+    assert!(info.contains("hidden_rows:4") && info.contains("stray_rows:0"));
     set_back(&mut talk);
     talk.expect(&[
         ("GET a", "$1 1"),
