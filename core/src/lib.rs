@@ -129,7 +129,7 @@ pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};
 pub use table::{
     Accepted, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor, Durability,
-    Found, Hlc, Namespace, Row, RowClass, RowRef, Runs, Scan, ScanRange, Siblings, TableInfo,
+    Found, Hlc, Mode, Namespace, Row, RowClass, RowRef, Runs, Scan, ScanRange, Siblings, TableInfo,
     TableName, TableOptions, Version, View, Write,
 };
 pub use time::{Instant, Now, Wall};

@@ -19,7 +19,8 @@ use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
 use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
-use crate::table::gossip::{Gossip, Tables};
+use crate::table::gossip::Gossip;
+use crate::table::sys;
 use crate::table::{Hlc, RowClass, Runs};
 use crate::time::Now;
 
@@ -184,12 +185,9 @@ impl Recovery {
     fn forget_itself(&mut self) {
         self.identity = None;
         self.cluster = None;
-        let (old, rest) =
-            core::mem::take(&mut self.rows)
-                .into_iter()
-                .partition(|(class, table, ..)| {
-                    *class == RowClass::Sys && Tables::are_of_members(table)
-                });
+        let (old, rest) = core::mem::take(&mut self.rows)
+            .into_iter()
+            .partition(|(class, table, ..)| *class == RowClass::Sys && sys::are_of_members(table));
         self.rows = rest;
         let old: Vec<(RowClass, String, Actor, RowRecord)> = old;
         for (class, table, _, row) in &old {

@@ -12,7 +12,7 @@ use crate::marks::Mark;
 use crate::membership::{Departure, Eviction, Link, Phase, eviction_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
-use crate::table::gossip::Tables;
+use crate::table::sys;
 use crate::table::{Context, Hlc, RowClass, Runs};
 use crate::wire::Standing;
 
@@ -203,7 +203,7 @@ impl Node {
         };
         let key = eviction_key(me, ended, me);
         self.gossip
-            .write_sys(&mut self.fx, Tables::DEPARTED, &key, departure.encode());
+            .write_sys(&mut self.fx, sys::DEPARTED, &key, departure.encode());
     }
 
     /// Adds the members named by an eviction that does not name this node, which is away already: they may be full members too, so this

@@ -10,7 +10,7 @@ use crate::id::{LinkId, NodeId};
 use crate::io::{HangupReason, Lane, Links};
 use crate::marks::Mark;
 use crate::membership::{Greeting, Phase, departure_key, member_key};
-use crate::table::gossip::Tables;
+use crate::table::sys;
 use crate::wire::{Message, RowBatch, Welcome};
 
 impl Node {
@@ -20,14 +20,14 @@ impl Node {
     fn greeting_rows(&self, peer: Option<NodeId>, heard: Option<&[u64]>) -> RowBatch {
         let mut keys = Vec::new();
         for node in [Some(self.id()), peer].into_iter().flatten() {
-            keys.push((Tables::MEMBERS, member_key(node)));
+            keys.push((sys::MEMBERS, member_key(node)));
             if let Some(epoch) = self.membership.departed_epoch(node) {
-                keys.push((Tables::DEPARTED, departure_key(node, epoch)));
+                keys.push((sys::DEPARTED, departure_key(node, epoch)));
             }
         }
         let unheard = heard.map(|heard| self.membership.evictions_unheard(heard));
         let unheard = unheard.into_iter().flatten();
-        keys.extend(unheard.map(|key| (Tables::DEPARTED, key)));
+        keys.extend(unheard.map(|key| (sys::DEPARTED, key)));
         self.gossip.greeting_rows(&keys)
     }
 
@@ -57,7 +57,7 @@ impl Node {
         let gate = self.fx.first_gate();
         let knows_peer = peer.is_some_and(|peer| {
             let rows = self.gossip.rows();
-            rows.get(Tables::MEMBERS, &member_key(peer)).is_some()
+            rows.get(sys::MEMBERS, &member_key(peer)).is_some()
         });
         if let Some(known) = self.links.get_mut(link) {
             known.sent = Some(Greeting::new(&welcome, knows_peer));

@@ -14,7 +14,7 @@ use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::Hlc;
-use crate::table::gossip::Tables;
+use crate::table::sys;
 use crate::wire::{Standing, Welcome};
 
 /// What two greetings settle. Both sides compute it from the same two greetings.
@@ -72,8 +72,8 @@ fn knows(welcome: &Welcome, node: NodeId) -> bool {
 impl Node {
     /// A new life begins: its row in `sys.members` is written, and what the store held takes effect.
     pub(super) fn begin_life(&mut self, now: crate::time::Now, fresh: bool, behind: bool) {
-        for table in [Tables::SETTINGS, Tables::MEMBERS, Tables::DEPARTED] {
-            if table == Tables::SETTINGS && mutated!(self.fx, SettingsForgotten) {
+        for table in [sys::SETTINGS, sys::MEMBERS, sys::DEPARTED] {
+            if table == sys::SETTINGS && mutated!(self.fx, SettingsForgotten) {
                 continue;
             }
             let keys: Vec<_> = self
@@ -117,7 +117,7 @@ impl Node {
         };
         let key = member_key(self.id());
         self.gossip
-            .write_sys(&mut self.fx, Tables::MEMBERS, &key, record.encode());
+            .write_sys(&mut self.fx, sys::MEMBERS, &key, record.encode());
     }
 
     /// Returns whether this node has a fellow member, or a node may be becoming one: either way it stays where it is.

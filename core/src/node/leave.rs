@@ -11,7 +11,8 @@ use crate::io::{Event, HaltReason, Handover, HangupReason, Lane, Links, Response
 use crate::marks::Mark;
 use crate::membership::{Departure, Phase, departure_key};
 use crate::mutants::mutated;
-use crate::table::gossip::{Tables, write_contexts};
+use crate::table::gossip::write_contexts;
+use crate::table::sys;
 use crate::table::{Context, RowClass};
 use crate::time::Instant;
 use crate::wire::{Message, RumorState};
@@ -278,7 +279,7 @@ impl Node {
             };
             let key = departure_key(self.id(), self.identity.epoch);
             self.gossip
-                .write_sys(&mut self.fx, Tables::DEPARTED, &key, departure.encode());
+                .write_sys(&mut self.fx, sys::DEPARTED, &key, departure.encode());
         }
         self.fx.sync_this_turn();
         self.after_input();

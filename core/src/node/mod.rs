@@ -65,8 +65,10 @@ use crate::refusals::Refusal;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
-use crate::table::gossip::{AT_ONCE, AntiEntropy, Gossip, Lazy, Stability, Tables, WAITING};
-use crate::table::{Accepted, Context, Namespace, RowClass, TableName, TableOptions, View, Write};
+use crate::table::gossip::{AT_ONCE, AntiEntropy, Gossip, Lazy, Stability, WAITING};
+use crate::table::{
+    Accepted, Context, Namespace, Reads, RowClass, TableName, TableOptions, View, Write, sys,
+};
 use crate::time::{Instant, Now};
 
 /// What a recovery hands over.
@@ -360,7 +362,7 @@ impl Node {
             self.fx.refuse(Refusal::WriteClockAhead);
             return Err(refusal);
         }
-        match self.gossip.tables().get(table) {
+        match self.gossip.catalog().get(table) {
             Some(known) if known.namespace() == Namespace::Usr => Ok(()),
             Some(_) => Err(WriteError::ReadOnlyTable),
             None => Err(WriteError::TableForgotten),
@@ -387,7 +389,7 @@ impl Node {
 
     /// The user table of that name, if this node has ever heard of it. O(log tables).
     pub fn user_table(&self, name: &str) -> Option<TableId> {
-        self.gossip.tables().resolve_user(name)
+        self.gossip.catalog().resolve_user(name)
     }
 
     /// The table of that name, if this node has ever heard of it.
@@ -413,7 +415,12 @@ impl Node {
     /// A look at the tables.
     pub fn view(&self, now: Now) -> View<'_> {
         View {
-            node: self,
+            reads: Reads {
+                catalog: self.gossip.catalog(),
+                changes: self.gossip.changes(),
+                gossip: &self.gossip,
+                effects: &self.fx,
+            },
             wall_ms: now.wall.as_millis(),
         }
     }
@@ -578,7 +585,7 @@ impl Node {
 
     /// A row of the store's own takes effect; the eviction it tells of, when that is news.
     fn sys_row_changed(&mut self, table: TableId, key: &Bytes) -> Option<Verdict> {
-        if table == Tables::SETTINGS {
+        if table == sys::SETTINGS {
             self.setting_row_changed(key);
             return None;
         }
@@ -586,12 +593,12 @@ impl Node {
         let value = row.value.resident().cloned()?;
         let clock = row.clock;
         let (change, verdict) = match table {
-            Tables::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
-            Tables::DEPARTED if self.membership.lost_changed(key, clock) => {
+            sys::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
+            sys::DEPARTED if self.membership.lost_changed(key, clock) => {
                 self.stability.touch();
                 (Change::None, None)
             }
-            Tables::DEPARTED => {
+            sys::DEPARTED => {
                 let verdict = self.membership.eviction_changed(key, &value, clock);
                 let change = self.membership.departed_changed(key, &value, clock);
                 (change, verdict)

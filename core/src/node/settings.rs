@@ -11,7 +11,7 @@ use crate::id::{Seq, TableId};
 use crate::io::Event;
 use crate::marks::Mark;
 use crate::settings::{SettingInfo, Verdict};
-use crate::table::gossip::Tables;
+use crate::table::sys;
 use crate::time::Now;
 
 impl Node {
@@ -81,7 +81,7 @@ impl Node {
 
     /// Rows of this table are never deleted: an empty one says that the setting is not set.
     fn write_setting(&mut self, name: &str, text: String) -> Seq {
-        let row = self.gossip.rows().get(Tables::SETTINGS, name.as_bytes());
+        let row = self.gossip.rows().get(sys::SETTINGS, name.as_bytes());
         let stands = match row.and_then(|row| row.value.resident()) {
             Some(value) => value == text.as_bytes(),
             None => text.is_empty(),
@@ -92,13 +92,13 @@ impl Node {
         self.fx.sync_this_turn();
         let (key, value) = (name.as_bytes(), Bytes::from(text.into_bytes()));
         self.gossip
-            .write_sys(&mut self.fx, Tables::SETTINGS, key, value)
+            .write_sys(&mut self.fx, sys::SETTINGS, key, value)
             .seq
     }
 
     /// A row of `sys.settings` is here, from whomever.
     pub(super) fn setting_row_changed(&mut self, key: &Bytes) {
-        let row = self.gossip.rows().get(Tables::SETTINGS, key);
+        let row = self.gossip.rows().get(sys::SETTINGS, key);
         let value = row.and_then(|row| row.value.resident());
         let verdicts = self
             .settings

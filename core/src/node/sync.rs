@@ -209,7 +209,7 @@ impl Node {
             if mutated!(self.fx, ScopeCut) {
                 scope.pop();
             }
-            let at = self.gossip.log().next();
+            let at = self.gossip.changes().next();
             let msg = Message::Differs { session, scope, at };
             self.fx.send(link, Lane::Sys, msg);
         }

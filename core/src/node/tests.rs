@@ -713,7 +713,7 @@ fn an_evicted_node_reunites() {
     node.fx.set_now(now);
     node.gossip.write_sys(
         &mut node.fx,
-        crate::table::gossip::Tables::DEPARTED,
+        crate::table::sys::DEPARTED,
         &key,
         departure.encode(),
     );

@@ -85,7 +85,7 @@ impl Node {
         }
         self.after_input();
         self.claims_due();
-        self.gossip.trim_log(TRIM_BUDGET);
+        self.gossip.trim_changes(TRIM_BUDGET);
         // A store that lags gets no more to do.
         if !self.pressure() {
             self.flushes_due(AT_ONCE);

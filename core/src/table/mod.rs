@@ -1,11 +1,15 @@
 //! Tables: their options, the rows as a reader sees them, and the sub-machines that keep them.
 
+pub(crate) mod catalog;
 pub(crate) mod causal;
+pub(crate) mod changes;
 mod class;
 mod clock;
 mod context;
 pub(crate) mod gossip;
+mod mode;
 pub(crate) mod siblings;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -14,10 +18,14 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
+pub(crate) use catalog::sys;
 pub use causal::CausalToken;
 pub use class::{Conflict, Durability, RowClass};
 pub use clock::Hlc;
 pub use context::{Context, Runs};
+pub use mode::Mode;
+pub(crate) use slot::Slot;
+pub(crate) use view::Reads;
 pub use view::{
     Change, ChangeKind, Changes, Cursor, Found, Row, RowRef, Scan, ScanRange, Siblings, TableInfo,
     View,

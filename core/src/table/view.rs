@@ -5,13 +5,15 @@ use core::ops::Bound;
 
 use bytes::Bytes;
 
+use super::catalog::Catalog;
 use super::causal::CausalToken;
-use super::gossip::{Entry, StoredRow, Value};
+use super::changes::{ChangeLog, Entry};
+use super::gossip::{Gossip, StoredRow, Value};
 use super::siblings::SiblingRow;
-use super::{Namespace, TableOptions, Version};
+use super::{Mode, Namespace, RowClass, Slot, TableOptions, Version};
+use crate::effects::Effects;
 use crate::error::Lagged;
 use crate::id::{Seq, TableId};
-use crate::node::Node;
 use crate::time::Wall;
 
 /// The answer to a point read. Exhaustive: a reader that passes one over takes a row that is there for absent.
@@ -40,7 +42,7 @@ impl<'a> Found<'a> {
 /// A live row, borrowed.
 #[derive(Clone, Copy)]
 pub struct RowRef<'a> {
-    node: &'a Node,
+    gossip: &'a Gossip,
     row: &'a StoredRow,
 }
 
@@ -83,12 +85,12 @@ impl<'a> RowRef<'a> {
 
     /// The siblings and what a writer has to hand back to replace them, in a table that keeps siblings. O(siblings).
     pub fn siblings(&self) -> Option<Siblings> {
-        self.node.gossip.siblings(self.row)
+        self.gossip.siblings(self.row)
     }
 
     /// What a writer has to hand back to replace the siblings, in a table that keeps them.
     pub fn context(&self) -> Option<CausalToken> {
-        self.node.gossip.context(self.row)
+        self.gossip.context(self.row)
     }
 
     /// When it expires.
@@ -98,7 +100,7 @@ impl<'a> RowRef<'a> {
 
     /// Its version.
     pub fn version(&self) -> Version {
-        self.node.gossip.version(self.row)
+        self.gossip.version(self.row)
     }
 
     /// The batch that makes it durable here. A reply that shows a row of a table with
@@ -150,7 +152,7 @@ pub struct ScanRange<'a> {
 
 /// Live rows of one table in key order.
 pub struct Scan<'a> {
-    node: &'a Node,
+    gossip: &'a Gossip,
     wall_ms: u64,
     prefix: Vec<u8>,
     until: Option<Vec<u8>>,
@@ -169,12 +171,12 @@ impl<'a> Iterator for Scan<'a> {
                 return None;
             }
             // A floor may have hidden it.
-            let Some(row) = self.node.gossip.rows().row(slot) else {
+            let Some(row) = self.gossip.rows().row(slot) else {
                 continue;
             };
             if row.is_live_at(self.wall_ms) {
                 return Some(RowRef {
-                    node: self.node,
+                    gossip: self.gossip,
                     row,
                 });
             }
@@ -279,20 +281,30 @@ pub struct TableInfo<'a> {
     pub rows: u64,
 }
 
-/// A look at a node at one moment. Borrowed, so nothing changes while it is held.
+/// The parts of a node that reads look at: the catalog and the log of all tables, and the tables of each mode.
+#[derive(Clone, Copy)]
+pub(crate) struct Reads<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) changes: &'a ChangeLog,
+    pub(crate) gossip: &'a Gossip,
+    /// Counts the changes of each table.
+    pub(crate) effects: &'a Effects,
+}
+
+/// A look at the tables of a node at one moment. Borrowed, so nothing changes while it is held.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    pub(crate) node: &'a Node,
+    pub(crate) reads: Reads<'a>,
     pub(crate) wall_ms: u64,
 }
 
 impl<'a> View<'a> {
     /// The live row of a key. O(1).
     pub fn get(&self, table: TableId, key: &[u8]) -> Found<'a> {
-        match self.node.gossip.get(table, key) {
+        match self.reads.gossip.get(table, key) {
             Some(row) if row.is_live_at(self.wall_ms) => {
                 let row = RowRef {
-                    node: self.node,
+                    gossip: self.reads.gossip,
                     row,
                 };
                 match &row.row.value {
@@ -312,9 +324,9 @@ impl<'a> View<'a> {
             Some(after) if after >= first => Bound::Excluded(after),
             _ => Bound::Included(first),
         };
-        let live = self.node.gossip.live(table);
+        let live = self.reads.gossip.live(table);
         Scan {
-            node: self.node,
+            gossip: self.reads.gossip,
             wall_ms: self.wall_ms,
             prefix: range.prefix.to_vec(),
             until: range.until.map(<[u8]>::to_vec),
@@ -326,13 +338,13 @@ impl<'a> View<'a> {
     /// wait for their timer.
     pub fn sample(&self, table: TableId, random: u64) -> Option<RowRef<'a>> {
         const TRIES: u64 = 16;
-        let gossip = &self.node.gossip;
-        let home = gossip.tables().home(table);
+        let gossip = self.reads.gossip;
+        let home = self.reads.catalog.home(table);
         let rows = gossip.rows();
         let mut drawn = (0..TRIES).filter_map(|n| rows.sample(home, spread(random, n)));
         match drawn.find(|row| row.is_live_at(self.wall_ms)) {
             Some(row) => Some(RowRef {
-                node: self.node,
+                gossip: self.reads.gossip,
                 row,
             }),
             None => self.scan(table, ScanRange::default()).next(),
@@ -342,19 +354,19 @@ impl<'a> View<'a> {
     /// One of users' tables that have live rows, each with the same chance if `random` is a random number; `but` is left out.
     /// O(1).
     pub fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableInfo<'a>> {
-        let gossip = &self.node.gossip;
-        let but = but.map(|table| gossip.tables().home(table));
+        let gossip = self.reads.gossip;
+        let but = but.map(|table| self.reads.catalog.home(table));
         gossip.table_info(gossip.rows().sample_table(random, but)?)
     }
 
     /// Live rows of all users' tables, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
     pub fn user_rows(&self) -> u64 {
-        self.node.gossip.rows().user_rows()
+        self.reads.gossip.rows().user_rows()
     }
 
     /// Users' tables that have live rows. O(1).
     pub fn populated_tables(&self) -> usize {
-        self.node.gossip.rows().listing().populated()
+        self.reads.gossip.rows().listing().populated()
     }
 
     /// Users' tables that have live rows or explicit options, by name, from the first whose name is larger than `after`, lazily.
@@ -363,55 +375,55 @@ impl<'a> View<'a> {
         &self,
         after: Option<&str>,
     ) -> impl Iterator<Item = TableInfo<'a>> + use<'a> {
-        let gossip = &self.node.gossip;
+        let gossip = self.reads.gossip;
         let ids = gossip.rows().listing().after(after);
         ids.filter_map(|id| gossip.table_info(id))
     }
 
     /// Live rows of a table, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
     pub fn len(&self, table: TableId) -> u64 {
-        let live = self.node.gossip.live(table);
+        let live = self.reads.gossip.live(table);
         live.map_or(0, |keys| keys.len() as u64)
     }
 
     /// Live rows of all tables that expire one day. Hidden ones are not among them. O(1).
     pub fn expiring_rows(&self) -> u64 {
-        self.node.gossip.expiring_rows()
+        self.reads.gossip.expiring_rows()
     }
 
     /// Whether rows of a table are hidden: they have expired by this node's clock, have not ended, and may show elsewhere. O(log tables).
     pub fn hides(&self, table: TableId) -> bool {
-        self.node.gossip.hides_in(table)
+        self.reads.gossip.hides_in(table)
     }
 
     /// The tables that have rows or explicit options, by namespace and name. O(tables): [`View::user_tables`] gives them one by
     /// one.
     pub fn tables(&self) -> Vec<TableInfo<'a>> {
-        self.node.gossip.table_infos()
+        self.reads.gossip.table_infos()
     }
 
     /// A table's description.
     pub fn table_info(&self, table: TableId) -> Option<TableInfo<'a>> {
-        self.node.gossip.table_info(table)
+        self.reads.gossip.table_info(table)
     }
 
     /// A number that grows with every change of a table, by a client here or another member, and is valid for one life of this node.
     /// Equal numbers mean that nothing was written, deleted, flushed or found to be expired in between. O(1).
     pub fn revision(&self, table: TableId) -> u64 {
-        self.node
-            .fx
-            .revision(self.node.gossip.tables().public(table))
+        self.reads
+            .effects
+            .revision(self.reads.catalog.public(table))
     }
 
     /// A number that grows whenever all users' tables change at once, and is valid for one life of this node: a flush of all tables tells
     /// only in the turns that follow which tables had rows. O(1).
     pub fn revision_of_all(&self) -> u64 {
-        self.node.fx.revision_of_all()
+        self.reads.effects.revision_of_all()
     }
 
     /// A cursor at the end of the log: what comes later is read from it.
     pub fn cursor(&self) -> Cursor {
-        Cursor(self.node.gossip.log().next())
+        Cursor(self.reads.changes.next())
     }
 
     /// Changes of `table` from `from` on, at most `limit` of them, and no more after a mebibyte of keys and values. O(entries of all
@@ -420,7 +432,7 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
     pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
-        let tables = self.node.gossip.tables();
+        let tables = self.reads.catalog;
         let (public, home) = (tables.public(table), tables.home(table));
         self.changes_where((from, limit), home, Some(public), |of| of == public)
     }
@@ -431,9 +443,8 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Lagged`], as for [`View::changes`].
     pub fn all_changes(&self, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
-        let gossip = &self.node.gossip;
         self.changes_where((from, limit), TableId::DEFAULT, None, |of| {
-            gossip.tables().class(of) != super::RowClass::Sys
+            self.reads.catalog.class(of) != RowClass::Sys
         })
     }
 
@@ -444,8 +455,8 @@ impl<'a> View<'a> {
         table: Option<TableId>,
         wanted: impl Fn(TableId) -> bool,
     ) -> Result<Changes, Lagged> {
-        let (log, tables) = (self.node.gossip.log(), self.node.gossip.tables());
-        let is_anew = self.node.gossip.is_redefined_since(table, from.0);
+        let (log, tables) = (self.reads.changes, self.reads.catalog);
+        let is_anew = self.reads.gossip.is_redefined_since(table, from.0);
         if is_anew || from.0 < log.first() || from.0 > log.next() {
             return Err(Lagged {
                 restart: self.cursor(),
@@ -483,27 +494,10 @@ impl<'a> View<'a> {
     /// What an entry tells; of all users' tables under the name of `all`.
     fn change(&self, number: u64, entry: &Entry, all: TableId) -> Option<(TableId, ChangeKind)> {
         match entry {
-            Entry::Row(slot) => {
-                let row = self.node.gossip.rows().row(*slot)?;
-                if row.arrival != number {
-                    return None;
-                }
-                let key = row.key.clone();
-                if let Some(siblings) = self.node.gossip.siblings(row) {
-                    return Some((row.table, siblings_changed(key, siblings)));
-                }
-                let gone = row.value.is_dead() || self.node.gossip.rows().is_hidden(*slot);
-                let kind = match (gone, row.expires) {
-                    (false, expires) => ChangeKind::Put {
-                        key,
-                        value: row.value.resident().cloned(),
-                        expires: (expires != 0).then(|| Wall::from_millis(expires)),
-                    },
-                    (true, 0) => ChangeKind::Deleted { key },
-                    (true, _) => ChangeKind::Expired { key },
-                };
-                Some((row.table, kind))
-            }
+            Entry::Row { mode, slot } => match mode {
+                Mode::Gossip => self.row_change(number, *slot),
+                Mode::Strong | Mode::Quorum => None,
+            },
             Entry::Freed {
                 table,
                 expired,
@@ -519,10 +513,34 @@ impl<'a> View<'a> {
             }
             Entry::Flushed { table } => Some((*table, ChangeKind::Flushed { all: false })),
             Entry::FlushedAll => {
-                let is_users = self.node.gossip.tables().listed(all).is_some();
+                let is_users = self.reads.catalog.listed(all).is_some();
                 is_users.then_some((all, ChangeKind::Flushed { all: true }))
             }
         }
+    }
+
+    /// The change of a row of a gossip table that arrived; nothing when it has changed again since.
+    fn row_change(&self, number: u64, slot: Slot) -> Option<(TableId, ChangeKind)> {
+        let gossip = self.reads.gossip;
+        let row = gossip.rows().row(slot)?;
+        if row.arrival != number {
+            return None;
+        }
+        let key = row.key.clone();
+        if let Some(siblings) = gossip.siblings(row) {
+            return Some((row.table, siblings_changed(key, siblings)));
+        }
+        let gone = row.value.is_dead() || gossip.rows().is_hidden(slot);
+        let kind = match (gone, row.expires) {
+            (false, expires) => ChangeKind::Put {
+                key,
+                value: row.value.resident().cloned(),
+                expires: (expires != 0).then(|| Wall::from_millis(expires)),
+            },
+            (true, 0) => ChangeKind::Deleted { key },
+            (true, _) => ChangeKind::Expired { key },
+        };
+        Some((row.table, kind))
     }
 }
 

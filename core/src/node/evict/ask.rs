@@ -11,7 +11,7 @@ use crate::io::{Event, Lane, Response};
 use crate::marks::Mark;
 use crate::membership::{Departure, Eviction, eviction_key};
 use crate::mutants::mutated;
-use crate::table::gossip::Tables;
+use crate::table::sys;
 use crate::time::Instant;
 use crate::wire::{Message, RumorState};
 
@@ -270,7 +270,7 @@ impl Node {
         };
         let key = eviction_key(node, attempt.epoch, self.id());
         self.gossip
-            .write_sys(&mut self.fx, Tables::DEPARTED, &key, departure.encode());
+            .write_sys(&mut self.fx, sys::DEPARTED, &key, departure.encode());
         self.fx.sync_this_turn();
         self.fx.mark(Mark::Evicts);
         let Tally { acks, members } = tally;

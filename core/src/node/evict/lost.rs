@@ -9,7 +9,7 @@ use crate::error::LostError;
 use crate::id::NodeId;
 use crate::io::Event;
 use crate::membership::lost_key;
-use crate::table::gossip::Tables;
+use crate::table::sys;
 
 impl Node {
     /// Declares the missing writes of a node lost. Every member that hears of it frees the deletes made until now without them.
@@ -21,12 +21,8 @@ impl Node {
             return Err(LostError::NoMember);
         }
         let node = self.node_once_called(name)?;
-        self.gossip.write_sys(
-            &mut self.fx,
-            Tables::DEPARTED,
-            &lost_key(node),
-            Bytes::new(),
-        );
+        self.gossip
+            .write_sys(&mut self.fx, sys::DEPARTED, &lost_key(node), Bytes::new());
         self.fx.sync_this_turn();
         self.fx.event(Event::DeclaredLost(node));
         Ok(node)

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use super::*;
 use crate::id::NodeId;
 use crate::membership::{Departure, Eviction, eviction_key};
-use crate::table::gossip::Tables;
+use crate::table::sys;
 use crate::wire::Message;
 
 /// What was said on links: rows of greetings, and whether each was whole; and how many evictions the others named.
@@ -41,7 +41,7 @@ impl Lab {
         for stranger in strangers {
             let key = eviction_key(NodeId(stranger), 1, eviction.by);
             node.gossip
-                .write_sys(&mut node.fx, Tables::DEPARTED, &key, departure.encode());
+                .write_sys(&mut node.fx, sys::DEPARTED, &key, departure.encode());
         }
     }
 

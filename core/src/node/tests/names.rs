@@ -22,7 +22,7 @@ impl Lab {
         let keys = self.disks[i].keys();
         let stored = keys.filter(|key| key.windows(5).any(|part| part == b"hash:"));
         let rows = gossip.rows().iter();
-        let rows = rows.filter(|(_, row)| gossip.tables().listed(row.table).is_some());
+        let rows = rows.filter(|(_, row)| gossip.catalog().listed(row.table).is_some());
         let (names, floors) = gossip.names_and_floors();
         (names, floors, stored.count(), rows.count())
     }

@@ -3,7 +3,7 @@
 use std::string::{String, ToString};
 
 use super::*;
-use crate::table::gossip::Tables;
+use crate::table::sys;
 
 const INTERVAL: &str = "gossip.probe_interval";
 const TIMEOUT: &str = "gossip.probe_timeout";
@@ -37,7 +37,7 @@ impl Lab {
         let value = Bytes::copy_from_slice(value.as_bytes());
         node.fx.set_now(now);
         node.gossip
-            .write_sys(&mut node.fx, Tables::SETTINGS, name.as_bytes(), value);
+            .write_sys(&mut node.fx, sys::SETTINGS, name.as_bytes(), value);
         self.settle();
     }
 

@@ -7,8 +7,8 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use core::ops::Bound;
 
-use super::rows::Slot;
 use crate::table::Hlc;
+use crate::table::Slot;
 
 /// Marks that are kept.
 const MARKS: usize = 1_024;

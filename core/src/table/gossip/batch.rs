@@ -24,7 +24,7 @@ impl Gossip {
             if table.name.is_empty() || table.name.len() > usize::from(u8::MAX) {
                 return Err(Refusal::BadTableName);
             }
-            if class == RowClass::Sys && self.tables.find(class, &table.name).is_none() {
+            if class == RowClass::Sys && self.catalog.find(class, &table.name).is_none() {
                 return Err(Refusal::UnknownSystemTable);
             }
             classes.push(class);
@@ -49,7 +49,7 @@ impl Gossip {
             .collect();
         let mut tables = Vec::with_capacity(classes.len());
         for (class, table) in classes.iter().zip(&batch.tables) {
-            let id = self.tables.intern(*class, &table.name);
+            let id = self.catalog.intern(*class, &table.name);
             self.make_room(id);
             tables.push(id);
         }

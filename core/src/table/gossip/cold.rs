@@ -10,13 +10,14 @@ use alloc::string::String;
 use bytes::Bytes;
 
 use super::rows::VersionKey;
-use super::{Gossip, Slot, Value};
+use super::{Gossip, Value};
 use crate::effects::Effects;
 use crate::error::ReadError;
 use crate::id::{Seq, TableId};
 use crate::io::Record;
 use crate::store::record::{self, Known};
 use crate::table::RowClass;
+use crate::table::Slot;
 
 /// Where a row is: its table and key.
 pub(crate) type Place = (TableId, Bytes);
@@ -100,7 +101,7 @@ impl Gossip {
         let Some(value) = row.value.resident() else {
             return;
         };
-        let class = self.tables.class(row.table);
+        let class = self.catalog.class(row.table);
         let leaves = self.rows.is_hidden(slot) && self.cooling.applies_hidden(fx, class);
         if !leaves && !self.cooling.applies(fx, class, Some(value)) {
             return;
@@ -120,7 +121,7 @@ impl Gossip {
 
     /// The key of a row's record.
     pub(crate) fn record_key(&self, (table, key): &Place) -> Bytes {
-        record::row_key(self.tables.class(*table), self.tables.name(*table), key)
+        record::row_key(self.catalog.class(*table), self.catalog.name(*table), key)
     }
 
     /// Judges what a load brought that was issued for version `issued`.

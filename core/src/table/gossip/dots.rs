@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-use super::rows::Slot;
+use crate::table::Slot;
 
 /// Counters per chunk. Counters are contiguous per actor, so chunks are dense where an actor's rows are fresh; an old row
 /// that survives alone beside others keeps one chunk of 256 bytes.

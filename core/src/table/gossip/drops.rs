@@ -11,14 +11,15 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::log::Entry;
 use super::shelves::Chore;
-use super::{Gossip, Slot, StoredRow};
+use super::{Gossip, StoredRow};
 use crate::effects::Effects;
 use crate::id::TableId;
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::Slot;
 use crate::table::causal::Dot;
+use crate::table::changes::Entry;
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Hlc, RowClass};
 
@@ -47,13 +48,13 @@ impl Gossip {
         match kept {
             Some(kept) => {
                 let sum = self.rows.shelve(table);
-                self.live_sum.drop_table(self.tables.class(table), sum);
+                self.live_sum.drop_table(self.catalog.class(table), sum);
                 self.keep(fx, kept, floor);
             }
             None => self.rows.shelves.look_everywhere(),
         }
-        self.log.push(Entry::Flushed { table });
-        fx.changed(self.tables.public(table));
+        self.changes.push(Entry::Flushed { table });
+        fx.changed(self.catalog.public(table));
         fx.mark(Mark::FloorSwept);
         if mutated!(fx, FloorIgnored) {
             self.ignore_floor(fx, Some(table));
@@ -80,7 +81,7 @@ impl Gossip {
             }
             None => self.rows.shelves.look_everywhere(),
         }
-        self.log.push(Entry::FlushedAll);
+        self.changes.push(Entry::FlushedAll);
         fx.all_changed();
         fx.mark(Mark::FloorSwept);
         if mutated!(fx, FloorIgnored) {
@@ -102,23 +103,21 @@ impl Gossip {
 
     /// The rows of a table, or of all users' tables, that are above a floor; `None` when that is not known, or when they are many.
     fn newer_than(&self, table: Option<TableId>, floor: Hlc) -> Option<Vec<Slot>> {
-        let next = self.log.next();
+        let next = self.changes.next();
         let since = self.ahead.since(floor, next)?;
-        if since < self.log.first() || next - since > LOOKS as u64 {
+        if since < self.changes.first() || next - since > LOOKS as u64 {
             return None;
         }
         let is_meant = |row: &StoredRow| match table {
-            Some(table) => self.tables.group(row.table) == table,
-            None => self.tables.listed(row.table).is_some(),
+            Some(table) => self.catalog.group(row.table) == table,
+            None => self.catalog.listed(row.table).is_some(),
         };
         let is_newer = |slot: &Slot| {
             let row = self.rows.row(*slot);
             row.is_some_and(|row| row.clock > floor && is_meant(row))
         };
-        let logged = self.log.since(since).filter_map(|(_, entry)| match entry {
-            Entry::Row(slot) => Some(*slot),
-            _ => None,
-        });
+        let logged = self.changes.since(since);
+        let logged = logged.filter_map(|(_, entry)| entry.gossip_slot());
         let mut newer: BTreeSet<Slot> = logged.filter(is_newer).collect();
         for (looks, slot) in self.ahead.above(floor).enumerate() {
             if looks == LOOKS || newer.len() > KEPT {
@@ -137,7 +136,7 @@ impl Gossip {
             let Some(row) = self.rows.row(slot) else {
                 continue;
             };
-            let class = self.tables.class(row.table);
+            let class = self.catalog.class(row.table);
             self.rows.admit(slot);
             self.count_row(class, slot, true);
             self.strip(fx, slot, floor);
@@ -233,7 +232,7 @@ impl Gossip {
             let cost: usize = match chore {
                 Chore::Table(table) => {
                     if self.rows.refresh(table) {
-                        fx.changed(self.tables.public(table));
+                        fx.changed(self.catalog.public(table));
                     }
                     1
                 }
@@ -257,7 +256,7 @@ impl Gossip {
             return 0;
         };
         let (table, placed) = (row.table, self.rows.is_placed(slot));
-        let class = self.tables.class(table);
+        let class = self.catalog.class(table);
         if !self.rows.is_dropped(row) {
             let floor = self.floor(table);
             if !placed {
@@ -282,7 +281,7 @@ impl Gossip {
             }
         }
         if placed {
-            fx.changed(self.tables.public(table));
+            fx.changed(self.catalog.public(table));
         }
         cost
     }
@@ -295,7 +294,7 @@ impl Gossip {
         let mut known = whole.clone();
         known.retain(|_| false);
         row.merge(&known, |_| false);
-        self.keep_seen(fx, self.tables.class(table), Some(whole), &mut row);
+        self.keep_seen(fx, self.catalog.class(table), Some(whole), &mut row);
         let is_none = since.is_none() && row.versions().is_empty();
         if !is_none && since.as_ref() != Some(&row) {
             self.place_siblings(fx, table, key, row);

@@ -6,8 +6,9 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::ops::Bound;
 
-use super::rows::{Slot, StoredRow};
+use super::rows::StoredRow;
 use crate::id::TableId;
+use crate::table::Slot;
 
 /// A row that expires, as the index knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,13 +4,14 @@
 //! back it shows again. A row that ends becomes a tombstone with the same dot and clock: it costs no message, and is freed as any
 //! tombstone is.
 
-use super::log::Entry;
-use super::{Gossip, Slot, Value};
+use super::{Gossip, Value};
 use crate::effects::Effects;
 use crate::id::TableId;
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::table::RowClass;
+use crate::table::Slot;
+use crate::table::changes::Entry;
 use crate::time::Wall;
 
 impl Gossip {
@@ -45,10 +46,10 @@ impl Gossip {
 
     /// Watchers are told of a row that is hidden, or shows again.
     fn shown_otherwise(&mut self, fx: &mut Effects, slot: Slot) {
-        let number = self.log.push(Entry::Row(slot));
+        let number = self.changes.push(Entry::gossip(slot));
         self.rows.update(slot, |row| row.arrival = number);
         if let Some(row) = self.rows.row(slot) {
-            fx.changed(self.tables.public(row.table));
+            fx.changed(self.catalog.public(row.table));
         }
     }
 
@@ -65,7 +66,7 @@ impl Gossip {
                 continue;
             }
             if mutated!(fx, ExpiryVanishes) {
-                let class = self.rows.row(slot).map(|row| self.tables.class(row.table));
+                let class = self.rows.row(slot).map(|row| self.catalog.class(row.table));
                 self.free(fx, class.unwrap_or(RowClass::UsrDurable), slot);
                 continue;
             }
@@ -76,7 +77,7 @@ impl Gossip {
             self.rows.update(slot, |row| row.value = Value::Dead);
             if let Some(row) = self.rows.row(slot) {
                 fx.mark(Mark::RowExpired);
-                let class = self.tables.class(row.table);
+                let class = self.catalog.class(row.table);
                 self.cover.link(class, row.actor, row.counter, slot, true);
             }
         }
@@ -103,8 +104,8 @@ impl Gossip {
 
     /// Whether a table has hidden rows.
     pub(crate) fn hides_in(&self, table: TableId) -> bool {
-        let named = self.tables.known_as(table).into_iter();
-        let mut shown = named.filter(|table| self.tables.is_shown(*table));
+        let named = self.catalog.known_as(table).into_iter();
+        let mut shown = named.filter(|table| self.catalog.is_shown(*table));
         shown.any(|table| self.rows.expiring().hides_in(table))
     }
 

@@ -8,14 +8,16 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::tables::{self, Tables};
+use super::floors;
 use super::write::Fresh;
-use super::{Gossip, Slot, StoredRow};
+use super::{Gossip, StoredRow};
 use crate::effects::Effects;
 use crate::id::{Seq, TableId, Token};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::Slot;
 use crate::table::siblings::Sibling;
+use crate::table::sys;
 use crate::table::{Accepted, Hlc};
 
 /// Rows above floors that one turn deletes, and as many in the turn of the flush itself.
@@ -48,14 +50,14 @@ impl Gossip {
         token: Option<Token>,
     ) -> (Accepted, Option<u64>) {
         let key = match table {
-            Some(table) => tables::floor_key(self.tables.name(table)),
-            None => tables::FLOOR_OF_ALL.to_vec(),
+            Some(table) => floors::floor_key(self.catalog.name(table)),
+            None => floors::FLOOR_OF_ALL.to_vec(),
         };
         // A table's floor is freed as a tombstone is; the one row that is the floor of all stays.
         let value = table.is_none().then(Bytes::new);
-        let accepted = self.write_sys(fx, Tables::FLOORS, &key, value);
+        let accepted = self.write_sys(fx, sys::FLOORS, &key, value);
         // Rows of which the floor has removed some siblings were placed anew: they were here before all the same.
-        let before = self.log.next();
+        let before = self.changes.next();
         self.last_flush += 1;
         let mut flush = Flush {
             number: self.last_flush,
@@ -144,8 +146,8 @@ impl Gossip {
     /// Whether a row that is above the floor was here when the flush came, and is one of those that it removes.
     fn is_listed(&self, flush: &Flush, row: &StoredRow) -> bool {
         let is_meant = match flush.table {
-            Some(table) => self.tables.public(row.table) == self.tables.public(table),
-            None => self.tables.listed(row.table).is_some(),
+            Some(table) => self.catalog.public(row.table) == self.catalog.public(table),
+            None => self.catalog.listed(row.table).is_some(),
         };
         is_meant && row.arrival < flush.before && !row.value.is_dead()
     }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
-use super::rows::Slot;
+use crate::table::Slot;
 
 /// Entries of a part before it is split: what one insertion moves at most. As many as fill a table of 4,096 places.
 const PART: usize = 3_584;

@@ -15,7 +15,6 @@ mod floors;
 mod flushes;
 mod index;
 mod listing;
-mod log;
 mod names;
 mod order;
 mod outbox;
@@ -30,7 +29,6 @@ mod slab;
 mod stability;
 mod strays;
 mod table_rows;
-mod tables;
 mod tree;
 mod write;
 
@@ -51,24 +49,23 @@ pub(crate) use cover::Cover;
 pub(crate) use digest::{Scope, read_digest, write_digest};
 use flushes::Flush;
 pub(crate) use flushes::{AT_ONCE, WAITING};
-use log::ChangeLog;
-pub(crate) use log::Entry;
 pub(crate) use order::{InOrder, Order};
 pub(crate) use outbox::Outbox;
 pub(crate) use repair::Cursor;
 use repair::LiveSum;
 pub(crate) use reunion::Reunion;
 use rows::Rows;
-pub(crate) use rows::{ActorIx, Slot, StoredRow, Value, VersionKey};
+pub(crate) use rows::{ActorIx, StoredRow, Value, VersionKey};
 pub(crate) use session::Extent;
 pub(crate) use stability::Stability;
 use strays::Strays;
-pub(crate) use tables::Tables;
 pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
 
+use super::catalog::{self, Catalog, sys};
+use super::changes::{ChangeLog, Entry};
 use super::clock::HlcSource;
 use super::siblings::SiblingRow;
-use super::{Context, Hlc, RowClass, TableInfo, TableName, Version};
+use super::{Context, Hlc, RowClass, Slot, TableInfo, TableName, Version};
 use crate::config::Limits;
 use crate::effects::Effects;
 use crate::error::TableError;
@@ -109,11 +106,11 @@ pub(crate) struct Arrival {
 /// The rows of a node with everything that decides whether a version is new, current or obsolete.
 pub(crate) struct Gossip {
     me: ActorIx,
-    tables: Tables,
+    catalog: Catalog,
     rows: Rows,
     cover: Cover,
     live_sum: LiveSum,
-    log: ChangeLog,
+    changes: ChangeLog,
     clock: HlcSource,
     /// The time that most peers show by their wall clocks.
     others: Option<Wall>,
@@ -151,18 +148,18 @@ impl Gossip {
         let mut cover = Cover::default();
         let me = cover.intern(me);
         let mut rows = Rows::default();
-        let tables = Tables::new();
-        for id in tables.ids() {
-            let (group, shown) = (tables.group(id), tables.is_shown(id));
-            rows.add_table(group, tables.listed(id), shown, Hlc(0));
+        let catalog = Catalog::new();
+        for id in catalog.ids() {
+            let (group, shown) = (catalog.group(id), catalog.is_shown(id));
+            rows.add_table(group, catalog.listed(id), shown, Hlc(0));
         }
         Gossip {
             me,
-            tables,
+            catalog,
             rows,
             cover,
             live_sum: LiveSum::default(),
-            log: ChangeLog::new(limits.change_log),
+            changes: ChangeLog::new(limits.change_log),
             clock: HlcSource::new(start, limits.clock_drift),
             others: None,
             ceiling: start,
@@ -185,22 +182,22 @@ impl Gossip {
 
     /// Other limits hold from now on. Sessions under way keep theirs.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
-        self.log.resize(limits.change_log);
+        self.changes.resize(limits.change_log);
         self.clock.set_drift(limits.clock_drift);
         self.limits = limits;
     }
 
     /// Forgets some of the changes that are beyond the limit, after it was lowered.
-    pub(crate) fn trim_log(&mut self, budget: usize) {
-        self.log.trim(budget);
+    pub(crate) fn trim_changes(&mut self, budget: usize) {
+        self.changes.trim(budget);
     }
 
     pub(crate) fn rows(&self) -> &Rows {
         &self.rows
     }
 
-    pub(crate) fn log(&self) -> &ChangeLog {
-        &self.log
+    pub(crate) fn changes(&self) -> &ChangeLog {
+        &self.changes
     }
 
     pub(crate) fn cover(&self) -> &Cover {
@@ -237,10 +234,10 @@ impl Gossip {
                 limit,
             });
         }
-        let id = self.tables.resolve_or_intern(name);
+        let id = self.catalog.resolve_or_intern(name);
         self.make_room(id);
         if kept {
-            self.tables.keep(id);
+            self.catalog.keep(id);
         }
         Ok(id)
     }
@@ -248,18 +245,18 @@ impl Gossip {
     /// Makes room for the rows of a table, and of those that were interned before it.
     fn make_room(&mut self, id: TableId) {
         // Ids of tables that were forgotten are given out again.
-        for id in [self.tables.public(id), id] {
+        for id in [self.catalog.public(id), id] {
             if self.rows.is_vacant(id) {
-                let listed = self.tables.listed(id);
+                let listed = self.catalog.listed(id);
                 let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
-                let (group, shown) = (self.tables.group(id), self.tables.is_shown(id));
+                let (group, shown) = (self.catalog.group(id), self.catalog.is_shown(id));
                 self.rows.renew_table(id, (group, listed, shown), floor);
                 self.rows.note_empty(group);
             }
         }
         for next in (self.rows.tables()..=id.0).map(TableId) {
-            let (group, shown) = (self.tables.group(next), self.tables.is_shown(next));
-            let listed = self.tables.listed(next);
+            let (group, shown) = (self.catalog.group(next), self.catalog.is_shown(next));
+            let listed = self.catalog.listed(next);
             let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
             self.rows.add_table(group, listed, shown, floor);
             if listed.is_some() {
@@ -269,29 +266,29 @@ impl Gossip {
     }
 
     pub(crate) fn find_table(&self, name: &TableName) -> Option<TableId> {
-        self.tables.resolve(name)
+        self.catalog.resolve(name)
     }
 
     /// The row of a user's request, as it is known to loads: the table whose rows the name means, and the key.
     pub(crate) fn place_of(&self, table: TableId, key: Bytes) -> Place {
-        (self.tables.group(self.tables.home(table)), key)
+        (self.catalog.group(self.catalog.home(table)), key)
     }
 
     pub(crate) fn table_info(&self, id: TableId) -> Option<TableInfo<'_>> {
-        let table = self.tables.get(id)?;
-        let id = self.tables.public(id);
+        let table = self.catalog.get(id)?;
+        let id = self.catalog.public(id);
         Some(TableInfo {
             id,
             namespace: table.namespace(),
             name: &table.name,
-            options: self.tables.options(id),
-            explicit: self.tables.is_explicit(id),
+            options: self.catalog.options(id),
+            explicit: self.catalog.is_explicit(id),
             rows: self.live(id).map_or(0, |live| live.len() as u64),
         })
     }
 
     pub(crate) fn table_infos(&self) -> Vec<TableInfo<'_>> {
-        self.tables
+        self.catalog
             .in_order()
             .filter_map(|id| self.table_info(id))
             .filter(|info| info.rows > 0 || info.explicit)
@@ -300,12 +297,12 @@ impl Gossip {
 
     /// The row of a key in the table that a name means, tombstones included. O(1).
     pub(crate) fn get(&self, table: TableId, key: &[u8]) -> Option<&StoredRow> {
-        self.rows.get(self.tables.home(table), key)
+        self.rows.get(self.catalog.home(table), key)
     }
 
     /// The live keys of the table that a name means.
     pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
-        self.rows.live(self.tables.home(table))
+        self.rows.live(self.catalog.home(table))
     }
 
     /// The version of a row as readers see it.
@@ -319,7 +316,7 @@ impl Gossip {
 
     /// Whether the table promises durability before the acknowledgement.
     pub(crate) fn is_sync(&self, table: TableId) -> bool {
-        self.tables.options(table).durability == super::Durability::Sync
+        self.catalog.options(table).durability == super::Durability::Sync
     }
 
     /// Whether anything of users has ever been written or received here.
@@ -331,7 +328,7 @@ impl Gossip {
 
     /// Merges a version from elsewhere.
     pub(crate) fn merge(&mut self, fx: &mut Effects, mut arrival: Arrival) -> Merged {
-        let class = self.tables.class(arrival.table);
+        let class = self.catalog.class(arrival.table);
         if let Some(theirs) = arrival.siblings.take() {
             return self.merge_siblings(fx, class, arrival, *theirs, false);
         }
@@ -356,7 +353,7 @@ impl Gossip {
 
     /// A version of a table is here. One that is not stored may stand above one that is from now on, if the name has both.
     fn note(&mut self, fx: &Effects, table: TableId) {
-        if self.tables.mark_used(table) && !mutated!(fx, ClaimsOutOfOrder) {
+        if self.catalog.mark_used(table) && !mutated!(fx, ClaimsOutOfOrder) {
             self.cover.claim_in_order();
         }
     }
@@ -388,11 +385,11 @@ impl Gossip {
     /// Of two definitions of one table the one that keeps more counts, whatever their clocks: whether the one that arrives does, and whether
     /// the one that is here does.
     fn definition_ranks(&self, fx: &Effects, current: &StoredRow, new: &Arrival) -> (bool, bool) {
-        if new.table != Tables::TABLES || mutated!(fx, LaterDefinitionWins) {
+        if new.table != sys::TABLES || mutated!(fx, LaterDefinitionWins) {
             return (false, false);
         }
-        let theirs = tables::keeps(new.value.as_deref());
-        let ours = tables::keeps(current.value.resident().map(|value| &value[..]));
+        let theirs = catalog::keeps(new.value.as_deref());
+        let ours = catalog::keeps(current.value.resident().map(|value| &value[..]));
         (theirs > ours, ours > theirs)
     }
 
@@ -400,7 +397,7 @@ impl Gossip {
     fn place(&mut self, fx: &mut Effects, class: RowClass, found: Option<Slot>, arrival: Arrival) {
         let forgotten = mutated!(fx, TombstoneNotStored) && arrival.value.is_none();
         if class.is_durable() && fx.has_storage() && !forgotten {
-            let name = self.tables.name(arrival.table);
+            let name = self.catalog.name(arrival.table);
             fx.store(record::put_row(
                 class,
                 name,
@@ -409,18 +406,18 @@ impl Gossip {
             ));
         }
         let seq = fx.open_seq();
-        fx.changed(self.tables.public(arrival.table));
+        fx.changed(self.catalog.public(arrival.table));
         if let Some(slot) = found {
             self.take_record(fx, class, slot, &arrival);
         }
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
         let (clock, dead) = (arrival.clock, arrival.value.is_none());
-        let number = self.log.next();
+        let number = self.changes.next();
         self.ahead.note(self.clock.last(), number);
         let sys_key = (class == RowClass::Sys).then(|| arrival.key.clone());
         let slot = self.fill(class, found, arrival, (number, seq));
         if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
-            self.log.push(Entry::Row(slot));
+            self.changes.push(Entry::gossip(slot));
         }
         self.cool_stored(fx, slot);
         self.ahead.insert(self.clock.last(), clock, slot);
@@ -461,7 +458,7 @@ impl Gossip {
         let Some(slot) = found else {
             return self.rows.insert(row);
         };
-        let replaced = self.rows.row(slot).map(|row| self.tables.class(row.table));
+        let replaced = self.rows.row(slot).map(|row| self.catalog.class(row.table));
         self.unlink(replaced.unwrap_or(class), slot);
         self.rows.update(slot, |known| {
             // One copy of the key is enough.
@@ -481,7 +478,7 @@ impl Gossip {
             return;
         }
         fx.mark(Mark::TwinReplaced);
-        let stored = self.tables.class(old.table);
+        let stored = self.catalog.class(old.table);
         if stored.is_durable() && !class.is_durable() && fx.has_storage() {
             if !mutated!(fx, RecordStays) {
                 self.delete_stored(fx, stored, old.table, &old.key);
@@ -493,10 +490,10 @@ impl Gossip {
 
     /// A row of the store's own tables says something of this node's tables, floors or members.
     fn sys_row_placed(&mut self, fx: &mut Effects, table: TableId, key: Bytes, clock: Hlc) {
-        if let Some(meta) = self.tables.meta_of(table) {
+        if let Some(meta) = self.catalog.meta_of(table) {
             self.meta_changed(fx, meta, &key, clock);
         }
-        if table == Tables::FLOORS && !mutated!(fx, FloorForgotten) {
+        if table == sys::FLOORS && !mutated!(fx, FloorForgotten) {
             // The rows it removed are covered by the snapshots being served, and it is not.
             for served in &mut self.cover.served {
                 served.remember(table, &key);
@@ -537,7 +534,7 @@ impl Gossip {
             return;
         };
         self.freed = self.freed.max(row.clock);
-        if row.table == Tables::FLOORS {
+        if row.table == sys::FLOORS {
             self.floor_freed(&row.key);
         }
         self.delete_stored(fx, class, row.table, &row.key);
@@ -547,7 +544,7 @@ impl Gossip {
             expired: row.expires != 0,
             key: row.key,
         };
-        self.log.replace(row.arrival, entry);
+        self.changes.replace(row.arrival, entry);
         fx.mark(Mark::TombstoneFreed);
     }
 
@@ -555,14 +552,14 @@ impl Gossip {
         if class.is_durable() && fx.has_storage() {
             fx.store(StoreOp::Delete(record::row_key(
                 class,
-                self.tables.name(table),
+                self.catalog.name(table),
                 key,
             )));
         }
     }
 
-    pub(crate) fn tables(&self) -> &Tables {
-        &self.tables
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// The rows of the store's own tables that changed since the last call.

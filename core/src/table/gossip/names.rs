@@ -9,10 +9,11 @@ use alloc::borrow::ToOwned as _;
 use core::time::Duration;
 
 use super::Gossip;
-use super::tables::{self, Tables};
+use super::floors;
 use crate::effects::Effects;
 use crate::id::TableId;
 use crate::mutants::mutated;
+use crate::table::sys;
 
 /// For how long a table is idle before it is forgotten.
 const IDLE: Duration = Duration::from_secs(10);
@@ -22,8 +23,8 @@ impl Gossip {
     pub(crate) fn forget_names(&mut self, fx: &mut Effects, budget: usize) {
         let now = fx.now().mono;
         for table in self.rows.take_emptied() {
-            if table != TableId::DEFAULT && self.rows.may_go(table, self.log.next()) {
-                self.idle.push_back((now, self.log.next(), table));
+            if table != TableId::DEFAULT && self.rows.may_go(table, self.changes.next()) {
+                self.idle.push_back((now, self.changes.next(), table));
             }
         }
         // Rows that are removed in turns need the names of their tables.
@@ -34,7 +35,7 @@ impl Gossip {
             let Some((since, number, table)) = self.idle.front().copied() else {
                 return;
             };
-            let is_told = number >= self.log.first() && !mutated!(fx, NameForgottenEarly);
+            let is_told = number >= self.changes.first() && !mutated!(fx, NameForgottenEarly);
             if since + IDLE > now || is_told {
                 return;
             }
@@ -47,8 +48,8 @@ impl Gossip {
             }
             self.rows.stays(table);
             if self.is_unused(fx, table) {
-                let name = self.tables.name(table).to_owned();
-                for table in self.tables.forget(&name) {
+                let name = self.catalog.name(table).to_owned();
+                for table in self.catalog.forget(&name) {
                     self.rows.forget_table(table);
                 }
             }
@@ -58,25 +59,25 @@ impl Gossip {
     /// How many names of users' tables are known, and how many floors of tables.
     #[cfg(test)]
     pub(crate) fn names_and_floors(&self) -> (usize, usize) {
-        (self.tables.names(), self.floors.len())
+        (self.catalog.names(), self.floors.len())
     }
 
     /// Whether no change of a table is in the log since it became empty.
     fn is_untold(&self, fx: &Effects, table: TableId) -> bool {
-        self.rows.idle_since(table) < self.log.first() || mutated!(fx, NameForgottenEarly)
+        self.rows.idle_since(table) < self.changes.first() || mutated!(fx, NameForgottenEarly)
     }
 
     /// Whether nothing is left of a table but its name.
     fn is_unused(&self, fx: &Effects, table: TableId) -> bool {
-        let name = self.tables.name(table);
-        let ids = self.tables.known_as(table);
-        let floor = tables::floor_key(name);
-        self.tables.is_forgettable(name)
+        let name = self.catalog.name(table);
+        let ids = self.catalog.known_as(table);
+        let floor = floors::floor_key(name);
+        self.catalog.is_forgettable(name)
             && ids
                 .iter()
                 .all(|id| self.rows.is_empty(*id) && self.is_untold(fx, *id))
             && !self.floors.contains_key(name)
-            && self.rows.find(Tables::FLOORS, &floor).is_none()
+            && self.rows.find(sys::FLOORS, &floor).is_none()
             && !self.is_flushed(&ids)
     }
 }

@@ -10,7 +10,7 @@ use core::ops::Bound;
 
 use bytes::Bytes;
 
-use super::rows::Slot;
+use crate::table::Slot;
 
 /// A key with its beginning at hand.
 #[derive(Clone, Debug)]

@@ -205,14 +205,14 @@ impl Gossip {
         let fits =
             rows.len() <= self.limits.rows_per_message && bytes <= self.limits.bytes_per_message;
         // The store's own rows first: definitions before the rows they define.
-        let is_sys = |row: &Arrival| self.tables.class(row.table) == RowClass::Sys;
+        let is_sys = |row: &Arrival| self.catalog.class(row.table) == RowClass::Sys;
         let (mut rows, users): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_sys);
         // What travels together is merged together: only several messages make an order of tables felt.
         rows.extend(if fits { users } else { take_turns(users) });
         let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
         let mut sys = true;
         for row in rows {
-            let is_sys = self.tables.class(row.table) == RowClass::Sys;
+            let is_sys = self.catalog.class(row.table) == RowClass::Sys;
             let full = !batcher.fits(arrival_bytes(&row));
             if (full || is_sys != sys) && !batcher.is_empty() {
                 out.push((sys, batcher.take()));

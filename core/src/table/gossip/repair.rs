@@ -37,13 +37,14 @@ use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place};
 use super::digest::Scope;
 use super::write::Fresh;
-use super::{ActorIx, Arrival, Gossip, Merged, Slot, StoredRow};
+use super::{ActorIx, Arrival, Gossip, Merged, StoredRow};
 use crate::effects::Effects;
 use crate::id::Actor;
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::bytes::hash_words;
+use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::siblings::Sibling;
 use crate::table::{Context, Hlc, RowClass};
@@ -346,13 +347,13 @@ impl Gossip {
     ) -> Result<(u64, Vec<Place>), Refusal> {
         let (mut repaired, mut cold) = (0, Vec::new());
         for mut arrival in self.intern_batch(batch)? {
-            let class = self.tables.class(arrival.table);
+            let class = self.catalog.class(arrival.table);
             let context = lost.iter().find(|(name, _)| *name == class);
             if !context.is_some_and(|(_, lost)| self.is_lost(&arrival, lost)) {
                 self.merge(fx, arrival);
                 continue;
             }
-            let place = (self.tables.group(arrival.table), arrival.key.clone());
+            let place = (self.catalog.group(arrival.table), arrival.key.clone());
             let merged = match arrival.siblings.take() {
                 Some(theirs) => self.repair_siblings(fx, class, arrival, *theirs),
                 None => self.repair_row(fx, class, arrival),

@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::tables::{self, Tables};
 use super::{Gossip, StoredRow};
 use crate::effects::Effects;
 use crate::id::{Actor, Seq};
 use crate::store::record;
+use crate::table::catalog::{self, sys};
 use crate::table::{Hlc, RowClass};
 
 impl Gossip {
@@ -20,9 +20,9 @@ impl Gossip {
         actor: Actor,
         row: record::RowRecord,
     ) {
-        let table = self.tables.intern(class, name);
+        let table = self.catalog.intern(class, name);
         self.make_room(table);
-        self.tables.mark_used(table);
+        self.catalog.mark_used(table);
         let actor = self.cover.intern(actor);
         self.cover.restore(class, actor, row.counter);
         for version in row.value.siblings().iter().flat_map(|row| row.versions()) {
@@ -52,8 +52,8 @@ impl Gossip {
     /// Once all rows are back: the tables' definitions and floors take effect, and the present actor begins.
     pub(crate) fn finish_restore(&mut self, fx: &mut Effects) {
         for (table, meta) in [
-            (Tables::TABLES, tables::Meta::Tables),
-            (Tables::FLOORS, tables::Meta::Floors),
+            (sys::TABLES, catalog::Meta::Tables),
+            (sys::FLOORS, catalog::Meta::Floors),
         ] {
             let keys: Vec<(Bytes, Hlc)> = self
                 .rows

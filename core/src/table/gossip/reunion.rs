@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
 use super::write::Fresh;
-use super::{Arrival, Gossip, Slot, Value};
+use super::{Arrival, Gossip, Value};
 use crate::effects::Effects;
 use crate::error::ReadError;
 use crate::id::TableId;
@@ -24,7 +24,9 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
+use crate::table::Slot;
 use crate::table::causal::Dot;
+use crate::table::changes::Entry;
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Context, Hlc, RowClass};
 use crate::wire::RowBatch;
@@ -82,11 +84,11 @@ impl Gossip {
         let mut sys = Vec::new();
         for batch in batches {
             for row in self.intern_batch(batch)? {
-                if self.tables.class(row.table) == RowClass::Sys {
+                if self.catalog.class(row.table) == RowClass::Sys {
                     sys.push(row);
                 } else {
                     // Of a key that came twice the later row is what the member has now, whatever the row classes.
-                    theirs.insert((self.tables.group(row.table), row.key.clone()), row);
+                    theirs.insert((self.catalog.group(row.table), row.key.clone()), row);
                 }
             }
         }
@@ -138,7 +140,7 @@ impl Gossip {
             if let Some(siblings) = row.siblings.take() {
                 self.adopt_siblings(fx, (table, key), *siblings);
             } else if row.clock > self.floor(table) {
-                let class = self.tables.class(table);
+                let class = self.catalog.class(table);
                 self.note(fx, table);
                 self.cover.insert(class, row.actor, row.counter, fx);
                 self.follow_clock(fx, row.clock);
@@ -184,7 +186,7 @@ impl Gossip {
         let mut proposals = Vec::new();
         let mut dropped = 0;
         for (_, row) in self.rows.iter() {
-            let class = self.tables.class(row.table);
+            let class = self.catalog.class(row.table);
             if class == RowClass::Sys || class.has_siblings() {
                 continue;
             }
@@ -195,7 +197,7 @@ impl Gossip {
             let actor = self.actor(row.actor);
             let covered = context.is_some_and(|context| context.contains(actor, row.counter))
                 && !mutated!(fx, ReunionRevives);
-            let place = (self.tables.group(row.table), row.key.clone());
+            let place = (self.catalog.group(row.table), row.key.clone());
             let other = reunion.theirs.get(&place);
             let newer = other.is_some_and(|other| {
                 (other.clock, self.actor(other.actor), other.counter)
@@ -233,7 +235,7 @@ impl Gossip {
             let Some(ours) = row.value.siblings() else {
                 continue;
             };
-            let class = self.tables.class(row.table);
+            let class = self.catalog.class(row.table);
             let mut adopt = reunion.adopt.iter();
             let context = adopt.find(|(name, _)| *name == class);
             let covers = |dot: Dot| {
@@ -272,20 +274,20 @@ impl Gossip {
         let slots: Vec<(Slot, TableId)> = self
             .rows
             .iter()
-            .filter(|(_, row)| self.tables.class(row.table) != RowClass::Sys)
+            .filter(|(_, row)| self.catalog.class(row.table) != RowClass::Sys)
             .map(|(slot, row)| (slot, row.table))
             .collect();
         for (slot, table) in slots {
-            let class = self.tables.class(table);
+            let class = self.catalog.class(table);
             self.unlink(class, slot);
             if let Some(row) = self.rows.remove(slot) {
                 self.delete_stored(fx, class, table, &row.key);
             }
         }
-        for table in self.tables.user_groups() {
-            fx.changed(self.tables.public(table));
+        for table in self.catalog.user_groups() {
+            fx.changed(self.catalog.public(table));
         }
-        self.log.push(super::Entry::FlushedAll);
+        self.changes.push(Entry::FlushedAll);
     }
 
     /// Drops coverage of this node's earlier dots that the member lacks: it would hide rows that others still have. Coverage of the present

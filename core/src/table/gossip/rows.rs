@@ -5,7 +5,6 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher as _, Hasher as _};
-use core::num::NonZeroU32;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
@@ -18,27 +17,8 @@ use super::shelves::Shelves;
 use super::slab::Slab;
 use super::table_rows::{Places, TableRows};
 use crate::id::{Seq, TableId};
-use crate::table::Hlc;
 use crate::table::siblings::SiblingRow;
-
-/// The place of a row in the slab, never zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Slot(NonZeroU32);
-
-impl Slot {
-    /// Larger than that of any row.
-    pub(super) const LAST: Slot = Slot(NonZeroU32::MAX);
-
-    pub(super) fn new(index: usize) -> Self {
-        // A slab of 2^32 rows would need more memory than any machine that runs this has.
-        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
-        Slot(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
-    }
-
-    pub(super) fn index(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
+use crate::table::{Hlc, Slot};
 
 /// An actor of this node, interned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,9 +16,8 @@ use bytes::Bytes;
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
 use super::digest::{Digest, Scope};
-use super::log::Entry;
 use super::outbox::{Batcher, row_bytes};
-use super::{Gossip, Slot, StoredRow};
+use super::{Gossip, StoredRow};
 use crate::config::{Limits, Timing};
 use crate::effects::Effects;
 use crate::error::ReadError;
@@ -26,6 +25,7 @@ use crate::id::{Actor, LinkId, Seq, TableId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::siblings::SiblingRow;
 use crate::table::{RowClass, Runs};
@@ -224,16 +224,18 @@ impl Gossip {
     /// Outside the scope a client covers what this node did when it named the scope, and may lack what came since: which may have
     /// replaced rows in scope, whose dots the client adopts. Returns false when the changes since are no longer known.
     fn remember_since(&self, served: &mut Served, scope: &Scope, since: u64) -> bool {
-        for (number, entry) in self.log.since(since) {
-            let Entry::Row(slot) = entry else { continue };
-            let row = self.rows.row(*slot).filter(|row| row.arrival == number);
+        for (number, entry) in self.changes.since(since) {
+            let Some(slot) = entry.gossip_slot() else {
+                continue;
+            };
+            let row = self.rows.row(slot).filter(|row| row.arrival == number);
             let Some(row) = row else { continue };
-            let class = self.tables.class(row.table);
+            let class = self.catalog.class(row.table);
             if class.has_siblings() || !scope.contains(class, self.actor(row.actor)) {
                 served.remember(row.table, &row.key);
             }
         }
-        since >= self.log.first()
+        since >= self.changes.first()
     }
 
     /// What a client lacks.
@@ -475,8 +477,8 @@ impl Gossip {
 
     pub(crate) fn table_ref(&self, table: TableId) -> TableRef {
         TableRef {
-            domain: self.tables.class(table) as u8,
-            name: self.tables.name(table).into(),
+            domain: self.catalog.class(table) as u8,
+            name: self.catalog.name(table).into(),
         }
     }
 }

@@ -3,9 +3,9 @@
 use alloc::collections::VecDeque;
 
 use super::listing::Names;
-use super::rows::Slot;
 use super::table_rows::Shelf;
 use crate::id::TableId;
+use crate::table::Slot;
 
 /// Keys or names that are forgotten at the price of one row.
 const CHEAP: usize = 8;

@@ -20,11 +20,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::anti_entropy::Contexts;
-use super::{ActorIx, Gossip, Slot};
+use super::{ActorIx, Gossip};
 use crate::effects::Effects;
 use crate::id::{Actor, NodeId};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::{Context, Hlc, RowClass};
 

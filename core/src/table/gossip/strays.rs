@@ -14,15 +14,16 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Gossip;
 use super::cold::{Loaded, Place};
 use super::repair::renewed;
 use super::rows::VersionKey;
 use super::write::Fresh;
-use super::{Gossip, Slot};
 use crate::effects::Effects;
 use crate::id::{Actor, NodeId, Seq, TableId};
 use crate::marks::Mark;
 use crate::mutants::mutated;
+use crate::table::Slot;
 use crate::table::causal::{CausalToken, Dot, Vector};
 use crate::table::siblings::Sibling;
 use crate::table::{Hlc, RowClass, Write};
@@ -72,9 +73,9 @@ impl Gossip {
     pub(crate) fn strays(&self) -> Vec<(&str, u64, bool)> {
         let tables = self.rows.hidden_tables();
         let count = |id| self.rows.live(id).map_or(0, |live| live.len() as u64);
-        let moves = |id| self.tables.class(self.tables.home(id)).has_siblings();
+        let moves = |id| self.catalog.class(self.catalog.home(id)).has_siblings();
         tables
-            .map(|id| (self.tables.name(id), count(id), moves(id)))
+            .map(|id| (self.catalog.name(id), count(id), moves(id)))
             .collect()
     }
 
@@ -93,9 +94,9 @@ impl Gossip {
 
     /// Those of one table have to be looked at.
     pub(super) fn look_for_strays_in(&mut self, table: TableId) {
-        let home = self.tables.class(self.tables.home(table));
-        if home.has_siblings() && !self.tables.is_shown(table) {
-            self.strays.due.insert(self.tables.group(table));
+        let home = self.catalog.class(self.catalog.home(table));
+        if home.has_siblings() && !self.catalog.is_shown(table) {
+            self.strays.due.insert(self.catalog.group(table));
         }
     }
 
@@ -234,8 +235,8 @@ impl Gossip {
         key: &Bytes,
         values: &[(Dot, Hlc, Bytes)],
     ) -> Seq {
-        let home = self.tables.home(from);
-        let class = self.tables.class(from);
+        let home = self.catalog.home(from);
+        let class = self.catalog.class(from);
         let mut seq = Seq(0);
         for (write, clock, value) in values {
             let current = self.rows.get(home, key);
@@ -266,7 +267,7 @@ impl Gossip {
                 .seq;
             fx.mark(Mark::StrayMoved);
         }
-        match self.tables.class(home).is_durable() && fx.has_storage() {
+        match self.catalog.class(home).is_durable() && fx.has_storage() {
             true => seq,
             false => Seq(0),
         }
@@ -313,7 +314,7 @@ impl Gossip {
 
     /// Removes siblings from a row. One that cannot be removed now is moved again later.
     fn remove_siblings(&mut self, fx: &mut Effects, (table, key): &Place, origins: Vector) {
-        let context = CausalToken::new(self.tables.name(*table), key, origins);
+        let context = CausalToken::new(self.catalog.name(*table), key, origins);
         let remove = Write::Remove {
             key,
             context: &context,
@@ -323,7 +324,7 @@ impl Gossip {
 
     /// A row of this node's own was placed. One that is not shown has to move.
     pub(super) fn note_stray(&mut self, table: TableId) {
-        if !self.tables.is_shown(table) {
+        if !self.catalog.is_shown(table) {
             self.look_for_strays_in(table);
         }
     }

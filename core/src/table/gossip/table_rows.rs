@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::listing::Listed;
 use super::order::Order;
-use super::rows::{Slot, StoredRow};
+use super::rows::StoredRow;
 use crate::table::Hlc;
+use crate::table::Slot;
 
 /// The rows of one table.
 #[derive(Default)]

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{Arrival, Gossip, Slot, StoredRow};
+use super::{Arrival, Gossip, StoredRow};
 use crate::effects::Effects;
 use crate::error::WriteError;
 use crate::id::{Seq, TableId};
 use crate::mutants::mutated;
+use crate::table::Slot;
 use crate::table::{Accepted, Hlc, Version, Write};
 
 /// What this node writes: not yet a version.
@@ -28,10 +29,10 @@ impl Gossip {
         write: Write<'_>,
     ) -> Result<Accepted, WriteError> {
         let table = match mutated!(fx, IdStaysBehind) {
-            true => self.tables.public(table),
-            false => self.tables.home(table),
+            true => self.catalog.public(table),
+            false => self.catalog.home(table),
         };
-        if self.tables.class(table).has_siblings() {
+        if self.catalog.class(table).has_siblings() {
             return self.write_sibling(fx, table, write);
         }
         let (key, value, expires) = match write {
@@ -82,7 +83,7 @@ impl Gossip {
         existed: bool,
     ) -> Accepted {
         let table = fresh.table;
-        let class = self.tables.class(table);
+        let class = self.catalog.class(table);
         self.note(fx, table);
         let counter = self.cover.next_own(class, self.me, fx);
         let seq = fx.open_seq();
@@ -112,7 +113,7 @@ impl Gossip {
     /// A fresh row goes out with the next push, if anybody is there to push to.
     pub(super) fn collect(&mut self, fx: &Effects, fresh: &Arrival) {
         if self.outbox.is_open() {
-            let class = self.tables.class(fresh.table);
+            let class = self.catalog.class(fresh.table);
             self.outbox.push(fx.now().mono, class, fresh);
         }
     }

@@ -128,7 +128,7 @@ impl Gossip {
         (table, key): (TableId, Bytes),
         mut row: SiblingRow,
     ) {
-        let class = self.tables.class(table);
+        let class = self.catalog.class(table);
         let whole = self.drop_versions(fx, table, &mut row);
         self.keep_seen(fx, class, whole, &mut row);
         for version in row.versions().to_vec() {

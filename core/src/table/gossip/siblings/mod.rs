@@ -15,9 +15,10 @@ use bytes::Bytes;
 
 use super::session::Served;
 use super::stability::Lost;
-use super::{Arrival, Gossip, Slot, StoredRow};
+use super::{Arrival, Gossip, StoredRow};
 use crate::effects::Effects;
 use crate::id::{Actor, NodeId, TableId};
+use crate::table::Slot;
 use crate::table::causal::{CausalToken, Dot};
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{RowClass, Siblings, Version};
@@ -25,7 +26,7 @@ use crate::wire::{Row, TableRef};
 
 impl Gossip {
     pub(super) fn next_dot(&mut self, fx: &mut Effects, table: TableId) -> Dot {
-        let class = self.tables.class(table);
+        let class = self.catalog.class(table);
         Dot {
             actor: self.actor(self.me),
             counter: self.cover.next_own(class, self.me, fx),
@@ -41,8 +42,8 @@ impl Gossip {
         key: Bytes,
         row: SiblingRow,
     ) {
-        let class = self.tables.class(table);
-        self.tables.mark_used(table);
+        let class = self.catalog.class(table);
+        self.catalog.mark_used(table);
         let found = self.rows.find(table, &key);
         let Some(newest) = row.newest() else {
             if let Some(slot) = found {
@@ -104,7 +105,7 @@ impl Gossip {
     /// What the readers of a row have seen.
     pub(crate) fn context(&self, row: &StoredRow) -> Option<CausalToken> {
         let seen = row.value.siblings()?.seen().clone();
-        let name = self.tables.name(row.table);
+        let name = self.catalog.name(row.table);
         Some(CausalToken::new(name, &row.key, seen))
     }
 
@@ -192,7 +193,7 @@ impl Gossip {
         let Some(siblings) = row.value.siblings() else {
             return false;
         };
-        let class = self.tables.class(row.table);
+        let class = self.catalog.class(row.table);
         let now = Dot { actor, counter };
         let mut dots = siblings.versions().iter().map(|version| version.dot);
         dots.any(|dot| dot != now && served.is_before(class, dot, at, now))

@@ -1,8 +1,9 @@
 //! What every member knows to be replaced is forgotten.
 
-use super::super::{Gossip, Slot, Value};
+use super::super::{Gossip, Value};
 use crate::effects::Effects;
 use crate::marks::Mark;
+use crate::table::Slot;
 use crate::table::{Hlc, RowClass};
 
 impl Gossip {

@@ -80,8 +80,8 @@ impl Gossip {
         let Some(context) = context else {
             return Ok(Vector::default());
         };
-        let seen = context.seen(self.tables.name(table), key)?;
-        let class = self.tables.class(table);
+        let seen = context.seen(self.catalog.name(table), key)?;
+        let class = self.catalog.class(table);
         let me = self.actor(self.me);
         let issued = self.cover.seen_runs(class, me).map_or(0, |runs| runs.max());
         match seen.get(me) <= issued {
@@ -116,7 +116,7 @@ impl Gossip {
 
     /// Whether a delete removes anything: siblings that are here, or some that its author has seen and that are not here yet.
     fn removes(&self, table: TableId, row: Option<&SiblingRow>, seen: &Vector) -> bool {
-        let class = self.tables.class(table);
+        let class = self.catalog.class(table);
         let here =
             row.is_some_and(|row| row.live().any(|(version, _)| seen.contains(version.origin)));
         let unknown = |dot: &Dot| {

@@ -26,7 +26,7 @@ impl Gossip {
             return false;
         };
         let class = table.domain().filter(|class| !class.is_durable());
-        let Some(id) = class.and_then(|class| self.tables.find(class, &table.name)) else {
+        let Some(id) = class.and_then(|class| self.catalog.find(class, &table.name)) else {
             return false;
         };
         let current = self.rows.get(id, &row.key);

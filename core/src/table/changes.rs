@@ -1,17 +1,22 @@
-//! The log of changes in local arrival order, from which watchers read.
+//! The log of changes of all tables in local arrival order, from which watchers read.
 
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::rows::Slot;
+use super::{Mode, Slot};
 use crate::id::TableId;
 
 /// What the log remembers of one arrival.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
-    /// A row arrived; the slot still holds it if its arrival number is this entry's.
-    Row(Slot),
+    /// A row arrived. The memory of its mode still has it in this place if its arrival number is that of the entry.
+    Row {
+        /// The mode of its table.
+        mode: Mode,
+        /// Its place there.
+        slot: Slot,
+    },
     /// A row's tombstone was freed: the key is kept so that a watcher still learns of the delete.
     Freed {
         /// Its table.
@@ -28,6 +33,25 @@ pub(crate) enum Entry {
     },
     /// Everything at or below a floor, or everything, was removed from all users' tables.
     FlushedAll,
+}
+
+impl Entry {
+    /// Returns the entry of a row of a gossip table.
+    pub(crate) fn gossip(slot: Slot) -> Self {
+        let mode = Mode::Gossip;
+        Entry::Row { mode, slot }
+    }
+
+    /// Returns the place of a row of a gossip table that arrived.
+    pub(crate) fn gossip_slot(&self) -> Option<Slot> {
+        match self {
+            Entry::Row {
+                mode: Mode::Gossip,
+                slot,
+            } => Some(*slot),
+            _ => None,
+        }
+    }
 }
 
 /// A ring of the last arrivals. Entries are small, because a row that was replaced meanwhile is read once, at its newest.

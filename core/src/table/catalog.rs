@@ -1,4 +1,4 @@
-//! The tables a node has heard of, and which of them a name means.
+//! The catalog: the tables a node has heard of, of all modes, their ids and options, and which of them a name means.
 //!
 //! Rows carry their row class, and so one name of users may have a table in each. The definition says which of them the name means: its
 //! *home*. Readers and writers know one id for each name, the *public* one, and it stands for the home, also when the definition comes after
@@ -16,18 +16,28 @@ use crate::id::TableId;
 use crate::store::bytes::{Reader, Writer};
 use crate::table::{Conflict, Durability, Namespace, RowClass, TableName, TableOptions};
 
-/// Key of the floor under all user tables.
-pub(crate) const FLOOR_OF_ALL: &[u8] = b"*";
+/// The ids of the store's own tables, the same on every node.
+pub(crate) mod sys {
+    use crate::id::TableId;
 
-/// Key of a table's floor: a letter, so that no name is mistaken for [`FLOOR_OF_ALL`].
-pub(crate) fn floor_key(name: &str) -> Vec<u8> {
-    let mut key = alloc::vec![b't'];
-    key.extend_from_slice(name.as_bytes());
-    key
-}
+    /// Members, by node id.
+    pub(crate) const MEMBERS: TableId = TableId(1);
+    /// Definitions of tables, by name.
+    pub(crate) const TABLES: TableId = TableId(2);
+    /// Settings of the cluster, by name.
+    pub(crate) const SETTINGS: TableId = TableId(3);
+    /// Floors of gossip tables.
+    pub(crate) const FLOORS: TableId = TableId(4);
+    /// Lives that ended.
+    pub(crate) const DEPARTED: TableId = TableId(5);
 
-pub(crate) fn floor_name(key: &[u8]) -> Option<&str> {
-    core::str::from_utf8(key.strip_prefix(b"t")?).ok()
+    /// Their names, in order of their ids.
+    pub(super) const NAMES: [&str; 5] = ["members", "tables", "settings", "floors", "departed"];
+
+    /// Whether a table of the store's own names present and former members.
+    pub(crate) fn are_of_members(name: &str) -> bool {
+        matches!(name, "members" | "departed")
+    }
 }
 
 /// System tables whose rows describe tables.
@@ -72,7 +82,7 @@ struct Named {
 }
 
 /// All tables, interned.
-pub(crate) struct Tables {
+pub(crate) struct Catalog {
     /// By id; `None` for those that are forgotten.
     all: Vec<Option<Table>>,
     by_name: BTreeMap<Arc<str>, Named>,
@@ -82,30 +92,19 @@ pub(crate) struct Tables {
     defined: BTreeMap<String, TableOptions>,
 }
 
-impl Tables {
-    pub(crate) const MEMBERS: TableId = TableId(1);
-    pub(crate) const TABLES: TableId = TableId(2);
-    pub(crate) const SETTINGS: TableId = TableId(3);
-    pub(crate) const FLOORS: TableId = TableId(4);
-    pub(crate) const DEPARTED: TableId = TableId(5);
-
+impl Catalog {
     pub(crate) fn new() -> Self {
-        let mut tables = Tables {
+        let mut catalog = Catalog {
             all: Vec::new(),
             by_name: BTreeMap::new(),
             forgotten: VecDeque::new(),
             defined: BTreeMap::new(),
         };
-        tables.intern(RowClass::UsrDurable, "default");
-        for name in ["members", "tables", "settings", "floors", "departed"] {
-            tables.intern(RowClass::Sys, name);
+        catalog.intern(RowClass::UsrDurable, "default");
+        for name in sys::NAMES {
+            catalog.intern(RowClass::Sys, name);
         }
-        tables
-    }
-
-    /// Whether a table of the store's own names present and former members.
-    pub(crate) fn are_of_members(name: &str) -> bool {
-        matches!(name, "members" | "departed")
+        catalog
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = TableId> + use<> {
@@ -341,8 +340,8 @@ impl Tables {
 
     pub(crate) fn meta_of(&self, id: TableId) -> Option<Meta> {
         match id {
-            Self::TABLES => Some(Meta::Tables),
-            Self::FLOORS => Some(Meta::Floors),
+            sys::TABLES => Some(Meta::Tables),
+            sys::FLOORS => Some(Meta::Floors),
             _ => None,
         }
     }
@@ -365,7 +364,7 @@ pub(crate) fn encode_options(options: TableOptions) -> Bytes {
 
 /// How much a definition keeps of what is written: siblings more than the last write, and on disk more than in memory. Of
 /// last writers one wins, whatever the durability.
-pub(super) fn keeps(value: Option<&[u8]>) -> u8 {
+pub(crate) fn keeps(value: Option<&[u8]>) -> u8 {
     match value.and_then(decode_options).map(RowClass::of) {
         Some(RowClass::UsrDurableSiblings) => 2,
         Some(RowClass::UsrMemorySiblings) => 1,
