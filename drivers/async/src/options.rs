@@ -1,11 +1,11 @@
 //! Where a driver listens, and its patience and caps.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rumormill_kit::QueueLimits;
+use rumormill_kit::links::why_not_listening;
 
 /// Where a driver listens, and its patience and caps. [`Options::new`] gives every field its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,27 +49,12 @@ impl Options {
 }
 
 /// The address could not be listened on; the driver was not made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for peers on {addr}: {}", why_not_listening(.source))]
 #[non_exhaustive]
 pub struct BindError {
     /// The address.
     pub addr: SocketAddr,
     /// The reason; [`io::ErrorKind::AddrInUse`] when it is taken.
     pub source: io::Error,
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BindError { addr, source } = self;
-        if source.kind() == io::ErrorKind::AddrInUse {
-            return write!(f, "cannot listen for peers on {addr}: the address is taken");
-        }
-        write!(f, "cannot listen for peers on {addr}: {source}")
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
 }

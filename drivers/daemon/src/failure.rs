@@ -1,20 +1,24 @@
 //! Why a command failed, and the exit code that tells a script.
 
-use std::fmt;
 use std::io;
 
 /// Why a command failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// What was asked for is not there, or does not hold. Exit code 1. May be silent.
+    #[error("{0}")]
     Not(String),
     /// The command was called wrongly. Exit code 2.
+    #[error("{0}")]
     Usage(String),
     /// The server said no. Exit code 3.
+    #[error("{0}")]
     Refused(String),
     /// The server could not be reached, or went away. Exit code 4.
+    #[error("{0}")]
     Unreachable(String),
     /// The reader of the output has stopped: nothing is wrong.
+    #[error("")]
     ClosedPipe,
 }
 
@@ -35,18 +39,6 @@ impl Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
             _ => Failure::Not(format!("cannot write the output: {error}")),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Not(text)
-            | Failure::Usage(text)
-            | Failure::Refused(text)
-            | Failure::Unreachable(text) => f.write_str(text),
-            Failure::ClosedPipe => Ok(()),
         }
     }
 }

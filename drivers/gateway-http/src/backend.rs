@@ -1,6 +1,5 @@
 //! The way from the gateway's thread to the node's loop.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,16 +51,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 }
 
 /// The loop has ended or takes no more work; nothing was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node takes no more work")]
 pub struct Unavailable;
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the node takes no more work")
-    }
-}
-
-impl std::error::Error for Unavailable {}
 
 /// How long anything may wait for the node.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);

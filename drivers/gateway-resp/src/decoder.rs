@@ -1,7 +1,5 @@
 //! Requests out of a stream that is cut anywhere: arrays of bulks, and inline commands.
 
-use std::fmt;
-
 /// Longest inline command or length line, in bytes.
 pub const LINE_BYTES: usize = 64 << 10;
 /// Most arguments of one command.
@@ -32,9 +30,10 @@ pub enum Decoded {
 }
 
 /// Which cap a skipped command exceeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooLarge {
     /// One argument is too long.
+    #[error("an argument has {size} bytes, the limit is {limit}")]
     Argument {
         /// Its length in bytes.
         size: usize,
@@ -42,26 +41,11 @@ pub enum TooLarge {
         limit: usize,
     },
     /// All arguments together are too long.
+    #[error("the arguments together have more bytes than the limit of {limit}")]
     Command {
         /// The cap in bytes.
         limit: usize,
     },
-}
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TooLarge::Argument { size, limit } => {
-                write!(f, "an argument has {size} bytes, the limit is {limit}")
-            }
-            TooLarge::Command { limit } => {
-                write!(
-                    f,
-                    "the arguments together have more bytes than the limit of {limit}"
-                )
-            }
-        }
-    }
 }
 
 /// Why a stream cannot be read on. Prints as Redis words it.

@@ -16,26 +16,17 @@ const NO_BYTE: Set = [0; 4];
 const ANY_BYTE: Set = [u64::MAX; 4];
 
 /// A pattern that is larger than the limit it names. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooLarge {
     /// It has so many bytes, more than [`PATTERN_BYTES`].
+    #[error("a pattern of {0} bytes: it may have {max}", max = PATTERN_BYTES)]
     Bytes(usize),
     /// It has more than [`PATTERN_ELEMENTS`] elements.
+    #[error(
+        "a pattern of more than {max} characters and classes after its beginning without wildcards",
+        max = PATTERN_ELEMENTS
+    )]
     Elements,
-}
-
-impl std::fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            TooLarge::Bytes(bytes) => {
-                write!(f, "a pattern of {bytes} bytes: it may have {PATTERN_BYTES}")
-            }
-            TooLarge::Elements => write!(
-                f,
-                "a pattern of more than {PATTERN_ELEMENTS} characters and classes after its beginning without wildcards"
-            ),
-        }
-    }
 }
 
 /// A compiled pattern. It holds its literal beginning, and about 32 bytes for each element.

@@ -54,6 +54,14 @@ pub fn count_failure(counters: &Counters, why: &LinkError, dialled: bool, peer: 
     }
 }
 
+/// Says why an address cannot be listened on, for the text of an error.
+pub fn why_not_listening(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is taken".into(),
+        _ => error.to_string(),
+    }
+}
+
 /// Logs, within bounds, that a listener cannot accept.
 pub fn cannot_accept(addr: &dyn Display, error: &io::Error) {
     if may_log(Kind::Accept) {

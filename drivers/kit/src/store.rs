@@ -9,8 +9,6 @@ mod memory;
 mod outputs;
 mod worker;
 
-use std::fmt;
-
 use bytes::Bytes;
 use rumormill_core::{Record, StoreOp};
 
@@ -65,50 +63,25 @@ pub trait StoreReader: Send + 'static {
 }
 
 /// Why a store did not take a batch or a sync. The words fit one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Out of space, or of file descriptors; the same may succeed later.
+    #[error("the store is out of space: {0}")]
     Full(String),
     /// Anything else; what survived is unknown.
+    #[error("the store failed: {0}")]
     Failed(String),
 }
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StoreError::Full(why) => write!(f, "the store is out of space: {why}"),
-            StoreError::Failed(why) => write!(f, "the store failed: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
-
 /// Why a load ended early.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError<E> {
     /// The store could not be read.
-    Store(StoreError),
+    #[error("{0}")]
+    Store(#[source] StoreError),
     /// The receiver of the records refused one.
-    Refused(E),
-}
-
-impl<E: fmt::Display> fmt::Display for LoadError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LoadError::Store(error) => error.fmt(f),
-            LoadError::Refused(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: std::error::Error + 'static> std::error::Error for LoadError<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            LoadError::Store(error) => Some(error),
-            LoadError::Refused(error) => Some(error),
-        }
-    }
+    #[error("{0}")]
+    Refused(#[source] E),
 }

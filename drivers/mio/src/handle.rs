@@ -1,6 +1,5 @@
 //! The way from other threads to the node on its loop, without waiting for room.
 
-use std::fmt;
 use std::time::Duration;
 
 use mio::Waker;
@@ -14,27 +13,18 @@ use rumormill_kit::handle::{self, Blocking, Error};
 pub struct Handle(pub(crate) handle::Handle);
 
 /// Why a command was not taken; nothing was done. Exhaustive: a caller tries again later, or never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// Too many commands wait.
+    #[error("{limit} commands wait for the loop already")]
     Busy {
         /// The limit that was reached.
         limit: usize,
     },
     /// The loop has ended.
+    #[error("the loop has ended")]
     Ended,
 }
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unavailable::Busy { limit } => write!(f, "{limit} commands wait for the loop already"),
-            Unavailable::Ended => f.write_str("the loop has ended"),
-        }
-    }
-}
-
-impl std::error::Error for Unavailable {}
 
 impl From<Error> for Unavailable {
     fn from(error: Error) -> Self {

@@ -1,11 +1,11 @@
 //! Where a driver listens, and its patience and caps.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rumormill_kit::QueueLimits;
+use rumormill_kit::links::why_not_listening;
 use rumormill_kit::session::ClientOutput;
 
 /// Where a driver listens, and its patience and caps. [`Options::new`] gives every field its default.
@@ -59,10 +59,11 @@ impl Options {
 }
 
 /// Why a driver could not be made. It listens nowhere.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
     /// An address could not be listened on.
+    #[error("cannot listen for {listener} on {addr}: {}", why_not_listening(.source))]
     Listen {
         /// The listener's name: `peers` or `redis`.
         listener: &'static str,
@@ -72,44 +73,6 @@ pub enum BindError {
         source: io::Error,
     },
     /// The system gave no event queue or thread.
-    System(io::Error),
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BindError::Listen {
-                listener,
-                addr,
-                source,
-            } if source.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "cannot listen for {listener} on {addr}: the address is taken"
-                )
-            }
-            BindError::Listen {
-                listener,
-                addr,
-                source,
-            } => {
-                write!(f, "cannot listen for {listener} on {addr}: {source}")
-            }
-            BindError::System(source) => write!(f, "cannot start the event loop: {source}"),
-        }
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            BindError::Listen { source, .. } | BindError::System(source) => Some(source),
-        }
-    }
-}
-
-impl From<io::Error> for BindError {
-    fn from(source: io::Error) -> Self {
-        BindError::System(source)
-    }
+    #[error("cannot start the event loop: {0}")]
+    System(#[from] io::Error),
 }

@@ -7,21 +7,25 @@ use std::path::PathBuf;
 use fjall::LsmError;
 
 /// Why a data directory could not be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be created, read or written.
+    #[error("cannot use the data directory {}: {error}", .dir.display())]
     Unusable {
         /// The directory.
         dir: PathBuf,
         /// What the system said.
+        #[source]
         error: io::Error,
     },
     /// Another process, or another store of this process, has it open.
+    #[error("the data directory {} is in use by another process", .dir.display())]
     InUse {
         /// The directory.
         dir: PathBuf,
     },
     /// Its content is not whole. Nothing was changed.
+    #[error("the data directory {} is damaged: {}", .dir.display(), name_all(.found))]
     Damaged {
         /// The directory.
         dir: PathBuf,
@@ -29,6 +33,7 @@ pub enum OpenError {
         found: Vec<Damage>,
     },
     /// Too many damaged databases lie there, set aside.
+    #[error("{aside} damaged databases were set aside in {}: look at them, and remove some", .dir.display())]
     Crowded {
         /// The directory.
         dir: PathBuf,
@@ -61,47 +66,6 @@ pub(crate) fn name_all(found: &[Damage]) -> String {
     match found.len().saturating_sub(NAMED) {
         0 => named.join("; "),
         more => format!("{}; and {more} more", named.join("; ")),
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::Unusable { dir, error } => {
-                write!(
-                    f,
-                    "cannot use the data directory {}: {error}",
-                    dir.display()
-                )
-            }
-            OpenError::InUse { dir } => {
-                write!(
-                    f,
-                    "the data directory {} is in use by another process",
-                    dir.display()
-                )
-            }
-            OpenError::Damaged { dir, found } => {
-                let (dir, found) = (dir.display(), name_all(found));
-                write!(f, "the data directory {dir} is damaged: {found}")
-            }
-            OpenError::Crowded { dir, aside } => {
-                write!(
-                    f,
-                    "{aside} damaged databases were set aside in {}: look at them, and remove some",
-                    dir.display()
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            OpenError::Unusable { error, .. } => Some(error),
-            _ => None,
-        }
     }
 }
 

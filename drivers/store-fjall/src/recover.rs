@@ -52,15 +52,22 @@ impl fmt::Display for SetAside {
 }
 
 /// Why a data directory does not become a node. Nothing was changed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It cannot be opened.
+    #[error("{0}")]
     Open(OpenError),
     /// It cannot be read.
+    #[error("{0}")]
     Load(StoreError),
     /// It is whole, and not for this node.
+    #[error("{0}")]
     Refused(RecoverError),
     /// It is damaged, and the node knows no member that could repair it.
+    #[error(
+        "the data directory {} is damaged: {what}. No member is known that could repair it, and nothing was changed",
+        .dir.display()
+    )]
     Alone {
         /// The directory.
         dir: PathBuf,
@@ -68,25 +75,6 @@ pub enum Failure {
         what: String,
     },
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Open(error) => error.fmt(f),
-            Failure::Load(error) => error.fmt(f),
-            Failure::Refused(error) => error.fmt(f),
-            Failure::Alone { dir, what } => {
-                let dir = dir.display();
-                write!(
-                    f,
-                    "the data directory {dir} is damaged: {what}. No member is known that could repair it, and nothing was changed"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// Opens the store in a directory and builds the node that it holds. A damaged database is set aside, and what could be read of it put into a
 /// new one, if [`Recovery::finish`] finds a way for the node to go on; until then nothing is changed. Blocks as

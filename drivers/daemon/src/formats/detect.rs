@@ -1,6 +1,5 @@
 //! Which form a file has, and which it must not have.
 
-use std::fmt;
 use std::path::Path;
 
 use crate::cli::Format;
@@ -34,44 +33,31 @@ pub(crate) struct Form {
 }
 
 /// A form that is not read. Nothing of the file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Foreign {
     /// It is compressed: with what, and what unpacks it.
+    #[error("compressed with {0}: unpack it, as in {1} FILE | rumormill import TABLE -")]
     Compressed(&'static str, &'static str),
     /// It has two bytes a character.
+    #[error(
+        "UTF-16 text: rewrite it, as in iconv -f UTF-16 -t UTF-8 FILE | rumormill import TABLE -"
+    )]
     Utf16,
     /// It is one JSON array, or looks so.
+    #[error(
+        "begins with [ as a JSON array does: rewrite it with one object a line, as in \
+         jq -c '.[]' FILE | rumormill import TABLE -, or take the lines as they are with --format lines"
+    )]
     JsonArray,
     /// Its fields are separated by this.
+    #[error(
+        "looks like CSV, fields separated by {0:?}: write a tab between key and value, or take each \
+         whole line for a key with --format lines"
+    )]
     Csv(char),
     /// It begins as XML, HTML and such do.
+    #[error("begins with < as XML and HTML do: take the lines as they are with --format lines")]
     Markup,
-}
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Foreign::Compressed(name, how) => write!(
-                f,
-                "compressed with {name}: unpack it, as in {how} FILE | rumormill import TABLE -"
-            ),
-            Foreign::Utf16 => f.write_str(
-                "UTF-16 text: rewrite it, as in iconv -f UTF-16 -t UTF-8 FILE | rumormill import TABLE -",
-            ),
-            Foreign::JsonArray => f.write_str(
-                "begins with [ as a JSON array does: rewrite it with one object a line, as in \
-                 jq -c '.[]' FILE | rumormill import TABLE -, or take the lines as they are with --format lines",
-            ),
-            Foreign::Csv(separator) => write!(
-                f,
-                "looks like CSV, fields separated by {separator:?}: write a tab between key and value, or take each \
-                 whole line for a key with --format lines"
-            ),
-            Foreign::Markup => f.write_str(
-                "begins with < as XML and HTML do: take the lines as they are with --format lines",
-            ),
-        }
-    }
 }
 
 /// Finds the form of a file by its beginning, unless it is given or its name tells. A form that is given or named wins over a guess,

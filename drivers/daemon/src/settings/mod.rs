@@ -42,7 +42,8 @@ impl fmt::Display for Origin {
 }
 
 /// A setting that stops `serve` before it listens. One line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct SettingError(String);
 
 impl SettingError {
@@ -50,12 +51,6 @@ impl SettingError {
         SettingError(format!(
             "{origin}: {key} = {value:?} is not allowed: {allowed}"
         ))
-    }
-}
-
-impl fmt::Display for SettingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -1,56 +1,38 @@
 //! Why a handle's call failed.
 
-use std::fmt;
-
 use rumormill_core::{Cursor, RequestError, TableError};
 
 /// Why a handle's call failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The loop has ended. A call that was under way may have taken effect; a later one has not.
+    #[error("the node's loop has ended")]
     Closed,
     /// Too much waits already; nothing was changed.
+    #[error("{limit} calls wait already")]
     Busy {
         /// The limit that was reached.
         limit: usize,
     },
     /// A watch fell behind the log of changes: what happened in between is not told. Scan the table; the watch goes on from here.
+    #[error("the watch fell behind the log of changes")]
     Lagged {
         /// The end of the log.
         restart: Cursor,
     },
     /// The key has several siblings, where one value was asked for; nothing was changed.
+    #[error("the key has several siblings")]
     Siblings,
     /// Siblings were asked for, and the table keeps none; nothing was changed.
+    #[error("the table keeps no siblings")]
     NoSiblings,
     /// The node ended before its leave was complete: its time was up, or it was told to end at once.
+    #[error("the node ended before its leave was complete")]
     LeaveCut,
     /// The node refused, or gave up; its error says whether anything was changed.
-    Node(RequestError),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Closed => f.write_str("the node's loop has ended"),
-            Error::Busy { limit } => write!(f, "{limit} calls wait already"),
-            Error::Lagged { .. } => f.write_str("the watch fell behind the log of changes"),
-            Error::Siblings => f.write_str("the key has several siblings"),
-            Error::NoSiblings => f.write_str("the table keeps no siblings"),
-            Error::LeaveCut => f.write_str("the node ended before its leave was complete"),
-            Error::Node(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Node(error) => Some(error),
-            _ => None,
-        }
-    }
+    #[error("{0}")]
+    Node(#[source] RequestError),
 }
 
 impl From<RequestError> for Error {

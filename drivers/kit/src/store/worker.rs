@@ -2,7 +2,6 @@
 //! no reader waits behind a sync.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -53,25 +52,16 @@ impl From<StoreReport> for Input {
 }
 
 /// Why a batch or a load was not taken. For a batch either must be reported to the core as a failure of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
     /// More batches wait for their sync, or more loads for their turn, than were agreed on.
+    #[error("more waits for the store than its queue holds")]
     Backlog,
     /// The store has failed.
+    #[error("the store has stopped")]
     Stopped,
 }
-
-impl fmt::Display for PushError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PushError::Backlog => "more waits for the store than its queue holds",
-            PushError::Stopped => "the store has stopped",
-        })
-    }
-}
-
-impl std::error::Error for PushError {}
 
 /// How long a store without space is left alone at first; doubled after each try.
 const FIRST_RETRY: Duration = Duration::from_millis(50);

@@ -7,22 +7,26 @@ use bytes::Bytes;
 use crate::handle;
 
 /// Why a typed table's call failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// What the handle answers; it says whether anything was changed.
-    Handle(handle::Error),
+    #[error("{0}")]
+    Handle(#[from] handle::Error),
     /// The value has no encoding; nothing was written.
+    #[error("the value cannot be encoded: {why}")]
     Encode {
         /// Why, in the encoder's words.
         why: String,
     },
     /// What the table holds is of other types; nothing was changed.
-    Decode(Undecodable),
+    #[error("{0}")]
+    Decode(#[from] Undecodable),
 }
 
 /// A row whose key or value is not of the table's types. It is as it was: the untyped handle reads it by this key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {part} of row {key:?} is of another type: {why}")]
 #[non_exhaustive]
 pub struct Undecodable {
     /// The key as it is stored.
@@ -49,46 +53,5 @@ impl fmt::Display for Part {
             Part::Key => "key",
             Part::Value => "value",
         })
-    }
-}
-
-impl fmt::Display for Undecodable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Undecodable { key, part, why } = self;
-        write!(f, "the {part} of row {key:?} is of another type: {why}")
-    }
-}
-
-impl std::error::Error for Undecodable {}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Handle(error) => error.fmt(f),
-            Error::Encode { why } => write!(f, "the value cannot be encoded: {why}"),
-            Error::Decode(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Handle(error) => Some(error),
-            Error::Decode(error) => Some(error),
-            Error::Encode { .. } => None,
-        }
-    }
-}
-
-impl From<handle::Error> for Error {
-    fn from(error: handle::Error) -> Self {
-        Error::Handle(error)
-    }
-}
-
-impl From<Undecodable> for Error {
-    fn from(error: Undecodable) -> Self {
-        Error::Decode(error)
     }
 }
