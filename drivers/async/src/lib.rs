@@ -59,15 +59,15 @@
 
 mod alarm;
 mod bell;
+mod buffers;
 mod driver;
-mod incoming;
 mod link;
 mod links;
 mod options;
-mod outgoing;
 mod outputs;
 mod runtime;
 mod shared;
+mod shared_channel;
 mod turns;
 
 pub use driver::Driver;

@@ -4,39 +4,35 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use futures_lite::{AsyncWriteExt, future};
-use rumormill_core::link::{Connection, LinkEvent};
-use rumormill_core::{DialId, Input, LinkError, LinkId};
-use rumormill_kit::Edge;
-
-use crate::incoming::read;
-use crate::outgoing::Outgoing;
-use crate::runtime::Runtime;
-use crate::shared::{Arrival, Shared};
-use rumormill_kit::answer::lock;
+use rumormill_core::{LinkError, LinkId};
 use rumormill_kit::links::{ADDRESSES, PARTING, READ_BUDGET};
+
+use crate::runtime::Runtime;
+use crate::shared::{Arrival, Ended, Shared};
+use crate::shared_channel::SharedChannel;
 
 /// One link, from its first byte or dial on.
 pub(crate) struct LinkTask<R: Runtime> {
     pub(crate) link: LinkId,
-    pub(crate) dial: Option<DialId>,
-    pub(crate) conn: Connection,
-    pub(crate) outgoing: Arc<Outgoing>,
+    pub(crate) is_dialled: bool,
+    pub(crate) channel: Arc<SharedChannel>,
     pub(crate) shared: Arc<Shared<R>>,
-    /// Whether the loop has been told that the handshake is done.
-    pub(crate) up: AtomicBool,
+    /// Whether the loop has taken the first inputs.
+    pub(crate) reported: AtomicBool,
 }
 
 impl<R: Runtime> LinkTask<R> {
     /// Serves a connection that a peer has made.
-    pub(crate) async fn accepted(mut self, stream: R::Stream) {
+    pub(crate) async fn accepted(self, stream: R::Stream) {
         let why = self.serve(stream).await;
         self.end(why).await;
     }
 
     /// Connects to an address, and serves the connection.
-    pub(crate) async fn dialled(mut self, addr: String) {
+    pub(crate) async fn dialled(self, addr: String) {
         let given_up = async {
             self.shared.stopped().await;
             None
@@ -73,24 +69,25 @@ impl<R: Runtime> LinkTask<R> {
     }
 
     /// Reads and writes until the link is over.
-    async fn serve(&mut self, stream: R::Stream) -> LinkError {
+    async fn serve(&self, stream: R::Stream) -> LinkError {
         let stream = Mutex::new(stream);
         let LinkTask {
             link,
-            dial,
-            conn,
-            outgoing,
+            channel,
             shared,
-            up,
+            reported,
+            ..
         } = self;
-        outgoing.push_handshake(conn.opening());
-        let reading = receive(shared, (*link, *dial), &stream, (conn, outgoing), up);
-        let writing = send(shared, *link, &stream, outgoing);
+        channel.lock().open(Instant::now());
+        let reading = receive(shared, *link, &stream, channel, reported);
+        let writing = send(shared, *link, &stream, channel);
         let serving = future::or(reading, writing);
-        let waiting = future::or(late(shared, up), parting(shared, outgoing));
+        // The deadline is looked at after all that may move it.
+        let waiting = future::or(abandoned(shared, channel), channel.late(&shared.runtime));
         let why = future::or(serving, waiting).await;
-        if let Some(refusal) = conn.parting() {
-            let said = say(shared, &stream, outgoing, &refusal);
+        if matches!(why, LinkError::Refused(_)) {
+            // A refused peer reads the reason.
+            let said = channel.write_last(&stream);
             let late = shared.runtime.sleep(PARTING);
             future::or(said, late).await;
         }
@@ -103,43 +100,41 @@ impl<R: Runtime> LinkTask<R> {
     }
 
     async fn end(self, why: LinkError) {
-        let ended = Arrival::Ended {
+        let told = {
+            let mut channel = self.channel.lock();
+            // The first input is that the link is up. It is lost if the link ended while the loop had no room for it.
+            if !self.reported.load(Ordering::Relaxed) {
+                channel.untell();
+            }
+            channel.end(why, &"a peer")
+        };
+        let ended = Ended {
             link: self.link,
-            dial: self.dial,
-            up: self.up.into_inner(),
-            why,
+            is_dialled: self.is_dialled,
+            told,
         };
         // A loop that has ended wants to know nothing.
-        let _ = self.shared.report(ended).await;
+        let _ = self.shared.report(Arrival::Ended(ended)).await;
     }
 }
 
 /// Reads and reports, until the stream ends or breaks.
 async fn receive<R: Runtime>(
     shared: &Shared<R>,
-    (link, dial): (LinkId, Option<DialId>),
+    link: LinkId,
     stream: &Mutex<R::Stream>,
-    (conn, outgoing): (&mut Connection, &Outgoing),
-    up: &AtomicBool,
+    channel: &SharedChannel,
+    reported: &AtomicBool,
 ) -> LinkError {
     let mut budget = READ_BUDGET;
     loop {
-        let arrived = read(stream, conn, &shared.buffers, &shared.counters).await;
-        let input = |event| match event {
-            LinkEvent::Write(bytes) => {
-                outgoing.push_handshake(bytes);
-                None
-            }
-            LinkEvent::Up(hello) => Some(Input::LinkUp { link, dial, hello }),
-            LinkEvent::Message(msg) => Some(Input::Message { link, msg }),
-        };
-        let inputs: Vec<Input> = arrived.events.into_iter().filter_map(input).collect();
-        if !inputs.is_empty() {
-            if shared.report(Arrival::Inputs(link, inputs)).await.is_err() {
+        let arrived = channel.read(stream, &shared.buffers).await;
+        if !arrived.inputs.is_empty() {
+            let inputs = Arrival::Inputs(link, arrived.inputs);
+            if shared.report(inputs).await.is_err() {
                 return LinkError::Closed;
             }
-            // The first input is that the link is up.
-            up.store(true, Ordering::Relaxed);
+            reported.store(true, Ordering::Relaxed);
         }
         if let Some(why) = arrived.end {
             return why;
@@ -157,81 +152,24 @@ async fn send<R: Runtime>(
     shared: &Shared<R>,
     link: LinkId,
     stream: &Mutex<R::Stream>,
-    outgoing: &Outgoing,
+    channel: &SharedChannel,
 ) -> LinkError {
-    while outgoing.wanted().await {
-        let written = async {
-            let written = outgoing.write(stream, &shared.counters).await;
-            written.map_err(|_| LinkError::Broken)
-        };
-        let stalled = async {
-            shared.runtime.sleep(shared.options.stall_timeout).await;
-            Err(LinkError::TimedOut)
-        };
-        let input = match future::or(written, stalled).await {
-            Ok(None) => continue,
-            Ok(Some(Edge::Congested)) => Input::Congested { link },
-            Ok(Some(Edge::Drained)) => Input::Drained { link },
+    loop {
+        let inputs = match channel.write(stream).await {
+            Ok(inputs) => Arrival::Inputs(link, inputs),
             Err(why) => return why,
         };
-        if shared
-            .report(Arrival::Inputs(link, vec![input]))
-            .await
-            .is_err()
-        {
-            break;
+        if shared.report(inputs).await.is_err() {
+            return LinkError::Closed;
         }
     }
-    LinkError::Closed
 }
 
-/// Ends when the handshake has taken too long.
-async fn late<R: Runtime>(shared: &Shared<R>, up: &AtomicBool) -> LinkError {
-    shared.runtime.sleep(shared.options.handshake_timeout).await;
-    if up.load(Ordering::Relaxed) {
+/// Ends when the loop is gone and has not said that the link is to be closed.
+async fn abandoned<R: Runtime>(shared: &Shared<R>, channel: &SharedChannel) -> LinkError {
+    shared.stopped().await;
+    if channel.lock().is_closing() {
         future::pending::<()>().await;
     }
-    LinkError::TimedOut
-}
-
-/// Ends when a link that is to be closed cannot write what it has, or the loop is gone.
-async fn parting<R: Runtime>(shared: &Shared<R>, outgoing: &Outgoing) -> LinkError {
-    let hung_up = async {
-        outgoing.closing().await;
-        shared.runtime.sleep(PARTING).await;
-    };
-    let abandoned = async {
-        shared.stopped().await;
-        if outgoing.is_closing() {
-            future::pending::<()>().await;
-        }
-    };
-    future::or(hung_up, abandoned).await;
     LinkError::Closed
-}
-
-/// Tells a refused peer the reason, after the handshake.
-async fn say<R: Runtime>(
-    shared: &Shared<R>,
-    stream: &Mutex<R::Stream>,
-    outgoing: &Outgoing,
-    words: &[u8],
-) {
-    outgoing.close();
-    while outgoing.wanted().await {
-        if outgoing.write(stream, &shared.counters).await.is_err() {
-            return;
-        }
-    }
-    let mut said = 0;
-    while said < words.len() {
-        let written = std::future::poll_fn(|cx| {
-            use futures_lite::AsyncWrite;
-            std::pin::Pin::new(&mut *lock(stream)).poll_write(cx, &words[said..])
-        });
-        match written.await {
-            Ok(n) if n > 0 => said += n,
-            _ => return,
-        }
-    }
 }

@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::link::{Connection, Frames, LinkLimits};
-use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId, Node, Now};
+use rumormill_core::{DialId, HangupReason, Lane, LinkId, Node, Now};
+use rumormill_kit::channel::Channel;
 use rumormill_kit::counters::{add, set};
-use rumormill_kit::links::count_failure;
 
 use crate::link::LinkTask;
-use crate::outgoing::Outgoing;
 use crate::runtime::Runtime;
-use crate::shared::{Arrival, Shared};
+use crate::shared::{Arrival, Ended, Shared};
+use crate::shared_channel::SharedChannel;
 
 /// The links and dials of a node, by link. Ids are never reused.
 pub(crate) struct Links<R: Runtime> {
     shared: Arc<Shared<R>>,
-    links: HashMap<LinkId, Arc<Outgoing>, FixedState>,
+    links: HashMap<LinkId, Arc<SharedChannel>, FixedState>,
     last: u64,
     accepted: usize,
     dials: Vec<(DialId, String)>,
@@ -64,16 +65,16 @@ impl<R: Runtime> Links<R> {
     fn begin(&mut self, dial: Option<DialId>, conn: Connection) -> LinkTask<R> {
         self.last += 1;
         let link = LinkId(self.last);
-        let outgoing = Arc::new(Outgoing::new(self.shared.options.queue));
-        self.links.insert(link, Arc::clone(&outgoing));
+        let channel = Channel::new(link, dial, conn, &self.shared.terms);
+        let channel = Arc::new(SharedChannel::new(channel));
+        self.links.insert(link, Arc::clone(&channel));
         set(&self.shared.counters.peer_connections, self.links.len());
         LinkTask {
             link,
-            dial,
-            conn,
-            outgoing,
+            is_dialled: dial.is_some(),
+            channel,
             shared: Arc::clone(&self.shared),
-            up: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
         }
     }
 
@@ -81,52 +82,30 @@ impl<R: Runtime> Links<R> {
     fn is_open(&self, link: LinkId) -> bool {
         self.links
             .get(&link)
-            .is_some_and(|outgoing| !outgoing.is_closing())
+            .is_some_and(|channel| !channel.lock().is_closing())
     }
 
-    /// A link's task has ended; what the node is told of it.
-    pub(crate) fn ended(
-        &mut self,
-        link: LinkId,
-        dial: Option<DialId>,
-        up: bool,
-        why: LinkError,
-    ) -> Option<Input> {
-        self.links.remove(&link)?;
-        let counters = &self.shared.counters;
-        set(&counters.peer_connections, self.links.len());
-        count_failure(counters, &why, dial.is_some(), &"a peer");
-        if dial.is_none() {
+    /// Forgets a link whose task has ended.
+    pub(crate) fn ended(&mut self, ended: &Ended) {
+        self.links.remove(&ended.link);
+        set(&self.shared.counters.peer_connections, self.links.len());
+        if !ended.is_dialled {
             self.accepted -= 1;
-        }
-        match (up, dial) {
-            (true, _) => Some(Input::LinkDown { link, why }),
-            (false, Some(dial)) => Some(Input::DialFailed { dial, why }),
-            (false, None) => {
-                tracing::debug!(?why, "a handshake failed");
-                None
-            }
         }
     }
 
     pub(crate) fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames) {
-        let Some(outgoing) = self.links.get(&link) else {
-            return;
-        };
-        if outgoing.is_closing() {
-            return;
+        if let Some(channel) = self.links.get(&link) {
+            channel.lock().push(lane, frames);
+            self.dirty.push(link);
         }
-        if !outgoing.push(lane, frames.clone()) {
-            add(&self.shared.counters.dropped_messages, 1);
-        }
-        self.dirty.push(link);
     }
 
     /// Closes a link once what it has is written.
     pub(crate) fn hangup(&mut self, link: LinkId, why: HangupReason) {
-        if let Some(outgoing) = self.links.get(&link) {
+        if let Some(channel) = self.links.get(&link) {
             tracing::debug!(%link, ?why, "hangup");
-            outgoing.close();
+            channel.lock().close(Instant::now());
             self.dirty.push(link);
         }
     }
@@ -134,17 +113,17 @@ impl<R: Runtime> Links<R> {
     /// Has what the turn collected written.
     pub(crate) fn flush(&mut self) {
         for link in self.dirty.drain(..) {
-            if let Some(outgoing) = self.links.get(&link) {
-                outgoing.flush();
+            if let Some(channel) = self.links.get(&link) {
+                channel.flush();
             }
         }
     }
 
     /// Closes all links once what they have is written.
     pub(crate) fn close(&self) {
-        for outgoing in self.links.values() {
-            outgoing.close();
-            outgoing.flush();
+        for channel in self.links.values() {
+            channel.lock().close(Instant::now());
+            channel.flush();
         }
     }
 
@@ -164,13 +143,9 @@ impl<R: Runtime> Links<R> {
                 }
             }
             Arrival::Inputs(..) => {}
-            Arrival::Ended {
-                link,
-                dial,
-                up,
-                why,
-            } => {
-                if let Some(input) = self.ended(link, dial, up, why) {
+            Arrival::Ended(ended) => {
+                self.ended(&ended);
+                if let Some(input) = ended.told {
                     node.handle(now, input);
                 }
             }

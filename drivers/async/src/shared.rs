@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
-use rumormill_core::{DialId, Input, LinkError, LinkId};
+use rumormill_core::{Input, LinkId};
+use rumormill_kit::channel::{Patience, Terms};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Error;
 use rumormill_kit::links::{ACCEPT_REST, cannot_accept};
 
 use crate::bell::Bell;
-use crate::incoming::Buffers;
+use crate::buffers::Buffers;
 use crate::options::Options;
 use crate::runtime::Runtime;
 
@@ -25,19 +26,22 @@ pub(crate) enum Arrival<S> {
     /// Something happened on a link.
     Inputs(LinkId, Vec<Input>),
     /// A link or a dial is over; its task's last word.
-    Ended {
-        link: LinkId,
-        dial: Option<DialId>,
-        /// Whether its handshake was reported as done.
-        up: bool,
-        why: LinkError,
-    },
+    Ended(Ended),
+}
+
+/// A link that is over.
+pub(crate) struct Ended {
+    pub(crate) link: LinkId,
+    pub(crate) is_dialled: bool,
+    /// For the node.
+    pub(crate) told: Option<Input>,
 }
 
 /// Every task shares it.
 pub(crate) struct Shared<R: Runtime> {
     pub(crate) runtime: R,
     pub(crate) options: Options,
+    pub(crate) terms: Terms,
     pub(crate) counters: Arc<Counters>,
     pub(crate) buffers: Buffers,
     arrivals: Sender<Arrival<R::Stream>>,
@@ -61,10 +65,21 @@ impl<R: Runtime> Shared<R> {
     ) -> (Arc<Shared<R>>, Reports<R>) {
         let (sender, arrivals) = async_channel::bounded(QUEUED_ARRIVALS);
         let (stop, stopped) = async_channel::bounded(1);
+        let counters = Arc::<Counters>::default();
+        let patience = Patience {
+            handshake: options.handshake_timeout,
+            stall: options.stall_timeout,
+        };
+        let terms = Terms {
+            patience,
+            queue: options.queue,
+            counters: Arc::clone(&counters),
+        };
         let shared = Shared {
             runtime,
             options,
-            counters: Arc::default(),
+            terms,
+            counters,
             buffers: Buffers::default(),
             arrivals: sender,
             bell,

@@ -181,12 +181,7 @@ impl<R: Runtime> Loop<R> {
         let said = async {
             while !self.links.is_empty() {
                 match arrivals.recv().await {
-                    Ok(Arrival::Ended {
-                        link,
-                        dial,
-                        up,
-                        why,
-                    }) => drop(self.links.ended(link, dial, up, why)),
+                    Ok(Arrival::Ended(ended)) => self.links.ended(&ended),
                     Ok(_) => {}
                     Err(_) => return,
                 }

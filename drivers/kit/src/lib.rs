@@ -1,7 +1,8 @@
-//! What every driver needs: bounded write queues, output dispatch, the store worker, the trait of client sessions, what handles
-//! ask, clocks, counters and the log of events.
+//! What every driver needs: links without their sockets and their bounded write queues, output dispatch, the store worker, the trait
+//! of client sessions, what handles ask, clocks, counters and the log of events.
 
 pub mod answer;
+pub mod channel;
 mod clock;
 pub mod counters;
 mod dispatch;
@@ -21,5 +22,5 @@ pub use clock::Clock;
 pub use dispatch::{Driver, dispatch};
 pub use events::log;
 pub use exit::Exit;
-pub use queue::{Edge, QueueLimits, WriteQueue};
+pub use queue::QueueLimits;
 pub use seed::random_seed;

@@ -9,7 +9,7 @@ use rumormill_core::link::Frames;
 
 use crate::links::SLICES;
 
-/// The bounds of a [`WriteQueue`], in bytes.
+/// The bounds of what waits to be written to one link, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueLimits {
@@ -31,9 +31,9 @@ impl Default for QueueLimits {
     }
 }
 
-/// A mark that a queue has crossed. Exhaustive: the node has to hear of both.
+/// A mark that a queue has crossed. The node has to hear of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edge {
+pub(crate) enum Edge {
     /// Above the high mark.
     Congested,
     /// Down at the low mark again.
@@ -43,7 +43,7 @@ pub enum Edge {
 /// The frames that wait for one link. Lanes are emptied in order, and a frame that has begun is finished first, so an
 /// urgent frame waits for one frame of a less urgent lane at most. Bytes are shared with the queues of other links.
 #[derive(Debug, Default)]
-pub struct WriteQueue {
+pub(crate) struct WriteQueue {
     limits: QueueLimits,
     /// What is left of the frame that was cut by the last write.
     begun: Bytes,
@@ -55,7 +55,7 @@ pub struct WriteQueue {
 
 impl WriteQueue {
     /// An empty queue; owns no memory.
-    pub fn new(limits: QueueLimits) -> Self {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
         WriteQueue {
             limits,
             ..WriteQueue::default()
@@ -63,18 +63,18 @@ impl WriteQueue {
     }
 
     /// Bytes that wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
     /// Queues bytes of a handshake, in their order and before all frames: the opening, and what
     /// [`LinkEvent::Write`](rumormill_core::link::LinkEvent::Write) brings.
-    pub fn push_handshake(&mut self, bytes: Bytes) {
+    pub(crate) fn push_handshake(&mut self, bytes: Bytes) {
         debug_assert!(self.lanes.iter().all(VecDeque::is_empty));
         self.bytes += bytes.len();
         self.begun = match self.begun.is_empty() {
@@ -84,7 +84,7 @@ impl WriteQueue {
     }
 
     /// Queues a message. `false`: it was dropped, because the queue would grow above its bound.
-    pub fn push(&mut self, lane: Lane, frames: Frames) -> bool {
+    pub(crate) fn push(&mut self, lane: Lane, frames: Frames) -> bool {
         let size = frames.len();
         if !self.is_empty() && self.bytes + size > self.limits.max {
             return false;
@@ -95,8 +95,13 @@ impl WriteQueue {
         true
     }
 
+    /// Forgets all that waits, and which mark was crossed.
+    pub(crate) fn clear(&mut self) {
+        *self = WriteQueue::new(self.limits);
+    }
+
     /// The mark that was crossed since the last call, if the link's state differs from what was last told.
-    pub fn edge(&mut self) -> Option<Edge> {
+    pub(crate) fn edge(&mut self) -> Option<Edge> {
         if self.congested == self.told {
             return None;
         }
@@ -110,7 +115,7 @@ impl WriteQueue {
 
     /// Fills `slices` with what is to be written next and returns how many it used. Nothing may be pushed between this and
     /// the [`WriteQueue::advance`] that follows.
-    pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(crate) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let begun = (!self.begun.is_empty()).then_some(&self.begun);
         let waiting = self.lanes.iter().flatten().map(Frames::as_bytes);
         let mut used = 0;
@@ -125,7 +130,7 @@ impl WriteQueue {
     ///
     /// # Errors
     /// Those of `out`, but that it would block or was interrupted; what it took before is gone from the queue.
-    pub fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
         while !self.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let used = self.fill(&mut slices);
@@ -141,7 +146,7 @@ impl WriteQueue {
     }
 
     /// Takes away the first `n` bytes of what [`WriteQueue::fill`] gave: they are written.
-    pub fn advance(&mut self, n: usize) {
+    pub(crate) fn advance(&mut self, n: usize) {
         debug_assert!(n <= self.bytes);
         let mut left = n.min(self.bytes);
         self.bytes -= left;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use mio::{Events, Poll};
 use rumormill_kit::links::FAREWELL;
 
-use crate::peers::{Peer, Peers, Stage};
+use crate::peers::{Peer, Peers};
 
 /// Waits a little, until `latest` at most, for peers to read what they were sent. All links end.
 pub(crate) fn say(poll: &mut Poll, peers: &mut Peers, latest: Option<Instant>, buffer: &mut [u8]) {
@@ -35,8 +35,7 @@ pub(crate) fn say(poll: &mut Poll, peers: &mut Peers, latest: Option<Instant>, b
 impl Peers {
     /// Closes what is not up, and gives the other links: of what they have written the system may hold the end.
     fn unfinished(&mut self) -> Vec<usize> {
-        let is_up = |peer: &Peer| matches!(peer.stage, Stage::Up | Stage::Closing);
-        self.peers.retain(|_, peer| is_up(peer));
+        self.peers.retain(|_, peer| peer.channel.is_told());
         let mut tokens: Vec<usize> = self.peers.keys().copied().collect();
         // The order of a map must not show.
         tokens.sort_unstable();
@@ -49,8 +48,9 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
-        let said = peer.write();
-        if said.is_ok() && peer.queue.is_empty() {
+        // A node that has ended is told nothing.
+        let said = peer.write(Instant::now(), &mut Vec::new());
+        if said.is_ok() && !peer.channel.has_output() {
             // The peer closes once it has read to the end.
             let _ = peer.socket.shutdown(Shutdown::Write);
         }

@@ -1,7 +1,7 @@
 //! Links to peers over TCP: accepted or dialled, read within a budget, written once per turn.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,12 +11,12 @@ use hashbrown::HashMap;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rumormill_core::link::{Connection, Frames, LinkEvent};
+use rumormill_core::link::{Connection, Frames};
 use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
+use rumormill_kit::channel::{Channel, Patience, Terms};
 use rumormill_kit::counters::{Counters, add, set};
-use rumormill_kit::links::{PARTING, READ_BUDGET, count_failure};
+use rumormill_kit::links::READ_BUDGET;
 use rumormill_kit::resolver::Resolver;
-use rumormill_kit::{Edge, WriteQueue};
 
 use crate::clients::mark;
 use crate::options::Options;
@@ -25,6 +25,7 @@ use crate::options::Options;
 pub(crate) struct Peers {
     registry: Registry,
     options: Options,
+    terms: Terms,
     counters: Arc<Counters>,
     resolver: Resolver,
     /// Dials whose address needs no resolver.
@@ -35,30 +36,20 @@ pub(crate) struct Peers {
     timers: BTreeSet<(Instant, usize)>,
     dirty: Vec<usize>,
     again: VecDeque<usize>,
-    events: Vec<LinkEvent>,
     /// What happened, for the node, in order.
     pub(crate) inputs: Vec<Input>,
 }
 
 pub(crate) struct Peer {
     pub(crate) socket: TcpStream,
-    conn: Connection,
-    pub(crate) queue: WriteQueue,
-    pub(crate) stage: Stage,
-    dial: Option<DialId>,
-    deadline: Option<Instant>,
+    pub(crate) channel: Channel,
+    /// Where to connect otherwise, while the connect is under way, and when it has taken too long.
+    connecting: Option<(VecDeque<SocketAddr>, Instant)>,
+    /// The entry among the timers.
+    timer: Option<Instant>,
     waits_to_write: bool,
     dirty: bool,
     again: bool,
-}
-
-pub(crate) enum Stage {
-    /// Under way, with the addresses that are left to try.
-    Connecting(VecDeque<SocketAddr>),
-    Handshake,
-    Up,
-    /// Hung up: writes what it has, reads nothing.
-    Closing,
 }
 
 impl Peers {
@@ -68,9 +59,19 @@ impl Peers {
         counters: Arc<Counters>,
         resolver: Resolver,
     ) -> Self {
+        let patience = Patience {
+            handshake: options.handshake_timeout,
+            stall: options.stall_timeout,
+        };
+        let terms = Terms {
+            patience,
+            queue: options.queue,
+            counters: Arc::clone(&counters),
+        };
         Peers {
             registry,
             options,
+            terms,
             counters,
             resolver,
             resolved: Vec::new(),
@@ -80,7 +81,6 @@ impl Peers {
             timers: BTreeSet::new(),
             dirty: Vec::new(),
             again: VecDeque::new(),
-            events: Vec::new(),
             inputs: Vec::new(),
         }
     }
@@ -99,7 +99,7 @@ impl Peers {
             add(&self.counters.rejected_links, 1);
             return;
         }
-        let Some(token) = self.insert(socket, None, Stage::Handshake, conn) else {
+        let Some(token) = self.insert(socket, None, None, conn) else {
             return;
         };
         self.accepted += 1;
@@ -140,15 +140,11 @@ impl Peers {
                 continue;
             };
             let rest = std::mem::take(&mut addrs);
-            if let Some(token) = self.insert(socket, Some(dial), Stage::Connecting(rest), conn) {
-                self.set_deadline(token, Some(now + self.options.connect_timeout));
-            } else {
-                self.inputs.push(Input::DialFailed {
-                    dial,
-                    why: LinkError::Unreachable,
-                });
+            let connecting = Some((rest, now + self.options.connect_timeout));
+            if self.insert(socket, Some(dial), connecting, conn).is_some() {
+                return;
             }
-            return;
+            break;
         }
         self.inputs.push(Input::DialFailed {
             dial,
@@ -160,13 +156,12 @@ impl Peers {
         &mut self,
         mut socket: TcpStream,
         dial: Option<DialId>,
-        stage: Stage,
+        connecting: Option<(VecDeque<SocketAddr>, Instant)>,
         conn: Connection,
     ) -> Option<usize> {
         let token = self.next;
         self.next += 2;
-        let connecting = matches!(stage, Stage::Connecting(_));
-        let interest = if connecting {
+        let interest = if connecting.is_some() {
             Interest::READABLE | Interest::WRITABLE
         } else {
             Interest::READABLE
@@ -175,17 +170,16 @@ impl Peers {
             tracing::warn!(%error, "a peer's socket cannot be polled");
             return None;
         }
-        let peer = Peer {
+        let mut peer = Peer {
             socket,
-            conn,
-            queue: WriteQueue::new(self.options.queue),
-            stage,
-            dial,
-            deadline: None,
-            waits_to_write: connecting,
+            channel: Channel::new(LinkId(token as u64), dial, conn, &self.terms),
+            waits_to_write: connecting.is_some(),
+            connecting,
+            timer: None,
             dirty: false,
             again: false,
         };
+        peer.set_timer(token, &mut self.timers);
         self.peers.insert(token, peer);
         set(&self.counters.peer_connections, self.peers.len());
         Some(token)
@@ -196,13 +190,13 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
-        peer.stage = Stage::Handshake;
+        peer.connecting = None;
         if let Err(error) = peer.socket.set_nodelay(true) {
             tracing::debug!(%error, "nodelay");
         }
-        peer.queue.push_handshake(peer.conn.opening());
+        peer.channel.open(now);
+        peer.set_timer(token, &mut self.timers);
         mark(&mut peer.dirty, &mut self.dirty, token);
-        self.set_deadline(token, Some(now + self.options.handshake_timeout));
     }
 
     /// Something has happened to a link. One that has a place among those that are read in turn keeps it, and one that is not to be read now
@@ -218,7 +212,7 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
-        if matches!(peer.stage, Stage::Connecting(_)) {
+        if peer.connecting.is_some() {
             self.connected(now, token);
         }
         let Some(peer) = self.peers.get_mut(&token) else {
@@ -231,7 +225,7 @@ impl Peers {
         if has_bytes && !peer.again {
             match is_late {
                 true => mark(&mut peer.again, &mut self.again, token),
-                false => self.read(token, buffer),
+                false => self.read(now, token, buffer),
             }
         }
     }
@@ -260,29 +254,25 @@ impl Peers {
         let Some(peer) = self.remove(token) else {
             return;
         };
-        if let (Stage::Connecting(rest), Some(dial)) = (peer.stage, peer.dial) {
+        if let (Some((rest, _)), Some(dial)) = (peer.connecting, peer.channel.dial()) {
             // Nothing was written with this handshake.
-            self.connect(now, dial, rest, peer.conn);
+            self.connect(now, dial, rest, peer.channel.into_connection());
         }
     }
 
     /// Reads what the budget allows.
-    fn read(&mut self, token: usize, buffer: &mut [u8]) {
+    fn read(&mut self, now: Instant, token: usize, buffer: &mut [u8]) {
         let mut budget = READ_BUDGET;
-        loop {
-            let Some(peer) = self.peers.get_mut(&token) else {
-                return;
-            };
-            if !matches!(peer.stage, Stage::Handshake | Stage::Up) {
-                return;
-            }
+        let Some(peer) = self.peers.get_mut(&token) else {
+            return;
+        };
+        while peer.channel.reads() {
             if budget == 0 {
-                mark(&mut peer.again, &mut self.again, token);
-                return;
+                return mark(&mut peer.again, &mut self.again, token);
             }
             let n = match peer.socket.read(buffer) {
                 Ok(0) => {
-                    let why = peer.conn.end();
+                    let why = peer.channel.ended();
                     return self.fail(token, why);
                 }
                 Ok(n) => n,
@@ -291,51 +281,18 @@ impl Peers {
                 Err(_) => return self.fail(token, LinkError::Broken),
             };
             budget = budget.saturating_sub(n);
-            add(&self.counters.peer_bytes_in, n as u64);
-            let received = peer.conn.receive(&buffer[..n], &mut self.events);
-            self.take_events(token);
+            let was_up = peer.channel.is_told();
+            let received = peer.channel.receive(&buffer[..n], &mut self.inputs);
             if let Err(why) = received {
-                self.part(token);
+                // A refused peer reads the reason, if its socket takes it at once. A write that fails is no reason of its own.
+                let _ = peer.write(now, &mut self.inputs);
                 return self.fail(token, why);
             }
-        }
-    }
-
-    fn take_events(&mut self, token: usize) {
-        let link = LinkId(token as u64);
-        for event in std::mem::take(&mut self.events) {
-            match event {
-                LinkEvent::Write(bytes) => {
-                    if let Some(peer) = self.peers.get_mut(&token) {
-                        peer.queue.push_handshake(bytes);
-                        mark(&mut peer.dirty, &mut self.dirty, token);
-                    }
-                }
-                LinkEvent::Up(hello) => {
-                    let Some(peer) = self.peers.get_mut(&token) else {
-                        return;
-                    };
-                    peer.stage = Stage::Up;
-                    let dial = peer.dial;
-                    self.set_deadline(token, None);
-                    self.inputs.push(Input::LinkUp { link, dial, hello });
-                }
-                LinkEvent::Message(msg) => self.inputs.push(Input::Message { link, msg }),
+            if !was_up {
+                // The proof goes out with this turn.
+                peer.set_timer(token, &mut self.timers);
+                mark(&mut peer.dirty, &mut self.dirty, token);
             }
-        }
-    }
-
-    /// Tells a refused peer the reason, if its socket takes it at once.
-    fn part(&mut self, token: usize) {
-        let Some(peer) = self.peers.get_mut(&token) else {
-            return;
-        };
-        // A write that fails here is no reason of its own.
-        if let Some(parting) = peer.conn.parting()
-            && peer.write().is_ok()
-            && peer.queue.is_empty()
-        {
-            let _ = peer.socket.write(&parting);
         }
     }
 
@@ -344,25 +301,18 @@ impl Peers {
         let Some(peer) = self.remove(token) else {
             return;
         };
-        let is_dialled = peer.dial.is_some();
-        match peer.socket.peer_addr() {
-            Ok(addr) => count_failure(&self.counters, &why, is_dialled, &addr),
-            Err(_) => count_failure(&self.counters, &why, is_dialled, &"a peer that is gone"),
-        }
-        match (peer.stage, peer.dial) {
-            (Stage::Up | Stage::Closing, _) => self.inputs.push(Input::LinkDown {
-                link: LinkId(token as u64),
-                why,
-            }),
-            (_, Some(dial)) => self.inputs.push(Input::DialFailed { dial, why }),
-            (_, None) => tracing::debug!(?why, "a handshake failed"),
-        }
+        self.inputs.extend(match peer.socket.peer_addr() {
+            Ok(addr) => peer.channel.end(why, &addr),
+            Err(_) => peer.channel.end(why, &"a peer that is gone"),
+        });
     }
 
     fn remove(&mut self, token: usize) -> Option<Peer> {
-        self.set_deadline(token, None);
         let mut peer = self.peers.remove(&token)?;
-        if peer.dial.is_none() {
+        if let Some(at) = peer.timer {
+            self.timers.remove(&(at, token));
+        }
+        if peer.channel.dial().is_none() {
             self.accepted -= 1;
         }
         // The system forgets a closed socket anyway.
@@ -376,12 +326,7 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
-        if !matches!(peer.stage, Stage::Up) {
-            return;
-        }
-        if !peer.queue.push(lane, frames.clone()) {
-            add(&self.counters.dropped_messages, 1);
-        }
+        peer.channel.push(lane, frames);
         mark(&mut peer.dirty, &mut self.dirty, token);
     }
 
@@ -392,9 +337,9 @@ impl Peers {
             return;
         };
         tracing::debug!(%link, ?why, "hangup");
-        peer.stage = Stage::Closing;
+        peer.channel.close(now);
+        peer.set_timer(token, &mut self.timers);
         mark(&mut peer.dirty, &mut self.dirty, token);
-        self.set_deadline(token, Some(now + PARTING));
     }
 
     /// How many links have more to be read than earlier turns had time for.
@@ -403,12 +348,12 @@ impl Peers {
     }
 
     /// Reads the link that has waited longest.
-    pub(crate) fn read_next(&mut self, buffer: &mut [u8]) {
+    pub(crate) fn read_next(&mut self, now: Instant, buffer: &mut [u8]) {
         if let Some(token) = self.again.pop_front()
             && let Some(peer) = self.peers.get_mut(&token)
         {
             peer.again = false;
-            self.read(token, buffer);
+            self.read(now, token, buffer);
         }
     }
 
@@ -421,11 +366,11 @@ impl Peers {
             let Some(peer) = self.peers.get_mut(&token) else {
                 continue;
             };
-            peer.deadline = None;
-            match peer.stage {
-                Stage::Connecting(_) => self.unreachable(now, token),
-                Stage::Closing => self.fail(token, LinkError::Closed),
-                Stage::Handshake | Stage::Up => self.fail(token, LinkError::TimedOut),
+            peer.timer = None;
+            if peer.connecting.is_some() {
+                self.unreachable(now, token);
+            } else if let Err(why) = peer.channel.expire(now) {
+                self.fail(token, why);
             }
         }
     }
@@ -444,25 +389,16 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };
-        if matches!(peer.stage, Stage::Connecting(_)) {
+        if peer.connecting.is_some() {
             return;
         }
-        let before = peer.queue.len();
-        let written = peer.write();
-        let left = peer.queue.len();
-        add(&self.counters.peer_bytes_out, (before - left) as u64);
-        if written.is_err() {
-            return self.fail(token, LinkError::Broken);
+        if let Err(why) = peer.write(now, &mut self.inputs) {
+            return self.fail(token, why);
         }
-        let link = LinkId(token as u64);
-        match peer.queue.edge() {
-            Some(Edge::Congested) => self.inputs.push(Input::Congested { link }),
-            Some(Edge::Drained) => self.inputs.push(Input::Drained { link }),
-            None => {}
-        }
-        if peer.waits_to_write == (left == 0) {
-            peer.waits_to_write = left > 0;
-            let interest = if left > 0 {
+        let has_more = peer.channel.has_output();
+        if peer.waits_to_write != has_more {
+            peer.waits_to_write = has_more;
+            let interest = if has_more {
                 Interest::READABLE | Interest::WRITABLE
             } else {
                 Interest::READABLE
@@ -475,35 +411,33 @@ impl Peers {
                 return self.fail(token, LinkError::Broken);
             }
         }
-        match peer.stage {
-            Stage::Closing if left == 0 => self.fail(token, LinkError::Closed),
-            Stage::Up if left == 0 => self.set_deadline(token, None),
-            Stage::Up if left < before || peer.deadline.is_none() => {
-                self.set_deadline(token, Some(now + self.options.stall_timeout));
-            }
-            _ => {}
+        if peer.channel.is_done() {
+            return self.fail(token, LinkError::Closed);
         }
-    }
-
-    fn set_deadline(&mut self, token: usize, at: Option<Instant>) {
-        let Some(peer) = self.peers.get_mut(&token) else {
-            return;
-        };
-        if peer.deadline == at {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut peer.deadline, at) {
-            self.timers.remove(&(old, token));
-        }
-        if let Some(at) = at {
-            self.timers.insert((at, token));
-        }
+        peer.set_timer(token, &mut self.timers);
     }
 }
 
 impl Peer {
     /// Writes until the socket takes no more.
-    pub(crate) fn write(&mut self) -> io::Result<()> {
-        self.queue.write_to(&mut self.socket)
+    pub(crate) fn write(&mut self, now: Instant, inputs: &mut Vec<Input>) -> Result<(), LinkError> {
+        self.channel.write_to(now, &mut self.socket, inputs)
+    }
+
+    /// Has one entry among the timers at the deadline, if there is one.
+    fn set_timer(&mut self, token: usize, timers: &mut BTreeSet<(Instant, usize)>) {
+        let at = match &self.connecting {
+            Some((_, at)) => Some(*at),
+            None => self.channel.next_deadline(),
+        };
+        if self.timer == at {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut self.timer, at) {
+            timers.remove(&(old, token));
+        }
+        if let Some(at) = at {
+            timers.insert((at, token));
+        }
     }
 }

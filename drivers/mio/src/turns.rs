@@ -200,8 +200,9 @@ impl<C: Clients> Loop<C> {
 
     /// Reads links that had more than an earlier turn had time for: one at least, and each once at most.
     fn read_waiting_peers(&mut self, now: Now, until: Instant) {
+        let at = self.clock.instant(now.mono);
         for _ in 0..self.peers.waiting() {
-            self.peers.read_next(&mut self.buffer);
+            self.peers.read_next(at, &mut self.buffer);
             self.hand_over(now);
             if Instant::now() >= until {
                 return;

@@ -1,42 +1,42 @@
 //! The links of a node over TCP, in the poll of the program around it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rumormill_core::link::frame::EncodeError;
-use rumormill_core::link::{Connection, Frames, LinkEvent};
+use rumormill_core::link::{Connection, Frames};
 use rumormill_core::{
     DialId, Event, HaltReason, HangupReason, Input, Lane, LinkError, LinkId, LoadId, Node,
     RequestError, Response, Seq, StoreOp, TableId, Trace,
 };
-use rumormill_kit::{Driver, Edge, QueueLimits, WriteQueue};
+use rumormill_kit::channel::{Channel, Patience, Terms};
+use rumormill_kit::{Driver, QueueLimits};
 
 use super::users::BOARD;
 
-/// To connect and shake hands, and to write what is left on a link that is to be closed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// To connect and shake hands, and for a peer to take something of what waits for it.
+const PATIENCE: Patience = Patience {
+    handshake: Duration::from_secs(5),
+    stall: Duration::from_secs(30),
+};
 
 /// A link to a peer. Its id is the number of its token.
 struct Link {
     socket: TcpStream,
-    conn: Connection,
-    queue: WriteQueue,
-    dial: Option<DialId>,
+    channel: Channel,
     is_connected: bool,
-    /// Whether the node knows of it.
-    is_up: bool,
-    is_closing: bool,
-    until: Option<Instant>,
 }
 
 /// The links, and what the node has asked for in this turn.
 pub(crate) struct Links {
     registry: Registry,
     links: BTreeMap<Token, Link>,
+    terms: Terms,
     last: Token,
     name: String,
     /// Asked for in this turn, and not begun.
@@ -53,6 +53,11 @@ impl Links {
         Links {
             registry,
             links: BTreeMap::new(),
+            terms: Terms {
+                patience: PATIENCE,
+                queue: QueueLimits::default(),
+                counters: Arc::default(),
+            },
             last,
             name,
             dials: Vec::new(),
@@ -68,7 +73,8 @@ impl Links {
 
     /// When the first link has taken too long.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.links.values().filter_map(|link| link.until).min()
+        let deadline = |link: &Link| link.channel.next_deadline();
+        self.links.values().filter_map(deadline).min()
     }
 
     /// A token that no other socket ever has: ids of links are never used twice.
@@ -77,8 +83,8 @@ impl Links {
         self.last
     }
 
-    /// Both sides write an opening; what is read goes to the connection, which knows the protocol. Each link has a connection of
-    /// its own from the node, with a nonce that no other has.
+    /// Gives a socket a channel, which knows the protocol, the bounds and the time that everything may take. Each channel has a connection
+    /// of its own from the node, with a nonce that no other has.
     pub(crate) fn add(
         &mut self,
         mut socket: TcpStream,
@@ -88,17 +94,12 @@ impl Links {
         let token = self.token();
         let both = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut socket, token, both)?;
-        let mut queue = WriteQueue::new(QueueLimits::default());
-        queue.push_handshake(conn.opening());
+        let mut channel = Channel::new(LinkId(token.0 as u64), dial, conn, &self.terms);
+        channel.open(Instant::now());
         let link = Link {
             socket,
-            conn,
-            queue,
-            dial,
+            channel,
             is_connected: dial.is_none(),
-            is_up: false,
-            is_closing: false,
-            until: Some(Instant::now() + PATIENCE),
         };
         self.links.insert(token, link);
         Ok(())
@@ -120,23 +121,10 @@ impl Links {
         }
     }
 
-    /// The node is told once of every link that was up and of every dial.
+    /// Tells the node, once, of a link that it knows or of a dial.
     fn end(&mut self, token: Token, why: LinkError) {
-        let Some(mut link) = self.links.remove(&token) else {
-            return;
-        };
-        // Why the peer was refused, if the socket takes it.
-        if let Some(parting) = link.conn.parting()
-            && link.write().is_ok()
-            && link.queue.is_empty()
-        {
-            let _ = link.socket.write(&parting);
-        }
-        let id = LinkId(token.0 as u64);
-        match (link.is_up, link.dial) {
-            (true, _) => self.inputs.push(Input::LinkDown { link: id, why }),
-            (false, Some(dial)) => self.inputs.push(Input::DialFailed { dial, why }),
-            (false, None) => {}
+        if let Some(link) = self.links.remove(&token) {
+            self.inputs.extend(link.channel.end(why, &"a peer"));
         }
     }
 
@@ -145,7 +133,7 @@ impl Links {
         let Some(link) = self.links.get_mut(&token) else {
             return false;
         };
-        if link.is_closing {
+        if !link.channel.reads() {
             return false;
         }
         if !link.is_connected {
@@ -160,40 +148,20 @@ impl Links {
                 }
             }
         }
-        let (id, mut events) = (LinkId(token.0 as u64), Vec::new());
         let read = match link.socket.read(buffer) {
-            Ok(0) => Err(link.conn.end()),
-            Ok(n) => link.conn.receive(&buffer[..n], &mut events),
+            Ok(0) => Err(link.channel.ended()),
+            Ok(n) => link.channel.receive(&buffer[..n], &mut self.inputs),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             Err(_) => Err(LinkError::Broken),
         };
-        for event in events {
-            self.inputs.push(match event {
-                LinkEvent::Write(bytes) => {
-                    link.queue.push_handshake(bytes);
-                    continue;
-                }
-                LinkEvent::Up(hello) => {
-                    link.until = None;
-                    link.is_up = true;
-                    let dial = link.dial;
-                    Input::LinkUp {
-                        link: id,
-                        dial,
-                        hello,
-                    }
-                }
-                LinkEvent::Message(msg) => Input::Message { link: id, msg },
-            });
+        if let Err(why) = read {
+            // A refused peer reads the reason, if the socket takes it.
+            let _ = link.write(&mut self.inputs);
+            self.end(token, why);
+            return false;
         }
-        match read {
-            Ok(()) => true,
-            Err(why) => {
-                self.end(token, why);
-                false
-            }
-        }
+        true
     }
 
     /// Writes what there is, and gives up what has taken too long.
@@ -203,31 +171,25 @@ impl Links {
             let Some(link) = self.links.get_mut(&token) else {
                 continue;
             };
-            let written = if link.is_connected {
-                link.write()
-            } else {
-                Ok(())
+            let kept = match link.write(&mut self.inputs) {
+                Ok(()) if link.channel.is_done() => Err(LinkError::Closed),
+                Ok(()) => link.channel.expire(now),
+                Err(why) => Err(why),
             };
-            let id = LinkId(token.0 as u64);
-            match link.queue.edge() {
-                Some(Edge::Congested) => self.inputs.push(Input::Congested { link: id }),
-                Some(Edge::Drained) => self.inputs.push(Input::Drained { link: id }),
-                None => {}
-            }
-            if written.is_err() {
-                self.end(token, LinkError::Broken);
-            } else if link.is_closing && link.queue.is_empty() {
-                self.end(token, LinkError::Closed);
-            } else if link.until.is_some_and(|until| until <= now) {
-                self.end(token, LinkError::TimedOut);
+            if let Err(why) = kept {
+                self.end(token, why);
             }
         }
     }
 }
 
 impl Link {
-    fn write(&mut self) -> io::Result<()> {
-        self.queue.write_to(&mut self.socket)
+    fn write(&mut self, inputs: &mut Vec<Input>) -> Result<(), LinkError> {
+        if !self.is_connected {
+            return Ok(());
+        }
+        self.channel
+            .write_to(Instant::now(), &mut self.socket, inputs)
     }
 }
 
@@ -235,8 +197,7 @@ impl Link {
 impl Driver for Links {
     fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames) {
         if let Some(link) = self.links.get_mut(&Token(link.0 as usize)) {
-            // A full queue drops the message; the protocol repairs that.
-            let _ = link.queue.push(lane, frames.clone());
+            link.channel.push(lane, frames);
         }
     }
 
@@ -246,8 +207,7 @@ impl Driver for Links {
 
     fn hangup(&mut self, link: LinkId, _: HangupReason) {
         if let Some(link) = self.links.get_mut(&Token(link.0 as usize)) {
-            link.is_closing = true;
-            link.until = Some(Instant::now() + PATIENCE);
+            link.channel.close(Instant::now());
         }
     }
 
