@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rumormill_core::{Node, Now, Request, RequestError, Response, TableId};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, UNAVAILABLE};
 use crate::standing::Standing;
 
 /// Called on the loop once in every turn in which tables changed, with those tables. It is short. It is dropped once it returns `false`.
@@ -54,6 +54,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node takes no more work")]
 pub struct Unavailable;
+
+impl From<Unavailable> for ApiError {
+    fn from(error: Unavailable) -> Self {
+        ApiError::new(UNAVAILABLE, "unavailable", error.to_string())
+    }
+}
 
 /// How long anything may wait for the node.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use rumormill_core::Node;
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
-use crate::router::Gateway;
+use crate::gateway::Gateway;
 
 /// Longest body of a request that carries no value.
 pub(crate) const SMALL_BODY: usize = 64 << 10;

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use rumormill_core::{RowRef, Siblings, Version};
 
 use crate::error::ApiError;
-use crate::rows::version_text;
 
 /// The conditions of one request; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,6 +128,11 @@ pub(crate) fn tag_of_siblings(siblings: &Siblings) -> String {
     }
     let hash = hash.finalize().to_hex();
     format!("siblings-{}", &hash[..32])
+}
+
+/// Returns a version as text.
+pub(crate) fn version_text(version: Version) -> String {
+    format!("{}-{}-{}", version.clock, version.actor, version.counter)
 }
 
 /// A tag as it stands in a header.

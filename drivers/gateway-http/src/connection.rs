@@ -28,9 +28,9 @@ use smol_hyper::rt::SmolTimer;
 use tower_service::Service;
 
 use crate::error::ApiError;
-use crate::metrics::{HttpMetrics, Rejected};
+use crate::options::ServerOptions;
 use crate::patience::{Flow, FlowEnd, Patient};
-use crate::server::ServerOptions;
+use crate::traffic::{HttpMetrics, Rejected};
 
 /// Bytes of a head of a request, and bytes that wait to be written before a body is asked for more. A URL is 64 KiB long at most.
 const BUFFER: usize = 128 << 10;

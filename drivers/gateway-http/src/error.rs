@@ -7,8 +7,6 @@ use rumormill_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::backend::Unavailable;
-
 /// An answer that is no success: `{"error":{"code","message",...}}`.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiError {
@@ -128,13 +126,7 @@ impl IntoResponse for ApiError {
 
 const UNREADABLE: &str = "unreadable";
 
-const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-
-impl From<Unavailable> for ApiError {
-    fn from(error: Unavailable) -> Self {
-        ApiError::new(UNAVAILABLE, "unavailable", error.to_string())
-    }
-}
+pub(crate) const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {

@@ -8,13 +8,14 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::answer::{etag, unmodified};
 use crate::body;
 use crate::conditions::Conditions;
 use crate::error::ApiError;
+use crate::gateway::Gateway;
 use crate::page::Content;
 use crate::query::Query;
-use crate::router::Gateway;
-use crate::rows::{Put, Read, etag, status_of, unmodified};
+use crate::rows::{Put, Read, status_of};
 use crate::siblings;
 use crate::text::{self, Text};
 

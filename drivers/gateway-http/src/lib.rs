@@ -6,16 +6,19 @@
 //! [`router`] is the whole interface as a service, without sockets; [`Server`] puts it behind a listener with limits on
 //! connections, headers, bodies and slow readers, and keeps some connections for probes.
 
+mod answer;
 mod backend;
 mod body;
 mod conditions;
 mod connection;
 mod error;
+mod gateway;
 mod items;
 mod listing;
 mod members;
 mod metrics;
 mod openapi;
+mod options;
 mod origin;
 mod page;
 mod patience;
@@ -33,12 +36,15 @@ mod standing;
 mod state;
 mod tables;
 mod text;
+mod traffic;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
 pub use backend::{Backend, Listener, Unavailable};
+pub use gateway::Settings;
 pub use openapi::openapi_json;
-pub use router::{Settings, Work, router};
-pub use server::{Server, ServerOptions};
+pub use options::ServerOptions;
+pub use router::{Work, router};
+pub use server::Server;

@@ -12,11 +12,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::gateway::Gateway;
 use crate::page::{Content, Page, Row, user_table};
 use crate::patience::Flow;
 use crate::place::{Place, Rest};
 use crate::query::Query;
-use crate::router::Gateway;
 use crate::rows::{below_root, table_name};
 use crate::siblings::{ListedSibling, SiblingList};
 use crate::text::{self, Text};
@@ -120,7 +120,8 @@ pub(crate) async fn list(
     let table = table_name(below_root(&uri))?;
     if query.has("watch") {
         let flow = flow.map(|Extension(flow)| flow);
-        return watch::stream(gateway, table, &query, &headers, flow).await;
+        let (hub, keep_alive) = (gateway.hub, gateway.settings.watch_keep_alive);
+        return watch::stream(hub, keep_alive, table, &query, &headers, flow).await;
     }
     if query.has("cursor") {
         return Err(ApiError::bad_parameter("cursor goes with watch"));

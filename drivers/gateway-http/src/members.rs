@@ -8,9 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::gateway::Gateway;
 use crate::query::Query;
 use crate::report::{self, Member, Status};
-use crate::router::Gateway;
 
 /// The members of the cluster.
 #[derive(Serialize, ToSchema)]

@@ -6,7 +6,7 @@ use utoipa::openapi::{Content, Header, Object, Ref, RefOr, Response, Type};
 use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::router::Gateway;
+use crate::gateway::Gateway;
 use crate::standing::READS;
 use crate::{
     items, listing, members, metrics, peers, report, rows, settings, siblings, state, tables, text,

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
-use crate::router::Gateway;
+use crate::gateway::Gateway;
 
 /// Serves what no other site has sent.
 pub(crate) async fn guard(

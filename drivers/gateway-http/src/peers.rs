@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::body::SMALL_BODY;
 use crate::error::ApiError;
-use crate::router::Gateway;
+use crate::gateway::Gateway;
 
 /// A peer to join.
 #[derive(Deserialize, ToSchema)]

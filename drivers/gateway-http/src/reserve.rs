@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use smol::{LocalExecutor, Task, Timer};
 
-use crate::metrics::{HttpMetrics, Rejected};
+use crate::traffic::{HttpMetrics, Rejected};
 
 /// How long a connection may keep its place though others wait for one.
 const TURN: Duration = Duration::from_millis(100);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -10,63 +9,16 @@ use axum::http::{Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use rumormill_core::Limits;
 
 use crate::backend::{Backend, Calls};
 use crate::error::ApiError;
-use crate::metrics::{self, HttpMetrics};
+use crate::gateway::{Gateway, Settings};
+use crate::traffic::HttpMetrics;
 use crate::watch::Hub;
 use crate::{
-    items, listing, members, openapi, origin, peers, rows, settings as cluster_settings, standing,
-    state, tables,
+    items, listing, members, metrics, openapi, origin, peers, rows, settings as cluster_settings,
+    standing, state, tables,
 };
-
-/// What the handlers need to know beside the node.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Longest value, in bytes: the node's [`Limits::value_bytes`] at the start, which a setting may change.
-    pub value_bytes: usize,
-    /// How long a request body may take to arrive.
-    pub body_timeout: Duration,
-    /// How long another node may take to answer when it is added through `POST /peers`.
-    pub peer_timeout: Duration,
-    /// Bytes that may wait in memory for all clients that watch, 64 MiB: where more would, the client is cut that keeps most of them and
-    /// has read nothing for a second.
-    pub watch_bytes: usize,
-    /// After so long without an event a client that watches is sent a comment with the id to go on from, 15 s.
-    pub watch_keep_alive: Duration,
-    /// Names under which clients may ask, without ports, besides IP addresses and `localhost`. A request whose `Host` is
-    /// another one is refused: a page of a browser whose name was made to lead here sends such a `Host`. `None` answers under any name.
-    pub hosts: Option<Arc<[String]>>,
-    /// Whether `/readyz` answers 200 while the node is joining or away: it serves what it has.
-    pub ready_early: bool,
-}
-
-impl Settings {
-    /// The settings for a node with these limits.
-    pub fn new(limits: &Limits) -> Self {
-        Settings {
-            value_bytes: limits.value_bytes,
-            body_timeout: Duration::from_secs(30),
-            peer_timeout: Duration::from_secs(5),
-            watch_bytes: 64 << 20,
-            watch_keep_alive: Duration::from_secs(15),
-            hosts: Some(Arc::default()),
-            ready_early: false,
-        }
-    }
-}
-
-/// What every handler gets.
-#[derive(Clone)]
-pub(crate) struct Gateway {
-    pub(crate) calls: Calls,
-    pub(crate) settings: Settings,
-    /// The longest value, in bytes, as the node last said.
-    pub(crate) value_bytes: Arc<AtomicUsize>,
-    pub(crate) metrics: Arc<HttpMetrics>,
-    pub(crate) hub: Arc<Hub>,
-}
 
 /// The part of the interface that works when no request is served: it fetches changes for clients that watch.
 pub struct Work(Arc<Hub>);
@@ -152,7 +104,12 @@ async fn finish(State(gateway): State<Gateway>, request: Request, next: Next) ->
         .map(|path| path.as_str().to_string());
     let method = request.method().clone();
     let mut response = in_our_words(&method, next.run(request).await);
-    standing::mark(&gateway, &method, route.as_deref(), &mut response);
+    standing::mark(
+        gateway.calls.standing(),
+        &method,
+        route.as_deref(),
+        &mut response,
+    );
     gateway.metrics.count(
         &method,
         route.as_deref().unwrap_or("none"),

@@ -7,13 +7,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::{Accepted, CausalToken, Node, Now, TableId, Version, Write};
+use rumormill_core::{Accepted, CausalToken, Node, Now, TableId, Write};
 
+use crate::answer::{etag, header_value, raw, unmodified};
 use crate::conditions::{self, Conditions, Failed};
 use crate::error::ApiError;
+use crate::gateway::Gateway;
 use crate::page::{Content, Page, Row, is_synced, user_table};
 use crate::query::Query;
-use crate::router::Gateway;
 use crate::siblings::{self, SiblingList};
 use crate::text::{self, Raw};
 
@@ -367,12 +368,6 @@ pub(crate) fn status_of(accepted: &Accepted, replaced: StatusCode) -> StatusCode
     }
 }
 
-/// The answer to a reader that has the row already.
-pub(crate) fn unmodified(tag: &str) -> Response {
-    let tag = header_value(&conditions::quoted(tag));
-    (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
-}
-
 /// What a path says below that of all tables.
 pub(crate) fn below_root(uri: &Uri) -> &str {
     uri.path().strip_prefix("/v1/usr/").unwrap_or("")
@@ -393,30 +388,4 @@ pub(crate) fn table_name(encoded: &str) -> Result<String, ApiError> {
             "a table name is UTF-8",
         )
     })
-}
-
-/// A value as the body of an answer, byte for byte.
-pub(crate) fn raw(value: Bytes, version: Version) -> impl IntoResponse {
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        header::CONTENT_TYPE,
-        header_value("application/octet-stream"),
-    );
-    headers.insert(header::ETAG, header_value(&etag(version)));
-    (headers, Body::from(value))
-}
-
-/// The tag of a row with this version, as it stands in a header.
-pub(crate) fn etag(version: Version) -> String {
-    conditions::quoted(&version_text(version))
-}
-
-/// A version as text.
-pub(crate) fn version_text(version: Version) -> String {
-    format!("{}-{}-{}", version.clock, version.actor, version.counter)
-}
-
-pub(crate) fn header_value(text: &str) -> axum::http::HeaderValue {
-    axum::http::HeaderValue::from_str(text)
-        .unwrap_or_else(|_| axum::http::HeaderValue::from_static(""))
 }

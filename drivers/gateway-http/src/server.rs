@@ -13,33 +13,11 @@ use smol::{Async, LocalExecutor};
 
 use crate::backend::Backend;
 use crate::connection::{Connection, Serves};
-use crate::metrics::HttpMetrics;
+use crate::gateway::Settings;
+use crate::options::ServerOptions;
 use crate::reserve::Reserve;
-use crate::router::{Settings, build};
-
-/// Limits of the listener.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerOptions {
-    /// Connections served at once; one more may ask for a probe, and is told so otherwise. 1,024.
-    pub max_connections: usize,
-    /// Connections beyond those that are read at once, for `/healthz`, `/readyz` and `/metrics`. 64.
-    pub probe_connections: usize,
-    /// How long a client may take to send the header of a request, or to send another one. 10 s.
-    pub header_timeout: Duration,
-    /// How long a client may take to read anything of an answer. 30 s.
-    pub write_timeout: Duration,
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        ServerOptions {
-            max_connections: 1_024,
-            probe_connections: 64,
-            header_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(30),
-        }
-    }
-}
+use crate::router::build;
+use crate::traffic::HttpMetrics;
 
 /// The HTTP interface behind a listener, on a thread of its own.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use crate::body::SMALL_BODY;
 use crate::error::ApiError;
+use crate::gateway::Gateway;
 use crate::report::{self, EffectiveSettings, Setting};
-use crate::router::Gateway;
 
 /// The value of a setting.
 #[derive(Deserialize, ToSchema)]

@@ -7,9 +7,9 @@ use rumormill_core::{CausalToken, Siblings, TokenError, WriteError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::conditions::{quoted, tag_of_siblings};
+use crate::answer::{header_value, raw};
+use crate::conditions::{quoted, tag_of_siblings, version_text};
 use crate::error::ApiError;
-use crate::rows::{header_value, raw, version_text};
 use crate::text::Text;
 
 /// Carries a causal token as text: out with a read, and back with the write that replaces what was read.

@@ -7,8 +7,6 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use rumormill_core::Node;
 
-use crate::router::Gateway;
-
 /// The header of such an answer.
 const HEADER: HeaderName = HeaderName::from_static("x-rumormill-state");
 
@@ -47,7 +45,7 @@ impl Standing {
 
 /// Adds the header to the answer of a read.
 pub(crate) fn mark(
-    gateway: &Gateway,
+    standing: &Standing,
     method: &Method,
     route: Option<&str>,
     response: &mut Response,
@@ -55,7 +53,7 @@ pub(crate) fn mark(
     let reads = *method == Method::GET || *method == Method::HEAD;
     if reads
         && route.is_some_and(|route| READS.contains(&route))
-        && let Some(word) = gateway.calls.standing().word()
+        && let Some(word) = standing.word()
     {
         let headers = response.headers_mut();
         headers.insert(HEADER, HeaderValue::from_static(word));

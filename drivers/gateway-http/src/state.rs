@@ -14,9 +14,9 @@ use smol::stream;
 
 use crate::backend::Calls;
 use crate::error::ApiError;
+use crate::gateway::Gateway;
 use crate::page::{Content, Page};
 use crate::report;
-use crate::router::Gateway;
 use crate::siblings::SiblingList;
 use crate::text;
 

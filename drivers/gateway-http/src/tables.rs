@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::body::SMALL_BODY;
 use crate::error::ApiError;
+use crate::gateway::Gateway;
 use crate::report::{self, Table};
-use crate::router::Gateway;
 
 /// The tables.
 #[derive(Serialize, ToSchema)]

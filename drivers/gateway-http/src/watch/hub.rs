@@ -31,7 +31,7 @@ const FAILURES: u32 = 100;
 
 /// Looks at the node for all watchers. The loop tells it once per turn which tables have changed.
 pub(crate) struct Hub {
-    calls: Calls,
+    pub(super) calls: Calls,
     desk: Arc<Desk>,
     pub(super) budget: Budget,
     /// Runs a task for each watched table.

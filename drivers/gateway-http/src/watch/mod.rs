@@ -12,6 +12,7 @@ mod hub;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -28,7 +29,6 @@ use self::hub::{Seat, read, with_value};
 use crate::error::ApiError;
 use crate::patience::Flow;
 use crate::query::Query;
-use crate::router::Gateway;
 use crate::siblings::ListedSibling;
 use crate::text::Text;
 
@@ -91,7 +91,8 @@ struct EventData {
 
 /// The answer to `?watch`.
 pub(crate) async fn stream(
-    gateway: Gateway,
+    hub: Arc<Hub>,
+    keep_alive: Duration,
     table: String,
     query: &Query,
     headers: &HeaderMap,
@@ -105,16 +106,17 @@ pub(crate) async fn stream(
         }
     }
     let resume = resume_from(query, headers)?;
-    let (seat, end) = gateway.hub.open(table).await?;
+    let (seat, end) = hub.open(table).await?;
     let (at, greeting) = match resume {
         Some(id) if id.run == end.run => (id, "ready"),
         Some(_) => (end, "lagged"),
         None => (end, "ready"),
     };
-    let budget = gateway.hub.budget.clone();
+    let budget = hub.budget.clone();
     let watcher = Watcher {
         _enrolled: flow.as_ref().map(|flow| budget.enrol(flow)),
-        gateway,
+        hub,
+        keep_alive,
         seat,
         prefix: query.bytes("prefix").unwrap_or(b"").to_vec(),
         at,
@@ -155,7 +157,9 @@ fn resume_from(query: &Query, headers: &HeaderMap) -> Result<Option<EventId>, Ap
 
 /// One watch.
 struct Watcher {
-    gateway: Gateway,
+    hub: Arc<Hub>,
+    /// After so long without an event it is sent a comment.
+    keep_alive: Duration,
     seat: Seat,
     prefix: Vec<u8>,
     at: EventId,
@@ -211,10 +215,10 @@ impl Watcher {
         if let Some(greeting) = self.greeting.take() {
             let mut text = b"retry: 1000\n".to_vec();
             text.extend(bare(self.at, greeting, "{}"));
-            return Ok(self.gateway.hub.budget.hold(text));
+            return Ok(self.hub.budget.hold(text));
         }
         // A comment now and then, so that both ends notice a dead connection.
-        let mut late = Timer::after(self.gateway.settings.watch_keep_alive);
+        let mut late = Timer::after(self.keep_alive);
         loop {
             if let Some(events) = self.ready().await? {
                 return Ok(events);
@@ -285,7 +289,7 @@ impl Watcher {
             }
         }
         let together = (!together.is_empty()).then_some(together);
-        Ok(together.map(|text| self.gateway.hub.budget.hold(text)))
+        Ok(together.map(|text| self.hub.budget.hold(text)))
     }
 
     /// Moves on behind an event.
@@ -296,7 +300,7 @@ impl Watcher {
 
     /// The first change that the watcher has read by itself, encoded.
     async fn own_event(&mut self) -> Result<Option<Event>, Farewell> {
-        let hub = &self.gateway.hub;
+        let hub = &self.hub;
         while let Some(change) = self.own.changes.front() {
             let id = EventId {
                 run: self.at.run,
@@ -306,7 +310,7 @@ impl Watcher {
             let kind = match ours {
                 true => {
                     let kind = change.kind.clone();
-                    with_value(&self.gateway.calls, self.own.table, kind).await?
+                    with_value(&self.hub.calls, self.own.table, kind).await?
                 }
                 false => None,
             };
@@ -327,12 +331,12 @@ impl Watcher {
 
     /// Reads the log from where the watcher is; the event `lagged` when the log no longer reaches back to there.
     async fn catch_up(&mut self) -> Result<Option<Bytes>, Farewell> {
-        let hub = &self.gateway.hub;
+        let hub = &self.hub;
         if !hub.room().await {
             return Err(Farewell::Busy);
         }
         let name = self.seat.feed.name.clone();
-        let (read, end) = read(&self.gateway.calls, name, self.at.cursor).await?;
+        let (read, end) = read(&self.hub.calls, name, self.at.cursor).await?;
         let Some(read) = read else {
             // What is not there has not changed.
             self.at.cursor = end;
