@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cli::Cluster;
-use crate::commands::{describe, rows};
+use crate::commands::describe;
 use crate::events;
 use crate::failure::Failure;
 use crate::node;
+use crate::output::print_line;
 
 /// How long the nodes may take until they have left.
 const LEAVE: Duration = Duration::from_secs(6);
@@ -92,7 +93,7 @@ impl Nodes {
     fn print(&self, json: bool) -> Result<(), Failure> {
         if json {
             let nodes: Vec<Value> = self.0.iter().map(Running::to_json).collect();
-            return rows::print_line(&json!({ "nodes": nodes }).to_string());
+            return print_line(&json!({ "nodes": nodes }).to_string());
         }
         let rows = self.0.iter().map(|node| {
             let port = |name: &str| text(&node.ready[name]);

@@ -15,6 +15,7 @@ mod failure;
 mod formats;
 mod memory;
 mod node;
+mod output;
 mod resp;
 mod serve;
 mod settings;

@@ -10,11 +10,11 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::Serve;
-use crate::commands::rows::print_line;
 use crate::descriptors;
 use crate::engine::{Engine, Listeners, Once, reachable};
 use crate::events::{self, Event};
 use crate::failure::Failure;
+use crate::output::print_line;
 use crate::settings::Settings;
 
 /// How long everything may take from the signal on: leaving, the last sync, and the end.

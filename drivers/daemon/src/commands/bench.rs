@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::describe::show;
-use super::rows::print_line;
 use super::stalls;
 use crate::cli::{Bench, BenchOf};
 use crate::failure::Failure;
+use crate::output::print_line;
 use crate::resp::{Client, Reply};
 use crate::table::Table;
 

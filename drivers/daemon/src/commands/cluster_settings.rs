@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::describe::{list, show, text};
-use super::rows::print_line;
 use crate::cli::{ServerArgs, Settings};
 use crate::failure::Failure;
+use crate::output::print_line;
 use crate::resp::Client;
 use crate::table::document;
 

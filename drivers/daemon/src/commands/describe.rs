@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use super::rows::print_line;
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
+use crate::output::print_line;
 use crate::resp::Client;
 use crate::table::{document, filtered};
 

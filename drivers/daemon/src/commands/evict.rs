@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::http::{self, Ask};
-use super::rows::print_line;
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
+use crate::output::print_line;
 use crate::resp::Client;
 
 pub(crate) fn evict(member: &str, force: bool, server: &ServerArgs) -> Result<(), Failure> {

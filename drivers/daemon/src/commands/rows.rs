@@ -1,11 +1,12 @@
 //! `get`, `put`, `del`, `scan`.
 
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 use super::siblings;
 use crate::cli::ServerArgs;
 use crate::failure::Failure;
 use crate::formats;
+use crate::output::{print_line, write_value};
 use crate::resp::{Client, Reply};
 use crate::table::{Table, unexpected};
 
@@ -31,16 +32,6 @@ pub(crate) fn get(table: &str, key: &str, server: &ServerArgs) -> Result<(), Fai
         write_value(&mut out, &value)
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)
-}
-
-/// Redirected, a value that is no text comes byte for byte.
-pub(super) fn write_value(out: &mut (impl Write + IsTerminal), value: &[u8]) -> io::Result<()> {
-    let end: &[u8] = if out.is_terminal() || std::str::from_utf8(value).is_ok() {
-        b"\n"
-    } else {
-        b""
-    };
-    out.write_all(value).and_then(|()| out.write_all(end))
 }
 
 pub(crate) fn put(
@@ -125,14 +116,6 @@ pub(crate) fn scan(table: &str, prefix: &str, server: &ServerArgs) -> Result<(),
             .map_err(Failure::output)
     })?;
     out.flush().map_err(Failure::output)
-}
-
-/// One line on standard output.
-pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::http::{self, Answer, Ask};
-use super::rows::{print_line, write_value};
 use crate::failure::Failure;
 use crate::formats;
+use crate::output::{print_line, write_value};
 use crate::resp::Client;
 use crate::table::{Table, unexpected};
 

@@ -4,9 +4,9 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::http::{self, Ask};
-use super::rows::print_line;
 use crate::cli::{Conflict, Durability, ServerArgs};
 use crate::failure::Failure;
+use crate::output::print_line;
 use crate::resp::Client;
 
 pub(crate) fn create(

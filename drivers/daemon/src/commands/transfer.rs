@@ -11,10 +11,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::outfile::OutFile;
-use super::rows::print_line;
 use crate::cli::{ExportFormat, Format, ServerArgs};
 use crate::failure::Failure;
 use crate::formats;
+use crate::output::print_line;
 use crate::resp::{Client, Reply};
 use crate::table::{Row, Table};
 

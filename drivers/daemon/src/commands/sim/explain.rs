@@ -6,8 +6,8 @@ use rumormill_sim::{Keep, report};
 
 use super::bug::Bug;
 use crate::cli::{PlantedBug, SimRun};
-use crate::commands::rows::print_line;
 use crate::failure::Failure;
+use crate::output::print_line;
 
 /// About 1 GB of memory; a run of five nodes has as many in an hour of virtual time.
 const MAX_EVENTS: usize = 4_000_000;

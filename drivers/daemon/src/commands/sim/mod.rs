@@ -19,8 +19,8 @@ use rumormill_sim::{FaultSet, Options};
 
 use crate::cli::{Sim, SimRun};
 use crate::commands::outfile::OutFile;
-use crate::commands::rows::print_line;
 use crate::failure::Failure;
+use crate::output::print_line;
 
 /// A plan of a day of heavy load is smaller.
 const MAX_PLAN_BYTES: u64 = 64 << 20;

@@ -31,7 +31,7 @@ mod hunt {
     use super::super::bug::find;
     use super::super::jobs;
     use super::{Failure, NonZeroU16, Profile};
-    use crate::commands::rows::print_line;
+    use crate::output::print_line;
 
     pub(crate) fn run(
         (profile, seeds): (Profile, u64),

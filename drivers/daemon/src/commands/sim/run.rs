@@ -6,8 +6,8 @@ use rumormill_sim::{FaultSet, Keep, page, report};
 use super::bug::Bug;
 use crate::cli::{PlantedBug, SimOutput, SimRun};
 use crate::commands::outfile::OutFile;
-use crate::commands::rows::print_line;
 use crate::failure::Failure;
+use crate::output::print_line;
 
 pub(crate) fn run(run: &SimRun, bug: &PlantedBug, output: SimOutput) -> Result<(), Failure> {
     let bug = Bug::named(bug)?;

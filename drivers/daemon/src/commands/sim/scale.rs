@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::jobs;
 use crate::commands::describe::show;
-use crate::commands::rows::print_line;
 use crate::failure::Failure;
+use crate::output::print_line;
 
 /// Measures here where there is one size, and else each in a process of its own: what one cluster has grown the heap by, the next
 /// would find there.

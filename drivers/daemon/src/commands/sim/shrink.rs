@@ -10,8 +10,8 @@ use serde_json::json;
 use super::bug::Bug;
 use crate::cli::PlantedBug;
 use crate::commands::outfile::OutFile;
-use crate::commands::rows::print_line;
 use crate::failure::Failure;
+use crate::output::print_line;
 
 pub(crate) fn run(
     (plan, bug): (Plan, &PlantedBug),

@@ -9,8 +9,8 @@ use rumormill_sim::swarm::Summary;
 use super::bug::Bug;
 use super::jobs::{self, Spread};
 use crate::cli::PlantedBug;
-use crate::commands::rows::print_line;
 use crate::failure::Failure;
+use crate::output::print_line;
 
 pub(crate) fn run(
     (profile, bug): (Profile, &PlantedBug),

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use self::server::Server;
 use self::things::{Measured, Sizes};
 use super::describe::show;
-use super::rows::print_line;
 use crate::cli::BenchStalls;
 use crate::failure::Failure;
+use crate::output::print_line;
 
 /// The goals: of a thousand PINGs, how long all but one may take at most, and how much longer than Redis a thing may take.
 const GOAL_MS: f64 = 5.0;
