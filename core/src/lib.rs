@@ -77,7 +77,8 @@
 //! converted at each border. What nodes say to each other ([`wire`]) is public for simulators and fuzzers; its form is the protocol's business and
 //! may change with any version of it.
 //!
-//! What is promised, under which assumptions, and what shows it, is on the page of [`guarantees`]; why, is in `ARCHITECTURE.md`.
+//! The page of [`guarantees`] has each promise with its assumptions and what shows it; `ARCHITECTURE.md` is the map, and
+//! `core/docs/decisions` has the reasons.
 #![no_std]
 
 extern crate alloc;

@@ -15,6 +15,7 @@ mod files;
 mod fuzz;
 mod joining;
 mod logs;
+mod pages;
 mod redis_clients;
 mod refusals;
 mod replication;
