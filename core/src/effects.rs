@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::config::Storage;
+use crate::config::{Limits, Storage};
 use crate::error::RequestError;
 use crate::id::{DialId, LinkId, LoadId, Seq, TableId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Links, Output, Response, StoreOp};
@@ -266,6 +266,12 @@ impl Effects {
     /// Bytes of the batches that were emitted and are not durable yet.
     pub(crate) fn backlog_bytes(&self) -> usize {
         self.waiting_bytes
+    }
+
+    /// Returns whether clients should wait: the store lags behind by more than half of what is allowed.
+    pub(crate) fn is_pressed(&self, limits: &Limits) -> bool {
+        self.backlog() * 2 >= limits.store_backlog
+            || self.backlog_bytes() * 2 >= limits.store_backlog_bytes
     }
 
     /// Whether batches were emitted for which no sync was asked yet.

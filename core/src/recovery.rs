@@ -19,7 +19,7 @@ use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
 use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
-use crate::table::gossip::Gossip;
+use crate::table::gossip::Replica;
 use crate::table::sys;
 use crate::table::{Hlc, RowClass, Runs};
 use crate::time::Now;
@@ -288,7 +288,7 @@ impl Recovery {
             node: identity.node,
             run: identity.run,
         };
-        let mut gossip = Gossip::new(
+        let mut replica = Replica::new(
             actor,
             self.config.limits.clone(),
             self.config.resident_value,
@@ -300,7 +300,7 @@ impl Recovery {
                 records: self.unread,
             });
         }
-        self.restore(&mut fx, &mut gossip, damage.is_none());
+        self.restore(&mut fx, &mut replica, damage.is_none());
         let parts = Parts {
             config: self.config,
             seed: self.seed,
@@ -308,7 +308,7 @@ impl Recovery {
             identity,
             cluster,
             agreed: self.agreed,
-            gossip,
+            replica,
             fresh,
             behind,
             damage,
@@ -317,10 +317,10 @@ impl Recovery {
     }
 
     /// Puts back what was read. The contexts of a store that is not whole may cover more than its rows.
-    fn restore(&mut self, fx: &mut Effects, gossip: &mut Gossip, whole: bool) {
+    fn restore(&mut self, fx: &mut Effects, replica: &mut Replica, whole: bool) {
         for (class, actor, runs) in &self.covered {
             if whole {
-                gossip.cover_mut().restore_runs(*class, *actor, runs);
+                replica.cover_mut().restore_runs(*class, *actor, runs);
             } else {
                 // It covers dots whose rows are damaged: what the rows that are left show is all that may be covered.
                 fx.store(StoreOp::Delete(record::covered_key(*class, *actor)));
@@ -330,9 +330,9 @@ impl Recovery {
             fx.store(StoreOp::Delete(key));
         }
         for (class, table, actor, row) in core::mem::take(&mut self.rows) {
-            gossip.restore_row(class, &table, actor, row);
+            replica.restore_row(class, &table, actor, row);
         }
-        gossip.finish_restore(fx);
+        replica.finish_restore(fx);
     }
 }
 

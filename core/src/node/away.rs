@@ -2,22 +2,18 @@
 //! and claims nothing.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::Node;
 use crate::error::ResumeError;
-use crate::id::{Actor, LinkId, NodeId};
+use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, StoreOp};
 use crate::marks::Mark;
 use crate::membership::{Departure, Eviction, Link, Phase, eviction_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
+use crate::table::Hlc;
 use crate::table::sys;
-use crate::table::{Context, Hlc, RowClass, Runs};
 use crate::wire::Standing;
-
-/// How long a node that is away looks for a member that has all that it once had. Longer, and it may be the only one that has it.
-const REUNION_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Node {
     /// This life follows a leave. The last one to leave has missed nothing: it goes on where it was.
@@ -44,7 +40,7 @@ impl Node {
             return;
         }
         self.fx.mark(Mark::Behind);
-        let since = self.gossip.clock();
+        let since = self.gossip.replica().clock();
         self.go_away(since, active);
     }
 
@@ -99,7 +95,8 @@ impl Node {
     }
 
     pub(super) fn go_away(&mut self, since: Hlc, active: Vec<NodeId>) {
-        self.end_repair();
+        let (gossip, mut env) = self.gossip_door();
+        gossip.end_repair(&mut env);
         self.cluster.away = Some(Away { since, active });
         self.fx.store(record::cluster(&self.cluster));
     }
@@ -107,12 +104,8 @@ impl Node {
     /// Notes what this node holds, since the member that it reunites with has to hold all of it. Dials every node it ever heard of: one
     /// whose last known life has ended may be back by now.
     pub(super) fn look_for_members(&mut self) {
-        let contexts = self.gossip.contexts().into_iter();
-        self.past = contexts
-            .filter(|(class, _)| *class != RowClass::Sys)
-            .collect();
         let now = self.fx.now().mono;
-        self.away_from = now;
+        self.gossip.gone_away(now);
         for (node, member) in self.membership.all() {
             self.links.want(now, node, &member.record.addr);
         }
@@ -203,6 +196,7 @@ impl Node {
         };
         let key = eviction_key(me, ended, me);
         self.gossip
+            .replica_mut()
             .write_sys(&mut self.fx, sys::DEPARTED, &key, departure.encode());
     }
 
@@ -221,22 +215,6 @@ impl Node {
         self.fx.store(record::cluster(&self.cluster));
     }
 
-    /// Whether a member lacks what this node held when it went away. Others may have deleted some of that, which this member does
-    /// not know yet either: to reunite with it would bring it back.
-    pub(super) fn is_behind(&self, member: &[(RowClass, Context)]) -> bool {
-        let lacks = |(class, context): &(RowClass, Context)| {
-            let theirs = member.iter().find(|(name, _)| name == class);
-            let covers = |(actor, runs): (Actor, &Runs)| {
-                let covered = theirs.and_then(|(_, theirs)| theirs.runs(actor));
-                runs.is_empty() || covered.is_some_and(|covered| runs.is_subset(covered))
-            };
-            !context.iter().all(covers)
-        };
-        let waited = self.fx.now().mono.since(self.away_from);
-        let patient = waited < REUNION_PATIENCE && !mutated!(self.fx, ReunionNotPutOff);
-        patient && self.past.iter().any(lacks)
-    }
-
     /// Another member may know more, and this one will too.
     pub(super) fn put_off_reunion(&mut self, link: LinkId) {
         self.fx.mark(Mark::ReunionPutOff);
@@ -253,7 +231,7 @@ impl Node {
         let next = members.iter().find(|id| **id > link).or(members.first());
         self.joining = next.copied();
         if let Some(next) = self.joining {
-            self.sync.compare(self.fx.now().mono, next, false);
+            self.gossip.note_agreement(self.fx.now().mono, next, false);
         }
     }
 }

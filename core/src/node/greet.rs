@@ -28,7 +28,7 @@ impl Node {
         let unheard = heard.map(|heard| self.membership.evictions_unheard(heard));
         let unheard = unheard.into_iter().flatten();
         keys.extend(unheard.map(|key| (sys::DEPARTED, key)));
-        self.gossip.greeting_rows(&keys)
+        self.gossip.replica().greeting_rows(&keys)
     }
 
     /// Sends this node's greeting over a link, first or again.
@@ -56,7 +56,7 @@ impl Node {
         // The first batch makes this life durable: no dot of it leaves the node before.
         let gate = self.fx.first_gate();
         let knows_peer = peer.is_some_and(|peer| {
-            let rows = self.gossip.rows();
+            let rows = self.gossip.replica().rows();
             rows.get(sys::MEMBERS, &member_key(peer)).is_some()
         });
         if let Some(known) = self.links.get_mut(link) {

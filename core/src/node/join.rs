@@ -78,6 +78,7 @@ impl Node {
             }
             let keys: Vec<_> = self
                 .gossip
+                .replica()
                 .rows()
                 .live(table)
                 .map(|live| live.keys().cloned().collect())
@@ -117,6 +118,7 @@ impl Node {
         };
         let key = member_key(self.id());
         self.gossip
+            .replica_mut()
             .write_sys(&mut self.fx, sys::MEMBERS, &key, record.encode());
     }
 
@@ -234,7 +236,9 @@ impl Node {
             self.join_anew(link);
         }
         let status = theirs.status;
-        self.gossip.follow_clock(&mut self.fx, Hlc(status.clock));
+        self.gossip
+            .replica_mut()
+            .follow_clock(&mut self.fx, Hlc(status.clock));
         if said.standing == Standing::Member {
             self.greeted_by_clock(status.wall_ms);
         }
@@ -270,10 +274,11 @@ impl Node {
         self.set_outbox();
         if ready {
             self.ask_newcomer();
-            let agrees = self.agrees(&status);
-            self.sync.compare(now, link, agrees);
+            let (gossip, env) = self.gossip_door();
+            let agrees = gossip.agrees(&env.look(), &status);
+            self.gossip.note_agreement(now, link, agrees);
             if !agrees {
-                self.sync.hurry(now, link);
+                self.gossip.expedite(now, link);
             }
         } else {
             self.catch_up(link);
@@ -300,11 +305,11 @@ impl Node {
                 // Of several members the first is asked; the others wait until it has answered or gone.
                 if self.joining.is_none_or(|at| at == link) {
                     self.joining = Some(link);
-                    self.sync.urge(now, link);
+                    self.gossip.pull_at_once(now, link);
                 }
             }
             // The peer enters this node's cluster, or both are new: a node that the other welcomed is full already.
-            (None, _) => self.sync.urge(now, link),
+            (None, _) => self.gossip.pull_at_once(now, link),
             (Some(_), Some(Standing::Away { .. })) => self.resume_if_last(),
             (Some(_), _) => {}
         }
@@ -326,8 +331,7 @@ impl Node {
     /// This node is a full member from now on, and says so on every link.
     pub(super) fn become_full(&mut self) {
         self.joining = None;
-        self.reuniting = None;
-        self.stability.forget_all();
+        self.gossip.became_full();
         self.cluster.joined = true;
         if self.cluster.away.take().is_some() {
             self.stop_looking();
@@ -355,7 +359,7 @@ impl Node {
         if full && theirs.standing == Standing::Member {
             self.links.enter(link, Phase::Ready);
             self.ask_newcomer();
-            self.sync.hurry(now, link);
+            self.gossip.expedite(now, link);
         }
     }
 

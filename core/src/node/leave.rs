@@ -99,7 +99,7 @@ impl Node {
             deadline: now + self.config.timing.leave_timeout,
             ask_at: now,
             asked: LinkId(0),
-            held: self.gossip.contexts(),
+            held: self.gossip.replica().contexts(),
             round: 1,
             questions: 0,
             asked_members: 0,
@@ -121,7 +121,7 @@ impl Node {
         if self.leaving.is_none() {
             return;
         }
-        let held = self.gossip.contexts();
+        let held = self.gossip.replica().contexts();
         if let Some(leaving) = &mut self.leaving {
             leaving.asks_for(held);
             leaving.holders.clear();
@@ -186,7 +186,7 @@ impl Node {
 
     /// Whether what others have to hold is durable here too.
     fn holds_durably(&self) -> bool {
-        let cover = self.gossip.cover();
+        let cover = self.gossip.replica().cover();
         let mut held = self.leaving.iter().flat_map(|leaving| &leaving.held);
         held.all(|(class, context)| cover.holds_durably(*class, context))
     }
@@ -273,17 +273,21 @@ impl Node {
         // No member has counted a node that is away or joining: it goes as it came.
         if self.is_full() {
             let departure = Departure {
-                contexts: self.gossip.contexts(),
+                contexts: self.gossip.replica().contexts(),
                 active: self.active_members(),
                 evicted: None,
             };
             let key = departure_key(self.id(), self.identity.epoch);
-            self.gossip
-                .write_sys(&mut self.fx, sys::DEPARTED, &key, departure.encode());
+            self.gossip.replica_mut().write_sys(
+                &mut self.fx,
+                sys::DEPARTED,
+                &key,
+                departure.encode(),
+            );
         }
         self.fx.sync_this_turn();
         self.after_input();
-        let held = self.gossip.contexts();
+        let held = self.gossip.replica().contexts();
         let now = self.fx.now().mono;
         if let Some(leaving) = &mut self.leaving {
             leaving.asks_for(held);

@@ -4,23 +4,17 @@ mod away;
 mod clocks;
 mod contract;
 mod evict;
-mod expiry;
 mod greet;
 mod join;
 mod leave;
 mod loads;
 mod peers;
-mod push;
-mod relay;
-mod repair;
 mod requests;
 mod rivals;
+mod sessions;
 mod settings;
-mod settled;
 mod skew;
 mod status;
-mod strays;
-mod sync;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -37,16 +31,11 @@ use self::clocks::Clocks;
 use self::contract::Contract;
 use self::evict::Evictions;
 use self::leave::Leaving;
-use self::loads::{Loads, Reuniting};
-use self::relay::Relays;
-use self::repair::{Renewals, Repair};
 use self::requests::Requests;
 use self::rivals::Rival;
-use self::settled::Settled;
 use self::skew::Skews;
 pub use self::skew::WrongClock;
 pub use self::status::{Awaited, ClocksPassed, HoldUp, NodeStatus};
-pub use self::strays::StrayRows;
 use self::waits::Waits;
 pub use self::waits::{Awaits, SeedState};
 use crate::config::Config;
@@ -65,10 +54,11 @@ use crate::refusals::Refusal;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
-use crate::table::gossip::{AT_ONCE, AntiEntropy, Gossip, Lazy, Stability, WAITING};
-use crate::table::{
-    Accepted, Context, Namespace, Reads, RowClass, TableName, TableOptions, View, Write, sys,
-};
+use crate::table::env::{Env, Look, Seat};
+pub use crate::table::gossip::StrayRows;
+use crate::table::gossip::{AT_ONCE, Gossip, Replica, WAITING};
+use crate::table::loads::Loads;
+use crate::table::{Accepted, Namespace, Reads, TableName, TableOptions, View, Write, sys};
 use crate::time::{Instant, Now};
 
 /// What a recovery hands over.
@@ -79,7 +69,7 @@ pub(crate) struct Parts {
     pub(crate) identity: Identity,
     pub(crate) cluster: ClusterRecord,
     pub(crate) agreed: Vec<Agreement>,
-    pub(crate) gossip: Gossip,
+    pub(crate) replica: Replica,
     pub(crate) fresh: bool,
     /// Whether the store holds less than the node once claimed to hold.
     pub(crate) behind: bool,
@@ -104,16 +94,6 @@ pub struct Node {
     /// Members that were asked whether they are there, because another node claims their ids.
     rivals: BTreeMap<NodeId, Rival>,
     pub(crate) gossip: Gossip,
-    stability: Stability,
-    relays: Relays,
-    sync: AntiEntropy,
-    repair: Option<Repair>,
-    renewals: Renewals,
-    /// When rows that wait to become siblings are looked at next.
-    strays_at: Instant,
-    /// Not before this is another repair begun.
-    repair_after: Instant,
-    lazy: Lazy,
     membership: Membership,
     /// Grows with whatever may change what is said of members.
     members_revision: u64,
@@ -123,19 +103,11 @@ pub struct Node {
     detector: Detector,
     requests: Requests,
     loads: Loads,
-    /// A reunion whose rows are here, and which waits for values of this node's own.
-    reuniting: Option<Reuniting>,
     leaving: Option<Leaving>,
     evictions: Evictions,
-    /// Of a node that is away: what it held of users' tables when it went away, and when that was.
-    past: Vec<(RowClass, Context)>,
-    away_from: Instant,
     clocks: Clocks,
     skews: Skews,
     waits: Waits,
-    settled: Settled,
-    /// Not before this is it looked again which rows have to end.
-    end_rows_at: Instant,
     /// When this life began.
     begun: Instant,
     contract: Contract,
@@ -154,7 +126,7 @@ impl Node {
             identity,
             cluster,
             agreed,
-            gossip,
+            replica,
             fresh,
             behind,
             damage,
@@ -175,36 +147,24 @@ impl Node {
                 (me, &config.zone),
                 identity.epoch,
                 now.mono,
-                timing.clone(),
+                timing,
                 detector_rng,
             ),
             nonces: Rng::of_life(seed, identity.run, Stream::Link),
-            repair: None,
-            renewals: Renewals::new(),
-            strays_at: Instant::ZERO,
-            repair_after: now.mono,
-            sync: AntiEntropy::new(timing, &config.limits, Rng::new(seed, Stream::Gossip)),
-            lazy: Lazy::default(),
+            gossip: Gossip::new(now.mono, &config, Rng::new(seed, Stream::Gossip), replica),
             membership: Membership::new(me),
             members_revision: 0,
-            stability: Stability::default(),
-            relays: Relays::default(),
             requests: Requests::default(),
             loads: Loads::new(&config.limits),
-            reuniting: None,
             joining: None,
             welcoming: BTreeSet::new(),
             rivals: BTreeMap::new(),
             leaving: None,
             evictions: Evictions::new(agreed),
-            past: Vec::new(),
             clocks: Clocks::default(),
             skews: Skews::default(),
             waits: Waits::default(),
-            settled: Settled::default(),
-            end_rows_at: now.mono,
             begun: now.mono,
-            away_from: now.mono,
             contract: Contract::default(),
             halted: false,
             stalled: false,
@@ -215,7 +175,6 @@ impl Node {
             identity,
             cluster,
             damage,
-            gossip,
         };
         #[cfg(feature = "mutants")]
         {
@@ -236,7 +195,7 @@ impl Node {
             return;
         }
         self.hold_to_contract(&input);
-        self.look_at_clocks();
+        self.gossip.look_at_clocks(&mut self.fx);
         match input {
             Input::Tick => self.tick(),
             Input::LinkUp { link, dial, hello } => self.link_up(link, dial, &hello),
@@ -281,7 +240,7 @@ impl Node {
     ) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
         self.admit(table)?;
-        self.gossip.write(&mut self.fx, table, write)
+        self.gossip.replica_mut().write(&mut self.fx, table, write)
     }
 
     /// Removes every row of a user table that is known here, with one record. They are hidden at once, and turns remove them; those
@@ -293,7 +252,11 @@ impl Node {
     pub fn flush_table(&mut self, now: Now, table: TableId) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
         self.admit_flush(Some(table))?;
-        Ok(self.gossip.flush_table(&mut self.fx, Some(table), None).0)
+        Ok(self
+            .gossip
+            .replica_mut()
+            .flush_table(&mut self.fx, Some(table), None)
+            .0)
     }
 
     /// Removes every row of every user table that is known here, with one record. As [`Node::flush_table`]. O(log
@@ -304,7 +267,11 @@ impl Node {
     pub fn flush_all(&mut self, now: Now) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
         self.admit_flush(None)?;
-        Ok(self.gossip.flush_table(&mut self.fx, None, None).0)
+        Ok(self
+            .gossip
+            .replica_mut()
+            .flush_table(&mut self.fx, None, None)
+            .0)
     }
 
     /// Flushes a table, or all of them, as [`Node::flush_table`]. Where rows ahead of this node's clock are left to be deleted the id is
@@ -319,7 +286,10 @@ impl Node {
     ) -> Result<(Accepted, Option<FlushId>), WriteError> {
         self.fx.set_now(now);
         self.admit_flush(table)?;
-        let (accepted, left) = self.gossip.flush_table(&mut self.fx, table, None);
+        let (accepted, left) = self
+            .gossip
+            .replica_mut()
+            .flush_table(&mut self.fx, table, None);
         Ok((accepted, left.map(FlushId)))
     }
 
@@ -327,13 +297,15 @@ impl Node {
     /// of a write does. About a millisecond.
     pub fn flush_more(&mut self, now: Now, flush: FlushId) -> Option<Seq> {
         self.fx.set_now(now);
-        self.gossip.flush_more(&mut self.fx, flush.0, AT_ONCE)
+        self.gossip
+            .replica_mut()
+            .flush_more(&mut self.fx, flush.0, AT_ONCE)
     }
 
     /// Whether a client's flush may be accepted here now.
     fn admit_flush(&mut self, table: Option<TableId>) -> Result<(), WriteError> {
         self.admit(table.unwrap_or(TableId::DEFAULT))?;
-        match self.gossip.is_full_of_flushes() {
+        match self.gossip.replica().is_full_of_flushes() {
             true => Err(WriteError::Busy { limit: WAITING }),
             false => Ok(()),
         }
@@ -362,7 +334,7 @@ impl Node {
             self.fx.refuse(Refusal::WriteClockAhead);
             return Err(refusal);
         }
-        match self.gossip.catalog().get(table) {
+        match self.gossip.replica().catalog().get(table) {
             Some(known) if known.namespace() == Namespace::Usr => Ok(()),
             Some(_) => Err(WriteError::ReadOnlyTable),
             None => Err(WriteError::TableForgotten),
@@ -375,7 +347,7 @@ impl Node {
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long.
     pub fn table(&mut self, name: &str) -> Result<TableId, TableError> {
-        self.gossip.table(name, true)
+        self.gossip.replica_mut().table(name, true)
     }
 
     /// The user table called `name`, for writes that follow at once: a table that is left without rows and options is forgotten after a
@@ -384,17 +356,17 @@ impl Node {
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long.
     pub fn table_to_write(&mut self, name: &str) -> Result<TableId, TableError> {
-        self.gossip.table(name, false)
+        self.gossip.replica_mut().table(name, false)
     }
 
     /// The user table of that name, if this node has ever heard of it. O(log tables).
     pub fn user_table(&self, name: &str) -> Option<TableId> {
-        self.gossip.catalog().resolve_user(name)
+        self.gossip.replica().catalog().resolve_user(name)
     }
 
     /// The table of that name, if this node has ever heard of it.
     pub fn find_table(&self, name: &TableName) -> Option<TableId> {
-        self.gossip.find_table(name)
+        self.gossip.replica().find_table(name)
     }
 
     /// Creates a table with options. The second value is the batch that makes the definition durable.
@@ -409,16 +381,18 @@ impl Node {
     ) -> Result<(TableId, Seq), TableError> {
         self.fx.set_now(now);
         self.admit(TableId::DEFAULT)?;
-        self.gossip.create_table(&mut self.fx, name, options)
+        self.gossip
+            .replica_mut()
+            .create_table(&mut self.fx, name, options)
     }
 
     /// A look at the tables.
     pub fn view(&self, now: Now) -> View<'_> {
         View {
             reads: Reads {
-                catalog: self.gossip.catalog(),
-                changes: self.gossip.changes(),
-                gossip: &self.gossip,
+                catalog: self.gossip.replica().catalog(),
+                changes: self.gossip.replica().changes(),
+                gossip: self.gossip.replica(),
                 effects: &self.fx,
             },
             wall_ms: now.wall.as_millis(),
@@ -432,9 +406,7 @@ impl Node {
 
     /// Whether clients should wait: the store lags behind by more than half of what is allowed.
     pub fn pressure(&self) -> bool {
-        let limits = &self.config.limits;
-        self.fx.backlog() * 2 >= limits.store_backlog
-            || self.fx.backlog_bytes() * 2 >= limits.store_backlog_bytes
+        self.fx.is_pressed(&self.config.limits)
     }
 
     /// This node's id.
@@ -527,8 +499,7 @@ impl Node {
     /// When an invariant does not hold: a bug in this crate.
     pub fn check(&self) {
         self.check_turn();
-        self.gossip.cover().check();
-        self.gossip.rows().check();
+        self.gossip.check();
         self.links.check();
         self.membership.check();
         self.detector.check();
@@ -557,6 +528,55 @@ impl Node {
         self.cluster.joined && self.cluster.away.is_none()
     }
 
+    /// Returns the node's place in its cluster, as table machines see it.
+    fn seat(&self) -> Seat<'_> {
+        Seat {
+            me: self.identity.node,
+            begun: self.begun,
+            joined: self.cluster.joined,
+            is_away: self.cluster.away.is_some(),
+            is_leaving: self.leaving.is_some(),
+            takes_no_rows: self.takes_no_rows(),
+            joining: self.joining,
+            config: &self.config,
+            members: &self.membership,
+            detector: &self.detector,
+        }
+    }
+
+    /// Returns the node for a table machine that looks.
+    fn look(&self) -> Look<'_> {
+        Look {
+            fx: &self.fx,
+            links: &self.links,
+            seat: self.seat(),
+        }
+    }
+
+    /// Returns the gossip tables, and the node for a call that acts.
+    fn gossip_door(&mut self) -> (&mut Gossip, Env<'_>) {
+        let takes_no_rows = self.takes_no_rows();
+        let seat = Seat {
+            me: self.identity.node,
+            begun: self.begun,
+            joined: self.cluster.joined,
+            is_away: self.cluster.away.is_some(),
+            is_leaving: self.leaving.is_some(),
+            takes_no_rows,
+            joining: self.joining,
+            config: &self.config,
+            members: &self.membership,
+            detector: &self.detector,
+        };
+        let env = Env {
+            fx: &mut self.fx,
+            links: &mut self.links,
+            loads: &mut self.loads,
+            seat,
+        };
+        (&mut self.gossip, env)
+    }
+
     fn halt(&mut self, why: HaltReason) {
         self.halted = true;
         self.requests.fail_all(&mut self.fx);
@@ -572,7 +592,7 @@ impl Node {
     }
 
     fn take_sys_changes(&mut self) {
-        let changes = self.gossip.take_sys_changes();
+        let changes = self.gossip.replica_mut().take_sys_changes();
         let verdicts: Vec<_> = changes
             .into_iter()
             .filter_map(|(table, key)| self.sys_row_changed(table, &key))
@@ -589,13 +609,13 @@ impl Node {
             self.setting_row_changed(key);
             return None;
         }
-        let row = self.gossip.rows().get(table, key)?;
+        let row = self.gossip.replica().rows().get(table, key)?;
         let value = row.value.resident().cloned()?;
         let clock = row.clock;
         let (change, verdict) = match table {
             sys::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
             sys::DEPARTED if self.membership.lost_changed(key, clock) => {
-                self.stability.touch();
+                self.gossip.members_changed();
                 (Change::None, None)
             }
             sys::DEPARTED => {

@@ -111,14 +111,10 @@ impl Node {
 
     /// What a link carried has ended, though the transport may linger.
     fn link_unusable(&mut self, link: LinkId, node: Option<NodeId>) {
-        self.sync.link_down(link);
-        self.repair_link_down(link);
-        self.gossip.serve_none(link);
+        let (gossip, mut env) = self.gossip_door();
+        gossip.link_gone(&mut env, link);
         self.welcoming.remove(&link);
         self.rival_gone(link, node);
-        if self.reuniting.as_ref().is_some_and(|at| at.link == link) {
-            self.reuniting = None;
-        }
         if self.joining == Some(link) {
             self.joining = None;
             self.catch_up_elsewhere();
@@ -222,23 +218,6 @@ impl Node {
             | Message::Ack { .. }
             | Message::ProbeFor { .. }
             | Message::ProbedFor { .. }) => self.detector_message(link, (node, epoch), msg)?,
-            Message::Push(batch) => self.pushed(batch)?,
-            Message::Forward { cuts, rows } => self.forwarded(&cuts, rows)?,
-            Message::Have(have) => self.noticed(link, &have)?,
-            Message::Graft(dots) => self.grafted(link, &dots)?,
-            Message::Pull(pull) => self.pulled(link, node, pull)?,
-            Message::Page(page) => self.paged(link, page)?,
-            Message::More { session, page } => {
-                self.gossip.serve_more(&mut self.fx, link, session, page)
-            }
-            Message::Compare(compare) => self.compare_ranges(link, compare)?,
-            Message::Compared(compared) => self.ranges_compared(link, compared)?,
-            Message::Differs { session, scope, at } => {
-                self.differs(link, session, (&scope, at))?;
-            }
-            Message::AskClaims(asks) => self.claims_asked(link, &asks)?,
-            Message::Claims(claims) => self.claims_told(link, &claims)?,
-            Message::Refused { session } => self.sync.refused(&mut self.fx, link, session),
             Message::Goodbye => self.hang_up(link, HangupReason::Left),
             Message::Evict {
                 round,
@@ -255,6 +234,7 @@ impl Node {
             } => self.handed_over(link, round, insists, &held)?,
             Message::TakenOver { round } => self.taken_over(node, round),
             Message::Welcome(_) | Message::Heard(_) | Message::Denied(_) => {}
+            msg => self.gossip_message(link, node, msg)?,
         }
         Ok(())
     }
@@ -457,7 +437,7 @@ impl Node {
         match change {
             Change::Known(node, epoch) => {
                 self.evictions.up(node);
-                self.stability.forget(node);
+                self.gossip.forget_claim(node);
                 if node == self.id() {
                     return self.own_row_changed(epoch);
                 }
@@ -479,15 +459,15 @@ impl Node {
                     self.fx.event(Event::MemberUp(node));
                 }
                 self.act(news);
-                self.stability.touch();
+                self.gossip.members_changed();
             }
             Change::Departed(node) => {
-                self.stability.touch();
+                self.gossip.members_changed();
                 if node == self.id() {
                     return self.departed_myself();
                 }
                 self.detector.remove(node);
-                self.settled.forget(node);
+                self.gossip.forget_clock(node);
                 self.evictions.up(node);
                 self.release_departed();
                 if self.cluster.away.is_none() && !self.membership.is_forced_out(node) {

@@ -11,7 +11,7 @@ use crate::effects::Effects;
 use crate::error::{ReadError, RequestError};
 use crate::id::{NodeId, Seq, TableId, Token};
 use crate::io::{Request, Response};
-use crate::table::gossip::{Gossip, Loaded, Place};
+use crate::table::gossip::{Loaded, Place, Replica};
 use crate::table::{CausalToken, Row, TableOptions, Write};
 use crate::time::{Instant, Wall};
 use crate::wire::RumorState;
@@ -144,7 +144,7 @@ fn replace_or_remove<'a>(
 }
 
 /// The row that a request is about.
-fn place_of(gossip: &Gossip, request: &Request) -> Option<Place> {
+fn place_of(gossip: &Replica, request: &Request) -> Option<Place> {
     match request {
         Request::Write { table, key, .. } | Request::Get { table, key } => {
             Some(gossip.place_of(*table, key.clone()))
@@ -159,7 +159,7 @@ impl Node {
         if self.requests.waiting.len() >= limit {
             return self.fx.reply(token, Err(RequestError::Busy { limit }));
         }
-        match place_of(&self.gossip, &request) {
+        match place_of(self.gossip.replica(), &request) {
             Some(place) if self.loads.is_awaited(&place) => {
                 self.await_value(&place, token, deadline, request);
             }
@@ -195,7 +195,7 @@ impl Node {
                 self.write_requested(table, write, token, deadline);
             }
             Request::Get { table, key } => {
-                let place = self.gossip.place_of(table, key);
+                let place = self.gossip.replica().place_of(table, key);
                 self.read(place, token, deadline, loaded);
             }
             Request::Sync => {
@@ -260,7 +260,7 @@ impl Node {
     ) {
         let result = self
             .admit(table)
-            .and_then(|()| self.gossip.write(&mut self.fx, table, write));
+            .and_then(|()| self.gossip.replica_mut().write(&mut self.fx, table, write));
         match result {
             Ok(accepted) => {
                 let shown = Ok(Response::Written(accepted));
@@ -274,7 +274,11 @@ impl Node {
         if let Err(error) = self.admit_flush(table) {
             return self.fx.reply(token, Err(RequestError::Write(error)));
         }
-        match self.gossip.flush_table(&mut self.fx, table, Some(token)) {
+        match self
+            .gossip
+            .replica_mut()
+            .flush_table(&mut self.fx, table, Some(token))
+        {
             (accepted, None) => {
                 let shown = Ok(Response::Written(accepted));
                 self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
@@ -285,7 +289,7 @@ impl Node {
 
     /// Deletes what flushes have left, and answers those that are done.
     pub(super) fn flushes_due(&mut self, budget: usize) {
-        for (token, accepted) in self.gossip.flush_on(&mut self.fx, budget) {
+        for (token, accepted) in self.gossip.replica_mut().flush_on(&mut self.fx, budget) {
             if let Some(deadline) = self.stop_waiting(token) {
                 let shown = Ok(Response::Written(accepted));
                 self.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
@@ -303,7 +307,11 @@ impl Node {
         let result = self
             .admit(TableId::DEFAULT)
             .map_err(Into::into)
-            .and_then(|()| self.gossip.create_table(&mut self.fx, name, options));
+            .and_then(|()| {
+                self.gossip
+                    .replica_mut()
+                    .create_table(&mut self.fx, name, options)
+            });
         match result {
             Ok((table, seq)) => {
                 self.fx.sync_this_turn();
@@ -323,23 +331,23 @@ impl Node {
         loaded: Option<&Result<Loaded, ReadError>>,
     ) {
         let wall_ms = self.fx.now().wall.as_millis();
-        let row = self.gossip.rows().get(place.0, &place.1);
+        let row = self.gossip.replica().rows().get(place.0, &place.1);
         let Some(row) = row.filter(|row| row.is_live_at(wall_ms)) else {
             return self.fx.reply(token, Ok(Response::Row(None)));
         };
-        if let Some(siblings) = self.gossip.siblings(row) {
-            let gate = (row.seq, self.gossip.is_sync(place.0));
+        if let Some(siblings) = self.gossip.replica().siblings(row) {
+            let gate = (row.seq, self.gossip.replica().is_sync(place.0));
             return self.reply_safely(gate, token, deadline, Ok(Response::Siblings(siblings)));
         }
         let came = loaded.and_then(|loaded| loaded.as_ref().ok());
-        match (Gossip::value_of(row, came), loaded) {
+        match (Replica::value_of(row, came), loaded) {
             (Some(value), _) => {
                 let shown = Row {
                     value: value.clone(),
                     expires: (row.expires != 0).then(|| Wall::from_millis(row.expires)),
-                    version: self.gossip.version(row),
+                    version: self.gossip.replica().version(row),
                 };
-                let gate = (row.seq, self.gossip.is_sync(place.0));
+                let gate = (row.seq, self.gossip.replica().is_sync(place.0));
                 self.reply_safely(gate, token, deadline, Ok(Response::Row(Some(shown))));
             }
             (None, Some(Err(error))) => {
@@ -407,7 +415,7 @@ impl Node {
                 || self.detector.state(node) == Some(RumorState::Down)
         };
         self.is_full()
-            && self.sync.sessions() == 0
+            && self.gossip.sessions() == 0
             && self.membership.others().all(|(node, _)| linked(node))
     }
 

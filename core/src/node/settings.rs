@@ -81,7 +81,11 @@ impl Node {
 
     /// Rows of this table are never deleted: an empty one says that the setting is not set.
     fn write_setting(&mut self, name: &str, text: String) -> Seq {
-        let row = self.gossip.rows().get(sys::SETTINGS, name.as_bytes());
+        let row = self
+            .gossip
+            .replica()
+            .rows()
+            .get(sys::SETTINGS, name.as_bytes());
         let stands = match row.and_then(|row| row.value.resident()) {
             Some(value) => value == text.as_bytes(),
             None => text.is_empty(),
@@ -92,13 +96,14 @@ impl Node {
         self.fx.sync_this_turn();
         let (key, value) = (name.as_bytes(), Bytes::from(text.into_bytes()));
         self.gossip
+            .replica_mut()
             .write_sys(&mut self.fx, sys::SETTINGS, key, value)
             .seq
     }
 
     /// A row of `sys.settings` is here, from whomever.
     pub(super) fn setting_row_changed(&mut self, key: &Bytes) {
-        let row = self.gossip.rows().get(sys::SETTINGS, key);
+        let row = self.gossip.replica().rows().get(sys::SETTINGS, key);
         let value = row.and_then(|row| row.value.resident());
         let verdicts = self
             .settings
@@ -141,9 +146,7 @@ impl Node {
         let (timing, limits) = (&self.config.timing, &self.config.limits);
         self.detector.retime(now, timing.clone());
         self.links.retime(now, timing.clone());
-        self.sync.retime(now, timing.clone(), limits);
-        self.lazy.retime(now, timing.mismatch_patience);
-        self.gossip.set_limits(limits.clone());
+        self.gossip.retime(now, &self.config);
         self.loads.set_limit(limits.load_queue);
         let sync_by = now + timing.sync_interval;
         self.sync_at = self.sync_at.map(|at| at.min(sync_by));

@@ -181,9 +181,12 @@ impl Node {
     /// O(members log members).
     fn learn_agreed_time(&mut self) {
         let counts = self.is_full() && !mutated!(self.fx, AgreedTimeIgnored);
-        let agreed = counts.then(|| self.vote().passed(&self.fx)).flatten();
-        self.gossip.set_agreed_time(agreed);
+        let agreed = counts
+            .then(|| self.gossip.vote(&self.look()).passed(&self.fx))
+            .flatten();
+        self.gossip.replica_mut().set_agreed_time(agreed);
         self.gossip
+            .replica_mut()
             .set_shown_by_others(self.skews.shown_by_most(self.fx.now()));
     }
 
@@ -192,6 +195,7 @@ impl Node {
         let now = self.fx.now();
         self.skews.greet(now, wall_ms);
         self.gossip
+            .replica_mut()
             .set_shown_by_others(self.skews.shown_by_most(now));
     }
 

@@ -133,7 +133,7 @@ impl Node {
     /// A summary. O(members), and 4,096 tombstones for each that holds some up.
     pub fn status(&self, now: Now) -> NodeStatus {
         let view = self.view(now);
-        let (hidden_rows, hidden_bytes) = self.gossip.hidden();
+        let (hidden_rows, hidden_bytes) = self.gossip.replica().hidden();
         NodeStatus {
             id: self.id(),
             name: self.config().name.clone(),
@@ -142,15 +142,15 @@ impl Node {
             standing: self.standing_name(),
             members: self.membership.count_others() + 1,
             rows: view.user_rows(),
-            tables: self.gossip.rows().listing().len(),
-            tombstones: self.gossip.cover().tombstone_count(),
+            tables: self.gossip.replica().rows().listing().len(),
+            tombstones: self.gossip.replica().cover().tombstone_count(),
             hidden_rows,
             hidden_bytes,
             hidden_until: self.hidden_until(hidden_rows),
-            strays: self.stray_rows(),
+            strays: self.gossip.stray_rows(),
             links: self.links.len(),
-            sessions: self.sync.sessions(),
-            clock: self.gossip.clock(),
+            sessions: self.gossip.sessions(),
+            clock: self.gossip.replica().clock(),
             durable: self.fx.durable(),
             stored: self.fx.open_seq(),
             stalled: self.stalled,
@@ -166,8 +166,12 @@ impl Node {
 
     /// Which clocks have passed the expiry of the hidden row that expired first.
     fn hidden_until(&self, hidden: u64) -> Option<ClocksPassed> {
-        let first = self.gossip.first_expiry().filter(|_| hidden > 0)?;
-        let (passed, of) = self.vote().past(first);
+        let first = self
+            .gossip
+            .replica()
+            .first_expiry()
+            .filter(|_| hidden > 0)?;
+        let (passed, of) = self.gossip.vote(&self.look()).past(first);
         Some(ClocksPassed { passed, of })
     }
 
@@ -202,17 +206,14 @@ impl Node {
 
     /// The name of a table; `None` for an id that this node has not given out.
     pub fn table_name(&self, table: crate::TableId) -> Option<&str> {
-        let info = self.gossip.table_info(table)?;
+        let info = self.gossip.replica().table_info(table)?;
         Some(info.name)
     }
 
     /// Tells which members hold up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.
     fn holding_up(&self) -> Vec<HoldUp> {
-        let now = self.fx.now().mono;
-        let lost = |actor| self.membership.lost(actor);
-        let waits = self
-            .stability
-            .holding_up(&self.fx, &self.gossip, &self.counted(), &lost);
+        let (now, look) = (self.fx.now().mono, self.look());
+        let waits = self.gossip.holding_up(&look);
         let why = |(node, lacks): (NodeId, Option<u64>)| {
             let down = self.evictions.down_since(node);
             let why = match (down, lacks) {
@@ -220,7 +221,7 @@ impl Node {
                 (Some(at), _) => HoldsUp::Down {
                     since: now.since(at),
                 },
-                (None, _) if !self.is_linked(node) => HoldsUp::Unlinked,
+                (None, _) if !look.is_linked(node) => HoldsUp::Unlinked,
                 (None, None) => HoldsUp::Unheard,
                 (None, Some(deletes)) => HoldsUp::Behind { deletes },
             };

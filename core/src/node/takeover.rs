@@ -24,15 +24,15 @@ impl Node {
         if !self.is_full() || self.leaving.is_some() || !self.links.is_ready(link) {
             return Ok(());
         }
-        let cover = self.gossip.cover();
+        let cover = self.gossip.replica().cover();
         let mut all = held.iter();
         let seen = all.all(|(class, context)| cover.includes(*class, context));
         if !seen {
             let now = self.fx.now().mono;
-            self.sync.compare(now, link, false);
+            self.gossip.note_agreement(now, link, false);
             if insists {
                 self.fx.mark(Mark::TakeoverLacks);
-                self.sync.hurry(now, link);
+                self.gossip.expedite(now, link);
             }
             return Ok(());
         }

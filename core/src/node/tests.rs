@@ -711,7 +711,7 @@ fn an_evicted_node_reunites() {
     let now = lab.now;
     let node = lab.node(0);
     node.fx.set_now(now);
-    node.gossip.write_sys(
+    node.gossip.replica_mut().write_sys(
         &mut node.fx,
         crate::table::sys::DEPARTED,
         &key,

@@ -170,7 +170,7 @@ impl Node {
         if self.is_full() {
             return Vec::new();
         }
-        let rows = self.joining.or(self.reuniting.as_ref().map(|at| at.link));
+        let rows = self.joining.or(self.gossip.rejoins_through());
         let rows = rows.and_then(|link| self.links.get(link));
         let mut all: Vec<Awaits> = rows
             .map(|known| Awaits::Rows(self.awaited_one(known.node)))

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::catalog::Catalog;
 use super::causal::CausalToken;
 use super::changes::{ChangeLog, Entry};
-use super::gossip::{Gossip, StoredRow, Value};
+use super::gossip::{Replica, StoredRow, Value};
 use super::siblings::SiblingRow;
 use super::{Mode, Namespace, RowClass, Slot, TableOptions, Version};
 use crate::effects::Effects;
@@ -42,7 +42,7 @@ impl<'a> Found<'a> {
 /// A live row, borrowed.
 #[derive(Clone, Copy)]
 pub struct RowRef<'a> {
-    gossip: &'a Gossip,
+    gossip: &'a Replica,
     row: &'a StoredRow,
 }
 
@@ -152,7 +152,7 @@ pub struct ScanRange<'a> {
 
 /// Live rows of one table in key order.
 pub struct Scan<'a> {
-    gossip: &'a Gossip,
+    gossip: &'a Replica,
     wall_ms: u64,
     prefix: Vec<u8>,
     until: Option<Vec<u8>>,
@@ -286,7 +286,7 @@ pub struct TableInfo<'a> {
 pub(crate) struct Reads<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) changes: &'a ChangeLog,
-    pub(crate) gossip: &'a Gossip,
+    pub(crate) gossip: &'a Replica,
     /// Counts the changes of each table.
     pub(crate) effects: &'a Effects,
 }

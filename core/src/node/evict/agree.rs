@@ -89,7 +89,7 @@ impl Node {
         if self.evictions.agreed.is_empty() {
             return;
         }
-        let (membership, cover) = (&self.membership, self.gossip.cover());
+        let (membership, cover) = (&self.membership, self.gossip.replica().cover());
         let has_all = |by: NodeId| {
             membership.departure(by).is_some_and(|(_, departure)| {
                 let mut left = departure.contexts.iter();

@@ -270,6 +270,7 @@ impl Node {
         };
         let key = eviction_key(node, attempt.epoch, self.id());
         self.gossip
+            .replica_mut()
             .write_sys(&mut self.fx, sys::DEPARTED, &key, departure.encode());
         self.fx.sync_this_turn();
         self.fx.mark(Mark::Evicts);

@@ -21,8 +21,12 @@ impl Node {
             return Err(LostError::NoMember);
         }
         let node = self.node_once_called(name)?;
-        self.gossip
-            .write_sys(&mut self.fx, sys::DEPARTED, &lost_key(node), Bytes::new());
+        self.gossip.replica_mut().write_sys(
+            &mut self.fx,
+            sys::DEPARTED,
+            &lost_key(node),
+            Bytes::new(),
+        );
         self.fx.sync_this_turn();
         self.fx.event(Event::DeclaredLost(node));
         Ok(node)

@@ -40,8 +40,12 @@ impl Lab {
         node.fx.set_now(now);
         for stranger in strangers {
             let key = eviction_key(NodeId(stranger), 1, eviction.by);
-            node.gossip
-                .write_sys(&mut node.fx, sys::DEPARTED, &key, departure.encode());
+            node.gossip.replica_mut().write_sys(
+                &mut node.fx,
+                sys::DEPARTED,
+                &key,
+                departure.encode(),
+            );
         }
     }
 

@@ -95,7 +95,7 @@ pub(super) fn nobody_says_that_it_holds_what_is_not_synced() {
     lab.run(3_000);
     lab.put(0, "k", "v");
     let now = lab.now;
-    let held = crate::table::gossip::write_contexts(&lab.node(0).gossip.contexts());
+    let held = crate::table::gossip::write_contexts(&lab.node(0).gossip.replica().contexts());
     let peer = lab.node(1).id();
     let link = lab.node(0).links.of(peer).unwrap();
     let msg = Message::Handover {

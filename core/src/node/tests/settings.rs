@@ -37,6 +37,7 @@ impl Lab {
         let value = Bytes::copy_from_slice(value.as_bytes());
         node.fx.set_now(now);
         node.gossip
+            .replica_mut()
             .write_sys(&mut node.fx, sys::SETTINGS, name.as_bytes(), value);
         self.settle();
     }

@@ -1,0 +1,19 @@
+//! What a node says to others about its gossip tables, and what it makes of what they say.
+
+mod expiry;
+mod freeing;
+mod push;
+mod rejoin;
+mod relay;
+mod repair;
+mod settled;
+mod strays;
+mod sync;
+
+pub(crate) use rejoin::Rejoined;
+pub(crate) use rejoin::Reuniting;
+pub(crate) use relay::Relays;
+pub(crate) use repair::{Renewals, Repair};
+pub(crate) use settled::Settled;
+pub use strays::StrayRows;
+pub(crate) use sync::Paged;

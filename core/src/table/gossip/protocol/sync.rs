@@ -1,0 +1,414 @@
+//! Rows between members: sessions and claims.
+
+use alloc::vec::Vec;
+
+use super::rejoin::Rejoined;
+use crate::effects::Effects;
+use crate::id::{LinkId, NodeId};
+use crate::io::{Event, Lane, Links};
+use crate::marks::Mark;
+use crate::membership::Phase;
+use crate::mutants::mutated;
+use crate::refusals::Refusal;
+use crate::table::Hlc;
+use crate::table::RowClass;
+use crate::table::env::{Env, Look};
+use crate::table::gossip::Gossip;
+use crate::table::gossip::replica::{
+    Extent, Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts,
+    write_digest,
+};
+use crate::wire::{DomainScope, Have, Message, Page, Pull, RowBatch, Standing, Status, TableRef};
+
+/// Peers that are asked for their state again when a session is complete.
+const ASKED_AGAIN: usize = 8;
+
+/// A session of this node's that is complete.
+pub(crate) struct Completed {
+    pub(crate) link: LinkId,
+    pub(crate) with: NodeId,
+    rows: u64,
+    /// Whether this node was no full member when the last page came.
+    enters: bool,
+}
+
+/// What a page means for the node.
+pub(crate) enum Paged {
+    /// Nothing: its rows are merged, if it had any.
+    Merged,
+    /// The session is complete. Its rows of the store's own tables take effect, and then [`Gossip::end_session`] goes on.
+    Complete(Completed),
+    /// The session is complete, and this node wrote below what the cluster has freed: the next one is a reunion.
+    TooLow,
+    /// The member lacks some of what this node held when it went away.
+    Behind,
+    /// A reunion is complete.
+    Rejoined(Rejoined),
+}
+
+impl Gossip {
+    /// Returns this node's state in short.
+    pub(crate) fn own_status(&mut self, env: &Look<'_>) -> Status {
+        let cover = self.replica.cover_mut();
+        let has_tombstones = cover.tombstone_count() > 0;
+        let sys = cover.hash(RowClass::Sys);
+        let without_memory = mutated!(env.fx, HashWithoutMemory);
+        let hashed = |class: &RowClass| class.is_durable() || !without_memory;
+        let usr = RowClass::USR.into_iter().filter(hashed);
+        let usr = usr.fold(0u64, |sum, class| sum.wrapping_add(cover.hash(class)));
+        let rows = match mutated!(env.fx, LossUnseen) {
+            true => 0,
+            false => self.replica.live_sum(),
+        };
+        Status {
+            sys,
+            usr,
+            rows,
+            claims: self.claims_now(env),
+            awaits_claims: has_tombstones || self.relays.is_asked(),
+            clock: self.replica.clock().0,
+            wall_ms: env.fx.now().wall.as_millis(),
+            settled_ms: self.settled.told(env.fx),
+        }
+    }
+
+    fn claims_now(&self, env: &Look<'_>) -> bool {
+        let durable = self.replica.cover().all_durable() || mutated!(env.fx, ClaimBeforeSync);
+        // A node that is about to go takes nothing over: two that leave at once would hand over to each other.
+        let stays = !env.seat.is_leaving;
+        // Until a floor has been looked for among all rows, their sum is that of no set of rows.
+        let counted = self.replica.is_counted();
+        stays && counted && (env.seat.is_full() || mutated!(env.fx, JoinerClaims)) && durable
+    }
+
+    /// Whether the peer has seen exactly what this node has.
+    pub(crate) fn agrees(&mut self, env: &Look<'_>, theirs: &Status) -> bool {
+        let ours = self.own_status(env);
+        (ours.sys, ours.usr) == (theirs.sys, theirs.usr) || mutated!(env.fx, MismatchUnseen)
+    }
+
+    /// A peer told its state with a probe or an ack.
+    pub(crate) fn heard_status(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        node: NodeId,
+        theirs: &Status,
+    ) {
+        let now = env.fx.now();
+        self.settled.hear(now.mono, node, theirs.settled_ms);
+        self.replica.follow_clock(env.fx, Hlc(theirs.clock));
+        if let Some(known) = env.links.get_mut(link) {
+            known.awaits_claims = theirs.awaits_claims;
+        }
+        if !env.links.is_ready(link) {
+            return;
+        }
+        let agrees = self.agrees(&env.look(), theirs);
+        let now = env.fx.now().mono;
+        self.sync.compare(now, link, agrees);
+        if agrees && theirs.claims {
+            self.rows_compare(env, link, node, theirs.rows);
+            let epoch = env.links.get(link).map(|known| known.epoch);
+            if let Some(epoch) = epoch.filter(|_| self.has_use_for_claim(node)) {
+                let clock = Hlc(theirs.clock);
+                self.stability
+                    .equal(env.fx, &self.replica, (node, epoch), clock);
+            }
+        }
+    }
+
+    /// Tells a peer this node's state outside the detector's rounds.
+    pub(crate) fn send_status(&mut self, env: &mut Env<'_>, link: LinkId) {
+        let status = self.own_status(&env.look());
+        env.fx.send(
+            link,
+            Lane::Control,
+            Message::Probe {
+                nonce: 0,
+                status,
+                rumors: Vec::new(),
+            },
+        );
+    }
+
+    /// Merges rows; what became of each.
+    pub(crate) fn merge(
+        &mut self,
+        env: &mut Env<'_>,
+        batch: RowBatch,
+    ) -> Result<Vec<Merged>, Refusal> {
+        let arrivals = self.replica.intern_batch(batch)?.into_iter();
+        let merged = arrivals.map(|arrival| self.replica.merge(env.fx, arrival));
+        Ok(merged.collect())
+    }
+
+    /// Rows of the greeting: only the store's own tables, whose rows are never deleted and merge in any state.
+    pub(crate) fn merge_sys(&mut self, env: &mut Env<'_>, batch: RowBatch) -> Result<(), Refusal> {
+        if !batch.tables.iter().all(TableRef::is_sys) {
+            return Err(Refusal::UsersRows);
+        }
+        self.merge(env, batch).map(drop)
+    }
+
+    /// A peer asks for everything it lacks.
+    pub(crate) fn pulled(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        node: NodeId,
+        pull: Pull,
+    ) -> Result<(), Refusal> {
+        let durable = pull.durable.as_deref().map(read_contexts).transpose()?;
+        let session = pull.session;
+        let Some(known) = env.links.get_mut(link) else {
+            return Ok(());
+        };
+        if session <= known.last_pull && !mutated!(env.fx, PullRepeated) {
+            env.fx.mark(Mark::PullRepeated);
+            return Ok(());
+        }
+        known.last_pull = session;
+        if !self.serve(env, link, session, pull.have)? {
+            env.fx.mark(Mark::SessionRefused);
+            env.fx.send(link, Lane::Sys, Message::Refused { session });
+            return Ok(());
+        }
+        if env.links.is_ready(link)
+            && let Some(claimed) = durable
+        {
+            let epoch = env.links.get(link).map(|known| known.epoch);
+            if let Some(epoch) = epoch.filter(|_| self.has_use_for_claim(node)) {
+                let clock = Hlc(pull.status.clock);
+                self.stability
+                    .claimed(env.fx, &self.replica, (node, epoch), claimed, clock);
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves a session; whether it can.
+    fn serve(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        session: u64,
+        have: Have,
+    ) -> Result<bool, Refusal> {
+        if !env.seat.is_full() {
+            return Ok(false);
+        }
+        let (extent, have) = match have {
+            Have::Whole(contexts) => (Extent::All, read_contexts(&contexts)?),
+            Have::Within {
+                scope,
+                since,
+                contexts,
+            } => {
+                let since = match mutated!(env.fx, ScopeOutdated) {
+                    true => Some(u64::MAX),
+                    false => since,
+                };
+                let scope = Scope::from_wire(&scope)?;
+                (Extent::Part { scope, since }, read_contexts(&contexts)?)
+            }
+            Have::Digest(digest) => {
+                let scope = self.replica.differing(&read_digest(&digest)?);
+                if !scope.is_empty() {
+                    return Ok(self.name_scope(env, link, session, scope));
+                }
+                (Extent::Nothing, Vec::new())
+            }
+        };
+        let Some(gate) = env.links.get(link).map(|known| known.recorded) else {
+            return Ok(true);
+        };
+        let fx = &mut *env.fx;
+        Ok(self
+            .replica
+            .serve(fx, (link, gate), session, &extent, &have))
+    }
+
+    /// Tells a client in which parts the contexts differ; whether it could be served now.
+    fn name_scope(&mut self, env: &mut Env<'_>, link: LinkId, session: u64, scope: Scope) -> bool {
+        let may = self.replica.may_serve(link);
+        if may {
+            env.fx.mark(Mark::DigestDiffers);
+            let mut scope = scope.to_wire();
+            if mutated!(env.fx, ScopeCut) {
+                scope.pop();
+            }
+            let at = self.replica.changes().next();
+            let msg = Message::Differs { session, scope, at };
+            env.fx.send(link, Lane::Sys, msg);
+        }
+        may
+    }
+
+    /// The server named the parts in which its contexts differ from this node's: now they are exchanged.
+    pub(crate) fn differs(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        session: u64,
+        (scope, at): (&[DomainScope], u64),
+    ) -> Result<(), Refusal> {
+        let scope = Scope::from_wire(scope)?;
+        if let Some(session) = self.sync.scoped(env.fx.now().mono, link, session) {
+            let have = Have::Within {
+                scope: scope.to_wire(),
+                since: Some(at),
+                contexts: write_contexts(&self.replica.contexts_in(&scope)),
+            };
+            self.send_pull(env, link, session, have);
+        }
+        Ok(())
+    }
+
+    /// Pulls from the peer with which this node has disagreed for long enough.
+    pub(crate) fn pulls_due(&mut self, env: &mut Env<'_>) {
+        while let Some(link) = self.sync.due(env.fx) {
+            let Some(known) = env.links.get(link) else {
+                self.sync.link_down(link);
+                continue;
+            };
+            let (node, phase) = (known.node, known.phase());
+            let theirs = known.theirs.as_ref().map(|theirs| theirs.standing.clone());
+            let may = match phase {
+                Phase::Ready => true,
+                Phase::Away => !env.seat.is_full() && theirs != Some(Standing::Joining),
+                Phase::Greeting | Phase::Closing => false,
+            };
+            let busy = self.reuniting.is_some() || env.seat.takes_no_rows;
+            if busy || !may || (env.seat.joining.is_some() && env.seat.joining != Some(link)) {
+                self.sync.compare(env.fx.now().mono, link, true);
+                continue;
+            }
+            // What was written before this node belonged to the cluster may be older than deletes that the cluster has freed.
+            // What an away node covers may be more than it has.
+            let reunion = !env.seat.is_full() && (env.seat.is_away || self.replica.has_user_dots());
+            let many = self.replica.cover().actors_seen() > env.seat.config.limits.context_actors;
+            let (form, have) = match (reunion, many) {
+                (true, _) => (Form::Reunion, Have::Whole(Vec::new())),
+                (false, true) => {
+                    let digest = self.replica.cover_mut().digest();
+                    (Form::Digest, Have::Digest(write_digest(&digest)))
+                }
+                (false, false) => {
+                    let contexts = write_contexts(&self.replica.contexts());
+                    (Form::Whole, Have::Whole(contexts))
+                }
+            };
+            let now = env.fx.now().mono;
+            let session = self.sync.begin(now, (link, node), form);
+            self.send_pull(env, link, session, have);
+        }
+    }
+
+    pub(crate) fn send_pull(&mut self, env: &mut Env<'_>, link: LinkId, session: u64, have: Have) {
+        let Some(known) = env.links.get(link) else {
+            return;
+        };
+        let (gate, awaited) = (known.recorded, known.awaits_claims);
+        // Under a steady load equal hashes may never be seen: a member that waits for claims is told one whenever contexts are.
+        let claims = awaited && env.seat.is_full() && !env.seat.is_leaving;
+        let claims = claims && !matches!(have, Have::Digest(_));
+        let durable = claims.then(|| {
+            write_contexts(&if mutated!(env.fx, ClaimBeforeSync) {
+                self.replica.contexts()
+            } else {
+                self.replica.durable_contexts()
+            })
+        });
+        let msg = Message::Pull(Pull {
+            session,
+            have,
+            durable,
+            status: self.own_status(&env.look()),
+        });
+        env.fx.send_after(gate, Links::One(link), Lane::Sys, msg);
+    }
+
+    /// Whether this node, which is entering a cluster, wrote rows under its session whose clocks are not above what the cluster has freed. The next
+    /// session is a reunion then, since there are rows here.
+    fn wrote_too_low(&self, fx: &Effects, freed: Hlc) -> bool {
+        self.replica.wrote_below(freed) && !mutated!(fx, JoinerWritesBelow)
+    }
+
+    /// Takes a page of a session in. What the end of a session means for the node's place in its cluster is the verdict.
+    ///
+    /// # Errors
+    /// What is wrong with the page.
+    pub(crate) fn on_page(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        page: Page,
+    ) -> Result<Paged, Refusal> {
+        let session = page.session;
+        if env.seat.takes_no_rows {
+            return Ok(Paged::Merged);
+        }
+        match self.sync.page(env.fx, link, page)? {
+            SyncVerdict::Ignore => {}
+            SyncVerdict::Merge(rows) => self.merge_page(env, session, rows)?,
+            SyncVerdict::Complete {
+                rows,
+                adopt,
+                freed,
+                with,
+                count,
+            } => {
+                self.merge_page(env, session, rows)?;
+                self.repair_complete(env, session);
+                let enters = !env.seat.is_full();
+                if enters && self.wrote_too_low(env.fx, freed) {
+                    // What it wrote has to be raised above deletes that are freed already, as in every reunion.
+                    env.fx.mark(Mark::JoinWroteBelow);
+                    return Ok(Paged::TooLow);
+                }
+                self.replica.adopt(env.fx, &adopt, freed);
+                return Ok(Paged::Complete(Completed {
+                    link,
+                    with,
+                    rows: count,
+                    enters,
+                }));
+            }
+            SyncVerdict::Reunite {
+                rows,
+                adopt,
+                freed,
+                with,
+            } => {
+                if self.is_behind(env.fx, &adopt) {
+                    return Ok(Paged::Behind);
+                }
+                let reunion = self.replica.begin_reunion(rows, adopt, freed)?;
+                let rejoined = self.rejoin(env, link, with, reunion);
+                return Ok(rejoined.map_or(Paged::Merged, Paged::Rejoined));
+            }
+        }
+        Ok(Paged::Merged)
+    }
+
+    /// Ends a session, after its rows of the store's own tables have taken effect. Returns whether this node has everything of the cluster that it is
+    /// entering.
+    pub(crate) fn end_session(&mut self, env: &mut Env<'_>, done: &Completed) -> bool {
+        env.fx.mark(Mark::SessionComplete);
+        let (with, rows) = (done.with, done.rows);
+        if rows > 0 {
+            env.fx.event(Event::Synced { with, rows });
+        }
+        let phase = env.links.get(done.link).map(|known| known.phase());
+        if env.seat.is_full() {
+            // Now both may be equal: the answer is a claim, a round of the detector earlier.
+            self.send_status(env, done.link);
+            for other in self.sync.outdate(ASKED_AGAIN) {
+                self.send_status(env, other);
+            }
+            return false;
+        }
+        done.enters && phase.is_some_and(|phase| phase != Phase::Closing)
+    }
+}

@@ -1,0 +1,151 @@
+//! Tables' definitions and floors: rows of the store's own that decide about rows of users.
+
+use alloc::string::ToString as _;
+use alloc::vec::Vec;
+
+use super::Replica;
+use crate::effects::Effects;
+use crate::error::TableError;
+use crate::id::{Seq, TableId};
+use crate::mutants::mutated;
+use crate::table::catalog::{self, sys};
+use crate::table::changes::Entry;
+use crate::table::{Hlc, TableOptions};
+
+/// Key of the floor under all user tables.
+pub(super) const FLOOR_OF_ALL: &[u8] = b"*";
+
+/// Key of a table's floor: a letter, so that no name is mistaken for [`FLOOR_OF_ALL`].
+pub(super) fn floor_key(name: &str) -> Vec<u8> {
+    let mut key = alloc::vec![b't'];
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+pub(super) fn floor_name(key: &[u8]) -> Option<&str> {
+    core::str::from_utf8(key.strip_prefix(b"t")?).ok()
+}
+
+impl Replica {
+    /// The clock at or below which rows of the table are dead.
+    pub(super) fn floor(&self, table: TableId) -> Hlc {
+        self.rows.floor(table)
+    }
+
+    /// The clock at or below which rows of a user's table of this name are dead, in whatever row class they come.
+    pub(super) fn floor_of_name(&self, name: &str) -> Hlc {
+        self.floors.get(name).copied().unwrap_or_default()
+    }
+
+    /// A table's floor is known to all members and nothing at or below it can come any more: it hides nothing from now on.
+    pub(super) fn floor_freed(&mut self, key: &[u8]) {
+        let Some(name) = floor_name(key) else {
+            return;
+        };
+        self.floors.remove(name);
+        for table in self.catalog.groups_of(name) {
+            self.rows.set_floor(table, Hlc(0));
+            self.rows.note_empty(table);
+        }
+    }
+
+    /// A row of a table that describes tables has changed.
+    pub(super) fn meta_changed(
+        &mut self,
+        fx: &mut Effects,
+        meta: catalog::Meta,
+        key: &[u8],
+        clock: Hlc,
+    ) {
+        match meta {
+            catalog::Meta::Tables => {
+                let value = self
+                    .rows
+                    .get(sys::TABLES, key)
+                    .and_then(|row| row.value.resident().cloned());
+                if let Some((before, home)) = self.catalog.define(key, value.as_deref()) {
+                    self.make_room(home);
+                    self.rows.show(before, home);
+                    self.rows.set_explicit(home, true);
+                    self.look_for_strays_in(before);
+                    self.tell_redefined(fx, before, home);
+                }
+            }
+            catalog::Meta::Floors => {
+                if key == FLOOR_OF_ALL {
+                    self.drop_all(fx, clock);
+                } else if let Some(name) = floor_name(key) {
+                    if !mutated!(fx, FloorIgnored) {
+                        let floor = self.floors.entry(name.to_string()).or_default();
+                        *floor = (*floor).max(clock);
+                    }
+                    for table in self.catalog.groups_of(name) {
+                        self.make_room(table);
+                        self.drop_rows(fx, table, clock);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The name of a table means another one from now on: watchers begin anew.
+    fn tell_redefined(&mut self, fx: &mut Effects, before: TableId, home: TableId) {
+        if self.catalog.group(before) == self.catalog.group(home) || self.changes.is_new() {
+            return;
+        }
+        if mutated!(fx, RedefinedUntold) {
+            return;
+        }
+        let has_rows = |table| self.rows.live(table).is_some_and(|live| !live.is_empty());
+        // A change of a row that has gone may be in the log, from which none of that table's is told any more.
+        if self.catalog.was_used(before) || has_rows(before) || has_rows(home) {
+            let number = self.changes.push(Entry::Flushed { table: home });
+            let public = self.catalog.public(home);
+            if has_rows(home) {
+                self.redefined.insert(public, number);
+            }
+            fx.changed(public);
+        }
+    }
+
+    /// Whether a table, or any, has another meaning since a place in the log, and rows that were logged before it had that.
+    pub(crate) fn is_redefined_since(&self, table: Option<TableId>, from: u64) -> bool {
+        match table {
+            Some(table) => self.redefined.get(&table).is_some_and(|at| *at >= from),
+            None => self.redefined.values().any(|at| *at >= from),
+        }
+    }
+
+    /// Creates a table with options.
+    pub(crate) fn create_table(
+        &mut self,
+        fx: &mut Effects,
+        name: &str,
+        options: TableOptions,
+    ) -> Result<(TableId, Seq), TableError> {
+        let id = self.table(name, true)?;
+        if self.catalog.options(id) == options {
+            let seq = self
+                .rows
+                .get(sys::TABLES, name.as_bytes())
+                .map_or(Seq(0), |row| row.seq);
+            if self.catalog.is_explicit(id) {
+                return Ok((id, seq));
+            }
+        } else if self.catalog.is_explicit(id) || id == TableId::DEFAULT || self.has_rows(id) {
+            return Err(TableError::OptionsDiffer);
+        }
+        let accepted = self.write_sys(
+            fx,
+            sys::TABLES,
+            name.as_bytes(),
+            catalog::encode_options(options),
+        );
+        Ok((self.table(name, true)?, accepted.seq))
+    }
+
+    fn has_rows(&self, table: TableId) -> bool {
+        let shown = self.live(table).is_some_and(|live| !live.is_empty());
+        shown || self.hides_in(table)
+    }
+}

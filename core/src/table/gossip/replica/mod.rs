@@ -1,0 +1,627 @@
+//! Replica tables: every member holds every row, anyone writes, the larger version wins.
+
+mod ahead;
+mod anti_entropy;
+mod batch;
+mod clocks;
+mod cold;
+mod cover;
+mod digest;
+mod dots;
+mod drops;
+mod expiring;
+mod expiry;
+mod floors;
+mod flushes;
+mod index;
+mod listing;
+mod names;
+mod order;
+mod outbox;
+mod repair;
+mod restore;
+mod reunion;
+mod rows;
+mod session;
+mod shelves;
+mod siblings;
+mod slab;
+mod stability;
+mod strays;
+mod table_rows;
+mod tree;
+mod write;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use ahead::Ahead;
+pub(crate) use anti_entropy::{
+    AntiEntropy, Contexts, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
+};
+use cold::Cooling;
+pub(crate) use cold::{Loaded, Place, Thawed};
+pub(crate) use cover::Cover;
+pub(crate) use digest::{Scope, read_digest, write_digest};
+use flushes::Flush;
+pub(crate) use flushes::{AT_ONCE, WAITING};
+pub(crate) use order::{InOrder, Order};
+pub(crate) use outbox::Outbox;
+pub(crate) use repair::Cursor;
+use repair::LiveSum;
+pub(crate) use reunion::Reunion;
+use rows::Rows;
+pub(crate) use rows::{ActorIx, StoredRow, Value, VersionKey};
+pub(crate) use session::Extent;
+pub(crate) use stability::{Stability, Waits};
+use strays::Strays;
+pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
+
+use crate::config::Limits;
+use crate::effects::Effects;
+use crate::error::TableError;
+use crate::id::{Actor, Seq, TableId};
+use crate::io::StoreOp;
+use crate::marks::Mark;
+use crate::mutants::mutated;
+use crate::refusals::Refusal;
+use crate::store::record;
+use crate::table::catalog::{self, Catalog, sys};
+use crate::table::changes::{ChangeLog, Entry};
+use crate::table::clock::HlcSource;
+use crate::table::siblings::SiblingRow;
+use crate::table::{Context, Hlc, RowClass, Slot, TableInfo, TableName, Version};
+use crate::time::{Instant, Wall};
+use crate::wire;
+
+/// What became of a row that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merged {
+    /// It is the current version now.
+    Won,
+    /// Its dot is new and a larger version is here, or a floor is above it.
+    Lost,
+    /// Its dot was covered already.
+    Obsolete,
+}
+
+/// A version that arrived, with actor and table interned.
+pub(crate) struct Arrival {
+    pub(crate) table: TableId,
+    pub(crate) actor: ActorIx,
+    pub(crate) counter: u64,
+    pub(crate) clock: Hlc,
+    pub(crate) expires: u64,
+    pub(crate) key: Bytes,
+    /// The value; of siblings their form.
+    pub(crate) value: Option<Bytes>,
+    /// The versions, in a table that keeps siblings.
+    pub(crate) siblings: Option<Box<SiblingRow>>,
+}
+
+/// The rows of a node with everything that decides whether a version is new, current or obsolete.
+pub(crate) struct Replica {
+    me: ActorIx,
+    catalog: Catalog,
+    rows: Rows,
+    cover: Cover,
+    live_sum: LiveSum,
+    changes: ChangeLog,
+    clock: HlcSource,
+    /// The time that most peers show by their wall clocks.
+    others: Option<Wall>,
+    /// Durable ceiling of issued clocks: a restart begins there.
+    ceiling: Hlc,
+    /// Which rows are newer than a floor.
+    ahead: Ahead,
+    /// Floors by name: rows of the table at or below are dead, in whatever order they arrive.
+    floors: BTreeMap<String, Hlc>,
+    /// No tombstone has a larger clock that this node has freed, or that was freed before it became a member; after a restart
+    /// the clock it begins with.
+    freed: Hlc,
+    /// Flushes that have rows left to delete.
+    flushes: VecDeque<Flush>,
+    /// The number of the last flush of this node's clients.
+    last_flush: u64,
+    /// The last batch with a delete of a flush.
+    flushed: Seq,
+    /// Tables that may be forgotten, since when, and the number of the next change then.
+    idle: VecDeque<(Instant, u64, TableId)>,
+    outbox: Outbox,
+    /// Rows of the store's own tables that changed and have not taken effect outside yet.
+    sys_changes: Vec<(TableId, Bytes)>,
+    cooling: Cooling,
+    strays: Strays,
+    /// Where the log was when the names of tables began to mean other tables that had rows: watchers read these anew.
+    redefined: BTreeMap<TableId, u64>,
+    /// Cold rows whose values the sessions served here wait for, and for which no load was asked yet.
+    wanted: VecDeque<Place>,
+    limits: Limits,
+}
+
+impl Replica {
+    pub(crate) fn new(me: Actor, limits: Limits, resident_value: Option<u32>, start: Hlc) -> Self {
+        let mut cover = Cover::default();
+        let me = cover.intern(me);
+        let mut rows = Rows::default();
+        let catalog = Catalog::new();
+        for id in catalog.ids() {
+            let (group, shown) = (catalog.group(id), catalog.is_shown(id));
+            rows.add_table(group, catalog.listed(id), shown, Hlc(0));
+        }
+        Replica {
+            me,
+            catalog,
+            rows,
+            cover,
+            live_sum: LiveSum::default(),
+            changes: ChangeLog::new(limits.change_log),
+            clock: HlcSource::new(start, limits.clock_drift),
+            others: None,
+            ceiling: start,
+            ahead: Ahead::new(start),
+            floors: BTreeMap::new(),
+            freed: start,
+            flushes: VecDeque::new(),
+            last_flush: 0,
+            flushed: Seq(0),
+            idle: VecDeque::new(),
+            outbox: Outbox::default(),
+            sys_changes: Vec::new(),
+            cooling: Cooling::new(resident_value),
+            strays: Strays::default(),
+            redefined: BTreeMap::new(),
+            wanted: VecDeque::new(),
+            limits,
+        }
+    }
+
+    /// Other limits hold from now on. Sessions under way keep theirs.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.changes.resize(limits.change_log);
+        self.clock.set_drift(limits.clock_drift);
+        self.limits = limits;
+    }
+
+    /// Forgets some of the changes that are beyond the limit, after it was lowered.
+    pub(crate) fn trim_changes(&mut self, budget: usize) {
+        self.changes.trim(budget);
+    }
+
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    pub(crate) fn changes(&self) -> &ChangeLog {
+        &self.changes
+    }
+
+    pub(crate) fn cover(&self) -> &Cover {
+        &self.cover
+    }
+
+    pub(crate) fn cover_mut(&mut self) -> &mut Cover {
+        &mut self.cover
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(crate) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    pub(crate) fn actor(&self, ix: ActorIx) -> Actor {
+        self.cover.actor(ix)
+    }
+
+    pub(crate) fn clock(&self) -> Hlc {
+        self.clock.last()
+    }
+
+    /// The public id of the user table called `name`, interned on first use. It stands for the name as long as it is kept, or the table is used.
+    pub(crate) fn table(&mut self, name: &str, kept: bool) -> Result<TableId, TableError> {
+        // Records and the wire give a name one byte of length.
+        let limit = self.limits.table_name_bytes.min(usize::from(u8::MAX));
+        if name.is_empty() || name.len() > limit {
+            return Err(TableError::BadName {
+                size: name.len(),
+                limit,
+            });
+        }
+        let id = self.catalog.resolve_or_intern(name);
+        self.make_room(id);
+        if kept {
+            self.catalog.keep(id);
+        }
+        Ok(id)
+    }
+
+    /// Makes room for the rows of a table, and of those that were interned before it.
+    fn make_room(&mut self, id: TableId) {
+        // Ids of tables that were forgotten are given out again.
+        for id in [self.catalog.public(id), id] {
+            if self.rows.is_vacant(id) {
+                let listed = self.catalog.listed(id);
+                let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
+                let (group, shown) = (self.catalog.group(id), self.catalog.is_shown(id));
+                self.rows.renew_table(id, (group, listed, shown), floor);
+                self.rows.note_empty(group);
+            }
+        }
+        for next in (self.rows.tables()..=id.0).map(TableId) {
+            let (group, shown) = (self.catalog.group(next), self.catalog.is_shown(next));
+            let listed = self.catalog.listed(next);
+            let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
+            self.rows.add_table(group, listed, shown, floor);
+            if listed.is_some() {
+                self.rows.note_empty(group);
+            }
+        }
+    }
+
+    pub(crate) fn find_table(&self, name: &TableName) -> Option<TableId> {
+        self.catalog.resolve(name)
+    }
+
+    /// The row of a user's request, as it is known to loads: the table whose rows the name means, and the key.
+    pub(crate) fn place_of(&self, table: TableId, key: Bytes) -> Place {
+        (self.catalog.group(self.catalog.home(table)), key)
+    }
+
+    pub(crate) fn table_info(&self, id: TableId) -> Option<TableInfo<'_>> {
+        let table = self.catalog.get(id)?;
+        let id = self.catalog.public(id);
+        Some(TableInfo {
+            id,
+            namespace: table.namespace(),
+            name: &table.name,
+            options: self.catalog.options(id),
+            explicit: self.catalog.is_explicit(id),
+            rows: self.live(id).map_or(0, |live| live.len() as u64),
+        })
+    }
+
+    pub(crate) fn table_infos(&self) -> Vec<TableInfo<'_>> {
+        self.catalog
+            .in_order()
+            .filter_map(|id| self.table_info(id))
+            .filter(|info| info.rows > 0 || info.explicit)
+            .collect()
+    }
+
+    /// The row of a key in the table that a name means, tombstones included. O(1).
+    pub(crate) fn get(&self, table: TableId, key: &[u8]) -> Option<&StoredRow> {
+        self.rows.get(self.catalog.home(table), key)
+    }
+
+    /// The live keys of the table that a name means.
+    pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
+        self.rows.live(self.catalog.home(table))
+    }
+
+    /// The version of a row as readers see it.
+    pub(crate) fn version(&self, row: &StoredRow) -> Version {
+        Version {
+            clock: row.clock,
+            actor: self.actor(row.actor),
+            counter: row.counter,
+        }
+    }
+
+    /// Whether the table promises durability before the acknowledgement.
+    pub(crate) fn is_sync(&self, table: TableId) -> bool {
+        self.catalog.options(table).durability == crate::table::Durability::Sync
+    }
+
+    /// Whether anything of users has ever been written or received here.
+    pub(crate) fn has_user_dots(&self) -> bool {
+        RowClass::USR
+            .into_iter()
+            .any(|class| self.cover.is_used(class))
+    }
+
+    /// Merges a version from elsewhere.
+    pub(crate) fn merge(&mut self, fx: &mut Effects, mut arrival: Arrival) -> Merged {
+        let class = self.catalog.class(arrival.table);
+        if let Some(theirs) = arrival.siblings.take() {
+            return self.merge_siblings(fx, class, arrival, *theirs, false);
+        }
+        let covered = self.cover.contains(class, arrival.actor, arrival.counter);
+        if covered && !mutated!(fx, ObsoleteMerges) {
+            return Merged::Obsolete;
+        }
+        if arrival.actor == self.me {
+            fx.mark(Mark::OwnDotFromOutside);
+            fx.refuse(Refusal::OwnDot);
+            return Merged::Obsolete;
+        }
+        if !mutated!(fx, ClockUnfollowed) {
+            self.follow_clock(fx, arrival.clock);
+        }
+        self.note(fx, arrival.table);
+        if !mutated!(fx, DroppedDot) || !arrival.counter.is_multiple_of(5) {
+            self.cover.insert(class, arrival.actor, arrival.counter, fx);
+        }
+        self.supersede(fx, class, arrival)
+    }
+
+    /// A version of a table is here. One that is not stored may stand above one that is from now on, if the name has both.
+    fn note(&mut self, fx: &Effects, table: TableId) {
+        if self.catalog.mark_used(table) && !mutated!(fx, ClaimsOutOfOrder) {
+            self.cover.claim_in_order();
+        }
+    }
+
+    /// Places a version if it is larger than the one that is here and no floor is above it. Its dot is covered already.
+    fn supersede(&mut self, fx: &mut Effects, class: RowClass, arrival: Arrival) -> Merged {
+        if arrival.clock <= self.floor(arrival.table) && !mutated!(fx, FloorIgnored) {
+            fx.mark(Mark::RowBelowFloor);
+            return Merged::Lost;
+        }
+        let found = self.rows.find(arrival.table, &arrival.key);
+        if let Some(current) = found.and_then(|slot| self.rows.row(slot)) {
+            let theirs = (arrival.clock, self.actor(arrival.actor), arrival.counter);
+            let ours = (current.clock, self.actor(current.actor), current.counter);
+            let presence =
+                mutated!(fx, PresenceWins) && current.value.is_dead() && arrival.value.is_some();
+            let (higher, lower) = self.definition_ranks(fx, current, &arrival);
+            let stands = lower || mutated!(fx, TwinStands) && current.table != arrival.table;
+            let newer = ours >= theirs && !mutated!(fx, LastArrivalWins) && !presence;
+            if stands || newer && !higher {
+                fx.mark(Mark::RowLost);
+                return Merged::Lost;
+            }
+        }
+        self.place(fx, class, found, arrival);
+        Merged::Won
+    }
+
+    /// Of two definitions of one table the one that keeps more counts, whatever their clocks: whether the one that arrives does, and whether
+    /// the one that is here does.
+    fn definition_ranks(&self, fx: &Effects, current: &StoredRow, new: &Arrival) -> (bool, bool) {
+        if new.table != sys::TABLES || mutated!(fx, LaterDefinitionWins) {
+            return (false, false);
+        }
+        let theirs = catalog::keeps(new.value.as_deref());
+        let ours = catalog::keeps(current.value.resident().map(|value| &value[..]));
+        (theirs > ours, ours > theirs)
+    }
+
+    /// Makes a version the current one of its key. Its dot is covered already.
+    fn place(&mut self, fx: &mut Effects, class: RowClass, found: Option<Slot>, arrival: Arrival) {
+        let forgotten = mutated!(fx, TombstoneNotStored) && arrival.value.is_none();
+        if class.is_durable() && fx.has_storage() && !forgotten {
+            let name = self.catalog.name(arrival.table);
+            fx.store(record::put_row(
+                class,
+                name,
+                self.actor(arrival.actor),
+                &arrival,
+            ));
+        }
+        let seq = fx.open_seq();
+        fx.changed(self.catalog.public(arrival.table));
+        if let Some(slot) = found {
+            self.take_record(fx, class, slot, &arrival);
+        }
+        let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
+        let (clock, dead) = (arrival.clock, arrival.value.is_none());
+        let number = self.changes.next();
+        self.ahead.note(self.clock.last(), number);
+        let sys_key = (class == RowClass::Sys).then(|| arrival.key.clone());
+        let slot = self.fill(class, found, arrival, (number, seq));
+        if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
+            self.changes.push(Entry::gossip(slot));
+        }
+        self.cool_stored(fx, slot);
+        self.ahead.insert(self.clock.last(), clock, slot);
+        self.count_row(class, slot, true);
+        match class.has_siblings() {
+            true => self.link_siblings(class, slot),
+            false => self.cover.link(class, actor, counter, slot, dead),
+        }
+        if let Some(key) = sys_key {
+            self.sys_row_placed(fx, table, key, clock);
+        } else if actor == self.me && !dead {
+            self.note_stray(table);
+        }
+    }
+
+    /// Puts a version into its slot, out of whose indexes the one that is there goes, or into a new one.
+    fn fill(
+        &mut self,
+        class: RowClass,
+        found: Option<Slot>,
+        arrival: Arrival,
+        (number, seq): (u64, Seq),
+    ) -> Slot {
+        let row = StoredRow {
+            table: arrival.table,
+            actor: arrival.actor,
+            counter: arrival.counter,
+            clock: arrival.clock,
+            expires: arrival.expires,
+            arrival: number,
+            seq,
+            key: arrival.key,
+            value: match arrival.siblings {
+                Some(siblings) => Value::Siblings(siblings),
+                None => arrival.value.into(),
+            },
+        };
+        let Some(slot) = found else {
+            return self.rows.insert(row);
+        };
+        let replaced = self.rows.row(slot).map(|row| self.catalog.class(row.table));
+        self.unlink(replaced.unwrap_or(class), slot);
+        self.rows.update(slot, |known| {
+            // One copy of the key is enough.
+            let key = core::mem::take(&mut known.key);
+            *known = StoredRow { key, ..row };
+        });
+        slot
+    }
+
+    /// A version that is not stored takes the place of one that is: a restart must not bring that back beside deletes that all have
+    /// freed, so nothing is claimed of the new one before the record is gone for good.
+    fn take_record(&mut self, fx: &mut Effects, class: RowClass, slot: Slot, new: &Arrival) {
+        let Some(old) = self.rows.row(slot) else {
+            return;
+        };
+        if old.table == new.table {
+            return;
+        }
+        fx.mark(Mark::TwinReplaced);
+        let stored = self.catalog.class(old.table);
+        if stored.is_durable() && !class.is_durable() && fx.has_storage() {
+            if !mutated!(fx, RecordStays) {
+                self.delete_stored(fx, stored, old.table, &old.key);
+            }
+            self.cover
+                .hold(class, new.actor, new.counter, fx.open_seq());
+        }
+    }
+
+    /// A row of the store's own tables says something of this node's tables, floors or members.
+    fn sys_row_placed(&mut self, fx: &mut Effects, table: TableId, key: Bytes, clock: Hlc) {
+        if let Some(meta) = self.catalog.meta_of(table) {
+            self.meta_changed(fx, meta, &key, clock);
+        }
+        if table == sys::FLOORS && !mutated!(fx, FloorForgotten) {
+            // The rows it removed are covered by the snapshots being served, and it is not.
+            for served in &mut self.cover.served {
+                served.remember(table, &key);
+            }
+        }
+        self.sys_changes.push((table, key));
+    }
+
+    /// Takes a row's current version out of the indexes, because another takes its place or it goes.
+    fn unlink(&mut self, class: RowClass, slot: Slot) {
+        if self.rows.is_placed(slot) {
+            self.count_row(class, slot, false);
+        }
+        let Some(row) = self.rows.raw(slot) else {
+            return;
+        };
+        self.ahead.remove(row.clock, slot);
+        // The floor that has removed a row goes to every session that began before it.
+        let told = (!self.rows.is_dropped(row)).then_some((row.table, &row.key));
+        if let Some(siblings) = row.value.siblings() {
+            for version in siblings.versions() {
+                let actor = self.cover.intern(version.dot.actor);
+                let counter = version.dot.counter;
+                self.cover.unlink(class, actor, counter, told);
+            }
+            return;
+        }
+        self.cover.unlink(class, row.actor, row.counter, told);
+    }
+
+    /// Removes a tombstone for good; its dot stays covered.
+    pub(crate) fn free(&mut self, fx: &mut Effects, class: RowClass, slot: Slot) {
+        if self.settle(fx, class, slot) {
+            return;
+        }
+        self.unlink(class, slot);
+        let Some(row) = self.rows.remove(slot) else {
+            return;
+        };
+        self.freed = self.freed.max(row.clock);
+        if row.table == sys::FLOORS {
+            self.floor_freed(&row.key);
+        }
+        self.delete_stored(fx, class, row.table, &row.key);
+        // A watcher that has not read of the delete still does, and one that has is not told twice.
+        let entry = Entry::Freed {
+            table: row.table,
+            expired: row.expires != 0,
+            key: row.key,
+        };
+        self.changes.replace(row.arrival, entry);
+        fx.mark(Mark::TombstoneFreed);
+    }
+
+    fn delete_stored(&self, fx: &mut Effects, class: RowClass, table: TableId, key: &[u8]) {
+        if class.is_durable() && fx.has_storage() {
+            fx.store(StoreOp::Delete(record::row_key(
+                class,
+                self.catalog.name(table),
+                key,
+            )));
+        }
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The rows of the store's own tables that changed since the last call.
+    pub(crate) fn take_sys_changes(&mut self) -> Vec<(TableId, Bytes)> {
+        core::mem::take(&mut self.sys_changes)
+    }
+
+    /// Returns the rows about these two nodes: the rows that two nodes record of each other before any row of users passes between them.
+    pub(crate) fn greeting_rows(&self, keys: &[(TableId, Vec<u8>)]) -> wire::RowBatch {
+        let mut batcher = outbox::Batcher::new(usize::MAX, usize::MAX);
+        for (table, key) in keys {
+            if let Some(row) = self.rows.get(*table, key) {
+                self.add_row(&mut batcher, row, row.value.resident());
+            }
+        }
+        batcher.take()
+    }
+
+    /// A member has freed tombstones up to this clock, and this node may never have seen them.
+    fn freed_elsewhere(&mut self, freed: Hlc) {
+        self.freed = self.freed.max(freed);
+    }
+
+    /// Adopts what a member had seen, all of whose rows have arrived, and how far it has freed.
+    pub(crate) fn adopt(&mut self, fx: &mut Effects, contexts: &[(RowClass, Context)], freed: Hlc) {
+        self.freed_elsewhere(freed);
+        for (class, context) in contexts {
+            if self.claims_own(*class, context) {
+                fx.mark(Mark::OwnDotFromOutside);
+                fx.refuse(Refusal::OwnDot);
+            }
+            self.cover.adopt(self.me, *class, context, fx);
+        }
+    }
+
+    /// Whether a context covers dots of this node's present life that it has not issued.
+    fn claims_own(&self, class: RowClass, context: &Context) -> bool {
+        let mine = self.actor(self.me);
+        let issued = self.cover.seen_runs(class, mine);
+        context
+            .runs(mine)
+            .is_some_and(|claimed| !issued.is_some_and(|issued| claimed.is_subset(issued)))
+    }
+
+    /// What is durably covered, per row class: all that is ever claimed.
+    pub(crate) fn durable_contexts(&self) -> Vec<(RowClass, Context)> {
+        RowClass::ALL
+            .into_iter()
+            .map(|class| (class, self.cover.durable(class)))
+            .collect()
+    }
+
+    /// What is covered, per row class.
+    pub(crate) fn contexts(&self) -> Vec<(RowClass, Context)> {
+        self.contexts_in(&Scope::ALL)
+    }
+
+    /// What is covered in a scope, per row class.
+    pub(crate) fn contexts_in(&self, scope: &Scope) -> Vec<(RowClass, Context)> {
+        RowClass::ALL
+            .into_iter()
+            .map(|class| (class, scope.of(class, self.cover.seen(class))))
+            .collect()
+    }
+}

@@ -1,0 +1,68 @@
+//! Rows that come back from the store.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Replica, StoredRow};
+use crate::effects::Effects;
+use crate::id::{Actor, Seq};
+use crate::store::record;
+use crate::table::catalog::{self, sys};
+use crate::table::{Hlc, RowClass};
+
+impl Replica {
+    /// Puts recovered rows in place: no dot is new, nothing is stored again.
+    pub(crate) fn restore_row(
+        &mut self,
+        class: RowClass,
+        name: &str,
+        actor: Actor,
+        row: record::RowRecord,
+    ) {
+        let table = self.catalog.intern(class, name);
+        self.make_room(table);
+        self.catalog.mark_used(table);
+        let actor = self.cover.intern(actor);
+        self.cover.restore(class, actor, row.counter);
+        for version in row.value.siblings().iter().flat_map(|row| row.versions()) {
+            let actor = self.cover.intern(version.dot.actor);
+            self.cover.restore(class, actor, version.dot.counter);
+        }
+        let dead = row.value.is_dead();
+        let slot = self.rows.insert(StoredRow {
+            table,
+            actor,
+            counter: row.counter,
+            clock: row.clock,
+            expires: row.expires,
+            arrival: 0,
+            seq: Seq(0),
+            key: row.key,
+            value: row.value,
+        });
+        self.ahead.insert(self.clock.last(), row.clock, slot);
+        self.count_row(class, slot, true);
+        match class.has_siblings() {
+            true => self.link_siblings(class, slot),
+            false => self.cover.link(class, actor, row.counter, slot, dead),
+        }
+    }
+
+    /// Once all rows are back: the tables' definitions and floors take effect, and the present actor begins.
+    pub(crate) fn finish_restore(&mut self, fx: &mut Effects) {
+        for (table, meta) in [
+            (sys::TABLES, catalog::Meta::Tables),
+            (sys::FLOORS, catalog::Meta::Floors),
+        ] {
+            let keys: Vec<(Bytes, Hlc)> = self
+                .rows
+                .of_table(table)
+                .map(|(_, row)| (row.key.clone(), row.clock))
+                .collect();
+            for (key, clock) in keys {
+                self.meta_changed(fx, meta, &key, clock);
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Reunion: the one way back for a node whose coverage can no longer be trusted.
+//!
+//! It compares its live rows with everything one member holds. A row whose dot the member covers and that the member does not
+//! have was deleted meanwhile: it is dropped. A row whose dot the member does not cover is written again as a new dot, unless the
+//! member's row is newer. Its clock stays, but is raised above that of any tombstone the member has freed: such a delete could
+//! no longer be seen to win. (A fresh clock would be as safe, and would override newer writes that the member has not seen.) Then it adopts the member's contexts in the same batch. Deletes that the
+//! member does not cover are treated like such rows where the member still has the key. A row to be written again whose value is only
+//! in the store is loaded first; all is compared anew once the values are here.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::anti_entropy::Contexts;
+use super::cold::{Loaded, Place, Values};
+use super::write::Fresh;
+use super::{Arrival, Replica, Value};
+use crate::effects::Effects;
+use crate::error::ReadError;
+use crate::id::TableId;
+use crate::io::StoreOp;
+use crate::marks::Mark;
+use crate::mutants::mutated;
+use crate::refusals::Refusal;
+use crate::store::record;
+use crate::table::Slot;
+use crate::table::causal::Dot;
+use crate::table::changes::Entry;
+use crate::table::siblings::{Sibling, SiblingRow};
+use crate::table::{Context, Hlc, RowClass};
+use crate::wire::RowBatch;
+
+/// A write of this node's that the member did not know.
+struct Proposal {
+    table: TableId,
+    key: Bytes,
+    value: Value,
+    expires: u64,
+    clock: Hlc,
+}
+
+/// A row with versions that the member does not know, and the origins of those.
+type Unknown = (Place, (SiblingRow, Vec<Dot>));
+
+/// A reunion all of whose rows have arrived. It may have to wait for values of this node's own rows that are only in the store.
+pub(crate) struct Reunion {
+    sys: Vec<Arrival>,
+    theirs: BTreeMap<Place, Arrival>,
+    adopt: Contexts,
+    freed: Hlc,
+    values: Values,
+    /// Rows whose values cannot be read: nothing of them is left to propose.
+    unreadable: BTreeSet<Place>,
+}
+
+impl Reunion {
+    /// A load for this reunion has ended; nothing came when the row is no longer cold.
+    pub(crate) fn loaded(&mut self, place: Place, loaded: Option<Result<Loaded, ReadError>>) {
+        match loaded {
+            Some(Ok(value)) => {
+                self.values.insert(place, value);
+            }
+            Some(Err(_)) => {
+                self.unreadable.insert(place);
+            }
+            None => {}
+        }
+    }
+}
+
+impl Replica {
+    /// Takes in everything that the member holds. No row is changed yet.
+    ///
+    /// # Errors
+    /// What is wrong with the member's rows; nothing was changed.
+    pub(crate) fn begin_reunion(
+        &mut self,
+        batches: Vec<RowBatch>,
+        adopt: Contexts,
+        freed: Hlc,
+    ) -> Result<Reunion, Refusal> {
+        let mut theirs: BTreeMap<Place, Arrival> = BTreeMap::new();
+        let mut sys = Vec::new();
+        for batch in batches {
+            for row in self.intern_batch(batch)? {
+                if self.catalog.class(row.table) == RowClass::Sys {
+                    sys.push(row);
+                } else {
+                    // Of a key that came twice the later row is what the member has now, whatever the row classes.
+                    theirs.insert((self.catalog.group(row.table), row.key.clone()), row);
+                }
+            }
+        }
+        Ok(Reunion {
+            sys,
+            theirs,
+            adopt,
+            freed,
+            values: Values::new(),
+            unreadable: BTreeSet::new(),
+        })
+    }
+
+    /// The cold rows that the member does not know and whose values have to be loaded before they can be proposed.
+    /// O(rows of the node).
+    pub(crate) fn cold_proposals(&self, fx: &Effects, reunion: &Reunion) -> VecDeque<Place> {
+        let (proposals, _) = self.compare(fx, reunion);
+        let lacks = |proposal: &Proposal| proposal.value.is_cold();
+        let lacking = proposals.into_iter().filter(lacks);
+        lacking
+            .map(|proposal| (proposal.table, proposal.key))
+            .filter(|place| !reunion.unreadable.contains(place))
+            .collect()
+    }
+
+    /// Replaces this node's user rows by the member's and proposes what the member did not know. Returns the rows dropped
+    /// and proposed. One batch. O(rows of both).
+    pub(crate) fn reunite(&mut self, fx: &mut Effects, mut reunion: Reunion) -> (u64, u64) {
+        // The store's own tables know no deletes: they merge as ever.
+        for row in core::mem::take(&mut reunion.sys) {
+            self.merge(fx, row);
+        }
+        self.freed_elsewhere(reunion.freed);
+        // What floors have hidden is not compared, and must not be looked at once what was covered is forgotten.
+        self.sweep(fx, usize::MAX);
+        let (proposals, mut dropped) = self.compare(fx, &reunion);
+        let (siblings, fewer) = self.compare_siblings(fx, &reunion);
+        dropped += fewer;
+        self.remove_user_rows(fx);
+        for (class, context) in &reunion.adopt {
+            if *class == RowClass::Sys || mutated!(fx, ReunionKeepsCoverage) {
+                self.cover.adopt(self.me, *class, context, fx);
+            } else {
+                self.reset_cover(fx, *class, context);
+            }
+        }
+        for ((_, key), mut row) in reunion.theirs {
+            let table = row.table;
+            if let Some(siblings) = row.siblings.take() {
+                self.adopt_siblings(fx, (table, key), *siblings);
+            } else if row.clock > self.floor(table) {
+                let class = self.catalog.class(table);
+                self.note(fx, table);
+                self.cover.insert(class, row.actor, row.counter, fx);
+                self.follow_clock(fx, row.clock);
+                self.place(fx, class, None, row);
+            }
+        }
+        let mut proposed = siblings.len() as u64;
+        for (place, versions) in siblings {
+            self.propose_siblings(fx, place, versions);
+        }
+        for proposal in proposals {
+            if proposal.value.is_cold() {
+                // Its value cannot be read, so the row is lost here.
+                fx.mark(Mark::ReunionUnreadable);
+                dropped += 1;
+                continue;
+            }
+            proposed += 1;
+            let value = proposal.value.resident().cloned();
+            let (table, key) = (proposal.table, proposal.key);
+            let found = self.rows.find(table, &key);
+            // Above its own old version too, which others may still hold.
+            let freed = if mutated!(fx, ReunionKeepsClock) {
+                Hlc(0)
+            } else {
+                reunion.freed
+            };
+            let above = proposal.clock.max(freed).max(self.floor(table));
+            let fresh = Fresh {
+                table,
+                key: &key,
+                found,
+                value,
+                expires: proposal.expires,
+            };
+            self.put(fx, fresh, above.next(), false);
+        }
+        (dropped, proposed)
+    }
+
+    /// The rows that the member does not know, with loaded values where they are, and how many rows it has deleted.
+    fn compare(&self, fx: &Effects, reunion: &Reunion) -> (Vec<Proposal>, u64) {
+        let mut proposals = Vec::new();
+        let mut dropped = 0;
+        for (_, row) in self.rows.iter() {
+            let class = self.catalog.class(row.table);
+            if class == RowClass::Sys || class.has_siblings() {
+                continue;
+            }
+            let mut adopt = reunion.adopt.iter();
+            let context = adopt
+                .find(|(name, _)| *name == class)
+                .map(|(_, context)| context);
+            let actor = self.actor(row.actor);
+            let covered = context.is_some_and(|context| context.contains(actor, row.counter))
+                && !mutated!(fx, ReunionRevives);
+            let place = (self.catalog.group(row.table), row.key.clone());
+            let other = reunion.theirs.get(&place);
+            let newer = other.is_some_and(|other| {
+                (other.clock, self.actor(other.actor), other.counter)
+                    >= (row.clock, actor, row.counter)
+            });
+            match (covered, row.value.is_dead()) {
+                (true, false) if other.is_none() => dropped += 1,
+                (true, _) => {}
+                (false, _) if newer => {}
+                (false, true) if other.is_none_or(|other| other.value.is_none()) => {}
+                (false, _) => {
+                    let loaded = Self::value_of(row, reunion.values.get(&place));
+                    proposals.push(Proposal {
+                        table: row.table,
+                        key: row.key.clone(),
+                        value: loaded.map_or_else(
+                            || row.value.clone(),
+                            |value| Value::Resident(value.clone()),
+                        ),
+                        expires: row.expires,
+                        clock: row.clock,
+                    });
+                }
+            }
+        }
+        (proposals, dropped)
+    }
+
+    /// The rows with versions that the member does not know: what is left of each, and the origins of those versions. And how
+    /// many rows the member has deleted.
+    fn compare_siblings(&self, fx: &Effects, reunion: &Reunion) -> (Vec<Unknown>, u64) {
+        let mut proposals = Vec::new();
+        let mut dropped = 0;
+        for (_, row) in self.rows.iter() {
+            let Some(ours) = row.value.siblings() else {
+                continue;
+            };
+            let class = self.catalog.class(row.table);
+            let mut adopt = reunion.adopt.iter();
+            let context = adopt.find(|(name, _)| *name == class);
+            let covers = |dot: Dot| {
+                context.is_some_and(|(_, context)| context.contains(dot.actor, dot.counter))
+                    && !mutated!(fx, ReunionRevives)
+            };
+            let place = (row.table, row.key.clone());
+            let theirs = reunion.theirs.get(&place);
+            let theirs = theirs.and_then(|row| row.siblings.as_ref());
+            let has = |version: &Sibling| {
+                let mut versions = theirs.iter().flat_map(|row| row.versions());
+                versions.any(|theirs| theirs.origin == version.origin)
+            };
+            let replaced = |dot| theirs.is_some_and(|row| row.seen().contains(dot));
+            let unknown = |version: &Sibling| {
+                !has(version) && !covers(version.dot) && !replaced(version.origin)
+            };
+            let origins: Vec<Dot> = ours
+                .versions()
+                .iter()
+                .filter(|version| unknown(version))
+                .map(|version| version.origin)
+                .collect();
+            if !origins.is_empty() {
+                let mut left = ours.clone();
+                left.retain(|version| has(version) || unknown(version));
+                proposals.push((place, (left, origins)));
+            } else if theirs.is_none() && !ours.is_dead() {
+                dropped += 1;
+            }
+        }
+        (proposals, dropped)
+    }
+
+    fn remove_user_rows(&mut self, fx: &mut Effects) {
+        let slots: Vec<(Slot, TableId)> = self
+            .rows
+            .iter()
+            .filter(|(_, row)| self.catalog.class(row.table) != RowClass::Sys)
+            .map(|(slot, row)| (slot, row.table))
+            .collect();
+        for (slot, table) in slots {
+            let class = self.catalog.class(table);
+            self.unlink(class, slot);
+            if let Some(row) = self.rows.remove(slot) {
+                self.delete_stored(fx, class, table, &row.key);
+            }
+        }
+        for table in self.catalog.user_groups() {
+            fx.changed(self.catalog.public(table));
+        }
+        self.changes.push(Entry::FlushedAll);
+    }
+
+    /// Drops coverage of this node's earlier dots that the member lacks: it would hide rows that others still have. Coverage of the present
+    /// actor stays, since no other member has seen its dots.
+    fn reset_cover(&mut self, fx: &mut Effects, class: RowClass, context: &Context) {
+        for actor in self.cover.reset(class, self.me) {
+            if class.is_durable() && fx.has_storage() {
+                fx.store(StoreOp::Delete(record::covered_key(class, actor)));
+            }
+        }
+        self.cover.adopt(self.me, class, context, fx);
+    }
+}

@@ -1,0 +1,542 @@
+//! When a tombstone may go: only on proof from every member, never on time.
+//!
+//! A tombstone is freed when it is durable here, this node's clock has reached it, and every member, reachable or not, has claimed a durable context that
+//! holds it, lies within what this node has seen (of the row class and of `sys`), and came with a clock not below the
+//! tombstone's. Then no member can bring back what it deleted: each has the delete, and nothing that this node lacks. A claim comes from the
+//! member itself, or through another that passes it on.
+//!
+//! A dead row of siblings is freed only when every write that its vector names is covered here as well, with all earlier writes of
+//! the same actor. A node that was evicted may hold such a write, and this row alone tells that it was replaced.
+//!
+//! The floor of a table is a tombstone of all keys of the table, and the same rule frees it, once what it has hidden here is removed. A row at
+//! or below it that comes later was written before its author had the floor: a write after that is above the floor while the author has
+//! it, and above the author's clock, which had reached it, when the author has freed it. A claim that holds the floor holds what its
+//! claimant had seen before, since batches become durable in order. So the dot of the row is in the author's claim, which lies within what this node has seen:
+//! the row is obsolete here. An author that is not counted has left with all it wrote covered here, or was evicted and comes back by reunion,
+//! which writes above what was freed.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::anti_entropy::Contexts;
+use super::{ActorIx, Replica};
+use crate::effects::Effects;
+use crate::id::{Actor, NodeId};
+use crate::marks::Mark;
+use crate::mutants::mutated;
+use crate::table::Slot;
+use crate::table::causal::Dot;
+use crate::table::{Context, Hlc, RowClass};
+
+/// Tells up to which clock deletes do not wait for writes of an actor, because an operator declared its node lost.
+pub(crate) type Lost<'a> = &'a dyn Fn(Actor) -> Option<Hlc>;
+
+/// What the oldest tombstones wait for.
+#[derive(Default)]
+pub(crate) struct Waits {
+    /// The members whose claims are missing for the oldest tombstone. The number counts the tombstones that the claim of a member
+    /// lacks; it is absent when the member has not claimed anything.
+    pub(crate) claims: Vec<(NodeId, Option<u64>)>,
+    /// The nodes whose replaced writes have not come here, and how many dead rows wait for them.
+    pub(crate) writes: BTreeMap<NodeId, u64>,
+}
+
+/// Tombstones examined in one turn.
+const BUDGET: usize = 4_096;
+
+/// Tombstones freed in one turn: half a millisecond.
+const FREED: usize = 256;
+
+/// Tombstones compared with claims in one turn, each with each.
+const COMPARED: usize = 1 << 14;
+
+/// Actors in all claims that are kept whole, so that they can be passed on: some tens of MB at most. It is enough for 300 members that write.
+const WHOLE_ACTORS: usize = 1 << 18;
+
+/// A claim: what a member durably covered at some moment, already found to lie within what this node has seen.
+struct Claim {
+    /// The life that claimed it.
+    epoch: u64,
+    /// Shared by all members that claimed the same.
+    covered: Arc<Covered>,
+    clock: Hlc,
+}
+
+/// What a claim covers.
+struct Covered {
+    contexts: Contexts,
+    /// How many dots are covered in all row classes: within a life it only grows.
+    dots: u64,
+    /// All row classes are kept, so that the claim can be passed on.
+    is_whole: bool,
+}
+
+impl Covered {
+    /// Of the contexts of `claims` members no more is kept than [`WHOLE_ACTORS`] allow and this node has a use for.
+    fn new(gossip: &Replica, mut contexts: Contexts, claims: usize) -> Arc<Covered> {
+        let runs = contexts.iter().flat_map(|(_, context)| context.iter());
+        let dots = runs.map(|(_, runs)| runs.count());
+        let dots = dots.fold(0, u64::saturating_add);
+        let actors: usize = contexts.iter().map(|(_, context)| context.len()).sum();
+        let is_whole = actors.saturating_mul(claims) <= WHOLE_ACTORS;
+        if !is_whole {
+            contexts.retain(|(class, _)| !gossip.cover().tombstones(*class).is_empty());
+        }
+        Arc::new(Covered {
+            contexts,
+            dots,
+            is_whole,
+        })
+    }
+
+    /// Whether all row classes with tombstones are among what is kept.
+    fn serves(&self, gossip: &Replica) -> bool {
+        let kept = |class: RowClass| self.contexts.iter().any(|(name, _)| *name == class);
+        let of_use = |class: &RowClass| !gossip.cover().tombstones(*class).is_empty();
+        self.is_whole || RowClass::ALL.into_iter().filter(of_use).all(kept)
+    }
+}
+
+/// What a claim has to hold for a tombstone to go: all dots of its row, for a row of siblings has several.
+struct Needed {
+    class: RowClass,
+    dots: Vec<Dot>,
+    clock: Hlc,
+}
+
+impl Needed {
+    fn new(
+        fx: &Effects,
+        gossip: &Replica,
+        class: RowClass,
+        actor: ActorIx,
+        counter: u64,
+    ) -> Option<(Slot, Needed)> {
+        let (slot, clock) = tombstone(gossip, class, actor, counter)?;
+        let dots = match mutated!(fx, NewestDotAwaited) {
+            true => alloc::vec![Dot {
+                actor: gossip.actor(actor),
+                counter
+            }],
+            false => gossip.dots_of(slot),
+        };
+        let needed = Needed { class, dots, clock };
+        Some((slot, needed))
+    }
+}
+
+impl Claim {
+    fn covers(&self, needed: &Needed) -> bool {
+        let mut contexts = self.covered.contexts.iter();
+        let context = contexts.find(|(name, _)| *name == needed.class);
+        let mut dots = needed.dots.iter();
+        self.clock >= needed.clock
+            && context.is_some_and(|(_, context)| {
+                dots.all(|dot| context.contains(dot.actor, dot.counter))
+            })
+    }
+}
+
+/// A claim, for members that ask for it.
+pub(crate) struct Told<'a> {
+    pub(crate) epoch: u64,
+    pub(crate) clock: Hlc,
+    /// How many dots it covers.
+    pub(crate) dots: u64,
+    /// What it covers, if all of that is kept.
+    pub(crate) contexts: Option<&'a [(RowClass, Context)]>,
+}
+
+/// The claims of the other members, and how far they have been acted on.
+#[derive(Default)]
+pub(crate) struct Stability {
+    claims: BTreeMap<NodeId, Claim>,
+    /// Claims that do not lie within what this node has seen yet: the oldest of each member, which will first.
+    early: BTreeMap<NodeId, Claim>,
+    /// What this node had seen when a member last agreed with it, and the version of that.
+    agreed: Option<(u64, Arc<Covered>)>,
+    /// Something changed since the last complete pass.
+    dirty: bool,
+    /// Where an unfinished pass goes on.
+    cursor: Option<(RowClass, ActorIx, u64)>,
+    /// A tombstone that all members claim is not durable here yet.
+    awaits_sync: bool,
+}
+
+/// What one pass found.
+struct Pass {
+    free: Vec<(RowClass, Slot)>,
+    /// Where to go on, when the budget is used up.
+    cursor: Option<(RowClass, ActorIx, u64)>,
+    awaits_sync: bool,
+}
+
+impl Stability {
+    /// The state of a member in its life equals this node's, durably. The caller has a use for the claim.
+    pub(crate) fn equal(
+        &mut self,
+        fx: &Effects,
+        gossip: &Replica,
+        (node, epoch): (NodeId, u64),
+        clock: Hlc,
+    ) {
+        let clock = claimed_clock(fx, clock);
+        let covered = self.own_contexts(gossip);
+        self.insert(
+            node,
+            Claim {
+                epoch,
+                covered,
+                clock,
+            },
+        );
+    }
+
+    fn own_contexts(&mut self, gossip: &Replica) -> Arc<Covered> {
+        let version = gossip.cover().version();
+        if let Some((at, covered)) = &self.agreed
+            && *at == version
+            && covered.serves(gossip)
+        {
+            return Arc::clone(covered);
+        }
+        let covered = Covered::new(gossip, gossip.contexts(), self.kept());
+        self.agreed = Some((version, Arc::clone(&covered)));
+        covered
+    }
+
+    /// A member told its durable contexts, by itself or through another. The caller has a use for the claim. One that does not lie within what
+    /// has been seen here is kept until it does, and none after it: where rows come through a third, the latest claim would be ahead
+    /// for as long as there is a load.
+    pub(crate) fn claimed(
+        &mut self,
+        fx: &mut Effects,
+        gossip: &Replica,
+        (node, epoch): (NodeId, u64),
+        contexts: Contexts,
+        clock: Hlc,
+    ) {
+        let within = includes(gossip, &contexts) || mutated!(fx, ClaimNotWithin);
+        let claim = Claim {
+            epoch,
+            covered: Covered::new(gossip, contexts, self.kept()),
+            clock: claimed_clock(fx, clock),
+        };
+        if within {
+            fx.mark(Mark::ClaimByContext);
+            self.insert(node, claim);
+        } else {
+            fx.mark(Mark::ClaimEarly);
+            if claim.covered.is_whole {
+                self.early.entry(node).or_insert(claim);
+            }
+        }
+    }
+
+    /// Takes in the claims that came early and lie within what has been seen by now. O(actors) for each.
+    pub(crate) fn settle(&mut self, gossip: &Replica) {
+        let early = self.early.iter();
+        let due = early.filter(|(_, claim)| includes(gossip, &claim.covered.contexts));
+        let due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
+        for node in due {
+            if let Some(claim) = self.early.remove(&node) {
+                self.insert(node, claim);
+            }
+        }
+    }
+
+    /// Whether a claim of a member waits until it lies within what has been seen here.
+    pub(crate) fn is_early(&self, node: NodeId) -> bool {
+        self.early.contains_key(&node)
+    }
+
+    /// Of two claims of a member the later one counts.
+    fn insert(&mut self, node: NodeId, claim: Claim) {
+        let rank = |claim: &Claim| (claim.epoch, claim.clock, claim.covered.dots);
+        let known = self.claims.get(&node);
+        if known.is_none_or(|known| rank(known) <= rank(&claim)) {
+            self.claims.insert(node, claim);
+            self.dirty = true;
+        }
+    }
+
+    /// The claim of a member, if it is known.
+    pub(crate) fn claim(&self, node: NodeId) -> Option<Told<'_>> {
+        let claim = self.claims.get(&node)?;
+        Some(Told {
+            epoch: claim.epoch,
+            clock: claim.clock,
+            dots: claim.covered.dots,
+            contexts: claim.covered.is_whole.then_some(&claim.covered.contexts),
+        })
+    }
+
+    /// How many claims are kept, with one that comes.
+    fn kept(&self) -> usize {
+        self.claims.len() + self.early.len() + 1
+    }
+
+    /// The members whose claims are missing for the oldest tombstone that waits for claims. O(members), and 4,096 tombstones.
+    pub(crate) fn lacking(
+        &self,
+        fx: &Effects,
+        gossip: &Replica,
+        counted: &BTreeSet<NodeId>,
+        lost: Lost<'_>,
+    ) -> Vec<NodeId> {
+        let Some(needed) = oldest(fx, gossip, lost) else {
+            return Vec::new();
+        };
+        let lacks = |node: &&NodeId| {
+            let claim = self.claims.get(node);
+            !claim.is_some_and(|claim| claim.covers(&needed))
+        };
+        counted.iter().filter(lacks).copied().collect()
+    }
+
+    /// A member's claims no longer hold, because it begins a new life.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        self.claims.remove(&node);
+        self.early.remove(&node);
+    }
+
+    /// What this node has seen may have become less: no claim holds any more.
+    pub(crate) fn forget_all(&mut self) {
+        *self = Stability::default();
+        self.dirty = true;
+    }
+
+    /// The set of members has changed.
+    pub(crate) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// There is no tombstone: only what others ask for is kept.
+    pub(crate) fn rest(&mut self, is_asked_for: impl Fn(NodeId) -> bool) {
+        self.claims.retain(|node, _| is_asked_for(*node));
+        self.early.retain(|node, _| is_asked_for(*node));
+        self.agreed = None;
+        self.dirty = false;
+        self.cursor = None;
+    }
+
+    /// More is durable here.
+    pub(crate) fn stored(&mut self) {
+        self.dirty |= core::mem::take(&mut self.awaits_sync);
+    }
+
+    /// Whether a pass is due.
+    pub(crate) fn is_due(&self) -> bool {
+        self.dirty || self.cursor.is_some()
+    }
+
+    /// Tells what the oldest tombstones wait for. O(tombstones) up to 4,096, for each member that is behind: of fewer where more than four are counted.
+    pub(crate) fn holding_up(
+        &self,
+        fx: &Effects,
+        gossip: &Replica,
+        counted: &BTreeSet<NodeId>,
+        lost: Lost<'_>,
+    ) -> Waits {
+        let mut waits = Waits::default();
+        let mut open: Vec<Needed> = Vec::new();
+        let most = (COMPARED / counted.len().max(1)).clamp(1, BUDGET);
+        for (class, actor, counter) in tombstones(gossip).take(most) {
+            let Some((slot, needed)) = Needed::new(fx, gossip, class, actor, counter) else {
+                continue;
+            };
+            let nodes = gossip.lacked_writers(class, slot, lost);
+            if nodes.is_empty() {
+                open.push(needed);
+            }
+            for node in nodes {
+                *waits.writes.entry(node).or_default() += 1;
+            }
+        }
+        let Some(first) = open.first() else {
+            return waits;
+        };
+        let lacks = |node: &&NodeId| match self.claims.get(node) {
+            Some(claim) => !claim.covers(first),
+            None => true,
+        };
+        let behind = |node: &NodeId| {
+            let claim = self.claims.get(node)?;
+            let lacking = open.iter().filter(|needed| !claim.covers(needed));
+            Some(lacking.count() as u64)
+        };
+        let missing = counted.iter().filter(lacks);
+        waits.claims = missing.map(|node| (*node, behind(node))).collect();
+        waits
+    }
+
+    /// Frees what may go; `counted` are the members other than this node whose claims are needed, and the writes of `lost` actors
+    /// are not waited for.
+    pub(crate) fn collect(
+        &mut self,
+        fx: &mut Effects,
+        gossip: &mut Replica,
+        counted: &BTreeSet<NodeId>,
+        lost: Lost<'_>,
+    ) {
+        #[cfg(feature = "mutants")]
+        if mutated!(fx, FreedByTime) {
+            let old = old(fx, gossip);
+            old.into_iter()
+                .for_each(|(class, slot)| gossip.free(fx, class, slot));
+        }
+        #[cfg(feature = "mutants")]
+        if mutated!(fx, FloorFreedUnasked) {
+            let floors = floors(gossip);
+            floors
+                .into_iter()
+                .for_each(|slot| gossip.free(fx, RowClass::Sys, slot));
+        }
+        if self.cursor.is_none() {
+            if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {
+                self.dirty = false;
+                return;
+            }
+            self.dirty = false;
+        }
+        let Pass {
+            free,
+            cursor,
+            awaits_sync,
+        } = self.pass(fx, gossip, counted, lost);
+        self.cursor = cursor;
+        self.awaits_sync |= awaits_sync;
+        for (class, slot) in free {
+            gossip.free(fx, class, slot);
+        }
+    }
+
+    fn pass(
+        &self,
+        fx: &mut Effects,
+        gossip: &Replica,
+        counted: &BTreeSet<NodeId>,
+        lost: Lost<'_>,
+    ) -> Pass {
+        let claims: Vec<&Claim> = counted
+            .iter()
+            .filter_map(|node| self.claims.get(node))
+            .collect();
+        let all_have_claimed = claims.len() == counted.len();
+        let mut found = Pass {
+            free: Vec::new(),
+            cursor: None,
+            awaits_sync: false,
+        };
+        let from = self.cursor.unwrap_or((RowClass::Sys, ActorIx(0), 0));
+        let cost = (BUDGET * claims.len()).div_ceil(COMPARED).max(1);
+        let mut looked = 0;
+        for class in RowClass::ALL.into_iter().filter(|class| *class >= from.0) {
+            let start = if class == from.0 {
+                (from.1, from.2)
+            } else {
+                (ActorIx(0), 0)
+            };
+            for (actor, counter) in gossip.cover().tombstones(class).range(start..) {
+                if looked >= BUDGET || found.free.len() >= FREED {
+                    found.cursor = Some((class, *actor, *counter));
+                    return found;
+                }
+                looked += cost;
+                let Some((slot, clock)) = tombstone(gossip, class, *actor, *counter) else {
+                    continue;
+                };
+                let needed = Needed {
+                    class,
+                    dots: gossip.dots_of(slot),
+                    clock,
+                };
+                let claimed = all_have_claimed && claims.iter().all(|claim| claim.covers(&needed));
+                if !claimed || gossip.clock() < clock {
+                    continue;
+                }
+                if !gossip.lacked_writers(class, slot, lost).is_empty()
+                    && !mutated!(fx, DeadSiblingFreed)
+                {
+                    fx.mark(Mark::DeadSiblingKept);
+                    continue;
+                }
+                let mut dots = needed.dots.iter();
+                if dots.all(|dot| gossip.is_durable(class, *dot)) {
+                    found.free.push((class, slot));
+                } else {
+                    found.awaits_sync = true;
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Whether all that is claimed has been seen here.
+fn includes(gossip: &Replica, contexts: &[(RowClass, Context)]) -> bool {
+    let mut contexts = contexts.iter();
+    contexts.all(|(class, context)| gossip.cover().includes(*class, context))
+}
+
+/// All tombstones, by their dots.
+fn tombstones(gossip: &Replica) -> impl Iterator<Item = (RowClass, ActorIx, u64)> + '_ {
+    RowClass::ALL.into_iter().flat_map(|class| {
+        let dots = gossip.cover().tombstones(class).iter();
+        dots.map(move |(actor, counter)| (class, *actor, *counter))
+    })
+}
+
+/// What is needed for the first tombstone by its dot, of those that do not wait for writes that they have replaced.
+fn oldest(fx: &Effects, gossip: &Replica, lost: Lost<'_>) -> Option<Needed> {
+    let mut all = tombstones(gossip).take(BUDGET);
+    all.find_map(|(class, actor, counter)| {
+        let (slot, needed) = Needed::new(fx, gossip, class, actor, counter)?;
+        let waits = !gossip.lacked_writers(class, slot, lost).is_empty();
+        (!waits).then_some(needed)
+    })
+}
+
+/// The clock that a claim counts for.
+fn claimed_clock(fx: &Effects, clock: Hlc) -> Hlc {
+    if mutated!(fx, ClaimClockIgnored) {
+        Hlc(u64::MAX)
+    } else {
+        clock
+    }
+}
+
+/// The floors of tables.
+#[cfg(feature = "mutants")]
+fn floors(gossip: &Replica) -> Vec<Slot> {
+    let dots = gossip.cover().tombstones(RowClass::Sys).iter();
+    let floors =
+        dots.filter_map(|(actor, counter)| tombstone(gossip, RowClass::Sys, *actor, *counter));
+    floors.map(|(slot, _)| slot).collect()
+}
+
+/// The tombstones of users' tables that are older than two seconds.
+#[cfg(feature = "mutants")]
+fn old(fx: &Effects, gossip: &Replica) -> Vec<(RowClass, Slot)> {
+    let until = Hlc::at(fx.now().wall).0.saturating_sub(2_000 << 16);
+    let all = RowClass::USR.into_iter().flat_map(|class| {
+        let dots = gossip.cover().tombstones(class).iter();
+        dots.filter_map(move |(actor, counter)| {
+            let (slot, clock) = tombstone(gossip, class, *actor, *counter)?;
+            (clock.0 < until).then_some((class, slot))
+        })
+    });
+    all.collect()
+}
+
+fn tombstone(
+    gossip: &Replica,
+    class: RowClass,
+    actor: ActorIx,
+    counter: u64,
+) -> Option<(Slot, Hlc)> {
+    let slot = gossip.cover().slot(class, actor, counter)?;
+    let row = gossip.rows().row(slot)?;
+    Some((slot, row.clock))
+}
