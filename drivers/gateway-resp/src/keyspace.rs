@@ -7,9 +7,9 @@ use std::sync::Arc;
 use rumormill_core::{Change, ChangeKind, Cursor, Durability, Node, Now, TableId, View};
 use rumormill_kit::session::{Flow, Replies};
 
-use crate::commands::hold_if_unsynced;
 use crate::encoder::{self, Proto};
 use crate::glob::Pattern;
+use crate::hold::hold_if_unsynced;
 use crate::shared::Shared;
 use crate::work::{self, Work};
 

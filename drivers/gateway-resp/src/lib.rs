@@ -86,10 +86,12 @@
 //! | `SIBLINGS` | the hash keeps siblings: a field has several, or a write would have to say which of them its author has seen |
 //! | `LAGGED` | this subscriber was too slow; it is closed |
 
+mod client;
 mod commands;
 pub mod decoder;
 pub mod encoder;
 pub mod glob;
+mod hold;
 mod keyspace;
 mod refusal;
 mod session;
@@ -98,6 +100,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod watched;
 mod work;
 
 pub use keyspace::{

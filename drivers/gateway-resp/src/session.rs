@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rumormill_core::{FlushId, Limits, Node, Now, RequestError, Row};
+use rumormill_core::{Limits, Node, Now, RequestError, Row};
 use rumormill_kit::session::{self, Flow, Replies, Ticket};
 
+use crate::client::Client;
 use crate::commands;
-use crate::commands::transactions::{Multi, Watched};
 use crate::decoder::{Args, Caps, Decoded, Decoder};
 use crate::encoder::{self, Proto};
-use crate::keyspace::{self, Watch};
+use crate::keyspace;
 use crate::shared::{Describe, Shared, Stats};
-use crate::tasks::Task;
-use crate::waiting::{Loaded, Waiting};
+use crate::waiting::{Came, Loaded, Waiter, Waiting};
+use crate::watched::Watched;
 use crate::work::{self, Work};
 
 /// Bytes of arguments of one command beyond its largest one.
@@ -91,41 +91,6 @@ impl session::Clients for Gateway {
     }
 }
 
-/// What a client has chosen and waits for.
-#[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) id: u64,
-    pub(crate) name: Vec<u8>,
-    pub(crate) proto: Proto,
-    /// What is left of the command at hand.
-    pub(crate) task: Option<Box<Task>>,
-    /// Commands that wait for rows, each with its slot.
-    pub(crate) waiting: Waiting,
-    /// What was loaded for the command at hand.
-    pub(crate) loaded: Loaded,
-    /// The flush of the command at hand, while rows are left to be deleted.
-    pub(crate) flushing: Option<FlushId>,
-    /// The command at hand has to answer whole, without a task.
-    pub(crate) is_whole: bool,
-    /// The transaction that is being queued.
-    pub(crate) multi: Option<Box<Multi>>,
-    pub(crate) watched: Watched,
-    pub(crate) watch: Option<Box<Watch>>,
-    pub(crate) closing: bool,
-    /// The client asked last for a database that does not exist.
-    pub(crate) astray: bool,
-    /// What the call at hand may still do.
-    pub(crate) work: Work,
-    pub(crate) draws: u64,
-    pub(crate) shared: Arc<Shared>,
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.shared.stats.clients.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Client {
     /// Goes on with the command at hand, whose arguments are `args`; `None` when it is done.
     fn pump(
@@ -146,7 +111,7 @@ impl Client {
     /// Carries out a command, or gives it a slot; false when it has to stay where it is until those before it are answered.
     fn take(&mut self, now: Now, node: &mut Node, args: Args<'_>, replies: &mut Replies) -> bool {
         // With a transaction at hand it is its `EXEC` that waits: what follows it is not a part of it.
-        let passes = || self.multi.is_none() && self.waiting.lets_pass(args);
+        let passes = || self.multi.is_none() && self.waiting.lets_pass(args, commands::touched);
         if !self.waiting.is_empty() && !passes() {
             return false;
         }
@@ -154,6 +119,38 @@ impl Client {
             self.waiting.put(args, rows, replies);
         }
         true
+    }
+
+    /// A row has come that was asked for: the command that has all of its rows now is carried out in its slot.
+    fn came(
+        &mut self,
+        now: Now,
+        node: &mut Node,
+        ticket: Ticket,
+        row: Result<Option<Row>, RequestError>,
+        replies: &mut Replies,
+    ) {
+        match self.waiting.came(ticket, row) {
+            Some(Came::ForTask(place, row)) => self.loaded.insert(place, row),
+            Some(Came::ForCommand(waiter)) => self.carry_out(now, node, waiter, replies),
+            None => {}
+        }
+    }
+
+    /// Carries out a command that waited, and puts it back if its rows have changed meanwhile and are only in the store again.
+    fn carry_out(&mut self, now: Now, node: &mut Node, mut waiter: Waiter, replies: &mut Replies) {
+        let of_task = std::mem::replace(&mut self.loaded, std::mem::take(&mut waiter.loaded));
+        let was_whole = std::mem::replace(&mut self.is_whole, true);
+        let mut again = None;
+        replies.fill(waiter.slot, |replies| {
+            again = commands::execute(self, now, node, waiter.words.args(), replies);
+            again.is_none()
+        });
+        self.is_whole = was_whole;
+        self.loaded = of_task;
+        if let Some(rows) = again {
+            self.waiting.put_back(waiter, rows, replies);
+        }
     }
 
     /// Tells of the changes that the client subscribed to.

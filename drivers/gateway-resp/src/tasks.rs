@@ -7,10 +7,9 @@ mod values;
 use rumormill_core::{Node, Now};
 use rumormill_kit::session::{Flow, Replies};
 
-use crate::commands::{Command, Ctx};
+use crate::client::{Client, Ctx, Piece, Task};
 use crate::decoder::Args;
 use crate::refusal::{Refusal, RowKey};
-use crate::session::Client;
 
 pub(crate) use each::Each;
 pub(crate) use listing::{Found, Listing, Look, Next, Part};
@@ -19,34 +18,6 @@ pub(crate) use values::Values;
 /// Rows that are read from the store ahead for one task, and the bytes of their values.
 const AHEAD: usize = 32;
 const AHEAD_BYTES: usize = 1 << 20;
-
-/// A command that is carried out in pieces.
-#[derive(Debug)]
-pub(crate) struct Task {
-    pub(crate) command: &'static Command,
-    pub(crate) job: Job,
-}
-
-/// What there is to do. The arguments of the command stay in the stream until it is done.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// Rows or names, counted before they are sent.
-    Listing(Listing),
-    /// The values of keys, one after another.
-    Values(Values),
-    /// One step per argument.
-    Each(Each),
-}
-
-/// How a piece of a job ended.
-pub(crate) enum Piece {
-    /// All is done.
-    Done,
-    /// There is more, and this is why it stops here.
-    Pause(Flow),
-    /// These rows have to be loaded first.
-    Needs(Vec<RowKey>),
-}
 
 impl Task {
     /// Does a piece, of a millisecond or so; `None` when all is done.
@@ -68,11 +39,7 @@ impl Task {
             client,
             command: self.command,
         };
-        let done = match &mut self.job {
-            Job::Listing(listing) => listing.pump(&mut ctx, args),
-            Job::Values(values) => values.pump(&mut ctx, args),
-            Job::Each(each) => each.pump(&mut ctx, args),
-        };
+        let done = self.job.pump(&mut ctx, args);
         match done {
             Ok(Piece::Done) => {
                 client.loaded.clear();
@@ -93,10 +60,7 @@ impl Task {
     }
 
     pub(crate) fn footprint(&self) -> usize {
-        match &self.job {
-            Job::Listing(listing) => listing.footprint(),
-            Job::Values(_) | Job::Each(_) => 0,
-        }
+        self.job.footprint()
     }
 }
 

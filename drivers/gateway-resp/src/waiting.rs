@@ -6,13 +6,24 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rumormill_core::{Node, Now, RequestError, Row, RowRef, TableId};
+use rumormill_core::{RequestError, Row, RowRef, TableId};
 use rumormill_kit::session::{Ask, Replies, Slot, Ticket};
 
-use crate::commands::{self, Touched};
 use crate::decoder::{Args, Words};
 use crate::refusal::{Refusal, RowKey};
-use crate::session::Client;
+
+/// Which keys a command reads or writes.
+pub(crate) enum Touched<'a> {
+    /// None, and nothing else that a command before it could change.
+    Nothing,
+    /// These.
+    Keys(Vec<&'a [u8]>),
+    /// Any.
+    Everything,
+}
+
+/// Finds out which keys a command reads or writes, from its words.
+pub(crate) type FindTouched = for<'a> fn(Args<'a>) -> Touched<'a>;
 
 /// Most commands of a client that wait, and the bytes of their arguments.
 const MOST: usize = 128;
@@ -29,7 +40,7 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    fn insert(&mut self, place: RowKey, row: Result<Option<Row>, RequestError>) {
+    pub(crate) fn insert(&mut self, place: RowKey, row: Result<Option<Row>, RequestError>) {
         if let Ok(Some(row)) = &row {
             self.bytes += row.value.len();
         }
@@ -75,12 +86,20 @@ impl Loaded {
 
 /// A command that waits.
 #[derive(Debug)]
-struct Waiter {
-    slot: Slot,
-    words: Words,
+pub(crate) struct Waiter {
+    pub(crate) slot: Slot,
+    pub(crate) words: Words,
     /// Rows that have not come yet.
     missing: usize,
-    loaded: Loaded,
+    pub(crate) loaded: Loaded,
+}
+
+/// A row that was asked for, or all rows of a command.
+pub(crate) enum Came {
+    /// A row for the task at hand.
+    ForTask(RowKey, Result<Option<Row>, RequestError>),
+    /// The last row of a command that waited.
+    ForCommand(Waiter),
 }
 
 /// The commands of a client that wait for rows, in their order.
@@ -111,18 +130,18 @@ impl Waiting {
     }
 
     /// Whether a command may go on before those that wait: the rule above, and there is room for another.
-    pub(crate) fn lets_pass(&self, args: Args<'_>) -> bool {
+    pub(crate) fn lets_pass(&self, args: Args<'_>, touched: FindTouched) -> bool {
         if self.commands.len() >= MOST || self.bytes >= MOST_BYTES {
             return false;
         }
-        match commands::touched(args) {
+        match touched(args) {
             Touched::Nothing => true,
             Touched::Everything => false,
             Touched::Keys(keys) if keys.len() > KEYS => false,
             Touched::Keys(keys) => {
                 self.commands
                     .iter()
-                    .all(|waiter| match commands::touched(waiter.words.args()) {
+                    .all(|waiter| match touched(waiter.words.args()) {
                         Touched::Keys(taken) => taken.iter().all(|key| !keys.contains(key)),
                         _ => false,
                     })
@@ -161,6 +180,37 @@ impl Waiting {
         }
     }
 
+    /// Takes a row that has come; `None` if more has to come, or nothing waits for it any more.
+    pub(crate) fn came(
+        &mut self,
+        ticket: Ticket,
+        row: Result<Option<Row>, RequestError>,
+    ) -> Option<Came> {
+        let (slot, place) = self.asked.remove(&ticket)?;
+        let Some(slot) = slot else {
+            self.of_task = self.of_task.saturating_sub(1);
+            return Some(Came::ForTask(place, row));
+        };
+        self.give(slot, place, row).map(Came::ForCommand)
+    }
+
+    /// Lets a command wait for other rows.
+    pub(crate) fn put_back(
+        &mut self,
+        mut waiter: Waiter,
+        rows: Vec<RowKey>,
+        replies: &mut Replies,
+    ) {
+        waiter.missing = rows.len();
+        let slot = waiter.slot;
+        self.bytes += waiter.words.footprint();
+        // Its place among those that wait decides nothing.
+        self.commands.push_back(waiter);
+        for row in rows {
+            self.ask(Some(slot), row, replies);
+        }
+    }
+
     /// Gives a command a row that it waits for. Returns the command, taken out, if that was its last one.
     fn give(
         &mut self,
@@ -179,52 +229,5 @@ impl Waiting {
         let waiter = self.commands.remove(number)?;
         self.bytes -= waiter.words.footprint();
         Some(waiter)
-    }
-}
-
-impl Client {
-    /// A row has come that was asked for: the command that has all of its rows now is carried out in its slot.
-    pub(crate) fn came(
-        &mut self,
-        now: Now,
-        node: &mut Node,
-        ticket: Ticket,
-        row: Result<Option<Row>, RequestError>,
-        replies: &mut Replies,
-    ) {
-        let Some((slot, place)) = self.waiting.asked.remove(&ticket) else {
-            return;
-        };
-        let Some(slot) = slot else {
-            self.waiting.of_task = self.waiting.of_task.saturating_sub(1);
-            self.loaded.insert(place, row);
-            return;
-        };
-        if let Some(waiter) = self.waiting.give(slot, place, row) {
-            self.carry_out(now, node, waiter, replies);
-        }
-    }
-
-    /// Carries out a command that waited, and puts it back if its rows have changed meanwhile and are only in the store again.
-    fn carry_out(&mut self, now: Now, node: &mut Node, mut waiter: Waiter, replies: &mut Replies) {
-        let of_task = std::mem::replace(&mut self.loaded, std::mem::take(&mut waiter.loaded));
-        let was_whole = std::mem::replace(&mut self.is_whole, true);
-        let mut again = None;
-        replies.fill(waiter.slot, |replies| {
-            again = commands::execute(self, now, node, waiter.words.args(), replies);
-            again.is_none()
-        });
-        self.is_whole = was_whole;
-        self.loaded = of_task;
-        if let Some(rows) = again {
-            waiter.missing = rows.len();
-            let slot = waiter.slot;
-            self.waiting.bytes += waiter.words.footprint();
-            // Its place among those that wait decides nothing.
-            self.waiting.commands.push_back(waiter);
-            for row in rows {
-                self.waiting.ask(Some(slot), row, replies);
-            }
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::decoder::Args;
 use crate::encoder;
 use crate::refusal::Refusal;
 use crate::shared::Place;
-use crate::tasks::{Each, Found, Job, Listing, Look, Next, Part, Values};
+use crate::tasks::{Each, Found, Listing, Look, Next, Part, Values};
 use crate::work;
 
 const GROUP: Group = Group::new("hash", ONE);
@@ -219,7 +219,7 @@ pub(super) fn values(ctx: &mut Ctx<'_>, table: TableId, args: Args<'_>, first: u
     }
     if !is_whole && (keys.len() > AT_ONCE || bytes > BYTES_AT_ONCE) {
         encoder::array(ctx.out(), keys.len());
-        return ctx.leave(Job::Values(Values { table, at: first }));
+        return ctx.leave(Values { table, at: first });
     }
     cold.sort();
     cold.dedup();
@@ -303,7 +303,7 @@ fn rows(ctx: &mut Ctx<'_>, args: Args<'_>, part: Part) -> Outcome {
         Part::Values => |ctx, args, next, found| look(ctx, args, next, (Part::Values, found)),
     };
     match Listing::begin(ctx, args, Some((table, part)), Found::default(), look) {
-        Some(listing) => ctx.leave(Job::Listing(listing)),
+        Some(listing) => ctx.leave(listing),
         None => Ok(()),
     }
 }
@@ -377,7 +377,7 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     ctx.shown(table, found.newest());
     scan_reply(ctx, next, found.count() * values)?;
     match Listing::rest(ctx, (table, part), found) {
-        Some(listing) => ctx.leave(Job::Listing(listing)),
+        Some(listing) => ctx.leave(listing),
         None => Ok(()),
     }
 }

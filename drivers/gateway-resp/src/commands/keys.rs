@@ -11,7 +11,7 @@ use crate::encoder;
 use crate::glob::Pattern;
 use crate::refusal::Refusal;
 use crate::shared::Place;
-use crate::tasks::{Each, Found, Job, Listing, Next};
+use crate::tasks::{Each, Found, Listing, Next};
 use crate::work::{self, WORK};
 
 const GROUP: Group = Group::new("generic", NONE);
@@ -164,7 +164,7 @@ fn is_hash(ctx: &Ctx<'_>, table: &TableInfo<'_>) -> bool {
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let pattern = ctx.pattern(args.get(1))?;
     match Listing::begin(ctx, args, None, Found::of(pattern), look) {
-        Some(listing) => ctx.leave(Job::Listing(listing)),
+        Some(listing) => ctx.leave(listing),
         None => Ok(()),
     }
 }

@@ -12,54 +12,18 @@ mod strings;
 pub(crate) mod transactions;
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, Conflict, Durability, Node, Now, RowRef, Seq, TableId};
+use rumormill_core::{Accepted, Conflict, Node, Now, Seq, TableId};
 use rumormill_kit::session::Replies;
 
+use crate::client::{Client, Command, Ctx, Job, Keys, Outcome, Piece, Task};
 use crate::decoder::Args;
 use crate::encoder::{self, Proto};
 use crate::glob::Pattern;
+use crate::hold::hold_if_unsynced;
 use crate::refusal::{Refusal, RowKey};
-use crate::session::Client;
-use crate::tasks::{Each, Job, Piece, Task};
+use crate::tasks::Each;
+use crate::waiting::Touched;
 use crate::work;
-
-/// What a command returns: its reply is written, or there is a refusal and nothing is written. After [`Refusal::Cold`], which a
-/// command may return only before it has changed anything, it is executed again.
-type Outcome = Result<(), Refusal>;
-
-/// One command.
-pub(crate) struct Command {
-    /// In lower case.
-    pub(crate) name: &'static str,
-    /// The number of arguments, the name included; negative: at least that many.
-    arity: i16,
-    /// What `COMMAND` says of it.
-    flags: &'static [&'static str],
-    keys: Keys,
-    group: &'static str,
-    summary: &'static str,
-    run: fn(&mut Ctx<'_>, Args<'_>) -> Outcome,
-}
-
-impl std::fmt::Debug for Command {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-impl Command {
-    /// The same command, for one whose keys are elsewhere than its group's.
-    const fn keyed(self, keys: Keys) -> Command {
-        Command { keys, ..self }
-    }
-
-    /// Whether it writes rows when it is carried out with these arguments.
-    pub(crate) fn writes(&self, args: Args<'_>) -> bool {
-        let is_private = self.name == "rumormill" && args.len() > 1;
-        self.flags.contains(&"write")
-            || is_private && (is(args.get(1), "set") || is(args.get(1), "del"))
-    }
-}
 
 /// What the commands of one table have in common.
 #[derive(Clone, Copy)]
@@ -92,9 +56,6 @@ impl Group {
         }
     }
 }
-
-/// The first and last key among the arguments and the step between keys, as `COMMAND` says them.
-type Keys = (i8, i8, i8);
 
 const NONE: Keys = (0, 0, 0);
 const ONE: Keys = (1, 1, 1);
@@ -182,15 +143,6 @@ fn find(name: &[u8]) -> Option<&'static Command> {
     }
 }
 
-/// What a command works on.
-pub(crate) struct Ctx<'a> {
-    pub(crate) now: Now,
-    pub(crate) node: &'a mut Node,
-    pub(crate) replies: &'a mut Replies,
-    pub(crate) client: &'a mut Client,
-    pub(crate) command: &'static Command,
-}
-
 impl Ctx<'_> {
     fn out(&mut self) -> &mut Vec<u8> {
         self.replies.buf()
@@ -217,29 +169,11 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// The live row of a key.
-    pub(crate) fn row(&self, table: TableId, key: &[u8]) -> Option<RowRef<'_>> {
-        self.node.view(self.now).get(table, key).row()
-    }
-
-    /// Appends the value of a row, or nil where there is none.
-    ///
-    /// # Errors
-    /// [`Refusal::Cold`], or why the value cannot be read; nothing was appended.
-    pub(crate) fn value(&mut self, table: TableId, key: &[u8]) -> Outcome {
-        let Some(row) = self.node.view(self.now).get(table, key).row() else {
-            return self.nil();
-        };
-        let value = self.client.loaded.value_of(table, &row)?;
-        hold_if_unsynced(self.node, self.now, table, row.seq(), self.replies);
-        encoder::bulk(self.replies.buf(), value);
-        Ok(())
-    }
-
     /// Leaves the rest of the command to be carried out in pieces.
-    fn leave(&mut self, job: Job) -> Outcome {
+    fn leave(&mut self, job: impl Job + 'static) -> Outcome {
         let command = self.command;
-        self.client.task = Some(Box::new(Task { command, job }));
+        let job = Box::new(job);
+        self.client.task = Some(Task { command, job });
         Ok(())
     }
 
@@ -247,7 +181,7 @@ impl Ctx<'_> {
     fn each(&mut self, args: Args<'_>, mut each: Each) -> Outcome {
         match each.pump(self, args)? {
             Piece::Done => Ok(()),
-            _ => self.leave(Job::Each(each)),
+            _ => self.leave(each),
         }
     }
 
@@ -317,26 +251,6 @@ impl Ctx<'_> {
         rows.saturating_mul(work::WRITE).min(work::FLUSH)
     }
 
-    /// Goes on with a flush whose rows are not all deleted; whether there is none left. That of a transaction is left to the node's turns.
-    pub(crate) fn has_flushed(&mut self) -> bool {
-        let Some(flush) = self.client.flushing.filter(|_| !self.client.is_whole) else {
-            self.client.flushing = None;
-            return true;
-        };
-        if self.node.pressure() || self.client.work.is_spent() {
-            return false;
-        }
-        self.client.work.spend(work::FLUSH);
-        let Some(seq) = self.node.flush_more(self.now, flush) else {
-            return false;
-        };
-        if seq > self.node.durable() {
-            self.replies.hold(seq);
-        }
-        self.client.flushing = None;
-        true
-    }
-
     /// Holds back the reply to a write that its table promises to sync first. To be called before the reply is written.
     fn written(&mut self, accepted: Accepted) {
         self.client.work.spend(work::WRITE);
@@ -349,34 +263,6 @@ impl Ctx<'_> {
     fn shown(&mut self, table: TableId, seq: Seq) {
         hold_if_unsynced(self.node, self.now, table, seq, self.replies);
     }
-}
-
-/// Holds back what shows a row of `table` stored with batch `seq`, if the table promises to sync before that.
-pub(crate) fn hold_if_unsynced(
-    node: &Node,
-    now: Now,
-    table: TableId,
-    seq: Seq,
-    replies: &mut Replies,
-) {
-    // The default table has no options, so most reads stop here.
-    if table != TableId::DEFAULT
-        && seq > node.durable()
-        && let Some(info) = node.view(now).table_info(table)
-        && info.options.durability == Durability::Sync
-    {
-        replies.hold(seq);
-    }
-}
-
-/// Which keys a command reads or writes.
-pub(crate) enum Touched<'a> {
-    /// None, and nothing else that a command before it could change.
-    Nothing,
-    /// These.
-    Keys(Vec<&'a [u8]>),
-    /// Any.
-    Everything,
 }
 
 /// Which keys a command reads or writes. O(arguments).

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rumormill_core::{ChangeKind, Cursor, ScanRange, TableId, Version};
+use rumormill_core::{ChangeKind, Cursor, ScanRange, TableId};
 
 use super::keys::SCAN_ROWS;
 use super::{Command, Ctx, Group, MANY, NONE, Outcome, Touched, hashes, is, run, touched};
-use crate::decoder::{Args, Words, parse_int};
+use crate::client::{Client, Multi};
+use crate::decoder::{Args, parse_int};
 use crate::encoder;
 use crate::glob::PATTERN_ELEMENTS;
 use crate::refusal::{Refusal, RowKey};
-use crate::session::Client;
+use crate::watched::{Key, Seen, Watched};
 use crate::work;
 
 /// Most commands of a transaction.
@@ -96,28 +97,6 @@ pub(super) const COMMANDS: &[Command] = &[
 
 const FLAGS: &[&str] = &["noscript", "loading", "stale", "fast"];
 
-/// The commands that a client has queued.
-#[derive(Debug, Default)]
-pub(crate) struct Multi {
-    commands: Vec<(&'static Command, Words)>,
-    bytes: usize,
-    /// A command was refused when it was queued.
-    is_spoiled: bool,
-    loads: u32,
-}
-
-impl Multi {
-    pub(crate) fn footprint(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether one of the commands writes rows. O(commands).
-    pub(crate) fn writes(&self) -> bool {
-        let mut commands = self.commands.iter();
-        commands.any(|(command, words)| command.writes(words.args()))
-    }
-}
-
 /// Whether a command that is sent after `MULTI` waits for `EXEC`.
 pub(super) fn is_queued(command: &Command) -> bool {
     let at_once = ["exec", "discard", "multi", "watch", "quit", "reset"];
@@ -179,35 +158,6 @@ impl Client {
         encoder::simple(replies.buf(), "QUEUED");
         Ok(())
     }
-}
-
-/// The keys that a client watches, and what they were.
-#[derive(Debug, Default)]
-pub(crate) struct Watched {
-    keys: Vec<Key>,
-    bytes: usize,
-}
-
-impl Watched {
-    pub(crate) fn footprint(&self) -> usize {
-        self.bytes
-    }
-}
-
-#[derive(Debug)]
-struct Key {
-    name: Bytes,
-    seen: Seen,
-    /// Where the log of changes was.
-    since: Cursor,
-    revision: u64,
-}
-
-/// What a key was. A hash is a table: any change of it counts.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    string: Option<Version>,
-    hash: Option<(TableId, u64)>,
 }
 
 impl Seen {

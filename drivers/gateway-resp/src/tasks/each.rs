@@ -2,8 +2,7 @@
 
 use rumormill_kit::session::Flow;
 
-use super::Piece;
-use crate::commands::Ctx;
+use crate::client::{Ctx, Job, Piece};
 use crate::decoder::Args;
 use crate::refusal::Refusal;
 use crate::work;
@@ -49,8 +48,10 @@ impl Each {
             at: first,
         }
     }
+}
 
-    pub(crate) fn pump(&mut self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Piece, Refusal> {
+impl Job for Each {
+    fn pump(&mut self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Piece, Refusal> {
         let most = if ctx.client.is_whole {
             usize::MAX
         } else {

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use rumormill_core::{RowRef, Seq, TableId};
 use rumormill_kit::session::{Flow, Place, Turn};
 
-use super::{AHEAD, AHEAD_BYTES, Piece, in_place};
-use crate::commands::{Ctx, hold_if_unsynced};
+use super::{AHEAD, AHEAD_BYTES, in_place};
+use crate::client::{Ctx, Job, Piece};
 use crate::decoder::Args;
 use crate::encoder;
 use crate::glob::Pattern;
+use crate::hold::hold_if_unsynced;
 use crate::refusal::{Refusal, RowKey};
 use crate::work::{self, WORK};
 
@@ -281,35 +282,6 @@ impl Listing {
         }
     }
 
-    pub(super) fn footprint(&self) -> usize {
-        let pattern = self.found.pattern.as_ref();
-        self.found.bytes + pattern.map_or(0, |pattern| pattern.memory())
-    }
-
-    pub(super) fn pump(&mut self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Piece, Refusal> {
-        if let Stage::Building(place, next) = &mut self.stage {
-            let most = ctx.replies.budget().limits().all / 2;
-            if self.found.bytes > most {
-                return Err(format!(
-                    "TOOLARGE the reply has more than {most} bytes, half of what the replies of all clients may have (clients-output): use SCAN or HSCAN"
-                )
-                .into());
-            }
-            if place.turn(self.found.bytes) != Turn::Now {
-                return Ok(Piece::Pause(Flow::Wait));
-            }
-            *next = (self.look)(ctx, args, next.as_ref(), &mut self.found);
-            ctx.client.work.spend(self.found.steps);
-            if next.is_some() {
-                return Ok(Piece::Pause(Flow::Yield));
-            }
-            announce(ctx, self.rows, &self.found);
-            // Its place in the line is the next one's.
-            self.stage = Stage::Sending;
-        }
-        Ok(self.say(ctx))
-    }
-
     /// Says what there is room for.
     fn say(&mut self, ctx: &mut Ctx<'_>) -> Piece {
         let mut said = 0;
@@ -389,6 +361,37 @@ impl Listing {
             rows.push((table, key.clone()));
         }
         rows
+    }
+}
+
+impl Job for Listing {
+    fn pump(&mut self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Piece, Refusal> {
+        if let Stage::Building(place, next) = &mut self.stage {
+            let most = ctx.replies.budget().limits().all / 2;
+            if self.found.bytes > most {
+                return Err(format!(
+                    "TOOLARGE the reply has more than {most} bytes, half of what the replies of all clients may have (clients-output): use SCAN or HSCAN"
+                )
+                .into());
+            }
+            if place.turn(self.found.bytes) != Turn::Now {
+                return Ok(Piece::Pause(Flow::Wait));
+            }
+            *next = (self.look)(ctx, args, next.as_ref(), &mut self.found);
+            ctx.client.work.spend(self.found.steps);
+            if next.is_some() {
+                return Ok(Piece::Pause(Flow::Yield));
+            }
+            announce(ctx, self.rows, &self.found);
+            // Its place in the line is the next one's.
+            self.stage = Stage::Sending;
+        }
+        Ok(self.say(ctx))
+    }
+
+    fn footprint(&self) -> usize {
+        let pattern = self.found.pattern.as_ref();
+        self.found.bytes + pattern.map_or(0, |pattern| pattern.memory())
     }
 }
 

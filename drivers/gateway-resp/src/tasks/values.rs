@@ -3,8 +3,8 @@
 use rumormill_core::TableId;
 use rumormill_kit::session::Flow;
 
-use super::{AHEAD, AHEAD_BYTES, Piece, in_place};
-use crate::commands::Ctx;
+use super::{AHEAD, AHEAD_BYTES, in_place};
+use crate::client::{Ctx, Job, Piece};
 use crate::decoder::Args;
 use crate::refusal::{Refusal, RowKey};
 use crate::work;
@@ -20,27 +20,6 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    pub(super) fn pump(&mut self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Piece, Refusal> {
-        for _ in 0..PIECE {
-            if self.at >= args.len() {
-                return Ok(Piece::Done);
-            }
-            if ctx.replies.is_full() {
-                return Ok(Piece::Pause(Flow::Full));
-            }
-            if ctx.client.work.is_spent() {
-                break;
-            }
-            ctx.client.work.spend(work::ROW);
-            let said = ctx.value(self.table, args.get(self.at));
-            if in_place(said, ctx.replies).is_err() {
-                return Ok(Piece::Needs(self.ahead(ctx, args)));
-            }
-            self.at += 1;
-        }
-        Ok(Piece::Pause(Flow::Yield))
-    }
-
     /// The next rows that have to be loaded.
     fn ahead(&self, ctx: &Ctx<'_>, args: Args<'_>) -> Vec<RowKey> {
         let mut rows: Vec<RowKey> = Vec::new();
@@ -62,5 +41,28 @@ impl Values {
             }
         }
         rows
+    }
+}
+
+impl Job for Values {
+    fn pump(&mut self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Piece, Refusal> {
+        for _ in 0..PIECE {
+            if self.at >= args.len() {
+                return Ok(Piece::Done);
+            }
+            if ctx.replies.is_full() {
+                return Ok(Piece::Pause(Flow::Full));
+            }
+            if ctx.client.work.is_spent() {
+                break;
+            }
+            ctx.client.work.spend(work::ROW);
+            let said = ctx.value(self.table, args.get(self.at));
+            if in_place(said, ctx.replies).is_err() {
+                return Ok(Piece::Needs(self.ahead(ctx, args)));
+            }
+            self.at += 1;
+        }
+        Ok(Piece::Pause(Flow::Yield))
     }
 }
