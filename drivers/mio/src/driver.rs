@@ -15,24 +15,12 @@ use rumormill_kit::{Clock, Exit};
 use crate::handle::{Handle, wake};
 use crate::listener::Listener;
 use crate::options::{BindError, Options};
-use crate::turns::Loop;
-
-/// The tokens of the loop's own sources; links have even ones from 16 on, clients odd ones.
-pub(crate) const WAKER: usize = 0;
-pub(crate) const PEERS: usize = 1;
-pub(crate) const REDIS: usize = 2;
+use crate::turns::{Loop, PEERS, Parts, REDIS, WAKER};
 
 /// A bound driver: its addresses are known and nothing is served yet.
 pub struct Driver {
-    pub(crate) options: Options,
-    pub(crate) poll: Poll,
-    pub(crate) clock: Clock,
-    pub(crate) peers: Listener,
-    pub(crate) redis: Option<Listener>,
-    pub(crate) handle: Handle,
-    pub(crate) commands: Commands,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) resolver: Resolver,
+    parts: Parts,
+    handle: Handle,
 }
 
 impl Driver {
@@ -58,28 +46,28 @@ impl Driver {
         limits.leave_timeout = options.leave_timeout;
         let ring: Ring = Arc::new(move || wake(&waker));
         let (handle, commands) = Commands::new(limits, ring);
-        let clock = Clock::start();
-        Ok(Driver {
+        let parts = Parts {
             options,
             poll,
-            clock,
+            clock: Clock::start(),
             peers,
             redis,
-            handle: Handle(handle),
             commands,
             counters: Arc::default(),
             resolver,
-        })
+        };
+        let handle = Handle(handle);
+        Ok(Driver { parts, handle })
     }
 
     /// Where peers dial.
     pub fn peers_addr(&self) -> SocketAddr {
-        self.peers.addr
+        self.parts.peers.addr
     }
 
     /// Where Redis clients dial.
     pub fn redis_addr(&self) -> Option<SocketAddr> {
-        self.redis.as_ref().map(|listener| listener.addr)
+        self.parts.redis.as_ref().map(|listener| listener.addr)
     }
 
     /// A handle for other threads. What it is told before [`Driver::run`] waits for it.
@@ -89,18 +77,18 @@ impl Driver {
 
     /// What the driver counts.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
+        Arc::clone(&self.parts.counters)
     }
 
     /// The time as the loop will tell it: for the node's recovery.
     pub fn now(&self) -> Now {
-        self.clock.now()
+        self.parts.clock.now()
     }
 
     /// Serves `node` until it leaves, halts or is told to end. A node with storage needs the `store`, whose
     /// `notify` is the handle's [`Handle::notifier`]. What the node emitted is stored when this returns.
     pub fn run<C: Clients>(self, node: Node, store: Option<StoreHandle>, clients: C) -> Exit {
-        match Loop::new(self, node, store, clients) {
+        match Loop::new(self.parts, node, store, clients) {
             Ok(mut turning) => {
                 let exit = turning.run();
                 turning.close(exit)

@@ -12,16 +12,34 @@ use rumormill_core::{HaltReason, Input, Node, Now, Request, TableId, Token};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Commands;
 use rumormill_kit::links::READ_BYTES;
+use rumormill_kit::resolver::Resolver;
 use rumormill_kit::session::{Clients, Ticket};
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit, dispatch};
 
 use crate::clients::ClientTable;
-use crate::driver::{Driver, PEERS, REDIS, WAKER};
 use crate::farewell;
 use crate::listener::Listener;
+use crate::options::Options;
 use crate::outputs::{Came, Outputs};
 use crate::peers::Peers;
+
+/// The tokens of the loop's own sources; links have even ones from 16 on, clients odd ones.
+pub(crate) const WAKER: usize = 0;
+pub(crate) const PEERS: usize = 1;
+pub(crate) const REDIS: usize = 2;
+
+/// The parts of a driver that its loop takes over.
+pub(crate) struct Parts {
+    pub(crate) options: Options,
+    pub(crate) poll: Poll,
+    pub(crate) clock: Clock,
+    pub(crate) peers: Listener,
+    pub(crate) redis: Option<Listener>,
+    pub(crate) commands: Commands,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) resolver: Resolver,
+}
 
 /// Connections accepted in one turn, by each listener.
 const PER_TURN: usize = 1_024;
@@ -59,22 +77,21 @@ fn merge_freed() {
 
 impl<C: Clients> Loop<C> {
     pub(crate) fn new(
-        driver: Driver,
+        parts: Parts,
         node: Node,
         store: Option<StoreHandle>,
         clients: C,
     ) -> io::Result<Self> {
-        let Driver {
+        let Parts {
             options,
             poll,
             clock,
             peers,
             redis,
-            handle: _,
             commands,
             counters,
             resolver,
-        } = driver;
+        } = parts;
         let registry = || poll.registry().try_clone();
         Ok(Loop {
             clients: ClientTable::new(registry()?, clients, Arc::clone(&counters), &options),

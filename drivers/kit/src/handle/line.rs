@@ -7,8 +7,7 @@ use async_channel::{Receiver, Sender};
 use rumormill_core::{Cursor, Handover, Node, Now, Request, RequestError, Response, TableId};
 
 use super::Error;
-use super::members::Told;
-use super::watchers::Watched;
+use super::watchers::{Told, Watched};
 use crate::answer::Reply;
 
 /// Orders that may wait.

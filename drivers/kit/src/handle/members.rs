@@ -1,7 +1,6 @@
 //! The members as a stream.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_lite::{Stream, StreamExt, stream};
@@ -9,10 +8,7 @@ use rumormill_core::MemberInfo;
 
 use super::Error;
 use super::line::{Command, Line};
-use crate::answer::{Reply, answer};
-
-/// Where a watch of the members is told of them, and of their revision. All watches share one list until each reads it.
-pub(super) type Told = Reply<Result<(u64, Arc<[MemberInfo]>), Error>>;
+use crate::answer::answer;
 
 /// The members that a node knows: all of them as they are now, and again whenever one has come, has left, serves something else or is
 /// in another [state](MemberInfo::state). Changes between polls are coalesced: each item is the current list, which may equal the previous

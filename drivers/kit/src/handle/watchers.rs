@@ -6,11 +6,13 @@ use std::sync::Arc;
 use rumormill_core::{Changes, Cursor, Durability, MemberInfo, Node, Now, TableId};
 
 use super::Error;
-use super::members::Told;
 use crate::answer::Reply;
 
 /// Changes in one answer.
 const BATCH: usize = 256;
+
+/// Where a watch of the members is told of them, and of their revision. All watches share one list until each reads it.
+pub(super) type Told = Reply<Result<(u64, Arc<[MemberInfo]>), Error>>;
 
 /// Where a watch is answered.
 pub(super) type Watched = Reply<Result<Changes, Error>>;
