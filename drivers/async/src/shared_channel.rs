@@ -23,7 +23,7 @@ pub(crate) struct SharedChannel {
     task: Mutex<Option<Waker>>,
 }
 
-/// What one read brought: inputs, and why they are the last.
+/// The inputs that one read brought, and why they are the last.
 pub(crate) struct Arrived {
     pub(crate) bytes: usize,
     pub(crate) inputs: Vec<Input>,

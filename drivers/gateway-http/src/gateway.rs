@@ -10,7 +10,7 @@ use crate::backend::Calls;
 use crate::traffic::HttpMetrics;
 use crate::watch::Hub;
 
-/// What the handlers need to know beside the node.
+/// The settings of the interface.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Longest value, in bytes: the node's [`Limits::value_bytes`] at the start, which a setting may change.
@@ -46,7 +46,7 @@ impl Settings {
     }
 }
 
-/// What every handler gets.
+/// The state that every handler gets.
 #[derive(Clone)]
 pub(crate) struct Gateway {
     pub(crate) calls: Calls,

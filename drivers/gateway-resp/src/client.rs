@@ -16,17 +16,17 @@ use crate::waiting::{Loaded, Waiting};
 use crate::watched::Watched;
 use crate::work::{self, Work};
 
-/// What a client has chosen and waits for.
+/// The state of a client: its choices, and everything that it waits for.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) name: Vec<u8>,
     pub(crate) proto: Proto,
-    /// What is left of the command at hand.
+    /// The rest of the command at hand.
     pub(crate) task: Option<Task>,
     /// Commands that wait for rows, each with its slot.
     pub(crate) waiting: Waiting,
-    /// What was loaded for the command at hand.
+    /// Rows that were loaded for the command at hand.
     pub(crate) loaded: Loaded,
     /// The flush of the command at hand, while rows are left to be deleted.
     pub(crate) flushing: Option<FlushId>,
@@ -39,7 +39,7 @@ pub(crate) struct Client {
     pub(crate) closing: bool,
     /// The client asked last for a database that does not exist.
     pub(crate) astray: bool,
-    /// What the call at hand may still do.
+    /// The steps that are left to the call at hand.
     pub(crate) work: Work,
     pub(crate) draws: u64,
     pub(crate) shared: Arc<Shared>,
@@ -51,7 +51,7 @@ impl Drop for Client {
     }
 }
 
-/// What a command returns: its reply is written, or there is a refusal and nothing is written. After [`Refusal::Cold`], which a
+/// The result of a command: its reply is written, or there is a refusal and nothing is written. After [`Refusal::Cold`], which a
 /// command may return only before it has changed anything, it is executed again.
 pub(crate) type Outcome = Result<(), Refusal>;
 
@@ -64,7 +64,7 @@ pub(crate) struct Command {
     pub(crate) name: &'static str,
     /// The number of arguments, the name included; negative: at least that many.
     pub(crate) arity: i16,
-    /// What `COMMAND` says of it.
+    /// The words of `COMMAND` for it.
     pub(crate) flags: &'static [&'static str],
     pub(crate) keys: Keys,
     pub(crate) group: &'static str,
@@ -94,7 +94,7 @@ impl Command {
     }
 }
 
-/// What a command works on.
+/// The things that a command works on.
 pub(crate) struct Ctx<'a> {
     pub(crate) now: Now,
     pub(crate) node: &'a mut Node,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rumormill_core::{Cursor, TableId, Version};
 
-/// The keys that a client watches, and what they were.
+/// The keys that a client watches, and their states at that time.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     pub(crate) keys: Vec<Key>,
@@ -26,7 +26,7 @@ pub(crate) struct Key {
     pub(crate) revision: u64,
 }
 
-/// What a key was. A hash is a table: any change of it counts.
+/// The state of a key when it was watched. A hash is a table: any change of it counts.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) string: Option<Version>,

@@ -34,7 +34,7 @@ pub struct Patience {
     pub stall: Duration,
 }
 
-/// What the channels of one driver have in common.
+/// The terms that all channels of one driver have in common.
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// How long a peer may take.
@@ -103,7 +103,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// The bytes are no use, or one of the two sides refuses the other. What was completed before is in `inputs`. The reason for the
+    /// The bytes are no use, or one of the two sides refuses the other. Inputs that were completed before are in `inputs`. The reason for the
     /// peer, if it gets one, waits in the queue: the loop writes once more.
     pub fn receive(&mut self, bytes: &[u8], inputs: &mut Vec<Input>) -> Result<(), LinkError> {
         add(&self.counters.peer_bytes_in, bytes.len() as u64);
@@ -132,7 +132,7 @@ impl Channel {
         });
     }
 
-    /// Notes that the link is over. What waits is of no use any more, but a refused peer is told the reason at the end of the handshake.
+    /// Notes that the link is over. Nothing that waits is of use any more, but a refused peer is told the reason at the end of the handshake.
     fn fail(&mut self) {
         self.stage = Stage::Failed;
         self.deadline = None;

@@ -1,4 +1,4 @@
-//! What every driver needs: links without their sockets and their bounded write queues, output dispatch, the store worker, the trait
+//! The parts that drivers share: links without their sockets and their bounded write queues, output dispatch, the store worker, the trait
 //! of client sessions, what handles ask, clocks, counters and the log of events.
 
 pub mod answer;

@@ -111,7 +111,7 @@ impl End {
         self.inputs.drain(..).map(word).collect()
     }
 
-    /// What the node is told at the end, and why.
+    /// Returns the word for the last input of the node, and its reason.
     fn end(self, why: LinkError) -> Option<(&'static str, LinkError)> {
         match self.channel.end(why, &"a test")? {
             Input::LinkDown { why, .. } => Some(("down", why)),
