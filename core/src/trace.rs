@@ -7,7 +7,10 @@ use core::fmt::{self, Display, Formatter};
 
 use crate::error::ReadError;
 use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
-use crate::wire::{Denial, DomainContext, Have, Message, RowBatch, RumorState, Standing};
+use crate::wire::{
+    ClusterMessage, Denial, DetectorMessage, DomainContext, GossipMessage, Message, Phase,
+    PullBasis, RowBatch, RumorState,
+};
 
 /// Something shown as it appears in a trace.
 ///
@@ -96,65 +99,93 @@ impl Display for Trace<'_, Output> {
 impl Display for Trace<'_, Message> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Message::Welcome(welcome) => {
-                let (standing, settled) = (standing(&welcome.standing), welcome.settled);
-                write!(f, "welcome standing={standing} settled={settled} ")?;
-                rows(f, &welcome.rows)
+            Message::Cluster(msg) => Trace(msg).fmt(f),
+            Message::Detector(msg) => Trace(msg).fmt(f),
+            Message::Gossip(msg) => Trace(msg).fmt(f),
+        }
+    }
+}
+
+impl Display for Trace<'_, ClusterMessage> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ClusterMessage::Greeting(greeting) => {
+                let (phase, settled) = (phase(&greeting.phase), greeting.settled);
+                write!(f, "welcome standing={phase} settled={settled} ")?;
+                rows(f, &greeting.rows)
             }
-            Message::Probe { nonce, rumors, .. } => {
+            ClusterMessage::EvictionDigest(evictions) => {
+                write!(f, "heard evictions={}", evictions.len())
+            }
+            ClusterMessage::Denial(why) => write!(f, "denied why={}", denial(*why)),
+            ClusterMessage::Leave => f.write_str("goodbye"),
+            ClusterMessage::Evict { node, force, .. } => {
+                write!(f, "evict node={node} force={force}")
+            }
+            ClusterMessage::EvictVote { agrees, .. } => write!(f, "agreed agrees={agrees}"),
+            ClusterMessage::EvictCancel { node, .. } => write!(f, "withdrawn node={node}"),
+            ClusterMessage::Handover { round, insists, .. } => {
+                write!(f, "handover round={round} insists={insists}")
+            }
+            ClusterMessage::Takeover { round } => write!(f, "taken-over round={round}"),
+        }
+    }
+}
+
+impl Display for Trace<'_, DetectorMessage> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            DetectorMessage::Probe { nonce, rumors, .. } => {
                 write!(f, "probe nonce={nonce} rumors={}", rumors.len())
             }
-            Message::Ack { nonce, rumors, .. } => {
+            DetectorMessage::Ack { nonce, rumors, .. } => {
                 write!(f, "ack nonce={nonce} rumors={}", rumors.len())
             }
-            Message::ProbeFor { nonce, rumors, .. } => {
+            DetectorMessage::IndirectProbe { nonce, rumors, .. } => {
                 write!(f, "probe-for nonce={nonce} rumors={}", rumors.len())
             }
-            Message::ProbedFor { nonce, alive, .. } => {
+            DetectorMessage::IndirectAck { nonce, alive, .. } => {
                 write!(f, "probed-for nonce={nonce} alive={alive}")
             }
-            Message::Push(batch) => {
+        }
+    }
+}
+
+impl Display for Trace<'_, GossipMessage> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            GossipMessage::Push(batch) => {
                 f.write_str("push ")?;
                 rows(f, batch)
             }
-            Message::Pull(pull) => {
-                let have = match pull.have {
-                    Have::Whole(_) => "whole",
-                    Have::Digest(_) => "digest",
-                    Have::Within { .. } => "within",
-                };
-                write!(f, "pull have={have} claim={}", pull.durable.is_some())
-            }
-            Message::Compare(compare) => write!(f, "compare ranges={}", compare.ranges.len()),
-            Message::Compared(compared) => {
-                let actors = compared.shown.iter().map(|domain| domain.actors.len());
-                write!(f, "compared actors={}", actors.sum::<usize>())
-            }
-            Message::Differs { .. } => f.write_str("differs"),
-            Message::Forward { cuts, rows: batch } => {
+            GossipMessage::Forward { cuts, rows: batch } => {
                 write!(f, "forward parts={} ", cuts.len().saturating_sub(1))?;
                 rows(f, batch)
             }
-            Message::Have(have) => write!(f, "have runs={}", runs(have)),
-            Message::AskClaims(asks) => write!(f, "ask-claims count={}", asks.len()),
-            Message::Claims(claims) => write!(f, "claims count={}", claims.len()),
-            Message::Graft(dots) => write!(f, "graft runs={}", runs(dots)),
-            Message::Page(page) => {
+            GossipMessage::IHave(dots) => write!(f, "have runs={}", runs(dots)),
+            GossipMessage::Graft(dots) => write!(f, "graft runs={}", runs(dots)),
+            GossipMessage::Pull(pull) => {
+                let basis = match pull.basis {
+                    PullBasis::Whole(_) => "whole",
+                    PullBasis::Digest(_) => "digest",
+                    PullBasis::Within { .. } => "within",
+                };
+                write!(f, "pull have={basis} claim={}", pull.durable.is_some())
+            }
+            GossipMessage::Page(page) => {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
                 rows(f, &page.rows)
             }
-            Message::Heard(evictions) => write!(f, "heard evictions={}", evictions.len()),
-            Message::More { page, .. } => write!(f, "more page={page}"),
-            Message::Refused { .. } => f.write_str("refused"),
-            Message::Goodbye => f.write_str("goodbye"),
-            Message::Denied(why) => write!(f, "denied why={}", denial(*why)),
-            Message::Evict { node, force, .. } => write!(f, "evict node={node} force={force}"),
-            Message::Agreed { agrees, .. } => write!(f, "agreed agrees={agrees}"),
-            Message::Withdrawn { node, .. } => write!(f, "withdrawn node={node}"),
-            Message::Handover { round, insists, .. } => {
-                write!(f, "handover round={round} insists={insists}")
+            GossipMessage::PageAck { page, .. } => write!(f, "more page={page}"),
+            GossipMessage::DigestDiff { .. } => f.write_str("differs"),
+            GossipMessage::Refused { .. } => f.write_str("refused"),
+            GossipMessage::RangeSum(sums) => write!(f, "compare ranges={}", sums.ranges.len()),
+            GossipMessage::RangeDots(dots) => {
+                let actors = dots.shown.iter().map(|domain| domain.actors.len());
+                write!(f, "compared actors={}", actors.sum::<usize>())
             }
-            Message::TakenOver { round } => write!(f, "taken-over round={round}"),
+            GossipMessage::AskClaims(asks) => write!(f, "ask-claims count={}", asks.len()),
+            GossipMessage::Claims(claims) => write!(f, "claims count={}", claims.len()),
         }
     }
 }
@@ -301,10 +332,10 @@ fn hangup(why: HangupReason) -> &'static str {
     }
 }
 
-fn standing(standing: &Standing) -> &'static str {
-    match standing {
-        Standing::Member => "member",
-        Standing::Joining => "joining",
-        Standing::Away { .. } => "away",
+fn phase(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Member => "member",
+        Phase::Joining => "joining",
+        Phase::Away { .. } => "away",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rumormill_core::wire::Message;
+use rumormill_core::wire::{DetectorMessage, Message};
 use rumormill_core::{Input, Lane, LinkId, Links, Node};
 
 use crate::checkers::standing;
@@ -59,7 +59,7 @@ impl World {
     }
 
     fn answers_probe(&mut self, node: usize, to: &Links, msg: &Message) {
-        if let Message::Ack { .. } = msg {
+        if let Message::Detector(DetectorMessage::Ack { .. }) = msg {
             for link in to.as_slice() {
                 self.hosts[node].heard.answers(*link);
             }
@@ -67,7 +67,10 @@ impl World {
     }
 
     fn hears_clock(&mut self, (from, node): (usize, usize), link: LinkId, msg: &Message) {
-        if let Message::Probe { status, .. } | Message::Ack { status, .. } = msg {
+        if let Message::Detector(
+            DetectorMessage::Probe { status, .. } | DetectorMessage::Ack { status, .. },
+        ) = msg
+        {
             let host = &mut self.hosts[node];
             let now = host.now(self.now_us);
             host.heard.hears(now, (from, link), status.wall_ms);

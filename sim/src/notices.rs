@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rumormill_core::wire::{DomainContext, Message, RowBatch};
+use rumormill_core::wire::{ClusterMessage, DomainContext, GossipMessage, Message, RowBatch};
 use rumormill_core::{LinkId, Links, RowClass, Seq, Version};
 
 use crate::checkers::grafts::Dot;
@@ -57,10 +57,13 @@ impl World {
     /// A node sends a message, which may ask for rows.
     pub(crate) fn asks(&mut self, node: usize, to: &Links, msg: &Message) {
         let asked = match msg {
-            Message::Graft(dots) => self.born_in(dots),
-            Message::Push(_) | Message::Forward { .. } | Message::Have(_) | Message::Pull(_) => {
-                Vec::new()
-            }
+            Message::Gossip(GossipMessage::Graft(dots)) => self.born_in(dots),
+            Message::Gossip(
+                GossipMessage::Push(_)
+                | GossipMessage::Forward { .. }
+                | GossipMessage::IHave(_)
+                | GossipMessage::Pull(_),
+            ) => Vec::new(),
             _ => return,
         };
         let host = &mut self.hosts[node];
@@ -78,11 +81,13 @@ impl World {
         let came = match msg {
             // Where a cluster is measured no checker judges.
             _ if self.meter.is_some() => return,
-            Message::Have(dots) => return self.is_told(node, link, dots),
-            Message::Welcome(_) | Message::Goodbye | Message::Denied(_) => {
+            Message::Gossip(GossipMessage::IHave(dots)) => return self.is_told(node, link, dots),
+            Message::Cluster(
+                ClusterMessage::Greeting(_) | ClusterMessage::Leave | ClusterMessage::Denial(_),
+            ) => {
                 return self.hosts[node].notices.turns(link);
             }
-            Message::Page(page) => {
+            Message::Gossip(GossipMessage::Page(page)) => {
                 let adopted = page.last.as_ref();
                 adopted.map_or_else(Vec::new, |last| self.born_in(&last.contexts))
             }

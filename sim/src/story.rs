@@ -7,10 +7,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use rumormill_core::wire::Message;
+use rumormill_core::wire::{ClusterMessage, DetectorMessage, GossipMessage, Message};
 use rumormill_core::{Event, LinkError, NodeId, Timer};
 
-use self::hash::{ask_parts, claim_parts, scope_hash, status_hash};
 use self::line::Line;
 use crate::trace::{Field, Trace, WORLD, Weight};
 
@@ -23,45 +22,49 @@ fn index(ids: &Ids, id: NodeId) -> usize {
 
 pub(crate) fn kind(msg: &Message) -> &'static str {
     match msg {
-        Message::Welcome(_) => "welcome",
-        Message::Heard(_) => "heard",
-        Message::Probe { .. } => "probe",
-        Message::Ack { .. } => "ack",
-        Message::ProbeFor { .. } => "probefor",
-        Message::ProbedFor { .. } => "probedfor",
-        Message::Push(_) => "push",
-        Message::Pull(_) => "pull",
-        Message::Differs { .. } => "differs",
-        Message::Compare(_) => "compare",
-        Message::Compared(_) => "compared",
-        Message::Page(_) => "page",
-        Message::More { .. } => "more",
-        Message::Refused { .. } => "refused",
-        Message::Goodbye => "goodbye",
-        Message::Denied(_) => "denied",
-        Message::Evict { .. } => "evict",
-        Message::Agreed { .. } => "agreed",
-        Message::Withdrawn { .. } => "withdrawn",
-        Message::Handover { .. } => "handover",
-        Message::TakenOver { .. } => "taken_over",
-        Message::Forward { .. } => "forward",
-        Message::Have(_) => "have",
-        Message::Graft(_) => "graft",
-        Message::AskClaims(_) => "askclaims",
-        Message::Claims(_) => "claims",
+        Message::Cluster(msg) => match msg {
+            ClusterMessage::Greeting(_) => "welcome",
+            ClusterMessage::EvictionDigest(_) => "heard",
+            ClusterMessage::Denial(_) => "denied",
+            ClusterMessage::Leave => "goodbye",
+            ClusterMessage::Evict { .. } => "evict",
+            ClusterMessage::EvictVote { .. } => "agreed",
+            ClusterMessage::EvictCancel { .. } => "withdrawn",
+            ClusterMessage::Handover { .. } => "handover",
+            ClusterMessage::Takeover { .. } => "taken_over",
+        },
+        Message::Detector(msg) => match msg {
+            DetectorMessage::Probe { .. } => "probe",
+            DetectorMessage::Ack { .. } => "ack",
+            DetectorMessage::IndirectProbe { .. } => "probefor",
+            DetectorMessage::IndirectAck { .. } => "probedfor",
+        },
+        Message::Gossip(msg) => match msg {
+            GossipMessage::Push(_) => "push",
+            GossipMessage::Forward { .. } => "forward",
+            GossipMessage::IHave(_) => "have",
+            GossipMessage::Graft(_) => "graft",
+            GossipMessage::Pull(_) => "pull",
+            GossipMessage::Page(_) => "page",
+            GossipMessage::PageAck { .. } => "more",
+            GossipMessage::DigestDiff { .. } => "differs",
+            GossipMessage::Refused { .. } => "refused",
+            GossipMessage::RangeSum(_) => "compare",
+            GossipMessage::RangeDots(_) => "compared",
+            GossipMessage::AskClaims(_) => "askclaims",
+            GossipMessage::Claims(_) => "claims",
+        },
     }
 }
 
 pub(crate) fn weight(msg: &Message) -> Weight {
     match msg {
-        Message::Probe { rumors, .. }
-        | Message::Ack { rumors, .. }
-        | Message::ProbedFor { rumors, .. }
-            if rumors.is_empty() =>
-        {
-            Weight::Detail
-        }
-        Message::More { .. } | Message::Have(_) => Weight::Detail,
+        Message::Detector(
+            DetectorMessage::Probe { rumors, .. }
+            | DetectorMessage::Ack { rumors, .. }
+            | DetectorMessage::IndirectAck { rumors, .. },
+        ) if rumors.is_empty() => Weight::Detail,
+        Message::Gossip(GossipMessage::PageAck { .. } | GossipMessage::IHave(_)) => Weight::Detail,
         _ => Weight::Story,
     }
 }
@@ -77,65 +80,9 @@ pub(crate) fn received(
 ) {
     let mut line = Line::new(ids, from);
     match msg {
-        Message::Welcome(welcome) => line.greeting(welcome),
-        Message::Probe {
-            nonce,
-            status,
-            rumors,
-        }
-        | Message::Ack {
-            nonce,
-            status,
-            rumors,
-        } => line.mute([*nonce, status_hash(status)]).rumors(rumors),
-        Message::ProbeFor {
-            nonce,
-            target,
-            rumors,
-        } => line.who(*target).mute([*nonce]).rumors(rumors),
-        Message::ProbedFor {
-            nonce,
-            alive,
-            rumors,
-        } => line.num("alive", *alive).mute([*nonce]).rumors(rumors),
-        Message::Push(batch) => line.rows(batch),
-        Message::Forward { cuts, rows } => line.mute(cuts.iter().map(|cut| cut.0)).rows(rows),
-        Message::Have(dots) | Message::Graft(dots) => line.dots(dots),
-        Message::AskClaims(asks) => line
-            .num("count", asks.len() as u64)
-            .mute(asks.iter().flat_map(ask_parts)),
-        Message::Claims(claims) => line
-            .num("count", claims.len() as u64)
-            .mute(claims.iter().flat_map(claim_parts)),
-        Message::Pull(pull) => line.pull(pull),
-        Message::Differs { session, scope, at } => line.mute([*session, scope_hash(scope), *at]),
-        Message::Page(page) => line.page(page),
-        Message::More { session, page } => line.mute([*session]).num("page", *page),
-        Message::Compare(compare) => line.compare(compare),
-        Message::Compared(compared) => line.compared(compared),
-        Message::Refused { session } => line.mute([*session]),
-        Message::Heard(evictions) => line
-            .num("evictions", evictions.len() as u64)
-            .mute(evictions.iter().copied()),
-        Message::Goodbye => &mut line,
-        Message::Denied(why) => line.mute([*why as u64]),
-        Message::Evict {
-            node,
-            round,
-            epoch,
-            force,
-        } => line
-            .who(*node)
-            .num("round", *round)
-            .mute([*epoch, u64::from(*force)]),
-        Message::Agreed { round, agrees } => line.num("agrees", *agrees).mute([*round]),
-        Message::Withdrawn { node, epoch } => line.who(*node).mute([*epoch]),
-        Message::Handover {
-            round,
-            insists,
-            held,
-        } => line.dots(held).mute([*round, u64::from(*insists)]),
-        Message::TakenOver { round } => line.mute([*round]),
+        Message::Cluster(msg) => line.cluster(msg),
+        Message::Detector(msg) => line.detector(msg),
+        Message::Gossip(msg) => line.gossip(msg),
     };
     trace.event(at_us, to, weight(msg), kind(msg), line.fields());
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use rumormill_core::wire::Message;
+use rumormill_core::wire::{GossipMessage, Message};
 use rumormill_core::{RowClass, Version};
 
 use crate::checkers::{Contents, Violation};
@@ -51,7 +51,7 @@ impl World {
     /// A session ends with what its server covers: if that lacks rows of it, so may its client from now on. And a row with siblings
     /// that was written where others were lost replaces or covers some that it does not hold.
     pub(crate) fn takes_over(&mut self, from: usize, node: usize, msg: &Message) {
-        let ends = matches!(msg, Message::Page(page) if page.last.is_some());
+        let ends = matches!(msg, Message::Gossip(GossipMessage::Page(page)) if page.last.is_some());
         let has_siblings = || {
             let domain = RowClass::UsrDurableSiblings as u8;
             let tables = msg.rows().into_iter().flat_map(|rows| &rows.tables);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rumormill_core::wire::{Message, encode};
+use rumormill_core::wire::{DetectorMessage, GossipMessage, Message, encode};
 use rumormill_core::{Config, Limits};
 use rumormill_sim::plan::{Caps, FaultWhat, Machine, Plan};
 use rumormill_sim::{Sabotage, Scenario};
@@ -27,11 +27,17 @@ fn largest(sent: &Sent, what: impl Fn(&Message) -> bool) -> usize {
 }
 
 fn is_probe(msg: &Message) -> bool {
-    matches!(msg, Message::Probe { .. } | Message::Ack { .. })
+    matches!(
+        msg,
+        Message::Detector(DetectorMessage::Probe { .. } | DetectorMessage::Ack { .. })
+    )
 }
 
 fn is_question(msg: &Message) -> bool {
-    matches!(msg, Message::Pull(_) | Message::Differs { .. })
+    matches!(
+        msg,
+        Message::Gossip(GossipMessage::Pull(_) | GossipMessage::DigestDiff { .. })
+    )
 }
 
 #[test]
@@ -138,7 +144,7 @@ fn a_value_over_the_limit_stops_replication() {
 fn served(sent: &Sent) -> BTreeMap<usize, usize> {
     let mut rows = BTreeMap::new();
     for (_, to, msg) in sent.borrow().iter() {
-        if let Message::Page(page) = msg {
+        if let Message::Gossip(GossipMessage::Page(page)) = msg {
             *rows.entry(*to).or_default() += page.rows.rows.len();
         }
     }
@@ -190,7 +196,8 @@ impl Sabotage for OnePageLost {
     }
 
     fn swallows(&mut self, _: usize, _: usize, message: &Message) -> bool {
-        let found = matches!(message, Message::Page(page) if page.page == 57);
+        let found =
+            matches!(message, Message::Gossip(GossipMessage::Page(page)) if page.page == 57);
         let takes = found && !self.is_lost;
         self.is_lost |= takes;
         takes

@@ -10,7 +10,10 @@ use super::frame::{CHUNK_BYTES, HEADER_BYTES, Kind, put};
 use super::*;
 use crate::id::NodeId;
 use crate::io::{Lane, LinkError};
-use crate::wire::{Message, Row, RowBatch, Rumor, RumorState, Status};
+use crate::wire::{
+    ClusterMessage, DetectorMessage, GossipMessage, Message, Row, RowBatch, Rumor, RumorState,
+    Status,
+};
 
 mod replayed;
 
@@ -47,11 +50,11 @@ fn probe(nonce: u64) -> Message {
         state: RumorState::Suspect,
         from: NodeId(5),
     };
-    Message::Probe {
+    Message::Detector(DetectorMessage::Probe {
         nonce,
         status,
         rumors: vec![rumor],
-    }
+    })
 }
 
 fn push(value: usize) -> Message {
@@ -64,11 +67,11 @@ fn push(value: usize) -> Message {
         key: Bytes::from_static(b"k"),
         value: Some((0..value).map(|i| i as u8).collect::<Vec<u8>>().into()),
     };
-    Message::Push(RowBatch {
+    Message::Gossip(GossipMessage::Push(RowBatch {
         actors: Vec::new(),
         tables: Vec::new(),
         rows: vec![row],
-    })
+    }))
 }
 
 fn bytes_of(msg: &Message) -> Vec<u8> {
@@ -159,8 +162,12 @@ fn stream() -> (Vec<u8>, Vec<LinkEvent>) {
         }
     }
     want.push(LinkEvent::Message(push(3 * CHUNK_BYTES)));
-    out.extend_from_slice(encode(&Message::Goodbye, Lane::Sys).unwrap().as_bytes());
-    want.push(LinkEvent::Message(Message::Goodbye));
+    out.extend_from_slice(
+        encode(&Message::Cluster(ClusterMessage::Leave), Lane::Sys)
+            .unwrap()
+            .as_bytes(),
+    );
+    want.push(LinkEvent::Message(Message::Cluster(ClusterMessage::Leave)));
     (out, want)
 }
 

@@ -12,14 +12,14 @@ use crate::id::{ClusterId, DialId, LinkId, NodeId, Seq, Token};
 use crate::link::Hello;
 use crate::rng::Rng;
 use crate::time::Instant;
-use crate::wire::{Standing, Welcome};
+use crate::wire::{Greeting, Phase};
 
 /// Two nodes may have dialled each other when both links come up within this time.
 const DOUBLE_DIAL: Duration = Duration::from_secs(10);
 
 /// How far a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum LinkPhase {
     /// The greetings are under way.
     Greeting,
     /// Both sides are members of one cluster.
@@ -32,11 +32,11 @@ pub(crate) enum Phase {
 
 /// What a greeting said of its sender, without the rows it carried.
 #[derive(Clone, Debug)]
-pub(crate) struct Greeting {
+pub(crate) struct GreetingFacts {
     pub(crate) cluster: ClusterId,
     pub(crate) settled: bool,
     pub(crate) founds: bool,
-    pub(crate) standing: Standing,
+    pub(crate) phase: Phase,
     /// Whether it holds rows of users.
     pub(crate) has_rows: bool,
     /// Whether it waits for claims.
@@ -47,17 +47,17 @@ pub(crate) struct Greeting {
     pub(crate) evictions: u64,
 }
 
-impl Greeting {
-    pub(crate) fn new(welcome: &Welcome, knows_peer: bool) -> Self {
-        Greeting {
-            cluster: welcome.cluster,
-            settled: welcome.settled,
-            founds: welcome.founds,
-            standing: welcome.standing.clone(),
-            has_rows: welcome.status.usr != 0,
-            awaits_claims: welcome.status.awaits_claims,
+impl GreetingFacts {
+    pub(crate) fn new(greeting: &Greeting, knows_peer: bool) -> Self {
+        GreetingFacts {
+            cluster: greeting.cluster,
+            settled: greeting.settled,
+            founds: greeting.founds,
+            phase: greeting.phase.clone(),
+            has_rows: greeting.status.usr != 0,
+            awaits_claims: greeting.status.awaits_claims,
             knows_peer,
-            evictions: welcome.evictions,
+            evictions: greeting.evictions,
         }
     }
 }
@@ -69,11 +69,11 @@ pub(crate) struct Link {
     pub(crate) epoch: u64,
     /// Whether this side dialled.
     pub(crate) dialled: bool,
-    phase: Phase,
+    phase: LinkPhase,
     /// The greeting this side sent: the verdict rests on it.
-    pub(crate) sent: Option<Greeting>,
+    pub(crate) sent: Option<GreetingFacts>,
     /// The peer's greeting.
-    pub(crate) theirs: Option<Greeting>,
+    pub(crate) theirs: Option<GreetingFacts>,
     /// The batch that records the peer: rows wait for it.
     pub(crate) recorded: Seq,
     pub(crate) congested: bool,
@@ -88,7 +88,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    fn new(now: Instant, hello: &Hello, dialled: bool, phase: Phase) -> Self {
+    fn new(now: Instant, hello: &Hello, dialled: bool, phase: LinkPhase) -> Self {
         Link {
             node: hello.actor.node,
             epoch: hello.epoch,
@@ -105,13 +105,13 @@ impl Link {
         }
     }
 
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> LinkPhase {
         self.phase
     }
 
     /// Whether both sides are members of one cluster, and rows may pass.
     pub(crate) fn is_ready(&self) -> bool {
-        self.phase == Phase::Ready
+        self.phase == LinkPhase::Ready
     }
 
     /// Whether rows may pass and there is room for them.
@@ -123,22 +123,22 @@ impl Link {
     pub(crate) fn is_to_member(&self) -> bool {
         let cluster = self.sent.as_ref().map(|sent| sent.cluster);
         let theirs = self.theirs.as_ref();
-        self.phase != Phase::Closing
+        self.phase != LinkPhase::Closing
             && theirs.is_some_and(|theirs| {
-                theirs.standing == Standing::Member && Some(theirs.cluster) == cluster
+                theirs.phase == Phase::Member && Some(theirs.cluster) == cluster
             })
     }
 
     /// Whether one of the two sides can fetch from the other, as far as is known.
     fn may_answer(&self) -> bool {
-        let is_member = |greeting: &Greeting| greeting.standing == Standing::Member;
+        let is_member = |greeting: &GreetingFacts| greeting.phase == Phase::Member;
         match self.phase {
-            Phase::Ready => true,
-            Phase::Away => [&self.sent, &self.theirs]
+            LinkPhase::Ready => true,
+            LinkPhase::Away => [&self.sent, &self.theirs]
                 .into_iter()
                 .flatten()
                 .any(is_member),
-            Phase::Greeting | Phase::Closing => false,
+            LinkPhase::Greeting | LinkPhase::Closing => false,
         }
     }
 }
@@ -257,7 +257,7 @@ impl Links {
     }
 
     /// The greetings say what may pass from now on.
-    pub(crate) fn enter(&mut self, link: LinkId, phase: Phase) {
+    pub(crate) fn enter(&mut self, link: LinkId, phase: LinkPhase) {
         self.ring.outdate();
         if let Some(link) = self.links.get_mut(&link) {
             link.phase = phase;
@@ -310,7 +310,7 @@ impl Links {
         dialled: bool,
     ) -> Option<LinkId> {
         let node = hello.actor.node;
-        let link = Link::new(now, hello, dialled, Phase::Greeting);
+        let link = Link::new(now, hello, dialled, LinkPhase::Greeting);
         self.ring.outdate();
         self.links.insert(id, link);
         self.greeting.insert((now, id));
@@ -320,7 +320,7 @@ impl Links {
         let keep_old = self.links.get(&old).is_some_and(|link| {
             // A peer dials only while it has no link, so it has forgotten an older one; only a double dial leaves two good links.
             now.since(link.since) < DOUBLE_DIAL
-                && link.phase != Phase::Closing
+                && link.phase != LinkPhase::Closing
                 && link.epoch == hello.epoch
                 && link.dialled != dialled
                 && link.dialled == (self.me < node)
@@ -334,12 +334,12 @@ impl Links {
 
     /// Takes in a link that is to be closed: it replaces no other link.
     pub(crate) fn refuse(&mut self, now: Instant, id: LinkId, hello: &Hello, dialled: bool) {
-        let link = Link::new(now, hello, dialled, Phase::Closing);
+        let link = Link::new(now, hello, dialled, LinkPhase::Closing);
         self.links.insert(id, link);
     }
 
     pub(crate) fn closing(&mut self, id: LinkId) {
-        self.enter(id, Phase::Closing);
+        self.enter(id, LinkPhase::Closing);
         if let Some(node) = self.get(id).map(|link| link.node) {
             self.unindex(node, id);
         }
@@ -489,7 +489,7 @@ impl Links {
 
     fn is_greeting(&self, id: LinkId) -> bool {
         let link = self.links.get(&id);
-        link.is_some_and(|link| link.phase == Phase::Greeting)
+        link.is_some_and(|link| link.phase == LinkPhase::Greeting)
     }
 
     /// Links whose greetings have come to nothing.

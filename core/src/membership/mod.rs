@@ -13,7 +13,7 @@ use core::fmt;
 use core::time::Duration;
 
 use evictions::Evictions;
-pub(crate) use links::{Greeting, Link, Links, Phase};
+pub(crate) use links::{GreetingFacts, Link, LinkPhase, Links};
 pub(crate) use record::{
     Departure, Eviction, MemberRecord, departure_key, departure_of, eviction_key, lost_key,
     lost_of, member_key,

@@ -8,12 +8,12 @@ use crate::error::ResumeError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, StoreOp};
 use crate::marks::Mark;
-use crate::membership::{Departure, Eviction, Link, Phase, eviction_key};
+use crate::membership::{Departure, Eviction, Link, LinkPhase, eviction_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
 use crate::table::Hlc;
 use crate::table::sys;
-use crate::wire::Standing;
+use crate::wire::Phase;
 
 impl Node {
     /// This life follows a leave. The last one to leave has missed nothing: it goes on where it was.
@@ -131,11 +131,11 @@ impl Node {
             let link = self.links.of(*node).and_then(|link| self.links.get(link));
             match link
                 .and_then(|link| link.theirs.as_ref())
-                .map(|theirs| &theirs.standing)
+                .map(|theirs| &theirs.phase)
             {
-                Some(Standing::Away { since, .. }) => (*since, *node) < mine,
+                Some(Phase::Away { since, .. }) => (*since, *node) < mine,
                 // It was on its way in and has never got there: nothing was ever freed or acknowledged by it as a member.
-                Some(Standing::Joining) => true,
+                Some(Phase::Joining) => true,
                 _ => false,
             }
         };
@@ -223,8 +223,8 @@ impl Node {
         }
         let is_member = |known: &Link| {
             let theirs = known.theirs.as_ref();
-            known.phase() == Phase::Away
-                && theirs.is_some_and(|theirs| theirs.standing == Standing::Member)
+            known.phase() == LinkPhase::Away
+                && theirs.is_some_and(|theirs| theirs.phase == Phase::Member)
         };
         let members = self.links.iter().filter(|(_, known)| is_member(known));
         let members: Vec<LinkId> = members.map(|(id, _)| id).collect();

@@ -9,9 +9,9 @@ use super::Node;
 use crate::id::{LinkId, NodeId};
 use crate::io::{HangupReason, Lane, Links};
 use crate::marks::Mark;
-use crate::membership::{Greeting, Phase, departure_key, member_key};
+use crate::membership::{GreetingFacts, LinkPhase, departure_key, member_key};
 use crate::table::sys;
-use crate::wire::{Message, RowBatch, Welcome};
+use crate::wire::{ClusterMessage, Greeting, Message, RowBatch};
 
 impl Node {
     /// Returns the rows that two nodes record of each other before other rows pass between them: this node's own row, the rows it knows of
@@ -43,11 +43,11 @@ impl Node {
 
     fn greet_knowing(&mut self, link: LinkId, heard: Option<&[u64]>) {
         let peer = self.links.get(link).map(|known| known.node);
-        let welcome = Welcome {
+        let greeting = Greeting {
             cluster: self.cluster.id,
             settled: self.is_settled(),
             founds: self.founds(),
-            standing: self.standing(),
+            phase: self.phase(),
             evictions: self.membership.evictions_sum(),
             whole: heard.is_some(),
             rows: self.greeting_rows(peer, heard),
@@ -60,21 +60,21 @@ impl Node {
             rows.get(sys::MEMBERS, &member_key(peer)).is_some()
         });
         if let Some(known) = self.links.get_mut(link) {
-            known.sent = Some(Greeting::new(&welcome, knows_peer));
-            let welcome = Message::Welcome(welcome);
+            known.sent = Some(GreetingFacts::new(&greeting, knows_peer));
+            let greeting = Message::Cluster(ClusterMessage::Greeting(greeting));
             self.fx
-                .send_after(gate, Links::One(link), Lane::Control, welcome);
+                .send_after(gate, Links::One(link), Lane::Control, greeting);
         }
     }
 
     /// Whether the peer has heard of other evictions, and its greeting does not tell of all that are missing here. Of their first
     /// greetings both find the same.
-    pub(super) fn has_unheard_evictions(&self, link: LinkId, theirs: &Welcome) -> bool {
+    pub(super) fn has_unheard_evictions(&self, link: LinkId, theirs: &Greeting) -> bool {
         let Some(known) = self.links.get(link) else {
             return false;
         };
         let ours = match (known.phase(), &known.sent) {
-            (Phase::Greeting, Some(sent)) => sent.evictions,
+            (LinkPhase::Greeting, Some(sent)) => sent.evictions,
             _ => self.membership.evictions_sum(),
         };
         !theirs.whole && theirs.evictions != ours
@@ -85,8 +85,12 @@ impl Node {
         self.fx.mark(Mark::EvictionsAsked);
         let heard = self.membership.evictions_heard();
         let (links, gate) = (Links::One(link), self.fx.first_gate());
-        self.fx
-            .send_after(gate, links, Lane::Control, Message::Heard(heard));
+        self.fx.send_after(
+            gate,
+            links,
+            Lane::Control,
+            Message::Cluster(ClusterMessage::EvictionDigest(heard)),
+        );
     }
 
     /// The peers' verdicts rest on a greeting that is no longer true.
@@ -99,11 +103,11 @@ impl Node {
             let phase = known.phase();
             let sent_cluster = known.sent.as_ref().map(|sent| sent.cluster);
             match phase {
-                Phase::Closing => {}
-                Phase::Greeting if sent_cluster != Some(self.cluster.id) => {
+                LinkPhase::Closing => {}
+                LinkPhase::Greeting if sent_cluster != Some(self.cluster.id) => {
                     self.hang_up(link, HangupReason::Retry);
                 }
-                Phase::Greeting => {}
+                LinkPhase::Greeting => {}
                 _ => {
                     self.greet(link);
                     self.reconsider(link);

@@ -9,13 +9,13 @@ use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::membership::{Greeting, Link, MemberRecord, Phase, member_key};
+use crate::membership::{GreetingFacts, Link, LinkPhase, MemberRecord, member_key};
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::Hlc;
 use crate::table::sys;
-use crate::wire::{Standing, Welcome};
+use crate::wire::{Greeting, Phase};
 
 /// What two greetings settle. Both sides compute it from the same two greetings.
 enum Verdict {
@@ -34,7 +34,7 @@ enum Verdict {
 /// A node that never had a fellow member joins one that had; of two such nodes one without users' rows joins one with, then
 /// the smaller cluster id joins the larger. Two that had are of one cluster that broke in two while it formed, if each knows
 /// the other as a member: then too the smaller id joins the larger. Otherwise they are strangers.
-fn verdict(ours: &Greeting, theirs: &Greeting) -> Verdict {
+fn verdict(ours: &GreetingFacts, theirs: &GreetingFacts) -> Verdict {
     if ours.cluster == theirs.cluster {
         return Verdict::Same;
     }
@@ -45,12 +45,12 @@ fn verdict(ours: &Greeting, theirs: &Greeting) -> Verdict {
         (false, true) => Verdict::Join,
         (true, false) => Verdict::Welcome,
         (false, false) => {
-            let founder = |greeting: &Greeting| greeting.standing == Standing::Member;
+            let founder = |greeting: &GreetingFacts| greeting.phase == Phase::Member;
             let patient = !(ours.founds && theirs.founds);
             if patient && !founder(ours) && !founder(theirs) {
                 return Verdict::Wait;
             }
-            let rank = |greeting: &Greeting| {
+            let rank = |greeting: &GreetingFacts| {
                 let is_founder = founder(greeting);
                 (greeting.has_rows, is_founder, greeting.cluster)
             };
@@ -64,9 +64,9 @@ fn verdict(ours: &Greeting, theirs: &Greeting) -> Verdict {
 }
 
 /// Whether a node is among the members that the greeting names.
-fn knows(welcome: &Welcome, node: NodeId) -> bool {
+fn knows(greeting: &Greeting, node: NodeId) -> bool {
     let key = member_key(node);
-    welcome.rows.rows.iter().any(|row| row.key == key)
+    greeting.rows.rows.iter().any(|row| row.key == key)
 }
 
 impl Node {
@@ -133,32 +133,32 @@ impl Node {
         looked >= self.config.timing.found_patience
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn phase(&self) -> Phase {
         match (&self.cluster.away, self.cluster.joined) {
-            (Some(away), _) => Standing::Away {
+            (Some(away), _) => Phase::Away {
                 since: away.since.0,
                 active: away.active.clone(),
             },
-            (None, false) => Standing::Joining,
-            (None, true) => Standing::Member,
+            (None, false) => Phase::Joining,
+            (None, true) => Phase::Member,
         }
     }
 
-    pub(super) fn welcomed(&mut self, link: LinkId, theirs: Welcome) -> Result<(), Refusal> {
+    pub(super) fn welcomed(&mut self, link: LinkId, theirs: Greeting) -> Result<(), Refusal> {
         let Some(known) = self.links.get(link) else {
             return Ok(());
         };
         let (Some(ours), node, again) = (
             known.sent.clone(),
             known.node,
-            known.phase() != Phase::Greeting,
+            known.phase() != LinkPhase::Greeting,
         ) else {
             return Ok(());
         };
         let mut founds = false;
         // Only nodes of two clusters ask whether they know each other.
         let knows_me = ours.cluster != theirs.cluster && knows(&theirs, self.id());
-        let said = Greeting::new(&theirs, knows_me);
+        let said = GreetingFacts::new(&theirs, knows_me);
         match verdict(&ours, &said) {
             Verdict::Refuse => {
                 self.refuse_stranger(link, node);
@@ -225,8 +225,8 @@ impl Node {
     fn record_peer(
         &mut self,
         link: LinkId,
-        said: Greeting,
-        theirs: Welcome,
+        said: GreetingFacts,
+        theirs: Greeting,
     ) -> Result<(), Refusal> {
         let evictions = self.membership.evictions();
         if !mutated!(self.fx, PeersUnrecorded) {
@@ -239,7 +239,7 @@ impl Node {
         self.gossip
             .replica_mut()
             .follow_clock(&mut self.fx, Hlc(status.clock));
-        if said.standing == Standing::Member {
+        if said.phase == Phase::Member {
             self.greeted_by_clock(status.wall_ms);
         }
         let life = self.links.get(link).map(|known| (known.node, known.epoch));
@@ -254,9 +254,15 @@ impl Node {
             self.hang_up(link, HangupReason::Retry);
             return Ok(());
         }
-        let ready = self.is_full() && said.standing == Standing::Member && !evicted;
-        self.links
-            .enter(link, if ready { Phase::Ready } else { Phase::Away });
+        let ready = self.is_full() && said.phase == Phase::Member && !evicted;
+        self.links.enter(
+            link,
+            if ready {
+                LinkPhase::Ready
+            } else {
+                LinkPhase::Away
+            },
+        );
         let (node, epoch) = match self.links.get_mut(link) {
             Some(known) => {
                 known.recorded = known.recorded.max(self.fx.open_seq());
@@ -296,12 +302,12 @@ impl Node {
             .links
             .get(link)
             .and_then(|known| known.theirs.as_ref())
-            .map(|w| w.standing.clone());
-        if let Some(Standing::Away { .. }) = theirs {
+            .map(|w| w.phase.clone());
+        if let Some(Phase::Away { .. }) = theirs {
             self.seed_behind(link, SeedState::Away);
         }
         match (&self.cluster.away, theirs) {
-            (_, Some(Standing::Member)) => {
+            (_, Some(Phase::Member)) => {
                 // Of several members the first is asked; the others wait until it has answered or gone.
                 if self.joining.is_none_or(|at| at == link) {
                     self.joining = Some(link);
@@ -310,7 +316,7 @@ impl Node {
             }
             // The peer enters this node's cluster, or both are new: a node that the other welcomed is full already.
             (None, _) => self.gossip.pull_at_once(now, link),
-            (Some(_), Some(Standing::Away { .. })) => self.resume_if_last(),
+            (Some(_), Some(Phase::Away { .. })) => self.resume_if_last(),
             (Some(_), _) => {}
         }
     }
@@ -320,7 +326,7 @@ impl Node {
         let links: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.phase() == Phase::Away)
+            .filter(|(_, link)| link.phase() == LinkPhase::Away)
             .map(|(id, _)| id)
             .collect();
         for link in links {
@@ -356,8 +362,8 @@ impl Node {
         let Some(theirs) = known.and_then(|known| known.theirs.as_ref()) else {
             return;
         };
-        if full && theirs.standing == Standing::Member {
-            self.links.enter(link, Phase::Ready);
+        if full && theirs.phase == Phase::Member {
+            self.links.enter(link, LinkPhase::Ready);
             self.ask_newcomer();
             self.gossip.expedite(now, link);
         }

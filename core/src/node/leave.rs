@@ -9,13 +9,13 @@ use super::Node;
 use crate::id::{LinkId, NodeId, Seq, Token};
 use crate::io::{Event, HaltReason, Handover, HangupReason, Lane, Links, Response};
 use crate::marks::Mark;
-use crate::membership::{Departure, Phase, departure_key};
+use crate::membership::{Departure, LinkPhase, departure_key};
 use crate::mutants::mutated;
 use crate::table::gossip::write_contexts;
 use crate::table::sys;
 use crate::table::{Context, RowClass};
 use crate::time::Instant;
-use crate::wire::{Message, RumorState};
+use crate::wire::{ClusterMessage, Message, RumorState};
 
 /// The time from one question to the next, at first.
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -246,11 +246,11 @@ impl Node {
         }
         let gates = links.iter().filter_map(|link| self.links.get(*link));
         let gate = gates.map(|known| known.recorded).max().unwrap_or(Seq(0));
-        let msg = Message::Handover {
+        let msg = Message::Cluster(ClusterMessage::Handover {
             round: leaving.round,
             insists: leaving.questions > PATIENT_QUESTIONS,
             held: write_contexts(&leaving.held),
-        };
+        });
         // In the lane of the record, so that it comes after it.
         let links = Links::Many(links.into());
         self.fx.send_after(gate, links, Lane::Sys, msg);
@@ -302,11 +302,12 @@ impl Node {
         let links: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.phase() != Phase::Closing)
+            .filter(|(_, link)| link.phase() != LinkPhase::Closing)
             .map(|(id, _)| id)
             .collect();
         for link in links {
-            self.fx.send(link, Lane::Control, Message::Goodbye);
+            self.fx
+                .send(link, Lane::Control, Message::Cluster(ClusterMessage::Leave));
             self.hang_up(link, HangupReason::Left);
         }
         if !handover.is_complete() {

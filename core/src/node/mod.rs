@@ -11,6 +11,7 @@ mod loads;
 mod peers;
 mod requests;
 mod rivals;
+mod route;
 mod sessions;
 mod settings;
 mod skew;
@@ -201,7 +202,7 @@ impl Node {
             Input::LinkUp { link, dial, hello } => self.link_up(link, dial, &hello),
             Input::LinkDown { link, why } => self.link_down(link, &why),
             Input::DialFailed { dial, why } => self.dial_failed(dial, &why),
-            Input::Message { link, msg } => self.message(link, msg),
+            Input::Message { link, msg } => self.route(link, msg),
             Input::Congested { link } => self.congested(link, true),
             Input::Drained { link } => self.congested(link, false),
             Input::Request {

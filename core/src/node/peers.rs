@@ -11,10 +11,10 @@ use crate::id::{DialId, LinkId, NodeId, Token};
 use crate::io::{Event, HangupReason, Lane, LinkError};
 use crate::link::Hello;
 use crate::marks::Mark;
-use crate::membership::{Change, Link, Phase};
+use crate::membership::{Change, Link, LinkPhase};
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
-use crate::wire::{Message, Rumor, Status};
+use crate::wire::{DetectorMessage, Message};
 
 /// How long the answer to a join waits for links with the other members; past it the join has succeeded all the same.
 const JOIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -99,7 +99,7 @@ impl Node {
         if self
             .links
             .get(link)
-            .is_none_or(|l| l.phase() == Phase::Closing)
+            .is_none_or(|l| l.phase() == LinkPhase::Closing)
         {
             return;
         }
@@ -143,7 +143,7 @@ impl Node {
         if *why == LinkError::Malformed {
             self.fx.mark(Mark::LinkMalformed);
         }
-        if gone.phase() != Phase::Closing {
+        if gone.phase() != LinkPhase::Closing {
             self.link_unusable(link, Some(gone.node));
         }
     }
@@ -171,143 +171,6 @@ impl Node {
         }
     }
 
-    pub(super) fn message(&mut self, link: LinkId, msg: Message) {
-        let Some(known) = self.links.get(link) else {
-            return;
-        };
-        let (node, epoch, phase) = (known.node, known.epoch, known.phase());
-        if phase == Phase::Closing {
-            return;
-        }
-        let done = match (msg, phase) {
-            (Message::Welcome(welcome), _) => self.welcomed(link, welcome),
-            (Message::Heard(heard), _) => {
-                self.heard_evictions(link, &heard);
-                Ok(())
-            }
-            (Message::Denied(why), _) => {
-                self.denied(link, node, why);
-                Ok(())
-            }
-            // Before the greetings are through nothing else has a meaning.
-            (_, Phase::Greeting) => Ok(()),
-            // What an evicted life says counts no more.
-            (_, Phase::Away) if self.membership.is_evicted(node, epoch) => {
-                self.fx.refuse(Refusal::EvictedLife);
-                Ok(())
-            }
-            (msg, _) => self.member_message(link, (node, epoch), msg),
-        };
-        if let Err(why) = done {
-            self.fx.mark(Mark::ProtocolViolation);
-            self.fx.refuse(why);
-            let why = why.name();
-            self.fx.event(Event::Protocol { node, why });
-            self.hang_up(link, HangupReason::Protocol);
-        }
-    }
-
-    fn member_message(
-        &mut self,
-        link: LinkId,
-        (node, epoch): (NodeId, u64),
-        msg: Message,
-    ) -> Result<(), Refusal> {
-        match msg {
-            msg @ (Message::Probe { .. }
-            | Message::Ack { .. }
-            | Message::ProbeFor { .. }
-            | Message::ProbedFor { .. }) => self.detector_message(link, (node, epoch), msg)?,
-            Message::Goodbye => self.hang_up(link, HangupReason::Left),
-            Message::Evict {
-                round,
-                node: other,
-                epoch: life,
-                force,
-            } => self.asked_to_evict(link, (node, epoch), round, (other, life), force),
-            Message::Agreed { round, agrees } => self.evict_answered(node, round, agrees),
-            Message::Withdrawn { node: other, .. } => self.evict_withdrawn(node, other),
-            Message::Handover {
-                round,
-                insists,
-                held,
-            } => self.handed_over(link, round, insists, &held)?,
-            Message::TakenOver { round } => self.taken_over(node, round),
-            Message::Welcome(_) | Message::Heard(_) | Message::Denied(_) => {}
-            msg => self.gossip_message(link, node, msg)?,
-        }
-        Ok(())
-    }
-
-    fn detector_message(
-        &mut self,
-        link: LinkId,
-        (node, epoch): (NodeId, u64),
-        msg: Message,
-    ) -> Result<(), Refusal> {
-        let now = self.fx.now().mono;
-        match msg {
-            Message::Probe {
-                nonce,
-                status,
-                rumors,
-            } => {
-                self.heard(link, (node, epoch), &status, &rumors)?;
-                let actions = self.detector.on_probe(now, node, nonce, &rumors);
-                self.act(actions);
-            }
-            Message::Ack {
-                nonce,
-                status,
-                rumors,
-            } => {
-                self.rival_answers(link, node, nonce);
-                self.heard(link, (node, epoch), &status, &rumors)?;
-                let actions = self.detector.on_ack(now, node, nonce, &rumors);
-                self.act(actions);
-            }
-            Message::ProbeFor {
-                nonce,
-                target,
-                rumors,
-            } => {
-                check_rumors(&rumors)?;
-                let actions = self
-                    .detector
-                    .on_probe_for(now, node, target, nonce, &rumors);
-                self.act(actions);
-            }
-            Message::ProbedFor {
-                nonce,
-                alive,
-                rumors,
-            } => {
-                check_rumors(&rumors)?;
-                let actions = self
-                    .detector
-                    .on_probed_for(now, node, nonce, alive, &rumors);
-                self.act(actions);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A probe or an ack is direct contact, and tells the peer's state.
-    fn heard(
-        &mut self,
-        link: LinkId,
-        (node, epoch): (NodeId, u64),
-        status: &Status,
-        rumors: &[Rumor],
-    ) -> Result<(), Refusal> {
-        check_rumors(rumors)?;
-        let direct = self.detector.direct(self.fx.now().mono, node, epoch);
-        self.act(direct);
-        self.heard_status(link, node, status);
-        Ok(())
-    }
-
     /// Carries out what the detector decided.
     pub(super) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
@@ -326,58 +189,54 @@ impl Node {
                 }
                 Action::Probe { to, nonce, rumors } => {
                     let status = self.own_status();
-                    (
-                        to,
-                        Message::Probe {
-                            nonce,
-                            status,
-                            rumors,
-                        },
-                    )
+                    let probe = DetectorMessage::Probe {
+                        nonce,
+                        status,
+                        rumors,
+                    };
+                    (to, probe)
                 }
                 Action::Ack { to, nonce, rumors } => {
                     let status = self.own_status();
-                    (
-                        to,
-                        Message::Ack {
-                            nonce,
-                            status,
-                            rumors,
-                        },
-                    )
+                    let ack = DetectorMessage::Ack {
+                        nonce,
+                        status,
+                        rumors,
+                    };
+                    (to, ack)
                 }
                 Action::ProbeFor {
                     via,
                     target,
                     nonce,
                     rumors,
-                } => (
-                    via,
-                    Message::ProbeFor {
+                } => {
+                    let probe = DetectorMessage::IndirectProbe {
                         nonce,
                         target,
                         rumors,
-                    },
-                ),
+                    };
+                    (via, probe)
+                }
                 Action::ProbedFor {
                     to,
                     nonce,
                     alive,
                     rumors,
-                } => (
-                    to,
-                    Message::ProbedFor {
+                } => {
+                    let ack = DetectorMessage::IndirectAck {
                         nonce,
                         alive,
                         rumors,
-                    },
-                ),
+                    };
+                    (to, ack)
+                }
                 verdict => {
                     self.judge(&verdict);
                     continue;
                 }
             };
-            self.send_control(to, msg);
+            self.send_control(to, Message::Detector(msg));
         }
     }
 
@@ -420,7 +279,7 @@ impl Node {
     /// Whether there is a link to a node over which the greetings are through.
     fn is_greeted(&self, node: NodeId) -> bool {
         let link = self.links.of(node).and_then(|link| self.links.get(link));
-        link.is_some_and(|link| link.phase() != Phase::Greeting)
+        link.is_some_and(|link| link.phase() != LinkPhase::Greeting)
     }
 
     fn send_control(&mut self, to: NodeId, msg: Message) {
@@ -485,7 +344,7 @@ impl Node {
     pub(super) fn join(&mut self, token: Token, addr: String) {
         let answers_there = |(_, link): &(LinkId, &Link)| {
             let member = self.membership.get(link.node);
-            link.phase() != Phase::Closing
+            link.phase() != LinkPhase::Closing
                 && (link.reached.as_deref() == Some(&*addr)
                     || member.is_some_and(|member| member.record.addr == addr))
         };
@@ -514,15 +373,6 @@ impl Node {
         for (token, _) in self.requests.joined(node) {
             self.requests.settle(token, node, until);
         }
-    }
-}
-
-fn check_rumors(rumors: &[Rumor]) -> Result<(), Refusal> {
-    const MAX: usize = 64;
-    if rumors.len() > MAX {
-        Err(Refusal::TooManyRumors)
-    } else {
-        Ok(())
     }
 }
 

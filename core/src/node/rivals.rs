@@ -15,9 +15,9 @@ use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::link::Hello;
 use crate::marks::Mark;
-use crate::membership::Phase;
+use crate::membership::LinkPhase;
 use crate::time::Instant;
-use crate::wire::{Denial, Message};
+use crate::wire::{ClusterMessage, Denial, DetectorMessage, Message};
 
 /// A question to the holder of an id that another node claims.
 pub(super) struct Rival {
@@ -37,7 +37,7 @@ impl Node {
         let node = hello.actor.node;
         let link = self.links.of(node)?;
         let known = self.links.get(link)?;
-        let carries = matches!(known.phase(), Phase::Ready | Phase::Away);
+        let carries = matches!(known.phase(), LinkPhase::Ready | LinkPhase::Away);
         let same_run = self
             .membership
             .get(node)
@@ -74,11 +74,11 @@ impl Node {
         self.rivals.insert(node, rival);
         let status = self.own_status();
         let rumors = Vec::new();
-        let question = Message::Probe {
+        let question = Message::Detector(DetectorMessage::Probe {
             nonce,
             status,
             rumors,
-        };
+        });
         self.fx.send(link, Lane::Control, question);
         Some(why)
     }
@@ -109,7 +109,11 @@ impl Node {
         if let Some(denial) = denial(why) {
             self.fx.mark(Mark::PeerDenied);
             self.fx.event(Event::Refused { node, why });
-            self.fx.send(link, Lane::Control, Message::Denied(denial));
+            self.fx.send(
+                link,
+                Lane::Control,
+                Message::Cluster(ClusterMessage::Denial(denial)),
+            );
         }
         self.fx.hangup(link, why);
     }

@@ -2,10 +2,10 @@
 
 use super::Node;
 use crate::id::{LinkId, NodeId};
-use crate::membership::{Link, Phase};
+use crate::membership::{Link, LinkPhase};
 use crate::refusals::Refusal;
 use crate::table::gossip::Paged;
-use crate::wire::{Message, RowBatch, Standing, Status};
+use crate::wire::{GossipMessage, Phase, RowBatch, Status};
 
 impl Node {
     /// Returns this node's state in short.
@@ -40,14 +40,14 @@ impl Node {
 
     /// A peer that claims is a full member, though its greeting that said so may have been lost.
     fn peer_is_full(&mut self, link: LinkId) {
-        let is_away = |known: &Link| known.phase() == Phase::Away;
+        let is_away = |known: &Link| known.phase() == LinkPhase::Away;
         if !self.links.get(link).is_some_and(is_away) {
             return;
         }
-        self.links.enter(link, Phase::Ready);
+        self.links.enter(link, LinkPhase::Ready);
         if let Some(known) = self.links.get_mut(link) {
             if let Some(theirs) = &mut known.theirs {
-                theirs.standing = Standing::Member;
+                theirs.phase = Phase::Member;
             }
             self.set_outbox();
         }
@@ -68,11 +68,11 @@ impl Node {
     ///
     /// # Errors
     /// What is wrong with the message.
-    pub(super) fn gossip_message(
+    pub(super) fn on_gossip(
         &mut self,
         link: LinkId,
         node: NodeId,
-        msg: Message,
+        msg: GossipMessage,
     ) -> Result<(), Refusal> {
         let (gossip, mut env) = self.gossip_door();
         match gossip.on_message(&mut env, (link, node), msg)? {

@@ -7,7 +7,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::gossip::read_contexts;
-use crate::wire::{DomainContext, Message};
+use crate::wire::{ClusterMessage, DomainContext, Message};
 
 impl Node {
     /// Answers a leaver's question, once what it names is durable here. Nothing is kept of a question that cannot be answered: the leaver asks
@@ -46,7 +46,7 @@ impl Node {
                 self.fx.open_seq()
             }
         };
-        let answer = Message::TakenOver { round };
+        let answer = Message::Cluster(ClusterMessage::Takeover { round });
         let links = Links::One(link);
         self.fx.send_after(gate, links, Lane::Control, answer);
         Ok(())

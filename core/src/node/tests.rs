@@ -401,7 +401,9 @@ fn two_populated_singles_become_one_cluster_with_the_rows_of_both() {
 fn a_lost_push_is_fetched() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
-    lab.cut = Box::new(|_, to, msg| to == 2 && matches!(msg, wire::Message::Push(_)));
+    lab.cut = Box::new(|_, to, msg| {
+        to == 2 && matches!(msg, wire::Message::Gossip(wire::GossipMessage::Push(_)))
+    });
     lab.put(0, "k", "v");
     lab.settle();
     assert_eq!(lab.get(2, "k"), None);

@@ -16,7 +16,7 @@ use crate::marks::Mark;
 use crate::membership::Link;
 use crate::mutants::mutated;
 use crate::time::Instant;
-use crate::wire::{Denial, Standing};
+use crate::wire::{Denial, Phase};
 
 /// When a node first says what it waits for. The time until it says so again doubles from here.
 const FIRST: Duration = Duration::from_secs(5);
@@ -243,7 +243,7 @@ impl Node {
         let open = looks && self.joining.is_none() && self.leaving.is_none();
         let is_member = |link: &Link| {
             let theirs = link.theirs.as_ref();
-            theirs.is_some_and(|theirs| theirs.standing == Standing::Member)
+            theirs.is_some_and(|theirs| theirs.phase == Phase::Member)
         };
         let mut links = self.links.iter();
         let may = told && open && !links.any(|(_, link)| is_member(link));

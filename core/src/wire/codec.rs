@@ -6,6 +6,11 @@ use core::fmt;
 
 use super::Message;
 
+/// The first byte of a message, which names its machine. 3 and 4 are reserved for strong and quorum tables.
+const CLUSTER: u8 = 0;
+const DETECTOR: u8 = 1;
+const GOSSIP: u8 = 2;
+
 /// Nested arrays and maps of a message, with room for what newer versions may add.
 const MAX_DEPTH: usize = 32;
 
@@ -20,6 +25,11 @@ pub enum DecodeError {
     },
     /// Bytes follow the message.
     Trailing,
+    /// The message is for a machine that this version does not have.
+    UnknownMachine {
+        /// Its tag.
+        tag: u8,
+    },
 }
 
 impl fmt::Display for DecodeError {
@@ -27,6 +37,9 @@ impl fmt::Display for DecodeError {
         match self {
             DecodeError::Malformed { why } => write!(f, "malformed message: {why}"),
             DecodeError::Trailing => f.write_str("bytes follow the message"),
+            DecodeError::UnknownMachine { tag } => {
+                write!(f, "no machine of this version has messages with tag {tag}")
+            }
         }
     }
 }
@@ -50,7 +63,21 @@ impl core::error::Error for EncodeError {}
 /// # Errors
 /// Only if the serializer refuses the message; `out` may then hold a part of it.
 pub fn encode(msg: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    rmp_serde::encode::write(out, msg).map_err(EncodeError)
+    let done = match msg {
+        Message::Cluster(msg) => {
+            out.push(CLUSTER);
+            rmp_serde::encode::write_named(out, msg)
+        }
+        Message::Detector(msg) => {
+            out.push(DETECTOR);
+            rmp_serde::encode::write(out, msg)
+        }
+        Message::Gossip(msg) => {
+            out.push(GOSSIP);
+            rmp_serde::encode::write(out, msg)
+        }
+    };
+    done.map_err(EncodeError)
 }
 
 /// Decodes one message that fills `bytes` exactly. The caller has capped the length.
@@ -58,7 +85,16 @@ pub fn encode(msg: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
 /// # Errors
 /// [`DecodeError`] when the bytes are anything else.
 pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
-    decode_all(bytes)
+    let Some((&tag, msg)) = bytes.split_first() else {
+        let why = "no bytes".to_string();
+        return Err(DecodeError::Malformed { why });
+    };
+    match tag {
+        CLUSTER => decode_all(msg).map(Message::Cluster),
+        DETECTOR => decode_all(msg).map(Message::Detector),
+        GOSSIP => decode_all(msg).map(Message::Gossip),
+        tag => Err(DecodeError::UnknownMachine { tag }),
+    }
 }
 
 /// Decodes a value that fills `bytes` exactly.
@@ -79,13 +115,74 @@ pub(crate) fn decode_all<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
+    use serde::Serialize;
+
     use super::*;
+    use crate::id::ClusterId;
+    use crate::wire::{ClusterMessage, GossipMessage, Greeting, Phase, RowBatch, Status};
+
+    fn greeting() -> Greeting {
+        Greeting {
+            cluster: ClusterId(7),
+            settled: true,
+            founds: true,
+            phase: Phase::Member,
+            evictions: 9,
+            whole: true,
+            rows: RowBatch {
+                actors: Vec::new(),
+                tables: Vec::new(),
+                rows: Vec::new(),
+            },
+            status: Status {
+                sys: 1,
+                usr: 2,
+                rows: 3,
+                claims: true,
+                awaits_claims: false,
+                clock: 4,
+                wall_ms: 5,
+                settled_ms: 6,
+            },
+        }
+    }
+
+    /// The bytes of a greeting with the fields that `change` leaves, among them ones that no version has.
+    fn greeting_of(change: impl FnOnce(&mut Vec<(&str, Vec<u8>)>)) -> Vec<u8> {
+        fn value(value: &impl Serialize) -> Vec<u8> {
+            rmp_serde::to_vec_named(value).unwrap()
+        }
+        let whole = greeting();
+        let mut fields = vec![
+            ("cluster", value(&whole.cluster)),
+            ("settled", value(&whole.settled)),
+            ("founds", value(&whole.founds)),
+            ("phase", value(&whole.phase)),
+            ("evictions", value(&whole.evictions)),
+            ("whole", value(&whole.whole)),
+            ("rows", value(&whole.rows)),
+            ("status", value(&whole.status)),
+        ];
+        change(&mut fields);
+        // A map of one entry, from the variant to a short map of its fields.
+        let mut bytes = vec![CLUSTER, 0x81];
+        bytes.extend(value(&"Greeting"));
+        bytes.push(0x80 | fields.len() as u8);
+        for (name, content) in fields {
+            bytes.extend(value(&name));
+            bytes.extend(content);
+        }
+        bytes
+    }
 
     #[test]
     fn any_byte_after_a_message_is_refused() {
+        let leave = Message::Cluster(ClusterMessage::Leave);
         let mut bytes = Vec::new();
-        encode(&Message::Goodbye, &mut bytes).unwrap();
-        assert_eq!(decode(&bytes).unwrap(), Message::Goodbye);
+        encode(&leave, &mut bytes).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), leave);
         for byte in 0..=u8::MAX {
             bytes.push(byte);
             assert!(
@@ -93,6 +190,60 @@ mod tests {
                 "byte {byte:#x}"
             );
             bytes.pop();
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_machine_that_is_not_here_is_refused_by_its_tag() {
+        let refused = Message::Gossip(GossipMessage::Refused { session: 1 });
+        let mut bytes = Vec::new();
+        encode(&refused, &mut bytes).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), refused);
+        for unknown in GOSSIP + 1..=u8::MAX {
+            bytes[0] = unknown;
+            assert!(
+                matches!(decode(&bytes), Err(DecodeError::UnknownMachine { tag }) if tag == unknown)
+            );
+        }
+        for other in [CLUSTER, DETECTOR] {
+            bytes[0] = other;
+            assert!(matches!(decode(&bytes), Err(DecodeError::Malformed { .. })));
+        }
+        assert!(matches!(decode(&[]), Err(DecodeError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_greeting_may_have_fields_that_a_later_version_adds_and_lack_optional_ones() {
+        let read = |bytes: &[u8]| match decode(bytes).unwrap() {
+            Message::Cluster(ClusterMessage::Greeting(read)) => read,
+            other => panic!("{other:?}"),
+        };
+        let as_it_is = greeting_of(|_| ());
+        let mut sent = Vec::new();
+        let msg = Message::Cluster(ClusterMessage::Greeting(greeting()));
+        encode(&msg, &mut sent).unwrap();
+        assert_eq!(as_it_is, sent);
+        let more = rmp_serde::to_vec(&vec![(1, "two"), (3, "four")]).unwrap();
+        let grown = greeting_of(|fields| fields.insert(1, ("term", more)));
+        assert_eq!(read(&grown), greeting());
+        let short =
+            greeting_of(|fields| fields.retain(|field| !["founds", "whole"].contains(&field.0)));
+        let want = Greeting {
+            founds: false,
+            whole: false,
+            ..greeting()
+        };
+        assert_eq!(read(&short), want);
+    }
+
+    #[test]
+    fn a_greeting_that_lacks_a_mandatory_field_is_refused() {
+        for gone in ["cluster", "settled", "phase", "evictions", "rows", "status"] {
+            let bytes = greeting_of(|fields| fields.retain(|field| field.0 != gone));
+            assert!(
+                matches!(decode(&bytes), Err(DecodeError::Malformed { .. })),
+                "{gone}"
+            );
         }
     }
 }

@@ -184,7 +184,7 @@ impl WriteQueue {
 mod tests {
     use super::*;
     use rumormill_core::link::{LinkEvent, LinkLimits, encode};
-    use rumormill_core::wire::{Message, Row, RowBatch};
+    use rumormill_core::wire::{GossipMessage, Message, Row, RowBatch};
     use rumormill_core::{Config, Now, Recovery, Seed};
 
     fn push_of(id: u32, size: usize) -> Message {
@@ -197,15 +197,15 @@ mod tests {
             key: Bytes::from_static(b"k"),
             value: Some(vec![7; size].into()),
         };
-        Message::Push(RowBatch {
+        Message::Gossip(GossipMessage::Push(RowBatch {
             actors: vec![],
             tables: vec![],
             rows: vec![row],
-        })
+        }))
     }
 
     fn more(page: u32) -> Message {
-        Message::More { session: 9, page }
+        Message::Gossip(GossipMessage::PageAck { session: 9, page })
     }
 
     /// Writes up to `n` bytes to `wire`.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rumormill_core::wire::{Message, Rumor};
+use rumormill_core::wire::{ClusterMessage, DetectorMessage, Message, Rumor};
 use rumormill_core::{LinkId, NodeId};
 
 use super::Violation;
@@ -41,10 +41,12 @@ struct Grave {
 /// The rumors of a message.
 fn rumors(message: &Message) -> &[Rumor] {
     match message {
-        Message::Probe { rumors, .. }
-        | Message::Ack { rumors, .. }
-        | Message::ProbeFor { rumors, .. }
-        | Message::ProbedFor { rumors, .. } => rumors,
+        Message::Detector(
+            DetectorMessage::Probe { rumors, .. }
+            | DetectorMessage::Ack { rumors, .. }
+            | DetectorMessage::IndirectProbe { rumors, .. }
+            | DetectorMessage::IndirectAck { rumors, .. },
+        ) => rumors,
         _ => &[],
     }
 }
@@ -59,7 +61,7 @@ impl Ears {
 
     /// A message came over a link: it counts once the other side's greeting has come there.
     pub fn receives(&mut self, link: LinkId, message: &Message, turn: u64) {
-        if matches!(message, Message::Welcome(_)) {
+        if matches!(message, Message::Cluster(ClusterMessage::Greeting(_))) {
             self.greeted.insert(link);
         } else if self.greeted.contains(&link) {
             self.told(rumors(message), turn);
@@ -171,11 +173,11 @@ mod tests {
 
     /// A link's other side says that the member is alive in its second incarnation.
     fn question() -> Message {
-        Message::ProbeFor {
+        Message::Detector(DetectorMessage::IndirectProbe {
             nonce: 1,
             target: WHO,
             rumors: vec![alive(2)],
-        }
+        })
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::LinkId;
-use rumormill_core::wire::Message;
+use rumormill_core::wire::{GossipMessage, Message};
 
 use super::Violation;
 
@@ -23,9 +23,11 @@ impl Served {
         msg: &Message,
     ) -> Option<Violation> {
         let (session, page, next) = match msg {
-            Message::Page(page) => (page.session, page.page, page.page.saturating_add(1)),
+            Message::Gossip(GossipMessage::Page(page)) => {
+                (page.session, page.page, page.page.saturating_add(1))
+            }
             // A scope is the whole answer.
-            Message::Differs { session, .. } => (*session, 0, u32::MAX),
+            Message::Gossip(GossipMessage::DigestDiff { session, .. }) => (*session, 0, u32::MAX),
             _ => return None,
         };
         let expected = self.0.insert((link, session), next).unwrap_or(0);
@@ -44,7 +46,7 @@ mod tests {
     use super::*;
 
     fn page(session: u64, page: u32) -> Message {
-        Message::Page(Page {
+        Message::Gossip(GossipMessage::Page(Page {
             session,
             page,
             rows: RowBatch {
@@ -53,7 +55,7 @@ mod tests {
                 rows: Vec::new(),
             },
             last: None,
-        })
+        }))
     }
 
     /// Whether the last of these messages is found to be one too many.
@@ -70,10 +72,12 @@ mod tests {
 
     #[test]
     fn the_pages_of_a_session_go_out_once_and_in_order() {
-        let differs = |session| Message::Differs {
-            session,
-            scope: Vec::new(),
-            at: 0,
+        let differs = |session| {
+            Message::Gossip(GossipMessage::DigestDiff {
+                session,
+                scope: Vec::new(),
+                at: 0,
+            })
         };
         assert!(!is_found(&[(1, page(1, 0)), (1, page(1, 1))]));
         assert!(!is_found(&[(1, page(1, 0)), (2, page(1, 0))]));

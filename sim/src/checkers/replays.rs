@@ -30,7 +30,7 @@ pub fn believed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rumormill_core::wire::Message;
+    use rumormill_core::wire::{ClusterMessage, Message};
 
     #[test]
     fn only_an_answer_and_a_refusal_are_sound() {
@@ -38,7 +38,10 @@ mod tests {
         let refused = Err(LinkError::Refused(Refusal::Proof));
         let sound = [answer.clone()];
         assert_eq!(believed((5, 0, 1), &sound, &refused), None);
-        let told = [answer, LinkEvent::Message(Message::Goodbye)];
+        let told = [
+            answer,
+            LinkEvent::Message(Message::Cluster(ClusterMessage::Leave)),
+        ];
         for (events, end) in [
             (&told[..], &refused),
             (&sound, &Ok(())),

@@ -1,6 +1,6 @@
 //! A node that is no full member claims nothing.
 
-use rumormill_core::wire::Message;
+use rumormill_core::wire::{DetectorMessage, Message};
 
 use super::Violation;
 
@@ -11,7 +11,9 @@ pub const NAME: &str = "standing";
 /// when it wrote them; of what waits for the disk that cannot be said.
 pub fn claims(message: &Message) -> bool {
     match message {
-        Message::Probe { status, .. } | Message::Ack { status, .. } => status.claims,
+        Message::Detector(
+            DetectorMessage::Probe { status, .. } | DetectorMessage::Ack { status, .. },
+        ) => status.claims,
         _ => false,
     }
 }
@@ -27,27 +29,29 @@ pub fn false_claim(at_us: u64, node: usize) -> Violation {
 
 #[cfg(test)]
 mod tests {
-    use rumormill_core::wire::Status;
+    use rumormill_core::wire::{ClusterMessage, Status};
 
     use super::*;
 
     #[test]
     fn a_probe_that_claims_is_a_claim() {
-        let probe = |claims| Message::Probe {
-            nonce: 1,
-            status: Status {
-                sys: 0,
-                usr: 0,
-                rows: 1,
-                claims,
-                awaits_claims: false,
-                clock: 0,
-                wall_ms: 0,
-                settled_ms: 0,
-            },
-            rumors: Vec::new(),
+        let probe = |claims| {
+            Message::Detector(DetectorMessage::Probe {
+                nonce: 1,
+                status: Status {
+                    sys: 0,
+                    usr: 0,
+                    rows: 1,
+                    claims,
+                    awaits_claims: false,
+                    clock: 0,
+                    wall_ms: 0,
+                    settled_ms: 0,
+                },
+                rumors: Vec::new(),
+            })
         };
         assert!(claims(&probe(true)) && !claims(&probe(false)));
-        assert!(!claims(&Message::Goodbye));
+        assert!(!claims(&Message::Cluster(ClusterMessage::Leave)));
     }
 }

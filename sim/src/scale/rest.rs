@@ -1,7 +1,7 @@
 //! A cluster that forms, and one that has nothing to do.
 
 use rumormill_core::Lane;
-use rumormill_core::wire::{Message, Status};
+use rumormill_core::wire::{DetectorMessage, Message, Status};
 
 use super::{Figure, Goal, Lab, Measured, Meter, Parcel, Work};
 
@@ -76,16 +76,16 @@ fn probe_and_ack_bytes() -> u64 {
         settled_ms: u64::MAX,
     };
     let (nonce, rumors) = (u64::MAX, Vec::new());
-    let probe = Message::Probe {
+    let probe = Message::Detector(DetectorMessage::Probe {
         nonce,
         status: status.clone(),
         rumors: rumors.clone(),
-    };
-    let ack = Message::Ack {
+    });
+    let ack = Message::Detector(DetectorMessage::Ack {
         nonce,
         status,
         rumors,
-    };
+    });
     let mut meter = Meter::new(2);
     for msg in [probe, ack] {
         meter.sent(Parcel::of(&msg, Lane::Control));

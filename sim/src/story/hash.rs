@@ -2,7 +2,7 @@
 
 use rumormill_core::Actor;
 use rumormill_core::wire::{
-    ClaimAsk, DomainContext, DomainScope, DotRange, Have, RelayedClaim, RowBatch, Status,
+    ClaimAsk, DomainContext, DomainScope, DotRange, PullBasis, RelayedClaim, RowBatch, Status,
 };
 
 pub(super) fn fold(parts: impl IntoIterator<Item = u64>) -> u64 {
@@ -87,14 +87,14 @@ pub(super) fn scope_hash(scope: &[DomainScope]) -> u64 {
     fold(parts.flat_map(|part| [u64::from(part.domain), part.buckets]))
 }
 
-pub(super) fn have_hash(have: &Have) -> u64 {
-    match have {
-        Have::Whole(contexts) => fold([1, dots_of(contexts).1]),
-        Have::Digest(digests) => fold(digests.iter().flat_map(|digest| {
+pub(super) fn basis_hash(basis: &PullBasis) -> u64 {
+    match basis {
+        PullBasis::Whole(contexts) => fold([1, dots_of(contexts).1]),
+        PullBasis::Digest(digests) => fold(digests.iter().flat_map(|digest| {
             let domain = [2, u64::from(digest.domain)];
             domain.into_iter().chain(digest.sums.iter().copied())
         })),
-        Have::Within {
+        PullBasis::Within {
             scope,
             since,
             contexts,

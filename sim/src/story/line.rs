@@ -2,10 +2,14 @@
 
 use rumormill_core::NodeId;
 use rumormill_core::wire::{
-    Compare, Compared, DomainContext, Page, Pull, RowBatch, Rumor, RumorState, Standing, Welcome,
+    ClusterMessage, DetectorMessage, DomainContext, GossipMessage, Greeting, Page, Phase, Pull,
+    RangeDots, RangeSum, RowBatch, Rumor, RumorState,
 };
 
-use super::hash::{batch_hash, dots_of, fold, have_hash, ranges_hash, status_hash};
+use super::hash::{
+    ask_parts, basis_hash, batch_hash, claim_parts, dots_of, fold, ranges_hash, scope_hash,
+    status_hash,
+};
 use super::{Ids, index};
 use crate::trace::Field;
 
@@ -38,45 +42,116 @@ impl<'a> Line<'a> {
         line
     }
 
+    pub(super) fn cluster(&mut self, msg: &'a ClusterMessage) -> &mut Self {
+        match msg {
+            ClusterMessage::Greeting(greeting) => self.greeting(greeting),
+            ClusterMessage::EvictionDigest(evictions) => self
+                .num("evictions", evictions.len() as u64)
+                .mute(evictions.iter().copied()),
+            ClusterMessage::Denial(why) => self.mute([*why as u64]),
+            ClusterMessage::Leave => self,
+            ClusterMessage::Evict {
+                node,
+                round,
+                epoch,
+                force,
+            } => self
+                .who(*node)
+                .num("round", *round)
+                .mute([*epoch, u64::from(*force)]),
+            ClusterMessage::EvictVote { round, agrees } => {
+                self.num("agrees", *agrees).mute([*round])
+            }
+            ClusterMessage::EvictCancel { node, epoch } => self.who(*node).mute([*epoch]),
+            ClusterMessage::Handover {
+                round,
+                insists,
+                held,
+            } => self.dots(held).mute([*round, u64::from(*insists)]),
+            ClusterMessage::Takeover { round } => self.mute([*round]),
+        }
+    }
+
+    pub(super) fn detector(&mut self, msg: &'a DetectorMessage) -> &mut Self {
+        match msg {
+            DetectorMessage::Probe { nonce, status, .. }
+            | DetectorMessage::Ack { nonce, status, .. } => {
+                self.mute([*nonce, status_hash(status)])
+            }
+            DetectorMessage::IndirectProbe { nonce, target, .. } => {
+                self.who(*target).mute([*nonce])
+            }
+            DetectorMessage::IndirectAck { nonce, alive, .. } => {
+                self.num("alive", *alive).mute([*nonce])
+            }
+        };
+        self.rumors(msg.rumors())
+    }
+
+    pub(super) fn gossip(&mut self, msg: &'a GossipMessage) -> &mut Self {
+        match msg {
+            GossipMessage::Push(batch) => self.rows(batch),
+            GossipMessage::Forward { cuts, rows } => {
+                self.mute(cuts.iter().map(|cut| cut.0)).rows(rows)
+            }
+            GossipMessage::IHave(dots) | GossipMessage::Graft(dots) => self.dots(dots),
+            GossipMessage::Pull(pull) => self.pull(pull),
+            GossipMessage::Page(page) => self.page(page),
+            GossipMessage::PageAck { session, page } => self.mute([*session]).num("page", *page),
+            GossipMessage::DigestDiff { session, scope, at } => {
+                self.mute([*session, scope_hash(scope), *at])
+            }
+            GossipMessage::Refused { session } => self.mute([*session]),
+            GossipMessage::RangeSum(sums) => self.range_sum(sums),
+            GossipMessage::RangeDots(dots) => self.range_dots(dots),
+            GossipMessage::AskClaims(asks) => self
+                .num("count", asks.len() as u64)
+                .mute(asks.iter().flat_map(ask_parts)),
+            GossipMessage::Claims(claims) => self
+                .num("count", claims.len() as u64)
+                .mute(claims.iter().flat_map(claim_parts)),
+        }
+    }
+
     fn push(&mut self, field: Field<'a>) -> &mut Self {
         self.fields[self.len] = field;
         self.len += 1;
         self
     }
 
-    pub(super) fn num(&mut self, name: &'static str, number: impl Into<u64>) -> &mut Self {
+    fn num(&mut self, name: &'static str, number: impl Into<u64>) -> &mut Self {
         self.push(Field::Num(name, number.into()))
     }
 
     /// What makes the message another one and tells a reader nothing.
-    pub(super) fn mute(&mut self, parts: impl IntoIterator<Item = u64>) -> &mut Self {
+    fn mute(&mut self, parts: impl IntoIterator<Item = u64>) -> &mut Self {
         self.push(Field::Mute(fold(parts)))
     }
 
-    pub(super) fn who(&mut self, id: NodeId) -> &mut Self {
+    fn who(&mut self, id: NodeId) -> &mut Self {
         self.push(Field::Node("who", index(self.ids, id)))
     }
 
-    pub(super) fn greeting(&mut self, welcome: &'a Welcome) -> &mut Self {
-        let (standing, since) = match &welcome.standing {
-            Standing::Member => ("member", 0),
-            Standing::Joining => ("joining", 0),
-            Standing::Away { since, active } => {
+    fn greeting(&mut self, greeting: &'a Greeting) -> &mut Self {
+        let (standing, since) = match &greeting.phase {
+            Phase::Member => ("member", 0),
+            Phase::Joining => ("joining", 0),
+            Phase::Away { since, active } => {
                 let active = fold(active.iter().map(|node| node.0));
                 ("away", fold([*since, active]))
             }
         };
-        let status = status_hash(&welcome.status);
+        let status = status_hash(&greeting.status);
         let [settled, founds, whole] =
-            [welcome.settled, welcome.founds, welcome.whole].map(u64::from);
+            [greeting.settled, greeting.founds, greeting.whole].map(u64::from);
         self.push(Field::Word("standing", standing))
-            .num("rows", welcome.rows.rows.len() as u64)
-            .mute([batch_hash(&welcome.rows), status])
-            .mute([since, welcome.cluster.0, settled, founds])
-            .mute([welcome.evictions, whole])
+            .num("rows", greeting.rows.rows.len() as u64)
+            .mute([batch_hash(&greeting.rows), status])
+            .mute([since, greeting.cluster.0, settled, founds])
+            .mute([greeting.evictions, whole])
     }
 
-    pub(super) fn rumors(&mut self, rumors: &'a [Rumor]) -> &mut Self {
+    fn rumors(&mut self, rumors: &'a [Rumor]) -> &mut Self {
         let Some(first) = rumors.first() else {
             return self;
         };
@@ -96,7 +171,7 @@ impl<'a> Line<'a> {
             .mute(parts)
     }
 
-    pub(super) fn rows(&mut self, batch: &'a RowBatch) -> &mut Self {
+    fn rows(&mut self, batch: &'a RowBatch) -> &mut Self {
         self.num("rows", batch.rows.len() as u64)
             .mute([batch_hash(batch)]);
         match batch.rows.first() {
@@ -105,7 +180,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    pub(super) fn page(&mut self, page: &'a Page) -> &mut Self {
+    fn page(&mut self, page: &'a Page) -> &mut Self {
         let last = page.last.as_ref();
         let adopts = last.map_or(0, |last| fold([dots_of(&last.contexts).1, last.freed]));
         self.num("page", page.page)
@@ -114,37 +189,37 @@ impl<'a> Line<'a> {
             .rows(&page.rows)
     }
 
-    pub(super) fn pull(&mut self, pull: &Pull) -> &mut Self {
+    fn pull(&mut self, pull: &Pull) -> &mut Self {
         let durable = pull.durable.as_ref();
         let durable = durable.map_or(0, |durable| dots_of(durable).1);
         let status = status_hash(&pull.status);
-        self.mute([pull.session, have_hash(&pull.have), durable, status])
+        self.mute([pull.session, basis_hash(&pull.basis), durable, status])
     }
 
-    pub(super) fn compare(&mut self, compare: &Compare) -> &mut Self {
-        let Compare {
+    fn range_sum(&mut self, sums: &RangeSum) -> &mut Self {
+        let RangeSum {
             round,
             sys,
             usr,
             ranges,
-        } = compare;
+        } = sums;
         self.num("ranges", ranges.len() as u64)
             .mute([*round, *sys, *usr, ranges_hash(ranges)])
     }
 
-    pub(super) fn compared(&mut self, compared: &Compared) -> &mut Self {
-        let Compared {
+    fn range_dots(&mut self, dots: &RangeDots) -> &mut Self {
+        let RangeDots {
             round,
             sys,
             usr,
             shown,
-        } = compared;
+        } = dots;
         let actors = shown.iter().map(|domain| domain.actors.len() as u64);
         self.num("actors", actors.sum::<u64>())
             .mute([*round, *sys, *usr, dots_of(shown).1])
     }
 
-    pub(super) fn dots(&mut self, dots: &[DomainContext]) -> &mut Self {
+    fn dots(&mut self, dots: &[DomainContext]) -> &mut Self {
         let (runs, hash) = dots_of(dots);
         self.num("runs", runs).mute([hash])
     }

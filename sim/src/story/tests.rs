@@ -1,5 +1,8 @@
 use rumormill_core::Actor;
-use rumormill_core::wire::{Compare, Compared, DomainContext, DotRange, Row, RowBatch, Status};
+use rumormill_core::wire::{
+    DetectorMessage, DomainContext, DotRange, GossipMessage, RangeDots, RangeSum, Row, RowBatch,
+    Status,
+};
 
 use super::*;
 
@@ -9,12 +12,12 @@ fn hash(msg: &Message) -> u64 {
     trace.hash()
 }
 
-fn compare(change: impl FnOnce(&mut Compare)) -> Message {
+fn compare(change: impl FnOnce(&mut RangeSum)) -> Message {
     let actor = Actor {
         node: NodeId(1),
         run: 2,
     };
-    let mut compare = Compare {
+    let mut compare = RangeSum {
         round: 3,
         sys: 4,
         usr: 5,
@@ -26,15 +29,15 @@ fn compare(change: impl FnOnce(&mut Compare)) -> Message {
         }],
     };
     change(&mut compare);
-    Message::Compare(compare)
+    Message::Gossip(GossipMessage::RangeSum(compare))
 }
 
-fn compared(change: impl FnOnce(&mut Compared)) -> Message {
+fn compared(change: impl FnOnce(&mut RangeDots)) -> Message {
     let actor = Actor {
         node: NodeId(1),
         run: 2,
     };
-    let mut compared = Compared {
+    let mut compared = RangeDots {
         round: 3,
         sys: 4,
         usr: 5,
@@ -44,7 +47,7 @@ fn compared(change: impl FnOnce(&mut Compared)) -> Message {
         }],
     };
     change(&mut compared);
-    Message::Compared(compared)
+    Message::Gossip(GossipMessage::RangeDots(compared))
 }
 
 fn probe(change: impl FnOnce(&mut Status)) -> Message {
@@ -59,11 +62,11 @@ fn probe(change: impl FnOnce(&mut Status)) -> Message {
         settled_ms: 4,
     };
     change(&mut status);
-    Message::Probe {
+    Message::Detector(DetectorMessage::Probe {
         nonce: 0,
         status,
         rumors: Vec::new(),
-    }
+    })
 }
 
 fn push(change: impl FnOnce(&mut RowBatch)) -> Message {
@@ -85,7 +88,7 @@ fn push(change: impl FnOnce(&mut RowBatch)) -> Message {
         }],
     };
     change(&mut batch);
-    Message::Push(batch)
+    Message::Gossip(GossipMessage::Push(batch))
 }
 
 #[test]

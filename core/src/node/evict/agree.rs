@@ -9,7 +9,7 @@ use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::store::record::{self, Agreement};
 use crate::table::RowClass;
-use crate::wire::Message;
+use crate::wire::{ClusterMessage, Message};
 
 impl Node {
     /// A member asks whether it may end another's life.
@@ -40,7 +40,7 @@ impl Node {
             true => self.fx.open_seq(),
             false => self.fx.durable(),
         };
-        let answer = Message::Agreed { round, agrees };
+        let answer = Message::Cluster(ClusterMessage::EvictVote { round, agrees });
         self.fx
             .send_after(gate, Links::One(link), Lane::Control, answer);
     }

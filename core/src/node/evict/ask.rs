@@ -13,7 +13,7 @@ use crate::membership::{Departure, Eviction, eviction_key};
 use crate::mutants::mutated;
 use crate::table::sys;
 use crate::time::Instant;
-use crate::wire::{Message, RumorState};
+use crate::wire::{ClusterMessage, Message, RumorState};
 
 /// How often members that have not agreed are asked.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -209,12 +209,12 @@ impl Node {
         for (link, peer) in ready.map(|(id, link)| (id, link.node)) {
             if peer != node && !attempt.acks.contains(&peer) {
                 attempt.asked.insert(peer);
-                let ask = Message::Evict {
+                let ask = Message::Cluster(ClusterMessage::Evict {
                     round: attempt.round,
                     node,
                     epoch: attempt.epoch,
                     force: attempt.force,
-                };
+                });
                 self.fx.send(link, Lane::Control, ask);
             }
         }
@@ -242,8 +242,11 @@ impl Node {
             let link: Option<LinkId> = self.links.of(*peer);
             if let Some(link) = link.filter(|link| self.links.is_ready(*link)) {
                 let epoch = attempt.epoch;
-                self.fx
-                    .send(link, Lane::Control, Message::Withdrawn { node, epoch });
+                self.fx.send(
+                    link,
+                    Lane::Control,
+                    Message::Cluster(ClusterMessage::EvictCancel { node, epoch }),
+                );
             }
         }
         for token in attempt.tokens {

@@ -4,7 +4,7 @@ use super::super::Node;
 use crate::id::LinkId;
 use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::membership::{Phase, Verdict};
+use crate::membership::{LinkPhase, Verdict};
 use crate::mutants::mutated;
 
 impl Node {
@@ -70,9 +70,9 @@ impl Node {
         };
         let known = self.links.get(link);
         match known.map(|known| (known.phase(), known.epoch <= verdict.epoch)) {
-            Some((Phase::Ready, true)) => self.hang_up(link, HangupReason::Evicted),
+            Some((LinkPhase::Ready, true)) => self.hang_up(link, HangupReason::Evicted),
             // The greeting that it got did not tell.
-            Some((Phase::Greeting | Phase::Away, true)) => self.greet(link),
+            Some((LinkPhase::Greeting | LinkPhase::Away, true)) => self.greet(link),
             _ => {}
         }
     }

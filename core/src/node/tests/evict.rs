@@ -151,7 +151,13 @@ fn what_an_evicted_node_waits_for_outlives_a_restart_though_it_left() {
     lab.run(5_000);
     lab.stop(3);
     // It hears of the evictions, and of no rows.
-    lab.cut = Box::new(|_, to, msg| to > 2 && matches!(msg, crate::wire::Message::Page(_)));
+    lab.cut = Box::new(|_, to, msg| {
+        to > 2
+            && matches!(
+                msg,
+                crate::wire::Message::Gossip(crate::wire::GossipMessage::Page(_))
+            )
+    });
     lab.start(3);
     lab.run(10_000);
     (0..5).for_each(|i| lab.stop(i));
@@ -214,7 +220,12 @@ pub(super) fn of_two_that_want_to_evict_each_other_a_member_agrees_with_one() {
     // Nothing passes between n0 and n2, and n1 does not answer n0 in time.
     lab.cut = Box::new(|a, b, msg| {
         let apart = a + b == 2 && a != b;
-        apart || (b == 0 && matches!(msg, wire::Message::Agreed { .. }))
+        apart
+            || (b == 0
+                && matches!(
+                    msg,
+                    wire::Message::Cluster(wire::ClusterMessage::EvictVote { .. })
+                ))
     });
     lab.evict(0, "n2", true);
     lab.run(1_000);
@@ -260,8 +271,8 @@ fn an_agreement_ends_with_the_life_of_the_asker() {
         let mut lab = Lab::new(5, Storage::Ordered, true);
         lab.run(3_000);
         lab.cut = Box::new(|a, b, msg| match msg {
-            wire::Message::Agreed { .. } => b == 0,
-            wire::Message::Withdrawn { .. } => a == 0,
+            wire::Message::Cluster(wire::ClusterMessage::EvictVote { .. }) => b == 0,
+            wire::Message::Cluster(wire::ClusterMessage::EvictCancel { .. }) => a == 0,
             _ => false,
         });
         lab.evict(0, "n4", true);
@@ -477,7 +488,8 @@ fn orphaned() -> Lab {
         lab.evicts(0, who, true).unwrap();
     }
     lab.delete(0, "deleted");
-    lab.cut = Box::new(|_, _, msg| matches!(msg, wire::Message::Page(_)));
+    lab.cut =
+        Box::new(|_, _, msg| matches!(msg, wire::Message::Gossip(wire::GossipMessage::Page(_))));
     lab.run(12_000);
     assert_eq!(lab.standings(), ["member", "away", "away"]);
     lab.stop(0);
@@ -540,7 +552,8 @@ fn who_waits_for_members_that_are_no_more_goes_on_when_told_so() {
 #[test]
 fn who_waits_does_not_go_on_while_a_member_answers() {
     let mut lab = orphaned();
-    lab.cut = Box::new(|_, _, msg| matches!(msg, wire::Message::Page(_)));
+    lab.cut =
+        Box::new(|_, _, msg| matches!(msg, wire::Message::Gossip(wire::GossipMessage::Page(_))));
     lab.start(0);
     lab.run(10_000);
     let member = lab.nodes[0].as_ref().unwrap().id();

@@ -3,7 +3,7 @@
 use super::push::{first_forward, set, watch};
 use super::*;
 use crate::table::gossip::WAITING;
-use crate::wire::Message;
+use crate::wire::{GossipMessage, Message};
 
 /// Records of rows of users' durable tables.
 fn stored(lab: &Lab, i: usize) -> usize {
@@ -566,7 +566,8 @@ pub(super) fn a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays
         let tables = [0, 1, 2].map(|i| lab.node(i).table("m").unwrap());
         let with_row = |msg: &Message| {
             let mut rows = msg.rows().into_iter().flat_map(|batch| &batch.rows);
-            rows.any(|row| row.key == "k") || matches!(msg, Message::Have(_))
+            rows.any(|row| row.key == "k")
+                || matches!(msg, Message::Gossip(GossipMessage::IHave(_)))
         };
         let sent = watch(&mut lab, move |_, _, msg| with_row(msg));
         let put = Write::Put {
@@ -581,7 +582,7 @@ pub(super) fn a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays
         let other = 1 - relay;
         // The member that is to pass the row on hears of the delete, and not of the row.
         watch(&mut lab, move |_, to, msg| {
-            let to_relay = to == relay && matches!(msg, Message::Page(_));
+            let to_relay = to == relay && matches!(msg, Message::Gossip(GossipMessage::Page(_)));
             to_relay || flushed && with_row(msg)
         });
         let now = lab.now;
@@ -601,7 +602,9 @@ pub(super) fn a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays
         );
         lab.stop(other);
         lab.start(other);
-        watch(&mut lab, move |_, _, msg| matches!(msg, Message::Page(_)));
+        watch(&mut lab, move |_, _, msg| {
+            matches!(msg, Message::Gossip(GossipMessage::Page(_)))
+        });
         lab.run(3_000);
         lab.relay(relay, 2, &msg);
         let table = lab.node(other).table("m").unwrap();

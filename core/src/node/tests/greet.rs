@@ -8,7 +8,7 @@ use super::*;
 use crate::id::NodeId;
 use crate::membership::{Departure, Eviction, eviction_key};
 use crate::table::sys;
-use crate::wire::Message;
+use crate::wire::{ClusterMessage, Message};
 
 /// What was said on links: rows of greetings, and whether each was whole; and how many evictions the others named.
 #[derive(Default)]
@@ -55,11 +55,13 @@ impl Lab {
         self.cut = Box::new(move |_, _, msg| {
             let mut said = ears.borrow_mut();
             match msg {
-                Message::Welcome(welcome) => {
-                    let rows = welcome.rows.rows.len();
-                    said.greetings.push((rows, welcome.whole));
+                Message::Cluster(ClusterMessage::Greeting(greeting)) => {
+                    let rows = greeting.rows.rows.len();
+                    said.greetings.push((rows, greeting.whole));
                 }
-                Message::Heard(evictions) => said.heard.push(evictions.len()),
+                Message::Cluster(ClusterMessage::EvictionDigest(evictions)) => {
+                    said.heard.push(evictions.len())
+                }
                 _ => {}
             }
             false

@@ -446,11 +446,11 @@ pub(super) fn what_is_not_stored_is_claimed_after_the_stored_versions_that_it_ha
     let late = Rc::new(RefCell::new(Vec::new()));
     let kept = Rc::clone(&late);
     lab.cut = Box::new(move |from, _, msg| match msg {
-        wire::Message::Push(_) if from == 1 => {
+        wire::Message::Gossip(wire::GossipMessage::Push(_)) if from == 1 => {
             kept.borrow_mut().push(msg.clone());
             true
         }
-        wire::Message::Page(_) => from == 1,
+        wire::Message::Gossip(wire::GossipMessage::Page(_)) => from == 1,
         _ => false,
     });
     let id = lab.node(1).table(NAME).unwrap();

@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::wire::Message;
+use crate::wire::{ClusterMessage, GossipMessage, Message};
 
 /// The leaver has gone, and says how far it came.
 fn left(lab: &Lab, i: usize) -> Option<Handover> {
@@ -61,7 +61,9 @@ pub(super) fn what_comes_after_the_leave_has_begun_is_not_on_the_leavers_disk() 
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     // The leaver is told of nothing that others hold: the leave lasts.
-    lab.cut = Box::new(|_, to, msg| to == 2 && matches!(msg, Message::TakenOver { .. }));
+    lab.cut = Box::new(|_, to, msg| {
+        to == 2 && matches!(msg, Message::Cluster(ClusterMessage::Takeover { .. }))
+    });
     ask_to_leave(&mut lab, 2);
     lab.run(100);
     lab.put(0, "late", "v");
@@ -98,11 +100,11 @@ pub(super) fn nobody_says_that_it_holds_what_is_not_synced() {
     let held = crate::table::gossip::write_contexts(&lab.node(0).gossip.replica().contexts());
     let peer = lab.node(1).id();
     let link = lab.node(0).links.of(peer).unwrap();
-    let msg = Message::Handover {
+    let msg = Message::Cluster(ClusterMessage::Handover {
         round: 7,
         insists: false,
         held,
-    };
+    });
     lab.node(0).handle(now, Input::Message { link, msg });
     lab.node(0).handle(now, Input::Tick);
     let mut synced = None;
@@ -113,7 +115,11 @@ pub(super) fn nobody_says_that_it_holds_what_is_not_synced() {
                 Output::Store {
                     seq, sync: true, ..
                 } => synced = Some(seq),
-                Output::Send { msg, .. } if *msg == (Message::TakenOver { round: 7 }) => found += 1,
+                Output::Send { msg, .. }
+                    if *msg == (Message::Cluster(ClusterMessage::Takeover { round: 7 })) =>
+                {
+                    found += 1
+                }
                 _ => {}
             }
         }
@@ -131,7 +137,9 @@ fn a_member_that_lacks_what_a_leaver_holds_fetches_it_at_once() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     // No push of the leaver arrives: it holds the only copy.
-    lab.cut = Box::new(|from, _, msg| from == 2 && matches!(msg, Message::Push(_)));
+    lab.cut = Box::new(|from, _, msg| {
+        from == 2 && matches!(msg, Message::Gossip(GossipMessage::Push(_)))
+    });
     let keys: Vec<_> = (0..20).map(|i| std::format!("k{i}")).collect();
     for key in &keys {
         lab.put(2, key, "v");
@@ -159,8 +167,13 @@ fn along_a_tree_a_leaver_passes_on_what_it_does_not_take() {
     lab.run(5_000);
     // The leave lasts, and only what is pushed arrives.
     lab.cut = Box::new(|_, to, msg| {
-        let fetched = matches!(msg, Message::Pull(_) | Message::Graft(_) | Message::Page(_));
-        fetched || to == 3 && matches!(msg, Message::TakenOver { .. })
+        let fetched = matches!(
+            msg,
+            Message::Gossip(
+                GossipMessage::Pull(_) | GossipMessage::Graft(_) | GossipMessage::Page(_)
+            )
+        );
+        fetched || to == 3 && matches!(msg, Message::Cluster(ClusterMessage::Takeover { .. }))
     });
     ask_to_leave(&mut lab, 3);
     lab.run(200);
@@ -185,8 +198,14 @@ fn a_leaver_that_is_not_answered_asks_less_and_less_often() {
     let asked = std::rc::Rc::new(std::cell::Cell::new(0));
     let counts = asked.clone();
     lab.cut = Box::new(move |_, _, msg| {
-        counts.set(counts.get() + u32::from(matches!(msg, Message::Handover { .. })));
-        matches!(msg, Message::TakenOver { .. })
+        counts.set(
+            counts.get()
+                + u32::from(matches!(
+                    msg,
+                    Message::Cluster(ClusterMessage::Handover { .. })
+                )),
+        );
+        matches!(msg, Message::Cluster(ClusterMessage::Takeover { .. }))
     });
     ask_to_leave(&mut lab, 2);
     lab.run(300);
@@ -202,7 +221,9 @@ fn a_member_that_comes_into_reach_is_asked_at_once() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.stop(1);
-    lab.cut = Box::new(|from, _, msg| from == 0 && matches!(msg, Message::TakenOver { .. }));
+    lab.cut = Box::new(|from, _, msg| {
+        from == 0 && matches!(msg, Message::Cluster(ClusterMessage::Takeover { .. }))
+    });
     ask_to_leave(&mut lab, 2);
     lab.run(1_500);
     lab.start(1);

@@ -250,7 +250,9 @@ fn a_leave_ends_although_others_go_on_writing() {
     lab.put(2, "k", "v");
     lab.leave(2);
     // Pushes to the leaver are lost: it never agrees with anybody, and their claims arrive all the same.
-    lab.cut = Box::new(|_, to, msg| to == 2 && matches!(msg, wire::Message::Push(_)));
+    lab.cut = Box::new(|_, to, msg| {
+        to == 2 && matches!(msg, wire::Message::Gossip(wire::GossipMessage::Push(_)))
+    });
     for round in 0..40 {
         lab.put(round % 2, "busy", &round.to_string());
         lab.run(50);

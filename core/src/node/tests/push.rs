@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 use super::*;
-use crate::wire::{Message, RowBatch};
+use crate::wire::{GossipMessage, Message, RowBatch};
 
 /// What was sent: from, to, and the message.
 pub(super) type Sent = Rc<RefCell<Vec<(usize, usize, Message)>>>;
@@ -92,7 +92,13 @@ fn along_a_tree_a_write_reaches_each_member_once_and_nobody_sends_it_to_more_tha
             assert!(out.count() <= fanout + 1);
         }
         lab.run(5_000);
-        assert_eq!(count(&sent, |msg| matches!(msg, Message::Graft(_))), 0);
+        assert_eq!(
+            count(&sent, |msg| matches!(
+                msg,
+                Message::Gossip(GossipMessage::Graft(_))
+            )),
+            0
+        );
         assert_eq!(rows(&sent).len(), members - 1, "nothing was sent twice");
     }
 }
@@ -101,14 +107,20 @@ fn along_a_tree_a_write_reaches_each_member_once_and_nobody_sends_it_to_more_tha
 pub(super) fn what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it() {
     let mut lab = tree(9, 2);
     let sent = watch(&mut lab, |from, _, msg| {
-        from != 1 && matches!(msg, Message::Forward { .. })
+        from != 1 && matches!(msg, Message::Gossip(GossipMessage::Forward { .. }))
     });
     lab.put(1, "k", "v");
     lab.settle();
     assert!(lab.everywhere("k").contains(&None));
     lab.run(350);
     assert_eq!(lab.everywhere("k"), std::vec![value("v"); 9]);
-    assert_eq!(count(&sent, |msg| matches!(msg, Message::Pull(_))), 0);
+    assert_eq!(
+        count(&sent, |msg| matches!(
+            msg,
+            Message::Gossip(GossipMessage::Pull(_))
+        )),
+        0
+    );
     assert!(marked(&lab, Mark::GraftSent) > 0 && marked(&lab, Mark::GraftServed) > 0);
 }
 
@@ -116,7 +128,8 @@ pub(super) fn what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fet
 fn without_notices_a_session_brings_what_was_not_passed_on() {
     let mut lab = tree(9, 2);
     watch(&mut lab, |from, _, msg| {
-        from != 1 && matches!(msg, Message::Forward { .. }) || matches!(msg, Message::Have(_))
+        from != 1 && matches!(msg, Message::Gossip(GossipMessage::Forward { .. }))
+            || matches!(msg, Message::Gossip(GossipMessage::IHave(_)))
     });
     lab.put(1, "k", "v");
     lab.run(350);
@@ -131,9 +144,9 @@ fn whoever_was_asked_and_does_not_answer_is_not_the_only_one() {
     let asked = Rc::new(RefCell::new(Vec::new()));
     let notes = Rc::clone(&asked);
     watch(&mut lab, move |from, to, msg| match msg {
-        Message::Forward { .. } => from != 1,
+        Message::Gossip(GossipMessage::Forward { .. }) => from != 1,
         // The first graft of each node is lost.
-        Message::Graft(_) => {
+        Message::Gossip(GossipMessage::Graft(_)) => {
             let first = notes.borrow().iter().all(|(node, _)| *node != from);
             notes.borrow_mut().push((from, to));
             first
@@ -168,8 +181,18 @@ fn members_that_disagree_on_the_size_deliver_all_the_same() {
     for key in ["direct", "tree"] {
         assert_eq!(lab.everywhere(key), std::vec![value("v"); 6]);
     }
-    assert!(count(&sent, |msg| matches!(msg, Message::Push(_))) >= 5);
-    assert!(count(&sent, |msg| matches!(msg, Message::Forward { .. })) >= 5);
+    assert!(
+        count(&sent, |msg| matches!(
+            msg,
+            Message::Gossip(GossipMessage::Push(_))
+        )) >= 5
+    );
+    assert!(
+        count(&sent, |msg| matches!(
+            msg,
+            Message::Gossip(GossipMessage::Forward { .. })
+        )) >= 5
+    );
 }
 
 #[test]
@@ -274,7 +297,7 @@ pub(super) fn first_forward(sent: &Sent) -> (usize, Message) {
     let sent = sent.borrow();
     let found = sent
         .iter()
-        .find(|(_, _, msg)| matches!(msg, Message::Forward { .. }));
+        .find(|(_, _, msg)| matches!(msg, Message::Gossip(GossipMessage::Forward { .. })));
     found.map(|(_, to, msg)| (*to, msg.clone())).unwrap()
 }
 
@@ -299,7 +322,7 @@ pub(super) fn a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on
         lab.run(5_000);
         // A relay holds a row back; it lies in no other way to anybody.
         let sent = watch(&mut lab, |_, _, msg| {
-            msg.rows().is_some() || matches!(msg, Message::Have(_))
+            msg.rows().is_some() || matches!(msg, Message::Gossip(GossipMessage::IHave(_)))
         });
         lab.put(3, "k", "v");
         lab.settle();
@@ -365,7 +388,7 @@ fn parts_that_make_no_sense_end_the_link() {
             .map(|(_, link)| *link)
             .unwrap();
         let (now, rows) = (lab.now, empty.clone());
-        let msg = Message::Forward { cuts, rows };
+        let msg = Message::Gossip(GossipMessage::Forward { cuts, rows });
         lab.node(0).handle(now, Input::Message { link, msg });
         assert_eq!(marked(&lab, Mark::ProtocolViolation), 1);
     }

@@ -6,7 +6,8 @@ use arbtest::arbtest;
 use super::*;
 use crate::table::Hlc;
 use crate::wire::{
-    DomainContext, Message, Pull, Row, RowBatch, Rumor, RumorState, Status, TableRef,
+    ClusterMessage, DetectorMessage, DomainContext, GossipMessage, Message, Pull, Row, RowBatch,
+    Rumor, RumorState, Status, TableRef,
 };
 
 impl Lab {
@@ -61,14 +62,14 @@ fn put(key: &'static [u8], value: &'static [u8]) -> Write<'static> {
 }
 
 fn push(actor: Actor, class: u8, table: &str, row: Row) -> Message {
-    Message::Push(RowBatch {
+    Message::Gossip(GossipMessage::Push(RowBatch {
         actors: std::vec![actor],
         tables: std::vec![TableRef {
             domain: class,
             name: table.into(),
         }],
         rows: std::vec![row],
-    })
+    }))
 }
 
 fn status(clock: u64) -> Status {
@@ -85,13 +86,13 @@ fn status(clock: u64) -> Status {
 }
 
 fn pull(have: Vec<DomainContext>) -> Message {
-    Message::Pull(Pull {
+    Message::Gossip(GossipMessage::Pull(Pull {
         // Above all that the members have asked for by themselves.
         session: 1 << 60,
-        have: wire::Have::Whole(have),
+        basis: wire::PullBasis::Whole(have),
         durable: None,
         status: status(0),
-    })
+    }))
 }
 
 fn covers(actors: Vec<(Actor, Vec<(u64, u64)>)>) -> DomainContext {
@@ -128,11 +129,11 @@ fn broken() -> Vec<(Message, Refusal)> {
             Refusal::DomainTwice
         ),
         (
-            Message::Probe {
+            Message::Detector(DetectorMessage::Probe {
                 nonce: 1,
                 status: status(0),
                 rumors: crowd,
-            },
+            }),
             Refusal::TooManyRumors
         ),
     ]
@@ -282,18 +283,18 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
     let push_of = |u: &mut Unstructured<'_>| -> arbitrary::Result<RowBatch> {
         let table = u.int_in_range(0..=3)?;
         match push(some, table, "default", row(counter, clock)) {
-            Message::Push(batch) => Ok(batch),
+            Message::Gossip(GossipMessage::Push(batch)) => Ok(batch),
             _ => Err(arbitrary::Error::IncorrectFormat),
         }
     };
     Ok(match u.int_in_range(0..=17)? {
-        10 => Message::Forward {
+        10 => Message::Gossip(GossipMessage::Forward {
             cuts: std::vec![NodeId(clock), NodeId(u.arbitrary()?)],
             rows: push_of(u)?,
-        },
-        11 => Message::Have(dots),
-        12 => Message::Graft(dots),
-        13 => Message::Compare(wire::Compare {
+        }),
+        11 => Message::Gossip(GossipMessage::IHave(dots)),
+        12 => Message::Gossip(GossipMessage::Graft(dots)),
+        13 => Message::Gossip(GossipMessage::RangeSum(wire::RangeSum {
             round: counter,
             sys: u.arbitrary()?,
             usr: u.arbitrary()?,
@@ -303,36 +304,36 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
                 to: u.arbitrary::<bool>()?.then_some((some, clock)),
                 sum: clock,
             }],
-        }),
-        14 => Message::Compared(wire::Compared {
+        })),
+        14 => Message::Gossip(GossipMessage::RangeDots(wire::RangeDots {
             round: u.int_in_range(0..=2)?,
             sys: u.arbitrary()?,
             usr: u.arbitrary()?,
             shown: dots,
-        }),
-        16 => Message::AskClaims(std::vec![wire::ClaimAsk {
+        })),
+        16 => Message::Gossip(GossipMessage::AskClaims(std::vec![wire::ClaimAsk {
             node: NodeId(clock),
             clock: counter,
             dots: u.arbitrary()?,
             hops: u.arbitrary()?,
-        }]),
-        17 => Message::Claims(std::vec![wire::RelayedClaim {
+        }])),
+        17 => Message::Gossip(GossipMessage::Claims(std::vec![wire::RelayedClaim {
             node: some.node,
             epoch: u.arbitrary()?,
             clock,
             contexts: dots,
-        }]),
-        15 => Message::Differs {
+        }])),
+        15 => Message::Gossip(GossipMessage::DigestDiff {
             session: u.int_in_range(0..=2)?,
             scope: std::vec![wire::DomainScope {
                 domain: u.int_in_range(0..=3)?,
                 buckets: clock,
             }],
             at: counter,
-        },
+        }),
         0..=2 => push(some, u.int_in_range(0..=3)?, "default", row(counter, clock)),
         3 => pull(std::vec![covers(std::vec![(some, runs)])]),
-        4 => Message::Probe {
+        4 => Message::Detector(DetectorMessage::Probe {
             nonce: counter,
             status: Status {
                 sys: u.arbitrary()?,
@@ -345,27 +346,27 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
                 settled_ms: u.arbitrary()?,
             },
             rumors: std::vec![rumor(u.int_in_range(0..=80)?)],
-        },
-        5 => Message::More {
+        }),
+        5 => Message::Gossip(GossipMessage::PageAck {
             session: u.int_in_range(0..=2)?,
             page: u.arbitrary()?,
-        },
-        6 => Message::Refused { session: counter },
-        7 => Message::ProbeFor {
+        }),
+        6 => Message::Gossip(GossipMessage::Refused { session: counter }),
+        7 => Message::Detector(DetectorMessage::IndirectProbe {
             nonce: counter,
             target: NodeId(clock),
             rumors: Vec::new(),
-        },
-        8 => Message::Evict {
+        }),
+        8 => Message::Cluster(ClusterMessage::Evict {
             round: counter,
             node: NodeId(clock),
             epoch: u.arbitrary()?,
             force: u.arbitrary()?,
-        },
-        _ => Message::Agreed {
+        }),
+        _ => Message::Cluster(ClusterMessage::EvictVote {
             round: counter,
             agrees: u.arbitrary()?,
-        },
+        }),
     })
 }
 

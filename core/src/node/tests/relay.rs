@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 use super::*;
-use crate::wire::{ClaimAsk, Message, Rumor, RumorState};
+use crate::wire::{ClaimAsk, DetectorMessage, GossipMessage, Message, Rumor, RumorState};
 
 /// Three members, of which the last two never meet.
 fn star(storage: Storage) -> Lab {
@@ -97,13 +97,15 @@ pub(super) fn a_death_that_had_no_member_to_go_to_is_told_when_one_is_there() {
     let count = Rc::clone(&told);
     lab.cut = Box::new(move |from, to, msg| {
         let rumors = match msg {
-            Message::Probe { rumors, .. } | Message::Ack { rumors, .. } => &rumors[..],
+            Message::Detector(
+                DetectorMessage::Probe { rumors, .. } | DetectorMessage::Ack { rumors, .. },
+            ) => &rumors[..],
             _ => &[],
         };
         let accuses = |rumor: &Rumor| rumor.node == accused && rumor.state == RumorState::Down;
         *count.borrow_mut() += usize::from((from, to) == (1, 0) && rumors.iter().any(accuses));
         // Only what is told unasked counts.
-        is_cut(from, to) || matches!(msg, Message::ProbedFor { .. })
+        is_cut(from, to) || matches!(msg, Message::Detector(DetectorMessage::IndirectAck { .. }))
     });
     lab.start(0);
     lab.run(10_000);
@@ -138,11 +140,11 @@ pub(super) fn a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it()
         state: RumorState::Down,
         from: lab.node(0).id(),
     };
-    let question = Message::ProbeFor {
+    let question = Message::Detector(DetectorMessage::IndirectProbe {
         nonce: 1,
         target: node,
         rumors: std::vec![rumor],
-    };
+    });
     lab.say(0, 2, question);
     let incarnation = lab.node(2).status(now).incarnation;
     assert_eq!(incarnation, 1, "it is accused, and alive");
@@ -151,7 +153,9 @@ pub(super) fn a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it()
 #[test]
 fn who_waits_for_a_member_without_a_link_says_so() {
     let mut lab = star(Storage::Ordered);
-    lab.cut = Box::new(|from, to, msg| is_cut(from, to) || matches!(msg, Message::Claims(_)));
+    lab.cut = Box::new(|from, to, msg| {
+        is_cut(from, to) || matches!(msg, Message::Gossip(GossipMessage::Claims(_)))
+    });
     lab.put(1, "k", "v");
     lab.run(5_000);
     lab.delete(1, "k");
@@ -169,7 +173,7 @@ pub(super) fn a_claim_that_is_passed_on_counts_only_while_its_life_goes_on() {
     let held: Rc<RefCell<Vec<Message>>> = Rc::default();
     let kept = Rc::clone(&held);
     lab.cut = Box::new(move |from, to, msg| {
-        let claims = matches!(msg, Message::Claims(_)) && to == 1;
+        let claims = matches!(msg, Message::Gossip(GossipMessage::Claims(_))) && to == 1;
         if claims {
             kept.borrow_mut().push(msg.clone());
         }
@@ -204,12 +208,17 @@ fn questions_for_claims_are_bounded_and_end() {
         dots: 0,
         hops: u8::MAX,
     };
-    lab.say(1, 0, Message::AskClaims((0..16).map(stranger).collect()));
+    lab.say(
+        1,
+        0,
+        Message::Gossip(GossipMessage::AskClaims((0..16).map(stranger).collect())),
+    );
     lab.settle();
     let asked = Rc::new(RefCell::new(0));
     let count = Rc::clone(&asked);
     lab.cut = Box::new(move |from, to, msg| {
-        *count.borrow_mut() += u32::from(matches!(msg, Message::AskClaims(_)));
+        *count.borrow_mut() +=
+            u32::from(matches!(msg, Message::Gossip(GossipMessage::AskClaims(_))));
         is_cut(from, to)
     });
     let absent = lab.node(2).id();
@@ -219,10 +228,18 @@ fn questions_for_claims_are_bounded_and_end() {
         dots: u64::MAX,
         hops: u8::MAX,
     };
-    lab.say(1, 0, Message::AskClaims(std::vec![ask]));
+    lab.say(
+        1,
+        0,
+        Message::Gossip(GossipMessage::AskClaims(std::vec![ask])),
+    );
     lab.run(300_000);
     assert_eq!(*asked.borrow(), 0, "the one that is asked has a link");
-    lab.say(1, 0, Message::AskClaims((0..17).map(stranger).collect()));
+    lab.say(
+        1,
+        0,
+        Message::Gossip(GossipMessage::AskClaims((0..17).map(stranger).collect())),
+    );
     lab.settle();
     let refused = |(_, event): &(usize, Event)| matches!(event, Event::Protocol { why, .. } if *why == "too-many-claims");
     assert!(lab.events.iter().any(refused), "{:?}", lab.events);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::*;
 use crate::store::record;
 use crate::table::RowClass;
-use crate::wire::Message;
+use crate::wire::{GossipMessage, Message};
 
 fn record_of(key: &str) -> Bytes {
     record::row_key(RowClass::UsrDurable, "default", key.as_bytes())
@@ -94,7 +94,8 @@ fn what_is_deleted_during_a_repair_stays_deleted() {
     let late = Rc::new(RefCell::new(Vec::new()));
     let held = Rc::clone(&late);
     lab.cut = Box::new(move |from, to, msg| {
-        let holds = to == 2 && matches!(msg, Message::Page(page) if !page.rows.rows.is_empty());
+        let holds = to == 2
+            && matches!(msg, Message::Gossip(GossipMessage::Page(page)) if !page.rows.rows.is_empty());
         if holds {
             held.borrow_mut().push((from, msg.clone()));
         }

@@ -8,7 +8,7 @@ use arbtest::arbtest;
 use super::*;
 use crate::store::record;
 use crate::table::RowClass;
-use crate::wire::Message;
+use crate::wire::{GossipMessage, Message};
 
 const NAME: &str = "carts";
 
@@ -447,7 +447,9 @@ pub(super) fn what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_e
     }
     lab.disks[0].insert(carts, old);
     // The one with the old row learns nothing by asking.
-    lab.cut = Box::new(|_, to, msg| to == 0 && matches!(msg, Message::Compared(_)));
+    lab.cut = Box::new(|_, to, msg| {
+        to == 0 && matches!(msg, Message::Gossip(GossipMessage::RangeDots(_)))
+    });
     lab.start(0);
     lab.start(1);
     lab.all_show_at(0, "k", &["a", "b"]);
@@ -476,7 +478,9 @@ fn a_sibling_that_a_disk_lost_is_not_taken_for_replaced() {
     lab.stop(0);
     lab.disks[0].insert(carts, old);
     // The one with the old row learns nothing by asking, and what the other fetches there is replaced.
-    lab.cut = Box::new(|_, to, msg| to == 0 && matches!(msg, Message::Compared(_)));
+    lab.cut = Box::new(|_, to, msg| {
+        to == 0 && matches!(msg, Message::Gossip(GossipMessage::RangeDots(_)))
+    });
     lab.start(0);
     lab.all_show_at(0, "k", &["a"]);
     lab.run(20_000);

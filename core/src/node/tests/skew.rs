@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::wire::Message;
+use crate::wire::{DetectorMessage, Message};
 
 /// A moment a second later, with a wall clock that is ahead by so many milliseconds.
 fn later(now: Now, ahead_ms: i64) -> Now {
@@ -73,11 +73,11 @@ fn a_peer_whose_clock_is_wrong_is_named_by_the_others() {
             .unwrap();
         let mut status = lab.node(2).own_status();
         status.wall_ms -= 86_400_000;
-        let msg = Message::Probe {
+        let msg = Message::Detector(DetectorMessage::Probe {
             nonce: 0,
             status,
             rumors: Vec::new(),
-        };
+        });
         lab.node(i).handle(now, Input::Message { link, msg });
         let now = later(now, 0);
         lab.node(i).handle(now, Input::Tick);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::table::gossip::write_digest;
-use crate::wire::{Have, Message};
+use crate::wire::{GossipMessage, Message, PullBasis};
 
 /// Messages of sessions that were delivered, as (from, to, message).
 type Told = Rc<RefCell<Vec<(usize, usize, Message)>>>;
@@ -33,11 +33,13 @@ fn lose_pushes_to(lab: &mut Lab, deaf: usize, told: &Told) {
     lab.cut = Box::new(move |from, to, msg| {
         if matches!(
             msg,
-            Message::Pull(_) | Message::Differs { .. } | Message::Page(_)
+            Message::Gossip(
+                GossipMessage::Pull(_) | GossipMessage::DigestDiff { .. } | GossipMessage::Page(_)
+            )
         ) {
             told.borrow_mut().push((from, to, msg.clone()));
         }
-        to == deaf && matches!(msg, Message::Push(_))
+        to == deaf && matches!(msg, Message::Gossip(GossipMessage::Push(_)))
     });
 }
 
@@ -51,14 +53,14 @@ impl Lab {
 
 fn context_actors(msg: &Message) -> usize {
     let contexts = match msg {
-        Message::Pull(wire::Pull {
-            have: Have::Whole(contexts) | Have::Within { contexts, .. },
+        Message::Gossip(GossipMessage::Pull(wire::Pull {
+            basis: PullBasis::Whole(contexts) | PullBasis::Within { contexts, .. },
             ..
-        }) => contexts,
-        Message::Page(wire::Page {
+        })) => contexts,
+        Message::Gossip(GossipMessage::Page(wire::Page {
             last: Some(snapshot),
             ..
-        }) => &snapshot.contexts,
+        })) => &snapshot.contexts,
         _ => return 0,
     };
     contexts.iter().map(|class| class.actors.len()).sum()
@@ -85,11 +87,11 @@ fn a_digest_narrows_a_session_to_what_differs() {
         .collect();
     let digests = fetched
         .iter()
-        .filter(|msg| matches!(msg, Message::Pull(pull) if matches!(pull.have, Have::Digest(_))));
+        .filter(|msg| matches!(msg, Message::Gossip(GossipMessage::Pull(pull)) if matches!(pull.basis, PullBasis::Digest(_))));
     assert!(digests.count() >= 1);
     let whole = fetched
         .iter()
-        .any(|msg| matches!(msg, Message::Pull(pull) if matches!(pull.have, Have::Whole(_))));
+        .any(|msg| matches!(msg, Message::Gossip(GossipMessage::Pull(pull)) if matches!(pull.basis, PullBasis::Whole(_))));
     assert!(!whole, "no contexts go whole");
     // Six nodes have an actor in `sys` and one in `usr` each; one of them differs, and few share its bucket.
     let most = fetched.iter().map(|msg| context_actors(msg)).max();
@@ -103,17 +105,18 @@ fn a_digest_that_agrees_by_now_ends_the_session() {
     let digest = write_digest(&lab.node(0).gossip.replica_mut().cover_mut().digest());
     let status = lab.node(0).own_status();
     let (now, link) = lab.end_of(0);
-    let msg = Message::Pull(wire::Pull {
+    let msg = Message::Gossip(GossipMessage::Pull(wire::Pull {
         session: 7,
-        have: Have::Digest(digest),
+        basis: PullBasis::Digest(digest),
         durable: None,
         status,
-    });
+    }));
     lab.node(0).handle(now, Input::Message { link, msg });
     lab.settle();
     let told = told.borrow();
     let ends = |(from, _, msg): &(usize, usize, Message)| {
-        *from == 0 && matches!(msg, Message::Page(page) if page.last.is_some())
+        *from == 0
+            && matches!(msg, Message::Gossip(GossipMessage::Page(page)) if page.last.is_some())
     };
     assert!(told.len() == 1 && ends(&told[0]), "{told:?}");
     assert_eq!(context_actors(&told[0].2), 0);
@@ -124,14 +127,14 @@ fn a_scope_that_nobody_asked_for_is_ignored() {
     let (mut lab, told) = digesting_lab(2);
     lose_pushes_to(&mut lab, 1, &told);
     let (now, link) = lab.end_of(0);
-    let msg = Message::Differs {
+    let msg = Message::Gossip(GossipMessage::DigestDiff {
         session: 9,
         scope: std::vec![wire::DomainScope {
             domain: 1,
             buckets: u64::MAX,
         }],
         at: 1,
-    };
+    });
     lab.node(0).handle(now, Input::Message { link, msg });
     lab.settle();
     assert!(told.borrow().is_empty(), "{:?}", told.borrow());
@@ -145,7 +148,7 @@ fn contexts_are_claimed_only_to_who_waits_for_claims() {
     lab.run(4_000);
     let claims = |told: &Told| {
         let told = told.borrow();
-        let claim = |msg: &Message| matches!(msg, Message::Pull(pull) if pull.durable.is_some());
+        let claim = |msg: &Message| matches!(msg, Message::Gossip(GossipMessage::Pull(pull)) if pull.durable.is_some());
         told.iter().filter(|(.., msg)| claim(msg)).count()
     };
     assert_eq!(claims(&told), 0, "there is nothing to free");
@@ -173,16 +176,16 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
     lab.settle();
     assert_eq!(lab.get(0, "k"), value("new"));
     let pull = |session, since, status| {
-        Message::Pull(wire::Pull {
+        Message::Gossip(GossipMessage::Pull(wire::Pull {
             session,
-            have: Have::Within {
+            basis: PullBasis::Within {
                 scope: scope.to_wire(),
                 since,
                 contexts: Vec::new(),
             },
             durable: None,
             status,
-        })
+        }))
     };
     let (now, link) = lab.end_of(0);
     // Without the changes since, the client would adopt the dot of the old row and have neither.
@@ -199,7 +202,7 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
             let Output::Send { msg, .. } = output else {
                 continue;
             };
-            if let Message::Page(page) = &*msg {
+            if let Message::Gossip(GossipMessage::Page(page)) = &*msg {
                 let contexts = page.last.as_ref().unwrap().contexts.iter();
                 let actors: usize = contexts.map(|class| class.actors.len()).sum();
                 assert_eq!((page.rows.rows.len(), actors), (rows, adopted), "{since:?}");
@@ -221,7 +224,7 @@ fn pages(lab: &mut Lab, i: usize, (link, msg): (LinkId, Message)) -> Vec<wire::P
     let mut pages = Vec::new();
     while let Some(output) = lab.node(i).poll_output() {
         if let Output::Send { msg, .. } = output
-            && let Message::Page(page) = &*msg
+            && let Message::Gossip(GossipMessage::Page(page)) = &*msg
         {
             pages.push(page.clone());
         }
@@ -233,11 +236,11 @@ fn pull_all(lab: &mut Lab, i: usize, session: u64) -> (LinkId, Message) {
     let status = lab.node(i).own_status();
     let pull = wire::Pull {
         session,
-        have: Have::Whole(Vec::new()),
+        basis: PullBasis::Whole(Vec::new()),
         durable: None,
         status,
     };
-    (lab.end_of(i).1, Message::Pull(pull))
+    (lab.end_of(i).1, Message::Gossip(GossipMessage::Pull(pull)))
 }
 
 #[test]
@@ -272,7 +275,7 @@ pub(super) fn a_floor_written_under_a_session_is_sent_at_its_end() {
     let mut page = u32::try_from(first.len()).unwrap();
     let last = loop {
         let session = 100;
-        let more = Message::More { session, page };
+        let more = Message::Gossip(GossipMessage::PageAck { session, page });
         let mut next = pages(&mut lab, 0, (link, more));
         let Some(last) = next.pop() else {
             panic!("the session does not end");

@@ -205,7 +205,13 @@ fn a_node_that_began_a_cluster_and_loses_the_member_it_joins_goes_on_as_what_it_
     lab.put(1, "theirs", "v");
     lab.run(1_000);
     // No rows reach the one that joins.
-    lab.cut = Box::new(|_, to, msg| to == 0 && matches!(msg, crate::wire::Message::Page(_)));
+    lab.cut = Box::new(|_, to, msg| {
+        to == 0
+            && matches!(
+                msg,
+                crate::wire::Message::Gossip(crate::wire::GossipMessage::Page(_))
+            )
+    });
     let (token, deadline) = (Token(1), None);
     let (now, addr) = (lab.now, "1".to_string());
     let request = Request::Join { addr };

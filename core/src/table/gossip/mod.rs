@@ -22,7 +22,7 @@ use crate::rng::Rng;
 use crate::table::env::{Env, Look};
 use crate::table::{Context, RowClass};
 use crate::time::Instant;
-use crate::wire::Message;
+use crate::wire::GossipMessage;
 
 /// Changes beyond a limit that was lowered, and that are forgotten in one turn.
 const TRIM_BUDGET: usize = 4_096;
@@ -137,27 +137,26 @@ impl Gossip {
         &mut self,
         env: &mut Env<'_>,
         (link, node): (LinkId, NodeId),
-        msg: Message,
+        msg: GossipMessage,
     ) -> Result<Paged, Refusal> {
         match msg {
-            Message::Push(batch) => self.pushed(env, batch)?,
-            Message::Forward { cuts, rows } => self.forwarded(env, &cuts, rows)?,
-            Message::Have(have) => self.noticed(env, link, &have)?,
-            Message::Graft(dots) => self.grafted(env, link, &dots)?,
-            Message::Pull(pull) => self.pulled(env, link, node, pull)?,
-            Message::Page(page) => return self.on_page(env, link, page),
-            Message::More { session, page } => {
+            GossipMessage::Push(batch) => self.pushed(env, batch)?,
+            GossipMessage::Forward { cuts, rows } => self.forwarded(env, &cuts, rows)?,
+            GossipMessage::IHave(have) => self.noticed(env, link, &have)?,
+            GossipMessage::Graft(dots) => self.grafted(env, link, &dots)?,
+            GossipMessage::Pull(pull) => self.pulled(env, link, node, pull)?,
+            GossipMessage::Page(page) => return self.on_page(env, link, page),
+            GossipMessage::PageAck { session, page } => {
                 self.replica.serve_more(env.fx, link, session, page);
             }
-            Message::Compare(compare) => self.compare_ranges(env, link, compare)?,
-            Message::Compared(compared) => self.ranges_compared(env, link, compared)?,
-            Message::Differs { session, scope, at } => {
+            GossipMessage::RangeSum(compare) => self.compare_ranges(env, link, compare)?,
+            GossipMessage::RangeDots(compared) => self.ranges_compared(env, link, compared)?,
+            GossipMessage::DigestDiff { session, scope, at } => {
                 self.differs(env, link, session, (&scope, at))?;
             }
-            Message::AskClaims(asks) => self.claims_asked(env, link, &asks)?,
-            Message::Claims(claims) => self.claims_told(env, link, &claims)?,
-            Message::Refused { session } => self.sync.refused(env.fx, link, session),
-            _ => {}
+            GossipMessage::AskClaims(asks) => self.claims_asked(env, link, &asks)?,
+            GossipMessage::Claims(claims) => self.claims_told(env, link, &claims)?,
+            GossipMessage::Refused { session } => self.sync.refused(env.fx, link, session),
         }
         Ok(Paged::Merged)
     }

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rumormill_core::link::{LinkLimits, Refusal, encode};
-use rumormill_core::wire::{Message, Row, RowBatch};
+use rumormill_core::wire::{GossipMessage, Message, Row, RowBatch};
 use rumormill_core::{Config, Now, Recovery, Seed};
 
 use super::*;
@@ -131,11 +131,11 @@ fn message(size: usize) -> Message {
         key: "k".into(),
         value: Some(vec![7; size].into()),
     };
-    Message::Push(RowBatch {
+    Message::Gossip(GossipMessage::Push(RowBatch {
         actors: vec![],
         tables: vec![],
         rows: vec![row],
-    })
+    }))
 }
 
 /// Two ends that are up; the first has dialled.

@@ -15,7 +15,7 @@ use crate::table::gossip::replica::{
     Duty, Fit, LazyVerdict, Merged, partners, read_contexts, write_contexts,
 };
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, Row, RowBatch, RumorState, TableRef};
+use crate::wire::{DomainContext, GossipMessage, Message, Row, RowBatch, RumorState, TableRef};
 
 impl Gossip {
     /// Whether fresh writes are to be collected for others.
@@ -50,7 +50,12 @@ impl Gossip {
                 self.share(env, &Duty::whole(env.seat.me), batch);
             } else {
                 let links = env.links.ready();
-                self.send_rows(env, is_sys, links, Message::Push(batch));
+                self.send_rows(
+                    env,
+                    is_sys,
+                    links,
+                    Message::Gossip(GossipMessage::Push(batch)),
+                );
             }
         }
     }
@@ -77,10 +82,10 @@ impl Gossip {
             env.fx.mark(Mark::BranchCongested);
         }
         let is_sys = batch.tables.iter().all(TableRef::is_sys);
-        let msg = Message::Forward {
+        let msg = Message::Gossip(GossipMessage::Forward {
             cuts: share.cuts,
             rows: batch,
-        };
+        });
         self.send_rows(env, is_sys, share.links, msg);
     }
 
@@ -227,7 +232,12 @@ impl Gossip {
         }
         for (is_sys, batch) in self.replica.rows_of(&dots) {
             env.fx.mark(Mark::GraftServed);
-            self.send_rows(env, is_sys, [link].into(), Message::Push(batch));
+            self.send_rows(
+                env,
+                is_sys,
+                [link].into(),
+                Message::Gossip(GossipMessage::Push(batch)),
+            );
         }
         Ok(())
     }
@@ -248,12 +258,18 @@ impl Gossip {
                     let ring = env.links.ring();
                     let look = env.look();
                     let links = partners(&ring, look.seat.me, |node, link| fit(&look, node, link));
-                    (links, Message::Have(write_contexts(&have)))
+                    (
+                        links,
+                        Message::Gossip(GossipMessage::IHave(write_contexts(&have))),
+                    )
                 }
                 LazyVerdict::Graft(..) if mutated!(env.fx, GraftUnsent) => continue,
                 LazyVerdict::Graft(link, dots) => {
                     env.fx.mark(Mark::GraftSent);
-                    ([link].into(), Message::Graft(write_contexts(&dots)))
+                    (
+                        [link].into(),
+                        Message::Gossip(GossipMessage::Graft(write_contexts(&dots))),
+                    )
                 }
             };
             self.send_rows(env, true, links, msg);

@@ -23,7 +23,7 @@ use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{read_contexts, write_contexts};
 use crate::time::Instant;
-use crate::wire::{ClaimAsk, Message, RelayedClaim};
+use crate::wire::{ClaimAsk, GossipMessage, Message, RelayedClaim};
 
 /// Claims that one message asks for or tells.
 const AT_ONCE: usize = 16;
@@ -126,7 +126,11 @@ impl Gossip {
         };
         self.relays.about = asks.last().map_or(about, |ask| ask.node);
         env.fx.mark(Mark::ClaimAsked);
-        env.fx.send(link, Lane::Control, Message::AskClaims(asks));
+        env.fx.send(
+            link,
+            Lane::Control,
+            Message::Gossip(GossipMessage::AskClaims(asks)),
+        );
     }
 
     /// The claims that are missing of members without a link, by id. One that came early and still waits is not asked for again.
@@ -228,7 +232,10 @@ impl Gossip {
             return;
         };
         env.fx.mark(Mark::ClaimRelayed);
-        let (to, claims) = (Links::One(link), Message::Claims(told));
+        let (to, claims) = (
+            Links::One(link),
+            Message::Gossip(GossipMessage::Claims(told)),
+        );
         env.fx.send_after(gate, to, Lane::Sys, claims);
     }
 

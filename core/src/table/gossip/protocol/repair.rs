@@ -16,7 +16,7 @@ use crate::table::gossip::replica::{
     Contexts, Cursor, Form, Loaded, Place, read_contexts, write_contexts,
 };
 use crate::time::Instant;
-use crate::wire::{Compare, Compared, Have, Message, RowBatch};
+use crate::wire::{GossipMessage, Message, PullBasis, RangeDots, RangeSum, RowBatch};
 
 /// Dots fetched by one repair; more are found by the next.
 const MOST_LOST: usize = 65_536;
@@ -121,19 +121,23 @@ impl Gossip {
             let (ranges, next) = self.replica.ranges(cursor);
             repair.cursor = next;
             repair.round += 1;
-            let compare = Compare {
+            let compare = RangeSum {
                 round: repair.round,
                 sys: status.sys,
                 usr: status.usr,
                 ranges,
             };
-            return env.fx.send(link, Lane::Bulk, Message::Compare(compare));
+            return env.fx.send(
+                link,
+                Lane::Bulk,
+                Message::Gossip(GossipMessage::RangeSum(compare)),
+            );
         }
         if repair.count == 0 {
             return self.end_repair(env);
         }
         let (have, scope) = self.replica.contexts_without(&repair.lost);
-        let have = Have::Within {
+        let basis = PullBasis::Within {
             scope: scope.to_wire(),
             since: None,
             contexts: write_contexts(&have),
@@ -141,7 +145,7 @@ impl Gossip {
         let (now, node) = (env.fx.now().mono, repair.node);
         let session = self.sync.begin(now, (link, node), Form::Whole);
         repair.session = Some(session);
-        self.send_pull(env, link, session, have);
+        self.send_pull(env, link, session, basis);
     }
 
     /// A peer whose rows differ asks what this node shows.
@@ -149,7 +153,7 @@ impl Gossip {
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
-        compare: Compare,
+        compare: RangeSum,
     ) -> Result<(), Refusal> {
         if !env.seat.is_full() || !env.links.is_ready(link) {
             return Ok(());
@@ -159,13 +163,17 @@ impl Gossip {
             true => self.replica.answer_ranges(&compare.ranges)?,
             false => Contexts::new(),
         };
-        let compared = Compared {
+        let compared = RangeDots {
             round: compare.round,
             sys: status.sys,
             usr: status.usr,
             shown: write_contexts(&shown),
         };
-        env.fx.send(link, Lane::Bulk, Message::Compared(compared));
+        env.fx.send(
+            link,
+            Lane::Bulk,
+            Message::Gossip(GossipMessage::RangeDots(compared)),
+        );
         Ok(())
     }
 
@@ -174,7 +182,7 @@ impl Gossip {
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
-        compared: Compared,
+        compared: RangeDots,
     ) -> Result<(), Refusal> {
         let shown = read_contexts(&compared.shown)?;
         let (now, status) = (env.fx.now().mono, self.own_status(&env.look()));

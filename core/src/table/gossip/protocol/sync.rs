@@ -7,7 +7,7 @@ use crate::effects::Effects;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane, Links};
 use crate::marks::Mark;
-use crate::membership::Phase;
+use crate::membership::LinkPhase;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::Hlc;
@@ -18,7 +18,10 @@ use crate::table::gossip::replica::{
     Extent, Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts,
     write_digest,
 };
-use crate::wire::{DomainScope, Have, Message, Page, Pull, RowBatch, Standing, Status, TableRef};
+use crate::wire::{
+    DetectorMessage, DomainScope, GossipMessage, Message, Page, Phase, Pull, PullBasis, RowBatch,
+    Status, TableRef,
+};
 
 /// Peers that are asked for their state again when a session is complete.
 const ASKED_AGAIN: usize = 8;
@@ -124,11 +127,11 @@ impl Gossip {
         env.fx.send(
             link,
             Lane::Control,
-            Message::Probe {
+            Message::Detector(DetectorMessage::Probe {
                 nonce: 0,
                 status,
                 rumors: Vec::new(),
-            },
+            }),
         );
     }
 
@@ -169,9 +172,13 @@ impl Gossip {
             return Ok(());
         }
         known.last_pull = session;
-        if !self.serve(env, link, session, pull.have)? {
+        if !self.serve(env, link, session, pull.basis)? {
             env.fx.mark(Mark::SessionRefused);
-            env.fx.send(link, Lane::Sys, Message::Refused { session });
+            env.fx.send(
+                link,
+                Lane::Sys,
+                Message::Gossip(GossipMessage::Refused { session }),
+            );
             return Ok(());
         }
         if env.links.is_ready(link)
@@ -193,14 +200,14 @@ impl Gossip {
         env: &mut Env<'_>,
         link: LinkId,
         session: u64,
-        have: Have,
+        basis: PullBasis,
     ) -> Result<bool, Refusal> {
         if !env.seat.is_full() {
             return Ok(false);
         }
-        let (extent, have) = match have {
-            Have::Whole(contexts) => (Extent::All, read_contexts(&contexts)?),
-            Have::Within {
+        let (extent, have) = match basis {
+            PullBasis::Whole(contexts) => (Extent::All, read_contexts(&contexts)?),
+            PullBasis::Within {
                 scope,
                 since,
                 contexts,
@@ -212,7 +219,7 @@ impl Gossip {
                 let scope = Scope::from_wire(&scope)?;
                 (Extent::Part { scope, since }, read_contexts(&contexts)?)
             }
-            Have::Digest(digest) => {
+            PullBasis::Digest(digest) => {
                 let scope = self.replica.differing(&read_digest(&digest)?);
                 if !scope.is_empty() {
                     return Ok(self.name_scope(env, link, session, scope));
@@ -239,7 +246,7 @@ impl Gossip {
                 scope.pop();
             }
             let at = self.replica.changes().next();
-            let msg = Message::Differs { session, scope, at };
+            let msg = Message::Gossip(GossipMessage::DigestDiff { session, scope, at });
             env.fx.send(link, Lane::Sys, msg);
         }
         may
@@ -255,12 +262,12 @@ impl Gossip {
     ) -> Result<(), Refusal> {
         let scope = Scope::from_wire(scope)?;
         if let Some(session) = self.sync.scoped(env.fx.now().mono, link, session) {
-            let have = Have::Within {
+            let basis = PullBasis::Within {
                 scope: scope.to_wire(),
                 since: Some(at),
                 contexts: write_contexts(&self.replica.contexts_in(&scope)),
             };
-            self.send_pull(env, link, session, have);
+            self.send_pull(env, link, session, basis);
         }
         Ok(())
     }
@@ -273,11 +280,11 @@ impl Gossip {
                 continue;
             };
             let (node, phase) = (known.node, known.phase());
-            let theirs = known.theirs.as_ref().map(|theirs| theirs.standing.clone());
+            let theirs = known.theirs.as_ref().map(|theirs| theirs.phase.clone());
             let may = match phase {
-                Phase::Ready => true,
-                Phase::Away => !env.seat.is_full() && theirs != Some(Standing::Joining),
-                Phase::Greeting | Phase::Closing => false,
+                LinkPhase::Ready => true,
+                LinkPhase::Away => !env.seat.is_full() && theirs != Some(Phase::Joining),
+                LinkPhase::Greeting | LinkPhase::Closing => false,
             };
             let busy = self.reuniting.is_some() || env.seat.takes_no_rows;
             if busy || !may || (env.seat.joining.is_some() && env.seat.joining != Some(link)) {
@@ -288,31 +295,37 @@ impl Gossip {
             // What an away node covers may be more than it has.
             let reunion = !env.seat.is_full() && (env.seat.is_away || self.replica.has_user_dots());
             let many = self.replica.cover().actors_seen() > env.seat.config.limits.context_actors;
-            let (form, have) = match (reunion, many) {
-                (true, _) => (Form::Reunion, Have::Whole(Vec::new())),
+            let (form, basis) = match (reunion, many) {
+                (true, _) => (Form::Reunion, PullBasis::Whole(Vec::new())),
                 (false, true) => {
                     let digest = self.replica.cover_mut().digest();
-                    (Form::Digest, Have::Digest(write_digest(&digest)))
+                    (Form::Digest, PullBasis::Digest(write_digest(&digest)))
                 }
                 (false, false) => {
                     let contexts = write_contexts(&self.replica.contexts());
-                    (Form::Whole, Have::Whole(contexts))
+                    (Form::Whole, PullBasis::Whole(contexts))
                 }
             };
             let now = env.fx.now().mono;
             let session = self.sync.begin(now, (link, node), form);
-            self.send_pull(env, link, session, have);
+            self.send_pull(env, link, session, basis);
         }
     }
 
-    pub(crate) fn send_pull(&mut self, env: &mut Env<'_>, link: LinkId, session: u64, have: Have) {
+    pub(crate) fn send_pull(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        session: u64,
+        basis: PullBasis,
+    ) {
         let Some(known) = env.links.get(link) else {
             return;
         };
         let (gate, awaited) = (known.recorded, known.awaits_claims);
         // Under a steady load equal hashes may never be seen: a member that waits for claims is told one whenever contexts are.
         let claims = awaited && env.seat.is_full() && !env.seat.is_leaving;
-        let claims = claims && !matches!(have, Have::Digest(_));
+        let claims = claims && !matches!(basis, PullBasis::Digest(_));
         let durable = claims.then(|| {
             write_contexts(&if mutated!(env.fx, ClaimBeforeSync) {
                 self.replica.contexts()
@@ -320,12 +333,12 @@ impl Gossip {
                 self.replica.durable_contexts()
             })
         });
-        let msg = Message::Pull(Pull {
+        let msg = Message::Gossip(GossipMessage::Pull(Pull {
             session,
-            have,
+            basis,
             durable,
             status: self.own_status(&env.look()),
-        });
+        }));
         env.fx.send_after(gate, Links::One(link), Lane::Sys, msg);
     }
 
@@ -409,6 +422,6 @@ impl Gossip {
             }
             return false;
         }
-        done.enters && phase.is_some_and(|phase| phase != Phase::Closing)
+        done.enters && phase.is_some_and(|phase| phase != LinkPhase::Closing)
     }
 }

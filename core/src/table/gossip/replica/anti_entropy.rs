@@ -14,7 +14,7 @@ use crate::refusals::Refusal;
 use crate::rng::Rng;
 use crate::table::{Context, Hlc, RowClass, Runs};
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, Page, RowBatch};
+use crate::wire::{DomainContext, GossipMessage, Message, Page, RowBatch};
 
 /// How often the wait after a session without rows doubles.
 const MAX_FRUITLESS: u32 = 5;
@@ -425,10 +425,10 @@ impl AntiEntropy {
             ));
         }
         if !complete {
-            let more = Message::More {
+            let more = Message::Gossip(GossipMessage::PageAck {
                 session: page.session,
                 page: have as u32,
-            };
+            });
             fx.send(link, Lane::Sys, more);
             return Ok(if asked.staged.is_some() {
                 Verdict::Ignore

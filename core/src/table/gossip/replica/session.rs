@@ -30,7 +30,7 @@ use crate::table::causal::Dot;
 use crate::table::siblings::SiblingRow;
 use crate::table::{RowClass, Runs};
 use crate::time::Instant;
-use crate::wire::{DomainContext, Message, Page, RowBatch, Snapshot, TableRef};
+use crate::wire::{DomainContext, GossipMessage, Message, Page, RowBatch, Snapshot, TableRef};
 
 /// Pages on their way to a client that has not asked for more.
 const WINDOW: u32 = 4;
@@ -163,7 +163,11 @@ impl Draft {
 
 fn refuse(fx: &mut Effects, served: &Served) {
     let session = served.session;
-    fx.send(served.link, Lane::Sys, Message::Refused { session });
+    fx.send(
+        served.link,
+        Lane::Sys,
+        Message::Gossip(GossipMessage::Refused { session }),
+    );
 }
 
 impl Replica {
@@ -325,12 +329,12 @@ impl Replica {
                 freed: self.freed.0,
             });
             let (session, page) = (served.session, served.next_page);
-            let msg = Message::Page(Page {
+            let msg = Message::Gossip(GossipMessage::Page(Page {
                 session,
                 page,
                 rows,
                 last,
-            });
+            }));
             fx.send_after(served.gate, Links::One(link), Lane::Bulk, msg);
             if done {
                 return;

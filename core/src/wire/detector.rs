@@ -1,0 +1,88 @@
+//! Messages of the failure detector.
+
+use alloc::vec::Vec;
+
+use super::Status;
+use crate::id::NodeId;
+
+wire! {
+    /// A message of the failure detector. Each carries rumors; probes and acks also carry the sender's status, which the detector does not read.
+    pub enum DetectorMessage {
+        /// Asks whether the receiver answers.
+        Probe {
+            /// Echoed in the answer.
+            nonce: u64,
+            /// The sender's state in short.
+            status: Status,
+            /// Fresh news about members.
+            rumors: Vec<Rumor>,
+        },
+        /// The answer to a [`DetectorMessage::Probe`].
+        Ack {
+            /// The probe's number.
+            nonce: u64,
+            /// The sender's state in short.
+            status: Status,
+            /// Fresh news about members.
+            rumors: Vec<Rumor>,
+        },
+        /// Asks the receiver to probe `target` for the sender.
+        IndirectProbe {
+            /// Echoed in the answer.
+            nonce: u64,
+            /// The member to probe.
+            target: NodeId,
+            /// Fresh news about members.
+            rumors: Vec<Rumor>,
+        },
+        /// The target of a [`DetectorMessage::IndirectProbe`] answered (`alive`), or did not within the prober's patience.
+        IndirectAck {
+            /// The request's number.
+            nonce: u64,
+            /// Whether the target answered.
+            alive: bool,
+            /// Fresh news about members.
+            rumors: Vec<Rumor>,
+        },
+    }
+}
+
+impl DetectorMessage {
+    /// The rumors that it carries.
+    pub fn rumors(&self) -> &[Rumor] {
+        match self {
+            DetectorMessage::Probe { rumors, .. }
+            | DetectorMessage::Ack { rumors, .. }
+            | DetectorMessage::IndirectProbe { rumors, .. }
+            | DetectorMessage::IndirectAck { rumors, .. } => rumors,
+        }
+    }
+}
+
+wire! {
+    /// News about a member's life.
+    pub struct Rumor {
+        /// The member.
+        pub node: NodeId,
+        /// Which of its lives: grows with each start.
+        pub epoch: u64,
+        /// How often it has refuted a suspicion in this life.
+        pub incarnation: u64,
+        /// What is said of it.
+        pub state: RumorState,
+        /// The member that says so first; confirmations count distinct ones.
+        pub from: NodeId,
+    }
+}
+
+/// What a rumor says. The order is the order of precedence within one incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub enum RumorState {
+    /// It answered.
+    Alive,
+    /// It did not answer.
+    Suspect,
+    /// It is taken for dead.
+    Down,
+}
