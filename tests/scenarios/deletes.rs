@@ -196,13 +196,13 @@ mod planted {
 
     #[test]
     #[should_panic(expected = "color on n2")]
-    fn freed_without_asking_who_is_down() {
+    fn freed_without_asking_members_that_are_down() {
         super::away_for_an_hour(mutated(Scenario::new(3), Mutant::FreedWithoutDown));
     }
 
     #[test]
     #[should_panic(expected = "color on n2")]
-    fn a_leave_that_waits_for_nobody() {
+    fn a_leave_that_waits_for_no_member() {
         super::scale_down(mutated(Scenario::new(5), Mutant::LeaveUnasked));
     }
 

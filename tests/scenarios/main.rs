@@ -296,13 +296,13 @@ fn plans_that_once_failed_hold() {
         "an_eviction_between_a_handshake_and_a_greeting",
         "an_expiring_row_that_a_disk_has_lost",
         "an_old_life_whose_clock_was_ahead",
-        "everybody_left_and_came_back",
-        "everybody_left_while_one_came_in",
+        "all_left_and_came_back",
+        "all_left_while_one_came_in",
         "expiry-clock",
         "reunion_through_a_node_that_reunited",
         "siblings_claimed_through_a_third",
         "two_that_meet_only_through_a_third",
-        "who_had_left_alone_remembers_the_cluster",
+        "a_node_that_had_left_alone_remembers_the_cluster",
     ];
     for (name, text) in plans {
         let plan: Plan = text.parse().unwrap();

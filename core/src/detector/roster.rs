@@ -132,7 +132,7 @@ mod tests {
     use crate::rng::{Seed, Stream};
 
     #[test]
-    fn everybody_has_one_turn_in_a_round_whoever_comes_and_goes() {
+    fn each_has_one_turn_in_a_round_whichever_come_and_go() {
         let mut rng = Rng::new(Seed::from_u64(1), Stream::Detector);
         let mut roster = Roster::default();
         (0..20u64).for_each(|item| assert!(roster.insert(item)));

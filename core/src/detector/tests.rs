@@ -447,7 +447,7 @@ fn accusations_of_this_node_are_outbid() {
 }
 
 #[test]
-fn rumors_create_nobody_and_stay_bounded() {
+fn rumors_add_no_member_and_stay_bounded() {
     let mut node = lone(3);
     let strangers: Vec<Rumor> = (10..60)
         .map(|id| rumor(id, 0, RumorState::Suspect, 2))

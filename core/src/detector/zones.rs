@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn most_turns_are_near_and_everybody_has_one_in_bounded_time() {
+    fn most_turns_are_near_and_each_member_has_one_in_bounded_time() {
         for (near, far) in [(33, 66), (5, 5), (1, 98), (10, 90), (98, 1), (0, 7), (7, 0)] {
             let (mut turns, mut rng) = (turns(near, far), rng());
             let mut waits: BTreeMap<NodeId, u64> = BTreeMap::new();

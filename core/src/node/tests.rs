@@ -474,7 +474,7 @@ fn a_leaver_hands_over_and_reunites() {
 }
 
 #[test]
-fn a_leaver_whom_nobody_hears_does_not_spin() {
+fn a_leaver_that_no_member_hears_does_not_spin() {
     let mut lab = Lab::new(2, Storage::Ordered, true);
     lab.run(3_000);
     let mut now = lab.now;
@@ -598,7 +598,7 @@ fn an_expired_row_is_gone_everywhere_and_freed() {
 }
 
 #[test]
-fn once_a_join_is_answered_a_write_anywhere_reaches_everybody_at_once() {
+fn once_a_join_is_answered_a_write_anywhere_reaches_all_at_once() {
     let mut lab = Lab::new(4, Storage::Ordered, false);
     for i in 1..4 {
         let (now, token) = (lab.now, Token(i as u64));

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_knows_whether_somebody_waits() {
+    fn a_reply_knows_whether_its_caller_waits() {
         let (reply, asked) = answer::<u8>();
         assert!(reply.is_awaited());
         drop(asked);

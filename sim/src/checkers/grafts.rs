@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_ask_is_excused() {
+    fn a_node_that_cannot_ask_is_excused() {
         assert!(!is_found(|_| {}, Notices::excuse));
         assert!(!is_found(|_| {}, |notices| notices.turns(LINK)));
         assert!(!is_found(|notices| notices.turns(LINK), |_| {}));

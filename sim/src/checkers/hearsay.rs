@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_of_the_past_revives_nobody() {
+    fn what_others_say_of_the_past_revives_no_member() {
         let mut ears = buried();
         ears.told(&[alive(1)], 6);
         assert_eq!(

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn who_shares_a_neighbour_is_not_dead_and_who_does_not_may_be() {
+    fn a_node_with_a_common_neighbour_is_not_dead_and_one_without_may_be() {
         let views = |down: &[usize]| [view(0, down, 0), view(1, &[], 0), view(2, &[], 0)];
         assert_eq!(check(0, &views(&[2]), line).len(), 1);
         assert_eq!(check(0, &views(&[1]), line).len(), 1);

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_seen_and_replaced_stays() {
+    fn what_no_writer_has_seen_and_replaced_stays() {
         let mut cart = Cart::default();
         cart.write(1, Some("milk"), &[]);
         cart.write(2, Some("bread"), &[]);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_wrote_is_invented() {
+    fn what_no_client_wrote_is_invented() {
         let mut cart = Cart::default();
         cart.write(1, Some("milk"), &[]);
         assert_eq!(

@@ -271,7 +271,7 @@ fn a_member_that_is_down_is_evicted_and_comes_back() {
 }
 
 #[test]
-fn an_eviction_waits_for_somebody_who_is_down_and_for_a_majority() {
+fn an_eviction_waits_for_a_member_that_is_down_and_for_a_majority() {
     let mut story = Scenario::new(2);
     story.at(3_000);
     let evict = |force| FaultWhat::Evict { node: 0, force };

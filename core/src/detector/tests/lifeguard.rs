@@ -155,7 +155,7 @@ fn a_node_that_doubts_itself_gives_answers_more_time() {
 }
 
 #[test]
-fn a_node_that_stood_still_condemns_nobody_before_it_has_read_its_mail() {
+fn a_node_that_stood_still_condemns_no_other_before_it_has_read_its_mail() {
     let mut node = lone(9);
     node.on_ack(ms(0), NodeId(2), 0, &[rumor(3, 0, RumorState::Suspect, 2)]);
     let healthy = node.health();

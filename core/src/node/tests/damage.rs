@@ -109,7 +109,7 @@ impl Lab {
 }
 
 #[test]
-fn a_node_that_has_lost_everything_but_who_it_is_comes_back_as_the_same_member() {
+fn a_node_that_has_lost_everything_but_its_identity_comes_back_as_the_same_member() {
     let (mut lab, _) = Lab::with_an_old_copy();
     let (spare, id) = (lab.spares(2), lab.id_on_disk(2));
     (0..2).for_each(|i| lab.stop(i));
@@ -157,7 +157,7 @@ pub(super) fn the_damage_of_a_row_is_remembered_until_the_node_has_reunited() {
 }
 
 #[test]
-fn a_node_that_cannot_read_who_it_was_is_a_new_member_and_says_so() {
+fn a_node_that_cannot_read_its_identity_is_a_new_member_and_says_so() {
     for keep_rows in [false, true] {
         let (mut lab, _) = Lab::with_an_old_copy();
         let id = lab.id_on_disk(2);
@@ -198,7 +198,7 @@ pub(super) fn a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one()
 }
 
 #[test]
-fn a_store_that_does_not_say_who_it_is_does_not_start() {
+fn a_store_without_an_identity_does_not_start() {
     let (mut lab, _) = Lab::with_an_old_copy();
     lab.configs[2].seeds.clear();
     let disk = lab.disks[2].clone();

@@ -380,7 +380,7 @@ fn two_that_evict_each_other_do_not_both_go() {
 }
 
 #[test]
-fn who_joined_through_an_evicted_member_reunites_too() {
+fn a_node_that_joined_through_an_evicted_member_reunites_too() {
     let mut lab = Lab::new(4, Storage::Ordered, true);
     lab.stop(3);
     lab.disks[3].clear();
@@ -449,7 +449,7 @@ fn members_without_a_disk_are_evicted_by_policy_and_others_are_not() {
 }
 
 #[test]
-fn who_holds_up_collection_is_told_with_the_reason() {
+fn members_that_hold_up_collection_are_told_with_the_reason() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(0, "k", "v");
@@ -518,7 +518,7 @@ impl Lab {
 }
 
 #[test]
-fn who_waits_for_members_that_are_no_more_goes_on_when_told_so() {
+fn a_node_that_waits_for_members_that_are_no_more_goes_on_when_told_so() {
     let mut lab = orphaned();
     assert_eq!(lab.standings(), ["away", "away"]);
     let status = lab.nodes[1].as_ref().unwrap().status(lab.now);
@@ -550,7 +550,7 @@ fn who_waits_for_members_that_are_no_more_goes_on_when_told_so() {
 }
 
 #[test]
-fn who_waits_does_not_go_on_while_a_member_answers() {
+fn a_node_that_waits_does_not_go_on_while_a_member_answers() {
     let mut lab = orphaned();
     lab.cut =
         Box::new(|_, _, msg| matches!(msg, wire::Message::Gossip(wire::GossipMessage::Page(_))));

@@ -173,7 +173,7 @@ pub(super) fn a_clock_that_was_heard_long_ago_has_no_vote() {
 }
 
 #[test]
-pub(super) fn who_is_joining_ends_no_row() {
+pub(super) fn a_joining_node_ends_no_row() {
     let mut lab = Lab::new(1, Storage::Ordered, false);
     lab.stop(0);
     lab.disks[0].clear();
@@ -186,7 +186,7 @@ pub(super) fn who_is_joining_ends_no_row() {
 }
 
 #[test]
-pub(super) fn who_is_away_ends_no_row() {
+pub(super) fn an_away_node_ends_no_row() {
     let mut lab = three();
     lab.put_for(0, "short", 10);
     lab.run(2_000);

@@ -92,7 +92,7 @@ fn greetings_do_not_grow_with_the_evictions_that_both_have_heard_of() {
 }
 
 #[test]
-fn who_has_not_heard_of_an_eviction_hears_of_it_and_of_no_other_before_any_row() {
+fn a_node_that_has_not_heard_of_an_eviction_hears_of_it_and_of_no_other_before_any_row() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.ends_strangers(0, 1..51);

@@ -318,7 +318,7 @@ pub(super) fn siblings_in_memory_move_to_the_stored_table_that_the_name_means_in
 
 /// A table is flushed, or its row deleted, and then its name means another one.
 #[test]
-pub(super) fn who_watches_a_name_hears_that_rows_have_gone_before_it_meant_another_table() {
+pub(super) fn a_watcher_of_a_name_hears_that_rows_have_gone_before_it_meant_another_table() {
     for is_flushed in [false, true] {
         let (mut lab, id) = lab(siblings());
         lab.put_by(1, id, "k", "early");

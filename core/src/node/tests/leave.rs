@@ -92,7 +92,7 @@ fn a_leaver_refuses_writes_by_name() {
 }
 
 #[test]
-pub(super) fn nobody_says_that_it_holds_what_is_not_synced() {
+pub(super) fn no_member_says_that_it_holds_what_is_not_synced() {
     let mut lab = Lab::new(2, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(0, "k", "v");

@@ -6,7 +6,7 @@ use super::*;
 use crate::link::LinkLimits;
 
 #[test]
-fn nobody_dials_the_former_owner_of_an_address_that_a_linked_node_has_taken() {
+fn no_node_dials_the_former_owner_of_an_address_that_a_linked_node_has_taken() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.stop(1);

@@ -335,12 +335,12 @@ fn loads_and_their_waiters_are_bounded_and_can_be_given_up() {
             .values()
             .all(|reply| answer(reply) == value(LARGE))
     );
-    lab.answer_load_of_nobody();
+    lab.answer_load_that_none_asked_for();
 }
 
 impl Lab {
     /// A load that was never asked for changes nothing.
-    fn answer_load_of_nobody(&mut self) {
+    fn answer_load_that_none_asked_for(&mut self) {
         let (now, load) = (self.now, LoadId(1_000));
         let result = Ok(None);
         self.node(0).handle(now, Input::Loaded { load, result });

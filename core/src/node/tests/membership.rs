@@ -164,7 +164,7 @@ pub(super) fn a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind() {
 }
 
 #[test]
-fn one_ack_is_enough_for_who_asks_for_one_or_has_one_other() {
+fn one_ack_is_enough_for_a_leaver_that_asks_for_one_or_has_one_other() {
     for (count, acks) in [(2, 2), (4, 1)] {
         let mut lab = Lab::new(count, Storage::Ordered, true);
         let last = count - 1;
@@ -224,7 +224,7 @@ fn kept_for_a_leaver() -> Lab {
 }
 
 #[test]
-pub(super) fn a_delete_is_kept_until_a_leaver_who_held_more_has_come_back() {
+pub(super) fn a_delete_is_kept_until_a_leaver_that_held_more_has_come_back() {
     let mut lab = kept_for_a_leaver();
     lab.start(2);
     assert_eq!(lab.get(2, "k"), value("last words"));

@@ -48,7 +48,7 @@ macro_rules! caught {
 caught! {
     AgreesTwice as agrees_twice by evict::of_two_that_want_to_evict_each_other_a_member_agrees_with_one, "eviction-refused";
     AgreedTimeIgnored as agreed_time_ignored by expiry::a_member_whose_clock_is_behind_most_others_follows_them, "it has reached the delete";
-    AwayExpires as away_expires by expiry::who_is_away_ends_no_row, "away: hidden";
+    AwayExpires as away_expires by expiry::an_away_node_ends_no_row, "away: hidden";
     BeliefToldOnce as belief_told_once by relay::a_death_that_had_no_member_to_go_to_is_told_when_one_is_there, "the belief is told";
     ClaimNotRelayed as claim_not_relayed by relay::claims_pass_through_a_third_so_that_deletes_are_freed, "freed everywhere";
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "of two clocks nobody knows which is wrong";
@@ -68,7 +68,7 @@ caught! {
     HiddenDeleteIgnored as hidden_delete_ignored by expiry::a_delete_of_a_row_that_is_hidden_holds_where_it_shows, "it wrote";
     HiddenForGood as hidden_for_good by expiry::watchers_are_told_that_a_row_is_hidden_and_shows_again_and_not_that_it_ends, "left == right";
     HiddenSentDead as hidden_sent_dead by expiry::a_newcomer_gets_rows_from_a_member_that_hides_them, "the newcomer";
-    JoinerExpires as joiner_expires by expiry::who_is_joining_ends_no_row, "joining: hidden";
+    JoinerExpires as joiner_expires by expiry::a_joining_node_ends_no_row, "joining: hidden";
     JumpBelieved as jump_believed by expiry::two_clocks_of_three_that_jump_for_a_moment_end_no_row, "a moment";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
     FoundsUntold as founds_untold by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "by itself";
@@ -81,8 +81,8 @@ caught! {
     RecordStays as record_stays by ids::a_row_that_was_written_before_its_definition_came_is_shown_by_all, "k";
     JoinsForEver as joins_for_ever by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "started without seeds";
     LeaverTakesRows as leaver_takes_rows by leave::what_comes_after_the_leave_has_begun_is_not_on_the_leavers_disk, "says all that it holds";
-    TakenOverUnsynced as taken_over_unsynced by leave::nobody_says_that_it_holds_what_is_not_synced, "not before it is synced";
-    LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_who_held_more_has_come_back, "kept for the leaver";
+    TakenOverUnsynced as taken_over_unsynced by leave::no_member_says_that_it_holds_what_is_not_synced, "not before it is synced";
+    LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_that_held_more_has_come_back, "kept for the leaver";
     LostLeaverCounted as lost_leaver_counted by membership::a_delete_no_longer_waits_for_a_leaver_whose_last_state_was_declared_lost, "the wait is ended";
     NameForgottenEarly as name_forgotten_early by names::a_name_is_kept_while_anything_can_ask_for_it, "its end is in the log";
     NamesakeByClock as namesake_by_clock by namesake::an_old_life_whose_clock_was_ahead_is_ended_too, "both lives are ended";
@@ -91,7 +91,7 @@ caught! {
     NonceEchoed as nonce_echoed by links::a_peer_that_sends_back_the_nonce_of_this_node_is_refused, "its own nonce";
     OldLifeDefended as old_life_defended by relay::a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it, "it is accused, and alive";
     PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
-    RedefinedUntold as redefined_untold by ids::who_watches_a_name_hears_that_rows_have_gone_before_it_meant_another_table, "watches begin anew";
+    RedefinedUntold as redefined_untold by ids::a_watcher_of_a_name_hears_that_rows_have_gone_before_it_meant_another_table, "watches begin anew";
     ClaimClockIgnored as claim_clock_ignored by expiry::a_delete_is_kept_while_a_member_has_not_reached_its_clock, "it could write below the delete";
     RelayedClaimOutlives as relayed_claim_outlives by relay::a_claim_that_is_passed_on_counts_only_while_its_life_goes_on, "that life has ended";
     RepairUnwritten as repair_unwritten by siblings::what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_elsewhere, "left == right";

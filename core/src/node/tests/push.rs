@@ -75,7 +75,7 @@ fn keys(sent: &Sent, to: usize) -> Vec<Bytes> {
 }
 
 #[test]
-fn along_a_tree_a_write_reaches_each_member_once_and_nobody_sends_it_to_more_than_its_fan_out() {
+fn along_a_tree_a_write_reaches_each_member_once_and_none_sends_it_to_more_than_its_fan_out() {
     for (members, fanout) in [(2, 1), (5, 1), (9, 2), (20, 4)] {
         let mut lab = tree(members, fanout);
         let sent = watch(&mut lab, |_, _, _| false);
@@ -139,7 +139,7 @@ fn without_notices_a_session_brings_what_was_not_passed_on() {
 }
 
 #[test]
-fn whoever_was_asked_and_does_not_answer_is_not_the_only_one() {
+fn a_member_that_was_asked_and_does_not_answer_is_not_the_only_one() {
     let mut lab = tree(9, 2);
     let asked = Rc::new(RefCell::new(Vec::new()));
     let notes = Rc::clone(&asked);

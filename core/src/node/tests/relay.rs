@@ -151,7 +151,7 @@ pub(super) fn a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it()
 }
 
 #[test]
-fn who_waits_for_a_member_without_a_link_says_so() {
+fn a_node_that_waits_for_a_member_without_a_link_says_so() {
     let mut lab = star(Storage::Ordered);
     lab.cut = Box::new(|from, to, msg| {
         is_cut(from, to) || matches!(msg, Message::Gossip(GossipMessage::Claims(_)))

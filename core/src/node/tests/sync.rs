@@ -123,7 +123,7 @@ fn a_digest_that_agrees_by_now_ends_the_session() {
 }
 
 #[test]
-fn a_scope_that_nobody_asked_for_is_ignored() {
+fn a_scope_that_was_not_asked_for_is_ignored() {
     let (mut lab, told) = digesting_lab(2);
     lose_pushes_to(&mut lab, 1, &told);
     let (now, link) = lab.end_of(0);
@@ -141,7 +141,7 @@ fn a_scope_that_nobody_asked_for_is_ignored() {
 }
 
 #[test]
-fn contexts_are_claimed_only_to_who_waits_for_claims() {
+fn contexts_are_claimed_only_to_members_that_wait_for_claims() {
     let (mut lab, told) = digesting_lab(3);
     lose_pushes_to(&mut lab, 2, &told);
     lab.put(0, "k", "v");

@@ -115,7 +115,7 @@ fn merged(rows: &[&SiblingRow]) -> SiblingRow {
 }
 
 #[test]
-fn a_row_shows_exactly_what_nobody_who_saw_it_has_replaced() {
+fn a_row_shows_exactly_what_no_writer_that_saw_it_has_replaced() {
     arbtest(|u| {
         let (replicas, model) = replicas(u)?;
         for replica in &replicas {

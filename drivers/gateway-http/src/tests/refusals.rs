@@ -75,7 +75,7 @@ fn a_small_body_that_is_refused_unread_ends_no_connection() {
 }
 
 #[test]
-fn who_asks_before_sending_a_body_is_told_what_becomes_of_it() {
+fn a_client_that_asks_before_sending_a_body_is_told_what_becomes_of_it() {
     let lab = Lab::new(Storage::None);
     let server = serve(&lab, ServerOptions::default());
     let ask = |length: usize| {

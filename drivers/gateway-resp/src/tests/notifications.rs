@@ -52,7 +52,7 @@ fn subscribers_are_told_of_strings_and_hashes() {
 }
 
 #[test]
-fn a_flush_of_everything_is_told_to_nobody() {
+fn a_flush_of_everything_is_told_to_no_subscriber() {
     let mut talk = Talk::new();
     talk.say("HELLO 3");
     talk.say("PSUBSCRIBE *");

@@ -108,7 +108,7 @@ fn what_failed_did_not_happen() {
 }
 
 #[test]
-fn what_nobody_knows_may_happen_late_or_never() {
+fn an_unknown_outcome_may_happen_late_or_never() {
     for end in ["1:info", ""] {
         holds(&format!(
             "1:w1 {end} 2:r 2:ok=- 2:r 2:ok=- 3:r 3:ok=1 2:w2 2:ok 2:r 2:ok=2"

@@ -144,7 +144,7 @@ fn a_guarantee_ends_where_its_scope_does() {
 }
 
 #[test]
-fn a_report_says_who_saw_what_and_stays_short() {
+fn a_report_says_which_client_saw_what_and_stays_short() {
     let found = check(&[put(5), nothing()], Scope::Life);
     let expected = format!(
         "session 1 reads default/k on n0: nothing, though it wrote {}",

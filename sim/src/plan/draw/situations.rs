@@ -18,7 +18,7 @@ pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Option<Plan>> 
         0 => changes_under_a_session(u, seed)?,
         1 => late_messages(u, seed)?,
         2 => a_clock_far_ahead(u, seed)?,
-        3 => evicted_by_who_vanishes(u, seed)?,
+        3 => evicted_by_a_vanishing_node(u, seed)?,
         4..=6 => lost_under_a_session(u, seed)?,
         _ => back_while_another_is_missing(u, seed)?,
     };
@@ -111,7 +111,7 @@ fn lost_under_a_session(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mi
 
 /// Draws a node that is cut off, evicts the others by force, and loses its disk soon after they have heard of it: they wait for a node that
 /// is no more, until an operator lets one of them go on.
-fn evicted_by_who_vanishes(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
+fn evicted_by_a_vanishing_node(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
     let nodes = u.int_in_range(2..=4)?;
     let cut_us = u.int_in_range(SECOND_US..=3 * SECOND_US)?;
     let heals_us = cut_us + u.int_in_range(14 * SECOND_US..=20 * SECOND_US)?;

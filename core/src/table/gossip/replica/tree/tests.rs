@@ -49,7 +49,7 @@ fn spread(
 }
 
 #[test]
-fn everybody_is_reached_once_in_as_many_hops_as_the_tree_is_deep() {
+fn all_are_reached_once_in_as_many_hops_as_the_tree_is_deep() {
     arbtest::arbtest(|u| {
         let members: BTreeSet<NodeId> = match u.ratio(1, 4)? {
             // Ids beside each other, around the end.
@@ -80,7 +80,7 @@ fn everybody_is_reached_once_in_as_many_hops_as_the_tree_is_deep() {
 }
 
 #[test]
-fn members_that_know_different_ones_reach_nobody_twice_and_all_that_somebody_answers_for() {
+fn members_that_know_different_ones_reach_none_twice_and_all_that_one_answers_for() {
     arbtest::arbtest(|u| {
         let members: BTreeSet<NodeId> =
             u.arbitrary::<Vec<u64>>()?.into_iter().map(NodeId).collect();
@@ -166,7 +166,7 @@ fn due(lazy: &mut Lazy, ms: u64, cover: &Cover) -> Vec<Verdict> {
 }
 
 #[test]
-fn what_is_named_and_does_not_come_is_asked_for_once_of_each_who_has_it() {
+fn what_is_named_and_does_not_come_is_asked_for_once_of_each_that_has_it() {
     let (mut lazy, mut cover) = (Lazy::default(), Cover::default());
     let mut fx = Effects::new(Storage::None);
     let writer = cover.intern(actor(1));
