@@ -412,7 +412,7 @@ pub enum ResumeError {
 impl fmt::Display for ResumeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ResumeError::NotAway => f.write_str("this node is not away: it waits for nobody"),
+            ResumeError::NotAway => f.write_str("this node is not away: it waits for no member"),
             ResumeError::MemberAnswers(node) => {
                 write!(f, "the member {node} answers: this node reunites with it")
             }

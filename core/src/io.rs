@@ -179,7 +179,7 @@ pub enum Request {
     /// [`EvictError`](crate::EvictError) after [`Timing::evict_patience`](crate::Timing::evict_patience).
     Evict {
         /// Its id or its name.
-        who: String,
+        member: String,
         /// Does without a majority then, and ends one that answers: of two sides that do this to each other, what the smaller
         /// one has deleted meanwhile may come back.
         force: bool,

@@ -31,13 +31,13 @@ impl Mark {
             Mark::OwnDotFromOutside => Some("only a peer that makes up dots"),
             Mark::LoadUnknown => Some("only a driver that answers what it was not asked"),
             Mark::OtherCluster => {
-                Some("only an operator who joins two clusters that both have members")
+                Some("only an operator that joins two clusters that both have members")
             }
             Mark::PushBeforeJoined => {
                 Some("only the moment in which a cluster that broke in two becomes one again")
             }
             Mark::EvictionOutranked => {
-                Some("only operators of two sides who force-evict each other")
+                Some("only operators of two sides that force-evict each other")
             }
             Mark::ReunionUnreadable => {
                 Some("only a store that is damaged between a start and the reunion after it")

@@ -360,8 +360,8 @@ impl World {
             .event(self.now_us, node, Weight::Story, "flush", &fields);
         self.count("flushes");
         self.hosts[node].expiring.flushed(table);
-        let who = (Some(client), node);
-        self.promise(who, (table, None), accepted, Effect::Delete, true);
+        let client = (Some(client), node);
+        self.promise(client, (table, None), accepted, Effect::Delete, true);
         let left = self.rows_shown(node, id);
         self.violations
             .extend(left.first().map(|(key, _)| Violation {

@@ -46,8 +46,8 @@ impl World {
         let fields = [who, Field::Num("force", u64::from(force))];
         self.trace
             .event(self.now_us, by, Weight::Story, "evict", &fields);
-        let who = id.to_string();
-        let token = self.request(by, None, Request::Evict { who, force });
+        let member = id.to_string();
+        let token = self.request(by, None, Request::Evict { member, force });
         let life = self.hosts[by].life;
         self.evictions.asked = Some((token, by, life, force));
     }

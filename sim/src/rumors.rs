@@ -34,21 +34,23 @@ impl World {
         }
         let host = &mut self.hosts[node];
         match event {
-            Event::MemberUp(who) => {
-                let epoch = self.epoch_of(node, *who);
-                let found = self.hosts[node].ears.up((self.now_us, node), *who, epoch);
+            Event::MemberUp(member) => {
+                let epoch = self.epoch_of(node, *member);
+                let found = self.hosts[node]
+                    .ears
+                    .up((self.now_us, node), *member, epoch);
                 self.found_once(found);
             }
-            Event::MemberDown(who) => host.ears.down(*who, host.turns),
-            Event::MemberLeft(who) => host.ears.left(*who),
+            Event::MemberDown(member) => host.ears.down(*member, host.turns),
+            Event::MemberLeft(member) => host.ears.left(*member),
             _ => {}
         }
     }
 
-    fn epoch_of(&self, node: usize, who: NodeId) -> u64 {
+    fn epoch_of(&self, node: usize, member: NodeId) -> u64 {
         let running = self.hosts[node].node.as_ref();
         let members = running.map_or_else(Vec::new, |node| node.members());
-        let found = members.iter().find(|member| member.id == who);
+        let found = members.iter().find(|known| known.id == member);
         found.map_or(0, |member| member.epoch)
     }
 }

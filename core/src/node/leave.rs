@@ -194,8 +194,9 @@ impl Node {
     /// How far the leave has come.
     fn handover(&self) -> Handover {
         let active = self.active_members();
-        let among =
-            |who: &BTreeSet<NodeId>| active.iter().filter(|node| who.contains(node)).count();
+        let among = |members: &BTreeSet<NodeId>| {
+            active.iter().filter(|node| members.contains(node)).count()
+        };
         let others = active.len();
         let leaving = self.leaving.as_ref();
         Handover {

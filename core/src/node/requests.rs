@@ -219,9 +219,9 @@ impl Node {
                 self.wait(token, Waits::Leave, deadline);
                 self.leave(token);
             }
-            Request::Evict { who, force } => {
+            Request::Evict { member, force } => {
                 self.wait(token, Waits::Evict, deadline);
-                self.evict(token, &who, force);
+                self.evict(token, &member, force);
             }
             Request::DeclareLost { node } => {
                 let lost = self.declare_lost(&node);

@@ -110,7 +110,7 @@ pub(crate) static REGISTRY: &[Setting] = &[
     setting!("gossip.evict_patience", timing.evict_patience: time in "time", 100 * MS, 8 * S, "eviction",
         "how long an eviction waits for the agreement of a majority"),
     setting!("gossip.fanout", limits.fanout: count in "members", 1, 64, "pushes",
-        "members to whom a member passes rows on along a tree"),
+        "members that a member passes rows on to along a tree"),
     setting!("gossip.flush_deadline", timing.flush_deadline: time in "time", 0, S, "pushes",
         "how long writes wait to be pushed together, unless a message is full; 0ms for the end of the turn"),
     setting!("gossip.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",

@@ -46,7 +46,7 @@ impl<R: Runtime> rumormill_kit::Driver for Outputs<'_, R> {
 
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {
         if self.commands.reply(token, result).is_err() {
-            tracing::debug!(%token, "nobody waits for this reply");
+            tracing::debug!(%token, "no caller waits for this reply");
         }
     }
 

@@ -772,7 +772,7 @@ Each line is one event, in the order in which the events happened:
 
 process, key  A string or a number. A process has one open call at a time.
 type          invoke: the call. It ends with ok: it took effect; fail: it did not and never
-              will; or info: nobody knows, it may have taken effect, or do so at any later
+              will; or info: it is unknown, it may have taken effect, or do so at any later
               time, or never. A call without an end counts as info. After an info a process
               may go on calling.
 f             read, write or cas (compare and set). A cas that does not find the old value

@@ -79,12 +79,16 @@ pub(crate) struct Evicted {
               (status = 503, description = "`no_member`: this node is none itself; `busy`, `halted`")))]
 pub(crate) async fn evict(
     State(gateway): State<Gateway>,
-    Path(who): Path<String>,
+    Path(member): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Evicted>, ApiError> {
     let query = Query::parse(query.as_deref(), &["force"])?;
     let force = flag(&query, "force")?;
-    match gateway.calls.request(Request::Evict { who, force }).await? {
+    match gateway
+        .calls
+        .request(Request::Evict { member, force })
+        .await?
+    {
         Response::Evicted {
             node,
             acks,

@@ -249,9 +249,9 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`]; the node's own is an [`EvictError`](rumormill_core::EvictError), and nothing was changed.
-    pub async fn evict(&self, who: impl Into<String>, force: bool) -> Result<NodeId, Error> {
-        let who = who.into();
-        let request = Request::Evict { who, force };
+    pub async fn evict(&self, member: impl Into<String>, force: bool) -> Result<NodeId, Error> {
+        let member = member.into();
+        let request = Request::Evict { member, force };
         self.request(request, None)
             .await
             .map(|response| match response {

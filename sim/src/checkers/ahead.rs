@@ -132,7 +132,7 @@ mod tests {
         assert!(!is_found(&[(1, true), (2, true)], 3, FAR_MS - 1));
         assert!(
             !is_found(&[(1, true), (2, false)], 3, FAR_MS),
-            "of two nobody knows"
+            "of two none is known to be wrong"
         );
         assert!(!is_found(&[(1, true), (2, true)], 27, FAR_MS), "long ago");
     }

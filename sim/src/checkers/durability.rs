@@ -97,7 +97,7 @@ pub(crate) fn check_read(
 ) -> Option<String> {
     let wrong = match model.history(table, key) {
         Some(history) => invented(version, value, history),
-        None => Some("nobody wrote it".to_string()),
+        None => Some("no client wrote it".to_string()),
     };
     wrong.map(|text| format!("{}/{} was read: {text}", table.name(), key.escape_ascii()))
 }

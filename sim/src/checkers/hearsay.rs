@@ -53,8 +53,8 @@ fn rumors(message: &Message) -> &[Rumor] {
 
 impl Ears {
     /// The member itself was heard.
-    pub fn hears(&mut self, who: NodeId, turn: u64) {
-        if let Some(known) = self.known.get_mut(&who) {
+    pub fn hears(&mut self, member: NodeId, turn: u64) {
+        if let Some(known) = self.known.get_mut(&member) {
             known.heard = Some(turn);
         }
     }
@@ -90,8 +90,8 @@ impl Ears {
     }
 
     /// The member was taken for dead.
-    pub fn down(&mut self, who: NodeId, turn: u64) {
-        let Some(known) = self.known.get_mut(&who) else {
+    pub fn down(&mut self, member: NodeId, turn: u64) {
+        let Some(known) = self.known.get_mut(&member) else {
             return;
         };
         let incarnation = match known.told == turn {
@@ -105,10 +105,10 @@ impl Ears {
     pub fn up(
         &mut self,
         (at_us, node): (u64, usize),
-        who: NodeId,
+        member: NodeId,
         epoch: u64,
     ) -> Option<Violation> {
-        let known = self.known.entry(who).or_default();
+        let known = self.known.entry(member).or_default();
         if known.epoch != epoch {
             *known = Known {
                 epoch,
@@ -122,14 +122,14 @@ impl Ears {
             checker: NAME,
             at_us,
             text: format!(
-                "n{node} takes {who} for alive again, which it has not heard since it took it for dead"
+                "n{node} takes {member} for alive again, which it has not heard since it took it for dead"
             ),
         })
     }
 
     /// It has left, or was evicted.
-    pub fn left(&mut self, who: NodeId) {
-        self.known.remove(&who);
+    pub fn left(&mut self, member: NodeId) {
+        self.known.remove(&member);
     }
 }
 

@@ -84,7 +84,7 @@ impl Mirror {
                 checker: NAME,
                 at_us,
                 text: format!(
-                    "who watches {} on n{node} {what}: {}",
+                    "a watcher of {} on n{node} {what}: {}",
                     table.name(),
                     key.escape_ascii()
                 ),

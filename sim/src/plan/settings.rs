@@ -23,10 +23,10 @@ pub struct SettingChange {
 
 impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = format_args!("node=n{} name={}", self.node, self.name);
+        let place = format_args!("node=n{} name={}", self.node, self.name);
         match &self.value {
-            Some(value) => write!(f, "set {who} value={value}"),
-            None => write!(f, "unset {who}"),
+            Some(value) => write!(f, "set {place} value={value}"),
+            None => write!(f, "unset {place}"),
         }
     }
 }

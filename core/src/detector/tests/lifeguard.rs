@@ -7,8 +7,8 @@ fn until_suspect(node: &mut Detector) -> (Instant, NodeId) {
     loop {
         let now = node.next_deadline().unwrap();
         for action in node.tick(now) {
-            if let Action::Suspect(who) = action {
-                return (now, who);
+            if let Action::Suspect(member) = action {
+                return (now, member);
             }
         }
     }
@@ -295,8 +295,8 @@ fn one_of_the_dead_is_looked_for_in_every_period_and_each_in_its_turn() {
     let mut sought = Vec::new();
     while let Some(now) = node.next_deadline().filter(|now| *now <= ms(30_000)) {
         for action in node.tick(now) {
-            if let Action::Seek(who) = action {
-                sought.push(who.0);
+            if let Action::Seek(member) = action {
+                sought.push(member.0);
             }
         }
     }

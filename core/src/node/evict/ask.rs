@@ -53,8 +53,8 @@ impl Tally {
 }
 
 impl Node {
-    pub(in crate::node) fn evict(&mut self, token: Token, who: &str, force: bool) {
-        let node = match self.member_called(who) {
+    pub(in crate::node) fn evict(&mut self, token: Token, member: &str, force: bool) {
+        let node = match self.member_called(member) {
             Ok(node) => node,
             Err(error) => return self.answer(token, Err(RequestError::Evict(error))),
         };
@@ -62,16 +62,16 @@ impl Node {
     }
 
     /// The member of this id, or else of this name.
-    fn member_called(&self, who: &str) -> Result<NodeId, EvictError> {
-        if let Ok(id) = who.parse::<NodeId>()
+    fn member_called(&self, member: &str) -> Result<NodeId, EvictError> {
+        if let Ok(id) = member.parse::<NodeId>()
             && (id == self.id() || self.membership.is_present(id))
         {
             return Ok(id);
         }
         let others = self.membership.others();
-        let named = others.filter(|(_, member)| member.record.name == who);
+        let named = others.filter(|(_, known)| known.record.name == member);
         let mut ids: Vec<NodeId> = named.map(|(node, _)| node).collect();
-        if self.config.name == who {
+        if self.config.name == member {
             ids.push(self.id());
         }
         match ids.as_slice() {

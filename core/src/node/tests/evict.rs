@@ -7,10 +7,10 @@ use super::*;
 
 impl Lab {
     /// Asks a node to evict another; the answer comes later.
-    fn evict(&mut self, by: usize, who: &str, force: bool) -> Token {
+    fn evict(&mut self, by: usize, member: &str, force: bool) -> Token {
         let token = Token(10_000 + self.replies.len() as u64 * 100 + by as u64);
-        let (now, who) = (self.now, who.to_string());
-        let request = Request::Evict { who, force };
+        let (now, member) = (self.now, member.to_string());
+        let request = Request::Evict { member, force };
         let input = Input::Request {
             token,
             deadline: None,
@@ -21,8 +21,13 @@ impl Lab {
     }
 
     /// Asks, waits, and gives the answer.
-    fn evicts(&mut self, by: usize, who: &str, force: bool) -> Result<(usize, usize), EvictError> {
-        let token = self.evict(by, who, force);
+    fn evicts(
+        &mut self,
+        by: usize,
+        member: &str,
+        force: bool,
+    ) -> Result<(usize, usize), EvictError> {
+        let token = self.evict(by, member, force);
         self.run(5_000);
         match self.replies.remove(&token) {
             Some(Ok(Response::Evicted { acks, members, .. })) => Ok((acks, members)),
@@ -484,8 +489,8 @@ fn orphaned() -> Lab {
     lab.run(3_000);
     lab.split(&[0]);
     lab.run(15_000);
-    for who in ["n1", "n2"] {
-        lab.evicts(0, who, true).unwrap();
+    for member in ["n1", "n2"] {
+        lab.evicts(0, member, true).unwrap();
     }
     lab.delete(0, "deleted");
     lab.cut =

@@ -406,7 +406,7 @@ fn rows_of_a_writer_that_is_gone_wait_until_it_is_evicted() {
             token: Token(1),
             deadline: None,
             request: Request::Evict {
-                who: "n1".to_string(),
+                member: "n1".to_string(),
                 force: false,
             },
         },

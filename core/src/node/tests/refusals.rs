@@ -241,7 +241,7 @@ pub(super) fn a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks() {
         assert_eq!(
             refused.err(),
             expected,
-            "of two clocks nobody knows which is wrong"
+            "which of two clocks is wrong cannot be known"
         );
         assert_eq!(lab.refused(Refusal::WriteClockAhead), u64::from(refuses));
         // Set right it gives out clocks again, and so does a node that has long heard no peer.

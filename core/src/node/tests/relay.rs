@@ -118,7 +118,7 @@ pub(super) fn a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it()
     lab.run(5_000);
     let now = lab.now;
     let request = Request::Evict {
-        who: "n2".into(),
+        member: "n2".into(),
         force: true,
     };
     lab.node(0).handle(

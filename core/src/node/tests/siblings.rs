@@ -195,7 +195,7 @@ fn a_reunion_brings_what_the_cluster_lacks_and_nothing_that_was_replaced() {
     lab.cut = Box::new(|_, _, _| false);
     let (id, now) = (lab.configs[2].name.clone(), lab.now);
     let request = Request::Evict {
-        who: id,
+        member: id,
         force: true,
     };
     let (token, deadline) = (Token(9), None);
@@ -238,7 +238,7 @@ fn deleted_unseen_and_evicted() -> (Lab, CausalToken) {
     lab.run(30_000);
     let third = lab.configs[2].name.clone();
     let request = Request::Evict {
-        who: third,
+        member: third,
         force: false,
     };
     assert!(lab.asks(0, request).is_ok());

@@ -104,8 +104,8 @@ fn a_node_that_is_not_away_does_not_resume() {
 #[test]
 fn an_eviction_is_refused_with_its_code() {
     let lab = Lab::new(Storage::None);
-    let evict = |who: &str, query: &str| {
-        let path = format!("/v1/members/{who}/evict{query}");
+    let evict = |member: &str, query: &str| {
+        let path = format!("/v1/members/{member}/evict{query}");
         lab.send(Method::POST, &path, "")
     };
     let me = lab.get("/v1/members/self").json();

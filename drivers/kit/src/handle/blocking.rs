@@ -48,7 +48,7 @@ waits! {
     fn create_table(name: impl Into<String>, options: TableOptions) -> TableId;
     fn members() -> Vec<MemberInfo>;
     fn live_members() -> Vec<MemberInfo>;
-    fn evict(who: impl Into<String>, force: bool) -> NodeId;
+    fn evict(member: impl Into<String>, force: bool) -> NodeId;
     fn set_protocols(protocols: BTreeMap<String, String>) -> ();
     fn status() -> NodeStatus;
     fn settings() -> Vec<SettingInfo>;

@@ -77,7 +77,7 @@ impl Watchers {
     pub(super) fn changed(&mut self, at: (&Node, Now), table: TableId) -> Vec<Gated> {
         let parked = self.parked.remove(&table).unwrap_or_default();
         self.count -= parked.len();
-        let awaited = parked.into_iter().filter(|(_, who)| who.is_awaited());
+        let awaited = parked.into_iter().filter(|(_, watch)| watch.is_awaited());
         awaited
             .filter_map(|(from, watched)| {
                 let from = from.max(self.settled);

@@ -43,15 +43,15 @@ impl fmt::Display for Action {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = format_args!("client=c{} table={}", self.client, self.table.name());
+        let place = format_args!("client=c{} table={}", self.client, self.table.name());
         match self.verb {
-            OpVerb::Put { key } => write!(f, "put {who} key=k{key}"),
+            OpVerb::Put { key } => write!(f, "put {place} key=k{key}"),
             OpVerb::PutFor { key, ttl_ms } => {
-                write!(f, "put {who} key=k{key} ttl={}", Millis(ttl_ms))
+                write!(f, "put {place} key=k{key} ttl={}", Millis(ttl_ms))
             }
-            OpVerb::Delete { key } => write!(f, "delete {who} key=k{key}"),
-            OpVerb::Get { key } => write!(f, "get {who} key=k{key}"),
-            OpVerb::Flush => write!(f, "flush {who}"),
+            OpVerb::Delete { key } => write!(f, "delete {place} key=k{key}"),
+            OpVerb::Get { key } => write!(f, "get {place} key=k{key}"),
+            OpVerb::Flush => write!(f, "flush {place}"),
         }
     }
 }
