@@ -382,6 +382,38 @@ fn a_row_on_disk_becomes_a_sibling_after_a_restart() {
 }
 
 #[test]
+fn a_row_whose_value_comes_after_the_leave_has_begun_is_not_moved() {
+    for leaves in [false, true] {
+        let (mut lab, _) = lab(siblings());
+        lab.stop(1);
+        lab.configs[1].resident_value = Some(2);
+        lab.start(1);
+        lab.run(3_000);
+        let id = lab.node(1).table(NAME).unwrap();
+        lab.put_by(1, id, "k", "only on disk");
+        lab.run(3_000);
+        lab.restart(1);
+        lab.holds_loads = true;
+        lab.meet();
+        let (_, load, query) = lab.loads.remove(0);
+        let (now, token) = (lab.now, Token(7));
+        let deadline = None;
+        let input = Input::Request {
+            token,
+            deadline,
+            request: Request::Leave,
+        };
+        if leaves {
+            lab.node(1).handle(now, input);
+        }
+        let result = Ok(lab.disks[1].get(&query).cloned());
+        lab.node(1).handle(now, Input::Loaded { load, result });
+        let moved = if leaves { 0 } else { 1 };
+        assert_eq!(lab.all_values(1, "k").len(), moved, "{leaves}");
+    }
+}
+
+#[test]
 fn rows_of_a_writer_that_is_gone_wait_until_it_is_evicted() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);

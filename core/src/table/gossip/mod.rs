@@ -171,7 +171,10 @@ impl Gossip {
         self.replica.serve_loaded(env.fx, place, loaded);
         self.renewal_loaded(env, place, loaded);
         let value = loaded.and_then(|loaded| loaded.as_ref().ok());
-        self.replica.stray_loaded(env.fx, place, value);
+        match self.moves_strays(&env.look()) {
+            true => self.replica.stray_loaded(env.fx, place, value),
+            false => self.replica.stray_not_loaded(place),
+        }
     }
 
     /// Begins the end of a turn: asks for claims, and forgets changes beyond a limit that was lowered.

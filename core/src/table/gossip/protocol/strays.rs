@@ -58,7 +58,8 @@ impl Gossip {
             .collect()
     }
 
-    fn moves_strays(&self, env: &Look<'_>) -> bool {
+    /// Returns whether this node moves rows: a member does that stays.
+    pub(in super::super) fn moves_strays(&self, env: &Look<'_>) -> bool {
         self.replica.has_strays()
             && env.seat.is_full()
             && !env.seat.is_leaving
@@ -95,8 +96,7 @@ impl Gossip {
         }
         let (me, membership) = (env.seat.me, env.seat.members);
         let is_first = membership.others().all(|(node, _)| me < node);
-        let is_member = |node: NodeId| membership.others().any(|(other, _)| other == node);
-        let is_mine = |node: NodeId| node == me || is_first && !is_member(node);
+        let is_mine = |node: NodeId| node == me || is_first && !membership.is_present(node);
         for place in self.replica.move_strays(env.fx, &is_mine) {
             if !env.loads.wants(&place) {
                 self.replica.stray_not_loaded(&place);

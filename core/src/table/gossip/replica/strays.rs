@@ -50,9 +50,8 @@ pub(super) fn moved(actor: Actor, from: RowClass) -> Actor {
 /// What is known of rows that have to move.
 #[derive(Default)]
 pub(super) struct Strays {
-    /// Tables that have to be looked through, and the place in the first of them.
-    due: BTreeSet<TableId>,
-    at: usize,
+    /// Tables that have to be looked through, each with the place of the row that is looked at next.
+    due: BTreeMap<TableId, usize>,
     /// Rows whose values are siblings by now: when that batch is durable, this part of the old row goes.
     moved: BTreeMap<Place, (Seq, Old)>,
     /// Rows whose values are on their way from the store.
@@ -96,7 +95,8 @@ impl Replica {
     pub(super) fn look_for_strays_in(&mut self, table: TableId) {
         let home = self.catalog.class(self.catalog.home(table));
         if home.has_siblings() && !self.catalog.is_shown(table) {
-            self.strays.due.insert(self.catalog.group(table));
+            let table = self.catalog.group(table);
+            self.strays.due.entry(table).or_default();
         }
     }
 
@@ -117,19 +117,18 @@ impl Replica {
         self.delete_moved(fx);
         let mut cold = Vec::new();
         let mut looks = LOOKS;
-        while let Some(table) = self.strays.due.first().copied()
+        while let Some(mut due) = self.strays.due.first_entry()
             && looks > 0
             && self.strays.moved.len() < MOVES
             && self.strays.loads.len() < LOADS
         {
             looks -= 1;
-            let at = self.strays.at;
-            let Some(slot) = self.rows.live_at(table, at) else {
-                self.strays.due.remove(&table);
-                self.strays.at = 0;
+            let table = *due.key();
+            let Some(slot) = self.rows.live_at(table, *due.get()) else {
+                due.remove();
                 continue;
             };
-            self.strays.at += 1;
+            *due.get_mut() += 1;
             let Some(row) = self.rows.row(slot) else {
                 continue;
             };
@@ -279,16 +278,20 @@ impl Replica {
         let due = self.strays.moved.iter();
         let due = due.filter(|(_, (seq, _))| *seq <= durable);
         let due: Vec<Place> = due.map(|(place, _)| place.clone()).collect();
-        for place in due {
-            match self.strays.moved.remove(&place) {
-                Some((_, Old::Version(version))) => self.delete_version(fx, &place, version),
-                Some((_, Old::Siblings(origins))) => self.remove_siblings(fx, &place, origins),
+        for place in &due {
+            match self.strays.moved.remove(place) {
+                Some((_, Old::Version(version))) => self.delete_version(fx, place, version),
+                Some((_, Old::Siblings(origins))) => self.remove_siblings(fx, place, origins),
                 None => {}
             }
         }
-        if self.strays.moved.is_empty() && !self.strays.due.is_empty() {
+        if self.strays.moved.is_empty() {
             // Rows that died have changed their places with others.
-            self.strays.at = 0;
+            for (table, _) in &due {
+                if let Some(at) = self.strays.due.get_mut(table) {
+                    *at = 0;
+                }
+            }
         }
     }
 
