@@ -73,6 +73,8 @@ pub(crate) struct Agreed {
     /// The time that a majority had passed, in milliseconds of wall time, and when it had, in microseconds of virtual time: only those that no
     /// later one exceeds, oldest first.
     passed: Vec<(u64, u64)>,
+    /// When a majority had first passed a time that none had passed before, in microseconds of virtual time, and that time; oldest first.
+    first: Vec<(u64, u64)>,
     /// When the clocks are compared next.
     next_us: u64,
     /// The most that any clock gains or loses, in millionths.
@@ -91,6 +93,15 @@ impl Agreed {
     pub(crate) fn passed_since(&self, at_us: u64) -> u64 {
         let first = self.passed.partition_point(|(us, _)| *us < at_us);
         let latest = self.passed.get(first).map_or(0, |(_, ms)| *ms);
+        latest + LATE_MS
+    }
+
+    /// The latest time that the settled clocks of a majority had passed by `at_us`, in milliseconds of wall time.
+    pub(crate) fn passed_by(&self, at_us: u64) -> u64 {
+        // A comparison may come late.
+        let until_us = at_us + LATE_MS * 1_000;
+        let later = self.first.partition_point(|(us, _)| *us <= until_us);
+        let latest = later.checked_sub(1).map_or(0, |last| self.first[last].1);
         latest + LATE_MS
     }
 
@@ -135,6 +146,9 @@ impl Agreed {
         let Some(passed) = passed.max() else {
             return;
         };
+        if self.first.last().is_none_or(|(_, ms)| *ms < passed) {
+            self.first.push((at_us, passed));
+        }
         while self.passed.last().is_some_and(|(_, ms)| *ms <= passed) {
             self.passed.pop();
         }

@@ -5,7 +5,7 @@ use rumormill_core::{
     Accepted, ChangeKind, Now, ScanRange, Seq, TableId, Version, Wall, Write, WriteError,
 };
 
-use crate::checkers::{Violation, bounds, hidden};
+use crate::checkers::{bounds, flushes, hidden};
 use crate::host::Unacked;
 use crate::hurt::Hurt;
 use crate::model::{self, Effect};
@@ -363,18 +363,10 @@ impl World {
         let client = (Some(client), node);
         self.promise(client, (table, None), accepted, Effect::Delete, true);
         let left = self.rows_shown(node, id);
-        self.violations
-            .extend(left.first().map(|(key, _)| Violation {
-                checker: "flushes",
-                at_us: self.now_us,
-                text: format!(
-                    "n{node} shows {}/{} after its flush",
-                    table.name(),
-                    key.escape_ascii()
-                ),
-            }));
-        for (key, version) in before {
-            if version.clock > accepted.version.clock {
+        let found = flushes::check((self.now_us, node), table, &left);
+        self.violations.extend(found);
+        for (key, removed) in before {
+            if let Some(version) = flushes::deleted_by(accepted.version, removed) {
                 self.flushed_ahead((node, table), &key, version, accepted);
             }
         }
@@ -391,7 +383,7 @@ impl World {
         rows.map(|row| (row.key().clone(), row.version())).collect()
     }
 
-    /// Takes down that a flush has deleted a row whose clock is ahead of its own, by a version with the next clock.
+    /// Takes down that a flush has deleted a row whose clock is ahead of its own, by this version.
     fn flushed_ahead(
         &mut self,
         (node, table): (usize, Table),
@@ -399,10 +391,6 @@ impl World {
         version: Version,
         accepted: Accepted,
     ) {
-        let version = Version {
-            clock: version.clock.next(),
-            ..accepted.version
-        };
         let op = model::Accepted {
             at_us: self.now_us,
             node,

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
-    Violation, ahead, bounds, convergence, durability, grafts, hearsay, hidden, leaves, neighbours,
-    no_resurrection, pages, pushes, replays, sessions, siblings, standing, watching,
+    Violation, ahead, bounds, convergence, durability, flushes, grafts, hearsay, hidden, leaves,
+    neighbours, no_resurrection, pages, pushes, replays, sessions, siblings, standing, watching,
 };
 use crate::evict;
 use crate::faults::FaultSet;
@@ -15,7 +15,7 @@ use crate::vanish;
 use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
-/// held, `liveness` that no node keeps its driver busy for nothing, and `flushes` that a node shows no row of a table that it has flushed.
+/// held, and `liveness` that no node keeps its driver busy for nothing.
 pub const CHECKERS: [&str; 26] = [
     convergence::NAME,
     durability::NAME,
@@ -39,7 +39,7 @@ pub const CHECKERS: [&str; 26] = [
     ahead::NAME,
     siblings::NAME,
     vanish::NAME,
-    "flushes",
+    flushes::NAME,
     "invariants",
     "recovery",
     "liveness",

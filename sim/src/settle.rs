@@ -64,7 +64,9 @@ impl World {
             if let Some(contents) = contents {
                 let expired = |op: &Told| self.has_expired(node, op);
                 let (at_us, model) = (self.now_us, &self.model);
-                found.extend(durability::check(at_us, node, contents, model, expired));
+                let ended_by = |op: &Told, by_us| self.may_have_ended_by(op, by_us);
+                let ends = (expired, ended_by);
+                found.extend(durability::check(at_us, node, contents, model, ends));
                 found.extend(no_resurrection::check(
                     at_us, node, contents, model, expired,
                 ));
@@ -127,6 +129,14 @@ impl World {
             return false;
         };
         expires_ms <= self.agreed.passed_since(op.at_us)
+    }
+
+    /// Whether a row that was written to expire may have ended before this moment.
+    fn may_have_ended_by(&self, op: &Told, by_us: u64) -> bool {
+        let Effect::PutFor(_, expires_ms) = op.effect else {
+            return false;
+        };
+        self.may_have_ended(op) && expires_ms <= self.agreed.passed_by(by_us)
     }
 
     /// Without rows that may have ended on some member and not on another, since the clocks of most members that one counts had passed

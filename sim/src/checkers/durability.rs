@@ -12,16 +12,16 @@ use crate::plan::Table;
 pub const NAME: &str = "durability";
 
 /// Judges what one node shows at the end against all that clients were told. `expired` says of a write whether its row may have ended, or
-/// is hidden on the node.
+/// is hidden on the node; `ended_by` whether it may have ended before a moment, in virtual microseconds.
 pub fn check(
     at_us: u64,
     node: usize,
     contents: &Contents,
     model: &Model,
-    expired: impl Fn(&Told) -> bool,
+    (expired, ended_by): (impl Fn(&Told) -> bool, impl Fn(&Told, u64) -> bool),
 ) -> Vec<Violation> {
     by_key(NAME, (at_us, node), contents, model, |row, history| {
-        let lost = missing(row, history, &expired);
+        let lost = missing(row, history, &expired, &ended_by);
         lost.or_else(|| row.and_then(|row| invented(row.version, row.value.as_ref()?, history)))
     })
 }
@@ -30,6 +30,7 @@ fn missing(
     row: Option<&RowState>,
     history: History<'_>,
     expired: impl Fn(&Told) -> bool,
+    ended_by: impl Fn(&Told, u64) -> bool,
 ) -> Option<String> {
     let newest = history.newest_promised()?;
     let value = newest.effect.value()?;
@@ -49,7 +50,7 @@ fn missing(
         None => Some(format!("{promise}, is missing")),
         Some(row) if row.version >= newest.version => None,
         Some(_) if history.was_undone(newest) => None,
-        Some(row) if follows_a_freed_end(row, newest, history, expired) => None,
+        Some(row) if follows_a_freed_end(row, newest, history, ended_by) => None,
         Some(row) => Some(format!(
             "{promise}, has been replaced by the older {}",
             Shown(row.version)
@@ -63,15 +64,15 @@ fn follows_a_freed_end(
     row: &RowState,
     newest: &Told,
     history: History<'_>,
-    expired: impl Fn(&Told) -> bool,
+    ended_by: impl Fn(&Told, u64) -> bool,
 ) -> bool {
-    let written = history.author(row);
-    let ends = |op: &Told| op.effect == Effect::Delete || expired(op);
-    let mut ends = history
-        .ops()
-        .filter(|op| op.version > newest.version && ends(op));
+    let Some(write) = history.author(row) else {
+        return false;
+    };
+    let is_end = |op: &Told| op.effect == Effect::Delete || ended_by(op, write.at_us);
+    let mut newer = history.ops().filter(|op| op.version > newest.version);
     is_beyond_drift(newest.version.clock, newest.at_us)
-        && written.is_some_and(|write| ends.any(|end| end.at_us < write.at_us))
+        && newer.any(|op| op.at_us < write.at_us && is_end(op))
 }
 
 /// Describes a row that carries a value no client wrote, or another value than the write of its version.
@@ -128,8 +129,8 @@ mod tests {
     }
 
     /// Whether it is a violation that a node shows a write of the third second in the place of an acknowledged one of the first, whose clock is
-    /// so many seconds ahead, when a row over that was written in the `ended` second, was lost, and may have expired.
-    fn is_broken(ahead_s: u64, ended: u64, expires: bool) -> bool {
+    /// so many seconds ahead, when a row over that was lost, which was written and may have ended in the given seconds.
+    fn is_broken(ahead_s: u64, written: u64, ended: Option<u64>) -> bool {
         let (mut model, key) = (Model::default(), Bytes::from("k"));
         let mut told = |second: u64, version, effect, acked| {
             let op = Accepted {
@@ -146,7 +147,7 @@ mod tests {
         };
         told(1, version(ahead_s, 1), Effect::Put("a".into()), true);
         told(
-            ended,
+            written,
             version(ahead_s, 2),
             Effect::PutFor("b".into(), 1),
             false,
@@ -158,15 +159,20 @@ mod tests {
             expires_ms: None,
         };
         let rows = BTreeMap::from([(TABLE.name().to_string(), BTreeMap::from([(key, row)]))]);
-        let expired = |op: &Told| expires && matches!(op.effect, Effect::PutFor(..));
-        !check(0, 0, &Contents(rows), &model, expired).is_empty()
+        let expires = |op: &Told| matches!(op.effect, Effect::PutFor(..));
+        let expired = |op: &Told| expires(op) && ended.is_some();
+        let ended_by = |op: &Told, by_us| {
+            expires(op) && ended.is_some_and(|second| second * 1_000_000 <= by_us)
+        };
+        !check(0, 0, &Contents(rows), &model, (expired, ended_by)).is_empty()
     }
 
     #[test]
     fn an_older_write_is_excused_only_after_the_end_of_a_row_that_not_every_member_follows() {
-        assert!(!is_broken(1_000_000, 2, true));
-        assert!(is_broken(1_000_000, 2, false), "it has not ended");
-        assert!(is_broken(1_000_000, 4, true), "it ended later");
-        assert!(is_broken(10, 2, true), "every member follows its clock");
+        assert!(!is_broken(1_000_000, 2, Some(2)));
+        assert!(is_broken(1_000_000, 2, None), "it has not ended");
+        assert!(is_broken(1_000_000, 2, Some(4)), "it ended later");
+        assert!(is_broken(1_000_000, 4, Some(4)), "it was written later");
+        assert!(is_broken(10, 2, Some(2)), "every member follows its clock");
     }
 }

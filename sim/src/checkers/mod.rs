@@ -4,6 +4,7 @@ pub mod ahead;
 pub mod bounds;
 pub mod convergence;
 pub mod durability;
+pub mod flushes;
 pub mod grafts;
 pub mod hearsay;
 pub mod hidden;
