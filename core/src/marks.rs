@@ -48,11 +48,11 @@ impl Mark {
 }
 
 marks! {
-    /// Of members that are all away, the one that left last goes on.
+    /// All members are away, and the one that left last goes on.
     AwayResumes = "away-resumes",
     /// A life began with less than the node once claimed.
     Behind = "behind",
-    /// Of the members that one was to pass rows on to, none had room on its link.
+    /// No member of a part that rows were to be passed on to had room on its link.
     BranchCongested = "branch-congested",
     /// A claim came as contexts, and not as an equal hash.
     ClaimByContext = "claim-by-context",

@@ -133,11 +133,11 @@ mutants! {
     DroppedDot = "dropped-dot",
     /// A row whose dot is covered already merges again.
     ObsoleteMerges = "obsolete-merges",
-    /// Of two versions the one that arrives last wins.
+    /// The version that arrives last wins.
     LastArrivalWins = "last-arrival-wins",
     /// What a member shows although it was replaced is not replaced anew.
     RepairUnwritten = "repair-unwritten",
-    /// Of a delete and a write the write wins.
+    /// A write wins over a delete, whatever their versions.
     PresenceWins = "presence-wins",
     /// A node whose clock is ahead of all others accepts writes.
     ClockAheadWrites = "clock-ahead-writes",
@@ -165,7 +165,7 @@ mutants! {
     FloorForgotten = "floor-forgotten",
     /// A session's contexts are adopted when its last page comes, whether or not the others have.
     AdoptEarly = "adopt-early",
-    /// Of the parts in which contexts differ from a digest the last is not named.
+    /// The last of the parts in which contexts differ from a digest is not named.
     ScopeCut = "scope-cut",
     /// What has changed since the scope of a session was named is not part of the session.
     ScopeOutdated = "scope-outdated",
@@ -305,7 +305,7 @@ mutants! {
     HiddenSentDead = "hidden-sent-dead",
     /// A delete of a hidden row writes nothing.
     HiddenDeleteIgnored = "hidden-delete-ignored",
-    /// Of the siblings that a merge leaves only the newest stays.
+    /// A merge keeps only the newest sibling.
     SiblingLost = "sibling-lost",
     /// A dead row of siblings is freed although it names writes that have not come here.
     DeadSiblingFreed = "dead-sibling-freed",
@@ -323,7 +323,7 @@ mutants! {
     StraysKept = "strays-kept",
     /// A row that was accepted before the definition of its table came is another sibling each time that it is moved.
     MovedAnew = "moved-anew",
-    /// Of two definitions made at once the later one counts, also when it keeps no siblings.
+    /// The later of two definitions made at once counts, also when it keeps no siblings.
     LaterDefinitionWins = "later-definition-wins",
     /// Watchers are not told that the name of their table means another one from now on.
     RedefinedUntold = "redefined-untold",

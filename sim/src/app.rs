@@ -33,7 +33,7 @@ pub const MAX_MESSAGE: usize = 1 << 20;
 pub const MAX_IN_FLIGHT: usize = 10_000;
 /// Timers of one application that may be set at a time.
 pub const MAX_TIMERS: usize = 1_000;
-/// Of a message or a value, a line of the trace shows so many bytes.
+/// The bytes of a message or a value that a line of the trace shows.
 const SHOWN_BYTES: usize = 64;
 
 /// What runs on the machines of a world, and what it promises.

@@ -45,7 +45,7 @@ pub struct Hunt {
     pub mutant: Mutant,
     /// How many seeds were run.
     pub seeds: u64,
-    /// Those that break a promise without the bug too, in order: they say nothing about it, and something about the core or a checker.
+    /// Seeds that break a promise without the bug too, in order: they say nothing about it, and something about the core or a checker.
     pub unsound: Vec<u64>,
     /// What gave it away, if anything did.
     pub caught: Option<Catch>,

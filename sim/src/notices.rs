@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    /// Those of all dots in these contexts that clients have written, and when.
+    /// Returns the dots in these contexts that clients have written, and when.
     fn born_in(&self, contexts: &[DomainContext]) -> Vec<(Dot, u64)> {
         let mut out = Vec::new();
         for context in contexts {

@@ -32,7 +32,7 @@ pub struct Span {
     pub text: String,
     /// The nodes it strikes; of a cut, one side. Empty when it strikes all.
     pub nodes: Vec<usize>,
-    /// Of a cut, the other side.
+    /// The other side of a cut.
     pub others: Vec<usize>,
     /// Its first moment, in virtual microseconds.
     pub from_us: u64,

@@ -16,7 +16,7 @@ use crate::world::World;
 pub(crate) struct Readers {
     /// By client and key the context of its last read, with the values it showed.
     held: BTreeMap<(u32, Bytes), (CausalToken, Vec<Bytes>)>,
-    /// Those whose writes were accepted.
+    /// The authors whose writes were accepted.
     pub(crate) authors: Authors,
 }
 

@@ -42,7 +42,7 @@ pub struct Failure {
 pub struct Summary {
     /// How many runs.
     pub seeds: u64,
-    /// Those that broke a promise, by seed.
+    /// The runs that broke a promise, by seed.
     pub failures: BTreeMap<u64, Failure>,
     /// How often each kind of fault took effect; kinds that never did are there with 0.
     pub faults: BTreeMap<String, u64>,

@@ -18,7 +18,7 @@ pub enum Keep {
     /// None: the hash only.
     #[default]
     Nothing,
-    /// Those that tell the story: data, membership, links, faults; no probes, timers and syncs.
+    /// Lines that tell the story: data, membership, links, faults; no probes, timers and syncs.
     Story,
     /// All.
     All,

@@ -33,7 +33,7 @@ impl Wire {
     /// arrived of that. `way` is the node and its peer.
     ///
     /// # Errors
-    /// Those of the handshake. The end does not come up.
+    /// The errors of the handshake. The end does not come up.
     pub(crate) fn open(
         &mut self,
         link: LinkId,

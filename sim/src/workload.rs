@@ -17,13 +17,13 @@ pub(crate) struct Mix {
     pub(crate) clients: u32,
     /// Key ranks follow Zipf's law up to this one.
     pub(crate) keys: u64,
-    /// Of a thousand operations so many are preceded by a move of their client.
+    /// The operations of a thousand that are preceded by a move of their client.
     pub(crate) moves: u32,
     /// The weights of [`Table::ALL`].
     pub(crate) tables: [u32; 4],
     /// The weights of put, put with expiry, delete and get.
     pub(crate) verbs: [u32; 4],
-    /// Of a thousand operations so many are flushes.
+    /// The operations of a thousand that are flushes.
     pub(crate) flushes: u32,
     /// The shortest and the longest life of a row that is written to expire, in milliseconds.
     pub(crate) ttl_ms: (u64, u64),

@@ -162,6 +162,24 @@ fn every_relative_link_leads_somewhere() {
 }
 
 #[test]
+fn every_path_that_a_page_names_exists() {
+    let rooms = [".ci/", "core/", "drivers/", "sim/", "tests/"];
+    let mut missing = Vec::new();
+    for page in files(".md") {
+        let text = fs::read_to_string(&page).expect("a page");
+        let text = prose(&text).collect::<Vec<_>>().join("\n");
+        for path in quoted(&text) {
+            let is_path = rooms.iter().any(|room| path.starts_with(room));
+            let is_one = !path.contains(['*', ' ', '{']) && !path.contains("NAME");
+            if is_path && is_one && !root().join(path).exists() {
+                missing.push(format!("{}: {path}", page.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
 fn the_front_pages_are_short() {
     for page in ["README.md", "ARCHITECTURE.md"] {
         let bytes = read(page).len();

@@ -6,7 +6,7 @@ use core::ops::Bound;
 
 use crate::rng::Rng;
 
-/// Those before `next` have had their turn in this round.
+/// In order of turns: entries before `next` have had their turn in this round.
 #[derive(Clone, Debug)]
 pub(super) struct Roster<T> {
     order: Vec<T>,

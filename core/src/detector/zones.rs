@@ -30,7 +30,7 @@ impl ZoneNames {
     }
 }
 
-/// Of `ONE` turns, the most that go to the own zone when it has fewer members than that share of all.
+/// The most of `ONE` turns that go to the own zone when it has fewer members than that share of all.
 const MOST: u64 = ONE * 3 / 4;
 
 /// A member of the own zone has at most so many turns for each of one elsewhere.
@@ -74,7 +74,7 @@ impl Turns {
         let _ = self.near.remove(node) || self.far.remove(node);
     }
 
-    /// Whose turn it is.
+    /// Returns the member whose turn it is.
     pub(super) fn step(&mut self, rng: &mut Rng) -> Option<NodeId> {
         if self.far.is_empty() {
             return self.near.step(rng);

@@ -14,7 +14,7 @@ pub(super) type Ended = (NodeId, u64, NodeId);
 #[derive(Default)]
 pub(super) struct Evictions {
     known: BTreeMap<Ended, (Eviction, Vec<NodeId>)>,
-    /// Of the hashes of what is known, in whatever order it came.
+    /// The sum of the hashes of known evictions, in whatever order they came.
     sum: u64,
 }
 
@@ -62,7 +62,7 @@ impl Evictions {
             .collect()
     }
 
-    /// Those of this life of a node and of later ones.
+    /// Returns the evictions of this life of a node and of later ones.
     pub(super) fn since(
         &self,
         node: NodeId,

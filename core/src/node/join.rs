@@ -308,7 +308,7 @@ impl Node {
         }
         match (&self.cluster.away, theirs) {
             (_, Some(Phase::Member)) => {
-                // Of several members the first is asked; the others wait until it has answered or gone.
+                // The first of several members is asked; the others wait until it has answered or gone.
                 if self.joining.is_none_or(|at| at == link) {
                     self.joining = Some(link);
                     self.gossip.pull_at_once(now, link);

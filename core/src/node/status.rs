@@ -36,7 +36,7 @@ pub struct NodeStatus {
     pub hidden_rows: u64,
     /// The bytes of their keys and values that are in memory.
     pub hidden_bytes: u64,
-    /// Of the hidden row that expired first: which clocks are known to have passed its expiry. More than half have to, and then it ends.
+    /// The clocks known to have passed the expiry of the hidden row that expired first. More than half have to, and then it ends.
     pub hidden_until: Option<ClocksPassed>,
     /// Rows of tables of siblings that were accepted before the definition had come to their writers, and wait for these: they are not shown.
     pub strays: Vec<StrayRows>,
@@ -61,9 +61,9 @@ pub struct NodeStatus {
     /// The members that a node waits for while it is away. One of them will do, or any node that has reunited with one. When none of them
     /// will ever come, [`Request::Resume`](crate::Request::Resume) lets the node go on.
     pub away_until: Vec<Awaited>,
-    /// Of a node that is no full member: what it waits for. Any one of them will do.
+    /// The things that a node waits for while it is no full member. Any one of them will do.
     pub awaits: Vec<Awaits>,
-    /// Of a node whose store was damaged: what it has lost, until the node has reunited with a member.
+    /// The losses of a damaged store, until the node has reunited with a member.
     pub damage: Option<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`. One that has `me` set is this node's own: it is wrong.
     pub wrong_clocks: Vec<WrongClock>,

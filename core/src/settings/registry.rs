@@ -38,7 +38,7 @@ pub(crate) struct Rule {
     pub(crate) high: &'static str,
 }
 
-/// Of each pair the first is smaller than the second, or neither is in force.
+/// The first of each pair is smaller than the second, or neither is in force.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         low: "gossip.probe_timeout",

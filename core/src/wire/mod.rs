@@ -55,11 +55,11 @@ pub use gossip::{
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Of the cluster's members: greetings, leaves and evictions.
+    /// Messages of the cluster's members: greetings, leaves and evictions.
     Cluster(ClusterMessage),
-    /// Of the failure detector.
+    /// Messages of the failure detector.
     Detector(DetectorMessage),
-    /// Of gossip tables.
+    /// Messages of gossip tables.
     Gossip(GossipMessage),
 }
 

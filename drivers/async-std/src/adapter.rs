@@ -56,7 +56,7 @@ impl rumormill_async::Runtime for AsyncStd {
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        // Whose handle is dropped runs on.
+        // A task whose handle is dropped runs on.
         drop(task::spawn(work));
     }
 }

@@ -151,12 +151,12 @@ pub struct Status {
     pub waiting_for: Vec<String>,
     /// Why, for each of them, with its name; and while rows are hidden, how many clocks are known to have passed the expiry of the first.
     pub waiting_because: Vec<String>,
-    /// Of a node that is `away`: names and ids of the members it waits for, any of which will do. If none of them will ever come, see
+    /// Names and ids of the members that a node waits for while it is `away`, any of which will do. If none of them will ever come, see
     /// `POST /v1/members/self/resume`.
     pub away_until: Vec<String>,
-    /// Of a node that is `joining` or `away`: what it waits for, any one of which will do.
+    /// The things that a node waits for while it is `joining` or `away`, any one of which will do.
     pub standing_because: Vec<String>,
-    /// Of a node whose store was damaged: what it has lost, until the node has reunited with a member.
+    /// The losses of a damaged store, until the node has reunited with a member.
     pub damage: Option<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`, this node's own or a peer's: whose, and by how much.
     pub wrong_clocks: Vec<String>,

@@ -107,7 +107,7 @@ async fn accept(
                 reserve.admit(executor, probe, &metrics).await;
             }
         }
-        // Those that were accepted are served before a crowd that waits to be.
+        // Accepted connections are served before a crowd that waits to be.
         smol::future::yield_now().await;
     }
 }

@@ -50,7 +50,7 @@ pub(crate) enum Safety {
 pub(crate) enum Rule {
     /// The later write wins, by hybrid logical clocks.
     LastWriterWins,
-    /// Of writes that did not know of each other all stay, until one replaces them whose author has read them.
+    /// All writes that did not know of each other stay, until one replaces them whose author has read them.
     Siblings,
 }
 

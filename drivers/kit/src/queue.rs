@@ -129,7 +129,7 @@ impl WriteQueue {
     /// Writes until all is written or `out` takes no more.
     ///
     /// # Errors
-    /// Those of `out`, but that it would block or was interrupted; what it took before is gone from the queue.
+    /// The errors of `out`, but that it would block or was interrupted; the bytes that it took before are gone from the queue.
     pub(crate) fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
         while !self.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];

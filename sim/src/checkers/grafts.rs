@@ -41,7 +41,7 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Those of a life that begins.
+    /// Begins the notices of a life.
     pub fn new(since_us: u64) -> Self {
         Notices {
             since_us,

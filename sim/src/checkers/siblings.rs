@@ -19,8 +19,8 @@ pub type Shown = BTreeMap<Bytes, BTreeSet<Bytes>>;
 pub struct Authors {
     /// The values that each had read.
     pub seen: BTreeMap<usize, Vec<Bytes>>,
-    /// Those whose node had not heard that the table keeps siblings: of what such nodes accept under one key the last write may be all
-    /// that is left, and that has to show.
+    /// Writes whose node had not heard that the table keeps siblings: the last write that such nodes accept under one key may be all that
+    /// is left, and it has to show.
     pub early: BTreeSet<usize>,
 }
 

@@ -14,7 +14,7 @@ macro_rules! caps {
             /// The names of all of them.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
 
-            /// Those that are set, with their names.
+            /// Returns the limits that are set, with their names.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {
                 let named = [$((stringify!($name), self.$name)),+];
                 named.into_iter().filter_map(|(name, value)| Some((name, value?)))

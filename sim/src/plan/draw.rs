@@ -46,7 +46,7 @@ impl Plan {
     /// Draws a plan from any bytes.
     ///
     /// # Errors
-    /// Those of `arbitrary`; running out of bytes is none, it makes the rest of the plan plain.
+    /// The errors of `arbitrary`; running out of bytes is none, it makes the rest of the plan plain.
     pub fn draw(u: &mut Unstructured<'_>, shape: &Shape) -> Result<Plan> {
         let mut plan = Plan::quiet(shape);
         draw_machines(u, shape, &mut plan)?;
@@ -281,7 +281,7 @@ fn draw_machines(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> Re
     Ok(())
 }
 
-/// Of every requested kind at least one.
+/// Draws at least one fault of every requested kind.
 fn draw_each_fault(u: &mut Unstructured<'_>, shape: &Shape, plan: &mut Plan) -> Result<()> {
     let kinds: Vec<FaultKind> = shape.faults.iter().collect();
     if kinds.is_empty() {

@@ -146,9 +146,9 @@ pub enum FaultWhat {
     },
     /// The nodes of one group cannot reach those of another, which can.
     OneWay {
-        /// Those that are not heard.
+        /// Nodes that are not heard.
         from: Vec<usize>,
-        /// Those that do not hear them.
+        /// Nodes that do not hear them.
         to: Vec<usize>,
     },
     /// Bits of messages flip on their way. Has an effect only in a plan with [`Plan::codec`].

@@ -51,7 +51,7 @@ pub struct Recorded {
     pub message: Option<u64>,
     /// The users' keys that it is about, beside those of its message.
     pub keys: Vec<KeyIndex>,
-    /// Of a `store`: the users' keys whose records it removes.
+    /// The users' keys whose records a `store` removes.
     pub removed: Vec<KeyIndex>,
 }
 

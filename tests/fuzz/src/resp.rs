@@ -27,7 +27,7 @@ pub fn run(data: &[u8]) {
     );
     let whole = converse(stream, stream.len().clamp(1, 64 << 10));
     let cut = converse(stream, cut);
-    // Of all replies only INFO tells how many commands were counted when a piece ended.
+    // Only the reply of INFO tells how many commands were counted when a piece ended.
     if !whole.contains("total_commands_processed") {
         assert_eq!(whole, cut, "cutting the stream changed its replies");
     }

@@ -54,7 +54,7 @@ impl Node {
     ) -> bool {
         let member = self.membership.present(node);
         let is_member = member.is_some_and(|member| member.record.epoch == epoch);
-        // Of two that want to end each other, only one may.
+        // Two nodes may want to end each other: only one may.
         let ends_asker = self.evictions.attempts.contains_key(&by)
             || self
                 .evictions

@@ -107,7 +107,7 @@ fn two_that_live_under_one_name_and_address_leave_each_other_alone() {
 fn without_a_majority_the_old_life_is_waited_for() {
     let mut lab = Lab::new(4, Storage::None, true);
     lab.run(5_000);
-    // Of five, the new life included, three would have to agree.
+    // Three of five, the new life included, would have to agree.
     [1, 2, 3].into_iter().for_each(|i| lab.stop(i));
     lab.run(1_000);
     lab.start(3);

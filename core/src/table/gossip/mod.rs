@@ -49,7 +49,7 @@ pub(crate) struct Gossip {
     strays_at: Instant,
     /// A reunion whose rows are here, and which waits for values of this node's own.
     reuniting: Option<Reuniting>,
-    /// Of a node that is away: what it held of users' tables when it went away, and when that was.
+    /// The coverage of users' tables that a node had when it went away, and when that was.
     past: Vec<(RowClass, Context)>,
     away_from: Instant,
     settled: Settled,

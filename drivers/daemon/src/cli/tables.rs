@@ -41,7 +41,7 @@ pub(crate) enum Conflict {
     /// The later write wins, by hybrid logical clocks
     #[value(alias = "last_writer_wins")]
     LastWriterWins,
-    /// Of writes that did not know of each other all stay, until one replaces them whose author has read them: `get` prints a context,
-    /// and `put --context` gives it back
+    /// All writes that did not know of each other stay, until one replaces them whose author has read them: `get` prints a context, and
+    /// `put --context` gives it back
     Siblings,
 }

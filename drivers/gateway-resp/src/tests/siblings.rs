@@ -64,7 +64,7 @@ fn writes_are_refused_for_want_of_a_context() {
         ("HMSET s b 2", refused),
         ("HDEL s a", refused),
         ("HGET s a", "$1 1"),
-        // Of several keys none is written.
+        // A command of several keys writes none.
         ("MSET x 1 s 2", replaced),
         ("EXISTS x", ":0"),
         ("SET s 1", replaced),

@@ -116,7 +116,7 @@ pub fn starts_empty<S: Store>(mut open: impl FnMut() -> S) {
     assert_eq!(contents(&mut open()), Map::new(), "new data opened again");
 }
 
-/// Of several writes to a key the last wins, within a batch and across batches.
+/// The last of several writes to a key wins, within a batch and across batches.
 pub fn last_write_wins<S: Store>(mut open: impl FnMut() -> S) {
     let mut store = open();
     apply(
@@ -190,8 +190,7 @@ pub fn synced_survives_reopening<S: Store>(mut open: impl FnMut() -> S) {
     assert_eq!(contents(&mut open()), expected, "at the end");
 }
 
-/// Of the batches after the last sync a crash keeps a prefix, and each whole. `crash` ends a store
-/// as a crash does; `drop` is a mild one.
+/// A crash keeps a prefix of the batches after the last sync, and each whole. `crash` ends a store as a crash does; `drop` is a mild one.
 pub fn unsynced_is_a_prefix<S: Store>(mut open: impl FnMut() -> S, mut crash: impl FnMut(S)) {
     const BATCHES: usize = 20;
     for synced in [0, 1, 7, BATCHES] {

@@ -147,7 +147,7 @@ impl EncodeKey for str {
     }
 }
 
-/// Those that are the bytes of what they are borrowed as.
+/// Implements keys that are the bytes of the type they are borrowed as.
 macro_rules! bytes {
     ($($type:ident as $borrowed:ty, $decode:expr;)*) => { $(
         impl EncodeKey for $type {

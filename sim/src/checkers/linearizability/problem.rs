@@ -63,7 +63,7 @@ pub(super) struct Problem {
     pub(super) open: Vec<Vec<usize>>,
     /// Before each answer: how many of `unknown` have been called.
     pub(super) unknown_called: Vec<usize>,
-    /// Those of unknown outcome, in the order of their calls.
+    /// Operations of unknown outcome, in the order of their calls.
     pub(super) unknown: Vec<usize>,
     /// How many bits the set of those placed needs.
     pub(super) bits: usize,

@@ -25,7 +25,7 @@ pub(super) struct Deepest {
     pub(super) linearized: usize,
     /// The last of them.
     pub(super) last: Vec<usize>,
-    /// Those that are open at that answer and placed.
+    /// Operations that are open at that answer and placed.
     pub(super) placed: Vec<usize>,
     /// What the register can hold at that answer.
     pub(super) states: Vec<Value>,
@@ -71,7 +71,7 @@ impl Config {
 /// A state whose continuations are being tried.
 struct Frame {
     config: Config,
-    /// Those still to be tried, the last one first.
+    /// Operations still to be tried, the last one first.
     untried: Vec<usize>,
     /// The length of the order that led here.
     depth: usize,

@@ -66,8 +66,8 @@ fn changes_under_a_session(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan,
     Ok((plan, mix))
 }
 
-/// Of two nodes one comes anew, and while it fetches everything the other replaces rows or flushes a table, loses its power, and with
-/// it what it had not synced: so the old rows are back there. Soon after that clients stop, so nothing covers up what became of it.
+/// Draws two nodes, one of which comes anew. While that one fetches everything the other replaces rows or flushes a table, and loses its
+/// power with all that it had not synced: so the old rows are back there. Soon after that clients stop, so nothing covers up the outcome.
 fn lost_under_a_session(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
     let by_us = draw_log(u, 16_000, 255_000)?;
     let wiped_us = u.int_in_range(SECOND_US..=4 * SECOND_US)?;
@@ -202,8 +202,8 @@ fn few_keys(u: &mut Unstructured<'_>) -> Result<Mix> {
     Ok(mix)
 }
 
-/// Of three nodes one is cut off, then a second one from the last; the last one leaves without a hand-over and comes back to the
-/// one that has missed the most, while the other is missing for longer than it waits.
+/// Draws three nodes: one is cut off, then a second one from the last; the last one leaves without a hand-over and comes back to the one
+/// that has missed the most, while the other is missing for longer than it waits.
 fn back_while_another_is_missing(u: &mut Unstructured<'_>, seed: u64) -> Result<(Plan, Mix)> {
     let parted_us = u.int_in_range(SECOND_US..=5 * SECOND_US)?;
     let leaves_us = parted_us + u.int_in_range(200_000..=2 * SECOND_US)?;

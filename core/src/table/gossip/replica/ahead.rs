@@ -26,7 +26,7 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Of a node whose own clock begins here.
+    /// Begins the set of a node whose own clock begins here.
     pub(super) fn new(start: Hlc) -> Self {
         Ahead {
             rows: BTreeSet::new(),

@@ -44,7 +44,7 @@ struct ClassCover {
     nothing: Entry,
     stale: Vec<ActorIx>,
     unstored: Vec<ActorIx>,
-    /// Of the actors' hashes, without the stale ones' changes.
+    /// The sums of the actors' hashes, without the stale ones' changes.
     sums: Sums,
     tombstones: BTreeSet<(ActorIx, u64)>,
 }

@@ -382,8 +382,8 @@ impl Replica {
         Merged::Won
     }
 
-    /// Of two definitions of one table the one that keeps more counts, whatever their clocks: whether the one that arrives does, and whether
-    /// the one that is here does.
+    /// Ranks two definitions of one table: the one that keeps more counts, whatever their clocks. Returns whether the arriving one does,
+    /// and whether the one that is here does.
     fn definition_ranks(&self, fx: &Effects, current: &StoredRow, new: &Arrival) -> (bool, bool) {
         if new.table != sys::TABLES || mutated!(fx, LaterDefinitionWins) {
             return (false, false);

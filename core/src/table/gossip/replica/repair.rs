@@ -12,8 +12,8 @@
 //!
 //! # Why repairs end
 //!
-//! Of a version one member may show it, another know that it was replaced, and a third have forgotten both, since what all cover is
-//! freed. By fetching alone they could go round for ever: the first tells the third, the second the first, and the second forgets.
+//! One member may show a version, another know that it was replaced, and a third have forgotten both, since a version that all cover is
+//! freed. By fetching alone the members could go on for ever: the first tells the third, the second the first, and the second forgets.
 //! So a node that fetches what it knows to be replaced writes the row that it has instead *again*, with dots of its own
 //! ([`Replica::renew`], [`Replica::renew_siblings`]). It is the same row, and no newer than it takes to win over itself.
 //!

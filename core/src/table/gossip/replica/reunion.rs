@@ -87,7 +87,7 @@ impl Replica {
                 if self.catalog.class(row.table) == RowClass::Sys {
                     sys.push(row);
                 } else {
-                    // Of a key that came twice the later row is what the member has now, whatever the row classes.
+                    // Where a key came twice, the later row is the one that the member has now, whatever the row classes.
                     theirs.insert((self.catalog.group(row.table), row.key.clone()), row);
                 }
             }

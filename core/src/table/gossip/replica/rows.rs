@@ -170,7 +170,7 @@ impl Rows {
         self.groups.get(table.0 as usize).copied().unwrap_or(table)
     }
 
-    /// Of the tables of a name another one is shown from now on. O(log tables).
+    /// Shows another one of the tables of a name from now on. O(log tables).
     pub(crate) fn show(&mut self, before: TableId, now: TableId) {
         let (before, now) = (self.group(before), self.group(now));
         if before == now {

@@ -73,7 +73,8 @@ struct Covered {
 }
 
 impl Covered {
-    /// Of the contexts of `claims` members no more is kept than [`WHOLE_ACTORS`] allow and this node has a use for.
+    /// Makes the part of a claim that this node keeps: with `claims` members no more than [`WHOLE_ACTORS`] allow and this node has a use
+    /// for.
     fn new(gossip: &Replica, mut contexts: Contexts, claims: usize) -> Arc<Covered> {
         let runs = contexts.iter().flat_map(|(_, context)| context.iter());
         let dots = runs.map(|(_, runs)| runs.count());
@@ -251,7 +252,7 @@ impl Stability {
         self.early.contains_key(&node)
     }
 
-    /// Of two claims of a member the later one counts.
+    /// Takes in a claim: the later of two claims of a member counts.
     fn insert(&mut self, node: NodeId, claim: Claim) {
         let rank = |claim: &Claim| (claim.epoch, claim.clock, claim.covered.dots);
         let known = self.claims.get(&node);

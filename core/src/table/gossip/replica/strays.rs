@@ -91,7 +91,7 @@ impl Replica {
         }
     }
 
-    /// Those of one table have to be looked at.
+    /// Notes that the strays of one table have to be looked at.
     pub(super) fn look_for_strays_in(&mut self, table: TableId) {
         let home = self.catalog.class(self.catalog.home(table));
         if home.has_siblings() && !self.catalog.is_shown(table) {

@@ -22,7 +22,7 @@ pub(super) struct TableRows {
     live: usize,
     /// No row has an older clock, and none a newer one; `None` where no row has been since the table was empty.
     clocks: Option<(Hlc, Hlc)>,
-    /// Of its rows' part in the sum over live rows.
+    /// The part of its rows in the sum over live rows.
     pub(super) sum: u64,
     /// Rows at or below are dropped.
     pub(super) floor: Hlc,

@@ -39,7 +39,7 @@ impl Player {
         };
         let processes = u.int_in_range(1..=MAX_PROCESSES)?;
         let mut running: Vec<Option<Running>> = (0..processes).map(|_| None).collect();
-        // Those whose callers gave up before they took effect.
+        // Operations whose callers gave up before they took effect.
         let mut late: Vec<usize> = Vec::new();
         let mut unknown = 0;
         for _ in 0..u.int_in_range(1..=MAX_OPERATIONS * 3)? {
@@ -186,7 +186,7 @@ enum Step {
     Read(Scalar),
     Write(Scalar),
     Cas(Scalar, Scalar),
-    /// Of unknown outcome: it may have changed nothing.
+    /// A compare-and-set of unknown outcome: it may have changed nothing.
     MaybeCas(Scalar, Scalar),
 }
 

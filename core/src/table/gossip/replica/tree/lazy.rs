@@ -14,7 +14,8 @@ use crate::time::Instant;
 const NOTICE_DOTS: usize = 4_096;
 /// Runs of dots that are waited for. What is beyond is left to anti-entropy.
 const WANTED_RUNS: usize = 1_024;
-/// Of the patience with a mismatch, until a notice goes out, and again until what it names is asked for: grafts come before sessions.
+/// The share of the patience with a mismatch until a notice goes out, and the share until the dots that it names are asked for: grafts come
+/// before sessions.
 const NOTICE_SHARE: u32 = 10;
 const GRAFT_SHARE: u32 = 5;
 
@@ -139,7 +140,7 @@ impl Lazy {
         usable: impl Fn(LinkId) -> bool,
     ) -> Vec<Verdict> {
         let mut grafts: BTreeMap<LinkId, Dots> = BTreeMap::new();
-        // Those that are put back are due later.
+        // Entries that are put back are due later.
         for _ in 0..self.wanted.len() {
             let Some(mut wanted) = self.wanted.pop_front_if(|wanted| wanted.due <= now) else {
                 break;
