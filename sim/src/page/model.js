@@ -32,7 +32,7 @@ function readRun(text) {
   const raw = JSON.parse(text);
   const events = readEvents(raw);
   const messages = readMessages(raw);
-  // Of each message the event that ends its way, and the other way round by the event's own column.
+  // The event that ends the way of each message, and the other way round by the event's own column.
   messages.event = new Int32Array(messages.count).fill(-1);
   for (let i = 0; i < events.count; i++) {
     const place = events.message[i];
