@@ -85,6 +85,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod cluster;
 mod config;
 mod crc;
 mod detector;
@@ -96,11 +97,11 @@ mod id;
 mod io;
 pub mod link;
 mod marks;
-mod membership;
 pub mod mutants;
 mod node;
 mod recovery;
 mod refusals;
+mod requests;
 mod rng;
 mod settings;
 mod store;
@@ -109,6 +110,7 @@ mod time;
 mod trace;
 pub mod wire;
 
+pub use cluster::{Awaited, Awaits, HoldsUp, MemberInfo, MemberState, SeedState, WrongClock};
 pub use config::{Config, Limits, MAX_ROW_BYTES, MAX_SIBLING_BYTES, Storage, Timing};
 pub use error::{
     EvictError, Lagged, LostError, ReadError, RecoverError, RequestError, ResumeError,
@@ -120,14 +122,12 @@ pub use io::{
     Record, Request, Response, StoreOp, Timer,
 };
 pub use marks::Mark;
-pub use membership::{HoldsUp, MemberInfo, MemberState};
-pub use node::{
-    Awaited, Awaits, ClocksPassed, HoldUp, Node, NodeStatus, SeedState, StrayRows, WrongClock,
-};
+pub use node::{ClocksPassed, HoldUp, Node, NodeStatus};
 pub use recovery::Recovery;
 pub use refusals::Refusal;
 pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};
+pub use table::gossip::StrayRows;
 pub use table::{
     Accepted, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor, Durability,
     Found, Hlc, Mode, Namespace, Row, RowClass, RowRef, Runs, Scan, ScanRange, Siblings, TableInfo,

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::cluster::Past;
 use crate::config::{Config, Storage};
 use crate::effects::Effects;
 use crate::error::RecoverError;
@@ -172,7 +173,7 @@ impl Recovery {
         }
         let said = self.describe(&damage);
         let mut node = self.assemble(now, fresh, true, Some(said));
-        if node.is_alone() {
+        if node.cluster.is_alone() {
             if !may_be_alone {
                 return Err(damage);
             }
@@ -305,13 +306,15 @@ impl Recovery {
             config: self.config,
             seed: self.seed,
             fx,
-            identity,
-            cluster,
-            agreed: self.agreed,
+            past: Past {
+                identity,
+                record: cluster,
+                agreed: self.agreed,
+                damage,
+            },
             replica,
             fresh,
             behind,
-            damage,
         };
         Node::assemble(now, parts)
     }

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::id::NodeId;
 use crate::time::Instant;
+use crate::wire::DetectorMessage;
 use crate::wire::Rumor;
 
 use super::{Action, Detector, Due, period};
@@ -41,6 +42,31 @@ pub(super) struct Relay {
 }
 
 impl Detector {
+    /// Takes in a message of a member.
+    pub(crate) fn on_message(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        msg: DetectorMessage,
+    ) -> Vec<Action> {
+        match msg {
+            DetectorMessage::Probe { nonce, rumors, .. } => {
+                self.on_probe(now, from, nonce, &rumors)
+            }
+            DetectorMessage::Ack { nonce, rumors, .. } => self.on_ack(now, from, nonce, &rumors),
+            DetectorMessage::IndirectProbe {
+                nonce,
+                target,
+                rumors,
+            } => self.on_probe_for(now, from, target, nonce, &rumors),
+            DetectorMessage::IndirectAck {
+                nonce,
+                alive,
+                rumors,
+            } => self.on_probed_for(now, from, nonce, alive, &rumors),
+        }
+    }
+
     /// `from` asks whether we are there.
     pub(crate) fn on_probe(
         &mut self,

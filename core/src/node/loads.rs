@@ -9,7 +9,7 @@ use crate::error::{ReadError, RequestError};
 use crate::id::Token;
 use crate::io::{Event, Request};
 use crate::marks::Mark;
-use crate::table::gossip::{Loaded, Place, Rejoined, Thawed};
+use crate::table::gossip::{Loaded, Place, Thawed};
 
 impl Node {
     /// Lets a request wait for the value of a row, behind others on the same key.
@@ -40,8 +40,7 @@ impl Node {
                         .serve_loaded(&mut self.fx, &place, Some(&busy));
                 }
             }
-            let (gossip, mut env) = self.gossip_door();
-            gossip.ask_for_rejoin(&mut env);
+            self.gossip_door(|gossip, env| gossip.ask_for_rejoin(env));
             let Some(place) = self.loads.next() else {
                 return;
             };
@@ -86,34 +85,15 @@ impl Node {
     /// Lets all waiters for a value go on, requests in their order. `None`: the row is no longer cold.
     fn load_ended(&mut self, place: Place, loaded: Option<Result<Loaded, ReadError>>) {
         let waiters = self.loads.finish(&place);
-        let (gossip, mut env) = self.gossip_door();
-        gossip.on_loaded(&mut env, &place, loaded.as_ref());
+        self.gossip_door(|gossip, env| gossip.on_loaded(env, &place, loaded.as_ref()));
         for (token, request) in waiters {
             if let Some(deadline) = self.stop_waiting(token) {
                 self.carry_out(token, deadline, request, loaded.as_ref());
             }
         }
-        let (gossip, mut env) = self.gossip_door();
-        if let Some(rejoined) = gossip.rejoin_loaded(&mut env, place, loaded) {
+        let rejoined = self.gossip_door(|gossip, env| gossip.rejoin_loaded(env, place, loaded));
+        if let Some(rejoined) = rejoined {
             self.rejoined(rejoined);
         }
-    }
-
-    /// Ends a reunion: this node is a full member from now on.
-    pub(super) fn rejoined(&mut self, done: Rejoined) {
-        let Rejoined {
-            link,
-            with,
-            dropped,
-            proposed,
-        } = done;
-        self.take_sys_changes();
-        self.fx.mark(Mark::Reunited);
-        self.fx.event(Event::Reunited {
-            with,
-            dropped,
-            proposed,
-        });
-        self.joined(link, with);
     }
 }

@@ -1,44 +1,23 @@
 //! The node: routes inputs to the sub-machines and their verdicts to each other, in straight-line code.
 
-mod away;
-mod clocks;
 mod contract;
-mod evict;
-mod greet;
-mod join;
-mod leave;
 mod loads;
-mod peers;
 mod requests;
-mod rivals;
 mod route;
 mod sessions;
 mod settings;
-mod skew;
 mod status;
-mod takeover;
 #[cfg(test)]
 mod tests;
 mod turn;
-mod waits;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
-use self::clocks::Clocks;
 use self::contract::Contract;
-use self::evict::Evictions;
-use self::leave::Leaving;
-use self::requests::Requests;
-use self::rivals::Rival;
-use self::skew::Skews;
-pub use self::skew::WrongClock;
-pub use self::status::{Awaited, ClocksPassed, HoldUp, NodeStatus};
-use self::waits::Waits;
-pub use self::waits::{Awaits, SeedState};
+pub use self::status::{ClocksPassed, HoldUp, NodeStatus};
+use crate::cluster::{Cluster, Env, Past};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
@@ -49,14 +28,12 @@ use crate::io::{Event, HaltReason, Input, Output};
 use crate::link::{Connection, LinkLimits};
 use crate::link::{Hello, Nonce, VERSIONS};
 use crate::marks::Mark;
-use crate::membership::{Change, Links, Membership, Verdict};
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
+use crate::requests::Requests;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
-use crate::store::record::{Agreement, ClusterRecord, Identity};
-use crate::table::env::{Env, Look, Seat};
-pub use crate::table::gossip::StrayRows;
+use crate::table::env::{Env as TableEnv, Look};
 use crate::table::gossip::{AT_ONCE, Gossip, Replica, WAITING};
 use crate::table::loads::Loads;
 use crate::table::{Accepted, Namespace, Reads, TableName, TableOptions, View, Write, sys};
@@ -67,15 +44,11 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) seed: Seed,
     pub(crate) fx: Effects,
-    pub(crate) identity: Identity,
-    pub(crate) cluster: ClusterRecord,
-    pub(crate) agreed: Vec<Agreement>,
+    pub(crate) past: Past,
     pub(crate) replica: Replica,
     pub(crate) fresh: bool,
     /// Whether the store holds less than the node once claimed to hold.
     pub(crate) behind: bool,
-    /// The damage of the store, in words.
-    pub(crate) damage: Option<String>,
 }
 
 /// One member of a cluster, as a state machine. See the crate's front page for the loop around it.
@@ -84,33 +57,13 @@ pub struct Node {
     config: Config,
     settings: Settings,
     pub(crate) fx: Effects,
-    identity: Identity,
-    cluster: ClusterRecord,
-    /// The damage of its store, until it has reunited.
-    damage: Option<String>,
-    /// The link through which this node is joining a cluster or reuniting with it.
-    joining: Option<LinkId>,
-    /// Links to nodes that may be joining through this one.
-    welcoming: BTreeSet<LinkId>,
-    /// Members that were asked whether they are there, because another node claims their ids.
-    rivals: BTreeMap<NodeId, Rival>,
-    pub(crate) gossip: Gossip,
-    membership: Membership,
-    /// Grows with whatever may change what is said of members.
-    members_revision: u64,
-    links: Links,
-    /// What nonces of handshakes are drawn from, and nothing else.
-    nonces: Rng,
+    pub(crate) cluster: Cluster,
     detector: Detector,
+    pub(crate) gossip: Gossip,
     requests: Requests,
     loads: Loads,
-    leaving: Option<Leaving>,
-    evictions: Evictions,
-    clocks: Clocks,
-    skews: Skews,
-    waits: Waits,
-    /// When this life began.
-    begun: Instant,
+    /// What nonces of handshakes are drawn from, and nothing else.
+    nonces: Rng,
     contract: Contract,
     halted: bool,
     stalled: bool,
@@ -124,48 +77,26 @@ impl Node {
             config,
             seed,
             fx,
-            identity,
-            cluster,
-            agreed,
+            past,
             replica,
             fresh,
             behind,
-            damage,
         } = parts;
-        let me = identity.node;
-        let timing = config.timing.clone();
-        let membership_rng = Rng::new(seed, Stream::Membership);
-        let detector_rng = Rng::new(seed, Stream::Detector);
+        let (me, run, epoch) = (past.identity.node, past.identity.run, past.identity.epoch);
+        let rng = |stream| Rng::new(seed, stream);
         let mut node = Node {
-            links: Links::new(
-                me,
-                timing.clone(),
-                membership_rng,
-                config.seeds.clone(),
-                now.mono,
-            ),
+            cluster: Cluster::new(now.mono, &config, rng(Stream::Membership), past),
             detector: Detector::new(
                 (me, &config.zone),
-                identity.epoch,
+                epoch,
                 now.mono,
-                timing,
-                detector_rng,
+                config.timing.clone(),
+                rng(Stream::Detector),
             ),
-            nonces: Rng::of_life(seed, identity.run, Stream::Link),
-            gossip: Gossip::new(now.mono, &config, Rng::new(seed, Stream::Gossip), replica),
-            membership: Membership::new(me),
-            members_revision: 0,
+            nonces: Rng::of_life(seed, run, Stream::Link),
+            gossip: Gossip::new(now.mono, &config, rng(Stream::Gossip), replica),
             requests: Requests::default(),
             loads: Loads::new(&config.limits),
-            joining: None,
-            welcoming: BTreeSet::new(),
-            rivals: BTreeMap::new(),
-            leaving: None,
-            evictions: Evictions::new(agreed),
-            clocks: Clocks::default(),
-            skews: Skews::default(),
-            waits: Waits::default(),
-            begun: now.mono,
             contract: Contract::default(),
             halted: false,
             stalled: false,
@@ -173,9 +104,6 @@ impl Node {
             settings: Settings::new(&config),
             config,
             fx,
-            identity,
-            cluster,
-            damage,
         };
         #[cfg(feature = "mutants")]
         {
@@ -199,9 +127,18 @@ impl Node {
         self.gossip.look_at_clocks(&mut self.fx);
         match input {
             Input::Tick => self.tick(),
-            Input::LinkUp { link, dial, hello } => self.link_up(link, dial, &hello),
-            Input::LinkDown { link, why } => self.link_down(link, &why),
-            Input::DialFailed { dial, why } => self.dial_failed(dial, &why),
+            Input::LinkUp { link, dial, hello } => {
+                let (cluster, mut env) = self.cluster_door();
+                cluster.link_up(&mut env, link, dial, &hello);
+            }
+            Input::LinkDown { link, why } => {
+                let (cluster, mut env) = self.cluster_door();
+                cluster.link_down(&mut env, link, &why);
+            }
+            Input::DialFailed { dial, why } => {
+                let (cluster, mut env) = self.cluster_door();
+                cluster.dial_failed(&mut env, dial, &why);
+            }
             Input::Message { link, msg } => self.route(link, msg),
             Input::Congested { link } => self.congested(link, true),
             Input::Drained { link } => self.congested(link, false),
@@ -314,7 +251,7 @@ impl Node {
 
     /// Whether a client's write may be accepted here now.
     fn admit(&mut self, table: TableId) -> Result<(), WriteError> {
-        if self.halted || self.leaving.is_some() {
+        if self.halted || self.cluster.leaving.is_some() {
             return Err(WriteError::Leaving);
         }
         if self.stalled {
@@ -329,7 +266,7 @@ impl Node {
             return Err(WriteError::Busy { limit });
         }
         let drift = self.config.limits.clock_drift;
-        if let Err(refusal) = self.clocks.check(self.fx.now(), drift)
+        if let Err(refusal) = self.cluster.may_give_clocks(self.fx.now(), drift)
             && !mutated!(self.fx, ClockAheadWrites)
         {
             self.fx.refuse(Refusal::WriteClockAhead);
@@ -412,20 +349,17 @@ impl Node {
 
     /// This node's id.
     pub fn id(&self) -> NodeId {
-        self.identity.node
+        self.cluster.id()
     }
 
     /// This node in its present life.
     pub fn actor(&self) -> Actor {
-        Actor {
-            node: self.identity.node,
-            run: self.identity.run,
-        }
+        self.cluster.actor()
     }
 
     /// The cluster this node belongs to at present.
     pub fn cluster(&self) -> ClusterId {
-        self.cluster.id
+        self.cluster.record.id
     }
 
     /// What this node says of itself in a handshake.
@@ -433,9 +367,9 @@ impl Node {
         Hello {
             versions: VERSIONS,
             cluster_name: self.config.cluster_name.clone(),
-            cluster: self.cluster.id,
+            cluster: self.cluster.record.id,
             actor: self.actor(),
-            epoch: self.identity.epoch,
+            epoch: self.cluster.identity.epoch,
             name: self.config.name.clone(),
             addr: self.config.addr.clone(),
         }
@@ -444,7 +378,7 @@ impl Node {
     /// Draws what makes the handshake of one stream differ from all others: for a driver whose handshake is one of its own.
     pub fn nonce(&mut self) -> Nonce {
         if mutated!(self.fx, NonceRepeated) {
-            return Nonce::new([self.identity.node.0, 0]);
+            return Nonce::new([self.cluster.id().0, 0]);
         }
         Nonce::new([self.nonces.next(), self.nonces.next()])
     }
@@ -473,7 +407,8 @@ impl Node {
         self.fx.set_now(now);
         if self.config.protocols != protocols {
             self.config.protocols = protocols;
-            self.write_own_row();
+            let (cluster, mut env) = self.cluster_door();
+            cluster.write_own_row(&mut env);
             self.after_input();
         }
     }
@@ -501,8 +436,7 @@ impl Node {
     pub fn check(&self) {
         self.check_turn();
         self.gossip.check();
-        self.links.check();
-        self.membership.check();
+        self.cluster.check();
         self.detector.check();
         self.check_settings();
     }
@@ -513,69 +447,54 @@ impl Node {
     /// When an invariant does not hold: a bug in this crate.
     pub fn check_turn(&self) {
         assert!(
-            self.joining.is_none() || !self.is_full(),
+            self.cluster.joining.is_none() || !self.is_full(),
             "only a node that is no full member yet is joining"
         );
         self.loads.check();
     }
 
-    /// Whether there is no other member.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.membership.others().next().is_none()
-    }
-
     /// Whether this node is a full member: caught up, and not away. Only such a node serves, pushes and claims.
     pub fn is_full(&self) -> bool {
-        self.cluster.joined && self.cluster.away.is_none()
-    }
-
-    /// Returns the node's place in its cluster, as table machines see it.
-    fn seat(&self) -> Seat<'_> {
-        Seat {
-            me: self.identity.node,
-            begun: self.begun,
-            joined: self.cluster.joined,
-            is_away: self.cluster.away.is_some(),
-            is_leaving: self.leaving.is_some(),
-            takes_no_rows: self.takes_no_rows(),
-            joining: self.joining,
-            config: &self.config,
-            members: &self.membership,
-            detector: &self.detector,
-        }
+        self.cluster.is_full()
     }
 
     /// Returns the node for a table machine that looks.
     fn look(&self) -> Look<'_> {
-        Look {
-            fx: &self.fx,
-            links: &self.links,
-            seat: self.seat(),
-        }
+        self.cluster.look(&self.fx, &self.config, &self.detector)
     }
 
-    /// Returns the gossip tables, and the node for a call that acts.
-    fn gossip_door(&mut self) -> (&mut Gossip, Env<'_>) {
-        let takes_no_rows = self.takes_no_rows();
-        let seat = Seat {
-            me: self.identity.node,
-            begun: self.begun,
-            joined: self.cluster.joined,
-            is_away: self.cluster.away.is_some(),
-            is_leaving: self.leaving.is_some(),
-            takes_no_rows,
-            joining: self.joining,
-            config: &self.config,
-            members: &self.membership,
-            detector: &self.detector,
-        };
+    /// Enters the cluster through the seeds as a node that holds rows already, since the store is damaged and names no other member. Where an
+    /// operator has accepted the damage it goes on by itself.
+    pub(crate) fn begin_outside(&mut self, accepted: bool) {
+        // To begin a cluster because no member is there at the moment would hide that rows are missing.
+        self.config.found &= mutated!(self.fx, DamageFounds);
+        let (cluster, mut env) = self.cluster_door();
+        cluster.begin_outside(&mut env, accepted);
+    }
+
+    fn congested(&mut self, link: LinkId, congested: bool) {
+        let (cluster, mut env) = self.cluster_door();
+        cluster.congested(&mut env, link, congested);
+    }
+
+    /// Returns the cluster machine, and the node for a call that acts.
+    fn cluster_door(&mut self) -> (&mut Cluster, Env<'_>) {
         let env = Env {
             fx: &mut self.fx,
-            links: &mut self.links,
+            config: &self.config,
+            detector: &mut self.detector,
+            gossip: &mut self.gossip,
             loads: &mut self.loads,
-            seat,
+            requests: &mut self.requests,
         };
-        (&mut self.gossip, env)
+        (&mut self.cluster, env)
+    }
+
+    /// Calls the gossip tables with the node for a call that acts.
+    fn gossip_door<T>(&mut self, call: impl FnOnce(&mut Gossip, &mut TableEnv<'_>) -> T) -> T {
+        let (cluster, mut env) = self.cluster_door();
+        let (gossip, mut env) = cluster.tables(&mut env);
+        call(gossip, &mut env)
     }
 
     fn halt(&mut self, why: HaltReason) {
@@ -592,42 +511,32 @@ impl Node {
         self.take_sys_changes();
     }
 
+    /// Lets rows of the store's own tables that have changed take effect, in the order in which they came.
     fn take_sys_changes(&mut self) {
-        let changes = self.gossip.replica_mut().take_sys_changes();
-        let verdicts: Vec<_> = changes
-            .into_iter()
-            .filter_map(|(table, key)| self.sys_row_changed(table, &key))
-            .collect();
-        // How far a side's evictions go tell all of them together.
-        for verdict in verdicts {
-            self.judge_eviction(&verdict);
+        let mut verdicts = Vec::new();
+        for (table, key) in self.gossip.replica_mut().take_sys_changes() {
+            if table == sys::SETTINGS {
+                self.setting_row_changed(&key);
+            } else {
+                let (cluster, mut env) = self.cluster_door();
+                verdicts.extend(cluster.row_changed(&mut env, table, &key));
+            }
         }
+        let (cluster, mut env) = self.cluster_door();
+        cluster.judge_evictions(&mut env, &verdicts);
     }
 
-    /// A row of the store's own takes effect; the eviction it tells of, when that is news.
-    fn sys_row_changed(&mut self, table: TableId, key: &Bytes) -> Option<Verdict> {
-        if table == sys::SETTINGS {
-            self.setting_row_changed(key);
-            return None;
+    /// Begins a new life: what the store held takes effect, and this member's row is written.
+    fn begin_life(&mut self, now: Now, fresh: bool, behind: bool) {
+        if !mutated!(self.fx, SettingsForgotten) {
+            for key in self.gossip.replica().live_keys(sys::SETTINGS) {
+                self.setting_row_changed(&key);
+            }
         }
-        let row = self.gossip.replica().rows().get(table, key)?;
-        let value = row.value.resident().cloned()?;
-        let clock = row.clock;
-        let (change, verdict) = match table {
-            sys::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
-            sys::DEPARTED if self.membership.lost_changed(key, clock) => {
-                self.gossip.members_changed();
-                (Change::None, None)
-            }
-            sys::DEPARTED => {
-                let verdict = self.membership.eviction_changed(key, &value, clock);
-                let change = self.membership.departed_changed(key, &value, clock);
-                (change, verdict)
-            }
-            _ => return None,
-        };
-        self.members_revision += 1;
-        self.membership_changed(change);
-        verdict
+        let (cluster, mut env) = self.cluster_door();
+        cluster.restore_rows(&mut env);
+        env.fx.set_now(now);
+        cluster.begin_life(&mut env, fresh, behind);
+        self.after_input();
     }
 }

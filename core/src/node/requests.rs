@@ -1,121 +1,17 @@
 //! Requests that wait for an answer.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::Node;
-use crate::effects::Effects;
 use crate::error::{ReadError, RequestError};
-use crate::id::{NodeId, Seq, TableId, Token};
+use crate::id::{Seq, TableId, Token};
 use crate::io::{Request, Response};
+use crate::requests::Waits;
 use crate::table::gossip::{Loaded, Place, Replica};
 use crate::table::{CausalToken, Row, TableOptions, Write};
 use crate::time::{Instant, Wall};
-use crate::wire::RumorState;
-
-/// What a request waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
-    /// A batch: the reply is held at the gate.
-    Durable,
-    /// A value from the store.
-    Load,
-    /// A link.
-    Join,
-    /// The leave.
-    Leave,
-    /// The eviction of a member.
-    Evict,
-    /// The deletes of a flush.
-    Flush,
-}
-
-/// The requests that wait. One that waits costs nothing until it is answered or its deadline comes.
-#[derive(Default)]
-pub(crate) struct Requests {
-    waiting: BTreeMap<Token, (Waits, Option<Instant>)>,
-    /// The deadlines of those that have one.
-    deadlines: BTreeSet<(Instant, Token)>,
-    /// Joins whose link is up and whose greetings are under way.
-    greeting: BTreeMap<NodeId, Vec<(Token, String)>>,
-    /// Joins that are greeted, and wait until this node has caught up and is linked with every member that answers.
-    settling: Vec<(Token, NodeId, Instant)>,
-}
-
-impl Requests {
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let waiting = self.deadlines.first().map(|(at, _)| *at);
-        let settling = self.settling.iter().map(|(_, _, until)| *until);
-        settling.chain(waiting).min()
-    }
-
-    pub(crate) fn fail_all(&mut self, fx: &mut Effects) {
-        self.deadlines.clear();
-        for token in core::mem::take(&mut self.waiting).into_keys() {
-            fx.withdraw(token);
-            fx.reply(token, Err(RequestError::Halted));
-        }
-    }
-
-    /// The link that these requests wait for is up.
-    pub(crate) fn join_waits(&mut self, node: NodeId, addr: &str, tokens: Vec<Token>) {
-        if !tokens.is_empty() {
-            let waits = tokens.into_iter().map(|token| (token, String::from(addr)));
-            self.greeting.entry(node).or_default().extend(waits);
-        }
-    }
-
-    /// The greetings with a node are through, or came to nothing.
-    pub(crate) fn joined(&mut self, node: NodeId) -> Vec<(Token, String)> {
-        self.greeting.remove(&node).unwrap_or_default()
-    }
-
-    /// The greetings with a node are through: the answer waits a little for the rest of the cluster.
-    pub(crate) fn settle(&mut self, token: Token, node: NodeId, until: Instant) {
-        self.settling.push((token, node, until));
-    }
-
-    pub(crate) fn is_settling(&self) -> bool {
-        !self.settling.is_empty()
-    }
-
-    /// The joins to answer: all when `settled`, else those that waited long enough.
-    pub(crate) fn settled(&mut self, now: Instant, settled: bool) -> Vec<(Token, NodeId)> {
-        let due = |(_, _, until): &(Token, NodeId, Instant)| settled || *until <= now;
-        let done = self.settling.iter().filter(|join| due(join));
-        let done = done.map(|(token, node, _)| (*token, *node)).collect();
-        self.settling.retain(|join| !due(join));
-        done
-    }
-
-    fn wait(&mut self, token: Token, what: Waits, deadline: Option<Instant>) {
-        self.remove(token);
-        self.waiting.insert(token, (what, deadline));
-        self.deadlines.extend(deadline.map(|at| (at, token)));
-    }
-
-    fn remove(&mut self, token: Token) -> Option<(Waits, Option<Instant>)> {
-        let (what, deadline) = self.waiting.remove(&token)?;
-        if let Some(at) = deadline {
-            self.deadlines.remove(&(at, token));
-        }
-        Some((what, deadline))
-    }
-
-    /// The requests whose deadline has come.
-    fn due(&self, now: Instant) -> Vec<Token> {
-        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
-        due.map(|(_, token)| *token).collect()
-    }
-
-    /// Ends the wait for a request; whether it still waited.
-    pub(crate) fn end(&mut self, token: Token) -> bool {
-        self.remove(token).is_some()
-    }
-}
 
 fn put_or_delete(key: &[u8], value: Option<Bytes>, expires: Option<Wall>) -> Write<'_> {
     match value {
@@ -156,7 +52,7 @@ fn place_of(gossip: &Replica, request: &Request) -> Option<Place> {
 impl Node {
     pub(super) fn request(&mut self, token: Token, deadline: Option<Instant>, request: Request) {
         let limit = self.config.limits.requests;
-        if self.requests.waiting.len() >= limit {
+        if self.requests.len() >= limit {
             return self.fx.reply(token, Err(RequestError::Busy { limit }));
         }
         match place_of(self.gossip.replica(), &request) {
@@ -213,24 +109,33 @@ impl Node {
             }
             Request::Join { addr } => {
                 self.wait(token, Waits::Join, deadline);
-                self.join(token, addr);
+                let (cluster, mut env) = self.cluster_door();
+                cluster.join(&mut env, token, addr);
             }
             Request::Leave => {
                 self.wait(token, Waits::Leave, deadline);
-                self.leave(token);
+                if self.cluster.leaving.is_none() {
+                    // What was flushed is deleted before others are asked to hold it.
+                    self.flushes_due(usize::MAX);
+                }
+                let (cluster, mut env) = self.cluster_door();
+                cluster.leave(&mut env, token);
             }
             Request::Evict { member, force } => {
                 self.wait(token, Waits::Evict, deadline);
-                self.evict(token, &member, force);
+                let (cluster, mut env) = self.cluster_door();
+                cluster.evict(&mut env, token, &member, force);
             }
             Request::DeclareLost { node } => {
-                let lost = self.declare_lost(&node);
+                let (cluster, mut env) = self.cluster_door();
+                let lost = cluster.declare_lost(&mut env, &node);
                 let done = lost.map(|node| (self.fx.open_seq(), Response::DeclaredLost(node)));
                 self.reply_durably(token, deadline, done.map_err(RequestError::Lost));
             }
             Request::Flush { table } => self.flush_requested(table, token, deadline),
             Request::Resume => {
-                let resumed = self.resume();
+                let (cluster, mut env) = self.cluster_door();
+                let resumed = cluster.resume(&mut env);
                 let done =
                     resumed.map(|without| (self.fx.open_seq(), Response::Resumed { without }));
                 self.reply_durably(token, deadline, done.map_err(RequestError::Resume));
@@ -364,17 +269,13 @@ impl Node {
     /// Replies, after batch `seq` is durable when that is promised.
     pub(super) fn reply_safely(
         &mut self,
-        (seq, sync): (Seq, bool),
+        gate: (Seq, bool),
         token: Token,
         deadline: Option<Instant>,
         shown: Result<Response, RequestError>,
     ) {
-        if sync && seq > self.fx.durable() {
-            self.wait(token, Waits::Durable, deadline);
-            self.fx.reply_after(seq, token, shown);
-        } else {
-            self.fx.reply(token, shown);
-        }
+        self.requests
+            .reply_safely(&mut self.fx, gate, token, deadline, shown);
     }
 
     pub(super) fn wait_for_load(&mut self, token: Token, deadline: Option<Instant>) {
@@ -396,27 +297,11 @@ impl Node {
 
     pub(super) fn requests_due(&mut self) {
         let now = self.fx.now().mono;
-        if self.requests.is_settling() {
-            let settled = self.is_linked_with_all();
-            for (token, node) in self.requests.settled(now, settled) {
-                self.answer(token, Ok(Response::Joined(node)));
-            }
-        }
+        let (cluster, mut env) = self.cluster_door();
+        cluster.joins_due(&mut env);
         for token in self.requests.due(now) {
             self.give_up(token, RequestError::DeadlineExceeded);
         }
-    }
-
-    /// Whether this node has caught up and writes reach every member that answers at once.
-    fn is_linked_with_all(&self) -> bool {
-        let linked = |node| {
-            let link = self.links.of(node);
-            link.is_some_and(|link| self.links.is_ready(link))
-                || self.detector.state(node) == Some(RumorState::Down)
-        };
-        self.is_full()
-            && self.gossip.sessions() == 0
-            && self.membership.others().all(|(node, _)| linked(node))
     }
 
     fn give_up(&mut self, token: Token, error: RequestError) {
@@ -426,7 +311,7 @@ impl Node {
         let open = match what {
             Waits::Durable => self.fx.withdraw(token),
             Waits::Join => {
-                self.links.unask(token);
+                self.cluster.links.unask(token);
                 true
             }
             // Its place in the queue is passed over later.
@@ -434,7 +319,7 @@ impl Node {
             // A leave or a flush cannot be taken back; only its answer is.
             Waits::Leave | Waits::Flush => true,
             Waits::Evict => {
-                self.evictions.forget_token(token);
+                self.cluster.evictions.forget_token(token);
                 true
             }
         };
@@ -447,13 +332,6 @@ impl Node {
     pub(super) fn let_through(&mut self, tokens: Vec<Token>) {
         for token in tokens {
             self.requests.end(token);
-        }
-    }
-
-    /// Answers a request that waited.
-    pub(super) fn answer(&mut self, token: Token, result: Result<Response, RequestError>) {
-        if self.requests.end(token) {
-            self.fx.reply(token, result);
         }
     }
 }

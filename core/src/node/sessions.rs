@@ -1,67 +1,19 @@
-//! Verdicts of the gossip tables: where a session, a status or a page changes the node's place in its cluster.
+//! Verdicts of the gossip tables: where a message changes the node's place in its cluster.
 
 use super::Node;
 use crate::id::{LinkId, NodeId};
-use crate::membership::{Link, LinkPhase};
+use crate::io::Event;
+use crate::marks::Mark;
 use crate::refusals::Refusal;
-use crate::table::gossip::Paged;
-use crate::wire::{GossipMessage, Phase, RowBatch, Status};
+use crate::table::gossip::{Paged, Rejoined};
+use crate::wire::{GossipMessage, Status};
 
 impl Node {
-    /// Returns this node's state in short.
-    pub(super) fn own_status(&mut self) -> Status {
-        let (gossip, env) = self.gossip_door();
-        gossip.own_status(&env.look())
-    }
-
-    /// Tells a peer this node's state outside the detector's rounds.
-    pub(super) fn send_status(&mut self, link: LinkId) {
-        let (gossip, mut env) = self.gossip_door();
-        gossip.send_status(&mut env, link);
-    }
-
-    /// Collects fresh writes for others, or stops doing so, by the node's place and its links.
-    pub(super) fn set_outbox(&mut self) {
-        let (gossip, mut env) = self.gossip_door();
-        gossip.set_outbox(&mut env);
-    }
-
     /// Takes in the state that a peer told with a probe or an ack.
     pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
-        let now = self.fx.now();
-        self.clocks.hear(now, node, theirs.wall_ms);
-        self.skews.hear(now, node, theirs.wall_ms);
-        if theirs.claims && self.is_full() {
-            self.peer_is_full(link);
-        }
-        let (gossip, mut env) = self.gossip_door();
-        gossip.heard_status(&mut env, link, node, theirs);
-    }
-
-    /// A peer that claims is a full member, though its greeting that said so may have been lost.
-    fn peer_is_full(&mut self, link: LinkId) {
-        let is_away = |known: &Link| known.phase() == LinkPhase::Away;
-        if !self.links.get(link).is_some_and(is_away) {
-            return;
-        }
-        self.links.enter(link, LinkPhase::Ready);
-        if let Some(known) = self.links.get_mut(link) {
-            if let Some(theirs) = &mut known.theirs {
-                theirs.phase = Phase::Member;
-            }
-            self.set_outbox();
-        }
-    }
-
-    /// Merges rows of a greeting, which take effect at once.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub(super) fn merge_sys(&mut self, batch: RowBatch) -> Result<(), Refusal> {
-        let (gossip, mut env) = self.gossip_door();
-        gossip.merge_sys(&mut env, batch)?;
-        self.after_input();
-        Ok(())
+        let (cluster, mut env) = self.cluster_door();
+        cluster.heard_status(&mut env, link, node, theirs);
+        self.gossip_door(|gossip, env| gossip.heard_status(env, link, node, theirs));
     }
 
     /// Hands a message to the gossip tables, and does what the end of a session means for the node's place.
@@ -74,14 +26,13 @@ impl Node {
         node: NodeId,
         msg: GossipMessage,
     ) -> Result<(), Refusal> {
-        let (gossip, mut env) = self.gossip_door();
-        match gossip.on_message(&mut env, (link, node), msg)? {
+        match self.gossip_door(|gossip, env| gossip.on_message(env, (link, node), msg))? {
             Paged::Merged => {}
             Paged::Complete(done) => {
                 self.after_input();
-                let (gossip, mut env) = self.gossip_door();
-                if gossip.end_session(&mut env, &done) {
-                    self.joined(done.link, done.with);
+                if self.gossip_door(|gossip, env| gossip.end_session(env, &done)) {
+                    let (cluster, mut env) = self.cluster_door();
+                    cluster.joined(&mut env, done.link, done.with);
                 }
             }
             Paged::TooLow => {
@@ -89,9 +40,31 @@ impl Node {
                 let now = self.fx.now().mono;
                 self.gossip.pull_at_once(now, link);
             }
-            Paged::Behind => self.put_off_reunion(link),
+            Paged::Behind => {
+                let (cluster, mut env) = self.cluster_door();
+                cluster.put_off_reunion(&mut env, link);
+            }
             Paged::Rejoined(rejoined) => self.rejoined(rejoined),
         }
         Ok(())
+    }
+
+    /// Ends a reunion: this node is a full member from now on.
+    pub(super) fn rejoined(&mut self, done: Rejoined) {
+        let Rejoined {
+            link,
+            with,
+            dropped,
+            proposed,
+        } = done;
+        self.take_sys_changes();
+        self.fx.mark(Mark::Reunited);
+        self.fx.event(Event::Reunited {
+            with,
+            dropped,
+            proposed,
+        });
+        let (cluster, mut env) = self.cluster_door();
+        cluster.joined(&mut env, link, with);
     }
 }

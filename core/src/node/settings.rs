@@ -145,7 +145,7 @@ impl Node {
         self.config.limits = tunables.limits.clone();
         let (timing, limits) = (&self.config.timing, &self.config.limits);
         self.detector.retime(now, timing.clone());
-        self.links.retime(now, timing.clone());
+        self.cluster.links.retime(now, timing.clone());
         self.gossip.retime(now, &self.config);
         self.loads.set_limit(limits.load_queue);
         let sync_by = now + timing.sync_interval;

@@ -1,14 +1,15 @@
 //! A node as its operators see it.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Awaits, Node, StrayRows, WrongClock};
+use super::Node;
+use crate::cluster::{Awaited, Awaits, WrongClock};
+use crate::cluster::{HoldsUp, MemberInfo};
 use crate::id::{ClusterId, NodeId, Seq};
-use crate::membership::{HoldsUp, MemberInfo, MemberState};
 use crate::table::Hlc;
+use crate::table::gossip::StrayRows;
 use crate::time::Now;
-use crate::wire::RumorState;
 
 /// A summary of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,18 +70,6 @@ pub struct NodeStatus {
     pub wrong_clocks: Vec<WrongClock>,
 }
 
-/// A member that a node which is away waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Awaited {
-    /// The member.
-    pub node: NodeId,
-    /// Its name, if it is known.
-    pub name: String,
-    /// Whether it is linked, and so away itself or about to greet.
-    pub here: bool,
-}
-
 /// How many members' clocks have passed a time, as far as this node has heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,13 +109,10 @@ impl NodeStatus {
 impl Node {
     /// Its [`NodeStatus::standing`] alone. O(1).
     pub fn standing_name(&self) -> &'static str {
-        let (away, joined) = (self.cluster.away.is_some(), self.cluster.joined);
-        match (self.halted, self.leaving.is_some(), away, joined) {
-            (true, ..) => "halted",
-            (_, true, ..) => "leaving",
-            (_, _, true, _) => "away",
-            (_, _, _, false) => "joining",
-            (_, _, _, true) => "member",
+        match (self.halted, self.cluster.leaving.is_some()) {
+            (true, _) => "halted",
+            (_, true) => "leaving",
+            _ => self.cluster.phase_name(),
         }
     }
 
@@ -138,9 +124,9 @@ impl Node {
             id: self.id(),
             name: self.config().name.clone(),
             cluster: self.cluster(),
-            epoch: self.identity.epoch,
+            epoch: self.cluster.identity.epoch,
             standing: self.standing_name(),
-            members: self.membership.count_others() + 1,
+            members: self.cluster.membership.count_others() + 1,
             rows: view.user_rows(),
             tables: self.gossip.replica().rows().listing().len(),
             tombstones: self.gossip.replica().cover().tombstone_count(),
@@ -148,7 +134,7 @@ impl Node {
             hidden_bytes,
             hidden_until: self.hidden_until(hidden_rows),
             strays: self.gossip.stray_rows(),
-            links: self.links.len(),
+            links: self.cluster.links.len(),
             sessions: self.gossip.sessions(),
             clock: self.gossip.replica().clock(),
             durable: self.fx.durable(),
@@ -157,9 +143,9 @@ impl Node {
             health: self.detector.health(),
             incarnation: self.detector.incarnation(),
             waiting_for: self.holding_up(),
-            away_until: self.awaited(),
+            away_until: self.cluster.awaited(),
             awaits: self.awaits(),
-            damage: self.damage.clone(),
+            damage: self.cluster.damage.clone(),
             wrong_clocks: self.wrong_clocks(),
         }
     }
@@ -177,30 +163,12 @@ impl Node {
 
     /// Its [`NodeStatus::damage`] alone. O(1).
     pub fn damage(&self) -> Option<&str> {
-        self.damage.as_deref()
-    }
-
-    fn awaited(&self) -> Vec<Awaited> {
-        let away = self.cluster.away.iter();
-        let active = away.flat_map(|away| away.active.iter().copied());
-        active.map(|node| self.awaited_one(node)).collect()
-    }
-
-    pub(super) fn awaited_one(&self, node: NodeId) -> Awaited {
-        Awaited {
-            node,
-            name: self.name_of(node),
-            here: self.links.of(node).is_some(),
-        }
-    }
-
-    pub(super) fn name_of(&self, node: NodeId) -> String {
-        self.member_name(node).unwrap_or_default().to_string()
+        self.cluster.damage.as_deref()
     }
 
     /// The name of a member; `None` for a node that never was one. O(log n).
     pub fn member_name(&self, node: NodeId) -> Option<&str> {
-        let member = self.membership.get(node)?;
+        let member = self.cluster.membership.get(node)?;
         Some(&member.record.name)
     }
 
@@ -215,9 +183,9 @@ impl Node {
         let (now, look) = (self.fx.now().mono, self.look());
         let waits = self.gossip.holding_up(&look);
         let why = |(node, lacks): (NodeId, Option<u64>)| {
-            let down = self.evictions.down_since(node);
+            let down = self.cluster.evictions.down_since(node);
             let why = match (down, lacks) {
-                _ if self.membership.has_departed(node) => HoldsUp::Left,
+                _ if self.cluster.membership.has_departed(node) => HoldsUp::Left,
                 (Some(at), _) => HoldsUp::Down {
                     since: now.since(at),
                 },
@@ -225,13 +193,13 @@ impl Node {
                 (None, None) => HoldsUp::Unheard,
                 (None, Some(deletes)) => HoldsUp::Behind { deletes },
             };
-            let name = self.name_of(node);
+            let name = self.cluster.name_of(node);
             HoldUp { node, name, why }
         };
         let claims = waits.claims.into_iter().map(why);
         let writes = waits.writes.into_iter().map(|(node, deletes)| HoldUp {
             node,
-            name: self.name_of(node),
+            name: self.cluster.name_of(node),
             why: HoldsUp::Writes { deletes },
         });
         claims.chain(writes).collect()
@@ -240,7 +208,7 @@ impl Node {
     /// Returns a number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`], so that a caller can
     /// wait for that instead of asking in every turn. It holds for this life of the node. O(1).
     pub fn members_revision(&self) -> u64 {
-        self.members_revision
+        self.cluster.members_revision
     }
 
     /// The members that answer, this node included, by id: neither those that have left or were evicted nor those that are taken for dead.
@@ -250,40 +218,23 @@ impl Node {
         members
     }
 
-    /// All members ever heard of, by id, those included that have left or were evicted. [`Node::live_members`] has those that answer.
+    /// Returns all members ever heard of, by id, those included that have left or were evicted. [`Node::live_members`] has those that answer.
     pub fn members(&self) -> Vec<MemberInfo> {
         let waiting = self.holding_up();
-        let info = |(node, member): (NodeId, &crate::membership::Member)| {
-            let record = &member.record;
-            let me = node == self.id();
-            let state = if self.membership.has_departed(node) {
-                MemberState::Left
-            } else if me {
-                MemberState::Alive
-            } else {
-                match self.detector.state(node) {
-                    Some(RumorState::Alive) => MemberState::Alive,
-                    Some(RumorState::Suspect) => MemberState::Suspect,
-                    Some(RumorState::Down) | None => MemberState::Down,
-                }
-            };
-            MemberInfo {
-                id: node,
-                name: record.name.to_string(),
-                addr: record.addr.to_string(),
-                epoch: record.epoch,
-                zone: record.zone.to_string(),
-                protocols: record.protocols.iter().cloned().collect(),
-                state,
-                me,
-                duplicate_name: self.membership.name_is_taken(node),
-                stores: record.stores,
-                holds_up: waiting
-                    .iter()
-                    .find(|one| one.node == node)
-                    .map(|one| one.why),
-            }
+        let holds_up = |node| {
+            let mut waiting = waiting.iter();
+            waiting.find(|one| one.node == node).map(|one| one.why)
         };
-        self.membership.all().map(info).collect()
+        self.cluster.members(&self.detector, holds_up)
+    }
+
+    /// Returns what this node waits for before it is a full member; empty when it is one. O(seeds and members that it waits for).
+    pub fn awaits(&self) -> Vec<Awaits> {
+        self.cluster.awaits(&self.config, &self.gossip)
+    }
+
+    /// Returns the clocks that are wrong, as they were found within the last second. O(such clocks).
+    pub fn wrong_clocks(&self) -> Vec<WrongClock> {
+        self.cluster.wrong_clocks()
     }
 }

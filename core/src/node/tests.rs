@@ -704,8 +704,8 @@ fn an_evicted_node_reunites() {
     // What an eviction writes: the end of that life, and what it had seen.
     let id = lab.nodes[0].as_ref().map(|node| node.members()).unwrap();
     let evicted = id.iter().find(|member| member.name == "n2").unwrap();
-    let key = crate::membership::departure_key(evicted.id, evicted.epoch);
-    let departure = crate::membership::Departure {
+    let key = crate::cluster::membership::departure_key(evicted.id, evicted.epoch);
+    let departure = crate::cluster::membership::Departure {
         contexts: Vec::new(),
         active: Vec::new(),
         evicted: None,
@@ -737,4 +737,17 @@ fn an_evicted_node_reunites() {
         lab.events
     );
     assert_eq!(lab.everywhere("again"), std::vec![value("v"); 3]);
+}
+
+impl Node {
+    /// Returns this node's state in short.
+    pub(super) fn own_status(&mut self) -> crate::wire::Status {
+        self.gossip_door(|gossip, env| gossip.own_status(&env.look()))
+    }
+
+    /// Returns how far a leave has come.
+    pub(super) fn leaving_so_far(&mut self) -> crate::io::Handover {
+        let (cluster, env) = self.cluster_door();
+        cluster.leaving_so_far(&env)
+    }
 }

@@ -1,10 +1,10 @@
 //! The node as a table machine sees it during one call: never the node itself, and never another mode.
 
+use crate::cluster::{Links, Membership};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
 use crate::id::{LinkId, NodeId};
-use crate::membership::{Links, Membership};
 use crate::table::loads::Loads;
 use crate::time::Instant;
 

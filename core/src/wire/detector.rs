@@ -48,6 +48,16 @@ wire! {
 }
 
 impl DetectorMessage {
+    /// The sender's state, of a message that is direct contact.
+    pub fn status(&self) -> Option<&Status> {
+        match self {
+            DetectorMessage::Probe { status, .. } | DetectorMessage::Ack { status, .. } => {
+                Some(status)
+            }
+            DetectorMessage::IndirectProbe { .. } | DetectorMessage::IndirectAck { .. } => None,
+        }
+    }
+
     /// The rumors that it carries.
     pub fn rumors(&self) -> &[Rumor] {
         match self {

@@ -282,7 +282,8 @@ fn an_agreement_ends_with_the_life_of_the_asker() {
         });
         lab.evict(0, "n4", true);
         lab.settle();
-        let bound = |lab: &Lab, i: usize| lab.nodes[i].as_ref().unwrap().evictions.is_bound();
+        let bound =
+            |lab: &Lab, i: usize| lab.nodes[i].as_ref().unwrap().cluster.evictions.is_bound();
         assert!(bound(&lab, 1) && bound(&lab, 2));
         if leaves {
             let (now, request) = (lab.now, Request::Leave);

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 use super::*;
+use crate::cluster::membership::{Departure, Eviction, eviction_key};
 use crate::id::NodeId;
-use crate::membership::{Departure, Eviction, eviction_key};
 use crate::table::sys;
 use crate::wire::{ClusterMessage, Message};
 
@@ -70,7 +70,12 @@ impl Lab {
     }
 
     fn heard_of(&self, i: usize) -> usize {
-        self.nodes[i].as_ref().unwrap().membership.evictions()
+        self.nodes[i]
+            .as_ref()
+            .unwrap()
+            .cluster
+            .membership
+            .evictions()
     }
 }
 

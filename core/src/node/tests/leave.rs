@@ -99,7 +99,7 @@ pub(super) fn no_member_says_that_it_holds_what_is_not_synced() {
     let now = lab.now;
     let held = crate::table::gossip::write_contexts(&lab.node(0).gossip.replica().contexts());
     let peer = lab.node(1).id();
-    let link = lab.node(0).links.of(peer).unwrap();
+    let link = lab.node(0).cluster.links.of(peer).unwrap();
     let msg = Message::Cluster(ClusterMessage::Handover {
         round: 7,
         insists: false,

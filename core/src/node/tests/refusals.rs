@@ -13,7 +13,7 @@ use crate::wire::{
 impl Lab {
     fn hears(&mut self, msg: Message) {
         let peer = self.nodes[1].as_ref().unwrap().id();
-        let link = self.node(0).links.of(peer).unwrap();
+        let link = self.node(0).cluster.links.of(peer).unwrap();
         let now = self.now;
         self.node(0).handle(now, Input::Message { link, msg });
         self.node(0).check();
@@ -379,7 +379,7 @@ fn any_messages_in_any_order_lose_no_acknowledged_row() {
             let msg = any_message(u)?;
             for _ in 0..u.int_in_range(1..=2)? {
                 // A link that was closed for a violation is made anew.
-                while lab.node(0).links.of(peer).is_none() {
+                while lab.node(0).cluster.links.of(peer).is_none() {
                     lab.run(1_000);
                 }
                 lab.hears(msg.clone());

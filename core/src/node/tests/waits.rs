@@ -163,7 +163,7 @@ fn a_seed_of_another_cluster_with_members_is_told() {
     lab.configs[1].seeds = std::vec!["2".to_string()];
     lab.start(1);
     lab.run(10_000);
-    let state = lab.node(1).seed_states();
+    let state = lab.node(1).cluster.seed_states();
     assert_eq!(state, [("2".to_string(), SeedState::OtherCluster)]);
 }
 

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
+use crate::cluster::Link;
 use crate::id::{Actor, LinkId, NodeId, Seq};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
-use crate::membership::Link;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::Hlc;

@@ -3,11 +3,11 @@
 use alloc::vec::Vec;
 
 use super::rejoin::Rejoined;
+use crate::cluster::LinkPhase;
 use crate::effects::Effects;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane, Links};
 use crate::marks::Mark;
-use crate::membership::LinkPhase;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::Hlc;

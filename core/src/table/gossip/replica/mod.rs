@@ -562,6 +562,22 @@ impl Replica {
         &self.catalog
     }
 
+    /// Returns the keys of a table of the store's own. O(rows of the table).
+    pub(crate) fn live_keys(&self, table: TableId) -> Vec<Bytes> {
+        let live = self.rows.live(table);
+        live.map_or_else(Vec::new, |live| live.keys().cloned().collect())
+    }
+
+    /// Takes the rows of members that changed since the last call; those of settings stay.
+    pub(crate) fn take_member_changes(&mut self) -> Vec<(TableId, Bytes)> {
+        let changes = core::mem::take(&mut self.sys_changes);
+        let (settings, members) = changes
+            .into_iter()
+            .partition(|(table, _)| *table == sys::SETTINGS);
+        self.sys_changes = settings;
+        members
+    }
+
     /// The rows of the store's own tables that changed since the last call.
     pub(crate) fn take_sys_changes(&mut self) -> Vec<(TableId, Bytes)> {
         core::mem::take(&mut self.sys_changes)

@@ -4,12 +4,13 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::Node;
+use crate::cluster::membership::{Departure, Eviction, eviction_key};
+use crate::cluster::{Cluster, Env};
+use crate::config::Config;
 use crate::error::{EvictError, RequestError};
 use crate::id::{LinkId, NodeId, Token};
 use crate::io::{Event, Lane, Response};
 use crate::marks::Mark;
-use crate::membership::{Departure, Eviction, eviction_key};
 use crate::mutants::mutated;
 use crate::table::sys;
 use crate::time::Instant;
@@ -19,18 +20,18 @@ use crate::wire::{ClusterMessage, Message, RumorState};
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// An eviction under way.
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     epoch: u64,
-    pub(super) round: u64,
-    pub(super) tokens: Vec<Token>,
+    pub(crate) round: u64,
+    pub(crate) tokens: Vec<Token>,
     force: bool,
     policy: bool,
     ask_at: Instant,
     deadline: Instant,
     /// Members that agreed over the present link.
-    pub(super) acks: BTreeSet<NodeId>,
+    pub(crate) acks: BTreeSet<NodeId>,
     /// Members asked over the present link, whether or not the answer has come: a member that was never asked cannot agree.
-    pub(super) asked: BTreeSet<NodeId>,
+    pub(crate) asked: BTreeSet<NodeId>,
 }
 
 impl Attempt {
@@ -52,17 +53,17 @@ impl Tally {
     }
 }
 
-impl Node {
-    pub(in crate::node) fn evict(&mut self, token: Token, member: &str, force: bool) {
-        let node = match self.member_called(member) {
+impl Cluster {
+    pub(crate) fn evict(&mut self, env: &mut Env<'_>, token: Token, member: &str, force: bool) {
+        let node = match self.member_called(env, member) {
             Ok(node) => node,
-            Err(error) => return self.answer(token, Err(RequestError::Evict(error))),
+            Err(error) => return env.answer(token, Err(RequestError::Evict(error))),
         };
-        self.begin_eviction(node, Some(token), force);
+        self.begin_eviction(env, node, Some(token), force);
     }
 
     /// The member of this id, or else of this name.
-    fn member_called(&self, member: &str) -> Result<NodeId, EvictError> {
+    fn member_called(&self, env: &Env<'_>, member: &str) -> Result<NodeId, EvictError> {
         if let Ok(id) = member.parse::<NodeId>()
             && (id == self.id() || self.membership.is_present(id))
         {
@@ -71,7 +72,7 @@ impl Node {
         let others = self.membership.others();
         let named = others.filter(|(_, known)| known.record.name == member);
         let mut ids: Vec<NodeId> = named.map(|(node, _)| node).collect();
-        if self.config.name == member {
+        if env.config.name == member {
             ids.push(self.id());
         }
         match ids.as_slice() {
@@ -81,7 +82,7 @@ impl Node {
         }
     }
 
-    fn may_begin(&self, node: NodeId, force: bool) -> Result<u64, EvictError> {
+    fn may_begin(&self, env: &Env<'_>, node: NodeId, force: bool) -> Result<u64, EvictError> {
         if node == self.id() {
             return Err(EvictError::Myself);
         }
@@ -90,28 +91,34 @@ impl Node {
         }
         let member = self.membership.present(node);
         let member = member.ok_or(EvictError::NotAMember)?;
-        if !force && self.answers(node) {
+        if !force && self.answers(env, node) {
             return Err(EvictError::Answers);
         }
         Ok(member.record.epoch)
     }
 
-    pub(super) fn answers(&self, node: NodeId) -> bool {
-        self.detector.state(node) != Some(RumorState::Down)
+    pub(crate) fn answers(&self, env: &Env<'_>, node: NodeId) -> bool {
+        env.detector.state(node) != Some(RumorState::Down)
     }
 
-    pub(super) fn begin_eviction(&mut self, node: NodeId, token: Option<Token>, force: bool) {
-        let epoch = match self.may_begin(node, force) {
+    pub(crate) fn begin_eviction(
+        &mut self,
+        env: &mut Env<'_>,
+        node: NodeId,
+        token: Option<Token>,
+        force: bool,
+    ) {
+        let epoch = match self.may_begin(env, node, force) {
             Ok(epoch) => epoch,
             Err(error) => {
                 if let Some(token) = token {
-                    self.answer(token, Err(RequestError::Evict(error)));
+                    env.answer(token, Err(RequestError::Evict(error)));
                 }
                 return;
             }
         };
-        let now = self.fx.now().mono;
-        let deadline = now + self.config.timing.evict_patience;
+        let now = env.fx.now().mono;
+        let deadline = now + env.config.timing.evict_patience;
         let round = self.evictions.next_round();
         let attempt = self
             .evictions
@@ -131,47 +138,47 @@ impl Node {
         attempt.tokens.extend(token);
         attempt.force |= force;
         attempt.policy &= token.is_none();
-        self.fx.touch();
+        env.fx.touch();
     }
 
     /// When evictions have something to do. O(attempts).
-    pub(in crate::node) fn evict_deadline(&self) -> Option<Instant> {
+    pub(crate) fn evict_deadline(&self, config: &Config) -> Option<Instant> {
         let attempts = self.evictions.attempts.values();
         let attempts = attempts.map(Attempt::due_at);
-        let own = [self.policy_deadline(), self.namesake_deadline()];
+        let own = [self.policy_deadline(config), self.namesake_deadline()];
         attempts.chain(own.into_iter().flatten()).min()
     }
 
-    pub(in crate::node) fn evictions_due(&mut self) {
-        self.policy_due();
-        self.namesakes_due();
-        let now = self.fx.now().mono;
+    pub(crate) fn evictions_due(&mut self, env: &mut Env<'_>) {
+        self.policy_due(env);
+        self.namesakes_due(env);
+        let now = env.fx.now().mono;
         let attempts = self.evictions.attempts.iter();
         let due = attempts.filter(|(_, attempt)| attempt.due_at() <= now);
         let due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
         for node in due {
-            self.eviction_goes_on(node);
+            self.eviction_goes_on(env, node);
         }
     }
 
     /// Decides, gives up, or asks. O(members that agreed), besides asking.
-    pub(super) fn eviction_goes_on(&mut self, node: NodeId) {
-        let now = self.fx.now().mono;
+    pub(crate) fn eviction_goes_on(&mut self, env: &mut Env<'_>, node: NodeId) {
+        let now = env.fx.now().mono;
         let Some(attempt) = self.evictions.attempts.get(&node) else {
             return;
         };
         let tally = self.tally(attempt);
         let (force, epoch) = (attempt.force, attempt.epoch);
         let late = now >= attempt.deadline;
-        match self.may_begin(node, force) {
-            Err(error) => return self.eviction_failed(node, error),
+        match self.may_begin(env, node, force) {
+            Err(error) => return self.eviction_failed(env, node, error),
             Ok(present) if present != epoch => {
-                return self.eviction_failed(node, EvictError::NotAMember);
+                return self.eviction_failed(env, node, EvictError::NotAMember);
             }
             Ok(_) => {}
         }
-        if tally.is_majority() || (force && late) || mutated!(self.fx, EvictWithoutMajority) {
-            return self.write_eviction(node, tally);
+        if tally.is_majority() || (force && late) || mutated!(env.fx, EvictWithoutMajority) {
+            return self.write_eviction(env, node, tally);
         }
         if late {
             let needed = tally.members / 2 + 1;
@@ -181,10 +188,10 @@ impl Node {
                 needed,
                 members,
             };
-            return self.eviction_failed(node, error);
+            return self.eviction_failed(env, node, error);
         }
         if now >= attempt.ask_at {
-            self.ask_to_evict(node);
+            self.ask_to_evict(env, node);
         }
     }
 
@@ -199,8 +206,8 @@ impl Node {
         }
     }
 
-    fn ask_to_evict(&mut self, node: NodeId) {
-        let now = self.fx.now().mono;
+    fn ask_to_evict(&mut self, env: &mut Env<'_>, node: NodeId) {
+        let now = env.fx.now().mono;
         let Some(attempt) = self.evictions.attempts.get_mut(&node) else {
             return;
         };
@@ -215,12 +222,18 @@ impl Node {
                     epoch: attempt.epoch,
                     force: attempt.force,
                 });
-                self.fx.send(link, Lane::Control, ask);
+                env.fx.send(link, Lane::Control, ask);
             }
         }
     }
 
-    pub(in crate::node) fn evict_answered(&mut self, from: NodeId, round: u64, agrees: bool) {
+    pub(crate) fn evict_answered(
+        &mut self,
+        env: &mut Env<'_>,
+        from: NodeId,
+        round: u64,
+        agrees: bool,
+    ) {
         let mut attempts = self.evictions.attempts.iter_mut();
         let Some((node, attempt)) = attempts.find(|(_, attempt)| attempt.round == round) else {
             return;
@@ -228,13 +241,13 @@ impl Node {
         if attempt.asked.contains(&from) && agrees {
             attempt.acks.insert(from);
             let node = *node;
-            self.eviction_goes_on(node);
+            self.eviction_goes_on(env, node);
         }
     }
 
     /// Ends an attempt that changed nothing: every member that agreed is free again.
-    fn eviction_failed(&mut self, node: NodeId, error: EvictError) {
-        self.fx.mark(Mark::EvictionFailed);
+    fn eviction_failed(&mut self, env: &mut Env<'_>, node: NodeId, error: EvictError) {
+        env.fx.mark(Mark::EvictionFailed);
         let Some(attempt) = self.evictions.attempts.remove(&node) else {
             return;
         };
@@ -242,7 +255,7 @@ impl Node {
             let link: Option<LinkId> = self.links.of(*peer);
             if let Some(link) = link.filter(|link| self.links.is_ready(*link)) {
                 let epoch = attempt.epoch;
-                self.fx.send(
+                env.fx.send(
                     link,
                     Lane::Control,
                     Message::Cluster(ClusterMessage::EvictCancel { node, epoch }),
@@ -250,11 +263,11 @@ impl Node {
             }
         }
         for token in attempt.tokens {
-            self.answer(token, Err(RequestError::Evict(error.clone())));
+            env.answer(token, Err(RequestError::Evict(error.clone())));
         }
     }
 
-    fn write_eviction(&mut self, node: NodeId, tally: Tally) {
+    fn write_eviction(&mut self, env: &mut Env<'_>, node: NodeId, tally: Tally) {
         let Some(attempt) = self.evictions.attempts.remove(&node) else {
             return;
         };
@@ -272,29 +285,29 @@ impl Node {
             }),
         };
         let key = eviction_key(node, attempt.epoch, self.id());
-        self.gossip
+        env.gossip
             .replica_mut()
-            .write_sys(&mut self.fx, sys::DEPARTED, &key, departure.encode());
-        self.fx.sync_this_turn();
-        self.fx.mark(Mark::Evicts);
+            .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
+        env.fx.sync_this_turn();
+        env.fx.mark(Mark::Evicts);
         let Tally { acks, members } = tally;
-        self.fx.event(Event::MemberEvicted {
+        env.fx.event(Event::MemberEvicted {
             node,
             acks,
             members,
             policy: attempt.policy,
         });
-        let seq = self.fx.open_seq();
+        let seq = env.fx.open_seq();
         for token in attempt.tokens {
-            if self.requests.end(token) {
+            if env.requests.end(token) {
                 let done = Ok(Response::Evicted {
                     node,
                     acks,
                     members,
                 });
-                self.reply_safely((seq, true), token, None, done);
+                env.reply_safely((seq, true), token, None, done);
             }
         }
-        self.after_input();
+        self.rows_changed(env);
     }
 }

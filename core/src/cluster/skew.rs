@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Node;
+use super::{Cluster, Env};
 use crate::error::WriteError;
 use crate::id::NodeId;
 use crate::io::Event;
@@ -141,18 +141,26 @@ fn clamp(ms: i128) -> i64 {
     ms.clamp(least, most) as i64
 }
 
-impl Node {
+impl Cluster {
+    /// Refuses to give out clocks while this node's wall clock is further ahead of all others than `limit`.
+    ///
+    /// # Errors
+    /// [`WriteError::ClockAhead`].
+    pub(crate) fn may_give_clocks(&self, now: Now, limit: Duration) -> Result<(), WriteError> {
+        self.clocks.check(now, limit)
+    }
+
     /// Compares the clocks once a second, and tells which have become wrong and which are right again.
-    pub(super) fn skews_due(&mut self) {
-        let now = self.fx.now();
+    pub(super) fn skews_due(&mut self, env: &mut Env<'_>) {
+        let now = env.fx.now();
         if !self.skews.is_due(now.mono) {
             return;
         }
-        self.learn_agreed_time();
-        if mutated!(self.fx, SkewUntold) {
+        self.learn_agreed_time(env);
+        if mutated!(env.fx, SkewUntold) {
             return;
         }
-        let limit = self.config.limits.clock_drift;
+        let limit = env.config.limits.clock_drift;
         let me = self.id();
         let mut wrong = self.skews.judge(now, me, limit);
         // A node that refuses writes for its clock says so.
@@ -165,42 +173,46 @@ impl Node {
             let side = |by: &i64| by.is_negative();
             let told = before.get(&clock.node).map(side);
             if told != Some(side(&clock.by_ms)) {
-                self.fx.event(Event::ClockWrong(clock));
+                env.fx.event(Event::ClockWrong(clock));
             }
         }
         for node in before.into_keys() {
             let is_heard = node == me || self.skews.heard.contains_key(&node);
             if is_heard && !self.skews.wrong.contains_key(&node) {
                 let name = self.name_of(node);
-                self.fx.event(Event::ClockRight { node, name });
+                env.fx.event(Event::ClockRight { node, name });
             }
         }
     }
 
     /// Learns how far this node's clock may be behind: the drift limit counts from the time that the settled clocks of most members have passed.
     /// O(members log members).
-    fn learn_agreed_time(&mut self) {
-        let counts = self.is_full() && !mutated!(self.fx, AgreedTimeIgnored);
+    fn learn_agreed_time(&mut self, env: &mut Env<'_>) {
+        let counts = self.is_full() && !mutated!(env.fx, AgreedTimeIgnored);
         let agreed = counts
-            .then(|| self.gossip.vote(&self.look()).passed(&self.fx))
+            .then(|| {
+                env.gossip
+                    .vote(&self.look(env.fx, env.config, env.detector))
+                    .passed(env.fx)
+            })
             .flatten();
-        self.gossip.replica_mut().set_agreed_time(agreed);
-        self.gossip
+        env.gossip.replica_mut().set_agreed_time(agreed);
+        env.gossip
             .replica_mut()
-            .set_shown_by_others(self.skews.shown_by_most(self.fx.now()));
+            .set_shown_by_others(self.skews.shown_by_most(env.fx.now()));
     }
 
     /// A member told its wall clock with its greeting: there may be no other for a second.
-    pub(super) fn greeted_by_clock(&mut self, wall_ms: u64) {
-        let now = self.fx.now();
+    pub(super) fn greeted_by_clock(&mut self, env: &mut Env<'_>, wall_ms: u64) {
+        let now = env.fx.now();
         self.skews.greet(now, wall_ms);
-        self.gossip
+        env.gossip
             .replica_mut()
             .set_shown_by_others(self.skews.shown_by_most(now));
     }
 
     /// The clocks that are wrong, as they were found within the last second. O(such clocks).
-    pub fn wrong_clocks(&self) -> Vec<WrongClock> {
+    pub(crate) fn wrong_clocks(&self) -> Vec<WrongClock> {
         let me = self.id();
         let wrong = self.skews.wrong.iter();
         let clock = |(node, by_ms): (&NodeId, &i64)| WrongClock {

@@ -3,116 +3,114 @@
 
 use alloc::vec::Vec;
 
-use super::Node;
+use super::{Cluster, Env};
+use crate::cluster::membership::{Departure, Eviction, Link, LinkPhase, eviction_key};
 use crate::error::ResumeError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, StoreOp};
 use crate::marks::Mark;
-use crate::membership::{Departure, Eviction, Link, LinkPhase, eviction_key};
 use crate::mutants::mutated;
 use crate::store::record::{self, Away};
 use crate::table::Hlc;
 use crate::table::sys;
 use crate::wire::Phase;
 
-impl Node {
+impl Cluster {
     /// This life follows a leave. The last one to leave has missed nothing: it goes on where it was.
-    pub(super) fn return_from_leave(&mut self) {
+    pub(crate) fn return_from_leave(&mut self, env: &mut Env<'_>) {
         let Some((since, departure)) = self.membership.departure(self.id()) else {
             return;
         };
-        if departure.active.is_empty() || mutated!(self.fx, ReunionSkipped) {
+        if departure.active.is_empty() || mutated!(env.fx, ReunionSkipped) {
             return;
         }
         let active = departure.active.clone();
-        match self.cluster.away {
+        match self.record.away {
             // It has heard of an eviction since it left: the members that this counted may be full too.
-            Some(_) => self.wait_for(since, &active),
-            None => self.go_away(since, active),
+            Some(_) => self.wait_for(env, since, &active),
+            None => self.go_away(env, since, active),
         }
     }
 
     /// The store holds less than this node once claimed: others may have freed what it has lost, so it has to reunite. Its
     /// clock tells how far its data goes: of a whole cluster that was restored, the one with the newest goes on.
-    pub(super) fn fall_behind(&mut self) {
+    pub(crate) fn fall_behind(&mut self, env: &mut Env<'_>) {
         let active = self.membership.others_ids();
-        if active.is_empty() || self.cluster.away.is_some() {
+        if active.is_empty() || self.record.away.is_some() {
             return;
         }
-        self.fx.mark(Mark::Behind);
-        let since = self.gossip.replica().clock();
-        self.go_away(since, active);
+        env.fx.mark(Mark::Behind);
+        let since = env.gossip.replica().clock();
+        self.go_away(env, since, active);
     }
 
     /// The store is damaged and names no other member: this node enters the cluster through its seeds, as one that holds rows already. Where an
     /// operator has accepted the damage it goes on by itself.
-    pub(crate) fn begin_outside(&mut self, accepted: bool) {
-        // To begin a cluster because no member is there at the moment would hide that rows are missing.
-        self.config.found &= mutated!(self.fx, DamageFounds);
-        self.cluster.joined = accepted;
-        self.cluster.away = None;
-        self.fx.store(record::cluster(&self.cluster));
+    pub(crate) fn begin_outside(&mut self, env: &mut Env<'_>, accepted: bool) {
+        self.record.joined = accepted;
+        self.record.away = None;
+        env.fx.store(record::cluster(&self.record));
         if accepted {
-            self.fx.store(StoreOp::Delete(record::damage_key()));
+            env.fx.store(StoreOp::Delete(record::damage_key()));
         }
     }
 
     /// This node has all that a member has.
-    pub(super) fn repaired_damage(&mut self) {
+    pub(crate) fn repaired_damage(&mut self, env: &mut Env<'_>) {
         if self.damage.take().is_some() {
-            self.fx.store(StoreOp::Delete(record::damage_key()));
+            env.fx.store(StoreOp::Delete(record::damage_key()));
         }
     }
 
     /// A leave of this node's is recorded, and it is not gone. Evictions are weighed in `evict`.
-    pub(super) fn departed_myself(&mut self) {
-        if self.leaving.is_some() || self.cluster.away.is_some() {
+    pub(crate) fn departed_myself(&mut self, env: &mut Env<'_>) {
+        if self.leaving.is_some() || self.record.away.is_some() {
             return;
         }
-        self.fx.mark(Mark::Evicted);
+        env.fx.mark(Mark::Evicted);
         let Some((since, departure)) = self.membership.own_departure() else {
             return;
         };
         let active = departure.active.clone();
-        self.go_away(since, active);
-        self.look_for_members();
-        self.begin_another_life(self.identity.epoch);
+        self.go_away(env, since, active);
+        self.look_for_members(env);
+        self.begin_another_life(env, self.identity.epoch);
     }
 
     /// What others ended was an earlier life: this node's links begin anew with the next.
-    pub(super) fn begin_another_life(&mut self, ended: u64) {
+    pub(crate) fn begin_another_life(&mut self, env: &mut Env<'_>, ended: u64) {
         self.identity.epoch = self.identity.epoch.max(ended).saturating_add(1);
-        if !mutated!(self.fx, OldLifeDefended) {
-            self.detector.begin_another_life(self.identity.epoch);
+        if !mutated!(env.fx, OldLifeDefended) {
+            env.detector.begin_another_life(self.identity.epoch);
         }
-        self.fx.store(record::identity(&self.identity));
-        self.write_own_row();
-        self.set_outbox();
+        env.fx.store(record::identity(&self.identity));
+        self.write_own_row(env);
+        self.set_outbox(env);
         let links: Vec<LinkId> = self.links.iter().map(|(id, _)| id).collect();
         for link in links {
-            self.hang_up(link, HangupReason::Retry);
+            self.hang_up(env, link, HangupReason::Retry);
         }
     }
 
-    pub(super) fn go_away(&mut self, since: Hlc, active: Vec<NodeId>) {
-        let (gossip, mut env) = self.gossip_door();
-        gossip.end_repair(&mut env);
-        self.cluster.away = Some(Away { since, active });
-        self.fx.store(record::cluster(&self.cluster));
+    pub(crate) fn go_away(&mut self, env: &mut Env<'_>, since: Hlc, active: Vec<NodeId>) {
+        let (gossip, mut tables) = self.tables(env);
+        gossip.end_repair(&mut tables);
+        self.record.away = Some(Away { since, active });
+        env.fx.store(record::cluster(&self.record));
     }
 
     /// Notes what this node holds, since the member that it reunites with has to hold all of it. Dials every node it ever heard of: one
     /// whose last known life has ended may be back by now.
-    pub(super) fn look_for_members(&mut self) {
-        let now = self.fx.now().mono;
-        self.gossip.gone_away(now);
+    pub(crate) fn look_for_members(&mut self, env: &mut Env<'_>) {
+        let now = env.fx.now().mono;
+        env.gossip.gone_away(now);
         for (node, member) in self.membership.all() {
             self.links.want(now, node, &member.record.addr);
         }
     }
 
     /// Stops dialling departed nodes: this node is back among the members.
-    pub(super) fn stop_looking(&mut self) {
+    pub(crate) fn stop_looking(&mut self) {
         for (node, _) in self.membership.all() {
             if self.membership.has_departed(node) && !self.membership.is_forced_out(node) {
                 self.links.unwant(node);
@@ -122,8 +120,8 @@ impl Node {
 
     /// Makes this node the base that others reunite with, if it left last. That holds when every member that was active at its departure is
     /// linked here and either is away with an earlier departure or never came in: then no member has gone on without it.
-    pub(super) fn resume_if_last(&mut self) {
-        let Some(away) = self.cluster.away.clone() else {
+    pub(crate) fn resume_if_last(&mut self, env: &mut Env<'_>) {
+        let Some(away) = self.record.away.clone() else {
             return;
         };
         let mine = (away.since.0, self.id());
@@ -141,8 +139,8 @@ impl Node {
         };
         // A member that answers has gone on, whichever members this node was waiting for.
         if away.active.iter().all(earlier) && self.member_that_answers().is_none() {
-            self.fx.mark(Mark::AwayResumes);
-            self.become_full();
+            env.fx.mark(Mark::AwayResumes);
+            self.become_full(env);
         }
     }
 
@@ -160,8 +158,8 @@ impl Node {
     /// this node's own earlier life and names no other member. So every node that hears of it reunites: a node that waits like this one, a
     /// second one that goes on at the same time, and a node that was thought to be gone. Returns the members it waited for that are not
     /// here.
-    pub(super) fn resume(&mut self) -> Result<Vec<NodeId>, ResumeError> {
-        let waits = self.cluster.away.as_ref();
+    pub(crate) fn resume(&mut self, env: &mut Env<'_>) -> Result<Vec<NodeId>, ResumeError> {
+        let waits = self.record.away.as_ref();
         let Some(away) = waits.filter(|_| self.leaving.is_none()) else {
             return Err(ResumeError::NotAway);
         };
@@ -172,18 +170,18 @@ impl Node {
         let without = away.active.iter().filter(|node| !is_here(node));
         let without: Vec<NodeId> = without.copied().collect();
         let ended = self.identity.epoch;
-        self.begin_another_life(ended);
-        if !mutated!(self.fx, ResumeUnrecorded) {
-            self.record_resumption(ended);
+        self.begin_another_life(env, ended);
+        if !mutated!(env.fx, ResumeUnrecorded) {
+            self.record_resumption(env, ended);
         }
-        self.fx.mark(Mark::Resumes);
+        env.fx.mark(Mark::Resumes);
         let gone = without.clone();
-        self.fx.event(Event::Resumed { without: gone });
-        self.become_full();
+        env.fx.event(Event::Resumed { without: gone });
+        self.become_full(env);
         Ok(without)
     }
 
-    fn record_resumption(&mut self, ended: u64) {
+    fn record_resumption(&mut self, env: &mut Env<'_>, ended: u64) {
         let me = self.id();
         let departure = Departure {
             contexts: Vec::new(),
@@ -195,16 +193,16 @@ impl Node {
             }),
         };
         let key = eviction_key(me, ended, me);
-        self.gossip
+        env.gossip
             .replica_mut()
-            .write_sys(&mut self.fx, sys::DEPARTED, &key, departure.encode());
+            .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
     }
 
     /// Adds the members named by an eviction that does not name this node, which is away already: they may be full members too, so this
     /// node does not go on before they are here.
-    pub(super) fn wait_for(&mut self, since: Hlc, counted: &[NodeId]) {
+    pub(crate) fn wait_for(&mut self, env: &mut Env<'_>, since: Hlc, counted: &[NodeId]) {
         let me = self.id();
-        let Some(away) = &mut self.cluster.away else {
+        let Some(away) = &mut self.record.away else {
             return;
         };
         away.since = away.since.max(since);
@@ -212,12 +210,12 @@ impl Node {
         away.active.sort_unstable();
         away.active.dedup();
         away.active.retain(|node| *node != me);
-        self.fx.store(record::cluster(&self.cluster));
+        env.fx.store(record::cluster(&self.record));
     }
 
     /// Another member may know more, and this one will too.
-    pub(super) fn put_off_reunion(&mut self, link: LinkId) {
-        self.fx.mark(Mark::ReunionPutOff);
+    pub(crate) fn put_off_reunion(&mut self, env: &mut Env<'_>, link: LinkId) {
+        env.fx.mark(Mark::ReunionPutOff);
         if let Some(with) = self.links.get(link).map(|known| known.node) {
             self.is_put_off(with);
         }
@@ -231,7 +229,7 @@ impl Node {
         let next = members.iter().find(|id| **id > link).or(members.first());
         self.joining = next.copied();
         if let Some(next) = self.joining {
-            self.gossip.note_agreement(self.fx.now().mono, next, false);
+            env.gossip.note_agreement(env.fx.now().mono, next, false);
         }
     }
 }

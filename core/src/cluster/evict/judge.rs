@@ -1,16 +1,16 @@
 //! Applies an eviction record: effects on the evicted node, on nodes that its author did not count, and on their links.
 
-use super::super::Node;
+use crate::cluster::membership::{LinkPhase, Verdict};
+use crate::cluster::{Cluster, Env};
 use crate::id::LinkId;
 use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::membership::{LinkPhase, Verdict};
 use crate::mutants::mutated;
 
-impl Node {
+impl Cluster {
     /// Applies an eviction that has come to be known here: it ends that life, and a node that its author did not count has to reunite.
-    pub(in crate::node) fn judge_eviction(&mut self, verdict: &Verdict) {
-        self.close_evicted(verdict);
+    pub(crate) fn judge_eviction(&mut self, env: &mut Env<'_>, verdict: &Verdict) {
+        self.close_evicted(env, verdict);
         let by = verdict.eviction.by;
         // Its own word that it goes on: see `resume`.
         if by == self.id() && verdict.node == by {
@@ -24,23 +24,23 @@ impl Node {
         // It ended this very life, and not only an earlier one.
         let ended = mine && verdict.epoch >= self.identity.epoch;
         if !self.is_full() {
-            self.wait_for(verdict.clock, &verdict.counted);
+            self.wait_for(env, verdict.clock, &verdict.counted);
             if ended {
-                self.begin_another_life(ends);
+                self.begin_another_life(env, ends);
             }
             return;
         }
         let outranked = self.membership.outranks(verdict);
-        if outranked || mutated!(self.fx, EvictedHeard) {
-            self.fx.mark(Mark::EvictionOutranked);
-            self.fx.event(Event::EvictionOutranked { by });
+        if outranked || mutated!(env.fx, EvictedHeard) {
+            env.fx.mark(Mark::EvictionOutranked);
+            env.fx.event(Event::EvictionOutranked { by });
         } else {
-            self.fx.mark(Mark::Evicted);
-            self.fx.event(Event::Evicted { by });
+            env.fx.mark(Mark::Evicted);
+            env.fx.event(Event::Evicted { by });
             let mut active = verdict.counted.clone();
             active.retain(|node| *node != self.id());
-            self.go_away(verdict.clock, active);
-            self.look_for_members();
+            self.go_away(env, verdict.clock, active);
+            self.look_for_members(env);
         }
         let another = match &self.leaving {
             None => mine || !outranked,
@@ -48,21 +48,23 @@ impl Node {
             Some(leaving) => mine && outranked && !leaving.announced,
         };
         if another {
-            self.begin_another_life(ends);
+            self.begin_another_life(env, ends);
         }
     }
 
     /// Nothing more is taken from a life that was ended. One that was ended by force is looked for: it may have done the same.
-    fn close_evicted(&mut self, verdict: &Verdict) {
+    fn close_evicted(&mut self, env: &mut Env<'_>, verdict: &Verdict) {
         let node = verdict.node;
         if node == self.id() {
             return;
         }
-        self.release_agreements(|agreed| agreed.node == node && agreed.epoch <= verdict.epoch);
+        self.release_agreements(env, |agreed| {
+            agreed.node == node && agreed.epoch <= verdict.epoch
+        });
         if verdict.eviction.forced
             && let Some(member) = self.membership.get(node)
         {
-            let (now, addr) = (self.fx.now().mono, member.record.addr.clone());
+            let (now, addr) = (env.fx.now().mono, member.record.addr.clone());
             self.links.want(now, node, &addr);
         }
         let Some(link) = self.links.of(node) else {
@@ -70,18 +72,18 @@ impl Node {
         };
         let known = self.links.get(link);
         match known.map(|known| (known.phase(), known.epoch <= verdict.epoch)) {
-            Some((LinkPhase::Ready, true)) => self.hang_up(link, HangupReason::Evicted),
+            Some((LinkPhase::Ready, true)) => self.hang_up(env, link, HangupReason::Evicted),
             // The greeting that it got did not tell.
-            Some((LinkPhase::Greeting | LinkPhase::Away, true)) => self.greet(link),
+            Some((LinkPhase::Greeting | LinkPhase::Away, true)) => self.greet(env, link),
             _ => {}
         }
     }
 
     /// Starts an entry anew when an eviction was heard from another node than the one through which this node is entering: that one has to
     /// hear of it first.
-    pub(in crate::node) fn join_anew(&mut self, told_by: LinkId) {
+    pub(crate) fn join_anew(&mut self, env: &mut Env<'_>, told_by: LinkId) {
         if let Some(link) = self.joining.filter(|link| *link != told_by) {
-            self.hang_up(link, HangupReason::Retry);
+            self.hang_up(env, link, HangupReason::Retry);
         }
     }
 }

@@ -3,13 +3,13 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::{Node, SeedState};
+use super::{Cluster, Env, SeedState};
+use crate::cluster::membership::{GreetingFacts, Link, LinkPhase, MemberRecord, member_key};
 use crate::config::Storage;
 use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::membership::{GreetingFacts, Link, LinkPhase, MemberRecord, member_key};
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
@@ -69,72 +69,64 @@ fn knows(greeting: &Greeting, node: NodeId) -> bool {
     greeting.rows.rows.iter().any(|row| row.key == key)
 }
 
-impl Node {
-    /// A new life begins: its row in `sys.members` is written, and what the store held takes effect.
-    pub(super) fn begin_life(&mut self, now: crate::time::Now, fresh: bool, behind: bool) {
-        for table in [sys::SETTINGS, sys::MEMBERS, sys::DEPARTED] {
-            if table == sys::SETTINGS && mutated!(self.fx, SettingsForgotten) {
-                continue;
-            }
-            let keys: Vec<_> = self
-                .gossip
-                .replica()
-                .rows()
-                .live(table)
-                .map(|live| live.keys().cloned().collect())
-                .unwrap_or_default();
-            for key in keys {
-                self.sys_row_changed(table, &key);
+impl Cluster {
+    /// Lets the rows of members that the store held take effect.
+    pub(crate) fn restore_rows(&mut self, env: &mut Env<'_>) {
+        for table in [sys::MEMBERS, sys::DEPARTED] {
+            for key in env.gossip.replica().live_keys(table) {
+                self.row_changed(env, table, &key);
             }
         }
         self.membership.begin();
-        self.fx.set_now(now);
-        self.return_from_leave();
+    }
+
+    /// Begins a new life: goes away where others may have gone on without this node, and writes its row.
+    pub(crate) fn begin_life(&mut self, env: &mut Env<'_>, fresh: bool, behind: bool) {
+        self.return_from_leave(env);
         if behind {
-            self.fall_behind();
+            self.fall_behind(env);
         }
         if fresh {
-            self.fx.mark(Mark::FirstLife);
+            env.fx.mark(Mark::FirstLife);
         }
-        if self.cluster.away.is_some() {
-            self.look_for_members();
+        if self.record.away.is_some() {
+            self.look_for_members(env);
         }
-        self.write_own_row();
-        self.after_input();
+        self.write_own_row(env);
     }
 
     /// Writes this member's row in `sys.members`.
-    pub(super) fn write_own_row(&mut self) {
-        let mut protocols = self.config.protocols.clone();
-        protocols.insert("gossip".to_string(), self.config.addr.clone());
+    pub(crate) fn write_own_row(&mut self, env: &mut Env<'_>) {
+        let mut protocols = env.config.protocols.clone();
+        protocols.insert("gossip".to_string(), env.config.addr.clone());
         let record = MemberRecord {
             actor: self.actor(),
             epoch: self.identity.epoch,
-            name: self.config.name.clone(),
-            addr: self.config.addr.clone(),
-            zone: self.config.zone.clone(),
+            name: env.config.name.clone(),
+            addr: env.config.addr.clone(),
+            zone: env.config.zone.clone(),
             protocols: protocols.into_iter().collect(),
-            stores: self.config.storage == Storage::Ordered,
+            stores: env.config.storage == Storage::Ordered,
         };
         let key = member_key(self.id());
-        self.gossip
+        env.gossip
             .replica_mut()
-            .write_sys(&mut self.fx, sys::MEMBERS, &key, record.encode());
+            .write_sys(env.fx, sys::MEMBERS, &key, record.encode());
     }
 
     /// Returns whether this node has a fellow member, or a node may be becoming one: either way it stays where it is.
-    pub(super) fn is_settled(&self) -> bool {
-        self.cluster.settled || !self.welcoming.is_empty()
+    pub(crate) fn is_settled(&self) -> bool {
+        self.record.settled || !self.welcoming.is_empty()
     }
 
     /// Whether this node has looked for a cluster for long enough to begin one with others like it.
-    pub(super) fn founds(&self) -> bool {
-        let looked = self.fx.now().mono.since(self.begun);
-        looked >= self.config.timing.found_patience
+    pub(crate) fn founds(&self, env: &Env<'_>) -> bool {
+        let looked = env.fx.now().mono.since(self.begun);
+        looked >= env.config.timing.found_patience
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        match (&self.cluster.away, self.cluster.joined) {
+    pub(crate) fn phase(&self) -> Phase {
+        match (&self.record.away, self.record.joined) {
             (Some(away), _) => Phase::Away {
                 since: away.since.0,
                 active: away.active.clone(),
@@ -144,7 +136,12 @@ impl Node {
         }
     }
 
-    pub(super) fn welcomed(&mut self, link: LinkId, theirs: Greeting) -> Result<(), Refusal> {
+    pub(crate) fn welcomed(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        theirs: Greeting,
+    ) -> Result<(), Refusal> {
         let Some(known) = self.links.get(link) else {
             return Ok(());
         };
@@ -161,86 +158,89 @@ impl Node {
         let said = GreetingFacts::new(&theirs, knows_me);
         match verdict(&ours, &said) {
             Verdict::Refuse => {
-                self.refuse_stranger(link, node);
+                self.refuse_stranger(env, link, node);
                 return Ok(());
             }
             Verdict::Wait => {
-                self.fx.mark(Mark::FoundingWaits);
-                self.seed_behind(link, SeedState::Joining);
-                self.hang_up(link, HangupReason::Retry);
+                env.fx.mark(Mark::FoundingWaits);
+                self.seed_behind(env, link, SeedState::Joining);
+                self.hang_up(env, link, HangupReason::Retry);
                 return Ok(());
             }
-            _ if (again && ours.cluster != theirs.cluster) || ours.cluster != self.cluster.id => {
-                self.hang_up(link, HangupReason::Retry);
+            _ if (again && ours.cluster != theirs.cluster) || ours.cluster != self.record.id => {
+                self.hang_up(env, link, HangupReason::Retry);
                 return Ok(());
             }
             Verdict::Join | Verdict::Welcome
                 if ours.settled != self.is_settled() || self.joining.is_some() =>
             {
-                self.fx.mark(Mark::JoinRetry);
-                self.hang_up(link, HangupReason::Retry);
+                env.fx.mark(Mark::JoinRetry);
+                self.hang_up(env, link, HangupReason::Retry);
                 return Ok(());
             }
             _ if self.has_unheard_evictions(link, &theirs) => {
-                self.ask_for_evictions(link);
+                self.ask_for_evictions(env, link);
                 return Ok(());
             }
             Verdict::Join => {
-                self.fx.mark(Mark::JoinBegins);
-                self.cluster.joined = false;
+                env.fx.mark(Mark::JoinBegins);
+                self.record.joined = false;
                 self.joining = Some(link);
             }
             Verdict::Welcome => {
                 // The peer's own greeting says when it has entered; until then it may go elsewhere.
                 self.welcoming.insert(link);
-                founds = !self.cluster.joined;
+                founds = !self.record.joined;
             }
-            Verdict::Same => self.settle(),
+            Verdict::Same => self.settle(env),
         }
         if !again {
-            self.void_agreements(node);
+            self.void_agreements(env, node);
         }
-        self.record_peer(link, said, theirs)?;
+        self.record_peer(env, link, said, theirs)?;
         if founds {
             // The base of a new cluster has no member to catch up with.
-            self.become_full();
+            self.become_full(env);
         }
         Ok(())
     }
 
     /// Refuses a node of another cluster, where both clusters have members, and tells every caller that asked to join it.
-    fn refuse_stranger(&mut self, link: LinkId, node: NodeId) {
+    fn refuse_stranger(&mut self, env: &mut Env<'_>, link: LinkId, node: NodeId) {
         let why = HangupReason::OtherCluster;
-        self.fx.mark(Mark::OtherCluster);
-        self.seed_behind(link, SeedState::OtherCluster);
-        self.fx.event(Event::Refused { node, why });
-        for (token, _) in self.requests.joined(node) {
+        env.fx.mark(Mark::OtherCluster);
+        self.seed_behind(env, link, SeedState::OtherCluster);
+        env.fx.event(Event::Refused { node, why });
+        for (token, _) in self.joins.joined(node) {
             let why = "both sides belong to different clusters that have members".to_string();
-            self.answer(token, Err(RequestError::Join(why)));
+            env.answer(token, Err(RequestError::Join(why)));
         }
-        self.hang_up(link, why);
+        self.hang_up(env, link, why);
     }
 
     /// Takes in what the peer knows of members; rows pass once that is durable.
     fn record_peer(
         &mut self,
+        env: &mut Env<'_>,
         link: LinkId,
         said: GreetingFacts,
         theirs: Greeting,
     ) -> Result<(), Refusal> {
         let evictions = self.membership.evictions();
-        if !mutated!(self.fx, PeersUnrecorded) {
-            self.merge_sys(theirs.rows)?;
+        if !mutated!(env.fx, PeersUnrecorded) {
+            let (gossip, mut tables) = self.tables(env);
+            gossip.merge_sys(&mut tables, theirs.rows)?;
+            self.rows_changed(env);
         }
         if self.membership.evictions() > evictions {
-            self.join_anew(link);
+            self.join_anew(env, link);
         }
         let status = theirs.status;
-        self.gossip
+        env.gossip
             .replica_mut()
-            .follow_clock(&mut self.fx, Hlc(status.clock));
+            .follow_clock(env.fx, Hlc(status.clock));
         if said.phase == Phase::Member {
-            self.greeted_by_clock(status.wall_ms);
+            self.greeted_by_clock(env, status.wall_ms);
         }
         let life = self.links.get(link).map(|known| (known.node, known.epoch));
         // It learns of its eviction from this node's greeting, and comes back in another life.
@@ -249,9 +249,9 @@ impl Node {
             let member = self.membership.get(node);
             member.is_some_and(|member| member.record.epoch > epoch)
         };
-        if life.is_some_and(newer) && (evicted || !mutated!(self.fx, OldLinkKept)) {
+        if life.is_some_and(newer) && (evicted || !mutated!(env.fx, OldLinkKept)) {
             // The peer has begun another life since it made the handshake, and claims of that life need another link.
-            self.hang_up(link, HangupReason::Retry);
+            self.hang_up(env, link, HangupReason::Retry);
             return Ok(());
         }
         let ready = self.is_full() && said.phase == Phase::Member && !evicted;
@@ -265,64 +265,64 @@ impl Node {
         );
         let (node, epoch) = match self.links.get_mut(link) {
             Some(known) => {
-                known.recorded = known.recorded.max(self.fx.open_seq());
+                known.recorded = known.recorded.max(env.fx.open_seq());
                 known.awaits_claims = said.awaits_claims;
                 known.theirs = Some(said);
                 (known.node, known.epoch)
             }
             None => return Ok(()),
         };
-        self.fx.sync_this_turn();
-        let now = self.fx.now().mono;
-        let actions = self.detector.direct(now, node, epoch);
-        self.act(actions);
-        self.join_answered(node);
-        self.set_outbox();
+        env.fx.sync_this_turn();
+        let now = env.fx.now().mono;
+        let actions = env.detector.direct(now, node, epoch);
+        self.act(env, actions);
+        self.join_answered(env, node);
+        self.set_outbox(env);
         if ready {
-            self.ask_newcomer();
-            let (gossip, env) = self.gossip_door();
-            let agrees = gossip.agrees(&env.look(), &status);
-            self.gossip.note_agreement(now, link, agrees);
+            self.ask_newcomer(env);
+            let (gossip, tables) = self.tables(env);
+            let agrees = gossip.agrees(&tables.look(), &status);
+            env.gossip.note_agreement(now, link, agrees);
             if !agrees {
-                self.gossip.expedite(now, link);
+                env.gossip.expedite(now, link);
             }
         } else {
-            self.catch_up(link);
+            self.catch_up(env, link);
         }
         Ok(())
     }
 
     /// A node that is no full member fetches from one that is, or finds out that it may go on by itself.
-    fn catch_up(&mut self, link: LinkId) {
+    fn catch_up(&mut self, env: &mut Env<'_>, link: LinkId) {
         if self.is_full() {
             return;
         }
-        let now = self.fx.now().mono;
+        let now = env.fx.now().mono;
         let theirs = self
             .links
             .get(link)
             .and_then(|known| known.theirs.as_ref())
             .map(|w| w.phase.clone());
         if let Some(Phase::Away { .. }) = theirs {
-            self.seed_behind(link, SeedState::Away);
+            self.seed_behind(env, link, SeedState::Away);
         }
-        match (&self.cluster.away, theirs) {
+        match (&self.record.away, theirs) {
             (_, Some(Phase::Member)) => {
                 // The first of several members is asked; the others wait until it has answered or gone.
                 if self.joining.is_none_or(|at| at == link) {
                     self.joining = Some(link);
-                    self.gossip.pull_at_once(now, link);
+                    env.gossip.pull_at_once(now, link);
                 }
             }
             // The peer enters this node's cluster, or both are new: a node that the other welcomed is full already.
-            (None, _) => self.gossip.pull_at_once(now, link),
-            (Some(_), Some(Phase::Away { .. })) => self.resume_if_last(),
+            (None, _) => env.gossip.pull_at_once(now, link),
+            (Some(_), Some(Phase::Away { .. })) => self.resume_if_last(env),
             (Some(_), _) => {}
         }
     }
 
     /// The link to join or reunite through is gone: any other member will do.
-    pub(super) fn catch_up_elsewhere(&mut self) {
+    pub(crate) fn catch_up_elsewhere(&mut self, env: &mut Env<'_>) {
         let links: Vec<LinkId> = self
             .links
             .iter()
@@ -330,66 +330,66 @@ impl Node {
             .map(|(id, _)| id)
             .collect();
         for link in links {
-            self.catch_up(link);
+            self.catch_up(env, link);
         }
     }
 
     /// This node is a full member from now on, and says so on every link.
-    pub(super) fn become_full(&mut self) {
+    pub(crate) fn become_full(&mut self, env: &mut Env<'_>) {
         self.joining = None;
-        self.gossip.became_full();
-        self.cluster.joined = true;
-        if self.cluster.away.take().is_some() {
+        env.gossip.became_full();
+        self.record.joined = true;
+        if self.record.away.take().is_some() {
             self.stop_looking();
         }
-        self.leave_anew();
-        self.repaired_damage();
-        self.fx.store(record::cluster(&self.cluster));
-        self.fx.sync_this_turn();
-        self.greet_again();
-        self.set_outbox();
+        self.leave_anew(env);
+        self.repaired_damage(env);
+        env.fx.store(record::cluster(&self.record));
+        env.fx.sync_this_turn();
+        self.greet_again(env);
+        self.set_outbox(env);
     }
 
     /// The peer's standing is known already; only ours has changed.
-    pub(super) fn reconsider(&mut self, link: LinkId) {
+    pub(crate) fn reconsider(&mut self, env: &mut Env<'_>, link: LinkId) {
         let full = self.is_full();
         let evicted = |known: &Link| self.membership.is_evicted(known.node, known.epoch);
         if self.links.get(link).is_none_or(evicted) {
             return;
         }
-        let now = self.fx.now().mono;
+        let now = env.fx.now().mono;
         let known = self.links.get(link);
         let Some(theirs) = known.and_then(|known| known.theirs.as_ref()) else {
             return;
         };
         if full && theirs.phase == Phase::Member {
             self.links.enter(link, LinkPhase::Ready);
-            self.ask_newcomer();
-            self.gossip.expedite(now, link);
+            self.ask_newcomer(env);
+            env.gossip.expedite(now, link);
         }
     }
 
     /// A fellow member of this node's own cluster: from now on it never joins another.
-    fn settle(&mut self) {
-        if !self.cluster.settled {
-            self.cluster.settled = true;
-            self.fx.store(record::cluster(&self.cluster));
+    fn settle(&mut self, env: &mut Env<'_>) {
+        if !self.record.settled {
+            self.record.settled = true;
+            env.fx.store(record::cluster(&self.record));
         }
     }
 
     /// Everything of the cluster that this node joined is here.
-    pub(super) fn joined(&mut self, link: LinkId, with: NodeId) {
+    pub(crate) fn joined(&mut self, env: &mut Env<'_>, link: LinkId, with: NodeId) {
         let theirs = self
             .links
             .get(link)
             .and_then(|known| known.theirs.as_ref())
             .map(|theirs| theirs.cluster);
         if let Some(cluster) = theirs {
-            self.cluster.id = cluster;
+            self.record.id = cluster;
         }
-        self.cluster.settled = true;
-        self.fx.event(Event::Joined { through: with });
-        self.fx.mark(Mark::Joined);
-        self.become_full();
+        self.record.settled = true;
+        env.fx.event(Event::Joined { through: with });
+        env.fx.mark(Mark::Joined);
+        self.become_full(env);
     }
 }

@@ -1,6 +1,6 @@
 //! The other side of a leave: a member is asked whether it durably holds what a leaver covers, and answers once it does.
 
-use super::Node;
+use super::{Cluster, Env};
 use crate::id::{LinkId, Seq};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
@@ -9,11 +9,12 @@ use crate::refusals::Refusal;
 use crate::table::gossip::read_contexts;
 use crate::wire::{ClusterMessage, DomainContext, Message};
 
-impl Node {
+impl Cluster {
     /// Answers a leaver's question, once what it names is durable here. Nothing is kept of a question that cannot be answered: the leaver asks
     /// again. O(actors).
-    pub(super) fn handed_over(
+    pub(crate) fn handed_over(
         &mut self,
+        env: &mut Env<'_>,
         link: LinkId,
         round: u64,
         insists: bool,
@@ -24,31 +25,31 @@ impl Node {
         if !self.is_full() || self.leaving.is_some() || !self.links.is_ready(link) {
             return Ok(());
         }
-        let cover = self.gossip.replica().cover();
+        let cover = env.gossip.replica().cover();
         let mut all = held.iter();
         let seen = all.all(|(class, context)| cover.includes(*class, context));
         if !seen {
-            let now = self.fx.now().mono;
-            self.gossip.note_agreement(now, link, false);
+            let now = env.fx.now().mono;
+            env.gossip.note_agreement(now, link, false);
             if insists {
-                self.fx.mark(Mark::TakeoverLacks);
-                self.gossip.expedite(now, link);
+                env.fx.mark(Mark::TakeoverLacks);
+                env.gossip.expedite(now, link);
             }
             return Ok(());
         }
         let mut all = held.iter();
         let durable = all.all(|(class, context)| cover.holds_durably(*class, context));
-        let gate = match durable || mutated!(self.fx, TakenOverUnsynced) {
+        let gate = match durable || mutated!(env.fx, TakenOverUnsynced) {
             true => Seq(0),
             // What has been seen by now is durable with this turn's batch.
             false => {
-                self.fx.sync_this_turn();
-                self.fx.open_seq()
+                env.fx.sync_this_turn();
+                env.fx.open_seq()
             }
         };
         let answer = Message::Cluster(ClusterMessage::Takeover { round });
         let links = Links::One(link);
-        self.fx.send_after(gate, links, Lane::Control, answer);
+        env.fx.send_after(gate, links, Lane::Control, answer);
         Ok(())
     }
 }

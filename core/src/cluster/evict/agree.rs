@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 
-use super::super::Node;
+use crate::cluster::{Cluster, Env};
 use crate::id::{LinkId, NodeId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
@@ -11,42 +11,44 @@ use crate::store::record::{self, Agreement};
 use crate::table::RowClass;
 use crate::wire::{ClusterMessage, Message};
 
-impl Node {
+impl Cluster {
     /// A member asks whether it may end another's life.
-    pub(in crate::node) fn asked_to_evict(
+    pub(crate) fn asked_to_evict(
         &mut self,
+        env: &mut Env<'_>,
         link: LinkId,
         (by, by_epoch): (NodeId, u64),
         round: u64,
         (node, epoch): (NodeId, u64),
         force: bool,
     ) {
-        self.release_departed();
-        let agrees = self.may_agree(link, (by, by_epoch), (node, epoch), force);
+        self.release_departed(env);
+        let agrees = self.may_agree(env, link, (by, by_epoch), (node, epoch), force);
         let mark = match agrees {
             true => Mark::EvictionAgreed,
             false => Mark::EvictionRefused,
         };
-        self.fx.mark(mark);
+        env.fx.mark(mark);
         if agrees {
             self.evictions
                 .agreed
                 .retain(|known| (known.by, known.node) != (by, node));
             self.evictions.agreed.push(Agreement { by, node, epoch });
-            self.store_agreed();
-            self.fx.sync_this_turn();
+            self.store_agreed(env);
+            env.fx.sync_this_turn();
         }
         let gate = match agrees {
-            true => self.fx.open_seq(),
-            false => self.fx.durable(),
+            true => env.fx.open_seq(),
+            false => env.fx.durable(),
         };
         let answer = Message::Cluster(ClusterMessage::EvictVote { round, agrees });
-        self.fx
+        env.fx
             .send_after(gate, Links::One(link), Lane::Control, answer);
     }
 
     fn may_agree(
         &self,
+        env: &Env<'_>,
         link: LinkId,
         (by, by_epoch): (NodeId, u64),
         (node, epoch): (NodeId, u64),
@@ -61,35 +63,35 @@ impl Node {
                 .agreed
                 .iter()
                 .any(|agreed| agreed.node == by && agreed.epoch >= by_epoch);
-        let down = force || !self.answers(node);
+        let down = force || !self.answers(env, node);
         let serves = self.is_full() && self.leaving.is_none();
         self.links.is_ready(link)
             && serves
             && is_member
             && down
-            && (!ends_asker || mutated!(self.fx, AgreesTwice))
+            && (!ends_asker || mutated!(env.fx, AgreesTwice))
     }
 
-    fn store_agreed(&mut self) {
-        self.fx.store(record::agreed(&self.evictions.agreed));
+    fn store_agreed(&mut self, env: &mut Env<'_>) {
+        env.fx.store(record::agreed(&self.evictions.agreed));
     }
 
-    pub(in crate::node) fn evict_withdrawn(&mut self, by: NodeId, node: NodeId) {
-        self.release_agreements(|agreed| (agreed.by, agreed.node) == (by, node));
+    pub(crate) fn evict_withdrawn(&mut self, env: &mut Env<'_>, by: NodeId, node: NodeId) {
+        self.release_agreements(env, |agreed| (agreed.by, agreed.node) == (by, node));
     }
 
     /// A greeting says what its sender has evicted: what it had asked before it will not do any more.
-    pub(in crate::node) fn void_agreements(&mut self, by: NodeId) {
-        self.release_agreements(|agreed| agreed.by == by);
+    pub(crate) fn void_agreements(&mut self, env: &mut Env<'_>, by: NodeId) {
+        self.release_agreements(env, |agreed| agreed.by == by);
     }
 
     /// An asker that is no member any more asks for nothing. One that left may have evicted before it went: it is waited for until
     /// all that it wrote into the store's own tables is here. One that was evicted itself could be waited for in vain.
-    pub(in crate::node) fn release_departed(&mut self) {
+    pub(crate) fn release_departed(&mut self, env: &mut Env<'_>) {
         if self.evictions.agreed.is_empty() {
             return;
         }
-        let (membership, cover) = (&self.membership, self.gossip.replica().cover());
+        let (membership, cover) = (&self.membership, env.gossip.replica().cover());
         let has_all = |by: NodeId| {
             membership.departure(by).is_some_and(|(_, departure)| {
                 let mut left = departure.contexts.iter();
@@ -100,14 +102,18 @@ impl Node {
         };
         let agreed = self.evictions.agreed.iter().map(|agreed| agreed.by);
         let gone: BTreeSet<NodeId> = agreed.filter(|by| has_all(*by)).collect();
-        self.release_agreements(|agreed| gone.contains(&agreed.by));
+        self.release_agreements(env, |agreed| gone.contains(&agreed.by));
     }
 
-    pub(super) fn release_agreements(&mut self, ended: impl Fn(&Agreement) -> bool) {
+    pub(crate) fn release_agreements(
+        &mut self,
+        env: &mut Env<'_>,
+        ended: impl Fn(&Agreement) -> bool,
+    ) {
         let before = self.evictions.agreed.len();
         self.evictions.agreed.retain(|agreed| !ended(agreed));
         if self.evictions.agreed.len() != before {
-            self.store_agreed();
+            self.store_agreed(env);
         }
     }
 }

@@ -5,11 +5,13 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Node;
+use super::{Cluster, Env};
+use crate::cluster::membership::{Departure, LinkPhase, departure_key};
+use crate::config::Config;
+use crate::effects::Effects;
 use crate::id::{LinkId, NodeId, Seq, Token};
-use crate::io::{Event, HaltReason, Handover, HangupReason, Lane, Links, Response};
+use crate::io::{Event, Handover, HangupReason, Lane, Links, Response};
 use crate::marks::Mark;
-use crate::membership::{Departure, LinkPhase, departure_key};
 use crate::mutants::mutated;
 use crate::table::gossip::write_contexts;
 use crate::table::sys;
@@ -53,7 +55,7 @@ pub(crate) struct Leaving {
     /// Members that durably hold what this node held.
     holders: BTreeSet<NodeId>,
     /// The record of the departure is written.
-    pub(super) announced: bool,
+    pub(crate) announced: bool,
     /// Members that have the record too.
     told: BTreeSet<NodeId>,
 }
@@ -84,22 +86,20 @@ impl Leaving {
     }
 }
 
-impl Node {
-    pub(super) fn leave(&mut self, token: Token) {
-        let now = self.fx.now().mono;
+impl Cluster {
+    pub(crate) fn leave(&mut self, env: &mut Env<'_>, token: Token) {
+        let now = env.fx.now().mono;
         if let Some(leaving) = &mut self.leaving {
             return leaving.tokens.push(token);
         }
-        // What was flushed is deleted before others are asked to hold it.
-        self.flushes_due(usize::MAX);
-        self.fx.sync_this_turn();
-        self.fx.mark(Mark::LeaveBegins);
+        env.fx.sync_this_turn();
+        env.fx.mark(Mark::LeaveBegins);
         self.leaving = Some(Leaving {
             tokens: alloc::vec![token],
-            deadline: now + self.config.timing.leave_timeout,
+            deadline: now + env.config.timing.leave_timeout,
             ask_at: now,
             asked: LinkId(0),
-            held: self.gossip.replica().contexts(),
+            held: env.gossip.replica().contexts(),
             round: 1,
             questions: 0,
             asked_members: 0,
@@ -112,16 +112,16 @@ impl Node {
     /// Whether this node takes no rows of users' tables any more: it leaves, and others have to hold what it covers. Under a steady load
     /// they would else run after it, and what came after the record of the departure would be on its disk and in no record. A node that
     /// is no full member yet goes on with its session.
-    pub(super) fn takes_no_rows(&self) -> bool {
-        self.leaving.is_some() && self.is_full() && !mutated!(self.fx, LeaverTakesRows)
+    pub(crate) fn takes_no_rows(&self, fx: &Effects) -> bool {
+        self.leaving.is_some() && self.is_full() && !mutated!(fx, LeaverTakesRows)
     }
 
     /// This node covers more than when it was asked to leave: it has become a full member meanwhile.
-    pub(super) fn leave_anew(&mut self) {
+    pub(crate) fn leave_anew(&mut self, env: &mut Env<'_>) {
         if self.leaving.is_none() {
             return;
         }
-        let held = self.gossip.replica().contexts();
+        let held = env.gossip.replica().contexts();
         if let Some(leaving) = &mut self.leaving {
             leaving.asks_for(held);
             leaving.holders.clear();
@@ -131,69 +131,68 @@ impl Node {
         }
     }
 
-    pub(super) fn leave_deadline(&self) -> Option<Instant> {
-        let timeout = self.config.timing.leave_timeout;
+    pub(crate) fn leave_deadline(&self, config: &Config) -> Option<Instant> {
+        let timeout = config.timing.leave_timeout;
         self.leaving
             .as_ref()
             .map(|leaving| leaving.ask_at.min(leaving.gives_up_at(timeout)))
     }
 
     /// A member durably holds what this node has asked it to.
-    pub(super) fn taken_over(&mut self, node: NodeId, round: u64) {
-        let Some(leaving) = self
-            .leaving
-            .as_mut()
-            .filter(|leaving| leaving.round == round)
-        else {
-            return;
-        };
+    pub(crate) fn taken_over(
+        &mut self,
+        env: &mut Env<'_>,
+        node: NodeId,
+        round: u64,
+    ) -> Option<Handover> {
+        let leaving = self.leaving.as_mut();
+        let leaving = leaving.filter(|leaving| leaving.round == round)?;
         // The second question names all that the first named, and the record. A holder may leave between the two.
-        if !leaving.announced || !mutated!(self.fx, HolderGoneUnseen) {
+        if !leaving.announced || !mutated!(env.fx, HolderGoneUnseen) {
             leaving.holders.insert(node);
         }
         if leaving.announced {
             leaving.told.insert(node);
         }
-        self.leave_due();
+        self.leave_due(env)
     }
 
-    pub(super) fn leave_due(&mut self) {
-        if self.leaving.is_none() {
-            return;
-        }
-        let now = self.fx.now().mono;
-        let so_far = self.handover();
-        let durable = self.holds_durably();
-        let Some(leaving) = &mut self.leaving else {
-            return;
-        };
-        let late = now >= leaving.gives_up_at(self.config.timing.leave_timeout)
-            || mutated!(self.fx, LeaveUnasked);
+    /// Goes on with a leave. Returns how far it has come when it is over: then the node halts.
+    pub(crate) fn leave_due(&mut self, env: &mut Env<'_>) -> Option<Handover> {
+        self.leaving.as_ref()?;
+        let now = env.fx.now().mono;
+        let so_far = self.handover(env);
+        let durable = self.holds_durably(env);
+        let leaving = self.leaving.as_mut()?;
+        let late = now >= leaving.gives_up_at(env.config.timing.leave_timeout)
+            || mutated!(env.fx, LeaveUnasked);
         if !leaving.announced {
             if late || (durable && so_far.holders >= so_far.wanted) {
-                return self.announce_departure();
+                self.announce_departure(env);
+                return None;
             }
         } else if late || (durable && so_far.told >= so_far.wanted) {
-            return self.go(so_far);
+            return self.go(env, so_far);
         }
         if now >= leaving.ask_at {
-            let open = self.ask_how_far();
+            let open = self.ask_how_far(env);
             if let Some(leaving) = &mut self.leaving {
                 leaving.ask_at = now + leaving.pause(open);
             }
         }
+        None
     }
 
     /// Whether what others have to hold is durable here too.
-    fn holds_durably(&self) -> bool {
-        let cover = self.gossip.replica().cover();
+    fn holds_durably(&self, env: &Env<'_>) -> bool {
+        let cover = env.gossip.replica().cover();
         let mut held = self.leaving.iter().flat_map(|leaving| &leaving.held);
         held.all(|(class, context)| cover.holds_durably(*class, context))
     }
 
     /// How far the leave has come.
-    fn handover(&self) -> Handover {
-        let active = self.active_members();
+    fn handover(&self, env: &Env<'_>) -> Handover {
+        let active = self.active_members(env);
         let among = |members: &BTreeSet<NodeId>| {
             active.iter().filter(|node| members.contains(node)).count()
         };
@@ -202,14 +201,14 @@ impl Node {
         Handover {
             others,
             holders: leaving.map_or(0, |leaving| among(&leaving.holders)),
-            wanted: self.config.timing.leave_acks.min(others),
+            wanted: env.config.timing.leave_acks.min(others),
             told: leaving.map_or(0, |leaving| among(&leaving.told)),
         }
     }
 
     /// A member has come into reach, which was not asked yet.
-    pub(super) fn ask_newcomer(&mut self) {
-        let soon = self.fx.now().mono + ASK_EVERY;
+    pub(crate) fn ask_newcomer(&mut self, env: &mut Env<'_>) {
+        let soon = env.fx.now().mono + ASK_EVERY;
         if let Some(leaving) = &mut self.leaving {
             leaving.ask_at = leaving.ask_at.min(soon);
         }
@@ -217,12 +216,12 @@ impl Node {
 
     /// How far the leave has come.
     #[cfg(test)]
-    pub(super) fn leaving_so_far(&self) -> Handover {
-        self.handover()
+    pub(crate) fn leaving_so_far(&self, env: &Env<'_>) -> Handover {
+        self.handover(env)
     }
 
     /// Asks some of the members that have not said yet that they hold everything, or the record. Returns how many there are.
-    fn ask_how_far(&mut self) -> usize {
+    fn ask_how_far(&mut self, env: &mut Env<'_>) -> usize {
         let Some(leaving) = &mut self.leaving else {
             return 0;
         };
@@ -254,52 +253,47 @@ impl Node {
         });
         // In the lane of the record, so that it comes after it.
         let links = Links::Many(links.into());
-        self.fx.send_after(gate, links, Lane::Sys, msg);
+        env.fx.send_after(gate, links, Lane::Sys, msg);
         open
     }
 
     /// Members that answer: the others could not go on without this node.
-    fn active_members(&self) -> Vec<NodeId> {
+    fn active_members(&self, env: &Env<'_>) -> Vec<NodeId> {
         let others = self.membership.others_ids();
         others
             .into_iter()
-            .filter(|node| self.detector.state(*node) != Some(RumorState::Down))
+            .filter(|node| env.detector.state(*node) != Some(RumorState::Down))
             .collect()
     }
 
-    fn announce_departure(&mut self) {
+    fn announce_departure(&mut self, env: &mut Env<'_>) {
         if let Some(leaving) = &mut self.leaving {
             leaving.announced = true;
         }
         // No member has counted a node that is away or joining: it goes as it came.
         if self.is_full() {
             let departure = Departure {
-                contexts: self.gossip.replica().contexts(),
-                active: self.active_members(),
+                contexts: env.gossip.replica().contexts(),
+                active: self.active_members(env),
                 evicted: None,
             };
             let key = departure_key(self.id(), self.identity.epoch);
-            self.gossip.replica_mut().write_sys(
-                &mut self.fx,
-                sys::DEPARTED,
-                &key,
-                departure.encode(),
-            );
+            env.gossip
+                .replica_mut()
+                .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
         }
-        self.fx.sync_this_turn();
-        self.after_input();
-        let held = self.gossip.replica().contexts();
-        let now = self.fx.now().mono;
+        env.fx.sync_this_turn();
+        self.rows_changed(env);
+        let held = env.gossip.replica().contexts();
+        let now = env.fx.now().mono;
         if let Some(leaving) = &mut self.leaving {
             leaving.asks_for(held);
             leaving.ask_at = now + RECORD_FIRST;
         }
     }
 
-    fn go(&mut self, handover: Handover) {
-        let Some(leaving) = self.leaving.take() else {
-            return;
-        };
+    fn go(&mut self, env: &mut Env<'_>, handover: Handover) -> Option<Handover> {
+        let leaving = self.leaving.take()?;
         let links: Vec<LinkId> = self
             .links
             .iter()
@@ -307,17 +301,17 @@ impl Node {
             .map(|(id, _)| id)
             .collect();
         for link in links {
-            self.fx
+            env.fx
                 .send(link, Lane::Control, Message::Cluster(ClusterMessage::Leave));
-            self.hang_up(link, HangupReason::Left);
+            self.hang_up(env, link, HangupReason::Left);
         }
         if !handover.is_complete() {
-            self.fx.mark(Mark::LeaveCut);
+            env.fx.mark(Mark::LeaveCut);
         }
         for token in leaving.tokens {
-            self.answer(token, Ok(Response::Left(handover)));
+            env.answer(token, Ok(Response::Left(handover)));
         }
-        self.fx.event(Event::MemberLeft(self.id()));
-        self.halt(HaltReason::Left(handover));
+        env.fx.event(Event::MemberLeft(self.id()));
+        Some(handover)
     }
 }

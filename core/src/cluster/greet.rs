@@ -5,19 +5,24 @@
 
 use alloc::vec::Vec;
 
-use super::Node;
+use super::{Cluster, Env};
+use crate::cluster::membership::{GreetingFacts, LinkPhase, departure_key, member_key};
 use crate::id::{LinkId, NodeId};
 use crate::io::{HangupReason, Lane, Links};
 use crate::marks::Mark;
-use crate::membership::{GreetingFacts, LinkPhase, departure_key, member_key};
 use crate::table::sys;
 use crate::wire::{ClusterMessage, Greeting, Message, RowBatch};
 
-impl Node {
+impl Cluster {
     /// Returns the rows that two nodes record of each other before other rows pass between them: this node's own row, the rows it knows of
     /// the peer, and the evictions that the peer has not heard of, since a node that an eviction does not name has to reunite before its
     /// rows count.
-    fn greeting_rows(&self, peer: Option<NodeId>, heard: Option<&[u64]>) -> RowBatch {
+    fn greeting_rows(
+        &self,
+        env: &Env<'_>,
+        peer: Option<NodeId>,
+        heard: Option<&[u64]>,
+    ) -> RowBatch {
         let mut keys = Vec::new();
         for node in [Some(self.id()), peer].into_iter().flatten() {
             keys.push((sys::MEMBERS, member_key(node)));
@@ -28,48 +33,48 @@ impl Node {
         let unheard = heard.map(|heard| self.membership.evictions_unheard(heard));
         let unheard = unheard.into_iter().flatten();
         keys.extend(unheard.map(|key| (sys::DEPARTED, key)));
-        self.gossip.replica().greeting_rows(&keys)
+        env.gossip.replica().greeting_rows(&keys)
     }
 
     /// Sends this node's greeting over a link, first or again.
-    pub(super) fn greet(&mut self, link: LinkId) {
-        self.greet_knowing(link, None);
+    pub(crate) fn greet(&mut self, env: &mut Env<'_>, link: LinkId) {
+        self.greet_knowing(env, link, None);
     }
 
     /// The peer lacks some evictions, and says which it has heard of.
-    pub(super) fn heard_evictions(&mut self, link: LinkId, heard: &[u64]) {
-        self.greet_knowing(link, Some(heard));
+    pub(crate) fn heard_evictions(&mut self, env: &mut Env<'_>, link: LinkId, heard: &[u64]) {
+        self.greet_knowing(env, link, Some(heard));
     }
 
-    fn greet_knowing(&mut self, link: LinkId, heard: Option<&[u64]>) {
+    fn greet_knowing(&mut self, env: &mut Env<'_>, link: LinkId, heard: Option<&[u64]>) {
         let peer = self.links.get(link).map(|known| known.node);
         let greeting = Greeting {
-            cluster: self.cluster.id,
+            cluster: self.record.id,
             settled: self.is_settled(),
-            founds: self.founds(),
+            founds: self.founds(env),
             phase: self.phase(),
             evictions: self.membership.evictions_sum(),
             whole: heard.is_some(),
-            rows: self.greeting_rows(peer, heard),
-            status: self.own_status(),
+            rows: self.greeting_rows(env, peer, heard),
+            status: self.own_status(env),
         };
         // The first batch makes this life durable: no dot of it leaves the node before.
-        let gate = self.fx.first_gate();
+        let gate = env.fx.first_gate();
         let knows_peer = peer.is_some_and(|peer| {
-            let rows = self.gossip.replica().rows();
+            let rows = env.gossip.replica().rows();
             rows.get(sys::MEMBERS, &member_key(peer)).is_some()
         });
         if let Some(known) = self.links.get_mut(link) {
             known.sent = Some(GreetingFacts::new(&greeting, knows_peer));
             let greeting = Message::Cluster(ClusterMessage::Greeting(greeting));
-            self.fx
+            env.fx
                 .send_after(gate, Links::One(link), Lane::Control, greeting);
         }
     }
 
     /// Whether the peer has heard of other evictions, and its greeting does not tell of all that are missing here. Of their first
     /// greetings both find the same.
-    pub(super) fn has_unheard_evictions(&self, link: LinkId, theirs: &Greeting) -> bool {
+    pub(crate) fn has_unheard_evictions(&self, link: LinkId, theirs: &Greeting) -> bool {
         let Some(known) = self.links.get(link) else {
             return false;
         };
@@ -81,11 +86,11 @@ impl Node {
     }
 
     /// The peer's greeting does not count until it has come with the evictions that are missing here.
-    pub(super) fn ask_for_evictions(&mut self, link: LinkId) {
-        self.fx.mark(Mark::EvictionsAsked);
+    pub(crate) fn ask_for_evictions(&mut self, env: &mut Env<'_>, link: LinkId) {
+        env.fx.mark(Mark::EvictionsAsked);
         let heard = self.membership.evictions_heard();
-        let (links, gate) = (Links::One(link), self.fx.first_gate());
-        self.fx.send_after(
+        let (links, gate) = (Links::One(link), env.fx.first_gate());
+        env.fx.send_after(
             gate,
             links,
             Lane::Control,
@@ -94,7 +99,7 @@ impl Node {
     }
 
     /// The peers' verdicts rest on a greeting that is no longer true.
-    pub(super) fn greet_again(&mut self) {
+    pub(crate) fn greet_again(&mut self, env: &mut Env<'_>) {
         let links: Vec<LinkId> = self.links.iter().map(|(id, _)| id).collect();
         for link in links {
             let Some(known) = self.links.get(link) else {
@@ -104,13 +109,13 @@ impl Node {
             let sent_cluster = known.sent.as_ref().map(|sent| sent.cluster);
             match phase {
                 LinkPhase::Closing => {}
-                LinkPhase::Greeting if sent_cluster != Some(self.cluster.id) => {
-                    self.hang_up(link, HangupReason::Retry);
+                LinkPhase::Greeting if sent_cluster != Some(self.record.id) => {
+                    self.hang_up(env, link, HangupReason::Retry);
                 }
                 LinkPhase::Greeting => {}
                 _ => {
-                    self.greet(link);
-                    self.reconsider(link);
+                    self.greet(env, link);
+                    self.reconsider(env, link);
                 }
             }
         }

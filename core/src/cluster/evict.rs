@@ -52,7 +52,7 @@ impl Evictions {
 
     /// Whether this node has agreed to an eviction that its asker may still carry out.
     #[cfg(test)]
-    pub(super) fn is_bound(&self) -> bool {
+    pub(crate) fn is_bound(&self) -> bool {
         !self.agreed.is_empty()
     }
 

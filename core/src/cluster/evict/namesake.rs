@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use super::super::Node;
+use crate::cluster::{Cluster, Env};
 use crate::id::NodeId;
 use crate::mutants::mutated;
 use crate::time::Instant;
@@ -15,42 +15,42 @@ use crate::time::Instant;
 /// Old lives that are ended in one go.
 const AT_ONCE: usize = 8;
 
-impl Node {
+impl Cluster {
     /// A member is taken for dead: it may be an earlier life of this node's.
-    pub(in crate::node) fn notes_namesake(&mut self, node: NodeId) {
-        if self.is_earlier_self(node) && !mutated!(self.fx, NamesakeStays) {
-            let now = self.fx.now().mono;
+    pub(crate) fn notes_namesake(&mut self, env: &mut Env<'_>, node: NodeId) {
+        if self.is_earlier_self(env, node) && !mutated!(env.fx, NamesakeStays) {
+            let now = env.fx.now().mono;
             self.evictions.namesakes.insert(node, now);
         }
     }
 
     /// Whether a member without a disk has this node's name and address. Since when it has them says nothing: the clock of that life may have been
     /// ahead.
-    fn is_earlier_self(&self, node: NodeId) -> bool {
+    fn is_earlier_self(&self, env: &Env<'_>, node: NodeId) -> bool {
         let Some(member) = self.membership.present(node) else {
             return false;
         };
         let record = &member.record;
-        let same = (&record.name, &record.addr) == (&self.config.name, &self.config.addr);
-        let forgets = !record.stores || mutated!(self.fx, NamesakeWithDiskEnded);
+        let same = (&record.name, &record.addr) == (&env.config.name, &env.config.addr);
+        let forgets = !record.stores || mutated!(env.fx, NamesakeWithDiskEnded);
         let counts =
-            !mutated!(self.fx, NamesakeByClock) || self.membership.is_earlier(node, self.id());
+            !mutated!(env.fx, NamesakeByClock) || self.membership.is_earlier(node, self.id());
         same && forgets && node != self.id() && counts
     }
 
     /// When an old life of this node's is to be ended. O(old lives).
-    pub(super) fn namesake_deadline(&self) -> Option<Instant> {
+    pub(crate) fn namesake_deadline(&self) -> Option<Instant> {
         let may = self.is_full() && self.leaving.is_none();
         let first = self.evictions.namesakes.values().min();
         first.copied().filter(|_| may)
     }
 
-    pub(super) fn namesakes_due(&mut self) {
-        let now = self.fx.now().mono;
+    pub(crate) fn namesakes_due(&mut self, env: &mut Env<'_>) {
+        let now = env.fx.now().mono;
         if self.namesake_deadline().is_none_or(|at| at > now) {
             return;
         }
-        let again = now + self.config.timing.evict_patience * 4;
+        let again = now + env.config.timing.evict_patience * 4;
         let due = self.evictions.namesakes.iter_mut();
         let due = due.filter(|(_, at)| **at <= now).take(AT_ONCE);
         let due: Vec<NodeId> = due
@@ -60,8 +60,8 @@ impl Node {
             })
             .collect();
         for node in due {
-            if self.is_earlier_self(node) {
-                self.begin_eviction(node, None, false);
+            if self.is_earlier_self(env, node) {
+                self.begin_eviction(env, node, None, false);
             } else {
                 self.evictions.namesakes.remove(&node);
             }

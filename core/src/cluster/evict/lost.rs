@@ -4,31 +4,32 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::super::Node;
+use crate::cluster::membership::lost_key;
+use crate::cluster::{Cluster, Env};
 use crate::error::LostError;
 use crate::id::NodeId;
 use crate::io::Event;
-use crate::membership::lost_key;
 use crate::table::sys;
 
-impl Node {
+impl Cluster {
     /// Declares the missing writes of a node lost. Every member that hears of it frees the deletes made until now without them.
     ///
     /// # Errors
     /// [`LostError`]; nothing was changed.
-    pub(in crate::node) fn declare_lost(&mut self, name: &str) -> Result<NodeId, LostError> {
+    pub(crate) fn declare_lost(
+        &mut self,
+        env: &mut Env<'_>,
+        name: &str,
+    ) -> Result<NodeId, LostError> {
         if !self.is_full() || self.leaving.is_some() {
             return Err(LostError::NoMember);
         }
         let node = self.node_once_called(name)?;
-        self.gossip.replica_mut().write_sys(
-            &mut self.fx,
-            sys::DEPARTED,
-            &lost_key(node),
-            Bytes::new(),
-        );
-        self.fx.sync_this_turn();
-        self.fx.event(Event::DeclaredLost(node));
+        env.gossip
+            .replica_mut()
+            .write_sys(env.fx, sys::DEPARTED, &lost_key(node), Bytes::new());
+        env.fx.sync_this_turn();
+        env.fx.event(Event::DeclaredLost(node));
         Ok(node)
     }
 

@@ -8,13 +8,16 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::Node;
-use super::status::Awaited;
+use super::Awaited;
+use super::{Cluster, Env};
+use crate::cluster::membership::Link;
+use crate::config::Config;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, LinkError};
 use crate::marks::Mark;
-use crate::membership::Link;
 use crate::mutants::mutated;
+use crate::table::env::Look;
+use crate::table::gossip::Gossip;
 use crate::time::Instant;
 use crate::wire::{Denial, Phase};
 
@@ -122,7 +125,7 @@ impl fmt::Display for Awaits {
 
 /// What came of the seeds, and when it is told.
 #[derive(Default)]
-pub(super) struct Waits {
+pub(crate) struct Waits {
     /// Only addresses of the configuration.
     seeds: BTreeMap<String, SeedState>,
     /// Members with which a reunion was put off.
@@ -133,24 +136,33 @@ pub(super) struct Waits {
     entered_until: Option<Instant>,
 }
 
-impl Node {
+impl Cluster {
+    /// Returns the name of this node's phase, of a node that neither leaves nor has halted.
+    pub(crate) fn phase_name(&self) -> &'static str {
+        match (self.record.away.is_some(), self.record.joined) {
+            (true, _) => "away",
+            (_, false) => "joining",
+            (_, true) => "member",
+        }
+    }
+
     /// An attempt at an address has come to something.
-    pub(super) fn seed_is(&mut self, addr: &str, state: SeedState) {
-        if self.config.seeds.iter().any(|seed| seed == addr) {
+    pub(crate) fn seed_is(&mut self, env: &mut Env<'_>, addr: &str, state: SeedState) {
+        if env.config.seeds.iter().any(|seed| seed == addr) {
             self.waits.seeds.insert(addr.to_string(), state);
         }
     }
 
     /// The same of the address through which this node made a link, if it did.
-    pub(super) fn seed_behind(&mut self, link: LinkId, state: SeedState) {
+    pub(crate) fn seed_behind(&mut self, env: &mut Env<'_>, link: LinkId, state: SeedState) {
         let known = self.links.get(link);
         if let Some(addr) = known.and_then(|known| known.reached.clone()) {
-            self.seed_is(&addr, state);
+            self.seed_is(env, &addr, state);
         }
     }
 
     /// A reunion with a member was put off, because the member lacks something.
-    pub(super) fn is_put_off(&mut self, with: NodeId) {
+    pub(crate) fn is_put_off(&mut self, with: NodeId) {
         if self.waits.behind.len() < MOST {
             self.waits.behind.insert(with);
         }
@@ -158,7 +170,7 @@ impl Node {
 
     /// What the last attempts at this node's seeds came to, as far as one has ended.
     #[cfg(test)]
-    pub(super) fn seed_states(&self) -> Vec<(String, SeedState)> {
+    pub(crate) fn seed_states(&self) -> Vec<(String, SeedState)> {
         let seeds = self.waits.seeds.iter();
         seeds
             .map(|(addr, state)| (addr.clone(), state.clone()))
@@ -166,11 +178,11 @@ impl Node {
     }
 
     /// What this node waits for before it is a full member; empty when it is one. O(seeds and members that it waits for).
-    pub fn awaits(&self) -> Vec<Awaits> {
+    pub(crate) fn awaits(&self, config: &Config, gossip: &Gossip) -> Vec<Awaits> {
         if self.is_full() {
             return Vec::new();
         }
-        let rows = self.joining.or(self.gossip.rejoins_through());
+        let rows = self.joining.or(gossip.rejoins_through());
         let rows = rows.and_then(|link| self.links.get(link));
         let mut all: Vec<Awaits> = rows
             .map(|known| Awaits::Rows(self.awaited_one(known.node)))
@@ -178,7 +190,7 @@ impl Node {
             .collect();
         let behind = self.waits.behind.iter();
         all.extend(behind.map(|node| Awaits::Behind(self.awaited_one(*node))));
-        match &self.cluster.away {
+        match &self.record.away {
             Some(away) => {
                 let active = away.active.iter().take(MOST);
                 all.extend(active.map(|node| Awaits::Member(self.awaited_one(*node))));
@@ -188,7 +200,7 @@ impl Node {
                 all.extend(members.map(|(node, _)| Awaits::Member(self.awaited_one(node))));
             }
         }
-        let seeds = self.config.seeds.iter().take(MOST);
+        let seeds = config.seeds.iter().take(MOST);
         all.extend(seeds.map(|addr| {
             Awaits::Seed {
                 addr: addr.clone(),
@@ -205,18 +217,21 @@ impl Node {
 
     /// Says what this node waits for, when it has waited for a while and then less and less often, and begins a cluster when the time
     /// for that has come.
-    pub(super) fn waits_due(&mut self) {
+    pub(crate) fn waits_due(&mut self, env: &mut Env<'_>) {
         if self.is_full() || self.leaving.is_some() {
             self.waits.telling = None;
             self.waits.behind.clear();
             return;
         }
-        let now = self.fx.now().mono;
+        let now = env.fx.now().mono;
         if self.joining.is_some() {
             self.waits.entered_until = Some(now);
         }
-        if self.found_deadline().is_some_and(|at| at <= now) {
-            return self.found();
+        if self
+            .found_deadline(&self.look(env.fx, env.config, env.detector))
+            .is_some_and(|at| at <= now)
+        {
+            return self.found(env);
         }
         let begin = (now, now + FIRST, FIRST);
         let (since, at, pause) = *self.waits.telling.get_or_insert(begin);
@@ -225,21 +240,21 @@ impl Node {
         }
         let pause = (pause * 2).min(LONGEST);
         self.waits.telling = Some((since, now + pause, pause));
-        self.fx.event(Event::Waits {
-            standing: self.standing_name(),
+        env.fx.event(Event::Waits {
+            standing: self.phase_name(),
             secs: now.since(since).as_secs(),
-            awaits: self.awaits(),
+            awaits: self.awaits(env.config, env.gossip),
         });
     }
 
     /// When this node begins a cluster, because it was told to where its seeds lead to no member. One that had begun one, without seeds,
     /// and lost the member that it then began to join goes on as what it was. A member that answers comes first.
-    pub(super) fn found_deadline(&self) -> Option<Instant> {
+    pub(crate) fn found_deadline(&self, look: &Look<'_>) -> Option<Instant> {
         let myself = |state: &SeedState| *state == SeedState::Myself;
-        let untold = mutated!(self.fx, FoundsUntold) && self.waits.seeds.values().any(myself);
-        let alone = self.config.seeds.is_empty() && !mutated!(self.fx, JoinsForEver);
-        let told = self.config.found || alone || untold;
-        let looks = !self.cluster.joined && self.cluster.away.is_none();
+        let untold = mutated!(look.fx, FoundsUntold) && self.waits.seeds.values().any(myself);
+        let alone = look.seat.config.seeds.is_empty() && !mutated!(look.fx, JoinsForEver);
+        let told = look.seat.config.found || alone || untold;
+        let looks = !self.record.joined && self.record.away.is_none();
         let open = looks && self.joining.is_none() && self.leaving.is_none();
         let is_member = |link: &Link| {
             let theirs = link.theirs.as_ref();
@@ -248,13 +263,13 @@ impl Node {
         let mut links = self.links.iter();
         let may = told && open && !links.any(|(_, link)| is_member(link));
         let since = self.waits.entered_until.unwrap_or(self.begun);
-        may.then(|| since + self.config.timing.found_patience)
+        may.then(|| since + look.seat.config.timing.found_patience)
     }
 
     /// Begins a cluster, or goes on as the one that this node was before it looked for another.
-    fn found(&mut self) {
-        self.fx.mark(Mark::Founds);
-        self.fx.event(Event::Founded);
-        self.become_full();
+    fn found(&mut self, env: &mut Env<'_>) {
+        env.fx.mark(Mark::Founds);
+        env.fx.event(Event::Founded);
+        self.become_full(env);
     }
 }

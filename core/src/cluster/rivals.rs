@@ -9,18 +9,18 @@ use alloc::vec::Vec;
 
 use core::time::Duration;
 
-use super::{Node, SeedState};
+use super::{Cluster, Env, SeedState};
+use crate::cluster::membership::LinkPhase;
 use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, Lane};
 use crate::link::Hello;
 use crate::marks::Mark;
-use crate::membership::LinkPhase;
 use crate::time::Instant;
 use crate::wire::{ClusterMessage, Denial, DetectorMessage, Message};
 
 /// A question to the holder of an id that another node claims.
-pub(super) struct Rival {
+pub(crate) struct Rival {
     /// The holder's link.
     link: LinkId,
     nonce: u64,
@@ -31,9 +31,14 @@ pub(super) struct Rival {
 /// How long an answer proves that the older life is there: longer than a refused newcomer takes to try again.
 const ANSWER_HOLDS: Duration = Duration::from_secs(30);
 
-impl Node {
+impl Cluster {
     /// Why a newer life of a member is not let in now: the older one may still answer. The newcomer tries again.
-    pub(super) fn rival(&mut self, newcomer: LinkId, hello: &Hello) -> Option<HangupReason> {
+    pub(crate) fn rival(
+        &mut self,
+        env: &mut Env<'_>,
+        newcomer: LinkId,
+        hello: &Hello,
+    ) -> Option<HangupReason> {
         let node = hello.actor.node;
         let link = self.links.of(node)?;
         let known = self.links.get(link)?;
@@ -47,8 +52,8 @@ impl Node {
             self.rivals.remove(&node);
             return None;
         }
-        let now = self.fx.now().mono;
-        let patience = self.config.timing.probe_interval;
+        let now = env.fx.now().mono;
+        let patience = env.config.timing.probe_interval;
         let before = self.rivals.get(&node).filter(|rival| rival.link == link);
         let why = match before {
             // An answer of long ago says nothing about now.
@@ -72,19 +77,19 @@ impl Node {
             answered: false,
         };
         self.rivals.insert(node, rival);
-        let status = self.own_status();
+        let status = self.own_status(env);
         let rumors = Vec::new();
         let question = Message::Detector(DetectorMessage::Probe {
             nonce,
             status,
             rumors,
         });
-        self.fx.send(link, Lane::Control, question);
+        env.fx.send(link, Lane::Control, question);
         Some(why)
     }
 
     /// An answer to a probe has come over a link.
-    pub(super) fn rival_answers(&mut self, link: LinkId, node: NodeId, nonce: u64) {
+    pub(crate) fn rival_answers(&mut self, link: LinkId, node: NodeId, nonce: u64) {
         if let Some(rival) = self.rivals.get_mut(&node)
             && (rival.link, rival.nonce) == (link, nonce)
         {
@@ -93,7 +98,7 @@ impl Node {
     }
 
     /// The link over which an older life was asked is gone.
-    pub(super) fn rival_gone(&mut self, link: LinkId, node: Option<NodeId>) {
+    pub(crate) fn rival_gone(&mut self, link: LinkId, node: Option<NodeId>) {
         if let Some(node) = node
             && self
                 .rivals
@@ -105,36 +110,42 @@ impl Node {
     }
 
     /// Refuses a peer, says why to both operators, and closes the link.
-    pub(super) fn deny(&mut self, link: LinkId, node: NodeId, why: HangupReason) {
+    pub(crate) fn deny(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        node: NodeId,
+        why: HangupReason,
+    ) {
         if let Some(denial) = denial(why) {
-            self.fx.mark(Mark::PeerDenied);
-            self.fx.event(Event::Refused { node, why });
-            self.fx.send(
+            env.fx.mark(Mark::PeerDenied);
+            env.fx.event(Event::Refused { node, why });
+            env.fx.send(
                 link,
                 Lane::Control,
                 Message::Cluster(ClusterMessage::Denial(denial)),
             );
         }
-        self.fx.hangup(link, why);
+        env.fx.hangup(link, why);
     }
 
     /// The peer refuses this node, and says why.
-    pub(super) fn denied(&mut self, link: LinkId, by: NodeId, why: Denial) {
-        self.fx.event(Event::Denied { by, why });
-        self.seed_behind(link, SeedState::Denied(why));
-        for (token, _) in self.requests.joined(by) {
-            self.answer(token, Err(RequestError::Join(why.text().to_string())));
+    pub(crate) fn denied(&mut self, env: &mut Env<'_>, link: LinkId, by: NodeId, why: Denial) {
+        env.fx.event(Event::Denied { by, why });
+        self.seed_behind(env, link, SeedState::Denied(why));
+        for (token, _) in self.joins.joined(by) {
+            env.answer(token, Err(RequestError::Join(why.text().to_string())));
         }
-        self.hang_up(link, HangupReason::Retry);
-        let now = self.fx.now().mono;
+        self.hang_up(env, link, HangupReason::Retry);
+        let now = env.fx.now().mono;
         self.links.put_off(now, by);
     }
 
     /// Takes the news of a life of this node's own id.
-    pub(super) fn own_row_changed(&mut self, epoch: u64) {
+    pub(crate) fn own_row_changed(&mut self, env: &mut Env<'_>, epoch: u64) {
         if epoch > self.identity.epoch {
             let (node, why) = (self.id(), HangupReason::IdInUse);
-            self.fx.event(Event::Refused { node, why });
+            env.fx.event(Event::Refused { node, why });
         }
     }
 }

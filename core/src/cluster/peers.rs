@@ -4,50 +4,172 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Node, SeedState};
+use super::{Cluster, Env, SeedState};
+use crate::cluster::membership::{Change, Link, LinkPhase};
 use crate::detector::Action;
 use crate::error::RequestError;
 use crate::id::{DialId, LinkId, NodeId, Token};
-use crate::io::{Event, HangupReason, Lane, LinkError};
+use crate::io::{Event, HangupReason, Lane, LinkError, Response, Timer};
 use crate::link::Hello;
 use crate::marks::Mark;
-use crate::membership::{Change, Link, LinkPhase};
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
-use crate::wire::{DetectorMessage, Message};
+use crate::table::env::Look;
+use crate::time::Instant;
+use crate::wire::{DetectorMessage, Message, Phase, RumorState, Status};
 
 /// How long the answer to a join waits for links with the other members; past it the join has succeeded all the same.
 const JOIN_PATIENCE: Duration = Duration::from_secs(3);
 
-impl Node {
-    pub(super) fn link_up(&mut self, link: LinkId, dial: Option<DialId>, hello: &Hello) {
-        let now = self.fx.now().mono;
+impl Cluster {
+    /// Returns the earliest moment at which [`Cluster::dial`], [`Cluster::tick`] or a leave has something to do, and why.
+    pub(crate) fn next_deadline(&self, look: &Look<'_>) -> Option<(Instant, Timer)> {
+        let room = self.links.len() < look.seat.config.limits.links;
+        let timers = [
+            (self.links.next_deadline().filter(|_| room), Timer::Dial),
+            (self.links.mute_deadline(), Timer::Dial),
+            (self.joins.next_deadline(), Timer::Request),
+            (self.leave_deadline(look.seat.config), Timer::Leave),
+            (self.evict_deadline(look.seat.config), Timer::Evict),
+            (self.found_deadline(look), Timer::Dial),
+        ];
+        let due = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
+        due.min()
+    }
+
+    /// Probes members, gives up links whose greetings take too long, and dials.
+    pub(crate) fn dial(&mut self, env: &mut Env<'_>) {
+        let now = env.fx.now().mono;
+        let actions = env.detector.tick(now);
+        self.act(env, actions);
+        for link in self.links.mute(now) {
+            env.fx.mark(Mark::GreetingTimeout);
+            self.hang_up(env, link, HangupReason::Retry);
+        }
+        self.links
+            .look_further(env.detector.any_down() && self.is_full());
+        let room = env.config.limits.links.saturating_sub(self.links.len());
+        for (dial, addr) in self.links.due(now, room) {
+            env.fx.dial(dial, addr);
+        }
+    }
+
+    /// Does what is due: evictions, wrong clocks, and the wait of a node that is no full member.
+    pub(crate) fn tick(&mut self, env: &mut Env<'_>) {
+        self.evictions_due(env);
+        self.skews_due(env);
+        self.waits_due(env);
+    }
+
+    /// Takes in the wall clock that a peer told, and its word that it is a full member.
+    pub(crate) fn heard_status(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        node: NodeId,
+        theirs: &Status,
+    ) {
+        let now = env.fx.now();
+        self.clocks.hear(now, node, theirs.wall_ms);
+        self.skews.hear(now, node, theirs.wall_ms);
+        if theirs.claims && self.is_full() {
+            self.peer_is_full(env, link);
+        }
+    }
+
+    /// Counts a peer that claims as a full member, though its greeting that said so may have been lost.
+    fn peer_is_full(&mut self, env: &mut Env<'_>, link: LinkId) {
+        let is_away = |known: &Link| known.phase() == LinkPhase::Away;
+        if !self.links.get(link).is_some_and(is_away) {
+            return;
+        }
+        self.links.enter(link, LinkPhase::Ready);
+        if let Some(known) = self.links.get_mut(link) {
+            if let Some(theirs) = &mut known.theirs {
+                theirs.phase = Phase::Member;
+            }
+            self.set_outbox(env);
+        }
+    }
+
+    /// Collects fresh writes for others, or stops doing so, by this node's place and its links.
+    pub(super) fn set_outbox(&mut self, env: &mut Env<'_>) {
+        let (gossip, mut tables) = self.tables(env);
+        gossip.set_outbox(&mut tables);
+    }
+
+    /// Returns this node's state in short.
+    pub(super) fn own_status(&mut self, env: &mut Env<'_>) -> Status {
+        let (gossip, tables) = self.tables(env);
+        gossip.own_status(&tables.look())
+    }
+
+    /// Tells a peer this node's state outside the detector's rounds.
+    fn send_status(&mut self, env: &mut Env<'_>, link: LinkId) {
+        let (gossip, mut tables) = self.tables(env);
+        gossip.send_status(&mut tables, link);
+    }
+
+    /// Answers joins that are greeted: once this node has caught up, or when they have waited for long enough.
+    pub(crate) fn joins_due(&mut self, env: &mut Env<'_>) {
+        if !self.joins.is_settling() {
+            return;
+        }
+        let (now, settled) = (env.fx.now().mono, self.is_linked_with_all(env));
+        for (token, node) in self.joins.settled(now, settled) {
+            env.answer(token, Ok(Response::Joined(node)));
+        }
+    }
+
+    /// Returns whether this node has caught up and writes reach every member that answers at once.
+    fn is_linked_with_all(&self, env: &Env<'_>) -> bool {
+        let linked = |node| {
+            let link = self.links.of(node);
+            link.is_some_and(|link| self.links.is_ready(link))
+                || env.detector.state(node) == Some(RumorState::Down)
+        };
+        self.is_full()
+            && env.gossip.sessions() == 0
+            && self.membership.others().all(|(node, _)| linked(node))
+    }
+
+    pub(crate) fn link_up(
+        &mut self,
+        env: &mut Env<'_>,
+        link: LinkId,
+        dial: Option<DialId>,
+        hello: &Hello,
+    ) {
+        let now = env.fx.now().mono;
         let node = hello.actor.node;
         let dialled = dial.and_then(|dial| self.links.succeeded(now, dial, node));
         let (addr, asked_by) =
             dialled.map_or_else(Default::default, |done| (done.addr, done.asked_by));
         self.evictions.link_changed(node);
-        self.seed_is(&addr, SeedState::Answers);
-        if let Some(why) = self.refusal(hello).or_else(|| self.rival(link, hello)) {
+        self.seed_is(env, &addr, SeedState::Answers);
+        if let Some(why) = self
+            .refusal(env, hello)
+            .or_else(|| self.rival(env, link, hello))
+        {
             self.links.refuse(now, link, hello, dial.is_some());
-            self.seed_is(&addr, refused_seed(why));
+            self.seed_is(env, &addr, refused_seed(why));
             match why {
-                HangupReason::Sealed => self.fx.refuse(Refusal::SealedLife),
-                HangupReason::IdInUse => self.fx.refuse(Refusal::IdInUse),
+                HangupReason::Sealed => env.fx.refuse(Refusal::SealedLife),
+                HangupReason::IdInUse => env.fx.refuse(Refusal::IdInUse),
                 _ => {}
             }
             if why == HangupReason::Retry {
                 // A join goes on until the older life has had its time to answer.
-                self.requests.join_waits(node, &addr, asked_by);
-                self.ask_again(node);
+                self.joins.join_waits(node, &addr, asked_by);
+                self.ask_again(env, node);
             } else {
                 self.links.put_off(now, node);
                 for token in asked_by {
                     let text = refusal_text(why).to_string();
-                    self.answer(token, Err(RequestError::Join(text)));
+                    env.answer(token, Err(RequestError::Join(text)));
                 }
             }
-            return self.deny(link, node, why);
+            return self.deny(env, link, node, why);
         }
         let duplicate = self.links.add(now, link, hello, dial.is_some());
         if !addr.is_empty()
@@ -55,16 +177,16 @@ impl Node {
         {
             known.reached = Some(addr.as_str().into());
         }
-        self.requests.join_waits(node, &addr, asked_by);
+        self.joins.join_waits(node, &addr, asked_by);
         match duplicate {
-            Some(old) if old == link => return self.hang_up(link, HangupReason::Duplicate),
-            Some(old) => self.hang_up(old, HangupReason::Duplicate),
+            Some(old) if old == link => return self.hang_up(env, link, HangupReason::Duplicate),
+            Some(old) => self.hang_up(env, old, HangupReason::Duplicate),
             None => {}
         }
-        self.greet(link);
+        self.greet(env, link);
     }
 
-    fn refusal(&self, hello: &Hello) -> Option<HangupReason> {
+    fn refusal(&self, env: &Env<'_>, hello: &Hello) -> Option<HangupReason> {
         let node = hello.actor.node;
         if hello.actor == self.actor() {
             return Some(HangupReason::Myself);
@@ -79,7 +201,7 @@ impl Node {
         {
             return Some(HangupReason::Left);
         }
-        if self.links.len() >= self.config.limits.links {
+        if self.links.len() >= env.config.limits.links {
             return Some(HangupReason::TooMany);
         }
         let known = self.membership.get(node).map(|member| &member.record);
@@ -95,7 +217,7 @@ impl Node {
         None
     }
 
-    pub(super) fn hang_up(&mut self, link: LinkId, why: HangupReason) {
+    pub(crate) fn hang_up(&mut self, env: &mut Env<'_>, link: LinkId, why: HangupReason) {
         if self
             .links
             .get(link)
@@ -105,90 +227,90 @@ impl Node {
         }
         let node = self.links.get(link).map(|l| l.node);
         self.links.closing(link);
-        self.link_unusable(link, node);
-        self.fx.hangup(link, why);
+        self.link_unusable(env, link, node);
+        env.fx.hangup(link, why);
     }
 
     /// What a link carried has ended, though the transport may linger.
-    fn link_unusable(&mut self, link: LinkId, node: Option<NodeId>) {
-        let (gossip, mut env) = self.gossip_door();
-        gossip.link_gone(&mut env, link);
+    fn link_unusable(&mut self, env: &mut Env<'_>, link: LinkId, node: Option<NodeId>) {
+        let (gossip, mut tables) = self.tables(env);
+        gossip.link_gone(&mut tables, link);
         self.welcoming.remove(&link);
         self.rival_gone(link, node);
         if self.joining == Some(link) {
             self.joining = None;
-            self.catch_up_elsewhere();
+            self.catch_up_elsewhere(env);
         }
         if let Some(node) = node {
-            let now = self.fx.now().mono;
+            let now = env.fx.now().mono;
             self.evictions.link_changed(node);
             self.links.back_off(now, node);
             match self.links.of(node).and_then(|link| self.links.get(link)) {
                 None => {
-                    self.detector.lost(now, node);
-                    self.ask_again(node);
+                    env.detector.lost(now, node);
+                    self.ask_again(env, node);
                 }
                 // The link that survives has been greeted already.
-                Some(other) if other.theirs.is_some() => self.join_answered(node),
+                Some(other) if other.theirs.is_some() => self.join_answered(env, node),
                 Some(_) => {}
             }
         }
-        self.set_outbox();
+        self.set_outbox(env);
     }
 
-    pub(super) fn link_down(&mut self, link: LinkId, why: &LinkError) {
+    pub(crate) fn link_down(&mut self, env: &mut Env<'_>, link: LinkId, why: &LinkError) {
         let Some(gone) = self.links.remove(link) else {
             return;
         };
         if *why == LinkError::Malformed {
-            self.fx.mark(Mark::LinkMalformed);
+            env.fx.mark(Mark::LinkMalformed);
         }
         if gone.phase() != LinkPhase::Closing {
-            self.link_unusable(link, Some(gone.node));
+            self.link_unusable(env, link, Some(gone.node));
         }
     }
 
-    pub(super) fn dial_failed(&mut self, dial: DialId, why: &LinkError) {
-        let now = self.fx.now().mono;
+    pub(crate) fn dial_failed(&mut self, env: &mut Env<'_>, dial: DialId, why: &LinkError) {
+        let now = env.fx.now().mono;
         let Some(failed) = self.links.failed(now, dial) else {
             return;
         };
-        self.seed_is(&failed.addr, SeedState::Failed(why.clone()));
+        self.seed_is(env, &failed.addr, SeedState::Failed(why.clone()));
         for token in failed.asked_by {
-            self.answer(token, Err(RequestError::Join(dial_text(why))));
+            env.answer(token, Err(RequestError::Join(dial_text(why))));
         }
     }
 
-    pub(super) fn congested(&mut self, link: LinkId, congested: bool) {
+    pub(crate) fn congested(&mut self, env: &mut Env<'_>, link: LinkId, congested: bool) {
         if let Some(known) = self.links.get_mut(link) {
             known.congested = congested;
             if congested {
-                self.fx.mark(Mark::LinkCongested);
+                env.fx.mark(Mark::LinkCongested);
             } else {
                 // What was not pushed meanwhile is fetched.
-                self.send_status(link);
+                self.send_status(env, link);
             }
         }
     }
 
     /// Carries out what the detector decided.
-    pub(super) fn act(&mut self, actions: Vec<Action>) {
+    pub(crate) fn act(&mut self, env: &mut Env<'_>, actions: Vec<Action>) {
         for action in actions {
             if let Some((to, rumors)) = action.receiver()
                 && !self.is_greeted(to)
-                && !mutated!(self.fx, BeliefToldOnce)
+                && !mutated!(env.fx, BeliefToldOnce)
             {
                 // Nothing is sent, so nothing has been told.
-                self.detector.untold(to, rumors);
+                env.detector.untold(to, rumors);
                 continue;
             }
             let (to, msg) = match action {
                 Action::Seek(node) => {
-                    self.links.hurry(self.fx.now().mono, node);
+                    self.links.hurry(env.fx.now().mono, node);
                     continue;
                 }
                 Action::Probe { to, nonce, rumors } => {
-                    let status = self.own_status();
+                    let status = self.own_status(env);
                     let probe = DetectorMessage::Probe {
                         nonce,
                         status,
@@ -197,7 +319,7 @@ impl Node {
                     (to, probe)
                 }
                 Action::Ack { to, nonce, rumors } => {
-                    let status = self.own_status();
+                    let status = self.own_status(env);
                     let ack = DetectorMessage::Ack {
                         nonce,
                         status,
@@ -232,42 +354,42 @@ impl Node {
                     (to, ack)
                 }
                 verdict => {
-                    self.judge(&verdict);
+                    self.judge(env, &verdict);
                     continue;
                 }
             };
-            self.send_control(to, Message::Detector(msg));
+            self.send_control(env, to, Message::Detector(msg));
         }
     }
 
     /// A member's state has changed.
-    fn judge(&mut self, verdict: &Action) {
+    fn judge(&mut self, env: &mut Env<'_>, verdict: &Action) {
         if let Action::Up(_) | Action::Suspect(_) | Action::Down(_) = verdict {
             self.members_revision += 1;
         }
         match *verdict {
             Action::Up(node) => {
                 self.evictions.up(node);
-                self.fx.event(Event::MemberUp(node));
+                env.fx.event(Event::MemberUp(node));
             }
             Action::Suspect(node) => {
-                self.fx.mark(Mark::MemberSuspect);
-                self.fx.event(Event::MemberSuspect(node));
+                env.fx.mark(Mark::MemberSuspect);
+                env.fx.event(Event::MemberSuspect(node));
             }
             Action::Down(node) => {
-                self.fx.mark(Mark::MemberDown);
-                self.fx.event(Event::MemberDown(node));
-                let now = self.fx.now().mono;
+                env.fx.mark(Mark::MemberDown);
+                env.fx.event(Event::MemberDown(node));
+                let now = env.fx.now().mono;
                 let member = self.membership.get(node);
                 let stores = member.is_none_or(|member| member.record.stores);
                 self.evictions.down(node, stores, now);
-                self.notes_namesake(node);
+                self.notes_namesake(env, node);
                 // A link that carries nothing any more is made anew.
                 if let Some(link) = self.links.of(node) {
-                    self.hang_up(link, HangupReason::Dead);
+                    self.hang_up(env, link, HangupReason::Dead);
                 }
             }
-            Action::Refuted => self.fx.mark(Mark::SuspicionRefuted),
+            Action::Refuted => env.fx.mark(Mark::SuspicionRefuted),
             Action::Seek(_)
             | Action::Probe { .. }
             | Action::Ack { .. }
@@ -282,23 +404,23 @@ impl Node {
         link.is_some_and(|link| link.phase() != LinkPhase::Greeting)
     }
 
-    fn send_control(&mut self, to: NodeId, msg: Message) {
+    fn send_control(&mut self, env: &mut Env<'_>, to: NodeId, msg: Message) {
         if let Some(link) = self.links.of(to)
             && self.is_greeted(to)
         {
-            self.fx.send(link, Lane::Control, msg);
+            env.fx.send(link, Lane::Control, msg);
         }
     }
 
     /// A row of `sys.members` or `sys.departed` took effect.
-    pub(super) fn membership_changed(&mut self, change: Change) {
-        let now = self.fx.now().mono;
+    pub(crate) fn membership_changed(&mut self, env: &mut Env<'_>, change: Change) {
+        let now = env.fx.now().mono;
         match change {
             Change::Known(node, epoch) => {
                 self.evictions.up(node);
-                self.gossip.forget_claim(node);
+                env.gossip.forget_claim(node);
                 if node == self.id() {
-                    return self.own_row_changed(epoch);
+                    return self.own_row_changed(env, epoch);
                 }
                 let Some(member) = self.membership.get(node) else {
                     return;
@@ -307,33 +429,33 @@ impl Node {
                 let name = member.record.name.clone();
                 for later in self.membership.namesakes(node) {
                     let name = name.clone();
-                    self.fx.mark(Mark::DuplicateName);
-                    self.fx.event(Event::DuplicateName { name, later });
+                    env.fx.mark(Mark::DuplicateName);
+                    env.fx.event(Event::DuplicateName { name, later });
                 }
                 let Some(member) = self.membership.get(node) else {
                     return;
                 };
-                let news = self.detector.add(now, node, epoch, &member.record.zone);
+                let news = env.detector.add(now, node, epoch, &member.record.zone);
                 if news.is_empty() {
-                    self.fx.event(Event::MemberUp(node));
+                    env.fx.event(Event::MemberUp(node));
                 }
-                self.act(news);
-                self.gossip.members_changed();
+                self.act(env, news);
+                env.gossip.members_changed();
             }
             Change::Departed(node) => {
-                self.gossip.members_changed();
+                env.gossip.members_changed();
                 if node == self.id() {
-                    return self.departed_myself();
+                    return self.departed_myself(env);
                 }
-                self.detector.remove(node);
-                self.gossip.forget_clock(node);
+                env.detector.remove(node);
+                env.gossip.forget_clock(node);
                 self.evictions.up(node);
-                self.release_departed();
-                if self.cluster.away.is_none() && !self.membership.is_forced_out(node) {
+                self.release_departed(env);
+                if self.record.away.is_none() && !self.membership.is_forced_out(node) {
                     self.links.unwant(node);
                 }
-                self.fx.mark(Mark::MemberLeft);
-                self.fx.event(Event::MemberLeft(node));
+                env.fx.mark(Mark::MemberLeft);
+                env.fx.event(Event::MemberLeft(node));
             }
             Change::None => {}
         }
@@ -341,7 +463,7 @@ impl Node {
 
     /// Joins through an address. A node that is linked already and answers there is not dialled again: the new link would take the place of
     /// the one that a join may be using.
-    pub(super) fn join(&mut self, token: Token, addr: String) {
+    pub(crate) fn join(&mut self, env: &mut Env<'_>, token: Token, addr: String) {
         let answers_there = |(_, link): &(LinkId, &Link)| {
             let member = self.membership.get(link.node);
             link.phase() != LinkPhase::Closing
@@ -350,28 +472,28 @@ impl Node {
         };
         let link = self.links.iter().find(answers_there);
         let Some((node, greeted)) = link.map(|(_, link)| (link.node, link.theirs.is_some())) else {
-            return self.links.ask(self.fx.now().mono, addr, token);
+            return self.links.ask(env.fx.now().mono, addr, token);
         };
-        self.fx.mark(Mark::JoinLinked);
-        self.requests.join_waits(node, &addr, [token].into());
+        env.fx.mark(Mark::JoinLinked);
+        self.joins.join_waits(node, &addr, [token].into());
         if greeted {
-            self.join_answered(node);
+            self.join_answered(env, node);
         }
     }
 
     /// Joins whose link went before the greetings were through are tried again until their deadline.
-    fn ask_again(&mut self, node: NodeId) {
-        let at = self.fx.now().mono + self.config.timing.dial_backoff;
-        for (token, addr) in self.requests.joined(node) {
+    fn ask_again(&mut self, env: &mut Env<'_>, node: NodeId) {
+        let at = env.fx.now().mono + env.config.timing.dial_backoff;
+        for (token, addr) in self.joins.joined(node) {
             self.links.ask(at, addr, token);
         }
     }
 
     /// The greetings with a node are through.
-    pub(super) fn join_answered(&mut self, node: NodeId) {
-        let until = self.fx.now().mono + JOIN_PATIENCE;
-        for (token, _) in self.requests.joined(node) {
-            self.requests.settle(token, node, until);
+    pub(crate) fn join_answered(&mut self, env: &mut Env<'_>, node: NodeId) {
+        let until = env.fx.now().mono + JOIN_PATIENCE;
+        for (token, _) in self.joins.joined(node) {
+            self.joins.settle(token, node, until);
         }
     }
 }

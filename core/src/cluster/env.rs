@@ -1,0 +1,47 @@
+//! The node as the cluster machine sees it during one call.
+
+use crate::config::Config;
+use crate::detector::Detector;
+use crate::effects::Effects;
+use crate::error::RequestError;
+use crate::id::{Seq, Token};
+use crate::io::Response;
+use crate::requests::Requests;
+use crate::table::gossip::Gossip;
+use crate::table::loads::Loads;
+use crate::time::Instant;
+
+/// The parts of the node that the cluster machine acts on. The store's own tables are gossip tables, so it writes its rows through their door.
+pub(crate) struct Env<'a> {
+    /// The door to the world.
+    pub(crate) fx: &'a mut Effects,
+    /// The configuration in force.
+    pub(crate) config: &'a Config,
+    /// The members that answer.
+    pub(crate) detector: &'a mut Detector,
+    /// The tables whose rows members are.
+    pub(crate) gossip: &'a mut Gossip,
+    /// Values that are only in the store.
+    pub(crate) loads: &'a mut Loads,
+    /// Requests that wait for an answer.
+    pub(crate) requests: &'a mut Requests,
+}
+
+impl Env<'_> {
+    /// Answers a request that waited.
+    pub(crate) fn answer(&mut self, token: Token, result: Result<Response, RequestError>) {
+        self.requests.answer(self.fx, token, result);
+    }
+
+    /// Replies, after a batch is durable when that is promised.
+    pub(crate) fn reply_safely(
+        &mut self,
+        gate: (Seq, bool),
+        token: Token,
+        deadline: Option<Instant>,
+        shown: Result<Response, RequestError>,
+    ) {
+        self.requests
+            .reply_safely(self.fx, gate, token, deadline, shown);
+    }
+}

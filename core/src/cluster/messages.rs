@@ -1,0 +1,62 @@
+//! Messages of the cluster, from the members and from nodes that become members.
+
+use super::{Cluster, Env};
+use crate::id::{LinkId, NodeId};
+use crate::io::{Handover, HangupReason};
+use crate::refusals::Refusal;
+use crate::wire::ClusterMessage;
+
+/// The sender of a message.
+#[derive(Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) link: LinkId,
+    pub(crate) node: NodeId,
+    pub(crate) epoch: u64,
+}
+
+impl Cluster {
+    /// Takes in a message. Returns how far a leave has come that is over with it.
+    ///
+    /// # Errors
+    /// What is wrong with the message.
+    pub(crate) fn on_message(
+        &mut self,
+        env: &mut Env<'_>,
+        from: Sender,
+        msg: ClusterMessage,
+    ) -> Result<Option<Handover>, Refusal> {
+        let Sender { link, node, epoch } = from;
+        match msg {
+            ClusterMessage::Greeting(greeting) => self.welcomed(env, link, greeting)?,
+            ClusterMessage::EvictionDigest(heard) => self.heard_evictions(env, link, &heard),
+            ClusterMessage::Denial(why) => self.denied(env, link, node, why),
+            ClusterMessage::Leave => self.hang_up(env, link, HangupReason::Left),
+            ClusterMessage::Evict {
+                round,
+                node: other,
+                epoch: life,
+                force,
+            } => self.asked_to_evict(env, link, (node, epoch), round, (other, life), force),
+            ClusterMessage::EvictVote { round, agrees } => {
+                self.evict_answered(env, node, round, agrees);
+            }
+            ClusterMessage::EvictCancel { node: other, .. } => {
+                self.evict_withdrawn(env, node, other);
+            }
+            ClusterMessage::Handover {
+                round,
+                insists,
+                held,
+            } => self.handed_over(env, link, round, insists, &held)?,
+            ClusterMessage::Takeover { round } => return Ok(self.taken_over(env, node, round)),
+        }
+        Ok(None)
+    }
+
+    /// Takes in the direct contact that a probe or an ack is.
+    pub(crate) fn on_contact(&mut self, env: &mut Env<'_>, from: Sender) {
+        let now = env.fx.now().mono;
+        let actions = env.detector.direct(now, from.node, from.epoch);
+        self.act(env, actions);
+    }
+}

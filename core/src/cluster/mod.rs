@@ -1,0 +1,244 @@
+//! The cluster as one machine: the members, the links to them, and this node's own place among them.
+//!
+//! It acts on the node through one struct of borrows ([`Env`]), and returns what only the node can do as a verdict.
+
+pub(crate) mod env;
+
+mod away;
+mod clocks;
+mod evict;
+mod greet;
+mod join;
+mod joins;
+mod leave;
+mod members;
+pub(crate) mod membership;
+mod messages;
+mod peers;
+mod rivals;
+mod skew;
+mod takeover;
+mod waits;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use self::clocks::Clocks;
+pub(crate) use self::env::Env;
+use self::evict::Evictions;
+use self::joins::Joins;
+use self::leave::Leaving;
+pub use self::members::Awaited;
+pub(crate) use self::membership::{Change, Link, LinkPhase, Links, Member, Membership, Verdict};
+pub use self::membership::{HoldsUp, MemberInfo, MemberState};
+pub(crate) use self::messages::Sender;
+use self::rivals::Rival;
+use self::skew::Skews;
+pub use self::skew::WrongClock;
+use self::waits::Waits;
+pub use self::waits::{Awaits, SeedState};
+use crate::config::Config;
+use crate::detector::Detector;
+use crate::effects::Effects;
+use crate::id::{Actor, LinkId, NodeId, TableId};
+use crate::rng::Rng;
+use crate::store::record::{Agreement, ClusterRecord, Identity};
+use crate::table::env::{Env as TableEnv, Look, Seat};
+use crate::table::gossip::Gossip;
+use crate::table::sys;
+use crate::time::Instant;
+
+/// The members of a node's cluster, and its place among them.
+pub(crate) struct Cluster {
+    pub(crate) identity: Identity,
+    /// The cluster that this node belongs to, and how.
+    pub(crate) record: ClusterRecord,
+    /// The damage of its store, until it has reunited.
+    pub(crate) damage: Option<String>,
+    /// The link through which this node is joining a cluster or reuniting with it.
+    pub(crate) joining: Option<LinkId>,
+    /// Links to nodes that may be joining through this one.
+    welcoming: BTreeSet<LinkId>,
+    /// Members that were asked whether they are there, because another node claims their ids.
+    rivals: BTreeMap<NodeId, Rival>,
+    pub(crate) membership: Membership,
+    /// Grows with whatever may change what is said of members.
+    pub(crate) members_revision: u64,
+    pub(crate) links: Links,
+    joins: Joins,
+    pub(crate) leaving: Option<Leaving>,
+    pub(crate) evictions: Evictions,
+    clocks: Clocks,
+    skews: Skews,
+    waits: Waits,
+    /// When this life began.
+    begun: Instant,
+}
+
+/// What a recovery says of a node's place in its cluster.
+pub(crate) struct Past {
+    pub(crate) identity: Identity,
+    pub(crate) record: ClusterRecord,
+    pub(crate) agreed: Vec<Agreement>,
+    /// The damage of the store, in words.
+    pub(crate) damage: Option<String>,
+}
+
+impl Cluster {
+    pub(crate) fn new(now: Instant, config: &Config, rng: Rng, past: Past) -> Cluster {
+        let me = past.identity.node;
+        Cluster {
+            identity: past.identity,
+            record: past.record,
+            damage: past.damage,
+            joining: None,
+            welcoming: BTreeSet::new(),
+            rivals: BTreeMap::new(),
+            membership: Membership::new(me),
+            members_revision: 0,
+            links: Links::new(me, config.timing.clone(), rng, config.seeds.clone(), now),
+            joins: Joins::default(),
+            leaving: None,
+            evictions: Evictions::new(past.agreed),
+            clocks: Clocks::default(),
+            skews: Skews::default(),
+            waits: Waits::default(),
+            begun: now,
+        }
+    }
+
+    /// Returns this node's id.
+    pub(crate) fn id(&self) -> NodeId {
+        self.identity.node
+    }
+
+    /// Returns this node in its present life.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor {
+            node: self.identity.node,
+            run: self.identity.run,
+        }
+    }
+
+    /// Returns whether there is no other member.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.membership.others().next().is_none()
+    }
+
+    /// Returns whether this node is a full member: caught up, and not away.
+    pub(crate) fn is_full(&self) -> bool {
+        self.record.joined && self.record.away.is_none()
+    }
+
+    /// Returns the node's place in its cluster, as table machines see it.
+    pub(crate) fn seat<'a>(
+        &'a self,
+        fx: &Effects,
+        config: &'a Config,
+        detector: &'a Detector,
+    ) -> Seat<'a> {
+        Seat {
+            me: self.identity.node,
+            begun: self.begun,
+            joined: self.record.joined,
+            is_away: self.record.away.is_some(),
+            is_leaving: self.leaving.is_some(),
+            takes_no_rows: self.takes_no_rows(fx),
+            joining: self.joining,
+            config,
+            members: &self.membership,
+            detector,
+        }
+    }
+
+    /// Returns the node for a table machine that looks.
+    pub(crate) fn look<'a>(
+        &'a self,
+        fx: &'a Effects,
+        config: &'a Config,
+        detector: &'a Detector,
+    ) -> Look<'a> {
+        Look {
+            fx,
+            links: &self.links,
+            seat: self.seat(fx, config, detector),
+        }
+    }
+
+    /// Returns the gossip tables, and the node for a call of theirs that acts.
+    pub(crate) fn tables<'a>(&'a mut self, env: &'a mut Env<'_>) -> (&'a mut Gossip, TableEnv<'a>) {
+        let takes_no_rows = self.takes_no_rows(env.fx);
+        let seat = Seat {
+            me: self.identity.node,
+            begun: self.begun,
+            joined: self.record.joined,
+            is_away: self.record.away.is_some(),
+            is_leaving: self.leaving.is_some(),
+            takes_no_rows,
+            joining: self.joining,
+            config: env.config,
+            members: &self.membership,
+            detector: env.detector,
+        };
+        let tables = TableEnv {
+            fx: env.fx,
+            links: &mut self.links,
+            loads: env.loads,
+            seat,
+        };
+        (env.gossip, tables)
+    }
+
+    /// Lets the rows of members that have changed take effect; those of settings wait for the node.
+    pub(crate) fn rows_changed(&mut self, env: &mut Env<'_>) {
+        let mut verdicts = Vec::new();
+        for (table, key) in env.gossip.replica_mut().take_member_changes() {
+            verdicts.extend(self.row_changed(env, table, &key));
+        }
+        self.judge_evictions(env, &verdicts);
+    }
+
+    /// Judges evictions once all of them are known: together they tell how far a side's evictions go.
+    pub(crate) fn judge_evictions(&mut self, env: &mut Env<'_>, verdicts: &[Verdict]) {
+        for verdict in verdicts {
+            self.judge_eviction(env, verdict);
+        }
+    }
+
+    /// Lets a row of members take effect; returns the eviction it tells of, when that is news.
+    pub(crate) fn row_changed(
+        &mut self,
+        env: &mut Env<'_>,
+        table: TableId,
+        key: &Bytes,
+    ) -> Option<Verdict> {
+        let row = env.gossip.replica().rows().get(table, key)?;
+        let value = row.value.resident().cloned()?;
+        let clock = row.clock;
+        let (change, verdict) = match table {
+            sys::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
+            sys::DEPARTED if self.membership.lost_changed(key, clock) => {
+                env.gossip.members_changed();
+                (Change::None, None)
+            }
+            sys::DEPARTED => {
+                let verdict = self.membership.eviction_changed(key, &value, clock);
+                let change = self.membership.departed_changed(key, &value, clock);
+                (change, verdict)
+            }
+            _ => return None,
+        };
+        self.members_revision += 1;
+        self.membership_changed(env, change);
+        verdict
+    }
+
+    /// Asserts this machine's own invariants.
+    pub(crate) fn check(&self) {
+        self.links.check();
+        self.membership.check();
+    }
+}

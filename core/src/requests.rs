@@ -1,0 +1,110 @@
+//! The requests that wait for an answer, and when each is given up.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::effects::Effects;
+use crate::error::RequestError;
+use crate::id::{Seq, Token};
+use crate::io::Response;
+use crate::time::Instant;
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// A batch: the reply is held at the gate.
+    Durable,
+    /// A value from the store.
+    Load,
+    /// A link.
+    Join,
+    /// The leave.
+    Leave,
+    /// The eviction of a member.
+    Evict,
+    /// The deletes of a flush.
+    Flush,
+}
+
+/// The requests that wait. One that waits costs nothing until it is answered or its deadline comes.
+#[derive(Default)]
+pub(crate) struct Requests {
+    waiting: BTreeMap<Token, (Waits, Option<Instant>)>,
+    /// The deadlines of those that have one.
+    deadlines: BTreeSet<(Instant, Token)>,
+}
+
+impl Requests {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn fail_all(&mut self, fx: &mut Effects) {
+        self.deadlines.clear();
+        for token in core::mem::take(&mut self.waiting).into_keys() {
+            fx.withdraw(token);
+            fx.reply(token, Err(RequestError::Halted));
+        }
+    }
+
+    /// Lets a request wait.
+    pub(crate) fn wait(&mut self, token: Token, what: Waits, deadline: Option<Instant>) {
+        self.remove(token);
+        self.waiting.insert(token, (what, deadline));
+        self.deadlines.extend(deadline.map(|at| (at, token)));
+    }
+
+    /// Ends the wait for a request; its reason and deadline, if it still waited.
+    pub(crate) fn remove(&mut self, token: Token) -> Option<(Waits, Option<Instant>)> {
+        let (what, deadline) = self.waiting.remove(&token)?;
+        if let Some(at) = deadline {
+            self.deadlines.remove(&(at, token));
+        }
+        Some((what, deadline))
+    }
+
+    /// The requests whose deadline has come.
+    pub(crate) fn due(&self, now: Instant) -> Vec<Token> {
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, token)| *token).collect()
+    }
+
+    /// Ends the wait for a request; whether it still waited.
+    pub(crate) fn end(&mut self, token: Token) -> bool {
+        self.remove(token).is_some()
+    }
+
+    /// Returns how many requests wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Replies, after batch `seq` is durable when that is promised.
+    pub(crate) fn reply_safely(
+        &mut self,
+        fx: &mut Effects,
+        (seq, sync): (Seq, bool),
+        token: Token,
+        deadline: Option<Instant>,
+        shown: Result<Response, RequestError>,
+    ) {
+        if sync && seq > fx.durable() {
+            self.wait(token, Waits::Durable, deadline);
+            fx.reply_after(seq, token, shown);
+        } else {
+            fx.reply(token, shown);
+        }
+    }
+
+    /// Answers a request that waited.
+    pub(crate) fn answer(
+        &mut self,
+        fx: &mut Effects,
+        token: Token,
+        result: Result<Response, RequestError>,
+    ) {
+        if self.end(token) {
+            fx.reply(token, result);
+        }
+    }
+}
