@@ -1,4 +1,4 @@
-//! What an idle node costs: clusters wired back to back in one process, without sockets, store or simulator. Prints the CPU of all nodes
+//! Measures the cost of an idle node: clusters wired back to back in one process, without sockets, store or simulator. Prints the CPU of all nodes
 //! together per node and second of virtual time: `cargo bench -p rumormill-core --bench idle`.
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What a node is told once, at its start.
+//! The configuration that a node is given once, at its start.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -17,7 +17,7 @@ pub struct Config {
     pub addr: String,
     /// The failure domain of this member, may be empty. Members of the same one are probed more often, and helpers come from different ones.
     pub zone: String,
-    /// What else this member serves: protocol to endpoint. `gossip` is added with [`Config::addr`].
+    /// Other protocols that this member serves: protocol to endpoint. `gossip` is added with [`Config::addr`].
     pub protocols: BTreeMap<String, String>,
     /// Addresses to join through. Any one that answers is enough; they are tried for as long as the node knows no other member.
     pub seeds: Vec<String>,
@@ -152,7 +152,7 @@ impl Default for Limits {
 /// The hard maximum of a replicated row, beyond any client limit: a frame that exceeds it is malformed.
 pub const MAX_ROW_BYTES: usize = 64 << 20;
 
-/// What the siblings of a key may have together in bytes after a client's write that leaves others beside it. It is a small part of
+/// The most bytes that the siblings of a key may have together after a client's write that leaves others beside it. It is a small part of
 /// [`MAX_ROW_BYTES`], because members that do not hear of each other add to one key at the same time.
 pub const MAX_SIBLING_BYTES: usize = 4 << 20;
 

@@ -22,7 +22,7 @@ use crate::wire::Message;
 const SYNC_BATCHES: usize = 512;
 const SYNC_BYTES: usize = 8 << 20;
 
-/// What sub-machines may do. Everything becomes an [`Output`] in one queue whose order is the trace.
+/// The only means by which sub-machines act. Everything becomes an [`Output`] in one queue whose order is the trace.
 pub(crate) struct Effects {
     now: Now,
     out: VecDeque<Output>,
@@ -355,7 +355,7 @@ impl Effects {
         self.refusals[why as usize] += 1;
     }
 
-    /// What was refused.
+    /// Returns the refusals, with their numbers.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
         let counts = Refusal::ALL.iter().zip(self.refusals);
         counts

@@ -233,7 +233,7 @@ pub enum SettingError {
         name: &'static str,
         /// The text, cut to 64 characters.
         value: String,
-        /// What it has to be.
+        /// The form that it has to have.
         expected: &'static str,
     },
     /// The value is beyond the bounds.
@@ -449,7 +449,7 @@ impl core::error::Error for RequestError {}
 pub enum ReadError {
     /// The record's checksum, form or version is wrong: the store is damaged.
     Damaged {
-        /// What is wrong with it.
+        /// The fault.
         why: &'static str,
     },
     /// The store has no such record: it is damaged.
@@ -495,7 +495,7 @@ pub enum RecoverError {
     Damaged {
         /// The record's key, as hex digits.
         key: String,
-        /// What is wrong with it.
+        /// The fault.
         why: &'static str,
     },
     /// The store was written by a newer version.

@@ -1,4 +1,4 @@
-//! What goes into a node and what comes out: the whole contract with a driver, as values.
+//! Inputs and outputs of a node: the whole contract with a driver, as values.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -27,7 +27,7 @@ pub enum Input {
         link: LinkId,
         /// The dial it answers, `None` when the peer dialled.
         dial: Option<DialId>,
-        /// What the peer said of itself.
+        /// The peer's own description.
         hello: Hello,
     },
     /// A link is gone; nothing more arrives on it. Also answers a [`Output::Hangup`].
@@ -67,7 +67,7 @@ pub enum Input {
         token: Token,
         /// When to give up.
         deadline: Option<Instant>,
-        /// What is asked.
+        /// The request.
         request: Request,
     },
     /// The asker went away. The request is answered with [`RequestError::Cancelled`] if it still waits.
@@ -140,7 +140,7 @@ pub enum Request {
         key: Bytes,
         /// The new value, `None` to remove what was seen.
         value: Option<Bytes>,
-        /// What the author has seen.
+        /// The versions that the author has seen.
         context: crate::CausalToken,
     },
     /// Reads a row, from the store if its value is only there. Requests on a key whose value is being loaded are carried
@@ -233,7 +233,7 @@ pub enum Response {
         /// All members, the evicted one included.
         members: usize,
     },
-    /// What the node wrote in earlier lives and has not come is declared lost, durably here; other members hear of it.
+    /// Writes of the node's earlier lives that have not come are declared lost, durably here; other members hear of it.
     DeclaredLost(NodeId),
     /// This node is a full member again, durably, without the members that it waited for.
     Resumed {
@@ -242,7 +242,7 @@ pub enum Response {
     },
 }
 
-/// What a member that has left leaves behind.
+/// The state that a leaver leaves behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Handover {
@@ -425,7 +425,7 @@ pub enum HangupReason {
     IdInUse,
     /// Both sides belong to different clusters with members.
     OtherCluster,
-    /// What this node said in its greeting is no longer true; the dialler tries again.
+    /// This node's greeting is no longer true; the dialler tries again.
     Retry,
     /// The member has left.
     Left,
@@ -525,7 +525,7 @@ pub enum Event {
         standing: &'static str,
         /// For how many seconds it has waited.
         secs: u64,
-        /// What it waits for; any one of them will do.
+        /// The things that it waits for; any one of them will do.
         awaits: Vec<crate::Awaits>,
     },
     /// This node, which looked for a cluster before, begins one, or goes on as the one that it was: it was told to.
@@ -563,7 +563,7 @@ pub enum Event {
     Protocol {
         /// The peer.
         node: NodeId,
-        /// What was wrong.
+        /// The fault.
         why: &'static str,
     },
     /// This node's wall clock was set, or jumped: it moved by more than a second against the monotonic clock.
@@ -644,7 +644,7 @@ pub struct Deadline {
     pub why: Timer,
 }
 
-/// What a deadline is for, most urgent first.
+/// The reason of a deadline, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Timer {

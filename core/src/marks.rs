@@ -212,7 +212,7 @@ marks! {
     SiblingsMerged = "siblings-merged",
     /// A write was refused because its key has too many siblings.
     SiblingsRefused = "siblings-refused",
-    /// What was replaced beside a live sibling was forgotten, because every member has that.
+    /// Versions that were replaced beside a live sibling were forgotten, because every member has the newer ones.
     SiblingsSettled = "siblings-settled",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",

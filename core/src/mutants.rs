@@ -40,7 +40,7 @@ macro_rules! mutants {
                 }
             }
 
-            /// What it does wrong.
+            /// Returns a description of its fault.
             pub const fn what(self) -> &'static str {
                 match self {
                     $(Mutant::$mutant => concat!($($doc),+),)+
@@ -135,7 +135,7 @@ mutants! {
     ObsoleteMerges = "obsolete-merges",
     /// The version that arrives last wins.
     LastArrivalWins = "last-arrival-wins",
-    /// What a member shows although it was replaced is not replaced anew.
+    /// A version that a member shows although it was replaced is not replaced anew.
     RepairUnwritten = "repair-unwritten",
     /// A write wins over a delete, whatever their versions.
     PresenceWins = "presence-wins",
@@ -167,7 +167,7 @@ mutants! {
     AdoptEarly = "adopt-early",
     /// The last of the parts in which contexts differ from a digest is not named.
     ScopeCut = "scope-cut",
-    /// What has changed since the scope of a session was named is not part of the session.
+    /// Rows that have changed since the scope of a session was named are not part of the session.
     ScopeOutdated = "scope-outdated",
     /// Members whose rows differ while their contexts agree do not notice.
     LossUnseen = "loss-unseen",
@@ -179,9 +179,9 @@ mutants! {
     SnapshotWithoutMemory = "snapshot-without-memory",
     /// A row replaced under a session is not sent at its end.
     ReplacedForgotten = "replaced-forgotten",
-    /// What was seen is claimed before it is synced.
+    /// Seen dots are claimed before they are synced.
     ClaimBeforeSync = "claim-before-sync",
-    /// What is written counts as durable at once.
+    /// Written rows count as durable at once.
     DurableAtOnce = "durable-at-once",
     /// A sync counts for batches that came after it began.
     WatermarkAhead = "watermark-ahead",
@@ -233,7 +233,7 @@ mutants! {
     DownForever = "down-forever",
     /// A member that is taken for dead is asked for directly alone, and not through others.
     DownUnasked = "down-unasked",
-    /// What is believed of a member counts as told though there was no link to tell it over.
+    /// A belief about a member counts as told though there was no link to tell it over.
     BeliefToldOnce = "belief-told-once",
     /// A node that was evicted and is back refutes what is said of the life before, and nothing that is said of this one.
     OldLifeDefended = "old-life-defended",
@@ -279,9 +279,9 @@ mutants! {
     DeadForwarded = "dead-forwarded",
     /// Rows that are passed on count though their author's life has ended.
     EndedForwarded = "ended-forwarded",
-    /// What a notice names and what does not come is not asked for.
+    /// Dots that a notice names and that do not come are not asked for.
     GraftUnsent = "graft-unsent",
-    /// What a notice names counts as seen.
+    /// Dots that a notice names count as seen.
     NoticeCovers = "notice-covers",
     /// Rows that end vanish at once instead of becoming tombstones.
     ExpiryVanishes = "expiry-vanishes",
@@ -317,7 +317,7 @@ mutants! {
     AgreedTimeIgnored = "agreed-time-ignored",
     /// A write to a key without a row does not look at what has been freed.
     FreedUnbeaten = "freed-unbeaten",
-    /// What is asked by an id that was given out before the definition came goes to the table that the name meant then.
+    /// A request by an id that was given out before the definition came goes to the table that the name meant then.
     IdStaysBehind = "id-stays-behind",
     /// Rows that were accepted before the definition of their table came are not moved.
     StraysKept = "strays-kept",
@@ -331,7 +331,7 @@ mutants! {
     TwinStands = "twin-stands",
     /// A version that is not stored leaves the record of the stored one that it replaces.
     RecordStays = "record-stays",
-    /// What is not stored is claimed before stored versions that it has replaced.
+    /// Versions that are not stored are claimed before stored versions that they have replaced.
     ClaimsOutOfOrder = "claims-out-of-order",
     /// A write replaces nothing, whatever its author has seen.
     ContextIgnored = "context-ignored",

@@ -208,7 +208,7 @@ impl Recovery {
         said
     }
 
-    /// What bugs make of what was read.
+    /// Applies a planted bug to the records that were read.
     #[cfg(feature = "mutants")]
     fn mutate(&mut self) {
         match self.config.mutant {

@@ -70,7 +70,7 @@ impl Add<Duration> for Wall {
     }
 }
 
-/// What time it is, on both clocks. A driver reads both once per turn and passes the pair with every call.
+/// The time on both clocks. A driver reads both once per turn and passes the pair with every call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// The monotonic clock; a reading earlier than the last one is taken as the last one.

@@ -17,7 +17,7 @@ use crate::table::Hlc;
 use crate::table::sys;
 use crate::wire::{Greeting, Phase};
 
-/// What two greetings settle. Both sides compute it from the same two greetings.
+/// The outcome of two greetings. Both sides compute it from the same two greetings.
 enum Verdict {
     /// Both are of one cluster.
     Same,

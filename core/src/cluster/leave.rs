@@ -44,7 +44,7 @@ pub(crate) struct Leaving {
     ask_at: Instant,
     /// The member that was asked last.
     asked: LinkId,
-    /// What this node covered when the present step began: others have to hold it. Of users' tables it grows no more.
+    /// The coverage of this node when the present step began: others have to hold it. In users' tables it grows no more.
     held: Vec<(RowClass, Context)>,
     /// Counts what others were asked to hold: an answer to an earlier question says nothing about the present one.
     round: u64,

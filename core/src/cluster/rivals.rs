@@ -150,7 +150,7 @@ impl Cluster {
     }
 }
 
-/// What is said to a peer that is refused; of what it will find out by trying again, nothing.
+/// Returns the message to a refused peer, if there is one: not for reasons that it will find out by trying again.
 fn denial(why: HangupReason) -> Option<Denial> {
     match why {
         HangupReason::IdInUse => Some(Denial::IdInUse),

@@ -41,7 +41,7 @@ impl Cluster {
         let durable = all.all(|(class, context)| cover.holds_durably(*class, context));
         let gate = match durable || mutated!(env.fx, TakenOverUnsynced) {
             true => Seq(0),
-            // What has been seen by now is durable with this turn's batch.
+            // All dots seen by now are durable with this turn's batch.
             false => {
                 env.fx.sync_this_turn();
                 env.fx.open_seq()

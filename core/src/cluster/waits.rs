@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Members of each kind that are named at most.
 const MOST: usize = 16;
 
-/// What the last attempt at a seed came to.
+/// The outcome of the last attempt at a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SeedState {
@@ -42,13 +42,13 @@ pub enum SeedState {
     Myself,
     /// This node refuses what answers there.
     Refused(HangupReason),
-    /// What answers there refuses this node.
+    /// The node that answers there refuses this one.
     Denied(Denial),
     /// A member of another cluster answers, and this node's own cluster has members too.
     OtherCluster,
-    /// What answers there looks for a cluster itself.
+    /// The node that answers there looks for a cluster itself.
     Joining,
-    /// What answers there is away itself.
+    /// The node that answers there is away itself.
     Away,
     /// A node answers.
     Answers,
@@ -62,7 +62,7 @@ pub enum Awaits {
     Seed {
         /// The address.
         addr: String,
-        /// What the last attempt at it came to.
+        /// The outcome of the last attempt at it.
         state: SeedState,
     },
     /// A member that it knows.
@@ -123,7 +123,7 @@ impl fmt::Display for Awaits {
     }
 }
 
-/// What came of the seeds, and when it is told.
+/// The outcomes of the seeds, and the time at which they are told.
 #[derive(Default)]
 pub(crate) struct Waits {
     /// Only addresses of the configuration.
@@ -168,7 +168,7 @@ impl Cluster {
         }
     }
 
-    /// What the last attempts at this node's seeds came to, as far as one has ended.
+    /// Returns the outcomes of the last attempts at this node's seeds, as far as one has ended.
     #[cfg(test)]
     pub(crate) fn seed_states(&self) -> Vec<(String, SeedState)> {
         let seeds = self.waits.seeds.iter();

@@ -66,7 +66,7 @@ impl Detector {
         out.push(self.probe_through(via, target, nonce));
     }
 
-    /// What this node knows of a member that has just answered it, for the one that asked: a larger incarnation refutes what the asker believes.
+    /// Returns this node's knowledge of a member that has just answered it, for the one that asked: a larger incarnation refutes the asker's belief.
     pub(super) fn known_of(&self, target: NodeId) -> Option<Rumor> {
         let member = self.members.get(&target)?;
         (member.state == RumorState::Alive).then_some(Rumor {

@@ -35,7 +35,7 @@ use rumors::Rumors;
 use suspicion::Suspicion;
 use zones::{Helpers, Turns, Zone, ZoneNames};
 
-/// What the node is to do, in the order given.
+/// A step for the node to take, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Send a probe.
@@ -128,7 +128,7 @@ pub(crate) struct Detector {
     nonce: u64,
 }
 
-/// What is known of a member.
+/// The detector's knowledge of a member.
 #[derive(Clone, Debug)]
 struct Member {
     epoch: u64,
@@ -162,7 +162,7 @@ impl Member {
     }
 }
 
-/// What falls due at an instant.
+/// A duty that falls due at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     /// A direct probe has taken too long.
@@ -446,7 +446,7 @@ impl Detector {
         let period = period(&self.timing);
         let overdue = |at: Instant| now.since(at) > period;
         let due = self.timers.first().map(|(at, _)| *at);
-        // What is due stays so until the next tick: one standstill counts once.
+        // A due deadline stays so until the next tick: one standstill counts once.
         if due.is_some_and(overdue) && self.resumed.is_none_or(overdue) {
             self.resumed = Some(now);
             self.health.worsen(1);

@@ -1,4 +1,4 @@
-//! What this node holds of each member, and what changes its mind: evidence of its own, rumors, and time.
+//! This node's opinion of each member, and the causes that change it: evidence of its own, rumors, and time.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -149,7 +149,7 @@ impl Detector {
         }
     }
 
-    /// What to say first to `node`: what it stands accused of.
+    /// Returns the rumor to say first to `node`: the accusation against it.
     pub(super) fn accusation(&self, node: NodeId) -> Option<Rumor> {
         self.members
             .get(&node)

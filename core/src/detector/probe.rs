@@ -295,7 +295,7 @@ impl Detector {
         self.accuse(probe.target, out);
     }
 
-    /// What every message brings: direct contact, and rumors.
+    /// Takes in the part that all messages share: direct contact, and rumors.
     fn message(&mut self, now: Instant, from: NodeId, rumors: &[Rumor]) -> Vec<Action> {
         self.advance(now);
         let mut out = Vec::new();

@@ -32,7 +32,7 @@ impl Default for LinkLimits {
     }
 }
 
-/// What a stream brought. Exhaustive: a driver writes the first kind and hands the others on to its node.
+/// An event of a stream. Exhaustive: a driver writes the first kind and hands the others on to its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
     /// Bytes to be written now, after the opening and before all else. First, and once.
@@ -110,7 +110,7 @@ impl Connection {
         }
     }
 
-    /// What is written first, by either side and without waiting for the other.
+    /// Returns the bytes to write first, by either side and without waiting for the other.
     pub fn opening(&self) -> Bytes {
         let mut out = MAGIC.to_vec();
         let opening = Opening {
@@ -121,7 +121,7 @@ impl Connection {
         out.into()
     }
 
-    /// What is written last when this side refused the peer, so that the peer can say why.
+    /// Returns the bytes to write last when this side refused the peer, so that the peer can say why.
     pub fn parting(&self) -> Option<Bytes> {
         let Stage::Failed(LinkError::Refused(refusal)) = &self.stage else {
             return None;
@@ -143,7 +143,7 @@ impl Connection {
         Some(out.into())
     }
 
-    /// What this side says of itself.
+    /// Returns this side's own description.
     pub fn ours(&self) -> &Hello {
         &self.ours
     }
@@ -153,7 +153,7 @@ impl Connection {
         matches!(self.stage, Stage::Greeted | Stage::Up)
     }
 
-    /// What it means when the stream ends here: [`LinkError::Closed`] between two messages, [`LinkError::Malformed`] within
+    /// Returns the meaning of the stream's end here: [`LinkError::Closed`] between two messages, [`LinkError::Malformed`] within
     /// one, or the error it failed with.
     pub fn end(&self) -> LinkError {
         match &self.stage {

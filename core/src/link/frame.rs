@@ -27,7 +27,7 @@ pub const CHUNK_BYTES: usize = 16 << 10;
 /// The longest message, in bytes: one row of the largest size with its surroundings.
 pub const MAX_MESSAGE_BYTES: usize = crate::config::MAX_ROW_BYTES + (1 << 20);
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Hello,

@@ -45,7 +45,7 @@ impl Nonce {
     }
 }
 
-/// What a node says of itself in the handshake. Exhaustive, as what is on the wire: its form is the protocol's business.
+/// A node's own description in the handshake. Exhaustive, as all forms on the wire: they are the protocol's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hello {

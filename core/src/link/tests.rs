@@ -110,12 +110,12 @@ fn proof(n: u64) -> Vec<u8> {
     frame(Kind::Proof, &rmp_serde::to_vec_named(&proof).unwrap())
 }
 
-/// What the peer of [`connection`] writes until both are up.
+/// Returns the bytes that the peer of [`connection`] writes until both are up.
 fn handshake() -> Vec<u8> {
     [&peer("a").opening()[..], &proof(2)].concat()
 }
 
-/// What [`connection`] makes of that.
+/// Returns the events that [`connection`] makes of those bytes.
 fn shaken() -> Vec<LinkEvent> {
     vec![LinkEvent::Write(proof(1).into()), LinkEvent::Up(hello("a"))]
 }
@@ -230,7 +230,7 @@ fn pieces_are_small_and_shared() {
     assert_eq!(encode(&probe(1), Lane::Control).unwrap().count(), 1);
 }
 
-/// What `a` says when `b` has opened, and what `b` then says of the parting.
+/// Returns the error of `a` when `b` has opened, and the one that `b` finds in the parting.
 fn refused(a: Hello, b: Hello) -> (LinkError, Option<LinkError>) {
     let mut left = Connection::new(a, nonce(1), LinkLimits::default());
     let opening = Connection::new(b.clone(), nonce(2), LinkLimits::default()).opening();

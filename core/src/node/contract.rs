@@ -13,7 +13,7 @@ const TURN_INPUTS: u32 = 1_000;
 /// So many turns may end before outputs that wait are looked at.
 const UNSEEN_TURNS: u32 = 1_000;
 
-/// What the loop around a node owes it.
+/// The duties of the loop around a node.
 #[derive(Default)]
 pub(super) struct Contract {
     /// When the first input of this turn came, and how many came since.

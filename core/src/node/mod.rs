@@ -39,7 +39,7 @@ use crate::table::loads::Loads;
 use crate::table::{Accepted, Namespace, Reads, TableName, TableOptions, View, Write, sys};
 use crate::time::{Instant, Now};
 
-/// What a recovery hands over.
+/// The parts that a recovery hands over.
 pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) seed: Seed,
@@ -362,7 +362,7 @@ impl Node {
         self.cluster.record.id
     }
 
-    /// What this node says of itself in a handshake.
+    /// Returns this node's own description for a handshake.
     pub fn hello(&self) -> Hello {
         Hello {
             versions: VERSIONS,
@@ -418,7 +418,7 @@ impl Node {
         self.fx.marks()
     }
 
-    /// What this node refused in this life, by reason, and how often.
+    /// Returns the refusals of this life, by reason, and how often.
     pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
         self.fx.refusals()
     }
@@ -503,7 +503,7 @@ impl Node {
         self.fx.halt(why);
     }
 
-    /// What this input changed in the store's own tables takes effect, and the values it wants are asked for.
+    /// Applies the changes of this input to the store's own tables, and asks for the values it wants.
     fn after_input(&mut self) {
         self.take_sys_changes();
         self.loads_due();

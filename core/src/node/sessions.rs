@@ -19,7 +19,7 @@ impl Node {
     /// Hands a message to the gossip tables, and does what the end of a session means for the node's place.
     ///
     /// # Errors
-    /// What is wrong with the message.
+    /// The reason to refuse the message.
     pub(super) fn on_gossip(
         &mut self,
         link: LinkId,

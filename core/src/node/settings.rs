@@ -43,7 +43,7 @@ impl Node {
         changes: &[(&str, Option<&str>)],
     ) -> Result<Seq, SettingError> {
         self.fx.set_now(now);
-        // What is wrong with the change itself comes first: another try would not help.
+        // A fault of the change itself comes first: another try would not help.
         let rows = self.settings.plan(changes)?;
         self.admit(TableId::DEFAULT)?;
         let mut seq = Seq(0);

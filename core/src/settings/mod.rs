@@ -43,15 +43,15 @@ impl SettingSource {
 pub struct SettingInfo {
     /// Its name.
     pub name: &'static str,
-    /// What its values are.
+    /// The kind of its values.
     pub kind: SettingKind,
-    /// What is counted.
+    /// The unit of a count.
     pub unit: &'static str,
     /// The value in force here.
     pub value: String,
     /// Where that comes from.
     pub source: SettingSource,
-    /// What holds here when the cluster sets nothing: this node's configuration.
+    /// The value in force here when the cluster sets nothing: this node's configuration.
     pub base: String,
     /// The value in force while none is set.
     pub default: String,
@@ -78,7 +78,7 @@ impl SettingInfo {
     }
 }
 
-/// What a change of the rows did here.
+/// The effect that a change of the rows had here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Another value is in force.
@@ -314,7 +314,7 @@ impl core::fmt::Display for Rule {
     }
 }
 
-/// What a client said, cut to what an error may repeat.
+/// Cuts a client's text to the length that an error may repeat.
 fn shown(text: &str) -> String {
     const SHOWN: usize = 64;
     text.chars().take(SHOWN).collect()

@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::SettingKind;
 use crate::config::{Limits, Timing};
 
-/// What settings change.
+/// The values that settings change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tunables {
     pub(crate) timing: Timing,
@@ -21,7 +21,7 @@ pub(crate) struct Tunables {
 pub(crate) struct Setting {
     pub(crate) name: &'static str,
     pub(crate) kind: SettingKind,
-    /// What is counted.
+    /// The unit of a count.
     pub(crate) unit: &'static str,
     pub(crate) min: u64,
     pub(crate) max: u64,

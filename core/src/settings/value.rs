@@ -2,7 +2,7 @@
 
 use alloc::string::{String, ToString};
 
-/// What a setting's value is.
+/// The kind of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingKind {
@@ -38,7 +38,7 @@ impl SettingKind {
         }
     }
 
-    /// What a text has to be, for people.
+    /// Describes the form that a text has to have, for people.
     pub const fn expected(self) -> &'static str {
         match self {
             SettingKind::Duration => "a duration such as 200ms, 3s or 5m",

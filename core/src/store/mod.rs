@@ -1,4 +1,4 @@
-//! What a node keeps: the form of its records.
+//! The form of the records that a node keeps.
 
 pub(crate) mod bytes;
 pub(crate) mod record;

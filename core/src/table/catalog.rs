@@ -73,7 +73,7 @@ impl Table {
 /// Ids of forgotten tables that are not given out again yet: nothing may know one of them any more.
 const SPARE: usize = if cfg!(test) { 16 } else { 1 << 16 };
 
-/// What a name stands for.
+/// The tables that a name stands for.
 #[derive(Default)]
 struct Named {
     ids: [Option<TableId>; RowClass::ALL.len()],

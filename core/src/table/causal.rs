@@ -34,7 +34,7 @@ pub(crate) struct Dot {
     pub(crate) counter: u64,
 }
 
-/// What is known of the writes of one key: ascending by actor, each with its largest counter.
+/// The known writes of one key: ascending by actor, each with its largest counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Vector(Vec<Dot>);
 

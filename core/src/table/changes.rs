@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Mode, Slot};
 use crate::id::TableId;
 
-/// What the log remembers of one arrival.
+/// The log's memory of one arrival.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     /// A row arrived. The memory of its mode still has it in this place if its arrival number is that of the entry.

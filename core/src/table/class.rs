@@ -85,7 +85,7 @@ impl RowClass {
         !matches!(self, RowClass::UsrMemory | RowClass::UsrMemorySiblings)
     }
 
-    /// What happens in its tables when two members write one key.
+    /// Returns the rule of its tables for two writes of one key.
     pub const fn conflict(self) -> Conflict {
         match self {
             RowClass::UsrDurableSiblings | RowClass::UsrMemorySiblings => Conflict::Siblings,

@@ -1,4 +1,4 @@
-//! What a node covers: per actor a set of counters, run-length coded.
+//! Coverage: for each actor a set of counters, run-length coded.
 
 use alloc::vec::Vec;
 
@@ -147,7 +147,7 @@ impl Runs {
     }
 }
 
-/// What is covered in one row class: runs per actor.
+/// The coverage of one row class: runs of counters for each actor.
 ///
 /// Contexts are made, sent and compared whole, so they are a vector in the order of the actors. An actor that covers nothing is
 /// not in it.

@@ -28,7 +28,7 @@ pub(crate) struct Loads {
     at_once: usize,
     /// Most loads in the queue, and most waiters of one load.
     limit: usize,
-    /// What the queue may hold: the limit, or what it held when a smaller one came.
+    /// The most that the queue may hold: the limit, or its length when a smaller limit came.
     held: usize,
 }
 

@@ -36,13 +36,13 @@ pub use view::{
 use crate::id::{Actor, Seq};
 use crate::time::Wall;
 
-/// What is fixed when a table is created. A table that is merely written to gets the default.
+/// The options fixed when a table is created. A table that is merely written to gets the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TableOptions {
     /// When a write is safe.
     pub durability: Durability,
-    /// What happens when two members write one key.
+    /// The rule for two writes of one key by two members.
     pub conflict: Conflict,
 }
 
@@ -94,7 +94,7 @@ pub enum Write<'a> {
         key: &'a [u8],
         /// The value; the row owns it, so it must not be a slice of a larger buffer.
         value: Bytes,
-        /// What the author has seen: [`RowRef::context`].
+        /// The versions that the author has seen: [`RowRef::context`].
         context: &'a CausalToken,
     },
     /// Removes the siblings that the author has seen, in a table that keeps siblings. Where none of them is left it is no
@@ -102,7 +102,7 @@ pub enum Write<'a> {
     Remove {
         /// The key, 1 byte or more.
         key: &'a [u8],
-        /// What the author has seen: [`RowRef::context`].
+        /// The versions that the author has seen: [`RowRef::context`].
         context: &'a CausalToken,
     },
 }

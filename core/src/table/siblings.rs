@@ -22,7 +22,7 @@ const FORM: u8 = 1;
 /// One version of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sibling {
-    /// What tokens and vectors call it.
+    /// Its name in tokens and vectors.
     pub(crate) origin: Dot,
     /// By which members find and cover it.
     pub(crate) dot: Dot,
@@ -196,7 +196,7 @@ impl SiblingRow {
     /// Reads a row that came from outside.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason to refuse it.
     pub(crate) fn decode(form: &[u8]) -> Result<Self, Refusal> {
         read(form).ok_or(Refusal::BadSiblings)
     }

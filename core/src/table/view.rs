@@ -88,7 +88,7 @@ impl<'a> RowRef<'a> {
         self.gossip.siblings(self.row)
     }
 
-    /// What a writer has to hand back to replace the siblings, in a table that keeps them.
+    /// Returns the token that a writer has to hand back to replace the siblings, in a table that keeps them.
     pub fn context(&self) -> Option<CausalToken> {
         self.gossip.context(self.row)
     }
@@ -126,7 +126,7 @@ pub struct Row {
 pub struct Siblings {
     /// Their values and versions, in an order that all members share.
     pub values: Vec<(Bytes, Version)>,
-    /// What a writer has to hand back to replace them.
+    /// The token that a writer has to hand back to replace them.
     pub context: CausalToken,
 }
 
@@ -192,7 +192,7 @@ pub struct Cursor(pub u64);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Changes {
-    /// What changed, oldest first. A key that changed twice is reported once, with its newest state.
+    /// The changes, oldest first. A key that changed twice is reported once, with its newest state.
     pub changes: Vec<Change>,
     /// Where to go on.
     pub next: Cursor,
@@ -208,7 +208,7 @@ pub struct Change {
     pub cursor: Cursor,
     /// The table.
     pub table: TableId,
-    /// What happened.
+    /// The kind of the change.
     pub kind: ChangeKind,
 }
 
@@ -491,7 +491,7 @@ impl<'a> View<'a> {
         Ok(out)
     }
 
-    /// What an entry tells; of all users' tables under the name of `all`.
+    /// Returns the change that an entry tells; for all users' tables under the name of `all`.
     fn change(&self, number: u64, entry: &Entry, all: TableId) -> Option<(TableId, ChangeKind)> {
         match entry {
             Entry::Row { mode, slot } => match mode {

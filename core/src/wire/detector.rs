@@ -78,14 +78,14 @@ wire! {
         pub epoch: u64,
         /// How often it has refuted a suspicion in this life.
         pub incarnation: u64,
-        /// What is said of it.
+        /// The state that the rumor gives it.
         pub state: RumorState,
         /// The member that says so first; confirmations count distinct ones.
         pub from: NodeId,
     }
 }
 
-/// What a rumor says. The order is the order of precedence within one incarnation.
+/// The state in a rumor. The order is the order of precedence within one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
 pub enum RumorState {

@@ -96,7 +96,7 @@ wire! {
         pub epoch: u64,
         /// Its hybrid logical clock then.
         pub clock: u64,
-        /// What it had durably covered then, in all domains.
+        /// Its durable coverage then, in all domains.
         pub contexts: Vec<DomainContext>,
     }
 }
@@ -178,7 +178,7 @@ wire! {
 }
 
 wire! {
-    /// What a node covers, in one domain.
+    /// The coverage of a node in one domain.
     pub struct DomainContext {
         /// The domain.
         pub domain: u8,
@@ -187,7 +187,7 @@ wire! {
     }
 }
 
-/// What the sender of a [`Pull`] has seen.
+/// The coverage seen by the sender of a [`Pull`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
 pub enum PullBasis {
@@ -209,7 +209,7 @@ pub enum PullBasis {
 }
 
 wire! {
-    /// What a node covers, in one domain, in short.
+    /// A digest of a node's coverage in one domain.
     pub struct DomainDigest {
         /// The domain.
         pub domain: u8,
@@ -233,9 +233,9 @@ wire! {
     pub struct Pull {
         /// Chosen by the sender, echoed in each page. Numbers grow: one that is not above all before it on its link is a repetition.
         pub session: u64,
-        /// What the sender has seen.
+        /// The coverage that the sender has seen.
         pub basis: PullBasis,
-        /// What the sender holds durably, if the receiver waits for claims and the sender may claim it.
+        /// The durable coverage of the sender, if the receiver waits for claims and the sender may claim it.
         pub durable: Option<Vec<DomainContext>>,
         /// The sender's state in short.
         pub status: Status,
@@ -285,9 +285,9 @@ wire! {
 }
 
 wire! {
-    /// What a session brings besides rows. Adopted whole, after all of them.
+    /// The part of a session besides rows. Adopted whole, after all of them.
     pub struct Snapshot {
-        /// What the server had seen when the session began, without what the client had.
+        /// The coverage that the server had seen when the session began, without that of the client.
         pub contexts: Vec<DomainContext>,
         /// No tombstone that the server has freed has a larger clock.
         pub freed: u64,

@@ -30,7 +30,7 @@ pub(crate) enum LinkPhase {
     Closing,
 }
 
-/// What a greeting said of its sender, without the rows it carried.
+/// The facts of a greeting about its sender, without the rows it carried.
 #[derive(Clone, Debug)]
 pub(crate) struct GreetingFacts {
     pub(crate) cluster: ClusterId,
@@ -165,7 +165,7 @@ struct Attempt {
     asked_by: Vec<Token>,
 }
 
-/// What came of a dial.
+/// The outcome of a dial.
 pub(crate) struct Dialled {
     /// The address.
     pub(crate) addr: String,

@@ -38,7 +38,7 @@ pub struct MemberInfo {
     pub epoch: u64,
     /// Its failure domain; may be empty.
     pub zone: String,
-    /// What it serves: protocol to endpoint.
+    /// The protocols it serves: protocol to endpoint.
     pub protocols: BTreeMap<String, String>,
     /// Whether it answers.
     pub state: MemberState,
@@ -81,7 +81,7 @@ pub enum HoldsUp {
     Unheard,
     /// This node has no link to it: the others are asked what it holds, and none has told enough yet.
     Unlinked,
-    /// What it said last lacks so many deletes, of the 4,096 oldest.
+    /// Its last claim lacks so many deletes, of the 4,096 oldest.
     Behind {
         /// How many.
         deletes: u64,
@@ -125,7 +125,7 @@ impl fmt::Display for HoldsUp {
     }
 }
 
-/// What changed with a row of the store's own.
+/// A change that a row of the store's own brought.
 pub(crate) enum Change {
     /// A member is known, or known in a new life.
     Known(NodeId, u64),
@@ -229,8 +229,8 @@ impl Membership {
         let before = self.is_present(node);
         self.departed.insert(node, (epoch, clock, departure));
         self.recount(node, before);
-        // What the store held of this node itself was dealt with. Of an eviction it hears only now, of whatever life, it has not
-        // made good: it began its present life as if it were still a member.
+        // Records of this node itself in the store were dealt with. An eviction that it hears of only now, of whatever life, it has not made good: it
+        // began its present life as if it were still a member.
         // Evictions of this node are weighed on their own.
         let counts = if node == self.me {
             self.begun && !evicted

@@ -11,7 +11,7 @@ use crate::table::{Context, RowClass, Runs};
 
 const VERSION: u8 = 1;
 
-/// What a member says of itself. It alone writes it.
+/// A member's own row. It alone writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemberRecord {
     pub(crate) actor: Actor,
@@ -80,7 +80,7 @@ impl MemberRecord {
 /// The end of one life of a member. Grow-only: a departure always wins over the member's row of that life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
-    /// What it had seen when it left: until this is covered the leaver still counts.
+    /// The contexts that it had seen when it left: until these are covered the leaver still counts.
     pub(crate) contexts: Vec<(RowClass, Context)>,
     /// The members that were active then; in an eviction all that its author counted, the author included.
     pub(crate) active: Vec<NodeId>,

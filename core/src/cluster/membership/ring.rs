@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use super::links::Links;
 use crate::id::{LinkId, NodeId};
 
-/// What was found when it was last looked up.
+/// The members found at the last look.
 #[derive(Default)]
 pub(super) struct Ring(Option<Arc<[(NodeId, LinkId)]>>);
 

@@ -10,7 +10,7 @@ use crate::id::NodeId;
 use crate::table::sys;
 use crate::wire::{ClusterMessage, Message};
 
-/// What was said on links: rows of greetings, and whether each was whole; and how many evictions the others named.
+/// The messages on links: rows of greetings, and whether each was whole; and how many evictions the others named.
 #[derive(Default)]
 struct Said {
     greetings: Vec<(usize, bool)>,

@@ -50,7 +50,7 @@ impl Lab {
         self.ask(i, token, request);
     }
 
-    /// What a read with a load answers.
+    /// Returns the answer of a read with a load.
     fn read(&mut self, i: usize, key: &str) -> Option<Bytes> {
         self.ask_get(i, 99, key);
         self.settle();

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use super::*;
 use crate::wire::{GossipMessage, Message, RowBatch};
 
-/// What was sent: from, to, and the message.
+/// Sent messages: from, to, and the message.
 pub(super) type Sent = Rc<RefCell<Vec<(usize, usize, Message)>>>;
 
 /// A cluster without disks whose writes go along trees of this fan-out.

@@ -11,7 +11,7 @@ fn later(now: Now, ahead_ms: i64) -> Now {
     Now::new(now.mono + Duration::from_secs(1), Wall::from_millis(wall))
 }
 
-/// What node 0 tells of clocks when its own is ahead by so much.
+/// Returns the events of node 0 about clocks when its own is ahead by so much.
 fn told(lab: &mut Lab, ahead_ms: i64) -> Vec<Event> {
     let now = later(lab.now, ahead_ms);
     lab.node(0).handle(now, Input::Tick);

@@ -24,7 +24,7 @@ impl Lab {
         self.nodes[i].as_ref().unwrap().standing_name()
     }
 
-    /// What a node waits for, in words.
+    /// Returns the things that a node waits for, in words.
     fn awaits_in_words(&self, i: usize) -> Vec<String> {
         let awaits = self.nodes[i].as_ref().unwrap().awaits();
         awaits.iter().map(ToString::to_string).collect()

@@ -35,7 +35,7 @@ const SWEEP_BUDGET: usize = 256;
 
 /// The gossip tables of a node, as one machine.
 pub(crate) struct Gossip {
-    /// What the node holds.
+    /// The rows and coverage that the node holds.
     replica: Replica,
     stability: Stability,
     relays: Relays,
@@ -132,7 +132,7 @@ impl Gossip {
     /// Takes in a message of a member.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason to refuse it.
     pub(crate) fn on_message(
         &mut self,
         env: &mut Env<'_>,

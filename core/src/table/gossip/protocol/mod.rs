@@ -1,4 +1,4 @@
-//! What a node says to others about its gossip tables, and what it makes of what they say.
+//! The messages of a node about its gossip tables, and their handlers.
 
 mod expiry;
 mod freeing;

@@ -52,7 +52,7 @@ struct Wanted {
     hops: u8,
 }
 
-/// What is asked of neighbours, and what they have asked for.
+/// The claims asked of neighbours, and the claims that they have asked for.
 #[derive(Default)]
 pub(crate) struct Relays {
     /// When the next question is due.

@@ -60,7 +60,7 @@ impl Gossip {
         }
     }
 
-    /// What was not repaired is tried again, but not at once.
+    /// Ends a repair. Rows that were not repaired are tried again, but not at once.
     pub(crate) fn end_repair(&mut self, env: &mut Env<'_>) {
         if let Some(repair) = self.repair.take() {
             env.fx.mark(Mark::RepairEnds);

@@ -35,7 +35,7 @@ pub(crate) struct Completed {
     enters: bool,
 }
 
-/// What a page means for the node.
+/// The meaning of a page for the node.
 pub(crate) enum Paged {
     /// Nothing: its rows are merged, if it had any.
     Merged,
@@ -291,8 +291,8 @@ impl Gossip {
                 self.sync.compare(env.fx.now().mono, link, true);
                 continue;
             }
-            // What was written before this node belonged to the cluster may be older than deletes that the cluster has freed.
-            // What an away node covers may be more than it has.
+            // Rows written before this node belonged to the cluster may be older than deletes that the cluster has freed.
+            // An away node may cover more than it has.
             let reunion = !env.seat.is_full() && (env.seat.is_away || self.replica.has_user_dots());
             let many = self.replica.cover().actors_seen() > env.seat.config.limits.context_actors;
             let (form, basis) = match (reunion, many) {
@@ -351,7 +351,7 @@ impl Gossip {
     /// Takes a page of a session in. What the end of a session means for the node's place in its cluster is the verdict.
     ///
     /// # Errors
-    /// What is wrong with the page.
+    /// The reason to refuse the page.
     pub(crate) fn on_page(
         &mut self,
         env: &mut Env<'_>,
@@ -376,7 +376,7 @@ impl Gossip {
                 self.repair_complete(env, session);
                 let enters = !env.seat.is_full();
                 if enters && self.wrote_too_low(env.fx, freed) {
-                    // What it wrote has to be raised above deletes that are freed already, as in every reunion.
+                    // Its own rows have to be raised above deletes that are freed already, as in every reunion.
                     env.fx.mark(Mark::JoinWroteBelow);
                     return Ok(Paged::TooLow);
                 }

@@ -45,7 +45,7 @@ impl Ahead {
             }
         }
         self.last = self.last.max(own);
-        // What is at or below the first mark is never asked for again.
+        // Clocks at or below the first mark are never asked for again.
         let horizon = self.marks.front().map_or(Hlc(0), |(clock, _)| *clock);
         if self
             .rows

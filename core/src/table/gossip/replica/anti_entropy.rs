@@ -24,7 +24,7 @@ pub(crate) type Contexts = Vec<(RowClass, Context)>;
 /// Contexts from the wire.
 ///
 /// # Errors
-/// What is wrong with them.
+/// The reason to refuse them.
 pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, Refusal> {
     let mut out: Contexts = Vec::with_capacity(wire.len());
     for class in wire {
@@ -90,7 +90,7 @@ pub(crate) enum Form {
     Reunion,
 }
 
-/// What is known of the disagreement with one peer.
+/// The disagreement with one peer, as far as known.
 #[derive(Default)]
 struct Mismatch {
     since: Option<Instant>,
@@ -103,7 +103,7 @@ struct Mismatch {
     queued: Option<Instant>,
 }
 
-/// What a page means for the node.
+/// The meaning of a page for the node.
 pub(crate) enum Verdict {
     /// Nothing to merge: an unknown session or a page seen before.
     Ignore,
@@ -128,7 +128,7 @@ pub(crate) enum Verdict {
 
 /// Decides when to fetch and from which member, and follows the sessions that this node asked for.
 ///
-/// What several peers have would come several times, so a session that makes progress is the only one; and what a peer told
+/// Rows that several peers have would come several times, so a session that makes progress is the only one; and the state that a peer told
 /// before one was complete may be met by it, so it is asked anew. Every step is O(log links), but for the end of a session and a change of settings, which are O(links).
 pub(crate) struct AntiEntropy {
     timing: Timing,
@@ -203,7 +203,7 @@ impl AntiEntropy {
         self.urge(now, link);
     }
 
-    /// What the other peers told is old: a session is complete. Returns some of those that disagreed, to be asked again;
+    /// Forgets what the other peers told, which is old: a session is complete. Returns some of those that disagreed, to be asked again;
     /// the others tell of themselves with the detector's rounds.
     pub(crate) fn outdate(&mut self, most: usize) -> Vec<LinkId> {
         let links: Vec<LinkId> = self.queue.iter().map(|(_, link)| *link).collect();
@@ -381,7 +381,7 @@ impl AntiEntropy {
     /// A page arrived.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason to refuse it.
     pub(crate) fn page(
         &mut self,
         fx: &mut Effects,

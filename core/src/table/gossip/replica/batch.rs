@@ -16,7 +16,7 @@ impl Replica {
     /// Interns what a batch names.
     ///
     /// # Errors
-    /// What is wrong with the batch; nothing was merged.
+    /// The reason to refuse the batch; nothing was merged.
     pub(crate) fn intern_batch(&mut self, batch: wire::RowBatch) -> Result<Vec<Arrival>, Refusal> {
         let mut classes = Vec::with_capacity(batch.tables.len());
         for table in &batch.tables {

@@ -40,8 +40,9 @@ impl Replica {
         self.others = wall;
     }
 
-    /// What a write to a key has to be newer than that has no row here: a delete of it may have been freed, and be a row elsewhere still. What was
-    /// freed so far ahead that neither this node nor most of its peers follow counts for nothing, or one such delete would draw all writes after it.
+    /// Returns the clock that a write to a key without a row here has to be above: a delete of the key may have been freed, and be a row elsewhere
+    /// still. Clocks that were freed so far ahead that neither this node nor most of its peers follow count for nothing, or one such delete would
+    /// draw all writes after it.
     pub(super) fn freed_to_beat(&self, fx: &Effects) -> Hlc {
         let ignored = self.freed <= self.clock.last() || mutated!(fx, FreedUnbeaten);
         let reached = !ignored && self.clock.reaches(fx.now().wall, self.others, self.freed);

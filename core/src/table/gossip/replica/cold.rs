@@ -28,7 +28,7 @@ pub(crate) type Loaded = (VersionKey, Bytes);
 /// Values that were loaded for a purpose, by row.
 pub(crate) type Values = BTreeMap<Place, Loaded>;
 
-/// What a load comes to.
+/// The outcome of a load.
 pub(crate) enum Thawed {
     /// The row has been replaced, or has gone: nothing had to be loaded.
     Needless,

@@ -1,4 +1,4 @@
-//! What is covered here: per row class and actor the dots seen, the dots durable, and the rows they belong to.
+//! Coverage: for each row class and actor the dots seen, the dots durable, and the rows they belong to.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -40,7 +40,7 @@ struct ClassCover {
     /// By actor its place among the entries, plus one; 0 for an actor that never wrote here. Most write in one row class alone.
     places: Vec<u32>,
     entries: Vec<(ActorIx, Entry)>,
-    /// What is known of all others.
+    /// The entry of all actors that are not known.
     nothing: Entry,
     stale: Vec<ActorIx>,
     unstored: Vec<ActorIx>,
@@ -455,7 +455,7 @@ impl Cover {
         &cover.sums
     }
 
-    /// What has been seen, in short.
+    /// Returns a digest of the dots seen.
     pub(crate) fn digest(&mut self) -> Digest {
         let mut digest = [[0; BUCKETS]; RowClass::ALL.len()];
         for class in RowClass::ALL {

@@ -107,7 +107,7 @@ impl Scope {
         self.0[class.index()] >> bucket(actor) & 1 == 1
     }
 
-    /// What is in scope of a context.
+    /// Returns the part of a context that is in scope.
     pub(crate) fn of(&self, class: RowClass, context: Context) -> Context {
         match self.0[class.index()] {
             u64::MAX => context,
@@ -116,7 +116,7 @@ impl Scope {
     }
 
     /// # Errors
-    /// What is wrong with it.
+    /// The reason to refuse it.
     pub(crate) fn from_wire(wire: &[DomainScope]) -> Result<Scope, Refusal> {
         let mut scope = Scope([0; RowClass::ALL.len()]);
         for part in wire {
@@ -139,7 +139,7 @@ impl Scope {
 pub(crate) type Digest = [[u64; BUCKETS]; RowClass::ALL.len()];
 
 /// # Errors
-/// What is wrong with it.
+/// The reason to refuse it.
 pub(crate) fn read_digest(wire: &[DomainDigest]) -> Result<Digest, Refusal> {
     let mut digest = [[0; BUCKETS]; RowClass::ALL.len()];
     for part in wire {

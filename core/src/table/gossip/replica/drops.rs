@@ -1,4 +1,4 @@
-//! What a floor does to the rows that are here: it hides all of them at once, and they are removed in turns.
+//! The effect of a floor on the rows that are here: it hides all of them at once, and they are removed in turns.
 //!
 //! Rows at or below the floor of their table are passed over by every look. Where it is known which rows are above the floor, and those are few, all others leave
 //! the indexes together and counts and sums are right at once. Where it is not known, a walk over all rows in turns finds those that are below;

@@ -78,7 +78,7 @@ use crate::table::{Context, Hlc, RowClass, Slot, TableInfo, TableName, Version};
 use crate::time::{Instant, Wall};
 use crate::wire;
 
-/// What became of a row that arrived.
+/// The fate of a row that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Merged {
     /// It is the current version now.
@@ -620,7 +620,7 @@ impl Replica {
             .is_some_and(|claimed| !issued.is_some_and(|issued| claimed.is_subset(issued)))
     }
 
-    /// What is durably covered, per row class: all that is ever claimed.
+    /// Returns the durable contexts, by row class: all that is ever claimed.
     pub(crate) fn durable_contexts(&self) -> Vec<(RowClass, Context)> {
         RowClass::ALL
             .into_iter()
@@ -628,12 +628,12 @@ impl Replica {
             .collect()
     }
 
-    /// What is covered, per row class.
+    /// Returns the contexts seen, by row class.
     pub(crate) fn contexts(&self) -> Vec<(RowClass, Context)> {
         self.contexts_in(&Scope::ALL)
     }
 
-    /// What is covered in a scope, per row class.
+    /// Returns the contexts seen in a scope, by row class.
     pub(crate) fn contexts_in(&self, scope: &Scope) -> Vec<(RowClass, Context)> {
         RowClass::ALL
             .into_iter()

@@ -161,7 +161,7 @@ impl Batcher {
     }
 }
 
-/// What a row costs against the limit of a message.
+/// Returns the cost of a row against the limit of a message.
 pub(crate) fn row_bytes(key: &bytes::Bytes, value_len: usize) -> usize {
     key.len() + value_len + 32
 }
@@ -207,7 +207,7 @@ impl Replica {
         // The store's own rows first: definitions before the rows they define.
         let is_sys = |row: &Arrival| self.catalog.class(row.table) == RowClass::Sys;
         let (mut rows, users): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_sys);
-        // What travels together is merged together: only several messages make an order of tables felt.
+        // Rows that travel together are merged together: only several messages make an order of tables felt.
         rows.extend(if fits { users } else { take_turns(users) });
         let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
         let mut sys = true;

@@ -269,7 +269,7 @@ impl Replica {
     /// The dots that this node shows in those ranges whose sums differ.
     ///
     /// # Errors
-    /// What is wrong with the ranges.
+    /// The reason to refuse the ranges.
     pub(crate) fn answer_ranges(&self, ranges: &[DotRange]) -> Result<Contexts, Refusal> {
         if ranges.len() > RANGES {
             return Err(Refusal::BadRange);
@@ -320,8 +320,7 @@ impl Replica {
         found
     }
 
-    /// What is covered here, but for lost dots, in the parts of the contexts where there are any: what a session has to be asked with
-    /// to bring their rows.
+    /// Returns the contexts seen here, without lost dots, in the parts where there are any: a session has to be asked with these to bring their rows.
     pub(crate) fn contexts_without(&self, lost: &Contexts) -> (Contexts, Scope) {
         let scope = Scope::around(lost);
         let mut have = self.contexts_in(&scope);

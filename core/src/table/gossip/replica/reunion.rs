@@ -73,7 +73,7 @@ impl Replica {
     /// Takes in everything that the member holds. No row is changed yet.
     ///
     /// # Errors
-    /// What is wrong with the member's rows; nothing was changed.
+    /// The reason to refuse the member's rows; nothing was changed.
     pub(crate) fn begin_reunion(
         &mut self,
         batches: Vec<RowBatch>,
@@ -122,7 +122,7 @@ impl Replica {
             self.merge(fx, row);
         }
         self.freed_elsewhere(reunion.freed);
-        // What floors have hidden is not compared, and must not be looked at once what was covered is forgotten.
+        // Rows that floors have hidden are not compared, and must not be looked at once coverage is forgotten.
         self.sweep(fx, usize::MAX);
         let (proposals, mut dropped) = self.compare(fx, &reunion);
         let (siblings, fewer) = self.compare_siblings(fx, &reunion);

@@ -24,7 +24,7 @@ use crate::table::{Hlc, Slot};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ActorIx(pub(crate) u32);
 
-/// What a row holds.
+/// The content of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     /// Nothing: a tombstone.
@@ -141,7 +141,7 @@ pub(crate) struct Rows {
     floor_of_all: Hlc,
     /// How often all users' tables were dropped at once.
     epoch: u32,
-    /// What floors have hidden and is not removed yet.
+    /// Rows that floors have hidden and that are not removed yet.
     pub(super) shelves: Shelves,
     /// Users' tables that have become empty.
     emptied: Vec<TableId>,

@@ -40,7 +40,7 @@ pub(crate) struct Served {
     pub(crate) link: LinkId,
     pub(crate) session: u64,
     gate: Seq,
-    /// What this node had seen when the session began without what the client has, by row class and actor: the dots to send, and to adopt.
+    /// The dots that this node had seen when the session began and the client lacks, by row class and actor: to be sent, and to be adopted.
     missing: Vec<(RowClass, Actor, Runs)>,
     /// Position in `missing`, and the first counter of it not looked at yet.
     at: usize,
@@ -59,7 +59,7 @@ pub(crate) struct Served {
     rows_alone: bool,
 }
 
-/// What a session is about.
+/// The extent of a session.
 pub(crate) enum Extent {
     /// All contexts.
     All,
@@ -108,7 +108,7 @@ impl Served {
         draft.batcher.take()
     }
 
-    /// What the client adopts at the end.
+    /// Returns the contexts that the client adopts at the end.
     fn contexts(&self) -> Vec<DomainContext> {
         let class = |class: RowClass| DomainContext {
             domain: class as u8,
@@ -242,7 +242,7 @@ impl Replica {
         since >= self.changes.first()
     }
 
-    /// What a client lacks.
+    /// Returns the dots that a client lacks.
     fn missing(&self, extent: &Extent, have: &Contexts) -> Vec<(RowClass, Actor, Runs)> {
         let mut missing = Vec::new();
         let here = match extent {

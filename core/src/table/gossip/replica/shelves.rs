@@ -13,7 +13,7 @@ const CHEAP: usize = 8;
 /// Places of the slab that are looked at for the price of one row.
 const LOOKED_AT: usize = 32;
 
-/// What is to be removed.
+/// Rows that are to be removed.
 #[derive(Default)]
 pub(crate) struct Shelves {
     /// Rows of one table each.
@@ -26,7 +26,7 @@ pub(crate) struct Shelves {
     slab: Option<usize>,
 }
 
-/// What comes next.
+/// The next piece of work.
 pub(super) enum Chore {
     /// Look whether the table's rows were dropped together with those of all others.
     Table(TableId),
@@ -71,7 +71,7 @@ impl Shelves {
             && self.slab.is_none()
     }
 
-    /// What to do next, of `tables` tables and `places` places of the slab; `None` when nothing is left.
+    /// Returns the next piece of work, of `tables` tables and `places` places of the slab; `None` when nothing is left.
     pub(super) fn next(&mut self, tables: u32, places: usize) -> Option<Chore> {
         if let Some(table) = self.tables {
             self.tables = (table + 1 < tables).then_some(table + 1);

@@ -32,7 +32,7 @@ use crate::table::{Context, Hlc, RowClass};
 /// Tells up to which clock deletes do not wait for writes of an actor, because an operator declared its node lost.
 pub(crate) type Lost<'a> = &'a dyn Fn(Actor) -> Option<Hlc>;
 
-/// What the oldest tombstones wait for.
+/// The claims that the oldest tombstones wait for.
 #[derive(Default)]
 pub(crate) struct Waits {
     /// The members whose claims are missing for the oldest tombstone. The number counts the tombstones that the claim of a member
@@ -63,7 +63,7 @@ struct Claim {
     clock: Hlc,
 }
 
-/// What a claim covers.
+/// The coverage of a claim.
 struct Covered {
     contexts: Contexts,
     /// How many dots are covered in all row classes: within a life it only grows.
@@ -99,7 +99,7 @@ impl Covered {
     }
 }
 
-/// What a claim has to hold for a tombstone to go: all dots of its row, for a row of siblings has several.
+/// The dots that a claim has to hold for a tombstone to go: all dots of its row, for a row of siblings has several.
 struct Needed {
     class: RowClass,
     dots: Vec<Dot>,
@@ -145,7 +145,7 @@ pub(crate) struct Told<'a> {
     pub(crate) clock: Hlc,
     /// How many dots it covers.
     pub(crate) dots: u64,
-    /// What it covers, if all of that is kept.
+    /// Its coverage, if all of that is kept.
     pub(crate) contexts: Option<&'a [(RowClass, Context)]>,
 }
 
@@ -155,7 +155,7 @@ pub(crate) struct Stability {
     claims: BTreeMap<NodeId, Claim>,
     /// Claims that do not lie within what this node has seen yet: the oldest of each member, which will first.
     early: BTreeMap<NodeId, Claim>,
-    /// What this node had seen when a member last agreed with it, and the version of that.
+    /// The coverage that this node had seen when a member last agreed with it, and the version of that.
     agreed: Option<(u64, Arc<Covered>)>,
     /// Something changed since the last complete pass.
     dirty: bool,
@@ -165,7 +165,7 @@ pub(crate) struct Stability {
     awaits_sync: bool,
 }
 
-/// What one pass found.
+/// The findings of one pass.
 struct Pass {
     free: Vec<(RowClass, Slot)>,
     /// Where to go on, when the budget is used up.
@@ -302,7 +302,7 @@ impl Stability {
         self.early.remove(&node);
     }
 
-    /// What this node has seen may have become less: no claim holds any more.
+    /// Forgets all claims, since this node's own coverage may have become less.
     pub(crate) fn forget_all(&mut self) {
         *self = Stability::default();
         self.dirty = true;
@@ -489,7 +489,7 @@ fn tombstones(gossip: &Replica) -> impl Iterator<Item = (RowClass, ActorIx, u64)
     })
 }
 
-/// What is needed for the first tombstone by its dot, of those that do not wait for writes that they have replaced.
+/// Returns the dots needed for the first tombstone by its dot, of those that do not wait for writes that they have replaced.
 fn oldest(fx: &Effects, gossip: &Replica, lost: Lost<'_>) -> Option<Needed> {
     let mut all = tombstones(gossip).take(BUDGET);
     all.find_map(|(class, actor, counter)| {

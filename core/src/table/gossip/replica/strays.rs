@@ -47,7 +47,7 @@ pub(super) fn moved(actor: Actor, from: RowClass) -> Actor {
     }
 }
 
-/// What is known of rows that have to move.
+/// Rows that have to move, as far as known.
 #[derive(Default)]
 pub(super) struct Strays {
     /// Tables that have to be looked through, each with the place of the row that is looked at next.

@@ -10,7 +10,7 @@ use crate::mutants::mutated;
 use crate::table::Slot;
 use crate::table::{Accepted, Hlc, Version, Write};
 
-/// What this node writes: not yet a version.
+/// A write of this node: not yet a version.
 pub(super) struct Fresh<'a> {
     pub(super) table: TableId,
     pub(super) key: &'a [u8],
@@ -210,7 +210,7 @@ impl Replica {
         }
     }
 
-    /// What a write over this row has to be newer than.
+    /// Returns the clock that a write over this row has to be above.
     ///
     /// # Errors
     /// [`WriteError::LastClock`]: nothing is.

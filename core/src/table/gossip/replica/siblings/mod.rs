@@ -102,7 +102,7 @@ impl Replica {
         })
     }
 
-    /// What the readers of a row have seen.
+    /// Returns the token of the versions that readers of a row have seen.
     pub(crate) fn context(&self, row: &StoredRow) -> Option<CausalToken> {
         let seen = row.value.siblings()?.seen().clone();
         let name = self.catalog.name(row.table);

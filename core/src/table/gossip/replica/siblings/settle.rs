@@ -1,4 +1,4 @@
-//! What every member knows to be replaced is forgotten.
+//! Forgets versions that every member knows to be replaced.
 
 use super::super::{Replica, Value};
 use crate::effects::Effects;

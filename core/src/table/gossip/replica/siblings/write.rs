@@ -70,7 +70,7 @@ impl Replica {
         Ok(self.put_siblings(fx, table, key, (dot, clock, existed), row))
     }
 
-    /// What the author of a write has seen.
+    /// Returns the versions that the author of a write has seen.
     fn seen_by(
         &self,
         table: TableId,

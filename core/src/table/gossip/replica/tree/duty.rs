@@ -65,10 +65,10 @@ impl Duty {
         Duty([none, Part { from, to }])
     }
 
-    /// What a message leaves to this node; `None` when that is nothing.
+    /// Returns the part that a message leaves to this node; `None` when that is nothing.
     ///
     /// # Errors
-    /// What is wrong with the ends of its parts.
+    /// The reason to refuse the ends of its parts.
     pub(crate) fn received(cuts: &[NodeId], me: NodeId) -> Result<Option<Duty>, Refusal> {
         if cuts.len() > MAX_CUTS {
             return Err(Refusal::BadRange);

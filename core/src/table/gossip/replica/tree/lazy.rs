@@ -31,7 +31,7 @@ struct Wanted {
     sources: [Option<LinkId>; 2],
 }
 
-/// What is due.
+/// A step that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Some others are to be told that these dots are here.
@@ -131,7 +131,7 @@ impl Lazy {
         [wanted, self.notify_at].into_iter().flatten().min()
     }
 
-    /// What is due now. Only peers that are `usable` are asked.
+    /// Returns the steps that are due now. Only peers that are `usable` are asked.
     pub(crate) fn due(
         &mut self,
         now: Instant,

@@ -160,7 +160,7 @@ fn actor(number: u64) -> Actor {
     }
 }
 
-/// What is due so long after the beginning.
+/// Returns the steps that are due so long after the beginning.
 fn due(lazy: &mut Lazy, ms: u64, cover: &Cover) -> Vec<Verdict> {
     lazy.due(Instant::from_micros(ms * 1_000), PATIENCE, cover, |_| true)
 }
