@@ -42,7 +42,7 @@ impl Cluster {
     }
 
     /// The peer lacks some evictions, and says which it has heard of.
-    pub(crate) fn heard_evictions(&mut self, env: &mut Env<'_>, link: LinkId, heard: &[u64]) {
+    pub(crate) fn on_eviction_digest(&mut self, env: &mut Env<'_>, link: LinkId, heard: &[u64]) {
         self.greet_knowing(env, link, Some(heard));
     }
 

@@ -136,7 +136,7 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn welcomed(
+    pub(crate) fn on_greeting(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,

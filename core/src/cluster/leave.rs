@@ -139,7 +139,7 @@ impl Cluster {
     }
 
     /// A member durably holds what this node has asked it to.
-    pub(crate) fn taken_over(
+    pub(crate) fn on_takeover(
         &mut self,
         env: &mut Env<'_>,
         node: NodeId,

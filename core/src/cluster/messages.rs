@@ -27,28 +27,28 @@ impl Cluster {
     ) -> Result<Option<Handover>, Refusal> {
         let Sender { link, node, epoch } = from;
         match msg {
-            ClusterMessage::Greeting(greeting) => self.welcomed(env, link, greeting)?,
-            ClusterMessage::EvictionDigest(heard) => self.heard_evictions(env, link, &heard),
-            ClusterMessage::Denial(why) => self.denied(env, link, node, why),
+            ClusterMessage::Greeting(greeting) => self.on_greeting(env, link, greeting)?,
+            ClusterMessage::EvictionDigest(heard) => self.on_eviction_digest(env, link, &heard),
+            ClusterMessage::Denial(why) => self.on_denial(env, link, node, why),
             ClusterMessage::Leave => self.hang_up(env, link, HangupReason::Left),
             ClusterMessage::Evict {
                 round,
                 node: other,
                 epoch: life,
                 force,
-            } => self.asked_to_evict(env, link, (node, epoch), round, (other, life), force),
+            } => self.on_evict(env, link, (node, epoch), round, (other, life), force),
             ClusterMessage::EvictVote { round, agrees } => {
-                self.evict_answered(env, node, round, agrees);
+                self.on_evict_vote(env, node, round, agrees);
             }
             ClusterMessage::EvictCancel { node: other, .. } => {
-                self.evict_withdrawn(env, node, other);
+                self.on_evict_cancel(env, node, other);
             }
             ClusterMessage::Handover {
                 round,
                 insists,
                 held,
-            } => self.handed_over(env, link, round, insists, &held)?,
-            ClusterMessage::Takeover { round } => return Ok(self.taken_over(env, node, round)),
+            } => self.on_handover(env, link, round, insists, &held)?,
+            ClusterMessage::Takeover { round } => return Ok(self.on_takeover(env, node, round)),
         }
         Ok(None)
     }

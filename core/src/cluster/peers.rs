@@ -27,7 +27,7 @@ impl Cluster {
         let room = self.links.len() < look.seat.config.limits.links;
         let timers = [
             (self.links.next_deadline().filter(|_| room), Timer::Dial),
-            (self.links.mute_deadline(), Timer::Dial),
+            (self.links.greeting_deadline(), Timer::Dial),
             (self.joins.next_deadline(), Timer::Request),
             (self.leave_deadline(look.seat.config), Timer::Leave),
             (self.evict_deadline(look.seat.config), Timer::Evict),
@@ -42,7 +42,7 @@ impl Cluster {
         let now = env.fx.now().mono;
         let actions = env.detector.tick(now);
         self.act(env, actions);
-        for link in self.links.mute(now) {
+        for link in self.links.overdue_greetings(now) {
             env.fx.mark(Mark::GreetingTimeout);
             self.hang_up(env, link, HangupReason::Retry);
         }
@@ -62,7 +62,7 @@ impl Cluster {
     }
 
     /// Takes in the wall clock that a peer told, and its word that it is a full member.
-    pub(crate) fn heard_status(
+    pub(crate) fn on_status(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
@@ -306,7 +306,7 @@ impl Cluster {
             }
             let (to, msg) = match action {
                 Action::Seek(node) => {
-                    self.links.hurry(env.fx.now().mono, node);
+                    self.links.expedite(env.fx.now().mono, node);
                     continue;
                 }
                 Action::Probe { to, nonce, rumors } => {
@@ -327,7 +327,7 @@ impl Cluster {
                     };
                     (to, ack)
                 }
-                Action::ProbeFor {
+                Action::IndirectProbe {
                     via,
                     target,
                     nonce,
@@ -340,7 +340,7 @@ impl Cluster {
                     };
                     (via, probe)
                 }
-                Action::ProbedFor {
+                Action::IndirectAck {
                     to,
                     nonce,
                     alive,
@@ -393,8 +393,8 @@ impl Cluster {
             Action::Seek(_)
             | Action::Probe { .. }
             | Action::Ack { .. }
-            | Action::ProbeFor { .. }
-            | Action::ProbedFor { .. } => {}
+            | Action::IndirectProbe { .. }
+            | Action::IndirectAck { .. } => {}
         }
     }
 

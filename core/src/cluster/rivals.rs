@@ -130,7 +130,7 @@ impl Cluster {
     }
 
     /// The peer refuses this node, and says why.
-    pub(crate) fn denied(&mut self, env: &mut Env<'_>, link: LinkId, by: NodeId, why: Denial) {
+    pub(crate) fn on_denial(&mut self, env: &mut Env<'_>, link: LinkId, by: NodeId, why: Denial) {
         env.fx.event(Event::Denied { by, why });
         self.seed_behind(env, link, SeedState::Denied(why));
         for (token, _) in self.joins.joined(by) {

@@ -12,7 +12,7 @@ use crate::wire::{ClusterMessage, DomainContext, Message};
 impl Cluster {
     /// Answers a leaver's question, once what it names is durable here. Nothing is kept of a question that cannot be answered: the leaver asks
     /// again. O(actors).
-    pub(crate) fn handed_over(
+    pub(crate) fn on_handover(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,

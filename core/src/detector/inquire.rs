@@ -42,7 +42,7 @@ impl Detector {
         self.inquiries.asked = Some((nonce, target, via));
         // Without the accusation: a member that has not heard from the target lately would take it for dead as well.
         let rumors = self.take_rumors(None);
-        out.push(Action::ProbeFor {
+        out.push(Action::IndirectProbe {
             via,
             target,
             nonce,

@@ -51,14 +51,14 @@ pub(crate) enum Action {
         rumors: Vec<Rumor>,
     },
     /// Ask `via` to probe `target`.
-    ProbeFor {
+    IndirectProbe {
         via: NodeId,
         target: NodeId,
         nonce: u64,
         rumors: Vec<Rumor>,
     },
     /// Answer such a request.
-    ProbedFor {
+    IndirectAck {
         to: NodeId,
         nonce: u64,
         alive: bool,
@@ -82,8 +82,8 @@ impl Action {
         match self {
             Action::Probe { to, rumors, .. }
             | Action::Ack { to, rumors, .. }
-            | Action::ProbedFor { to, rumors, .. }
-            | Action::ProbeFor {
+            | Action::IndirectAck { to, rumors, .. }
+            | Action::IndirectProbe {
                 via: to, rumors, ..
             } => Some((*to, rumors)),
             _ => None,

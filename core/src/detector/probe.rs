@@ -58,12 +58,12 @@ impl Detector {
                 nonce,
                 target,
                 rumors,
-            } => self.on_probe_for(now, from, target, nonce, &rumors),
+            } => self.on_indirect_probe(now, from, target, nonce, &rumors),
             DetectorMessage::IndirectAck {
                 nonce,
                 alive,
                 rumors,
-            } => self.on_probed_for(now, from, nonce, alive, &rumors),
+            } => self.on_indirect_ack(now, from, nonce, alive, &rumors),
         }
     }
 
@@ -108,7 +108,7 @@ impl Detector {
     }
 
     /// `from` asks us to probe `target`.
-    pub(crate) fn on_probe_for(
+    pub(crate) fn on_indirect_probe(
         &mut self,
         now: Instant,
         from: NodeId,
@@ -145,7 +145,7 @@ impl Detector {
     }
 
     /// `from` tells how its probe on our behalf went.
-    pub(crate) fn on_probed_for(
+    pub(crate) fn on_indirect_ack(
         &mut self,
         now: Instant,
         from: NodeId,
@@ -274,7 +274,7 @@ impl Detector {
     pub(super) fn probe_through(&mut self, via: NodeId, target: NodeId, nonce: u64) -> Action {
         let first = self.accusation(target);
         let rumors = self.take_rumors(first);
-        Action::ProbeFor {
+        Action::IndirectProbe {
             via,
             target,
             nonce,
@@ -318,7 +318,7 @@ impl Detector {
         let known = self.known_of(relay.target).filter(|_| alive);
         let is_told = rumors.iter().any(|rumor| rumor.node == relay.target);
         rumors.extend(known.filter(|_| !is_told));
-        out.push(Action::ProbedFor {
+        out.push(Action::IndirectAck {
             to,
             nonce,
             alive,

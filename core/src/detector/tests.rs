@@ -93,7 +93,7 @@ impl Net {
                     .get_mut(&to)
                     .map(|n| n.on_ack(now, from, nonce, &rumors)),
             ),
-            Action::ProbeFor {
+            Action::IndirectProbe {
                 via,
                 target,
                 nonce,
@@ -102,9 +102,9 @@ impl Net {
                 via,
                 self.nodes
                     .get_mut(&via)
-                    .map(|n| n.on_probe_for(now, from, target, nonce, &rumors)),
+                    .map(|n| n.on_indirect_probe(now, from, target, nonce, &rumors)),
             ),
-            Action::ProbedFor {
+            Action::IndirectAck {
                 to,
                 nonce,
                 alive,
@@ -113,7 +113,7 @@ impl Net {
                 to,
                 self.nodes
                     .get_mut(&to)
-                    .map(|n| n.on_probed_for(now, from, nonce, alive, &rumors)),
+                    .map(|n| n.on_indirect_ack(now, from, nonce, alive, &rumors)),
             ),
             verdict => panic!("{verdict:?} is not sent"),
         };
@@ -129,8 +129,8 @@ impl Net {
             let (to, rumors) = match &action {
                 Action::Probe { to, rumors, .. }
                 | Action::Ack { to, rumors, .. }
-                | Action::ProbedFor { to, rumors, .. } => (*to, rumors),
-                Action::ProbeFor { via, rumors, .. } => (*via, rumors),
+                | Action::IndirectAck { to, rumors, .. } => (*to, rumors),
+                Action::IndirectProbe { via, rumors, .. } => (*via, rumors),
                 _ => continue,
             };
             assert!(rumors.len() <= 8);
@@ -306,7 +306,7 @@ fn a_probe_through_others_saves_a_pair_that_is_cut() {
     let mut net = Net::new(4, 5);
     net.cut(1, 2);
     net.run(60);
-    assert!(net.seen(|action| matches!(action, Action::ProbedFor { alive: true, .. })));
+    assert!(net.seen(|action| matches!(action, Action::IndirectAck { alive: true, .. })));
     assert!(!net.seen(|action| matches!(action, Action::Suspect(_))));
 }
 
@@ -507,10 +507,10 @@ fn many_lost_links_wait_for_room_without_a_busy_loop() {
 #[test]
 fn requests_to_probe_are_capped_and_answered() {
     let mut node = lone(2);
-    let own = node.on_probe_for(ms(1), NodeId(2), NodeId(1), 5, &[]);
+    let own = node.on_indirect_probe(ms(1), NodeId(2), NodeId(1), 5, &[]);
     assert_eq!(
         own,
-        [Action::ProbedFor {
+        [Action::IndirectAck {
             to: NodeId(2),
             nonce: 5,
             alive: true,
@@ -518,13 +518,13 @@ fn requests_to_probe_are_capped_and_answered() {
         }]
     );
     for nonce in 0..3000 {
-        node.on_probe_for(ms(1), NodeId(2), NodeId(3), nonce, &[]);
+        node.on_indirect_probe(ms(1), NodeId(2), NodeId(3), nonce, &[]);
     }
     assert_eq!(node.relays.len(), MAX_RELAYS);
     let out = node.tick(ms(301));
     let nacks = out
         .iter()
-        .filter(|action| matches!(action, Action::ProbedFor { alive: false, .. }))
+        .filter(|action| matches!(action, Action::IndirectAck { alive: false, .. }))
         .count();
     assert_eq!(nacks, MAX_RELAYS);
     node.check();
@@ -578,7 +578,7 @@ fn each_of_the_living_is_asked_about_each_of_the_dead_one_question_a_period() {
     net.log.clear();
     net.run(8);
     let asked = net.log.iter().filter_map(|(_, from, action)| match action {
-        Action::ProbeFor { via, target, .. } if *from == NodeId(1) => Some((via.0, target.0)),
+        Action::IndirectProbe { via, target, .. } if *from == NodeId(1) => Some((via.0, target.0)),
         _ => None,
     });
     let asked: Vec<(u64, u64)> = asked.collect();

@@ -66,7 +66,7 @@ impl Node {
         if let Some(status) = msg.status() {
             let (cluster, mut env) = self.cluster_door();
             cluster.on_contact(&mut env, from);
-            self.heard_status(from.link, from.node, status);
+            self.on_status(from.link, from.node, status);
         }
         let (now, node) = (self.fx.now().mono, from.node);
         let actions = self.detector.on_message(now, node, msg);

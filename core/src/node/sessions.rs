@@ -10,10 +10,10 @@ use crate::wire::{GossipMessage, Status};
 
 impl Node {
     /// Takes in the state that a peer told with a probe or an ack.
-    pub(super) fn heard_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
+    pub(super) fn on_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
         let (cluster, mut env) = self.cluster_door();
-        cluster.heard_status(&mut env, link, node, theirs);
-        self.gossip_door(|gossip, env| gossip.heard_status(env, link, node, theirs));
+        cluster.on_status(&mut env, link, node, theirs);
+        self.gossip_door(|gossip, env| gossip.on_status(env, link, node, theirs));
     }
 
     /// Hands a message to the gossip tables, and does what the end of a session means for the node's place.

@@ -13,7 +13,7 @@ use crate::wire::{ClusterMessage, Message};
 
 impl Cluster {
     /// A member asks whether it may end another's life.
-    pub(crate) fn asked_to_evict(
+    pub(crate) fn on_evict(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
@@ -76,7 +76,7 @@ impl Cluster {
         env.fx.store(record::agreed(&self.evictions.agreed));
     }
 
-    pub(crate) fn evict_withdrawn(&mut self, env: &mut Env<'_>, by: NodeId, node: NodeId) {
+    pub(crate) fn on_evict_cancel(&mut self, env: &mut Env<'_>, by: NodeId, node: NodeId) {
         self.release_agreements(env, |agreed| (agreed.by, agreed.node) == (by, node));
     }
 

@@ -227,7 +227,7 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn evict_answered(
+    pub(crate) fn on_evict_vote(
         &mut self,
         env: &mut Env<'_>,
         from: NodeId,

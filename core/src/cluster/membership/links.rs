@@ -433,7 +433,7 @@ impl Links {
     }
 
     /// A member is dialled now, however often that failed.
-    pub(crate) fn hurry(&mut self, now: Instant, node: NodeId) {
+    pub(crate) fn expedite(&mut self, now: Instant, node: NodeId) {
         if let Some(attempt) = self.attempts.get_mut(&Target::Member(node)) {
             attempt.next = attempt.next.min(now);
         }
@@ -493,26 +493,26 @@ impl Links {
     }
 
     /// Links whose greetings have come to nothing.
-    pub(crate) fn mute(&mut self, now: Instant) -> Vec<LinkId> {
+    pub(crate) fn overdue_greetings(&mut self, now: Instant) -> Vec<LinkId> {
         while let Some((_, first)) = self.greeting.first()
             && !self.is_greeting(*first)
         {
             self.greeting.pop_first();
         }
         let timeout = self.timing.session_timeout;
-        let mut mute: Vec<LinkId> = self
+        let mut overdue: Vec<LinkId> = self
             .greeting
             .iter()
             .take_while(|(since, _)| now.since(*since) >= timeout)
             .filter(|(_, id)| self.is_greeting(*id))
             .map(|(_, id)| *id)
             .collect();
-        mute.sort_unstable();
-        mute
+        overdue.sort_unstable();
+        overdue
     }
 
     /// When the next greeting is given up.
-    pub(crate) fn mute_deadline(&self) -> Option<Instant> {
+    pub(crate) fn greeting_deadline(&self) -> Option<Instant> {
         let first = self.greeting.iter().find(|(_, id)| self.is_greeting(*id));
         first.map(|(since, _)| *since + self.timing.session_timeout)
     }

@@ -95,16 +95,16 @@ fn health_after(answers: usize) -> u32 {
     let asked: Vec<(NodeId, u64)> = out
         .iter()
         .filter_map(|action| match action {
-            Action::ProbeFor { via, nonce, .. } => Some((*via, *nonce)),
+            Action::IndirectProbe { via, nonce, .. } => Some((*via, *nonce)),
             _ => None,
         })
         .collect();
     assert_eq!(asked.len(), 3);
     for (via, nonce) in asked.iter().take(answers) {
-        node.on_probed_for(ms(600), *via, *nonce, false, &[]);
+        node.on_indirect_ack(ms(600), *via, *nonce, false, &[]);
         // An answer counts once, and no helper answers for another.
-        node.on_probed_for(ms(600), *via, *nonce, false, &[]);
-        node.on_probed_for(ms(600), NodeId(2 + 40), *nonce, false, &[]);
+        node.on_indirect_ack(ms(600), *via, *nonce, false, &[]);
+        node.on_indirect_ack(ms(600), NodeId(2 + 40), *nonce, false, &[]);
     }
     // A probe of another member may have begun meanwhile: it is answered.
     for id in (3..11).map(NodeId) {
@@ -124,12 +124,12 @@ fn a_helper_says_in_time_that_it_got_no_answer() {
     let mut helper = lone(5);
     // Its own troubles do not make the asker wait.
     helper.health.worsen(8);
-    helper.on_probe_for(ms(0), NodeId(2), NodeId(3), 77, &[]);
+    helper.on_indirect_probe(ms(0), NodeId(2), NodeId(3), 77, &[]);
     let out = helper.tick(ms(300));
     let says_no = |action: &Action| {
         matches!(
             action,
-            Action::ProbedFor {
+            Action::IndirectAck {
                 to: NodeId(2),
                 nonce: 77,
                 alive: false,
@@ -148,7 +148,7 @@ fn a_node_that_doubts_itself_gives_answers_more_time() {
     node.tick(ms(0));
     let asks = |out: &[Action]| {
         out.iter()
-            .any(|action| matches!(action, Action::ProbeFor { .. }))
+            .any(|action| matches!(action, Action::IndirectProbe { .. }))
     };
     assert!(!asks(&node.tick(ms(899))));
     assert!(asks(&node.tick(ms(900))), "three times 300 ms");

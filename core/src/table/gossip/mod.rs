@@ -140,23 +140,23 @@ impl Gossip {
         msg: GossipMessage,
     ) -> Result<Paged, Refusal> {
         match msg {
-            GossipMessage::Push(batch) => self.pushed(env, batch)?,
-            GossipMessage::Forward { cuts, rows } => self.forwarded(env, &cuts, rows)?,
-            GossipMessage::IHave(have) => self.noticed(env, link, &have)?,
-            GossipMessage::Graft(dots) => self.grafted(env, link, &dots)?,
-            GossipMessage::Pull(pull) => self.pulled(env, link, node, pull)?,
+            GossipMessage::Push(batch) => self.on_push(env, batch)?,
+            GossipMessage::Forward { cuts, rows } => self.on_forward(env, &cuts, rows)?,
+            GossipMessage::IHave(have) => self.on_ihave(env, link, &have)?,
+            GossipMessage::Graft(dots) => self.on_graft(env, link, &dots)?,
+            GossipMessage::Pull(pull) => self.on_pull(env, link, node, pull)?,
             GossipMessage::Page(page) => return self.on_page(env, link, page),
             GossipMessage::PageAck { session, page } => {
-                self.replica.serve_more(env.fx, link, session, page);
+                self.replica.on_page_ack(env.fx, link, session, page);
             }
-            GossipMessage::RangeSum(compare) => self.compare_ranges(env, link, compare)?,
-            GossipMessage::RangeDots(compared) => self.ranges_compared(env, link, compared)?,
+            GossipMessage::RangeSum(compare) => self.on_range_sum(env, link, compare)?,
+            GossipMessage::RangeDots(compared) => self.on_range_dots(env, link, compared)?,
             GossipMessage::DigestDiff { session, scope, at } => {
-                self.differs(env, link, session, (&scope, at))?;
+                self.on_digest_diff(env, link, session, (&scope, at))?;
             }
-            GossipMessage::AskClaims(asks) => self.claims_asked(env, link, &asks)?,
-            GossipMessage::Claims(claims) => self.claims_told(env, link, &claims)?,
-            GossipMessage::Refused { session } => self.sync.refused(env.fx, link, session),
+            GossipMessage::AskClaims(asks) => self.on_ask_claims(env, link, &asks)?,
+            GossipMessage::Claims(claims) => self.on_claims(env, link, &claims)?,
+            GossipMessage::Refused { session } => self.sync.on_refused(env.fx, link, session),
         }
         Ok(Paged::Merged)
     }
@@ -205,12 +205,12 @@ impl Gossip {
 
     /// Lets a fetch that is due later begin now.
     pub(crate) fn expedite(&mut self, now: Instant, link: LinkId) {
-        self.sync.hurry(now, link);
+        self.sync.expedite(now, link);
     }
 
     /// Fetches from a peer, whether or not it has seen the same.
     pub(crate) fn pull_at_once(&mut self, now: Instant, link: LinkId) {
-        self.sync.urge(now, link);
+        self.sync.pull_at_once(now, link);
     }
 
     /// Returns how many sessions this node has asked for that are under way.

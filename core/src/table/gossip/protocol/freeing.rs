@@ -21,7 +21,7 @@ impl Gossip {
     /// Frees tombstones that every counted member has claimed.
     pub(crate) fn free_tombstones(&mut self, env: &mut Env<'_>) {
         if self.replica.cover().tombstone_count() == 0 {
-            return self.stability.rest(|node| self.relays.wants(node));
+            return self.stability.stand_by(|node| self.relays.wants(node));
         }
         // No claim will tell a lone node that it is time.
         let alone = env.seat.members.others().next().is_none();

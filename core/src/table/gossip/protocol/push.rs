@@ -105,12 +105,12 @@ impl Gossip {
     }
 
     /// Rows that a member has just accepted or received. A node that is still joining drops them: a session brings them.
-    pub(crate) fn pushed(&mut self, env: &mut Env<'_>, batch: RowBatch) -> Result<(), Refusal> {
+    pub(crate) fn on_push(&mut self, env: &mut Env<'_>, batch: RowBatch) -> Result<(), Refusal> {
         self.received(env, batch, None)
     }
 
     /// Takes rows that this node has to pass on to the members that the message makes it answer for.
-    pub(crate) fn forwarded(
+    pub(crate) fn on_forward(
         &mut self,
         env: &mut Env<'_>,
         cuts: &[NodeId],
@@ -199,7 +199,7 @@ impl Gossip {
     }
 
     /// A peer tells which dots it has.
-    pub(crate) fn noticed(
+    pub(crate) fn on_ihave(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
@@ -215,12 +215,12 @@ impl Gossip {
         let now = env.fx.now().mono;
         let patience = env.seat.config.timing.mismatch_patience;
         self.lazy
-            .noticed(now, patience, link, &have, self.replica.cover());
+            .on_ihave(now, patience, link, &have, self.replica.cover());
         Ok(())
     }
 
     /// A peer asks for rows that this node has announced.
-    pub(crate) fn grafted(
+    pub(crate) fn on_graft(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,

@@ -180,7 +180,7 @@ impl Gossip {
     }
 
     /// A neighbour asks for claims of members to which it has no link.
-    pub(crate) fn claims_asked(
+    pub(crate) fn on_ask_claims(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
@@ -262,7 +262,7 @@ impl Gossip {
     }
 
     /// A neighbour passes on claims of other members.
-    pub(crate) fn claims_told(
+    pub(crate) fn on_claims(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,

@@ -149,7 +149,7 @@ impl Gossip {
     }
 
     /// A peer whose rows differ asks what this node shows.
-    pub(crate) fn compare_ranges(
+    pub(crate) fn on_range_sum(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
@@ -178,7 +178,7 @@ impl Gossip {
     }
 
     /// The peer said what it shows in the ranges that differ.
-    pub(crate) fn ranges_compared(
+    pub(crate) fn on_range_dots(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,

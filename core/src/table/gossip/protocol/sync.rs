@@ -91,7 +91,7 @@ impl Gossip {
     }
 
     /// A peer told its state with a probe or an ack.
-    pub(crate) fn heard_status(
+    pub(crate) fn on_status(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
@@ -155,7 +155,7 @@ impl Gossip {
     }
 
     /// A peer asks for everything it lacks.
-    pub(crate) fn pulled(
+    pub(crate) fn on_pull(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
@@ -253,7 +253,7 @@ impl Gossip {
     }
 
     /// The server named the parts in which its contexts differ from this node's: now they are exchanged.
-    pub(crate) fn differs(
+    pub(crate) fn on_digest_diff(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,

@@ -140,7 +140,7 @@ pub(crate) struct AntiEntropy {
     /// Peers to fetch from, by when.
     queue: BTreeSet<(Instant, LinkId)>,
     /// When a new link was last a reason to hurry.
-    hurried: Option<Instant>,
+    expedited: Option<Instant>,
 }
 
 impl AntiEntropy {
@@ -153,7 +153,7 @@ impl AntiEntropy {
             last_number: 0,
             mismatches: BTreeMap::new(),
             queue: BTreeSet::new(),
-            hurried: None,
+            expedited: None,
         }
     }
 
@@ -184,7 +184,7 @@ impl AntiEntropy {
     }
 
     /// The link is new, or its peer has something that this node must have: do not wait.
-    pub(crate) fn urge(&mut self, now: Instant, link: LinkId) {
+    pub(crate) fn pull_at_once(&mut self, now: Instant, link: LinkId) {
         let mismatch = self.mismatches.entry(link).or_default();
         mismatch.since = Some(now);
         mismatch.not_before = None;
@@ -192,15 +192,15 @@ impl AntiEntropy {
         self.requeue(link);
     }
 
-    /// The link is new and its peer disagrees: do not wait, unless another new link was a reason to hurry just now. Of many
+    /// The link is new and its peer disagrees: do not wait, unless another new link was pulled from just now. Of many
     /// members that come at once each would be asked for what the first has brought.
-    pub(crate) fn hurry(&mut self, now: Instant, link: LinkId) {
+    pub(crate) fn expedite(&mut self, now: Instant, link: LinkId) {
         let patience = self.timing.mismatch_patience;
-        if self.hurried.is_some_and(|at| now.since(at) < patience) {
+        if self.expedited.is_some_and(|at| now.since(at) < patience) {
             return self.compare(now, link, false);
         }
-        self.hurried = Some(now);
-        self.urge(now, link);
+        self.expedited = Some(now);
+        self.pull_at_once(now, link);
     }
 
     /// Forgets what the other peers told, which is old: a session is complete. Returns some of those that disagreed, to be asked again;
@@ -362,7 +362,7 @@ impl AntiEntropy {
     }
 
     /// The peer cannot serve now.
-    pub(crate) fn refused(&mut self, fx: &mut Effects, link: LinkId, session: u64) {
+    pub(crate) fn on_refused(&mut self, fx: &mut Effects, link: LinkId, session: u64) {
         if self
             .asked
             .get(&session)

@@ -269,7 +269,7 @@ impl Replica {
     }
 
     /// The client has `page` pages and wants more.
-    pub(crate) fn serve_more(&mut self, fx: &mut Effects, link: LinkId, session: u64, page: u32) {
+    pub(crate) fn on_page_ack(&mut self, fx: &mut Effects, link: LinkId, session: u64, page: u32) {
         let now = fx.now().mono;
         let found = self
             .cover

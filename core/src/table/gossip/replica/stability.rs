@@ -314,7 +314,7 @@ impl Stability {
     }
 
     /// There is no tombstone: only what others ask for is kept.
-    pub(crate) fn rest(&mut self, is_asked_for: impl Fn(NodeId) -> bool) {
+    pub(crate) fn stand_by(&mut self, is_asked_for: impl Fn(NodeId) -> bool) {
         self.claims.retain(|node, _| is_asked_for(*node));
         self.early.retain(|node, _| is_asked_for(*node));
         self.agreed = None;

@@ -72,7 +72,7 @@ impl Lazy {
     }
 
     /// A peer tells what it has. What has not been seen here is waited for.
-    pub(crate) fn noticed(
+    pub(crate) fn on_ihave(
         &mut self,
         now: Instant,
         patience: Duration,

@@ -172,8 +172,8 @@ fn what_is_named_and_does_not_come_is_asked_for_once_of_each_that_has_it() {
     let writer = cover.intern(actor(1));
     cover.insert(RowClass::UsrDurable, writer, 2, &mut fx);
     let t0 = Instant::ZERO;
-    lazy.noticed(t0, PATIENCE, LinkId(7), &named(actor(1), &[(1, 3)]), &cover);
-    lazy.noticed(t0, PATIENCE, LinkId(8), &named(actor(1), &[(1, 4)]), &cover);
+    lazy.on_ihave(t0, PATIENCE, LinkId(7), &named(actor(1), &[(1, 3)]), &cover);
+    lazy.on_ihave(t0, PATIENCE, LinkId(8), &named(actor(1), &[(1, 4)]), &cover);
     assert_eq!(due(&mut lazy, 99, &cover), []);
     cover.insert(RowClass::UsrDurable, writer, 1, &mut fx);
     let expected = [
@@ -214,10 +214,10 @@ fn a_peer_that_names_what_it_likes_fills_no_more_than_the_table() {
     let (mut lazy, cover) = (Lazy::default(), Cover::default());
     for number in 0..5_000 {
         let have = named(actor(number), &[(1, u64::MAX - 1)]);
-        lazy.noticed(Instant::ZERO, PATIENCE, LinkId(1), &have, &cover);
+        lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &have, &cover);
     }
     let runs: Vec<(u64, u64)> = (1..5_000).map(|at| (at * 2, at * 2)).collect();
-    lazy.noticed(
+    lazy.on_ihave(
         Instant::ZERO,
         PATIENCE,
         LinkId(1),
@@ -236,14 +236,14 @@ fn what_waits_may_be_split_without_end_of_what_else_is_named() {
     let (mut lazy, mut cover) = (Lazy::default(), Cover::default());
     let mut fx = Effects::new(Storage::None);
     let long = named(actor(1), &[(1, 10_000)]);
-    lazy.noticed(Instant::ZERO, PATIENCE, LinkId(1), &long, &cover);
+    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &long, &cover);
     let writer = cover.intern(actor(1));
     for counter in 1..3_000 {
         cover.insert(RowClass::UsrDurable, writer, counter * 2, &mut fx);
     }
     assert_eq!(due(&mut lazy, 100, &cover).len(), 1);
     let more = named(actor(2), &[(1, 1)]);
-    lazy.noticed(Instant::ZERO, PATIENCE, LinkId(1), &more, &cover);
+    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &more, &cover);
     assert_eq!(due(&mut lazy, 200, &cover), [], "there is no room");
 }
 
@@ -252,7 +252,7 @@ fn a_shorter_patience_holds_for_what_waits() {
     let (mut lazy, cover) = (Lazy::default(), Cover::default());
     lazy.arrived(Instant::ZERO, PATIENCE, (RowClass::Sys, actor(1)), 1);
     let have = named(actor(1), &[(1, 1)]);
-    lazy.noticed(Instant::ZERO, PATIENCE, LinkId(1), &have, &cover);
+    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &have, &cover);
     lazy.retime(Instant::ZERO, PATIENCE / 5);
     assert_eq!(due(&mut lazy, 20, &cover).len(), 2);
 }
