@@ -111,23 +111,23 @@ impl Display for Trace<'_, ClusterMessage> {
         match self.0 {
             ClusterMessage::Greeting(greeting) => {
                 let (phase, settled) = (phase(&greeting.phase), greeting.settled);
-                write!(f, "welcome standing={phase} settled={settled} ")?;
+                write!(f, "greeting phase={phase} settled={settled} ")?;
                 rows(f, &greeting.rows)
             }
             ClusterMessage::EvictionDigest(evictions) => {
-                write!(f, "heard evictions={}", evictions.len())
+                write!(f, "eviction-digest evictions={}", evictions.len())
             }
-            ClusterMessage::Denial(why) => write!(f, "denied why={}", denial(*why)),
-            ClusterMessage::Leave => f.write_str("goodbye"),
+            ClusterMessage::Denial(why) => write!(f, "denial why={}", denial(*why)),
+            ClusterMessage::Leave => f.write_str("leave"),
             ClusterMessage::Evict { node, force, .. } => {
                 write!(f, "evict node={node} force={force}")
             }
-            ClusterMessage::EvictVote { agrees, .. } => write!(f, "agreed agrees={agrees}"),
-            ClusterMessage::EvictCancel { node, .. } => write!(f, "withdrawn node={node}"),
+            ClusterMessage::EvictVote { agrees, .. } => write!(f, "evict-vote agrees={agrees}"),
+            ClusterMessage::EvictCancel { node, .. } => write!(f, "evict-cancel node={node}"),
             ClusterMessage::Handover { round, insists, .. } => {
                 write!(f, "handover round={round} insists={insists}")
             }
-            ClusterMessage::Takeover { round } => write!(f, "taken-over round={round}"),
+            ClusterMessage::Takeover { round } => write!(f, "takeover round={round}"),
         }
     }
 }
@@ -142,10 +142,10 @@ impl Display for Trace<'_, DetectorMessage> {
                 write!(f, "ack nonce={nonce} rumors={}", rumors.len())
             }
             DetectorMessage::IndirectProbe { nonce, rumors, .. } => {
-                write!(f, "probe-for nonce={nonce} rumors={}", rumors.len())
+                write!(f, "indirect-probe nonce={nonce} rumors={}", rumors.len())
             }
             DetectorMessage::IndirectAck { nonce, alive, .. } => {
-                write!(f, "probed-for nonce={nonce} alive={alive}")
+                write!(f, "indirect-ack nonce={nonce} alive={alive}")
             }
         }
     }
@@ -162,7 +162,7 @@ impl Display for Trace<'_, GossipMessage> {
                 write!(f, "forward parts={} ", cuts.len().saturating_sub(1))?;
                 rows(f, batch)
             }
-            GossipMessage::IHave(dots) => write!(f, "have runs={}", runs(dots)),
+            GossipMessage::IHave(dots) => write!(f, "ihave runs={}", runs(dots)),
             GossipMessage::Graft(dots) => write!(f, "graft runs={}", runs(dots)),
             GossipMessage::Pull(pull) => {
                 let basis = match pull.basis {
@@ -170,19 +170,19 @@ impl Display for Trace<'_, GossipMessage> {
                     PullBasis::Digest(_) => "digest",
                     PullBasis::Within { .. } => "within",
                 };
-                write!(f, "pull have={basis} claim={}", pull.durable.is_some())
+                write!(f, "pull basis={basis} claim={}", pull.durable.is_some())
             }
             GossipMessage::Page(page) => {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
                 rows(f, &page.rows)
             }
-            GossipMessage::PageAck { page, .. } => write!(f, "more page={page}"),
-            GossipMessage::DigestDiff { .. } => f.write_str("differs"),
+            GossipMessage::PageAck { page, .. } => write!(f, "page-ack page={page}"),
+            GossipMessage::DigestDiff { .. } => f.write_str("digest-diff"),
             GossipMessage::Refused { .. } => f.write_str("refused"),
-            GossipMessage::RangeSum(sums) => write!(f, "compare ranges={}", sums.ranges.len()),
+            GossipMessage::RangeSum(sums) => write!(f, "range-sum ranges={}", sums.ranges.len()),
             GossipMessage::RangeDots(dots) => {
                 let actors = dots.shown.iter().map(|domain| domain.actors.len());
-                write!(f, "compared actors={}", actors.sum::<usize>())
+                write!(f, "range-dots actors={}", actors.sum::<usize>())
             }
             GossipMessage::AskClaims(asks) => write!(f, "ask-claims count={}", asks.len()),
             GossipMessage::Claims(claims) => write!(f, "claims count={}", claims.len()),
@@ -214,7 +214,7 @@ impl Display for Trace<'_, Event> {
                 write!(f, "duplicate-name name={name} later={later}")
             }
             Event::Waits { standing, secs, .. } => {
-                write!(f, "waits standing={standing} secs={secs}")
+                write!(f, "waits phase={standing} secs={secs}")
             }
             Event::Founded => f.write_str("founded"),
             Event::Joined { through } => write!(f, "joined through={through}"),

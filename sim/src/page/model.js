@@ -2,8 +2,8 @@
 // The run as columns of numbers. Nothing here knows the screen.
 
 const KIND_CLASS = {
-  push: "push", pull: "session", page: "session", more: "session", refused: "session",
-  welcome: "greet", goodbye: "greet", probe: "probe", ack: "probe", probefor: "probe", probedfor: "probe",
+  push: "push", pull: "session", page: "session", page_ack: "session", refused: "session",
+  greeting: "greet", leave: "greet", probe: "probe", ack: "probe", indirect_probe: "probe", indirect_ack: "probe",
 };
 const MARK_CLASS = {
   put: "write", put_for: "write", delete: "delete", flush: "delete", get: "read", acked: "ack", shows: "show", hides: "hide", expires: "expire",

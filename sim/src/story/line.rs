@@ -133,7 +133,7 @@ impl<'a> Line<'a> {
     }
 
     fn greeting(&mut self, greeting: &'a Greeting) -> &mut Self {
-        let (standing, since) = match &greeting.phase {
+        let (phase, since) = match &greeting.phase {
             Phase::Member => ("member", 0),
             Phase::Joining => ("joining", 0),
             Phase::Away { since, active } => {
@@ -144,7 +144,7 @@ impl<'a> Line<'a> {
         let status = status_hash(&greeting.status);
         let [settled, founds, whole] =
             [greeting.settled, greeting.founds, greeting.whole].map(u64::from);
-        self.push(Field::Word("standing", standing))
+        self.push(Field::Word("phase", phase))
             .num("rows", greeting.rows.rows.len() as u64)
             .mute([batch_hash(&greeting.rows), status])
             .mute([since, greeting.cluster.0, settled, founds])
