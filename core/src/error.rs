@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::id::NodeId;
+use crate::table::Mode;
 
 /// Why a write was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,6 +188,11 @@ pub enum TableError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The name is that of a table of another mode than gossip, and this program keeps none of it yet.
+    ModeNotBuilt {
+        /// The mode.
+        mode: Mode,
+    },
     /// The table exists with other options, which are fixed at creation.
     OptionsDiffer,
     /// The node cannot take the definition now.
@@ -200,6 +206,13 @@ impl fmt::Display for TableError {
                 write!(
                     f,
                     "a table name has 1 to {limit} bytes, this one has {size}"
+                )
+            }
+            TableError::ModeNotBuilt { mode } => {
+                let prefix = mode.prefix();
+                write!(
+                    f,
+                    "{prefix}NAME is the name of a {mode} table, and {mode} tables are not built yet"
                 )
             }
             TableError::OptionsDiffer => {
@@ -505,6 +518,13 @@ pub enum RecoverError {
         /// The newest format understood.
         known: u64,
     },
+    /// The store has rows of a gossip table whose name is that of a table of another mode.
+    ModeNotBuilt {
+        /// The name of the table.
+        table: String,
+        /// The mode that the name means.
+        mode: Mode,
+    },
     /// The store belongs to a cluster of another name.
     ClusterName {
         /// The name in the store.
@@ -518,6 +538,10 @@ impl fmt::Display for RecoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RecoverError::Lost { what } => f.write_str(what),
+            RecoverError::ModeNotBuilt { table, mode } => write!(
+                f,
+                "the store has rows of gossip table {table}, whose name is that of a {mode} table"
+            ),
             RecoverError::Damaged { key, why } => {
                 write!(f, "stored record {key} is damaged: {why}")
             }

@@ -22,7 +22,7 @@ use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
 use crate::table::gossip::Replica;
 use crate::table::sys;
-use crate::table::{Hlc, RowClass, Runs};
+use crate::table::{Hlc, Mode, RowClass, Runs};
 use crate::time::Now;
 
 /// Builds a node from its configuration, a seed, and what its store holds.
@@ -89,7 +89,8 @@ impl Recovery {
     /// member, which has what was in it.
     ///
     /// # Errors
-    /// [`RecoverError::Version`] when the record is too new; the recovery cannot go on.
+    /// [`RecoverError::Version`] when the record is too new, [`RecoverError::ModeNotBuilt`] when it is a row of a gossip table under a name
+    /// of another mode; the recovery cannot go on.
     pub fn record(&mut self, record: Record) -> Result<(), RecoverError> {
         self.empty = false;
         let known = match record::read(&record) {
@@ -125,6 +126,11 @@ impl Recovery {
                 actor,
                 mut row,
             } => {
+                if class != RowClass::Sys
+                    && let mode @ (Mode::Strong | Mode::Quorum) = Mode::of(&table)
+                {
+                    return Err(RecoverError::ModeNotBuilt { table, mode });
+                }
                 let resident = self.config.resident_value;
                 // The store's own rows stay in memory: the node reads them itself.
                 if class != RowClass::Sys

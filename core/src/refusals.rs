@@ -36,7 +36,7 @@ refusals! {
     BadSiblings = "bad-siblings",
     /// Runs of counters overlap, are out of order, or out of range. The link was closed.
     BadRuns = "bad-runs",
-    /// A table's name is empty or too long. The link was closed.
+    /// A table's name is empty, too long, or that of a table of another mode. The link was closed.
     BadTableName = "bad-table-name",
     /// A foreign clock is too far ahead to be followed. The row was taken.
     ClockAhead = "clock-ahead",

@@ -283,7 +283,7 @@ impl Node {
     /// this life of the node, also while the table has no rows: so a name that was asked for here is never forgotten.
     ///
     /// # Errors
-    /// [`TableError::BadName`] when the name is empty or too long.
+    /// [`TableError::BadName`] when the name is empty or too long, [`TableError::ModeNotBuilt`] when it is that of a strong or quorum table.
     pub fn table(&mut self, name: &str) -> Result<TableId, TableError> {
         self.gossip.replica_mut().table(name, true)
     }
@@ -292,12 +292,13 @@ impl Node {
     /// while, and its id with it.
     ///
     /// # Errors
-    /// [`TableError::BadName`] when the name is empty or too long.
+    /// [`TableError::BadName`] when the name is empty or too long, [`TableError::ModeNotBuilt`] when it is that of a strong or quorum table.
     pub fn table_to_write(&mut self, name: &str) -> Result<TableId, TableError> {
         self.gossip.replica_mut().table(name, false)
     }
 
-    /// The user table of that name, if this node has ever heard of it. O(log tables).
+    /// The user table of that name, if this node has ever heard of it; none has a name that [`Mode::built`](crate::Mode::built) refuses.
+    /// O(log tables).
     pub fn user_table(&self, name: &str) -> Option<TableId> {
         self.gossip.replica().catalog().resolve_user(name)
     }

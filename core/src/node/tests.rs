@@ -22,6 +22,7 @@ mod leave;
 mod links;
 mod loads;
 mod membership;
+mod modes;
 mod names;
 mod namesake;
 #[cfg(feature = "mutants")]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::id::TableId;
 use crate::store::bytes::{Reader, Writer};
-use crate::table::{Conflict, Durability, Namespace, RowClass, TableName, TableOptions};
+use crate::table::{Conflict, Durability, Mode, Namespace, RowClass, TableName, TableOptions};
 
 /// The ids of the store's own tables, the same on every node.
 pub(crate) mod sys {
@@ -309,7 +309,7 @@ impl Catalog {
         })
     }
 
-    /// A definition has arrived; a value of a newer version than this program's is left alone. Returns what the name meant, and what it means
+    /// A definition has arrived; a value of a newer version than this program's, or of another mode, is left alone. Returns what the name meant, and what it means
     /// from now on.
     pub(crate) fn define(
         &mut self,
@@ -317,6 +317,8 @@ impl Catalog {
         value: Option<&[u8]>,
     ) -> Option<(TableId, TableId)> {
         let name = core::str::from_utf8(name).ok()?;
+        // A member of a later version may define tables that this program does not keep.
+        Mode::built(name).ok()?;
         let options = decode_options(value?)?;
         self.defined.insert(name.to_string(), options);
         let home = self.intern(RowClass::of(options), name);

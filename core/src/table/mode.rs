@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::error::TableError;
+
 /// The way in which the members keep a table. Its name alone decides, so that no member that has not heard of a definition takes a table
 /// for one of another mode. Exhaustive: there is no fourth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +31,18 @@ impl Mode {
             Mode::Gossip => "",
             Mode::Strong => "strong:",
             Mode::Quorum => "quorum:",
+        }
+    }
+
+    /// The mode of the table of this name, if this program keeps tables of that mode. For what asks for a table without making it: a table
+    /// that is not there and one that cannot be are not the same.
+    ///
+    /// # Errors
+    /// [`TableError::ModeNotBuilt`].
+    pub fn built(name: &str) -> Result<Mode, TableError> {
+        match Mode::of(name) {
+            Mode::Gossip => Ok(Mode::Gossip),
+            mode @ (Mode::Strong | Mode::Quorum) => Err(TableError::ModeNotBuilt { mode }),
         }
     }
 

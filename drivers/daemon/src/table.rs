@@ -1,5 +1,6 @@
 //! A table as the Redis protocol shows it: `default` holds the strings, any other table is a hash.
 
+use rumormill_core::Mode;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -20,10 +21,11 @@ pub(crate) struct Table(String);
 
 impl Table {
     pub(crate) fn new(name: &str) -> Result<Table, Failure> {
-        match name.is_empty() {
-            true => Err(Failure::Usage("a table name has at least one byte".into())),
-            false => Ok(Table(name.to_string())),
+        if name.is_empty() {
+            return Err(Failure::Usage("a table name has at least one byte".into()));
         }
+        Mode::built(name).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(Table(name.to_string()))
     }
 
     /// Its name.
@@ -247,6 +249,8 @@ mod tests {
         let hash = Table::new("t").expect("a name");
         assert_eq!(hash.get(b"k"), [&b"HGET"[..], b"t", b"k"]);
         assert!(Table::new("").is_err());
+        let strong = Table::new("strong:t").expect_err("there are none yet");
+        assert!(strong.to_string().contains("not built yet"), "{strong}");
     }
 
     #[test]

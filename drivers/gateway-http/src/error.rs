@@ -205,6 +205,10 @@ impl From<TableError> for ApiError {
                     .with("size", size)
                     .with("limit", limit)
             }
+            TableError::ModeNotBuilt { mode } => {
+                ApiError::new(StatusCode::BAD_REQUEST, "mode_not_built", message)
+                    .with("mode", mode.as_str())
+            }
             TableError::OptionsDiffer => {
                 ApiError::new(StatusCode::CONFLICT, "options_differ", message)
             }

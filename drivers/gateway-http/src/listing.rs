@@ -106,7 +106,7 @@ impl From<&Row> for ListedRow {
            ("Last-Event-ID" = Option<String>, Header, description = "With watch: as `cursor`, which it overrides")),
     responses((status = 200, description = "The rows, or the stream",
                content((Listing = "application/json"), (watch::WatchEvent = "text/event-stream"))),
-              (status = 400, description = "`bad_parameter`, `bad_table_name`"),
+              (status = 400, description = "`bad_parameter`, `bad_table_name`, `mode_not_built`"),
               (status = 500, description = "`unreadable`: a stored value is damaged"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn list(

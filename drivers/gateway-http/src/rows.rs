@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::{Accepted, CausalToken, Node, Now, TableId, Write};
+use rumormill_core::{Accepted, CausalToken, Mode, Node, Now, TableId, Write};
 
 use crate::answer::{etag, header_value, raw, unmodified};
 use crate::conditions::{self, Conditions, Failed};
@@ -39,7 +39,7 @@ const MAX_TTL_MS: u64 = 1_000 * 365 * 24 * 3600 * 1000;
                        ("X-Rumormill-Context" = String, description = "What a write gives back to replace them"))),
               (status = 304, description = "`If-None-Match`: the row has one of these tags",
                headers(("ETag" = String, description = "Its tag"))),
-              (status = 400, description = "`bad_parameter`, `bad_table_name`, `bad_condition`"),
+              (status = 400, description = "`bad_parameter`, `bad_table_name`, `mode_not_built`, `bad_condition`"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 412, description = "`precondition_failed`: `If-Match`: the row has another tag, that in `ETag`"),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
@@ -91,7 +91,7 @@ pub(crate) async fn read(
     responses((status = 201, description = "The row is new", headers(("ETag" = String, description = "Its tag"))),
               (status = 204, description = "There was a row: it was replaced, or has a sibling more",
                headers(("ETag" = String, description = "The tag of what was written"))),
-              (status = 400, description = "`bad_parameter`, `bad_condition`, `empty_key`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason`: \
+              (status = 400, description = "`bad_parameter`, `bad_condition`, `empty_key`, `key_too_large`, `bad_table_name`, `mode_not_built`; `bad_context`, with a `reason`: \
                `malformed`, `damaged`, `unknown`, `other_key` or `unissued`; `context_unused`: the table keeps no siblings; \
                `expiry_unsupported`: rows with siblings do not expire"),
               (status = 413, description = "`value_too_large`, `siblings_too_large`, with the limit"),
@@ -137,7 +137,7 @@ pub(crate) async fn write(
            ("If-None-Match" = Option<String>, Header, description = "Only if the row has none of these tags; `*`: only if there is no row"),
            ("X-Rumormill-Context" = Option<String>, Header, description = "In a table that keeps siblings: the context of a read of this key")),
     responses((status = 204, description = "The row is deleted; with a context: what the read has shown is gone, now or before"),
-              (status = 400, description = "`bad_parameter`, `bad_condition`, `empty_key`, `key_too_large`, `bad_table_name`; `bad_context`, with a `reason` as for PUT; \
+              (status = 400, description = "`bad_parameter`, `bad_condition`, `empty_key`, `key_too_large`, `bad_table_name`, `mode_not_built`; `bad_context`, with a `reason` as for PUT; \
                `context_unused`: the table keeps no siblings"),
               (status = 404, description = "`not_found`: no such row"),
               (status = 409, description = "`clock_ahead`, `last_clock`"),
@@ -381,11 +381,13 @@ fn row_path(uri: &Uri) -> Result<(String, Vec<u8>), ApiError> {
 }
 
 pub(crate) fn table_name(encoded: &str) -> Result<String, ApiError> {
-    String::from_utf8(text::decode_percent(encoded)).map_err(|_| {
+    let name = String::from_utf8(text::decode_percent(encoded)).map_err(|_| {
         ApiError::new(
             StatusCode::BAD_REQUEST,
             "bad_table_name",
             "a table name is UTF-8",
         )
-    })
+    })?;
+    Mode::built(&name)?;
+    Ok(name)
 }

@@ -69,7 +69,7 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>,
 /// Create a table with options; succeeds if it exists with the same ones.
 #[utoipa::path(post, path = "/v1/tables", tag = "tables", operation_id = "create_table", request_body = NewTable,
     responses((status = 201, description = "The table exists", body = Table),
-              (status = 400, description = "`bad_json`, `bad_table_name`"),
+              (status = 400, description = "`bad_json`, `bad_table_name`; `mode_not_built`: `strong:` and `quorum:` begin the names of tables of modes that do not exist yet"),
               (status = 409, description = "`options_differ`: it exists with other options; `clock_ahead`"),
               (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),

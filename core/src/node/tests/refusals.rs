@@ -118,6 +118,7 @@ fn broken() -> Vec<(Message, Refusal)> {
     std::vec![
         (push(some, 9, "default", good()), Refusal::UnknownDomain),
         (push(some, 1, "", good()), Refusal::BadTableName),
+        (push(some, 1, "strong:t", good()), Refusal::BadTableName),
         (push(some, 0, "nobody", good()), Refusal::UnknownSystemTable),
         (push(some, 1, "default", row(0, 5)), Refusal::BadRow),
         (push(some, 1, "default", row(u64::MAX, 5)), Refusal::BadRow),

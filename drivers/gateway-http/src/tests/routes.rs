@@ -129,6 +129,30 @@ fn bad_bodies_are_told_apart() {
 }
 
 #[test]
+fn a_name_of_a_mode_that_is_not_built_is_refused_everywhere() {
+    let lab = Lab::new(Storage::Ordered);
+    let table = "/v1/usr/strong:locks";
+    let row = &format!("{table}/k");
+    let answers = [
+        lab.get(table),
+        lab.get(&format!("{table}?watch")),
+        lab.get(row),
+        lab.send(Method::PUT, row, "v"),
+        lab.send(Method::DELETE, row, ""),
+        lab.send_json(Method::POST, "/v1/tables", r#"{"name":"strong:locks"}"#),
+    ];
+    for answer in answers {
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::BAD_REQUEST, "mode_not_built")
+        );
+        assert_eq!(answer.json()["error"]["mode"], "strong");
+    }
+    let plain = lab.send(Method::PUT, "/v1/usr/t/strong:k", "v");
+    assert_eq!(plain.status, StatusCode::CREATED, "it is a key");
+}
+
+#[test]
 fn a_listing_is_ordered_and_paged() {
     let lab = Lab::new(Storage::None);
     for n in 0..25 {

@@ -1,7 +1,7 @@
 //! Hashes: user tables, whose rows are the fields.
 
 use bytes::Bytes;
-use rumormill_core::{RowRef, ScanRange, TableId, Write};
+use rumormill_core::{Mode, RowRef, ScanRange, TableId, Write};
 
 use super::keys::{check_pairs, scan_reply};
 use super::{Command, Ctx, DELETE, Group, ONE, Outcome, READ, READ_SLOW, WRITE};
@@ -92,6 +92,9 @@ pub(super) const COMMANDS: &[Command] = &[
 
 /// The hash that a command reads: `None` when there is nothing of that name.
 fn readable(ctx: &Ctx<'_>, name: &[u8]) -> Result<Option<TableId>, Refusal> {
+    // A table of another mode is not the same as one that is not there.
+    let text = std::str::from_utf8(name);
+    text.map_or(Ok(Mode::Gossip), Mode::built)?;
     match ctx.hash(name) {
         None if ctx.is_string(name) => Err(Refusal::WRONG_TYPE),
         found => Ok(found),

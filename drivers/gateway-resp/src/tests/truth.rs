@@ -138,6 +138,29 @@ fn a_script_is_told_that_locks_need_strong_tables() {
 }
 
 #[test]
+fn a_hash_of_a_mode_that_is_not_built_is_refused() {
+    let mut talk = Talk::new();
+    let lines = [
+        "HSET strong:locks a me",
+        "HSETNX strong:locks a me",
+        "HGET strong:locks a",
+        "HGETALL strong:locks",
+        "HDEL strong:locks a",
+        "HSCAN strong:locks 0",
+    ];
+    for line in lines {
+        let answer = talk.say(line);
+        assert!(
+            answer.contains("strong tables are not built yet"),
+            "{answer}"
+        );
+    }
+    // The names of strings are keys of one table.
+    assert_eq!(talk.say("SET strong:locks v"), "+OK");
+    assert_eq!(talk.say("DEL strong:locks quorum:x"), ":1");
+}
+
+#[test]
 fn a_random_key_is_any_key_with_the_same_chance() {
     let mut talk = Talk::new();
     for n in 0..30 {

@@ -9,7 +9,7 @@ use super::{ActorIx, Arrival, Replica};
 use crate::config::MAX_ROW_BYTES;
 use crate::refusals::Refusal;
 use crate::table::siblings::SiblingRow;
-use crate::table::{Hlc, RowClass};
+use crate::table::{Hlc, Mode, RowClass};
 use crate::wire;
 
 impl Replica {
@@ -21,7 +21,8 @@ impl Replica {
         let mut classes = Vec::with_capacity(batch.tables.len());
         for table in &batch.tables {
             let class = RowClass::from_u8(table.domain).ok_or(Refusal::UnknownDomain)?;
-            if table.name.is_empty() || table.name.len() > usize::from(u8::MAX) {
+            let fits = (1..=usize::from(u8::MAX)).contains(&table.name.len());
+            if !fits || class != RowClass::Sys && Mode::of(&table.name) != Mode::Gossip {
                 return Err(Refusal::BadTableName);
             }
             if class == RowClass::Sys && self.catalog.find(class, &table.name).is_none() {

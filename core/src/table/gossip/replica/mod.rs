@@ -74,7 +74,7 @@ use crate::table::catalog::{self, Catalog, sys};
 use crate::table::changes::{ChangeLog, Entry};
 use crate::table::clock::HlcSource;
 use crate::table::siblings::SiblingRow;
-use crate::table::{Context, Hlc, RowClass, Slot, TableInfo, TableName, Version};
+use crate::table::{Context, Hlc, Mode, RowClass, Slot, TableInfo, TableName, Version};
 use crate::time::{Instant, Wall};
 use crate::wire;
 
@@ -234,6 +234,7 @@ impl Replica {
                 limit,
             });
         }
+        Mode::built(name)?;
         let id = self.catalog.resolve_or_intern(name);
         self.make_room(id);
         if kept {

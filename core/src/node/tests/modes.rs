@@ -1,0 +1,105 @@
+//! Names of tables of modes that this program does not keep yet.
+
+use super::*;
+use crate::error::{RecoverError, TableError};
+use crate::store::record;
+use crate::table::gossip::{ActorIx, Arrival};
+use crate::table::{Hlc, Mode, RowClass, TableOptions, catalog, sys};
+
+const NAMES: [(&str, Mode); 2] = [("strong:t", Mode::Strong), ("quorum:t", Mode::Quorum)];
+
+#[test]
+fn a_name_alone_decides_the_mode() {
+    let gossip = [
+        "t",
+        "default",
+        "strong",
+        "quorum",
+        "Strong:t",
+        "x:strong:t",
+        "",
+    ];
+    assert!(gossip.iter().all(|name| Mode::of(name) == Mode::Gossip));
+    for (name, mode) in NAMES {
+        assert_eq!(Mode::of(name), mode);
+        assert_eq!(Mode::of(mode.prefix()), mode);
+    }
+}
+
+#[test]
+fn a_table_of_a_mode_that_is_not_built_is_refused_by_every_call() {
+    let mut lab = Lab::new(1, Storage::Ordered, true);
+    let now = lab.now;
+    let node = lab.node(0);
+    let before = node.view(now).tables().len();
+    for (name, mode) in NAMES {
+        let refused = Err(TableError::ModeNotBuilt { mode });
+        assert_eq!(node.table(name), refused);
+        assert_eq!(node.table_to_write(name), refused);
+        let created = node.create_table(now, name, TableOptions::default());
+        assert_eq!(created.map(|(id, _)| id), refused);
+        assert_eq!(node.user_table(name), None);
+    }
+    assert_eq!(node.view(now).tables().len(), before);
+}
+
+#[test]
+fn a_definition_of_another_mode_that_comes_from_a_peer_makes_no_table() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    for (name, _) in NAMES {
+        let node = lab.node(0);
+        let options = catalog::encode_options(TableOptions::default());
+        node.gossip
+            .replica_mut()
+            .write_sys(&mut node.fx, sys::TABLES, name.as_bytes(), options);
+    }
+    lab.run(3_000);
+    for restarted in [false, true] {
+        for i in 0..2 {
+            if restarted {
+                lab.settle();
+                lab.stop(i);
+                lab.start(i);
+            }
+            let now = lab.now;
+            let node = lab.node(i);
+            for (name, mode) in NAMES {
+                let row = node.view(now).get(sys::TABLES, name.as_bytes());
+                assert!(row.row().is_some(), "the row itself goes to all members");
+                assert_eq!(node.user_table(name), None);
+                assert_eq!(node.table(name), Err(TableError::ModeNotBuilt { mode }));
+            }
+            node.check();
+        }
+        lab.run(3_000);
+    }
+    lab.put(0, "k", "v");
+    lab.run(1_000);
+    assert_eq!(lab.get(1, "k"), Some(Bytes::from_static(b"v")));
+}
+
+#[test]
+fn a_store_with_rows_of_a_gossip_table_under_such_a_name_is_refused() {
+    let lab = Lab::new(1, Storage::Ordered, true);
+    let actor = lab.nodes[0].as_ref().unwrap().actor();
+    for (name, mode) in NAMES {
+        let row = Arrival {
+            table: TableId::DEFAULT,
+            actor: ActorIx(0),
+            counter: 1,
+            clock: Hlc(1),
+            expires: 0,
+            key: Bytes::from_static(b"k"),
+            value: Some(Bytes::from_static(b"v")),
+            siblings: None,
+        };
+        let StoreOp::Put(row) = record::put_row(RowClass::UsrDurable, name, actor, &row) else {
+            panic!("a row is put");
+        };
+        let mut recovery = Recovery::new(lab.configs[0].clone(), Seed::from_u64(1));
+        let table = name.to_string();
+        let refused = Err(RecoverError::ModeNotBuilt { table, mode });
+        assert_eq!(recovery.record(row), refused);
+    }
+}
