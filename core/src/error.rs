@@ -240,6 +240,20 @@ pub enum SettingError {
         /// The name, cut to 64 characters.
         name: String,
     },
+    /// The setting has another name, which begins with the machine that it is about.
+    Renamed {
+        /// The name, as it was given.
+        name: String,
+        /// The name that it has.
+        to: &'static str,
+    },
+    /// The name is one of a mode that this program does not have yet.
+    ModeNotBuilt {
+        /// The name, cut to 64 characters.
+        name: String,
+        /// The mode.
+        mode: Mode,
+    },
     /// The text is no value of the setting's kind.
     Malformed {
         /// The setting.
@@ -275,6 +289,13 @@ impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SettingError::Unknown { name } => write!(f, "there is no setting {name:?}"),
+            SettingError::Renamed { name, to } => write!(f, "{name} is called {to}"),
+            SettingError::ModeNotBuilt { name, mode } => {
+                write!(
+                    f,
+                    "{name:?} would be a setting of {mode} tables, which are not built yet"
+                )
+            }
             SettingError::Malformed {
                 name,
                 value,

@@ -126,7 +126,7 @@ pub use node::{ClocksPassed, HoldUp, Node, NodeStatus};
 pub use recovery::Recovery;
 pub use refusals::Refusal;
 pub use rng::Seed;
-pub use settings::{SettingInfo, SettingKind, SettingSource, settings_by_default};
+pub use settings::{SettingInfo, SettingKind, SettingSource, setting_name, settings_by_default};
 pub use table::gossip::StrayRows;
 pub use table::{
     Accepted, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor, Durability,

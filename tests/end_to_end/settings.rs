@@ -2,11 +2,11 @@ use serde_json::Value;
 
 use crate::support::{Node, code, eventually, text};
 
-const INTERVAL: &str = "gossip.probe_interval";
+const INTERVAL: &str = "detector.probe_interval";
 
 /// The value in force on a node and where it comes from, over HTTP.
 fn stands(node: &Node) -> (String, String) {
-    let (code, body) = node.request("GET", "/v1/settings/gossip.probe_interval", "");
+    let (code, body) = node.request("GET", "/v1/settings/detector.probe_interval", "");
     assert_eq!(code, 200, "{body}");
     let setting: Value = serde_json::from_str(&body).expect("JSON");
     let part = |name: &str| setting[name].as_str().expect("text").to_string();

@@ -87,7 +87,7 @@ fn with_a_forgetful_one() -> Plan {
 #[test]
 fn a_ghost_member_has_to_be_forgotten_by_hand() {
     let mut story = Scenario::of(with_a_forgetful_one());
-    story.at(3_000).set(0, "gossip.evict_memory_after", "30s");
+    story.at(3_000).set(0, "cluster.evict_memory_after", "30s");
     story.put(0, "color", "red").at(6_000).crash(3);
     story.at(20_000).delete(0, "color").wait(5_000);
     assert_eq!(alive(&story, 0), 3);

@@ -13,6 +13,7 @@ use self::registry::{REGISTRY, RULES, Rule, Setting};
 pub use self::value::SettingKind;
 use crate::config::Config;
 use crate::error::SettingError;
+use crate::table::Mode;
 
 /// Where a setting's effective value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +203,7 @@ impl Settings {
     /// One setting.
     ///
     /// # Errors
-    /// [`SettingError::Unknown`].
+    /// [`SettingError::Unknown`], [`SettingError::Renamed`] and [`SettingError::ModeNotBuilt`].
     pub(crate) fn info(&self, name: &str) -> Result<SettingInfo, SettingError> {
         place(name).map(|at| self.describe(at))
     }
@@ -254,6 +255,14 @@ impl Settings {
     }
 }
 
+/// Returns the name of a setting, as all settings have theirs.
+///
+/// # Errors
+/// [`SettingError::Unknown`], [`SettingError::Renamed`] and [`SettingError::ModeNotBuilt`].
+pub fn setting_name(name: &str) -> Result<&'static str, SettingError> {
+    place(name).map(|at| REGISTRY[at].name)
+}
+
 /// Returns all settings by name, with their defaults, as a node has them that nothing has configured.
 pub fn settings_by_default() -> Vec<SettingInfo> {
     Settings::new(&Config::new("", "")).infos()
@@ -287,7 +296,20 @@ fn default(setting: &Setting) -> u64 {
 }
 
 fn place(name: &str) -> Result<usize, SettingError> {
-    registry::find(name).ok_or_else(|| SettingError::Unknown { name: shown(name) })
+    if let Some(at) = registry::find(name) {
+        return Ok(at);
+    }
+    if let Some(to) = registry::renamed(name) {
+        let name = shown(name);
+        return Err(SettingError::Renamed { name, to });
+    }
+    let prefix = name.split_once('.').map(|(prefix, _)| prefix);
+    let mut modes = [Mode::Strong, Mode::Quorum].into_iter();
+    let name = shown(name);
+    match modes.find(|mode| prefix == Some(mode.as_str())) {
+        Some(mode) => Err(SettingError::ModeNotBuilt { name, mode }),
+        None => Err(SettingError::Unknown { name }),
+    }
 }
 
 /// Returns the rules that the values set by the cluster break, each with the two settings it is about.

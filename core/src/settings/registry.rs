@@ -1,4 +1,7 @@
-//! The registry: every setting, once. Documents, the command line and the interfaces are fed from it: a field of `Timing` or `Limits`
+//! The registry: every setting, once. A name begins with the machine that it is about: `cluster`, `detector`, `gossip`, `link`, `store`; limits of
+//! all of them with `limits`. `strong` and `quorum` are kept for modes to come.
+//!
+//! Documents, the command line and the interfaces are fed from it: a field of `Timing` or `Limits`
 //! becomes a setting by one line here, if `Node::retune` tells every part that keeps a copy of it.
 //!
 //! Not here, and so fixed for a life of a node: its names, addresses, seeds and storage, which are its own;
@@ -41,14 +44,36 @@ pub(crate) struct Rule {
 /// The first of each pair is smaller than the second, or neither is in force.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
-        low: "gossip.probe_timeout",
-        high: "gossip.probe_interval",
+        low: "detector.probe_timeout",
+        high: "detector.probe_interval",
     },
     Rule {
-        low: "gossip.dial_backoff",
-        high: "gossip.dial_backoff_max",
+        low: "link.dial_backoff",
+        high: "link.dial_backoff_max",
     },
 ];
+
+/// Settings that began with `gossip.` and are not gossip's.
+const MOVED: &[&str] = &[
+    "cluster.evict_memory_after",
+    "cluster.evict_patience",
+    "cluster.leave_acks",
+    "cluster.leave_timeout",
+    "detector.indirect_probes",
+    "detector.probe_interval",
+    "detector.probe_timeout",
+    "detector.suspicion_mult",
+    "link.dial_backoff",
+    "link.dial_backoff_max",
+    "store.sync_interval",
+];
+
+/// The name that a setting has instead of an older one.
+pub(crate) fn renamed(name: &str) -> Option<&'static str> {
+    let old = name.strip_prefix("gossip.")?;
+    let new = |new: &&&str| new.split_once('.').is_some_and(|(_, field)| field == old);
+    MOVED.iter().find(new).copied()
+}
 
 pub(crate) fn find(name: &str) -> Option<usize> {
     REGISTRY
@@ -99,38 +124,32 @@ macro_rules! setting {
 /// By name.
 #[rustfmt::skip]
 pub(crate) static REGISTRY: &[Setting] = &[
-    setting!("gossip.dial_backoff", timing.dial_backoff: time in "time", 10 * MS, M, "links",
-        "first delay before an address is dialled again; it doubles"),
-    setting!("gossip.dial_backoff_max", timing.dial_backoff_max: time in "time", 20 * MS, 10 * M, "links",
-        "longest delay before an address is dialled again"),
+    setting!("cluster.evict_memory_after", timing.evict_memory_after: pause in "time", 0, 720 * H, "eviction",
+        "a member that keeps nothing on disk is evicted when it has been down for so long; 0ms for never"),
+    setting!("cluster.evict_patience", timing.evict_patience: time in "time", 100 * MS, 8 * S, "eviction",
+        "how long an eviction waits for the agreement of a majority"),
+    setting!("cluster.leave_acks", timing.leave_acks: count in "members", 1, 64, "leave",
+        "a leave waits for so many members that durably hold everything the leaver has"),
+    setting!("cluster.leave_timeout", timing.leave_timeout: time in "time", 100 * MS, 3 * S, "leave",
+        "how long the next leave waits for others to hold everything"),
+    setting!("detector.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",
+        "members asked to probe on our behalf"),
+    setting!("detector.probe_interval", timing.probe_interval: time in "time", 10 * MS, M, "failure detector",
+        "one member is probed per interval"),
+    setting!("detector.probe_timeout", timing.probe_timeout: time in "time", MS, 20 * S, "failure detector",
+        "how long a direct probe may take; counts as at most a third of the interval"),
+    setting!("detector.suspicion_mult", timing.suspicion_mult: small in "probe intervals", 1, 100, "failure detector",
+        "a suspect is declared dead after so many intervals, times log10(n) when n > 10"),
     setting!("gossip.direct_push_members", limits.direct_push_members: count in "members", 1, 4_096, "pushes",
         "up to so many members a write is pushed straight to all of them, and above along a tree"),
-    setting!("gossip.evict_memory_after", timing.evict_memory_after: pause in "time", 0, 720 * H, "eviction",
-        "a member that keeps nothing on disk is evicted when it has been down for so long; 0ms for never"),
-    setting!("gossip.evict_patience", timing.evict_patience: time in "time", 100 * MS, 8 * S, "eviction",
-        "how long an eviction waits for the agreement of a majority"),
     setting!("gossip.fanout", limits.fanout: count in "members", 1, 64, "pushes",
         "members that a member passes rows on to along a tree"),
     setting!("gossip.flush_deadline", timing.flush_deadline: time in "time", 0, S, "pushes",
         "how long writes wait to be pushed together, unless a message is full; 0ms for the end of the turn"),
-    setting!("gossip.indirect_probes", timing.indirect_probes: count in "members", 0, 32, "failure detector",
-        "members asked to probe on our behalf"),
-    setting!("gossip.leave_acks", timing.leave_acks: count in "members", 1, 64, "leave",
-        "a leave waits for so many members that durably hold everything the leaver has"),
-    setting!("gossip.leave_timeout", timing.leave_timeout: time in "time", 100 * MS, 3 * S, "leave",
-        "how long the next leave waits for others to hold everything"),
     setting!("gossip.mismatch_patience", timing.mismatch_patience: time in "time", 10 * MS, M, "sessions",
         "how long two members may disagree before one fetches what it lacks"),
-    setting!("gossip.probe_interval", timing.probe_interval: time in "time", 10 * MS, M, "failure detector",
-        "one member is probed per interval"),
-    setting!("gossip.probe_timeout", timing.probe_timeout: time in "time", MS, 20 * S, "failure detector",
-        "how long a direct probe may take; counts as at most a third of the interval"),
     setting!("gossip.session_timeout", timing.session_timeout: time in "time", 100 * MS, 10 * M, "sessions",
         "a session without progress for so long is given up, and so is a greeting"),
-    setting!("gossip.suspicion_mult", timing.suspicion_mult: small in "probe intervals", 1, 100, "failure detector",
-        "a suspect is declared dead after so many intervals, times log10(n) when n > 10"),
-    setting!("gossip.sync_interval", timing.sync_interval: time in "time", 10 * MS, M, "storage",
-        "how often unsynced rows are synced"),
     setting!("limits.bytes_per_message", limits.bytes_per_message: size in "bytes", KIB, MIB, "messages",
         "row bytes in one message, exceeded only by a single larger row"),
     setting!("limits.change_log", limits.change_log: count in "changes", 256, 1 << 24, "watchers",
@@ -159,6 +178,12 @@ pub(crate) static REGISTRY: &[Setting] = &[
         "longest name of a new table"),
     setting!("limits.value_bytes", limits.value_bytes: size in "bytes", KIB, 32 * MIB, "clients' writes",
         "longest value a client may write"),
+    setting!("link.dial_backoff", timing.dial_backoff: time in "time", 10 * MS, M, "links",
+        "first delay before an address is dialled again; it doubles"),
+    setting!("link.dial_backoff_max", timing.dial_backoff_max: time in "time", 20 * MS, 10 * M, "links",
+        "longest delay before an address is dialled again"),
+    setting!("store.sync_interval", timing.sync_interval: time in "time", 10 * MS, M, "storage",
+        "how often unsynced rows are synced"),
 ];
 
 #[cfg(test)]
@@ -180,6 +205,18 @@ mod tests {
         for rule in RULES {
             assert!(find(rule.low).is_some() && find(rule.high).is_some());
         }
+        for name in MOVED {
+            assert!(find(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_older_name_leads_to_the_new_one_and_no_name_is_both() {
+        assert_eq!(renamed("gossip.sync_interval"), Some("store.sync_interval"));
+        assert_eq!(renamed("gossip.dial_backoff"), Some("link.dial_backoff"));
+        assert_eq!(renamed("probe_interval"), None);
+        let names = REGISTRY.iter().map(|setting| setting.name);
+        assert!(names.into_iter().all(|name| renamed(name).is_none()));
     }
 
     #[test]

@@ -198,7 +198,7 @@ pub(crate) enum Settings {
     List(ServerArgs),
     /// Print the value of a setting that is in force
     Get {
-        /// The setting, such as gossip.probe_interval
+        /// The setting, such as detector.probe_interval
         name: String,
         #[command(flatten)]
         server: ServerArgs,

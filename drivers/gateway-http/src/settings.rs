@@ -42,9 +42,9 @@ pub(crate) async fn list(
 
 /// One setting as it stands on this node.
 #[utoipa::path(get, path = "/v1/settings/{name}", tag = "cluster", operation_id = "read_setting",
-    params(("name" = String, Path, description = "The name, such as gossip.probe_interval")),
+    params(("name" = String, Path, description = "The name, such as detector.probe_interval")),
     responses((status = 200, description = "The setting", body = Setting),
-              (status = 404, description = "`unknown_setting`"),
+              (status = 404, description = "`unknown_setting`; `setting_renamed`, with the name that it has in `to`; `mode_not_built`, with the `mode`"),
               (status = 503, description = "`unavailable`")))]
 pub(crate) async fn read(
     State(gateway): State<Gateway>,
@@ -55,11 +55,11 @@ pub(crate) async fn read(
 
 /// Set a setting for the whole cluster; in force on every member as soon as it hears of it.
 #[utoipa::path(put, path = "/v1/settings/{name}", tag = "cluster", operation_id = "write_setting",
-    params(("name" = String, Path, description = "The name, such as gossip.probe_interval")),
+    params(("name" = String, Path, description = "The name, such as detector.probe_interval")),
     request_body = NewValue,
     responses((status = 200, description = "The setting as it stands now", body = Setting),
               (status = 400, description = "`bad_json`, `bad_setting`: no such value, with what is expected; `setting_out_of_range`, with `min` and `max`"),
-              (status = 404, description = "`unknown_setting`"),
+              (status = 404, description = "`unknown_setting`; `setting_renamed`, with the name that it has in `to`; `mode_not_built`, with the `mode`"),
               (status = 409, description = "`setting_conflict`: another setting excludes the value; `clock_ahead`"),
               (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
@@ -81,9 +81,9 @@ pub(crate) async fn write(
 
 /// Give a setting back to each member's own configuration.
 #[utoipa::path(delete, path = "/v1/settings/{name}", tag = "cluster", operation_id = "delete_setting",
-    params(("name" = String, Path, description = "The name, such as gossip.probe_interval")),
+    params(("name" = String, Path, description = "The name, such as detector.probe_interval")),
     responses((status = 204, description = "The cluster sets it no more"),
-              (status = 404, description = "`unknown_setting`"),
+              (status = 404, description = "`unknown_setting`; `setting_renamed`, with the name that it has in `to`; `mode_not_built`, with the `mode`"),
               (status = 409, description = "`clock_ahead`"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
@@ -115,6 +115,13 @@ impl From<SettingError> for ApiError {
         match error {
             SettingError::Unknown { .. } => {
                 ApiError::new(StatusCode::NOT_FOUND, "unknown_setting", message)
+            }
+            SettingError::Renamed { to, .. } => {
+                ApiError::new(StatusCode::NOT_FOUND, "setting_renamed", message).with("to", to)
+            }
+            SettingError::ModeNotBuilt { mode, .. } => {
+                ApiError::new(StatusCode::NOT_FOUND, "mode_not_built", message)
+                    .with("mode", mode.as_str())
             }
             SettingError::Malformed { expected, .. } => {
                 bad("bad_setting").with("expected", expected)

@@ -103,7 +103,7 @@ impl Names<'_> {
                 policy,
             } => {
                 let by = match policy {
-                    true => "by gossip.evict_memory_after",
+                    true => "by cluster.evict_memory_after",
                     false => "by an operator",
                 };
                 let node = self.member(*node);

@@ -9,7 +9,7 @@ use super::Violation;
 /// The checker's name in reports.
 pub const NAME: &str = "leaves";
 
-/// The shortest wait that may be set, in milliseconds: the lower bound of `gossip.leave_timeout`.
+/// The shortest wait that may be set, in milliseconds: the lower bound of `cluster.leave_timeout`.
 const LEAST_MS: u64 = 100;
 
 /// A leave that was asked for at one instant of the node's own time and answered at another, whether it was calm (no fault since well

@@ -33,15 +33,15 @@ impl fmt::Display for SettingChange {
 
 /// Where half and twice the default would not meet what is rare: small limits, and times that exclude each other.
 const RANGES: [(&str, &str, &str); 12] = [
-    ("gossip.dial_backoff", "50ms", "1s"),
-    ("gossip.dial_backoff_max", "100ms", "5s"),
+    ("link.dial_backoff", "50ms", "1s"),
+    ("link.dial_backoff_max", "100ms", "5s"),
     ("gossip.direct_push_members", "1", "8"),
     ("gossip.fanout", "1", "4"),
     ("gossip.flush_deadline", "1ms", "1s"),
     // With one, a member that took over and loses its disk takes along what it was handed.
-    ("gossip.leave_acks", "2", "4"),
-    ("gossip.probe_interval", "200ms", "2s"),
-    ("gossip.probe_timeout", "50ms", "1s"),
+    ("cluster.leave_acks", "2", "4"),
+    ("detector.probe_interval", "200ms", "2s"),
+    ("detector.probe_timeout", "50ms", "1s"),
     ("limits.context_actors", "1", "8"),
     ("limits.rows_per_message", "1", "16"),
     ("limits.session_replaced", "1", "16"),
@@ -51,12 +51,12 @@ const RANGES: [(&str, &str, &str); 12] = [
 /// Pairs of which one has to be smaller than the other, and is not.
 const CLASHES: [[(&str, &str); 2]; 2] = [
     [
-        ("gossip.probe_timeout", "800ms"),
-        ("gossip.probe_interval", "500ms"),
+        ("detector.probe_timeout", "800ms"),
+        ("detector.probe_interval", "500ms"),
     ],
     [
-        ("gossip.dial_backoff", "1s"),
-        ("gossip.dial_backoff_max", "500ms"),
+        ("link.dial_backoff", "1s"),
+        ("link.dial_backoff_max", "500ms"),
     ],
 ];
 

@@ -217,8 +217,8 @@ fn a_setting_that_does_not_reach_all_is_caught() {
         node n0 start=0s
         node n1 start=20ms
         stop 6s
-        4s set node=n0 name=gossip.probe_interval value=200ms
-        5s set node=n1 name=gossip.suspicion_mult value=3
+        4s set node=n0 name=detector.probe_interval value=200ms
+        5s set node=n1 name=detector.suspicion_mult value=3
     ";
     let plan: Plan = plan.parse().unwrap();
     let honest = report(World::new(plan.clone(), Keep::Nothing), 7, FaultSet::NONE);
@@ -226,7 +226,7 @@ fn a_setting_that_does_not_reach_all_is_caught() {
     assert_eq!(honest.counts["setting_set"], 2);
     assert_eq!(honest.counts["setting_changed"], 4);
     let mut world = World::new(plan, Keep::Nothing);
-    world.sabotage(Box::new(BlindSpot(b"gossip.probe_interval")));
+    world.sabotage(Box::new(BlindSpot(b"detector.probe_interval")));
     let planted = report(world, 7, FaultSet::NONE);
     let found = planted.violations.iter();
     let found = found.filter(|found| found.checker == convergence::NAME);

@@ -3,10 +3,10 @@
 use std::string::{String, ToString};
 
 use super::*;
-use crate::table::sys;
+use crate::table::{Mode, sys};
 
-const INTERVAL: &str = "gossip.probe_interval";
-const TIMEOUT: &str = "gossip.probe_timeout";
+const INTERVAL: &str = "detector.probe_interval";
+const TIMEOUT: &str = "detector.probe_timeout";
 
 impl Lab {
     fn set(&mut self, i: usize, name: &str, value: &str) -> Result<Seq, SettingError> {
@@ -111,6 +111,23 @@ fn what_is_refused_says_why_and_changes_nothing() {
             name: "gossip.nonsense".into()
         })
     );
+    let old = "gossip.probe_interval";
+    let error = lab.set(0, old, "1s").unwrap_err();
+    let (name_then, to) = (old.into(), INTERVAL);
+    let renamed = SettingError::Renamed {
+        name: name_then,
+        to,
+    };
+    assert_eq!(error, renamed);
+    assert_eq!(
+        error.to_string(),
+        "gossip.probe_interval is called detector.probe_interval"
+    );
+    for mode in [Mode::Strong, Mode::Quorum] {
+        let name = std::format!("{mode}.luck");
+        let error = lab.set(0, &name, "1");
+        assert_eq!(error, Err(SettingError::ModeNotBuilt { name, mode }));
+    }
     assert_eq!(
         lab.set(0, name, "soon"),
         Err(SettingError::Malformed {
@@ -122,7 +139,7 @@ fn what_is_refused_says_why_and_changes_nothing() {
     let error = lab.set(0, name, "2h").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "gossip.probe_interval is from 10ms to 1m, not 2h"
+        "detector.probe_interval is from 10ms to 1m, not 2h"
     );
     lab.set(0, name, "200ms").unwrap();
     assert_eq!(
@@ -230,7 +247,7 @@ fn a_shorter_interval_counts_at_once_even_after_a_long_one() {
 #[test]
 fn a_suspicion_that_runs_already_ends_by_the_new_patience() {
     let mut lab = formed(3);
-    lab.set(0, "gossip.suspicion_mult", "100").unwrap();
+    lab.set(0, "detector.suspicion_mult", "100").unwrap();
     lab.settle();
     lab.cut_off(2);
     lab.run(10_000);
@@ -239,7 +256,7 @@ fn a_suspicion_that_runs_already_ends_by_the_new_patience() {
         node.members().iter().any(|member| member.state == state)
     };
     assert!(suspected(&lab, MemberState::Suspect));
-    lab.set(0, "gossip.suspicion_mult", "2").unwrap();
+    lab.set(0, "detector.suspicion_mult", "2").unwrap();
     lab.settle();
     assert!(suspected(&lab, MemberState::Down));
 }
@@ -278,7 +295,7 @@ fn values_that_exclude_each_other_after_a_merge_are_ignored_by_all() {
     let info = lab.node(1).setting(TIMEOUT).unwrap();
     assert_eq!(
         info.ignored.as_deref(),
-        Some("gossip.probe_timeout has to be less than gossip.probe_interval")
+        Some("detector.probe_timeout has to be less than detector.probe_interval")
     );
     lab.unset(1, TIMEOUT);
     lab.settle();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::lab::{Answer, Lab};
 
-const INTERVAL: &str = "/v1/settings/gossip.probe_interval";
+const INTERVAL: &str = "/v1/settings/detector.probe_interval";
 
 fn put(lab: &Lab, path: &str, value: Value) -> Answer {
     lab.send_json(Method::PUT, path, &json!({ "value": value }).to_string())
@@ -42,7 +42,7 @@ fn a_setting_is_read_set_and_unset() {
 #[test]
 fn a_number_is_a_value_too() {
     let lab = Lab::new(Storage::None);
-    let set = put(&lab, "/v1/settings/gossip.suspicion_mult", json!(7));
+    let set = put(&lab, "/v1/settings/detector.suspicion_mult", json!(7));
     assert_eq!(set.json()["value"], "7");
     let size = put(&lab, "/v1/settings/limits.key_bytes", json!(2048));
     assert_eq!(size.json()["value"], "2KiB");
@@ -60,13 +60,25 @@ fn what_is_refused_says_why() {
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
         assert_eq!(answer.code(), "unknown_setting");
     }
+    let old = "/v1/settings/gossip.probe_interval";
+    for answer in [
+        lab.get(old),
+        put(&lab, old, json!("1s")),
+        lab.send(Method::DELETE, old, ""),
+    ] {
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert_eq!(answer.code(), "setting_renamed");
+        assert_eq!(answer.json()["error"]["to"], "detector.probe_interval");
+    }
+    let strong = put(&lab, "/v1/settings/strong.luck", json!(1));
+    assert_eq!(strong.code(), "mode_not_built");
     let range = put(&lab, INTERVAL, json!("2h"));
     assert_eq!(range.status, StatusCode::BAD_REQUEST);
     assert_eq!(
         range.json()["error"],
         json!({
             "code": "setting_out_of_range",
-            "message": "gossip.probe_interval is from 10ms to 1m, not 2h",
+            "message": "detector.probe_interval is from 10ms to 1m, not 2h",
             "min": "10ms",
             "max": "1m",
         })
@@ -82,7 +94,7 @@ fn what_is_refused_says_why() {
         "bad_json"
     );
     put(&lab, INTERVAL, json!("100ms"));
-    let conflict = put(&lab, "/v1/settings/gossip.probe_timeout", json!("100ms"));
+    let conflict = put(&lab, "/v1/settings/detector.probe_timeout", json!("100ms"));
     assert_eq!(
         (conflict.status, conflict.code().as_str()),
         (StatusCode::CONFLICT, "setting_conflict")

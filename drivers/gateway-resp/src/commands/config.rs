@@ -1,6 +1,6 @@
 //! CONFIG: the settings of the cluster, and what clients of Redis ask for.
 
-use rumormill_core::SettingError;
+use rumormill_core::{SettingError, setting_name};
 
 use super::{Ctx, Outcome, Sub};
 use crate::decoder::Args;
@@ -33,6 +33,12 @@ const PATTERNS: usize = 64;
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     if args.len() - 2 > PATTERNS {
         return Err(format!("TOOLARGE a CONFIG GET has at most {PATTERNS} patterns").into());
+    }
+    for name in args.from(2).map(|name| text(name).to_ascii_lowercase()) {
+        // Nothing answers to an older name, which a program must not take for a setting that is not there.
+        if let Err(renamed @ SettingError::Renamed { .. }) = setting_name(&name) {
+            return Err(format!("ERR {renamed}").into());
+        }
     }
     let patterns: Vec<Pattern> = args
         .from(2)
@@ -106,6 +112,10 @@ impl From<SettingError> for Refusal {
                 let name = name.escape_default();
                 format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
                     .into()
+            }
+            SettingError::Renamed { name, .. } => failed(&name, &why),
+            SettingError::ModeNotBuilt { name, .. } => {
+                failed(&name.escape_default().to_string(), &why)
             }
             SettingError::Malformed { name, .. } | SettingError::OutOfRange { name, .. } => {
                 failed(name, &why.escape_debug().to_string())

@@ -7,26 +7,26 @@ fn settings_are_got_and_set() {
     let mut talk = Talk::new();
     for (line, reply) in [
         (
-            "CONFIG GET gossip.probe_interval",
-            "*2 $21 gossip.probe_interval $2 1s",
+            "CONFIG GET detector.probe_interval",
+            "*2 $23 detector.probe_interval $2 1s",
         ),
-        ("CONFIG SET gossip.probe_interval 200ms", "+OK"),
+        ("CONFIG SET detector.probe_interval 200ms", "+OK"),
         (
-            "config get GOSSIP.PROBE_I*",
-            "*2 $21 gossip.probe_interval $5 200ms",
+            "config get DETECTOR.PROBE_I*",
+            "*2 $23 detector.probe_interval $5 200ms",
         ),
         (
-            "CONFIG SET Limits.Key_Bytes 2048 gossip.suspicion_mult 7",
+            "CONFIG SET Limits.Key_Bytes 2048 detector.suspicion_mult 7",
             "+OK",
         ),
         (
-            "CONFIG GET limits.key_bytes gossip.suspicion_mult",
-            "*4 $21 gossip.suspicion_mult $1 7 $16 limits.key_bytes $4 2KiB",
+            "CONFIG GET limits.key_bytes detector.suspicion_mult",
+            "*4 $23 detector.suspicion_mult $1 7 $16 limits.key_bytes $4 2KiB",
         ),
-        ("CONFIG SET gossip.probe_interval \"\"", "+OK"),
+        ("CONFIG SET detector.probe_interval \"\"", "+OK"),
         (
-            "CONFIG GET gossip.probe_interval",
-            "*2 $21 gossip.probe_interval $2 1s",
+            "CONFIG GET detector.probe_interval",
+            "*2 $23 detector.probe_interval $2 1s",
         ),
         ("CONFIG RESETSTAT", "+OK"),
         ("CONFIG GET nothing", "*0"),
@@ -44,8 +44,20 @@ fn what_is_refused_says_why_and_nothing_is_set() {
             "-ERR Unknown option or number of arguments for CONFIG SET - 'gossip.nonsense'",
         ),
         (
-            "CONFIG SET gossip.suspicion_mult 7 gossip.probe_interval 2h",
-            "-ERR CONFIG SET failed (possibly related to argument 'gossip.probe_interval') - gossip.probe_interval is from 10ms to 1m, not 2h",
+            "CONFIG SET gossip.probe_interval 1s",
+            "-ERR CONFIG SET failed (possibly related to argument 'gossip.probe_interval') - gossip.probe_interval is called detector.probe_interval",
+        ),
+        (
+            "CONFIG GET gossip.probe_interval",
+            "-ERR gossip.probe_interval is called detector.probe_interval",
+        ),
+        (
+            "CONFIG SET strong.luck 1",
+            "-ERR CONFIG SET failed (possibly related to argument 'strong.luck') - \"strong.luck\" would be a setting of strong tables, which are not built yet",
+        ),
+        (
+            "CONFIG SET detector.suspicion_mult 7 detector.probe_interval 2h",
+            "-ERR CONFIG SET failed (possibly related to argument 'detector.probe_interval') - detector.probe_interval is from 10ms to 1m, not 2h",
         ),
         (
             "CONFIG SET save \"\"",
@@ -56,7 +68,7 @@ fn what_is_refused_says_why_and_nothing_is_set() {
             "-ERR CONFIG SET failed (possibly related to argument 'limits.requests') - duplicate parameter",
         ),
         (
-            "CONFIG SET gossip.suspicion_mult",
+            "CONFIG SET detector.suspicion_mult",
             "-ERR wrong number of arguments for 'config|set' command",
         ),
         (
@@ -64,8 +76,8 @@ fn what_is_refused_says_why_and_nothing_is_set() {
             "-ERR wrong number of arguments for 'config|set' command",
         ),
         (
-            "CONFIG GET gossip.suspicion_mult",
-            "*2 $21 gossip.suspicion_mult $1 4",
+            "CONFIG GET detector.suspicion_mult",
+            "*2 $23 detector.suspicion_mult $1 4",
         ),
     ] {
         assert_eq!(talk.say(line), reply, "{line}");
@@ -78,7 +90,7 @@ fn what_is_refused_says_why_and_nothing_is_set() {
 #[test]
 fn the_reply_waits_until_the_change_is_durable() {
     let mut talk = Talk::stored();
-    assert_eq!(talk.say("CONFIG SET gossip.suspicion_mult 7"), "");
+    assert_eq!(talk.say("CONFIG SET detector.suspicion_mult 7"), "");
     talk.turn(true);
     assert_eq!(talk.read(), "+OK ");
 }

@@ -1,6 +1,6 @@
 //! What an entry of a plan does, from its words.
 
-use rumormill_core::{SettingError, SettingInfo, settings_by_default};
+use rumormill_core::{SettingError, SettingInfo, setting_name, settings_by_default};
 
 use super::error::{PlanError, PlanErrorKind as Kind};
 use super::fields::Fields;
@@ -128,7 +128,11 @@ fn setting(sets: bool, fields: &Fields<'_>) -> Result<SettingChange, PlanError> 
     let all = settings_by_default();
     let known = all.iter().find(|setting| setting.name == word.text);
     let Some(known) = known else {
-        let expected = list(all.iter().map(|setting| setting.name));
+        let expected = match setting_name(word.text) {
+            Err(renamed @ SettingError::Renamed { .. }) => renamed.to_string(),
+            Err(reserved @ SettingError::ModeNotBuilt { .. }) => reserved.to_string(),
+            _ => list(all.iter().map(|setting| setting.name)),
+        };
         return Err(word.error(Kind::BadWord, expected));
     };
     let value = match sets {

@@ -11,7 +11,7 @@
 //!
 //! 3.012s put client=c1 table=default key=k3 ttl=450ms
 //! 4s partition left=n0 right=n1 for=2.5s
-//! 4.2s set node=n1 name=gossip.probe_interval value=200ms
+//! 4.2s set node=n1 name=detector.probe_interval value=200ms
 //! ```
 //! The lines before the first time are the head, in any order but nodes by their numbers; `codec` (off), `disk` (yes),
 //! `resident_value` (all values stay in memory) and the limits, which are the fields of [`Caps`](super::Caps) (each at least 1; the

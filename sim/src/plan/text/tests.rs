@@ -13,7 +13,7 @@ stop 20s
 3.5s move client=c1 node=n0
 4s partition left=n0 right=n1 for=2.5s
 4s skew node=n1 by=-1.024s drift=+300ppm for=1m
-4s set node=n1 name=gossip.probe_interval value=200ms
+4s set node=n1 name=detector.probe_interval value=200ms
 4s unset node=n0 name=limits.sessions
 4.000001s loss rate=0.0977% for=750us
 ";
@@ -104,15 +104,15 @@ fn an_error_says_where_and_what() {
             Kind::OutOfRange,
             "+600000ppm",
         ),
-        ("200ms", "2h", 11, 49, Kind::OutOfRange, "2h"),
-        ("200ms", "200", 11, 49, Kind::BadWord, "200"),
+        ("200ms", "2h", 11, 51, Kind::OutOfRange, "2h"),
+        ("200ms", "200", 11, 51, Kind::BadWord, "200"),
         (
             "probe_interval",
             "luck",
             11,
             21,
             Kind::BadWord,
-            "gossip.luck",
+            "detector.luck",
         ),
         ("seed 7", "seed -7", 1, 6, Kind::BadWord, "-7"),
         ("seed 7", "codec on", 2, 1, Kind::Repeated, "codec"),
@@ -129,6 +129,11 @@ fn an_error_says_where_and_what() {
         broken("right=n1", "right=n2").to_string(),
         "line 9, column 28: no such node \"n2\", expected one of n0 to n1"
     );
+    let renamed = broken("detector.probe_interval", "gossip.probe_interval");
+    let said = "gossip.probe_interval is called detector.probe_interval";
+    assert_eq!(renamed.expected, said);
+    let reserved = broken("detector.probe_interval", "strong.luck");
+    assert!(reserved.expected.contains("strong tables"), "{reserved}");
     let empty = "".parse::<Plan>().unwrap_err();
     assert_eq!((empty.kind, empty.line), (Kind::Missing, 1));
 }
