@@ -104,7 +104,7 @@ mod refusals;
 mod requests;
 mod rng;
 mod settings;
-mod store;
+pub mod store;
 mod table;
 mod time;
 mod trace;

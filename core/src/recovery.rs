@@ -18,9 +18,11 @@ use crate::mutants::Mutant;
 use crate::mutants::mutated;
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
+use crate::store::Owner;
 use crate::store::bytes::hash_words;
-use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, RowRecord};
+use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, OwnRecord};
 use crate::table::gossip::Replica;
+use crate::table::gossip::record::{GossipRecord, RowRecord, covered_key, row_key};
 use crate::table::sys;
 use crate::table::{Hlc, Mode, RowClass, Runs};
 use crate::time::Now;
@@ -48,13 +50,57 @@ pub struct Recovery {
     covered: Vec<(RowClass, Actor, Runs)>,
     /// Keys of rows and contexts that cannot be read.
     damaged: Vec<Bytes>,
-    /// The fault of the first damaged record, or the driver's note.
-    damage: Option<RecoverError>,
+    fitness: Fitness,
     /// How many records could not be read, those counted that are no rows and contexts.
     unread: u64,
     /// Copies of the records of its identity.
     spare: Spare,
     empty: bool,
+}
+
+/// The damage of a store, for each part of the node: a mode that has all its records need not care for the damage of another.
+#[derive(Default)]
+struct Fitness {
+    /// The first fault of a record of the node itself, of one that no part knows, or the driver's note.
+    own: Option<RecoverError>,
+    /// The first fault of a record of gossip tables.
+    gossip: Option<RecoverError>,
+    /// Whether the fault of the node itself came first.
+    own_first: bool,
+}
+
+impl Fitness {
+    /// Notes a fault of a record with this key.
+    fn note(&mut self, key: &[u8], fault: RecoverError) {
+        match Owner::of(key) {
+            Some(Owner::Mode(Mode::Gossip)) => {
+                self.gossip.get_or_insert(fault);
+            }
+            Some(Owner::Node | Owner::Mode(Mode::Strong | Mode::Quorum)) | None => {
+                self.note_own(fault);
+            }
+        }
+    }
+
+    /// Notes a fault of the node itself: without what it says of members and clocks no mode can trust its records.
+    fn note_own(&mut self, fault: RecoverError) {
+        self.own_first |= self.gossip.is_none();
+        self.own.get_or_insert(fault);
+    }
+
+    /// Whether the rows and contexts of gossip tables may be less than the node once claimed to hold: so the node has to reunite.
+    fn gossip_is_behind(&self) -> bool {
+        self.own.is_some() || self.gossip.is_some()
+    }
+
+    /// Takes the first fault of all, if there is one that gossip tables suffer from.
+    fn take(&mut self) -> Option<RecoverError> {
+        let (own, gossip) = (self.own.take(), self.gossip.take());
+        match self.own_first {
+            true => own.or(gossip),
+            false => gossip.or(own),
+        }
+    }
 }
 
 /// Copies of records, from beside the store.
@@ -78,7 +124,7 @@ impl Recovery {
             rows: Vec::new(),
             covered: Vec::new(),
             damaged: Vec::new(),
-            damage: None,
+            fitness: Fitness::default(),
             unread: 0,
             spare: Spare::default(),
             empty: true,
@@ -96,7 +142,7 @@ impl Recovery {
         let known = match record::read(&record) {
             Ok(known) => known,
             Err(damage) => {
-                self.damage.get_or_insert(damage);
+                self.fitness.note(&record.key, damage);
                 self.unread += 1;
                 // Records of the identity and of damage are written anew in any case.
                 if !record::is_meta(&record.key) && record.key != record::damage_key() {
@@ -106,21 +152,32 @@ impl Recovery {
             }
         };
         match known {
-            Known::Format(found) if found > record::FORMAT => {
+            Known::Node(own) => self.own_record(own),
+            Known::Gossip(record) => self.gossip_record(record),
+        }
+    }
+
+    fn own_record(&mut self, record: OwnRecord) -> Result<(), RecoverError> {
+        match record {
+            OwnRecord::Format(found) if found > record::FORMAT => {
                 return Err(RecoverError::Version {
                     found,
                     known: record::FORMAT,
                 });
             }
-            Known::Format(found) => self.format = Some(found),
-            Known::Identity(identity) => self.identity = Some(identity),
-            Known::Cluster(cluster) => self.cluster = Some(cluster),
-            Known::Ceiling(ceiling) => self.ceiling = Some(ceiling),
-            Known::Agreed(agreed) => self.agreed = agreed,
-            Known::Damage(what) => {
-                self.damage.get_or_insert(RecoverError::Lost { what });
-            }
-            Known::Row {
+            OwnRecord::Format(found) => self.format = Some(found),
+            OwnRecord::Identity(identity) => self.identity = Some(identity),
+            OwnRecord::Cluster(cluster) => self.cluster = Some(cluster),
+            OwnRecord::Ceiling(ceiling) => self.ceiling = Some(ceiling),
+            OwnRecord::Agreed(agreed) => self.agreed = agreed,
+            OwnRecord::Damage(what) => self.fitness.note_own(RecoverError::Lost { what }),
+        }
+        Ok(())
+    }
+
+    fn gossip_record(&mut self, record: GossipRecord) -> Result<(), RecoverError> {
+        match record {
+            GossipRecord::Row {
                 class,
                 table,
                 actor,
@@ -141,7 +198,7 @@ impl Recovery {
                 }
                 self.rows.push((class, table, actor, row));
             }
-            Known::Covered { class, actor, runs } => self.covered.push((class, actor, runs)),
+            GossipRecord::Covered { class, actor, runs } => self.covered.push((class, actor, runs)),
         }
         Ok(())
     }
@@ -150,8 +207,8 @@ impl Recovery {
     /// that is damaged or missing, and is else without effect. A damaged copy is none.
     pub fn spare(&mut self, record: &Record) {
         match record::read(record) {
-            Ok(Known::Identity(identity)) => self.spare.identity = Some(identity),
-            Ok(Known::Cluster(cluster)) => self.spare.cluster = Some(cluster),
+            Ok(Known::Node(OwnRecord::Identity(identity))) => self.spare.identity = Some(identity),
+            Ok(Known::Node(OwnRecord::Cluster(cluster))) => self.spare.cluster = Some(cluster),
             _ => {}
         }
     }
@@ -168,7 +225,7 @@ impl Recovery {
         #[cfg(feature = "mutants")]
         self.mutate();
         let fresh = self.identity.is_none();
-        let Some(damage) = self.damage.take() else {
+        let Some(damage) = self.fitness.take() else {
             let restored = self.config.restored && !self.empty;
             return Ok(self.assemble(now, fresh, restored, None));
         };
@@ -198,7 +255,7 @@ impl Recovery {
         self.rows = rest;
         let old: Vec<(RowClass, String, Actor, RowRecord)> = old;
         for (class, table, _, row) in &old {
-            self.damaged.push(record::row_key(*class, table, &row.key));
+            self.damaged.push(row_key(*class, table, &row.key));
         }
     }
 
@@ -219,7 +276,7 @@ impl Recovery {
     fn mutate(&mut self) {
         match self.config.mutant {
             Some(Mutant::DamageTrusted) => {
-                self.damage = None;
+                self.fitness = Fitness::default();
                 self.damaged.clear();
             }
             Some(Mutant::CeilingIgnored) => self.ceiling = self.ceiling.map(|_| Hlc(0)),
@@ -238,9 +295,9 @@ impl Recovery {
         if let Some((what, _)) = missing.into_iter().find(|(_, missing)| *missing)
             && !self.empty
         {
-            self.damage.get_or_insert(RecoverError::Incomplete { what });
+            self.fitness.note_own(RecoverError::Incomplete { what });
         }
-        if self.damage.is_some() {
+        if self.fitness.gossip_is_behind() {
             self.identity = self.identity.take().or(self.spare.identity.take());
             self.cluster = self.cluster.take().or(self.spare.cluster.take());
         }
@@ -332,7 +389,7 @@ impl Recovery {
                 replica.cover_mut().restore_runs(*class, *actor, runs);
             } else {
                 // It covers dots whose rows are damaged: what the rows that are left show is all that may be covered.
-                fx.store(StoreOp::Delete(record::covered_key(*class, *actor)));
+                fx.store(StoreOp::Delete(covered_key(*class, *actor)));
             }
         }
         for key in core::mem::take(&mut self.damaged) {
@@ -377,5 +434,32 @@ fn next_life(
             epoch,
         },
         None => Identity { node, run, epoch },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(what: &str) -> RecoverError {
+        let what = what.into();
+        RecoverError::Lost { what }
+    }
+
+    #[test]
+    fn a_fault_is_of_the_part_that_owns_the_record_and_the_first_is_told() {
+        let mut fitness = Fitness::default();
+        assert!(!fitness.gossip_is_behind());
+        fitness.note(b"r\x01\x01tk", fault("a row"));
+        assert!(fitness.gossip_is_behind() && fitness.own.is_none());
+        fitness.note(b"midentity", fault("who it is"));
+        assert_eq!(fitness.own, Some(fault("who it is")));
+        assert_eq!(fitness.take(), Some(fault("a row")));
+        let mut fitness = Fitness::default();
+        fitness.note(b"?", fault("of no part"));
+        fitness.note(b"c", fault("a context"));
+        assert!(fitness.gossip_is_behind());
+        assert_eq!(fitness.take(), Some(fault("of no part")));
+        assert!(!fitness.gossip_is_behind());
     }
 }

@@ -140,7 +140,6 @@ mod operator;
 pub mod page;
 pub mod plan;
 mod power;
-mod record_key;
 pub mod recording;
 mod report;
 mod rng;

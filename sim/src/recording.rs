@@ -9,6 +9,7 @@ mod flight;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use rumormill_core::store::RecordKind;
 use rumormill_core::wire::{Message, RowBatch};
 use rumormill_core::{RowClass, StoreOp};
 
@@ -17,7 +18,6 @@ use self::event::{known, value};
 pub use self::flight::{Flight, Outcome};
 pub(crate) use self::flight::{app_flight, flight};
 use crate::plan::FaultWhat;
-use crate::record_key::user_row;
 use crate::trace::{Field, Weight};
 
 /// A key by its place in [`Recording::keys`].
@@ -246,8 +246,8 @@ impl Recording {
                 StoreOp::Put(record) => (&record.key, &mut kept),
                 StoreOp::Delete(key) => (key, &mut removed),
             };
-            if let Some((table, key)) = user_row(key) {
-                into.push(self.intern(table, &key));
+            if let Some((table, row)) = RecordKind::of(key).user_row() {
+                into.push(self.intern(table, &key.slice_ref(row)));
             }
         }
         if let Some(event) = self.events.last_mut() {

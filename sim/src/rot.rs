@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
+use rumormill_core::store::RecordKind;
 
 use crate::disk::Disk;
 use crate::faults::FaultKind;
 use crate::injection::Ending;
 use crate::plan::{FaultWhat, Table};
-use crate::record_key::{is_context, user_row};
 use crate::rng::Rng;
 use crate::trace::{Field, Weight};
 use crate::world::World;
@@ -69,9 +69,9 @@ fn flip(disk: &mut Disk, rng: &mut Rng, bits: u32) -> Vec<Bytes> {
 }
 
 fn flip_in(durable: &mut BTreeMap<Bytes, Bytes>, rng: &mut Rng, bits: u32) -> Vec<Bytes> {
-    let keys = durable
-        .keys()
-        .filter(|key| is_context(key) || row_of(key).is_some());
+    let keys = durable.keys().filter(|key| {
+        matches!(RecordKind::of(key), RecordKind::Context { .. }) || row_of(key).is_some()
+    });
     let keys: Vec<Bytes> = keys.cloned().collect();
     if keys.is_empty() {
         return Vec::new();
@@ -93,7 +93,8 @@ fn flip_in(durable: &mut BTreeMap<Bytes, Bytes>, rng: &mut Rng, bits: u32) -> Ve
 
 /// The table and key of a stored row of a client.
 pub(crate) fn row_of(record: &Bytes) -> Option<(Table, Bytes)> {
-    let (name, key) = user_row(record)?;
+    let (name, key) = RecordKind::of(record).user_row()?;
+    let key = record.slice_ref(key);
     let mut tables = Table::ALL.into_iter();
     let table = tables.find(|table| table.name() == name)?;
     Some((table, key))

@@ -1,26 +1,22 @@
-//! The records of a node, bytewise.
+//! The records of a node itself, and the door to those of the modes.
 //!
 //! ```text
-//! m<name>                                        meta: format, node, actor, cluster, clock ceiling, standing, agreed evictions, damage
-//! r<class u8><len u8><table><key>               a row: actor, counter, clock, expires, live, value or form of siblings
-//! c<class u8><node u64 be><run u64 be>          what is covered of an actor: runs
+//! m<name>    format, identity, cluster, clock ceiling, agreed evictions, damage
 //! ```
-//! Integers are little-endian unless marked. Every value ends in eight bytes of rapidhash (v3) over key and value.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use rapidhash::v3::rapidhash_v3;
 
+use super::Owner;
 use super::bytes::{Reader, Writer};
+use super::seal::{self, hex, seal};
 use crate::error::RecoverError;
-use crate::id::{Actor, ClusterId, NodeId};
+use crate::id::{ClusterId, NodeId};
 use crate::io::{Record, StoreOp};
-use crate::table::gossip::{Arrival, Value};
-use crate::table::siblings::SiblingRow;
-use crate::table::{Hlc, RowClass, Runs};
+use crate::table::gossip::record::GossipRecord;
+use crate::table::{Hlc, Mode, gossip};
 
 /// The longest words about a damage that are kept.
 const DAMAGE_BYTES: usize = 1_024;
@@ -30,6 +26,14 @@ pub(crate) const FORMAT: u64 = 1;
 
 /// A record, understood.
 pub(crate) enum Known {
+    /// One of the node's own.
+    Node(OwnRecord),
+    /// One of gossip tables.
+    Gossip(GossipRecord),
+}
+
+/// A record of the node itself, understood.
+pub(crate) enum OwnRecord {
     Format(u64),
     Identity(Identity),
     Cluster(ClusterRecord),
@@ -37,17 +41,6 @@ pub(crate) enum Known {
     Agreed(Vec<Agreement>),
     /// The damage of this store, in words.
     Damage(String),
-    Row {
-        class: RowClass,
-        table: String,
-        actor: Actor,
-        row: RowRecord,
-    },
-    Covered {
-        class: RowClass,
-        actor: Actor,
-        runs: Runs,
-    },
 }
 
 /// The identity of the node in its last life.
@@ -88,31 +81,9 @@ pub(crate) struct Away {
     pub(crate) active: Vec<NodeId>,
 }
 
-/// A stored row without its table and actor.
-pub(crate) struct RowRecord {
-    pub(crate) counter: u64,
-    pub(crate) clock: Hlc,
-    pub(crate) expires: u64,
-    pub(crate) key: Bytes,
-    pub(crate) value: Value,
-}
-
-fn seal(key: Bytes, mut value: Writer) -> StoreOp {
-    let sum = checksum(&key, value.as_slice());
-    value.u64(sum);
-    StoreOp::Put(Record {
-        key,
-        value: value.finish(),
-    })
-}
-
-fn checksum(key: &[u8], value: &[u8]) -> u64 {
-    rapidhash_v3(key) ^ rapidhash_v3(value).rotate_left(1)
-}
-
 fn meta(name: &str, value: Writer) -> StoreOp {
     let mut key = Writer::with_capacity(1 + name.len());
-    key.u8(b'm').raw(name.as_bytes());
+    key.u8(Owner::NODE).raw(name.as_bytes());
     seal(key.finish(), value)
 }
 
@@ -198,49 +169,6 @@ pub(crate) fn clock_ceiling(ceiling: Hlc) -> StoreOp {
     meta("ceiling", value)
 }
 
-pub(crate) fn row_key(class: RowClass, table: &str, key: &[u8]) -> Bytes {
-    let mut out = Writer::with_capacity(3 + table.len() + key.len());
-    // Table names have at most 255 bytes, here and on the wire.
-    out.u8(b'r')
-        .u8(class as u8)
-        .u8(table.len() as u8)
-        .raw(table.as_bytes())
-        .raw(key);
-    out.finish()
-}
-
-pub(crate) fn put_row(class: RowClass, table: &str, actor: Actor, row: &Arrival) -> StoreOp {
-    let len = row.value.as_ref().map_or(0, Bytes::len);
-    let mut value = Writer::with_capacity(len + 64);
-    value
-        .u64(actor.node.0)
-        .u64(actor.run)
-        .u64(row.counter)
-        .u64(row.clock.0)
-        .u64(row.expires);
-    value
-        .u8(u8::from(row.value.is_some()))
-        .raw(row.value.as_deref().unwrap_or_default());
-    seal(row_key(class, table, &row.key), value)
-}
-
-pub(crate) fn covered(class: RowClass, actor: Actor, runs: &Runs) -> StoreOp {
-    let mut value = Writer::with_capacity(16 * runs.as_slice().len() + 8);
-    for (low, high) in runs.as_slice() {
-        value.u64(*low).u64(*high);
-    }
-    seal(covered_key(class, actor), value)
-}
-
-pub(crate) fn covered_key(class: RowClass, actor: Actor) -> Bytes {
-    let mut key = Writer::with_capacity(18);
-    key.u8(b'c')
-        .u8(class as u8)
-        .u64_be(actor.node.0)
-        .u64_be(actor.run);
-    key.finish()
-}
-
 /// Returns whether the key is one of those that identify the node: without them no other record can be used.
 pub(crate) fn is_meta(key: &[u8]) -> bool {
     matches!(
@@ -258,42 +186,37 @@ pub(crate) fn read(record: &Record) -> Result<Known, RecoverError> {
         key: hex(&record.key),
         why,
     };
-    let Some(split) = record.value.len().checked_sub(8) else {
-        return Err(damaged("too short"));
+    let body = seal::open(record).map_err(damaged)?;
+    let known = match Owner::of(&record.key) {
+        Some(Owner::Node) => read_own(&record.key[1..], body).map(Known::Node),
+        Some(Owner::Mode(Mode::Gossip)) => {
+            gossip::record::read(&record.key, body).map(Known::Gossip)
+        }
+        Some(Owner::Mode(Mode::Strong | Mode::Quorum)) | None => None,
     };
-    let (body, sum) = record.value.split_at(split);
-    if checksum(&record.key, body).to_le_bytes() != sum {
-        return Err(damaged("checksum"));
-    }
-    match record.key.split_first() {
-        Some((b'm', name)) => read_meta(name, body),
-        Some((b'r', rest)) => read_row(rest, body),
-        Some((b'c', rest)) => read_covered(rest, body),
-        _ => None,
-    }
-    .ok_or_else(|| damaged("unknown form"))
+    known.ok_or_else(|| damaged("unknown form"))
 }
 
-fn read_meta(name: &[u8], body: &[u8]) -> Option<Known> {
+fn read_own(name: &[u8], body: &[u8]) -> Option<OwnRecord> {
     let mut value = Reader::new(body);
     let known = match name {
-        b"format" => return value.u64().map(Known::Format),
-        b"identity" => Known::Identity(Identity {
+        b"format" => return value.u64().map(OwnRecord::Format),
+        b"identity" => OwnRecord::Identity(Identity {
             node: NodeId(value.u64()?),
             run: value.u64()?,
             // The next life takes a larger one.
             epoch: value.u64().filter(|epoch| *epoch < u64::MAX)?,
         }),
-        b"cluster" => Known::Cluster(ClusterRecord {
+        b"cluster" => OwnRecord::Cluster(ClusterRecord {
             name: value.text()?,
             id: ClusterId(value.u64()?),
             settled: value.u8()? != 0,
             joined: value.u8()? != 0,
             away: read_away(&mut value)?,
         }),
-        b"ceiling" => Known::Ceiling(Hlc(value.u64()?)),
-        b"agreed" => Known::Agreed(read_agreed(&mut value)?),
-        b"damage" => Known::Damage(value.text()?),
+        b"ceiling" => OwnRecord::Ceiling(Hlc(value.u64()?)),
+        b"agreed" => OwnRecord::Agreed(read_agreed(&mut value)?),
+        b"damage" => OwnRecord::Damage(value.text()?),
         _ => return None,
     };
     value.end()?;
@@ -322,62 +245,4 @@ fn read_away(value: &mut Reader<'_>) -> Option<Option<Away>> {
         active.push(NodeId(value.u64()?));
     }
     Some(Some(Away { since, active }))
-}
-
-fn read_row(rest: &[u8], body: &[u8]) -> Option<Known> {
-    let mut key = Reader::new(rest);
-    let class = RowClass::from_u8(key.u8()?)?;
-    let len = usize::from(key.u8()?);
-    let table = String::from(core::str::from_utf8(key.take(len)?).ok()?);
-    let mut value = Reader::new(body);
-    let actor = Actor {
-        node: NodeId(value.u64()?),
-        run: value.u64()?,
-    };
-    let (counter, clock, expires) = (value.u64()?, Hlc(value.u64()?), value.u64()?);
-    let live = value.u8()? != 0;
-    let held = match (class.has_siblings(), live) {
-        (true, _) => Value::Siblings(Box::new(SiblingRow::decode(value.rest()).ok()?)),
-        (false, true) => Value::Resident(Bytes::copy_from_slice(value.rest())),
-        (false, false) => Value::Dead,
-    };
-    let row = RowRecord {
-        counter,
-        clock,
-        expires,
-        key: Bytes::copy_from_slice(key.rest()),
-        value: held,
-    };
-    (!row.key.is_empty() && counter != 0).then_some(Known::Row {
-        class,
-        table,
-        actor,
-        row,
-    })
-}
-
-fn read_covered(rest: &[u8], body: &[u8]) -> Option<Known> {
-    let mut key = Reader::new(rest);
-    let class = RowClass::from_u8(key.u8()?)?;
-    let actor = Actor {
-        node: NodeId(key.u64_be()?),
-        run: key.u64_be()?,
-    };
-    key.end()?;
-    let mut value = Reader::new(body);
-    let mut runs = Vec::new();
-    while value.end().is_none() {
-        runs.push((value.u64()?, value.u64()?));
-    }
-    Runs::from_wire(&runs).map(|runs| Known::Covered { class, actor, runs })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use core::fmt::Write as _;
-    let mut out = String::new();
-    for byte in bytes.iter().take(64) {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
 }

@@ -4,8 +4,8 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::*;
-use crate::store::record;
 use crate::table::RowClass;
+use crate::table::gossip;
 
 impl Lab {
     /// Recovers the node from its disk, with copies of the records of its identity, or without.
@@ -134,7 +134,7 @@ pub(super) fn the_damage_of_a_row_is_remembered_until_the_node_has_reunited() {
     let (mut lab, _) = Lab::with_an_old_copy();
     let spare = lab.spares(2);
     (0..2).for_each(|i| lab.stop(i));
-    let row = record::row_key(RowClass::UsrDurable, "default", b"kept");
+    let row = gossip::record::row_key(RowClass::UsrDurable, "default", b"kept");
     lab.rot(2, &row, 7);
     lab.recover(2, &spare).unwrap();
     assert!(lab.damage(2).unwrap().contains("is damaged"));

@@ -1,8 +1,8 @@
 //! Rows that expire, and clocks that are wrong.
 
 use super::*;
-use crate::store::record;
 use crate::table::RowClass;
+use crate::table::gossip;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -366,7 +366,7 @@ fn a_row_that_is_hidden_and_cold_replaces_an_older_one_without_end_of_repairs() 
     let mut lab = cold_lab(2);
     lab.put(0, "k", "old");
     lab.run(3_000);
-    let key = record::row_key(RowClass::UsrDurable, "default", b"k");
+    let key = gossip::record::row_key(RowClass::UsrDurable, "default", b"k");
     let old = lab.disks[1][&key].clone();
     lab.put_for(0, "k", 3_600);
     lab.run(3_000);

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 use super::*;
-use crate::store::record;
 use crate::table::RowClass;
+use crate::table::gossip;
 
 const NAME: &str = "t";
 
@@ -243,7 +243,7 @@ pub(super) fn a_row_that_is_moved_again_after_a_crash_is_the_same_sibling() {
         lab.put_by(1, id, "k", "early");
         lab.run(3_000);
         lab.cut = Box::new(|_, _, _| false);
-        let moved = record::row_key(RowClass::UsrDurableSiblings, NAME, b"k");
+        let moved = gossip::record::row_key(RowClass::UsrDurableSiblings, NAME, b"k");
         while !lab.disks[1].contains_key(&moved) {
             lab.run(10);
         }
@@ -348,7 +348,7 @@ fn siblings_whose_definition_was_lost_show_when_it_is_made_again() {
     lab.put_by(0, id, "k", "v");
     lab.run(100);
     lab.stop(0);
-    let definition = record::row_key(RowClass::Sys, "tables", NAME.as_bytes());
+    let definition = gossip::record::row_key(RowClass::Sys, "tables", NAME.as_bytes());
     assert!(lab.disks[0].remove(&definition).is_some());
     lab.start(0);
     lab.meet();

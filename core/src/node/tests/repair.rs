@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
-use crate::store::record;
 use crate::table::RowClass;
+use crate::table::gossip;
 use crate::wire::{GossipMessage, Message};
 
 fn record_of(key: &str) -> Bytes {
-    record::row_key(RowClass::UsrDurable, "default", key.as_bytes())
+    gossip::record::row_key(RowClass::UsrDurable, "default", key.as_bytes())
 }
 
 impl Lab {

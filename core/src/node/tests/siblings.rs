@@ -6,8 +6,8 @@ use std::string::{String, ToString};
 use arbtest::arbtest;
 
 use super::*;
-use crate::store::record;
 use crate::table::RowClass;
+use crate::table::gossip;
 use crate::wire::{GossipMessage, Message};
 
 const NAME: &str = "carts";
@@ -433,7 +433,7 @@ pub(super) fn what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_e
     lab.add(0, "k", "a").unwrap();
     lab.add(1, "k", "b").unwrap();
     lab.reconnect();
-    let carts = record::row_key(RowClass::UsrDurableSiblings, NAME, b"k");
+    let carts = gossip::record::row_key(RowClass::UsrDurableSiblings, NAME, b"k");
     let old = lab.disks[0][&carts].clone();
     let knows = lab.context(2, "k");
     lab.replace(2, "k", "both", &knows);
@@ -467,7 +467,7 @@ fn a_sibling_that_a_disk_lost_is_not_taken_for_replaced() {
     let mut lab = lab(2, Durability::Periodic);
     lab.add(0, "k", "a").unwrap();
     lab.run(4_000);
-    let carts = record::row_key(RowClass::UsrDurableSiblings, NAME, b"k");
+    let carts = gossip::record::row_key(RowClass::UsrDurableSiblings, NAME, b"k");
     let old = lab.disks[0][&carts].clone();
     lab.cut_all();
     let knows = lab.context(1, "k");

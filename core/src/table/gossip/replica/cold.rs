@@ -9,6 +9,7 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
+use super::record::GossipRecord;
 use super::rows::VersionKey;
 use super::{Replica, Value};
 use crate::effects::Effects;
@@ -121,7 +122,7 @@ impl Replica {
 
     /// The key of a row's record.
     pub(crate) fn record_key(&self, (table, key): &Place) -> Bytes {
-        record::row_key(self.catalog.class(*table), self.catalog.name(*table), key)
+        super::record::row_key(self.catalog.class(*table), self.catalog.name(*table), key)
     }
 
     /// Judges what a load brought that was issued for version `issued`.
@@ -154,7 +155,7 @@ impl Replica {
         let key = self.record_key(place);
         let damaged = |why| ReadError::Damaged { why };
         match record::read(&Record { key, value }) {
-            Ok(Known::Row { actor, row, .. }) => {
+            Ok(Known::Gossip(GossipRecord::Row { actor, row, .. })) => {
                 let actor = self.cover.find(actor).ok_or(damaged("unknown writer"))?;
                 let version = (row.clock, actor, row.counter);
                 let value = row.value.resident().cloned();

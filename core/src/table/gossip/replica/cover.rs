@@ -9,13 +9,13 @@ use hashbrown::HashMap;
 
 use super::digest::{BUCKETS, Digest, Sums, hash_runs};
 use super::dots::DotIndex;
+use super::record;
 use super::rows::ActorIx;
 use super::session::Served;
 use super::strays;
 use crate::effects::Effects;
 use crate::id::{Actor, Seq, TableId};
 use crate::mutants::mutated;
-use crate::store::record;
 use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::{Context, RowClass, Runs};

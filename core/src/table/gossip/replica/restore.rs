@@ -4,10 +4,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Replica, StoredRow};
+use super::{Replica, StoredRow, record};
 use crate::effects::Effects;
 use crate::id::{Actor, Seq};
-use crate::store::record;
 use crate::table::catalog::{self, sys};
 use crate::table::{Hlc, RowClass};
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
+use super::record;
 use super::write::Fresh;
 use super::{Arrival, Replica, Value};
 use crate::effects::Effects;
@@ -23,7 +24,6 @@ use crate::io::StoreOp;
 use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
-use crate::store::record;
 use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::changes::Entry;
