@@ -9,7 +9,7 @@ use crate::id::{Seq, Token};
 use crate::io::Response;
 use crate::time::Instant;
 
-/// What a request waits for.
+/// The thing that a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
     /// A batch: the reply is held at the gate.

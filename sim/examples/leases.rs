@@ -43,7 +43,7 @@ const FORGETS: Duration = Duration::from_secs(10);
 /// How long a machine without work waits before it asks again, at most.
 const PATIENCE_US: u64 = 300_000;
 
-/// What goes wrong. A wiped disk is not among it: its keeper would number its leases from the beginning.
+/// The faults of a run. A wiped disk is not among them: its keeper would number its leases from the beginning.
 const FAULTS: FaultSet = FaultSet::NONE
     .with(FaultKind::Loss)
     .with(FaultKind::Dup)
@@ -87,7 +87,7 @@ impl Ledger {
     }
 }
 
-/// What machines say to each other: a kind, a job, the number of the question, and of the lease in an answer.
+/// The message of machines to each other: a kind, a job, the number of the question, and of the lease in an answer.
 #[derive(Clone, Copy)]
 struct Letter {
     grants: bool,
@@ -116,20 +116,20 @@ impl Letter {
     }
 }
 
-/// What a machine has asked for.
+/// A question of a machine for a lease.
 struct Asked {
     job: u8,
     at: Instant,
 }
 
-/// What a machine works on.
+/// The lease that a machine works under.
 struct Held {
     job: u8,
     lease: u64,
     until: Instant,
 }
 
-/// What a keeper will answer once the lease's number is safe.
+/// The answer of a keeper, once the lease's number is safe.
 struct Granting {
     to: usize,
     letter: Letter,
@@ -417,7 +417,7 @@ impl Deployment for Leases {
     }
 }
 
-/// What a run was.
+/// The outcome of a run.
 pub(crate) struct Outcome {
     /// The report of the simulator, with what the application's own judge found.
     pub(crate) report: Report,
@@ -427,7 +427,7 @@ pub(crate) struct Outcome {
     pub(crate) steps: u64,
 }
 
-/// What a seed draws seldom is what leases fear most: messages that come later than a guard lasts. So each plan gets more of it.
+/// Adds to a plan messages that come later than a guard lasts: leases suffer most from these, and a seed seldom draws them.
 fn add_late_answers(plan: &mut Plan) {
     let mut nodes = (0..plan.machines.len()).cycle();
     for at_us in (4_000_000..plan.stop_us).step_by(3_000_000) {

@@ -1,4 +1,4 @@
-//! What a cluster comes to while some of its ways stay cut.
+//! The state of a cluster while some of its ways stay cut.
 //!
 //! Cuts between two groups that are in force when a plan ends, and that leave all machines connected through others, stay for a while: the cluster
 //! has to come to rest without them being healed.
@@ -71,7 +71,7 @@ impl World {
         self.violations.extend(found);
     }
 
-    /// What the nodes say, if all of them are full members.
+    /// Returns the views of the nodes, if all of them are full members.
     fn views_apart(&self) -> Option<Vec<View>> {
         let running = self.hosts.iter().enumerate();
         let views = running.map(|(index, host)| {

@@ -36,7 +36,7 @@ pub const MAX_TIMERS: usize = 1_000;
 /// The bytes of a message or a value that a line of the trace shows.
 const SHOWN_BYTES: usize = 64;
 
-/// What runs on the machines of a world, and what it promises.
+/// The application on the machines of a world, and its promises.
 pub trait Deployment {
     /// The process of a machine starts, for the first time or again. Nothing survives from an earlier life but what is in the
     /// store; [`Application::started`] is called at once.
@@ -49,7 +49,7 @@ pub trait Deployment {
         true
     }
 
-    /// What the application has promised and not kept, at the end of a run, after the store's own promises were judged.
+    /// Returns the promises that the application has not kept, at the end of a run, after the store's own promises were judged.
     fn judge(&mut self, world: &World) -> Vec<Violation> {
         let _ = world;
         Vec::new()
@@ -93,7 +93,7 @@ pub trait Application: Any {
     }
 }
 
-/// What an application may do, while it is told of something.
+/// The means of an application, while it is told of an event.
 pub struct Context<'a> {
     world: &'a mut World,
     machine: usize,

@@ -130,7 +130,7 @@ impl World {
                 let len = if value.is_empty() { 2 } else { 3 };
                 self.trace
                     .event(self.now_us, node, Weight::Story, verb, &fields[..len]);
-                // What is beside or in the place of a sibling need not be newer.
+                // A version beside or in the place of a sibling need not be newer.
                 if table == Table::Siblings {
                     continue;
                 }
@@ -183,7 +183,7 @@ impl World {
     pub(crate) fn check_watching(&mut self) {
         let mut found = Vec::new();
         for (node, host) in self.hosts.iter().enumerate() {
-            // What a turn changed is told at its end.
+            // Changes of a turn are told at its end.
             let Some(running) = host.node.as_ref().filter(|_| self.dirty != Some(node)) else {
                 continue;
             };

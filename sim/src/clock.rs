@@ -49,7 +49,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// What the node reads at true time `at_us`.
+    /// Returns the node's reading at true time `at_us`.
     pub fn now(&self, at_us: u64) -> Now {
         let wall_us = self.wall_us + self.elapsed(at_us) as i64;
         Now::new(

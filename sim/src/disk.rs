@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::{Record, Seq, StoreOp};
 
-/// What one node stores. Batches are applied in order; what was not synced may be lost from its end by a crash.
+/// The storage of one node. Batches are applied in order; unsynced ones may be lost from the end by a crash.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     /// Looked up and written all the time and read in order only at a start: it is sorted then.
@@ -97,7 +97,7 @@ impl Disk {
         }
     }
 
-    /// What a restart finds, in key order. O(records log records).
+    /// Returns the records that a restart finds, in key order. O(records log records).
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let mut records: Vec<(&Bytes, &Bytes)> = self.durable.iter().collect();
         records.sort_unstable();

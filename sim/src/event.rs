@@ -1,4 +1,4 @@
-//! What will happen, and the queue of it.
+//! Events to come, and their queue.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use rumormill_core::{DialId, Lane, LinkError, LinkId};
 use crate::app::AppEvent;
 use crate::loads::FromDisk;
 
-/// What will happen.
+/// An event to come.
 pub(crate) enum Event {
     Start {
         node: usize,
@@ -137,7 +137,7 @@ impl Why {
     }
 }
 
-/// What will happen, in order of time, and among equals in the order it was queued.
+/// Events to come, in order of time, and among equals in the order they were queued.
 #[derive(Default)]
 pub(crate) struct Queue {
     heap: BinaryHeap<Reverse<Queued>>,

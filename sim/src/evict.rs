@@ -15,7 +15,7 @@ use crate::world::World;
 /// The checker's name in reports.
 pub(crate) const NAME: &str = "eviction";
 
-/// What the world knows of evictions.
+/// The evictions of a world.
 #[derive(Default)]
 pub(crate) struct Evictions {
     /// The eviction under way: its token, the machine it was asked of, that machine's life, and whether it may do without a majority.
@@ -120,7 +120,7 @@ impl World {
         self.evictions.outcasts.extend(out.map(|(out, _)| out));
     }
 
-    /// What a node that others went on without has accepted, and what else it holds, it proposes anew.
+    /// Notes that a node that others went on without proposes anew all that it has accepted or holds.
     pub(crate) fn hears_of_eviction(&mut self, node: usize, event: &Event) {
         match event {
             // One that no operator asked for.

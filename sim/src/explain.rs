@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::recording::{FieldValue, Flight, KeyIndex, Outcome, Recorded, Recording, Span};
 
-/// What to explain.
+/// The subject of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A key of a table.
@@ -64,7 +64,7 @@ pub struct Line {
     pub seq: Option<u64>,
     /// The node, or `None` for the world.
     pub node: Option<usize>,
-    /// What happened.
+    /// The event in words.
     pub text: String,
     /// The message that was sent, arrived or was lost here.
     pub message: Option<u64>,

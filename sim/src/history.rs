@@ -19,7 +19,7 @@ pub use parse::{HistoryError, MAX_LINE_BYTES};
 pub struct Scalar(String);
 
 impl Scalar {
-    /// What an absent row reads as, and what every register holds at first.
+    /// Returns the reading of an absent row, and the first value of every register.
     pub fn null() -> Self {
         Scalar("null".to_string())
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Scalar {
     }
 }
 
-/// What is called.
+/// The operation of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Asks for the value.
@@ -55,9 +55,9 @@ pub enum Call {
     Write(Scalar),
     /// Replaces the value if it is `old`.
     Cas {
-        /// What it must be.
+        /// The value that it must have.
         old: Scalar,
-        /// What it becomes.
+        /// The value that it gets.
         new: Scalar,
     },
 }
@@ -106,7 +106,7 @@ pub struct Operation {
     pub called: Place,
     /// How it ended and when; `None` while it is open.
     pub ended: Option<(Outcome, Place)>,
-    /// What a read that is ok gave.
+    /// The value that an ok read gave.
     pub seen: Option<Scalar>,
 }
 
@@ -175,11 +175,11 @@ pub struct Completion {
     pub key: Scalar,
     /// How it ended.
     pub outcome: Outcome,
-    /// What ended.
+    /// The answer.
     pub answer: Answer,
 }
 
-/// What the end of a call says of it.
+/// The answer at the end of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A read, and what it gave.

@@ -38,9 +38,9 @@ pub(crate) struct Host {
     /// Whether there is a disk at all.
     pub(crate) has_disk: bool,
     pub(crate) clock: Clock,
-    /// What is wrong with it.
+    /// Its present faults.
     pub(crate) hurts: Hurts,
-    /// What waits until the process goes on or has done with what it got.
+    /// Events that wait until the process goes on or has handled the earlier ones.
     pub(crate) held: VecDeque<Event>,
     /// Messages of this machine that are on their way.
     pub(crate) in_flight: usize,
@@ -60,7 +60,7 @@ pub(crate) struct Host {
     pub(crate) leaves_calmly: bool,
     /// It stopped while it was leaving, without an answer: what it holds it proposes anew if it is no member when it starts.
     pub(crate) takes_along: bool,
-    /// What the node said when it left.
+    /// Whether the leaver said that everything was handed over.
     pub(crate) handed_over: Option<bool>,
     /// The id that the node has, or had.
     pub(crate) id: Option<NodeId>,
@@ -81,7 +81,7 @@ pub(crate) struct Host {
     /// The users' tables on this node, in the order of [`Table::ALL`].
     pub(crate) tables: [TableId; Table::ALL.len()],
     pub(crate) cursors: [Cursor; Table::ALL.len()],
-    /// What the watching client of each table has.
+    /// The rows known to the watching client of each table.
     pub(crate) mirrors: [Mirror; Table::ALL.len()],
     /// Tables with changes that the watch has not read.
     pub(crate) changed: Vec<usize>,
@@ -92,7 +92,7 @@ pub(crate) struct Host {
     pub(crate) watch: Watch,
     /// The rows with an expiry that it has shown.
     pub(crate) expiring: Expiring,
-    /// What it was told of the other members.
+    /// The news it was told of the other members.
     pub(crate) ears: Ears,
     /// The sessions that it has served.
     pub(crate) served: Served,
@@ -256,7 +256,7 @@ impl Host {
         Ok(id)
     }
 
-    /// What the node calls itself, if it runs.
+    /// Returns the node's name for its own state, if it runs.
     pub(crate) fn standing(&self, at_us: u64) -> Option<&'static str> {
         let node = self.node.as_ref()?;
         Some(node.status(self.now(at_us)).standing)
@@ -278,7 +278,7 @@ impl Host {
     /// Takes the node away, and with it all that was only in memory. Its counters are kept.
     pub(crate) fn stop(&mut self) {
         if let Some(node) = self.node.take() {
-            // What is wrong with it would go with it.
+            // A fault in it would go with it.
             node.check();
             for (mark, count) in node.marks() {
                 // Guarantees, "Which durability": a `memory` write takes the record of an earlier one to the same key with it.

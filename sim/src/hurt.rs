@@ -1,4 +1,4 @@
-//! What is wrong with one machine at present.
+//! The present faults of one machine.
 
 /// One thing that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Hurts {
         self.0.iter().any(|wound| wound.hurt == hurt)
     }
 
-    /// What one input costs, and that it was paid.
+    /// Returns the cost of one input, and notes that it was paid.
     pub(crate) fn input_us(&mut self) -> u64 {
         self.most(|hurt| match hurt {
             Hurt::Slow(us) => us,
@@ -84,7 +84,7 @@ impl Hurts {
         })
     }
 
-    /// What a sync costs on top, and that it was paid.
+    /// Returns the extra cost of a sync, and notes that it was paid.
     pub(crate) fn sync_us(&mut self) -> u64 {
         self.most(|hurt| match hurt {
             Hurt::DiskSlow(us) => us,

@@ -14,7 +14,7 @@ use crate::world::World;
 /// A fault without effect so far is asked again after this long, in microseconds, whether it is over.
 const FRESH_STEP_US: u64 = 500_000;
 
-/// What happens to a machine when a fault ends.
+/// The fate of a machine when a fault ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ending {
     /// It starts.

@@ -19,11 +19,11 @@ const LOAD_US: (u64, u64) = (50, 2_000);
 const LAST_READS_US: u64 = 10_000_000;
 const LAST_READS_STEP_US: u64 = 100_000;
 
-/// What a disk will answer.
+/// An answer of a disk to come.
 pub(crate) struct FromDisk {
     load: LoadId,
     query: Bytes,
-    /// What was there when the load was issued. `None`: the disk looks when it answers.
+    /// The value at the time when the load was issued. `None`: the disk looks when it answers.
     early: Option<Option<Bytes>>,
 }
 

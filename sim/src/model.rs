@@ -1,4 +1,4 @@
-//! What clients were told: every accepted operation, what it promised, and what a crash may have taken back.
+//! The answers to clients: every accepted operation, its promise, and the loss that a crash may have caused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use rumormill_core::Version;
 use crate::checkers::{Contents, RowState};
 use crate::plan::Table;
 
-/// What an operation did to its key.
+/// The effect of an operation on its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// It wrote this value.
@@ -38,7 +38,7 @@ pub struct Told {
     pub node: usize,
     /// The version it got.
     pub version: Version,
-    /// What it did.
+    /// Its effect.
     pub effect: Effect,
     /// Whether the client has been told that it is done.
     pub acked: bool,
@@ -60,7 +60,7 @@ pub struct Told {
     table: Table,
 }
 
-/// What a node holds that takes it along: also rows that are hidden, which are proposed like any others.
+/// The rows of a node that takes them along: also hidden ones, which are proposed like any others.
 #[derive(Debug)]
 pub struct Held {
     /// The rows that it shows.
@@ -78,7 +78,7 @@ pub struct Accepted {
     pub node: usize,
     /// Its version.
     pub version: Version,
-    /// What it does.
+    /// Its effect.
     pub effect: Effect,
     /// Whether the node had not joined its cluster yet.
     pub alone: bool,
@@ -288,7 +288,7 @@ impl<'a> History<'a> {
             && !op.lost
             && !op.forgotten
             && match op.table {
-                // What a flush writes is of the store's own tables, and those are synced like periodic ones.
+                // A flush writes rows of the store's own tables, and those are synced like periodic ones.
                 _ if op.flush => !op.at_risk,
                 Table::Periodic | Table::Siblings => !op.at_risk,
                 Table::Sync => true,

@@ -38,7 +38,7 @@ pub fn run_mutated(plan: Plan, mutant: Mutant, keep: Keep) -> Report {
     report(world(plan, mutant, keep), seed, kinds)
 }
 
-/// What became of one bug.
+/// The outcome of hunting one bug.
 #[derive(Clone, Debug)]
 pub struct Hunt {
     /// The bug.
@@ -47,7 +47,7 @@ pub struct Hunt {
     pub seeds: u64,
     /// Seeds that break a promise without the bug too, in order: they say nothing about it, and something about the core or a checker.
     pub unsound: Vec<u64>,
-    /// What gave it away, if anything did.
+    /// The seed and violation that gave it away, if any did.
     pub caught: Option<Catch>,
 }
 

@@ -22,7 +22,7 @@ const MAX_ECHO_OCTAVE: u64 = 24;
 /// A dial through a cut is given up after this long.
 pub(crate) const DIAL_TIMEOUT_US: u64 = 2_000_000;
 
-/// What becomes of a message.
+/// The fate of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It arrives then.
@@ -143,7 +143,7 @@ impl Network {
         fate
     }
 
-    /// What becomes of a message that has a way, and the earliest arrival of the next. It comes not before those that were sent
+    /// Returns the fate of a message that has a way, and the earliest arrival of the next. It comes not before those that were sent
     /// before, and if it overtakes them not before the stream was opened.
     fn travel(
         &mut self,

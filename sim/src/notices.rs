@@ -1,4 +1,4 @@
-//! What nodes are told of dots that others have, and what they ask for.
+//! Notices to nodes of dots that others have, and the nodes' questions for them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::checkers::grafts::Dot;
 use crate::plan::Table;
 use crate::world::World;
 
-/// What a node takes to ask beside the time that it waits, in microseconds.
+/// The time that a node takes to ask beside the time that it waits, in microseconds.
 const SPARE_US: u64 = 20_000;
 
 /// The row class of a table whose rows are judged. A row with siblings stands for several dots.

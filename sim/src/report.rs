@@ -1,4 +1,4 @@
-//! What a run was, for people and for programs.
+//! The report of a run, for people and for programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,7 @@ pub struct Report {
     pub sim_ms: u64,
     /// How often each kind of fault took effect: messages struck, cuts made, crashes, clocks set wrong.
     pub faults: BTreeMap<String, u64>,
-    /// What else happened, and how often.
+    /// Other events, and how often they happened.
     pub counts: BTreeMap<String, u64>,
     /// Rare branches of the core, and how often all nodes together reached them.
     pub marks: BTreeMap<String, u64>,

@@ -1,4 +1,4 @@
-//! What nodes are told of each other, and what they make of it.
+//! News of members that nodes are told, and the verdicts that follow.
 
 use rumormill_core::wire::Message;
 use rumormill_core::{Event, LinkId, NodeId};

@@ -45,7 +45,7 @@ pub const CHECKERS: [&str; 26] = [
     "liveness",
 ];
 
-/// What to run.
+/// The options of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The seed.

@@ -8,7 +8,7 @@ use rumormill_core::{Config, Input};
 
 use crate::sessions::Exchange;
 
-/// What a planted bug may do to the world around the nodes. Every method does nothing unless it is overridden.
+/// The means of a planted bug in the world around the nodes. Every method does nothing unless it is overridden.
 pub trait Sabotage {
     /// Changes the configuration of `node` before it starts.
     fn configures(&mut self, node: usize, config: &mut Config) {

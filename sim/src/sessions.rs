@@ -1,4 +1,4 @@
-//! What each client asked and was answered, in order: what the guarantees of a session are judged by.
+//! The questions of each client and their answers, in order: the guarantees of a session are judged by them.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub struct Exchange {
     pub table: Table,
     /// The key; `None` for the whole table.
     pub key: Option<Bytes>,
-    /// What was asked and answered.
+    /// The answer, and the question with it.
     pub answer: Answer,
     /// The largest time that the node's wall clock had shown when it answered, in milliseconds: what expires later it did not hide.
     pub clock_ms: u64,
@@ -38,7 +38,7 @@ pub struct Exchange {
     pub returned_us: Option<u64>,
 }
 
-/// What was asked and answered.
+/// An answer, and the question with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A read found this, or nothing.
@@ -47,7 +47,7 @@ pub enum Answer {
     Wrote {
         /// Its version.
         version: Version,
-        /// What it did. A flush deletes.
+        /// Its effect. A flush deletes.
         effect: Effect,
         /// Its number in the model, `None` for a delete that found nothing to delete: it wrote nothing.
         op: Option<usize>,
@@ -66,7 +66,8 @@ pub struct Found {
 }
 
 impl World {
-    /// What clients asked and were answered, as the judge of sessions takes it. A session waits for each answer; the clients of a plan
+    /// Returns the questions of clients and their answers, as the judge of sessions takes them. A session waits for each answer; the clients of a
+    /// plan
     /// do not. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
     pub(crate) fn session_ops(&self) -> Vec<SessionOp> {
         let mut keys: BTreeMap<Table, Vec<(&Bytes, History<'_>)>> = BTreeMap::new();

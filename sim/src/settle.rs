@@ -109,7 +109,7 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        // What the members say is the shorter to read.
+        // The views of the members are the shorter to read.
         convergence::check_members(self.now_us, &self.views()).is_empty()
             && convergence::holds(&self.lasting_contents())
             && self.application_rests()
@@ -168,7 +168,7 @@ impl World {
         written.map_or(0, |op| op.at_us)
     }
 
-    /// What each running node says of the cluster.
+    /// Returns the view that each running node has of the cluster.
     fn views(&self) -> Vec<convergence::ClusterView> {
         let hosts = self.hosts.iter().enumerate();
         let running = hosts.filter_map(|(index, host)| Some((index, host, host.node.as_ref()?)));

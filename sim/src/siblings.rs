@@ -11,7 +11,7 @@ use crate::plan::Table;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
-/// What clients have read, and what the writers of those values had seen.
+/// The values that clients have read, and the values that their writers had seen.
 #[derive(Default)]
 pub(crate) struct Readers {
     /// By client and key the context of its last read, with the values it showed.
@@ -133,7 +133,7 @@ impl World {
         read.or_else(|| op?.effect.value()).cloned()
     }
 
-    /// What the nodes that run show of the table that keeps siblings.
+    /// Returns the rows that running nodes show of the table that keeps siblings.
     pub(crate) fn all_siblings(&self) -> Vec<(usize, Shown)> {
         let hosts = self.hosts.iter().enumerate();
         let shown = hosts.filter_map(|(index, host)| {

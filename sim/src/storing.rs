@@ -1,4 +1,4 @@
-//! What a driver's storage thread does, in virtual time: syncs that take long, fail, or find no space.
+//! The storage thread of a driver, in virtual time: syncs that take long, fail, or find no space.
 
 use rumormill_core::{Input, Seq, StoreOp};
 

@@ -33,11 +33,11 @@ pub struct Failure {
     pub seed: u64,
     /// The checker that found it first.
     pub checker: &'static str,
-    /// What it said; empty when there are too many failures to keep all texts.
+    /// Its report; empty when there are too many failures to keep all texts.
     pub text: String,
 }
 
-/// What many runs were together.
+/// The sum of many runs.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// How many runs.
@@ -48,7 +48,7 @@ pub struct Summary {
     pub faults: BTreeMap<String, u64>,
     /// How often each mark was reached; those that never were are there with 0.
     pub marks: BTreeMap<String, u64>,
-    /// What else happened.
+    /// Other events.
     pub counts: BTreeMap<String, u64>,
     /// Inputs that nodes handled.
     pub events: u64,

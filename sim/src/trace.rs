@@ -1,4 +1,4 @@
-//! What happened, one line per event, and a rolling hash over all of it.
+//! The trace of a run: one line per event, and a rolling hash over all of it.
 //!
 //! A line is `time sequence node verb fields`: virtual microseconds, a running number, `n` and the node's index (`-` for
 //! the world), a verb, and short fields. The hash covers the same data whether lines are kept or not.

@@ -1,4 +1,4 @@
-//! What a driver does, in virtual time: hands inputs to nodes, ends their turns, and carries out what they ask for.
+//! The loop of a driver, in virtual time: hands inputs to nodes, ends their turns, and carries out their outputs.
 
 use rumormill_core::{Event as NodeEvent, Handover, Input, Node, Now, Output, Response, Timer};
 
@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    /// What had to wait for a node takes place, for as long as the node is not busy again.
+    /// Lets the events that had to wait for a node take place, for as long as the node is not busy again.
     pub(crate) fn release(&mut self, node: usize) {
         while !self.hosts[node].is_busy(self.now_us)
             && let Some(event) = self.hosts[node].held.pop_front()
@@ -292,7 +292,7 @@ impl World {
         self.found_once(found);
     }
 
-    /// What a node says of its rows.
+    /// Takes in a node's news of its rows.
     fn takes_stock(&mut self, node: usize, event: &NodeEvent) {
         let host = &mut self.hosts[node];
         match event {

@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// What the other members show.
+    /// Returns the contents that the other members show.
     fn shown_elsewhere(&self, node: usize) -> Vec<Contents> {
         let others = (0..self.hosts.len()).filter(|other| *other != node && self.is_member(*other));
         others.filter_map(|other| self.contents(other)).collect()

@@ -58,7 +58,7 @@ impl Wire {
         self.hello()
     }
 
-    /// What one side answers to the hello of the other.
+    /// Returns one side's answer to the hello of the other.
     fn answer(&mut self) -> Result<Bytes, LinkError> {
         match self.events.pop() {
             Some(LinkEvent::Write(bytes)) => Ok(bytes),

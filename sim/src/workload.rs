@@ -1,4 +1,4 @@
-//! What clients do: reads, writes and deletes, over a few hot keys and many cold ones, each at a node of its own.
+//! The operations of clients: reads, writes and deletes, over a few hot keys and many cold ones, each at a node of its own.
 
 use arbitrary::{Result, Unstructured};
 

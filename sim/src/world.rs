@@ -38,7 +38,7 @@ pub struct World {
     pub(crate) model: Model,
     /// How far rows may have expired.
     pub(crate) agreed: Agreed,
-    /// What clients asked and were answered.
+    /// The questions of clients and their answers.
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) siblings: Readers,
     /// The nodes that clients have moved to.
@@ -79,16 +79,16 @@ pub struct World {
     queue: Queue,
     pub(crate) plan: Plan,
     next_entry: usize,
-    /// What ends with a fault of the plan, by its number.
+    /// The endings of the plan's faults, by number.
     pub(crate) endings: BTreeMap<usize, Ending>,
     /// All faults are over: whatever stops is started again.
     pub(crate) settling: bool,
     /// Requests handed to nodes.
     pub(crate) requests: u64,
-    /// What an embedder runs on the machines, and its place on each; empty without one.
+    /// The embedder's application on the machines, and its place on each; empty without one.
     pub(crate) deployment: Option<Box<dyn Deployment>>,
     pub(crate) slots: Vec<Slot>,
-    /// What is counted where a cluster is measured instead of judged.
+    /// The counts where a cluster is measured instead of judged.
     pub(crate) meter: Option<Box<Meter>>,
 }
 
@@ -191,12 +191,12 @@ impl World {
         &self.violations
     }
 
-    /// What clients were told so far.
+    /// Returns the answers to clients so far.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// What clients asked and were answered so far, in the order they asked.
+    /// Returns the questions of clients and their answers so far, in the order they asked.
     pub fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
@@ -211,12 +211,12 @@ impl World {
         self.hosts.len()
     }
 
-    /// What the clocks of a machine show.
+    /// Returns the readings of a machine's clocks.
     pub fn clock(&self, index: usize) -> Option<Now> {
         self.hosts.get(index).map(|host| host.now(self.now_us))
     }
 
-    /// What the node of a machine shows, if it runs.
+    /// Returns the rows that the node of a machine shows, if it runs.
     pub fn contents(&self, index: usize) -> Option<Contents> {
         let host = self.hosts.get(index)?;
         host.node

@@ -77,7 +77,7 @@ impl Cluster {
         self.begin_another_life(env, self.identity.epoch);
     }
 
-    /// What others ended was an earlier life: this node's links begin anew with the next.
+    /// Begins another life, after others ended an earlier one: this node's links begin anew with it.
     pub(crate) fn begin_another_life(&mut self, env: &mut Env<'_>, ended: u64) {
         self.identity.epoch = self.identity.epoch.max(ended).saturating_add(1);
         if !mutated!(env.fx, OldLifeDefended) {

@@ -18,7 +18,7 @@ impl Cluster {
     /// Takes in a message. Returns how far a leave has come that is over with it.
     ///
     /// # Errors
-    /// What is wrong with the message.
+    /// The reason to refuse the message.
     pub(crate) fn on_message(
         &mut self,
         env: &mut Env<'_>,

@@ -78,7 +78,7 @@ pub(crate) struct Cluster {
     begun: Instant,
 }
 
-/// What a recovery says of a node's place in its cluster.
+/// A node's place in its cluster, as a recovery finds it.
 pub(crate) struct Past {
     pub(crate) identity: Identity,
     pub(crate) record: ClusterRecord,

@@ -231,7 +231,7 @@ impl Cluster {
         env.fx.hangup(link, why);
     }
 
-    /// What a link carried has ended, though the transport may linger.
+    /// Ends all that a link carried, though the transport may linger.
     fn link_unusable(&mut self, env: &mut Env<'_>, link: LinkId, node: Option<NodeId>) {
         let (gossip, mut tables) = self.tables(env);
         gossip.link_gone(&mut tables, link);
@@ -287,7 +287,7 @@ impl Cluster {
             if congested {
                 env.fx.mark(Mark::LinkCongested);
             } else {
-                // What was not pushed meanwhile is fetched.
+                // Rows that were not pushed meanwhile are fetched.
                 self.send_status(env, link);
             }
         }

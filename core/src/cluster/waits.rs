@@ -177,7 +177,7 @@ impl Cluster {
             .collect()
     }
 
-    /// What this node waits for before it is a full member; empty when it is one. O(seeds and members that it waits for).
+    /// Returns the things that this node waits for before it is a full member; empty when it is one. O(seeds and members that it waits for).
     pub(crate) fn awaits(&self, config: &Config, gossip: &Gossip) -> Vec<Awaits> {
         if self.is_full() {
             return Vec::new();

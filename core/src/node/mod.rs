@@ -62,7 +62,7 @@ pub struct Node {
     pub(crate) gossip: Gossip,
     requests: Requests,
     loads: Loads,
-    /// What nonces of handshakes are drawn from, and nothing else.
+    /// The stream that nonces of handshakes are drawn from, and nothing else.
     nonces: Rng,
     contract: Contract,
     halted: bool,

@@ -115,7 +115,7 @@ impl Node {
             Request::Leave => {
                 self.wait(token, Waits::Leave, deadline);
                 if self.cluster.leaving.is_none() {
-                    // What was flushed is deleted before others are asked to hold it.
+                    // Flushed rows are deleted before others are asked to hold the rest.
                     self.flushes_due(usize::MAX);
                 }
                 let (cluster, mut env) = self.cluster_door();

@@ -77,7 +77,7 @@ impl Node {
         if durable > before {
             self.gossip.stored(durable);
         }
-        // What was just synced may be the last thing others wait for.
+        // The batch that was just synced may be the last thing others wait for.
         if self.cluster.leaving.is_some() {
             self.leave_on();
         }

@@ -1,4 +1,4 @@
-//! What applications do: they write, ask, send, and set timers.
+//! The acts of applications: they write, ask, send, and set timers.
 
 use std::time::Duration;
 

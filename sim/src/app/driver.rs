@@ -1,4 +1,4 @@
-//! What a process tells its application: messages, timers, and news from the node.
+//! Tells an application the events of its process: messages, timers, and news from the node.
 
 use bytes::Bytes;
 use rumormill_core::{RequestError, Response, TableId, Token};

@@ -11,7 +11,7 @@ use crate::rng::{Rng, Stream};
 const MAX_WAKES: u32 = 1_000;
 const WAKES_IN_US: u64 = 10_000;
 
-/// What a node has to say to its application.
+/// News of a node for its application.
 pub(super) enum News {
     Changed(TableId),
     Reply(Token, Result<Response, RequestError>),
@@ -28,7 +28,7 @@ pub(crate) struct Slot {
     pub(super) tables: BTreeSet<TableId>,
     /// Requests without an answer.
     pub(super) requests: BTreeSet<Token>,
-    /// What it will be told by the event that is in the queue if this is not empty.
+    /// The news that the queued event will tell it, if this is not empty.
     pub(super) news: VecDeque<News>,
     /// Messages on their way, of all lives.
     pub(super) in_flight: usize,

@@ -31,7 +31,7 @@ struct Heard {
 /// The wall clocks that one life of a node has heard.
 #[derive(Debug, Default)]
 pub struct Clocks {
-    /// What each peer said last, by the link it came over.
+    /// The last clock of each peer, by the link it came over.
     last: BTreeMap<LinkId, Heard>,
     /// When a clock was heard and how far ahead it was: each is larger than all that were heard after it. A node refuses writes that are
     /// ahead of *every* clock it heard lately (the guarantees: "every peer it heard in the last half minute"), also of one that was right

@@ -29,7 +29,7 @@ impl Queues {
         in_flight: 0,
     };
 
-    /// What a node of a cluster of so many is allowed. What clients may make it store is limited; what its peers send comes on top,
+    /// Returns the bounds of a node in a cluster of so many. Clients' load on it is limited; its peers' messages come on top,
     /// and each may have as much again on its way.
     pub fn allowed(limits: &Limits, nodes: usize) -> Self {
         let batches = limits.store_backlog * 2;

@@ -92,7 +92,7 @@ fn differences(
     out
 }
 
-/// What one node says of the cluster.
+/// The view that one node has of the cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
     /// The machine.
@@ -109,7 +109,7 @@ pub struct ClusterView {
     pub waits: Vec<String>,
     /// Rows that it has and does not show, with the reason.
     pub strays: Vec<String>,
-    /// What it takes for set by the cluster: each setting with its value, or why it is not in force.
+    /// The settings that it takes for set by the cluster: each with its value, or why it is not in force.
     pub settings: BTreeMap<&'static str, String>,
 }
 
@@ -175,7 +175,7 @@ pub fn waits(status: &NodeStatus) -> Vec<String> {
         .collect()
 }
 
-/// What holds on this node for the cluster's sake, without what is its own configuration.
+/// Returns the settings in force here because of the cluster, without the node's own configuration.
 fn cluster_settings(node: &Node) -> BTreeMap<&'static str, String> {
     let settings = node.settings().into_iter();
     let set = settings.filter_map(|setting| match setting.ignored {

@@ -1,4 +1,4 @@
-//! What a notice names and what does not come is asked for.
+//! Dots that a notice names and that do not come are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ struct Wait {
     after: Seq,
 }
 
-/// What one life of a node was told of, and what it did about it.
+/// The notices that one life of a node was told, and its questions about them.
 #[derive(Debug, Default)]
 pub struct Notices {
     /// When the life began, in virtual microseconds: what was written before may have been on its disk.

@@ -11,7 +11,7 @@ use super::Violation;
 /// The checker's name in reports.
 pub const NAME: &str = "hearsay";
 
-/// What one life of a node has been told of the others. Times are turns of the node: what happens within one has no order.
+/// The news of other members that one life of a node has heard. Times are turns of the node: events within one have no order.
 #[derive(Debug, Default)]
 pub struct Ears {
     known: BTreeMap<NodeId, Known>,

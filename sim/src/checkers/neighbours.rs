@@ -7,7 +7,7 @@ use super::{MAX_VIOLATIONS, Violation};
 /// The checker's name in reports.
 pub const NAME: &str = "neighbours";
 
-/// What one node says while some ways are cut.
+/// The view of one node while some ways are cut.
 #[derive(Clone, Debug)]
 pub struct View {
     /// The machine.

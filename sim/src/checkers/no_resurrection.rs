@@ -1,4 +1,4 @@
-//! What is deleted stays deleted.
+//! Deleted rows stay deleted.
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;

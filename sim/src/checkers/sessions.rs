@@ -53,11 +53,11 @@ pub struct SessionOp {
     pub table: &'static str,
     /// The key.
     pub key: Bytes,
-    /// What was done.
+    /// The deed.
     pub deed: Deed,
 }
 
-/// What an operation did, and the version that it saw or was given.
+/// The deed of an operation, and the version that it saw or was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// Read a row.
@@ -127,7 +127,7 @@ pub fn check(ops: &[SessionOp], scope: Scope) -> Vec<Violation> {
     out
 }
 
-/// What one session knows.
+/// The knowledge of one session.
 #[derive(Default)]
 struct Session<'a> {
     at: Option<(usize, u32)>,
@@ -149,7 +149,7 @@ impl Session<'_> {
     }
 }
 
-/// What one session knows of one key.
+/// The knowledge of one session about one key.
 #[derive(Default)]
 struct Known {
     /// The newest version that it wrote.
@@ -163,9 +163,9 @@ struct Known {
 /// A broken guarantee.
 struct Broken {
     checker: &'static str,
-    /// What the session knew.
+    /// The version that the session knew.
     before: Version,
-    /// What it was shown or given, `None` for nothing.
+    /// The version that it was shown or given, `None` for nothing.
     now: Option<Version>,
 }
 
@@ -209,7 +209,7 @@ impl Known {
             before,
             now: None,
         };
-        // What it knew may itself be a delete or be hidden, or something newer hides it.
+        // The version that it knew may itself be a delete or be hidden, or something newer hides it.
         let explained = |before: &Version| newest_hiding >= Some(*before);
         let mut out = Vec::new();
         if let Some(before) = self.written.filter(|before| !explained(before)) {

@@ -14,7 +14,7 @@ pub const NAME: &str = "siblings";
 /// The values of every key on one node.
 pub type Shown = BTreeMap<Bytes, BTreeSet<Bytes>>;
 
-/// What the authors of operations knew, by the numbers of these in the model.
+/// The knowledge of the authors of operations, by the numbers of these in the model.
 #[derive(Debug, Default)]
 pub struct Authors {
     /// The values that each had read.
@@ -70,7 +70,7 @@ fn lost(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Op
     let gone = |at: usize, put: &Told, value: &Bytes| {
         history.numbered().any(|(number, op)| {
             let flushed = op.flush && (op.alone || op.version.clock >= put.version.clock);
-            // What one took along that was no member became as new as its joining.
+            // A write that a node took along while it was no member became as new as its joining.
             let is_newer = op.alone || op.version > put.version;
             let replaced = authors.were_early([at, number]) && is_newer;
             flushed || replaced || authors.has_seen(number, value)
@@ -93,7 +93,7 @@ fn lost(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Op
 
 fn back(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Option<String> {
     values.iter().find_map(|value| {
-        // What one took along that was no member is proposed again, and the delete of it may have been freed.
+        // A write that a node took along while it was no member is proposed again, and the delete of it may have been freed.
         let writer = history.writer(value)?;
         let replaced = |(number, op): &(usize, &Told)| {
             // A flush has seen nothing: it goes by the clock.
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::model::Accepted;
 
-    /// What clients of one key were told, by the clocks of what they did.
+    /// The answers to clients of one key, by the clocks of their operations.
     #[derive(Default)]
     struct Cart {
         model: Model,
@@ -169,7 +169,7 @@ mod tests {
             number
         }
 
-        /// What the judge says when the key shows these values.
+        /// Returns the judge's words when the key shows these values.
         fn judge(&self, values: &[&'static str]) -> String {
             let values = values.iter().map(|value| Bytes::from(*value)).collect();
             let shown = Shown::from([(Bytes::from("k"), values)]);

@@ -19,7 +19,7 @@ pub struct HistoryError {
     pub line: u64,
     /// The byte in the line, from 1.
     pub column: u64,
-    /// What is wrong there and what was expected.
+    /// The fault there, and the expected form.
     pub text: String,
 }
 
@@ -54,7 +54,7 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, 
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// What is wrong, and the text within the line where it is.
+/// A fault, and the text within the line where it is.
 struct Wrong<'a>(&'a str, String);
 
 fn expected<'a>(raw: &'a RawValue, what: &str) -> Wrong<'a> {
@@ -209,7 +209,7 @@ fn call<'a>(fields: &Line<'a>) -> Result<Call, Wrong<'a>> {
 
 fn answer<'a>(fields: &Line<'a>, outcome: Outcome) -> Result<Answer, Wrong<'a>> {
     let verb = verb(fields.f)?;
-    // What a call that is not ok says of its value tells nothing about the register.
+    // The value of a call that is not ok tells nothing about the register.
     let given = fields.value.filter(|_| outcome == Outcome::Ok);
     Ok(match verb {
         Verb::Read => Answer::Read(given.map(value).transpose()?),

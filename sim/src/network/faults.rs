@@ -140,7 +140,7 @@ impl Network {
         }
     }
 
-    /// What cuts the way, if something does.
+    /// Returns the cut of a way, if there is one.
     pub(super) fn cut(&self, from: usize, to: usize) -> Option<Cut> {
         self.cuts[from * self.nodes + to]
     }

@@ -1,4 +1,4 @@
-//! What the page knows of a run, as compact JSON: columns of numbers that refer to lists of texts.
+//! The data of a page about a run, as compact JSON: columns of numbers that refer to lists of texts.
 
 use std::collections::BTreeMap;
 

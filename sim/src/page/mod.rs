@@ -88,7 +88,7 @@ mod tests {
         (report, html)
     }
 
-    /// What the page's script would read.
+    /// Returns the data as the page's script would read it.
     fn data_of(html: &str) -> Value {
         let (_, rest) = html.split_once("id=\"data\">").unwrap();
         let (data, _) = rest.split_once("</script>").unwrap();

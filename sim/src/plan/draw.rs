@@ -15,13 +15,13 @@ use crate::faults::{FaultKind, FaultSet};
 use crate::rng::{Rng, Stream};
 use crate::workload::{self, Mix};
 
-/// What a situation draws at most.
+/// The most bytes that a situation draws.
 const MAX_SITUATION: usize = 64 << 10;
 
 /// Larger clusters have the usual limits.
 const MAX_CAPPED_NODES: usize = 7;
 
-/// What to draw a plan for.
+/// The shape of a plan to be drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// The seed of what the plan leaves open.
@@ -208,7 +208,7 @@ fn draw_tree(u: &mut Unstructured<'_>, plan: &mut Plan) -> Result<()> {
     Ok(())
 }
 
-/// What follows machines and faults.
+/// Draws the parts of a plan that follow machines and faults.
 fn draw_rest(u: &mut Unstructured<'_>, shape: &Shape, mut plan: Plan) -> Result<Plan> {
     let mut mix = Mix::draw(u)?;
     if let Some(rate) = shape.ops_per_s {

@@ -59,7 +59,7 @@ impl Table {
     }
 }
 
-/// What a client does.
+/// An operation of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
     /// The client that acts. It asks one node until an [`Action::Move`]: at first the node of its own number modulo the number of nodes.
@@ -67,11 +67,11 @@ pub struct Op {
     pub client: u32,
     /// The table.
     pub table: Table,
-    /// What is done.
+    /// The verb of the operation.
     pub verb: OpVerb,
 }
 
-/// What a client does to a table. Keys are numbered.
+/// A client's verb on a table. Keys are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpVerb {
     /// Writes a value that no other operation writes.
@@ -105,11 +105,11 @@ pub enum OpVerb {
 pub struct Fault {
     /// Its duration in microseconds.
     pub for_us: u64,
-    /// What it is.
+    /// Its kind.
     pub what: FaultWhat,
 }
 
-/// What a fault does. Rates are parts per million of the messages. Where a node is named that is down, the next one that is up
+/// The effect of a fault. Rates are parts per million of the messages. Where a node is named that is down, the next one that is up
 /// is struck.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultWhat {
@@ -307,7 +307,7 @@ pub struct Entry {
     pub action: Action,
 }
 
-/// What an entry does.
+/// The action of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// A client acts.
@@ -367,7 +367,7 @@ pub struct Plan {
     pub machines: Vec<Machine>,
     /// When clients and faults stop, in microseconds. Every entry comes before.
     pub stop_us: u64,
-    /// What happens, in order of time.
+    /// The entries, in order of time.
     pub entries: Vec<Entry>,
 }
 

@@ -41,7 +41,7 @@ pub struct Recorded {
     pub seq: u64,
     /// The node, or `None` for the world.
     pub node: Option<usize>,
-    /// What happened.
+    /// The verb of the event.
     pub verb: &'static str,
     /// Whether it is only detail: probes without news, timers, syncs.
     pub detail: bool,

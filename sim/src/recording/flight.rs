@@ -6,7 +6,7 @@ use super::KeyIndex;
 use crate::story;
 use crate::trace::Weight;
 
-/// What became of a message.
+/// The fate of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was on its way when the recording ended.
@@ -45,7 +45,7 @@ impl Outcome {
 pub struct Flight {
     /// Its number among all messages of the run, from 1.
     pub number: u64,
-    /// What it is: `push`, `probe`, ...; `app` when it is the application's own.
+    /// Its kind: `push`, `probe`, ...; `app` when it is the application's own.
     pub kind: &'static str,
     /// Whether it is only detail.
     pub detail: bool,
@@ -59,7 +59,7 @@ pub struct Flight {
     pub sent_us: u64,
     /// The number of the last event before it was sent.
     pub sent_after: u64,
-    /// What became of it.
+    /// Its fate.
     pub outcome: Outcome,
     /// Each arrival: when, in virtual microseconds, and the number of its event.
     pub arrivals: Vec<(u64, u64)>,

@@ -1,6 +1,6 @@
 //! A measured quantity beside what it is measured against.
 
-/// What a figure should come to.
+/// The goal of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Goal {
     /// At most this.
@@ -18,13 +18,13 @@ pub enum Goal {
 pub struct Figure {
     /// Its name.
     pub name: &'static str,
-    /// What it is counted in.
+    /// Its unit.
     pub unit: &'static str,
-    /// What it came to; `None` when what was waited for did not happen, which misses every goal.
+    /// Its value; `None` when the awaited event did not happen, which misses every goal.
     pub value: Option<f64>,
-    /// What theory gives for it, where it does.
+    /// The bound that theory gives for it, where it does.
     pub bound: Option<f64>,
-    /// What it should come to.
+    /// Its goal.
     pub goal: Goal,
 }
 

@@ -1,4 +1,4 @@
-//! What is counted while a cluster is measured: frames as they are sent, writes as they are shown, verdicts as they are told.
+//! Counts while a cluster is measured: frames as they are sent, writes as they are shown, verdicts as they are told.
 
 use bytes::Bytes;
 use rumormill_core::link::encode;

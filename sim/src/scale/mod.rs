@@ -36,12 +36,12 @@ pub struct Stage {
     pub run: fn(&mut Lab) -> Measured,
 }
 
-/// What a stage found.
+/// The findings of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// In the order of reports.
     pub figures: Vec<Figure>,
-    /// What the stage consisted of, where its real time is of interest.
+    /// The work of the stage, where its real time is of interest.
     pub work: Option<Work>,
 }
 

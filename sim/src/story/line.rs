@@ -123,7 +123,7 @@ impl<'a> Line<'a> {
         self.push(Field::Num(name, number.into()))
     }
 
-    /// What makes the message another one and tells a reader nothing.
+    /// Adds the parts that make the message another one and tell a reader nothing.
     fn mute(&mut self, parts: impl IntoIterator<Item = u64>) -> &mut Self {
         self.push(Field::Mute(fold(parts)))
     }

@@ -25,7 +25,7 @@ type Log = Rc<RefCell<Vec<String>>>;
 type Started = fn(&mut Context<'_>);
 type Timer = fn(&mut Context<'_>, u64);
 
-/// What one test's application does when it starts and when something happens; all do the same otherwise.
+/// The script of one test's application: its acts at the start and at events; all do the same otherwise.
 #[derive(Clone)]
 struct Script {
     log: Log,
@@ -282,7 +282,7 @@ fn a_write_reaches_the_applications_of_all_machines() {
     }
 }
 
-/// What the run of a world with such an application comes to.
+/// Returns the report of the run of a world with such an application.
 fn ends(started: Started, timer: Timer) -> Report {
     let shape = Shape {
         seed: 1,

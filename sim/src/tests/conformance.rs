@@ -37,7 +37,7 @@ impl Store for Opened {
         &mut self,
         each: &mut dyn FnMut(Record) -> Result<(), E>,
     ) -> Result<(), LoadError<E>> {
-        // What was written is seen at once, synced or not.
+        // Written rows are seen at once, synced or not.
         let mut disk = self.with(|disk, _| disk.clone());
         disk.crash(usize::MAX);
         disk.records()

@@ -158,7 +158,7 @@ struct StaleCache(BTreeMap<(usize, Option<Bytes>), Option<Found>>);
 impl Sabotage for StaleCache {
     fn answers(&mut self, exchange: &mut Exchange) {
         let place = (exchange.node, exchange.key.clone());
-        // What waits for the disk is answered later.
+        // Requests that wait for the disk are answered later.
         if let (Answer::Read(found), Some(_)) = (&mut exchange.answer, exchange.returned_us) {
             *found = self.0.entry(place).or_insert(found.clone()).clone();
         }

@@ -26,7 +26,7 @@ pub const NAME: &str = "linearizability";
 /// and some hundred MiB of memory at the worst.
 pub const STEPS: u64 = 5_000_000;
 
-/// What was found out about one key.
+/// The verdict on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// There is an order.

@@ -13,7 +13,7 @@ pub(super) const NULL: Value = 0;
 /// The most entries in [`Problem::open`]: beyond it so many calls overlap that no search would end.
 const MAX_OPEN_ENTRIES: usize = 20_000_000;
 
-/// What an operation does to the register.
+/// The effect of an operation on the register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Action {
     Read(Value),

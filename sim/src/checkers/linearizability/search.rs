@@ -27,7 +27,7 @@ pub(super) struct Deepest {
     pub(super) last: Vec<usize>,
     /// Operations that are open at that answer and placed.
     pub(super) placed: Vec<usize>,
-    /// What the register can hold at that answer.
+    /// The values that the register can hold at that answer.
     pub(super) states: Vec<Value>,
 }
 
@@ -62,7 +62,7 @@ impl Config {
         self.0[1 + bit / 64] ^= 1 << (bit % 64);
     }
 
-    /// What it counts as in the limit of steps.
+    /// Returns its weight in the limit of steps.
     fn weight(&self) -> u64 {
         1 + self.0.len() as u64 / 8
     }
@@ -138,7 +138,7 @@ fn settle(problem: &Problem, config: &mut Config, order: &mut Vec<usize>) {
     }
 }
 
-/// What can be placed next, the most promising last: what leaves what the waiting answer needs, or is that answer.
+/// Returns the operations that can be placed next, the most promising last: those that leave what the waiting answer needs, or are that answer.
 fn continuations(problem: &Problem, config: &Config) -> Vec<usize> {
     let waiting = problem.answers[config.answer()];
     let needs = match problem.candidates[waiting].action {

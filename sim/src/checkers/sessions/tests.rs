@@ -76,7 +76,7 @@ fn a_read_of_nothing_is_explained_by_a_delete_or_a_row_that_its_node_hides() {
     holds(&[put(5), hidden(5)]);
     holds(&[by(2, put(5)), saw(5), hidden(6)]);
     breaks(READ_YOUR_WRITES, &[put(5), hidden(4)]);
-    // What one node hides does not explain what another shows.
+    // A row that one node hides does not explain what another shows.
     breaks(MONOTONIC_READS, &[by(2, hidden(5)), saw(5), nothing()]);
     // A delete that the write is newer than explains nothing, nor does one of another key or table.
     breaks(READ_YOUR_WRITES, &[by(2, delete(4)), put(5), nothing()]);
@@ -98,7 +98,7 @@ fn reads_do_not_go_back() {
     holds(&[nothing(), saw(5), saw(5), saw(6), by(2, saw(5))]);
     breaks(MONOTONIC_READS, &[saw(6), saw(5)]);
     breaks(MONOTONIC_READS, &[by(2, put(5)), saw(5), nothing()]);
-    // What was hidden does not come back, what is newer may come.
+    // A hidden version does not come back, a newer one may come.
     holds(&[by(2, delete(6)), saw(5), nothing(), saw(7)]);
     breaks(
         MONOTONIC_READS,

@@ -1,4 +1,4 @@
-//! What the plans of a swarm are about.
+//! The subjects of a swarm's plans.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
 //! Situations of the profile `long`: wrong clocks that are believed, where a rule about whose clock counts is all that keeps rows.
-//! What clients do meanwhile is drawn as always.
+//! Operations of clients meanwhile are drawn as always.
 
 use arbitrary::{Result, Unstructured};
 
@@ -24,7 +24,7 @@ pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Option<Plan>> 
         _ => still_joining(u, seed)?,
     };
     let mix = Mix {
-        // What is flushed, or written again, says nothing of clocks.
+        // Rows that are flushed or written again say nothing of clocks.
         flushes: 0,
         moves: 1,
         gap_us: draw_log(u, 200_000, 2_000_000)?,

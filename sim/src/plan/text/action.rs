@@ -1,4 +1,4 @@
-//! What an entry of a plan does, from its words.
+//! Reads the action of a plan's entry from its words.
 
 use rumormill_core::{SettingError, SettingInfo, setting_name, settings_by_default};
 
@@ -60,7 +60,7 @@ pub(super) fn verbs() -> impl Iterator<Item = (&'static str, &'static [&'static 
     others.chain(faults)
 }
 
-/// What an entry does.
+/// Reads the action of an entry.
 pub(super) fn action(line: &Line<'_>, verb: Word<'_>, nodes: usize) -> Result<Action, PlanError> {
     if let Some((name, known)) = SETTING_VERBS.iter().find(|(name, _)| *name == verb.text) {
         let fields = Fields::read(line, 2, known, nodes)?;

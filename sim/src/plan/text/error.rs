@@ -1,4 +1,4 @@
-//! What is wrong with a plan's text, and where.
+//! Faults of a plan's text, and their places.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ pub struct PlanError {
     pub line: usize,
     /// The column at which the fault begins, or the end of the line where something is missing.
     pub column: usize,
-    /// What is wrong.
+    /// The kind of the fault.
     pub kind: PlanErrorKind,
-    /// What was found there.
+    /// The text found there.
     pub found: String,
-    /// What would have been right.
+    /// The text that was expected.
     pub expected: String,
 }
 
-/// What is wrong with a plan's text.
+/// A fault of a plan's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlanErrorKind {

@@ -154,7 +154,7 @@ fn sign(text: &str) -> (bool, &str) {
     }
 }
 
-/// What a clock gains, in parts per million.
+/// The gain of a clock, in parts per million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Drift(pub(super) i64);
 

@@ -123,7 +123,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What would have been right: one of these words.
+/// Describes the words that were expected: one of these.
 pub(super) fn list(words: impl Iterator<Item = &'static str>) -> String {
     let words: Vec<&str> = words.collect();
     match words.as_slice() {

@@ -166,7 +166,7 @@ fn mutate(u: &mut Unstructured<'_>, operations: &mut [Operation]) -> Result<()> 
     Ok(())
 }
 
-/// What the history was before the event of a line. What failed has failed from the start: it never happens.
+/// Returns the history before the event of a line. A failed operation has failed from the start: it never happens.
 fn before(line: u64, operations: &[Operation]) -> Vec<Operation> {
     let mut prefix = operations.to_vec();
     prefix.retain(|operation| operation.called.line < line);
