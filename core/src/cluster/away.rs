@@ -40,7 +40,7 @@ impl Cluster {
             return;
         }
         env.fx.mark(Mark::Behind);
-        let since = env.gossip.replica().clock();
+        let since = env.gossip.clock();
         self.go_away(env, since, active);
     }
 
@@ -194,7 +194,6 @@ impl Cluster {
         };
         let key = eviction_key(me, ended, me);
         env.gossip
-            .replica_mut()
             .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
     }
 

@@ -73,7 +73,7 @@ impl Cluster {
     /// Lets the rows of members that the store held take effect.
     pub(crate) fn restore_rows(&mut self, env: &mut Env<'_>) {
         for table in [sys::MEMBERS, sys::DEPARTED] {
-            for key in env.gossip.replica().live_keys(table) {
+            for key in env.gossip.sys_keys(table) {
                 self.row_changed(env, table, &key);
             }
         }
@@ -110,7 +110,6 @@ impl Cluster {
         };
         let key = member_key(self.id());
         env.gossip
-            .replica_mut()
             .write_sys(env.fx, sys::MEMBERS, &key, record.encode());
     }
 
@@ -236,9 +235,7 @@ impl Cluster {
             self.join_anew(env, link);
         }
         let status = theirs.status;
-        env.gossip
-            .replica_mut()
-            .follow_clock(env.fx, Hlc(status.clock));
+        env.gossip.follow_clock(env.fx, Hlc(status.clock));
         if said.phase == Phase::Member {
             self.greeted_by_clock(env, status.wall_ms);
         }

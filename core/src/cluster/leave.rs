@@ -99,7 +99,7 @@ impl Cluster {
             deadline: now + env.config.timing.leave_timeout,
             ask_at: now,
             asked: LinkId(0),
-            held: env.gossip.replica().contexts(),
+            held: env.gossip.contexts(),
             round: 1,
             questions: 0,
             asked_members: 0,
@@ -121,7 +121,7 @@ impl Cluster {
         if self.leaving.is_none() {
             return;
         }
-        let held = env.gossip.replica().contexts();
+        let held = env.gossip.contexts();
         if let Some(leaving) = &mut self.leaving {
             leaving.asks_for(held);
             leaving.holders.clear();
@@ -185,9 +185,8 @@ impl Cluster {
 
     /// Whether what others have to hold is durable here too.
     fn holds_durably(&self, env: &Env<'_>) -> bool {
-        let cover = env.gossip.replica().cover();
-        let mut held = self.leaving.iter().flat_map(|leaving| &leaving.held);
-        held.all(|(class, context)| cover.holds_durably(*class, context))
+        let held = self.leaving.iter().flat_map(|leaving| &leaving.held);
+        env.gossip.holds_durably(held)
     }
 
     /// How far the leave has come.
@@ -273,18 +272,17 @@ impl Cluster {
         // No member has counted a node that is away or joining: it goes as it came.
         if self.is_full() {
             let departure = Departure {
-                contexts: env.gossip.replica().contexts(),
+                contexts: env.gossip.contexts(),
                 active: self.active_members(env),
                 evicted: None,
             };
             let key = departure_key(self.id(), self.identity.epoch);
             env.gossip
-                .replica_mut()
                 .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
         }
         env.fx.sync_this_turn();
         self.rows_changed(env);
-        let held = env.gossip.replica().contexts();
+        let held = env.gossip.contexts();
         let now = env.fx.now().mono;
         if let Some(leaving) = &mut self.leaving {
             leaving.asks_for(held);

@@ -47,7 +47,7 @@ use crate::id::{Actor, LinkId, NodeId, TableId};
 use crate::rng::Rng;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
 use crate::table::env::{Env as TableEnv, Look, Seat};
-use crate::table::gossip::Gossip;
+use crate::table::gossip::{Gossip, SysRow};
 use crate::table::sys;
 use crate::time::Instant;
 
@@ -195,7 +195,7 @@ impl Cluster {
     /// Lets the rows of members that have changed take effect; those of settings wait for the node.
     pub(crate) fn rows_changed(&mut self, env: &mut Env<'_>) {
         let mut verdicts = Vec::new();
-        for (table, key) in env.gossip.replica_mut().take_member_changes() {
+        for (table, key) in env.gossip.take_member_changes() {
             verdicts.extend(self.row_changed(env, table, &key));
         }
         self.judge_evictions(env, &verdicts);
@@ -215,9 +215,7 @@ impl Cluster {
         table: TableId,
         key: &Bytes,
     ) -> Option<Verdict> {
-        let row = env.gossip.replica().rows().get(table, key)?;
-        let value = row.value.resident().cloned()?;
-        let clock = row.clock;
+        let SysRow { value, clock, .. } = env.gossip.sys_row(table, key)?;
         let (change, verdict) = match table {
             sys::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
             sys::DEPARTED if self.membership.lost_changed(key, clock) => {

@@ -196,19 +196,16 @@ impl Cluster {
                     .passed(env.fx)
             })
             .flatten();
-        env.gossip.replica_mut().set_agreed_time(agreed);
-        env.gossip
-            .replica_mut()
-            .set_shown_by_others(self.skews.shown_by_most(env.fx.now()));
+        let shown = self.skews.shown_by_most(env.fx.now());
+        env.gossip.set_others_time(Some(agreed), shown);
     }
 
     /// A member told its wall clock with its greeting: there may be no other for a second.
     pub(super) fn greeted_by_clock(&mut self, env: &mut Env<'_>, wall_ms: u64) {
         let now = env.fx.now();
         self.skews.greet(now, wall_ms);
-        env.gossip
-            .replica_mut()
-            .set_shown_by_others(self.skews.shown_by_most(now));
+        let shown = self.skews.shown_by_most(now);
+        env.gossip.set_others_time(None, shown);
     }
 
     /// The clocks that are wrong, as they were found within the last second. O(such clocks).

@@ -25,10 +25,7 @@ impl Cluster {
         if !self.is_full() || self.leaving.is_some() || !self.links.is_ready(link) {
             return Ok(());
         }
-        let cover = env.gossip.replica().cover();
-        let mut all = held.iter();
-        let seen = all.all(|(class, context)| cover.includes(*class, context));
-        if !seen {
+        if !env.gossip.has_seen(&held) {
             let now = env.fx.now().mono;
             env.gossip.note_agreement(now, link, false);
             if insists {
@@ -37,8 +34,7 @@ impl Cluster {
             }
             return Ok(());
         }
-        let mut all = held.iter();
-        let durable = all.all(|(class, context)| cover.holds_durably(*class, context));
+        let durable = env.gossip.holds_durably(&held);
         let gate = match durable || mutated!(env.fx, TakenOverUnsynced) {
             true => Seq(0),
             // All dots seen by now are durable with this turn's batch.

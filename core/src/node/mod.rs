@@ -515,7 +515,7 @@ impl Node {
     /// Lets rows of the store's own tables that have changed take effect, in the order in which they came.
     fn take_sys_changes(&mut self) {
         let mut verdicts = Vec::new();
-        for (table, key) in self.gossip.replica_mut().take_sys_changes() {
+        for (table, key) in self.gossip.take_sys_changes() {
             if table == sys::SETTINGS {
                 self.setting_row_changed(&key);
             } else {
@@ -530,7 +530,7 @@ impl Node {
     /// Begins a new life: what the store held takes effect, and this member's row is written.
     fn begin_life(&mut self, now: Now, fresh: bool, behind: bool) {
         if !mutated!(self.fx, SettingsForgotten) {
-            for key in self.gossip.replica().live_keys(sys::SETTINGS) {
+            for key in self.gossip.sys_keys(sys::SETTINGS) {
                 self.setting_row_changed(&key);
             }
         }

@@ -81,13 +81,9 @@ impl Node {
 
     /// Rows of this table are never deleted: an empty one says that the setting is not set.
     fn write_setting(&mut self, name: &str, text: String) -> Seq {
-        let row = self
-            .gossip
-            .replica()
-            .rows()
-            .get(sys::SETTINGS, name.as_bytes());
-        let stands = match row.and_then(|row| row.value.resident()) {
-            Some(value) => value == text.as_bytes(),
+        let row = self.gossip.sys_row(sys::SETTINGS, name.as_bytes());
+        let stands = match &row {
+            Some(row) => row.value == text.as_bytes(),
             None => text.is_empty(),
         };
         if stands {
@@ -96,18 +92,15 @@ impl Node {
         self.fx.sync_this_turn();
         let (key, value) = (name.as_bytes(), Bytes::from(text.into_bytes()));
         self.gossip
-            .replica_mut()
             .write_sys(&mut self.fx, sys::SETTINGS, key, value)
             .seq
     }
 
-    /// A row of `sys.settings` is here, from whomever.
+    /// A row of `sys.settings` is here, from whichever member.
     pub(super) fn setting_row_changed(&mut self, key: &Bytes) {
-        let row = self.gossip.replica().rows().get(sys::SETTINGS, key);
-        let value = row.and_then(|row| row.value.resident());
-        let verdicts = self
-            .settings
-            .row_changed(key, value.map(|value| &value[..]));
+        let row = self.gossip.sys_row(sys::SETTINGS, key);
+        let value = row.as_ref().map(|row| &row.value[..]);
+        let verdicts = self.settings.row_changed(key, value);
         let mut changed = false;
         for verdict in verdicts {
             match verdict {

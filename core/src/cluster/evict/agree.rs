@@ -91,13 +91,11 @@ impl Cluster {
         if self.evictions.agreed.is_empty() {
             return;
         }
-        let (membership, cover) = (&self.membership, env.gossip.replica().cover());
+        let (membership, gossip) = (&self.membership, &*env.gossip);
         let has_all = |by: NodeId| {
             membership.departure(by).is_some_and(|(_, departure)| {
-                let mut left = departure.contexts.iter();
-                left.all(|(class, context)| {
-                    *class != RowClass::Sys || cover.includes(*class, context)
-                })
+                let left = departure.contexts.iter();
+                gossip.has_seen(left.filter(|(class, _)| *class == RowClass::Sys))
             })
         };
         let agreed = self.evictions.agreed.iter().map(|agreed| agreed.by);

@@ -26,7 +26,6 @@ impl Cluster {
         }
         let node = self.node_once_called(name)?;
         env.gossip
-            .replica_mut()
             .write_sys(env.fx, sys::DEPARTED, &lost_key(node), Bytes::new());
         env.fx.sync_this_turn();
         env.fx.event(Event::DeclaredLost(node));

@@ -3,11 +3,13 @@
 //! [`Replica`] is what a node holds. The rest is what it says to others about it: fresh rows (`push`), sessions (`sync`), repairs of lost rows (`repair`), claims and
 //! what is freed on them (`relay`, `freeing`), rows whose time has come (`expiry`), and the way back in (`rejoin`).
 
+mod door;
 mod protocol;
 mod replica;
 
 use alloc::vec::Vec;
 
+pub(crate) use door::SysRow;
 pub use protocol::StrayRows;
 pub(crate) use protocol::{Paged, Rejoined};
 pub(crate) use replica::*;
