@@ -195,7 +195,7 @@ fn a_refused_peer_hears_the_reason() {
     a.end();
 }
 
-/// What users and operators see of a node.
+/// Returns the view that users and operators have of a node.
 fn seen(handle: &Handle) -> String {
     let look = |node: &mut Node, now: Now| {
         let rows: Vec<_> = node
@@ -241,7 +241,7 @@ fn a_link_that_was_recorded_is_worth_nothing_once_its_peer_is_dead() {
     let answer = replay(a.peers, handshake(&recorded));
     assert_eq!(tap::kinds(&answer), [tap::HELLO, tap::PROOF, tap::REFUSAL]);
     wait("the refusal", || count(&a.counters.refused_links) == 1);
-    // What comes after the proof is not read, and may cost us the answer.
+    // Bytes after the proof are not read, and may cost us the answer.
     replay(a.peers, &recorded);
     wait("the other", || count(&a.counters.refused_links) == 2);
 

@@ -1,4 +1,4 @@
-//! What the async driver promises, on every runtime.
+//! The promises of the async driver, on every runtime.
 
 mod handles;
 mod lab;

@@ -60,7 +60,7 @@ fn lines<K: Key + std::fmt::Debug>(page: Rows<K, Shape>) -> Vec<String> {
     rows.collect()
 }
 
-/// What two members come to: one writes, the other hears of it, reads and answers.
+/// Runs two members, and returns the outcome: one writes, the other hears of it, reads and answers.
 fn outcome(runner: &impl Runner) -> Vec<String> {
     let (first, addr) = start(runner, "first", &[]);
     let (second, _) = start(runner, "second", std::slice::from_ref(&addr));
@@ -94,7 +94,7 @@ fn outcome(runner: &impl Runner) -> Vec<String> {
     let row = there.get(&at("c", 0)).unwrap().unwrap();
     assert_eq!((row.value, row.expires), (Shape::Dot, Some(expires)));
 
-    // What others have written: neither is lost, and neither hides the rest.
+    // Rows that others have written: neither is lost, and neither hides the rest.
     let (raw, table) = (first.blocking(), block_on(first.table("shapes")).unwrap());
     raw.put(table, "no end", "text").unwrap();
     hear();

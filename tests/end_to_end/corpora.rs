@@ -1,4 +1,4 @@
-//! What fuzzing found worth keeping, replayed without a fuzzer.
+//! Inputs that fuzzing found worth keeping, replayed without a fuzzer.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

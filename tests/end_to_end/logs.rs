@@ -1,4 +1,4 @@
-//! What operators read on standard error.
+//! The lines that operators read on standard error.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -61,7 +61,7 @@ fn a_killed_node_comes_back_equal() {
     for node in [&first, &second, &third] {
         eventually(&2_000, || node.rows("words").len());
     }
-    // What a table promises to have on disk when it says yes is there after a kill.
+    // Rows that a table promises to have on disk when it says yes are there after a kill.
     let (code, body) = second.request(
         "POST",
         "/v1/tables",

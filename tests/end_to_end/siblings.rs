@@ -9,7 +9,7 @@ use crate::support::{Node, code, eventually, text};
 const TABLE: &str = r#"{"name":"s","conflict":"siblings"}"#;
 const PATH: &str = "/v1/usr/s/k";
 
-/// What a read over HTTP gives: the status, the values, and the context.
+/// Returns the answer of a read over HTTP: the status, the values, and the context.
 fn read(node: &Node) -> (u16, Vec<String>, String) {
     let (code, head, body) = node.exchange("GET", PATH, &[], "");
     let context = head

@@ -123,7 +123,7 @@ impl Node {
         serde_json::from_str(&body).expect("JSON")
     }
 
-    /// What a command prints as JSON.
+    /// Returns the output of a command as JSON.
     pub(crate) fn json(&self, command: &str) -> Value {
         let output = self.client(&[command, "--json"]);
         assert!(output.status.success(), "{}", text(&output.stderr));

@@ -38,7 +38,7 @@ fn joiner_and_crash(mut story: Scenario) {
         .wait(700)
         .crash_unsynced(0)
         .wait(500);
-    // What n0 has on disk is the row, and not its delete.
+    // n0 has the row on disk, and not its delete.
     story.restart(0).at(9_000);
     for node in 0..3 {
         story

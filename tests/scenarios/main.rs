@@ -100,7 +100,7 @@ fn one_way_link() {
         .wait(20)
         .expect(0, "shape", Some("round"))
         .expect(1, "color", None);
-    // What n0 says reaches n1 through n2.
+    // Messages of n0 reach n1 through n2.
     story.at(7_000).expect(1, "color", Some("red"));
     check("one_way_link", &story);
     story.expect_converged();

@@ -163,7 +163,7 @@ fn recorded(mut story: Scenario) {
     story.expect_converged();
 }
 
-/// What the swarm cannot see, because direct contact heals it in the end, these stories do, and some that it sees.
+/// Bugs that the swarm cannot see, because direct contact heals the harm in the end, and some that it sees.
 #[cfg(feature = "mutants")]
 mod planted {
     use rumormill_core::mutants::Mutant;
@@ -202,7 +202,7 @@ mod planted {
     }
 }
 
-/// What a story has come to without the cut being healed: all take all for alive, and a delete made on `node` is freed everywhere.
+/// Checks a story whose cut is not healed: all take all for alive, and a delete made on `node` is freed everywhere.
 fn meets_through_others(story: &mut Scenario, nodes: usize, node: usize) {
     assert_eq!(content(story, nodes), nodes, "{}", story.story());
     story.put(node, "k", "v").wait(10_000);

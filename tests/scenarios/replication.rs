@@ -127,7 +127,7 @@ fn a_value_over_the_limit_stops_replication() {
     let mut story = Scenario::of(in_bytes(3));
     story.at(3_000);
     assert!(story.refuses(0, "large", &"x".repeat(limit + 1)));
-    // What is allowed is cut into frames.
+    // An allowed value is cut into frames.
     let largest = "x".repeat(limit);
     story.put(0, "large", &largest).put(0, "color", "red");
     story.wait(50);
@@ -310,7 +310,7 @@ fn one_clock_far_ahead_poisons_what_others_write() {
     let limit = Limits::default().clock_drift.as_millis() as u64;
     let ahead = (status.clock.0 >> 16).saturating_sub(now.wall.as_millis());
     assert!(ahead <= limit, "n1 follows");
-    // What the wrong clock wrote can be replaced by anybody, at once.
+    // Any member can replace the row of the wrong clock, at once.
     story.put(1, "color", "blue").wait(50);
     story.skew(0, 0).wait(2_000);
     for node in 0..2 {
@@ -321,7 +321,7 @@ fn one_clock_far_ahead_poisons_what_others_write() {
     story.expect_converged();
 }
 
-/// What each member serves, and where: far more than a packet holds.
+/// The protocols of each member and their endpoints: far more than a packet holds.
 struct Endpoints;
 
 impl Sabotage for Endpoints {

@@ -1,4 +1,4 @@
-//! What stories of several rooms need.
+//! The common part of stories of several rooms.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -46,7 +46,7 @@ pub(crate) fn alive(story: &Scenario, node: usize) -> usize {
         .count()
 }
 
-/// What a node calls itself.
+/// Returns a node's name for its own state.
 pub(crate) fn standing(story: &Scenario, node: usize) -> &'static str {
     let (world, now) = (story.world(), story.world().clock(node));
     let status = world.node(node).zip(now);

@@ -67,7 +67,7 @@ impl<R: Runtime> Driver<R> {
         self.handle.clone()
     }
 
-    /// What the driver counts.
+    /// Returns the counters of the driver.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.shared.counters)
     }

@@ -1,4 +1,4 @@
-//! What the loop does for the node.
+//! Carries out the node's outputs for the loop.
 
 use bytes::Bytes;
 use rumormill_core::link::Frames;
@@ -17,7 +17,7 @@ pub(crate) struct Outputs<'a, R: Runtime> {
     pub(crate) links: &'a mut Links<R>,
     pub(crate) store: Option<&'a StoreHandle>,
     pub(crate) commands: &'a mut Commands,
-    /// What could not be done, for the next turn.
+    /// Outputs that could not be carried out, as inputs of the next turn.
     pub(crate) inputs: &'a mut Vec<Input>,
     pub(crate) changed: &'a mut Vec<TableId>,
     pub(crate) halted: &'a mut Option<HaltReason>,

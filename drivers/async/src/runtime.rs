@@ -1,4 +1,4 @@
-//! What the loop asks of an async runtime.
+//! The needs of the loop from an async runtime.
 
 use std::future::Future;
 use std::io;

@@ -1,4 +1,4 @@
-//! What the tasks of a driver share: the way to the loop, and the sign that it has ended.
+//! The shared part of a driver's tasks: the way to the loop, and the sign that it has ended.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::runtime::Runtime;
 /// Reports that may wait for the loop. Each holds what one read brought.
 const QUEUED_ARRIVALS: usize = 256;
 
-/// What a task has for the loop.
+/// News of a task for the loop.
 pub(crate) enum Arrival<S> {
     /// A peer connected.
     Accepted(S),

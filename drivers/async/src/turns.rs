@@ -34,7 +34,7 @@ pub(crate) struct Loop<R: Runtime> {
     store: Option<StoreHandle>,
     node: Node,
     changed: Vec<TableId>,
-    /// What could not be done in the last turn.
+    /// Outputs that could not be carried out in the last turn.
     inputs: Vec<Input>,
     /// Not everything was taken in the last turn.
     more: bool,

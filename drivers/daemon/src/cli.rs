@@ -53,7 +53,7 @@ pub(crate) enum Command {
         key: String,
         /// The value; `-` reads it from standard input
         value: String,
-        /// What `get` printed of this key, in a table that keeps siblings: the value takes the place of those that were shown
+        /// The context that `get` printed of this key, in a table that keeps siblings: the value takes the place of those that were shown
         /// then. Without it the value is one more sibling
         #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
         context: Option<String>,
@@ -68,7 +68,7 @@ pub(crate) enum Command {
         table: String,
         /// The key
         key: String,
-        /// What `get` printed of this key, in a table that keeps siblings: the values that were shown then are deleted
+        /// The context that `get` printed of this key, in a table that keeps siblings: the values that were shown then are deleted
         #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
         context: Option<String>,
         #[command(flatten)]
@@ -191,7 +191,7 @@ when any line was.";
 const SETTINGS: &str = "A setting that is set holds on every member as soon as it hears of it, and after restarts; \
     one that is not set is each member's own configuration.";
 
-/// What is done with settings.
+/// The commands on settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Settings {
     /// Show all settings as they stand on one node; the same as no command
@@ -221,7 +221,7 @@ pub(crate) enum Settings {
     },
 }
 
-/// What is done to a member.
+/// The commands on a member.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Members {
     /// End the life of a member that is down, so that no member waits for it
@@ -295,13 +295,13 @@ pub(crate) enum ExportFormat {
     Jsonl,
 }
 
-/// What every command that starts nodes takes.
+/// The options of every command that starts nodes.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Start {
     /// Keep rows in memory only
     #[arg(long)]
     pub(crate) memory: bool,
-    /// What is logged to standard error [default: info,fjall=warn,lsm_tree=warn; of a cluster: warn]
+    /// The log on standard error [default: info,fjall=warn,lsm_tree=warn; of a cluster: warn]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
     /// When ready, print one JSON object instead of text
@@ -703,7 +703,7 @@ pub(crate) struct PlantedBug {
     pub(crate) mutant: Option<String>,
 }
 
-/// What is kept of a run.
+/// The kept parts of a run.
 #[derive(Debug, Args)]
 pub(crate) struct SimOutput {
     /// Write the trace to a file

@@ -18,7 +18,7 @@ use crate::output::print_line;
 /// How long the nodes may take until they have left.
 const LEAVE: Duration = Duration::from_secs(6);
 
-/// What the nodes log unless something else is asked for.
+/// The log levels of the nodes unless others are asked for.
 const LOG: &str = "warn";
 
 /// How often it is looked whether a node has stopped by itself.

@@ -31,7 +31,7 @@ pub(crate) struct Listeners {
     pub(crate) http: Option<SocketAddr>,
 }
 
-/// What the end of the loop means for the process; what an operator may want to know of it is logged.
+/// Returns the meaning of the loop's end for the process, and logs it for operators.
 fn outcome(exit: Exit) -> Result<(), String> {
     match exit {
         Exit::Left(left) if left.is_complete() => tracing::info!("left the cluster: {left}"),

@@ -1,4 +1,4 @@
-//! What a process that serves waits for.
+//! The events that a serving process waits for.
 
 use std::io::{self, Read};
 use std::sync::mpsc::Sender;

@@ -5,7 +5,7 @@ use std::io;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// What was asked for is not there, or does not hold. Exit code 1. May be silent.
+    /// The thing asked for is not there, or does not hold. Exit code 1. May be silent.
     #[error("{0}")]
     Not(String),
     /// The command was called wrongly. Exit code 2.

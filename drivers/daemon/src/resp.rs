@@ -10,7 +10,7 @@ use crate::failure::Failure;
 const CONNECT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is accepted from a server: a bulk, an array's length, a line, and nesting.
+/// The bounds of a server's reply: a bulk, an array's length, a line, and nesting.
 const MAX_BULK: i64 = 512 << 20;
 const MAX_ARRAY: i64 = 1 << 20;
 const MAX_LINE: usize = 64 << 10;

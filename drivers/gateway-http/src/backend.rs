@@ -44,7 +44,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// What is so at present at the driver, likewise. No name may be one of the node's own or of a counter.
+    /// Returns the present gauges of the driver, likewise. No name may be one of the node's own or of a counter.
     fn gauges(&self) -> Vec<(String, u64)> {
         Vec::new()
     }
@@ -102,7 +102,7 @@ impl<B: Backend> Erased for B {
     }
 }
 
-/// What the handlers call.
+/// The calls of the handlers.
 #[derive(Clone)]
 pub(crate) struct Calls {
     backend: Arc<dyn Erased>,

@@ -53,7 +53,7 @@ const PROBE_HEADER: Duration = Duration::from_secs(2);
 /// Routes that are served on connections for probes.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// What is served on a connection.
+/// The service on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Serves {
     Everything,
@@ -61,7 +61,7 @@ pub(crate) enum Serves {
     Probe,
 }
 
-/// What a connection needs to know.
+/// The context of a connection.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) router: Router,

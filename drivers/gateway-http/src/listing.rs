@@ -58,7 +58,7 @@ pub(crate) struct ListedRow {
     /// The values of the key, one or more, in a table that keeps siblings.
     #[serde(skip_serializing_if = "Option::is_none")]
     siblings: Option<Vec<ListedSibling>>,
-    /// What a write gives back in `X-Rumormill-Context` to replace the siblings.
+    /// The context that a write gives back in `X-Rumormill-Context` to replace the siblings.
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<String>,
 }

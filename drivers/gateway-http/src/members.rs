@@ -1,4 +1,4 @@
-//! What the node says of itself and of the cluster.
+//! The node's own report of itself and of the cluster.
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};

@@ -20,7 +20,7 @@ struct ErrorBody {
     error: ErrorDetail,
 }
 
-/// What went wrong. Some codes come with more members, such as `limit`, `size` or `reason`.
+/// The fault. Some codes come with more members, such as `limit`, `size` or `reason`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what ApiError writes")]
 struct ErrorDetail {

@@ -15,7 +15,7 @@ pub(crate) struct Row {
     pub(crate) content: Content,
 }
 
-/// What a row holds, by the table's rule for conflicts.
+/// The content of a row, by the table's rule for conflicts.
 pub(crate) enum Content {
     Value {
         value: Bytes,

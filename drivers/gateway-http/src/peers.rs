@@ -72,7 +72,7 @@ pub(crate) async fn add(
     }
 }
 
-/// What is needed of a peer's answer. Whatever else it says is left alone.
+/// The needed part of a peer's answer. All else that it says is left alone.
 #[derive(Deserialize)]
 struct PeerMember {
     id: String,

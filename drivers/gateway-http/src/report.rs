@@ -29,7 +29,7 @@ pub struct Member {
     pub state: &'static str,
     /// Whether it answers, as far as is known: `alive` or `suspect`.
     pub live: bool,
-    /// What it serves, and where: protocol to endpoint. Every member serves `gossip`.
+    /// Its protocols with their endpoints. Every member serves `gossip`.
     pub protocols: BTreeMap<String, String>,
     /// Whether it is the node that answers.
     pub me: bool,
@@ -160,7 +160,7 @@ pub struct Status {
     pub damage: Option<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`, this node's own or a peer's: whose, and by how much.
     pub wrong_clocks: Vec<String>,
-    /// What the node refused since it started, by reason.
+    /// The refusals of the node since it started, by reason.
     pub refused: BTreeMap<&'static str, u64>,
     /// The program's version.
     pub version: &'static str,
@@ -183,7 +183,7 @@ pub struct EffectiveSettings {
     pub storage: &'static str,
     /// Longer values, in bytes, are only in the store; `null` when all stay in memory.
     pub resident_value: Option<u32>,
-    /// What can be changed for the whole cluster at run time, by name.
+    /// The settings that can be changed for the whole cluster at run time, by name.
     pub settings: Vec<Setting>,
 }
 
@@ -199,9 +199,9 @@ pub struct Setting {
     /// `duration`, `count` or `bytes`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// What is counted.
+    /// The unit of a count.
     pub unit: &'static str,
-    /// What holds on this node when the cluster sets nothing.
+    /// The value in force on this node when the cluster sets nothing.
     pub base: String,
     /// The value in force while none is set.
     pub default: String,
@@ -211,7 +211,7 @@ pub struct Setting {
     pub max: String,
     /// The part of a node that it changes.
     pub affects: &'static str,
-    /// What it is.
+    /// A description.
     pub help: &'static str,
     /// Why the value that the cluster has set is not in force; `null` when it is, or none is set.
     pub ignored: Option<String>,

@@ -157,14 +157,14 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a conditional read has found.
+/// The outcome of a conditional read.
 pub(crate) enum Read {
     Row(Row),
     /// The row, whose tag this is, is what the reader has.
     Unmodified(String),
 }
 
-/// What a write puts there. One with a context has no time to live.
+/// The content of a write. One with a context has no time to live.
 pub(crate) struct Put {
     pub(crate) value: Bytes,
     pub(crate) ttl: Option<Duration>,
@@ -368,7 +368,7 @@ pub(crate) fn status_of(accepted: &Accepted, replaced: StatusCode) -> StatusCode
     }
 }
 
-/// What a path says below that of all tables.
+/// Returns the part of a path below that of all tables.
 pub(crate) fn below_root(uri: &Uri) -> &str {
     uri.path().strip_prefix("/v1/usr/").unwrap_or("")
 }

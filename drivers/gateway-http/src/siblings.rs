@@ -20,7 +20,7 @@ pub(crate) const CONTEXT: HeaderName = HeaderName::from_static("x-rumormill-cont
 pub(crate) struct SiblingList {
     /// In an order that all members share.
     pub(crate) siblings: Vec<ListedSibling>,
-    /// What a write gives back in `X-Rumormill-Context` to replace them.
+    /// The context that a write gives back in `X-Rumormill-Context` to replace them.
     pub(crate) context: String,
 }
 

@@ -33,7 +33,7 @@ impl Standing {
         self.0.store(standing, Ordering::Relaxed);
     }
 
-    /// What has to be said beside rows; nothing for a member.
+    /// Returns the word to be said beside rows; nothing for a member.
     fn word(&self) -> Option<&'static str> {
         match self.0.load(Ordering::Relaxed) {
             1 => Some("joining"),

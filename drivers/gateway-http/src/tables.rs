@@ -28,7 +28,7 @@ pub(crate) struct NewTable {
     name: String,
     /// When a write is safe; `periodic` if absent.
     durability: Option<Safety>,
-    /// What happens when two members write one key; `last_writer_wins` if absent.
+    /// The rule for two writes of one key; `last_writer_wins` if absent.
     conflict: Option<Rule>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) enum Safety {
     Sync,
 }
 
-/// What happens when two members write one key.
+/// The rule for two writes of one key.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rule {

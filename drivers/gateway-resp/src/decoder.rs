@@ -7,7 +7,7 @@ pub const MAX_ARGS: i64 = 1 << 20;
 /// Longest bulk that a header may announce, in bytes; beyond it the client is closed.
 pub const MAX_BULK: i64 = 512 << 20;
 
-/// What of a command is kept. What is longer is skipped without being buffered, and only that command fails.
+/// The kept parts of a command. A longer one is skipped without being buffered, and only that command fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// Longest single argument, in bytes.
@@ -182,7 +182,7 @@ pub struct Decoder {
     state: State,
     /// Where the command at hand begins; arguments are counted from here.
     start: usize,
-    /// What is read up to.
+    /// The end of the bytes read.
     pos: usize,
     /// Where the search for the end of a line goes on.
     searched: usize,

@@ -27,7 +27,7 @@ const KEYEVENT: &[u8] = b"__keyevent@0__:";
 /// Changes read at once.
 const BATCH: usize = 256;
 
-/// What a client subscribed to, and how far it has been told.
+/// The subscriptions of a client, and how far it has been told.
 #[derive(Debug)]
 pub(crate) struct Watch {
     channels: BTreeSet<Vec<u8>>,

@@ -23,7 +23,7 @@ const COMMAND_BYTES: usize = 64 << 20;
 /// Bytes of a client's stream that are kept without looking for a smaller place.
 const SPARE: usize = 64 << 10;
 
-/// What of a command is kept under these limits.
+/// Returns the parts of a command that are kept under these limits.
 fn caps_of(limits: &Limits) -> Caps {
     let argument = limits.value_bytes.max(limits.key_bytes).min(1 << 30);
     Caps {
@@ -275,7 +275,7 @@ impl Session {
         let (flow, used) = self.run(now, node, &window, replies);
         if used < window.len() {
             window.drain(..used);
-            // What is left of a large command's memory.
+            // The rest of a large command's memory goes.
             if window.capacity() > 4 * window.len().max(SPARE) {
                 window.shrink_to(SPARE);
             }

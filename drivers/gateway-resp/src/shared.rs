@@ -1,4 +1,4 @@
-//! What all clients of one listener share: counters and the places that scans have reached.
+//! The state shared by all clients of one listener: counters and the places that scans have reached.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -76,7 +76,7 @@ pub type Describe = fn(&Node, Now, &str, Option<&str>) -> Option<String>;
 /// Returns how many bytes of memory the process has in memory; `None` where the system does not tell.
 pub type UsedMemory = fn() -> Option<u64>;
 
-/// What all clients of one listener share.
+/// The state shared by all clients of one listener.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) stats: Stats,

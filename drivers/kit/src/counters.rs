@@ -1,4 +1,4 @@
-//! What a driver counts.
+//! The counters of a driver.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

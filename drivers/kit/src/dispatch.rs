@@ -10,7 +10,7 @@ use rumormill_core::{
 
 use crate::events::{log, tell_left_out};
 
-/// What a driver does for a node, one method per output. None of them blocks. None that acts has a default: a new output is a new method, and
+/// The duties of a driver for a node, one method per output. None of them blocks. None that acts has a default: a new output is a new method, and
 /// the compiler names the drivers that lack it. What is only told is logged unless a driver does something else.
 pub trait Driver {
     /// Queues frames for a link; a link that is gone is ignored.

@@ -1,4 +1,4 @@
-//! What operators read of a node's events.
+//! A node's events as operators read them.
 
 mod bounded;
 

@@ -1,4 +1,4 @@
-//! What holds for the links of every driver, whatever polls their sockets.
+//! The common part of the links of every driver, whatever polls their sockets.
 
 use std::fmt::Display;
 use std::io;

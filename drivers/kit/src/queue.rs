@@ -1,4 +1,4 @@
-//! What waits to be written to one link: bounded, most urgent first.
+//! The bytes that wait to be written to one link: bounded, most urgent first.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -45,7 +45,7 @@ pub(crate) enum Edge {
 #[derive(Debug, Default)]
 pub(crate) struct WriteQueue {
     limits: QueueLimits,
-    /// What is left of the frame that was cut by the last write.
+    /// The rest of the frame that was cut by the last write.
     begun: Bytes,
     lanes: [VecDeque<Frames>; Lane::ALL.len()],
     bytes: usize,

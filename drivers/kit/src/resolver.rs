@@ -48,7 +48,7 @@ impl Resolver {
     /// `patience` has no address.
     ///
     /// # Errors
-    /// What the system says when it has no thread to give.
+    /// The system's error when it has no thread to give.
     pub fn spawn(
         wake: impl Fn() + Clone + Send + 'static,
         patience: Duration,

@@ -1,4 +1,4 @@
-//! What a driver asks of a client protocol: bytes in, replies out, no socket.
+//! A client protocol as a driver sees it: bytes in, replies out, no socket.
 
 mod budget;
 mod replies;
@@ -67,7 +67,7 @@ pub trait Session {
     }
 }
 
-/// What a session wants next. Exhaustive: a driver has to obey each.
+/// The next wish of a session. Exhaustive: a driver has to obey each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// More input.
@@ -93,7 +93,7 @@ pub trait Clients {
     /// A client connected. `id` grows and is never used twice; `clients` counts the connected ones, this one included.
     fn accept(&mut self, id: u64, peer: SocketAddr, clients: usize) -> Self::Session;
 
-    /// What to tell a client that is one too many before it is closed.
+    /// Returns the bytes to tell a client that is one too many before it is closed.
     fn too_many(&self) -> &'static [u8] {
         b"-ERR max number of clients reached\r\n"
     }

@@ -75,7 +75,7 @@ impl Driver {
         self.handle.clone()
     }
 
-    /// What the driver counts.
+    /// Returns the counters of the driver.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.parts.counters)
     }

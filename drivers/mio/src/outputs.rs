@@ -1,4 +1,4 @@
-//! What the loop does for the node.
+//! Carries out the node's outputs for the loop.
 
 use std::time::Instant;
 

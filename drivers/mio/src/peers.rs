@@ -36,7 +36,7 @@ pub(crate) struct Peers {
     timers: BTreeSet<(Instant, usize)>,
     dirty: Vec<usize>,
     again: VecDeque<usize>,
-    /// What happened, for the node, in order.
+    /// Inputs for the node, in order.
     pub(crate) inputs: Vec<Input>,
 }
 

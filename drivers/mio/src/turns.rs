@@ -251,7 +251,7 @@ impl<C: Clients> Loop<C> {
     /// Ends the turn: carries out the node's outputs, and sends the bytes of all peers and clients.
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
         let halted = self.act(now);
-        // What clients write from here on belongs to the next turn, and watches were told of all before it.
+        // Commands of clients from here on belong to the next turn, and watches were told of all before it.
         for (client, row) in self.rows.drain(..) {
             self.clients.loaded(now, &mut self.node, client, row);
         }

@@ -1,4 +1,4 @@
-//! What a handle costs above the core's own call, without peers, on a table in memory: `cargo bench -p rumormill-smol`.
+//! Measures the cost of a handle above the core's own call, without peers, on a table in memory: `cargo bench -p rumormill-smol`.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

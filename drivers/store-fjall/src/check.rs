@@ -88,7 +88,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 pub(crate) struct Table {
     pub(crate) id: u64,
     pub(crate) sum: u128,
-    /// What is wrong with it.
+    /// The fault, if it has one.
     pub(crate) fault: Option<&'static str>,
 }
 

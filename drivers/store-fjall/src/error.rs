@@ -1,4 +1,4 @@
-//! What goes wrong, in words for one line.
+//! Errors, in words for one line.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ pub enum OpenError {
     Unusable {
         /// The directory.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         error: io::Error,
     },

@@ -1,4 +1,4 @@
-//! What fjall's journals hold. fjall takes a damaged batch for the torn end of a journal and cuts off all that follows, so journals are
+//! Reads fjall's journals. fjall takes a damaged batch for the torn end of a journal and cuts off all that follows, so journals are
 //! read here before it opens them.
 //!
 //! ```text

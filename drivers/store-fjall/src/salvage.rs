@@ -1,4 +1,4 @@
-//! What is left of a damaged database: read from a copy, put into a new one, and the damaged one set aside.
+//! The rest of a damaged database: read from a copy, put into a new one, and the damaged one set aside.
 //!
 //! The copy is put together from what is whole: fjall's own tables are linked, the batches of its journals that can be read are written into one,
 //! and the rest is that of an empty database. Nothing of the damaged one is changed.

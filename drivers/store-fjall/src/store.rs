@@ -26,7 +26,7 @@ const SEALED_MEMTABLES: usize = 2;
 const LEVEL_0_RUNS: usize = 20;
 const ROOM_POLL: Duration = Duration::from_millis(2);
 
-/// What a flush or a compaction may need: with less free space, that is why it failed.
+/// The space that a flush or a compaction may need: with less free space, that is why it failed.
 const PROBE_BYTES: u64 = 8 * open::MEMTABLE_BYTES;
 
 /// The records for readers; nothing while the database is closed.

@@ -47,7 +47,7 @@ impl Sessions {
                     ChangeKind::Expired { key } => println!("{key:?} has expired"),
                     other => println!("meanwhile: {other:?}"),
                 },
-                // What was missed shows in the table.
+                // Missed changes show in the table.
                 Some(Err(Failure::Lagged { .. })) => {}
                 Some(Err(error)) => return Err(error),
                 None => return Err(Failure::Closed),

@@ -93,7 +93,7 @@ function readArrows(source, messages) {
     if (!arrived[place]) parts.push([place, usual, flying ? 0 : 1]);
   }
   parts.sort((a, b) => a[0] - b[0]);
-  // What takes far longer than nearly all is looked at in every frame, so that the others are found by their time alone.
+  // A message that takes far longer than nearly all is looked at in every frame, so that the others are found by their time alone.
   const patience = 4 * (times[Math.floor(times.length * 0.995)] ?? usual) + 1;
   const out = {
     count: parts.length, message: new Uint32Array(parts.length), sent: new Float64Array(parts.length),

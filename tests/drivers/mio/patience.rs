@@ -1,4 +1,4 @@
-//! What takes too long, and what is too many.
+//! Connections that take too long, and those that are too many.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What happens between the parts of a turn: changes, rows that were awaited, and the last turn.
+//! Events between the parts of a turn: changes, rows that were awaited, and the last turn.
 
 use std::io::ErrorKind;
 

@@ -59,7 +59,7 @@ impl Cluster for Simulated {
     }
 
     fn stop(&mut self, node: usize) {
-        // What is accepted is synced within a second.
+        // An accepted write is synced within a second.
         self.story.wait(2_000);
         self.story.kill(node);
     }

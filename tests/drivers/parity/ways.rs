@@ -1,4 +1,4 @@
-//! What lies between nodes of real drivers, so that a script can cut it.
+//! The ways between nodes of real drivers, so that a script can cut them.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -437,7 +437,7 @@ async fn a_copy_of_a_node_is_refused_and_told_so<R: Runtime>(runtime: R) {
     }
 }
 
-/// What an executor of one thread shows.
+/// Shows the order on an executor of one thread.
 #[test]
 fn a_watch_is_told_in_the_turn_of_the_write() {
     let executor = std::sync::Arc::new(smol::Executor::new());

@@ -227,7 +227,7 @@ async fn a_link_that_was_recorded_is_worth_nothing_once_its_peer_is_dead<R: Runt
     a.end().await;
 }
 
-/// What the node says until it closes the connection.
+/// Returns the bytes of the node until it closes the connection.
 async fn read_to_end(mut peer: TcpStream) -> Vec<u8> {
     let (said, heard) = rumormill_kit::answer::answer();
     thread::spawn(move || {

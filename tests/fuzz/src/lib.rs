@@ -1,4 +1,4 @@
-//! What is fuzzed: each target as a plain function over bytes, which panics when a promise is broken.
+//! The fuzz targets: each a plain function over bytes, which panics when a promise is broken.
 //!
 //! `cargo fuzz` drives them with the nightly toolchain; the ordinary tests include this file and replay the corpora.
 

@@ -67,7 +67,7 @@ impl Stage {
         self.node.handle(self.now, input);
     }
 
-    /// What a driver does after an input. Everything that is sent has to have a form on the wire.
+    /// Does a driver's work after an input. Every sent message has to have a form on the wire.
     fn settle(&mut self) {
         self.node.check();
         while let Some(output) = self.node.poll_output() {
@@ -230,7 +230,7 @@ impl Stage {
     }
 }
 
-/// What nodes said of themselves and to each other in a real course of events.
+/// The hellos and messages of nodes in a real course of events.
 struct Script {
     hellos: Vec<Hello>,
     messages: Vec<Vec<u8>>,

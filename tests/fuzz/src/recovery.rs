@@ -1,4 +1,4 @@
-//! What a store may hold after damage: an error or a node, never a panic.
+//! Stores after damage: an error or a node, never a panic.
 
 use std::sync::OnceLock;
 

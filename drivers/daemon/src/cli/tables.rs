@@ -1,10 +1,10 @@
-//! What is done to tables, and the options that they take.
+//! The commands on tables, and the options that they take.
 
 use clap::{Subcommand, ValueEnum};
 
 use super::ServerArgs;
 
-/// What is done to tables.
+/// The commands on tables.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tables {
     /// Create a table with options, which are fixed from then on
@@ -16,7 +16,7 @@ pub(crate) enum Tables {
         /// When a write is safe on the member that accepted it
         #[arg(long, value_enum, default_value = "periodic")]
         durability: Durability,
-        /// What happens when two members write one key
+        /// The rule for two writes of one key
         #[arg(long, value_enum, default_value = "last-writer-wins")]
         conflict: Conflict,
         #[command(flatten)]
@@ -35,7 +35,7 @@ pub(crate) enum Durability {
     Sync,
 }
 
-/// What happens when two members write one key.
+/// The rule for two writes of one key
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Conflict {
     /// The later write wins, by hybrid logical clocks

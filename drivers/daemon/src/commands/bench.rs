@@ -13,7 +13,7 @@ use crate::output::print_line;
 use crate::resp::{Client, Reply};
 use crate::table::Table;
 
-/// What one kind of request cost.
+/// The cost of one kind of request.
 struct Measured {
     kind: &'static str,
     requests: u64,
@@ -105,7 +105,7 @@ fn measure(args: &Bench, kind: &'static str, pid: Option<u32>) -> Result<Measure
     })
 }
 
-/// What one connection does.
+/// The load of one connection.
 struct Load {
     table: Table,
     addr: String,

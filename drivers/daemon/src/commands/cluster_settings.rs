@@ -34,7 +34,7 @@ fn show_all(server: &ServerArgs) -> Result<(), Failure> {
     }
     let rows = list(&document, "settings").iter().map(|setting| {
         let column = |name: &str| text(&setting[name]);
-        // What the cluster has set and does not hold is told where its source would be.
+        // A value that the cluster has set and that is not in force is told where its source would be.
         let source = match &setting["ignored"] {
             Value::String(why) => format!("{}; ignored: {why}", column("source")),
             _ => column("source"),

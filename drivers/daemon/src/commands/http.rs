@@ -1,4 +1,4 @@
-//! What commands need that ask a node over HTTP.
+//! The common part of commands that ask a node over HTTP.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;

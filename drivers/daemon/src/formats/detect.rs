@@ -15,14 +15,14 @@ const COMPRESSED: [(&[u8], &str, &str); 5] = [
     (b"PK\x03\x04", "zip", "unzip -p"),
     (b"BZh", "bzip2", "bzip2 -dc"),
 ];
-/// What follows the level in a bzip2 file: three letters alone would be a word.
+/// The bytes after the level in a bzip2 file: three letters alone would be a word.
 const BZIP2_BLOCK: &[u8] = b"1AY&SY";
 
 /// So many bytes tell UTF-16 without a mark: every second one is 0.
 const UTF16_BYTES: usize = 8;
 /// So many lines tell CSV.
 const CSV_LINES: usize = 100;
-/// What separates the fields of CSV.
+/// The separators of CSV fields.
 const SEPARATORS: [u8; 3] = [b',', b';', b'|'];
 
 /// The form of a file, and how many bytes come before its first line.
@@ -135,7 +135,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| !line.trim_ascii().is_empty())
 }
 
-/// What separates fields, if every line has the same number of it outside quotes.
+/// Returns the separator of fields, if every line has the same number of it outside quotes.
 fn separator(text: &[u8]) -> Option<char> {
     let whole = match text.iter().rposition(|byte| *byte == b'\n') {
         Some(end) => &text[..end],

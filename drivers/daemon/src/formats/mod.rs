@@ -66,7 +66,7 @@ fn parse_tsv(line: &[u8]) -> Result<Row, Reason> {
     Ok((unescape(key), unescape(value)))
 }
 
-/// What comes before the first row of a file: an empty line where its key would make the file look like one of another form.
+/// Returns the bytes before the first row of a file: an empty line where its key would make the file look like one of another form.
 pub(crate) fn before(format: ExportFormat, row: &Row) -> &'static [u8] {
     match detect::is_mistaken(&write(format, row)) {
         true => b"\n",

@@ -8,7 +8,7 @@ use super::Settings;
 pub(crate) struct Key {
     /// Its name in a file. The flag has dashes instead, the variable is `RUMORMILL_` and the name in capitals.
     pub(crate) name: &'static str,
-    /// What is allowed, as the rest of a sentence.
+    /// The allowed values, as the rest of a sentence.
     pub(crate) allowed: &'static str,
     /// The texts of one that may be given several times.
     pub(super) list: Option<fn(&mut Settings) -> &mut Vec<String>>,

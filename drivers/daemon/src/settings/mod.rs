@@ -119,7 +119,7 @@ impl Default for Settings {
     }
 }
 
-/// What was given on the command line: key and text, in order.
+/// The settings given on the command line: key and text, in order.
 pub(crate) type Flags = Vec<(&'static str, String)>;
 
 /// Reads a variable of the environment.

@@ -65,7 +65,7 @@ fn siblings_are_read_together_and_replaced_with_their_context() {
     assert_eq!(both.status, StatusCode::MULTIPLE_CHOICES);
     assert_eq!(values_of(&both.json()), ["one", "two"]);
     assert_eq!(both.json()["context"], context_of(&both).as_str());
-    // What the context of the first read has not seen stays.
+    // Values that the context of the first read has not seen stay.
     let seen_one = context_of(&one);
     assert_eq!(put(&lab, "three", &[&seen_one]), StatusCode::NO_CONTENT);
     assert_eq!(values_of(&lab.get(PATH).json()), ["three", "two"]);

@@ -40,7 +40,7 @@ pub(crate) struct Hub {
     listening: AtomicBool,
 }
 
-/// What the loop and the gateway share.
+/// The feeds that the loop and the gateway share.
 #[derive(Default)]
 struct Desk(Mutex<Feeds>);
 
@@ -236,7 +236,7 @@ impl Hub {
     }
 }
 
-/// What the tasks share with the hub.
+/// The state that the tasks share with the hub.
 struct Shared {
     desk: Arc<Desk>,
     budget: Budget,
@@ -253,7 +253,7 @@ impl Shared {
     async fn room(&self) -> bool {
         let begin = Instant::now();
         while !self.budget.has_room() {
-            // What feeds keep is in the log too.
+            // Changes that feeds keep are in the log too.
             for feed in self.desk.feeds().names.values() {
                 feed.forget();
             }

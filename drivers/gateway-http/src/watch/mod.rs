@@ -48,7 +48,7 @@ pub(crate) struct WatchEvent {
     data: EventData,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "describes what is sent")]
@@ -69,7 +69,7 @@ enum EventName {
     End,
 }
 
-/// What an event tells: `{}` for `ready`, `flushed` and `lagged`, the key for `deleted` and `expired`.
+/// The data of an event: `{}` for `ready`, `flushed` and `lagged`, the key for `deleted` and `expired`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what is sent")]
 struct EventData {
@@ -338,7 +338,7 @@ impl Watcher {
         let name = self.seat.feed.name.clone();
         let (read, end) = read(&self.hub.calls, name, self.at.cursor).await?;
         let Some(read) = read else {
-            // What is not there has not changed.
+            // A table that is not there has not changed.
             self.at.cursor = end;
             return Ok(None);
         };

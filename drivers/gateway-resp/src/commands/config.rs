@@ -17,7 +17,7 @@ pub(super) const CONFIG: &[Sub] = &[
     }),
 ];
 
-/// What clients and tools ask for. Fixed, as they are not ours.
+/// The values that clients and tools ask for. Fixed, as they are not ours.
 const FIXED: [(&str, &str); 6] = [
     ("save", ""),
     ("appendonly", "no"),

@@ -88,7 +88,7 @@ fn reset(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
 
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let database = integer(args.get(1));
-    // What the client sends next was meant for that database, whether it reads this reply or not.
+    // The client's next commands were meant for that database, whether it reads this reply or not.
     ctx.client.astray = !matches!(database, Ok(0));
     match database? {
         0 => ctx.ok(),

@@ -305,7 +305,7 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// What one call of a scan may still look at and answer with.
+/// The budget of one call of a scan: the rows to look at and the bytes to answer with.
 pub(super) struct Budget {
     rows: usize,
     bytes: usize,

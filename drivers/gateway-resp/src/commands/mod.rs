@@ -25,7 +25,7 @@ use crate::tasks::Each;
 use crate::waiting::Touched;
 use crate::work;
 
-/// What the commands of one table have in common.
+/// The common part of the commands of one table.
 #[derive(Clone, Copy)]
 struct Group {
     name: &'static str,

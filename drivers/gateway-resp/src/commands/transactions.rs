@@ -127,7 +127,7 @@ impl Client {
         let Some(multi) = &mut self.multi else {
             return Ok(());
         };
-        // What is not carried out is not kept either.
+        // A transaction that is not carried out is not kept either.
         if multi.is_spoiled {
             encoder::simple(replies.buf(), "QUEUED");
             return Ok(());
@@ -303,7 +303,7 @@ fn carry_out(ctx: &mut Ctx<'_>, multi: &Multi) {
     ctx.client.is_whole = was_whole;
 }
 
-/// What a transaction will touch, found out before it is begun.
+/// The keys that a transaction will touch, found out before it is begun.
 #[derive(Debug, Default)]
 struct Plan {
     steps: usize,

@@ -48,7 +48,7 @@ enum Chunk {
     Cold(Bytes),
 }
 
-/// What a listing has found.
+/// The findings of a listing.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     chunks: VecDeque<Chunk>,

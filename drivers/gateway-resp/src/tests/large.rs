@@ -35,7 +35,7 @@ fn large_replies_pause_and_show_the_moment_of_the_command() {
     }
     let whole = |talk: &mut Talk, line: &str| {
         let mut input = format!("{line}\n").into_bytes();
-        // What follows in the pipeline waits for its turn.
+        // Later commands in the pipeline wait for their turn.
         input.extend_from_slice(b"HSET h f999 new\nHDEL h f999\nPING\n");
         let receive = talk
             .session

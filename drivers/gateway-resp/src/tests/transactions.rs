@@ -245,7 +245,7 @@ fn a_transaction_is_bounded_and_refused_whole() {
             .starts_with("-TOOLARGE a transaction has at most 4194304 bytes")
     );
     talk.expect(&[("EXEC", aborted), ("EXISTS k", ":0")]);
-    // What it would read is bounded as well.
+    // Its reads are bounded as well.
     talk.send(&set);
     talk.say("MULTI");
     for _ in 0..9 {
@@ -302,7 +302,7 @@ fn a_transaction_is_bounded_and_refused_whole() {
     );
 }
 
-/// What `pipeline()` of redis-py 8 sends for `set`, `get`, `hset` with a mapping and `hgetall`, its default being a transaction.
+/// Sends the bytes of `pipeline()` of redis-py 8 for `set`, `get`, `hset` with a mapping and `hgetall`, its default being a transaction.
 #[test]
 fn redis_py_pipelines_are_carried_out() {
     let mut talk = Talk::new();
@@ -323,7 +323,7 @@ fn redis_py_pipelines_are_carried_out() {
     );
 }
 
-/// What ioredis 5 sends for `redis.multi().set("foo", "bar").get("foo").exec()`, as its documentation shows: each command is written
+/// Sends the bytes of ioredis 5 for `redis.multi().set("foo", "bar").get("foo").exec()`, as its documentation shows: each command is written
 /// at once, in lower case, and `exec` is answered with one array.
 #[test]
 fn ioredis_multi_is_carried_out() {
@@ -340,7 +340,7 @@ fn ioredis_multi_is_carried_out() {
     assert_eq!(talk.send(&stream), "+OK +QUEUED +QUEUED *2 +OK $3 bar ");
 }
 
-/// What django-redis sends for `set_many` of two keys: the pipeline of redis-py, each key with its expiry in milliseconds.
+/// Sends the bytes of django-redis for `set_many` of two keys: the pipeline of redis-py, each key with its expiry in milliseconds.
 #[test]
 fn django_set_many_is_carried_out() {
     let mut talk = Talk::new();

@@ -1,4 +1,4 @@
-//! What is asked and answered, in both protocols.
+//! Transcripts of commands and replies, in both protocols.
 
 use super::Talk;
 
@@ -76,7 +76,7 @@ fn strings() {
         ("GET e", "$0"),
     ];
     Talk::new().expect(&two);
-    // What differs in the newer protocol.
+    // The replies that differ in the newer protocol.
     let three = [
         (8, "_"),
         (16, "_"),
@@ -139,7 +139,7 @@ fn expiry() {
         ("EXPIREAT a 1", ":0"),
     ];
     Talk::new().expect(&two);
-    // What differs in the newer protocol.
+    // The replies that differ in the newer protocol.
     let three = [(30, "_")];
     in_resp3(&two, &three);
 }
@@ -185,7 +185,7 @@ fn keys() {
         ("SCAN 0 MATCH t* COUNT 100", "*2 $1 0 *0"),
     ];
     Talk::new().expect(&two);
-    // What differs in the newer protocol.
+    // The replies that differ in the newer protocol.
     let three = [(12, "_")];
     in_resp3(&two, &three);
 }
@@ -301,7 +301,7 @@ fn hashes() {
         ("EXISTS h", ":0"),
     ];
     Talk::new().expect(&two);
-    // What differs in the newer protocol.
+    // The replies that differ in the newer protocol.
     let three = [
         (6, "_"),
         (7, "_"),
@@ -402,7 +402,7 @@ fn connection() {
         ("INFO foo", "$0"),
     ];
     Talk::new().expect(&two);
-    // What differs in the newer protocol.
+    // The replies that differ in the newer protocol.
     let three = [
         (10, "_"),
         (20, "%1 $4 save $0"),
@@ -450,7 +450,7 @@ fn subscriptions() {
         ("GET x", "$-1"),
     ];
     Talk::new().expect(&two);
-    // What differs in the newer protocol.
+    // The replies that differ in the newer protocol.
     let three = [
         (1, ">3 $9 subscribe $1 a :1 >3 $9 subscribe $1 b :2"),
         (2, ">3 $10 psubscribe $2 c* :3"),

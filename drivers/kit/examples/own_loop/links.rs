@@ -193,7 +193,7 @@ impl Link {
     }
 }
 
-/// What the node wants done. Nothing here blocks.
+/// Carries out the node's outputs. Nothing here blocks.
 impl Driver for Links {
     fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames) {
         if let Some(link) = self.links.get_mut(&Token(link.0 as usize)) {

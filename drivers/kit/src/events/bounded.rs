@@ -42,7 +42,7 @@ impl Kind {
         Kind::Accept,
     ];
 
-    /// What a line of this kind is about.
+    /// Returns the subject of a line of this kind.
     const fn name(self) -> &'static str {
         match self {
             Kind::Refused => "peers that were refused",

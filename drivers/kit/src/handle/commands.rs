@@ -1,4 +1,4 @@
-//! What handles want of a loop.
+//! The commands of handles to a loop.
 
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ impl Asker {
     }
 }
 
-/// What handles want of a loop, which calls it once or twice a turn. Dropped, it closes all handles.
+/// The commands of handles to a loop, which calls it once or twice a turn. Dropped, it closes all handles.
 pub struct Commands {
     inbox: Inbox,
     limits: CommandLimits,

@@ -49,7 +49,7 @@ struct Watching {
     line: Line,
     table: TableId,
     from: Cursor,
-    /// What the last answer of the loop brought.
+    /// The changes of the loop's last answer.
     fresh: VecDeque<Change>,
 }
 

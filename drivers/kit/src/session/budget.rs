@@ -133,7 +133,7 @@ pub struct Place {
     budget: Budget,
 }
 
-/// What the holder of a [`Place`] may do.
+/// The permission of the holder of a [`Place`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Others are before it.
@@ -145,7 +145,7 @@ pub enum Turn {
 }
 
 impl Place {
-    /// What its holder may do, when the reply it builds has `own` bytes that may be booked already.
+    /// Returns the permission of its holder, when the reply it builds has `own` bytes that may be booked already.
     pub fn turn(&self, own: usize) -> Turn {
         if self.budget.line().front() != Some(&self.client) {
             return Turn::Later;

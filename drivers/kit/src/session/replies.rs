@@ -118,7 +118,7 @@ impl Replies {
         }
     }
 
-    /// What the replies of all clients may take together.
+    /// Returns the budget of the replies of all clients together.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -146,7 +146,7 @@ impl Replies {
         }
         self.last += 1;
         let slot = Slot(self.last);
-        // What the store withheld before the slot is withheld in front of it.
+        // Bytes that the store withheld before the slot are withheld in front of it.
         let run = std::mem::take(&mut self.tail);
         self.front.push_back(Segment {
             slot: Some(slot),

@@ -1,4 +1,4 @@
-//! What every [`Store`] has to pass.
+//! The tests that every [`Store`] has to pass.
 //!
 //! Each check takes a function that opens the data, the same at every call, and is given it empty.
 //! A store it returned is dropped before the next call. All checks panic on the first
@@ -171,7 +171,7 @@ pub fn empty_batches<S: Store>(mut open: impl FnMut() -> S) {
     assert_eq!(contents(&mut open()), map(&[("a", "")]), "opened again");
 }
 
-/// What was synced is there after opening again, as often as that happens, and nothing else.
+/// Synced records are there after opening again, as often as that happens, and nothing else.
 pub fn synced_survives_reopening<S: Store>(mut open: impl FnMut() -> S) {
     let mut expected = Map::new();
     for life in 0..5 {

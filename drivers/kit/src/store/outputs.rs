@@ -1,4 +1,4 @@
-//! What a node wants of the store, handed on; what could not be is an input for the node.
+//! Hands a node's outputs on to the store; one that could not be handed on is an input for the node.
 
 use bytes::Bytes;
 use rumormill_core::{Input, LoadId, Seq, StoreOp};

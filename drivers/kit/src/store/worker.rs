@@ -13,7 +13,7 @@ use rumormill_core::{Input, LoadId, Seq, StoreOp};
 
 use super::{Store, StoreError, StoreReader};
 
-/// What the store has come to, for the core. Exhaustive: the node has to hear of each.
+/// The reports of the store to the core. Exhaustive: the node has to hear of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreReport {
     /// Every batch up to and including this one survives a loss of power. Ends a stall.

@@ -10,7 +10,7 @@ use crate::handle;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What the handle answers; it says whether anything was changed.
+    /// The handle's error; it says whether anything was changed.
     #[error("{0}")]
     Handle(#[from] handle::Error),
     /// The value has no encoding; nothing was written.
@@ -19,7 +19,7 @@ pub enum Error {
         /// Why, in the encoder's words.
         why: String,
     },
-    /// What the table holds is of other types; nothing was changed.
+    /// The content of the table is of other types; nothing was changed.
     #[error("{0}")]
     Decode(#[from] Undecodable),
 }
@@ -31,7 +31,7 @@ pub enum Error {
 pub struct Undecodable {
     /// The key as it is stored.
     pub key: Bytes,
-    /// What of the row does not decode.
+    /// The part of the row that does not decode.
     pub part: Part,
     /// Why, in the decoder's words.
     pub why: String,

@@ -52,7 +52,7 @@ pub(super) fn encode<K: EncodeKey + ?Sized>(key: &K) -> Bytes {
     out.into()
 }
 
-/// What the encodings of all pairs with this first key begin with, and no others.
+/// Writes the bytes that the encodings of all pairs with this first key begin with, and no others.
 pub(super) fn encode_first<K: EncodeKey + ?Sized>(key: &K, out: &mut Vec<u8>) {
     if K::WIDTH.is_some() {
         return key.encode(out);

@@ -27,7 +27,7 @@ pub struct Row<V> {
 pub struct Siblings<V> {
     /// Their values and versions, in an order that all members share.
     pub values: Vec<(V, Version)>,
-    /// What a writer has to hand back to replace them.
+    /// The token that a writer has to hand back to replace them.
     pub context: CausalToken,
 }
 

@@ -13,7 +13,7 @@ use super::key::{self, Key};
 use super::{Error, Siblings, Undecodable, value};
 use crate::handle;
 
-/// What happened to a row or to the table. Exhaustive, as [`ChangeKind`].
+/// A change of a row or of the table. Exhaustive, as [`ChangeKind`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<K, V> {
     /// The row was written.

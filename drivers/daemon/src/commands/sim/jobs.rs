@@ -40,13 +40,13 @@ pub(super) fn bar(len: u64, unit: &str) -> ProgressBar {
     bar
 }
 
-/// What a spread piece of work came to.
+/// The outcome of a spread piece of work.
 pub(super) struct Spread<T> {
     /// One result per thread.
     pub(super) parts: Vec<T>,
     /// The time that all threads together were at work.
     pub(super) busy: Duration,
-    /// What was not begun because of an interrupt.
+    /// The part that was not begun because of an interrupt.
     pub(super) rest: Range<u64>,
 }
 
