@@ -142,8 +142,13 @@ impl World {
                     continue;
                 }
                 let version = shown.map(|row| row.version());
-                self.violations
-                    .extend(host.watch.observe(self.now_us, node, table, key, version));
+                self.observers.found.add(host.watch.observe(
+                    self.now_us,
+                    node,
+                    table,
+                    key,
+                    version,
+                ));
             }
         }
     }
@@ -194,7 +199,7 @@ impl World {
                 found.extend(mirror.check((self.now_us, node), &view, table, now.wall));
             }
         }
-        self.violations.extend(found);
+        self.observers.found.add(found);
     }
 
     /// The client asks this node from now on.
@@ -341,7 +346,7 @@ impl World {
         }
         let ended = |op: &model::Told| self.may_have_ended(op);
         let found = hidden::check((self.now_us, node), (table, key), history, last, ended);
-        self.violations.extend(found);
+        self.observers.found.add(found);
     }
 
     /// The client removes all rows of a table of a node that runs.
@@ -364,7 +369,7 @@ impl World {
         self.promise(client, (table, None), accepted, Effect::Delete, true);
         let left = self.rows_shown(node, id);
         let found = flushes::check((self.now_us, node), table, &left);
-        self.violations.extend(found);
+        self.observers.found.add(found);
         for (key, removed) in before {
             if let Some(version) = flushes::deleted_by(accepted.version, removed) {
                 self.flushed_ahead((node, table), &key, version, accepted);
@@ -440,11 +445,9 @@ impl World {
         let limit = running.config().limits.store_backlog;
         let found = bounds::check_accepted((self.now_us, node), waiting, limit);
         let limit = running.config().limits.clock_drift;
-        let host = &self.hosts[node];
-        let now = host.now(self.now_us);
-        let ahead = host.heard.check((self.now_us, node), now, limit);
-        self.violations.extend(found);
-        self.found_once(ahead);
+        let now = self.hosts[node].now(self.now_us);
+        self.observers.found.add(found);
+        self.observers.on_accept((self.now_us, node), now, limit);
     }
 
     /// Takes down what the store has promised by accepting. What is not `real` has changed nothing.
@@ -492,7 +495,7 @@ impl World {
         });
         let Some(op) = op else { return };
         if let Some(key) = key {
-            self.is_born(node, table, version);
+            self.observers.on_born((self.now_us, node), table, version);
             self.trace.promised(op as u64, table.name(), key);
         }
         let host = &mut self.hosts[node];

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use rumormill_core::wire::{DetectorMessage, Message};
-use rumormill_core::{Input, Lane, LinkId, Links, Node};
+use rumormill_core::wire::Message;
+use rumormill_core::{Input, Lane, LinkId, Links};
 
-use crate::checkers::standing;
 use crate::event::{Event, Why};
 use crate::hurt::Hurt;
 use crate::network::{Fate, Network};
@@ -24,56 +23,14 @@ impl World {
             // The pages of sessions, each asked for when the last one has come, and what had waited for the disk.
             self.count("sent_while_congested");
         }
-        self.check_claim(node, msg);
-        // Where a cluster is measured no checker judges.
-        if self.meter.is_none() {
-            self.asks(node, to, msg);
-            self.check_pages(node, to, msg);
-            self.answers_probe(node, to, msg);
-        }
+        let sight = self.hosts[node].sight((self.now_us, node));
+        self.observers.on_send(&sight, to, msg);
         let parcel = self.meter.as_ref().map(|_| Parcel::of(msg, lane));
         for &link in to.as_slice() {
             let is_sent = self.send_on(node, link, lane, msg);
             if let Some((meter, parcel)) = self.meter.as_mut().zip(parcel.filter(|_| is_sent)) {
                 meter.sent(parcel);
             }
-        }
-    }
-
-    /// Only full members claim. Within a turn a node may have claimed and then learned that it is none any more.
-    fn check_claim(&mut self, node: usize, msg: &Message) {
-        let host = &self.hosts[node];
-        let full = host.was_full || host.node.as_ref().is_none_or(Node::is_full);
-        if !full && standing::claims(msg) {
-            self.found_once(Some(standing::false_claim(self.now_us, node)));
-        }
-    }
-
-    /// The pages of each session go out once.
-    fn check_pages(&mut self, node: usize, to: &Links, msg: &Message) {
-        for link in to.as_slice() {
-            let served = &mut self.hosts[node].served;
-            let found = served.sends((self.now_us, node), *link, msg);
-            self.found_once(found);
-        }
-    }
-
-    fn answers_probe(&mut self, node: usize, to: &Links, msg: &Message) {
-        if let Message::Detector(DetectorMessage::Ack { .. }) = msg {
-            for link in to.as_slice() {
-                self.hosts[node].heard.answers(*link);
-            }
-        }
-    }
-
-    fn hears_clock(&mut self, (from, node): (usize, usize), link: LinkId, msg: &Message) {
-        if let Message::Detector(
-            DetectorMessage::Probe { status, .. } | DetectorMessage::Ack { status, .. },
-        ) = msg
-        {
-            let host = &mut self.hosts[node];
-            let now = host.now(self.now_us);
-            host.heard.hears(now, (from, link), status.wall_ms);
         }
     }
 
@@ -205,11 +162,9 @@ impl World {
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
         self.trace.ended(number, Outcome::Arrived);
         self.takes_over(from, node, &msg);
-        self.takes_notice(node, link, &msg);
-        if self.meter.is_none() {
-            self.hears_clock((from, node), link, &msg);
-        }
-        self.listens(node, link, Some(&msg));
+        let sender = (from, self.node_beyond(link));
+        let sight = self.hosts[node].sight((self.now_us, node));
+        self.observers.on_receive(&sight, sender, link, &msg);
         self.input(node, Input::Message { link, msg });
     }
 }

@@ -95,11 +95,11 @@ impl World {
         self.count(FaultKind::Evict.name());
         if !force && acks * 2 <= members {
             let text = format!("n{by} evicted a member with {acks} of {members}, unforced");
-            self.violations.push(Violation {
+            self.observers.found.add([Violation {
                 checker: NAME,
                 at_us: self.now_us,
                 text,
-            });
+            }]);
         }
         self.casts_out(node);
         true

@@ -9,18 +9,15 @@ use rumormill_core::{
     Seed, Seq, Storage, TableError, TableId, TableOptions, Timing, Token,
 };
 
-use crate::checkers::ahead::Clocks;
-use crate::checkers::grafts::Notices;
-use crate::checkers::hearsay::Ears;
 use crate::checkers::hidden::Expiring;
 use crate::checkers::no_resurrection::Watch;
-use crate::checkers::pages::Served;
 use crate::checkers::watching::Mirror;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::event::Event;
 use crate::hurt::{Hurt, Hurts};
 use crate::loads::Values;
+use crate::observers::Sight;
 use crate::plan::{Caps, Machine, Table};
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
@@ -92,14 +89,6 @@ pub(crate) struct Host {
     pub(crate) watch: Watch,
     /// The rows with an expiry that it has shown.
     pub(crate) expiring: Expiring,
-    /// The news it was told of the other members.
-    pub(crate) ears: Ears,
-    /// The sessions that it has served.
-    pub(crate) served: Served,
-    /// The clocks that its present life has heard.
-    pub(crate) heard: Clocks,
-    /// Dots that it was told of, and has or asks for.
-    pub(crate) notices: Notices,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
     /// Whether it may lack rows that it covers: its disk has lost some, or it took over what a node covers of which that is true,
@@ -169,10 +158,6 @@ impl Host {
             unacked: VecDeque::new(),
             watch: Watch::default(),
             expiring: Expiring::default(),
-            ears: Ears::default(),
-            served: Served::default(),
-            heard: Clocks::default(),
-            notices: Notices::default(),
             rotten: None,
             lacks: false,
             was_full: false,
@@ -229,10 +214,6 @@ impl Host {
         self.spins = 0;
         self.watch = Watch::default();
         self.expiring = Expiring::default();
-        self.ears = Ears::default();
-        self.served = Served::default();
-        self.heard = Clocks::default();
-        self.notices = Notices::new(at_us);
         self.was_full = false;
         let tables = if self.is_plain { 1 } else { Table::ALL.len() };
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
@@ -254,6 +235,24 @@ impl Host {
         self.node = Some(node);
         self.alone = self.standing(at_us) != Some("member");
         Ok(id)
+    }
+
+    /// Shows the machine, which has this number, to its observers.
+    pub(crate) fn sight(&self, (at_us, node): (u64, usize)) -> Sight<'_> {
+        Sight {
+            at_us,
+            node,
+            running: self.node.as_ref(),
+            now: self.now(at_us),
+            turn: self.turns,
+            was_full: self.was_full,
+            stored: self.disk.last(),
+            synced: match self.has_disk {
+                true => self.disk.synced(),
+                false => Seq(u64::MAX),
+            },
+            is_well: !self.leaving && !self.hurts.is_hurt(),
+        }
     }
 
     /// Returns the node's name for its own state, if it runs.

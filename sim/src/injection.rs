@@ -145,7 +145,7 @@ impl World {
         self.finish_turn();
         self.strikes(number, what, node);
         self.hosts[node].hurts.begin(number, hurt);
-        self.hosts[node].notices.excuse();
+        self.observers.on_hurt(node);
         self.endings.insert(number, Ending::Heal(node));
         let kind = what.kind();
         self.trace.event(

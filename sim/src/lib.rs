@@ -135,7 +135,7 @@ mod model;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod network;
-mod notices;
+mod observers;
 mod operator;
 pub mod page;
 pub mod plan;
@@ -144,7 +144,6 @@ pub mod recording;
 mod report;
 mod rng;
 mod rot;
-mod rumors;
 mod run;
 mod sabotage;
 pub mod scale;

@@ -1,7 +1,7 @@
 //! Links: nodes dial each other, links come up and go down.
 
 use rumormill_core::link::{Hello, LinkLimits};
-use rumormill_core::{DialId, Input, LinkError, LinkId};
+use rumormill_core::{DialId, Input, LinkError, LinkId, NodeId};
 
 use crate::checkers::replays;
 use crate::event::{Call, Event, Why};
@@ -137,7 +137,9 @@ impl World {
         };
         self.net.set_up(link, true);
         self.link_line(node, "up", link, None);
-        self.listens(node, link, None);
+        let peer = self.node_beyond(link);
+        let sight = self.hosts[node].sight((self.now_us, node));
+        self.observers.on_link_up(&sight, peer);
         self.input(node, Input::LinkUp { link, dial, hello });
         if self.hosts[node].hurts.has(Hurt::Congested) {
             self.congest(node, link);
@@ -173,8 +175,15 @@ impl World {
         }
         let why = why.error();
         self.link_line(node, "down", link, Some(&why));
-        self.hosts[node].ears.link_down(link);
+        self.observers.on_link_down(node, link);
         self.input(node, Input::LinkDown { link, why });
+    }
+
+    /// Returns the node that the machine beyond a link had when the link came up.
+    pub(crate) fn node_beyond(&self, link: LinkId) -> Option<NodeId> {
+        let end = self.net.end(Network::other(link))?;
+        let names = &self.hosts.get(end.node)?.names;
+        names.get(end.life.checked_sub(1)? as usize).copied()
     }
 
     /// A node closes its end of a link.

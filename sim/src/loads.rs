@@ -123,7 +123,7 @@ impl World {
 
     fn blame(&mut self, node: usize, text: Option<String>) {
         let at_us = self.now_us;
-        self.violations.extend(text.map(|text| Violation {
+        self.observers.found.add(text.map(|text| Violation {
             checker: durability::NAME,
             at_us,
             text: format!("n{node}: {text}"),

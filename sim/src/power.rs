@@ -35,6 +35,7 @@ impl World {
         let sabotage = self.sabotage.as_mut();
         match self.hosts[node].start(now_us, (node, seeds), timing, limits, sabotage) {
             Ok(id) => {
+                self.observers.on_start(now_us, node);
                 self.ids.insert(id, node);
                 self.count("starts");
                 if self.hosts[node].life == 1 && now_us > WARM_UP_US {
@@ -58,11 +59,11 @@ impl World {
             }
             Err(error) => {
                 let text = format!("n{node} cannot start from its disk: {error}");
-                self.violations.push(Violation {
+                self.observers.found.add([Violation {
                     checker: "recovery",
                     at_us: now_us,
                     text,
-                });
+                }]);
             }
         }
     }

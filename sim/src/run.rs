@@ -118,11 +118,11 @@ pub fn report(mut world: World, seed: u64, requested: FaultSet) -> Report {
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()))
             .unwrap_or_else(|| "a panic without words".to_string());
         let at_us = world.now_us;
-        world.violations.push(Violation {
+        world.observers.found.add([Violation {
             checker: "invariants",
             at_us,
             text,
-        });
+        }]);
     }
     world.into_report(seed, requested)
 }
@@ -162,7 +162,7 @@ impl World {
             rows,
             faults: faults.into_iter().map(owned).collect(),
             marks,
-            violations: self.violations,
+            violations: self.observers.found.into_all(),
             trace,
             recording,
         }

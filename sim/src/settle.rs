@@ -79,7 +79,7 @@ impl World {
             &self.model,
             &self.siblings.authors,
         ));
-        self.violations.extend(found);
+        self.observers.found.add(found);
         self.judge_application();
     }
 

@@ -169,11 +169,11 @@ impl World {
                 "n{node} never rests: its {} deadline stays in the past",
                 story::timer(deadline.why)
             );
-            self.violations.push(Violation {
+            self.observers.found.add([Violation {
                 checker: "liveness",
                 at_us: self.now_us,
                 text,
-            });
+            }]);
         }
         self.touch(node);
     }
@@ -214,7 +214,10 @@ impl World {
             self.carry_out(node, output);
         }
         self.check(node);
-        self.check_notices(node);
+        let net = &self.net;
+        let is_open = |link| net.end(link).is_some_and(|end| end.up && !end.closing);
+        let sight = self.hosts[node].sight((self.now_us, node));
+        self.observers.on_turn_end(&sight, is_open);
         self.clocks_counted_by(node);
         self.acknowledge(node);
         self.watch(node);
@@ -253,7 +256,8 @@ impl World {
                     meter.told(self.now_us, &event);
                 }
                 self.hears_of_eviction(node, &event);
-                self.believes(node, &event);
+                let sight = self.hosts[node].sight((self.now_us, node));
+                self.observers.on_event(&sight, &event);
                 self.takes_stock(node, &event);
                 let name = story::event(&mut self.trace, &self.ids, self.now_us, node, &event);
                 self.count(name);

@@ -10,7 +10,6 @@ use rumormill_core::{Limits, Node, NodeId, Now, Timing, Wall};
 use crate::agreed::Agreed;
 use crate::app::{Deployment, Slot};
 use crate::checkers::bounds::{self, Queues};
-use crate::checkers::grafts::Dot;
 use crate::checkers::replays;
 use crate::checkers::{Contents, Violation};
 use crate::event::{Event, Queue};
@@ -20,6 +19,7 @@ use crate::host::Host;
 use crate::injection::Ending;
 use crate::model::{Held, Model};
 use crate::network::Network;
+use crate::observers::Observers;
 use crate::plan::{Action, Plan, Table};
 use crate::sabotage::{Honest, Sabotage};
 use crate::scale::Meter;
@@ -60,14 +60,12 @@ pub struct World {
     pub(crate) disturbed_us: u64,
     /// Rows that sessions brought since the cluster has formed.
     pub(crate) fetched: u64,
-    /// When clients wrote what has these dots.
-    pub(crate) born: BTreeMap<Dot, u64>,
     pub(crate) ids: Ids,
     /// The longest that queues have been, and the longest they may be.
     pub(crate) peaks: Queues,
     allowed: Queues,
     pub(crate) counts: BTreeMap<&'static str, u64>,
-    pub(crate) violations: Vec<Violation>,
+    pub(crate) observers: Observers,
     pub(crate) sabotage: Box<dyn Sabotage>,
     pub(crate) timing: Timing,
     /// The node that has handled something and whose turn has not ended.
@@ -116,12 +114,11 @@ impl World {
             operator_called: false,
             disturbed_us: 0,
             fetched: 0,
-            born: BTreeMap::new(),
             ids: Ids::new(),
             peaks: Queues::EMPTY,
             allowed: Queues::allowed(&Limits::default(), nodes),
             counts: BTreeMap::new(),
-            violations: Vec::new(),
+            observers: Observers::new(nodes),
             sabotage: Box::new(Honest),
             timing: Timing::default(),
             dirty: None,
@@ -161,6 +158,7 @@ impl World {
     /// Before time begins.
     pub(crate) fn measure_only(&mut self, meter: Meter) {
         self.meter = Some(Box::new(meter));
+        self.observers.switch_off();
         for host in &mut self.hosts {
             host.is_plain = true;
         }
@@ -188,7 +186,7 @@ impl World {
 
     /// Promises found broken so far.
     pub fn violations(&self) -> &[Violation] {
-        &self.violations
+        self.observers.found.all()
     }
 
     /// Returns the answers to clients so far.
@@ -283,12 +281,7 @@ impl World {
 
     /// Takes down what a checker found of which one finding tells it all.
     pub(crate) fn found_once(&mut self, found: Option<Violation>) {
-        let known = |found: &Violation| {
-            let mut known = self.violations.iter();
-            known.any(|one| one.checker == found.checker)
-        };
-        let fresh = found.filter(|found| !known(found));
-        self.violations.extend(fresh);
+        self.observers.found.add_once(found);
     }
 
     /// Ends the turn that is open, so that what was just done takes effect.

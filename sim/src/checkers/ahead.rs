@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use rumormill_core::{LinkId, Now};
+use rumormill_core::wire::{DetectorMessage, Message};
+use rumormill_core::{LinkId, Links, Now};
 
-use super::Violation;
+use super::{Violation, for_each};
 
 /// The checker's name in reports.
 pub const NAME: &str = "ahead";
@@ -30,7 +31,7 @@ struct Heard {
 
 /// The wall clocks that one life of a node has heard.
 #[derive(Debug, Default)]
-pub struct Clocks {
+struct Clocks {
     /// The last clock of each peer, by the link it came over.
     last: BTreeMap<LinkId, Heard>,
     /// When a clock was heard and how far ahead it was: each is larger than all that were heard after it. A node refuses writes that are
@@ -41,7 +42,7 @@ pub struct Clocks {
 
 impl Clocks {
     /// A peer's probe arrived with its wall clock: how far that was ahead of the node's monotonic one counts for half a minute at least.
-    pub fn hears(&mut self, now: Now, (peer, link): (usize, LinkId), wall_ms: u64) {
+    fn hears(&mut self, now: Now, (peer, link): (usize, LinkId), wall_ms: u64) {
         let at_us = now.mono.as_micros();
         let offset_ms = i128::from(wall_ms) - i128::from(at_us / 1_000);
         let counted = self.last.get(&link).is_some_and(|before| before.counts);
@@ -59,19 +60,14 @@ impl Clocks {
     }
 
     /// The node answers a probe.
-    pub fn answers(&mut self, link: LinkId) {
+    fn answers(&mut self, link: LinkId) {
         if let Some(heard) = self.last.get_mut(&link) {
             heard.counts = true;
         }
     }
 
     /// The node accepts a client's write, and refuses those that it would give a clock further ahead than `limit`.
-    pub fn check(
-        &self,
-        (at_us, node): (u64, usize),
-        now: Now,
-        limit: Duration,
-    ) -> Option<Violation> {
+    fn check(&self, (at_us, node): (u64, usize), now: Now, limit: Duration) -> Option<Violation> {
         let mono_us = now.mono.as_micros();
         let age = |heard: &&Heard| mono_us - heard.at_us;
         let lately = self
@@ -95,6 +91,55 @@ impl Clocks {
                 peers.len()
             ),
         })
+    }
+}
+
+/// Watches the clocks that each node hears.
+pub(crate) struct Ahead(Vec<Clocks>);
+
+impl Ahead {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Ahead(for_each(nodes))
+    }
+
+    /// A life of the node begins.
+    pub(crate) fn on_start(&mut self, node: usize) {
+        self.0[node] = Clocks::default();
+    }
+
+    /// The node sends a message over some links.
+    pub(crate) fn on_send(&mut self, node: usize, to: &Links, msg: &Message) {
+        if let Message::Detector(DetectorMessage::Ack { .. }) = msg {
+            for link in to.as_slice() {
+                self.0[node].answers(*link);
+            }
+        }
+    }
+
+    /// A message of the machine `from` reaches the node, whose clocks show `now`.
+    pub(crate) fn on_receive(
+        &mut self,
+        (from, node): (usize, usize),
+        now: Now,
+        link: LinkId,
+        msg: &Message,
+    ) {
+        if let Message::Detector(
+            DetectorMessage::Probe { status, .. } | DetectorMessage::Ack { status, .. },
+        ) = msg
+        {
+            self.0[node].hears(now, (from, link), status.wall_ms);
+        }
+    }
+
+    /// The node has accepted a client's write, and refuses those that it would give a clock further ahead than `limit`.
+    pub(crate) fn on_accept(
+        &self,
+        (at_us, node): (u64, usize),
+        now: Now,
+        limit: Duration,
+    ) -> Option<Violation> {
+        self.0[node].check((at_us, node), now, limit)
     }
 }
 

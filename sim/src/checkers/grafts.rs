@@ -1,21 +1,26 @@
 //! Dots that a notice names and that do not come are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
-use rumormill_core::{Actor, LinkId, Seq};
+use rumormill_core::wire::{ClusterMessage, DomainContext, GossipMessage, Message, RowBatch};
+use rumormill_core::{Actor, LinkId, Links, Node, RowClass, Seq, Version};
 
-use super::Violation;
+use super::{Violation, for_each};
+use crate::plan::Table;
 
 /// The checker's name in reports.
 pub const NAME: &str = "grafts";
 
 /// Dots that one life waits for at once: of more than it has room for a node may leave some to anti-entropy.
 const MAX_WAITING: usize = 256;
+/// The time that a node takes to ask beside the time that it waits, in microseconds.
+const SPARE_US: u64 = 20_000;
 
 /// A dot on the wire: domain, actor, counter.
-pub type Dot = (u8, Actor, u64);
+type Dot = (u8, Actor, u64);
 
 /// A dot that was named and has neither come nor been asked for.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ struct Wait {
 
 /// The notices that one life of a node was told, and its questions about them.
 #[derive(Debug, Default)]
-pub struct Notices {
+struct Notices {
     /// When the life began, in virtual microseconds: what was written before may have been on its disk.
     since_us: u64,
     /// Dots that came or were named. Only the first to name one is asked at once.
@@ -42,7 +47,7 @@ pub struct Notices {
 
 impl Notices {
     /// Begins the notices of a life.
-    pub fn new(since_us: u64) -> Self {
+    fn new(since_us: u64) -> Self {
         Notices {
             since_us,
             ..Notices::default()
@@ -50,30 +55,30 @@ impl Notices {
     }
 
     /// The node has sent over a link what it sends to members only.
-    pub fn trusts(&mut self, link: LinkId) {
+    fn trusts(&mut self, link: LinkId) {
         self.trusted.insert(link);
     }
 
     /// The peer of a link greets or takes its leave: what it is to the node has to be seen anew.
-    pub fn turns(&mut self, link: LinkId) {
+    fn turns(&mut self, link: LinkId) {
         if self.trusted.remove(&link) {
             self.waiting.retain(|_, wait| wait.link != link);
         }
     }
 
     /// The row of a dot came, or a context that covers it.
-    pub fn came(&mut self, dot: Dot) {
+    fn came(&mut self, dot: Dot) {
         self.known.insert(dot);
         self.waiting.remove(&dot);
     }
 
     /// The node asks for the row of a dot, whomever.
-    pub fn asked(&mut self, dot: &Dot) {
+    fn asked(&mut self, dot: &Dot) {
         self.waiting.remove(dot);
     }
 
     /// A peer names a dot that was written at `born_us`.
-    pub fn named(&mut self, dot: Dot, born_us: u64, (link, due_us, after): (LinkId, u64, Seq)) {
+    fn named(&mut self, dot: Dot, born_us: u64, (link, due_us, after): (LinkId, u64, Seq)) {
         let judged = born_us > self.since_us && self.trusted.contains(&link);
         if self.known.insert(dot) && judged && self.waiting.len() < MAX_WAITING {
             self.waiting.insert(
@@ -88,12 +93,12 @@ impl Notices {
     }
 
     /// The node cannot be expected to ask.
-    pub fn excuse(&mut self) {
+    fn excuse(&mut self) {
         self.waiting.clear();
     }
 
     /// Judges what was due. `synced` is what the node's disk has, and `is_open` tells whether something gets through a link.
-    pub fn check(
+    fn check(
         &mut self,
         (at_us, node): (u64, usize),
         synced: Seq,
@@ -109,6 +114,158 @@ impl Notices {
             text: format!("n{node} was told of {actor}:{counter}, has not got it and does not ask"),
         })
     }
+}
+
+/// The row class of a table whose rows are judged. A row with siblings stands for several dots.
+const fn class_of(table: Table) -> Option<RowClass> {
+    match table {
+        Table::Periodic | Table::Sync => Some(RowClass::UsrDurable),
+        Table::Memory => Some(RowClass::UsrMemory),
+        Table::Siblings => None,
+    }
+}
+
+fn dots_of(batch: &RowBatch) -> impl Iterator<Item = Dot> {
+    batch.rows.iter().filter_map(|row| {
+        let table = batch.tables.get(row.table as usize)?;
+        let actor = batch.actors.get(row.actor as usize)?;
+        Some((table.domain, *actor, row.counter))
+    })
+}
+
+/// Watches what nodes are told of dots that others have, and what they ask for.
+pub(crate) struct Grafts {
+    nodes: Vec<Notices>,
+    /// When clients wrote what has these dots, in virtual microseconds.
+    born: BTreeMap<Dot, u64>,
+}
+
+impl Grafts {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Grafts {
+            nodes: for_each(nodes),
+            born: BTreeMap::new(),
+        }
+    }
+
+    /// A life of the node begins.
+    pub(crate) fn on_start(&mut self, (at_us, node): (u64, usize)) {
+        self.nodes[node] = Notices::new(at_us);
+    }
+
+    /// The node has accepted a write.
+    pub(crate) fn on_accept(
+        &mut self,
+        (at_us, node): (u64, usize),
+        table: Table,
+        version: Version,
+    ) {
+        if let Some(class) = class_of(table) {
+            let dot = (class as u8, version.actor, version.counter);
+            self.born.insert(dot, at_us);
+            self.nodes[node].came(dot);
+        }
+    }
+
+    /// The node, which was a full member when its last turn ended or not, sends a message, which may ask for rows.
+    pub(crate) fn on_send(&mut self, node: usize, was_full: bool, to: &Links, msg: &Message) {
+        let asked = match msg {
+            Message::Gossip(GossipMessage::Graft(dots)) => self.born_in(dots),
+            Message::Gossip(
+                GossipMessage::Push(_)
+                | GossipMessage::Forward { .. }
+                | GossipMessage::IHave(_)
+                | GossipMessage::Pull(_),
+            ) => Vec::new(),
+            _ => return,
+        };
+        let notices = &mut self.nodes[node];
+        for (dot, _) in &asked {
+            notices.asked(dot);
+        }
+        if was_full {
+            let links = to.as_slice().iter();
+            links.for_each(|link| notices.trusts(*link));
+        }
+    }
+
+    /// A message reaches the node, which has handed the batch `last` to its disk last.
+    pub(crate) fn on_receive(
+        &mut self,
+        (at_us, node): (u64, usize),
+        (running, last): (Option<&Node>, Seq),
+        link: LinkId,
+        msg: &Message,
+    ) {
+        let came = match msg {
+            Message::Gossip(GossipMessage::IHave(dots)) => {
+                let running = running.filter(|node| node.is_full());
+                if let Some(running) = running {
+                    let by = (link, due_us(at_us, running), last);
+                    self.is_told(node, dots, by);
+                }
+                return;
+            }
+            Message::Cluster(
+                ClusterMessage::Greeting(_) | ClusterMessage::Leave | ClusterMessage::Denial(_),
+            ) => {
+                return self.nodes[node].turns(link);
+            }
+            Message::Gossip(GossipMessage::Page(page)) => {
+                let adopted = page.last.as_ref();
+                adopted.map_or_else(Vec::new, |last| self.born_in(&last.contexts))
+            }
+            _ => Vec::new(),
+        };
+        let notices = &mut self.nodes[node];
+        let rows = msg.rows().into_iter().flat_map(dots_of);
+        let came = came.into_iter().map(|(dot, _)| dot);
+        rows.chain(came).for_each(|dot| notices.came(dot));
+    }
+
+    /// The node cannot be expected to ask.
+    pub(crate) fn excuse(&mut self, node: usize) {
+        self.nodes[node].excuse();
+    }
+
+    /// Judges the node at the end of its turn. `synced` is what its disk has, and `is_open` tells whether something gets through a link.
+    pub(crate) fn on_turn_end(
+        &mut self,
+        (at_us, node): (u64, usize),
+        synced: Seq,
+        is_open: impl Fn(LinkId) -> bool,
+    ) -> Option<Violation> {
+        self.nodes[node].check((at_us, node), synced, is_open)
+    }
+
+    fn is_told(&mut self, node: usize, dots: &[DomainContext], by: (LinkId, u64, Seq)) {
+        for (dot, born_us) in self.born_in(dots) {
+            self.nodes[node].named(dot, born_us, by);
+        }
+    }
+
+    /// Returns the dots in these contexts that clients have written, and when.
+    fn born_in(&self, contexts: &[DomainContext]) -> Vec<(Dot, u64)> {
+        let mut out = Vec::new();
+        for context in contexts {
+            for (actor, runs) in &context.actors {
+                for (low, high) in runs.iter().filter(|(low, high)| low <= high) {
+                    let dot = |counter| (context.domain, *actor, counter);
+                    let born = self.born.range(dot(*low)..=dot(*high));
+                    out.extend(born.map(|(dot, at_us)| (*dot, *at_us)));
+                }
+            }
+        }
+        out
+    }
+}
+
+/// By when a node has to have asked for a dot of which it is told at this time, in virtual microseconds.
+fn due_us(at_us: u64, running: &Node) -> u64 {
+    let patience = running.config().timing.mismatch_patience;
+    // It asks after a fifth of that by its own clock, which runs at no less than half of the right speed.
+    let wait: Duration = patience / 2;
+    at_us + wait.as_micros() as u64 + SPARE_US
 }
 
 #[cfg(test)]

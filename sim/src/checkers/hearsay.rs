@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rumormill_core::wire::{ClusterMessage, DetectorMessage, Message, Rumor};
-use rumormill_core::{LinkId, NodeId};
+use rumormill_core::{Event, LinkId, Node, NodeId};
 
-use super::Violation;
+use super::{Violation, for_each};
 
 /// The checker's name in reports.
 pub const NAME: &str = "hearsay";
 
 /// The news of other members that one life of a node has heard. Times are turns of the node: events within one have no order.
 #[derive(Debug, Default)]
-pub struct Ears {
+struct Ears {
     known: BTreeMap<NodeId, Known>,
     /// The links over which the other side's greeting has come. Before that a node takes no other message of the link.
     greeted: BTreeSet<LinkId>,
@@ -53,14 +53,14 @@ fn rumors(message: &Message) -> &[Rumor] {
 
 impl Ears {
     /// The member itself was heard.
-    pub fn hears(&mut self, member: NodeId, turn: u64) {
+    fn hears(&mut self, member: NodeId, turn: u64) {
         if let Some(known) = self.known.get_mut(&member) {
             known.heard = Some(turn);
         }
     }
 
     /// A message came over a link: it counts once the other side's greeting has come there.
-    pub fn receives(&mut self, link: LinkId, message: &Message, turn: u64) {
+    fn receives(&mut self, link: LinkId, message: &Message, turn: u64) {
         if matches!(message, Message::Cluster(ClusterMessage::Greeting(_))) {
             self.greeted.insert(link);
         } else if self.greeted.contains(&link) {
@@ -69,7 +69,7 @@ impl Ears {
     }
 
     /// A link is down.
-    pub fn link_down(&mut self, link: LinkId) {
+    fn link_down(&mut self, link: LinkId) {
         self.greeted.remove(&link);
     }
 
@@ -90,7 +90,7 @@ impl Ears {
     }
 
     /// The member was taken for dead.
-    pub fn down(&mut self, member: NodeId, turn: u64) {
+    fn down(&mut self, member: NodeId, turn: u64) {
         let Some(known) = self.known.get_mut(&member) else {
             return;
         };
@@ -102,12 +102,7 @@ impl Ears {
     }
 
     /// The member, in this life of its, was taken for alive by a node of this number; whether only others can have said so.
-    pub fn up(
-        &mut self,
-        (at_us, node): (u64, usize),
-        member: NodeId,
-        epoch: u64,
-    ) -> Option<Violation> {
+    fn up(&mut self, (at_us, node): (u64, usize), member: NodeId, epoch: u64) -> Option<Violation> {
         let known = self.known.entry(member).or_default();
         if known.epoch != epoch {
             *known = Known {
@@ -128,9 +123,70 @@ impl Ears {
     }
 
     /// It has left, or was evicted.
-    pub fn left(&mut self, member: NodeId) {
+    fn left(&mut self, member: NodeId) {
         self.known.remove(&member);
     }
+}
+
+/// Watches what each node is told of the other members, and what it makes of it.
+pub(crate) struct Hearsay(Vec<Ears>);
+
+impl Hearsay {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Hearsay(for_each(nodes))
+    }
+
+    /// A life of the node begins.
+    pub(crate) fn on_start(&mut self, node: usize) {
+        self.0[node] = Ears::default();
+    }
+
+    /// In this turn the node hears from the other end of a link, which is new or brings a message.
+    pub(crate) fn on_receive(
+        &mut self,
+        (node, turn): (usize, u64),
+        sender: Option<NodeId>,
+        message: Option<(LinkId, &Message)>,
+    ) {
+        let ears = &mut self.0[node];
+        if let Some(sender) = sender {
+            ears.hears(sender, turn);
+        }
+        if let Some((link, message)) = message {
+            ears.receives(link, message, turn);
+        }
+    }
+
+    /// A link of the node is down.
+    pub(crate) fn on_link_down(&mut self, node: usize, link: LinkId) {
+        self.0[node].link_down(link);
+    }
+
+    /// In this turn the node takes a member for dead or for alive.
+    pub(crate) fn on_event(
+        &mut self,
+        (at_us, node): (u64, usize),
+        (running, turn): (Option<&Node>, u64),
+        event: &Event,
+    ) -> Option<Violation> {
+        let ears = &mut self.0[node];
+        match event {
+            Event::MemberUp(member) => {
+                let epoch = epoch_of(running, *member);
+                return ears.up((at_us, node), *member, epoch);
+            }
+            Event::MemberDown(member) => ears.down(*member, turn),
+            Event::MemberLeft(member) => ears.left(*member),
+            _ => {}
+        }
+        None
+    }
+}
+
+fn epoch_of(running: Option<&Node>, member: NodeId) -> u64 {
+    let members = running.map_or_else(Vec::new, |node| node.members());
+    let found = members.iter().find(|known| known.id == member);
+    found.map_or(0, |member| member.epoch)
 }
 
 #[cfg(test)]

@@ -39,6 +39,11 @@ pub struct Violation {
     pub text: String,
 }
 
+/// The state of an observer that keeps some for each node.
+fn for_each<T: Default>(nodes: usize) -> Vec<T> {
+    std::iter::repeat_with(T::default).take(nodes).collect()
+}
+
 /// More violations than this of one checker tell a reader nothing new.
 pub(crate) const MAX_VIOLATIONS: usize = 10;
 

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use rumormill_core::LinkId;
 use rumormill_core::wire::{GossipMessage, Message};
+use rumormill_core::{LinkId, Links};
 
-use super::Violation;
+use super::{Violation, for_each};
 
 /// The checker's name in reports.
 pub const NAME: &str = "pages";
 
 /// The pages that one life of a node has served: by link and session the number of the page that comes next.
 #[derive(Debug, Default)]
-pub struct Served(BTreeMap<(LinkId, u64), u32>);
+struct Served(BTreeMap<(LinkId, u64), u32>);
 
 impl Served {
     /// The node sends a message over a link.
-    pub fn sends(
+    fn sends(
         &mut self,
         (at_us, node): (u64, usize),
         link: LinkId,
@@ -36,6 +36,33 @@ impl Served {
             at_us,
             text: format!("n{node} sends page {page} of a session instead of page {expected}"),
         })
+    }
+}
+
+/// Watches the pages that each node serves.
+pub(crate) struct Pages(Vec<Served>);
+
+impl Pages {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Pages(for_each(nodes))
+    }
+
+    /// A life of the node begins.
+    pub(crate) fn on_start(&mut self, node: usize) {
+        self.0[node] = Served::default();
+    }
+
+    /// The node sends a message over some links.
+    pub(crate) fn on_send(
+        &mut self,
+        (at_us, node): (u64, usize),
+        to: &Links,
+        msg: &Message,
+    ) -> Vec<Violation> {
+        let links = to.as_slice().iter();
+        links
+            .filter_map(|link| self.0[node].sends((at_us, node), *link, msg))
+            .collect()
     }
 }
 

@@ -9,7 +9,7 @@ pub const NAME: &str = "standing";
 
 /// Whether a message claims what only a full member may claim. A probe and an ack leave at once, so that their sender is what it was
 /// when it wrote them; of what waits for the disk that cannot be said.
-pub fn claims(message: &Message) -> bool {
+fn claims(message: &Message) -> bool {
     match message {
         Message::Detector(
             DetectorMessage::Probe { status, .. } | DetectorMessage::Ack { status, .. },
@@ -18,13 +18,18 @@ pub fn claims(message: &Message) -> bool {
     }
 }
 
-/// A node that is no full member sent a claim.
-pub fn false_claim(at_us: u64, node: usize) -> Violation {
-    Violation {
+/// Judges a message of a node that is a full member or not. Within a turn a node may have claimed and then learned that it is none any more:
+/// one that was a full member when the turn began counts as one.
+pub(crate) fn on_send(
+    (at_us, node): (u64, usize),
+    is_full: bool,
+    message: &Message,
+) -> Option<Violation> {
+    (!is_full && claims(message)).then(|| Violation {
         checker: NAME,
         at_us,
         text: format!("n{node} claims what it has seen, and is no full member"),
-    }
+    })
 }
 
 #[cfg(test)]
