@@ -122,7 +122,7 @@ pub use io::{
     Record, Request, Response, StoreOp, Timer,
 };
 pub use marks::Mark;
-pub use node::{ClocksPassed, HoldUp, Node, NodeStatus};
+pub use node::{ClocksPassed, HoldUp, Inspect, Node, NodeStatus};
 pub use recovery::Recovery;
 pub use refusals::Refusal;
 pub use rng::Seed;

@@ -278,8 +278,8 @@ impl Host {
     pub(crate) fn stop(&mut self) {
         if let Some(node) = self.node.take() {
             // A fault in it would go with it.
-            node.check();
-            for (mark, count) in node.marks() {
+            node.inspect().check();
+            for (mark, count) in node.inspect().marks() {
                 // Guarantees, "Which durability": a `memory` write takes the record of an earlier one to the same key with it.
                 self.lacks |= mark == Mark::TwinReplaced;
                 *self.marks.entry(mark.name()).or_insert(0) += count;
@@ -306,7 +306,7 @@ impl Host {
     pub(crate) fn marks(&self) -> BTreeMap<&'static str, u64> {
         let mut out = self.marks.clone();
         if let Some(node) = &self.node {
-            for (mark, count) in node.marks() {
+            for (mark, count) in node.inspect().marks() {
                 *out.entry(mark.name()).or_insert(0) += count;
             }
         }

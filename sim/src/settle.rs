@@ -1,7 +1,7 @@
 //! The end of a run: all faults end, the cluster comes to rest, and the checkers judge it.
 
 use bytes::Bytes;
-use rumormill_core::{Mark, Node};
+use rumormill_core::Mark;
 
 use crate::checkers::{
     Contents, RowState, Violation, convergence, durability, no_resurrection, pushes, sessions,
@@ -54,7 +54,7 @@ impl World {
         self.hosts
             .iter()
             .filter_map(|host| host.node.as_ref())
-            .for_each(Node::check);
+            .for_each(|node| node.inspect().check());
         let contents = self.all_contents();
         self.check_watching();
         let mut found = convergence::check(self.now_us, &self.lasting_contents());

@@ -233,8 +233,8 @@ impl World {
         host.was_full = host.node.as_ref().is_some_and(Node::is_full);
         let sweeps = host.turns.is_multiple_of(per_sweep) || self.trace.is_kept();
         match &host.node {
-            Some(running) if sweeps => running.check(),
-            Some(running) => running.check_turn(),
+            Some(running) if sweeps => running.inspect().check(),
+            Some(running) => running.inspect().check_turn(),
             None => {}
         }
     }

@@ -265,7 +265,7 @@ impl World {
     /// Measures the queues of a node before its driver empties them.
     pub(crate) fn measure(&mut self, node: usize) {
         let host = &self.hosts[node];
-        let Some((outputs, gated)) = host.node.as_ref().map(|node| node.queued()) else {
+        let Some((outputs, gated)) = host.node.as_ref().map(|node| node.inspect().queued()) else {
             return;
         };
         let seen = Queues {

@@ -1,6 +1,7 @@
 //! The node: routes inputs to the sub-machines and their verdicts to each other, in straight-line code.
 
 mod contract;
+mod inspect;
 mod loads;
 mod requests;
 mod route;
@@ -16,6 +17,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use self::contract::Contract;
+pub use self::inspect::Inspect;
 pub use self::status::{ClocksPassed, HoldUp, NodeStatus};
 use crate::cluster::{Cluster, Env, Past};
 use crate::config::Config;
@@ -27,7 +29,6 @@ use crate::io::{Event, HaltReason, Input, Output};
 #[cfg(feature = "std")]
 use crate::link::{Connection, LinkLimits};
 use crate::link::{Hello, Nonce, VERSIONS};
-use crate::marks::Mark;
 use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::requests::Requests;
@@ -414,44 +415,9 @@ impl Node {
         }
     }
 
-    /// The rare branches that were taken in this life, and how often.
-    pub fn marks(&self) -> impl Iterator<Item = (Mark, u64)> {
-        self.fx.marks()
-    }
-
-    /// Returns the refusals of this life, by reason, and how often.
-    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
-        self.fx.refusals()
-    }
-
-    /// Outputs that wait for the driver, and outputs withheld until a batch is durable.
-    pub fn queued(&self) -> (usize, usize) {
-        (self.fx.queued(), self.fx.gated())
-    }
-
-    /// Asserts all of this node's own invariants, never a peer's good behaviour. O(actors, members and rows); for
-    /// simulators and debugging.
-    ///
-    /// # Panics
-    /// When an invariant does not hold: a bug in this crate.
-    pub fn check(&self) {
-        self.check_turn();
-        self.gossip.check();
-        self.cluster.check();
-        self.detector.check();
-        self.check_settings();
-    }
-
-    /// Asserts those of its own invariants that can be seen in O(1): for after every turn, between sweeps of [`Node::check`].
-    ///
-    /// # Panics
-    /// When an invariant does not hold: a bug in this crate.
-    pub fn check_turn(&self) {
-        assert!(
-            self.cluster.joining.is_none() || !self.is_full(),
-            "only a node that is no full member yet is joining"
-        );
-        self.loads.check();
+    /// Returns the inside of this node, for simulators, tests and metrics.
+    pub fn inspect(&self) -> Inspect<'_> {
+        Inspect { node: self }
     }
 
     /// Whether this node is a full member: caught up, and not away. Only such a node serves, pushes and claims.

@@ -103,7 +103,11 @@ impl Node {
                 self.table_requested(&name, options, token, deadline);
             }
             Request::ChangeSettings { changes } => {
-                let changed = self.settings_requested(&changes);
+                let changes: Vec<(&str, Option<&str>)> = changes
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_deref()))
+                    .collect();
+                let changed = self.change_settings(self.fx.now(), &changes);
                 let done = changed.map(|seq| (seq, Response::SettingsChanged));
                 self.reply_durably(token, deadline, done.map_err(RequestError::Setting));
             }

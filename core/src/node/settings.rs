@@ -6,34 +6,20 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Node;
+use crate::effects::Effects;
 use crate::error::SettingError;
 use crate::id::{Seq, TableId};
 use crate::io::Event;
 use crate::marks::Mark;
 use crate::settings::{SettingInfo, Verdict};
+use crate::table::gossip::Gossip;
 use crate::table::sys;
 use crate::time::Now;
 
 impl Node {
-    /// Sets a setting for the whole cluster: in force here at once, and on every other member when the row arrives. The answer is
-    /// the batch that makes it durable. A node that belongs to no cluster yet takes its settings along when it joins one; where
-    /// both have set one, the newer value wins.
-    ///
-    /// # Errors
-    /// [`SettingError`]; nothing was changed.
-    pub fn set_setting(&mut self, now: Now, name: &str, value: &str) -> Result<Seq, SettingError> {
-        self.change_settings(now, &[(name, Some(value))])
-    }
-
-    /// Gives a setting back to each member's own configuration.
-    ///
-    /// # Errors
-    /// [`SettingError`]; nothing was changed.
-    pub fn unset_setting(&mut self, now: Now, name: &str) -> Result<Seq, SettingError> {
-        self.change_settings(now, &[(name, None)])
-    }
-
-    /// Changes several settings, all or none: `Some` sets, `None` unsets. Of two changes of one setting the later counts.
+    /// Changes settings for the whole cluster, all or none: `Some` sets one, `None` gives it back to each member's own configuration. They are in force
+    /// here at once, and on every other member when the row arrives. The answer is the batch that makes them durable. Of two changes of one setting the
+    /// later counts. A node that belongs to no cluster yet takes its settings along when it joins one; where both have set one, the newer value wins.
     ///
     /// # Errors
     /// [`SettingError`] for the first change that is refused; nothing was changed.
@@ -48,7 +34,7 @@ impl Node {
         self.admit(TableId::DEFAULT)?;
         let mut seq = Seq(0);
         for (name, text) in rows {
-            seq = seq.max(self.write_setting(name, text));
+            seq = seq.max(write_setting(&mut self.fx, &mut self.gossip, name, text));
         }
         self.after_input();
         Ok(seq)
@@ -65,35 +51,6 @@ impl Node {
     /// [`SettingError::Unknown`].
     pub fn setting(&self, name: &str) -> Result<SettingInfo, SettingError> {
         self.settings.info(name)
-    }
-
-    pub(super) fn settings_requested(
-        &mut self,
-        changes: &[(String, Option<String>)],
-    ) -> Result<Seq, SettingError> {
-        let now = self.fx.now();
-        let changes: Vec<(&str, Option<&str>)> = changes
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
-            .collect();
-        self.change_settings(now, &changes)
-    }
-
-    /// Rows of this table are never deleted: an empty one says that the setting is not set.
-    fn write_setting(&mut self, name: &str, text: String) -> Seq {
-        let row = self.gossip.sys_row(sys::SETTINGS, name.as_bytes());
-        let stands = match &row {
-            Some(row) => row.value == text.as_bytes(),
-            None => text.is_empty(),
-        };
-        if stands {
-            return row.map_or(Seq(0), |row| row.seq);
-        }
-        self.fx.sync_this_turn();
-        let (key, value) = (name.as_bytes(), Bytes::from(text.into_bytes()));
-        self.gossip
-            .write_sys(&mut self.fx, sys::SETTINGS, key, value)
-            .seq
     }
 
     /// A row of `sys.settings` is here, from whichever member.
@@ -120,16 +77,6 @@ impl Node {
         }
     }
 
-    pub(super) fn check_settings(&self) {
-        self.settings.check();
-        let tunables = self.settings.effective();
-        let (timing, limits) = (&self.config.timing, &self.config.limits);
-        assert!(
-            *timing == tunables.timing && *limits == tunables.limits,
-            "what is set is what the node goes by"
-        );
-    }
-
     /// Passes the values in force to every part that holds a copy, and to timers that are set already.
     fn retune(&mut self) {
         let now = self.fx.now().mono;
@@ -144,4 +91,19 @@ impl Node {
         let sync_by = now + timing.sync_interval;
         self.sync_at = self.sync_at.map(|at| at.min(sync_by));
     }
+}
+
+/// Writes the row of a setting. Rows of this table are never deleted: an empty one says that the setting is not set.
+fn write_setting(fx: &mut Effects, gossip: &mut Gossip, name: &str, text: String) -> Seq {
+    let row = gossip.sys_row(sys::SETTINGS, name.as_bytes());
+    let stands = match &row {
+        Some(row) => row.value == text.as_bytes(),
+        None => text.is_empty(),
+    };
+    if stands {
+        return row.map_or(Seq(0), |row| row.seq);
+    }
+    fx.sync_this_turn();
+    let (key, value) = (name.as_bytes(), Bytes::from(text.into_bytes()));
+    gossip.write_sys(fx, sys::SETTINGS, key, value).seq
 }

@@ -150,7 +150,7 @@ impl Lab {
                     continue;
                 };
                 node.handle(now, Input::Tick);
-                node.check();
+                node.inspect().check();
                 while let Some(output) = self.nodes[i].as_mut().and_then(Node::poll_output) {
                     self.output(i, output, &mut inputs);
                 }
@@ -650,7 +650,7 @@ impl Lab {
 
     fn marked(&self, i: usize, name: &str) -> bool {
         let node = self.nodes[i].as_ref().unwrap();
-        node.marks().any(|(mark, _)| mark.name() == name)
+        node.inspect().marks().any(|(mark, _)| mark.name() == name)
     }
 
     fn expect_only_kept_and_own(&self) {

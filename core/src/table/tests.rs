@@ -126,7 +126,7 @@ fn merged(batches: &[&[wire::Row]]) -> Vec<(Bytes, Bytes)> {
         for arrival in node.gossip.replica_mut().intern_batch(batch).unwrap() {
             node.gossip.replica_mut().merge(&mut node.fx, arrival);
         }
-        node.check();
+        node.inspect().check();
     }
     let view = node.view(now());
     view.scan(TableId::DEFAULT, ScanRange::default())
@@ -321,7 +321,7 @@ fn counts_lists_and_draws_need_no_walk_over_rows_or_tables() {
                 node.handle(now(), Input::Tick);
             }
         }
-        node.check();
+        node.inspect().check();
         let view = node.view(now());
         let listed = |after| -> Vec<(String, u64)> {
             let tables = view.user_tables(after);

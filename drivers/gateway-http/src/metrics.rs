@@ -140,10 +140,12 @@ fn sample(node: &mut rumormill_core::Node, now: rumormill_core::Now) -> Sample {
         .map(count)
         .to_vec(),
         marks: node
+            .inspect()
             .marks()
             .map(|(mark, count)| (mark.name(), count))
             .collect(),
         refused: node
+            .inspect()
             .refusals()
             .map(|(why, count)| (why.name(), count))
             .collect(),

@@ -322,6 +322,7 @@ pub fn status(node: &Node, now: Now) -> Status {
         damage: status.damage,
         wrong_clocks: texts(&status.wrong_clocks),
         refused: node
+            .inspect()
             .refusals()
             .map(|(why, count)| (why.name(), count))
             .collect(),

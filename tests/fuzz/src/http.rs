@@ -29,7 +29,7 @@ pub fn run(data: &[u8]) {
         if let Some(request) = parse(part) {
             smol::block_on(answer(&mut service, request));
         }
-        node.lock().check();
+        node.lock().inspect().check();
     }
 }
 

@@ -69,7 +69,7 @@ impl Stage {
 
     /// Does a driver's work after an input. Every sent message has to have a form on the wire.
     fn settle(&mut self) {
-        self.node.check();
+        self.node.inspect().check();
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Send { msg, lane, .. } => {

@@ -55,7 +55,7 @@ fn live(node: &mut Node) {
                 node.handle(start(), Input::Stored { upto: seq });
             }
         }
-        node.check();
+        node.inspect().check();
     }
     let _ = (node.members(), node.status(start()));
 }

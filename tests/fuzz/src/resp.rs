@@ -88,7 +88,7 @@ fn converse(stream: &[u8], piece: usize) -> String {
         }
     }
     node.handle(start(), Input::Tick);
-    node.check();
+    node.inspect().check();
     said.escape_ascii().to_string()
 }
 

@@ -381,7 +381,7 @@ fn a_row_that_is_hidden_and_cold_replaces_an_older_one_without_end_of_repairs() 
     assert!(lab.marked(0, "renewal-loaded"));
     let ends = |lab: &Lab| {
         let node = lab.nodes[0].as_ref().unwrap();
-        let mut marks = node.marks();
+        let mut marks = node.inspect().marks();
         marks
             .find(|(mark, _)| mark.name() == "repair-ends")
             .map(|(_, count)| count)

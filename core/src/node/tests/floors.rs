@@ -40,11 +40,11 @@ fn a_drop_hides_rows_at_once_and_removes_them_in_turns() {
             "in several turns"
         );
         assert_eq!((shown(&lab, 0), lab.get(0, "k1")), ((1, 1), value("new")));
-        lab.node(0).check();
+        lab.node(0).inspect().check();
         lab.run(2_000);
         assert!(!lab.node(0).gossip.replica().is_sweeping());
         assert_eq!((shown(&lab, 0), stored(&lab, 0)), ((1, 1), 1));
-        lab.node(0).check();
+        lab.node(0).inspect().check();
         lab.stop(0);
         lab.start(0);
         assert_eq!((shown(&lab, 0), lab.get(0, "k1")), ((1, 1), value("new")));
@@ -70,7 +70,7 @@ fn a_crash_between_a_drop_and_its_turns_brings_nothing_back() {
     assert_eq!(lab.get(0, "k1"), None);
     lab.run(2_000);
     assert_eq!((shown(&lab, 0), stored(&lab, 0)), ((0, 0), 0));
-    lab.node(0).check();
+    lab.node(0).inspect().check();
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_floor_that_comes_late_hides_what_is_below_and_nothing_above() {
             let all = written + 1;
             assert_eq!(shown(&lab, i), (all as u64, all), "{written} on n{i}");
             assert_eq!(stored(&lab, i), all);
-            lab.node(i).check();
+            lab.node(i).inspect().check();
         }
         assert_eq!(lab.everywhere("old8"), [None, None]);
         assert_eq!(lab.everywhere("old7"), [value("again"), value("again")]);

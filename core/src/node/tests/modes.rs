@@ -70,7 +70,7 @@ fn a_definition_of_another_mode_that_comes_from_a_peer_makes_no_table() {
                 assert_eq!(node.user_table(name), None);
                 assert_eq!(node.table(name), Err(TableError::ModeNotBuilt { mode }));
             }
-            node.check();
+            node.inspect().check();
         }
         lab.run(3_000);
     }

@@ -66,7 +66,7 @@ fn hashes_that_come_and_go_leave_nothing() {
                 (1, 0, 0, 80),
                 "n{i}: the default table is left"
             );
-            lab.node(i).check();
+            lab.node(i).inspect().check();
         }
     }
     // Tables of every kind take ids that others had.
@@ -88,7 +88,7 @@ fn hashes_that_come_and_go_leave_nothing() {
             let now = lab.now;
             let table = lab.node(i).user_table(name).unwrap();
             assert_eq!(lab.node(i).view(now).len(table), 1, "{name} on n{i}");
-            lab.node(i).check();
+            lab.node(i).inspect().check();
         }
     }
     lab.put_in(1, "hash:0.1", "f");

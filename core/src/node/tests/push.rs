@@ -22,7 +22,9 @@ fn tree(count: usize, fanout: usize) -> Lab {
 
 pub(super) fn set(lab: &mut Lab, name: &str, value: &str) {
     let now = lab.now;
-    lab.node(0).set_setting(now, name, value).unwrap();
+    lab.node(0)
+        .change_settings(now, &[(name, Some(value))])
+        .unwrap();
     lab.settle();
 }
 
@@ -56,7 +58,11 @@ fn count(sent: &Sent, what: impl Fn(&Message) -> bool) -> usize {
 
 /// How often a mark was reached, on all nodes together.
 fn marked(lab: &Lab, mark: Mark) -> u64 {
-    let marks = lab.nodes.iter().flatten().flat_map(Node::marks);
+    let marks = lab
+        .nodes
+        .iter()
+        .flatten()
+        .flat_map(|node| node.inspect().marks());
     marks
         .filter(|(of, _)| *of == mark)
         .map(|(_, count)| count)
@@ -281,7 +287,11 @@ fn a_full_link_gets_no_rows_and_is_repaired_when_it_has_drained() {
             *from == 0 && *to == 3 && msg.rows().is_some()
         };
         assert!(!sent.borrow().iter().any(to_full));
-        assert_eq!(lab.node(0).queued(), (0, 0), "nothing is kept for it");
+        assert_eq!(
+            lab.node(0).inspect().queued(),
+            (0, 0),
+            "nothing is kept for it"
+        );
         // Along a tree another member passes them on.
         assert_eq!(lab.get(3, "999").is_some(), large);
         lab.node(0).handle(now, Input::Drained { link });

@@ -16,11 +16,11 @@ impl Lab {
         let link = self.node(0).cluster.links.of(peer).unwrap();
         let now = self.now;
         self.node(0).handle(now, Input::Message { link, msg });
-        self.node(0).check();
+        self.node(0).inspect().check();
     }
 
     fn refused(&self, why: Refusal) -> u64 {
-        let mut all = self.nodes[0].as_ref().unwrap().refusals();
+        let mut all = self.nodes[0].as_ref().unwrap().inspect().refusals();
         all.find(|(reason, _)| *reason == why)
             .map_or(0, |(_, count)| count)
     }

@@ -11,12 +11,12 @@ const TIMEOUT: &str = "detector.probe_timeout";
 impl Lab {
     fn set(&mut self, i: usize, name: &str, value: &str) -> Result<Seq, SettingError> {
         let now = self.now;
-        self.node(i).set_setting(now, name, value)
+        self.node(i).change_settings(now, &[(name, Some(value))])
     }
 
     fn unset(&mut self, i: usize, name: &str) {
         let now = self.now;
-        self.node(i).unset_setting(now, name).unwrap();
+        self.node(i).change_settings(now, &[(name, None)]).unwrap();
     }
 
     /// The value in force and where it comes from, on every node.
