@@ -10,7 +10,6 @@
 //! Each lane carries one message at a time, so a more urgent lane's frames may go between the pieces of a message.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::Bytes;
 
@@ -158,33 +157,19 @@ impl Iterator for Frames {
 }
 
 /// Why a message has no frames. A node emits no such message.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The serializer refused it.
+    #[error(transparent)]
     Codec(wire::EncodeError),
     /// It is longer than [`MAX_MESSAGE_BYTES`].
+    #[error("the message has {size} bytes, the limit is {MAX_MESSAGE_BYTES}")]
     TooLarge {
         /// Its length in bytes.
         size: usize,
     },
 }
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EncodeError::Codec(error) => error.fmt(f),
-            EncodeError::TooLarge { size } => {
-                write!(
-                    f,
-                    "the message has {size} bytes, the limit is {MAX_MESSAGE_BYTES}"
-                )
-            }
-        }
-    }
-}
-
-impl core::error::Error for EncodeError {}
 
 /// Encodes a message for `lane`. On one link, the frames of a lane go out in order and unmixed.
 ///

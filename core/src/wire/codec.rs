@@ -2,7 +2,8 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
+
+use thiserror::Error;
 
 use super::Message;
 
@@ -15,48 +16,30 @@ const GOSSIP: u8 = 2;
 const MAX_DEPTH: usize = 32;
 
 /// Why bytes are no message.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Not msgpack, or not of a message's shape.
+    #[error("malformed message: {why}")]
     Malformed {
         /// Why, in the decoder's words.
         why: String,
     },
     /// Bytes follow the message.
+    #[error("bytes follow the message")]
     Trailing,
     /// The message is for a machine that this version does not have.
+    #[error("no machine of this version has messages with tag {tag}")]
     UnknownMachine {
         /// Its tag.
         tag: u8,
     },
 }
 
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DecodeError::Malformed { why } => write!(f, "malformed message: {why}"),
-            DecodeError::Trailing => f.write_str("bytes follow the message"),
-            DecodeError::UnknownMachine { tag } => {
-                write!(f, "no machine of this version has messages with tag {tag}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for DecodeError {}
-
 /// Why a message has no bytes: never for messages that a node emits.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("message cannot be encoded: {0}")]
 pub struct EncodeError(rmp_serde::encode::Error);
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "message cannot be encoded: {}", self.0)
-    }
-}
-
-impl core::error::Error for EncodeError {}
 
 /// Appends the encoding of `msg` to `out`.
 ///
