@@ -11,6 +11,7 @@ use std::time::Duration;
 use rumormill_core::{Instant, MemberState, Node, NodeId, Now};
 
 use crate::clock::Clock;
+use crate::model::{Effect, Told};
 use crate::world::World;
 
 /// A clock that has been ahead for less is not believed.
@@ -105,6 +106,22 @@ impl Agreed {
         latest + LATE_MS
     }
 
+    /// Whether a row that was written to expire may have ended.
+    pub(crate) fn may_have_ended(&self, op: &Told) -> bool {
+        let Effect::PutFor(_, expires_ms) = op.effect else {
+            return false;
+        };
+        expires_ms <= self.passed_since(op.at_us)
+    }
+
+    /// Whether a row that was written to expire may have ended before this moment.
+    pub(crate) fn may_have_ended_by(&self, op: &Told, by_us: u64) -> bool {
+        let Effect::PutFor(_, expires_ms) = op.effect else {
+            return false;
+        };
+        self.may_have_ended(op) && expires_ms <= self.passed_by(by_us)
+    }
+
     /// The largest time that the wall clock of a machine has shown so far, in milliseconds.
     pub(crate) fn shown_by(&self, machine: usize) -> u64 {
         self.clocks[machine].largest_ms + LATE_MS
@@ -171,7 +188,7 @@ impl World {
     pub(crate) fn clock_is_set(&mut self, node: usize) {
         let host = &self.hosts[node];
         let (now, runs) = (host.now(self.now_us), host.node.is_some());
-        let known = &mut self.agreed.clocks[node];
+        let known = &mut self.observers.agreed.clocks[node];
         if runs && known.begun.is_none() {
             known.begun = Some(now.mono);
             known.offsets.clear();
@@ -182,14 +199,14 @@ impl World {
     /// A machine's node ends. What it has told of its clock until now counts for a while.
     pub(crate) fn clock_ends(&mut self, node: usize) {
         self.compare_clocks();
-        let known = &mut self.agreed.clocks[node];
+        let known = &mut self.observers.agreed.clocks[node];
         (known.begun, known.counts, known.revision) = (None, None, None);
     }
 
     /// A clock is about to gain or lose so many millionths.
     pub(crate) fn clock_drifts(&mut self, ppm: i64) {
         let ppm = ppm.unsigned_abs().min(crate::clock::MAX_DRIFT_PPM as u64);
-        self.agreed.drift_ppm = self.agreed.drift_ppm.max(ppm);
+        self.observers.agreed.drift_ppm = self.observers.agreed.drift_ppm.max(ppm);
     }
 
     /// A node has ended a turn: it may count other members.
@@ -199,9 +216,9 @@ impl World {
             return;
         };
         let revision = Some((running.members_revision(), running.is_full()));
-        if self.agreed.clocks[node].revision != revision {
+        if self.observers.agreed.clocks[node].revision != revision {
             let counts = self.counted(running);
-            let known = &mut self.agreed.clocks[node];
+            let known = &mut self.observers.agreed.clocks[node];
             (known.revision, known.counts) = (revision, counts);
             self.compare_clocks();
         }
@@ -224,7 +241,7 @@ impl World {
 
     /// Compares the clocks when it is time to.
     pub(crate) fn clocks_due(&mut self) {
-        if self.agreed.next_us <= self.now_us {
+        if self.observers.agreed.next_us <= self.now_us {
             self.compare_clocks();
         }
     }
@@ -237,7 +254,7 @@ impl World {
         let probes = running.map(|node| node.config().timing.probe_interval);
         let probe = probes.max().unwrap_or_default();
         let clocks: Vec<Clock> = self.hosts.iter().map(|host| host.clock.clone()).collect();
-        self.agreed.compare(self.now_us, &clocks, probe);
+        self.observers.agreed.compare(self.now_us, &clocks, probe);
     }
 }
 

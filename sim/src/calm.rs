@@ -6,25 +6,19 @@ use rumormill_core::MemberState;
 
 use crate::world::World;
 
-/// A cluster is itself again so long after the last fault and start, in microseconds.
-const SETTLED_US: u64 = 4_000_000;
-
 /// A leave that gives up sooner by its settings may do so although nothing is wrong.
 const PATIENT: Duration = Duration::from_secs(1);
 
 impl World {
     /// A fault begins or ends, or a machine starts or stops: whatever is under way is disturbed.
     pub(crate) fn disturb(&mut self) {
-        self.disturbed_us = self.now_us;
-        for host in &mut self.hosts {
-            host.leaves_calmly = false;
-        }
+        self.observers.leaves.on_disturbance(self.now_us);
     }
 
     /// Whether a leave that begins now is undisturbed: nothing has been wrong for a while, and the leaver is linked with all others, which
     /// are members too and answer.
     pub(crate) fn is_calm_for(&self, leaver: usize) -> bool {
-        let quiet = self.now_us.saturating_sub(self.disturbed_us) >= SETTLED_US;
+        let quiet = self.observers.leaves.is_quiet(self.now_us);
         let whole = self.endings.is_empty() && !self.net.is_faulty();
         let others = || (0..self.hosts.len()).filter(|node| *node != leaver);
         let well = others().all(|node| self.is_member(node) && !self.hosts[node].hurts.is_hurt());

@@ -1,21 +1,21 @@
 //! Clients: they read, write, delete, are told that it is done, and watch what changes.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, ChangeKind, Now, ScanRange, Seq, TableId, Version, Wall, Write, WriteError,
+    Accepted, CausalToken, Change, ChangeKind, Now, ScanRange, Seq, TableId, Token, Version, Wall,
+    Write, WriteError,
 };
 
-use crate::checkers::{bounds, flushes, hidden};
-use crate::host::Unacked;
+use crate::checkers::watching::Pulled;
+use crate::checkers::{bounds, flushes};
 use crate::hurt::Hurt;
 use crate::model::{self, Effect};
 use crate::plan::{Op, OpVerb, Table};
 use crate::sessions::{Answer, Exchange, Found};
 use crate::trace::{Field, Weight};
 use crate::world::World;
-
-/// Changes the watch reads at once.
-const CHANGES: usize = 256;
 
 /// A change that a client wants.
 #[derive(Clone, Debug)]
@@ -72,17 +72,102 @@ impl Deed {
     }
 }
 
+/// The clients of all machines: their knowledge, and the answers they wait for.
+pub(crate) struct Clients {
+    /// The nodes that clients have moved to.
+    homes: BTreeMap<u32, usize>,
+    /// By client and key the context of its last read of siblings, with the values it showed.
+    pub(crate) contexts: BTreeMap<(u32, Bytes), (CausalToken, Vec<Bytes>)>,
+    waiting: Vec<Waiting>,
+}
+
+/// The answers that clients of one node wait for.
+#[derive(Clone, Default)]
+struct Waiting {
+    /// Operations whose acknowledgement waits for the disk.
+    unacked: VecDeque<Unacked>,
+    /// Reads that wait for their values.
+    reads: BTreeMap<Token, Read>,
+    /// Values that reads have shown, in any life: a version has one value.
+    values: Values,
+}
+
+/// An operation whose acknowledgement waits for the disk.
+#[derive(Clone)]
+struct Unacked {
+    /// The batch it waits for.
+    seq: Seq,
+    /// Its number in the model.
+    op: usize,
+    /// Its number among the exchanges of clients.
+    exchange: Option<usize>,
+}
+
+/// A read that waits for its value: its table and key, and the exchange of the client that asked, if one did.
+pub(crate) type Read = (Table, Bytes, Option<usize>);
+
+/// Values that clients of one node have read, by version.
+pub(crate) type Values = BTreeMap<Version, Bytes>;
+
+impl Clients {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Clients {
+            homes: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            waiting: vec![Waiting::default(); nodes],
+        }
+    }
+
+    /// The node stops: its clients wait no more.
+    pub(crate) fn on_stop(&mut self, node: usize) {
+        self.waiting[node].reads.clear();
+        self.waiting[node].unacked.clear();
+    }
+
+    /// A client waits for the value of a row.
+    pub(crate) fn on_ask(&mut self, node: usize, token: Token, read: Read) {
+        self.waiting[node].reads.insert(token, read);
+    }
+
+    /// The node answers. Returns the read if the answer is to one.
+    pub(crate) fn on_reply(&mut self, node: usize, token: Token) -> Option<Read> {
+        self.waiting[node].reads.remove(&token)
+    }
+
+    /// A client of the node has read the value of a version.
+    pub(crate) fn on_value(&mut self, node: usize, version: Version, value: Bytes) {
+        self.waiting[node].values.insert(version, value);
+    }
+
+    /// Returns how many reads wait at the node.
+    pub(crate) fn reads_at(&self, node: usize) -> usize {
+        self.waiting[node].reads.len()
+    }
+
+    /// Returns the values that clients of the node have read.
+    pub(crate) fn values_of(&self, node: usize) -> &Values {
+        &self.waiting[node].values
+    }
+
+    /// Returns the value of a version, if a client has read it anywhere.
+    pub(crate) fn read(&self, version: Version) -> Option<&Bytes> {
+        let mut nodes = self.waiting.iter();
+        nodes.find_map(|node| node.values.get(&version))
+    }
+}
+
 impl World {
     /// Tells clients what the node says is durable, right or wrong.
     pub(crate) fn acknowledge(&mut self, node: usize) {
-        let host = &mut self.hosts[node];
-        let Some(durable) = host.node.as_ref().map(|node| node.durable()) else {
+        let running = self.hosts[node].node.as_ref();
+        let Some(durable) = running.map(|node| node.durable()) else {
             return;
         };
-        while let Some(done) = host.unacked.pop_front_if(|done| done.seq <= durable) {
+        let unacked = &mut self.clients.waiting[node].unacked;
+        while let Some(done) = unacked.pop_front_if(|done| done.seq <= durable) {
             self.model.acked(done.op);
             if let Some(exchange) = done.exchange {
-                self.exchanges[exchange].returned_us = Some(self.now_us);
+                self.observers.sessions.on_acked(exchange, self.now_us);
             }
             let line = [Field::Num("op", done.op as u64)];
             self.trace
@@ -95,85 +180,67 @@ impl World {
         if self.meter.is_some() {
             return self.meter_shown(node);
         }
-        while let Some(slot) = self.hosts[node].changed.pop() {
-            let host = &mut self.hosts[node];
+        loop {
+            let host = &self.hosts[node];
             let Some(running) = &host.node else { return };
             let view = running.view(host.clock.now(self.now_us));
-            let changes = match view.changes(host.tables[slot], host.cursors[slot], CHANGES) {
-                Ok(changes) => changes,
-                Err(lagged) => {
-                    host.cursors[slot] = lagged.restart;
-                    host.mirrors[slot].scan(&view, host.tables[slot]);
-                    self.count("watch_lagged");
-                    continue;
-                }
-            };
-            host.cursors[slot] = changes.next;
-            if changes.more {
-                host.changed.push(slot);
+            let watching = &mut self.observers.watching;
+            match watching.pull(node, &view, &host.tables) {
+                Pulled::Nothing => return,
+                Pulled::Lagged => self.count("watch_lagged"),
+                Pulled::Changes(slot, changes) => self.tell_changes(node, slot, &changes),
             }
-            let table = Table::ALL[slot];
-            for change in &changes.changes {
-                host.mirrors[slot].follow(&view, host.tables[slot], &change.kind);
-                let Some((key, verb)) = key_of(&change.kind) else {
-                    continue;
-                };
-                let shown = view.get(host.tables[slot], key).row();
-                let value = shown
-                    .and_then(|row| row.value())
-                    .map_or(&[][..], |value| value);
-                let fields = [
-                    Field::Word("table", table.name()),
-                    Field::Bytes("key", key),
-                    Field::Bytes("value", value),
-                ];
-                let len = if value.is_empty() { 2 } else { 3 };
-                self.trace
-                    .event(self.now_us, node, Weight::Story, verb, &fields[..len]);
-                // A version beside or in the place of a sibling need not be newer.
-                if table == Table::Siblings {
-                    continue;
-                }
-                // Whether a row has expired depends on the wall clock, which may go back.
-                let expires = shown.is_some_and(|row| row.expires().is_some());
-                let shows = shown.map(|row| (row.version(), expires));
-                host.expiring.observe(table, key, shows);
-                if expires || self.model.is_lost(table, key) {
-                    continue;
-                }
-                let version = shown.map(|row| row.version());
-                self.observers.found.add(host.watch.observe(
-                    self.now_us,
-                    node,
-                    table,
-                    key,
-                    version,
-                ));
+        }
+    }
+
+    /// Tells the trace and the observers of changes that a watching client has read.
+    fn tell_changes(&mut self, node: usize, slot: usize, changes: &[Change]) {
+        let host = &self.hosts[node];
+        let Some(running) = &host.node else { return };
+        let view = running.view(host.clock.now(self.now_us));
+        let table = Table::ALL[slot];
+        for change in changes {
+            let Some((key, verb)) = key_of(&change.kind) else {
+                continue;
+            };
+            let shown = view.get(host.tables[slot], key).row();
+            let value = shown
+                .and_then(|row| row.value())
+                .map_or(&[][..], |value| value);
+            let fields = [
+                Field::Word("table", table.name()),
+                Field::Bytes("key", key),
+                Field::Bytes("value", value),
+            ];
+            let len = if value.is_empty() { 2 } else { 3 };
+            self.trace
+                .event(self.now_us, node, Weight::Story, verb, &fields[..len]);
+            // A sibling may show beside or in the place of a newer one.
+            if table != Table::Siblings {
+                let shows = shown.map(|row| (row.version(), row.expires().is_some()));
+                let place = (table, key);
+                self.observers
+                    .on_shown((self.now_us, node), place, shows, &self.model);
             }
         }
     }
 
     /// Counts what the node shows since the last turn.
     fn meter_shown(&mut self, node: usize) {
-        let (host, now_us) = (&mut self.hosts[node], self.now_us);
+        let (host, now_us) = (&self.hosts[node], self.now_us);
         let (Some(running), Some(meter)) = (&host.node, &mut self.meter) else {
             return;
         };
-        while host.changed.pop().is_some() {
-            let view = running.view(host.clock.now(now_us));
+        let view = running.view(host.clock.now(now_us));
+        loop {
             // Nothing more is read than one turn has changed, which the log holds.
-            let changes = match view.changes(host.tables[0], host.cursors[0], CHANGES) {
-                Ok(changes) => changes,
-                Err(lagged) => {
-                    host.cursors[0] = lagged.restart;
-                    continue;
-                }
+            let watching = &mut self.observers.watching;
+            let changes = match watching.skim(node, &view, &host.tables) {
+                Pulled::Nothing => return,
+                Pulled::Lagged => continue,
+                Pulled::Changes(_, changes) => changes,
             };
-            host.cursors[0] = changes.next;
-            if changes.more {
-                host.changed.push(0);
-            }
-            for change in changes.changes {
+            for change in changes {
                 if let ChangeKind::Put {
                     value: Some(value), ..
                 } = &change.kind
@@ -194,22 +261,20 @@ impl World {
             };
             let now = host.now(self.now_us);
             let view = running.view(now);
-            for (slot, table) in Table::ALL.into_iter().enumerate() {
-                let (mirror, table) = (&host.mirrors[slot], (table, host.tables[slot]));
-                found.extend(mirror.check((self.now_us, node), &view, table, now.wall));
-            }
+            let (at, watching) = ((self.now_us, node), &self.observers.watching);
+            found.extend(watching.check(at, &view, &host.tables, now.wall));
         }
         self.observers.found.add(found);
     }
 
     /// The client asks this node from now on.
     pub(crate) fn move_client(&mut self, client: u32, node: usize) {
-        self.clients.insert(client, node);
+        self.clients.homes.insert(client, node);
     }
 
     /// A client acts, on its node or the next one that runs.
     pub(crate) fn perform(&mut self, op: &Op) {
-        let home = self.clients.get(&op.client).copied();
+        let home = self.clients.homes.get(&op.client).copied();
         let home = home.unwrap_or(op.client as usize % self.hosts.len());
         // A client that gets no answer from a stopped process goes elsewhere too.
         let answers = |node: usize| !self.hosts[node].hurts.has(Hurt::Paused);
@@ -273,7 +338,7 @@ impl World {
         let len = if found.is_some() { 5 } else { 4 };
         self.trace
             .event(self.now_us, node, Weight::Story, "get", &fields[..len]);
-        self.told(Exchange {
+        let number = self.told(Exchange {
             client,
             node,
             life,
@@ -281,19 +346,19 @@ impl World {
             table,
             key: Some(key.clone()),
             answer: Answer::Read(found),
-            clock_ms: self.agreed.shown_by(node),
+            clock_ms: self.observers.agreed.shown_by(node),
             invoked_us: self.now_us,
             returned_us: (!waits).then_some(self.now_us),
         });
         if waits {
-            self.ask(node, table, key, Some(self.exchanges.len() - 1));
+            self.ask(node, table, key, Some(number));
         }
     }
 
     /// Takes down what a client asked and was answered.
-    fn told(&mut self, mut exchange: Exchange) {
+    fn told(&mut self, mut exchange: Exchange) -> usize {
         self.sabotage.answers(&mut exchange);
-        self.exchanges.push(exchange);
+        self.observers.sessions.on_asked(exchange)
     }
 
     /// A client writes to or deletes from a node that runs. Returns whether the store accepted.
@@ -336,17 +401,8 @@ impl World {
     /// Judges a delete that wrote nothing.
     fn check_unwritten(&mut self, node: usize, table: Table, key: &Bytes) {
         self.compare_clocks();
-        let last = self.hosts[node].expiring.last(table, key);
-        let history = self.model.history(table, key);
-        let Some((last, history)) = last.zip(history) else {
-            return;
-        };
-        if self.model.is_lost(table, key) {
-            return;
-        }
-        let ended = |op: &model::Told| self.may_have_ended(op);
-        let found = hidden::check((self.now_us, node), (table, key), history, last, ended);
-        self.observers.found.add(found);
+        self.observers
+            .on_unwritten((self.now_us, node), (table, key), &self.model);
     }
 
     /// The client removes all rows of a table of a node that runs.
@@ -364,7 +420,7 @@ impl World {
         self.trace
             .event(self.now_us, node, Weight::Story, "flush", &fields);
         self.count("flushes");
-        self.hosts[node].expiring.flushed(table);
+        self.observers.on_flush(node, table);
         let client = (Some(client), node);
         self.promise(client, (table, None), accepted, Effect::Delete, true);
         let left = self.rows_shown(node, id);
@@ -412,8 +468,7 @@ impl World {
             self.model.acked(op);
         }
         if table != Table::Memory {
-            let host = &mut self.hosts[node];
-            host.unsynced.push_back((accepted.seq, op));
+            self.observers.unsynced.on_accept(node, accepted.seq, op);
         }
     }
 
@@ -487,20 +542,19 @@ impl World {
                     effect,
                     op,
                 },
-                clock_ms: self.agreed.shown_by(node),
+                clock_ms: self.observers.agreed.shown_by(node),
                 invoked_us: self.now_us,
                 returned_us: waits.is_none().then_some(self.now_us),
-            });
-            self.exchanges.len() - 1
+            })
         });
         let Some(op) = op else { return };
         if let Some(key) = key {
             self.observers.on_born((self.now_us, node), table, version);
             self.trace.promised(op as u64, table.name(), key);
         }
-        let host = &mut self.hosts[node];
         if accepted.sync {
-            host.unacked.push_back(Unacked {
+            let unacked = &mut self.clients.waiting[node].unacked;
+            unacked.push_back(Unacked {
                 seq: accepted.seq,
                 op,
                 exchange,
@@ -510,7 +564,7 @@ impl World {
         }
         // A flush is a row of the store's own tables, which are kept even for a table that is not.
         if table != Table::Memory || key.is_none() {
-            host.unsynced.push_back((accepted.seq, op));
+            self.observers.unsynced.on_accept(node, accepted.seq, op);
         }
     }
 }

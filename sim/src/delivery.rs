@@ -161,7 +161,6 @@ impl World {
         };
         story::received(&mut self.trace, &self.ids, self.now_us, from, node, &msg);
         self.trace.ended(number, Outcome::Arrived);
-        self.takes_over(from, node, &msg);
         let sender = (from, self.node_beyond(link));
         let sight = self.hosts[node].sight((self.now_us, node));
         self.observers.on_receive(&sight, sender, link, &msg);

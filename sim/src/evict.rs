@@ -4,25 +4,13 @@ use std::collections::BTreeSet;
 
 use rumormill_core::{Event, MemberState, NodeId, Request, RequestError, Response, Token};
 
-use crate::checkers::Violation;
+use crate::checkers::evictions::Outcome;
 use crate::faults::FaultKind;
 use crate::hurt::Hurt;
 use crate::injection::Ending;
 use crate::plan::FaultWhat;
 use crate::trace::{Field, Weight};
 use crate::world::World;
-
-/// The checker's name in reports.
-pub(crate) const NAME: &str = "eviction";
-
-/// The evictions of a world.
-#[derive(Default)]
-pub(crate) struct Evictions {
-    /// The eviction under way: its token, the machine it was asked of, that machine's life, and whether it may do without a majority.
-    asked: Option<(Token, usize, u32, bool)>,
-    /// Machines whose node is out, and does not know it.
-    outcasts: BTreeSet<usize>,
-}
 
 impl World {
     pub(crate) fn begin_evict(
@@ -49,18 +37,19 @@ impl World {
         let member = id.to_string();
         let token = self.request(by, None, Request::Evict { member, force });
         let life = self.hosts[by].life;
-        self.evictions.asked = Some((token, by, life, force));
+        let evictions = &mut self.observers.evictions;
+        evictions.on_request(token, (by, life), force);
     }
 
     /// Whether a node that runs has not answered yet.
     pub(crate) fn is_evicting(&self) -> bool {
-        let asked = self.evictions.asked;
-        asked.is_some_and(|(_, node, life, _)| self.lives(node, life))
+        let asked = self.observers.evictions.asked();
+        asked.is_some_and(|(node, life)| self.lives(node, life))
     }
 
     /// Whether others have evicted the node, or do not know it, and it has not heard of that.
     pub(crate) fn is_outcast(&self, node: usize) -> bool {
-        self.evictions.outcasts.contains(&node)
+        self.observers.evictions.is_outcast(node)
     }
 
     /// A member that a node takes for dead, the next machine first.
@@ -84,23 +73,16 @@ impl World {
         token: Token,
         result: &Result<Response, RequestError>,
     ) -> bool {
-        let Some((_, by, _, force)) = self.evictions.asked.filter(|asked| asked.0 == token) else {
-            return false;
-        };
-        self.evictions.asked = None;
-        let Ok(Response::Evicted { acks, members, .. }) = *result else {
-            self.count("evictions_refused");
-            return true;
-        };
-        self.count(FaultKind::Evict.name());
-        if !force && acks * 2 <= members {
-            let text = format!("n{by} evicted a member with {acks} of {members}, unforced");
-            self.observers.found.add([Violation {
-                checker: NAME,
-                at_us: self.now_us,
-                text,
-            }]);
+        let evictions = &mut self.observers.evictions;
+        match evictions.on_reply(self.now_us, token, result) {
+            None => return false,
+            Some(Outcome::Refused) => {
+                self.count("evictions_refused");
+                return true;
+            }
+            Some(Outcome::Evicted(found)) => self.observers.found.add(found),
         }
+        self.count(FaultKind::Evict.name());
         self.casts_out(node);
         true
     }
@@ -117,7 +99,8 @@ impl World {
             .collect();
         let hosts = self.hosts.iter().enumerate();
         let out = hosts.filter(|(_, host)| host.id.is_some_and(|id| !counted.contains(&id)));
-        self.evictions.outcasts.extend(out.map(|(out, _)| out));
+        let out: Vec<usize> = out.map(|(out, _)| out).collect();
+        self.observers.evictions.on_cast_out(out);
     }
 
     /// Notes that a node that others went on without proposes anew all that it has accepted or holds.
@@ -126,14 +109,14 @@ impl World {
             // One that no operator asked for.
             Event::MemberEvicted { policy: true, .. } => self.casts_out(node),
             Event::Evicted { .. } => {
-                self.evictions.outcasts.remove(&node);
+                self.observers.evictions.on_return(node);
                 self.hosts[node].alone = true;
                 let held = self.held(node);
                 self.model.went_alone(node, held.as_ref());
                 self.call_operator();
             }
             Event::Reunited { .. } | Event::Resumed { .. } => {
-                self.evictions.outcasts.remove(&node);
+                self.observers.evictions.on_return(node);
             }
             _ => {}
         }
@@ -141,6 +124,6 @@ impl World {
 
     /// Another node comes in the place of the one that was out.
     pub(crate) fn forget_outcast(&mut self, node: usize) {
-        self.evictions.outcasts.remove(&node);
+        self.observers.evictions.on_return(node);
     }
 }

@@ -3,20 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rumormill_core::{
-    Config, Conflict, Cursor, Durability, Instant, Mark, Node, NodeId, Now, RecoverError, Recovery,
-    Seed, Seq, Storage, TableError, TableId, TableOptions, Timing, Token,
+    Config, Conflict, Cursor, Durability, Node, NodeId, Now, RecoverError, Recovery, Seed, Seq,
+    Storage, TableError, TableId, TableOptions, Timing,
 };
 
-use crate::checkers::hidden::Expiring;
-use crate::checkers::no_resurrection::Watch;
-use crate::checkers::watching::Mirror;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::event::Event;
 use crate::hurt::{Hurt, Hurts};
-use crate::loads::Values;
 use crate::observers::Sight;
 use crate::plan::{Caps, Machine, Table};
 use crate::rng::{Rng, Stream};
@@ -51,10 +46,6 @@ pub(crate) struct Host {
     pub(crate) store_failed: bool,
     /// The node has been asked to leave.
     pub(crate) leaving: bool,
-    /// When that was, by its own clock.
-    pub(crate) leaves_since: Instant,
-    /// Nothing has disturbed that leave so far.
-    pub(crate) leaves_calmly: bool,
     /// It stopped while it was leaving, without an answer: what it holds it proposes anew if it is no member when it starts.
     pub(crate) takes_along: bool,
     /// Whether the leaver said that everything was handed over.
@@ -71,29 +62,12 @@ pub(crate) struct Host {
     pub(crate) answers: bool,
     /// When the earliest wake-up in the queue is due.
     pub(crate) wake_us: Option<u64>,
-    /// Turns in a row that ended with a deadline in the past and without any other event.
-    pub(crate) spins: u32,
     /// Turns it has ended, in all lives.
     pub(crate) turns: u64,
     /// The users' tables on this node, in the order of [`Table::ALL`].
     pub(crate) tables: [TableId; Table::ALL.len()],
-    pub(crate) cursors: [Cursor; Table::ALL.len()],
-    /// The rows known to the watching client of each table.
-    pub(crate) mirrors: [Mirror; Table::ALL.len()],
-    /// Tables with changes that the watch has not read.
-    pub(crate) changed: Vec<usize>,
-    /// Operations that the disk does not have yet, by batch.
-    pub(crate) unsynced: VecDeque<(Seq, usize)>,
-    /// Operations whose acknowledgement waits for the disk.
-    pub(crate) unacked: VecDeque<Unacked>,
-    pub(crate) watch: Watch,
-    /// The rows with an expiry that it has shown.
-    pub(crate) expiring: Expiring,
     /// In which life bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
-    /// Whether it may lack rows that it covers: its disk has lost some, or it took over what a node covers of which that is true,
-    /// or a row in memory had taken the place of a stored one when it stopped.
-    pub(crate) lacks: bool,
     /// Whether it was a full member when the last turn ended.
     pub(crate) was_full: bool,
     /// The node is no member of its cluster yet.
@@ -102,22 +76,8 @@ pub(crate) struct Host {
     pub(crate) remembers: bool,
     pub(crate) disk_rng: Rng,
     pub(crate) load_rng: Rng,
-    /// Reads that wait for their values, with the exchange of the client that asked, if one did.
-    pub(crate) asked: BTreeMap<Token, (Table, Bytes, Option<usize>)>,
-    /// Values that reads have shown, in any life: a version has one value.
-    pub(crate) values: Values,
     seeds: Rng,
     marks: BTreeMap<&'static str, u64>,
-}
-
-/// An operation whose acknowledgement waits for the disk.
-pub(crate) struct Unacked {
-    /// The batch it waits for.
-    pub(crate) seq: Seq,
-    /// Its number in the model.
-    pub(crate) op: usize,
-    /// Its number among the exchanges of clients.
-    pub(crate) exchange: Option<usize>,
 }
 
 impl Host {
@@ -138,8 +98,6 @@ impl Host {
             sync_held: false,
             store_failed: false,
             leaving: false,
-            leaves_since: Instant::ZERO,
-            leaves_calmly: false,
             takes_along: false,
             handed_over: None,
             id: None,
@@ -148,25 +106,14 @@ impl Host {
             view: 0,
             answers: true,
             wake_us: None,
-            spins: 0,
             turns: 0,
             tables: [TableId::DEFAULT; Table::ALL.len()],
-            cursors: [Cursor(0); Table::ALL.len()],
-            mirrors: Default::default(),
-            changed: Vec::new(),
-            unsynced: VecDeque::new(),
-            unacked: VecDeque::new(),
-            watch: Watch::default(),
-            expiring: Expiring::default(),
             rotten: None,
-            lacks: false,
             was_full: false,
             alone: true,
             remembers: false,
             disk_rng: Rng::new(seed, Stream::Disk, index as u32),
             load_rng: Rng::new(seed, Stream::Loads, index as u32),
-            asked: BTreeMap::new(),
-            values: Values::new(),
             seeds: Rng::new(seed, Stream::Seeds, index as u32),
             marks: BTreeMap::new(),
         }
@@ -176,7 +123,7 @@ impl Host {
         self.clock.now(at_us)
     }
 
-    /// Starts the node from what its disk holds.
+    /// Starts the node from what its disk holds. Returns its id, and for each table where a watching client of it begins.
     pub(crate) fn start(
         &mut self,
         at_us: u64,
@@ -184,7 +131,7 @@ impl Host {
         timing: &Timing,
         (resident_value, caps): (Option<u32>, &Caps),
         sabotage: &mut dyn Sabotage,
-    ) -> Result<NodeId, RecoverError> {
+    ) -> Result<(NodeId, Vec<Cursor>), RecoverError> {
         let name = format!("n{index}");
         let mut config = Config::new(&name, &name);
         config.storage = match self.has_disk {
@@ -211,11 +158,9 @@ impl Host {
         self.life += 1;
         self.view += 1;
         self.answers = true;
-        self.spins = 0;
-        self.watch = Watch::default();
-        self.expiring = Expiring::default();
         self.was_full = false;
-        let tables = if self.is_plain { 1 } else { Table::ALL.len() };
+        let tables = self.opened().len();
+        let mut cursors = Vec::new();
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
             self.tables[slot] = match table {
                 Table::Siblings if !self.has_siblings => named(&mut node, table),
@@ -226,15 +171,14 @@ impl Host {
                     Err(error) => panic!("table {} cannot be opened: {error}", table.name()),
                 },
             };
-            self.cursors[slot] = node.view(now).cursor();
-            self.mirrors[slot].scan(&node.view(now), self.tables[slot]);
+            cursors.push(node.view(now).cursor());
         }
         let id = node.id();
         self.id = Some(id);
         self.names.push(id);
         self.node = Some(node);
         self.alone = self.standing(at_us) != Some("member");
-        Ok(id)
+        Ok((id, cursors))
     }
 
     /// Shows the machine, which has this number, to its observers.
@@ -253,6 +197,11 @@ impl Host {
             },
             is_well: !self.leaving && !self.hurts.is_hurt(),
         }
+    }
+
+    /// Returns the users' tables that it has opened.
+    pub(crate) fn opened(&self) -> &[TableId] {
+        &self.tables[..if self.is_plain { 1 } else { Table::ALL.len() }]
     }
 
     /// Returns the node's name for its own state, if it runs.
@@ -280,8 +229,6 @@ impl Host {
             // A fault in it would go with it.
             node.inspect().check();
             for (mark, count) in node.inspect().marks() {
-                // Guarantees, "Which durability": a `memory` write takes the record of an earlier one to the same key with it.
-                self.lacks |= mark == Mark::TwinReplaced;
                 *self.marks.entry(mark.name()).or_insert(0) += count;
             }
         }
@@ -292,9 +239,6 @@ impl Host {
         self.sync_held = false;
         self.store_failed = false;
         self.hurts.process_ends();
-        self.changed.clear();
-        self.asked.clear();
-        self.unacked.clear();
     }
 
     /// Whether input has to wait: the process is stopped or has not done with what it got.

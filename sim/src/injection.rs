@@ -46,7 +46,7 @@ impl World {
             FaultWhat::Leave { node } => {
                 self.begin_leave(number, what, node);
                 if let Some(node) = calm {
-                    self.hosts[node].leaves_calmly = true;
+                    self.observers.leaves.on_calm_leave(node);
                 }
             }
             FaultWhat::Skew { node, by_ms, ppm } => {
@@ -127,7 +127,8 @@ impl World {
         // A node that is leaving already answers this time with the first.
         if !host.leaving {
             host.leaving = true;
-            host.leaves_since = host.now(self.now_us).mono;
+            let now = host.now(self.now_us).mono;
+            self.observers.leaves.on_leave(node, now);
         }
         self.endings.insert(number, Ending::Return(node));
         self.count(FaultKind::Leave.name());

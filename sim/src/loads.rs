@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rumormill_core::{
-    Input, LoadId, ReadError, Request, RequestError, Response, Row, ScanRange, Token, Version,
+    Input, LoadId, ReadError, Request, RequestError, Response, Row, ScanRange, Token,
 };
 
 use crate::checkers::{Violation, durability};
@@ -68,8 +68,7 @@ impl World {
             key: key.clone(),
         };
         let token = self.request(node, None, request);
-        let asked = (table, key, exchange);
-        self.hosts[node].asked.insert(token, asked);
+        self.clients.on_ask(node, token, (table, key, exchange));
     }
 
     /// A read is answered: a value must be what was written under its version.
@@ -79,14 +78,14 @@ impl World {
         token: Token,
         result: Result<Response, RequestError>,
     ) {
-        let Some((table, key, exchange)) = self.hosts[node].asked.remove(&token) else {
+        let Some((table, key, exchange)) = self.clients.on_reply(node, token) else {
             return self.request_answered(node, token, result);
         };
-        if let Some(exchange) = exchange.and_then(|at| self.exchanges.get_mut(at))
+        if let Some(exchange) = exchange.and_then(|at| self.observers.sessions.answered(at))
             && let Ok(Response::Row(row)) = &result
         {
             exchange.returned_us = Some(self.now_us);
-            exchange.clock_ms = self.agreed.shown_by(node);
+            exchange.clock_ms = self.observers.agreed.shown_by(node);
             let view = self.hosts[node].view;
             exchange.view = exchange.view.filter(|asked| *asked == view);
             exchange.answer = Answer::Read(row.as_ref().map(|row| Found {
@@ -101,7 +100,7 @@ impl World {
                 let Row { value, version, .. } = row;
                 let text = durability::check_read(table, &key, version, &value, &self.model);
                 self.blame(node, text);
-                self.hosts[node].values.insert(version, value);
+                self.clients.on_value(node, version, value);
             }
             Ok(_) => {}
             // It left, or its disk failed: the client asks another.
@@ -141,11 +140,13 @@ impl World {
             }
         }
         let limit_us = self.now_us + LAST_READS_US;
-        while self.now_us < limit_us && self.hosts.iter().any(|host| !host.asked.is_empty()) {
+        while self.now_us < limit_us
+            && (0..self.hosts.len()).any(|node| self.clients.reads_at(node) > 0)
+        {
             self.run_until(self.now_us + LAST_READS_STEP_US);
         }
         for node in 0..self.hosts.len() {
-            let waiting = self.hosts[node].asked.len();
+            let waiting = self.clients.reads_at(node);
             if waiting > 0 {
                 self.blame(node, Some(format!("{waiting} reads are never answered")));
             }
@@ -169,6 +170,3 @@ impl World {
         out
     }
 }
-
-/// Values that clients of one node have read, by version.
-pub(crate) type Values = std::collections::BTreeMap<Version, Bytes>;

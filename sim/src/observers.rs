@@ -2,15 +2,32 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rumormill_core::wire::Message;
-use rumormill_core::{Event, LinkId, Links, Node, NodeId, Now, Seq, Version};
+use rumormill_core::{
+    Cursor, Event, Handover, Instant, LinkId, Links, Node, NodeId, Now, Seq, TableId, Version, View,
+};
 
+use crate::agreed::Agreed;
 use crate::checkers::ahead::Ahead;
+use crate::checkers::bounds::{Bounds, Queues};
+use crate::checkers::durability::Unsynced;
+use crate::checkers::evictions::Evictions;
 use crate::checkers::grafts::Grafts;
 use crate::checkers::hearsay::Hearsay;
+use crate::checkers::hidden::Hidden;
+use crate::checkers::leaves::Leaves;
+use crate::checkers::liveness::Liveness;
+use crate::checkers::no_resurrection::Resurrections;
 use crate::checkers::pages::Pages;
+use crate::checkers::pushes::Pushes;
+use crate::checkers::repairs::Repairs;
+use crate::checkers::siblings::Authors;
+use crate::checkers::watching::Watching;
 use crate::checkers::{Violation, standing};
+use crate::model::{Model, Told};
 use crate::plan::Table;
+use crate::sessions::Exchanges;
 
 /// A machine as its observers see it at one moment.
 pub(crate) struct Sight<'a> {
@@ -74,10 +91,24 @@ pub(crate) struct Observers {
     pub(crate) found: Findings,
     /// Where a cluster is measured no checker judges.
     is_off: bool,
+    pub(crate) evictions: Evictions,
+    pub(crate) sessions: Exchanges,
+    pub(crate) siblings: Authors,
+    /// Tells the judges of rows that expire which of them may have ended.
+    pub(crate) agreed: Agreed,
     ahead: Ahead,
+    pub(crate) bounds: Bounds,
     grafts: Grafts,
     hearsay: Hearsay,
+    hidden: Hidden,
+    pub(crate) leaves: Leaves,
+    pub(crate) liveness: Liveness,
     pages: Pages,
+    pub(crate) pushes: Pushes,
+    pub(crate) repairs: Repairs,
+    resurrections: Resurrections,
+    pub(crate) unsynced: Unsynced,
+    pub(crate) watching: Watching,
 }
 
 impl Observers {
@@ -85,10 +116,23 @@ impl Observers {
         Observers {
             found: Findings::default(),
             is_off: false,
+            evictions: Evictions::default(),
+            sessions: Exchanges::default(),
+            siblings: Authors::default(),
+            agreed: Agreed::new(nodes),
             ahead: Ahead::new(nodes),
+            bounds: Bounds::new(nodes),
             grafts: Grafts::new(nodes),
             hearsay: Hearsay::new(nodes),
+            hidden: Hidden::new(nodes),
+            leaves: Leaves::new(nodes),
+            liveness: Liveness::new(nodes),
             pages: Pages::new(nodes),
+            pushes: Pushes::default(),
+            repairs: Repairs::new(nodes),
+            resurrections: Resurrections::new(nodes),
+            unsynced: Unsynced::new(nodes),
+            watching: Watching::new(nodes),
         }
     }
 
@@ -97,12 +141,50 @@ impl Observers {
         self.is_off = true;
     }
 
-    /// A life of a node begins.
-    pub(crate) fn on_start(&mut self, at_us: u64, node: usize) {
+    /// A life of a node begins, which shows this view of these tables. A watching client begins at the cursors.
+    pub(crate) fn on_start(
+        &mut self,
+        (at_us, node): (u64, usize),
+        view: &View<'_>,
+        tables: (&[TableId], &[Cursor]),
+    ) {
         self.ahead.on_start(node);
         self.grafts.on_start((at_us, node));
         self.hearsay.on_start(node);
+        self.liveness.on_call(node);
         self.pages.on_start(node);
+        self.watching.on_start(node, view, tables);
+        self.on_view(node);
+    }
+
+    /// A node shows other rows than before: those of a new life, or those of its cluster in the place of its own.
+    fn on_view(&mut self, node: usize) {
+        self.hidden.on_view(node);
+        self.resurrections.on_view(node);
+    }
+
+    /// A node that runs, if it does, is about to stop.
+    pub(crate) fn on_stop(&mut self, node: usize, running: Option<&Node>) {
+        if let Some(running) = running {
+            self.repairs.on_stop(node, running);
+        }
+        self.watching.on_stop(node);
+    }
+
+    /// Something other than its own deadline calls a node.
+    pub(crate) fn on_call(&mut self, node: usize) {
+        self.liveness.on_call(node);
+    }
+
+    /// The deadline of a node, which has this name, wakes it.
+    pub(crate) fn on_wake(&mut self, at: (u64, usize), why: &str) {
+        self.found.add(self.liveness.on_wake(at, why));
+    }
+
+    /// The driver of a node is about to empty its queues.
+    pub(crate) fn on_queues(&mut self, at: (u64, usize), seen: &Queues) {
+        // A queue that is too long stays so.
+        self.found.add_once(self.bounds.on_turn(at, seen));
     }
 
     /// A node sends a message.
@@ -127,6 +209,7 @@ impl Observers {
         link: LinkId,
         msg: &Message,
     ) {
+        self.repairs.on_receive((from, receiver.node), msg);
         if self.is_off {
             return;
         }
@@ -154,6 +237,10 @@ impl Observers {
         if self.is_off {
             return;
         }
+        if matches!(event, Event::Joined { .. } | Event::Reunited { .. }) {
+            self.on_view(teller.node);
+        }
+        self.pushes.on_event(teller.at_us, event);
         let life = (teller.running, teller.turn);
         self.found
             .add_once(self.hearsay.on_event(teller.place(), life, event));
@@ -168,6 +255,47 @@ impl Observers {
     /// A node has accepted a client's write to a key.
     pub(crate) fn on_born(&mut self, at: (u64, usize), table: Table, version: Version) {
         self.grafts.on_accept(at, table, version);
+    }
+
+    /// A key of a node shows this version now, or none, and that expires or does not.
+    pub(crate) fn on_shown(
+        &mut self,
+        at: (u64, usize),
+        (table, key): (Table, &Bytes),
+        shows: Option<(Version, bool)>,
+        model: &Model,
+    ) {
+        self.hidden.on_shown(at.1, (table, key), shows);
+        // Whether a row has expired depends on the wall clock, which may go back.
+        let expires = shows.is_some_and(|(_, expires)| expires);
+        if !expires && !model.is_lost(table, key) {
+            let version = shows.map(|(version, _)| version);
+            let found = self.resurrections.on_shown(at, (table, key), version);
+            self.found.add(found);
+        }
+    }
+
+    /// A node has flushed a table.
+    pub(crate) fn on_flush(&mut self, node: usize, table: Table) {
+        self.hidden.on_flush(node, table);
+    }
+
+    /// A node has taken a delete that wrote nothing.
+    pub(crate) fn on_unwritten(&mut self, at: (u64, usize), place: (Table, &Bytes), model: &Model) {
+        let ended = |op: &Told| self.agreed.may_have_ended(op);
+        let found = self.hidden.on_unwritten(at, place, model, ended);
+        self.found.add(found);
+    }
+
+    /// A node has repaired rows that it lacked.
+    pub(crate) fn on_repair(&mut self, at: (u64, usize)) {
+        self.found.add_once(self.repairs.on_repair(at));
+    }
+
+    /// A node has left, at this time of its own clock, and says how far that came.
+    pub(crate) fn on_left(&mut self, at: (u64, usize), answered: Instant, handover: &Handover) {
+        let found = self.leaves.on_left(at, answered, handover);
+        self.found.add_once(found);
     }
 
     /// Something is wrong with the machine of a node.

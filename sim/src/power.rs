@@ -34,8 +34,13 @@ impl World {
         let limits = (self.resident_value, &self.plan.caps);
         let sabotage = self.sabotage.as_mut();
         match self.hosts[node].start(now_us, (node, seeds), timing, limits, sabotage) {
-            Ok(id) => {
-                self.observers.on_start(now_us, node);
+            Ok((id, cursors)) => {
+                let host = &self.hosts[node];
+                if let Some(running) = &host.node {
+                    let view = running.view(host.now(now_us));
+                    let tables = (host.opened(), &cursors[..]);
+                    self.observers.on_start((now_us, node), &view, tables);
+                }
                 self.ids.insert(id, node);
                 self.count("starts");
                 if self.hosts[node].life == 1 && now_us > WARM_UP_US {
@@ -284,15 +289,14 @@ impl World {
         let host = &mut self.hosts[node];
         host.takes_along |= host.leaving;
         let (upto, lost) = host.disk.crash(keep);
+        self.observers.on_stop(node, host.node.as_ref());
+        self.clients.on_stop(node);
         host.stop();
         host.answers = answers;
         self.clock_ends(node);
         self.application_stops(node);
-        let host = &mut self.hosts[node];
-        for (seq, op) in std::mem::take(&mut host.unsynced) {
-            if seq > upto {
-                self.model.at_risk(op);
-            }
+        for op in self.observers.unsynced.on_stop(node, upto) {
+            self.model.at_risk(op);
         }
         self.model.crashed();
         if lost > 0 {
@@ -311,9 +315,9 @@ impl World {
         host.remembers = false;
         host.rotten = None;
         host.takes_along = false;
-        host.lacks = false;
         host.disk = crate::Disk::default();
         self.gone.extend(host.id);
+        self.observers.repairs.on_forget(node);
     }
 
     /// A dead process's connections are reset by its machine; a machine without power says nothing.

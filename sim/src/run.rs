@@ -3,15 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
-    Violation, ahead, bounds, convergence, durability, flushes, grafts, hearsay, hidden, leaves,
-    neighbours, no_resurrection, pages, pushes, replays, sessions, siblings, standing, watching,
+    Violation, ahead, bounds, convergence, durability, evictions, flushes, grafts, hearsay, hidden,
+    leaves, liveness, neighbours, no_resurrection, pages, pushes, repairs, replays, sessions,
+    siblings, standing, watching,
 };
-use crate::evict;
 use crate::faults::FaultSet;
 use crate::plan::{Plan, Shape, WARM_UP_US};
 use crate::report::Report;
 use crate::trace::Keep;
-use crate::vanish;
 use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
@@ -26,7 +25,7 @@ pub const CHECKERS: [&str; 26] = [
     sessions::MONOTONIC_WRITES,
     sessions::WRITES_FOLLOW_READS,
     watching::NAME,
-    evict::NAME,
+    evictions::NAME,
     hearsay::NAME,
     hidden::NAME,
     pushes::NAME,
@@ -38,11 +37,11 @@ pub const CHECKERS: [&str; 26] = [
     replays::NAME,
     ahead::NAME,
     siblings::NAME,
-    vanish::NAME,
+    repairs::NAME,
     flushes::NAME,
     "invariants",
     "recovery",
-    "liveness",
+    liveness::NAME,
 ];
 
 /// The options of a run.
@@ -157,7 +156,7 @@ impl World {
             sim_ms: self.now_us / 1000,
             counts: rest
                 .map(|(name, count)| owned((name, *count)))
-                .chain(self.peaks.report().map(owned))
+                .chain(self.observers.bounds.report().map(owned))
                 .collect(),
             rows,
             faults: faults.into_iter().map(owned).collect(),

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::{Actor, Hlc, NodeId, Version};
 
-use crate::checkers::sessions::{Deed, SessionOp};
+use crate::agreed::Agreed;
+use crate::checkers::Violation;
+use crate::checkers::sessions::{Deed, Scope, SessionOp, check};
 use crate::clock::is_beyond_drift;
-use crate::model::{Effect, History, Told};
+use crate::model::{Effect, History, Model, Told};
 use crate::plan::Table;
-use crate::world::World;
 
 /// One question of a client and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,24 +66,53 @@ pub struct Found {
     pub expires: bool,
 }
 
-impl World {
+/// Everything that clients asked and were answered, in the order they asked.
+#[derive(Default)]
+pub(crate) struct Exchanges(Vec<Exchange>);
+
+impl Exchanges {
+    pub(crate) fn all(&self) -> &[Exchange] {
+        &self.0
+    }
+
+    /// A client has asked, and may have been answered. Returns the number of the exchange.
+    pub(crate) fn on_asked(&mut self, exchange: Exchange) -> usize {
+        self.0.push(exchange);
+        self.0.len() - 1
+    }
+
+    /// A client is told that its write is done.
+    pub(crate) fn on_acked(&mut self, number: usize, at_us: u64) {
+        self.0[number].returned_us = Some(at_us);
+    }
+
+    /// Returns the exchange to which an answer has come.
+    pub(crate) fn answered(&mut self, number: usize) -> Option<&mut Exchange> {
+        self.0.get_mut(number)
+    }
+
+    /// Judges whether each session was given what one life of a node guarantees.
+    pub(crate) fn check(&self, model: &Model, agreed: &Agreed) -> Vec<Violation> {
+        check(&self.ops(model, agreed), Scope::Life)
+    }
+
     /// Returns the questions of clients and their answers, as the judge of sessions takes them. A session waits for each answer; the clients of a
     /// plan
     /// do not. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
-    pub(crate) fn session_ops(&self) -> Vec<SessionOp> {
+    fn ops(&self, model: &Model, agreed: &Agreed) -> Vec<SessionOp> {
         let mut keys: BTreeMap<Table, Vec<(&Bytes, History<'_>)>> = BTreeMap::new();
         let mut out = Vec::new();
         let mut unordered: BTreeMap<(Table, &Bytes), u64> = BTreeMap::new();
-        for (number, (table, key, history)) in (0_u32..).zip(self.model.keys()) {
+        for (number, (table, key, history)) in (0_u32..).zip(model.keys()) {
             if table == Table::Siblings {
                 continue;
             }
-            let ended = |op: &Told| self.may_have_ended(op);
+            let ended = |op: &Told| agreed.may_have_ended(op);
             if let Some(at_us) = removed_beyond_drift(history, ended) {
                 unordered.insert((table, key), at_us);
             }
             keys.entry(table).or_default().push((key, history));
-            let removes = |op: &Told| op.effect == Effect::Delete || self.may_have_ended(op);
+            let removes = |op: &Told| op.effect == Effect::Delete || agreed.may_have_ended(op);
             out.extend(newest(history, removes).map(|version| SessionOp {
                 // In a session of its own, which does nothing else.
                 session: u32::MAX - number,
@@ -94,7 +124,7 @@ impl World {
                 deed: Deed::Delete(version),
             }));
         }
-        for (at, exchange) in self.exchanges.iter().enumerate() {
+        for (at, exchange) in self.0.iter().enumerate() {
             let Some(view) = exchange.view.filter(|_| !self.is_overtaken(at)) else {
                 continue;
             };
@@ -112,14 +142,14 @@ impl World {
     /// Whether a read was not answered, or not before its client touched the key again. What is written shows at once, whenever
     /// its client is told.
     fn is_overtaken(&self, at: usize) -> bool {
-        let exchange = &self.exchanges[at];
+        let exchange = &self.0[at];
         let Answer::Read(_) = exchange.answer else {
             return false;
         };
         let Some(returned_us) = exchange.returned_us else {
             return true;
         };
-        let later = self.exchanges[at + 1..].iter();
+        let later = self.0[at + 1..].iter();
         let mut meanwhile = later.take_while(|other| {
             exchange.invoked_us < returned_us && other.invoked_us <= returned_us
         });
@@ -213,8 +243,13 @@ impl Exchange {
 mod tests {
     use super::Answer;
     use crate::Scenario;
-    use crate::checkers::sessions::{READ_YOUR_WRITES, Scope, check};
+    use crate::checkers::sessions::{READ_YOUR_WRITES, Scope, SessionOp, check};
     use crate::plan::{Op, OpVerb, Table};
+
+    fn ops_of(story: &Scenario) -> Vec<SessionOp> {
+        let (observers, model) = (&story.world.observers, &story.world.model);
+        observers.sessions.ops(model, &observers.agreed)
+    }
 
     /// How many operations of a client are judged that asks all of these of a node, whose clock goes far ahead after the second.
     fn judged(verbs: [OpVerb; 4]) -> usize {
@@ -232,7 +267,7 @@ mod tests {
             });
             story.wait(10);
         }
-        let ops = story.world.session_ops();
+        let ops = ops_of(&story);
         ops.iter().filter(|op| op.session == 0).count()
     }
 
@@ -251,11 +286,11 @@ mod tests {
             });
             story.wait(10);
         }
-        let read = story.world.exchanges.last_mut();
+        let read = story.world.observers.sessions.0.last_mut();
         if let Some(read) = read {
             read.answer = Answer::Read(None);
         }
-        let found = check(&story.world.session_ops(), Scope::Life);
+        let found = check(&ops_of(&story), Scope::Life);
         found.into_iter().map(|found| found.checker).collect()
     }
 

@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use rumormill_core::Mark;
 
-use crate::checkers::{
-    Contents, RowState, Violation, convergence, durability, no_resurrection, pushes, sessions,
-    siblings,
-};
+use crate::checkers::{Contents, RowState, Violation, convergence, durability, no_resurrection};
 use crate::model::{Effect, Told};
 use crate::plan::Table;
 use crate::trace::Field;
@@ -58,13 +55,15 @@ impl World {
         let contents = self.all_contents();
         self.check_watching();
         let mut found = convergence::check(self.now_us, &self.lasting_contents());
-        found.extend(sessions::check(&self.session_ops(), sessions::Scope::Life));
+        let told = &self.observers.sessions;
+        found.extend(told.check(&self.model, &self.observers.agreed));
         found.extend(convergence::check_members(self.now_us, &self.views()));
         for (node, contents) in contents.iter().enumerate() {
             if let Some(contents) = contents {
                 let expired = |op: &Told| self.has_expired(node, op);
                 let (at_us, model) = (self.now_us, &self.model);
-                let ended_by = |op: &Told, by_us| self.may_have_ended_by(op, by_us);
+                let ended_by =
+                    |op: &Told, by_us| self.observers.agreed.may_have_ended_by(op, by_us);
                 let ends = (expired, ended_by);
                 found.extend(durability::check(at_us, node, contents, model, ends));
                 found.extend(no_resurrection::check(
@@ -73,12 +72,8 @@ impl World {
             }
         }
         found.extend(self.check_pushes());
-        found.extend(siblings::check(
-            self.now_us,
-            &self.all_siblings(),
-            &self.model,
-            &self.siblings.authors,
-        ));
+        let authors = &self.observers.siblings;
+        found.extend(authors.check(self.now_us, &self.all_siblings(), &self.model));
         self.observers.found.add(found);
         self.judge_application();
     }
@@ -92,9 +87,10 @@ impl World {
             let marks = host.marks();
             marks.get(Mark::GraftSent.name()).copied()
         });
-        let fetched = self.fetched + grafts.sum::<u64>();
+        let grafts = grafts.sum::<u64>();
         let sent = self.model.len() * (self.hosts.len() - 1);
-        pushes::check(self.now_us, fetched, sent as u64)
+        let pushes = &self.observers.pushes;
+        pushes.check(self.now_us, grafts, sent as u64)
     }
 
     fn has_strays(&self) -> bool {
@@ -120,23 +116,7 @@ impl World {
     fn has_expired(&self, node: usize, op: &Told) -> bool {
         let wall_ms = self.hosts[node].now(self.now_us).wall.as_millis();
         let hidden = matches!(op.effect, Effect::PutFor(_, expires_ms) if expires_ms <= wall_ms);
-        hidden || self.may_have_ended(op)
-    }
-
-    /// Whether a row that was written to expire may have ended.
-    pub(crate) fn may_have_ended(&self, op: &Told) -> bool {
-        let Effect::PutFor(_, expires_ms) = op.effect else {
-            return false;
-        };
-        expires_ms <= self.agreed.passed_since(op.at_us)
-    }
-
-    /// Whether a row that was written to expire may have ended before this moment.
-    fn may_have_ended_by(&self, op: &Told, by_us: u64) -> bool {
-        let Effect::PutFor(_, expires_ms) = op.effect else {
-            return false;
-        };
-        self.may_have_ended(op) && expires_ms <= self.agreed.passed_by(by_us)
+        hidden || self.observers.agreed.may_have_ended(op)
     }
 
     /// Without rows that may have ended on some member and not on another, since the clocks of most members that one counts had passed
@@ -150,8 +130,9 @@ impl World {
                 let table = tables.find(|known| known.name() == table);
                 table.is_some_and(|table| self.model.is_lost(table, key))
             };
-            row.expires_ms
-                .is_none_or(|at_ms| at_ms > self.agreed.passed_since(written_us()) && !is_lost())
+            row.expires_ms.is_none_or(|at_ms| {
+                at_ms > self.observers.agreed.passed_since(written_us()) && !is_lost()
+            })
         };
         let contents = self.all_contents().into_iter();
         contents

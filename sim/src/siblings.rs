@@ -1,24 +1,13 @@
 //! Clients of the table that keeps siblings: they read, keep the context, and write with it.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use rumormill_core::{CausalToken, Conflict, Version, Write};
+use rumormill_core::{Conflict, Version, Write};
 
-use crate::checkers::siblings::{Authors, Shown};
+use crate::checkers::siblings::Shown;
 use crate::model::Effect;
 use crate::plan::Table;
 use crate::trace::{Field, Weight};
 use crate::world::World;
-
-/// The values that clients have read, and the values that their writers had seen.
-#[derive(Default)]
-pub(crate) struct Readers {
-    /// By client and key the context of its last read, with the values it showed.
-    held: BTreeMap<(u32, Bytes), (CausalToken, Vec<Bytes>)>,
-    /// The authors whose writes were accepted.
-    pub(crate) authors: Authors,
-}
 
 impl World {
     /// A client puts or deletes a key of the table that keeps siblings, at a node that runs.
@@ -29,7 +18,7 @@ impl World {
         key: &Bytes,
         value: Option<Bytes>,
     ) {
-        let held = self.siblings.held.get(&(client, key.clone())).cloned();
+        let held = self.clients.contexts.get(&(client, key.clone())).cloned();
         let (context, seen) = held.unzip();
         let write = match (&value, &context) {
             (Some(value), Some(context)) => Write::Replace {
@@ -67,10 +56,9 @@ impl World {
             .event(self.now_us, node, Weight::Story, word, &fields[..len]);
         self.count(counted);
         let number = self.model.len();
-        let authors = &mut self.siblings.authors;
-        authors.seen.insert(number, seen.unwrap_or_default());
+        let seen = seen.unwrap_or_default();
+        self.observers.siblings.on_write(number, seen, is_early);
         if is_early {
-            authors.early.insert(number);
             self.count("sibling_puts_early");
         }
         let effect = value.map_or(Effect::Delete, Effect::Put);
@@ -110,9 +98,9 @@ impl World {
             Some(siblings) => {
                 let values = siblings.values.into_iter().map(|(value, _)| value);
                 let held = (siblings.context, values.collect());
-                self.siblings.held.insert(place, held);
+                self.clients.contexts.insert(place, held);
             }
-            None => drop(self.siblings.held.remove(&place)),
+            None => drop(self.clients.contexts.remove(&place)),
         }
         let fields = [
             Field::Word("table", Table::Siblings.name()),
@@ -126,7 +114,7 @@ impl World {
 
     /// The value of a version in that table, which may be only on disks by now, as it was read from one of them or written.
     fn written(&self, key: &Bytes, version: Version) -> Option<Bytes> {
-        let read = self.hosts.iter().find_map(|host| host.values.get(&version));
+        let read = self.clients.read(version);
         let history = self.model.history(Table::Siblings, key)?;
         let mut ops = history.ops();
         let op = ops.find(|op| op.version == version);

@@ -85,8 +85,7 @@ impl World {
             "synced",
             &[Field::Num("upto", upto.0)],
         );
-        let unsynced = &mut self.hosts[node].unsynced;
-        while unsynced.pop_front_if(|(seq, _)| *seq <= upto).is_some() {}
+        self.observers.unsynced.on_synced(node, upto);
         self.input(node, Input::Stored { upto });
     }
 

@@ -2,18 +2,12 @@
 
 use rumormill_core::{Event as NodeEvent, Handover, Input, Node, Now, Output, Response, Timer};
 
-use crate::checkers::hidden::Expiring;
-use crate::checkers::no_resurrection::Watch;
-use crate::checkers::{Violation, leaves};
 use crate::event::Event;
 use crate::faults::FaultKind;
-use crate::plan::WARM_UP_US;
 use crate::story;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
-/// A node whose deadline stays in the past for so many turns, without anything else happening to it, will never rest.
-const MAX_SPINS: u32 = 1_000;
 /// A node asserts all of its invariants once in so many turns.
 const TURNS_PER_SWEEP: u64 = 32;
 /// Which costs as much as there are nodes: in large clusters it comes once in so many turns per node.
@@ -124,8 +118,8 @@ impl World {
     ) -> Option<T> {
         self.touch(node);
         self.events += 1;
+        self.observers.on_call(node);
         let host = &mut self.hosts[node];
-        host.spins = 0;
         let now = host.now(self.now_us);
         host.node.as_mut().map(|running| call(running, now))
     }
@@ -163,18 +157,8 @@ impl World {
         let why = Field::Word("why", story::timer(deadline.why));
         self.trace
             .event(self.now_us, node, Weight::Detail, "wake", &[why]);
-        self.hosts[node].spins += 1;
-        if self.hosts[node].spins == MAX_SPINS {
-            let text = format!(
-                "n{node} never rests: its {} deadline stays in the past",
-                story::timer(deadline.why)
-            );
-            self.observers.found.add([Violation {
-                checker: "liveness",
-                at_us: self.now_us,
-                text,
-            }]);
-        }
+        let why = story::timer(deadline.why);
+        self.observers.on_wake((self.now_us, node), why);
         self.touch(node);
     }
 
@@ -186,8 +170,9 @@ impl World {
         };
         let due_us = host.clock.when(deadline.at, self.now_us);
         // A deadline that is still due after the turn that met it costs time, so that the world goes on.
-        let due_us = due_us.max(self.now_us + u64::from(host.spins > 0));
-        if host.wake_us.is_none_or(|wake| due_us < wake) && host.spins < MAX_SPINS {
+        let liveness = &self.observers.liveness;
+        let due_us = due_us.max(self.now_us + u64::from(liveness.spins(node)));
+        if host.wake_us.is_none_or(|wake| due_us < wake) && !liveness.never_rests(node) {
             self.hosts[node].wake_us = Some(due_us);
             self.push(due_us, Event::Wake { node });
         }
@@ -248,7 +233,9 @@ impl World {
             Output::Load { load, query } => self.load(node, load, query),
             Output::Changed { table } => {
                 let slot = self.hosts[node].tables.iter().position(|id| *id == table);
-                self.hosts[node].changed.extend(slot);
+                if let Some(slot) = slot {
+                    self.observers.watching.on_changed(node, slot);
+                }
                 self.table_changed(node, table);
             }
             Output::Event(event) => {
@@ -283,17 +270,11 @@ impl World {
     fn has_left(&mut self, node: usize, handover: &Handover) {
         let host = &mut self.hosts[node];
         host.handed_over = Some(handover.holders > 0);
-        let span = (host.leaves_since, host.now(self.now_us).mono);
-        let calm = host.leaves_calmly;
-        if calm {
+        let now = host.now(self.now_us).mono;
+        if self.observers.leaves.is_calm(node) {
             self.count("calm_leaves");
         }
-        let found = leaves::check(
-            (self.now_us, node),
-            (span, calm),
-            (handover.is_complete(), handover),
-        );
-        self.found_once(found);
+        self.observers.on_left((self.now_us, node), now, handover);
     }
 
     /// Takes in a node's news of its rows.
@@ -303,15 +284,12 @@ impl World {
             NodeEvent::Joined { .. } | NodeEvent::Reunited { .. } => {
                 // It shows its cluster's rows from now on, and no longer those of its time alone.
                 host.belongs();
-                host.watch = Watch::default();
-                host.expiring = Expiring::default();
                 host.view += 1;
                 if matches!(event, NodeEvent::Reunited { .. }) {
                     self.lost_writes.extend(host.id);
                 }
             }
             NodeEvent::Resumed { .. } => host.belongs(),
-            NodeEvent::Synced { rows, .. } if self.now_us >= WARM_UP_US => self.fetched += rows,
             NodeEvent::Repaired { .. } => self.repaired(node),
             _ => {}
         }

@@ -3,19 +3,15 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use rumormill_core::wire::{GossipMessage, Message};
-use rumormill_core::{RowClass, Version};
+use rumormill_core::Version;
 
-use crate::checkers::{Contents, Violation};
+use crate::checkers::Contents;
 use crate::faults::FaultKind;
 use crate::injection::Ending;
 use crate::plan::{FaultWhat, Table};
 use crate::rot::row_of;
 use crate::trace::{Field, Weight};
 use crate::world::World;
-
-/// The name in reports of the checker that rows are repaired only where a disk has lost some.
-pub(crate) const NAME: &str = "repairs";
 
 impl World {
     /// Stops the node and makes some of its rows vanish from its disk; it starts again when the fault ends. Only rows that another member
@@ -33,7 +29,7 @@ impl World {
         for (table, key) in vanishing.iter().filter_map(row_of) {
             self.model.lost_key(node, table, &key);
         }
-        self.hosts[node].lacks = true;
+        self.observers.repairs.on_loss(node);
         let keep = self.hosts[node].disk.unsynced();
         self.power_off(node, keep, true);
         self.break_links(node, true);
@@ -48,29 +44,10 @@ impl World {
             .event(self.now_us, node, Weight::Story, "loses", &fields);
     }
 
-    /// A session ends with what its server covers: if that lacks rows of it, so may its client from now on. And a row with siblings
-    /// that was written where others were lost replaces or covers some that it does not hold.
-    pub(crate) fn takes_over(&mut self, from: usize, node: usize, msg: &Message) {
-        let ends = matches!(msg, Message::Gossip(GossipMessage::Page(page)) if page.last.is_some());
-        let has_siblings = || {
-            let domain = RowClass::UsrDurableSiblings as u8;
-            let tables = msg.rows().into_iter().flat_map(|rows| &rows.tables);
-            tables.into_iter().any(|table| table.domain == domain)
-        };
-        if (ends || has_siblings()) && self.hosts.get(from).is_some_and(|host| host.lacks) {
-            self.hosts[node].lacks = true;
-        }
-    }
-
     /// A node has repaired rows that it lacked. Rows of members whose contexts agree differ only where a disk has lost some: a repair
     /// would hide any other reason.
     pub(crate) fn repaired(&mut self, node: usize) {
-        let found = (!self.hosts[node].lacks).then(|| Violation {
-            checker: NAME,
-            at_us: self.now_us,
-            text: format!("n{node} repaired rows that no disk had lost"),
-        });
-        self.found_once(found);
+        self.observers.on_repair((self.now_us, node));
         if let Some(shown) = self.contents(node) {
             self.model.repaired(node, &shown);
         }

@@ -5,15 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rumormill_core::{Limits, Node, NodeId, Now, Timing, Wall};
+use rumormill_core::{Node, NodeId, Now, Timing, Wall};
 
-use crate::agreed::Agreed;
 use crate::app::{Deployment, Slot};
-use crate::checkers::bounds::{self, Queues};
+use crate::checkers::bounds::Queues;
 use crate::checkers::replays;
 use crate::checkers::{Contents, Violation};
+use crate::clients::Clients;
 use crate::event::{Event, Queue};
-use crate::evict::Evictions;
 use crate::faults::FaultKind;
 use crate::host::Host;
 use crate::injection::Ending;
@@ -24,7 +23,6 @@ use crate::plan::{Action, Plan, Table};
 use crate::sabotage::{Honest, Sabotage};
 use crate::scale::Meter;
 use crate::sessions::Exchange;
-use crate::siblings::Readers;
 use crate::story::Ids;
 use crate::trace::{Field, Keep, Trace, WORLD, Weight};
 use crate::wire::Wire;
@@ -36,13 +34,7 @@ pub struct World {
     pub(crate) net: Network,
     pub(crate) trace: Trace,
     pub(crate) model: Model,
-    /// How far rows may have expired.
-    pub(crate) agreed: Agreed,
-    /// The questions of clients and their answers.
-    pub(crate) exchanges: Vec<Exchange>,
-    pub(crate) siblings: Readers,
-    /// The nodes that clients have moved to.
-    pub(crate) clients: BTreeMap<u32, usize>,
+    pub(crate) clients: Clients,
     /// The bytes of messages, if the plan wants them.
     pub(crate) wire: Option<Wire>,
     /// Members that will never come back: their machines have forgotten them.
@@ -53,17 +45,9 @@ pub struct World {
     /// Whether deletes may be kept to the end: a node did not leave in good order and no member has evicted it, or a delete has a clock so
     /// far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
-    pub(crate) evictions: Evictions,
     /// An operator will look at the nodes that are away.
     pub(crate) operator_called: bool,
-    /// When a fault last began or ended, or a machine started or stopped.
-    pub(crate) disturbed_us: u64,
-    /// Rows that sessions brought since the cluster has formed.
-    pub(crate) fetched: u64,
     pub(crate) ids: Ids,
-    /// The longest that queues have been, and the longest they may be.
-    pub(crate) peaks: Queues,
-    allowed: Queues,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) observers: Observers,
     pub(crate) sabotage: Box<dyn Sabotage>,
@@ -102,21 +86,13 @@ impl World {
             net: Network::new(plan.seed, nodes),
             trace: Trace::new(keep),
             model: Model::default(),
-            agreed: Agreed::new(nodes),
-            exchanges: Vec::new(),
-            siblings: Readers::default(),
-            clients: BTreeMap::new(),
+            clients: Clients::new(nodes),
             wire: plan.codec.then(Wire::default),
             gone: BTreeSet::new(),
             lost_writes: BTreeSet::new(),
             keeps_deletes: false,
-            evictions: Evictions::default(),
             operator_called: false,
-            disturbed_us: 0,
-            fetched: 0,
             ids: Ids::new(),
-            peaks: Queues::EMPTY,
-            allowed: Queues::allowed(&Limits::default(), nodes),
             counts: BTreeMap::new(),
             observers: Observers::new(nodes),
             sabotage: Box::new(Honest),
@@ -196,7 +172,7 @@ impl World {
 
     /// Returns the questions of clients and their answers so far, in the order they asked.
     pub fn exchanges(&self) -> &[Exchange] {
-        &self.exchanges
+        self.observers.sessions.all()
     }
 
     /// The node of a machine, if it runs.
@@ -219,7 +195,7 @@ impl World {
         let host = self.hosts.get(index)?;
         host.node
             .as_ref()
-            .map(|node| Contents::read(node, host.now(self.now_us), &host.values))
+            .map(|node| Contents::read(node, host.now(self.now_us), self.clients.values_of(index)))
     }
 
     /// All rows that a node holds of those that clients wrote, hidden ones too.
@@ -274,9 +250,7 @@ impl World {
             backlog: host.disk.unsynced(),
             in_flight: host.in_flight,
         };
-        self.peaks.grow(&seen);
-        // A queue that is too long stays so.
-        self.found_once(bounds::check(self.now_us, node, &seen, &self.allowed));
+        self.observers.on_queues((self.now_us, node), &seen);
     }
 
     /// Takes down what a checker found of which one finding tells it all.

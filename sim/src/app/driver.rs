@@ -213,7 +213,7 @@ impl World {
         self.events += 1;
         self.count("app_calls");
         self.charge(machine);
-        self.hosts[machine].spins = 0;
+        self.observers.on_call(machine);
         let world = self;
         act(application.as_mut(), &mut Context { world, machine });
         world.slots[machine].running = Some(application);

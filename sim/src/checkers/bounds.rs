@@ -9,20 +9,20 @@ pub const NAME: &str = "bounds";
 
 /// Lengths of queues: of one node at the end of a turn, the largest of a run, or the most that is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Queues {
+pub(crate) struct Queues {
     /// Outputs that one turn leaves to the driver.
-    pub outputs: usize,
+    pub(crate) outputs: usize,
     /// Outputs withheld until a batch is durable.
-    pub gated: usize,
+    pub(crate) gated: usize,
     /// Batches that the disk has not synced.
-    pub backlog: usize,
+    pub(crate) backlog: usize,
     /// Messages on their way from the node, over all links.
-    pub in_flight: usize,
+    pub(crate) in_flight: usize,
 }
 
 impl Queues {
     /// Nothing anywhere.
-    pub const EMPTY: Queues = Queues {
+    const EMPTY: Queues = Queues {
         outputs: 0,
         gated: 0,
         backlog: 0,
@@ -31,7 +31,7 @@ impl Queues {
 
     /// Returns the bounds of a node in a cluster of so many. Clients' load on it is limited; its peers' messages come on top,
     /// and each may have as much again on its way.
-    pub fn allowed(limits: &Limits, nodes: usize) -> Self {
+    fn allowed(limits: &Limits, nodes: usize) -> Self {
         let batches = limits.store_backlog * 2;
         Queues {
             outputs: limits.store_backlog + 64 * nodes,
@@ -51,7 +51,7 @@ impl Queues {
     }
 
     /// Takes down what is larger than before.
-    pub fn grow(&mut self, seen: &Queues) {
+    fn grow(&mut self, seen: &Queues) {
         self.outputs = self.outputs.max(seen.outputs);
         self.gated = self.gated.max(seen.gated);
         self.backlog = self.backlog.max(seen.backlog);
@@ -59,15 +59,45 @@ impl Queues {
     }
 
     /// The lengths under the names they have in reports.
-    pub fn report(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    fn report(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.named()
             .into_iter()
             .map(|(name, length)| (name, length as u64))
     }
 }
 
+/// The longest that queues have been, and the longest they may be.
+pub(crate) struct Bounds {
+    peaks: Queues,
+    allowed: Queues,
+}
+
+impl Bounds {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Bounds {
+            peaks: Queues::EMPTY,
+            allowed: Queues::allowed(&Limits::default(), nodes),
+        }
+    }
+
+    /// Judges the queues of a node before its driver empties them.
+    pub(crate) fn on_turn(
+        &mut self,
+        (at_us, node): (u64, usize),
+        seen: &Queues,
+    ) -> Option<Violation> {
+        self.peaks.grow(seen);
+        check(at_us, node, seen, &self.allowed)
+    }
+
+    /// The longest that queues have been, under the names they have in reports.
+    pub(crate) fn report(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.peaks.report()
+    }
+}
+
 /// Compares the queues of a node with what is allowed.
-pub fn check(at_us: u64, node: usize, seen: &Queues, allowed: &Queues) -> Option<Violation> {
+fn check(at_us: u64, node: usize, seen: &Queues, allowed: &Queues) -> Option<Violation> {
     let pairs = seen.named().into_iter().zip(allowed.named());
     let mut over = pairs.filter(|((_, length), (_, most))| length > most);
     over.next().map(|((name, length), (_, most))| Violation {
@@ -78,7 +108,7 @@ pub fn check(at_us: u64, node: usize, seen: &Queues, allowed: &Queues) -> Option
 }
 
 /// Whether a node could accept a client's write while so many batches were `waiting` for its disk.
-pub fn check_accepted(
+pub(crate) fn check_accepted(
     (at_us, node): (u64, usize),
     waiting: usize,
     limit: usize,

@@ -1,9 +1,11 @@
 //! An acknowledged write stays, or something newer has taken its place.
 
-use bytes::Bytes;
-use rumormill_core::Version;
+use std::collections::VecDeque;
 
-use super::{Contents, RowState, Shown, Violation, by_key};
+use bytes::Bytes;
+use rumormill_core::{Seq, Version};
+
+use super::{Contents, RowState, Shown, Violation, by_key, for_each};
 use crate::clock::is_beyond_drift;
 use crate::model::{Effect, History, Model, Told};
 use crate::plan::Table;
@@ -101,6 +103,33 @@ pub(crate) fn check_read(
         None => Some("no client wrote it".to_string()),
     };
     wrong.map(|text| format!("{}/{} was read: {text}", table.name(), key.escape_ascii()))
+}
+
+/// Knows which operations the disk of each node does not have yet, with their batches.
+pub(crate) struct Unsynced(Vec<VecDeque<(Seq, usize)>>);
+
+impl Unsynced {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Unsynced(for_each(nodes))
+    }
+
+    /// The node has accepted an operation, which has this number and is in this batch.
+    pub(crate) fn on_accept(&mut self, node: usize, seq: Seq, op: usize) {
+        self.0[node].push_back((seq, op));
+    }
+
+    /// The disk of the node has all batches up to this one.
+    pub(crate) fn on_synced(&mut self, node: usize, upto: Seq) {
+        let waiting = &mut self.0[node];
+        while waiting.pop_front_if(|(seq, _)| *seq <= upto).is_some() {}
+    }
+
+    /// The node has stopped, and its disk has the batches up to this one. Returns the operations that only later ones had.
+    pub(crate) fn on_stop(&mut self, node: usize, upto: Seq) -> impl Iterator<Item = usize> {
+        let waiting = std::mem::take(&mut self.0[node]);
+        let lost = waiting.into_iter().filter(move |(seq, _)| *seq > upto);
+        lost.map(|(_, op)| op)
+    }
 }
 
 #[cfg(test)]

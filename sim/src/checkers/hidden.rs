@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::Version;
 
-use super::{Shown, Violation};
-use crate::model::{Effect, History, Told};
+use super::{Shown, Violation, for_each};
+use crate::model::{Effect, History, Model, Told};
 use crate::plan::Table;
 
 /// The checker's name in reports.
@@ -14,11 +14,11 @@ pub const NAME: &str = "hidden_deletes";
 
 /// The rows with an expiry that one node has shown since its life began, or since it took over the rows of its cluster.
 #[derive(Debug, Default)]
-pub struct Expiring(BTreeMap<(Table, Bytes), Version>);
+struct Expiring(BTreeMap<(Table, Bytes), Version>);
 
 impl Expiring {
     /// The key shows this version now, or none, and that expires or does not.
-    pub fn observe(&mut self, table: Table, key: &Bytes, shows: Option<(Version, bool)>) {
+    fn observe(&mut self, table: Table, key: &Bytes, shows: Option<(Version, bool)>) {
         match shows {
             Some((version, true)) => {
                 self.0.insert((table, key.clone()), version);
@@ -32,19 +32,19 @@ impl Expiring {
     }
 
     /// The node itself has flushed the table. Guarantees, "Flushes": that removes all rows that it holds, hidden ones too and whatever their clocks.
-    pub fn flushed(&mut self, table: Table) {
+    fn flushed(&mut self, table: Table) {
         self.0.retain(|(of, _), _| *of != table);
     }
 
     /// The last row with an expiry that the key has shown, if no other row took its place.
-    pub fn last(&self, table: Table, key: &Bytes) -> Option<Version> {
+    fn last(&self, table: Table, key: &Bytes) -> Option<Version> {
         self.0.get(&(table, key.clone())).copied()
     }
 }
 
 /// Judges a delete that wrote nothing, by a node that has shown the version `last` of the key. `ended` says of a write whether its row
 /// may have ended. Guarantees, "Expiry": a delete of a row that is hidden is a write.
-pub fn check(
+fn check(
     (at_us, node): (u64, usize),
     (table, key): (Table, &Bytes),
     history: History<'_>,
@@ -66,6 +66,51 @@ pub fn check(
             Shown(last)
         ),
     })
+}
+
+/// Watches the rows with an expiry that each node shows.
+pub(crate) struct Hidden(Vec<Expiring>);
+
+impl Hidden {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Hidden(for_each(nodes))
+    }
+
+    /// A life of the node begins, or the rows of its cluster take the place of its own.
+    pub(crate) fn on_view(&mut self, node: usize) {
+        self.0[node] = Expiring::default();
+    }
+
+    /// The key shows this version now, or none, and that expires or does not.
+    pub(crate) fn on_shown(
+        &mut self,
+        node: usize,
+        (table, key): (Table, &Bytes),
+        shows: Option<(Version, bool)>,
+    ) {
+        self.0[node].observe(table, key, shows);
+    }
+
+    /// The node itself has flushed the table.
+    pub(crate) fn on_flush(&mut self, node: usize, table: Table) {
+        self.0[node].flushed(table);
+    }
+
+    /// Judges a delete that wrote nothing. `ended` says of a write whether its row may have ended.
+    pub(crate) fn on_unwritten(
+        &self,
+        (at_us, node): (u64, usize),
+        (table, key): (Table, &Bytes),
+        model: &Model,
+        ended: impl Fn(&Told) -> bool,
+    ) -> Option<Violation> {
+        let last = self.0[node].last(table, key)?;
+        let history = model.history(table, key)?;
+        if model.is_lost(table, key) {
+            return None;
+        }
+        check((at_us, node), (table, key), history, last, ended)
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use rumormill_core::Instant;
+use rumormill_core::{Handover, Instant};
 
-use super::Violation;
+use super::{Violation, for_each};
 
 /// The checker's name in reports.
 pub const NAME: &str = "leaves";
@@ -12,9 +12,12 @@ pub const NAME: &str = "leaves";
 /// The shortest wait that may be set, in milliseconds: the lower bound of `cluster.leave_timeout`.
 const LEAST_MS: u64 = 100;
 
+/// A cluster is itself again so long after the last fault and start, in microseconds.
+const SETTLED_US: u64 = 4_000_000;
+
 /// A leave that was asked for at one instant of the node's own time and answered at another, whether it was calm (no fault since well
 /// before it began, all others linked and well), and what was said of how far it came. Guarantees, "Leave and crash": a leave hands over.
-pub fn check(
+fn check(
     (at_us, node): (u64, usize),
     ((asked, answered), is_calm): ((Instant, Instant), bool),
     (is_complete, said): (bool, impl Display),
@@ -30,6 +33,71 @@ pub fn check(
         at_us,
         text: format!("n{node} {why} after {waited} ms: {said}"),
     })
+}
+
+/// The last leave of one node.
+#[derive(Default)]
+struct Leave {
+    /// When it was asked for, by the node's own clock.
+    since: Instant,
+    /// Nothing has disturbed it so far.
+    is_calm: bool,
+}
+
+/// Watches the leaves of each node, and what disturbs them.
+pub(crate) struct Leaves {
+    nodes: Vec<Leave>,
+    /// When a fault last began or ended, or a machine started or stopped.
+    disturbed_us: u64,
+}
+
+impl Leaves {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Leaves {
+            nodes: for_each(nodes),
+            disturbed_us: 0,
+        }
+    }
+
+    /// A fault begins or ends, or a machine starts or stops: whatever is under way is disturbed.
+    pub(crate) fn on_disturbance(&mut self, at_us: u64) {
+        self.disturbed_us = at_us;
+        for leave in &mut self.nodes {
+            leave.is_calm = false;
+        }
+    }
+
+    /// Whether nothing has begun or ended for a while.
+    pub(crate) fn is_quiet(&self, at_us: u64) -> bool {
+        at_us.saturating_sub(self.disturbed_us) >= SETTLED_US
+    }
+
+    /// The node is asked to leave, at this time of its own clock.
+    pub(crate) fn on_leave(&mut self, node: usize, since: Instant) {
+        self.nodes[node].since = since;
+    }
+
+    /// Nothing was wrong when the node was asked to leave.
+    pub(crate) fn on_calm_leave(&mut self, node: usize) {
+        self.nodes[node].is_calm = true;
+    }
+
+    /// Whether nothing has disturbed the leave of the node.
+    pub(crate) fn is_calm(&self, node: usize) -> bool {
+        self.nodes[node].is_calm
+    }
+
+    /// Judges a leave that ends, at this time of the node's own clock.
+    pub(crate) fn on_left(
+        &self,
+        (at_us, node): (u64, usize),
+        answered: Instant,
+        handover: &Handover,
+    ) -> Option<Violation> {
+        let Leave { since, is_calm } = self.nodes[node];
+        let said = (handover.is_complete(), handover);
+        check((at_us, node), ((since, answered), is_calm), said)
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::Version;
 
-use super::{Contents, RowState, Shown, Violation, by_key};
+use super::{Contents, RowState, Shown, Violation, by_key, for_each};
 use crate::clock::is_beyond_drift;
 use crate::model::{Effect, History, Model, Told};
 use crate::plan::Table;
@@ -54,7 +54,7 @@ fn back(row: &RowState, history: History<'_>, expired: impl Fn(&Told) -> bool) -
 
 /// Watches one life of one node: a version that was hidden by a delete or by a newer version never shows again.
 #[derive(Debug, Default)]
-pub struct Watch([HashMap<Bytes, Seen, FixedState>; Table::ALL.len()]);
+struct Watch([HashMap<Bytes, Seen, FixedState>; Table::ALL.len()]);
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -67,7 +67,7 @@ struct Seen {
 
 impl Watch {
     /// The key shows this version now, or none.
-    pub fn observe(
+    fn observe(
         &mut self,
         at_us: u64,
         node: usize,
@@ -112,6 +112,30 @@ impl Watch {
                 Shown(newest)
             ),
         })
+    }
+}
+
+/// Watches what each node shows.
+pub(crate) struct Resurrections(Vec<Watch>);
+
+impl Resurrections {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Resurrections(for_each(nodes))
+    }
+
+    /// A life of the node begins, or the rows of its cluster take the place of its own.
+    pub(crate) fn on_view(&mut self, node: usize) {
+        self.0[node] = Watch::default();
+    }
+
+    /// The key shows this version now, or none.
+    pub(crate) fn on_shown(
+        &mut self,
+        (at_us, node): (u64, usize),
+        (table, key): (Table, &Bytes),
+        shows: Option<Version>,
+    ) -> Option<Violation> {
+        self.0[node].observe(at_us, node, table, key, shows)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Where nothing goes wrong writes reach all members by pushes: grafts and sessions are for what gets lost.
 
+use rumormill_core::Event;
+
 use super::Violation;
+use crate::plan::WARM_UP_US;
 
 /// The checker's name in reports.
 pub const NAME: &str = "pushes";
@@ -10,12 +13,33 @@ const ONE_IN: u64 = 8;
 const SPARE: u64 = 8;
 
 /// Judges how many rows had to be fetched, and how many were on their way to another member.
-pub fn check(at_us: u64, fetched: u64, sent: u64) -> Option<Violation> {
+fn check(at_us: u64, fetched: u64, sent: u64) -> Option<Violation> {
     (fetched > SPARE + sent / ONE_IN).then(|| Violation {
         checker: NAME,
         at_us,
         text: format!("{fetched} rows of {sent} had to be fetched, though nothing went wrong"),
     })
+}
+
+/// Counts the rows that sessions bring since the cluster has formed.
+#[derive(Default)]
+pub(crate) struct Pushes {
+    fetched: u64,
+}
+
+impl Pushes {
+    /// A node tells what it has come to know.
+    pub(crate) fn on_event(&mut self, at_us: u64, event: &Event) {
+        match event {
+            Event::Synced { rows, .. } if at_us >= WARM_UP_US => self.fetched += rows,
+            _ => {}
+        }
+    }
+
+    /// Judges a run in which nothing went wrong: so many rows were asked for one by one, and so many were on their way.
+    pub(crate) fn check(&self, at_us: u64, grafts: u64, sent: u64) -> Option<Violation> {
+        check(at_us, self.fetched + grafts, sent)
+    }
 }
 
 #[cfg(test)]

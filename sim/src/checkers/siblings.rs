@@ -16,15 +16,33 @@ pub type Shown = BTreeMap<Bytes, BTreeSet<Bytes>>;
 
 /// The knowledge of the authors of operations, by the numbers of these in the model.
 #[derive(Debug, Default)]
-pub struct Authors {
+pub(crate) struct Authors {
     /// The values that each had read.
-    pub seen: BTreeMap<usize, Vec<Bytes>>,
+    seen: BTreeMap<usize, Vec<Bytes>>,
     /// Writes whose node had not heard that the table keeps siblings: the last write that such nodes accept under one key may be all that
     /// is left, and it has to show.
-    pub early: BTreeSet<usize>,
+    early: BTreeSet<usize>,
 }
 
 impl Authors {
+    /// A node accepts a write, which has this number, of a client that has read these values.
+    pub(crate) fn on_write(&mut self, number: usize, seen: Vec<Bytes>, is_early: bool) {
+        self.seen.insert(number, seen);
+        if is_early {
+            self.early.insert(number);
+        }
+    }
+
+    /// Judges what nodes show at the end.
+    pub(crate) fn check(
+        &self,
+        at_us: u64,
+        shown: &[(usize, Shown)],
+        model: &Model,
+    ) -> Vec<Violation> {
+        check(at_us, shown, model, self)
+    }
+
     fn has_seen(&self, number: usize, value: &Bytes) -> bool {
         let seen = self.seen.get(&number);
         seen.is_some_and(|seen| seen.contains(value))
@@ -35,13 +53,7 @@ impl Authors {
     }
 }
 
-/// Judges what nodes show at the end.
-pub fn check(
-    at_us: u64,
-    shown: &[(usize, Shown)],
-    model: &Model,
-    authors: &Authors,
-) -> Vec<Violation> {
+fn check(at_us: u64, shown: &[(usize, Shown)], model: &Model, authors: &Authors) -> Vec<Violation> {
     let nothing = BTreeSet::new();
     let mut out = Vec::new();
     let keys = model.keys().filter(|(table, ..)| *table == Table::Siblings);

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::{ChangeKind, ScanRange, Siblings, TableId, View, Wall};
+use rumormill_core::{Change, ChangeKind, Cursor, ScanRange, Siblings, TableId, View, Wall};
 
-use super::{MAX_VIOLATIONS, Violation};
+use super::{MAX_VIOLATIONS, Violation, for_each};
 use crate::plan::Table;
 
 /// The checker's name in reports.
 pub const NAME: &str = "watching";
 
+/// Changes that a watching client reads at once.
+const CHANGES: usize = 256;
+
 /// The rows of one table as a watching client has them: scanned once, and kept by the changes that it pulled.
 #[derive(Debug, Default)]
-pub struct Mirror(BTreeMap<Bytes, Copied>);
+struct Mirror(BTreeMap<Bytes, Copied>);
 
 /// A row as it came with its change.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ struct Copied {
 
 impl Mirror {
     /// Begins anew with what a scan of the table shows, as after a lag or a flush, which does not say what it left.
-    pub fn scan(&mut self, view: &View<'_>, table: TableId) {
+    fn scan(&mut self, view: &View<'_>, table: TableId) {
         let rows = view.scan(table, ScanRange::default());
         self.0 = rows
             .map(|row| {
@@ -37,7 +40,7 @@ impl Mirror {
     }
 
     /// Takes in one change. `view` shows what is there after it.
-    pub fn follow(&mut self, view: &View<'_>, table: TableId, change: &ChangeKind) {
+    fn follow(&mut self, view: &View<'_>, table: TableId, change: &ChangeKind) {
         match change {
             ChangeKind::Put {
                 key,
@@ -59,7 +62,7 @@ impl Mirror {
     }
 
     /// Compares the rows with what the node shows at `wall`, its own time: a row that has expired by then may not have been told yet.
-    pub fn check(
+    fn check(
         &self,
         (at_us, node): (u64, usize),
         view: &View<'_>,
@@ -98,6 +101,136 @@ impl Copied {
     fn differs(&self, row: &Copied) -> bool {
         let values = self.value.as_ref().zip(row.value.as_ref());
         self.expires != row.expires || values.is_some_and(|(ours, theirs)| ours != theirs)
+    }
+}
+
+/// The watching client of one node.
+#[derive(Debug)]
+struct Watcher {
+    /// How far it has read each table, in the order of [`Table::ALL`].
+    cursors: [Cursor; Table::ALL.len()],
+    /// What it has of each.
+    mirrors: [Mirror; Table::ALL.len()],
+    /// Tables with changes that it has not read.
+    changed: Vec<usize>,
+}
+
+/// The outcome of one read of a watching client.
+pub(crate) enum Pulled {
+    /// There is nothing more to read.
+    Nothing,
+    /// It was too late for changes of a table.
+    Lagged,
+    /// The next changes of the table with this number.
+    Changes(usize, Vec<Change>),
+}
+
+impl Default for Watcher {
+    fn default() -> Self {
+        Watcher {
+            cursors: [Cursor(0); Table::ALL.len()],
+            mirrors: Default::default(),
+            changed: Vec::new(),
+        }
+    }
+}
+
+impl Watcher {
+    /// Reads the next changes, and the table that they are of.
+    fn next(
+        &mut self,
+        view: &View<'_>,
+        tables: &[TableId],
+    ) -> Option<(usize, Option<Vec<Change>>)> {
+        let slot = self.changed.pop()?;
+        match view.changes(tables[slot], self.cursors[slot], CHANGES) {
+            Ok(read) => {
+                self.cursors[slot] = read.next;
+                if read.more {
+                    self.changed.push(slot);
+                }
+                Some((slot, Some(read.changes)))
+            }
+            Err(lagged) => {
+                self.cursors[slot] = lagged.restart;
+                Some((slot, None))
+            }
+        }
+    }
+}
+
+/// Watches the tables of each node, as a client does.
+pub(crate) struct Watching(Vec<Watcher>);
+
+impl Watching {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Watching(for_each(nodes))
+    }
+
+    /// A life of the node begins, with these tables, whose changes count from the cursors.
+    pub(crate) fn on_start(
+        &mut self,
+        node: usize,
+        view: &View<'_>,
+        (tables, cursors): (&[TableId], &[Cursor]),
+    ) {
+        let watcher = &mut self.0[node];
+        for (slot, (table, cursor)) in tables.iter().zip(cursors).enumerate() {
+            watcher.cursors[slot] = *cursor;
+            watcher.mirrors[slot].scan(view, *table);
+        }
+    }
+
+    /// The node has stopped.
+    pub(crate) fn on_stop(&mut self, node: usize) {
+        self.0[node].changed.clear();
+    }
+
+    /// The table with this number has changes.
+    pub(crate) fn on_changed(&mut self, node: usize, slot: usize) {
+        self.0[node].changed.push(slot);
+    }
+
+    /// Reads what is new on the node, and takes it in.
+    pub(crate) fn pull(&mut self, node: usize, view: &View<'_>, tables: &[TableId]) -> Pulled {
+        let watcher = &mut self.0[node];
+        match watcher.next(view, tables) {
+            None => Pulled::Nothing,
+            Some((slot, None)) => {
+                watcher.mirrors[slot].scan(view, tables[slot]);
+                Pulled::Lagged
+            }
+            Some((slot, Some(changes))) => {
+                for change in &changes {
+                    watcher.mirrors[slot].follow(view, tables[slot], &change.kind);
+                }
+                Pulled::Changes(slot, changes)
+            }
+        }
+    }
+
+    /// Reads what is new on the node, without a copy of the rows.
+    pub(crate) fn skim(&mut self, node: usize, view: &View<'_>, tables: &[TableId]) -> Pulled {
+        match self.0[node].next(view, tables) {
+            None => Pulled::Nothing,
+            Some((_, None)) => Pulled::Lagged,
+            Some((slot, Some(changes))) => Pulled::Changes(slot, changes),
+        }
+    }
+
+    /// Compares what the client of the node has with what the node shows, at `wall` by its own time.
+    pub(crate) fn check(
+        &self,
+        (at_us, node): (u64, usize),
+        view: &View<'_>,
+        tables: &[TableId],
+        wall: Wall,
+    ) -> Vec<Violation> {
+        let mirrors = self.0[node].mirrors.iter().zip(Table::ALL).zip(tables);
+        let found = mirrors.flat_map(|((mirror, table), id)| {
+            mirror.check((at_us, node), view, (table, *id), wall)
+        });
+        found.collect()
     }
 }
 

@@ -225,7 +225,7 @@ fn a_repair_of_what_no_disk_has_lost_is_caught() {
     story.at(3_000).world.repaired(0);
     let found = story.finish();
     let found: Vec<&str> = found.iter().map(|found| found.checker).collect();
-    assert_eq!(found, [crate::vanish::NAME]);
+    assert_eq!(found, [crate::checkers::repairs::NAME]);
     // A node that takes over what one covers that lost rows may lack them too.
     let mut story = Scenario::new(2);
     story.at(3_000).put(0, "color", "red").wait(1_000);
