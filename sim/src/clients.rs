@@ -457,7 +457,7 @@ impl World {
             node,
             version,
             effect: Effect::Delete,
-            alone: self.hosts[node].alone,
+            alone: self.hosts[node].ties.alone,
         };
         let op = self.model.accepted(table, Some(key), op);
         self.count("flushed_ahead");
@@ -524,7 +524,7 @@ impl World {
                 node,
                 version,
                 effect: effect.clone(),
-                alone: self.hosts[node].alone,
+                alone: self.hosts[node].ties.alone,
             };
             self.model.accepted(table, key, op)
         });

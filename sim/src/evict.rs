@@ -110,7 +110,7 @@ impl World {
             Event::MemberEvicted { policy: true, .. } => self.casts_out(node),
             Event::Evicted { .. } => {
                 self.observers.evictions.on_return(node);
-                self.hosts[node].alone = true;
+                self.hosts[node].ties.alone = true;
                 let held = self.held(node);
                 self.model.went_alone(node, held.as_ref());
                 self.call_operator();

@@ -21,6 +21,9 @@ use crate::sabotage::Sabotage;
 pub(crate) struct Host {
     pub(crate) node: Option<Node>,
     pub(crate) disk: Disk,
+    pub(crate) drive: Drive,
+    pub(crate) ties: Ties,
+    pub(crate) process: Process,
     /// The node has the table `default` only.
     pub(crate) is_plain: bool,
     /// Whether clients write to the table that keeps siblings: else it is not created.
@@ -32,24 +35,8 @@ pub(crate) struct Host {
     pub(crate) clock: Clock,
     /// Its present faults.
     pub(crate) hurts: Hurts,
-    /// Events that wait until the process goes on or has handled the earlier ones.
-    pub(crate) held: VecDeque<Event>,
     /// Messages of this machine that are on their way.
     pub(crate) in_flight: usize,
-    /// Until when the process works on what it got.
-    pub(crate) busy_us: u64,
-    /// The store has no space, and the node will be told or has been.
-    pub(crate) stalled: bool,
-    /// A sync was due while there was no space.
-    pub(crate) sync_held: bool,
-    /// The store has failed: it takes nothing more.
-    pub(crate) store_failed: bool,
-    /// The node has been asked to leave.
-    pub(crate) leaving: bool,
-    /// It stopped while it was leaving, without an answer: what it holds it proposes anew if it is no member when it starts.
-    pub(crate) takes_along: bool,
-    /// Whether the leaver said that everything was handed over.
-    pub(crate) handed_over: Option<bool>,
     /// The id that the node has, or had.
     pub(crate) id: Option<NodeId>,
     /// The id of each of its lives.
@@ -58,26 +45,54 @@ pub(crate) struct Host {
     pub(crate) life: u32,
     /// Counts the starts, and how often the node's rows were replaced by its cluster's.
     pub(crate) view: u32,
-    /// Only the process died: the machine still answers that no process listens.
-    pub(crate) answers: bool,
-    /// When the earliest wake-up in the queue is due.
-    pub(crate) wake_us: Option<u64>,
     /// Turns it has ended, in all lives.
     pub(crate) turns: u64,
     /// The users' tables on this node, in the order of [`Table::ALL`].
     pub(crate) tables: [TableId; Table::ALL.len()],
-    /// In which life bits of its disk flipped, until the node has reunited with a member.
-    pub(crate) rotten: Option<u32>,
     /// Whether it was a full member when the last turn ended.
     pub(crate) was_full: bool,
+    seeds: Rng,
+    marks: BTreeMap<&'static str, u64>,
+}
+
+/// The disk of a machine as the process sees it: its faults, and the chance in its times.
+pub(crate) struct Drive {
+    /// The store has no space, and the node will be told or has been.
+    pub(crate) stalled: bool,
+    /// A sync was due while there was no space.
+    pub(crate) sync_held: bool,
+    /// The store has failed: it takes nothing more.
+    pub(crate) store_failed: bool,
+    pub(crate) disk_rng: Rng,
+    pub(crate) load_rng: Rng,
+}
+
+/// The ties of a machine's node to its cluster.
+pub(crate) struct Ties {
+    /// The node has been asked to leave.
+    pub(crate) leaving: bool,
+    /// It stopped while it was leaving, without an answer: what it holds it proposes anew if it is no member when it starts.
+    pub(crate) takes_along: bool,
+    /// Whether the leaver said that everything was handed over.
+    pub(crate) handed_over: Option<bool>,
+    /// In which life bits of its disk flipped, until the node has reunited with a member.
+    pub(crate) rotten: Option<u32>,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
     /// It was a member once, and its disk tells of it.
     pub(crate) remembers: bool,
-    pub(crate) disk_rng: Rng,
-    pub(crate) load_rng: Rng,
-    seeds: Rng,
-    marks: BTreeMap<&'static str, u64>,
+}
+
+/// The process of a machine: its pending input and wake-up.
+pub(crate) struct Process {
+    /// Events that wait until the process goes on or has handled the earlier ones.
+    pub(crate) held: VecDeque<Event>,
+    /// Until when the process works on what it got.
+    pub(crate) busy_us: u64,
+    /// When the earliest wake-up in the queue is due.
+    pub(crate) wake_us: Option<u64>,
+    /// Only the process died: the machine still answers that no process listens.
+    pub(crate) answers: bool,
 }
 
 impl Host {
@@ -85,35 +100,41 @@ impl Host {
         Host {
             node: None,
             disk: Disk::default(),
+            drive: Drive {
+                stalled: false,
+                sync_held: false,
+                store_failed: false,
+                disk_rng: Rng::new(seed, Stream::Disk, index as u32),
+                load_rng: Rng::new(seed, Stream::Loads, index as u32),
+            },
+            ties: Ties {
+                leaving: false,
+                takes_along: false,
+                handed_over: None,
+                rotten: None,
+                alone: true,
+                remembers: false,
+            },
+            process: Process {
+                held: VecDeque::new(),
+                busy_us: 0,
+                wake_us: None,
+                answers: true,
+            },
             is_plain: false,
             has_siblings: false,
             late: [false; Table::ALL.len()],
             has_disk: machine.disk,
             clock: Clock::default(),
             hurts: Hurts::default(),
-            held: VecDeque::new(),
             in_flight: 0,
-            busy_us: 0,
-            stalled: false,
-            sync_held: false,
-            store_failed: false,
-            leaving: false,
-            takes_along: false,
-            handed_over: None,
             id: None,
             names: Vec::new(),
             life: 0,
             view: 0,
-            answers: true,
-            wake_us: None,
             turns: 0,
             tables: [TableId::DEFAULT; Table::ALL.len()],
-            rotten: None,
             was_full: false,
-            alone: true,
-            remembers: false,
-            disk_rng: Rng::new(seed, Stream::Disk, index as u32),
-            load_rng: Rng::new(seed, Stream::Loads, index as u32),
             seeds: Rng::new(seed, Stream::Seeds, index as u32),
             marks: BTreeMap::new(),
         }
@@ -157,7 +178,7 @@ impl Host {
         let mut node = recovery.finish(now)?;
         self.life += 1;
         self.view += 1;
-        self.answers = true;
+        self.process.answers = true;
         self.was_full = false;
         let tables = self.opened().len();
         let mut cursors = Vec::new();
@@ -177,7 +198,7 @@ impl Host {
         self.id = Some(id);
         self.names.push(id);
         self.node = Some(node);
-        self.alone = self.standing(at_us) != Some("member");
+        self.ties.alone = self.standing(at_us) != Some("member");
         Ok((id, cursors))
     }
 
@@ -195,7 +216,7 @@ impl Host {
                 true => self.disk.synced(),
                 false => Seq(u64::MAX),
             },
-            is_well: !self.leaving && !self.hurts.is_hurt(),
+            is_well: !self.ties.leaving && !self.hurts.is_hurt(),
         }
     }
 
@@ -212,10 +233,10 @@ impl Host {
 
     /// The node is a member of its cluster: it proposes nothing of what it had taken along.
     pub(crate) fn belongs(&mut self) {
-        self.alone = false;
-        self.remembers = true;
-        self.rotten = None;
-        self.takes_along = false;
+        self.ties.alone = false;
+        self.ties.remembers = true;
+        self.ties.rotten = None;
+        self.ties.takes_along = false;
     }
 
     /// Whether the machine had a node, and has lost all that it knew.
@@ -232,18 +253,18 @@ impl Host {
                 *self.marks.entry(mark.name()).or_insert(0) += count;
             }
         }
-        self.wake_us = None;
-        self.busy_us = 0;
-        self.leaving = false;
-        self.stalled = false;
-        self.sync_held = false;
-        self.store_failed = false;
+        self.process.wake_us = None;
+        self.process.busy_us = 0;
+        self.ties.leaving = false;
+        self.drive.stalled = false;
+        self.drive.sync_held = false;
+        self.drive.store_failed = false;
         self.hurts.process_ends();
     }
 
     /// Whether input has to wait: the process is stopped or has not done with what it got.
     pub(crate) fn is_busy(&self, now_us: u64) -> bool {
-        self.busy_us > now_us || self.hurts.has(Hurt::Paused)
+        self.process.busy_us > now_us || self.hurts.has(Hurt::Paused)
     }
 
     /// The counters of all lives.

@@ -117,7 +117,7 @@ impl World {
         };
         // The last to leave must be able to come back and find the members it waits for. A node whose disk has rotted needs a member that
         // did not go.
-        let whole = self.hosts.iter().all(|host| host.rotten.is_none());
+        let whole = self.hosts.iter().all(|host| host.ties.rotten.is_none());
         let returns = self.hosts[node].has_disk && self.gone.is_empty() && whole;
         if !returns && !self.is_survived(node) {
             return;
@@ -125,8 +125,8 @@ impl World {
         self.strikes(number, what, node);
         let host = &mut self.hosts[node];
         // A node that is leaving already answers this time with the first.
-        if !host.leaving {
-            host.leaving = true;
+        if !host.ties.leaving {
+            host.ties.leaving = true;
             let now = host.now(self.now_us).mono;
             self.observers.leaves.on_leave(node, now);
         }
@@ -316,7 +316,7 @@ impl World {
         self.count_by("rows_a_clock_hid", shown.saturating_sub(steps));
         self.count_by("rows_a_clock_showed", steps.saturating_sub(shown));
         // The same deadline is now at another true time.
-        self.hosts[node].wake_us = None;
+        self.hosts[node].process.wake_us = None;
         self.reset_alarm(node);
         let fields = [
             Field::Word("ahead", if by_ms < 0 { "no" } else { "yes" }),

@@ -79,7 +79,7 @@ impl World {
             .map(|node| node.hello())
             .filter(|_| back && !self.hosts[to].hurts.has(Hurt::Paused))
         else {
-            let refuses = self.hosts[to].node.is_none() && self.hosts[to].answers;
+            let refuses = self.hosts[to].node.is_none() && self.hosts[to].process.answers;
             if back && refuses {
                 let at_us = self.now_us + self.net.latency(to, from);
                 return self.push(at_us, fails(Why::Unreachable));

@@ -35,11 +35,11 @@ impl World {
         self.trace
             .event(self.now_us, node, Weight::Detail, "load", &fields);
         let host = &mut self.hosts[node];
-        let mut wait_us = host.load_rng.between(LOAD_US.0, LOAD_US.1);
-        if host.load_rng.chance(CERTAIN / 8) {
+        let mut wait_us = host.drive.load_rng.between(LOAD_US.0, LOAD_US.1);
+        if host.drive.load_rng.chance(CERTAIN / 8) {
             wait_us *= 8;
         }
-        let looks_now = host.load_rng.chance(CERTAIN / 2);
+        let looks_now = host.drive.load_rng.chance(CERTAIN / 2);
         let early = looks_now.then(|| host.disk.read(&query));
         let life = host.life;
         let answer = Box::new(FromDisk { load, query, early });

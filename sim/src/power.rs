@@ -86,19 +86,19 @@ impl World {
         let count = self.hosts.len();
         let others = (1..count).map(|step| (node + step) % count);
         let a_newcomer = || others.clone().any(|other| self.is_joining(other));
-        if host.alone && self.is_survived(node) && a_newcomer() {
+        if host.ties.alone && self.is_survived(node) && a_newcomer() {
             return None;
         }
-        if !host.disk.is_empty() && !host.alone {
+        if !host.disk.is_empty() && !host.ties.alone {
             return Some(founder());
         }
         let remembers = |other: usize| {
             let host = &self.hosts[other];
-            host.node.is_none() && !host.disk.is_empty() && host.remembers
+            host.node.is_none() && !host.disk.is_empty() && host.ties.remembers
         };
         if !others.clone().any(|other| self.is_member(other)) {
             let mut knowing = others.filter(|other| remembers(*other) || self.is_away(*other));
-            let waits = knowing.next().is_some() && !host.remembers;
+            let waits = knowing.next().is_some() && !host.ties.remembers;
             return if waits { None } else { Some(founder()) };
         }
         // Members first: the list is short, and those it names may go again before they answer.
@@ -144,9 +144,9 @@ impl World {
     /// Returns whether the node runs, is a member that none has evicted, and is not about to leave or to lose what it holds.
     pub(crate) fn is_member(&self, node: usize) -> bool {
         let host = &self.hosts[node];
-        let stays = !host.leaving && host.rotten.is_none() && !self.is_outcast(node);
+        let stays = !host.ties.leaving && host.ties.rotten.is_none() && !self.is_outcast(node);
         let full = host.node.as_ref().is_some_and(Node::is_full);
-        full && !host.alone && stays
+        full && !host.ties.alone && stays
     }
 
     fn is_joining(&self, node: usize) -> bool {
@@ -174,7 +174,7 @@ impl World {
     pub(crate) fn is_known_elsewhere(&self, node: usize) -> bool {
         let knows = |other: usize| {
             let host = &self.hosts[other];
-            self.is_away(other) && !host.leaving && host.rotten.is_none()
+            self.is_away(other) && !host.ties.leaving && host.ties.rotten.is_none()
         };
         let mut others = (0..self.hosts.len()).filter(|other| *other != node);
         self.is_survived(node) || others.any(knows)
@@ -188,7 +188,7 @@ impl World {
             return;
         }
         let unsynced = host.disk.unsynced() as u64;
-        let keep = host.disk_rng.below(unsynced + 1) as usize;
+        let keep = host.drive.disk_rng.below(unsynced + 1) as usize;
         self.crash_keeping(node, clean, keep);
     }
 
@@ -242,11 +242,11 @@ impl World {
         // A driver closes its store in good order, unless that is what failed.
         let keep = match left {
             true => unsynced,
-            false => host.disk_rng.below(unsynced as u64 + 1) as usize,
+            false => host.drive.disk_rng.below(unsynced as u64 + 1) as usize,
         };
         let held = self.held(node).filter(|_| left);
         // A node that has left has said what it takes along.
-        self.hosts[node].leaving &= !left;
+        self.hosts[node].ties.leaving &= !left;
         self.power_off(node, keep, true);
         if left {
             self.left(node, held);
@@ -261,10 +261,10 @@ impl World {
     /// Writes that a leaver was told others hold stay promised as before.
     fn starts_as(&mut self, node: usize) {
         let host = &mut self.hosts[node];
-        if !host.alone {
+        if !host.ties.alone {
             // All that was damaged on its disk had been written anew.
             host.belongs();
-        } else if host.rotten.is_some() || host.takes_along {
+        } else if host.ties.rotten.is_some() || host.ties.takes_along {
             let held = self.held(node);
             self.model.went_alone(node, held.as_ref());
         }
@@ -274,7 +274,7 @@ impl World {
     /// others'. Without a disk nothing is left of it, handed over or not: the member that holds it now may have no disk either.
     fn left(&mut self, node: usize, held: Option<Held>) {
         let host = &mut self.hosts[node];
-        let handed_over = host.handed_over.take() == Some(true);
+        let handed_over = host.ties.handed_over.take() == Some(true);
         if !host.has_disk {
             // Perhaps no member has heard that it left.
             return self.forget(node);
@@ -287,12 +287,12 @@ impl World {
     /// Returns how many unsynced batches are lost when the first `keep` survive.
     pub(crate) fn power_off(&mut self, node: usize, keep: usize, answers: bool) -> usize {
         let host = &mut self.hosts[node];
-        host.takes_along |= host.leaving;
+        host.ties.takes_along |= host.ties.leaving;
         let (upto, lost) = host.disk.crash(keep);
         self.observers.on_stop(node, host.node.as_ref());
         self.clients.on_stop(node);
         host.stop();
-        host.answers = answers;
+        host.process.answers = answers;
         self.clock_ends(node);
         self.application_stops(node);
         for op in self.observers.unsynced.on_stop(node, upto) {
@@ -311,10 +311,10 @@ impl World {
         self.model.forgot(node);
         self.forget_outcast(node);
         let host = &mut self.hosts[node];
-        host.alone = true;
-        host.remembers = false;
-        host.rotten = None;
-        host.takes_along = false;
+        host.ties.alone = true;
+        host.ties.remembers = false;
+        host.ties.rotten = None;
+        host.ties.takes_along = false;
         host.disk = crate::Disk::default();
         self.gone.extend(host.id);
         self.observers.repairs.on_forget(node);

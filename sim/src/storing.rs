@@ -27,7 +27,7 @@ impl World {
         let lies = sync && self.sabotage.syncs_early(node);
         let host = &mut self.hosts[node];
         let full = host.hurts.strike(Hurt::DiskFull);
-        let stalls = full && !std::mem::replace(&mut host.stalled, full);
+        let stalls = full && !std::mem::replace(&mut host.drive.stalled, full);
         let life = host.life;
         if host.disk.store(seq, batch, sync && !lies) {
             self.begin_sync(node);
@@ -44,18 +44,20 @@ impl World {
     /// Whether the disk refuses for good. The node is told so a little later, and once.
     fn store_fails(&mut self, node: usize) -> bool {
         let host = &mut self.hosts[node];
-        if host.hurts.strike(Hurt::DiskFails) && !std::mem::replace(&mut host.store_failed, true) {
+        if host.hurts.strike(Hurt::DiskFails)
+            && !std::mem::replace(&mut host.drive.store_failed, true)
+        {
             let life = host.life;
             self.count(FaultKind::FailDisk.name());
             self.push(self.now_us + SYNC_US.0, Event::StoreFails { node, life });
         }
-        self.hosts[node].store_failed
+        self.hosts[node].drive.store_failed
     }
 
     pub(crate) fn begin_sync(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let slow_us = host.hurts.sync_us();
-        let at_us = self.now_us + host.disk_rng.between(SYNC_US.0, SYNC_US.1) + slow_us;
+        let at_us = self.now_us + host.drive.disk_rng.between(SYNC_US.0, SYNC_US.1) + slow_us;
         let life = host.life;
         if slow_us > 0 {
             self.count(FaultKind::SlowDisk.name());
@@ -68,8 +70,8 @@ impl World {
             return;
         }
         let host = &mut self.hosts[node];
-        if host.stalled {
-            host.sync_held = true;
+        if host.drive.stalled {
+            host.drive.sync_held = true;
             return;
         }
         let (upto, again) = host.disk.sync_done();
@@ -102,11 +104,11 @@ impl World {
     /// The disk has space again: all that waits is written and synced.
     pub(crate) fn space_returns(&mut self, node: usize) {
         let host = &mut self.hosts[node];
-        if host.hurts.has(Hurt::DiskFull) || !std::mem::take(&mut host.stalled) {
+        if host.hurts.has(Hurt::DiskFull) || !std::mem::take(&mut host.drive.stalled) {
             return;
         }
         let begins = host.disk.want_all();
-        if std::mem::take(&mut host.sync_held) || begins {
+        if std::mem::take(&mut host.drive.sync_held) || begins {
             self.begin_sync(node);
         }
     }

@@ -21,7 +21,7 @@ impl World {
             None => self.take_place(event),
             // The process looks at its clock when it goes on.
             Some(_) if matches!(event, Event::Wake { .. }) => {}
-            Some(node) => self.hosts[node].held.push_back(event),
+            Some(node) => self.hosts[node].process.held.push_back(event),
         }
     }
 
@@ -38,12 +38,12 @@ impl World {
     /// Lets the events that had to wait for a node take place, for as long as the node is not busy again.
     pub(crate) fn release(&mut self, node: usize) {
         while !self.hosts[node].is_busy(self.now_us)
-            && let Some(event) = self.hosts[node].held.pop_front()
+            && let Some(event) = self.hosts[node].process.held.pop_front()
         {
             self.take_place(event);
         }
         if !self.hosts[node].is_busy(self.now_us) && self.hosts[node].node.is_some() {
-            self.hosts[node].wake_us = None;
+            self.hosts[node].process.wake_us = None;
             self.touch(node);
         }
     }
@@ -128,18 +128,18 @@ impl World {
     pub(crate) fn charge(&mut self, node: usize) {
         let cost_us = self.hosts[node].hurts.input_us();
         if cost_us > 0 {
-            let ready_us = self.hosts[node].busy_us.max(self.now_us) + cost_us;
-            self.hosts[node].busy_us = ready_us;
+            let ready_us = self.hosts[node].process.busy_us.max(self.now_us) + cost_us;
+            self.hosts[node].process.busy_us = ready_us;
             self.count(FaultKind::Slow.name());
             self.push(ready_us, Event::Ready { node });
         }
     }
 
     fn wake(&mut self, node: usize) {
-        if self.hosts[node].wake_us != Some(self.now_us) {
+        if self.hosts[node].process.wake_us != Some(self.now_us) {
             return;
         }
-        self.hosts[node].wake_us = None;
+        self.hosts[node].process.wake_us = None;
         let Some(deadline) = self.hosts[node]
             .node
             .as_ref()
@@ -172,8 +172,8 @@ impl World {
         // A deadline that is still due after the turn that met it costs time, so that the world goes on.
         let liveness = &self.observers.liveness;
         let due_us = due_us.max(self.now_us + u64::from(liveness.spins(node)));
-        if host.wake_us.is_none_or(|wake| due_us < wake) && !liveness.never_rests(node) {
-            self.hosts[node].wake_us = Some(due_us);
+        if host.process.wake_us.is_none_or(|wake| due_us < wake) && !liveness.never_rests(node) {
+            self.hosts[node].process.wake_us = Some(due_us);
             self.push(due_us, Event::Wake { node });
         }
     }
@@ -269,7 +269,7 @@ impl World {
 
     fn has_left(&mut self, node: usize, handover: &Handover) {
         let host = &mut self.hosts[node];
-        host.handed_over = Some(handover.holders > 0);
+        host.ties.handed_over = Some(handover.holders > 0);
         let now = host.now(self.now_us).mono;
         if self.observers.leaves.is_calm(node) {
             self.count("calm_leaves");

@@ -82,7 +82,7 @@ impl World {
         let mut candidates: Vec<Bytes> = shown.cloned().collect();
         let mut vanishing = BTreeSet::new();
         while !candidates.is_empty() && vanishing.len() < rows as usize {
-            let at = host.disk_rng.below(candidates.len() as u64) as usize;
+            let at = host.drive.disk_rng.below(candidates.len() as u64) as usize;
             vanishing.insert(candidates.swap_remove(at));
         }
         vanishing

@@ -87,7 +87,7 @@ fn a_node_that_crashes_while_it_leaves_takes_along_what_it_holds() {
         }
         story.kill(2).wait(10).restart(2);
         // Only once it has stored that it leaves it is no member when it starts.
-        assert_eq!(takes_along(&story), story.world().hosts[2].alone);
+        assert_eq!(takes_along(&story), story.world().hosts[2].ties.alone);
         cut_short += u32::from(takes_along(&story));
     }
     assert!(cut_short > 0);
