@@ -222,7 +222,7 @@ impl World {
     /// If time has begun.
     pub fn deploy(&mut self, deployment: Box<dyn Deployment>) {
         assert!(
-            self.now_us == 0 && self.events == 0,
+            self.now_us == 0 && self.tally.events == 0,
             "an application is there from the beginning"
         );
         self.slots = (0..self.hosts.len())

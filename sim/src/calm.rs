@@ -19,7 +19,7 @@ impl World {
     /// are members too and answer.
     pub(crate) fn is_calm_for(&self, leaver: usize) -> bool {
         let quiet = self.observers.leaves.is_quiet(self.now_us);
-        let whole = self.endings.is_empty() && !self.net.is_faulty();
+        let whole = self.course.endings.is_empty() && !self.net.is_faulty();
         let others = || (0..self.hosts.len()).filter(|node| *node != leaver);
         let well = others().all(|node| self.is_member(node) && !self.hosts[node].hurts.is_hurt());
         quiet

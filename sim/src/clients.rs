@@ -313,7 +313,7 @@ impl World {
 
     /// The client reads a row of a node that runs.
     fn read(&mut self, client: u32, node: usize, table: Table, key: Bytes) {
-        self.events += 1;
+        self.tally.events += 1;
         let host = &self.hosts[node];
         let Some(running) = &host.node else { return };
         let view = running.view(host.now(self.now_us));

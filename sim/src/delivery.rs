@@ -40,8 +40,8 @@ impl World {
         let Some(peer) = self.net.end(other).map(|end| end.node) else {
             return false;
         };
-        self.messages += 1;
-        let number = self.messages;
+        self.tally.messages += 1;
+        let number = self.tally.messages;
         if self.sabotage.swallows(node, peer, msg) {
             self.trace
                 .sent(self.now_us, number, link.0, (node, peer), msg);

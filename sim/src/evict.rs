@@ -29,7 +29,7 @@ impl World {
             return self.try_again(number);
         };
         self.strikes(number, what, by);
-        self.endings.insert(number, Ending::Answered);
+        self.course.endings.insert(number, Ending::Answered);
         let who = Field::Node("who", self.ids.get(&id).copied().unwrap_or(by));
         let fields = [who, Field::Num("force", u64::from(force))];
         self.trace

@@ -51,7 +51,7 @@ impl World {
             }
             FaultWhat::Skew { node, by_ms, ppm } => {
                 self.trace.fault_begins(self.now_us, number, what);
-                self.endings.insert(number, Ending::SetClock(node));
+                self.course.endings.insert(number, Ending::SetClock(node));
                 self.skew(node, by_ms, ppm);
                 self.count(FaultKind::Skew.name());
             }
@@ -88,7 +88,7 @@ impl World {
         // A machine without a disk forgets its cluster. One machine has to be left that knows it.
         if self.hosts[node].has_disk || self.is_survived(node) {
             self.strikes(number, what, node);
-            self.endings.insert(number, Ending::Start(node));
+            self.course.endings.insert(number, Ending::Start(node));
             self.crash(node, clean);
         }
     }
@@ -104,7 +104,7 @@ impl World {
             .filter(|node| self.is_known_elsewhere(*node));
         if let Some(node) = known {
             self.strikes(number, what, node);
-            self.endings.insert(number, Ending::Start(node));
+            self.course.endings.insert(number, Ending::Start(node));
             self.wipe(node);
         } else {
             self.try_again(number);
@@ -118,7 +118,7 @@ impl World {
         // The last to leave must be able to come back and find the members it waits for. A node whose disk has rotted needs a member that
         // did not go.
         let whole = self.hosts.iter().all(|host| host.ties.rotten.is_none());
-        let returns = self.hosts[node].has_disk && self.gone.is_empty() && whole;
+        let returns = self.hosts[node].has_disk && self.operator.gone.is_empty() && whole;
         if !returns && !self.is_survived(node) {
             return;
         }
@@ -130,7 +130,7 @@ impl World {
             let now = host.now(self.now_us).mono;
             self.observers.leaves.on_leave(node, now);
         }
-        self.endings.insert(number, Ending::Return(node));
+        self.course.endings.insert(number, Ending::Return(node));
         self.count(FaultKind::Leave.name());
         self.trace
             .event(self.now_us, node, Weight::Story, "leave", &[]);
@@ -147,7 +147,7 @@ impl World {
         self.strikes(number, what, node);
         self.hosts[node].hurts.begin(number, hurt);
         self.observers.on_hurt(node);
-        self.endings.insert(number, Ending::Heal(node));
+        self.course.endings.insert(number, Ending::Heal(node));
         let kind = what.kind();
         self.trace.event(
             self.now_us,
@@ -217,7 +217,7 @@ impl World {
     /// Ends a fault of the plan. One that strikes messages, inputs or syncs lasts until it has struck one: cuts and crashes may leave
     /// it none.
     pub(crate) fn fault_is_over(&mut self, number: usize) {
-        let goes_on = match self.endings.get(&number) {
+        let goes_on = match self.course.endings.get(&number) {
             Some(Ending::Return(node)) => self.hosts[*node].node.is_some(),
             Some(Ending::Heal(node)) => self.hosts[*node].hurts.is_fresh(number),
             Some(Ending::Answered) => self.is_evicting(),
@@ -234,7 +234,7 @@ impl World {
     pub(crate) fn end_fault(&mut self, number: usize) {
         self.disturb();
         self.trace.fault_ends(self.now_us, number);
-        match self.endings.remove(&number) {
+        match self.course.endings.remove(&number) {
             Some(Ending::Start(node) | Ending::Return(node)) => self.start(node),
             Some(Ending::SetClock(node)) => self.skew(node, 0, 0),
             Some(Ending::Heal(node)) => self.heal(number, node),
@@ -290,7 +290,7 @@ impl World {
         self.disturb();
         self.finish_turn();
         self.net.heal();
-        self.endings.clear();
+        self.course.endings.clear();
         for node in 0..self.hosts.len() {
             self.skew(node, 0, 0);
             self.finish_turn();
@@ -304,7 +304,7 @@ impl World {
     }
 
     pub(crate) fn skew(&mut self, node: usize, by_ms: i64, ppm: i64) {
-        self.keeps_deletes |= gives_beyond_drift(by_ms);
+        self.operator.keeps_deletes |= gives_beyond_drift(by_ms);
         let shown = self.shown(node);
         self.clock_drifts(ppm);
         self.compare_clocks();

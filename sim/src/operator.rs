@@ -13,15 +13,15 @@ const PATIENCE_US: u64 = 10_000_000;
 impl World {
     /// A node has to wait for others: the operator will see whether any of them can still come.
     pub(crate) fn call_operator(&mut self) {
-        if !self.operator_called {
-            self.operator_called = true;
+        if !self.operator.called {
+            self.operator.called = true;
             self.push(self.now_us + PATIENCE_US, Event::Operator);
         }
     }
 
     /// The operator looks, for as long as anybody is away.
     pub(crate) fn operator_looks(&mut self) {
-        self.operator_called = false;
+        self.operator.called = false;
         self.finish_turn();
         if !(0..self.hosts.len()).any(|node| self.is_away(node)) {
             return;
@@ -75,7 +75,8 @@ impl World {
 
     /// Whether deletes wait for something that no machine has.
     pub(crate) fn never_comes(&self, wait: &HoldUp) -> bool {
-        let never = self.gone.contains(&wait.node) || self.lost_writes.contains(&wait.node);
+        let never = self.operator.gone.contains(&wait.node)
+            || self.operator.lost_writes.contains(&wait.node);
         never && matches!(wait.why, HoldsUp::Writes { .. } | HoldsUp::Left)
     }
 

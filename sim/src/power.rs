@@ -80,7 +80,7 @@ impl World {
     pub(crate) fn seeds(&self, node: usize) -> Option<Vec<String>> {
         let host = &self.hosts[node];
         let founder = || (node > 0).then(|| "n0".to_string()).into_iter().collect();
-        if self.gone.is_empty() {
+        if self.operator.gone.is_empty() {
             return Some(founder());
         }
         let count = self.hosts.len();
@@ -128,8 +128,8 @@ impl World {
         deadline: Option<Instant>,
         request: Request,
     ) -> Token {
-        self.requests += 1;
-        let token = Token(self.requests);
+        self.tally.requests += 1;
+        let token = Token(self.tally.requests);
         self.input(
             node,
             Input::Request {
@@ -252,7 +252,7 @@ impl World {
             self.left(node, held);
         }
         self.break_links(node, true);
-        if self.settling {
+        if self.course.settling {
             self.push(self.now_us, Event::Start { node });
         }
     }
@@ -300,7 +300,7 @@ impl World {
         }
         self.model.crashed();
         if lost > 0 {
-            self.lost_writes.extend(self.hosts[node].id);
+            self.operator.lost_writes.extend(self.hosts[node].id);
         }
         self.count_by("batches_lost", lost as u64);
         lost
@@ -316,7 +316,7 @@ impl World {
         host.ties.rotten = None;
         host.ties.takes_along = false;
         host.disk = crate::Disk::default();
-        self.gone.extend(host.id);
+        self.operator.gone.extend(host.id);
         self.observers.repairs.on_forget(node);
     }
 

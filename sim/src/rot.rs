@@ -26,7 +26,7 @@ impl World {
         }
         host.ties.rotten = Some(host.life);
         self.strikes(number, what, node);
-        self.endings.insert(number, Ending::Reboot(node));
+        self.course.endings.insert(number, Ending::Reboot(node));
         self.count_by(FaultKind::Rot.name(), struck.len() as u64);
         let fields = [Field::Num("bits", struck.len() as u64)];
         self.trace

@@ -143,16 +143,17 @@ impl World {
         let (trace, recording) = self.trace.into_parts();
         let owned = |(name, count): (&str, u64)| (name.to_string(), count);
         let rest = self
+            .tally
             .counts
             .iter()
-            .chain([(&"messages", &self.messages)])
+            .chain([(&"messages", &self.tally.messages)])
             .filter(|(name, _)| !faults.contains_key(**name));
         Report {
             seed,
             nodes: self.hosts.len(),
             requested,
             hash,
-            events: self.events,
+            events: self.tally.events,
             sim_ms: self.now_us / 1000,
             counts: rest
                 .map(|(name, count)| owned((name, *count)))

@@ -20,7 +20,7 @@ impl World {
     /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`SETTLE_US`].
     pub fn settle(&mut self) {
         self.note("faults_end", &[]);
-        self.settling = true;
+        self.course.settling = true;
         self.trace.all_faults_end(self.now_us);
         self.end_faults_but_cuts();
         let begun_us = self.now_us;
@@ -153,7 +153,7 @@ impl World {
     fn views(&self) -> Vec<convergence::ClusterView> {
         let hosts = self.hosts.iter().enumerate();
         let running = hosts.filter_map(|(index, host)| Some((index, host, host.node.as_ref()?)));
-        let gone = (&self.gone, self.keeps_deletes);
+        let gone = (&self.operator.gone, self.operator.keeps_deletes);
         running
             .map(|(index, host, node)| {
                 convergence::ClusterView::read(index, node, host.now(self.now_us), gone)

@@ -84,7 +84,7 @@ impl World {
 
     /// A client reads a key of that table and keeps the context.
     pub(crate) fn read_siblings(&mut self, client: u32, node: usize, key: Bytes) {
-        self.events += 1;
+        self.tally.events += 1;
         let host = &self.hosts[node];
         let Some(running) = &host.node else { return };
         let view = running.view(host.now(self.now_us));

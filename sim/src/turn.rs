@@ -117,7 +117,7 @@ impl World {
         call: impl FnOnce(&mut Node, Now) -> T,
     ) -> Option<T> {
         self.touch(node);
-        self.events += 1;
+        self.tally.events += 1;
         self.observers.on_call(node);
         let host = &mut self.hosts[node];
         let now = host.now(self.now_us);
@@ -152,7 +152,7 @@ impl World {
             return;
         }
         if deadline.why != Timer::Flush {
-            self.events += 1;
+            self.tally.events += 1;
         }
         let why = Field::Word("why", story::timer(deadline.why));
         self.trace
@@ -286,7 +286,7 @@ impl World {
                 host.belongs();
                 host.view += 1;
                 if matches!(event, NodeEvent::Reunited { .. }) {
-                    self.lost_writes.extend(host.id);
+                    self.operator.lost_writes.extend(host.id);
                 }
             }
             NodeEvent::Resumed { .. } => host.belongs(),

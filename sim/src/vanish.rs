@@ -37,7 +37,7 @@ impl World {
             durable.retain(|key, _| !vanishing.contains(key));
         });
         self.strikes(number, what, node);
-        self.endings.insert(number, Ending::Start(node));
+        self.course.endings.insert(number, Ending::Start(node));
         self.count_by(FaultKind::Vanish.name(), vanishing.len() as u64);
         let fields = [Field::Num("rows", vanishing.len() as u64)];
         self.trace

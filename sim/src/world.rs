@@ -27,16 +27,9 @@ use crate::story::Ids;
 use crate::trace::{Field, Keep, Trace, WORLD, Weight};
 use crate::wire::Wire;
 
-/// The simulated world.
-pub struct World {
-    pub(crate) now_us: u64,
-    pub(crate) hosts: Vec<Host>,
-    pub(crate) net: Network,
-    pub(crate) trace: Trace,
-    pub(crate) model: Model,
-    pub(crate) clients: Clients,
-    /// The bytes of messages, if the plan wants them.
-    pub(crate) wire: Option<Wire>,
+/// The knowledge of the operator, and of the judges, about members and writes that never come back.
+#[derive(Default)]
+pub(crate) struct Operator {
     /// Members that will never come back: their machines have forgotten them.
     pub(crate) gone: BTreeSet<NodeId>,
     /// Nodes some of whose writes never come: a crash took them before they were synced, or the node has written its rows anew under other
@@ -46,27 +39,52 @@ pub struct World {
     /// far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
     /// An operator will look at the nodes that are away.
-    pub(crate) operator_called: bool,
-    pub(crate) ids: Ids,
+    pub(crate) called: bool,
+}
+
+/// The counters of a run.
+#[derive(Default)]
+pub(crate) struct Tally {
     pub(crate) counts: BTreeMap<&'static str, u64>,
-    pub(crate) observers: Observers,
-    pub(crate) sabotage: Box<dyn Sabotage>,
-    pub(crate) timing: Timing,
-    /// The node that has handled something and whose turn has not ended.
-    pub(crate) dirty: Option<usize>,
     pub(crate) events: u64,
     pub(crate) messages: u64,
-    /// Longer values leave the nodes' memory.
-    pub(crate) resident_value: Option<u32>,
-    queue: Queue,
-    pub(crate) plan: Plan,
+    /// Requests handed to nodes.
+    pub(crate) requests: u64,
+}
+
+/// The course of the plan: its next entry, and the faults in force.
+#[derive(Default)]
+pub(crate) struct Course {
     next_entry: usize,
     /// The endings of the plan's faults, by number.
     pub(crate) endings: BTreeMap<usize, Ending>,
     /// All faults are over: whatever stops is started again.
     pub(crate) settling: bool,
-    /// Requests handed to nodes.
-    pub(crate) requests: u64,
+}
+
+/// The simulated world.
+pub struct World {
+    pub(crate) now_us: u64,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) operator: Operator,
+    pub(crate) tally: Tally,
+    pub(crate) course: Course,
+    pub(crate) net: Network,
+    pub(crate) trace: Trace,
+    pub(crate) model: Model,
+    pub(crate) clients: Clients,
+    /// The bytes of messages, if the plan wants them.
+    pub(crate) wire: Option<Wire>,
+    pub(crate) ids: Ids,
+    pub(crate) observers: Observers,
+    pub(crate) sabotage: Box<dyn Sabotage>,
+    pub(crate) timing: Timing,
+    /// The node that has handled something and whose turn has not ended.
+    pub(crate) dirty: Option<usize>,
+    /// Longer values leave the nodes' memory.
+    pub(crate) resident_value: Option<u32>,
+    queue: Queue,
+    pub(crate) plan: Plan,
     /// The embedder's application on the machines, and its place on each; empty without one.
     pub(crate) deployment: Option<Box<dyn Deployment>>,
     pub(crate) slots: Vec<Slot>,
@@ -83,30 +101,22 @@ impl World {
             hosts: (plan.machines.iter().enumerate())
                 .map(|(index, machine)| Host::new(plan.seed, index, machine))
                 .collect(),
+            operator: Operator::default(),
+            tally: Tally::default(),
+            course: Course::default(),
             net: Network::new(plan.seed, nodes),
             trace: Trace::new(keep),
             model: Model::default(),
             clients: Clients::new(nodes),
             wire: plan.codec.then(Wire::default),
-            gone: BTreeSet::new(),
-            lost_writes: BTreeSet::new(),
-            keeps_deletes: false,
-            operator_called: false,
             ids: Ids::new(),
-            counts: BTreeMap::new(),
             observers: Observers::new(nodes),
             sabotage: Box::new(Honest),
             timing: Timing::default(),
             dirty: None,
-            events: 0,
-            messages: 0,
             resident_value: plan.resident_value,
             queue: Queue::default(),
             plan,
-            next_entry: 0,
-            endings: BTreeMap::new(),
-            settling: false,
-            requests: 0,
             deployment: None,
             slots: Vec::new(),
             meter: None,
@@ -272,7 +282,7 @@ impl World {
         let entry_us = self
             .plan
             .entries
-            .get(self.next_entry)
+            .get(self.course.next_entry)
             .map(|entry| entry.at_us);
         let from_plan = entry_us.is_some_and(|at| next.is_none_or(|(due, _)| at <= due));
         let due_us = if from_plan {
@@ -294,8 +304,8 @@ impl World {
         self.now_us = self.now_us.max(due_us);
         self.clocks_due();
         if from_plan {
-            let number = self.next_entry;
-            self.next_entry += 1;
+            let number = self.course.next_entry;
+            self.course.next_entry += 1;
             self.act(number);
         } else if let Some(event) = self.queue.pop() {
             self.happen(event);
@@ -305,7 +315,7 @@ impl World {
 
     /// A fault of the plan that found nothing to strike is tried again, until all faults end.
     pub(crate) fn again(&mut self, number: usize) {
-        if !self.settling && number < self.plan.entries.len() {
+        if !self.course.settling && number < self.plan.entries.len() {
             self.act(number);
         }
     }
@@ -350,7 +360,7 @@ impl World {
     }
 
     pub(crate) fn count_by(&mut self, name: &'static str, by: u64) {
-        *self.counts.entry(name).or_insert(0) += by;
+        *self.tally.counts.entry(name).or_insert(0) += by;
     }
 
     pub(crate) fn note(&mut self, verb: &'static str, fields: &[Field<'_>]) {
@@ -368,7 +378,7 @@ impl World {
 
     /// How often a recording of a link was played back, where messages become bytes.
     pub fn replays(&self) -> u64 {
-        self.counts.get(replays::NAME).copied().unwrap_or(0)
+        self.tally.counts.get(replays::NAME).copied().unwrap_or(0)
     }
 
     /// How often each kind of fault took effect.
@@ -386,7 +396,7 @@ impl World {
             .map(|kind| {
                 (
                     kind.name(),
-                    self.counts.get(kind.name()).copied().unwrap_or(0),
+                    self.tally.counts.get(kind.name()).copied().unwrap_or(0),
                 )
             })
             .collect();

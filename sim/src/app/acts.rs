@@ -64,9 +64,9 @@ impl World {
     }
 
     pub(crate) fn post(&mut self, from: usize, to: usize, message: Bytes) {
-        self.messages += 1;
+        self.tally.messages += 1;
         self.count("app_messages");
-        let number = self.messages;
+        let number = self.tally.messages;
         self.trace.posted(self.now_us, number, (from, to));
         if self.slots[from].in_flight >= MAX_IN_FLIGHT {
             return self.never_arrives((from, to), number, "crowded_out");

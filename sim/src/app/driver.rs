@@ -210,7 +210,7 @@ impl World {
         let Some(mut application) = self.slots[machine].running.take() else {
             return;
         };
-        self.events += 1;
+        self.tally.events += 1;
         self.count("app_calls");
         self.charge(machine);
         self.observers.on_call(machine);

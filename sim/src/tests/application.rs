@@ -339,7 +339,7 @@ fn the_network_drops_what_goes_beyond_its_bound() {
     let mut story = Scenario::with_starts(&[0, 0]);
     story.deploy(flooding.clone()).at(200);
     assert_eq!(got(&flooding).len(), MAX_IN_FLIGHT);
-    assert_eq!(story.world().counts.get("crowded_out"), Some(&7));
+    assert_eq!(story.world().tally.counts.get("crowded_out"), Some(&7));
 }
 
 /// Says 200 words by chance in each life, and finds fault with every run. Then it is silent: rows that a disk lost without an error

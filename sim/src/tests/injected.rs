@@ -168,8 +168,8 @@ fn rotten_rows_come_back_from_a_member() {
     let rot = story.wait(2_000).begin(&rot);
     story.wait(500).end(rot).wait(3_000);
     assert_eq!((count(&story, "rot"), story.rows(1)), (99, 8));
-    assert_eq!(story.world().counts["damaged"], 1);
-    assert_eq!(story.world().counts["reunited"], 1);
+    assert_eq!(story.world().tally.counts["damaged"], 1);
+    assert_eq!(story.world().tally.counts["reunited"], 1);
     story.expect_converged();
 }
 
@@ -202,8 +202,8 @@ fn rows_that_vanish_come_back_without_a_reunion() {
     assert_eq!((count(&story, "vanish"), story.rows(1)), (5, 3));
     story.wait(4_000);
     assert_eq!(story.rows(1), 8);
-    assert_eq!(story.world().counts["repaired"], 1);
-    assert!(!story.world().counts.contains_key("reunited"));
+    assert_eq!(story.world().tally.counts["repaired"], 1);
+    assert!(!story.world().tally.counts.contains_key("reunited"));
     story.put(0, "row0", "v2").expect_converged();
     let promised = |story: &Scenario, number| {
         let mut keys = story.world().model().keys();
@@ -264,8 +264,8 @@ fn a_member_that_is_down_is_evicted_and_comes_back() {
         story.wait(5_000);
         assert_eq!(count(&story, "evict"), 1, "of {nodes}");
         story.restart(1).wait(10_000);
-        assert_eq!(story.world().counts["evicted"], 1);
-        assert_eq!(story.world().counts["reunited"], 1);
+        assert_eq!(story.world().tally.counts["evicted"], 1);
+        assert_eq!(story.world().tally.counts["reunited"], 1);
         story.expect_converged();
     }
 }
@@ -281,7 +281,7 @@ fn an_eviction_waits_for_a_member_that_is_down_and_for_a_majority() {
     story.crash(1).wait(15_000).begin(&evict(false));
     story.wait(5_000);
     assert_eq!(count(&story, "evict"), 0, "one of two is no majority");
-    assert_eq!(story.world().counts["evictions_refused"], 1);
+    assert_eq!(story.world().tally.counts["evictions_refused"], 1);
     story.restart(1).wait(5_000);
     story.expect_converged();
 }
