@@ -111,60 +111,42 @@ pub struct Operation {
 }
 
 /// An event that cannot follow those recorded before. The history is as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
     /// The process has a call that has not ended.
+    #[error("expected the end of the call that this process made in line {}, not another call", since.line)]
     StillOpen {
         /// Where that call stands.
         since: Place,
     },
     /// The process has no call that could end.
+    #[error("expected an invoke, for this process has no open call")]
     NotOpen,
     /// The call that ended is of another kind.
+    #[error("expected the end of the open {open}")]
     OtherCall {
         /// The open call's kind.
         open: &'static str,
     },
     /// The call that ended is on another register.
+    #[error("expected the key of the open call, {open}")]
     OtherKey {
         /// The open call's register.
         open: Scalar,
     },
     /// A write or cas ended with another value than it was called with.
+    #[error("expected the value of the open call, or none")]
     OtherValue,
     /// A read is ok without saying what it gave.
+    #[error("expected the value that was read, null for none")]
     NothingSeen,
     /// The time is before that of the last event.
+    #[error("expected a time not before that of the last event, {last}")]
     TimeGoesBack {
         /// The time of the last event.
         last: u64,
     },
 }
-
-impl fmt::Display for Misuse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Misuse::StillOpen { since } => write!(
-                f,
-                "expected the end of the call that this process made in line {}, not another call",
-                since.line
-            ),
-            Misuse::NotOpen => f.write_str("expected an invoke, for this process has no open call"),
-            Misuse::OtherCall { open } => write!(f, "expected the end of the open {open}"),
-            Misuse::OtherKey { open } => write!(f, "expected the key of the open call, {open}"),
-            Misuse::OtherValue => f.write_str("expected the value of the open call, or none"),
-            Misuse::NothingSeen => f.write_str("expected the value that was read, null for none"),
-            Misuse::TimeGoesBack { last } => {
-                write!(
-                    f,
-                    "expected a time not before that of the last event, {last}"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for Misuse {}
 
 /// How a call ended, as its caller reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]

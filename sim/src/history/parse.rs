@@ -1,8 +1,6 @@
 //! Histories as JSON lines:
 //! `{"process","type":"invoke|ok|fail|info","f":"read|write|cas","key","value","time"}`.
 
-use std::fmt;
-
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -13,7 +11,8 @@ use super::{Answer, Call, Completion, History, Misuse, Outcome, Place, Scalar};
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// A file that is no history.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {text}")]
 pub struct HistoryError {
     /// The line, from 1.
     pub line: u64,
@@ -22,15 +21,6 @@ pub struct HistoryError {
     /// The fault there, and the expected form.
     pub text: String,
 }
-
-impl fmt::Display for HistoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let HistoryError { line, column, text } = self;
-        write!(f, "line {line}, column {column}: {text}")
-    }
-}
-
-impl std::error::Error for HistoryError {}
 
 /// One line. Fields other than these are ignored, as recorders add their own.
 #[derive(Deserialize)]
