@@ -12,8 +12,8 @@ use crate::error::RequestError;
 use crate::id::{DialId, LinkId, LoadId, Seq, TableId, Token};
 use crate::io::{Event, HaltReason, HangupReason, Lane, Links, Output, Response, StoreOp};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
+use crate::rules::Rules;
 use crate::time::Now;
 use crate::wire::Message;
 
@@ -52,12 +52,11 @@ pub(crate) struct Effects {
     marks: [u64; Mark::ALL.len()],
     refusals: [u64; Refusal::ALL.len()],
     turn_open: bool,
-    #[cfg(feature = "mutants")]
-    pub(crate) mutant: Option<crate::mutants::Mutant>,
+    rules: Rules,
 }
 
 impl Effects {
-    pub(crate) fn new(storage: Storage) -> Self {
+    pub(crate) fn new(storage: Storage, rules: Rules) -> Self {
         Effects {
             now: Now::default(),
             out: VecDeque::new(),
@@ -80,9 +79,13 @@ impl Effects {
             marks: [0; Mark::ALL.len()],
             refusals: [0; Refusal::ALL.len()],
             turn_open: false,
-            #[cfg(feature = "mutants")]
-            mutant: None,
+            rules,
         }
+    }
+
+    /// Returns the rules of the protocol.
+    pub(crate) const fn rules(&self) -> Rules {
+        self.rules
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -312,7 +315,7 @@ impl Effects {
     /// Everything up to `upto` is durable: the gate opens to there. The requests whose replies went through.
     pub(crate) fn stored(&mut self, upto: Seq) -> Vec<Token> {
         let last = Seq(self.open.0 - 1);
-        let upto = if mutated!(self, WatermarkAhead) {
+        let upto = if !self.rules.syncs_end_at_start() {
             last
         } else {
             upto

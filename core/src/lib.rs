@@ -103,6 +103,7 @@ mod recovery;
 mod refusals;
 mod requests;
 mod rng;
+mod rules;
 mod settings;
 pub mod store;
 mod table;

@@ -13,11 +13,9 @@ use crate::error::RecoverError;
 use crate::id::{Actor, ClusterId, NodeId};
 use crate::io::{Event, Record, StoreOp};
 use crate::marks::Mark;
-#[cfg(feature = "mutants")]
-use crate::mutants::Mutant;
-use crate::mutants::mutated;
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
+use crate::rules::Rules;
 use crate::store::Owner;
 use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, OwnRecord};
@@ -222,7 +220,6 @@ impl Recovery {
     /// have it, there are no seeds to find one, and [`Config::accept_damage`] is not set.
     pub fn finish(mut self, now: Now) -> Result<Node, RecoverError> {
         self.fill()?;
-        #[cfg(feature = "mutants")]
         self.mutate();
         let fresh = self.identity.is_none();
         let Some(damage) = self.fitness.take() else {
@@ -272,15 +269,14 @@ impl Recovery {
     }
 
     /// Applies a planted bug to the records that were read.
-    #[cfg(feature = "mutants")]
     fn mutate(&mut self) {
-        match self.config.mutant {
-            Some(Mutant::DamageTrusted) => {
-                self.fitness = Fitness::default();
-                self.damaged.clear();
-            }
-            Some(Mutant::CeilingIgnored) => self.ceiling = self.ceiling.map(|_| Hlc(0)),
-            _ => {}
+        let rules = Rules::of(&self.config);
+        if !rules.trusts_no_damage() {
+            self.fitness = Fitness::default();
+            self.damaged.clear();
+        }
+        if !rules.restores_ceiling() {
+            self.ceiling = self.ceiling.map(|_| Hlc(0));
         }
     }
 
@@ -313,12 +309,8 @@ impl Recovery {
     }
 
     fn assemble(mut self, now: Now, fresh: bool, behind: bool, damage: Option<String>) -> Node {
-        let mut fx = Effects::new(self.config.storage);
+        let mut fx = Effects::new(self.config.storage, Rules::of(&self.config));
         fx.set_now(now);
-        #[cfg(feature = "mutants")]
-        {
-            fx.mutant = self.config.mutant;
-        }
         let mut rng = Rng::new(self.seed, Stream::Identity);
         let (node, draw, cluster_id) = (rng.next(), rng.next(), rng.next());
         let wall = now.wall.as_millis();
@@ -332,7 +324,7 @@ impl Recovery {
             away: None,
         });
         // A node that looked for a cluster in vain, and is started again without anything to look for.
-        let alone = self.config.seeds.is_empty() && !mutated!(fx, JoinsForEver);
+        let alone = self.config.seeds.is_empty() && fx.rules().founds_without_seeds();
         if alone && damage.is_none() && !cluster.joined && cluster.away.is_none() {
             cluster.joined = true;
             fx.mark(Mark::Founds);
@@ -343,7 +335,7 @@ impl Recovery {
             fx.store(record::identity(&identity));
             fx.store(record::cluster(&cluster));
             fx.sync_this_turn();
-            if let Some(said) = damage.as_ref().filter(|_| !mutated!(fx, DamageUnnoted)) {
+            if let Some(said) = damage.as_ref().filter(|_| fx.rules().notes_damage()) {
                 // Until it has reunited: what is missing cannot be seen in what is left.
                 fx.store(record::damage(said));
             }
@@ -420,18 +412,16 @@ fn next_life(
     let epoch = last.map_or(wall.max(1), |last| wall.max(last.epoch + 1));
     let run = run_of(draw, epoch);
     match last {
-        Some(last) if mutated!(fx, RevivedEpoch) => Identity {
-            run,
-            ..last.clone()
-        },
-        Some(last) if mutated!(fx, ReusedDots) => Identity {
-            epoch,
-            ..last.clone()
-        },
         Some(last) => Identity {
             node: last.node,
-            run,
-            epoch,
+            run: match fx.rules().renews_dots() {
+                true => run,
+                false => last.run,
+            },
+            epoch: match fx.rules().raises_epoch() {
+                true => epoch,
+                false => last.epoch,
+            },
         },
         None => Identity { node, run, epoch },
     }

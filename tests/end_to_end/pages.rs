@@ -115,10 +115,10 @@ fn names() -> Names {
                 .map(str::to_string),
         );
     }
-    let text = read("core/src/mutants.rs");
+    let text = read("core/src/rules.rs");
     let bugs = text.lines().filter_map(|line| line.split_once(" = \""));
-    let bugs = bugs.filter_map(|(_, name)| name.strip_suffix("\","));
-    let bugs = bugs.map(str::to_string).collect();
+    let bugs = bugs.filter_map(|(_, rest)| Some(rest.split_once('"')?.0.to_string()));
+    let bugs = bugs.collect();
     Names {
         functions,
         plans,

@@ -9,7 +9,6 @@ use crate::error::ResumeError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, StoreOp};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::store::record::{self, Away};
 use crate::table::Hlc;
 use crate::table::sys;
@@ -21,7 +20,7 @@ impl Cluster {
         let Some((since, departure)) = self.membership.departure(self.id()) else {
             return;
         };
-        if departure.active.is_empty() || mutated!(env.fx, ReunionSkipped) {
+        if departure.active.is_empty() || !env.fx.rules().reunites_after_leave() {
             return;
         }
         let active = departure.active.clone();
@@ -80,7 +79,7 @@ impl Cluster {
     /// Begins another life, after others ended an earlier one: this node's links begin anew with it.
     pub(crate) fn begin_another_life(&mut self, env: &mut Env<'_>, ended: u64) {
         self.identity.epoch = self.identity.epoch.max(ended).saturating_add(1);
-        if !mutated!(env.fx, OldLifeDefended) {
+        if env.fx.rules().refutes_for_new_life() {
             env.detector.begin_another_life(self.identity.epoch);
         }
         env.fx.store(record::identity(&self.identity));
@@ -171,7 +170,7 @@ impl Cluster {
         let without: Vec<NodeId> = without.copied().collect();
         let ended = self.identity.epoch;
         self.begin_another_life(env, ended);
-        if !mutated!(env.fx, ResumeUnrecorded) {
+        if env.fx.rules().records_resumption() {
             self.record_resumption(env, ended);
         }
         env.fx.mark(Mark::Resumes);

@@ -10,7 +10,6 @@ use crate::error::RequestError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::Hlc;
@@ -226,7 +225,7 @@ impl Cluster {
         theirs: Greeting,
     ) -> Result<(), Refusal> {
         let evictions = self.membership.evictions();
-        if !mutated!(env.fx, PeersUnrecorded) {
+        if env.fx.rules().records_peers() {
             let (gossip, mut tables) = self.tables(env);
             gossip.merge_sys(&mut tables, theirs.rows)?;
             self.rows_changed(env);
@@ -246,7 +245,7 @@ impl Cluster {
             let member = self.membership.get(node);
             member.is_some_and(|member| member.record.epoch > epoch)
         };
-        if life.is_some_and(newer) && (evicted || !mutated!(env.fx, OldLinkKept)) {
+        if life.is_some_and(newer) && (evicted || env.fx.rules().closes_old_links()) {
             // The peer has begun another life since it made the handshake, and claims of that life need another link.
             self.hang_up(env, link, HangupReason::Retry);
             return Ok(());

@@ -12,7 +12,6 @@ use crate::effects::Effects;
 use crate::id::{LinkId, NodeId, Seq, Token};
 use crate::io::{Event, Handover, HangupReason, Lane, Links, Response};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::gossip::write_contexts;
 use crate::table::sys;
 use crate::table::{Context, RowClass};
@@ -113,7 +112,7 @@ impl Cluster {
     /// they would else run after it, and what came after the record of the departure would be on its disk and in no record. A node that
     /// is no full member yet goes on with its session.
     pub(crate) fn takes_no_rows(&self, fx: &Effects) -> bool {
-        self.leaving.is_some() && self.is_full() && !mutated!(fx, LeaverTakesRows)
+        self.leaving.is_some() && self.is_full() && fx.rules().leavers_take_no_rows()
     }
 
     /// This node covers more than when it was asked to leave: it has become a full member meanwhile.
@@ -148,7 +147,7 @@ impl Cluster {
         let leaving = self.leaving.as_mut();
         let leaving = leaving.filter(|leaving| leaving.round == round)?;
         // The second question names all that the first named, and the record. A holder may leave between the two.
-        if !leaving.announced || !mutated!(env.fx, HolderGoneUnseen) {
+        if !leaving.announced || env.fx.rules().departures_name_holders() {
             leaving.holders.insert(node);
         }
         if leaving.announced {
@@ -165,7 +164,7 @@ impl Cluster {
         let durable = self.holds_durably(env);
         let leaving = self.leaving.as_mut()?;
         let late = now >= leaving.gives_up_at(env.config.timing.leave_timeout)
-            || mutated!(env.fx, LeaveUnasked);
+            || !env.fx.rules().leaves_after_takeover();
         if !leaving.announced {
             if late || (durable && so_far.holders >= so_far.wanted) {
                 self.announce_departure(env);

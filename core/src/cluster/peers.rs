@@ -12,7 +12,6 @@ use crate::id::{DialId, LinkId, NodeId, Token};
 use crate::io::{Event, HangupReason, Lane, LinkError, Response, Timer};
 use crate::link::Hello;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::env::Look;
 use crate::time::Instant;
@@ -298,7 +297,7 @@ impl Cluster {
         for action in actions {
             if let Some((to, rumors)) = action.receiver()
                 && !self.is_greeted(to)
-                && !mutated!(env.fx, BeliefToldOnce)
+                && env.fx.rules().beliefs_await_links()
             {
                 // Nothing is sent, so nothing has been told.
                 env.detector.untold(to, rumors);

@@ -13,7 +13,6 @@ use super::{Cluster, Env};
 use crate::error::WriteError;
 use crate::id::NodeId;
 use crate::io::Event;
-use crate::mutants::mutated;
 use crate::time::{Instant, Now, Wall};
 
 /// How long a peer's clock counts after it was heard.
@@ -157,7 +156,7 @@ impl Cluster {
             return;
         }
         self.learn_agreed_time(env);
-        if mutated!(env.fx, SkewUntold) {
+        if !env.fx.rules().tells_skew() {
             return;
         }
         let limit = env.config.limits.clock_drift;
@@ -188,7 +187,7 @@ impl Cluster {
     /// Learns how far this node's clock may be behind: the drift limit counts from the time that the settled clocks of most members have passed.
     /// O(members log members).
     fn learn_agreed_time(&mut self, env: &mut Env<'_>) {
-        let counts = self.is_full() && !mutated!(env.fx, AgreedTimeIgnored);
+        let counts = self.is_full() && env.fx.rules().follows_agreed_time();
         let agreed = counts
             .then(|| {
                 env.gossip

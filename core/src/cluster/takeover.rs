@@ -4,7 +4,6 @@ use super::{Cluster, Env};
 use crate::id::{LinkId, Seq};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::gossip::read_contexts;
 use crate::wire::{ClusterMessage, DomainContext, Message};
@@ -35,13 +34,13 @@ impl Cluster {
             return Ok(());
         }
         let durable = env.gossip.holds_durably(&held);
-        let gate = match durable || mutated!(env.fx, TakenOverUnsynced) {
-            true => Seq(0),
+        let gate = match env.fx.rules().syncs_takeovers() && !durable {
             // All dots seen by now are durable with this turn's batch.
-            false => {
+            true => {
                 env.fx.sync_this_turn();
                 env.fx.open_seq()
             }
+            false => Seq(0),
         };
         let answer = Message::Cluster(ClusterMessage::Takeover { round });
         let links = Links::One(link);

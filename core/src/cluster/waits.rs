@@ -15,7 +15,6 @@ use crate::config::Config;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, LinkError};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::env::Look;
 use crate::table::gossip::Gossip;
 use crate::time::Instant;
@@ -251,8 +250,8 @@ impl Cluster {
     /// and lost the member that it then began to join goes on as what it was. A member that answers comes first.
     pub(crate) fn found_deadline(&self, look: &Look<'_>) -> Option<Instant> {
         let myself = |state: &SeedState| *state == SeedState::Myself;
-        let untold = mutated!(look.fx, FoundsUntold) && self.waits.seeds.values().any(myself);
-        let alone = look.seat.config.seeds.is_empty() && !mutated!(look.fx, JoinsForEver);
+        let untold = !look.fx.rules().founds_when_told() && self.waits.seeds.values().any(myself);
+        let alone = look.seat.config.seeds.is_empty() && look.fx.rules().founds_without_seeds();
         let told = look.seat.config.found || alone || untold;
         let looks = !self.record.joined && self.record.away.is_none();
         let open = looks && self.joining.is_none() && self.leaving.is_none();

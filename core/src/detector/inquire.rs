@@ -8,7 +8,6 @@ use alloc::vec::Vec;
 
 use super::{Action, Detector};
 use crate::id::NodeId;
-use crate::mutants::mutated;
 use crate::wire::{Rumor, RumorState};
 
 /// The questions of one node. Constant size.
@@ -25,7 +24,7 @@ pub(super) struct Inquiries {
 impl Detector {
     /// Asks a living member about `target`, which is taken for dead. Each of the living is asked about each of the dead in turn.
     pub(super) fn inquire(&mut self, target: NodeId, out: &mut Vec<Action>) {
-        if mutated!(self, DownUnasked) {
+        if !self.rules.asks_about_down() {
             return;
         }
         let last = self.inquiries.helper;

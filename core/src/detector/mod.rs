@@ -24,6 +24,7 @@ use core::time::Duration;
 use crate::config::Timing;
 use crate::id::NodeId;
 use crate::rng::Rng;
+use crate::rules::Rules;
 use crate::time::Instant;
 use crate::wire::{Rumor, RumorState};
 
@@ -123,8 +124,7 @@ pub(crate) struct Detector {
     resumed: Option<Instant>,
     next_probe: Instant,
     next_down: Instant,
-    #[cfg(feature = "mutants")]
-    pub(crate) mutant: Option<crate::mutants::Mutant>,
+    pub(crate) rules: Rules,
     nonce: u64,
 }
 
@@ -210,8 +210,7 @@ impl Detector {
             resumed: None,
             next_probe: now + Duration::from_micros(phase),
             next_down: now,
-            #[cfg(feature = "mutants")]
-            mutant: None,
+            rules: Rules::default(),
             nonce,
         }
     }

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::id::NodeId;
-use crate::mutants::mutated;
 use crate::wire::{Rumor, RumorState};
 
 use super::suspicion::{CONFIRMATIONS, Suspicion};
@@ -169,7 +168,7 @@ impl Detector {
         let accused = rumor.state != RumorState::Alive;
         let refute = (rumor.incarnation > self.incarnation
             || accused && rumor.incarnation == self.incarnation)
-            && !mutated!(self, RefutationIgnored);
+            && self.rules.refutes_accusations();
         if refute {
             self.incarnation = rumor.incarnation + 1;
             self.health.worsen(1);
@@ -235,7 +234,7 @@ impl Detector {
             (RumorState::Alive | RumorState::Suspect, RumorState::Down) => {
                 self.bury(rumor.clone(), out)
             }
-            (RumorState::Down, RumorState::Alive) if mutated!(self, HearsayRevives) => {
+            (RumorState::Down, RumorState::Alive) if !self.rules.trusts_contact_alone() => {
                 self.set_state(rumor.node, RumorState::Alive, out);
             }
             (_, RumorState::Alive) | (RumorState::Down, _) => {}
@@ -298,7 +297,7 @@ impl Detector {
     /// Changes the state, ends a suspicion, and gives the verdict.
     fn set_state(&mut self, node: NodeId, state: RumorState, out: &mut Vec<Action>) {
         self.end_suspicion(node);
-        let buried = mutated!(self, DownForever);
+        let buried = !self.rules.takes_back_down();
         let Some(member) = self.members.get_mut(&node) else {
             return;
         };

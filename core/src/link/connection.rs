@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::frame::{self, HEADER_BYTES, Header, Kind, MAX_MESSAGE_BYTES};
 use super::{Hello, MAGIC, Nonce, Refusal};
 use crate::io::{Lane, LinkError};
-use crate::mutants::mutated;
+use crate::rules::Rules;
 use crate::wire::{self, Message};
 
 /// The caps on what a peer may claim before it has sent it.
@@ -53,8 +53,7 @@ pub struct Connection {
     ours: Hello,
     nonce: Nonce,
     limits: LinkLimits,
-    #[cfg(feature = "mutants")]
-    pub(crate) mutant: Option<crate::mutants::Mutant>,
+    pub(crate) rules: Rules,
     stage: Stage,
     /// The part of a magic or frame that has arrived.
     pub(super) partial: Vec<u8>,
@@ -102,8 +101,7 @@ impl Connection {
             ours,
             nonce,
             limits,
-            #[cfg(feature = "mutants")]
-            mutant: None,
+            rules: Rules::default(),
             stage: Stage::Magic,
             partial: Vec::new(),
             lanes: [const { None }; 3],
@@ -329,7 +327,7 @@ impl Connection {
         let hello = self.check(payload)?;
         let theirs: Drawn = wire::decode_all(payload).map_err(|_| LinkError::Malformed)?;
         // A peer with this nonce would prove it by sending our own bytes back.
-        if theirs.nonce == self.nonce && !mutated!(self, NonceEchoed) {
+        if theirs.nonce == self.nonce && self.rules.refuses_own_nonce() {
             return Err(LinkError::Refused(Refusal::Proof));
         }
         self.stage = Stage::Unproved(hello);
@@ -341,7 +339,7 @@ impl Connection {
     /// Takes the peer's proof; returns the hello that it makes good.
     fn prove(&mut self, payload: &[u8]) -> Result<Hello, LinkError> {
         let shown: Drawn = wire::decode_all(payload).map_err(|_| LinkError::Malformed)?;
-        if shown.nonce != self.nonce && !mutated!(self, ProofUnchecked) {
+        if shown.nonce != self.nonce && self.rules.checks_proofs() {
             return Err(LinkError::Refused(Refusal::Proof));
         }
         match core::mem::replace(&mut self.stage, Stage::Greeted) {

@@ -29,7 +29,6 @@ use crate::io::{Event, HaltReason, Input, Output};
 #[cfg(feature = "std")]
 use crate::link::{Connection, LinkLimits};
 use crate::link::{Hello, Nonce, VERSIONS};
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::requests::Requests;
 use crate::rng::{Rng, Seed, Stream};
@@ -106,10 +105,7 @@ impl Node {
             config,
             fx,
         };
-        #[cfg(feature = "mutants")]
-        {
-            node.detector.mutant = node.fx.mutant;
-        }
+        node.detector.rules = node.fx.rules();
         node.begin_life(now, fresh, behind);
         node
     }
@@ -259,7 +255,7 @@ impl Node {
             return Err(WriteError::StoreStalled);
         }
         let limit = self.config.limits.store_backlog;
-        if self.fx.backlog() >= limit && !mutated!(self.fx, BacklogUnbounded) {
+        if self.fx.backlog() >= limit && self.fx.rules().bounds_backlog() {
             return Err(WriteError::Busy { limit });
         }
         let limit = self.config.limits.store_backlog_bytes;
@@ -268,7 +264,7 @@ impl Node {
         }
         let drift = self.config.limits.clock_drift;
         if let Err(refusal) = self.cluster.may_give_clocks(self.fx.now(), drift)
-            && !mutated!(self.fx, ClockAheadWrites)
+            && self.fx.rules().refuses_clock_ahead()
         {
             self.fx.refuse(Refusal::WriteClockAhead);
             return Err(refusal);
@@ -379,22 +375,18 @@ impl Node {
 
     /// Draws what makes the handshake of one stream differ from all others: for a driver whose handshake is one of its own.
     pub fn nonce(&mut self) -> Nonce {
-        if mutated!(self.fx, NonceRepeated) {
-            return Nonce::new([self.cluster.id().0, 0]);
+        match self.fx.rules().draws_nonces() {
+            true => Nonce::new([self.nonces.next(), self.nonces.next()]),
+            false => Nonce::new([self.cluster.id().0, 0]),
         }
-        Nonce::new([self.nonces.next(), self.nonces.next()])
     }
 
     /// The reading side of a new stream to a peer, accepted or dialled, with a nonce of its own.
     #[cfg(feature = "std")]
     pub fn connection(&mut self, limits: LinkLimits) -> Connection {
         let nonce = self.nonce();
-        #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
         let mut conn = Connection::new(self.hello(), nonce, limits);
-        #[cfg(feature = "mutants")]
-        {
-            conn.mutant = self.fx.mutant;
-        }
+        conn.rules = self.fx.rules();
         conn
     }
 
@@ -434,7 +426,9 @@ impl Node {
     /// operator has accepted the damage it goes on by itself.
     pub(crate) fn begin_outside(&mut self, accepted: bool) {
         // To begin a cluster because no member is there at the moment would hide that rows are missing.
-        self.config.found &= mutated!(self.fx, DamageFounds);
+        if self.fx.rules().damaged_founds_none() {
+            self.config.found = false;
+        }
         let (cluster, mut env) = self.cluster_door();
         cluster.begin_outside(&mut env, accepted);
     }
@@ -495,7 +489,7 @@ impl Node {
 
     /// Begins a new life: what the store held takes effect, and this member's row is written.
     fn begin_life(&mut self, now: Now, fresh: bool, behind: bool) {
-        if !mutated!(self.fx, SettingsForgotten) {
+        if self.fx.rules().restores_settings() {
             for key in self.gossip.sys_keys(sys::SETTINGS) {
                 self.setting_row_changed(&key);
             }

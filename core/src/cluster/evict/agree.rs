@@ -6,7 +6,6 @@ use crate::cluster::{Cluster, Env};
 use crate::id::{LinkId, NodeId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::store::record::{self, Agreement};
 use crate::table::RowClass;
 use crate::wire::{ClusterMessage, Message};
@@ -69,7 +68,7 @@ impl Cluster {
             && serves
             && is_member
             && down
-            && (!ends_asker || mutated!(env.fx, AgreesTwice))
+            && !(env.fx.rules().agrees_once() && ends_asker)
     }
 
     fn store_agreed(&mut self, env: &mut Env<'_>) {

@@ -11,7 +11,6 @@ use crate::error::{EvictError, RequestError};
 use crate::id::{LinkId, NodeId, Token};
 use crate::io::{Event, Lane, Response};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::sys;
 use crate::time::Instant;
 use crate::wire::{ClusterMessage, Message, RumorState};
@@ -177,7 +176,7 @@ impl Cluster {
             }
             Ok(_) => {}
         }
-        if tally.is_majority() || (force && late) || mutated!(env.fx, EvictWithoutMajority) {
+        if tally.is_majority() || (force && late) || !env.fx.rules().evicts_by_majority() {
             return self.write_eviction(env, node, tally);
         }
         if late {

@@ -5,7 +5,6 @@ use crate::cluster::{Cluster, Env};
 use crate::id::LinkId;
 use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 
 impl Cluster {
     /// Applies an eviction that has come to be known here: it ends that life, and a node that its author did not count has to reunite.
@@ -31,7 +30,7 @@ impl Cluster {
             return;
         }
         let outranked = self.membership.outranks(verdict);
-        if outranked || mutated!(env.fx, EvictedHeard) {
+        if outranked || !env.fx.rules().evicted_reunite() {
             env.fx.mark(Mark::EvictionOutranked);
             env.fx.event(Event::EvictionOutranked { by });
         } else {

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 
 use crate::cluster::{Cluster, Env};
 use crate::id::NodeId;
-use crate::mutants::mutated;
 use crate::time::Instant;
 
 /// Old lives that are ended in one go.
@@ -18,7 +17,7 @@ const AT_ONCE: usize = 8;
 impl Cluster {
     /// A member is taken for dead: it may be an earlier life of this node's.
     pub(crate) fn notes_namesake(&mut self, env: &mut Env<'_>, node: NodeId) {
-        if self.is_earlier_self(env, node) && !mutated!(env.fx, NamesakeStays) {
+        if self.is_earlier_self(env, node) && env.fx.rules().ends_namesakes() {
             let now = env.fx.now().mono;
             self.evictions.namesakes.insert(node, now);
         }
@@ -32,10 +31,10 @@ impl Cluster {
         };
         let record = &member.record;
         let same = (&record.name, &record.addr) == (&env.config.name, &env.config.addr);
-        let forgets = !record.stores || mutated!(env.fx, NamesakeWithDiskEnded);
+        let awaited = env.fx.rules().awaits_disks() && record.stores;
         let counts =
-            !mutated!(env.fx, NamesakeByClock) || self.membership.is_earlier(node, self.id());
-        same && forgets && node != self.id() && counts
+            env.fx.rules().ends_later_namesakes() || self.membership.is_earlier(node, self.id());
+        same && !awaited && node != self.id() && counts
     }
 
     /// When an old life of this node's is to be ended. O(old lives).

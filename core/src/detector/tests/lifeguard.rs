@@ -325,6 +325,6 @@ fn hearsay_makes_no_zombies() {
 #[should_panic(expected = "left: [Up")]
 fn hearsay_that_revives_is_noticed() {
     let mut node = lone(4);
-    node.mutant = Some(crate::mutants::Mutant::HearsayRevives);
+    node.rules = Rules::without(crate::mutants::Mutant::HearsayRevives);
     stays_dead(node);
 }

@@ -5,7 +5,6 @@ use core::time::Duration;
 use super::settled::Vote;
 use crate::effects::Effects;
 use crate::io::Event;
-use crate::mutants::mutated;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::time::Instant;
@@ -44,12 +43,13 @@ impl Gossip {
             return;
         }
         self.end_rows_at = now.mono + END_EVERY;
-        let joined = env.seat.joined || mutated!(env.fx, JoinerExpires);
-        let here = !env.seat.is_away || mutated!(env.fx, AwayExpires);
-        let agreed = match mutated!(env.fx, ExpiresByOwnClock) {
-            true => Some(now.wall),
-            false if joined && here => self.vote(&env.look()).passed(env.fx),
-            false => None,
+        let rules = env.fx.rules();
+        let joins = rules.joiners_end_no_rows() && !env.seat.joined;
+        let is_away = rules.away_ends_no_rows() && env.seat.is_away;
+        let agreed = match rules.majority_ends_rows() {
+            true if joins || is_away => None,
+            true => self.vote(&env.look()).passed(env.fx),
+            false => Some(now.wall),
         };
         let more =
             agreed.is_some_and(|at| self.replica.end_expired(env.fx, at.as_millis(), BUDGET));

@@ -3,7 +3,6 @@
 use alloc::collections::BTreeSet;
 
 use crate::id::NodeId;
-use crate::mutants::mutated;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::Waits;
@@ -46,15 +45,12 @@ impl Gossip {
         let cover = self.replica.cover();
         let mut counted = look.seat.members.counted(|departure, is_lost| {
             let mut contexts = departure.contexts.iter();
-            let is_lost = match mutated!(look.fx, LostLeaverCounted) {
-                true => false,
-                false => is_lost,
-            };
-            is_lost
-                || contexts.all(|(class, context)| cover.includes(*class, context))
-                || mutated!(look.fx, LeaverUncounted)
+            let excused = look.fx.rules().excuses_lost_leavers() && is_lost;
+            let awaited = look.fx.rules().awaits_leavers()
+                && !contexts.all(|(class, context)| cover.includes(*class, context));
+            excused || !awaited
         });
-        if mutated!(look.fx, FreedWithoutDown) {
+        if !look.fx.rules().awaits_down_members() {
             counted.retain(|node| look.seat.detector.state(*node) != Some(RumorState::Down));
         }
         counted

@@ -6,7 +6,6 @@ use crate::cluster::Link;
 use crate::id::{Actor, LinkId, NodeId, Seq};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::Hlc;
 use crate::table::env::{Env, Look};
@@ -139,7 +138,7 @@ impl Gossip {
             is_sys || !(of_ended || brings())
         };
         let pass: Vec<bool> = batch.rows.iter().map(passes).collect();
-        if pass.contains(&false) && !mutated!(env.fx, EndedForwarded) {
+        if pass.contains(&false) && env.fx.rules().refuses_rows_of_ended() {
             env.fx.mark(Mark::RowOfEndedLife);
             let mut pass = pass.into_iter();
             batch.rows.retain(|_| pass.next() != Some(false));
@@ -181,7 +180,8 @@ impl Gossip {
         rows.retain(|row| match merged.next() {
             Some(Merged::Obsolete) => self.replica.has_row(actors, tables, row),
             Some(Merged::Lost) => {
-                !self.replica.is_deleted_in_memory(tables, row) || mutated!(env.fx, DeadForwarded)
+                !(env.fx.rules().withholds_dead_rows()
+                    && self.replica.is_deleted_in_memory(tables, row))
             }
             _ => true,
         });
@@ -190,7 +190,7 @@ impl Gossip {
         }
         self.announce(env, &fresh);
         if let Some(duty) = duty
-            && !mutated!(env.fx, ForwardUnsent)
+            && env.fx.rules().forwards_rows()
         {
             env.fx.mark(Mark::RowsForwarded);
             self.share(env, &duty, fresh);
@@ -209,7 +209,7 @@ impl Gossip {
         if !env.seat.is_full() || env.seat.takes_no_rows {
             return Ok(());
         }
-        if mutated!(env.fx, NoticeCovers) {
+        if !env.fx.rules().notices_cover_nothing() {
             self.replica.adopt(env.fx, &have, Hlc(0));
         }
         let now = env.fx.now().mono;
@@ -263,7 +263,7 @@ impl Gossip {
                         Message::Gossip(GossipMessage::IHave(write_contexts(&have))),
                     )
                 }
-                LazyVerdict::Graft(..) if mutated!(env.fx, GraftUnsent) => continue,
+                LazyVerdict::Graft(..) if !env.fx.rules().grafts_missing() => continue,
                 LazyVerdict::Graft(link, dots) => {
                     env.fx.mark(Mark::GraftSent);
                     (

@@ -7,7 +7,6 @@ use crate::effects::Effects;
 use crate::error::ReadError;
 use crate::id::{Actor, LinkId, NodeId};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::env::Env;
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{Loaded, Place, Reunion};
@@ -135,7 +134,7 @@ impl Gossip {
             !context.iter().all(covers)
         };
         let waited = fx.now().mono.since(self.away_from);
-        let patient = waited < REUNION_PATIENCE && !mutated!(fx, ReunionNotPutOff);
+        let patient = waited < REUNION_PATIENCE && fx.rules().reunions_await_past();
         patient && self.past.iter().any(lacks)
     }
 }

@@ -16,7 +16,6 @@ use core::time::Duration;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::Hlc;
 use crate::table::env::{Env, Look};
@@ -208,7 +207,7 @@ impl Gossip {
             };
             let size: usize = contexts.iter().map(|(_, context)| context.len()).sum();
             let fits = told.is_empty() || actors + size <= ACTORS_AT_ONCE;
-            let outlived = claim.epoch != present && !mutated!(env.fx, RelayedClaimOutlives);
+            let outlived = claim.epoch != present && env.fx.rules().relayed_claims_end();
             let is_news = claim.clock.0 > ask.clock || claim.dots > ask.dots;
             if outlived || !is_news || !fits {
                 continue;
@@ -221,7 +220,7 @@ impl Gossip {
                 contexts: write_contexts(contexts),
             });
         }
-        if !told.is_empty() && !mutated!(env.fx, ClaimNotRelayed) {
+        if !told.is_empty() && env.fx.rules().relays_claims() {
             Gossip::tell_claims(env, link, told);
         }
         Ok(())
@@ -276,9 +275,9 @@ impl Gossip {
             let (node, epoch) = (claim.node, claim.epoch);
             let member = env.seat.members.present(node);
             let lives = member.is_some_and(|member| member.record.epoch == epoch);
-            let counts = lives || mutated!(env.fx, RelayedClaimOutlives);
+            let outlived = env.fx.rules().relayed_claims_end() && !lives;
             let may = env.seat.is_full() && env.links.is_ready(link);
-            if may && counts && node != env.seat.me && self.has_use_for_claim(node) {
+            if may && !outlived && node != env.seat.me && self.has_use_for_claim(node) {
                 let clock = Hlc(claim.clock);
                 env.fx.mark(Mark::ClaimByRelay);
                 self.stability

@@ -12,7 +12,6 @@ use core::time::Duration;
 
 use crate::effects::Effects;
 use crate::id::NodeId;
-use crate::mutants::mutated;
 use crate::time::{Instant, Wall};
 
 /// A clock is believed once it has shown the time for so long, and after twice that at most.
@@ -74,7 +73,7 @@ impl Settled {
         } else if age >= SETTLES {
             own.before = Some(own.now);
             (own.now, own.since) = (offset, now.mono);
-        } else if !mutated!(fx, StepBackUnseen) {
+        } else if fx.rules().notices_steps_back() {
             own.now = own.now.min(offset);
         }
         let step = i64::try_from(step).unwrap_or(if step < 0 { i64::MIN } else { i64::MAX });
@@ -83,7 +82,7 @@ impl Settled {
 
     fn own(&self, fx: &Effects) -> Option<Offset> {
         let own = self.own?;
-        if mutated!(fx, JumpBelieved) {
+        if !fx.rules().clocks_settle() {
             return Some(own.last);
         }
         Some(own.before?.min(own.now))
@@ -141,7 +140,7 @@ fn lasting(members: usize, probe_interval: Duration) -> Duration {
 }
 
 fn counts(fx: &Effects, now: Instant, telling: &Telling, lasts: Duration) -> bool {
-    now.since(telling.at) <= lasts || mutated!(fx, TellingsLast)
+    !(fx.rules().tellings_fade() && now.since(telling.at) > lasts)
 }
 
 /// The settled clocks that count, in milliseconds since 1970, the largest first.
@@ -154,9 +153,9 @@ pub(crate) struct Vote {
 impl Vote {
     /// The time that more than half of the counted members have passed.
     pub(crate) fn passed(&self, fx: &Effects) -> Option<Wall> {
-        let needed = match mutated!(fx, HalfIsEnough) {
-            true => (self.of / 2).max(1),
-            false => self.of / 2 + 1,
+        let needed = match fx.rules().majority_exceeds_half() {
+            true => self.of / 2 + 1,
+            false => (self.of / 2).max(1),
         };
         let least = self.clocks.get(needed - 1)?;
         u64::try_from(*least).ok().map(Wall::from_millis)
@@ -196,7 +195,7 @@ mod tests {
     impl Clocks {
         fn new() -> Self {
             Clocks {
-                fx: Effects::new(Storage::None),
+                fx: Effects::new(Storage::None, crate::rules::Rules::default()),
                 settled: Settled::default(),
                 second: 0,
                 ahead_ms: 0,

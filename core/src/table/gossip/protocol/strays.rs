@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::NodeId;
-use crate::mutants::mutated;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::time::Instant;
@@ -63,7 +62,7 @@ impl Gossip {
         self.replica.has_strays()
             && env.seat.is_full()
             && !env.seat.is_leaving
-            && !mutated!(env.fx, StraysKept)
+            && env.fx.rules().moves_strays()
     }
 
     /// When rows have to be moved next.

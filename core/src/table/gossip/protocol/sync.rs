@@ -8,7 +8,6 @@ use crate::effects::Effects;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane, Links};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::Hlc;
 use crate::table::RowClass;
@@ -55,13 +54,13 @@ impl Gossip {
         let cover = self.replica.cover_mut();
         let has_tombstones = cover.tombstone_count() > 0;
         let sys = cover.hash(RowClass::Sys);
-        let without_memory = mutated!(env.fx, HashWithoutMemory);
-        let hashed = |class: &RowClass| class.is_durable() || !without_memory;
+        let with_memory = env.fx.rules().hashes_memory_rows();
+        let hashed = |class: &RowClass| class.is_durable() || with_memory;
         let usr = RowClass::USR.into_iter().filter(hashed);
         let usr = usr.fold(0u64, |sum, class| sum.wrapping_add(cover.hash(class)));
-        let rows = match mutated!(env.fx, LossUnseen) {
-            true => 0,
-            false => self.replica.live_sum(),
+        let rows = match env.fx.rules().compares_rows() {
+            true => self.replica.live_sum(),
+            false => 0,
         };
         Status {
             sys,
@@ -76,18 +75,21 @@ impl Gossip {
     }
 
     fn claims_now(&self, env: &Look<'_>) -> bool {
-        let durable = self.replica.cover().all_durable() || mutated!(env.fx, ClaimBeforeSync);
+        let rules = env.fx.rules();
+        let unsynced = rules.claims_synced_alone() && !self.replica.cover().all_durable();
+        let is_outside = rules.members_alone_claim() && !env.seat.is_full();
         // A node that is about to go takes nothing over: two that leave at once would hand over to each other.
         let stays = !env.seat.is_leaving;
         // Until a floor has been looked for among all rows, their sum is that of no set of rows.
         let counted = self.replica.is_counted();
-        stays && counted && (env.seat.is_full() || mutated!(env.fx, JoinerClaims)) && durable
+        stays && counted && !is_outside && !unsynced
     }
 
     /// Whether the peer has seen exactly what this node has.
     pub(crate) fn agrees(&mut self, env: &Look<'_>, theirs: &Status) -> bool {
         let ours = self.own_status(env);
-        (ours.sys, ours.usr) == (theirs.sys, theirs.usr) || mutated!(env.fx, MismatchUnseen)
+        let differs = (ours.sys, ours.usr) != (theirs.sys, theirs.usr);
+        !(env.fx.rules().notices_mismatch() && differs)
     }
 
     /// A peer told its state with a probe or an ack.
@@ -167,7 +169,7 @@ impl Gossip {
         let Some(known) = env.links.get_mut(link) else {
             return Ok(());
         };
-        if session <= known.last_pull && !mutated!(env.fx, PullRepeated) {
+        if session <= known.last_pull && env.fx.rules().serves_pulls_once() {
             env.fx.mark(Mark::PullRepeated);
             return Ok(());
         }
@@ -212,9 +214,9 @@ impl Gossip {
                 since,
                 contexts,
             } => {
-                let since = match mutated!(env.fx, ScopeOutdated) {
-                    true => Some(u64::MAX),
-                    false => since,
+                let since = match env.fx.rules().scopes_follow_changes() {
+                    true => since,
+                    false => Some(u64::MAX),
                 };
                 let scope = Scope::from_wire(&scope)?;
                 (Extent::Part { scope, since }, read_contexts(&contexts)?)
@@ -242,7 +244,7 @@ impl Gossip {
         if may {
             env.fx.mark(Mark::DigestDiffers);
             let mut scope = scope.to_wire();
-            if mutated!(env.fx, ScopeCut) {
+            if !env.fx.rules().scopes_name_all() {
                 scope.pop();
             }
             let at = self.replica.changes().next();
@@ -327,10 +329,10 @@ impl Gossip {
         let claims = awaited && env.seat.is_full() && !env.seat.is_leaving;
         let claims = claims && !matches!(basis, PullBasis::Digest(_));
         let durable = claims.then(|| {
-            write_contexts(&if mutated!(env.fx, ClaimBeforeSync) {
-                self.replica.contexts()
-            } else {
+            write_contexts(&if env.fx.rules().claims_synced_alone() {
                 self.replica.durable_contexts()
+            } else {
+                self.replica.contexts()
             })
         });
         let msg = Message::Gossip(GossipMessage::Pull(Pull {
@@ -345,7 +347,7 @@ impl Gossip {
     /// Whether this node, which is entering a cluster, wrote rows under its session whose clocks are not above what the cluster has freed. The next
     /// session is a reunion then, since there are rows here.
     fn wrote_too_low(&self, fx: &Effects, freed: Hlc) -> bool {
-        self.replica.wrote_below(freed) && !mutated!(fx, JoinerWritesBelow)
+        self.replica.wrote_below(freed) && fx.rules().joiners_write_above_freed()
     }
 
     /// Takes a page of a session in. What the end of a session means for the node's place in its cluster is the verdict.

@@ -9,7 +9,6 @@ use crate::effects::Effects;
 use crate::id::{LinkId, NodeId};
 use crate::io::Lane;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::rng::Rng;
 use crate::table::{Context, Hlc, RowClass, Runs};
@@ -412,7 +411,7 @@ impl AntiEntropy {
             .last
             .as_ref()
             .is_some_and(|(last, ..)| have == u64::from(*last) + 1);
-        let complete = complete || mutated!(fx, AdoptEarly) && asked.last.is_some();
+        let complete = complete || !fx.rules().adopts_after_last_row() && asked.last.is_some();
         let mut rows = page.rows;
         if let Some(staged) = &mut asked.staged {
             staged.push(core::mem::replace(

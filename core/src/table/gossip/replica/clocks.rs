@@ -4,7 +4,6 @@ use super::Replica;
 use crate::effects::Effects;
 use crate::io::Event;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::record;
 use crate::table::{Hlc, RowClass};
@@ -14,9 +13,9 @@ impl Replica {
     pub(super) fn issue_clock(&mut self, fx: &mut Effects, above: Hlc) -> Hlc {
         let clock = self.clock.issue(fx.now().wall, above);
         self.reserve_clocks(fx);
-        match mutated!(fx, WallClockWrites) {
-            true => Hlc::at(fx.now().wall),
-            false => clock,
+        match fx.rules().writes_above_rows() {
+            true => clock,
+            false => Hlc::at(fx.now().wall),
         }
     }
 
@@ -44,8 +43,8 @@ impl Replica {
     /// still. Clocks that were freed so far ahead that neither this node nor most of its peers follow count for nothing, or one such delete would
     /// draw all writes after it.
     pub(super) fn freed_to_beat(&self, fx: &Effects) -> Hlc {
-        let ignored = self.freed <= self.clock.last() || mutated!(fx, FreedUnbeaten);
-        let reached = !ignored && self.clock.reaches(fx.now().wall, self.others, self.freed);
+        let is_above = fx.rules().writes_above_freed() && self.freed > self.clock.last();
+        let reached = is_above && self.clock.reaches(fx.now().wall, self.others, self.freed);
         if reached { self.freed } else { Hlc(0) }
     }
 

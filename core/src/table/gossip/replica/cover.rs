@@ -15,7 +15,6 @@ use super::session::Served;
 use super::strays;
 use crate::effects::Effects;
 use crate::id::{Actor, Seq, TableId};
-use crate::mutants::mutated;
 use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::{Context, RowClass, Runs};
@@ -185,8 +184,8 @@ impl Cover {
             (false, Some((seq, ..))) if self.in_order => *seq,
             (false, _) => Seq(0),
         };
-        let at_once = seq == Seq(0) || !fx.has_storage();
-        if at_once || mutated!(fx, DurableAtOnce) {
+        let waits = fx.rules().awaits_syncs() && seq != Seq(0) && fx.has_storage();
+        if !waits {
             self.entry_mut(class, actor).durable.insert_run(low, high);
             return;
         }

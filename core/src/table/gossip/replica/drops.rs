@@ -16,7 +16,6 @@ use super::{Replica, StoredRow};
 use crate::effects::Effects;
 use crate::id::TableId;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::changes::Entry;
@@ -34,7 +33,7 @@ impl Replica {
     pub(super) fn drop_rows(&mut self, fx: &mut Effects, table: TableId, floor: Hlc) {
         let extent = self.rows.extent(table);
         let extent = extent.filter(|((oldest, _), _)| *oldest <= floor);
-        self.rows.unswept |= mutated!(fx, FloorUnswept);
+        self.rows.unswept |= !fx.rules().sweeps_floors();
         let is_new = floor > self.rows.floor(table) && !self.rows.unswept;
         let Some(((_, newest), len)) = extent.filter(|_| is_new) else {
             return self.raise_floor(table, floor);
@@ -56,7 +55,7 @@ impl Replica {
         self.changes.push(Entry::Flushed { table });
         fx.changed(self.catalog.public(table));
         fx.mark(Mark::FloorSwept);
-        if mutated!(fx, FloorIgnored) {
+        if !fx.rules().respects_floors() {
             self.ignore_floor(fx, Some(table));
         }
     }
@@ -66,7 +65,7 @@ impl Replica {
         if floor <= self.rows.floor_of_all() {
             return;
         }
-        self.rows.unswept |= mutated!(fx, FloorUnswept);
+        self.rows.unswept |= !fx.rules().sweeps_floors();
         let kept = self.newer_than(None, floor);
         let stays = kept.is_none() && self.rows.are_newer(floor);
         self.rows.set_floor_of_all(floor);
@@ -84,7 +83,7 @@ impl Replica {
         self.changes.push(Entry::FlushedAll);
         fx.all_changed();
         fx.mark(Mark::FloorSwept);
-        if mutated!(fx, FloorIgnored) {
+        if !fx.rules().respects_floors() {
             self.ignore_floor(fx, None);
         }
     }
@@ -172,7 +171,7 @@ impl Replica {
     ) -> Option<SiblingRow> {
         let floor = self.floor(table);
         let below = |version: &Sibling| version.clock <= floor;
-        if mutated!(fx, FloorIgnored) || !row.versions().iter().any(below) {
+        if !fx.rules().respects_floors() || !row.versions().iter().any(below) {
             return None;
         }
         fx.mark(Mark::RowBelowFloor);
@@ -196,7 +195,7 @@ impl Replica {
         };
         let lacks = |dot: &Dot| !self.cover.knows_up_to(class, *dot);
         let mut seen = whole.seen().as_slice().iter().chain(left.seen().as_slice());
-        if seen.any(lacks) && !mutated!(fx, FloorForgetsSeen) {
+        if seen.any(lacks) && fx.rules().drops_keep_seen() {
             fx.mark(Mark::DroppedSeenKept);
             left.bury(&whole);
         }
@@ -298,15 +297,6 @@ impl Replica {
         let is_none = since.is_none() && row.versions().is_empty();
         if !is_none && since.as_ref() != Some(&row) {
             self.place_siblings(fx, table, key, row);
-        }
-    }
-
-    /// Forgets a floor after it has removed what was there.
-    fn ignore_floor(&mut self, fx: &mut Effects, table: Option<TableId>) {
-        self.sweep(fx, usize::MAX);
-        match table {
-            Some(table) => self.rows.set_floor(table, Hlc(0)),
-            None => self.rows.set_floor_of_all(Hlc(0)),
         }
     }
 }

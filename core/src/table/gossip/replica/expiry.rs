@@ -8,7 +8,6 @@ use super::{Replica, Value};
 use crate::effects::Effects;
 use crate::id::TableId;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::RowClass;
 use crate::table::Slot;
 use crate::table::changes::Entry;
@@ -18,7 +17,7 @@ impl Replica {
     /// Hides rows whose time has come, and shows those again whose time lies ahead because the clock went back, at most `budget` of them.
     pub(crate) fn hide_expired(&mut self, fx: &mut Effects, budget: usize) {
         let wall_ms = fx.now().wall.as_millis();
-        if mutated!(fx, HiddenForGood) {
+        if !fx.rules().shows_hidden_again() {
             self.rows.hide_for_good();
         }
         for _ in 0..budget {
@@ -65,7 +64,7 @@ impl Replica {
                 self.sweep_row(fx, slot);
                 continue;
             }
-            if mutated!(fx, ExpiryVanishes) {
+            if !fx.rules().expiry_leaves_tombstones() {
                 let class = self.rows.row(slot).map(|row| self.catalog.class(row.table));
                 self.free(fx, class.unwrap_or(RowClass::UsrDurable), slot);
                 continue;

@@ -7,7 +7,6 @@ use super::Replica;
 use crate::effects::Effects;
 use crate::error::TableError;
 use crate::id::{Seq, TableId};
-use crate::mutants::mutated;
 use crate::table::catalog::{self, sys};
 use crate::table::changes::Entry;
 use crate::table::{Hlc, TableOptions};
@@ -75,7 +74,7 @@ impl Replica {
                 if key == FLOOR_OF_ALL {
                     self.drop_all(fx, clock);
                 } else if let Some(name) = floor_name(key) {
-                    if !mutated!(fx, FloorIgnored) {
+                    if fx.rules().respects_floors() {
                         let floor = self.floors.entry(name.to_string()).or_default();
                         *floor = (*floor).max(clock);
                     }
@@ -93,7 +92,7 @@ impl Replica {
         if self.catalog.group(before) == self.catalog.group(home) || self.changes.is_new() {
             return;
         }
-        if mutated!(fx, RedefinedUntold) {
+        if !fx.rules().tells_redefinitions() {
             return;
         }
         let has_rows = |table| self.rows.live(table).is_some_and(|live| !live.is_empty());

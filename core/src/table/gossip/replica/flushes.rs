@@ -14,7 +14,6 @@ use super::{Replica, StoredRow};
 use crate::effects::Effects;
 use crate::id::{Seq, TableId, Token};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::Slot;
 use crate::table::siblings::Sibling;
 use crate::table::sys;
@@ -68,7 +67,7 @@ impl Replica {
             accepted,
         };
         let mut left = AT_ONCE;
-        if mutated!(fx, FlushLeavesAhead) || self.delete_ahead(fx, &mut flush, &mut left) {
+        if !fx.rules().flushes_rows_ahead() || self.delete_ahead(fx, &mut flush, &mut left) {
             return (flush.accepted, None);
         }
         let (accepted, number) = (flush.accepted, flush.number);
@@ -162,7 +161,7 @@ impl Replica {
         let Some(at) = self.flushes.iter().position(is_left) else {
             return false;
         };
-        if mutated!(fx, FlushPassesHidden) {
+        if !fx.rules().flushes_hidden_rows() {
             return false;
         }
         let mut accepted = self.flushes[at].accepted;

@@ -3,6 +3,7 @@
 mod ahead;
 mod anti_entropy;
 mod batch;
+mod broken;
 mod clocks;
 mod cold;
 mod cover;
@@ -68,7 +69,6 @@ use crate::error::TableError;
 use crate::id::{Actor, Seq, TableId};
 use crate::io::StoreOp;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::catalog::{self, Catalog, sys};
 use crate::table::changes::{ChangeLog, Entry};
@@ -334,7 +334,7 @@ impl Replica {
             return self.merge_siblings(fx, class, arrival, *theirs, false);
         }
         let covered = self.cover.contains(class, arrival.actor, arrival.counter);
-        if covered && !mutated!(fx, ObsoleteMerges) {
+        if covered && fx.rules().drops_obsolete() {
             return Merged::Obsolete;
         }
         if arrival.actor == self.me {
@@ -342,11 +342,11 @@ impl Replica {
             fx.refuse(Refusal::OwnDot);
             return Merged::Obsolete;
         }
-        if !mutated!(fx, ClockUnfollowed) {
+        if fx.rules().follows_clocks() {
             self.follow_clock(fx, arrival.clock);
         }
         self.note(fx, arrival.table);
-        if !mutated!(fx, DroppedDot) || !arrival.counter.is_multiple_of(5) {
+        if fx.rules().covers_dots() || !arrival.counter.is_multiple_of(5) {
             self.cover.insert(class, arrival.actor, arrival.counter, fx);
         }
         self.supersede(fx, class, arrival)
@@ -354,14 +354,14 @@ impl Replica {
 
     /// A version of a table is here. One that is not stored may stand above one that is from now on, if the name has both.
     fn note(&mut self, fx: &Effects, table: TableId) {
-        if self.catalog.mark_used(table) && !mutated!(fx, ClaimsOutOfOrder) {
+        if self.catalog.mark_used(table) && fx.rules().claims_in_order() {
             self.cover.claim_in_order();
         }
     }
 
     /// Places a version if it is larger than the one that is here and no floor is above it. Its dot is covered already.
     fn supersede(&mut self, fx: &mut Effects, class: RowClass, arrival: Arrival) -> Merged {
-        if arrival.clock <= self.floor(arrival.table) && !mutated!(fx, FloorIgnored) {
+        if arrival.clock <= self.floor(arrival.table) && fx.rules().respects_floors() {
             fx.mark(Mark::RowBelowFloor);
             return Merged::Lost;
         }
@@ -369,11 +369,12 @@ impl Replica {
         if let Some(current) = found.and_then(|slot| self.rows.row(slot)) {
             let theirs = (arrival.clock, self.actor(arrival.actor), arrival.counter);
             let ours = (current.clock, self.actor(current.actor), current.counter);
-            let presence =
-                mutated!(fx, PresenceWins) && current.value.is_dead() && arrival.value.is_some();
+            let presence = !fx.rules().deletes_rank_alike()
+                && current.value.is_dead()
+                && arrival.value.is_some();
             let (higher, lower) = self.definition_ranks(fx, current, &arrival);
-            let stands = lower || mutated!(fx, TwinStands) && current.table != arrival.table;
-            let newer = ours >= theirs && !mutated!(fx, LastArrivalWins) && !presence;
+            let stands = lower || !fx.rules().replaces_twins() && current.table != arrival.table;
+            let newer = ours >= theirs && fx.rules().larger_version_wins() && !presence;
             if stands || newer && !higher {
                 fx.mark(Mark::RowLost);
                 return Merged::Lost;
@@ -386,7 +387,7 @@ impl Replica {
     /// Ranks two definitions of one table: the one that keeps more counts, whatever their clocks. Returns whether the arriving one does,
     /// and whether the one that is here does.
     fn definition_ranks(&self, fx: &Effects, current: &StoredRow, new: &Arrival) -> (bool, bool) {
-        if new.table != sys::TABLES || mutated!(fx, LaterDefinitionWins) {
+        if new.table != sys::TABLES || !fx.rules().siblings_win_definitions() {
             return (false, false);
         }
         let theirs = catalog::keeps(new.value.as_deref());
@@ -396,7 +397,7 @@ impl Replica {
 
     /// Makes a version the current one of its key. Its dot is covered already.
     fn place(&mut self, fx: &mut Effects, class: RowClass, found: Option<Slot>, arrival: Arrival) {
-        let forgotten = mutated!(fx, TombstoneNotStored) && arrival.value.is_none();
+        let forgotten = !fx.rules().stores_deletes() && arrival.value.is_none();
         if class.is_durable() && fx.has_storage() && !forgotten {
             let name = self.catalog.name(arrival.table);
             fx.store(record::put_row(
@@ -417,7 +418,7 @@ impl Replica {
         self.ahead.note(self.clock.last(), number);
         let sys_key = (class == RowClass::Sys).then(|| arrival.key.clone());
         let slot = self.fill(class, found, arrival, (number, seq));
-        if !(mutated!(fx, ChangeUnlogged) && found.is_some()) {
+        if fx.rules().logs_replacements() || found.is_none() {
             self.changes.push(Entry::gossip(slot));
         }
         self.cool_stored(fx, slot);
@@ -481,7 +482,7 @@ impl Replica {
         fx.mark(Mark::TwinReplaced);
         let stored = self.catalog.class(old.table);
         if stored.is_durable() && !class.is_durable() && fx.has_storage() {
-            if !mutated!(fx, RecordStays) {
+            if fx.rules().removes_twin_records() {
                 self.delete_stored(fx, stored, old.table, &old.key);
             }
             self.cover
@@ -494,7 +495,7 @@ impl Replica {
         if let Some(meta) = self.catalog.meta_of(table) {
             self.meta_changed(fx, meta, &key, clock);
         }
-        if table == sys::FLOORS && !mutated!(fx, FloorForgotten) {
+        if table == sys::FLOORS && fx.rules().sends_new_floors() {
             // The rows it removed are covered by the snapshots being served, and it is not.
             for served in &mut self.cover.served {
                 served.remember(table, &key);

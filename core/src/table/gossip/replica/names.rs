@@ -12,7 +12,6 @@ use super::Replica;
 use super::floors;
 use crate::effects::Effects;
 use crate::id::TableId;
-use crate::mutants::mutated;
 use crate::table::sys;
 
 /// For how long a table is idle before it is forgotten.
@@ -35,7 +34,7 @@ impl Replica {
             let Some((since, number, table)) = self.idle.front().copied() else {
                 return;
             };
-            let is_told = number >= self.changes.first() && !mutated!(fx, NameForgottenEarly);
+            let is_told = number >= self.changes.first() && fx.rules().keeps_told_names();
             if since + IDLE > now || is_told {
                 return;
             }
@@ -64,7 +63,7 @@ impl Replica {
 
     /// Whether no change of a table is in the log since it became empty.
     fn is_untold(&self, fx: &Effects, table: TableId) -> bool {
-        self.rows.idle_since(table) < self.changes.first() || mutated!(fx, NameForgottenEarly)
+        self.rows.idle_since(table) < self.changes.first() || !fx.rules().keeps_told_names()
     }
 
     /// Whether nothing is left of a table but its name.

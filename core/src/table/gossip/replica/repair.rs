@@ -41,7 +41,6 @@ use super::{ActorIx, Arrival, Merged, Replica, StoredRow};
 use crate::effects::Effects;
 use crate::id::Actor;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::store::bytes::hash_words;
 use crate::table::Slot;
@@ -407,7 +406,7 @@ impl Replica {
         };
         let me = self.actor(self.me);
         let clock = renewed(row.clock, self.actor(row.actor), me);
-        let Some(clock) = clock.filter(|_| !mutated!(fx, RepairUnwritten)) else {
+        let Some(clock) = clock.filter(|_| fx.rules().renews_replaced()) else {
             return;
         };
         let (key, existed) = (row.key.clone(), !row.value.is_dead());

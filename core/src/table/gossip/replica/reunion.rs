@@ -22,7 +22,6 @@ use crate::error::ReadError;
 use crate::id::TableId;
 use crate::io::StoreOp;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::Slot;
 use crate::table::causal::Dot;
@@ -129,10 +128,10 @@ impl Replica {
         dropped += fewer;
         self.remove_user_rows(fx);
         for (class, context) in &reunion.adopt {
-            if *class == RowClass::Sys || mutated!(fx, ReunionKeepsCoverage) {
-                self.cover.adopt(self.me, *class, context, fx);
-            } else {
+            if fx.rules().reunions_reset_coverage() && *class != RowClass::Sys {
                 self.reset_cover(fx, *class, context);
+            } else {
+                self.cover.adopt(self.me, *class, context, fx);
             }
         }
         for ((_, key), mut row) in reunion.theirs {
@@ -163,10 +162,10 @@ impl Replica {
             let (table, key) = (proposal.table, proposal.key);
             let found = self.rows.find(table, &key);
             // Above its own old version too, which others may still hold.
-            let freed = if mutated!(fx, ReunionKeepsClock) {
-                Hlc(0)
-            } else {
+            let freed = if fx.rules().reunions_raise_clocks() {
                 reunion.freed
+            } else {
+                Hlc(0)
             };
             let above = proposal.clock.max(freed).max(self.floor(table));
             let fresh = Fresh {
@@ -196,7 +195,7 @@ impl Replica {
                 .map(|(_, context)| context);
             let actor = self.actor(row.actor);
             let covered = context.is_some_and(|context| context.contains(actor, row.counter))
-                && !mutated!(fx, ReunionRevives);
+                && fx.rules().reunions_drop_covered();
             let place = (self.catalog.group(row.table), row.key.clone());
             let other = reunion.theirs.get(&place);
             let newer = other.is_some_and(|other| {
@@ -240,7 +239,7 @@ impl Replica {
             let context = adopt.find(|(name, _)| *name == class);
             let covers = |dot: Dot| {
                 context.is_some_and(|(_, context)| context.contains(dot.actor, dot.counter))
-                    && !mutated!(fx, ReunionRevives)
+                    && fx.rules().reunions_drop_covered()
             };
             let place = (row.table, row.key.clone());
             let theirs = reunion.theirs.get(&place);

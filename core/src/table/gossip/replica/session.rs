@@ -24,7 +24,6 @@ use crate::error::ReadError;
 use crate::id::{Actor, LinkId, Seq, TableId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::siblings::SiblingRow;
@@ -385,13 +384,13 @@ impl Replica {
     /// Drafts a page until it is full (false) or everything is in it (true).
     fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
         while let Some((class, actor, runs)) = served.missing.get(draft.at) {
-            let unsent = mutated!(fx, SnapshotWithoutMemory) && !class.is_durable();
-            let Some(ix) = self.cover.find(*actor).filter(|_| !unsent) else {
+            let is_sent = fx.rules().sends_memory_rows() || class.is_durable();
+            let Some(ix) = self.cover.find(*actor).filter(|_| is_sent) else {
                 draft.at += 1;
                 continue;
             };
             for &(low, high) in runs.as_slice() {
-                let high = high - u64::from(mutated!(fx, LastDotUnsent) && high > low);
+                let high = high - u64::from(!fx.rules().sends_whole_runs() && high > low);
                 if high < draft.counter {
                     continue;
                 }
@@ -415,7 +414,7 @@ impl Replica {
         let replaced = served
             .replaced
             .iter()
-            .filter(|_| !mutated!(fx, ReplacedForgotten));
+            .filter(|_| fx.rules().sends_replaced());
         for (table, key) in replaced {
             let found = self.rows.find(*table, key);
             if let Some(found) = found.and_then(|slot| Some((slot, self.rows.row(slot)?)))
@@ -436,7 +435,7 @@ impl Replica {
         draft: &mut Draft,
         (slot, row): (Slot, &StoredRow),
     ) -> bool {
-        if mutated!(fx, HiddenSentDead) && self.rows.is_hidden(slot) {
+        if !fx.rules().serves_hidden_rows() && self.rows.is_hidden(slot) {
             return self.add_row(&mut draft.batcher, row, None);
         }
         let place = || (row.table, row.key.clone());

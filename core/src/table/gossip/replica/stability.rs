@@ -24,7 +24,6 @@ use super::{ActorIx, Replica};
 use crate::effects::Effects;
 use crate::id::{Actor, NodeId};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::{Context, Hlc, RowClass};
@@ -115,12 +114,12 @@ impl Needed {
         counter: u64,
     ) -> Option<(Slot, Needed)> {
         let (slot, clock) = tombstone(gossip, class, actor, counter)?;
-        let dots = match mutated!(fx, NewestDotAwaited) {
-            true => alloc::vec![Dot {
+        let dots = match fx.rules().awaits_all_versions() {
+            true => gossip.dots_of(slot),
+            false => alloc::vec![Dot {
                 actor: gossip.actor(actor),
                 counter
             }],
-            false => gossip.dots_of(slot),
         };
         let needed = Needed { class, dots, clock };
         Some((slot, needed))
@@ -218,20 +217,20 @@ impl Stability {
         contexts: Contexts,
         clock: Hlc,
     ) {
-        let within = includes(gossip, &contexts) || mutated!(fx, ClaimNotWithin);
+        let is_early = fx.rules().claims_lie_within() && !includes(gossip, &contexts);
         let claim = Claim {
             epoch,
             covered: Covered::new(gossip, contexts, self.kept()),
             clock: claimed_clock(fx, clock),
         };
-        if within {
+        if !is_early {
             fx.mark(Mark::ClaimByContext);
             self.insert(node, claim);
-        } else {
-            fx.mark(Mark::ClaimEarly);
-            if claim.covered.is_whole {
-                self.early.entry(node).or_insert(claim);
-            }
+            return;
+        }
+        fx.mark(Mark::ClaimEarly);
+        if claim.covered.is_whole {
+            self.early.entry(node).or_insert(claim);
         }
     }
 
@@ -381,18 +380,11 @@ impl Stability {
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) {
-        #[cfg(feature = "mutants")]
-        if mutated!(fx, FreedByTime) {
-            let old = old(fx, gossip);
-            old.into_iter()
-                .for_each(|(class, slot)| gossip.free(fx, class, slot));
+        if !fx.rules().frees_by_claims_alone() {
+            gossip.free_old(fx);
         }
-        #[cfg(feature = "mutants")]
-        if mutated!(fx, FloorFreedUnasked) {
-            let floors = floors(gossip);
-            floors
-                .into_iter()
-                .for_each(|slot| gossip.free(fx, RowClass::Sys, slot));
+        if !fx.rules().floors_await_claims() {
+            gossip.free_floors(fx);
         }
         if self.cursor.is_none() {
             if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {
@@ -458,7 +450,7 @@ impl Stability {
                     continue;
                 }
                 if !gossip.lacked_writers(class, slot, lost).is_empty()
-                    && !mutated!(fx, DeadSiblingFreed)
+                    && fx.rules().frees_complete_siblings()
                 {
                     fx.mark(Mark::DeadSiblingKept);
                     continue;
@@ -501,37 +493,15 @@ fn oldest(fx: &Effects, gossip: &Replica, lost: Lost<'_>) -> Option<Needed> {
 
 /// The clock that a claim counts for.
 fn claimed_clock(fx: &Effects, clock: Hlc) -> Hlc {
-    if mutated!(fx, ClaimClockIgnored) {
-        Hlc(u64::MAX)
-    } else {
+    if fx.rules().claims_reach_deletes() {
         clock
+    } else {
+        Hlc(u64::MAX)
     }
 }
 
-/// The floors of tables.
-#[cfg(feature = "mutants")]
-fn floors(gossip: &Replica) -> Vec<Slot> {
-    let dots = gossip.cover().tombstones(RowClass::Sys).iter();
-    let floors =
-        dots.filter_map(|(actor, counter)| tombstone(gossip, RowClass::Sys, *actor, *counter));
-    floors.map(|(slot, _)| slot).collect()
-}
-
-/// The tombstones of users' tables that are older than two seconds.
-#[cfg(feature = "mutants")]
-fn old(fx: &Effects, gossip: &Replica) -> Vec<(RowClass, Slot)> {
-    let until = Hlc::at(fx.now().wall).0.saturating_sub(2_000 << 16);
-    let all = RowClass::USR.into_iter().flat_map(|class| {
-        let dots = gossip.cover().tombstones(class).iter();
-        dots.filter_map(move |(actor, counter)| {
-            let (slot, clock) = tombstone(gossip, class, *actor, *counter)?;
-            (clock.0 < until).then_some((class, slot))
-        })
-    });
-    all.collect()
-}
-
-fn tombstone(
+/// Returns the row of a tombstone, and its clock.
+pub(super) fn tombstone(
     gossip: &Replica,
     class: RowClass,
     actor: ActorIx,

@@ -22,7 +22,6 @@ use super::write::Fresh;
 use crate::effects::Effects;
 use crate::id::{Actor, NodeId, Seq, TableId};
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::Slot;
 use crate::table::causal::{CausalToken, Dot, Vector};
 use crate::table::siblings::Sibling;
@@ -251,7 +250,7 @@ impl Replica {
                 continue;
             }
             let dot = self.next_dot(fx, home);
-            if mutated!(fx, MovedAnew) {
+            if !fx.rules().moves_keep_origin() {
                 origin = dot;
             }
             let version = Sibling {

@@ -6,7 +6,6 @@ use super::{Arrival, Replica, StoredRow};
 use crate::effects::Effects;
 use crate::error::WriteError;
 use crate::id::{Seq, TableId};
-use crate::mutants::mutated;
 use crate::table::Slot;
 use crate::table::{Accepted, Hlc, Version, Write};
 
@@ -28,9 +27,9 @@ impl Replica {
         table: TableId,
         write: Write<'_>,
     ) -> Result<Accepted, WriteError> {
-        let table = match mutated!(fx, IdStaysBehind) {
-            true => self.catalog.public(table),
-            false => self.catalog.home(table),
+        let table = match fx.rules().ids_follow_definitions() {
+            true => self.catalog.home(table),
+            false => self.catalog.public(table),
         };
         if self.catalog.class(table).has_siblings() {
             return self.write_sibling(fx, table, write);
@@ -54,9 +53,9 @@ impl Replica {
         let current = found.and_then(|slot| self.rows.row(slot));
         let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
         // A row that is hidden here may show elsewhere.
-        let is_here = current.is_some_and(|row| !row.value.is_dead());
-        let ignored = mutated!(fx, HiddenDeleteIgnored) && !existed;
-        if value.is_none() && (!is_here || ignored) {
+        let stays =
+            fx.rules().deletes_hidden_rows() && current.is_some_and(|row| !row.value.is_dead());
+        if value.is_none() && !existed && !stays {
             return Ok(self.unchanged(fx, table, current));
         }
         let mut above = self.clock_to_beat(table, current)?;
@@ -127,7 +126,7 @@ impl Replica {
         (clock, counter): (Hlc, u64),
         existed: bool,
     ) -> Accepted {
-        let sync = self.is_sync(table) && !mutated!(fx, AckBeforeSync);
+        let sync = self.is_sync(table) && fx.rules().acks_after_sync();
         if sync {
             fx.sync_this_turn();
         }
@@ -183,7 +182,7 @@ impl Replica {
         Accepted {
             version: current.map_or(nothing, |row| self.version(row)),
             seq: current.map_or(fx.durable(), |row| row.seq),
-            sync: self.is_sync(table) && !mutated!(fx, AckBeforeSync),
+            sync: self.is_sync(table) && fx.rules().acks_after_sync(),
             existed: current.is_some_and(|row| row.is_live_at(wall_ms)),
             wrote: false,
         }

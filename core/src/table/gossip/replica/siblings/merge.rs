@@ -9,7 +9,6 @@ use super::super::{Arrival, Merged, Replica};
 use crate::effects::Effects;
 use crate::id::TableId;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::refusals::Refusal;
 use crate::table::causal::Dot;
 use crate::table::siblings::{Sibling, SiblingRow};
@@ -38,7 +37,8 @@ impl Replica {
         }
         let fresh = theirs.versions().iter().map(|version| version.dot);
         let fresh: Vec<Dot> = fresh.filter(|dot| !self.covers(class, *dot)).collect();
-        if fresh.is_empty() && !repair && !mutated!(fx, ObsoleteMerges) {
+        let drops_obsolete = fx.rules().drops_obsolete() && !repair;
+        if drops_obsolete && fresh.is_empty() {
             return Merged::Obsolete;
         }
         self.follow_clock(fx, arrival.clock);
@@ -48,9 +48,10 @@ impl Replica {
         let current = found.and_then(|slot| self.rows.row(slot));
         let ours = current.and_then(|row| row.value.siblings());
         let mut merged = ours.cloned().unwrap_or_default();
-        let revives = repair || mutated!(fx, ObsoleteMerges);
-        merged.merge(&theirs, |version| !fresh.contains(&version.dot) && !revives);
-        if mutated!(fx, SiblingLost) {
+        merged.merge(&theirs, |version| {
+            drops_obsolete && !fresh.contains(&version.dot)
+        });
+        if !fx.rules().keeps_siblings() {
             let newest = merged.newest().map(|version| version.origin);
             merged.retain(|version| Some(version.origin) == newest);
         }
@@ -88,7 +89,7 @@ impl Replica {
         let Some(row) = here.and_then(|row| row.value.siblings()) else {
             return merged;
         };
-        if row.replaces(&shown) && !mutated!(fx, RepairUnwritten) {
+        if row.replaces(&shown) && fx.rules().renews_replaced() {
             let row = row.clone();
             self.renew_siblings(fx, (table, key), row);
         }

@@ -8,7 +8,6 @@ use crate::effects::Effects;
 use crate::error::{TokenError, WriteError};
 use crate::id::TableId;
 use crate::marks::Mark;
-use crate::mutants::mutated;
 use crate::table::causal::{CausalToken, Dot, Vector};
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Accepted, Hlc, Write};
@@ -36,9 +35,9 @@ impl Replica {
         };
         self.check_limits(key, value.as_ref())?;
         let seen = self.seen_by(table, key, context)?;
-        let seen = match mutated!(fx, ContextIgnored) {
-            true => Vector::default(),
-            false => seen,
+        let seen = match fx.rules().replaces_seen() {
+            true => seen,
+            false => Vector::default(),
         };
         self.sweep_key(fx, table, key);
         let found = self.rows.find(table, key);

@@ -168,7 +168,7 @@ fn due(lazy: &mut Lazy, ms: u64, cover: &Cover) -> Vec<Verdict> {
 #[test]
 fn what_is_named_and_does_not_come_is_asked_for_once_of_each_that_has_it() {
     let (mut lazy, mut cover) = (Lazy::default(), Cover::default());
-    let mut fx = Effects::new(Storage::None);
+    let mut fx = Effects::new(Storage::None, crate::rules::Rules::default());
     let writer = cover.intern(actor(1));
     cover.insert(RowClass::UsrDurable, writer, 2, &mut fx);
     let t0 = Instant::ZERO;
@@ -234,7 +234,7 @@ fn a_peer_that_names_what_it_likes_fills_no_more_than_the_table() {
 #[test]
 fn what_waits_may_be_split_without_end_of_what_else_is_named() {
     let (mut lazy, mut cover) = (Lazy::default(), Cover::default());
-    let mut fx = Effects::new(Storage::None);
+    let mut fx = Effects::new(Storage::None, crate::rules::Rules::default());
     let long = named(actor(1), &[(1, 10_000)]);
     lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &long, &cover);
     let writer = cover.intern(actor(1));

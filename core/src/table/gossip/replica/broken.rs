@@ -1,0 +1,44 @@
+//! Acts of planted bugs, which no node with all of its [rules](crate::rules) does.
+
+use alloc::vec::Vec;
+
+use super::Replica;
+use super::stability::tombstone;
+use crate::effects::Effects;
+use crate::id::TableId;
+use crate::table::{Hlc, RowClass, Slot};
+
+impl Replica {
+    /// Frees the tombstones of users' tables that are older than two seconds.
+    pub(super) fn free_old(&mut self, fx: &mut Effects) {
+        let until = Hlc::at(fx.now().wall).0.saturating_sub(2_000 << 16);
+        for class in RowClass::USR {
+            for slot in self.tombstones_before(class, Hlc(until)) {
+                self.free(fx, class, slot);
+            }
+        }
+    }
+
+    /// Frees the floors of tables.
+    pub(super) fn free_floors(&mut self, fx: &mut Effects) {
+        for slot in self.tombstones_before(RowClass::Sys, Hlc(u64::MAX)) {
+            self.free(fx, RowClass::Sys, slot);
+        }
+    }
+
+    fn tombstones_before(&self, class: RowClass, until: Hlc) -> Vec<Slot> {
+        let dots = self.cover.tombstones(class).iter();
+        let all = dots.filter_map(|(actor, counter)| tombstone(self, class, *actor, *counter));
+        let old = all.filter(|(_, clock)| *clock < until);
+        old.map(|(slot, _)| slot).collect()
+    }
+
+    /// Forgets a floor after it has removed what was there.
+    pub(super) fn ignore_floor(&mut self, fx: &mut Effects, table: Option<TableId>) {
+        self.sweep(fx, usize::MAX);
+        match table {
+            Some(table) => self.rows.set_floor(table, Hlc(0)),
+            None => self.rows.set_floor_of_all(Hlc(0)),
+        }
+    }
+}
