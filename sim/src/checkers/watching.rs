@@ -109,7 +109,7 @@ impl Copied {
 struct Watcher {
     /// How far it has read each table, in the order of [`Table::ALL`].
     cursors: [Cursor; Table::ALL.len()],
-    /// What it has of each.
+    /// Its copy of each row.
     mirrors: [Mirror; Table::ALL.len()],
     /// Tables with changes that it has not read.
     changed: Vec<usize>,
