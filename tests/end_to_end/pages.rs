@@ -116,7 +116,8 @@ fn names() -> Names {
         );
     }
     let text = read("core/src/rules.rs");
-    let bugs = text.lines().filter_map(|line| line.split_once(" = \""));
+    let table = text.lines().skip_while(|line| *line != "rules! {");
+    let bugs = table.filter_map(|line| line.split_once(" = \""));
     let bugs = bugs.filter_map(|(_, rest)| Some(rest.split_once('"')?.0.to_string()));
     let bugs = bugs.collect();
     Names {
