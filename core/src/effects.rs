@@ -53,6 +53,9 @@ pub(crate) struct Effects {
     refusals: [u64; Refusal::ALL.len()],
     turn_open: bool,
     rules: Rules,
+    halted: bool,
+    /// Whether the store is out of space.
+    stalled: bool,
 }
 
 impl Effects {
@@ -80,6 +83,8 @@ impl Effects {
             refusals: [0; Refusal::ALL.len()],
             turn_open: false,
             rules,
+            halted: false,
+            stalled: false,
         }
     }
 
@@ -141,7 +146,27 @@ impl Effects {
     }
 
     pub(crate) fn halt(&mut self, why: HaltReason) {
+        self.halted = true;
         self.out.push_back(Output::Halt(why));
+    }
+
+    /// Returns whether the node has halted.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// The store is out of space, or is so no longer; tells of a change.
+    pub(crate) fn set_stalled(&mut self, why: Option<String>) {
+        match (core::mem::replace(&mut self.stalled, why.is_some()), why) {
+            (false, Some(why)) => self.event(Event::StoreStalled(why)),
+            (true, None) => self.event(Event::StoreRecovered),
+            _ => {}
+        }
+    }
+
+    /// Returns whether the store is out of space.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled
     }
 
     pub(crate) fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {

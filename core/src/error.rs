@@ -62,6 +62,9 @@ pub enum WriteError {
         /// The limit in milliseconds.
         limit_ms: u64,
     },
+    /// The mode of the table answers later: ask with [`Request::Table`](crate::Request::Table).
+    #[error("the table answers later: ask it with a request")]
+    AnsweredLater,
     /// The node is leaving, has left or has halted.
     #[error("the node is leaving the cluster")]
     Leaving,
@@ -268,6 +271,9 @@ pub enum RequestError {
     /// This node did not go on by itself.
     #[error(transparent)]
     Resume(ResumeError),
+    /// The request has an idempotency key, and tables of this mode remember none; nothing was changed.
+    #[error("the table remembers no idempotency keys")]
+    IdempotencyUnsupported,
     /// The node has halted: what was not acknowledged may be lost.
     #[error("the node has halted")]
     Halted,

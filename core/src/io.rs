@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::error::{ReadError, RequestError};
 use crate::id::{DialId, LinkId, LoadId, NodeId, Seq, TableId, Token};
 use crate::link::Hello;
-use crate::table::TableOptions;
+use crate::table::{TableOptions, TableRequest};
 use crate::time::Instant;
 use crate::wire::Message;
 
@@ -121,36 +121,8 @@ pub enum LinkError {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Request {
-    /// Writes a row; the reply waits for the sync if the table says so.
-    Write {
-        /// The table.
-        table: TableId,
-        /// The key.
-        key: Bytes,
-        /// The new value, `None` to delete.
-        value: Option<Bytes>,
-        /// When the row expires.
-        expires: Option<crate::Wall>,
-    },
-    /// Writes a key of a table that keeps siblings in the place of those that the author has seen.
-    Replace {
-        /// The table.
-        table: TableId,
-        /// The key.
-        key: Bytes,
-        /// The new value, `None` to remove what was seen.
-        value: Option<Bytes>,
-        /// The versions that the author has seen.
-        context: crate::CausalToken,
-    },
-    /// Reads a row, from the store if its value is only there. Requests on a key whose value is being loaded are carried
-    /// out in their order once it is here.
-    Get {
-        /// The table.
-        table: TableId,
-        /// The key.
-        key: Bytes,
-    },
+    /// Does something to a table, of whatever mode.
+    Table(TableRequest),
     /// Answers once everything accepted so far is durable.
     Sync,
     /// Creates a table with options; succeeds if it exists with the same ones.
@@ -196,12 +168,14 @@ pub enum Request {
     /// only to the lost members may reappear; writes known only to them are lost. Answers once that is durable, or refuses with
     /// [`ResumeError`](crate::ResumeError).
     Resume,
-    /// Removes every row of a user table that is here, or of all of them. Answers as a write does, once those are deleted too
-    /// whose clocks are ahead of this node's.
-    Flush {
-        /// The table; `None` for all.
-        table: Option<TableId>,
-    },
+    /// Removes every row of every user table that is here. Answers as [`TableOp::Flush`](crate::TableOp::Flush) does.
+    FlushAll,
+}
+
+impl From<TableRequest> for Request {
+    fn from(request: TableRequest) -> Request {
+        Request::Table(request)
+    }
 }
 
 /// The answer to a [`Request`].
@@ -216,8 +190,8 @@ pub enum Response {
     Siblings(crate::Siblings),
     /// Everything accepted before the request is durable.
     Synced,
-    /// The table exists.
-    Table(TableId),
+    /// The table exists, as [`Request::CreateTable`] asked for.
+    TableCreated(TableId),
     /// The settings are changed, durably.
     SettingsChanged,
     /// The member that answered.

@@ -68,7 +68,7 @@
 //! With [`Storage::Ordered`] the driver also keeps an ordered map of bytes: it applies each [`Output::Store`] atomically and
 //! in order, answers [`Input::Stored`] after a sync, and hands every record back through [`Recovery`] at the next start.
 //! [`Accepted::sync`] tells whether an acknowledgement has to wait for that. With [`Config::resident_value`] large values are
-//! only in that map: it answers [`Output::Load`] with [`Input::Loaded`], and a value is read with [`Request::Get`] where a view
+//! only in that map: it answers [`Output::Load`] with [`Input::Loaded`], and a value is read with [`TableOp::Get`] where a view
 //! says [`Found::Cold`].
 //!
 //! Structs and enums that may grow are `#[non_exhaustive]`: options begin with their constructor or default and are then changed field by field.
@@ -130,9 +130,10 @@ pub use rng::Seed;
 pub use settings::{SettingInfo, SettingKind, SettingSource, setting_name, settings_by_default};
 pub use table::gossip::StrayRows;
 pub use table::{
-    Accepted, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor, Durability,
-    Found, Hlc, Mode, Namespace, Row, RowClass, RowRef, Runs, Scan, ScanRange, Siblings, TableInfo,
-    TableName, TableOptions, Version, View, Write,
+    Accepted, Caller, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor,
+    Durability, Found, Hlc, IdempotencyKey, Mode, Namespace, Row, RowClass, RowRef, Runs, Scan,
+    ScanRange, Siblings, TableInfo, TableName, TableOp, TableOptions, TableRequest, Version, View,
+    Write,
 };
 pub use time::{Instant, Now, Wall};
 pub use trace::Trace;

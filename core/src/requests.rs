@@ -24,6 +24,9 @@ pub(crate) enum Waits {
     Evict,
     /// The deletes of a flush.
     Flush,
+    /// A table that answers later.
+    #[cfg(any(test, feature = "delays"))]
+    Later,
 }
 
 /// The requests that wait. One that waits costs nothing until it is answered or its deadline comes.
@@ -32,6 +35,9 @@ pub(crate) struct Requests {
     waiting: BTreeMap<Token, (Waits, Option<Instant>)>,
     /// The deadlines of those that have one.
     deadlines: BTreeSet<(Instant, Token)>,
+    /// Requests that were looked at to find those whose deadline has come.
+    #[cfg(test)]
+    looked_at: core::cell::Cell<u64>,
 }
 
 impl Requests {
@@ -65,8 +71,17 @@ impl Requests {
 
     /// The requests whose deadline has come.
     pub(crate) fn due(&self, now: Instant) -> Vec<Token> {
-        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        let due = self.deadlines.iter();
+        #[cfg(test)]
+        let due = due.inspect(|_| self.looked_at.set(self.looked_at.get() + 1));
+        let due = due.take_while(|(at, _)| *at <= now);
         due.map(|(_, token)| *token).collect()
+    }
+
+    /// Returns how many requests were looked at to find those whose deadline has come.
+    #[cfg(test)]
+    pub(crate) fn looked_at(&self) -> u64 {
+        self.looked_at.get()
     }
 
     /// Ends the wait for a request; whether it still waited.

@@ -23,7 +23,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Instant, Request, RequestError, Response, TableId, TableOptions, Token, Write,
+    Durability, Instant, RequestError, Response, TableId, TableOp, TableOptions, TableRequest,
+    Token, Write,
 };
 use rumormill_sim::app::{Application, Context, Deployment};
 use rumormill_sim::plan::{Action, Entry, Fault, FaultWhat, Plan, Shape};
@@ -313,12 +314,12 @@ impl Machine {
             ..letter
         };
         self.free_at.insert(job, now.mono + GUARD);
-        let token = context.request(Request::Write {
-            table: tables.leases,
+        let op = TableOp::Put {
             key: Bytes::copy_from_slice(&[job]),
-            value: Some(Bytes::copy_from_slice(&lease.to_le_bytes())),
+            value: Bytes::copy_from_slice(&lease.to_le_bytes()),
             expires: None,
-        });
+        };
+        let token = context.request(TableRequest::new(tables.leases, op).into());
         self.granting.insert(token, Granting { to: from, letter });
     }
 }
@@ -456,7 +457,7 @@ pub(crate) fn run(seed: u64, bug: bool, keep: Keep) -> Outcome {
     };
     let mut plan = Plan::from_seed(&shape);
     add_late_answers(&mut plan);
-    // Values that are only on the disk would have to be asked for with `Request::Get`.
+    // Values that are only on the disk would have to be asked for with `TableOp::Get`.
     plan.resident_value = None;
     let ledger = Rc::new(RefCell::new(Ledger::default()));
     let mut world = World::new(plan, keep);

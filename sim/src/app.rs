@@ -139,7 +139,7 @@ impl Context<'_> {
         self.world.open_table(self.machine, name, options)
     }
 
-    /// Writes to a table at once and locally. Whether it is durable yet [`Accepted`] says; a [`Request::Write`] is answered
+    /// Writes to a table at once and locally. Whether it is durable yet [`Accepted`] says; a [`Request::Table`] is answered
     /// when it is.
     ///
     /// # Errors

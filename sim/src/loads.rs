@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rumormill_core::{
-    Input, LoadId, ReadError, Request, RequestError, Response, Row, ScanRange, Token,
+    Input, LoadId, ReadError, RequestError, Response, Row, ScanRange, TableOp, TableRequest, Token,
 };
 
 use crate::checkers::{Violation, durability};
@@ -63,11 +63,9 @@ impl World {
     /// Reads a row whose value is not in memory. The answer goes to this exchange of a client, if there is one.
     pub(crate) fn ask(&mut self, node: usize, table: Table, key: Bytes, exchange: Option<usize>) {
         self.count("reads_from_disk");
-        let request = Request::Get {
-            table: self.hosts[node].tables[table as usize],
-            key: key.clone(),
-        };
-        let token = self.request(node, None, request);
+        let op = TableOp::Get { key: key.clone() };
+        let request = TableRequest::new(self.hosts[node].tables[table as usize], op);
+        let token = self.request(node, None, request.into());
         self.clients.on_ask(node, token, (table, key, exchange));
     }
 

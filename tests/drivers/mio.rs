@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC, Nonce};
 use rumormill_core::{
     ChangeKind, Config, Durability, Found, LinkError, Node, Now, Recovery, Request, RequestError,
-    Response, Row, ScanRange, Seed, Storage, TableId, TableOptions, Write,
+    Response, ScanRange, Seed, Storage, TableId, TableOp, TableOptions, TableRequest, Write,
 };
 use rumormill_kit::store::{MemoryStore, StoreWorker};
 
@@ -313,17 +313,20 @@ impl Session for Lines {
         self.resume(now, node, replies)
     }
 
-    fn loaded(
+    fn answered(
         &mut self,
         now: Now,
         node: &mut Node,
         ticket: Ticket,
-        row: Result<Option<Row>, RequestError>,
+        answer: Result<Response, RequestError>,
         replies: &mut Replies,
     ) -> Flow {
         assert_eq!(ticket, Ticket(7));
         let slot = self.awaits.take().unwrap();
-        let said = row.unwrap().map_or_else(Bytes::new, |row| row.value);
+        let said = match answer.unwrap() {
+            Response::Row(row) => row.map_or_else(Bytes::new, |row| row.value),
+            other => panic!("{other:?}"),
+        };
         replies.fill(slot, |replies| {
             replies.buf().extend_from_slice(&said);
             replies.buf().push(b'\n');
@@ -392,10 +395,10 @@ impl Session for Lines {
                 }
                 Some(("get", key)) => {
                     self.awaits = Some(replies.slot());
+                    let key = Bytes::copy_from_slice(key.as_bytes());
                     replies.ask(Ask {
                         ticket: Ticket(7),
-                        table: TableId::DEFAULT,
-                        key: Bytes::copy_from_slice(key.as_bytes()),
+                        request: TableRequest::new(TableId::DEFAULT, TableOp::Get { key }),
                     });
                 }
                 Some(("set", key)) => {

@@ -28,7 +28,7 @@ impl Window {
 
 /// The wall clocks of peers, against this node's monotonic clock: so a jump of the wall clock here shows at once. Constant size.
 #[derive(Default)]
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     now: Window,
     before: Window,
     since: Instant,
@@ -72,7 +72,7 @@ impl Clocks {
     ///
     /// # Errors
     /// [`WriteError::ClockAhead`] while its wall clock is further ahead of all others than `limit`.
-    pub(super) fn check(&self, now: Now, limit: Duration) -> Result<(), WriteError> {
+    pub(crate) fn check(&self, now: Now, limit: Duration) -> Result<(), WriteError> {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         match self.ahead_ms(now) {
             Some(ahead) if ahead > i128::from(limit_ms) => Err(WriteError::ClockAhead {

@@ -26,7 +26,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use self::clocks::Clocks;
+pub(crate) use self::clocks::Clocks;
 pub(crate) use self::env::Env;
 use self::evict::Evictions;
 use self::joins::Joins;
@@ -151,6 +151,7 @@ impl Cluster {
             config,
             members: &self.membership,
             detector,
+            clocks: &self.clocks,
         }
     }
 
@@ -182,11 +183,13 @@ impl Cluster {
             config: env.config,
             members: &self.membership,
             detector: env.detector,
+            clocks: &self.clocks,
         };
         let tables = TableEnv {
             fx: env.fx,
             links: &mut self.links,
             loads: env.loads,
+            requests: env.requests,
             seat,
         };
         (env.gossip, tables)

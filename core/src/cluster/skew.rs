@@ -141,14 +141,6 @@ fn clamp(ms: i128) -> i64 {
 }
 
 impl Cluster {
-    /// Refuses to give out clocks while this node's wall clock is further ahead of all others than `limit`.
-    ///
-    /// # Errors
-    /// [`WriteError::ClockAhead`].
-    pub(crate) fn may_give_clocks(&self, now: Now, limit: Duration) -> Result<(), WriteError> {
-        self.clocks.check(now, limit)
-    }
-
     /// Compares the clocks once a second, and tells which have become wrong and which are right again.
     pub(super) fn skews_due(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now();

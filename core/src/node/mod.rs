@@ -1,8 +1,9 @@
 //! The node: routes inputs to the sub-machines and their verdicts to each other, in straight-line code.
 
 mod contract;
+#[cfg(any(test, feature = "delays"))]
+mod delays;
 mod inspect;
-mod loads;
 mod requests;
 mod route;
 mod sessions;
@@ -23,20 +24,19 @@ use crate::cluster::{Cluster, Env, Past};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
-use crate::error::{TableError, WriteError};
+use crate::error::{RequestError, TableError, WriteError};
 use crate::id::{Actor, ClusterId, FlushId, LinkId, NodeId, Seq, TableId};
-use crate::io::{Event, HaltReason, Input, Output};
+use crate::io::{HaltReason, Input, Output};
 #[cfg(feature = "std")]
 use crate::link::{Connection, LinkLimits};
 use crate::link::{Hello, Nonce, VERSIONS};
-use crate::refusals::Refusal;
 use crate::requests::Requests;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::table::env::{Env as TableEnv, Look};
-use crate::table::gossip::{AT_ONCE, Gossip, Replica, WAITING};
+use crate::table::gossip::{AT_ONCE, Gossip, Replica};
 use crate::table::loads::Loads;
-use crate::table::{Accepted, Namespace, Reads, TableName, TableOptions, View, Write, sys};
+use crate::table::{Accepted, Reads, TableName, TableOptions, View, Write, sys};
 use crate::time::{Instant, Now};
 
 /// The parts that a recovery hands over.
@@ -65,8 +65,8 @@ pub struct Node {
     /// The stream that nonces of handshakes are drawn from, and nothing else.
     nonces: Rng,
     contract: Contract,
-    halted: bool,
-    stalled: bool,
+    #[cfg(any(test, feature = "delays"))]
+    delays: delays::Delays,
     /// When unsynced stores are synced.
     sync_at: Option<Instant>,
 }
@@ -98,8 +98,8 @@ impl Node {
             requests: Requests::default(),
             loads: Loads::new(&config.limits),
             contract: Contract::default(),
-            halted: false,
-            stalled: false,
+            #[cfg(any(test, feature = "delays"))]
+            delays: delays::Delays::default(),
             sync_at: None,
             settings: Settings::new(&config),
             config,
@@ -117,7 +117,7 @@ impl Node {
     /// has not ended with [`Input::Tick`], or 1,000 turns have ended while outputs wait for [`Node::poll_output`].
     pub fn handle(&mut self, now: Now, input: Input) {
         self.fx.set_now(now);
-        if self.halted {
+        if self.fx.is_halted() {
             return;
         }
         self.hold_to_contract(&input);
@@ -144,15 +144,18 @@ impl Node {
                 deadline,
                 request,
             } => self.request(token, deadline, request),
-            Input::Cancel { token } => self.cancel(token),
+            Input::Cancel { token } => self.give_up(token, RequestError::Cancelled),
             Input::Stored { upto } => self.stored(upto),
             Input::StoreStalled { why } => {
-                if !core::mem::replace(&mut self.stalled, true) {
-                    self.fx.event(Event::StoreStalled(why));
-                }
+                self.fx.set_stalled(Some(why));
             }
             Input::StoreFailed { error } => self.halt(HaltReason::StoreFailed(error)),
-            Input::Loaded { load, result } => self.loaded(load, result),
+            Input::Loaded { load, result } => {
+                if let Some(done) = self.gossip_door(|gossip, env| gossip.loaded(env, load, result))
+                {
+                    self.rejoined(done);
+                }
+            }
         }
         self.after_input();
     }
@@ -163,7 +166,9 @@ impl Node {
         self.fx.pop()
     }
 
-    /// Writes to a row of a user table, at once and locally; every member gets it. O(1), plus O(log rows) for a new key.
+    /// Writes to a row of a user table, at once and locally; every member gets it. The fast path of gossip tables, the only ones that accept a
+    /// write without asking others: a table of another mode refuses it with [`WriteError::AnsweredLater`], and takes
+    /// [`Request::Table`](crate::Request::Table). O(1), plus O(log rows) for a new key.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
@@ -179,14 +184,15 @@ impl Node {
     }
 
     /// Removes every row of a user table that is known here, with one record. They are hidden at once, and turns remove them; those
-    /// whose clocks are ahead of this node's are deleted one by one, from 256 on in turns too: [`Request::Flush`](crate::Request::Flush)
+    /// whose clocks are ahead of this node's are deleted one by one, from 256 on in turns too: [`TableOp::Flush`](crate::TableOp::Flush)
     /// and [`Node::begin_flush`] tell when that is done. O(log rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
     pub fn flush_table(&mut self, now: Now, table: TableId) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
-        self.admit_flush(Some(table))?;
+        self.admit(table)?;
+        self.gossip.admits_flush(Some(table))?;
         Ok(self
             .gossip
             .replica_mut()
@@ -201,7 +207,8 @@ impl Node {
     /// [`WriteError`]; nothing was changed.
     pub fn flush_all(&mut self, now: Now) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
-        self.admit_flush(None)?;
+        self.admit(TableId::DEFAULT)?;
+        self.gossip.admits_flush(None)?;
         Ok(self
             .gossip
             .replica_mut()
@@ -220,7 +227,8 @@ impl Node {
         table: Option<TableId>,
     ) -> Result<(Accepted, Option<FlushId>), WriteError> {
         self.fx.set_now(now);
-        self.admit_flush(table)?;
+        self.admit(table.unwrap_or(TableId::DEFAULT))?;
+        self.gossip.admits_flush(table)?;
         let (accepted, left) = self
             .gossip
             .replica_mut()
@@ -237,43 +245,11 @@ impl Node {
             .flush_more(&mut self.fx, flush.0, AT_ONCE)
     }
 
-    /// Whether a client's flush may be accepted here now.
-    fn admit_flush(&mut self, table: Option<TableId>) -> Result<(), WriteError> {
-        self.admit(table.unwrap_or(TableId::DEFAULT))?;
-        match self.gossip.replica().is_full_of_flushes() {
-            true => Err(WriteError::Busy { limit: WAITING }),
-            false => Ok(()),
-        }
-    }
-
     /// Whether a client's write may be accepted here now.
     fn admit(&mut self, table: TableId) -> Result<(), WriteError> {
-        if self.halted || self.cluster.leaving.is_some() {
-            return Err(WriteError::Leaving);
-        }
-        if self.stalled {
-            return Err(WriteError::StoreStalled);
-        }
-        let limit = self.config.limits.store_backlog;
-        if self.fx.backlog() >= limit && self.fx.rules().bounds_backlog() {
-            return Err(WriteError::Busy { limit });
-        }
-        let limit = self.config.limits.store_backlog_bytes;
-        if self.fx.backlog_bytes() >= limit {
-            return Err(WriteError::Busy { limit });
-        }
-        let drift = self.config.limits.clock_drift;
-        if let Err(refusal) = self.cluster.may_give_clocks(self.fx.now(), drift)
-            && self.fx.rules().refuses_clock_ahead()
-        {
-            self.fx.refuse(Refusal::WriteClockAhead);
-            return Err(refusal);
-        }
-        match self.gossip.replica().catalog().get(table) {
-            Some(known) if known.namespace() == Namespace::Usr => Ok(()),
-            Some(_) => Err(WriteError::ReadOnlyTable),
-            None => Err(WriteError::TableForgotten),
-        }
+        let seat = self.cluster.seat(&self.fx, &self.config, &self.detector);
+        seat.admits(&mut self.fx)?;
+        self.gossip.admits_at_once(table)
     }
 
     /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options. The id stands for the name in
@@ -459,7 +435,6 @@ impl Node {
     }
 
     fn halt(&mut self, why: HaltReason) {
-        self.halted = true;
         self.requests.fail_all(&mut self.fx);
         self.fx.halt(why);
     }
@@ -467,7 +442,9 @@ impl Node {
     /// Applies the changes of this input to the store's own tables, and asks for the values it wants.
     fn after_input(&mut self) {
         self.take_sys_changes();
-        self.loads_due();
+        while let Some(done) = self.gossip_door(Gossip::loads_due) {
+            self.rejoined(done);
+        }
         // A reunion that is complete now changes them too.
         self.take_sys_changes();
     }

@@ -109,7 +109,7 @@ impl NodeStatus {
 impl Node {
     /// Its [`NodeStatus::standing`] alone. O(1).
     pub fn standing_name(&self) -> &'static str {
-        match (self.halted, self.cluster.leaving.is_some()) {
+        match (self.fx.is_halted(), self.cluster.leaving.is_some()) {
             (true, _) => "halted",
             (_, true) => "leaving",
             _ => self.cluster.phase_name(),
@@ -139,7 +139,7 @@ impl Node {
             clock: self.gossip.replica().clock(),
             durable: self.fx.durable(),
             stored: self.fx.open_seq(),
-            stalled: self.stalled,
+            stalled: self.fx.is_stalled(),
             health: self.detector.health(),
             incarnation: self.detector.incarnation(),
             waiting_for: self.holding_up(),

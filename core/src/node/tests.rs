@@ -18,6 +18,7 @@ mod flood;
 mod floors;
 mod greet;
 mod ids;
+mod later;
 mod leave;
 mod links;
 mod loads;

@@ -2,14 +2,14 @@
 
 use super::Node;
 use crate::id::Seq;
-use crate::io::{Deadline, Event, HaltReason, Timer};
-use crate::table::gossip::{AT_ONCE, Gossip};
+use crate::io::{Deadline, HaltReason, Timer};
+use crate::table::gossip::Gossip;
 
 impl Node {
     /// The earliest moment at which [`Input::Tick`](crate::Input::Tick) is needed, and why. Pure. A moment in the past means
     /// now.
     pub fn next_deadline(&self) -> Option<Deadline> {
-        if self.halted {
+        if self.fx.is_halted() {
             return None;
         }
         let now = self.fx.now().mono;
@@ -20,6 +20,10 @@ impl Node {
             (self.sync_at, Timer::Sync),
             (self.requests.next_deadline(), Timer::Request),
         ];
+        #[cfg(any(test, feature = "delays"))]
+        let timers = timers
+            .into_iter()
+            .chain([(self.delays.next_deadline(), Timer::Request)]);
         let due = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
         let look = self.look();
         due.chain(self.cluster.next_deadline(&look))
@@ -34,6 +38,8 @@ impl Node {
         cluster.dial(&mut env);
         self.gossip_door(Gossip::tick);
         self.requests_due();
+        #[cfg(any(test, feature = "delays"))]
+        self.delays_due();
         self.leave_on();
         let (cluster, mut env) = self.cluster_door();
         cluster.tick(&mut env);
@@ -43,17 +49,13 @@ impl Node {
         }
         self.after_input();
         self.gossip_door(Gossip::wind_up);
-        // A store that lags gets no more to do.
-        if !self.pressure() {
-            self.flushes_due(AT_ONCE);
-        }
         self.gossip_door(Gossip::seal);
         self.flush();
     }
 
     /// Ends the turn: stores and pushes go out, in this order.
     fn flush(&mut self) {
-        if self.halted {
+        if self.fx.is_halted() {
             return;
         }
         self.gossip_door(|gossip, env| {
@@ -67,12 +69,11 @@ impl Node {
     }
 
     pub(super) fn stored(&mut self, upto: Seq) {
-        if core::mem::replace(&mut self.stalled, false) {
-            self.fx.event(Event::StoreRecovered);
-        }
+        self.fx.set_stalled(None);
         let before = self.fx.durable();
-        let answered = self.fx.stored(upto);
-        self.let_through(answered);
+        for token in self.fx.stored(upto) {
+            self.requests.end(token);
+        }
         let durable = self.fx.durable();
         if durable > before {
             self.gossip.stored(durable);

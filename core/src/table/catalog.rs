@@ -58,6 +58,7 @@ pub(crate) struct Table {
     home: TableId,
     /// Whether a version of this table's has been here in this life.
     used: bool,
+    mode: Mode,
 }
 
 impl Table {
@@ -67,6 +68,11 @@ impl Table {
         } else {
             Namespace::Usr
         }
+    }
+
+    /// Returns the way in which the members keep it.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
     }
 }
 
@@ -161,6 +167,21 @@ impl Catalog {
             .map_or(RowClass::UsrDurable, |table| table.class)
     }
 
+    /// Lets a table have another mode than its name says.
+    #[cfg(any(test, feature = "delays"))]
+    pub(crate) fn set_mode(&mut self, id: TableId, mode: Mode) {
+        for id in self.known_as(id) {
+            if let Some(table) = &mut self.all[id.0 as usize] {
+                table.mode = mode;
+            }
+        }
+    }
+
+    /// Returns the mode of a table; of one that is forgotten that of names without a prefix.
+    pub(crate) fn mode(&self, id: TableId) -> Mode {
+        self.get(id).map_or(Mode::Gossip, Table::mode)
+    }
+
     pub(crate) fn name(&self, id: TableId) -> &str {
         self.get(id).map_or("", |table| &table.name)
     }
@@ -241,6 +262,7 @@ impl Catalog {
             public,
             home,
             used: false,
+            mode: Mode::of(&name),
         });
         self.by_name.entry(name).or_default().ids[class.index()] = Some(id);
         id

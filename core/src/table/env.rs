@@ -1,10 +1,14 @@
 //! The node as a table machine sees it during one call: never the node itself, and never another mode.
 
-use crate::cluster::{Links, Membership};
+use crate::cluster::{Clocks, Links, Membership};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
-use crate::id::{LinkId, NodeId};
+use crate::error::{RequestError, WriteError};
+use crate::id::{LinkId, NodeId, Seq, Token};
+use crate::io::Response;
+use crate::refusals::Refusal;
+use crate::requests::Requests;
 use crate::table::loads::Loads;
 use crate::time::Instant;
 
@@ -31,12 +35,41 @@ pub(crate) struct Seat<'a> {
     pub(crate) members: &'a Membership,
     /// The members that answer.
     pub(crate) detector: &'a Detector,
+    /// The wall clocks of peers.
+    pub(crate) clocks: &'a Clocks,
 }
 
 impl Seat<'_> {
     /// Returns whether this node is a full member: caught up, and not away.
     pub(crate) fn is_full(&self) -> bool {
         self.joined && !self.is_away
+    }
+
+    /// Returns whether this node may take clients' writes at present, into whatever table.
+    #[inline]
+    pub(crate) fn admits(&self, fx: &mut Effects) -> Result<(), WriteError> {
+        if fx.is_halted() || self.is_leaving {
+            return Err(WriteError::Leaving);
+        }
+        if fx.is_stalled() {
+            return Err(WriteError::StoreStalled);
+        }
+        let limits = &self.config.limits;
+        let limit = limits.store_backlog;
+        if fx.backlog() >= limit && fx.rules().bounds_backlog() {
+            return Err(WriteError::Busy { limit });
+        }
+        let limit = limits.store_backlog_bytes;
+        if fx.backlog_bytes() >= limit {
+            return Err(WriteError::Busy { limit });
+        }
+        if let Err(refusal) = self.clocks.check(fx.now(), limits.clock_drift)
+            && fx.rules().refuses_clock_ahead()
+        {
+            fx.refuse(Refusal::WriteClockAhead);
+            return Err(refusal);
+        }
+        Ok(())
     }
 }
 
@@ -48,6 +81,8 @@ pub(crate) struct Env<'a> {
     pub(crate) links: &'a mut Links,
     /// Values that are only in the store.
     pub(crate) loads: &'a mut Loads,
+    /// Requests that wait for an answer.
+    pub(crate) requests: &'a mut Requests,
     /// The node's place in its cluster.
     pub(crate) seat: Seat<'a>,
 }
@@ -60,6 +95,23 @@ impl Env<'_> {
             links: self.links,
             seat: self.seat,
         }
+    }
+
+    /// Returns whether this node may take clients' writes at present, into whatever table.
+    pub(crate) fn admits(&mut self) -> Result<(), WriteError> {
+        self.seat.admits(self.fx)
+    }
+
+    /// Replies, after a batch is durable when that is promised.
+    pub(crate) fn reply_safely(
+        &mut self,
+        gate: (Seq, bool),
+        token: Token,
+        deadline: Option<Instant>,
+        shown: Result<Response, RequestError>,
+    ) {
+        self.requests
+            .reply_safely(self.fx, gate, token, deadline, shown);
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::config::Limits;
 use crate::error::ReadError;
 use crate::id::{LoadId, Token};
-use crate::io::Request;
+use crate::table::TableRequest;
 use crate::table::gossip::{Place, VersionKey};
 
 /// One value on its way.
@@ -15,7 +15,7 @@ pub(crate) struct Pending {
     /// The version it was asked for.
     pub(crate) issued: VersionKey,
     /// Requests on the key, in order.
-    waiters: Vec<(Token, Request)>,
+    waiters: Vec<(Token, TableRequest)>,
 }
 
 /// The loads under way and those that wait for their turn. All waiters for one value share its load.
@@ -78,7 +78,7 @@ impl Loads {
         &mut self,
         place: &Place,
         token: Token,
-        request: Request,
+        request: TableRequest,
     ) -> Result<(), ReadError> {
         let limit = self.limit;
         let pending = self.want(place)?;
@@ -112,7 +112,7 @@ impl Loads {
     }
 
     /// Ends the wait for a value; the requests that waited.
-    pub(crate) fn finish(&mut self, place: &Place) -> Vec<(Token, Request)> {
+    pub(crate) fn finish(&mut self, place: &Place) -> Vec<(Token, TableRequest)> {
         self.pending.remove(place).unwrap_or_default().waiters
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod env;
 pub(crate) mod gossip;
 pub(crate) mod loads;
 mod mode;
+mod request;
 pub(crate) mod siblings;
 mod slot;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use class::{Conflict, Durability, RowClass};
 pub use clock::Hlc;
 pub use context::{Context, Runs};
 pub use mode::Mode;
+pub use request::{Caller, IdempotencyKey, TableOp, TableRequest};
 pub(crate) use slot::Slot;
 pub(crate) use view::Reads;
 pub use view::{

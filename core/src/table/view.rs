@@ -21,20 +21,22 @@ use crate::time::Wall;
 pub enum Found<'a> {
     /// The live row.
     Row(RowRef<'a>),
-    /// The live row, whose value is only in the store: [`Request::Get`](crate::Request::Get) loads it.
+    /// The live row, whose value is only in the store: [`TableOp::Get`](crate::TableOp::Get) loads it.
     Cold(RowRef<'a>),
     /// The live siblings of a key, one or more, in a table that keeps them.
     Siblings(RowRef<'a>),
     /// No live row.
     Absent,
+    /// The mode of the table answers later: ask with [`Request::Table`](crate::Request::Table).
+    Later,
 }
 
 impl<'a> Found<'a> {
-    /// The row, if there is one, cold or not, with siblings or without.
+    /// The row, if there is one, cold or not, with siblings or without; `None` also where the table answers later.
     pub fn row(self) -> Option<RowRef<'a>> {
         match self {
             Found::Row(row) | Found::Cold(row) | Found::Siblings(row) => Some(row),
-            Found::Absent => None,
+            Found::Absent | Found::Later => None,
         }
     }
 }
@@ -299,8 +301,19 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// Returns whether the mode of a table answers later, so that its rows can only be read and written with
+    /// [`Request::Table`](crate::Request::Table). O(1).
+    pub fn answers_later(&self, table: TableId) -> bool {
+        self.reads.catalog.mode(table) != Mode::Gossip
+    }
+
     /// The live row of a key. O(1).
+    #[inline]
     pub fn get(&self, table: TableId, key: &[u8]) -> Found<'a> {
+        #[cfg(any(test, feature = "delays"))]
+        if self.answers_later(table) {
+            return Found::Later;
+        }
         match self.reads.gossip.get(table, key) {
             Some(row) if row.is_live_at(self.wall_ms) => {
                 let row = RowRef {
@@ -313,7 +326,9 @@ impl<'a> View<'a> {
                     _ => Found::Row(row),
                 }
             }
-            _ => Found::Absent,
+            Some(_) => Found::Absent,
+            None if self.answers_later(table) => Found::Later,
+            None => Found::Absent,
         }
     }
 

@@ -102,6 +102,15 @@ pub(crate) fn refusal(failed: Failed, present: Option<&str>) -> ApiError {
     }
 }
 
+/// The answer to conditions on a row of a table that answers later: nothing was changed.
+pub(crate) fn unsupported() -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "conditions_unsupported",
+        "the table answers later, and judges no conditions",
+    )
+}
+
 /// The tag of a row, without quotes.
 pub(crate) fn tag_of_row(row: &RowRef<'_>) -> String {
     match row.siblings() {

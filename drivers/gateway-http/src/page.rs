@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Namespace, Node, Now, Request, Response as Answer, RowRef, ScanRange, Siblings,
-    TableId, TableName, Version, Wall,
+    Durability, Namespace, Node, Now, Response as Answer, RowRef, ScanRange, Siblings, TableId,
+    TableName, TableOp, TableRequest, Version, Wall,
 };
 
 use crate::backend::Calls;
@@ -131,11 +131,8 @@ pub(crate) async fn load(
     table: TableId,
     key: Bytes,
 ) -> Result<Option<Row>, ApiError> {
-    let request = Request::Get {
-        table,
-        key: key.clone(),
-    };
-    let content = match calls.request(request).await? {
+    let request = TableRequest::new(table, TableOp::Get { key: key.clone() });
+    let content = match calls.request(request.into()).await? {
         Answer::Row(Some(read)) => Content::Value {
             value: read.value,
             expires: read.expires,

@@ -7,13 +7,17 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::{Accepted, CausalToken, Mode, Node, Now, TableId, Write};
+use rumormill_core::{
+    Accepted, Caller, CausalToken, Mode, Node, Now, Response as Answer, TableId, TableOp,
+    TableRequest, Write,
+};
 
 use crate::answer::{etag, header_value, raw, unmodified};
+use crate::backend::Unavailable;
 use crate::conditions::{self, Conditions, Failed};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
-use crate::page::{Content, Page, Row, is_synced, user_table};
+use crate::page::{Content, Page, Row, is_synced, load, user_table};
 use crate::query::Query;
 use crate::siblings::{self, SiblingList};
 use crate::text::{self, Raw};
@@ -43,6 +47,7 @@ const MAX_TTL_MS: u64 = 1_000 * 365 * 24 * 3600 * 1000;
               (status = 404, description = "`not_found`: no such row"),
               (status = 412, description = "`precondition_failed`: `If-Match`: the row has another tag, that in `ETag`"),
               (status = 500, description = "`unreadable`: the stored value is damaged"),
+              (status = 501, description = "`conditions_unsupported`: the table is of a mode that judges no conditions"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn read(
     State(gateway): State<Gateway>,
@@ -97,6 +102,7 @@ pub(crate) async fn read(
               (status = 413, description = "`value_too_large`, `siblings_too_large`, with the limit"),
               (status = 409, description = "`clock_ahead`, `last_clock`; `too_many_siblings`, with the limit"),
               (status = 412, description = "`precondition_failed`: nothing was written; the tag of what is there, if anything is, in `ETag`"),
+              (status = 501, description = "`conditions_unsupported`: the table is of a mode that judges no conditions"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
@@ -143,6 +149,7 @@ pub(crate) async fn write(
               (status = 409, description = "`clock_ahead`, `last_clock`"),
               (status = 412, description = "`precondition_failed`: nothing was deleted; the tag of what is there in `ETag`"),
               (status = 428, description = "`context_required`: the table keeps siblings"),
+              (status = 501, description = "`conditions_unsupported`: the table is of a mode that judges no conditions"),
               (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,
@@ -180,10 +187,19 @@ struct Refused {
     gated: bool,
 }
 
-/// Why a conditional write has changed nothing.
+/// Why a write has changed nothing yet.
 enum Unwritten {
     Refused(Refused),
     Error(ApiError),
+    /// The table answers later: this has to be asked for.
+    Later(Box<TableRequest>),
+}
+
+/// What the loop has found for a reader.
+enum Looked {
+    Page(Option<Page>),
+    /// The table answers later: the key has to be asked for.
+    Later(TableId, Vec<u8>),
 }
 
 impl<E: Into<ApiError>> From<E> for Unwritten {
@@ -223,6 +239,30 @@ fn judge(
     }
 }
 
+/// Returns whether a table answers later. Such a table judges no conditions.
+///
+/// # Errors
+/// `conditions_unsupported`.
+fn answers_later(
+    node: &Node,
+    now: Now,
+    table: Option<TableId>,
+    conditions: &Conditions,
+) -> Result<bool, ApiError> {
+    let view = node.view(now);
+    let later = table.is_some_and(|table| view.answers_later(table));
+    match later && !conditions.is_empty() {
+        true => Err(conditions::unsupported()),
+        false => Ok(later),
+    }
+}
+
+/// The request of a client for an operation.
+fn client_asks(table: TableId, op: TableOp) -> Unwritten {
+    let caller = Caller::Client { name: "".into() };
+    Unwritten::Later(Box::new(TableRequest::new(table, op).caller(caller)))
+}
+
 impl Gateway {
     /// The live row, or `not_found`.
     ///
@@ -238,18 +278,28 @@ impl Gateway {
             .calls
             .with(move |node, now| {
                 let id = node.find_table(&user_table(table));
-                match judge(node, now, id, &key, &conditions) {
-                    Ok(_) => Ok(id.and_then(|id| Page::of_key(node, now, id, &key))),
-                    Err(refused) => Err(refused),
+                if let Some(id) = id
+                    && answers_later(node, now, Some(id), &conditions)?
+                {
+                    return Ok(Looked::Later(id, key));
                 }
+                judge(node, now, id, &key, &conditions)?;
+                let page = id.and_then(|id| Page::of_key(node, now, id, &key));
+                Ok(Looked::Page(page))
             })
             .await?;
         let absent = || ApiError::not_found("no such row");
         let page = match found {
-            Ok(page) => page.ok_or_else(absent)?,
+            Ok(Looked::Page(page)) => page.ok_or_else(absent)?,
+            Ok(Looked::Later(table, key)) => {
+                let row = load(&self.calls, table, key.into()).await?;
+                return row.map(Read::Row).ok_or_else(absent);
+            }
             // Conditions are about a row that is there.
-            Err(Refused { tag: None, .. }) => return Err(absent()),
-            Err(refused) => return self.unread(refused).await,
+            Err(Unwritten::Refused(Refused { tag: None, .. })) => return Err(absent()),
+            Err(Unwritten::Refused(refused)) => return self.unread(refused).await,
+            Err(Unwritten::Error(error)) => return Err(error),
+            Err(Unwritten::Later(_)) => return Err(absent()),
         };
         let rows = page.complete(&self.calls).await?;
         rows.into_iter().next().map(Read::Row).ok_or_else(absent)
@@ -288,11 +338,18 @@ impl Gateway {
             // A write that is refused makes no table.
             if !conditions.is_empty() {
                 let known = node.find_table(&user_table(table.clone()));
+                answers_later(node, now, known, &conditions)?;
                 judge(node, now, known, &key, &conditions)?;
             }
             let id = node.table_to_write(&table)?;
-            let key = &key[..];
             let value = put.value;
+            if answers_later(node, now, Some(id), &conditions)? {
+                return Err(client_asks(
+                    id,
+                    put_later(now, key, value, put.ttl, put.context),
+                ));
+            }
+            let key = &key[..];
             let write = match &put.context {
                 None => Write::Put {
                     key,
@@ -323,6 +380,16 @@ impl Gateway {
         let write = move |node: &mut Node, now: Now| {
             let absent = || ApiError::not_found("no such row");
             let id = node.find_table(&user_table(table));
+            if let Some(id) = id
+                && answers_later(node, now, Some(id), &conditions)?
+            {
+                let key = Bytes::from(key);
+                let op = match context {
+                    None => TableOp::Delete { key },
+                    Some(context) => TableOp::Remove { key, context },
+                };
+                return Err(client_asks(id, op));
+            }
             match judge(node, now, id, &key, &conditions) {
                 // Without a row there is nothing that conditions could be about.
                 Err(Refused { tag: None, .. }) if !seen => return Err(absent().into()),
@@ -349,6 +416,10 @@ impl Gateway {
             Ok(accepted) => self.promise(accepted).await,
             Err(Unwritten::Refused(refused)) => Err(self.refuse(refused).await?),
             Err(Unwritten::Error(error)) => Err(error),
+            Err(Unwritten::Later(request)) => match self.calls.request((*request).into()).await? {
+                Answer::Written(accepted) => Ok(accepted),
+                _ => Err(Unavailable.into()),
+            },
         }
     }
 
@@ -357,6 +428,29 @@ impl Gateway {
             self.calls.sync().await?;
         }
         Ok(accepted)
+    }
+}
+
+/// The operation that writes a row to a table that answers later.
+fn put_later(
+    now: Now,
+    key: Vec<u8>,
+    value: Bytes,
+    ttl: Option<Duration>,
+    context: Option<CausalToken>,
+) -> TableOp {
+    let key = Bytes::from(key);
+    match context {
+        None => TableOp::Put {
+            key,
+            value,
+            expires: ttl.map(|ttl| now.wall + ttl),
+        },
+        Some(context) => TableOp::Replace {
+            key,
+            value,
+            context,
+        },
     }
 }
 

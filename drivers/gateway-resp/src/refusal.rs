@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use rumormill_core::{ReadError, RequestError, TableError, TableId, WriteError};
+use rumormill_core::{ReadError, RequestError, TableError, TableId, TableRequest, WriteError};
 use rumormill_kit::session::Replies;
 
 use crate::encoder;
@@ -24,6 +24,10 @@ pub(crate) enum Refusal {
     ExpireTime,
     /// No answer yet: the values of these rows have to be loaded first. Nothing was done.
     Cold(Vec<RowKey>),
+    /// No answer yet: this operation has to be answered first. Nothing was done.
+    Ask(Box<TableRequest>),
+    /// The table answers later, and the command cannot wait for it.
+    AnswersLater(TableId),
 }
 
 impl Refusal {
@@ -80,6 +84,14 @@ impl Refusal {
                 out.extend_from_slice(b"' command");
             }
             Refusal::Cold(..) => out.extend_from_slice(b"UNREADABLE the value is not loaded"),
+            Refusal::Ask(..) => {
+                out.extend_from_slice(
+                    b"LATER the table answers later, and a transaction does not wait",
+                );
+            }
+            Refusal::AnswersLater(..) => out.extend_from_slice(
+                b"LATER the table answers later: HGET, HSET and HDEL of one field wait for that",
+            ),
             Refusal::ExpireTime => {
                 out.extend_from_slice(b"ERR invalid expire time in '");
                 out.extend_from_slice(command.as_bytes());

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rumormill_core::{Limits, Node, Now, RequestError, Row};
+use rumormill_core::{Limits, Node, Now, RequestError, Response};
 use rumormill_kit::session::{self, Flow, Replies, Ticket};
 
 use crate::client::Client;
@@ -115,23 +115,23 @@ impl Client {
         if !self.waiting.is_empty() && !passes() {
             return false;
         }
-        if let Some(rows) = commands::execute(self, now, node, args, replies) {
-            self.waiting.put(args, rows, replies);
+        if let Some(asked) = commands::execute(self, now, node, args, replies) {
+            self.waiting.put(args, asked, replies);
         }
         true
     }
 
-    /// A row has come that was asked for: the command that has all of its rows now is carried out in its slot.
+    /// An answer has come that was asked for: the command that has all of its answers now is carried out in its slot.
     fn came(
         &mut self,
         now: Now,
         node: &mut Node,
         ticket: Ticket,
-        row: Result<Option<Row>, RequestError>,
+        answer: Result<Response, RequestError>,
         replies: &mut Replies,
     ) {
-        match self.waiting.came(ticket, row) {
-            Some(Came::ForTask(place, row)) => self.loaded.insert(place, row),
+        match self.waiting.came(ticket, answer) {
+            Some(Came::ForTask(place, answer)) => self.loaded.insert(place, answer),
             Some(Came::ForCommand(waiter)) => self.carry_out(now, node, waiter, replies),
             None => {}
         }
@@ -148,8 +148,8 @@ impl Client {
         });
         self.is_whole = was_whole;
         self.loaded = of_task;
-        if let Some(rows) = again {
-            self.waiting.put_back(waiter, rows, replies);
+        if let Some(asked) = again {
+            self.waiting.put_back(waiter, asked, replies);
         }
     }
 
@@ -308,15 +308,15 @@ impl session::Session for Session {
         }
     }
 
-    fn loaded(
+    fn answered(
         &mut self,
         now: Now,
         node: &mut Node,
         ticket: Ticket,
-        row: Result<Option<Row>, RequestError>,
+        answer: Result<Response, RequestError>,
         replies: &mut Replies,
     ) -> Flow {
-        self.client.came(now, node, ticket, row, replies);
+        self.client.came(now, node, ticket, answer, replies);
         self.resume(now, node, replies)
     }
 

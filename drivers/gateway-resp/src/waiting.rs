@@ -1,4 +1,4 @@
-//! Commands that wait for rows, and which commands may go on before them.
+//! Commands that wait for answers, and which commands may go on before them.
 //!
 //! The rule: a command goes on before one that waits if it names its keys and shares none with any that wait, or touches no key at all.
 //! So a client sees its own writes, and two commands on one key take effect in the order in which they were sent. Everything else waits
@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rumormill_core::{RequestError, Row, RowRef, TableId};
+use rumormill_core::{RequestError, Response, RowRef, TableId, TableOp, TableRequest};
 use rumormill_kit::session::{Ask, Replies, Slot, Ticket};
 
 use crate::decoder::{Args, Words};
@@ -25,6 +25,11 @@ pub(crate) enum Touched<'a> {
 /// Finds out which keys a command reads or writes, from its words.
 pub(crate) type FindTouched = for<'a> fn(Args<'a>) -> Touched<'a>;
 
+/// The request that reads a row.
+pub(crate) fn read((table, key): RowKey) -> TableRequest {
+    TableRequest::new(table, TableOp::Get { key })
+}
+
 /// Most commands of a client that wait, and the bytes of their arguments.
 const MOST: usize = 128;
 const MOST_BYTES: usize = 256 << 10;
@@ -32,19 +37,24 @@ const MOST_BYTES: usize = 256 << 10;
 /// Most keys of a command that goes on before others.
 const KEYS: usize = 64;
 
-/// Rows that were read from the store for one command.
+/// Answers that have come for one command: rows that were read from the store, and operations on tables that answer later.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    rows: BTreeMap<RowKey, Result<Option<Row>, RequestError>>,
+    rows: BTreeMap<RowKey, Result<Response, RequestError>>,
     bytes: usize,
 }
 
 impl Loaded {
-    pub(crate) fn insert(&mut self, place: RowKey, row: Result<Option<Row>, RequestError>) {
-        if let Ok(Some(row)) = &row {
+    pub(crate) fn insert(&mut self, place: RowKey, answer: Result<Response, RequestError>) {
+        if let Ok(Response::Row(Some(row))) = &answer {
             self.bytes += row.value.len();
         }
-        self.rows.insert(place, row);
+        self.rows.insert(place, answer);
+    }
+
+    /// Takes out the answer to an operation on a key.
+    pub(crate) fn take(&mut self, place: &RowKey) -> Option<Result<Response, RequestError>> {
+        self.rows.remove(place)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -76,7 +86,7 @@ impl Loaded {
             false => self.rows.get(&(table, row.key().clone())),
         };
         match read {
-            Some(Ok(Some(read))) if read.version == row.version() => Ok(&read.value),
+            Some(Ok(Response::Row(Some(read)))) if read.version == row.version() => Ok(&read.value),
             Some(Err(error)) => Err(error.clone().into()),
             // It was not asked for, or has been replaced since.
             _ => Err(Refusal::cold(table, row.key())),
@@ -89,25 +99,25 @@ impl Loaded {
 pub(crate) struct Waiter {
     pub(crate) slot: Slot,
     pub(crate) words: Words,
-    /// Rows that have not come yet.
+    /// Answers that have not come yet.
     missing: usize,
     pub(crate) loaded: Loaded,
 }
 
-/// A row that was asked for, or all rows of a command.
+/// An answer that was asked for, or all answers of a command.
 pub(crate) enum Came {
-    /// A row for the task at hand.
-    ForTask(RowKey, Result<Option<Row>, RequestError>),
-    /// The last row of a command that waited.
+    /// An answer for the task at hand.
+    ForTask(RowKey, Result<Response, RequestError>),
+    /// The last answer of a command that waited.
     ForCommand(Waiter),
 }
 
-/// The commands of a client that wait for rows, in their order.
+/// The commands of a client that wait for answers, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     commands: VecDeque<Waiter>,
     bytes: usize,
-    /// Rows that were asked for, and the slot of the command that needs them; `None` for the task at hand.
+    /// The rows that were asked about, and the slot of the command that needs the answer; `None` for the task at hand.
     asked: BTreeMap<Ticket, (Option<Slot>, RowKey)>,
     last: u64,
     /// Rows that the task at hand waits for.
@@ -149,26 +159,27 @@ impl Waiting {
         }
     }
 
-    fn ask(&mut self, slot: Option<Slot>, (table, key): RowKey, replies: &mut Replies) {
+    fn ask(&mut self, slot: Option<Slot>, request: TableRequest, replies: &mut Replies) {
         self.last += 1;
         let ticket = Ticket(self.last);
-        self.asked.insert(ticket, (slot, (table, key.clone())));
-        replies.ask(Ask { ticket, table, key });
+        let key = request.op.key().cloned().unwrap_or_default();
+        self.asked.insert(ticket, (slot, (request.table, key)));
+        replies.ask(Ask { ticket, request });
     }
 
-    /// Opens a slot for a command that needs these rows.
-    pub(crate) fn put(&mut self, args: Args<'_>, rows: Vec<RowKey>, replies: &mut Replies) {
+    /// Opens a slot for a command that needs these answers.
+    pub(crate) fn put(&mut self, args: Args<'_>, asked: Vec<TableRequest>, replies: &mut Replies) {
         let slot = replies.slot();
         let words = args.to_words();
         self.bytes += words.footprint();
         self.commands.push_back(Waiter {
             slot,
             words,
-            missing: rows.len(),
+            missing: asked.len(),
             loaded: Loaded::default(),
         });
-        for row in rows {
-            self.ask(Some(slot), row, replies);
+        for request in asked {
+            self.ask(Some(slot), request, replies);
         }
     }
 
@@ -176,53 +187,53 @@ impl Waiting {
     pub(crate) fn ask_for_task(&mut self, rows: Vec<RowKey>, replies: &mut Replies) {
         self.of_task += rows.len();
         for row in rows {
-            self.ask(None, row, replies);
+            self.ask(None, read(row), replies);
         }
     }
 
-    /// Takes a row that has come; `None` if more has to come, or nothing waits for it any more.
+    /// Takes an answer that has come; `None` if more has to come, or nothing waits for it any more.
     pub(crate) fn came(
         &mut self,
         ticket: Ticket,
-        row: Result<Option<Row>, RequestError>,
+        answer: Result<Response, RequestError>,
     ) -> Option<Came> {
         let (slot, place) = self.asked.remove(&ticket)?;
         let Some(slot) = slot else {
             self.of_task = self.of_task.saturating_sub(1);
-            return Some(Came::ForTask(place, row));
+            return Some(Came::ForTask(place, answer));
         };
-        self.give(slot, place, row).map(Came::ForCommand)
+        self.give(slot, place, answer).map(Came::ForCommand)
     }
 
-    /// Lets a command wait for other rows.
+    /// Lets a command wait for other answers.
     pub(crate) fn put_back(
         &mut self,
         mut waiter: Waiter,
-        rows: Vec<RowKey>,
+        asked: Vec<TableRequest>,
         replies: &mut Replies,
     ) {
-        waiter.missing = rows.len();
+        waiter.missing = asked.len();
         let slot = waiter.slot;
         self.bytes += waiter.words.footprint();
         // Its place among those that wait decides nothing.
         self.commands.push_back(waiter);
-        for row in rows {
-            self.ask(Some(slot), row, replies);
+        for request in asked {
+            self.ask(Some(slot), request, replies);
         }
     }
 
-    /// Gives a command a row that it waits for. Returns the command, taken out, if that was its last one.
+    /// Gives a command an answer that it waits for. Returns the command, taken out, if that was its last one.
     fn give(
         &mut self,
         slot: Slot,
         place: RowKey,
-        row: Result<Option<Row>, RequestError>,
+        answer: Result<Response, RequestError>,
     ) -> Option<Waiter> {
         let mut commands = self.commands.iter();
         let number = commands.position(|waiter| waiter.slot == slot)?;
         let waiter = self.commands.get_mut(number)?;
         waiter.missing = waiter.missing.saturating_sub(1);
-        waiter.loaded.insert(place, row);
+        waiter.loaded.insert(place, answer);
         if waiter.missing > 0 {
             return None;
         }

@@ -17,7 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rumormill_core::{
     Accepted, CausalToken, Handover, MemberInfo, Node, NodeId, NodeStatus, Now, Request,
-    RequestError, Response, Row, ScanRange, SettingInfo, Siblings, TableId, TableOptions, Wall,
+    RequestError, Response, Row, ScanRange, SettingInfo, Siblings, TableId, TableOp, TableOptions,
+    TableRequest, Wall,
 };
 
 use self::line::{Command, Done, Line, Order};
@@ -84,13 +85,15 @@ impl Handle {
         value: Option<Bytes>,
         expires: Option<Wall>,
     ) -> Result<Accepted, Error> {
-        let request = Request::Write {
-            table,
-            key,
-            value,
-            expires,
+        let op = match value {
+            Some(value) => TableOp::Put {
+                key,
+                value,
+                expires,
+            },
+            None => TableOp::Delete { key },
         };
-        self.request(request, None).await.map(written)
+        self.on_table(table, op).await.map(written)
     }
 
     /// Writes a key of a table that keeps siblings, in the place of those that were read with `context`; `None` removes them.
@@ -105,13 +108,15 @@ impl Handle {
         context: CausalToken,
     ) -> Result<Accepted, Error> {
         let key = key.into();
-        let request = Request::Replace {
-            table,
-            key,
-            value,
-            context,
+        let op = match value {
+            Some(value) => TableOp::Replace {
+                key,
+                value,
+                context,
+            },
+            None => TableOp::Remove { key, context },
         };
-        self.request(request, None).await.map(written)
+        self.on_table(table, op).await.map(written)
     }
 
     /// Reads a row, from the store if its value is only there.
@@ -120,8 +125,7 @@ impl Handle {
     /// [`Error`]; [`Error::Siblings`] when the key has several, the node's own when the value could not be read.
     pub async fn get(&self, table: TableId, key: impl Into<Bytes>) -> Result<Option<Row>, Error> {
         let key = key.into();
-        let request = Request::Get { table, key };
-        scan::row(self.request(request, None).await?)
+        scan::row(self.on_table(table, TableOp::Get { key }).await?)
     }
 
     /// Reads the siblings of a key, in a table that keeps them.
@@ -134,8 +138,7 @@ impl Handle {
         key: impl Into<Bytes>,
     ) -> Result<Option<Siblings>, Error> {
         let key = key.into();
-        let request = Request::Get { table, key };
-        scan::siblings(self.request(request, None).await?)
+        scan::siblings(self.on_table(table, TableOp::Get { key }).await?)
     }
 
     /// Reads a page of the rows whose keys begin with `prefix`, from the one after `after` on. A value that is read from the
@@ -230,7 +233,7 @@ impl Handle {
         self.request(request, None)
             .await
             .map(|response| match response {
-                Response::Table(table) => table,
+                Response::TableCreated(table) => table,
                 other => unanswerable("a table's creation", &other),
             })
     }
@@ -327,6 +330,11 @@ impl Handle {
     /// [`Error`].
     pub async fn sync(&self) -> Result<(), Error> {
         self.request(Request::Sync, None).await.map(drop)
+    }
+
+    async fn on_table(&self, table: TableId, op: TableOp) -> Result<Response, Error> {
+        self.request(TableRequest::new(table, op).into(), None)
+            .await
     }
 
     /// Hands the node a request and waits for the reply. `patience` is how long the request may wait in the node.

@@ -5,7 +5,7 @@ mod replies;
 
 use std::net::SocketAddr;
 
-use rumormill_core::{Node, Now, RequestError, Row};
+use rumormill_core::{Node, Now, RequestError, Response};
 
 pub use budget::{Budget, ClientOutput, Place, Turn};
 pub use replies::{Ask, Replies, Slot, Ticket};
@@ -19,8 +19,9 @@ pub const REPLIES_MARK: usize = 1 << 20;
 /// before it appends a reply that must not be seen earlier than its batch is durable. The driver writes up to there, so
 /// that one sync covers all commands of all clients of a turn, and the order of replies is kept.
 ///
-/// A command that has to wait for a row takes a [slot](Replies::slot), [asks](Replies::ask) for the row, and lets the commands behind
-/// it go on where it may. A waiting command costs nothing until its row comes.
+/// A command that has to wait, for a value from the store or for a table whose mode answers later, takes a [slot](Replies::slot),
+/// [asks](Replies::ask) for the operation, and lets the commands behind it go on where it may. A waiting command costs nothing until its
+/// answer comes.
 ///
 /// One call takes a few milliseconds at most, whatever the client sent: a session that has more to do returns [`Flow::Yield`].
 pub trait Session {
@@ -33,17 +34,17 @@ pub trait Session {
     /// [`Flow::Wait`], when the budget says that it is [due](Budget::due); and after [`Flow::Store`], when the store has caught up.
     fn resume(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow;
 
-    /// Brings a row that the session asked for, as the node read it, `None` if it is gone. The row may have changed since: the value
-    /// is that of the row if the versions are the same. Called in any state but after [`Flow::Close`].
-    fn loaded(
+    /// Brings the answer to an operation that the session asked for. A row may have changed since: the value is that of the row if the versions
+    /// are the same. Called in any state but after [`Flow::Close`].
+    fn answered(
         &mut self,
         now: Now,
         node: &mut Node,
         ticket: Ticket,
-        row: Result<Option<Row>, RequestError>,
+        answer: Result<Response, RequestError>,
         replies: &mut Replies,
     ) -> Flow {
-        let _ = (ticket, row);
+        let _ = (ticket, answer);
         self.resume(now, node, replies)
     }
 
@@ -54,7 +55,7 @@ pub trait Session {
 
     /// Tables have changes that the node's view shows; at most once per turn. When [`Replies::is_full`], a session
     /// leaves them for its next call, and closes when it finds that it has lagged behind the log. Not called while the session takes no
-    /// input: [`Session::resume`] and [`Session::loaded`] look for changes once they have nothing else to say.
+    /// input: [`Session::resume`] and [`Session::answered`] look for changes once they have nothing else to say.
     fn changed(&mut self, now: Now, node: &mut Node, replies: &mut Replies) -> Flow {
         let _ = (now, node, replies);
         Flow::Continue
@@ -76,7 +77,7 @@ pub enum Flow {
     Full,
     /// No input: more is to be done than one turn has time for. [`Session::resume`] is called in the next turn.
     Yield,
-    /// No input: what comes next waits for a row, or for room. [`Session::loaded`] or [`Session::resume`] is called.
+    /// No input: what comes next waits for an answer, or for room. [`Session::answered`] or [`Session::resume`] is called.
     Wait,
     /// No input: the next command writes, and the store lags behind ([`Node::pressure`]). [`Session::resume`] is called once it has caught up.
     /// A session that goes on writing instead is refused as busy by the node in the end.

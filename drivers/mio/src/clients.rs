@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rumormill_core::{Node, Now, RequestError, Row, Seq};
+use rumormill_core::{Node, Now, RequestError, Response, Seq};
 use rumormill_kit::counters::{Counters, add, set};
 use rumormill_kit::session::{Ask, Budget, Clients, Flow, Replies, Session, Ticket};
 use rustix::net::sockopt;
@@ -544,18 +544,18 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// The rows that sessions asked for: each is answered with [`ClientTable::loaded`].
+    /// The operations that sessions asked for: each is answered with [`ClientTable::answered`].
     pub(crate) fn take_wanted(&mut self) -> Vec<(usize, Ask)> {
         std::mem::take(&mut self.wanted)
     }
 
-    /// A row that a session asked for was read. A client that has gone is ignored.
-    pub(crate) fn loaded(
+    /// An operation that a session asked for is answered. A client that has gone is ignored.
+    pub(crate) fn answered(
         &mut self,
         now: Now,
         node: &mut Node,
         (token, ticket): (usize, Ticket),
-        row: Result<Option<Row>, RequestError>,
+        answer: Result<Response, RequestError>,
     ) {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
@@ -566,7 +566,7 @@ impl<C: Clients> ClientTable<C> {
         client.replies.renew_mark();
         let flow = client
             .session
-            .loaded(now, node, ticket, row, &mut client.replies);
+            .answered(now, node, ticket, answer, &mut client.replies);
         client.follow(flow);
         self.after(token);
     }

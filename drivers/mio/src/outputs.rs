@@ -7,8 +7,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::link::Frames;
 use rumormill_core::{
-    DialId, HaltReason, HangupReason, Lane, LinkId, LoadId, RequestError, Response, Row, Seq,
-    StoreOp, TableId, Token,
+    DialId, HaltReason, HangupReason, Lane, LinkId, LoadId, RequestError, Response, Seq, StoreOp,
+    TableId, Token,
 };
 use rumormill_kit::handle::Commands;
 use rumormill_kit::session::Ticket;
@@ -16,8 +16,8 @@ use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
 use crate::peers::Peers;
 
-/// A row that was read for a client: whose it is, and what that calls it.
-pub(crate) type Came = ((usize, Ticket), Result<Option<Row>, RequestError>);
+/// The answer to an operation of a client: whose it is, and what that calls it.
+pub(crate) type Came = ((usize, Ticket), Result<Response, RequestError>);
 
 /// One turn's view of the loop, as the node's outputs see it.
 pub(crate) struct Outputs<'a> {
@@ -26,7 +26,7 @@ pub(crate) struct Outputs<'a> {
     pub(crate) store: Option<&'a StoreHandle>,
     pub(crate) commands: &'a mut Commands,
     pub(crate) awaited: &'a mut HashMap<Token, (usize, Ticket), FixedState>,
-    pub(crate) rows: &'a mut Vec<Came>,
+    pub(crate) answers: &'a mut Vec<Came>,
     pub(crate) changed: &'a mut Vec<TableId>,
     pub(crate) halted: &'a mut Option<HaltReason>,
 }
@@ -59,12 +59,7 @@ impl rumormill_kit::Driver for Outputs<'_> {
             return;
         };
         if let Some(client) = self.awaited.remove(&token) {
-            let row = result.map(|response| match response {
-                Response::Row(row) => row,
-                // Siblings are in memory, where the command finds them. A read is answered with nothing else.
-                _ => None,
-            });
-            self.rows.push((client, row));
+            self.answers.push((client, result));
         }
     }
 

@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events, Poll};
 use rumormill_core::link::LinkLimits;
-use rumormill_core::{HaltReason, Input, Node, Now, Request, TableId, Token};
+use rumormill_core::{HaltReason, Input, Node, Now, TableId, Token};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Commands;
 use rumormill_kit::links::READ_BYTES;
@@ -60,7 +60,7 @@ pub(crate) struct Loop<C: Clients> {
     /// Which client awaits a row, and what it calls that.
     awaited: HashMap<Token, (usize, Ticket), FixedState>,
     /// Rows that were read for clients in this turn.
-    rows: Vec<Came>,
+    answers: Vec<Came>,
     changed: Vec<TableId>,
     buffer: Vec<u8>,
     counters: Arc<Counters>,
@@ -105,7 +105,7 @@ impl<C: Clients> Loop<C> {
             store,
             node,
             awaited: HashMap::with_hasher(FixedState::default()),
-            rows: Vec::new(),
+            answers: Vec::new(),
             changed: Vec::new(),
             buffer: vec![0; READ_BYTES],
         })
@@ -233,16 +233,15 @@ impl<C: Clients> Loop<C> {
         }
     }
 
-    /// Asks the node for the rows that clients await.
-    fn ask_for_rows(&mut self, now: Now) {
+    /// Asks the node for the operations whose answers clients await.
+    fn ask_for_clients(&mut self, now: Now) {
         for (client, ask) in self.clients.take_wanted() {
             let token = self.commands.token();
             self.awaited.insert(token, (client, ask.ticket));
-            let (table, key) = (ask.table, ask.key);
             let input = Input::Request {
                 token,
                 deadline: None,
-                request: Request::Get { table, key },
+                request: ask.request.into(),
             };
             self.node.handle(now, input);
         }
@@ -252,8 +251,8 @@ impl<C: Clients> Loop<C> {
     fn end_turn(&mut self, now: Now) -> Option<HaltReason> {
         let halted = self.act(now);
         // Commands of clients from here on belong to the next turn, and watches were told of all before it.
-        for (client, row) in self.rows.drain(..) {
-            self.clients.loaded(now, &mut self.node, client, row);
+        for (client, answer) in self.answers.drain(..) {
+            self.clients.answered(now, &mut self.node, client, answer);
         }
         let at = self.clock.instant(now.mono);
         self.peers.flush(at);
@@ -267,7 +266,7 @@ impl<C: Clients> Loop<C> {
     fn act(&mut self, now: Now) -> Option<HaltReason> {
         let at = self.clock.instant(now.mono);
         self.hand_over(now);
-        self.ask_for_rows(now);
+        self.ask_for_clients(now);
         self.node.handle(now, Input::Tick);
         let mut halted = None;
         let mut outputs = Outputs {
@@ -276,7 +275,7 @@ impl<C: Clients> Loop<C> {
             store: self.store.as_ref(),
             commands: &mut self.commands,
             awaited: &mut self.awaited,
-            rows: &mut self.rows,
+            answers: &mut self.answers,
             changed: &mut self.changed,
             halted: &mut halted,
         };

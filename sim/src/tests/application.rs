@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Request, RequestError, Response, TableId, TableOptions, Token, Write,
+    Durability, Request, RequestError, Response, TableId, TableOp, TableOptions, TableRequest,
+    Token, Write,
 };
 
 use crate::Scenario;
@@ -232,13 +233,12 @@ fn what_was_answered_is_there_in_the_next_life_and_nothing_else() {
         if context.view().len(own) > 0 {
             return context.send(0, "found");
         }
-        let value = Some(Bytes::from_static(b"safe"));
-        context.request(Request::Write {
-            table: own,
+        let op = TableOp::Put {
             key: Bytes::from_static(b"key"),
-            value,
+            value: Bytes::from_static(b"safe"),
             expires: None,
-        });
+        };
+        context.request(TableRequest::new(own, op).into());
     };
     let script = Script::new(started, |_, _| {});
     let mut story = Scenario::new(1);

@@ -13,7 +13,7 @@ use futures_lite::future;
 use rumormill_async::{Driver, Error, Exit, Handle, MemberWatch, Options, Runtime};
 use rumormill_core::{
     ChangeKind, Config, Conflict, MemberInfo, MemberState, Recovery, RequestError, Seed, StoreOp,
-    TableId, TableOptions, WriteError,
+    TableId, TableOp, TableOptions, TableRequest, WriteError,
 };
 use rumormill_kit::answer::answer;
 use rumormill_kit::store::{MemoryStore, Store};
@@ -37,6 +37,7 @@ on_every_runtime! {
     a_second_leave_ends_the_first
     requests_of_those_who_went_away_are_taken_back
     a_copy_of_a_node_is_refused_and_told_so
+    many_calls_wait_for_a_table_that_answers_later
 }
 
 async fn a_handle_reads_what_it_wrote<R: Runtime>(runtime: R) {
@@ -55,6 +56,40 @@ async fn a_handle_reads_what_it_wrote<R: Runtime>(runtime: R) {
     let row = handle.get(other, "k").await.unwrap().unwrap();
     assert_eq!((row.value, row.expires), ("three".into(), Some(late)));
     assert_eq!(handle.status().await.unwrap().rows, 1);
+    a.end().await;
+}
+
+async fn many_calls_wait_for_a_table_that_answers_later<R: Runtime>(runtime: R) {
+    const MANY: u32 = 200;
+    let a = start(&runtime, Options::new(any()), |_| {}).await;
+    let handle = a.handle.clone();
+    let slow = handle.table("slow").await.unwrap();
+    let delay = Duration::from_millis(200);
+    let delayed = handle.with(move |node, _| node.delay_table(slow, delay));
+    delayed.await.unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    for n in 0..MANY {
+        let tell = tell.clone();
+        let op = TableOp::Put {
+            key: n.to_string().into(),
+            value: "v".into(),
+            expires: None,
+        };
+        let done = move |answer| tell.send(answer).unwrap();
+        let request = TableRequest::new(slow, op).into();
+        handle.ask(request, None, done).unwrap();
+    }
+    // Another table answers meanwhile.
+    handle.put(TABLE, "k", "v").await.unwrap();
+    assert!(told.try_recv().is_err(), "all of them wait");
+    let request = TableRequest::new(slow, TableOp::Get { key: "0".into() });
+    let patience = Some(Duration::from_millis(20));
+    let late = handle.request(request.into(), patience).await;
+    assert_eq!(late, Err(Error::Node(RequestError::DeadlineExceeded)));
+    assert!(handle.get(slow, "199").await.unwrap().is_some());
+    let answers: Vec<_> = told.try_iter().collect();
+    assert_eq!(answers.len() as u32, MANY);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     a.end().await;
 }
 

@@ -346,10 +346,8 @@ fn a_hidden_row_costs_what_a_tombstone_costs_where_values_may_leave_memory() {
     let node = lab.nodes[1].as_ref().unwrap();
     let found = node.view(lab.now).get(TableId::DEFAULT, b"k");
     assert!(matches!(found, Found::Cold(_)), "{found:?}");
-    let request = Request::Get {
-        table: TableId::DEFAULT,
-        key: Bytes::from_static(b"k"),
-    };
+    let key = Bytes::from_static(b"k");
+    let request = TableRequest::new(TableId::DEFAULT, TableOp::Get { key }).into();
     let (token, deadline, now) = (Token(1), None, lab.now);
     let input = Input::Request {
         token,

@@ -183,7 +183,7 @@ pub(super) fn a_flush_deletes_rows_that_are_hidden_before_it_has_come_to_them() 
     let input = Input::Request {
         token,
         deadline: None,
-        request: Request::Flush { table: None },
+        request: Request::FlushAll,
     };
     lab.node(0).handle(now, input);
     assert!(not_deleted(&lab, 0) > 1_000, "the rest is for turns");
@@ -266,7 +266,7 @@ fn a_flush_is_answered_when_all_rows_ahead_of_it_are_deleted() {
     lab.run(5_000);
     assert_eq!(shown(&lab, 0), (1_500, 1_500));
     let (now, token) = (lab.now, Token(7));
-    let request = Request::Flush { table: None };
+    let request = Request::FlushAll;
     let deadline = None;
     let input = Input::Request {
         token,
@@ -312,7 +312,7 @@ fn flushes_that_wait_are_bounded() {
     assert_eq!(lab.node(0).begin_flush(now, None), Err(busy.clone()));
     assert_eq!(lab.node(0).flush_table(now, table), Err(busy.clone()));
     assert_eq!(lab.node(0).flush_all(now), Err(busy.clone()));
-    let request = Request::Flush { table: None };
+    let request = Request::FlushAll;
     let deadline = None;
     let input = Input::Request {
         token,

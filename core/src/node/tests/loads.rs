@@ -37,17 +37,22 @@ impl Lab {
     fn ask_get(&mut self, i: usize, token: u64, key: &str) {
         let key = Bytes::copy_from_slice(key.as_bytes());
         let table = TableId::DEFAULT;
-        self.ask(i, token, Request::Get { table, key });
+        let request = TableRequest::new(table, TableOp::Get { key });
+        self.ask(i, token, request.into());
     }
 
     fn ask_put(&mut self, i: usize, token: u64, key: &str, text: &str) {
-        let request = Request::Write {
-            table: TableId::DEFAULT,
-            key: Bytes::copy_from_slice(key.as_bytes()),
-            value: value(text),
-            expires: None,
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let op = match value(text) {
+            Some(value) => TableOp::Put {
+                key,
+                value,
+                expires: None,
+            },
+            None => TableOp::Delete { key },
         };
-        self.ask(i, token, request);
+        let request = TableRequest::new(TableId::DEFAULT, op);
+        self.ask(i, token, request.into());
     }
 
     /// Returns the answer of a read with a load.
@@ -309,10 +314,7 @@ fn loads_and_their_waiters_are_bounded_and_can_be_given_up() {
     let late = Input::Request {
         token: Token(13),
         deadline: Some(now.mono + Duration::from_millis(50)),
-        request: Request::Get {
-            table: TableId::DEFAULT,
-            key: "k1".into(),
-        },
+        request: TableRequest::new(TableId::DEFAULT, TableOp::Get { key: "k1".into() }).into(),
     };
     lab.node(0).handle(now, late);
     lab.run(100);

@@ -179,10 +179,14 @@ impl Gossip {
         }
     }
 
-    /// Begins the end of a turn: asks for claims, and forgets changes beyond a limit that was lowered.
+    /// Begins the end of a turn: asks for claims, forgets changes beyond a limit that was lowered, and goes on with flushes.
     pub(crate) fn wind_up(&mut self, env: &mut Env<'_>) {
         self.claims_due(env);
         self.replica.trim_changes(TRIM_BUDGET);
+        // A store that lags gets no more to do.
+        if !env.fx.is_pressed(&env.seat.config.limits) {
+            self.flushes_due(env, AT_ONCE);
+        }
     }
 
     /// Ends the turn, before its batch goes out: removes what floors have hidden, frees tombstones, forgets names.

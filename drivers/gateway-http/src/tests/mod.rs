@@ -4,6 +4,7 @@ mod conditions;
 mod crowds;
 mod described;
 mod lab;
+mod later;
 mod origin;
 mod paging;
 mod ready;

@@ -1,9 +1,10 @@
 //! Hashes: user tables, whose rows are the fields.
 
 use bytes::Bytes;
-use rumormill_core::{Mode, RowRef, ScanRange, TableId, Write};
+use rumormill_core::{Mode, RowRef, ScanRange, TableId, TableOp, Write};
 
 use super::keys::{check_pairs, scan_reply};
+use super::later;
 use super::{Command, Ctx, DELETE, Group, ONE, Outcome, READ, READ_SLOW, WRITE};
 use crate::decoder::Args;
 use crate::encoder;
@@ -95,8 +96,14 @@ fn readable(ctx: &Ctx<'_>, name: &[u8]) -> Result<Option<TableId>, Refusal> {
     // A table of another mode is not the same as one that is not there.
     let text = std::str::from_utf8(name);
     text.map_or(Ok(Mode::Gossip), Mode::built)?;
+    let later = |table: &TableId| ctx.node.view(ctx.now).answers_later(*table);
     match ctx.hash(name) {
+        Some(table) if later(&table) => Err(Refusal::AnswersLater(table)),
         None if ctx.is_string(name) => Err(Refusal::WRONG_TYPE),
+        None => match table_of(ctx, name).filter(later) {
+            Some(table) => Err(Refusal::AnswersLater(table)),
+            None => Ok(None),
+        },
         found => Ok(found),
     }
 }
@@ -133,7 +140,18 @@ fn put(ctx: &mut Ctx<'_>, args: Args<'_>, finish: fn(&mut Ctx<'_>, i64) -> Outco
         return Err(Refusal::Arity);
     }
     check_pairs(ctx, args, 2)?;
-    writable(ctx, args.get(1))?;
+    match writable(ctx, args.get(1)) {
+        Err(Refusal::AnswersLater(table)) if args.len() == 4 => {
+            let op = TableOp::Put {
+                key: Bytes::copy_from_slice(args.get(2)),
+                value: Bytes::copy_from_slice(args.get(3)),
+                expires: None,
+            };
+            let accepted = later::write(ctx, table, op)?;
+            return finish(ctx, i64::from(!accepted.existed));
+        }
+        writable => writable?,
+    };
     let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
         // A long command may have lost what it looked at, while it waited.
         let table = match table_of(ctx, args.get(1)) {
@@ -184,9 +202,11 @@ fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn hget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    match readable(ctx, args.get(1))? {
-        None => ctx.nil(),
-        Some(table) => ctx.value(table, args.get(2)),
+    match readable(ctx, args.get(1)) {
+        Ok(None) => ctx.nil(),
+        Ok(Some(table)) => ctx.value(table, args.get(2)),
+        Err(Refusal::AnswersLater(table)) => later::get(ctx, table, args.get(2)),
+        Err(refusal) => Err(refusal),
     }
 }
 
@@ -239,7 +259,14 @@ pub(super) fn values(ctx: &mut Ctx<'_>, table: TableId, args: Args<'_>, first: u
 }
 
 fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
-    let shown = readable(ctx, args.get(1))?;
+    let shown = match readable(ctx, args.get(1)) {
+        Err(Refusal::AnswersLater(table)) if args.len() == 3 => {
+            let key = Bytes::copy_from_slice(args.get(2));
+            let accepted = later::write(ctx, table, TableOp::Delete { key })?;
+            return ctx.int(i64::from(accepted.existed));
+        }
+        readable => readable?,
+    };
     let Some(table) = shown.or_else(|| ctx.hidden_hash(args.get(1))) else {
         return ctx.int(0);
     };

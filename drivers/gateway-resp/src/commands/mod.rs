@@ -5,6 +5,7 @@ mod connection;
 mod expiry;
 mod hashes;
 mod keys;
+mod later;
 mod pubsub;
 mod refused;
 mod server;
@@ -12,7 +13,7 @@ mod strings;
 pub(crate) mod transactions;
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, Conflict, Node, Now, Seq, TableId};
+use rumormill_core::{Accepted, Conflict, Node, Now, Seq, TableId, TableRequest};
 use rumormill_kit::session::Replies;
 
 use crate::client::{Client, Command, Ctx, Job, Keys, Outcome, Piece, Task};
@@ -20,9 +21,9 @@ use crate::decoder::Args;
 use crate::encoder::{self, Proto};
 use crate::glob::Pattern;
 use crate::hold::hold_if_unsynced;
-use crate::refusal::{Refusal, RowKey};
+use crate::refusal::Refusal;
 use crate::tasks::Each;
-use crate::waiting::Touched;
+use crate::waiting::{Touched, read};
 use crate::work;
 
 /// The common part of the commands of one table.
@@ -285,14 +286,14 @@ pub(crate) fn touched<'a>(args: Args<'a>) -> Touched<'a> {
     }
 }
 
-/// Executes one command and appends its reply. The rows that have to be loaded before it can be: then nothing was done.
+/// Executes one command and appends its reply. Returns the operations that have to be answered before it can be: then nothing was done.
 pub(crate) fn execute(
     client: &mut Client,
     now: Now,
     node: &mut Node,
     args: Args<'_>,
     replies: &mut Replies,
-) -> Option<Vec<RowKey>> {
+) -> Option<Vec<TableRequest>> {
     let Some(command) = find(args.get(0)) else {
         client.spoil_transaction();
         match refused::reason(args.get(0)) {
@@ -327,7 +328,8 @@ pub(crate) fn execute(
     };
     match outcome {
         Ok(()) => {}
-        Err(Refusal::Cold(rows)) => return Some(rows),
+        Err(Refusal::Cold(rows)) => return Some(rows.into_iter().map(read).collect()),
+        Err(Refusal::Ask(request)) => return Some(vec![*request]),
         Err(refusal) => refusal.reply(command.name, replies),
     }
     None

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Input, Output, Request, RequestError, Response, StoreOp, TableId, TableOptions,
-    Token,
+    Durability, Input, Output, RequestError, Response, StoreOp, TableId, TableOptions, Token,
 };
 use rumormill_kit::session::{Ask, Flow, Session as _};
 
@@ -78,21 +77,18 @@ impl Cold {
         let input = Input::Request {
             token: Token(self.tokens),
             deadline: None,
-            request: Request::Get {
-                table: ask.table,
-                key: ask.key,
-            },
+            request: ask.request.into(),
         };
         self.talk.node.handle(self.talk.now, input);
-        let row = match self.turn().pop().expect("a reply") {
-            Ok(Response::Row(row)) => Ok(row),
-            Ok(other) => panic!("{other:?}"),
-            Err(error) => Err(error),
-        };
+        let answer = self.turn().pop().expect("a reply");
         let talk = &mut self.talk;
-        talk.flow =
-            talk.session
-                .loaded(talk.now, &mut talk.node, ask.ticket, row, &mut talk.replies);
+        talk.flow = talk.session.answered(
+            talk.now,
+            &mut talk.node,
+            ask.ticket,
+            answer,
+            &mut talk.replies,
+        );
         talk.go_on();
     }
 

@@ -5,6 +5,7 @@ mod config;
 mod costs;
 mod expiry;
 mod large;
+mod later;
 mod notifications;
 mod siblings;
 mod transactions;

@@ -101,7 +101,7 @@ fn owned(row: &RowRef<'_>) -> Option<Row> {
     })
 }
 
-/// The answer to a [`Request::Get`](rumormill_core::Request::Get) for one value.
+/// The answer to a [`TableOp::Get`](rumormill_core::TableOp::Get) for one value.
 pub(super) fn row(response: Response) -> Result<Option<Row>, Error> {
     match response {
         Response::Row(row) => Ok(row),

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use rumormill_core::{Seq, TableId};
+use rumormill_core::{Seq, TableRequest};
 
 use super::Budget;
 
@@ -11,19 +10,18 @@ use super::Budget;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot(u64);
 
-/// The name that a session gives to a row it asks for.
+/// The name that a session gives to an operation it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// A row that a session asks its driver for, because its value is only in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An operation that a session asks its driver for, because it cannot be answered at once: the value is only in the store, or the mode of the
+/// table answers later.
+#[derive(Clone, Debug)]
 pub struct Ask {
-    /// Handed back with the row.
+    /// Handed back with the answer.
     pub ticket: Ticket,
-    /// The table.
-    pub table: TableId,
-    /// The key.
-    pub key: Bytes,
+    /// The operation.
+    pub request: TableRequest,
 }
 
 /// Bytes in a row, and from which place on they wait for which batch.
@@ -217,12 +215,12 @@ impl Replies {
         self.commands += commands;
     }
 
-    /// Asks the driver for a row, which comes with [`Session::loaded`](super::Session::loaded).
+    /// Asks the driver for an operation, whose answer comes with [`Session::answered`](super::Session::answered).
     pub fn ask(&mut self, ask: Ask) {
         self.asks.push(ask);
     }
 
-    /// For drivers: the rows that were asked for since the last call.
+    /// For drivers: the operations that were asked for since the last call.
     pub fn take_asks(&mut self) -> Vec<Ask> {
         std::mem::take(&mut self.asks)
     }

@@ -2,10 +2,12 @@
 
 mod expiry;
 mod freeing;
+mod loads;
 mod push;
 mod rejoin;
 mod relay;
 mod repair;
+mod requests;
 mod settled;
 mod strays;
 mod sync;

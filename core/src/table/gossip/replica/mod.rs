@@ -560,6 +560,11 @@ impl Replica {
         }
     }
 
+    #[cfg(any(test, feature = "delays"))]
+    pub(crate) fn catalog_mut(&mut self) -> &mut Catalog {
+        &mut self.catalog
+    }
+
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.catalog
     }
