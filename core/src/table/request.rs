@@ -47,7 +47,7 @@ impl TableRequest {
     }
 }
 
-/// What is done to a table.
+/// An operation on a table.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TableOp {
@@ -71,14 +71,14 @@ pub enum TableOp {
         key: Bytes,
         /// The new value.
         value: Bytes,
-        /// What the author has seen.
+        /// The siblings that the author has seen.
         context: CausalToken,
     },
     /// Removes the siblings that the author has seen, in a table that keeps siblings.
     Remove {
         /// The key.
         key: Bytes,
-        /// What the author has seen.
+        /// The siblings that the author has seen.
         context: CausalToken,
     },
     /// Reads a row, from the store if its value is only there. Requests on a key whose value is being loaded are carried

@@ -195,7 +195,7 @@ enum Unwritten {
     Later(Box<TableRequest>),
 }
 
-/// What the loop has found for a reader.
+/// The answer of the loop to a reader.
 enum Looked {
     Page(Option<Page>),
     /// The table answers later: the key has to be asked for.
