@@ -18,6 +18,8 @@ macro_rules! rules {
             broken: Option<Mutant>,
         }
 
+        // Streams, and so the rules of handshakes, are only there with the standard library.
+        #[cfg_attr(not(feature = "std"), allow(dead_code))]
         impl Rules {
             $(
                 $(#[doc = $doc])+
