@@ -6,6 +6,8 @@
 mod door;
 mod protocol;
 mod replica;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 
