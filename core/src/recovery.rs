@@ -1,5 +1,6 @@
 //! From stored records back to a node.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -11,7 +12,7 @@ use crate::config::{Config, Storage};
 use crate::effects::Effects;
 use crate::error::RecoverError;
 use crate::id::{Actor, ClusterId, NodeId};
-use crate::io::{Event, Record, StoreOp};
+use crate::io::{Event, Record};
 use crate::marks::Mark;
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
@@ -19,10 +20,8 @@ use crate::rules::Rules;
 use crate::store::Owner;
 use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, OwnRecord};
-use crate::table::gossip::Replica;
-use crate::table::gossip::record::{GossipRecord, RowRecord, covered_key, row_key};
-use crate::table::sys;
-use crate::table::{Hlc, Mode, RowClass, Runs};
+use crate::table::modes::{Life, Restored};
+use crate::table::{Hlc, Mode};
 use crate::time::Now;
 
 /// Builds a node from its configuration, a seed, and what its store holds.
@@ -44,8 +43,7 @@ pub struct Recovery {
     cluster: Option<ClusterRecord>,
     ceiling: Option<Hlc>,
     agreed: Vec<Agreement>,
-    rows: Vec<(RowClass, String, Actor, RowRecord)>,
-    covered: Vec<(RowClass, Actor, Runs)>,
+    modes: Restored,
     /// Keys of rows and contexts that cannot be read.
     damaged: Vec<Bytes>,
     fitness: Fitness,
@@ -61,8 +59,8 @@ pub struct Recovery {
 struct Fitness {
     /// The first fault of a record of the node itself, of one that no part knows, or the driver's note.
     own: Option<RecoverError>,
-    /// The first fault of a record of gossip tables.
-    gossip: Option<RecoverError>,
+    /// The first fault of a record of each mode.
+    modes: BTreeMap<Mode, RecoverError>,
     /// Whether the fault of the node itself came first.
     own_first: bool,
 }
@@ -71,29 +69,27 @@ impl Fitness {
     /// Notes a fault of a record with this key.
     fn note(&mut self, key: &[u8], fault: RecoverError) {
         match Owner::of(key) {
-            Some(Owner::Mode(Mode::Gossip)) => {
-                self.gossip.get_or_insert(fault);
+            Some(Owner::Mode(mode)) if mode.is_built() => {
+                self.modes.entry(mode).or_insert(fault);
             }
-            Some(Owner::Node | Owner::Mode(Mode::Strong | Mode::Quorum)) | None => {
-                self.note_own(fault);
-            }
+            Some(Owner::Node | Owner::Mode(_)) | None => self.note_own(fault),
         }
     }
 
     /// Notes a fault of the node itself: without what it says of members and clocks no mode can trust its records.
     fn note_own(&mut self, fault: RecoverError) {
-        self.own_first |= self.gossip.is_none();
+        self.own_first |= self.modes.is_empty();
         self.own.get_or_insert(fault);
     }
 
     /// Whether the rows and contexts of gossip tables may be less than the node once claimed to hold: so the node has to reunite.
     fn gossip_is_behind(&self) -> bool {
-        self.own.is_some() || self.gossip.is_some()
+        self.own.is_some() || self.modes.contains_key(&Mode::Gossip)
     }
 
     /// Takes the first fault of all, if there is one that gossip tables suffer from.
     fn take(&mut self) -> Option<RecoverError> {
-        let (own, gossip) = (self.own.take(), self.gossip.take());
+        let (own, gossip) = (self.own.take(), self.modes.remove(&Mode::Gossip));
         match self.own_first {
             true => own.or(gossip),
             false => gossip.or(own),
@@ -119,8 +115,7 @@ impl Recovery {
             cluster: None,
             ceiling: None,
             agreed: Vec::new(),
-            rows: Vec::new(),
-            covered: Vec::new(),
+            modes: Restored::default(),
             damaged: Vec::new(),
             fitness: Fitness::default(),
             unread: 0,
@@ -151,7 +146,7 @@ impl Recovery {
         };
         match known {
             Known::Node(own) => self.own_record(own),
-            Known::Gossip(record) => self.gossip_record(record),
+            Known::Mode(record) => self.modes.take(&self.config, record),
         }
     }
 
@@ -169,34 +164,6 @@ impl Recovery {
             OwnRecord::Ceiling(ceiling) => self.ceiling = Some(ceiling),
             OwnRecord::Agreed(agreed) => self.agreed = agreed,
             OwnRecord::Damage(what) => self.fitness.note_own(RecoverError::Lost { what }),
-        }
-        Ok(())
-    }
-
-    fn gossip_record(&mut self, record: GossipRecord) -> Result<(), RecoverError> {
-        match record {
-            GossipRecord::Row {
-                class,
-                table,
-                actor,
-                mut row,
-            } => {
-                if class != RowClass::Sys
-                    && let mode @ (Mode::Strong | Mode::Quorum) = Mode::of(&table)
-                {
-                    return Err(RecoverError::ModeNotBuilt { table, mode });
-                }
-                let resident = self.config.resident_value;
-                // The store's own rows stay in memory: the node reads them itself.
-                if class != RowClass::Sys
-                    && self.config.storage == Storage::Ordered
-                    && resident.is_some_and(|limit| row.value.len() > limit as usize)
-                {
-                    row.value.cool();
-                }
-                self.rows.push((class, table, actor, row));
-            }
-            GossipRecord::Covered { class, actor, runs } => self.covered.push((class, actor, runs)),
         }
         Ok(())
     }
@@ -246,14 +213,7 @@ impl Recovery {
     fn forget_itself(&mut self) {
         self.identity = None;
         self.cluster = None;
-        let (old, rest) = core::mem::take(&mut self.rows)
-            .into_iter()
-            .partition(|(class, table, ..)| *class == RowClass::Sys && sys::are_of_members(table));
-        self.rows = rest;
-        let old: Vec<(RowClass, String, Actor, RowRecord)> = old;
-        for (class, table, _, row) in &old {
-            self.damaged.push(row_key(*class, table, &row.key));
-        }
+        self.damaged.extend(self.modes.forget_members());
     }
 
     /// The damage in words, for operators.
@@ -344,19 +304,20 @@ impl Recovery {
             node: identity.node,
             run: identity.run,
         };
-        let mut replica = Replica::new(
-            actor,
-            self.config.limits.clone(),
-            self.config.resident_value,
-            self.ceiling.unwrap_or(Hlc(0)),
-        );
         if damage.is_some() {
             fx.mark(Mark::DamagedRecords);
             fx.event(Event::Damaged {
                 records: self.unread,
             });
         }
-        self.restore(&mut fx, &mut replica, damage.is_none());
+        let life = Life {
+            actor,
+            config: &self.config,
+            ceiling: self.ceiling.unwrap_or(Hlc(0)),
+            whole: damage.is_none(),
+        };
+        let rng = Rng::new(self.seed, Stream::Gossip);
+        let modes = self.modes.begin(&mut fx, &life, rng, self.damaged);
         let parts = Parts {
             config: self.config,
             seed: self.seed,
@@ -367,30 +328,11 @@ impl Recovery {
                 agreed: self.agreed,
                 damage,
             },
-            replica,
+            modes,
             fresh,
             behind,
         };
         Node::assemble(now, parts)
-    }
-
-    /// Puts back what was read. The contexts of a store that is not whole may cover more than its rows.
-    fn restore(&mut self, fx: &mut Effects, replica: &mut Replica, whole: bool) {
-        for (class, actor, runs) in &self.covered {
-            if whole {
-                replica.cover_mut().restore_runs(*class, *actor, runs);
-            } else {
-                // It covers dots whose rows are damaged: what the rows that are left show is all that may be covered.
-                fx.store(StoreOp::Delete(covered_key(*class, *actor)));
-            }
-        }
-        for key in core::mem::take(&mut self.damaged) {
-            fx.store(StoreOp::Delete(key));
-        }
-        for (class, table, actor, row) in core::mem::take(&mut self.rows) {
-            replica.restore_row(class, &table, actor, row);
-        }
-        replica.finish_restore(fx);
     }
 }
 

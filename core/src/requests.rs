@@ -14,19 +14,14 @@ use crate::time::Instant;
 pub(crate) enum Waits {
     /// A batch: the reply is held at the gate.
     Durable,
-    /// A value from the store.
-    Load,
     /// A link.
     Join,
     /// The leave.
     Leave,
     /// The eviction of a member.
     Evict,
-    /// The deletes of a flush.
-    Flush,
-    /// A table that answers later.
-    #[cfg(any(test, feature = "delays"))]
-    Later,
+    /// The mode of a table: a value, the deletes of a flush, or the word of others.
+    Table,
 }
 
 /// The requests that wait. One that waits costs nothing until it is answered or its deadline comes.

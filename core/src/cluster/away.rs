@@ -39,7 +39,7 @@ impl Cluster {
             return;
         }
         env.fx.mark(Mark::Behind);
-        let since = env.gossip.clock();
+        let since = env.modes.gossip.clock();
         self.go_away(env, since, active);
     }
 
@@ -92,8 +92,8 @@ impl Cluster {
     }
 
     pub(crate) fn go_away(&mut self, env: &mut Env<'_>, since: Hlc, active: Vec<NodeId>) {
-        let (gossip, mut tables) = self.tables(env);
-        gossip.end_repair(&mut tables);
+        let (modes, mut tables) = self.tables(env);
+        modes.gossip.end_repair(&mut tables);
         self.record.away = Some(Away { since, active });
         env.fx.store(record::cluster(&self.record));
     }
@@ -102,7 +102,7 @@ impl Cluster {
     /// whose last known life has ended may be back by now.
     pub(crate) fn look_for_members(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now().mono;
-        env.gossip.gone_away(now);
+        env.modes.gossip.gone_away(now);
         for (node, member) in self.membership.all() {
             self.links.want(now, node, &member.record.addr);
         }
@@ -192,7 +192,8 @@ impl Cluster {
             }),
         };
         let key = eviction_key(me, ended, me);
-        env.gossip
+        env.modes
+            .gossip
             .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
     }
 
@@ -227,7 +228,9 @@ impl Cluster {
         let next = members.iter().find(|id| **id > link).or(members.first());
         self.joining = next.copied();
         if let Some(next) = self.joining {
-            env.gossip.note_agreement(env.fx.now().mono, next, false);
+            env.modes
+                .gossip
+                .note_agreement(env.fx.now().mono, next, false);
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::error::RequestError;
 use crate::id::{Seq, Token};
 use crate::io::Response;
 use crate::requests::Requests;
-use crate::table::gossip::Gossip;
 use crate::table::loads::Loads;
+use crate::table::modes::Modes;
 use crate::time::Instant;
 
 /// The parts of the node that the cluster machine acts on. The store's own tables are gossip tables, so it writes its rows through their door.
@@ -19,8 +19,8 @@ pub(crate) struct Env<'a> {
     pub(crate) config: &'a Config,
     /// The members that answer.
     pub(crate) detector: &'a mut Detector,
-    /// The tables whose rows members are.
-    pub(crate) gossip: &'a mut Gossip,
+    /// The machines of the tables; members are rows of gossip tables.
+    pub(crate) modes: &'a mut Modes,
     /// Values that are only in the store.
     pub(crate) loads: &'a mut Loads,
     /// Requests that wait for an answer.

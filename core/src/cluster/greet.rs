@@ -33,7 +33,7 @@ impl Cluster {
         let unheard = heard.map(|heard| self.membership.evictions_unheard(heard));
         let unheard = unheard.into_iter().flatten();
         keys.extend(unheard.map(|key| (sys::DEPARTED, key)));
-        env.gossip.greeting_rows(&keys)
+        env.modes.gossip.greeting_rows(&keys)
     }
 
     /// Sends this node's greeting over a link, first or again.
@@ -61,7 +61,7 @@ impl Cluster {
         // The first batch makes this life durable: no dot of it leaves the node before.
         let gate = env.fx.first_gate();
         let knows_peer = peer.is_some_and(|peer| {
-            let row = env.gossip.sys_row(sys::MEMBERS, &member_key(peer));
+            let row = env.modes.gossip.sys_row(sys::MEMBERS, &member_key(peer));
             row.is_some()
         });
         if let Some(known) = self.links.get_mut(link) {

@@ -72,7 +72,7 @@ impl Cluster {
     /// Lets the rows of members that the store held take effect.
     pub(crate) fn restore_rows(&mut self, env: &mut Env<'_>) {
         for table in [sys::MEMBERS, sys::DEPARTED] {
-            for key in env.gossip.sys_keys(table) {
+            for key in env.modes.gossip.sys_keys(table) {
                 self.row_changed(env, table, &key);
             }
         }
@@ -108,7 +108,8 @@ impl Cluster {
             stores: env.config.storage == Storage::Ordered,
         };
         let key = member_key(self.id());
-        env.gossip
+        env.modes
+            .gossip
             .write_sys(env.fx, sys::MEMBERS, &key, record.encode());
     }
 
@@ -226,15 +227,15 @@ impl Cluster {
     ) -> Result<(), Refusal> {
         let evictions = self.membership.evictions();
         if env.fx.rules().records_peers() {
-            let (gossip, mut tables) = self.tables(env);
-            gossip.merge_sys(&mut tables, theirs.rows)?;
+            let (modes, mut tables) = self.tables(env);
+            modes.gossip.merge_sys(&mut tables, theirs.rows)?;
             self.rows_changed(env);
         }
         if self.membership.evictions() > evictions {
             self.join_anew(env, link);
         }
         let status = theirs.status;
-        env.gossip.follow_clock(env.fx, Hlc(status.clock));
+        env.modes.gossip.follow_clock(env.fx, Hlc(status.clock));
         if said.phase == Phase::Member {
             self.greeted_by_clock(env, status.wall_ms);
         }
@@ -276,11 +277,11 @@ impl Cluster {
         self.set_outbox(env);
         if ready {
             self.ask_newcomer(env);
-            let (gossip, tables) = self.tables(env);
-            let agrees = gossip.agrees(&tables.look(), &status);
-            env.gossip.note_agreement(now, link, agrees);
+            let (modes, tables) = self.tables(env);
+            let agrees = modes.gossip.agrees(&tables.look(), &status);
+            env.modes.gossip.note_agreement(now, link, agrees);
             if !agrees {
-                env.gossip.expedite(now, link);
+                env.modes.gossip.expedite(now, link);
             }
         } else {
             self.catch_up(env, link);
@@ -307,11 +308,11 @@ impl Cluster {
                 // The first of several members is asked; the others wait until it has answered or gone.
                 if self.joining.is_none_or(|at| at == link) {
                     self.joining = Some(link);
-                    env.gossip.pull_at_once(now, link);
+                    env.modes.gossip.pull_at_once(now, link);
                 }
             }
             // The peer enters this node's cluster, or both are new: a node that the other welcomed is full already.
-            (None, _) => env.gossip.pull_at_once(now, link),
+            (None, _) => env.modes.gossip.pull_at_once(now, link),
             (Some(_), Some(Phase::Away { .. })) => self.resume_if_last(env),
             (Some(_), _) => {}
         }
@@ -333,7 +334,7 @@ impl Cluster {
     /// This node is a full member from now on, and says so on every link.
     pub(crate) fn become_full(&mut self, env: &mut Env<'_>) {
         self.joining = None;
-        env.gossip.became_full();
+        env.modes.gossip.became_full();
         self.record.joined = true;
         if self.record.away.take().is_some() {
             self.stop_looking();
@@ -361,7 +362,7 @@ impl Cluster {
         if full && theirs.phase == Phase::Member {
             self.links.enter(link, LinkPhase::Ready);
             self.ask_newcomer(env);
-            env.gossip.expedite(now, link);
+            env.modes.gossip.expedite(now, link);
         }
     }
 

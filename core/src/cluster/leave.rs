@@ -98,7 +98,7 @@ impl Cluster {
             deadline: now + env.config.timing.leave_timeout,
             ask_at: now,
             asked: LinkId(0),
-            held: env.gossip.contexts(),
+            held: env.modes.gossip.contexts(),
             round: 1,
             questions: 0,
             asked_members: 0,
@@ -120,7 +120,7 @@ impl Cluster {
         if self.leaving.is_none() {
             return;
         }
-        let held = env.gossip.contexts();
+        let held = env.modes.gossip.contexts();
         if let Some(leaving) = &mut self.leaving {
             leaving.asks_for(held);
             leaving.holders.clear();
@@ -185,7 +185,7 @@ impl Cluster {
     /// Whether what others have to hold is durable here too.
     fn holds_durably(&self, env: &Env<'_>) -> bool {
         let held = self.leaving.iter().flat_map(|leaving| &leaving.held);
-        env.gossip.holds_durably(held)
+        env.modes.gossip.holds_durably(held)
     }
 
     /// How far the leave has come.
@@ -271,17 +271,18 @@ impl Cluster {
         // No member has counted a node that is away or joining: it goes as it came.
         if self.is_full() {
             let departure = Departure {
-                contexts: env.gossip.contexts(),
+                contexts: env.modes.gossip.contexts(),
                 active: self.active_members(env),
                 evicted: None,
             };
             let key = departure_key(self.id(), self.identity.epoch);
-            env.gossip
+            env.modes
+                .gossip
                 .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
         }
         env.fx.sync_this_turn();
         self.rows_changed(env);
-        let held = env.gossip.contexts();
+        let held = env.modes.gossip.contexts();
         let now = env.fx.now().mono;
         if let Some(leaving) = &mut self.leaving {
             leaving.asks_for(held);

@@ -47,7 +47,8 @@ use crate::id::{Actor, LinkId, NodeId, TableId};
 use crate::rng::Rng;
 use crate::store::record::{Agreement, ClusterRecord, Identity};
 use crate::table::env::{Env as TableEnv, Look, Seat};
-use crate::table::gossip::{Gossip, SysRow};
+use crate::table::gossip::SysRow;
+use crate::table::modes::Modes;
 use crate::table::sys;
 use crate::time::Instant;
 
@@ -169,8 +170,8 @@ impl Cluster {
         }
     }
 
-    /// Returns the gossip tables, and the node for a call of theirs that acts.
-    pub(crate) fn tables<'a>(&'a mut self, env: &'a mut Env<'_>) -> (&'a mut Gossip, TableEnv<'a>) {
+    /// Returns the machines of the tables, and the node for a call of theirs that acts.
+    pub(crate) fn tables<'a>(&'a mut self, env: &'a mut Env<'_>) -> (&'a mut Modes, TableEnv<'a>) {
         let takes_no_rows = self.takes_no_rows(env.fx);
         let seat = Seat {
             me: self.identity.node,
@@ -192,13 +193,13 @@ impl Cluster {
             requests: env.requests,
             seat,
         };
-        (env.gossip, tables)
+        (env.modes, tables)
     }
 
     /// Lets the rows of members that have changed take effect; those of settings wait for the node.
     pub(crate) fn rows_changed(&mut self, env: &mut Env<'_>) {
         let mut verdicts = Vec::new();
-        for (table, key) in env.gossip.take_member_changes() {
+        for (table, key) in env.modes.gossip.take_member_changes() {
             verdicts.extend(self.row_changed(env, table, &key));
         }
         self.judge_evictions(env, &verdicts);
@@ -218,11 +219,11 @@ impl Cluster {
         table: TableId,
         key: &Bytes,
     ) -> Option<Verdict> {
-        let SysRow { value, clock, .. } = env.gossip.sys_row(table, key)?;
+        let SysRow { value, clock, .. } = env.modes.gossip.sys_row(table, key)?;
         let (change, verdict) = match table {
             sys::MEMBERS => (self.membership.member_changed(key, &value, clock), None),
             sys::DEPARTED if self.membership.lost_changed(key, clock) => {
-                env.gossip.members_changed();
+                env.modes.gossip.members_changed();
                 (Change::None, None)
             }
             sys::DEPARTED => {

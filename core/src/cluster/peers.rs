@@ -93,20 +93,20 @@ impl Cluster {
 
     /// Collects fresh writes for others, or stops doing so, by this node's place and its links.
     pub(super) fn set_outbox(&mut self, env: &mut Env<'_>) {
-        let (gossip, mut tables) = self.tables(env);
-        gossip.set_outbox(&mut tables);
+        let (modes, mut tables) = self.tables(env);
+        modes.gossip.set_outbox(&mut tables);
     }
 
     /// Returns this node's state in short.
     pub(super) fn own_status(&mut self, env: &mut Env<'_>) -> Status {
-        let (gossip, tables) = self.tables(env);
-        gossip.own_status(&tables.look())
+        let (modes, tables) = self.tables(env);
+        modes.gossip.own_status(&tables.look())
     }
 
     /// Tells a peer this node's state outside the detector's rounds.
     fn send_status(&mut self, env: &mut Env<'_>, link: LinkId) {
-        let (gossip, mut tables) = self.tables(env);
-        gossip.send_status(&mut tables, link);
+        let (modes, mut tables) = self.tables(env);
+        modes.gossip.send_status(&mut tables, link);
     }
 
     /// Answers joins that are greeted: once this node has caught up, or when they have waited for long enough.
@@ -128,7 +128,7 @@ impl Cluster {
                 || env.detector.state(node) == Some(RumorState::Down)
         };
         self.is_full()
-            && env.gossip.sessions() == 0
+            && env.modes.gossip.sessions() == 0
             && self.membership.others().all(|(node, _)| linked(node))
     }
 
@@ -232,8 +232,8 @@ impl Cluster {
 
     /// Ends all that a link carried, though the transport may linger.
     fn link_unusable(&mut self, env: &mut Env<'_>, link: LinkId, node: Option<NodeId>) {
-        let (gossip, mut tables) = self.tables(env);
-        gossip.link_gone(&mut tables, link);
+        let (modes, mut tables) = self.tables(env);
+        modes.link_gone(&mut tables, link);
         self.welcoming.remove(&link);
         self.rival_gone(link, node);
         if self.joining == Some(link) {
@@ -417,7 +417,7 @@ impl Cluster {
         match change {
             Change::Known(node, epoch) => {
                 self.evictions.up(node);
-                env.gossip.forget_claim(node);
+                env.modes.gossip.forget_claim(node);
                 if node == self.id() {
                     return self.own_row_changed(env, epoch);
                 }
@@ -439,15 +439,15 @@ impl Cluster {
                     env.fx.event(Event::MemberUp(node));
                 }
                 self.act(env, news);
-                env.gossip.members_changed();
+                env.modes.gossip.members_changed();
             }
             Change::Departed(node) => {
-                env.gossip.members_changed();
+                env.modes.gossip.members_changed();
                 if node == self.id() {
                     return self.departed_myself(env);
                 }
                 env.detector.remove(node);
-                env.gossip.forget_clock(node);
+                env.modes.gossip.forget_clock(node);
                 self.evictions.up(node);
                 self.release_departed(env);
                 if self.record.away.is_none() && !self.membership.is_forced_out(node) {

@@ -182,13 +182,14 @@ impl Cluster {
         let counts = self.is_full() && env.fx.rules().follows_agreed_time();
         let agreed = counts
             .then(|| {
-                env.gossip
+                env.modes
+                    .gossip
                     .vote(&self.look(env.fx, env.config, env.detector))
                     .passed(env.fx)
             })
             .flatten();
         let shown = self.skews.shown_by_most(env.fx.now());
-        env.gossip.set_others_time(Some(agreed), shown);
+        env.modes.gossip.set_others_time(Some(agreed), shown);
     }
 
     /// A member told its wall clock with its greeting: there may be no other for a second.
@@ -196,7 +197,7 @@ impl Cluster {
         let now = env.fx.now();
         self.skews.greet(now, wall_ms);
         let shown = self.skews.shown_by_most(now);
-        env.gossip.set_others_time(None, shown);
+        env.modes.gossip.set_others_time(None, shown);
     }
 
     /// The clocks that are wrong, as they were found within the last second. O(such clocks).

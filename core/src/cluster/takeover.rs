@@ -24,16 +24,16 @@ impl Cluster {
         if !self.is_full() || self.leaving.is_some() || !self.links.is_ready(link) {
             return Ok(());
         }
-        if !env.gossip.has_seen(&held) {
+        if !env.modes.gossip.has_seen(&held) {
             let now = env.fx.now().mono;
-            env.gossip.note_agreement(now, link, false);
+            env.modes.gossip.note_agreement(now, link, false);
             if insists {
                 env.fx.mark(Mark::TakeoverLacks);
-                env.gossip.expedite(now, link);
+                env.modes.gossip.expedite(now, link);
             }
             return Ok(());
         }
-        let durable = env.gossip.holds_durably(&held);
+        let durable = env.modes.gossip.holds_durably(&held);
         let gate = match env.fx.rules().syncs_takeovers() && !durable {
             // All dots seen by now are durable with this turn's batch.
             true => {

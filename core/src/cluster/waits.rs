@@ -242,7 +242,7 @@ impl Cluster {
         env.fx.event(Event::Waits {
             standing: self.phase_name(),
             secs: now.since(since).as_secs(),
-            awaits: self.awaits(env.config, env.gossip),
+            awaits: self.awaits(env.config, &env.modes.gossip),
         });
     }
 

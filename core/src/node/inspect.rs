@@ -33,7 +33,7 @@ impl<'a> Inspect<'a> {
     pub fn check(self) {
         self.check_turn();
         let node = self.node;
-        node.gossip.check();
+        node.modes.check();
         node.cluster.check();
         node.detector.check();
         node.settings.check();

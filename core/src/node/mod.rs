@@ -1,8 +1,6 @@
 //! The node: routes inputs to the sub-machines and their verdicts to each other, in straight-line code.
 
 mod contract;
-#[cfg(any(test, feature = "delays"))]
-mod delays;
 mod inspect;
 mod requests;
 mod route;
@@ -34,9 +32,10 @@ use crate::requests::Requests;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
 use crate::table::env::{Env as TableEnv, Look};
-use crate::table::gossip::{AT_ONCE, Gossip, Replica};
+use crate::table::gossip::AT_ONCE;
 use crate::table::loads::Loads;
-use crate::table::{Accepted, Reads, TableName, TableOptions, View, Write, sys};
+use crate::table::modes::Modes;
+use crate::table::{Accepted, TableName, TableOptions, View, Write, sys};
 use crate::time::{Instant, Now};
 
 /// The parts that a recovery hands over.
@@ -45,7 +44,7 @@ pub(crate) struct Parts {
     pub(crate) seed: Seed,
     pub(crate) fx: Effects,
     pub(crate) past: Past,
-    pub(crate) replica: Replica,
+    pub(crate) modes: Modes,
     pub(crate) fresh: bool,
     /// Whether the store holds less than the node once claimed to hold.
     pub(crate) behind: bool,
@@ -59,14 +58,12 @@ pub struct Node {
     pub(crate) fx: Effects,
     pub(crate) cluster: Cluster,
     detector: Detector,
-    pub(crate) gossip: Gossip,
+    pub(crate) modes: Modes,
     requests: Requests,
     loads: Loads,
     /// The stream that nonces of handshakes are drawn from, and nothing else.
     nonces: Rng,
     contract: Contract,
-    #[cfg(any(test, feature = "delays"))]
-    delays: delays::Delays,
     /// When unsynced stores are synced.
     sync_at: Option<Instant>,
 }
@@ -78,7 +75,7 @@ impl Node {
             seed,
             fx,
             past,
-            replica,
+            modes,
             fresh,
             behind,
         } = parts;
@@ -94,12 +91,10 @@ impl Node {
                 rng(Stream::Detector),
             ),
             nonces: Rng::of_life(seed, run, Stream::Link),
-            gossip: Gossip::new(now.mono, &config, rng(Stream::Gossip), replica),
+            modes,
             requests: Requests::default(),
             loads: Loads::new(&config.limits),
             contract: Contract::default(),
-            #[cfg(any(test, feature = "delays"))]
-            delays: delays::Delays::default(),
             sync_at: None,
             settings: Settings::new(&config),
             config,
@@ -121,7 +116,7 @@ impl Node {
             return;
         }
         self.hold_to_contract(&input);
-        self.gossip.look_at_clocks(&mut self.fx);
+        self.modes.gossip.look_at_clocks(&mut self.fx);
         match input {
             Input::Tick => self.tick(),
             Input::LinkUp { link, dial, hello } => {
@@ -151,8 +146,8 @@ impl Node {
             }
             Input::StoreFailed { error } => self.halt(HaltReason::StoreFailed(error)),
             Input::Loaded { load, result } => {
-                if let Some(done) = self.gossip_door(|gossip, env| gossip.loaded(env, load, result))
-                {
+                let done = self.modes_door(|modes, env| modes.loaded(env, load, result));
+                if let Some(done) = done {
                     self.rejoined(done);
                 }
             }
@@ -180,7 +175,10 @@ impl Node {
     ) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
         self.admit(table)?;
-        self.gossip.replica_mut().write(&mut self.fx, table, write)
+        self.modes
+            .gossip
+            .replica_mut()
+            .write(&mut self.fx, table, write)
     }
 
     /// Removes every row of a user table that is known here, with one record. They are hidden at once, and turns remove them; those
@@ -192,8 +190,9 @@ impl Node {
     pub fn flush_table(&mut self, now: Now, table: TableId) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
         self.admit(table)?;
-        self.gossip.admits_flush(Some(table))?;
+        self.modes.gossip.admits_flush(Some(table))?;
         Ok(self
+            .modes
             .gossip
             .replica_mut()
             .flush_table(&mut self.fx, Some(table), None)
@@ -208,8 +207,9 @@ impl Node {
     pub fn flush_all(&mut self, now: Now) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
         self.admit(TableId::DEFAULT)?;
-        self.gossip.admits_flush(None)?;
+        self.modes.gossip.admits_flush(None)?;
         Ok(self
+            .modes
             .gossip
             .replica_mut()
             .flush_table(&mut self.fx, None, None)
@@ -228,11 +228,12 @@ impl Node {
     ) -> Result<(Accepted, Option<FlushId>), WriteError> {
         self.fx.set_now(now);
         self.admit(table.unwrap_or(TableId::DEFAULT))?;
-        self.gossip.admits_flush(table)?;
-        let (accepted, left) = self
-            .gossip
-            .replica_mut()
-            .flush_table(&mut self.fx, table, None);
+        self.modes.gossip.admits_flush(table)?;
+        let (accepted, left) =
+            self.modes
+                .gossip
+                .replica_mut()
+                .flush_table(&mut self.fx, table, None);
         Ok((accepted, left.map(FlushId)))
     }
 
@@ -240,7 +241,8 @@ impl Node {
     /// of a write does. About a millisecond.
     pub fn flush_more(&mut self, now: Now, flush: FlushId) -> Option<Seq> {
         self.fx.set_now(now);
-        self.gossip
+        self.modes
+            .gossip
             .replica_mut()
             .flush_more(&mut self.fx, flush.0, AT_ONCE)
     }
@@ -249,7 +251,7 @@ impl Node {
     fn admit(&mut self, table: TableId) -> Result<(), WriteError> {
         let seat = self.cluster.seat(&self.fx, &self.config, &self.detector);
         seat.admits(&mut self.fx)?;
-        self.gossip.admits_at_once(table)
+        self.modes.gossip.admits_at_once(table)
     }
 
     /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options. The id stands for the name in
@@ -258,7 +260,7 @@ impl Node {
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long, [`TableError::ModeNotBuilt`] when it is that of a strong or quorum table.
     pub fn table(&mut self, name: &str) -> Result<TableId, TableError> {
-        self.gossip.replica_mut().table(name, true)
+        self.modes.gossip.replica_mut().table(name, true)
     }
 
     /// The user table called `name`, for writes that follow at once: a table that is left without rows and options is forgotten after a
@@ -267,18 +269,25 @@ impl Node {
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long, [`TableError::ModeNotBuilt`] when it is that of a strong or quorum table.
     pub fn table_to_write(&mut self, name: &str) -> Result<TableId, TableError> {
-        self.gossip.replica_mut().table(name, false)
+        self.modes.gossip.replica_mut().table(name, false)
     }
 
     /// The user table of that name, if this node has ever heard of it; none has a name that [`Mode::built`](crate::Mode::built) refuses.
     /// O(log tables).
     pub fn user_table(&self, name: &str) -> Option<TableId> {
-        self.gossip.replica().catalog().resolve_user(name)
+        self.modes.gossip.replica().catalog().resolve_user(name)
     }
 
     /// The table of that name, if this node has ever heard of it.
     pub fn find_table(&self, name: &TableName) -> Option<TableId> {
-        self.gossip.replica().find_table(name)
+        self.modes.gossip.replica().find_table(name)
+    }
+
+    /// Lets a user table answer later from now on: each operation on it waits so long before it takes effect. For tests of programs that will
+    /// meet tables of such a mode.
+    #[cfg(any(test, feature = "delays"))]
+    pub fn delay_table(&mut self, table: TableId, by: core::time::Duration) {
+        self.modes.delay_table(table, by);
     }
 
     /// Creates a table with options. The second value is the batch that makes the definition durable.
@@ -293,20 +302,13 @@ impl Node {
     ) -> Result<(TableId, Seq), TableError> {
         self.fx.set_now(now);
         self.admit(TableId::DEFAULT)?;
-        self.gossip
-            .replica_mut()
-            .create_table(&mut self.fx, name, options)
+        self.modes.create_table(&mut self.fx, name, options)
     }
 
     /// A look at the tables.
     pub fn view(&self, now: Now) -> View<'_> {
         View {
-            reads: Reads {
-                catalog: self.gossip.replica().catalog(),
-                changes: self.gossip.replica().changes(),
-                gossip: self.gossip.replica(),
-                effects: &self.fx,
-            },
+            reads: self.modes.reads(&self.fx),
             wall_ms: now.wall.as_millis(),
         }
     }
@@ -420,18 +422,18 @@ impl Node {
             fx: &mut self.fx,
             config: &self.config,
             detector: &mut self.detector,
-            gossip: &mut self.gossip,
+            modes: &mut self.modes,
             loads: &mut self.loads,
             requests: &mut self.requests,
         };
         (&mut self.cluster, env)
     }
 
-    /// Calls the gossip tables with the node for a call that acts.
-    fn gossip_door<T>(&mut self, call: impl FnOnce(&mut Gossip, &mut TableEnv<'_>) -> T) -> T {
+    /// Calls the machines of the tables with the node for a call that acts.
+    fn modes_door<T>(&mut self, call: impl FnOnce(&mut Modes, &mut TableEnv<'_>) -> T) -> T {
         let (cluster, mut env) = self.cluster_door();
-        let (gossip, mut env) = cluster.tables(&mut env);
-        call(gossip, &mut env)
+        let (modes, mut env) = cluster.tables(&mut env);
+        call(modes, &mut env)
     }
 
     fn halt(&mut self, why: HaltReason) {
@@ -442,7 +444,7 @@ impl Node {
     /// Applies the changes of this input to the store's own tables, and asks for the values it wants.
     fn after_input(&mut self) {
         self.take_sys_changes();
-        while let Some(done) = self.gossip_door(Gossip::loads_due) {
+        while let Some(done) = self.modes_door(Modes::loads_due) {
             self.rejoined(done);
         }
         // A reunion that is complete now changes them too.
@@ -452,7 +454,7 @@ impl Node {
     /// Lets rows of the store's own tables that have changed take effect, in the order in which they came.
     fn take_sys_changes(&mut self) {
         let mut verdicts = Vec::new();
-        for (table, key) in self.gossip.take_sys_changes() {
+        for (table, key) in self.modes.gossip.take_sys_changes() {
             if table == sys::SETTINGS {
                 self.setting_row_changed(&key);
             } else {
@@ -467,7 +469,7 @@ impl Node {
     /// Begins a new life: what the store held takes effect, and this member's row is written.
     fn begin_life(&mut self, now: Now, fresh: bool, behind: bool) {
         if self.fx.rules().restores_settings() {
-            for key in self.gossip.sys_keys(sys::SETTINGS) {
+            for key in self.modes.gossip.sys_keys(sys::SETTINGS) {
                 self.setting_row_changed(&key);
             }
         }

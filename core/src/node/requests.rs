@@ -3,11 +3,10 @@
 use alloc::vec::Vec;
 
 use super::Node;
-use crate::error::{RequestError, TableError};
+use crate::error::RequestError;
 use crate::id::{Seq, Token};
 use crate::io::{Request, Response};
 use crate::requests::Waits;
-use crate::table::Mode;
 use crate::time::Instant;
 
 impl Node {
@@ -18,23 +17,11 @@ impl Node {
             return self.fx.reply(token, Err(RequestError::Busy { limit }));
         }
         match request {
-            Request::Table(request) => {
-                match self.gossip.replica().catalog().mode(request.table) {
-                    Mode::Gossip => self.gossip_door(|gossip, env| {
-                        gossip.request(env, token, deadline, request);
-                    }),
-                    #[cfg(any(test, feature = "delays"))]
-                    Mode::Strong => self.delay(token, deadline, request),
-                    // No table has such a mode yet: its name is refused.
-                    #[allow(unreachable_patterns, reason = "tests have tables that answer later")]
-                    mode @ (Mode::Strong | Mode::Quorum) => {
-                        let error = TableError::ModeNotBuilt { mode };
-                        self.fx.reply(token, Err(RequestError::Table(error)));
-                    }
-                }
-            }
-            Request::FlushAll => self.gossip_door(|gossip, env| {
-                gossip.flush_requested(env, None, token, deadline);
+            Request::Table(request) => self.modes_door(|modes, env| {
+                modes.request(env, token, deadline, request);
+            }),
+            Request::FlushAll => self.modes_door(|modes, env| {
+                modes.gossip.flush_requested(env, None, token, deadline);
             }),
             Request::Sync => {
                 self.fx.sync_this_turn();
@@ -68,7 +55,7 @@ impl Node {
                 self.requests.wait(token, Waits::Leave, deadline);
                 if self.cluster.leaving.is_none() {
                     // Flushed rows are deleted before others are asked to hold the rest.
-                    self.gossip_door(|gossip, env| gossip.flushes_due(env, usize::MAX));
+                    self.modes_door(|modes, env| modes.gossip.flushes_due(env, usize::MAX));
                 }
                 let (cluster, mut env) = self.cluster_door();
                 cluster.leave(&mut env, token);
@@ -132,15 +119,13 @@ impl Node {
                 self.cluster.links.unask(token);
                 true
             }
-            // Its place in the queue is passed over later.
-            Waits::Load => true,
-            // A leave or a flush cannot be taken back; only its answer is.
-            Waits::Leave | Waits::Flush => true,
-            #[cfg(any(test, feature = "delays"))]
-            Waits::Later => {
-                self.delays.forget(token);
+            // A value's place in the queue is passed over later. A flush cannot be taken back; only its answer is.
+            Waits::Table => {
+                self.modes.forget(token);
                 true
             }
+            // Neither can a leave.
+            Waits::Leave => true,
             Waits::Evict => {
                 self.cluster.evictions.forget_token(token);
                 true

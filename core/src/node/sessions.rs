@@ -13,7 +13,7 @@ impl Node {
     pub(super) fn on_status(&mut self, link: LinkId, node: NodeId, theirs: &Status) {
         let (cluster, mut env) = self.cluster_door();
         cluster.on_status(&mut env, link, node, theirs);
-        self.gossip_door(|gossip, env| gossip.on_status(env, link, node, theirs));
+        self.modes_door(|modes, env| modes.gossip.on_status(env, link, node, theirs));
     }
 
     /// Hands a message to the gossip tables, and does what the end of a session means for the node's place.
@@ -26,11 +26,11 @@ impl Node {
         node: NodeId,
         msg: GossipMessage,
     ) -> Result<(), Refusal> {
-        match self.gossip_door(|gossip, env| gossip.on_message(env, (link, node), msg))? {
+        match self.modes_door(|modes, env| modes.gossip.on_message(env, (link, node), msg))? {
             Paged::Merged => {}
             Paged::Complete(done) => {
                 self.after_input();
-                if self.gossip_door(|gossip, env| gossip.end_session(env, &done)) {
+                if self.modes_door(|modes, env| modes.gossip.end_session(env, &done)) {
                     let (cluster, mut env) = self.cluster_door();
                     cluster.joined(&mut env, done.link, done.with);
                 }
@@ -38,7 +38,7 @@ impl Node {
             Paged::TooLow => {
                 self.after_input();
                 let now = self.fx.now().mono;
-                self.gossip.pull_at_once(now, link);
+                self.modes.gossip.pull_at_once(now, link);
             }
             Paged::Behind => {
                 let (cluster, mut env) = self.cluster_door();

@@ -34,7 +34,12 @@ impl Node {
         self.admit(TableId::DEFAULT)?;
         let mut seq = Seq(0);
         for (name, text) in rows {
-            seq = seq.max(write_setting(&mut self.fx, &mut self.gossip, name, text));
+            seq = seq.max(write_setting(
+                &mut self.fx,
+                &mut self.modes.gossip,
+                name,
+                text,
+            ));
         }
         self.after_input();
         Ok(seq)
@@ -55,7 +60,7 @@ impl Node {
 
     /// A row of `sys.settings` is here, from whichever member.
     pub(super) fn setting_row_changed(&mut self, key: &Bytes) {
-        let row = self.gossip.sys_row(sys::SETTINGS, key);
+        let row = self.modes.gossip.sys_row(sys::SETTINGS, key);
         let value = row.as_ref().map(|row| &row.value[..]);
         let verdicts = self.settings.row_changed(key, value);
         let mut changed = false;
@@ -86,7 +91,7 @@ impl Node {
         let (timing, limits) = (&self.config.timing, &self.config.limits);
         self.detector.retime(now, timing.clone());
         self.cluster.links.retime(now, timing.clone());
-        self.gossip.retime(now, &self.config);
+        self.modes.retime(now, &self.config);
         self.loads.set_limit(limits.load_queue);
         let sync_by = now + timing.sync_interval;
         self.sync_at = self.sync_at.map(|at| at.min(sync_by));

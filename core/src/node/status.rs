@@ -119,7 +119,7 @@ impl Node {
     /// A summary. O(members), and 4,096 tombstones for each that holds some up.
     pub fn status(&self, now: Now) -> NodeStatus {
         let view = self.view(now);
-        let (hidden_rows, hidden_bytes) = self.gossip.replica().hidden();
+        let (hidden_rows, hidden_bytes) = self.modes.gossip.replica().hidden();
         NodeStatus {
             id: self.id(),
             name: self.config().name.clone(),
@@ -128,15 +128,15 @@ impl Node {
             standing: self.standing_name(),
             members: self.cluster.membership.count_others() + 1,
             rows: view.user_rows(),
-            tables: self.gossip.replica().rows().listing().len(),
-            tombstones: self.gossip.replica().cover().tombstone_count(),
+            tables: self.modes.gossip.replica().rows().listing().len(),
+            tombstones: self.modes.gossip.replica().cover().tombstone_count(),
             hidden_rows,
             hidden_bytes,
             hidden_until: self.hidden_until(hidden_rows),
-            strays: self.gossip.stray_rows(),
+            strays: self.modes.gossip.stray_rows(),
             links: self.cluster.links.len(),
-            sessions: self.gossip.sessions(),
-            clock: self.gossip.replica().clock(),
+            sessions: self.modes.gossip.sessions(),
+            clock: self.modes.gossip.replica().clock(),
             durable: self.fx.durable(),
             stored: self.fx.open_seq(),
             stalled: self.fx.is_stalled(),
@@ -153,11 +153,12 @@ impl Node {
     /// Which clocks have passed the expiry of the hidden row that expired first.
     fn hidden_until(&self, hidden: u64) -> Option<ClocksPassed> {
         let first = self
+            .modes
             .gossip
             .replica()
             .first_expiry()
             .filter(|_| hidden > 0)?;
-        let (passed, of) = self.gossip.vote(&self.look()).past(first);
+        let (passed, of) = self.modes.gossip.vote(&self.look()).past(first);
         Some(ClocksPassed { passed, of })
     }
 
@@ -174,14 +175,14 @@ impl Node {
 
     /// The name of a table; `None` for an id that this node has not given out.
     pub fn table_name(&self, table: crate::TableId) -> Option<&str> {
-        let info = self.gossip.replica().table_info(table)?;
+        let info = self.modes.gossip.replica().table_info(table)?;
         Some(info.name)
     }
 
     /// Tells which members hold up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.
     fn holding_up(&self) -> Vec<HoldUp> {
         let (now, look) = (self.fx.now().mono, self.look());
-        let waits = self.gossip.holding_up(&look);
+        let waits = self.modes.gossip.holding_up(&look);
         let why = |(node, lacks): (NodeId, Option<u64>)| {
             let down = self.cluster.evictions.down_since(node);
             let why = match (down, lacks) {
@@ -230,7 +231,7 @@ impl Node {
 
     /// Returns what this node waits for before it is a full member; empty when it is one. O(seeds and members that it waits for).
     pub fn awaits(&self) -> Vec<Awaits> {
-        self.cluster.awaits(&self.config, &self.gossip)
+        self.cluster.awaits(&self.config, &self.modes.gossip)
     }
 
     /// Returns the clocks that are wrong, as they were found within the last second. O(such clocks).

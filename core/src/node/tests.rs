@@ -715,7 +715,7 @@ fn an_evicted_node_reunites() {
     let now = lab.now;
     let node = lab.node(0);
     node.fx.set_now(now);
-    node.gossip.replica_mut().write_sys(
+    node.modes.gossip.replica_mut().write_sys(
         &mut node.fx,
         crate::table::sys::DEPARTED,
         &key,
@@ -744,7 +744,7 @@ fn an_evicted_node_reunites() {
 impl Node {
     /// Returns this node's state in short.
     pub(super) fn own_status(&mut self) -> crate::wire::Status {
-        self.gossip_door(|gossip, env| gossip.own_status(&env.look()))
+        self.modes_door(|modes, env| modes.gossip.own_status(&env.look()))
     }
 
     /// Returns how far a leave has come.

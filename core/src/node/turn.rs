@@ -3,7 +3,7 @@
 use super::Node;
 use crate::id::Seq;
 use crate::io::{Deadline, HaltReason, Timer};
-use crate::table::gossip::Gossip;
+use crate::table::modes::Modes;
 
 impl Node {
     /// The earliest moment at which [`Input::Tick`](crate::Input::Tick) is needed, and why. Pure. A moment in the past means
@@ -20,14 +20,10 @@ impl Node {
             (self.sync_at, Timer::Sync),
             (self.requests.next_deadline(), Timer::Request),
         ];
-        #[cfg(any(test, feature = "delays"))]
-        let timers = timers
-            .into_iter()
-            .chain([(self.delays.next_deadline(), Timer::Request)]);
         let due = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
         let look = self.look();
         due.chain(self.cluster.next_deadline(&look))
-            .chain(self.gossip.next_deadline(&look))
+            .chain(self.modes.next_deadline(&look))
             .min()
             .map(|(at, why)| Deadline { at, why })
     }
@@ -36,10 +32,9 @@ impl Node {
         let now = self.fx.now().mono;
         let (cluster, mut env) = self.cluster_door();
         cluster.dial(&mut env);
-        self.gossip_door(Gossip::tick);
+        self.modes_door(Modes::tick);
         self.requests_due();
-        #[cfg(any(test, feature = "delays"))]
-        self.delays_due();
+        self.modes_door(Modes::requests_due);
         self.leave_on();
         let (cluster, mut env) = self.cluster_door();
         cluster.tick(&mut env);
@@ -48,8 +43,7 @@ impl Node {
             self.fx.sync_this_turn();
         }
         self.after_input();
-        self.gossip_door(Gossip::wind_up);
-        self.gossip_door(Gossip::seal);
+        self.modes_door(Modes::seal);
         self.flush();
     }
 
@@ -58,11 +52,8 @@ impl Node {
         if self.fx.is_halted() {
             return;
         }
-        self.gossip_door(|gossip, env| {
-            gossip.store_coverage(env);
-            env.fx.flush();
-            gossip.push(env);
-        });
+        self.fx.flush();
+        self.modes_door(Modes::send);
         if self.fx.unsynced() && self.sync_at.is_none() {
             self.sync_at = Some(self.fx.now().mono + self.config.timing.sync_interval);
         }
@@ -76,7 +67,7 @@ impl Node {
         }
         let durable = self.fx.durable();
         if durable > before {
-            self.gossip.stored(durable);
+            self.modes.stored(durable);
         }
         // The batch that was just synced may be the last thing others wait for.
         if self.cluster.leaving.is_some() {

@@ -15,8 +15,8 @@ use super::seal::{self, hex, seal};
 use crate::error::RecoverError;
 use crate::id::{ClusterId, NodeId};
 use crate::io::{Record, StoreOp};
-use crate::table::gossip::record::GossipRecord;
-use crate::table::{Hlc, Mode, gossip};
+use crate::table::Hlc;
+use crate::table::modes::{self, ModeRecord};
 
 /// The longest words about a damage that are kept.
 const DAMAGE_BYTES: usize = 1_024;
@@ -28,8 +28,8 @@ pub(crate) const FORMAT: u64 = 1;
 pub(crate) enum Known {
     /// One of the node's own.
     Node(OwnRecord),
-    /// One of gossip tables.
-    Gossip(GossipRecord),
+    /// One of a table mode.
+    Mode(ModeRecord),
 }
 
 /// A record of the node itself, understood.
@@ -189,10 +189,8 @@ pub(crate) fn read(record: &Record) -> Result<Known, RecoverError> {
     let body = seal::open(record).map_err(damaged)?;
     let known = match Owner::of(&record.key) {
         Some(Owner::Node) => read_own(&record.key[1..], body).map(Known::Node),
-        Some(Owner::Mode(Mode::Gossip)) => {
-            gossip::record::read(&record.key, body).map(Known::Gossip)
-        }
-        Some(Owner::Mode(Mode::Strong | Mode::Quorum)) | None => None,
+        Some(Owner::Mode(mode)) => modes::read_record(mode, &record.key, body).map(Known::Mode),
+        None => None,
     };
     known.ok_or_else(|| damaged("unknown form"))
 }

@@ -10,6 +10,7 @@ pub(crate) mod env;
 pub(crate) mod gossip;
 pub(crate) mod loads;
 mod mode;
+pub(crate) mod modes;
 mod request;
 pub(crate) mod siblings;
 mod slot;

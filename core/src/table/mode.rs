@@ -40,10 +40,16 @@ impl Mode {
     /// # Errors
     /// [`TableError::ModeNotBuilt`].
     pub fn built(name: &str) -> Result<Mode, TableError> {
-        match Mode::of(name) {
-            Mode::Gossip => Ok(Mode::Gossip),
-            mode @ (Mode::Strong | Mode::Quorum) => Err(TableError::ModeNotBuilt { mode }),
+        let mode = Mode::of(name);
+        match mode.is_built() {
+            true => Ok(mode),
+            false => Err(TableError::ModeNotBuilt { mode }),
         }
+    }
+
+    /// Whether this program keeps tables of this mode.
+    pub const fn is_built(self) -> bool {
+        matches!(self, Mode::Gossip)
     }
 
     /// Its name.

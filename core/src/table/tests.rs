@@ -123,8 +123,8 @@ fn merged(batches: &[&[wire::Row]]) -> Vec<(Bytes, Bytes)> {
             tables: tables.clone(),
             rows: rows.to_vec(),
         };
-        for arrival in node.gossip.replica_mut().intern_batch(batch).unwrap() {
-            node.gossip.replica_mut().merge(&mut node.fx, arrival);
+        for arrival in node.modes.gossip.replica_mut().intern_batch(batch).unwrap() {
+            node.modes.gossip.replica_mut().merge(&mut node.fx, arrival);
         }
         node.inspect().check();
     }

@@ -3,14 +3,10 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use serde::Serialize;
 use thiserror::Error;
 
 use super::Message;
-
-/// The first byte of a message, which names its machine. 3 and 4 are reserved for strong and quorum tables.
-const CLUSTER: u8 = 0;
-const DETECTOR: u8 = 1;
-const GOSSIP: u8 = 2;
 
 /// Nested arrays and maps of a message, with room for what newer versions may add.
 const MAX_DEPTH: usize = 32;
@@ -46,21 +42,17 @@ pub struct EncodeError(rmp_serde::encode::Error);
 /// # Errors
 /// Only if the serializer refuses the message; `out` may then hold a part of it.
 pub fn encode(msg: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let done = match msg {
-        Message::Cluster(msg) => {
-            out.push(CLUSTER);
-            rmp_serde::encode::write_named(out, msg)
-        }
-        Message::Detector(msg) => {
-            out.push(DETECTOR);
-            rmp_serde::encode::write(out, msg)
-        }
-        Message::Gossip(msg) => {
-            out.push(GOSSIP);
-            rmp_serde::encode::write(out, msg)
-        }
-    };
-    done.map_err(EncodeError)
+    msg.write(out)
+}
+
+/// Appends a value in which each struct is a map.
+pub(super) fn named(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    rmp_serde::encode::write_named(out, value).map_err(EncodeError)
+}
+
+/// Appends a value in which each struct is an array.
+pub(super) fn positional(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    rmp_serde::encode::write(out, value).map_err(EncodeError)
 }
 
 /// Decodes one message that fills `bytes` exactly. The caller has capped the length.
@@ -72,12 +64,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
         let why = "no bytes".to_string();
         return Err(DecodeError::Malformed { why });
     };
-    match tag {
-        CLUSTER => decode_all(msg).map(Message::Cluster),
-        DETECTOR => decode_all(msg).map(Message::Detector),
-        GOSSIP => decode_all(msg).map(Message::Gossip),
-        tag => Err(DecodeError::UnknownMachine { tag }),
-    }
+    Message::read(tag, msg)
 }
 
 /// Decodes a value that fills `bytes` exactly.
@@ -100,9 +87,11 @@ pub(crate) fn decode_all<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Resu
 mod tests {
     use alloc::vec;
 
-    use serde::Serialize;
-
     use super::*;
+
+    const CLUSTER: u8 = 0;
+    const DETECTOR: u8 = 1;
+    const GOSSIP: u8 = 2;
     use crate::id::ClusterId;
     use crate::wire::{ClusterMessage, GossipMessage, Greeting, Phase, RowBatch, Status};
 

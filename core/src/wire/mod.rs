@@ -52,15 +52,45 @@ pub use gossip::{
     PullBasis, RangeDots, RangeSum, RelayedClaim, Row, RowBatch, Snapshot, Status, TableRef,
 };
 
-/// A message between two nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+/// Defines [`Message`]: for each machine its tag, the form of its msgpack, and its messages.
+macro_rules! machines {
+    ($($(#[$doc:meta])* $tag:literal, $form:ident, $machine:ident($msg:ty);)+) => {
+        /// A message between two nodes.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Message {
+            $($(#[$doc])* $machine($msg),)+
+        }
+
+        #[cfg(feature = "std")]
+        impl Message {
+            /// Appends the tag and the msgpack.
+            fn write(&self, out: &mut alloc::vec::Vec<u8>) -> Result<(), EncodeError> {
+                match self {
+                    $(Message::$machine(msg) => {
+                        out.push($tag);
+                        codec::$form(msg, out)
+                    })+
+                }
+            }
+
+            /// Reads the msgpack behind a tag.
+            fn read(tag: u8, bytes: &[u8]) -> Result<Message, DecodeError> {
+                match tag {
+                    $($tag => decode_all(bytes).map(Message::$machine),)+
+                    tag => Err(DecodeError::UnknownMachine { tag }),
+                }
+            }
+        }
+    };
+}
+
+machines! {
     /// Messages of the cluster's members: greetings, leaves and evictions.
-    Cluster(ClusterMessage),
+    0, named, Cluster(ClusterMessage);
     /// Messages of the failure detector.
-    Detector(DetectorMessage),
+    1, positional, Detector(DetectorMessage);
     /// Messages of gossip tables.
-    Gossip(GossipMessage),
+    2, positional, Gossip(GossipMessage);
 }
 
 impl Message {

@@ -90,7 +90,7 @@ impl Cluster {
         if self.evictions.agreed.is_empty() {
             return;
         }
-        let (membership, gossip) = (&self.membership, &*env.gossip);
+        let (membership, gossip) = (&self.membership, &env.modes.gossip);
         let has_all = |by: NodeId| {
             membership.departure(by).is_some_and(|(_, departure)| {
                 let left = departure.contexts.iter();

@@ -284,7 +284,8 @@ impl Cluster {
             }),
         };
         let key = eviction_key(node, attempt.epoch, self.id());
-        env.gossip
+        env.modes
+            .gossip
             .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
         env.fx.sync_this_turn();
         env.fx.mark(Mark::Evicts);

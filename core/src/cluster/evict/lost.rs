@@ -25,7 +25,8 @@ impl Cluster {
             return Err(LostError::NoMember);
         }
         let node = self.node_once_called(name)?;
-        env.gossip
+        env.modes
+            .gossip
             .write_sys(env.fx, sys::DEPARTED, &lost_key(node), Bytes::new());
         env.fx.sync_this_turn();
         env.fx.event(Event::DeclaredLost(node));

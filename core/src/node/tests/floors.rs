@@ -36,13 +36,13 @@ fn a_drop_hides_rows_at_once_and_removes_them_in_turns() {
         lab.put(0, "k1", "new");
         lab.node(0).handle(now, Input::Tick);
         assert!(
-            lab.node(0).gossip.replica().is_sweeping(),
+            lab.node(0).modes.gossip.replica().is_sweeping(),
             "in several turns"
         );
         assert_eq!((shown(&lab, 0), lab.get(0, "k1")), ((1, 1), value("new")));
         lab.node(0).inspect().check();
         lab.run(2_000);
-        assert!(!lab.node(0).gossip.replica().is_sweeping());
+        assert!(!lab.node(0).modes.gossip.replica().is_sweeping());
         assert_eq!((shown(&lab, 0), stored(&lab, 0)), ((1, 1), 1));
         lab.node(0).inspect().check();
         lab.stop(0);
@@ -155,7 +155,7 @@ fn with_rows_that_expire(count: usize, for_ms: u64, run_ms: u64) -> Lab {
 
 /// Rows of the default table that have not been deleted, hidden ones included.
 fn not_deleted(lab: &Lab, i: usize) -> usize {
-    let rows = lab.nodes[i].as_ref().unwrap().gossip.replica().rows();
+    let rows = lab.nodes[i].as_ref().unwrap().modes.gossip.replica().rows();
     let rows = rows.of_table(TableId::DEFAULT);
     rows.filter(|(_, row)| !row.value.is_dead()).count()
 }
@@ -349,7 +349,7 @@ fn what_a_flush_looks_at_is_bounded_whatever_other_tables_hold() {
         let now = lab.now;
         lab.node(0).flush_table(now, table).unwrap();
         assert_eq!(
-            lab.node(0).gossip.replica().is_counted(),
+            lab.node(0).modes.gossip.replica().is_counted(),
             is_known,
             "{others}"
         );
@@ -422,7 +422,7 @@ fn a_floor_stays_while_what_it_has_hidden_is_removed() {
     let now = lab.now;
     lab.node(0).flush_table(now, TableId::DEFAULT).unwrap();
     lab.node(0).handle(now, Input::Tick);
-    assert!(lab.node(0).gossip.replica().is_sweeping());
+    assert!(lab.node(0).modes.gossip.replica().is_sweeping());
     assert_eq!(lab.tombstones(), [1], "it still hides some");
     lab.run(2_000);
     assert_eq!(lab.tombstones(), [0]);

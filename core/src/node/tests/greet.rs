@@ -40,7 +40,7 @@ impl Lab {
         node.fx.set_now(now);
         for stranger in strangers {
             let key = eviction_key(NodeId(stranger), 1, eviction.by);
-            node.gossip.replica_mut().write_sys(
+            node.modes.gossip.replica_mut().write_sys(
                 &mut node.fx,
                 sys::DEPARTED,
                 &key,

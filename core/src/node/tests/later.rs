@@ -113,7 +113,7 @@ fn ten_thousand_requests_that_wait_cost_nothing_per_tick() {
     }
     let looked_at = |lab: &mut Lab| {
         let node = lab.node(0);
-        node.delays.looked_at + node.requests.looked_at()
+        node.modes.looked_at() + node.requests.looked_at()
     };
     let before = looked_at(&mut lab);
     for _ in 0..100 {

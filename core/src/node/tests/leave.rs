@@ -97,7 +97,7 @@ pub(super) fn no_member_says_that_it_holds_what_is_not_synced() {
     lab.run(3_000);
     lab.put(0, "k", "v");
     let now = lab.now;
-    let held = crate::table::gossip::write_contexts(&lab.node(0).gossip.replica().contexts());
+    let held = crate::table::gossip::write_contexts(&lab.node(0).modes.gossip.replica().contexts());
     let peer = lab.node(1).id();
     let link = lab.node(0).cluster.links.of(peer).unwrap();
     let msg = Message::Cluster(ClusterMessage::Handover {

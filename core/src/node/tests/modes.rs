@@ -50,9 +50,12 @@ fn a_definition_of_another_mode_that_comes_from_a_peer_makes_no_table() {
     for (name, _) in NAMES {
         let node = lab.node(0);
         let options = catalog::encode_options(TableOptions::default());
-        node.gossip
-            .replica_mut()
-            .write_sys(&mut node.fx, sys::TABLES, name.as_bytes(), options);
+        node.modes.gossip.replica_mut().write_sys(
+            &mut node.fx,
+            sys::TABLES,
+            name.as_bytes(),
+            options,
+        );
     }
     lab.run(3_000);
     for restarted in [false, true] {

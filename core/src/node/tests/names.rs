@@ -18,7 +18,7 @@ impl Lab {
 
     /// Names of users' tables, floors, records on the disk and rows of a node.
     fn left_of_names(&self, i: usize) -> (usize, usize, usize, usize) {
-        let gossip = self.nodes[i].as_ref().unwrap().gossip.replica();
+        let gossip = self.nodes[i].as_ref().unwrap().modes.gossip.replica();
         let keys = self.disks[i].keys();
         let stored = keys.filter(|key| key.windows(5).any(|part| part == b"hash:"));
         let rows = gossip.rows().iter();

@@ -170,7 +170,8 @@ fn a_dot_of_this_life_that_it_has_not_issued_is_refused() {
         .collect();
     let adopt = [(crate::table::RowClass::UsrDurable, context)];
     let node = lab.node(0);
-    node.gossip
+    node.modes
+        .gossip
         .replica_mut()
         .adopt(&mut node.fx, &adopt, Hlc(0));
     assert_eq!(lab.refused(Refusal::OwnDot), 2);
@@ -194,7 +195,7 @@ fn the_largest_counter_and_clock_of_a_peer_leave_room_for_other_writes() {
     lab.settle();
     assert_eq!(lab.everywhere("mine"), std::vec![value("w"); 2]);
     let limit = lab.now.wall + lab.configs[0].limits.clock_drift;
-    assert!(lab.node(0).gossip.replica().clock() <= Hlc::at(limit));
+    assert!(lab.node(0).modes.gossip.replica().clock() <= Hlc::at(limit));
     let (now, key) = (lab.now, &b"theirs"[..]);
     let delete = Write::Delete { key };
     for write in [put(key, b"w"), delete] {

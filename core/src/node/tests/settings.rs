@@ -36,9 +36,12 @@ impl Lab {
         let node = self.node(i);
         let value = Bytes::copy_from_slice(value.as_bytes());
         node.fx.set_now(now);
-        node.gossip
-            .replica_mut()
-            .write_sys(&mut node.fx, sys::SETTINGS, name.as_bytes(), value);
+        node.modes.gossip.replica_mut().write_sys(
+            &mut node.fx,
+            sys::SETTINGS,
+            name.as_bytes(),
+            value,
+        );
         self.settle();
     }
 

@@ -102,7 +102,7 @@ fn a_digest_narrows_a_session_to_what_differs() {
 fn a_digest_that_agrees_by_now_ends_the_session() {
     let (mut lab, told) = digesting_lab(2);
     lose_pushes_to(&mut lab, 1, &told);
-    let digest = write_digest(&lab.node(0).gossip.replica_mut().cover_mut().digest());
+    let digest = write_digest(&lab.node(0).modes.gossip.replica_mut().cover_mut().digest());
     let status = lab.node(0).own_status();
     let (now, link) = lab.end_of(0);
     let msg = Message::Gossip(GossipMessage::Pull(wire::Pull {
@@ -171,7 +171,7 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
     lacked.insert(actor, 2);
     let scope =
         crate::table::gossip::Scope::around(&[(crate::table::RowClass::UsrDurable, lacked)]);
-    let at = lab.node(0).gossip.replica().changes().next();
+    let at = lab.node(0).modes.gossip.replica().changes().next();
     lab.put(2, "k", "new");
     lab.settle();
     assert_eq!(lab.get(0, "k"), value("new"));

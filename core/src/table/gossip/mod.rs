@@ -6,6 +6,7 @@
 mod door;
 mod protocol;
 mod replica;
+mod restored;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ pub(crate) use door::SysRow;
 pub use protocol::StrayRows;
 pub(crate) use protocol::{Paged, Rejoined};
 pub(crate) use replica::*;
+pub(crate) use restored::Restored;
 
 use self::protocol::{Relays, Renewals, Repair, Reuniting, Settled};
 use crate::config::Config;
@@ -181,28 +183,18 @@ impl Gossip {
         }
     }
 
-    /// Begins the end of a turn: asks for claims, forgets changes beyond a limit that was lowered, and goes on with flushes.
-    pub(crate) fn wind_up(&mut self, env: &mut Env<'_>) {
+    /// Ends the turn, before its batch goes out: asks for claims, goes on with flushes, removes what floors have hidden, frees tombstones, forgets
+    /// changes and names, and stores what became covered.
+    pub(crate) fn seal(&mut self, env: &mut Env<'_>) {
         self.claims_due(env);
         self.replica.trim_changes(TRIM_BUDGET);
         // A store that lags gets no more to do.
         if !env.fx.is_pressed(&env.seat.config.limits) {
             self.flushes_due(env, AT_ONCE);
-        }
-    }
-
-    /// Ends the turn, before its batch goes out: removes what floors have hidden, frees tombstones, forgets names.
-    pub(crate) fn seal(&mut self, env: &mut Env<'_>) {
-        // A store that lags gets no more to do.
-        if !env.fx.is_pressed(&env.seat.config.limits) {
             self.replica.sweep(env.fx, SWEEP_BUDGET);
         }
         self.free_tombstones(env);
         self.replica.forget_names(env.fx, FORGET_BUDGET);
-    }
-
-    /// Stores what became covered in the turn.
-    pub(crate) fn store_coverage(&mut self, env: &mut Env<'_>) {
         self.replica.cover_mut().store_changes(env.fx);
     }
 

@@ -85,7 +85,7 @@ impl Gossip {
                 let shown = Ok(Response::Written(accepted));
                 env.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
             }
-            (_, Some(_)) => env.requests.wait(token, Waits::Flush, deadline),
+            (_, Some(_)) => env.requests.wait(token, Waits::Table, deadline),
         }
     }
 
@@ -193,7 +193,7 @@ fn await_value(
     match env.loads.wait(place, token, request) {
         Ok(()) => {
             env.fx.mark(Mark::RequestWaitsForLoad);
-            env.requests.wait(token, Waits::Load, deadline);
+            env.requests.wait(token, Waits::Table, deadline);
         }
         Err(error) => env.fx.reply(token, Err(RequestError::Read(error))),
     }

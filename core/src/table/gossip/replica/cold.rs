@@ -9,14 +9,14 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
-use super::record::GossipRecord;
+use super::record::{self, GossipRecord};
 use super::rows::VersionKey;
 use super::{Replica, Value};
 use crate::effects::Effects;
 use crate::error::ReadError;
 use crate::id::{Seq, TableId};
 use crate::io::Record;
-use crate::store::record::{self, Known};
+use crate::store::seal;
 use crate::table::RowClass;
 use crate::table::Slot;
 
@@ -154,15 +154,17 @@ impl Replica {
         let value = value.ok_or(ReadError::Missing)?;
         let key = self.record_key(place);
         let damaged = |why| ReadError::Damaged { why };
-        match record::read(&Record { key, value }) {
-            Ok(Known::Gossip(GossipRecord::Row { actor, row, .. })) => {
+        let record = Record { key, value };
+        let body = seal::open(&record).map_err(|_| damaged("checksum or form"))?;
+        match record::read(&record.key, body) {
+            Some(GossipRecord::Row { actor, row, .. }) => {
                 let actor = self.cover.find(actor).ok_or(damaged("unknown writer"))?;
                 let version = (row.clock, actor, row.counter);
                 let value = row.value.resident().cloned();
                 Ok((version, value.ok_or(damaged("no value"))?))
             }
-            Ok(_) => Err(damaged("no row")),
-            Err(_) => Err(damaged("checksum or form")),
+            Some(GossipRecord::Covered { .. }) => Err(damaged("no row")),
+            None => Err(damaged("checksum or form")),
         }
     }
 

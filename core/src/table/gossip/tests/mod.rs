@@ -232,9 +232,7 @@ impl Machine {
 
     /// Ends a turn.
     fn end_turn(&mut self) {
-        self.act(Gossip::wind_up);
         self.act(Gossip::seal);
-        self.act(Gossip::store_coverage);
         self.fx.flush();
         self.gossip.check();
     }

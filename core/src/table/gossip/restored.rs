@@ -1,0 +1,99 @@
+//! The records of gossip tables that a store held, until the node they belong to is known.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Replica;
+use super::record::{GossipRecord, RowRecord, covered_key, row_key};
+use crate::config::{Config, Storage};
+use crate::effects::Effects;
+use crate::error::RecoverError;
+use crate::id::Actor;
+use crate::io::StoreOp;
+use crate::table::{Mode, RowClass, Runs, sys};
+
+/// Rows and coverage that were read.
+#[derive(Default)]
+pub(crate) struct Restored {
+    rows: Vec<(RowClass, String, Actor, RowRecord)>,
+    covered: Vec<(RowClass, Actor, Runs)>,
+}
+
+impl Restored {
+    /// Takes in a record.
+    ///
+    /// # Errors
+    /// [`RecoverError::ModeNotBuilt`] for a row under a name of another mode.
+    pub(crate) fn take(
+        &mut self,
+        config: &Config,
+        record: GossipRecord,
+    ) -> Result<(), RecoverError> {
+        match record {
+            GossipRecord::Row {
+                class,
+                table,
+                actor,
+                mut row,
+            } => {
+                if class != RowClass::Sys
+                    && let mode @ (Mode::Strong | Mode::Quorum) = Mode::of(&table)
+                {
+                    return Err(RecoverError::ModeNotBuilt { table, mode });
+                }
+                let resident = config.resident_value;
+                // The store's own rows stay in memory: the node reads them itself.
+                if class != RowClass::Sys
+                    && config.storage == Storage::Ordered
+                    && resident.is_some_and(|limit| row.value.len() > limit as usize)
+                {
+                    row.value.cool();
+                }
+                self.rows.push((class, table, actor, row));
+            }
+            GossipRecord::Covered { class, actor, runs } => self.covered.push((class, actor, runs)),
+        }
+        Ok(())
+    }
+
+    /// Drops the rows about members, since the node is a new one. Returns their keys.
+    pub(crate) fn forget_members(&mut self) -> Vec<Bytes> {
+        let rows = core::mem::take(&mut self.rows).into_iter();
+        let is_old = |(class, table, ..): &(RowClass, String, Actor, RowRecord)| {
+            *class == RowClass::Sys && sys::are_of_members(table)
+        };
+        let (old, rest): (Vec<_>, Vec<_>) = rows.partition(is_old);
+        self.rows = rest;
+        let key = |(class, table, _, row): &(RowClass, String, Actor, RowRecord)| {
+            row_key(*class, table, &row.key)
+        };
+        old.iter().map(key).collect()
+    }
+
+    /// Puts back what was read, and deletes the records of these keys, which cannot be read. The coverage of a store that is not whole may name more than its rows.
+    pub(crate) fn put_into(
+        self,
+        fx: &mut Effects,
+        replica: &mut Replica,
+        whole: bool,
+        damaged: Vec<Bytes>,
+    ) {
+        for (class, actor, runs) in &self.covered {
+            if whole {
+                replica.cover_mut().restore_runs(*class, *actor, runs);
+            } else {
+                // It covers dots whose rows are damaged: the rows that are left show all that may be covered.
+                fx.store(StoreOp::Delete(covered_key(*class, *actor)));
+            }
+        }
+        for key in damaged {
+            fx.store(StoreOp::Delete(key));
+        }
+        for (class, table, actor, row) in self.rows {
+            replica.restore_row(class, &table, actor, row);
+        }
+        replica.finish_restore(fx);
+    }
+}
