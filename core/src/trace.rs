@@ -8,8 +8,8 @@ use core::fmt::{self, Display, Formatter};
 use crate::error::ReadError;
 use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
 use crate::wire::{
-    ClusterMessage, Denial, DetectorMessage, DomainContext, GossipMessage, Message, Phase,
-    PullBasis, RowBatch, RumorState,
+    ClusterMessage, Denial, DetectorMessage, DomainContext, GossipMessage, Phase, PullBasis,
+    RowBatch, RumorState,
 };
 
 /// Something shown as it appears in a trace.
@@ -92,16 +92,6 @@ impl Display for Trace<'_, Output> {
             Output::Event(event) => write!(f, "event {}", Trace(event)),
             Output::Halt(HaltReason::Left(_)) => f.write_str("halt left"),
             Output::Halt(HaltReason::StoreFailed(_)) => f.write_str("halt store-failed"),
-        }
-    }
-}
-
-impl Display for Trace<'_, Message> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Message::Cluster(msg) => Trace(msg).fmt(f),
-            Message::Detector(msg) => Trace(msg).fmt(f),
-            Message::Gossip(msg) => Trace(msg).fmt(f),
         }
     }
 }

@@ -110,7 +110,7 @@ impl World {
 
     fn gone(&mut self, from: usize, to: usize, verb: &'static str, msg: &Message) {
         self.count(verb);
-        let fields = [Field::Node("to", to), Field::Word("what", story::kind(msg))];
+        let fields = [Field::Node("to", to), Field::Word("what", msg.kind())];
         self.trace
             .event(self.now_us, from, story::weight(msg), verb, &fields);
     }

@@ -7,7 +7,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use rumormill_core::wire::{ClusterMessage, DetectorMessage, GossipMessage, Message};
+use rumormill_core::wire::{DetectorMessage, GossipMessage, Message};
 use rumormill_core::{Event, LinkError, NodeId, Timer};
 
 use self::line::Line;
@@ -18,43 +18,6 @@ pub(crate) type Ids = BTreeMap<NodeId, usize>;
 
 fn index(ids: &Ids, id: NodeId) -> usize {
     ids.get(&id).copied().unwrap_or(WORLD)
-}
-
-pub(crate) fn kind(msg: &Message) -> &'static str {
-    match msg {
-        Message::Cluster(msg) => match msg {
-            ClusterMessage::Greeting(_) => "greeting",
-            ClusterMessage::EvictionDigest(_) => "eviction_digest",
-            ClusterMessage::Denial(_) => "denial",
-            ClusterMessage::Leave => "leave",
-            ClusterMessage::Evict { .. } => "evict",
-            ClusterMessage::EvictVote { .. } => "evict_vote",
-            ClusterMessage::EvictCancel { .. } => "evict_cancel",
-            ClusterMessage::Handover { .. } => "handover",
-            ClusterMessage::Takeover { .. } => "takeover",
-        },
-        Message::Detector(msg) => match msg {
-            DetectorMessage::Probe { .. } => "probe",
-            DetectorMessage::Ack { .. } => "ack",
-            DetectorMessage::IndirectProbe { .. } => "indirect_probe",
-            DetectorMessage::IndirectAck { .. } => "indirect_ack",
-        },
-        Message::Gossip(msg) => match msg {
-            GossipMessage::Push(_) => "push",
-            GossipMessage::Forward { .. } => "forward",
-            GossipMessage::IHave(_) => "ihave",
-            GossipMessage::Graft(_) => "graft",
-            GossipMessage::Pull(_) => "pull",
-            GossipMessage::Page(_) => "page",
-            GossipMessage::PageAck { .. } => "page_ack",
-            GossipMessage::DigestDiff { .. } => "digest_diff",
-            GossipMessage::Refused { .. } => "refused",
-            GossipMessage::RangeSum(_) => "range_sum",
-            GossipMessage::RangeDots(_) => "range_dots",
-            GossipMessage::AskClaims(_) => "ask_claims",
-            GossipMessage::Claims(_) => "claims",
-        },
-    }
 }
 
 pub(crate) fn weight(msg: &Message) -> Weight {
@@ -83,8 +46,9 @@ pub(crate) fn received(
         Message::Cluster(msg) => line.cluster(msg),
         Message::Detector(msg) => line.detector(msg),
         Message::Gossip(msg) => line.gossip(msg),
+        _ => &mut line,
     };
-    trace.event(at_us, to, weight(msg), kind(msg), line.fields());
+    trace.event(at_us, to, weight(msg), msg.kind(), line.fields());
 }
 
 pub(crate) fn link_error(why: &LinkError) -> &'static str {

@@ -60,6 +60,21 @@ wire! {
 }
 
 impl ClusterMessage {
+    /// Its name, as traces print it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ClusterMessage::Greeting(_) => "greeting",
+            ClusterMessage::EvictionDigest(_) => "eviction_digest",
+            ClusterMessage::Denial(_) => "denial",
+            ClusterMessage::Leave => "leave",
+            ClusterMessage::Evict { .. } => "evict",
+            ClusterMessage::EvictVote { .. } => "evict_vote",
+            ClusterMessage::EvictCancel { .. } => "evict_cancel",
+            ClusterMessage::Handover { .. } => "handover",
+            ClusterMessage::Takeover { .. } => "takeover",
+        }
+    }
+
     /// Whether it has a meaning before the greetings of a link are through.
     pub(crate) fn greets(&self) -> bool {
         matches!(

@@ -48,6 +48,16 @@ wire! {
 }
 
 impl DetectorMessage {
+    /// Its name, as traces print it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            DetectorMessage::Probe { .. } => "probe",
+            DetectorMessage::Ack { .. } => "ack",
+            DetectorMessage::IndirectProbe { .. } => "indirect_probe",
+            DetectorMessage::IndirectAck { .. } => "indirect_ack",
+        }
+    }
+
     /// The sender's state, of a message that is direct contact.
     pub fn status(&self) -> Option<&Status> {
         match self {

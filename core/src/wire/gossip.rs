@@ -63,6 +63,25 @@ wire! {
 }
 
 impl GossipMessage {
+    /// Its name, as traces print it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            GossipMessage::Push(_) => "push",
+            GossipMessage::Forward { .. } => "forward",
+            GossipMessage::IHave(_) => "ihave",
+            GossipMessage::Graft(_) => "graft",
+            GossipMessage::Pull(_) => "pull",
+            GossipMessage::Page(_) => "page",
+            GossipMessage::PageAck { .. } => "page_ack",
+            GossipMessage::DigestDiff { .. } => "digest_diff",
+            GossipMessage::Refused { .. } => "refused",
+            GossipMessage::RangeSum(_) => "range_sum",
+            GossipMessage::RangeDots(_) => "range_dots",
+            GossipMessage::AskClaims(_) => "ask_claims",
+            GossipMessage::Claims(_) => "claims",
+        }
+    }
+
     /// The rows that it carries.
     pub fn rows(&self) -> Option<&RowBatch> {
         match self {

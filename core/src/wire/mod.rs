@@ -55,10 +55,28 @@ pub use gossip::{
 /// Defines [`Message`]: for each machine its tag, the form of its msgpack, and its messages.
 macro_rules! machines {
     ($($(#[$doc:meta])* $tag:literal, $form:ident, $machine:ident($msg:ty);)+) => {
-        /// A message between two nodes.
+        /// A message between two nodes. A table mode that comes later adds its own.
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
         pub enum Message {
             $($(#[$doc])* $machine($msg),)+
+        }
+
+        impl Message {
+            /// Its name within its machine, as traces print it.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Message::$machine(msg) => msg.kind(),)+
+                }
+            }
+        }
+
+        impl core::fmt::Display for crate::Trace<'_, Message> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                match self.0 {
+                    $(Message::$machine(msg) => crate::Trace(msg).fmt(f),)+
+                }
+            }
         }
 
         #[cfg(feature = "std")]

@@ -76,7 +76,7 @@ pub(crate) fn flight(
     at: (u64, u64),
 ) -> Flight {
     Flight {
-        kind: story::kind(msg),
+        kind: msg.kind(),
         detail: story::weight(msg) == Weight::Detail,
         link: Some(link),
         ..app_flight(number, way, at)
