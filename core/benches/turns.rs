@@ -128,21 +128,21 @@ fn main() {
     let hash = node.table("hash").unwrap();
     put(&mut node, hash, 1, ROWS + 1);
     drop_and_sweep("a table of one row dropped beside 1M", &mut node, |node| {
-        node.flush_table(now(ROWS + 2), hash).unwrap();
+        node.flush(now(ROWS + 2), Some(hash)).unwrap();
     });
     drop_and_sweep("a table of 1M rows dropped", &mut node, |node| {
-        node.flush_table(now(ROWS + 3), TableId::DEFAULT).unwrap();
+        node.flush(now(ROWS + 3), Some(TableId::DEFAULT)).unwrap();
     });
     drop(node);
     let mut node = filled(1, ROWS);
     drop_and_sweep("all tables dropped, 1M rows", &mut node, |node| {
-        node.flush_all(now(ROWS + 3)).unwrap();
+        node.flush(now(ROWS + 3), None).unwrap();
     });
     drop(node);
     let mut node = filled(TABLES, TABLES);
     looks("100,000 tables", &node);
     drop_and_sweep("all of 100,000 tables dropped", &mut node, |node| {
-        node.flush_all(now(ROWS + 3)).unwrap();
+        node.flush(now(ROWS + 3), None).unwrap();
     });
     looks("100,000 tables that were", &node);
     drop(node);
@@ -168,7 +168,7 @@ fn come_and_go() {
     for n in 0..TABLES {
         timed(&mut node, 10, &mut |node, at| {
             let table = node.user_table(&name(n)).unwrap();
-            node.flush_table(now(at), table).unwrap();
+            node.flush(now(at), Some(table)).unwrap();
         });
     }
     for n in 0..TABLES {

@@ -111,7 +111,9 @@ mod time;
 mod trace;
 pub mod wire;
 
-pub use cluster::{Awaited, Awaits, HoldsUp, MemberInfo, MemberState, SeedState, WrongClock};
+pub use cluster::{
+    Awaited, Awaits, HoldUp, HoldsUp, MemberInfo, MemberState, SeedState, WrongClock,
+};
 pub use config::{Config, Limits, MAX_ROW_BYTES, MAX_SIBLING_BYTES, Storage, Timing};
 pub use error::{
     EvictError, Lagged, LostError, ReadError, RecoverError, RequestError, ResumeError,
@@ -123,7 +125,7 @@ pub use io::{
     Record, Request, Response, StoreOp, Timer,
 };
 pub use marks::Mark;
-pub use node::{ClocksPassed, HoldUp, Inspect, Node, NodeStatus};
+pub use node::{ClocksPassed, Inspect, Node, NodeStatus};
 pub use recovery::Recovery;
 pub use refusals::Refusal;
 pub use rng::Seed;

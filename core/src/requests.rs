@@ -106,6 +106,22 @@ impl Requests {
         }
     }
 
+    /// Answers once a batch is durable, or refuses at once.
+    pub(crate) fn reply_durably(
+        &mut self,
+        fx: &mut Effects,
+        token: Token,
+        deadline: Option<Instant>,
+        done: Result<(Seq, Response), RequestError>,
+    ) {
+        match done {
+            Ok((seq, response)) => {
+                self.reply_safely(fx, (seq, true), token, deadline, Ok(response));
+            }
+            Err(error) => fx.reply(token, Err(error)),
+        }
+    }
+
     /// Answers a request that waited.
     pub(crate) fn answer(
         &mut self,

@@ -409,7 +409,9 @@ impl World {
     pub(crate) fn flush(&mut self, client: u32, node: usize, table: Table) {
         let id = self.hosts[node].tables[table as usize];
         let before = self.rows_shown(node, id);
-        let result = self.with_node(node, |running, now| running.flush_table(now, id));
+        let result = self.with_node(node, |running, now| {
+            running.flush(now, Some(id)).map(|(accepted, _)| accepted)
+        });
         let Some(accepted) = self.unless_refused(node, None, result) else {
             return;
         };

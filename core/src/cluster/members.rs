@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use super::{Cluster, HoldsUp, Member, MemberInfo, MemberState};
 use crate::detector::Detector;
 use crate::id::NodeId;
+use crate::table::env::Look;
+use crate::table::gossip::Gossip;
 use crate::wire::RumorState;
 
 /// A member that a node which is away waits for.
@@ -18,6 +20,18 @@ pub struct Awaited {
     pub name: String,
     /// Whether it is linked, and so away itself or about to greet.
     pub here: bool,
+}
+
+/// A member for whose sake deleted rows are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HoldUp {
+    /// The member.
+    pub node: NodeId,
+    /// Its name, if it is known.
+    pub name: String,
+    /// Why.
+    pub why: HoldsUp,
 }
 
 impl Cluster {
@@ -77,5 +91,32 @@ impl Cluster {
             }
         };
         self.membership.all().map(info).collect()
+    }
+
+    /// Tells which members hold up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.
+    pub(crate) fn holding_up(&self, look: &Look<'_>, gossip: &Gossip) -> Vec<HoldUp> {
+        let now = look.fx.now().mono;
+        let waits = gossip.holding_up(look);
+        let why = |(node, lacks): (NodeId, Option<u64>)| {
+            let down = self.evictions.down_since(node);
+            let why = match (down, lacks) {
+                _ if self.membership.has_departed(node) => HoldsUp::Left,
+                (Some(at), _) => HoldsUp::Down {
+                    since: now.since(at),
+                },
+                (None, _) if !look.is_linked(node) => HoldsUp::Unlinked,
+                (None, None) => HoldsUp::Unheard,
+                (None, Some(deletes)) => HoldsUp::Behind { deletes },
+            };
+            let name = self.name_of(node);
+            HoldUp { node, name, why }
+        };
+        let claims = waits.claims.into_iter().map(why);
+        let writes = waits.writes.into_iter().map(|(node, deletes)| HoldUp {
+            node,
+            name: self.name_of(node),
+            why: HoldsUp::Writes { deletes },
+        });
+        claims.chain(writes).collect()
     }
 }

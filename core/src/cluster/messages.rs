@@ -1,10 +1,11 @@
 //! Messages of the cluster, from the members and from nodes that become members.
 
-use super::{Cluster, Env};
+use super::{Cluster, Env, LinkPhase};
+use crate::effects::Effects;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Handover, HangupReason};
 use crate::refusals::Refusal;
-use crate::wire::ClusterMessage;
+use crate::wire::{ClusterMessage, Message};
 
 /// The sender of a message.
 #[derive(Clone, Copy)]
@@ -15,6 +16,28 @@ pub(crate) struct Sender {
 }
 
 impl Cluster {
+    /// Returns whether a message has a meaning in this phase of its link.
+    pub(crate) fn hears(
+        &self,
+        fx: &mut Effects,
+        from: Sender,
+        phase: LinkPhase,
+        msg: &Message,
+    ) -> bool {
+        let greets = matches!(msg, Message::Cluster(msg) if msg.greets());
+        match phase {
+            LinkPhase::Closing => false,
+            _ if greets => true,
+            LinkPhase::Greeting => false,
+            // Messages of a life that was evicted count no more.
+            LinkPhase::Away if self.membership.is_evicted(from.node, from.epoch) => {
+                fx.refuse(Refusal::EvictedLife);
+                false
+            }
+            LinkPhase::Away | LinkPhase::Ready => true,
+        }
+    }
+
     /// Takes in a message. Returns how far a leave has come that is over with it.
     ///
     /// # Errors

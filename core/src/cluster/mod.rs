@@ -31,7 +31,7 @@ pub(crate) use self::env::Env;
 use self::evict::Evictions;
 use self::joins::Joins;
 use self::leave::Leaving;
-pub use self::members::Awaited;
+pub use self::members::{Awaited, HoldUp};
 pub(crate) use self::membership::{Change, Link, LinkPhase, Links, Member, Membership, Verdict};
 pub use self::membership::{HoldsUp, MemberInfo, MemberState};
 pub(crate) use self::messages::Sender;

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use super::Node;
 use crate::io::Input;
 use crate::time::Instant;
 
@@ -26,26 +25,25 @@ impl Contract {
     pub(super) fn seen(&mut self) {
         self.unseen = 0;
     }
-}
 
-impl Node {
+    /// Holds the loop to the contract, with an input and the outputs that wait.
+    ///
     /// # Panics
     /// In debug builds: when a turn does not end, or outputs pile up.
-    pub(super) fn hold_to_contract(&mut self, input: &Input) {
-        let now = self.fx.now().mono;
+    pub(super) fn take(&mut self, now: Instant, input: &Input, queued: usize) {
         if matches!(input, Input::Tick) {
-            self.contract.turn = None;
-            self.contract.unseen = self.contract.unseen.saturating_add(1);
+            self.turn = None;
+            self.unseen = self.unseen.saturating_add(1);
             debug_assert!(
-                self.contract.unseen <= UNSEEN_TURNS || self.fx.queued() == 0,
+                self.unseen <= UNSEEN_TURNS || queued == 0,
                 "broken contract: carry out every output after `Input::Tick`; {} wait for `Node::poll_output`",
-                self.fx.queued()
+                queued
             );
             return;
         }
-        let (since, inputs) = self.contract.turn.unwrap_or((now, 0));
+        let (since, inputs) = self.turn.unwrap_or((now, 0));
         let inputs = inputs.saturating_add(1);
-        self.contract.turn = Some((since, inputs));
+        self.turn = Some((since, inputs));
         debug_assert!(
             inputs < TURN_INPUTS || now.since(since) < TURN,
             "broken contract: end every turn with `Input::Tick`; {inputs} inputs came since the last one"

@@ -17,13 +17,13 @@ use alloc::vec::Vec;
 
 use self::contract::Contract;
 pub use self::inspect::Inspect;
-pub use self::status::{ClocksPassed, HoldUp, NodeStatus};
+pub use self::status::{ClocksPassed, NodeStatus};
 use crate::cluster::{Cluster, Env, Past};
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
 use crate::error::{RequestError, TableError, WriteError};
-use crate::id::{Actor, ClusterId, FlushId, LinkId, NodeId, Seq, TableId};
+use crate::id::{Actor, ClusterId, FlushId, NodeId, Seq, TableId};
 use crate::io::{HaltReason, Input, Output};
 #[cfg(feature = "std")]
 use crate::link::{Connection, LinkLimits};
@@ -31,7 +31,7 @@ use crate::link::{Hello, Nonce, VERSIONS};
 use crate::requests::Requests;
 use crate::rng::{Rng, Seed, Stream};
 use crate::settings::Settings;
-use crate::table::env::{Env as TableEnv, Look};
+use crate::table::env::Env as TableEnv;
 use crate::table::gossip::AT_ONCE;
 use crate::table::loads::Loads;
 use crate::table::modes::Modes;
@@ -115,7 +115,8 @@ impl Node {
         if self.fx.is_halted() {
             return;
         }
-        self.hold_to_contract(&input);
+        let (mono, queued) = (self.fx.now().mono, self.fx.queued());
+        self.contract.take(mono, &input, queued);
         self.modes.gossip.look_at_clocks(&mut self.fx);
         match input {
             Input::Tick => self.tick(),
@@ -132,8 +133,14 @@ impl Node {
                 cluster.dial_failed(&mut env, dial, &why);
             }
             Input::Message { link, msg } => self.route(link, msg),
-            Input::Congested { link } => self.congested(link, true),
-            Input::Drained { link } => self.congested(link, false),
+            Input::Congested { link } => {
+                let (cluster, mut env) = self.cluster_door();
+                cluster.congested(&mut env, link, true);
+            }
+            Input::Drained { link } => {
+                let (cluster, mut env) = self.cluster_door();
+                cluster.congested(&mut env, link, false);
+            }
             Input::Request {
                 token,
                 deadline,
@@ -181,47 +188,13 @@ impl Node {
             .write(&mut self.fx, table, write)
     }
 
-    /// Removes every row of a user table that is known here, with one record. They are hidden at once, and turns remove them; those
-    /// whose clocks are ahead of this node's are deleted one by one, from 256 on in turns too: [`TableOp::Flush`](crate::TableOp::Flush)
-    /// and [`Node::begin_flush`] tell when that is done. O(log rows).
+    /// Removes every row that is known here of a user table, or of all of them, with one record. They are hidden at once, and turns remove them; those
+    /// whose clocks are ahead of this node's are deleted one by one, from 256 on in turns too. Where some of these are left the id is given to
+    /// [`Node::flush_more`] until it says that all are deleted; [`TableOp::Flush`](crate::TableOp::Flush) answers then by itself. O(log rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
-    pub fn flush_table(&mut self, now: Now, table: TableId) -> Result<Accepted, WriteError> {
-        self.fx.set_now(now);
-        self.admit(table)?;
-        self.modes.gossip.admits_flush(Some(table))?;
-        Ok(self
-            .modes
-            .gossip
-            .replica_mut()
-            .flush_table(&mut self.fx, Some(table), None)
-            .0)
-    }
-
-    /// Removes every row of every user table that is known here, with one record. As [`Node::flush_table`]. O(log
-    /// rows).
-    ///
-    /// # Errors
-    /// [`WriteError`]; nothing was changed.
-    pub fn flush_all(&mut self, now: Now) -> Result<Accepted, WriteError> {
-        self.fx.set_now(now);
-        self.admit(TableId::DEFAULT)?;
-        self.modes.gossip.admits_flush(None)?;
-        Ok(self
-            .modes
-            .gossip
-            .replica_mut()
-            .flush_table(&mut self.fx, None, None)
-            .0)
-    }
-
-    /// Flushes a table, or all of them, as [`Node::flush_table`]. Where rows ahead of this node's clock are left to be deleted the id is
-    /// given to [`Node::flush_more`] until it says that all are.
-    ///
-    /// # Errors
-    /// [`WriteError`]; nothing was changed.
-    pub fn begin_flush(
+    pub fn flush(
         &mut self,
         now: Now,
         table: Option<TableId>,
@@ -229,11 +202,8 @@ impl Node {
         self.fx.set_now(now);
         self.admit(table.unwrap_or(TableId::DEFAULT))?;
         self.modes.gossip.admits_flush(table)?;
-        let (accepted, left) =
-            self.modes
-                .gossip
-                .replica_mut()
-                .flush_table(&mut self.fx, table, None);
+        let replica = self.modes.gossip.replica_mut();
+        let (accepted, left) = replica.flush_table(&mut self.fx, table, None);
         Ok((accepted, left.map(FlushId)))
     }
 
@@ -395,11 +365,6 @@ impl Node {
         self.cluster.is_full()
     }
 
-    /// Returns the node for a table machine that looks.
-    fn look(&self) -> Look<'_> {
-        self.cluster.look(&self.fx, &self.config, &self.detector)
-    }
-
     /// Enters the cluster through the seeds as a node that holds rows already, since the store is damaged and names no other member. Where an
     /// operator has accepted the damage it goes on by itself.
     pub(crate) fn begin_outside(&mut self, accepted: bool) {
@@ -409,11 +374,6 @@ impl Node {
         }
         let (cluster, mut env) = self.cluster_door();
         cluster.begin_outside(&mut env, accepted);
-    }
-
-    fn congested(&mut self, link: LinkId, congested: bool) {
-        let (cluster, mut env) = self.cluster_door();
-        cluster.congested(&mut env, link, congested);
     }
 
     /// Returns the cluster machine, and the node for a call that acts.

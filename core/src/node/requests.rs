@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Node;
 use crate::error::RequestError;
-use crate::id::{Seq, Token};
+use crate::id::Token;
 use crate::io::{Request, Response};
 use crate::requests::Waits;
 use crate::time::Instant;
@@ -26,7 +26,8 @@ impl Node {
             Request::Sync => {
                 self.fx.sync_this_turn();
                 let done = Ok((self.fx.open_seq(), Response::Synced));
-                self.reply_durably(token, deadline, done);
+                self.requests
+                    .reply_durably(&mut self.fx, token, deadline, done);
             }
             Request::CreateTable { name, options } => {
                 let now = self.fx.now();
@@ -35,7 +36,12 @@ impl Node {
                     self.fx.sync_this_turn();
                 }
                 let done = created.map(|(table, seq)| (seq, Response::TableCreated(table)));
-                self.reply_durably(token, deadline, done.map_err(RequestError::Table));
+                self.requests.reply_durably(
+                    &mut self.fx,
+                    token,
+                    deadline,
+                    done.map_err(RequestError::Table),
+                );
             }
             Request::ChangeSettings { changes } => {
                 let changes: Vec<(&str, Option<&str>)> = changes
@@ -44,7 +50,12 @@ impl Node {
                     .collect();
                 let changed = self.change_settings(self.fx.now(), &changes);
                 let done = changed.map(|seq| (seq, Response::SettingsChanged));
-                self.reply_durably(token, deadline, done.map_err(RequestError::Setting));
+                self.requests.reply_durably(
+                    &mut self.fx,
+                    token,
+                    deadline,
+                    done.map_err(RequestError::Setting),
+                );
             }
             Request::Join { addr } => {
                 self.requests.wait(token, Waits::Join, deadline);
@@ -69,32 +80,25 @@ impl Node {
                 let (cluster, mut env) = self.cluster_door();
                 let lost = cluster.declare_lost(&mut env, &node);
                 let done = lost.map(|node| (self.fx.open_seq(), Response::DeclaredLost(node)));
-                self.reply_durably(token, deadline, done.map_err(RequestError::Lost));
+                self.requests.reply_durably(
+                    &mut self.fx,
+                    token,
+                    deadline,
+                    done.map_err(RequestError::Lost),
+                );
             }
             Request::Resume => {
                 let (cluster, mut env) = self.cluster_door();
                 let resumed = cluster.resume(&mut env);
                 let done =
                     resumed.map(|without| (self.fx.open_seq(), Response::Resumed { without }));
-                self.reply_durably(token, deadline, done.map_err(RequestError::Resume));
+                self.requests.reply_durably(
+                    &mut self.fx,
+                    token,
+                    deadline,
+                    done.map_err(RequestError::Resume),
+                );
             }
-        }
-    }
-
-    /// Answers once a batch is durable, or refuses at once.
-    fn reply_durably(
-        &mut self,
-        token: Token,
-        deadline: Option<Instant>,
-        done: Result<(Seq, Response), RequestError>,
-    ) {
-        match done {
-            Ok((seq, response)) => {
-                let (gate, shown) = ((seq, true), Ok(response));
-                self.requests
-                    .reply_safely(&mut self.fx, gate, token, deadline, shown);
-            }
-            Err(error) => self.fx.reply(token, Err(error)),
         }
     }
 

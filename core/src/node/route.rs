@@ -1,7 +1,7 @@
 //! Messages go to the machine that they are for. A handler's error is a breach of the protocol, and ends the link.
 
 use super::Node;
-use crate::cluster::{LinkPhase, Sender};
+use crate::cluster::Sender;
 use crate::id::LinkId;
 use crate::io::{Event, HaltReason, HangupReason};
 use crate::marks::Mark;
@@ -16,7 +16,7 @@ impl Node {
         };
         let (node, epoch, phase) = (known.node, known.epoch, known.phase());
         let from = Sender { link, node, epoch };
-        if !self.is_heard(from, phase, &msg) {
+        if !self.cluster.hears(&mut self.fx, from, phase, &msg) {
             return;
         }
         let done = match msg {
@@ -31,22 +31,6 @@ impl Node {
             self.fx.event(Event::Protocol { node, why });
             let (cluster, mut env) = self.cluster_door();
             cluster.hang_up(&mut env, link, HangupReason::Protocol);
-        }
-    }
-
-    /// Returns whether a message has a meaning in this phase of its link.
-    fn is_heard(&mut self, from: Sender, phase: LinkPhase, msg: &Message) -> bool {
-        let greets = matches!(msg, Message::Cluster(msg) if msg.greets());
-        match phase {
-            LinkPhase::Closing => false,
-            _ if greets => true,
-            LinkPhase::Greeting => false,
-            // Messages of a life that was evicted count no more.
-            LinkPhase::Away if self.cluster.membership.is_evicted(from.node, from.epoch) => {
-                self.fx.refuse(Refusal::EvictedLife);
-                false
-            }
-            LinkPhase::Away | LinkPhase::Ready => true,
         }
     }
 

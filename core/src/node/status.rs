@@ -4,8 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Node;
-use crate::cluster::{Awaited, Awaits, WrongClock};
-use crate::cluster::{HoldsUp, MemberInfo};
+use crate::cluster::{Awaited, Awaits, HoldUp, MemberInfo, WrongClock};
 use crate::id::{ClusterId, NodeId, Seq};
 use crate::table::Hlc;
 use crate::table::gossip::StrayRows;
@@ -87,18 +86,6 @@ impl core::fmt::Display for ClocksPassed {
     }
 }
 
-/// A member for whose sake deleted rows are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HoldUp {
-    /// The member.
-    pub node: NodeId,
-    /// Its name, if it is known.
-    pub name: String,
-    /// Why.
-    pub why: HoldsUp,
-}
-
 impl NodeStatus {
     /// Rows of all tables that are not shown, because they were accepted before the definition of their table had come to their writers.
     pub fn stray_rows(&self) -> u64 {
@@ -118,8 +105,9 @@ impl Node {
 
     /// A summary. O(members), and 4,096 tombstones for each that holds some up.
     pub fn status(&self, now: Now) -> NodeStatus {
-        let view = self.view(now);
-        let (hidden_rows, hidden_bytes) = self.modes.gossip.replica().hidden();
+        let (view, gossip) = (self.view(now), &self.modes.gossip);
+        let look = self.cluster.look(&self.fx, &self.config, &self.detector);
+        let (hidden_rows, hidden_bytes) = gossip.replica().hidden();
         NodeStatus {
             id: self.id(),
             name: self.config().name.clone(),
@@ -128,38 +116,26 @@ impl Node {
             standing: self.standing_name(),
             members: self.cluster.membership.count_others() + 1,
             rows: view.user_rows(),
-            tables: self.modes.gossip.replica().rows().listing().len(),
-            tombstones: self.modes.gossip.replica().cover().tombstone_count(),
+            tables: gossip.replica().rows().listing().len(),
+            tombstones: gossip.replica().cover().tombstone_count(),
             hidden_rows,
             hidden_bytes,
-            hidden_until: self.hidden_until(hidden_rows),
-            strays: self.modes.gossip.stray_rows(),
+            hidden_until: gossip.hidden_until(&look).filter(|_| hidden_rows > 0),
+            strays: gossip.stray_rows(),
             links: self.cluster.links.len(),
-            sessions: self.modes.gossip.sessions(),
-            clock: self.modes.gossip.replica().clock(),
+            sessions: gossip.sessions(),
+            clock: gossip.clock(),
             durable: self.fx.durable(),
             stored: self.fx.open_seq(),
             stalled: self.fx.is_stalled(),
             health: self.detector.health(),
             incarnation: self.detector.incarnation(),
-            waiting_for: self.holding_up(),
+            waiting_for: self.cluster.holding_up(&look, gossip),
             away_until: self.cluster.awaited(),
-            awaits: self.awaits(),
+            awaits: self.cluster.awaits(&self.config, gossip),
             damage: self.cluster.damage.clone(),
-            wrong_clocks: self.wrong_clocks(),
+            wrong_clocks: self.cluster.wrong_clocks(),
         }
-    }
-
-    /// Which clocks have passed the expiry of the hidden row that expired first.
-    fn hidden_until(&self, hidden: u64) -> Option<ClocksPassed> {
-        let first = self
-            .modes
-            .gossip
-            .replica()
-            .first_expiry()
-            .filter(|_| hidden > 0)?;
-        let (passed, of) = self.modes.gossip.vote(&self.look()).past(first);
-        Some(ClocksPassed { passed, of })
     }
 
     /// Its [`NodeStatus::damage`] alone. O(1).
@@ -179,33 +155,6 @@ impl Node {
         Some(info.name)
     }
 
-    /// Tells which members hold up the collection of tombstones, and why. O(members), and 4,096 tombstones for each that is behind.
-    fn holding_up(&self) -> Vec<HoldUp> {
-        let (now, look) = (self.fx.now().mono, self.look());
-        let waits = self.modes.gossip.holding_up(&look);
-        let why = |(node, lacks): (NodeId, Option<u64>)| {
-            let down = self.cluster.evictions.down_since(node);
-            let why = match (down, lacks) {
-                _ if self.cluster.membership.has_departed(node) => HoldsUp::Left,
-                (Some(at), _) => HoldsUp::Down {
-                    since: now.since(at),
-                },
-                (None, _) if !look.is_linked(node) => HoldsUp::Unlinked,
-                (None, None) => HoldsUp::Unheard,
-                (None, Some(deletes)) => HoldsUp::Behind { deletes },
-            };
-            let name = self.cluster.name_of(node);
-            HoldUp { node, name, why }
-        };
-        let claims = waits.claims.into_iter().map(why);
-        let writes = waits.writes.into_iter().map(|(node, deletes)| HoldUp {
-            node,
-            name: self.cluster.name_of(node),
-            why: HoldsUp::Writes { deletes },
-        });
-        claims.chain(writes).collect()
-    }
-
     /// Returns a number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`], so that a caller can
     /// wait for that instead of asking in every turn. It holds for this life of the node. O(1).
     pub fn members_revision(&self) -> u64 {
@@ -221,21 +170,12 @@ impl Node {
 
     /// Returns all members ever heard of, by id, those included that have left or were evicted. [`Node::live_members`] has those that answer.
     pub fn members(&self) -> Vec<MemberInfo> {
-        let waiting = self.holding_up();
+        let look = self.cluster.look(&self.fx, &self.config, &self.detector);
+        let waiting = self.cluster.holding_up(&look, &self.modes.gossip);
         let holds_up = |node| {
             let mut waiting = waiting.iter();
             waiting.find(|one| one.node == node).map(|one| one.why)
         };
         self.cluster.members(&self.detector, holds_up)
-    }
-
-    /// Returns what this node waits for before it is a full member; empty when it is one. O(seeds and members that it waits for).
-    pub fn awaits(&self) -> Vec<Awaits> {
-        self.cluster.awaits(&self.config, &self.modes.gossip)
-    }
-
-    /// Returns the clocks that are wrong, as they were found within the last second. O(such clocks).
-    pub fn wrong_clocks(&self) -> Vec<WrongClock> {
-        self.cluster.wrong_clocks()
     }
 }

@@ -568,7 +568,7 @@ fn a_flush_kills_older_rows_in_whatever_order_they_arrive() {
     lab.put(0, "old", "v");
     lab.settle();
     let now = lab.now;
-    lab.node(1).flush_all(now).unwrap();
+    lab.node(1).flush(now, None).unwrap();
     lab.put(1, "new", "v");
     lab.run(1_000);
     assert_eq!(lab.everywhere("old"), [None, None]);

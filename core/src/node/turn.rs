@@ -21,7 +21,7 @@ impl Node {
             (self.requests.next_deadline(), Timer::Request),
         ];
         let due = timers.into_iter().filter_map(|(at, why)| Some((at?, why)));
-        let look = self.look();
+        let look = self.cluster.look(&self.fx, &self.config, &self.detector);
         due.chain(self.cluster.next_deadline(&look))
             .chain(self.modes.next_deadline(&look))
             .min()
@@ -44,11 +44,11 @@ impl Node {
         }
         self.after_input();
         self.modes_door(Modes::seal);
-        self.flush();
+        self.end_turn();
     }
 
     /// Ends the turn: stores and pushes go out, in this order.
-    fn flush(&mut self) {
+    fn end_turn(&mut self) {
         if self.fx.is_halted() {
             return;
         }

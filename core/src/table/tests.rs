@@ -299,7 +299,7 @@ fn counts_lists_and_draws_need_no_walk_over_rows_or_tables() {
             let keys = model.entry(name.into()).or_default();
             match u.int_in_range(0..=9)? {
                 0 => {
-                    node.flush_table(now(), table).unwrap();
+                    node.flush(now(), Some(table)).unwrap();
                     keys.clear();
                 }
                 1..=5 => {

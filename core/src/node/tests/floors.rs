@@ -28,8 +28,8 @@ fn a_drop_hides_rows_at_once_and_removes_them_in_turns() {
         assert_eq!((shown(&lab, 0), stored(&lab, 0)), ((5_000, 5_000), 5_000));
         let now = lab.now;
         match all {
-            true => lab.node(0).flush_all(now).unwrap(),
-            false => lab.node(0).flush_table(now, TableId::DEFAULT).unwrap(),
+            true => lab.node(0).flush(now, None).unwrap(),
+            false => lab.node(0).flush(now, Some(TableId::DEFAULT)).unwrap(),
         };
         assert_eq!((shown(&lab, 0), lab.get(0, "k1")), ((0, 0), None));
         // Written before the row that was dropped is removed, whose record it takes over.
@@ -59,7 +59,7 @@ fn a_crash_between_a_drop_and_its_turns_brings_nothing_back() {
     }
     lab.run(2_000);
     let now = lab.now;
-    lab.node(0).flush_all(now).unwrap();
+    lab.node(0).flush(now, None).unwrap();
     lab.node(0).handle(now, Input::Tick);
     while let Some(output) = lab.node(0).poll_output() {
         lab.output(0, output, &mut VecDeque::new());
@@ -85,7 +85,7 @@ fn a_floor_that_comes_late_hides_what_is_below_and_nothing_above() {
         assert_eq!(shown(&lab, 1), (3_000, 3_000));
         lab.cut = Box::new(|_, _, _| true);
         let now = lab.now;
-        lab.node(1).flush_all(now).unwrap();
+        lab.node(1).flush(now, None).unwrap();
         lab.run(100);
         for i in 0..written {
             lab.put(0, &std::format!("new{i}"), "v");
@@ -131,7 +131,7 @@ pub(super) fn a_flush_leaves_no_row_that_is_ahead_of_its_clock() {
     lab.run(1_000);
     assert_eq!(lab.everywhere("k"), [value("ahead"), value("ahead")]);
     let now = lab.now;
-    lab.node(0).flush_all(now).unwrap();
+    lab.node(0).flush(now, None).unwrap();
     lab.put(0, "new", "v");
     lab.run(1_000);
     assert_eq!(lab.everywhere("k"), [None, None]);
@@ -165,7 +165,7 @@ fn a_flush_deletes_hidden_rows_that_are_ahead_of_its_clock() {
     let mut lab = with_rows_that_expire(3, 1_000, 3_000);
     assert_eq!((shown(&lab, 0), lab.hidden()), ((0, 0), std::vec![3, 3]));
     let now = lab.now;
-    lab.node(0).flush_all(now).unwrap();
+    lab.node(0).flush(now, None).unwrap();
     lab.run(1_000);
     assert_eq!([not_deleted(&lab, 0), not_deleted(&lab, 1)], [0, 0]);
     for i in 0..2 {
@@ -221,7 +221,7 @@ fn a_flush_of_all_is_told_to_watchers_of_every_kind_of_table() {
         lab.run(1_000);
         let now = lab.now;
         let from = lab.node(1).view(now).cursor();
-        lab.node(0).flush_all(now).unwrap();
+        lab.node(0).flush(now, None).unwrap();
         lab.run(1_000);
         let now = lab.now;
         let changes = lab.node(1).view(now).changes(watched, from, 9).unwrap();
@@ -249,7 +249,7 @@ fn a_flush_of_siblings_that_are_ahead_replaces_all_that_it_saw() {
     let ours = lab.node(0).table("s").unwrap();
     let now = lab.now;
     assert_eq!(lab.node(0).view(now).len(ours), 1);
-    lab.node(0).flush_table(now, ours).unwrap();
+    lab.node(0).flush(now, Some(ours)).unwrap();
     lab.run(1_000);
     let now = lab.now;
     assert_eq!(lab.node(0).view(now).len(ours), 0);
@@ -302,16 +302,16 @@ fn flushes_that_wait_are_bounded() {
     let (now, token) = (lab.now, Token(7));
     let table = lab.node(0).table("t").unwrap();
     for _ in 0..WAITING {
-        let (_, left) = lab.node(0).begin_flush(now, Some(table)).unwrap();
+        let (_, left) = lab.node(0).flush(now, Some(table)).unwrap();
         assert!(
             left.is_some(),
             "it has not looked at all rows that are ahead"
         );
     }
     let busy = WriteError::Busy { limit: WAITING };
-    assert_eq!(lab.node(0).begin_flush(now, None), Err(busy.clone()));
-    assert_eq!(lab.node(0).flush_table(now, table), Err(busy.clone()));
-    assert_eq!(lab.node(0).flush_all(now), Err(busy.clone()));
+    assert_eq!(lab.node(0).flush(now, None), Err(busy.clone()));
+    assert_eq!(lab.node(0).flush(now, Some(table)), Err(busy.clone()));
+    assert_eq!(lab.node(0).flush(now, None), Err(busy.clone()));
     let request = Request::FlushAll;
     let deadline = None;
     let input = Input::Request {
@@ -324,7 +324,7 @@ fn flushes_that_wait_are_bounded() {
     assert_eq!(lab.replies[&token], Err(RequestError::Write(busy)));
     assert_eq!(shown(&lab, 0).1, 300, "none of them took these rows");
     let now = lab.now;
-    assert!(lab.node(0).begin_flush(now, None).is_ok(), "they are done");
+    assert!(lab.node(0).flush(now, None).is_ok(), "they are done");
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn what_a_flush_looks_at_is_bounded_whatever_other_tables_hold() {
         put_ahead(&mut lab, 1, theirs, "ahead");
         lab.run(1_000);
         let now = lab.now;
-        lab.node(0).flush_table(now, table).unwrap();
+        lab.node(0).flush(now, Some(table)).unwrap();
         assert_eq!(
             lab.node(0).modes.gossip.replica().is_counted(),
             is_known,
@@ -380,7 +380,7 @@ fn a_flush_waits_for_the_disk_only_where_a_table_promises_that() {
         }
         lab.run(5_000);
         let (now, table) = (lab.now, tables[0]);
-        let (accepted, left) = lab.node(0).begin_flush(now, Some(table)).unwrap();
+        let (accepted, left) = lab.node(0).flush(now, Some(table)).unwrap();
         assert_eq!(accepted.sync, waits, "{durability:?}");
         let mut more = (0..9).filter_map(|_| lab.node(0).flush_more(now, left.unwrap()));
         let upto = more.next().unwrap();
@@ -397,7 +397,7 @@ pub(super) fn a_floor_is_freed_when_every_member_has_it_and_not_before() {
     lab.run(3_000);
     lab.stop(2);
     let now = lab.now;
-    lab.node(1).flush_table(now, TableId::DEFAULT).unwrap();
+    lab.node(1).flush(now, Some(TableId::DEFAULT)).unwrap();
     lab.run(30_000);
     assert_eq!(lab.tombstones(), [1, 1], "kept for the one that is down");
     lab.start(2);
@@ -420,7 +420,7 @@ fn a_floor_stays_while_what_it_has_hidden_is_removed() {
     }
     lab.run(2_000);
     let now = lab.now;
-    lab.node(0).flush_table(now, TableId::DEFAULT).unwrap();
+    lab.node(0).flush(now, Some(TableId::DEFAULT)).unwrap();
     lab.node(0).handle(now, Input::Tick);
     assert!(lab.node(0).modes.gossip.replica().is_sweeping());
     assert_eq!(lab.tombstones(), [1], "it still hides some");
@@ -493,7 +493,7 @@ pub(super) fn what_a_flushed_sibling_had_replaced_stays_away() {
         }
         lab.run(100);
         let now = lab.now;
-        lab.node(0).flush_table(now, tables[0]).unwrap();
+        lab.node(0).flush(now, Some(tables[0])).unwrap();
         if !many {
             lab.run(30_000);
         }
@@ -533,7 +533,7 @@ fn what_a_flushed_sibling_had_replaced_is_known_after_a_restart() {
     lab.node(0).write(now, tables[0], replace).unwrap();
     lab.run(3_000);
     let now = lab.now;
-    lab.node(0).flush_table(now, tables[0]).unwrap();
+    lab.node(0).flush(now, Some(tables[0])).unwrap();
     lab.run(3_000);
     lab.stop(0);
     lab.start(0);
@@ -587,7 +587,7 @@ pub(super) fn a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays
         });
         let now = lab.now;
         match flushed {
-            true => lab.node(2).flush_table(now, tables[2]).unwrap(),
+            true => lab.node(2).flush(now, Some(tables[2])).unwrap().0,
             false => lab
                 .node(2)
                 .write(now, tables[2], Write::Delete { key: b"k" })

@@ -325,7 +325,7 @@ pub(super) fn a_watcher_of_a_name_hears_that_rows_have_gone_before_it_meant_anot
         let cursor = lab.nodes[1].as_ref().unwrap().view(lab.now).cursor();
         let now = lab.now;
         match is_flushed {
-            true => drop(lab.node(1).flush_table(now, id).unwrap()),
+            true => drop(lab.node(1).flush(now, Some(id)).unwrap()),
             false => lab.delete_by(1, id, "k"),
         }
         lab.meet();

@@ -68,7 +68,7 @@ fn a_table_that_answers_later_answers_requests_alone() {
     let write = Write::Delete { key: b"k" };
     let refused = Err(WriteError::AnsweredLater);
     assert_eq!(lab.node(0).write(now, table, write), refused);
-    assert!(lab.node(0).begin_flush(now, Some(table)).is_err());
+    assert!(lab.node(0).flush(now, Some(table)).is_err());
     lab.ask_within(3, TableRequest::new(table, TableOp::Flush), None);
     lab.run(1_100);
     assert!(lab.answer_to(3).unwrap().is_ok());

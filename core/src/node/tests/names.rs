@@ -47,7 +47,7 @@ fn hashes_that_come_and_go_leave_nothing() {
             let name = std::format!("hash:{round}.{n}");
             let (now, table) = (lab.now, lab.node(0).user_table(&name).unwrap());
             match n % 2 {
-                0 => lab.node(0).flush_table(now, table).unwrap(),
+                0 => lab.node(0).flush(now, Some(table)).unwrap().0,
                 _ => lab
                     .node(0)
                     .write(now, table, Write::Delete { key: b"f" })
@@ -113,7 +113,7 @@ pub(super) fn a_name_is_kept_while_anything_can_ask_for_it() {
     lab.node(0).create_table(now, "defined", options).unwrap();
     let gone = lab.put_in(0, "hash:gone", "f");
     let told = lab.node(0).view(now).cursor();
-    lab.node(0).flush_table(now, gone).unwrap();
+    lab.node(0).flush(now, Some(gone)).unwrap();
     lab.run(20_000);
     assert_eq!(
         lab.node(0).user_table("hash:gone"),
@@ -136,7 +136,7 @@ pub(super) fn a_name_is_kept_while_anything_can_ask_for_it() {
     let refused = lab.node(0).write(now, gone, write);
     assert_eq!(refused, Err(WriteError::TableForgotten));
     assert_eq!(
-        lab.node(0).flush_table(now, gone),
+        lab.node(0).flush(now, Some(gone)),
         Err(WriteError::TableForgotten)
     );
     assert_eq!(lab.node(0).user_table("hash:shown"), Some(shown));
@@ -153,6 +153,6 @@ fn a_table_that_is_flushed_with_all_others_has_changed_at_once() {
     lab.run(1_000);
     let now = lab.now;
     let before = lab.node(0).view(now).revision(table);
-    lab.node(0).flush_all(now).unwrap();
+    lab.node(0).flush(now, None).unwrap();
     assert_ne!(lab.node(0).view(now).revision(table), before);
 }

@@ -312,7 +312,7 @@ fn a_floor_takes_the_versions_at_or_below_it() {
     lab.run(3_000);
     lab.cut_all();
     let (table, now) = (lab.node(1).table(NAME).unwrap(), lab.now);
-    lab.node(1).flush_table(now, table).unwrap();
+    lab.node(1).flush(now, Some(table)).unwrap();
     lab.run(50);
     lab.add(2, "k", "new").unwrap();
     lab.reconnect();

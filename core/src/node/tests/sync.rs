@@ -271,7 +271,7 @@ pub(super) fn a_floor_written_under_a_session_is_sent_at_its_end() {
     let first = pages(&mut lab, 0, asked);
     assert!(first.iter().all(|page| page.last.is_none()), "it goes on");
     let now = lab.now;
-    lab.node(0).flush_all(now).unwrap();
+    lab.node(0).flush(now, None).unwrap();
     let mut page = u32::try_from(first.len()).unwrap();
     let last = loop {
         let session = 100;

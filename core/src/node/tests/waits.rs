@@ -26,7 +26,8 @@ impl Lab {
 
     /// Returns the things that a node waits for, in words.
     fn awaits_in_words(&self, i: usize) -> Vec<String> {
-        let awaits = self.nodes[i].as_ref().unwrap().awaits();
+        let status = self.nodes[i].as_ref().unwrap().status(self.now);
+        let awaits = status.awaits;
         awaits.iter().map(ToString::to_string).collect()
     }
 

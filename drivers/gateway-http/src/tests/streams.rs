@@ -180,8 +180,8 @@ fn expiries_and_floors_are_told_as_such() {
         let flushed = lab.backend.with(move |node, now| {
             let table = node.table("t").expect("a name");
             let done = match all {
-                true => node.flush_all(now),
-                false => node.flush_table(now, table),
+                true => node.flush(now, None),
+                false => node.flush(now, Some(table)),
             };
             done.expect("accepted");
         });

@@ -440,7 +440,7 @@ mod tests {
         }
         lab.turn(1_000);
         let seat = lab.watch("t2999");
-        lab.node.flush_all(lab.now).expect("accepted");
+        lab.node.flush(lab.now, None).expect("accepted");
         lab.turn(0);
         assert!(seat.feed.was_marked(), "in the turn of the flush");
     }
@@ -452,7 +452,7 @@ mod tests {
         lab.turn(1_000);
         let table = lab.node.user_table("h").expect("it has a row");
         let seat = lab.watch("h");
-        lab.node.flush_table(lab.now, table).expect("accepted");
+        lab.node.flush(lab.now, Some(table)).expect("accepted");
         for n in 0..40 {
             lab.put("default", &n.to_string());
             lab.turn(1_000);

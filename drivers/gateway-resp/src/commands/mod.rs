@@ -238,7 +238,7 @@ impl Ctx<'_> {
     /// Removes all rows of a table, or of all tables. Those whose clocks are ahead may take a while: [`Each`] waits for them.
     fn flush(&mut self, table: Option<TableId>) -> Outcome {
         self.client.work.spend(self.flush_steps(table));
-        let (accepted, left) = self.node.begin_flush(self.now, table)?;
+        let (accepted, left) = self.node.flush(self.now, table)?;
         self.written(accepted);
         self.client.flushing = left;
         Ok(())

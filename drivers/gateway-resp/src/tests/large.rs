@@ -61,7 +61,7 @@ fn large_replies_pause_and_show_the_moment_of_the_command() {
     assert_eq!(talk.flow, Flow::Full);
     // The rows vanish while the client reads; the announced number is kept.
     let h = talk.node.user_table("h").unwrap();
-    talk.node.flush_table(talk.now, h).unwrap();
+    talk.node.flush(talk.now, Some(h)).unwrap();
     assert!(read_all(&mut talk) == format!("*400 {values}"));
 }
 

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::settled::Vote;
+use crate::ClocksPassed;
 use crate::effects::Effects;
 use crate::io::Event;
 use crate::table::env::{Env, Look};
@@ -63,5 +64,12 @@ impl Gossip {
         let probe_interval = env.seat.config.timing.probe_interval;
         self.settled
             .vote(env.fx, &self.counted(env), probe_interval)
+    }
+
+    /// Returns which clocks have passed the expiry of the row that expires first.
+    pub(crate) fn hidden_until(&self, look: &Look<'_>) -> Option<ClocksPassed> {
+        let first = self.replica.first_expiry()?;
+        let (passed, of) = self.vote(look).past(first);
+        Some(ClocksPassed { passed, of })
     }
 }
