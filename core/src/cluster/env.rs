@@ -4,12 +4,11 @@ use crate::config::Config;
 use crate::detector::Detector;
 use crate::effects::Effects;
 use crate::error::RequestError;
-use crate::id::{Seq, Token};
+use crate::id::Token;
 use crate::io::Response;
 use crate::requests::Requests;
 use crate::table::loads::Loads;
 use crate::table::modes::Modes;
-use crate::time::Instant;
 
 /// The parts of the node that the cluster machine acts on. The store's own tables are gossip tables, so it writes its rows through their door.
 pub(crate) struct Env<'a> {
@@ -31,17 +30,5 @@ impl Env<'_> {
     /// Answers a request that waited.
     pub(crate) fn answer(&mut self, token: Token, result: Result<Response, RequestError>) {
         self.requests.answer(self.fx, token, result);
-    }
-
-    /// Replies, after a batch is durable when that is promised.
-    pub(crate) fn reply_safely(
-        &mut self,
-        gate: (Seq, bool),
-        token: Token,
-        deadline: Option<Instant>,
-        shown: Result<Response, RequestError>,
-    ) {
-        self.requests
-            .reply_safely(self.fx, gate, token, deadline, shown);
     }
 }

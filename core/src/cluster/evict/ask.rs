@@ -299,12 +299,13 @@ impl Cluster {
         let seq = env.fx.open_seq();
         for token in attempt.tokens {
             if env.requests.end(token) {
-                let done = Ok(Response::Evicted {
+                let response = Response::Evicted {
                     node,
                     acks,
                     members,
-                });
-                env.reply_safely((seq, true), token, None, done);
+                };
+                let done = Ok((seq, response));
+                env.requests.reply_durably(env.fx, token, None, done);
             }
         }
         self.rows_changed(env);
