@@ -82,7 +82,7 @@ impl Fitness {
         self.own.get_or_insert(fault);
     }
 
-    /// Whether the rows and contexts of gossip tables may be less than the node once claimed to hold: so the node has to reunite.
+    /// Returns whether the rows and contexts of gossip tables may be less than the node once claimed to hold: so the node has to reunite.
     fn gossip_is_behind(&self) -> bool {
         self.own.is_some() || self.modes.contains_key(&Mode::Gossip)
     }
@@ -216,7 +216,7 @@ impl Recovery {
         self.damaged.extend(self.modes.forget_members());
     }
 
-    /// The damage in words, for operators.
+    /// Describes the damage, for operators.
     fn describe(&self, damage: &RecoverError) -> String {
         let mut said = damage.to_string();
         if self.unread > 1 {
@@ -240,7 +240,10 @@ impl Recovery {
         }
     }
 
-    /// Whether everything that every store holds from its first batch on is there, and of this cluster. Copies fill in.
+    /// Notes what is missing of that which every store holds from its first batch on, and fills it in from copies.
+    ///
+    /// # Errors
+    /// [`RecoverError::ClusterName`]: the store is of another cluster.
     fn fill(&mut self) -> Result<(), RecoverError> {
         let missing = [
             ("format", self.format.is_none()),
@@ -339,7 +342,7 @@ impl Recovery {
 /// Said of a node that became another one.
 const LOST_ITSELF: &str = "; it cannot be read which member this was: the node is a new one, and the old one has to be evicted";
 
-/// The run of a life: other than those of earlier lives, though they may have had the same seed.
+/// Returns the run of a life: other than those of earlier lives, though they may have had the same seed.
 fn run_of(draw: u64, epoch: u64) -> u64 {
     hash_words(&[draw, epoch])
 }

@@ -36,10 +36,12 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    /// Returns when the first of them is given up.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    /// Answers all of them with [`RequestError::Halted`].
     pub(crate) fn fail_all(&mut self, fx: &mut Effects) {
         self.deadlines.clear();
         for token in core::mem::take(&mut self.waiting).into_keys() {
@@ -55,7 +57,7 @@ impl Requests {
         self.deadlines.extend(deadline.map(|at| (at, token)));
     }
 
-    /// Ends the wait for a request; its reason and deadline, if it still waited.
+    /// Ends the wait of a request. Returns its reason and deadline, if it still waited.
     pub(crate) fn remove(&mut self, token: Token) -> Option<(Waits, Option<Instant>)> {
         let (what, deadline) = self.waiting.remove(&token)?;
         if let Some(at) = deadline {
@@ -64,7 +66,7 @@ impl Requests {
         Some((what, deadline))
     }
 
-    /// The requests whose deadline has come.
+    /// Returns the requests whose deadline has come.
     pub(crate) fn due(&self, now: Instant) -> Vec<Token> {
         let due = self.deadlines.iter();
         #[cfg(test)]
@@ -79,7 +81,7 @@ impl Requests {
         self.looked_at.get()
     }
 
-    /// Ends the wait for a request; whether it still waited.
+    /// Ends the wait of a request. Returns whether it still waited.
     pub(crate) fn end(&mut self, token: Token) -> bool {
         self.remove(token).is_some()
     }
@@ -89,7 +91,7 @@ impl Requests {
         self.waiting.len()
     }
 
-    /// Replies, after batch `seq` is durable when that is promised.
+    /// Replies to a request: once batch `seq` is durable, if that is promised.
     pub(crate) fn reply_safely(
         &mut self,
         fx: &mut Effects,

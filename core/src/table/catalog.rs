@@ -34,7 +34,7 @@ pub(crate) mod sys {
     /// Their names, in order of their ids.
     pub(super) const NAMES: [&str; 5] = ["members", "tables", "settings", "floors", "departed"];
 
-    /// Whether a table of the store's own names present and former members.
+    /// Returns whether a table of the store's own names present and former members.
     pub(crate) fn are_of_members(name: &str) -> bool {
         matches!(name, "members" | "departed")
     }
@@ -117,14 +117,14 @@ impl Catalog {
         (0..self.all.len() as u32).map(TableId)
     }
 
-    /// The groups of rows of users' tables.
+    /// Returns the groups of rows of users' tables.
     pub(crate) fn user_groups(&self) -> Vec<TableId> {
         self.ids()
             .filter(|id| self.listed(*id).is_some() && self.group(*id) == *id)
             .collect()
     }
 
-    /// How many names of users are known.
+    /// Returns how many names of users are known.
     #[cfg(test)]
     pub(crate) fn names(&self) -> usize {
         let users = |named: &&Named| named.ids[RowClass::Sys.index()].is_none();
@@ -135,7 +135,7 @@ impl Catalog {
         self.all.get(id.0 as usize)?.as_ref()
     }
 
-    /// A program has got the id of a table, which stands for the name from now on.
+    /// Keeps the id of a table, which a program has got: it stands for the name from now on.
     pub(crate) fn keep(&mut self, id: TableId) {
         let name = self.get(id).map(|table| Arc::clone(&table.name));
         if let Some(named) = name.and_then(|name| self.by_name.get_mut(&name)) {
@@ -143,7 +143,7 @@ impl Catalog {
         }
     }
 
-    /// Whether a name may be forgotten, once its tables have no rows: it has no options, and no program has its id.
+    /// Returns whether a name may be forgotten, once its tables have no rows: it has no options, and no program has its id.
     pub(crate) fn is_forgettable(&self, name: &str) -> bool {
         let named = self.by_name.get(name);
         let is_users = |named: &Named| named.ids[RowClass::Sys.index()].is_none();
@@ -186,23 +186,23 @@ impl Catalog {
         self.get(id).map_or("", |table| &table.name)
     }
 
-    /// The name under which readers are told of a user's table.
+    /// Returns the name under which readers are told of a user's table.
     pub(crate) fn listed(&self, id: TableId) -> Option<&Arc<str>> {
         let table = self.get(id)?;
         (table.class != RowClass::Sys).then_some(&table.name)
     }
 
-    /// The id by which readers and writers know the table.
+    /// Returns the id by which readers and writers know the table.
     pub(crate) fn public(&self, id: TableId) -> TableId {
         self.get(id).map_or(id, |table| table.public)
     }
 
-    /// The table that the name of this one means.
+    /// Returns the table that the name of this one means.
     pub(crate) fn home(&self, id: TableId) -> TableId {
         self.get(id).map_or(id, |table| table.home)
     }
 
-    /// The table with whose rows those of this one are kept.
+    /// Returns the table with whose rows those of this one are kept.
     pub(crate) fn group(&self, id: TableId) -> TableId {
         match self.get(id) {
             Some(table) if table.class == RowClass::UsrMemory => table.public,
@@ -210,7 +210,7 @@ impl Catalog {
         }
     }
 
-    /// Whether readers of the name see the rows of this table.
+    /// Returns whether readers of the name see the rows of this table.
     pub(crate) fn is_shown(&self, id: TableId) -> bool {
         self.group(id) == self.group(self.home(id))
     }
@@ -232,7 +232,7 @@ impl Catalog {
             .is_some_and(|table| table.used)
     }
 
-    /// Whether a version of this table, or of the other one of its group, has been here in this life.
+    /// Returns whether a version of this table, or of the other one of its group, has been here in this life.
     pub(crate) fn was_used(&self, id: TableId) -> bool {
         let of_group = |known: &TableId| self.group(*known) == self.group(id);
         let mut known = self.known_as(id).into_iter().filter(of_group);
@@ -243,7 +243,7 @@ impl Catalog {
         self.by_name.get(name)?.ids[class.index()]
     }
 
-    /// The table of this row class and name. The public id of a user's name is that of its durable table, which is interned first.
+    /// Returns the table of this row class and name. The public id of a user's name is that of its durable table, which is interned first.
     pub(crate) fn intern(&mut self, class: RowClass, name: &str) -> TableId {
         if let Some(id) = self.find(class, name) {
             return id;
@@ -268,7 +268,7 @@ impl Catalog {
         id
     }
 
-    /// A new id, or one that was forgotten long ago.
+    /// Returns a new id, or one that was forgotten long ago.
     fn free_id(&mut self) -> TableId {
         if self.forgotten.len() > SPARE
             && let Some(id) = self.forgotten.pop_front()
@@ -279,7 +279,7 @@ impl Catalog {
         TableId(self.all.len() as u32 - 1)
     }
 
-    /// The public id of a user table's name.
+    /// Returns the public id of a user table's name.
     pub(crate) fn resolve_or_intern(&mut self, name: &str) -> TableId {
         self.intern(RowClass::UsrDurable, name)
     }
@@ -295,25 +295,25 @@ impl Catalog {
         self.find(RowClass::UsrDurable, name)
     }
 
-    /// The user tables of that name which this node has heard of.
+    /// Returns the user tables of that name which this node has heard of.
     pub(crate) fn all_known(&self, name: &str) -> Vec<TableId> {
         let ids = RowClass::USR.map(|class| self.find(class, name));
         ids.into_iter().flatten().collect()
     }
 
-    /// The groups of rows of the user tables of that name.
+    /// Returns the groups of rows of the user tables of that name.
     pub(crate) fn groups_of(&self, name: &str) -> Vec<TableId> {
         let mut ids = self.all_known(name);
         ids.retain(|id| self.group(*id) == *id);
         ids
     }
 
-    /// The user tables of the same name as this one.
+    /// Returns the user tables of the same name as this one.
     pub(crate) fn known_as(&self, id: TableId) -> Vec<TableId> {
         self.all_known(self.name(id))
     }
 
-    /// The options of the table that the name means.
+    /// Returns the options of the table that the name means.
     pub(crate) fn options(&self, id: TableId) -> TableOptions {
         let home = self.home(id);
         let Some(table) = self.get(home) else {
@@ -331,7 +331,7 @@ impl Catalog {
         })
     }
 
-    /// A definition has arrived; a value of a newer version than this program's, or of another mode, is left alone. Returns what the name meant, and what it means
+    /// Takes in a definition; a value of a newer version than this program's, or of another mode, is left alone. Returns what the name meant, and what it means
     /// from now on.
     pub(crate) fn define(
         &mut self,
@@ -386,7 +386,7 @@ pub(crate) fn encode_options(options: TableOptions) -> Bytes {
     out.finish()
 }
 
-/// How much a definition keeps of what is written: siblings more than the last write, and on disk more than in memory. Of
+/// Ranks how much a definition keeps of what is written: siblings more than the last write, and on disk more than in memory. Of
 /// last writers one wins, whatever the durability.
 pub(crate) fn keeps(value: Option<&[u8]>) -> u8 {
     match value.and_then(decode_options).map(RowClass::of) {

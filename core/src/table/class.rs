@@ -58,7 +58,7 @@ impl RowClass {
         RowClass::UsrMemorySiblings,
     ];
 
-    /// The row class of a user's table with these options.
+    /// Returns the row class of a user's table with these options.
     pub const fn of(options: TableOptions) -> RowClass {
         match (options.conflict, options.durability) {
             (Conflict::LastWriterWins, Durability::Memory) => RowClass::UsrMemory,
@@ -68,7 +68,7 @@ impl RowClass {
         }
     }
 
-    /// The row class with this number on the wire and in the store.
+    /// Returns the row class with this number on the wire and in the store.
     pub const fn from_u8(number: u8) -> Option<RowClass> {
         match number {
             0 => Some(RowClass::Sys),
@@ -80,7 +80,7 @@ impl RowClass {
         }
     }
 
-    /// Whether rows of this class are stored.
+    /// Returns whether rows of this class are stored.
     pub const fn is_durable(self) -> bool {
         !matches!(self, RowClass::UsrMemory | RowClass::UsrMemorySiblings)
     }

@@ -102,7 +102,7 @@ impl Env<'_> {
         self.seat.admits(self.fx)
     }
 
-    /// Replies, after a batch is durable when that is promised.
+    /// Replies to a request: once a batch is durable, if that is promised.
     pub(crate) fn reply_safely(
         &mut self,
         gate: (Seq, bool),

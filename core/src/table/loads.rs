@@ -45,13 +45,13 @@ impl Loads {
         }
     }
 
-    /// Another limit of the queue holds from now on; what waits already stays.
+    /// Sets the limit of the queue; what waits already stays.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
         self.held = limit.max(self.queue.len());
     }
 
-    /// Whether requests wait for the value of this row, so that later ones have to wait behind them.
+    /// Returns whether requests wait for the value of this row, so that later ones have to wait behind them.
     pub(crate) fn is_awaited(&self, place: &Place) -> bool {
         let pending = self.pending.get(place);
         pending.is_some_and(|pending| !pending.waiters.is_empty())
@@ -89,7 +89,7 @@ impl Loads {
         Ok(())
     }
 
-    /// The next value to load, when another load may be in flight.
+    /// Takes the next value to load, when another load may be in flight.
     pub(crate) fn next(&mut self) -> Option<Place> {
         if self.in_flight.len() >= self.at_once {
             return None;
@@ -104,7 +104,7 @@ impl Loads {
         self.last
     }
 
-    /// A load has ended: whose it was, and for which version it was issued.
+    /// Ends a load. Returns the row that it was for, and the version of the row when it was issued.
     pub(crate) fn arrived(&mut self, load: LoadId) -> Option<(Place, VersionKey)> {
         let place = self.in_flight.remove(&load)?;
         let issued = self.pending.get(&place)?.issued;

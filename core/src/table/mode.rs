@@ -18,14 +18,14 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The mode of the table of this name.
+    /// Returns the mode of the table of this name.
     pub fn of(name: &str) -> Mode {
         let named = [Mode::Strong, Mode::Quorum].into_iter();
         let mut named = named.filter(|mode| name.starts_with(mode.prefix()));
         named.next().unwrap_or(Mode::Gossip)
     }
 
-    /// The beginning of the names of its tables; nothing for gossip.
+    /// Returns the beginning of the names of its tables; nothing for gossip.
     pub const fn prefix(self) -> &'static str {
         match self {
             Mode::Gossip => "",

@@ -157,7 +157,7 @@ wire! {
 wire! {
     /// A table as named on the wire.
     pub struct TableRef {
-        /// Its domain, as [`RowClass`](crate::table::RowClass) numbers them.
+        /// Its domain, as [`RowClass`] numbers them.
         pub domain: u8,
         /// Its name.
         pub name: String,

@@ -239,7 +239,7 @@ impl Gossip {
         self.settled.forget(node);
     }
 
-    /// Everything up to a batch has become durable.
+    /// Takes in that everything up to a batch has become durable.
     pub(crate) fn stored(&mut self, durable: crate::Seq) {
         self.replica.stored(durable);
         self.stability.stored();

@@ -1,4 +1,4 @@
-//! Replica tables: every member holds every row, anyone writes, the larger version wins.
+//! The replica: the rows, the coverage and the clock that a node holds of gossip tables.
 
 mod ahead;
 mod anti_entropy;

@@ -74,14 +74,14 @@ struct Covered {
 impl Covered {
     /// Makes the part of a claim that this node keeps: with `claims` members no more than [`WHOLE_ACTORS`] allow and this node has a use
     /// for.
-    fn new(gossip: &Replica, mut contexts: Contexts, claims: usize) -> Arc<Covered> {
+    fn new(replica: &Replica, mut contexts: Contexts, claims: usize) -> Arc<Covered> {
         let runs = contexts.iter().flat_map(|(_, context)| context.iter());
         let dots = runs.map(|(_, runs)| runs.count());
         let dots = dots.fold(0, u64::saturating_add);
         let actors: usize = contexts.iter().map(|(_, context)| context.len()).sum();
         let is_whole = actors.saturating_mul(claims) <= WHOLE_ACTORS;
         if !is_whole {
-            contexts.retain(|(class, _)| !gossip.cover().tombstones(*class).is_empty());
+            contexts.retain(|(class, _)| !replica.cover().tombstones(*class).is_empty());
         }
         Arc::new(Covered {
             contexts,
@@ -91,9 +91,9 @@ impl Covered {
     }
 
     /// Whether all row classes with tombstones are among what is kept.
-    fn serves(&self, gossip: &Replica) -> bool {
+    fn serves(&self, replica: &Replica) -> bool {
         let kept = |class: RowClass| self.contexts.iter().any(|(name, _)| *name == class);
-        let of_use = |class: &RowClass| !gossip.cover().tombstones(*class).is_empty();
+        let of_use = |class: &RowClass| !replica.cover().tombstones(*class).is_empty();
         self.is_whole || RowClass::ALL.into_iter().filter(of_use).all(kept)
     }
 }
@@ -108,16 +108,16 @@ struct Needed {
 impl Needed {
     fn new(
         fx: &Effects,
-        gossip: &Replica,
+        replica: &Replica,
         class: RowClass,
         actor: ActorIx,
         counter: u64,
     ) -> Option<(Slot, Needed)> {
-        let (slot, clock) = tombstone(gossip, class, actor, counter)?;
+        let (slot, clock) = tombstone(replica, class, actor, counter)?;
         let dots = match fx.rules().awaits_all_versions() {
-            true => gossip.dots_of(slot),
+            true => replica.dots_of(slot),
             false => alloc::vec![Dot {
-                actor: gossip.actor(actor),
+                actor: replica.actor(actor),
                 counter
             }],
         };
@@ -177,12 +177,12 @@ impl Stability {
     pub(crate) fn equal(
         &mut self,
         fx: &Effects,
-        gossip: &Replica,
+        replica: &Replica,
         (node, epoch): (NodeId, u64),
         clock: Hlc,
     ) {
         let clock = claimed_clock(fx, clock);
-        let covered = self.own_contexts(gossip);
+        let covered = self.own_contexts(replica);
         self.insert(
             node,
             Claim {
@@ -193,15 +193,15 @@ impl Stability {
         );
     }
 
-    fn own_contexts(&mut self, gossip: &Replica) -> Arc<Covered> {
-        let version = gossip.cover().version();
+    fn own_contexts(&mut self, replica: &Replica) -> Arc<Covered> {
+        let version = replica.cover().version();
         if let Some((at, covered)) = &self.agreed
             && *at == version
-            && covered.serves(gossip)
+            && covered.serves(replica)
         {
             return Arc::clone(covered);
         }
-        let covered = Covered::new(gossip, gossip.contexts(), self.kept());
+        let covered = Covered::new(replica, replica.contexts(), self.kept());
         self.agreed = Some((version, Arc::clone(&covered)));
         covered
     }
@@ -212,15 +212,15 @@ impl Stability {
     pub(crate) fn claimed(
         &mut self,
         fx: &mut Effects,
-        gossip: &Replica,
+        replica: &Replica,
         (node, epoch): (NodeId, u64),
         contexts: Contexts,
         clock: Hlc,
     ) {
-        let is_early = fx.rules().claims_lie_within() && !includes(gossip, &contexts);
+        let is_early = fx.rules().claims_lie_within() && !includes(replica, &contexts);
         let claim = Claim {
             epoch,
-            covered: Covered::new(gossip, contexts, self.kept()),
+            covered: Covered::new(replica, contexts, self.kept()),
             clock: claimed_clock(fx, clock),
         };
         if !is_early {
@@ -235,9 +235,9 @@ impl Stability {
     }
 
     /// Takes in the claims that came early and lie within what has been seen by now. O(actors) for each.
-    pub(crate) fn settle(&mut self, gossip: &Replica) {
+    pub(crate) fn settle(&mut self, replica: &Replica) {
         let early = self.early.iter();
-        let due = early.filter(|(_, claim)| includes(gossip, &claim.covered.contexts));
+        let due = early.filter(|(_, claim)| includes(replica, &claim.covered.contexts));
         let due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
         for node in due {
             if let Some(claim) = self.early.remove(&node) {
@@ -281,11 +281,11 @@ impl Stability {
     pub(crate) fn lacking(
         &self,
         fx: &Effects,
-        gossip: &Replica,
+        replica: &Replica,
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) -> Vec<NodeId> {
-        let Some(needed) = oldest(fx, gossip, lost) else {
+        let Some(needed) = oldest(fx, replica, lost) else {
             return Vec::new();
         };
         let lacks = |node: &&NodeId| {
@@ -335,18 +335,18 @@ impl Stability {
     pub(crate) fn holding_up(
         &self,
         fx: &Effects,
-        gossip: &Replica,
+        replica: &Replica,
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) -> Waits {
         let mut waits = Waits::default();
         let mut open: Vec<Needed> = Vec::new();
         let most = (COMPARED / counted.len().max(1)).clamp(1, BUDGET);
-        for (class, actor, counter) in tombstones(gossip).take(most) {
-            let Some((slot, needed)) = Needed::new(fx, gossip, class, actor, counter) else {
+        for (class, actor, counter) in tombstones(replica).take(most) {
+            let Some((slot, needed)) = Needed::new(fx, replica, class, actor, counter) else {
                 continue;
             };
-            let nodes = gossip.lacked_writers(class, slot, lost);
+            let nodes = replica.lacked_writers(class, slot, lost);
             if nodes.is_empty() {
                 open.push(needed);
             }
@@ -376,15 +376,15 @@ impl Stability {
     pub(crate) fn collect(
         &mut self,
         fx: &mut Effects,
-        gossip: &mut Replica,
+        replica: &mut Replica,
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) {
         if !fx.rules().frees_by_claims_alone() {
-            gossip.free_old(fx);
+            replica.free_old(fx);
         }
         if !fx.rules().floors_await_claims() {
-            gossip.free_floors(fx);
+            replica.free_floors(fx);
         }
         if self.cursor.is_none() {
             if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {
@@ -397,18 +397,18 @@ impl Stability {
             free,
             cursor,
             awaits_sync,
-        } = self.pass(fx, gossip, counted, lost);
+        } = self.pass(fx, replica, counted, lost);
         self.cursor = cursor;
         self.awaits_sync |= awaits_sync;
         for (class, slot) in free {
-            gossip.free(fx, class, slot);
+            replica.free(fx, class, slot);
         }
     }
 
     fn pass(
         &self,
         fx: &mut Effects,
-        gossip: &Replica,
+        replica: &Replica,
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) -> Pass {
@@ -431,32 +431,32 @@ impl Stability {
             } else {
                 (ActorIx(0), 0)
             };
-            for (actor, counter) in gossip.cover().tombstones(class).range(start..) {
+            for (actor, counter) in replica.cover().tombstones(class).range(start..) {
                 if looked >= BUDGET || found.free.len() >= FREED {
                     found.cursor = Some((class, *actor, *counter));
                     return found;
                 }
                 looked += cost;
-                let Some((slot, clock)) = tombstone(gossip, class, *actor, *counter) else {
+                let Some((slot, clock)) = tombstone(replica, class, *actor, *counter) else {
                     continue;
                 };
                 let needed = Needed {
                     class,
-                    dots: gossip.dots_of(slot),
+                    dots: replica.dots_of(slot),
                     clock,
                 };
                 let claimed = all_have_claimed && claims.iter().all(|claim| claim.covers(&needed));
-                if !claimed || gossip.clock() < clock {
+                if !claimed || replica.clock() < clock {
                     continue;
                 }
-                if !gossip.lacked_writers(class, slot, lost).is_empty()
+                if !replica.lacked_writers(class, slot, lost).is_empty()
                     && fx.rules().frees_complete_siblings()
                 {
                     fx.mark(Mark::DeadSiblingKept);
                     continue;
                 }
                 let mut dots = needed.dots.iter();
-                if dots.all(|dot| gossip.is_durable(class, *dot)) {
+                if dots.all(|dot| replica.is_durable(class, *dot)) {
                     found.free.push((class, slot));
                 } else {
                     found.awaits_sync = true;
@@ -468,25 +468,25 @@ impl Stability {
 }
 
 /// Whether all that is claimed has been seen here.
-fn includes(gossip: &Replica, contexts: &[(RowClass, Context)]) -> bool {
+fn includes(replica: &Replica, contexts: &[(RowClass, Context)]) -> bool {
     let mut contexts = contexts.iter();
-    contexts.all(|(class, context)| gossip.cover().includes(*class, context))
+    contexts.all(|(class, context)| replica.cover().includes(*class, context))
 }
 
 /// All tombstones, by their dots.
-fn tombstones(gossip: &Replica) -> impl Iterator<Item = (RowClass, ActorIx, u64)> + '_ {
+fn tombstones(replica: &Replica) -> impl Iterator<Item = (RowClass, ActorIx, u64)> + '_ {
     RowClass::ALL.into_iter().flat_map(|class| {
-        let dots = gossip.cover().tombstones(class).iter();
+        let dots = replica.cover().tombstones(class).iter();
         dots.map(move |(actor, counter)| (class, *actor, *counter))
     })
 }
 
 /// Returns the dots needed for the first tombstone by its dot, of those that do not wait for writes that they have replaced.
-fn oldest(fx: &Effects, gossip: &Replica, lost: Lost<'_>) -> Option<Needed> {
-    let mut all = tombstones(gossip).take(BUDGET);
+fn oldest(fx: &Effects, replica: &Replica, lost: Lost<'_>) -> Option<Needed> {
+    let mut all = tombstones(replica).take(BUDGET);
     all.find_map(|(class, actor, counter)| {
-        let (slot, needed) = Needed::new(fx, gossip, class, actor, counter)?;
-        let waits = !gossip.lacked_writers(class, slot, lost).is_empty();
+        let (slot, needed) = Needed::new(fx, replica, class, actor, counter)?;
+        let waits = !replica.lacked_writers(class, slot, lost).is_empty();
         (!waits).then_some(needed)
     })
 }
@@ -502,12 +502,12 @@ fn claimed_clock(fx: &Effects, clock: Hlc) -> Hlc {
 
 /// Returns the row of a tombstone, and its clock.
 pub(super) fn tombstone(
-    gossip: &Replica,
+    replica: &Replica,
     class: RowClass,
     actor: ActorIx,
     counter: u64,
 ) -> Option<(Slot, Hlc)> {
-    let slot = gossip.cover().slot(class, actor, counter)?;
-    let row = gossip.rows().row(slot)?;
+    let slot = replica.cover().slot(class, actor, counter)?;
+    let row = replica.rows().row(slot)?;
     Some((slot, row.clock))
 }
