@@ -421,6 +421,21 @@ pub struct Lagged {
     pub restart: crate::Cursor,
 }
 
+/// This text, or these bytes, are no cursor of a table that is watched here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CursorError {
+    /// They have not the form of a cursor.
+    #[error("not a cursor")]
+    Malformed,
+    /// They are a place in the changes of another mode.
+    #[error("a cursor of a {mode} table")]
+    OtherMode {
+        /// The mode.
+        mode: Mode,
+    },
+}
+
 /// Nodes in a text, each after a blank.
 struct Listed<'a>(&'a [NodeId]);
 

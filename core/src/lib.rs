@@ -116,7 +116,7 @@ pub use cluster::{
 };
 pub use config::{Config, Limits, MAX_ROW_BYTES, MAX_SIBLING_BYTES, Storage, Timing};
 pub use error::{
-    EvictError, Lagged, LostError, ReadError, RecoverError, RequestError, ResumeError,
+    CursorError, EvictError, Lagged, LostError, ReadError, RecoverError, RequestError, ResumeError,
     SettingError, TableError, TokenError, WriteError,
 };
 pub use id::{Actor, ClusterId, DialId, FlushId, LinkId, LoadId, NodeId, Seq, TableId, Token};

@@ -261,7 +261,7 @@ fn a_watch_prints_changes_until_it_has_enough() {
     );
     assert!(wait(&mut watch.process).success());
     // An id of another life tells nothing of this one.
-    let mut watch = Watching::begin(&node, &["--cursor", "0000000000000001-3"]);
+    let mut watch = Watching::begin(&node, &["--cursor", "0000000000000001-gossip.3"]);
     let lagged = watch.next();
     assert_eq!(lagged["event"], "lagged");
     watch.process.kill().expect("it runs");

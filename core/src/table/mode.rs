@@ -18,6 +18,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Every mode.
+    pub(crate) const ALL: [Mode; 3] = [Mode::Gossip, Mode::Strong, Mode::Quorum];
+
     /// Returns the mode of the table of this name.
     pub fn of(name: &str) -> Mode {
         let named = [Mode::Strong, Mode::Quorum].into_iter();

@@ -1,7 +1,9 @@
 //! Reading: borrowed straight from the tables, without a queue and without the network.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::Bound;
+use core::str::FromStr;
 
 use bytes::Bytes;
 
@@ -12,7 +14,7 @@ use super::gossip::{Replica, StoredRow, Value};
 use super::siblings::SiblingRow;
 use super::{Mode, Namespace, RowClass, Slot, TableOptions, Version};
 use crate::effects::Effects;
-use crate::error::Lagged;
+use crate::error::{CursorError, Lagged};
 use crate::id::{Seq, TableId};
 use crate::time::Wall;
 
@@ -48,8 +50,8 @@ pub struct RowRef<'a> {
     row: &'a StoredRow,
 }
 
-impl core::fmt::Debug for RowRef<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for RowRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowRef")
             .field("key", self.key())
             .field("value", &self.value())
@@ -186,9 +188,75 @@ impl<'a> Iterator for Scan<'a> {
     }
 }
 
-/// A place in the local order of arrival. Valid on one node, for one of its lives.
+/// A place in the changes that a watch reads: for gossip tables one in the local order of arrival, valid on one node, for one of its lives.
+/// Its text (`gossip.17`) and its bytes name the mode whose order it is of, so that other modes can count otherwise.
+///
+/// ```
+/// use rumormill_core::Cursor;
+///
+/// let next = Cursor::START.next();
+/// assert_eq!(next.to_string().parse(), Ok(next));
+/// assert_eq!(Cursor::from_bytes(next.to_bytes()), Ok(next));
+/// assert!("17".parse::<Cursor>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor(pub u64);
+pub struct Cursor(u64);
+
+impl Cursor {
+    /// The place before every change.
+    pub const START: Cursor = Cursor(0);
+
+    /// The length of its form as bytes.
+    pub const BYTES: usize = 9;
+
+    /// Returns the place after the change that is here: a watch that begins there does not see the change again.
+    pub fn next(self) -> Cursor {
+        Cursor(self.0.saturating_add(1))
+    }
+
+    /// Returns its form as bytes, which [`Cursor::from_bytes`] reads.
+    pub fn to_bytes(self) -> [u8; Cursor::BYTES] {
+        let mut out = [Mode::Gossip as u8; Cursor::BYTES];
+        out[1..].copy_from_slice(&self.0.to_be_bytes());
+        out
+    }
+
+    /// Reads the form as bytes.
+    ///
+    /// # Errors
+    /// [`CursorError`].
+    pub fn from_bytes(bytes: [u8; Cursor::BYTES]) -> Result<Cursor, CursorError> {
+        let [tag, number @ ..] = bytes;
+        let mode = Mode::ALL.into_iter().find(|mode| *mode as u8 == tag);
+        Cursor::of(mode, Some(u64::from_be_bytes(number)))
+    }
+
+    fn of(mode: Option<Mode>, number: Option<u64>) -> Result<Cursor, CursorError> {
+        match (mode, number) {
+            (Some(Mode::Gossip), Some(number)) => Ok(Cursor(number)),
+            (Some(mode @ (Mode::Strong | Mode::Quorum)), _) => Err(CursorError::OtherMode { mode }),
+            (Some(Mode::Gossip) | None, _) => Err(CursorError::Malformed),
+        }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", Mode::Gossip, self.0)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Cursor, CursorError> {
+        let (name, number) = text.split_once('.').ok_or(CursorError::Malformed)?;
+        let mode = Mode::ALL.into_iter().find(|mode| mode.as_str() == name);
+        // `u64::from_str` takes a sign too, so that one place would have two names.
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit());
+        Cursor::of(mode, number.parse().ok().filter(|_| is_plain))
+    }
+}
 
 /// Changes of a table since a cursor.
 #[derive(Clone, Debug)]
@@ -575,3 +643,49 @@ fn siblings_changed(key: Bytes, siblings: Siblings) -> ChangeKind {
 /// Bytes of keys and values after which an answer about changes ends: a reader that stops reading keeps so many alive, and one change
 /// more.
 const CHANGES_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_its_own_forms_and_no_other() {
+        for cursor in [Cursor::START, Cursor(17), Cursor(u64::MAX)] {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+            assert_eq!(Cursor::from_bytes(cursor.to_bytes()), Ok(cursor));
+        }
+        assert_eq!(Cursor(17).to_string(), "gossip.17");
+        for text in [
+            "",
+            "17",
+            "gossip",
+            "gossip.",
+            "gossip.+1",
+            "gossip.x",
+            "gossip.18446744073709551616",
+            "other.1",
+        ] {
+            assert_eq!(
+                text.parse::<Cursor>(),
+                Err(CursorError::Malformed),
+                "{text}"
+            );
+        }
+        let mode = Mode::Strong;
+        assert_eq!(
+            "strong.3".parse::<Cursor>(),
+            Err(CursorError::OtherMode { mode })
+        );
+        let mut bytes = Cursor(3).to_bytes();
+        bytes[0] = Mode::Quorum as u8;
+        let mode = Mode::Quorum;
+        assert_eq!(
+            Cursor::from_bytes(bytes),
+            Err(CursorError::OtherMode { mode })
+        );
+        bytes[0] = 9;
+        assert_eq!(Cursor::from_bytes(bytes), Err(CursorError::Malformed));
+    }
+}

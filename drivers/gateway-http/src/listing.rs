@@ -93,7 +93,8 @@ impl From<&Row> for ListedRow {
 /// happen, and `lagged` when events were missed, so that the table has to be read again. A `put` whose stored value is damaged carries
 /// `"error":"unreadable"` instead, and one of a table that keeps siblings all of them and their context, as a listing does. `end` is the last
 /// event of a watch that this member ends, with a `reason`: `busy` or `unavailable`. Each event, and each comment that is
-/// sent while nothing happens, has an id: give the last one back as `Last-Event-ID` or `?cursor=` to go on from there. A client that
+/// sent while nothing happens, has an id: give the last one back as `Last-Event-ID` or `?cursor=` to go on from there. Take an id
+/// as it is: any other text, and the id of an event of a table of another mode, is a bad parameter. A client that
 /// reads nothing for 30 s, or for a second while the bytes that wait for it are needed elsewhere, is cut off.
 #[utoipa::path(get, path = "/v1/usr/{table}", tag = "rows", operation_id = "list_rows",
     params(("table" = String, Path, description = "The table"),

@@ -19,7 +19,7 @@ const WHOLE: usize = 512;
 
 const HASH: usize = 16;
 const CHECK: usize = 4;
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// Keys passed over, and keys hashed, in one turn of the loop.
 const KEYS_PER_TURN: usize = 1_024;
@@ -69,7 +69,7 @@ impl Place {
     pub(crate) fn encode(&self) -> String {
         let mut out = vec![FORM];
         out.extend_from_slice(&self.begun.run.to_be_bytes());
-        out.extend_from_slice(&self.begun.cursor.0.to_be_bytes());
+        out.extend_from_slice(&self.begun.cursor.to_bytes());
         match &self.after {
             After::Key(key) => {
                 out.push(0);
@@ -193,7 +193,7 @@ fn decode(text: &[u8]) -> Option<Place> {
     let (cursor, body) = body.split_first_chunk()?;
     let begun = EventId {
         run: u64::from_be_bytes(*run),
-        cursor: Cursor(u64::from_be_bytes(*cursor)),
+        cursor: Cursor::from_bytes(*cursor).ok()?,
     };
     let (kind, body) = body.split_first()?;
     let after = match (form, kind) {

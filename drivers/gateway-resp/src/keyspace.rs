@@ -190,7 +190,7 @@ impl Watch {
                     return pause(work, replies).unwrap_or(Flow::Yield);
                 }
                 self.told = Told::default();
-                self.cursor = Cursor(change.cursor.0 + 1);
+                self.cursor = change.cursor.next();
             }
             self.cursor = batch.next;
             if !batch.more {

@@ -128,7 +128,7 @@ pub(crate) enum Pulled {
 impl Default for Watcher {
     fn default() -> Self {
         Watcher {
-            cursors: [Cursor(0); Table::ALL.len()],
+            cursors: [Cursor::START; Table::ALL.len()],
             mirrors: Default::default(),
             changed: Vec::new(),
         }

@@ -92,8 +92,8 @@ fn answer(reply: &Result<Response, RequestError>) -> Option<Bytes> {
 fn a_large_value_leaves_memory_once_it_is_durable_and_is_read_from_the_store() {
     let mut lab = cold_lab(1);
     lab.put(0, "small", "v");
-    lab.put(0, "large", LARGE);
     let cursor = lab.nodes[0].as_ref().unwrap().view(lab.now).cursor();
+    lab.put(0, "large", LARGE);
     assert_eq!(
         lab.get(0, "large"),
         value(LARGE),
@@ -113,9 +113,7 @@ fn a_large_value_leaves_memory_once_it_is_durable_and_is_read_from_the_store() {
         [(false, LARGE.len()), (true, 1)],
         "a scan tells the length"
     );
-    let changes = view
-        .changes(TableId::DEFAULT, Cursor(cursor.0 - 1), 9)
-        .unwrap();
+    let changes = view.changes(TableId::DEFAULT, cursor, 9).unwrap();
     let put = ChangeKind::Put {
         key: "large".into(),
         value: None,

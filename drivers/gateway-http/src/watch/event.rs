@@ -24,14 +24,14 @@ impl EventId {
         let run = u64::from_str_radix(run, 16).ok()?;
         Some(EventId {
             run,
-            cursor: Cursor(cursor.parse().ok()?),
+            cursor: cursor.parse().ok()?,
         })
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.run, self.cursor.0)
+        write!(f, "{:016x}-{}", self.run, self.cursor)
     }
 }
 

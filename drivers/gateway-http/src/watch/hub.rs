@@ -96,7 +96,7 @@ impl Desk {
     fn turn(&self, node: &Node, now: Now, tables: &[TableId]) {
         let mut feeds = self.feeds();
         let end = node.view(now).cursor();
-        let before = feeds.settled.replace(end).unwrap_or(Cursor(0));
+        let before = feeds.settled.replace(end).unwrap_or(Cursor::START);
         let revision = node.view(now).revision_of_all();
         if std::mem::replace(&mut feeds.revision_of_all, revision) != revision {
             feeds.names.values().for_each(|feed| feed.mark(before));
@@ -308,7 +308,7 @@ async fn look(calls: &Calls, feed: &Feed, budget: &Budget, from: EventId) -> Res
     for change in changes.changes {
         let id = EventId {
             run: from.run,
-            cursor: Cursor(change.cursor.0 + 1),
+            cursor: change.cursor.next(),
         };
         if let Some(kind) = with_value(calls, table, change.kind).await? {
             events.push(Event::of(id, &kind, budget));

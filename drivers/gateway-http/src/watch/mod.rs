@@ -304,7 +304,7 @@ impl Watcher {
         while let Some(change) = self.own.changes.front() {
             let id = EventId {
                 run: self.at.run,
-                cursor: Cursor(change.cursor.0 + 1),
+                cursor: change.cursor.next(),
             };
             let ours = key(&change.kind).is_none_or(|key| key.starts_with(&self.prefix));
             let kind = match ours {

@@ -41,7 +41,7 @@ impl Watchers {
             revision: 0,
             count: 0,
             limit,
-            settled: Cursor(0),
+            settled: Cursor::START,
         }
     }
 
