@@ -188,6 +188,24 @@ fn the_front_pages_are_short() {
     }
 }
 
+/// Returns the blocks of code of a page that are one command without a comment.
+fn commands(text: &str) -> Vec<&str> {
+    let blocks = text.split("```").skip(1).step_by(2);
+    let blocks = blocks.filter_map(|block| block.strip_prefix("sh\n"));
+    let lines = blocks.map(str::trim_end);
+    lines.filter(|line| !line.contains(['\n', '#'])).collect()
+}
+
+#[test]
+fn the_gate_runs_the_test_command_of_the_front_page() {
+    let (page, gate) = (read("README.md"), read(".ci/run"));
+    let mut tests = commands(&page);
+    tests.retain(|command| command.starts_with("cargo test"));
+    let stage = gate.lines().filter_map(|l| l.strip_prefix("stage tests "));
+    assert_eq!(tests, stage.collect::<Vec<_>>());
+    assert_eq!(tests.len(), 1);
+}
+
 #[test]
 fn the_changelog_has_one_line_for_each_change() {
     for (number, line) in read("CHANGELOG.md").lines().enumerate() {
