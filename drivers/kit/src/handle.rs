@@ -339,6 +339,22 @@ impl Handle {
 
     /// Hands the node a request and waits for the reply. `patience` is how long the request may wait in the node.
     ///
+    /// An operation on a table in the name of a caller, in the form that works in the tables of every mode:
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use rumormill_core::{Caller, Response, TableId, TableOp, TableRequest};
+    /// use rumormill_kit::handle::{Error, Handle};
+    ///
+    /// async fn greet(handle: &Handle, table: TableId) -> Result<(), Error> {
+    ///     let op = TableOp::Put { key: "hello".into(), value: "a greeting".into(), expires: None };
+    ///     let request = TableRequest::new(table, op).caller(Caller::Operator);
+    ///     let reply = handle.request(request.into(), Some(Duration::from_secs(1))).await?;
+    ///     assert!(matches!(reply, Response::Written(_)));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`Error`].
     pub async fn request(
