@@ -340,11 +340,6 @@ impl Effects {
     /// Everything up to `upto` is durable: the gate opens to there. The requests whose replies went through.
     pub(crate) fn stored(&mut self, upto: Seq) -> Vec<Token> {
         let last = Seq(self.open.0 - 1);
-        let upto = if !self.rules.syncs_end_at_start() {
-            last
-        } else {
-            upto
-        };
         self.durable = self.durable.max(upto.min(last));
         while let Some(&(seq, bytes)) = self.waiting.front()
             && seq <= self.durable

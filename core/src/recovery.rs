@@ -187,7 +187,6 @@ impl Recovery {
     /// have it, there are no seeds to find one, and [`Config::accept_damage`] is not set.
     pub fn finish(mut self, now: Now) -> Result<Node, RecoverError> {
         self.fill()?;
-        self.mutate();
         let fresh = self.identity.is_none();
         let Some(damage) = self.fitness.take() else {
             let restored = self.config.restored && !self.empty;
@@ -226,18 +225,6 @@ impl Recovery {
             said.push_str(LOST_ITSELF);
         }
         said
-    }
-
-    /// Applies a planted bug to the records that were read.
-    fn mutate(&mut self) {
-        let rules = Rules::of(&self.config);
-        if !rules.trusts_no_damage() {
-            self.fitness = Fitness::default();
-            self.damaged.clear();
-        }
-        if !rules.restores_ceiling() {
-            self.ceiling = self.ceiling.map(|_| Hlc(0));
-        }
     }
 
     /// Notes what is missing of that which every store holds from its first batch on, and fills it in from copies.

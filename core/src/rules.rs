@@ -1,4 +1,4 @@
-//! The rules of the protocol, each under the planted bug that takes it away: one table, so that no bug is without a rule.
+//! The rules of the protocol, each under the planted bug that takes it away: one table, so that no bug of the core is without a rule.
 //!
 //! A condition asks for the rule it keeps (`rules.drops_obsolete() && ...`), which is the constant `true` in every build without the feature
 //! `mutants`. The numbered rules are those of `core/src/table/gossip/README.md`.
@@ -266,16 +266,4 @@ rules! {
     removes_twin_records, RecordStays = "record-stays", "A version that is not stored leaves the record of the stored one that it replaces.", rare;
     /// Claims a version that is not stored after the stored ones that it has replaced.
     claims_in_order, ClaimsOutOfOrder = "claims-out-of-order", "Versions that are not stored are claimed before stored versions that they have replaced.", rare;
-
-    // Stores.
-    /// Counts a sync for batches that came before it began. Rule 2.
-    syncs_end_at_start, WatermarkAhead = "watermark-ahead", "A sync counts for batches that came after it began.";
-    /// Stores deletes.
-    stores_deletes, TombstoneNotStored = "tombstone-not-stored", "Deletes are not stored.";
-    /// Begins a life above all clocks that were issued.
-    restores_ceiling, CeilingIgnored = "ceiling-ignored", "A restart begins below clocks that were issued.";
-    /// Reunites a node that dropped a damaged row, whose dot is covered.
-    trusts_no_damage, DamageTrusted = "damage-trusted", "A damaged row is dropped, and its dot stays covered.";
-    /// Names all parts in which contexts differ from a digest. Rule 3.
-    scopes_name_all, ScopeCut = "scope-cut", "The last of the parts in which contexts differ from a digest is not named.";
 }

@@ -23,6 +23,8 @@ impl World {
             // The pages of sessions, each asked for when the last one has come, and what had waited for the disk.
             self.count("sent_while_congested");
         }
+        let rewritten = self.sabotage.rewrites(node, msg).map(Arc::new);
+        let msg = rewritten.as_ref().unwrap_or(msg);
         let sight = self.hosts[node].sight((self.now_us, node));
         self.observers.on_send(&sight, to, msg);
         let parcel = self.meter.as_ref().map(|_| Parcel::of(msg, lane));

@@ -1,4 +1,6 @@
-//! Hunting the core's planted bugs: how many seeds of a swarm until a checker notices each, and how small the plan becomes.
+//! Hunting planted bugs, those of the core and those of its driver: how many seeds of a swarm until a checker notices each, and how small the plan becomes.
+
+mod driver;
 
 use rumormill_core::Config;
 use rumormill_core::mutants::Mutant;
@@ -12,11 +14,68 @@ use crate::sabotage::Sabotage;
 use crate::shrink::shrink;
 use crate::trace::Keep;
 use crate::world::World;
+use driver::Driver;
 
 /// Runs spent on making one plan smaller.
 const SHRINK_RUNS: u64 = 400;
 
-/// A bug that is awake on every node.
+pub use driver::DriverBug;
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// The core lacks a rule.
+    Rule(Mutant),
+    /// The driver rewrites an input, an output or a record.
+    Driver(DriverBug),
+}
+
+impl From<Mutant> for Bug {
+    fn from(mutant: Mutant) -> Self {
+        Bug::Rule(mutant)
+    }
+}
+
+impl Bug {
+    /// Returns all of them.
+    pub fn all() -> impl Iterator<Item = Bug> {
+        let rules = Mutant::ALL.iter().copied().map(Bug::Rule);
+        rules.chain(DriverBug::ALL.iter().copied().map(Bug::Driver))
+    }
+
+    /// Returns its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Bug::Rule(mutant) => mutant.name(),
+            Bug::Driver(bug) => bug.name(),
+        }
+    }
+
+    /// Returns a description of its fault.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Bug::Rule(mutant) => mutant.what(),
+            Bug::Driver(bug) => bug.what(),
+        }
+    }
+
+    /// Returns whether a swarm of some thousand seeds may not see it.
+    pub const fn is_rare(self) -> bool {
+        match self {
+            Bug::Rule(mutant) => mutant.is_rare(),
+            Bug::Driver(_) => false,
+        }
+    }
+
+    fn sabotage(self) -> Box<dyn Sabotage> {
+        match self {
+            Bug::Rule(mutant) => Box::new(Awake(mutant)),
+            Bug::Driver(bug) => Box::new(Driver::new(bug)),
+        }
+    }
+}
+
+/// A bug of the core that is awake on every node.
 struct Awake(Mutant);
 
 impl Sabotage for Awake {
@@ -26,23 +85,23 @@ impl Sabotage for Awake {
 }
 
 /// Makes the world of a plan in which every node has the bug.
-pub fn world(plan: Plan, mutant: Mutant, keep: Keep) -> World {
+pub fn world(plan: Plan, bug: impl Into<Bug>, keep: Keep) -> World {
     let mut world = World::new(plan, keep);
-    world.sabotage(Box::new(Awake(mutant)));
+    world.sabotage(bug.into().sabotage());
     world
 }
 
 /// Runs a plan on nodes with the bug.
-pub fn run_mutated(plan: Plan, mutant: Mutant, keep: Keep) -> Report {
+pub fn run_mutated(plan: Plan, bug: Bug, keep: Keep) -> Report {
     let (seed, kinds) = (plan.seed, plan.kinds());
-    report(world(plan, mutant, keep), seed, kinds)
+    report(world(plan, bug, keep), seed, kinds)
 }
 
 /// The outcome of hunting one bug.
 #[derive(Clone, Debug)]
 pub struct Hunt {
     /// The bug.
-    pub mutant: Mutant,
+    pub bug: Bug,
     /// How many seeds were run.
     pub seeds: u64,
     /// Seeds that break a promise without the bug too, in order: they say nothing about it, and something about the core or a checker.
@@ -66,12 +125,12 @@ pub struct Catch {
 
 /// Runs the seeds in order until one breaks a promise that it keeps without the bug, then makes its plan smaller. `go_on` is asked before each seed.
 pub fn hunt(
-    (mutant, profile): (Mutant, Profile),
+    (bug, profile): (Bug, Profile),
     seeds: impl Iterator<Item = u64>,
     mut go_on: impl FnMut() -> bool,
 ) -> Hunt {
     let mut hunt = Hunt {
-        mutant,
+        bug,
         seeds: 0,
         unsound: Vec::new(),
         caught: None,
@@ -82,22 +141,22 @@ pub fn hunt(
         }
         hunt.seeds += 1;
         let plan = profile.plan(seed);
-        let found = run_mutated(plan.clone(), mutant, Keep::Nothing);
+        let found = run_mutated(plan.clone(), bug, Keep::Nothing);
         let Some(violation) = found.violations.into_iter().next() else {
             continue;
         };
         let kinds = plan.kinds();
         match run_plan(plan.clone(), kinds, Keep::Nothing).held() {
-            true => hunt.caught = Some(make_smaller(mutant, seed, violation, plan)),
+            true => hunt.caught = Some(make_smaller(bug, seed, violation, plan)),
             false => hunt.unsound.push(seed),
         }
     }
     hunt
 }
 
-fn make_smaller(mutant: Mutant, seed: u64, violation: Violation, plan: Plan) -> Catch {
+fn make_smaller(bug: Bug, seed: u64, violation: Violation, plan: Plan) -> Catch {
     let fails = |plan: &Plan| {
-        let again = run_mutated(plan.clone(), mutant, Keep::Nothing);
+        let again = run_mutated(plan.clone(), bug, Keep::Nothing);
         let mut checkers = again.violations.iter().map(|found| found.checker);
         checkers.any(|checker| checker == violation.checker)
     };
@@ -116,7 +175,7 @@ impl Hunt {
     pub fn to_json(&self) -> Value {
         let caught = self.caught.as_ref();
         json!({
-            "name": self.mutant.name(),
+            "name": self.bug.name(),
             "caught": caught.is_some(),
             "seeds": self.seeds,
             "unsound": self.unsound,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rumormill_core::wire::Message;
-use rumormill_core::{Config, Input};
+use rumormill_core::{Config, Input, StoreOp};
 
 use crate::sessions::Exchange;
 
@@ -13,6 +13,12 @@ pub trait Sabotage {
     /// Changes the configuration of `node` before it starts.
     fn configures(&mut self, node: usize, config: &mut Config) {
         let _ = (node, config);
+    }
+
+    /// Changes a message that `node` sends. Returns the one that goes instead, if another does.
+    fn rewrites(&mut self, node: usize, message: &Message) -> Option<Message> {
+        let _ = (node, message);
+        None
     }
 
     /// Whether the network takes this message away without counting it as lost.
@@ -25,6 +31,17 @@ pub trait Sabotage {
     fn syncs_early(&mut self, node: usize) -> bool {
         let _ = node;
         false
+    }
+
+    /// Whether the driver of `node` tells it that a sync holds also for batches that came after the sync began.
+    fn overstates(&mut self, node: usize) -> bool {
+        let _ = node;
+        false
+    }
+
+    /// Changes a batch of `node` before its disk takes it.
+    fn stores(&mut self, node: usize, batch: &mut Vec<StoreOp>) {
+        let _ = (node, batch);
     }
 
     /// Whether the disk of `node` answers a load with a part of the record.

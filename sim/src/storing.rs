@@ -12,7 +12,8 @@ use crate::world::World;
 const SYNC_US: (u64, u64) = (200, 4_000);
 
 impl World {
-    pub(crate) fn store(&mut self, node: usize, seq: Seq, batch: Vec<StoreOp>, sync: bool) {
+    pub(crate) fn store(&mut self, node: usize, seq: Seq, mut batch: Vec<StoreOp>, sync: bool) {
+        self.sabotage.stores(node, &mut batch);
         let fields = [
             Field::Num("seq", seq.0),
             Field::Num("ops", batch.len() as u64),
@@ -88,6 +89,10 @@ impl World {
             &[Field::Num("upto", upto.0)],
         );
         self.observers.unsynced.on_synced(node, upto);
+        let upto = match self.sabotage.overstates(node) {
+            true => self.hosts[node].disk.last(),
+            false => upto,
+        };
         self.input(node, Input::Stored { upto });
     }
 

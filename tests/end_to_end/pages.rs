@@ -115,11 +115,16 @@ fn names() -> Names {
                 .map(str::to_string),
         );
     }
-    let text = read("core/src/rules.rs");
-    let table = text.lines().skip_while(|line| *line != "rules! {");
-    let bugs = table.filter_map(|line| line.split_once(" = \""));
-    let bugs = bugs.filter_map(|(_, rest)| Some(rest.split_once('"')?.0.to_string()));
-    let bugs = bugs.collect();
+    let mut bugs = BTreeSet::new();
+    for (file, begin) in [
+        ("core/src/rules.rs", "rules! {"),
+        ("sim/src/mutants/driver.rs", "faults! {"),
+    ] {
+        let text = read(file);
+        let table = text.lines().skip_while(|line| *line != begin);
+        let named = table.filter_map(|line| line.split_once(" = \""));
+        bugs.extend(named.filter_map(|(_, rest)| Some(rest.split_once('"')?.0.to_string())));
+    }
     Names {
         functions,
         plans,

@@ -2,7 +2,7 @@
 
 use crate::id::Actor;
 use crate::io::Record;
-use crate::store::record;
+use crate::store::record::{self, Known};
 use crate::table::gossip::record::{self as gossip, GossipKey};
 use crate::table::{Mode, RowClass};
 
@@ -102,14 +102,18 @@ pub struct Inspection<'a> {
     pub kind: RecordKind<'a>,
     /// Whether its checksum and form are right, so that a recovery takes it.
     pub whole: bool,
+    /// Whether it is a row that was deleted: a tombstone.
+    pub deleted: bool,
 }
 
-/// Inspects a record: its mode, its meaning, and whether it is whole. O(bytes of the record).
+/// Inspects a record: its mode, its meaning, whether it is whole, and whether it is a tombstone. O(bytes of the record).
 pub fn inspect(record: &Record) -> Inspection<'_> {
+    let known = record::read(record);
     Inspection {
         owner: Owner::of(&record.key),
         kind: RecordKind::of(&record.key),
-        whole: record::read(record).is_ok(),
+        whole: known.is_ok(),
+        deleted: matches!(known, Ok(Known::Mode(record)) if record.is_deleted()),
     }
 }
 
@@ -120,7 +124,8 @@ mod tests {
     use super::*;
     use crate::id::NodeId;
     use crate::io::StoreOp;
-    use crate::table::Runs;
+    use crate::table::gossip::{ActorIx, Arrival};
+    use crate::table::{Hlc, Runs, sys};
 
     fn put(op: StoreOp) -> Record {
         match op {
@@ -140,7 +145,7 @@ mod tests {
         let found = inspect(&context);
         assert_eq!(found.owner, Some(Owner::Mode(Mode::Gossip)));
         assert_eq!(found.kind, RecordKind::Context { class, actor });
-        assert!(found.whole);
+        assert!(found.whole && !found.deleted);
         let own = put(record::format());
         let found = inspect(&own);
         assert_eq!(found.owner, Some(Owner::Node));
@@ -150,6 +155,32 @@ mod tests {
         rotten.value = Bytes::from([&[1], &own.value[1..]].concat());
         rotten.key = Bytes::from_static(b"midentity");
         assert!(!inspect(&rotten).whole);
+    }
+
+    #[test]
+    fn a_row_tells_whether_it_was_deleted() {
+        let class = RowClass::UsrDurable;
+        let actor = Actor {
+            node: NodeId(1),
+            run: 2,
+        };
+        for value in [Some(Bytes::from_static(b"1")), None] {
+            let deleted = value.is_none();
+            let row = Arrival {
+                table: sys::TABLES,
+                actor: ActorIx(0),
+                counter: 1,
+                clock: Hlc(1),
+                expires: 0,
+                key: Bytes::from_static(b"k"),
+                value,
+                siblings: None,
+            };
+            let row = put(gossip::put_row(class, "safe", actor, &row));
+            let found = inspect(&row);
+            assert!(found.whole);
+            assert_eq!(found.deleted, deleted);
+        }
     }
 
     #[test]

@@ -618,7 +618,7 @@ pub(crate) enum Sim {
         #[arg(long)]
         json: bool,
     },
-    /// Plant bugs in the core, one at a time, and count the seeds until a checker catches each; exit code 1 when one escapes.
+    /// Plant bugs in the core or its driver, one at a time, and count the seeds until a checker catches each; exit code 1 when one escapes.
     /// Only for a program built with `--features mutants`
     Mutants {
         /// Give up on a bug after so many seeds

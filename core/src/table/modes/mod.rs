@@ -30,6 +30,16 @@ pub(crate) enum ModeRecord {
     Gossip(GossipRecord),
 }
 
+impl ModeRecord {
+    /// Returns whether it is a row that was deleted: a tombstone.
+    pub(crate) fn is_deleted(&self) -> bool {
+        match self {
+            ModeRecord::Gossip(GossipRecord::Row { row, .. }) => row.value.is_dead(),
+            ModeRecord::Gossip(GossipRecord::Covered { .. }) => false,
+        }
+    }
+}
+
 /// Reads a record of a mode.
 pub(crate) fn read_record(mode: Mode, key: &[u8], body: &[u8]) -> Option<ModeRecord> {
     match mode {

@@ -243,10 +243,7 @@ impl Gossip {
         let may = self.replica.may_serve(link);
         if may {
             env.fx.mark(Mark::DigestDiffers);
-            let mut scope = scope.to_wire();
-            if !env.fx.rules().scopes_name_all() {
-                scope.pop();
-            }
+            let scope = scope.to_wire();
             let at = self.replica.changes().next();
             let msg = Message::Gossip(GossipMessage::DigestDiff { session, scope, at });
             env.fx.send(link, Lane::Sys, msg);

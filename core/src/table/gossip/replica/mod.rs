@@ -397,8 +397,7 @@ impl Replica {
 
     /// Makes a version the current one of its key. Its dot is covered already.
     fn place(&mut self, fx: &mut Effects, class: RowClass, found: Option<Slot>, arrival: Arrival) {
-        let forgotten = !fx.rules().stores_deletes() && arrival.value.is_none();
-        if class.is_durable() && fx.has_storage() && !forgotten {
+        if class.is_durable() && fx.has_storage() {
             let name = self.catalog.name(arrival.table);
             fx.store(record::put_row(
                 class,

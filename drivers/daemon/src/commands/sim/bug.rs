@@ -1,7 +1,7 @@
 //! Nodes with a planted bug, for a look at a run that breaks. Only a program built for it carries them.
 
 #[cfg(feature = "mutants")]
-use rumormill_core::mutants::Mutant;
+use rumormill_sim::mutants;
 use rumormill_sim::plan::Plan;
 use rumormill_sim::{Keep, Report, World, report};
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bug {
     #[cfg(feature = "mutants")]
-    mutant: Option<Mutant>,
+    planted: Option<mutants::Bug>,
 }
 
 impl Bug {
@@ -22,8 +22,8 @@ impl Bug {
     /// When no bug has that name, or when this program carries none.
     #[cfg(feature = "mutants")]
     pub(super) fn named(flag: &PlantedBug) -> Result<Bug, Failure> {
-        let mutant = flag.mutant.as_deref().map(find).transpose()?;
-        Ok(Bug { mutant })
+        let planted = flag.mutant.as_deref().map(find).transpose()?;
+        Ok(Bug { planted })
     }
 
     /// The same without bugs: every name is refused.
@@ -38,8 +38,8 @@ impl Bug {
     /// Makes the world of a plan, its nodes with the bug.
     pub(super) fn world(self, plan: Plan, keep: Keep) -> World {
         #[cfg(feature = "mutants")]
-        if let Some(mutant) = self.mutant {
-            return rumormill_sim::mutants::world(plan, mutant, keep);
+        if let Some(bug) = self.planted {
+            return mutants::world(plan, bug, keep);
         }
         World::new(plan, keep)
     }
@@ -53,10 +53,10 @@ impl Bug {
 
 /// Finds a planted bug by its name.
 #[cfg(feature = "mutants")]
-pub(super) fn find(name: &str) -> Result<Mutant, Failure> {
-    let found = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
-    found.copied().ok_or_else(|| {
-        let names: Vec<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+pub(super) fn find(name: &str) -> Result<mutants::Bug, Failure> {
+    let found = mutants::Bug::all().find(|bug| bug.name() == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = mutants::Bug::all().map(mutants::Bug::name).collect();
         Failure::Usage(format!(
             "no planted bug is called {name:?}: expected one of {}",
             names.join(", ")

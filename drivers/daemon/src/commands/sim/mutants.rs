@@ -24,8 +24,7 @@ mod hunt {
     use std::collections::BTreeSet;
     use std::sync::atomic::Ordering;
 
-    use rumormill_core::mutants::Mutant;
-    use rumormill_sim::mutants::{Hunt, hunt};
+    use rumormill_sim::mutants::{Bug, Hunt, hunt};
     use serde_json::Value;
 
     use super::super::bug::find;
@@ -39,20 +38,20 @@ mod hunt {
         (only, rare): (Option<&str>, bool),
         json: bool,
     ) -> Result<(), Failure> {
-        let mutants = chosen(only, rare)?;
+        let bugs = chosen(only, rare)?;
         let interrupted = jobs::interrupt()?;
         jobs::quiet_panics();
-        let bar = jobs::bar(mutants.len() as u64, "bugs");
-        let all = 0..mutants.len() as u64;
+        let bar = jobs::bar(bugs.len() as u64, "bugs");
+        let all = 0..bugs.len() as u64;
         let spread = jobs::spread(jobs, all, &interrupted, |hunts: &mut Vec<Hunt>, number| {
-            let mutant = mutants[number as usize];
+            let bug = bugs[number as usize];
             let go_on = || !interrupted.load(Ordering::Relaxed);
-            hunts.push(hunt((mutant, profile), 1..=seeds, go_on));
+            hunts.push(hunt((bug, profile), 1..=seeds, go_on));
             bar.inc(1);
         });
         bar.finish_and_clear();
         let mut hunts = spread.parts.into_iter().flatten().collect::<Vec<Hunt>>();
-        hunts.sort_by_key(|hunt| hunt.mutant);
+        hunts.sort_by_key(|hunt| hunt.bug);
         match json {
             true => {
                 let all: Vec<Value> = hunts.iter().map(Hunt::to_json).collect();
@@ -81,12 +80,11 @@ mod hunt {
         }
     }
 
-    fn chosen(only: Option<&str>, rare: bool) -> Result<Vec<Mutant>, Failure> {
+    fn chosen(only: Option<&str>, rare: bool) -> Result<Vec<Bug>, Failure> {
         let Some(name) = only else {
-            let all = Mutant::ALL.iter().copied();
-            return Ok(all.filter(|mutant| rare || !mutant.is_rare()).collect());
+            return Ok(Bug::all().filter(|bug| rare || !bug.is_rare()).collect());
         };
-        find(name).map(|mutant| vec![mutant])
+        find(name).map(|bug| vec![bug])
     }
 
     fn print(hunts: &[Hunt]) -> Result<(), Failure> {
@@ -95,7 +93,7 @@ mod hunt {
             "bug", "seeds", "caught by", "plan", "shrunk"
         ))?;
         for hunt in hunts {
-            let name = hunt.mutant.name();
+            let name = hunt.bug.name();
             let line = match &hunt.caught {
                 Some(caught) => format!(
                     "{name:<24} {:>6}  {:<16} {:>6} {:>6}",
@@ -107,7 +105,7 @@ mod hunt {
                 None => format!(
                     "{name:<24} {:>6}  NOT CAUGHT      {}",
                     hunt.seeds,
-                    hunt.mutant.what()
+                    hunt.bug.what()
                 ),
             };
             print_line(&line)?;
