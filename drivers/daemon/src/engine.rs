@@ -84,6 +84,19 @@ pub(crate) struct Engine {
     backend: OnLoop,
 }
 
+/// Returns the options of the loop.
+fn options(settings: &Settings, most: &Connections) -> Options {
+    let mut options = Options::new(settings.listen);
+    options.redis = settings.redis;
+    options.max_clients = most.redis;
+    options.leave_timeout = LEAVE;
+    let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    options.client_output.client = bytes(settings.client_output);
+    options.client_output.all = bytes(settings.clients_output);
+    options.max_accepted = most.peers;
+    options
+}
+
 impl Engine {
     /// Binds, recovers what is stored and starts the loop on a thread of its own, which reports its end to `events`.
     pub(crate) fn start(
@@ -93,15 +106,8 @@ impl Engine {
         most: Connections,
         events: Sender<Event>,
     ) -> Result<Engine, Failure> {
-        let mut options = Options::new(settings.listen);
-        options.redis = settings.redis;
-        options.max_clients = most.redis;
-        options.leave_timeout = LEAVE;
-        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        options.client_output.client = bytes(settings.client_output);
-        options.client_output.all = bytes(settings.clients_output);
-        options.max_accepted = most.peers;
-        let driver = Driver::bind(options).map_err(|error| Failure::Not(error.to_string()))?;
+        let driver = Driver::bind(options(settings, &most))
+            .map_err(|error| Failure::Not(error.to_string()))?;
         let peers = driver.peers_addr();
         let listeners = Listeners {
             name: settings

@@ -41,7 +41,7 @@ fn a_client_that_reads_slowly_is_not_closed_for_memory() {
     let mut piece = vec![0; 8 << 10];
     for _ in 0..300 {
         client.read_exact(&mut piece).unwrap();
-        // The pace of the client: 1 MB/s.
+        // The pace of the client, 1 MB/s, is the subject of this test: nothing waits for the sleep to be over.
         thread::sleep(Duration::from_millis(8));
     }
     assert_eq!(count(&a.counters.clients_closed_for_memory), 0);
