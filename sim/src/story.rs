@@ -86,12 +86,20 @@ pub(crate) fn event(
     node: usize,
     event: &Event,
 ) -> &'static str {
-    let who = |id: &NodeId| Field::Node("who", index(ids, *id));
     let mut emit = |verb: &'static str, fields: &[Field<'_>]| {
         trace.event(at_us, node, Weight::Story, verb, fields);
         verb
     };
-    match event {
+    of_members(ids, event, &mut emit).unwrap_or_else(|| of_node(ids, event, &mut emit))
+}
+
+/// Writes a line and returns its verb.
+type Emit<'a> = dyn FnMut(&'static str, &[Field<'_>]) -> &'static str + 'a;
+
+/// Tells an event about members; `None` for another.
+fn of_members(ids: &Ids, event: &Event, emit: &mut Emit<'_>) -> Option<&'static str> {
+    let who = |id: &NodeId| Field::Node("who", index(ids, *id));
+    let verb = match event {
         Event::MemberUp(id) => emit("member_up", &[who(id)]),
         Event::MemberSuspect(id) => emit("member_suspect", &[who(id)]),
         Event::MemberDown(id) => emit("member_down", &[who(id)]),
@@ -137,6 +145,15 @@ pub(crate) fn event(
         Event::Refused { node, .. } => emit("refused_peer", &[who(node)]),
         Event::Denied { by, .. } => emit("denied_by", &[who(by)]),
         Event::Protocol { node, why } => emit("protocol", &[who(node), Field::Word("why", why)]),
+        _ => return None,
+    };
+    Some(verb)
+}
+
+/// Tells an event about the node itself: its clocks, rows, settings and store.
+fn of_node(ids: &Ids, event: &Event, emit: &mut Emit<'_>) -> &'static str {
+    let who = |id: &NodeId| Field::Node("who", index(ids, *id));
+    match event {
         Event::WallStepped { by_ms } => emit(
             "wall_stepped",
             &[
