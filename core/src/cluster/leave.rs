@@ -91,6 +91,9 @@ impl Cluster {
         if let Some(leaving) = &mut self.leaving {
             return leaving.tokens.push(token);
         }
+        // Flushed rows are deleted before others are asked to hold the rest.
+        let (modes, mut tables) = self.tables(env);
+        modes.gossip.flushes_due(&mut tables, usize::MAX);
         env.fx.sync_this_turn();
         env.fx.mark(Mark::LeaveBegins);
         self.leaving = Some(Leaving {

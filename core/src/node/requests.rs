@@ -16,90 +16,67 @@ impl Node {
         if self.requests.len() >= limit {
             return self.fx.reply(token, Err(RequestError::Busy { limit }));
         }
-        match request {
-            Request::Table(request) => self.modes_door(|modes, env| {
-                modes.request(env, token, deadline, request);
-            }),
-            Request::FlushAll => self.modes_door(|modes, env| {
-                modes.gossip.flush_requested(env, None, token, deadline);
-            }),
-            Request::Sync => {
-                self.fx.sync_this_turn();
-                let done = Ok((self.fx.open_seq(), Response::Synced));
-                self.requests
-                    .reply_durably(&mut self.fx, token, deadline, done);
+        let done = match request {
+            Request::Table(request) => {
+                return self.modes_door(|modes, env| modes.request(env, token, deadline, request));
             }
-            Request::CreateTable { name, options } => {
-                let now = self.fx.now();
-                let created = self.create_table(now, &name, options);
-                if created.is_ok() {
-                    self.fx.sync_this_turn();
-                }
-                let done = created.map(|(table, seq)| (seq, Response::TableCreated(table)));
-                self.requests.reply_durably(
-                    &mut self.fx,
-                    token,
-                    deadline,
-                    done.map_err(RequestError::Table),
-                );
-            }
-            Request::ChangeSettings { changes } => {
-                let changes: Vec<(&str, Option<&str>)> = changes
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_deref()))
-                    .collect();
-                let changed = self.change_settings(self.fx.now(), &changes);
-                let done = changed.map(|seq| (seq, Response::SettingsChanged));
-                self.requests.reply_durably(
-                    &mut self.fx,
-                    token,
-                    deadline,
-                    done.map_err(RequestError::Setting),
-                );
+            Request::FlushAll => {
+                return self.modes_door(|modes, env| {
+                    modes.gossip.flush_requested(env, None, token, deadline);
+                });
             }
             Request::Join { addr } => {
                 self.requests.wait(token, Waits::Join, deadline);
                 let (cluster, mut env) = self.cluster_door();
-                cluster.join(&mut env, token, addr);
+                return cluster.join(&mut env, token, addr);
             }
             Request::Leave => {
                 self.requests.wait(token, Waits::Leave, deadline);
-                if self.cluster.leaving.is_none() {
-                    // Flushed rows are deleted before others are asked to hold the rest.
-                    self.modes_door(|modes, env| modes.gossip.flushes_due(env, usize::MAX));
-                }
                 let (cluster, mut env) = self.cluster_door();
-                cluster.leave(&mut env, token);
+                return cluster.leave(&mut env, token);
             }
             Request::Evict { member, force } => {
                 self.requests.wait(token, Waits::Evict, deadline);
                 let (cluster, mut env) = self.cluster_door();
-                cluster.evict(&mut env, token, &member, force);
+                return cluster.evict(&mut env, token, &member, force);
+            }
+            Request::Sync => {
+                self.fx.sync_this_turn();
+                Ok((self.fx.open_seq(), Response::Synced))
+            }
+            Request::CreateTable { name, options } => {
+                let created = self.create_table(self.fx.now(), &name, options);
+                if created.is_ok() {
+                    self.fx.sync_this_turn();
+                }
+                let created = created.map(|(table, seq)| (seq, Response::TableCreated(table)));
+                created.map_err(RequestError::Table)
+            }
+            Request::ChangeSettings { changes } => {
+                let changes = changes.iter();
+                let changes: Vec<(&str, Option<&str>)> = changes
+                    .map(|(name, value)| (name.as_str(), value.as_deref()))
+                    .collect();
+                let changed = self.change_settings(self.fx.now(), &changes);
+                let changed = changed.map(|seq| (seq, Response::SettingsChanged));
+                changed.map_err(RequestError::Setting)
             }
             Request::DeclareLost { node } => {
                 let (cluster, mut env) = self.cluster_door();
                 let lost = cluster.declare_lost(&mut env, &node);
-                let done = lost.map(|node| (self.fx.open_seq(), Response::DeclaredLost(node)));
-                self.requests.reply_durably(
-                    &mut self.fx,
-                    token,
-                    deadline,
-                    done.map_err(RequestError::Lost),
-                );
+                let lost = lost.map(|node| (self.fx.open_seq(), Response::DeclaredLost(node)));
+                lost.map_err(RequestError::Lost)
             }
             Request::Resume => {
                 let (cluster, mut env) = self.cluster_door();
                 let resumed = cluster.resume(&mut env);
-                let done =
-                    resumed.map(|without| (self.fx.open_seq(), Response::Resumed { without }));
-                self.requests.reply_durably(
-                    &mut self.fx,
-                    token,
-                    deadline,
-                    done.map_err(RequestError::Resume),
-                );
+                let seq = self.fx.open_seq();
+                let resumed = resumed.map(|without| (seq, Response::Resumed { without }));
+                resumed.map_err(RequestError::Resume)
             }
-        }
+        };
+        self.requests
+            .reply_durably(&mut self.fx, token, deadline, done);
     }
 
     /// Gives up the requests whose deadline has come.
