@@ -33,27 +33,31 @@ impl fmt::Display for Subject {
 }
 
 /// Why there is nothing to explain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{subject} does not occur in the run{}{}", self.last(), self.cut())]
 pub struct NotThere {
     subject: Subject,
     cut_us: Option<u64>,
     messages: u64,
 }
 
-impl fmt::Display for NotThere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} does not occur in the run", self.subject)?;
-        if let Subject::Message(_) = self.subject {
-            write!(f, ", whose last message is #{}", self.messages)?;
-        }
-        match self.cut_us {
-            Some(at_us) => write!(f, " (recorded until {at_us} us only)"),
-            None => Ok(()),
+impl NotThere {
+    /// Names the last message, for a subject that is one.
+    fn last(&self) -> String {
+        match self.subject {
+            Subject::Message(_) => format!(", whose last message is #{}", self.messages),
+            Subject::Key { .. } => String::new(),
         }
     }
-}
 
-impl std::error::Error for NotThere {}
+    /// Names the end of a recording that does not hold the whole run.
+    fn cut(&self) -> String {
+        let cut = self.cut_us;
+        cut.map_or_else(String::new, |at_us| {
+            format!(" (recorded until {at_us} us only)")
+        })
+    }
+}
 
 /// One line of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -361,4 +365,39 @@ fn thin(items: Vec<Item<'_>>, around: usize) -> (Vec<Line>, u64) {
     let omitted = waiting.len().saturating_sub(around) as u64;
     lines.extend(waiting.iter().take(around).map(|item| item.line(0)));
     (lines, omitted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_that_is_not_there_is_named_with_the_end_of_what_is() {
+        let key = Subject::Key {
+            table: "default".to_string(),
+            key: Bytes::from("k\n"),
+        };
+        let said = |subject, cut_us| {
+            let why = NotThere {
+                subject,
+                cut_us,
+                messages: 7,
+            };
+            why.to_string()
+        };
+        assert_eq!(
+            [
+                said(key.clone(), None),
+                said(key, Some(5)),
+                said(Subject::Message(9), None),
+                said(Subject::Message(9), Some(5))
+            ],
+            [
+                "default/k\\n does not occur in the run",
+                "default/k\\n does not occur in the run (recorded until 5 us only)",
+                "message #9 does not occur in the run, whose last message is #7",
+                "message #9 does not occur in the run, whose last message is #7 (recorded until 5 us only)"
+            ]
+        );
+    }
 }

@@ -215,27 +215,12 @@ impl fmt::Display for FaultSet {
 }
 
 /// A word that names no fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown fault {0:?}: expected none, all, or some of {names}", names = FaultKind::ALL.map(FaultKind::name).join(","))]
 pub struct UnknownFault(
     /// The word.
     pub String,
 );
-
-impl fmt::Display for UnknownFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unknown fault {:?}: expected none, all, or some of ",
-            self.0
-        )?;
-        for (i, kind) in FaultKind::ALL.into_iter().enumerate() {
-            write!(f, "{}{}", if i == 0 { "" } else { "," }, kind.name())?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for UnknownFault {}
 
 impl FromStr for FaultSet {
     type Err = UnknownFault;
@@ -268,6 +253,17 @@ mod tests {
         assert_eq!(
             "loss,lightning".parse::<FaultSet>(),
             Err(UnknownFault("lightning".to_string()))
+        );
+        let known = FaultSet::ALL
+            .iter()
+            .map(FaultKind::name)
+            .collect::<Vec<_>>();
+        assert_eq!(
+            UnknownFault("lightning".to_string()).to_string(),
+            format!(
+                "unknown fault \"lightning\": expected none, all, or some of {}",
+                known.join(",")
+            )
         );
     }
 }

@@ -47,20 +47,12 @@ impl fmt::Display for Profile {
 }
 
 /// A word that names no profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown profile {0:?}: expected {names}", names = Profile::ALL.map(Profile::name).join(" or "))]
 pub struct UnknownProfile(
     /// The word.
     pub String,
 );
-
-impl fmt::Display for UnknownProfile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Profile::ALL.map(Profile::name).join(" or ");
-        write!(f, "unknown profile {:?}: expected {names}", self.0)
-    }
-}
-
-impl std::error::Error for UnknownProfile {}
 
 impl FromStr for Profile {
     type Err = UnknownProfile;

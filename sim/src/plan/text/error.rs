@@ -1,9 +1,15 @@
 //! Faults of a plan's text, and their places.
 
-use std::fmt;
+/// A message shows so many characters of the text: it must not carry a megabyte of a binary file.
+const MAX_SHOWN: usize = 40;
 
 /// Why text is no plan. Lines and columns count from 1, columns in characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "line {line}, column {column}: {} {:?}, expected {expected}",
+    .kind.words(),
+    .found.chars().take(MAX_SHOWN).collect::<String>()
+)]
 pub struct PlanError {
     /// The line.
     pub line: usize,
@@ -53,24 +59,3 @@ impl PlanErrorKind {
         }
     }
 }
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PlanError {
-            line,
-            column,
-            kind,
-            found,
-            expected,
-        } = self;
-        // A message must not carry a megabyte of a binary file.
-        let found: String = found.chars().take(40).collect();
-        let words = kind.words();
-        write!(
-            f,
-            "line {line}, column {column}: {words} {found:?}, expected {expected}"
-        )
-    }
-}
-
-impl std::error::Error for PlanError {}

@@ -129,6 +129,9 @@ fn an_error_says_where_and_what() {
         broken("right=n1", "right=n2").to_string(),
         "line 9, column 28: no such node \"n2\", expected one of n0 to n1"
     );
+    let long = broken("right=n1", &format!("right={}", "x".repeat(50)));
+    let (shown, said) = ("x".repeat(40), long.to_string());
+    assert!(said.contains(&format!("{shown:?}, expected")), "{said}");
     let renamed = broken("detector.probe_interval", "gossip.probe_interval");
     let said = "gossip.probe_interval is called detector.probe_interval";
     assert_eq!(renamed.expected, said);
