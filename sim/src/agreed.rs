@@ -122,6 +122,48 @@ impl Agreed {
         self.may_have_ended(op) && expires_ms <= self.passed_by(by_us)
     }
 
+    /// A machine's node begins a life, or its clock is set and shows `now`.
+    pub(crate) fn on_clock_set(&mut self, machine: usize, now: Now, runs: bool) {
+        let known = &mut self.clocks[machine];
+        if runs && known.begun.is_none() {
+            known.begun = Some(now.mono);
+            known.offsets.clear();
+        }
+        known.is_set(now);
+    }
+
+    /// A machine's node ends.
+    pub(crate) fn on_clock_end(&mut self, machine: usize) {
+        let known = &mut self.clocks[machine];
+        (known.begun, known.counts, known.revision) = (None, None, None);
+    }
+
+    /// A clock is about to gain or lose so many millionths.
+    pub(crate) fn on_drift(&mut self, ppm: u64) {
+        self.drift_ppm = self.drift_ppm.max(ppm);
+    }
+
+    /// Whether a machine's node may count other members than before.
+    pub(crate) fn counts_anew(&self, machine: usize, revision: (u64, bool)) -> bool {
+        self.clocks[machine].revision != Some(revision)
+    }
+
+    /// A machine's node counts these machines from now on, if it is a member.
+    pub(crate) fn on_counted(
+        &mut self,
+        machine: usize,
+        revision: (u64, bool),
+        counts: Option<Vec<usize>>,
+    ) {
+        let known = &mut self.clocks[machine];
+        (known.revision, known.counts) = (Some(revision), counts);
+    }
+
+    /// Whether it is time to compare the clocks.
+    pub(crate) fn is_due(&self, at_us: u64) -> bool {
+        self.next_us <= at_us
+    }
+
     /// The largest time that the wall clock of a machine has shown so far, in milliseconds.
     pub(crate) fn shown_by(&self, machine: usize) -> u64 {
         self.clocks[machine].largest_ms + LATE_MS
@@ -136,7 +178,7 @@ impl Agreed {
     }
 
     /// Compares the clocks as they are now.
-    fn compare(&mut self, at_us: u64, clocks: &[Clock], probe: Duration) {
+    pub(crate) fn compare(&mut self, at_us: u64, clocks: &[Clock], probe: Duration) {
         self.next_us = at_us + EVERY_US;
         let from_us = at_us.saturating_sub(self.counts_us(probe));
         let gain = 1_000_000 + self.drift_ppm;
@@ -188,25 +230,19 @@ impl World {
     pub(crate) fn clock_is_set(&mut self, node: usize) {
         let host = &self.hosts[node];
         let (now, runs) = (host.now(self.now_us), host.node.is_some());
-        let known = &mut self.observers.agreed.clocks[node];
-        if runs && known.begun.is_none() {
-            known.begun = Some(now.mono);
-            known.offsets.clear();
-        }
-        known.is_set(now);
+        self.observers.on_clock_set(node, now, runs);
     }
 
     /// A machine's node ends. What it has told of its clock until now counts for a while.
     pub(crate) fn clock_ends(&mut self, node: usize) {
         self.compare_clocks();
-        let known = &mut self.observers.agreed.clocks[node];
-        (known.begun, known.counts, known.revision) = (None, None, None);
+        self.observers.on_clock_end(node);
     }
 
     /// A clock is about to gain or lose so many millionths.
     pub(crate) fn clock_drifts(&mut self, ppm: i64) {
         let ppm = ppm.unsigned_abs().min(crate::clock::MAX_DRIFT_PPM as u64);
-        self.observers.agreed.drift_ppm = self.observers.agreed.drift_ppm.max(ppm);
+        self.observers.on_drift(ppm);
     }
 
     /// A node has ended a turn: it may count other members.
@@ -215,11 +251,10 @@ impl World {
         let Some(running) = running.filter(|_| self.meter.is_none()) else {
             return;
         };
-        let revision = Some((running.members_revision(), running.is_full()));
-        if self.observers.agreed.clocks[node].revision != revision {
+        let revision = (running.members_revision(), running.is_full());
+        if self.observers.counts_anew(node, revision) {
             let counts = self.counted(running);
-            let known = &mut self.observers.agreed.clocks[node];
-            (known.revision, known.counts) = (revision, counts);
+            self.observers.on_counted(node, revision, counts);
             self.compare_clocks();
         }
     }
@@ -241,7 +276,7 @@ impl World {
 
     /// Compares the clocks when it is time to.
     pub(crate) fn clocks_due(&mut self) {
-        if self.observers.agreed.next_us <= self.now_us {
+        if self.observers.clocks_are_due(self.now_us) {
             self.compare_clocks();
         }
     }
@@ -254,7 +289,7 @@ impl World {
         let probes = running.map(|node| node.config().timing.probe_interval);
         let probe = probes.max().unwrap_or_default();
         let clocks: Vec<Clock> = self.hosts.iter().map(|host| host.clock.clone()).collect();
-        self.observers.agreed.compare(self.now_us, &clocks, probe);
+        self.observers.on_clocks(self.now_us, &clocks, probe);
     }
 }
 

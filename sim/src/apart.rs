@@ -68,7 +68,7 @@ impl World {
             begun = Some((begun_us, views));
         };
         self.note("apart", &[Field::Num("broken", found.len() as u64)]);
-        self.observers.found.add(found);
+        self.observers.on_found(found);
     }
 
     /// Returns the views of the nodes, if all of them are full members.

@@ -12,13 +12,13 @@ const PATIENT: Duration = Duration::from_secs(1);
 impl World {
     /// A fault begins or ends, or a machine starts or stops: whatever is under way is disturbed.
     pub(crate) fn disturb(&mut self) {
-        self.observers.leaves.on_disturbance(self.now_us);
+        self.observers.on_disturbance(self.now_us);
     }
 
     /// Whether a leave that begins now is undisturbed: nothing has been wrong for a while, and the leaver is linked with all others, which
     /// are members too and answer.
     pub(crate) fn is_calm_for(&self, leaver: usize) -> bool {
-        let quiet = self.observers.leaves.is_quiet(self.now_us);
+        let quiet = self.observers.is_quiet(self.now_us);
         let whole = self.course.endings.is_empty() && !self.net.is_faulty();
         let others = || (0..self.hosts.len()).filter(|node| *node != leaver);
         let well = others().all(|node| self.is_member(node) && !self.hosts[node].hurts.is_hurt());

@@ -8,8 +8,8 @@ use rumormill_core::{
     Write, WriteError,
 };
 
+use crate::checkers::flushes;
 use crate::checkers::watching::Pulled;
-use crate::checkers::{bounds, flushes};
 use crate::hurt::Hurt;
 use crate::model::{self, Effect};
 use crate::plan::{Op, OpVerb, Table};
@@ -165,10 +165,7 @@ impl World {
         };
         let unacked = &mut self.clients.waiting[node].unacked;
         while let Some(done) = unacked.pop_front_if(|done| done.seq <= durable) {
-            self.model.acked(done.op);
-            if let Some(exchange) = done.exchange {
-                self.observers.sessions.on_acked(exchange, self.now_us);
-            }
+            self.observers.on_acked(done.op, done.exchange, self.now_us);
             let line = [Field::Num("op", done.op as u64)];
             self.trace
                 .event(self.now_us, node, Weight::Story, "acked", &line);
@@ -184,8 +181,7 @@ impl World {
             let host = &self.hosts[node];
             let Some(running) = &host.node else { return };
             let view = running.view(host.clock.now(self.now_us));
-            let watching = &mut self.observers.watching;
-            match watching.pull(node, &view, &host.tables) {
+            match self.observers.pull(node, &view, &host.tables) {
                 Pulled::Nothing => return,
                 Pulled::Lagged => self.count("watch_lagged"),
                 Pulled::Changes(slot, changes) => self.tell_changes(node, slot, &changes),
@@ -219,8 +215,7 @@ impl World {
             if table != Table::Siblings {
                 let shows = shown.map(|row| (row.version(), row.expires().is_some()));
                 let place = (table, key);
-                self.observers
-                    .on_shown((self.now_us, node), place, shows, &self.model);
+                self.observers.on_shown((self.now_us, node), place, shows);
             }
         }
     }
@@ -234,8 +229,7 @@ impl World {
         let view = running.view(host.clock.now(now_us));
         loop {
             // Nothing more is read than one turn has changed, which the log holds.
-            let watching = &mut self.observers.watching;
-            let changes = match watching.skim(node, &view, &host.tables) {
+            let changes = match self.observers.skim(node, &view, &host.tables) {
                 Pulled::Nothing => return,
                 Pulled::Lagged => continue,
                 Pulled::Changes(_, changes) => changes,
@@ -253,7 +247,6 @@ impl World {
 
     /// Whether the watching clients of all nodes have what the nodes show.
     pub(crate) fn check_watching(&mut self) {
-        let mut found = Vec::new();
         for (node, host) in self.hosts.iter().enumerate() {
             // Changes of a turn are told at its end.
             let Some(running) = host.node.as_ref().filter(|_| self.dirty != Some(node)) else {
@@ -261,10 +254,9 @@ impl World {
             };
             let now = host.now(self.now_us);
             let view = running.view(now);
-            let (at, watching) = ((self.now_us, node), &self.observers.watching);
-            found.extend(watching.check(at, &view, &host.tables, now.wall));
+            let at = (self.now_us, node);
+            self.observers.on_watched(at, &view, &host.tables, now.wall);
         }
-        self.observers.found.add(found);
     }
 
     /// The client asks this node from now on.
@@ -282,7 +274,7 @@ impl World {
             return self.count("ops_nowhere");
         };
         let keeps_siblings = op.table == Table::Siblings;
-        let value = || Bytes::from(format!("v{}", self.model.len()));
+        let value = || Bytes::from(format!("v{}", self.model().len()));
         let (key, deed) = match op.verb {
             OpVerb::Get { key } if keeps_siblings => {
                 return self.read_siblings(op.client, node, key_named(key));
@@ -326,7 +318,7 @@ impl World {
                 expires: row.expires().is_some(),
             })
         });
-        let (life, shows) = (host.life, host.view);
+        let life = host.life;
         self.count("gets");
         let fields = [
             Field::Word("table", table.name()),
@@ -342,11 +334,11 @@ impl World {
             client,
             node,
             life,
-            view: Some(shows),
+            view: Some(self.observers.view_of(node)),
             table,
             key: Some(key.clone()),
             answer: Answer::Read(found),
-            clock_ms: self.observers.agreed.shown_by(node),
+            clock_ms: self.observers.shown_by(node),
             invoked_us: self.now_us,
             returned_us: (!waits).then_some(self.now_us),
         });
@@ -358,7 +350,7 @@ impl World {
     /// Takes down what a client asked and was answered.
     fn told(&mut self, mut exchange: Exchange) -> usize {
         self.sabotage.answers(&mut exchange);
-        self.observers.sessions.on_asked(exchange)
+        self.observers.on_asked(exchange)
     }
 
     /// A client writes to or deletes from a node that runs. Returns whether the store accepted.
@@ -402,7 +394,7 @@ impl World {
     fn check_unwritten(&mut self, node: usize, table: Table, key: &Bytes) {
         self.compare_clocks();
         self.observers
-            .on_unwritten((self.now_us, node), (table, key), &self.model);
+            .on_unwritten((self.now_us, node), (table, key));
     }
 
     /// The client removes all rows of a table of a node that runs.
@@ -426,8 +418,7 @@ impl World {
         let client = (Some(client), node);
         self.promise(client, (table, None), accepted, Effect::Delete, true);
         let left = self.rows_shown(node, id);
-        let found = flushes::check((self.now_us, node), table, &left);
-        self.observers.found.add(found);
+        self.observers.on_flushed((self.now_us, node), table, &left);
         for (key, removed) in before {
             if let Some(version) = flushes::deleted_by(accepted.version, removed) {
                 self.flushed_ahead((node, table), &key, version, accepted);
@@ -461,17 +452,13 @@ impl World {
             effect: Effect::Delete,
             alone: self.hosts[node].ties.alone,
         };
-        let op = self.model.accepted(table, Some(key), op);
+        let op = self.observers.on_told(table, Some(key), op);
         self.count("flushed_ahead");
         if table == Table::Siblings {
-            self.model.is_flush(op);
+            self.observers.on_sibling_flushed(op);
         }
-        if !accepted.sync {
-            self.model.acked(op);
-        }
-        if table != Table::Memory {
-            self.observers.unsynced.on_accept(node, accepted.seq, op);
-        }
+        self.observers
+            .on_batch(node, (table, Some(key)), accepted, op);
     }
 
     pub(crate) fn unless_refused(
@@ -499,12 +486,10 @@ impl World {
         };
         let before = seq.0.saturating_sub(1);
         let waiting = before.saturating_sub(running.durable().0) as usize;
-        let limit = running.config().limits.store_backlog;
-        let found = bounds::check_accepted((self.now_us, node), waiting, limit);
-        let limit = running.config().limits.clock_drift;
         let now = self.hosts[node].now(self.now_us);
-        self.observers.found.add(found);
-        self.observers.on_accept((self.now_us, node), now, limit);
+        let limits = &running.config().limits;
+        self.observers
+            .on_accept((self.now_us, node), now, waiting, limits);
     }
 
     /// Takes down what the store has promised by accepting. What is not `real` has changed nothing.
@@ -528,7 +513,7 @@ impl World {
                 effect: effect.clone(),
                 alone: self.hosts[node].ties.alone,
             };
-            self.model.accepted(table, key, op)
+            self.observers.on_told(table, key, op)
         });
         let waits = op.filter(|_| accepted.sync);
         let exchange = client.map(|client| {
@@ -536,7 +521,7 @@ impl World {
                 client,
                 node,
                 life: self.hosts[node].life,
-                view: Some(self.hosts[node].view),
+                view: Some(self.observers.view_of(node)),
                 table,
                 key: key.cloned(),
                 answer: Answer::Wrote {
@@ -544,7 +529,7 @@ impl World {
                     effect,
                     op,
                 },
-                clock_ms: self.observers.agreed.shown_by(node),
+                clock_ms: self.observers.shown_by(node),
                 invoked_us: self.now_us,
                 returned_us: waits.is_none().then_some(self.now_us),
             })
@@ -561,13 +546,8 @@ impl World {
                 op,
                 exchange,
             });
-        } else {
-            self.model.acked(op);
         }
-        // A flush is a row of the store's own tables, which are kept even for a table that is not.
-        if table != Table::Memory || key.is_none() {
-            self.observers.unsynced.on_accept(node, accepted.seq, op);
-        }
+        self.observers.on_batch(node, (table, key), accepted, op);
     }
 }
 

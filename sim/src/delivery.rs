@@ -97,7 +97,7 @@ impl World {
         (number, lane, link): (u64, Lane, LinkId),
         msg: &Arc<Message>,
     ) {
-        self.hosts[from].in_flight += 1;
+        self.observers.on_dispatch(from);
         self.push(
             at_us,
             Event::Deliver {
@@ -129,9 +129,7 @@ impl World {
             .net
             .end(Network::other(link))
             .map_or(WORLD, |end| end.node);
-        if let Some(sender) = self.hosts.get_mut(from) {
-            sender.in_flight -= 1;
-        }
+        self.observers.on_arrival(from);
         let open = self
             .net
             .end(link)

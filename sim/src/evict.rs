@@ -37,19 +37,18 @@ impl World {
         let member = id.to_string();
         let token = self.request(by, None, Request::Evict { member, force });
         let life = self.hosts[by].life;
-        let evictions = &mut self.observers.evictions;
-        evictions.on_request(token, (by, life), force);
+        self.observers.on_eviction_asked(token, (by, life), force);
     }
 
     /// Whether a node that runs has not answered yet.
     pub(crate) fn is_evicting(&self) -> bool {
-        let asked = self.observers.evictions.asked();
+        let asked = self.observers.eviction_asked();
         asked.is_some_and(|(node, life)| self.lives(node, life))
     }
 
     /// Whether others have evicted the node, or do not know it, and it has not heard of that.
     pub(crate) fn is_outcast(&self, node: usize) -> bool {
-        self.observers.evictions.is_outcast(node)
+        self.observers.is_outcast(node)
     }
 
     /// A member that a node takes for dead, the next machine first.
@@ -73,17 +72,17 @@ impl World {
         token: Token,
         result: &Result<Response, RequestError>,
     ) -> bool {
-        let evictions = &mut self.observers.evictions;
-        match evictions.on_reply(self.now_us, token, result) {
+        match self
+            .observers
+            .on_eviction_answer(self.now_us, token, result)
+        {
             None => return false,
-            Some(Outcome::Refused) => {
-                self.count("evictions_refused");
-                return true;
+            Some(Outcome::Refused) => self.count("evictions_refused"),
+            Some(Outcome::Evicted) => {
+                self.count(FaultKind::Evict.name());
+                self.casts_out(node);
             }
-            Some(Outcome::Evicted(found)) => self.observers.found.add(found),
         }
-        self.count(FaultKind::Evict.name());
-        self.casts_out(node);
         true
     }
 
@@ -100,7 +99,7 @@ impl World {
         let hosts = self.hosts.iter().enumerate();
         let out = hosts.filter(|(_, host)| host.id.is_some_and(|id| !counted.contains(&id)));
         let out: Vec<usize> = out.map(|(out, _)| out).collect();
-        self.observers.evictions.on_cast_out(out);
+        self.observers.on_cast_out(out);
     }
 
     /// Notes that a node that others went on without proposes anew all that it has accepted or holds.
@@ -109,21 +108,14 @@ impl World {
             // One that no operator asked for.
             Event::MemberEvicted { policy: true, .. } => self.casts_out(node),
             Event::Evicted { .. } => {
-                self.observers.evictions.on_return(node);
+                self.observers.on_return(node);
                 self.hosts[node].ties.alone = true;
                 let held = self.held(node);
-                self.model.went_alone(node, held.as_ref());
+                self.observers.on_went_alone(node, held.as_ref());
                 self.call_operator();
             }
-            Event::Reunited { .. } | Event::Resumed { .. } => {
-                self.observers.evictions.on_return(node);
-            }
+            Event::Reunited { .. } | Event::Resumed { .. } => self.observers.on_return(node),
             _ => {}
         }
-    }
-
-    /// Another node comes in the place of the one that was out.
-    pub(crate) fn forget_outcast(&mut self, node: usize) {
-        self.observers.evictions.on_return(node);
     }
 }

@@ -35,22 +35,16 @@ pub(crate) struct Host {
     pub(crate) clock: Clock,
     /// Its present faults.
     pub(crate) hurts: Hurts,
-    /// Messages of this machine that are on their way.
-    pub(crate) in_flight: usize,
     /// The id that the node has, or had.
     pub(crate) id: Option<NodeId>,
     /// The id of each of its lives.
     pub(crate) names: Vec<NodeId>,
     /// Counts the starts.
     pub(crate) life: u32,
-    /// Counts the starts, and how often the node's rows were replaced by its cluster's.
-    pub(crate) view: u32,
     /// Turns it has ended, in all lives.
     pub(crate) turns: u64,
     /// The users' tables on this node, in the order of [`Table::ALL`].
     pub(crate) tables: [TableId; Table::ALL.len()],
-    /// Whether it was a full member when the last turn ended.
-    pub(crate) was_full: bool,
     seeds: Rng,
     marks: BTreeMap<&'static str, u64>,
 }
@@ -127,14 +121,11 @@ impl Host {
             has_disk: machine.disk,
             clock: Clock::default(),
             hurts: Hurts::default(),
-            in_flight: 0,
             id: None,
             names: Vec::new(),
             life: 0,
-            view: 0,
             turns: 0,
             tables: [TableId::DEFAULT; Table::ALL.len()],
-            was_full: false,
             seeds: Rng::new(seed, Stream::Seeds, index as u32),
             marks: BTreeMap::new(),
         }
@@ -177,9 +168,7 @@ impl Host {
         }
         let mut node = recovery.finish(now)?;
         self.life += 1;
-        self.view += 1;
         self.process.answers = true;
-        self.was_full = false;
         let tables = self.opened().len();
         let mut cursors = Vec::new();
         for (slot, table) in Table::ALL.into_iter().enumerate().take(tables) {
@@ -210,7 +199,6 @@ impl Host {
             running: self.node.as_ref(),
             now: self.now(at_us),
             turn: self.turns,
-            was_full: self.was_full,
             stored: self.disk.last(),
             synced: match self.has_disk {
                 true => self.disk.synced(),

@@ -46,7 +46,7 @@ impl World {
             FaultWhat::Leave { node } => {
                 self.begin_leave(number, what, node);
                 if let Some(node) = calm {
-                    self.observers.leaves.on_calm_leave(node);
+                    self.observers.on_calm_leave(node);
                 }
             }
             FaultWhat::Skew { node, by_ms, ppm } => {
@@ -128,7 +128,7 @@ impl World {
         if !host.ties.leaving {
             host.ties.leaving = true;
             let now = host.now(self.now_us).mono;
-            self.observers.leaves.on_leave(node, now);
+            self.observers.on_leave(node, now);
         }
         self.course.endings.insert(number, Ending::Return(node));
         self.count(FaultKind::Leave.name());

@@ -156,7 +156,7 @@ impl World {
             let conn = mine.connection(LinkLimits::default());
             let found = wire.replay(self.now_us, way, conn);
             self.count(replays::NAME);
-            self.found_once(found);
+            self.observers.on_replay(found);
         }
     }
 

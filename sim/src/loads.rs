@@ -9,7 +9,7 @@ use crate::checkers::{Violation, durability};
 use crate::event::Event;
 use crate::plan::Table;
 use crate::rng::CERTAIN;
-use crate::sessions::{Answer, Found};
+use crate::sessions::Found;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
@@ -79,25 +79,24 @@ impl World {
         let Some((table, key, exchange)) = self.clients.on_reply(node, token) else {
             return self.request_answered(node, token, result);
         };
-        if let Some(exchange) = exchange.and_then(|at| self.observers.sessions.answered(at))
+        if let Some(number) = exchange
             && let Ok(Response::Row(row)) = &result
         {
-            exchange.returned_us = Some(self.now_us);
-            exchange.clock_ms = self.observers.agreed.shown_by(node);
-            let view = self.hosts[node].view;
-            exchange.view = exchange.view.filter(|asked| *asked == view);
-            exchange.answer = Answer::Read(row.as_ref().map(|row| Found {
+            let found = row.as_ref().map(|row| Found {
                 version: row.version,
                 value: row.value.clone(),
                 expires: row.expires.is_some(),
-            }));
-            self.sabotage.answers(exchange);
+            });
+            let at = (self.now_us, node);
+            if let Some(exchange) = self.observers.on_answer(number, at, found) {
+                self.sabotage.answers(exchange);
+            }
         }
         match result {
             Ok(Response::Row(Some(row))) => {
                 let Row { value, version, .. } = row;
-                let text = durability::check_read(table, &key, version, &value, &self.model);
-                self.blame(node, text);
+                let (at, place) = ((self.now_us, node), (table, &key));
+                self.observers.on_value(at, place, version, &value);
                 self.clients.on_value(node, version, value);
             }
             Ok(_) => {}
@@ -113,23 +112,23 @@ impl World {
                     table.name(),
                     key.escape_ascii()
                 );
-                self.blame(node, Some(text));
+                self.blame(node, &text);
             }
         }
     }
 
-    fn blame(&mut self, node: usize, text: Option<String>) {
+    fn blame(&mut self, node: usize, text: &str) {
         let at_us = self.now_us;
-        self.observers.found.add(text.map(|text| Violation {
+        self.observers.on_found([Violation {
             checker: durability::NAME,
             at_us,
             text: format!("n{node}: {text}"),
-        }));
+        }]);
     }
 
     /// Reads every value that is only on a disk, so that the judges see all values.
     pub(crate) fn read_cold_rows(&mut self) {
-        if self.resident_value.is_none() {
+        if self.plan.resident_value.is_none() {
             return;
         }
         for node in 0..self.hosts.len() {
@@ -146,7 +145,7 @@ impl World {
         for node in 0..self.hosts.len() {
             let waiting = self.clients.reads_at(node);
             if waiting > 0 {
-                self.blame(node, Some(format!("{waiting} reads are never answered")));
+                self.blame(node, &format!("{waiting} reads are never answered"));
             }
         }
         // Rows may have expired meanwhile.

@@ -1,18 +1,23 @@
 //! The observers of a run: each owns the state that it judges from, is told of what happens, and says what is wrong with it.
 
-use std::time::Duration;
+mod clients;
+mod clocks;
+mod end;
 
 use bytes::Bytes;
 use rumormill_core::wire::Message;
 use rumormill_core::{
-    Cursor, Event, Handover, Instant, LinkId, Links, Node, NodeId, Now, Seq, TableId, Version, View,
+    Cursor, Event, Handover, Instant, LinkId, Links, Node, NodeId, Now, RequestError, Response,
+    Seq, TableId, Token, View,
 };
+
+pub(crate) use end::AtEnd;
 
 use crate::agreed::Agreed;
 use crate::checkers::ahead::Ahead;
-use crate::checkers::bounds::{Bounds, Queues};
+use crate::checkers::bounds::Bounds;
 use crate::checkers::durability::Unsynced;
-use crate::checkers::evictions::Evictions;
+use crate::checkers::evictions::{Evictions, Outcome};
 use crate::checkers::grafts::Grafts;
 use crate::checkers::hearsay::Hearsay;
 use crate::checkers::hidden::Hidden;
@@ -23,9 +28,10 @@ use crate::checkers::pages::Pages;
 use crate::checkers::pushes::Pushes;
 use crate::checkers::repairs::Repairs;
 use crate::checkers::siblings::Authors;
+use crate::checkers::standing::Standing;
 use crate::checkers::watching::Watching;
-use crate::checkers::{Violation, standing};
-use crate::model::{Model, Told};
+use crate::checkers::{Contents, Violation};
+use crate::model::{Held, Model};
 use crate::plan::Table;
 use crate::sessions::Exchanges;
 
@@ -41,8 +47,6 @@ pub(crate) struct Sight<'a> {
     pub(crate) now: Now,
     /// The turns that its node has ended.
     pub(crate) turn: u64,
-    /// Whether its node was a full member when the last of them ended.
-    pub(crate) was_full: bool,
     /// The last batch that its disk has got.
     pub(crate) stored: Seq,
     /// The last batch that is safe: without a disk all are.
@@ -86,29 +90,36 @@ impl Findings {
     }
 }
 
-/// All observers.
+/// All observers. Everything that they are told, and asked, goes through here.
 pub(crate) struct Observers {
-    pub(crate) found: Findings,
+    found: Findings,
     /// Where a cluster is measured no checker judges.
     is_off: bool,
-    pub(crate) evictions: Evictions,
-    pub(crate) sessions: Exchanges,
-    pub(crate) siblings: Authors,
+    answers: Answers,
+    evictions: Evictions,
+    siblings: Authors,
     /// Tells the judges of rows that expire which of them may have ended.
-    pub(crate) agreed: Agreed,
+    agreed: Agreed,
     ahead: Ahead,
-    pub(crate) bounds: Bounds,
+    bounds: Bounds,
     grafts: Grafts,
     hearsay: Hearsay,
     hidden: Hidden,
-    pub(crate) leaves: Leaves,
-    pub(crate) liveness: Liveness,
+    leaves: Leaves,
+    liveness: Liveness,
     pages: Pages,
-    pub(crate) pushes: Pushes,
-    pub(crate) repairs: Repairs,
+    pushes: Pushes,
+    repairs: Repairs,
     resurrections: Resurrections,
-    pub(crate) unsynced: Unsynced,
-    pub(crate) watching: Watching,
+    standing: Standing,
+    watching: Watching,
+}
+
+/// The answers to clients: others judge by them.
+struct Answers {
+    model: Model,
+    sessions: Exchanges,
+    unsynced: Unsynced,
 }
 
 impl Observers {
@@ -116,8 +127,12 @@ impl Observers {
         Observers {
             found: Findings::default(),
             is_off: false,
+            answers: Answers {
+                model: Model::default(),
+                sessions: Exchanges::new(nodes),
+                unsynced: Unsynced::new(nodes),
+            },
             evictions: Evictions::default(),
-            sessions: Exchanges::default(),
             siblings: Authors::default(),
             agreed: Agreed::new(nodes),
             ahead: Ahead::new(nodes),
@@ -131,7 +146,7 @@ impl Observers {
             pushes: Pushes::default(),
             repairs: Repairs::new(nodes),
             resurrections: Resurrections::new(nodes),
-            unsynced: Unsynced::new(nodes),
+            standing: Standing::new(nodes),
             watching: Watching::new(nodes),
         }
     }
@@ -153,6 +168,7 @@ impl Observers {
         self.hearsay.on_start(node);
         self.liveness.on_call(node);
         self.pages.on_start(node);
+        self.standing.on_start(node);
         self.watching.on_start(node, view, tables);
         self.on_view(node);
     }
@@ -161,14 +177,51 @@ impl Observers {
     fn on_view(&mut self, node: usize) {
         self.hidden.on_view(node);
         self.resurrections.on_view(node);
+        self.answers.sessions.on_view(node);
     }
 
-    /// A node that runs, if it does, is about to stop.
-    pub(crate) fn on_stop(&mut self, node: usize, running: Option<&Node>) {
+    /// A node that runs, if it does, is about to stop, and its disk has the batches up to this one.
+    pub(crate) fn on_stop(&mut self, node: usize, running: Option<&Node>, upto: Seq) {
         if let Some(running) = running {
             self.repairs.on_stop(node, running);
         }
         self.watching.on_stop(node);
+        for op in self.answers.unsynced.on_stop(node, upto) {
+            self.answers.model.at_risk(op);
+        }
+        self.answers.model.crashed();
+    }
+
+    /// The disk of a node has all batches up to this one.
+    pub(crate) fn on_synced(&mut self, node: usize, upto: Seq) {
+        self.answers.unsynced.on_synced(node, upto);
+    }
+
+    /// The machine of a node has forgotten it: another one will come in its place.
+    pub(crate) fn on_forget(&mut self, node: usize) {
+        self.answers.model.forgot(node);
+        self.evictions.on_return(node);
+        self.repairs.on_forget(node);
+    }
+
+    /// The record of this key is damaged on the disk of a node.
+    pub(crate) fn on_rot(&mut self, node: usize, table: Table, key: &Bytes) {
+        self.answers.model.forgot_key(node, table, key);
+    }
+
+    /// The disk of a node loses rows.
+    pub(crate) fn on_loss(&mut self, node: usize) {
+        self.repairs.on_loss(node);
+    }
+
+    /// One of the rows that the disk of a node loses has this key.
+    pub(crate) fn on_row_lost(&mut self, node: usize, table: Table, key: &Bytes) {
+        self.answers.model.lost_key(node, table, key);
+    }
+
+    /// A node proposes anew, when it returns, what it has accepted and what it holds.
+    pub(crate) fn on_went_alone(&mut self, node: usize, held: Option<&Held>) {
+        self.answers.model.went_alone(node, held);
     }
 
     /// Something other than its own deadline calls a node.
@@ -181,21 +234,47 @@ impl Observers {
         self.found.add(self.liveness.on_wake(at, why));
     }
 
-    /// The driver of a node is about to empty its queues.
-    pub(crate) fn on_queues(&mut self, at: (u64, usize), seen: &Queues) {
+    /// Whether only its own deadlines have called a node lately.
+    pub(crate) fn spins(&self, node: usize) -> bool {
+        self.liveness.spins(node)
+    }
+
+    /// Whether a node was found never to rest: it is woken no more.
+    pub(crate) fn never_rests(&self, node: usize) -> bool {
+        self.liveness.never_rests(node)
+    }
+
+    /// The driver of a node is about to empty its queues: its outputs and those withheld, and the batches that its disk has not synced.
+    pub(crate) fn on_queues(&mut self, at: (u64, usize), queued: (usize, usize), backlog: usize) {
         // A queue that is too long stays so.
-        self.found.add_once(self.bounds.on_turn(at, seen));
+        self.found
+            .add_once(self.bounds.on_turn(at, queued, backlog));
+    }
+
+    /// Returns the longest that queues have been, under the names they have in reports.
+    pub(crate) fn peaks(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.bounds.report()
+    }
+
+    /// A message of a node is on its way.
+    pub(crate) fn on_dispatch(&mut self, node: usize) {
+        self.bounds.on_dispatch(node);
+    }
+
+    /// A message of a machine, or from nowhere, is no longer on its way.
+    pub(crate) fn on_arrival(&mut self, machine: usize) {
+        self.bounds.on_arrival(machine);
     }
 
     /// A node sends a message.
     pub(crate) fn on_send(&mut self, sender: &Sight<'_>, to: &Links, msg: &Message) {
-        let is_full = sender.was_full || sender.running.is_none_or(Node::is_full);
-        self.found
-            .add_once(standing::on_send(sender.place(), is_full, msg));
+        let found = self.standing.on_send(sender.place(), sender.running, msg);
+        self.found.add_once(found);
         if self.is_off {
             return;
         }
-        self.grafts.on_send(sender.node, sender.was_full, to, msg);
+        let was_full = self.standing.was_full(sender.node);
+        self.grafts.on_send(sender.node, was_full, to, msg);
         self.found
             .add_once(self.pages.on_send(sender.place(), to, msg));
         self.ahead.on_send(sender.node, to, msg);
@@ -246,56 +325,99 @@ impl Observers {
             .add_once(self.hearsay.on_event(teller.place(), life, event));
     }
 
-    /// A node whose clocks show `now` has accepted a client's write, and refuses those that it would give a clock further ahead than `limit`.
-    pub(crate) fn on_accept(&mut self, at: (u64, usize), now: Now, limit: Duration) {
-        let found = self.ahead.on_accept(at, now, limit);
-        self.found.add_once(found);
-    }
-
-    /// A node has accepted a client's write to a key.
-    pub(crate) fn on_born(&mut self, at: (u64, usize), table: Table, version: Version) {
-        self.grafts.on_accept(at, table, version);
-    }
-
-    /// A key of a node shows this version now, or none, and that expires or does not.
-    pub(crate) fn on_shown(
-        &mut self,
-        at: (u64, usize),
-        (table, key): (Table, &Bytes),
-        shows: Option<(Version, bool)>,
-        model: &Model,
-    ) {
-        self.hidden.on_shown(at.1, (table, key), shows);
-        // Whether a row has expired depends on the wall clock, which may go back.
-        let expires = shows.is_some_and(|(_, expires)| expires);
-        if !expires && !model.is_lost(table, key) {
-            let version = shows.map(|(version, _)| version);
-            let found = self.resurrections.on_shown(at, (table, key), version);
-            self.found.add(found);
+    /// A node has repaired rows that it lacked, and shows this now.
+    pub(crate) fn on_repair(&mut self, at: (u64, usize), shown: Option<&Contents>) {
+        self.found.add_once(self.repairs.on_repair(at));
+        if let Some(shown) = shown {
+            self.answers.model.repaired(at.1, shown);
         }
     }
 
-    /// A node has flushed a table.
-    pub(crate) fn on_flush(&mut self, node: usize, table: Table) {
-        self.hidden.on_flush(node, table);
+    /// A recording of a link was played back, and this is wrong with what its node made of it.
+    pub(crate) fn on_replay(&mut self, found: Option<Violation>) {
+        self.found.add_once(found);
     }
 
-    /// A node has taken a delete that wrote nothing.
-    pub(crate) fn on_unwritten(&mut self, at: (u64, usize), place: (Table, &Bytes), model: &Model) {
-        let ended = |op: &Told| self.agreed.may_have_ended(op);
-        let found = self.hidden.on_unwritten(at, place, model, ended);
+    /// The world has found something wrong by itself.
+    pub(crate) fn on_found(&mut self, found: impl IntoIterator<Item = Violation>) {
         self.found.add(found);
     }
 
-    /// A node has repaired rows that it lacked.
-    pub(crate) fn on_repair(&mut self, at: (u64, usize)) {
-        self.found.add_once(self.repairs.on_repair(at));
+    /// Returns the broken promises found so far.
+    pub(crate) fn found(&self) -> &[Violation] {
+        self.found.all()
+    }
+
+    pub(crate) fn into_found(self) -> Vec<Violation> {
+        self.found.into_all()
+    }
+
+    /// A fault begins or ends, or a machine starts or stops: whatever is under way is disturbed.
+    pub(crate) fn on_disturbance(&mut self, at_us: u64) {
+        self.leaves.on_disturbance(at_us);
+    }
+
+    /// Whether nothing has begun or ended for a while.
+    pub(crate) fn is_quiet(&self, at_us: u64) -> bool {
+        self.leaves.is_quiet(at_us)
+    }
+
+    /// A node is asked to leave, at this time of its own clock.
+    pub(crate) fn on_leave(&mut self, node: usize, since: Instant) {
+        self.leaves.on_leave(node, since);
+    }
+
+    /// Nothing was wrong when a node was asked to leave.
+    pub(crate) fn on_calm_leave(&mut self, node: usize) {
+        self.leaves.on_calm_leave(node);
+    }
+
+    /// Whether nothing has disturbed the leave of a node.
+    pub(crate) fn is_calm_leave(&self, node: usize) -> bool {
+        self.leaves.is_calm(node)
     }
 
     /// A node has left, at this time of its own clock, and says how far that came.
     pub(crate) fn on_left(&mut self, at: (u64, usize), answered: Instant, handover: &Handover) {
         let found = self.leaves.on_left(at, answered, handover);
         self.found.add_once(found);
+    }
+
+    /// A machine is asked, in this life, to evict a member.
+    pub(crate) fn on_eviction_asked(&mut self, token: Token, by: (usize, u32), force: bool) {
+        self.evictions.on_request(token, by, force);
+    }
+
+    /// Returns the machine, and its life, that has not answered an eviction.
+    pub(crate) fn eviction_asked(&self) -> Option<(usize, u32)> {
+        self.evictions.asked()
+    }
+
+    /// A node answers. Returns the outcome if the answer is to an eviction.
+    pub(crate) fn on_eviction_answer(
+        &mut self,
+        at_us: u64,
+        token: Token,
+        result: &Result<Response, RequestError>,
+    ) -> Option<Outcome> {
+        let (outcome, found) = self.evictions.on_reply(at_us, token, result)?;
+        self.found.add(found);
+        Some(outcome)
+    }
+
+    /// Others go on without the nodes of these machines.
+    pub(crate) fn on_cast_out(&mut self, machines: impl IntoIterator<Item = usize>) {
+        self.evictions.on_cast_out(machines);
+    }
+
+    /// A node has heard of its eviction, or the wait for others has ended.
+    pub(crate) fn on_return(&mut self, node: usize) {
+        self.evictions.on_return(node);
+    }
+
+    /// Whether others have evicted a node, or do not know it, and it has not heard of that.
+    pub(crate) fn is_outcast(&self, node: usize) -> bool {
+        self.evictions.is_outcast(node)
     }
 
     /// Something is wrong with the machine of a node.
@@ -306,7 +428,8 @@ impl Observers {
     /// A node has ended a turn. One that is hurt, or no member, is not judged, nor is one that leaves: the guarantees say that it takes no
     /// rows any more. `is_open` tells whether something gets through a link.
     pub(crate) fn on_turn_end(&mut self, ours: &Sight<'_>, is_open: impl Fn(LinkId) -> bool) {
-        if !ours.was_full || !ours.is_well {
+        self.standing.on_turn_end(ours.node, ours.running);
+        if !self.standing.was_full(ours.node) || !ours.is_well {
             return self.grafts.excuse(ours.node);
         }
         let found = self.grafts.on_turn_end(ours.place(), ours.synced, is_open);

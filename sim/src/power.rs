@@ -31,7 +31,7 @@ impl World {
             return self.push(self.now_us + LOOK_AGAIN_US, Event::Start { node });
         };
         let (now_us, timing) = (self.now_us, &self.timing);
-        let limits = (self.resident_value, &self.plan.caps);
+        let limits = (self.plan.resident_value, &self.plan.caps);
         let sabotage = self.sabotage.as_mut();
         match self.hosts[node].start(now_us, (node, seeds), timing, limits, sabotage) {
             Ok((id, cursors)) => {
@@ -64,7 +64,7 @@ impl World {
             }
             Err(error) => {
                 let text = format!("n{node} cannot start from its disk: {error}");
-                self.observers.found.add([Violation {
+                self.observers.on_found([Violation {
                     checker: "recovery",
                     at_us: now_us,
                     text,
@@ -266,7 +266,7 @@ impl World {
             host.belongs();
         } else if host.ties.rotten.is_some() || host.ties.takes_along {
             let held = self.held(node);
-            self.model.went_alone(node, held.as_ref());
+            self.observers.on_went_alone(node, held.as_ref());
         }
     }
 
@@ -280,7 +280,7 @@ impl World {
             return self.forget(node);
         }
         if !handed_over {
-            self.model.went_alone(node, held.as_ref());
+            self.observers.on_went_alone(node, held.as_ref());
         }
     }
 
@@ -289,16 +289,12 @@ impl World {
         let host = &mut self.hosts[node];
         host.ties.takes_along |= host.ties.leaving;
         let (upto, lost) = host.disk.crash(keep);
-        self.observers.on_stop(node, host.node.as_ref());
+        self.observers.on_stop(node, host.node.as_ref(), upto);
         self.clients.on_stop(node);
         host.stop();
         host.process.answers = answers;
         self.clock_ends(node);
         self.application_stops(node);
-        for op in self.observers.unsynced.on_stop(node, upto) {
-            self.model.at_risk(op);
-        }
-        self.model.crashed();
         if lost > 0 {
             self.operator.lost_writes.extend(self.hosts[node].id);
         }
@@ -308,8 +304,6 @@ impl World {
 
     /// Forgets what the machine's node knew, its id included.
     fn forget(&mut self, node: usize) {
-        self.model.forgot(node);
-        self.forget_outcast(node);
         let host = &mut self.hosts[node];
         host.ties.alone = true;
         host.ties.remembers = false;
@@ -317,7 +311,7 @@ impl World {
         host.ties.takes_along = false;
         host.disk = crate::Disk::default();
         self.operator.gone.extend(host.id);
-        self.observers.repairs.on_forget(node);
+        self.observers.on_forget(node);
     }
 
     /// A dead process's connections are reset by its machine; a machine without power says nothing.

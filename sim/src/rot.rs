@@ -33,11 +33,11 @@ impl World {
             .event(self.now_us, node, Weight::Story, "rots", &fields);
         for (table, key) in struck.iter().filter_map(row_of) {
             // Only this disk may have held it: no other member need have synced what a client was told.
-            self.model.forgot_key(node, table, &key);
+            self.observers.on_rot(node, table, &key);
         }
         // Whatever else no other member has is proposed anew.
         let held = self.held(node);
-        self.model.went_alone(node, held.as_ref());
+        self.observers.on_went_alone(node, held.as_ref());
     }
 
     /// Whether the node runs on a disk that has rotted: it may be unable to read a value, and has to say so.

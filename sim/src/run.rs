@@ -117,7 +117,7 @@ pub fn report(mut world: World, seed: u64, requested: FaultSet) -> Report {
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()))
             .unwrap_or_else(|| "a panic without words".to_string());
         let at_us = world.now_us;
-        world.observers.found.add([Violation {
+        world.observers.on_found([Violation {
             checker: "invariants",
             at_us,
             text,
@@ -157,12 +157,12 @@ impl World {
             sim_ms: self.now_us / 1000,
             counts: rest
                 .map(|(name, count)| owned((name, *count)))
-                .chain(self.observers.bounds.report().map(owned))
+                .chain(self.observers.peaks().map(owned))
                 .collect(),
             rows,
             faults: faults.into_iter().map(owned).collect(),
             marks,
-            violations: self.observers.found.into_all(),
+            violations: self.observers.into_found(),
             trace,
             recording,
         }

@@ -67,28 +67,60 @@ pub struct Found {
 }
 
 /// Everything that clients asked and were answered, in the order they asked.
-#[derive(Default)]
-pub(crate) struct Exchanges(Vec<Exchange>);
+pub(crate) struct Exchanges {
+    all: Vec<Exchange>,
+    /// Counts for each node its starts, and how often its rows were replaced by its cluster's.
+    views: Vec<u32>,
+}
 
 impl Exchanges {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Exchanges {
+            all: Vec::new(),
+            views: vec![0; nodes],
+        }
+    }
+
     pub(crate) fn all(&self) -> &[Exchange] {
-        &self.0
+        &self.all
+    }
+
+    /// A life of the node begins, or the rows of its cluster take the place of its own.
+    pub(crate) fn on_view(&mut self, node: usize) {
+        self.views[node] += 1;
+    }
+
+    /// Returns the number of the view that the node has of its rows.
+    pub(crate) fn view_of(&self, node: usize) -> u32 {
+        self.views[node]
     }
 
     /// A client has asked, and may have been answered. Returns the number of the exchange.
     pub(crate) fn on_asked(&mut self, exchange: Exchange) -> usize {
-        self.0.push(exchange);
-        self.0.len() - 1
+        self.all.push(exchange);
+        self.all.len() - 1
     }
 
     /// A client is told that its write is done.
     pub(crate) fn on_acked(&mut self, number: usize, at_us: u64) {
-        self.0[number].returned_us = Some(at_us);
+        self.all[number].returned_us = Some(at_us);
     }
 
-    /// Returns the exchange to which an answer has come.
-    pub(crate) fn answered(&mut self, number: usize) -> Option<&mut Exchange> {
-        self.0.get_mut(number)
+    /// A node, whose wall clock has shown `clock_ms` at most, answers a read that waited. Returns its exchange.
+    pub(crate) fn on_answer(
+        &mut self,
+        number: usize,
+        (at_us, node): (u64, usize),
+        clock_ms: u64,
+        found: Option<Found>,
+    ) -> Option<&mut Exchange> {
+        let view = self.views[node];
+        let exchange = self.all.get_mut(number)?;
+        exchange.returned_us = Some(at_us);
+        exchange.clock_ms = clock_ms;
+        exchange.view = exchange.view.filter(|asked| *asked == view);
+        exchange.answer = Answer::Read(found);
+        Some(exchange)
     }
 
     /// Judges whether each session was given what one life of a node guarantees.
@@ -99,7 +131,7 @@ impl Exchanges {
     /// Returns the questions of clients and their answers, as the judge of sessions takes them. A session waits for each answer; the clients of a
     /// plan
     /// do not. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
-    fn ops(&self, model: &Model, agreed: &Agreed) -> Vec<SessionOp> {
+    pub(crate) fn ops(&self, model: &Model, agreed: &Agreed) -> Vec<SessionOp> {
         let mut keys: BTreeMap<Table, Vec<(&Bytes, History<'_>)>> = BTreeMap::new();
         let mut out = Vec::new();
         let mut unordered: BTreeMap<(Table, &Bytes), u64> = BTreeMap::new();
@@ -124,7 +156,7 @@ impl Exchanges {
                 deed: Deed::Delete(version),
             }));
         }
-        for (at, exchange) in self.0.iter().enumerate() {
+        for (at, exchange) in self.all.iter().enumerate() {
             let Some(view) = exchange.view.filter(|_| !self.is_overtaken(at)) else {
                 continue;
             };
@@ -142,14 +174,14 @@ impl Exchanges {
     /// Whether a read was not answered, or not before its client touched the key again. What is written shows at once, whenever
     /// its client is told.
     fn is_overtaken(&self, at: usize) -> bool {
-        let exchange = &self.0[at];
+        let exchange = &self.all[at];
         let Answer::Read(_) = exchange.answer else {
             return false;
         };
         let Some(returned_us) = exchange.returned_us else {
             return true;
         };
-        let later = self.0[at + 1..].iter();
+        let later = self.all[at + 1..].iter();
         let mut meanwhile = later.take_while(|other| {
             exchange.invoked_us < returned_us && other.invoked_us <= returned_us
         });
@@ -241,14 +273,12 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
-    use super::Answer;
     use crate::Scenario;
     use crate::checkers::sessions::{READ_YOUR_WRITES, Scope, SessionOp, check};
     use crate::plan::{Op, OpVerb, Table};
 
     fn ops_of(story: &Scenario) -> Vec<SessionOp> {
-        let (observers, model) = (&story.world.observers, &story.world.model);
-        observers.sessions.ops(model, &observers.agreed)
+        story.world.observers.session_ops()
     }
 
     /// How many operations of a client are judged that asks all of these of a node, whose clock goes far ahead after the second.
@@ -286,10 +316,9 @@ mod tests {
             });
             story.wait(10);
         }
-        let read = story.world.observers.sessions.0.last_mut();
-        if let Some(read) = read {
-            read.answer = Answer::Read(None);
-        }
+        let last = story.world.exchanges().len() - 1;
+        let at = (story.world.now_us, 0);
+        story.world.observers.on_answer(last, at, None);
         let found = check(&ops_of(&story), Scope::Life);
         found.into_iter().map(|found| found.checker).collect()
     }

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use rumormill_core::Mark;
 
-use crate::checkers::{Contents, RowState, Violation, convergence, durability, no_resurrection};
-use crate::model::{Effect, Told};
-use crate::plan::Table;
+use crate::checkers::{Contents, RowState, convergence};
+use crate::observers::AtEnd;
 use crate::trace::Field;
 use crate::world::World;
 
@@ -52,45 +51,28 @@ impl World {
             .iter()
             .filter_map(|host| host.node.as_ref())
             .for_each(|node| node.inspect().check());
-        let contents = self.all_contents();
         self.check_watching();
-        let mut found = convergence::check(self.now_us, &self.lasting_contents());
-        let told = &self.observers.sessions;
-        found.extend(told.check(&self.model, &self.observers.agreed));
-        found.extend(convergence::check_members(self.now_us, &self.views()));
-        for (node, contents) in contents.iter().enumerate() {
-            if let Some(contents) = contents {
-                let expired = |op: &Told| self.has_expired(node, op);
-                let (at_us, model) = (self.now_us, &self.model);
-                let ended_by =
-                    |op: &Told, by_us| self.observers.agreed.may_have_ended_by(op, by_us);
-                let ends = (expired, ended_by);
-                found.extend(durability::check(at_us, node, contents, model, ends));
-                found.extend(no_resurrection::check(
-                    at_us, node, contents, model, expired,
-                ));
-            }
-        }
-        found.extend(self.check_pushes());
-        let authors = &self.observers.siblings;
-        found.extend(authors.check(self.now_us, &self.all_siblings(), &self.model));
-        self.observers.found.add(found);
+        let walls = self.hosts.iter().map(|host| host.now(self.now_us).wall);
+        let end = AtEnd {
+            at_us: self.now_us,
+            contents: self.all_contents(),
+            lasting: self.lasting_contents(),
+            walls: walls.collect(),
+            views: self.views(),
+            siblings: self.all_siblings(),
+            grafts: self.plan.is_calm().then(|| self.grafts_sent()),
+        };
+        self.observers.on_end(&end);
         self.judge_application();
     }
 
-    /// In a cluster that has formed, and where nothing is done but what clients do.
-    fn check_pushes(&self) -> Option<Violation> {
-        if !self.plan.is_calm() {
-            return None;
-        }
+    /// Counts the rows that nodes have asked for one by one.
+    fn grafts_sent(&self) -> u64 {
         let grafts = self.hosts.iter().filter_map(|host| {
             let marks = host.marks();
             marks.get(Mark::GraftSent.name()).copied()
         });
-        let grafts = grafts.sum::<u64>();
-        let sent = self.model.len() * (self.hosts.len() - 1);
-        let pushes = &self.observers.pushes;
-        pushes.check(self.now_us, grafts, sent as u64)
+        grafts.sum()
     }
 
     fn has_strays(&self) -> bool {
@@ -111,42 +93,14 @@ impl World {
             && self.application_rests()
     }
 
-    /// Whether a row that was written to expire is hidden on a node, or may have ended: the settled clocks of more than half of the members
-    /// that some member counts have passed its expiry since it was written.
-    fn has_expired(&self, node: usize, op: &Told) -> bool {
-        let wall_ms = self.hosts[node].now(self.now_us).wall.as_millis();
-        let hidden = matches!(op.effect, Effect::PutFor(_, expires_ms) if expires_ms <= wall_ms);
-        hidden || self.observers.agreed.may_have_ended(op)
-    }
-
-    /// Without rows that may have ended on some member and not on another, since the clocks of most members that one counts had passed
-    /// their expiry after they were written. Guarantees, "Expiry": such a row may be lost before its time. And without those that expire and
-    /// that a disk has lost without a word. Guarantees, "Damage": members do not compare rows that expire, so they do not come back there.
+    /// Returns the rows on which all nodes have to agree.
     fn lasting_contents(&self) -> Vec<Option<Contents>> {
-        let lasts = |table: &str, key: &Bytes, row: &RowState| {
-            let written_us = || self.written_us(table, key, row);
-            let is_lost = || {
-                let mut tables = Table::ALL.into_iter();
-                let table = tables.find(|known| known.name() == table);
-                table.is_some_and(|table| self.model.is_lost(table, key))
-            };
-            row.expires_ms.is_none_or(|at_ms| {
-                at_ms > self.observers.agreed.passed_since(written_us()) && !is_lost()
-            })
-        };
+        let lasts =
+            |table: &str, key: &Bytes, row: &RowState| self.observers.lasts(table, key, row);
         let contents = self.all_contents().into_iter();
         contents
             .map(|contents| contents.map(|contents| contents.only(lasts)))
             .collect()
-    }
-
-    /// When a client wrote this row, by its value or version; the beginning where neither tells.
-    fn written_us(&self, table: &str, key: &Bytes, row: &RowState) -> u64 {
-        let mut tables = Table::ALL.into_iter();
-        let table = tables.find(|known| known.name() == table);
-        let history = table.and_then(|table| self.model.history(table, key));
-        let written = history.and_then(|history| history.author(row));
-        written.map_or(0, |op| op.at_us)
     }
 
     /// Returns the view that each running node has of the cluster.

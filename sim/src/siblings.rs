@@ -55,9 +55,8 @@ impl World {
         self.trace
             .event(self.now_us, node, Weight::Story, word, &fields[..len]);
         self.count(counted);
-        let number = self.model.len();
         let seen = seen.unwrap_or_default();
-        self.observers.siblings.on_write(number, seen, is_early);
+        self.observers.on_sibling_write(seen, is_early);
         if is_early {
             self.count("sibling_puts_early");
         }
@@ -115,7 +114,7 @@ impl World {
     /// The value of a version in that table, which may be only on disks by now, as it was read from one of them or written.
     fn written(&self, key: &Bytes, version: Version) -> Option<Bytes> {
         let read = self.clients.read(version);
-        let history = self.model.history(Table::Siblings, key)?;
+        let history = self.model().history(Table::Siblings, key)?;
         let mut ops = history.ops();
         let op = ops.find(|op| op.version == version);
         read.or_else(|| op?.effect.value()).cloned()

@@ -88,7 +88,7 @@ impl World {
             "synced",
             &[Field::Num("upto", upto.0)],
         );
-        self.observers.unsynced.on_synced(node, upto);
+        self.observers.on_synced(node, upto);
         let upto = match self.sabotage.overstates(node) {
             true => self.hosts[node].disk.last(),
             false => upto,

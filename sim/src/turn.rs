@@ -170,9 +170,9 @@ impl World {
         };
         let due_us = host.clock.when(deadline.at, self.now_us);
         // A deadline that is still due after the turn that met it costs time, so that the world goes on.
-        let liveness = &self.observers.liveness;
-        let due_us = due_us.max(self.now_us + u64::from(liveness.spins(node)));
-        if host.process.wake_us.is_none_or(|wake| due_us < wake) && !liveness.never_rests(node) {
+        let due_us = due_us.max(self.now_us + u64::from(self.observers.spins(node)));
+        let rests = !self.observers.never_rests(node);
+        if host.process.wake_us.is_none_or(|wake| due_us < wake) && rests {
             self.hosts[node].process.wake_us = Some(due_us);
             self.push(due_us, Event::Wake { node });
         }
@@ -215,7 +215,6 @@ impl World {
         let per_sweep = TURNS_PER_SWEEP.max(self.hosts.len() as u64 * TURNS_PER_SWEEP_AND_NODE);
         let host = &mut self.hosts[node];
         host.turns += 1;
-        host.was_full = host.node.as_ref().is_some_and(Node::is_full);
         let sweeps = host.turns.is_multiple_of(per_sweep) || self.trace.is_kept();
         match &host.node {
             Some(running) if sweeps => running.inspect().check(),
@@ -234,7 +233,7 @@ impl World {
             Output::Changed { table } => {
                 let slot = self.hosts[node].tables.iter().position(|id| *id == table);
                 if let Some(slot) = slot {
-                    self.observers.watching.on_changed(node, slot);
+                    self.observers.on_changed(node, slot);
                 }
                 self.table_changed(node, table);
             }
@@ -271,7 +270,7 @@ impl World {
         let host = &mut self.hosts[node];
         host.ties.handed_over = Some(handover.holders > 0);
         let now = host.now(self.now_us).mono;
-        if self.observers.leaves.is_calm(node) {
+        if self.observers.is_calm_leave(node) {
             self.count("calm_leaves");
         }
         self.observers.on_left((self.now_us, node), now, handover);
@@ -284,7 +283,6 @@ impl World {
             NodeEvent::Joined { .. } | NodeEvent::Reunited { .. } => {
                 // It shows its cluster's rows from now on, and no longer those of its time alone.
                 host.belongs();
-                host.view += 1;
                 if matches!(event, NodeEvent::Reunited { .. }) {
                     self.operator.lost_writes.extend(host.id);
                 }

@@ -27,9 +27,9 @@ impl World {
             return self.try_again(number);
         }
         for (table, key) in vanishing.iter().filter_map(row_of) {
-            self.model.lost_key(node, table, &key);
+            self.observers.on_row_lost(node, table, &key);
         }
-        self.observers.repairs.on_loss(node);
+        self.observers.on_loss(node);
         let keep = self.hosts[node].disk.unsynced();
         self.power_off(node, keep, true);
         self.break_links(node, true);
@@ -47,10 +47,9 @@ impl World {
     /// A node has repaired rows that it lacked. Rows of members whose contexts agree differ only where a disk has lost some: a repair
     /// would hide any other reason.
     pub(crate) fn repaired(&mut self, node: usize) {
-        self.observers.on_repair((self.now_us, node));
-        if let Some(shown) = self.contents(node) {
-            self.model.repaired(node, &shown);
-        }
+        let shown = self.contents(node);
+        self.observers
+            .on_repair((self.now_us, node), shown.as_ref());
     }
 
     /// Returns the contents that the other members show.

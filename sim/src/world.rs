@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use rumormill_core::{Node, NodeId, Now, Timing, Wall};
 
 use crate::app::{Deployment, Slot};
-use crate::checkers::bounds::Queues;
 use crate::checkers::replays;
 use crate::checkers::{Contents, Violation};
 use crate::clients::Clients;
@@ -71,7 +70,6 @@ pub struct World {
     pub(crate) course: Course,
     pub(crate) net: Network,
     pub(crate) trace: Trace,
-    pub(crate) model: Model,
     pub(crate) clients: Clients,
     /// The bytes of messages, if the plan wants them.
     pub(crate) wire: Option<Wire>,
@@ -81,8 +79,6 @@ pub struct World {
     pub(crate) timing: Timing,
     /// The node that has handled something and whose turn has not ended.
     pub(crate) dirty: Option<usize>,
-    /// Longer values leave the nodes' memory.
-    pub(crate) resident_value: Option<u32>,
     queue: Queue,
     pub(crate) plan: Plan,
     /// The embedder's application on the machines, and its place on each; empty without one.
@@ -106,7 +102,6 @@ impl World {
             course: Course::default(),
             net: Network::new(plan.seed, nodes),
             trace: Trace::new(keep),
-            model: Model::default(),
             clients: Clients::new(nodes),
             wire: plan.codec.then(Wire::default),
             ids: Ids::new(),
@@ -114,7 +109,6 @@ impl World {
             sabotage: Box::new(Honest),
             timing: Timing::default(),
             dirty: None,
-            resident_value: plan.resident_value,
             queue: Queue::default(),
             plan,
             deployment: None,
@@ -172,17 +166,17 @@ impl World {
 
     /// Promises found broken so far.
     pub fn violations(&self) -> &[Violation] {
-        self.observers.found.all()
+        self.observers.found()
     }
 
     /// Returns the answers to clients so far.
     pub fn model(&self) -> &Model {
-        &self.model
+        self.observers.model()
     }
 
     /// Returns the questions of clients and their answers so far, in the order they asked.
     pub fn exchanges(&self) -> &[Exchange] {
-        self.observers.sessions.all()
+        self.observers.exchanges()
     }
 
     /// The node of a machine, if it runs.
@@ -215,7 +209,7 @@ impl World {
         let node = host.node.as_ref()?;
         // At that time no row has expired.
         let all = node.view(Now::new(host.now(self.now_us).mono, Wall::from_millis(0)));
-        let hidden = self.model.keys().filter_map(|(table, key, _)| {
+        let hidden = self.model().keys().filter_map(|(table, key, _)| {
             if shown.get(table, key).is_some() {
                 return None;
             }
@@ -251,21 +245,11 @@ impl World {
     /// Measures the queues of a node before its driver empties them.
     pub(crate) fn measure(&mut self, node: usize) {
         let host = &self.hosts[node];
-        let Some((outputs, gated)) = host.node.as_ref().map(|node| node.inspect().queued()) else {
-            return;
-        };
-        let seen = Queues {
-            outputs,
-            gated,
-            backlog: host.disk.unsynced(),
-            in_flight: host.in_flight,
-        };
-        self.observers.on_queues((self.now_us, node), &seen);
-    }
-
-    /// Takes down what a checker found of which one finding tells it all.
-    pub(crate) fn found_once(&mut self, found: Option<Violation>) {
-        self.observers.found.add_once(found);
+        if let Some(queued) = host.node.as_ref().map(|node| node.inspect().queued()) {
+            let backlog = host.disk.unsynced();
+            self.observers
+                .on_queues((self.now_us, node), queued, backlog);
+        }
     }
 
     /// Ends the turn that is open, so that what was just done takes effect.

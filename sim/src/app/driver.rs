@@ -69,7 +69,7 @@ impl World {
         // It looks at the world, and so cannot be in it.
         if let Some(mut deployment) = self.deployment.take() {
             let found = deployment.judge(self);
-            self.observers.found.add(found);
+            self.observers.on_found(found);
             self.deployment = Some(deployment);
         }
     }

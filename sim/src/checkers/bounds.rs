@@ -2,22 +2,22 @@
 
 use rumormill_core::Limits;
 
-use super::Violation;
+use super::{Violation, for_each};
 
 /// The checker's name in reports.
 pub const NAME: &str = "bounds";
 
 /// Lengths of queues: of one node at the end of a turn, the largest of a run, or the most that is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Queues {
+struct Queues {
     /// Outputs that one turn leaves to the driver.
-    pub(crate) outputs: usize,
+    outputs: usize,
     /// Outputs withheld until a batch is durable.
-    pub(crate) gated: usize,
+    gated: usize,
     /// Batches that the disk has not synced.
-    pub(crate) backlog: usize,
+    backlog: usize,
     /// Messages on their way from the node, over all links.
-    pub(crate) in_flight: usize,
+    in_flight: usize,
 }
 
 impl Queues {
@@ -70,6 +70,8 @@ impl Queues {
 pub(crate) struct Bounds {
     peaks: Queues,
     allowed: Queues,
+    /// Messages on their way from each node, in all its lives.
+    in_flight: Vec<usize>,
 }
 
 impl Bounds {
@@ -77,17 +79,37 @@ impl Bounds {
         Bounds {
             peaks: Queues::EMPTY,
             allowed: Queues::allowed(&Limits::default(), nodes),
+            in_flight: for_each(nodes),
         }
     }
 
-    /// Judges the queues of a node before its driver empties them.
+    /// A message of a node is on its way.
+    pub(crate) fn on_dispatch(&mut self, node: usize) {
+        self.in_flight[node] += 1;
+    }
+
+    /// A message of a machine, or from nowhere, is no longer on its way.
+    pub(crate) fn on_arrival(&mut self, machine: usize) {
+        if let Some(in_flight) = self.in_flight.get_mut(machine) {
+            *in_flight -= 1;
+        }
+    }
+
+    /// Judges the queues of a node before its driver empties them: its outputs, those withheld, and the batches that its disk has not synced.
     pub(crate) fn on_turn(
         &mut self,
         (at_us, node): (u64, usize),
-        seen: &Queues,
+        (outputs, gated): (usize, usize),
+        backlog: usize,
     ) -> Option<Violation> {
-        self.peaks.grow(seen);
-        check(at_us, node, seen, &self.allowed)
+        let seen = Queues {
+            outputs,
+            gated,
+            backlog,
+            in_flight: self.in_flight[node],
+        };
+        self.peaks.grow(&seen);
+        check(at_us, node, &seen, &self.allowed)
     }
 
     /// The longest that queues have been, under the names they have in reports.

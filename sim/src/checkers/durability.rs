@@ -90,19 +90,26 @@ fn invented(version: Version, value: &Bytes, history: History<'_>) -> Option<Str
     })
 }
 
-/// Judges what one read has shown.
+/// Judges what one read of a node has shown.
 pub(crate) fn check_read(
-    table: Table,
-    key: &Bytes,
-    version: Version,
-    value: &Bytes,
+    (at_us, node): (u64, usize),
+    (table, key): (Table, &Bytes),
+    (version, value): (Version, &Bytes),
     model: &Model,
-) -> Option<String> {
+) -> Option<Violation> {
     let wrong = match model.history(table, key) {
         Some(history) => invented(version, value, history),
         None => Some("no client wrote it".to_string()),
     };
-    wrong.map(|text| format!("{}/{} was read: {text}", table.name(), key.escape_ascii()))
+    wrong.map(|text| Violation {
+        checker: NAME,
+        at_us,
+        text: format!(
+            "n{node}: {}/{} was read: {text}",
+            table.name(),
+            key.escape_ascii()
+        ),
+    })
 }
 
 /// Knows which operations the disk of each node does not have yet, with their batches.

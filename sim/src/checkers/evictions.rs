@@ -23,8 +23,8 @@ struct Asked {
 pub(crate) enum Outcome {
     /// The node has refused it.
     Refused,
-    /// The node has evicted the member, and may have been wrong to do so.
-    Evicted(Option<Violation>),
+    /// The node has evicted the member.
+    Evicted,
 }
 
 /// Follows the evictions of a run, one at a time.
@@ -46,24 +46,25 @@ impl Evictions {
         self.asked.map(|asked| asked.by)
     }
 
-    /// A node answers. Returns the outcome if the answer is to an eviction.
+    /// A node answers. Returns the outcome if the answer is to an eviction, and what is wrong with it.
     pub(crate) fn on_reply(
         &mut self,
         at_us: u64,
         token: Token,
         result: &Result<Response, RequestError>,
-    ) -> Option<Outcome> {
+    ) -> Option<(Outcome, Option<Violation>)> {
         let asked = self.asked.take_if(|asked| asked.token == token)?;
         let Ok(Response::Evicted { acks, members, .. }) = *result else {
-            return Some(Outcome::Refused);
+            return Some((Outcome::Refused, None));
         };
         let by = asked.by.0;
         let is_wrong = !asked.force && acks * 2 <= members;
-        Some(Outcome::Evicted(is_wrong.then(|| Violation {
+        let found = is_wrong.then(|| Violation {
             checker: NAME,
             at_us,
             text: format!("n{by} evicted a member with {acks} of {members}, unforced"),
-        })))
+        });
+        Some((Outcome::Evicted, found))
     }
 
     /// Others go on without the nodes of these machines.

@@ -1,8 +1,9 @@
 //! A node that is no full member claims nothing.
 
+use rumormill_core::Node;
 use rumormill_core::wire::{DetectorMessage, Message};
 
-use super::Violation;
+use super::{Violation, for_each};
 
 /// The checker's name in reports.
 pub const NAME: &str = "standing";
@@ -18,18 +19,44 @@ fn claims(message: &Message) -> bool {
     }
 }
 
-/// Judges a message of a node that is a full member or not. Within a turn a node may have claimed and then learned that it is none any more:
-/// one that was a full member when the turn began counts as one.
-pub(crate) fn on_send(
-    (at_us, node): (u64, usize),
-    is_full: bool,
-    message: &Message,
-) -> Option<Violation> {
-    (!is_full && claims(message)).then(|| Violation {
-        checker: NAME,
-        at_us,
-        text: format!("n{node} claims what it has seen, and is no full member"),
-    })
+/// Knows of each node whether it was a full member when its last turn ended.
+pub(crate) struct Standing(Vec<bool>);
+
+impl Standing {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Standing(for_each(nodes))
+    }
+
+    /// A life of the node begins.
+    pub(crate) fn on_start(&mut self, node: usize) {
+        self.0[node] = false;
+    }
+
+    /// Whether the node was a full member when its last turn ended.
+    pub(crate) fn was_full(&self, node: usize) -> bool {
+        self.0[node]
+    }
+
+    /// The node, if it runs, ends a turn.
+    pub(crate) fn on_turn_end(&mut self, node: usize, running: Option<&Node>) {
+        self.0[node] = running.is_some_and(Node::is_full);
+    }
+
+    /// Judges a message of the node. Within a turn a node may have claimed and then learned that it is no full member any more: one that was a
+    /// full member when the turn began counts as one.
+    pub(crate) fn on_send(
+        &self,
+        (at_us, node): (u64, usize),
+        running: Option<&Node>,
+        message: &Message,
+    ) -> Option<Violation> {
+        let is_full = self.0[node] || running.is_none_or(Node::is_full);
+        (!is_full && claims(message)).then(|| Violation {
+            checker: NAME,
+            at_us,
+            text: format!("n{node} claims what it has seen, and is no full member"),
+        })
+    }
 }
 
 #[cfg(test)]
