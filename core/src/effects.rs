@@ -45,7 +45,7 @@ pub(crate) struct Effects {
     gate_count: u64,
     gated_tokens: BTreeSet<Token>,
     changed: BTreeSet<TableId>,
-    /// How often each table has changed in this life, by its number.
+    /// How often each table has changed in this boot, by its number.
     revisions: Vec<u64>,
     /// How often all users' tables have changed at once.
     revisions_of_all: u64,
@@ -226,12 +226,12 @@ impl Effects {
         self.revisions_of_all += 1;
     }
 
-    /// How often all users' tables have changed at once in this life.
+    /// How often all users' tables have changed at once in this boot.
     pub(crate) fn revision_of_all(&self) -> u64 {
         self.revisions_of_all
     }
 
-    /// How often a table has changed in this life.
+    /// How often a table has changed in this boot.
     pub(crate) fn revision(&self, table: TableId) -> u64 {
         let own = self.revisions.get(table.0 as usize).copied().unwrap_or(0);
         own + self.revisions_of_all
@@ -277,7 +277,7 @@ impl Effects {
         self.durable
     }
 
-    /// The batch that makes this life of the node durable.
+    /// The batch that makes this boot of the node durable.
     pub(crate) fn first_gate(&self) -> Seq {
         if self.has_storage() { Seq(1) } else { Seq(0) }
     }

@@ -308,7 +308,7 @@ pub enum EvictError {
         /// All members, the one to be evicted included.
         members: usize,
     },
-    /// No member has this id or name, or it has left or come back in another life.
+    /// No member has this id or name, or it has left or come back in another generation.
     #[error("there is no such member")]
     NotAMember,
     /// Several members have this name: give an id.

@@ -69,28 +69,28 @@ serial! {
     Seq
 }
 
-/// One life of a node: its id and random bits. Dots are minted by actors, so that a copied or
+/// One boot of a node: its id and random bits. Dots are minted by actors, so that a copied or
 /// rolled-back disk can never reuse one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
 pub struct Actor {
     /// The node.
     pub node: NodeId,
-    /// Random 64 bits drawn at the start of this life.
-    pub run: u64,
+    /// Random 64 bits drawn at the start of this boot.
+    pub boot: u64,
 }
 
 impl Actor {
     /// Not above any actor.
     pub(crate) const MIN: Actor = Actor {
         node: NodeId(0),
-        run: 0,
+        boot: 0,
     };
 }
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:016x}", self.node, self.run)
+        write!(f, "{}.{:016x}", self.node, self.boot)
     }
 }
 

@@ -146,7 +146,7 @@ pub enum Request {
     /// Leaves the cluster: answers when [`Timing::leave_acks`](crate::Timing::leave_acks) others durably hold everything, or with
     /// what is left behind when the time is up.
     Leave,
-    /// Ends the present life of a member that is down: no member waits for it any more, and it comes back by comparing its rows with a
+    /// Ends the present generation of a member that is down: no member waits for it any more, and it comes back by comparing its rows with a
     /// member's. Answers when more than half of the members durably agreed, or refuses with
     /// [`EvictError`](crate::EvictError) after [`Timing::evict_patience`](crate::Timing::evict_patience).
     Evict {
@@ -156,7 +156,7 @@ pub enum Request {
         /// one has deleted meanwhile may come back.
         force: bool,
     },
-    /// Declares that writes of earlier lives of a node that have not come by now are lost, and what it took with it when it left. Deletes no longer
+    /// Declares that writes of earlier boots of a node that have not come by now are lost, and what it took with it when it left. Deletes no longer
     /// wait for a leaver's last state, nor in tables that keep siblings for its writes as far as they were made before this, on any member. Should
     /// a node that holds such rows come back all the same, those that the deletes replaced come back with it. Answers once that is durable here, or refuses with
     /// [`LostError`](crate::LostError).
@@ -207,7 +207,7 @@ pub enum Response {
         /// All members, the evicted one included.
         members: usize,
     },
-    /// Writes of the node's earlier lives that have not come are declared lost, durably here; other members hear of it.
+    /// Writes of the node's earlier boots that have not come are declared lost, durably here; other members hear of it.
     DeclaredLost(NodeId),
     /// This node is a full member again, durably, without the members that it waited for.
     Resumed {
@@ -393,7 +393,7 @@ pub enum HangupReason {
     Duplicate,
     /// The peer is this node itself.
     Myself,
-    /// An earlier life of a member that has been seen in a later one.
+    /// An earlier generation of a member that has been seen in a later one.
     Sealed,
     /// The same id is in use by a node that still answers.
     IdInUse,
@@ -420,7 +420,7 @@ impl HangupReason {
             HangupReason::Duplicate => "both sides dialled, and the other link stays",
             HangupReason::Myself => "it is this node itself",
             HangupReason::Sealed => {
-                "a later life of it is a member: an older copy of its data was started"
+                "a later generation of it is a member: an older copy of its data was started"
             }
             HangupReason::IdInUse => "another node with its id answers: one of the two is a copy",
             HangupReason::OtherCluster => {
@@ -458,7 +458,7 @@ pub enum Event {
     MemberDown(NodeId),
     /// A member left.
     MemberLeft(NodeId),
-    /// This node has ended the life of a member.
+    /// This node has ended the generation of a member.
     MemberEvicted {
         /// The member.
         node: NodeId,
@@ -518,7 +518,7 @@ pub enum Event {
         /// Rows that the cluster did not know, written again.
         proposed: u64,
     },
-    /// A peer was refused, and told why. With this node's own id and [`HangupReason::IdInUse`]: a later life of this node has
+    /// A peer was refused, and told why. With this node's own id and [`HangupReason::IdInUse`]: a later generation of this node has
     /// become a member, so one of the two is a copy.
     Refused {
         /// The peer.

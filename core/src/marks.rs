@@ -50,7 +50,7 @@ impl Mark {
 marks! {
     /// All members are away, and the one that left last goes on.
     AwayResumes = "away-resumes",
-    /// A life began with less than the node once claimed.
+    /// A boot began with less than the node once claimed.
     Behind = "behind",
     /// No member of a part that rows were to be passed on to had room on its link.
     BranchCongested = "branch-congested",
@@ -90,10 +90,10 @@ marks! {
     EvictionRefused = "eviction-refused",
     /// This node evicted a member.
     Evicts = "evicts",
-    /// This node learned that its life had been ended by others.
+    /// This node learned that its generation had been ended by others.
     Evicted = "evicted",
     /// A node began without a past.
-    FirstLife = "first-life",
+    FirstBoot = "first-boot",
     /// A floor removed rows.
     FloorSwept = "floor-swept",
     /// Two nodes that look for a cluster met, and both look on.
@@ -146,7 +146,7 @@ marks! {
     MemberSuspect = "member-suspect",
     /// A peer belongs to another cluster that has members.
     OtherCluster = "other-cluster",
-    /// A peer sent a dot of this node's present life that it has not issued.
+    /// A peer sent a dot of this node's present boot that it has not issued.
     OwnDotFromOutside = "own-dot-from-outside",
     /// A page of a session waited for values from the store.
     PageWaitsForLoads = "page-waits-for-loads",
@@ -172,8 +172,8 @@ marks! {
     RenewalLoaded = "renewal-loaded",
     /// A row came back, or gave way to a newer one, although contexts agreed.
     RowRepaired = "row-repaired",
-    /// A row was passed on whose author's life had ended.
-    RowOfEndedLife = "row-of-ended-life",
+    /// A row was passed on whose author's generation had ended.
+    RowOfEndedGeneration = "row-of-ended-generation",
     /// A row came that a floor had removed already.
     RowBelowFloor = "row-below-floor",
     /// A row that had expired ended.

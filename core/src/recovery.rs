@@ -20,7 +20,7 @@ use crate::rules::Rules;
 use crate::store::Owner;
 use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, OwnRecord};
-use crate::table::modes::{Life, Restored};
+use crate::table::modes::{Boot, Restored};
 use crate::table::{Hlc, Mode};
 use crate::time::Now;
 
@@ -178,7 +178,7 @@ impl Recovery {
         }
     }
 
-    /// The node, in a new life. Its first outputs store that life durably. Where something is damaged or missing it reunites with a
+    /// The node, in a new boot. Its first outputs store that boot durably. Where something is damaged or missing it reunites with a
     /// member, whatever its own records say of it. A node whose identity cannot be read becomes another one.
     ///
     /// # Errors
@@ -264,7 +264,7 @@ impl Recovery {
         let mut rng = Rng::new(self.seed, Stream::Identity);
         let (node, draw, cluster_id) = (rng.next(), rng.next(), rng.next());
         let wall = now.wall.as_millis();
-        let identity = next_life(&fx, self.identity.as_ref(), (NodeId(node), draw), wall);
+        let identity = next_identity(&fx, self.identity.as_ref(), (NodeId(node), draw), wall);
         let mut cluster = self.cluster.take().unwrap_or_else(|| ClusterRecord {
             name: self.config.cluster_name.to_string(),
             id: ClusterId(cluster_id),
@@ -292,7 +292,7 @@ impl Recovery {
         }
         let actor = Actor {
             node: identity.node,
-            run: identity.run,
+            boot: identity.boot,
         };
         if damage.is_some() {
             fx.mark(Mark::DamagedRecords);
@@ -300,14 +300,14 @@ impl Recovery {
                 records: self.unread,
             });
         }
-        let life = Life {
+        let boot = Boot {
             actor,
             config: &self.config,
             ceiling: self.ceiling.unwrap_or(Hlc(0)),
             whole: damage.is_none(),
         };
         let rng = Rng::new(self.seed, Stream::Gossip);
-        let modes = self.modes.begin(&mut fx, &life, rng, self.damaged);
+        let modes = self.modes.begin(&mut fx, &boot, rng, self.damaged);
         let parts = Parts {
             config: self.config,
             seed: self.seed,
@@ -329,33 +329,37 @@ impl Recovery {
 /// Said of a node that became another one.
 const LOST_ITSELF: &str = "; it cannot be read which member this was: the node is a new one, and the old one has to be evicted";
 
-/// Returns the run of a life: other than those of earlier lives, though they may have had the same seed.
-fn run_of(draw: u64, epoch: u64) -> u64 {
-    hash_words(&[draw, epoch])
+/// Returns the number of a boot: other than those of earlier boots, though they may have had the same seed.
+fn boot_of(draw: u64, generation: u64) -> u64 {
+    hash_words(&[draw, generation])
 }
 
-/// Makes the identity of the life that begins: with new numbers for its dots, and in a later epoch.
-fn next_life(
+/// Makes the identity of the boot that begins: with new numbers for its dots, and in a later generation.
+fn next_identity(
     fx: &Effects,
     last: Option<&Identity>,
     (node, draw): (NodeId, u64),
     wall: u64,
 ) -> Identity {
-    let epoch = last.map_or(wall.max(1), |last| wall.max(last.epoch + 1));
-    let run = run_of(draw, epoch);
+    let generation = last.map_or(wall.max(1), |last| wall.max(last.generation + 1));
+    let boot = boot_of(draw, generation);
     match last {
         Some(last) => Identity {
             node: last.node,
-            run: match fx.rules().renews_dots() {
-                true => run,
-                false => last.run,
+            boot: match fx.rules().renews_dots() {
+                true => boot,
+                false => last.boot,
             },
-            epoch: match fx.rules().raises_epoch() {
-                true => epoch,
-                false => last.epoch,
+            generation: match fx.rules().raises_generation() {
+                true => generation,
+                false => last.generation,
             },
         },
-        None => Identity { node, run, epoch },
+        None => Identity {
+            node,
+            boot,
+            generation,
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])+ $refusal:ident = $name:literal,)+) => {
-        /// Why something from outside was refused. Rows that were acknowledged stay, and no ended life comes back.
+        /// Why something from outside was refused. Rows that were acknowledged stay, and no ended generation comes back.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Refusal {
@@ -44,12 +44,12 @@ refusals! {
     DomainTwice = "domain-twice",
     /// A peer uses the id of a node that answers.
     IdInUse = "id-in-use",
-    /// A message came from a life that has been evicted.
-    EvictedLife = "evicted-life",
-    /// A row or a context has a dot of this node's present life that it has not issued.
+    /// A message came from a generation that has been evicted.
+    EvictedGeneration = "evicted-generation",
+    /// A row or a context has a dot of this node's present boot that it has not issued.
     OwnDot = "own-dot",
-    /// A peer greeted with an earlier life of a member.
-    SealedLife = "sealed-life",
+    /// A peer greeted with an earlier generation of a member.
+    SealedGeneration = "sealed-generation",
     /// A message asks for more claims than one may, or tells more. The link was closed.
     TooManyClaims = "too-many-claims",
     /// A message names more members than one may. The link was closed.

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 /// The seed of a node. A driver takes it from the operating system, the simulator from its plan; there is no default.
 ///
 /// The id of a new node follows from it: two that run at once with one seed have one id, and the second is refused
-/// ([`HangupReason::IdInUse`](crate::HangupReason::IdInUse)). A seed may be used again in a later life.
+/// ([`HangupReason::IdInUse`](crate::HangupReason::IdInUse)). A seed may be used again in a later boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(pub [u8; 32]);
 
@@ -36,11 +36,11 @@ pub(crate) enum Stream {
 pub(crate) struct Rng(ChaCha8Rng);
 
 impl Rng {
-    /// A stream that differs from life to life, though lives may have one seed.
-    pub(crate) fn of_life(Seed(mut bytes): Seed, run: u64, stream: Stream) -> Self {
+    /// A stream that differs from boot to boot, though boots may have one seed.
+    pub(crate) fn of_boot(Seed(mut bytes): Seed, boot: u64, stream: Stream) -> Self {
         let (_, last) = bytes.split_at_mut(24);
-        for (byte, of_run) in last.iter_mut().zip(run.to_le_bytes()) {
-            *byte ^= of_run;
+        for (byte, of_boot) in last.iter_mut().zip(boot.to_le_bytes()) {
+            *byte ^= of_boot;
         }
         Rng::new(Seed(bytes), stream)
     }

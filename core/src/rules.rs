@@ -34,8 +34,8 @@ rules! {
     refuses_own_nonce, NonceEchoed = "nonce-echoed", "A nonce that a peer sends back as its own brings a link up.", rare;
     /// Draws a nonce of its own for each handshake.
     draws_nonces, NonceRepeated = "nonce-repeated", "All handshakes of a node have one nonce.";
-    /// Closes a link that was made before its peer began another life: claims of that life need another link.
-    closes_old_links, OldLinkKept = "old-link-kept", "A link that was made before its peer began another life is kept.", rare;
+    /// Closes a link that was made before its peer began another generation: claims of that generation need another link.
+    closes_old_links, OldLinkKept = "old-link-kept", "A link that was made before its peer began another generation is kept.", rare;
     /// Records the members that a greeting names before a row passes. Rule 5.
     records_peers, PeersUnrecorded = "peers-unrecorded", "A greeting's members are not recorded.";
 
@@ -47,13 +47,13 @@ rules! {
     /// Begins no cluster while rows are missing here, since it would hide that they are.
     damaged_founds_none, DamageFounds = "damage-founds", "A node that has lost rows, and finds no member, begins a cluster without them.", rare;
     /// Stores that rows were lost until the node has reunited.
-    notes_damage, DamageUnnoted = "damage-unnoted", "That rows were lost is forgotten with the life that found it out.", rare;
-    /// Begins a life with the stored settings.
-    restores_settings, SettingsForgotten = "settings-forgotten", "A new life goes by its own configuration until a setting changes.";
-    /// Begins each life in a later epoch than the last one.
-    raises_epoch, RevivedEpoch = "revived-epoch", "A new life has the epoch of the last one.";
-    /// Issues dots of a new life under a run of its own. Rule 10.
-    renews_dots, ReusedDots = "reused-dots", "A new life issues the dots of the last one again.";
+    notes_damage, DamageUnnoted = "damage-unnoted", "That rows were lost is forgotten with the boot that found it out.", rare;
+    /// Begins a boot with the stored settings.
+    restores_settings, SettingsForgotten = "settings-forgotten", "A new boot goes by its own configuration until a setting changes.";
+    /// Begins each boot in a later generation than the last one.
+    raises_generation, RevivedGeneration = "revived-generation", "A new boot has the generation of the last one.";
+    /// Issues dots of a new boot under a boot number of its own. Rule 10.
+    renews_dots, ReusedDots = "reused-dots", "A new boot issues the dots of the last one again.";
     /// Takes no rows of users' tables once this node leaves, so that its record says all that it holds.
     leavers_take_no_rows, LeaverTakesRows = "leaver-takes-rows", "A leaver goes on taking rows, so that its record does not say what it holds.", rare;
     /// Says that this node holds the rows of a leaver once they are synced.
@@ -72,8 +72,8 @@ rules! {
     asks_about_down, DownUnasked = "down-unasked", "A member that is taken for dead is asked for directly alone, and not through others.";
     /// Counts a belief as told only where a link was there to tell it over.
     beliefs_await_links, BeliefToldOnce = "belief-told-once", "A belief about a member counts as told though there was no link to tell it over.", rare;
-    /// Refutes accusations of the life that follows an eviction.
-    refutes_for_new_life, OldLifeDefended = "old-life-defended", "A node that was evicted and is back refutes what is said of the life before, and nothing that is said of this one.", rare;
+    /// Refutes accusations of the generation that follows an eviction.
+    refutes_for_new_generation, OldGenerationDefended = "old-generation-defended", "A node that was evicted and is back refutes what is said of the generation before, and nothing that is said of this one.", rare;
     /// Refutes an accusation of this node.
     refutes_accusations, RefutationIgnored = "refutation-ignored", "A node that is accused does not refute it.";
     /// Takes a dead member back by direct contact alone, and not by hearsay.
@@ -85,13 +85,13 @@ rules! {
     /// Agrees with one of two members that want to evict each other.
     agrees_once, AgreesTwice = "agrees-twice", "A member agrees with each of two that want to evict each other.", rare;
     /// Sends a node that an eviction does not name away until it has reunited. Rule 11.
-    evicted_reunite, EvictedHeard = "evicted-heard", "An evicted node goes on in another life without a reunion.";
-    /// Ends the old life of a node without a disk whose name and address a new life has.
-    ends_namesakes, NamesakeStays = "namesake-stays", "A new life without a disk leaves the old one of its name and address among the members.";
-    /// Waits for an old life of this name and address that keeps a disk.
-    awaits_disks, NamesakeWithDiskEnded = "namesake-with-disk-ended", "A new life ends the old one of its name and address though that keeps something on disk.", rare;
-    /// Ends an old life of this name and address though its clock was ahead.
-    ends_later_namesakes, NamesakeByClock = "namesake-by-clock", "A new life ends the old one of its name and address only if that has the earlier clock.", rare;
+    evicted_reunite, EvictedHeard = "evicted-heard", "An evicted node goes on in another generation without a reunion.";
+    /// Ends the old boot of a node without a disk whose name and address a new boot has.
+    ends_namesakes, NamesakeStays = "namesake-stays", "A new boot without a disk leaves the old one of its name and address among the members.";
+    /// Waits for an old boot of this name and address that keeps a disk.
+    awaits_disks, NamesakeWithDiskEnded = "namesake-with-disk-ended", "A new boot ends the old one of its name and address though that keeps something on disk.", rare;
+    /// Ends an old boot of this name and address though its clock was ahead.
+    ends_later_namesakes, NamesakeByClock = "namesake-by-clock", "A new boot ends the old one of its name and address only if that has the earlier clock.", rare;
 
     // Clocks.
     /// Refuses writes while the clock of this node is ahead of all others.
@@ -162,8 +162,8 @@ rules! {
     forwards_rows, ForwardUnsent = "forward-unsent", "Rows that are to be passed on are not.";
     /// Passes no row of a memory table on that a delete or a drop marker has taken. Rule 8.
     withholds_dead_rows, DeadForwarded = "dead-forwarded", "Rows of `memory` tables that a delete or a floor has taken are passed on.", rare;
-    /// Refuses rows that are passed on once their author's life has ended.
-    refuses_rows_of_ended, EndedForwarded = "ended-forwarded", "Rows that are passed on count though their author's life has ended.", rare;
+    /// Refuses rows that are passed on once their author's generation has ended.
+    refuses_rows_of_ended, EndedForwarded = "ended-forwarded", "Rows that are passed on count though their author's generation has ended.", rare;
     /// Asks for rows that a notice names and no push brings.
     grafts_missing, GraftUnsent = "graft-unsent", "Dots that a notice names and that do not come are not asked for.";
     /// Covers nothing that a notice names.
@@ -180,8 +180,8 @@ rules! {
     claims_reach_deletes, ClaimClockIgnored = "claim-clock-ignored", "A claim counts for deletes whose clock the claimant has not reached.", rare;
     /// Passes the claim of another member on to one that asks for it.
     relays_claims, ClaimNotRelayed = "claim-not-relayed", "A member that is asked for the claim of another does not pass it on.";
-    /// Counts a claim that is passed on while the life that made it goes on. Rule 5.
-    relayed_claims_end, RelayedClaimOutlives = "relayed-claim-outlives", "A claim that is passed on counts although the life that made it has ended.", rare;
+    /// Counts a claim that is passed on while the generation that made it goes on. Rule 5.
+    relayed_claims_end, RelayedClaimOutlives = "relayed-claim-outlives", "A claim that is passed on counts although the generation that made it has ended.", rare;
     /// Waits for a leaver until its final contexts are covered here. Rule 6.
     awaits_leavers, LeaverUncounted = "leaver-uncounted", "A leaver is not waited for, though no member has all that it held.", rare;
     /// Waits for no leaver whose last state was declared lost. Rule 6.

@@ -146,7 +146,7 @@ struct Machine {
     asked: BTreeMap<u64, Asked>,
     held: Option<Held>,
     // As the keeper of some jobs:
-    /// When the last lease of a job has surely run out; unknown before a whole guard has passed in this life.
+    /// When the last lease of a job has surely run out; unknown before a whole guard has passed in this boot.
     free_at: BTreeMap<u8, Instant>,
     begun: Instant,
     granting: BTreeMap<Token, Granting>,

@@ -26,14 +26,14 @@ const LATE_MS: u64 = 1_500;
 /// The clocks of one machine as far as its members believe them.
 #[derive(Clone, Debug, Default)]
 struct Believed {
-    /// When the node's life began by its monotonic clock; `None` while it does not run.
+    /// When the node's boot began by its monotonic clock; `None` while it does not run.
     begun: Option<Instant>,
     /// By how many milliseconds the wall clock was ahead of the monotonic one, and since when by the latter; oldest first.
     offsets: VecDeque<(Instant, i64)>,
     /// When, in microseconds of virtual time, and what the settled clock showed, in milliseconds: only what no later one exceeds, when it is
     /// carried on; oldest first.
     told: VecDeque<(u64, u64)>,
-    /// The machines of the members that it counts, itself included, if it is one: some twice, whose earlier lives are counted too.
+    /// The machines of the members that it counts, itself included, if it is one: some twice, whose earlier boots are counted too.
     counts: Option<Vec<usize>>,
     /// The largest time that the wall clock has shown while a node ran, in milliseconds.
     largest_ms: u64,
@@ -47,7 +47,7 @@ impl Believed {
         self.offsets.push_back((now.mono, offset));
     }
 
-    /// Returns the time that the settled clock shows, in milliseconds; nothing in the first time of a life.
+    /// Returns the time that the settled clock shows, in milliseconds; nothing in the first time of a boot.
     fn settled(&mut self, now: Now) -> Option<u64> {
         let begun = self.begun?;
         let from = now
@@ -122,7 +122,7 @@ impl Agreed {
         self.may_have_ended(op) && expires_ms <= self.passed_by(by_us)
     }
 
-    /// A machine's node begins a life, or its clock is set and shows `now`.
+    /// A machine's node begins a boot, or its clock is set and shows `now`.
     pub(crate) fn on_clock_set(&mut self, machine: usize, now: Now, runs: bool) {
         let known = &mut self.clocks[machine];
         if runs && known.begun.is_none() {
@@ -226,7 +226,7 @@ fn most_have_passed(counted: &[usize], latest: &[Option<u64>]) -> Option<u64> {
 }
 
 impl World {
-    /// A machine's node begins a life, or its clock is set.
+    /// A machine's node begins a boot, or its clock is set.
     pub(crate) fn clock_is_set(&mut self, node: usize) {
         let host = &self.hosts[node];
         let (now, runs) = (host.now(self.now_us), host.node.is_some());

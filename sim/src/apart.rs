@@ -84,8 +84,8 @@ impl World {
     fn view_apart(&self, index: usize, node: &Node) -> View {
         let now = self.hosts[index].now(self.now_us);
         let members = node.members();
-        // An old life is waited for until a member reaches a majority, or for good.
-        let old_life = members.iter().any(|member| {
+        // An old boot is waited for until a member reaches a majority, or for good.
+        let old_boot = members.iter().any(|member| {
             self.operator.gone.contains(&member.id) && member.state != MemberState::Left
         });
         let machine = |id| self.hosts.iter().position(|host| host.id == Some(id));
@@ -98,7 +98,7 @@ impl World {
         let mut waits_for = status.waiting_for.iter();
         let for_nothing =
             !status.waiting_for.is_empty() && waits_for.all(|wait| self.never_comes(wait));
-        let kept = self.operator.keeps_deletes || old_life || for_nothing;
+        let kept = self.operator.keeps_deletes || old_boot || for_nothing;
         View {
             node: index,
             down,

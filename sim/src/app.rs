@@ -1,6 +1,6 @@
 //! An embedder's own application in the world: its messages and timers, and the store inside.
 //!
-//! A [`Deployment`] puts one [`Application`] on each machine, beside the machine's node, for each life of the node. The
+//! A [`Deployment`] puts one [`Application`] on each machine, beside the machine's node, for each boot of the node. The
 //! application is a state machine as the node is: the world tells it what happened, and it acts through a [`Context`]. Its
 //! messages go through the same network as the nodes' messages, its timers follow the machine's own clock, and it dies with
 //! its process. What it must know after a crash it keeps in tables of the store.
@@ -38,7 +38,7 @@ const SHOWN_BYTES: usize = 64;
 
 /// The application on the machines of a world, and its promises.
 pub trait Deployment {
-    /// The process of a machine starts, for the first time or again. Nothing survives from an earlier life but what is in the
+    /// The process of a machine starts, for the first time or again. Nothing survives from an earlier boot but what is in the
     /// store; [`Application::started`] is called at once.
     fn start(&mut self, machine: usize) -> Box<dyn Application>;
 
@@ -56,18 +56,18 @@ pub trait Deployment {
     }
 }
 
-/// One life of the application on one machine. Every method does nothing unless it is overridden.
+/// One boot of the application on one machine. Every method does nothing unless it is overridden.
 ///
 /// While the process is paused what happens waits, in order; while the machine is slow each call costs time. When the process
 /// ends, so does the application, without a word.
 pub trait Application: Any {
-    /// Its life begins. The node beside it may still have to join its cluster or to catch up with it: see
+    /// Its boot begins. The node beside it may still have to join its cluster or to catch up with it: see
     /// [`NodeStatus::standing`](rumormill_core::NodeStatus::standing).
     fn started(&mut self, context: &mut Context<'_>) {
         let _ = context;
     }
 
-    /// A message from the application of machine `from` arrived. It may have been sent by an earlier life, or to one.
+    /// A message from the application of machine `from` arrived. It may have been sent by an earlier boot, or to one.
     fn message(&mut self, context: &mut Context<'_>, from: usize, message: &Bytes) {
         let _ = (context, from, message);
     }
@@ -129,7 +129,7 @@ impl Context<'_> {
         self.node().view(self.now())
     }
 
-    /// Opens a table of the store, with the same options on every machine and in every life, and from now on tells the
+    /// Opens a table of the store, with the same options on every machine and in every boot, and from now on tells the
     /// application when it changes; what is in it already it has to look at itself. The tables of a plan's clients are
     /// [`Table`](crate::plan::Table): take other names.
     ///
@@ -149,7 +149,7 @@ impl Context<'_> {
     }
 
     /// Asks the node for something that may take a while, as a write that has to be durable or a value that may be only on the
-    /// disk. [`Application::replied`] gets the answer, unless this life ends before.
+    /// disk. [`Application::replied`] gets the answer, unless this boot ends before.
     ///
     /// # Panics
     /// If it is to join or to leave: the plan decides which machine does that, and when.

@@ -88,7 +88,7 @@ struct Waiting {
     unacked: VecDeque<Unacked>,
     /// Reads that wait for their values.
     reads: BTreeMap<Token, Read>,
-    /// Values that reads have shown, in any life: a version has one value.
+    /// Values that reads have shown, in any boot: a version has one value.
     values: Values,
 }
 
@@ -318,7 +318,7 @@ impl World {
                 expires: row.expires().is_some(),
             })
         });
-        let life = host.life;
+        let boot = host.boot;
         self.count("gets");
         let fields = [
             Field::Word("table", table.name()),
@@ -333,7 +333,7 @@ impl World {
         let number = self.told(Exchange {
             client,
             node,
-            life,
+            boot,
             view: Some(self.observers.view_of(node)),
             table,
             key: Some(key.clone()),
@@ -520,7 +520,7 @@ impl World {
             self.told(Exchange {
                 client,
                 node,
-                life: self.hosts[node].life,
+                boot: self.hosts[node].boot,
                 view: Some(self.observers.view_of(node)),
                 table,
                 key: key.cloned(),

@@ -133,7 +133,7 @@ impl World {
         let open = self
             .net
             .end(link)
-            .is_some_and(|end| end.up && !end.closing && self.lives(node, end.life));
+            .is_some_and(|end| end.up && !end.closing && self.still_runs(node, end.boot));
         if !open {
             return self.trace.vanished(number, Outcome::Missed);
         }

@@ -39,13 +39,13 @@ pub(crate) enum Event {
     },
     DialFails {
         node: usize,
-        life: u32,
+        boot: u32,
         dial: DialId,
         why: Why,
     },
     Synced {
         node: usize,
-        life: u32,
+        boot: u32,
     },
     /// A machine that is slow has done what it was doing.
     Ready {
@@ -53,11 +53,11 @@ pub(crate) enum Event {
     },
     StoreFails {
         node: usize,
-        life: u32,
+        boot: u32,
     },
     StoreStalls {
         node: usize,
-        life: u32,
+        boot: u32,
     },
     Flip {
         number: usize,
@@ -69,7 +69,7 @@ pub(crate) enum Event {
     },
     Loaded {
         node: usize,
-        life: u32,
+        boot: u32,
         answer: Box<FromDisk>,
     },
     FaultEnds {
@@ -84,7 +84,7 @@ pub(crate) enum Event {
 /// A dial on its way.
 pub(crate) struct Call {
     pub(crate) from: usize,
-    pub(crate) life: u32,
+    pub(crate) boot: u32,
     pub(crate) to: usize,
     pub(crate) dial: DialId,
     pub(crate) hello: Hello,

@@ -36,14 +36,14 @@ impl World {
             .event(self.now_us, by, Weight::Story, "evict", &fields);
         let member = id.to_string();
         let token = self.request(by, None, Request::Evict { member, force });
-        let life = self.hosts[by].life;
-        self.observers.on_eviction_asked(token, (by, life), force);
+        let boot = self.hosts[by].boot;
+        self.observers.on_eviction_asked(token, (by, boot), force);
     }
 
     /// Whether a node that runs has not answered yet.
     pub(crate) fn is_evicting(&self) -> bool {
         let asked = self.observers.eviction_asked();
-        asked.is_some_and(|(node, life)| self.lives(node, life))
+        asked.is_some_and(|(node, boot)| self.still_runs(node, boot))
     }
 
     /// Whether others have evicted the node, or do not know it, and it has not heard of that.
@@ -86,7 +86,7 @@ impl World {
         true
     }
 
-    /// A node has ended the life of a member: it goes on without all machines whose nodes it does not count now.
+    /// A node has ended the generation of a member: it goes on without all machines whose nodes it does not count now.
     fn casts_out(&mut self, node: usize) {
         let Some(running) = &self.hosts[node].node else {
             return;

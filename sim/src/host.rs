@@ -37,11 +37,11 @@ pub(crate) struct Host {
     pub(crate) hurts: Hurts,
     /// The id that the node has, or had.
     pub(crate) id: Option<NodeId>,
-    /// The id of each of its lives.
+    /// The id of each of its boots.
     pub(crate) names: Vec<NodeId>,
     /// Counts the starts.
-    pub(crate) life: u32,
-    /// Turns it has ended, in all lives.
+    pub(crate) boot: u32,
+    /// Turns it has ended, in all boots.
     pub(crate) turns: u64,
     /// The users' tables on this node, in the order of [`Table::ALL`].
     pub(crate) tables: [TableId; Table::ALL.len()],
@@ -69,7 +69,7 @@ pub(crate) struct Ties {
     pub(crate) takes_along: bool,
     /// Whether the leaver said that everything was handed over.
     pub(crate) handed_over: Option<bool>,
-    /// In which life bits of its disk flipped, until the node has reunited with a member.
+    /// In which boot bits of its disk flipped, until the node has reunited with a member.
     pub(crate) rotten: Option<u32>,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,
@@ -123,7 +123,7 @@ impl Host {
             hurts: Hurts::default(),
             id: None,
             names: Vec::new(),
-            life: 0,
+            boot: 0,
             turns: 0,
             tables: [TableId::DEFAULT; Table::ALL.len()],
             seeds: Rng::new(seed, Stream::Seeds, index as u32),
@@ -167,7 +167,7 @@ impl Host {
             recovery.record(record)?;
         }
         let mut node = recovery.finish(now)?;
-        self.life += 1;
+        self.boot += 1;
         self.process.answers = true;
         let tables = self.opened().len();
         let mut cursors = Vec::new();
@@ -229,7 +229,7 @@ impl Host {
 
     /// Whether the machine had a node, and has lost all that it knew.
     fn forgot(&self) -> bool {
-        self.life > 0 && self.disk.is_empty()
+        self.boot > 0 && self.disk.is_empty()
     }
 
     /// Takes the node away, and with it all that was only in memory. Its counters are kept.
@@ -255,7 +255,7 @@ impl Host {
         self.process.busy_us > now_us || self.hurts.has(Hurt::Paused)
     }
 
-    /// The counters of all lives.
+    /// The counters of all boots.
     pub(crate) fn marks(&self) -> BTreeMap<&'static str, u64> {
         let mut out = self.marks.clone();
         if let Some(node) = &self.node {

@@ -15,7 +15,7 @@ impl World {
     /// Dials for a node that wants a link to the listener at `addr`.
     pub(crate) fn dial(&mut self, from: usize, dial: DialId, addr: &str) {
         self.count("dials");
-        let life = self.hosts[from].life;
+        let boot = self.hosts[from].boot;
         let to = addr
             .strip_prefix('n')
             .and_then(|index| index.parse().ok())
@@ -30,7 +30,7 @@ impl World {
         );
         let fails = |why| Event::DialFails {
             node: from,
-            life,
+            boot,
             dial,
             why,
         };
@@ -46,7 +46,7 @@ impl World {
         let at_us = self.now_us + self.net.latency(from, to);
         let call = Box::new(Call {
             from,
-            life,
+            boot,
             to,
             dial,
             hello,
@@ -58,17 +58,17 @@ impl World {
     pub(crate) fn dial_arrives(&mut self, call: Call) {
         let Call {
             from,
-            life,
+            boot,
             to,
             dial,
             hello,
         } = call;
-        if !self.lives(from, life) {
+        if !self.still_runs(from, boot) {
             return;
         }
         let fails = |why| Event::DialFails {
             node: from,
-            life,
+            boot,
             dial,
             why,
         };
@@ -86,10 +86,10 @@ impl World {
             }
             return self.push(self.now_us + DIAL_TIMEOUT_US, fails(Why::TimedOut));
         };
-        let to_life = self.hosts[to].life;
+        let to_boot = self.hosts[to].boot;
         let (link, back_us) = self
             .net
-            .accept(self.now_us, (from, life), (to, to_life), dial);
+            .accept(self.now_us, (from, boot), (to, to_boot), dial);
         let (other, hello) = (Network::other(link), Box::new(hello));
         self.push(self.now_us, Event::Up { link: other, hello });
         let hello = Box::new(ours);
@@ -114,8 +114,8 @@ impl World {
             return;
         };
         let dial = (side == 0).then_some(ours.dial);
-        let (node, life) = (ours.ends[side].node, ours.ends[side].life);
-        if !self.lives(node, life) {
+        let (node, boot) = (ours.ends[side].node, ours.ends[side].boot);
+        if !self.still_runs(node, boot) {
             return self.net.set_closing(link);
         }
         let peer = self
@@ -165,8 +165,8 @@ impl World {
         let Some(end) = self.net.end(link) else {
             return;
         };
-        let (node, life, up) = (end.node, end.life, end.up);
-        if !up || !self.lives(node, life) {
+        let (node, boot, up) = (end.node, end.boot, end.up);
+        if !up || !self.still_runs(node, boot) {
             return;
         }
         self.net.set_up(link, false);
@@ -183,7 +183,7 @@ impl World {
     pub(crate) fn node_beyond(&self, link: LinkId) -> Option<NodeId> {
         let end = self.net.end(Network::other(link))?;
         let names = &self.hosts.get(end.node)?.names;
-        names.get(end.life.checked_sub(1)? as usize).copied()
+        names.get(end.boot.checked_sub(1)? as usize).copied()
     }
 
     /// A node closes its end of a link.

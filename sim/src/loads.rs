@@ -41,9 +41,9 @@ impl World {
         }
         let looks_now = host.drive.load_rng.chance(CERTAIN / 2);
         let early = looks_now.then(|| host.disk.read(&query));
-        let life = host.life;
+        let boot = host.boot;
         let answer = Box::new(FromDisk { load, query, early });
-        self.push(self.now_us + wait_us, Event::Loaded { node, life, answer });
+        self.push(self.now_us + wait_us, Event::Loaded { node, boot, answer });
     }
 
     pub(crate) fn loaded(&mut self, node: usize, answer: FromDisk) {

@@ -156,7 +156,7 @@ impl Observers {
         self.is_off = true;
     }
 
-    /// A life of a node begins, which shows this view of these tables. A watching client begins at the cursors.
+    /// A boot of a node begins, which shows this view of these tables. A watching client begins at the cursors.
     pub(crate) fn on_start(
         &mut self,
         (at_us, node): (u64, usize),
@@ -173,7 +173,7 @@ impl Observers {
         self.on_view(node);
     }
 
-    /// A node shows other rows than before: those of a new life, or those of its cluster in the place of its own.
+    /// A node shows other rows than before: those of a new boot, or those of its cluster in the place of its own.
     fn on_view(&mut self, node: usize) {
         self.hidden.on_view(node);
         self.resurrections.on_view(node);
@@ -320,9 +320,9 @@ impl Observers {
             self.on_view(teller.node);
         }
         self.pushes.on_event(teller.at_us, event);
-        let life = (teller.running, teller.turn);
+        let boot = (teller.running, teller.turn);
         self.found
-            .add_once(self.hearsay.on_event(teller.place(), life, event));
+            .add_once(self.hearsay.on_event(teller.place(), boot, event));
     }
 
     /// A node has repaired rows that it lacked, and shows this now.
@@ -383,12 +383,12 @@ impl Observers {
         self.found.add_once(found);
     }
 
-    /// A machine is asked, in this life, to evict a member.
+    /// A machine is asked, in this boot, to evict a member.
     pub(crate) fn on_eviction_asked(&mut self, token: Token, by: (usize, u32), force: bool) {
         self.evictions.on_request(token, by, force);
     }
 
-    /// Returns the machine, and its life, that has not answered an eviction.
+    /// Returns the machine, and its boot, that has not answered an eviction.
     pub(crate) fn eviction_asked(&self) -> Option<(usize, u32)> {
         self.evictions.asked()
     }

@@ -43,16 +43,16 @@ impl World {
                 }
                 self.ids.insert(id, node);
                 self.count("starts");
-                if self.hosts[node].life == 1 && now_us > WARM_UP_US {
+                if self.hosts[node].boot == 1 && now_us > WARM_UP_US {
                     self.count("late_newcomers");
                 }
-                let life = Field::Num("life", u64::from(self.hosts[node].life));
+                let boot = Field::Num("life", u64::from(self.hosts[node].boot));
                 self.trace.event(
                     now_us,
                     node,
                     Weight::Story,
                     "start",
-                    &[life, Field::Mute(id.0)],
+                    &[boot, Field::Mute(id.0)],
                 );
                 self.starts_as(node);
                 if self.is_away(node) {

@@ -24,7 +24,7 @@ impl World {
         if struck.is_empty() {
             return self.try_again(number);
         }
-        host.ties.rotten = Some(host.life);
+        host.ties.rotten = Some(host.boot);
         self.strikes(number, what, node);
         self.course.endings.insert(number, Ending::Reboot(node));
         self.count_by(FaultKind::Rot.name(), struck.len() as u64);
@@ -43,7 +43,7 @@ impl World {
     /// Whether the node runs on a disk that has rotted: it may be unable to read a value, and has to say so.
     pub(crate) fn has_rotted(&self, node: usize) -> bool {
         let host = &self.hosts[node];
-        host.ties.rotten == Some(host.life)
+        host.ties.rotten == Some(host.boot)
     }
 
     /// An operator restarts a node whose disk has rotted, unless it has been restarted since.

@@ -19,8 +19,8 @@ pub struct Exchange {
     pub client: u32,
     /// The node that was asked. A client changes its node when its plan says so and when its node is down.
     pub node: usize,
-    /// Which life of the node it was: another one may have lost what the client saw.
-    pub life: u32,
+    /// Which boot of the node it was: another one may have lost what the client saw.
+    pub boot: u32,
     /// Which view of its rows the node had: counts its starts, and each time that it took its cluster's rows in the place of its
     /// own, as it does when it joins or reunites. What a client saw in one view need not be in the next. `None` if that happened
     /// while a read waited.
@@ -85,7 +85,7 @@ impl Exchanges {
         &self.all
     }
 
-    /// A life of the node begins, or the rows of its cluster take the place of its own.
+    /// A boot of the node begins, or the rows of its cluster take the place of its own.
     pub(crate) fn on_view(&mut self, node: usize) {
         self.views[node] += 1;
     }
@@ -123,9 +123,9 @@ impl Exchanges {
         Some(exchange)
     }
 
-    /// Judges whether each session was given what one life of a node guarantees.
+    /// Judges whether each session was given what one boot of a node guarantees.
     pub(crate) fn check(&self, model: &Model, agreed: &Agreed) -> Vec<Violation> {
-        check(&self.ops(model, agreed), Scope::Life)
+        check(&self.ops(model, agreed), Scope::Boot)
     }
 
     /// Returns the questions of clients and their answers, as the judge of sessions takes them. A session waits for each answer; the clients of a
@@ -150,7 +150,7 @@ impl Exchanges {
                 session: u32::MAX - number,
                 at_us: 0,
                 node: 0,
-                life: 0,
+                boot: 0,
                 table: table.name(),
                 key: key.clone(),
                 deed: Deed::Delete(version),
@@ -221,7 +221,7 @@ const fn last_of(clock: Hlc) -> Version {
         clock,
         actor: Actor {
             node: NodeId(u64::MAX),
-            run: u64::MAX,
+            boot: u64::MAX,
         },
         counter: u64::MAX,
     }
@@ -263,7 +263,7 @@ impl Exchange {
             session: self.client,
             at_us: self.told_us(),
             node: self.node,
-            life: view,
+            boot: view,
             table: self.table.name(),
             key: key.clone(),
             deed,
@@ -319,7 +319,7 @@ mod tests {
         let last = story.world.exchanges().len() - 1;
         let at = (story.world.now_us, 0);
         story.world.observers.on_answer(last, at, None);
-        let found = check(&ops_of(&story), Scope::Life);
+        let found = check(&ops_of(&story), Scope::Boot);
         found.into_iter().map(|found| found.checker).collect()
     }
 

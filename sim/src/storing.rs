@@ -29,13 +29,13 @@ impl World {
         let host = &mut self.hosts[node];
         let full = host.hurts.strike(Hurt::DiskFull);
         let stalls = full && !std::mem::replace(&mut host.drive.stalled, full);
-        let life = host.life;
+        let boot = host.boot;
         if host.disk.store(seq, batch, sync && !lies) {
             self.begin_sync(node);
         }
         if stalls {
             self.count(FaultKind::FullDisk.name());
-            self.push(self.now_us + SYNC_US.0, Event::StoreStalls { node, life });
+            self.push(self.now_us + SYNC_US.0, Event::StoreStalls { node, boot });
         }
         if lies {
             self.input(node, Input::Stored { upto: seq });
@@ -48,9 +48,9 @@ impl World {
         if host.hurts.strike(Hurt::DiskFails)
             && !std::mem::replace(&mut host.drive.store_failed, true)
         {
-            let life = host.life;
+            let boot = host.boot;
             self.count(FaultKind::FailDisk.name());
-            self.push(self.now_us + SYNC_US.0, Event::StoreFails { node, life });
+            self.push(self.now_us + SYNC_US.0, Event::StoreFails { node, boot });
         }
         self.hosts[node].drive.store_failed
     }
@@ -59,11 +59,11 @@ impl World {
         let host = &mut self.hosts[node];
         let slow_us = host.hurts.sync_us();
         let at_us = self.now_us + host.drive.disk_rng.between(SYNC_US.0, SYNC_US.1) + slow_us;
-        let life = host.life;
+        let boot = host.boot;
         if slow_us > 0 {
             self.count(FaultKind::SlowDisk.name());
         }
-        self.push(at_us, Event::Synced { node, life });
+        self.push(at_us, Event::Synced { node, boot });
     }
 
     pub(crate) fn synced(&mut self, node: usize) {

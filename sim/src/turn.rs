@@ -64,34 +64,34 @@ impl World {
             Event::DialArrives { call } => self.dial_arrives(*call),
             Event::DialFails {
                 node,
-                life,
+                boot,
                 dial,
                 why,
             } => {
-                if self.lives(node, life) {
+                if self.still_runs(node, boot) {
                     self.dial_failed(node, dial, why);
                 }
             }
-            Event::Synced { node, life } => {
-                if self.lives(node, life) {
+            Event::Synced { node, boot } => {
+                if self.still_runs(node, boot) {
                     self.synced(node);
                 }
             }
-            Event::StoreFails { node, life } => {
-                if self.lives(node, life) {
+            Event::StoreFails { node, boot } => {
+                if self.still_runs(node, boot) {
                     self.store_failed(node);
                 }
             }
-            Event::StoreStalls { node, life } => {
-                if self.lives(node, life) {
+            Event::StoreStalls { node, boot } => {
+                if self.still_runs(node, boot) {
                     self.store_stalls(node);
                 }
             }
             Event::Ready { node } => self.release(node),
             Event::Flip { number, every_us } => self.flip(number, every_us),
             Event::Again { number } => self.again(number),
-            Event::Loaded { node, life, answer } => {
-                if self.lives(node, life) {
+            Event::Loaded { node, boot, answer } => {
+                if self.still_runs(node, boot) {
                     self.loaded(node, *answer);
                 }
             }
@@ -101,8 +101,8 @@ impl World {
         }
     }
 
-    pub(crate) fn lives(&self, node: usize, life: u32) -> bool {
-        self.hosts[node].life == life && self.hosts[node].node.is_some()
+    pub(crate) fn still_runs(&self, node: usize, boot: u32) -> bool {
+        self.hosts[node].boot == boot && self.hosts[node].node.is_some()
     }
 
     pub(crate) fn input(&mut self, node: usize, input: Input) {

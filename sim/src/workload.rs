@@ -25,7 +25,7 @@ pub(crate) struct Mix {
     pub(crate) verbs: [u32; 4],
     /// The operations of a thousand that are flushes.
     pub(crate) flushes: u32,
-    /// The shortest and the longest life of a row that is written to expire, in milliseconds.
+    /// The shortest and the longest lifetime of a row that is written to expire, in milliseconds.
     pub(crate) ttl_ms: (u64, u64),
 }
 

@@ -260,7 +260,7 @@ fn a_watch_prints_changes_until_it_has_enough() {
         (&json!("deleted"), &json!("k"))
     );
     assert!(wait(&mut watch.process).success());
-    // An id of another life tells nothing of this one.
+    // An id of another boot tells nothing of this one.
     let mut watch = Watching::begin(&node, &["--cursor", "0000000000000001-gossip.3"]);
     let lagged = watch.next();
     assert_eq!(lagged["event"], "lagged");

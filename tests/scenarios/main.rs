@@ -283,7 +283,7 @@ fn plans_that_once_failed_hold() {
         "a_leave_cut_short_by_a_crash",
         "a_leave_while_another_leaves",
         "a_leaver_whose_last_rows_a_disk_has_lost",
-        "a_life_that_began_during_a_handshake",
+        "a_boot_that_began_during_a_handshake",
         "a_member_without_a_disk_whose_clock_is_behind",
         "a_newcomer_after_a_delete_from_the_far_future",
         "a_quarrel_about_a_replaced_sibling",
@@ -295,7 +295,7 @@ fn plans_that_once_failed_hold() {
         "a_write_after_the_end_of_a_row_from_a_fast_clock",
         "an_eviction_between_a_handshake_and_a_greeting",
         "an_expiring_row_that_a_disk_has_lost",
-        "an_old_life_whose_clock_was_ahead",
+        "an_old_boot_whose_clock_was_ahead",
         "all_left_and_came_back",
         "all_left_while_one_came_in",
         "expiry-clock",
@@ -324,7 +324,7 @@ fn plans_that_once_failed_fail_without_their_rules() {
 
     let plans = plans![
         "a_leave_while_another_leaves",
-        "a_life_that_began_during_a_handshake",
+        "a_boot_that_began_during_a_handshake",
         "siblings_claimed_through_a_third",
         "a_newcomer_that_writes_below_what_was_freed",
         "a_newcomer_that_writes_at_once",

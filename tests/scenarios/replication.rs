@@ -61,8 +61,8 @@ fn digests(context_actors: u32) {
         },
     );
     story.at(3_000);
-    for life in 0..150 {
-        story.put_safe(2, &format!("life{life}"), "began").wait(60);
+    for boot in 0..150 {
+        story.put_safe(2, &format!("boot{boot}"), "began").wait(60);
         story.kill(2).restart(2).wait(400);
     }
     story.wait(5_000);

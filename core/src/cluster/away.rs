@@ -1,4 +1,4 @@
-//! Away: a life that begins, or goes on, after others may have counted this node out. Until it has reunited it serves, pushes
+//! Away: a generation that begins, or goes on, after others may have counted this node out. Until it has reunited it serves, pushes
 //! and claims nothing.
 
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ use crate::table::sys;
 use crate::wire::Phase;
 
 impl Cluster {
-    /// This life follows a leave. The last one to leave has missed nothing: it goes on where it was.
+    /// This boot follows a leave. The last one to leave has missed nothing: it goes on where it was.
     pub(crate) fn return_from_leave(&mut self, env: &mut Env<'_>) {
         let Some((since, departure)) = self.membership.departure(self.id()) else {
             return;
@@ -73,14 +73,14 @@ impl Cluster {
         let active = departure.active.clone();
         self.go_away(env, since, active);
         self.look_for_members(env);
-        self.begin_another_life(env, self.identity.epoch);
+        self.begin_generation(env, self.identity.generation);
     }
 
-    /// Begins another life, after others ended an earlier one: this node's links begin anew with it.
-    pub(crate) fn begin_another_life(&mut self, env: &mut Env<'_>, ended: u64) {
-        self.identity.epoch = self.identity.epoch.max(ended).saturating_add(1);
-        if env.fx.rules().refutes_for_new_life() {
-            env.detector.begin_another_life(self.identity.epoch);
+    /// Begins another generation, after others ended an earlier one: this node's links begin anew with it.
+    pub(crate) fn begin_generation(&mut self, env: &mut Env<'_>, ended: u64) {
+        self.identity.generation = self.identity.generation.max(ended).saturating_add(1);
+        if env.fx.rules().refutes_for_new_generation() {
+            env.detector.begin_generation(self.identity.generation);
         }
         env.fx.store(record::identity(&self.identity));
         self.write_own_row(env);
@@ -99,7 +99,7 @@ impl Cluster {
     }
 
     /// Notes what this node holds, since the member that it reunites with has to hold all of it. Dials every node it ever heard of: one
-    /// whose last known life has ended may be back by now.
+    /// whose last known generation has ended may be back by now.
     pub(crate) fn look_for_members(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now().mono;
         env.modes.gossip.gone_away(now);
@@ -147,14 +147,14 @@ impl Cluster {
     fn member_that_answers(&self) -> Option<NodeId> {
         let mut links = self.links.iter();
         let member = links.find(|(_, link)| {
-            let evicted = self.membership.is_evicted(link.node, link.epoch);
+            let evicted = self.membership.is_evicted(link.node, link.generation);
             link.is_to_member() && !evicted
         });
         member.map(|(_, link)| link.node)
     }
 
     /// Lets this node go on with what it holds, on an operator's word that no member will come that could let it in. The record of it ends
-    /// this node's own earlier life and names no other member. So every node that hears of it reunites: a node that waits like this one, a
+    /// this node's own earlier generation and names no other member. So every node that hears of it reunites: a node that waits like this one, a
     /// second one that goes on at the same time, and a node that was thought to be gone. Returns the members it waited for that are not
     /// here.
     pub(crate) fn resume(&mut self, env: &mut Env<'_>) -> Result<Vec<NodeId>, ResumeError> {
@@ -168,8 +168,8 @@ impl Cluster {
         let is_here = |node: &NodeId| self.links.of(*node).is_some();
         let without = away.active.iter().filter(|node| !is_here(node));
         let without: Vec<NodeId> = without.copied().collect();
-        let ended = self.identity.epoch;
-        self.begin_another_life(env, ended);
+        let ended = self.identity.generation;
+        self.begin_generation(env, ended);
         if env.fx.rules().records_resumption() {
             self.record_resumption(env, ended);
         }
@@ -187,7 +187,7 @@ impl Cluster {
             active: Vec::from([me]),
             evicted: Some(Eviction {
                 by: me,
-                epoch: self.identity.epoch,
+                generation: self.identity.generation,
                 forced: true,
             }),
         };

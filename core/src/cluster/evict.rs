@@ -1,6 +1,6 @@
-//! Eviction: ends the life of a member that does not come back, so that no member waits for it.
+//! Eviction: ends the generation of a member that does not come back, so that no member waits for it.
 //!
-//! The node that evicts asks every member it reaches. Each durably agrees, unless it has agreed to end the asker's own life, or hears from
+//! The node that evicts asks every member it reaches. Each durably agrees, unless it has agreed to end the asker's own generation, or hears from
 //! the member to be evicted. With the agreement of more than half of the members the asker writes the record of the eviction, which names
 //! all members that the asker counted. An agreement binds until the asker has greeted anew or has given up.
 //!
@@ -32,7 +32,7 @@ pub(crate) struct Evictions {
     forgetful: BTreeSet<(Instant, NodeId)>,
     /// When the policy is carried out again.
     policy_at: Instant,
-    /// Members that are down and were this node in an earlier life, each with when its end is asked for next.
+    /// Members that are down and were this node in an earlier generation, each with when its end is asked for next.
     namesakes: BTreeMap<NodeId, Instant>,
     rounds: u64,
 }

@@ -26,8 +26,8 @@ impl Cluster {
         let mut keys = Vec::new();
         for node in [Some(self.id()), peer].into_iter().flatten() {
             keys.push((sys::MEMBERS, member_key(node)));
-            if let Some(epoch) = self.membership.departed_epoch(node) {
-                keys.push((sys::DEPARTED, departure_key(node, epoch)));
+            if let Some(generation) = self.membership.departed_generation(node) {
+                keys.push((sys::DEPARTED, departure_key(node, generation)));
             }
         }
         let unheard = heard.map(|heard| self.membership.evictions_unheard(heard));
@@ -58,7 +58,7 @@ impl Cluster {
             rows: self.greeting_rows(env, peer, heard),
             status: self.own_status(env),
         };
-        // The first batch makes this life durable: no dot of it leaves the node before.
+        // The first batch makes this boot durable: no dot of it leaves the node before.
         let gate = env.fx.first_gate();
         let knows_peer = peer.is_some_and(|peer| {
             let row = env.modes.gossip.sys_row(sys::MEMBERS, &member_key(peer));

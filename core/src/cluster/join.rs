@@ -79,14 +79,14 @@ impl Cluster {
         self.membership.begin();
     }
 
-    /// Begins a new life: goes away where others may have gone on without this node, and writes its row.
-    pub(crate) fn begin_life(&mut self, env: &mut Env<'_>, fresh: bool, behind: bool) {
+    /// Begins a boot: goes away where others may have gone on without this node, and writes its row.
+    pub(crate) fn begin_boot(&mut self, env: &mut Env<'_>, fresh: bool, behind: bool) {
         self.return_from_leave(env);
         if behind {
             self.fall_behind(env);
         }
         if fresh {
-            env.fx.mark(Mark::FirstLife);
+            env.fx.mark(Mark::FirstBoot);
         }
         if self.record.away.is_some() {
             self.look_for_members(env);
@@ -100,7 +100,7 @@ impl Cluster {
         protocols.insert("gossip".to_string(), env.config.addr.clone());
         let record = MemberRecord {
             actor: self.actor(),
-            epoch: self.identity.epoch,
+            generation: self.identity.generation,
             name: env.config.name.clone(),
             addr: env.config.addr.clone(),
             zone: env.config.zone.clone(),
@@ -239,15 +239,19 @@ impl Cluster {
         if said.phase == Phase::Member {
             self.greeted_by_clock(env, status.wall_ms);
         }
-        let life = self.links.get(link).map(|known| (known.node, known.epoch));
-        // It learns of its eviction from this node's greeting, and comes back in another life.
-        let evicted = life.is_some_and(|(node, epoch)| self.membership.is_evicted(node, epoch));
-        let newer = |(node, epoch)| {
+        let generation = self
+            .links
+            .get(link)
+            .map(|known| (known.node, known.generation));
+        // It learns of its eviction from this node's greeting, and comes back in another generation.
+        let evicted = generation
+            .is_some_and(|(node, generation)| self.membership.is_evicted(node, generation));
+        let newer = |(node, generation)| {
             let member = self.membership.get(node);
-            member.is_some_and(|member| member.record.epoch > epoch)
+            member.is_some_and(|member| member.record.generation > generation)
         };
-        if life.is_some_and(newer) && (evicted || env.fx.rules().closes_old_links()) {
-            // The peer has begun another life since it made the handshake, and claims of that life need another link.
+        if generation.is_some_and(newer) && (evicted || env.fx.rules().closes_old_links()) {
+            // The peer has begun another generation since it made the handshake, and claims of that generation need another link.
             self.hang_up(env, link, HangupReason::Retry);
             return Ok(());
         }
@@ -260,18 +264,18 @@ impl Cluster {
                 LinkPhase::Away
             },
         );
-        let (node, epoch) = match self.links.get_mut(link) {
+        let (node, generation) = match self.links.get_mut(link) {
             Some(known) => {
                 known.recorded = known.recorded.max(env.fx.open_seq());
                 known.awaits_claims = said.awaits_claims;
                 known.theirs = Some(said);
-                (known.node, known.epoch)
+                (known.node, known.generation)
             }
             None => return Ok(()),
         };
         env.fx.sync_this_turn();
         let now = env.fx.now().mono;
-        let actions = env.detector.direct(now, node, epoch);
+        let actions = env.detector.direct(now, node, generation);
         self.act(env, actions);
         self.join_answered(env, node);
         self.set_outbox(env);
@@ -350,7 +354,7 @@ impl Cluster {
     /// The peer's standing is known already; only ours has changed.
     pub(crate) fn reconsider(&mut self, env: &mut Env<'_>, link: LinkId) {
         let full = self.is_full();
-        let evicted = |known: &Link| self.membership.is_evicted(known.node, known.epoch);
+        let evicted = |known: &Link| self.membership.is_evicted(known.node, known.generation);
         if self.links.get(link).is_none_or(evicted) {
             return;
         }

@@ -278,7 +278,7 @@ impl Cluster {
                 active: self.active_members(env),
                 evicted: None,
             };
-            let key = departure_key(self.id(), self.identity.epoch);
+            let key = departure_key(self.id(), self.identity.generation);
             env.modes
                 .gossip
                 .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());

@@ -80,7 +80,7 @@ impl Cluster {
                 id: node,
                 name: record.name.to_string(),
                 addr: record.addr.to_string(),
-                epoch: record.epoch,
+                generation: record.generation,
                 zone: record.zone.to_string(),
                 protocols: record.protocols.iter().cloned().collect(),
                 state,

@@ -12,7 +12,7 @@ use crate::wire::{ClusterMessage, Message};
 pub(crate) struct Sender {
     pub(crate) link: LinkId,
     pub(crate) node: NodeId,
-    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
 }
 
 impl Cluster {
@@ -29,9 +29,9 @@ impl Cluster {
             LinkPhase::Closing => false,
             _ if greets => true,
             LinkPhase::Greeting => false,
-            // Messages of a life that was evicted count no more.
-            LinkPhase::Away if self.membership.is_evicted(from.node, from.epoch) => {
-                fx.refuse(Refusal::EvictedLife);
+            // Messages of a generation that was evicted count no more.
+            LinkPhase::Away if self.membership.is_evicted(from.node, from.generation) => {
+                fx.refuse(Refusal::EvictedGeneration);
                 false
             }
             LinkPhase::Away | LinkPhase::Ready => true,
@@ -48,7 +48,11 @@ impl Cluster {
         from: Sender,
         msg: ClusterMessage,
     ) -> Result<Option<Handover>, Refusal> {
-        let Sender { link, node, epoch } = from;
+        let Sender {
+            link,
+            node,
+            generation,
+        } = from;
         match msg {
             ClusterMessage::Greeting(greeting) => self.on_greeting(env, link, greeting)?,
             ClusterMessage::EvictionDigest(heard) => self.on_eviction_digest(env, link, &heard),
@@ -57,9 +61,9 @@ impl Cluster {
             ClusterMessage::Evict {
                 round,
                 node: other,
-                epoch: life,
+                generation: ended,
                 force,
-            } => self.on_evict(env, link, (node, epoch), round, (other, life), force),
+            } => self.on_evict(env, link, (node, generation), round, (other, ended), force),
             ClusterMessage::EvictVote { round, agrees } => {
                 self.on_evict_vote(env, node, round, agrees);
             }
@@ -79,7 +83,7 @@ impl Cluster {
     /// Takes in the direct contact that a probe or an ack is.
     pub(crate) fn on_contact(&mut self, env: &mut Env<'_>, from: Sender) {
         let now = env.fx.now().mono;
-        let actions = env.detector.direct(now, from.node, from.epoch);
+        let actions = env.detector.direct(now, from.node, from.generation);
         self.act(env, actions);
     }
 }

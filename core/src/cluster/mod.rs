@@ -75,7 +75,7 @@ pub(crate) struct Cluster {
     clocks: Clocks,
     skews: Skews,
     waits: Waits,
-    /// When this life began.
+    /// When this boot began.
     begun: Instant,
 }
 
@@ -116,11 +116,11 @@ impl Cluster {
         self.identity.node
     }
 
-    /// Returns this node in its present life.
+    /// Returns this node in its present generation.
     pub(crate) fn actor(&self) -> Actor {
         Actor {
             node: self.identity.node,
-            run: self.identity.run,
+            boot: self.identity.boot,
         }
     }
 

@@ -153,12 +153,12 @@ impl Cluster {
             self.links.refuse(now, link, hello, dial.is_some());
             self.seed_is(env, &addr, refused_seed(why));
             match why {
-                HangupReason::Sealed => env.fx.refuse(Refusal::SealedLife),
+                HangupReason::Sealed => env.fx.refuse(Refusal::SealedGeneration),
                 HangupReason::IdInUse => env.fx.refuse(Refusal::IdInUse),
                 _ => {}
             }
             if why == HangupReason::Retry {
-                // A join goes on until the older life has had its time to answer.
+                // A join goes on until the older generation has had its time to answer.
                 self.joins.join_waits(node, &addr, asked_by);
                 self.ask_again(env, node);
             } else {
@@ -204,12 +204,12 @@ impl Cluster {
             return Some(HangupReason::TooMany);
         }
         let known = self.membership.get(node).map(|member| &member.record);
-        if known.is_some_and(|record| record.epoch > hello.epoch) {
+        if known.is_some_and(|record| record.generation > hello.generation) {
             return Some(HangupReason::Sealed);
         }
-        // The same epoch under another run number: a copy of the disk was started beside the original.
+        // The same generation under another boot number: a copy of the disk was started beside the original.
         if known.is_some_and(|record| {
-            record.epoch == hello.epoch && record.actor.run != hello.actor.run
+            record.generation == hello.generation && record.actor.boot != hello.actor.boot
         }) {
             return Some(HangupReason::IdInUse);
         }
@@ -415,11 +415,11 @@ impl Cluster {
     pub(crate) fn membership_changed(&mut self, env: &mut Env<'_>, change: Change) {
         let now = env.fx.now().mono;
         match change {
-            Change::Known(node, epoch) => {
+            Change::Known(node, generation) => {
                 self.evictions.up(node);
                 env.modes.gossip.forget_claim(node);
                 if node == self.id() {
-                    return self.own_row_changed(env, epoch);
+                    return self.own_row_changed(env, generation);
                 }
                 let Some(member) = self.membership.get(node) else {
                     return;
@@ -434,7 +434,7 @@ impl Cluster {
                 let Some(member) = self.membership.get(node) else {
                     return;
                 };
-                let news = env.detector.add(now, node, epoch, &member.record.zone);
+                let news = env.detector.add(now, node, generation, &member.record.zone);
                 if news.is_empty() {
                     env.fx.event(Event::MemberUp(node));
                 }
@@ -508,7 +508,7 @@ fn refusal_text(why: HangupReason) -> &'static str {
     match why {
         HangupReason::Myself => "the address leads back to this node",
         HangupReason::IdInUse => "the peer uses this node's id, or a copy of another member's",
-        HangupReason::Sealed => "the peer is an earlier life of a member",
+        HangupReason::Sealed => "the peer is an earlier generation of a member",
         HangupReason::TooMany => "too many links",
         HangupReason::Left => "this node is leaving",
         _ => "refused",

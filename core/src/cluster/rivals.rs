@@ -28,11 +28,11 @@ pub(crate) struct Rival {
     answered: bool,
 }
 
-/// How long an answer proves that the older life is there: longer than a refused newcomer takes to try again.
+/// How long an answer proves that the older generation is there: longer than a refused newcomer takes to try again.
 const ANSWER_HOLDS: Duration = Duration::from_secs(30);
 
 impl Cluster {
-    /// Why a newer life of a member is not let in now: the older one may still answer. The newcomer tries again.
+    /// Why a newer generation of a member is not let in now: the older one may still answer. The newcomer tries again.
     pub(crate) fn rival(
         &mut self,
         env: &mut Env<'_>,
@@ -43,12 +43,12 @@ impl Cluster {
         let link = self.links.of(node)?;
         let known = self.links.get(link)?;
         let carries = matches!(known.phase(), LinkPhase::Ready | LinkPhase::Away);
-        let same_run = self
+        let same_boot = self
             .membership
             .get(node)
-            .is_some_and(|member| member.record.actor.run == hello.actor.run);
-        // A node that was evicted begins a new life without a restart.
-        if !carries || known.epoch >= hello.epoch || same_run {
+            .is_some_and(|member| member.record.actor.boot == hello.actor.boot);
+        // A node that was evicted begins a new generation without a restart.
+        if !carries || known.generation >= hello.generation || same_boot {
             self.rivals.remove(&node);
             return None;
         }
@@ -97,7 +97,7 @@ impl Cluster {
         }
     }
 
-    /// The link over which an older life was asked is gone.
+    /// The link over which an older generation was asked is gone.
     pub(crate) fn rival_gone(&mut self, link: LinkId, node: Option<NodeId>) {
         if let Some(node) = node
             && self
@@ -141,9 +141,9 @@ impl Cluster {
         self.links.put_off(now, by);
     }
 
-    /// Takes the news of a life of this node's own id.
-    pub(crate) fn own_row_changed(&mut self, env: &mut Env<'_>, epoch: u64) {
-        if epoch > self.identity.epoch {
+    /// Takes the news of a generation of this node's own id.
+    pub(crate) fn own_row_changed(&mut self, env: &mut Env<'_>, generation: u64) {
+        if generation > self.identity.generation {
             let (node, why) = (self.id(), HangupReason::IdInUse);
             env.fx.event(Event::Refused { node, why });
         }

@@ -88,7 +88,7 @@ impl fmt::Display for SeedState {
             SeedState::Refused(HangupReason::IdInUse) => {
                 "uses this node's id, or is a copy of a member"
             }
-            SeedState::Refused(HangupReason::Sealed) => "is an earlier life of a member",
+            SeedState::Refused(HangupReason::Sealed) => "is an earlier generation of a member",
             SeedState::Refused(_) => "is refused",
             SeedState::Denied(why) => return write!(f, "refuses this node: {}", why.text()),
             SeedState::OtherCluster => "belongs to another cluster",

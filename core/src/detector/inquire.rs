@@ -70,7 +70,7 @@ impl Detector {
         let member = self.members.get(&target)?;
         (member.state == RumorState::Alive).then_some(Rumor {
             node: target,
-            epoch: member.epoch,
+            generation: member.generation,
             incarnation: member.incarnation,
             state: RumorState::Alive,
             from: self.me,
@@ -89,12 +89,12 @@ impl Detector {
 
     fn believes(&self, rumor: &Rumor) -> bool {
         if rumor.node == self.me {
-            return (rumor.epoch, rumor.incarnation) == (self.epoch, self.incarnation);
+            return (rumor.generation, rumor.incarnation) == (self.generation, self.incarnation);
         }
         let member = self.members.get(&rumor.node);
         member.is_some_and(|member| {
-            let known = (member.epoch, member.incarnation, member.state);
-            known == (rumor.epoch, rumor.incarnation, rumor.state)
+            let known = (member.generation, member.incarnation, member.state);
+            known == (rumor.generation, rumor.incarnation, rumor.state)
         })
     }
 }

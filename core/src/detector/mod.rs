@@ -99,7 +99,7 @@ const MUTE_AFTER: u8 = 3;
 #[derive(Clone, Debug)]
 pub(crate) struct Detector {
     me: NodeId,
-    epoch: u64,
+    generation: u64,
     incarnation: u64,
     now: Instant,
     timing: Timing,
@@ -131,7 +131,7 @@ pub(crate) struct Detector {
 /// The detector's knowledge of a member.
 #[derive(Clone, Debug)]
 struct Member {
-    epoch: u64,
+    generation: u64,
     zone: Zone,
     incarnation: u64,
     state: RumorState,
@@ -147,9 +147,9 @@ struct Member {
 }
 
 impl Member {
-    fn new(epoch: u64, zone: Zone) -> Self {
+    fn new(generation: u64, zone: Zone) -> Self {
         Member {
-            epoch,
+            generation,
             zone,
             incarnation: 0,
             state: RumorState::Alive,
@@ -176,10 +176,10 @@ enum Due {
 }
 
 impl Detector {
-    /// Makes the detector of `me` in its life `epoch`, knowing no other member. The first probe falls at a random point of a period.
+    /// Makes the detector of `me` in its `generation`, knowing no other member. The first probe falls at a random point of a period.
     pub(crate) fn new(
         (me, zone): (NodeId, &str),
-        epoch: u64,
+        generation: u64,
         now: Instant,
         timing: Timing,
         mut rng: Rng,
@@ -189,7 +189,7 @@ impl Detector {
         let nonce = rng.next();
         Detector {
             me,
-            epoch,
+            generation,
             incarnation: 0,
             now,
             timing,
@@ -215,20 +215,20 @@ impl Detector {
         }
     }
 
-    /// This node begins another life: it defends that from now on, and no longer the one before.
-    pub(crate) fn begin_another_life(&mut self, epoch: u64) {
-        self.epoch = epoch;
+    /// This node begins another generation: it defends that from now on, and no longer the one before.
+    pub(crate) fn begin_generation(&mut self, generation: u64) {
+        self.generation = generation;
         self.incarnation = 0;
         self.rumors.remove(self.me);
     }
 
-    /// `node` is a member of `zone` in its life `epoch`. A larger epoch than known is a new life: alive, incarnation 0. `Up` when
+    /// `node` is a member of `zone` in its `generation`. A larger generation than known is a new generation: alive, incarnation 0. `Up` when
     /// that ended a suspicion or a death.
     pub(crate) fn add(
         &mut self,
         now: Instant,
         node: NodeId,
-        epoch: u64,
+        generation: u64,
         zone: &str,
     ) -> Vec<Action> {
         self.advance(now);
@@ -237,23 +237,23 @@ impl Detector {
             return out;
         }
         match self.members.get(&node) {
-            // A new life was heard from before its record came, which tells the zone.
-            Some(member) if member.epoch == epoch => self.moves(node, zone),
-            Some(member) if member.epoch > epoch => {}
+            // A new generation was heard from before its record came, which tells the zone.
+            Some(member) if member.generation == generation => self.moves(node, zone),
+            Some(member) if member.generation > generation => {}
             Some(_) => {
-                self.reborn(node, epoch, &mut out);
+                self.reborn(node, generation, &mut out);
                 self.moves(node, zone);
             }
             None => {
                 let zone = self.zones.intern(zone);
-                self.members.insert(node, Member::new(epoch, zone));
+                self.members.insert(node, Member::new(generation, zone));
                 self.place(node, RumorState::Alive);
             }
         }
         out
     }
 
-    /// A new life may be in another zone.
+    /// A new generation may be in another zone.
     fn moves(&mut self, node: NodeId, zone: &str) {
         let zone = self.zones.intern(zone);
         let Some(member) = self.members.get_mut(&node) else {
@@ -282,20 +282,20 @@ impl Detector {
         self.members.remove(&node);
     }
 
-    /// Takes a handshake with or any message from `node` in its life `epoch`. An unknown node, or an earlier life, is ignored.
-    pub(crate) fn direct(&mut self, now: Instant, node: NodeId, epoch: u64) -> Vec<Action> {
+    /// Takes a handshake with or any message from `node` in its `generation`. An unknown node, or an earlier generation, is ignored.
+    pub(crate) fn direct(&mut self, now: Instant, node: NodeId, generation: u64) -> Vec<Action> {
         self.advance(now);
         let mut out = Vec::new();
         let Some(member) = self.members.get(&node) else {
             return out;
         };
-        if epoch > member.epoch {
-            self.reborn(node, epoch, &mut out);
+        if generation > member.generation {
+            self.reborn(node, generation, &mut out);
         }
         if self
             .members
             .get(&node)
-            .is_some_and(|member| member.epoch == epoch)
+            .is_some_and(|member| member.generation == generation)
         {
             self.heard(node, &mut out);
         }
@@ -359,7 +359,7 @@ impl Detector {
         !self.down.is_empty()
     }
 
-    /// How often this node has refuted a suspicion in this life.
+    /// How often this node has refuted a suspicion in this generation.
     pub(crate) fn incarnation(&self) -> u64 {
         self.incarnation
     }

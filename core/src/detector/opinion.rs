@@ -16,7 +16,7 @@ const MAX_READ: usize = 64;
 const MAX_INCARNATION: u64 = 1 << 62;
 
 impl Detector {
-    /// Takes in what a peer says. Rumors about strangers or other lives count for nothing.
+    /// Takes in what a peer says. Rumors about strangers or other generations count for nothing.
     pub(super) fn learn(&mut self, heard: &[Rumor], out: &mut Vec<Action>) {
         for rumor in heard.iter().take(MAX_READ) {
             if rumor.incarnation >= MAX_INCARNATION {
@@ -30,7 +30,7 @@ impl Detector {
         }
     }
 
-    /// A message from `node` itself, in the life we know.
+    /// A message from `node` itself, in the generation we know.
     pub(super) fn heard(&mut self, node: NodeId, out: &mut Vec<Action>) {
         let now = self.now;
         let Some(member) = self.members.get_mut(&node) else {
@@ -49,13 +49,13 @@ impl Detector {
         }
     }
 
-    /// `node` started anew: nothing known of its former life holds.
-    pub(super) fn reborn(&mut self, node: NodeId, epoch: u64, out: &mut Vec<Action>) {
+    /// `node` started anew: nothing known of its former generation holds.
+    pub(super) fn reborn(&mut self, node: NodeId, generation: u64, out: &mut Vec<Action>) {
         self.end_probe(node);
         self.rumors.remove(node);
         self.set_state(node, RumorState::Alive, out);
         if let Some(member) = self.members.get_mut(&node) {
-            *member = Member::new(epoch, member.zone);
+            *member = Member::new(generation, member.zone);
         }
     }
 
@@ -66,7 +66,7 @@ impl Detector {
         };
         let rumor = Rumor {
             node,
-            epoch: member.epoch,
+            generation: member.generation,
             incarnation: member.incarnation,
             state: RumorState::Suspect,
             from: self.me,
@@ -93,7 +93,7 @@ impl Detector {
         }
         let rumor = Rumor {
             node,
-            epoch: member.epoch,
+            generation: member.generation,
             incarnation: member.incarnation,
             state: RumorState::Down,
             from: self.me,
@@ -162,7 +162,7 @@ impl Detector {
 
     /// Answers a rumor about this node.
     fn defend(&mut self, rumor: &Rumor, out: &mut Vec<Action>) {
-        if rumor.epoch != self.epoch {
+        if rumor.generation != self.generation {
             return;
         }
         let accused = rumor.state != RumorState::Alive;
@@ -178,7 +178,7 @@ impl Detector {
         if refute || accused {
             self.rumors.put(Rumor {
                 node: self.me,
-                epoch: self.epoch,
+                generation: self.generation,
                 incarnation: self.incarnation,
                 state: RumorState::Alive,
                 from: self.me,
@@ -193,7 +193,7 @@ impl Detector {
         let Some(member) = self.members.get_mut(&rumor.node) else {
             return;
         };
-        if rumor.epoch != member.epoch || rumor.incarnation < member.incarnation {
+        if rumor.generation != member.generation || rumor.incarnation < member.incarnation {
             return;
         }
         if rumor.incarnation > member.incarnation {

@@ -133,7 +133,7 @@ mod tests {
     fn about(node: u64) -> Rumor {
         Rumor {
             node: NodeId(node),
-            epoch: 1,
+            generation: 1,
             incarnation: 0,
             state: RumorState::Suspect,
             from: NodeId(0),

@@ -10,7 +10,7 @@ use crate::rng::{Seed, Stream};
 
 mod lifeguard;
 
-const EPOCH: u64 = 7;
+const GENERATION: u64 = 7;
 const LATENCY: Duration = Duration::from_millis(5);
 
 struct Net {
@@ -36,7 +36,10 @@ impl Net {
         for id in 1..=count {
             let mut node = detector(id, seed);
             for other in (1..=count).filter(|other| *other != id) {
-                assert!(node.add(Instant::ZERO, NodeId(other), EPOCH, "").is_empty());
+                assert!(
+                    node.add(Instant::ZERO, NodeId(other), GENERATION, "")
+                        .is_empty()
+                );
             }
             net.nodes.insert(NodeId(id), node);
         }
@@ -176,7 +179,7 @@ fn detector(id: u64, seed: u64) -> Detector {
     let rng = Rng::new(Seed::from_u64(seed * 1000 + id), Stream::Detector);
     Detector::new(
         (NodeId(id), ""),
-        EPOCH,
+        GENERATION,
         Instant::ZERO,
         Timing::default(),
         rng,
@@ -187,7 +190,7 @@ fn detector(id: u64, seed: u64) -> Detector {
 fn lone(others: u64) -> Detector {
     let mut node = detector(1, 1);
     for other in 2..2 + others {
-        node.add(Instant::ZERO, NodeId(other), EPOCH, "");
+        node.add(Instant::ZERO, NodeId(other), GENERATION, "");
     }
     node
 }
@@ -195,7 +198,7 @@ fn lone(others: u64) -> Detector {
 fn rumor(node: u64, incarnation: u64, state: RumorState, from: u64) -> Rumor {
     Rumor {
         node: NodeId(node),
-        epoch: EPOCH,
+        generation: GENERATION,
         incarnation,
         state,
         from: NodeId(from),
@@ -341,14 +344,14 @@ fn the_dead_return_by_direct_contact_and_not_by_hearsay() {
             .is_empty()
     );
     let stranger = Rumor {
-        epoch: EPOCH + 1,
+        generation: GENERATION + 1,
         ..rumor(3, 9, RumorState::Alive, 2)
     };
     assert!(node.on_ack(ms(2), NodeId(2), 0, &[stranger]).is_empty());
     assert_eq!(node.state(NodeId(3)), Some(RumorState::Down));
-    assert!(node.direct(ms(3), NodeId(3), EPOCH - 1).is_empty());
+    assert!(node.direct(ms(3), NodeId(3), GENERATION - 1).is_empty());
     assert_eq!(
-        node.direct(ms(3), NodeId(3), EPOCH),
+        node.direct(ms(3), NodeId(3), GENERATION),
         [Action::Up(NodeId(3))]
     );
     // The old rumor still travels; we have just spoken with the member, and tell it.
@@ -365,21 +368,21 @@ fn the_dead_return_by_direct_contact_and_not_by_hearsay() {
 }
 
 #[test]
-fn a_newer_life_is_alive_and_the_older_one_is_ignored() {
+fn a_newer_generation_is_alive_and_the_older_one_is_ignored() {
     let mut node = lone(4);
     node.on_ack(ms(1), NodeId(2), 0, &[rumor(3, 5, RumorState::Down, 2)]);
     assert_eq!(
-        node.add(ms(2), NodeId(3), EPOCH + 1, ""),
+        node.add(ms(2), NodeId(3), GENERATION + 1, ""),
         [Action::Up(NodeId(3))]
     );
     assert!(
         node.on_ack(ms(3), NodeId(2), 0, &[rumor(3, 6, RumorState::Down, 2)])
             .is_empty()
     );
-    assert!(node.add(ms(3), NodeId(3), EPOCH, "").is_empty());
+    assert!(node.add(ms(3), NodeId(3), GENERATION, "").is_empty());
     assert_eq!(node.state(NodeId(3)), Some(RumorState::Alive));
-    assert!(node.direct(ms(4), NodeId(3), EPOCH + 2).is_empty());
-    assert_eq!(node.members[&NodeId(3)].epoch, EPOCH + 2);
+    assert!(node.direct(ms(4), NodeId(3), GENERATION + 2).is_empty());
+    assert_eq!(node.members[&NodeId(3)].generation, GENERATION + 2);
     node.check();
 }
 
@@ -438,11 +441,11 @@ fn accusations_of_this_node_are_outbid() {
         &[rumor(1, u64::MAX, RumorState::Down, 3)],
     );
     assert_eq!(node.incarnation(), 41, "no incarnation refutes that");
-    let other_life = Rumor {
-        epoch: EPOCH + 1,
+    let other_generation = Rumor {
+        generation: GENERATION + 1,
         ..rumor(1, 50, RumorState::Down, 3)
     };
-    node.on_probe(ms(1), NodeId(2), 4, &[other_life]);
+    node.on_probe(ms(1), NodeId(2), 4, &[other_generation]);
     assert_eq!(node.incarnation(), 41);
 }
 

@@ -55,10 +55,10 @@ pub struct Hello {
     pub cluster_name: String,
     /// The cluster's id, for the log: whether two clusters may meet is settled after the handshake.
     pub cluster: ClusterId,
-    /// The node and its present life.
+    /// The node and its present boot.
     pub actor: Actor,
     /// Grows with every start of the node.
-    pub epoch: u64,
+    pub generation: u64,
     /// The member's name.
     pub name: String,
     /// The address its peers dial.

@@ -24,9 +24,9 @@ fn hello(name: &str) -> Hello {
         cluster: ClusterId(7),
         actor: Actor {
             node: NodeId(1),
-            run: 2,
+            boot: 2,
         },
-        epoch: 3,
+        generation: 3,
         name: name.to_string(),
         addr: "127.0.0.1:7400".to_string(),
     }
@@ -45,7 +45,7 @@ fn probe(nonce: u64) -> Message {
     };
     let rumor = Rumor {
         node: NodeId(4),
-        epoch: 1,
+        generation: 1,
         incarnation: 0,
         state: RumorState::Suspect,
         from: NodeId(5),

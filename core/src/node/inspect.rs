@@ -11,12 +11,12 @@ pub struct Inspect<'a> {
 }
 
 impl<'a> Inspect<'a> {
-    /// Returns the rare branches that were taken in this life, and how often.
+    /// Returns the rare branches that were taken in this boot, and how often.
     pub fn marks(self) -> impl Iterator<Item = (Mark, u64)> + use<'a> {
         self.node.fx.marks()
     }
 
-    /// Returns the refusals of this life, by reason, and how often.
+    /// Returns the refusals of this boot, by reason, and how often.
     pub fn refusals(self) -> impl Iterator<Item = (Refusal, u64)> + use<'a> {
         self.node.fx.refusals()
     }

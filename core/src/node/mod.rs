@@ -79,18 +79,22 @@ impl Node {
             fresh,
             behind,
         } = parts;
-        let (me, run, epoch) = (past.identity.node, past.identity.run, past.identity.epoch);
+        let (me, boot, generation) = (
+            past.identity.node,
+            past.identity.boot,
+            past.identity.generation,
+        );
         let rng = |stream| Rng::new(seed, stream);
         let mut node = Node {
             cluster: Cluster::new(now.mono, &config, rng(Stream::Membership), past),
             detector: Detector::new(
                 (me, &config.zone),
-                epoch,
+                generation,
                 now.mono,
                 config.timing.clone(),
                 rng(Stream::Detector),
             ),
-            nonces: Rng::of_life(seed, run, Stream::Link),
+            nonces: Rng::of_boot(seed, boot, Stream::Link),
             modes,
             requests: Requests::default(),
             loads: Loads::new(&config.limits),
@@ -101,7 +105,7 @@ impl Node {
             fx,
         };
         node.detector.rules = node.fx.rules();
-        node.begin_life(now, fresh, behind);
+        node.begin_boot(now, fresh, behind);
         node
     }
 
@@ -225,7 +229,7 @@ impl Node {
     }
 
     /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options. The id stands for the name in
-    /// this life of the node, also while the table has no rows: so a name that was asked for here is never forgotten.
+    /// this boot of the node, also while the table has no rows: so a name that was asked for here is never forgotten.
     ///
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long, [`TableError::ModeNotBuilt`] when it is that of a strong or quorum table.
@@ -298,7 +302,7 @@ impl Node {
         self.cluster.id()
     }
 
-    /// This node in its present life.
+    /// This node in its present boot.
     pub fn actor(&self) -> Actor {
         self.cluster.actor()
     }
@@ -315,7 +319,7 @@ impl Node {
             cluster_name: self.config.cluster_name.clone(),
             cluster: self.cluster.record.id,
             actor: self.actor(),
-            epoch: self.cluster.identity.epoch,
+            generation: self.cluster.identity.generation,
             name: self.config.name.clone(),
             addr: self.config.addr.clone(),
         }
@@ -426,8 +430,8 @@ impl Node {
         cluster.judge_evictions(&mut env, &verdicts);
     }
 
-    /// Begins a new life: what the store held takes effect, and this member's row is written.
-    fn begin_life(&mut self, now: Now, fresh: bool, behind: bool) {
+    /// Begins a new boot: what the store held takes effect, and this member's row is written.
+    fn begin_boot(&mut self, now: Now, fresh: bool, behind: bool) {
         if self.fx.rules().restores_settings() {
             for key in self.modes.gossip.sys_keys(sys::SETTINGS) {
                 self.setting_row_changed(&key);
@@ -436,7 +440,7 @@ impl Node {
         let (cluster, mut env) = self.cluster_door();
         cluster.restore_rows(&mut env);
         env.fx.set_now(now);
-        cluster.begin_life(&mut env, fresh, behind);
+        cluster.begin_boot(&mut env, fresh, behind);
         self.after_input();
     }
 }

@@ -14,8 +14,12 @@ impl Node {
         let Some(known) = self.cluster.links.get(link) else {
             return;
         };
-        let (node, epoch, phase) = (known.node, known.epoch, known.phase());
-        let from = Sender { link, node, epoch };
+        let (node, generation, phase) = (known.node, known.generation, known.phase());
+        let from = Sender {
+            link,
+            node,
+            generation,
+        };
         if !self.cluster.hears(&mut self.fx, from, phase, &msg) {
             return;
         }

@@ -20,8 +20,8 @@ pub struct NodeStatus {
     pub name: String,
     /// Its cluster.
     pub cluster: ClusterId,
-    /// Which of its lives this is.
-    pub epoch: u64,
+    /// Grows with every start, eviction and reunion.
+    pub generation: u64,
     /// `member`, `joining`, `away` (it must reunite first), `leaving` or `halted`.
     pub standing: &'static str,
     /// Members that have not left, this node included.
@@ -54,7 +54,7 @@ pub struct NodeStatus {
     pub stalled: bool,
     /// Lifeguard's score of this node's own health: 0 is well, 8 is worst; it stretches probes.
     pub health: u32,
-    /// Suspicions of this node that it has refuted in this life.
+    /// Suspicions of this node that it has refuted in this generation.
     pub incarnation: u64,
     /// The members for whose sake the oldest tombstones are kept, and why. A member may stand here twice, for two reasons.
     pub waiting_for: Vec<HoldUp>,
@@ -112,7 +112,7 @@ impl Node {
             id: self.id(),
             name: self.config().name.clone(),
             cluster: self.cluster(),
-            epoch: self.cluster.identity.epoch,
+            generation: self.cluster.identity.generation,
             standing: self.standing_name(),
             members: self.cluster.membership.count_others() + 1,
             rows: view.user_rows(),
@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// Returns a number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`], so that a caller can
-    /// wait for that instead of asking in every turn. It holds for this life of the node. O(1).
+    /// wait for that instead of asking in every turn. It holds for this boot of the node. O(1).
     pub fn members_revision(&self) -> u64 {
         self.cluster.members_revision
     }

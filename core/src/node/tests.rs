@@ -703,10 +703,10 @@ fn an_evicted_node_reunites() {
     let (mut lab, _) = Lab::with_an_old_copy();
     lab.put(0, "again", "v");
     lab.run(3_000);
-    // An eviction writes the end of that life, and the contexts it had seen.
+    // An eviction writes the end of that generation, and the contexts it had seen.
     let id = lab.nodes[0].as_ref().map(|node| node.members()).unwrap();
     let evicted = id.iter().find(|member| member.name == "n2").unwrap();
-    let key = crate::cluster::membership::departure_key(evicted.id, evicted.epoch);
+    let key = crate::cluster::membership::departure_key(evicted.id, evicted.generation);
     let departure = crate::cluster::membership::Departure {
         contexts: Vec::new(),
         active: Vec::new(),

@@ -4,7 +4,7 @@
 //! Documents, the command line and the interfaces are fed from it: a field of `Timing` or `Limits`
 //! becomes a setting by one line here, if `Node::retune` tells every part that keeps a copy of it.
 //!
-//! Not here, and so fixed for a life of a node: its names, addresses, seeds and storage, which are its own;
+//! Not here, and so fixed for a boot of a node: its names, addresses, seeds and storage, which are its own;
 //! `resident_value`, which is about its own memory; `found_patience`, which counts before a node knows any cluster;
 //! `store_backlog` and `loads`, by which drivers size their queues at the start.
 

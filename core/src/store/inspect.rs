@@ -138,7 +138,7 @@ mod tests {
     fn a_record_tells_its_mode_its_meaning_and_whether_it_is_whole() {
         let actor = Actor {
             node: NodeId(1),
-            run: 2,
+            boot: 2,
         };
         let class = RowClass::UsrDurable;
         let context = put(gossip::covered(class, actor, &Runs::default()));
@@ -162,7 +162,7 @@ mod tests {
         let class = RowClass::UsrDurable;
         let actor = Actor {
             node: NodeId(1),
-            run: 2,
+            boot: 2,
         };
         for value in [Some(Bytes::from_static(b"1")), None] {
             let deleted = value.is_none();

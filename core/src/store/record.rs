@@ -43,12 +43,12 @@ pub(crate) enum OwnRecord {
     Damage(String),
 }
 
-/// The identity of the node in its last life.
+/// The identity of the node in its last generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) node: NodeId,
-    pub(crate) run: u64,
-    pub(crate) epoch: u64,
+    pub(crate) boot: u64,
+    pub(crate) generation: u64,
 }
 
 /// Which cluster the node belongs to.
@@ -64,12 +64,12 @@ pub(crate) struct ClusterRecord {
     pub(crate) away: Option<Away>,
 }
 
-/// That a member may end another's life: it alone may, until it has said that it did or that it gave up.
+/// That a member may end another's generation: it alone may, until it has said that it did or that it gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Agreement {
     pub(crate) by: NodeId,
     pub(crate) node: NodeId,
-    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
 }
 
 /// The departure that a node has to make good by a reunion.
@@ -97,8 +97,8 @@ pub(crate) fn identity(identity: &Identity) -> StoreOp {
     let mut value = Writer::default();
     value
         .u64(identity.node.0)
-        .u64(identity.run)
-        .u64(identity.epoch);
+        .u64(identity.boot)
+        .u64(identity.generation);
     meta("identity", value)
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn agreed(agreements: &[Agreement]) -> StoreOp {
         value
             .u64(agreement.by.0)
             .u64(agreement.node.0)
-            .u64(agreement.epoch);
+            .u64(agreement.generation);
     }
     meta("agreed", value)
 }
@@ -201,9 +201,9 @@ fn read_own(name: &[u8], body: &[u8]) -> Option<OwnRecord> {
         b"format" => return value.u64().map(OwnRecord::Format),
         b"identity" => OwnRecord::Identity(Identity {
             node: NodeId(value.u64()?),
-            run: value.u64()?,
-            // The next life takes a larger one.
-            epoch: value.u64().filter(|epoch| *epoch < u64::MAX)?,
+            boot: value.u64()?,
+            // The next generation takes a larger one.
+            generation: value.u64().filter(|generation| *generation < u64::MAX)?,
         }),
         b"cluster" => OwnRecord::Cluster(ClusterRecord {
             name: value.text()?,
@@ -227,7 +227,7 @@ fn read_agreed(value: &mut Reader<'_>) -> Option<Vec<Agreement>> {
         agreed.push(Agreement {
             by: NodeId(value.u64()?),
             node: NodeId(value.u64()?),
-            epoch: value.u64()?,
+            generation: value.u64()?,
         });
     }
     Some(agreed)

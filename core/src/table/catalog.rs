@@ -28,7 +28,7 @@ pub(crate) mod sys {
     pub(crate) const SETTINGS: TableId = TableId(3);
     /// Floors of gossip tables.
     pub(crate) const FLOORS: TableId = TableId(4);
-    /// Lives that ended.
+    /// Generations that ended.
     pub(crate) const DEPARTED: TableId = TableId(5);
 
     /// Their names, in order of their ids.
@@ -56,7 +56,7 @@ pub(crate) struct Table {
     public: TableId,
     /// The table that the name means.
     home: TableId,
-    /// Whether a version of this table's has been here in this life.
+    /// Whether a version of this table's has been here in this boot.
     used: bool,
     mode: Mode,
 }
@@ -232,7 +232,7 @@ impl Catalog {
             .is_some_and(|table| table.used)
     }
 
-    /// Returns whether a version of this table, or of the other one of its group, has been here in this life.
+    /// Returns whether a version of this table, or of the other one of its group, has been here in this boot.
     pub(crate) fn was_used(&self, id: TableId) -> bool {
         let of_group = |known: &TableId| self.group(*known) == self.group(id);
         let mut known = self.known_as(id).into_iter().filter(of_group);

@@ -5,7 +5,7 @@
 //! Version Vectors", 2010; Almeida et al., "Scalable and Accurate Causality Tracking for Eventually Consistent Stores", 2014.)
 //!
 //! ```text
-//! token: version u8 | kind u8 | place u32 | (node u64, run u64, counter u64)* | CRC-32C u32 over all before
+//! token: version u8 | kind u8 | place u32 | (node u64, boot u64, counter u64)* | CRC-32C u32 over all before
 //! ```
 //! Integers are little-endian. The place is the CRC-32C of the table's name and the key. A checksum keeps accidents out, and
 //! not forgers: a client that makes up a vector harms the key it is used on, and no other.
@@ -80,16 +80,16 @@ impl Vector {
 
 pub(crate) fn write_dot(out: &mut Writer, dot: Dot) {
     out.u64(dot.actor.node.0)
-        .u64(dot.actor.run)
+        .u64(dot.actor.boot)
         .u64(dot.counter);
 }
 
 pub(crate) fn read_dot(bytes: &mut Reader<'_>) -> Option<Dot> {
     let node = NodeId(bytes.u64()?);
-    let run = bytes.u64()?;
+    let boot = bytes.u64()?;
     let counter = bytes.u64()?;
     Some(Dot {
-        actor: Actor { node, run },
+        actor: Actor { node, boot },
         counter,
     })
 }

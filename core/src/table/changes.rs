@@ -88,7 +88,7 @@ impl ChangeLog {
         self.first + self.entries.len() as u64
     }
 
-    /// Whether nothing has been logged yet in this life.
+    /// Whether nothing has been logged yet in this boot.
     pub(crate) fn is_new(&self) -> bool {
         self.next() == 1
     }

@@ -17,7 +17,7 @@ use crate::time::Instant;
 pub(crate) struct Seat<'a> {
     /// This node.
     pub(crate) me: NodeId,
-    /// When this life began.
+    /// When this boot began.
     pub(crate) begun: Instant,
     /// Whether this node has ever caught up with its cluster.
     pub(crate) joined: bool,

@@ -106,11 +106,11 @@ fn merged(batches: &[&[wire::Row]]) -> Vec<(Bytes, Bytes)> {
     let actors = std::vec![
         Actor {
             node: NodeId(1),
-            run: 1
+            boot: 1
         },
         Actor {
             node: NodeId(2),
-            run: 2
+            boot: 2
         }
     ];
     let tables = std::vec![wire::TableRef {

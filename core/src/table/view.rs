@@ -188,7 +188,7 @@ impl<'a> Iterator for Scan<'a> {
     }
 }
 
-/// A place in the changes that a watch reads: for gossip tables one in the local order of arrival, valid on one node, for one of its lives.
+/// A place in the changes that a watch reads: for gossip tables one in the local order of arrival, valid on one node, for one of its boots.
 /// Its text (`gossip.17`) and its bytes name the mode whose order it is of, so that other modes can count otherwise.
 ///
 /// ```
@@ -490,7 +490,7 @@ impl<'a> View<'a> {
         self.reads.gossip.table_info(table)
     }
 
-    /// A number that grows with every change of a table, by a client here or another member, and is valid for one life of this node.
+    /// A number that grows with every change of a table, by a client here or another member, and is valid for one boot of this node.
     /// Equal numbers mean that nothing was written, deleted, flushed or found to be expired in between. O(1).
     pub fn revision(&self, table: TableId) -> u64 {
         self.reads
@@ -498,7 +498,7 @@ impl<'a> View<'a> {
             .revision(self.reads.catalog.public(table))
     }
 
-    /// A number that grows whenever all users' tables change at once, and is valid for one life of this node: a flush of all tables tells
+    /// A number that grows whenever all users' tables change at once, and is valid for one boot of this node: a flush of all tables tells
     /// only in the turns that follow which tables had rows. O(1).
     pub fn revision_of_all(&self) -> u64 {
         self.reads.effects.revision_of_all()

@@ -1,4 +1,4 @@
-//! Messages of the cluster machine: nodes meet, leave and end each other's lives.
+//! Messages of the cluster machine: nodes meet, leave and end each other's generations.
 
 use alloc::vec::Vec;
 
@@ -17,14 +17,14 @@ wire! {
         Denial(Denial),
         /// The sender takes its leave: it sends nothing more on this link.
         Leave,
-        /// Asks whether the receiver agrees that this life of a member be ended.
+        /// Asks whether the receiver agrees that this generation of a member be ended.
         Evict {
             /// Echoed in the answer.
             round: u64,
             /// The member.
             node: NodeId,
-            /// Its life.
-            epoch: u64,
+            /// Its generation.
+            generation: u64,
             /// Whether the member may still answer the receiver.
             force: bool,
         },
@@ -35,12 +35,12 @@ wire! {
             /// Whether it agrees.
             agrees: bool,
         },
-        /// The sender has given up ending this life: a receiver that agreed is free to agree with another.
+        /// The sender has given up ending this generation: a receiver that agreed is free to agree with another.
         EvictCancel {
             /// The member.
             node: NodeId,
-            /// Its life.
-            epoch: u64,
+            /// Its generation.
+            generation: u64,
         },
         /// The sender leaves, and takes no more rows. Asks whether the receiver durably holds all that the sender covers.
         Handover {
@@ -92,7 +92,7 @@ impl ClusterMessage {
 pub enum Denial {
     /// Another node uses the peer's id, and answers.
     IdInUse,
-    /// The peer is an earlier life of a member.
+    /// The peer is an earlier generation of a member.
     Sealed,
     /// There are too many links.
     TooMany,
@@ -105,7 +105,7 @@ impl Denial {
     pub const fn text(self) -> &'static str {
         match self {
             Denial::IdInUse => "another node with this node's id answers: one of the two is a copy",
-            Denial::Sealed => "a later life of this node is a member",
+            Denial::Sealed => "a later generation of this node is a member",
             Denial::TooMany => "the peer has too many links",
             Denial::Leaving => "the peer is leaving",
         }

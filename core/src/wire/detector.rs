@@ -80,13 +80,13 @@ impl DetectorMessage {
 }
 
 wire! {
-    /// News about a member's life.
+    /// News about a member's generation.
     pub struct Rumor {
         /// The member.
         pub node: NodeId,
-        /// Which of its lives: grows with each start.
-        pub epoch: u64,
-        /// How often it has refuted a suspicion in this life.
+        /// Grows with each start, eviction and reunion.
+        pub generation: u64,
+        /// How often it has refuted a suspicion in this generation.
         pub incarnation: u64,
         /// The state that the rumor gives it.
         pub state: RumorState,

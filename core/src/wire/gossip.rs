@@ -111,8 +111,8 @@ wire! {
     pub struct RelayedClaim {
         /// The member.
         pub node: NodeId,
-        /// The life in which it claimed this.
-        pub epoch: u64,
+        /// The generation in which it claimed this.
+        pub generation: u64,
         /// Its hybrid logical clock then.
         pub clock: u64,
         /// Its durable coverage then, in all domains.

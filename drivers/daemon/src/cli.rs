@@ -224,7 +224,7 @@ pub(crate) enum Settings {
 /// The commands on a member.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Members {
-    /// End the life of a member that is down, so that no member waits for it
+    /// Evict a member that is down, so that no member waits for it
     ///
     /// More than half of the members, the evicted one counted, have to agree. If it comes back, it compares its rows with a
     /// member's: what was deleted meanwhile stays deleted, and what it alone had is kept.
@@ -238,7 +238,7 @@ pub(crate) enum Members {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Declare that writes of earlier lives of a node are lost
+    /// Declare that writes of earlier boots of a node are lost
     ///
     /// In tables that keep siblings a delete is kept while it names writes that have not come here: `status` names the nodes that
     /// made them. This ends the wait for one of them, on all members, for the deletes made until now. It also ends the wait for the last

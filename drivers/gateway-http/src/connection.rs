@@ -44,8 +44,8 @@ const REST: usize = 256 << 20;
 const REST_TIME: Duration = Duration::from_secs(30);
 const REST_IDLE: Duration = Duration::from_secs(5);
 
-/// Longest life of a connection that is kept for probes.
-const PROBE_LIFE: Duration = Duration::from_secs(10);
+/// Longest lifetime of a connection that is kept for probes.
+const PROBE_LIFETIME: Duration = Duration::from_secs(10);
 
 /// How long a connection for probes may take to send its request.
 const PROBE_HEADER: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ impl Connection {
     /// Serves a probe, and refuses any other request.
     pub(crate) async fn probe(self, stream: TcpStream) {
         let late = async {
-            Timer::after(PROBE_LIFE).await;
+            Timer::after(PROBE_LIFETIME).await;
         };
         smol::future::or(self.serve(stream, Serves::Probe), late).await;
     }

@@ -39,7 +39,7 @@ pub(crate) struct Listing {
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
     /// Where to watch from, after the last page, so that no change is missed: the place where the listing began. Absent when another
-    /// member, or another life of this one, has given an earlier page: list again to watch.
+    /// member, or another boot of this one, has given an earlier page: list again to watch.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
 }
@@ -161,7 +161,7 @@ pub(crate) async fn list(
     let listing = Listing {
         rows: rows.iter().map(ListedRow::from).collect(),
         next,
-        cursor: (begun.run == end.run).then(|| begun.to_string()),
+        cursor: (begun.boot == end.boot).then(|| begun.to_string()),
     };
     Ok(Json(listing).into_response())
 }
@@ -177,7 +177,7 @@ async fn page(
         .calls
         .with(move |node, now| {
             let end = EventId {
-                run: node.actor().run,
+                boot: node.actor().boot,
                 cursor: node.view(now).cursor(),
             };
             let mut range = ScanRange {

@@ -68,7 +68,7 @@ pub(crate) struct Evicted {
     members: usize,
 }
 
-/// Evict a member: its life ends, no member waits for it any more, and it comes back by comparing its rows with a member's.
+/// Evict a member: its generation ends, no member waits for it any more, and it comes back by comparing its rows with a member's.
 #[utoipa::path(post, path = "/v1/members/{id}/evict", tag = "cluster", operation_id = "evict_member",
     params(("id" = String, Path, description = "Its id or its name"),
            ("force" = Option<bool>, Query, description = "Do without a majority, and evict one that answers")),
@@ -109,7 +109,7 @@ pub(crate) struct Lost {
     lost: String,
 }
 
-/// Declare that writes of earlier lives of a node that have not come by now are lost. Deletes in tables that keep siblings no longer
+/// Declare that writes of earlier boots of a node that have not come by now are lost. Deletes in tables that keep siblings no longer
 /// wait for them. Should a node that holds such writes come back all the same, those that the deletes replaced come back with it.
 #[utoipa::path(post, path = "/v1/members/{id}/lost", tag = "cluster", operation_id = "declare_lost",
     params(("id" = String, Path, description = "Its id, or the name by which it is or was a member")),

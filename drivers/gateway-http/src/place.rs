@@ -68,7 +68,7 @@ impl Place {
     /// Its form in a URL.
     pub(crate) fn encode(&self) -> String {
         let mut out = vec![FORM];
-        out.extend_from_slice(&self.begun.run.to_be_bytes());
+        out.extend_from_slice(&self.begun.boot.to_be_bytes());
         out.extend_from_slice(&self.begun.cursor.to_bytes());
         match &self.after {
             After::Key(key) => {
@@ -189,10 +189,10 @@ fn decode(text: &[u8]) -> Option<Place> {
         return None;
     }
     let (form, body) = body.split_first()?;
-    let (run, body) = body.split_first_chunk()?;
+    let (boot, body) = body.split_first_chunk()?;
     let (cursor, body) = body.split_first_chunk()?;
     let begun = EventId {
-        run: u64::from_be_bytes(*run),
+        boot: u64::from_be_bytes(*boot),
         cursor: Cursor::from_bytes(*cursor).ok()?,
     };
     let (kind, body) = body.split_first()?;

@@ -21,8 +21,8 @@ pub struct Member {
     pub name: String,
     /// Where its peers reach it.
     pub addr: String,
-    /// Which of its lives this is: grows with every start.
-    pub epoch: u64,
+    /// Grows with every start, eviction and reunion.
+    pub generation: u64,
     /// Its failure domain; may be empty.
     pub zone: String,
     /// `alive`, `suspect`, `down` or `left`.
@@ -51,7 +51,7 @@ impl From<MemberInfo> for Member {
             id: info.id.to_string(),
             name: info.name,
             addr: info.addr,
-            epoch: info.epoch,
+            generation: info.generation,
             zone: info.zone,
             state: member_state(info.state),
             live: info.state.is_live(),
@@ -111,8 +111,8 @@ pub struct Status {
     pub cluster: String,
     /// The cluster's name.
     pub cluster_name: String,
-    /// Which of its lives this is: grows with every start.
-    pub epoch: u64,
+    /// Grows with every start, eviction and reunion.
+    pub generation: u64,
     /// `member`, `joining`, `away` (it must reunite first), `leaving` or `halted`.
     pub standing: &'static str,
     /// Members that have not left, this one included.
@@ -145,7 +145,7 @@ pub struct Status {
     pub stalled: bool,
     /// This node's own health by Lifeguard: 0 is well, 8 is worst.
     pub health: u32,
-    /// Suspicions of this node that it has refuted in this life.
+    /// Suspicions of this node that it has refuted in this generation.
     pub incarnation: u64,
     /// Ids of members that hold up the collection of deleted rows.
     pub waiting_for: Vec<String>,
@@ -269,7 +269,7 @@ pub fn status(node: &Node, now: Now) -> Status {
         name: status.name,
         cluster: status.cluster.to_string(),
         cluster_name: node.config().cluster_name.clone(),
-        epoch: status.epoch,
+        generation: status.generation,
         standing: status.standing,
         members: status.members,
         rows: status.rows,

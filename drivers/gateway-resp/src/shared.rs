@@ -142,8 +142,8 @@ pub(crate) struct Cursors {
 }
 
 impl Cursors {
-    /// Remembers a place. `salt` is of this life of the node: it keeps a cursor of an earlier life from being taken for
-    /// one of this life, and the result within what a double holds exactly.
+    /// Remembers a place. `salt` is of this boot of the node: it keeps a cursor of an earlier boot from being taken for
+    /// one of this boot, and the result within what a double holds exactly.
     pub(crate) fn insert(&mut self, place: Place, salt: u64) -> u64 {
         if self.first == 0 {
             self.first = ((salt & 0xffff_ffff) << 20) | 1;

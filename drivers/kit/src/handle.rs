@@ -246,7 +246,7 @@ impl Handle {
         self.with(|node, _| node.live_members()).await
     }
 
-    /// Ends the life of a member that is down, by its id or its name, so that no delete waits for it. More than half of the members, the
+    /// Ends the generation of a member that is down, by its id or its name, so that no delete waits for it. More than half of the members, the
     /// evicted one counted, have to agree. With `force` it needs no majority, and ends a member that answers too. Returns the id,
     /// durably. If the member comes back, it compares its rows with a member's.
     ///

@@ -12,7 +12,7 @@ use crate::{Damage, FjallStore, OpenError, Salvage};
 
 /// A node and its store.
 pub struct Recovered {
-    /// The node, in a new life.
+    /// The node, in a new boot.
     pub node: Node,
     /// The store, open.
     pub store: FjallStore,

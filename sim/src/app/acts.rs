@@ -121,8 +121,8 @@ impl World {
             .max(self.now_us + HEARS_AFTER_US);
         if slot.alarm_us.is_none_or(|alarm_us| at_us < alarm_us) {
             slot.alarm_us = Some(at_us);
-            let life = host.life;
-            let event = AppEvent::Alarm { node, life };
+            let boot = host.boot;
+            let event = AppEvent::Alarm { node, boot };
             self.push(at_us, Event::Application(Box::new(event)));
         }
     }

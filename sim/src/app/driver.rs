@@ -22,9 +22,9 @@ pub(crate) enum AppEvent {
         message: Bytes,
     },
     /// A timer may be due.
-    Alarm { node: usize, life: u32 },
+    Alarm { node: usize, boot: u32 },
     /// There is news from the node.
-    News { node: usize, life: u32 },
+    News { node: usize, boot: u32 },
 }
 
 impl AppEvent {
@@ -82,13 +82,13 @@ impl World {
                 number,
                 message,
             } => self.message_arrives((from, to), number, &message),
-            AppEvent::Alarm { node, life } => {
-                if self.lives(node, life) {
+            AppEvent::Alarm { node, boot } => {
+                if self.still_runs(node, boot) {
                     self.ring(node);
                 }
             }
-            AppEvent::News { node, life } => {
-                if self.lives(node, life) {
+            AppEvent::News { node, boot } => {
+                if self.still_runs(node, boot) {
                     self.tell(node);
                 }
             }
@@ -123,8 +123,8 @@ impl World {
         let slot = &mut self.slots[node];
         slot.news.push_back(news);
         if slot.news.len() == 1 {
-            let life = self.hosts[node].life;
-            let event = AppEvent::News { node, life };
+            let boot = self.hosts[node].boot;
+            let event = AppEvent::News { node, boot };
             self.push(
                 self.now_us + HEARS_AFTER_US,
                 Event::Application(Box::new(event)),

@@ -30,7 +30,7 @@ pub(crate) struct Slot {
     pub(super) requests: BTreeSet<Token>,
     /// The news that the queued event will tell it, if this is not empty.
     pub(super) news: VecDeque<News>,
-    /// Messages on their way, of all lives.
+    /// Messages on their way, of all boots.
     pub(super) in_flight: usize,
     /// Since when wakes are counted, and how many there were.
     wakes: (u64, u32),

@@ -29,7 +29,7 @@ struct Heard {
     counts: bool,
 }
 
-/// The wall clocks that one life of a node has heard.
+/// The wall clocks that one boot of a node has heard.
 #[derive(Debug, Default)]
 struct Clocks {
     /// The last clock of each peer, by the link it came over.
@@ -102,7 +102,7 @@ impl Ahead {
         Ahead(for_each(nodes))
     }
 
-    /// A life of the node begins.
+    /// A boot of the node begins.
     pub(crate) fn on_start(&mut self, node: usize) {
         self.0[node] = Clocks::default();
     }

@@ -115,7 +115,7 @@ pub struct ClusterView {
 
 impl ClusterView {
     /// Asks a node. Members in `gone` will never come back. Deletes may have to be kept for good where `keeps_deletes` says so, for a member whose
-    /// disk was lost, and for members without a disk that are as many as those that run: a new life ends its old one with a majority alone.
+    /// disk was lost, and for members without a disk that are as many as those that run: a new boot ends its old one with a majority alone.
     pub fn read(
         index: usize,
         node: &Node,

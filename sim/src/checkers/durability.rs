@@ -155,7 +155,7 @@ mod tests {
     fn version(ahead_s: u64, counter: u64) -> Version {
         let actor = Actor {
             node: NodeId(1),
-            run: 1,
+            boot: 1,
         };
         Version {
             clock: Hlc::at(Clock::default().now(0).wall + Duration::from_secs(ahead_s)),

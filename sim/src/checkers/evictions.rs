@@ -13,7 +13,7 @@ pub const NAME: &str = "eviction";
 #[derive(Clone, Copy)]
 struct Asked {
     token: Token,
-    /// The machine it was asked of, and that machine's life.
+    /// The machine it was asked of, and that machine's boot.
     by: (usize, u32),
     /// Whether it may do without a majority.
     force: bool,
@@ -36,12 +36,12 @@ pub(crate) struct Evictions {
 }
 
 impl Evictions {
-    /// A machine is asked, in this life, to evict a member.
+    /// A machine is asked, in this boot, to evict a member.
     pub(crate) fn on_request(&mut self, token: Token, by: (usize, u32), force: bool) {
         self.asked = Some(Asked { token, by, force });
     }
 
-    /// Returns the machine, and its life, that has not answered an eviction.
+    /// Returns the machine, and its boot, that has not answered an eviction.
     pub(crate) fn asked(&self) -> Option<(usize, u32)> {
         self.asked.map(|asked| asked.by)
     }

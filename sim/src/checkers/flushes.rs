@@ -43,7 +43,7 @@ mod tests {
     fn version(clock: u64) -> Version {
         let actor = Actor {
             node: NodeId(1),
-            run: 1,
+            boot: 1,
         };
         Version {
             clock: Hlc(clock),

@@ -14,7 +14,7 @@ use crate::plan::Table;
 /// The checker's name in reports.
 pub const NAME: &str = "grafts";
 
-/// Dots that one life waits for at once: of more than it has room for a node may leave some to anti-entropy.
+/// Dots that one boot waits for at once: of more than it has room for a node may leave some to anti-entropy.
 const MAX_WAITING: usize = 256;
 /// The time that a node takes to ask beside the time that it waits, in microseconds.
 const SPARE_US: u64 = 20_000;
@@ -33,10 +33,10 @@ struct Wait {
     after: Seq,
 }
 
-/// The notices that one life of a node was told, and its questions about them.
+/// The notices that one boot of a node was told, and its questions about them.
 #[derive(Debug, Default)]
 struct Notices {
-    /// When the life began, in virtual microseconds: what was written before may have been on its disk.
+    /// When the boot began, in virtual microseconds: what was written before may have been on its disk.
     since_us: u64,
     /// Dots that came or were named. Only the first to name one is asked at once.
     known: HashSet<Dot, FixedState>,
@@ -46,7 +46,7 @@ struct Notices {
 }
 
 impl Notices {
-    /// Begins the notices of a life.
+    /// Begins the notices of a boot.
     fn new(since_us: u64) -> Self {
         Notices {
             since_us,
@@ -148,7 +148,7 @@ impl Grafts {
         }
     }
 
-    /// A life of the node begins.
+    /// A boot of the node begins.
     pub(crate) fn on_start(&mut self, (at_us, node): (u64, usize)) {
         self.nodes[node] = Notices::new(at_us);
     }
@@ -279,7 +279,7 @@ mod tests {
     fn dot(counter: u64) -> Dot {
         let actor = Actor {
             node: NodeId(1),
-            run: 1,
+            boot: 1,
         };
         (1, actor, counter)
     }

@@ -1,5 +1,5 @@
 //! No node comes back from the dead by hearsay: a node that was taken for dead stays so until it is heard itself, has refuted it with a
-//! larger incarnation, or has begun another life.
+//! larger incarnation, or has begun another generation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::{Violation, for_each};
 /// The checker's name in reports.
 pub const NAME: &str = "hearsay";
 
-/// The news of other members that one life of a node has heard. Times are turns of the node: events within one have no order.
+/// The news of other members that one generation of a node has heard. Times are turns of the node: events within one have no order.
 #[derive(Debug, Default)]
 struct Ears {
     known: BTreeMap<NodeId, Known>,
@@ -21,8 +21,8 @@ struct Ears {
 
 #[derive(Debug, Default)]
 struct Known {
-    epoch: u64,
-    /// The largest incarnation that was told of this epoch, and when.
+    generation: u64,
+    /// The largest incarnation that was told of this generation, and when.
     incarnation: u64,
     told: u64,
     /// The largest one told in turns before `told`.
@@ -73,13 +73,13 @@ impl Ears {
         self.greeted.remove(&link);
     }
 
-    /// Takes rumors about members. Rumors about strangers and other lives count for nothing.
+    /// Takes rumors about members. Rumors about strangers and other generations count for nothing.
     fn told(&mut self, rumors: &[Rumor], turn: u64) {
         for rumor in rumors {
             let Some(known) = self.known.get_mut(&rumor.node) else {
                 continue;
             };
-            if rumor.epoch != known.epoch {
+            if rumor.generation != known.generation {
                 continue;
             }
             if known.told != turn {
@@ -101,12 +101,17 @@ impl Ears {
         known.grave = Some(Grave { incarnation, turn });
     }
 
-    /// The member, in this life of its, was taken for alive by a node of this number; whether only others can have said so.
-    fn up(&mut self, (at_us, node): (u64, usize), member: NodeId, epoch: u64) -> Option<Violation> {
+    /// The member, in this generation of its, was taken for alive by a node of this number; whether only others can have said so.
+    fn up(
+        &mut self,
+        (at_us, node): (u64, usize),
+        member: NodeId,
+        generation: u64,
+    ) -> Option<Violation> {
         let known = self.known.entry(member).or_default();
-        if known.epoch != epoch {
+        if known.generation != generation {
             *known = Known {
-                epoch,
+                generation,
                 ..Known::default()
             };
             return None;
@@ -136,7 +141,7 @@ impl Hearsay {
         Hearsay(for_each(nodes))
     }
 
-    /// A life of the node begins.
+    /// A generation of the node begins.
     pub(crate) fn on_start(&mut self, node: usize) {
         self.0[node] = Ears::default();
     }
@@ -172,8 +177,8 @@ impl Hearsay {
         let ears = &mut self.0[node];
         match event {
             Event::MemberUp(member) => {
-                let epoch = epoch_of(running, *member);
-                return ears.up((at_us, node), *member, epoch);
+                let generation = generation_of(running, *member);
+                return ears.up((at_us, node), *member, generation);
             }
             Event::MemberDown(member) => ears.down(*member, turn),
             Event::MemberLeft(member) => ears.left(*member),
@@ -183,10 +188,10 @@ impl Hearsay {
     }
 }
 
-fn epoch_of(running: Option<&Node>, member: NodeId) -> u64 {
+fn generation_of(running: Option<&Node>, member: NodeId) -> u64 {
     let members = running.map_or_else(Vec::new, |node| node.members());
     let found = members.iter().find(|known| known.id == member);
-    found.map_or(0, |member| member.epoch)
+    found.map_or(0, |member| member.generation)
 }
 
 #[cfg(test)]
@@ -200,7 +205,7 @@ mod tests {
     fn alive(incarnation: u64) -> Rumor {
         Rumor {
             node: WHO,
-            epoch: 1,
+            generation: 1,
             incarnation,
             state: RumorState::Alive,
             from: WHO,
@@ -251,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn its_own_voice_a_refutation_and_another_life_do() {
+    fn its_own_voice_a_refutation_and_another_generation_do() {
         let mut heard = buried();
         heard.hears(WHO, 5);
         let mut refuted = buried();

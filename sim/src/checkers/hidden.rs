@@ -12,7 +12,7 @@ use crate::plan::Table;
 /// The checker's name in reports.
 pub const NAME: &str = "hidden_deletes";
 
-/// The rows with an expiry that one node has shown since its life began, or since it took over the rows of its cluster.
+/// The rows with an expiry that one node has shown since its boot began, or since it took over the rows of its cluster.
 #[derive(Debug, Default)]
 struct Expiring(BTreeMap<(Table, Bytes), Version>);
 
@@ -76,7 +76,7 @@ impl Hidden {
         Hidden(for_each(nodes))
     }
 
-    /// A life of the node begins, or the rows of its cluster take the place of its own.
+    /// A boot of the node begins, or the rows of its cluster take the place of its own.
     pub(crate) fn on_view(&mut self, node: usize) {
         self.0[node] = Expiring::default();
     }
@@ -121,10 +121,10 @@ mod tests {
     use crate::model::{Accepted, Model};
 
     fn version(clock: u64) -> Version {
-        let (node, run) = (NodeId(1), 1);
+        let (node, boot) = (NodeId(1), 1);
         Version {
             clock: Hlc(clock),
-            actor: Actor { node, run },
+            actor: Actor { node, boot },
             counter: clock,
         }
     }

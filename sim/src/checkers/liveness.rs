@@ -16,7 +16,7 @@ impl Liveness {
         Liveness(for_each(nodes))
     }
 
-    /// A life of the node begins, or something other than its own deadline calls it.
+    /// A boot of the node begins, or something other than its own deadline calls it.
     pub(crate) fn on_call(&mut self, node: usize) {
         self.0[node] = 0;
     }

@@ -89,7 +89,7 @@ const NO_VERSION: Version = Version {
     clock: Hlc(0),
     actor: Actor {
         node: NodeId(0),
-        run: 0,
+        boot: 0,
     },
     counter: 0,
 };

@@ -52,7 +52,7 @@ fn back(row: &RowState, history: History<'_>, expired: impl Fn(&Told) -> bool) -
     })
 }
 
-/// Watches one life of one node: a version that was hidden by a delete or by a newer version never shows again.
+/// Watches one boot of one node: a version that was hidden by a delete or by a newer version never shows again.
 #[derive(Debug, Default)]
 struct Watch([HashMap<Bytes, Seen, FixedState>; Table::ALL.len()]);
 
@@ -123,7 +123,7 @@ impl Resurrections {
         Resurrections(for_each(nodes))
     }
 
-    /// A life of the node begins, or the rows of its cluster take the place of its own.
+    /// A boot of the node begins, or the rows of its cluster take the place of its own.
     pub(crate) fn on_view(&mut self, node: usize) {
         self.0[node] = Watch::default();
     }
@@ -150,7 +150,7 @@ mod tests {
     fn ahead(seconds: u64, counter: u64) -> Version {
         let actor = Actor {
             node: NodeId(1),
-            run: 1,
+            boot: 1,
         };
         let wall = Clock::default().now(0).wall + std::time::Duration::from_secs(seconds);
         Version {

@@ -10,7 +10,7 @@ use super::{Violation, for_each};
 /// The checker's name in reports.
 pub const NAME: &str = "pages";
 
-/// The pages that one life of a node has served: by link and session the number of the page that comes next.
+/// The pages that one boot of a node has served: by link and session the number of the page that comes next.
 #[derive(Debug, Default)]
 struct Served(BTreeMap<(LinkId, u64), u32>);
 
@@ -47,7 +47,7 @@ impl Pages {
         Pages(for_each(nodes))
     }
 
-    /// A life of the node begins.
+    /// A boot of the node begins.
     pub(crate) fn on_start(&mut self, node: usize) {
         self.0[node] = Served::default();
     }

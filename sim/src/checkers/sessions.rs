@@ -48,7 +48,7 @@ pub struct SessionOp {
     /// The node that answered.
     pub node: usize,
     /// Which of that node's states, one growing out of the other: a restart begins another, and so does whatever replaces all rows.
-    pub life: u32,
+    pub boot: u32,
     /// The table's name.
     pub table: &'static str,
     /// The key.
@@ -87,9 +87,9 @@ impl Deed {
 /// How far the guarantees of a session reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// One life of one node: a crash may take unsynced rows with it, and another node may not have them yet. What a gossip table promises.
+    /// One boot of one node: a crash may take unsynced rows with it, and another node may not have them yet. What a gossip table promises.
     #[default]
-    Life,
+    Boot,
     /// One node, through its restarts: what it answered was durable there. They end when the session moves.
     Node,
     /// The whole cluster: they follow the session wherever it goes.
@@ -137,15 +137,15 @@ struct Session<'a> {
 impl Session<'_> {
     /// Forgets what the session knows if its guarantees do not reach to where this operation was answered.
     fn go_to(&mut self, op: &SessionOp, scope: Scope) {
-        let keeps = self.at.is_none_or(|(node, life)| match scope {
-            Scope::Life => (node, life) == (op.node, op.life),
+        let keeps = self.at.is_none_or(|(node, boot)| match scope {
+            Scope::Boot => (node, boot) == (op.node, op.boot),
             Scope::Node => node == op.node,
             Scope::Cluster => true,
         });
         if !keeps {
             self.keys.clear();
         }
-        self.at = Some((op.node, op.life));
+        self.at = Some((op.node, op.boot));
     }
 }
 

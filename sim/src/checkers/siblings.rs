@@ -161,7 +161,7 @@ mod tests {
         fn accept(&mut self, clock: u64, key: Option<&'static str>, effect: Effect) -> usize {
             let actor = Actor {
                 node: NodeId(1),
-                run: 1,
+                boot: 1,
             };
             let version = Version {
                 clock: Hlc(clock),

@@ -27,7 +27,7 @@ impl Standing {
         Standing(for_each(nodes))
     }
 
-    /// A life of the node begins.
+    /// A boot of the node begins.
     pub(crate) fn on_start(&mut self, node: usize) {
         self.0[node] = false;
     }

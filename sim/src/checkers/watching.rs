@@ -167,7 +167,7 @@ impl Watching {
         Watching(for_each(nodes))
     }
 
-    /// A life of the node begins, with these tables, whose changes count from the cursors.
+    /// A boot of the node begins, with these tables, whose changes count from the cursors.
     pub(crate) fn on_start(
         &mut self,
         node: usize,

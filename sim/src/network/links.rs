@@ -11,7 +11,7 @@ const BREAK_AFTER_US: u64 = 12_000_000;
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) node: usize,
-    pub(crate) life: u32,
+    pub(crate) boot: u32,
     /// Between its `LinkUp` and its `LinkDown`.
     pub(crate) up: bool,
     /// This side has closed it, or its end is already on the way.
@@ -28,10 +28,10 @@ pub(crate) struct End {
 const NEVER_US: u64 = u64::MAX;
 
 impl End {
-    fn new(node: usize, life: u32) -> Self {
+    fn new(node: usize, boot: u32) -> Self {
         End {
             node,
-            life,
+            boot,
             up: false,
             closing: false,
             arrival_us: 0,

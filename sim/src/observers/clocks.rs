@@ -8,7 +8,7 @@ use super::Observers;
 use crate::clock::Clock;
 
 impl Observers {
-    /// A machine's node begins a life, or its clock is set and shows `now`.
+    /// A machine's node begins a boot, or its clock is set and shows `now`.
     pub(crate) fn on_clock_set(&mut self, machine: usize, now: Now, runs: bool) {
         self.agreed.on_clock_set(machine, now, runs);
     }

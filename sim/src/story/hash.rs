@@ -40,23 +40,23 @@ pub(super) fn ask_parts(ask: &ClaimAsk) -> [u64; 4] {
 
 pub(super) fn claim_parts(claim: &RelayedClaim) -> [u64; 4] {
     let (_, dots) = dots_of(&claim.contexts);
-    [claim.node.0, claim.epoch, claim.clock, dots]
+    [claim.node.0, claim.generation, claim.clock, dots]
 }
 
 pub(super) fn actor_parts(actor: &Actor) -> [u64; 2] {
-    [actor.node.0, actor.run]
+    [actor.node.0, actor.boot]
 }
 
 /// Hashes a batch: its rows by their dots, and what else a version has. The values follow from the dots, since each write has its own.
 pub(super) fn batch_hash(batch: &RowBatch) -> u64 {
     fold(batch.rows.iter().flat_map(|row| {
         let actor = batch.actors.get(row.actor as usize);
-        let [node, run] = actor.map_or([0, 0], actor_parts);
+        let [node, boot] = actor.map_or([0, 0], actor_parts);
         let table = batch.tables.get(row.table as usize);
         [
             table.map_or(0, |table| u64::from(table.domain)),
             node,
-            run,
+            boot,
             row.counter,
             row.clock,
             row.expires,
@@ -108,8 +108,8 @@ pub(super) fn basis_hash(basis: &PullBasis) -> u64 {
 pub(super) fn ranges_hash(ranges: &[DotRange]) -> u64 {
     fold(ranges.iter().flat_map(|range| {
         let dot = |(actor, counter): &(Actor, u64)| {
-            let [node, run] = actor_parts(actor);
-            fold([node, run, *counter])
+            let [node, boot] = actor_parts(actor);
+            fold([node, boot, *counter])
         };
         let to = range.to.as_ref().map_or(0, dot);
         [u64::from(range.domain), dot(&range.from), to, range.sum]

@@ -53,16 +53,16 @@ impl<'a> Line<'a> {
             ClusterMessage::Evict {
                 node,
                 round,
-                epoch,
+                generation,
                 force,
             } => self
                 .who(*node)
                 .num("round", *round)
-                .mute([*epoch, u64::from(*force)]),
+                .mute([*generation, u64::from(*force)]),
             ClusterMessage::EvictVote { round, agrees } => {
                 self.num("agrees", *agrees).mute([*round])
             }
-            ClusterMessage::EvictCancel { node, epoch } => self.who(*node).mute([*epoch]),
+            ClusterMessage::EvictCancel { node, generation } => self.who(*node).mute([*generation]),
             ClusterMessage::Handover {
                 round,
                 insists,
@@ -158,7 +158,7 @@ impl<'a> Line<'a> {
         let parts = rumors.iter().flat_map(|rumor| {
             [
                 rumor.node.0,
-                rumor.epoch,
+                rumor.generation,
                 rumor.incarnation,
                 rumor.state as u64,
                 rumor.from.0,

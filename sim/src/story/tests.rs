@@ -15,7 +15,7 @@ fn hash(msg: &Message) -> u64 {
 fn compare(change: impl FnOnce(&mut RangeSum)) -> Message {
     let actor = Actor {
         node: NodeId(1),
-        run: 2,
+        boot: 2,
     };
     let mut compare = RangeSum {
         round: 3,
@@ -35,7 +35,7 @@ fn compare(change: impl FnOnce(&mut RangeSum)) -> Message {
 fn compared(change: impl FnOnce(&mut RangeDots)) -> Message {
     let actor = Actor {
         node: NodeId(1),
-        run: 2,
+        boot: 2,
     };
     let mut compared = RangeDots {
         round: 3,
@@ -72,7 +72,7 @@ fn probe(change: impl FnOnce(&mut Status)) -> Message {
 fn push(change: impl FnOnce(&mut RowBatch)) -> Message {
     let actor = Actor {
         node: NodeId(1),
-        run: 2,
+        boot: 2,
     };
     let mut batch = RowBatch {
         actors: vec![actor],
@@ -117,7 +117,7 @@ fn messages_that_differ_in_one_field_have_different_hashes() {
         probe(|status| status.settled_ms = 9),
         push(|_| {}),
         push(|batch| batch.actors[0].node.0 = 9),
-        push(|batch| batch.actors[0].run = 9),
+        push(|batch| batch.actors[0].boot = 9),
         push(|batch| batch.rows[0].value = Some("v".into())),
     ];
     let hashes: std::collections::BTreeSet<u64> = messages.iter().map(hash).collect();

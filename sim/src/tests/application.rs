@@ -227,7 +227,7 @@ fn timers_go_by_the_machines_own_clock_and_end_with_the_process() {
 }
 
 #[test]
-fn what_was_answered_is_there_in_the_next_life_and_nothing_else() {
+fn what_was_answered_is_there_in_the_next_boot_and_nothing_else() {
     let started = |context: &mut Context<'_>| {
         let own = sync_table(context);
         if context.view().len(own) > 0 {
@@ -342,7 +342,7 @@ fn the_network_drops_what_goes_beyond_its_bound() {
     assert_eq!(story.world().tally.counts.get("crowded_out"), Some(&7));
 }
 
-/// Says 200 words by chance in each life, and finds fault with every run. Then it is silent: rows that a disk lost without an error
+/// Says 200 words by chance in each boot, and finds fault with every run. Then it is silent: rows that a disk lost without an error
 /// are compared only while two members have seen the same and synced it.
 #[derive(Default)]
 struct Chatter(Option<TableId>, usize);

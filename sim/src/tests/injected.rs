@@ -145,7 +145,7 @@ fn a_client_reads_what_it_wrote() {
             crate::Answer::Read(found) => found.as_ref().map(|found| found.value.to_vec()),
             crate::Answer::Wrote { effect, .. } => effect.value().map(|value| value.to_vec()),
         };
-        (exchange.node, exchange.life, found)
+        (exchange.node, exchange.boot, found)
     });
     let value = Some(b"v0".to_vec());
     let expected = [

@@ -126,9 +126,9 @@ impl Sabotage for ReusedLink {
             cluster: ClusterId(1),
             actor: Actor {
                 node: NodeId(peer),
-                run: peer,
+                boot: peer,
             },
-            epoch: 1,
+            generation: 1,
             name: "stranger".to_string(),
             addr: "nowhere".to_string(),
         };

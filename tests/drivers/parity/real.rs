@@ -101,7 +101,7 @@ pub(super) struct Real<R> {
     nodes: [Option<Blocking>; 3],
     ways: Ways,
     seed: Option<String>,
-    lives: u64,
+    starts: u64,
     told: Vec<String>,
     telling: Option<Receiver<Change>>,
 }
@@ -114,7 +114,7 @@ impl<R: Runner> Real<R> {
             nodes: [None, None, None],
             ways: Ways::default(),
             seed: None,
-            lives: 0,
+            starts: 0,
             told: Vec::new(),
             telling: None,
         }
@@ -136,10 +136,10 @@ impl<R> Drop for Real<R> {
 
 impl<R: Runner> Cluster for Real<R> {
     fn start(&mut self, node: usize) {
-        self.lives += 1;
+        self.starts += 1;
         let (disk, ways, seed) = (&self.disks[node], &self.ways, &mut self.seed);
         let seeds = seed.clone().into_iter().collect();
-        let random = Seed::from_u64(self.lives);
+        let random = Seed::from_u64(self.starts);
         let cluster = crate::cluster_name();
         let running = self.runner.run(|handle, addr, now| {
             let addr = ways.front(addr.parse().unwrap()).to_string();

@@ -45,7 +45,7 @@ pub(crate) async fn start<R: Runtime>(
     serve(runtime, driver, None, recovery)
 }
 
-/// With what a store holds from an earlier life.
+/// With what a store holds from an earlier boot.
 pub(crate) async fn start_stored<R: Runtime>(
     runtime: &R,
     mut store: impl Store,

@@ -63,8 +63,8 @@ fn hello(node: u64) -> Hello {
         versions: VERSIONS,
         cluster_name: "rumormill".to_string(),
         cluster: ClusterId(7),
-        actor: Actor { node, run: 2 },
-        epoch: 3,
+        actor: Actor { node, boot: 2 },
+        generation: 3,
         name: "fuzzed".to_string(),
         addr: "127.0.0.1:7400".to_string(),
     }

@@ -116,8 +116,8 @@ impl Stage {
         let link = LinkId(self.links);
         let mut hello = u.choose(&script().hellos)?.clone();
         if u.ratio(1, 4)? {
-            hello.epoch = u.arbitrary()?;
-            hello.actor.run = u.arbitrary()?;
+            hello.generation = u.arbitrary()?;
+            hello.actor.boot = u.arbitrary()?;
         }
         if u.ratio(1, 8)? {
             hello.cluster = rumormill_core::ClusterId(u.arbitrary()?);

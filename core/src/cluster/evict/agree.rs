@@ -1,4 +1,4 @@
-//! Agreeing: whether a member that asks may end another's life, and for how long that binds this node.
+//! Agreeing: whether a member that asks may end another's generation, and for how long that binds this node.
 
 use alloc::collections::BTreeSet;
 
@@ -11,18 +11,18 @@ use crate::table::RowClass;
 use crate::wire::{ClusterMessage, Message};
 
 impl Cluster {
-    /// A member asks whether it may end another's life.
+    /// A member asks whether it may end another's generation.
     pub(crate) fn on_evict(
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
-        (by, by_epoch): (NodeId, u64),
+        (by, by_generation): (NodeId, u64),
         round: u64,
-        (node, epoch): (NodeId, u64),
+        (node, generation): (NodeId, u64),
         force: bool,
     ) {
         self.release_departed(env);
-        let agrees = self.may_agree(env, link, (by, by_epoch), (node, epoch), force);
+        let agrees = self.may_agree(env, link, (by, by_generation), (node, generation), force);
         let mark = match agrees {
             true => Mark::EvictionAgreed,
             false => Mark::EvictionRefused,
@@ -32,7 +32,11 @@ impl Cluster {
             self.evictions
                 .agreed
                 .retain(|known| (known.by, known.node) != (by, node));
-            self.evictions.agreed.push(Agreement { by, node, epoch });
+            self.evictions.agreed.push(Agreement {
+                by,
+                node,
+                generation,
+            });
             self.store_agreed(env);
             env.fx.sync_this_turn();
         }
@@ -49,19 +53,19 @@ impl Cluster {
         &self,
         env: &Env<'_>,
         link: LinkId,
-        (by, by_epoch): (NodeId, u64),
-        (node, epoch): (NodeId, u64),
+        (by, by_generation): (NodeId, u64),
+        (node, generation): (NodeId, u64),
         force: bool,
     ) -> bool {
         let member = self.membership.present(node);
-        let is_member = member.is_some_and(|member| member.record.epoch == epoch);
+        let is_member = member.is_some_and(|member| member.record.generation == generation);
         // Two nodes may want to end each other: only one may.
         let ends_asker = self.evictions.attempts.contains_key(&by)
             || self
                 .evictions
                 .agreed
                 .iter()
-                .any(|agreed| agreed.node == by && agreed.epoch >= by_epoch);
+                .any(|agreed| agreed.node == by && agreed.generation >= by_generation);
         let down = force || !self.answers(env, node);
         let serves = self.is_full() && self.leaving.is_none();
         self.links.is_ready(link)

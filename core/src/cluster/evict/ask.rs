@@ -20,7 +20,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// An eviction under way.
 pub(crate) struct Attempt {
-    epoch: u64,
+    generation: u64,
     pub(crate) round: u64,
     pub(crate) tokens: Vec<Token>,
     force: bool,
@@ -93,7 +93,7 @@ impl Cluster {
         if !force && self.answers(env, node) {
             return Err(EvictError::Answers);
         }
-        Ok(member.record.epoch)
+        Ok(member.record.generation)
     }
 
     pub(crate) fn answers(&self, env: &Env<'_>, node: NodeId) -> bool {
@@ -107,8 +107,8 @@ impl Cluster {
         token: Option<Token>,
         force: bool,
     ) {
-        let epoch = match self.may_begin(env, node, force) {
-            Ok(epoch) => epoch,
+        let generation = match self.may_begin(env, node, force) {
+            Ok(generation) => generation,
             Err(error) => {
                 if let Some(token) = token {
                     env.answer(token, Err(RequestError::Evict(error)));
@@ -124,7 +124,7 @@ impl Cluster {
             .attempts
             .entry(node)
             .or_insert_with(|| Attempt {
-                epoch,
+                generation,
                 round,
                 tokens: Vec::new(),
                 force,
@@ -167,11 +167,11 @@ impl Cluster {
             return;
         };
         let tally = self.tally(attempt);
-        let (force, epoch) = (attempt.force, attempt.epoch);
+        let (force, generation) = (attempt.force, attempt.generation);
         let late = now >= attempt.deadline;
         match self.may_begin(env, node, force) {
             Err(error) => return self.eviction_failed(env, node, error),
-            Ok(present) if present != epoch => {
+            Ok(present) if present != generation => {
                 return self.eviction_failed(env, node, EvictError::NotAMember);
             }
             Ok(_) => {}
@@ -218,7 +218,7 @@ impl Cluster {
                 let ask = Message::Cluster(ClusterMessage::Evict {
                     round: attempt.round,
                     node,
-                    epoch: attempt.epoch,
+                    generation: attempt.generation,
                     force: attempt.force,
                 });
                 env.fx.send(link, Lane::Control, ask);
@@ -253,11 +253,11 @@ impl Cluster {
         for peer in attempt.asked.union(&attempt.acks) {
             let link: Option<LinkId> = self.links.of(*peer);
             if let Some(link) = link.filter(|link| self.links.is_ready(*link)) {
-                let epoch = attempt.epoch;
+                let generation = attempt.generation;
                 env.fx.send(
                     link,
                     Lane::Control,
-                    Message::Cluster(ClusterMessage::EvictCancel { node, epoch }),
+                    Message::Cluster(ClusterMessage::EvictCancel { node, generation }),
                 );
             }
         }
@@ -279,11 +279,11 @@ impl Cluster {
             active: counted,
             evicted: Some(Eviction {
                 by: self.id(),
-                epoch: self.identity.epoch,
+                generation: self.identity.generation,
                 forced: !tally.is_majority(),
             }),
         };
-        let key = eviction_key(node, attempt.epoch, self.id());
+        let key = eviction_key(node, attempt.generation, self.id());
         env.modes
             .gossip
             .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());

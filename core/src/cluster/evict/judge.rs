@@ -7,7 +7,7 @@ use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
 
 impl Cluster {
-    /// Applies an eviction that has come to be known here: it ends that life, and a node that its author did not count has to reunite.
+    /// Applies an eviction that has come to be known here: it ends that generation, and a node that its author did not count has to reunite.
     pub(crate) fn judge_eviction(&mut self, env: &mut Env<'_>, verdict: &Verdict) {
         self.close_evicted(env, verdict);
         let by = verdict.eviction.by;
@@ -19,13 +19,13 @@ impl Cluster {
         if !mine && verdict.counted.contains(&self.id()) {
             return;
         }
-        let ends = if mine { verdict.epoch } else { 0 };
-        // It ended this very life, and not only an earlier one.
-        let ended = mine && verdict.epoch >= self.identity.epoch;
+        let ends = if mine { verdict.generation } else { 0 };
+        // It ended this very generation, and not only an earlier one.
+        let ended = mine && verdict.generation >= self.identity.generation;
         if !self.is_full() {
             self.wait_for(env, verdict.clock, &verdict.counted);
             if ended {
-                self.begin_another_life(env, ends);
+                self.begin_generation(env, ends);
             }
             return;
         }
@@ -43,22 +43,22 @@ impl Cluster {
         }
         let another = match &self.leaving {
             None => mine || !outranked,
-            // A leaver that has to reunite does so when it comes back. One that goes on hands over in a life that counts.
+            // A leaver that has to reunite does so when it comes back. One that goes on hands over in a generation that counts.
             Some(leaving) => mine && outranked && !leaving.announced,
         };
         if another {
-            self.begin_another_life(env, ends);
+            self.begin_generation(env, ends);
         }
     }
 
-    /// Nothing more is taken from a life that was ended. One that was ended by force is looked for: it may have done the same.
+    /// Nothing more is taken from a generation that was ended. One that was ended by force is looked for: it may have done the same.
     fn close_evicted(&mut self, env: &mut Env<'_>, verdict: &Verdict) {
         let node = verdict.node;
         if node == self.id() {
             return;
         }
         self.release_agreements(env, |agreed| {
-            agreed.node == node && agreed.epoch <= verdict.epoch
+            agreed.node == node && agreed.generation <= verdict.generation
         });
         if verdict.eviction.forced
             && let Some(member) = self.membership.get(node)
@@ -70,7 +70,7 @@ impl Cluster {
             return;
         };
         let known = self.links.get(link);
-        match known.map(|known| (known.phase(), known.epoch <= verdict.epoch)) {
+        match known.map(|known| (known.phase(), known.generation <= verdict.generation)) {
             Some((LinkPhase::Ready, true)) => self.hang_up(env, link, HangupReason::Evicted),
             // The greeting that it got did not tell.
             Some((LinkPhase::Greeting | LinkPhase::Away, true)) => self.greet(env, link),

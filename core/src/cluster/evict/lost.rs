@@ -1,4 +1,4 @@
-//! Declaring a node lost: deletes of siblings no longer wait for what it wrote in earlier lives.
+//! Declaring a node lost: deletes of siblings no longer wait for what it wrote in earlier boots.
 
 use alloc::vec::Vec;
 

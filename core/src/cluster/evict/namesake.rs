@@ -1,7 +1,7 @@
-//! A member without a disk that crashed and is back under its name and address: the new life takes the place of the old one.
+//! A member without a disk that crashed and is back under its name and address: the new boot takes the place of the old one.
 //!
-//! Without a disk a node begins each life under a new id, so that the life before stays behind as a member that is down for good, and deletes wait for it.
-//! Nothing of that life is left anywhere but with the others. The new life has the others agree to end it, like any eviction: by more than
+//! Without a disk a node begins each boot under a new id, so that the boot before stays behind as a member that is down for good, and deletes wait for it.
+//! Nothing of that boot is left anywhere but with the others. The new boot has the others agree to end it, like any eviction: by more than
 //! half of the members, each of which has to take it for dead itself. So two nodes that run under one name never end each other while
 //! both answer; and one that was only cut off reunites like any evicted member.
 
@@ -11,11 +11,11 @@ use crate::cluster::{Cluster, Env};
 use crate::id::NodeId;
 use crate::time::Instant;
 
-/// Old lives that are ended in one go.
+/// Old boots that are ended in one go.
 const AT_ONCE: usize = 8;
 
 impl Cluster {
-    /// A member is taken for dead: it may be an earlier life of this node's.
+    /// A member is taken for dead: it may be an earlier boot of this node's.
     pub(crate) fn notes_namesake(&mut self, env: &mut Env<'_>, node: NodeId) {
         if self.is_earlier_self(env, node) && env.fx.rules().ends_namesakes() {
             let now = env.fx.now().mono;
@@ -23,7 +23,7 @@ impl Cluster {
         }
     }
 
-    /// Whether a member without a disk has this node's name and address. Since when it has them says nothing: the clock of that life may have been
+    /// Whether a member without a disk has this node's name and address. Since when it has them says nothing: the clock of that boot may have been
     /// ahead.
     fn is_earlier_self(&self, env: &Env<'_>, node: NodeId) -> bool {
         let Some(member) = self.membership.present(node) else {
@@ -37,7 +37,7 @@ impl Cluster {
         same && !awaited && node != self.id() && counts
     }
 
-    /// When an old life of this node's is to be ended. O(old lives).
+    /// When an old boot of this node's is to be ended. O(old boots).
     pub(crate) fn namesake_deadline(&self) -> Option<Instant> {
         let may = self.is_full() && self.leaving.is_none();
         let first = self.evictions.namesakes.values().min();

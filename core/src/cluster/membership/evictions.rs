@@ -7,10 +7,10 @@ use super::record::{Eviction, eviction_key};
 use crate::id::NodeId;
 use crate::store::bytes::hash_words;
 
-/// The node, the life of it that was ended, and the author that ended it.
+/// The node, the generation of it that was ended, and the author that ended it.
 pub(super) type Ended = (NodeId, u64, NodeId);
 
-/// Evictions known here: the life that each ended, its author, and the members that the author counted.
+/// Evictions known here: the generation that each ended, its author, and the members that the author counted.
 #[derive(Default)]
 pub(super) struct Evictions {
     known: BTreeMap<Ended, (Eviction, Vec<NodeId>)>,
@@ -18,8 +18,8 @@ pub(super) struct Evictions {
     sum: u64,
 }
 
-fn hash((node, epoch, by): Ended) -> u64 {
-    hash_words(&[node.0, epoch, by.0])
+fn hash((node, generation, by): Ended) -> u64 {
+    hash_words(&[node.0, generation, by.0])
 }
 
 impl Evictions {
@@ -58,18 +58,18 @@ impl Evictions {
             .keys()
             .filter(|ended| !heard.contains(&hash(**ended)));
         unheard
-            .map(|(node, epoch, by)| eviction_key(*node, *epoch, *by))
+            .map(|(node, generation, by)| eviction_key(*node, *generation, *by))
             .collect()
     }
 
-    /// Returns the evictions of this life of a node and of later ones.
+    /// Returns the evictions of this generation of a node and of later ones.
     pub(super) fn since(
         &self,
         node: NodeId,
-        epoch: u64,
+        generation: u64,
     ) -> impl Iterator<Item = &(Eviction, Vec<NodeId>)> {
-        let lives = (node, epoch, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
-        self.known.range(lives).map(|(_, entry)| entry)
+        let generations = (node, generation, NodeId(0))..=(node, u64::MAX, NodeId(u64::MAX));
+        self.known.range(generations).map(|(_, entry)| entry)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Ended, &(Eviction, Vec<NodeId>))> {

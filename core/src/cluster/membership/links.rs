@@ -66,7 +66,7 @@ impl GreetingFacts {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) node: NodeId,
-    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
     /// Whether this side dialled.
     pub(crate) dialled: bool,
     phase: LinkPhase,
@@ -91,7 +91,7 @@ impl Link {
     fn new(now: Instant, hello: &Hello, dialled: bool, phase: LinkPhase) -> Self {
         Link {
             node: hello.actor.node,
-            epoch: hello.epoch,
+            generation: hello.generation,
             dialled,
             phase,
             sent: None,
@@ -301,7 +301,7 @@ impl Links {
     }
 
     /// Takes in a new link. Returns the one to close when there are two to one peer now: of two that come up within [`DOUBLE_DIAL`] the one dialled by
-    /// the smaller id survives, of two dialled by the same side the newer; a link of a newer life always survives.
+    /// the smaller id survives, of two dialled by the same side the newer; a link of a newer generation always survives.
     pub(crate) fn add(
         &mut self,
         now: Instant,
@@ -321,7 +321,7 @@ impl Links {
             // A peer dials only while it has no link, so it has forgotten an older one; only a double dial leaves two good links.
             now.since(link.since) < DOUBLE_DIAL
                 && link.phase != LinkPhase::Closing
-                && link.epoch == hello.epoch
+                && link.generation == hello.generation
                 && link.dialled != dialled
                 && link.dialled == (self.me < node)
         });

@@ -34,8 +34,8 @@ pub struct MemberInfo {
     pub name: String,
     /// The address its peers dial.
     pub addr: String,
-    /// Which of its lives this is; grows with every start.
-    pub epoch: u64,
+    /// Grows with every start, eviction and reunion.
+    pub generation: u64,
     /// Its failure domain; may be empty.
     pub zone: String,
     /// The protocols it serves: protocol to endpoint.
@@ -127,9 +127,9 @@ impl fmt::Display for HoldsUp {
 
 /// A change that a row of the store's own brought.
 pub(crate) enum Change {
-    /// A member is known, or known in a new life.
+    /// A member is known, or known in a new generation.
     Known(NodeId, u64),
-    /// A life of a member has ended.
+    /// A generation of a member has ended.
     Departed(NodeId),
     /// Nothing that matters.
     None,
@@ -152,7 +152,7 @@ pub(crate) struct Membership {
     others_count: usize,
     /// The nodes that have, or had, a name of this hash.
     names: BTreeSet<(u64, NodeId)>,
-    /// The latest departure of each node: epoch, clock of the record, record.
+    /// The latest departure of each node: generation, clock of the record, record.
     departed: BTreeMap<NodeId, (u64, Hlc, Departure)>,
     evictions: Evictions,
     /// The nodes that an operator declared lost.
@@ -162,7 +162,7 @@ pub(crate) struct Membership {
 /// An eviction that this node has just heard of.
 pub(crate) struct Verdict {
     pub(crate) node: NodeId,
-    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
     pub(crate) clock: Hlc,
     pub(crate) eviction: Eviction,
     /// The members that its author counted, the author included.
@@ -193,8 +193,11 @@ impl Membership {
         let Some(record) = MemberRecord::decode(key, value) else {
             return Change::None;
         };
-        let (node, epoch) = (record.actor.node, record.epoch);
-        let known = self.members.get(&node).map(|member| member.record.epoch);
+        let (node, generation) = (record.actor.node, record.generation);
+        let known = self
+            .members
+            .get(&node)
+            .map(|member| member.record.generation);
         let since = match self.members.get(&node) {
             Some(member) if member.record.name == record.name => member.since,
             _ => clock,
@@ -203,8 +206,8 @@ impl Membership {
         let before = self.is_present(node);
         self.members.insert(node, Member { record, since });
         self.recount(node, before);
-        if known.is_none_or(|known| known < epoch) && !self.has_departed(node) {
-            Change::Known(node, epoch)
+        if known.is_none_or(|known| known < generation) && !self.has_departed(node) {
+            Change::Known(node, generation)
         } else {
             Change::None
         }
@@ -212,7 +215,7 @@ impl Membership {
 
     /// A row of `sys.departed` has come.
     pub(crate) fn departed_changed(&mut self, key: &[u8], value: &[u8], clock: Hlc) -> Change {
-        let Some((node, epoch)) = departure_of(key) else {
+        let Some((node, generation)) = departure_of(key) else {
             return Change::None;
         };
         let Some(departure) = Departure::decode(value) else {
@@ -221,16 +224,16 @@ impl Membership {
         if self
             .departed
             .get(&node)
-            .is_some_and(|(known, ..)| *known >= epoch)
+            .is_some_and(|(known, ..)| *known >= generation)
         {
             return Change::None;
         }
         let evicted = departure.evicted.is_some();
         let before = self.is_present(node);
-        self.departed.insert(node, (epoch, clock, departure));
+        self.departed.insert(node, (generation, clock, departure));
         self.recount(node, before);
-        // Records of this node itself in the store were dealt with. An eviction that it hears of only now, of whatever life, it has not made good: it
-        // began its present life as if it were still a member.
+        // Records of this node itself in the store were dealt with. An eviction that it hears of only now, of whatever generation, it has not made good: it
+        // began its present generation as if it were still a member.
         // Evictions of this node are weighed on their own.
         let counts = if node == self.me {
             self.begun && !evicted
@@ -254,8 +257,8 @@ impl Membership {
         true
     }
 
-    /// The clock of the last declaration that the node of an actor is lost. It is about lives that have ended: writes of a member's
-    /// present life are on their way.
+    /// The clock of the last declaration that the node of an actor is lost. It is about boots that have ended: writes of a member's
+    /// present boot are on their way.
     pub(crate) fn lost(&self, actor: Actor) -> Option<Hlc> {
         let member = self.members.get(&actor.node);
         let lives = member.is_some_and(|member| member.record.actor == actor)
@@ -270,15 +273,15 @@ impl Membership {
         value: &[u8],
         clock: Hlc,
     ) -> Option<Verdict> {
-        let (node, epoch) = departure_of(key)?;
+        let (node, generation) = departure_of(key)?;
         let departure = Departure::decode(value)?;
         let eviction = departure.evicted?;
         let counted = departure.active;
-        let ended = (node, epoch, eviction.by);
+        let ended = (node, generation, eviction.by);
         let is_news = self.evictions.insert(ended, eviction, counted.clone());
         (is_news && self.begun).then_some(Verdict {
             node,
-            epoch,
+            generation,
             clock,
             eviction,
             counted,
@@ -305,26 +308,26 @@ impl Membership {
         self.evictions.len()
     }
 
-    /// Whether others have ended this life of a node.
-    pub(crate) fn is_evicted(&self, node: NodeId, epoch: u64) -> bool {
-        self.evictions.since(node, epoch).next().is_some()
+    /// Whether others have ended this generation of a node.
+    pub(crate) fn is_evicted(&self, node: NodeId, generation: u64) -> bool {
+        self.evictions.since(node, generation).next().is_some()
     }
 
-    /// Returns whether the last life of a node was ended by force: it may have done the same to this node's side, and then no link comes
+    /// Returns whether the last generation of a node was ended by force: it may have done the same to this node's side, and then no link comes
     /// about unless both dial.
     pub(crate) fn is_forced_out(&self, node: NodeId) -> bool {
-        let Some(last) = self.departed_epoch(node) else {
+        let Some(last) = self.departed_generation(node) else {
             return false;
         };
         let mut records = self.evictions.since(node, last);
         self.has_departed(node) && records.any(|(eviction, _)| eviction.forced)
     }
 
-    /// Whether this node's side has ended the life in which the author of an eviction wrote it, and goes before the author's.
+    /// Whether this node's side has ended the generation in which the author of an eviction wrote it, and goes before the author's.
     /// Both sides, once they have both records, find the same.
     pub(crate) fn outranks(&self, theirs: &Verdict) -> bool {
         let author = theirs.eviction;
-        let mut ours = self.evictions.since(author.by, author.epoch);
+        let mut ours = self.evictions.since(author.by, author.generation);
         ours.any(|(eviction, counted)| {
             counted.contains(&self.me) && self.lineage(eviction) > self.lineage(&author)
         })
@@ -333,30 +336,30 @@ impl Membership {
     /// Ranks two sides that evicted each other: more members left after the author's last eviction win, ties go to the smaller node id.
     fn lineage(&self, author: &Eviction) -> (usize, Reverse<NodeId>) {
         let all = self.evictions.iter();
-        // A node that goes on by itself says so by ending its own earlier life, and counts no other member.
+        // A node that goes on by itself says so by ending its own earlier generation, and counts no other member.
         let his = all.filter(|((node, ..), (other, _))| {
-            (other.by, other.epoch) == (author.by, author.epoch) && *node != author.by
+            (other.by, other.generation) == (author.by, author.generation) && *node != author.by
         });
         let left = his.map(|(_, (_, counted))| counted.len()).min();
         (left.unwrap_or(0), Reverse(author.by))
     }
 
-    /// Whether the last known life of a node has ended.
+    /// Whether the last known generation of a node has ended.
     pub(crate) fn has_departed(&self, node: NodeId) -> bool {
         let Some((left, ..)) = self.departed.get(&node) else {
             return false;
         };
         self.members
             .get(&node)
-            .is_none_or(|member| member.record.epoch <= *left)
+            .is_none_or(|member| member.record.generation <= *left)
     }
 
-    /// The last life of a node that is known to have ended.
-    pub(crate) fn departed_epoch(&self, node: NodeId) -> Option<u64> {
-        self.departed.get(&node).map(|(epoch, ..)| *epoch)
+    /// The last generation of a node that is known to have ended.
+    pub(crate) fn departed_generation(&self, node: NodeId) -> Option<u64> {
+        self.departed.get(&node).map(|(generation, ..)| *generation)
     }
 
-    /// The departure that ended the last life of a node, with its clock.
+    /// The departure that ended the last generation of a node, with its clock.
     pub(crate) fn departure(&self, node: NodeId) -> Option<(Hlc, &Departure)> {
         self.has_departed(node)
             .then(|| {
@@ -367,7 +370,7 @@ impl Membership {
             .flatten()
     }
 
-    /// The latest departure of this node itself, whichever life it ended.
+    /// The latest departure of this node itself, whichever generation it ended.
     pub(crate) fn own_departure(&self) -> Option<(Hlc, &Departure)> {
         let (_, clock, departure) = self.departed.get(&self.me)?;
         Some((*clock, departure))

@@ -1,4 +1,4 @@
-//! The rows of `sys.members` and `sys.departed`: the present members, and the lives that have ended.
+//! The rows of `sys.members` and `sys.departed`: the present members, and the generations that have ended.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemberRecord {
     pub(crate) actor: Actor,
-    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
     pub(crate) name: String,
     pub(crate) addr: String,
     pub(crate) zone: String,
@@ -34,8 +34,8 @@ impl MemberRecord {
         let mut out = Writer::default();
         out.u8(VERSION)
             .u64(self.actor.node.0)
-            .u64(self.actor.run)
-            .u64(self.epoch);
+            .u64(self.actor.boot)
+            .u64(self.generation);
         out.text(&self.name)
             .text(&self.addr)
             .text(&self.zone)
@@ -54,9 +54,9 @@ impl MemberRecord {
         }
         let actor = Actor {
             node: NodeId(value.u64()?),
-            run: value.u64()?,
+            boot: value.u64()?,
         };
-        let epoch = value.u64()?;
+        let generation = value.u64()?;
         let (name, addr, zone) = (value.text()?, value.text()?, value.text()?);
         let stores = value.u8()? != 0;
         let mut protocols = Vec::new();
@@ -67,7 +67,7 @@ impl MemberRecord {
         value.end()?;
         (member_key(actor.node) == key).then_some(MemberRecord {
             actor,
-            epoch,
+            generation,
             name,
             addr,
             zone,
@@ -77,37 +77,37 @@ impl MemberRecord {
     }
 }
 
-/// The end of one life of a member. Grow-only: a departure always wins over the member's row of that life.
+/// The end of one generation of a member. Grow-only: a departure always wins over the member's row of that generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
     /// The contexts that it had seen when it left: until these are covered the leaver still counts.
     pub(crate) contexts: Vec<(RowClass, Context)>,
     /// The members that were active then; in an eviction all that its author counted, the author included.
     pub(crate) active: Vec<NodeId>,
-    /// Set when others ended that life.
+    /// Set when others ended that generation.
     pub(crate) evicted: Option<Eviction>,
 }
 
-/// The author of the end of another's life.
+/// The author of the end of another's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Eviction {
     pub(crate) by: NodeId,
-    /// The author's own life then.
-    pub(crate) epoch: u64,
+    /// The author's own generation then.
+    pub(crate) generation: u64,
     /// Without the consent of a majority: those that were evicted may have done the same to the author.
     pub(crate) forced: bool,
 }
 
-pub(crate) fn departure_key(node: NodeId, epoch: u64) -> Vec<u8> {
+pub(crate) fn departure_key(node: NodeId, generation: u64) -> Vec<u8> {
     let mut key = member_key(node);
     key.push(b'/');
-    key.extend_from_slice(alloc::format!("{epoch:016x}").as_bytes());
+    key.extend_from_slice(alloc::format!("{generation:016x}").as_bytes());
     key
 }
 
 /// Each author has a record of its own: the members it counted are told by that record alone.
-pub(crate) fn eviction_key(node: NodeId, epoch: u64, by: NodeId) -> Vec<u8> {
-    let mut key = departure_key(node, epoch);
+pub(crate) fn eviction_key(node: NodeId, generation: u64, by: NodeId) -> Vec<u8> {
+    let mut key = departure_key(node, generation);
     key.push(b'/');
     key.extend(member_key(by));
     key
@@ -128,8 +128,13 @@ pub(crate) fn lost_of(key: &[u8]) -> Option<NodeId> {
 
 pub(crate) fn departure_of(key: &[u8]) -> Option<(NodeId, u64)> {
     let (node, rest) = core::str::from_utf8(key).ok()?.split_once('/')?;
-    let epoch = rest.split_once('/').map_or(rest, |(epoch, _)| epoch);
-    Some((node.parse().ok()?, u64::from_str_radix(epoch, 16).ok()?))
+    let generation = rest
+        .split_once('/')
+        .map_or(rest, |(generation, _)| generation);
+    Some((
+        node.parse().ok()?,
+        u64::from_str_radix(generation, 16).ok()?,
+    ))
 }
 
 impl Departure {
@@ -142,14 +147,14 @@ impl Departure {
         out.u8(u8::from(self.evicted.is_some()));
         if let Some(eviction) = self.evicted {
             out.u64(eviction.by.0)
-                .u64(eviction.epoch)
+                .u64(eviction.generation)
                 .u8(u8::from(eviction.forced));
         }
         for (class, context) in &self.contexts {
             for (actor, runs) in context.iter() {
                 out.u8(*class as u8)
                     .u64(actor.node.0)
-                    .u64(actor.run)
+                    .u64(actor.boot)
                     .u64(runs.as_slice().len() as u64);
                 for (low, high) in runs.as_slice() {
                     out.u64(*low).u64(*high);
@@ -172,7 +177,7 @@ impl Departure {
             0 => None,
             _ => Some(Eviction {
                 by: NodeId(value.u64()?),
-                epoch: value.u64()?,
+                generation: value.u64()?,
                 forced: value.u8()? != 0,
             }),
         };
@@ -184,7 +189,7 @@ impl Departure {
             let class = RowClass::from_u8(value.u8()?)?;
             let actor = Actor {
                 node: NodeId(value.u64()?),
-                run: value.u64()?,
+                boot: value.u64()?,
             };
             let mut runs = Vec::new();
             for _ in 0..value.u64()? {

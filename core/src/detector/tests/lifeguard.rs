@@ -201,13 +201,13 @@ fn zoned(seed: u64) -> Net {
         let rng = Rng::new(Seed::from_u64(seed * 1000 + id), Stream::Detector);
         let mut node = Detector::new(
             (NodeId(id), zone(id)),
-            EPOCH,
+            GENERATION,
             Instant::ZERO,
             Timing::default(),
             rng,
         );
         for other in (1..=12).filter(|other| *other != id) {
-            node.add(Instant::ZERO, NodeId(other), EPOCH, zone(other));
+            node.add(Instant::ZERO, NodeId(other), GENERATION, zone(other));
         }
         net.nodes.insert(NodeId(id), node);
     }
@@ -271,13 +271,13 @@ fn a_death_is_noticed_as_soon_with_zones_as_without() {
 }
 
 #[test]
-fn a_new_life_in_another_zone_changes_sides() {
+fn a_new_generation_in_another_zone_changes_sides() {
     let mut node = lone(4);
-    node.add(ms(1), NodeId(3), EPOCH + 1, "elsewhere");
+    node.add(ms(1), NodeId(3), GENERATION + 1, "elsewhere");
     node.check();
-    // A greeting brings the life, the record its zone.
-    node.direct(ms(2), NodeId(4), EPOCH + 1);
-    node.add(ms(2), NodeId(4), EPOCH + 1, "elsewhere");
+    // A greeting brings the generation, the record its zone.
+    node.direct(ms(2), NodeId(4), GENERATION + 1);
+    node.add(ms(2), NodeId(4), GENERATION + 1, "elsewhere");
     node.check();
     assert_eq!(node.members[&NodeId(3)].zone, node.members[&NodeId(4)].zone);
     assert_ne!(node.members[&NodeId(3)].zone, node.zone);

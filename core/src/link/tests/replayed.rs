@@ -72,8 +72,8 @@ fn a_recorded_stream_is_worthless_to_either_side_however_it_is_cut() {
 }
 
 #[test]
-fn a_recorded_stream_is_worthless_to_a_later_life_of_the_same_seed() {
-    let life = |start_ms| {
+fn a_recorded_stream_is_worthless_to_a_later_boot_of_the_same_seed() {
+    let boot = |start_ms| {
         let now = Now {
             wall: crate::time::Wall::from_millis(start_ms),
             ..Now::default()
@@ -83,7 +83,7 @@ fn a_recorded_stream_is_worthless_to_a_later_life_of_the_same_seed() {
             .unwrap()
     };
     let limits = LinkLimits::default();
-    let (mut first, mut second) = (life(1_000), life(2_000));
+    let (mut first, mut second) = (boot(1_000), boot(2_000));
     assert_eq!(first.id(), second.id());
     let [from_peer, _] = talk(
         &mut node(1).connection(limits),

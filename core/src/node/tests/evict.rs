@@ -1,4 +1,4 @@
-//! Evictions: which node may end whose life, and what becomes of the nodes whose life was ended.
+//! Evictions: which node may end whose generation, and what becomes of the nodes whose generation was ended.
 
 use std::string::ToString;
 use std::vec::Vec;
@@ -271,7 +271,7 @@ fn an_agreement_ends_when_the_asker_gives_up() {
 }
 
 #[test]
-fn an_agreement_ends_with_the_life_of_the_asker() {
+fn an_agreement_ends_with_the_generation_of_the_asker() {
     for leaves in [false, true] {
         let mut lab = Lab::new(5, Storage::Ordered, true);
         lab.run(3_000);
@@ -394,7 +394,7 @@ fn a_node_that_joined_through_an_evicted_member_reunites_too() {
     lab.run(3_000);
     let known = lab.nodes[0].as_ref().unwrap().members();
     if known.len() == 4 {
-        // The first life of n3 is known: it is another node now.
+        // The first generation of n3 is known: it is another node now.
         let old = known.iter().find(|member| member.name == "n3").unwrap();
         let id = old.id.to_string();
         lab.run(20_000);

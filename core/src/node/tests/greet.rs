@@ -18,14 +18,14 @@ struct Said {
 }
 
 impl Lab {
-    /// Node `by` ends lives of nodes that were never here, as its records tell; all members are counted.
+    /// Node `by` ends generations of nodes that were never here, as its records tell; all members are counted.
     fn ends_strangers(&mut self, by: usize, strangers: core::ops::Range<u64>) {
         let members = self.node(by).members();
         let author = members.iter().find(|member| member.me).unwrap();
         let (eviction, active) = (
             Eviction {
                 by: author.id,
-                epoch: author.epoch,
+                generation: author.generation,
                 forced: true,
             },
             members.iter().map(|member| member.id).collect(),

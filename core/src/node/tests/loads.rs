@@ -147,7 +147,7 @@ fn a_value_stays_until_its_own_batch_is_durable() {
 }
 
 #[test]
-fn values_are_cold_from_the_start_of_a_life_and_stay_where_nothing_is_stored() {
+fn values_are_cold_from_the_start_of_a_boot_and_stay_where_nothing_is_stored() {
     let mut lab = cold_lab(1);
     lab.put(0, "large", LARGE);
     lab.run(2_000);

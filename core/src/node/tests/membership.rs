@@ -48,7 +48,7 @@ fn a_copy_is_refused_while_the_original_answers_and_let_in_when_it_is_gone() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     let id = lab.node(1).id();
-    let before = lab.member(0, id).epoch;
+    let before = lab.member(0, id).generation;
     let copy = lab.copy(1, &[0]);
     lab.run(20_000);
     let refused = Event::Refused {
@@ -57,7 +57,7 @@ fn a_copy_is_refused_while_the_original_answers_and_let_in_when_it_is_gone() {
     };
     for i in [0, 2] {
         assert!(lab.events.contains(&(i, refused.clone())), "n{i}");
-        assert_eq!(lab.member(i, id).epoch, before);
+        assert_eq!(lab.member(i, id).generation, before);
         assert_eq!(lab.member(i, id).state, MemberState::Alive);
     }
     let told = lab.events.iter().filter(|(i, event)| {
@@ -77,7 +77,7 @@ fn a_copy_is_refused_while_the_original_answers_and_let_in_when_it_is_gone() {
     lab.run(15_000);
     for i in [0, 2] {
         assert!(
-            lab.member(i, id).epoch > before,
+            lab.member(i, id).generation > before,
             "the copy is the member now"
         );
         assert_eq!(lab.member(i, id).state, MemberState::Alive);
@@ -89,14 +89,14 @@ fn a_restart_is_let_in_though_its_old_links_seem_to_be_up() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     let id = lab.node(1).id();
-    let before = lab.member(0, id).epoch;
+    let before = lab.member(0, id).generation;
     // The power went: no member is told.
     lab.nodes[1] = None;
     lab.run(100);
     lab.start(1);
     lab.run(4_000);
     for i in [0, 2] {
-        assert!(lab.member(i, id).epoch > before);
+        assert!(lab.member(i, id).generation > before);
         assert_eq!(lab.member(i, id).state, MemberState::Alive);
     }
     lab.put(0, "k", "v");
@@ -300,15 +300,15 @@ impl Lab {
 }
 
 #[test]
-fn a_seed_that_is_used_in_every_life_repeats_no_dots() {
+fn a_seed_that_is_used_in_every_boot_repeats_no_dots() {
     for storage in [Storage::None, Storage::Ordered] {
         let mut lab = Lab::new(2, storage, true);
         lab.stop(1);
         lab.disks[1].clear();
-        for life in 0..3 {
+        for boot in 0..3 {
             lab.start_seeded(1, 7);
             lab.run(10_000);
-            let key = std::format!("of life {life}");
+            let key = std::format!("of boot {boot}");
             lab.put(1, &key, "v");
             lab.run(2_000);
             assert_eq!(

@@ -9,13 +9,13 @@ impl Lab {
     fn called(&self, at: usize, name: &str) -> Vec<MemberState> {
         let mut members = self.nodes[at].as_ref().unwrap().members();
         members.retain(|member| member.name == name);
-        members.sort_by_key(|member| member.epoch);
+        members.sort_by_key(|member| member.generation);
         members.into_iter().map(|member| member.state).collect()
     }
 }
 
 #[test]
-pub(super) fn a_new_life_without_a_disk_takes_the_place_of_the_old_one() {
+pub(super) fn a_new_boot_without_a_disk_takes_the_place_of_the_old_one() {
     let mut lab = Lab::new(3, Storage::None, true);
     lab.run(5_000);
     lab.put(0, "k", "v");
@@ -38,7 +38,7 @@ pub(super) fn a_new_life_without_a_disk_takes_the_place_of_the_old_one() {
 }
 
 #[test]
-pub(super) fn an_old_life_whose_clock_was_ahead_is_ended_too() {
+pub(super) fn an_old_boot_whose_clock_was_ahead_is_ended_too() {
     let mut lab = Lab::new(3, Storage::None, true);
     lab.run(5_000);
     lab.stop(2);
@@ -54,7 +54,7 @@ pub(super) fn an_old_life_whose_clock_was_ahead_is_ended_too() {
     for at in 0..3 {
         let called = lab.called(at, "n2");
         let left = called.iter().filter(|state| **state == MemberState::Left);
-        assert_eq!((left.count(), called.len()), (2, 3), "both lives are ended");
+        assert_eq!((left.count(), called.len()), (2, 3), "both boots are ended");
     }
 }
 
@@ -62,14 +62,14 @@ pub(super) fn an_old_life_whose_clock_was_ahead_is_ended_too() {
 fn of_two_members_one_comes_back_again_and_again_and_leaves_nothing() {
     let mut lab = Lab::new(2, Storage::None, true);
     lab.run(5_000);
-    for life in 1..=3 {
+    for boot in 1..=3 {
         lab.stop(1);
         lab.run(1_000);
         lab.start(1);
         lab.run(60_000);
         let called = lab.called(0, "n1");
         let left = called.iter().filter(|state| **state == MemberState::Left);
-        assert_eq!((left.count(), called.len()), (life, life + 1), "{called:?}");
+        assert_eq!((left.count(), called.len()), (boot, boot + 1), "{called:?}");
     }
 }
 
@@ -104,10 +104,10 @@ fn two_that_live_under_one_name_and_address_leave_each_other_alone() {
 }
 
 #[test]
-fn without_a_majority_the_old_life_is_waited_for() {
+fn without_a_majority_the_old_boot_is_waited_for() {
     let mut lab = Lab::new(4, Storage::None, true);
     lab.run(5_000);
-    // Three of five, the new life included, would have to agree.
+    // Three of five, the new boot included, would have to agree.
     [1, 2, 3].into_iter().for_each(|i| lab.stop(i));
     lab.run(1_000);
     lab.start(3);

@@ -56,7 +56,7 @@ caught! {
     DamageUnnoted as damage_unnoted by damage::the_damage_of_a_row_is_remembered_until_the_node_has_reunited, "the damage is remembered";
     DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";
     DeadForwarded as dead_forwarded by floors::a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays_away, "the member that restarted";
-    EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on, "restarts";
+    EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_generation_goes_on, "restarts";
     ExpiresByOwnClock as expires_by_own_clock by expiry::one_clock_that_is_fast_for_a_while_ends_no_row, "one clock";
     FlushLeavesAhead as flush_leaves_ahead by floors::a_flush_leaves_no_row_that_is_ahead_of_its_clock, "left == right";
     FlushPassesHidden as flush_passes_hidden by floors::a_flush_deletes_rows_that_are_hidden_before_it_has_come_to_them, "are dead";
@@ -85,15 +85,15 @@ caught! {
     LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_that_held_more_has_come_back, "kept for the leaver";
     LostLeaverCounted as lost_leaver_counted by membership::a_delete_no_longer_waits_for_a_leaver_whose_last_state_was_declared_lost, "the wait is ended";
     NameForgottenEarly as name_forgotten_early by names::a_name_is_kept_while_anything_can_ask_for_it, "its end is in the log";
-    NamesakeByClock as namesake_by_clock by namesake::an_old_life_whose_clock_was_ahead_is_ended_too, "both lives are ended";
-    NamesakeStays as namesake_stays by namesake::a_new_life_without_a_disk_takes_the_place_of_the_old_one, "one takes the other's place";
+    NamesakeByClock as namesake_by_clock by namesake::an_old_boot_whose_clock_was_ahead_is_ended_too, "both generations are ended";
+    NamesakeStays as namesake_stays by namesake::a_new_boot_without_a_disk_takes_the_place_of_the_old_one, "one takes the other's place";
     NamesakeWithDiskEnded as namesake_with_disk_ended by namesake::a_member_that_keeps_a_disk_is_waited_for_by_its_namesake, "its disk may come back";
     NonceEchoed as nonce_echoed by links::a_peer_that_sends_back_the_nonce_of_this_node_is_refused, "its own nonce";
-    OldLifeDefended as old_life_defended by relay::a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it, "it is accused, and alive";
+    OldGenerationDefended as old_generation_defended by relay::a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it, "it is accused, and alive";
     PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
     RedefinedUntold as redefined_untold by ids::a_watcher_of_a_name_hears_that_rows_have_gone_before_it_meant_another_table, "watches begin anew";
     ClaimClockIgnored as claim_clock_ignored by expiry::a_delete_is_kept_while_a_member_has_not_reached_its_clock, "it could write below the delete";
-    RelayedClaimOutlives as relayed_claim_outlives by relay::a_claim_that_is_passed_on_counts_only_while_its_life_goes_on, "that life has ended";
+    RelayedClaimOutlives as relayed_claim_outlives by relay::a_claim_that_is_passed_on_counts_only_while_its_generation_goes_on, "that generation has ended";
     RepairUnwritten as repair_unwritten by siblings::what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_elsewhere, "left == right";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";
     ScopeOutdated as scope_outdated by sync::a_session_about_a_part_brings_what_has_replaced_its_rows_since, "left == right";

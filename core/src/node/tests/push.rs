@@ -324,7 +324,7 @@ impl Lab {
 }
 
 #[test]
-pub(super) fn a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on() {
+pub(super) fn a_row_that_is_passed_on_counts_only_while_its_authors_generation_goes_on() {
     for ends in ["not", "restarts", "leaves"] {
         let mut lab = Lab::new(4, Storage::Ordered, true);
         lab.run(8_000);
@@ -367,7 +367,11 @@ pub(super) fn a_row_that_is_passed_on_counts_only_while_its_authors_life_goes_on
         lab.relay(to, 3, &msg);
         let ended = ends != "not";
         assert_eq!(lab.get(to, "k").is_none(), ended, "{ends}");
-        assert_eq!(marked(&lab, Mark::RowOfEndedLife) > 0, ended, "{ends}");
+        assert_eq!(
+            marked(&lab, Mark::RowOfEndedGeneration) > 0,
+            ended,
+            "{ends}"
+        );
         if ends == "restarts" {
             // A session brings what still counts.
             lab.cut = Box::new(|_, _, _| false);

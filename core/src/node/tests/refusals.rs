@@ -37,7 +37,7 @@ impl Lab {
 fn actor(node: u64) -> Actor {
     Actor {
         node: NodeId(node),
-        run: 1,
+        boot: 1,
     }
 }
 
@@ -102,7 +102,7 @@ fn covers(actors: Vec<(Actor, Vec<(u64, u64)>)>) -> DomainContext {
 fn rumor(node: u64) -> Rumor {
     Rumor {
         node: NodeId(node),
-        epoch: u64::MAX,
+        generation: u64::MAX,
         incarnation: u64::MAX,
         state: RumorState::Alive,
         from: NodeId(node),
@@ -155,7 +155,7 @@ fn a_message_that_breaks_the_protocol_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_dot_of_this_life_that_it_has_not_issued_is_refused() {
+fn a_dot_of_this_boot_that_it_has_not_issued_is_refused() {
     let mut lab = Lab::pair();
     let me = lab.node(0).actor();
     lab.hears(push(me, 1, "default", row(1_000, 5)));
@@ -258,16 +258,16 @@ pub(super) fn a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks() {
 }
 
 #[test]
-fn an_earlier_life_and_a_copy_are_refused_with_the_reason() {
+fn an_earlier_generation_and_a_copy_are_refused_with_the_reason() {
     let mut lab = Lab::pair();
     let hello = lab.nodes[1].as_ref().unwrap().hello();
     let mut old = hello.clone();
-    old.epoch -= 1;
-    old.actor.run ^= 1;
+    old.generation -= 1;
+    old.actor.boot ^= 1;
     let mut copy = hello;
-    copy.actor.run ^= 1;
+    copy.actor.boot ^= 1;
     for (link, hello, why) in [
-        (900, old, Refusal::SealedLife),
+        (900, old, Refusal::SealedGeneration),
         (901, copy, Refusal::IdInUse),
     ] {
         let (now, link, dial) = (lab.now, LinkId(link), None);
@@ -321,7 +321,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
         }])),
         17 => Message::Gossip(GossipMessage::Claims(std::vec![wire::RelayedClaim {
             node: some.node,
-            epoch: u.arbitrary()?,
+            generation: u.arbitrary()?,
             clock,
             contexts: dots,
         }])),
@@ -362,7 +362,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
         8 => Message::Cluster(ClusterMessage::Evict {
             round: counter,
             node: NodeId(clock),
-            epoch: u.arbitrary()?,
+            generation: u.arbitrary()?,
             force: u.arbitrary()?,
         }),
         _ => Message::Cluster(ClusterMessage::EvictVote {

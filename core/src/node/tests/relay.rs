@@ -135,7 +135,7 @@ pub(super) fn a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it()
     let back = seen.iter().find(|member| member.id == node).unwrap();
     let rumor = Rumor {
         node,
-        epoch: back.epoch,
+        generation: back.generation,
         incarnation: 0,
         state: RumorState::Down,
         from: lab.node(0).id(),
@@ -168,7 +168,7 @@ fn a_node_that_waits_for_a_member_without_a_link_says_so() {
 }
 
 #[test]
-pub(super) fn a_claim_that_is_passed_on_counts_only_while_its_life_goes_on() {
+pub(super) fn a_claim_that_is_passed_on_counts_only_while_its_generation_goes_on() {
     let mut lab = star(Storage::Ordered);
     let held: Rc<RefCell<Vec<Message>>> = Rc::default();
     let kept = Rc::clone(&held);
@@ -191,8 +191,8 @@ pub(super) fn a_claim_that_is_passed_on_counts_only_while_its_life_goes_on() {
     let old = held.borrow_mut().remove(0);
     lab.say(0, 1, old);
     lab.run(100);
-    assert_eq!(lab.tombstones()[1], 1, "that life has ended");
-    // A claim of the present life does.
+    assert_eq!(lab.tombstones()[1], 1, "that generation has ended");
+    // A claim of the present generation does.
     let new = held.borrow_mut().pop().unwrap();
     lab.say(0, 1, new);
     lab.run(100);

@@ -265,7 +265,7 @@ fn a_suspicion_that_runs_already_ends_by_the_new_patience() {
 }
 
 #[test]
-fn the_next_life_begins_with_what_is_stored() {
+fn the_next_boot_begins_with_what_is_stored() {
     let mut lab = formed(2);
     lab.set(0, INTERVAL, "3s").unwrap();
     lab.settle();

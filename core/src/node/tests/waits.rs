@@ -61,7 +61,7 @@ pub(super) fn a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_on
         told.len() == 4 && told[0] < 8 && told[3] >= 70,
         "told soon, and then less and less often: {told:?}"
     );
-    // The next life has the same seed, and knows no more.
+    // The next boot has the same seed, and knows no more.
     lab.stop(0);
     lab.start(0);
     lab.run(20_000);

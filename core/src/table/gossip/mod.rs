@@ -229,7 +229,7 @@ impl Gossip {
         self.stability.touch();
     }
 
-    /// Forgets what an earlier life of a member claimed.
+    /// Forgets what an earlier generation of a member claimed.
     pub(crate) fn forget_claim(&mut self, node: NodeId) {
         self.stability.forget(node);
     }

@@ -70,18 +70,18 @@ impl Restored {
         self.gossip.forget_members()
     }
 
-    /// Begins the machines of a life with what was read. Deletes the records of these keys, which cannot be read.
+    /// Begins the machines of a boot with what was read. Deletes the records of these keys, which cannot be read.
     pub(crate) fn begin(
         self,
         fx: &mut Effects,
-        life: &Life<'_>,
+        boot: &Boot<'_>,
         rng: Rng,
         damaged: Vec<Bytes>,
     ) -> Modes {
-        let config = life.config;
+        let config = boot.config;
         let limits = config.limits.clone();
-        let mut replica = Replica::new(life.actor, limits, config.resident_value, life.ceiling);
-        self.gossip.put_into(fx, &mut replica, life.whole, damaged);
+        let mut replica = Replica::new(boot.actor, limits, config.resident_value, boot.ceiling);
+        self.gossip.put_into(fx, &mut replica, boot.whole, damaged);
         Modes {
             gossip: Gossip::new(fx.now().mono, config, rng, replica),
             #[cfg(any(test, feature = "delays"))]
@@ -90,11 +90,11 @@ impl Restored {
     }
 }
 
-/// The life that the machines begin in.
-pub(crate) struct Life<'a> {
+/// The boot that the machines begin in.
+pub(crate) struct Boot<'a> {
     pub(crate) actor: Actor,
     pub(crate) config: &'a Config,
-    /// The clock that the last life may have given out.
+    /// The clock that the last boot may have given out.
     pub(crate) ceiling: Hlc,
     /// Whether the store holds all that it once did, as far as is known.
     pub(crate) whole: bool,

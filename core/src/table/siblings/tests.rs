@@ -58,7 +58,7 @@ fn write(
     };
     let actor = Actor {
         node: NodeId(at as u64),
-        run: 7,
+        boot: 7,
     };
     let dot = Dot { actor, counter };
     // Deletes that are here are taken in, with what they had seen.

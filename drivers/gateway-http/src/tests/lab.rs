@@ -211,7 +211,7 @@ fn run(config: Config, inbox: &mpsc::Receiver<Call>, disk: &Disk, asked: &channe
             Wall::from_millis(wall.as_millis() as u64),
         )
     };
-    // All labs begin at one instant: of one seed their nodes have one life's name.
+    // All labs begin at one instant: of one seed their nodes have one boot's name.
     let first = Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000));
     let mut node = Recovery::new(config, Seed::from_u64(7))
         .finish(first)

@@ -115,7 +115,7 @@ fn a_page_means_the_same_on_another_member() {
 }
 
 #[test]
-fn pages_of_two_lives_give_no_cursor() {
+fn pages_of_two_boots_give_no_cursor() {
     let lab = Lab::new(Storage::None);
     let keys: Vec<Vec<u8>> = (0..4_u8).map(|n| vec![b'a' + n]).collect();
     fill(&lab, &keys);
@@ -126,7 +126,7 @@ fn pages_of_two_lives_give_no_cursor() {
     let place = crate::place::Place::parse(place.as_bytes()).expect("a place");
     let other = crate::place::Place::new(
         crate::watch::EventId {
-            run: place.begun.run ^ 1,
+            boot: place.begun.boot ^ 1,
             ..place.begun
         },
         b"b",

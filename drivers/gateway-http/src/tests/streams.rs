@@ -213,16 +213,16 @@ fn a_watch_that_missed_something_is_told_so() {
     assert_eq!(lagged.name, "lagged");
     let mut restarted = Watch::open(&lab, "/v1/usr/t?watch", Some(&lagged.id));
     assert_eq!(restarted.next().name, "ready");
-    let mut other_life = Watch::open(
+    let mut other_boot = Watch::open(
         &lab,
         "/v1/usr/t?watch&cursor=0123456789abcdef-gossip.3",
         None,
     );
-    assert_eq!(other_life.next().name, "lagged");
+    assert_eq!(other_boot.next().name, "lagged");
     lab.send(Method::PUT, "/v1/usr/t/new", "v");
     assert_eq!(late.next().data["key"], "new");
     assert_eq!(restarted.next().data["key"], "new");
-    assert_eq!(other_life.next().data["key"], "new");
+    assert_eq!(other_boot.next().data["key"], "new");
     for bad in [
         "cursor=x",
         "cursor=0123456789abcdef-3",

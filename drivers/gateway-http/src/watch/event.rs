@@ -11,19 +11,19 @@ use serde_json::json;
 use super::budget::Budget;
 use crate::siblings::SiblingList;
 
-/// A place in the changes of one node. A cursor is valid for one life of one node only, so an id names both.
+/// A place in the changes of one node. A cursor is valid for one boot of one node only, so an id names both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventId {
-    pub(crate) run: u64,
+    pub(crate) boot: u64,
     pub(crate) cursor: Cursor,
 }
 
 impl EventId {
     pub(crate) fn parse(text: &str) -> Option<EventId> {
-        let (run, cursor) = text.split_once('-')?;
-        let run = u64::from_str_radix(run, 16).ok()?;
+        let (boot, cursor) = text.split_once('-')?;
+        let boot = u64::from_str_radix(boot, 16).ok()?;
         Some(EventId {
-            run,
+            boot,
             cursor: cursor.parse().ok()?,
         })
     }
@@ -31,7 +31,7 @@ impl EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.run, self.cursor)
+        write!(f, "{:016x}-{}", self.boot, self.cursor)
     }
 }
 

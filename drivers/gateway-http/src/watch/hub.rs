@@ -200,8 +200,8 @@ impl Hub {
                 return Err(TableError::BadName { size, limit });
             }
             let cursor = node.view(now).cursor();
-            let run = node.actor().run;
-            Ok((desk.seat(node, &name, cursor), EventId { run, cursor }))
+            let boot = node.actor().boot;
+            Ok((desk.seat(node, &name, cursor), EventId { boot, cursor }))
         });
         let ((seat, fresh), end) = opened.await??;
         if fresh {
@@ -209,7 +209,7 @@ impl Hub {
                 self.calls.clone(),
                 Arc::clone(&seat.feed),
                 Shared::of(self),
-                end.run,
+                end.boot,
             );
             self.tasks.spawn(task).detach();
         }
@@ -271,14 +271,21 @@ impl Shared {
 }
 
 /// Fills a feed for as long as it has watchers.
-async fn fill(calls: Calls, feed: Arc<Feed>, shared: Shared, run: u64) {
+async fn fill(calls: Calls, feed: Arc<Feed>, shared: Shared, boot: u64) {
     let mut failures = 0;
     while let Some(from) = feed.begin().await {
         if !shared.room().await {
             feed.failed();
             continue;
         }
-        match look(&calls, &feed, &shared.budget, EventId { run, cursor: from }).await {
+        match look(
+            &calls,
+            &feed,
+            &shared.budget,
+            EventId { boot, cursor: from },
+        )
+        .await
+        {
             Ok(()) => failures = 0,
             Err(_) if failures < FAILURES => {
                 failures += 1;
@@ -307,7 +314,7 @@ async fn look(calls: &Calls, feed: &Feed, budget: &Budget, from: EventId) -> Res
     let mut events = Vec::with_capacity(changes.changes.len());
     for change in changes.changes {
         let id = EventId {
-            run: from.run,
+            boot: from.boot,
             cursor: change.cursor.next(),
         };
         if let Some(kind) = with_value(calls, table, change.kind).await? {

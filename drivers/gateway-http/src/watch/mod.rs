@@ -108,7 +108,7 @@ pub(crate) async fn stream(
     let resume = resume_from(query, headers)?;
     let (seat, end) = hub.open(table).await?;
     let (at, greeting) = match resume {
-        Some(id) if id.run == end.run => (id, "ready"),
+        Some(id) if id.boot == end.boot => (id, "ready"),
         Some(_) => (end, "lagged"),
         None => (end, "ready"),
     };
@@ -303,7 +303,7 @@ impl Watcher {
         let hub = &self.hub;
         while let Some(change) = self.own.changes.front() {
             let id = EventId {
-                run: self.at.run,
+                boot: self.at.boot,
                 cursor: change.cursor.next(),
             };
             let ours = key(&change.kind).is_none_or(|key| key.starts_with(&self.prefix));

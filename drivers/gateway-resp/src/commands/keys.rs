@@ -329,7 +329,7 @@ impl Budget {
 
 /// Begins the reply of a scan: the cursor of `next`, and the array of `len` values.
 pub(super) fn scan_reply(ctx: &mut Ctx<'_>, next: Option<Place>, len: usize) -> Outcome {
-    let salt = ctx.node.actor().run;
+    let salt = ctx.node.actor().boot;
     let cursor = next.map_or(0, |place| ctx.client.shared.cursors().insert(place, salt));
     encoder::array(ctx.out(), 2);
     encoder::bulk(ctx.out(), cursor.to_string().as_bytes());

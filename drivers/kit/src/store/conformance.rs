@@ -174,13 +174,13 @@ pub fn empty_batches<S: Store>(mut open: impl FnMut() -> S) {
 /// Synced records are there after opening again, as often as that happens, and nothing else.
 pub fn synced_survives_reopening<S: Store>(mut open: impl FnMut() -> S) {
     let mut expected = Map::new();
-    for life in 0..5 {
+    for boot in 0..5 {
         let mut store = open();
-        assert_eq!(contents(&mut store), expected, "in life {life}");
+        assert_eq!(contents(&mut store), expected, "in boot {boot}");
         for n in 0..3 {
             let batch = [
-                put(&format!("{life}.{n}"), "x"),
-                put("last", &format!("{life}.{n}")),
+                put(&format!("{boot}.{n}"), "x"),
+                put("last", &format!("{boot}.{n}")),
             ];
             apply(&mut store, &batch);
             write(&mut expected, &batch);

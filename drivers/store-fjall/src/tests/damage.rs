@@ -27,7 +27,7 @@ struct Built {
     rows: Rows,
 }
 
-/// Fills a store over several lives, so that it has tables and journals, and deletes that were freed and others that were not.
+/// Fills a store over several boots, so that it has tables and journals, and deletes that were freed and others that were not.
 fn build(alone: bool) -> Built {
     let dir = TempDir::new().unwrap();
     let mut lab = Lab::new(1, BTreeMap::new());
@@ -35,24 +35,24 @@ fn build(alone: bool) -> Built {
     if !alone {
         lab.start_member();
     }
-    for life in 0..3 {
+    for boot in 0..3 {
         lab.start_stored(dir.path(), config(1, seeds)).unwrap();
         lab.run(3_000);
         for number in 0..150 {
             let table = TABLES[number % 3];
             let from = if alone { 1 } else { number % 2 };
-            let value = format!("{life} {number} {}", "x".repeat(number));
+            let value = format!("{boot} {number} {}", "x".repeat(number));
             lab.put(from, table, &format!("key {number}"), &value);
             if number % 10 == 9 {
                 lab.run(100);
             }
         }
         lab.run(3_000);
-        for number in (life..150).step_by(7) {
+        for number in (boot..150).step_by(7) {
             lab.delete(1, TABLES[number % 3], &format!("key {number}"));
         }
         lab.run(5_000);
-        if life < 2 {
+        if boot < 2 {
             let open = lab.store.as_ref().unwrap().open.as_ref().unwrap();
             open.records.rotate_memtable_and_wait().unwrap();
         }

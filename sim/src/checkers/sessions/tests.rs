@@ -10,13 +10,13 @@ fn version(clock: u64) -> Version {
     }
 }
 
-/// Session 1 on life 1 of node 0, unless changed.
+/// Session 1 on boot 1 of node 0, unless changed.
 fn op(deed: Deed) -> SessionOp {
     SessionOp {
         session: 1,
         at_us: 0,
         node: 0,
-        life: 1,
+        boot: 1,
         table: "default",
         key: Bytes::from_static(b"k"),
         deed,
@@ -50,13 +50,13 @@ fn broken(ops: &[SessionOp], scope: Scope) -> Vec<&'static str> {
 
 #[track_caller]
 fn holds(ops: &[SessionOp]) {
-    assert_eq!(check(ops, Scope::Life), []);
+    assert_eq!(check(ops, Scope::Boot), []);
     assert_eq!(check(ops, Scope::Cluster), []);
 }
 
 #[track_caller]
 fn breaks(checker: &str, ops: &[SessionOp]) {
-    assert_eq!(broken(ops, Scope::Life), [checker]);
+    assert_eq!(broken(ops, Scope::Boot), [checker]);
     assert_eq!(broken(ops, Scope::Cluster), [checker]);
 }
 
@@ -128,31 +128,31 @@ fn keys_are_judged_alone() {
 
 #[test]
 fn a_guarantee_ends_where_its_scope_does() {
-    let next_life = |op| SessionOp { life: 2, ..op };
+    let next_identity = |op| SessionOp { boot: 2, ..op };
     let other_node = |op| SessionOp { node: 1, ..op };
-    let restarted = [by(2, put(3)), put(5), next_life(saw(3))];
-    assert_eq!(broken(&restarted, Scope::Life), [""; 0]);
+    let restarted = [by(2, put(3)), put(5), next_identity(saw(3))];
+    assert_eq!(broken(&restarted, Scope::Boot), [""; 0]);
     assert_eq!(broken(&restarted, Scope::Node), [READ_YOUR_WRITES]);
     assert_eq!(broken(&restarted, Scope::Cluster), [READ_YOUR_WRITES]);
     let moved = [by(2, put(3)), put(5), other_node(saw(3)), saw(3)];
-    assert_eq!(broken(&moved, Scope::Life), [""; 0]);
+    assert_eq!(broken(&moved, Scope::Boot), [""; 0]);
     assert_eq!(broken(&moved, Scope::Node), [""; 0]);
     assert_eq!(broken(&moved, Scope::Cluster), [READ_YOUR_WRITES; 2]);
-    // A new life begins afresh, and is held to what happens in it.
-    let again = [saw(6), next_life(saw(5)), next_life(saw(4))];
-    assert_eq!(broken(&again, Scope::Life), [MONOTONIC_READS]);
+    // A new boot begins afresh, and is held to what happens in it.
+    let again = [saw(6), next_identity(saw(5)), next_identity(saw(4))];
+    assert_eq!(broken(&again, Scope::Boot), [MONOTONIC_READS]);
 }
 
 #[test]
 fn a_report_says_which_client_saw_what_and_stays_short() {
-    let found = check(&[put(5), nothing()], Scope::Life);
+    let found = check(&[put(5), nothing()], Scope::Boot);
     let expected = format!(
         "session 1 reads default/k on n0: nothing, though it wrote {}",
         Shown(version(5))
     );
     assert_eq!(found[0].text, expected);
     let ops: Vec<SessionOp> = (0..100).rev().map(saw).collect();
-    assert_eq!(check(&ops, Scope::Life).len(), MAX_VIOLATIONS);
+    assert_eq!(check(&ops, Scope::Boot).len(), MAX_VIOLATIONS);
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Few operations, so that runs are fast; lives of rows from a second to a month, each factor of two as likely as the next.
+/// Few operations, so that runs are fast; lifetimes of rows from a second to a month, each factor of two as likely as the next.
 pub(super) fn draw_mix(u: &mut Unstructured<'_>) -> Result<Mix> {
     let mut mix = Mix::draw(u)?;
     mix.gap_us = draw_log(u, 200_000, 4_000_000)?;

@@ -120,7 +120,7 @@ impl Gossip {
         self.received(env, batch, duty)
     }
 
-    /// Takes out users' rows of lives that have ended: the sender may not know of the end yet, and the deletes of these rows may have been
+    /// Takes out users' rows of generations that have ended: the sender may not know of the end yet, and the deletes of these rows may have been
     /// freed here without their author. Rows that still count come with a session.
     fn without_ended(&mut self, env: &mut Env<'_>, mut batch: RowBatch) -> RowBatch {
         let ended = |actor: &Actor| {
@@ -139,7 +139,7 @@ impl Gossip {
         };
         let pass: Vec<bool> = batch.rows.iter().map(passes).collect();
         if pass.contains(&false) && env.fx.rules().refuses_rows_of_ended() {
-            env.fx.mark(Mark::RowOfEndedLife);
+            env.fx.mark(Mark::RowOfEndedGeneration);
             let mut pass = pass.into_iter();
             batch.rows.retain(|_| pass.next() != Some(false));
         }

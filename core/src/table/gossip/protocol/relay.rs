@@ -1,7 +1,7 @@
 //! Claims that come through a third: those of members to which this node has no link.
 //!
-//! A claim says what one life of a member had durably covered when its clock stood at some point. Within a life both only grow, so a claim stays
-//! true for as long as that life is the member's last one, however long it was on its way and whichever member passed it on: it is a message that
+//! A claim says what one generation of a member had durably covered when its clock stood at some point. Within a generation both only grow, so a claim stays
+//! true for as long as that generation is the member's last one, however long it was on its way and whichever member passed it on: it is a message that
 //! was slow. What a member passes on it has counted itself, so it came from a full member; and it counts here, like any claim, only
 //! if it lies within what this node has seen. A claim that does not yet is kept until it does, and one is kept of each member. In clusters of many
 //! hundreds of members that write, claims are not kept whole and so not passed on: `status` says which members are waited for.
@@ -197,7 +197,7 @@ impl Gossip {
             let Some(member) = env.seat.members.present(ask.node) else {
                 continue;
             };
-            let present = member.record.epoch;
+            let present = member.record.generation;
             self.want_claim(env, ask);
             let Some(claim) = self.stability.claim(ask.node) else {
                 continue;
@@ -207,7 +207,7 @@ impl Gossip {
             };
             let size: usize = contexts.iter().map(|(_, context)| context.len()).sum();
             let fits = told.is_empty() || actors + size <= ACTORS_AT_ONCE;
-            let outlived = claim.epoch != present && env.fx.rules().relayed_claims_end();
+            let outlived = claim.generation != present && env.fx.rules().relayed_claims_end();
             let is_news = claim.clock.0 > ask.clock || claim.dots > ask.dots;
             if outlived || !is_news || !fits {
                 continue;
@@ -215,7 +215,7 @@ impl Gossip {
             actors += size;
             told.push(RelayedClaim {
                 node: ask.node,
-                epoch: claim.epoch,
+                generation: claim.generation,
                 clock: claim.clock.0,
                 contexts: write_contexts(contexts),
             });
@@ -272,16 +272,16 @@ impl Gossip {
         }
         for claim in claims {
             let contexts = read_contexts(&claim.contexts)?;
-            let (node, epoch) = (claim.node, claim.epoch);
+            let (node, generation) = (claim.node, claim.generation);
             let member = env.seat.members.present(node);
-            let lives = member.is_some_and(|member| member.record.epoch == epoch);
+            let lives = member.is_some_and(|member| member.record.generation == generation);
             let outlived = env.fx.rules().relayed_claims_end() && !lives;
             let may = env.seat.is_full() && env.links.is_ready(link);
             if may && !outlived && node != env.seat.me && self.has_use_for_claim(node) {
                 let clock = Hlc(claim.clock);
                 env.fx.mark(Mark::ClaimByRelay);
                 self.stability
-                    .claimed(env.fx, &self.replica, (node, epoch), contexts, clock);
+                    .claimed(env.fx, &self.replica, (node, generation), contexts, clock);
             }
         }
         Ok(())

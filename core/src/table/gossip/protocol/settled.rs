@@ -2,7 +2,7 @@
 //!
 //! A wall clock jumps: by a step of NTP, in a machine that was suspended, on a board without a battery. So a node believes of its own clock
 //! only the least that it has shown against the monotonic one for half a minute: a step back counts at once, a step forward after
-//! that time, and in the first half minute of a life nothing does. Members tell each other this *settled* clock. What was
+//! that time, and in the first half minute of a boot nothing does. Members tell each other this *settled* clock. What was
 //! heard is carried on by the monotonic clock here and counts for a while. A row has expired for good when the settled clocks of more than
 //! half of the counted members have passed its expiry. A member that is silent has no vote, and is in the half that has to be beaten.
 
@@ -233,7 +233,7 @@ mod tests {
     const DAY: i64 = 86_400_000;
 
     #[test]
-    fn a_clock_is_unknown_in_the_first_half_minute_of_a_life() {
+    fn a_clock_is_unknown_in_the_first_half_minute_of_a_boot() {
         let mut clocks = Clocks::new();
         clocks.pass(30);
         assert_eq!(clocks.ahead(), None);

@@ -9,7 +9,7 @@ use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::time::Instant;
 
-/// How often rows that are not moved yet are looked at again. In a new life so long passes before the first, in which the node hears
+/// How often rows that are not moved yet are looked at again. In a new boot so long passes before the first, in which the node hears
 /// of what it had moved in the last one.
 const PERIOD: Duration = Duration::from_secs(5);
 

@@ -114,11 +114,11 @@ impl Gossip {
         self.sync.compare(now, link, agrees);
         if agrees && theirs.claims {
             self.rows_compare(env, link, node, theirs.rows);
-            let epoch = env.links.get(link).map(|known| known.epoch);
-            if let Some(epoch) = epoch.filter(|_| self.has_use_for_claim(node)) {
+            let generation = env.links.get(link).map(|known| known.generation);
+            if let Some(generation) = generation.filter(|_| self.has_use_for_claim(node)) {
                 let clock = Hlc(theirs.clock);
                 self.stability
-                    .equal(env.fx, &self.replica, (node, epoch), clock);
+                    .equal(env.fx, &self.replica, (node, generation), clock);
             }
         }
     }
@@ -186,11 +186,11 @@ impl Gossip {
         if env.links.is_ready(link)
             && let Some(claimed) = durable
         {
-            let epoch = env.links.get(link).map(|known| known.epoch);
-            if let Some(epoch) = epoch.filter(|_| self.has_use_for_claim(node)) {
+            let generation = env.links.get(link).map(|known| known.generation);
+            if let Some(generation) = generation.filter(|_| self.has_use_for_claim(node)) {
                 let clock = Hlc(pull.status.clock);
                 self.stability
-                    .claimed(env.fx, &self.replica, (node, epoch), claimed, clock);
+                    .claimed(env.fx, &self.replica, (node, generation), claimed, clock);
             }
         }
         Ok(())

@@ -48,8 +48,8 @@ impl Replica {
         if reached { self.freed } else { Hlc(0) }
     }
 
-    /// Whether a live row that this node wrote in this life has a clock that is not above `freed`, in a table where the larger clock stands: a
-    /// delete of its key that is newer may have been freed. O(rows written in this life).
+    /// Whether a live row that this node wrote in this boot has a clock that is not above `freed`, in a table where the larger clock stands: a
+    /// delete of its key that is newer may have been freed. O(rows written in this boot).
     pub(crate) fn wrote_below(&self, freed: Hlc) -> bool {
         let classes = RowClass::USR.into_iter();
         let mut single = classes.filter(|class| !class.has_siblings());

@@ -259,7 +259,7 @@ impl Cover {
     ) {
         for (actor, runs) in context.iter() {
             let ix = self.intern(actor);
-            // No member knows more of this life than it does itself.
+            // No member knows more of this boot than it does itself.
             if ix == me {
                 continue;
             }

@@ -19,7 +19,7 @@ pub(crate) const BUCKETS: usize = 64;
 
 /// The bucket of an actor, the same on every node.
 fn bucket(actor: Actor) -> usize {
-    (hash_words(&[actor.node.0, actor.run]) >> 58) as usize
+    (hash_words(&[actor.node.0, actor.boot]) >> 58) as usize
 }
 
 /// Hash of what is covered of one actor; 0 of nothing, so that an actor whose coverage is forgotten counts like one never heard of.
@@ -28,7 +28,7 @@ pub(crate) fn hash_runs(class: RowClass, actor: Actor, runs: &Runs) -> u64 {
         return 0;
     }
     let mut bytes = Writer::with_capacity(24 + 16 * runs.as_slice().len());
-    bytes.u64(class as u64).u64(actor.node.0).u64(actor.run);
+    bytes.u64(class as u64).u64(actor.node.0).u64(actor.boot);
     for (low, high) in runs.as_slice() {
         bytes.u64(*low).u64(*high);
     }

@@ -617,7 +617,7 @@ impl Replica {
         }
     }
 
-    /// Whether a context covers dots of this node's present life that it has not issued.
+    /// Whether a context covers dots of this node's present boot that it has not issued.
     fn claims_own(&self, class: RowClass, context: &Context) -> bool {
         let mine = self.actor(self.me);
         let issued = self.cover.seen_runs(class, mine);

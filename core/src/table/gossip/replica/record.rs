@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! r<class u8><len u8><table><key>          a row: actor, counter, clock, expires, live, value or form of siblings
-//! c<class u8><node u64 be><run u64 be>     the runs covered of an actor
+//! c<class u8><node u64 be><boot u64 be>     the runs covered of an actor
 //! ```
 //! Rows of the store's own tables are gossip rows too.
 
@@ -82,7 +82,7 @@ pub(crate) fn put_row(class: RowClass, table: &str, actor: Actor, row: &Arrival)
     let mut value = Writer::with_capacity(len + 64);
     value
         .u64(actor.node.0)
-        .u64(actor.run)
+        .u64(actor.boot)
         .u64(row.counter)
         .u64(row.clock.0)
         .u64(row.expires);
@@ -105,7 +105,7 @@ pub(crate) fn covered_key(class: RowClass, actor: Actor) -> Bytes {
     key.u8(COVERED)
         .u8(class as u8)
         .u64_be(actor.node.0)
-        .u64_be(actor.run);
+        .u64_be(actor.boot);
     key.finish()
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn read_key(key: &[u8]) -> Option<GossipKey<'_>> {
     if *prefix == COVERED {
         let actor = Actor {
             node: NodeId(rest.u64_be()?),
-            run: rest.u64_be()?,
+            boot: rest.u64_be()?,
         };
         rest.end()?;
         return Some(GossipKey::Covered { class, actor });
@@ -141,7 +141,7 @@ fn read_row(class: RowClass, table: &str, key: &[u8], body: &[u8]) -> Option<Gos
     let mut value = Reader::new(body);
     let actor = Actor {
         node: NodeId(value.u64()?),
-        run: value.u64()?,
+        boot: value.u64()?,
     };
     let (counter, clock, expires) = (value.u64()?, Hlc(value.u64()?), value.u64()?);
     let live = value.u8()? != 0;

@@ -116,7 +116,7 @@ impl LiveSum {
 }
 
 fn seed(actor: Actor) -> u64 {
-    hash_words(&[actor.node.0, actor.run]).max(1)
+    hash_words(&[actor.node.0, actor.boot]).max(1)
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).

@@ -140,7 +140,7 @@ pub(crate) struct Rows {
     /// Rows of users' tables at or below are dropped.
     floor_of_all: Hlc,
     /// How often all users' tables were dropped at once.
-    epoch: u32,
+    drops_of_all: u32,
     /// Rows that floors have hidden and that are not removed yet.
     pub(super) shelves: Shelves,
     /// Users' tables that have become empty.
@@ -162,7 +162,7 @@ impl Rows {
     ) {
         let name = name.filter(|_| group.0 as usize == self.groups.len());
         self.groups.push(group);
-        let rows = TableRows::new(name.cloned(), shown, floor, self.epoch);
+        let rows = TableRows::new(name.cloned(), shown, floor, self.drops_of_all);
         self.tables.push(rows);
     }
 
@@ -217,7 +217,7 @@ impl Rows {
     ) {
         let place = table.0 as usize;
         let name = name.filter(|_| group == table).cloned();
-        let rows = TableRows::new(name, shown, floor, self.epoch);
+        let rows = TableRows::new(name, shown, floor, self.drops_of_all);
         if let (Some(known), Some(of)) = (self.tables.get_mut(place), self.groups.get_mut(place)) {
             (*known, *of) = (rows, group);
         }
@@ -292,16 +292,18 @@ impl Rows {
     /// The rows of a table, unless they were dropped together with those of all others.
     fn table(&self, table: TableId) -> Option<&TableRows> {
         let rows = self.tables.get(self.group(table).0 as usize)?;
-        (rows.epoch == self.epoch || !rows.is_users()).then_some(rows)
+        (rows.drops_of_all == self.drops_of_all || !rows.is_users()).then_some(rows)
     }
 
     /// Puts the rows of a table on a shelf, if they were dropped together with those of all others; whether they were. O(1).
     pub(super) fn refresh(&mut self, table: TableId) -> bool {
         let rows = self.tables.get_mut(table.0 as usize);
-        let Some(rows) = rows.filter(|rows| rows.is_users() && rows.epoch != self.epoch) else {
+        let Some(rows) =
+            rows.filter(|rows| rows.is_users() && rows.drops_of_all != self.drops_of_all)
+        else {
             return false;
         };
-        rows.epoch = self.epoch;
+        rows.drops_of_all = self.drops_of_all;
         if let Some(listed) = &mut rows.listed {
             listed.forget_place();
         }
@@ -596,7 +598,7 @@ impl Rows {
 
     /// Puts all rows of all users' tables on shelves, where they get to in turns. O(1).
     pub(super) fn shelve_all(&mut self) {
-        self.epoch += 1;
+        self.drops_of_all += 1;
         self.user_rows = 0;
         self.aside.clear();
         let names = self.listing.depopulate_all();

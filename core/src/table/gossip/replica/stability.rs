@@ -55,8 +55,8 @@ const WHOLE_ACTORS: usize = 1 << 18;
 
 /// A claim: what a member durably covered at some moment, already found to lie within what this node has seen.
 struct Claim {
-    /// The life that claimed it.
-    epoch: u64,
+    /// The generation that claimed it.
+    generation: u64,
     /// Shared by all members that claimed the same.
     covered: Arc<Covered>,
     clock: Hlc,
@@ -65,7 +65,7 @@ struct Claim {
 /// The coverage of a claim.
 struct Covered {
     contexts: Contexts,
-    /// How many dots are covered in all row classes: within a life it only grows.
+    /// How many dots are covered in all row classes: within a generation it only grows.
     dots: u64,
     /// All row classes are kept, so that the claim can be passed on.
     is_whole: bool,
@@ -140,7 +140,7 @@ impl Claim {
 
 /// A claim, for members that ask for it.
 pub(crate) struct Told<'a> {
-    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
     pub(crate) clock: Hlc,
     /// How many dots it covers.
     pub(crate) dots: u64,
@@ -173,12 +173,12 @@ struct Pass {
 }
 
 impl Stability {
-    /// The state of a member in its life equals this node's, durably. The caller has a use for the claim.
+    /// The state of a member in its generation equals this node's, durably. The caller has a use for the claim.
     pub(crate) fn equal(
         &mut self,
         fx: &Effects,
         replica: &Replica,
-        (node, epoch): (NodeId, u64),
+        (node, generation): (NodeId, u64),
         clock: Hlc,
     ) {
         let clock = claimed_clock(fx, clock);
@@ -186,7 +186,7 @@ impl Stability {
         self.insert(
             node,
             Claim {
-                epoch,
+                generation,
                 covered,
                 clock,
             },
@@ -213,13 +213,13 @@ impl Stability {
         &mut self,
         fx: &mut Effects,
         replica: &Replica,
-        (node, epoch): (NodeId, u64),
+        (node, generation): (NodeId, u64),
         contexts: Contexts,
         clock: Hlc,
     ) {
         let is_early = fx.rules().claims_lie_within() && !includes(replica, &contexts);
         let claim = Claim {
-            epoch,
+            generation,
             covered: Covered::new(replica, contexts, self.kept()),
             clock: claimed_clock(fx, clock),
         };
@@ -253,7 +253,7 @@ impl Stability {
 
     /// Takes in a claim: the later of two claims of a member counts.
     fn insert(&mut self, node: NodeId, claim: Claim) {
-        let rank = |claim: &Claim| (claim.epoch, claim.clock, claim.covered.dots);
+        let rank = |claim: &Claim| (claim.generation, claim.clock, claim.covered.dots);
         let known = self.claims.get(&node);
         if known.is_none_or(|known| rank(known) <= rank(&claim)) {
             self.claims.insert(node, claim);
@@ -265,7 +265,7 @@ impl Stability {
     pub(crate) fn claim(&self, node: NodeId) -> Option<Told<'_>> {
         let claim = self.claims.get(&node)?;
         Some(Told {
-            epoch: claim.epoch,
+            generation: claim.generation,
             clock: claim.clock,
             dots: claim.covered.dots,
             contexts: claim.covered.is_whole.then_some(&claim.covered.contexts),
@@ -295,7 +295,7 @@ impl Stability {
         counted.iter().filter(lacks).copied().collect()
     }
 
-    /// A member's claims no longer hold, because it begins a new life.
+    /// A member's claims no longer hold, because it begins a new generation.
     pub(crate) fn forget(&mut self, node: NodeId) {
         self.claims.remove(&node);
         self.early.remove(&node);

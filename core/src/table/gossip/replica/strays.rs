@@ -41,7 +41,7 @@ const LOADS: usize = 64;
 pub(super) fn moved(actor: Actor, from: RowClass) -> Actor {
     const MOVED: u64 = 0x9e37_79b9_7f4a_7c15;
     Actor {
-        run: actor.run ^ MOVED.rotate_left(from as u32),
+        boot: actor.boot ^ MOVED.rotate_left(from as u32),
         ..actor
     }
 }

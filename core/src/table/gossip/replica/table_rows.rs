@@ -27,7 +27,7 @@ pub(super) struct TableRows {
     /// Rows at or below are dropped.
     pub(super) floor: Hlc,
     /// When the rows were put here, by the number of times that all users' tables were dropped: earlier ones are dropped.
-    pub(super) epoch: u32,
+    pub(super) drops_of_all: u32,
     /// Its place among users' tables; the store's own are not listed.
     pub(super) listed: Option<Listed>,
     /// The name of a user's table that readers are not shown, because its name means another.
@@ -66,14 +66,14 @@ impl Places {
 
 impl TableRows {
     /// Rows of a table; those of a user's have a name, under which they are listed if they are `shown`.
-    pub(super) fn new(name: Option<Arc<str>>, shown: bool, floor: Hlc, epoch: u32) -> Self {
+    pub(super) fn new(name: Option<Arc<str>>, shown: bool, floor: Hlc, drops_of_all: u32) -> Self {
         let (listed, unlisted) = match shown {
             true => (name.map(Listed::new), None),
             false => (None, name),
         };
         TableRows {
             floor,
-            epoch,
+            drops_of_all,
             listed,
             unlisted,
             ..TableRows::default()

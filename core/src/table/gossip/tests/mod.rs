@@ -36,10 +36,10 @@ const BEGIN_MS: u64 = 1_700_000_000_000;
 /// The user's table of all tests.
 const TABLE: TableId = TableId::DEFAULT;
 
-/// Returns the actor of a node in its first life.
+/// Returns the actor of a node in its first boot.
 fn actor(node: u64) -> Actor {
     let node = NodeId(node);
-    Actor { node, run: 1 }
+    Actor { node, boot: 1 }
 }
 
 /// Returns the link of a machine to a node.
@@ -123,7 +123,7 @@ impl Machine {
     fn meets(&mut self, node: u64) {
         let record = MemberRecord {
             actor: actor(node),
-            epoch: 1,
+            generation: 1,
             name: node.to_string(),
             addr: node.to_string(),
             zone: String::new(),
@@ -138,7 +138,7 @@ impl Machine {
                 cluster_name: "rumormill".into(),
                 cluster: ClusterId(1),
                 actor: actor(node),
-                epoch: 1,
+                generation: 1,
                 name: record.name,
                 addr: record.addr,
             };

@@ -84,7 +84,7 @@ fn a_delete_that_all_claim_goes_once_it_is_durable_here() {
 }
 
 #[test]
-fn a_claim_of_a_life_that_has_ended_counts_no_more() {
+fn a_claim_of_a_generation_that_has_ended_counts_no_more() {
     let mut one = deleter();
     let (seen, clock) = (one.contexts(), one.clock());
     one.claims(2, &seen, clock);

@@ -156,7 +156,7 @@ fn named(actor: Actor, runs: &[(u64, u64)]) -> Vec<(RowClass, Context)> {
 fn actor(number: u64) -> Actor {
     Actor {
         node: NodeId(number),
-        run: number,
+        boot: number,
     }
 }
 
