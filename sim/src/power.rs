@@ -46,7 +46,7 @@ impl World {
                 if self.hosts[node].boot == 1 && now_us > WARM_UP_US {
                     self.count("late_newcomers");
                 }
-                let boot = Field::Num("life", u64::from(self.hosts[node].boot));
+                let boot = Field::Num("boot", u64::from(self.hosts[node].boot));
                 self.trace.event(
                     now_us,
                     node,
