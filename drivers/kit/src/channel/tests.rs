@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rumormill_core::link::{LinkLimits, Refusal, encode};
+use rumormill_core::link::{Frames, LinkLimits, Refusal, encode};
 use rumormill_core::wire::{GossipMessage, Message, Row, RowBatch};
 use rumormill_core::{Config, Now, Recovery, Seed};
 
@@ -48,32 +48,44 @@ struct End {
     now: Instant,
 }
 
+/// The bounds of the write queue.
+const QUEUE: QueueLimits = QueueLimits {
+    high: 50_000,
+    low: 5_000,
+    max: 80_000,
+};
+
 impl End {
     fn new(cluster_name: &str, dial: Option<u64>) -> End {
+        End::within(cluster_name, dial, LinkLimits::default())
+    }
+
+    fn within(cluster_name: &str, dial: Option<u64>, limits: LinkLimits) -> End {
+        let mut end = End::connecting(cluster_name, dial, limits);
+        assert!(!end.channel.reads());
+        end.channel.open(end.now);
+        end
+    }
+
+    /// An end whose socket is not connected yet.
+    fn connecting(cluster_name: &str, dial: Option<u64>, limits: LinkLimits) -> End {
         let mut config = Config::new("a", "a");
         config.cluster_name = cluster_name.to_owned();
         let seed = Seed::from_u64(dial.unwrap_or(7));
         let node = Recovery::new(config, seed).finish(Now::default());
-        let conn = node.unwrap().connection(LinkLimits::default());
+        let conn = node.unwrap().connection(limits);
         let counters = Arc::<Counters>::default();
         let terms = Terms {
             patience: Patience {
                 handshake: HANDSHAKE,
                 stall: STALL,
             },
-            queue: QueueLimits {
-                high: 50_000,
-                low: 5_000,
-                max: 80_000,
-            },
+            queue: QUEUE,
             counters: Arc::clone(&counters),
         };
         let now = Instant::now();
-        let mut channel = Channel::new(LinkId(1), dial.map(DialId), conn, &terms);
-        assert!(!channel.reads());
-        channel.open(now);
         End {
-            channel,
+            channel: Channel::new(LinkId(1), dial.map(DialId), conn, &terms),
             inputs: Vec::new(),
             counters,
             now,
@@ -140,7 +152,13 @@ fn message(size: usize) -> Message {
 
 /// Two ends that are up; the first has dialled.
 fn linked() -> (End, End) {
-    let (mut a, mut b) = (End::new("c", Some(1)), End::new("c", None));
+    linked_within(LinkLimits::default())
+}
+
+/// The same, where the second end takes nothing beyond these limits.
+fn linked_within(limits: LinkLimits) -> (End, End) {
+    let mut a = End::new("c", Some(1));
+    let mut b = End::within("c", None, limits);
     for _ in 0..2 {
         let (to_b, to_a) = (a.write(usize::MAX), b.write(usize::MAX));
         a.receive(&to_a).unwrap();
@@ -282,4 +300,151 @@ fn a_refused_peer_reads_the_reason_after_the_opening() {
     let counters = Arc::clone(&a.counters);
     assert_eq!(a.end(why.clone()), Some(("dial failed", why)));
     assert_eq!(count(&counters.refused_links), 1);
+}
+
+/// A message whose frames have so many bytes together.
+fn frames_of(bytes: usize) -> Frames {
+    let sizes = (0..=bytes).rev().take(200);
+    let mut frames = sizes.map(|size| encode(&message(size), Lane::Bulk).unwrap());
+    frames.find(|frames| frames.len() == bytes).unwrap()
+}
+
+#[test]
+fn messages_that_come_byte_by_byte_arrive_once_and_an_end_within_one_is_noticed() {
+    let (mut a, mut b) = linked();
+    for (lane, size) in [
+        (Lane::Control, 0),
+        (Lane::Bulk, 40_000),
+        (Lane::Control, 300),
+    ] {
+        a.push(lane, size);
+        let bytes = a.write(usize::MAX);
+        let (last, before) = bytes.split_last().unwrap();
+        for byte in before {
+            b.receive(&[*byte]).unwrap();
+            assert!(b.inputs.is_empty());
+            assert_eq!(b.channel.ended(), LinkError::Malformed);
+        }
+        b.receive(&[]).unwrap();
+        b.receive(&[*last]).unwrap();
+        assert_eq!(b.told(), ["message"]);
+        assert_eq!(b.channel.ended(), LinkError::Closed);
+    }
+    // A peer that is slow to send is not given up: only one that takes nothing is.
+    assert_eq!(b.channel.next_deadline(), None);
+}
+
+#[test]
+fn a_frame_or_message_at_the_limit_is_taken_and_one_a_byte_longer_ends_the_link() {
+    let frames = encode(&message(1_000), Lane::Bulk).unwrap();
+    let pieces = encode(&message(40_000), Lane::Bulk).unwrap();
+    let header = |frame: &[u8]| usize::try_from(u32::from_le_bytes(frame[..4].try_into().unwrap()));
+    let payload = header(frames.peek().unwrap()).unwrap();
+    // A first piece begins with the length of the whole message.
+    let first = pieces.peek().unwrap();
+    let whole = header(&first[HEADER_BYTES..]).unwrap();
+    let within = |limits: LinkLimits, frames: &Frames| {
+        let (mut a, mut b) = linked_within(limits);
+        a.channel.push(Lane::Bulk, frames);
+        let received = b.receive(&a.write(usize::MAX));
+        (received, b.told())
+    };
+    let taken = (Ok(()), vec!["message"]);
+    let refused = (Err(LinkError::Malformed), vec![]);
+    let mut limits = LinkLimits::default();
+    limits.frame_bytes = payload;
+    assert_eq!(within(limits, &frames), taken);
+    limits.frame_bytes = payload - 1;
+    assert_eq!(within(limits, &frames), refused);
+    let mut limits = LinkLimits::default();
+    limits.message_bytes = whole;
+    assert_eq!(within(limits, &pieces), taken);
+    limits.message_bytes = whole - 1;
+    assert_eq!(within(limits, &pieces), refused);
+}
+
+#[test]
+fn a_queue_at_its_bound_takes_no_byte_more_and_marks_are_crossed_beyond_them() {
+    let (mut a, _) = linked();
+    let push = |a: &mut End, bytes| {
+        a.channel.push(Lane::Bulk, &frames_of(bytes));
+        count(&a.counters.dropped_messages)
+    };
+    assert_eq!(push(&mut a, QUEUE.high), 0);
+    a.write(0);
+    assert_eq!(a.told(), [""; 0], "at the high mark");
+    assert_eq!(push(&mut a, QUEUE.max - QUEUE.high), 0);
+    a.write(0);
+    assert_eq!(a.told(), ["congested"]);
+    assert_eq!(push(&mut a, 100), 1, "at the bound");
+    a.write(99);
+    assert_eq!(push(&mut a, 100), 2, "one byte over it");
+    a.write(1);
+    assert_eq!(push(&mut a, 100), 2);
+    assert_eq!(a.write(QUEUE.max - QUEUE.low - 1).len(), 74_999);
+    assert_eq!(a.told(), [""; 0], "above the low mark");
+    a.write(1);
+    assert_eq!(a.told(), ["drained"]);
+    a.write(usize::MAX);
+    // One message is always taken: else one that is larger than the bound would never go out.
+    assert_eq!(push(&mut a, QUEUE.max + 1), 2);
+    assert_eq!(push(&mut a, 100), 3);
+    assert_eq!(a.write(usize::MAX).len(), QUEUE.max + 1);
+}
+
+#[test]
+fn a_deadline_that_fires_while_a_write_waits_ends_the_link_unless_a_byte_goes_first() {
+    for room in [0, 1] {
+        let (mut a, _) = linked();
+        a.push(Lane::Bulk, 1_000);
+        a.write(10);
+        a.now += STALL;
+        a.write(room);
+        let late = Err(LinkError::TimedOut);
+        let expected = if room == 0 { late } else { Ok(()) };
+        assert_eq!(a.channel.expire(a.now), expected);
+        assert!(a.channel.has_output());
+    }
+    // The deadline of a handshake is not put off by what the peer takes of it.
+    let mut a = End::new("c", None);
+    a.now += HANDSHAKE;
+    a.write(1);
+    assert!(a.channel.has_output());
+    assert_eq!(a.channel.expire(a.now), Err(LinkError::TimedOut));
+}
+
+#[test]
+fn a_link_that_is_hung_up_in_its_handshake_writes_the_rest_and_the_node_never_hears_that_it_is_up()
+{
+    for dial in [Some(1), None] {
+        let (mut a, mut b) = (End::new("c", dial), End::new("c", Some(2)));
+        let (opening, theirs) = (a.write(10), b.write(usize::MAX));
+        a.receive(&theirs).unwrap();
+        a.channel.close(a.now);
+        // The proof of the peer would have brought the link up.
+        b.receive(&opening).unwrap();
+        b.receive(&a.write(usize::MAX)).unwrap();
+        assert!(a.channel.is_done());
+        let proof = b.write(usize::MAX);
+        assert!(!proof.is_empty());
+        assert_eq!(a.receive(&proof), Ok(()));
+        a.push(Lane::Control, 10);
+        assert!(a.told().is_empty() && !a.channel.has_output());
+        assert_eq!(a.channel.ended(), LinkError::Closed);
+        assert_eq!(a.channel.expire(a.now + PARTING), Err(LinkError::Closed));
+        let why = LinkError::Closed;
+        let told = dial.map(|_| ("dial failed", why.clone()));
+        assert_eq!(a.end(why), told);
+    }
+}
+
+#[test]
+fn a_link_that_is_hung_up_before_its_socket_is_connected_says_nothing() {
+    let mut a = End::connecting("c", Some(1), LinkLimits::default());
+    a.channel.close(a.now);
+    a.channel.open(a.now);
+    assert!(a.channel.is_done() && !a.channel.reads());
+    assert!(a.write(usize::MAX).is_empty() && a.told().is_empty());
+    let why = LinkError::Closed;
+    assert_eq!(a.end(why.clone()), Some(("dial failed", why)));
 }
