@@ -49,7 +49,7 @@ pub enum WriteError {
     /// The store is out of space. Reads are served; writes are accepted again when it has recovered.
     #[error("the store is out of space")]
     StoreStalled,
-    /// The row to be replaced, or a floor of its table, has the largest clock there is: nothing is newer.
+    /// The row to be replaced, or a drop marker of its table, has the largest clock there is: nothing is newer.
     #[error("the row has the largest clock there is")]
     LastClock,
     /// This node's wall clock is further ahead of the clock of every peer it heard of late than

@@ -58,7 +58,7 @@ marks! {
     ClaimByContext = "claim-by-context",
     /// A dead row of siblings stayed because it names writes that have not come.
     DeadSiblingKept = "dead-sibling-kept",
-    /// A floor has dropped a row of siblings that names writes which have not come, and it stayed as a delete.
+    /// A drop marker has taken a row of siblings that names writes which have not come, and it stayed as a delete.
     DroppedSeenKept = "dropped-seen-kept",
     /// A claim came that does not lie within what this node has seen yet, and was kept or not needed.
     ClaimEarly = "claim-early",
@@ -94,8 +94,8 @@ marks! {
     Evicted = "evicted",
     /// A node began without a past.
     FirstBoot = "first-boot",
-    /// A floor removed rows.
-    FloorSwept = "floor-swept",
+    /// A drop marker removed rows.
+    DropMarkerSwept = "drop-marker-swept",
     /// Two nodes that look for a cluster met, and both look on.
     FoundingWaits = "founding-waits",
     /// A dot that a notice named did not come, and was asked for.
@@ -174,8 +174,8 @@ marks! {
     RowRepaired = "row-repaired",
     /// A row was passed on whose author's generation had ended.
     RowOfEndedGeneration = "row-of-ended-generation",
-    /// A row came that a floor had removed already.
-    RowBelowFloor = "row-below-floor",
+    /// A row came that a drop marker had removed already.
+    RowBelowDropMarker = "row-below-drop-marker",
     /// A row that had expired ended.
     RowExpired = "row-expired",
     /// A row was hidden, because its expiry had come by this node's clock.
@@ -216,7 +216,7 @@ marks! {
     SiblingsSettled = "siblings-settled",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",
-    /// A flush has deleted a row above its floor.
+    /// A flush has deleted a row above its drop marker.
     FlushedAhead = "flushed-ahead",
     /// A tombstone was freed.
     TombstoneFreed = "tombstone-freed",

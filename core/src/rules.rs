@@ -151,7 +151,7 @@ rules! {
     /// Makes what has changed since the scope of a session was named a part of it. Rule 3.
     scopes_follow_changes, ScopeOutdated = "scope-outdated", "Rows that have changed since the scope of a session was named are not part of the session.", rare;
     /// Sends a drop marker at the end of a session that was written under it. Rule 3.
-    sends_new_floors, FloorForgotten = "floor-forgotten", "A floor written under a session is not sent at its end.", rare;
+    sends_new_drop_markers, DropMarkerForgotten = "drop-marker-forgotten", "A drop marker written under a session is not sent at its end.", rare;
     /// Serves a session once that is asked for twice.
     serves_pulls_once, PullRepeated = "pull-repeated", "A session that is asked for twice is served twice, and its pages are mixed up.";
     /// Claims nothing while this node is joining or away. Rule 4.
@@ -161,7 +161,7 @@ rules! {
     /// Passes rows on that come with a subtree of members.
     forwards_rows, ForwardUnsent = "forward-unsent", "Rows that are to be passed on are not.";
     /// Passes no row of a memory table on that a delete or a drop marker has taken. Rule 8.
-    withholds_dead_rows, DeadForwarded = "dead-forwarded", "Rows of `memory` tables that a delete or a floor has taken are passed on.", rare;
+    withholds_dead_rows, DeadForwarded = "dead-forwarded", "Rows of `memory` tables that a delete or a drop marker has taken are passed on.", rare;
     /// Refuses rows that are passed on once their author's generation has ended.
     refuses_rows_of_ended, EndedForwarded = "ended-forwarded", "Rows that are passed on count though their author's generation has ended.", rare;
     /// Asks for rows that a notice names and no push brings.
@@ -213,13 +213,13 @@ rules! {
 
     // Drop markers.
     /// Drops rows at or below a drop marker, in whatever order they arrive. Rule 8.
-    respects_floors, FloorIgnored = "floor-ignored", "Rows at or below a floor merge.";
+    respects_drop_markers, DropMarkerIgnored = "drop-marker-ignored", "Rows at or below a drop marker merge.";
     /// Drops the rows that are here when a drop marker comes. Rule 8.
-    sweeps_floors, FloorUnswept = "floor-unswept", "A floor leaves the rows that are there already.";
+    sweeps_drop_markers, DropMarkerUnswept = "drop-marker-unswept", "A drop marker leaves the rows that are there already.";
     /// Frees the drop marker of a table as a tombstone: once other members have claimed it. Rule 8.
-    floors_await_claims, FloorFreedUnasked = "floor-freed-unasked", "The floor of a table is freed before other members have it.", rare;
+    drop_markers_await_claims, DropMarkerFreedUnasked = "drop-marker-freed-unasked", "The drop marker of a table is freed before other members have it.", rare;
     /// Keeps a delete in place of a dropped row of siblings that knew of writes which have not come here. Rule 8.
-    drops_keep_seen, FloorForgetsSeen = "floor-forgets-seen", "A floor drops rows of siblings with all that they knew.", rare;
+    drops_keep_seen, DropMarkerForgetsSeen = "drop-marker-forgets-seen", "A drop marker takes rows of siblings with all that they knew.", rare;
     /// Deletes the rows of a flushed table whose clocks are above the drop marker. Rule 8.
     flushes_rows_ahead, FlushLeavesAhead = "flush-leaves-ahead", "A flush leaves the rows whose clocks are ahead of its own.", rare;
     /// Deletes the rows of a flush that are hidden before it has come to them. Rule 8.

@@ -335,6 +335,10 @@ mod tests {
         let (put, get) = (OpVerb::Put { key }, OpVerb::Get { key });
         assert_eq!(judged([put, get, OpVerb::Delete { key }, get]), 2);
         assert_eq!(judged([put, get, put, get]), 4);
-        assert_eq!(judged([put, get, OpVerb::Flush, get]), 4, "floors stay");
+        assert_eq!(
+            judged([put, get, OpVerb::Flush, get]),
+            4,
+            "drop markers stay"
+        );
     }
 }

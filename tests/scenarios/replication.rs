@@ -369,8 +369,8 @@ mod planted {
 
     #[test]
     #[should_panic(expected = "n1 repaired rows that no disk had lost")]
-    fn floors_are_forgotten() {
-        let story = mutated(Mutant::FloorForgotten);
+    fn drop_markers_are_forgotten() {
+        let story = mutated(Mutant::DropMarkerForgotten);
         change_under_a_session(story, |story| {
             story.flush(0);
         });

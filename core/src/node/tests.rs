@@ -12,10 +12,10 @@ use crate::*;
 
 mod contract;
 mod damage;
+mod drop_markers;
 mod evict;
 mod expiry;
 mod flood;
-mod floors;
 mod greet;
 mod ids;
 mod later;

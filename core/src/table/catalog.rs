@@ -26,8 +26,8 @@ pub(crate) mod sys {
     pub(crate) const TABLES: TableId = TableId(2);
     /// Settings of the cluster, by name.
     pub(crate) const SETTINGS: TableId = TableId(3);
-    /// Floors of gossip tables.
-    pub(crate) const FLOORS: TableId = TableId(4);
+    /// Drop markers of gossip tables.
+    pub(crate) const DROP_MARKERS: TableId = TableId(4);
     /// Generations that ended.
     pub(crate) const DEPARTED: TableId = TableId(5);
 
@@ -44,7 +44,7 @@ pub(crate) mod sys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meta {
     Tables,
-    Floors,
+    DropMarkers,
 }
 
 /// A table by row class and name. One name may have rows in several row classes, until its definition has reached all members.
@@ -365,7 +365,7 @@ impl Catalog {
     pub(crate) fn meta_of(&self, id: TableId) -> Option<Meta> {
         match id {
             sys::TABLES => Some(Meta::Tables),
-            sys::FLOORS => Some(Meta::Floors),
+            sys::DROP_MARKERS => Some(Meta::DropMarkers),
             _ => None,
         }
     }

@@ -26,12 +26,12 @@ pub(crate) enum Entry {
         /// Its key.
         key: Bytes,
     },
-    /// Everything at or below a floor was removed from a table.
+    /// Everything at or below a drop marker was removed from a table.
     Flushed {
         /// The table.
         table: TableId,
     },
-    /// Everything at or below a floor, or everything, was removed from all users' tables.
+    /// Everything at or below a drop marker, or everything, was removed from all users' tables.
     FlushedAll,
 }
 

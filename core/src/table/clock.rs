@@ -82,10 +82,10 @@ impl HlcSource {
         clock <= self.limit(others.map_or(wall, |others| wall.max(others)))
     }
 
-    /// A clock for a local write: above every clock issued or followed here and above `floor`.
-    pub(crate) fn issue(&mut self, wall: Wall, floor: Hlc) -> Hlc {
-        let clock = Hlc::at(wall).max(self.last.next()).max(floor.next());
-        // A floor beyond the drift limit is obeyed for this one row, and not followed by the clock itself.
+    /// A clock for a local write: above every clock issued or followed here, and above the clock `above`.
+    pub(crate) fn issue(&mut self, wall: Wall, above: Hlc) -> Hlc {
+        let clock = Hlc::at(wall).max(self.last.next()).max(above.next());
+        // A clock beyond the drift limit is obeyed for this one row, and not followed by the clock itself.
         if clock <= self.limit(wall) || clock == self.last.next() {
             self.last = clock;
         }

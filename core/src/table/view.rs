@@ -174,7 +174,7 @@ impl<'a> Iterator for Scan<'a> {
                 self.inner = None;
                 return None;
             }
-            // A floor may have hidden it.
+            // A drop marker may have hidden it.
             let Some(row) = self.gossip.rows().row(slot) else {
                 continue;
             };

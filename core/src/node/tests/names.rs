@@ -16,15 +16,15 @@ impl Lab {
         table
     }
 
-    /// Names of users' tables, floors, records on the disk and rows of a node.
+    /// Names of users' tables, drop markers, records on the disk and rows of a node.
     fn left_of_names(&self, i: usize) -> (usize, usize, usize, usize) {
         let gossip = self.nodes[i].as_ref().unwrap().modes.gossip.replica();
         let keys = self.disks[i].keys();
         let stored = keys.filter(|key| key.windows(5).any(|part| part == b"hash:"));
         let rows = gossip.rows().iter();
         let rows = rows.filter(|(_, row)| gossip.catalog().listed(row.table).is_some());
-        let (names, floors) = gossip.names_and_floors();
-        (names, floors, stored.count(), rows.count())
+        let (names, drop_markers) = gossip.names_and_drop_markers();
+        (names, drop_markers, stored.count(), rows.count())
     }
 }
 

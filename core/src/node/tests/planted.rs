@@ -4,8 +4,8 @@
 use std::cell::Cell;
 
 use super::{
-    damage, evict, expiry, floors, ids, leave, links, membership, names, namesake, push, refusals,
-    relay, siblings, skew, sync, waits,
+    damage, drop_markers, evict, expiry, ids, leave, links, membership, names, namesake, push,
+    refusals, relay, siblings, skew, sync, waits,
 };
 use crate::mutants::Mutant;
 
@@ -55,14 +55,14 @@ caught! {
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
     DamageUnnoted as damage_unnoted by damage::the_damage_of_a_row_is_remembered_until_the_node_has_reunited, "the damage is remembered";
     DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";
-    DeadForwarded as dead_forwarded by floors::a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays_away, "the member that restarted";
+    DeadForwarded as dead_forwarded by drop_markers::a_row_of_a_memory_table_that_comes_after_its_drop_marker_was_freed_stays_away, "the member that restarted";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_generation_goes_on, "restarts";
     ExpiresByOwnClock as expires_by_own_clock by expiry::one_clock_that_is_fast_for_a_while_ends_no_row, "one clock";
-    FlushLeavesAhead as flush_leaves_ahead by floors::a_flush_leaves_no_row_that_is_ahead_of_its_clock, "left == right";
-    FlushPassesHidden as flush_passes_hidden by floors::a_flush_deletes_rows_that_are_hidden_before_it_has_come_to_them, "are dead";
-    FloorFreedUnasked as floor_freed_unasked by floors::a_floor_is_freed_when_every_member_has_it_and_not_before, "kept for the one that is down";
-    FloorForgetsSeen as floor_forgets_seen by floors::what_a_flushed_sibling_had_replaced_stays_away, "replaced";
-    FloorForgotten as floor_forgotten by sync::a_floor_written_under_a_session_is_sent_at_its_end, "the floor";
+    FlushLeavesAhead as flush_leaves_ahead by drop_markers::a_flush_leaves_no_row_that_is_ahead_of_its_clock, "left == right";
+    FlushPassesHidden as flush_passes_hidden by drop_markers::a_flush_deletes_rows_that_are_hidden_before_it_has_come_to_them, "are dead";
+    DropMarkerFreedUnasked as drop_marker_freed_unasked by drop_markers::a_drop_marker_is_freed_when_every_member_has_it_and_not_before, "kept for the one that is down";
+    DropMarkerForgetsSeen as drop_marker_forgets_seen by drop_markers::what_a_flushed_sibling_had_replaced_stays_away, "replaced";
+    DropMarkerForgotten as drop_marker_forgotten by sync::a_drop_marker_written_under_a_session_is_sent_at_its_end, "the drop marker";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     HalfIsEnough as half_is_enough by expiry::two_fast_clocks_of_four_end_no_row, "half of the clocks";
     HiddenDeleteIgnored as hidden_delete_ignored by expiry::a_delete_of_a_row_that_is_hidden_holds_where_it_shows, "it wrote";

@@ -306,7 +306,7 @@ fn a_delete_no_longer_waits_for_a_node_that_was_declared_lost() {
 }
 
 #[test]
-fn a_floor_takes_the_versions_at_or_below_it() {
+fn a_drop_marker_takes_the_versions_at_or_below_it() {
     let mut lab = lab(3, Durability::Periodic);
     lab.add(0, "k", "old").unwrap();
     lab.run(3_000);

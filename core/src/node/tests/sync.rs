@@ -258,7 +258,7 @@ pub(super) fn a_session_that_is_asked_for_twice_is_served_once() {
 }
 
 #[test]
-pub(super) fn a_floor_written_under_a_session_is_sent_at_its_end() {
+pub(super) fn a_drop_marker_written_under_a_session_is_sent_at_its_end() {
     let mut lab = Lab::new(2, Storage::Ordered, true);
     lab.run(3_000);
     let large = "v".repeat(100_000);
@@ -286,6 +286,10 @@ pub(super) fn a_floor_written_under_a_session_is_sent_at_its_end() {
         }
     };
     let tables = last.rows.tables.iter();
-    let floors = tables.filter(|table| table.name == "floors");
-    assert_eq!(floors.count(), 1, "the floor, at the end of the session");
+    let markers = tables.filter(|table| table.name == "floors");
+    assert_eq!(
+        markers.count(),
+        1,
+        "the drop marker, at the end of the session"
+    );
 }

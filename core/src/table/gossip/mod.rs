@@ -36,7 +36,7 @@ const TRIM_BUDGET: usize = 4_096;
 /// Tables that are used no more, and are forgotten in one turn.
 const FORGET_BUDGET: usize = 256;
 
-/// Rows that a floor has hidden, and that are removed in one turn: half a millisecond.
+/// Rows that a drop marker has hidden, and that are removed in one turn: half a millisecond.
 const SWEEP_BUDGET: usize = 256;
 
 /// The gossip tables of a node, as one machine.
@@ -183,7 +183,7 @@ impl Gossip {
         }
     }
 
-    /// Ends the turn, before its batch goes out: asks for claims, goes on with flushes, removes what floors have hidden, frees tombstones, forgets
+    /// Ends the turn, before its batch goes out: asks for claims, goes on with flushes, removes what drop markers have hidden, frees tombstones, forgets
     /// changes and names, and stores what became covered.
     pub(crate) fn seal(&mut self, env: &mut Env<'_>) {
         self.claims_due(env);

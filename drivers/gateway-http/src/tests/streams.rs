@@ -145,7 +145,7 @@ fn a_watch_with_a_prefix_leaves_the_rest_out() {
 }
 
 #[test]
-fn expiries_and_floors_are_told_as_such() {
+fn expiries_and_drop_markers_are_told_as_such() {
     let lab = Lab::new(Storage::None);
     let mut watch = Watch::open(&lab, "/v1/usr/t?watch&prefix=e", None);
     let begin = watch.next().id;
@@ -187,7 +187,7 @@ fn expiries_and_floors_are_told_as_such() {
         });
         smol::block_on(flushed).expect("the node runs");
     };
-    // A floor is told whatever the prefix: it may have removed rows of any.
+    // A drop marker is told whatever the prefix: it may have removed rows of any.
     for all in [false, true] {
         lab.send(Method::PUT, "/v1/usr/t/f", "v");
         flush(all);

@@ -24,7 +24,7 @@ impl Gossip {
         }
         // No claim will tell a lone node that it is time.
         let alone = env.seat.members.others().next().is_none();
-        // A floor is kept until all that it has hidden is removed.
+        // A drop marker is kept until all that it has hidden is removed.
         if self.replica.is_sweeping() {
             return;
         }

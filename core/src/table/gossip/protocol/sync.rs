@@ -80,7 +80,7 @@ impl Gossip {
         let is_outside = rules.members_alone_claim() && !env.seat.is_full();
         // A node that is about to go takes nothing over: two that leave at once would hand over to each other.
         let stays = !env.seat.is_leaving;
-        // Until a floor has been looked for among all rows, their sum is that of no set of rows.
+        // Until a drop marker has been looked for among all rows, their sum is that of no set of rows.
         let counted = self.replica.is_counted();
         stays && counted && !is_outside && !unsynced
     }

@@ -1,8 +1,8 @@
 //! Which rows are newer than a clock, without a walk over all of them.
 //!
-//! A node follows the clocks of the rows that come, so a row that was placed before its own clock passed a floor is at or below that
-//! floor. The exceptions are rows beyond the drift limit, which it does not follow: those have a set of their own. So what is above a
-//! floor came after the clock had passed it, and is in the log of changes, or is in that set.
+//! A node follows the clocks of the rows that come, so a row that was placed before its own clock passed a drop marker is at or below that
+//! drop marker. The exceptions are rows beyond the drift limit, which it does not follow: those have a set of their own. So what is above a
+//! drop marker came after the clock had passed it, and is in the log of changes, or is in that set.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use core::ops::Bound;
@@ -70,9 +70,9 @@ impl Ahead {
         }
     }
 
-    /// Rows that were ahead of the own clock when they were placed and are above `floor`, the oldest first.
-    pub(super) fn above(&self, floor: Hlc) -> impl Iterator<Item = Slot> + '_ {
-        let above = self.rows.range((floor.next(), Slot::new(0))..);
+    /// Rows that were ahead of the own clock when they were placed and are above `drop_marker`, the oldest first.
+    pub(super) fn above(&self, drop_marker: Hlc) -> impl Iterator<Item = Slot> + '_ {
+        let above = self.rows.range((drop_marker.next(), Slot::new(0))..);
         above.map(|(_, slot)| *slot)
     }
 
@@ -82,12 +82,14 @@ impl Ahead {
         self.rows.range(after).next().copied()
     }
 
-    /// From which number of arrival on, of `next` to come, others may be above `floor`; `None` when that is not known any more.
-    pub(super) fn since(&self, floor: Hlc, next: u64) -> Option<u64> {
-        if self.last <= floor {
+    /// From which number of arrival on, of `next` to come, others may be above `drop_marker`; `None` when that is not known any more.
+    pub(super) fn since(&self, drop_marker: Hlc, next: u64) -> Option<u64> {
+        if self.last <= drop_marker {
             return Some(next);
         }
-        let passed = self.marks.partition_point(|(clock, _)| *clock <= floor);
+        let passed = self
+            .marks
+            .partition_point(|(clock, _)| *clock <= drop_marker);
         let (_, number) = self.marks.get(passed.checked_sub(1)?)?;
         Some(*number)
     }

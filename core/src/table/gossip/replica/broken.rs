@@ -19,8 +19,8 @@ impl Replica {
         }
     }
 
-    /// Frees the floors of tables.
-    pub(super) fn free_floors(&mut self, fx: &mut Effects) {
+    /// Frees the drop markers of tables.
+    pub(super) fn free_drop_markers(&mut self, fx: &mut Effects) {
         for slot in self.tombstones_before(RowClass::Sys, Hlc(u64::MAX)) {
             self.free(fx, RowClass::Sys, slot);
         }
@@ -33,12 +33,12 @@ impl Replica {
         old.map(|(slot, _)| slot).collect()
     }
 
-    /// Forgets a floor after it has removed what was there.
-    pub(super) fn ignore_floor(&mut self, fx: &mut Effects, table: Option<TableId>) {
+    /// Forgets a drop marker after it has removed what was there.
+    pub(super) fn ignore_drop_marker(&mut self, fx: &mut Effects, table: Option<TableId>) {
         self.sweep(fx, usize::MAX);
         match table {
-            Some(table) => self.rows.set_floor(table, Hlc(0)),
-            None => self.rows.set_floor_of_all(Hlc(0)),
+            Some(table) => self.rows.set_drop_marker(table, Hlc(0)),
+            None => self.rows.set_drop_marker_of_all(Hlc(0)),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The effect of a floor on the rows that are here: it hides all of them at once, and they are removed in turns.
+//! The effect of a drop marker on the rows that are here: it hides all of them at once, and they are removed in turns.
 //!
-//! Rows at or below the floor of their table are passed over by every look. Where it is known which rows are above the floor, and those are few, all others leave
+//! Rows at or below the drop marker of their table are passed over by every look. Where it is known which rows are above the drop marker, and those are few, all others leave
 //! the indexes together and counts and sums are right at once. Where it is not known, a walk over all rows in turns finds those that are below;
 //! until it ends they are hidden but counted, and sums are compared with no member.
 //!
@@ -22,53 +22,53 @@ use crate::table::changes::Entry;
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Hlc, RowClass};
 
-/// Rows above a floor that are looked for.
+/// Rows above a drop marker that are looked for.
 const KEPT: usize = 1_024;
 
 /// Changes that are looked at for those, and rows that are ahead.
 const LOOKS: usize = 4 * KEPT;
 
 impl Replica {
-    /// Drops the rows of a group of tables that are at or below a floor: they are hidden from now on. O(log rows), and 1,024 rows that stay.
-    pub(super) fn drop_rows(&mut self, fx: &mut Effects, table: TableId, floor: Hlc) {
+    /// Drops the rows of a group of tables that are at or below a drop marker: they are hidden from now on. O(log rows), and 1,024 rows that stay.
+    pub(super) fn drop_rows(&mut self, fx: &mut Effects, table: TableId, drop_marker: Hlc) {
         let extent = self.rows.extent(table);
-        let extent = extent.filter(|((oldest, _), _)| *oldest <= floor);
-        self.rows.unswept |= !fx.rules().sweeps_floors();
-        let is_new = floor > self.rows.floor(table) && !self.rows.unswept;
+        let extent = extent.filter(|((oldest, _), _)| *oldest <= drop_marker);
+        self.rows.unswept |= !fx.rules().sweeps_drop_markers();
+        let is_new = drop_marker > self.rows.drop_marker(table) && !self.rows.unswept;
         let Some(((_, newest), len)) = extent.filter(|_| is_new) else {
-            return self.raise_floor(table, floor);
+            return self.raise_drop_marker(table, drop_marker);
         };
-        let kept = match newest > floor {
+        let kept = match newest > drop_marker {
             false => Some(Vec::new()),
-            true if len <= KEPT => Some(self.newer_of(table, floor)),
-            true => self.newer_than(Some(table), floor),
+            true if len <= KEPT => Some(self.newer_of(table, drop_marker)),
+            true => self.newer_than(Some(table), drop_marker),
         };
-        self.raise_floor(table, floor);
+        self.raise_drop_marker(table, drop_marker);
         match kept {
             Some(kept) => {
                 let sum = self.rows.shelve(table);
                 self.live_sum.drop_table(self.catalog.class(table), sum);
-                self.keep(fx, kept, floor);
+                self.keep(fx, kept, drop_marker);
             }
             None => self.rows.shelves.look_everywhere(),
         }
         self.changes.push(Entry::Flushed { table });
         fx.changed(self.catalog.public(table));
-        fx.mark(Mark::FloorSwept);
-        if !fx.rules().respects_floors() {
-            self.ignore_floor(fx, Some(table));
+        fx.mark(Mark::DropMarkerSwept);
+        if !fx.rules().respects_drop_markers() {
+            self.ignore_drop_marker(fx, Some(table));
         }
     }
 
-    /// Drops the rows of all users' tables that are at or below a floor. O(log rows), and 1,024 rows that stay.
-    pub(super) fn drop_all(&mut self, fx: &mut Effects, floor: Hlc) {
-        if floor <= self.rows.floor_of_all() {
+    /// Drops the rows of all users' tables that are at or below a drop marker. O(log rows), and 1,024 rows that stay.
+    pub(super) fn drop_all(&mut self, fx: &mut Effects, drop_marker: Hlc) {
+        if drop_marker <= self.rows.drop_marker_of_all() {
             return;
         }
-        self.rows.unswept |= !fx.rules().sweeps_floors();
-        let kept = self.newer_than(None, floor);
-        let stays = kept.is_none() && self.rows.are_newer(floor);
-        self.rows.set_floor_of_all(floor);
+        self.rows.unswept |= !fx.rules().sweeps_drop_markers();
+        let kept = self.newer_than(None, drop_marker);
+        let stays = kept.is_none() && self.rows.are_newer(drop_marker);
+        self.rows.set_drop_marker_of_all(drop_marker);
         if stays || self.rows.unswept {
             return;
         }
@@ -76,34 +76,34 @@ impl Replica {
             Some(kept) => {
                 self.rows.shelve_all();
                 self.live_sum.drop_users();
-                self.keep(fx, kept, floor);
+                self.keep(fx, kept, drop_marker);
             }
             None => self.rows.shelves.look_everywhere(),
         }
         self.changes.push(Entry::FlushedAll);
         fx.all_changed();
-        fx.mark(Mark::FloorSwept);
-        if !fx.rules().respects_floors() {
-            self.ignore_floor(fx, None);
+        fx.mark(Mark::DropMarkerSwept);
+        if !fx.rules().respects_drop_markers() {
+            self.ignore_drop_marker(fx, None);
         }
     }
 
-    fn raise_floor(&mut self, table: TableId, floor: Hlc) {
-        let floor = self.rows.floor(table).max(floor);
-        self.rows.set_floor(table, floor);
+    fn raise_drop_marker(&mut self, table: TableId, drop_marker: Hlc) {
+        let drop_marker = self.rows.drop_marker(table).max(drop_marker);
+        self.rows.set_drop_marker(table, drop_marker);
     }
 
-    /// The rows of a table that are above a floor. O(rows of the table).
-    fn newer_of(&self, table: TableId, floor: Hlc) -> Vec<Slot> {
+    /// The rows of a table that are above a drop marker. O(rows of the table).
+    fn newer_of(&self, table: TableId, drop_marker: Hlc) -> Vec<Slot> {
         let rows = self.rows.of_table(table);
-        let newer = rows.filter(|(_, row)| row.clock > floor);
+        let newer = rows.filter(|(_, row)| row.clock > drop_marker);
         newer.map(|(slot, _)| slot).collect()
     }
 
-    /// The rows of a table, or of all users' tables, that are above a floor; `None` when that is not known, or when they are many.
-    fn newer_than(&self, table: Option<TableId>, floor: Hlc) -> Option<Vec<Slot>> {
+    /// The rows of a table, or of all users' tables, that are above a drop marker; `None` when that is not known, or when they are many.
+    fn newer_than(&self, table: Option<TableId>, drop_marker: Hlc) -> Option<Vec<Slot>> {
         let next = self.changes.next();
-        let since = self.ahead.since(floor, next)?;
+        let since = self.ahead.since(drop_marker, next)?;
         if since < self.changes.first() || next - since > LOOKS as u64 {
             return None;
         }
@@ -113,12 +113,12 @@ impl Replica {
         };
         let is_newer = |slot: &Slot| {
             let row = self.rows.row(*slot);
-            row.is_some_and(|row| row.clock > floor && is_meant(row))
+            row.is_some_and(|row| row.clock > drop_marker && is_meant(row))
         };
         let logged = self.changes.since(since);
         let logged = logged.filter_map(|(_, entry)| entry.gossip_slot());
         let mut newer: BTreeSet<Slot> = logged.filter(is_newer).collect();
-        for (looks, slot) in self.ahead.above(floor).enumerate() {
+        for (looks, slot) in self.ahead.above(drop_marker).enumerate() {
             if looks == LOOKS || newer.len() > KEPT {
                 return None;
             }
@@ -129,8 +129,8 @@ impl Replica {
         (newer.len() <= KEPT).then(|| newer.into_iter().collect())
     }
 
-    /// Rows above a floor go back to their tables, without those of their versions that are below.
-    fn keep(&mut self, fx: &mut Effects, kept: Vec<Slot>, floor: Hlc) {
+    /// Rows above a drop marker go back to their tables, without those of their versions that are below.
+    fn keep(&mut self, fx: &mut Effects, kept: Vec<Slot>, drop_marker: Hlc) {
         for slot in kept {
             let Some(row) = self.rows.row(slot) else {
                 continue;
@@ -138,16 +138,16 @@ impl Replica {
             let class = self.catalog.class(row.table);
             self.rows.admit(slot);
             self.count_row(class, slot, true);
-            self.strip(fx, slot, floor);
+            self.strip(fx, slot, drop_marker);
         }
     }
 
-    /// Removes the versions of a row that are at or below the floor, while others are above it.
-    fn strip(&mut self, fx: &mut Effects, slot: Slot, floor: Hlc) {
-        let row = self.rows.row(slot).filter(|row| row.clock > floor);
+    /// Removes the versions of a row that are at or below the drop marker, while others are above it.
+    fn strip(&mut self, fx: &mut Effects, slot: Slot, drop_marker: Hlc) {
+        let row = self.rows.row(slot).filter(|row| row.clock > drop_marker);
         let Some(row) = row.filter(|row| {
             let siblings = row.value.siblings();
-            siblings.is_some_and(|row| row.versions().iter().any(|v| v.clock <= floor))
+            siblings.is_some_and(|row| row.versions().iter().any(|v| v.clock <= drop_marker))
         }) else {
             return;
         };
@@ -157,31 +157,31 @@ impl Replica {
         }
         let row = self.rows.row(slot);
         if let Some(mut siblings) = row.and_then(|row| row.value.siblings().cloned()) {
-            siblings.retain(|version| version.clock > floor);
+            siblings.retain(|version| version.clock > drop_marker);
             self.place_siblings(fx, table, key, siblings);
         }
     }
 
-    /// Takes out of a row the versions that are at or below the floor of its table; returns the row as it was, if there are any.
+    /// Takes out of a row the versions that are at or below the drop marker of its table; returns the row as it was, if there are any.
     pub(super) fn drop_versions(
         &self,
         fx: &mut Effects,
         table: TableId,
         row: &mut SiblingRow,
     ) -> Option<SiblingRow> {
-        let floor = self.floor(table);
-        let below = |version: &Sibling| version.clock <= floor;
-        if !fx.rules().respects_floors() || !row.versions().iter().any(below) {
+        let drop_marker = self.drop_marker(table);
+        let below = |version: &Sibling| version.clock <= drop_marker;
+        if !fx.rules().respects_drop_markers() || !row.versions().iter().any(below) {
             return None;
         }
-        fx.mark(Mark::RowBelowFloor);
+        fx.mark(Mark::RowBelowDropMarker);
         let whole = row.clone();
-        row.retain(|version| version.clock > floor);
+        row.retain(|version| version.clock > drop_marker);
         Some(whole)
     }
 
-    /// Keeps what a row knew that a floor has dropped `whole`, if no version is `left` of its key and not every write that it knew
-    /// of has come here: such a write may be above the floor, and the row alone tells that it was replaced. Its versions stay as
+    /// Keeps what a row knew that a drop marker has taken `whole`, if no version is `left` of its key and not every write that it knew
+    /// of has come here: such a write may be above the drop marker, and the row alone tells that it was replaced. Its versions stay as
     /// deletes, with the same dots and clocks, which costs no message.
     pub(super) fn keep_seen(
         &self,
@@ -201,7 +201,7 @@ impl Replica {
         }
     }
 
-    /// Removes the row of a key now, if a floor has hidden it: in a table with siblings a new row of the key has to know what it knew.
+    /// Removes the row of a key now, if a drop marker has hidden it: in a table with siblings a new row of the key has to know what it knew.
     pub(super) fn sweep_key(&mut self, fx: &mut Effects, table: TableId, key: &[u8]) {
         if self.is_sweeping()
             && let Some(slot) = self.rows.find_dropped(table, key)
@@ -210,7 +210,7 @@ impl Replica {
         }
     }
 
-    /// Whether a part of what floors have hidden is still to be removed.
+    /// Whether a part of what drop markers have hidden is still to be removed.
     pub(crate) fn is_sweeping(&self) -> bool {
         !self.rows.shelves.is_empty()
     }
@@ -220,7 +220,7 @@ impl Replica {
         !self.rows.shelves.is_looking()
     }
 
-    /// Removes up to `budget` of the rows that floors have hidden, or fewer when they are long.
+    /// Removes up to `budget` of the rows that drop markers have hidden, or fewer when they are long.
     pub(crate) fn sweep(&mut self, fx: &mut Effects, budget: usize) {
         let mut left = budget;
         while left > 0 {
@@ -249,7 +249,7 @@ impl Replica {
         }
     }
 
-    /// Removes a row if a floor has hidden it, or what a floor has hidden of it; returns what that cost, in rows.
+    /// Removes a row if a drop marker has hidden it, or what a drop marker has hidden of it; returns what that cost, in rows.
     pub(super) fn sweep_row(&mut self, fx: &mut Effects, slot: Slot) -> usize {
         let Some(row) = self.rows.raw(slot) else {
             return 0;
@@ -257,12 +257,12 @@ impl Replica {
         let (table, placed) = (row.table, self.rows.is_placed(slot));
         let class = self.catalog.class(table);
         if !self.rows.is_dropped(row) {
-            let floor = self.floor(table);
+            let drop_marker = self.drop_marker(table);
             if !placed {
                 self.rows.admit(slot);
                 self.count_row(class, slot, true);
             }
-            self.strip(fx, slot, floor);
+            self.strip(fx, slot, drop_marker);
             return 0;
         }
         let siblings = row.value.siblings().cloned();
@@ -285,7 +285,7 @@ impl Replica {
         cost
     }
 
-    /// A row of siblings was removed, because a floor is above it. What it had replaced stays replaced.
+    /// A row of siblings was removed, because a drop marker is above it. What it had replaced stays replaced.
     fn forget_siblings(&mut self, fx: &mut Effects, table: TableId, key: Bytes, whole: SiblingRow) {
         let row = self.rows.get(table, &key);
         let since = row.and_then(|row| row.value.siblings()).cloned();

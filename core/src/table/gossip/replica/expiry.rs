@@ -25,7 +25,7 @@ impl Replica {
                 return;
             };
             if self.rows.row(slot).is_none() {
-                // A floor has dropped it.
+                // A drop marker has taken it.
                 self.sweep_row(fx, slot);
                 continue;
             }
@@ -60,7 +60,7 @@ impl Replica {
                 return false;
             };
             if self.rows.row(slot).is_none() {
-                // A floor has dropped it.
+                // A drop marker has taken it.
                 self.sweep_row(fx, slot);
                 continue;
             }

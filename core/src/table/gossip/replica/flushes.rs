@@ -1,6 +1,6 @@
-//! Flushes of this node's clients: a floor, and a delete for each row that is here and above it.
+//! Flushes of this node's clients: a drop marker, and a delete for each row that is here and above it.
 //!
-//! A floor has this node's clock, so a row whose clock is further ahead than that stays above it, though the client that flushes has seen
+//! A drop marker has this node's clock, so a row whose clock is further ahead than that stays above it, though the client that flushes has seen
 //! the row. Each such row is deleted by a version with the next clock after the row's own. The list of them is taken at the
 //! flush: a row that is written later is not on it.
 
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::floors;
+use super::drop_markers;
 use super::write::Fresh;
 use super::{Replica, StoredRow};
 use crate::effects::Effects;
@@ -19,7 +19,7 @@ use crate::table::siblings::Sibling;
 use crate::table::sys;
 use crate::table::{Accepted, Hlc};
 
-/// Rows above floors that one turn deletes, and as many in the turn of the flush itself.
+/// Rows above drop markers that one turn deletes, and as many in the turn of the flush itself.
 pub(crate) const AT_ONCE: usize = 256;
 
 /// Flushes that may have rows left to delete. Each write that hides or shows a row looks at all of them.
@@ -29,7 +29,7 @@ pub(crate) const WAITING: usize = 1_024;
 pub(super) struct Flush {
     number: u64,
     table: Option<TableId>,
-    /// The last row that was looked at: all others above the floor come after it.
+    /// The last row that was looked at: all others above the drop marker come after it.
     at: (Hlc, Slot),
     /// Rows that arrive under this number or a larger one were written later.
     before: u64,
@@ -39,7 +39,7 @@ pub(super) struct Flush {
 }
 
 impl Replica {
-    /// Drops every row of a table, or of all user tables: those at or below this node's clock by a floor, one row of `sys.floors`, and
+    /// Drops every row of a table, or of all user tables: those at or below this node's clock by a drop marker, one row of `sys.floors`, and
     /// those above it one by one, in the turns that follow if they are many. Returns the number of the flush unless all are deleted:
     /// [`Replica::flush_on`] gives the answer for the token, and [`Replica::flush_more`] that for the number.
     pub(crate) fn flush_table(
@@ -49,13 +49,13 @@ impl Replica {
         token: Option<Token>,
     ) -> (Accepted, Option<u64>) {
         let key = match table {
-            Some(table) => floors::floor_key(self.catalog.name(table)),
-            None => floors::FLOOR_OF_ALL.to_vec(),
+            Some(table) => drop_markers::drop_marker_key(self.catalog.name(table)),
+            None => drop_markers::DROP_MARKER_OF_ALL.to_vec(),
         };
-        // A table's floor is freed as a tombstone is; the one row that is the floor of all stays.
+        // A table's drop marker is freed as a tombstone is; the one row that is the drop marker of all stays.
         let value = table.is_none().then(Bytes::new);
-        let accepted = self.write_sys(fx, sys::FLOORS, &key, value);
-        // Rows of which the floor has removed some siblings were placed anew: they were here before all the same.
+        let accepted = self.write_sys(fx, sys::DROP_MARKERS, &key, value);
+        // Rows of which the drop marker has removed some siblings were placed anew: they were here before all the same.
         let before = self.changes.next();
         self.last_flush += 1;
         let mut flush = Flush {
@@ -142,7 +142,7 @@ impl Replica {
         self.ahead.after(flush.at).is_none()
     }
 
-    /// Whether a row that is above the floor was here when the flush came, and is one of those that it removes.
+    /// Whether a row that is above the drop marker was here when the flush came, and is one of those that it removes.
     fn is_listed(&self, flush: &Flush, row: &StoredRow) -> bool {
         let is_meant = match flush.table {
             Some(table) => self.catalog.public(row.table) == self.catalog.public(table),

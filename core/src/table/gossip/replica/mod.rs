@@ -9,10 +9,10 @@ mod cold;
 mod cover;
 mod digest;
 mod dots;
+mod drop_markers;
 mod drops;
 mod expiring;
 mod expiry;
-mod floors;
 mod flushes;
 mod index;
 mod listing;
@@ -83,7 +83,7 @@ use crate::wire;
 pub(crate) enum Merged {
     /// It is the current version now.
     Won,
-    /// Its dot is new and a larger version is here, or a floor is above it.
+    /// Its dot is new and a larger version is here, or a drop marker is above it.
     Lost,
     /// Its dot was covered already.
     Obsolete,
@@ -116,10 +116,10 @@ pub(crate) struct Replica {
     others: Option<Wall>,
     /// Durable ceiling of issued clocks: a restart begins there.
     ceiling: Hlc,
-    /// Which rows are newer than a floor.
+    /// Which rows are newer than a drop marker.
     ahead: Ahead,
-    /// Floors by name: rows of the table at or below are dead, in whatever order they arrive.
-    floors: BTreeMap<String, Hlc>,
+    /// Drop markers by name: rows of the table at or below are dead, in whatever order they arrive.
+    drop_markers: BTreeMap<String, Hlc>,
     /// No tombstone has a larger clock that this node has freed, or that was freed before it became a member; after a restart
     /// the clock it begins with.
     freed: Hlc,
@@ -164,7 +164,7 @@ impl Replica {
             others: None,
             ceiling: start,
             ahead: Ahead::new(start),
-            floors: BTreeMap::new(),
+            drop_markers: BTreeMap::new(),
             freed: start,
             flushes: VecDeque::new(),
             last_flush: 0,
@@ -249,17 +249,18 @@ impl Replica {
         for id in [self.catalog.public(id), id] {
             if self.rows.is_vacant(id) {
                 let listed = self.catalog.listed(id);
-                let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
+                let drop_marker = listed.map_or(Hlc(0), |name| self.drop_marker_of_name(name));
                 let (group, shown) = (self.catalog.group(id), self.catalog.is_shown(id));
-                self.rows.renew_table(id, (group, listed, shown), floor);
+                self.rows
+                    .renew_table(id, (group, listed, shown), drop_marker);
                 self.rows.note_empty(group);
             }
         }
         for next in (self.rows.tables()..=id.0).map(TableId) {
             let (group, shown) = (self.catalog.group(next), self.catalog.is_shown(next));
             let listed = self.catalog.listed(next);
-            let floor = listed.map_or(Hlc(0), |name| self.floor_of_name(name));
-            self.rows.add_table(group, listed, shown, floor);
+            let drop_marker = listed.map_or(Hlc(0), |name| self.drop_marker_of_name(name));
+            self.rows.add_table(group, listed, shown, drop_marker);
             if listed.is_some() {
                 self.rows.note_empty(group);
             }
@@ -359,10 +360,10 @@ impl Replica {
         }
     }
 
-    /// Places a version if it is larger than the one that is here and no floor is above it. Its dot is covered already.
+    /// Places a version if it is larger than the one that is here and no drop marker is above it. Its dot is covered already.
     fn supersede(&mut self, fx: &mut Effects, class: RowClass, arrival: Arrival) -> Merged {
-        if arrival.clock <= self.floor(arrival.table) && fx.rules().respects_floors() {
-            fx.mark(Mark::RowBelowFloor);
+        if arrival.clock <= self.drop_marker(arrival.table) && fx.rules().respects_drop_markers() {
+            fx.mark(Mark::RowBelowDropMarker);
             return Merged::Lost;
         }
         let found = self.rows.find(arrival.table, &arrival.key);
@@ -489,12 +490,12 @@ impl Replica {
         }
     }
 
-    /// A row of the store's own tables says something of this node's tables, floors or members.
+    /// A row of the store's own tables says something of this node's tables, drop markers or members.
     fn sys_row_placed(&mut self, fx: &mut Effects, table: TableId, key: Bytes, clock: Hlc) {
         if let Some(meta) = self.catalog.meta_of(table) {
             self.meta_changed(fx, meta, &key, clock);
         }
-        if table == sys::FLOORS && fx.rules().sends_new_floors() {
+        if table == sys::DROP_MARKERS && fx.rules().sends_new_drop_markers() {
             // The rows it removed are covered by the snapshots being served, and it is not.
             for served in &mut self.cover.served {
                 served.remember(table, &key);
@@ -512,7 +513,7 @@ impl Replica {
             return;
         };
         self.ahead.remove(row.clock, slot);
-        // The floor that has removed a row goes to every session that began before it.
+        // The drop marker that has removed a row goes to every session that began before it.
         let told = (!self.rows.is_dropped(row)).then_some((row.table, &row.key));
         if let Some(siblings) = row.value.siblings() {
             for version in siblings.versions() {
@@ -535,8 +536,8 @@ impl Replica {
             return;
         };
         self.freed = self.freed.max(row.clock);
-        if row.table == sys::FLOORS {
-            self.floor_freed(&row.key);
+        if row.table == sys::DROP_MARKERS {
+            self.drop_marker_freed(&row.key);
         }
         self.delete_stored(fx, class, row.table, &row.key);
         // A watcher that has not read of the delete still does, and one that has is not told twice.

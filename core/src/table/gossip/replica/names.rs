@@ -1,7 +1,7 @@
 //! Names of users' tables that are used no more, and are forgotten.
 //!
 //! A table has a name, an id and a place for its rows, whether or not it has any. Most tables of a cache are hashes that come and go: what
-//! is left of one that has gone is forgotten once nothing can ask for it. It has no rows, hidden or dropped ones included, no floor and
+//! is left of one that has gone is forgotten once nothing can ask for it. It has no rows, hidden or dropped ones included, no drop marker and
 //! no options; no program has its id; it is idle for a while, since clients remember an id for a moment; and no change of it is in the log, from which a
 //! watcher could still learn what became of it. Its id is given out again much later.
 
@@ -9,7 +9,7 @@ use alloc::borrow::ToOwned as _;
 use core::time::Duration;
 
 use super::Replica;
-use super::floors;
+use super::drop_markers;
 use crate::effects::Effects;
 use crate::id::TableId;
 use crate::table::sys;
@@ -55,10 +55,10 @@ impl Replica {
         }
     }
 
-    /// How many names of users' tables are known, and how many floors of tables.
+    /// How many names of users' tables are known, and how many drop markers of tables.
     #[cfg(test)]
-    pub(crate) fn names_and_floors(&self) -> (usize, usize) {
-        (self.catalog.names(), self.floors.len())
+    pub(crate) fn names_and_drop_markers(&self) -> (usize, usize) {
+        (self.catalog.names(), self.drop_markers.len())
     }
 
     /// Whether no change of a table is in the log since it became empty.
@@ -70,13 +70,13 @@ impl Replica {
     fn is_unused(&self, fx: &Effects, table: TableId) -> bool {
         let name = self.catalog.name(table);
         let ids = self.catalog.known_as(table);
-        let floor = floors::floor_key(name);
+        let drop_marker = drop_markers::drop_marker_key(name);
         self.catalog.is_forgettable(name)
             && ids
                 .iter()
                 .all(|id| self.rows.is_empty(*id) && self.is_untold(fx, *id))
-            && !self.floors.contains_key(name)
-            && self.rows.find(sys::FLOORS, &floor).is_none()
+            && !self.drop_markers.contains_key(name)
+            && self.rows.find(sys::DROP_MARKERS, &drop_marker).is_none()
             && !self.is_flushed(&ids)
     }
 }

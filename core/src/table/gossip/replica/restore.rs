@@ -48,11 +48,11 @@ impl Replica {
         }
     }
 
-    /// Once all rows are back: the tables' definitions and floors take effect, and the present actor begins.
+    /// Once all rows are back: the tables' definitions and drop markers take effect, and the present actor begins.
     pub(crate) fn finish_restore(&mut self, fx: &mut Effects) {
         for (table, meta) in [
             (sys::TABLES, catalog::Meta::Tables),
-            (sys::FLOORS, catalog::Meta::Floors),
+            (sys::DROP_MARKERS, catalog::Meta::DropMarkers),
         ] {
             let keys: Vec<(Bytes, Hlc)> = self
                 .rows

@@ -121,7 +121,7 @@ impl Replica {
             self.merge(fx, row);
         }
         self.freed_elsewhere(reunion.freed);
-        // Rows that floors have hidden are not compared, and must not be looked at once coverage is forgotten.
+        // Rows that drop markers have hidden are not compared, and must not be looked at once coverage is forgotten.
         self.sweep(fx, usize::MAX);
         let (proposals, mut dropped) = self.compare(fx, &reunion);
         let (siblings, fewer) = self.compare_siblings(fx, &reunion);
@@ -138,7 +138,7 @@ impl Replica {
             let table = row.table;
             if let Some(siblings) = row.siblings.take() {
                 self.adopt_siblings(fx, (table, key), *siblings);
-            } else if row.clock > self.floor(table) {
+            } else if row.clock > self.drop_marker(table) {
                 let class = self.catalog.class(table);
                 self.note(fx, table);
                 self.cover.insert(class, row.actor, row.counter, fx);
@@ -167,7 +167,7 @@ impl Replica {
             } else {
                 Hlc(0)
             };
-            let above = proposal.clock.max(freed).max(self.floor(table));
+            let above = proposal.clock.max(freed).max(self.drop_marker(table));
             let fresh = Fresh {
                 table,
                 key: &key,

@@ -120,7 +120,7 @@ impl StoredRow {
     }
 }
 
-/// All rows of a node. Rows at or below the floor of their table are hidden from every look but those that say so, until
+/// All rows of a node. Rows at or below the drop marker of their table are hidden from every look but those that say so, until
 /// [`Replica::sweep`](super::Replica::sweep) has removed them.
 #[derive(Default)]
 pub(crate) struct Rows {
@@ -138,31 +138,31 @@ pub(crate) struct Rows {
     /// Shown rows of users' tables.
     user_rows: u64,
     /// Rows of users' tables at or below are dropped.
-    floor_of_all: Hlc,
+    drop_marker_of_all: Hlc,
     /// How often all users' tables were dropped at once.
     drops_of_all: u32,
-    /// Rows that floors have hidden and that are not removed yet.
+    /// Rows that drop markers have hidden and that are not removed yet.
     pub(super) shelves: Shelves,
     /// Users' tables that have become empty.
     emptied: Vec<TableId>,
-    /// A planted bug: floors hide nothing.
+    /// A planted bug: drop markers hide nothing.
     pub(super) unswept: bool,
     hasher: FixedState,
 }
 
 impl Rows {
     /// Makes room for the next table, whose rows are kept with those of `group`. A user's has a name, under which it is listed if it is
-    /// `shown`, and rows at or below `floor` are dropped.
+    /// `shown`, and rows at or below `drop_marker` are dropped.
     pub(crate) fn add_table(
         &mut self,
         group: TableId,
         name: Option<&Arc<str>>,
         shown: bool,
-        floor: Hlc,
+        drop_marker: Hlc,
     ) {
         let name = name.filter(|_| group.0 as usize == self.groups.len());
         self.groups.push(group);
-        let rows = TableRows::new(name.cloned(), shown, floor, self.drops_of_all);
+        let rows = TableRows::new(name.cloned(), shown, drop_marker, self.drops_of_all);
         self.tables.push(rows);
     }
 
@@ -213,11 +213,11 @@ impl Rows {
         &mut self,
         table: TableId,
         (group, name, shown): (TableId, Option<&Arc<str>>, bool),
-        floor: Hlc,
+        drop_marker: Hlc,
     ) {
         let place = table.0 as usize;
         let name = name.filter(|_| group == table).cloned();
-        let rows = TableRows::new(name, shown, floor, self.drops_of_all);
+        let rows = TableRows::new(name, shown, drop_marker, self.drops_of_all);
         if let (Some(known), Some(of)) = (self.tables.get_mut(place), self.groups.get_mut(place)) {
             (*known, *of) = (rows, group);
         }
@@ -313,50 +313,50 @@ impl Rows {
     }
 
     /// The clock at or below which rows of the table are dropped.
-    pub(super) fn floor(&self, table: TableId) -> Hlc {
+    pub(super) fn drop_marker(&self, table: TableId) -> Hlc {
         let Some(rows) = self.tables.get(self.group(table).0 as usize) else {
             return Hlc(0);
         };
         match rows.is_users() {
-            true => rows.floor.max(self.floor_of_all),
-            false => rows.floor,
+            true => rows.drop_marker.max(self.drop_marker_of_all),
+            false => rows.drop_marker,
         }
     }
 
     /// The clock at or below which rows of all users' tables are dropped.
-    pub(super) fn floor_of_all(&self) -> Hlc {
-        self.floor_of_all
+    pub(super) fn drop_marker_of_all(&self) -> Hlc {
+        self.drop_marker_of_all
     }
 
-    pub(super) fn set_floor(&mut self, table: TableId, floor: Hlc) {
+    pub(super) fn set_drop_marker(&mut self, table: TableId, drop_marker: Hlc) {
         if let Some(rows) = self.tables.get_mut(table.0 as usize) {
-            rows.floor = floor;
+            rows.drop_marker = drop_marker;
         }
     }
 
-    pub(super) fn set_floor_of_all(&mut self, floor: Hlc) {
-        self.floor_of_all = floor;
+    pub(super) fn set_drop_marker_of_all(&mut self, drop_marker: Hlc) {
+        self.drop_marker_of_all = drop_marker;
     }
 
-    /// Whether a row is at or below the floor of its table. A dead row of siblings never is dropped: it may be all that tells of writes
+    /// Whether a row is at or below the drop marker of its table. A dead row of siblings never is dropped: it may be all that tells of writes
     /// which have not come here that they were replaced.
     pub(super) fn is_dropped(&self, row: &StoredRow) -> bool {
-        let below = row.clock <= self.floor(row.table) && !self.unswept;
+        let below = row.clock <= self.drop_marker(row.table) && !self.unswept;
         below && !(row.value.is_dead() && row.value.siblings().is_some())
     }
 
-    /// A row of a key that a floor has dropped, and that is not removed yet. O(1).
+    /// A row of a key that a drop marker has taken, and that is not removed yet. O(1).
     pub(super) fn find_dropped(&self, table: TableId, key: &[u8]) -> Option<Slot> {
         self.find_where(table, key, |row| self.is_dropped(row))
     }
 
-    /// Whether all rows of users' tables are above a floor. O(tables).
-    pub(super) fn are_newer(&self, floor: Hlc) -> bool {
+    /// Whether all rows of users' tables are above a drop marker. O(tables).
+    pub(super) fn are_newer(&self, drop_marker: Hlc) -> bool {
         let tables = (0..self.tables()).map(TableId);
         let mut users = tables.filter(|table| self.tables[table.0 as usize].is_users());
         users.all(|table| {
             let extent = self.extent(table);
-            extent.is_none_or(|((oldest, _), _)| oldest > floor)
+            extent.is_none_or(|((oldest, _), _)| oldest > drop_marker)
         })
     }
 
@@ -468,7 +468,7 @@ impl Rows {
         self.expiring.change(slot, was_due, due);
         let (table, is_shown) = (row.table, self.expiring.shows(row, slot));
         if !placed {
-            // It was put away with rows that a floor has dropped.
+            // It was put away with rows that a drop marker has taken.
             return self.admit(slot);
         }
         let group = self.groups.get(table.0 as usize).copied();
@@ -555,7 +555,7 @@ impl Rows {
     }
 
     /// The next row to hide, because its expiry has come, or to show again, because the clock went back; `None` when all rows are as they
-    /// have to be. A floor may have dropped it. O(log rows).
+    /// have to be. A drop marker may have taken it. O(log rows).
     pub(super) fn next_to_turn(&mut self, wall_ms: u64) -> Option<Slot> {
         self.expiring.next_to_turn(wall_ms)
     }

@@ -1,4 +1,4 @@
-//! Rows that floors have hidden, until they are removed in turns.
+//! Rows that drop markers have hidden, until they are removed in turns.
 
 use alloc::collections::VecDeque;
 
@@ -30,9 +30,9 @@ pub(crate) struct Shelves {
 pub(super) enum Chore {
     /// Look whether the table's rows were dropped together with those of all others.
     Table(TableId),
-    /// Remove the row in this slot, if a floor has hidden it.
+    /// Remove the row in this slot, if a drop marker has hidden it.
     Row(Slot),
-    /// Look whether these places of the slab hold rows that a floor has hidden.
+    /// Look whether these places of the slab hold rows that a drop marker has hidden.
     Slab(core::ops::Range<usize>),
     /// Nothing that costs anything else.
     Done,

@@ -8,9 +8,9 @@
 //! A dead row of siblings is freed only when every write that its vector names is covered here as well, with all earlier writes of
 //! the same actor. A node that was evicted may hold such a write, and this row alone tells that it was replaced.
 //!
-//! The floor of a table is a tombstone of all keys of the table, and the same rule frees it, once what it has hidden here is removed. A row at
-//! or below it that comes later was written before its author had the floor: a write after that is above the floor while the author has
-//! it, and above the author's clock, which had reached it, when the author has freed it. A claim that holds the floor holds what its
+//! The drop marker of a table is a tombstone of all keys of the table, and the same rule frees it, once what it has hidden here is removed. A row at
+//! or below it that comes later was written before its author had the drop marker: a write after that is above the drop marker while the author has
+//! it, and above the author's clock, which had reached it, when the author has freed it. A claim that holds the drop marker holds what its
 //! claimant had seen before, since batches become durable in order. So the dot of the row is in the author's claim, which lies within what this node has seen:
 //! the row is obsolete here. An author that is not counted has left with all it wrote covered here, or was evicted and comes back by reunion,
 //! which writes above what was freed.
@@ -383,8 +383,8 @@ impl Stability {
         if !fx.rules().frees_by_claims_alone() {
             replica.free_old(fx);
         }
-        if !fx.rules().floors_await_claims() {
-            replica.free_floors(fx);
+        if !fx.rules().drop_markers_await_claims() {
+            replica.free_drop_markers(fx);
         }
         if self.cursor.is_none() {
             if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {

@@ -25,7 +25,7 @@ pub(super) struct TableRows {
     /// The part of its rows in the sum over live rows.
     pub(super) sum: u64,
     /// Rows at or below are dropped.
-    pub(super) floor: Hlc,
+    pub(super) drop_marker: Hlc,
     /// When the rows were put here, by the number of times that all users' tables were dropped: earlier ones are dropped.
     pub(super) drops_of_all: u32,
     /// Its place among users' tables; the store's own are not listed.
@@ -40,7 +40,7 @@ pub(super) struct TableRows {
     pub(super) is_vacant: bool,
 }
 
-/// Rows of a table that a floor has hidden, all at once. Those that were kept are in the table again.
+/// Rows of a table that a drop marker has hidden, all at once. Those that were kept are in the table again.
 pub(super) struct Shelf {
     pub(super) order: Order,
     pub(super) slots: Vec<Slot>,
@@ -66,13 +66,18 @@ impl Places {
 
 impl TableRows {
     /// Rows of a table; those of a user's have a name, under which they are listed if they are `shown`.
-    pub(super) fn new(name: Option<Arc<str>>, shown: bool, floor: Hlc, drops_of_all: u32) -> Self {
+    pub(super) fn new(
+        name: Option<Arc<str>>,
+        shown: bool,
+        drop_marker: Hlc,
+        drops_of_all: u32,
+    ) -> Self {
         let (listed, unlisted) = match shown {
             true => (name.map(Listed::new), None),
             false => (None, name),
         };
         TableRows {
-            floor,
+            drop_marker,
             drops_of_all,
             listed,
             unlisted,

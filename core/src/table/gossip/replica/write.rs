@@ -218,7 +218,9 @@ impl Replica {
         table: TableId,
         row: Option<&StoredRow>,
     ) -> Result<Hlc, WriteError> {
-        let above = row.map_or(Hlc(0), |row| row.clock).max(self.floor(table));
+        let above = row
+            .map_or(Hlc(0), |row| row.clock)
+            .max(self.drop_marker(table));
         match above < Hlc::MAX {
             true => Ok(above),
             false => Err(WriteError::LastClock),

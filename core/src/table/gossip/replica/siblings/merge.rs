@@ -153,7 +153,10 @@ impl Replica {
         let mut row = theirs.cloned().unwrap_or_default();
         row.merge(&ours, |_| false);
         let newest = row.newest().map_or(Hlc(0), |version| version.clock);
-        let clock = newest.max(self.floor(table)).max(self.clock.last()).next();
+        let clock = newest
+            .max(self.drop_marker(table))
+            .max(self.clock.last())
+            .next();
         self.follow_clock(fx, clock);
         let mut moved = Vec::new();
         for origin in unknown {

@@ -20,7 +20,7 @@ impl Replica {
     }
 
     /// Whether a row that did not win belongs to a table whose coverage no restart survives, and its key has no live row here: a delete or a
-    /// floor has taken it.
+    /// drop marker has taken it.
     pub(crate) fn is_deleted_in_memory(&self, tables: &[TableRef], row: &Row) -> bool {
         let Some(table) = tables.get(row.table as usize) else {
             return false;

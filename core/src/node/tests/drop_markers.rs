@@ -1,4 +1,4 @@
-//! Drops: what a floor hides at once, and what turns remove.
+//! Drops: what a drop marker hides at once, and what turns remove.
 
 use super::push::{first_forward, set, watch};
 use super::*;
@@ -74,7 +74,7 @@ fn a_crash_between_a_drop_and_its_turns_brings_nothing_back() {
 }
 
 #[test]
-fn a_floor_that_comes_late_hides_what_is_below_and_nothing_above() {
+fn a_drop_marker_that_comes_late_hides_what_is_below_and_nothing_above() {
     for written in [100, 6_000] {
         let mut lab = Lab::new(2, Storage::Ordered, true);
         lab.run(3_000);
@@ -390,7 +390,7 @@ fn a_flush_waits_for_the_disk_only_where_a_table_promises_that() {
 }
 
 #[test]
-pub(super) fn a_floor_is_freed_when_every_member_has_it_and_not_before() {
+pub(super) fn a_drop_marker_is_freed_when_every_member_has_it_and_not_before() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(0, "k", "v");
@@ -413,7 +413,7 @@ pub(super) fn a_floor_is_freed_when_every_member_has_it_and_not_before() {
 }
 
 #[test]
-fn a_floor_stays_while_what_it_has_hidden_is_removed() {
+fn a_drop_marker_stays_while_what_it_has_hidden_is_removed() {
     let mut lab = Lab::new(1, Storage::Ordered, false);
     for i in 0..5_000 {
         lab.put(0, &std::format!("k{i}"), "v");
@@ -550,7 +550,7 @@ fn what_a_flushed_sibling_had_replaced_is_known_after_a_restart() {
 }
 
 #[test]
-pub(super) fn a_row_of_a_memory_table_that_comes_after_its_floor_was_freed_stays_away() {
+pub(super) fn a_row_of_a_memory_table_that_comes_after_its_drop_marker_was_freed_stays_away() {
     for flushed in [true, false] {
         let mut lab = Lab::new(3, Storage::Ordered, true);
         lab.run(8_000);

@@ -1,4 +1,4 @@
-//! Tables' definitions and floors: rows of the store's own that decide about rows of users.
+//! Tables' definitions and drop markers: rows of the store's own that decide about rows of users.
 
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
@@ -11,39 +11,39 @@ use crate::table::catalog::{self, sys};
 use crate::table::changes::Entry;
 use crate::table::{Hlc, TableOptions};
 
-/// Key of the floor under all user tables.
-pub(super) const FLOOR_OF_ALL: &[u8] = b"*";
+/// Key of the drop marker under all user tables.
+pub(super) const DROP_MARKER_OF_ALL: &[u8] = b"*";
 
-/// Key of a table's floor: a letter, so that no name is mistaken for [`FLOOR_OF_ALL`].
-pub(super) fn floor_key(name: &str) -> Vec<u8> {
+/// Key of a table's drop marker: a letter, so that no name is mistaken for [`DROP_MARKER_OF_ALL`].
+pub(super) fn drop_marker_key(name: &str) -> Vec<u8> {
     let mut key = alloc::vec![b't'];
     key.extend_from_slice(name.as_bytes());
     key
 }
 
-pub(super) fn floor_name(key: &[u8]) -> Option<&str> {
+pub(super) fn drop_marker_name(key: &[u8]) -> Option<&str> {
     core::str::from_utf8(key.strip_prefix(b"t")?).ok()
 }
 
 impl Replica {
     /// The clock at or below which rows of the table are dead.
-    pub(super) fn floor(&self, table: TableId) -> Hlc {
-        self.rows.floor(table)
+    pub(super) fn drop_marker(&self, table: TableId) -> Hlc {
+        self.rows.drop_marker(table)
     }
 
     /// The clock at or below which rows of a user's table of this name are dead, in whatever row class they come.
-    pub(super) fn floor_of_name(&self, name: &str) -> Hlc {
-        self.floors.get(name).copied().unwrap_or_default()
+    pub(super) fn drop_marker_of_name(&self, name: &str) -> Hlc {
+        self.drop_markers.get(name).copied().unwrap_or_default()
     }
 
-    /// A table's floor is known to all members and nothing at or below it can come any more: it hides nothing from now on.
-    pub(super) fn floor_freed(&mut self, key: &[u8]) {
-        let Some(name) = floor_name(key) else {
+    /// A table's drop marker is known to all members and nothing at or below it can come any more: it hides nothing from now on.
+    pub(super) fn drop_marker_freed(&mut self, key: &[u8]) {
+        let Some(name) = drop_marker_name(key) else {
             return;
         };
-        self.floors.remove(name);
+        self.drop_markers.remove(name);
         for table in self.catalog.groups_of(name) {
-            self.rows.set_floor(table, Hlc(0));
+            self.rows.set_drop_marker(table, Hlc(0));
             self.rows.note_empty(table);
         }
     }
@@ -70,13 +70,13 @@ impl Replica {
                     self.tell_redefined(fx, before, home);
                 }
             }
-            catalog::Meta::Floors => {
-                if key == FLOOR_OF_ALL {
+            catalog::Meta::DropMarkers => {
+                if key == DROP_MARKER_OF_ALL {
                     self.drop_all(fx, clock);
-                } else if let Some(name) = floor_name(key) {
-                    if fx.rules().respects_floors() {
-                        let floor = self.floors.entry(name.to_string()).or_default();
-                        *floor = (*floor).max(clock);
+                } else if let Some(name) = drop_marker_name(key) {
+                    if fx.rules().respects_drop_markers() {
+                        let drop_marker = self.drop_markers.entry(name.to_string()).or_default();
+                        *drop_marker = (*drop_marker).max(clock);
                     }
                     for table in self.catalog.groups_of(name) {
                         self.make_room(table);
