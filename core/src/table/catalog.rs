@@ -32,7 +32,8 @@ pub(crate) mod sys {
     pub(crate) const DEPARTED: TableId = TableId(5);
 
     /// Their names, in order of their ids.
-    pub(super) const NAMES: [&str; 5] = ["members", "tables", "settings", "floors", "departed"];
+    pub(super) const NAMES: [&str; 5] =
+        ["members", "tables", "settings", "drop_markers", "departed"];
 
     /// Returns whether a table of the store's own names present and former members.
     pub(crate) fn are_of_members(name: &str) -> bool {

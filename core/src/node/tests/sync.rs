@@ -286,7 +286,7 @@ pub(super) fn a_drop_marker_written_under_a_session_is_sent_at_its_end() {
         }
     };
     let tables = last.rows.tables.iter();
-    let markers = tables.filter(|table| table.name == "floors");
+    let markers = tables.filter(|table| table.name == "drop_markers");
     assert_eq!(
         markers.count(),
         1,

@@ -39,7 +39,7 @@ pub(super) struct Flush {
 }
 
 impl Replica {
-    /// Drops every row of a table, or of all user tables: those at or below this node's clock by a drop marker, one row of `sys.floors`, and
+    /// Drops every row of a table, or of all user tables: those at or below this node's clock by a drop marker, one row of `sys.drop_markers`, and
     /// those above it one by one, in the turns that follow if they are many. Returns the number of the flush unless all are deleted:
     /// [`Replica::flush_on`] gives the answer for the token, and [`Replica::flush_more`] that for the number.
     pub(crate) fn flush_table(
