@@ -26,8 +26,8 @@ pub struct Config {
     pub found: bool,
     /// Whether the driver keeps a store.
     pub storage: Storage,
-    /// Whether the store was replaced by an older copy of itself since this node last ran: it then counts as away until it has
-    /// reunited with a member, which drops what the cluster has deleted meanwhile. Needed, since a copy looks like any
+    /// Whether the store was replaced by an older copy of itself since this node last ran: it then counts as rejoining until it has
+    /// rejoined through a member, which drops what the cluster has deleted meanwhile. Needed, since a copy looks like any
     /// other store. For one start; without effect on an empty store or a node that knows no other member.
     pub restored: bool,
     /// Whether a node whose store is damaged goes on with what is left of it, although it knows no other member: it then does not look for one,

@@ -289,7 +289,7 @@ pub enum LostError {
     /// Several nodes have or had this name: give an id.
     #[error("several nodes have this name:{}", Listed(.0))]
     Ambiguous(Vec<NodeId>),
-    /// This node is no full member itself: joining, away or leaving.
+    /// This node is no full member itself: joining, rejoining or leaving.
     #[error("this node is no full member itself")]
     NoMember,
 }
@@ -320,7 +320,7 @@ pub enum EvictError {
     /// It answers; `force` evicts it all the same.
     #[error("the member answers; force evicts it all the same")]
     Answers,
-    /// This node is no full member itself: joining, away or leaving.
+    /// This node is no full member itself: joining, rejoining or leaving.
     #[error("this node is no full member itself")]
     NoMember,
 }
@@ -329,11 +329,11 @@ pub enum EvictError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// The node is not away: it waits for no member, has not joined a cluster yet, or is leaving.
-    #[error("this node is not away: it waits for no member")]
-    NotAway,
-    /// This full member answers: the node reunites with it.
-    #[error("the member {0} answers: this node reunites with it")]
+    /// The node is not rejoining: it waits for no member, has not joined a cluster yet, or is leaving.
+    #[error("this node is not rejoining: it waits for no member")]
+    NotRejoining,
+    /// This full member answers: the node rejoins through it.
+    #[error("the member {0} answers: this node rejoins through it")]
     MemberAnswers(NodeId),
 }
 

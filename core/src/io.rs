@@ -211,7 +211,7 @@ pub enum Response {
     DeclaredLost(NodeId),
     /// This node is a full member again, durably, without the members that it waited for.
     Resumed {
-        /// The members it waited for that were not linked here, being away too.
+        /// The members it waited for that were not linked here, since they rejoin too.
         without: Vec<NodeId>,
     },
 }
@@ -483,7 +483,7 @@ pub enum Event {
     },
     /// An operator let this node go on without the members that it waited for: what they had deleted may be back.
     Resumed {
-        /// The members it waited for that were not linked here, being away too.
+        /// The members it waited for that were not linked here, since they rejoin too.
         without: Vec<NodeId>,
     },
     /// Two members use one name.
@@ -495,7 +495,7 @@ pub enum Event {
     },
     /// This node is no full member yet. Told after five seconds, and then less and less often for as long as that is so.
     Waits {
-        /// `joining` or `away`.
+        /// `joining` or `rejoining`.
         standing: &'static str,
         /// For how many seconds it has waited.
         secs: u64,
@@ -510,7 +510,7 @@ pub enum Event {
         through: NodeId,
     },
     /// This node compared its rows with a member's and adopted the member's state.
-    Reunited {
+    Rejoined {
         /// The member.
         with: NodeId,
         /// Rows that the cluster had deleted meanwhile.
@@ -573,7 +573,7 @@ pub enum Event {
         /// Rows that took their place again.
         rows: u64,
     },
-    /// The store was damaged, as [`Node::damage`](crate::Node::damage) says. Unreadable records were dropped, and the reunion with a member
+    /// The store was damaged, as [`Node::damage`](crate::Node::damage) says. Unreadable records were dropped, and the rejoin through a member
     /// repairs it.
     Damaged {
         /// How many records could not be read; 0 when that is not known.

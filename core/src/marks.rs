@@ -39,8 +39,8 @@ impl Mark {
             Mark::EvictionOutranked => {
                 Some("only operators of two sides that force-evict each other")
             }
-            Mark::ReunionUnreadable => {
-                Some("only a store that is damaged between a start and the reunion after it")
+            Mark::RejoinUnreadable => {
+                Some("only a store that is damaged between a start and the rejoin after it")
             }
             _ => None,
         }
@@ -48,8 +48,8 @@ impl Mark {
 }
 
 marks! {
-    /// All members are away, and the one that left last goes on.
-    AwayResumes = "away-resumes",
+    /// All members are rejoining, and the one that left last goes on.
+    RejoiningResumes = "rejoining-resumes",
     /// A boot began with less than the node once claimed.
     Behind = "behind",
     /// No member of a part that rows were to be passed on to had room on its link.
@@ -112,13 +112,13 @@ marks! {
     JoinLinked = "join-linked",
     /// A greeting was no longer true when the answer came.
     JoinRetry = "join-retry",
-    /// This node wrote rows while it entered a cluster, below what that has freed: it enters by a reunion.
+    /// This node wrote rows while it entered a cluster, below what that has freed: it enters by a rejoin.
     JoinWroteBelow = "join-wrote-below",
     /// This node became a member of another's cluster.
     Joined = "joined",
     /// This node began to leave.
     LeaveBegins = "leave-begins",
-    /// An operator let a node that was away go on by itself.
+    /// An operator let a node that was rejoining go on by itself.
     Resumes = "resumes",
     /// A peer was refused and told why.
     PeerDenied = "peer-denied",
@@ -158,14 +158,14 @@ marks! {
     PushBeforeJoined = "push-before-joined",
     /// A request waited behind the load of its key.
     RequestWaitsForLoad = "request-waits-for-load",
-    /// A reunion waited for a member that has all that the node once had.
-    ReunionPutOff = "reunion-put-off",
-    /// A reunion lost a row whose value could not be read.
-    ReunionUnreadable = "reunion-unreadable",
-    /// A reunion waited for values from the store.
-    ReunionWaitsForLoads = "reunion-waits-for-loads",
-    /// A reunion is complete.
-    Reunited = "reunited",
+    /// A rejoin waited for a member that has all that the node once had.
+    RejoinPutOff = "rejoin-put-off",
+    /// A rejoin lost a row whose value could not be read.
+    RejoinUnreadable = "rejoin-unreadable",
+    /// A rejoin waited for values from the store.
+    RejoinWaitsForLoads = "rejoin-waits-for-loads",
+    /// A rejoin is complete.
+    Rejoined = "rejoined",
     /// A member showed the same rows after all, or changed before it could say which.
     RepairEnds = "repair-ends",
     /// A row was written again whose value had to be loaded for that.

@@ -82,7 +82,7 @@ impl Fitness {
         self.own.get_or_insert(fault);
     }
 
-    /// Returns whether the rows and contexts of gossip tables may be less than the node once claimed to hold: so the node has to reunite.
+    /// Returns whether the rows and contexts of gossip tables may be less than the node once claimed to hold: so the node has to rejoin.
     fn gossip_is_behind(&self) -> bool {
         self.own.is_some() || self.modes.contains_key(&Mode::Gossip)
     }
@@ -124,7 +124,7 @@ impl Recovery {
         }
     }
 
-    /// Takes in one record of the store; order does not matter. A damaged one is set aside: the node will reunite with a
+    /// Takes in one record of the store; order does not matter. A damaged one is set aside: the node will rejoin through a
     /// member, which has what was in it.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl Recovery {
         }
     }
 
-    /// The node, in a new boot. Its first outputs store that boot durably. Where something is damaged or missing it reunites with a
+    /// The node, in a new boot. Its first outputs store that boot durably. Where something is damaged or missing it rejoins through a
     /// member, whatever its own records say of it. A node whose identity cannot be read becomes another one.
     ///
     /// # Errors
@@ -271,11 +271,11 @@ impl Recovery {
             settled: false,
             // Without anybody to join through, it is the first of its cluster.
             joined: self.config.seeds.is_empty(),
-            away: None,
+            rejoining: None,
         });
         // A node that looked for a cluster in vain, and is started again without anything to look for.
         let alone = self.config.seeds.is_empty() && fx.rules().founds_without_seeds();
-        if alone && damage.is_none() && !cluster.joined && cluster.away.is_none() {
+        if alone && damage.is_none() && !cluster.joined && cluster.rejoining.is_none() {
             cluster.joined = true;
             fx.mark(Mark::Founds);
             fx.event(Event::Founded);
@@ -286,7 +286,7 @@ impl Recovery {
             fx.store(record::cluster(&cluster));
             fx.sync_this_turn();
             if let Some(said) = damage.as_ref().filter(|_| fx.rules().notes_damage()) {
-                // Until it has reunited: what is missing cannot be seen in what is left.
+                // Until it has rejoined: what is missing cannot be seen in what is left.
                 fx.store(record::damage(said));
             }
         }

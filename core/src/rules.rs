@@ -46,7 +46,7 @@ rules! {
     founds_without_seeds, JoinsForEver = "joins-for-ever", "A node that looked for a cluster in vain goes on looking when it is started again without seeds.", rare;
     /// Begins no cluster while rows are missing here, since it would hide that they are.
     damaged_founds_none, DamageFounds = "damage-founds", "A node that has lost rows, and finds no member, begins a cluster without them.", rare;
-    /// Stores that rows were lost until the node has reunited.
+    /// Stores that rows were lost until the node has rejoined.
     notes_damage, DamageUnnoted = "damage-unnoted", "That rows were lost is forgotten with the boot that found it out.", rare;
     /// Begins a boot with the stored settings.
     restores_settings, SettingsForgotten = "settings-forgotten", "A new boot goes by its own configuration until a setting changes.";
@@ -62,7 +62,7 @@ rules! {
     departures_name_holders, HolderGoneUnseen = "holder-gone-unseen", "A leaver does not notice that members which hold the record of its leave hold all of its rows.", rare;
     /// Ends a leave once other members have taken over the leaver's rows, or its time is up.
     leaves_after_takeover, LeaveUnasked = "leave-unasked", "A leave waits for no member to take over what the leaver holds.";
-    /// Records that a node which was away goes on by itself.
+    /// Records that a node which was rejoining goes on by itself.
     records_resumption, ResumeUnrecorded = "resume-unrecorded", "A node that goes on by itself writes no record of it.", rare;
 
     // Failure detection.
@@ -84,8 +84,8 @@ rules! {
     evicts_by_majority, EvictWithoutMajority = "evict-without-majority", "A member is evicted without waiting for a majority.";
     /// Agrees with one of two members that want to evict each other.
     agrees_once, AgreesTwice = "agrees-twice", "A member agrees with each of two that want to evict each other.", rare;
-    /// Sends a node that an eviction does not name away until it has reunited. Rule 11.
-    evicted_reunite, EvictedHeard = "evicted-heard", "An evicted node goes on in another generation without a reunion.";
+    /// Has a node that an eviction does not name rejoin. Rule 11.
+    evicted_rejoin, EvictedHeard = "evicted-heard", "An evicted node goes on in another generation without a rejoin.";
     /// Ends the old boot of a node without a disk whose name and address a new boot has.
     ends_namesakes, NamesakeStays = "namesake-stays", "A new boot without a disk leaves the old one of its name and address among the members.";
     /// Waits for an old boot of this name and address that keeps a disk.
@@ -106,7 +106,7 @@ rules! {
     follows_agreed_time, AgreedTimeIgnored = "agreed-time-ignored", "A node whose wall clock is behind those of most members follows no clock beyond its own drift limit.", rare;
     /// Writes a key without a row above all that has been freed. Rule 6.
     writes_above_freed, FreedUnbeaten = "freed-unbeaten", "A write to a key without a row does not look at what has been freed.", rare;
-    /// Reunites a node that wrote rows below what the cluster has freed while it entered. Rule 6.
+    /// Rejoins a node that wrote rows below what the cluster has freed while it entered. Rule 6.
     joiners_write_above_freed, JoinerWritesBelow = "joiner-writes-below", "A node that enters a cluster and writes under its session keeps clocks that are below what the cluster has freed.", rare;
 
     // Rows and what was seen of them.
@@ -154,7 +154,7 @@ rules! {
     sends_new_drop_markers, DropMarkerForgotten = "drop-marker-forgotten", "A drop marker written under a session is not sent at its end.", rare;
     /// Serves a session once that is asked for twice.
     serves_pulls_once, PullRepeated = "pull-repeated", "A session that is asked for twice is served twice, and its pages are mixed up.";
-    /// Claims nothing while this node is joining or away. Rule 4.
+    /// Claims nothing while this node is joining or rejoining. Rule 4.
     members_alone_claim, JoinerClaims = "joiner-claims", "A node that is still joining claims like a member.";
 
     // Rows that are passed on.
@@ -202,8 +202,8 @@ rules! {
     notices_steps_back, StepBackUnseen = "step-back-unseen", "A settled clock does not notice that the wall clock went back until the next half minute begins.", rare;
     /// Shows a hidden row again when the clock goes back. Rule 7.
     shows_hidden_again, HiddenForGood = "hidden-for-good", "A row that is hidden is not shown again when the clock goes back.", rare;
-    /// Ends no row while this node is away. Rule 7.
-    away_ends_no_rows, AwayExpires = "away-expires", "A node that is away ends rows.", rare;
+    /// Ends no row while this node is rejoining. Rule 7.
+    rejoining_ends_no_rows, RejoiningExpires = "rejoining-expires", "A node that is rejoining ends rows.", rare;
     /// Ends no row while this node is joining. Rule 7.
     joiners_end_no_rows, JoinerExpires = "joiner-expires", "A node that is still joining ends rows.", rare;
     /// Serves a hidden row as any other. Rule 7.
@@ -227,17 +227,17 @@ rules! {
     /// Keeps the name of a table while its end is in the log of changes.
     keeps_told_names, NameForgottenEarly = "name-forgotten-early", "The name of a table is forgotten while its end is in the log of changes.", rare;
 
-    // Reunions.
-    /// Lets a node that left back through a reunion alone. Rule 9.
-    reunites_after_leave, ReunionSkipped = "reunion-skipped", "A node that left comes back without a reunion.";
+    // Rejoins.
+    /// Lets a node that left back through a rejoin alone. Rule 9.
+    rejoins_after_leave, RejoinSkipped = "rejoin-skipped", "A node that left comes back without a rejoin.";
     /// Drops rows that the member covers and lacks. Rule 9.
-    reunions_drop_covered, ReunionRevives = "reunion-revives", "A reunion proposes what the member has deleted.";
+    rejoins_drop_covered, RejoinRevives = "rejoin-revives", "A rejoin proposes what the member has deleted.";
     /// Writes rows again above what the member has freed. Rule 9.
-    reunions_raise_clocks, ReunionKeepsClock = "reunion-keeps-clock", "A reunion does not raise clocks above what the member has freed.";
+    rejoins_raise_clocks, RejoinKeepsClock = "rejoin-keeps-clock", "A rejoin does not raise clocks above what the member has freed.";
     /// Forgets coverage of dots that the member lacks. Rule 9.
-    reunions_reset_coverage, ReunionKeepsCoverage = "reunion-keeps-coverage", "A reunion keeps coverage of dots that the member lacks.";
-    /// Puts a reunion off while the member lacks dots that this node held. Rule 9.
-    reunions_await_past, ReunionNotPutOff = "reunion-not-put-off", "A reunion takes any member, also one that lacks what the node held.";
+    rejoins_reset_coverage, RejoinKeepsCoverage = "rejoin-keeps-coverage", "A rejoin keeps coverage of dots that the member lacks.";
+    /// Puts a rejoin off while the member lacks dots that this node held. Rule 9.
+    rejoins_await_past, RejoinNotPutOff = "rejoin-not-put-off", "A rejoin takes any member, also one that lacks what the node held.";
 
     // Siblings.
     /// Keeps all versions that no other has seen.

@@ -208,14 +208,14 @@ impl Display for Trace<'_, Event> {
             }
             Event::Founded => f.write_str("founded"),
             Event::Joined { through } => write!(f, "joined through={through}"),
-            Event::Reunited {
+            Event::Rejoined {
                 with,
                 dropped,
                 proposed,
             } => {
                 write!(
                     f,
-                    "reunited with={with} dropped={dropped} proposed={proposed}"
+                    "rejoined through={with} dropped={dropped} proposed={proposed}"
                 )
             }
             Event::Refused { node, why } => write!(f, "refused node={node} why={}", hangup(*why)),
@@ -326,6 +326,6 @@ fn phase(phase: &Phase) -> &'static str {
     match phase {
         Phase::Member => "member",
         Phase::Joining => "joining",
-        Phase::Away { .. } => "away",
+        Phase::Rejoining { .. } => "away",
     }
 }

@@ -114,7 +114,7 @@ impl World {
                 self.observers.on_went_alone(node, held.as_ref());
                 self.call_operator();
             }
-            Event::Reunited { .. } | Event::Resumed { .. } => self.observers.on_return(node),
+            Event::Rejoined { .. } | Event::Resumed { .. } => self.observers.on_return(node),
             _ => {}
         }
     }

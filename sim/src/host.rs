@@ -69,7 +69,7 @@ pub(crate) struct Ties {
     pub(crate) takes_along: bool,
     /// Whether the leaver said that everything was handed over.
     pub(crate) handed_over: Option<bool>,
-    /// In which boot bits of its disk flipped, until the node has reunited with a member.
+    /// In which boot bits of its disk flipped, until the node has rejoined through a member.
     pub(crate) rotten: Option<u32>,
     /// The node is no member of its cluster yet.
     pub(crate) alone: bool,

@@ -316,8 +316,8 @@ impl<'a> History<'a> {
             .max_by_key(|op| op.version)
     }
 
-    /// Whether an operation that is newer than `version`, or became so by joining or by a reunion, may have removed the key. `expired` says of a
-    /// write whether its row may have ended. Guarantees, "Away and back": what is proposed in a reunion is newer than anything freed, and a
+    /// Whether an operation that is newer than `version`, or became so by joining or by a rejoin, may have removed the key. `expired` says of a
+    /// write whether its row may have ended. Guarantees, "Rejoining": what is proposed in a rejoin is newer than anything freed, and a
     /// hidden row is proposed as any other.
     pub fn may_be_gone(self, version: Version, expired: impl Fn(&Told) -> bool) -> bool {
         self.ops().any(|op| {

@@ -316,7 +316,7 @@ impl Observers {
         if self.is_off {
             return;
         }
-        if matches!(event, Event::Joined { .. } | Event::Reunited { .. }) {
+        if matches!(event, Event::Joined { .. } | Event::Rejoined { .. }) {
             self.on_view(teller.node);
         }
         self.pushes.on_event(teller.at_us, event);

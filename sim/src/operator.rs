@@ -7,7 +7,7 @@ use crate::hurt::Hurt;
 use crate::trace::Weight;
 use crate::world::World;
 
-/// How long nodes that are away may find each other before an operator looks, and how long until it looks again, in microseconds.
+/// How long nodes that are rejoining may find each other before an operator looks, and how long until it looks again, in microseconds.
 const PATIENCE_US: u64 = 10_000_000;
 
 impl World {
@@ -19,11 +19,11 @@ impl World {
         }
     }
 
-    /// The operator looks, for as long as anybody is away.
+    /// The operator looks, for as long as anybody is rejoining.
     pub(crate) fn operator_looks(&mut self) {
         self.operator.called = false;
         self.finish_turn();
-        if !(0..self.hosts.len()).any(|node| self.is_away(node)) {
+        if !(0..self.hosts.len()).any(|node| self.is_rejoining(node)) {
             return;
         }
         self.call_operator();
@@ -36,7 +36,7 @@ impl World {
             _ => 1,
         };
         let answers =
-            |node: &usize| self.is_away(*node) && !self.hosts[*node].hurts.has(Hurt::Paused);
+            |node: &usize| self.is_rejoining(*node) && !self.hosts[*node].hurts.has(Hurt::Paused);
         let asked: Vec<usize> = (0..self.hosts.len())
             .filter(answers)
             .take(operators)

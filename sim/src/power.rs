@@ -55,7 +55,7 @@ impl World {
                     &[boot, Field::Mute(id.0)],
                 );
                 self.starts_as(node);
-                if self.is_away(node) {
+                if self.is_rejoining(node) {
                     self.call_operator();
                 }
                 self.clock_is_set(node);
@@ -97,7 +97,7 @@ impl World {
             host.node.is_none() && !host.disk.is_empty() && host.ties.remembers
         };
         if !others.clone().any(|other| self.is_member(other)) {
-            let mut knowing = others.filter(|other| remembers(*other) || self.is_away(*other));
+            let mut knowing = others.filter(|other| remembers(*other) || self.is_rejoining(*other));
             let waits = knowing.next().is_some() && !host.ties.remembers;
             return if waits { None } else { Some(founder()) };
         }
@@ -153,8 +153,8 @@ impl World {
         self.hosts[node].standing(self.now_us) == Some("joining")
     }
 
-    /// Whether the node has to reunite first.
-    pub(crate) fn is_away(&self, node: usize) -> bool {
+    /// Whether the node has to rejoin first.
+    pub(crate) fn is_rejoining(&self, node: usize) -> bool {
         self.hosts[node].standing(self.now_us) == Some("away")
     }
 
@@ -170,11 +170,11 @@ impl World {
         (0..self.hosts.len()).any(|other| other != node && self.is_member(other))
     }
 
-    /// Whether some other node runs and knows the cluster: a member, or one that is away and that an operator can let go on.
+    /// Whether some other node runs and knows the cluster: a member, or one that is rejoining and that an operator can let go on.
     pub(crate) fn is_known_elsewhere(&self, node: usize) -> bool {
         let knows = |other: usize| {
             let host = &self.hosts[other];
-            self.is_away(other) && !host.ties.leaving && host.ties.rotten.is_none()
+            self.is_rejoining(other) && !host.ties.leaving && host.ties.rotten.is_none()
         };
         let mut others = (0..self.hosts.len()).filter(|other| *other != node);
         self.is_survived(node) || others.any(knows)

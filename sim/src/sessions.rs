@@ -22,7 +22,7 @@ pub struct Exchange {
     /// Which boot of the node it was: another one may have lost what the client saw.
     pub boot: u32,
     /// Which view of its rows the node had: counts its starts, and each time that it took its cluster's rows in the place of its
-    /// own, as it does when it joins or reunites. What a client saw in one view need not be in the next. `None` if that happened
+    /// own, as it does when it joins or rejoins. What a client saw in one view need not be in the next. `None` if that happened
     /// while a read waited.
     pub view: Option<u32>,
     /// The table.

@@ -130,7 +130,7 @@ fn of_members(ids: &Ids, event: &Event, emit: &mut Emit<'_>) -> Option<&'static 
         ),
         Event::Founded => emit("founded", &[]),
         Event::Joined { through } => emit("joined", &[who(through)]),
-        Event::Reunited {
+        Event::Rejoined {
             with,
             dropped,
             proposed,

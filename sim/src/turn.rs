@@ -280,10 +280,10 @@ impl World {
     fn takes_stock(&mut self, node: usize, event: &NodeEvent) {
         let host = &mut self.hosts[node];
         match event {
-            NodeEvent::Joined { .. } | NodeEvent::Reunited { .. } => {
+            NodeEvent::Joined { .. } | NodeEvent::Rejoined { .. } => {
                 // It shows its cluster's rows from now on, and no longer those of its time alone.
                 host.belongs();
-                if matches!(event, NodeEvent::Reunited { .. }) {
+                if matches!(event, NodeEvent::Rejoined { .. }) {
                     self.operator.lost_writes.extend(host.id);
                 }
             }

@@ -37,7 +37,7 @@ pub(crate) struct Operator {
     /// Whether deletes may be kept to the end: a node did not leave in good order and no member has evicted it, or a delete has a clock so
     /// far ahead that no member's own clock follows.
     pub(crate) keeps_deletes: bool,
-    /// An operator will look at the nodes that are away.
+    /// An operator will look at the nodes that are rejoining.
     pub(crate) called: bool,
 }
 

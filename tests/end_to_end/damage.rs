@@ -61,7 +61,7 @@ fn a_damaged_disk_is_set_aside_and_repaired_and_told() {
     for wanted in [
         "WARN rumormill::engine: the store was damaged (db/",
         "event=Damaged",
-        "event=Reunited",
+        "event=Rejoined",
     ] {
         assert!(log.contains(wanted), "{wanted} is missing: {log}");
     }

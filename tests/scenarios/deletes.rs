@@ -7,10 +7,10 @@ use crate::story::{alive, count, plan, standing};
 
 #[test]
 fn deletes_that_are_forgotten_by_time_come_back() {
-    away_for_an_hour(Scenario::new(3));
+    absent_for_an_hour(Scenario::new(3));
 }
 
-fn away_for_an_hour(mut story: Scenario) {
+fn absent_for_an_hour(mut story: Scenario) {
     story.at(3_000).put(0, "color", "red").at(5_000).crash(2);
     story.at(10_000).delete(0, "color");
     story.at(20_000).put(1, "shape", "round").at(3_600_000);
@@ -139,18 +139,21 @@ fn orphaned(mut story: Scenario) {
         story.wait(9_000);
     }
     assert_eq!(alive(&story, 0), 1);
-    // The others hear that they were evicted, and before they can reunite the only node that was named is no more.
+    // The others hear that they were evicted, and before they can rejoin the only node that was named is no more.
     let slow = story.begin(&FaultWhat::Delay {
         node: 0,
         by_us: 400_000,
     });
     story.heal();
-    story.until(30_000, "both are away", |story| {
+    story.until(30_000, "both are rejoining", |story| {
         standing(story, 1) == "away" && standing(story, 2) == "away"
     });
     let wipe = story.begin(&FaultWhat::Wipe { node: 0 });
     story.end(slow).wait(3_000);
-    assert_eq!((standing(&story, 1), standing(&story, 2)), ("away", "away"));
+    assert_eq!(
+        (standing(&story, 1), standing(&story, 2)),
+        ("away", "away")
+    );
     story.wait(40_000);
     assert_eq!(count(&story, "resume"), 1, "one operator, once");
     assert_eq!(
@@ -184,7 +187,7 @@ mod planted {
     #[test]
     #[should_panic(expected = "color on n2")]
     fn freed_by_time() {
-        super::away_for_an_hour(mutated(Scenario::new(3), Mutant::FreedByTime));
+        super::absent_for_an_hour(mutated(Scenario::new(3), Mutant::FreedByTime));
     }
 
     #[test]
@@ -197,7 +200,7 @@ mod planted {
     #[test]
     #[should_panic(expected = "color on n2")]
     fn freed_without_asking_members_that_are_down() {
-        super::away_for_an_hour(mutated(Scenario::new(3), Mutant::FreedWithoutDown));
+        super::absent_for_an_hour(mutated(Scenario::new(3), Mutant::FreedWithoutDown));
     }
 
     #[test]

@@ -299,7 +299,7 @@ fn plans_that_once_failed_hold() {
         "all_left_and_came_back",
         "all_left_while_one_came_in",
         "expiry-clock",
-        "reunion_through_a_node_that_reunited",
+        "rejoin_through_a_node_that_rejoined",
         "siblings_claimed_through_a_third",
         "two_that_meet_only_through_a_third",
         "a_node_that_had_left_alone_remembers_the_cluster",

@@ -61,7 +61,11 @@ fn mass_restart(nodes: usize) {
     }
     story.wait(15_000);
     assert_eq!(content(&story, nodes), nodes, "a false death stays");
-    assert_eq!(count(&story, "member_down"), 0, "nobody was away for long");
+    assert_eq!(
+        count(&story, "member_down"),
+        0,
+        "nobody was rejoining for long"
+    );
     let before = count(&story, "member_suspect");
     story.wait(30_000);
     assert_eq!(count(&story, "member_suspect"), before, "it has settled");

@@ -4,8 +4,8 @@
 //! the member to be evicted. With the agreement of more than half of the members the asker writes the record of the eviction, which names
 //! all members that the asker counted. An agreement binds until the asker has greeted anew or has given up.
 //!
-//! The record is what takes effect, wherever it comes: a node that it does not name may hold what the named ones have freed, and goes away
-//! until it has reunited. Where two sides ended each other, the side that counted more members goes on.
+//! The record is what takes effect, wherever it comes: a node that it does not name may hold what the named ones have freed, and is rejoining
+//! until it has rejoined. Where two sides ended each other, the side that counted more members goes on.
 
 mod agree;
 mod ask;

@@ -15,7 +15,7 @@ use crate::wire::{ClusterMessage, Greeting, Message, RowBatch};
 
 impl Cluster {
     /// Returns the rows that two nodes record of each other before other rows pass between them: this node's own row, the rows it knows of
-    /// the peer, and the evictions that the peer has not heard of, since a node that an eviction does not name has to reunite before its
+    /// the peer, and the evictions that the peer has not heard of, since a node that an eviction does not name has to rejoin before its
     /// rows count.
     fn greeting_rows(
         &self,

@@ -1,4 +1,4 @@
-//! Greetings, and what they settle: which node joins which, and which must reunite first.
+//! Greetings, and what they settle: which node joins which, and which must rejoin first.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -79,7 +79,7 @@ impl Cluster {
         self.membership.begin();
     }
 
-    /// Begins a boot: goes away where others may have gone on without this node, and writes its row.
+    /// Begins a boot: has to rejoin where others may have gone on without this node, and writes its row.
     pub(crate) fn begin_boot(&mut self, env: &mut Env<'_>, fresh: bool, behind: bool) {
         self.return_from_leave(env);
         if behind {
@@ -88,7 +88,7 @@ impl Cluster {
         if fresh {
             env.fx.mark(Mark::FirstBoot);
         }
-        if self.record.away.is_some() {
+        if self.record.rejoining.is_some() {
             self.look_for_members(env);
         }
         self.write_own_row(env);
@@ -125,10 +125,10 @@ impl Cluster {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match (&self.record.away, self.record.joined) {
-            (Some(away), _) => Phase::Away {
-                since: away.since.0,
-                active: away.active.clone(),
+        match (&self.record.rejoining, self.record.joined) {
+            (Some(rejoining), _) => Phase::Rejoining {
+                since: rejoining.since.0,
+                active: rejoining.active.clone(),
             },
             (None, false) => Phase::Joining,
             (None, true) => Phase::Member,
@@ -261,7 +261,7 @@ impl Cluster {
             if ready {
                 LinkPhase::Ready
             } else {
-                LinkPhase::Away
+                LinkPhase::Rejoining
             },
         );
         let (node, generation) = match self.links.get_mut(link) {
@@ -304,10 +304,10 @@ impl Cluster {
             .get(link)
             .and_then(|known| known.theirs.as_ref())
             .map(|w| w.phase.clone());
-        if let Some(Phase::Away { .. }) = theirs {
-            self.seed_behind(env, link, SeedState::Away);
+        if let Some(Phase::Rejoining { .. }) = theirs {
+            self.seed_behind(env, link, SeedState::Rejoining);
         }
-        match (&self.record.away, theirs) {
+        match (&self.record.rejoining, theirs) {
             (_, Some(Phase::Member)) => {
                 // The first of several members is asked; the others wait until it has answered or gone.
                 if self.joining.is_none_or(|at| at == link) {
@@ -317,17 +317,17 @@ impl Cluster {
             }
             // The peer enters this node's cluster, or both are new: a node that the other welcomed is full already.
             (None, _) => env.modes.gossip.pull_at_once(now, link),
-            (Some(_), Some(Phase::Away { .. })) => self.resume_if_last(env),
+            (Some(_), Some(Phase::Rejoining { .. })) => self.resume_if_last(env),
             (Some(_), _) => {}
         }
     }
 
-    /// The link to join or reunite through is gone: any other member will do.
+    /// The link to join or rejoin through is gone: any other member will do.
     pub(crate) fn catch_up_elsewhere(&mut self, env: &mut Env<'_>) {
         let links: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.phase() == LinkPhase::Away)
+            .filter(|(_, link)| link.phase() == LinkPhase::Rejoining)
             .map(|(id, _)| id)
             .collect();
         for link in links {
@@ -340,7 +340,7 @@ impl Cluster {
         self.joining = None;
         env.modes.gossip.became_full();
         self.record.joined = true;
-        if self.record.away.take().is_some() {
+        if self.record.rejoining.take().is_some() {
             self.stop_looking();
         }
         self.leave_anew(env);

@@ -271,7 +271,7 @@ impl Cluster {
         if let Some(leaving) = &mut self.leaving {
             leaving.announced = true;
         }
-        // No member has counted a node that is away or joining: it goes as it came.
+        // No member has counted a node that is rejoining or joining: it goes as it came.
         if self.is_full() {
             let departure = Departure {
                 contexts: env.modes.gossip.contexts(),

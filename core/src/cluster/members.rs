@@ -10,7 +10,7 @@ use crate::table::env::Look;
 use crate::table::gossip::Gossip;
 use crate::wire::RumorState;
 
-/// A member that a node which is away waits for.
+/// A member that a node which is rejoining waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Awaited {
@@ -18,7 +18,7 @@ pub struct Awaited {
     pub node: NodeId,
     /// Its name, if it is known.
     pub name: String,
-    /// Whether it is linked, and so away itself or about to greet.
+    /// Whether it is linked, and so rejoining itself or about to greet.
     pub here: bool,
 }
 
@@ -35,10 +35,10 @@ pub struct HoldUp {
 }
 
 impl Cluster {
-    /// Returns the members that a node which is away waits for.
+    /// Returns the members that a node which is rejoining waits for.
     pub(crate) fn awaited(&self) -> Vec<Awaited> {
-        let away = self.record.away.iter();
-        let active = away.flat_map(|away| away.active.iter().copied());
+        let rejoining = self.record.rejoining.iter();
+        let active = rejoining.flat_map(|rejoining| rejoining.active.iter().copied());
         active.map(|node| self.awaited_one(node)).collect()
     }
 

@@ -30,11 +30,11 @@ impl Cluster {
             _ if greets => true,
             LinkPhase::Greeting => false,
             // Messages of a generation that was evicted count no more.
-            LinkPhase::Away if self.membership.is_evicted(from.node, from.generation) => {
+            LinkPhase::Rejoining if self.membership.is_evicted(from.node, from.generation) => {
                 fx.refuse(Refusal::EvictedGeneration);
                 false
             }
-            LinkPhase::Away | LinkPhase::Ready => true,
+            LinkPhase::Rejoining | LinkPhase::Ready => true,
         }
     }
 

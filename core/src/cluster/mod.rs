@@ -4,7 +4,6 @@
 
 pub(crate) mod env;
 
-mod away;
 mod clocks;
 mod evict;
 mod greet;
@@ -15,6 +14,7 @@ mod members;
 pub(crate) mod membership;
 mod messages;
 mod peers;
+mod rejoining;
 mod rivals;
 mod skew;
 mod takeover;
@@ -57,9 +57,9 @@ pub(crate) struct Cluster {
     pub(crate) identity: Identity,
     /// The cluster that this node belongs to, and how.
     pub(crate) record: ClusterRecord,
-    /// The damage of its store, until it has reunited.
+    /// The damage of its store, until it has rejoined.
     pub(crate) damage: Option<String>,
-    /// The link through which this node is joining a cluster or reuniting with it.
+    /// The link through which this node is joining a cluster or rejoining it.
     pub(crate) joining: Option<LinkId>,
     /// Links to nodes that may be joining through this one.
     welcoming: BTreeSet<LinkId>,
@@ -129,9 +129,9 @@ impl Cluster {
         self.membership.others().next().is_none()
     }
 
-    /// Returns whether this node is a full member: caught up, and not away.
+    /// Returns whether this node is a full member: caught up, and not rejoining.
     pub(crate) fn is_full(&self) -> bool {
-        self.record.joined && self.record.away.is_none()
+        self.record.joined && self.record.rejoining.is_none()
     }
 
     /// Returns the node's place in its cluster, as table machines see it.
@@ -145,7 +145,7 @@ impl Cluster {
             me: self.identity.node,
             begun: self.begun,
             joined: self.record.joined,
-            is_away: self.record.away.is_some(),
+            is_rejoining: self.record.rejoining.is_some(),
             is_leaving: self.leaving.is_some(),
             takes_no_rows: self.takes_no_rows(fx),
             joining: self.joining,
@@ -177,7 +177,7 @@ impl Cluster {
             me: self.identity.node,
             begun: self.begun,
             joined: self.record.joined,
-            is_away: self.record.away.is_some(),
+            is_rejoining: self.record.rejoining.is_some(),
             is_leaving: self.leaving.is_some(),
             takes_no_rows,
             joining: self.joining,

@@ -78,8 +78,8 @@ impl Cluster {
 
     /// Counts a peer that claims as a full member, though its greeting that said so may have been lost.
     fn peer_is_full(&mut self, env: &mut Env<'_>, link: LinkId) {
-        let is_away = |known: &Link| known.phase() == LinkPhase::Away;
-        if !self.links.get(link).is_some_and(is_away) {
+        let is_rejoining = |known: &Link| known.phase() == LinkPhase::Rejoining;
+        if !self.links.get(link).is_some_and(is_rejoining) {
             return;
         }
         self.links.enter(link, LinkPhase::Ready);
@@ -450,7 +450,7 @@ impl Cluster {
                 env.modes.gossip.forget_clock(node);
                 self.evictions.up(node);
                 self.release_departed(env);
-                if self.record.away.is_none() && !self.membership.is_forced_out(node) {
+                if self.record.rejoining.is_none() && !self.membership.is_forced_out(node) {
                     self.links.unwant(node);
                 }
                 env.fx.mark(Mark::MemberLeft);

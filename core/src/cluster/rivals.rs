@@ -42,7 +42,7 @@ impl Cluster {
         let node = hello.actor.node;
         let link = self.links.of(node)?;
         let known = self.links.get(link)?;
-        let carries = matches!(known.phase(), LinkPhase::Ready | LinkPhase::Away);
+        let carries = matches!(known.phase(), LinkPhase::Ready | LinkPhase::Rejoining);
         let same_boot = self
             .membership
             .get(node)

@@ -47,8 +47,8 @@ pub enum SeedState {
     OtherCluster,
     /// The node that answers there looks for a cluster itself.
     Joining,
-    /// The node that answers there is away itself.
-    Away,
+    /// The node that answers there is rejoining itself.
+    Rejoining,
     /// A node answers.
     Answers,
 }
@@ -66,7 +66,7 @@ pub enum Awaits {
     },
     /// A member that it knows.
     Member(Awaited),
-    /// A member that lacks some of what this node held when it went away. For half a minute it waits for one that does not.
+    /// A member that lacks some of what this node held when it began to rejoin. For half a minute it waits for one that does not.
     Behind(Awaited),
     /// The rows of a member, which are on their way.
     Rows(Awaited),
@@ -93,7 +93,7 @@ impl fmt::Display for SeedState {
             SeedState::Denied(why) => return write!(f, "refuses this node: {}", why.text()),
             SeedState::OtherCluster => "belongs to another cluster",
             SeedState::Joining => "looks for a cluster itself",
-            SeedState::Away => "is away itself",
+            SeedState::Rejoining => "is rejoining itself",
             SeedState::Answers => "answers",
         };
         f.write_str(text)
@@ -127,7 +127,7 @@ impl fmt::Display for Awaits {
 pub(crate) struct Waits {
     /// Only addresses of the configuration.
     seeds: BTreeMap<String, SeedState>,
-    /// Members with which a reunion was put off.
+    /// Members through which a rejoin was put off.
     behind: BTreeSet<NodeId>,
     /// Since when this node has been no full member, when it says so next, and after how long again.
     telling: Option<(Instant, Instant, Duration)>,
@@ -138,7 +138,7 @@ pub(crate) struct Waits {
 impl Cluster {
     /// Returns the name of this node's phase, of a node that neither leaves nor has halted.
     pub(crate) fn phase_name(&self) -> &'static str {
-        match (self.record.away.is_some(), self.record.joined) {
+        match (self.record.rejoining.is_some(), self.record.joined) {
             (true, _) => "away",
             (_, false) => "joining",
             (_, true) => "member",
@@ -160,7 +160,7 @@ impl Cluster {
         }
     }
 
-    /// A reunion with a member was put off, because the member lacks something.
+    /// A rejoin through a member was put off, because the member lacks something.
     pub(crate) fn is_put_off(&mut self, with: NodeId) {
         if self.waits.behind.len() < MOST {
             self.waits.behind.insert(with);
@@ -189,9 +189,9 @@ impl Cluster {
             .collect();
         let behind = self.waits.behind.iter();
         all.extend(behind.map(|node| Awaits::Behind(self.awaited_one(*node))));
-        match &self.record.away {
-            Some(away) => {
-                let active = away.active.iter().take(MOST);
+        match &self.record.rejoining {
+            Some(rejoining) => {
+                let active = rejoining.active.iter().take(MOST);
                 all.extend(active.map(|node| Awaits::Member(self.awaited_one(*node))));
             }
             None => {
@@ -253,7 +253,7 @@ impl Cluster {
         let untold = !look.fx.rules().founds_when_told() && self.waits.seeds.values().any(myself);
         let alone = look.seat.config.seeds.is_empty() && look.fx.rules().founds_without_seeds();
         let told = look.seat.config.found || alone || untold;
-        let looks = !self.record.joined && self.record.away.is_none();
+        let looks = !self.record.joined && self.record.rejoining.is_none();
         let open = looks && self.joining.is_none() && self.leaving.is_none();
         let is_member = |link: &Link| {
             let theirs = link.theirs.as_ref();

@@ -364,7 +364,7 @@ impl Node {
         Inspect { node: self }
     }
 
-    /// Whether this node is a full member: caught up, and not away. Only such a node serves, pushes and claims.
+    /// Whether this node is a full member: caught up, and not rejoining. Only such a node serves, pushes and claims.
     pub fn is_full(&self) -> bool {
         self.cluster.is_full()
     }
@@ -411,7 +411,7 @@ impl Node {
         while let Some(done) = self.modes_door(Modes::loads_due) {
             self.rejoined(done);
         }
-        // A reunion that is complete now changes them too.
+        // A rejoin that is complete now changes them too.
         self.take_sys_changes();
     }
 

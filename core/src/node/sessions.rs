@@ -42,14 +42,14 @@ impl Node {
             }
             Paged::Behind => {
                 let (cluster, mut env) = self.cluster_door();
-                cluster.put_off_reunion(&mut env, link);
+                cluster.put_off_rejoin(&mut env, link);
             }
             Paged::Rejoined(rejoined) => self.rejoined(rejoined),
         }
         Ok(())
     }
 
-    /// Ends a reunion: this node is a full member from now on.
+    /// Ends a rejoin: this node is a full member from now on.
     pub(super) fn rejoined(&mut self, done: Rejoined) {
         let Rejoined {
             link,
@@ -58,8 +58,8 @@ impl Node {
             proposed,
         } = done;
         self.take_sys_changes();
-        self.fx.mark(Mark::Reunited);
-        self.fx.event(Event::Reunited {
+        self.fx.mark(Mark::Rejoined);
+        self.fx.event(Event::Rejoined {
             with,
             dropped,
             proposed,

@@ -20,9 +20,9 @@ pub struct NodeStatus {
     pub name: String,
     /// Its cluster.
     pub cluster: ClusterId,
-    /// Grows with every start, eviction and reunion.
+    /// Grows with every start, eviction and rejoin.
     pub generation: u64,
-    /// `member`, `joining`, `away` (it must reunite first), `leaving` or `halted`.
+    /// `member`, `joining`, `rejoining` (it must rejoin first), `leaving` or `halted`.
     pub standing: &'static str,
     /// Members that have not left, this node included.
     pub members: usize,
@@ -58,12 +58,12 @@ pub struct NodeStatus {
     pub incarnation: u64,
     /// The members for whose sake the oldest tombstones are kept, and why. A member may stand here twice, for two reasons.
     pub waiting_for: Vec<HoldUp>,
-    /// The members that a node waits for while it is away. One of them will do, or any node that has reunited with one. When none of them
+    /// The members that a node waits for while it is rejoining. One of them will do, or any node that has rejoined through one. When none of them
     /// will ever come, [`Request::Resume`](crate::Request::Resume) lets the node go on.
-    pub away_until: Vec<Awaited>,
+    pub rejoin_through: Vec<Awaited>,
     /// The things that a node waits for while it is no full member. Any one of them will do.
     pub awaits: Vec<Awaits>,
-    /// The losses of a damaged store, until the node has reunited with a member.
+    /// The losses of a damaged store, until the node has rejoined through a member.
     pub damage: Option<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`. One that has `me` set is this node's own: it is wrong.
     pub wrong_clocks: Vec<WrongClock>,
@@ -131,7 +131,7 @@ impl Node {
             health: self.detector.health(),
             incarnation: self.detector.incarnation(),
             waiting_for: self.cluster.holding_up(&look, gossip),
-            away_until: self.cluster.awaited(),
+            rejoin_through: self.cluster.awaited(),
             awaits: self.cluster.awaits(&self.config, gossip),
             damage: self.cluster.damage.clone(),
             wrong_clocks: self.cluster.wrong_clocks(),

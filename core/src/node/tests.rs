@@ -431,7 +431,7 @@ fn a_delete_is_freed_when_every_member_has_it_and_not_before() {
 }
 
 #[test]
-fn a_leaver_hands_over_and_reunites() {
+fn a_leaver_hands_over_and_rejoins() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(0, "gone", "v");
@@ -675,7 +675,7 @@ fn a_restored_store_revives_nothing() {
     lab.start(2);
     assert_eq!(lab.get(2, "gone"), value("v"), "it serves what it has");
     lab.run(10_000);
-    assert!(lab.marked(2, "behind") && lab.marked(2, "reunited"));
+    assert!(lab.marked(2, "behind") && lab.marked(2, "rejoined"));
     lab.expect_only_kept_and_own();
     lab.put(2, "after", "v");
     lab.settle();
@@ -699,7 +699,7 @@ fn a_whole_cluster_that_was_restored_goes_on_from_the_newest_copy() {
 }
 
 #[test]
-fn an_evicted_node_reunites() {
+fn an_evicted_node_rejoins() {
     let (mut lab, _) = Lab::with_an_old_copy();
     lab.put(0, "again", "v");
     lab.run(3_000);

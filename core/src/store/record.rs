@@ -60,8 +60,8 @@ pub(crate) struct ClusterRecord {
     pub(crate) settled: bool,
     /// Whether it has caught up with the cluster since it entered it.
     pub(crate) joined: bool,
-    /// Set from a departure until the reunion.
-    pub(crate) away: Option<Away>,
+    /// Set from a departure until the rejoin.
+    pub(crate) rejoining: Option<Rejoining>,
 }
 
 /// That a member may end another's generation: it alone may, until it has said that it did or that it gave up.
@@ -72,9 +72,9 @@ pub(crate) struct Agreement {
     pub(crate) generation: u64,
 }
 
-/// The departure that a node has to make good by a reunion.
+/// The departure that a node has to make good by a rejoin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Away {
+pub(crate) struct Rejoining {
     /// The clock of the departure.
     pub(crate) since: Hlc,
     /// The members that were active then: they may have gone on without this node.
@@ -109,9 +109,9 @@ pub(crate) fn cluster(cluster: &ClusterRecord) -> StoreOp {
         .u64(cluster.id.0)
         .u8(u8::from(cluster.settled))
         .u8(u8::from(cluster.joined));
-    if let Some(away) = &cluster.away {
-        value.u64(away.since.0);
-        for node in &away.active {
+    if let Some(rejoining) = &cluster.rejoining {
+        value.u64(rejoining.since.0);
+        for node in &rejoining.active {
             value.u64(node.0);
         }
     }
@@ -145,7 +145,7 @@ pub(crate) fn damage_key() -> Bytes {
 
 impl Record {
     /// Notes that a store has lost something: for a driver that puts what it could read of a damaged store into a new one. The next
-    /// recovery takes the note for damage, and the node that begins drops it when it has reunited with a member.
+    /// recovery takes the note for damage, and the node that begins drops it when it has rejoined through a member.
     pub fn damage(what: &str) -> Record {
         match damage(what) {
             StoreOp::Put(record) => record,
@@ -210,7 +210,7 @@ fn read_own(name: &[u8], body: &[u8]) -> Option<OwnRecord> {
             id: ClusterId(value.u64()?),
             settled: value.u8()? != 0,
             joined: value.u8()? != 0,
-            away: read_away(&mut value)?,
+            rejoining: read_rejoining(&mut value)?,
         }),
         b"ceiling" => OwnRecord::Ceiling(Hlc(value.u64()?)),
         b"agreed" => OwnRecord::Agreed(read_agreed(&mut value)?),
@@ -233,7 +233,7 @@ fn read_agreed(value: &mut Reader<'_>) -> Option<Vec<Agreement>> {
     Some(agreed)
 }
 
-fn read_away(value: &mut Reader<'_>) -> Option<Option<Away>> {
+fn read_rejoining(value: &mut Reader<'_>) -> Option<Option<Rejoining>> {
     if value.end().is_some() {
         return Some(None);
     }
@@ -242,5 +242,5 @@ fn read_away(value: &mut Reader<'_>) -> Option<Option<Away>> {
     while value.end().is_none() {
         active.push(NodeId(value.u64()?));
     }
-    Some(Some(Away { since, active }))
+    Some(Some(Rejoining { since, active }))
 }

@@ -21,13 +21,13 @@ pub(crate) struct Seat<'a> {
     pub(crate) begun: Instant,
     /// Whether this node has ever caught up with its cluster.
     pub(crate) joined: bool,
-    /// Whether this node must reunite before it counts.
-    pub(crate) is_away: bool,
+    /// Whether this node must rejoin before it counts.
+    pub(crate) is_rejoining: bool,
     /// Whether this node is about to go.
     pub(crate) is_leaving: bool,
     /// Whether it takes no rows of users' tables any more, because it is about to go.
     pub(crate) takes_no_rows: bool,
-    /// The link through which this node is joining a cluster or reuniting with it.
+    /// The link through which this node is joining a cluster or rejoining it.
     pub(crate) joining: Option<LinkId>,
     /// The configuration in force.
     pub(crate) config: &'a Config,
@@ -40,9 +40,9 @@ pub(crate) struct Seat<'a> {
 }
 
 impl Seat<'_> {
-    /// Returns whether this node is a full member: caught up, and not away.
+    /// Returns whether this node is a full member: caught up, and not rejoining.
     pub(crate) fn is_full(&self) -> bool {
-        self.joined && !self.is_away
+        self.joined && !self.is_rejoining
     }
 
     /// Returns whether this node may take clients' writes at present, into whatever table.

@@ -1,7 +1,7 @@
 //! A row of a table that keeps siblings: its versions, and what is known of the key.
 //!
 //! A version has the dot by which clients and contexts know it (its origin) and the dot by which members find and cover it.
-//! Both are one, but for a version that a reunion proposed again: that gets a new dot to be found by and stays the same write.
+//! Both are one, but for a version that a rejoin proposed again: that gets a new dot to be found by and stays the same write.
 //! A delete is a version too, until a later write here takes it in or every member has it.
 //!
 //! ```text
@@ -91,7 +91,7 @@ impl SiblingRow {
             .versions
             .binary_search_by_key(&version.origin, |known| known.origin)
         {
-            // A write that a reunion proposed again has a larger clock: a member that lacks only the later dot must find it.
+            // A write that a rejoin proposed again has a larger clock: a member that lacks only the later dot must find it.
             Ok(at) => {
                 let known = &mut self.versions[at];
                 if (known.clock, known.dot) < (version.clock, version.dot) {

@@ -313,7 +313,7 @@ pub enum ChangeKind {
     },
     /// Everything in the table up to now was removed.
     Flushed {
-        /// Whether all users' tables were flushed, or are read anew in a reunion, and not this one alone.
+        /// Whether all users' tables were flushed, or are read anew in a rejoin, and not this one alone.
         all: bool,
     },
 }

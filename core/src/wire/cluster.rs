@@ -144,8 +144,8 @@ wire! {
         Member,
         /// New, and still fetching what the cluster holds: it serves, pushes and claims nothing.
         Joining,
-        /// Left or evicted, or restored from a copy: it must reunite before it pushes or claims anything.
-        Away {
+        /// Left or evicted, or restored from a copy: it must rejoin before it pushes or claims anything.
+        Rejoining {
             /// The clock of its leave.
             since: u64,
             /// Members that were active when it left; empty when it was the last one.

@@ -84,7 +84,7 @@ wire! {
     pub struct Rumor {
         /// The member.
         pub node: NodeId,
-        /// Grows with each start, eviction and reunion.
+        /// Grows with each start, eviction and rejoin.
         pub generation: u64,
         /// How often it has refuted a suspicion in this generation.
         pub incarnation: u64,

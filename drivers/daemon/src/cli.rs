@@ -251,7 +251,7 @@ pub(crate) enum Members {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Let a node that is away go on without the members it waits for
+    /// Let a node that is rejoining go on without the members it waits for
     ///
     /// For when those that `status` names will never come back, their disks lost or damaged. The node goes on with what it holds, and
     /// all other nodes compare their rows with its rows. What the lost members had deleted and forgotten may come back, and what they alone
@@ -322,7 +322,7 @@ pub(crate) struct Serve {
     /// Print the settings that result, and where each came from, and stop
     #[arg(long)]
     pub(crate) print_config: bool,
-    /// The data directory was replaced by an older copy: reunite with a member before counting as one. For one start only
+    /// The data directory was replaced by an older copy: rejoin through a member before counting as one. For one start only
     #[arg(long)]
     pub(crate) restored: bool,
     /// Go on without what is damaged in the data directory, although no member is known that could repair it. For one start only
@@ -370,7 +370,7 @@ pub(crate) struct Serve {
     /// that cannot reach each other would begin two. Without --join a node begins one at once
     #[arg(long)]
     found: bool,
-    /// Let /readyz answer 200 while the node is joining or away: it serves what it has, which may lack rows
+    /// Let /readyz answer 200 while the node is joining or rejoining: it serves what it has, which may lack rows
     #[arg(long)]
     ready_early: bool,
     /// Longest value, in bytes [default: 1048576]

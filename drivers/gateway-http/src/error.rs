@@ -257,7 +257,7 @@ fn resume_error(error: ResumeError, message: String) -> ApiError {
             ApiError::new(StatusCode::CONFLICT, "member_answers", message)
                 .with("id", id.to_string())
         }
-        _ => ApiError::new(StatusCode::CONFLICT, "not_away", message),
+        _ => ApiError::new(StatusCode::CONFLICT, "not_rejoining", message),
     }
 }
 

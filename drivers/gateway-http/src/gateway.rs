@@ -27,7 +27,7 @@ pub struct Settings {
     /// Names under which clients may ask, without ports, besides IP addresses and `localhost`. A request whose `Host` is
     /// another one is refused: a page of a browser whose name was made to lead here sends such a `Host`. `None` answers under any name.
     pub hosts: Option<Arc<[String]>>,
-    /// Whether `/readyz` answers 200 while the node is joining or away: it serves what it has.
+    /// Whether `/readyz` answers 200 while the node is joining or rejoining: it serves what it has.
     pub ready_early: bool,
 }
 

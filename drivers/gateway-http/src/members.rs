@@ -136,11 +136,11 @@ pub(crate) struct Resumed {
     without: Vec<String>,
 }
 
-/// Let this node, which is `away`, go on without the members it waits for, because they will not come back. What they had deleted may
+/// Let this node, which is `rejoining`, go on without the members it waits for, because they will not come back. What they had deleted may
 /// come back, and what they alone had is lost. All other nodes compare their rows with this node's.
 #[utoipa::path(post, path = "/v1/members/self/resume", tag = "cluster", operation_id = "resume",
     responses((status = 200, description = "It is a full member, durably", body = Resumed),
-              (status = 409, description = "`not_away`; `member_answers` with `id`: it reunites with that one"),
+              (status = 409, description = "`not_rejoining`; `member_answers` with `id`: it rejoins through that one"),
               (status = 503, description = "`busy`, `halted`")))]
 pub(crate) async fn resume(State(gateway): State<Gateway>) -> Result<Json<Resumed>, ApiError> {
     match gateway.calls.request(Request::Resume).await? {
@@ -176,7 +176,7 @@ pub(crate) async fn healthz(State(gateway): State<Gateway>) -> Result<&'static s
 /// Whether clients should be sent to this node: it is a member that takes reads and writes, and its clock is right.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz",
     responses((status = 200, description = "They should", body = String, content_type = "text/plain"),
-              (status = 503, description = "`not_ready`, with the reason: joining or away (unless `serve --ready-early`), leaving or halted, \
+              (status = 503, description = "`not_ready`, with the reason: joining or rejoining (unless `serve --ready-early`), leaving or halted, \
                   a wall clock that is wrong, a store that is out of space or lags behind; or `unavailable`")))]
 pub(crate) async fn readyz(State(gateway): State<Gateway>) -> Result<&'static str, ApiError> {
     let early = gateway.settings.ready_early;

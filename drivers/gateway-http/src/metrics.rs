@@ -200,7 +200,7 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
         ),
         (
             "member",
-            "Whether the node is a member, and neither joining, away, leaving nor halted",
+            "Whether the node is a member, and neither joining, rejoining, leaving nor halted",
             i64::from(status.standing == "member"),
         ),
         (

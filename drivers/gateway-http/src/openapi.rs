@@ -98,8 +98,9 @@ fn describe_state(operation: &mut Operation) {
         if let Some(RefOr::T(response)) = response {
             let text = Object::with_type(Type::String);
             let mut header = Header::new(text);
-            header.description =
-                Some("`joining` or `away`, while the node is no member: it may lack rows".into());
+            header.description = Some(
+                "`joining` or `rejoining`, while the node is no member: it may lack rows".into(),
+            );
             response
                 .headers
                 .insert("X-Rumormill-State".into(), RefOr::T(header));

@@ -21,7 +21,7 @@ pub struct Member {
     pub name: String,
     /// Where its peers reach it.
     pub addr: String,
-    /// Grows with every start, eviction and reunion.
+    /// Grows with every start, eviction and rejoin.
     pub generation: u64,
     /// Its failure domain; may be empty.
     pub zone: String,
@@ -111,9 +111,9 @@ pub struct Status {
     pub cluster: String,
     /// The cluster's name.
     pub cluster_name: String,
-    /// Grows with every start, eviction and reunion.
+    /// Grows with every start, eviction and rejoin.
     pub generation: u64,
-    /// `member`, `joining`, `away` (it must reunite first), `leaving` or `halted`.
+    /// `member`, `joining`, `rejoining` (it must rejoin first), `leaving` or `halted`.
     pub standing: &'static str,
     /// Members that have not left, this one included.
     pub members: usize,
@@ -151,12 +151,12 @@ pub struct Status {
     pub waiting_for: Vec<String>,
     /// Why, for each of them, with its name; and while rows are hidden, how many clocks are known to have passed the expiry of the first.
     pub waiting_because: Vec<String>,
-    /// Names and ids of the members that a node waits for while it is `away`, any of which will do. If none of them will ever come, see
+    /// Names and ids of the members that a node waits for while it is `rejoining`, any of which will do. If none of them will ever come, see
     /// `POST /v1/members/self/resume`.
-    pub away_until: Vec<String>,
-    /// The things that a node waits for while it is `joining` or `away`, any one of which will do.
+    pub rejoin_through: Vec<String>,
+    /// The things that a node waits for while it is `joining` or `rejoining`, any one of which will do.
     pub standing_because: Vec<String>,
-    /// The losses of a damaged store, until the node has reunited with a member.
+    /// The losses of a damaged store, until the node has rejoined through a member.
     pub damage: Option<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`, this node's own or a peer's: whose, and by how much.
     pub wrong_clocks: Vec<String>,
@@ -306,12 +306,12 @@ pub fn status(node: &Node, now: Now) -> Status {
             )
             .chain(status.strays.iter().map(ToString::to_string))
             .collect(),
-        away_until: status
-            .away_until
+        rejoin_through: status
+            .rejoin_through
             .iter()
             .map(|one| {
                 let here = if one.here {
-                    " (here, and away too)"
+                    " (here, and rejoining too)"
                 } else {
                     ""
                 };
@@ -335,7 +335,7 @@ fn texts<T: ToString>(all: &[T]) -> Vec<String> {
 }
 
 /// Why no client should be sent to this node now; `None` when it is ready. `early` makes a node ready that serves what it has while
-/// it is joining or away.
+/// it is joining or rejoining.
 pub fn not_ready(node: &Node, now: Now, early: bool) -> Option<String> {
     let status = node.status(now);
     match status.standing {

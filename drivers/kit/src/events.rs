@@ -146,7 +146,7 @@ impl Names<'_> {
                 "Joined",
                 format!("joined through {}", self.member(*through)),
             ),
-            Event::Reunited {
+            Event::Rejoined {
                 with,
                 dropped,
                 proposed,
@@ -154,7 +154,7 @@ impl Names<'_> {
                 let with = self.member(*with);
                 let text =
                     format!("compared all rows with {with}: dropped={dropped} proposed={proposed}");
-                ("Reunited", text)
+                ("Rejoined", text)
             }
             Event::Synced { with, rows } => (
                 "Synced",

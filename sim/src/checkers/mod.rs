@@ -66,7 +66,7 @@ impl RowState {
     fn of_siblings(siblings: &Siblings) -> Self {
         let first = siblings.values.first().map(|(_, version)| *version);
         RowState {
-            // A reunion changes the clock, and not at the same time everywhere.
+            // A rejoin changes the clock, and not at the same time everywhere.
             version: Version {
                 clock: Hlc(0),
                 ..first.unwrap_or(NO_VERSION)

@@ -29,7 +29,7 @@ pub fn check(
 
 fn back(row: &RowState, history: History<'_>, expired: impl Fn(&Told) -> bool) -> Option<String> {
     let newest = history.newest_promised()?;
-    // A reunion may write an old value again under a new version: whose write it was tells the value, or the same version.
+    // A rejoin may write an old value again under a new version: whose write it was tells the value, or the same version.
     let written = history.author(row);
     // Members whose clocks are right do not follow such a clock: once the delete is freed, later writes have smaller ones.
     let beyond = is_beyond_drift(newest.version.clock, newest.at_us);

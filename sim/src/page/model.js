@@ -8,7 +8,7 @@ const KIND_CLASS = {
 const MARK_CLASS = {
   put: "write", put_for: "write", delete: "delete", flush: "delete", get: "read", acked: "ack", shows: "show", hides: "hide", expires: "expire",
   crash: "crash", halt: "crash", start: "start", member_suspect: "suspect", member_down: "dead", member_evicted: "dead", evicted: "dead",
-  joined: "caught", reunited: "caught", caught_up: "caught",
+  joined: "caught", rejoined: "caught", caught_up: "caught",
 };
 
 /** The place of the first value that is not below `wanted`, in a sorted column seen through an optional index. */

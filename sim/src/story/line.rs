@@ -136,7 +136,7 @@ impl<'a> Line<'a> {
         let (phase, since) = match &greeting.phase {
             Phase::Member => ("member", 0),
             Phase::Joining => ("joining", 0),
-            Phase::Away { since, active } => {
+            Phase::Rejoining { since, active } => {
                 let active = fold(active.iter().map(|node| node.0));
                 ("away", fold([*since, active]))
             }

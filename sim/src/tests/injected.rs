@@ -190,7 +190,7 @@ fn rot_waits_for_another_member() {
 }
 
 #[test]
-fn rows_that_vanish_come_back_without_a_reunion() {
+fn rows_that_vanish_come_back_without_a_rejoin() {
     let mut story = Scenario::new(2);
     story.at(3_000);
     for number in 0..8 {
@@ -251,7 +251,7 @@ fn a_rotten_value_is_refused_and_repaired() {
     assert!(report.held(), "{report}");
     let refused = report.counts.get("reads_of_rot").copied();
     assert!(refused.is_some_and(|refused| refused > 0), "{report}");
-    assert_eq!((report.rows, report.marks["reunited"]), (8, 1));
+    assert_eq!((report.rows, report.marks["rejoined"]), (8, 1));
 }
 
 #[test]

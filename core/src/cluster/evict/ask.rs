@@ -274,7 +274,7 @@ impl Cluster {
         counted.retain(|other| *other != node);
         counted.push(self.id());
         let departure = Departure {
-            // From here on no member waits for what the evicted one had: it comes back with that node, by a reunion.
+            // From here on no member waits for what the evicted one had: it comes back with that node, by a rejoin.
             contexts: Vec::new(),
             active: counted,
             evicted: Some(Eviction {

@@ -7,7 +7,7 @@ use crate::io::{Event, HangupReason};
 use crate::marks::Mark;
 
 impl Cluster {
-    /// Applies an eviction that has come to be known here: it ends that generation, and a node that its author did not count has to reunite.
+    /// Applies an eviction that has come to be known here: it ends that generation, and a node that its author did not count has to rejoin.
     pub(crate) fn judge_eviction(&mut self, env: &mut Env<'_>, verdict: &Verdict) {
         self.close_evicted(env, verdict);
         let by = verdict.eviction.by;
@@ -30,7 +30,7 @@ impl Cluster {
             return;
         }
         let outranked = self.membership.outranks(verdict);
-        if outranked || !env.fx.rules().evicted_reunite() {
+        if outranked || !env.fx.rules().evicted_rejoin() {
             env.fx.mark(Mark::EvictionOutranked);
             env.fx.event(Event::EvictionOutranked { by });
         } else {
@@ -38,12 +38,12 @@ impl Cluster {
             env.fx.event(Event::Evicted { by });
             let mut active = verdict.counted.clone();
             active.retain(|node| *node != self.id());
-            self.go_away(env, verdict.clock, active);
+            self.begin_rejoining(env, verdict.clock, active);
             self.look_for_members(env);
         }
         let another = match &self.leaving {
             None => mine || !outranked,
-            // A leaver that has to reunite does so when it comes back. One that goes on hands over in a generation that counts.
+            // A leaver that has to rejoin does so when it comes back. One that goes on hands over in a generation that counts.
             Some(leaving) => mine && outranked && !leaving.announced,
         };
         if another {
@@ -73,7 +73,7 @@ impl Cluster {
         match known.map(|known| (known.phase(), known.generation <= verdict.generation)) {
             Some((LinkPhase::Ready, true)) => self.hang_up(env, link, HangupReason::Evicted),
             // The greeting that it got did not tell.
-            Some((LinkPhase::Greeting | LinkPhase::Away, true)) => self.greet(env, link),
+            Some((LinkPhase::Greeting | LinkPhase::Rejoining, true)) => self.greet(env, link),
             _ => {}
         }
     }

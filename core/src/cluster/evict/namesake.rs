@@ -3,7 +3,7 @@
 //! Without a disk a node begins each boot under a new id, so that the boot before stays behind as a member that is down for good, and deletes wait for it.
 //! Nothing of that boot is left anywhere but with the others. The new boot has the others agree to end it, like any eviction: by more than
 //! half of the members, each of which has to take it for dead itself. So two nodes that run under one name never end each other while
-//! both answer; and one that was only cut off reunites like any evicted member.
+//! both answer; and one that was only cut off rejoins like any evicted member.
 
 use alloc::vec::Vec;
 

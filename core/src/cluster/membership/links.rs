@@ -24,8 +24,8 @@ pub(crate) enum LinkPhase {
     Greeting,
     /// Both sides are members of one cluster.
     Ready,
-    /// One side must reunite first: nothing is pushed.
-    Away,
+    /// One side must rejoin first: nothing is pushed.
+    Rejoining,
     /// Told to close.
     Closing,
 }
@@ -134,7 +134,7 @@ impl Link {
         let is_member = |greeting: &GreetingFacts| greeting.phase == Phase::Member;
         match self.phase {
             LinkPhase::Ready => true,
-            LinkPhase::Away => [&self.sent, &self.theirs]
+            LinkPhase::Rejoining => [&self.sent, &self.theirs]
                 .into_iter()
                 .flatten()
                 .any(is_member),

@@ -34,7 +34,7 @@ pub struct MemberInfo {
     pub name: String,
     /// The address its peers dial.
     pub addr: String,
-    /// Grows with every start, eviction and reunion.
+    /// Grows with every start, eviction and rejoin.
     pub generation: u64,
     /// Its failure domain; may be empty.
     pub zone: String,

@@ -74,7 +74,7 @@ fn whatever_record_is_damaged_a_member_repairs_it() {
         assert!(!node.is_full(), "record {number} counts for nothing");
         assert!(node.damage().unwrap().contains("is damaged"));
         lab.run(10_000);
-        assert!(lab.marked(2, "damaged-records") && lab.marked(2, "reunited"));
+        assert!(lab.marked(2, "damaged-records") && lab.marked(2, "rejoined"));
         assert_eq!(lab.damage(2), None, "it is repaired");
         lab.expect_only_kept_and_own();
         lab.put(2, "more", "v");
@@ -130,7 +130,7 @@ fn a_node_that_has_lost_everything_but_its_identity_comes_back_as_the_same_membe
 }
 
 #[test]
-pub(super) fn the_damage_of_a_row_is_remembered_until_the_node_has_reunited() {
+pub(super) fn the_damage_of_a_row_is_remembered_until_the_node_has_rejoined() {
     let (mut lab, _) = Lab::with_an_old_copy();
     let spare = lab.spares(2);
     (0..2).for_each(|i| lab.stop(i));

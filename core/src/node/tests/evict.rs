@@ -52,7 +52,7 @@ impl Lab {
 }
 
 #[test]
-fn a_dead_member_is_evicted_by_a_majority_and_comes_back_by_reunion() {
+fn a_dead_member_is_evicted_by_a_majority_and_comes_back_by_rejoin() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(0, "gone", "v");
@@ -74,7 +74,7 @@ fn a_dead_member_is_evicted_by_a_majority_and_comes_back_by_reunion() {
     lab.start(2);
     assert_eq!(lab.get(2, "gone"), value("v"));
     lab.run(10_000);
-    assert!(lab.marked(2, "evicted") && lab.marked(2, "reunited"));
+    assert!(lab.marked(2, "evicted") && lab.marked(2, "rejoined"));
     assert_eq!(lab.everywhere("gone"), std::vec![None; 3]);
     assert_eq!(lab.everywhere("own"), std::vec![value("v"); 3]);
     assert_eq!(lab.standings(), ["member"; 3]);
@@ -311,7 +311,7 @@ fn an_agreement_ends_with_the_generation_of_the_asker() {
 }
 
 #[test]
-fn an_evicted_member_that_lives_is_no_longer_heard_and_reunites() {
+fn an_evicted_member_that_lives_is_no_longer_heard_and_rejoins() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(0, "gone", "v");
@@ -325,14 +325,14 @@ fn an_evicted_member_that_lives_is_no_longer_heard_and_reunites() {
     assert_eq!(lab.tombstones()[..2], [0, 0]);
     lab.heal();
     lab.run(60_000);
-    assert!(lab.marked(2, "evicted") && lab.marked(2, "reunited"));
+    assert!(lab.marked(2, "evicted") && lab.marked(2, "rejoined"));
     assert_eq!(lab.standings(), ["member"; 3]);
     assert_eq!(lab.everywhere("gone"), std::vec![None; 3]);
     assert_eq!(lab.everywhere("alone"), std::vec![value("v"); 3]);
 }
 
 #[test]
-fn of_two_sides_that_evict_each_other_the_smaller_reunites_into_the_larger() {
+fn of_two_sides_that_evict_each_other_the_smaller_rejoins_through_the_larger() {
     for left in [&[0, 1, 2][..], &[1, 4], &[0, 4, 3]] {
         let mut lab = Lab::new(5, Storage::Ordered, true);
         lab.run(4_000);
@@ -381,12 +381,12 @@ fn two_that_evict_each_other_do_not_both_go() {
     lab.heal();
     lab.run(60_000);
     assert_eq!(lab.standings(), ["member"; 2], "{:?}", lab.events);
-    let away: Vec<bool> = (0..2).map(|i| lab.marked(i, "evicted")).collect();
-    assert_eq!(away.iter().filter(|away| **away).count(), 1, "{away:?}");
+    let ended: Vec<bool> = (0..2).map(|i| lab.marked(i, "evicted")).collect();
+    assert_eq!(ended.iter().filter(|ended| **ended).count(), 1, "{ended:?}");
 }
 
 #[test]
-fn a_node_that_joined_through_an_evicted_member_reunites_too() {
+fn a_node_that_joined_through_an_evicted_member_rejoins_too() {
     let mut lab = Lab::new(4, Storage::Ordered, true);
     lab.stop(3);
     lab.disks[3].clear();
@@ -528,7 +528,7 @@ fn a_node_that_waits_for_members_that_are_no_more_goes_on_when_told_so() {
     let mut lab = orphaned();
     assert_eq!(lab.standings(), ["away", "away"]);
     let status = lab.nodes[1].as_ref().unwrap().status(lab.now);
-    let awaited: Vec<_> = status.away_until.iter().map(|one| &*one.name).collect();
+    let awaited: Vec<_> = status.rejoin_through.iter().map(|one| &*one.name).collect();
     assert_eq!(
         awaited,
         ["n2", "n0"],
@@ -538,11 +538,11 @@ fn a_node_that_waits_for_members_that_are_no_more_goes_on_when_told_so() {
     lab.start(0);
     lab.run(20_000);
     assert_eq!(lab.standings(), ["joining", "away", "away"]);
-    assert_eq!(lab.resume(0), Err(ResumeError::NotAway));
+    assert_eq!(lab.resume(0), Err(ResumeError::NotRejoining));
     assert_eq!(lab.resume(1), Ok(1));
     lab.run(60_000);
     assert_eq!(lab.standings(), ["member"; 3]);
-    assert_eq!(lab.resume(1), Err(ResumeError::NotAway));
+    assert_eq!(lab.resume(1), Err(ResumeError::NotRejoining));
     assert_eq!(lab.everywhere("kept"), std::vec![value("v"); 3]);
     assert_eq!(lab.everywhere("deleted"), std::vec![value("v"); 3]);
     lab.stop(1);
@@ -590,6 +590,6 @@ pub(super) fn of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base() {
     }
     let deleted = lab.everywhere("deleted");
     assert!(deleted.iter().all(|row| *row == deleted[0]), "{deleted:?}");
-    // They came to agree by reunion, and not because a repair noticed that they did not.
+    // They came to agree by rejoin, and not because a repair noticed that they did not.
     assert!((0..3).all(|i| !lab.marked(i, "row-repaired")));
 }

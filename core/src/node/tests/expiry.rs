@@ -186,7 +186,7 @@ pub(super) fn a_joining_node_ends_no_row() {
 }
 
 #[test]
-pub(super) fn an_away_node_ends_no_row() {
+pub(super) fn a_rejoining_node_ends_no_row() {
     let mut lab = three();
     lab.put_for(0, "short", 10);
     lab.run(2_000);
@@ -206,7 +206,7 @@ pub(super) fn an_away_node_ends_no_row() {
     lab.start(2);
     lab.run(2 * BELIEVED_MS);
     assert_eq!(lab.status(2).standing, "away");
-    assert_eq!(lab.hidden(), [1, 1], "away: hidden");
+    assert_eq!(lab.hidden(), [1, 1], "rejoining: hidden");
     lab.start(0);
     lab.run(3 * BELIEVED_MS);
     assert_eq!(

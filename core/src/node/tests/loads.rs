@@ -418,7 +418,7 @@ fn a_session_with_an_unreadable_value_is_refused_and_nothing_is_adopted() {
 }
 
 #[test]
-fn a_reunion_loads_what_it_proposes() {
+fn a_rejoin_loads_what_it_proposes() {
     let mut lab = cold_lab(2);
     lab.put(0, "old", LARGE);
     lab.run(3_000);
@@ -426,7 +426,7 @@ fn a_reunion_loads_what_it_proposes() {
     lab.run(6_000);
     lab.stop(1);
     lab.start(1);
-    // While it is away it takes writes, and meets the other only when they are cold.
+    // While it is rejoining it takes writes, and meets the other only when they are cold.
     let second = lab.disks.len() - 1;
     lab.cut = Box::new(|_, _, _| true);
     for i in 0..5 {
@@ -438,7 +438,7 @@ fn a_reunion_loads_what_it_proposes() {
     lab.holds_loads = true;
     for _ in 0..60 {
         lab.run(250);
-        // The member's pages wait for loads as well; those of the one that reunites stay open.
+        // The member's pages wait for loads as well; those of the one that rejoins stay open.
         match lab.loads.first() {
             Some((0, ..)) => lab.answer_load(),
             Some(_) => break,

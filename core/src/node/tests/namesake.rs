@@ -33,8 +33,8 @@ pub(super) fn a_new_boot_without_a_disk_takes_the_place_of_the_old_one() {
     }
     assert_eq!(lab.tombstones(), [0, 0, 0]);
     assert_eq!(lab.everywhere("k"), [None, None, None]);
-    let away = |(_, event): &(usize, Event)| matches!(event, Event::Evicted { .. });
-    assert!(!lab.events.iter().any(away), "all others are counted");
+    let evicted = |(_, event): &(usize, Event)| matches!(event, Event::Evicted { .. });
+    assert!(!lab.events.iter().any(evicted), "all others are counted");
 }
 
 #[test]

@@ -48,12 +48,12 @@ macro_rules! caught {
 caught! {
     AgreesTwice as agrees_twice by evict::of_two_that_want_to_evict_each_other_a_member_agrees_with_one, "eviction-refused";
     AgreedTimeIgnored as agreed_time_ignored by expiry::a_member_whose_clock_is_behind_most_others_follows_them, "it has reached the delete";
-    AwayExpires as away_expires by expiry::an_away_node_ends_no_row, "away: hidden";
+    RejoiningExpires as rejoining_expires by expiry::a_rejoining_node_ends_no_row, "rejoining: hidden";
     BeliefToldOnce as belief_told_once by relay::a_death_that_had_no_member_to_go_to_is_told_when_one_is_there, "the belief is told";
     ClaimNotRelayed as claim_not_relayed by relay::claims_pass_through_a_third_so_that_deletes_are_freed, "freed everywhere";
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "which of two clocks is wrong cannot be known";
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
-    DamageUnnoted as damage_unnoted by damage::the_damage_of_a_row_is_remembered_until_the_node_has_reunited, "the damage is remembered";
+    DamageUnnoted as damage_unnoted by damage::the_damage_of_a_row_is_remembered_until_the_node_has_rejoined, "the damage is remembered";
     DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";
     DeadForwarded as dead_forwarded by drop_markers::a_row_of_a_memory_table_that_comes_after_its_drop_marker_was_freed_stays_away, "the member that restarted";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_generation_goes_on, "restarts";

@@ -178,7 +178,7 @@ fn siblings_and_contexts_survive_a_restart() {
 }
 
 #[test]
-fn a_reunion_brings_what_the_cluster_lacks_and_nothing_that_was_replaced() {
+fn a_rejoin_brings_what_the_cluster_lacks_and_nothing_that_was_replaced() {
     let mut lab = lab(3, Durability::Periodic);
     for key in ["gone", "kept"] {
         lab.add(2, key, "old").unwrap();

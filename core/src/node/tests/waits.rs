@@ -169,7 +169,7 @@ fn a_seed_of_another_cluster_with_members_is_told() {
 }
 
 #[test]
-fn a_node_that_is_away_names_the_members_it_waits_for() {
+fn a_node_that_is_rejoining_names_the_members_it_waits_for() {
     let mut lab = Lab::new(3, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(0, "k", "v");

@@ -18,7 +18,7 @@ pub(crate) use protocol::{Paged, Rejoined};
 pub(crate) use replica::*;
 pub(crate) use restored::Restored;
 
-use self::protocol::{Relays, Renewals, Repair, Reuniting, Settled};
+use self::protocol::{PendingRejoin, Relays, Renewals, Repair, Settled};
 use crate::config::Config;
 use crate::error::ReadError;
 use crate::id::{LinkId, NodeId};
@@ -53,11 +53,11 @@ pub(crate) struct Gossip {
     repair_after: Instant,
     /// When rows that wait to become siblings are looked at next.
     strays_at: Instant,
-    /// A reunion whose rows are here, and which waits for values of this node's own.
-    reuniting: Option<Reuniting>,
-    /// The coverage of users' tables that a node had when it went away, and when that was.
+    /// A rejoin whose rows are here, and which waits for values of this node's own.
+    pending_rejoin: Option<PendingRejoin>,
+    /// The coverage of users' tables that a node had when it began to rejoin, and when that was.
     past: Vec<(RowClass, Context)>,
-    away_from: Instant,
+    rejoining_since: Instant,
     settled: Settled,
     /// Not before this is it looked again which rows have to end.
     end_rows_at: Instant,
@@ -76,9 +76,9 @@ impl Gossip {
             renewals: Renewals::new(),
             repair_after: now,
             strays_at: Instant::ZERO,
-            reuniting: None,
+            pending_rejoin: None,
             past: Vec::new(),
-            away_from: now,
+            rejoining_since: now,
             settled: Settled::default(),
             end_rows_at: now,
         }
@@ -167,7 +167,7 @@ impl Gossip {
         Ok(Paged::Merged)
     }
 
-    /// Lets all that waited for a value go on, but for a reunion. `None`: the row is no longer cold.
+    /// Lets all that waited for a value go on, but for a rejoin. `None`: the row is no longer cold.
     pub(crate) fn on_loaded(
         &mut self,
         env: &mut Env<'_>,
@@ -220,7 +220,7 @@ impl Gossip {
 
     /// Forgets what others claimed before this node became a full member.
     pub(crate) fn became_full(&mut self) {
-        self.reuniting = None;
+        self.pending_rejoin = None;
         self.stability.forget_all();
     }
 
@@ -251,7 +251,7 @@ impl Gossip {
         self.repair_link_down(env, link);
         self.replica.serve_none(link);
         if self.rejoins_through() == Some(link) {
-            self.reuniting = None;
+            self.pending_rejoin = None;
         }
     }
 

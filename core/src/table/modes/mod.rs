@@ -207,12 +207,12 @@ impl Modes {
         self.gossip.stored(durable);
     }
 
-    /// Asks for values that are only in the store. Returns a reunion that became complete; there may be more to ask for then.
+    /// Asks for values that are only in the store. Returns a rejoin that became complete; there may be more to ask for then.
     pub(crate) fn loads_due(&mut self, env: &mut Env<'_>) -> Option<Rejoined> {
         self.gossip.loads_due(env)
     }
 
-    /// Takes in a value that the store has read, or why it could not. Returns a reunion that became complete.
+    /// Takes in a value that the store has read, or why it could not. Returns a rejoin that became complete.
     pub(crate) fn loaded(
         &mut self,
         env: &mut Env<'_>,

@@ -88,15 +88,15 @@ fn every_route_lists_how_it_refuses() {
 }
 
 #[test]
-fn a_node_that_is_not_away_does_not_resume() {
+fn a_node_that_is_not_rejoining_does_not_resume() {
     let lab = Lab::new(Storage::None);
     let answer = lab.send(Method::POST, "/v1/members/self/resume", "");
     assert_eq!(
         (answer.status, answer.code().as_str()),
-        (StatusCode::CONFLICT, "not_away")
+        (StatusCode::CONFLICT, "not_rejoining")
     );
     assert_eq!(
-        lab.get("/v1/status").json()["away_until"],
+        lab.get("/v1/status").json()["rejoin_through"],
         serde_json::json!([])
     );
 }

@@ -67,8 +67,8 @@ fn a_page_of_another_site_changes_nothing() {
         ("origin", "http://LOCALHOST:7402"),
         ("sec-fetch-site", "same-origin"),
     ];
-    assert_eq!(ask(&lab, Method::POST, RESUME, &own), "not_away");
-    assert_eq!(ask(&lab, Method::POST, RESUME, &[]), "not_away");
+    assert_eq!(ask(&lab, Method::POST, RESUME, &own), "not_rejoining");
+    assert_eq!(ask(&lab, Method::POST, RESUME, &[]), "not_rejoining");
 }
 
 #[test]

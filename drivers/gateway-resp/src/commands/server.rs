@@ -291,9 +291,9 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
             format_args!("tombstones_wait_for_{id}:{name} {}", waits.why),
         );
     }
-    for waits in &status.away_until {
+    for waits in &status.rejoin_through {
         let (id, name) = (waits.node, waits.name.escape_default());
-        field(text, format_args!("away_until_{id}:{name}"));
+        field(text, format_args!("rejoin_through_{id}:{name}"));
     }
     for (number, awaits) in status.awaits.iter().enumerate() {
         let because = awaits.to_string();

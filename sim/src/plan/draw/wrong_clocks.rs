@@ -20,7 +20,7 @@ pub(super) fn draw(u: &mut Unstructured<'_>, seed: u64) -> Result<Option<Plan>> 
     }
     let mut plan = match u.int_in_range(0..=2)? {
         0 => one_after_the_other(u, seed)?,
-        1 => most_are_away(u, seed)?,
+        1 => most_rejoin(u, seed)?,
         _ => still_joining(u, seed)?,
     };
     let mix = Mix {
@@ -72,8 +72,8 @@ fn one_after_the_other(u: &mut Unstructured<'_>, seed: u64) -> Result<Plan> {
     Ok(plan)
 }
 
-/// All members but one leave and come back while that one is down, or on the other side of a cut: so they are away, and their clocks are wrong.
-fn most_are_away(u: &mut Unstructured<'_>, seed: u64) -> Result<Plan> {
+/// All members but one leave and come back while that one is down, or on the other side of a cut: so they rejoin, and their clocks are wrong.
+fn most_rejoin(u: &mut Unstructured<'_>, seed: u64) -> Result<Plan> {
     let nodes = u.int_in_range(3..=4)?;
     let stays = u.int_in_range(0..=nodes - 1)?;
     let leavers: Vec<usize> = (0..nodes).filter(|node| *node != stays).collect();

@@ -46,9 +46,9 @@ impl Gossip {
         self.end_rows_at = now.mono + END_EVERY;
         let rules = env.fx.rules();
         let joins = rules.joiners_end_no_rows() && !env.seat.joined;
-        let is_away = rules.away_ends_no_rows() && env.seat.is_away;
+        let is_rejoining = rules.rejoining_ends_no_rows() && env.seat.is_rejoining;
         let agreed = match rules.majority_ends_rows() {
-            true if joins || is_away => None,
+            true if joins || is_rejoining => None,
             true => self.vote(&env.look()).passed(env.fx),
             false => Some(now.wall),
         };

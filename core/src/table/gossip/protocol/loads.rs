@@ -14,7 +14,7 @@ use crate::table::gossip::protocol::Rejoined;
 use crate::table::gossip::replica::{Loaded, Place, Thawed};
 
 impl Gossip {
-    /// Asks for the values that sessions and a reunion want, and issues what may be in flight. Returns a reunion that became complete; there
+    /// Asks for the values that sessions and a rejoin want, and issues what may be in flight. Returns a rejoin that became complete; there
     /// may be more to ask for then.
     pub(crate) fn loads_due(&mut self, env: &mut Env<'_>) -> Option<Rejoined> {
         loop {
@@ -41,7 +41,7 @@ impl Gossip {
         }
     }
 
-    /// Takes in a value that the store has read, or why it could not. Returns a reunion that became complete.
+    /// Takes in a value that the store has read, or why it could not. Returns a rejoin that became complete.
     pub(crate) fn loaded(
         &mut self,
         env: &mut Env<'_>,

@@ -12,8 +12,8 @@ mod settled;
 mod strays;
 mod sync;
 
+pub(crate) use rejoin::PendingRejoin;
 pub(crate) use rejoin::Rejoined;
-pub(crate) use rejoin::Reuniting;
 pub(crate) use relay::Relays;
 pub(crate) use repair::{Renewals, Repair};
 pub(crate) use settled::Settled;

@@ -9,24 +9,24 @@ use crate::id::{Actor, LinkId, NodeId};
 use crate::marks::Mark;
 use crate::table::env::Env;
 use crate::table::gossip::Gossip;
-use crate::table::gossip::replica::{Loaded, Place, Reunion};
+use crate::table::gossip::replica::{Loaded, Place, Rejoin};
 use crate::table::{Context, RowClass, Runs};
 use crate::time::Instant;
 
-/// How long a node that is away looks for a member that has all that it once had. Longer, and it may be the only one that has it.
-const REUNION_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a node that is rejoining looks for a member that has all that it once had. Longer, and it may be the only one that has it.
+const REJOIN_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A reunion that waits for values of this node's own rows.
-pub(crate) struct Reuniting {
+/// A rejoin that waits for values of this node's own rows.
+pub(crate) struct PendingRejoin {
     link: LinkId,
     with: NodeId,
-    reunion: Reunion,
+    rejoin: Rejoin,
     /// Values to ask for, and values asked for.
     todo: VecDeque<Place>,
     wanted: BTreeSet<Place>,
 }
 
-/// A reunion that is complete.
+/// A rejoin that is complete.
 pub(crate) struct Rejoined {
     pub(crate) link: LinkId,
     pub(crate) with: NodeId,
@@ -42,12 +42,12 @@ impl Gossip {
         env: &mut Env<'_>,
         link: LinkId,
         with: NodeId,
-        reunion: Reunion,
+        rejoin: Rejoin,
     ) -> Option<Rejoined> {
-        self.reuniting = Some(Reuniting {
+        self.pending_rejoin = Some(PendingRejoin {
             link,
             with,
-            reunion,
+            rejoin,
             todo: VecDeque::new(),
             wanted: BTreeSet::new(),
         });
@@ -56,50 +56,47 @@ impl Gossip {
 
     /// Returns the link to the member whose rows have come and are compared with this node's.
     pub(crate) fn rejoins_through(&self) -> Option<LinkId> {
-        self.reuniting.as_ref().map(|reuniting| reuniting.link)
+        self.pending_rejoin.as_ref().map(|pending| pending.link)
     }
 
     /// Asks for as many values as there is room for; for the rest when some have come.
     pub(crate) fn ask_for_rejoin(&mut self, env: &mut Env<'_>) {
-        let Some(reuniting) = &mut self.reuniting else {
+        let Some(pending) = &mut self.pending_rejoin else {
             return;
         };
-        while let Some(place) = reuniting.todo.front() {
+        while let Some(place) = pending.todo.front() {
             if !env.loads.wants(place) {
                 return;
             }
-            reuniting.wanted.extend(reuniting.todo.pop_front());
+            pending.wanted.extend(pending.todo.pop_front());
         }
     }
 
-    /// Takes in the value of a row that the reunion waits for, if it does.
+    /// Takes in the value of a row that the rejoin waits for, if it does.
     pub(crate) fn rejoin_loaded(
         &mut self,
         env: &mut Env<'_>,
         place: Place,
         loaded: Option<Result<Loaded, ReadError>>,
     ) -> Option<Rejoined> {
-        let reuniting = self.reuniting.as_mut()?;
-        if !reuniting.wanted.remove(&place) {
+        let pending = self.pending_rejoin.as_mut()?;
+        if !pending.wanted.remove(&place) {
             return None;
         }
-        reuniting.reunion.loaded(place, loaded);
+        pending.rejoin.loaded(place, loaded);
         self.rejoin_if_complete(env)
     }
 
     fn rejoin_if_complete(&mut self, env: &mut Env<'_>) -> Option<Rejoined> {
-        let mut reuniting = self.reuniting.take()?;
-        if reuniting.todo.is_empty() && reuniting.wanted.is_empty() {
+        let mut pending = self.pending_rejoin.take()?;
+        if pending.todo.is_empty() && pending.wanted.is_empty() {
             // Rows may have been written, and have left memory, while others were loaded.
-            reuniting.todo = self.replica.cold_proposals(env.fx, &reuniting.reunion);
-            if reuniting.todo.is_empty() {
-                let Reuniting {
-                    link,
-                    with,
-                    reunion,
-                    ..
-                } = reuniting;
-                let (dropped, proposed) = self.replica.reunite(env.fx, reunion);
+            pending.todo = self.replica.cold_proposals(env.fx, &pending.rejoin);
+            if pending.todo.is_empty() {
+                let PendingRejoin {
+                    link, with, rejoin, ..
+                } = pending;
+                let (dropped, proposed) = self.replica.rejoin(env.fx, rejoin);
                 return Some(Rejoined {
                     link,
                     with,
@@ -107,23 +104,23 @@ impl Gossip {
                     proposed,
                 });
             }
-            env.fx.mark(Mark::ReunionWaitsForLoads);
+            env.fx.mark(Mark::RejoinWaitsForLoads);
         }
-        self.reuniting = Some(reuniting);
+        self.pending_rejoin = Some(pending);
         None
     }
 
-    /// Notes what this node holds of users' tables as it goes away: a member has to have that before this node reunites with it.
-    pub(crate) fn gone_away(&mut self, now: Instant) {
+    /// Notes what this node holds of users' tables as it begins to rejoin: a member has to have that before this node rejoins through it.
+    pub(crate) fn on_rejoining(&mut self, now: Instant) {
         let contexts = self.replica.contexts().into_iter();
         self.past = contexts
             .filter(|(class, _)| *class != RowClass::Sys)
             .collect();
-        self.away_from = now;
+        self.rejoining_since = now;
     }
 
-    /// Returns whether a member lacks what this node held when it went away. Others may have deleted some of that, which this member does
-    /// not know yet either: to reunite with it would bring it back.
+    /// Returns whether a member lacks what this node held when it began to rejoin. Others may have deleted some of that, which this member does
+    /// not know yet either: to rejoin through it would bring it back.
     pub(crate) fn is_behind(&self, fx: &Effects, member: &[(RowClass, Context)]) -> bool {
         let lacks = |(class, context): &(RowClass, Context)| {
             let theirs = member.iter().find(|(name, _)| name == class);
@@ -133,8 +130,8 @@ impl Gossip {
             };
             !context.iter().all(covers)
         };
-        let waited = fx.now().mono.since(self.away_from);
-        let patient = waited < REUNION_PATIENCE && fx.rules().reunions_await_past();
+        let waited = fx.now().mono.since(self.rejoining_since);
+        let patient = waited < REJOIN_PATIENCE && fx.rules().rejoins_await_past();
         patient && self.past.iter().any(lacks)
     }
 }

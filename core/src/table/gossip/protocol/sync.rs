@@ -40,11 +40,11 @@ pub(crate) enum Paged {
     Merged,
     /// The session is complete. Its rows of the store's own tables take effect, and then [`Gossip::end_session`] goes on.
     Complete(Completed),
-    /// The session is complete, and this node wrote below what the cluster has freed: the next one is a reunion.
+    /// The session is complete, and this node wrote below what the cluster has freed: the next one is a rejoin.
     TooLow,
-    /// The member lacks some of what this node held when it went away.
+    /// The member lacks some of what this node held when it began to rejoin.
     Behind,
-    /// A reunion is complete.
+    /// A rejoin is complete.
     Rejoined(Rejoined),
 }
 
@@ -282,20 +282,21 @@ impl Gossip {
             let theirs = known.theirs.as_ref().map(|theirs| theirs.phase.clone());
             let may = match phase {
                 LinkPhase::Ready => true,
-                LinkPhase::Away => !env.seat.is_full() && theirs != Some(Phase::Joining),
+                LinkPhase::Rejoining => !env.seat.is_full() && theirs != Some(Phase::Joining),
                 LinkPhase::Greeting | LinkPhase::Closing => false,
             };
-            let busy = self.reuniting.is_some() || env.seat.takes_no_rows;
+            let busy = self.pending_rejoin.is_some() || env.seat.takes_no_rows;
             if busy || !may || (env.seat.joining.is_some() && env.seat.joining != Some(link)) {
                 self.sync.compare(env.fx.now().mono, link, true);
                 continue;
             }
             // Rows written before this node belonged to the cluster may be older than deletes that the cluster has freed.
-            // An away node may cover more than it has.
-            let reunion = !env.seat.is_full() && (env.seat.is_away || self.replica.has_user_dots());
+            // A rejoining node may cover more than it has.
+            let rejoin =
+                !env.seat.is_full() && (env.seat.is_rejoining || self.replica.has_user_dots());
             let many = self.replica.cover().actors_seen() > env.seat.config.limits.context_actors;
-            let (form, basis) = match (reunion, many) {
-                (true, _) => (Form::Reunion, PullBasis::Whole(Vec::new())),
+            let (form, basis) = match (rejoin, many) {
+                (true, _) => (Form::Rejoin, PullBasis::Whole(Vec::new())),
                 (false, true) => {
                     let digest = self.replica.cover_mut().digest();
                     (Form::Digest, PullBasis::Digest(write_digest(&digest)))
@@ -342,7 +343,7 @@ impl Gossip {
     }
 
     /// Whether this node, which is entering a cluster, wrote rows under its session whose clocks are not above what the cluster has freed. The next
-    /// session is a reunion then, since there are rows here.
+    /// session is a rejoin then, since there are rows here.
     fn wrote_too_low(&self, fx: &Effects, freed: Hlc) -> bool {
         self.replica.wrote_below(freed) && fx.rules().joiners_write_above_freed()
     }
@@ -375,7 +376,7 @@ impl Gossip {
                 self.repair_complete(env, session);
                 let enters = !env.seat.is_full();
                 if enters && self.wrote_too_low(env.fx, freed) {
-                    // Its own rows have to be raised above deletes that are freed already, as in every reunion.
+                    // Its own rows have to be raised above deletes that are freed already, as in every rejoin.
                     env.fx.mark(Mark::JoinWroteBelow);
                     return Ok(Paged::TooLow);
                 }
@@ -387,7 +388,7 @@ impl Gossip {
                     enters,
                 }));
             }
-            SyncVerdict::Reunite {
+            SyncVerdict::Rejoin {
                 rows,
                 adopt,
                 freed,
@@ -396,8 +397,8 @@ impl Gossip {
                 if self.is_behind(env.fx, &adopt) {
                     return Ok(Paged::Behind);
                 }
-                let reunion = self.replica.begin_reunion(rows, adopt, freed)?;
-                let rejoined = self.rejoin(env, link, with, reunion);
+                let rejoin = self.replica.begin_rejoin(rows, adopt, freed)?;
+                let rejoined = self.rejoin(env, link, with, rejoin);
                 return Ok(rejoined.map_or(Paged::Merged, Paged::Rejoined));
             }
         }

@@ -74,7 +74,7 @@ struct Asked {
     touched: Instant,
     /// The peer was told a digest, and has not named a scope yet.
     unscoped: bool,
-    /// Rows kept apart: a node that reunites merges nothing before it has everything.
+    /// Rows kept apart: a node that rejoins merges nothing before it has everything.
     staged: Option<Vec<RowBatch>>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) enum Form {
     /// With a digest of them: the peer says first in which parts its own differ.
     Digest,
     /// As one that has nothing: what comes is compared with what is here when it is complete.
-    Reunion,
+    Rejoin,
 }
 
 /// The disagreement with one peer, as far as known.
@@ -116,8 +116,8 @@ pub(crate) enum Verdict {
         with: NodeId,
         count: u64,
     },
-    /// A reunion is complete: everything the member holds.
-    Reunite {
+    /// A rejoin is complete: everything the member holds.
+    Rejoin {
         rows: Vec<RowBatch>,
         adopt: Contexts,
         freed: Hlc,
@@ -320,7 +320,7 @@ impl AntiEntropy {
         form: Form,
     ) -> u64 {
         let session = self.number();
-        let staged = (form == Form::Reunion).then(Vec::new);
+        let staged = (form == Form::Rejoin).then(Vec::new);
         let asked = Asked {
             node,
             link,
@@ -455,7 +455,7 @@ impl AntiEntropy {
         mismatch.not_before = Some(now + self.rng.jitter(wait, 50));
         self.forget(asked.link);
         match asked.staged {
-            Some(staged) => Verdict::Reunite {
+            Some(staged) => Verdict::Rejoin {
                 rows: staged,
                 adopt,
                 freed,

@@ -1,6 +1,6 @@
 //! Expiry: a row whose time has come by this node's wall clock is hidden here, and ends once a majority of clocks has passed it.
 //!
-//! A hidden row stays a row: sessions send it, a reunion proposes it, and it stands against other versions as any other. If the clock goes
+//! A hidden row stays a row: sessions send it, a rejoin proposes it, and it stands against other versions as any other. If the clock goes
 //! back it shows again. A row that ends becomes a tombstone with the same dot and clock: it costs no message, and is freed as any
 //! tombstone is.
 

@@ -12,7 +12,7 @@
 //! or below it that comes later was written before its author had the drop marker: a write after that is above the drop marker while the author has
 //! it, and above the author's clock, which had reached it, when the author has freed it. A claim that holds the drop marker holds what its
 //! claimant had seen before, since batches become durable in order. So the dot of the row is in the author's claim, which lies within what this node has seen:
-//! the row is obsolete here. An author that is not counted has left with all it wrote covered here, or was evicted and comes back by reunion,
+//! the row is obsolete here. An author that is not counted has left with all it wrote covered here, or was evicted and comes back by rejoin,
 //! which writes above what was freed.
 
 use alloc::collections::{BTreeMap, BTreeSet};

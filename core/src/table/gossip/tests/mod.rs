@@ -60,7 +60,7 @@ struct Machine {
     detector: Detector,
     clocks: Clocks,
     joined: bool,
-    is_away: bool,
+    is_rejoining: bool,
     /// The records of its store.
     disk: BTreeMap<Bytes, Bytes>,
     /// Loads that the store was asked for.
@@ -107,7 +107,7 @@ impl Machine {
             detector: Detector::new((id, ""), 1, start, timing, rng(Stream::Detector)),
             clocks: Clocks::default(),
             joined: true,
-            is_away: false,
+            is_rejoining: false,
             config,
             disk: BTreeMap::new(),
             asked: Vec::new(),
@@ -163,7 +163,7 @@ impl Machine {
             me: NodeId(self.me),
             begun: Instant::ZERO,
             joined: self.joined,
-            is_away: self.is_away,
+            is_rejoining: self.is_rejoining,
             is_leaving: false,
             takes_no_rows: false,
             joining: None,

@@ -1,13 +1,13 @@
-//! Rejoining: a node that is away compares its rows with all that a member holds.
+//! Rejoining: a node that is rejoining compares its rows with all that a member holds.
 
 use super::*;
 
 impl Machine {
-    /// Goes away, with what it has.
-    fn goes_away(&mut self) {
-        self.is_away = true;
+    /// Begins to rejoin, with what it has.
+    fn begins_rejoining(&mut self) {
+        self.is_rejoining = true;
         let now = self.now();
-        self.gossip.gone_away(now);
+        self.gossip.on_rejoining(now);
     }
 }
 
@@ -34,14 +34,14 @@ fn free(machine: &mut Machine) {
 #[test]
 fn a_row_that_the_member_has_deleted_goes_and_one_that_it_does_not_know_is_written_again() {
     let (mut one, mut two) = pair(&["old", "kept"]);
-    two.goes_away();
+    two.begins_rejoining();
     two.put("new", "w");
     one.wait(Duration::from_secs(5));
     one.delete("old");
     let deleted = one.clock();
     free(&mut one);
     let Paged::Rejoined(done) = fetch(&mut two, &mut one) else {
-        panic!("no reunion");
+        panic!("no rejoin");
     };
     assert_eq!((done.with, done.dropped, done.proposed), (NodeId(1), 1, 1));
     assert_eq!((two.get("old"), two.get("kept")), (None, Some("v")));
@@ -54,7 +54,7 @@ fn a_row_that_the_member_has_deleted_goes_and_one_that_it_does_not_know_is_writt
 fn a_member_that_lacks_what_a_node_held_is_put_off_for_half_a_minute() {
     let (mut one, mut two) = pair(&["k"]);
     two.put("only", "w");
-    two.goes_away();
+    two.begins_rejoining();
     assert!(matches!(fetch(&mut two, &mut one), Paged::Behind));
     assert_eq!(two.get("only"), Some("w"));
     two.wait(Duration::from_secs(29));
@@ -66,7 +66,7 @@ fn a_member_that_lacks_what_a_node_held_is_put_off_for_half_a_minute() {
 #[test]
 fn nothing_is_merged_before_all_of_the_member_is_here() {
     let (mut one, mut two) = pair(&["k"]);
-    two.goes_away();
+    two.begins_rejoining();
     one.delete("k");
     one.config.limits.rows_per_message = 1;
     let config = one.config.clone();
@@ -96,7 +96,7 @@ fn coverage_of_what_the_member_lacks_is_forgotten() {
     }
     let seen = three.contexts();
     assert!(two.has_seen(&seen));
-    two.is_away = true;
+    two.is_rejoining = true;
     assert!(matches!(fetch(&mut two, &mut one), Paged::Rejoined(_)));
     assert!(
         !two.has_seen(&seen),
@@ -104,7 +104,7 @@ fn coverage_of_what_the_member_lacks_is_forgotten() {
     );
 }
 
-/// Makes a pair whose second member has written a row while it was away, the value of which is in its store alone.
+/// Makes a pair whose second member has written a row while it was rejoining, the value of which is in its store alone.
 fn cold_pair() -> (Machine, Machine) {
     let mut config = Config::new("2", "a");
     config.storage = Storage::Ordered;
@@ -112,7 +112,7 @@ fn cold_pair() -> (Machine, Machine) {
     let (mut one, mut two) = (Machine::new(1, 2), Machine::with(config, 2, 2));
     one.put("k", "v");
     fetch(&mut two, &mut one);
-    two.goes_away();
+    two.begins_rejoining();
     two.put("new", "a long value");
     two.end_durable_turn();
     two.sent();
@@ -149,7 +149,7 @@ fn a_value_that_cannot_be_read_is_lost_and_ends_the_wait() {
 }
 
 #[test]
-fn a_reunion_that_waits_ends_with_its_link() {
+fn a_rejoin_that_waits_ends_with_its_link() {
     let (_one, mut two) = cold_pair();
     two.act(|gossip, env| gossip.link_gone(env, link_to(1)));
     assert_eq!(two.gossip.rejoins_through(), None);
@@ -157,5 +157,5 @@ fn a_reunion_that_waits_ends_with_its_link() {
     let found = two.disk.get(&query).cloned();
     let done = two.act(|gossip, env| gossip.loaded(env, load, Ok(found)));
     assert!(done.is_none());
-    assert!(two.get("new").is_none() && two.is_away);
+    assert!(two.get("new").is_none() && two.is_rejoining);
 }

@@ -1,4 +1,4 @@
-//! Rows of siblings from elsewhere: pushed, repaired, adopted, and proposed again in a reunion.
+//! Rows of siblings from elsewhere: pushed, repaired, adopted, and proposed again in a rejoin.
 
 use alloc::vec::Vec;
 
@@ -140,7 +140,7 @@ impl Replica {
         self.place_siblings(fx, table, key, row);
     }
 
-    /// Merges versions that a reunion found the member not to know, with dots of this node's own to be found by. They stay the writes they
+    /// Merges versions that a rejoin found the member not to know, with dots of this node's own to be found by. They stay the writes they
     /// are: a version that was replaced stays replaced.
     pub(in super::super) fn propose_siblings(
         &mut self,

@@ -1,4 +1,4 @@
-//! Away: a generation that begins, or goes on, after others may have counted this node out. Until it has reunited it serves, pushes
+//! Rejoining: a generation that begins, or goes on, after others may have counted this node out. Until it has rejoined it serves, pushes
 //! and claims nothing.
 
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use crate::error::ResumeError;
 use crate::id::{LinkId, NodeId};
 use crate::io::{Event, HangupReason, StoreOp};
 use crate::marks::Mark;
-use crate::store::record::{self, Away};
+use crate::store::record::{self, Rejoining};
 use crate::table::Hlc;
 use crate::table::sys;
 use crate::wire::Phase;
@@ -20,34 +20,34 @@ impl Cluster {
         let Some((since, departure)) = self.membership.departure(self.id()) else {
             return;
         };
-        if departure.active.is_empty() || !env.fx.rules().reunites_after_leave() {
+        if departure.active.is_empty() || !env.fx.rules().rejoins_after_leave() {
             return;
         }
         let active = departure.active.clone();
-        match self.record.away {
+        match self.record.rejoining {
             // It has heard of an eviction since it left: the members that this counted may be full too.
             Some(_) => self.wait_for(env, since, &active),
-            None => self.go_away(env, since, active),
+            None => self.begin_rejoining(env, since, active),
         }
     }
 
-    /// The store holds less than this node once claimed: others may have freed what it has lost, so it has to reunite. Its
+    /// The store holds less than this node once claimed: others may have freed what it has lost, so it has to rejoin. Its
     /// clock tells how far its data goes: of a whole cluster that was restored, the one with the newest goes on.
     pub(crate) fn fall_behind(&mut self, env: &mut Env<'_>) {
         let active = self.membership.others_ids();
-        if active.is_empty() || self.record.away.is_some() {
+        if active.is_empty() || self.record.rejoining.is_some() {
             return;
         }
         env.fx.mark(Mark::Behind);
         let since = env.modes.gossip.clock();
-        self.go_away(env, since, active);
+        self.begin_rejoining(env, since, active);
     }
 
     /// The store is damaged and names no other member: this node enters the cluster through its seeds, as one that holds rows already. Where an
     /// operator has accepted the damage it goes on by itself.
     pub(crate) fn begin_outside(&mut self, env: &mut Env<'_>, accepted: bool) {
         self.record.joined = accepted;
-        self.record.away = None;
+        self.record.rejoining = None;
         env.fx.store(record::cluster(&self.record));
         if accepted {
             env.fx.store(StoreOp::Delete(record::damage_key()));
@@ -63,7 +63,7 @@ impl Cluster {
 
     /// A leave of this node's is recorded, and it is not gone. Evictions are weighed in `evict`.
     pub(crate) fn departed_myself(&mut self, env: &mut Env<'_>) {
-        if self.leaving.is_some() || self.record.away.is_some() {
+        if self.leaving.is_some() || self.record.rejoining.is_some() {
             return;
         }
         env.fx.mark(Mark::Evicted);
@@ -71,7 +71,7 @@ impl Cluster {
             return;
         };
         let active = departure.active.clone();
-        self.go_away(env, since, active);
+        self.begin_rejoining(env, since, active);
         self.look_for_members(env);
         self.begin_generation(env, self.identity.generation);
     }
@@ -91,18 +91,18 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn go_away(&mut self, env: &mut Env<'_>, since: Hlc, active: Vec<NodeId>) {
+    pub(crate) fn begin_rejoining(&mut self, env: &mut Env<'_>, since: Hlc, active: Vec<NodeId>) {
         let (modes, mut tables) = self.tables(env);
         modes.gossip.end_repair(&mut tables);
-        self.record.away = Some(Away { since, active });
+        self.record.rejoining = Some(Rejoining { since, active });
         env.fx.store(record::cluster(&self.record));
     }
 
-    /// Notes what this node holds, since the member that it reunites with has to hold all of it. Dials every node it ever heard of: one
+    /// Notes what this node holds, since the member that it rejoins through has to hold all of it. Dials every node it ever heard of: one
     /// whose last known generation has ended may be back by now.
     pub(crate) fn look_for_members(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now().mono;
-        env.modes.gossip.gone_away(now);
+        env.modes.gossip.on_rejoining(now);
         for (node, member) in self.membership.all() {
             self.links.want(now, node, &member.record.addr);
         }
@@ -117,28 +117,28 @@ impl Cluster {
         }
     }
 
-    /// Makes this node the base that others reunite with, if it left last. That holds when every member that was active at its departure is
-    /// linked here and either is away with an earlier departure or never came in: then no member has gone on without it.
+    /// Makes this node the base that others rejoin through, if it left last. That holds when every member that was active at its departure is
+    /// linked here and either is rejoining with an earlier departure or never came in: then no member has gone on without it.
     pub(crate) fn resume_if_last(&mut self, env: &mut Env<'_>) {
-        let Some(away) = self.record.away.clone() else {
+        let Some(rejoining) = self.record.rejoining.clone() else {
             return;
         };
-        let mine = (away.since.0, self.id());
+        let mine = (rejoining.since.0, self.id());
         let earlier = |node: &NodeId| {
             let link = self.links.of(*node).and_then(|link| self.links.get(link));
             match link
                 .and_then(|link| link.theirs.as_ref())
                 .map(|theirs| &theirs.phase)
             {
-                Some(Phase::Away { since, .. }) => (*since, *node) < mine,
+                Some(Phase::Rejoining { since, .. }) => (*since, *node) < mine,
                 // It was on its way in and has never got there: nothing was ever freed or acknowledged by it as a member.
                 Some(Phase::Joining) => true,
                 _ => false,
             }
         };
         // A member that answers has gone on, whichever members this node was waiting for.
-        if away.active.iter().all(earlier) && self.member_that_answers().is_none() {
-            env.fx.mark(Mark::AwayResumes);
+        if rejoining.active.iter().all(earlier) && self.member_that_answers().is_none() {
+            env.fx.mark(Mark::RejoiningResumes);
             self.become_full(env);
         }
     }
@@ -154,19 +154,19 @@ impl Cluster {
     }
 
     /// Lets this node go on with what it holds, on an operator's word that no member will come that could let it in. The record of it ends
-    /// this node's own earlier generation and names no other member. So every node that hears of it reunites: a node that waits like this one, a
+    /// this node's own earlier generation and names no other member. So every node that hears of it rejoins: a node that waits like this one, a
     /// second one that goes on at the same time, and a node that was thought to be gone. Returns the members it waited for that are not
     /// here.
     pub(crate) fn resume(&mut self, env: &mut Env<'_>) -> Result<Vec<NodeId>, ResumeError> {
-        let waits = self.record.away.as_ref();
-        let Some(away) = waits.filter(|_| self.leaving.is_none()) else {
-            return Err(ResumeError::NotAway);
+        let waits = self.record.rejoining.as_ref();
+        let Some(rejoining) = waits.filter(|_| self.leaving.is_none()) else {
+            return Err(ResumeError::NotRejoining);
         };
         if let Some(member) = self.member_that_answers() {
             return Err(ResumeError::MemberAnswers(member));
         }
         let is_here = |node: &NodeId| self.links.of(*node).is_some();
-        let without = away.active.iter().filter(|node| !is_here(node));
+        let without = rejoining.active.iter().filter(|node| !is_here(node));
         let without: Vec<NodeId> = without.copied().collect();
         let ended = self.identity.generation;
         self.begin_generation(env, ended);
@@ -197,30 +197,30 @@ impl Cluster {
             .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
     }
 
-    /// Adds the members named by an eviction that does not name this node, which is away already: they may be full members too, so this
+    /// Adds the members named by an eviction that does not name this node, which is rejoining already: they may be full members too, so this
     /// node does not go on before they are here.
     pub(crate) fn wait_for(&mut self, env: &mut Env<'_>, since: Hlc, counted: &[NodeId]) {
         let me = self.id();
-        let Some(away) = &mut self.record.away else {
+        let Some(rejoining) = &mut self.record.rejoining else {
             return;
         };
-        away.since = away.since.max(since);
-        away.active.extend_from_slice(counted);
-        away.active.sort_unstable();
-        away.active.dedup();
-        away.active.retain(|node| *node != me);
+        rejoining.since = rejoining.since.max(since);
+        rejoining.active.extend_from_slice(counted);
+        rejoining.active.sort_unstable();
+        rejoining.active.dedup();
+        rejoining.active.retain(|node| *node != me);
         env.fx.store(record::cluster(&self.record));
     }
 
     /// Another member may know more, and this one will too.
-    pub(crate) fn put_off_reunion(&mut self, env: &mut Env<'_>, link: LinkId) {
-        env.fx.mark(Mark::ReunionPutOff);
+    pub(crate) fn put_off_rejoin(&mut self, env: &mut Env<'_>, link: LinkId) {
+        env.fx.mark(Mark::RejoinPutOff);
         if let Some(with) = self.links.get(link).map(|known| known.node) {
             self.is_put_off(with);
         }
         let is_member = |known: &Link| {
             let theirs = known.theirs.as_ref();
-            known.phase() == LinkPhase::Away
+            known.phase() == LinkPhase::Rejoining
                 && theirs.is_some_and(|theirs| theirs.phase == Phase::Member)
         };
         let members = self.links.iter().filter(|(_, known)| is_member(known));

@@ -1,4 +1,4 @@
-//! Reunion: the one way back for a node whose coverage can no longer be trusted.
+//! Rejoin: the one way back for a node whose coverage can no longer be trusted.
 //!
 //! It compares its live rows with everything one member holds. A row whose dot the member covers and that the member does not
 //! have was deleted meanwhile: it is dropped. A row whose dot the member does not cover is written again as a new dot, unless the
@@ -42,8 +42,8 @@ struct Proposal {
 /// A row with versions that the member does not know, and the origins of those.
 type Unknown = (Place, (SiblingRow, Vec<Dot>));
 
-/// A reunion all of whose rows have arrived. It may have to wait for values of this node's own rows that are only in the store.
-pub(crate) struct Reunion {
+/// A rejoin all of whose rows have arrived. It may have to wait for values of this node's own rows that are only in the store.
+pub(crate) struct Rejoin {
     sys: Vec<Arrival>,
     theirs: BTreeMap<Place, Arrival>,
     adopt: Contexts,
@@ -53,8 +53,8 @@ pub(crate) struct Reunion {
     unreadable: BTreeSet<Place>,
 }
 
-impl Reunion {
-    /// A load for this reunion has ended; nothing came when the row is no longer cold.
+impl Rejoin {
+    /// A load for this rejoin has ended; nothing came when the row is no longer cold.
     pub(crate) fn loaded(&mut self, place: Place, loaded: Option<Result<Loaded, ReadError>>) {
         match loaded {
             Some(Ok(value)) => {
@@ -73,12 +73,12 @@ impl Replica {
     ///
     /// # Errors
     /// The reason to refuse the member's rows; nothing was changed.
-    pub(crate) fn begin_reunion(
+    pub(crate) fn begin_rejoin(
         &mut self,
         batches: Vec<RowBatch>,
         adopt: Contexts,
         freed: Hlc,
-    ) -> Result<Reunion, Refusal> {
+    ) -> Result<Rejoin, Refusal> {
         let mut theirs: BTreeMap<Place, Arrival> = BTreeMap::new();
         let mut sys = Vec::new();
         for batch in batches {
@@ -91,7 +91,7 @@ impl Replica {
                 }
             }
         }
-        Ok(Reunion {
+        Ok(Rejoin {
             sys,
             theirs,
             adopt,
@@ -103,38 +103,38 @@ impl Replica {
 
     /// The cold rows that the member does not know and whose values have to be loaded before they can be proposed.
     /// O(rows of the node).
-    pub(crate) fn cold_proposals(&self, fx: &Effects, reunion: &Reunion) -> VecDeque<Place> {
-        let (proposals, _) = self.compare(fx, reunion);
+    pub(crate) fn cold_proposals(&self, fx: &Effects, rejoin: &Rejoin) -> VecDeque<Place> {
+        let (proposals, _) = self.compare(fx, rejoin);
         let lacks = |proposal: &Proposal| proposal.value.is_cold();
         let lacking = proposals.into_iter().filter(lacks);
         lacking
             .map(|proposal| (proposal.table, proposal.key))
-            .filter(|place| !reunion.unreadable.contains(place))
+            .filter(|place| !rejoin.unreadable.contains(place))
             .collect()
     }
 
     /// Replaces this node's user rows by the member's and proposes what the member did not know. Returns the rows dropped
     /// and proposed. One batch. O(rows of both).
-    pub(crate) fn reunite(&mut self, fx: &mut Effects, mut reunion: Reunion) -> (u64, u64) {
+    pub(crate) fn rejoin(&mut self, fx: &mut Effects, mut rejoin: Rejoin) -> (u64, u64) {
         // The store's own tables know no deletes: they merge as ever.
-        for row in core::mem::take(&mut reunion.sys) {
+        for row in core::mem::take(&mut rejoin.sys) {
             self.merge(fx, row);
         }
-        self.freed_elsewhere(reunion.freed);
+        self.freed_elsewhere(rejoin.freed);
         // Rows that drop markers have hidden are not compared, and must not be looked at once coverage is forgotten.
         self.sweep(fx, usize::MAX);
-        let (proposals, mut dropped) = self.compare(fx, &reunion);
-        let (siblings, fewer) = self.compare_siblings(fx, &reunion);
+        let (proposals, mut dropped) = self.compare(fx, &rejoin);
+        let (siblings, fewer) = self.compare_siblings(fx, &rejoin);
         dropped += fewer;
         self.remove_user_rows(fx);
-        for (class, context) in &reunion.adopt {
-            if fx.rules().reunions_reset_coverage() && *class != RowClass::Sys {
+        for (class, context) in &rejoin.adopt {
+            if fx.rules().rejoins_reset_coverage() && *class != RowClass::Sys {
                 self.reset_cover(fx, *class, context);
             } else {
                 self.cover.adopt(self.me, *class, context, fx);
             }
         }
-        for ((_, key), mut row) in reunion.theirs {
+        for ((_, key), mut row) in rejoin.theirs {
             let table = row.table;
             if let Some(siblings) = row.siblings.take() {
                 self.adopt_siblings(fx, (table, key), *siblings);
@@ -153,7 +153,7 @@ impl Replica {
         for proposal in proposals {
             if proposal.value.is_cold() {
                 // Its value cannot be read, so the row is lost here.
-                fx.mark(Mark::ReunionUnreadable);
+                fx.mark(Mark::RejoinUnreadable);
                 dropped += 1;
                 continue;
             }
@@ -162,8 +162,8 @@ impl Replica {
             let (table, key) = (proposal.table, proposal.key);
             let found = self.rows.find(table, &key);
             // Above its own old version too, which others may still hold.
-            let freed = if fx.rules().reunions_raise_clocks() {
-                reunion.freed
+            let freed = if fx.rules().rejoins_raise_clocks() {
+                rejoin.freed
             } else {
                 Hlc(0)
             };
@@ -181,7 +181,7 @@ impl Replica {
     }
 
     /// The rows that the member does not know, with loaded values where they are, and how many rows it has deleted.
-    fn compare(&self, fx: &Effects, reunion: &Reunion) -> (Vec<Proposal>, u64) {
+    fn compare(&self, fx: &Effects, rejoin: &Rejoin) -> (Vec<Proposal>, u64) {
         let mut proposals = Vec::new();
         let mut dropped = 0;
         for (_, row) in self.rows.iter() {
@@ -189,15 +189,15 @@ impl Replica {
             if class == RowClass::Sys || class.has_siblings() {
                 continue;
             }
-            let mut adopt = reunion.adopt.iter();
+            let mut adopt = rejoin.adopt.iter();
             let context = adopt
                 .find(|(name, _)| *name == class)
                 .map(|(_, context)| context);
             let actor = self.actor(row.actor);
             let covered = context.is_some_and(|context| context.contains(actor, row.counter))
-                && fx.rules().reunions_drop_covered();
+                && fx.rules().rejoins_drop_covered();
             let place = (self.catalog.group(row.table), row.key.clone());
-            let other = reunion.theirs.get(&place);
+            let other = rejoin.theirs.get(&place);
             let newer = other.is_some_and(|other| {
                 (other.clock, self.actor(other.actor), other.counter)
                     >= (row.clock, actor, row.counter)
@@ -208,7 +208,7 @@ impl Replica {
                 (false, _) if newer => {}
                 (false, true) if other.is_none_or(|other| other.value.is_none()) => {}
                 (false, _) => {
-                    let loaded = Self::value_of(row, reunion.values.get(&place));
+                    let loaded = Self::value_of(row, rejoin.values.get(&place));
                     proposals.push(Proposal {
                         table: row.table,
                         key: row.key.clone(),
@@ -227,7 +227,7 @@ impl Replica {
 
     /// The rows with versions that the member does not know: what is left of each, and the origins of those versions. And how
     /// many rows the member has deleted.
-    fn compare_siblings(&self, fx: &Effects, reunion: &Reunion) -> (Vec<Unknown>, u64) {
+    fn compare_siblings(&self, fx: &Effects, rejoin: &Rejoin) -> (Vec<Unknown>, u64) {
         let mut proposals = Vec::new();
         let mut dropped = 0;
         for (_, row) in self.rows.iter() {
@@ -235,14 +235,14 @@ impl Replica {
                 continue;
             };
             let class = self.catalog.class(row.table);
-            let mut adopt = reunion.adopt.iter();
+            let mut adopt = rejoin.adopt.iter();
             let context = adopt.find(|(name, _)| *name == class);
             let covers = |dot: Dot| {
                 context.is_some_and(|(_, context)| context.contains(dot.actor, dot.counter))
-                    && fx.rules().reunions_drop_covered()
+                    && fx.rules().rejoins_drop_covered()
             };
             let place = (row.table, row.key.clone());
-            let theirs = reunion.theirs.get(&place);
+            let theirs = rejoin.theirs.get(&place);
             let theirs = theirs.and_then(|row| row.siblings.as_ref());
             let has = |version: &Sibling| {
                 let mut versions = theirs.iter().flat_map(|row| row.versions());
