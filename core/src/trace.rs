@@ -326,6 +326,6 @@ fn phase(phase: &Phase) -> &'static str {
     match phase {
         Phase::Member => "member",
         Phase::Joining => "joining",
-        Phase::Rejoining { .. } => "away",
+        Phase::Rejoining { .. } => "rejoining",
     }
 }

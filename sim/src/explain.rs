@@ -262,7 +262,7 @@ fn is_context(verb: &str) -> bool {
             | "down"
             | "clock"
             | "joined"
-            | "reunited"
+            | "rejoined"
             | "member_down"
             | "member_evicted"
             | "evicted"

@@ -155,7 +155,7 @@ impl World {
 
     /// Whether the node has to rejoin first.
     pub(crate) fn is_rejoining(&self, node: usize) -> bool {
-        self.hosts[node].standing(self.now_us) == Some("away")
+        self.hosts[node].standing(self.now_us) == Some("rejoining")
     }
 
     /// Returns the first member with a disk, counting from `node`, that is not the last one: another may have what its disk loses.

@@ -135,7 +135,7 @@ fn of_members(ids: &Ids, event: &Event, emit: &mut Emit<'_>) -> Option<&'static 
             dropped,
             proposed,
         } => emit(
-            "reunited",
+            "rejoined",
             &[
                 who(with),
                 Field::Num("dropped", *dropped),

@@ -146,13 +146,13 @@ fn orphaned(mut story: Scenario) {
     });
     story.heal();
     story.until(30_000, "both are rejoining", |story| {
-        standing(story, 1) == "away" && standing(story, 2) == "away"
+        standing(story, 1) == "rejoining" && standing(story, 2) == "rejoining"
     });
     let wipe = story.begin(&FaultWhat::Wipe { node: 0 });
     story.end(slow).wait(3_000);
     assert_eq!(
         (standing(&story, 1), standing(&story, 2)),
-        ("away", "away")
+        ("rejoining", "rejoining")
     );
     story.wait(40_000);
     assert_eq!(count(&story, "resume"), 1, "one operator, once");

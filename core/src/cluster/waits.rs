@@ -139,7 +139,7 @@ impl Cluster {
     /// Returns the name of this node's phase, of a node that neither leaves nor has halted.
     pub(crate) fn phase_name(&self) -> &'static str {
         match (self.record.rejoining.is_some(), self.record.joined) {
-            (true, _) => "away",
+            (true, _) => "rejoining",
             (_, false) => "joining",
             (_, true) => "member",
         }

@@ -340,8 +340,8 @@ pub fn not_ready(node: &Node, now: Now, early: bool) -> Option<String> {
     let status = node.status(now);
     match status.standing {
         "member" => {}
-        "joining" | "away" if early => {}
-        "joining" | "away" => {
+        "joining" | "rejoining" if early => {}
+        "joining" | "rejoining" => {
             let may = match status.standing {
                 "joining" => "lack rows that exist",
                 _ => "show rows that are deleted",

@@ -27,7 +27,7 @@ impl Standing {
     pub(crate) fn note(&self, node: &Node) {
         let standing = match node.standing_name() {
             "joining" => 1,
-            "away" => 2,
+            "rejoining" => 2,
             _ => 0,
         };
         self.0.store(standing, Ordering::Relaxed);
@@ -37,7 +37,7 @@ impl Standing {
     fn word(&self) -> Option<&'static str> {
         match self.0.load(Ordering::Relaxed) {
             1 => Some("joining"),
-            2 => Some("away"),
+            2 => Some("rejoining"),
             _ => None,
         }
     }

@@ -138,7 +138,7 @@ impl<'a> Line<'a> {
             Phase::Joining => ("joining", 0),
             Phase::Rejoining { since, active } => {
                 let active = fold(active.iter().map(|node| node.0));
-                ("away", fold([*since, active]))
+                ("rejoining", fold([*since, active]))
             }
         };
         let status = status_hash(&greeting.status);

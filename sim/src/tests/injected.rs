@@ -169,7 +169,7 @@ fn rotten_rows_come_back_from_a_member() {
     story.wait(500).end(rot).wait(3_000);
     assert_eq!((count(&story, "rot"), story.rows(1)), (99, 8));
     assert_eq!(story.world().tally.counts["damaged"], 1);
-    assert_eq!(story.world().tally.counts["reunited"], 1);
+    assert_eq!(story.world().tally.counts["rejoined"], 1);
     story.expect_converged();
 }
 
@@ -203,7 +203,7 @@ fn rows_that_vanish_come_back_without_a_rejoin() {
     story.wait(4_000);
     assert_eq!(story.rows(1), 8);
     assert_eq!(story.world().tally.counts["repaired"], 1);
-    assert!(!story.world().tally.counts.contains_key("reunited"));
+    assert!(!story.world().tally.counts.contains_key("rejoined"));
     story.put(0, "row0", "v2").expect_converged();
     let promised = |story: &Scenario, number| {
         let mut keys = story.world().model().keys();
@@ -265,7 +265,7 @@ fn a_member_that_is_down_is_evicted_and_comes_back() {
         assert_eq!(count(&story, "evict"), 1, "of {nodes}");
         story.restart(1).wait(10_000);
         assert_eq!(story.world().tally.counts["evicted"], 1);
-        assert_eq!(story.world().tally.counts["reunited"], 1);
+        assert_eq!(story.world().tally.counts["rejoined"], 1);
         story.expect_converged();
     }
 }

@@ -170,7 +170,7 @@ fn what_an_evicted_node_waits_for_outlives_a_restart_though_it_left() {
     lab.start(3);
     lab.start(4);
     lab.run(20_000);
-    assert_eq!(lab.standings(), ["away"; 2]);
+    assert_eq!(lab.standings(), ["rejoining"; 2]);
     (0..3).for_each(|i| lab.start(i));
     lab.run(45_000);
     assert_eq!(lab.standings(), ["member"; 5]);
@@ -497,7 +497,7 @@ fn orphaned() -> Lab {
     lab.cut =
         Box::new(|_, _, msg| matches!(msg, wire::Message::Gossip(wire::GossipMessage::Page(_))));
     lab.run(12_000);
-    assert_eq!(lab.standings(), ["member", "away", "away"]);
+    assert_eq!(lab.standings(), ["member", "rejoining", "rejoining"]);
     lab.stop(0);
     lab.heal();
     lab.run(60_000);
@@ -526,7 +526,7 @@ impl Lab {
 #[test]
 fn a_node_that_waits_for_members_that_are_no_more_goes_on_when_told_so() {
     let mut lab = orphaned();
-    assert_eq!(lab.standings(), ["away", "away"]);
+    assert_eq!(lab.standings(), ["rejoining", "rejoining"]);
     let status = lab.nodes[1].as_ref().unwrap().status(lab.now);
     let awaited: Vec<_> = status.rejoin_through.iter().map(|one| &*one.name).collect();
     assert_eq!(
@@ -537,7 +537,7 @@ fn a_node_that_waits_for_members_that_are_no_more_goes_on_when_told_so() {
     lab.disks[0].clear();
     lab.start(0);
     lab.run(20_000);
-    assert_eq!(lab.standings(), ["joining", "away", "away"]);
+    assert_eq!(lab.standings(), ["joining", "rejoining", "rejoining"]);
     assert_eq!(lab.resume(0), Err(ResumeError::NotRejoining));
     assert_eq!(lab.resume(1), Ok(1));
     lab.run(60_000);

@@ -205,7 +205,7 @@ pub(super) fn a_rejoining_node_ends_no_row() {
     lab.start(1);
     lab.start(2);
     lab.run(2 * BELIEVED_MS);
-    assert_eq!(lab.status(2).standing, "away");
+    assert_eq!(lab.status(2).standing, "rejoining");
     assert_eq!(lab.hidden(), [1, 1], "rejoining: hidden");
     lab.start(0);
     lab.run(3 * BELIEVED_MS);

@@ -188,7 +188,7 @@ fn a_node_that_is_rejoining_names_the_members_it_waits_for() {
     lab.events.clear();
     lab.start(1);
     lab.run(20_000);
-    assert_eq!(lab.stands_as(1), "away");
+    assert_eq!(lab.stands_as(1), "rejoining");
     let waits = lab.awaits_in_words(1);
     for name in ["n0", "n2"] {
         let says = |text: &String| text.starts_with(name) && text.ends_with("does not answer");
