@@ -21,6 +21,7 @@ use crate::store::Owner;
 use crate::store::bytes::hash_words;
 use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, OwnRecord};
 use crate::table::modes::{Boot, Restored};
+use crate::table::shared::Shared;
 use crate::table::{Hlc, Mode};
 use crate::time::Now;
 
@@ -307,7 +308,9 @@ impl Recovery {
             whole: damage.is_none(),
         };
         let rng = Rng::new(self.seed, Stream::Gossip);
-        let modes = self.modes.begin(&mut fx, &boot, rng, self.damaged);
+        let mut shared = Shared::new(&self.config.limits);
+        let mut env = shared.rows(&mut fx);
+        let modes = self.modes.begin(&mut env, &boot, rng, self.damaged);
         let parts = Parts {
             config: self.config,
             seed: self.seed,
@@ -319,6 +322,7 @@ impl Recovery {
                 damage,
             },
             modes,
+            shared,
             fresh,
             behind,
         };

@@ -33,7 +33,7 @@ impl Cluster {
         let unheard = heard.map(|heard| self.membership.evictions_unheard(heard));
         let unheard = unheard.into_iter().flatten();
         keys.extend(unheard.map(|key| (sys::DEPARTED, key)));
-        env.modes.gossip.greeting_rows(&keys)
+        env.modes.gossip.greeting_rows(&env.shared.catalog, &keys)
     }
 
     /// Sends this node's greeting over a link, first or again.

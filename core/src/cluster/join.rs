@@ -108,9 +108,7 @@ impl Cluster {
             stores: env.config.storage == Storage::Ordered,
         };
         let key = member_key(self.id());
-        env.modes
-            .gossip
-            .write_sys(env.fx, sys::MEMBERS, &key, record.encode());
+        env.write_sys(sys::MEMBERS, &key, record.encode());
     }
 
     /// Returns whether this node has a fellow member, or a node may be becoming one: either way it stays where it is.

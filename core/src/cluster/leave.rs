@@ -279,9 +279,7 @@ impl Cluster {
                 evicted: None,
             };
             let key = departure_key(self.id(), self.identity.generation);
-            env.modes
-                .gossip
-                .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
+            env.write_sys(sys::DEPARTED, &key, departure.encode());
         }
         env.fx.sync_this_turn();
         self.rows_changed(env);

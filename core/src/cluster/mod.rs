@@ -191,6 +191,8 @@ impl Cluster {
             links: &mut self.links,
             loads: env.loads,
             requests: env.requests,
+            catalog: &mut env.shared.catalog,
+            changes: &mut env.shared.changes,
             seat,
         };
         (env.modes, tables)

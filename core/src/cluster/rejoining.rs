@@ -192,9 +192,7 @@ impl Cluster {
             }),
         };
         let key = eviction_key(me, ended, me);
-        env.modes
-            .gossip
-            .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
+        env.write_sys(sys::DEPARTED, &key, departure.encode());
     }
 
     /// Adds the members named by an eviction that does not name this node, which is rejoining already: they may be full members too, so this

@@ -35,6 +35,7 @@ use crate::table::env::Env as TableEnv;
 use crate::table::gossip::AT_ONCE;
 use crate::table::loads::Loads;
 use crate::table::modes::Modes;
+use crate::table::shared::Shared;
 use crate::table::{Accepted, TableName, TableOptions, View, Write, sys};
 use crate::time::{Instant, Now};
 
@@ -45,6 +46,7 @@ pub(crate) struct Parts {
     pub(crate) fx: Effects,
     pub(crate) past: Past,
     pub(crate) modes: Modes,
+    pub(crate) shared: Shared,
     pub(crate) fresh: bool,
     /// Whether the store holds less than the node once claimed to hold.
     pub(crate) behind: bool,
@@ -59,6 +61,8 @@ pub struct Node {
     pub(crate) cluster: Cluster,
     detector: Detector,
     pub(crate) modes: Modes,
+    /// The tables and changes of all modes.
+    pub(crate) shared: Shared,
     requests: Requests,
     loads: Loads,
     /// The stream that nonces of handshakes are drawn from, and nothing else.
@@ -76,6 +80,7 @@ impl Node {
             fx,
             past,
             modes,
+            shared,
             fresh,
             behind,
         } = parts;
@@ -96,6 +101,7 @@ impl Node {
             ),
             nonces: Rng::of_boot(seed, boot, Stream::Link),
             modes,
+            shared,
             requests: Requests::default(),
             loads: Loads::new(&config.limits),
             contract: Contract::default(),
@@ -189,7 +195,7 @@ impl Node {
         self.modes
             .gossip
             .replica_mut()
-            .write(&mut self.fx, table, write)
+            .write(&mut self.shared.rows(&mut self.fx), table, write)
     }
 
     /// Removes every row that is known here of a user table, or of all of them, with one record. They are hidden at once, and turns remove them; those
@@ -205,9 +211,12 @@ impl Node {
     ) -> Result<(Accepted, Option<FlushId>), WriteError> {
         self.fx.set_now(now);
         self.admit(table.unwrap_or(TableId::DEFAULT))?;
-        self.modes.gossip.admits_flush(table)?;
+        self.modes
+            .gossip
+            .admits_flush(&self.shared.catalog, table)?;
         let replica = self.modes.gossip.replica_mut();
-        let (accepted, left) = replica.flush_table(&mut self.fx, table, None);
+        let mut env = self.shared.rows(&mut self.fx);
+        let (accepted, left) = replica.flush_table(&mut env, table, None);
         Ok((accepted, left.map(FlushId)))
     }
 
@@ -215,17 +224,20 @@ impl Node {
     /// of a write does. About a millisecond.
     pub fn flush_more(&mut self, now: Now, flush: FlushId) -> Option<Seq> {
         self.fx.set_now(now);
+        let mut env = self.shared.rows(&mut self.fx);
         self.modes
             .gossip
             .replica_mut()
-            .flush_more(&mut self.fx, flush.0, AT_ONCE)
+            .flush_more(&mut env, flush.0, AT_ONCE)
     }
 
     /// Whether a client's write may be accepted here now.
     fn admit(&mut self, table: TableId) -> Result<(), WriteError> {
         let seat = self.cluster.seat(&self.fx, &self.config, &self.detector);
         seat.admits(&mut self.fx)?;
-        self.modes.gossip.admits_at_once(table)
+        self.modes
+            .gossip
+            .admits_at_once(&self.shared.catalog, table)
     }
 
     /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options. The id stands for the name in
@@ -234,7 +246,7 @@ impl Node {
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long, [`TableError::ModeNotBuilt`] when it is that of a strong or quorum table.
     pub fn table(&mut self, name: &str) -> Result<TableId, TableError> {
-        self.modes.gossip.replica_mut().table(name, true)
+        self.modes.table(&mut self.shared, name, true)
     }
 
     /// The user table called `name`, for writes that follow at once: a table that is left without rows and options is forgotten after a
@@ -243,25 +255,25 @@ impl Node {
     /// # Errors
     /// [`TableError::BadName`] when the name is empty or too long, [`TableError::ModeNotBuilt`] when it is that of a strong or quorum table.
     pub fn table_to_write(&mut self, name: &str) -> Result<TableId, TableError> {
-        self.modes.gossip.replica_mut().table(name, false)
+        self.modes.table(&mut self.shared, name, false)
     }
 
     /// The user table of that name, if this node has ever heard of it; none has a name that [`Mode::built`](crate::Mode::built) refuses.
     /// O(log tables).
     pub fn user_table(&self, name: &str) -> Option<TableId> {
-        self.modes.gossip.replica().catalog().resolve_user(name)
+        self.shared.catalog.resolve_user(name)
     }
 
     /// The table of that name, if this node has ever heard of it.
     pub fn find_table(&self, name: &TableName) -> Option<TableId> {
-        self.modes.gossip.replica().find_table(name)
+        self.shared.catalog.resolve(name)
     }
 
     /// Lets a user table answer later from now on: each operation on it waits so long before it takes effect. For tests of programs that will
     /// meet tables of such a mode.
     #[cfg(any(test, feature = "delays"))]
     pub fn delay_table(&mut self, table: TableId, by: core::time::Duration) {
-        self.modes.delay_table(table, by);
+        self.modes.delay_table(&mut self.shared, table, by);
     }
 
     /// Creates a table with options. The second value is the batch that makes the definition durable.
@@ -276,13 +288,14 @@ impl Node {
     ) -> Result<(TableId, Seq), TableError> {
         self.fx.set_now(now);
         self.admit(TableId::DEFAULT)?;
-        self.modes.create_table(&mut self.fx, name, options)
+        self.modes
+            .create_table(&mut self.shared.rows(&mut self.fx), name, options)
     }
 
     /// A look at the tables.
     pub fn view(&self, now: Now) -> View<'_> {
         View {
-            reads: self.modes.reads(&self.fx),
+            reads: self.modes.reads(&self.shared, &self.fx),
             wall_ms: now.wall.as_millis(),
         }
     }
@@ -387,6 +400,7 @@ impl Node {
             config: &self.config,
             detector: &mut self.detector,
             modes: &mut self.modes,
+            shared: &mut self.shared,
             loads: &mut self.loads,
             requests: &mut self.requests,
         };

@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Node;
-use crate::effects::Effects;
 use crate::error::SettingError;
 use crate::id::{Seq, TableId};
 use crate::io::Event;
 use crate::marks::Mark;
 use crate::settings::{SettingInfo, Verdict};
+use crate::table::env::RowEnv;
 use crate::table::gossip::Gossip;
 use crate::table::sys;
 use crate::time::Now;
@@ -34,12 +34,9 @@ impl Node {
         self.admit(TableId::DEFAULT)?;
         let mut seq = Seq(0);
         for (name, text) in rows {
-            seq = seq.max(write_setting(
-                &mut self.fx,
-                &mut self.modes.gossip,
-                name,
-                text,
-            ));
+            let mut env = self.shared.rows(&mut self.fx);
+            let gossip = &mut self.modes.gossip;
+            seq = seq.max(write_setting(&mut env, gossip, name, text));
         }
         self.after_input();
         Ok(seq)
@@ -91,7 +88,7 @@ impl Node {
         let (timing, limits) = (&self.config.timing, &self.config.limits);
         self.detector.retime(now, timing.clone());
         self.cluster.links.retime(now, timing.clone());
-        self.modes.retime(now, &self.config);
+        self.modes.retime(&mut self.shared, now, &self.config);
         self.loads.set_limit(limits.load_queue);
         let sync_by = now + timing.sync_interval;
         self.sync_at = self.sync_at.map(|at| at.min(sync_by));
@@ -99,7 +96,7 @@ impl Node {
 }
 
 /// Writes the row of a setting. Rows of this table are never deleted: an empty one says that the setting is not set.
-fn write_setting(fx: &mut Effects, gossip: &mut Gossip, name: &str, text: String) -> Seq {
+fn write_setting(env: &mut RowEnv<'_>, gossip: &mut Gossip, name: &str, text: String) -> Seq {
     let row = gossip.sys_row(sys::SETTINGS, name.as_bytes());
     let stands = match &row {
         Some(row) => row.value == text.as_bytes(),
@@ -108,7 +105,7 @@ fn write_setting(fx: &mut Effects, gossip: &mut Gossip, name: &str, text: String
     if stands {
         return row.map_or(Seq(0), |row| row.seq);
     }
-    fx.sync_this_turn();
+    env.fx.sync_this_turn();
     let (key, value) = (name.as_bytes(), Bytes::from(text.into_bytes()));
-    gossip.write_sys(fx, sys::SETTINGS, key, value).seq
+    gossip.write_sys(env, sys::SETTINGS, key, value).seq
 }

@@ -121,7 +121,7 @@ impl Node {
             hidden_rows,
             hidden_bytes,
             hidden_until: gossip.hidden_until(&look).filter(|_| hidden_rows > 0),
-            strays: gossip.stray_rows(),
+            strays: gossip.stray_rows(&self.shared.catalog),
             links: self.cluster.links.len(),
             sessions: gossip.sessions(),
             clock: gossip.clock(),
@@ -151,8 +151,8 @@ impl Node {
 
     /// The name of a table; `None` for an id that this node has not given out.
     pub fn table_name(&self, table: crate::TableId) -> Option<&str> {
-        let info = self.modes.gossip.replica().table_info(table)?;
-        Some(info.name)
+        let table = self.shared.catalog.get(table)?;
+        Some(&table.name)
     }
 
     /// Returns a number that grows when [`Node::members`] may say something else, apart from [`MemberInfo::holds_up`], so that a caller can

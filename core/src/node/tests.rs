@@ -716,7 +716,7 @@ fn an_evicted_node_rejoins() {
     let node = lab.node(0);
     node.fx.set_now(now);
     node.modes.gossip.replica_mut().write_sys(
-        &mut node.fx,
+        &mut node.shared.rows(&mut node.fx),
         crate::table::sys::DEPARTED,
         &key,
         departure.encode(),

@@ -12,9 +12,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::error::TableError;
 use crate::id::TableId;
 use crate::store::bytes::{Reader, Writer};
-use crate::table::{Conflict, Durability, Mode, Namespace, RowClass, TableName, TableOptions};
+use crate::table::{
+    Conflict, Durability, Mode, Namespace, RowClass, TableInfo, TableName, TableOptions,
+};
 
 /// The ids of the store's own tables, the same on every node.
 pub(crate) mod sys {
@@ -280,9 +283,46 @@ impl Catalog {
         TableId(self.all.len() as u32 - 1)
     }
 
-    /// Returns the public id of a user table's name.
-    pub(crate) fn resolve_or_intern(&mut self, name: &str) -> TableId {
-        self.intern(RowClass::UsrDurable, name)
+    /// Returns the public id of the user table called `name`, interned on first use. It stands for the name while it is kept, or the table is
+    /// used.
+    ///
+    /// # Errors
+    /// [`TableError::BadName`] when the name is empty or longer than `limit`, [`TableError::ModeNotBuilt`] when it is that of a mode that this
+    /// program does not keep; nothing was changed.
+    pub(crate) fn user_table(
+        &mut self,
+        name: &str,
+        limit: usize,
+        kept: bool,
+    ) -> Result<TableId, TableError> {
+        // Records and the wire give a name one byte of length.
+        let limit = limit.min(usize::from(u8::MAX));
+        if name.is_empty() || name.len() > limit {
+            return Err(TableError::BadName {
+                size: name.len(),
+                limit,
+            });
+        }
+        Mode::built(name)?;
+        let id = self.intern(RowClass::UsrDurable, name);
+        if kept {
+            self.keep(id);
+        }
+        Ok(id)
+    }
+
+    /// Returns the description of a table with so many live rows.
+    pub(crate) fn info(&self, id: TableId, rows: u64) -> Option<TableInfo<'_>> {
+        let table = self.get(id)?;
+        let id = table.public;
+        Some(TableInfo {
+            id,
+            namespace: table.namespace(),
+            name: &table.name,
+            options: self.options(id),
+            explicit: self.is_explicit(id),
+            rows,
+        })
     }
 
     pub(crate) fn resolve(&self, name: &TableName) -> Option<TableId> {

@@ -9,6 +9,8 @@ use crate::id::{LinkId, NodeId, Seq, Token};
 use crate::io::Response;
 use crate::refusals::Refusal;
 use crate::requests::Requests;
+use crate::table::catalog::Catalog;
+use crate::table::changes::ChangeLog;
 use crate::table::loads::Loads;
 use crate::time::Instant;
 
@@ -83,6 +85,10 @@ pub(crate) struct Env<'a> {
     pub(crate) loads: &'a mut Loads,
     /// Requests that wait for an answer.
     pub(crate) requests: &'a mut Requests,
+    /// The tables of all modes.
+    pub(crate) catalog: &'a mut Catalog,
+    /// The log of changes of all tables.
+    pub(crate) changes: &'a mut ChangeLog,
     /// The node's place in its cluster.
     pub(crate) seat: Seat<'a>,
 }
@@ -94,6 +100,15 @@ impl Env<'_> {
             fx: self.fx,
             links: self.links,
             seat: self.seat,
+        }
+    }
+
+    /// Returns the part of the node that a change of rows needs.
+    pub(crate) fn rows(&mut self) -> RowEnv<'_> {
+        RowEnv {
+            fx: self.fx,
+            catalog: self.catalog,
+            changes: self.changes,
         }
     }
 
@@ -113,6 +128,16 @@ impl Env<'_> {
         self.requests
             .reply_safely(self.fx, gate, token, deadline, shown);
     }
+}
+
+/// The part of the node that a change of rows needs: the door to the world, and the state that all modes share.
+pub(crate) struct RowEnv<'a> {
+    /// The door to the world.
+    pub(crate) fx: &'a mut Effects,
+    /// The tables of all modes.
+    pub(crate) catalog: &'a mut Catalog,
+    /// The log of changes of all tables.
+    pub(crate) changes: &'a mut ChangeLog,
 }
 
 /// The node for a call that only looks.

@@ -12,6 +12,7 @@ pub(crate) mod loads;
 mod mode;
 pub(crate) mod modes;
 mod request;
+pub(crate) mod shared;
 pub(crate) mod siblings;
 mod slot;
 #[cfg(test)]

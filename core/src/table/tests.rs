@@ -123,8 +123,10 @@ fn merged(batches: &[&[wire::Row]]) -> Vec<(Bytes, Bytes)> {
             tables: tables.clone(),
             rows: rows.to_vec(),
         };
-        for arrival in node.modes.gossip.replica_mut().intern_batch(batch).unwrap() {
-            node.modes.gossip.replica_mut().merge(&mut node.fx, arrival);
+        let replica = node.modes.gossip.replica_mut();
+        let mut env = node.shared.rows(&mut node.fx);
+        for arrival in replica.intern_batch(env.catalog, batch).unwrap() {
+            replica.merge(&mut env, arrival);
         }
         node.inspect().check();
     }

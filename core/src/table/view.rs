@@ -46,6 +46,7 @@ impl<'a> Found<'a> {
 /// A live row, borrowed.
 #[derive(Clone, Copy)]
 pub struct RowRef<'a> {
+    catalog: &'a Catalog,
     gossip: &'a Replica,
     row: &'a StoredRow,
 }
@@ -89,12 +90,12 @@ impl<'a> RowRef<'a> {
 
     /// The siblings and what a writer has to hand back to replace them, in a table that keeps siblings. O(siblings).
     pub fn siblings(&self) -> Option<Siblings> {
-        self.gossip.siblings(self.row)
+        self.gossip.siblings(self.catalog, self.row)
     }
 
     /// Returns the token that a writer has to hand back to replace the siblings, in a table that keeps them.
     pub fn context(&self) -> Option<CausalToken> {
-        self.gossip.context(self.row)
+        self.gossip.context(self.catalog, self.row)
     }
 
     /// When it expires.
@@ -156,7 +157,7 @@ pub struct ScanRange<'a> {
 
 /// Live rows of one table in key order.
 pub struct Scan<'a> {
-    gossip: &'a Replica,
+    reads: Reads<'a>,
     wall_ms: u64,
     prefix: Vec<u8>,
     until: Option<Vec<u8>>,
@@ -175,14 +176,11 @@ impl<'a> Iterator for Scan<'a> {
                 return None;
             }
             // A drop marker may have hidden it.
-            let Some(row) = self.gossip.rows().row(slot) else {
+            let Some(row) = self.reads.gossip.rows().row(slot) else {
                 continue;
             };
             if row.is_live_at(self.wall_ms) {
-                return Some(RowRef {
-                    gossip: self.gossip,
-                    row,
-                });
+                return Some(self.reads.row(row));
             }
         }
     }
@@ -361,6 +359,23 @@ pub(crate) struct Reads<'a> {
     pub(crate) effects: &'a Effects,
 }
 
+impl<'a> Reads<'a> {
+    /// Returns a live row as a reader sees it.
+    fn row(self, row: &'a StoredRow) -> RowRef<'a> {
+        RowRef {
+            catalog: self.catalog,
+            gossip: self.gossip,
+            row,
+        }
+    }
+
+    fn table_info(self, id: TableId) -> Option<TableInfo<'a>> {
+        let live = self.gossip.live(self.catalog, self.catalog.public(id));
+        let rows = live.map_or(0, |live| live.len() as u64);
+        self.catalog.info(id, rows)
+    }
+}
+
 /// A look at the tables of a node at one moment. Borrowed, so nothing changes while it is held.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -382,12 +397,9 @@ impl<'a> View<'a> {
         if self.answers_later(table) {
             return Found::Later;
         }
-        match self.reads.gossip.get(table, key) {
+        match self.reads.gossip.get(self.reads.catalog, table, key) {
             Some(row) if row.is_live_at(self.wall_ms) => {
-                let row = RowRef {
-                    gossip: self.reads.gossip,
-                    row,
-                };
+                let row = self.reads.row(row);
                 match &row.row.value {
                     Value::Cold(_) => Found::Cold(row),
                     Value::Siblings(_) => Found::Siblings(row),
@@ -407,9 +419,9 @@ impl<'a> View<'a> {
             Some(after) if after >= first => Bound::Excluded(after),
             _ => Bound::Included(first),
         };
-        let live = self.reads.gossip.live(table);
+        let live = self.reads.gossip.live(self.reads.catalog, table);
         Scan {
-            gossip: self.reads.gossip,
+            reads: self.reads,
             wall_ms: self.wall_ms,
             prefix: range.prefix.to_vec(),
             until: range.until.map(<[u8]>::to_vec),
@@ -426,10 +438,7 @@ impl<'a> View<'a> {
         let rows = gossip.rows();
         let mut drawn = (0..TRIES).filter_map(|n| rows.sample(home, spread(random, n)));
         match drawn.find(|row| row.is_live_at(self.wall_ms)) {
-            Some(row) => Some(RowRef {
-                gossip: self.reads.gossip,
-                row,
-            }),
+            Some(row) => Some(self.reads.row(row)),
             None => self.scan(table, ScanRange::default()).next(),
         }
     }
@@ -439,7 +448,7 @@ impl<'a> View<'a> {
     pub fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableInfo<'a>> {
         let gossip = self.reads.gossip;
         let but = but.map(|table| self.reads.catalog.home(table));
-        gossip.table_info(gossip.rows().sample_table(random, but)?)
+        self.table_info(gossip.rows().sample_table(random, but)?)
     }
 
     /// Live rows of all users' tables, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
@@ -458,14 +467,14 @@ impl<'a> View<'a> {
         &self,
         after: Option<&str>,
     ) -> impl Iterator<Item = TableInfo<'a>> + use<'a> {
-        let gossip = self.reads.gossip;
-        let ids = gossip.rows().listing().after(after);
-        ids.filter_map(|id| gossip.table_info(id))
+        let reads = self.reads;
+        let ids = reads.gossip.rows().listing().after(after);
+        ids.filter_map(move |id| reads.table_info(id))
     }
 
     /// Live rows of a table, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
     pub fn len(&self, table: TableId) -> u64 {
-        let live = self.reads.gossip.live(table);
+        let live = self.reads.gossip.live(self.reads.catalog, table);
         live.map_or(0, |keys| keys.len() as u64)
     }
 
@@ -476,18 +485,22 @@ impl<'a> View<'a> {
 
     /// Whether rows of a table are hidden: they have expired by this node's clock, have not ended, and may show elsewhere. O(log tables).
     pub fn hides(&self, table: TableId) -> bool {
-        self.reads.gossip.hides_in(table)
+        self.reads.gossip.hides_in(self.reads.catalog, table)
     }
 
     /// The tables that have rows or explicit options, by namespace and name. O(tables): [`View::user_tables`] gives them one by
     /// one.
     pub fn tables(&self) -> Vec<TableInfo<'a>> {
-        self.reads.gossip.table_infos()
+        let ids = self.reads.catalog.in_order();
+        let infos = ids.filter_map(|id| self.reads.table_info(id));
+        infos
+            .filter(|info| info.rows > 0 || info.explicit)
+            .collect()
     }
 
     /// A table's description.
     pub fn table_info(&self, table: TableId) -> Option<TableInfo<'a>> {
-        self.reads.gossip.table_info(table)
+        self.reads.table_info(table)
     }
 
     /// A number that grows with every change of a table, by a client here or another member, and is valid for one boot of this node.
@@ -610,7 +623,7 @@ impl<'a> View<'a> {
             return None;
         }
         let key = row.key.clone();
-        if let Some(siblings) = gossip.siblings(row) {
+        if let Some(siblings) = gossip.siblings(self.reads.catalog, row) {
             return Some((row.table, siblings_changed(key, siblings)));
         }
         let gone = row.value.is_dead() || gossip.rows().is_hidden(slot);

@@ -284,9 +284,7 @@ impl Cluster {
             }),
         };
         let key = eviction_key(node, attempt.generation, self.id());
-        env.modes
-            .gossip
-            .write_sys(env.fx, sys::DEPARTED, &key, departure.encode());
+        env.write_sys(sys::DEPARTED, &key, departure.encode());
         env.fx.sync_this_turn();
         env.fx.mark(Mark::Evicts);
         let Tally { acks, members } = tally;

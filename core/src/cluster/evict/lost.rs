@@ -25,9 +25,7 @@ impl Cluster {
             return Err(LostError::NoMember);
         }
         let node = self.node_once_called(name)?;
-        env.modes
-            .gossip
-            .write_sys(env.fx, sys::DEPARTED, &lost_key(node), Bytes::new());
+        env.write_sys(sys::DEPARTED, &lost_key(node), Bytes::new());
         env.fx.sync_this_turn();
         env.fx.event(Event::DeclaredLost(node));
         Ok(node)

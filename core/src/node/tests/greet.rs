@@ -41,7 +41,7 @@ impl Lab {
         for stranger in strangers {
             let key = eviction_key(NodeId(stranger), 1, eviction.by);
             node.modes.gossip.replica_mut().write_sys(
-                &mut node.fx,
+                &mut node.shared.rows(&mut node.fx),
                 sys::DEPARTED,
                 &key,
                 departure.encode(),

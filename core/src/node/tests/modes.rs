@@ -51,7 +51,7 @@ fn a_definition_of_another_mode_that_comes_from_a_peer_makes_no_table() {
         let node = lab.node(0);
         let options = catalog::encode_options(TableOptions::default());
         node.modes.gossip.replica_mut().write_sys(
-            &mut node.fx,
+            &mut node.shared.rows(&mut node.fx),
             sys::TABLES,
             name.as_bytes(),
             options,

@@ -18,12 +18,13 @@ impl Lab {
 
     /// Names of users' tables, drop markers, records on the disk and rows of a node.
     fn left_of_names(&self, i: usize) -> (usize, usize, usize, usize) {
-        let gossip = self.nodes[i].as_ref().unwrap().modes.gossip.replica();
+        let node = self.nodes[i].as_ref().unwrap();
+        let (gossip, catalog) = (node.modes.gossip.replica(), &node.shared.catalog);
         let keys = self.disks[i].keys();
         let stored = keys.filter(|key| key.windows(5).any(|part| part == b"hash:"));
         let rows = gossip.rows().iter();
-        let rows = rows.filter(|(_, row)| gossip.catalog().listed(row.table).is_some());
-        let (names, drop_markers) = gossip.names_and_drop_markers();
+        let rows = rows.filter(|(_, row)| catalog.listed(row.table).is_some());
+        let (names, drop_markers) = gossip.names_and_drop_markers(catalog);
         (names, drop_markers, stored.count(), rows.count())
     }
 }

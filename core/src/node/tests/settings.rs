@@ -37,7 +37,7 @@ impl Lab {
         let value = Bytes::copy_from_slice(value.as_bytes());
         node.fx.set_now(now);
         node.modes.gossip.replica_mut().write_sys(
-            &mut node.fx,
+            &mut node.shared.rows(&mut node.fx),
             sys::SETTINGS,
             name.as_bytes(),
             value,

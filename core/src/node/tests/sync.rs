@@ -171,7 +171,7 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
     lacked.insert(actor, 2);
     let scope =
         crate::table::gossip::Scope::around(&[(crate::table::RowClass::UsrDurable, lacked)]);
-    let at = lab.node(0).modes.gossip.replica().changes().next();
+    let at = lab.node(0).shared.changes.next();
     lab.put(2, "k", "new");
     lab.settle();
     assert_eq!(lab.get(0, "k"), value("new"));

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::{Contexts, Gossip};
 use crate::effects::Effects;
 use crate::id::{Seq, TableId};
+use crate::table::catalog::Catalog;
+use crate::table::env::RowEnv;
 use crate::table::{Accepted, Context, Hlc, RowClass};
 use crate::time::Wall;
 use crate::wire::RowBatch;
@@ -23,12 +25,12 @@ impl Gossip {
     /// Writes a row of one of the store's own tables.
     pub(crate) fn write_sys(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         table: TableId,
         key: &[u8],
         value: impl Into<Option<Bytes>>,
     ) -> Accepted {
-        self.replica.write_sys(fx, table, key, value)
+        self.replica.write_sys(env, table, key, value)
     }
 
     /// Returns a row of one of the store's own tables, unless it is deleted.
@@ -57,8 +59,8 @@ impl Gossip {
     }
 
     /// Returns those of these rows that are here, for a greeting.
-    pub(crate) fn greeting_rows(&self, keys: &[(TableId, Vec<u8>)]) -> RowBatch {
-        self.replica.greeting_rows(keys)
+    pub(crate) fn greeting_rows(&self, catalog: &Catalog, keys: &[(TableId, Vec<u8>)]) -> RowBatch {
+        self.replica.greeting_rows(catalog, keys)
     }
 
     /// Returns what is covered, by row class.

@@ -30,9 +30,6 @@ use crate::table::{Context, RowClass};
 use crate::time::Instant;
 use crate::wire::GossipMessage;
 
-/// Changes beyond a limit that was lowered, and that are forgotten in one turn.
-const TRIM_BUDGET: usize = 4_096;
-
 /// Tables that are used no more, and are forgotten in one turn.
 const FORGET_BUDGET: usize = 256;
 
@@ -153,7 +150,8 @@ impl Gossip {
             GossipMessage::Pull(pull) => self.on_pull(env, link, node, pull)?,
             GossipMessage::Page(page) => return self.on_page(env, link, page),
             GossipMessage::PageAck { session, page } => {
-                self.replica.on_page_ack(env.fx, link, session, page);
+                self.replica
+                    .on_page_ack(&mut env.rows(), link, session, page);
             }
             GossipMessage::RangeSum(compare) => self.on_range_sum(env, link, compare)?,
             GossipMessage::RangeDots(compared) => self.on_range_dots(env, link, compared)?,
@@ -174,11 +172,11 @@ impl Gossip {
         place: &Place,
         loaded: Option<&Result<Loaded, ReadError>>,
     ) {
-        self.replica.serve_loaded(env.fx, place, loaded);
+        self.replica.serve_loaded(&mut env.rows(), place, loaded);
         self.renewal_loaded(env, place, loaded);
         let value = loaded.and_then(|loaded| loaded.as_ref().ok());
         match self.moves_strays(&env.look()) {
-            true => self.replica.stray_loaded(env.fx, place, value),
+            true => self.replica.stray_loaded(&mut env.rows(), place, value),
             false => self.replica.stray_not_loaded(place),
         }
     }
@@ -187,14 +185,13 @@ impl Gossip {
     /// changes and names, and stores what became covered.
     pub(crate) fn seal(&mut self, env: &mut Env<'_>) {
         self.claims_due(env);
-        self.replica.trim_changes(TRIM_BUDGET);
         // A store that lags gets no more to do.
         if !env.fx.is_pressed(&env.seat.config.limits) {
             self.flushes_due(env, AT_ONCE);
-            self.replica.sweep(env.fx, SWEEP_BUDGET);
+            self.replica.sweep(&mut env.rows(), SWEEP_BUDGET);
         }
         self.free_tombstones(env);
-        self.replica.forget_names(env.fx, FORGET_BUDGET);
+        self.replica.forget_names(&mut env.rows(), FORGET_BUDGET);
         self.replica.cover_mut().store_changes(env.fx);
     }
 

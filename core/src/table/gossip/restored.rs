@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::Replica;
 use super::record::{GossipRecord, RowRecord, covered_key, row_key};
 use crate::config::{Config, Storage};
-use crate::effects::Effects;
 use crate::error::RecoverError;
 use crate::id::Actor;
 use crate::io::StoreOp;
+use crate::table::env::RowEnv;
 use crate::table::{Mode, RowClass, Runs, sys};
 
 /// Rows and coverage that were read.
@@ -75,7 +75,7 @@ impl Restored {
     /// Puts back what was read, and deletes the records of these keys, which cannot be read. The coverage of a store that is not whole may name more than its rows.
     pub(crate) fn put_into(
         self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         replica: &mut Replica,
         whole: bool,
         damaged: Vec<Bytes>,
@@ -85,15 +85,15 @@ impl Restored {
                 replica.cover_mut().restore_runs(*class, *actor, runs);
             } else {
                 // It covers dots whose rows are damaged: the rows that are left show all that may be covered.
-                fx.store(StoreOp::Delete(covered_key(*class, *actor)));
+                env.fx.store(StoreOp::Delete(covered_key(*class, *actor)));
             }
         }
         for key in damaged {
-            fx.store(StoreOp::Delete(key));
+            env.fx.store(StoreOp::Delete(key));
         }
         for (class, table, actor, row) in self.rows {
-            replica.restore_row(class, &table, actor, row);
+            replica.restore_row(env.catalog, class, &table, actor, row);
         }
-        replica.finish_restore(fx);
+        replica.finish_restore(env);
     }
 }

@@ -18,11 +18,15 @@ use crate::error::{RecoverError, RequestError, TableError};
 use crate::id::{Actor, LinkId, LoadId, Seq, TableId, Token};
 use crate::io::Timer;
 use crate::rng::Rng;
-use crate::table::env::{Env, Look};
+use crate::table::env::{Env, Look, RowEnv};
 use crate::table::gossip::record::GossipRecord;
 use crate::table::gossip::{self, Gossip, Rejoined, Replica};
+use crate::table::shared::Shared;
 use crate::table::{Hlc, Mode, Reads, TableOptions, TableRequest};
 use crate::time::Instant;
+
+/// Changes beyond a limit that was lowered, and that are forgotten in one turn.
+const TRIM_BUDGET: usize = 4_096;
 
 /// A record of a table mode, understood.
 pub(crate) enum ModeRecord {
@@ -73,17 +77,18 @@ impl Restored {
     /// Begins the machines of a boot with what was read. Deletes the records of these keys, which cannot be read.
     pub(crate) fn begin(
         self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         boot: &Boot<'_>,
         rng: Rng,
         damaged: Vec<Bytes>,
     ) -> Modes {
         let config = boot.config;
         let limits = config.limits.clone();
-        let mut replica = Replica::new(boot.actor, limits, config.resident_value, boot.ceiling);
-        self.gossip.put_into(fx, &mut replica, boot.whole, damaged);
+        let (resident, ceiling) = (config.resident_value, boot.ceiling);
+        let mut replica = Replica::new(env.catalog, boot.actor, limits, resident, ceiling);
+        self.gossip.put_into(env, &mut replica, boot.whole, damaged);
         Modes {
-            gossip: Gossip::new(fx.now().mono, config, rng, replica),
+            gossip: Gossip::new(env.fx.now().mono, config, rng, replica),
             #[cfg(any(test, feature = "delays"))]
             delays: Delays::default(),
         }
@@ -112,10 +117,9 @@ pub(crate) struct Modes {
 impl Modes {
     /// Lets a user table answer later from now on. For tests of programs that will meet tables of such a mode.
     #[cfg(any(test, feature = "delays"))]
-    pub(crate) fn delay_table(&mut self, table: TableId, by: Duration) {
+    pub(crate) fn delay_table(&mut self, shared: &mut Shared, table: TableId, by: Duration) {
         self.delays.delay(table, by);
-        let catalog = self.gossip.replica_mut().catalog_mut();
-        catalog.set_mode(table, Mode::Strong);
+        shared.catalog.set_mode(table, Mode::Strong);
     }
 
     /// Returns how many operations were looked at to find those whose time has come.
@@ -124,18 +128,34 @@ impl Modes {
         self.delays.looked_at
     }
 
+    /// Returns the public id of the user table called `name`, interned on first use. It stands for the name as long as it is kept, or the table
+    /// is used.
+    ///
+    /// # Errors
+    /// [`TableError::BadName`] and [`TableError::ModeNotBuilt`]; nothing was changed.
+    pub(crate) fn table(
+        &mut self,
+        shared: &mut Shared,
+        name: &str,
+        kept: bool,
+    ) -> Result<TableId, TableError> {
+        self.gossip
+            .replica_mut()
+            .table(&mut shared.catalog, name, kept)
+    }
+
     /// Creates a table with options. The second value is the batch that makes the definition durable.
     ///
     /// # Errors
     /// [`TableError`]; nothing was changed.
     pub(crate) fn create_table(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         name: &str,
         options: TableOptions,
     ) -> Result<(TableId, Seq), TableError> {
         match Mode::of(name) {
-            Mode::Gossip => self.gossip.replica_mut().create_table(fx, name, options),
+            Mode::Gossip => self.gossip.replica_mut().create_table(env, name, options),
             mode @ (Mode::Strong | Mode::Quorum) => Err(TableError::ModeNotBuilt { mode }),
         }
     }
@@ -148,7 +168,7 @@ impl Modes {
         deadline: Option<Instant>,
         request: TableRequest,
     ) {
-        match self.gossip.replica().catalog().mode(request.table) {
+        match env.catalog.mode(request.table) {
             Mode::Gossip => self.gossip.request(env, token, deadline, request),
             #[cfg(any(test, feature = "delays"))]
             Mode::Strong => self.delays.request(env, token, deadline, request),
@@ -194,6 +214,7 @@ impl Modes {
 
     /// Ends the turn, before its batch goes out.
     pub(crate) fn seal(&mut self, env: &mut Env<'_>) {
+        env.changes.trim(TRIM_BUDGET);
         self.gossip.seal(env);
     }
 
@@ -228,18 +249,18 @@ impl Modes {
     }
 
     /// Goes by another configuration from now on.
-    pub(crate) fn retime(&mut self, now: Instant, config: &Config) {
+    pub(crate) fn retime(&mut self, shared: &mut Shared, now: Instant, config: &Config) {
+        shared.changes.resize(config.limits.change_log);
         self.gossip.retime(now, config);
     }
 
     /// Returns the tables as a view reads them.
     #[inline]
-    pub(crate) fn reads<'a>(&'a self, effects: &'a Effects) -> Reads<'a> {
-        let gossip = self.gossip.replica();
+    pub(crate) fn reads<'a>(&'a self, shared: &'a Shared, effects: &'a Effects) -> Reads<'a> {
         Reads {
-            catalog: gossip.catalog(),
-            changes: gossip.changes(),
-            gossip,
+            catalog: &shared.catalog,
+            changes: &shared.changes,
+            gossip: self.gossip.replica(),
             effects,
         }
     }

@@ -38,7 +38,7 @@ impl Gossip {
 
     /// Hides rows whose time has come by this node's clock, and ends those that most clocks have passed.
     pub(crate) fn rows_expire(&mut self, env: &mut Env<'_>) {
-        self.replica.hide_expired(env.fx, BUDGET);
+        self.replica.hide_expired(&mut env.rows(), BUDGET);
         let now = env.fx.now();
         if self.replica.first_expiry().is_none() || now.mono < self.end_rows_at {
             return;
@@ -52,8 +52,10 @@ impl Gossip {
             true => self.vote(&env.look()).passed(env.fx),
             false => Some(now.wall),
         };
-        let more =
-            agreed.is_some_and(|at| self.replica.end_expired(env.fx, at.as_millis(), BUDGET));
+        let more = agreed.is_some_and(|at| {
+            self.replica
+                .end_expired(&mut env.rows(), at.as_millis(), BUDGET)
+        });
         if more {
             self.end_rows_at = now.mono;
         }

@@ -37,7 +37,7 @@ impl Gossip {
         let counted = self.counted(&env.look());
         let lost = |actor| env.seat.members.lost(actor);
         self.stability
-            .collect(env.fx, &mut self.replica, &counted, &lost);
+            .collect(&mut env.rows(), &mut self.replica, &counted, &lost);
     }
 
     /// Returns the members whose claims a tombstone needs. O(members).

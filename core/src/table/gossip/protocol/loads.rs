@@ -21,14 +21,15 @@ impl Gossip {
             while let Some(place) = self.replica.next_wanted() {
                 if let Err(error) = env.loads.want(&place).map(|_| ()) {
                     let busy = Err(error);
-                    self.replica.serve_loaded(env.fx, &place, Some(&busy));
+                    self.replica
+                        .serve_loaded(&mut env.rows(), &place, Some(&busy));
                 }
             }
             self.ask_for_rejoin(env);
             let place = env.loads.next()?;
             match self.replica.cold_version(&place) {
                 Some(version) => {
-                    let query = self.replica.record_key(&place);
+                    let query = self.replica.record_key(env.catalog, &place);
                     let load = env.loads.issue(place, version);
                     env.fx.load(load, query);
                 }
@@ -52,7 +53,7 @@ impl Gossip {
             env.fx.mark(Mark::LoadUnknown);
             return None;
         };
-        match self.replica.thaw(&place, issued, result) {
+        match self.replica.thaw(env.catalog, &place, issued, result) {
             Thawed::Needless => {
                 env.fx.mark(Mark::LoadNeedless);
                 self.load_ended(env, place, None)

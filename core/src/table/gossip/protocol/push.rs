@@ -43,7 +43,7 @@ impl Gossip {
             return;
         }
         let large = self.is_large(env);
-        for (is_sys, batch) in self.replica.take_pushes() {
+        for (is_sys, batch) in self.replica.take_pushes(env.catalog) {
             if large {
                 self.announce(env, &batch);
                 self.share(env, &Duty::whole(env.seat.me), batch);
@@ -181,7 +181,7 @@ impl Gossip {
             Some(Merged::Obsolete) => self.replica.has_row(actors, tables, row),
             Some(Merged::Lost) => {
                 !(env.fx.rules().withholds_dead_rows()
-                    && self.replica.is_deleted_in_memory(tables, row))
+                    && self.replica.is_deleted_in_memory(env.catalog, tables, row))
             }
             _ => true,
         });
@@ -230,7 +230,7 @@ impl Gossip {
         if !env.seat.is_full() || !env.links.get(link).is_some_and(Link::has_room) {
             return Ok(());
         }
-        for (is_sys, batch) in self.replica.rows_of(&dots) {
+        for (is_sys, batch) in self.replica.rows_of(env.catalog, &dots) {
             env.fx.mark(Mark::GraftServed);
             self.send_rows(
                 env,

@@ -91,12 +91,12 @@ impl Gossip {
         let mut pending = self.pending_rejoin.take()?;
         if pending.todo.is_empty() && pending.wanted.is_empty() {
             // Rows may have been written, and have left memory, while others were loaded.
-            pending.todo = self.replica.cold_proposals(env.fx, &pending.rejoin);
+            pending.todo = self.replica.cold_proposals(&env.rows(), &pending.rejoin);
             if pending.todo.is_empty() {
                 let PendingRejoin {
                     link, with, rejoin, ..
                 } = pending;
-                let (dropped, proposed) = self.replica.rejoin(env.fx, rejoin);
+                let (dropped, proposed) = self.replica.rejoin(&mut env.rows(), rejoin);
                 return Some(Rejoined {
                     link,
                     with,

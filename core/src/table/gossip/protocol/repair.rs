@@ -216,7 +216,7 @@ impl Gossip {
             return self.merge(env, rows).map(drop);
         };
         repair.touched = now;
-        let (repaired, cold) = self.replica.repair(env.fx, rows, &repair.lost)?;
+        let (repaired, cold) = self.replica.repair(&mut env.rows(), rows, &repair.lost)?;
         repair.repaired += repaired;
         for place in cold {
             let has_room = self.renewals.contains(&place) || self.renewals.len() < MOST_RENEWALS;
@@ -238,7 +238,7 @@ impl Gossip {
             return;
         }
         if let Some(Ok(value)) = loaded {
-            self.replica.renew_loaded(env.fx, place, value);
+            self.replica.renew_loaded(&mut env.rows(), place, value);
         }
     }
 

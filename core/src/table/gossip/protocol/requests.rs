@@ -5,6 +5,7 @@ use crate::id::{TableId, Token};
 use crate::io::Response;
 use crate::marks::Mark;
 use crate::requests::Waits;
+use crate::table::catalog::Catalog;
 use crate::table::env::Env;
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{Loaded, Place, Replica, WAITING};
@@ -32,7 +33,7 @@ impl Gossip {
             let error = RequestError::IdempotencyUnsupported;
             return env.fx.reply(token, Err(error));
         }
-        match self.place_of(&request) {
+        match self.place_of(env.catalog, &request) {
             Some(place) if env.loads.is_awaited(&place) => {
                 await_value(env, &place, token, deadline, request);
             }
@@ -60,7 +61,7 @@ impl Gossip {
 
     /// Deletes what flushes have left, and answers those that are done.
     pub(crate) fn flushes_due(&mut self, env: &mut Env<'_>, budget: usize) {
-        for (token, accepted) in self.replica.flush_on(env.fx, budget) {
+        for (token, accepted) in self.replica.flush_on(&mut env.rows(), budget) {
             if let Some((_, deadline)) = env.requests.remove(token) {
                 let shown = Ok(Response::Written(accepted));
                 env.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
@@ -76,11 +77,16 @@ impl Gossip {
         token: Token,
         deadline: Option<Instant>,
     ) {
-        let admitted = env.admits().and_then(|()| self.admits_flush(table));
+        let admitted = env
+            .admits()
+            .and_then(|()| self.admits_flush(env.catalog, table));
         if let Err(error) = admitted {
             return env.fx.reply(token, Err(RequestError::Write(error)));
         }
-        match self.replica.flush_table(env.fx, table, Some(token)) {
+        match self
+            .replica
+            .flush_table(&mut env.rows(), table, Some(token))
+        {
             (accepted, None) => {
                 let shown = Ok(Response::Written(accepted));
                 env.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
@@ -91,8 +97,8 @@ impl Gossip {
 
     /// Returns whether a client may write to this table.
     #[inline]
-    pub(crate) fn admits(&self, table: TableId) -> Result<(), WriteError> {
-        match self.replica.catalog().get(table) {
+    pub(crate) fn admits(&self, catalog: &Catalog, table: TableId) -> Result<(), WriteError> {
+        match catalog.get(table) {
             Some(known) if known.namespace() == Namespace::Usr => Ok(()),
             Some(_) => Err(WriteError::ReadOnlyTable),
             None => Err(WriteError::TableForgotten),
@@ -101,16 +107,24 @@ impl Gossip {
 
     /// Returns whether a client may write to this table without a request.
     #[inline]
-    pub(crate) fn admits_at_once(&self, table: TableId) -> Result<(), WriteError> {
-        match self.replica.catalog().get(table) {
+    pub(crate) fn admits_at_once(
+        &self,
+        catalog: &Catalog,
+        table: TableId,
+    ) -> Result<(), WriteError> {
+        match catalog.get(table) {
             Some(known) if known.mode() != Mode::Gossip => Err(WriteError::AnsweredLater),
-            _ => self.admits(table),
+            _ => self.admits(catalog, table),
         }
     }
 
     /// Returns whether a client may flush this table, or all of them.
-    pub(crate) fn admits_flush(&self, table: Option<TableId>) -> Result<(), WriteError> {
-        self.admits(table.unwrap_or(TableId::DEFAULT))?;
+    pub(crate) fn admits_flush(
+        &self,
+        catalog: &Catalog,
+        table: Option<TableId>,
+    ) -> Result<(), WriteError> {
+        self.admits(catalog, table.unwrap_or(TableId::DEFAULT))?;
         match self.replica.is_full_of_flushes() {
             true => Err(WriteError::Busy { limit: WAITING }),
             false => Ok(()),
@@ -118,9 +132,9 @@ impl Gossip {
     }
 
     /// Returns the row that a request is about, if it takes turns with others on the same key.
-    fn place_of(&self, request: &TableRequest) -> Option<Place> {
+    fn place_of(&self, catalog: &Catalog, request: &TableRequest) -> Option<Place> {
         let key = request.op.key().filter(|_| takes_turns(&request.op))?;
-        Some(self.replica.place_of(request.table, key.clone()))
+        Some(self.replica.place_of(catalog, request.table, key.clone()))
     }
 
     fn write_requested(
@@ -131,8 +145,8 @@ impl Gossip {
         token: Token,
         deadline: Option<Instant>,
     ) {
-        let admitted = env.admits().and_then(|()| self.admits(table));
-        match admitted.and_then(|()| self.replica.write(env.fx, table, write)) {
+        let admitted = env.admits().and_then(|()| self.admits(env.catalog, table));
+        match admitted.and_then(|()| self.replica.write(&mut env.rows(), table, write)) {
             Ok(accepted) => {
                 let shown = Ok(Response::Written(accepted));
                 env.reply_safely((accepted.seq, accepted.sync), token, deadline, shown);
@@ -151,7 +165,7 @@ impl Gossip {
         loaded: Option<&Result<Loaded, ReadError>>,
     ) {
         let wall_ms = env.fx.now().wall.as_millis();
-        let place = self.place_of(&request);
+        let place = self.place_of(env.catalog, &request);
         let found = place.as_ref().and_then(|place| {
             let row = self.replica.rows().get(place.0, &place.1)?;
             row.is_live_at(wall_ms).then_some((place, row))
@@ -159,8 +173,8 @@ impl Gossip {
         let Some((place, row)) = found else {
             return env.fx.reply(token, Ok(Response::Row(None)));
         };
-        let gate = (row.seq, self.replica.is_sync(place.0));
-        if let Some(siblings) = self.replica.siblings(row) {
+        let gate = (row.seq, self.replica.is_sync(env.catalog, place.0));
+        if let Some(siblings) = self.replica.siblings(env.catalog, row) {
             return env.reply_safely(gate, token, deadline, Ok(Response::Siblings(siblings)));
         }
         let came = loaded.and_then(|loaded| loaded.as_ref().ok());

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::NodeId;
+use crate::table::catalog::Catalog;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::time::Instant;
@@ -46,8 +47,8 @@ impl core::fmt::Display for StrayRows {
 
 impl Gossip {
     /// Rows that wait to become siblings, by table.
-    pub(crate) fn stray_rows(&self) -> Vec<StrayRows> {
-        let strays = self.replica.strays().into_iter();
+    pub(crate) fn stray_rows(&self, catalog: &Catalog) -> Vec<StrayRows> {
+        let strays = self.replica.strays(catalog).into_iter();
         strays
             .map(|(table, rows, defined)| StrayRows {
                 table: table.to_string(),
@@ -88,7 +89,7 @@ impl Gossip {
         }
         if self.strays_at <= now {
             self.strays_at = now + PERIOD;
-            self.replica.look_for_strays();
+            self.replica.look_for_strays(env.catalog);
         }
         if !self.replica.strays_due(env.fx.durable()) {
             return;
@@ -96,7 +97,7 @@ impl Gossip {
         let (me, membership) = (env.seat.me, env.seat.members);
         let is_first = membership.others().all(|(node, _)| me < node);
         let is_mine = |node: NodeId| node == me || is_first && !membership.is_present(node);
-        for place in self.replica.move_strays(env.fx, &is_mine) {
+        for place in self.replica.move_strays(&mut env.rows(), &is_mine) {
             if !env.loads.wants(&place) {
                 self.replica.stray_not_loaded(&place);
             }

@@ -143,8 +143,8 @@ impl Gossip {
         env: &mut Env<'_>,
         batch: RowBatch,
     ) -> Result<Vec<Merged>, Refusal> {
-        let arrivals = self.replica.intern_batch(batch)?.into_iter();
-        let merged = arrivals.map(|arrival| self.replica.merge(env.fx, arrival));
+        let arrivals = self.replica.intern_batch(env.catalog, batch)?.into_iter();
+        let merged = arrivals.map(|arrival| self.replica.merge(&mut env.rows(), arrival));
         Ok(merged.collect())
     }
 
@@ -232,10 +232,9 @@ impl Gossip {
         let Some(gate) = env.links.get(link).map(|known| known.recorded) else {
             return Ok(true);
         };
-        let fx = &mut *env.fx;
         Ok(self
             .replica
-            .serve(fx, (link, gate), session, &extent, &have))
+            .serve(&mut env.rows(), (link, gate), session, &extent, &have))
     }
 
     /// Tells a client in which parts the contexts differ; whether it could be served now.
@@ -244,7 +243,7 @@ impl Gossip {
         if may {
             env.fx.mark(Mark::DigestDiffers);
             let scope = scope.to_wire();
-            let at = self.replica.changes().next();
+            let at = env.changes.next();
             let msg = Message::Gossip(GossipMessage::DigestDiff { session, scope, at });
             env.fx.send(link, Lane::Sys, msg);
         }
@@ -397,7 +396,7 @@ impl Gossip {
                 if self.is_behind(env.fx, &adopt) {
                     return Ok(Paged::Behind);
                 }
-                let rejoin = self.replica.begin_rejoin(rows, adopt, freed)?;
+                let rejoin = self.replica.begin_rejoin(env.catalog, rows, adopt, freed)?;
                 let rejoined = self.rejoin(env, link, with, rejoin);
                 return Ok(rejoined.map_or(Paged::Merged, Paged::Rejoined));
             }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{ActorIx, Arrival, Replica};
 use crate::config::MAX_ROW_BYTES;
 use crate::refusals::Refusal;
+use crate::table::catalog::Catalog;
 use crate::table::siblings::SiblingRow;
 use crate::table::{Hlc, Mode, RowClass};
 use crate::wire;
@@ -17,7 +18,11 @@ impl Replica {
     ///
     /// # Errors
     /// The reason to refuse the batch; nothing was merged.
-    pub(crate) fn intern_batch(&mut self, batch: wire::RowBatch) -> Result<Vec<Arrival>, Refusal> {
+    pub(crate) fn intern_batch(
+        &mut self,
+        catalog: &mut Catalog,
+        batch: wire::RowBatch,
+    ) -> Result<Vec<Arrival>, Refusal> {
         let mut classes = Vec::with_capacity(batch.tables.len());
         for table in &batch.tables {
             let class = RowClass::from_u8(table.domain).ok_or(Refusal::UnknownDomain)?;
@@ -25,7 +30,7 @@ impl Replica {
             if !fits || class != RowClass::Sys && Mode::of(&table.name) != Mode::Gossip {
                 return Err(Refusal::BadTableName);
             }
-            if class == RowClass::Sys && self.catalog.find(class, &table.name).is_none() {
+            if class == RowClass::Sys && catalog.find(class, &table.name).is_none() {
                 return Err(Refusal::UnknownSystemTable);
             }
             classes.push(class);
@@ -50,8 +55,8 @@ impl Replica {
             .collect();
         let mut tables = Vec::with_capacity(classes.len());
         for (class, table) in classes.iter().zip(&batch.tables) {
-            let id = self.catalog.intern(*class, &table.name);
-            self.make_room(id);
+            let id = catalog.intern(*class, &table.name);
+            self.make_room(catalog, id);
             tables.push(id);
         }
         let arrivals = batch.rows.into_iter().zip(siblings);

@@ -4,25 +4,25 @@ use alloc::vec::Vec;
 
 use super::Replica;
 use super::stability::tombstone;
-use crate::effects::Effects;
 use crate::id::TableId;
+use crate::table::env::RowEnv;
 use crate::table::{Hlc, RowClass, Slot};
 
 impl Replica {
     /// Frees the tombstones of users' tables that are older than two seconds.
-    pub(super) fn free_old(&mut self, fx: &mut Effects) {
-        let until = Hlc::at(fx.now().wall).0.saturating_sub(2_000 << 16);
+    pub(super) fn free_old(&mut self, env: &mut RowEnv<'_>) {
+        let until = Hlc::at(env.fx.now().wall).0.saturating_sub(2_000 << 16);
         for class in RowClass::USR {
             for slot in self.tombstones_before(class, Hlc(until)) {
-                self.free(fx, class, slot);
+                self.free(env, class, slot);
             }
         }
     }
 
     /// Frees the drop markers of tables.
-    pub(super) fn free_drop_markers(&mut self, fx: &mut Effects) {
+    pub(super) fn free_drop_markers(&mut self, env: &mut RowEnv<'_>) {
         for slot in self.tombstones_before(RowClass::Sys, Hlc(u64::MAX)) {
-            self.free(fx, RowClass::Sys, slot);
+            self.free(env, RowClass::Sys, slot);
         }
     }
 
@@ -34,8 +34,8 @@ impl Replica {
     }
 
     /// Forgets a drop marker after it has removed what was there.
-    pub(super) fn ignore_drop_marker(&mut self, fx: &mut Effects, table: Option<TableId>) {
-        self.sweep(fx, usize::MAX);
+    pub(super) fn ignore_drop_marker(&mut self, env: &mut RowEnv<'_>, table: Option<TableId>) {
+        self.sweep(env, usize::MAX);
         match table {
             Some(table) => self.rows.set_drop_marker(table, Hlc(0)),
             None => self.rows.set_drop_marker_of_all(Hlc(0)),

@@ -19,6 +19,8 @@ use crate::io::Record;
 use crate::store::seal;
 use crate::table::RowClass;
 use crate::table::Slot;
+use crate::table::catalog::Catalog;
+use crate::table::env::RowEnv;
 
 /// Where a row is: its table and key.
 pub(crate) type Place = (TableId, Bytes);
@@ -95,19 +97,19 @@ impl Replica {
     }
 
     /// The value of a row leaves memory if it has to, because it is large or hidden: at once, or with the batch that stores it.
-    pub(super) fn cool_stored(&mut self, fx: &Effects, slot: Slot) {
+    pub(super) fn cool_stored(&mut self, env: &RowEnv<'_>, slot: Slot) {
         let Some(row) = self.rows.row(slot) else {
             return;
         };
         let Some(value) = row.value.resident() else {
             return;
         };
-        let class = self.catalog.class(row.table);
-        let leaves = self.rows.is_hidden(slot) && self.cooling.applies_hidden(fx, class);
-        if !leaves && !self.cooling.applies(fx, class, Some(value)) {
+        let class = env.catalog.class(row.table);
+        let leaves = self.rows.is_hidden(slot) && self.cooling.applies_hidden(env.fx, class);
+        if !leaves && !self.cooling.applies(env.fx, class, Some(value)) {
             return;
         }
-        if row.seq <= fx.durable() {
+        if row.seq <= env.fx.durable() {
             self.rows.update(slot, |row| row.value.cool());
         } else {
             self.cooling.push(row.seq, slot, row.arrival);
@@ -121,13 +123,14 @@ impl Replica {
     }
 
     /// The key of a row's record.
-    pub(crate) fn record_key(&self, (table, key): &Place) -> Bytes {
-        super::record::row_key(self.catalog.class(*table), self.catalog.name(*table), key)
+    pub(crate) fn record_key(&self, catalog: &Catalog, (table, key): &Place) -> Bytes {
+        super::record::row_key(catalog.class(*table), catalog.name(*table), key)
     }
 
     /// Judges what a load brought that was issued for version `issued`.
     pub(crate) fn thaw(
         &self,
+        catalog: &Catalog,
         place: &Place,
         issued: VersionKey,
         result: Result<Option<Bytes>, String>,
@@ -135,7 +138,7 @@ impl Replica {
         let Some(current) = self.cold_version(place) else {
             return Thawed::Needless;
         };
-        match self.read_record(place, result) {
+        match self.read_record(catalog, place, result) {
             Ok((version, value)) if version == current => Thawed::Value((version, value)),
             _ if issued != current => Thawed::Stale,
             Ok(_) => Thawed::Failed(ReadError::Damaged {
@@ -147,12 +150,13 @@ impl Replica {
 
     fn read_record(
         &self,
+        catalog: &Catalog,
         place: &Place,
         result: Result<Option<Bytes>, String>,
     ) -> Result<Loaded, ReadError> {
         let value = result.map_err(ReadError::Store)?;
         let value = value.ok_or(ReadError::Missing)?;
-        let key = self.record_key(place);
+        let key = self.record_key(catalog, place);
         let damaged = |why| ReadError::Damaged { why };
         let record = Record { key, value };
         let body = seal::open(&record).map_err(|_| damaged("checksum or form"))?;

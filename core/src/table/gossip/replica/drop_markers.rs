@@ -4,11 +4,11 @@ use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use super::Replica;
-use crate::effects::Effects;
 use crate::error::TableError;
 use crate::id::{Seq, TableId};
-use crate::table::catalog::{self, sys};
+use crate::table::catalog::{self, Catalog, sys};
 use crate::table::changes::Entry;
+use crate::table::env::RowEnv;
 use crate::table::{Hlc, TableOptions};
 
 /// Key of the drop marker under all user tables.
@@ -37,12 +37,12 @@ impl Replica {
     }
 
     /// A table's drop marker is known to all members and nothing at or below it can come any more: it hides nothing from now on.
-    pub(super) fn drop_marker_freed(&mut self, key: &[u8]) {
+    pub(super) fn drop_marker_freed(&mut self, catalog: &Catalog, key: &[u8]) {
         let Some(name) = drop_marker_name(key) else {
             return;
         };
         self.drop_markers.remove(name);
-        for table in self.catalog.groups_of(name) {
+        for table in catalog.groups_of(name) {
             self.rows.set_drop_marker(table, Hlc(0));
             self.rows.note_empty(table);
         }
@@ -51,7 +51,7 @@ impl Replica {
     /// A row of a table that describes tables has changed.
     pub(super) fn meta_changed(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         meta: catalog::Meta,
         key: &[u8],
         clock: Hlc,
@@ -62,25 +62,25 @@ impl Replica {
                     .rows
                     .get(sys::TABLES, key)
                     .and_then(|row| row.value.resident().cloned());
-                if let Some((before, home)) = self.catalog.define(key, value.as_deref()) {
-                    self.make_room(home);
+                if let Some((before, home)) = env.catalog.define(key, value.as_deref()) {
+                    self.make_room(env.catalog, home);
                     self.rows.show(before, home);
                     self.rows.set_explicit(home, true);
-                    self.look_for_strays_in(before);
-                    self.tell_redefined(fx, before, home);
+                    self.look_for_strays_in(env.catalog, before);
+                    self.tell_redefined(env, before, home);
                 }
             }
             catalog::Meta::DropMarkers => {
                 if key == DROP_MARKER_OF_ALL {
-                    self.drop_all(fx, clock);
+                    self.drop_all(env, clock);
                 } else if let Some(name) = drop_marker_name(key) {
-                    if fx.rules().respects_drop_markers() {
+                    if env.fx.rules().respects_drop_markers() {
                         let drop_marker = self.drop_markers.entry(name.to_string()).or_default();
                         *drop_marker = (*drop_marker).max(clock);
                     }
-                    for table in self.catalog.groups_of(name) {
-                        self.make_room(table);
-                        self.drop_rows(fx, table, clock);
+                    for table in env.catalog.groups_of(name) {
+                        self.make_room(env.catalog, table);
+                        self.drop_rows(env, table, clock);
                     }
                 }
             }
@@ -88,22 +88,22 @@ impl Replica {
     }
 
     /// The name of a table means another one from now on: watchers begin anew.
-    fn tell_redefined(&mut self, fx: &mut Effects, before: TableId, home: TableId) {
-        if self.catalog.group(before) == self.catalog.group(home) || self.changes.is_new() {
+    fn tell_redefined(&mut self, env: &mut RowEnv<'_>, before: TableId, home: TableId) {
+        if env.catalog.group(before) == env.catalog.group(home) || env.changes.is_new() {
             return;
         }
-        if !fx.rules().tells_redefinitions() {
+        if !env.fx.rules().tells_redefinitions() {
             return;
         }
         let has_rows = |table| self.rows.live(table).is_some_and(|live| !live.is_empty());
         // A change of a row that has gone may be in the log, from which none of that table's is told any more.
-        if self.catalog.was_used(before) || has_rows(before) || has_rows(home) {
-            let number = self.changes.push(Entry::Flushed { table: home });
-            let public = self.catalog.public(home);
+        if env.catalog.was_used(before) || has_rows(before) || has_rows(home) {
+            let number = env.changes.push(Entry::Flushed { table: home });
+            let public = env.catalog.public(home);
             if has_rows(home) {
                 self.redefined.insert(public, number);
             }
-            fx.changed(public);
+            env.fx.changed(public);
         }
     }
 
@@ -118,33 +118,38 @@ impl Replica {
     /// Creates a table with options.
     pub(crate) fn create_table(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         name: &str,
         options: TableOptions,
     ) -> Result<(TableId, Seq), TableError> {
-        let id = self.table(name, true)?;
-        if self.catalog.options(id) == options {
+        let id = self.table(env.catalog, name, true)?;
+        if env.catalog.options(id) == options {
             let seq = self
                 .rows
                 .get(sys::TABLES, name.as_bytes())
                 .map_or(Seq(0), |row| row.seq);
-            if self.catalog.is_explicit(id) {
+            if env.catalog.is_explicit(id) {
                 return Ok((id, seq));
             }
-        } else if self.catalog.is_explicit(id) || id == TableId::DEFAULT || self.has_rows(id) {
+        } else if env.catalog.is_explicit(id)
+            || id == TableId::DEFAULT
+            || self.has_rows(env.catalog, id)
+        {
             return Err(TableError::OptionsDiffer);
         }
         let accepted = self.write_sys(
-            fx,
+            env,
             sys::TABLES,
             name.as_bytes(),
             catalog::encode_options(options),
         );
-        Ok((self.table(name, true)?, accepted.seq))
+        Ok((self.table(env.catalog, name, true)?, accepted.seq))
     }
 
-    fn has_rows(&self, table: TableId) -> bool {
-        let shown = self.live(table).is_some_and(|live| !live.is_empty());
-        shown || self.hides_in(table)
+    fn has_rows(&self, catalog: &Catalog, table: TableId) -> bool {
+        let shown = self
+            .live(catalog, table)
+            .is_some_and(|live| !live.is_empty());
+        shown || self.hides_in(catalog, table)
     }
 }

@@ -19,6 +19,7 @@ use crate::marks::Mark;
 use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::changes::Entry;
+use crate::table::env::RowEnv;
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Hlc, RowClass};
 
@@ -30,10 +31,10 @@ const LOOKS: usize = 4 * KEPT;
 
 impl Replica {
     /// Drops the rows of a group of tables that are at or below a drop marker: they are hidden from now on. O(log rows), and 1,024 rows that stay.
-    pub(super) fn drop_rows(&mut self, fx: &mut Effects, table: TableId, drop_marker: Hlc) {
+    pub(super) fn drop_rows(&mut self, env: &mut RowEnv<'_>, table: TableId, drop_marker: Hlc) {
         let extent = self.rows.extent(table);
         let extent = extent.filter(|((oldest, _), _)| *oldest <= drop_marker);
-        self.rows.unswept |= !fx.rules().sweeps_drop_markers();
+        self.rows.unswept |= !env.fx.rules().sweeps_drop_markers();
         let is_new = drop_marker > self.rows.drop_marker(table) && !self.rows.unswept;
         let Some(((_, newest), len)) = extent.filter(|_| is_new) else {
             return self.raise_drop_marker(table, drop_marker);
@@ -41,32 +42,32 @@ impl Replica {
         let kept = match newest > drop_marker {
             false => Some(Vec::new()),
             true if len <= KEPT => Some(self.newer_of(table, drop_marker)),
-            true => self.newer_than(Some(table), drop_marker),
+            true => self.newer_than(env, Some(table), drop_marker),
         };
         self.raise_drop_marker(table, drop_marker);
         match kept {
             Some(kept) => {
                 let sum = self.rows.shelve(table);
-                self.live_sum.drop_table(self.catalog.class(table), sum);
-                self.keep(fx, kept, drop_marker);
+                self.live_sum.drop_table(env.catalog.class(table), sum);
+                self.keep(env, kept, drop_marker);
             }
             None => self.rows.shelves.look_everywhere(),
         }
-        self.changes.push(Entry::Flushed { table });
-        fx.changed(self.catalog.public(table));
-        fx.mark(Mark::DropMarkerSwept);
-        if !fx.rules().respects_drop_markers() {
-            self.ignore_drop_marker(fx, Some(table));
+        env.changes.push(Entry::Flushed { table });
+        env.fx.changed(env.catalog.public(table));
+        env.fx.mark(Mark::DropMarkerSwept);
+        if !env.fx.rules().respects_drop_markers() {
+            self.ignore_drop_marker(env, Some(table));
         }
     }
 
     /// Drops the rows of all users' tables that are at or below a drop marker. O(log rows), and 1,024 rows that stay.
-    pub(super) fn drop_all(&mut self, fx: &mut Effects, drop_marker: Hlc) {
+    pub(super) fn drop_all(&mut self, env: &mut RowEnv<'_>, drop_marker: Hlc) {
         if drop_marker <= self.rows.drop_marker_of_all() {
             return;
         }
-        self.rows.unswept |= !fx.rules().sweeps_drop_markers();
-        let kept = self.newer_than(None, drop_marker);
+        self.rows.unswept |= !env.fx.rules().sweeps_drop_markers();
+        let kept = self.newer_than(env, None, drop_marker);
         let stays = kept.is_none() && self.rows.are_newer(drop_marker);
         self.rows.set_drop_marker_of_all(drop_marker);
         if stays || self.rows.unswept {
@@ -76,15 +77,15 @@ impl Replica {
             Some(kept) => {
                 self.rows.shelve_all();
                 self.live_sum.drop_users();
-                self.keep(fx, kept, drop_marker);
+                self.keep(env, kept, drop_marker);
             }
             None => self.rows.shelves.look_everywhere(),
         }
-        self.changes.push(Entry::FlushedAll);
-        fx.all_changed();
-        fx.mark(Mark::DropMarkerSwept);
-        if !fx.rules().respects_drop_markers() {
-            self.ignore_drop_marker(fx, None);
+        env.changes.push(Entry::FlushedAll);
+        env.fx.all_changed();
+        env.fx.mark(Mark::DropMarkerSwept);
+        if !env.fx.rules().respects_drop_markers() {
+            self.ignore_drop_marker(env, None);
         }
     }
 
@@ -101,21 +102,26 @@ impl Replica {
     }
 
     /// The rows of a table, or of all users' tables, that are above a drop marker; `None` when that is not known, or when they are many.
-    fn newer_than(&self, table: Option<TableId>, drop_marker: Hlc) -> Option<Vec<Slot>> {
-        let next = self.changes.next();
+    fn newer_than(
+        &self,
+        env: &RowEnv<'_>,
+        table: Option<TableId>,
+        drop_marker: Hlc,
+    ) -> Option<Vec<Slot>> {
+        let next = env.changes.next();
         let since = self.ahead.since(drop_marker, next)?;
-        if since < self.changes.first() || next - since > LOOKS as u64 {
+        if since < env.changes.first() || next - since > LOOKS as u64 {
             return None;
         }
         let is_meant = |row: &StoredRow| match table {
-            Some(table) => self.catalog.group(row.table) == table,
-            None => self.catalog.listed(row.table).is_some(),
+            Some(table) => env.catalog.group(row.table) == table,
+            None => env.catalog.listed(row.table).is_some(),
         };
         let is_newer = |slot: &Slot| {
             let row = self.rows.row(*slot);
             row.is_some_and(|row| row.clock > drop_marker && is_meant(row))
         };
-        let logged = self.changes.since(since);
+        let logged = env.changes.since(since);
         let logged = logged.filter_map(|(_, entry)| entry.gossip_slot());
         let mut newer: BTreeSet<Slot> = logged.filter(is_newer).collect();
         for (looks, slot) in self.ahead.above(drop_marker).enumerate() {
@@ -130,20 +136,20 @@ impl Replica {
     }
 
     /// Rows above a drop marker go back to their tables, without those of their versions that are below.
-    fn keep(&mut self, fx: &mut Effects, kept: Vec<Slot>, drop_marker: Hlc) {
+    fn keep(&mut self, env: &mut RowEnv<'_>, kept: Vec<Slot>, drop_marker: Hlc) {
         for slot in kept {
             let Some(row) = self.rows.row(slot) else {
                 continue;
             };
-            let class = self.catalog.class(row.table);
+            let class = env.catalog.class(row.table);
             self.rows.admit(slot);
             self.count_row(class, slot, true);
-            self.strip(fx, slot, drop_marker);
+            self.strip(env, slot, drop_marker);
         }
     }
 
     /// Removes the versions of a row that are at or below the drop marker, while others are above it.
-    fn strip(&mut self, fx: &mut Effects, slot: Slot, drop_marker: Hlc) {
+    fn strip(&mut self, env: &mut RowEnv<'_>, slot: Slot, drop_marker: Hlc) {
         let row = self.rows.row(slot).filter(|row| row.clock > drop_marker);
         let Some(row) = row.filter(|row| {
             let siblings = row.value.siblings();
@@ -152,13 +158,13 @@ impl Replica {
             return;
         };
         let (table, key) = (row.table, row.key.clone());
-        if self.flush_row(fx, slot) {
+        if self.flush_row(env, slot) {
             return;
         }
         let row = self.rows.row(slot);
         if let Some(mut siblings) = row.and_then(|row| row.value.siblings().cloned()) {
             siblings.retain(|version| version.clock > drop_marker);
-            self.place_siblings(fx, table, key, siblings);
+            self.place_siblings(env, table, key, siblings);
         }
     }
 
@@ -202,11 +208,11 @@ impl Replica {
     }
 
     /// Removes the row of a key now, if a drop marker has hidden it: in a table with siblings a new row of the key has to know what it knew.
-    pub(super) fn sweep_key(&mut self, fx: &mut Effects, table: TableId, key: &[u8]) {
+    pub(super) fn sweep_key(&mut self, env: &mut RowEnv<'_>, table: TableId, key: &[u8]) {
         if self.is_sweeping()
             && let Some(slot) = self.rows.find_dropped(table, key)
         {
-            self.sweep_row(fx, slot);
+            self.sweep_row(env, slot);
         }
     }
 
@@ -221,7 +227,7 @@ impl Replica {
     }
 
     /// Removes up to `budget` of the rows that drop markers have hidden, or fewer when they are long.
-    pub(crate) fn sweep(&mut self, fx: &mut Effects, budget: usize) {
+    pub(crate) fn sweep(&mut self, env: &mut RowEnv<'_>, budget: usize) {
         let mut left = budget;
         while left > 0 {
             let (tables, places) = (self.rows.tables(), self.rows.places());
@@ -231,17 +237,17 @@ impl Replica {
             let cost: usize = match chore {
                 Chore::Table(table) => {
                     if self.rows.refresh(table) {
-                        fx.changed(self.catalog.public(table));
+                        env.fx.changed(env.catalog.public(table));
                     }
                     1
                 }
                 Chore::Row(slot) => match self.rows.is_placed(slot) {
                     true => 1,
-                    false => self.sweep_row(fx, slot),
+                    false => self.sweep_row(env, slot),
                 },
                 Chore::Slab(places) => {
                     let slots = places.map(Slot::new);
-                    slots.map(|slot| self.sweep_row(fx, slot)).sum::<usize>() + 1
+                    slots.map(|slot| self.sweep_row(env, slot)).sum::<usize>() + 1
                 }
                 Chore::Done => 1,
             };
@@ -250,19 +256,19 @@ impl Replica {
     }
 
     /// Removes a row if a drop marker has hidden it, or what a drop marker has hidden of it; returns what that cost, in rows.
-    pub(super) fn sweep_row(&mut self, fx: &mut Effects, slot: Slot) -> usize {
+    pub(super) fn sweep_row(&mut self, env: &mut RowEnv<'_>, slot: Slot) -> usize {
         let Some(row) = self.rows.raw(slot) else {
             return 0;
         };
         let (table, placed) = (row.table, self.rows.is_placed(slot));
-        let class = self.catalog.class(table);
+        let class = env.catalog.class(table);
         if !self.rows.is_dropped(row) {
             let drop_marker = self.drop_marker(table);
             if !placed {
                 self.rows.admit(slot);
                 self.count_row(class, slot, true);
             }
-            self.strip(fx, slot, drop_marker);
+            self.strip(env, slot, drop_marker);
             return 0;
         }
         let siblings = row.value.siblings().cloned();
@@ -273,30 +279,36 @@ impl Replica {
             // A row that was written since has the record, if it is one of the same table.
             let since = self.rows.get(table, &row.key);
             if since.is_none_or(|since| since.table != table) {
-                self.delete_stored(fx, class, table, &row.key);
+                self.delete_stored(env, class, table, &row.key);
             }
             if let Some(siblings) = siblings {
-                self.forget_siblings(fx, table, row.key, siblings);
+                self.forget_siblings(env, table, row.key, siblings);
             }
         }
         if placed {
-            fx.changed(self.catalog.public(table));
+            env.fx.changed(env.catalog.public(table));
         }
         cost
     }
 
     /// A row of siblings was removed, because a drop marker is above it. What it had replaced stays replaced.
-    fn forget_siblings(&mut self, fx: &mut Effects, table: TableId, key: Bytes, whole: SiblingRow) {
+    fn forget_siblings(
+        &mut self,
+        env: &mut RowEnv<'_>,
+        table: TableId,
+        key: Bytes,
+        whole: SiblingRow,
+    ) {
         let row = self.rows.get(table, &key);
         let since = row.and_then(|row| row.value.siblings()).cloned();
         let mut row = since.clone().unwrap_or_default();
         let mut known = whole.clone();
         known.retain(|_| false);
         row.merge(&known, |_| false);
-        self.keep_seen(fx, self.catalog.class(table), Some(whole), &mut row);
+        self.keep_seen(env.fx, env.catalog.class(table), Some(whole), &mut row);
         let is_none = since.is_none() && row.versions().is_empty();
         if !is_none && since.as_ref() != Some(&row) {
-            self.place_siblings(fx, table, key, row);
+            self.place_siblings(env, table, key, row);
         }
     }
 }

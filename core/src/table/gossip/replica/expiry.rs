@@ -5,19 +5,20 @@
 //! tombstone is.
 
 use super::{Replica, Value};
-use crate::effects::Effects;
 use crate::id::TableId;
 use crate::marks::Mark;
 use crate::table::RowClass;
 use crate::table::Slot;
+use crate::table::catalog::Catalog;
 use crate::table::changes::Entry;
+use crate::table::env::RowEnv;
 use crate::time::Wall;
 
 impl Replica {
     /// Hides rows whose time has come, and shows those again whose time lies ahead because the clock went back, at most `budget` of them.
-    pub(crate) fn hide_expired(&mut self, fx: &mut Effects, budget: usize) {
-        let wall_ms = fx.now().wall.as_millis();
-        if !fx.rules().shows_hidden_again() {
+    pub(crate) fn hide_expired(&mut self, env: &mut RowEnv<'_>, budget: usize) {
+        let wall_ms = env.fx.now().wall.as_millis();
+        if !env.fx.rules().shows_hidden_again() {
             self.rows.hide_for_good();
         }
         for _ in 0..budget {
@@ -26,57 +27,62 @@ impl Replica {
             };
             if self.rows.row(slot).is_none() {
                 // A drop marker has taken it.
-                self.sweep_row(fx, slot);
+                self.sweep_row(env, slot);
                 continue;
             }
-            if self.flush_row(fx, slot) {
+            if self.flush_row(env, slot) {
                 continue;
             }
             self.rows.hide_or_show(slot);
             let hidden = self.rows.is_hidden(slot);
-            fx.mark(match hidden {
+            env.fx.mark(match hidden {
                 true => Mark::RowHidden,
                 false => Mark::RowShownAgain,
             });
-            self.shown_otherwise(fx, slot);
-            self.cool_stored(fx, slot);
+            self.shown_otherwise(env, slot);
+            self.cool_stored(env, slot);
         }
     }
 
     /// Watchers are told of a row that is hidden, or shows again.
-    fn shown_otherwise(&mut self, fx: &mut Effects, slot: Slot) {
-        let number = self.changes.push(Entry::gossip(slot));
+    fn shown_otherwise(&mut self, env: &mut RowEnv<'_>, slot: Slot) {
+        let number = env.changes.push(Entry::gossip(slot));
         self.rows.update(slot, |row| row.arrival = number);
         if let Some(row) = self.rows.row(slot) {
-            fx.changed(self.catalog.public(row.table));
+            env.fx.changed(env.catalog.public(row.table));
         }
     }
 
     /// Turns rows that expired at `agreed_ms` or before into tombstones with the same dot and clock, at most `budget` of them. Returns
     /// whether more are left.
-    pub(crate) fn end_expired(&mut self, fx: &mut Effects, agreed_ms: u64, budget: usize) -> bool {
+    pub(crate) fn end_expired(
+        &mut self,
+        env: &mut RowEnv<'_>,
+        agreed_ms: u64,
+        budget: usize,
+    ) -> bool {
         for _ in 0..budget {
             let Some(slot) = self.first_to_end(agreed_ms) else {
                 return false;
             };
             if self.rows.row(slot).is_none() {
                 // A drop marker has taken it.
-                self.sweep_row(fx, slot);
+                self.sweep_row(env, slot);
                 continue;
             }
-            if !fx.rules().expiry_leaves_tombstones() {
-                let class = self.rows.row(slot).map(|row| self.catalog.class(row.table));
-                self.free(fx, class.unwrap_or(RowClass::UsrDurable), slot);
+            if !env.fx.rules().expiry_leaves_tombstones() {
+                let class = self.rows.row(slot).map(|row| env.catalog.class(row.table));
+                self.free(env, class.unwrap_or(RowClass::UsrDurable), slot);
                 continue;
             }
             if !self.rows.is_hidden(slot) {
                 // This node's clock is behind the others: watchers here were not told that the row has gone.
-                self.shown_otherwise(fx, slot);
+                self.shown_otherwise(env, slot);
             }
             self.rows.update(slot, |row| row.value = Value::Dead);
             if let Some(row) = self.rows.row(slot) {
-                fx.mark(Mark::RowExpired);
-                let class = self.catalog.class(row.table);
+                env.fx.mark(Mark::RowExpired);
+                let class = env.catalog.class(row.table);
                 self.cover.link(class, row.actor, row.counter, slot, true);
             }
         }
@@ -102,9 +108,9 @@ impl Replica {
     }
 
     /// Whether a table has hidden rows.
-    pub(crate) fn hides_in(&self, table: TableId) -> bool {
-        let named = self.catalog.known_as(table).into_iter();
-        let mut shown = named.filter(|table| self.catalog.is_shown(*table));
+    pub(crate) fn hides_in(&self, catalog: &Catalog, table: TableId) -> bool {
+        let named = catalog.known_as(table).into_iter();
+        let mut shown = named.filter(|table| catalog.is_shown(*table));
         shown.any(|table| self.rows.expiring().hides_in(table))
     }
 

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use super::drop_markers;
 use super::write::Fresh;
 use super::{Replica, StoredRow};
-use crate::effects::Effects;
 use crate::id::{Seq, TableId, Token};
 use crate::marks::Mark;
 use crate::table::Slot;
+use crate::table::catalog::Catalog;
+use crate::table::env::RowEnv;
 use crate::table::siblings::Sibling;
 use crate::table::sys;
 use crate::table::{Accepted, Hlc};
@@ -44,19 +45,19 @@ impl Replica {
     /// [`Replica::flush_on`] gives the answer for the token, and [`Replica::flush_more`] that for the number.
     pub(crate) fn flush_table(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         table: Option<TableId>,
         token: Option<Token>,
     ) -> (Accepted, Option<u64>) {
         let key = match table {
-            Some(table) => drop_markers::drop_marker_key(self.catalog.name(table)),
+            Some(table) => drop_markers::drop_marker_key(env.catalog.name(table)),
             None => drop_markers::DROP_MARKER_OF_ALL.to_vec(),
         };
         // A table's drop marker is freed as a tombstone is; the one row that is the drop marker of all stays.
         let value = table.is_none().then(Bytes::new);
-        let accepted = self.write_sys(fx, sys::DROP_MARKERS, &key, value);
+        let accepted = self.write_sys(env, sys::DROP_MARKERS, &key, value);
         // Rows of which the drop marker has removed some siblings were placed anew: they were here before all the same.
-        let before = self.changes.next();
+        let before = env.changes.next();
         self.last_flush += 1;
         let mut flush = Flush {
             number: self.last_flush,
@@ -67,7 +68,7 @@ impl Replica {
             accepted,
         };
         let mut left = AT_ONCE;
-        if !fx.rules().flushes_rows_ahead() || self.delete_ahead(fx, &mut flush, &mut left) {
+        if !env.fx.rules().flushes_rows_ahead() || self.delete_ahead(env, &mut flush, &mut left) {
             return (flush.accepted, None);
         }
         let (accepted, number) = (flush.accepted, flush.number);
@@ -92,10 +93,14 @@ impl Replica {
     }
 
     /// Deletes up to `budget` rows that flushes have on their lists; returns the answers to those that are done.
-    pub(crate) fn flush_on(&mut self, fx: &mut Effects, budget: usize) -> Vec<(Token, Accepted)> {
+    pub(crate) fn flush_on(
+        &mut self,
+        env: &mut RowEnv<'_>,
+        budget: usize,
+    ) -> Vec<(Token, Accepted)> {
         let (mut left, mut done) = (budget, Vec::new());
         while let Some(mut flush) = self.flushes.pop_front() {
-            if !self.delete_ahead(fx, &mut flush, &mut left) {
+            if !self.delete_ahead(env, &mut flush, &mut left) {
                 self.flushes.push_front(flush);
                 break;
             }
@@ -108,14 +113,14 @@ impl Replica {
     /// with deletes of flushes whose tables promise to sync first.
     pub(crate) fn flush_more(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         number: u64,
         budget: usize,
     ) -> Option<Seq> {
         let mut left = budget;
         while let Some(mut flush) = self.flushes.pop_front() {
             let is_meant = flush.number <= number && flush.token.is_none();
-            if !is_meant || !self.delete_ahead(fx, &mut flush, &mut left) {
+            if !is_meant || !self.delete_ahead(env, &mut flush, &mut left) {
                 self.flushes.push_front(flush);
                 break;
             }
@@ -125,7 +130,7 @@ impl Replica {
     }
 
     /// Deletes the rows of a flush, of which `left` may be looked at; whether all are done.
-    fn delete_ahead(&mut self, fx: &mut Effects, flush: &mut Flush, left: &mut usize) -> bool {
+    fn delete_ahead(&mut self, env: &mut RowEnv<'_>, flush: &mut Flush, left: &mut usize) -> bool {
         while *left > 0 {
             let Some(at) = self.ahead.after(flush.at) else {
                 return true;
@@ -135,44 +140,45 @@ impl Replica {
             let Some(row) = self.rows.row(at.1) else {
                 continue;
             };
-            if self.is_listed(flush, row) {
-                self.delete_row(fx, at.1, &mut flush.accepted);
+            if self.is_listed(env.catalog, flush, row) {
+                self.delete_row(env, at.1, &mut flush.accepted);
             }
         }
         self.ahead.after(flush.at).is_none()
     }
 
     /// Whether a row that is above the drop marker was here when the flush came, and is one of those that it removes.
-    fn is_listed(&self, flush: &Flush, row: &StoredRow) -> bool {
+    fn is_listed(&self, catalog: &Catalog, flush: &Flush, row: &StoredRow) -> bool {
         let is_meant = match flush.table {
-            Some(table) => self.catalog.public(row.table) == self.catalog.public(table),
-            None => self.catalog.listed(row.table).is_some(),
+            Some(table) => catalog.public(row.table) == catalog.public(table),
+            None => catalog.listed(row.table).is_some(),
         };
         is_meant && row.arrival < flush.before && !row.value.is_dead()
     }
 
     /// Deletes a row at once that a flush has yet to come to, because it is about to be hidden or shown again: with the number that
     /// it gets it would look like one that was written later. Returns whether it was deleted. O(flushes).
-    pub(super) fn flush_row(&mut self, fx: &mut Effects, slot: Slot) -> bool {
+    pub(super) fn flush_row(&mut self, env: &mut RowEnv<'_>, slot: Slot) -> bool {
         let Some(row) = self.rows.row(slot).filter(|_| self.is_flushing()) else {
             return false;
         };
-        let is_left = |flush: &Flush| (row.clock, slot) > flush.at && self.is_listed(flush, row);
+        let is_left =
+            |flush: &Flush| (row.clock, slot) > flush.at && self.is_listed(env.catalog, flush, row);
         let Some(at) = self.flushes.iter().position(is_left) else {
             return false;
         };
-        if !fx.rules().flushes_hidden_rows() {
+        if !env.fx.rules().flushes_hidden_rows() {
             return false;
         }
         let mut accepted = self.flushes[at].accepted;
-        self.delete_row(fx, slot, &mut accepted);
+        self.delete_row(env, slot, &mut accepted);
         self.flushes[at].accepted = accepted;
         true
     }
 
     /// Deletes one row by a version with the next clock after its own; in a table with siblings one that has seen all of them.
     /// A row with the last of all clocks stays: nothing is newer.
-    fn delete_row(&mut self, fx: &mut Effects, slot: Slot, answer: &mut Accepted) {
+    fn delete_row(&mut self, env: &mut RowEnv<'_>, slot: Slot, answer: &mut Accepted) {
         let Some(row) = self.rows.row(slot) else {
             return;
         };
@@ -181,7 +187,7 @@ impl Replica {
         let Ok(above) = self.clock_to_beat(table, Some(row)) else {
             return;
         };
-        let clock = self.issue_clock(fx, above);
+        let clock = self.issue_clock(env.fx, above);
         let accepted = match siblings {
             None => {
                 let fresh = Fresh {
@@ -191,10 +197,10 @@ impl Replica {
                     value: None,
                     expires: 0,
                 };
-                self.put(fx, fresh, clock, true)
+                self.put(env, fresh, clock, true)
             }
             Some(mut siblings) => {
-                let dot = self.next_dot(fx, table);
+                let dot = self.next_dot(env, table);
                 let version = Sibling {
                     origin: dot,
                     dot,
@@ -203,10 +209,10 @@ impl Replica {
                 };
                 let seen = siblings.seen().clone();
                 siblings.write(version, &seen);
-                self.put_siblings(fx, table, &key, (dot, clock, true), siblings)
+                self.put_siblings(env, table, &key, (dot, clock, true), siblings)
             }
         };
-        fx.mark(Mark::FlushedAhead);
+        env.fx.mark(Mark::FlushedAhead);
         if accepted.sync {
             self.flushed = self.flushed.max(accepted.seq);
         }

@@ -71,10 +71,11 @@ use crate::io::StoreOp;
 use crate::marks::Mark;
 use crate::refusals::Refusal;
 use crate::table::catalog::{self, Catalog, sys};
-use crate::table::changes::{ChangeLog, Entry};
+use crate::table::changes::Entry;
 use crate::table::clock::HlcSource;
+use crate::table::env::RowEnv;
 use crate::table::siblings::SiblingRow;
-use crate::table::{Context, Hlc, Mode, RowClass, Slot, TableInfo, TableName, Version};
+use crate::table::{Context, Hlc, RowClass, Slot, Version};
 use crate::time::{Instant, Wall};
 use crate::wire;
 
@@ -106,11 +107,9 @@ pub(crate) struct Arrival {
 /// The rows of a node with everything that decides whether a version is new, current or obsolete.
 pub(crate) struct Replica {
     me: ActorIx,
-    catalog: Catalog,
     rows: Rows,
     cover: Cover,
     live_sum: LiveSum,
-    changes: ChangeLog,
     clock: HlcSource,
     /// The time that most peers show by their wall clocks.
     others: Option<Wall>,
@@ -144,22 +143,25 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn new(me: Actor, limits: Limits, resident_value: Option<u32>, start: Hlc) -> Self {
+    pub(crate) fn new(
+        catalog: &Catalog,
+        me: Actor,
+        limits: Limits,
+        resident_value: Option<u32>,
+        start: Hlc,
+    ) -> Self {
         let mut cover = Cover::default();
         let me = cover.intern(me);
         let mut rows = Rows::default();
-        let catalog = Catalog::new();
         for id in catalog.ids() {
             let (group, shown) = (catalog.group(id), catalog.is_shown(id));
             rows.add_table(group, catalog.listed(id), shown, Hlc(0));
         }
         Replica {
             me,
-            catalog,
             rows,
             cover,
             live_sum: LiveSum::default(),
-            changes: ChangeLog::new(limits.change_log),
             clock: HlcSource::new(start, limits.clock_drift),
             others: None,
             ceiling: start,
@@ -182,22 +184,12 @@ impl Replica {
 
     /// Other limits hold from now on. Sessions under way keep theirs.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
-        self.changes.resize(limits.change_log);
         self.clock.set_drift(limits.clock_drift);
         self.limits = limits;
     }
 
-    /// Forgets some of the changes that are beyond the limit, after it was lowered.
-    pub(crate) fn trim_changes(&mut self, budget: usize) {
-        self.changes.trim(budget);
-    }
-
     pub(crate) fn rows(&self) -> &Rows {
         &self.rows
-    }
-
-    pub(crate) fn changes(&self) -> &ChangeLog {
-        &self.changes
     }
 
     pub(crate) fn cover(&self) -> &Cover {
@@ -224,41 +216,34 @@ impl Replica {
         self.clock.last()
     }
 
-    /// The public id of the user table called `name`, interned on first use. It stands for the name as long as it is kept, or the table is used.
-    pub(crate) fn table(&mut self, name: &str, kept: bool) -> Result<TableId, TableError> {
-        // Records and the wire give a name one byte of length.
-        let limit = self.limits.table_name_bytes.min(usize::from(u8::MAX));
-        if name.is_empty() || name.len() > limit {
-            return Err(TableError::BadName {
-                size: name.len(),
-                limit,
-            });
-        }
-        Mode::built(name)?;
-        let id = self.catalog.resolve_or_intern(name);
-        self.make_room(id);
-        if kept {
-            self.catalog.keep(id);
-        }
+    /// Returns the public id of a user table's name, and makes room for its rows.
+    pub(crate) fn table(
+        &mut self,
+        catalog: &mut Catalog,
+        name: &str,
+        kept: bool,
+    ) -> Result<TableId, TableError> {
+        let id = catalog.user_table(name, self.limits.table_name_bytes, kept)?;
+        self.make_room(catalog, id);
         Ok(id)
     }
 
     /// Makes room for the rows of a table, and of those that were interned before it.
-    fn make_room(&mut self, id: TableId) {
+    fn make_room(&mut self, catalog: &Catalog, id: TableId) {
         // Ids of tables that were forgotten are given out again.
-        for id in [self.catalog.public(id), id] {
+        for id in [catalog.public(id), id] {
             if self.rows.is_vacant(id) {
-                let listed = self.catalog.listed(id);
+                let listed = catalog.listed(id);
                 let drop_marker = listed.map_or(Hlc(0), |name| self.drop_marker_of_name(name));
-                let (group, shown) = (self.catalog.group(id), self.catalog.is_shown(id));
+                let (group, shown) = (catalog.group(id), catalog.is_shown(id));
                 self.rows
                     .renew_table(id, (group, listed, shown), drop_marker);
                 self.rows.note_empty(group);
             }
         }
         for next in (self.rows.tables()..=id.0).map(TableId) {
-            let (group, shown) = (self.catalog.group(next), self.catalog.is_shown(next));
-            let listed = self.catalog.listed(next);
+            let (group, shown) = (catalog.group(next), catalog.is_shown(next));
+            let listed = catalog.listed(next);
             let drop_marker = listed.map_or(Hlc(0), |name| self.drop_marker_of_name(name));
             self.rows.add_table(group, listed, shown, drop_marker);
             if listed.is_some() {
@@ -267,44 +252,19 @@ impl Replica {
         }
     }
 
-    pub(crate) fn find_table(&self, name: &TableName) -> Option<TableId> {
-        self.catalog.resolve(name)
-    }
-
     /// The row of a user's request, as it is known to loads: the table whose rows the name means, and the key.
-    pub(crate) fn place_of(&self, table: TableId, key: Bytes) -> Place {
-        (self.catalog.group(self.catalog.home(table)), key)
-    }
-
-    pub(crate) fn table_info(&self, id: TableId) -> Option<TableInfo<'_>> {
-        let table = self.catalog.get(id)?;
-        let id = self.catalog.public(id);
-        Some(TableInfo {
-            id,
-            namespace: table.namespace(),
-            name: &table.name,
-            options: self.catalog.options(id),
-            explicit: self.catalog.is_explicit(id),
-            rows: self.live(id).map_or(0, |live| live.len() as u64),
-        })
-    }
-
-    pub(crate) fn table_infos(&self) -> Vec<TableInfo<'_>> {
-        self.catalog
-            .in_order()
-            .filter_map(|id| self.table_info(id))
-            .filter(|info| info.rows > 0 || info.explicit)
-            .collect()
+    pub(crate) fn place_of(&self, catalog: &Catalog, table: TableId, key: Bytes) -> Place {
+        (catalog.group(catalog.home(table)), key)
     }
 
     /// The row of a key in the table that a name means, tombstones included. O(1).
-    pub(crate) fn get(&self, table: TableId, key: &[u8]) -> Option<&StoredRow> {
-        self.rows.get(self.catalog.home(table), key)
+    pub(crate) fn get(&self, catalog: &Catalog, table: TableId, key: &[u8]) -> Option<&StoredRow> {
+        self.rows.get(catalog.home(table), key)
     }
 
     /// The live keys of the table that a name means.
-    pub(crate) fn live(&self, table: TableId) -> Option<&Order> {
-        self.rows.live(self.catalog.home(table))
+    pub(crate) fn live(&self, catalog: &Catalog, table: TableId) -> Option<&Order> {
+        self.rows.live(catalog.home(table))
     }
 
     /// The version of a row as readers see it.
@@ -317,8 +277,8 @@ impl Replica {
     }
 
     /// Whether the table promises durability before the acknowledgement.
-    pub(crate) fn is_sync(&self, table: TableId) -> bool {
-        self.catalog.options(table).durability == crate::table::Durability::Sync
+    pub(crate) fn is_sync(&self, catalog: &Catalog, table: TableId) -> bool {
+        catalog.options(table).durability == crate::table::Durability::Sync
     }
 
     /// Whether anything of users has ever been written or received here.
@@ -329,59 +289,63 @@ impl Replica {
     }
 
     /// Merges a version from elsewhere.
-    pub(crate) fn merge(&mut self, fx: &mut Effects, mut arrival: Arrival) -> Merged {
-        let class = self.catalog.class(arrival.table);
+    pub(crate) fn merge(&mut self, env: &mut RowEnv<'_>, mut arrival: Arrival) -> Merged {
+        let class = env.catalog.class(arrival.table);
         if let Some(theirs) = arrival.siblings.take() {
-            return self.merge_siblings(fx, class, arrival, *theirs, false);
+            return self.merge_siblings(env, class, arrival, *theirs, false);
         }
         let covered = self.cover.contains(class, arrival.actor, arrival.counter);
-        if covered && fx.rules().drops_obsolete() {
+        if covered && env.fx.rules().drops_obsolete() {
             return Merged::Obsolete;
         }
         if arrival.actor == self.me {
-            fx.mark(Mark::OwnDotFromOutside);
-            fx.refuse(Refusal::OwnDot);
+            env.fx.mark(Mark::OwnDotFromOutside);
+            env.fx.refuse(Refusal::OwnDot);
             return Merged::Obsolete;
         }
-        if fx.rules().follows_clocks() {
-            self.follow_clock(fx, arrival.clock);
+        if env.fx.rules().follows_clocks() {
+            self.follow_clock(env.fx, arrival.clock);
         }
-        self.note(fx, arrival.table);
-        if fx.rules().covers_dots() || !arrival.counter.is_multiple_of(5) {
-            self.cover.insert(class, arrival.actor, arrival.counter, fx);
+        self.note(env, arrival.table);
+        if env.fx.rules().covers_dots() || !arrival.counter.is_multiple_of(5) {
+            self.cover
+                .insert(class, arrival.actor, arrival.counter, env.fx);
         }
-        self.supersede(fx, class, arrival)
+        self.supersede(env, class, arrival)
     }
 
     /// A version of a table is here. One that is not stored may stand above one that is from now on, if the name has both.
-    fn note(&mut self, fx: &Effects, table: TableId) {
-        if self.catalog.mark_used(table) && fx.rules().claims_in_order() {
+    fn note(&mut self, env: &mut RowEnv<'_>, table: TableId) {
+        if env.catalog.mark_used(table) && env.fx.rules().claims_in_order() {
             self.cover.claim_in_order();
         }
     }
 
     /// Places a version if it is larger than the one that is here and no drop marker is above it. Its dot is covered already.
-    fn supersede(&mut self, fx: &mut Effects, class: RowClass, arrival: Arrival) -> Merged {
-        if arrival.clock <= self.drop_marker(arrival.table) && fx.rules().respects_drop_markers() {
-            fx.mark(Mark::RowBelowDropMarker);
+    fn supersede(&mut self, env: &mut RowEnv<'_>, class: RowClass, arrival: Arrival) -> Merged {
+        if arrival.clock <= self.drop_marker(arrival.table)
+            && env.fx.rules().respects_drop_markers()
+        {
+            env.fx.mark(Mark::RowBelowDropMarker);
             return Merged::Lost;
         }
         let found = self.rows.find(arrival.table, &arrival.key);
         if let Some(current) = found.and_then(|slot| self.rows.row(slot)) {
             let theirs = (arrival.clock, self.actor(arrival.actor), arrival.counter);
             let ours = (current.clock, self.actor(current.actor), current.counter);
-            let presence = !fx.rules().deletes_rank_alike()
+            let presence = !env.fx.rules().deletes_rank_alike()
                 && current.value.is_dead()
                 && arrival.value.is_some();
-            let (higher, lower) = self.definition_ranks(fx, current, &arrival);
-            let stands = lower || !fx.rules().replaces_twins() && current.table != arrival.table;
-            let newer = ours >= theirs && fx.rules().larger_version_wins() && !presence;
+            let (higher, lower) = self.definition_ranks(env.fx, current, &arrival);
+            let stands =
+                lower || !env.fx.rules().replaces_twins() && current.table != arrival.table;
+            let newer = ours >= theirs && env.fx.rules().larger_version_wins() && !presence;
             if stands || newer && !higher {
-                fx.mark(Mark::RowLost);
+                env.fx.mark(Mark::RowLost);
                 return Merged::Lost;
             }
         }
-        self.place(fx, class, found, arrival);
+        self.place(env, class, found, arrival);
         Merged::Won
     }
 
@@ -397,31 +361,37 @@ impl Replica {
     }
 
     /// Makes a version the current one of its key. Its dot is covered already.
-    fn place(&mut self, fx: &mut Effects, class: RowClass, found: Option<Slot>, arrival: Arrival) {
-        if class.is_durable() && fx.has_storage() {
-            let name = self.catalog.name(arrival.table);
-            fx.store(record::put_row(
+    fn place(
+        &mut self,
+        env: &mut RowEnv<'_>,
+        class: RowClass,
+        found: Option<Slot>,
+        arrival: Arrival,
+    ) {
+        if class.is_durable() && env.fx.has_storage() {
+            let name = env.catalog.name(arrival.table);
+            env.fx.store(record::put_row(
                 class,
                 name,
                 self.actor(arrival.actor),
                 &arrival,
             ));
         }
-        let seq = fx.open_seq();
-        fx.changed(self.catalog.public(arrival.table));
+        let seq = env.fx.open_seq();
+        env.fx.changed(env.catalog.public(arrival.table));
         if let Some(slot) = found {
-            self.take_record(fx, class, slot, &arrival);
+            self.take_record(env, class, slot, &arrival);
         }
         let (table, actor, counter) = (arrival.table, arrival.actor, arrival.counter);
         let (clock, dead) = (arrival.clock, arrival.value.is_none());
-        let number = self.changes.next();
+        let number = env.changes.next();
         self.ahead.note(self.clock.last(), number);
         let sys_key = (class == RowClass::Sys).then(|| arrival.key.clone());
-        let slot = self.fill(class, found, arrival, (number, seq));
-        if fx.rules().logs_replacements() || found.is_none() {
-            self.changes.push(Entry::gossip(slot));
+        let slot = self.fill(env.catalog, class, found, arrival, (number, seq));
+        if env.fx.rules().logs_replacements() || found.is_none() {
+            env.changes.push(Entry::gossip(slot));
         }
-        self.cool_stored(fx, slot);
+        self.cool_stored(env, slot);
         self.ahead.insert(self.clock.last(), clock, slot);
         self.count_row(class, slot, true);
         match class.has_siblings() {
@@ -429,15 +399,16 @@ impl Replica {
             false => self.cover.link(class, actor, counter, slot, dead),
         }
         if let Some(key) = sys_key {
-            self.sys_row_placed(fx, table, key, clock);
+            self.sys_row_placed(env, table, key, clock);
         } else if actor == self.me && !dead {
-            self.note_stray(table);
+            self.note_stray(env.catalog, table);
         }
     }
 
     /// Puts a version into its slot, out of whose indexes the one that is there goes, or into a new one.
     fn fill(
         &mut self,
+        catalog: &Catalog,
         class: RowClass,
         found: Option<Slot>,
         arrival: Arrival,
@@ -460,7 +431,7 @@ impl Replica {
         let Some(slot) = found else {
             return self.rows.insert(row);
         };
-        let replaced = self.rows.row(slot).map(|row| self.catalog.class(row.table));
+        let replaced = self.rows.row(slot).map(|row| catalog.class(row.table));
         self.unlink(replaced.unwrap_or(class), slot);
         self.rows.update(slot, |known| {
             // One copy of the key is enough.
@@ -472,30 +443,30 @@ impl Replica {
 
     /// A version that is not stored takes the place of one that is: a restart must not bring that back beside deletes that all have
     /// freed, so nothing is claimed of the new one before the record is gone for good.
-    fn take_record(&mut self, fx: &mut Effects, class: RowClass, slot: Slot, new: &Arrival) {
+    fn take_record(&mut self, env: &mut RowEnv<'_>, class: RowClass, slot: Slot, new: &Arrival) {
         let Some(old) = self.rows.row(slot) else {
             return;
         };
         if old.table == new.table {
             return;
         }
-        fx.mark(Mark::TwinReplaced);
-        let stored = self.catalog.class(old.table);
-        if stored.is_durable() && !class.is_durable() && fx.has_storage() {
-            if fx.rules().removes_twin_records() {
-                self.delete_stored(fx, stored, old.table, &old.key);
+        env.fx.mark(Mark::TwinReplaced);
+        let stored = env.catalog.class(old.table);
+        if stored.is_durable() && !class.is_durable() && env.fx.has_storage() {
+            if env.fx.rules().removes_twin_records() {
+                self.delete_stored(env, stored, old.table, &old.key);
             }
             self.cover
-                .hold(class, new.actor, new.counter, fx.open_seq());
+                .hold(class, new.actor, new.counter, env.fx.open_seq());
         }
     }
 
     /// A row of the store's own tables says something of this node's tables, drop markers or members.
-    fn sys_row_placed(&mut self, fx: &mut Effects, table: TableId, key: Bytes, clock: Hlc) {
-        if let Some(meta) = self.catalog.meta_of(table) {
-            self.meta_changed(fx, meta, &key, clock);
+    fn sys_row_placed(&mut self, env: &mut RowEnv<'_>, table: TableId, key: Bytes, clock: Hlc) {
+        if let Some(meta) = env.catalog.meta_of(table) {
+            self.meta_changed(env, meta, &key, clock);
         }
-        if table == sys::DROP_MARKERS && fx.rules().sends_new_drop_markers() {
+        if table == sys::DROP_MARKERS && env.fx.rules().sends_new_drop_markers() {
             // The rows it removed are covered by the snapshots being served, and it is not.
             for served in &mut self.cover.served {
                 served.remember(table, &key);
@@ -527,8 +498,8 @@ impl Replica {
     }
 
     /// Removes a tombstone for good; its dot stays covered.
-    pub(crate) fn free(&mut self, fx: &mut Effects, class: RowClass, slot: Slot) {
-        if self.settle(fx, class, slot) {
+    pub(crate) fn free(&mut self, env: &mut RowEnv<'_>, class: RowClass, slot: Slot) {
+        if self.settle(env.fx, class, slot) {
             return;
         }
         self.unlink(class, slot);
@@ -537,36 +508,27 @@ impl Replica {
         };
         self.freed = self.freed.max(row.clock);
         if row.table == sys::DROP_MARKERS {
-            self.drop_marker_freed(&row.key);
+            self.drop_marker_freed(env.catalog, &row.key);
         }
-        self.delete_stored(fx, class, row.table, &row.key);
+        self.delete_stored(env, class, row.table, &row.key);
         // A watcher that has not read of the delete still does, and one that has is not told twice.
         let entry = Entry::Freed {
             table: row.table,
             expired: row.expires != 0,
             key: row.key,
         };
-        self.changes.replace(row.arrival, entry);
-        fx.mark(Mark::TombstoneFreed);
+        env.changes.replace(row.arrival, entry);
+        env.fx.mark(Mark::TombstoneFreed);
     }
 
-    fn delete_stored(&self, fx: &mut Effects, class: RowClass, table: TableId, key: &[u8]) {
-        if class.is_durable() && fx.has_storage() {
-            fx.store(StoreOp::Delete(record::row_key(
+    fn delete_stored(&self, env: &mut RowEnv<'_>, class: RowClass, table: TableId, key: &[u8]) {
+        if class.is_durable() && env.fx.has_storage() {
+            env.fx.store(StoreOp::Delete(record::row_key(
                 class,
-                self.catalog.name(table),
+                env.catalog.name(table),
                 key,
             )));
         }
-    }
-
-    #[cfg(any(test, feature = "delays"))]
-    pub(crate) fn catalog_mut(&mut self) -> &mut Catalog {
-        &mut self.catalog
-    }
-
-    pub(crate) fn catalog(&self) -> &Catalog {
-        &self.catalog
     }
 
     /// Returns the keys of a table of the store's own. O(rows of the table).
@@ -591,11 +553,15 @@ impl Replica {
     }
 
     /// Returns the rows about these two nodes: the rows that two nodes record of each other before any row of users passes between them.
-    pub(crate) fn greeting_rows(&self, keys: &[(TableId, Vec<u8>)]) -> wire::RowBatch {
+    pub(crate) fn greeting_rows(
+        &self,
+        catalog: &Catalog,
+        keys: &[(TableId, Vec<u8>)],
+    ) -> wire::RowBatch {
         let mut batcher = outbox::Batcher::new(usize::MAX, usize::MAX);
         for (table, key) in keys {
             if let Some(row) = self.rows.get(*table, key) {
-                self.add_row(&mut batcher, row, row.value.resident());
+                self.add_row(catalog, &mut batcher, row, row.value.resident());
             }
         }
         batcher.take()

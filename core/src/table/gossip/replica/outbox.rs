@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{ActorIx, Arrival, Replica};
 use crate::id::{Actor, TableId};
+use crate::table::catalog::Catalog;
 use crate::table::{Hlc, RowClass};
 use crate::time::Instant;
 use crate::wire::{Row, RowBatch, TableRef};
@@ -198,21 +199,21 @@ impl Replica {
     }
 
     /// The fresh local writes as batches for the wire, the store's own rows first; empties the outbox.
-    pub(crate) fn take_pushes(&mut self) -> Vec<(bool, RowBatch)> {
+    pub(crate) fn take_pushes(&mut self, catalog: &Catalog) -> Vec<(bool, RowBatch)> {
         let mut out = Vec::new();
         let bytes = self.outbox.bytes;
         let rows = self.outbox.take();
         let fits =
             rows.len() <= self.limits.rows_per_message && bytes <= self.limits.bytes_per_message;
         // The store's own rows first: definitions before the rows they define.
-        let is_sys = |row: &Arrival| self.catalog.class(row.table) == RowClass::Sys;
+        let is_sys = |row: &Arrival| catalog.class(row.table) == RowClass::Sys;
         let (mut rows, users): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_sys);
         // Rows that travel together are merged together: only several messages make an order of tables felt.
         rows.extend(if fits { users } else { take_turns(users) });
         let mut batcher = Batcher::new(self.limits.rows_per_message, self.limits.bytes_per_message);
         let mut sys = true;
         for row in rows {
-            let is_sys = self.catalog.class(row.table) == RowClass::Sys;
+            let is_sys = catalog.class(row.table) == RowClass::Sys;
             let full = !batcher.fits(arrival_bytes(&row));
             if (full || is_sys != sys) && !batcher.is_empty() {
                 out.push((sys, batcher.take()));
@@ -220,7 +221,7 @@ impl Replica {
             sys = is_sys;
             let (table, actor): (TableId, ActorIx) = (row.table, row.actor);
             batcher.add(
-                (table, || self.table_ref(table)),
+                (table, || self.table_ref(catalog, table)),
                 (actor, self.actor(actor)),
                 (row.counter, row.clock, row.expires),
                 row.key,

@@ -24,8 +24,10 @@ use crate::io::StoreOp;
 use crate::marks::Mark;
 use crate::refusals::Refusal;
 use crate::table::Slot;
+use crate::table::catalog::Catalog;
 use crate::table::causal::Dot;
 use crate::table::changes::Entry;
+use crate::table::env::RowEnv;
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Context, Hlc, RowClass};
 use crate::wire::RowBatch;
@@ -75,6 +77,7 @@ impl Replica {
     /// The reason to refuse the member's rows; nothing was changed.
     pub(crate) fn begin_rejoin(
         &mut self,
+        catalog: &mut Catalog,
         batches: Vec<RowBatch>,
         adopt: Contexts,
         freed: Hlc,
@@ -82,12 +85,12 @@ impl Replica {
         let mut theirs: BTreeMap<Place, Arrival> = BTreeMap::new();
         let mut sys = Vec::new();
         for batch in batches {
-            for row in self.intern_batch(batch)? {
-                if self.catalog.class(row.table) == RowClass::Sys {
+            for row in self.intern_batch(catalog, batch)? {
+                if catalog.class(row.table) == RowClass::Sys {
                     sys.push(row);
                 } else {
                     // Where a key came twice, the later row is the one that the member has now, whatever the row classes.
-                    theirs.insert((self.catalog.group(row.table), row.key.clone()), row);
+                    theirs.insert((catalog.group(row.table), row.key.clone()), row);
                 }
             }
         }
@@ -103,8 +106,8 @@ impl Replica {
 
     /// The cold rows that the member does not know and whose values have to be loaded before they can be proposed.
     /// O(rows of the node).
-    pub(crate) fn cold_proposals(&self, fx: &Effects, rejoin: &Rejoin) -> VecDeque<Place> {
-        let (proposals, _) = self.compare(fx, rejoin);
+    pub(crate) fn cold_proposals(&self, env: &RowEnv<'_>, rejoin: &Rejoin) -> VecDeque<Place> {
+        let (proposals, _) = self.compare(env, rejoin);
         let lacks = |proposal: &Proposal| proposal.value.is_cold();
         let lacking = proposals.into_iter().filter(lacks);
         lacking
@@ -115,45 +118,45 @@ impl Replica {
 
     /// Replaces this node's user rows by the member's and proposes what the member did not know. Returns the rows dropped
     /// and proposed. One batch. O(rows of both).
-    pub(crate) fn rejoin(&mut self, fx: &mut Effects, mut rejoin: Rejoin) -> (u64, u64) {
+    pub(crate) fn rejoin(&mut self, env: &mut RowEnv<'_>, mut rejoin: Rejoin) -> (u64, u64) {
         // The store's own tables know no deletes: they merge as ever.
         for row in core::mem::take(&mut rejoin.sys) {
-            self.merge(fx, row);
+            self.merge(env, row);
         }
         self.freed_elsewhere(rejoin.freed);
         // Rows that drop markers have hidden are not compared, and must not be looked at once coverage is forgotten.
-        self.sweep(fx, usize::MAX);
-        let (proposals, mut dropped) = self.compare(fx, &rejoin);
-        let (siblings, fewer) = self.compare_siblings(fx, &rejoin);
+        self.sweep(env, usize::MAX);
+        let (proposals, mut dropped) = self.compare(env, &rejoin);
+        let (siblings, fewer) = self.compare_siblings(env, &rejoin);
         dropped += fewer;
-        self.remove_user_rows(fx);
+        self.remove_user_rows(env);
         for (class, context) in &rejoin.adopt {
-            if fx.rules().rejoins_reset_coverage() && *class != RowClass::Sys {
-                self.reset_cover(fx, *class, context);
+            if env.fx.rules().rejoins_reset_coverage() && *class != RowClass::Sys {
+                self.reset_cover(env.fx, *class, context);
             } else {
-                self.cover.adopt(self.me, *class, context, fx);
+                self.cover.adopt(self.me, *class, context, env.fx);
             }
         }
         for ((_, key), mut row) in rejoin.theirs {
             let table = row.table;
             if let Some(siblings) = row.siblings.take() {
-                self.adopt_siblings(fx, (table, key), *siblings);
+                self.adopt_siblings(env, (table, key), *siblings);
             } else if row.clock > self.drop_marker(table) {
-                let class = self.catalog.class(table);
-                self.note(fx, table);
-                self.cover.insert(class, row.actor, row.counter, fx);
-                self.follow_clock(fx, row.clock);
-                self.place(fx, class, None, row);
+                let class = env.catalog.class(table);
+                self.note(env, table);
+                self.cover.insert(class, row.actor, row.counter, env.fx);
+                self.follow_clock(env.fx, row.clock);
+                self.place(env, class, None, row);
             }
         }
         let mut proposed = siblings.len() as u64;
         for (place, versions) in siblings {
-            self.propose_siblings(fx, place, versions);
+            self.propose_siblings(env, place, versions);
         }
         for proposal in proposals {
             if proposal.value.is_cold() {
                 // Its value cannot be read, so the row is lost here.
-                fx.mark(Mark::RejoinUnreadable);
+                env.fx.mark(Mark::RejoinUnreadable);
                 dropped += 1;
                 continue;
             }
@@ -162,7 +165,7 @@ impl Replica {
             let (table, key) = (proposal.table, proposal.key);
             let found = self.rows.find(table, &key);
             // Above its own old version too, which others may still hold.
-            let freed = if fx.rules().rejoins_raise_clocks() {
+            let freed = if env.fx.rules().rejoins_raise_clocks() {
                 rejoin.freed
             } else {
                 Hlc(0)
@@ -175,17 +178,17 @@ impl Replica {
                 value,
                 expires: proposal.expires,
             };
-            self.put(fx, fresh, above.next(), false);
+            self.put(env, fresh, above.next(), false);
         }
         (dropped, proposed)
     }
 
     /// The rows that the member does not know, with loaded values where they are, and how many rows it has deleted.
-    fn compare(&self, fx: &Effects, rejoin: &Rejoin) -> (Vec<Proposal>, u64) {
+    fn compare(&self, env: &RowEnv<'_>, rejoin: &Rejoin) -> (Vec<Proposal>, u64) {
         let mut proposals = Vec::new();
         let mut dropped = 0;
         for (_, row) in self.rows.iter() {
-            let class = self.catalog.class(row.table);
+            let class = env.catalog.class(row.table);
             if class == RowClass::Sys || class.has_siblings() {
                 continue;
             }
@@ -195,8 +198,8 @@ impl Replica {
                 .map(|(_, context)| context);
             let actor = self.actor(row.actor);
             let covered = context.is_some_and(|context| context.contains(actor, row.counter))
-                && fx.rules().rejoins_drop_covered();
-            let place = (self.catalog.group(row.table), row.key.clone());
+                && env.fx.rules().rejoins_drop_covered();
+            let place = (env.catalog.group(row.table), row.key.clone());
             let other = rejoin.theirs.get(&place);
             let newer = other.is_some_and(|other| {
                 (other.clock, self.actor(other.actor), other.counter)
@@ -227,19 +230,19 @@ impl Replica {
 
     /// The rows with versions that the member does not know: what is left of each, and the origins of those versions. And how
     /// many rows the member has deleted.
-    fn compare_siblings(&self, fx: &Effects, rejoin: &Rejoin) -> (Vec<Unknown>, u64) {
+    fn compare_siblings(&self, env: &RowEnv<'_>, rejoin: &Rejoin) -> (Vec<Unknown>, u64) {
         let mut proposals = Vec::new();
         let mut dropped = 0;
         for (_, row) in self.rows.iter() {
             let Some(ours) = row.value.siblings() else {
                 continue;
             };
-            let class = self.catalog.class(row.table);
+            let class = env.catalog.class(row.table);
             let mut adopt = rejoin.adopt.iter();
             let context = adopt.find(|(name, _)| *name == class);
             let covers = |dot: Dot| {
                 context.is_some_and(|(_, context)| context.contains(dot.actor, dot.counter))
-                    && fx.rules().rejoins_drop_covered()
+                    && env.fx.rules().rejoins_drop_covered()
             };
             let place = (row.table, row.key.clone());
             let theirs = rejoin.theirs.get(&place);
@@ -269,24 +272,24 @@ impl Replica {
         (proposals, dropped)
     }
 
-    fn remove_user_rows(&mut self, fx: &mut Effects) {
+    fn remove_user_rows(&mut self, env: &mut RowEnv<'_>) {
         let slots: Vec<(Slot, TableId)> = self
             .rows
             .iter()
-            .filter(|(_, row)| self.catalog.class(row.table) != RowClass::Sys)
+            .filter(|(_, row)| env.catalog.class(row.table) != RowClass::Sys)
             .map(|(slot, row)| (slot, row.table))
             .collect();
         for (slot, table) in slots {
-            let class = self.catalog.class(table);
+            let class = env.catalog.class(table);
             self.unlink(class, slot);
             if let Some(row) = self.rows.remove(slot) {
-                self.delete_stored(fx, class, table, &row.key);
+                self.delete_stored(env, class, table, &row.key);
             }
         }
-        for table in self.catalog.user_groups() {
-            fx.changed(self.catalog.public(table));
+        for table in env.catalog.user_groups() {
+            env.fx.changed(env.catalog.public(table));
         }
-        self.changes.push(Entry::FlushedAll);
+        env.changes.push(Entry::FlushedAll);
     }
 
     /// Drops coverage of this node's earlier dots that the member lacks: it would hide rows that others still have. Coverage of the present

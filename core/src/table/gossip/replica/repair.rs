@@ -38,13 +38,13 @@ use super::cold::{Loaded, Place};
 use super::digest::Scope;
 use super::write::Fresh;
 use super::{ActorIx, Arrival, Merged, Replica, StoredRow};
-use crate::effects::Effects;
 use crate::id::Actor;
 use crate::marks::Mark;
 use crate::refusals::Refusal;
 use crate::store::bytes::hash_words;
 use crate::table::Slot;
 use crate::table::causal::Dot;
+use crate::table::env::RowEnv;
 use crate::table::siblings::Sibling;
 use crate::table::{Context, Hlc, RowClass};
 use crate::wire::{DotRange, RowBatch};
@@ -339,26 +339,26 @@ impl Replica {
     /// places of rows that have to be written again once their values are loaded.
     pub(crate) fn repair(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         batch: RowBatch,
         lost: &Contexts,
     ) -> Result<(u64, Vec<Place>), Refusal> {
         let (mut repaired, mut cold) = (0, Vec::new());
-        for mut arrival in self.intern_batch(batch)? {
-            let class = self.catalog.class(arrival.table);
+        for mut arrival in self.intern_batch(env.catalog, batch)? {
+            let class = env.catalog.class(arrival.table);
             let context = lost.iter().find(|(name, _)| *name == class);
             if !context.is_some_and(|(_, lost)| self.is_lost(&arrival, lost)) {
-                self.merge(fx, arrival);
+                self.merge(env, arrival);
                 continue;
             }
-            let place = (self.catalog.group(arrival.table), arrival.key.clone());
+            let place = (env.catalog.group(arrival.table), arrival.key.clone());
             let merged = match arrival.siblings.take() {
-                Some(theirs) => self.repair_siblings(fx, class, arrival, *theirs),
-                None => self.repair_row(fx, class, arrival),
+                Some(theirs) => self.repair_siblings(env, class, arrival, *theirs),
+                None => self.repair_row(env, class, arrival),
             };
             match merged {
                 Merged::Won => {
-                    fx.mark(Mark::RowRepaired);
+                    env.fx.mark(Mark::RowRepaired);
                     repaired += 1;
                 }
                 Merged::Lost | Merged::Obsolete => {
@@ -373,32 +373,37 @@ impl Replica {
 
     /// Merges a row that counts although it is covered. One that is here instead is written again, if no sum shows it: else the member
     /// would never learn of it.
-    fn repair_row(&mut self, fx: &mut Effects, class: RowClass, arrival: Arrival) -> Merged {
+    fn repair_row(&mut self, env: &mut RowEnv<'_>, class: RowClass, arrival: Arrival) -> Merged {
         let (table, key) = (arrival.table, arrival.key.clone());
-        let merged = self.supersede(fx, class, arrival);
+        let merged = self.supersede(env, class, arrival);
         if merged == Merged::Lost {
             let found = self.rows.find(table, &key);
             let row = found.and_then(|slot| self.rows.row(slot));
             let value = row.and_then(|row| row.value.resident().cloned());
-            self.renew(fx, found, value);
+            self.renew(env, found, value);
         }
         merged
     }
 
     /// Writes a row again whose value had to be loaded.
-    pub(crate) fn renew_loaded(&mut self, fx: &mut Effects, (table, key): &Place, loaded: &Loaded) {
+    pub(crate) fn renew_loaded(
+        &mut self,
+        env: &mut RowEnv<'_>,
+        (table, key): &Place,
+        loaded: &Loaded,
+    ) {
         let found = self.rows.find(*table, key);
         let row = found.and_then(|slot| self.rows.row(slot));
         let value = row.and_then(|row| Self::value_of(row, Some(loaded)).cloned());
         if value.is_some() {
-            fx.mark(Mark::RenewalLoaded);
-            self.renew(fx, found, value);
+            env.fx.mark(Mark::RenewalLoaded);
+            self.renew(env, found, value);
         }
     }
 
     /// Writes a delete, or a row that expires, again: the same in all but its dot, and as little newer as it takes to win over itself. Without
     /// its value nothing is written.
-    fn renew(&mut self, fx: &mut Effects, found: Option<Slot>, value: Option<Bytes>) {
+    fn renew(&mut self, env: &mut RowEnv<'_>, found: Option<Slot>, value: Option<Bytes>) {
         let row = found.and_then(|slot| self.rows.row(slot));
         let is_whole = |row: &&StoredRow| row.value.is_dead() == value.is_none();
         let Some(row) = row.filter(|row| !Self::lasts(row)).filter(is_whole) else {
@@ -406,7 +411,7 @@ impl Replica {
         };
         let me = self.actor(self.me);
         let clock = renewed(row.clock, self.actor(row.actor), me);
-        let Some(clock) = clock.filter(|_| fx.rules().renews_replaced()) else {
+        let Some(clock) = clock.filter(|_| env.fx.rules().renews_replaced()) else {
             return;
         };
         let (key, existed) = (row.key.clone(), !row.value.is_dead());
@@ -417,9 +422,9 @@ impl Replica {
             value,
             expires: row.expires,
         };
-        fx.mark(Mark::RowRenewed);
-        self.follow_clock(fx, clock);
-        self.put(fx, fresh, clock, existed);
+        env.fx.mark(Mark::RowRenewed);
+        self.follow_clock(env.fx, clock);
+        self.put(env, fresh, clock, existed);
     }
 
     fn is_lost(&self, arrival: &Arrival, lost: &Context) -> bool {

@@ -5,23 +5,24 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Replica, StoredRow, record};
-use crate::effects::Effects;
 use crate::id::{Actor, Seq};
-use crate::table::catalog::{self, sys};
+use crate::table::catalog::{self, Catalog, sys};
+use crate::table::env::RowEnv;
 use crate::table::{Hlc, RowClass};
 
 impl Replica {
     /// Puts recovered rows in place: no dot is new, nothing is stored again.
     pub(crate) fn restore_row(
         &mut self,
+        catalog: &mut Catalog,
         class: RowClass,
         name: &str,
         actor: Actor,
         row: record::RowRecord,
     ) {
-        let table = self.catalog.intern(class, name);
-        self.make_room(table);
-        self.catalog.mark_used(table);
+        let table = catalog.intern(class, name);
+        self.make_room(catalog, table);
+        catalog.mark_used(table);
         let actor = self.cover.intern(actor);
         self.cover.restore(class, actor, row.counter);
         for version in row.value.siblings().iter().flat_map(|row| row.versions()) {
@@ -49,7 +50,7 @@ impl Replica {
     }
 
     /// Once all rows are back: the tables' definitions and drop markers take effect, and the present actor begins.
-    pub(crate) fn finish_restore(&mut self, fx: &mut Effects) {
+    pub(crate) fn finish_restore(&mut self, env: &mut RowEnv<'_>) {
         for (table, meta) in [
             (sys::TABLES, catalog::Meta::Tables),
             (sys::DROP_MARKERS, catalog::Meta::DropMarkers),
@@ -60,7 +61,7 @@ impl Replica {
                 .map(|(_, row)| (row.key.clone(), row.clock))
                 .collect();
             for (key, clock) in keys {
-                self.meta_changed(fx, meta, &key, clock);
+                self.meta_changed(env, meta, &key, clock);
             }
         }
     }

@@ -25,7 +25,9 @@ use crate::id::{Actor, LinkId, Seq, TableId};
 use crate::io::{Lane, Links};
 use crate::marks::Mark;
 use crate::table::Slot;
+use crate::table::catalog::Catalog;
 use crate::table::causal::Dot;
+use crate::table::env::RowEnv;
 use crate::table::siblings::SiblingRow;
 use crate::table::{RowClass, Runs};
 use crate::time::Instant;
@@ -184,7 +186,7 @@ impl Replica {
     /// Begins to serve a session about a part of the contexts. Returns false when too many are served already.
     pub(crate) fn serve(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         (link, gate): (LinkId, Seq),
         session: u64,
         extent: &Extent,
@@ -208,37 +210,43 @@ impl Replica {
             values: Values::new(),
             next_page: 0,
             granted: WINDOW,
-            touched: fx.now().mono,
+            touched: env.fx.now().mono,
             rows_alone: matches!(extent, Extent::Part { since: None, .. }),
         };
         if let Extent::Part {
             scope,
             since: Some(since),
         } = extent
-            && !self.remember_since(&mut served, scope, *since)
+            && !self.remember_since(env, &mut served, scope, *since)
         {
             return false;
         }
         self.cover.served.push(served);
-        self.send_pages(fx, link);
+        self.send_pages(env, link);
         true
     }
 
     /// Outside the scope a client covers what this node did when it named the scope, and may lack what came since: which may have
     /// replaced rows in scope, whose dots the client adopts. Returns false when the changes since are no longer known.
-    fn remember_since(&self, served: &mut Served, scope: &Scope, since: u64) -> bool {
-        for (number, entry) in self.changes.since(since) {
+    fn remember_since(
+        &self,
+        env: &RowEnv<'_>,
+        served: &mut Served,
+        scope: &Scope,
+        since: u64,
+    ) -> bool {
+        for (number, entry) in env.changes.since(since) {
             let Some(slot) = entry.gossip_slot() else {
                 continue;
             };
             let row = self.rows.row(slot).filter(|row| row.arrival == number);
             let Some(row) = row else { continue };
-            let class = self.catalog.class(row.table);
+            let class = env.catalog.class(row.table);
             if class.has_siblings() || !scope.contains(class, self.actor(row.actor)) {
                 served.remember(row.table, &row.key);
             }
         }
-        since >= self.changes.first()
+        since >= env.changes.first()
     }
 
     /// Returns the dots that a client lacks.
@@ -268,8 +276,14 @@ impl Replica {
     }
 
     /// The client has `page` pages and wants more.
-    pub(crate) fn on_page_ack(&mut self, fx: &mut Effects, link: LinkId, session: u64, page: u32) {
-        let now = fx.now().mono;
+    pub(crate) fn on_page_ack(
+        &mut self,
+        env: &mut RowEnv<'_>,
+        link: LinkId,
+        session: u64,
+        page: u32,
+    ) {
+        let now = env.fx.now().mono;
         let found = self
             .cover
             .served
@@ -278,7 +292,7 @@ impl Replica {
         let Some(served) = found else { return };
         served.granted = served.granted.max(page.saturating_add(WINDOW));
         served.touched = now;
-        self.send_pages(fx, link);
+        self.send_pages(env, link);
     }
 
     /// Ends the service of sessions on a link that is gone.
@@ -293,7 +307,7 @@ impl Replica {
             .retain(|served| now.since(served.touched) < timing.session_timeout * 2);
     }
 
-    fn send_pages(&mut self, fx: &mut Effects, link: LinkId) {
+    fn send_pages(&mut self, env: &mut RowEnv<'_>, link: LinkId) {
         let Some(place) = self
             .cover
             .served
@@ -306,13 +320,13 @@ impl Replica {
         let mut served = self.cover.served.swap_remove(place);
         while served.next_page < served.granted && served.wanted.is_empty() {
             if served.overflow {
-                fx.mark(Mark::SessionOverflow);
-                return refuse(fx, &served);
+                env.fx.mark(Mark::SessionOverflow);
+                return refuse(env.fx, &served);
             }
             let mut draft = Draft::new(&served, &self.limits);
-            let done = self.fill_page(fx, &served, &mut draft);
+            let done = self.fill_page(env, &served, &mut draft);
             if !draft.cold.is_empty() {
-                fx.mark(Mark::PageWaitsForLoads);
+                env.fx.mark(Mark::PageWaitsForLoads);
                 let rows = &self.rows;
                 served.values.retain(|(table, key), (version, _)| {
                     rows.get(*table, key)
@@ -334,7 +348,8 @@ impl Replica {
                 rows,
                 last,
             }));
-            fx.send_after(served.gate, Links::One(link), Lane::Bulk, msg);
+            env.fx
+                .send_after(served.gate, Links::One(link), Lane::Bulk, msg);
             if done {
                 return;
             }
@@ -346,7 +361,7 @@ impl Replica {
     /// A load for pages has ended: with a value, with an error, or with nothing because the row is no longer cold.
     pub(crate) fn serve_loaded(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         place: &Place,
         loaded: Option<&Result<Loaded, ReadError>>,
     ) {
@@ -360,8 +375,8 @@ impl Replica {
                     served.values.insert(place.clone(), value.clone());
                 }
                 Some(Err(_)) => {
-                    fx.mark(Mark::SessionUnreadable);
-                    refuse(fx, served);
+                    env.fx.mark(Mark::SessionUnreadable);
+                    refuse(env.fx, served);
                     return false;
                 }
                 None => {}
@@ -372,7 +387,7 @@ impl Replica {
             true
         });
         for link in go_on {
-            self.send_pages(fx, link);
+            self.send_pages(env, link);
         }
     }
 
@@ -382,15 +397,15 @@ impl Replica {
     }
 
     /// Drafts a page until it is full (false) or everything is in it (true).
-    fn fill_page(&self, fx: &Effects, served: &Served, draft: &mut Draft) -> bool {
+    fn fill_page(&self, env: &RowEnv<'_>, served: &Served, draft: &mut Draft) -> bool {
         while let Some((class, actor, runs)) = served.missing.get(draft.at) {
-            let is_sent = fx.rules().sends_memory_rows() || class.is_durable();
+            let is_sent = env.fx.rules().sends_memory_rows() || class.is_durable();
             let Some(ix) = self.cover.find(*actor).filter(|_| is_sent) else {
                 draft.at += 1;
                 continue;
             };
             for &(low, high) in runs.as_slice() {
-                let high = high - u64::from(!fx.rules().sends_whole_runs() && high > low);
+                let high = high - u64::from(!env.fx.rules().sends_whole_runs() && high > low);
                 if high < draft.counter {
                     continue;
                 }
@@ -398,10 +413,10 @@ impl Replica {
                     let Some(row) = self.rows.row(slot) else {
                         continue;
                     };
-                    if self.is_sent_before(served, draft.at, (*actor, counter), row) {
+                    if self.is_sent_before(env.catalog, served, draft.at, (*actor, counter), row) {
                         continue;
                     }
-                    if !self.draft_row(fx, served, draft, (slot, row)) {
+                    if !self.draft_row(env, served, draft, (slot, row)) {
                         draft.counter = counter;
                         return false;
                     }
@@ -414,11 +429,11 @@ impl Replica {
         let replaced = served
             .replaced
             .iter()
-            .filter(|_| fx.rules().sends_replaced());
+            .filter(|_| env.fx.rules().sends_replaced());
         for (table, key) in replaced {
             let found = self.rows.find(*table, key);
             if let Some(found) = found.and_then(|slot| Some((slot, self.rows.row(slot)?)))
-                && !self.draft_row(fx, served, draft, found)
+                && !self.draft_row(env, served, draft, found)
             {
                 return false;
             }
@@ -430,13 +445,13 @@ impl Replica {
     /// Adds a row to a draft, or its place to what has to be loaded first; whether it still fitted.
     fn draft_row(
         &self,
-        fx: &Effects,
+        env: &RowEnv<'_>,
         served: &Served,
         draft: &mut Draft,
         (slot, row): (Slot, &StoredRow),
     ) -> bool {
-        if !fx.rules().serves_hidden_rows() && self.rows.is_hidden(slot) {
-            return self.add_row(&mut draft.batcher, row, None);
+        if !env.fx.rules().serves_hidden_rows() && self.rows.is_hidden(slot) {
+            return self.add_row(env.catalog, &mut draft.batcher, row, None);
         }
         let place = || (row.table, row.key.clone());
         let value = match row.value.is_cold() {
@@ -444,7 +459,7 @@ impl Replica {
             false => row.value.resident(),
         };
         if value.is_some() || !row.value.is_cold() {
-            return self.add_row(&mut draft.batcher, row, value);
+            return self.add_row(env.catalog, &mut draft.batcher, row, value);
         }
         let bytes = row_bytes(&row.key, row.value.len());
         let fits = draft.batcher.fits(bytes);
@@ -458,6 +473,7 @@ impl Replica {
     /// Adds a row with its value, or with its siblings; whether it still fitted.
     pub(crate) fn add_row(
         &self,
+        catalog: &Catalog,
         batcher: &mut Batcher,
         row: &StoredRow,
         value: Option<&Bytes>,
@@ -469,7 +485,7 @@ impl Replica {
         let table = row.table;
         let form = row.value.siblings().map(SiblingRow::encode);
         batcher.add(
-            (table, || self.table_ref(table)),
+            (table, || self.table_ref(catalog, table)),
             (row.actor, self.actor(row.actor)),
             (row.counter, row.clock, row.expires),
             row.key.clone(),
@@ -478,10 +494,10 @@ impl Replica {
         true
     }
 
-    pub(crate) fn table_ref(&self, table: TableId) -> TableRef {
+    pub(crate) fn table_ref(&self, catalog: &Catalog, table: TableId) -> TableRef {
         TableRef {
-            domain: self.catalog.class(table) as u8,
-            name: self.catalog.name(table).into(),
+            domain: catalog.class(table) as u8,
+            name: catalog.name(table).into(),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::id::{Actor, NodeId};
 use crate::marks::Mark;
 use crate::table::Slot;
 use crate::table::causal::Dot;
+use crate::table::env::RowEnv;
 use crate::table::{Context, Hlc, RowClass};
 
 /// Tells up to which clock deletes do not wait for writes of an actor, because an operator declared its node lost.
@@ -375,16 +376,16 @@ impl Stability {
     /// are not waited for.
     pub(crate) fn collect(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         replica: &mut Replica,
         counted: &BTreeSet<NodeId>,
         lost: Lost<'_>,
     ) {
-        if !fx.rules().frees_by_claims_alone() {
-            replica.free_old(fx);
+        if !env.fx.rules().frees_by_claims_alone() {
+            replica.free_old(env);
         }
-        if !fx.rules().drop_markers_await_claims() {
-            replica.free_drop_markers(fx);
+        if !env.fx.rules().drop_markers_await_claims() {
+            replica.free_drop_markers(env);
         }
         if self.cursor.is_none() {
             if !self.dirty || counted.iter().any(|node| !self.claims.contains_key(node)) {
@@ -397,11 +398,11 @@ impl Stability {
             free,
             cursor,
             awaits_sync,
-        } = self.pass(fx, replica, counted, lost);
+        } = self.pass(env.fx, replica, counted, lost);
         self.cursor = cursor;
         self.awaits_sync |= awaits_sync;
         for (class, slot) in free {
-            replica.free(fx, class, slot);
+            replica.free(env, class, slot);
         }
     }
 

@@ -19,11 +19,12 @@ use super::cold::{Loaded, Place};
 use super::repair::renewed;
 use super::rows::VersionKey;
 use super::write::Fresh;
-use crate::effects::Effects;
 use crate::id::{Actor, NodeId, Seq, TableId};
 use crate::marks::Mark;
 use crate::table::Slot;
+use crate::table::catalog::Catalog;
 use crate::table::causal::{CausalToken, Dot, Vector};
+use crate::table::env::RowEnv;
 use crate::table::siblings::Sibling;
 use crate::table::{Hlc, RowClass, Write};
 
@@ -68,12 +69,12 @@ enum Old {
 impl Replica {
     /// Live rows of users' tables that readers are not shown, because their name means another table: the name, how many, and whether that
     /// other table keeps siblings, so that they can move there. O(such tables).
-    pub(crate) fn strays(&self) -> Vec<(&str, u64, bool)> {
+    pub(crate) fn strays<'a>(&self, catalog: &'a Catalog) -> Vec<(&'a str, u64, bool)> {
         let tables = self.rows.hidden_tables();
         let count = |id| self.rows.live(id).map_or(0, |live| live.len() as u64);
-        let moves = |id| self.catalog.class(self.catalog.home(id)).has_siblings();
+        let moves = |id| catalog.class(catalog.home(id)).has_siblings();
         tables
-            .map(|id| (self.catalog.name(id), count(id), moves(id)))
+            .map(|id| (catalog.name(id), count(id), moves(id)))
             .collect()
     }
 
@@ -83,18 +84,18 @@ impl Replica {
     }
 
     /// All such rows have to be looked at.
-    pub(crate) fn look_for_strays(&mut self) {
+    pub(crate) fn look_for_strays(&mut self, catalog: &Catalog) {
         let tables: Vec<TableId> = self.rows.hidden_tables().collect();
         for table in tables {
-            self.look_for_strays_in(table);
+            self.look_for_strays_in(catalog, table);
         }
     }
 
     /// Notes that the strays of one table have to be looked at.
-    pub(super) fn look_for_strays_in(&mut self, table: TableId) {
-        let home = self.catalog.class(self.catalog.home(table));
-        if home.has_siblings() && !self.catalog.is_shown(table) {
-            let table = self.catalog.group(table);
+    pub(super) fn look_for_strays_in(&mut self, catalog: &Catalog, table: TableId) {
+        let home = catalog.class(catalog.home(table));
+        if home.has_siblings() && !catalog.is_shown(table) {
+            let table = catalog.group(table);
             self.strays.due.entry(table).or_default();
         }
     }
@@ -110,10 +111,10 @@ impl Replica {
     /// Moves rows of those writers for which this node acts, as many as a turn takes. Returns those whose values have to be loaded first.
     pub(crate) fn move_strays(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         is_mine: &dyn Fn(NodeId) -> bool,
     ) -> Vec<Place> {
-        self.delete_moved(fx);
+        self.delete_moved(env);
         let mut cold = Vec::new();
         let mut looks = LOOKS;
         while let Some(mut due) = self.strays.due.first_entry()
@@ -136,14 +137,14 @@ impl Replica {
                 continue;
             }
             if row.value.siblings().is_some() {
-                self.add_siblings(fx, slot, place, is_mine);
+                self.add_siblings(env, slot, place, is_mine);
                 continue;
             }
             if !is_mine(self.actor(row.actor).node) {
                 continue;
             }
             match row.value.resident().cloned() {
-                Some(value) => self.add_stray(fx, slot, place, value),
+                Some(value) => self.add_stray(env, slot, place, value),
                 None if self.strays.loads.insert(place.clone()) => cold.push(place),
                 None => {}
             }
@@ -154,7 +155,7 @@ impl Replica {
     /// The load of a value has ended. A row whose value cannot be read is looked at again later.
     pub(crate) fn stray_loaded(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         place: &Place,
         loaded: Option<&Loaded>,
     ) {
@@ -169,7 +170,7 @@ impl Replica {
             .row(slot)
             .and_then(|row| Self::value_of(row, loaded));
         if let Some(value) = value.cloned() {
-            self.add_stray(fx, slot, place.clone(), value);
+            self.add_stray(env, slot, place.clone(), value);
         }
     }
 
@@ -179,7 +180,7 @@ impl Replica {
     }
 
     /// Writes the value of a row in which the last writer won as a sibling.
-    fn add_stray(&mut self, fx: &mut Effects, slot: Slot, place: Place, value: Bytes) {
+    fn add_stray(&mut self, env: &mut RowEnv<'_>, slot: Slot, place: Place, value: Bytes) {
         let Some(row) = self.rows.row(slot) else {
             return;
         };
@@ -189,7 +190,7 @@ impl Replica {
             counter: row.counter,
         };
         let row = [(dot, row.clock, value)];
-        let seq = self.add_moved(fx, table, &place.1, &row);
+        let seq = self.add_moved(env, table, &place.1, &row);
         self.strays
             .moved
             .insert(place, (seq, Old::Version(version)));
@@ -198,7 +199,7 @@ impl Replica {
     /// Writes those siblings of a row that this node moves into the table that the name means.
     fn add_siblings(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         slot: Slot,
         place: Place,
         is_mine: &dyn Fn(NodeId) -> bool,
@@ -218,7 +219,7 @@ impl Replica {
         if values.is_empty() {
             return;
         }
-        let seq = self.add_moved(fx, place.0, &place.1, &values);
+        let seq = self.add_moved(env, place.0, &place.1, &values);
         self.strays
             .moved
             .insert(place, (seq, Old::Siblings(origins)));
@@ -228,13 +229,13 @@ impl Replica {
     /// before they may go where they were.
     fn add_moved(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         from: TableId,
         key: &Bytes,
         values: &[(Dot, Hlc, Bytes)],
     ) -> Seq {
-        let home = self.catalog.home(from);
-        let class = self.catalog.class(from);
+        let home = env.catalog.home(from);
+        let class = env.catalog.class(from);
         let mut seq = Seq(0);
         for (write, clock, value) in values {
             let current = self.rows.get(home, key);
@@ -249,8 +250,8 @@ impl Replica {
             if row.seen().contains(origin) {
                 continue;
             }
-            let dot = self.next_dot(fx, home);
-            if !fx.rules().moves_keep_origin() {
+            let dot = self.next_dot(env, home);
+            if !env.fx.rules().moves_keep_origin() {
                 origin = dot;
             }
             let version = Sibling {
@@ -261,26 +262,26 @@ impl Replica {
             };
             row.write(version, &Vector::default());
             seq = self
-                .put_siblings(fx, home, key, (dot, *clock, existed), row)
+                .put_siblings(env, home, key, (dot, *clock, existed), row)
                 .seq;
-            fx.mark(Mark::StrayMoved);
+            env.fx.mark(Mark::StrayMoved);
         }
-        match self.catalog.class(home).is_durable() && fx.has_storage() {
+        match env.catalog.class(home).is_durable() && env.fx.has_storage() {
             true => seq,
             false => Seq(0),
         }
     }
 
     /// Deletes what is durable where it belongs.
-    fn delete_moved(&mut self, fx: &mut Effects) {
-        let durable = fx.durable();
+    fn delete_moved(&mut self, env: &mut RowEnv<'_>) {
+        let durable = env.fx.durable();
         let due = self.strays.moved.iter();
         let due = due.filter(|(_, (seq, _))| *seq <= durable);
         let due: Vec<Place> = due.map(|(place, _)| place.clone()).collect();
         for place in &due {
             match self.strays.moved.remove(place) {
-                Some((_, Old::Version(version))) => self.delete_version(fx, place, version),
-                Some((_, Old::Siblings(origins))) => self.remove_siblings(fx, place, origins),
+                Some((_, Old::Version(version))) => self.delete_version(env, place, version),
+                Some((_, Old::Siblings(origins))) => self.remove_siblings(env, place, origins),
                 None => {}
             }
         }
@@ -295,7 +296,7 @@ impl Replica {
     }
 
     /// Deletes a row if it still has this version.
-    fn delete_version(&mut self, fx: &mut Effects, place: &Place, version: VersionKey) {
+    fn delete_version(&mut self, env: &mut RowEnv<'_>, place: &Place, version: VersionKey) {
         let found = self.rows.find(place.0, &place.1);
         let row = found.and_then(|slot| self.rows.row(slot));
         let Some(row) = row.filter(|row| row.version_key() == version) else {
@@ -311,23 +312,23 @@ impl Replica {
             value: None,
             expires: 0,
         };
-        self.put(fx, fresh, clock, true);
+        self.put(env, fresh, clock, true);
     }
 
     /// Removes siblings from a row. One that cannot be removed now is moved again later.
-    fn remove_siblings(&mut self, fx: &mut Effects, (table, key): &Place, origins: Vector) {
-        let context = CausalToken::new(self.catalog.name(*table), key, origins);
+    fn remove_siblings(&mut self, env: &mut RowEnv<'_>, (table, key): &Place, origins: Vector) {
+        let context = CausalToken::new(env.catalog.name(*table), key, origins);
         let remove = Write::Remove {
             key,
             context: &context,
         };
-        let _ = self.write_sibling(fx, *table, remove);
+        let _ = self.write_sibling(env, *table, remove);
     }
 
     /// A row of this node's own was placed. One that is not shown has to move.
-    pub(super) fn note_stray(&mut self, table: TableId) {
-        if !self.catalog.is_shown(table) {
-            self.look_for_strays_in(table);
+    pub(super) fn note_stray(&mut self, catalog: &Catalog, table: TableId) {
+        if !catalog.is_shown(table) {
+            self.look_for_strays_in(catalog, table);
         }
     }
 }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::{Arrival, Replica, StoredRow};
-use crate::effects::Effects;
 use crate::error::WriteError;
 use crate::id::{Seq, TableId};
 use crate::table::Slot;
+use crate::table::env::RowEnv;
 use crate::table::{Accepted, Hlc, Version, Write};
 
 /// A write of this node: not yet a version.
@@ -23,16 +23,16 @@ impl Replica {
     /// A client's write.
     pub(crate) fn write(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         table: TableId,
         write: Write<'_>,
     ) -> Result<Accepted, WriteError> {
-        let table = match fx.rules().ids_follow_definitions() {
-            true => self.catalog.home(table),
-            false => self.catalog.public(table),
+        let table = match env.fx.rules().ids_follow_definitions() {
+            true => env.catalog.home(table),
+            false => env.catalog.public(table),
         };
-        if self.catalog.class(table).has_siblings() {
-            return self.write_sibling(fx, table, write);
+        if env.catalog.class(table).has_siblings() {
+            return self.write_sibling(env, table, write);
         }
         let (key, value, expires) = match write {
             Write::Put {
@@ -48,21 +48,21 @@ impl Replica {
             Write::Replace { .. } | Write::Remove { .. } => return Err(WriteError::ContextUnused),
         };
         self.check_limits(key, value.as_ref())?;
-        let wall_ms = fx.now().wall.as_millis();
+        let wall_ms = env.fx.now().wall.as_millis();
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
         let existed = current.is_some_and(|row| row.is_live_at(wall_ms));
         // A row that is hidden here may show elsewhere.
         let stays =
-            fx.rules().deletes_hidden_rows() && current.is_some_and(|row| !row.value.is_dead());
+            env.fx.rules().deletes_hidden_rows() && current.is_some_and(|row| !row.value.is_dead());
         if value.is_none() && !existed && !stays {
-            return Ok(self.unchanged(fx, table, current));
+            return Ok(self.unchanged(env, table, current));
         }
         let mut above = self.clock_to_beat(table, current)?;
         if current.is_none() {
-            above = above.max(self.freed_to_beat(fx));
+            above = above.max(self.freed_to_beat(env.fx));
         }
-        let clock = self.issue_clock(fx, above);
+        let clock = self.issue_clock(env.fx, above);
         let fresh = Fresh {
             table,
             key,
@@ -70,22 +70,22 @@ impl Replica {
             value,
             expires,
         };
-        Ok(self.put(fx, fresh, clock, existed))
+        Ok(self.put(env, fresh, clock, existed))
     }
 
     /// Makes a write of this node's the current version of its key, and has it pushed.
     pub(super) fn put(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         fresh: Fresh<'_>,
         clock: Hlc,
         existed: bool,
     ) -> Accepted {
         let table = fresh.table;
-        let class = self.catalog.class(table);
-        self.note(fx, table);
-        let counter = self.cover.next_own(class, self.me, fx);
-        let seq = fx.open_seq();
+        let class = env.catalog.class(table);
+        self.note(env, table);
+        let counter = self.cover.next_own(class, self.me, env.fx);
+        let seq = env.fx.open_seq();
         let arrival = Arrival {
             table,
             actor: self.me,
@@ -96,9 +96,9 @@ impl Replica {
             value: fresh.value,
             siblings: None,
         };
-        self.collect(fx, &arrival);
-        self.place(fx, class, fresh.found, arrival);
-        self.accepted(fx, table, seq, (clock, counter), existed)
+        self.collect(env, &arrival);
+        self.place(env, class, fresh.found, arrival);
+        self.accepted(env, table, seq, (clock, counter), existed)
     }
 
     /// The key as its row has it, so that there is one copy.
@@ -110,25 +110,25 @@ impl Replica {
     }
 
     /// A fresh row goes out with the next push, if anybody is there to push to.
-    pub(super) fn collect(&mut self, fx: &Effects, fresh: &Arrival) {
+    pub(super) fn collect(&mut self, env: &RowEnv<'_>, fresh: &Arrival) {
         if self.outbox.is_open() {
-            let class = self.catalog.class(fresh.table);
-            self.outbox.push(fx.now().mono, class, fresh);
+            let class = env.catalog.class(fresh.table);
+            self.outbox.push(env.fx.now().mono, class, fresh);
         }
     }
 
     /// The answer to a write that is placed, after which the turn's batch is synced if its table promises that.
     pub(super) fn accepted(
         &self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         table: TableId,
         seq: Seq,
         (clock, counter): (Hlc, u64),
         existed: bool,
     ) -> Accepted {
-        let sync = self.is_sync(table) && fx.rules().acks_after_sync();
+        let sync = self.is_sync(env.catalog, table) && env.fx.rules().acks_after_sync();
         if sync {
-            fx.sync_this_turn();
+            env.fx.sync_this_turn();
         }
         let version = Version {
             clock,
@@ -147,7 +147,7 @@ impl Replica {
     /// A write of the store's own to one of its tables; without a value the row is one that may be freed.
     pub(crate) fn write_sys(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         table: TableId,
         key: &[u8],
         value: impl Into<Option<Bytes>>,
@@ -155,7 +155,7 @@ impl Replica {
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
         let above = self.clock_to_beat(table, current).unwrap_or(Hlc::MAX);
-        let clock = self.issue_clock(fx, above);
+        let clock = self.issue_clock(env.fx, above);
         let fresh = Fresh {
             table,
             key,
@@ -163,17 +163,17 @@ impl Replica {
             value: value.into(),
             expires: 0,
         };
-        self.put(fx, fresh, clock, found.is_some())
+        self.put(env, fresh, clock, found.is_some())
     }
 
     /// A delete that removes nothing.
     pub(super) fn unchanged(
         &self,
-        fx: &Effects,
+        env: &RowEnv<'_>,
         table: TableId,
         current: Option<&StoredRow>,
     ) -> Accepted {
-        let wall_ms = fx.now().wall.as_millis();
+        let wall_ms = env.fx.now().wall.as_millis();
         let nothing = Version {
             clock: self.clock.last(),
             actor: self.actor(self.me),
@@ -181,8 +181,8 @@ impl Replica {
         };
         Accepted {
             version: current.map_or(nothing, |row| self.version(row)),
-            seq: current.map_or(fx.durable(), |row| row.seq),
-            sync: self.is_sync(table) && fx.rules().acks_after_sync(),
+            seq: current.map_or(env.fx.durable(), |row| row.seq),
+            sync: self.is_sync(env.catalog, table) && env.fx.rules().acks_after_sync(),
             existed: current.is_some_and(|row| row.is_live_at(wall_ms)),
             wrote: false,
         }

@@ -26,6 +26,7 @@ use crate::rng::{Seed, Stream};
 use crate::rules::Rules;
 use crate::table::env::Seat;
 use crate::table::loads::Loads;
+use crate::table::shared::Shared;
 use crate::table::{Hlc, Write};
 use crate::time::{Now, Wall};
 use crate::wire::{Message, Page, Pull, PullBasis, Status};
@@ -53,6 +54,7 @@ struct Machine {
     config: Config,
     fx: Effects,
     gossip: Gossip,
+    shared: Shared,
     links: Links,
     loads: Loads,
     requests: Requests,
@@ -87,8 +89,9 @@ impl Machine {
         let timing = config.timing.clone();
         let mut fx = Effects::new(config.storage, Rules::of(&config));
         fx.set_now(now);
+        let shared = Shared::new(&config.limits);
         let (limits, resident) = (config.limits.clone(), config.resident_value);
-        let replica = Replica::new(actor(me), limits, resident, Hlc(0));
+        let replica = Replica::new(&shared.catalog, actor(me), limits, resident, Hlc(0));
         let links = Links::new(
             id,
             timing.clone(),
@@ -100,6 +103,7 @@ impl Machine {
             me,
             fx,
             gossip: Gossip::new(start, &config, rng(Stream::Gossip), replica),
+            shared,
             links,
             loads: Loads::new(&config.limits),
             requests: Requests::default(),
@@ -177,6 +181,8 @@ impl Machine {
             links: &mut self.links,
             loads: &mut self.loads,
             requests: &mut self.requests,
+            catalog: &mut self.shared.catalog,
+            changes: &mut self.shared.changes,
             seat,
         };
         call(&mut self.gossip, &mut env)
@@ -190,7 +196,10 @@ impl Machine {
             value,
             expires,
         };
-        let written = self.gossip.replica_mut().write(&mut self.fx, TABLE, write);
+        let written = self.act(|gossip, env| {
+            let replica = gossip.replica_mut();
+            replica.write(&mut env.rows(), TABLE, write)
+        });
         assert!(written.unwrap().wrote);
     }
 
@@ -198,13 +207,22 @@ impl Machine {
         let write = Write::Delete {
             key: key.as_bytes(),
         };
-        let written = self.gossip.replica_mut().write(&mut self.fx, TABLE, write);
+        let written = self.act(|gossip, env| {
+            let replica = gossip.replica_mut();
+            replica.write(&mut env.rows(), TABLE, write)
+        });
         assert!(written.unwrap().wrote);
+    }
+
+    /// Returns the row of a key, deleted or not.
+    fn row(&self, key: &str) -> Option<&StoredRow> {
+        let replica = self.gossip.replica();
+        replica.get(&self.shared.catalog, TABLE, key.as_bytes())
     }
 
     /// Returns the value of a key, if it has one in memory.
     fn get(&self, key: &str) -> Option<&str> {
-        let row = self.gossip.replica().get(TABLE, key.as_bytes())?;
+        let row = self.row(key)?;
         row.value
             .resident()
             .map(|value| core::str::from_utf8(value).unwrap())
@@ -248,7 +266,11 @@ impl Machine {
 
     /// Returns the rows that were written since the last call, as pushes.
     fn pushes(&mut self) -> Vec<GossipMessage> {
-        let batches = self.gossip.replica_mut().take_pushes().into_iter();
+        let batches = self
+            .gossip
+            .replica_mut()
+            .take_pushes(&self.shared.catalog)
+            .into_iter();
         batches
             .map(|(_, batch)| GossipMessage::Push(batch))
             .collect()

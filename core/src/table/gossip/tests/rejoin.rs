@@ -45,7 +45,7 @@ fn a_row_that_the_member_has_deleted_goes_and_one_that_it_does_not_know_is_writt
     };
     assert_eq!((done.with, done.dropped, done.proposed), (NodeId(1), 1, 1));
     assert_eq!((two.get("old"), two.get("kept")), (None, Some("v")));
-    let again = two.gossip.replica().get(TABLE, b"new").unwrap();
+    let again = two.row("new").unwrap();
     assert_eq!(again.counter, 2);
     assert!(again.clock > deleted, "below what the member has freed");
 }
@@ -145,7 +145,7 @@ fn a_value_that_cannot_be_read_is_lost_and_ends_the_wait() {
     let done = two.act(|gossip, env| gossip.loaded(env, load, failed));
     let done = done.unwrap();
     assert_eq!((done.dropped, done.proposed), (1, 0));
-    assert!(two.gossip.replica().get(TABLE, b"new").is_none());
+    assert!(two.row("new").is_none());
 }
 
 #[test]

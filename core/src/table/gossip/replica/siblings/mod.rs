@@ -16,20 +16,21 @@ use bytes::Bytes;
 use super::session::Served;
 use super::stability::Lost;
 use super::{Arrival, Replica, StoredRow};
-use crate::effects::Effects;
 use crate::id::{Actor, NodeId, TableId};
 use crate::table::Slot;
+use crate::table::catalog::Catalog;
 use crate::table::causal::{CausalToken, Dot};
+use crate::table::env::RowEnv;
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{RowClass, Siblings, Version};
 use crate::wire::{Row, TableRef};
 
 impl Replica {
-    pub(super) fn next_dot(&mut self, fx: &mut Effects, table: TableId) -> Dot {
-        let class = self.catalog.class(table);
+    pub(super) fn next_dot(&mut self, env: &mut RowEnv<'_>, table: TableId) -> Dot {
+        let class = env.catalog.class(table);
         Dot {
             actor: self.actor(self.me),
-            counter: self.cover.next_own(class, self.me, fx),
+            counter: self.cover.next_own(class, self.me, env.fx),
         }
     }
 
@@ -37,19 +38,19 @@ impl Replica {
     /// goes.
     pub(super) fn place_siblings(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         table: TableId,
         key: Bytes,
         row: SiblingRow,
     ) {
-        let class = self.catalog.class(table);
-        self.catalog.mark_used(table);
+        let class = env.catalog.class(table);
+        env.catalog.mark_used(table);
         let found = self.rows.find(table, &key);
         let Some(newest) = row.newest() else {
             if let Some(slot) = found {
                 self.unlink(class, slot);
                 self.rows.remove(slot);
-                self.delete_stored(fx, class, table, &key);
+                self.delete_stored(env, class, table, &key);
             }
             return;
         };
@@ -63,7 +64,7 @@ impl Replica {
             value: Some(row.encode()),
             siblings: Some(Box::new(row)),
         };
-        self.place(fx, class, found, arrival);
+        self.place(env, class, found, arrival);
     }
 
     /// Makes a row findable by the dots of all its versions. What may be forgotten one day counts as a tombstone, by the newest.
@@ -86,7 +87,7 @@ impl Replica {
     }
 
     /// The live siblings of a row, in a table that keeps them.
-    pub(crate) fn siblings(&self, row: &StoredRow) -> Option<Siblings> {
+    pub(crate) fn siblings(&self, catalog: &Catalog, row: &StoredRow) -> Option<Siblings> {
         let siblings = row.value.siblings()?;
         let version = |sibling: &Sibling| Version {
             clock: sibling.clock,
@@ -98,14 +99,14 @@ impl Replica {
             values: live
                 .map(|(sibling, value)| (value.clone(), version(sibling)))
                 .collect(),
-            context: self.context(row)?,
+            context: self.context(catalog, row)?,
         })
     }
 
     /// Returns the token of the versions that readers of a row have seen.
-    pub(crate) fn context(&self, row: &StoredRow) -> Option<CausalToken> {
+    pub(crate) fn context(&self, catalog: &Catalog, row: &StoredRow) -> Option<CausalToken> {
         let seen = row.value.siblings()?.seen().clone();
-        let name = self.catalog.name(row.table);
+        let name = catalog.name(row.table);
         Some(CausalToken::new(name, &row.key, seen))
     }
 
@@ -185,6 +186,7 @@ impl Replica {
     /// Whether a session has sent this row, or drafted it, for an earlier one of its dots.
     pub(super) fn is_sent_before(
         &self,
+        catalog: &Catalog,
         served: &Served,
         at: usize,
         (actor, counter): (Actor, u64),
@@ -193,7 +195,7 @@ impl Replica {
         let Some(siblings) = row.value.siblings() else {
             return false;
         };
-        let class = self.catalog.class(row.table);
+        let class = catalog.class(row.table);
         let now = Dot { actor, counter };
         let mut dots = siblings.versions().iter().map(|version| version.dot);
         dots.any(|dot| dot != now && served.is_before(class, dot, at, now))

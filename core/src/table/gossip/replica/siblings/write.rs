@@ -8,7 +8,9 @@ use crate::effects::Effects;
 use crate::error::{TokenError, WriteError};
 use crate::id::TableId;
 use crate::marks::Mark;
+use crate::table::catalog::Catalog;
 use crate::table::causal::{CausalToken, Dot, Vector};
+use crate::table::env::RowEnv;
 use crate::table::siblings::{Sibling, SiblingRow};
 use crate::table::{Accepted, Hlc, Write};
 
@@ -16,7 +18,7 @@ impl Replica {
     /// A client's write to a table that keeps siblings.
     pub(in super::super) fn write_sibling(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         table: TableId,
         write: Write<'_>,
     ) -> Result<Accepted, WriteError> {
@@ -34,28 +36,28 @@ impl Replica {
             Write::Remove { key, context } => (key, None, Some(context)),
         };
         self.check_limits(key, value.as_ref())?;
-        let seen = self.seen_by(table, key, context)?;
-        let seen = match fx.rules().replaces_seen() {
+        let seen = self.seen_by(env.catalog, table, key, context)?;
+        let seen = match env.fx.rules().replaces_seen() {
             true => seen,
             false => Vector::default(),
         };
-        self.sweep_key(fx, table, key);
+        self.sweep_key(env, table, key);
         let found = self.rows.find(table, key);
         let current = found.and_then(|slot| self.rows.row(slot));
         let row = current.and_then(|row| row.value.siblings());
         if let Some(value) = &value {
-            self.check_siblings(fx, row, &seen, value)?;
-        } else if !self.removes(table, row, &seen) {
-            return Ok(self.unchanged(fx, table, current));
+            self.check_siblings(env.fx, row, &seen, value)?;
+        } else if !self.removes(env.catalog, table, row, &seen) {
+            return Ok(self.unchanged(env, table, current));
         }
         let existed = row.is_some_and(|row| !row.is_dead());
         let above = self.clock_to_beat(table, current)?;
         let mut row = row.cloned().unwrap_or_default();
-        let clock = self.issue_clock(fx, above);
+        let clock = self.issue_clock(env.fx, above);
         if row.versions().iter().any(|version| version.value.is_none()) {
-            fx.mark(Mark::DeleteTakenIn);
+            env.fx.mark(Mark::DeleteTakenIn);
         }
-        let dot = self.next_dot(fx, table);
+        let dot = self.next_dot(env, table);
         let version = Sibling {
             origin: dot,
             dot,
@@ -64,14 +66,15 @@ impl Replica {
         };
         row.write(version, &seen);
         if row.live().nth(1).is_some() {
-            fx.mark(Mark::SiblingAdded);
+            env.fx.mark(Mark::SiblingAdded);
         }
-        Ok(self.put_siblings(fx, table, key, (dot, clock, existed), row))
+        Ok(self.put_siblings(env, table, key, (dot, clock, existed), row))
     }
 
     /// Returns the versions that the author of a write has seen.
     fn seen_by(
         &self,
+        catalog: &Catalog,
         table: TableId,
         key: &[u8],
         context: Option<&CausalToken>,
@@ -79,8 +82,8 @@ impl Replica {
         let Some(context) = context else {
             return Ok(Vector::default());
         };
-        let seen = context.seen(self.catalog.name(table), key)?;
-        let class = self.catalog.class(table);
+        let seen = context.seen(catalog.name(table), key)?;
+        let class = catalog.class(table);
         let me = self.actor(self.me);
         let issued = self.cover.seen_runs(class, me).map_or(0, |runs| runs.max());
         match seen.get(me) <= issued {
@@ -114,8 +117,14 @@ impl Replica {
     }
 
     /// Whether a delete removes anything: siblings that are here, or some that its author has seen and that are not here yet.
-    fn removes(&self, table: TableId, row: Option<&SiblingRow>, seen: &Vector) -> bool {
-        let class = self.catalog.class(table);
+    fn removes(
+        &self,
+        catalog: &Catalog,
+        table: TableId,
+        row: Option<&SiblingRow>,
+        seen: &Vector,
+    ) -> bool {
+        let class = catalog.class(table);
         let here =
             row.is_some_and(|row| row.live().any(|(version, _)| seen.contains(version.origin)));
         let unknown = |dot: &Dot| {
@@ -129,23 +138,23 @@ impl Replica {
     /// Puts a row in place that a write of this node's has changed, and pushes it whole.
     pub(in super::super) fn put_siblings(
         &mut self,
-        fx: &mut Effects,
+        env: &mut RowEnv<'_>,
         table: TableId,
         key: &[u8],
         (dot, clock, existed): (Dot, Hlc, bool),
         row: SiblingRow,
     ) -> Accepted {
-        let seq = fx.open_seq();
+        let seq = env.fx.open_seq();
         let key = self.key_of(self.rows.find(table, key), key);
-        self.collect_siblings(fx, (table, &key), (dot, clock), &row);
-        self.place_siblings(fx, table, key, row);
-        self.accepted(fx, table, seq, (clock, dot.counter), existed)
+        self.collect_siblings(env, (table, &key), (dot, clock), &row);
+        self.place_siblings(env, table, key, row);
+        self.accepted(env, table, seq, (clock, dot.counter), existed)
     }
 
     /// A row with a fresh dot of this node's goes out whole, under that dot.
     pub(super) fn collect_siblings(
         &mut self,
-        fx: &Effects,
+        env: &RowEnv<'_>,
         (table, key): (TableId, &Bytes),
         (dot, clock): (Dot, Hlc),
         row: &SiblingRow,
@@ -161,7 +170,7 @@ impl Replica {
                 value: Some(row.encode()),
                 siblings: None,
             };
-            self.collect(fx, &fresh);
+            self.collect(env, &fresh);
         }
     }
 }

@@ -6,6 +6,7 @@ use super::super::outbox::Batcher;
 use super::super::{Contexts, Replica};
 use crate::id::Actor;
 use crate::table::RowClass;
+use crate::table::catalog::Catalog;
 use crate::wire::{Row, RowBatch, TableRef};
 
 impl Replica {
@@ -21,12 +22,17 @@ impl Replica {
 
     /// Whether a row that did not win belongs to a table whose coverage no restart survives, and its key has no live row here: a delete or a
     /// drop marker has taken it.
-    pub(crate) fn is_deleted_in_memory(&self, tables: &[TableRef], row: &Row) -> bool {
+    pub(crate) fn is_deleted_in_memory(
+        &self,
+        catalog: &Catalog,
+        tables: &[TableRef],
+        row: &Row,
+    ) -> bool {
         let Some(table) = tables.get(row.table as usize) else {
             return false;
         };
         let class = table.domain().filter(|class| !class.is_durable());
-        let Some(id) = class.and_then(|class| self.catalog.find(class, &table.name)) else {
+        let Some(id) = class.and_then(|class| catalog.find(class, &table.name)) else {
             return false;
         };
         let current = self.rows.get(id, &row.key);
@@ -35,7 +41,7 @@ impl Replica {
 
     /// The rows of these dots, in one message for the store's own tables (`true`) and one for users'. Superseded dots have none, values
     /// that are only in the store stay there, and what does not fit is left out: anti-entropy brings those.
-    pub(crate) fn rows_of(&self, dots: &Contexts) -> Vec<(bool, RowBatch)> {
+    pub(crate) fn rows_of(&self, catalog: &Catalog, dots: &Contexts) -> Vec<(bool, RowBatch)> {
         let (rows, bytes) = (self.limits.rows_per_message, self.limits.bytes_per_message);
         let mut batchers = [Batcher::new(rows, bytes), Batcher::new(rows, bytes)];
         for (class, context) in dots {
@@ -51,7 +57,9 @@ impl Replica {
                 dots.map(|(_, slot)| slot)
             });
             for row in slots.filter_map(|slot| self.rows.row(slot)) {
-                if !row.value.is_cold() && !self.add_row(batcher, row, row.value.resident()) {
+                if !row.value.is_cold()
+                    && !self.add_row(catalog, batcher, row, row.value.resident())
+                {
                     break;
                 }
             }
