@@ -496,7 +496,7 @@ pub enum Event {
     /// This node is no full member yet. Told after five seconds, and then less and less often for as long as that is so.
     Waits {
         /// `joining` or `rejoining`.
-        standing: &'static str,
+        phase: &'static str,
         /// For how many seconds it has waited.
         secs: u64,
         /// The things that it waits for; any one of them will do.

@@ -203,8 +203,8 @@ impl Display for Trace<'_, Event> {
             Event::DuplicateName { name, later } => {
                 write!(f, "duplicate-name name={name} later={later}")
             }
-            Event::Waits { standing, secs, .. } => {
-                write!(f, "waits phase={standing} secs={secs}")
+            Event::Waits { phase, secs, .. } => {
+                write!(f, "waits phase={phase} secs={secs}")
             }
             Event::Founded => f.write_str("founded"),
             Event::Joined { through } => write!(f, "joined through={through}"),

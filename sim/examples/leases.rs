@@ -304,7 +304,7 @@ impl Machine {
             return;
         };
         // No lease for what is done, and none from a node that does not know yet what its cluster knows.
-        if is_done(context, tables, job) || context.node().status(now).standing != "member" {
+        if is_done(context, tables, job) || context.node().status(now).phase != "member" {
             return;
         }
         let lease = last_lease(context, tables, job) + 1;

@@ -62,7 +62,7 @@ pub trait Deployment {
 /// ends, so does the application, without a word.
 pub trait Application: Any {
     /// Its boot begins. The node beside it may still have to join its cluster or to catch up with it: see
-    /// [`NodeStatus::standing`](rumormill_core::NodeStatus::standing).
+    /// [`NodeStatus::phase`](rumormill_core::NodeStatus::phase).
     fn started(&mut self, context: &mut Context<'_>) {
         let _ = context;
     }
@@ -116,7 +116,7 @@ impl Context<'_> {
         self.world.hosts[self.machine].now(self.world.now_us)
     }
 
-    /// The node beside it, to ask for its members, its standing and so on.
+    /// The node beside it, to ask for its members, its phase and so on.
     pub fn node(&self) -> &Node {
         let Some(node) = &self.world.hosts[self.machine].node else {
             unreachable!("an application lives as long as its node")

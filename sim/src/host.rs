@@ -187,7 +187,7 @@ impl Host {
         self.id = Some(id);
         self.names.push(id);
         self.node = Some(node);
-        self.ties.alone = self.standing(at_us) != Some("member");
+        self.ties.alone = self.phase(at_us) != Some("member");
         Ok((id, cursors))
     }
 
@@ -214,9 +214,9 @@ impl Host {
     }
 
     /// Returns the node's name for its own state, if it runs.
-    pub(crate) fn standing(&self, at_us: u64) -> Option<&'static str> {
+    pub(crate) fn phase(&self, at_us: u64) -> Option<&'static str> {
         let node = self.node.as_ref()?;
-        Some(node.status(self.now(at_us)).standing)
+        Some(node.status(self.now(at_us)).phase)
     }
 
     /// The node is a member of its cluster: it proposes nothing of what it had taken along.

@@ -25,10 +25,10 @@ use crate::checkers::leaves::Leaves;
 use crate::checkers::liveness::Liveness;
 use crate::checkers::no_resurrection::Resurrections;
 use crate::checkers::pages::Pages;
+use crate::checkers::phase::FullMembers;
 use crate::checkers::pushes::Pushes;
 use crate::checkers::repairs::Repairs;
 use crate::checkers::siblings::Authors;
-use crate::checkers::standing::Standing;
 use crate::checkers::watching::Watching;
 use crate::checkers::{Contents, Violation};
 use crate::model::{Held, Model};
@@ -111,7 +111,7 @@ pub(crate) struct Observers {
     pushes: Pushes,
     repairs: Repairs,
     resurrections: Resurrections,
-    standing: Standing,
+    full_members: FullMembers,
     watching: Watching,
 }
 
@@ -146,7 +146,7 @@ impl Observers {
             pushes: Pushes::default(),
             repairs: Repairs::new(nodes),
             resurrections: Resurrections::new(nodes),
-            standing: Standing::new(nodes),
+            full_members: FullMembers::new(nodes),
             watching: Watching::new(nodes),
         }
     }
@@ -168,7 +168,7 @@ impl Observers {
         self.hearsay.on_start(node);
         self.liveness.on_call(node);
         self.pages.on_start(node);
-        self.standing.on_start(node);
+        self.full_members.on_start(node);
         self.watching.on_start(node, view, tables);
         self.on_view(node);
     }
@@ -268,12 +268,14 @@ impl Observers {
 
     /// A node sends a message.
     pub(crate) fn on_send(&mut self, sender: &Sight<'_>, to: &Links, msg: &Message) {
-        let found = self.standing.on_send(sender.place(), sender.running, msg);
+        let found = self
+            .full_members
+            .on_send(sender.place(), sender.running, msg);
         self.found.add_once(found);
         if self.is_off {
             return;
         }
-        let was_full = self.standing.was_full(sender.node);
+        let was_full = self.full_members.was_full(sender.node);
         self.grafts.on_send(sender.node, was_full, to, msg);
         self.found
             .add_once(self.pages.on_send(sender.place(), to, msg));
@@ -428,8 +430,8 @@ impl Observers {
     /// A node has ended a turn. One that is hurt, or no member, is not judged, nor is one that leaves: the guarantees say that it takes no
     /// rows any more. `is_open` tells whether something gets through a link.
     pub(crate) fn on_turn_end(&mut self, ours: &Sight<'_>, is_open: impl Fn(LinkId) -> bool) {
-        self.standing.on_turn_end(ours.node, ours.running);
-        if !self.standing.was_full(ours.node) || !ours.is_well {
+        self.full_members.on_turn_end(ours.node, ours.running);
+        if !self.full_members.was_full(ours.node) || !ours.is_well {
             return self.grafts.excuse(ours.node);
         }
         let found = self.grafts.on_turn_end(ours.place(), ours.synced, is_open);

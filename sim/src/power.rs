@@ -150,12 +150,12 @@ impl World {
     }
 
     fn is_joining(&self, node: usize) -> bool {
-        self.hosts[node].standing(self.now_us) == Some("joining")
+        self.hosts[node].phase(self.now_us) == Some("joining")
     }
 
     /// Whether the node has to rejoin first.
     pub(crate) fn is_rejoining(&self, node: usize) -> bool {
-        self.hosts[node].standing(self.now_us) == Some("rejoining")
+        self.hosts[node].phase(self.now_us) == Some("rejoining")
     }
 
     /// Returns the first member with a disk, counting from `node`, that is not the last one: another may have what its disk loses.

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
     Violation, ahead, bounds, convergence, durability, evictions, flushes, grafts, hearsay, hidden,
-    leaves, liveness, neighbours, no_resurrection, pages, pushes, repairs, replays, sessions,
-    siblings, standing, watching,
+    leaves, liveness, neighbours, no_resurrection, pages, phase, pushes, repairs, replays,
+    sessions, siblings, watching,
 };
 use crate::faults::FaultSet;
 use crate::plan::{Plan, Shape, WARM_UP_US};
@@ -31,7 +31,7 @@ pub const CHECKERS: [&str; 26] = [
     pushes::NAME,
     pages::NAME,
     grafts::NAME,
-    standing::NAME,
+    phase::NAME,
     leaves::NAME,
     neighbours::NAME,
     replays::NAME,

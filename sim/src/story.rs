@@ -124,9 +124,9 @@ fn of_members(ids: &Ids, event: &Event, emit: &mut Emit<'_>) -> Option<&'static 
             emit("resumed", &[Field::Num("without", without.len() as u64)])
         }
         Event::DuplicateName { later, .. } => emit("duplicate_name", &[who(later)]),
-        Event::Waits { standing, secs, .. } => emit(
+        Event::Waits { phase, secs, .. } => emit(
             "waits",
-            &[Field::Word("phase", standing), Field::Num("secs", *secs)],
+            &[Field::Word("phase", phase), Field::Num("secs", *secs)],
         ),
         Event::Founded => emit("founded", &[]),
         Event::Joined { through } => emit("joined", &[who(through)]),

@@ -50,7 +50,7 @@ fn a_damaged_disk_is_set_aside_and_repaired_and_told() {
         .arg(alpha.peers())
         .stderr(File::create(&log).expect("a file"));
     let beta = Node::from(command);
-    eventually(&true, || beta.status()["standing"] == "member");
+    eventually(&true, || beta.status()["phase"] == "member");
     let status = beta.status();
     assert_eq!((&status["id"], status["damage"].is_null()), (&id, true));
     eventually(&40, || beta.rows("t").len());
@@ -105,7 +105,7 @@ fn alone_a_damaged_disk_is_refused_with_what_to_do_until_that_is_accepted() {
     let nowhere = ["--join", "127.0.0.1:1", "--found"];
     let waits = Node::start_with("alpha", &dir, None, &nowhere);
     let status = waits.status();
-    assert_eq!(status["standing"], "joining");
+    assert_eq!(status["phase"], "joining");
     let damage = status["damage"].as_str().expect("it is told");
     assert!(
         damage.contains(&*name) && damage.contains("damaged-1"),
@@ -120,7 +120,7 @@ fn alone_a_damaged_disk_is_refused_with_what_to_do_until_that_is_accepted() {
     assert!(metrics.contains("rumormill_store_damaged 1"), "{metrics}");
     waits.kill();
     let accepted = Node::start_with("alpha", &dir, None, &["--accept-damage"]);
-    assert_eq!(accepted.status()["standing"], "member");
+    assert_eq!(accepted.status()["phase"], "member");
     let rows = accepted.rows("t").len();
     assert!((10..20).contains(&rows), "{rows} rows are left");
     accepted.kill();

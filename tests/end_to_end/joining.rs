@@ -42,8 +42,8 @@ fn a_node_whose_join_leads_back_to_it_says_so_and_begins_a_cluster_when_told_to(
         (code, says(&body))
     });
     let status = alone.status();
-    assert_eq!(status["standing"], "joining");
-    assert!(says(&status["standing_because"].to_string()), "{status}");
+    assert_eq!(status["phase"], "joining");
+    assert!(says(&status["phase_because"].to_string()), "{status}");
     let (_, head, _) = alone.exchange("GET", "/items/k", &[], "");
     let head = head.to_lowercase();
     assert!(head.contains("x-rumormill-state: joining"), "{head}");
@@ -58,7 +58,7 @@ fn a_node_whose_join_leads_back_to_it_says_so_and_begins_a_cluster_when_told_to(
     for flags in [&["--join", &listen, "--found"][..], &[]] {
         let node = serve("solo", &dir, &listen, &log, flags);
         eventually(&200, || readiness(&node).0);
-        assert_eq!(node.status()["standing"], "member");
+        assert_eq!(node.status()["phase"], "member");
         assert_eq!(node.request("GET", "/items/k", "").1, r#"{"value":"v"}"#);
         let (ended, _) = node.terminate();
         assert!(ended.success());

@@ -3,7 +3,7 @@
 use rumormill_sim::Scenario;
 use rumormill_sim::plan::{FaultWhat, Machine, Plan, Table};
 
-use crate::story::{alive, count, plan, standing};
+use crate::story::{alive, count, phase, plan};
 
 #[test]
 fn deletes_that_are_forgotten_by_time_come_back() {
@@ -146,23 +146,20 @@ fn orphaned(mut story: Scenario) {
     });
     story.heal();
     story.until(30_000, "both are rejoining", |story| {
-        standing(story, 1) == "rejoining" && standing(story, 2) == "rejoining"
+        phase(story, 1) == "rejoining" && phase(story, 2) == "rejoining"
     });
     let wipe = story.begin(&FaultWhat::Wipe { node: 0 });
     story.end(slow).wait(3_000);
     assert_eq!(
-        (standing(&story, 1), standing(&story, 2)),
+        (phase(&story, 1), phase(&story, 2)),
         ("rejoining", "rejoining")
     );
     story.wait(40_000);
     assert_eq!(count(&story, "resume"), 1, "one operator, once");
-    assert_eq!(
-        (standing(&story, 1), standing(&story, 2)),
-        ("member", "member")
-    );
+    assert_eq!((phase(&story, 1), phase(&story, 2)), ("member", "member"));
     story.end(wipe).wait(10_000);
     for node in 0..3 {
-        assert_eq!(standing(&story, node), "member");
+        assert_eq!(phase(&story, node), "member");
         story
             .expect(node, "kept", Some("yes"))
             .expect(node, "color", Some("red"));

@@ -7,7 +7,7 @@ use rumormill_core::{Config, Limits};
 use rumormill_sim::plan::{Caps, FaultWhat, Machine, Plan};
 use rumormill_sim::{Sabotage, Scenario};
 
-use crate::story::{Sent, capped, count, in_bytes, listen, plan, standing};
+use crate::story::{Sent, capped, count, in_bytes, listen, phase, plan};
 
 fn put_many(story: &mut Scenario, node: usize, rows: usize) {
     for number in 0..rows {
@@ -250,7 +250,7 @@ fn change_under_a_session(mut story: Scenario, change: impl Fn(&mut Scenario)) {
     });
     change(&mut story);
     story.until(30_000, "n1 is a member", |story| {
-        standing(story, 1) == "member"
+        phase(story, 1) == "member"
     });
     story
         .crash_unsynced(0)

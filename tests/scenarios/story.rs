@@ -47,10 +47,10 @@ pub(crate) fn alive(story: &Scenario, node: usize) -> usize {
 }
 
 /// Returns a node's name for its own state.
-pub(crate) fn standing(story: &Scenario, node: usize) -> &'static str {
+pub(crate) fn phase(story: &Scenario, node: usize) -> &'static str {
     let (world, now) = (story.world(), story.world().clock(node));
     let status = world.node(node).zip(now);
-    status.map_or("down", |(node, now)| node.status(now).standing)
+    status.map_or("down", |(node, now)| node.status(now).phase)
 }
 
 /// Counts how often a node has said this in the story.

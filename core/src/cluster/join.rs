@@ -349,7 +349,7 @@ impl Cluster {
         self.set_outbox(env);
     }
 
-    /// The peer's standing is known already; only ours has changed.
+    /// The peer's phase is known already; only ours has changed.
     pub(crate) fn reconsider(&mut self, env: &mut Env<'_>, link: LinkId) {
         let full = self.is_full();
         let evicted = |known: &Link| self.membership.is_evicted(known.node, known.generation);

@@ -240,7 +240,7 @@ impl Cluster {
         let pause = (pause * 2).min(LONGEST);
         self.waits.telling = Some((since, now + pause, pause));
         env.fx.event(Event::Waits {
-            standing: self.phase_name(),
+            phase: self.phase_name(),
             secs: now.since(since).as_secs(),
             awaits: self.awaits(env.config, &env.modes.gossip),
         });

@@ -23,7 +23,7 @@ pub struct NodeStatus {
     /// Grows with every start, eviction and rejoin.
     pub generation: u64,
     /// `member`, `joining`, `rejoining` (it must rejoin first), `leaving` or `halted`.
-    pub standing: &'static str,
+    pub phase: &'static str,
     /// Members that have not left, this node included.
     pub members: usize,
     /// Live rows of users' tables.
@@ -94,8 +94,8 @@ impl NodeStatus {
 }
 
 impl Node {
-    /// Its [`NodeStatus::standing`] alone. O(1).
-    pub fn standing_name(&self) -> &'static str {
+    /// Its [`NodeStatus::phase`] alone. O(1).
+    pub fn phase(&self) -> &'static str {
         match (self.fx.is_halted(), self.cluster.leaving.is_some()) {
             (true, _) => "halted",
             (_, true) => "leaving",
@@ -113,7 +113,7 @@ impl Node {
             name: self.config().name.clone(),
             cluster: self.cluster(),
             generation: self.cluster.identity.generation,
-            standing: self.standing_name(),
+            phase: self.phase(),
             members: self.cluster.membership.count_others() + 1,
             rows: view.user_rows(),
             tables: gossip.replica().rows().listing().len(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rumormill_core::{Node, Now, Request, RequestError, Response, TableId};
 
 use crate::error::{ApiError, UNAVAILABLE};
-use crate::standing::Standing;
+use crate::phase::LastPhase;
 
 /// Called on the loop once in every turn in which tables changed, with those tables. It is short. It is dropped once it returns `false`.
 pub type Listener = Box<dyn FnMut(&Node, Now, &[TableId]) -> bool + Send>;
@@ -106,20 +106,20 @@ impl<B: Backend> Erased for B {
 #[derive(Clone)]
 pub(crate) struct Calls {
     backend: Arc<dyn Erased>,
-    standing: Standing,
+    phase: LastPhase,
 }
 
 impl Calls {
     pub(crate) fn new<B: Backend>(backend: B) -> Self {
         Calls {
             backend: Arc::new(backend),
-            standing: Standing::default(),
+            phase: LastPhase::default(),
         }
     }
 
     /// Where the node stood at the last call.
-    pub(crate) fn standing(&self) -> &Standing {
-        &self.standing
+    pub(crate) fn phase(&self) -> &LastPhase {
+        &self.phase
     }
 
     pub(crate) async fn with<T: Send + 'static>(
@@ -128,10 +128,10 @@ impl Calls {
     ) -> Result<T, ApiError> {
         let slot = Arc::new(Mutex::new(None));
         let filled = Arc::clone(&slot);
-        let standing = self.standing.clone();
+        let phase = self.phase.clone();
         let job: Job = Box::new(move |node, now| {
             let value = f(node, now);
-            standing.note(node);
+            phase.note(node);
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         });
         let run = async { self.backend.run(job).await.map_err(ApiError::from) };

@@ -201,7 +201,7 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
         (
             "member",
             "Whether the node is a member, and neither joining, rejoining, leaving nor halted",
-            i64::from(status.standing == "member"),
+            i64::from(status.phase == "member"),
         ),
         (
             "clock_ahead_ms",

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::gateway::Gateway;
-use crate::standing::READS;
+use crate::phase::READS;
 use crate::{
     items, listing, members, metrics, peers, report, rows, settings, siblings, state, tables, text,
     watch,

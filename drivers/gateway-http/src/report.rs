@@ -114,7 +114,7 @@ pub struct Status {
     /// Grows with every start, eviction and rejoin.
     pub generation: u64,
     /// `member`, `joining`, `rejoining` (it must rejoin first), `leaving` or `halted`.
-    pub standing: &'static str,
+    pub phase: &'static str,
     /// Members that have not left, this one included.
     pub members: usize,
     /// Live rows of users' tables.
@@ -155,7 +155,7 @@ pub struct Status {
     /// `POST /v1/members/self/resume`.
     pub rejoin_through: Vec<String>,
     /// The things that a node waits for while it is `joining` or `rejoining`, any one of which will do.
-    pub standing_because: Vec<String>,
+    pub phase_because: Vec<String>,
     /// The losses of a damaged store, until the node has rejoined through a member.
     pub damage: Option<String>,
     /// Wall clocks that differ by more than `limits.clock_drift`, this node's own or a peer's: whose, and by how much.
@@ -270,7 +270,7 @@ pub fn status(node: &Node, now: Now) -> Status {
         cluster: status.cluster.to_string(),
         cluster_name: node.config().cluster_name.clone(),
         generation: status.generation,
-        standing: status.standing,
+        phase: status.phase,
         members: status.members,
         rows: status.rows,
         tables: status.tables,
@@ -318,7 +318,7 @@ pub fn status(node: &Node, now: Now) -> Status {
                 format!("{} {}{here}", one.name, one.node)
             })
             .collect(),
-        standing_because: texts(&status.awaits),
+        phase_because: texts(&status.awaits),
         damage: status.damage,
         wrong_clocks: texts(&status.wrong_clocks),
         refused: node
@@ -338,19 +338,19 @@ fn texts<T: ToString>(all: &[T]) -> Vec<String> {
 /// it is joining or rejoining.
 pub fn not_ready(node: &Node, now: Now, early: bool) -> Option<String> {
     let status = node.status(now);
-    match status.standing {
+    match status.phase {
         "member" => {}
         "joining" | "rejoining" if early => {}
         "joining" | "rejoining" => {
-            let may = match status.standing {
+            let may = match status.phase {
                 "joining" => "lack rows that exist",
                 _ => "show rows that are deleted",
             };
-            let standing = status.standing;
+            let phase = status.phase;
             let until = texts(&status.awaits).join("; ");
-            return Some(format!("the node is {standing}, and may {may}: {until}"));
+            return Some(format!("the node is {phase}, and may {may}: {until}"));
         }
-        standing => return Some(format!("the node is {standing}")),
+        phase => return Some(format!("the node is {phase}")),
     }
     if let Some(clock) = status.wrong_clocks.iter().find(|clock| clock.me) {
         return Some(clock.to_string());

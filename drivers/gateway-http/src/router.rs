@@ -16,8 +16,8 @@ use crate::gateway::{Gateway, Settings};
 use crate::traffic::HttpMetrics;
 use crate::watch::Hub;
 use crate::{
-    items, listing, members, metrics, openapi, origin, peers, rows, settings as cluster_settings,
-    standing, state, tables,
+    items, listing, members, metrics, openapi, origin, peers, phase, rows,
+    settings as cluster_settings, state, tables,
 };
 
 /// The part of the interface that works when no request is served: it fetches changes for clients that watch.
@@ -104,8 +104,8 @@ async fn finish(State(gateway): State<Gateway>, request: Request, next: Next) ->
         .map(|path| path.as_str().to_string());
     let method = request.method().clone();
     let mut response = in_our_words(&method, next.run(request).await);
-    standing::mark(
-        gateway.calls.standing(),
+    phase::mark(
+        gateway.calls.phase(),
         &method,
         route.as_deref(),
         &mut response,

@@ -243,14 +243,14 @@ impl Names<'_> {
 fn of_the_way_in(event: &Event) -> Option<(&'static str, String)> {
     Some(match event {
         Event::Waits {
-            standing,
+            phase,
             secs,
             awaits,
         } => {
             let one_of: Vec<String> = awaits.iter().map(ToString::to_string).collect();
             let one_of = one_of.join("; ");
             let text = format!(
-                "{standing} for {secs} s, and no member before one of these answers as one: {one_of}"
+                "{phase} for {secs} s, and no member before one of these answers as one: {one_of}"
             );
             ("Waits", text)
         }

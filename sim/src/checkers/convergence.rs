@@ -101,8 +101,8 @@ pub struct ClusterView {
     pub alive: Vec<String>,
     /// The members it knows and does not take for alive, by name.
     pub not_alive: Vec<String>,
-    /// Where it says it stands.
-    pub standing: &'static str,
+    /// Its phase, as it says.
+    pub phase: &'static str,
     /// Deletes it still remembers and has no reason to.
     pub tombstones: u64,
     /// For which members it keeps them, and why.
@@ -152,13 +152,13 @@ impl ClusterView {
             side.push(member.name);
         }
         alive.sort();
-        let standing = status.standing;
+        let phase = status.phase;
         let tombstones = if keeps_deletes { 0 } else { status.tombstones };
         ClusterView {
             node: index,
             alive,
             not_alive,
-            standing,
+            phase,
             tombstones,
             waits: waits(&status),
             strays,
@@ -199,8 +199,8 @@ pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
                 text,
             })
         };
-        if view.standing != "member" {
-            report(format!("n{node} is {}", view.standing));
+        if view.phase != "member" {
+            report(format!("n{node} is {}", view.phase));
         }
         if !view.not_alive.is_empty() || view.alive.len() != views.len() {
             let (alive, rest) = (view.alive.join(","), view.not_alive.join(","));

@@ -15,12 +15,12 @@ pub mod liveness;
 pub mod neighbours;
 pub mod no_resurrection;
 pub mod pages;
+pub mod phase;
 pub mod pushes;
 pub mod repairs;
 pub mod replays;
 pub mod sessions;
 pub mod siblings;
-pub mod standing;
 pub mod watching;
 
 use std::collections::BTreeMap;

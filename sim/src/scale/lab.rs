@@ -123,7 +123,7 @@ impl Lab {
         running.is_some_and(|(node, now)| {
             let status = node.status(now);
             let nodes = self.nodes();
-            status.standing == "member" && status.members == nodes && status.links + 1 >= nodes
+            status.phase == "member" && status.members == nodes && status.links + 1 >= nodes
         })
     }
 

@@ -409,7 +409,7 @@ async fn a_second_leave_ends_the_first<R: Runtime>(runtime: R) {
     assert!(future::poll_once(first.as_mut()).await.is_none());
     wait("the leave", async || {
         let status = a.handle.status().await;
-        status.is_ok_and(|status| status.standing == "leaving")
+        status.is_ok_and(|status| status.phase == "leaving")
     })
     .await;
     assert_eq!(a.handle.leave().await, Err(Error::LeaveCut));

@@ -115,7 +115,7 @@ fn a_node_that_has_lost_everything_but_its_identity_comes_back_as_the_same_membe
     (0..2).for_each(|i| lab.stop(i));
     lab.lose_everything(2);
     lab.recover(2, &spare).unwrap();
-    assert_eq!((lab.node(2).id(), lab.stands_as(2)), (id, "joining"));
+    assert_eq!((lab.node(2).id(), lab.phase_of(2)), (id, "joining"));
     assert_eq!(lab.damage(2).unwrap(), "db/0.jnl is damaged");
     // The note outlives a restart: nothing else on this disk tells that rows are missing.
     lab.settle();
@@ -187,11 +187,11 @@ pub(super) fn a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one()
     lab.lose_everything(2);
     lab.recover(2, &spare).unwrap();
     lab.run(30_000);
-    assert_eq!(lab.stands_as(2), "joining", "rows are missing here");
+    assert_eq!(lab.phase_of(2), "joining", "rows are missing here");
     lab.stop(2);
     lab.start(2);
     lab.run(30_000);
-    assert_eq!(lab.stands_as(2), "joining", "rows are missing here");
+    assert_eq!(lab.phase_of(2), "joining", "rows are missing here");
     (0..2).for_each(|i| lab.start(i));
     lab.run(10_000);
     lab.expect_whole();
@@ -230,7 +230,7 @@ fn a_lone_node_does_not_start_on_a_damaged_store_unless_it_is_told_to() {
     );
     lab.configs[0].accept_damage = true;
     lab.recover(0, &[]).unwrap();
-    assert_eq!(lab.stands_as(0), "member");
+    assert_eq!(lab.phase_of(0), "member");
     assert!(lab.damage(0).is_some());
     assert_eq!((lab.get(0, "k"), lab.get(0, "other")), (None, value("v")));
     lab.run(3_000);

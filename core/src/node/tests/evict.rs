@@ -36,9 +36,9 @@ impl Lab {
         }
     }
 
-    fn standings(&self) -> Vec<&'static str> {
+    fn phases(&self) -> Vec<&'static str> {
         let running = self.nodes.iter().flatten();
-        running.map(|node| node.status(self.now).standing).collect()
+        running.map(|node| node.status(self.now).phase).collect()
     }
 
     /// Members of two groups cannot hear each other.
@@ -77,14 +77,14 @@ fn a_dead_member_is_evicted_by_a_majority_and_comes_back_by_rejoin() {
     assert!(lab.marked(2, "evicted") && lab.marked(2, "rejoined"));
     assert_eq!(lab.everywhere("gone"), std::vec![None; 3]);
     assert_eq!(lab.everywhere("own"), std::vec![value("v"); 3]);
-    assert_eq!(lab.standings(), ["member"; 3]);
+    assert_eq!(lab.phases(), ["member"; 3]);
     lab.put(2, "again", "v");
     lab.settle();
     assert_eq!(lab.everywhere("again"), std::vec![value("v"); 3]);
     lab.stop(2);
     lab.start(2);
     assert_eq!(
-        lab.standings(),
+        lab.phases(),
         ["member"; 3],
         "it has made good once and for all"
     );
@@ -128,7 +128,7 @@ fn a_leaver_that_hears_of_its_eviction_brings_nothing_back() {
             "after {wait} ms"
         );
         assert_eq!(lab.everywhere("own"), std::vec![value("v"); 4]);
-        assert_eq!(lab.standings(), ["member"; 4]);
+        assert_eq!(lab.phases(), ["member"; 4]);
     }
 }
 
@@ -170,10 +170,10 @@ fn what_an_evicted_node_waits_for_outlives_a_restart_though_it_left() {
     lab.start(3);
     lab.start(4);
     lab.run(20_000);
-    assert_eq!(lab.standings(), ["rejoining"; 2]);
+    assert_eq!(lab.phases(), ["rejoining"; 2]);
     (0..3).for_each(|i| lab.start(i));
     lab.run(45_000);
-    assert_eq!(lab.standings(), ["member"; 5]);
+    assert_eq!(lab.phases(), ["member"; 5]);
     assert_eq!(lab.everywhere("gone"), std::vec![None; 5]);
 }
 
@@ -326,7 +326,7 @@ fn an_evicted_member_that_lives_is_no_longer_heard_and_rejoins() {
     lab.heal();
     lab.run(60_000);
     assert!(lab.marked(2, "evicted") && lab.marked(2, "rejoined"));
-    assert_eq!(lab.standings(), ["member"; 3]);
+    assert_eq!(lab.phases(), ["member"; 3]);
     assert_eq!(lab.everywhere("gone"), std::vec![None; 3]);
     assert_eq!(lab.everywhere("alone"), std::vec![value("v"); 3]);
 }
@@ -356,7 +356,7 @@ fn of_two_sides_that_evict_each_other_the_smaller_rejoins_through_the_larger() {
         lab.heal();
         lab.run(90_000);
         let events = &lab.events;
-        assert_eq!(lab.standings(), ["member"; 5], "{events:?}");
+        assert_eq!(lab.phases(), ["member"; 5], "{events:?}");
         let larger = if mine.len() > 2 { &mine } else { &theirs };
         for i in 0..5 {
             assert_eq!(lab.marked(i, "evicted"), !larger.contains(&i), "n{i}");
@@ -380,7 +380,7 @@ fn two_that_evict_each_other_do_not_both_go() {
     assert_eq!(lab.evicts(1, "n0", true), Ok((1, 2)));
     lab.heal();
     lab.run(60_000);
-    assert_eq!(lab.standings(), ["member"; 2], "{:?}", lab.events);
+    assert_eq!(lab.phases(), ["member"; 2], "{:?}", lab.events);
     let ended: Vec<bool> = (0..2).map(|i| lab.marked(i, "evicted")).collect();
     assert_eq!(ended.iter().filter(|ended| **ended).count(), 1, "{ended:?}");
 }
@@ -419,7 +419,7 @@ fn a_node_that_joined_through_an_evicted_member_rejoins_too() {
         "{:?}",
         lab.events
     );
-    assert_eq!(lab.standings(), ["member"; 4]);
+    assert_eq!(lab.phases(), ["member"; 4]);
 }
 
 #[test]
@@ -497,7 +497,7 @@ fn orphaned() -> Lab {
     lab.cut =
         Box::new(|_, _, msg| matches!(msg, wire::Message::Gossip(wire::GossipMessage::Page(_))));
     lab.run(12_000);
-    assert_eq!(lab.standings(), ["member", "rejoining", "rejoining"]);
+    assert_eq!(lab.phases(), ["member", "rejoining", "rejoining"]);
     lab.stop(0);
     lab.heal();
     lab.run(60_000);
@@ -526,7 +526,7 @@ impl Lab {
 #[test]
 fn a_node_that_waits_for_members_that_are_no_more_goes_on_when_told_so() {
     let mut lab = orphaned();
-    assert_eq!(lab.standings(), ["rejoining", "rejoining"]);
+    assert_eq!(lab.phases(), ["rejoining", "rejoining"]);
     let status = lab.nodes[1].as_ref().unwrap().status(lab.now);
     let awaited: Vec<_> = status.rejoin_through.iter().map(|one| &*one.name).collect();
     assert_eq!(
@@ -537,22 +537,18 @@ fn a_node_that_waits_for_members_that_are_no_more_goes_on_when_told_so() {
     lab.disks[0].clear();
     lab.start(0);
     lab.run(20_000);
-    assert_eq!(lab.standings(), ["joining", "rejoining", "rejoining"]);
+    assert_eq!(lab.phases(), ["joining", "rejoining", "rejoining"]);
     assert_eq!(lab.resume(0), Err(ResumeError::NotRejoining));
     assert_eq!(lab.resume(1), Ok(1));
     lab.run(60_000);
-    assert_eq!(lab.standings(), ["member"; 3]);
+    assert_eq!(lab.phases(), ["member"; 3]);
     assert_eq!(lab.resume(1), Err(ResumeError::NotRejoining));
     assert_eq!(lab.everywhere("kept"), std::vec![value("v"); 3]);
     assert_eq!(lab.everywhere("deleted"), std::vec![value("v"); 3]);
     lab.stop(1);
     lab.start(1);
     lab.run(5_000);
-    assert_eq!(
-        lab.standings(),
-        ["member"; 3],
-        "it went on once and for all"
-    );
+    assert_eq!(lab.phases(), ["member"; 3], "it went on once and for all");
 }
 
 #[test]
@@ -566,7 +562,7 @@ fn a_node_that_waits_does_not_go_on_while_a_member_answers() {
     assert_eq!(lab.resume(1), Err(ResumeError::MemberAnswers(member)));
     lab.heal();
     lab.run(60_000);
-    assert_eq!(lab.standings(), ["member"; 3]);
+    assert_eq!(lab.phases(), ["member"; 3]);
     assert_eq!(lab.everywhere("deleted"), std::vec![None; 3]);
 }
 
@@ -584,7 +580,7 @@ pub(super) fn of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base() {
     lab.run(10_000);
     lab.heal();
     lab.run(90_000);
-    assert_eq!(lab.standings(), ["member"; 3]);
+    assert_eq!(lab.phases(), ["member"; 3]);
     for key in ["kept", "zero", "one", "two"] {
         assert_eq!(lab.everywhere(key), std::vec![value("v"); 3], "{key}");
     }

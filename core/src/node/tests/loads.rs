@@ -62,8 +62,8 @@ impl Lab {
         answer(&self.replies.remove(&Token(99)).unwrap())
     }
 
-    fn standing(&self, i: usize) -> &'static str {
-        self.nodes[i].as_ref().unwrap().status(self.now).standing
+    fn phase(&self, i: usize) -> &'static str {
+        self.nodes[i].as_ref().unwrap().status(self.now).phase
     }
 
     fn is_cold(&self, i: usize, key: &str) -> bool {
@@ -378,7 +378,7 @@ fn a_late_joiner_gets_cold_rows_and_what_replaced_them() {
         lab.settle();
     }
     lab.run(1_000);
-    assert_eq!(lab.standing(1), "member");
+    assert_eq!(lab.phase(1), "member");
     for i in 2..39 {
         assert_eq!(lab.get(1, &std::format!("k{i}")), value(LARGE), "{i}");
     }
@@ -405,7 +405,7 @@ fn a_session_with_an_unreadable_value_is_refused_and_nothing_is_adopted() {
     lab.nodes.push(None);
     lab.start(1);
     lab.run(5_000);
-    assert_eq!(lab.standing(1), "joining");
+    assert_eq!(lab.phase(1), "joining");
     assert!(
         lab.events
             .iter()
@@ -413,7 +413,7 @@ fn a_session_with_an_unreadable_value_is_refused_and_nothing_is_adopted() {
     );
     lab.disks[0].insert(broken.unwrap(), record);
     lab.run(5_000);
-    assert_eq!(lab.standing(1), "member");
+    assert_eq!(lab.phase(1), "member");
     assert_eq!(lab.get(1, "b"), value(LARGE));
 }
 
@@ -456,7 +456,7 @@ fn a_rejoin_loads_what_it_proposes() {
         lab.run(50);
     }
     lab.holds_loads = false;
-    assert_eq!(lab.standing(second), "member");
+    assert_eq!(lab.phase(second), "member");
     for i in [0, 2, 3, 4] {
         assert_eq!(lab.read(0, &std::format!("mine{i}")), value(LARGE), "{i}");
     }

@@ -20,8 +20,8 @@ impl Lab {
         lab
     }
 
-    pub(super) fn stands_as(&self, i: usize) -> &'static str {
-        self.nodes[i].as_ref().unwrap().standing_name()
+    pub(super) fn phase_of(&self, i: usize) -> &'static str {
+        self.nodes[i].as_ref().unwrap().phase()
     }
 
     /// Returns the things that a node waits for, in words.
@@ -54,7 +54,7 @@ pub(super) fn a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_on
     let mut lab = Lab::seekers(&[&["0"]], |_| ());
     lab.put(0, "k", "v");
     lab.run(100_000);
-    assert_eq!(lab.stands_as(0), "joining", "it begins nothing by itself");
+    assert_eq!(lab.phase_of(0), "joining", "it begins nothing by itself");
     assert_eq!(lab.awaits_in_words(0), ["0 leads back to this node"]);
     let told = lab.told_after(0);
     assert!(
@@ -65,12 +65,12 @@ pub(super) fn a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_on
     lab.stop(0);
     lab.start(0);
     lab.run(20_000);
-    assert_eq!(lab.stands_as(0), "joining", "it begins nothing by itself");
+    assert_eq!(lab.phase_of(0), "joining", "it begins nothing by itself");
     lab.stop(0);
     lab.configs[0].seeds.clear();
     lab.start(0);
     lab.run(1_000);
-    assert_eq!(lab.stands_as(0), "member", "started without seeds");
+    assert_eq!(lab.phase_of(0), "member", "started without seeds");
     assert!(lab.founded(0) && lab.awaits_in_words(0).is_empty());
     assert_eq!(lab.get(0, "k"), value("v"));
     lab.delete(0, "k");
@@ -85,13 +85,13 @@ fn a_node_that_was_told_to_begins_a_cluster_when_its_seeds_lead_to_no_member() {
     });
     lab.stop(1);
     lab.run(2_800);
-    assert_eq!(lab.stands_as(0), "joining", "a member may answer yet");
+    assert_eq!(lab.phase_of(0), "joining", "a member may answer yet");
     lab.run(400);
-    assert_eq!(lab.stands_as(0), "member");
+    assert_eq!(lab.phase_of(0), "member");
     assert!(lab.founded(0));
     lab.start(1);
     lab.run(3_000);
-    assert_eq!((lab.stands_as(0), lab.stands_as(1)), ("member", "member"));
+    assert_eq!((lab.phase_of(0), lab.phase_of(1)), ("member", "member"));
     assert_eq!(lab.node(0).cluster(), lab.node(1).cluster());
     // With its disk lost it comes back into the cluster that is there, and begins none beside it.
     lab.stop(0);
@@ -101,7 +101,7 @@ fn a_node_that_was_told_to_begins_a_cluster_when_its_seeds_lead_to_no_member() {
     lab.start(0);
     lab.run(10_000);
     assert_eq!(lab.node(0).cluster(), lab.node(1).cluster());
-    assert_eq!(lab.stands_as(0), "member");
+    assert_eq!(lab.phase_of(0), "member");
     assert!(!lab.founded(0));
 }
 
@@ -138,7 +138,7 @@ fn what_each_seed_has_come_to_is_told() {
     lab.configs[1].seeds.clear();
     lab.start(1);
     lab.run(10_000);
-    assert_eq!((lab.stands_as(0), lab.stands_as(1)), ("member", "member"));
+    assert_eq!((lab.phase_of(0), lab.phase_of(1)), ("member", "member"));
     assert_eq!(lab.awaits_in_words(0), Vec::<String>::new());
 }
 
@@ -188,7 +188,7 @@ fn a_node_that_is_rejoining_names_the_members_it_waits_for() {
     lab.events.clear();
     lab.start(1);
     lab.run(20_000);
-    assert_eq!(lab.stands_as(1), "rejoining");
+    assert_eq!(lab.phase_of(1), "rejoining");
     let waits = lab.awaits_in_words(1);
     for name in ["n0", "n2"] {
         let says = |text: &String| text.starts_with(name) && text.ends_with("does not answer");
@@ -197,7 +197,7 @@ fn a_node_that_is_rejoining_names_the_members_it_waits_for() {
     assert!(!lab.told_after(1).is_empty());
     lab.start(0);
     lab.run(10_000);
-    assert_eq!(lab.stands_as(1), "member");
+    assert_eq!(lab.phase_of(1), "member");
 }
 
 #[test]
@@ -223,17 +223,17 @@ fn a_node_that_began_a_cluster_and_loses_the_member_it_joins_goes_on_as_what_it_
     };
     lab.node(0).handle(now, input);
     lab.run(1_000);
-    assert_eq!(lab.stands_as(0), "joining");
+    assert_eq!(lab.phase_of(0), "joining");
     lab.put(0, "mine", "v");
     lab.stop(1);
     lab.run(2_000);
-    assert_eq!(lab.stands_as(0), "joining", "it may come back");
+    assert_eq!(lab.phase_of(0), "joining", "it may come back");
     lab.run(3_000);
-    assert_eq!(lab.stands_as(0), "member");
+    assert_eq!(lab.phase_of(0), "member");
     lab.cut = Box::new(|_, _, _| false);
     lab.start(1);
     lab.run(10_000);
-    assert_eq!((lab.stands_as(0), lab.stands_as(1)), ("member", "member"));
+    assert_eq!((lab.phase_of(0), lab.phase_of(1)), ("member", "member"));
     assert_eq!(lab.node(0).cluster(), lab.node(1).cluster());
     for key in ["mine", "theirs"] {
         assert_eq!((lab.get(0, key), lab.get(1, key)), (value("v"), value("v")));

@@ -27,7 +27,7 @@ fn a_joining_node_is_not_ready_and_says_so_with_what_it_reads() {
     let why = answer.json()["error"]["message"].to_string();
     assert!(why.contains("joining"), "{why}");
     assert!(why.contains("elsewhere:7400 "), "{why}");
-    let because = lab.get("/v1/status").json()["standing_because"].to_string();
+    let because = lab.get("/v1/status").json()["phase_because"].to_string();
     assert!(because.contains("elsewhere:7400 "), "{because}");
     assert_eq!(lab.get("/healthz").body, b"ok\n", "it lives all the same");
     for path in READS {

@@ -228,7 +228,7 @@ fn memory(ctx: &Ctx<'_>, text: &mut String) {
 
 /// Clients that look at `loading` wait: a node that is joining lacks rows that its cluster has. It answers reads all the same.
 fn persistence(ctx: &Ctx<'_>, text: &mut String) {
-    let loading = ctx.node.standing_name() == "joining";
+    let loading = ctx.node.phase() == "joining";
     field(text, format_args!("loading:{}", u8::from(loading)));
 }
 
@@ -271,7 +271,7 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
     field(text, format_args!("node:{}", status.id));
     field(text, format_args!("name:{}", status.name.escape_default()));
     field(text, format_args!("cluster:{}", status.cluster));
-    field(text, format_args!("standing:{}", status.standing));
+    field(text, format_args!("phase:{}", status.phase));
     field(text, format_args!("members:{}", status.members));
     field(text, format_args!("links:{}", status.links));
     field(text, format_args!("rows:{}", status.rows));
@@ -298,7 +298,7 @@ fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
     for (number, awaits) in status.awaits.iter().enumerate() {
         let because = awaits.to_string();
         let because = because.escape_default();
-        field(text, format_args!("standing_because_{number}:{because}"));
+        field(text, format_args!("phase_because_{number}:{because}"));
     }
     if let Some(damage) = &status.damage {
         field(text, format_args!("damage:{}", damage.escape_default()));

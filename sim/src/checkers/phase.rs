@@ -6,7 +6,7 @@ use rumormill_core::wire::{DetectorMessage, Message};
 use super::{Violation, for_each};
 
 /// The checker's name in reports.
-pub const NAME: &str = "standing";
+pub const NAME: &str = "phase";
 
 /// Whether a message claims what only a full member may claim. A probe and an ack leave at once, so that their sender is what it was
 /// when it wrote them; of what waits for the disk that cannot be said.
@@ -20,11 +20,11 @@ fn claims(message: &Message) -> bool {
 }
 
 /// Knows of each node whether it was a full member when its last turn ended.
-pub(crate) struct Standing(Vec<bool>);
+pub(crate) struct FullMembers(Vec<bool>);
 
-impl Standing {
+impl FullMembers {
     pub(crate) fn new(nodes: usize) -> Self {
-        Standing(for_each(nodes))
+        FullMembers(for_each(nodes))
     }
 
     /// A boot of the node begins.

@@ -18,19 +18,19 @@ pub(crate) const READS: [&str; 4] = [
     "/v1/state",
 ];
 
-/// Where the node stood when it was last asked anything.
+/// The phase of the node when it was last asked anything.
 #[derive(Clone, Default)]
-pub(crate) struct Standing(Arc<AtomicU8>);
+pub(crate) struct LastPhase(Arc<AtomicU8>);
 
-impl Standing {
-    /// Notes where the node stands. O(1).
+impl LastPhase {
+    /// Notes the phase of the node. O(1).
     pub(crate) fn note(&self, node: &Node) {
-        let standing = match node.standing_name() {
+        let phase = match node.phase() {
             "joining" => 1,
             "rejoining" => 2,
             _ => 0,
         };
-        self.0.store(standing, Ordering::Relaxed);
+        self.0.store(phase, Ordering::Relaxed);
     }
 
     /// Returns the word to be said beside rows; nothing for a member.
@@ -45,7 +45,7 @@ impl Standing {
 
 /// Adds the header to the answer of a read.
 pub(crate) fn mark(
-    standing: &Standing,
+    phase: &LastPhase,
     method: &Method,
     route: Option<&str>,
     response: &mut Response,
@@ -53,7 +53,7 @@ pub(crate) fn mark(
     let reads = *method == Method::GET || *method == Method::HEAD;
     if reads
         && route.is_some_and(|route| READS.contains(&route))
-        && let Some(word) = standing.word()
+        && let Some(word) = phase.word()
     {
         let headers = response.headers_mut();
         headers.insert(HEADER, HeaderValue::from_static(word));
