@@ -495,8 +495,8 @@ pub enum Event {
     },
     /// This node is no full member yet. Told after five seconds, and then less and less often for as long as that is so.
     Waits {
-        /// `joining` or `rejoining`.
-        phase: &'static str,
+        /// Joining or rejoining.
+        phase: crate::NodePhase,
         /// For how many seconds it has waited.
         secs: u64,
         /// The things that it waits for; any one of them will do.

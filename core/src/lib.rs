@@ -112,7 +112,7 @@ mod trace;
 pub mod wire;
 
 pub use cluster::{
-    Awaited, Awaits, HoldUp, HoldsUp, MemberInfo, MemberState, SeedState, WrongClock,
+    Awaited, Awaits, HoldUp, HoldsUp, MemberInfo, MemberState, NodePhase, SeedState, WrongClock,
 };
 pub use config::{Config, Limits, MAX_ROW_BYTES, MAX_SIBLING_BYTES, Storage, Timing};
 pub use error::{

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Instant, RequestError, Response, TableId, TableOp, TableOptions, TableRequest,
-    Token, Write,
+    Durability, Instant, NodePhase, RequestError, Response, TableId, TableOp, TableOptions,
+    TableRequest, Token, Write,
 };
 use rumormill_sim::app::{Application, Context, Deployment};
 use rumormill_sim::plan::{Action, Entry, Fault, FaultWhat, Plan, Shape};
@@ -304,7 +304,7 @@ impl Machine {
             return;
         };
         // No lease for what is done, and none from a node that does not know yet what its cluster knows.
-        if is_done(context, tables, job) || context.node().status(now).phase != "member" {
+        if is_done(context, tables, job) || context.node().status(now).phase != NodePhase::Member {
             return;
         }
         let lease = last_lease(context, tables, job) + 1;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rumormill_core::{
-    Config, Conflict, Cursor, Durability, Node, NodeId, Now, RecoverError, Recovery, Seed, Seq,
-    Storage, TableError, TableId, TableOptions, Timing,
+    Config, Conflict, Cursor, Durability, Node, NodeId, NodePhase, Now, RecoverError, Recovery,
+    Seed, Seq, Storage, TableError, TableId, TableOptions, Timing,
 };
 
 use crate::clock::Clock;
@@ -187,7 +187,7 @@ impl Host {
         self.id = Some(id);
         self.names.push(id);
         self.node = Some(node);
-        self.ties.alone = self.phase(at_us) != Some("member");
+        self.ties.alone = self.phase() != Some(NodePhase::Member);
         Ok((id, cursors))
     }
 
@@ -213,10 +213,9 @@ impl Host {
         &self.tables[..if self.is_plain { 1 } else { Table::ALL.len() }]
     }
 
-    /// Returns the node's name for its own state, if it runs.
-    pub(crate) fn phase(&self, at_us: u64) -> Option<&'static str> {
-        let node = self.node.as_ref()?;
-        Some(node.status(self.now(at_us)).phase)
+    /// Returns the node's phase, if it runs.
+    pub(crate) fn phase(&self) -> Option<NodePhase> {
+        Some(self.node.as_ref()?.phase())
     }
 
     /// The node is a member of its cluster: it proposes nothing of what it had taken along.

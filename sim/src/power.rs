@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rumormill_core::{HaltReason, Input, Instant, Node, Request, Token};
+use rumormill_core::{HaltReason, Input, Instant, Node, NodePhase, Request, Token};
 
 use crate::checkers::Violation;
 use crate::event::{Event, Why};
@@ -150,12 +150,12 @@ impl World {
     }
 
     fn is_joining(&self, node: usize) -> bool {
-        self.hosts[node].phase(self.now_us) == Some("joining")
+        self.hosts[node].phase() == Some(NodePhase::Joining)
     }
 
     /// Whether the node has to rejoin first.
     pub(crate) fn is_rejoining(&self, node: usize) -> bool {
-        self.hosts[node].phase(self.now_us) == Some("rejoining")
+        self.hosts[node].phase() == Some(NodePhase::Rejoining)
     }
 
     /// Returns the first member with a disk, counting from `node`, that is not the last one: another may have what its disk loses.

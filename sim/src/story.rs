@@ -126,7 +126,10 @@ fn of_members(ids: &Ids, event: &Event, emit: &mut Emit<'_>) -> Option<&'static 
         Event::DuplicateName { later, .. } => emit("duplicate_name", &[who(later)]),
         Event::Waits { phase, secs, .. } => emit(
             "waits",
-            &[Field::Word("phase", phase), Field::Num("secs", *secs)],
+            &[
+                Field::Word("phase", phase.name()),
+                Field::Num("secs", *secs),
+            ],
         ),
         Event::Founded => emit("founded", &[]),
         Event::Joined { through } => emit("joined", &[who(through)]),

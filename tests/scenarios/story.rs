@@ -50,7 +50,7 @@ pub(crate) fn alive(story: &Scenario, node: usize) -> usize {
 pub(crate) fn phase(story: &Scenario, node: usize) -> &'static str {
     let (world, now) = (story.world(), story.world().clock(node));
     let status = world.node(node).zip(now);
-    status.map_or("down", |(node, now)| node.status(now).phase)
+    status.map_or("down", |(node, now)| node.status(now).phase.name())
 }
 
 /// Counts how often a node has said this in the story.

@@ -9,7 +9,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::Awaited;
-use super::{Cluster, Env};
+use super::{Cluster, Env, NodePhase};
 use crate::cluster::membership::Link;
 use crate::config::Config;
 use crate::id::{LinkId, NodeId};
@@ -136,12 +136,12 @@ pub(crate) struct Waits {
 }
 
 impl Cluster {
-    /// Returns the name of this node's phase, of a node that neither leaves nor has halted.
-    pub(crate) fn phase_name(&self) -> &'static str {
+    /// Returns this node's phase, if it neither leaves nor has halted.
+    pub(crate) fn node_phase(&self) -> NodePhase {
         match (self.record.rejoining.is_some(), self.record.joined) {
-            (true, _) => "rejoining",
-            (_, false) => "joining",
-            (_, true) => "member",
+            (true, _) => NodePhase::Rejoining,
+            (_, false) => NodePhase::Joining,
+            (_, true) => NodePhase::Member,
         }
     }
 
@@ -240,7 +240,7 @@ impl Cluster {
         let pause = (pause * 2).min(LONGEST);
         self.waits.telling = Some((since, now + pause, pause));
         env.fx.event(Event::Waits {
-            phase: self.phase_name(),
+            phase: self.node_phase(),
             secs: now.since(since).as_secs(),
             awaits: self.awaits(env.config, &env.modes.gossip),
         });

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Node;
-use crate::cluster::{Awaited, Awaits, HoldUp, MemberInfo, WrongClock};
+use crate::cluster::{Awaited, Awaits, HoldUp, MemberInfo, NodePhase, WrongClock};
 use crate::id::{ClusterId, NodeId, Seq};
 use crate::table::Hlc;
 use crate::table::gossip::StrayRows;
@@ -22,8 +22,8 @@ pub struct NodeStatus {
     pub cluster: ClusterId,
     /// Grows with every start, eviction and rejoin.
     pub generation: u64,
-    /// `member`, `joining`, `rejoining` (it must rejoin first), `leaving` or `halted`.
-    pub phase: &'static str,
+    /// Its phase.
+    pub phase: NodePhase,
     /// Members that have not left, this node included.
     pub members: usize,
     /// Live rows of users' tables.
@@ -95,11 +95,11 @@ impl NodeStatus {
 
 impl Node {
     /// Its [`NodeStatus::phase`] alone. O(1).
-    pub fn phase(&self) -> &'static str {
+    pub fn phase(&self) -> NodePhase {
         match (self.fx.is_halted(), self.cluster.leaving.is_some()) {
-            (true, _) => "halted",
-            (_, true) => "leaving",
-            _ => self.cluster.phase_name(),
+            (true, _) => NodePhase::Halted,
+            (_, true) => NodePhase::Leaving,
+            _ => self.cluster.node_phase(),
         }
     }
 

@@ -357,7 +357,7 @@ fn a_write_reaches_every_member() {
         let mut lab = Lab::new(3, storage, true);
         lab.run(3_000);
         for node in lab.nodes.iter().flatten() {
-            assert_eq!(node.status(lab.now).phase, "member");
+            assert_eq!(node.status(lab.now).phase, NodePhase::Member);
             assert_eq!(node.members().len(), 3, "{:?}", lab.events);
         }
         lab.put(1, "k", "v");
@@ -555,7 +555,7 @@ fn a_lone_node_that_left_comes_back_as_a_member_and_can_be_joined() {
     assert!(lab.replies.contains_key(&token));
     lab.stop(0);
     lab.start(0);
-    assert_eq!(lab.node(0).status(now).phase, "member");
+    assert_eq!(lab.node(0).status(now).phase, NodePhase::Member);
     lab.start(1);
     lab.run(5_000);
     assert_eq!(lab.everywhere("k"), [value("v"), value("v")]);
@@ -662,7 +662,7 @@ impl Lab {
         assert!(
             phases
                 .map(|node| node.status(self.now).phase)
-                .all(|s| s == "member")
+                .all(|s| s == NodePhase::Member)
         );
     }
 }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use rumormill_core::{MemberState, NodeStatus};
+use rumormill_core::{MemberState, NodePhase, NodeStatus};
 
 use crate::error::ApiError;
 use crate::gateway::Gateway;
@@ -201,7 +201,7 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
         (
             "member",
             "Whether the node is a member, and neither joining, rejoining, leaving nor halted",
-            i64::from(status.phase == "member"),
+            i64::from(status.phase == NodePhase::Member),
         ),
         (
             "clock_ahead_ms",

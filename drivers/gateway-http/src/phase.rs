@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
-use rumormill_core::Node;
+use rumormill_core::{Node, NodePhase};
 
 /// The header of such an answer.
 const HEADER: HeaderName = HeaderName::from_static("x-rumormill-state");
@@ -26,8 +26,8 @@ impl LastPhase {
     /// Notes the phase of the node. O(1).
     pub(crate) fn note(&self, node: &Node) {
         let phase = match node.phase() {
-            "joining" => 1,
-            "rejoining" => 2,
+            NodePhase::Joining => 1,
+            NodePhase::Rejoining => 2,
             _ => 0,
         };
         self.0.store(phase, Ordering::Relaxed);
@@ -36,8 +36,8 @@ impl LastPhase {
     /// Returns the word to be said beside rows; nothing for a member.
     fn word(&self) -> Option<&'static str> {
         match self.0.load(Ordering::Relaxed) {
-            1 => Some("joining"),
-            2 => Some("rejoining"),
+            1 => Some(NodePhase::Joining.name()),
+            2 => Some(NodePhase::Rejoining.name()),
             _ => None,
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::{
-    Conflict, Durability, MemberInfo, MemberState, Namespace, Node, Now, SettingInfo, Storage,
-    TableInfo, TableOptions,
+    Conflict, Durability, MemberInfo, MemberState, Namespace, Node, NodePhase, Now, SettingInfo,
+    Storage, TableInfo, TableOptions,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -270,7 +270,7 @@ pub fn status(node: &Node, now: Now) -> Status {
         cluster: status.cluster.to_string(),
         cluster_name: node.config().cluster_name.clone(),
         generation: status.generation,
-        phase: status.phase,
+        phase: status.phase.name(),
         members: status.members,
         rows: status.rows,
         tables: status.tables,
@@ -339,11 +339,11 @@ fn texts<T: ToString>(all: &[T]) -> Vec<String> {
 pub fn not_ready(node: &Node, now: Now, early: bool) -> Option<String> {
     let status = node.status(now);
     match status.phase {
-        "member" => {}
-        "joining" | "rejoining" if early => {}
-        "joining" | "rejoining" => {
+        NodePhase::Member => {}
+        NodePhase::Joining | NodePhase::Rejoining if early => {}
+        NodePhase::Joining | NodePhase::Rejoining => {
             let may = match status.phase {
-                "joining" => "lack rows that exist",
+                NodePhase::Joining => "lack rows that exist",
                 _ => "show rows that are deleted",
             };
             let phase = status.phase;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rumormill_core::{MemberInfo, MemberState, Node, NodeId, NodeStatus, Now, SettingSource};
+use rumormill_core::{
+    MemberInfo, MemberState, Node, NodeId, NodePhase, NodeStatus, Now, SettingSource,
+};
 
 use super::{Contents, MAX_VIOLATIONS, Violation};
 
@@ -102,7 +104,7 @@ pub struct ClusterView {
     /// The members it knows and does not take for alive, by name.
     pub not_alive: Vec<String>,
     /// Its phase, as it says.
-    pub phase: &'static str,
+    pub phase: NodePhase,
     /// Deletes it still remembers and has no reason to.
     pub tombstones: u64,
     /// For which members it keeps them, and why.
@@ -199,7 +201,7 @@ pub fn check_members(at_us: u64, views: &[ClusterView]) -> Vec<Violation> {
                 text,
             })
         };
-        if view.phase != "member" {
+        if view.phase != NodePhase::Member {
             report(format!("n{node} is {}", view.phase));
         }
         if !view.not_alive.is_empty() || view.alive.len() != views.len() {

@@ -1,7 +1,7 @@
 //! The cluster that is measured.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rumormill_core::{TableId, Write};
+use rumormill_core::{NodePhase, TableId, Write};
 
 use super::Meter;
 use super::deaths;
@@ -123,7 +123,9 @@ impl Lab {
         running.is_some_and(|(node, now)| {
             let status = node.status(now);
             let nodes = self.nodes();
-            status.phase == "member" && status.members == nodes && status.links + 1 >= nodes
+            status.phase == NodePhase::Member
+                && status.members == nodes
+                && status.links + 1 >= nodes
         })
     }
 

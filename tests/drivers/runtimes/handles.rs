@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures_lite::future;
 use rumormill_async::{Driver, Error, Exit, Handle, MemberWatch, Options, Runtime};
 use rumormill_core::{
-    ChangeKind, Config, Conflict, MemberInfo, MemberState, Recovery, RequestError, Seed, StoreOp,
-    TableId, TableOp, TableOptions, TableRequest, WriteError,
+    ChangeKind, Config, Conflict, MemberInfo, MemberState, NodePhase, Recovery, RequestError, Seed,
+    StoreOp, TableId, TableOp, TableOptions, TableRequest, WriteError,
 };
 use rumormill_kit::answer::answer;
 use rumormill_kit::store::{MemoryStore, Store};
@@ -409,7 +409,7 @@ async fn a_second_leave_ends_the_first<R: Runtime>(runtime: R) {
     assert!(future::poll_once(first.as_mut()).await.is_none());
     wait("the leave", async || {
         let status = a.handle.status().await;
-        status.is_ok_and(|status| status.phase == "leaving")
+        status.is_ok_and(|status| status.phase == NodePhase::Leaving)
     })
     .await;
     assert_eq!(a.handle.leave().await, Err(Error::LeaveCut));

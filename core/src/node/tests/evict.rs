@@ -38,7 +38,9 @@ impl Lab {
 
     fn phases(&self) -> Vec<&'static str> {
         let running = self.nodes.iter().flatten();
-        running.map(|node| node.status(self.now).phase).collect()
+        running
+            .map(|node| node.status(self.now).phase.name())
+            .collect()
     }
 
     /// Members of two groups cannot hear each other.

@@ -181,7 +181,7 @@ pub(super) fn a_joining_node_ends_no_row() {
     lab.start(0);
     lab.put_for(0, "k", 1);
     lab.run(2 * BELIEVED_MS);
-    assert_eq!(lab.status(0).phase, "joining");
+    assert_eq!(lab.status(0).phase, NodePhase::Joining);
     assert_eq!(lab.hidden(), [1], "joining: hidden");
 }
 
@@ -205,7 +205,7 @@ pub(super) fn a_rejoining_node_ends_no_row() {
     lab.start(1);
     lab.start(2);
     lab.run(2 * BELIEVED_MS);
-    assert_eq!(lab.status(2).phase, "rejoining");
+    assert_eq!(lab.status(2).phase, NodePhase::Rejoining);
     assert_eq!(lab.hidden(), [1, 1], "rejoining: hidden");
     lab.start(0);
     lab.run(3 * BELIEVED_MS);

@@ -63,7 +63,12 @@ impl Lab {
     }
 
     fn phase(&self, i: usize) -> &'static str {
-        self.nodes[i].as_ref().unwrap().status(self.now).phase
+        self.nodes[i]
+            .as_ref()
+            .unwrap()
+            .status(self.now)
+            .phase
+            .name()
     }
 
     fn is_cold(&self, i: usize, key: &str) -> bool {

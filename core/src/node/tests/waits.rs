@@ -21,7 +21,7 @@ impl Lab {
     }
 
     pub(super) fn phase_of(&self, i: usize) -> &'static str {
-        self.nodes[i].as_ref().unwrap().phase()
+        self.nodes[i].as_ref().unwrap().phase().name()
     }
 
     /// Returns the things that a node waits for, in words.

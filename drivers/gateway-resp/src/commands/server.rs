@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rumormill_core::TableId;
+use rumormill_core::{NodePhase, TableId};
 
 use super::{ADMIN, Command, Ctx, Group, NONE, Outcome, Sub, all, find, is, subcommand};
 use crate::decoder::Args;
@@ -228,7 +228,7 @@ fn memory(ctx: &Ctx<'_>, text: &mut String) {
 
 /// Clients that look at `loading` wait: a node that is joining lacks rows that its cluster has. It answers reads all the same.
 fn persistence(ctx: &Ctx<'_>, text: &mut String) {
-    let loading = ctx.node.phase() == "joining";
+    let loading = ctx.node.phase() == NodePhase::Joining;
     field(text, format_args!("loading:{}", u8::from(loading)));
 }
 

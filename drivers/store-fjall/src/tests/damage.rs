@@ -225,7 +225,11 @@ fn with_a_member_a_node_starts_whatever_bit_was_flipped() {
         for i in 0..2 {
             let (now, node) = (lab.now, lab.nodes[i].as_ref().unwrap());
             let status = node.status(now);
-            assert_eq!((status.phase, status.tombstones), ("member", 0), "{what}");
+            assert_eq!(
+                (status.phase.name(), status.tombstones),
+                ("member", 0),
+                "{what}"
+            );
             assert_eq!(status.damage, None, "{what}: it is repaired");
             let members: Vec<_> = node.members().into_iter().map(|one| one.id).collect();
             assert_eq!(members, before, "{what}: it is the same member");

@@ -1,0 +1,38 @@
+//! The phase of a node, as its operators see it.
+
+use core::fmt;
+
+/// Tells whether a node is a full member of its cluster, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NodePhase {
+    /// It is on its way into a cluster.
+    Joining,
+    /// It is a full member: caught up and counted.
+    Member,
+    /// It has to compare its rows with a member's before it counts again.
+    Rejoining,
+    /// It leaves.
+    Leaving,
+    /// Its store failed: it does nothing until it starts again.
+    Halted,
+}
+
+impl NodePhase {
+    /// Returns its name: `joining`, `member`, `rejoining`, `leaving` or `halted`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NodePhase::Joining => "joining",
+            NodePhase::Member => "member",
+            NodePhase::Rejoining => "rejoining",
+            NodePhase::Leaving => "leaving",
+            NodePhase::Halted => "halted",
+        }
+    }
+}
+
+impl fmt::Display for NodePhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
