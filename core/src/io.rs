@@ -1,5 +1,6 @@
 //! Inputs and outputs of a node: the whole contract with a driver, as values.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -364,14 +365,63 @@ pub enum StoreOp {
     Put(Record),
     /// Remove a key; removing one that is not there is fine.
     Delete(Bytes),
+    /// Remove every key from one on that is smaller than another, in the order of their bytes: those that earlier operations of the batch have put,
+    /// and none that later ones put. A range without keys is fine, and so is one whose end is not above its beginning.
+    ///
+    /// It has two ends and is no prefix, since a log is cut both ways: before its snapshot and behind a conflict. All keys with a prefix are such
+    /// a range too, see [`StoreOp::delete_prefix`]. So the core names a million records by two keys, of which no batch grows; the store finds
+    /// them.
+    DeleteRange {
+        /// The first key.
+        from: Bytes,
+        /// The key before which the range ends.
+        until: Bytes,
+    },
 }
 
 impl StoreOp {
-    /// Bytes of its key and value.
+    /// Removes every key that begins with `prefix`; `None` when no key is larger than all of these, as for a prefix of bytes 0xff alone.
+    #[must_use]
+    pub fn delete_prefix(prefix: impl Into<Bytes>) -> Option<StoreOp> {
+        let from = prefix.into();
+        let last = from.iter().rposition(|byte| *byte < u8::MAX)?;
+        let mut until = from[..=last].to_vec();
+        until[last] += 1;
+        let until = until.into();
+        Some(StoreOp::DeleteRange { from, until })
+    }
+
+    /// Returns whether it decides what is under a key: it puts it, or removes it.
+    pub fn decides(&self, key: &[u8]) -> bool {
+        match self {
+            StoreOp::Put(record) => record.key == key,
+            StoreOp::Delete(deleted) => deleted == key,
+            StoreOp::DeleteRange { from, until } => **from <= *key && *key < **until,
+        }
+    }
+
+    /// Does to a map what a store does to its records. O(log records), for a range times its records.
+    pub fn apply(self, records: &mut BTreeMap<Bytes, Bytes>) {
+        match self {
+            StoreOp::Put(record) => {
+                records.insert(record.key, record.value);
+            }
+            StoreOp::Delete(key) => {
+                records.remove(&key);
+            }
+            StoreOp::DeleteRange { from, until } if from < until => {
+                records.extract_if(from..until, |_, _| true).for_each(drop);
+            }
+            StoreOp::DeleteRange { .. } => {}
+        }
+    }
+
+    /// Bytes of its key and value, or of the ends of its range.
     pub fn size(&self) -> usize {
         match self {
             StoreOp::Put(record) => record.key.len() + record.value.len(),
             StoreOp::Delete(key) => key.len(),
+            StoreOp::DeleteRange { from, until } => from.len() + until.len(),
         }
     }
 }
@@ -640,4 +690,57 @@ pub enum Timer {
     Leave,
     /// An eviction that asks again or gives up, or a policy that begins one.
     Evict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(from: &'static [u8], until: &'static [u8]) -> StoreOp {
+        let (from, until) = (Bytes::from_static(from), Bytes::from_static(until));
+        StoreOp::DeleteRange { from, until }
+    }
+
+    fn left(op: StoreOp) -> Vec<&'static [u8]> {
+        let keys: [&[u8]; 6] = [b"a", b"a\xff", b"a\xff\xff", b"b", b"b1", b"c"];
+        let records = keys.map(|key| (Bytes::from_static(key), Bytes::new()));
+        let mut records = BTreeMap::from(records);
+        let decided = keys.map(|key| op.decides(key));
+        op.apply(&mut records);
+        let is_left = keys.map(|key| records.contains_key(key));
+        assert_eq!(is_left, decided.map(|decided| !decided));
+        let left = keys.into_iter().zip(is_left);
+        left.filter_map(|(key, is_left)| is_left.then_some(key))
+            .collect()
+    }
+
+    #[test]
+    fn a_range_has_its_first_key_and_not_its_end() {
+        assert_eq!(left(range(b"a\xff", b"b1")), [&b"a"[..], b"b1", b"c"]);
+        assert_eq!(left(range(b"", b"b")), [&b"b"[..], b"b1", b"c"]);
+        for nothing in [range(b"b", b"b"), range(b"c", b"a"), range(b"d", b"e")] {
+            assert_eq!(left(nothing).len(), 6);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_a_range_unless_no_key_is_larger() {
+        let of = |prefix: &'static [u8]| StoreOp::delete_prefix(prefix);
+        assert_eq!(of(b"b"), Some(range(b"b", b"c")));
+        assert_eq!(of(b"a\xff\xff"), Some(range(b"a\xff\xff", b"b")));
+        assert_eq!((of(b""), of(b"\xff\xff")), (None, None));
+        let op = of(b"a\xff").unwrap();
+        assert_eq!(left(op), [&b"a"[..], b"b", b"b1", b"c"]);
+    }
+
+    #[test]
+    fn a_range_of_any_number_of_records_is_as_large_as_its_ends_and_is_traced_as_one() {
+        let op = range(b"s\0\x07", b"s\0\x08");
+        assert_eq!(op.size(), 6);
+        let (seq, sync) = (Seq(3), true);
+        let batch = Vec::from([op, StoreOp::Delete(Bytes::from_static(b"k"))]);
+        let output = Output::Store { seq, batch, sync };
+        let told = alloc::format!("{}", crate::trace::Trace(&output));
+        assert_eq!(told, "store seq=3 puts=0 deletes=1 ranges=1 sync=true");
+    }
 }

@@ -70,15 +70,19 @@ impl Display for Trace<'_, Output> {
             Output::Dial { dial, addr } => write!(f, "dial dial={dial} addr={addr}"),
             Output::Hangup { link, why } => write!(f, "hangup link={link} why={}", hangup(*why)),
             Output::Store { seq, batch, sync } => {
-                let puts = batch
-                    .iter()
-                    .filter(|op| matches!(op, StoreOp::Put(_)))
-                    .count();
-                let deletes = batch.len() - puts;
-                write!(
-                    f,
-                    "store seq={seq} puts={puts} deletes={deletes} sync={sync}"
-                )
+                let (mut puts, mut deletes, mut ranges) = (0, 0, 0);
+                for op in batch {
+                    match op {
+                        StoreOp::Put(_) => puts += 1,
+                        StoreOp::Delete(_) => deletes += 1,
+                        StoreOp::DeleteRange { .. } => ranges += 1,
+                    }
+                }
+                write!(f, "store seq={seq} puts={puts} deletes={deletes}")?;
+                if ranges > 0 {
+                    write!(f, " ranges={ranges}")?;
+                }
+                write!(f, " sync={sync}")
             }
             Output::Load { load, query } => write!(f, "load load={load} key={}", query.len()),
             Output::Reply { token, result } => {

@@ -86,13 +86,9 @@ impl Disk {
     pub fn read(&self, key: &[u8]) -> Option<Bytes> {
         let batches = self.volatile.iter().rev();
         let mut ops = batches.flat_map(|(_, batch)| batch.iter().rev());
-        let newest = ops.find(|op| match op {
-            StoreOp::Put(record) => record.key == key,
-            StoreOp::Delete(deleted) => deleted == key,
-        });
-        match newest {
+        match ops.find(|op| op.decides(key)) {
             Some(StoreOp::Put(record)) => Some(record.value.clone()),
-            Some(StoreOp::Delete(_)) => None,
+            Some(StoreOp::Delete(_) | StoreOp::DeleteRange { .. }) => None,
             None => self.durable.get(key).cloned(),
         }
     }
@@ -140,6 +136,7 @@ impl Disk {
                     StoreOp::Delete(key) => {
                         self.durable.remove(&key);
                     }
+                    StoreOp::DeleteRange { .. } => self.durable.retain(|key, _| !op.decides(key)),
                 }
             }
             self.synced = seq;
@@ -176,6 +173,27 @@ mod tests {
         assert_eq!(disk.crash(2), (Seq(3), 1));
         assert_eq!(keys(&disk), "abc");
         assert_eq!(disk.crash(9), (Seq(0), 0));
+    }
+
+    #[test]
+    fn a_range_takes_what_was_before_it_synced_or_not_and_nothing_behind() {
+        let mut disk = Disk::default();
+        for (n, key) in ["a", "b", "bb", "c"].into_iter().enumerate() {
+            disk.store(Seq(1 + n as u64), put(key, "1"), n == 1);
+        }
+        disk.sync_done();
+        let (from, until) = (Bytes::from("b"), Bytes::from("c"));
+        let mut batch = vec![StoreOp::DeleteRange { from, until }];
+        batch.extend(put("bbb", "2"));
+        disk.store(Seq(5), batch, true);
+        for synced in [false, true] {
+            if synced {
+                while disk.sync_done().0.is_some() {}
+                assert_eq!(keys(&disk), "abbbc");
+            }
+            let there = ["a", "b", "bb", "bbb", "c"].map(|key| disk.read(key.as_bytes()).is_some());
+            assert_eq!(there, [true, false, false, true, true], "synced: {synced}");
+        }
     }
 
     #[test]

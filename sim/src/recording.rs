@@ -49,6 +49,8 @@ pub struct Recording {
     spans: Vec<Span>,
     keys: Vec<(String, Bytes)>,
     key_index: BTreeMap<(String, Bytes), KeyIndex>,
+    /// The keys of the records of rows, by which a range of them is told.
+    stored_rows: BTreeMap<Bytes, KeyIndex>,
     ops: BTreeMap<u64, KeyIndex>,
     open_spans: BTreeMap<usize, usize>,
     cut_us: Option<u64>,
@@ -245,9 +247,17 @@ impl Recording {
             let (key, into) = match op {
                 StoreOp::Put(record) => (&record.key, &mut kept),
                 StoreOp::Delete(key) => (key, &mut removed),
+                StoreOp::DeleteRange { from, .. } => {
+                    let rows = self.stored_rows.range(from.clone()..);
+                    let rows = rows.take_while(|(key, _)| op.decides(key));
+                    removed.extend(rows.map(|(_, index)| *index));
+                    continue;
+                }
             };
             if let Some((table, row)) = RecordKind::of(key).user_row() {
-                into.push(self.intern(table, &key.slice_ref(row)));
+                let index = self.intern(table, &key.slice_ref(row));
+                self.stored_rows.insert(key.clone(), index);
+                into.push(index);
             }
         }
         if let Some(event) = self.events.last_mut() {

@@ -240,10 +240,7 @@ impl Lab {
             }
             Output::Store { seq, batch, sync } => {
                 for op in batch {
-                    match op {
-                        StoreOp::Put(record) => self.disks[i].insert(record.key, record.value),
-                        StoreOp::Delete(key) => self.disks[i].remove(&key),
-                    };
+                    op.apply(&mut self.disks[i]);
                 }
                 if sync {
                     inputs.push_back((i, Input::Stored { upto: seq }));

@@ -130,7 +130,7 @@ mod tests {
     fn put(op: StoreOp) -> Record {
         match op {
             StoreOp::Put(record) => record,
-            StoreOp::Delete(_) => panic!("a record is put"),
+            StoreOp::Delete(_) | StoreOp::DeleteRange { .. } => panic!("a record is put"),
         }
     }
 

@@ -149,7 +149,7 @@ impl Record {
     pub fn damage(what: &str) -> Record {
         match damage(what) {
             StoreOp::Put(record) => record,
-            StoreOp::Delete(key) => Record {
+            StoreOp::Delete(key) | StoreOp::DeleteRange { from: key, .. } => Record {
                 key,
                 value: Bytes::new(),
             },

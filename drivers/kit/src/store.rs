@@ -35,7 +35,8 @@ pub trait Store: Send + 'static {
     ) -> Result<(), LoadError<E>>;
 
     /// Applies a batch: after a crash either all of it is there or nothing, and never without
-    /// the batches before it. The last write to a key wins. Not durable before [`Store::sync`].
+    /// the batches before it. The last write to a key wins; of a [`StoreOp::DeleteRange`] that counts for every key in it, so that it removes
+    /// what was put before it, in this batch or earlier, and nothing that this batch puts behind it. Not durable before [`Store::sync`].
     ///
     /// # Errors
     ///

@@ -10,6 +10,8 @@
 //!
 //! Two long keys of one hash would overwrite each other; that takes a collision of BLAKE3.
 
+use std::ops::RangeInclusive;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use rumormill_core::Record;
 
@@ -28,6 +30,17 @@ pub(crate) fn stored_key(key: &[u8]) -> Bytes {
     } else {
         tagged(HASHED, blake3::hash(key).as_bytes())
     }
+}
+
+/// A range of keys in which the stored keys of all plain keys lie that are in the range of these; more may lie in it.
+pub(crate) fn plain_range(from: &[u8], until: &[u8]) -> RangeInclusive<Bytes> {
+    let cut = |key: &[u8]| tagged(PLAIN, key.get(..PLAIN_MAX).unwrap_or(key));
+    cut(from)..=cut(until)
+}
+
+/// The stored keys of long keys.
+pub(crate) fn hashed_range() -> RangeInclusive<Bytes> {
+    tagged(HASHED, &[])..=tagged(HASHED, &[u8::MAX; blake3::OUT_LEN])
 }
 
 /// The value that is stored for a record.

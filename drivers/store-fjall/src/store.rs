@@ -245,19 +245,29 @@ fn write(open: &mut Opened, batch: &[StoreOp]) -> Result<(), fjall::Error> {
     let mut writes = open.db.batch().durability(Some(PersistMode::Buffer));
     // All writes of a batch get one sequence number, so only the last one to a key may be in it.
     let mut seen = HashSet::with_capacity(batch.len());
+    let mut ranges: Vec<&StoreOp> = Vec::new();
     for op in batch.iter().rev() {
+        let is_last = |key: &Bytes| !ranges.iter().any(|range| range.decides(key));
         match op {
-            StoreOp::Put(record) if seen.insert(&record.key) => {
+            StoreOp::Put(record) if is_last(&record.key) && seen.insert(record.key.clone()) => {
                 writes.insert(
                     &open.records,
                     key::stored_key(&record.key),
                     key::stored_value(record),
                 );
             }
-            StoreOp::Delete(key) if seen.insert(key) => {
+            StoreOp::Delete(key) if is_last(key) && seen.insert(key.clone()) => {
                 writes.remove(&open.records, key::stored_key(key));
             }
-            StoreOp::Put(_) | StoreOp::Delete(_) => {}
+            StoreOp::DeleteRange { from, until } if from < until => {
+                for key in keys_of(open, op, (from, until))? {
+                    if is_last(&key) && seen.insert(key.clone()) {
+                        writes.remove(&open.records, key::stored_key(&key));
+                    }
+                }
+                ranges.push(op);
+            }
+            StoreOp::Put(_) | StoreOp::Delete(_) | StoreOp::DeleteRange { .. } => {}
         }
     }
     let number = Number {
@@ -268,6 +278,27 @@ fn write(open: &mut Opened, batch: &[StoreOp]) -> Result<(), fjall::Error> {
     writes.commit()?;
     open.number = number.batch;
     Ok(())
+}
+
+/// The keys that are stored in a range. O(them, and all long keys).
+fn keys_of(
+    open: &Opened,
+    range: &StoreOp,
+    (from, until): (&Bytes, &Bytes),
+) -> Result<Vec<Bytes>, fjall::Error> {
+    let mut keys = Vec::new();
+    for stored in [key::plain_range(from, until), key::hashed_range()] {
+        for entry in open.records.range(stored) {
+            let (key, value) = entry.into_inner()?;
+            let record = key::record(&key, &value);
+            keys.extend(
+                record
+                    .map(|record| record.key)
+                    .filter(|key| range.decides(key)),
+            );
+        }
+    }
+    Ok(keys)
 }
 
 /// Waits for the background threads where their failure is noticed.

@@ -45,6 +45,9 @@ conforms! {
     starts_empty
     last_write_wins
     deletes
+    deletes_ranges
+    deletes_ranges_of_long_keys
+    deletes_a_large_range
     empty_batches
     synced_survives_reopening
     large_values

@@ -6,8 +6,7 @@ use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use rapidhash::v3::rapidhash_v3;
 use rumormill_core::{
-    Config, Input, Node, Output, Record, Recovery, Seed, Storage, StoreOp, TableId, TableOptions,
-    Write,
+    Config, Input, Node, Output, Record, Recovery, Seed, Storage, TableId, TableOptions, Write,
 };
 
 use super::start;
@@ -90,15 +89,11 @@ fn records() -> &'static [Record] {
         let mut records = std::collections::BTreeMap::new();
         while let Some(output) = node.poll_output() {
             if let Output::Store { batch, .. } = output {
-                for op in batch {
-                    match op {
-                        StoreOp::Put(record) => records.insert(record.key.clone(), record),
-                        StoreOp::Delete(key) => records.remove(&key),
-                    };
-                }
+                batch.into_iter().for_each(|op| op.apply(&mut records));
             }
         }
-        records.into_values().collect()
+        let records = records.into_iter();
+        records.map(|(key, value)| Record { key, value }).collect()
     })
 }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 use rumormill_core::{
     Config, Input, Instant, Node, Now, Output, Recovery, Request, RequestError, Response, Seed,
-    Seq, Storage, StoreOp, Token, Wall,
+    Seq, Storage, Token, Wall,
 };
 use serde_json::Value;
 use smol::channel;
@@ -251,10 +251,7 @@ fn run(config: Config, inbox: &mpsc::Receiver<Call>, disk: &Disk, asked: &channe
             match output {
                 Output::Store { seq, batch, sync } => {
                     for op in batch {
-                        match op {
-                            StoreOp::Put(record) => records.insert(record.key, record.value),
-                            StoreOp::Delete(key) => records.remove(&key),
-                        };
+                        op.apply(&mut records);
                     }
                     if sync {
                         unsynced = Some(seq);

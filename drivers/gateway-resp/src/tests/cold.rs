@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Input, Output, RequestError, Response, StoreOp, TableId, TableOptions, Token,
+    Durability, Input, Output, RequestError, Response, TableId, TableOptions, Token,
 };
 use rumormill_kit::session::{Ask, Flow, Session as _};
 
@@ -41,10 +41,7 @@ impl Cold {
                 match output {
                     Output::Store { seq, batch, .. } => {
                         for op in batch {
-                            match op {
-                                StoreOp::Put(record) => self.disk.insert(record.key, record.value),
-                                StoreOp::Delete(key) => self.disk.remove(&key),
-                            };
+                            op.apply(&mut self.disk);
                         }
                         self.talk.node.handle(now, Input::Stored { upto: seq });
                     }

@@ -23,6 +23,9 @@ pub fn all<S: Store, O: FnMut() -> S>(mut fresh: impl FnMut() -> O) {
     starts_empty(fresh());
     last_write_wins(fresh());
     deletes(fresh());
+    deletes_ranges(fresh());
+    deletes_ranges_of_long_keys(fresh());
+    deletes_a_large_range(fresh());
     empty_batches(fresh());
     synced_survives_reopening(fresh());
     unsynced_is_a_prefix(fresh(), drop);
@@ -157,6 +160,114 @@ pub fn deletes<S: Store>(mut open: impl FnMut() -> S) {
     assert_eq!(contents(&mut open()), expected, "opened again");
 }
 
+/// A range goes with all that earlier operations put there, of its own batch and of others, and nothing that later ones put. Its end is not in it. A
+/// reader and a store that was opened again show the same.
+pub fn deletes_ranges<S: Store>(mut open: impl FnMut() -> S) {
+    let mut store = open();
+    let mut expected = Map::new();
+    let keys = ["a", "b", "b\u{7f}", "bb", "c", "c0", "d", ""];
+    let batches: [&[StoreOp]; 8] = [
+        // In data that is empty, and without keys.
+        &[delete_range("a", "z"), delete_range("a", "a")],
+        &[put("a", "1"), put("b", "1"), put("bb", "1"), put("c", "1")],
+        // Behind puts of the same batch and before others, twice over.
+        &[
+            put("b\u{7f}", "2"),
+            delete("c"),
+            put("c0", "2"),
+            delete_range("b", "c"),
+            put("bb", "2"),
+            delete_range("bb", "bc"),
+            put("b", "2"),
+        ],
+        // Its own end stays, and a range whose end is below its beginning has no key.
+        &[
+            put("c", "3"),
+            delete_range("b\u{7f}", "c"),
+            delete_range("d", "a"),
+        ],
+        // Two that overlap, with a put in both and a delete behind.
+        &[
+            delete_range("a", "c"),
+            put("b", "4"),
+            put("bb", "4"),
+            delete_range("bb", "c1"),
+            put("c0", "4"),
+            delete("c0"),
+        ],
+        &[put("d", "5"), delete_range("d", "d"), delete_range("", "b")],
+        // A put that a range has taken is put again.
+        &[put("a", "6"), delete_range("a", "b"), put("a", "7")],
+        &[delete_range("b", "bb"), put("c", "8")],
+    ];
+    for (n, batch) in batches.into_iter().enumerate() {
+        apply(&mut store, batch);
+        write(&mut expected, batch);
+        assert_eq!(contents(&mut store), expected, "after batch {n}");
+        if n % 2 == 1 {
+            sync(&mut store);
+            let mut reader = store.reader();
+            for key in keys.into_iter().filter(|key| !key.is_empty()) {
+                let found = read_one(&mut reader, key);
+                assert_eq!(
+                    found.as_ref(),
+                    expected.get(key.as_bytes()),
+                    "{key}, batch {n}"
+                );
+            }
+            drop(reader);
+        }
+        if n % 4 == 3 {
+            drop(store);
+            store = open();
+            assert_eq!(contents(&mut store), expected, "opened again, batch {n}");
+        }
+    }
+}
+
+/// Ranges with long keys among theirs, and at their ends.
+pub fn deletes_ranges_of_long_keys<S: Store>(mut open: impl FnMut() -> S) {
+    let key = |len: usize, last: char| format!("{}{last}", "k".repeat(len - 1));
+    let lengths = [1, 59_999, 60_000, 60_001, 65_535, LONGEST_KEY];
+    let keys: Vec<String> = lengths
+        .into_iter()
+        .flat_map(|len| ['a', 'k', 'z'].map(|last| key(len, last)))
+        .collect();
+    let puts: Vec<StoreOp> = keys.iter().map(|key| put(key, "1")).collect();
+    let (mut store, mut expected) = (open(), Map::new());
+    for from in &keys {
+        for until in [&keys[1], &keys[7], &keys[10], &keys[17]] {
+            for batch in [&puts[..], &[delete_range(from, until)]] {
+                apply(&mut store, batch);
+                write(&mut expected, batch);
+            }
+            let (from, until) = (from.len(), until.len());
+            assert!(contents(&mut store) == expected, "{from} to {until} bytes");
+        }
+        sync(&mut store);
+    }
+    drop(store);
+    assert!(contents(&mut open()) == expected, "opened again");
+}
+
+/// A hundred thousand records in one range, between others.
+pub fn deletes_a_large_range<S: Store>(mut open: impl FnMut() -> S) {
+    let mut store = open();
+    for batch in 0..100 {
+        let batch: Vec<StoreOp> = (0..1_000)
+            .map(|n| put(&format!("group 7 {:06}", batch * 1_000 + n), "x"))
+            .collect();
+        apply(&mut store, &batch);
+    }
+    let others = [put("group 6", "x"), put("group 8", "x")];
+    apply(&mut store, &others);
+    apply(&mut store, &[delete_range("group 7", "group 8")]);
+    sync(&mut store);
+    drop(store);
+    let expected = map(&[("group 6", "x"), ("group 8", "x")]);
+    assert_eq!(contents(&mut open()), expected);
+}
+
 /// A batch without writes is fine, also as the first, and a sync without batches.
 pub fn empty_batches<S: Store>(mut open: impl FnMut() -> S) {
     let mut store = open();
@@ -206,7 +317,10 @@ pub fn unsynced_is_a_prefix<S: Store>(mut open: impl FnMut() -> S, mut crash: im
             let batch = [
                 put("last", &n.to_string()),
                 put(&format!("own {n}"), "x"),
-                delete(&format!("own {}", n / 2)),
+                match n % 5 {
+                    4 => delete_range("own 1", &format!("own {n}")),
+                    _ => delete(&format!("own {}", n / 2)),
+                },
             ];
             apply(&mut store, &batch);
             let mut state = states.last().cloned().unwrap_or_default();
@@ -347,8 +461,9 @@ pub fn agrees_with_a_map<S: Store>(mut open: impl FnMut() -> S) {
         let mut store = open();
         for _ in 0..50 {
             let batch: Vec<StoreOp> = (0..below(20))
-                .map(|_| match (below(3), below(40).to_string()) {
-                    (0, key) => delete(&key),
+                .map(|_| match (below(12), below(40).to_string()) {
+                    (0, key) => delete_range(&key, &below(40).to_string()),
+                    (1..4, key) => delete(&key),
                     (_, key) => put(&key, &below(1_000_000).to_string()),
                 })
                 .collect();
@@ -405,6 +520,14 @@ pub fn delete(key: &str) -> StoreOp {
     StoreOp::Delete(key.to_owned().into())
 }
 
+/// A delete of a range of keys of text.
+pub fn delete_range(from: &str, until: &str) -> StoreOp {
+    StoreOp::DeleteRange {
+        from: from.to_owned().into(),
+        until: until.to_owned().into(),
+    }
+}
+
 fn map(entries: &[(&'static str, &'static str)]) -> Map {
     entries
         .iter()
@@ -414,10 +537,7 @@ fn map(entries: &[(&'static str, &'static str)]) -> Map {
 
 fn write(map: &mut Map, batch: &[StoreOp]) {
     for op in batch {
-        match op {
-            StoreOp::Put(record) => map.insert(record.key.clone(), record.value.clone()),
-            StoreOp::Delete(key) => map.remove(key),
-        };
+        op.clone().apply(map);
     }
 }
 

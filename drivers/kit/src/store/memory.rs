@@ -84,10 +84,7 @@ impl Store for MemoryStore {
 
 fn write(map: &mut BTreeMap<Bytes, Bytes>, batch: &[StoreOp]) {
     for op in batch {
-        match op {
-            StoreOp::Put(record) => map.insert(record.key.clone(), record.value.clone()),
-            StoreOp::Delete(key) => map.remove(key),
-        };
+        op.clone().apply(map);
     }
 }
 

@@ -173,12 +173,7 @@ impl Lab {
             return;
         }
         for op in batch {
-            match op {
-                StoreOp::Put(record) => {
-                    self.disk.insert(record.key.clone(), record.value.clone());
-                }
-                StoreOp::Delete(key) => drop(self.disk.remove(key)),
-            }
+            op.clone().apply(&mut self.disk);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::config::Storage;
 use crate::detector::Detector;
 use crate::effects::Effects;
 use crate::id::{Actor, ClusterId, LoadId, Seq, TableId};
-use crate::io::{self, Output, StoreOp};
+use crate::io::{self, Output};
 use crate::link::{Hello, VERSIONS};
 use crate::marks::Mark;
 use crate::requests::Requests;
@@ -298,19 +298,14 @@ impl Machine {
                     };
                     sent.extend(links.iter().map(|link| (link.0, msg.clone())));
                 }
-                Output::Store { batch, .. } => batch.into_iter().for_each(|op| self.store(op)),
+                Output::Store { batch, .. } => {
+                    batch.into_iter().for_each(|op| op.apply(&mut self.disk));
+                }
                 Output::Load { load, query } => self.asked.push((load, query)),
                 _ => {}
             }
         }
         sent
-    }
-
-    fn store(&mut self, op: StoreOp) {
-        match op {
-            StoreOp::Put(record) => self.disk.insert(record.key, record.value),
-            StoreOp::Delete(key) => self.disk.remove(&key),
-        };
     }
 
     /// Returns the pages that were sent since the last call.
