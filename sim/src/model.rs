@@ -42,8 +42,8 @@ pub struct Told {
     pub effect: Effect,
     /// Whether the client has been told that it is done.
     pub acked: bool,
-    /// The acceptor crashed before its disk had it. If that was after the acknowledgement, only a table that does not sync first
-    /// may be missing it.
+    /// The acceptor stopped before its disk had it, or where no disk was to have it. If that was after the acknowledgement, only a table that does
+    /// not sync first may be missing it.
     pub at_risk: bool,
     /// The acceptor lost all it had stored, or never stored anything and stopped: where no other member had the operation yet,
     /// no member has it now. Not even a table that syncs first can promise more than the disk it synced to.
@@ -93,7 +93,6 @@ pub struct Model {
     flushes: BTreeMap<Table, Vec<usize>>,
     /// Keys that vanished from a disk and have not been repaired, with the nodes whose it was.
     lost: BTreeMap<(Table, Bytes), BTreeSet<usize>>,
-    crashed: bool,
 }
 
 impl Model {
@@ -210,9 +209,12 @@ impl Model {
         }
     }
 
-    /// Some node lost its memory, and with it possibly the last copy of a row that is kept only there.
-    pub fn crashed(&mut self) {
-        self.crashed = true;
+    /// A node lost its memory, and with it possibly the last copy of a row that it had accepted and that is kept only there.
+    pub fn stopped(&mut self, node: usize) {
+        let of_memory = |op: &&mut Told| op.node == node && op.table == Table::Memory && !op.flush;
+        for op in self.ops.iter_mut().filter(of_memory) {
+            op.at_risk = true;
+        }
     }
 
     /// Every key that was ever written, with its operations in the order they were accepted.
@@ -290,9 +292,8 @@ impl<'a> History<'a> {
             && match op.table {
                 // A flush writes rows of the store's own tables, and those are synced like periodic ones.
                 _ if op.flush => !op.at_risk,
-                Table::Periodic | Table::Siblings => !op.at_risk,
+                Table::Periodic | Table::Siblings | Table::Memory => !op.at_risk,
                 Table::Sync => true,
-                Table::Memory => !self.model.crashed,
             }
     }
 
@@ -331,9 +332,77 @@ impl<'a> History<'a> {
 
     /// Whether `put` was deleted again where it was accepted, before its acceptor joined: nothing is left of either.
     pub fn was_undone(self, put: &Told) -> bool {
-        put.alone
-            && self
-                .ops()
-                .any(|op| op.alone && op.version > put.version && op.effect == Effect::Delete)
+        let undoes = |op: &Told| {
+            op.node == put.node && op.version > put.version && op.effect == Effect::Delete
+        };
+        put.alone && self.ops().any(|op| op.alone && undoes(op))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumormill_core::{Actor, Hlc, NodeId};
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// Tells the model of an operation of a node on one key, whose clock is so many seconds ahead. Returns its number.
+    fn told(
+        model: &mut Model,
+        (table, node): (Table, usize),
+        ahead_s: u64,
+        effect: Effect,
+    ) -> usize {
+        let wall = Clock::default().now(0).wall + std::time::Duration::from_secs(ahead_s);
+        let actor = Actor {
+            node: NodeId(node as u64),
+            boot: 1,
+        };
+        let op = Accepted {
+            at_us: 0,
+            node,
+            version: Version {
+                clock: Hlc::at(wall),
+                actor,
+                counter: model.len() as u64,
+            },
+            effect,
+            alone: false,
+        };
+        let number = model.accepted(table, Some(&Bytes::from("k")), op);
+        model.acked(number);
+        number
+    }
+
+    fn promised(model: &Model, table: Table, number: usize) -> bool {
+        let history = model.history(table, &Bytes::from("k")).unwrap();
+        history.promised(&model.ops[number])
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_only_is_promised_until_the_node_that_accepted_it_stops() {
+        let mut model = Model::default();
+        let put = || Effect::Put("v".into());
+        let first = told(&mut model, (Table::Memory, 0), 0, put());
+        model.stopped(1);
+        assert!(promised(&model, Table::Memory, first));
+        model.stopped(0);
+        let second = told(&mut model, (Table::Memory, 0), 1, put());
+        assert!(!promised(&model, Table::Memory, first));
+        assert!(promised(&model, Table::Memory, second));
+    }
+
+    #[test]
+    fn only_the_node_that_accepted_a_write_alone_undoes_it_alone() {
+        for (deleter, undone) in [(0, true), (1, false)] {
+            let mut model = Model::default();
+            let put = told(&mut model, (Table::Sync, 0), 0, Effect::Put("v".into()));
+            told(&mut model, (Table::Sync, deleter), 1, Effect::Delete);
+            for node in 0..2 {
+                model.went_alone(node, None);
+            }
+            let history = model.history(Table::Sync, &Bytes::from("k")).unwrap();
+            assert_eq!(history.was_undone(&model.ops[put]), undone);
+        }
     }
 }

@@ -189,7 +189,7 @@ impl Observers {
         for op in self.answers.unsynced.on_stop(node, upto) {
             self.answers.model.at_risk(op);
         }
-        self.answers.model.crashed();
+        self.answers.model.stopped(node);
     }
 
     /// The disk of a node has all batches up to this one.

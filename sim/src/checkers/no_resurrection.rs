@@ -66,17 +66,15 @@ struct Seen {
 }
 
 impl Watch {
-    /// The key shows this version now, or none.
+    /// The key shows this version now, or none, and that expires or does not.
     fn observe(
         &mut self,
-        at_us: u64,
-        node: usize,
-        table: Table,
-        key: &Bytes,
-        shows: Option<Version>,
+        (at_us, node): (u64, usize),
+        (table, key): (Table, &Bytes),
+        shows: Option<(Version, bool)>,
     ) -> Option<Violation> {
         let keys = &mut self.0[table as usize];
-        let Some(version) = shows else {
+        let Some((version, expires)) = shows else {
             if let Some(seen) = keys.get_mut(key) {
                 seen.hidden = true;
                 seen.unordered |= is_beyond_drift(seen.newest.clock, at_us);
@@ -90,7 +88,8 @@ impl Watch {
         };
         let seen = keys.entry_ref(key).or_insert(fresh);
         let older = version < seen.newest && !seen.unordered;
-        let back = older || (seen.hidden && version == seen.newest);
+        // Guarantees, "Expiry": a row that was hidden shows again if the clock goes back.
+        let back = older || (seen.hidden && !expires && version == seen.newest);
         let newest = seen.newest;
         *seen = Seen {
             // From what shows first after such a delete versions are in order again.
@@ -128,14 +127,14 @@ impl Resurrections {
         self.0[node] = Watch::default();
     }
 
-    /// The key shows this version now, or none.
+    /// The key shows this version now, or none, and that expires or does not.
     pub(crate) fn on_shown(
         &mut self,
-        (at_us, node): (u64, usize),
-        (table, key): (Table, &Bytes),
-        shows: Option<Version>,
+        at: (u64, usize),
+        place: (Table, &Bytes),
+        shows: Option<(Version, bool)>,
     ) -> Option<Violation> {
-        self.0[node].observe(at_us, node, table, key, shows)
+        self.0[at.1].observe(at, place, shows)
     }
 }
 
@@ -162,9 +161,15 @@ mod tests {
 
     /// Whether a key that shows these versions, one after the other, is found to show the last one again.
     fn is_back(shown: &[Option<Version>]) -> bool {
+        let stays = |version: &Option<Version>| version.map(|version| (version, false));
+        is_back_of(&shown.iter().map(stays).collect::<Vec<_>>())
+    }
+
+    /// The same for versions that expire or do not.
+    fn is_back_of(shown: &[Option<(Version, bool)>]) -> bool {
         let (mut watch, key) = (Watch::default(), Bytes::from("k"));
-        let mut observe = |shows: &Option<Version>| {
-            let found = watch.observe(0, 0, Table::Periodic, &key, *shows);
+        let mut observe = |shows: &Option<(Version, bool)>| {
+            let found = watch.observe((0, 0), (Table::Periodic, &key), *shows);
             found.is_some()
         };
         let (last, before) = shown.split_last().unwrap();
@@ -179,6 +184,22 @@ mod tests {
         assert!(is_back(&[Some(newer), Some(older)]));
         assert!(!is_back(&[Some(older), None, Some(newer)]));
         assert!(!is_back(&[Some(newer), Some(newer)]));
+    }
+
+    #[test]
+    fn a_row_that_was_hidden_by_its_expiry_may_show_again_and_one_that_was_replaced_may_not() {
+        let (older, newer) = (ahead(0, 1), ahead(1, 2));
+        assert!(!is_back_of(&[
+            Some((older, true)),
+            None,
+            Some((older, true))
+        ]));
+        assert!(is_back_of(&[Some((newer, false)), Some((older, true))]));
+        assert!(is_back_of(&[
+            Some((newer, true)),
+            None,
+            Some((older, true))
+        ]));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::plan::Table;
 /// The checker's name in reports.
 pub const NAME: &str = "watching";
 
+/// A watching client is told of a row that has expired so many milliseconds later at most.
+const LATE_MS: u64 = 2_000;
+
 /// Changes that a watching client reads at once.
 const CHANGES: usize = 256;
 
@@ -61,7 +64,8 @@ impl Mirror {
         }
     }
 
-    /// Compares the rows with what the node shows at `wall`, its own time: a row that has expired by then may not have been told yet.
+    /// Compares the rows with what the node shows at `wall`, its own time. A row that has expired just before may not have been told yet.
+    /// Guarantees, "Expiry": a row is hidden when the wall clock has reached its expiry, which the node looks at in turns.
     fn check(
         &self,
         (at_us, node): (u64, usize),
@@ -72,6 +76,10 @@ impl Mirror {
         let mut shown = Mirror::default();
         shown.scan(view, id);
         let lives = |copied: &&Copied| copied.expires.is_none_or(|at| at > wall);
+        let told_soon = |copied: &Copied| {
+            let expires = copied.expires;
+            expires.is_some_and(|at| at <= wall && wall.as_millis() - at.as_millis() < LATE_MS)
+        };
         let unseen =
             (shown.0.iter()).filter_map(|(key, row)| match self.0.get(key).filter(lives) {
                 None => Some((key, "was not told of it")),
@@ -79,7 +87,7 @@ impl Mirror {
                 Some(_) => None,
             });
         let kept = (self.0.iter())
-            .filter(|(key, copied)| lives(copied) && !shown.0.contains_key(*key))
+            .filter(|(key, copied)| !told_soon(copied) && !shown.0.contains_key(*key))
             .map(|(key, _)| (key, "was not told that it is gone"));
         let wrong = unseen.chain(kept).take(MAX_VIOLATIONS);
         wrong
@@ -242,4 +250,31 @@ pub(super) fn joined(siblings: &Siblings) -> Bytes {
         format!("{}:{}={value} ", version.actor, version.counter)
     });
     shown.collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scenario;
+
+    #[test]
+    fn a_watcher_that_is_not_told_soon_that_a_row_is_hidden_is_noticed() {
+        let mut story = Scenario::new(1);
+        story.at(1_000);
+        let (Some(node), Some(now)) = (story.world.node(0), story.world.clock(0)) else {
+            panic!("no node");
+        };
+        let (view, id) = (node.view(now), TableId::DEFAULT);
+        let found = |expired_ms: u64| {
+            let wall_ms = now.wall.as_millis();
+            let copied = Copied {
+                value: None,
+                expires: Some(Wall::from_millis(wall_ms - expired_ms)),
+            };
+            let mirror = Mirror(BTreeMap::from([("k".into(), copied)]));
+            let found = mirror.check((0, 0), &view, (Table::Periodic, id), now.wall);
+            found.len()
+        };
+        assert_eq!((found(LATE_MS - 1), found(LATE_MS)), (0, 1));
+    }
 }

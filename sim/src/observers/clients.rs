@@ -160,11 +160,9 @@ impl Observers {
         shows: Option<(Version, bool)>,
     ) {
         self.hidden.on_shown(at.1, (table, key), shows);
-        // Whether a row has expired depends on the wall clock, which may go back.
-        let expires = shows.is_some_and(|(_, expires)| expires);
-        if !expires && !self.answers.model.is_lost(table, key) {
-            let version = shows.map(|(version, _)| version);
-            let found = self.resurrections.on_shown(at, (table, key), version);
+        // Guarantees, "Damage": until such a row is repaired what it had replaced may show again.
+        if !self.answers.model.is_lost(table, key) {
+            let found = self.resurrections.on_shown(at, (table, key), shows);
             self.found.add(found);
         }
     }
