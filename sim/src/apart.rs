@@ -98,7 +98,7 @@ impl World {
         let mut waits_for = status.waiting_for.iter();
         let for_nothing =
             !status.waiting_for.is_empty() && waits_for.all(|wait| self.never_comes(wait));
-        let kept = self.operator.keeps_deletes || old_boot || for_nothing;
+        let kept = self.model().keeps_deletes() || old_boot || for_nothing;
         View {
             node: index,
             down,

@@ -9,23 +9,15 @@ const EPOCH_US: i64 = 1_700_000_000_000_000;
 /// The most a clock may gain or lose, in microseconds per second.
 pub(crate) const MAX_DRIFT_PPM: i64 = 500_000;
 
-/// No clock drifts further than this during a plan's usual time, in milliseconds.
-const DRIFTED_MS: i64 = 60_000;
-
-/// How far ahead of the truth every member follows a clock, whatever limit a plan has set, in milliseconds.
-fn followed_ms() -> i64 {
-    (Limits::default().clock_drift / 2).as_millis() as i64
+/// How far ahead of the truth every member follows a clock, whatever limit a plan has set.
+fn followed() -> Duration {
+    Limits::default().clock_drift / 2
 }
 
 /// Whether a clock was given out so far from the truth that not every member follows it.
 pub(crate) fn is_beyond_drift(clock: Hlc, at_us: u64) -> bool {
     let truth = Clock::default().now(at_us).wall;
-    clock > Hlc::at(truth + Duration::from_millis(followed_ms() as u64))
-}
-
-/// Whether a wall clock that is set so many milliseconds ahead of the truth may give out such.
-pub(crate) fn gives_beyond_drift(by_ms: i64) -> bool {
-    by_ms.saturating_add(DRIFTED_MS) > followed_ms()
+    clock > Hlc::at(truth + followed())
 }
 
 /// Both clocks of a node as functions of true (virtual) time, in whole microseconds.
@@ -123,10 +115,6 @@ mod tests {
         assert!(!is_beyond_drift(ahead(0), 7_000_000));
         assert!(is_beyond_drift(ahead(1), 7_000_000));
         assert!(!is_beyond_drift(Hlc::at(truth), 7_000_000));
-        let least_ms = least.as_millis() as i64;
-        assert!(!gives_beyond_drift(least_ms - DRIFTED_MS));
-        assert!(gives_beyond_drift(least_ms - DRIFTED_MS + 1));
-        assert!(!gives_beyond_drift(i64::MIN) && gives_beyond_drift(i64::MAX));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use rumormill_core::{Input, LinkId, Request};
 
 use crate::checkers::convergence;
-use crate::clock::gives_beyond_drift;
 use crate::event::Event;
 use crate::faults::FaultKind;
 use crate::hurt::Hurt;
@@ -304,7 +303,6 @@ impl World {
     }
 
     pub(crate) fn skew(&mut self, node: usize, by_ms: i64, ppm: i64) {
-        self.operator.keeps_deletes |= gives_beyond_drift(by_ms);
         let shown = self.shown(node);
         self.clock_drifts(ppm);
         self.compare_clocks();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rumormill_core::Version;
 
 use crate::checkers::{Contents, RowState};
+use crate::clock::is_beyond_drift;
 use crate::plan::Table;
 
 /// The effect of an operation on its key.
@@ -244,6 +245,14 @@ impl Model {
         })
     }
 
+    /// Whether deletes may be kept to the end: one, or a row that may end as one, has a clock so far ahead that no member's own clock follows.
+    /// Guarantees, "Deletes": a delete is freed by claims with clocks that are not below its own.
+    pub(crate) fn keeps_deletes(&self) -> bool {
+        let removes = |op: &&Told| matches!(op.effect, Effect::Delete | Effect::PutFor(..));
+        let mut removing = self.ops.iter().filter(removes);
+        removing.any(|op| is_beyond_drift(op.version.clock, op.at_us))
+    }
+
     /// Operations accepted.
     pub fn len(&self) -> usize {
         self.ops.len()
@@ -403,6 +412,22 @@ mod tests {
             }
             let history = model.history(Table::Sync, &Bytes::from("k")).unwrap();
             assert_eq!(history.was_undone(&model.ops[put]), undone);
+        }
+    }
+
+    #[test]
+    fn deletes_are_kept_to_the_end_where_what_removes_has_a_clock_that_no_member_follows() {
+        const FAR: u64 = 1_000;
+        let (put, expires) = (Effect::Put("v".into()), Effect::PutFor("v".into(), 1));
+        for (ahead_s, effect, kept) in [
+            (FAR, put, false),
+            (FAR, expires, true),
+            (FAR, Effect::Delete, true),
+            (1, Effect::Delete, false),
+        ] {
+            let mut model = Model::default();
+            told(&mut model, (Table::Sync, 0), ahead_s, effect);
+            assert_eq!(model.keeps_deletes(), kept);
         }
     }
 }

@@ -107,7 +107,7 @@ impl World {
     fn views(&self) -> Vec<convergence::ClusterView> {
         let hosts = self.hosts.iter().enumerate();
         let running = hosts.filter_map(|(index, host)| Some((index, host, host.node.as_ref()?)));
-        let gone = (&self.operator.gone, self.operator.keeps_deletes);
+        let gone = (&self.operator.gone, self.model().keeps_deletes());
         running
             .map(|(index, host, node)| {
                 convergence::ClusterView::read(index, node, host.now(self.now_us), gone)

@@ -34,9 +34,6 @@ pub(crate) struct Operator {
     /// Nodes some of whose writes never come: a crash took them before they were synced, or the node has written its rows anew under other
     /// dots when it joined.
     pub(crate) lost_writes: BTreeSet<NodeId>,
-    /// Whether deletes may be kept to the end: a node did not leave in good order and no member has evicted it, or a delete has a clock so
-    /// far ahead that no member's own clock follows.
-    pub(crate) keeps_deletes: bool,
     /// An operator will look at the nodes that are rejoining.
     pub(crate) called: bool,
 }
