@@ -289,8 +289,12 @@ impl<'a> History<'a> {
 
     /// Whether the store promised to keep this operation, or something newer.
     ///
-    /// A write that is acknowledged before it is synced may be lost with its acceptor, if that was before it was synced. One
-    /// that was synced first may never be lost. What is kept in memory only may be lost with any crash.
+    /// The guarantees allow each exception:
+    /// - "Writes": one that was not acknowledged may have taken effect, or not;
+    /// - rule 9: a node that was alone proposes rows, and a delete leaves none where no member has the key;
+    /// - "Damage": what a disk lost without an error comes back as a repair and no promise;
+    /// - "Which durability": what a node accepted may go with its disk, what was not synced with its power, and what is in memory with its
+    ///   process, where no other member had it yet; what is synced first stays.
     pub fn promised(self, op: &Told) -> bool {
         let holds = !op.alone || op.effect != Effect::Delete;
         op.acked
@@ -339,7 +343,8 @@ impl<'a> History<'a> {
         })
     }
 
-    /// Whether `put` was deleted again where it was accepted, before its acceptor joined: nothing is left of either.
+    /// Whether `put` was deleted again where it was accepted, before its acceptor joined: nothing is left of either. Rule 9: a node proposes the
+    /// rows that it has.
     pub fn was_undone(self, put: &Told) -> bool {
         let undoes = |op: &Told| {
             op.node == put.node && op.version > put.version && op.effect == Effect::Delete

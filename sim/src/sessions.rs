@@ -129,8 +129,7 @@ impl Exchanges {
     }
 
     /// Returns the questions of clients and their answers, as the judge of sessions takes them. A session waits for each answer; the clients of a
-    /// plan
-    /// do not. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
+    /// plan do not. Guarantees, "Reads": what a node showed before it joined or reunited counts no more. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
     pub(crate) fn ops(&self, model: &Model, agreed: &Agreed) -> Vec<SessionOp> {
         let mut keys: BTreeMap<Table, Vec<(&Bytes, History<'_>)>> = BTreeMap::new();
         let mut out = Vec::new();
@@ -193,7 +192,8 @@ impl Exchanges {
 }
 
 /// When the first delete, or row that may have `ended`, got a clock that not every member follows, in virtual microseconds. Once it is freed,
-/// later writes are older than it and what it deleted, so that versions say nothing about order. A flush is never freed.
+/// later writes are older than it and what it deleted (guarantees, "Conflicts and clocks"), so that versions say nothing about order. A flush
+/// has the clock of its own node, and that never falls below it.
 fn removed_beyond_drift(history: History<'_>, ended: impl Fn(&Told) -> bool) -> Option<u64> {
     let removes = |op: &&Told| op.effect == Effect::Delete && !op.flush || ended(op);
     let beyond = history
@@ -203,8 +203,8 @@ fn removed_beyond_drift(history: History<'_>, ended: impl Fn(&Told) -> bool) -> 
     beyond.map(|op| op.at_us).min()
 }
 
-/// The newest version among operations that can explain why a key shows nothing. What its acceptor proposed anew when it joined got a clock
-/// that no client was told, so that it explains everything.
+/// The newest version among operations that can explain why a key shows nothing. Guarantees, "Away and back": what its acceptor proposed anew when
+/// it joined got a clock that no client was told, so that it explains everything.
 fn newest(history: History<'_>, explains: impl Fn(&Told) -> bool) -> Option<Version> {
     let ops = history.ops().filter(|op| explains(op));
     let versions = ops.map(|op| match (op.alone, op.flush) {

@@ -35,8 +35,7 @@ struct Clocks {
     /// The last clock of each peer, by the link it came over.
     last: BTreeMap<LinkId, Heard>,
     /// When a clock was heard and how far ahead it was: each is larger than all that were heard after it. A node refuses writes that are
-    /// ahead of *every* clock it heard lately (the guarantees: "every peer it heard in the last half minute"), also of one that was right
-    /// again soon.
+    /// ahead of *every* clock it heard lately (the guarantees: "in the last half minute, or minute"), also of one that was right again soon.
     largest: VecDeque<(u64, i128)>,
 }
 

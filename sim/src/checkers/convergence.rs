@@ -117,7 +117,8 @@ pub struct ClusterView {
 
 impl ClusterView {
     /// Asks a node. Members in `gone` will never come back. Deletes may have to be kept for good where `keeps_deletes` says so, for a member whose
-    /// disk was lost, and for members without a disk that are as many as those that run: a new boot ends its old one with a majority alone.
+    /// disk was lost (guarantees, "Deletes": a member that is down keeps them until it is evicted), and for members without a disk that are as many
+    /// as those that run ("Eviction and resumption": then nothing is a majority): a new boot ends its old one with a majority alone.
     pub fn read(
         index: usize,
         node: &Node,
@@ -136,7 +137,7 @@ impl ClusterView {
             .members
             .saturating_sub(stored.len() + forgotten.len());
         let keeps_deletes = keeps_deletes || !stored.is_empty() || forgotten.len() >= running;
-        // Rows of a member that never comes back wait until it is evicted.
+        // Guarantees, "Siblings": rows of a writer that is gone are moved once it was evicted or has left.
         let waits_for_gone = !stored.is_empty() || !forgotten.is_empty();
         // Guarantees, "Which durability": a definition that is not synced may be lost, and with it the meaning of rows written under it.
         let strays = status.strays.iter().filter(|strays| strays.defined);

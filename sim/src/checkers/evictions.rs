@@ -15,7 +15,7 @@ struct Asked {
     token: Token,
     /// The machine it was asked of, and that machine's boot.
     by: (usize, u32),
-    /// Whether it may do without a majority.
+    /// Whether it may do without a majority. Guarantees, "Eviction and resumption": with `force` it needs no agreement.
     force: bool,
 }
 

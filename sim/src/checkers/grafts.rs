@@ -14,7 +14,7 @@ use crate::plan::Table;
 /// The checker's name in reports.
 pub const NAME: &str = "grafts";
 
-/// Dots that one boot waits for at once: of more than it has room for a node may leave some to anti-entropy.
+/// Dots that one boot waits for at once (guarantees, "Bounds": every queue has a cap): of more than it has room for a node may leave some to anti-entropy.
 const MAX_WAITING: usize = 256;
 /// The time that a node takes to ask beside the time that it waits, in microseconds.
 const SPARE_US: u64 = 20_000;
@@ -72,7 +72,7 @@ impl Notices {
         self.waiting.remove(&dot);
     }
 
-    /// The node asks for the row of a dot, whomever.
+    /// The node asks any peer for the row of a dot.
     fn asked(&mut self, dot: &Dot) {
         self.waiting.remove(dot);
     }
@@ -92,7 +92,8 @@ impl Notices {
         }
     }
 
-    /// The node cannot be expected to ask.
+    /// The node cannot be expected to ask: it is no full member (rule 4), it leaves, or its machine is hurt, so that it is late or has no link that
+    /// takes anything.
     fn excuse(&mut self) {
         self.waiting.clear();
     }

@@ -106,6 +106,7 @@ impl Hidden {
     ) -> Option<Violation> {
         let last = self.0[node].last(table, key)?;
         let history = model.history(table, key)?;
+        // Guarantees, "Damage": what a disk lost without an error is repaired, and not promised.
         if model.is_lost(table, key) {
             return None;
         }

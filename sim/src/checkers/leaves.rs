@@ -9,7 +9,8 @@ use super::{Violation, for_each};
 /// The checker's name in reports.
 pub const NAME: &str = "leaves";
 
-/// The shortest wait that may be set, in milliseconds: the lower bound of `cluster.leave_timeout`.
+/// The shortest wait that may be set, in milliseconds: the lower bound of `cluster.leave_timeout`. Guarantees, "Leave and crash": a leave that is
+/// out of time is not complete.
 const LEAST_MS: u64 = 100;
 
 /// A cluster is itself again so long after the last fault and start, in microseconds.

@@ -34,8 +34,8 @@ pub fn all_connected(nodes: usize, reaches: impl Fn(usize, usize) -> bool) -> bo
     found.len() >= nodes
 }
 
-/// Judges nodes that have been connected so for long. No member is dead to another with which it shares a neighbour: between members
-/// further apart accusations and refutations go on for ever.
+/// Judges nodes that have been connected so for long. Guarantees, "Members": a node asks one of the living about one of the dead, so no member is
+/// dead to another with which it shares a neighbour. Between members further apart accusations and refutations go on for ever.
 pub fn check(at_us: u64, views: &[View], reaches: impl Fn(usize, usize) -> bool) -> Vec<Violation> {
     let meet = |a: usize, b: usize| reaches(a, b) && reaches(b, a);
     let mut out = Vec::new();

@@ -31,14 +31,15 @@ fn back(row: &RowState, history: History<'_>, expired: impl Fn(&Told) -> bool) -
     let newest = history.newest_promised()?;
     // A rejoin may write an old value again under a new version: whose write it was tells the value, or the same version.
     let written = history.author(row);
-    // Members whose clocks are right do not follow such a clock: once the delete is freed, later writes have smaller ones.
+    // Guarantees, "Conflicts and clocks": once a delete with such a clock is freed nothing tells of it, and later writes have smaller ones.
     let beyond = is_beyond_drift(newest.version.clock, newest.at_us);
+    // Guarantees, "Away and back": a write that a node took along goes in newer than anything that the cluster has freed.
     let old = match written {
         Some(write) if beyond && write.at_us > newest.at_us => false,
         Some(write) => !write.alone && write.version < newest.version,
         None => row.version < newest.version,
     };
-    // A row that expired where it was written, before its author joined, may be gone without a trace, as a delete may.
+    // Rule 9: a row that expired where it was written, before its author joined, may be gone without a trace, as a delete may.
     let ended = newest.effect == Effect::Delete || expired(newest) && !newest.alone;
     (ended && old).then(|| {
         format!(
@@ -60,8 +61,8 @@ struct Watch([HashMap<Bytes, Seen, FixedState>; Table::ALL.len()]);
 struct Seen {
     newest: Version,
     hidden: bool,
-    /// It was hidden after it had a clock that not every member follows: what is written once the delete is freed may be older, so
-    /// that only the same version is one that is back.
+    /// It was hidden after it had a clock that not every member follows. Guarantees, "Conflicts and clocks": what is written once the delete is
+    /// freed may be older, so that only the same version is one that is back.
     unordered: bool,
 }
 

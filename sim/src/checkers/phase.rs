@@ -42,7 +42,7 @@ impl FullMembers {
         self.0[node] = running.is_some_and(Node::is_full);
     }
 
-    /// Judges a message of the node. Within a turn a node may have claimed and then learned that it is no full member any more: one that was a
+    /// Judges a message of the node. Rule 4: a node that is no full member claims nothing. Within a turn a node may have claimed and then learned that it is no full member any more: one that was a
     /// full member when the turn began counts as one.
     pub(crate) fn on_send(
         &self,

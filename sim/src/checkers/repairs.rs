@@ -8,7 +8,7 @@ use super::{Violation, for_each};
 /// The checker's name in reports.
 pub const NAME: &str = "repairs";
 
-/// Knows of each node whether it may lack rows that it covers: its disk has lost some, or it took over what a node covers of which that
+/// Knows of each node whether it may lack rows that it covers (guarantees, "Damage"): its disk has lost some, or it took over what a node covers of which that
 /// is true, or a row in memory had taken the place of a stored one when it stopped.
 pub(crate) struct Repairs(Vec<bool>);
 

@@ -30,7 +30,7 @@ struct Copied {
 }
 
 impl Mirror {
-    /// Begins anew with what a scan of the table shows, as after a lag or a flush, which does not say what it left.
+    /// Begins anew with what a scan of the table shows, as after a lag or a flush. Guarantees, "Flushes": it does not say which rows it removed.
     fn scan(&mut self, view: &View<'_>, table: TableId) {
         let rows = view.scan(table, ScanRange::default());
         self.0 = rows
