@@ -40,8 +40,8 @@ refusals! {
     BadTableName = "bad-table-name",
     /// A foreign clock is too far ahead to be followed. The row was taken.
     ClockAhead = "clock-ahead",
-    /// Contexts name a domain twice. The link was closed.
-    DomainTwice = "domain-twice",
+    /// Contexts name a row class twice. The link was closed.
+    ClassTwice = "class-twice",
     /// A peer uses the id of a node that answers.
     IdInUse = "id-in-use",
     /// A message came from a generation that has been evicted.
@@ -54,8 +54,8 @@ refusals! {
     TooManyClaims = "too-many-claims",
     /// A message names more members than one may. The link was closed.
     TooManyRumors = "too-many-rumors",
-    /// A domain that this version does not know. The link was closed.
-    UnknownDomain = "unknown-domain",
+    /// A row class that this version does not know. The link was closed.
+    UnknownClass = "unknown-class",
     /// A table of the store's own that this version does not know. The link was closed.
     UnknownSystemTable = "unknown-system-table",
     /// A greeting carries rows of users. The link was closed.

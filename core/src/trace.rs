@@ -8,7 +8,7 @@ use core::fmt::{self, Display, Formatter};
 use crate::error::ReadError;
 use crate::io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Output, StoreOp};
 use crate::wire::{
-    ClusterMessage, Denial, DetectorMessage, DomainContext, GossipMessage, Phase, PullBasis,
+    ClassContext, ClusterMessage, Denial, DetectorMessage, GossipMessage, Phase, PullBasis,
     RowBatch, RumorState,
 };
 
@@ -175,7 +175,7 @@ impl Display for Trace<'_, GossipMessage> {
             GossipMessage::Refused { .. } => f.write_str("refused"),
             GossipMessage::RangeSum(sums) => write!(f, "range-sum ranges={}", sums.ranges.len()),
             GossipMessage::RangeDots(dots) => {
-                let actors = dots.shown.iter().map(|domain| domain.actors.len());
+                let actors = dots.shown.iter().map(|class| class.actors.len());
                 write!(f, "range-dots actors={}", actors.sum::<usize>())
             }
             GossipMessage::AskClaims(asks) => write!(f, "ask-claims count={}", asks.len()),
@@ -268,7 +268,7 @@ fn rows(f: &mut Formatter<'_>, batch: &RowBatch) -> fmt::Result {
     write!(f, "rows={} deletes={dead}", batch.rows.len())
 }
 
-fn runs(contexts: &[DomainContext]) -> usize {
+fn runs(contexts: &[ClassContext]) -> usize {
     let actors = contexts.iter().flat_map(|context| &context.actors);
     actors.map(|(_, runs)| runs.len()).sum()
 }

@@ -188,7 +188,7 @@ impl Recording {
         let mut keys = Vec::new();
         for row in &batch.rows {
             let table = batch.tables.get(row.table as usize);
-            if let Some(table) = table.filter(|table| table.domain != RowClass::Sys as u8) {
+            if let Some(table) = table.filter(|table| table.class != RowClass::Sys as u8) {
                 keys.push(self.intern(&table.name, &row.key));
             }
         }

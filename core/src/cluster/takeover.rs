@@ -6,7 +6,7 @@ use crate::io::{Lane, Links};
 use crate::marks::Mark;
 use crate::refusals::Refusal;
 use crate::table::gossip::read_contexts;
-use crate::wire::{ClusterMessage, DomainContext, Message};
+use crate::wire::{ClassContext, ClusterMessage, Message};
 
 impl Cluster {
     /// Answers a leaver's question, once what it names is durable here. Nothing is kept of a question that cannot be answered: the leaver asks
@@ -17,7 +17,7 @@ impl Cluster {
         link: LinkId,
         round: u64,
         insists: bool,
-        held: &[DomainContext],
+        held: &[ClassContext],
     ) -> Result<(), Refusal> {
         let held = read_contexts(held)?;
         // A node that is about to go takes nothing over: two that leave at once would hand over to each other.

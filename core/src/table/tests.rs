@@ -114,7 +114,7 @@ fn merged(batches: &[&[wire::Row]]) -> Vec<(Bytes, Bytes)> {
         }
     ];
     let tables = std::vec![wire::TableRef {
-        domain: 1,
+        class: 1,
         name: "default".into()
     }];
     for rows in batches {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{DomainContext, RowBatch, Status};
+use super::{ClassContext, RowBatch, Status};
 use crate::id::{ClusterId, NodeId};
 
 wire! {
@@ -49,7 +49,7 @@ wire! {
             /// Whether it has asked for a while: a receiver that lacks something fetches it now.
             insists: bool,
             /// All that the sender covers.
-            held: Vec<DomainContext>,
+            held: Vec<ClassContext>,
         },
         /// The answer to a [`ClusterMessage::Handover`]: the sender durably holds all of it. There is no other answer.
         Takeover {

@@ -23,9 +23,9 @@ wire! {
             rows: RowBatch,
         },
         /// Dots that the sender has seen lately.
-        IHave(Vec<DomainContext>),
+        IHave(Vec<ClassContext>),
         /// Asks for the rows of dots that a [`GossipMessage::IHave`] named.
-        Graft(Vec<DomainContext>),
+        Graft(Vec<ClassContext>),
         /// Asks for every row the sender lacks, as a session of pages.
         Pull(Pull),
         /// One page of a session.
@@ -41,8 +41,8 @@ wire! {
         DigestDiff {
             /// The session.
             session: u64,
-            /// The parts, by domain.
-            scope: Vec<DomainScope>,
+            /// The parts, by row class.
+            scope: Vec<ClassScope>,
             /// The changes that the sender had seen by then; the receiver sends the number back in [`PullBasis::Within`].
             at: u64,
         },
@@ -115,8 +115,8 @@ wire! {
         pub generation: u64,
         /// Its hybrid logical clock then.
         pub clock: u64,
-        /// Its durable coverage then, in all domains.
-        pub contexts: Vec<DomainContext>,
+        /// Its durable coverage then, in all row classes.
+        pub contexts: Vec<ClassContext>,
     }
 }
 
@@ -157,22 +157,22 @@ wire! {
 wire! {
     /// A table as named on the wire.
     pub struct TableRef {
-        /// Its domain, as [`RowClass`] numbers them.
-        pub domain: u8,
+        /// Its row class, as [`RowClass`] numbers them.
+        pub class: u8,
         /// Its name.
         pub name: String,
     }
 }
 
 impl TableRef {
-    /// Its domain, if this version knows it.
-    pub(crate) fn domain(&self) -> Option<RowClass> {
-        RowClass::from_u8(self.domain)
+    /// Its row class, if this version knows it.
+    pub(crate) fn class(&self) -> Option<RowClass> {
+        RowClass::from_u8(self.class)
     }
 
     /// Whether it is one of the store's own.
     pub(crate) fn is_sys(&self) -> bool {
-        self.domain() == Some(RowClass::Sys)
+        self.class() == Some(RowClass::Sys)
     }
 }
 
@@ -197,10 +197,10 @@ wire! {
 }
 
 wire! {
-    /// The coverage of a node in one domain.
-    pub struct DomainContext {
-        /// The domain.
-        pub domain: u8,
+    /// The coverage of a node in one row class.
+    pub struct ClassContext {
+        /// The row class.
+        pub class: u8,
         /// Per actor the covered counters as inclusive runs, ascending and apart.
         pub actors: Vec<(Actor, Vec<(u64, u64)>)>,
     }
@@ -211,37 +211,37 @@ wire! {
 #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
 pub enum PullBasis {
     /// Its contexts.
-    Whole(Vec<DomainContext>),
+    Whole(Vec<ClassContext>),
     /// Its contexts in short, because they name many actors. The answer is [`GossipMessage::DigestDiff`], and then the sender asks again; or
     /// a last page without rows, if nothing differs.
-    Digest(Vec<DomainDigest>),
+    Digest(Vec<ClassDigest>),
     /// Its contexts in the scope that the receiver has named: the session is about nothing else.
     Within {
         /// The scope.
-        scope: Vec<DomainScope>,
+        scope: Vec<ClassScope>,
         /// When the receiver named it, by its own count: what it has changed since may have replaced what is in scope. `None` asks for
         /// rows alone, without contexts to adopt.
         since: Option<u64>,
         /// The contexts.
-        contexts: Vec<DomainContext>,
+        contexts: Vec<ClassContext>,
     },
 }
 
 wire! {
-    /// A digest of a node's coverage in one domain.
-    pub struct DomainDigest {
-        /// The domain.
-        pub domain: u8,
+    /// A digest of a node's coverage in one row class.
+    pub struct ClassDigest {
+        /// The row class.
+        pub class: u8,
         /// Per bucket of actors the sum of the hashes of what is covered of each, 64 of them.
         pub sums: Vec<u64>,
     }
 }
 
 wire! {
-    /// A part of one domain's contexts.
-    pub struct DomainScope {
-        /// The domain.
-        pub domain: u8,
+    /// A part of one row class's contexts.
+    pub struct ClassScope {
+        /// The row class.
+        pub class: u8,
         /// A bit per bucket of actors.
         pub buckets: u64,
     }
@@ -255,20 +255,20 @@ wire! {
         /// The coverage that the sender has seen.
         pub basis: PullBasis,
         /// The durable coverage of the sender, if the receiver waits for claims and the sender may claim it.
-        pub durable: Option<Vec<DomainContext>>,
+        pub durable: Option<Vec<ClassContext>>,
         /// The sender's state in short.
         pub status: Status,
     }
 }
 
 wire! {
-    /// Dots in order, of one domain, from the first inclusive to the last exclusive.
+    /// Dots in order, of one row class, from the first inclusive to the last exclusive.
     pub struct DotRange {
-        /// The domain.
-        pub domain: u8,
+        /// The row class.
+        pub class: u8,
         /// The first dot.
         pub from: (Actor, u64),
-        /// The first dot behind it; `None` for the end of the domain.
+        /// The first dot behind it; `None` for the end of the row class.
         pub to: Option<(Actor, u64)>,
         /// Sum over the rows of the range.
         pub sum: u64,
@@ -299,7 +299,7 @@ wire! {
         /// The sender's hash of `usr` when it compared.
         pub usr: u64,
         /// The dots of the sender's live rows in the ranges that differ.
-        pub shown: Vec<DomainContext>,
+        pub shown: Vec<ClassContext>,
     }
 }
 
@@ -307,7 +307,7 @@ wire! {
     /// The part of a session besides rows. Adopted whole, after all of them.
     pub struct Snapshot {
         /// The coverage that the server had seen when the session began, without that of the client.
-        pub contexts: Vec<DomainContext>,
+        pub contexts: Vec<ClassContext>,
         /// No tombstone that the server has freed has a larger clock.
         pub freed: u64,
     }

@@ -48,7 +48,7 @@ pub(crate) use codec::decode_all;
 pub use codec::{DecodeError, EncodeError, decode, encode};
 pub use detector::{DetectorMessage, Rumor, RumorState};
 pub use gossip::{
-    ClaimAsk, DomainContext, DomainDigest, DomainScope, DotRange, GossipMessage, Page, Pull,
+    ClaimAsk, ClassContext, ClassDigest, ClassScope, DotRange, GossipMessage, Page, Pull,
     PullBasis, RangeDots, RangeSum, RelayedClaim, Row, RowBatch, Snapshot, Status, TableRef,
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
-use rumormill_core::wire::{ClusterMessage, DomainContext, GossipMessage, Message, RowBatch};
+use rumormill_core::wire::{ClassContext, ClusterMessage, GossipMessage, Message, RowBatch};
 use rumormill_core::{Actor, LinkId, Links, Node, RowClass, Seq, Version};
 
 use super::{Violation, for_each};
@@ -19,7 +19,7 @@ const MAX_WAITING: usize = 256;
 /// The time that a node takes to ask beside the time that it waits, in microseconds.
 const SPARE_US: u64 = 20_000;
 
-/// A dot on the wire: domain, actor, counter.
+/// A dot on the wire: row class, actor, counter.
 type Dot = (u8, Actor, u64);
 
 /// A dot that was named and has neither come nor been asked for.
@@ -130,7 +130,7 @@ fn dots_of(batch: &RowBatch) -> impl Iterator<Item = Dot> {
     batch.rows.iter().filter_map(|row| {
         let table = batch.tables.get(row.table as usize)?;
         let actor = batch.actors.get(row.actor as usize)?;
-        Some((table.domain, *actor, row.counter))
+        Some((table.class, *actor, row.counter))
     })
 }
 
@@ -239,19 +239,19 @@ impl Grafts {
         self.nodes[node].check((at_us, node), synced, is_open)
     }
 
-    fn is_told(&mut self, node: usize, dots: &[DomainContext], by: (LinkId, u64, Seq)) {
+    fn is_told(&mut self, node: usize, dots: &[ClassContext], by: (LinkId, u64, Seq)) {
         for (dot, born_us) in self.born_in(dots) {
             self.nodes[node].named(dot, born_us, by);
         }
     }
 
     /// Returns the dots in these contexts that clients have written, and when.
-    fn born_in(&self, contexts: &[DomainContext]) -> Vec<(Dot, u64)> {
+    fn born_in(&self, contexts: &[ClassContext]) -> Vec<(Dot, u64)> {
         let mut out = Vec::new();
         for context in contexts {
             for (actor, runs) in &context.actors {
                 for (low, high) in runs.iter().filter(|(low, high)| low <= high) {
-                    let dot = |counter| (context.domain, *actor, counter);
+                    let dot = |counter| (context.class, *actor, counter);
                     let born = self.born.range(dot(*low)..=dot(*high));
                     out.extend(born.map(|(dot, at_us)| (*dot, *at_us)));
                 }

@@ -39,9 +39,9 @@ impl Repairs {
     pub(crate) fn on_receive(&mut self, (from, node): (usize, usize), msg: &Message) {
         let ends = matches!(msg, Message::Gossip(GossipMessage::Page(page)) if page.last.is_some());
         let has_siblings = || {
-            let domain = RowClass::UsrDurableSiblings as u8;
+            let class = RowClass::UsrDurableSiblings as u8;
             let tables = msg.rows().into_iter().flat_map(|rows| &rows.tables);
-            tables.into_iter().any(|table| table.domain == domain)
+            tables.into_iter().any(|table| table.class == class)
         };
         if (ends || has_siblings()) && self.0.get(from).is_some_and(|lacks| *lacks) {
             self.0[node] = true;

@@ -42,7 +42,7 @@ impl Parcel {
 fn users_rows(batch: &RowBatch) -> u64 {
     let of_users = |table: u32| {
         let table = batch.tables.get(table as usize);
-        table.is_some_and(|table| table.domain != RowClass::Sys as u8)
+        table.is_some_and(|table| table.class != RowClass::Sys as u8)
     };
     batch.rows.iter().filter(|row| of_users(row.table)).count() as u64
 }

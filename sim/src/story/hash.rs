@@ -2,7 +2,7 @@
 
 use rumormill_core::Actor;
 use rumormill_core::wire::{
-    ClaimAsk, DomainContext, DomainScope, DotRange, PullBasis, RelayedClaim, RowBatch, Status,
+    ClaimAsk, ClassContext, ClassScope, DotRange, PullBasis, RelayedClaim, RowBatch, Status,
 };
 
 pub(super) fn fold(parts: impl IntoIterator<Item = u64>) -> u64 {
@@ -54,7 +54,7 @@ pub(super) fn batch_hash(batch: &RowBatch) -> u64 {
         let [node, boot] = actor.map_or([0, 0], actor_parts);
         let table = batch.tables.get(row.table as usize);
         [
-            table.map_or(0, |table| u64::from(table.domain)),
+            table.map_or(0, |table| u64::from(table.class)),
             node,
             boot,
             row.counter,
@@ -66,14 +66,14 @@ pub(super) fn batch_hash(batch: &RowBatch) -> u64 {
 }
 
 /// How many runs of dots there are, and their hash.
-pub(super) fn dots_of(contexts: &[DomainContext]) -> (u64, u64) {
+pub(super) fn dots_of(contexts: &[ClassContext]) -> (u64, u64) {
     let actors = contexts.iter().flat_map(|context| {
-        let domain = u64::from(context.domain);
-        context.actors.iter().map(move |actor| (domain, actor))
+        let class = u64::from(context.class);
+        context.actors.iter().map(move |actor| (class, actor))
     });
-    let runs = actors.flat_map(|(domain, (actor, runs))| {
+    let runs = actors.flat_map(|(class, (actor, runs))| {
         let [node, id] = actor_parts(actor);
-        let run = move |run: &(u64, u64)| [domain, node, id, run.0, run.1];
+        let run = move |run: &(u64, u64)| [class, node, id, run.0, run.1];
         runs.iter().map(run)
     });
     let mut count = 0;
@@ -82,17 +82,17 @@ pub(super) fn dots_of(contexts: &[DomainContext]) -> (u64, u64) {
     (count, hash)
 }
 
-pub(super) fn scope_hash(scope: &[DomainScope]) -> u64 {
+pub(super) fn scope_hash(scope: &[ClassScope]) -> u64 {
     let parts = scope.iter();
-    fold(parts.flat_map(|part| [u64::from(part.domain), part.buckets]))
+    fold(parts.flat_map(|part| [u64::from(part.class), part.buckets]))
 }
 
 pub(super) fn basis_hash(basis: &PullBasis) -> u64 {
     match basis {
         PullBasis::Whole(contexts) => fold([1, dots_of(contexts).1]),
         PullBasis::Digest(digests) => fold(digests.iter().flat_map(|digest| {
-            let domain = [2, u64::from(digest.domain)];
-            domain.into_iter().chain(digest.sums.iter().copied())
+            let class = [2, u64::from(digest.class)];
+            class.into_iter().chain(digest.sums.iter().copied())
         })),
         PullBasis::Within {
             scope,
@@ -112,6 +112,6 @@ pub(super) fn ranges_hash(ranges: &[DotRange]) -> u64 {
             fold([node, boot, *counter])
         };
         let to = range.to.as_ref().map_or(0, dot);
-        [u64::from(range.domain), dot(&range.from), to, range.sum]
+        [u64::from(range.class), dot(&range.from), to, range.sum]
     }))
 }

@@ -2,7 +2,7 @@
 
 use rumormill_core::NodeId;
 use rumormill_core::wire::{
-    ClusterMessage, DetectorMessage, DomainContext, GossipMessage, Greeting, Page, Phase, Pull,
+    ClassContext, ClusterMessage, DetectorMessage, GossipMessage, Greeting, Page, Phase, Pull,
     RangeDots, RangeSum, RowBatch, Rumor, RumorState,
 };
 
@@ -214,12 +214,12 @@ impl<'a> Line<'a> {
             usr,
             shown,
         } = dots;
-        let actors = shown.iter().map(|domain| domain.actors.len() as u64);
+        let actors = shown.iter().map(|class| class.actors.len() as u64);
         self.num("actors", actors.sum::<u64>())
             .mute([*round, *sys, *usr, dots_of(shown).1])
     }
 
-    fn dots(&mut self, dots: &[DomainContext]) -> &mut Self {
+    fn dots(&mut self, dots: &[ClassContext]) -> &mut Self {
         let (runs, hash) = dots_of(dots);
         self.num("runs", runs).mute([hash])
     }

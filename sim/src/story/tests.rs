@@ -1,6 +1,6 @@
 use rumormill_core::Actor;
 use rumormill_core::wire::{
-    DetectorMessage, DomainContext, DotRange, GossipMessage, RangeDots, RangeSum, Row, RowBatch,
+    ClassContext, DetectorMessage, DotRange, GossipMessage, RangeDots, RangeSum, Row, RowBatch,
     Status,
 };
 
@@ -22,7 +22,7 @@ fn compare(change: impl FnOnce(&mut RangeSum)) -> Message {
         sys: 4,
         usr: 5,
         ranges: vec![DotRange {
-            domain: 1,
+            class: 1,
             from: (actor, 6),
             to: Some((actor, 7)),
             sum: 8,
@@ -41,8 +41,8 @@ fn compared(change: impl FnOnce(&mut RangeDots)) -> Message {
         round: 3,
         sys: 4,
         usr: 5,
-        shown: vec![DomainContext {
-            domain: 1,
+        shown: vec![ClassContext {
+            class: 1,
             actors: vec![(actor, vec![(6, 7)])],
         }],
     };
@@ -98,7 +98,7 @@ fn messages_that_differ_in_one_field_have_different_hashes() {
         compare(|compare| compare.round = 9),
         compare(|compare| compare.sys = 9),
         compare(|compare| compare.usr = 9),
-        compare(|compare| compare.ranges[0].domain = 0),
+        compare(|compare| compare.ranges[0].class = 0),
         compare(|compare| compare.ranges[0].from.0.node.0 = 9),
         compare(|compare| compare.ranges[0].from.1 = 9),
         compare(|compare| compare.ranges[0].to = None),
@@ -107,7 +107,7 @@ fn messages_that_differ_in_one_field_have_different_hashes() {
         compared(|compared| compared.round = 9),
         compared(|compared| compared.sys = 9),
         compared(|compared| compared.usr = 9),
-        compared(|compared| compared.shown[0].domain = 9),
+        compared(|compared| compared.shown[0].class = 9),
         compared(|compared| compared.shown[0].actors[0].0.node.0 = 9),
         compared(|compared| compared.shown[0].actors[0].1[0].1 = 9),
         probe(|_| {}),

@@ -6,7 +6,7 @@ use arbtest::arbtest;
 use super::*;
 use crate::table::Hlc;
 use crate::wire::{
-    ClusterMessage, DetectorMessage, DomainContext, GossipMessage, Message, Pull, Row, RowBatch,
+    ClassContext, ClusterMessage, DetectorMessage, GossipMessage, Message, Pull, Row, RowBatch,
     Rumor, RumorState, Status, TableRef,
 };
 
@@ -65,7 +65,7 @@ fn push(actor: Actor, class: u8, table: &str, row: Row) -> Message {
     Message::Gossip(GossipMessage::Push(RowBatch {
         actors: std::vec![actor],
         tables: std::vec![TableRef {
-            domain: class,
+            class,
             name: table.into(),
         }],
         rows: std::vec![row],
@@ -85,7 +85,7 @@ fn status(clock: u64) -> Status {
     }
 }
 
-fn pull(have: Vec<DomainContext>) -> Message {
+fn pull(have: Vec<ClassContext>) -> Message {
     Message::Gossip(GossipMessage::Pull(Pull {
         // Above all that the members have asked for by themselves.
         session: 1 << 60,
@@ -95,8 +95,8 @@ fn pull(have: Vec<DomainContext>) -> Message {
     }))
 }
 
-fn covers(actors: Vec<(Actor, Vec<(u64, u64)>)>) -> DomainContext {
-    DomainContext { domain: 1, actors }
+fn covers(actors: Vec<(Actor, Vec<(u64, u64)>)>) -> ClassContext {
+    ClassContext { class: 1, actors }
 }
 
 fn rumor(node: u64) -> Rumor {
@@ -116,7 +116,7 @@ fn broken() -> Vec<(Message, Refusal)> {
     let twice = std::vec![(some, std::vec![(1, 2)]), (some, std::vec![(4, 5)])];
     let crowd = (0..65).map(rumor).collect();
     std::vec![
-        (push(some, 9, "default", good()), Refusal::UnknownDomain),
+        (push(some, 9, "default", good()), Refusal::UnknownClass),
         (push(some, 1, "", good()), Refusal::BadTableName),
         (push(some, 1, "strong:t", good()), Refusal::BadTableName),
         (push(some, 0, "nobody", good()), Refusal::UnknownSystemTable),
@@ -127,7 +127,7 @@ fn broken() -> Vec<(Message, Refusal)> {
         (pull(std::vec![covers(twice)]), Refusal::ActorTwice),
         (
             pull(std::vec![covers(Vec::new()), covers(Vec::new())]),
-            Refusal::DomainTwice
+            Refusal::ClassTwice
         ),
         (
             Message::Detector(DetectorMessage::Probe {
@@ -301,7 +301,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
             sys: u.arbitrary()?,
             usr: u.arbitrary()?,
             ranges: std::vec![wire::DotRange {
-                domain: u.int_in_range(0..=3)?,
+                class: u.int_in_range(0..=3)?,
                 from: (some, counter),
                 to: u.arbitrary::<bool>()?.then_some((some, clock)),
                 sum: clock,
@@ -327,8 +327,8 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
         }])),
         15 => Message::Gossip(GossipMessage::DigestDiff {
             session: u.int_in_range(0..=2)?,
-            scope: std::vec![wire::DomainScope {
-                domain: u.int_in_range(0..=3)?,
+            scope: std::vec![wire::ClassScope {
+                class: u.int_in_range(0..=3)?,
                 buckets: clock,
             }],
             at: counter,

@@ -129,8 +129,8 @@ fn a_scope_that_was_not_asked_for_is_ignored() {
     let (now, link) = lab.end_of(0);
     let msg = Message::Gossip(GossipMessage::DigestDiff {
         session: 9,
-        scope: std::vec![wire::DomainScope {
-            domain: 1,
+        scope: std::vec![wire::ClassScope {
+            class: 1,
             buckets: u64::MAX,
         }],
         at: 1,

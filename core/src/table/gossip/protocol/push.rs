@@ -14,7 +14,7 @@ use crate::table::gossip::replica::{
     Duty, Fit, LazyVerdict, Merged, partners, read_contexts, write_contexts,
 };
 use crate::time::Instant;
-use crate::wire::{DomainContext, GossipMessage, Message, Row, RowBatch, RumorState, TableRef};
+use crate::wire::{ClassContext, GossipMessage, Message, Row, RowBatch, RumorState, TableRef};
 
 impl Gossip {
     /// Whether fresh writes are to be collected for others.
@@ -94,7 +94,7 @@ impl Gossip {
         let patience = env.seat.config.timing.mismatch_patience;
         for row in &batch.rows {
             let table = batch.tables.get(row.table as usize);
-            let class = table.and_then(TableRef::domain);
+            let class = table.and_then(TableRef::class);
             let actor = batch.actors.get(row.actor as usize);
             if let (Some(class), Some(actor)) = (class, actor) {
                 self.lazy
@@ -203,7 +203,7 @@ impl Gossip {
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
-        have: &[DomainContext],
+        have: &[ClassContext],
     ) -> Result<(), Refusal> {
         let have = read_contexts(have)?;
         if !env.seat.is_full() || env.seat.takes_no_rows {
@@ -224,7 +224,7 @@ impl Gossip {
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
-        dots: &[DomainContext],
+        dots: &[ClassContext],
     ) -> Result<(), Refusal> {
         let dots = read_contexts(dots)?;
         if !env.seat.is_full() || !env.links.get(link).is_some_and(Link::has_room) {

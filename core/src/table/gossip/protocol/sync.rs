@@ -18,7 +18,7 @@ use crate::table::gossip::replica::{
     write_digest,
 };
 use crate::wire::{
-    DetectorMessage, DomainScope, GossipMessage, Message, Page, Phase, Pull, PullBasis, RowBatch,
+    ClassScope, DetectorMessage, GossipMessage, Message, Page, Phase, Pull, PullBasis, RowBatch,
     Status, TableRef,
 };
 
@@ -256,7 +256,7 @@ impl Gossip {
         env: &mut Env<'_>,
         link: LinkId,
         session: u64,
-        (scope, at): (&[DomainScope], u64),
+        (scope, at): (&[ClassScope], u64),
     ) -> Result<(), Refusal> {
         let scope = Scope::from_wire(scope)?;
         if let Some(session) = self.sync.scoped(env.fx.now().mono, link, session) {

@@ -13,7 +13,7 @@ use crate::refusals::Refusal;
 use crate::rng::Rng;
 use crate::table::{Context, Hlc, RowClass, Runs};
 use crate::time::Instant;
-use crate::wire::{DomainContext, GossipMessage, Message, Page, RowBatch};
+use crate::wire::{ClassContext, GossipMessage, Message, Page, RowBatch};
 
 /// How often the wait after a session without rows doubles.
 const MAX_FRUITLESS: u32 = 5;
@@ -24,19 +24,19 @@ pub(crate) type Contexts = Vec<(RowClass, Context)>;
 ///
 /// # Errors
 /// The reason to refuse them.
-pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, Refusal> {
+pub(crate) fn read_contexts(wire: &[ClassContext]) -> Result<Contexts, Refusal> {
     let mut out: Contexts = Vec::with_capacity(wire.len());
-    for class in wire {
-        let name = RowClass::from_u8(class.domain).ok_or(Refusal::UnknownDomain)?;
+    for part in wire {
+        let name = RowClass::from_u8(part.class).ok_or(Refusal::UnknownClass)?;
         if out.iter().any(|(known, _)| *known == name) {
-            return Err(Refusal::DomainTwice);
+            return Err(Refusal::ClassTwice);
         }
-        let runs = class.actors.iter();
+        let runs = part.actors.iter();
         let context = runs
             .map(|(actor, runs)| Some((*actor, Runs::from_wire(runs)?)))
             .collect::<Option<Context>>()
             .ok_or(Refusal::BadRuns)?;
-        let named = class.actors.iter().filter(|(_, runs)| !runs.is_empty());
+        let named = part.actors.iter().filter(|(_, runs)| !runs.is_empty());
         if context.len() != named.count() {
             return Err(Refusal::ActorTwice);
         }
@@ -52,9 +52,9 @@ pub(crate) fn read_contexts(wire: &[DomainContext]) -> Result<Contexts, Refusal>
 }
 
 /// Contexts for the wire.
-pub(crate) fn write_contexts(contexts: &[(RowClass, Context)]) -> Vec<DomainContext> {
-    let class = |(class, context): &(RowClass, Context)| DomainContext {
-        domain: *class as u8,
+pub(crate) fn write_contexts(contexts: &[(RowClass, Context)]) -> Vec<ClassContext> {
+    let class = |(class, context): &(RowClass, Context)| ClassContext {
+        class: *class as u8,
         actors: context
             .iter()
             .map(|(actor, runs)| (actor, runs.as_slice().to_vec()))

@@ -25,7 +25,7 @@ impl Replica {
     ) -> Result<Vec<Arrival>, Refusal> {
         let mut classes = Vec::with_capacity(batch.tables.len());
         for table in &batch.tables {
-            let class = RowClass::from_u8(table.domain).ok_or(Refusal::UnknownDomain)?;
+            let class = RowClass::from_u8(table.class).ok_or(Refusal::UnknownClass)?;
             let fits = (1..=usize::from(u8::MAX)).contains(&table.name.len());
             if !fits || class != RowClass::Sys && Mode::of(&table.name) != Mode::Gossip {
                 return Err(Refusal::BadTableName);

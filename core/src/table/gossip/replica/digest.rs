@@ -12,7 +12,7 @@ use crate::id::Actor;
 use crate::refusals::Refusal;
 use crate::store::bytes::{Writer, hash_words};
 use crate::table::{Context, RowClass, Runs};
-use crate::wire::{DomainDigest, DomainScope};
+use crate::wire::{ClassDigest, ClassScope};
 
 /// Buckets per row class: as many as a scope has bits.
 pub(crate) const BUCKETS: usize = 64;
@@ -117,18 +117,18 @@ impl Scope {
 
     /// # Errors
     /// The reason to refuse it.
-    pub(crate) fn from_wire(wire: &[DomainScope]) -> Result<Scope, Refusal> {
+    pub(crate) fn from_wire(wire: &[ClassScope]) -> Result<Scope, Refusal> {
         let mut scope = Scope([0; RowClass::ALL.len()]);
         for part in wire {
-            let class = RowClass::from_u8(part.domain).ok_or(Refusal::UnknownDomain)?;
+            let class = RowClass::from_u8(part.class).ok_or(Refusal::UnknownClass)?;
             scope.0[class.index()] |= part.buckets;
         }
         Ok(scope)
     }
 
-    pub(crate) fn to_wire(self) -> Vec<DomainScope> {
-        let parts = RowClass::ALL.into_iter().map(|class| DomainScope {
-            domain: class as u8,
+    pub(crate) fn to_wire(self) -> Vec<ClassScope> {
+        let parts = RowClass::ALL.into_iter().map(|class| ClassScope {
+            class: class as u8,
             buckets: self.0[class.index()],
         });
         parts.filter(|part| part.buckets != 0).collect()
@@ -140,10 +140,10 @@ pub(crate) type Digest = [[u64; BUCKETS]; RowClass::ALL.len()];
 
 /// # Errors
 /// The reason to refuse it.
-pub(crate) fn read_digest(wire: &[DomainDigest]) -> Result<Digest, Refusal> {
+pub(crate) fn read_digest(wire: &[ClassDigest]) -> Result<Digest, Refusal> {
     let mut digest = [[0; BUCKETS]; RowClass::ALL.len()];
     for part in wire {
-        let class = RowClass::from_u8(part.domain).ok_or(Refusal::UnknownDomain)?;
+        let class = RowClass::from_u8(part.class).ok_or(Refusal::UnknownClass)?;
         let sums = part.sums.as_slice().try_into();
         digest[class.index()] = sums.map_err(|_| Refusal::BadDigest)?;
     }
@@ -151,11 +151,11 @@ pub(crate) fn read_digest(wire: &[DomainDigest]) -> Result<Digest, Refusal> {
 }
 
 /// A digest for the wire: row classes in which nothing is covered are left out.
-pub(crate) fn write_digest(digest: &Digest) -> Vec<DomainDigest> {
+pub(crate) fn write_digest(digest: &Digest) -> Vec<ClassDigest> {
     let parts = RowClass::ALL.into_iter().zip(digest);
     let used = parts.filter(|(_, sums)| sums.iter().any(|sum| *sum != 0));
-    let part = |(class, sums): (RowClass, &[u64; BUCKETS])| DomainDigest {
-        domain: class as u8,
+    let part = |(class, sums): (RowClass, &[u64; BUCKETS])| ClassDigest {
+        class: class as u8,
         sums: sums.to_vec(),
     };
     used.map(part).collect()

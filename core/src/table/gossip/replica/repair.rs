@@ -164,7 +164,7 @@ impl Ranging {
     /// Ends a range before a dot, or with its row class.
     fn close(&mut self, from: Cursor, to: Option<(Actor, u64)>) {
         self.ranges.push(DotRange {
-            domain: from.class as u8,
+            class: from.class as u8,
             from: (from.actor, from.counter),
             to,
             sum: self.sum,
@@ -275,7 +275,7 @@ impl Replica {
         }
         let mut shown: Contexts = Vec::new();
         for range in ranges {
-            let class = RowClass::from_u8(range.domain).ok_or(Refusal::UnknownDomain)?;
+            let class = RowClass::from_u8(range.class).ok_or(Refusal::UnknownClass)?;
             let (actor, counter) = range.from;
             let from = Cursor {
                 class,

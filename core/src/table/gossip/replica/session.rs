@@ -31,7 +31,7 @@ use crate::table::env::RowEnv;
 use crate::table::siblings::SiblingRow;
 use crate::table::{RowClass, Runs};
 use crate::time::Instant;
-use crate::wire::{DomainContext, GossipMessage, Message, Page, RowBatch, Snapshot, TableRef};
+use crate::wire::{ClassContext, GossipMessage, Message, Page, RowBatch, Snapshot, TableRef};
 
 /// Pages on their way to a client that has not asked for more.
 const WINDOW: u32 = 4;
@@ -110,9 +110,9 @@ impl Served {
     }
 
     /// Returns the contexts that the client adopts at the end.
-    fn contexts(&self) -> Vec<DomainContext> {
-        let class = |class: RowClass| DomainContext {
-            domain: class as u8,
+    fn contexts(&self) -> Vec<ClassContext> {
+        let class = |class: RowClass| ClassContext {
+            class: class as u8,
             actors: self
                 .missing
                 .iter()
@@ -496,7 +496,7 @@ impl Replica {
 
     pub(crate) fn table_ref(&self, catalog: &Catalog, table: TableId) -> TableRef {
         TableRef {
-            domain: catalog.class(table) as u8,
+            class: catalog.class(table) as u8,
             name: catalog.name(table).into(),
         }
     }

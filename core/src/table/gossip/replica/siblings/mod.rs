@@ -171,7 +171,7 @@ impl Replica {
         is_theirs: impl Fn(&Actor) -> bool,
     ) -> bool {
         let table = tables.get(row.table as usize);
-        let class = table.and_then(TableRef::domain);
+        let class = table.and_then(TableRef::class);
         let Some(class) = class.filter(|class| class.has_siblings()) else {
             return false;
         };

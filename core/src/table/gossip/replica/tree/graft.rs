@@ -15,7 +15,7 @@ impl Replica {
         let actor = actors.get(row.actor as usize);
         let actor = actor.and_then(|actor| self.cover.find(*actor));
         let table = tables.get(row.table as usize);
-        let class = table.and_then(TableRef::domain);
+        let class = table.and_then(TableRef::class);
         let slot = class.zip(actor);
         slot.is_some_and(|(class, actor)| self.cover.slot(class, actor, row.counter).is_some())
     }
@@ -31,7 +31,7 @@ impl Replica {
         let Some(table) = tables.get(row.table as usize) else {
             return false;
         };
-        let class = table.domain().filter(|class| !class.is_durable());
+        let class = table.class().filter(|class| !class.is_durable());
         let Some(id) = class.and_then(|class| catalog.find(class, &table.name)) else {
             return false;
         };
