@@ -7,6 +7,7 @@ pub(crate) mod env;
 mod clocks;
 mod evict;
 mod greet;
+mod id_conflict;
 mod join;
 mod joins;
 mod leave;
@@ -16,7 +17,6 @@ mod messages;
 mod peers;
 mod phase;
 mod rejoining;
-mod rivals;
 mod skew;
 mod takeover;
 mod waits;
@@ -30,6 +30,7 @@ use bytes::Bytes;
 pub(crate) use self::clocks::Clocks;
 pub(crate) use self::env::Env;
 use self::evict::Evictions;
+use self::id_conflict::IdConflict;
 use self::joins::Joins;
 use self::leave::Leaving;
 pub use self::members::{Awaited, HoldUp};
@@ -37,7 +38,6 @@ pub(crate) use self::membership::{Change, Link, LinkPhase, Links, Member, Member
 pub use self::membership::{HoldsUp, MemberInfo, MemberState};
 pub(crate) use self::messages::Sender;
 pub use self::phase::NodePhase;
-use self::rivals::Rival;
 use self::skew::Skews;
 pub use self::skew::WrongClock;
 use self::waits::Waits;
@@ -66,7 +66,7 @@ pub(crate) struct Cluster {
     /// Links to nodes that may be joining through this one.
     welcoming: BTreeSet<LinkId>,
     /// Members that were asked whether they are there, because another node claims their ids.
-    rivals: BTreeMap<NodeId, Rival>,
+    id_conflicts: BTreeMap<NodeId, IdConflict>,
     pub(crate) membership: Membership,
     /// Grows with whatever may change what is said of members.
     pub(crate) members_revision: u64,
@@ -99,7 +99,7 @@ impl Cluster {
             damage: past.damage,
             joining: None,
             welcoming: BTreeSet::new(),
-            rivals: BTreeMap::new(),
+            id_conflicts: BTreeMap::new(),
             membership: Membership::new(me),
             members_revision: 0,
             links: Links::new(me, config.timing.clone(), rng, config.seeds.clone(), now),

@@ -148,7 +148,7 @@ impl Cluster {
         self.seed_is(env, &addr, SeedState::Answers);
         if let Some(why) = self
             .refusal(env, hello)
-            .or_else(|| self.rival(env, link, hello))
+            .or_else(|| self.id_conflict(env, link, hello))
         {
             self.links.refuse(now, link, hello, dial.is_some());
             self.seed_is(env, &addr, refused_seed(why));
@@ -235,7 +235,7 @@ impl Cluster {
         let (modes, mut tables) = self.tables(env);
         modes.link_gone(&mut tables, link);
         self.welcoming.remove(&link);
-        self.rival_gone(link, node);
+        self.id_conflict_gone(link, node);
         if self.joining == Some(link) {
             self.joining = None;
             self.catch_up_elsewhere(env);

@@ -49,7 +49,8 @@ impl Node {
     fn on_detector(&mut self, from: Sender, msg: DetectorMessage) -> Result<(), Refusal> {
         check_rumors(msg.rumors())?;
         if let DetectorMessage::Ack { nonce, .. } = &msg {
-            self.cluster.rival_answers(from.link, from.node, *nonce);
+            self.cluster
+                .id_conflict_answered(from.link, from.node, *nonce);
         }
         if let Some(status) = msg.status() {
             let (cluster, mut env) = self.cluster_door();

@@ -20,7 +20,7 @@ use crate::time::Instant;
 use crate::wire::{ClusterMessage, Denial, DetectorMessage, Message};
 
 /// A question to the holder of an id that another node claims.
-pub(crate) struct Rival {
+pub(crate) struct IdConflict {
     /// The holder's link.
     link: LinkId,
     nonce: u64,
@@ -33,7 +33,7 @@ const ANSWER_HOLDS: Duration = Duration::from_secs(30);
 
 impl Cluster {
     /// Why a newer generation of a member is not let in now: the older one may still answer. The newcomer tries again.
-    pub(crate) fn rival(
+    pub(crate) fn id_conflict(
         &mut self,
         env: &mut Env<'_>,
         newcomer: LinkId,
@@ -49,20 +49,23 @@ impl Cluster {
             .is_some_and(|member| member.record.actor.boot == hello.actor.boot);
         // A node that was evicted begins a new generation without a restart.
         if !carries || known.generation >= hello.generation || same_boot {
-            self.rivals.remove(&node);
+            self.id_conflicts.remove(&node);
             return None;
         }
         let now = env.fx.now().mono;
         let patience = env.config.timing.probe_interval;
-        let before = self.rivals.get(&node).filter(|rival| rival.link == link);
+        let before = self
+            .id_conflicts
+            .get(&node)
+            .filter(|conflict| conflict.link == link);
         let why = match before {
             // An answer of long ago says nothing about now.
-            Some(rival) if rival.answered && now.since(rival.asked) < ANSWER_HOLDS => {
+            Some(conflict) if conflict.answered && now.since(conflict.asked) < ANSWER_HOLDS => {
                 HangupReason::IdInUse
             }
-            Some(rival) if rival.answered => HangupReason::Retry,
-            Some(rival) if now.since(rival.asked) >= patience => {
-                self.rivals.remove(&node);
+            Some(conflict) if conflict.answered => HangupReason::Retry,
+            Some(conflict) if now.since(conflict.asked) >= patience => {
+                self.id_conflicts.remove(&node);
                 return None;
             }
             Some(_) => return Some(HangupReason::Retry),
@@ -70,13 +73,13 @@ impl Cluster {
         };
         // No number of the detector's: those are counted up from a random one.
         let nonce = !newcomer.0;
-        let rival = Rival {
+        let conflict = IdConflict {
             link,
             nonce,
             asked: now,
             answered: false,
         };
-        self.rivals.insert(node, rival);
+        self.id_conflicts.insert(node, conflict);
         let status = self.own_status(env);
         let rumors = Vec::new();
         let question = Message::Detector(DetectorMessage::Probe {
@@ -89,23 +92,23 @@ impl Cluster {
     }
 
     /// An answer to a probe has come over a link.
-    pub(crate) fn rival_answers(&mut self, link: LinkId, node: NodeId, nonce: u64) {
-        if let Some(rival) = self.rivals.get_mut(&node)
-            && (rival.link, rival.nonce) == (link, nonce)
+    pub(crate) fn id_conflict_answered(&mut self, link: LinkId, node: NodeId, nonce: u64) {
+        if let Some(conflict) = self.id_conflicts.get_mut(&node)
+            && (conflict.link, conflict.nonce) == (link, nonce)
         {
-            rival.answered = true;
+            conflict.answered = true;
         }
     }
 
     /// The link over which an older generation was asked is gone.
-    pub(crate) fn rival_gone(&mut self, link: LinkId, node: Option<NodeId>) {
+    pub(crate) fn id_conflict_gone(&mut self, link: LinkId, node: Option<NodeId>) {
         if let Some(node) = node
             && self
-                .rivals
+                .id_conflicts
                 .get(&node)
-                .is_some_and(|rival| rival.link == link)
+                .is_some_and(|conflict| conflict.link == link)
         {
-            self.rivals.remove(&node);
+            self.id_conflicts.remove(&node);
         }
     }
 
