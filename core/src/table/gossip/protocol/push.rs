@@ -11,7 +11,7 @@ use crate::table::Hlc;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{
-    Duty, Fit, LazyVerdict, Merged, partners, read_contexts, write_contexts,
+    Fit, LazyVerdict, Merged, Subtree, partners, read_contexts, write_contexts,
 };
 use crate::time::Instant;
 use crate::wire::{ClassContext, GossipMessage, Message, Row, RowBatch, RumorState, TableRef};
@@ -46,7 +46,7 @@ impl Gossip {
         for (is_sys, batch) in self.replica.take_pushes(env.catalog) {
             if large {
                 self.announce(env, &batch);
-                self.share(env, &Duty::whole(env.seat.me), batch);
+                self.pass_on(env, &Subtree::whole(env.seat.me), batch);
             } else {
                 let links = env.links.ready();
                 self.send_rows(
@@ -71,21 +71,21 @@ impl Gossip {
             .send_after(gate, Links::Many(links.into()), lane, msg);
     }
 
-    /// Passes rows on to some members, each of which answers for a part of the others.
-    fn share(&mut self, env: &mut Env<'_>, duty: &Duty, batch: RowBatch) {
+    /// Passes rows on to some members, each of which answers for a subtree of the others.
+    fn pass_on(&mut self, env: &mut Env<'_>, subtree: &Subtree, batch: RowBatch) {
         let ring = env.links.ring();
         let fanout = env.seat.config.limits.fanout;
         let look = env.look();
-        let share = duty.share(&ring, fanout, |node, link| fit(&look, node, link));
-        if share.skipped > 0 {
+        let split = subtree.split(&ring, fanout, |node, link| fit(&look, node, link));
+        if split.skipped > 0 {
             env.fx.mark(Mark::BranchCongested);
         }
         let is_sys = batch.tables.iter().all(TableRef::is_sys);
         let msg = Message::Gossip(GossipMessage::Forward {
-            cuts: share.cuts,
+            cuts: split.cuts,
             rows: batch,
         });
-        self.send_rows(env, is_sys, share.links, msg);
+        self.send_rows(env, is_sys, split.links, msg);
     }
 
     /// Some others will be told that these rows are here.
@@ -115,9 +115,9 @@ impl Gossip {
         cuts: &[NodeId],
         batch: RowBatch,
     ) -> Result<(), Refusal> {
-        let duty = Duty::received(cuts, env.seat.me)?;
+        let subtree = Subtree::received(cuts, env.seat.me)?;
         let batch = self.without_ended(env, batch);
-        self.received(env, batch, duty)
+        self.received(env, batch, subtree)
     }
 
     /// Takes out users' rows of generations that have ended: the sender may not know of the end yet, and the deletes of these rows may have been
@@ -150,7 +150,7 @@ impl Gossip {
         &mut self,
         env: &mut Env<'_>,
         batch: RowBatch,
-        duty: Option<Duty>,
+        subtree: Option<Subtree>,
     ) -> Result<(), Refusal> {
         if !env.seat.is_full() {
             env.fx.mark(Mark::PushBeforeJoined);
@@ -158,12 +158,12 @@ impl Gossip {
         }
         if env.seat.takes_no_rows && !batch.tables.iter().all(TableRef::is_sys) {
             // The members it answers for get the rows all the same.
-            if let Some(duty) = duty {
-                self.share(env, &duty, batch);
+            if let Some(subtree) = subtree {
+                self.pass_on(env, &subtree, batch);
             }
             return Ok(());
         }
-        if duty.is_none() && !self.is_large(env) {
+        if subtree.is_none() && !self.is_large(env) {
             self.merge(env, batch)?;
             return Ok(());
         }
@@ -189,11 +189,11 @@ impl Gossip {
             return Ok(());
         }
         self.announce(env, &fresh);
-        if let Some(duty) = duty
+        if let Some(subtree) = subtree
             && env.fx.rules().forwards_rows()
         {
             env.fx.mark(Mark::RowsForwarded);
-            self.share(env, &duty, fresh);
+            self.pass_on(env, &subtree, fresh);
         }
         Ok(())
     }

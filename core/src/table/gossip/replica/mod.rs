@@ -61,7 +61,7 @@ pub(crate) use rows::{ActorIx, StoredRow, Value, VersionKey};
 pub(crate) use session::Extent;
 pub(crate) use stability::{Stability, Waits};
 use strays::Strays;
-pub(crate) use tree::{Duty, Fit, Lazy, Verdict as LazyVerdict, partners};
+pub(crate) use tree::{Fit, Lazy, Subtree, Verdict as LazyVerdict, partners};
 
 use crate::config::Limits;
 use crate::effects::Effects;

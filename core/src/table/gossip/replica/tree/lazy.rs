@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::super::{Contexts, Cover};
-use super::duty::{Fit, pick};
+use super::subtree::{Fit, pick};
 use crate::id::{Actor, LinkId, NodeId};
 use crate::table::{RowClass, Runs};
 use crate::time::Instant;
@@ -195,7 +195,7 @@ fn contexts(dots: Dots) -> Contexts {
 }
 
 /// Returns the two members that this node's notices go to: a third and a half of the ring away. So each member hears from two others. With
-/// a fan-out of three or more neither is in a part with it for which a third member answers.
+/// a fan-out of three or more neither is in a subtree with it for which a third member answers.
 pub(crate) fn partners(
     ring: &[(NodeId, LinkId)],
     me: NodeId,

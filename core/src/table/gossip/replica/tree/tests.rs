@@ -2,7 +2,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
-use super::duty::Share;
+use super::subtree::Split;
 use super::*;
 use crate::config::Storage;
 use crate::effects::Effects;
@@ -30,16 +30,16 @@ fn spread(
     known: impl Fn(NodeId) -> BTreeSet<NodeId>,
 ) -> (BTreeMap<NodeId, usize>, usize) {
     let (mut came, mut hops) = (BTreeMap::new(), 0);
-    let mut turn = std::vec![(origin, Duty::whole(origin))];
+    let mut turn = std::vec![(origin, Subtree::whole(origin))];
     while !turn.is_empty() {
         let mut next = Vec::new();
-        for (me, duty) in turn {
-            let Share { cuts, links, .. } = duty.share(&ring(&known(me), me), fanout, good);
+        for (me, subtree) in turn {
+            let Split { cuts, links, .. } = subtree.split(&ring(&known(me), me), fanout, good);
             for link in links {
                 let to = NodeId(link.0);
                 *came.entry(to).or_default() += 1;
-                let left = Duty::received(&cuts, to).unwrap();
-                next.push((to, left.expect("a receiver is in a part")));
+                let left = Subtree::received(&cuts, to).unwrap();
+                next.push((to, left.expect("a receiver is in a subtree")));
             }
         }
         hops += usize::from(!next.is_empty());
@@ -112,17 +112,19 @@ fn members_that_know_different_ones_reach_none_twice_and_all_that_one_answers_fo
 fn a_part_goes_to_a_member_with_room_and_rather_to_one_that_answers() {
     let members: BTreeSet<NodeId> = (1..=9).map(NodeId).collect();
     let ring = ring(&members, NodeId(1));
-    let share = Duty::whole(NodeId(1)).share(&ring, 2, |node, _| match node.0 {
+    let split = Subtree::whole(NodeId(1)).split(&ring, 2, |node, _| match node.0 {
         2 => Fit::Never,
         3 => Fit::Doubtful,
         6.. => Fit::Never,
         _ => Fit::Good,
     });
-    assert_eq!(share.links, [LinkId(4)]);
-    assert_eq!(share.skipped, 1);
+    assert_eq!(split.links, [LinkId(4)]);
+    assert_eq!(split.skipped, 1);
     // It answers for those that were passed over too.
-    let duty = Duty::received(&share.cuts, NodeId(4)).unwrap().unwrap();
-    let links = duty.share(&self::ring(&members, NodeId(4)), 9, good).links;
+    let subtree = Subtree::received(&split.cuts, NodeId(4)).unwrap().unwrap();
+    let links = subtree
+        .split(&self::ring(&members, NodeId(4)), 9, good)
+        .links;
     assert_eq!(links, [2, 3, 5].map(LinkId));
 }
 

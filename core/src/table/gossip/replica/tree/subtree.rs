@@ -1,43 +1,43 @@
-//! The part of the ring of ids that a member passes rows on to, and how it shares that part out.
+//! The subtree of members that a member passes rows on to, and how it splits that: a subtree is a part of the ring of ids.
 
 use alloc::vec::Vec;
 
 use crate::id::{LinkId, NodeId};
 use crate::refusals::Refusal;
 
-/// Ends of parts in one message, at most. An honest member names two more than twice its fan-out.
+/// Ends of subtrees in one message, at most. An honest member names two more than twice its fan-out.
 const MAX_CUTS: usize = 160;
 
 /// The ids from `from` on, upwards and around, before `to`; none when the two are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
+struct Span {
     from: NodeId,
     to: NodeId,
 }
 
-/// Whether a member may be given a part.
+/// Whether a member may be given a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
     /// It answers, and there is room on its link.
     Good,
-    /// It may not answer: taken only when no other of its part is better.
+    /// It may not answer: taken only when no other of its subtree is better.
     Doubtful,
     /// Its link is full.
     Never,
 }
 
-/// The members that this node answers for: those with ids in these parts, itself left out.
+/// The members that this node answers for: those with ids in these spans, itself left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Duty([Part; 2]);
+pub(crate) struct Subtree([Span; 2]);
 
-/// A duty shared out.
+/// A subtree that is split.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Share {
-    /// The ends of all parts, ascending around the ring: each receiver answers for the part between two of them in which it is.
+pub(crate) struct Split {
+    /// The ends of all subtrees, ascending around the ring: each receiver answers for the one between two of them in which it is.
     pub(crate) cuts: Vec<NodeId>,
-    /// The links that the parts go to.
+    /// The links that the subtrees go to.
     pub(crate) links: Vec<LinkId>,
-    /// Parts in which no member has room.
+    /// Subtrees in which no member has room.
     pub(crate) skipped: usize,
 }
 
@@ -45,8 +45,8 @@ fn after(id: NodeId) -> NodeId {
     NodeId(id.0.wrapping_add(1))
 }
 
-impl Part {
-    /// Where the members of this part begin among all, which are in the order of ids, and how many they are. O(log members).
+impl Span {
+    /// Where the members of this span begin among all, which are in the order of ids, and how many they are. O(log members).
     fn range(&self, ring: &[(NodeId, LinkId)]) -> (usize, usize) {
         let place = |id: NodeId| ring.partition_point(|(node, _)| *node < id);
         let (start, end) = (place(self.from), place(self.to));
@@ -57,19 +57,19 @@ impl Part {
     }
 }
 
-impl Duty {
+impl Subtree {
     /// Returns all members but this node: it is the origin.
-    pub(crate) fn whole(me: NodeId) -> Duty {
-        let none = Part { from: me, to: me };
+    pub(crate) fn whole(me: NodeId) -> Subtree {
+        let none = Span { from: me, to: me };
         let (from, to) = (after(me), me);
-        Duty([none, Part { from, to }])
+        Subtree([none, Span { from, to }])
     }
 
-    /// Returns the part that a message leaves to this node; `None` when that is nothing.
+    /// Returns the subtree that a message leaves to this node; `None` when that is nothing.
     ///
     /// # Errors
-    /// The reason to refuse the ends of its parts.
-    pub(crate) fn received(cuts: &[NodeId], me: NodeId) -> Result<Option<Duty>, Refusal> {
+    /// The reason to refuse the ends of its subtrees.
+    pub(crate) fn received(cuts: &[NodeId], me: NodeId) -> Result<Option<Subtree>, Refusal> {
         if cuts.len() > MAX_CUTS {
             return Err(Refusal::BadRange);
         }
@@ -85,49 +85,49 @@ impl Duty {
         let (Some(from), Some(to)) = (cuts.get(at.wrapping_sub(1)), cuts.get(at)) else {
             return Ok(None);
         };
-        let before = Part {
+        let before = Span {
             from: *from,
             to: me,
         };
-        let behind = Part {
+        let behind = Span {
             from: after(me),
             to: *to,
         };
-        Ok(Some(Duty([before, behind])))
+        Ok(Some(Subtree([before, behind])))
     }
 
-    /// Shares the members out to about `fanout` of them, each of which answers for as many as the others. `ring` holds those that this node
-    /// knows, without itself, in the order of ids; ids that it does not know belong to the part in which they are.
+    /// Splits the members among about `fanout` of them, each of which answers for as many as the others. `ring` holds those that this node
+    /// knows, without itself, in the order of ids; ids that it does not know belong to the subtree in which they are.
     /// O(fanout log members), plus members without room.
-    pub(crate) fn share(
+    pub(crate) fn split(
         &self,
         ring: &[(NodeId, LinkId)],
         fanout: usize,
         fit: impl Fn(NodeId, LinkId) -> Fit,
-    ) -> Share {
-        let ranges = self.0.map(|part| part.range(ring));
+    ) -> Split {
+        let ranges = self.0.map(|span| span.range(ring));
         let members: usize = ranges.iter().map(|(_, count)| count).sum();
         let size = members.div_ceil(fanout.max(1)).max(1);
-        let mut share = Share::default();
-        for (part, (start, count)) in self.0.iter().zip(ranges) {
+        let mut split = Split::default();
+        for (span, (start, count)) in self.0.iter().zip(ranges) {
             if count == 0 {
                 continue;
             }
             let member = |at: usize| ring[(start + at) % ring.len()];
-            share.cuts.push(part.from);
+            split.cuts.push(span.from);
             for first in (0..count).step_by(size) {
                 if first > 0 {
-                    share.cuts.push(member(first).0);
+                    split.cuts.push(member(first).0);
                 }
                 let group = (first..count.min(first + size)).map(member);
                 match pick(group, &fit) {
-                    Some(link) => share.links.push(link),
-                    None => share.skipped += 1,
+                    Some(link) => split.links.push(link),
+                    None => split.skipped += 1,
                 }
             }
-            share.cuts.push(part.to);
+            split.cuts.push(span.to);
         }
-        share
+        split
     }
 }
 
