@@ -16,7 +16,7 @@ wire! {
         Push(RowBatch),
         /// Rows just accepted by another member, for the receiver to pass on.
         Forward {
-            /// Ids that cut the ring of all ids into parts, ascending and around: a receiver passes the rows on to the members from the
+            /// Ids that cut the ring of all ids into subtrees, ascending and around: a receiver passes the rows on to the members from the
             /// last cut not above itself up to the next, that one excluded.
             cuts: Vec<NodeId>,
             /// The rows.
