@@ -394,6 +394,16 @@ pub enum RecoverError {
         /// The newest format understood.
         known: u64,
     },
+    /// The store has a whole record of a kind that this program does not know: a newer version wrote it. To go on without it would lose it.
+    #[error(
+        "stored record {key} is of a kind that this program does not know: a newer version wrote it"
+    )]
+    UnknownRecord {
+        /// The record's key, as hex digits.
+        key: String,
+        /// The mode of the record, where its key is of one that this program does not keep.
+        mode: Option<Mode>,
+    },
     /// The store has rows of a gossip table whose name is that of a table of another mode.
     #[error("the store has rows of gossip table {table}, whose name is that of a {mode} table")]
     ModeNotBuilt {

@@ -129,12 +129,13 @@ impl Recovery {
     /// member, which has what was in it.
     ///
     /// # Errors
-    /// [`RecoverError::Version`] when the record is too new, [`RecoverError::ModeNotBuilt`] when it is a row of a gossip table under a name
+    /// [`RecoverError::Version`] and [`RecoverError::UnknownRecord`] when the record is too new, [`RecoverError::ModeNotBuilt`] when it is a row of a gossip table under a name
     /// of another mode; the recovery cannot go on.
     pub fn record(&mut self, record: Record) -> Result<(), RecoverError> {
         self.empty = false;
         let known = match record::read(&record) {
             Ok(known) => known,
+            Err(newer @ RecoverError::UnknownRecord { .. }) => return Err(newer),
             Err(damage) => {
                 self.fitness.note(&record.key, damage);
                 self.unread += 1;

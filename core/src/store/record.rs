@@ -180,20 +180,37 @@ pub(crate) fn is_meta(key: &[u8]) -> bool {
 /// Reads a record.
 ///
 /// # Errors
-/// [`RecoverError::Damaged`] when its checksum or form is wrong.
+/// [`RecoverError::Damaged`] when its checksum or form is wrong; [`RecoverError::UnknownRecord`] when it is whole and its key is of no record of
+/// this program.
 pub(crate) fn read(record: &Record) -> Result<Known, RecoverError> {
     let damaged = |why| RecoverError::Damaged {
         key: hex(&record.key),
         why,
     };
     let body = seal::open(record).map_err(damaged)?;
+    let unknown = |mode| {
+        let key = hex(&record.key);
+        Err(RecoverError::UnknownRecord { key, mode })
+    };
     let known = match Owner::of(&record.key) {
+        Some(Owner::Node) if !OWN_NAMES.contains(&&record.key[1..]) => return unknown(None),
         Some(Owner::Node) => read_own(&record.key[1..], body).map(Known::Node),
+        Some(Owner::Mode(mode)) if !mode.is_built() => return unknown(Some(mode)),
         Some(Owner::Mode(mode)) => modes::read_record(mode, &record.key, body).map(Known::Mode),
-        None => None,
+        None => return unknown(None),
     };
     known.ok_or_else(|| damaged("unknown form"))
 }
+
+/// The names of the node's own records.
+const OWN_NAMES: [&[u8]; 6] = [
+    b"format",
+    b"identity",
+    b"cluster",
+    b"ceiling",
+    b"agreed",
+    b"damage",
+];
 
 fn read_own(name: &[u8], body: &[u8]) -> Option<OwnRecord> {
     let mut value = Reader::new(body);

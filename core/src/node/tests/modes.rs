@@ -107,3 +107,68 @@ fn a_store_with_rows_of_a_gossip_table_under_such_a_name_is_refused() {
         assert_eq!(recovery.record(row), refused);
     }
 }
+
+/// Returns a record with this key, whole.
+fn sealed(key: &[u8]) -> crate::io::Record {
+    let mut value = crate::store::bytes::Writer::default();
+    value.u64(7);
+    let op = crate::store::seal::seal(Bytes::copy_from_slice(key), value);
+    let StoreOp::Put(record) = op else {
+        panic!("a record is put");
+    };
+    record
+}
+
+#[test]
+fn a_record_of_a_newer_program_is_refused_and_not_deleted() {
+    let mut lab = Lab::new(1, Storage::Ordered, true);
+    lab.put(0, "k", "v");
+    lab.settle();
+    let keys: [(&[u8], Option<Mode>); 4] = [
+        (b"s\0\x07log", Some(Mode::Strong)),
+        (b"qrow", Some(Mode::Quorum)),
+        (b"xrow", None),
+        (b"mgroups", None),
+    ];
+    for (key, of) in keys {
+        let record = sealed(key);
+        let found = crate::store::inspect(&record);
+        assert!(!found.whole, "this program cannot read it");
+        let mut recovery = Recovery::new(lab.configs[0].clone(), Seed::from_u64(1));
+        let stored = lab.disks[0].iter().map(|(key, value)| crate::io::Record {
+            key: key.clone(),
+            value: value.clone(),
+        });
+        let stored: Vec<_> = stored.collect();
+        for known in stored {
+            recovery.record(known).unwrap();
+        }
+        let refused = recovery.record(record);
+        let told = crate::store::seal::hex(key);
+        assert!(
+            matches!(&refused, Err(RecoverError::UnknownRecord { key, mode }) if *key == told && *mode == of),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_broken_record_is_damage_whatever_its_key_says() {
+    for key in [&b"s\0\x07log"[..], b"q", b"x", b"mgroups"] {
+        let mut record = sealed(key);
+        let mut value = record.value.to_vec();
+        value[0] ^= 1;
+        record.value = value.into();
+        let lab = Lab::new(1, Storage::Ordered, true);
+        let mut recovery = Recovery::new(lab.configs[0].clone(), Seed::from_u64(1));
+        assert_eq!(recovery.record(record), Ok(()));
+        let outcome = recovery.finish(lab.now).map(|_| ());
+        assert!(
+            matches!(
+                outcome,
+                Err(RecoverError::Damaged { .. } | RecoverError::Incomplete { .. })
+            ),
+            "{outcome:?}"
+        );
+    }
+}
