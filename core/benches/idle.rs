@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant as Stopwatch};
 
 use rumormill_core::{
-    Config, Input, Instant, LinkError, LinkId, Node, Now, Output, Recovery, Seed, Wall,
+    Config, Instant, LinkId, Node, Now, Recovery, Seed, Wall,
+    io::{Input, LinkError, Output},
 };
 
 const SECONDS: u64 = 60;

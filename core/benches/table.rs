@@ -12,7 +12,9 @@ use std::hint::black_box;
 use std::time::Instant as Stopwatch;
 
 use bytes::Bytes;
-use rumormill_core::{Config, Input, Instant, Node, Now, Recovery, Seed, TableId, Wall, Write};
+use rumormill_core::{
+    Config, Instant, Node, Now, Recovery, Seed, TableId, Wall, io::Input, table::Write,
+};
 
 const ROWS: u64 = 1_000_000;
 const HOT: u64 = 20_000;

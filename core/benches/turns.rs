@@ -12,7 +12,9 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use bytes::Bytes;
 use rumormill_core::{
-    Config, Input, Instant, Node, Now, Recovery, ScanRange, Seed, TableId, Wall, Write,
+    Config, Instant, Node, Now, Recovery, Seed, TableId, Wall,
+    io::Input,
+    table::{ScanRange, Write},
 };
 
 const ROWS: u64 = 1_000_000;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Config, Input, Instant, LinkError, LinkId, Node, Now, Output, Recovery, Seed, TableId, Wall,
-    Write,
+    Config, Instant, LinkId, Node, Now, Recovery, Seed, TableId, Wall,
+    io::{Input, LinkError, Output},
+    table::Write,
 };
 
 const FRAME: Duration = Duration::from_millis(16);

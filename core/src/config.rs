@@ -72,7 +72,7 @@ impl Config {
 /// Whether a node has a store. Exhaustive: a driver keeps what the node takes for granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// Nothing survives a restart: no [`Output::Store`](crate::Output::Store) is emitted and nothing waits for one.
+    /// Nothing survives a restart: no [`Output::Store`](crate::io::Output::Store) is emitted and nothing waits for one.
     None,
     /// The driver keeps an ordered map of bytes and applies batches to it in order.
     Ordered,

@@ -62,7 +62,7 @@ pub enum WriteError {
         /// The limit in milliseconds.
         limit_ms: u64,
     },
-    /// The mode of the table answers later: ask with [`Request::Table`](crate::Request::Table).
+    /// The mode of the table answers later: ask with [`Request::Table`](crate::io::Request::Table).
     #[error("the table answers later: ask it with a request")]
     AnsweredLater,
     /// The node is leaving, has left or has halted.
@@ -231,7 +231,7 @@ impl From<WriteError> for SettingError {
     }
 }
 
-/// Why a request that went through [`Input::Request`](crate::Input::Request) failed.
+/// Why a request that went through [`Input::Request`](crate::io::Input::Request) failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -428,7 +428,7 @@ pub enum RecoverError {
 #[error("the watcher lagged behind the log of changes")]
 pub struct Lagged {
     /// A cursor at the present end of the log.
-    pub restart: crate::Cursor,
+    pub restart: crate::table::Cursor,
 }
 
 /// This text, or these bytes, are no cursor of a table that is watched here.

@@ -149,7 +149,7 @@ pub enum Request {
     Leave,
     /// Ends the present generation of a member that is down: no member waits for it any more, and it comes back by comparing its rows with a
     /// member's. Answers when more than half of the members durably agreed, or refuses with
-    /// [`EvictError`](crate::EvictError) after [`Timing::evict_patience`](crate::Timing::evict_patience).
+    /// [`EvictError`](crate::errors::EvictError) after [`Timing::evict_patience`](crate::Timing::evict_patience).
     Evict {
         /// Its id or its name.
         member: String,
@@ -160,16 +160,16 @@ pub enum Request {
     /// Declares that writes of earlier boots of a node that have not come by now are lost, and what it took with it when it left. Deletes no longer
     /// wait for a leaver's last state, nor in tables that keep siblings for its writes as far as they were made before this, on any member. Should
     /// a node that holds such rows come back all the same, those that the deletes replaced come back with it. Answers once that is durable here, or refuses with
-    /// [`LostError`](crate::LostError).
+    /// [`LostError`](crate::errors::LostError).
     DeclareLost {
         /// Its id, or the name by which it is or was a member.
         node: String,
     },
     /// Forces a waiting node back to full membership with its local data; all other nodes compare their rows with its rows. Deletes known
     /// only to the lost members may reappear; writes known only to them are lost. Answers once that is durable, or refuses with
-    /// [`ResumeError`](crate::ResumeError).
+    /// [`ResumeError`](crate::errors::ResumeError).
     Resume,
-    /// Removes every row of every user table that is here. Answers as [`TableOp::Flush`](crate::TableOp::Flush) does.
+    /// Removes every row of every user table that is here. Answers as [`TableOp::Flush`](crate::table::TableOp::Flush) does.
     FlushAll,
 }
 
@@ -184,11 +184,11 @@ impl From<TableRequest> for Request {
 #[non_exhaustive]
 pub enum Response {
     /// The write was accepted, and is durable if the table says so.
-    Written(crate::Accepted),
+    Written(crate::table::Accepted),
     /// The live row, if there is one.
-    Row(Option<crate::Row>),
+    Row(Option<crate::table::Row>),
     /// The siblings of the key, in a table that keeps them.
-    Siblings(crate::Siblings),
+    Siblings(crate::table::Siblings),
     /// Everything accepted before the request is durable.
     Synced,
     /// The table exists, as [`Request::CreateTable`] asked for.
@@ -312,7 +312,7 @@ pub enum Output {
         /// The answer.
         result: Result<Response, RequestError>,
     },
-    /// A table has changes that [`View::changes`](crate::View::changes) shows. At most one per table and turn.
+    /// A table has changes that [`View::changes`](crate::table::View::changes) shows. At most one per table and turn.
     Changed {
         /// The table.
         table: TableId,
@@ -546,11 +546,11 @@ pub enum Event {
     /// This node is no full member yet. Told after five seconds, and then less and less often for as long as that is so.
     Waits {
         /// Joining or rejoining.
-        phase: crate::NodePhase,
+        phase: crate::members::NodePhase,
         /// For how many seconds it has waited.
         secs: u64,
         /// The things that it waits for; any one of them will do.
-        awaits: Vec<crate::Awaits>,
+        awaits: Vec<crate::members::Awaits>,
     },
     /// This node, which looked for a cluster before, begins one, or goes on as the one that it was: it was told to.
     Founded,
@@ -601,7 +601,7 @@ pub enum Event {
         ahead_ms: u64,
     },
     /// A wall clock, this node's own or a peer's, differs from others' by more than `limits.clock_drift`. Told when it is found.
-    ClockWrong(crate::WrongClock),
+    ClockWrong(crate::members::WrongClock),
     /// A clock that was told to be wrong is right again.
     ClockRight {
         /// The member: this node itself or a peer.

@@ -2,8 +2,8 @@
 //!
 //! A [`Node`] takes inputs and gives outputs. The program that embeds it owns sockets, disk and time:
 //!
-//! - hand in what happened: [`Node::handle`] with an [`Input`], always with the time ([`Now`]);
-//! - end the turn with [`Input::Tick`], then carry out every [`Output`] until [`Node::poll_output`] has none left;
+//! - hand in what happened: [`Node::handle`] with an [`Input`](io::Input), always with the time ([`Now`]);
+//! - end the turn with [`Input::Tick`](io::Input::Tick), then carry out every [`Output`](io::Output) until [`Node::poll_output`] has none left;
 //! - sleep until something arrives or [`Node::next_deadline`] has come.
 //!
 //! In debug builds a node panics, and names the rule, when turns do not end or outputs are left lying.
@@ -13,7 +13,9 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use rumormill_core::*;
+//! use rumormill_core::io::{Input, Output};
+//! use rumormill_core::table::Write;
+//! use rumormill_core::{Config, Instant, LinkId, Node, Now, Recovery, Seed, TableId, Trace, Wall};
 //!
 //! let mut now = Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000));
 //! let mut nodes = Vec::new();
@@ -65,11 +67,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! With [`Storage::Ordered`] the driver also keeps an ordered map of bytes: it applies each [`Output::Store`] atomically and
-//! in order, answers [`Input::Stored`] after a sync, and hands every record back through [`Recovery`] at the next start.
-//! [`Accepted::sync`] tells whether an acknowledgement has to wait for that. With [`Config::resident_value`] large values are
-//! only in that map: it answers [`Output::Load`] with [`Input::Loaded`], and a value is read with [`TableOp::Get`] where a view
-//! says [`Found::Cold`].
+//! With [`Storage::Ordered`] the driver also keeps an ordered map of bytes: it applies each [`Output::Store`](io::Output::Store) atomically and
+//! in order, answers [`Input::Stored`](io::Input::Stored) after a sync, and hands every record back through [`Recovery`] at the next start.
+//! [`Accepted::sync`](table::Accepted::sync) tells whether an acknowledgement has to wait for that. With [`Config::resident_value`] large values are
+//! only in that map: it answers [`Output::Load`](io::Output::Load) with [`Input::Loaded`](io::Input::Loaded), and a value is read with [`TableOp::Get`](table::TableOp::Get) where a view
+//! says [`Found::Cold`](table::Found::Cold).
+//!
+//! Inputs, outputs and records are in [`io`], tables and their operations in [`table`], refusals in [`errors`], members and waits in [`members`],
+//! what can be set at run time in [`settings`]; the node and its configuration, ids and times are here.
 //!
 //! Structs and enums that may grow are `#[non_exhaustive]`: options begin with their constructor or default and are then changed field by field.
 //! Enums that are not are exhaustive on purpose, and say why. The one type of another crate in these signatures is [`bytes::Bytes`]: keys and
@@ -94,7 +99,7 @@ mod error;
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}
 mod id;
-mod io;
+pub mod io;
 pub mod link;
 mod marks;
 pub mod mutants;
@@ -104,38 +109,46 @@ mod refusals;
 mod requests;
 mod rng;
 mod rules;
-mod settings;
+pub mod settings;
 pub mod store;
-mod table;
+pub mod table;
 mod time;
 mod trace;
 pub mod wire;
 
-pub use cluster::{
-    Awaited, Awaits, HoldUp, HoldsUp, MemberInfo, MemberState, NodePhase, SeedState, WrongClock,
-};
+/// Errors: an enum for each kind of call, and the reasons for which a peer is refused.
+pub mod errors {
+    pub use crate::error::{
+        CursorError, EvictError, Lagged, LostError, ReadError, RecoverError, RequestError,
+        ResumeError, SettingError, TableError, TokenError, WriteError,
+    };
+    pub use crate::refusals::Refusal;
+}
+
+/// Members of the cluster as a node sees them, and the waits of a node that is not counted in yet.
+pub mod members {
+    pub use crate::cluster::{
+        Awaited, Awaits, HoldUp, HoldsUp, MemberInfo, MemberState, NodePhase, SeedState, WrongClock,
+    };
+    pub use crate::node::ClocksPassed;
+}
+
 pub use config::{Config, Limits, MAX_ROW_BYTES, MAX_SIBLING_BYTES, Storage, Timing};
-pub use error::{
-    CursorError, EvictError, Lagged, LostError, ReadError, RecoverError, RequestError, ResumeError,
-    SettingError, TableError, TokenError, WriteError,
-};
 pub use id::{Actor, ClusterId, DialId, FlushId, LinkId, LoadId, NodeId, Seq, TableId, Token};
-pub use io::{
-    Deadline, Event, HaltReason, Handover, HangupReason, Input, Lane, LinkError, Links, Output,
-    Record, Request, Response, StoreOp, Timer,
-};
 pub use marks::Mark;
-pub use node::{ClocksPassed, Inspect, Node, NodeStatus};
+pub use node::{Inspect, Node, NodeStatus};
 pub use recovery::Recovery;
-pub use refusals::Refusal;
 pub use rng::Seed;
-pub use settings::{SettingInfo, SettingKind, SettingSource, setting_name, settings_by_default};
-pub use table::gossip::StrayRows;
-pub use table::{
-    Accepted, Caller, CausalToken, Change, ChangeKind, Changes, Conflict, Context, Cursor,
-    Durability, Found, Hlc, IdempotencyKey, Mode, Namespace, Row, RowClass, RowRef, Runs, Scan,
-    ScanRange, Siblings, TableInfo, TableName, TableOp, TableOptions, TableRequest, Version, View,
-    Write,
-};
 pub use time::{Instant, Now, Wall};
 pub use trace::Trace;
+
+/// The whole public interface, for the core's own tests.
+#[cfg(test)]
+mod testing {
+    pub(crate) use crate::errors::*;
+    pub(crate) use crate::io::*;
+    pub(crate) use crate::members::*;
+    pub(crate) use crate::settings::*;
+    pub(crate) use crate::table::*;
+    pub(crate) use crate::*;
+}

@@ -34,7 +34,7 @@ use crate::time::Now;
 /// // With a store, hand in every record it holds: recovery.record(record)?
 /// let node = recovery.finish(Now::new(Instant::ZERO, Wall::from_millis(1_700_000_000_000)))?;
 /// assert_eq!(node.members().len(), 1);
-/// # Ok::<(), rumormill_core::RecoverError>(())
+/// # Ok::<(), rumormill_core::errors::RecoverError>(())
 /// ```
 pub struct Recovery {
     config: Config,

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 /// The seed of a node. A driver takes it from the operating system, the simulator from its plan; there is no default.
 ///
 /// The id of a new node follows from it: two that run at once with one seed have one id, and the second is refused
-/// ([`HangupReason::IdInUse`](crate::HangupReason::IdInUse)). A seed may be used again in a later boot.
+/// ([`HangupReason::IdInUse`](crate::io::HangupReason::IdInUse)). A seed may be used again in a later boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(pub [u8; 32]);
 

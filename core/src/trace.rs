@@ -15,7 +15,7 @@ use crate::wire::{
 /// Something shown as it appears in a trace.
 ///
 /// ```
-/// use rumormill_core::{Input, Seq, Trace};
+/// use rumormill_core::{Seq, Trace, io::Input};
 ///
 /// assert_eq!(Trace(&Input::Stored { upto: Seq(3) }).to_string(), "stored upto=3");
 /// ```

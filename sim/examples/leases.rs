@@ -23,8 +23,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Instant, NodePhase, RequestError, Response, TableId, TableOp, TableOptions,
-    TableRequest, Token, Write,
+    Instant, TableId, Token,
+    errors::RequestError,
+    io::Response,
+    members::NodePhase,
+    table::{Durability, TableOp, TableOptions, TableRequest, Write},
 };
 use rumormill_sim::app::{Application, Context, Deployment};
 use rumormill_sim::plan::{Action, Entry, Fault, FaultWhat, Plan, Shape};

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rumormill_core::{Instant, MemberState, Node, NodeId, Now};
+use rumormill_core::{Instant, Node, NodeId, Now, members::MemberState};
 
 use crate::clock::Clock;
 use crate::model::{Effect, Told};

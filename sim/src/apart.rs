@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use rumormill_core::{MemberState, Node};
+use rumormill_core::{Node, members::MemberState};
 
 use crate::checkers::convergence::waits;
 use crate::checkers::neighbours::{self, View};

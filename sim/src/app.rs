@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, Node, Now, Request, RequestError, Response, TableError, TableId, TableOptions, Token,
-    View, Write, WriteError,
+    Node, Now, TableId, Token,
+    errors::{RequestError, TableError, WriteError},
+    io::{Request, Response},
+    table::{Accepted, TableOptions, View, Write},
 };
 
 pub(crate) use self::driver::AppEvent;

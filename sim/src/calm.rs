@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rumormill_core::MemberState;
+use rumormill_core::members::MemberState;
 
 use crate::world::World;
 

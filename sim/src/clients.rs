@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, CausalToken, Change, ChangeKind, Now, ScanRange, Seq, TableId, Token, Version, Wall,
-    Write, WriteError,
+    Now, Seq, TableId, Token, Wall,
+    errors::WriteError,
+    table::{Accepted, CausalToken, Change, ChangeKind, ScanRange, Version, Write},
 };
 
 use crate::checkers::flushes;
@@ -310,7 +311,7 @@ impl World {
         let Some(running) = &host.node else { return };
         let view = running.view(host.now(self.now_us));
         let shown = view.get(host.tables[table as usize], &key);
-        let waits = matches!(shown, rumormill_core::Found::Cold(_));
+        let waits = matches!(shown, rumormill_core::table::Found::Cold(_));
         let found = shown.row().and_then(|row| {
             Some(Found {
                 version: row.version(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rumormill_core::{Hlc, Instant, Limits, Now, Wall};
+use rumormill_core::{Instant, Limits, Now, Wall, table::Hlc};
 
 /// Wall time at the start of every simulation, in microseconds since the Unix epoch.
 const EPOCH_US: i64 = 1_700_000_000_000_000;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use rumormill_core::wire::Message;
-use rumormill_core::{Input, Lane, LinkId, Links};
+use rumormill_core::{
+    LinkId,
+    io::{Input, Lane, Links},
+};
 
 use crate::event::{Event, Why};
 use crate::hurt::Hurt;

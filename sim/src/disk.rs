@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use rumormill_core::{Record, Seq, StoreOp};
+use rumormill_core::{
+    Seq,
+    io::{Record, StoreOp},
+};
 
 /// The storage of one node. Batches are applied in order; unsynced ones may be lost from the end by a crash.
 #[derive(Clone, Debug, Default)]

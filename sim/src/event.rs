@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use rumormill_core::link::Hello;
 use rumormill_core::wire::Message;
-use rumormill_core::{DialId, Lane, LinkError, LinkId};
+use rumormill_core::{
+    DialId, LinkId,
+    io::{Lane, LinkError},
+};
 
 use crate::app::AppEvent;
 use crate::loads::FromDisk;

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use rumormill_core::{Event, MemberState, NodeId, Request, RequestError, Response, Token};
+use rumormill_core::{
+    NodeId, Token,
+    errors::RequestError,
+    io::{Event, Request, Response},
+    members::MemberState,
+};
 
 use crate::checkers::evictions::Outcome;
 use crate::faults::FaultKind;

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rumormill_core::{
-    Config, Conflict, Cursor, Durability, Node, NodeId, NodePhase, Now, RecoverError, Recovery,
-    Seed, Seq, Storage, TableError, TableId, TableOptions, Timing,
+    Config, Node, NodeId, Now, Recovery, Seed, Seq, Storage, TableId, Timing,
+    errors::{RecoverError, TableError},
+    members::NodePhase,
+    table::{Conflict, Cursor, Durability, TableOptions},
 };
 
 use crate::clock::Clock;

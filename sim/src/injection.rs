@@ -1,6 +1,9 @@
 //! Faults begin and end.
 
-use rumormill_core::{Input, LinkId, Request};
+use rumormill_core::{
+    LinkId,
+    io::{Input, Request},
+};
 
 use crate::checkers::convergence;
 use crate::event::Event;

@@ -39,7 +39,7 @@
 //! use std::time::Duration;
 //!
 //! use bytes::Bytes;
-//! use rumormill_core::{TableOptions, Write};
+//! use rumormill_core::table::{TableOptions, Write};
 //! use rumormill_sim::app::{Application, Context, Deployment};
 //! use rumormill_sim::plan::{Plan, Shape};
 //! use rumormill_sim::{FaultSet, Keep, Violation, World, report};

@@ -1,7 +1,10 @@
 //! Links: nodes dial each other, links come up and go down.
 
 use rumormill_core::link::{Hello, LinkLimits};
-use rumormill_core::{DialId, Input, LinkError, LinkId, NodeId};
+use rumormill_core::{
+    DialId, LinkId, NodeId,
+    io::{Input, LinkError},
+};
 
 use crate::checkers::replays;
 use crate::event::{Call, Event, Why};

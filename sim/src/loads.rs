@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use rumormill_core::{
-    Input, LoadId, ReadError, RequestError, Response, Row, ScanRange, TableOp, TableRequest, Token,
+    LoadId, Token,
+    errors::{ReadError, RequestError},
+    io::{Input, Response},
+    table::{Row, ScanRange, TableOp, TableRequest},
 };
 
 use crate::checkers::{Violation, durability};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rumormill_core::Version;
+use rumormill_core::table::Version;
 
 use crate::checkers::{Contents, RowState};
 use crate::clock::is_beyond_drift;
@@ -355,7 +355,7 @@ impl<'a> History<'a> {
 
 #[cfg(test)]
 mod tests {
-    use rumormill_core::{Actor, Hlc, NodeId};
+    use rumormill_core::{Actor, NodeId, table::Hlc};
 
     use super::*;
     use crate::clock::Clock;

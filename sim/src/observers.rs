@@ -7,8 +7,10 @@ mod end;
 use bytes::Bytes;
 use rumormill_core::wire::Message;
 use rumormill_core::{
-    Cursor, Event, Handover, Instant, LinkId, Links, Node, NodeId, Now, RequestError, Response,
-    Seq, TableId, Token, View,
+    Instant, LinkId, Node, NodeId, Now, Seq, TableId, Token,
+    errors::RequestError,
+    io::{Event, Handover, Links, Response},
+    table::{Cursor, View},
 };
 
 pub(crate) use end::AtEnd;

@@ -1,6 +1,10 @@
 //! The operator: lets nodes go on by themselves when every node that could let them in is gone for good, and declares writers lost.
 
-use rumormill_core::{HoldUp, HoldsUp, Node, NodeId, Request};
+use rumormill_core::{
+    Node, NodeId,
+    io::Request,
+    members::{HoldUp, HoldsUp},
+};
 
 use crate::event::Event;
 use crate::hurt::Hurt;

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use rumormill_core::{HaltReason, Input, Instant, Node, NodePhase, Request, Token};
+use rumormill_core::{
+    Instant, Node, Token,
+    io::{HaltReason, Input, Request},
+    members::NodePhase,
+};
 
 use crate::checkers::Violation;
 use crate::event::{Event, Why};

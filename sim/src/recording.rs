@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::store::RecordKind;
 use rumormill_core::wire::{Message, RowBatch};
-use rumormill_core::{RowClass, StoreOp};
+use rumormill_core::{io::StoreOp, table::RowClass};
 
 pub use self::event::{FieldValue, Recorded};
 use self::event::{known, value};

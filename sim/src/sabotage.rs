@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rumormill_core::wire::Message;
-use rumormill_core::{Config, Input, StoreOp};
+use rumormill_core::{
+    Config,
+    io::{Input, StoreOp},
+};
 
 use crate::sessions::Exchange;
 

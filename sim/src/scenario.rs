@@ -1,7 +1,7 @@
 //! A situation, told step by step.
 
 use bytes::Bytes;
-use rumormill_core::ScanRange;
+use rumormill_core::table::ScanRange;
 
 use crate::app::Deployment;
 use crate::checkers::Violation;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::{Actor, Hlc, NodeId, Version};
+use rumormill_core::{
+    Actor, NodeId,
+    table::{Hlc, Version},
+};
 
 use crate::agreed::Agreed;
 use crate::checkers::Violation;

@@ -1,7 +1,7 @@
 //! Clients of the table that keeps siblings: they read, keep the context, and write with it.
 
 use bytes::Bytes;
-use rumormill_core::{Conflict, Version, Write};
+use rumormill_core::table::{Conflict, Version, Write};
 
 use crate::checkers::siblings::Shown;
 use crate::model::Effect;
@@ -127,7 +127,7 @@ impl World {
             let node = host.node.as_ref()?;
             let view = node.view(host.now(self.now_us));
             let id = host.tables[Table::Siblings as usize];
-            let rows = view.scan(id, rumormill_core::ScanRange::default());
+            let rows = view.scan(id, rumormill_core::table::ScanRange::default());
             let rows = rows.map(|row| {
                 let values = match row.siblings() {
                     Some(siblings) => siblings

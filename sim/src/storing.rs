@@ -1,6 +1,9 @@
 //! The storage thread of a driver, in virtual time: syncs that take long, fail, or find no space.
 
-use rumormill_core::{Input, Seq, StoreOp};
+use rumormill_core::{
+    Seq,
+    io::{Input, StoreOp},
+};
 
 use crate::event::Event;
 use crate::faults::FaultKind;

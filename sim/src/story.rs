@@ -8,7 +8,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use rumormill_core::wire::{DetectorMessage, GossipMessage, Message};
-use rumormill_core::{Event, LinkError, NodeId, Timer};
+use rumormill_core::{
+    NodeId,
+    io::{Event, LinkError, Timer},
+};
 
 use self::line::Line;
 use crate::trace::{Field, Trace, WORLD, Weight};

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use rumormill_core::StoreOp;
+use rumormill_core::io::StoreOp;
 use rumormill_core::wire::Message;
 
 use crate::plan::FaultWhat;

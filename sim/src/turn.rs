@@ -1,6 +1,9 @@
 //! The loop of a driver, in virtual time: hands inputs to nodes, ends their turns, and carries out their outputs.
 
-use rumormill_core::{Event as NodeEvent, Handover, Input, Node, Now, Output, Response, Timer};
+use rumormill_core::{
+    Node, Now,
+    io::{Event as NodeEvent, Handover, Input, Output, Response, Timer},
+};
 
 use crate::event::Event;
 use crate::faults::FaultKind;

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::link::{Connection, Hello, LinkEvent, LinkLimits, Nonce, encode};
 use rumormill_core::wire::Message;
-use rumormill_core::{Lane, LinkError, LinkId};
+use rumormill_core::{
+    LinkId,
+    io::{Lane, LinkError},
+};
 
 use crate::checkers::{Violation, replays};
 

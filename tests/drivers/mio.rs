@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC, Nonce};
 use rumormill_core::{
-    ChangeKind, Config, Durability, Found, LinkError, Node, Now, Recovery, Request, RequestError,
-    Response, ScanRange, Seed, Storage, TableId, TableOp, TableOptions, TableRequest, Write,
+    Config, Node, Now, Recovery, Seed, Storage, TableId,
+    errors::RequestError,
+    io::{LinkError, Request, Response},
+    table::{ChangeKind, Durability, Found, ScanRange, TableOp, TableOptions, TableRequest, Write},
 };
 use rumormill_kit::store::{MemoryStore, StoreWorker};
 

@@ -1,7 +1,10 @@
 //! Typed tables: one script comes to the same over every driver.
 
 use bytes::Bytes;
-use rumormill_core::{Config, Conflict, Recovery, Seed, Storage, TableOptions, Wall};
+use rumormill_core::{
+    Config, Recovery, Seed, Storage, Wall,
+    table::{Conflict, TableOptions},
+};
 use rumormill_kit::answer::block_on;
 use rumormill_kit::handle::{self, Handle};
 use rumormill_kit::store::{MemoryStore, StoreWorker};

@@ -1,6 +1,6 @@
 //! The pains of membership, each named after what must not happen.
 
-use rumormill_core::MemberState;
+use rumormill_core::members::MemberState;
 use rumormill_sim::Scenario;
 use rumormill_sim::plan::FaultWhat;
 

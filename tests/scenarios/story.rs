@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use rumormill_core::MemberState;
+use rumormill_core::members::MemberState;
 use rumormill_core::wire::Message;
 use rumormill_sim::plan::{Caps, Machine, Plan};
 use rumormill_sim::{Sabotage, Scenario};

@@ -180,7 +180,7 @@ impl Node {
 
     /// Writes to a row of a user table, at once and locally; every member gets it. The fast path of gossip tables, the only ones that accept a
     /// write without asking others: a table of another mode refuses it with [`WriteError::AnsweredLater`], and takes
-    /// [`Request::Table`](crate::Request::Table). O(1), plus O(log rows) for a new key.
+    /// [`Request::Table`](crate::io::Request::Table). O(1), plus O(log rows) for a new key.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
@@ -200,7 +200,7 @@ impl Node {
 
     /// Removes every row that is known here of a user table, or of all of them, with one record. They are hidden at once, and turns remove them; those
     /// whose clocks are ahead of this node's are deleted one by one, from 256 on in turns too. Where some of these are left the id is given to
-    /// [`Node::flush_more`] until it says that all are deleted; [`TableOp::Flush`](crate::TableOp::Flush) answers then by itself. O(log rows).
+    /// [`Node::flush_more`] until it says that all are deleted; [`TableOp::Flush`](crate::table::TableOp::Flush) answers then by itself. O(log rows).
     ///
     /// # Errors
     /// [`WriteError`]; nothing was changed.
@@ -258,7 +258,7 @@ impl Node {
         self.modes.table(&mut self.shared, name, false)
     }
 
-    /// The user table of that name, if this node has ever heard of it; none has a name that [`Mode::built`](crate::Mode::built) refuses.
+    /// The user table of that name, if this node has ever heard of it; none has a name that [`Mode::built`](crate::table::Mode::built) refuses.
     /// O(log tables).
     pub fn user_table(&self, name: &str) -> Option<TableId> {
         self.shared.catalog.resolve_user(name)

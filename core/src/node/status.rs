@@ -59,7 +59,7 @@ pub struct NodeStatus {
     /// The members for whose sake the oldest tombstones are kept, and why. A member may stand here twice, for two reasons.
     pub waiting_for: Vec<HoldUp>,
     /// The members that a node waits for while it is rejoining. One of them will do, or any node that has rejoined through one. When none of them
-    /// will ever come, [`Request::Resume`](crate::Request::Resume) lets the node go on.
+    /// will ever come, [`Request::Resume`](crate::io::Request::Resume) lets the node go on.
     pub rejoin_through: Vec<Awaited>,
     /// The things that a node waits for while it is no full member. Any one of them will do.
     pub awaits: Vec<Awaits>,

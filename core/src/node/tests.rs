@@ -8,7 +8,7 @@ use std::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-use crate::*;
+use crate::testing::*;
 
 mod contract;
 mod damage;

@@ -6,7 +6,7 @@ use crate::io::{Deadline, HaltReason, Timer};
 use crate::table::modes::Modes;
 
 impl Node {
-    /// The earliest moment at which [`Input::Tick`](crate::Input::Tick) is needed, and why. Pure. A moment in the past means
+    /// The earliest moment at which [`Input::Tick`](crate::io::Input::Tick) is needed, and why. Pure. A moment in the past means
     /// now.
     pub fn next_deadline(&self) -> Option<Deadline> {
         if self.fx.is_halted() {

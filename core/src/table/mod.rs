@@ -28,6 +28,7 @@ pub use causal::CausalToken;
 pub use class::{Conflict, Durability, RowClass};
 pub use clock::Hlc;
 pub use context::{Context, Runs};
+pub use gossip::StrayRows;
 pub use mode::Mode;
 pub use request::{Caller, IdempotencyKey, TableOp, TableRequest};
 pub(crate) use slot::Slot;

@@ -19,7 +19,7 @@ pub struct TableRequest {
     /// The caller. Permissions will go by it; it is not checked yet.
     pub caller: Caller,
     /// Lets a mode that remembers it carry out the operation once, however often it is sent. Gossip tables remember none, and refuse a write
-    /// that has one with [`RequestError::IdempotencyUnsupported`](crate::RequestError::IdempotencyUnsupported).
+    /// that has one with [`RequestError::IdempotencyUnsupported`](crate::errors::RequestError::IdempotencyUnsupported).
     pub idempotency: Option<IdempotencyKey>,
 }
 

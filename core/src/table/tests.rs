@@ -9,8 +9,8 @@ use arbtest::arbtest;
 use bytes::Bytes;
 
 use super::*;
+use crate::testing::*;
 use crate::wire;
-use crate::*;
 
 fn runs(u: &mut Unstructured<'_>) -> arbitrary::Result<(Runs, BTreeSet<u64>)> {
     let mut runs = Runs::new();

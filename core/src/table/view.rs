@@ -23,13 +23,13 @@ use crate::time::Wall;
 pub enum Found<'a> {
     /// The live row.
     Row(RowRef<'a>),
-    /// The live row, whose value is only in the store: [`TableOp::Get`](crate::TableOp::Get) loads it.
+    /// The live row, whose value is only in the store: [`TableOp::Get`](crate::table::TableOp::Get) loads it.
     Cold(RowRef<'a>),
     /// The live siblings of a key, one or more, in a table that keeps them.
     Siblings(RowRef<'a>),
     /// No live row.
     Absent,
-    /// The mode of the table answers later: ask with [`Request::Table`](crate::Request::Table).
+    /// The mode of the table answers later: ask with [`Request::Table`](crate::io::Request::Table).
     Later,
 }
 
@@ -109,7 +109,7 @@ impl<'a> RowRef<'a> {
     }
 
     /// The batch that makes it durable here. A reply that shows a row of a table with
-    /// [`Durability::Sync`](crate::Durability::Sync) waits for it.
+    /// [`Durability::Sync`](crate::table::Durability::Sync) waits for it.
     pub fn seq(&self) -> Seq {
         self.row.seq
     }
@@ -190,7 +190,7 @@ impl<'a> Iterator for Scan<'a> {
 /// Its text (`gossip.17`) and its bytes name the mode whose order it is of, so that other modes can count otherwise.
 ///
 /// ```
-/// use rumormill_core::Cursor;
+/// use rumormill_core::table::Cursor;
 ///
 /// let next = Cursor::START.next();
 /// assert_eq!(next.to_string().parse(), Ok(next));
@@ -385,7 +385,7 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// Returns whether the mode of a table answers later, so that its rows can only be read and written with
-    /// [`Request::Table`](crate::Request::Table). O(1).
+    /// [`Request::Table`](crate::io::Request::Table). O(1).
     pub fn answers_later(&self, table: TableId) -> bool {
         self.reads.catalog.mode(table) != Mode::Gossip
     }

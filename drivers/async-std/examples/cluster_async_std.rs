@@ -5,7 +5,7 @@ use std::error::Error;
 use async_std::task::{self, JoinHandle};
 
 use rumormill_async_std::{Exit, Handle, Options, bind, random_seed};
-use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 

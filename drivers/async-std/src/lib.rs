@@ -24,7 +24,7 @@
 //! # #[cfg(feature = "async-std")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use rumormill_async_std::{Options, bind, random_seed};
-//! use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+//! use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 //!
 //! async_std::task::block_on(async {
 //!     let driver = bind(Options::new("127.0.0.1:0".parse()?)).await?;

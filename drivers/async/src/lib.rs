@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use rumormill_async::{Driver, Error, Options, Runtime, random_seed};
-//! use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+//! use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 //!
 //! async fn greet<R: Runtime>(runtime: R) -> Result<(), Box<dyn std::error::Error>> {
 //!     let driver = Driver::bind(runtime.clone(), Options::new("127.0.0.1:0".parse()?)).await?;

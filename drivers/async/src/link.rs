@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_lite::{AsyncWriteExt, future};
-use rumormill_core::{LinkError, LinkId};
+use rumormill_core::{LinkId, io::LinkError};
 use rumormill_kit::links::{ADDRESSES, PARTING, READ_BUDGET};
 
 use crate::runtime::Runtime;

@@ -7,7 +7,10 @@ use std::time::Instant;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::link::{Connection, Frames, LinkLimits};
-use rumormill_core::{DialId, HangupReason, Lane, LinkId, Node, Now};
+use rumormill_core::{
+    DialId, LinkId, Node, Now,
+    io::{HangupReason, Lane},
+};
 use rumormill_kit::channel::Channel;
 use rumormill_kit::counters::{add, set};
 

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use rumormill_core::link::Frames;
 use rumormill_core::{
-    DialId, HaltReason, HangupReason, Input, Lane, LinkId, LoadId, RequestError, Response, Seq,
-    StoreOp, TableId, Token,
+    DialId, LinkId, LoadId, Seq, TableId, Token,
+    errors::RequestError,
+    io::{HaltReason, HangupReason, Input, Lane, Response, StoreOp},
 };
 use rumormill_kit::handle::Commands;
 use rumormill_kit::store::{StoreHandle, push_batch, push_load};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
-use rumormill_core::{Input, LinkId};
+use rumormill_core::{LinkId, io::Input};
 use rumormill_kit::channel::{Patience, Terms};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Error;

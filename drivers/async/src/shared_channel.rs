@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use futures_lite::{AsyncRead, AsyncWrite};
-use rumormill_core::{Input, LinkError};
+use rumormill_core::io::{Input, LinkError};
 use rumormill_kit::answer::{keep, lock};
 use rumormill_kit::channel::Channel;
 

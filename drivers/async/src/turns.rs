@@ -8,7 +8,10 @@ use std::thread;
 
 use futures_lite::future;
 use rumormill_core::link::LinkLimits;
-use rumormill_core::{HaltReason, Input, Node, Now, TableId};
+use rumormill_core::{
+    Node, Now, TableId,
+    io::{HaltReason, Input},
+};
 use rumormill_kit::answer::{Answer, answer};
 use rumormill_kit::handle::Commands;
 use rumormill_kit::links::FAREWELL;

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumormill_core::{Node, Now, Request, RequestError, Response};
+use rumormill_core::{
+    Node, Now,
+    errors::RequestError,
+    io::{Request, Response},
+};
 use rumormill_gateway_http::{Backend, Listener, Unavailable};
 use rumormill_mio::{Counters, Handle};
 use smol::channel;

@@ -1,6 +1,6 @@
 //! A table as the Redis protocol shows it: `default` holds the strings, any other table is a hash.
 
-use rumormill_core::Mode;
+use rumormill_core::table::Mode;
 use serde_json::Value;
 
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::Version;
+use rumormill_core::table::Version;
 
 use crate::conditions::{quoted, version_text};
 

@@ -5,7 +5,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rumormill_core::{Node, Now, Request, RequestError, Response, TableId};
+use rumormill_core::{
+    Node, Now, TableId,
+    errors::RequestError,
+    io::{Request, Response},
+};
 
 use crate::error::{ApiError, UNAVAILABLE};
 use crate::phase::LastPhase;

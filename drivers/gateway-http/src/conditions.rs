@@ -5,7 +5,7 @@
 //! answer was lost, takes effect once at most: the first one changes the tag, and the second one is answered with the tag that is there.
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use rumormill_core::{RowRef, Siblings, Version};
+use rumormill_core::table::{RowRef, Siblings, Version};
 
 use crate::error::ApiError;
 

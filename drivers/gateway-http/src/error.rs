@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rumormill_core::{
+use rumormill_core::errors::{
     EvictError, LostError, ReadError, RequestError, ResumeError, TableError, TokenError, WriteError,
 };
 use serde_json::{Map, Value, json};

@@ -7,7 +7,10 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::{ScanRange, TableName, Wall};
+use rumormill_core::{
+    Wall,
+    table::{ScanRange, TableName},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
-use rumormill_core::{Request, Response};
+use rumormill_core::io::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -12,7 +12,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use rumormill_core::{MemberState, NodePhase, NodeStatus};
+use rumormill_core::{
+    NodeStatus,
+    members::{MemberState, NodePhase},
+};
 
 use crate::error::ApiError;
 use crate::gateway::Gateway;

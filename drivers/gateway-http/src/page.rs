@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Namespace, Node, Now, Response as Answer, RowRef, ScanRange, Siblings, TableId,
-    TableName, TableOp, TableRequest, Version, Wall,
+    Node, Now, TableId, Wall,
+    io::Response as Answer,
+    table::{
+        Durability, Namespace, RowRef, ScanRange, Siblings, TableName, TableOp, TableRequest,
+        Version,
+    },
 };
 
 use crate::backend::Calls;

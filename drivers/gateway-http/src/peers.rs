@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Request as HttpRequest, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
-use rumormill_core::{Request, Response};
+use rumormill_core::io::{Request, Response};
 use serde::{Deserialize, Serialize};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;

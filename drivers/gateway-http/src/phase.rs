@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
-use rumormill_core::{Node, NodePhase};
+use rumormill_core::{Node, members::NodePhase};
 
 /// The header of such an answer.
 const HEADER: HeaderName = HeaderName::from_static("x-rumormill-state");

@@ -8,7 +8,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use rumormill_core::{Cursor, Node, Now, ScanRange, TableName};
+use rumormill_core::{
+    Node, Now,
+    table::{Cursor, ScanRange, TableName},
+};
 
 use crate::backend::Calls;
 use crate::error::ApiError;

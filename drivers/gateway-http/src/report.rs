@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::{
-    Conflict, Durability, MemberInfo, MemberState, Namespace, Node, NodePhase, Now, SettingInfo,
-    Storage, TableInfo, TableOptions,
+    Node, Now, Storage,
+    members::{MemberInfo, MemberState, NodePhase},
+    settings::SettingInfo,
+    table::{Conflict, Durability, Namespace, TableInfo, TableOptions},
 };
 use serde::Serialize;
 use utoipa::ToSchema;

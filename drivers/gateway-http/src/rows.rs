@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, Caller, CausalToken, Mode, Node, Now, Response as Answer, TableId, TableOp,
-    TableRequest, Write,
+    Node, Now, TableId,
+    io::Response as Answer,
+    table::{Accepted, Caller, CausalToken, Mode, TableOp, TableRequest, Write},
 };
 
 use crate::answer::{etag, header_value, raw, unmodified};

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use rumormill_core::{Request, SettingError};
+use rumormill_core::{errors::SettingError, io::Request};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

@@ -3,7 +3,10 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rumormill_core::{CausalToken, Siblings, TokenError, WriteError};
+use rumormill_core::{
+    errors::{TokenError, WriteError},
+    table::{CausalToken, Siblings},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 

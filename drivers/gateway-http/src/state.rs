@@ -8,7 +8,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use rumormill_core::{Namespace, ScanRange, TableId};
+use rumormill_core::{
+    TableId,
+    table::{Namespace, ScanRange},
+};
 use serde_json::{Value, json};
 use smol::stream;
 

@@ -5,7 +5,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rumormill_core::{Conflict, Durability, Request, TableOptions};
+use rumormill_core::{
+    io::Request,
+    table::{Conflict, Durability, TableOptions},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

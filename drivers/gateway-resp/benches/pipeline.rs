@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::time::Instant as Clock;
 
-use rumormill_core::{Config, Input, Instant, Node, Now, Recovery, Seed, Wall};
+use rumormill_core::{Config, Instant, Node, Now, Recovery, Seed, Wall, io::Input};
 use rumormill_gateway_resp::{Gateway, encoder};
 use rumormill_kit::session::{Replies, Session as _};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rumormill_core::{FlushId, Node, Now, RowRef, TableId};
+use rumormill_core::{FlushId, Node, Now, TableId, table::RowRef};
 use rumormill_kit::session::{Flow, Replies};
 
 use crate::decoder::{Args, Words};

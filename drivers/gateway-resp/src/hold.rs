@@ -1,6 +1,6 @@
 //! Replies that wait until what they show is durable.
 
-use rumormill_core::{Durability, Node, Now, Seq, TableId};
+use rumormill_core::{Node, Now, Seq, TableId, table::Durability};
 use rumormill_kit::session::Replies;
 
 /// Holds back what shows a row of `table` stored with batch `seq`, if the table promises to sync before that.

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use rumormill_core::{Change, ChangeKind, Cursor, Durability, Node, Now, TableId, View};
+use rumormill_core::{
+    Node, Now, TableId,
+    table::{Change, ChangeKind, Cursor, Durability, View},
+};
 use rumormill_kit::session::{Flow, Replies};
 
 use crate::encoder::{self, Proto};

@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use rumormill_core::{ReadError, RequestError, TableError, TableId, TableRequest, WriteError};
+use rumormill_core::{
+    TableId,
+    errors::{ReadError, RequestError, TableError, WriteError},
+    table::TableRequest,
+};
 use rumormill_kit::session::Replies;
 
 use crate::encoder;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rumormill_core::{Limits, Node, Now, RequestError, Response};
+use rumormill_core::{Limits, Node, Now, errors::RequestError, io::Response};
 use rumormill_kit::session::{self, Flow, Replies, Ticket};
 
 use crate::client::Client;

@@ -6,7 +6,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rumormill_core::{RequestError, Response, RowRef, TableId, TableOp, TableRequest};
+use rumormill_core::{
+    TableId,
+    errors::RequestError,
+    io::Response,
+    table::{RowRef, TableOp, TableRequest},
+};
 use rumormill_kit::session::{Ask, Replies, Slot, Ticket};
 
 use crate::decoder::{Args, Words};

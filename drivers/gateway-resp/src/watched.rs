@@ -1,7 +1,10 @@
 //! The keys that a client watches for its next transaction.
 
 use bytes::Bytes;
-use rumormill_core::{Cursor, TableId, Version};
+use rumormill_core::{
+    TableId,
+    table::{Cursor, Version},
+};
 
 /// The keys that a client watches, and their states at that time.
 #[derive(Debug, Default)]

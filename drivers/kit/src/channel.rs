@@ -19,7 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rumormill_core::link::{Connection, Frames, LinkEvent};
-use rumormill_core::{DialId, Input, Lane, LinkError, LinkId};
+use rumormill_core::{
+    DialId, LinkId,
+    io::{Input, Lane, LinkError},
+};
 
 use crate::counters::{Counters, add};
 use crate::links::{PARTING, count_failure};

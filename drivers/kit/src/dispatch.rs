@@ -4,8 +4,9 @@ use bytes::Bytes;
 use rumormill_core::link::frame::EncodeError;
 use rumormill_core::link::{Frames, encode};
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Lane, LinkId, LoadId, Node, Output, RequestError,
-    Response, Seq, StoreOp, TableId, Token,
+    DialId, LinkId, LoadId, Node, Seq, TableId, Token,
+    errors::RequestError,
+    io::{Event, HaltReason, HangupReason, Lane, Output, Response, StoreOp},
 };
 
 use crate::events::{log, tell_left_out};
@@ -21,7 +22,7 @@ pub trait Driver {
     fn hangup(&mut self, link: LinkId, why: HangupReason);
     /// Hands a batch to the store.
     fn store(&mut self, seq: Seq, batch: Vec<StoreOp>, sync: bool);
-    /// Reads a record; the answer is [`Input::Loaded`](rumormill_core::Input::Loaded).
+    /// Reads a record; the answer is [`Input::Loaded`](rumormill_core::io::Input::Loaded).
     fn load(&mut self, load: LoadId, query: Bytes);
     /// Answers a request.
     fn reply(&mut self, token: Token, result: Result<Response, RequestError>);

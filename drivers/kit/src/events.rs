@@ -2,7 +2,7 @@
 
 mod bounded;
 
-use rumormill_core::{Event, Node, NodeId, Trace};
+use rumormill_core::{Node, NodeId, Trace, io::Event};
 
 pub(crate) use bounded::{Kind, may_log, tell_left_out};
 

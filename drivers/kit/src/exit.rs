@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rumormill_core::{HaltReason, Handover};
+use rumormill_core::io::{HaltReason, Handover};
 
 /// Why a loop ended.
 #[derive(Debug)]

@@ -16,9 +16,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, CausalToken, Handover, MemberInfo, Node, NodeId, NodeStatus, Now, Request,
-    RequestError, Response, Row, ScanRange, SettingInfo, Siblings, TableId, TableOp, TableOptions,
-    TableRequest, Wall,
+    Node, NodeId, NodeStatus, Now, TableId, Wall,
+    errors::RequestError,
+    io::{Handover, Request, Response},
+    members::MemberInfo,
+    settings::SettingInfo,
+    table::{Accepted, CausalToken, Row, ScanRange, Siblings, TableOp, TableOptions, TableRequest},
 };
 
 use self::line::{Command, Done, Line, Order};
@@ -251,7 +254,7 @@ impl Handle {
     /// durably. If the member comes back, it compares its rows with a member's.
     ///
     /// # Errors
-    /// [`Error`]; the node's own is an [`EvictError`](rumormill_core::EvictError), and nothing was changed.
+    /// [`Error`]; the node's own is an [`EvictError`](rumormill_core::errors::EvictError), and nothing was changed.
     pub async fn evict(&self, member: impl Into<String>, force: bool) -> Result<NodeId, Error> {
         let member = member.into();
         let request = Request::Evict { member, force };
@@ -343,7 +346,7 @@ impl Handle {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use rumormill_core::{Caller, Response, TableId, TableOp, TableRequest};
+    /// use rumormill_core::{TableId, table::{Caller, TableOp, TableRequest}, io::Response};
     /// use rumormill_kit::handle::{Error, Handle};
     ///
     /// async fn greet(handle: &Handle, table: TableId) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
-use rumormill_core::LinkError;
+use rumormill_core::io::LinkError;
 
 use crate::counters::{Counters, add};
 use crate::events::{Kind, may_log};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 
 use bytes::{Buf, Bytes};
-use rumormill_core::Lane;
+use rumormill_core::io::Lane;
 use rumormill_core::link::Frames;
 
 use crate::links::SLICES;

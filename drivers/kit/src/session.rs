@@ -5,7 +5,7 @@ mod replies;
 
 use std::net::SocketAddr;
 
-use rumormill_core::{Node, Now, RequestError, Response};
+use rumormill_core::{Node, Now, errors::RequestError, io::Response};
 
 pub use budget::{Budget, ClientOutput, Place, Turn};
 pub use replies::{Ask, Replies, Slot, Ticket};

@@ -10,7 +10,7 @@ mod outputs;
 mod worker;
 
 use bytes::Bytes;
-use rumormill_core::{Record, StoreOp};
+use rumormill_core::io::{Record, StoreOp};
 
 pub use memory::MemoryStore;
 pub use outputs::{push_batch, push_load};

@@ -39,7 +39,7 @@
 //!     }
 //!     Ok(())
 //! }
-//! # use rumormill_core::{Config, Input, Instant, Now, Output, Recovery, Seed, Wall};
+//! # use rumormill_core::{Config, Instant, Now, Recovery, Seed, Wall, io::{Input, Output}};
 //! # let limits = CommandLimits::default();
 //! # let turning = std::thread::current();
 //! # let (handle, mut commands) = Commands::new(limits, std::sync::Arc::new(move || turning.unpark()));

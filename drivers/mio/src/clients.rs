@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rumormill_core::{Node, Now, RequestError, Response, Seq};
+use rumormill_core::{Node, Now, Seq, errors::RequestError, io::Response};
 use rumormill_kit::counters::{Counters, add, set};
 use rumormill_kit::session::{Ask, Budget, Clients, Flow, Replies, Session, Ticket};
 use rustix::net::sockopt;

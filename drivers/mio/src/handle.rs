@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use mio::Waker;
-use rumormill_core::{Node, Now, Request, RequestError, Response};
+use rumormill_core::{
+    Node, Now,
+    errors::RequestError,
+    io::{Request, Response},
+};
 use rumormill_kit::answer::answer;
 use rumormill_kit::handle::{self, Blocking, Error};
 

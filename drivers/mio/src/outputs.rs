@@ -7,8 +7,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::link::Frames;
 use rumormill_core::{
-    DialId, HaltReason, HangupReason, Lane, LinkId, LoadId, RequestError, Response, Seq, StoreOp,
-    TableId, Token,
+    DialId, LinkId, LoadId, Seq, TableId, Token,
+    errors::RequestError,
+    io::{HaltReason, HangupReason, Lane, Response, StoreOp},
 };
 use rumormill_kit::handle::Commands;
 use rumormill_kit::session::Ticket;

@@ -12,7 +12,10 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rumormill_core::link::{Connection, Frames};
-use rumormill_core::{DialId, HangupReason, Input, Lane, LinkError, LinkId};
+use rumormill_core::{
+    DialId, LinkId,
+    io::{HangupReason, Input, Lane, LinkError},
+};
 use rumormill_kit::channel::{Channel, Patience, Terms};
 use rumormill_kit::counters::{Counters, add, set};
 use rumormill_kit::links::READ_BUDGET;

@@ -8,7 +8,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events, Poll};
 use rumormill_core::link::LinkLimits;
-use rumormill_core::{HaltReason, Input, Node, Now, TableId, Token};
+use rumormill_core::{
+    Node, Now, TableId, Token,
+    io::{HaltReason, Input},
+};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Commands;
 use rumormill_kit::links::READ_BYTES;

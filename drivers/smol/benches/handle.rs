@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Instant as Clock;
 
 use rumormill_core::{
-    Config, Durability, Input, Node, Now, Recovery, Seed, TableId, TableOptions, Write,
+    Config, Node, Now, Recovery, Seed, TableId,
+    io::Input,
+    table::{Durability, TableOptions, Write},
 };
 use rumormill_smol::{Driver, Handle, Options, Smol};
 use smol::Executor;

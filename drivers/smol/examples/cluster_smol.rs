@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 use rumormill_smol::{Exit, Handle, Options, bind, random_seed};
 use smol::Task;
 

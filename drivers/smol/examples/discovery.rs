@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use rumormill_core::{Config, MemberInfo, MemberState, Recovery};
+use rumormill_core::{
+    Config, Recovery,
+    members::{MemberInfo, MemberState},
+};
 use rumormill_smol::{Error as Failure, Exit, Handle, MemberWatch, Options, bind, random_seed};
 use smol::Task;
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 use rumormill_smol::{Error as Failure, Handle, Options, bind, random_seed};
 
 /// The flags as one instance knows them: reading one costs a look into a map.

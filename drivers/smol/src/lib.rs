@@ -1,7 +1,7 @@
 //! A node on [smol]: everything of [`rumormill_async`], on this runtime.
 //!
 //! ```
-//! use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+//! use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 //! use rumormill_smol::{Options, bind, random_seed};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

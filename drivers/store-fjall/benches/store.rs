@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rumormill_core::{Record, StoreOp};
+use rumormill_core::io::{Record, StoreOp};
 use rumormill_kit::store::Store;
 use rumormill_store_fjall::FjallStore;
 

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use bytes::Bytes;
-use rumormill_core::Record;
+use rumormill_core::io::Record;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Up to which batch a database was synced. Written after each sync and not synced itself: it is true at any time, and a

@@ -13,7 +13,7 @@
 use std::ops::RangeInclusive;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rumormill_core::Record;
+use rumormill_core::io::Record;
 
 /// The longest key stored as it is.
 pub(crate) const PLAIN_MAX: usize = 60_000;

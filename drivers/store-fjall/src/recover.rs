@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rumormill_core::{Config, Node, Now, RecoverError, Recovery, Seed};
+use rumormill_core::{Config, Node, Now, Recovery, Seed, errors::RecoverError};
 use rumormill_kit::store::{LoadError, Store, StoreError};
 
 use crate::beside::Identity;

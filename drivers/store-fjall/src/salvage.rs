@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::{Database, Keyspace};
-use rumormill_core::{Record, StoreOp};
+use rumormill_core::io::{Record, StoreOp};
 use rumormill_kit::store::{LoadError, Store, StoreError};
 use xxhash_rust::xxh3::xxh3_128;
 

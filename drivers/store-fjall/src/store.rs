@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fjall::{AbstractTree, Keyspace, PersistMode};
-use rumormill_core::{Record, StoreOp};
+use rumormill_core::io::{Record, StoreOp};
 use rumormill_kit::store::{LoadError, Store, StoreError, StoreReader};
 
 use crate::beside::Identity;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::RwLock;
 
 use bytes::Bytes;
-use rumormill_core::StoreOp;
+use rumormill_core::io::StoreOp;
 use rumormill_kit::store::Store;
 use rumormill_kit::store::conformance::{self, contents, put};
 use tempfile::TempDir;
@@ -264,7 +264,7 @@ fn more_than_the_memtables_hold() {
             .collect::<Vec<_>>(),
     );
     for n in 0..120 {
-        let record = rumormill_core::Record {
+        let record = rumormill_core::io::Record {
             key: format!("{:02}", n % 60).into(),
             value: value.clone(),
         };

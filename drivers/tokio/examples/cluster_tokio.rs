@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 use rumormill_tokio::{Exit, Handle, Options, bind, random_seed};
 use tokio::task::JoinHandle;
 

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 use rumormill_tokio::{Error as Failure, Handle, Options, bind, random_seed};
 
 const LASTS: Duration = Duration::from_millis(400);

@@ -1,7 +1,7 @@
 //! A node on [tokio]: everything of [`rumormill_async`], on this runtime.
 //!
 //! ```
-//! use rumormill_core::{ChangeKind, Config, Recovery, TableId};
+//! use rumormill_core::{Config, Recovery, TableId, table::ChangeKind};
 //! use rumormill_tokio::{Options, bind, random_seed};
 //!
 //! # #[tokio::main]

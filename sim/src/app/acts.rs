@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, Request, TableError, TableId, TableOptions, Token, Write, WriteError,
+    TableId, Token,
+    errors::{TableError, WriteError},
+    io::Request,
+    table::{Accepted, TableOptions, Write},
 };
 
 use super::driver::{AppEvent, HEARS_AFTER_US};

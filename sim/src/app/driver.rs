@@ -1,7 +1,7 @@
 //! Tells an application the events of its process: messages, timers, and news from the node.
 
 use bytes::Bytes;
-use rumormill_core::{RequestError, Response, TableId, Token};
+use rumormill_core::{TableId, Token, errors::RequestError, io::Response};
 
 use super::slot::News;
 use super::{Application, Context, SHOWN_BYTES};

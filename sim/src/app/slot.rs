@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rumormill_core::{Instant, RequestError, Response, TableId, Token};
+use rumormill_core::{Instant, TableId, Token, errors::RequestError, io::Response};
 
 use super::Application;
 use crate::rng::{Rng, Stream};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rumormill_core::wire::{DetectorMessage, Message};
-use rumormill_core::{LinkId, Links, Now};
+use rumormill_core::{LinkId, Now, io::Links};
 
 use super::{Violation, for_each};
 

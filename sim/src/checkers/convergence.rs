@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rumormill_core::{
-    MemberInfo, MemberState, Node, NodeId, NodePhase, NodeStatus, Now, SettingSource,
+    Node, NodeId, NodeStatus, Now,
+    members::{MemberInfo, MemberState, NodePhase},
+    settings::SettingSource,
 };
 
 use super::{Contents, MAX_VIOLATIONS, Violation};

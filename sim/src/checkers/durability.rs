@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use rumormill_core::{Seq, Version};
+use rumormill_core::{Seq, table::Version};
 
 use super::{Contents, RowState, Shown, Violation, by_key, for_each};
 use crate::clock::is_beyond_drift;
@@ -144,7 +144,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use rumormill_core::{Actor, Hlc, NodeId};
+    use rumormill_core::{Actor, NodeId, table::Hlc};
 
     use super::*;
     use crate::clock::Clock;

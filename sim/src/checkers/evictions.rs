@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rumormill_core::{RequestError, Response, Token};
+use rumormill_core::{Token, errors::RequestError, io::Response};
 
 use super::Violation;
 

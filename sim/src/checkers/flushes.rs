@@ -1,7 +1,7 @@
 //! A node shows no row of a table that it has just flushed, whatever the clocks of its rows were.
 
 use bytes::Bytes;
-use rumormill_core::Version;
+use rumormill_core::table::Version;
 
 use super::Violation;
 use crate::plan::Table;
@@ -36,7 +36,7 @@ pub(crate) fn deleted_by(own: Version, removed: Version) -> Option<Version> {
 
 #[cfg(test)]
 mod tests {
-    use rumormill_core::{Actor, Hlc, NodeId};
+    use rumormill_core::{Actor, NodeId, table::Hlc};
 
     use super::*;
 

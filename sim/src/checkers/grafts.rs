@@ -6,7 +6,11 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use rumormill_core::wire::{ClassContext, ClusterMessage, GossipMessage, Message, RowBatch};
-use rumormill_core::{Actor, LinkId, Links, Node, RowClass, Seq, Version};
+use rumormill_core::{
+    Actor, LinkId, Node, Seq,
+    io::Links,
+    table::{RowClass, Version},
+};
 
 use super::{Violation, for_each};
 use crate::plan::Table;

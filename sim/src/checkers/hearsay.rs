@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rumormill_core::wire::{ClusterMessage, DetectorMessage, Message, Rumor};
-use rumormill_core::{Event, LinkId, Node, NodeId};
+use rumormill_core::{LinkId, Node, NodeId, io::Event};
 
 use super::{Violation, for_each};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::Version;
+use rumormill_core::table::Version;
 
 use super::{Shown, Violation, for_each};
 use crate::model::{Effect, History, Model, Told};
@@ -116,7 +116,7 @@ impl Hidden {
 
 #[cfg(test)]
 mod tests {
-    use rumormill_core::{Actor, Hlc, NodeId};
+    use rumormill_core::{Actor, NodeId, table::Hlc};
 
     use super::*;
     use crate::model::{Accepted, Model};

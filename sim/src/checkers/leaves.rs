@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use rumormill_core::{Handover, Instant};
+use rumormill_core::{Instant, io::Handover};
 
 use super::{Violation, for_each};
 

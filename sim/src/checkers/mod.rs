@@ -26,7 +26,10 @@ pub mod watching;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::{Actor, Hlc, Namespace, Node, NodeId, Now, ScanRange, Siblings, Version};
+use rumormill_core::{
+    Actor, Node, NodeId, Now,
+    table::{Hlc, Namespace, ScanRange, Siblings, Version},
+};
 
 use crate::model::{History, Model};
 use crate::plan::Table;

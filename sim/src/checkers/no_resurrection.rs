@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use rumormill_core::Version;
+use rumormill_core::table::Version;
 
 use super::{Contents, RowState, Shown, Violation, by_key, for_each};
 use crate::clock::is_beyond_drift;
@@ -141,7 +141,7 @@ impl Resurrections {
 
 #[cfg(test)]
 mod tests {
-    use rumormill_core::{Actor, Hlc, NodeId};
+    use rumormill_core::{Actor, NodeId, table::Hlc};
 
     use super::*;
     use crate::clock::Clock;

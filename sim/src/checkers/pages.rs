@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rumormill_core::wire::{GossipMessage, Message};
-use rumormill_core::{LinkId, Links};
+use rumormill_core::{LinkId, io::Links};
 
 use super::{Violation, for_each};
 

@@ -1,6 +1,6 @@
 //! Where nothing goes wrong writes reach all members by pushes: grafts and sessions are for what gets lost.
 
-use rumormill_core::Event;
+use rumormill_core::io::Event;
 
 use super::Violation;
 use crate::plan::WARM_UP_US;

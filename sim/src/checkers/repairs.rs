@@ -1,7 +1,7 @@
 //! Rows are repaired only where a disk has lost some: a repair would hide any other reason.
 
 use rumormill_core::wire::{GossipMessage, Message};
-use rumormill_core::{Mark, Node, RowClass};
+use rumormill_core::{Mark, Node, table::RowClass};
 
 use super::{Violation, for_each};
 

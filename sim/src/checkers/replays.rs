@@ -1,6 +1,6 @@
 //! A recording of a link is worth nothing on another.
 
-use rumormill_core::LinkError;
+use rumormill_core::io::LinkError;
 use rumormill_core::link::{LinkEvent, Refusal};
 
 use super::Violation;

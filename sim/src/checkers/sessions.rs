@@ -17,7 +17,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::Version;
+use rumormill_core::table::Version;
 
 use super::{MAX_VIOLATIONS, Shown, Violation};
 

@@ -134,7 +134,10 @@ fn invented(values: &BTreeSet<Bytes>, history: History<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use rumormill_core::{Actor, Hlc, NodeId, Version};
+    use rumormill_core::{
+        Actor, NodeId,
+        table::{Hlc, Version},
+    };
 
     use super::*;
     use crate::model::Accepted;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rumormill_core::{Change, ChangeKind, Cursor, ScanRange, Siblings, TableId, View, Wall};
+use rumormill_core::{
+    TableId, Wall,
+    table::{Change, ChangeKind, Cursor, ScanRange, Siblings, View},
+};
 
 use super::{MAX_VIOLATIONS, Violation, for_each};
 use crate::plan::Table;

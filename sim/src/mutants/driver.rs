@@ -6,7 +6,8 @@ use bytes::Bytes;
 use rumormill_core::store::{RecordKind, inspect};
 use rumormill_core::wire::{GossipMessage, Message};
 use rumormill_core::{
-    Config, Input, Instant, Now, Output, Record, Recovery, Seed, Storage, StoreOp, Wall,
+    Config, Instant, Now, Recovery, Seed, Storage, Wall,
+    io::{Input, Output, Record, StoreOp},
 };
 
 use crate::sabotage::Sabotage;

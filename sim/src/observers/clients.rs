@@ -1,7 +1,10 @@
 //! Observers of clients: the answers to them, and the rows that they are shown.
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, Limits, Now, TableId, Version, View, Wall};
+use rumormill_core::{
+    Limits, Now, TableId, Wall,
+    table::{Accepted, Version, View},
+};
 
 use super::Observers;
 use crate::checkers::watching::Pulled;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use arbitrary::{Result, Unstructured};
-use rumormill_core::{SettingInfo, SettingKind, settings_by_default};
+use rumormill_core::settings::{SettingInfo, SettingKind, settings_by_default};
 
 use super::{Action, Entry, Plan, WARM_UP_US, draw_log};
 

@@ -1,7 +1,7 @@
 //! The cluster that is measured.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rumormill_core::{NodePhase, TableId, Write};
+use rumormill_core::{TableId, members::NodePhase, table::Write};
 
 use super::Meter;
 use super::deaths;

@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use rumormill_core::link::encode;
 use rumormill_core::wire::{Message, RowBatch};
-use rumormill_core::{Event, Lane, NodeId, RowClass};
+use rumormill_core::{
+    NodeId,
+    io::{Event, Lane},
+    table::RowClass,
+};
 
 /// A number of frames' messages and their bytes.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,6 @@
 //! A cluster that forms, and one that has nothing to do.
 
-use rumormill_core::Lane;
+use rumormill_core::io::Lane;
 use rumormill_core::wire::{DetectorMessage, Message, Status};
 
 use super::{Figure, Goal, Lab, Measured, Meter, Parcel, Work};

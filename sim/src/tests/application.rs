@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Request, RequestError, Response, TableId, TableOp, TableOptions, TableRequest,
-    Token, Write,
+    TableId, Token,
+    errors::RequestError,
+    io::{Request, Response},
+    table::{Durability, TableOp, TableOptions, TableRequest, Write},
 };
 
 use crate::Scenario;

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use rumormill_core::{Record, Seq, StoreOp};
+use rumormill_core::{
+    Seq,
+    io::{Record, StoreOp},
+};
 use rumormill_kit::store::{LoadError, Store, StoreError, StoreReader, conformance};
 
 use crate::Disk;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::link::{Hello, VERSIONS};
 use rumormill_core::wire::{Message, RowBatch};
-use rumormill_core::{Actor, ClusterId, Input, LinkId, NodeId, Version};
+use rumormill_core::{Actor, ClusterId, LinkId, NodeId, io::Input, table::Version};
 
 use crate::Scenario;
 use crate::checkers::{convergence, durability, no_resurrection, sessions};

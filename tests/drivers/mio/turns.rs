@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use futures_lite::future;
-use rumormill_core::Record;
+use rumormill_core::io::Record;
 use rumormill_kit::store::Store;
 
 use super::*;

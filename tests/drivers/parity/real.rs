@@ -9,7 +9,9 @@ use futures_lite::future;
 #[cfg(feature = "async-std")]
 use rumormill_async::Runtime;
 use rumormill_core::{
-    Change, ChangeKind, Config, MemberState, Node, Now, Recovery, ScanRange, Seed, Storage, TableId,
+    Config, Node, Now, Recovery, Seed, Storage, TableId,
+    members::MemberState,
+    table::{Change, ChangeKind, ScanRange},
 };
 use rumormill_kit::handle::{Blocking, Handle};
 use rumormill_kit::store::{MemoryStore, Store, StoreHandle, StoreWorker};

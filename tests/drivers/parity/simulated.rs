@@ -1,6 +1,6 @@
 //! The cluster of the simulator, in virtual time.
 
-use rumormill_core::{Cursor, Node, Now, TableId};
+use rumormill_core::{Node, Now, TableId, table::Cursor};
 use rumormill_sim::Scenario;
 use rumormill_sim::plan::FaultWhat;
 

@@ -12,8 +12,11 @@ use bytes::Bytes;
 use futures_lite::future;
 use rumormill_async::{Driver, Error, Exit, Handle, MemberWatch, Options, Runtime};
 use rumormill_core::{
-    ChangeKind, Config, Conflict, MemberInfo, MemberState, NodePhase, Recovery, RequestError, Seed,
-    StoreOp, TableId, TableOp, TableOptions, TableRequest, WriteError,
+    Config, Recovery, Seed, TableId,
+    errors::{RequestError, WriteError},
+    io::StoreOp,
+    members::{MemberInfo, MemberState, NodePhase},
+    table::{ChangeKind, Conflict, TableOp, TableOptions, TableRequest},
 };
 use rumormill_kit::answer::answer;
 use rumormill_kit::store::{MemoryStore, Store};

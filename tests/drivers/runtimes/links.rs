@@ -10,7 +10,8 @@ use futures_lite::future;
 use rumormill_async::{Driver, Error, Exit, Handle, Options, Runtime};
 use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC, Nonce};
 use rumormill_core::{
-    Config, LinkError, Node, Now, Recovery, RequestError, Seed, TableId, Write as Put,
+    Config, Node, Now, Recovery, Seed, TableId, errors::RequestError, io::LinkError,
+    table::Write as Put,
 };
 use rumormill_smol::Smol;
 

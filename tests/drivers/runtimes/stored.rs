@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_lite::future;
 use rumormill_async::{Exit, Options, Runtime};
 use rumormill_core::{
-    ChangeKind, Durability, Found, Record, Storage, StoreOp, TableId, TableOptions,
+    Storage, TableId,
+    io::{Record, StoreOp},
+    table::{ChangeKind, Durability, Found, TableOptions},
 };
 use rumormill_kit::store::{LoadError, MemoryStore, Store, StoreError, StoreReader};
 

@@ -2,7 +2,7 @@
 //! proof.
 
 use rumormill_core::link::{Connection, Hello, LinkEvent, LinkLimits, Nonce, VERSIONS};
-use rumormill_core::{Actor, ClusterId, LinkError, NodeId};
+use rumormill_core::{Actor, ClusterId, NodeId, io::LinkError};
 
 /// The first byte says how the rest is cut and what it is: a raw stream, or (without its lowest bit) pieces of a kind, two
 /// bytes of length and a payload, which become frames with right checksums after a right hello, once with its proof and once without.

@@ -6,7 +6,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request as HttpRequest, StatusCode, header};
 use rumormill_core::{
-    Config, Input, Node, Now, Output, Recovery, Request, RequestError, Response, Seed, Token,
+    Config, Node, Now, Recovery, Seed, Token,
+    errors::RequestError,
+    io::{Input, Output, Request, Response},
 };
 use rumormill_gateway_http::{Backend, Listener, Settings, Unavailable, router};
 use tower_service::Service;

@@ -7,8 +7,10 @@ use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use rumormill_core::link::{self, Hello};
 use rumormill_core::{
-    Config, Input, Instant, LinkError, LinkId, Node, Now, Output, Recovery, Request, Seed, Seq,
-    Storage, TableId, TableOptions, Token, Trace, Wall, Write, wire,
+    Config, Instant, LinkId, Node, Now, Recovery, Seed, Seq, Storage, TableId, Token, Trace, Wall,
+    io::{Input, LinkError, Output, Request},
+    table::{TableOptions, Write},
+    wire,
 };
 
 use super::start;

@@ -6,7 +6,9 @@ use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use rapidhash::v3::rapidhash_v3;
 use rumormill_core::{
-    Config, Input, Node, Output, Record, Recovery, Seed, Storage, TableId, TableOptions, Write,
+    Config, Node, Recovery, Seed, Storage, TableId,
+    io::{Input, Output, Record},
+    table::{TableOptions, Write},
 };
 
 use super::start;

@@ -1,6 +1,6 @@
 //! The bytes of a Redis client, cut anywhere: the decoder finds the same commands, and a session answers the same.
 
-use rumormill_core::{Config, Input, Node, Recovery, Seed};
+use rumormill_core::{Config, Node, Recovery, Seed, io::Input};
 use rumormill_gateway_resp::Gateway;
 use rumormill_gateway_resp::decoder::{Caps, Decoded, Decoder};
 use rumormill_kit::session::{Flow, Replies, Session as _};

@@ -87,7 +87,7 @@ pub enum HoldsUp {
         deletes: u64,
     },
     /// In tables that keep siblings, so many deletes of the 4,096 oldest replaced writes of it that have not come here. They are kept
-    /// until those writes come. [`Request::DeclareLost`](crate::Request::DeclareLost) ends the wait.
+    /// until those writes come. [`Request::DeclareLost`](crate::io::Request::DeclareLost) ends the wait.
     Writes {
         /// How many.
         deletes: u64,

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::http::{Method, StatusCode};
-use rumormill_core::{Input, Storage};
+use rumormill_core::{Storage, io::Input};
 use serde_json::Value;
 
 use super::lab::{Answer, Lab};

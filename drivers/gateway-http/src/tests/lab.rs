@@ -10,8 +10,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 use rumormill_core::{
-    Config, Input, Instant, Node, Now, Output, Recovery, Request, RequestError, Response, Seed,
-    Seq, Storage, Token, Wall,
+    Config, Instant, Node, Now, Recovery, Seed, Seq, Storage, Token, Wall,
+    errors::RequestError,
+    io::{Input, Output, Request, Response},
 };
 use serde_json::Value;
 use smol::channel;
@@ -272,7 +273,7 @@ fn run(config: Config, inbox: &mpsc::Receiver<Call>, disk: &Disk, asked: &channe
                     }
                 }
                 Output::Dial { dial, .. } => {
-                    let why = rumormill_core::LinkError::Unreachable;
+                    let why = rumormill_core::io::LinkError::Unreachable;
                     node.handle(now(), Input::DialFailed { dial, why });
                 }
                 Output::Changed { table } => changed.push(table),

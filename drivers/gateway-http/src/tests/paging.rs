@@ -1,5 +1,5 @@
 use axum::http::Method;
-use rumormill_core::{Storage, TableId, Write};
+use rumormill_core::{Storage, TableId, table::Write};
 
 use super::lab::Lab;
 use super::streams::Watch;

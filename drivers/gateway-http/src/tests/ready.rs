@@ -1,7 +1,7 @@
 //! Whether clients should be sent to a node, and what it says while it may lack rows.
 
 use axum::http::{Method, StatusCode};
-use rumormill_core::{Config, Request, Storage};
+use rumormill_core::{Config, Storage, io::Request};
 
 use super::lab::Lab;
 use crate::Backend;

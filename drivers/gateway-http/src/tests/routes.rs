@@ -418,13 +418,13 @@ fn a_row_that_has_expired_here_is_not_found_and_is_deleted_all_the_same() {
     };
     let written = lab.backend.with(|node, now| {
         let table = node.table("t").expect("a name");
-        let write = rumormill_core::Write::Put {
+        let write = rumormill_core::table::Write::Put {
             key: b"k",
             value: "v".into(),
             expires: Some(rumormill_core::Wall::from_millis(1)),
         };
         node.write(now, table, write).expect("accepted");
-        node.handle(now, rumormill_core::Input::Tick);
+        node.handle(now, rumormill_core::io::Input::Tick);
     });
     smol::block_on(written).expect("the node runs");
     assert!(hides(&lab));

@@ -153,7 +153,7 @@ fn expiries_and_drop_markers_are_told_as_such() {
         let table = node.table("t").expect("a name");
         let mut put = |key: &[u8], expires| {
             let value = "v".into();
-            let write = rumormill_core::Write::Put {
+            let write = rumormill_core::table::Write::Put {
                 key,
                 value,
                 expires,
@@ -247,7 +247,7 @@ fn values_that_are_only_in_the_store_are_shown_everywhere() {
         lab.send(Method::PUT, &format!("/v1/usr/t/{key}"), value);
     }
     lab.send_json(Method::PUT, "/items/i", r#"{"value":"a large item"}"#);
-    smol::block_on(lab.backend.request(rumormill_core::Request::Sync)).expect("synced");
+    smol::block_on(lab.backend.request(rumormill_core::io::Request::Sync)).expect("synced");
     let cold = lab.backend.with(|node, now| {
         let table = node.user_table("t").expect("it has rows");
         let view = node.view(now);
@@ -296,7 +296,7 @@ fn the_state_is_one_document_however_many_pages_it_takes() {
         let words = node.table("words").expect("a name");
         for n in 0..1000 {
             let (key, value) = (format!("k{n:04}"), format!("v{n}"));
-            let write = rumormill_core::Write::Put {
+            let write = rumormill_core::table::Write::Put {
                 key: key.as_bytes(),
                 value: value.into(),
                 expires: None,
@@ -306,7 +306,7 @@ fn the_state_is_one_document_however_many_pages_it_takes() {
         let odd = [(&b"\xff"[..], &b"\xfe"[..]), (b"base64:x", b"text")];
         for (key, value) in odd {
             let value = bytes::Bytes::from_static(value);
-            let write = rumormill_core::Write::Put {
+            let write = rumormill_core::table::Write::Put {
                 key,
                 value,
                 expires: None,

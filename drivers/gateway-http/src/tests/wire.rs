@@ -128,7 +128,7 @@ fn a_client_that_does_not_read_is_cut_off() {
         let value = bytes::Bytes::from(vec![b'x'; 1 << 20]);
         for n in 0..64_u8 {
             let (key, value) = (&[n][..], value.clone());
-            let write = rumormill_core::Write::Put {
+            let write = rumormill_core::table::Write::Put {
                 key,
                 value,
                 expires: None,

@@ -5,7 +5,10 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use rumormill_core::{ChangeKind, Cursor, Wall};
+use rumormill_core::{
+    Wall,
+    table::{ChangeKind, Cursor},
+};
 use serde_json::json;
 
 use super::budget::Budget;

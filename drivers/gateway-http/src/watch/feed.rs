@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
-use rumormill_core::{Cursor, TableName};
+use rumormill_core::table::{Cursor, TableName};
 
 use super::event::Event;
 

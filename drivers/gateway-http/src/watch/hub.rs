@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rumormill_core::{
-    ChangeKind, Changes, Cursor, Lagged, Namespace, Node, Now, TableError, TableId, TableName,
+    Node, Now, TableId,
+    errors::{Lagged, TableError},
+    table::{ChangeKind, Changes, Cursor, Namespace, TableName},
 };
 use smol::{Executor, Timer};
 
@@ -386,7 +388,11 @@ pub(super) async fn with_value(
 
 #[cfg(test)]
 mod tests {
-    use rumormill_core::{Config, Input, Instant, Output, Recovery, Seed, Wall, Write};
+    use rumormill_core::{
+        Config, Instant, Recovery, Seed, Wall,
+        io::{Input, Output},
+        table::Write,
+    };
 
     use super::*;
 

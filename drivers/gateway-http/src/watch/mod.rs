@@ -18,7 +18,10 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use rumormill_core::{Change, Cursor, TableId};
+use rumormill_core::{
+    TableId,
+    table::{Change, Cursor},
+};
 use smol::{Timer, stream};
 use utoipa::ToSchema;
 

@@ -1,6 +1,6 @@
 //! CONFIG: the settings of the cluster, and what clients of Redis ask for.
 
-use rumormill_core::{SettingError, setting_name};
+use rumormill_core::{errors::SettingError, settings::setting_name};
 
 use super::{Ctx, Outcome, Sub};
 use crate::decoder::Args;

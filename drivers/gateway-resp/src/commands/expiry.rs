@@ -1,6 +1,6 @@
 //! When keys expire.
 
-use rumormill_core::{Now, TableId, Wall, Write};
+use rumormill_core::{Now, TableId, Wall, table::Write};
 
 use super::{Command, Ctx, DELETE, Group, ONE, Outcome, READ, integer, is};
 use crate::decoder::Args;

@@ -1,7 +1,10 @@
 //! Hashes: user tables, whose rows are the fields.
 
 use bytes::Bytes;
-use rumormill_core::{Mode, RowRef, ScanRange, TableId, TableOp, Write};
+use rumormill_core::{
+    TableId,
+    table::{Mode, RowRef, ScanRange, TableOp, Write},
+};
 
 use super::keys::{check_pairs, scan_reply};
 use super::later;

@@ -1,7 +1,11 @@
 //! Keys of either kind.
 
 use bytes::Bytes;
-use rumormill_core::{ScanRange, TableId, TableInfo, Write, WriteError};
+use rumormill_core::{
+    TableId,
+    errors::WriteError,
+    table::{ScanRange, TableInfo, Write},
+};
 
 use super::{
     ADMIN, Command, Ctx, DELETE, Group, MANY, NONE, ONE, Outcome, READ, READ_SLOW, integer, is,

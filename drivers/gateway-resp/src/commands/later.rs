@@ -2,7 +2,12 @@
 //! answer.
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, Caller, RequestError, Response, TableId, TableOp, TableRequest};
+use rumormill_core::{
+    TableId,
+    errors::RequestError,
+    io::Response,
+    table::{Accepted, Caller, TableOp, TableRequest},
+};
 
 use super::{Ctx, Outcome};
 use crate::refusal::Refusal;

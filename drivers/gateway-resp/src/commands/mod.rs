@@ -13,7 +13,10 @@ mod strings;
 pub(crate) mod transactions;
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, Conflict, Node, Now, Seq, TableId, TableRequest};
+use rumormill_core::{
+    Node, Now, Seq, TableId,
+    table::{Accepted, Conflict, TableRequest},
+};
 use rumormill_kit::session::Replies;
 
 use crate::client::{Client, Command, Ctx, Job, Keys, Outcome, Piece, Task};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rumormill_core::{NodePhase, TableId};
+use rumormill_core::{TableId, members::NodePhase};
 
 use super::{ADMIN, Command, Ctx, Group, NONE, Outcome, Sub, all, find, is, subcommand};
 use crate::decoder::Args;

@@ -1,7 +1,7 @@
 //! Strings: rows of the default table.
 
 use bytes::Bytes;
-use rumormill_core::{TableId, Wall, Write};
+use rumormill_core::{TableId, Wall, table::Write};
 
 use super::expiry::{Unit, deadline};
 use super::hashes::values;

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rumormill_core::{ChangeKind, Cursor, ScanRange, TableId};
+use rumormill_core::{
+    TableId,
+    table::{ChangeKind, Cursor, ScanRange},
+};
 
 use super::keys::SCAN_ROWS;
 use super::{Command, Ctx, Group, MANY, NONE, Outcome, Touched, hashes, is, run, touched};

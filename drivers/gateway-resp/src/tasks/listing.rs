@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rumormill_core::{RowRef, Seq, TableId};
+use rumormill_core::{Seq, TableId, table::RowRef};
 use rumormill_kit::session::{Flow, Place, Turn};
 
 use super::{AHEAD, AHEAD_BYTES, in_place};

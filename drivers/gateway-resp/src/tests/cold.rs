@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Durability, Input, Output, RequestError, Response, TableId, TableOptions, Token,
+    TableId, Token,
+    errors::RequestError,
+    io::{Input, Output, Response},
+    table::{Durability, TableOptions},
 };
 use rumormill_kit::session::{Ask, Flow, Session as _};
 

@@ -1,6 +1,9 @@
 //! No command and no subscription keeps a call of a session busy for long.
 
-use rumormill_core::{Input, Output, Seq, Storage};
+use rumormill_core::{
+    Seq, Storage,
+    io::{Input, Output},
+};
 use rumormill_kit::session::{Flow, Session as _};
 
 use super::{Talk, array};

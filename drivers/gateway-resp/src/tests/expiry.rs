@@ -1,6 +1,6 @@
 //! Rows that have expired by the clock of the member that is asked, and may show elsewhere.
 
-use rumormill_core::{Now, Wall, Write};
+use rumormill_core::{Now, Wall, table::Write};
 
 use super::Talk;
 

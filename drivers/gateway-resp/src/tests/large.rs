@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use rumormill_core::{Durability, Input, TableOptions};
+use rumormill_core::{
+    io::Input,
+    table::{Durability, TableOptions},
+};
 use rumormill_kit::session::{Budget, ClientOutput, Flow, REPLIES_MARK, Session as _};
 
 use super::{Talk, array};
@@ -449,7 +452,7 @@ fn notifications_pause_and_none_is_lost() {
     let pad = "k".repeat(50_000);
     let keys: Vec<String> = (0..60).map(|n| format!("{n:02}{pad}")).collect();
     for key in &keys {
-        let put = rumormill_core::Write::Put {
+        let put = rumormill_core::table::Write::Put {
             key: key.as_bytes(),
             value: "1".into(),
             expires: None,
@@ -473,7 +476,7 @@ fn messages_about_one_change_pause_where_there_is_no_room() {
     let patterns: String = (0..16).map(|n| format!(" {}*", "?".repeat(n))).collect();
     talk.say(&format!("PSUBSCRIBE{patterns}"));
     let key = "k".repeat(50_000);
-    let put = rumormill_core::Write::Put {
+    let put = rumormill_core::table::Write::Put {
         key: key.as_bytes(),
         value: "1".into(),
         expires: None,

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rumormill_core::{Caller, Input, Output, RequestError, Response, TableId, Token};
+use rumormill_core::{
+    TableId, Token,
+    errors::RequestError,
+    io::{Input, Output, Response},
+    table::Caller,
+};
 use rumormill_kit::session::{Flow, Session as _, Ticket};
 
 use super::Talk;

@@ -12,7 +12,10 @@ mod transactions;
 mod transcripts;
 mod truth;
 
-use rumormill_core::{Config, Input, Instant, Node, Now, Output, Recovery, Seed, Storage, Wall};
+use rumormill_core::{
+    Config, Instant, Node, Now, Recovery, Seed, Storage, Wall,
+    io::{Input, Output},
+};
 use rumormill_kit::session::{Flow, Replies, Session as _};
 
 use crate::{Gateway, Session};

@@ -76,7 +76,7 @@ fn subscribers_are_told_of_fields_that_expire() {
     let table = talk.node.table("h").unwrap();
     for (key, millis) in [(b"f", Some(50)), (b"g", None)] {
         let now = talk.now.wall.as_millis();
-        let write = rumormill_core::Write::Put {
+        let write = rumormill_core::table::Write::Put {
             key,
             value: "v".into(),
             expires: millis.map(|millis| rumormill_core::Wall::from_millis(now + millis)),
@@ -102,7 +102,7 @@ fn a_subscriber_of_the_older_protocol_gets_arrays() {
         .write(
             talk.now,
             rumormill_core::TableId::DEFAULT,
-            rumormill_core::Write::Put {
+            rumormill_core::table::Write::Put {
                 key: b"a",
                 value: "1".into(),
                 expires: None,

@@ -1,6 +1,10 @@
 //! Tables that keep siblings: what Redis has room for, and what is refused.
 
-use rumormill_core::{Conflict, Input, Request, TableOptions, Token, Write};
+use rumormill_core::{
+    Token,
+    io::{Input, Request},
+    table::{Conflict, TableOptions, Write},
+};
 
 use super::Talk;
 

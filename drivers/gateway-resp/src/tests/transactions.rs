@@ -1,6 +1,6 @@
 //! Transactions. Replies are copied from Redis 7.0.15.
 
-use rumormill_core::{TableId, Write};
+use rumormill_core::{TableId, table::Write};
 use rumormill_kit::session::{Flow, Session as _};
 
 use super::{Talk, array};

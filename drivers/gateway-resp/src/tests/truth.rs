@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rumormill_core::{Config, Input, Now, Output, Recovery, Seed, Storage, StoreOp, Wall};
+use rumormill_core::{
+    Config, Now, Recovery, Seed, Storage, Wall,
+    io::{Input, Output, StoreOp},
+};
 use rumormill_kit::session::{Flow, Session as _};
 
 use super::{START, Talk};

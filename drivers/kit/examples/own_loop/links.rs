@@ -11,8 +11,9 @@ use mio::{Interest, Registry, Token};
 use rumormill_core::link::frame::EncodeError;
 use rumormill_core::link::{Connection, Frames};
 use rumormill_core::{
-    DialId, Event, HaltReason, HangupReason, Input, Lane, LinkError, LinkId, LoadId, Node,
-    RequestError, Response, Seq, StoreOp, TableId, Trace,
+    DialId, LinkId, LoadId, Node, Seq, TableId, Trace,
+    errors::RequestError,
+    io::{Event, HaltReason, HangupReason, Input, Lane, LinkError, Response, StoreOp},
 };
 use rumormill_kit::channel::{Channel, Patience, Terms};
 use rumormill_kit::{Driver, QueueLimits};

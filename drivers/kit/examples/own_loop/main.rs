@@ -15,7 +15,11 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use rumormill_core::link::LinkLimits;
-use rumormill_core::{Config, Cursor, HaltReason, Input, Node, Now, Recovery};
+use rumormill_core::{
+    Config, Node, Now, Recovery,
+    io::{HaltReason, Input},
+    table::Cursor,
+};
 use rumormill_kit::{Clock, dispatch, random_seed};
 
 use self::links::Links;

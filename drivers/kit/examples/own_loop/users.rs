@@ -4,7 +4,11 @@ use std::io::{self, Read, Write as _};
 
 use bytes::Bytes;
 use mio::net::TcpStream;
-use rumormill_core::{Input, Node, Now, Request, TableId, Token, Write};
+use rumormill_core::{
+    Node, Now, TableId, Token,
+    io::{Input, Request},
+    table::Write,
+};
 
 pub(crate) const BOARD: TableId = TableId::DEFAULT;
 

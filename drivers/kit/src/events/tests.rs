@@ -1,5 +1,6 @@
 use rumormill_core::{
-    Config, Event, HangupReason, Instant, Node, NodeId, Now, Recovery, Seed, TableId, Wall,
+    Config, Instant, Node, NodeId, Now, Recovery, Seed, TableId, Wall,
+    io::{Event, HangupReason},
 };
 
 use super::{Names, is_warning};
@@ -51,7 +52,7 @@ fn a_long_key_is_cut() {
     let unreadable = Event::Unreadable {
         table: TableId::DEFAULT,
         key: vec![0xff; 10_000].into(),
-        why: rumormill_core::ReadError::Missing,
+        why: rumormill_core::errors::ReadError::Missing,
     };
     let (_, text) = Names(&node).describe(&unreadable);
     assert!(text.len() < 400 && text.contains("..."), "{text}");

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Accepted, CausalToken, Change, Handover, MemberInfo, Node, NodeId, NodeStatus, Now, Request,
-    Response, Row, SettingInfo, Siblings, TableId, TableOptions, Wall,
+    Node, NodeId, NodeStatus, Now, TableId, Wall,
+    io::{Handover, Request, Response},
+    members::MemberInfo,
+    settings::SettingInfo,
+    table::{Accepted, CausalToken, Change, Row, Siblings, TableOptions},
 };
 
 use super::{Error, Handle, MemberWatch, Rows, Watch};

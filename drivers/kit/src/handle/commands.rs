@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rumormill_core::{
-    HaltReason, Handover, Input, Instant as Mono, Node, Now, Request, RequestError, Response,
-    TableId, Token,
+    Instant as Mono, Node, Now, TableId, Token,
+    errors::RequestError,
+    io::{HaltReason, Handover, Input, Request, Response},
 };
 
 use super::line::{Command, Done, Inbox, Listener, Order, Ring, line};

@@ -1,6 +1,9 @@
 //! Why a handle's call failed.
 
-use rumormill_core::{Cursor, RequestError, TableError};
+use rumormill_core::{
+    errors::{RequestError, TableError},
+    table::Cursor,
+};
 
 /// Why a handle's call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use rumormill_core::{Cursor, Handover, Node, Now, Request, RequestError, Response, TableId};
+use rumormill_core::{
+    Node, Now, TableId,
+    errors::RequestError,
+    io::{Handover, Request, Response},
+    table::Cursor,
+};
 
 use super::Error;
 use super::watchers::{Told, Watched};

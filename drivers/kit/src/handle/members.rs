@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_lite::{Stream, StreamExt, stream};
-use rumormill_core::MemberInfo;
+use rumormill_core::members::MemberInfo;
 
 use super::Error;
 use super::line::{Command, Line};

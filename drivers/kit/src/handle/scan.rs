@@ -3,7 +3,11 @@
 use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
-use rumormill_core::{Durability, Node, Now, Response, Row, RowRef, ScanRange, Siblings, TableId};
+use rumormill_core::{
+    Node, Now, TableId,
+    io::Response,
+    table::{Durability, Row, RowRef, ScanRange, Siblings},
+};
 
 use super::{Error, unanswerable};
 
@@ -101,7 +105,7 @@ fn owned(row: &RowRef<'_>) -> Option<Row> {
     })
 }
 
-/// The answer to a [`TableOp::Get`](rumormill_core::TableOp::Get) for one value.
+/// The answer to a [`TableOp::Get`](rumormill_core::table::TableOp::Get) for one value.
 pub(super) fn row(response: Response) -> Result<Option<Row>, Error> {
     match response {
         Response::Row(row) => Ok(row),

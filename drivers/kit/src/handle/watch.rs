@@ -5,7 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_lite::{Stream, StreamExt, stream};
-use rumormill_core::{Change, Cursor, TableId};
+use rumormill_core::{
+    TableId,
+    table::{Change, Cursor},
+};
 
 use super::Error;
 use super::line::{Command, Line};

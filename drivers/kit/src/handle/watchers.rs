@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rumormill_core::{Changes, Cursor, Durability, MemberInfo, Node, Now, TableId};
+use rumormill_core::{
+    Node, Now, TableId,
+    members::MemberInfo,
+    table::{Changes, Cursor, Durability},
+};
 
 use super::Error;
 use crate::answer::Reply;

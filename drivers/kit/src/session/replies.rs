@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rumormill_core::{Seq, TableRequest};
+use rumormill_core::{Seq, table::TableRequest};
 
 use super::Budget;
 

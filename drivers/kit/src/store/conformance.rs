@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use rumormill_core::{Record, StoreOp};
+use rumormill_core::io::{Record, StoreOp};
 
 use super::{LoadError, Store, StoreReader};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use rumormill_core::{Record, StoreOp};
+use rumormill_core::io::{Record, StoreOp};
 
 use super::{LoadError, Store, StoreError, StoreReader};
 

@@ -1,7 +1,10 @@
 //! Hands a node's outputs on to the store; one that could not be handed on is an input for the node.
 
 use bytes::Bytes;
-use rumormill_core::{Input, LoadId, Seq, StoreOp};
+use rumormill_core::{
+    LoadId, Seq,
+    io::{Input, StoreOp},
+};
 
 use super::StoreHandle;
 

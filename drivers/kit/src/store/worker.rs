@@ -9,7 +9,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rumormill_core::{Input, LoadId, Seq, StoreOp};
+use rumormill_core::{
+    LoadId, Seq,
+    io::{Input, StoreOp},
+};
 
 use super::{Store, StoreError, StoreReader};
 

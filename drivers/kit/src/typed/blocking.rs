@@ -4,7 +4,10 @@ use std::borrow::Borrow;
 use std::ops::RangeBounds;
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, CausalToken, Wall};
+use rumormill_core::{
+    Wall,
+    table::{Accepted, CausalToken},
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -1,7 +1,10 @@
 //! Rows of a typed table.
 
 use bytes::Bytes;
-use rumormill_core::{self as core, CausalToken, Version, Wall};
+use rumormill_core::{
+    self as core, Wall,
+    table::{CausalToken, Version},
+};
 use serde::de::DeserializeOwned;
 
 use super::key::{self, Key};

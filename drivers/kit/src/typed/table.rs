@@ -6,7 +6,10 @@ use std::marker::PhantomData;
 use std::ops::RangeBounds;
 
 use bytes::Bytes;
-use rumormill_core::{Accepted, CausalToken, TableId, TableOptions, Wall};
+use rumormill_core::{
+    TableId, Wall,
+    table::{Accepted, CausalToken, TableOptions},
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_lite::{Stream, StreamExt};
-use rumormill_core::{self as core, ChangeKind, Wall};
+use rumormill_core::{self as core, Wall, table::ChangeKind};
 use serde::de::DeserializeOwned;
 
 use super::key::{self, Key};

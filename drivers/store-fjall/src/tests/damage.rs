@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use rumormill_core::Event;
+use rumormill_core::io::Event;
 use tempfile::TempDir;
 
 use super::lab::{Lab, Rows, TABLES, config};

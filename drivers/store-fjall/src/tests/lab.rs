@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Config, Event, Input, Instant, LinkError, LinkId, Node, Now, Output, Record, Recovery,
-    ScanRange, Seed, Storage, StoreOp, TableId, Wall, Write,
+    Config, Instant, LinkId, Node, Now, Recovery, Seed, Storage, TableId, Wall,
+    io::{Event, Input, LinkError, Output, Record, StoreOp},
+    table::{ScanRange, Write},
 };
 use rumormill_kit::store::Store as _;
 

@@ -1,4 +1,4 @@
-use rumormill_core::{Actor, Hlc};
+use rumormill_core::{Actor, table::Hlc};
 
 use super::*;
 

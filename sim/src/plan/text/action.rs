@@ -1,6 +1,9 @@
 //! Reads the action of a plan's entry from its words.
 
-use rumormill_core::{SettingError, SettingInfo, setting_name, settings_by_default};
+use rumormill_core::{
+    errors::SettingError,
+    settings::{SettingInfo, setting_name, settings_by_default},
+};
 
 use super::error::{PlanError, PlanErrorKind as Kind};
 use super::fields::Fields;

@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use super::settled::Vote;
-use crate::ClocksPassed;
 use crate::effects::Effects;
 use crate::io::Event;
+use crate::members::ClocksPassed;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::time::Instant;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::store::conformance::{contents, delete, put};
 use crate::store::{LoadError, MemoryStore, StoreReader};
-use rumormill_core::Record;
+use rumormill_core::io::Record;
 
 /// How long the worker may take before a test fails; far beyond what it takes.
 const PATIENCE: Duration = Duration::from_secs(20);
