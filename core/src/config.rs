@@ -181,7 +181,7 @@ pub struct Timing {
     pub flush_deadline: Duration,
     /// How long two members may disagree before one fetches what it lacks; 500 ms.
     pub mismatch_patience: Duration,
-    /// A sync session without progress for this long is given up; 3 s.
+    /// A session without progress for this long is given up; 3 s.
     pub session_timeout: Duration,
     /// A leave waits for so many other members that durably claim everything the leaver has seen, or for all when there are fewer; 2.
     /// With 1, a member that took over and is lost at once takes along what it was handed.

@@ -609,8 +609,8 @@ pub enum Event {
         /// Its name, if it is known.
         name: String,
     },
-    /// A sync session brought this node up to a member's state.
-    Synced {
+    /// A session brought this node up to a member's state.
+    CaughtUp {
         /// The member.
         with: NodeId,
         /// Rows received.
@@ -678,7 +678,7 @@ pub enum Timer {
     Detector,
     /// A member to be dialled.
     Dial,
-    /// A sync session or a mismatch.
+    /// A session or a mismatch.
     Gossip,
     /// Unsynced stores.
     Sync,

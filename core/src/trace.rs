@@ -232,7 +232,7 @@ impl Display for Trace<'_, Event> {
             }
             Event::ClockRight { node, .. } => write!(f, "clock-right node={node}"),
             Event::Repaired { with, rows } => write!(f, "repaired with={with} rows={rows}"),
-            Event::Synced { with, rows } => write!(f, "synced with={with} rows={rows}"),
+            Event::CaughtUp { with, rows } => write!(f, "caught-up with={with} rows={rows}"),
             Event::Unreadable { table, key, why } => {
                 let why = unreadable(why);
                 write!(

@@ -178,7 +178,9 @@ fn of_node(ids: &Ids, event: &Event, emit: &mut Emit<'_>) -> &'static str {
         ),
         Event::ClockRight { node, .. } => emit("clock_right", &[who(node)]),
         Event::Repaired { with, rows } => emit("repaired", &[who(with), Field::Num("rows", *rows)]),
-        Event::Synced { with, rows } => emit("caught_up", &[who(with), Field::Num("rows", *rows)]),
+        Event::CaughtUp { with, rows } => {
+            emit("caught_up", &[who(with), Field::Num("rows", *rows)])
+        }
         Event::Unreadable { key, .. } => emit("unreadable", &[Field::Bytes("key", key)]),
         Event::SettingChanged { name, value } => emit(
             "setting_changed",

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use crate::testing::*;
 
+mod anti_entropy;
 mod contract;
 mod damage;
 mod drop_markers;
@@ -35,7 +36,6 @@ mod repair;
 mod settings;
 mod siblings;
 mod skew;
-mod sync;
 mod waits;
 
 /// Whether a message from one node to another is lost.

@@ -156,8 +156,8 @@ impl Names<'_> {
                     format!("compared all rows with {with}: dropped={dropped} proposed={proposed}");
                 ("Rejoined", text)
             }
-            Event::Synced { with, rows } => (
-                "Synced",
+            Event::CaughtUp { with, rows } => (
+                "CaughtUp",
                 format!("{rows} rows came from {}", self.member(*with)),
             ),
             Event::WallStepped { by_ms } => {

@@ -31,7 +31,7 @@ impl Pushes {
     /// A node tells what it has come to know.
     pub(crate) fn on_event(&mut self, at_us: u64, event: &Event) {
         match event {
-            Event::Synced { rows, .. } if at_us >= WARM_UP_US => self.fetched += rows,
+            Event::CaughtUp { rows, .. } if at_us >= WARM_UP_US => self.fetched += rows,
             _ => {}
         }
     }

@@ -4,8 +4,8 @@
 use std::cell::Cell;
 
 use super::{
-    damage, drop_markers, evict, expiry, ids, leave, links, membership, names, namesake, push,
-    refusals, relay, siblings, skew, sync, waits,
+    anti_entropy, damage, drop_markers, evict, expiry, ids, leave, links, membership, names,
+    namesake, push, refusals, relay, siblings, skew, waits,
 };
 use crate::mutants::Mutant;
 
@@ -62,7 +62,7 @@ caught! {
     FlushPassesHidden as flush_passes_hidden by drop_markers::a_flush_deletes_rows_that_are_hidden_before_it_has_come_to_them, "are dead";
     DropMarkerFreedUnasked as drop_marker_freed_unasked by drop_markers::a_drop_marker_is_freed_when_every_member_has_it_and_not_before, "kept for the one that is down";
     DropMarkerForgetsSeen as drop_marker_forgets_seen by drop_markers::what_a_flushed_sibling_had_replaced_stays_away, "replaced";
-    DropMarkerForgotten as drop_marker_forgotten by sync::a_drop_marker_written_under_a_session_is_sent_at_its_end, "the drop marker";
+    DropMarkerForgotten as drop_marker_forgotten by anti_entropy::a_drop_marker_written_under_a_session_is_sent_at_its_end, "the drop marker";
     GraftUnsent as graft_unsent by push::what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fetch_it, "left == right";
     HalfIsEnough as half_is_enough by expiry::two_fast_clocks_of_four_end_no_row, "half of the clocks";
     HiddenDeleteIgnored as hidden_delete_ignored by expiry::a_delete_of_a_row_that_is_hidden_holds_where_it_shows, "it wrote";
@@ -90,13 +90,13 @@ caught! {
     NamesakeWithDiskEnded as namesake_with_disk_ended by namesake::a_member_that_keeps_a_disk_is_waited_for_by_its_namesake, "its disk may come back";
     NonceEchoed as nonce_echoed by links::a_peer_that_sends_back_the_nonce_of_this_node_is_refused, "its own nonce";
     OldGenerationDefended as old_generation_defended by relay::a_member_that_was_evicted_and_is_back_refutes_what_is_said_of_it, "it is accused, and alive";
-    PullRepeated as pull_repeated by sync::a_session_that_is_asked_for_twice_is_served_once, "served once";
+    PullRepeated as pull_repeated by anti_entropy::a_session_that_is_asked_for_twice_is_served_once, "served once";
     RedefinedUntold as redefined_untold by ids::a_watcher_of_a_name_hears_that_rows_have_gone_before_it_meant_another_table, "watches begin anew";
     ClaimClockIgnored as claim_clock_ignored by expiry::a_delete_is_kept_while_a_member_has_not_reached_its_clock, "it could write below the delete";
     RelayedClaimOutlives as relayed_claim_outlives by relay::a_claim_that_is_passed_on_counts_only_while_its_generation_goes_on, "that generation has ended";
     RepairUnwritten as repair_unwritten by siblings::what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_elsewhere, "left == right";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";
-    ScopeOutdated as scope_outdated by sync::a_session_about_a_part_brings_what_has_replaced_its_rows_since, "left == right";
+    ScopeOutdated as scope_outdated by anti_entropy::a_session_about_a_part_brings_what_has_replaced_its_rows_since, "left == right";
     SkewUntold as skew_untold by skew::a_wrong_clock_is_told_until_it_is_right, "a wrong clock is told once";
     StepBackUnseen as step_back_unseen by expiry::clocks_that_were_fast_and_are_right_again_end_no_row, "right again";
     TellingsLast as tellings_last by expiry::a_clock_that_was_heard_long_ago_has_no_vote, "heard long ago";

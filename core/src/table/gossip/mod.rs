@@ -1,6 +1,6 @@
 //! Gossip tables: every member holds every row, any member writes, the larger version wins.
 //!
-//! [`Replica`] is what a node holds. The rest is what it says to others about it: fresh rows (`push`), sessions (`sync`), repairs of lost rows (`repair`), claims and
+//! [`Replica`] is what a node holds. The rest is what it says to others about it: fresh rows (`push`), sessions (`anti_entropy`), repairs of lost rows (`repair`), claims and
 //! what is freed on them (`relay`, `freeing`), rows whose time has come (`expiry`), and the way back in (`rejoin`).
 
 mod door;
@@ -42,7 +42,7 @@ pub(crate) struct Gossip {
     replica: Replica,
     stability: Stability,
     relays: Relays,
-    sync: AntiEntropy,
+    anti_entropy: AntiEntropy,
     lazy: Lazy,
     repair: Option<Repair>,
     renewals: Renewals,
@@ -67,7 +67,7 @@ impl Gossip {
             replica,
             stability: Stability::default(),
             relays: Relays::default(),
-            sync: AntiEntropy::new(config.timing.clone(), &config.limits, rng),
+            anti_entropy: AntiEntropy::new(config.timing.clone(), &config.limits, rng),
             lazy: Lazy::default(),
             repair: None,
             renewals: Renewals::new(),
@@ -94,7 +94,7 @@ impl Gossip {
     /// Goes by another configuration from now on.
     pub(crate) fn retime(&mut self, now: Instant, config: &Config) {
         let (timing, limits) = (&config.timing, &config.limits);
-        self.sync.retime(now, timing.clone(), limits);
+        self.anti_entropy.retime(now, timing.clone(), limits);
         self.lazy.retime(now, timing.mismatch_patience);
         self.replica.set_limits(limits.clone());
     }
@@ -110,7 +110,7 @@ impl Gossip {
                 Timer::Flush,
             ),
             (self.push_deadline(look), Timer::Flush),
-            (self.sync.next_deadline(), Timer::Gossip),
+            (self.anti_entropy.next_deadline(), Timer::Gossip),
             (self.repair_deadline(look), Timer::Gossip),
             (self.lazy.next_deadline(), Timer::Gossip),
             (self.strays_deadline(look), Timer::Gossip),
@@ -160,7 +160,9 @@ impl Gossip {
             }
             GossipMessage::AskClaims(asks) => self.on_ask_claims(env, link, &asks)?,
             GossipMessage::Claims(claims) => self.on_claims(env, link, &claims)?,
-            GossipMessage::Refused { session } => self.sync.on_refused(env.fx, link, session),
+            GossipMessage::Refused { session } => {
+                self.anti_entropy.on_refused(env.fx, link, session)
+            }
         }
         Ok(Paged::Merged)
     }
@@ -197,22 +199,22 @@ impl Gossip {
 
     /// Notes whether a peer has seen the same as this node: for long enough, and this node fetches from it.
     pub(crate) fn note_agreement(&mut self, now: Instant, link: LinkId, agrees: bool) {
-        self.sync.compare(now, link, agrees);
+        self.anti_entropy.compare(now, link, agrees);
     }
 
     /// Lets a fetch that is due later begin now.
     pub(crate) fn expedite(&mut self, now: Instant, link: LinkId) {
-        self.sync.expedite(now, link);
+        self.anti_entropy.expedite(now, link);
     }
 
     /// Fetches from a peer, whether or not it has seen the same.
     pub(crate) fn pull_at_once(&mut self, now: Instant, link: LinkId) {
-        self.sync.pull_at_once(now, link);
+        self.anti_entropy.pull_at_once(now, link);
     }
 
     /// Returns how many sessions this node has asked for that are under way.
     pub(crate) fn sessions(&self) -> usize {
-        self.sync.sessions()
+        self.anti_entropy.sessions()
     }
 
     /// Forgets what others claimed before this node became a full member.
@@ -244,7 +246,7 @@ impl Gossip {
 
     /// Drops what belongs to a link that carries nothing any more.
     pub(crate) fn link_gone(&mut self, env: &mut Env<'_>, link: LinkId) {
-        self.sync.link_down(link);
+        self.anti_entropy.link_down(link);
         self.repair_link_down(env, link);
         self.replica.serve_none(link);
         if self.rejoins_through() == Some(link) {

@@ -143,7 +143,7 @@ impl Gossip {
             contexts: write_contexts(&have),
         };
         let (now, node) = (env.fx.now().mono, repair.node);
-        let session = self.sync.begin(now, (link, node), Form::Whole);
+        let session = self.anti_entropy.begin(now, (link, node), Form::Whole);
         repair.session = Some(session);
         self.send_pull(env, link, session, basis);
     }

@@ -43,7 +43,7 @@ use bytes::Bytes;
 
 use ahead::Ahead;
 pub(crate) use anti_entropy::{
-    AntiEntropy, Contexts, Form, Verdict as SyncVerdict, read_contexts, write_contexts,
+    AntiEntropy, Contexts, Form, Verdict as PageVerdict, read_contexts, write_contexts,
 };
 use cold::Cooling;
 pub(crate) use cold::{Loaded, Place, Thawed};

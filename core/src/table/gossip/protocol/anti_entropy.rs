@@ -14,7 +14,7 @@ use crate::table::RowClass;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{
-    Extent, Form, Merged, Scope, SyncVerdict, read_contexts, read_digest, write_contexts,
+    Extent, Form, Merged, PageVerdict, Scope, read_contexts, read_digest, write_contexts,
     write_digest,
 };
 use crate::wire::{
@@ -111,7 +111,7 @@ impl Gossip {
         }
         let agrees = self.agrees(&env.look(), theirs);
         let now = env.fx.now().mono;
-        self.sync.compare(now, link, agrees);
+        self.anti_entropy.compare(now, link, agrees);
         if agrees && theirs.claims {
             self.rows_compare(env, link, node, theirs.rows);
             let generation = env.links.get(link).map(|known| known.generation);
@@ -259,7 +259,7 @@ impl Gossip {
         (scope, at): (&[ClassScope], u64),
     ) -> Result<(), Refusal> {
         let scope = Scope::from_wire(scope)?;
-        if let Some(session) = self.sync.scoped(env.fx.now().mono, link, session) {
+        if let Some(session) = self.anti_entropy.scoped(env.fx.now().mono, link, session) {
             let basis = PullBasis::Within {
                 scope: scope.to_wire(),
                 since: Some(at),
@@ -272,9 +272,9 @@ impl Gossip {
 
     /// Pulls from the peer with which this node has disagreed for long enough.
     pub(crate) fn pulls_due(&mut self, env: &mut Env<'_>) {
-        while let Some(link) = self.sync.due(env.fx) {
+        while let Some(link) = self.anti_entropy.due(env.fx) {
             let Some(known) = env.links.get(link) else {
-                self.sync.link_down(link);
+                self.anti_entropy.link_down(link);
                 continue;
             };
             let (node, phase) = (known.node, known.phase());
@@ -286,7 +286,7 @@ impl Gossip {
             };
             let busy = self.pending_rejoin.is_some() || env.seat.takes_no_rows;
             if busy || !may || (env.seat.joining.is_some() && env.seat.joining != Some(link)) {
-                self.sync.compare(env.fx.now().mono, link, true);
+                self.anti_entropy.compare(env.fx.now().mono, link, true);
                 continue;
             }
             // Rows written before this node belonged to the cluster may be older than deletes that the cluster has freed.
@@ -306,7 +306,7 @@ impl Gossip {
                 }
             };
             let now = env.fx.now().mono;
-            let session = self.sync.begin(now, (link, node), form);
+            let session = self.anti_entropy.begin(now, (link, node), form);
             self.send_pull(env, link, session, basis);
         }
     }
@@ -361,10 +361,10 @@ impl Gossip {
         if env.seat.takes_no_rows {
             return Ok(Paged::Merged);
         }
-        match self.sync.page(env.fx, link, page)? {
-            SyncVerdict::Ignore => {}
-            SyncVerdict::Merge(rows) => self.merge_page(env, session, rows)?,
-            SyncVerdict::Complete {
+        match self.anti_entropy.page(env.fx, link, page)? {
+            PageVerdict::Ignore => {}
+            PageVerdict::Merge(rows) => self.merge_page(env, session, rows)?,
+            PageVerdict::Complete {
                 rows,
                 adopt,
                 freed,
@@ -387,7 +387,7 @@ impl Gossip {
                     enters,
                 }));
             }
-            SyncVerdict::Rejoin {
+            PageVerdict::Rejoin {
                 rows,
                 adopt,
                 freed,
@@ -410,13 +410,13 @@ impl Gossip {
         env.fx.mark(Mark::SessionComplete);
         let (with, rows) = (done.with, done.rows);
         if rows > 0 {
-            env.fx.event(Event::Synced { with, rows });
+            env.fx.event(Event::CaughtUp { with, rows });
         }
         let phase = env.links.get(done.link).map(|known| known.phase());
         if env.seat.is_full() {
             // Now both may be equal: the answer is a claim, a round of the detector earlier.
             self.send_status(env, done.link);
-            for other in self.sync.outdate(ASKED_AGAIN) {
+            for other in self.anti_entropy.outdate(ASKED_AGAIN) {
                 self.send_status(env, other);
             }
             return false;
