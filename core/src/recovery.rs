@@ -270,7 +270,7 @@ impl Recovery {
         let mut cluster = self.cluster.take().unwrap_or_else(|| ClusterRecord {
             name: self.config.cluster_name.to_string(),
             id: ClusterId(cluster_id),
-            settled: false,
+            has_fellows: false,
             // Without anybody to join through, it is the first of its cluster.
             joined: self.config.seeds.is_empty(),
             rejoining: None,

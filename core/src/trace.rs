@@ -104,8 +104,8 @@ impl Display for Trace<'_, ClusterMessage> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
             ClusterMessage::Greeting(greeting) => {
-                let (phase, settled) = (phase(&greeting.phase), greeting.settled);
-                write!(f, "greeting phase={phase} settled={settled} ")?;
+                let (phase, fellows) = (phase(&greeting.phase), greeting.has_fellows);
+                write!(f, "greeting phase={phase} fellows={fellows} ")?;
                 rows(f, &greeting.rows)
             }
             ClusterMessage::EvictionDigest(evictions) => {

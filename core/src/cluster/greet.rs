@@ -50,7 +50,7 @@ impl Cluster {
         let peer = self.links.get(link).map(|known| known.node);
         let greeting = Greeting {
             cluster: self.record.id,
-            settled: self.is_settled(),
+            has_fellows: self.has_fellows(),
             founds: self.founds(env),
             phase: self.phase(),
             evictions: self.membership.evictions_sum(),

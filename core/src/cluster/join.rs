@@ -1,4 +1,4 @@
-//! Greetings, and what they settle: which node joins which, and which must rejoin first.
+//! Greetings, and what they decide: which node joins which, and which must rejoin first.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -37,7 +37,7 @@ fn verdict(ours: &GreetingFacts, theirs: &GreetingFacts) -> Verdict {
     if ours.cluster == theirs.cluster {
         return Verdict::Same;
     }
-    match (ours.settled, theirs.settled) {
+    match (ours.has_fellows, theirs.has_fellows) {
         (true, true) if !(ours.knows_peer && theirs.knows_peer) => Verdict::Refuse,
         (true, true) if ours.cluster < theirs.cluster => Verdict::Join,
         (true, true) => Verdict::Welcome,
@@ -112,8 +112,8 @@ impl Cluster {
     }
 
     /// Returns whether this node has a fellow member, or a node may be becoming one: either way it stays where it is.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.record.settled || !self.welcoming.is_empty()
+    pub(crate) fn has_fellows(&self) -> bool {
+        self.record.has_fellows || !self.welcoming.is_empty()
     }
 
     /// Whether this node has looked for a cluster for long enough to begin one with others like it.
@@ -169,7 +169,7 @@ impl Cluster {
                 return Ok(());
             }
             Verdict::Join | Verdict::Welcome
-                if ours.settled != self.is_settled() || self.joining.is_some() =>
+                if ours.has_fellows != self.has_fellows() || self.joining.is_some() =>
             {
                 env.fx.mark(Mark::JoinRetry);
                 self.hang_up(env, link, HangupReason::Retry);
@@ -189,7 +189,7 @@ impl Cluster {
                 self.welcoming.insert(link);
                 founds = !self.record.joined;
             }
-            Verdict::Same => self.settle(env),
+            Verdict::Same => self.note_fellow(env),
         }
         if !again {
             self.void_agreements(env, node);
@@ -369,9 +369,9 @@ impl Cluster {
     }
 
     /// A fellow member of this node's own cluster: from now on it never joins another.
-    fn settle(&mut self, env: &mut Env<'_>) {
-        if !self.record.settled {
-            self.record.settled = true;
+    fn note_fellow(&mut self, env: &mut Env<'_>) {
+        if !self.record.has_fellows {
+            self.record.has_fellows = true;
             env.fx.store(record::cluster(&self.record));
         }
     }
@@ -386,7 +386,7 @@ impl Cluster {
         if let Some(cluster) = theirs {
             self.record.id = cluster;
         }
-        self.record.settled = true;
+        self.record.has_fellows = true;
         env.fx.event(Event::Joined { through: with });
         env.fx.mark(Mark::Joined);
         self.become_full(env);

@@ -13,13 +13,13 @@ pub(crate) struct Joins {
     /// Joins whose link is up and whose greetings are under way.
     greeting: BTreeMap<NodeId, Vec<(Token, String)>>,
     /// Joins that are greeted, and wait until this node has caught up and is linked with every member that answers.
-    settling: Vec<(Token, NodeId, Instant)>,
+    held: Vec<(Token, NodeId, Instant)>,
 }
 
 impl Joins {
     /// Returns when the first join is answered whatever is missing.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.settling.iter().map(|(_, _, until)| *until).min()
+        self.held.iter().map(|(_, _, until)| *until).min()
     }
 
     /// The link that these requests wait for is up.
@@ -36,20 +36,20 @@ impl Joins {
     }
 
     /// The greetings with a node are through: the answer waits a little for the rest of the cluster.
-    pub(crate) fn settle(&mut self, token: Token, node: NodeId, until: Instant) {
-        self.settling.push((token, node, until));
+    pub(crate) fn hold(&mut self, token: Token, node: NodeId, until: Instant) {
+        self.held.push((token, node, until));
     }
 
-    pub(crate) fn is_settling(&self) -> bool {
-        !self.settling.is_empty()
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
     }
 
-    /// The joins to answer: all when `settled`, else those that waited long enough.
-    pub(crate) fn settled(&mut self, now: Instant, settled: bool) -> Vec<(Token, NodeId)> {
-        let due = |(_, _, until): &(Token, NodeId, Instant)| settled || *until <= now;
-        let done = self.settling.iter().filter(|join| due(join));
+    /// The joins to answer: all, or those that waited long enough.
+    pub(crate) fn take_due(&mut self, now: Instant, all: bool) -> Vec<(Token, NodeId)> {
+        let due = |(_, _, until): &(Token, NodeId, Instant)| all || *until <= now;
+        let done = self.held.iter().filter(|join| due(join));
         let done = done.map(|(token, node, _)| (*token, *node)).collect();
-        self.settling.retain(|join| !due(join));
+        self.held.retain(|join| !due(join));
         done
     }
 }

@@ -111,11 +111,11 @@ impl Cluster {
 
     /// Answers joins that are greeted: once this node has caught up, or when they have waited for long enough.
     pub(crate) fn joins_due(&mut self, env: &mut Env<'_>) {
-        if !self.joins.is_settling() {
+        if !self.joins.is_holding() {
             return;
         }
-        let (now, settled) = (env.fx.now().mono, self.is_linked_with_all(env));
-        for (token, node) in self.joins.settled(now, settled) {
+        let (now, all) = (env.fx.now().mono, self.is_linked_with_all(env));
+        for (token, node) in self.joins.take_due(now, all) {
             env.answer(token, Ok(Response::Joined(node)));
         }
     }
@@ -492,7 +492,7 @@ impl Cluster {
     pub(crate) fn join_answered(&mut self, env: &mut Env<'_>, node: NodeId) {
         let until = env.fx.now().mono + JOIN_PATIENCE;
         for (token, _) in self.joins.joined(node) {
-            self.joins.settle(token, node, until);
+            self.joins.hold(token, node, until);
         }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct ClusterRecord {
     pub(crate) name: String,
     pub(crate) id: ClusterId,
     /// Whether it ever had a fellow member.
-    pub(crate) settled: bool,
+    pub(crate) has_fellows: bool,
     /// Whether it has caught up with the cluster since it entered it.
     pub(crate) joined: bool,
     /// Set from a departure until the rejoin.
@@ -107,7 +107,7 @@ pub(crate) fn cluster(cluster: &ClusterRecord) -> StoreOp {
     value
         .text(&cluster.name)
         .u64(cluster.id.0)
-        .u8(u8::from(cluster.settled))
+        .u8(u8::from(cluster.has_fellows))
         .u8(u8::from(cluster.joined));
     if let Some(rejoining) = &cluster.rejoining {
         value.u64(rejoining.since.0);
@@ -225,7 +225,7 @@ fn read_own(name: &[u8], body: &[u8]) -> Option<OwnRecord> {
         b"cluster" => OwnRecord::Cluster(ClusterRecord {
             name: value.text()?,
             id: ClusterId(value.u64()?),
-            settled: value.u8()? != 0,
+            has_fellows: value.u8()? != 0,
             joined: value.u8()? != 0,
             rejoining: read_rejoining(&mut value)?,
         }),

@@ -118,7 +118,7 @@ wire! {
         /// The sender's cluster.
         pub cluster: ClusterId,
         /// Whether the sender has ever had a fellow member.
-        pub settled: bool,
+        pub has_fellows: bool,
         /// Whether the sender has looked for a cluster for long enough to begin one with others that have too.
         #[cfg_attr(feature = "std", serde(default))]
         pub founds: bool,

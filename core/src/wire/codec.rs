@@ -98,7 +98,7 @@ mod tests {
     fn greeting() -> Greeting {
         Greeting {
             cluster: ClusterId(7),
-            settled: true,
+            has_fellows: true,
             founds: true,
             phase: Phase::Member,
             evictions: 9,
@@ -129,7 +129,7 @@ mod tests {
         let whole = greeting();
         let mut fields = vec![
             ("cluster", value(&whole.cluster)),
-            ("settled", value(&whole.settled)),
+            ("has_fellows", value(&whole.has_fellows)),
             ("founds", value(&whole.founds)),
             ("phase", value(&whole.phase)),
             ("evictions", value(&whole.evictions)),
@@ -210,7 +210,14 @@ mod tests {
 
     #[test]
     fn a_greeting_that_lacks_a_mandatory_field_is_refused() {
-        for gone in ["cluster", "settled", "phase", "evictions", "rows", "status"] {
+        for gone in [
+            "cluster",
+            "has_fellows",
+            "phase",
+            "evictions",
+            "rows",
+            "status",
+        ] {
             let bytes = greeting_of(|fields| fields.retain(|field| field.0 != gone));
             assert!(
                 matches!(decode(&bytes), Err(DecodeError::Malformed { .. })),

@@ -142,12 +142,12 @@ impl<'a> Line<'a> {
             }
         };
         let status = status_hash(&greeting.status);
-        let [settled, founds, whole] =
-            [greeting.settled, greeting.founds, greeting.whole].map(u64::from);
+        let [has_fellows, founds, whole] =
+            [greeting.has_fellows, greeting.founds, greeting.whole].map(u64::from);
         self.push(Field::Word("phase", phase))
             .num("rows", greeting.rows.rows.len() as u64)
             .mute([batch_hash(&greeting.rows), status])
-            .mute([since, greeting.cluster.0, settled, founds])
+            .mute([since, greeting.cluster.0, has_fellows, founds])
             .mute([greeting.evictions, whole])
     }
 

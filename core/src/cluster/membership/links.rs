@@ -34,7 +34,7 @@ pub(crate) enum LinkPhase {
 #[derive(Clone, Debug)]
 pub(crate) struct GreetingFacts {
     pub(crate) cluster: ClusterId,
-    pub(crate) settled: bool,
+    pub(crate) has_fellows: bool,
     pub(crate) founds: bool,
     pub(crate) phase: Phase,
     /// Whether it holds rows of users.
@@ -51,7 +51,7 @@ impl GreetingFacts {
     pub(crate) fn new(greeting: &Greeting, knows_peer: bool) -> Self {
         GreetingFacts {
             cluster: greeting.cluster,
-            settled: greeting.settled,
+            has_fellows: greeting.has_fellows,
             founds: greeting.founds,
             phase: greeting.phase.clone(),
             has_rows: greeting.status.usr != 0,
