@@ -213,7 +213,7 @@ marks! {
     /// A write was refused because its key has too many siblings.
     SiblingsRefused = "siblings-refused",
     /// Versions that were replaced beside a live sibling were forgotten, because every member has the newer ones.
-    SiblingsSettled = "siblings-settled",
+    SiblingsForgotten = "siblings-forgotten",
     /// This node refuted a suspicion.
     SuspicionRefuted = "suspicion-refuted",
     /// A flush has deleted a row above its drop marker.

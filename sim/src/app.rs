@@ -45,7 +45,7 @@ pub trait Deployment {
     fn start(&mut self, machine: usize) -> Box<dyn Application>;
 
     /// Whether the application has nothing left to do. After the last fault the world waits for it, as long as for the
-    /// store ([`SETTLE_US`](crate::SETTLE_US) for up to 20 machines), and then judges.
+    /// store ([`QUIESCE_US`](crate::QUIESCE_US) for up to 20 machines), and then judges.
     fn rests(&self, world: &World) -> bool {
         let _ = world;
         true

@@ -2,7 +2,7 @@
 //!
 //! A seed expands into a [`plan::Plan`]: what clients do and what goes wrong, each at its time. A [`World`] goes through it
 //! with real nodes, over a simulated network, on simulated disks, by clocks that are wrong, and in virtual time; then all
-//! faults end, the cluster settles, and [`checkers`] judge. What a node is never depends on anything else, so one seed is
+//! faults end, the cluster comes to rest, and [`checkers`] judge. What a node is never depends on anything else, so one seed is
 //! one run: the same trace and the same hash on every machine and in every build.
 //!
 //! ```
@@ -140,6 +140,7 @@ mod operator;
 pub mod page;
 pub mod plan;
 mod power;
+mod quiesce;
 pub mod recording;
 mod report;
 mod rng;
@@ -150,7 +151,6 @@ pub mod scale;
 mod scenario;
 mod sessions;
 mod settings;
-mod settle;
 pub mod shrink;
 mod siblings;
 mod storing;
@@ -168,13 +168,13 @@ pub use clock::Clock;
 pub use disk::Disk;
 pub use faults::{FaultKind, FaultSet, UnknownFault};
 pub use model::{Effect, History, Model, Told};
+pub use quiesce::QUIESCE_US;
 pub use recording::Recording;
 pub use report::Report;
 pub use run::{CHECKERS, Options, record, record_plan, report, run, run_plan};
 pub use sabotage::{Honest, Sabotage};
 pub use scenario::Scenario;
 pub use sessions::{Answer, Exchange, Found};
-pub use settle::SETTLE_US;
 pub use trace::{Keep, Trace};
 pub use world::World;
 

@@ -9,33 +9,33 @@ use crate::trace::Field;
 use crate::world::World;
 
 /// How long a cluster of up to 20 nodes may take to come to rest after the last fault, in microseconds of virtual time.
-pub const SETTLE_US: u64 = 60_000_000;
-const SETTLE_PER_NODE_US: u64 = 3_000_000;
-const SETTLE_STEP_US: u64 = 500_000;
+pub const QUIESCE_US: u64 = 60_000_000;
+const QUIESCE_PER_NODE_US: u64 = 3_000_000;
+const QUIESCE_STEP_US: u64 = 500_000;
 /// Steps in which rows that wait to become siblings are moved by a node that has just started, unless their writer is gone for good.
 const STRAYS_STEPS: u64 = 12;
 
 impl World {
-    /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`SETTLE_US`].
-    pub fn settle(&mut self) {
+    /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`QUIESCE_US`].
+    pub fn quiesce(&mut self) {
         self.note("faults_end", &[]);
         self.course.settling = true;
         self.trace.all_faults_end(self.now_us);
         self.end_faults_but_cuts();
         let begun_us = self.now_us;
         let rests = self.come_to_rest();
-        self.count_by("settle_ms", (self.now_us - begun_us) / 1000);
+        self.count_by("quiesce_ms", (self.now_us - begun_us) / 1000);
         self.note("at_rest", &[Field::Num("is", u64::from(rests))]);
     }
 
     /// Waits until the cluster is at rest, or for as long as it may take; whether it is.
     pub(crate) fn come_to_rest(&mut self) -> bool {
         // Before deletes are forgotten every node has to hear from every other, and a node asks one after the other.
-        let patience_us = SETTLE_US.max(self.hosts.len() as u64 * SETTLE_PER_NODE_US);
+        let patience_us = QUIESCE_US.max(self.hosts.len() as u64 * QUIESCE_PER_NODE_US);
         let limit_us = self.now_us + patience_us;
         let mut quiet = 0;
         while self.now_us < limit_us && (quiet < 2 || quiet < STRAYS_STEPS && self.has_strays()) {
-            self.run_until(self.now_us + SETTLE_STEP_US);
+            self.run_until(self.now_us + QUIESCE_STEP_US);
             self.operator_declares_lost();
             quiet = if self.is_at_rest() { quiet + 1 } else { 0 };
         }

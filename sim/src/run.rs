@@ -51,7 +51,7 @@ pub struct Options {
     pub seed: u64,
     /// Nodes, at least 1; more than 100 are slow.
     pub nodes: usize,
-    /// Virtual minutes under load and faults; the time to settle comes on top.
+    /// Virtual minutes under load and faults; the time to come to rest comes on top.
     pub minutes: u64,
     /// The kinds of faults.
     pub faults: FaultSet,

@@ -284,10 +284,10 @@ impl Scenario {
         self
     }
 
-    /// Ends all faults, lets the cluster settle, and returns what was broken.
+    /// Ends all faults, lets the cluster come to rest, and returns what was broken.
     pub fn finish(&mut self) -> Vec<Violation> {
         self.cuts.clear();
-        self.world.settle();
+        self.world.quiesce();
         self.world.judge();
         self.world.violations().to_vec()
     }

@@ -222,7 +222,7 @@ impl World {
     /// Goes through the whole plan, ends all faults, waits until the cluster is at rest, and judges.
     pub fn run(&mut self) {
         self.run_until(self.plan.stop_us);
-        self.settle();
+        self.quiesce();
         self.read_cold_rows();
         self.judge();
     }

@@ -330,7 +330,7 @@ fn an_isolated_node_returns_by_itself() {
         !net.log[before..]
             .iter()
             .any(|(_, _, action)| is_verdict(action)),
-        "settled"
+        "at rest"
     );
 }
 

@@ -53,7 +53,7 @@ pub struct Hello {
     pub versions: (u16, u16),
     /// The cluster's name; another name is refused.
     pub cluster_name: String,
-    /// The cluster's id, for the log: whether two clusters may meet is settled after the handshake.
+    /// The cluster's id, for the log: whether two clusters may meet is decided after the handshake.
     pub cluster: ClusterId,
     /// The node and its present boot.
     pub actor: Actor,

@@ -142,7 +142,7 @@ impl Lab {
     }
 
     /// Handles everything until no node has an output left.
-    fn settle(&mut self) {
+    fn quiesce(&mut self) {
         let mut inputs: VecDeque<(usize, Input)> = VecDeque::new();
         loop {
             for i in 0..self.nodes.len() {
@@ -262,7 +262,7 @@ impl Lab {
     fn run(&mut self, millis: u64) {
         let end = self.now.mono + Duration::from_millis(millis);
         loop {
-            self.settle();
+            self.quiesce();
             let next = self
                 .nodes
                 .iter()
@@ -282,7 +282,7 @@ impl Lab {
                 return;
             }
             if next == end {
-                self.settle();
+                self.quiesce();
                 return;
             }
         }
@@ -358,7 +358,7 @@ fn a_write_reaches_every_member() {
             assert_eq!(node.members().len(), 3, "{:?}", lab.events);
         }
         lab.put(1, "k", "v");
-        lab.settle();
+        lab.quiesce();
         assert_eq!(lab.everywhere("k"), std::vec![value("v"); 3]);
     }
 }
@@ -404,7 +404,7 @@ fn a_lost_push_is_fetched() {
         to == 2 && matches!(msg, wire::Message::Gossip(wire::GossipMessage::Push(_)))
     });
     lab.put(0, "k", "v");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.get(2, "k"), None);
     lab.run(4_000);
     assert_eq!(lab.get(2, "k"), value("v"));
@@ -468,7 +468,7 @@ fn a_leaver_hands_over_and_rejoins() {
     assert_eq!(lab.everywhere("kept"), std::vec![value("v"); 3]);
     assert_eq!(lab.everywhere("new"), std::vec![value("v"); 3]);
     lab.put(2, "again", "v");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.everywhere("again"), std::vec![value("v"); 3]);
 }
 
@@ -563,7 +563,7 @@ fn a_flush_kills_older_rows_in_whatever_order_they_arrive() {
     let mut lab = Lab::new(2, Storage::Ordered, true);
     lab.run(3_000);
     lab.put(0, "old", "v");
-    lab.settle();
+    lab.quiesce();
     let now = lab.now;
     lab.node(1).flush(now, None).unwrap();
     lab.put(1, "new", "v");
@@ -584,7 +584,7 @@ fn an_expired_row_is_gone_everywhere_and_freed() {
         expires,
     };
     lab.node(0).write(now, TableId::DEFAULT, write).unwrap();
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.everywhere("k"), [value("v"), value("v")]);
     lab.run(600);
     assert_eq!(lab.everywhere("k"), [None, None]);
@@ -620,7 +620,7 @@ fn once_a_join_is_answered_a_write_anywhere_reaches_all_at_once() {
         }
         assert!(lab.replies[&token].is_ok());
         lab.put(i - 1, &std::format!("k{i}"), "v");
-        lab.settle();
+        lab.quiesce();
         for at in 0..=i {
             assert_eq!(lab.get(at, &std::format!("k{i}")), value("v"), "node {at}");
         }
@@ -675,7 +675,7 @@ fn a_restored_store_revives_nothing() {
     assert!(lab.marked(2, "behind") && lab.marked(2, "rejoined"));
     lab.expect_only_kept_and_own();
     lab.put(2, "after", "v");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.everywhere("after"), std::vec![value("v"); 3]);
 }
 

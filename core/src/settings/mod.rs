@@ -129,11 +129,11 @@ impl Settings {
                 self.rows.insert(at, read)
             }
         };
-        self.settle()
+        self.derive()
     }
 
     /// Derives what is in force from the rows and the base, whatever was in force before.
-    fn settle(&mut self) -> Vec<Verdict> {
+    fn derive(&mut self) -> Vec<Verdict> {
         let mut ignored = BTreeMap::new();
         let mut effective = self.base.clone();
         let broken = broken(|at| self.rows.get(&at)?.as_ref().ok().copied());
@@ -247,7 +247,7 @@ impl Settings {
             rows: self.rows.clone(),
             ignored: BTreeMap::new(),
         };
-        again.settle();
+        again.derive();
         assert!(
             again.effective == self.effective && again.ignored == self.ignored,
             "settings follow from their rows"

@@ -164,7 +164,7 @@ impl SiblingRow {
 
     /// Forgets deletes and what was replaced, since every member has the versions and so knows it too. What is not `covered` here
     /// stays known: a node that was evicted may still hold it, and nothing else would tell that it was replaced.
-    pub(crate) fn settle(&mut self, covered: impl Fn(Dot) -> bool) {
+    pub(crate) fn forget_replaced(&mut self, covered: impl Fn(Dot) -> bool) {
         self.versions.retain(|version| version.value.is_some());
         self.seen.retain(|dot| !covered(dot));
         for version in &self.versions {

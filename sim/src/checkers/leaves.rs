@@ -14,7 +14,7 @@ pub const NAME: &str = "leaves";
 const LEAST_MS: u64 = 100;
 
 /// A cluster is itself again so long after the last fault and start, in microseconds.
-const SETTLED_US: u64 = 4_000_000;
+const CALM_US: u64 = 4_000_000;
 
 /// A leave that was asked for at one instant of the node's own time and answered at another, whether it was calm (no fault since well
 /// before it began, all others linked and well), and what was said of how far it came. Guarantees, "Leave and crash": a leave hands over.
@@ -70,7 +70,7 @@ impl Leaves {
 
     /// Whether nothing has begun or ended for a while.
     pub(crate) fn is_quiet(&self, at_us: u64) -> bool {
-        at_us.saturating_sub(self.disturbed_us) >= SETTLED_US
+        at_us.saturating_sub(self.disturbed_us) >= CALM_US
     }
 
     /// The node is asked to leave, at this time of its own clock.

@@ -5,8 +5,8 @@ use rumormill_core::wire::{DetectorMessage, Message, Status};
 
 use super::{Figure, Goal, Lab, Measured, Meter, Parcel, Work};
 
-/// How long a cluster settles after it has formed, and how long it is watched, in microseconds.
-const SETTLE_US: u64 = 10_000_000;
+/// How long a cluster rests after it has formed, and how long it is watched, in microseconds.
+const QUIESCE_US: u64 = 10_000_000;
 const IDLE_US: u64 = 60_000_000;
 
 /// Measures the time from the first start until every node has a link to every other.
@@ -32,7 +32,7 @@ pub(super) fn idle(lab: &mut Lab) -> Measured {
     lab.begin();
     // An empty cluster has less to say of its state.
     lab.write(0, 1);
-    lab.pass(SETTLE_US);
+    lab.pass(QUIESCE_US);
     lab.begin();
     lab.pass(IDLE_US);
     let periods = IDLE_US as f64 / lab.period_us() as f64;

@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
         if u.is_empty() || stage.step(&mut u).is_err() {
             break;
         }
-        stage.settle();
+        stage.quiesce();
     }
 }
 
@@ -61,7 +61,7 @@ impl Stage {
             seq: None,
         };
         stage.handle(Input::Tick);
-        stage.settle();
+        stage.quiesce();
         stage
     }
 
@@ -70,7 +70,7 @@ impl Stage {
     }
 
     /// Does a driver's work after an input. Every sent message has to have a form on the wire.
-    fn settle(&mut self) {
+    fn quiesce(&mut self) {
         self.node.inspect().check();
         while let Some(output) = self.node.poll_output() {
             match output {

@@ -112,7 +112,7 @@ fn a_digest_that_agrees_by_now_ends_the_session() {
         status,
     }));
     lab.node(0).handle(now, Input::Message { link, msg });
-    lab.settle();
+    lab.quiesce();
     let told = told.borrow();
     let ends = |(from, _, msg): &(usize, usize, Message)| {
         *from == 0
@@ -136,7 +136,7 @@ fn a_scope_that_was_not_asked_for_is_ignored() {
         at: 1,
     });
     lab.node(0).handle(now, Input::Message { link, msg });
-    lab.settle();
+    lab.quiesce();
     assert!(told.borrow().is_empty(), "{:?}", told.borrow());
 }
 
@@ -165,7 +165,7 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
     lab.run(1_000);
     lose_pushes_to(&mut lab, 1, &told);
     lab.put(0, "k", "old");
-    lab.settle();
+    lab.quiesce();
     let actor = lab.nodes[0].as_ref().unwrap().hello().actor;
     let mut lacked = crate::table::Context::new();
     lacked.insert(actor, 2);
@@ -173,7 +173,7 @@ pub(super) fn a_session_about_a_part_brings_what_has_replaced_its_rows_since() {
         crate::table::gossip::Scope::around(&[(crate::table::RowClass::UsrDurable, lacked)]);
     let at = lab.node(0).shared.changes.next();
     lab.put(2, "k", "new");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.get(0, "k"), value("new"));
     let pull = |session, since, status| {
         Message::Gossip(GossipMessage::Pull(wire::Pull {

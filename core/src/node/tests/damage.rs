@@ -118,7 +118,7 @@ fn a_node_that_has_lost_everything_but_its_identity_comes_back_as_the_same_membe
     assert_eq!((lab.node(2).id(), lab.phase_of(2)), (id, "joining"));
     assert_eq!(lab.damage(2).unwrap(), "db/0.jnl is damaged");
     // The note outlives a restart: nothing else on this disk tells that rows are missing.
-    lab.settle();
+    lab.quiesce();
     lab.stop(2);
     lab.start(2);
     assert!(lab.damage(2).is_some(), "the damage is remembered");

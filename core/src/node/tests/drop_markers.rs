@@ -577,7 +577,7 @@ pub(super) fn a_row_of_a_memory_table_that_comes_after_its_drop_marker_was_freed
         };
         let now = lab.now;
         lab.node(2).write(now, tables[2], put).unwrap();
-        lab.settle();
+        lab.quiesce();
         let (relay, msg) = first_forward(&sent);
         let other = 1 - relay;
         // The member that is to pass the row on hears of the delete, and not of the row.

@@ -81,7 +81,7 @@ fn a_dead_member_is_evicted_by_a_majority_and_comes_back_by_rejoin() {
     assert_eq!(lab.everywhere("own"), std::vec![value("v"); 3]);
     assert_eq!(lab.phases(), ["member"; 3]);
     lab.put(2, "again", "v");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.everywhere("again"), std::vec![value("v"); 3]);
     lab.stop(2);
     lab.start(2);
@@ -283,7 +283,7 @@ fn an_agreement_ends_with_the_generation_of_the_asker() {
             _ => false,
         });
         lab.evict(0, "n4", true);
-        lab.settle();
+        lab.quiesce();
         let bound =
             |lab: &Lab, i: usize| lab.nodes[i].as_ref().unwrap().cluster.evictions.is_bound();
         assert!(bound(&lab, 1) && bound(&lab, 2));
@@ -516,7 +516,7 @@ impl Lab {
             request,
         };
         self.node(i).handle(now, input);
-        self.settle();
+        self.quiesce();
         match self.replies.remove(&token) {
             Some(Ok(Response::Resumed { without })) => Ok(without.len()),
             Some(Err(RequestError::Resume(error))) => Err(error),

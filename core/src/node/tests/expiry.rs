@@ -355,7 +355,7 @@ fn a_hidden_row_costs_what_a_tombstone_costs_where_values_may_leave_memory() {
         request,
     };
     lab.node(1).handle(now, input);
-    lab.settle();
+    lab.quiesce();
     assert!(matches!(&lab.replies[&token], Ok(Response::Row(Some(row))) if row.value == "v"));
 }
 
@@ -374,7 +374,7 @@ fn a_row_that_is_hidden_and_cold_replaces_an_older_one_without_end_of_repairs() 
     lab.start(1);
     assert_eq!(lab.get(1, "k"), value("old"));
     lab.run(10_000);
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.get(1, "k"), value("v"));
     assert!(lab.marked(0, "renewal-loaded"));
     let ends = |lab: &Lab| {

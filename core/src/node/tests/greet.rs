@@ -108,7 +108,7 @@ fn a_node_that_has_not_heard_of_an_eviction_hears_of_it_and_of_no_other_before_a
     let said = lab.listen();
     lab.start(2);
     // The greetings are through; no session has begun.
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.heard_of(2), 53);
     let said = said.borrow();
     assert!(said.heard.contains(&50) && said.heard.contains(&53));
@@ -139,6 +139,6 @@ fn sides_that_have_heard_of_different_evictions_both_hear_of_all() {
     lab.cut = Box::new(|_, _, _| false);
     lab.stop(1);
     lab.start(1);
-    lab.settle();
+    lab.quiesce();
     assert_eq!((lab.heard_of(0), lab.heard_of(1)), (19, 19));
 }

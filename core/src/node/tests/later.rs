@@ -134,10 +134,10 @@ fn a_gossip_table_remembers_no_idempotency_key() {
     let request = put(TableId::DEFAULT, "k", "v").idempotency(key());
     lab.ask_within(1, request.caller(Caller::Operator), None);
     assert_eq!(lab.node(0).fx.queued(), 1);
-    lab.settle();
+    lab.quiesce();
     let refused = Some(Err(RequestError::IdempotencyUnsupported));
     assert_eq!(lab.answer_to(1), refused);
     lab.ask_within(2, get(TableId::DEFAULT, "k").idempotency(key()), None);
-    lab.settle();
+    lab.quiesce();
     assert_eq!(value_in(lab.answer_to(2)), None);
 }

@@ -35,7 +35,7 @@ fn a_join_through_the_address_of_a_linked_node_makes_no_second_link() {
                 request,
             },
         );
-        lab.settle();
+        lab.quiesce();
     };
     join(&mut lab, 1);
     let links = lab.next_link;

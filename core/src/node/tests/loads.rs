@@ -58,7 +58,7 @@ impl Lab {
     /// Returns the answer of a read with a load.
     fn read(&mut self, i: usize, key: &str) -> Option<Bytes> {
         self.ask_get(i, 99, key);
-        self.settle();
+        self.quiesce();
         answer(&self.replies.remove(&Token(99)).unwrap())
     }
 
@@ -104,7 +104,7 @@ fn a_large_value_leaves_memory_once_it_is_durable_and_is_read_from_the_store() {
         value(LARGE),
         "resident until it is stored"
     );
-    lab.settle();
+    lab.quiesce();
     assert!(!lab.is_cold(0, "large"), "and until that is durable");
     lab.run(2_000);
     assert!(lab.is_cold(0, "large") && !lab.is_cold(0, "small"));
@@ -135,7 +135,7 @@ fn a_large_value_leaves_memory_once_it_is_durable_and_is_read_from_the_store() {
 fn a_value_stays_until_its_own_batch_is_durable() {
     let mut lab = cold_lab(1);
     lab.put(0, "earlier", "v");
-    lab.settle();
+    lab.quiesce();
     let now = lab.now;
     let write = Write::Put {
         key: b"k",
@@ -143,7 +143,7 @@ fn a_value_stays_until_its_own_batch_is_durable() {
         expires: None,
     };
     let accepted = lab.node(0).write(now, TableId::DEFAULT, write).unwrap();
-    lab.settle();
+    lab.quiesce();
     for (upto, cold) in [(accepted.seq.0 - 1, false), (accepted.seq.0, true)] {
         let upto = Seq(upto);
         lab.node(0).handle(now, Input::Stored { upto });
@@ -194,11 +194,11 @@ fn readers_share_a_load_and_a_write_behind_them_keeps_its_place() {
     lab.ask_get(0, 2, "k");
     lab.ask_put(0, 3, "k", "new");
     lab.ask_get(0, 4, "k");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.loads.len(), 1, "one load for all");
     assert!(lab.replies.is_empty());
     lab.answer_load();
-    lab.settle();
+    lab.quiesce();
     for (token, shown) in [(1, LARGE), (2, LARGE), (4, "new")] {
         assert_eq!(answer(&lab.replies[&Token(token)]), value(shown), "{token}");
     }
@@ -216,7 +216,7 @@ fn a_row_that_is_replaced_during_a_load_is_read_as_it_is_now() {
     lab.holds_loads = true;
     lab.ask_get(0, 1, "k");
     lab.ask_get(0, 2, "gone");
-    lab.settle();
+    lab.quiesce();
     let old = lab.disks[0].clone();
     lab.put(0, "k", newer);
     lab.delete(0, "gone");
@@ -227,11 +227,11 @@ fn a_row_that_is_replaced_during_a_load_is_read_as_it_is_now() {
     lab.answer_load();
     lab.answer_load();
     lab.disks[0] = new;
-    lab.settle();
+    lab.quiesce();
     assert_eq!(answer(&lab.replies[&Token(2)]), None, "deleted meanwhile");
     assert!(!lab.replies.contains_key(&Token(1)), "asked for again");
     lab.answer_load();
-    lab.settle();
+    lab.quiesce();
     assert_eq!(answer(&lab.replies[&Token(1)]), value(newer));
 }
 
@@ -259,12 +259,12 @@ fn a_damaged_missing_or_foreign_record_is_an_error_and_an_event() {
     lab.holds_loads = true;
     for (result, error) in cases {
         lab.ask_get(0, 1, "k");
-        lab.settle();
+        lab.quiesce();
         let (_, load, query) = lab.loads.remove(0);
         assert_eq!(query, key);
         let now = lab.now;
         lab.node(0).handle(now, Input::Loaded { load, result });
-        lab.settle();
+        lab.quiesce();
         assert_eq!(lab.replies.remove(&Token(1)), Some(Err(error)));
         assert!(matches!(
             lab.events.pop(),
@@ -279,7 +279,7 @@ fn a_damaged_missing_or_foreign_record_is_an_error_and_an_event() {
     lab.run(2_000);
     lab.disks[0].insert(key, older);
     lab.ask_get(0, 2, "k");
-    lab.settle();
+    lab.quiesce();
     let rolled_back = damaged("another version than the row's");
     assert_eq!(lab.replies[&Token(2)], Err(rolled_back));
 }
@@ -299,7 +299,7 @@ fn loads_and_their_waiters_are_bounded_and_can_be_given_up() {
     for i in 0..6 {
         lab.ask_get(0, i, &std::format!("k{i}"));
     }
-    lab.settle();
+    lab.quiesce();
     let busy = Err(RequestError::Read(ReadError::Busy { limit: 3 }));
     assert_eq!(lab.loads.len(), 2, "in flight");
     assert_eq!(
@@ -310,7 +310,7 @@ fn loads_and_their_waiters_are_bounded_and_can_be_given_up() {
     lab.ask_get(0, 10, "k0");
     lab.ask_get(0, 11, "k0");
     lab.ask_get(0, 12, "k0");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.replies.remove(&Token(12)), Some(busy));
     let now = lab.now;
     lab.node(0).handle(now, Input::Cancel { token: Token(10) });
@@ -331,7 +331,7 @@ fn loads_and_their_waiters_are_bounded_and_can_be_given_up() {
     );
     for _ in 0..5 {
         lab.answer_load();
-        lab.settle();
+        lab.quiesce();
     }
     let shown: Vec<u64> = lab.replies.keys().map(|token| token.0).collect();
     assert_eq!(shown, [0, 1, 2, 3, 4, 11], "the others are answered once");
@@ -349,7 +349,7 @@ impl Lab {
         let (now, load) = (self.now, LoadId(1_000));
         let result = Ok(None);
         self.node(0).handle(now, Input::Loaded { load, result });
-        self.settle();
+        self.quiesce();
         assert!(self.loads.is_empty());
     }
 }
@@ -371,16 +371,16 @@ fn a_late_joiner_gets_cold_rows_and_what_replaced_them() {
     lab.disks.push(BTreeMap::new());
     lab.nodes.push(None);
     lab.start(1);
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.loads.len(), 7, "one page is prepared at a time");
     assert_eq!(lab.get(1, "k0"), None);
     lab.put(0, "k0", "newer");
     lab.put(0, "k39", "newer");
     lab.delete(0, "k1");
-    lab.settle();
+    lab.quiesce();
     while !lab.loads.is_empty() {
         lab.answer_load();
-        lab.settle();
+        lab.quiesce();
     }
     lab.run(1_000);
     assert_eq!(lab.phase(1), "member");
@@ -456,7 +456,7 @@ fn a_rejoin_loads_what_it_proposes() {
     for _ in 0..200 {
         while !lab.loads.is_empty() {
             lab.answer_load();
-            lab.settle();
+            lab.quiesce();
         }
         lab.run(50);
     }

@@ -70,7 +70,7 @@ fn a_copy_is_refused_while_the_original_answers_and_let_in_when_it_is_gone() {
         "told, and not all the time: {told}"
     );
     lab.put(1, "k", "v");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.get(0, "k"), value("v"), "its links are as they were");
     assert_eq!(lab.get(2, "k"), value("v"));
     lab.stop(1);
@@ -100,7 +100,7 @@ fn a_restart_is_let_in_though_its_old_links_seem_to_be_up() {
         assert_eq!(lab.member(i, id).state, MemberState::Alive);
     }
     lab.put(0, "k", "v");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.get(1, "k"), value("v"));
     let denied = |(_, event): &(usize, Event)| matches!(event, Event::Denied { .. });
     assert!(!lab.events.iter().any(denied), "{:?}", lab.events);
@@ -339,7 +339,7 @@ fn of_two_nodes_of_one_seed_the_second_is_refused_with_the_reason() {
     let refused = Event::Refused { node, why };
     assert!(lab.events.contains(&(0, refused)), "{:?}", lab.events);
     lab.put(0, "later", "v");
-    lab.settle();
+    lab.quiesce();
     for key in ["k", "later"] {
         assert_eq!(lab.get(1, key), value("v"), "{key}");
         assert_eq!(lab.get(2, key), None, "it is no member");

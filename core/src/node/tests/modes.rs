@@ -61,7 +61,7 @@ fn a_definition_of_another_mode_that_comes_from_a_peer_makes_no_table() {
     for restarted in [false, true] {
         for i in 0..2 {
             if restarted {
-                lab.settle();
+                lab.quiesce();
                 lab.stop(i);
                 lab.start(i);
             }
@@ -123,7 +123,7 @@ fn sealed(key: &[u8]) -> crate::io::Record {
 fn a_record_of_a_newer_program_is_refused_and_not_deleted() {
     let mut lab = Lab::new(1, Storage::Ordered, true);
     lab.put(0, "k", "v");
-    lab.settle();
+    lab.quiesce();
     let keys: [(&[u8], Option<Mode>); 4] = [
         (b"s\0\x07log", Some(Mode::Strong)),
         (b"qrow", Some(Mode::Quorum)),

@@ -25,7 +25,7 @@ pub(super) fn set(lab: &mut Lab, name: &str, value: &str) {
     lab.node(0)
         .change_settings(now, &[(name, Some(value))])
         .unwrap();
-    lab.settle();
+    lab.quiesce();
 }
 
 /// Notes what is sent from now on; `lost` says what does not arrive.
@@ -86,7 +86,7 @@ fn along_a_tree_a_write_reaches_each_member_once_and_none_sends_it_to_more_than_
         let mut lab = tree(members, fanout);
         let sent = watch(&mut lab, |_, _, _| false);
         lab.put(1, "k", "v");
-        lab.settle();
+        lab.quiesce();
         assert_eq!(lab.everywhere("k"), std::vec![value("v"); members]);
         assert_eq!(rows(&sent).len(), members - 1);
         for node in 0..members {
@@ -116,7 +116,7 @@ pub(super) fn what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fet
         from != 1 && matches!(msg, Message::Gossip(GossipMessage::Forward { .. }))
     });
     lab.put(1, "k", "v");
-    lab.settle();
+    lab.quiesce();
     assert!(lab.everywhere("k").contains(&None));
     lab.run(350);
     assert_eq!(lab.everywhere("k"), std::vec![value("v"); 9]);
@@ -183,7 +183,7 @@ fn members_that_disagree_on_the_size_deliver_all_the_same() {
     let sent = watch(&mut lab, |_, _, _| false);
     lab.put(0, "direct", "v");
     lab.put(5, "tree", "v");
-    lab.settle();
+    lab.quiesce();
     for key in ["direct", "tree"] {
         assert_eq!(lab.everywhere(key), std::vec![value("v"); 6]);
     }
@@ -220,7 +220,7 @@ fn writes_wait_for_each_other_until_the_deadline_or_until_a_message_is_full() {
     for key in ["c", "d", "e", "f"] {
         lab.put(1, key, "3");
     }
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.get(0, "f"), value("3"), "a full message does not wait");
     let counters = rows(&sent).into_iter().flat_map(|(_, batch)| batch.rows);
     let counters: Vec<u64> = counters.map(|row| row.counter).collect();
@@ -249,7 +249,7 @@ fn a_burst_in_one_table_leaves_another_its_share_of_each_message() {
         };
         lab.node(0).write(now, other, write).unwrap();
     }
-    lab.settle();
+    lab.quiesce();
     let keys = keys(&sent, 1);
     assert_eq!(keys.len(), 103);
     assert!(
@@ -280,7 +280,7 @@ fn a_full_link_gets_no_rows_and_is_repaired_when_it_has_drained() {
         let sent = watch(&mut lab, |_, _, _| false);
         for number in 0..1_000 {
             lab.put(0, &std::format!("{number}"), "v");
-            lab.settle();
+            lab.quiesce();
         }
         assert_eq!(lab.get(1, "999"), value("v"));
         let to_full = |(from, to, msg): &(usize, usize, Message)| {
@@ -319,7 +319,7 @@ impl Lab {
         let link = end.map(|(end, _)| end.1).unwrap();
         let (now, msg) = (self.now, msg.clone());
         self.node(to).handle(now, Input::Message { link, msg });
-        self.settle();
+        self.quiesce();
     }
 }
 
@@ -335,7 +335,7 @@ pub(super) fn a_row_that_is_passed_on_counts_only_while_its_authors_generation_g
             msg.rows().is_some() || matches!(msg, Message::Gossip(GossipMessage::IHave(_)))
         });
         lab.put(3, "k", "v");
-        lab.settle();
+        lab.quiesce();
         let (to, msg) = first_forward(&sent);
         match ends {
             "restarts" => {

@@ -176,7 +176,7 @@ fn a_dot_of_this_boot_that_it_has_not_issued_is_refused() {
         .adopt(&mut node.fx, &adopt, Hlc(0));
     assert_eq!(lab.refused(Refusal::OwnDot), 2);
     lab.put(0, "mine", "w");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.everywhere("mine"), std::vec![value("w"); 2]);
 }
 
@@ -192,7 +192,7 @@ fn the_largest_counter_and_clock_of_a_peer_leave_room_for_other_writes() {
     );
     assert_eq!(lab.refused(Refusal::ClockAhead), 1);
     lab.put(0, "mine", "w");
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.everywhere("mine"), std::vec![value("w"); 2]);
     let limit = lab.now.wall + lab.configs[0].limits.clock_drift;
     assert!(lab.node(0).modes.gossip.replica().clock() <= Hlc::at(limit));
@@ -217,7 +217,7 @@ fn a_row_from_the_far_future_can_be_replaced_and_drags_nothing_along() {
     let mine = lab.node(0).write(now, TableId::DEFAULT, put(b"mine", b"w"));
     let limit = now.wall + lab.configs[0].limits.clock_drift;
     assert!(mine.unwrap().version.clock <= Hlc::at(limit));
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.everywhere("theirs"), std::vec![value("w"); 2]);
 }
 

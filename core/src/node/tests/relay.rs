@@ -213,7 +213,7 @@ fn questions_for_claims_are_bounded_and_end() {
         0,
         Message::Gossip(GossipMessage::AskClaims((0..16).map(stranger).collect())),
     );
-    lab.settle();
+    lab.quiesce();
     let asked = Rc::new(RefCell::new(0));
     let count = Rc::clone(&asked);
     lab.cut = Box::new(move |from, to, msg| {
@@ -240,7 +240,7 @@ fn questions_for_claims_are_bounded_and_end() {
         0,
         Message::Gossip(GossipMessage::AskClaims((0..17).map(stranger).collect())),
     );
-    lab.settle();
+    lab.quiesce();
     let refused = |(_, event): &(usize, Event)| matches!(event, Event::Protocol { why, .. } if *why == "too-many-claims");
     assert!(lab.events.iter().any(refused), "{:?}", lab.events);
 }

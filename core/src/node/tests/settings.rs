@@ -42,7 +42,7 @@ impl Lab {
             name.as_bytes(),
             value,
         );
-        self.settle();
+        self.quiesce();
     }
 
     fn cut_off(&mut self, node: usize) {
@@ -90,14 +90,14 @@ fn a_setting_is_in_force_at_once_and_on_every_member_on_receipt() {
     lab.set(1, INTERVAL, " 200 ms").unwrap();
     assert_eq!(lab.in_force(INTERVAL)[1], cluster("200ms", 1)[0]);
     assert_eq!(lab.in_force(INTERVAL)[0], default("1s", 1)[0]);
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.in_force(INTERVAL), cluster("200ms", 3));
     for node in lab.nodes.iter().flatten() {
         let timing = &node.config().timing;
         assert_eq!(timing.probe_interval, Duration::from_millis(200));
     }
     lab.unset(2, INTERVAL);
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.in_force(INTERVAL), default("1s", 3));
     let changes = lab.events.iter();
     let changes = changes.filter(|(_, event)| matches!(event, Event::SettingChanged { .. }));
@@ -155,7 +155,7 @@ fn what_is_refused_says_why_and_changes_nothing() {
     let now = lab.now;
     let changes = [("limits.requests", Some("100")), (name, Some("never"))];
     assert!(lab.node(0).change_settings(now, &changes).is_err());
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.in_force("limits.requests"), default("65536", 2));
     assert_eq!(lab.in_force(TIMEOUT), default("300ms", 2));
     assert_eq!(lab.in_force(name), cluster("200ms", 2));
@@ -167,7 +167,7 @@ fn both_sides_of_a_rule_can_change_together() {
     let now = lab.now;
     let changes = [(TIMEOUT, Some("2s")), (INTERVAL, Some("10s"))];
     lab.node(1).change_settings(now, &changes).unwrap();
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.in_force(TIMEOUT), cluster("2s", 2));
     assert_eq!(lab.in_force(INTERVAL), cluster("10s", 2));
 }
@@ -187,7 +187,7 @@ fn a_request_is_answered_when_the_change_is_durable() {
         };
         lab.node(0).handle(now, input);
     }
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.replies[&Token(1)], Ok(Response::SettingsChanged));
     assert!(matches!(
         lab.replies[&Token(2)],
@@ -213,10 +213,10 @@ fn each_member_goes_back_to_its_own_configuration() {
     let apart = lab.in_force(INTERVAL);
     assert_eq!(apart[1], ("700ms".to_string(), SettingSource::Config));
     lab.set(0, INTERVAL, "300ms").unwrap();
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.in_force(INTERVAL), cluster("300ms", 2));
     lab.unset(0, INTERVAL);
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.in_force(INTERVAL), apart);
 }
 
@@ -225,7 +225,7 @@ fn a_shorter_interval_shortens_detection() {
     let usual = formed(3).detection(2);
     let mut lab = formed(3);
     lab.set(0, INTERVAL, "100ms").unwrap();
-    lab.settle();
+    lab.quiesce();
     let quick = lab.detection(2);
     assert!(
         usual > 4_000 && quick < 1_000,
@@ -239,7 +239,7 @@ fn a_shorter_interval_counts_at_once_even_after_a_long_one() {
     lab.set(0, INTERVAL, "1m").unwrap();
     lab.run(120_000);
     lab.set(0, INTERVAL, "100ms").unwrap();
-    lab.settle();
+    lab.quiesce();
     for node in lab.nodes.iter().flatten() {
         let next = node.next_deadline().unwrap().at;
         assert!(next.since(lab.now.mono) <= Duration::from_millis(100));
@@ -251,7 +251,7 @@ fn a_shorter_interval_counts_at_once_even_after_a_long_one() {
 fn a_suspicion_that_runs_already_ends_by_the_new_patience() {
     let mut lab = formed(3);
     lab.set(0, "detector.suspicion_mult", "100").unwrap();
-    lab.settle();
+    lab.quiesce();
     lab.cut_off(2);
     lab.run(10_000);
     let suspected = |lab: &Lab, state| {
@@ -260,7 +260,7 @@ fn a_suspicion_that_runs_already_ends_by_the_new_patience() {
     };
     assert!(suspected(&lab, MemberState::Suspect));
     lab.set(0, "detector.suspicion_mult", "2").unwrap();
-    lab.settle();
+    lab.quiesce();
     assert!(suspected(&lab, MemberState::Down));
 }
 
@@ -268,7 +268,7 @@ fn a_suspicion_that_runs_already_ends_by_the_new_patience() {
 fn the_next_boot_begins_with_what_is_stored() {
     let mut lab = formed(2);
     lab.set(0, INTERVAL, "3s").unwrap();
-    lab.settle();
+    lab.quiesce();
     for i in [0, 1] {
         lab.stop(i);
     }
@@ -284,7 +284,7 @@ fn values_that_exclude_each_other_after_a_merge_are_ignored_by_all() {
     lab.cut_off(2);
     lab.set(0, INTERVAL, "200ms").unwrap();
     lab.set(2, TIMEOUT, "250ms").unwrap();
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.in_force(TIMEOUT)[2], cluster("250ms", 1)[0]);
     lab.cut = Box::new(|_, _, _| false);
     lab.run(10_000);
@@ -301,7 +301,7 @@ fn values_that_exclude_each_other_after_a_merge_are_ignored_by_all() {
         Some("detector.probe_timeout has to be less than detector.probe_interval")
     );
     lab.unset(1, TIMEOUT);
-    lab.settle();
+    lab.quiesce();
     assert_eq!(lab.in_force(INTERVAL), cluster("200ms", 3));
 }
 
@@ -327,7 +327,7 @@ fn limits_count_at_once() {
     let mut lab = formed(2);
     lab.set(0, "limits.key_bytes", "16").unwrap();
     lab.set(0, "limits.change_log", "256").unwrap();
-    lab.settle();
+    lab.quiesce();
     let now = lab.now;
     let key = [b'k'; 17];
     let write = Write::Delete { key: &key };

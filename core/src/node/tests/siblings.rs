@@ -410,7 +410,7 @@ fn members_agree_whatever_is_lost_and_nothing_unseen_is_replaced() {
                     written.insert(number.to_string());
                 }
             }
-            lab.settle();
+            lab.quiesce();
             if let Some(siblings) = lab.siblings(i, "k") {
                 contexts.push((siblings.context, lab.values(i, "k")));
             }

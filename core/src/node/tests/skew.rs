@@ -17,7 +17,7 @@ fn told(lab: &mut Lab, ahead_ms: i64) -> Vec<Event> {
     lab.node(0).handle(now, Input::Tick);
     lab.now = later(lab.now, 0);
     lab.events.clear();
-    lab.settle();
+    lab.quiesce();
     let clocks = |event: &Event| matches!(event, Event::ClockWrong(_) | Event::ClockRight { .. });
     let events = lab.events.iter().filter(|(at, _)| *at == 0);
     events
@@ -82,7 +82,7 @@ fn a_peer_whose_clock_is_wrong_is_named_by_the_others() {
         let now = later(now, 0);
         lab.node(i).handle(now, Input::Tick);
     }
-    lab.settle();
+    lab.quiesce();
     for i in 0..2 {
         let wrong = lab.events.iter().find_map(|(at, event)| match event {
             Event::ClockWrong(clock) if *at == i => Some(clock.clone()),

@@ -161,17 +161,17 @@ fn merging_siblings_is_commutative_associative_and_idempotent() {
 }
 
 #[test]
-fn what_is_settled_merges_like_what_is_not() {
+fn what_has_forgotten_merges_like_what_has_not() {
     arbtest(|u| {
         let (replicas, _) = replicas(u)?;
         let rows: Vec<&SiblingRow> = replicas.iter().map(|replica| &replica.row).collect();
         // All have everything; some have forgotten what was replaced.
         let all = merged(&rows);
-        let mut settled = all.clone();
-        settled.settle(|_| true);
-        assert!(!settled.has_garbage(|_| true));
-        assert_eq!(live(&merged(&[&all, &settled])), live(&all));
-        assert_eq!(live(&merged(&[&settled, &all])), live(&all));
+        let mut forgotten = all.clone();
+        forgotten.forget_replaced(|_| true);
+        assert!(!forgotten.has_garbage(|_| true));
+        assert_eq!(live(&merged(&[&all, &forgotten])), live(&all));
+        assert_eq!(live(&merged(&[&forgotten, &all])), live(&all));
         Ok(())
     });
 }

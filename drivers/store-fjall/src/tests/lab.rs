@@ -97,7 +97,7 @@ impl Lab {
     }
 
     /// Handles everything until no node has an output left.
-    fn settle(&mut self) {
+    fn quiesce(&mut self) {
         let mut inputs: VecDeque<(usize, Input)> = VecDeque::new();
         loop {
             for i in 0..2 {
@@ -181,14 +181,14 @@ impl Lab {
     pub(super) fn run(&mut self, millis: u64) {
         let end = self.now.mono + Duration::from_millis(millis);
         while self.now.mono < end {
-            self.settle();
+            self.quiesce();
             let deadlines = self.nodes.iter().flatten();
             let next = deadlines.filter_map(Node::next_deadline).map(|due| due.at);
             let soonest = self.now.mono + Duration::from_micros(100);
             let next = next.min().map_or(end, |next| next.max(soonest));
             self.now = at(next.min(end));
         }
-        self.settle();
+        self.quiesce();
     }
 
     fn table(&mut self, i: usize, name: &str) -> TableId {

@@ -87,7 +87,7 @@ pub(super) fn search(problem: &Problem, limit: u64) -> (u64, Found) {
     let mut next = Some(Config::start(problem));
     loop {
         if let Some(mut config) = next.take() {
-            settle(problem, &mut config, &mut order);
+            pass_forced(problem, &mut config, &mut order);
             if config.answer() == problem.answers.len() {
                 return (steps, Found::Order);
             }
@@ -119,7 +119,7 @@ pub(super) fn search(problem: &Problem, limit: u64) -> (u64, Found) {
 
 /// Does what needs no choice: open reads that the register answers now are placed, since they change nothing; and answers of
 /// operations that are placed pass.
-fn settle(problem: &Problem, config: &mut Config, order: &mut Vec<usize>) {
+fn pass_forced(problem: &Problem, config: &mut Config, order: &mut Vec<usize>) {
     while let Some(&answered) = problem.answers.get(config.answer()) {
         let state = config.state();
         for &number in &problem.open[config.answer()] {

@@ -110,7 +110,7 @@ impl Gossip {
     fn ask_for_claims(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now().mono;
         self.relays.wanted.retain(|_, wanted| wanted.until > now);
-        self.stability.settle(&self.replica);
+        self.stability.admit_early(&self.replica);
         let mut asks = self.missing_claims(&env.look());
         if asks.is_empty() {
             return;

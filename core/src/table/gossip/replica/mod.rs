@@ -499,7 +499,7 @@ impl Replica {
 
     /// Removes a tombstone for good; its dot stays covered.
     pub(crate) fn free(&mut self, env: &mut RowEnv<'_>, class: RowClass, slot: Slot) {
-        if self.settle(env.fx, class, slot) {
+        if self.forget_replaced(env.fx, class, slot) {
             return;
         }
         self.unlink(class, slot);

@@ -236,7 +236,7 @@ impl Stability {
     }
 
     /// Takes in the claims that came early and lie within what has been seen by now. O(actors) for each.
-    pub(crate) fn settle(&mut self, replica: &Replica) {
+    pub(crate) fn admit_early(&mut self, replica: &Replica) {
         let early = self.early.iter();
         let due = early.filter(|(_, claim)| includes(replica, &claim.covered.contexts));
         let due: Vec<NodeId> = due.map(|(node, _)| *node).collect();

@@ -9,7 +9,7 @@ use crate::table::{Hlc, RowClass};
 impl Replica {
     /// Forgets what every member knows to be replaced. Returns false when nothing is left, so that the row may go. The record stays
     /// as it is: what it has too much is forgotten again after a restart.
-    pub(in super::super) fn settle(
+    pub(in super::super) fn forget_replaced(
         &mut self,
         fx: &mut Effects,
         class: RowClass,
@@ -25,7 +25,7 @@ impl Replica {
         let (cover, mut newest) = (&self.cover, None);
         self.rows.update(slot, |row| {
             if let Value::Siblings(siblings) = &mut row.value {
-                siblings.settle(|dot| cover.knows_up_to(class, dot));
+                siblings.forget_replaced(|dot| cover.knows_up_to(class, dot));
                 newest = siblings
                     .newest()
                     .map(|version| (version.dot, version.clock));
@@ -41,7 +41,7 @@ impl Replica {
         }
         self.count_row(class, slot, true);
         self.link_siblings(class, slot);
-        fx.mark(Mark::SiblingsSettled);
+        fx.mark(Mark::SiblingsForgotten);
         true
     }
 }

@@ -3,8 +3,8 @@
 //! A row is found by the dots of all its versions. A member that lacks a dot lacks either a version of the row, which it so finds,
 //! or one that a version of the row has replaced, which it need not have.
 
+mod forget;
 mod merge;
-mod settle;
 mod write;
 
 use alloc::boxed::Box;
