@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{Node, eventually, rumormill, text};
 
-/// Flips a bit in the middle of what was written to the journal.
+/// Flips a bit in the middle of what was written to the log.
 fn flip(dir: &Path) -> PathBuf {
-    let journal = fs::read_dir(dir.join("db")).expect("a database");
-    let mut journals: Vec<PathBuf> = journal.map(|entry| entry.expect("a file").path()).collect();
-    journals.retain(|path| path.extension().is_some_and(|ext| ext == "jnl"));
-    let path = journals.into_iter().max().expect("a journal");
+    let log = fs::read_dir(dir.join("db/log")).expect("a database");
+    let mut files: Vec<PathBuf> = log.map(|entry| entry.expect("a file").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ext| ext == "log"));
+    let path = files.into_iter().max().expect("a log");
     let mut bytes = fs::read(&path).expect("it can be read");
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("batches");
     bytes[end / 2] ^= 4;
@@ -66,7 +66,7 @@ fn a_damaged_disk_is_set_aside_and_repaired_and_told() {
         assert!(log.contains(wanted), "{wanted} is missing: {log}");
     }
     assert!(
-        log.contains(&aside) && dir.join("damaged-1/version").exists(),
+        log.contains(&aside) && dir.join("damaged-1/tree/current").exists(),
         "{log}"
     );
     let (_, metrics) = beta.request("GET", "/metrics", "");
@@ -80,8 +80,8 @@ fn alone_a_damaged_disk_is_refused_with_what_to_do_until_that_is_accepted() {
     let alpha = Node::start("alpha", &dir, None);
     fill(&alpha, 0);
     alpha.kill();
-    let journal = flip(&dir);
-    let rotten = fs::read(&journal).expect("it can be read");
+    let log = flip(&dir);
+    let rotten = fs::read(&log).expect("it can be read");
     let mut command = rumormill();
     command
         .args(["serve", "--name", "alpha", "--data-dir"])
@@ -90,9 +90,9 @@ fn alone_a_damaged_disk_is_refused_with_what_to_do_until_that_is_accepted() {
     let refused = command.output().expect("it ends");
     assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused.stderr);
-    let name = journal.file_name().expect("a name").to_string_lossy();
+    let name = log.file_name().expect("a name").to_string_lossy();
     for wanted in [
-        &format!("db/{name}"),
+        &format!("db/log/{name}"),
         "nothing was changed",
         "--join",
         "--restored",
@@ -100,7 +100,7 @@ fn alone_a_damaged_disk_is_refused_with_what_to_do_until_that_is_accepted() {
     ] {
         assert!(said.contains(wanted), "{wanted} is missing: {said}");
     }
-    assert_eq!(fs::read(&journal).expect("it is there"), rotten);
+    assert_eq!(fs::read(&log).expect("it is there"), rotten);
     // Where `join` leads to nothing it waits, and says what it has lost.
     let nowhere = ["--join", "127.0.0.1:1", "--found"];
     let waits = Node::start_with("alpha", &dir, None, &nowhere);

@@ -40,7 +40,7 @@ fn a_wrong_setting_stops_before_anything_is_touched() {
             "log = \"loud\"",
             vec!["log", "\"loud\"", "error, warn, info, debug, trace and off"],
         ),
-        ("log = \"info,fjall=loud\"", vec!["log", "TARGET=LEVEL"]),
+        ("log = \"info,lsm_tree=loud\"", vec!["log", "TARGET=LEVEL"]),
         ("colour = 1", vec!["unknown key colour", "= 1", "listen"]),
         ("memory = ", vec!["line 1"]),
     ];

@@ -301,7 +301,7 @@ pub(crate) struct Start {
     /// Keep rows in memory only
     #[arg(long)]
     pub(crate) memory: bool,
-    /// The log on standard error [default: info,fjall=warn,lsm_tree=warn; of a cluster: warn]
+    /// The log on standard error [default: info,lsm_tree=warn; of a cluster: warn]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
     /// When ready, print one JSON object instead of text
@@ -404,6 +404,10 @@ pub(crate) struct Serve {
     /// How often unsynced rows are synced, in ms [default: 1000]
     #[arg(long, value_name = "N")]
     sync_interval_ms: Option<String>,
+    /// The size at which a file of the store's log is merged into its tables, in bytes: larger files merge a row that is written often
+    /// fewer times, and take more memory, disk and time at a start [default: 67108864]
+    #[arg(long, value_name = "N")]
+    store_log_bytes: Option<String>,
     /// How long a leave waits for others to take over, in ms [default: 3000]
     #[arg(long, value_name = "N")]
     leave_timeout_ms: Option<String>,
@@ -432,6 +436,7 @@ impl Serve {
             ("probe_timeout_ms", &self.probe_timeout_ms),
             ("suspicion_mult", &self.suspicion_mult),
             ("sync_interval_ms", &self.sync_interval_ms),
+            ("store_log_bytes", &self.store_log_bytes),
             ("leave_timeout_ms", &self.leave_timeout_ms),
         ];
         let mut flags: Flags = single

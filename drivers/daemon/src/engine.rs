@@ -13,7 +13,7 @@ use rumormill_gateway_resp::Gateway;
 use rumormill_kit::random_seed;
 use rumormill_kit::store::{StoreHandle, StoreWorker};
 use rumormill_mio::{Driver, Exit, Handle, Options};
-use rumormill_store_fjall::Failure as Unrecovered;
+use rumormill_store_fjall::{Failure as Unrecovered, Options as StoreOptions};
 
 use crate::backend::OnLoop;
 use crate::descriptors::Connections;
@@ -131,7 +131,10 @@ impl Engine {
         let dir = settings.store_dir();
         let now = driver.now();
         let (node, store) = match &dir {
-            Some(dir) => aside(|| recover(dir, config, &handle, now))?,
+            Some(dir) => {
+                let options = StoreOptions::default().log_bytes(settings.store_log_bytes);
+                aside(|| recover(dir, options, config, &handle, now))?
+            }
             None => (finish(Recovery::new(config, seed()?), now)?, None),
         };
         log_start(&node, driver.now(), dir.as_deref(), begun.elapsed());
@@ -283,13 +286,19 @@ fn aside<T: Send>(start: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T
 
 type Recovered = (Node, Option<StoreHandle>);
 
-fn recover(dir: &Path, config: Config, handle: &Handle, now: Now) -> Result<Recovered, Failure> {
+fn recover(
+    dir: &Path,
+    options: StoreOptions,
+    config: Config,
+    handle: &Handle,
+    now: Now,
+) -> Result<Recovered, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Not(error.to_string());
     let backlog = config.limits.store_backlog.saturating_mul(2);
     let seed = seed()?;
-    // fjall's own threads sort and compact: they give way to those that write and read, too.
+    // The store's own thread sorts and compacts: it gives way to those that write and read, too.
     let recovered = aside(|| {
-        let recovered = rumormill_store_fjall::recover(dir, config, seed, now);
+        let recovered = rumormill_store_fjall::recover(dir, options, config, seed, now);
         recovered.map_err(|error| match error {
             Unrecovered::Alone { .. } => failed(&format!("{error}. {ALONE}")),
             Unrecovered::Load(_) => failed(&format!("{}: {error}", dir.display())),
@@ -298,6 +307,9 @@ fn recover(dir: &Path, config: Config, handle: &Handle, now: Now) -> Result<Reco
     })?;
     if let Some(set_aside) = &recovered.set_aside {
         tracing::warn!("{set_aside}");
+    }
+    if let Some(cut) = &recovered.cut {
+        tracing::warn!("{cut}");
     }
     let worker = StoreWorker::spawn(recovered.store, backlog, handle.notifier());
     let worker = worker.map_err(|error| failed(&format!("no thread for the store: {error}")))?;

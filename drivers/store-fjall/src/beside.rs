@@ -1,4 +1,4 @@
-//! Two small files that tell what a database may have lost: how far it was synced, and which node it was.
+//! Small files that tell what a database may have lost: how far it was synced, in which order its tables came, and which node it was.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -53,6 +53,51 @@ fn slot(bytes: &[u8]) -> Option<u64> {
     let (number, sum) = bytes.split_first_chunk::<8>()?;
     let whole = xxh3_64(number).to_le_bytes() == sum;
     whole.then_some(u64::from_le_bytes(*number))
+}
+
+/// The sequences of the tables, which only the manifest has otherwise: without them the newest of two values cannot be told. Not synced.
+#[derive(Debug)]
+pub(crate) struct Sequences(Vec<(u64, u64)>);
+
+impl Sequences {
+    pub(crate) fn new(tables: Vec<(u64, u64)>) -> Sequences {
+        Sequences(tables)
+    }
+
+    /// Writes them into a database. That they cannot be written is no failure, since the manifest has them.
+    pub(crate) fn save(&self, db: &Path) {
+        let mut bytes = Vec::with_capacity(SLOT * self.0.len() + 8);
+        for (table, sequence) in &self.0 {
+            bytes.extend_from_slice(&table.to_le_bytes());
+            bytes.extend_from_slice(&sequence.to_le_bytes());
+        }
+        bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
+        let new = db.join("sequences.new");
+        let _ = fs::write(&new, bytes).and_then(|()| fs::rename(&new, db.join("sequences")));
+    }
+
+    /// Reads the sequences in a database, if they are whole.
+    pub(crate) fn read(db: &Path) -> Option<Sequences> {
+        let bytes = fs::read(db.join("sequences")).ok()?;
+        let (content, sum) = bytes.split_last_chunk::<8>()?;
+        let whole = xxh3_64(content).to_le_bytes() == *sum;
+        let number = |bytes: &[u8]| bytes.first_chunk().copied().map(u64::from_le_bytes);
+        let pairs = content.chunks_exact(SLOT).filter_map(|pair| {
+            let (table, sequence) = pair.split_at_checked(8)?;
+            number(table).zip(number(sequence))
+        });
+        whole.then(|| Sequences(pairs.collect()))
+    }
+
+    /// That of a table; nothing if the table is one that was replaced.
+    pub(crate) fn of(&self, table: u64) -> Option<u64> {
+        let known = self.0.iter().find(|(other, _)| *other == table);
+        // A later table came after the last note: its rows have their own sequences, or are in the log as well.
+        let is_later = self.0.iter().all(|(other, _)| *other < table);
+        known
+            .map(|(_, sequence)| *sequence)
+            .or(is_later.then_some(0))
+    }
 }
 
 /// The records that say which node the store is, copied beside the database.
@@ -125,5 +170,5 @@ fn write(dir: &Path, records: &[Record]) -> io::Result<()> {
     file.write_all(&bytes)?;
     file.sync_all()?;
     fs::rename(&new, dir.join(FILE))?;
-    crate::open::sync_directory(dir)
+    crate::disk::sync_directory(dir)
 }

@@ -1,5 +1,5 @@
-//! Whether a database is whole, file by file, before fjall opens it: fjall checks a part when it reads that part, believes its manifests,
-//! and deletes or cuts off what does not fit.
+//! Whether a tree is whole, file by file, before it is opened: lsm-tree checks a part when it reads that part, believes its manifest,
+//! and deletes what does not fit.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -8,71 +8,30 @@ use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::error::Damage;
-use crate::journal::Journals;
 
-const VERSION: &[u8] = b"FJL\x03";
-
-/// The outcome of a check.
-#[derive(Debug, Default)]
-pub(crate) struct Checked {
-    /// Certain damage.
-    pub(crate) found: Vec<Damage>,
-    /// A doubt: the end of the last journal, if no batch before it says how much was written.
-    pub(crate) suspect: Option<Damage>,
-}
-
-/// Checks a database of which batches up to `synced` were synced.
-pub(crate) fn check(db: &Path, synced: u64) -> io::Result<Checked> {
-    let mut checked = Checked::default();
+/// Checks the files of a tree and returns the damaged ones.
+pub(crate) fn check(tree: &Path) -> io::Result<Vec<Damage>> {
+    let manifest = Manifest::read(tree)?;
+    let mut found = Vec::new();
     let mut say = |file: &str, why: &str| {
-        checked.found.push(Damage {
-            file: format!("db/{file}"),
+        found.push(Damage {
+            file: format!("db/tree/{file}"),
             why: why.into(),
         });
     };
-    match read(&db.join("version"))? {
-        None => say("version", MISSING),
-        Some(bytes) if bytes != VERSION => say("version", WRONG),
-        Some(_) => {}
+    for (file, why) in &manifest.damaged {
+        say(file, why);
     }
-    for keyspace in ["0", "1"] {
-        let manifest = Manifest::read(&db.join("keyspaces").join(keyspace))?;
-        let prefix = format!("keyspaces/{keyspace}");
-        for (file, why) in &manifest.damaged {
-            say(&format!("{prefix}/{file}"), why);
-        }
-        for table in &manifest.tables {
-            if let Some(why) = table.fault {
-                say(&format!("{prefix}/tables/{}", table.id), why);
-            }
+    for table in &manifest.tables {
+        if let Some(why) = table.fault {
+            say(&format!("tables/{}", table.id), why);
         }
     }
-    let journals = Journals::read(db)?;
-    for (path, why) in &journals.damaged {
-        say(&name(path), why);
-    }
-    if let Some((path, why)) = &journals.torn {
-        match journals.last {
-            Some(last) if last >= synced => {}
-            Some(_) => say(&name(path), why),
-            None => {
-                checked.suspect = Some(Damage {
-                    file: format!("db/{}", name(path)),
-                    why: why.clone(),
-                });
-            }
-        }
-    }
-    Ok(checked)
+    Ok(found)
 }
 
 pub(crate) const MISSING: &str = "it is missing";
 pub(crate) const WRONG: &str = "its checksum is wrong";
-
-fn name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
-}
 
 /// A file's bytes; nothing if it is not there.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -88,11 +47,13 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 pub(crate) struct Table {
     pub(crate) id: u64,
     pub(crate) sum: u128,
+    /// The sequence of all its rows: that of the ingestion that has made it, else 0.
+    pub(crate) sequence: u64,
     /// The fault, if it has one.
     pub(crate) fault: Option<&'static str>,
 }
 
-/// The parts of a keyspace.
+/// The parts of a tree.
 #[derive(Debug, Default)]
 pub(crate) struct Manifest {
     pub(crate) tables: Vec<Table>,
@@ -101,10 +62,10 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Reads the manifest of a keyspace and checks its tables.
-    pub(crate) fn read(keyspace: &Path) -> io::Result<Manifest> {
+    /// Reads the manifest of a tree and checks its tables.
+    pub(crate) fn read(tree: &Path) -> io::Result<Manifest> {
         let mut manifest = Manifest::default();
-        let Some(current) = read(&keyspace.join("current"))? else {
+        let Some(current) = read(&tree.join("current"))? else {
             manifest.damaged.push(("current".into(), MISSING));
             return Ok(manifest);
         };
@@ -113,7 +74,7 @@ impl Manifest {
             return Ok(manifest);
         };
         let file = format!("v{id}");
-        let Some(bytes) = read(&keyspace.join(&file))? else {
+        let Some(bytes) = read(&tree.join(&file))? else {
             let file = format!("current and {file}");
             manifest.damaged.push((file, "they do not fit"));
             return Ok(manifest);
@@ -127,11 +88,12 @@ impl Manifest {
             manifest.damaged.push((file, "an unknown form"));
             return Ok(manifest);
         };
-        for (id, sum) in tables {
-            let found = sum_of(&keyspace.join("tables").join(id.to_string()))?;
+        for (id, sum, sequence) in tables {
+            let found = sum_of(&tree.join("tables").join(id.to_string()))?;
             manifest.tables.push(Table {
                 id,
                 sum,
+                sequence,
                 fault: match found {
                     Some(found) => (found != sum).then_some(WRONG),
                     None => Some(MISSING),
@@ -149,7 +111,7 @@ fn current_version(bytes: &[u8]) -> Option<(u64, u128)> {
 }
 
 /// The tables in a version: `levels u8 { runs u8 { tables u32 { id u64, 0 u8, checksum u128, sequence u64 } } }`.
-fn tables_of(version: &[u8]) -> Option<Vec<(u64, u128)>> {
+fn tables_of(version: &[u8]) -> Option<Vec<(u64, u128, u64)>> {
     let section = section(version, b"tables")?;
     let mut at = section;
     let mut take = |len: usize| {
@@ -164,8 +126,8 @@ fn tables_of(version: &[u8]) -> Option<Vec<(u64, u128)>> {
                 let id = u64::from_le_bytes(take(8)?.try_into().ok()?);
                 let _kind = take(1)?;
                 let sum = u128::from_le_bytes(take(16)?.try_into().ok()?);
-                let _sequence = take(8)?;
-                tables.push((id, sum));
+                let sequence = u64::from_le_bytes(take(8)?.try_into().ok()?);
+                tables.push((id, sum, sequence));
             }
         }
     }

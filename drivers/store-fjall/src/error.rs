@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use fjall::LsmError;
+use lsm_tree::Error as TreeError;
+use rumormill_kit::store::StoreError;
 
 /// Why a data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,12 @@ pub enum OpenError {
         dir: PathBuf,
         /// The damaged parts.
         found: Vec<Damage>,
+    },
+    /// It was written by an older program, in a layout that this one does not read. Nothing was changed.
+    #[error("the data directory {} has the layout of an older program: start with an empty one, and let a member fill it", .dir.display())]
+    Layout {
+        /// The directory.
+        dir: PathBuf,
     },
     /// Too many damaged databases lie there, set aside.
     #[error("{aside} damaged databases were set aside in {}: look at them, and remove some", .dir.display())]
@@ -85,23 +92,29 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     no_space || error.raw_os_error().is_some_and(no_file)
 }
 
-/// The system's error inside one of fjall's, if that is what it is.
-pub(crate) fn io_error(error: fjall::Error) -> Result<io::Error, fjall::Error> {
+/// The tree's error in words.
+pub(crate) fn describe(error: &TreeError) -> String {
     match error {
-        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => Ok(error),
-        other => Err(other),
+        TreeError::Io(error) => error.to_string(),
+        TreeError::ChecksumMismatch { .. } => "a checksum does not match".into(),
+        TreeError::Unrecoverable => "it cannot be read".into(),
+        other => format!("{other:?}"),
     }
 }
 
-/// fjall's error in words.
-pub(crate) fn describe(error: &fjall::Error) -> String {
-    match error {
-        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => error.to_string(),
-        fjall::Error::Storage(LsmError::ChecksumMismatch { .. }) => {
-            "a checksum does not match".into()
-        }
-        fjall::Error::Poisoned => "writing in the background failed".into(),
-        other => format!("{other:?}"),
+/// The tree's error as the store's.
+pub(crate) fn store_error(error: TreeError) -> StoreError {
+    match &error {
+        TreeError::Io(system) if is_full(system) => StoreError::Full(system.to_string()),
+        error => StoreError::Failed(describe(error)),
+    }
+}
+
+/// The system's error as the store's.
+pub(crate) fn of_io(error: io::Error) -> StoreError {
+    match is_full(&error) {
+        true => StoreError::Full(error.to_string()),
+        false => StoreError::Failed(error.to_string()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a record is laid out. fjall takes keys of 1 to 65,535 bytes, the core's reach 65,794.
+//! How a record is laid out in the tree. It takes keys of 1 to 65,535 bytes, the core's reach 65,794.
 //!
 //! ```text
 //! key                                value
@@ -6,7 +6,7 @@
 //! 0x01 BLAKE3(key), 32 bytes         key length, u32 little endian; key; value      longer
 //! ```
 //!
-//! Beside them `0x02` has the number of the last batch, which says whether all that was synced is there.
+//! Beside them `0x02` has the seq up to which the log was merged, u64 little endian. It is the last key of all.
 //!
 //! Two long keys of one hash would overwrite each other; that takes a collision of BLAKE3.
 
@@ -43,15 +43,15 @@ pub(crate) fn hashed_range() -> RangeInclusive<Bytes> {
     tagged(HASHED, &[])..=tagged(HASHED, &[u8::MAX; blake3::OUT_LEN])
 }
 
-/// The value that is stored for a record.
-pub(crate) fn stored_value(record: &Record) -> Bytes {
-    if record.key.len() <= PLAIN_MAX {
-        return record.value.clone();
+/// The value that is stored for a key and a value.
+pub(crate) fn stored_value(key: &[u8], value: Bytes) -> Bytes {
+    if key.len() <= PLAIN_MAX {
+        return value;
     }
-    let mut stored = BytesMut::with_capacity(4 + record.key.len() + record.value.len());
-    stored.put_u32_le(record.key.len() as u32);
-    stored.put_slice(&record.key);
-    stored.put_slice(&record.value);
+    let mut stored = BytesMut::with_capacity(4 + key.len() + value.len());
+    stored.put_u32_le(key.len() as u32);
+    stored.put_slice(key);
+    stored.put_slice(&value);
     stored.freeze()
 }
 

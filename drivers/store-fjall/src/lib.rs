@@ -1,26 +1,37 @@
-//! The embedded store on fjall: ordered atomic batches in one keyspace of a log-structured merge tree.
+//! The embedded store: a commit log, and fjall's tree of sorted tables under it.
 //!
-//! A data directory holds `lock`, locked by the process that uses it, and `db`, which is fjall's but for `db/synced`, how far it was synced.
-//! `identity` is a copy of the records that say which node it is. A new `db` is made under another name and renamed when it is complete, so a
-//! crash while it is made leaves nothing behind that could be taken for damage.
+//! Batches are appended to a file of the log. A full file is followed by the next, and its rows go sorted into the tree, in bulk and on
+//! a thread of their own; then the file is deleted. Until then a point read finds the newest place of a key in the log by its index.
 //!
-//! **Every file is checked before fjall opens it.** What is damaged is named by [`OpenError::Damaged`], and [`Salvage`] reads what is left.
-//! A new database with that takes the place of the old one, which is renamed to `damaged-1` and so on, once the caller says so.
+//! A data directory holds `lock`, locked by the process that uses it, and `db`: `db/log`, `db/tree`, and `db/synced`, how far the log was
+//! synced. `identity` is a copy of the records that say which node it is. A new `db` is made under another name and renamed when it is
+//! complete, so a crash while it is made leaves nothing behind that could be taken for damage.
+//!
+//! **Every file is checked before it is used.** What is damaged is named by [`OpenError::Damaged`], and [`Salvage`] reads what is left.
+//! A new database with that takes the place of the old one, which is renamed to `damaged-1` and so on, once the caller says so. A
+//! batch at the end of the log that is not whole, and that nothing proves to have been durable, is no damage: it is cut off, and [`FjallStore::cut`] tells.
 
 mod beside;
 mod check;
+mod disk;
 mod error;
-mod journal;
 mod key;
+mod log;
+mod merge;
 mod open;
+mod options;
 mod recover;
 mod salvage;
+mod shared;
 mod store;
+mod tree;
+mod writer;
 
 pub use error::{Damage, OpenError};
+pub use options::Options;
 pub use recover::{Failure, Recovered, SetAside, recover};
 pub use salvage::Salvage;
-pub use store::{FjallReader, FjallStore};
+pub use store::{Cut, FjallReader, FjallStore};
 
 #[cfg(test)]
 mod tests;

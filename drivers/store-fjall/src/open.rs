@@ -1,117 +1,153 @@
-//! Opening and closing a data directory, and how fjall is configured.
+//! Opening and closing a data directory.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use lsm_tree::Error as TreeError;
 
 use crate::beside::Synced;
-use crate::error::{Damage, OpenError, describe, io_error};
-use crate::journal::Number;
-use crate::{check, key, salvage};
-
-const CACHE_BYTES: u64 = 32 << 20;
-/// A memtable is flushed at this size; up to three exist for a moment.
-pub(crate) const MEMTABLE_BYTES: u64 = 16 << 20;
-/// Bounds the replay at the next start; the least that fjall takes.
-const JOURNAL_BYTES: u64 = 64 << 20;
-/// Leaves most of a usual limit of 1,024 descriptors to connections.
-const OPEN_FILES: usize = 128;
-/// One thread flushes while the other compacts.
-const THREADS: usize = 2;
-const KEYSPACE: &str = "records";
-
-/// How long to wait for fjall's threads, and how long they need between saying that they are gone and being gone.
-const THREADS_STOP: Duration = Duration::from_secs(10);
-const THREADS_LINGER: Duration = Duration::from_millis(50);
+use crate::check;
+use crate::disk::sync_directory;
+use crate::error::{Damage, OpenError, describe};
+use crate::log::format::Header;
+use crate::log::{self, LogFile, Part, Policy, Scanned, ScannedFile, Tail};
+use crate::options::Options;
+use crate::shared::{self, View};
+use crate::tree::{Stop, Tree};
+use crate::writer::{Writer, random_salt};
 
 /// An open database.
 pub(crate) struct Opened {
-    pub(crate) records: Keyspace,
-    pub(crate) db: Database,
+    pub(crate) tree: Tree,
+    pub(crate) view: View,
+    pub(crate) writer: Writer,
     pub(crate) synced: Synced,
-    /// That of the last batch.
-    pub(crate) number: u64,
+    /// The end of the log that was cut off.
+    pub(crate) tail: Option<Tail>,
+    pub(crate) stop: Stop,
+}
+
+/// The error of a directory that cannot be used.
+pub(crate) fn unusable(dir: &Path, error: io::Error) -> OpenError {
+    OpenError::Unusable {
+        dir: dir.into(),
+        error,
+    }
 }
 
 impl Opened {
     /// Opens a database in a data directory that this process has locked, creating it if there is none. One that is not whole is left as it is.
-    pub(crate) fn open(dir: &Path, path: &Path) -> Result<Opened, OpenError> {
-        let unusable = |error| OpenError::Unusable {
-            dir: dir.into(),
-            error,
-        };
+    pub(crate) fn open(
+        dir: &Path,
+        path: &Path,
+        options: &Options,
+        policy: Policy,
+    ) -> Result<Opened, OpenError> {
+        let unusable = |error| unusable(dir, error);
         if !path.try_exists().map_err(unusable)? {
-            create(dir, path)?;
+            create(dir, path, options)?;
+        }
+        if is_old(path).map_err(unusable)? {
+            return Err(OpenError::Layout { dir: dir.into() });
         }
         let mut synced = Synced::open(path).map_err(unusable)?;
-        let checked = check::check(path, synced.upto).map_err(unusable)?;
+        let mut found = check::check(&path.join("tree")).map_err(unusable)?;
+        let mut scanned = log::scan(&path.join("log"), synced.upto, policy).map_err(unusable)?;
+        found.append(&mut scanned.found);
         let damaged = |found| OpenError::Damaged {
             dir: dir.into(),
             found,
         };
-        if !checked.found.is_empty() {
-            return Err(damaged(checked.found));
+        if !found.is_empty() {
+            return Err(damaged(found));
         }
-        if let Some(suspect) = checked.suspect
-            && salvage::reached(dir, path)? < synced.upto
-        {
-            return Err(damaged(vec![suspect]));
+        let stop = shared::stop();
+        let tree = open_tree(dir, &path.join("tree"), options, &stop)?;
+        let merged = tree
+            .merged()
+            .map_err(|error| damaged(vec![of_tree(&error)]))?;
+        if let Some(why) = mismatch(&scanned, merged) {
+            let file = "db/log".into();
+            return Err(damaged(vec![Damage { file, why }]));
         }
-        let (db, records) = open_at(dir, path)?;
-        let number = number(&records).map_err(|why| {
-            damaged(vec![Damage {
-                file: "db".into(),
-                why,
-            }])
-        })?;
-        if number < synced.upto {
-            let lost = synced.upto - number;
-            let why = format!("{lost} batches that were synced are missing at the end");
-            return Err(damaged(vec![Damage {
-                file: "db".into(),
-                why,
-            }]));
-        }
-        // A file of an older program, or one that was damaged, says nothing.
-        synced.note(number);
+        let (view, writer) = go_on(options, &scanned.tail, scanned.files).map_err(unusable)?;
+        remove_unfinished(&path.join("log")).map_err(unusable)?;
+        // A file that was damaged says nothing.
+        synced.note(writer.durable());
         Ok(Opened {
-            records,
-            db,
+            tree,
+            view,
+            writer,
             synced,
-            number,
+            tail: scanned.tail,
+            stop,
         })
-    }
-
-    /// Closes the database, as [`close`] does.
-    pub(crate) fn close(self) -> io::Result<()> {
-        close(self.db, self.records)
     }
 }
 
-/// Closes a database and returns when nothing of it can touch its files any more: a thread of it that still holds a part of a
-/// failed write would put it into the journal later.
-pub(crate) fn close(db: Database, records: Keyspace) -> io::Result<()> {
-    let supervisor = db.supervisor.clone();
-    let alive = Arc::downgrade(&supervisor.keyspaces);
-    drop((records, db));
-    thread::sleep(THREADS_LINGER);
-    // The last owner flushes the journal, which should happen here and not on another thread.
-    drop(supervisor);
-    let begun = Instant::now();
-    while alive.strong_count() > 0 {
-        if begun.elapsed() > THREADS_STOP {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "its threads do not stop",
-            ));
+/// Whether a database has the layout of a program before there was a log.
+fn is_old(path: &Path) -> io::Result<bool> {
+    Ok(path.join("keyspaces").try_exists()? && !path.join("tree").try_exists()?)
+}
+
+/// Why a log and a tree do not belong together.
+fn mismatch(scanned: &Scanned, merged: u64) -> Option<String> {
+    let Scanned { first, last, .. } = *scanned;
+    if merged > last {
+        let lost = merged - last;
+        return Some(format!(
+            "{lost} batches that were synced are missing at the end"
+        ));
+    }
+    let missing = first.saturating_sub(merged.saturating_add(1));
+    (missing > 0).then(|| format!("{missing} batches are missing at its beginning"))
+}
+
+/// Opens the files of a log that was found whole, cuts off its tail, and syncs its last file: a record that was read may not be lost later.
+fn go_on(
+    options: &Options,
+    tail: &Option<Tail>,
+    files: Vec<ScannedFile>,
+) -> io::Result<(View, Writer)> {
+    let disk = &options.disk;
+    let mut parts = VecDeque::new();
+    for scanned in files {
+        parts.push_back(Part {
+            file: Arc::new(LogFile {
+                file: disk.open(&scanned.path)?,
+                path: scanned.path,
+                header: scanned.header,
+            }),
+            index: scanned.index,
+            end: scanned.end as u64,
+            last: scanned.last,
+        });
+    }
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    let active = parts.pop_back().ok_or_else(missing)?;
+    let file = &active.file.file;
+    if let Some(tail) = tail {
+        disk.cut(file, tail.at)?;
+    }
+    disk.sync(file)?;
+    let writer = Writer::new(&active, file.metadata()?.len());
+    let view = View {
+        active: Some(active),
+        sealed: parts.into_iter().map(Arc::new).collect(),
+    };
+    Ok((view, writer))
+}
+
+/// Removes log files that a crash kept from getting their names.
+fn remove_unfinished(log: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(log)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "new") {
+            fs::remove_file(path)?;
         }
-        thread::sleep(THREADS_LINGER);
     }
     Ok(())
 }
@@ -136,13 +172,6 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// The number of the last batch in a database.
-pub(crate) fn number(records: &Keyspace) -> Result<u64, String> {
-    let stored = records.get(key::NUMBER).map_err(|error| describe(&error))?;
-    let number = stored.and_then(|bytes| Number::from_bytes(&bytes));
-    Ok(number.map_or(0, |number| number.batch))
-}
-
 /// Removes a directory, if it is there.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
@@ -151,57 +180,51 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
-    let unusable = |error| OpenError::Unusable {
-        dir: dir.into(),
-        error,
-    };
+fn create(dir: &Path, path: &Path, options: &Options) -> Result<(), OpenError> {
+    let unusable = |error| unusable(dir, error);
     let new = path.with_extension("made");
     remove(&new).map_err(unusable)?;
-    drop(open_at(dir, &new)?);
-    fs::rename(&new, path).map_err(unusable)?;
-    sync_directory(dir).map_err(unusable)?;
-    // Its own name has to survive as well, and it may be new.
-    let absolute = std::path::absolute(dir).map_err(unusable)?;
-    absolute
-        .parent()
-        .map_or(Ok(()), sync_directory)
-        .map_err(unusable)
+    drop(open_tree(dir, &new.join("tree"), options, &shared::stop())?);
+    let made = || {
+        let log = new.join("log");
+        fs::create_dir(&log)?;
+        let header = Header {
+            number: 1,
+            first: 1,
+            salt: random_salt()?,
+        };
+        log::create(&*options.disk, &log, header, options.step).map_err(io::Error::other)?;
+        sync_directory(&new)?;
+        fs::rename(&new, path)?;
+        sync_directory(dir)?;
+        // Its own name has to survive as well, and it may be new.
+        let absolute = std::path::absolute(dir)?;
+        absolute.parent().map_or(Ok(()), sync_directory)
+    };
+    made().map_err(unusable)
 }
 
-/// Has fjall open a database.
-pub(crate) fn open_at(dir: &Path, path: &Path) -> Result<(Database, Keyspace), OpenError> {
-    let opened = panic::catch_unwind(AssertUnwindSafe(|| {
-        let db = Database::builder(path)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES)
-            .max_cached_files(Some(OPEN_FILES))
-            .worker_threads(THREADS)
-            .open()?;
-        let records = db.keyspace(KEYSPACE, || {
-            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
-        })?;
-        db.persist(PersistMode::SyncAll)?;
-        Ok((db, records))
-    }));
-    // fjall asserts some of what it reads.
-    let damaged = |why| OpenError::Damaged {
-        dir: dir.into(),
-        found: vec![Damage {
-            file: "db".into(),
-            why,
-        }],
-    };
-    let opened = opened.map_err(|_| damaged("it cannot be read".into()))?;
-    opened.map_err(|error| match io_error(error) {
-        Ok(error) if is_content(&error) => damaged(error.to_string()),
-        Ok(error) => OpenError::Unusable {
+/// Opens the tree of a database, or creates one.
+pub(crate) fn open_tree(
+    dir: &Path,
+    path: &Path,
+    options: &Options,
+    stop: &Stop,
+) -> Result<Tree, OpenError> {
+    Tree::open(path, options.tree, stop).map_err(|error| match error {
+        TreeError::Io(error) if !is_content(&error) => unusable(dir, error),
+        error => OpenError::Damaged {
             dir: dir.into(),
-            error,
+            found: vec![of_tree(&error)],
         },
-        Err(fjall::Error::Locked) => OpenError::InUse { dir: dir.into() },
-        Err(error) => damaged(describe(&error)),
     })
+}
+
+fn of_tree(error: &TreeError) -> Damage {
+    Damage {
+        file: "db/tree".into(),
+        why: describe(error),
+    }
 }
 
 /// Whether the error is about what the files hold or that they are missing, and not about access to them.
@@ -210,14 +233,4 @@ fn is_content(error: &io::Error) -> bool {
     // To seek before the beginning of a file that is too short is an invalid input.
     let kind = error.kind();
     matches!(kind, InvalidData | InvalidInput | NotFound | UnexpectedEof)
-}
-
-#[cfg(unix)]
-pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-#[cfg(not(unix))]
-pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
 }

@@ -8,7 +8,8 @@ use rumormill_kit::store::{LoadError, Store, StoreError};
 
 use crate::beside::Identity;
 use crate::error::name_all;
-use crate::{Damage, FjallStore, OpenError, Salvage};
+use crate::log::Policy;
+use crate::{Cut, Damage, FjallStore, OpenError, Options, Salvage};
 
 /// A node and its store.
 pub struct Recovered {
@@ -18,6 +19,8 @@ pub struct Recovered {
     pub store: FjallStore,
     /// The damaged database, if there was one.
     pub set_aside: Option<SetAside>,
+    /// The end of the log that was cut off, if it had one that was not whole.
+    pub cut: Option<Cut>,
 }
 
 /// A damaged database that was set aside, and what a new one began with.
@@ -77,32 +80,71 @@ pub enum Failure {
 }
 
 /// Opens the store in a directory and builds the node that it holds. A damaged database is set aside, and what could be read of it put into a
-/// new one, if [`Recovery::finish`] finds a way for the node to go on; until then nothing is changed. Blocks as
-/// [`FjallStore::open`] does.
+/// new one, if [`Recovery::finish`] finds a way for the node to go on; until then nothing is changed. Where it finds none, and nothing proves
+/// that the damaged end of a log was ever durable, the log is cut there. Blocks as [`FjallStore::open_with`] does.
 ///
 /// # Errors
 ///
 /// See [`Failure`].
-pub fn recover(dir: &Path, config: Config, seed: Seed, now: Now) -> Result<Recovered, Failure> {
+pub fn recover(
+    dir: &Path,
+    options: Options,
+    config: Config,
+    seed: Seed,
+    now: Now,
+) -> Result<Recovered, Failure> {
+    let again = config.clone();
+    let recovery = begin(dir, config, seed);
+    let found = match FjallStore::open_with(dir, options.clone()) {
+        Ok(store) => return from_whole(store, recovery, dir, now),
+        Err(OpenError::Damaged { found, .. }) => found,
+        Err(error) => return Err(Failure::Open(error)),
+    };
+    match from_damaged(dir, options.clone(), found, recovery, now) {
+        Err(Failure::Alone { dir: named, what }) => {
+            // A power cut writes what was not synced in any order: what is behind a hole was never promised.
+            match FjallStore::open_as(dir, options, Policy::Cut) {
+                Ok(store) => from_whole(store, begin(dir, again, seed), dir, now),
+                Err(_) => Err(Failure::Alone { dir: named, what }),
+            }
+        }
+        recovered => recovered,
+    }
+}
+
+fn begin(dir: &Path, config: Config, seed: Seed) -> Recovery {
     let mut recovery = Recovery::new(config, seed);
     for record in Identity::read(dir) {
         recovery.spare(&record);
     }
-    let opened = FjallStore::open(dir);
-    let found = match opened {
-        Ok(mut store) => {
-            load(store.load(&mut |record| recovery.record(record)))?;
-            let node = finish(recovery, dir, now)?;
-            return Ok(Recovered {
-                node,
-                store,
-                set_aside: None,
-            });
-        }
-        Err(OpenError::Damaged { found, .. }) => found,
-        Err(error) => return Err(Failure::Open(error)),
-    };
-    let mut salvage = Salvage::read(dir, found).map_err(Failure::Open)?;
+    recovery
+}
+
+fn from_whole(
+    mut store: FjallStore,
+    mut recovery: Recovery,
+    dir: &Path,
+    now: Now,
+) -> Result<Recovered, Failure> {
+    load(store.load(&mut |record| recovery.record(record)))?;
+    let node = finish(recovery, dir, now)?;
+    let cut = store.cut().cloned();
+    Ok(Recovered {
+        node,
+        store,
+        set_aside: None,
+        cut,
+    })
+}
+
+fn from_damaged(
+    dir: &Path,
+    options: Options,
+    found: Vec<Damage>,
+    mut recovery: Recovery,
+    now: Now,
+) -> Result<Recovered, Failure> {
+    let mut salvage = Salvage::read(dir, options, found).map_err(Failure::Open)?;
     let loaded = load(salvage.load(&mut |record| recovery.record(record)));
     let set_aside = salvage.set_aside();
     let node = match loaded.and_then(|()| finish(recovery, dir, now)) {
@@ -123,6 +165,7 @@ pub fn recover(dir: &Path, config: Config, seed: Seed, now: Now) -> Result<Recov
         node,
         store,
         set_aside: Some(set_aside),
+        cut: None,
     })
 }
 

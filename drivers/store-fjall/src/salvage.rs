@@ -1,25 +1,30 @@
 //! The rest of a damaged database: read from a copy, put into a new one, and the damaged one set aside.
 //!
-//! The copy is put together from what is whole: fjall's own tables are linked, the batches of its journals that can be read are written into one,
-//! and the rest is that of an empty database. Nothing of the damaged one is changed.
+//! The copy is that of the tree, put together from what is whole: tables are linked, and the manifest is written anew. The log is read where it
+//! is: all its records that are whole, whatever is between them. Nothing of the damaged database is changed.
 
-use std::fs::{self, File};
+use std::collections::HashSet;
+use std::fs;
 use std::io::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fjall::{Database, Keyspace};
+use bytes::Bytes;
 use rumormill_core::io::{Record, StoreOp};
 use rumormill_kit::store::{LoadError, Store, StoreError};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::beside::Identity;
+use crate::beside::{Identity, Sequences};
 use crate::check::{self, Manifest, Table};
+use crate::disk::sync_directory;
 use crate::error::{Damage, OpenError, is_full, name_all};
-use crate::journal::Journals;
 use crate::key;
-use crate::open::{self, open_at, remove, sync_directory};
+use crate::log::{self, Buffer, Policy, newest};
+use crate::open::{self, open_tree, remove, unusable};
+use crate::options::Options;
+use crate::shared;
+use crate::tree::Tree;
 use crate::{FjallStore, SetAside};
 
 /// More damaged databases are not set aside: the disk fills up, and is no good.
@@ -33,6 +38,7 @@ const BATCH_RECORDS: usize = 1_000;
 /// as it was.
 pub struct Salvage {
     dir: PathBuf,
+    options: Options,
     store: FjallStore,
     found: Vec<Damage>,
     aside: PathBuf,
@@ -46,11 +52,8 @@ impl Salvage {
     /// # Errors
     ///
     /// [`OpenError::Crowded`] when too many were set aside already; else see [`OpenError`].
-    pub fn read(dir: &Path, found: Vec<Damage>) -> Result<Salvage, OpenError> {
-        let unusable = |error| OpenError::Unusable {
-            dir: dir.into(),
-            error,
-        };
+    pub fn read(dir: &Path, options: Options, found: Vec<Damage>) -> Result<Salvage, OpenError> {
+        let unusable = |error| unusable(dir, error);
         let lock = Arc::new(open::lock(dir)?);
         let (aside, earlier) = place(dir).map_err(unusable)?;
         if earlier >= ASIDE {
@@ -60,26 +63,21 @@ impl Salvage {
             });
         }
         remove(&dir.join("db.new")).map_err(unusable)?;
-        let mut store = FjallStore::of(dir, "db.new", lock)?;
-        let mut records = 0;
+        let mut store = FjallStore::of(dir, "db.new", options.clone(), Policy::Damage, lock)?;
         let mut out = Out::new(&mut store);
         let note = format!("{}; set aside in {}", name_all(&found), aside.display());
         out.put(Record::damage(&note));
         let db = dir.join("db");
         if db.try_exists().map_err(unusable)? {
-            let copy = Copied::open(dir, &db)?;
-            if let Some(copy) = copy {
-                copy.each(&mut |record| {
-                    records += 1;
-                    out.put(record);
-                });
-                copy.close(dir).map_err(unusable)?;
-            }
+            read_all(dir, &db, &options, &mut out)?;
         }
+        // The note is not one of them.
+        let records = out.records - 1;
         out.finish()
             .map_err(|error| unusable(io::Error::other(error.to_string())))?;
         Ok(Salvage {
             dir: dir.into(),
+            options,
             store,
             found,
             aside,
@@ -112,10 +110,9 @@ impl Salvage {
 
     /// Removes what was read: everything is as it was.
     pub fn discard(self) {
+        let _lock = self.store.close();
         // If it cannot be removed now, the next start does it.
-        if self.store.close().is_ok() {
-            let _ = remove(&self.dir.join("db.new"));
-        }
+        let _ = remove(&self.dir.join("db.new"));
     }
 
     /// Sets the damaged database aside and puts the new one in its place.
@@ -124,17 +121,19 @@ impl Salvage {
     ///
     /// See [`OpenError`].
     pub fn keep(self) -> Result<FjallStore, OpenError> {
-        let Salvage { dir, store, .. } = self;
-        let unusable = |error| OpenError::Unusable {
-            dir: dir.clone(),
-            error,
-        };
-        let lock = store.close().map_err(unusable)?;
+        let Salvage {
+            dir,
+            options,
+            store,
+            ..
+        } = self;
+        let unusable = |error| unusable(&dir, error);
+        let lock = store.close();
         // From here on a crash does not undo it: the next start goes on.
         fs::rename(dir.join("db.new"), dir.join("db.next")).map_err(unusable)?;
         sync_directory(&dir).map_err(unusable)?;
         finish_swap(&dir)?;
-        FjallStore::of(&dir, "db", lock)
+        FjallStore::of(&dir, "db", options, Policy::Damage, lock)
     }
 }
 
@@ -203,17 +202,39 @@ pub(crate) fn gone() -> Damage {
     }
 }
 
-/// Up to which batch a database reaches that may be damaged.
-pub(crate) fn reached(dir: &Path, db: &Path) -> Result<u64, OpenError> {
-    let Some(copy) = Copied::open(dir, db)? else {
-        return Ok(0);
-    };
-    let number = open::number(&copy.records).unwrap_or(0);
-    copy.close(dir).map_err(|error| OpenError::Unusable {
-        dir: dir.into(),
-        error,
-    })?;
-    Ok(number)
+/// Puts all records of a damaged database that can be read: those of its log, and of its tree those that the log says nothing of.
+fn read_all(dir: &Path, db: &Path, options: &Options, out: &mut Out<'_>) -> Result<(), OpenError> {
+    let unusable = |error| unusable(dir, error);
+    let scanned = log::scan(&db.join("log"), 0, Policy::Damage).map_err(unusable)?;
+    let mut buffers = Vec::new();
+    for file in &scanned.files {
+        buffers.push(Buffer {
+            bytes: fs::read(&file.path).map_err(unusable)?.into(),
+            records: file.records.clone(),
+            salt: file.header.salt,
+        });
+    }
+    let indexes: Vec<_> = scanned.files.iter().map(|file| &file.index).collect();
+    let rows = newest(&buffers, &indexes).map_err(unusable)?;
+    let logged: HashSet<Bytes> = rows.iter().map(|(stored, _)| stored).collect();
+    if let Some(copy) = copy(dir, &db.join("tree"), options)? {
+        each(&copy, &logged, &mut |record| {
+            if !rows.is_deleted(&record.key) {
+                out.put(record);
+            }
+        });
+        drop(copy);
+        remove(&dir.join("db.copy")).map_err(unusable)?;
+    }
+    for (_, (key, value)) in rows.iter() {
+        if let Some(value) = value {
+            out.put(Record {
+                key: Bytes::copy_from_slice(key),
+                value: Bytes::copy_from_slice(value),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Puts records into a store in batches.
@@ -221,6 +242,7 @@ struct Out<'a> {
     store: &'a mut FjallStore,
     batch: Vec<StoreOp>,
     bytes: usize,
+    records: u64,
     failed: Option<StoreError>,
 }
 
@@ -230,11 +252,13 @@ impl<'a> Out<'a> {
             store,
             batch: Vec::new(),
             bytes: 0,
+            records: 0,
             failed: None,
         }
     }
 
     fn put(&mut self, record: Record) {
+        self.records += 1;
         self.bytes += record.key.len() + record.value.len();
         self.batch.push(StoreOp::Put(record));
         if self.bytes >= BATCH_BYTES || self.batch.len() >= BATCH_RECORDS {
@@ -259,93 +283,80 @@ impl<'a> Out<'a> {
     }
 }
 
-/// A database that was put together from the whole parts of another.
-struct Copied {
-    db: Database,
-    records: Keyspace,
-}
-
-impl Copied {
-    /// Puts it together with as many tables as it can be opened with; nothing if it cannot be opened even without any.
-    fn open(dir: &Path, db: &Path) -> Result<Option<Copied>, OpenError> {
-        let unusable = |error| OpenError::Unusable {
-            dir: dir.into(),
-            error,
-        };
-        let path = dir.join("db.copy");
-        let tables = tables(&db.join("keyspaces/1")).map_err(unusable)?;
-        // A damaged table can be read in part, if its index is whole.
-        let choices: [fn(&Table) -> bool; 3] = [|_| true, |table| table.fault.is_none(), |_| false];
-        for taken in choices {
-            remove(&path).map_err(unusable)?;
-            let (empty, records) = open_at(dir, &path)?;
-            open::close(empty, records).map_err(unusable)?;
-            let tables = tables.iter().filter(|table| taken(table));
-            put_together(db, &path, tables.take(TABLES).collect()).map_err(unusable)?;
-            match open_at(dir, &path) {
-                Ok((db, records)) => return Ok(Some(Copied { db, records })),
-                Err(OpenError::Unusable { error, .. }) if is_full(&error) => {
-                    return Err(unusable(error));
-                }
-                // Whatever else it is, it comes from what is damaged.
-                Err(_) => {}
-            }
-        }
+/// Puts a tree together with as many tables as it can be opened with; nothing if it cannot be opened even without any.
+fn copy(dir: &Path, tree: &Path, options: &Options) -> Result<Option<Tree>, OpenError> {
+    let unusable = |error| unusable(dir, error);
+    let path = dir.join("db.copy");
+    let stop = shared::stop();
+    let tables = tables(tree).map_err(unusable)?;
+    // A damaged table can be read in part, if its index is whole.
+    let choices: [fn(&Table) -> bool; 3] = [|_| true, |table| table.fault.is_none(), |_| false];
+    for taken in choices {
         remove(&path).map_err(unusable)?;
-        Ok(None)
-    }
-
-    /// Hands over every record up to the first that cannot be read, and from the end back to the last such.
-    fn each(&self, each: &mut dyn FnMut(Record)) {
-        let mut last: Option<Vec<u8>> = None;
-        let mut whole = false;
-        let mut read = |backwards: bool, last: &mut Option<Vec<u8>>| {
-            let mut entries = self.records.iter();
-            loop {
-                let entry = match backwards {
-                    false => entries.next(),
-                    true => entries.next_back(),
-                };
-                let Some(entry) = entry else {
-                    return true;
-                };
-                let Ok((key, value)) = entry.into_inner() else {
-                    return false;
-                };
-                if backwards && last.as_deref().is_some_and(|last| *key <= *last) {
-                    return true;
-                }
-                if !backwards {
-                    *last = Some(key.to_vec());
-                }
-                let record = key::record(&key, &value);
-                if let Some(record) = record.filter(|_| &*key != key::NUMBER) {
-                    each(record);
-                }
+        drop(open_tree(dir, &path, options, &stop)?);
+        let tables = tables.iter().filter(|table| taken(table));
+        put_together(tree, &path, tables.take(TABLES).collect()).map_err(unusable)?;
+        match open_tree(dir, &path, options, &stop) {
+            Ok(tree) => return Ok(Some(tree)),
+            Err(OpenError::Unusable { error, .. }) if is_full(&error) => {
+                return Err(unusable(error));
             }
-        };
-        // fjall asserts some of what it reads.
-        for backwards in [false, true] {
-            if !whole {
-                let read = AssertUnwindSafe(|| read(backwards, &mut last));
-                whole = panic::catch_unwind(read).unwrap_or(false);
-            }
+            // Whatever else it is, it comes from what is damaged.
+            Err(_) => {}
         }
     }
+    remove(&path).map_err(unusable)?;
+    Ok(None)
+}
 
-    fn close(self, dir: &Path) -> io::Result<()> {
-        open::close(self.db, self.records)?;
-        remove(&dir.join("db.copy"))
+/// Hands over every record of a tree that is not left out, up to the first that cannot be read, and from the end back to the last such.
+fn each(tree: &Tree, left_out: &HashSet<Bytes>, each: &mut dyn FnMut(Record)) {
+    let mut last: Option<Bytes> = None;
+    let mut whole = false;
+    let mut read = |backwards: bool, last: &mut Option<Bytes>| {
+        let mut entries = tree.iter();
+        loop {
+            let entry = match backwards {
+                false => entries.next(),
+                true => entries.next_back(),
+            };
+            let Some(entry) = entry else {
+                return true;
+            };
+            let Ok((key, value)) = entry else {
+                return false;
+            };
+            if backwards && last.as_ref().is_some_and(|last| key <= *last) {
+                return true;
+            }
+            let record = key::record(&key, &value);
+            if let Some(record) = record.filter(|_| &*key != key::NUMBER)
+                && !left_out.contains(&key)
+            {
+                each(record);
+            }
+            if !backwards {
+                *last = Some(key);
+            }
+        }
+    };
+    // lsm-tree asserts some of what it reads.
+    for backwards in [false, true] {
+        if !whole {
+            let read = AssertUnwindSafe(|| read(backwards, &mut last));
+            whole = panic::catch_unwind(read).unwrap_or(false);
+        }
     }
 }
 
-/// The tables of a keyspace: as its manifest names them, or all that lie there if it cannot be read.
-fn tables(keyspace: &Path) -> io::Result<Vec<Table>> {
-    let manifest = Manifest::read(keyspace)?;
-    let folder = keyspace.join("tables");
+/// The tables of a tree: as its manifest names them, or all that lie there if it cannot be read.
+fn tables(tree: &Path) -> io::Result<Vec<Table>> {
+    let manifest = Manifest::read(tree)?;
+    let folder = tree.join("tables");
     if manifest.damaged.is_empty() || !folder.try_exists()? {
         return Ok(manifest.tables);
     }
+    let noted = tree.parent().and_then(Sequences::read);
     let mut tables = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -353,10 +364,19 @@ fn tables(keyspace: &Path) -> io::Result<Vec<Table>> {
             .file_name()
             .to_str()
             .and_then(|name| name.parse().ok());
-        if let (Some(id), Some(sum)) = (id, check::sum_of(&entry.path())?) {
+        let Some(id) = id else {
+            continue;
+        };
+        let sequence = match &noted {
+            Some(noted) => noted.of(id),
+            // Most later tables are newer.
+            None => Some(id.saturating_mul(1 << 32)),
+        };
+        if let (Some(sequence), Some(sum)) = (sequence, check::sum_of(&entry.path())?) {
             tables.push(Table {
                 id,
                 sum,
+                sequence,
                 fault: None,
             });
         }
@@ -365,9 +385,8 @@ fn tables(keyspace: &Path) -> io::Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// Puts tables and journals of a database into an empty one.
-fn put_together(db: &Path, copy: &Path, tables: Vec<&Table>) -> io::Result<()> {
-    let (from, to) = (db.join("keyspaces/1"), copy.join("keyspaces/1"));
+/// Puts tables of a tree into an empty one.
+fn put_together(from: &Path, to: &Path, tables: Vec<&Table>) -> io::Result<()> {
     fs::create_dir_all(to.join("tables"))?;
     let mut present = Vec::new();
     for table in tables {
@@ -379,16 +398,15 @@ fn put_together(db: &Path, copy: &Path, tables: Vec<&Table>) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    write_manifest(&to, &present)?;
-    write_journal(db, copy)
+    write_manifest(to, &present)
 }
 
-/// Replaces the manifest of an empty keyspace by one with these tables, each in a run of its own.
-fn write_manifest(keyspace: &Path, tables: &[&Table]) -> io::Result<()> {
+/// Replaces the manifest of an empty tree by one with these tables, each in a run of its own.
+fn write_manifest(tree: &Path, tables: &[&Table]) -> io::Result<()> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-    let current = fs::read(keyspace.join("current"))?;
+    let current = fs::read(tree.join("current"))?;
     let id = current.first_chunk::<8>().ok_or_else(invalid)?;
-    let version = keyspace.join(format!("v{}", u64::from_le_bytes(*id)));
+    let version = tree.join(format!("v{}", u64::from_le_bytes(*id)));
     let empty = fs::read(&version)?;
     let reader = sfa::Reader::from_reader(&mut io::Cursor::new(&empty)).map_err(|_| invalid())?;
     let mut bytes = Vec::new();
@@ -405,7 +423,7 @@ fn write_manifest(keyspace: &Path, tables: &[&Table]) -> io::Result<()> {
     let mut current = id.to_vec();
     current.extend_from_slice(&xxh3_128(&bytes).to_le_bytes());
     current.push(0);
-    fs::write(keyspace.join("current"), current)
+    fs::write(tree.join("current"), current)
 }
 
 /// The levels of a tree, with all tables in the first.
@@ -416,25 +434,10 @@ fn levels(tables: &[&Table]) -> Vec<u8> {
         bytes.extend_from_slice(&table.id.to_le_bytes());
         bytes.push(0);
         bytes.extend_from_slice(&table.sum.to_le_bytes());
-        bytes.extend_from_slice(&0_u64.to_le_bytes());
+        bytes.extend_from_slice(&table.sequence.to_le_bytes());
     }
     bytes.extend(std::iter::repeat_n(0, usize::from(LEVELS) - 1));
     bytes
 }
 
 const LEVELS: u8 = 7;
-
-/// Writes the batches of all journals that are whole into one.
-fn write_journal(db: &Path, copy: &Path) -> io::Result<()> {
-    for (path, ..) in Journals::read(copy)?.files {
-        fs::remove_file(path)?;
-    }
-    let mut out = File::create(copy.join("0.jnl"))?;
-    for (path, batches) in Journals::read(db)?.files {
-        let bytes = fs::read(path)?;
-        for batch in batches {
-            out.write_all(bytes.get(batch.place).unwrap_or_default())?;
-        }
-    }
-    Ok(())
-}

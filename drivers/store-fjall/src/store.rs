@@ -1,60 +1,100 @@
-//! [`Store`] on fjall.
+//! [`Store`] on a commit log and a tree.
 
-use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::thread;
-use std::time::Duration;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use fjall::{AbstractTree, Keyspace, PersistMode};
 use rumormill_core::io::{Record, StoreOp};
 use rumormill_kit::store::{LoadError, Store, StoreError, StoreReader};
 
-use crate::beside::Identity;
-use crate::error::{OpenError, describe, io_error, is_full};
-use crate::journal::Number;
+use crate::beside::{Identity, Synced};
+use crate::error::{OpenError, store_error};
+use crate::key;
+use crate::log::{Index, Part, Policy, Tail, buffer_of, newest};
+use crate::merge::Merger;
 use crate::open::{self, Opened};
-use crate::{key, salvage};
-
-/// Writes wait while this many memtables wait to be flushed. One commit adds at most two more, and
-/// at four fjall would wait inside of it, for ever if its thread has died of a full disk.
-const SEALED_MEMTABLES: usize = 2;
-/// The same for the runs of level 0, at 30.
-const LEVEL_0_RUNS: usize = 20;
-const ROOM_POLL: Duration = Duration::from_millis(2);
-
-/// The space that a flush or a compaction may need: with less free space, that is why it failed.
-const PROBE_BYTES: u64 = 8 * open::MEMTABLE_BYTES;
-
-/// The records for readers; nothing while the database is closed.
-type Shared = Arc<RwLock<Option<Keyspace>>>;
+use crate::options::Options;
+use crate::salvage;
+use crate::shared::Shared;
+use crate::writer::Writer;
 
 /// An embedded store in a directory of its own.
 pub struct FjallStore {
     dir: PathBuf,
-    /// Which database in it.
-    db: PathBuf,
     /// The records of its identity, copied beside the database; not while the database is made.
     identity: Option<Identity>,
-    /// `None` while it is closed because there was no space, and after a failure.
-    pub(crate) open: Option<Opened>,
-    shared: Shared,
+    pub(crate) shared: Arc<Shared>,
+    writer: Writer,
+    synced: Synced,
+    cut: Option<Cut>,
     failed: Option<String>,
+    thread: Option<JoinHandle<()>>,
+    /// The merger, where it has no thread.
+    pub(crate) merger: Option<Merger>,
     /// Dropped last, when the database is closed.
     lock: Arc<File>,
 }
 
+/// The end of a log that had no whole batch, cut off at a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The file, below the data directory.
+    pub file: String,
+    /// The place in it.
+    pub at: u64,
+    /// The bytes that were there.
+    pub bytes: u64,
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Cut { file, at, bytes } = self;
+        write!(
+            f,
+            "the log ended in a batch that was not whole and never acknowledged as durable: {bytes} bytes of {file} from {at} on were cut off"
+        )
+    }
+}
+
+impl Cut {
+    fn new(tail: &Tail) -> Cut {
+        Cut {
+            file: format!("db/log/{}.log", tail.number),
+            at: tail.at,
+            bytes: tail.bytes,
+        }
+    }
+}
+
 impl FjallStore {
+    /// Opens the store in a directory with default options, see [`FjallStore::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open(dir: &Path) -> Result<FjallStore, OpenError> {
+        FjallStore::open_with(dir, Options::default())
+    }
+
     /// Opens the store in a directory, which is created if it is not there, and recovers what was synced. Blocks for as long as it takes
-    /// to read all files once, to see whether they are whole, and to replay 64 MiB of journal.
+    /// to read all files once, to see whether they are whole.
     ///
     /// # Errors
     ///
     /// See [`OpenError`]. [`Salvage`](crate::Salvage) reads the rest of a damaged store.
-    pub fn open(dir: &Path) -> Result<FjallStore, OpenError> {
+    pub fn open_with(dir: &Path, options: Options) -> Result<FjallStore, OpenError> {
+        FjallStore::open_as(dir, options, Policy::Damage)
+    }
+
+    /// Opens the store in a directory with a judgement of the log's end.
+    pub(crate) fn open_as(
+        dir: &Path,
+        options: Options,
+        policy: Policy,
+    ) -> Result<FjallStore, OpenError> {
         let lock = Arc::new(open::lock(dir)?);
         salvage::finish_swap(dir)?;
         salvage::sweep(dir)?;
@@ -64,115 +104,113 @@ impl FjallStore {
                 found: vec![salvage::gone()],
             });
         }
-        FjallStore::of(dir, "db", lock)
+        FjallStore::of(dir, "db", options, policy, lock)
     }
 
     /// Opens the database `name` of a directory that is locked.
-    pub(crate) fn of(dir: &Path, name: &str, lock: Arc<File>) -> Result<FjallStore, OpenError> {
+    pub(crate) fn of(
+        dir: &Path,
+        name: &str,
+        options: Options,
+        policy: Policy,
+        lock: Arc<File>,
+    ) -> Result<FjallStore, OpenError> {
         let db = dir.join(name);
-        let open = Opened::open(dir, &db)?;
-        Ok(FjallStore {
-            dir: dir.into(),
-            shared: Arc::new(RwLock::new(Some(open.records.clone()))),
-            open: Some(open),
-            identity: (name == "db").then(Identity::default),
+        let opened = Opened::open(dir, &db, &options, policy)?;
+        let threaded = options.thread;
+        let cut = opened.tail.as_ref().map(Cut::new);
+        let (writer, synced) = (opened.writer, opened.synced);
+        let shared = Arc::new(Shared::new(
             db,
+            options,
+            opened.view,
+            opened.tree,
+            opened.stop,
+        ));
+        let merger = Merger::new(Arc::clone(&shared));
+        let mut store = FjallStore {
+            dir: dir.into(),
+            identity: (name == "db").then(Identity::default),
+            shared,
+            writer,
+            synced,
+            cut,
             failed: None,
+            thread: None,
+            merger: None,
             lock,
-        })
+        };
+        match threaded {
+            true => {
+                let thread = merger.spawn();
+                store.thread = Some(thread.map_err(|error| open::unusable(dir, error))?);
+            }
+            false => store.merger = Some(merger),
+        }
+        Ok(store)
+    }
+
+    /// The end of the log that was cut off when the store was opened, if it had one that was not whole.
+    pub fn cut(&self) -> Option<&Cut> {
+        self.cut.as_ref()
+    }
+
+    /// Waits until all full files are merged and the tree is compacted, to measure what that costs.
+    #[doc(hidden)]
+    pub fn settle(&self) {
+        self.shared
+            .wait_while(None, |state| !state.idle && state.failed.is_none());
     }
 
     /// Closes the database, and hands back the lock of its directory.
-    pub(crate) fn close(mut self) -> io::Result<Arc<File>> {
-        self.share(None);
-        self.open.take().map_or(Ok(()), Opened::close)?;
-        Ok(Arc::clone(&self.lock))
+    pub(crate) fn close(mut self) -> Arc<File> {
+        self.stop();
+        Arc::clone(&self.lock)
     }
 
-    /// The database, opened again if it was closed because there was no space.
-    fn ready(&mut self) -> Result<&mut Opened, StoreError> {
-        if let Some(why) = &self.failed {
-            return Err(StoreError::Failed(why.clone()));
+    fn stop(&mut self) {
+        self.shared.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic of its own was caught and is in the state.
+            let _ = thread.join();
         }
-        let open = match self.open.take() {
-            Some(open) => open,
-            None => Opened::open(&self.dir, &self.db).map_err(|error| match error {
-                OpenError::Unusable { error, .. } if is_full(&error) => {
-                    StoreError::Full(error.to_string())
-                }
-                error => self.fail(error.to_string()),
-            })?,
-        };
-        if !self.is_shared() {
-            self.share(Some(open.records.clone()));
+        self.shared.close();
+    }
+
+    /// Refuses where the store has failed, or its merger has.
+    fn ready(&mut self) -> Result<(), StoreError> {
+        if self.failed.is_none() {
+            self.failed.clone_from(&self.shared.state().failed);
         }
-        Ok(self.open.insert(open))
-    }
-
-    fn is_shared(&self) -> bool {
-        let shared = self.shared.read();
-        shared.unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Lets readers have the records, or takes them away: waits for a read that is under way.
-    fn share(&self, records: Option<Keyspace>) {
-        let shared = self.shared.write();
-        *shared.unwrap_or_else(PoisonError::into_inner) = records;
-    }
-
-    /// Gives up the database, which fjall does not let go on after an error, and says whether
-    /// it was for want of space.
-    pub(crate) fn give_up(&mut self, error: fjall::Error) -> StoreError {
-        self.share(None);
-        if let Some(Err(error)) = self.open.take().map(Opened::close) {
-            return self.fail(error.to_string());
-        }
-        let background = matches!(error, fjall::Error::Poisoned);
-        let why = describe(&error);
-        match io_error(error) {
-            Ok(error) if is_full(&error) => StoreError::Full(why),
-            // fjall does not say why a thread of its own failed.
-            _ if background => match probe(&self.dir) {
-                Err(error) if is_full(&error) => StoreError::Full(error.to_string()),
-                _ => self.fail(why),
-            },
-            _ => self.fail(why),
+        match &self.failed {
+            Some(why) => Err(StoreError::Failed(why.clone())),
+            None => Ok(()),
         }
     }
 
-    fn fail(&mut self, why: String) -> StoreError {
-        self.failed = Some(why.clone());
-        StoreError::Failed(why)
+    /// Remembers a failure: nothing is tried again.
+    fn remember(&mut self, error: StoreError) -> StoreError {
+        if let StoreError::Failed(why) = &error {
+            self.failed = Some(why.clone());
+        }
+        error
     }
 }
 
 /// Reads records of a [`FjallStore`] on another thread. Keeps nothing open once the store is dropped.
 pub struct FjallReader {
-    shared: Shared,
+    shared: Arc<Shared>,
 }
 
 impl StoreReader for FjallReader {
     fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(records) = &*shared else {
-            return Err(StoreError::Failed("it is closed at present".into()));
-        };
-        let failed = |error: fjall::Error| StoreError::Failed(describe(&error));
-        let stored = key::stored_key(key);
-        let Some(value) = records.get(&stored).map_err(failed)? else {
-            return Ok(None);
-        };
-        let record = key::record(&stored, &value).filter(|record| record.key == key);
-        match record {
-            Some(record) => Ok(Some(record.value)),
-            None => Err(StoreError::Failed("a record in an unknown layout".into())),
-        }
+        self.shared.read(key)
     }
 }
 
 impl Drop for FjallStore {
     fn drop(&mut self) {
-        self.share(None);
+        self.stop();
     }
 }
 
@@ -189,24 +227,61 @@ impl Store for FjallStore {
         &mut self,
         each: &mut dyn FnMut(Record) -> Result<(), E>,
     ) -> Result<(), LoadError<E>> {
-        let failed = |why: String| LoadError::Store(StoreError::Failed(why));
-        let open = self.ready().map_err(LoadError::Store)?;
-        for entry in open.records.iter() {
-            let (key, value) = entry
-                .into_inner()
-                .map_err(|error| failed(describe(&error)))?;
-            if &*key == key::NUMBER {
-                continue;
+        self.ready().map_err(LoadError::Store)?;
+        let failed = |error: io::Error| LoadError::Store(StoreError::Failed(error.to_string()));
+        let shared = Arc::clone(&self.shared);
+        let mut buffers = Vec::new();
+        // A file that is merged meanwhile is the same in the tree.
+        let view = shared.view();
+        let sealed = view.sealed.iter().map(|part| &**part);
+        let parts: Vec<&Part> = sealed.chain(&view.active).collect();
+        for part in &parts {
+            buffers.push(buffer_of(&*shared.disk, part).map_err(failed)?);
+        }
+        let indexes: Vec<&Index> = parts.iter().map(|part| &part.index).collect();
+        let rows = newest(&buffers, &indexes).map_err(failed)?;
+        drop(view);
+        let mut logged = rows.iter().peekable();
+        let tree = shared.tree();
+        let Some(tree) = &*tree else {
+            return Err(failed(io::Error::other("it is closed at present")));
+        };
+        let mut hand = |record: Option<Record>| {
+            let record =
+                record.ok_or_else(|| failed(io::Error::other("a record in an unknown layout")))?;
+            each(record).map_err(LoadError::Refused)
+        };
+        for entry in tree.iter() {
+            let (stored, value) = entry.map_err(|error| LoadError::Store(store_error(error)))?;
+            while let Some((_, row)) = logged.next_if(|(key, _)| *key < stored) {
+                hand_row(row, &mut hand)?;
             }
-            let record = key::record(&key, &value);
-            let record = record.ok_or_else(|| failed("a record in an unknown layout".into()))?;
-            each(record).map_err(LoadError::Refused)?;
+            if let Some((_, row)) = logged.next_if(|(key, _)| *key == stored) {
+                hand_row(row, &mut hand)?;
+            } else if &*stored != key::NUMBER {
+                let record = key::record(&stored, &value);
+                let is_deleted = |record: &Record| rows.is_deleted(&record.key);
+                if !record.as_ref().is_some_and(is_deleted) {
+                    hand(record)?;
+                }
+            }
+        }
+        for (_, row) in logged {
+            hand_row(row, &mut hand)?;
         }
         Ok(())
     }
 
     fn apply(&mut self, batch: &[StoreOp]) -> Result<(), StoreError> {
-        write(self.ready()?, batch).map_err(|error| self.give_up(error))?;
+        self.ready()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let appended = self
+            .writer
+            .append(&self.shared, self.merger.as_mut(), batch);
+        self.synced.note(self.writer.durable());
+        appended.map_err(|error| self.remember(error))?;
         if let Some(identity) = &mut self.identity {
             for op in batch {
                 if let StoreOp::Put(record) = op
@@ -220,109 +295,26 @@ impl Store for FjallStore {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        // The size of the journal is synced with its data; what SyncAll adds is its times.
-        let open = self.ready()?;
-        match open.db.persist(PersistMode::SyncData) {
-            Ok(()) => {
-                open.synced.note(open.number);
-                if let Some(identity) = &mut self.identity {
-                    identity.save(&self.dir);
-                }
-                Ok(())
-            }
-            // The system may have dropped what it could not write, so that the journal has a hole.
-            Err(fjall::Error::Io(error)) => Err(self.fail(error.to_string())),
-            Err(error) => Err(self.give_up(error)),
+        self.ready()?;
+        let synced = self.writer.sync(&self.shared);
+        synced.map_err(|error| self.remember(error))?;
+        self.synced.note(self.writer.durable());
+        if let Some(identity) = &mut self.identity {
+            identity.save(&self.dir);
         }
+        Ok(())
     }
 }
 
-fn write(open: &mut Opened, batch: &[StoreOp]) -> Result<(), fjall::Error> {
-    await_room(open)?;
-    if batch.is_empty() {
-        return Ok(());
+fn hand_row<E>(
+    (key, value): (&[u8], Option<&[u8]>),
+    hand: &mut impl FnMut(Option<Record>) -> Result<(), E>,
+) -> Result<(), E> {
+    match value {
+        None => Ok(()),
+        Some(value) => hand(Some(Record {
+            key: Bytes::copy_from_slice(key),
+            value: Bytes::copy_from_slice(value),
+        })),
     }
-    let mut writes = open.db.batch().durability(Some(PersistMode::Buffer));
-    // All writes of a batch get one sequence number, so only the last one to a key may be in it.
-    let mut seen = HashSet::with_capacity(batch.len());
-    let mut ranges: Vec<&StoreOp> = Vec::new();
-    for op in batch.iter().rev() {
-        let is_last = |key: &Bytes| !ranges.iter().any(|range| range.decides(key));
-        match op {
-            StoreOp::Put(record) if is_last(&record.key) && seen.insert(record.key.clone()) => {
-                writes.insert(
-                    &open.records,
-                    key::stored_key(&record.key),
-                    key::stored_value(record),
-                );
-            }
-            StoreOp::Delete(key) if is_last(key) && seen.insert(key.clone()) => {
-                writes.remove(&open.records, key::stored_key(key));
-            }
-            StoreOp::DeleteRange { from, until } if from < until => {
-                for key in keys_of(open, op, (from, until))? {
-                    if is_last(&key) && seen.insert(key.clone()) {
-                        writes.remove(&open.records, key::stored_key(&key));
-                    }
-                }
-                ranges.push(op);
-            }
-            StoreOp::Put(_) | StoreOp::Delete(_) | StoreOp::DeleteRange { .. } => {}
-        }
-    }
-    let number = Number {
-        batch: open.number + 1,
-        floor: open.db.supervisor.seqno.get(),
-    };
-    writes.insert(&open.records, key::NUMBER, number.to_bytes());
-    writes.commit()?;
-    open.number = number.batch;
-    Ok(())
-}
-
-/// The keys that are stored in a range. O(them, and all long keys).
-fn keys_of(
-    open: &Opened,
-    range: &StoreOp,
-    (from, until): (&Bytes, &Bytes),
-) -> Result<Vec<Bytes>, fjall::Error> {
-    let mut keys = Vec::new();
-    for stored in [key::plain_range(from, until), key::hashed_range()] {
-        for entry in open.records.range(stored) {
-            let (key, value) = entry.into_inner()?;
-            let record = key::record(&key, &value);
-            keys.extend(
-                record
-                    .map(|record| record.key)
-                    .filter(|key| range.decides(key)),
-            );
-        }
-    }
-    Ok(keys)
-}
-
-/// Waits for the background threads where their failure is noticed.
-fn await_room(open: &Opened) -> Result<(), fjall::Error> {
-    loop {
-        open.db.persist(PersistMode::Buffer)?;
-        let tree = &open.records.tree;
-        if tree.sealed_memtable_count() < SEALED_MEMTABLES && tree.l0_run_count() < LEVEL_0_RUNS {
-            return Ok(());
-        }
-        thread::sleep(ROOM_POLL);
-    }
-}
-
-/// Whether there is space for a flush.
-fn probe(dir: &Path) -> io::Result<()> {
-    let path = dir.join("probe");
-    let written = File::create(&path).and_then(|mut file| {
-        let zeros = vec![0; 1 << 20];
-        for _ in 0..PROBE_BYTES >> 20 {
-            file.write_all(&zeros)?;
-        }
-        file.sync_all()
-    });
-    let removed = fs::remove_file(&path);
-    written.and(removed)
 }

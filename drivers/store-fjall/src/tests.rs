@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use crate::{FjallStore, OpenError};
 
 mod damage;
+mod faults;
 mod lab;
+mod log;
 
 /// Held for writing while a process is started: until it runs its own program it shares the locks of all stores that are open here, and a
 /// store that is closed meanwhile would be in use when it is opened again.
@@ -55,6 +57,29 @@ conforms! {
     many_records
     agrees_with_a_map
     load_stops_when_refused
+    reads_single_records
+    reads_beside_writes
+}
+
+/// The same with files of the log so small that most records are merged.
+mod conforms_merged {
+    fn open(dir: &std::path::Path) -> crate::FjallStore {
+        let _started = super::STARTING.read();
+        let options = crate::Options {
+            log_bytes: 2_000,
+            step: 1_000,
+            ..crate::Options::default()
+        };
+        crate::FjallStore::open_with(dir, options).unwrap()
+    }
+
+    #[test]
+    fn all() {
+        super::conformance::all(|| {
+            let dir = super::TempDir::new().unwrap();
+            move || open(dir.path())
+        });
+    }
 }
 
 #[test]
@@ -173,7 +198,7 @@ fn an_interrupted_creation_starts_over() {
     let dir = TempDir::new().unwrap();
     drop(open(dir.path()));
     fs::rename(dir.path().join("db"), dir.path().join("db.new")).unwrap();
-    fs::write(dir.path().join("db.new/version"), "").unwrap();
+    fs::write(dir.path().join("db.new/tree/current"), "").unwrap();
     drop(open(dir.path()));
     assert!(!dir.path().join("db.new").exists());
 }
@@ -185,7 +210,7 @@ fn damage_is_an_error_and_no_panic() {
         |path| fs::remove_file(path).unwrap(),
         |path| fs::write(path, "").unwrap(),
     ] {
-        for name in ["version", "keyspaces/0/current", "keyspaces/1/current"] {
+        for name in ["tree/current", "log/1.log"] {
             let dir = filled();
             damage(&dir.path().join("db").join(name));
             let error = FjallStore::open(dir.path()).err();
@@ -202,10 +227,22 @@ fn damage_is_an_error_and_no_panic() {
 fn a_record_of_another_layout_is_an_error() {
     let dir = filled();
     let mut store = open(dir.path());
-    let open = store.open.as_ref().unwrap();
-    open.records.insert([9, 9], "x").unwrap();
+    let row = (Bytes::from_static(&[1, 9]), Some(Bytes::from_static(b"x")));
+    let tree = store.shared.tree();
+    let tree_ref = tree.as_ref().unwrap();
+    tree_ref.ingest([Ok(row)].into_iter(), 0).unwrap();
+    drop(tree);
     let loaded = store.load(&mut |_| Ok::<(), std::convert::Infallible>(()));
     assert!(loaded.unwrap_err().to_string().contains("unknown layout"));
+}
+
+#[test]
+fn the_layout_of_an_older_program_is_refused() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("db/keyspaces/1")).unwrap();
+    let error = FjallStore::open(dir.path()).err().unwrap();
+    assert!(matches!(error, OpenError::Layout { .. }), "{error:?}");
+    assert!(!error.to_string().contains('\n'));
 }
 
 fn filled() -> TempDir {
@@ -223,39 +260,7 @@ fn garbled(path: &Path) {
 }
 
 #[test]
-fn giving_up_for_want_of_space_opens_again() {
-    let dir = TempDir::new().unwrap();
-    let mut store = open(dir.path());
-    for round in 0..5 {
-        store.apply(&[put(&round.to_string(), "x")]).unwrap();
-        let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        let words = store.give_up(fjall::Error::Io(error));
-        assert!(
-            matches!(words, rumormill_kit::store::StoreError::Full(_)),
-            "{words:?}"
-        );
-        assert!(store.open.is_none());
-        store.sync().unwrap();
-        assert_eq!(contents(&mut store).len(), round + 1);
-    }
-}
-
-#[test]
-fn any_other_failure_is_final() {
-    let dir = TempDir::new().unwrap();
-    let mut store = open(dir.path());
-    let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-    let first = store.give_up(fjall::Error::Io(error));
-    assert!(
-        matches!(first, rumormill_kit::store::StoreError::Failed(_)),
-        "{first:?}"
-    );
-    assert_eq!(store.apply(&[put("a", "1")]), Err(first.clone()));
-    assert_eq!(store.sync(), Err(first));
-}
-
-#[test]
-fn more_than_the_memtables_hold() {
+fn more_than_a_log_file_holds() {
     let dir = TempDir::new().unwrap();
     let mut store = open(dir.path());
     let value = Bytes::from(

@@ -125,7 +125,7 @@ pub(crate) const KEYS: &[Key] = &[
     }),
     key(
         "log",
-        "one of error, warn, info, debug, trace and off, or directives TARGET=LEVEL with commas between them, as in info,fjall=warn",
+        "one of error, warn, info, debug, trace and off, or directives TARGET=LEVEL with commas between them, as in info,lsm_tree=warn",
         |s, text| {
             s.log = is_log_filter(text).then(|| text.to_string())?;
             Some(())
@@ -207,6 +207,14 @@ pub(crate) const KEYS: &[Key] = &[
         "a whole number from 1 to 60000",
         |s, text| {
             s.sync_interval_ms = number(text, 1, 60_000)?;
+            Some(())
+        },
+    ),
+    key(
+        "store_log_bytes",
+        "a whole number from 1048576 to 1073741824",
+        |s, text| {
+            s.store_log_bytes = number(text, 1 << 20, 1 << 30)?;
             Some(())
         },
     ),

@@ -81,6 +81,7 @@ pub(crate) struct Settings {
     pub(crate) probe_timeout_ms: u64,
     pub(crate) suspicion_mult: u64,
     pub(crate) sync_interval_ms: u64,
+    pub(crate) store_log_bytes: u64,
     pub(crate) leave_timeout_ms: u64,
     origins: BTreeMap<&'static str, Origin>,
 }
@@ -102,7 +103,7 @@ impl Default for Settings {
             http_host: Vec::new(),
             found: false,
             ready_early: false,
-            log: "info,fjall=warn,lsm_tree=warn".into(),
+            log: "info,lsm_tree=warn".into(),
             value_bytes: 1 << 20,
             key_bytes: 64 << 10,
             resident_value: None,
@@ -113,6 +114,7 @@ impl Default for Settings {
             probe_timeout_ms: 300,
             suspicion_mult: 4,
             sync_interval_ms: 1_000,
+            store_log_bytes: rumormill_store_fjall::Options::LOG_BYTES,
             leave_timeout_ms: 3_000,
             origins: BTreeMap::new(),
         }

@@ -68,6 +68,7 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
         "probe_timeout_ms" => number(s.probe_timeout_ms),
         "suspicion_mult" => number(s.suspicion_mult),
         "sync_interval_ms" => number(s.sync_interval_ms),
+        "store_log_bytes" => number(s.store_log_bytes),
         "leave_timeout_ms" => number(s.leave_timeout_ms),
         _ => None,
     }

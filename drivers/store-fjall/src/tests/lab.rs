@@ -12,7 +12,7 @@ use rumormill_core::{
 };
 use rumormill_kit::store::Store as _;
 
-use crate::{Failure, FjallStore, SetAside, recover};
+use crate::{Cut, Failure, FjallStore, Options, SetAside, recover};
 
 const WALL: u64 = 1_700_000_000_000;
 
@@ -28,6 +28,7 @@ pub(super) struct Lab {
     pub(super) disk: BTreeMap<Bytes, Bytes>,
     pub(super) store: Option<FjallStore>,
     pub(super) events: Vec<(usize, Event)>,
+    pub(super) cut: Option<Cut>,
     wires: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     next_link: u64,
 }
@@ -39,6 +40,16 @@ pub(super) fn config(i: usize, seeds: &[usize]) -> Config {
     config
 }
 
+/// Small files, merged at once.
+pub(super) fn options() -> Options {
+    Options {
+        log_bytes: 12 << 10,
+        step: 4 << 10,
+        thread: false,
+        ..Options::default()
+    }
+}
+
 impl Lab {
     pub(super) fn new(millis: u64, disk: BTreeMap<Bytes, Bytes>) -> Lab {
         Lab {
@@ -47,6 +58,7 @@ impl Lab {
             disk,
             store: None,
             events: Vec::new(),
+            cut: None,
             wires: BTreeMap::new(),
             next_link: 1,
         }
@@ -71,7 +83,8 @@ impl Lab {
         config: Config,
     ) -> Result<Option<SetAside>, Failure> {
         let _started = super::STARTING.read();
-        let recovered = recover(dir, config, self.seed(1), self.now)?;
+        let recovered = recover(dir, options(), config, self.seed(1), self.now)?;
+        self.cut = recovered.cut;
         self.nodes[1] = Some(recovered.node);
         self.store = Some(recovered.store);
         Ok(recovered.set_aside)
@@ -88,7 +101,7 @@ impl Lab {
             }
         }
         if let Some(store) = self.store.take() {
-            store.close().unwrap();
+            drop(store.close());
         }
     }
 

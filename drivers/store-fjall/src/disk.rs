@@ -1,0 +1,136 @@
+//! The file operations of the log, as a trait: tests let single calls fail.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+/// File operations that a log is made of. Each may block.
+pub(crate) trait Disk: Send + Sync {
+    /// Creates an empty file, in the place of one that is there.
+    fn create(&self, path: &Path) -> io::Result<File>;
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<File>;
+    /// Makes a file longer, with zeros, so that writing there needs no space any more.
+    fn preallocate(&self, file: &File, from: u64, to: u64) -> io::Result<()>;
+    /// Writes bytes at a place. After an error some of them may be there.
+    fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Fills a buffer from a place.
+    fn read(&self, file: &File, buffer: &mut [u8], at: u64) -> io::Result<()>;
+    /// Returns once the content of a file survives a loss of power.
+    fn sync(&self, file: &File) -> io::Result<()>;
+    /// Cuts a file off, durably.
+    fn cut(&self, file: &File, len: u64) -> io::Result<()>;
+    /// Gives a file another name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Returns once the names in a directory survive a loss of power.
+    fn sync_directory(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// The files of the system.
+#[derive(Debug)]
+pub(crate) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        options.open(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    fn preallocate(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        preallocate(file, from, to)
+    }
+
+    fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        write_at(file, bytes, at)
+    }
+
+    fn read(&self, file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        read_at(file, buffer, at)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn cut(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)?;
+        file.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, dir: &Path) -> io::Result<()> {
+        sync_directory(dir)
+    }
+}
+
+/// A file system that cannot reserve space still has the size.
+#[cfg(target_os = "linux")]
+fn preallocate(file: &File, from: u64, to: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(file, FallocateFlags::empty(), from, to.saturating_sub(from)) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(to),
+        done => Ok(done?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn preallocate(file: &File, _: u64, to: u64) -> io::Result<()> {
+    file.set_len(to)
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    file.write_all_at(bytes, at)
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    file.read_exact_at(buffer, at)
+}
+
+/// Held while a file is used that has one place for all its users.
+#[cfg(not(unix))]
+static PLACE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+#[cfg(not(unix))]
+fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    use std::io::{Seek as _, Write as _};
+    let _held = PLACE.lock();
+    file.seek(io::SeekFrom::Start(at))?;
+    file.write_all(bytes)
+}
+
+#[cfg(not(unix))]
+fn read_at(mut file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    use std::io::{Read as _, Seek as _};
+    let _held = PLACE.lock();
+    file.seek(io::SeekFrom::Start(at))?;
+    file.read_exact(buffer)
+}
+
+#[cfg(unix)]
+pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The end of the log: batches are appended to its last file, and a full file is followed by the next.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rumormill_core::io::{Record, StoreOp};
+use rumormill_kit::random_seed;
+use rumormill_kit::store::StoreError;
+
+use crate::error::of_io;
+use crate::log::format::{self, HEADER, Header};
+use crate::log::{Index, LogFile, Part, Place, Range, create};
+use crate::merge::Merger;
+use crate::shared::Shared;
+
+/// Files that may wait to be merged. With as many, the next full file waits.
+pub(crate) const SEALED: usize = 4;
+/// Places in a file are 32 bits.
+const LARGEST_FILE: u64 = u32::MAX as u64;
+
+/// Writes the log.
+pub(crate) struct Writer {
+    file: Arc<LogFile>,
+    /// The end of the last record, and of the space that the file has.
+    end: u64,
+    allocated: u64,
+    /// The seq of the last record, and of the last that is synced.
+    seq: u64,
+    durable: u64,
+    buffer: Vec<u8>,
+    places: Vec<(u64, Place)>,
+    ranges: Vec<Range>,
+}
+
+/// Buffers beyond this size are let go after a batch.
+const BUFFER_BYTES: usize = 4 << 20;
+
+impl Writer {
+    /// Goes on behind the last record of a file that is synced.
+    pub(crate) fn new(part: &Part, allocated: u64) -> Writer {
+        Writer {
+            file: Arc::clone(&part.file),
+            end: part.end,
+            allocated,
+            seq: part.last,
+            durable: part.last,
+            buffer: Vec::new(),
+            places: Vec::new(),
+            ranges: Vec::new(),
+        }
+    }
+
+    /// The seq up to which the log is synced.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Appends a batch.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] with nothing changed; else [`StoreError::Failed`], after which the log is not written again.
+    pub(crate) fn append(
+        &mut self,
+        shared: &Shared,
+        merger: Option<&mut Merger>,
+        batch: &[StoreOp],
+    ) -> Result<(), StoreError> {
+        let size = format::size(batch) as u64;
+        let full = self.end >= shared.options.log_bytes || self.end + size > LARGEST_FILE;
+        if full && self.end > HEADER as u64 {
+            self.seal(shared, merger)?;
+        }
+        if self.end + size > LARGEST_FILE {
+            return Err(StoreError::Failed("a batch is larger than 4 GiB".into()));
+        }
+        self.encode(batch);
+        let end = self.end + self.buffer.len() as u64;
+        if end > self.allocated {
+            let step = shared.options.step;
+            let to = end.div_ceil(step) * step;
+            let more = shared.disk.preallocate(&self.file.file, self.allocated, to);
+            more.map_err(of_io)?;
+            self.allocated = to;
+        }
+        let written = shared.disk.write(&self.file.file, &self.buffer, self.end);
+        written.map_err(of_io)?;
+        self.seq += 1;
+        self.end = end;
+        let mut view = shared.view_mut();
+        if let Some(active) = &mut view.active {
+            for (hash, place) in self.places.drain(..) {
+                active.index.insert(hash, place);
+            }
+            for range in self.ranges.drain(..) {
+                active.index.insert_range(range);
+            }
+            active.end = self.end;
+            active.last = self.seq;
+        }
+        drop(view);
+        if self.buffer.capacity() > BUFFER_BYTES {
+            self.buffer = Vec::new();
+            self.places = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, batch: &[StoreOp]) {
+        let salt = self.file.header.salt;
+        self.places.clear();
+        self.ranges.clear();
+        format::begin(&mut self.buffer);
+        for op in batch {
+            let start = self.buffer.len();
+            format::push(&mut self.buffer, op, salt);
+            let place = Place {
+                at: (self.end + start as u64) as u32,
+                len: (self.buffer.len() - start) as u32,
+            };
+            match op {
+                StoreOp::Put(Record { key, .. }) | StoreOp::Delete(key) => {
+                    self.places.push((Index::hash(key, salt), place));
+                }
+                StoreOp::DeleteRange { from, until } => self.ranges.push(Range {
+                    from: Bytes::copy_from_slice(from),
+                    until: Bytes::copy_from_slice(until),
+                    at: place.at,
+                }),
+            }
+        }
+        format::finish(&mut self.buffer, self.seq + 1, self.durable, salt);
+    }
+
+    /// Returns once all that was appended survives a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`]: the system may have dropped what it could not write.
+    pub(crate) fn sync(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        if self.durable < self.seq {
+            let synced = shared.disk.sync(&self.file.file);
+            synced.map_err(|error| StoreError::Failed(error.to_string()))?;
+            self.durable = self.seq;
+        }
+        Ok(())
+    }
+
+    /// Begins the next file. The one before is synced first, so that a file is proof that all before it was durable.
+    fn seal(&mut self, shared: &Shared, merger: Option<&mut Merger>) -> Result<(), StoreError> {
+        await_room(shared, merger)?;
+        self.sync(shared)?;
+        let header = Header {
+            number: self.file.header.number + 1,
+            first: self.seq + 1,
+            salt: random_salt().map_err(of_io)?,
+        };
+        let dir = shared.db.join("log");
+        let file = create(&*shared.disk, &dir, header, shared.options.step)?;
+        let next = Part {
+            file: Arc::new(file),
+            index: Index::default(),
+            end: HEADER as u64,
+            last: self.seq,
+        };
+        self.file = Arc::clone(&next.file);
+        self.end = HEADER as u64;
+        self.allocated = shared.options.step.max(HEADER as u64);
+        let mut view = shared.view_mut();
+        let full = view.active.replace(next);
+        view.sealed.extend(full.map(Arc::new));
+        drop(view);
+        shared.change(|state| {
+            state.sealed += 1;
+            state.idle = false;
+        });
+        Ok(())
+    }
+}
+
+/// Waits until fewer files wait to be merged than may.
+fn await_room(shared: &Shared, merger: Option<&mut Merger>) -> Result<(), StoreError> {
+    match merger {
+        Some(merger) => while shared.state().sealed > 0 && merger.work()? {},
+        None => shared.wait_while(None, |state| {
+            state.sealed >= SEALED && state.failed.is_none() && state.short.is_none()
+        }),
+    }
+    let state = shared.state();
+    match (&state.failed, &state.short) {
+        (Some(why), _) => Err(StoreError::Failed(why.clone())),
+        (None, Some(why)) if state.sealed >= SEALED => Err(StoreError::Full(why.clone())),
+        (None, _) => Ok(()),
+    }
+}
+
+/// A random number that no client knows.
+pub(crate) fn random_salt() -> io::Result<u64> {
+    let seed = random_seed()?.0;
+    let salt = seed.first_chunk::<8>().copied().unwrap_or_default();
+    Ok(u64::from_le_bytes(salt))
+}
