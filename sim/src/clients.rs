@@ -184,7 +184,10 @@ impl World {
             let view = running.view(host.clock.now(self.now_us));
             match self.observers.pull(node, &view, &host.tables) {
                 Pulled::Nothing => return,
-                Pulled::Lagged => self.count("watch_lagged"),
+                Pulled::Lagged(slot) => {
+                    self.observers.on_lag((self.now_us, node), Table::ALL[slot]);
+                    self.count("watch_lagged");
+                }
                 Pulled::Changes(slot, changes) => self.tell_changes(node, slot, &changes),
             }
         }
@@ -232,7 +235,7 @@ impl World {
             // Nothing more is read than one turn has changed, which the log holds.
             let changes = match self.observers.skim(node, &view, &host.tables) {
                 Pulled::Nothing => return,
-                Pulled::Lagged => continue,
+                Pulled::Lagged(_) => continue,
                 Pulled::Changes(_, changes) => changes,
             };
             for change in changes {

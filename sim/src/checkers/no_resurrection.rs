@@ -78,7 +78,7 @@ impl Watch {
         let Some((version, expires)) = shows else {
             if let Some(seen) = keys.get_mut(key) {
                 seen.hidden = true;
-                seen.unordered |= is_beyond_drift(seen.newest.clock, at_us);
+                seen.may_be_hidden(at_us);
             }
             return None;
         };
@@ -115,6 +115,13 @@ impl Watch {
     }
 }
 
+impl Seen {
+    /// The key shows nothing now, or may have shown nothing lately.
+    fn may_be_hidden(&mut self, at_us: u64) {
+        self.unordered |= is_beyond_drift(self.newest.clock, at_us);
+    }
+}
+
 /// Watches what each node shows.
 pub(crate) struct Resurrections(Vec<Watch>);
 
@@ -126,6 +133,12 @@ impl Resurrections {
     /// A boot of the node begins, or the rows of its cluster take the place of its own.
     pub(crate) fn on_view(&mut self, node: usize) {
         self.0[node] = Watch::default();
+    }
+
+    /// Changes of the table were missed. Guarantees, "Watches": a watcher that is too slow is told that it missed some.
+    pub(crate) fn on_lag(&mut self, (at_us, node): (u64, usize), table: Table) {
+        let keys = &mut self.0[node].0[table as usize];
+        keys.values_mut().for_each(|seen| seen.may_be_hidden(at_us));
     }
 
     /// The key shows this version now, or none, and that expires or does not.
@@ -201,6 +214,20 @@ mod tests {
             None,
             Some((older, true))
         ]));
+    }
+
+    #[test]
+    fn a_delete_that_a_late_watcher_missed_excuses_what_is_older_than_a_clock_that_no_member_follows()
+     {
+        let (now, far, key) = (ahead(0, 2), ahead(1_000_000, 1), Bytes::from("k"));
+        for (newest, is_excused) in [(far, true), (ahead(1, 1), false)] {
+            let mut nodes = Resurrections::new(1);
+            let place = (Table::Periodic, &key);
+            nodes.on_shown((0, 0), place, Some((newest, false)));
+            nodes.on_lag((0, 0), Table::Periodic);
+            let found = nodes.on_shown((0, 0), place, Some((now, false)));
+            assert_eq!(found.is_none(), is_excused);
+        }
     }
 
     #[test]

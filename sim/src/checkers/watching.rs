@@ -130,8 +130,8 @@ struct Watcher {
 pub(crate) enum Pulled {
     /// There is nothing more to read.
     Nothing,
-    /// It was too late for changes of a table.
-    Lagged,
+    /// It was too late for changes of the table with this number.
+    Lagged(usize),
     /// The next changes of the table with this number.
     Changes(usize, Vec<Change>),
 }
@@ -209,7 +209,7 @@ impl Watching {
             None => Pulled::Nothing,
             Some((slot, None)) => {
                 watcher.mirrors[slot].scan(view, tables[slot]);
-                Pulled::Lagged
+                Pulled::Lagged(slot)
             }
             Some((slot, Some(changes))) => {
                 for change in &changes {
@@ -224,7 +224,7 @@ impl Watching {
     pub(crate) fn skim(&mut self, node: usize, view: &View<'_>, tables: &[TableId]) -> Pulled {
         match self.0[node].next(view, tables) {
             None => Pulled::Nothing,
-            Some((_, None)) => Pulled::Lagged,
+            Some((slot, None)) => Pulled::Lagged(slot),
             Some((slot, Some(changes))) => Pulled::Changes(slot, changes),
         }
     }

@@ -155,6 +155,11 @@ impl Observers {
         self.found.add(found);
     }
 
+    /// The watching client of a node was too late for changes of a table.
+    pub(crate) fn on_lag(&mut self, at: (u64, usize), table: Table) {
+        self.resurrections.on_lag(at, table);
+    }
+
     /// A key of a node shows this version now, or none, and that expires or does not.
     pub(crate) fn on_shown(
         &mut self,
