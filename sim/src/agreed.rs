@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rumormill_core::{Instant, Node, NodeId, Now, members::MemberState};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, shows_beyond_drift};
 use crate::model::{Effect, Told};
 use crate::world::World;
 
@@ -129,6 +129,9 @@ impl Agreed {
             known.begun = Some(now.mono);
             known.offsets.clear();
         }
+        if runs {
+            known.largest_ms = known.largest_ms.max(now.wall.as_millis());
+        }
         known.is_set(now);
     }
 
@@ -162,6 +165,12 @@ impl Agreed {
     /// Whether it is time to compare the clocks.
     pub(crate) fn is_due(&self, at_us: u64) -> bool {
         self.next_us <= at_us
+    }
+
+    /// Whether a clock has shown a time that is still so far ahead that not every member follows what it gave out.
+    pub(crate) fn was_beyond_drift(&self, at_us: u64) -> bool {
+        let mut clocks = self.clocks.iter();
+        clocks.any(|known| shows_beyond_drift(known.largest_ms, at_us))
     }
 
     /// The largest time that the wall clock of a machine has shown so far, in milliseconds.

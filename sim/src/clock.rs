@@ -20,6 +20,11 @@ pub(crate) fn is_beyond_drift(clock: Hlc, at_us: u64) -> bool {
     clock > Hlc::at(truth + followed())
 }
 
+/// Whether a wall clock that shows so many milliseconds is so far ahead of the truth.
+pub(crate) fn shows_beyond_drift(wall_ms: u64, at_us: u64) -> bool {
+    is_beyond_drift(Hlc::at(Wall::from_millis(wall_ms)), at_us)
+}
+
 /// Both clocks of a node as functions of true (virtual) time, in whole microseconds.
 #[derive(Clone, Debug)]
 pub struct Clock {

@@ -94,6 +94,8 @@ pub struct Model {
     flushes: BTreeMap<Table, Vec<usize>>,
     /// Keys that vanished from a disk and have not been repaired, with the nodes whose it was.
     lost: BTreeMap<(Table, Bytes), BTreeSet<usize>>,
+    /// A node may have written rows again under a clock so far ahead that not every member follows it.
+    rewritten_beyond_drift: bool,
 }
 
 impl Model {
@@ -210,6 +212,11 @@ impl Model {
         }
     }
 
+    /// A node joins or rejoins, and may write rows again under a clock so far ahead that not every member follows it.
+    pub(crate) fn rewritten_beyond_drift(&mut self) {
+        self.rewritten_beyond_drift = true;
+    }
+
     /// A node lost its memory, and with it possibly the last copy of a row that it had accepted and that is kept only there.
     pub fn stopped(&mut self, node: usize) {
         let of_memory = |op: &&mut Told| op.node == node && op.table == Table::Memory && !op.flush;
@@ -246,11 +253,13 @@ impl Model {
     }
 
     /// Whether deletes may be kept to the end: one, or a row that may end as one, has a clock so far ahead that no member's own clock follows.
-    /// Guarantees, "Deletes": a delete is freed by claims with clocks that are not below its own.
+    /// Guarantees, "Deletes": a delete is freed by claims with clocks that are not below its own. "Rejoining": what a node writes again in a rejoin
+    /// gets new clocks, which no client is told.
     pub(crate) fn keeps_deletes(&self) -> bool {
         let removes = |op: &&Told| matches!(op.effect, Effect::Delete | Effect::PutFor(..));
-        let mut removing = self.ops.iter().filter(removes);
-        removing.any(|op| is_beyond_drift(op.version.clock, op.at_us))
+        let removing = self.ops.iter().filter(removes);
+        let mut beyond = removing.filter(|op| is_beyond_drift(op.version.clock, op.at_us));
+        self.rewritten_beyond_drift || beyond.next().is_some()
     }
 
     /// Operations accepted.
@@ -433,6 +442,8 @@ mod tests {
             let mut model = Model::default();
             told(&mut model, (Table::Sync, 0), ahead_s, effect);
             assert_eq!(model.keeps_deletes(), kept);
+            model.rewritten_beyond_drift();
+            assert!(model.keeps_deletes());
         }
     }
 }

@@ -322,6 +322,9 @@ impl Observers {
         }
         if matches!(event, Event::Joined { .. } | Event::Rejoined { .. }) {
             self.on_view(teller.node);
+            if self.agreed.was_beyond_drift(teller.at_us) {
+                self.answers.model.rewritten_beyond_drift();
+            }
         }
         self.pushes.on_event(teller.at_us, event);
         let boot = (teller.running, teller.turn);
