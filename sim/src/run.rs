@@ -190,6 +190,31 @@ mod tests {
     /// Judges of something else than a run: histories of registers, and what tests put beside the store.
     const ELSEWHERE: [&str; 3] = ["linearizability", "greetings", "chatter"];
 
+    const GUARANTEES: &str = include_str!("../../core/docs/guarantees.md");
+
+    #[test]
+    fn every_promise_that_an_excuse_names_has_its_section() {
+        let mut files = Vec::new();
+        sources(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut files,
+        );
+        let sections = GUARANTEES
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "));
+        let sections = sections.collect::<std::collections::BTreeSet<_>>();
+        let mut named = 0;
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for rest in text.split(concat!("uarantees", ", \"")).skip(1) {
+                let (section, _) = rest.split_once('"').unwrap();
+                assert!(sections.contains(section), "{}: {section}", file.display());
+                named += 1;
+            }
+        }
+        assert!(named > 20, "{named}");
+    }
+
     #[test]
     fn every_checker_of_a_run_is_in_the_list() {
         let mut files = Vec::new();

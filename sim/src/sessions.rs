@@ -132,7 +132,7 @@ impl Exchanges {
     }
 
     /// Returns the questions of clients and their answers, as the judge of sessions takes them. A session waits for each answer; the clients of a
-    /// plan do not. Guarantees, "Reads": what a node showed before it joined or reunited counts no more. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
+    /// plan do not. Guarantees, "Reads": what a node showed before it joined or rejoined counts no more. Reads that were not answered before their client touched the key again are left out: they have no place in an order.
     pub(crate) fn ops(&self, model: &Model, agreed: &Agreed) -> Vec<SessionOp> {
         let mut keys: BTreeMap<Table, Vec<(&Bytes, History<'_>)>> = BTreeMap::new();
         let mut out = Vec::new();
@@ -206,7 +206,7 @@ fn removed_beyond_drift(history: History<'_>, ended: impl Fn(&Told) -> bool) -> 
     beyond.map(|op| op.at_us).min()
 }
 
-/// The newest version among operations that can explain why a key shows nothing. Guarantees, "Away and back": what its acceptor proposed anew when
+/// The newest version among operations that can explain why a key shows nothing. Guarantees, "Rejoining": what its acceptor proposed anew when
 /// it joined got a clock that no client was told, so that it explains everything.
 fn newest(history: History<'_>, explains: impl Fn(&Told) -> bool) -> Option<Version> {
     let ops = history.ops().filter(|op| explains(op));

@@ -33,7 +33,7 @@ fn back(row: &RowState, history: History<'_>, expired: impl Fn(&Told) -> bool) -
     let written = history.author(row);
     // Guarantees, "Conflicts and clocks": once a delete with such a clock is freed nothing tells of it, and later writes have smaller ones.
     let beyond = is_beyond_drift(newest.version.clock, newest.at_us);
-    // Guarantees, "Away and back": a write that a node took along goes in newer than anything that the cluster has freed.
+    // Guarantees, "Rejoining": a write that a node took along goes in newer than anything that the cluster has freed.
     let old = match written {
         Some(write) if beyond && write.at_us > newest.at_us => false,
         Some(write) => !write.alone && write.version < newest.version,

@@ -82,7 +82,7 @@ fn lost(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Op
     let gone = |at: usize, put: &Told, value: &Bytes| {
         history.numbered().any(|(number, op)| {
             let flushed = op.flush && (op.alone || op.version.clock >= put.version.clock);
-            // Guarantees, "Away and back": a write that a node took along while it was no member became as new as its joining. "Siblings": of the
+            // Guarantees, "Rejoining": a write that a node took along while it was no member became as new as its joining. "Siblings": of the
             // rows of a key that came before the definition the newest is sure to become a sibling.
             let is_newer = op.alone || op.version > put.version;
             let replaced = authors.were_early([at, number]) && is_newer;
@@ -106,7 +106,7 @@ fn lost(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Op
 
 fn back(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Option<String> {
     values.iter().find_map(|value| {
-        // Guarantees, "Away and back": a write that a node took along is proposed again, and the delete of it may have been freed.
+        // Guarantees, "Rejoining": a write that a node took along is proposed again, and the delete of it may have been freed.
         let writer = history.writer(value)?;
         let replaced = |(number, op): &(usize, &Told)| {
             // Guarantees, "Flushes": a flush has seen nothing, it goes by the clock.
