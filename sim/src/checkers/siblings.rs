@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::{MAX_VIOLATIONS, Violation};
+use crate::clock::is_beyond_drift;
 use crate::model::{Effect, History, Model, Told};
 use crate::plan::Table;
 
@@ -109,8 +110,10 @@ fn back(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Op
         // Guarantees, "Rejoining": a write that a node took along is proposed again, and the delete of it may have been freed.
         let writer = history.writer(value)?;
         let replaced = |(number, op): &(usize, &Told)| {
-            // Guarantees, "Flushes": a flush has seen nothing, it goes by the clock.
-            let flushed = op.flush && op.version.clock >= writer.version.clock;
+            // Guarantees, "Flushes": a flush has seen nothing, it goes by the clock. "Conflicts and clocks": once a flush with a clock that not every
+            // member follows is freed nothing tells of it, and later writes have smaller ones.
+            let freed = is_beyond_drift(op.version.clock, op.at_us) && writer.at_us > op.at_us;
+            let flushed = op.flush && op.version.clock >= writer.version.clock && !freed;
             history.promised(op) && (flushed || authors.has_seen(*number, value))
         };
         let (_, op) = history
@@ -163,6 +166,16 @@ mod tests {
         }
 
         fn accept(&mut self, clock: u64, key: Option<&'static str>, effect: Effect) -> usize {
+            self.accept_at(clock, clock, key, effect)
+        }
+
+        fn accept_at(
+            &mut self,
+            at_us: u64,
+            clock: u64,
+            key: Option<&'static str>,
+            effect: Effect,
+        ) -> usize {
             let actor = Actor {
                 node: NodeId(1),
                 boot: 1,
@@ -173,7 +186,7 @@ mod tests {
                 counter: clock,
             };
             let op = Accepted {
-                at_us: clock,
+                at_us,
                 node: 0,
                 version,
                 effect,
@@ -230,6 +243,17 @@ mod tests {
         assert!(cart.judge(&["bread"]).contains("bread shows"));
         cart.write(3, Some("butter"), &[]);
         assert_eq!(cart.judge(&["butter"]), "", "it is newer than the flush");
+    }
+
+    #[test]
+    fn a_flush_with_a_clock_that_no_member_follows_replaces_what_was_written_before_it_only() {
+        for (at_us, written) in [(1, "milk shows"), (9, "")] {
+            let mut cart = Cart::default();
+            cart.write(at_us, Some("milk"), &[]);
+            cart.accept_at(5, u64::MAX, None, Effect::Delete);
+            let said = cart.judge(&["milk"]);
+            assert!(said.contains(written) && said.is_empty() == written.is_empty());
+        }
     }
 
     #[test]
