@@ -404,7 +404,7 @@ impl World {
     /// The client removes all rows of a table of a node that runs.
     pub(crate) fn flush(&mut self, client: u32, node: usize, table: Table) {
         let id = self.hosts[node].tables[table as usize];
-        let before = self.rows_shown(node, id);
+        let before = self.rows_held(node, table);
         let result = self.with_node(node, |running, now| {
             running.flush(now, Some(id)).map(|(accepted, _)| accepted)
         });
@@ -428,6 +428,18 @@ impl World {
                 self.flushed_ahead((node, table), &key, version, accepted);
             }
         }
+    }
+
+    /// The rows of a table that a node holds of those that clients wrote, hidden ones too, with their versions.
+    fn rows_held(&self, node: usize, table: Table) -> Vec<(Bytes, Version)> {
+        let host = &self.hosts[node];
+        let (Some(view), id) = (self.unexpired(node), host.tables[table as usize]) else {
+            return Vec::new();
+        };
+        let keys = self.model().keys().filter(|(of, ..)| *of == table);
+        let rows =
+            keys.filter_map(|(_, key, _)| Some((key.clone(), view.get(id, key).row()?.version())));
+        rows.collect()
     }
 
     /// The rows of a table that a node shows, with their versions.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rumormill_core::{Node, NodeId, Now, Timing, Wall};
+use rumormill_core::{Node, NodeId, Now, Timing, Wall, table::View};
 
 use crate::app::{Deployment, Slot};
 use crate::checkers::replays;
@@ -204,8 +204,7 @@ impl World {
         let shown = self.contents(index)?;
         let host = self.hosts.get(index)?;
         let node = host.node.as_ref()?;
-        // At that time no row has expired.
-        let all = node.view(Now::new(host.now(self.now_us).mono, Wall::from_millis(0)));
+        let all = self.unexpired(index)?;
         let hidden = self.model().keys().filter_map(|(table, key, _)| {
             if shown.get(table, key).is_some() {
                 return None;
@@ -217,6 +216,13 @@ impl World {
             hidden: hidden.collect(),
             shown,
         })
+    }
+
+    /// Returns the rows of a node at a time when none has expired, if it runs.
+    pub(crate) fn unexpired(&self, index: usize) -> Option<View<'_>> {
+        let host = self.hosts.get(index)?;
+        let beginning = Now::new(host.now(self.now_us).mono, Wall::from_millis(0));
+        Some(host.node.as_ref()?.view(beginning))
     }
 
     /// Goes through the whole plan, ends all faults, waits until the cluster is at rest, and judges.
