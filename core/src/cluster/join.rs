@@ -23,7 +23,7 @@ enum Verdict {
     /// This node enters the peer's cluster.
     Join,
     /// The peer enters this node's cluster.
-    Welcome,
+    Admit,
     /// Two clusters with members: they never merge by accident.
     Refuse,
     /// Both look for a cluster still: a third may know one.
@@ -40,9 +40,9 @@ fn verdict(ours: &GreetingFacts, theirs: &GreetingFacts) -> Verdict {
     match (ours.has_fellows, theirs.has_fellows) {
         (true, true) if !(ours.knows_peer && theirs.knows_peer) => Verdict::Refuse,
         (true, true) if ours.cluster < theirs.cluster => Verdict::Join,
-        (true, true) => Verdict::Welcome,
+        (true, true) => Verdict::Admit,
         (false, true) => Verdict::Join,
-        (true, false) => Verdict::Welcome,
+        (true, false) => Verdict::Admit,
         (false, false) => {
             let founder = |greeting: &GreetingFacts| greeting.phase == Phase::Member;
             let patient = !(ours.founds && theirs.founds);
@@ -56,7 +56,7 @@ fn verdict(ours: &GreetingFacts, theirs: &GreetingFacts) -> Verdict {
             if rank(ours) < rank(theirs) {
                 Verdict::Join
             } else {
-                Verdict::Welcome
+                Verdict::Admit
             }
         }
     }
@@ -113,7 +113,7 @@ impl Cluster {
 
     /// Returns whether this node has a fellow member, or a node may be becoming one: either way it stays where it is.
     pub(crate) fn has_fellows(&self) -> bool {
-        self.record.has_fellows || !self.welcoming.is_empty()
+        self.record.has_fellows || !self.admitting.is_empty()
     }
 
     /// Whether this node has looked for a cluster for long enough to begin one with others like it.
@@ -168,7 +168,7 @@ impl Cluster {
                 self.hang_up(env, link, HangupReason::Retry);
                 return Ok(());
             }
-            Verdict::Join | Verdict::Welcome
+            Verdict::Join | Verdict::Admit
                 if ours.has_fellows != self.has_fellows() || self.joining.is_some() =>
             {
                 env.fx.mark(Mark::JoinRetry);
@@ -184,9 +184,9 @@ impl Cluster {
                 self.record.joined = false;
                 self.joining = Some(link);
             }
-            Verdict::Welcome => {
+            Verdict::Admit => {
                 // The peer's own greeting says when it has entered; until then it may go elsewhere.
-                self.welcoming.insert(link);
+                self.admitting.insert(link);
                 founds = !self.record.joined;
             }
             Verdict::Same => self.note_fellow(env),
@@ -313,7 +313,7 @@ impl Cluster {
                     env.modes.gossip.pull_at_once(now, link);
                 }
             }
-            // The peer enters this node's cluster, or both are new: a node that the other welcomed is full already.
+            // The peer enters this node's cluster, or both are new: a node that the other admitted is full already.
             (None, _) => env.modes.gossip.pull_at_once(now, link),
             (Some(_), Some(Phase::Rejoining { .. })) => self.resume_if_last(env),
             (Some(_), _) => {}

@@ -64,7 +64,7 @@ pub(crate) struct Cluster {
     /// The link through which this node is joining a cluster or rejoining it.
     pub(crate) joining: Option<LinkId>,
     /// Links to nodes that may be joining through this one.
-    welcoming: BTreeSet<LinkId>,
+    admitting: BTreeSet<LinkId>,
     /// Members that were asked whether they are there, because another node claims their ids.
     id_conflicts: BTreeMap<NodeId, IdConflict>,
     pub(crate) membership: Membership,
@@ -98,7 +98,7 @@ impl Cluster {
             record: past.record,
             damage: past.damage,
             joining: None,
-            welcoming: BTreeSet::new(),
+            admitting: BTreeSet::new(),
             id_conflicts: BTreeMap::new(),
             membership: Membership::new(me),
             members_revision: 0,

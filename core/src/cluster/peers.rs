@@ -234,7 +234,7 @@ impl Cluster {
     fn link_unusable(&mut self, env: &mut Env<'_>, link: LinkId, node: Option<NodeId>) {
         let (modes, mut tables) = self.tables(env);
         modes.link_gone(&mut tables, link);
-        self.welcoming.remove(&link);
+        self.admitting.remove(&link);
         self.id_conflict_gone(link, node);
         if self.joining == Some(link) {
             self.joining = None;

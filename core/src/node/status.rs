@@ -117,7 +117,7 @@ impl Node {
             members: self.cluster.membership.count_others() + 1,
             rows: view.user_rows(),
             tables: gossip.replica().rows().listing().len(),
-            tombstones: gossip.replica().cover().tombstone_count(),
+            tombstones: gossip.replica().coverage().tombstone_count(),
             hidden_rows,
             hidden_bytes,
             hidden_until: gossip.hidden_until(&look).filter(|_| hidden_rows > 0),

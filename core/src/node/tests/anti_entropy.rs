@@ -102,7 +102,14 @@ fn a_digest_narrows_a_session_to_what_differs() {
 fn a_digest_that_agrees_by_now_ends_the_session() {
     let (mut lab, told) = digesting_lab(2);
     lose_pushes_to(&mut lab, 1, &told);
-    let digest = write_digest(&lab.node(0).modes.gossip.replica_mut().cover_mut().digest());
+    let digest = write_digest(
+        &lab.node(0)
+            .modes
+            .gossip
+            .replica_mut()
+            .coverage_mut()
+            .digest(),
+    );
     let status = lab.node(0).own_status();
     let (now, link) = lab.end_of(0);
     let msg = Message::Gossip(GossipMessage::Pull(wire::Pull {

@@ -73,9 +73,9 @@ impl Gossip {
         &self,
         contexts: impl IntoIterator<Item = &'a (RowClass, Context)>,
     ) -> bool {
-        let cover = self.replica.cover();
+        let coverage = self.replica.coverage();
         let mut contexts = contexts.into_iter();
-        contexts.all(|(class, context)| cover.includes(*class, context))
+        contexts.all(|(class, context)| coverage.includes(*class, context))
     }
 
     /// Returns whether all of these contexts are durable here. O(their actors).
@@ -83,9 +83,9 @@ impl Gossip {
         &self,
         contexts: impl IntoIterator<Item = &'a (RowClass, Context)>,
     ) -> bool {
-        let cover = self.replica.cover();
+        let coverage = self.replica.coverage();
         let mut contexts = contexts.into_iter();
-        contexts.all(|(class, context)| cover.holds_durably(*class, context))
+        contexts.all(|(class, context)| coverage.holds_durably(*class, context))
     }
 
     /// Returns the hybrid logical clock.

@@ -194,7 +194,7 @@ impl Gossip {
         }
         self.free_tombstones(env);
         self.replica.forget_names(&mut env.rows(), FORGET_BUDGET);
-        self.replica.cover_mut().store_changes(env.fx);
+        self.replica.coverage_mut().store_changes(env.fx);
     }
 
     /// Notes whether a peer has seen the same as this node: for long enough, and this node fetches from it.
@@ -256,7 +256,7 @@ impl Gossip {
 
     /// Asserts this machine's own invariants. O(actors and rows).
     pub(crate) fn check(&self) {
-        self.replica.cover().check();
+        self.replica.coverage().check();
         self.replica.rows().check();
     }
 }

@@ -82,7 +82,7 @@ impl Restored {
     ) {
         for (class, actor, runs) in &self.covered {
             if whole {
-                replica.cover_mut().restore_runs(*class, *actor, runs);
+                replica.coverage_mut().restore_runs(*class, *actor, runs);
             } else {
                 // It covers dots whose rows are damaged: the rows that are left show all that may be covered.
                 env.fx.store(StoreOp::Delete(covered_key(*class, *actor)));

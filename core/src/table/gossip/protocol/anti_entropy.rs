@@ -51,13 +51,13 @@ pub(crate) enum Paged {
 impl Gossip {
     /// Returns this node's state in short.
     pub(crate) fn own_status(&mut self, env: &Look<'_>) -> Status {
-        let cover = self.replica.cover_mut();
-        let has_tombstones = cover.tombstone_count() > 0;
-        let sys = cover.hash(RowClass::Sys);
+        let coverage = self.replica.coverage_mut();
+        let has_tombstones = coverage.tombstone_count() > 0;
+        let sys = coverage.hash(RowClass::Sys);
         let with_memory = env.fx.rules().hashes_memory_rows();
         let hashed = |class: &RowClass| class.is_durable() || with_memory;
         let usr = RowClass::USR.into_iter().filter(hashed);
-        let usr = usr.fold(0u64, |sum, class| sum.wrapping_add(cover.hash(class)));
+        let usr = usr.fold(0u64, |sum, class| sum.wrapping_add(coverage.hash(class)));
         let rows = match env.fx.rules().compares_rows() {
             true => self.replica.live_sum(),
             false => 0,
@@ -76,7 +76,7 @@ impl Gossip {
 
     fn claims_now(&self, env: &Look<'_>) -> bool {
         let rules = env.fx.rules();
-        let unsynced = rules.claims_synced_alone() && !self.replica.cover().all_durable();
+        let unsynced = rules.claims_synced_alone() && !self.replica.coverage().all_durable();
         let is_outside = rules.members_alone_claim() && !env.seat.is_full();
         // A node that is about to go takes nothing over: two that leave at once would hand over to each other.
         let stays = !env.seat.is_leaving;
@@ -293,11 +293,12 @@ impl Gossip {
             // A rejoining node may cover more than it has.
             let rejoin =
                 !env.seat.is_full() && (env.seat.is_rejoining || self.replica.has_user_dots());
-            let many = self.replica.cover().actors_seen() > env.seat.config.limits.context_actors;
+            let many =
+                self.replica.coverage().actors_seen() > env.seat.config.limits.context_actors;
             let (form, basis) = match (rejoin, many) {
                 (true, _) => (Form::Rejoin, PullBasis::Whole(Vec::new())),
                 (false, true) => {
-                    let digest = self.replica.cover_mut().digest();
+                    let digest = self.replica.coverage_mut().digest();
                     (Form::Digest, PullBasis::Digest(write_digest(&digest)))
                 }
                 (false, false) => {

@@ -19,7 +19,7 @@ impl Gossip {
 
     /// Frees tombstones that every counted member has claimed.
     pub(crate) fn free_tombstones(&mut self, env: &mut Env<'_>) {
-        if self.replica.cover().tombstone_count() == 0 {
+        if self.replica.coverage().tombstone_count() == 0 {
             return self.stability.stand_by(|node| self.relays.wants(node));
         }
         // No claim will tell a lone node that it is time.
@@ -42,12 +42,12 @@ impl Gossip {
 
     /// Returns the members whose claims a tombstone needs. O(members).
     pub(crate) fn counted(&self, look: &Look<'_>) -> BTreeSet<NodeId> {
-        let cover = self.replica.cover();
+        let coverage = self.replica.coverage();
         let mut counted = look.seat.members.counted(|departure, is_lost| {
             let mut contexts = departure.contexts.iter();
             let excused = look.fx.rules().excuses_lost_leavers() && is_lost;
             let awaited = look.fx.rules().awaits_leavers()
-                && !contexts.all(|(class, context)| cover.includes(*class, context));
+                && !contexts.all(|(class, context)| coverage.includes(*class, context));
             excused || !awaited
         });
         if !look.fx.rules().awaits_down_members() {

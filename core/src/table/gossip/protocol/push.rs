@@ -215,7 +215,7 @@ impl Gossip {
         let now = env.fx.now().mono;
         let patience = env.seat.config.timing.mismatch_patience;
         self.lazy
-            .on_ihave(now, patience, link, &have, self.replica.cover());
+            .on_ihave(now, patience, link, &have, self.replica.coverage());
         Ok(())
     }
 
@@ -248,7 +248,9 @@ impl Gossip {
         let patience = env.seat.config.timing.mismatch_patience;
         let links = &env.links;
         let usable = |link: LinkId| links.get(link).is_some_and(Link::has_room);
-        let due = self.lazy.due(now, patience, self.replica.cover(), usable);
+        let due = self
+            .lazy
+            .due(now, patience, self.replica.coverage(), usable);
         for verdict in due {
             if !env.seat.is_full() {
                 continue;

@@ -83,14 +83,14 @@ impl Relays {
 impl Gossip {
     /// Whether the claim of a member is of use, here or to a member that asked for it.
     pub(crate) fn has_use_for_claim(&self, node: NodeId) -> bool {
-        self.replica.cover().tombstone_count() > 0 || self.relays.wants(node)
+        self.replica.coverage().tombstone_count() > 0 || self.relays.wants(node)
     }
 
     /// Asks for missing claims when it is time. O(members), in every other probe interval while there are deletes to free.
     pub(crate) fn claims_due(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now().mono;
         let may = env.seat.is_full() && !env.seat.is_leaving;
-        let must = self.replica.cover().tombstone_count() > 0 || self.relays.is_asked();
+        let must = self.replica.coverage().tombstone_count() > 0 || self.relays.is_asked();
         if !may || !must {
             self.relays.ask_at = None;
             return;
@@ -137,7 +137,7 @@ impl Gossip {
         let mut missing: BTreeMap<NodeId, u8> = BTreeMap::new();
         let wanted = self.relays.wanted.iter();
         missing.extend(wanted.map(|(node, wanted)| (*node, wanted.hops)));
-        if self.replica.cover().tombstone_count() > 0 {
+        if self.replica.coverage().tombstone_count() > 0 {
             let lost = |actor| env.seat.members.lost(actor);
             let counted = self.counted(env);
             let lacking = self

@@ -51,7 +51,7 @@ impl Replica {
         let actors: Vec<ActorIx> = batch
             .actors
             .iter()
-            .map(|actor| self.cover.intern(*actor))
+            .map(|actor| self.coverage.intern(*actor))
             .collect();
         let mut tables = Vec::with_capacity(classes.len());
         for (class, table) in classes.iter().zip(&batch.tables) {

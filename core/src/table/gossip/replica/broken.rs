@@ -27,7 +27,7 @@ impl Replica {
     }
 
     fn tombstones_before(&self, class: RowClass, until: Hlc) -> Vec<Slot> {
-        let dots = self.cover.tombstones(class).iter();
+        let dots = self.coverage.tombstones(class).iter();
         let all = dots.filter_map(|(actor, counter)| tombstone(self, class, *actor, *counter));
         let old = all.filter(|(_, clock)| *clock < until);
         old.map(|(slot, _)| slot).collect()

@@ -54,7 +54,7 @@ impl Replica {
         let classes = RowClass::USR.into_iter();
         let mut single = classes.filter(|class| !class.has_siblings());
         single.any(|class| {
-            let mut own = self.cover.range(class, self.me, 0, u64::MAX);
+            let mut own = self.coverage.range(class, self.me, 0, u64::MAX);
             own.any(|(_, slot)| {
                 let row = self.rows.row(slot);
                 row.is_some_and(|row| !row.value.is_dead() && row.clock <= freed)

@@ -84,7 +84,7 @@ impl Cooling {
 impl Replica {
     /// Everything up to `upto` is durable: claims may say so, and large values leave memory.
     pub(crate) fn stored(&mut self, upto: Seq) {
-        self.cover.stored(upto);
+        self.coverage.stored(upto);
         while let Some(&(seq, slot, number)) = self.cooling.due.front()
             && seq <= upto
         {
@@ -162,7 +162,7 @@ impl Replica {
         let body = seal::open(&record).map_err(|_| damaged("checksum or form"))?;
         match record::read(&record.key, body) {
             Some(GossipRecord::Row { actor, row, .. }) => {
-                let actor = self.cover.find(actor).ok_or(damaged("unknown writer"))?;
+                let actor = self.coverage.find(actor).ok_or(damaged("unknown writer"))?;
                 let version = (row.clock, actor, row.counter);
                 let value = row.value.resident().cloned();
                 Ok((version, value.ok_or(damaged("no value"))?))

@@ -199,7 +199,7 @@ impl Replica {
         let Some(whole) = whole.filter(|_| left.versions().is_empty()) else {
             return;
         };
-        let lacks = |dot: &Dot| !self.cover.knows_up_to(class, *dot);
+        let lacks = |dot: &Dot| !self.coverage.knows_up_to(class, *dot);
         let mut seen = whole.seen().as_slice().iter().chain(left.seen().as_slice());
         if seen.any(lacks) && fx.rules().drops_keep_seen() {
             fx.mark(Mark::DroppedSeenKept);

@@ -83,7 +83,8 @@ impl Replica {
             if let Some(row) = self.rows.row(slot) {
                 env.fx.mark(Mark::RowExpired);
                 let class = env.catalog.class(row.table);
-                self.cover.link(class, row.actor, row.counter, slot, true);
+                self.coverage
+                    .link(class, row.actor, row.counter, slot, true);
             }
         }
         self.first_to_end(agreed_ms).is_some()

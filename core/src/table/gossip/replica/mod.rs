@@ -6,7 +6,7 @@ mod batch;
 mod broken;
 mod clocks;
 mod cold;
-mod cover;
+mod coverage;
 mod digest;
 mod dots;
 mod drop_markers;
@@ -47,7 +47,7 @@ pub(crate) use anti_entropy::{
 };
 use cold::Cooling;
 pub(crate) use cold::{Loaded, Place, Thawed};
-pub(crate) use cover::Cover;
+pub(crate) use coverage::Coverage;
 pub(crate) use digest::{Scope, read_digest, write_digest};
 use flushes::Flush;
 pub(crate) use flushes::{AT_ONCE, WAITING};
@@ -108,7 +108,7 @@ pub(crate) struct Arrival {
 pub(crate) struct Replica {
     me: ActorIx,
     rows: Rows,
-    cover: Cover,
+    coverage: Coverage,
     live_sum: LiveSum,
     clock: HlcSource,
     /// The time that most peers show by their wall clocks.
@@ -150,8 +150,8 @@ impl Replica {
         resident_value: Option<u32>,
         start: Hlc,
     ) -> Self {
-        let mut cover = Cover::default();
-        let me = cover.intern(me);
+        let mut coverage = Coverage::default();
+        let me = coverage.intern(me);
         let mut rows = Rows::default();
         for id in catalog.ids() {
             let (group, shown) = (catalog.group(id), catalog.is_shown(id));
@@ -160,7 +160,7 @@ impl Replica {
         Replica {
             me,
             rows,
-            cover,
+            coverage,
             live_sum: LiveSum::default(),
             clock: HlcSource::new(start, limits.clock_drift),
             others: None,
@@ -192,12 +192,12 @@ impl Replica {
         &self.rows
     }
 
-    pub(crate) fn cover(&self) -> &Cover {
-        &self.cover
+    pub(crate) fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 
-    pub(crate) fn cover_mut(&mut self) -> &mut Cover {
-        &mut self.cover
+    pub(crate) fn coverage_mut(&mut self) -> &mut Coverage {
+        &mut self.coverage
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {
@@ -209,7 +209,7 @@ impl Replica {
     }
 
     pub(crate) fn actor(&self, ix: ActorIx) -> Actor {
-        self.cover.actor(ix)
+        self.coverage.actor(ix)
     }
 
     pub(crate) fn clock(&self) -> Hlc {
@@ -285,7 +285,7 @@ impl Replica {
     pub(crate) fn has_user_dots(&self) -> bool {
         RowClass::USR
             .into_iter()
-            .any(|class| self.cover.is_used(class))
+            .any(|class| self.coverage.is_used(class))
     }
 
     /// Merges a version from elsewhere.
@@ -294,7 +294,9 @@ impl Replica {
         if let Some(theirs) = arrival.siblings.take() {
             return self.merge_siblings(env, class, arrival, *theirs, false);
         }
-        let covered = self.cover.contains(class, arrival.actor, arrival.counter);
+        let covered = self
+            .coverage
+            .contains(class, arrival.actor, arrival.counter);
         if covered && env.fx.rules().drops_obsolete() {
             return Merged::Obsolete;
         }
@@ -308,7 +310,7 @@ impl Replica {
         }
         self.note(env, arrival.table);
         if env.fx.rules().covers_dots() || !arrival.counter.is_multiple_of(5) {
-            self.cover
+            self.coverage
                 .insert(class, arrival.actor, arrival.counter, env.fx);
         }
         self.supersede(env, class, arrival)
@@ -317,7 +319,7 @@ impl Replica {
     /// A version of a table is here. One that is not stored may stand above one that is from now on, if the name has both.
     fn note(&mut self, env: &mut RowEnv<'_>, table: TableId) {
         if env.catalog.mark_used(table) && env.fx.rules().claims_in_order() {
-            self.cover.claim_in_order();
+            self.coverage.claim_in_order();
         }
     }
 
@@ -396,7 +398,7 @@ impl Replica {
         self.count_row(class, slot, true);
         match class.has_siblings() {
             true => self.link_siblings(class, slot),
-            false => self.cover.link(class, actor, counter, slot, dead),
+            false => self.coverage.link(class, actor, counter, slot, dead),
         }
         if let Some(key) = sys_key {
             self.sys_row_placed(env, table, key, clock);
@@ -456,7 +458,7 @@ impl Replica {
             if env.fx.rules().removes_twin_records() {
                 self.delete_stored(env, stored, old.table, &old.key);
             }
-            self.cover
+            self.coverage
                 .hold(class, new.actor, new.counter, env.fx.open_seq());
         }
     }
@@ -468,7 +470,7 @@ impl Replica {
         }
         if table == sys::DROP_MARKERS && env.fx.rules().sends_new_drop_markers() {
             // The rows it removed are covered by the snapshots being served, and it is not.
-            for served in &mut self.cover.served {
+            for served in &mut self.coverage.served {
                 served.remember(table, &key);
             }
         }
@@ -488,13 +490,13 @@ impl Replica {
         let told = (!self.rows.is_dropped(row)).then_some((row.table, &row.key));
         if let Some(siblings) = row.value.siblings() {
             for version in siblings.versions() {
-                let actor = self.cover.intern(version.dot.actor);
+                let actor = self.coverage.intern(version.dot.actor);
                 let counter = version.dot.counter;
-                self.cover.unlink(class, actor, counter, told);
+                self.coverage.unlink(class, actor, counter, told);
             }
             return;
         }
-        self.cover.unlink(class, row.actor, row.counter, told);
+        self.coverage.unlink(class, row.actor, row.counter, told);
     }
 
     /// Removes a tombstone for good; its dot stays covered.
@@ -580,14 +582,14 @@ impl Replica {
                 fx.mark(Mark::OwnDotFromOutside);
                 fx.refuse(Refusal::OwnDot);
             }
-            self.cover.adopt(self.me, *class, context, fx);
+            self.coverage.adopt(self.me, *class, context, fx);
         }
     }
 
     /// Whether a context covers dots of this node's present boot that it has not issued.
     fn claims_own(&self, class: RowClass, context: &Context) -> bool {
         let mine = self.actor(self.me);
-        let issued = self.cover.seen_runs(class, mine);
+        let issued = self.coverage.seen_runs(class, mine);
         context
             .runs(mine)
             .is_some_and(|claimed| !issued.is_some_and(|issued| claimed.is_subset(issued)))
@@ -597,7 +599,7 @@ impl Replica {
     pub(crate) fn durable_contexts(&self) -> Vec<(RowClass, Context)> {
         RowClass::ALL
             .into_iter()
-            .map(|class| (class, self.cover.durable(class)))
+            .map(|class| (class, self.coverage.durable(class)))
             .collect()
     }
 
@@ -610,7 +612,7 @@ impl Replica {
     pub(crate) fn contexts_in(&self, scope: &Scope) -> Vec<(RowClass, Context)> {
         RowClass::ALL
             .into_iter()
-            .map(|class| (class, scope.of(class, self.cover.seen(class))))
+            .map(|class| (class, scope.of(class, self.coverage.seen(class))))
             .collect()
     }
 }

@@ -132,9 +132,9 @@ impl Replica {
         self.remove_user_rows(env);
         for (class, context) in &rejoin.adopt {
             if env.fx.rules().rejoins_reset_coverage() && *class != RowClass::Sys {
-                self.reset_cover(env.fx, *class, context);
+                self.reset_coverage(env.fx, *class, context);
             } else {
-                self.cover.adopt(self.me, *class, context, env.fx);
+                self.coverage.adopt(self.me, *class, context, env.fx);
             }
         }
         for ((_, key), mut row) in rejoin.theirs {
@@ -144,7 +144,7 @@ impl Replica {
             } else if row.clock > self.drop_marker(table) {
                 let class = env.catalog.class(table);
                 self.note(env, table);
-                self.cover.insert(class, row.actor, row.counter, env.fx);
+                self.coverage.insert(class, row.actor, row.counter, env.fx);
                 self.follow_clock(env.fx, row.clock);
                 self.place(env, class, None, row);
             }
@@ -294,12 +294,12 @@ impl Replica {
 
     /// Drops coverage of this node's earlier dots that the member lacks: it would hide rows that others still have. Coverage of the present
     /// actor stays, since no other member has seen its dots.
-    fn reset_cover(&mut self, fx: &mut Effects, class: RowClass, context: &Context) {
-        for actor in self.cover.reset(class, self.me) {
+    fn reset_coverage(&mut self, fx: &mut Effects, class: RowClass, context: &Context) {
+        for actor in self.coverage.reset(class, self.me) {
             if class.is_durable() && fx.has_storage() {
                 fx.store(StoreOp::Delete(record::covered_key(class, actor)));
             }
         }
-        self.cover.adopt(self.me, class, context, fx);
+        self.coverage.adopt(self.me, class, context, fx);
     }
 }

@@ -200,11 +200,11 @@ impl Replica {
         let sum = &mut self.live_sum;
         let mut count = |actor, counter| sum.count(actor, (class, counter), shown);
         let hash = match row.value.siblings() {
-            None => count((row.actor, self.cover.actor(row.actor)), row.counter),
+            None => count((row.actor, self.coverage.actor(row.actor)), row.counter),
             Some(siblings) => siblings
                 .live()
                 .fold(0, |all: u64, (Sibling { dot, .. }, _)| {
-                    let actor = (self.cover.intern(dot.actor), dot.actor);
+                    let actor = (self.coverage.intern(dot.actor), dot.actor);
                     all.wrapping_add(count(actor, dot.counter))
                 }),
         };
@@ -213,13 +213,13 @@ impl Replica {
 
     /// The dots shown from a place on to the end of its row class, in order, with their hashes.
     fn shown_from(&self, from: Cursor) -> impl Iterator<Item = ((Actor, u64), u64)> + '_ {
-        let mut actors = self.cover.actors_in(from.class);
+        let mut actors = self.coverage.actors_in(from.class);
         actors.retain(|(name, _)| *name >= from.actor);
         actors.sort_unstable_by_key(|(name, _)| *name);
         actors.into_iter().flat_map(move |(name, ix)| {
             let low = if name == from.actor { from.counter } else { 0 };
             let seed = seed(name);
-            let dots = self.cover.range(from.class, ix, low, u64::MAX);
+            let dots = self.coverage.range(from.class, ix, low, u64::MAX);
             let shown = dots.filter(move |(counter, slot)| {
                 let row = self.rows.row(*slot);
                 row.is_some_and(|row| Self::shows(row, name, *counter))
@@ -303,14 +303,14 @@ impl Replica {
         let mut found = 0;
         for (class, context) in shown {
             for (actor, runs) in context.iter() {
-                let Some(ix) = self.cover.find(actor) else {
+                let Some(ix) = self.coverage.find(actor) else {
                     continue;
                 };
                 let dots = runs.as_slice().iter().flat_map(|(low, high)| *low..=*high);
                 for counter in dots.take(RANGES * ANSWER_DOTS) {
-                    let slot = self.cover.slot(*class, ix, counter);
+                    let slot = self.coverage.slot(*class, ix, counter);
                     let is_here = slot.is_some_and(|slot| self.rows.row(slot).is_some());
-                    if !is_here && self.cover.contains(*class, ix, counter) {
+                    if !is_here && self.coverage.contains(*class, ix, counter) {
                         found += usize::from(of_class(lost, *class).insert(actor, counter));
                     }
                 }

@@ -23,11 +23,11 @@ impl Replica {
         let table = catalog.intern(class, name);
         self.make_room(catalog, table);
         catalog.mark_used(table);
-        let actor = self.cover.intern(actor);
-        self.cover.restore(class, actor, row.counter);
+        let actor = self.coverage.intern(actor);
+        self.coverage.restore(class, actor, row.counter);
         for version in row.value.siblings().iter().flat_map(|row| row.versions()) {
-            let actor = self.cover.intern(version.dot.actor);
-            self.cover.restore(class, actor, version.dot.counter);
+            let actor = self.coverage.intern(version.dot.actor);
+            self.coverage.restore(class, actor, version.dot.counter);
         }
         let dead = row.value.is_dead();
         let slot = self.rows.insert(StoredRow {
@@ -45,7 +45,7 @@ impl Replica {
         self.count_row(class, slot, true);
         match class.has_siblings() {
             true => self.link_siblings(class, slot),
-            false => self.cover.link(class, actor, row.counter, slot, dead),
+            false => self.coverage.link(class, actor, row.counter, slot, dead),
         }
     }
 

@@ -175,12 +175,12 @@ impl Replica {
     /// Whether there is room for a session with this client, whose former one ends.
     pub(crate) fn may_serve(&mut self, link: LinkId) -> bool {
         self.serve_none(link);
-        self.cover.served.len() < self.limits.sessions
+        self.coverage.served.len() < self.limits.sessions
     }
 
     /// The parts of the contexts in which this node differs from a client that has told it a digest.
     pub(crate) fn differing(&mut self, theirs: &Digest) -> Scope {
-        Scope::differing(&self.cover.digest(), theirs)
+        Scope::differing(&self.coverage.digest(), theirs)
     }
 
     /// Begins to serve a session about a part of the contexts. Returns false when too many are served already.
@@ -221,7 +221,7 @@ impl Replica {
         {
             return false;
         }
-        self.cover.served.push(served);
+        self.coverage.served.push(served);
         self.send_pages(env, link);
         true
     }
@@ -285,7 +285,7 @@ impl Replica {
     ) {
         let now = env.fx.now().mono;
         let found = self
-            .cover
+            .coverage
             .served
             .iter_mut()
             .find(|served| served.link == link && served.session == session);
@@ -297,19 +297,19 @@ impl Replica {
 
     /// Ends the service of sessions on a link that is gone.
     pub(crate) fn serve_none(&mut self, link: LinkId) {
-        self.cover.served.retain(|served| served.link != link);
+        self.coverage.served.retain(|served| served.link != link);
     }
 
     /// Ends sessions whose client has fallen silent.
     pub(crate) fn serve_expire(&mut self, now: Instant, timing: &Timing) {
-        self.cover
+        self.coverage
             .served
             .retain(|served| now.since(served.touched) < timing.session_timeout * 2);
     }
 
     fn send_pages(&mut self, env: &mut RowEnv<'_>, link: LinkId) {
         let Some(place) = self
-            .cover
+            .coverage
             .served
             .iter()
             .position(|served| served.link == link)
@@ -317,7 +317,7 @@ impl Replica {
             return;
         };
         // Taken out while it reads the rows, which do not change meanwhile.
-        let mut served = self.cover.served.swap_remove(place);
+        let mut served = self.coverage.served.swap_remove(place);
         while served.next_page < served.granted && served.wanted.is_empty() {
             if served.overflow {
                 env.fx.mark(Mark::SessionOverflow);
@@ -355,7 +355,7 @@ impl Replica {
             }
             served.next_page += 1;
         }
-        self.cover.served.push(served);
+        self.coverage.served.push(served);
     }
 
     /// A load for pages has ended: with a value, with an error, or with nothing because the row is no longer cold.
@@ -366,7 +366,7 @@ impl Replica {
         loaded: Option<&Result<Loaded, ReadError>>,
     ) {
         let mut go_on = Vec::new();
-        self.cover.served.retain_mut(|served| {
+        self.coverage.served.retain_mut(|served| {
             if !served.wanted.remove(place) {
                 return true;
             }
@@ -400,7 +400,7 @@ impl Replica {
     fn fill_page(&self, env: &RowEnv<'_>, served: &Served, draft: &mut Draft) -> bool {
         while let Some((class, actor, runs)) = served.missing.get(draft.at) {
             let is_sent = env.fx.rules().sends_memory_rows() || class.is_durable();
-            let Some(ix) = self.cover.find(*actor).filter(|_| is_sent) else {
+            let Some(ix) = self.coverage.find(*actor).filter(|_| is_sent) else {
                 draft.at += 1;
                 continue;
             };
@@ -409,7 +409,10 @@ impl Replica {
                 if high < draft.counter {
                     continue;
                 }
-                for (counter, slot) in self.cover.range(*class, ix, low.max(draft.counter), high) {
+                for (counter, slot) in self
+                    .coverage
+                    .range(*class, ix, low.max(draft.counter), high)
+                {
                     let Some(row) = self.rows.row(slot) else {
                         continue;
                     };

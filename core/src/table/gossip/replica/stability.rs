@@ -82,7 +82,7 @@ impl Covered {
         let actors: usize = contexts.iter().map(|(_, context)| context.len()).sum();
         let is_whole = actors.saturating_mul(claims) <= WHOLE_ACTORS;
         if !is_whole {
-            contexts.retain(|(class, _)| !replica.cover().tombstones(*class).is_empty());
+            contexts.retain(|(class, _)| !replica.coverage().tombstones(*class).is_empty());
         }
         Arc::new(Covered {
             contexts,
@@ -94,7 +94,7 @@ impl Covered {
     /// Whether all row classes with tombstones are among what is kept.
     fn serves(&self, replica: &Replica) -> bool {
         let kept = |class: RowClass| self.contexts.iter().any(|(name, _)| *name == class);
-        let of_use = |class: &RowClass| !replica.cover().tombstones(*class).is_empty();
+        let of_use = |class: &RowClass| !replica.coverage().tombstones(*class).is_empty();
         self.is_whole || RowClass::ALL.into_iter().filter(of_use).all(kept)
     }
 }
@@ -195,7 +195,7 @@ impl Stability {
     }
 
     fn own_contexts(&mut self, replica: &Replica) -> Arc<Covered> {
-        let version = replica.cover().version();
+        let version = replica.coverage().version();
         if let Some((at, covered)) = &self.agreed
             && *at == version
             && covered.serves(replica)
@@ -432,7 +432,7 @@ impl Stability {
             } else {
                 (ActorIx(0), 0)
             };
-            for (actor, counter) in replica.cover().tombstones(class).range(start..) {
+            for (actor, counter) in replica.coverage().tombstones(class).range(start..) {
                 if looked >= BUDGET || found.free.len() >= FREED {
                     found.cursor = Some((class, *actor, *counter));
                     return found;
@@ -471,13 +471,13 @@ impl Stability {
 /// Whether all that is claimed has been seen here.
 fn includes(replica: &Replica, contexts: &[(RowClass, Context)]) -> bool {
     let mut contexts = contexts.iter();
-    contexts.all(|(class, context)| replica.cover().includes(*class, context))
+    contexts.all(|(class, context)| replica.coverage().includes(*class, context))
 }
 
 /// All tombstones, by their dots.
 fn tombstones(replica: &Replica) -> impl Iterator<Item = (RowClass, ActorIx, u64)> + '_ {
     RowClass::ALL.into_iter().flat_map(|class| {
-        let dots = replica.cover().tombstones(class).iter();
+        let dots = replica.coverage().tombstones(class).iter();
         dots.map(move |(actor, counter)| (class, *actor, *counter))
     })
 }
@@ -508,7 +508,7 @@ pub(super) fn tombstone(
     actor: ActorIx,
     counter: u64,
 ) -> Option<(Slot, Hlc)> {
-    let slot = replica.cover().slot(class, actor, counter)?;
+    let slot = replica.coverage().slot(class, actor, counter)?;
     let row = replica.rows().row(slot)?;
     Some((slot, row.clock))
 }

@@ -84,7 +84,7 @@ impl Replica {
         let table = fresh.table;
         let class = env.catalog.class(table);
         self.note(env, table);
-        let counter = self.cover.next_own(class, self.me, env.fx);
+        let counter = self.coverage.next_own(class, self.me, env.fx);
         let seq = env.fx.open_seq();
         let arrival = Arrival {
             table,

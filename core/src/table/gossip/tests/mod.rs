@@ -241,7 +241,7 @@ impl Machine {
     }
 
     fn tombstones(&self) -> u64 {
-        self.gossip.replica().cover().tombstone_count()
+        self.gossip.replica().coverage().tombstone_count()
     }
 
     fn has_marked(&self, mark: Mark) -> bool {

@@ -22,17 +22,17 @@ impl Replica {
         };
         self.freed = self.freed.max(row.clock);
         self.unlink(class, slot);
-        let (cover, mut newest) = (&self.cover, None);
+        let (coverage, mut newest) = (&self.coverage, None);
         self.rows.update(slot, |row| {
             if let Value::Siblings(siblings) = &mut row.value {
-                siblings.forget_replaced(|dot| cover.knows_up_to(class, dot));
+                siblings.forget_replaced(|dot| coverage.knows_up_to(class, dot));
                 newest = siblings
                     .newest()
                     .map(|version| (version.dot, version.clock));
             }
         });
         if let Some((dot, clock)) = newest {
-            let actor = self.cover.intern(dot.actor);
+            let actor = self.coverage.intern(dot.actor);
             self.rows.update(slot, |row| {
                 (row.actor, row.counter, row.clock) = (actor, dot.counter, clock);
             });

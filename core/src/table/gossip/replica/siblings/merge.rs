@@ -57,8 +57,8 @@ impl Replica {
         }
         let ours = ours.cloned();
         for dot in fresh {
-            let actor = self.cover.intern(dot.actor);
-            self.cover.insert(class, actor, dot.counter, env.fx);
+            let actor = self.coverage.intern(dot.actor);
+            self.coverage.insert(class, actor, dot.counter, env.fx);
         }
         self.keep_seen(env.fx, class, whole, &mut merged);
         if ours.as_ref() == Some(&merged) || ours.is_none() && merged.versions().is_empty() {
@@ -133,8 +133,9 @@ impl Replica {
         let whole = self.drop_versions(env.fx, table, &mut row);
         self.keep_seen(env.fx, class, whole, &mut row);
         for version in row.versions().to_vec() {
-            let actor = self.cover.intern(version.dot.actor);
-            self.cover.insert(class, actor, version.dot.counter, env.fx);
+            let actor = self.coverage.intern(version.dot.actor);
+            self.coverage
+                .insert(class, actor, version.dot.counter, env.fx);
             self.follow_clock(env.fx, version.clock);
         }
         self.place_siblings(env, table, key, row);

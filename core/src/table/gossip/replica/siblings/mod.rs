@@ -30,7 +30,7 @@ impl Replica {
         let class = env.catalog.class(table);
         Dot {
             actor: self.actor(self.me),
-            counter: self.cover.next_own(class, self.me, env.fx),
+            counter: self.coverage.next_own(class, self.me, env.fx),
         }
     }
 
@@ -56,7 +56,7 @@ impl Replica {
         };
         let arrival = Arrival {
             table,
-            actor: self.cover.intern(newest.dot.actor),
+            actor: self.coverage.intern(newest.dot.actor),
             counter: newest.dot.counter,
             clock: newest.clock,
             expires: 0,
@@ -75,13 +75,13 @@ impl Replica {
         let Some(siblings) = row.value.siblings() else {
             return;
         };
-        let garbage = siblings.has_garbage(|dot| self.cover.knows_up_to(class, dot));
+        let garbage = siblings.has_garbage(|dot| self.coverage.knows_up_to(class, dot));
         let newest = (row.actor, row.counter);
         for version in siblings.versions() {
-            let actor = self.cover.intern(version.dot.actor);
+            let actor = self.coverage.intern(version.dot.actor);
             let counter = version.dot.counter;
             let stands = (actor, counter) == newest;
-            self.cover
+            self.coverage
                 .link(class, actor, counter, slot, garbage && stands);
         }
     }
@@ -126,23 +126,23 @@ impl Replica {
         // No declaration ends the wait for what is here and is moved once more.
         let is_lost = |dot: &Dot| {
             let declared = lost(dot.actor).is_some_and(|at| row.clock <= at);
-            declared && !self.cover.may_move(*dot)
+            declared && !self.coverage.may_move(*dot)
         };
         let dots = siblings.seen().as_slice().iter();
-        dots.filter(|dot| !self.cover.knows_up_to(class, **dot))
+        dots.filter(|dot| !self.coverage.knows_up_to(class, **dot))
             .filter(|dot| !is_lost(dot))
             .map(|dot| dot.actor.node)
             .collect()
     }
 
     fn covers(&self, class: RowClass, dot: Dot) -> bool {
-        let runs = self.cover.seen_runs(class, dot.actor);
+        let runs = self.coverage.seen_runs(class, dot.actor);
         runs.is_some_and(|runs| runs.contains(dot.counter))
     }
 
     pub(super) fn is_durable(&self, class: RowClass, dot: Dot) -> bool {
-        let actor = self.cover.find(dot.actor);
-        actor.is_some_and(|actor| self.cover.is_durable(class, actor, dot.counter))
+        let actor = self.coverage.find(dot.actor);
+        actor.is_some_and(|actor| self.coverage.is_durable(class, actor, dot.counter))
     }
 
     /// The dots of a row: one, or those of all its versions.

@@ -85,7 +85,10 @@ impl Replica {
         let seen = context.seen(catalog.name(table), key)?;
         let class = catalog.class(table);
         let me = self.actor(self.me);
-        let issued = self.cover.seen_runs(class, me).map_or(0, |runs| runs.max());
+        let issued = self
+            .coverage
+            .seen_runs(class, me)
+            .map_or(0, |runs| runs.max());
         match seen.get(me) <= issued {
             true => Ok(seen.clone()),
             false => Err(TokenError::Unissued),
@@ -128,7 +131,7 @@ impl Replica {
         let here =
             row.is_some_and(|row| row.live().any(|(version, _)| seen.contains(version.origin)));
         let unknown = |dot: &Dot| {
-            let runs = self.cover.seen_runs(class, dot.actor);
+            let runs = self.coverage.seen_runs(class, dot.actor);
             !row.is_some_and(|row| row.seen().contains(*dot))
                 && !runs.is_some_and(|runs| runs.contains(dot.counter))
         };

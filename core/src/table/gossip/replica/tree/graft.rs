@@ -13,11 +13,11 @@ impl Replica {
     /// Whether a row of a batch is the current version of its key here.
     pub(crate) fn has_row(&self, actors: &[Actor], tables: &[TableRef], row: &Row) -> bool {
         let actor = actors.get(row.actor as usize);
-        let actor = actor.and_then(|actor| self.cover.find(*actor));
+        let actor = actor.and_then(|actor| self.coverage.find(*actor));
         let table = tables.get(row.table as usize);
         let class = table.and_then(TableRef::class);
         let slot = class.zip(actor);
-        slot.is_some_and(|(class, actor)| self.cover.slot(class, actor, row.counter).is_some())
+        slot.is_some_and(|(class, actor)| self.coverage.slot(class, actor, row.counter).is_some())
     }
 
     /// Whether a row that did not win belongs to a table whose coverage no restart survives, and its key has no live row here: a delete or a
@@ -49,11 +49,11 @@ impl Replica {
             let batcher = &mut batchers[usize::from(!is_sys)];
             let runs = context.iter().flat_map(|(actor, runs)| {
                 let runs = runs.as_slice().iter();
-                let actor = self.cover.find(actor);
+                let actor = self.coverage.find(actor);
                 runs.filter_map(move |run| Some((actor?, *run)))
             });
             let slots = runs.flat_map(|(actor, (low, high))| {
-                let dots = self.cover.range(*class, actor, low, high);
+                let dots = self.coverage.range(*class, actor, low, high);
                 dots.map(|(_, slot)| slot)
             });
             for row in slots.filter_map(|slot| self.rows.row(slot)) {

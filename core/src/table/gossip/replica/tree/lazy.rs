@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{Contexts, Cover};
+use super::super::{Contexts, Coverage};
 use super::subtree::{Fit, pick};
 use crate::id::{Actor, LinkId, NodeId};
 use crate::table::{RowClass, Runs};
@@ -78,12 +78,12 @@ impl Lazy {
         patience: Duration,
         link: LinkId,
         have: &Contexts,
-        cover: &Cover,
+        coverage: &Coverage,
     ) {
         let due = now + patience / GRAFT_SHARE;
         for (class, context) in have {
             for (actor, runs) in context.iter() {
-                let mut lacks = unseen(cover, (*class, actor), runs);
+                let mut lacks = unseen(coverage, (*class, actor), runs);
                 if !lacks.is_empty() {
                     self.second_source((*class, actor), link, &mut lacks);
                 }
@@ -136,7 +136,7 @@ impl Lazy {
         &mut self,
         now: Instant,
         patience: Duration,
-        cover: &Cover,
+        coverage: &Coverage,
         usable: impl Fn(LinkId) -> bool,
     ) -> Vec<Verdict> {
         let mut grafts: BTreeMap<LinkId, Dots> = BTreeMap::new();
@@ -146,7 +146,7 @@ impl Lazy {
                 break;
             };
             self.runs -= wanted.runs.as_slice().len();
-            wanted.runs = unseen(cover, wanted.at, &wanted.runs);
+            wanted.runs = unseen(coverage, wanted.at, &wanted.runs);
             let source = wanted
                 .sources
                 .iter_mut()
@@ -173,8 +173,8 @@ impl Lazy {
     }
 }
 
-fn unseen(cover: &Cover, (class, actor): (RowClass, Actor), runs: &Runs) -> Runs {
-    match cover.seen_runs(class, actor) {
+fn unseen(coverage: &Coverage, (class, actor): (RowClass, Actor), runs: &Runs) -> Runs {
+    match coverage.seen_runs(class, actor) {
         Some(seen) => runs.minus(seen),
         None => runs.clone(),
     }

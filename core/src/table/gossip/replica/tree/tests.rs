@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Storage;
 use crate::effects::Effects;
 use crate::id::{Actor, LinkId, NodeId};
-use crate::table::gossip::Cover;
+use crate::table::gossip::Coverage;
 use crate::table::{Context, RowClass, Runs};
 use crate::time::Instant;
 
@@ -163,31 +163,45 @@ fn actor(number: u64) -> Actor {
 }
 
 /// Returns the steps that are due so long after the beginning.
-fn due(lazy: &mut Lazy, ms: u64, cover: &Cover) -> Vec<Verdict> {
-    lazy.due(Instant::from_micros(ms * 1_000), PATIENCE, cover, |_| true)
+fn due(lazy: &mut Lazy, ms: u64, coverage: &Coverage) -> Vec<Verdict> {
+    lazy.due(Instant::from_micros(ms * 1_000), PATIENCE, coverage, |_| {
+        true
+    })
 }
 
 #[test]
 fn what_is_named_and_does_not_come_is_asked_for_once_of_each_that_has_it() {
-    let (mut lazy, mut cover) = (Lazy::default(), Cover::default());
+    let (mut lazy, mut coverage) = (Lazy::default(), Coverage::default());
     let mut fx = Effects::new(Storage::None, crate::rules::Rules::default());
-    let writer = cover.intern(actor(1));
-    cover.insert(RowClass::UsrDurable, writer, 2, &mut fx);
+    let writer = coverage.intern(actor(1));
+    coverage.insert(RowClass::UsrDurable, writer, 2, &mut fx);
     let t0 = Instant::ZERO;
-    lazy.on_ihave(t0, PATIENCE, LinkId(7), &named(actor(1), &[(1, 3)]), &cover);
-    lazy.on_ihave(t0, PATIENCE, LinkId(8), &named(actor(1), &[(1, 4)]), &cover);
-    assert_eq!(due(&mut lazy, 99, &cover), []);
-    cover.insert(RowClass::UsrDurable, writer, 1, &mut fx);
+    lazy.on_ihave(
+        t0,
+        PATIENCE,
+        LinkId(7),
+        &named(actor(1), &[(1, 3)]),
+        &coverage,
+    );
+    lazy.on_ihave(
+        t0,
+        PATIENCE,
+        LinkId(8),
+        &named(actor(1), &[(1, 4)]),
+        &coverage,
+    );
+    assert_eq!(due(&mut lazy, 99, &coverage), []);
+    coverage.insert(RowClass::UsrDurable, writer, 1, &mut fx);
     let expected = [
         Verdict::Graft(LinkId(7), named(actor(1), &[(3, 3)])),
         Verdict::Graft(LinkId(8), named(actor(1), &[(4, 4)])),
     ];
-    assert_eq!(due(&mut lazy, 100, &cover), expected);
-    assert_eq!(due(&mut lazy, 199, &cover), []);
+    assert_eq!(due(&mut lazy, 100, &coverage), expected);
+    assert_eq!(due(&mut lazy, 199, &coverage), []);
     let second = [Verdict::Graft(LinkId(8), named(actor(1), &[(3, 3)]))];
-    assert_eq!(due(&mut lazy, 200, &cover), second);
+    assert_eq!(due(&mut lazy, 200, &coverage), second);
     assert_eq!(
-        due(&mut lazy, 300, &cover),
+        due(&mut lazy, 300, &coverage),
         [],
         "the rest is left to anti-entropy"
     );
@@ -196,27 +210,27 @@ fn what_is_named_and_does_not_come_is_asked_for_once_of_each_that_has_it() {
 
 #[test]
 fn notices_gather_dots_until_they_are_due_or_full() {
-    let (mut lazy, cover) = (Lazy::default(), Cover::default());
+    let (mut lazy, coverage) = (Lazy::default(), Coverage::default());
     let at = (RowClass::UsrDurable, actor(1));
     for counter in 1..=3 {
         lazy.arrived(Instant::ZERO, PATIENCE, at, counter);
     }
-    assert_eq!(due(&mut lazy, 49, &cover), []);
+    assert_eq!(due(&mut lazy, 49, &coverage), []);
     let expected = [Verdict::Notify(named(actor(1), &[(1, 3)]))];
-    assert_eq!(due(&mut lazy, 50, &cover), expected);
+    assert_eq!(due(&mut lazy, 50, &coverage), expected);
     for counter in 1..=4_096 {
         lazy.arrived(Instant::ZERO, PATIENCE, at, counter * 2);
     }
     assert_eq!(lazy.next_deadline(), Some(Instant::ZERO));
-    assert_eq!(due(&mut lazy, 0, &cover).len(), 1);
+    assert_eq!(due(&mut lazy, 0, &coverage).len(), 1);
 }
 
 #[test]
 fn a_peer_that_names_what_it_likes_fills_no_more_than_the_table() {
-    let (mut lazy, cover) = (Lazy::default(), Cover::default());
+    let (mut lazy, coverage) = (Lazy::default(), Coverage::default());
     for number in 0..5_000 {
         let have = named(actor(number), &[(1, u64::MAX - 1)]);
-        lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &have, &cover);
+        lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &have, &coverage);
     }
     let runs: Vec<(u64, u64)> = (1..5_000).map(|at| (at * 2, at * 2)).collect();
     lazy.on_ihave(
@@ -224,9 +238,9 @@ fn a_peer_that_names_what_it_likes_fills_no_more_than_the_table() {
         PATIENCE,
         LinkId(1),
         &named(actor(9_999), &runs),
-        &cover,
+        &coverage,
     );
-    let grafts = due(&mut lazy, 100, &cover);
+    let grafts = due(&mut lazy, 100, &coverage);
     let [Verdict::Graft(_, dots)] = grafts.as_slice() else {
         panic!("{grafts:?}");
     };
@@ -235,26 +249,26 @@ fn a_peer_that_names_what_it_likes_fills_no_more_than_the_table() {
 
 #[test]
 fn what_waits_may_be_split_without_end_of_what_else_is_named() {
-    let (mut lazy, mut cover) = (Lazy::default(), Cover::default());
+    let (mut lazy, mut coverage) = (Lazy::default(), Coverage::default());
     let mut fx = Effects::new(Storage::None, crate::rules::Rules::default());
     let long = named(actor(1), &[(1, 10_000)]);
-    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &long, &cover);
-    let writer = cover.intern(actor(1));
+    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &long, &coverage);
+    let writer = coverage.intern(actor(1));
     for counter in 1..3_000 {
-        cover.insert(RowClass::UsrDurable, writer, counter * 2, &mut fx);
+        coverage.insert(RowClass::UsrDurable, writer, counter * 2, &mut fx);
     }
-    assert_eq!(due(&mut lazy, 100, &cover).len(), 1);
+    assert_eq!(due(&mut lazy, 100, &coverage).len(), 1);
     let more = named(actor(2), &[(1, 1)]);
-    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &more, &cover);
-    assert_eq!(due(&mut lazy, 200, &cover), [], "there is no room");
+    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &more, &coverage);
+    assert_eq!(due(&mut lazy, 200, &coverage), [], "there is no room");
 }
 
 #[test]
 fn a_shorter_patience_holds_for_what_waits() {
-    let (mut lazy, cover) = (Lazy::default(), Cover::default());
+    let (mut lazy, coverage) = (Lazy::default(), Coverage::default());
     lazy.arrived(Instant::ZERO, PATIENCE, (RowClass::Sys, actor(1)), 1);
     let have = named(actor(1), &[(1, 1)]);
-    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &have, &cover);
+    lazy.on_ihave(Instant::ZERO, PATIENCE, LinkId(1), &have, &coverage);
     lazy.retime(Instant::ZERO, PATIENCE / 5);
-    assert_eq!(due(&mut lazy, 20, &cover).len(), 2);
+    assert_eq!(due(&mut lazy, 20, &coverage).len(), 2);
 }

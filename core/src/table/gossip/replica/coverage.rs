@@ -35,7 +35,7 @@ struct Entry {
 }
 
 #[derive(Default)]
-struct ClassCover {
+struct ClassCoverage {
     /// By actor its place among the entries, plus one; 0 for an actor that never wrote here. Most write in one row class alone.
     places: Vec<u32>,
     entries: Vec<(ActorIx, Entry)>,
@@ -48,7 +48,7 @@ struct ClassCover {
     tombstones: BTreeSet<(ActorIx, u64)>,
 }
 
-impl ClassCover {
+impl ClassCoverage {
     fn entry(&self, actor: ActorIx) -> &Entry {
         let place = self.places.get(actor.0 as usize).copied().unwrap_or(0);
         match place.checked_sub(1) {
@@ -72,11 +72,11 @@ impl ClassCover {
 
 /// Coverage of all row classes.
 #[derive(Default)]
-pub(crate) struct Cover {
+pub(crate) struct Coverage {
     actors: Vec<Actor>,
     /// Never iterated.
     by_actor: HashMap<Actor, ActorIx, FixedState>,
-    classes: [ClassCover; RowClass::ALL.len()],
+    classes: [ClassCoverage; RowClass::ALL.len()],
     /// Counts the changes of what has been seen.
     version: u64,
     /// Dots by the batch that makes them durable, oldest first.
@@ -87,7 +87,7 @@ pub(crate) struct Cover {
     pub(crate) served: Vec<Served>,
 }
 
-impl Cover {
+impl Coverage {
     pub(crate) fn intern(&mut self, actor: Actor) -> ActorIx {
         if let Some(ix) = self.by_actor.get(&actor) {
             return *ix;
@@ -222,14 +222,14 @@ impl Cover {
 
     fn touched(&mut self, class: RowClass, actor: ActorIx) {
         self.version += 1;
-        let cover = &mut self.classes[class.index()];
-        let entry = cover.entry_mut(actor);
+        let coverage = &mut self.classes[class.index()];
+        let entry = coverage.entry_mut(actor);
         if !core::mem::replace(&mut entry.stale, true) {
-            cover.stale.push(actor);
+            coverage.stale.push(actor);
         }
-        let entry = cover.entry_mut(actor);
+        let entry = coverage.entry_mut(actor);
         if class.is_durable() && !core::mem::replace(&mut entry.unstored, true) {
-            cover.unstored.push(actor);
+            coverage.unstored.push(actor);
         }
     }
 
@@ -442,16 +442,16 @@ impl Cover {
     }
 
     fn sums(&mut self, class: RowClass) -> &Sums {
-        let cover = &mut self.classes[class.index()];
-        for ix in core::mem::take(&mut cover.stale) {
+        let coverage = &mut self.classes[class.index()];
+        for ix in core::mem::take(&mut coverage.stale) {
             let actor = self.actors[ix.0 as usize];
-            let entry = cover.entry_mut(ix);
+            let entry = coverage.entry_mut(ix);
             entry.stale = false;
             let hash = hash_runs(class, actor, &entry.seen);
             let before = core::mem::replace(&mut entry.hash, hash);
-            cover.sums.change(actor, before, hash);
+            coverage.sums.change(actor, before, hash);
         }
-        &cover.sums
+        &coverage.sums
     }
 
     /// Returns a digest of the dots seen.
@@ -471,7 +471,7 @@ impl Cover {
 
     /// How many actors the contexts name.
     pub(crate) fn actors_seen(&self) -> usize {
-        let entries = |class: &ClassCover| class.entries.len();
+        let entries = |class: &ClassCoverage| class.entries.len();
         self.classes.iter().map(entries).sum()
     }
 
