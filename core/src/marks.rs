@@ -98,7 +98,7 @@ marks! {
     DropMarkerSwept = "drop-marker-swept",
     /// Two nodes that look for a cluster met, and both look on.
     FoundingWaits = "founding-waits",
-    /// A dot that a notice named did not come, and was asked for.
+    /// A dot that an IHAVE named did not come, and was asked for.
     GraftSent = "graft-sent",
     /// Rows that a peer asked for by their dots were sent to it.
     GraftServed = "graft-served",

@@ -164,10 +164,10 @@ rules! {
     withholds_dead_rows, DeadForwarded = "dead-forwarded", "Rows of `memory` tables that a delete or a drop marker has taken are passed on.", rare;
     /// Refuses rows that are passed on once their author's generation has ended.
     refuses_rows_of_ended, EndedForwarded = "ended-forwarded", "Rows that are passed on count though their author's generation has ended.", rare;
-    /// Asks for rows that a notice names and no push brings.
-    grafts_missing, GraftUnsent = "graft-unsent", "Dots that a notice names and that do not come are not asked for.";
-    /// Covers nothing that a notice names.
-    notices_cover_nothing, NoticeCovers = "notice-covers", "Dots that a notice names count as seen.";
+    /// Asks for rows that an IHAVE names and no push brings.
+    grafts_missing, GraftUnsent = "graft-unsent", "Dots that an IHAVE names and that do not come are not asked for.";
+    /// Covers nothing that an IHAVE names.
+    ihaves_cover_nothing, IHaveCovers = "ihave-covers", "Dots that an IHAVE names count as seen.";
 
     // Freeing deletes.
     /// Frees a tombstone by claims, however old it is. Rule 6.

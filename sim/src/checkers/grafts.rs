@@ -1,4 +1,4 @@
-//! Dots that a notice names and that do not come are asked for.
+//! Dots that an IHAVE names and that do not come are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -37,9 +37,9 @@ struct Wait {
     after: Seq,
 }
 
-/// The notices that one boot of a node was told, and its questions about them.
+/// The IHAVEs that one boot of a node was told, and its questions about them.
 #[derive(Debug, Default)]
-struct Notices {
+struct IHaves {
     /// When the boot began, in virtual microseconds: what was written before may have been on its disk.
     since_us: u64,
     /// Dots that came or were named. Only the first to name one is asked at once.
@@ -49,12 +49,12 @@ struct Notices {
     trusted: BTreeSet<LinkId>,
 }
 
-impl Notices {
-    /// Begins the notices of a boot.
+impl IHaves {
+    /// Begins the IHAVEs of a boot.
     fn new(since_us: u64) -> Self {
-        Notices {
+        IHaves {
             since_us,
-            ..Notices::default()
+            ..IHaves::default()
         }
     }
 
@@ -140,7 +140,7 @@ fn dots_of(batch: &RowBatch) -> impl Iterator<Item = Dot> {
 
 /// Watches what nodes are told of dots that others have, and what they ask for.
 pub(crate) struct Grafts {
-    nodes: Vec<Notices>,
+    nodes: Vec<IHaves>,
     /// When clients wrote what has these dots, in virtual microseconds.
     born: BTreeMap<Dot, u64>,
 }
@@ -155,7 +155,7 @@ impl Grafts {
 
     /// A boot of the node begins.
     pub(crate) fn on_start(&mut self, (at_us, node): (u64, usize)) {
-        self.nodes[node] = Notices::new(at_us);
+        self.nodes[node] = IHaves::new(at_us);
     }
 
     /// The node has accepted a write.
@@ -184,13 +184,13 @@ impl Grafts {
             ) => Vec::new(),
             _ => return,
         };
-        let notices = &mut self.nodes[node];
+        let ihaves = &mut self.nodes[node];
         for (dot, _) in &asked {
-            notices.asked(dot);
+            ihaves.asked(dot);
         }
         if was_full {
             let links = to.as_slice().iter();
-            links.for_each(|link| notices.trusts(*link));
+            links.for_each(|link| ihaves.trusts(*link));
         }
     }
 
@@ -222,10 +222,10 @@ impl Grafts {
             }
             _ => Vec::new(),
         };
-        let notices = &mut self.nodes[node];
+        let ihaves = &mut self.nodes[node];
         let rows = msg.rows().into_iter().flat_map(dots_of);
         let came = came.into_iter().map(|(dot, _)| dot);
-        rows.chain(came).for_each(|dot| notices.came(dot));
+        rows.chain(came).for_each(|dot| ihaves.came(dot));
     }
 
     /// The node cannot be expected to ask.
@@ -290,44 +290,44 @@ mod tests {
     }
 
     /// Whether a node is found not to ask that was told of a dot at a second, after and before these were done.
-    fn is_found(before: impl FnOnce(&mut Notices), after: impl FnOnce(&mut Notices)) -> bool {
-        let mut notices = Notices::new(10);
-        notices.trusts(LINK);
-        before(&mut notices);
-        notices.named(dot(1), 20, (LINK, 1_000, Seq(3)));
-        after(&mut notices);
-        assert_eq!(notices.check((1_000, 0), Seq(3), |_| true), None);
-        assert_eq!(notices.check((1_001, 0), Seq(2), |_| true), None);
-        let found = notices.check((1_001, 0), Seq(3), |link| link == LINK);
-        assert_eq!(notices.check((1_002, 0), Seq(3), |_| true), None, "once");
+    fn is_found(before: impl FnOnce(&mut IHaves), after: impl FnOnce(&mut IHaves)) -> bool {
+        let mut ihaves = IHaves::new(10);
+        ihaves.trusts(LINK);
+        before(&mut ihaves);
+        ihaves.named(dot(1), 20, (LINK, 1_000, Seq(3)));
+        after(&mut ihaves);
+        assert_eq!(ihaves.check((1_000, 0), Seq(3), |_| true), None);
+        assert_eq!(ihaves.check((1_001, 0), Seq(2), |_| true), None);
+        let found = ihaves.check((1_001, 0), Seq(3), |link| link == LINK);
+        assert_eq!(ihaves.check((1_002, 0), Seq(3), |_| true), None, "once");
         found.is_some()
     }
 
     #[test]
     fn what_is_named_comes_or_is_asked_for() {
         assert!(is_found(|_| {}, |_| {}));
-        assert!(!is_found(|_| {}, |notices| notices.came(dot(1))));
-        assert!(!is_found(|_| {}, |notices| notices.asked(&dot(1))));
-        assert!(!is_found(|notices| notices.came(dot(1)), |_| {}));
-        assert!(is_found(|_| {}, |notices| notices.asked(&dot(2))));
+        assert!(!is_found(|_| {}, |ihaves| ihaves.came(dot(1))));
+        assert!(!is_found(|_| {}, |ihaves| ihaves.asked(&dot(1))));
+        assert!(!is_found(|ihaves| ihaves.came(dot(1)), |_| {}));
+        assert!(is_found(|_| {}, |ihaves| ihaves.asked(&dot(2))));
     }
 
     #[test]
     fn a_node_that_cannot_ask_is_excused() {
-        assert!(!is_found(|_| {}, Notices::excuse));
-        assert!(!is_found(|_| {}, |notices| notices.turns(LINK)));
-        assert!(!is_found(|notices| notices.turns(LINK), |_| {}));
-        let mut notices = Notices::new(10);
-        notices.trusts(LINK);
-        notices.named(dot(1), 10, (LINK, 0, Seq(0)));
+        assert!(!is_found(|_| {}, IHaves::excuse));
+        assert!(!is_found(|_| {}, |ihaves| ihaves.turns(LINK)));
+        assert!(!is_found(|ihaves| ihaves.turns(LINK), |_| {}));
+        let mut ihaves = IHaves::new(10);
+        ihaves.trusts(LINK);
+        ihaves.named(dot(1), 10, (LINK, 0, Seq(0)));
         assert_eq!(
-            notices.check((9, 0), Seq(0), |_| true),
+            ihaves.check((9, 0), Seq(0), |_| true),
             None,
             "it may be on its disk"
         );
-        notices.named(dot(2), 20, (LINK, 0, Seq(0)));
+        ihaves.named(dot(2), 20, (LINK, 0, Seq(0)));
         assert_eq!(
-            notices.check((9, 0), Seq(0), |_| false),
+            ihaves.check((9, 0), Seq(0), |_| false),
             None,
             "the link is gone"
         );

@@ -131,7 +131,7 @@ pub(super) fn what_a_member_does_not_pass_on_is_grafted_before_anybody_would_fet
 }
 
 #[test]
-fn without_notices_a_session_brings_what_was_not_passed_on() {
+fn without_ihaves_a_session_brings_what_was_not_passed_on() {
     let mut lab = tree(9, 2);
     watch(&mut lab, |from, _, msg| {
         from != 1 && matches!(msg, Message::Gossip(GossipMessage::Forward { .. }))

@@ -121,7 +121,7 @@ impl Gossip {
         due.min()
     }
 
-    /// Does what is due: sessions, repairs, notices, rows whose time has come.
+    /// Does what is due: sessions, repairs, IHAVEs, rows whose time has come.
     pub(crate) fn tick(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now().mono;
         self.replica.serve_expire(now, &env.seat.config.timing);

@@ -209,7 +209,7 @@ impl Gossip {
         if !env.seat.is_full() || env.seat.takes_no_rows {
             return Ok(());
         }
-        if !env.fx.rules().notices_cover_nothing() {
+        if !env.fx.rules().ihaves_cover_nothing() {
             self.replica.adopt(env.fx, &have, Hlc(0));
         }
         let now = env.fx.now().mono;
@@ -242,7 +242,7 @@ impl Gossip {
         Ok(())
     }
 
-    /// Sends the notices and grafts that are due.
+    /// Sends the IHAVEs and grafts that are due.
     pub(crate) fn lazy_due(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now().mono;
         let patience = env.seat.config.timing.mismatch_patience;
@@ -256,7 +256,7 @@ impl Gossip {
                 continue;
             }
             let (links, msg) = match verdict {
-                LazyVerdict::Notify(have) => {
+                LazyVerdict::IHave(have) => {
                     let ring = env.links.ring();
                     let look = env.look();
                     let links = partners(&ring, look.seat.me, |node, link| fit(&look, node, link));

@@ -1,4 +1,4 @@
-//! The lazy edges: notices of dots that are here, and dots that others have and that have not come.
+//! The lazy edges: IHAVEs of dots that are here, and dots that others have and that have not come.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -10,19 +10,19 @@ use crate::id::{Actor, LinkId, NodeId};
 use crate::table::{RowClass, Runs};
 use crate::time::Instant;
 
-/// Dots of one notice: with more it goes out at the end of the turn.
-const NOTICE_DOTS: usize = 4_096;
+/// Dots of one IHAVE: with more it goes out at the end of the turn.
+const IHAVE_DOTS: usize = 4_096;
 /// Runs of dots that are waited for. What is beyond is left to anti-entropy.
 const WANTED_RUNS: usize = 1_024;
-/// The share of the patience with a mismatch until a notice goes out, and the share until the dots that it names are asked for: grafts come
+/// The share of the patience with a mismatch until an IHAVE goes out, and the share until the dots that it names are asked for: grafts come
 /// before sessions.
-const NOTICE_SHARE: u32 = 10;
+const IHAVE_SHARE: u32 = 10;
 const GRAFT_SHARE: u32 = 5;
 
 /// Dots by row class and actor.
 type Dots = BTreeMap<(RowClass, Actor), Runs>;
 
-/// Dots that a notice named and that have not come.
+/// Dots that an IHAVE named and that have not come.
 struct Wanted {
     at: (RowClass, Actor),
     runs: Runs,
@@ -35,16 +35,16 @@ struct Wanted {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Some others are to be told that these dots are here.
-    Notify(Contexts),
+    IHave(Contexts),
     /// This peer is to be asked for the rows of these dots.
     Graft(LinkId, Contexts),
 }
 
-/// Notices that have not gone out, and dots that are waited for. All are bounded, and what is dropped anti-entropy repairs.
+/// IHAVEs that have not gone out, and dots that are waited for. All are bounded, and what is dropped anti-entropy repairs.
 #[derive(Default)]
 pub(crate) struct Lazy {
-    notice: Dots,
-    /// Dots in the notice.
+    ihave: Dots,
+    /// Dots in the IHAVE.
     count: usize,
     notify_at: Option<Instant>,
     /// By when they are due, as long as the patience stays the same.
@@ -62,10 +62,10 @@ impl Lazy {
         at: (RowClass, Actor),
         counter: u64,
     ) {
-        self.notice.entry(at).or_default().insert(counter);
+        self.ihave.entry(at).or_default().insert(counter);
         self.count += 1;
-        let due = match self.count < NOTICE_DOTS {
-            true => now + patience / NOTICE_SHARE,
+        let due = match self.count < IHAVE_DOTS {
+            true => now + patience / IHAVE_SHARE,
             false => now,
         };
         self.notify_at = Some(self.notify_at.map_or(due, |at| at.min(due)));
@@ -119,7 +119,7 @@ impl Lazy {
     pub(crate) fn retime(&mut self, now: Instant, patience: Duration) {
         self.notify_at = self
             .notify_at
-            .map(|at| at.min(now + patience / NOTICE_SHARE));
+            .map(|at| at.min(now + patience / IHAVE_SHARE));
         for wanted in &mut self.wanted {
             wanted.due = wanted.due.min(now + patience / GRAFT_SHARE);
         }
@@ -167,7 +167,7 @@ impl Lazy {
         if self.notify_at.is_some_and(|at| at <= now) {
             self.notify_at = None;
             self.count = 0;
-            out.push(Verdict::Notify(contexts(core::mem::take(&mut self.notice))));
+            out.push(Verdict::IHave(contexts(core::mem::take(&mut self.ihave))));
         }
         out
     }
@@ -194,7 +194,7 @@ fn contexts(dots: Dots) -> Contexts {
     out
 }
 
-/// Returns the two members that this node's notices go to: a third and a half of the ring away. So each member hears from two others. With
+/// Returns the two members that this node's IHAVEs go to: a third and a half of the ring away. So each member hears from two others. With
 /// a fan-out of three or more neither is in a subtree with it for which a third member answers.
 pub(crate) fn partners(
     ring: &[(NodeId, LinkId)],

@@ -216,7 +216,7 @@ fn notices_gather_dots_until_they_are_due_or_full() {
         lazy.arrived(Instant::ZERO, PATIENCE, at, counter);
     }
     assert_eq!(due(&mut lazy, 49, &coverage), []);
-    let expected = [Verdict::Notify(named(actor(1), &[(1, 3)]))];
+    let expected = [Verdict::IHave(named(actor(1), &[(1, 3)]))];
     assert_eq!(due(&mut lazy, 50, &coverage), expected);
     for counter in 1..=4_096 {
         lazy.arrived(Instant::ZERO, PATIENCE, at, counter * 2);
