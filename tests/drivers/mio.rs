@@ -296,7 +296,7 @@ struct Lines {
 struct LineClients;
 
 impl Clients for LineClients {
-    type Session = Lines;
+    type ClientSession = Lines;
 
     fn accept(&mut self, _: u64, _: SocketAddr, _: usize) -> Lines {
         Lines {
@@ -309,7 +309,7 @@ impl Clients for LineClients {
     }
 }
 
-impl Session for Lines {
+impl ClientSession for Lines {
     fn receive(&mut self, now: Now, node: &mut Node, input: &[u8], replies: &mut Replies) -> Flow {
         self.partial.extend_from_slice(input);
         self.resume(now, node, replies)

@@ -10,7 +10,7 @@ use std::time::Instant as Clock;
 
 use rumormill_core::{Config, Instant, Node, Now, Recovery, Seed, Wall, io::Input};
 use rumormill_gateway_resp::{Gateway, encoder};
-use rumormill_kit::session::{Replies, Session as _};
+use rumormill_kit::client_session::{ClientSession as _, Replies};
 
 const PIPELINE: usize = 16;
 const ROUNDS: usize = 100_000;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rumormill_core::{FlushId, Node, Now, TableId, table::RowRef};
-use rumormill_kit::session::{Flow, Replies};
+use rumormill_kit::client_session::{Flow, Replies};
 
 use crate::decoder::{Args, Words};
 use crate::encoder::{self, Proto};

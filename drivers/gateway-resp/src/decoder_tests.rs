@@ -12,7 +12,7 @@ enum Seen {
     Broken(String),
 }
 
-/// Feeds `pieces` as a session does, and checks that no more is kept than the caps allow.
+/// Feeds `pieces` as a client session does, and checks that no more is kept than the caps allow.
 fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
     let mut decoder = Decoder::new(CAPS);
     let mut pending = Vec::new();

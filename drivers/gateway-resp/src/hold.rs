@@ -1,7 +1,7 @@
 //! Replies that wait until what they show is durable.
 
 use rumormill_core::{Node, Now, Seq, TableId, table::Durability};
-use rumormill_kit::session::Replies;
+use rumormill_kit::client_session::Replies;
 
 /// Holds back what shows a row of `table` stored with batch `seq`, if the table promises to sync before that.
 pub(crate) fn hold_if_unsynced(

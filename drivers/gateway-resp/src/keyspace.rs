@@ -8,7 +8,7 @@ use rumormill_core::{
     Node, Now, TableId,
     table::{Change, ChangeKind, Cursor, Durability, View},
 };
-use rumormill_kit::session::{Flow, Replies};
+use rumormill_kit::client_session::{Flow, Replies};
 
 use crate::encoder::{self, Proto};
 use crate::glob::Pattern;

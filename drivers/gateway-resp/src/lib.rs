@@ -1,7 +1,7 @@
 //! The Redis protocol over a node, without sockets.
 //!
-//! [`Gateway`] makes a [`Session`] per client; a driver hands it the client's bytes and writes its replies, as
-//! [`rumormill_kit::session`] says. Replies and error texts are those of Redis 7, in RESP2 and RESP3.
+//! [`Gateway`] makes a [`ClientSession`] per client; a driver hands it the client's bytes and writes its replies, as
+//! [`rumormill_kit::client_session`] says. Replies and error texts are those of Redis 7, in RESP2 and RESP3.
 //!
 //! # How keys are tables and rows
 //! - A string is a row of the table `default`; a hash is the user table of its name, a field one of its rows. So the name
@@ -29,7 +29,7 @@
 //!   `HGETALL`, `HVALS` and `HSCAN` load such values as they reply: each is shown as it is then, and in the place of
 //!   one that was deleted meanwhile or cannot be read stands an error.
 //! - `RANDOMKEY` answers with each string and hash with the same chance.
-//! - Replies that a client does not read are bounded (see [`rumormill_kit::session::ClientOutput`]): it is not read beyond its share, and
+//! - Replies that a client does not read are bounded (see [`rumormill_kit::client_session::ClientOutput`]): it is not read beyond its share, and
 //!   closed without a word when it takes nothing while others need the memory. So is one that has begun a command or a transaction of 64 KiB
 //!   or more and sends nothing.
 //! - `SCAN` and `HSCAN` go in key order and show each key that stays exactly once. Cursors belong to the listener, not to the
@@ -37,7 +37,7 @@
 //!   One call looks at 2,000 rows at most, whatever its `COUNT`, and at fewer where its pattern costs much.
 //! - A pattern has at most 262,144 bytes, and 1,024 characters and classes behind its first wildcard. A key is compared with it in time
 //!   proportional to its length, whatever the pattern.
-//! - A call of a session does a bounded number of steps, about half a millisecond; the rest of a pipeline goes on in the next call.
+//! - A call of a client session does a bounded number of steps, about half a millisecond; the rest of a pipeline goes on in the next call.
 //! - There is database 0 alone. After a `SELECT` of another one, which is refused, the client can read and write nothing until `SELECT 0` or
 //!   `RESET`: what it sends was meant for elsewhere.
 //! - `INFO` counts under `expires` the rows of all tables that expire, and has `used_memory` where the driver tells it, the memory of the whole process. `CONFIG RESETSTAT` lets `INFO` count connections and
@@ -87,6 +87,7 @@
 //! | `LAGGED` | this subscriber was too slow; it is closed |
 
 mod client;
+mod client_session;
 mod commands;
 pub mod decoder;
 pub mod encoder;
@@ -94,7 +95,6 @@ pub mod glob;
 mod hold;
 mod keyspace;
 mod refusal;
-mod session;
 mod shared;
 mod tasks;
 #[cfg(test)]
@@ -103,9 +103,9 @@ mod waiting;
 mod watched;
 mod work;
 
+pub use client_session::{ClientSession, Gateway};
 pub use keyspace::{
     ALL_SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES, SUBSCRIPTION_ELEMENTS, SUBSCRIPTIONS,
 };
-pub use session::{Gateway, Session};
 pub use shared::{CURSOR_BYTES, CURSORS, Describe, Stats, UsedMemory};
 pub use work::WORK;

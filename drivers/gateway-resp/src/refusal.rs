@@ -8,7 +8,7 @@ use rumormill_core::{
     errors::{ReadError, RequestError, TableError, WriteError},
     table::TableRequest,
 };
-use rumormill_kit::session::Replies;
+use rumormill_kit::client_session::Replies;
 
 use crate::encoder;
 

@@ -5,7 +5,7 @@ mod listing;
 mod values;
 
 use rumormill_core::{Node, Now};
-use rumormill_kit::session::{Flow, Replies};
+use rumormill_kit::client_session::{Flow, Replies};
 
 use crate::client::{Client, Ctx, Piece, Task};
 use crate::decoder::Args;

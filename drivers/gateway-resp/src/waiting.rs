@@ -12,7 +12,7 @@ use rumormill_core::{
     io::Response,
     table::{RowRef, TableOp, TableRequest},
 };
-use rumormill_kit::session::{Ask, Replies, Slot, Ticket};
+use rumormill_kit::client_session::{Ask, Replies, Slot, Ticket};
 
 use crate::decoder::{Args, Words};
 use crate::refusal::{Refusal, RowKey};

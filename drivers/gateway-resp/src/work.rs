@@ -1,4 +1,4 @@
-//! How much one call of a session may do before the other clients of the loop have their turn.
+//! How much one call of a client session may do before the other clients of the loop have their turn.
 
 /// Steps of one call: about half a millisecond of a core.
 pub const WORK: usize = 500_000;
@@ -14,7 +14,7 @@ pub(crate) const FLUSH: usize = 256 * WRITE;
 /// A name that becomes that of a table, or is looked up to become one.
 pub(crate) const TABLE: usize = 5_000;
 
-/// The steps that are left to the call at hand. Sessions read no clock, so what they do is counted.
+/// The steps that are left to the call at hand. Client sessions read no clock, so what they do is counted.
 #[derive(Debug)]
 pub(crate) struct Work {
     left: usize,

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod channel;
+pub mod client_session;
 mod clock;
 pub mod counters;
 mod dispatch;
@@ -13,7 +14,6 @@ pub mod links;
 mod queue;
 pub mod resolver;
 mod seed;
-pub mod session;
 pub mod store;
 #[cfg(feature = "typed")]
 pub mod typed;

@@ -1,4 +1,4 @@
-//! Clients over TCP: sessions from the gateway, read within a budget, written once per turn.
+//! Clients over TCP: client sessions from the gateway, read within a budget, written once per turn.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
@@ -12,8 +12,8 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rumormill_core::{Node, Now, Seq, errors::RequestError, io::Response};
+use rumormill_kit::client_session::{Ask, Budget, ClientSession, Clients, Flow, Replies, Ticket};
 use rumormill_kit::counters::{Counters, add, set};
-use rumormill_kit::session::{Ask, Budget, Clients, Flow, Replies, Session, Ticket};
 use rustix::net::sockopt;
 
 use crate::options::Options;
@@ -52,7 +52,7 @@ pub(crate) struct ClientTable<C: Clients> {
     max: usize,
     stall_timeout: Duration,
     budget: Budget,
-    clients: HashMap<usize, Client<C::Session>, FixedState>,
+    clients: HashMap<usize, Client<C::ClientSession>, FixedState>,
     next: usize,
     /// When the phase at hand began.
     began: Instant,
@@ -69,7 +69,7 @@ pub(crate) struct ClientTable<C: Clients> {
     watching: BTreeSet<usize>,
     /// Watching clients that were not told of the last changes yet.
     untold: VecDeque<usize>,
-    /// Rows that sessions asked for, and for which the node was not asked yet.
+    /// Rows that client sessions asked for, and for which the node was not asked yet.
     wanted: Vec<(usize, Ask)>,
     spares: Vec<Vec<u8>>,
     /// Since when clients take nothing although there is something to take.
@@ -82,7 +82,7 @@ pub(crate) struct ClientTable<C: Clients> {
     closed: (u64, Option<Instant>),
 }
 
-/// Why a session takes no input.
+/// Why a client session takes no input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     /// It does.
@@ -102,7 +102,7 @@ struct Client<S> {
     session: S,
     replies: Replies,
     pause: Pause,
-    /// The session has ended; its replies are written.
+    /// The client session has ended; its replies are written.
     closing: bool,
     /// The client sends nothing more; what it has sent is carried out.
     ended: bool,
@@ -205,7 +205,7 @@ impl<C: Clients> ClientTable<C> {
             // The system tells of room only when there is much, and the client may have taken less than that.
             self.write(now, node, token);
             if self.blocked.first() != Some(&(since, token)) {
-                // Its session may have more to say.
+                // Its client session may have more to say.
                 if let Some(client) = self.clients.get_mut(&token) {
                     mark(&mut client.dirty, &mut self.dirty, token);
                 }
@@ -354,7 +354,7 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Lets sessions go on that waited for room or for the store, or have more to do: one of each at least, and after the clients that were
+    /// Lets client sessions go on that waited for room or for the store, or have more to do: one of each at least, and after the clients that were
     /// read, so that neither keep the others waiting.
     pub(crate) fn go_on(&mut self, now: Now, node: &mut Node) {
         if let Some(token) = self.due() {
@@ -464,7 +464,7 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Books what a session did.
+    /// Books what a client session did.
     fn after(&mut self, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
@@ -515,7 +515,7 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Tables have changed: the sessions that watch are told.
+    /// Tables have changed: the client sessions that watch are told.
     pub(crate) fn changed(&mut self) {
         for token in &self.watching {
             if let Some(client) = self.clients.get_mut(token) {
@@ -524,7 +524,7 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Tells sessions that watch of changes, as many as there is time for.
+    /// Tells client sessions that watch of changes, as many as there is time for.
     pub(crate) fn tell(&mut self, now: Now, node: &mut Node) {
         while !self.untold.is_empty() && !self.is_over() {
             let Some(token) = self.untold.pop_front() else {
@@ -544,12 +544,12 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// The operations that sessions asked for: each is answered with [`ClientTable::answered`].
+    /// The operations that client sessions asked for: each is answered with [`ClientTable::answered`].
     pub(crate) fn take_wanted(&mut self) -> Vec<(usize, Ask)> {
         std::mem::take(&mut self.wanted)
     }
 
-    /// An operation that a session asked for is answered. A client that has gone is ignored.
+    /// An operation that a client session asked for is answered. A client that has gone is ignored.
     pub(crate) fn answered(
         &mut self,
         now: Now,
@@ -584,7 +584,7 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Writes what the turn has collected, and lets sessions go on that have more to say, as many as there is time for.
+    /// Writes what the turn has collected, and lets client sessions go on that have more to say, as many as there is time for.
     pub(crate) fn flush(&mut self, at: Instant, now: Now, node: &mut Node) {
         for _ in 0..self.dirty.len() {
             let Some(token) = self.dirty.pop_front() else {
@@ -601,7 +601,7 @@ impl<C: Clients> ClientTable<C> {
         }
     }
 
-    /// Writes what there is, and no session goes on.
+    /// Writes what there is, and no client session goes on.
     pub(crate) fn flush_last(&mut self, at: Instant, node: &Node) {
         for token in std::mem::take(&mut self.dirty) {
             self.write(at, node, token);
@@ -665,12 +665,12 @@ impl<C: Clients> ClientTable<C> {
         self.settle(token);
     }
 
-    /// Lets a session say more, and takes back the buffer of one that has said all.
+    /// Lets a client session say more, and takes back the buffer of one that has said all.
     fn say_more(&mut self, now: Now, node: &mut Node, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
-        // One resume a turn: a session that can talk for ever does not keep the others waiting.
+        // One resume a turn: a client session that can talk for ever does not keep the others waiting.
         if client.pause == Pause::Full && client.replies.len() <= client.replies.mark() / 2 {
             return self.resume(now, node, token);
         }
@@ -704,7 +704,7 @@ impl<C: Clients> ClientTable<C> {
     }
 }
 
-impl<S: Session> Client<S> {
+impl<S: ClientSession> Client<S> {
     fn follow(&mut self, flow: Flow) {
         self.pause = match flow {
             Flow::Continue => Pause::No,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use mio::{Poll, Waker};
 use rumormill_core::{Node, Now};
+use rumormill_kit::client_session::Clients;
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::{CommandLimits, Commands, Ring};
 use rumormill_kit::resolver::{self, Resolver};
-use rumormill_kit::session::Clients;
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit};
 

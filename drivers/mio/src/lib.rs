@@ -18,6 +18,7 @@
 //! [`Handle::blocking`] gives other threads the calls of an embedder (`put`, `get`, `watch` and so on), [`Handle::calls`] the same for
 //! async tasks.
 
+mod client_session;
 mod clients;
 mod driver;
 mod farewell;
@@ -26,9 +27,12 @@ mod listener;
 mod options;
 mod outputs;
 mod peers;
-mod session;
 mod turns;
 
+pub use client_session::{
+    Ask, Budget, ClientOutput, ClientSession, Clients, Flow, NoClients, REPLIES_MARK, Replies,
+    Slot, Ticket,
+};
 pub use driver::Driver;
 pub use handle::{Handle, Unavailable};
 pub use options::{BindError, Options};
@@ -37,7 +41,3 @@ pub use rumormill_kit::handle::{Blocking, BlockingMemberWatch, BlockingWatch, Er
 #[cfg(feature = "typed")]
 pub use rumormill_kit::typed;
 pub use rumormill_kit::{Exit, random_seed};
-pub use session::{
-    Ask, Budget, ClientOutput, Clients, Flow, NoClients, REPLIES_MARK, Replies, Session, Slot,
-    Ticket,
-};

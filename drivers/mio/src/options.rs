@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rumormill_kit::QueueLimits;
+use rumormill_kit::client_session::ClientOutput;
 use rumormill_kit::links::why_not_listening;
-use rumormill_kit::session::ClientOutput;
 
 /// Where a driver listens, and its patience and caps. [`Options::new`] gives every field its default.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use rumormill_core::{
     errors::RequestError,
     io::{HaltReason, HangupReason, Lane, Response, StoreOp},
 };
+use rumormill_kit::client_session::Ticket;
 use rumormill_kit::handle::Commands;
-use rumormill_kit::session::Ticket;
 use rumormill_kit::store::{StoreHandle, push_batch, push_load};
 
 use crate::peers::Peers;

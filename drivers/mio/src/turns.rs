@@ -12,11 +12,11 @@ use rumormill_core::{
     Node, Now, TableId, Token,
     io::{HaltReason, Input},
 };
+use rumormill_kit::client_session::{Clients, Ticket};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Commands;
 use rumormill_kit::links::READ_BYTES;
 use rumormill_kit::resolver::Resolver;
-use rumormill_kit::session::{Clients, Ticket};
 use rumormill_kit::store::StoreHandle;
 use rumormill_kit::{Clock, Exit, dispatch};
 

@@ -3,7 +3,7 @@
 use rumormill_core::{Config, Node, Recovery, Seed, io::Input};
 use rumormill_gateway_resp::Gateway;
 use rumormill_gateway_resp::decoder::{Caps, Decoded, Decoder};
-use rumormill_kit::session::{Flow, Replies, Session as _};
+use rumormill_kit::client_session::{ClientSession as _, Flow, Replies};
 
 use super::start;
 

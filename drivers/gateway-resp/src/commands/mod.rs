@@ -17,7 +17,7 @@ use rumormill_core::{
     Node, Now, Seq, TableId,
     table::{Accepted, Conflict, TableRequest},
 };
-use rumormill_kit::session::Replies;
+use rumormill_kit::client_session::Replies;
 
 use crate::client::{Client, Command, Ctx, Job, Keys, Outcome, Piece, Task};
 use crate::decoder::Args;

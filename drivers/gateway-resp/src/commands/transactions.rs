@@ -125,7 +125,7 @@ impl Client {
         &mut self,
         command: &'static Command,
         args: Args<'_>,
-        replies: &mut rumormill_kit::session::Replies,
+        replies: &mut rumormill_kit::client_session::Replies,
     ) -> Outcome {
         let Some(multi) = &mut self.multi else {
             return Ok(());

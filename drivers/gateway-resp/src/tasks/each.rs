@@ -1,6 +1,6 @@
 //! One step per argument, for commands that name any number of keys.
 
-use rumormill_kit::session::Flow;
+use rumormill_kit::client_session::Flow;
 
 use crate::client::{Ctx, Job, Piece};
 use crate::decoder::Args;

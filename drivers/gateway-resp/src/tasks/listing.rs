@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rumormill_core::{Seq, TableId, table::RowRef};
-use rumormill_kit::session::{Flow, Place, Turn};
+use rumormill_kit::client_session::{Flow, Place, Turn};
 
 use super::{AHEAD, AHEAD_BYTES, in_place};
 use crate::client::{Ctx, Job, Piece};

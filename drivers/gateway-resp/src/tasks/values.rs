@@ -1,7 +1,7 @@
 //! The values of many keys, read as the client reads them.
 
 use rumormill_core::TableId;
-use rumormill_kit::session::Flow;
+use rumormill_kit::client_session::Flow;
 
 use super::{AHEAD, AHEAD_BYTES, in_place};
 use crate::client::{Ctx, Job, Piece};

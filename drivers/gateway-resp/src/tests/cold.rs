@@ -9,7 +9,7 @@ use rumormill_core::{
     io::{Input, Output, Response},
     table::{Durability, TableOptions},
 };
-use rumormill_kit::session::{Ask, Flow, Session as _};
+use rumormill_kit::client_session::{Ask, ClientSession as _, Flow};
 
 use super::{Talk, array};
 
@@ -62,7 +62,7 @@ impl Cold {
         }
     }
 
-    /// The driver reads the rows that the session asked for: how many.
+    /// The driver reads the rows that the client session asked for: how many.
     fn load(&mut self) -> usize {
         let asks = self.talk.replies.take_asks();
         let count = asks.len();
@@ -174,7 +174,7 @@ fn later_commands_of_a_pipeline_wait_and_keep_their_order() {
         stream.extend(b"GET large\r\nPING\r\n");
         let (head, tail) = stream.split_at(cut.min(stream.len()));
         let mut said = cold.talk.send(head);
-        // A driver hands in no more while the session takes none.
+        // A driver hands in no more while the client session takes none.
         while cold.talk.flow != Flow::Continue {
             cold.load();
         }
@@ -199,7 +199,7 @@ fn a_row_that_changes_while_it_is_loaded_is_shown_as_it_is_at_the_end() {
     let mut other = cold.talk.gateway.client(4);
     let mut act = |cold: &mut Cold, line: &str| {
         let talk = &mut cold.talk;
-        let mut replies = rumormill_kit::session::Replies::new();
+        let mut replies = rumormill_kit::client_session::Replies::new();
         let line = format!("{line}\n");
         other.receive(talk.now, &mut talk.node, line.as_bytes(), &mut replies);
         cold.turn();
@@ -280,7 +280,7 @@ fn commands_go_on_behind_one_that_waits_and_their_replies_keep_the_order() {
     assert_eq!((said.as_str(), cold.talk.flow), ("+PONG ", Flow::Continue));
     // Another client sees what was written behind the command that waits.
     let mut other = cold.talk.gateway.client(4);
-    let mut replies = rumormill_kit::session::Replies::new();
+    let mut replies = rumormill_kit::client_session::Replies::new();
     let talk = &mut cold.talk;
     other.receive(talk.now, &mut talk.node, b"GET after\n", &mut replies);
     assert_eq!(replies.ready(), b"$1\r\n1\r\n");
@@ -376,7 +376,7 @@ fn a_transaction_loads_its_values_first() {
     assert_eq!(cold.talk.send(b"EXEC\nGET other\n"), "");
     assert_eq!(cold.talk.flow, Flow::Wait);
     let mut other = cold.talk.gateway.client(4);
-    let mut replies = rumormill_kit::session::Replies::new();
+    let mut replies = rumormill_kit::client_session::Replies::new();
     let talk = &mut cold.talk;
     other.receive(
         talk.now,

@@ -1,15 +1,15 @@
-//! No command and no subscription keeps a call of a session busy for long.
+//! No command and no subscription keeps a call of a client session busy for long.
 
 use rumormill_core::{
     Seq, Storage,
     io::{Input, Output},
 };
-use rumormill_kit::session::{Flow, Session as _};
+use rumormill_kit::client_session::{ClientSession as _, Flow};
 
 use super::{Talk, array};
 use crate::keyspace::{ALL_SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES, SUBSCRIPTION_ELEMENTS};
 
-/// Goes on until the session wants more input; how many calls that took.
+/// Goes on until the client session wants more input; how many calls that took.
 fn go_on(talk: &mut Talk) -> (usize, String) {
     let (mut calls, mut text) = (0, talk.read());
     while matches!(talk.flow, Flow::Full | Flow::Yield) {

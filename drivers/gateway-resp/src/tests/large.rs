@@ -6,7 +6,7 @@ use rumormill_core::{
     io::Input,
     table::{Durability, TableOptions},
 };
-use rumormill_kit::session::{Budget, ClientOutput, Flow, REPLIES_MARK, Session as _};
+use rumormill_kit::client_session::{Budget, ClientOutput, ClientSession as _, Flow, REPLIES_MARK};
 
 use super::{Talk, array};
 
@@ -262,7 +262,7 @@ fn replies_about_a_sync_table_wait_for_the_store() {
         "HEXISTS safe f",
         "HSCAN safe 0",
     ] {
-        talk.replies = rumormill_kit::session::Replies::new();
+        talk.replies = rumormill_kit::client_session::Replies::new();
         // How many fields were asked for is no secret.
         assert!(["", "*1"].contains(&&talk.say(line)[..]), "{line}");
         assert!(!talk.replies.is_empty());
@@ -492,8 +492,8 @@ fn messages_about_one_change_pause_where_there_is_no_room() {
 
 /// A client whose replies and those of others share a small budget, which is booked as a driver does.
 struct Sharing {
-    session: crate::Session,
-    replies: rumormill_kit::session::Replies,
+    session: crate::ClientSession,
+    replies: rumormill_kit::client_session::Replies,
     flow: Flow,
     booked: usize,
     heard: usize,
@@ -531,7 +531,7 @@ fn large_replies_of_many_clients_wait_in_line_and_are_bounded_together() {
     let mut clients: Vec<Sharing> = (0..20)
         .map(|n| Sharing {
             session: talk.gateway.client(100 + n),
-            replies: rumormill_kit::session::Replies::within(budget.clone()),
+            replies: rumormill_kit::client_session::Replies::within(budget.clone()),
             flow: Flow::Continue,
             booked: 0,
             heard: 0,

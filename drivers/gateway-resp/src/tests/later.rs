@@ -9,7 +9,7 @@ use rumormill_core::{
     io::{Input, Output, Response},
     table::Caller,
 };
-use rumormill_kit::session::{Flow, Session as _, Ticket};
+use rumormill_kit::client_session::{ClientSession as _, Flow, Ticket};
 
 use super::Talk;
 
@@ -39,7 +39,7 @@ impl Later {
         }
     }
 
-    /// Hands the node what the session asked for; returns how many operations that were.
+    /// Hands the node what the client session asked for; returns how many operations that were.
     fn ask(&mut self) -> usize {
         let asks = self.talk.replies.take_asks();
         let count = asks.len();
@@ -59,7 +59,7 @@ impl Later {
         count
     }
 
-    /// Lets time pass, and hands the session the answers that have come.
+    /// Lets time pass, and hands the client session the answers that have come.
     fn pass(&mut self, millis: u64) -> String {
         self.ask();
         self.talk.now.mono = self.talk.now.mono + Duration::from_millis(millis);
@@ -99,7 +99,7 @@ fn a_pipeline_goes_on_behind_a_table_that_answers_later() {
     // The read of the same hash waits for the write, and what is behind it for both.
     assert_eq!((later.ask(), later.talk.flow), (1, Flow::Wait));
     let mut other = later.talk.gateway.client(4);
-    let mut replies = rumormill_kit::session::Replies::new();
+    let mut replies = rumormill_kit::client_session::Replies::new();
     let talk = &mut later.talk;
     other.receive(
         talk.now,

@@ -16,9 +16,9 @@ use rumormill_core::{
     Config, Instant, Node, Now, Recovery, Seed, Storage, Wall,
     io::{Input, Output},
 };
-use rumormill_kit::session::{Flow, Replies, Session as _};
+use rumormill_kit::client_session::{ClientSession as _, Flow, Replies};
 
-use crate::{Gateway, Session};
+use crate::{ClientSession, Gateway};
 
 pub(crate) const START: u64 = 1_800_000_000_000;
 
@@ -26,7 +26,7 @@ pub(crate) const START: u64 = 1_800_000_000_000;
 pub(crate) struct Talk {
     pub(crate) node: Node,
     pub(crate) gateway: Gateway,
-    pub(crate) session: Session,
+    pub(crate) session: ClientSession,
     pub(crate) replies: Replies,
     pub(crate) now: Now,
     pub(crate) flow: Flow,
@@ -94,7 +94,7 @@ impl Talk {
         changed.len()
     }
 
-    /// Lets the session go on while it only wants another turn.
+    /// Lets the client session go on while it only wants another turn.
     pub(crate) fn go_on(&mut self) {
         while self.flow == Flow::Yield {
             self.flow = self

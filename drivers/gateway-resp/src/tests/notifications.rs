@@ -1,6 +1,6 @@
 //! Keyspace notifications.
 
-use rumormill_kit::session::Flow;
+use rumormill_kit::client_session::Flow;
 
 use super::Talk;
 
@@ -138,5 +138,7 @@ fn subscriptions_are_bounded() {
         answer,
         "-TOOLARGE a client has at most 256 channels and patterns"
     );
-    assert!(!rumormill_kit::session::Session::watches(&talk.session));
+    assert!(!rumormill_kit::client_session::ClientSession::watches(
+        &talk.session
+    ));
 }

@@ -1,7 +1,7 @@
 //! Transactions. Replies are copied from Redis 7.0.15.
 
 use rumormill_core::{TableId, table::Write};
-use rumormill_kit::session::{Flow, Session as _};
+use rumormill_kit::client_session::{ClientSession as _, Flow};
 
 use super::{Talk, array};
 
@@ -200,7 +200,7 @@ fn subscribing_in_a_transaction_answers_as_redis_does() {
 fn other_clients_see_all_of_a_transaction_or_nothing() {
     let mut talk = Talk::new();
     let mut other = talk.gateway.client(4);
-    let mut heard = rumormill_kit::session::Replies::new();
+    let mut heard = rumormill_kit::client_session::Replies::new();
     let mut look = |talk: &mut Talk| {
         let line = b"MGET a b\n";
         other.receive(talk.now, &mut talk.node, line, &mut heard);

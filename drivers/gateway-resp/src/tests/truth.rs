@@ -6,7 +6,7 @@ use rumormill_core::{
     Config, Now, Recovery, Seed, Storage, Wall,
     io::{Input, Output, StoreOp},
 };
-use rumormill_kit::session::{Flow, Session as _};
+use rumormill_kit::client_session::{ClientSession as _, Flow};
 
 use super::{START, Talk};
 

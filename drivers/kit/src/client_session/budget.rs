@@ -35,7 +35,7 @@ impl Default for ClientOutput {
 
 /// The bytes that all clients of a driver take together. Clones are the same budget.
 ///
-/// The driver books what each client holds with [`Budget::book`]; a session asks for the [mark](Budget::mark) of its replies, and
+/// The driver books what each client holds with [`Budget::book`]; a client session asks for the [mark](Budget::mark) of its replies, and
 /// takes a place in the [line](Budget::stand) before it builds a reply that is larger than the mark.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Inner>);

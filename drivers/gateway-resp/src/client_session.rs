@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rumormill_core::{Limits, Node, Now, errors::RequestError, io::Response};
-use rumormill_kit::session::{self, Flow, Replies, Ticket};
+use rumormill_kit::client_session::{self, Flow, Replies, Ticket};
 
 use crate::client::Client;
 use crate::commands;
@@ -54,11 +54,11 @@ impl Gateway {
     }
 
     /// A new client. `id` is unique.
-    pub fn client(&self, id: u64) -> Session {
+    pub fn client(&self, id: u64) -> ClientSession {
         self.shared.stats.clients.fetch_add(1, Ordering::Relaxed);
         let connections = &self.shared.stats.connections;
         connections.fetch_add(1, Ordering::Relaxed);
-        Session {
+        ClientSession {
             decoder: Decoder::new(self.caps),
             pending: Vec::new(),
             client: Client {
@@ -83,10 +83,10 @@ impl Gateway {
     }
 }
 
-impl session::Clients for Gateway {
-    type Session = Session;
+impl client_session::Clients for Gateway {
+    type ClientSession = ClientSession;
 
-    fn accept(&mut self, id: u64, _peer: SocketAddr, _clients: usize) -> Session {
+    fn accept(&mut self, id: u64, _peer: SocketAddr, _clients: usize) -> ClientSession {
         self.client(id)
     }
 }
@@ -174,16 +174,16 @@ impl Client {
     }
 }
 
-/// One client of a node. See [`session::Session`] for how it is driven.
+/// One client of a node. See [`client_session::ClientSession`] for how it is driven.
 #[derive(Debug)]
-pub struct Session {
+pub struct ClientSession {
     decoder: Decoder,
     /// The unfinished command, and those behind it that were not carried out yet.
     pending: Vec<u8>,
     client: Client,
 }
 
-impl Session {
+impl ClientSession {
     /// Executes the commands of `window`; how it went on, and how many bytes are done with.
     fn run(
         &mut self,
@@ -287,7 +287,7 @@ impl Session {
     }
 }
 
-impl session::Session for Session {
+impl client_session::ClientSession for ClientSession {
     fn receive(&mut self, now: Now, node: &mut Node, input: &[u8], replies: &mut Replies) -> Flow {
         self.client.work.renew();
         if self.pending.is_empty() {

@@ -1,8 +1,8 @@
 //! The client protocol on the loop. The trait is the kit's, so that every driver serves the same gateways: see
-//! `drivers/kit/src/session.rs` for its rules, and implement `rumormill_kit::session::{Session, Clients}`.
+//! `drivers/kit/src/client_session.rs` for its rules, and implement `rumormill_kit::client_session::{ClientSession, Clients}`.
 
-pub use rumormill_kit::session::{
-    Ask, Budget, ClientOutput, Clients, Flow, REPLIES_MARK, Replies, Session, Slot, Ticket,
+pub use rumormill_kit::client_session::{
+    Ask, Budget, ClientOutput, ClientSession, Clients, Flow, REPLIES_MARK, Replies, Slot, Ticket,
 };
 use std::net::SocketAddr;
 
@@ -13,18 +13,18 @@ use rumormill_core::{Node, Now};
 pub struct NoClients;
 
 impl Clients for NoClients {
-    type Session = NoSession;
+    type ClientSession = NoClientSession;
 
-    fn accept(&mut self, _id: u64, _peer: SocketAddr, _clients: usize) -> NoSession {
-        NoSession
+    fn accept(&mut self, _id: u64, _peer: SocketAddr, _clients: usize) -> NoClientSession {
+        NoClientSession
     }
 }
 
 /// Closes at once.
 #[derive(Clone, Copy, Debug)]
-pub struct NoSession;
+pub struct NoClientSession;
 
-impl Session for NoSession {
+impl ClientSession for NoClientSession {
     fn receive(&mut self, _: Now, _: &mut Node, _: &[u8], _: &mut Replies) -> Flow {
         Flow::Close
     }

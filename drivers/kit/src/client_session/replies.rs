@@ -10,11 +10,11 @@ use super::Budget;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot(u64);
 
-/// The name that a session gives to an operation it asks for.
+/// The name that a client session gives to an operation it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// An operation that a session asks its driver for, because it cannot be answered at once: the value is only in the store, or the mode of the
+/// An operation that a client session asks its driver for, because it cannot be answered at once: the value is only in the store, or the mode of the
 /// table answers later.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -193,13 +193,13 @@ impl Replies {
         self.front.is_empty() && self.tail.len() == 0
     }
 
-    /// Whether the [mark](Replies::mark) is reached: a session finishes the reply at hand, or pauses within it, and returns
+    /// Whether the [mark](Replies::mark) is reached: a client session finishes the reply at hand, or pauses within it, and returns
     /// [`Flow::Full`](super::Flow::Full).
     pub fn is_full(&self) -> bool {
         self.len() >= self.mark
     }
 
-    /// Bytes of replies at which a session pauses.
+    /// Bytes of replies at which a client session pauses.
     pub fn mark(&self) -> usize {
         self.mark
     }
@@ -215,7 +215,7 @@ impl Replies {
         self.commands += commands;
     }
 
-    /// Asks the driver for an operation, whose answer comes with [`Session::answered`](super::Session::answered).
+    /// Asks the driver for an operation, whose answer comes with [`ClientSession::answered`](super::ClientSession::answered).
     pub fn ask(&mut self, ask: Ask) {
         self.asks.push(ask);
     }
@@ -225,7 +225,7 @@ impl Replies {
         std::mem::take(&mut self.asks)
     }
 
-    /// For drivers: takes the mark from the budget, before the session is called.
+    /// For drivers: takes the mark from the budget, before the client session is called.
     pub fn renew_mark(&mut self) {
         self.mark = self.budget.mark();
     }
