@@ -245,6 +245,13 @@ fn the_layout_of_an_older_program_is_refused() {
     assert!(!error.to_string().contains('\n'));
 }
 
+/// Makes a directory in memory where the system has such, for tests that open hundreds of stores: a real sync would take most of their time.
+fn in_memory() -> TempDir {
+    TempDir::new_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .unwrap()
+}
+
 fn filled() -> TempDir {
     let dir = TempDir::new().unwrap();
     let mut store = open(dir.path());

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use rumormill_core::io::StoreOp;
 use rumormill_kit::store::conformance::{contents, delete, delete_range, put};
 use rumormill_kit::store::{Store as _, StoreError, StoreReader as _};
-use tempfile::TempDir;
+
+use super::in_memory;
 
 use super::damage::copy;
 use crate::disk::{Disk, RealDisk};
@@ -189,7 +190,7 @@ fn each_call_fails_once_and_nothing_that_was_synced_is_lost() {
                 (call == n).then(|| *seen.lock().unwrap() = Some(name.to_string()))?;
                 Some(code)
             });
-            let dir = TempDir::new().unwrap();
+            let dir = in_memory();
             let progress = Progress::default();
             let opened = FjallStore::open_with(dir.path(), small(disk));
             let outcome = match opened {
@@ -234,8 +235,8 @@ fn each_call_fails_once_and_nothing_that_was_synced_is_lost() {
 #[test]
 fn a_crash_before_each_call_leaves_what_was_synced() {
     let states = states();
-    let dir = TempDir::new().unwrap();
-    let copies = TempDir::new().unwrap();
+    let dir = in_memory();
+    let copies = in_memory();
     let progress = Arc::new(Progress::default());
     let images = Arc::new(Mutex::new(Vec::new()));
     let (from, to) = (dir.path().to_path_buf(), copies.path().to_path_buf());
@@ -296,7 +297,7 @@ fn text(bytes: &Bytes) -> &str {
 
 #[test]
 fn merging_without_space_lets_writes_go_on_up_to_a_bound() {
-    let dir = TempDir::new().unwrap();
+    let dir = in_memory();
     let full = Arc::new(AtomicBool::new(false));
     let is_full = Arc::clone(&full);
     let disk = faulty(move |_, name| {

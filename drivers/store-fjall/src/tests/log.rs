@@ -11,6 +11,8 @@ use rumormill_kit::store::conformance::{contents, delete, delete_range, put};
 use rumormill_kit::store::{Store as _, StoreReader as _};
 use tempfile::TempDir;
 
+use super::in_memory;
+
 use crate::log::{Index, Policy};
 use crate::{FjallStore, OpenError, Options, Salvage};
 
@@ -39,7 +41,7 @@ const SYNCED: usize = 5;
 
 impl Written {
     fn new() -> Written {
-        let dir = TempDir::new().unwrap();
+        let dir = in_memory();
         let mut store = FjallStore::open_with(dir.path(), small(1 << 20)).unwrap();
         let mut states = Vec::new();
         for number in 0..=BATCHES {
@@ -239,7 +241,7 @@ fn with_sealed(dir: &Path) -> FjallStore {
 #[test]
 fn a_log_file_that_is_gone_is_damage() {
     for gone in ["db/log/1.log", "db/log/2.log", "db/log"] {
-        let dir = TempDir::new().unwrap();
+        let dir = in_memory();
         drop(with_sealed(dir.path()));
         let path = dir.path().join(gone);
         match path.is_dir() {
@@ -256,7 +258,7 @@ fn a_log_file_that_is_gone_is_damage() {
 
 #[test]
 fn a_tree_that_is_behind_its_log_is_damage() {
-    let dir = TempDir::new().unwrap();
+    let dir = in_memory();
     let mut store = FjallStore::open_with(dir.path(), small(300)).unwrap();
     for number in 0..20 {
         store
@@ -264,7 +266,7 @@ fn a_tree_that_is_behind_its_log_is_damage() {
             .unwrap();
     }
     drop(store);
-    let other = TempDir::new().unwrap();
+    let other = in_memory();
     drop(FjallStore::open(other.path()).unwrap());
     fs::remove_dir_all(dir.path().join("db/tree")).unwrap();
     super::damage::copy(&other.path().join("db/tree"), &dir.path().join("db/tree"));
@@ -275,7 +277,7 @@ fn a_tree_that_is_behind_its_log_is_damage() {
 /// The manifest alone has the order of tables, but for a note beside it.
 #[test]
 fn a_tree_without_its_manifest_still_shows_the_newest_values() {
-    let dir = TempDir::new().unwrap();
+    let dir = in_memory();
     let mut store = FjallStore::open_with(dir.path(), small(3_000)).unwrap();
     let row = |round: u64| {
         // Some keys are written in each file, some in few.
@@ -320,7 +322,7 @@ fn a_tree_without_its_manifest_still_shows_the_newest_values() {
 
 #[test]
 fn keys_that_were_put_and_deleted_in_one_file_do_not_reach_the_tree() {
-    let dir = TempDir::new().unwrap();
+    let dir = in_memory();
     let mut store = FjallStore::open_with(dir.path(), small(4_000)).unwrap();
     let rows = |store: &FjallStore| store.shared.tree().as_ref().unwrap().rough_len();
     for number in 0..20 {
@@ -362,7 +364,7 @@ fn ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_agai
     let long = |end: &str| format!("{}{end}", "k".repeat(60_000));
     let keys = ["a", "b", "c", "d", "e"].map(String::from);
     let ends = ["", "1", "2", "3", "4", "5"].map(long);
-    let dir = TempDir::new().unwrap();
+    let dir = in_memory();
     let mut store = FjallStore::open_with(dir.path(), small(4_000)).unwrap();
     let all = keys.iter().chain(&ends);
     store
@@ -406,7 +408,7 @@ fn ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_agai
 
 #[test]
 fn keys_of_one_hash_are_told_apart() {
-    let dir = TempDir::new().unwrap();
+    let dir = in_memory();
     let mut store = FjallStore::open_with(dir.path(), small(1 << 20)).unwrap();
     store.apply(&[put("a", "1"), put("gone", "1")]).unwrap();
     store.apply(&[delete("gone"), put("b", "2")]).unwrap();
@@ -447,7 +449,7 @@ fn keys_of_one_hash_are_told_apart() {
 
 #[test]
 fn a_value_that_rots_in_the_log_is_an_error_and_no_value() {
-    let dir = TempDir::new().unwrap();
+    let dir = in_memory();
     let mut store = FjallStore::open_with(dir.path(), small(1 << 20)).unwrap();
     store.apply(&[put("key", "value")]).unwrap();
     let mut bytes = fs::read(log(dir.path())).unwrap();
@@ -465,7 +467,7 @@ fn a_value_that_rots_in_the_log_is_an_error_and_no_value() {
 fn a_reader_sees_each_write_while_files_are_merged() {
     const ROUNDS: u64 = 3_000;
     const KEYS: u64 = 40;
-    let dir = TempDir::new().unwrap();
+    let dir = in_memory();
     let options = Options {
         thread: true,
         ..small(3_000)
