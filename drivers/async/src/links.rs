@@ -12,7 +12,7 @@ use rumormill_core::{
     io::{HangupReason, Lane},
 };
 use rumormill_kit::channel::Channel;
-use rumormill_kit::counters::{add, set};
+use rumormill_kit::links::Accepted;
 
 use crate::link::LinkTask;
 use crate::runtime::Runtime;
@@ -24,18 +24,19 @@ pub(crate) struct Links<R: Runtime> {
     shared: Arc<Shared<R>>,
     links: HashMap<LinkId, Arc<SharedChannel>, FixedState>,
     last: u64,
-    accepted: usize,
+    accepted: Accepted,
     dials: Vec<(DialId, String)>,
     dirty: Vec<LinkId>,
 }
 
 impl<R: Runtime> Links<R> {
     pub(crate) fn new(shared: Arc<Shared<R>>) -> Self {
+        let most = shared.options.max_accepted;
         Links {
+            accepted: Accepted::new(most, Arc::clone(&shared.counters)),
             shared,
             links: HashMap::with_hasher(FixedState::default()),
             last: 0,
-            accepted: 0,
             dials: Vec::new(),
             dirty: Vec::new(),
         }
@@ -43,11 +44,9 @@ impl<R: Runtime> Links<R> {
 
     /// A peer connected.
     fn accept(&mut self, stream: R::Stream, conn: Connection) {
-        if self.accepted >= self.shared.options.max_accepted {
-            add(&self.shared.counters.rejected_links, 1);
+        if !self.accepted.take() {
             return;
         }
-        self.accepted += 1;
         let task = self.begin(None, conn);
         self.shared.runtime.spawn(task.accepted(stream));
     }
@@ -71,7 +70,7 @@ impl<R: Runtime> Links<R> {
         let channel = Channel::new(link, dial, conn, &self.shared.terms);
         let channel = Arc::new(SharedChannel::new(channel));
         self.links.insert(link, Arc::clone(&channel));
-        set(&self.shared.counters.peer_connections, self.links.len());
+        self.accepted.are(self.links.len());
         LinkTask {
             link,
             is_dialled: dial.is_some(),
@@ -91,10 +90,7 @@ impl<R: Runtime> Links<R> {
     /// Forgets a link whose task has ended.
     pub(crate) fn ended(&mut self, ended: &Ended) {
         self.links.remove(&ended.link);
-        set(&self.shared.counters.peer_connections, self.links.len());
-        if !ended.is_dialled {
-            self.accepted -= 1;
-        }
+        self.accepted.ended(ended.is_dialled, self.links.len());
     }
 
     pub(crate) fn send(&mut self, link: LinkId, lane: Lane, frames: &Frames) {

@@ -9,7 +9,7 @@ use rumormill_core::{LinkId, io::Input};
 use rumormill_kit::channel::{Patience, Terms};
 use rumormill_kit::counters::Counters;
 use rumormill_kit::handle::Error;
-use rumormill_kit::links::{ACCEPT_REST, cannot_accept};
+use rumormill_kit::links::rest_after;
 
 use crate::bell::Bell;
 use crate::buffers::Buffers;
@@ -112,11 +112,10 @@ impl<R: Runtime> Shared<R> {
                             return;
                         }
                     }
-                    // The peer was gone before it was accepted.
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
-                        cannot_accept(&self.options.peers, &error);
-                        self.runtime.sleep(ACCEPT_REST).await;
+                        if let Some(rest) = rest_after(&self.options.peers, &error) {
+                            self.runtime.sleep(rest).await;
+                        }
                     }
                 }
             }

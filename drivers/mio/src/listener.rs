@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Poll};
-use rumormill_kit::links::{ACCEPT_REST, cannot_accept};
+use rumormill_kit::links::rest_after;
 
 use crate::options::BindError;
 
@@ -53,11 +53,9 @@ impl Listener {
         match self.socket.accept() {
             Ok(accepted) => return Some(accepted),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
-            // The client was gone before it was accepted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                cannot_accept(&self.addr, &error);
-                self.rests_until = Some(now + ACCEPT_REST);
+                let rest = rest_after(&self.addr, &error);
+                self.rests_until = rest.map(|rest| now + rest);
             }
         }
         None

@@ -17,8 +17,8 @@ use rumormill_core::{
     io::{HangupReason, Input, Lane, LinkError},
 };
 use rumormill_kit::channel::{Channel, Patience, Terms};
-use rumormill_kit::counters::{Counters, add, set};
-use rumormill_kit::links::READ_BUDGET;
+use rumormill_kit::counters::Counters;
+use rumormill_kit::links::{Accepted, READ_BUDGET};
 use rumormill_kit::resolver::Resolver;
 
 use crate::clients::mark;
@@ -29,13 +29,12 @@ pub(crate) struct Peers {
     registry: Registry,
     options: Options,
     terms: Terms,
-    counters: Arc<Counters>,
     resolver: Resolver,
     /// Dials whose address needs no resolver.
     resolved: Vec<(DialId, Vec<SocketAddr>)>,
     pub(crate) peers: HashMap<usize, Peer, FixedState>,
     next: usize,
-    accepted: usize,
+    accepted: Accepted,
     timers: BTreeSet<(Instant, usize)>,
     dirty: Vec<usize>,
     again: VecDeque<usize>,
@@ -66,21 +65,21 @@ impl Peers {
             handshake: options.handshake_timeout,
             stall: options.stall_timeout,
         };
+        let accepted = Accepted::new(options.max_accepted, Arc::clone(&counters));
         let terms = Terms {
             patience,
             queue: options.queue,
-            counters: Arc::clone(&counters),
+            counters,
         };
         Peers {
             registry,
             options,
             terms,
-            counters,
             resolver,
             resolved: Vec::new(),
             peers: HashMap::with_hasher(FixedState::default()),
             next: 16,
-            accepted: 0,
+            accepted,
             timers: BTreeSet::new(),
             dirty: Vec::new(),
             again: VecDeque::new(),
@@ -98,15 +97,13 @@ impl Peers {
     }
 
     pub(crate) fn accept(&mut self, now: Instant, socket: TcpStream, conn: Connection) {
-        if self.accepted >= self.options.max_accepted {
-            add(&self.counters.rejected_links, 1);
+        if !self.accepted.take() {
             return;
         }
-        let Some(token) = self.insert(socket, None, None, conn) else {
-            return;
-        };
-        self.accepted += 1;
-        self.open(now, token);
+        match self.insert(socket, None, None, conn) {
+            Some(token) => self.open(now, token),
+            None => self.accepted.ended(false, self.peers.len()),
+        }
     }
 
     /// Begins a dial. A name goes to the resolver first.
@@ -184,7 +181,7 @@ impl Peers {
         };
         peer.set_timer(token, &mut self.timers);
         self.peers.insert(token, peer);
-        set(&self.counters.peer_connections, self.peers.len());
+        self.accepted.are(self.peers.len());
         Some(token)
     }
 
@@ -315,12 +312,10 @@ impl Peers {
         if let Some(at) = peer.timer {
             self.timers.remove(&(at, token));
         }
-        if peer.channel.dial().is_none() {
-            self.accepted -= 1;
-        }
         // The system forgets a closed socket anyway.
         let _ = self.registry.deregister(&mut peer.socket);
-        set(&self.counters.peer_connections, self.peers.len());
+        let is_dialled = peer.channel.dial().is_some();
+        self.accepted.ended(is_dialled, self.peers.len());
         Some(peer)
     }
 
