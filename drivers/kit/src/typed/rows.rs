@@ -45,8 +45,8 @@ pub struct Rows<K, V> {
 }
 
 impl<V: DeserializeOwned> Row<V> {
-    pub(super) fn decode(key: &Bytes, row: core::Row) -> Result<Self, Undecodable> {
-        let core::Row {
+    pub(super) fn decode(key: &Bytes, row: core::table::Row) -> Result<Self, Undecodable> {
+        let core::table::Row {
             value,
             expires,
             version,
@@ -61,7 +61,10 @@ impl<V: DeserializeOwned> Row<V> {
 }
 
 impl<V: DeserializeOwned> Siblings<V> {
-    pub(super) fn decode(key: &Bytes, siblings: core::Siblings) -> Result<Self, Undecodable> {
+    pub(super) fn decode(
+        key: &Bytes,
+        siblings: core::table::Siblings,
+    ) -> Result<Self, Undecodable> {
         let values = siblings.values.iter();
         let values = values.map(|(value, version)| Ok((value::decode(key, value)?, *version)));
         Ok(Siblings {

@@ -79,7 +79,9 @@ impl<K: Key, V: DeserializeOwned> Stream for Watch<K, V> {
     }
 }
 
-fn decode<K: Key, V: DeserializeOwned>(change: core::Change) -> Result<Change<K, V>, Undecodable> {
+fn decode<K: Key, V: DeserializeOwned>(
+    change: core::table::Change,
+) -> Result<Change<K, V>, Undecodable> {
     Ok(match change.kind {
         ChangeKind::Put {
             key,
