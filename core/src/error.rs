@@ -6,7 +6,7 @@ use core::fmt;
 
 use thiserror::Error;
 
-use crate::id::NodeId;
+use crate::id::{NodeId, TableId};
 use crate::table::Mode;
 
 /// Why a write was refused. Nothing was changed.
@@ -429,6 +429,28 @@ pub enum RecoverError {
 pub struct Lagged {
     /// A cursor at the present end of the log.
     pub restart: crate::table::Cursor,
+}
+
+/// The mode of a table answers later, so a view cannot tell its rows, how many they are, or their changes. A row of such a table is read and written
+/// with [`Request::Table`](crate::Request::Table); nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+#[error("the table answers later: its rows are read and written one by one, with requests")]
+pub struct AnswersLater {
+    /// The table.
+    pub table: TableId,
+}
+
+/// Why the changes of a table cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ChangesError {
+    /// The log no longer reaches back to the cursor.
+    #[error(transparent)]
+    Lagged(#[from] Lagged),
+    /// The table answers later.
+    #[error(transparent)]
+    AnswersLater(#[from] AnswersLater),
 }
 
 /// This text, or these bytes, are no cursor of a table that is watched here.

@@ -119,8 +119,8 @@ pub mod wire;
 /// Errors: an enum for each kind of call, and the reasons for which a peer is refused.
 pub mod errors {
     pub use crate::error::{
-        CursorError, EvictError, Lagged, LostError, ReadError, RecoverError, RequestError,
-        ResumeError, SettingError, TableError, TokenError, WriteError,
+        AnswersLater, ChangesError, CursorError, EvictError, Lagged, LostError, ReadError,
+        RecoverError, RequestError, ResumeError, SettingError, TableError, TokenError, WriteError,
     };
     pub use crate::refusals::Refusal;
 }

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use rumormill_core::{
     Now, Seq, TableId, Token, Wall,
     errors::WriteError,
-    table::{Accepted, CausalToken, Change, ChangeKind, ScanRange, Version, Write},
+    table::{Accepted, CausalToken, Change, ChangeKind, Version, Write},
 };
 
 use crate::checkers::flushes;
+use crate::checkers::rows_of;
 use crate::checkers::watching::Pulled;
 use crate::hurt::Hurt;
 use crate::model::{self, Effect};
@@ -449,7 +450,7 @@ impl World {
             return Vec::new();
         };
         let view = running.view(host.now(self.now_us));
-        let rows = view.scan(table, ScanRange::default());
+        let rows = rows_of(&view, table);
         rows.map(|row| (row.key().clone(), row.version())).collect()
     }
 

@@ -82,7 +82,7 @@
 //!     fn rests(&self, world: &World) -> bool {
 //!         let greeted = |node: &rumormill_core::Node, now| {
 //!             let table = node.user_table("greeted");
-//!             table.map_or(0, |table| node.view(now).len(table))
+//!             table.map_or(0, |table| node.view(now).len(table).unwrap_or(0))
 //!         };
 //!         (0..world.machines()).all(|machine| {
 //!             let node = world.node(machine).zip(world.clock(machine));

@@ -5,9 +5,10 @@ use rumormill_core::{
     LoadId, Token,
     errors::{ReadError, RequestError},
     io::{Input, Response},
-    table::{Row, ScanRange, TableOp, TableRequest},
+    table::{Row, TableOp, TableRequest},
 };
 
+use crate::checkers::rows_of;
 use crate::checkers::{Violation, durability};
 use crate::event::Event;
 use crate::plan::Table;
@@ -163,7 +164,7 @@ impl World {
         let view = running.view(host.now(self.now_us));
         let mut out = Vec::new();
         for (slot, table) in Table::ALL.into_iter().enumerate() {
-            let rows = view.scan(host.tables[slot], ScanRange::default());
+            let rows = rows_of(&view, host.tables[slot]);
             let cold = rows.filter(|row| row.value().is_none() && row.sibling_count() == 1);
             out.extend(cold.map(|row| (table, row.key().clone())));
         }

@@ -1,10 +1,10 @@
 //! A situation, told step by step.
 
 use bytes::Bytes;
-use rumormill_core::table::ScanRange;
 
 use crate::app::Deployment;
 use crate::checkers::Violation;
+use crate::checkers::rows_of;
 use crate::clients::Deed;
 use crate::plan::{Caps, FaultWhat, Machine, Plan, SettingChange, Table};
 use crate::sabotage::Sabotage;
@@ -302,10 +302,7 @@ impl Scenario {
         let host = &self.world.hosts[node];
         let now = host.now(self.world.now_us());
         let Some(running) = &host.node else { return 0 };
-        running
-            .view(now)
-            .scan(host.tables[0], ScanRange::default())
-            .count()
+        rows_of(&running.view(now), host.tables[0]).count()
     }
 
     /// The trace so far without what is only detail, and without the running numbers, which detail would shift.

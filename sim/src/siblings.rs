@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use rumormill_core::table::{Conflict, Version, Write};
 
+use crate::checkers::rows_of;
 use crate::checkers::siblings::Shown;
 use crate::model::Effect;
 use crate::plan::Table;
@@ -127,7 +128,7 @@ impl World {
             let node = host.node.as_ref()?;
             let view = node.view(host.now(self.now_us));
             let id = host.tables[Table::Siblings as usize];
-            let rows = view.scan(id, rumormill_core::table::ScanRange::default());
+            let rows = rows_of(&view, id);
             let rows = rows.map(|row| {
                 let values = match row.siblings() {
                     Some(siblings) => siblings

@@ -203,6 +203,7 @@ fn seen(handle: &Handle) -> String {
         let rows: Vec<_> = node
             .view(now)
             .scan(TableId::DEFAULT, ScanRange::default())
+            .unwrap()
             .map(|row| (row.key().clone(), row.value().cloned()))
             .collect();
         let links = node.status(now).links;
@@ -562,7 +563,7 @@ fn plain_threads_have_the_calls_of_an_embedder() {
     assert_eq!(blocking.sync(), Ok(()));
     assert_eq!(
         blocking.with(|node, now| node.view(now).len(TableId::DEFAULT)),
-        Ok(0)
+        Ok(Ok(0))
     );
     let left = blocking.leave().unwrap();
     let Exit::Left(said) = a.thread.join().unwrap() else {

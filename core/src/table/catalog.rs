@@ -311,8 +311,8 @@ impl Catalog {
         Ok(id)
     }
 
-    /// Returns the description of a table with so many live rows.
-    pub(crate) fn info(&self, id: TableId, rows: u64) -> Option<TableInfo<'_>> {
+    /// Returns the description of a table with so many live rows, if that is known.
+    pub(crate) fn info(&self, id: TableId, rows: Option<u64>) -> Option<TableInfo<'_>> {
         let table = self.get(id)?;
         let id = table.public;
         Some(TableInfo {

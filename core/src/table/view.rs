@@ -14,7 +14,7 @@ use super::gossip::{Replica, StoredRow, Value};
 use super::siblings::SiblingRow;
 use super::{Mode, Namespace, RowClass, Slot, TableOptions, Version};
 use crate::effects::Effects;
-use crate::error::{CursorError, Lagged};
+use crate::error::{AnswersLater, ChangesError, CursorError, Lagged};
 use crate::id::{Seq, TableId};
 use crate::time::Wall;
 
@@ -345,8 +345,9 @@ pub struct TableInfo<'a> {
     pub options: TableOptions,
     /// Whether the options were given explicitly, in a row of `sys.tables`.
     pub explicit: bool,
-    /// Live rows, those included that have expired and wait for their timer. Hidden ones are not among them.
-    pub rows: u64,
+    /// Live rows, those included that have expired and wait for their timer. Hidden ones are not among them. `None` for a table that answers
+    /// later.
+    pub rows: Option<u64>,
 }
 
 /// The parts of a node that reads look at: the catalog and the log of all tables, and the tables of each mode.
@@ -372,7 +373,8 @@ impl<'a> Reads<'a> {
     fn table_info(self, id: TableId) -> Option<TableInfo<'a>> {
         let live = self.gossip.live(self.catalog, self.catalog.public(id));
         let rows = live.map_or(0, |live| live.len() as u64);
-        self.catalog.info(id, rows)
+        let is_known = self.catalog.mode(id) == Mode::Gossip;
+        self.catalog.info(id, is_known.then_some(rows))
     }
 }
 
@@ -412,51 +414,68 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Refuses a table whose rows a view cannot tell.
+    fn answers_at_once(&self, table: TableId) -> Result<(), AnswersLater> {
+        match self.answers_later(table) {
+            true => Err(AnswersLater { table }),
+            false => Ok(()),
+        }
+    }
+
     /// Live rows in key order, lazily. O(log rows) to begin, O(1) amortised per row.
-    pub fn scan(&self, table: TableId, range: ScanRange<'_>) -> Scan<'a> {
+    ///
+    /// # Errors
+    /// [`AnswersLater`].
+    pub fn scan(&self, table: TableId, range: ScanRange<'_>) -> Result<Scan<'a>, AnswersLater> {
+        self.answers_at_once(table)?;
         let first = range.prefix.max(range.from);
         let start = match range.after {
             Some(after) if after >= first => Bound::Excluded(after),
             _ => Bound::Included(first),
         };
         let live = self.reads.gossip.live(self.reads.catalog, table);
-        Scan {
+        Ok(Scan {
             reads: self.reads,
             wall_ms: self.wall_ms,
             prefix: range.prefix.to_vec(),
             until: range.until.map(<[u8]>::to_vec),
             inner: live.map(|keys| keys.from(start)),
-        }
+        })
     }
 
     /// A live row of the table, each with the same chance if `random` is a random number. O(1), but where most rows have expired and
     /// wait for their timer.
-    pub fn sample(&self, table: TableId, random: u64) -> Option<RowRef<'a>> {
+    ///
+    /// # Errors
+    /// [`AnswersLater`].
+    pub fn sample(&self, table: TableId, random: u64) -> Result<Option<RowRef<'a>>, AnswersLater> {
         const TRIES: u64 = 16;
+        self.answers_at_once(table)?;
         let gossip = self.reads.gossip;
         let home = self.reads.catalog.home(table);
         let rows = gossip.rows();
         let mut drawn = (0..TRIES).filter_map(|n| rows.sample(home, spread(random, n)));
-        match drawn.find(|row| row.is_live_at(self.wall_ms)) {
+        Ok(match drawn.find(|row| row.is_live_at(self.wall_ms)) {
             Some(row) => Some(self.reads.row(row)),
-            None => self.scan(table, ScanRange::default()).next(),
-        }
+            None => self.scan(table, ScanRange::default())?.next(),
+        })
     }
 
-    /// One of users' tables that have live rows, each with the same chance if `random` is a random number; `but` is left out.
-    /// O(1).
+    /// One of users' tables that have live rows, each with the same chance if `random` is a random number; `but` is left out, and so are tables
+    /// that answer later. O(1).
     pub fn sample_table(&self, random: u64, but: Option<TableId>) -> Option<TableInfo<'a>> {
         let gossip = self.reads.gossip;
         let but = but.map(|table| self.reads.catalog.home(table));
-        self.table_info(gossip.rows().sample_table(random, but)?)
+        let info = self.table_info(gossip.rows().sample_table(random, but)?);
+        info.filter(|info| info.rows.is_some())
     }
 
-    /// Live rows of all users' tables, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
+    /// Live rows of all users' tables that answer at once, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
     pub fn user_rows(&self) -> u64 {
         self.reads.gossip.rows().user_rows()
     }
 
-    /// Users' tables that have live rows. O(1).
+    /// Users' tables that answer at once and have live rows. O(1).
     pub fn populated_tables(&self) -> usize {
         self.reads.gossip.rows().listing().populated()
     }
@@ -473,9 +492,13 @@ impl<'a> View<'a> {
     }
 
     /// Live rows of a table, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
-    pub fn len(&self, table: TableId) -> u64 {
+    ///
+    /// # Errors
+    /// [`AnswersLater`].
+    pub fn len(&self, table: TableId) -> Result<u64, AnswersLater> {
+        self.answers_at_once(table)?;
         let live = self.reads.gossip.live(self.reads.catalog, table);
-        live.map_or(0, |keys| keys.len() as u64)
+        Ok(live.map_or(0, |keys| keys.len() as u64))
     }
 
     /// Live rows of all tables that expire one day. Hidden ones are not among them. O(1).
@@ -494,7 +517,7 @@ impl<'a> View<'a> {
         let ids = self.reads.catalog.in_order();
         let infos = ids.filter_map(|id| self.reads.table_info(id));
         infos
-            .filter(|info| info.rows > 0 || info.explicit)
+            .filter(|info| info.explicit || info.rows != Some(0))
             .collect()
     }
 
@@ -526,21 +549,29 @@ impl<'a> View<'a> {
     /// tables passed over).
     ///
     /// # Errors
-    /// [`Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
-    pub fn changes(&self, table: TableId, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
+    /// [`ChangesError::Lagged`] when the log no longer reaches back to `from`: scan the table and go on from its cursor.
+    /// [`ChangesError::AnswersLater`].
+    pub fn changes(
+        &self,
+        table: TableId,
+        from: Cursor,
+        limit: usize,
+    ) -> Result<Changes, ChangesError> {
+        self.answers_at_once(table)?;
         let tables = self.reads.catalog;
         let (public, home) = (tables.public(table), tables.home(table));
-        self.changes_where((from, limit), home, Some(public), |of| of == public)
+        let changes = self.changes_where((from, limit), home, Some(public), |of| of == public);
+        Ok(changes?)
     }
 
-    /// Changes of all users' tables from `from` on, within the bounds of [`View::changes`]. A flush of all tables is one change, of
+    /// Changes of all users' tables that answer at once from `from` on, within the bounds of [`View::changes`]. A flush of all tables is one change, of
     /// [`TableId::DEFAULT`].
     ///
     /// # Errors
-    /// [`Lagged`], as for [`View::changes`].
+    /// [`Lagged`] when the log no longer reaches back to `from`.
     pub fn all_changes(&self, from: Cursor, limit: usize) -> Result<Changes, Lagged> {
         self.changes_where((from, limit), TableId::DEFAULT, None, |of| {
-            self.reads.catalog.class(of) != RowClass::Sys
+            self.reads.catalog.class(of) != RowClass::Sys && !self.answers_later(of)
         })
     }
 

@@ -3,7 +3,8 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rumormill_core::errors::{
-    EvictError, LostError, ReadError, RequestError, ResumeError, TableError, TokenError, WriteError,
+    AnswersLater, EvictError, LostError, ReadError, RequestError, ResumeError, TableError,
+    TokenError, WriteError,
 };
 use serde_json::{Map, Value, json};
 
@@ -126,12 +127,17 @@ impl IntoResponse for ApiError {
 
 const UNREADABLE: &str = "unreadable";
 
+const ANSWERS_LATER: &str = "answers_later";
+
 pub(crate) const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         let message = error.to_string();
         match error {
+            WriteError::AnsweredLater => {
+                ApiError::new(StatusCode::NOT_IMPLEMENTED, ANSWERS_LATER, message)
+            }
             WriteError::EmptyKey => ApiError::new(StatusCode::BAD_REQUEST, "empty_key", message),
             WriteError::KeyTooLarge { size, limit } => {
                 ApiError::new(StatusCode::BAD_REQUEST, "key_too_large", message)
@@ -183,6 +189,16 @@ impl From<WriteError> for ApiError {
             }
             _ => ApiError::new(UNAVAILABLE, "unavailable", message),
         }
+    }
+}
+
+impl From<AnswersLater> for ApiError {
+    fn from(error: AnswersLater) -> Self {
+        ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            ANSWERS_LATER,
+            error.to_string(),
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use rumormill_core::{
     Wall,
+    errors::AnswersLater,
     table::{ScanRange, TableName},
 };
 use serde::Serialize;
@@ -112,6 +113,7 @@ impl From<&Row> for ListedRow {
                content((Listing = "application/json"), (watch::WatchEvent = "text/event-stream"))),
               (status = 400, description = "`bad_parameter`, `bad_table_name`, `mode_not_built`"),
               (status = 500, description = "`unreadable`: a stored value is damaged"),
+              (status = 501, description = "`answers_later`: the rows of this table are read and written one by one, and neither listed nor watched"),
               (status = 503, description = "`busy`, `unavailable`, `halted`: the node does not serve")))]
 pub(crate) async fn list(
     State(gateway): State<Gateway>,
@@ -152,6 +154,7 @@ pub(crate) async fn list(
     };
     let bounds = (limit as usize, LIST_BYTES);
     let (page, end) = page(&gateway, table, (prefix, rest), bounds).await?;
+    let page = page.transpose()?;
     let begun = begun.unwrap_or(end);
     let next = page.as_ref().and_then(Page::next).map(|last| {
         let page = Place::new(begun, &last).encode();
@@ -175,7 +178,7 @@ async fn page(
     table: TableName,
     (prefix, rest): (Vec<u8>, Option<Rest>),
     bounds: (usize, usize),
-) -> Result<(Option<Page>, EventId), ApiError> {
+) -> Result<(Option<Result<Page, AnswersLater>>, EventId), ApiError> {
     gateway
         .calls
         .with(move |node, now| {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use rumormill_core::{
     Node, Now, TableId, Wall,
+    errors::AnswersLater,
     io::Response as Answer,
     table::{
         Durability, Namespace, RowRef, ScanRange, Siblings, TableName, TableOp, TableRequest,
@@ -75,7 +76,7 @@ impl Page {
         table: TableId,
         range: ScanRange<'_>,
         (limit, bytes): (usize, usize),
-    ) -> Page {
+    ) -> Result<Page, AnswersLater> {
         let synced = is_synced(node, now, table);
         let mut page = Page {
             table,
@@ -84,7 +85,7 @@ impl Page {
             gated: false,
         };
         let mut size = 0;
-        for row in node.view(now).scan(table, range) {
+        for row in node.view(now).scan(table, range)? {
             let resident = Row::resident(&row);
             size += row.key().len() + row.value_len();
             if let Some(Content::Siblings(siblings)) = resident.as_ref().map(|row| &row.content) {
@@ -97,7 +98,7 @@ impl Page {
             page.gated |= synced && row.seq() > node.durable();
             page.rows.push((row.key().clone(), resident));
         }
-        page
+        Ok(page)
     }
 
     /// The key after which the next page begins, if there is one.

@@ -79,8 +79,9 @@ pub struct Table {
     pub conflict: &'static str,
     /// Whether the options were given explicitly.
     pub explicit: bool,
-    /// Live rows.
-    pub rows: u64,
+    /// Live rows; absent for a table that answers later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
 }
 
 impl From<TableInfo<'_>> for Table {

@@ -61,7 +61,8 @@ pub(crate) async fn document(
     ))
 }
 
-type Names = std::vec::IntoIter<(TableId, String)>;
+/// The tables to tell; one that answers later has no rows here, and is told as `null`.
+type Names = std::vec::IntoIter<(Option<TableId>, String)>;
 
 struct Writer {
     calls: Calls,
@@ -94,11 +95,16 @@ impl Writer {
                     } else {
                         ","
                     };
-                    self.phase = Phase::Rows { table, after: None };
-                    Ok(Some(Bytes::from(format!(
-                        "{comma}{}:{{",
-                        Value::String(name)
-                    ))))
+                    let begun = match table {
+                        Some(_) => "{",
+                        None => "null",
+                    };
+                    self.phase = match table {
+                        Some(table) => Phase::Rows { table, after: None },
+                        None => Phase::NextTable,
+                    };
+                    let name = Value::String(name);
+                    Ok(Some(Bytes::from(format!("{comma}{name}:{begun}"))))
                 }
                 None => Ok(Some(Bytes::from_static(b"}}"))),
             },
@@ -119,7 +125,7 @@ impl Writer {
                 };
                 Page::of_range(node, now, table, range, (PAGE_ROWS, PAGE_BYTES))
             })
-            .await?;
+            .await??;
         let next = page.next();
         let mut out = String::new();
         for row in &page.complete(&self.calls).await? {
@@ -169,7 +175,9 @@ async fn head(calls: &Calls) -> Result<(String, Names), ApiError> {
             let users = infos
                 .into_iter()
                 .filter(|info| info.namespace == Namespace::Usr);
-            let names: Vec<_> = users.map(|info| (info.id, info.name.to_string())).collect();
+            let names: Vec<_> = users
+                .map(|info| (info.rows.map(|_| info.id), info.name.to_string()))
+                .collect();
             (format!("{{\"sys\":{sys},\"usr\":{{"), names.into_iter())
         })
         .await

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use rumormill_core::{
     TableId,
-    errors::{ReadError, RequestError, TableError, WriteError},
+    errors::{AnswersLater, ReadError, RequestError, TableError, WriteError},
     table::TableRequest,
 };
 use rumormill_kit::client_session::Replies;
@@ -120,12 +120,19 @@ impl From<WriteError> for Refusal {
             WriteError::StoreStalled => "OOM",
             WriteError::ClockAhead { .. } | WriteError::LastClock => "CLOCK",
             WriteError::Leaving => "LEAVING",
+            WriteError::AnsweredLater => "LATER",
             _ => "ERR",
         };
         let mut text = String::from(prefix);
         // Writing to a string cannot fail.
         let _ = write!(text, " {error}");
         text.into()
+    }
+}
+
+impl From<AnswersLater> for Refusal {
+    fn from(later: AnswersLater) -> Self {
+        Refusal::AnswersLater(later.table)
     }
 }
 

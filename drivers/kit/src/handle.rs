@@ -164,7 +164,7 @@ impl Handle {
             };
             Page::of(node, now, table, range)
         };
-        let page = self.with(read).await?;
+        let page = self.with(read).await??;
         self.complete(table, page).await
     }
 
@@ -180,7 +180,7 @@ impl Handle {
     ) -> Result<Rows, Error> {
         let bounds = scan::Bounds::of(&range, after);
         let read = move |node: &mut Node, now: Now| Page::of(node, now, table, bounds.range());
-        let page = self.with(read).await?;
+        let page = self.with(read).await??;
         self.complete(table, page).await
     }
 

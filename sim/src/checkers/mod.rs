@@ -27,8 +27,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rumormill_core::{
-    Actor, Node, NodeId, Now,
-    table::{Hlc, Namespace, ScanRange, Siblings, Version},
+    Actor, Node, NodeId, Now, TableId,
+    table::{Hlc, Namespace, RowRef, ScanRange, Siblings, Version, View},
 };
 
 use crate::model::{History, Model};
@@ -120,8 +120,7 @@ impl Contents {
             .into_iter()
             .filter(|table| table.namespace == Namespace::Usr)
         {
-            let rows: BTreeMap<Bytes, RowState> = view
-                .scan(table.id, ScanRange::default())
+            let rows: BTreeMap<Bytes, RowState> = rows_of(&view, table.id)
                 .map(|row| {
                     let expires_ms = row.expires().map(|wall| wall.as_millis());
                     if let Some(siblings) = row.siblings() {
@@ -206,4 +205,10 @@ impl std::fmt::Display for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}@{}:{}", self.0.clock, self.0.actor, self.0.counter)
     }
+}
+
+/// Returns the live rows that a node shows of a table, in key order. All tables of a run are gossip tables, which answer at once.
+pub(crate) fn rows_of<'a>(view: &View<'a>, table: TableId) -> impl Iterator<Item = RowRef<'a>> {
+    let rows = view.scan(table, ScanRange::default());
+    rows.into_iter().flatten()
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rumormill_core::{
     TableId, Wall,
-    table::{Change, ChangeKind, Cursor, ScanRange, Siblings, View},
+    table::{Change, ChangeKind, Cursor, Siblings, View},
 };
 
 use super::{MAX_VIOLATIONS, Violation, for_each};
+use crate::checkers::rows_of;
 use crate::plan::Table;
 
 /// The checker's name in reports.
@@ -35,8 +36,7 @@ struct Copied {
 impl Mirror {
     /// Begins anew with what a scan of the table shows, as after a lag or a flush. Guarantees, "Flushes": it does not say which rows it removed.
     fn scan(&mut self, view: &View<'_>, table: TableId) {
-        let rows = view.scan(table, ScanRange::default());
-        self.0 = rows
+        self.0 = rows_of(view, table)
             .map(|row| {
                 let siblings = row.siblings().map(|siblings| joined(&siblings));
                 let (value, expires) = (siblings.or(row.value().cloned()), row.expires());
@@ -162,8 +162,8 @@ impl Watcher {
                 }
                 Some((slot, Some(read.changes)))
             }
-            Err(lagged) => {
-                self.cursors[slot] = lagged.restart;
+            Err(_) => {
+                self.cursors[slot] = view.cursor();
                 Some((slot, None))
             }
         }

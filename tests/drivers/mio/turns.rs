@@ -148,7 +148,7 @@ fn last_words_are_written_before_the_loop_returns() {
     assert!(matches!(b.end(), Exit::Shutdown));
     wait("the last words", || {
         let all = |node: &mut Node, now: Now| node.view(now).len(TableId::DEFAULT);
-        a.handle.with(all).unwrap() == ROWS + 1
+        a.handle.with(all).unwrap() == Ok(ROWS + 1)
     });
     a.end();
 }

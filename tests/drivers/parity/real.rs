@@ -235,6 +235,7 @@ impl<R: Runner> Cluster for Real<R> {
 pub(super) fn rows(node: &Node, now: Now) -> Rows {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let rows = node.view(now).scan(TableId::DEFAULT, ScanRange::default());
+    let rows = rows.unwrap();
     rows.filter_map(|row| Some((text(row.key()), text(row.value()?))))
         .collect()
 }

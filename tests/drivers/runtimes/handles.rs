@@ -93,6 +93,13 @@ async fn many_calls_wait_for_a_table_that_answers_later<R: Runtime>(runtime: R) 
     let answers: Vec<_> = told.try_iter().collect();
     assert_eq!(answers.len() as u32, MANY);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    // Its rows are there, and no scan or watch takes them for all of the table.
+    let refused = |answer| assert!(matches!(answer, Err(Error::AnswersLater(_))), "{answer:?}");
+    refused(handle.scan(slow, "", None).await);
+    refused(handle.scan_range(slow, Bytes::new().., None).await);
+    let mut watch = handle.watch(slow).await.unwrap();
+    let told = watch.next().await.unwrap();
+    assert!(matches!(told, Err(Error::AnswersLater(_))), "{told:?}");
     a.end().await;
 }
 

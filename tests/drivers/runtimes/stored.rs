@@ -97,7 +97,7 @@ async fn rows_of_a_synced_table_are_shown_when_they_are_durable<R: Runtime>(runt
     // The loop has taken all of them, and the row is there.
     for _ in 0..3 {
         let len = handle.with(move |node, now| node.view(now).len(safe));
-        assert_eq!(len.await, Ok(1));
+        assert_eq!(len.await, Ok(Ok(1)));
         assert!(future::poll_once(put.as_mut()).await.is_none());
         assert!(future::poll_once(get.as_mut()).await.is_none());
         assert!(future::poll_once(scan.as_mut()).await.is_none());

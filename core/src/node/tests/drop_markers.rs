@@ -13,7 +13,10 @@ fn stored(lab: &Lab, i: usize) -> usize {
 
 fn shown(lab: &Lab, i: usize) -> (u64, usize) {
     let view = lab.nodes[i].as_ref().unwrap().view(lab.now);
-    let scanned = view.scan(TableId::DEFAULT, ScanRange::default()).count();
+    let scanned = view
+        .scan(TableId::DEFAULT, ScanRange::default())
+        .unwrap()
+        .count();
     (view.user_rows(), scanned)
 }
 
@@ -228,7 +231,7 @@ fn a_flush_of_all_is_told_to_watchers_of_every_kind_of_table() {
         let told: Vec<_> = changes.changes.iter().map(|c| (c.table, &c.kind)).collect();
         let all = ChangeKind::Flushed { all: true };
         assert_eq!(told, [(watched, &all)], "{options:?}");
-        assert_eq!(lab.node(1).view(now).len(watched), 0);
+        assert_eq!(lab.node(1).view(now).len(watched).unwrap(), 0);
     }
 }
 
@@ -248,12 +251,12 @@ fn a_flush_of_siblings_that_are_ahead_replaces_all_that_it_saw() {
     lab.run(1_000);
     let ours = lab.node(0).table("s").unwrap();
     let now = lab.now;
-    assert_eq!(lab.node(0).view(now).len(ours), 1);
+    assert_eq!(lab.node(0).view(now).len(ours).unwrap(), 1);
     lab.node(0).flush(now, Some(ours)).unwrap();
     lab.run(1_000);
     let now = lab.now;
-    assert_eq!(lab.node(0).view(now).len(ours), 0);
-    assert_eq!(lab.node(1).view(now).len(theirs), 0);
+    assert_eq!(lab.node(0).view(now).len(ours).unwrap(), 0);
+    assert_eq!(lab.node(1).view(now).len(theirs).unwrap(), 0);
 }
 
 #[test]
@@ -355,7 +358,7 @@ fn what_a_flush_looks_at_is_bounded_whatever_other_tables_hold() {
         );
         lab.run(10_000);
         let now = lab.now;
-        assert_eq!(lab.node(0).view(now).len(table), 0);
+        assert_eq!(lab.node(0).view(now).len(table).unwrap(), 0);
         assert_eq!(shown(&lab, 0).1, others);
     }
 }
@@ -385,7 +388,7 @@ fn a_flush_waits_for_the_disk_only_where_a_table_promises_that() {
         let mut more = (0..9).filter_map(|_| lab.node(0).flush_more(now, left.unwrap()));
         let upto = more.next().unwrap();
         assert_eq!(upto > lab.node(0).durable(), waits, "{durability:?}");
-        assert_eq!(lab.node(0).view(now).len(table), 0);
+        assert_eq!(lab.node(0).view(now).len(table).unwrap(), 0);
     }
 }
 
@@ -502,7 +505,7 @@ pub(super) fn what_a_flushed_sibling_had_replaced_stays_away() {
             lab.run(2_000);
             for (i, table) in tables.iter().enumerate().take(2) {
                 let now = lab.now;
-                let shown = lab.node(i).view(now).len(*table);
+                let shown = lab.node(i).view(now).len(*table).unwrap();
                 assert_eq!(
                     shown, 0,
                     "n{i} shows what was replaced: {author} {late} {many}"
@@ -510,13 +513,17 @@ pub(super) fn what_a_flushed_sibling_had_replaced_stays_away() {
             }
         }
         let now = lab.now;
-        assert_eq!(lab.node(2).view(now).len(tables[2]), 0);
+        assert_eq!(lab.node(2).view(now).len(tables[2]).unwrap(), 0);
         assert_eq!(lab.tombstones(), [0, 0, 0], "it has come, and all is freed");
         for (i, table) in tables.into_iter().enumerate() {
             lab.stop(i);
             lab.start(i);
             let now = lab.now;
-            assert_eq!(lab.node(i).view(now).len(table), 0, "n{i} restarts");
+            assert_eq!(
+                lab.node(i).view(now).len(table).unwrap(),
+                0,
+                "n{i} restarts"
+            );
         }
     }
 }
@@ -544,7 +551,7 @@ fn what_a_flushed_sibling_had_replaced_is_known_after_a_restart() {
     for i in 0..3 {
         let table = lab.node(i).table("s").unwrap();
         let now = lab.now;
-        assert_eq!(lab.node(i).view(now).len(table), 0, "n{i}");
+        assert_eq!(lab.node(i).view(now).len(table).unwrap(), 0, "n{i}");
     }
     assert_eq!(lab.tombstones(), [0, 0, 0]);
 }
@@ -610,7 +617,7 @@ pub(super) fn a_row_of_a_memory_table_that_comes_after_its_drop_marker_was_freed
         let table = lab.node(other).table("m").unwrap();
         let now = lab.now;
         assert_eq!(
-            lab.node(other).view(now).len(table),
+            lab.node(other).view(now).len(table).unwrap(),
             0,
             "the member that restarted"
         );
@@ -619,7 +626,7 @@ pub(super) fn a_row_of_a_memory_table_that_comes_after_its_drop_marker_was_freed
         for i in 0..3 {
             let table = lab.node(i).table("m").unwrap();
             let now = lab.now;
-            assert_eq!(lab.node(i).view(now).len(table), 0, "n{i}");
+            assert_eq!(lab.node(i).view(now).len(table).unwrap(), 0, "n{i}");
         }
         assert_eq!(lab.tombstones(), [0, 0, 0]);
     }

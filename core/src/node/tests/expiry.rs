@@ -288,6 +288,7 @@ pub(super) fn watchers_are_told_that_a_row_is_hidden_and_shows_again_and_not_tha
             .unwrap()
             .view(lab.clock(2))
             .len(TableId::DEFAULT)
+            .unwrap()
     };
     lab.skew(&[2], DAY_MS, 1_000);
     assert_eq!((lab.told(2, from), info(&lab)), (std::vec!["expired"], 0));

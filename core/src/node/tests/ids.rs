@@ -51,7 +51,7 @@ impl Lab {
         let view = self.nodes[i].as_ref().unwrap().view(self.now);
         let row = view.get(id, key.as_bytes()).row();
         let value = row.and_then(|row| row.value().cloned());
-        let scanned = view.scan(id, ScanRange::default());
+        let scanned = view.scan(id, ScanRange::default()).unwrap();
         let scanned = scanned.filter(|row| row.key() == key).count();
         assert_eq!(scanned, usize::from(row.is_some()), "scans show the same");
         value
@@ -100,7 +100,7 @@ pub(super) fn an_id_follows_its_definition() {
         assert_eq!((info.options, info.explicit), (options, true));
         let listed: Vec<_> = view.user_tables(None).collect();
         assert_eq!(listed.len(), 1, "one table of the name is listed");
-        assert_eq!((listed[0].id, listed[0].rows), (id, 2));
+        assert_eq!((listed[0].id, listed[0].rows), (id, Some(2)));
         let changes = view.changes(id, cursor, 100).unwrap().changes;
         let told = changes.iter().filter(|change| {
             assert_eq!(change.table, id, "by the id that was given out");
@@ -330,7 +330,7 @@ pub(super) fn a_watcher_of_a_name_hears_that_rows_have_gone_before_it_meant_anot
         }
         lab.meet();
         let view = lab.nodes[1].as_ref().unwrap().view(lab.now);
-        assert_eq!(view.scan(id, ScanRange::default()).count(), 0);
+        assert_eq!(view.scan(id, ScanRange::default()).unwrap().count(), 0);
         let changes = view.changes(id, cursor, 100).unwrap().changes;
         let kinds = changes.iter().map(|change| &change.kind);
         let flushes = kinds.filter(|kind| matches!(kind, ChangeKind::Flushed { .. }));

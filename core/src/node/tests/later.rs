@@ -78,6 +78,38 @@ fn a_table_that_answers_later_answers_requests_alone() {
 }
 
 #[test]
+fn a_view_of_a_table_that_answers_later_tells_none_of_its_rows() {
+    let (mut lab, table) = delayed();
+    let now = lab.now;
+    let begin = lab.node(0).view(now).cursor();
+    lab.ask_within(1, put(table, "k", "v"), None);
+    lab.run(1_100);
+    assert!(lab.answer_to(1).unwrap().is_ok());
+    lab.put(0, "k", "v");
+    let now = lab.now;
+    let view = lab.node(0).view(now);
+    let later = AnswersLater { table };
+    let range = ScanRange::default;
+    assert_eq!(view.scan(table, range()).map(|_| ()), Err(later));
+    assert_eq!(view.len(table), Err(later));
+    assert_eq!(view.sample(table, 7).map(|_| ()), Err(later));
+    let changes = view.changes(table, begin, 9);
+    assert_eq!(changes.err(), Some(ChangesError::AnswersLater(later)));
+    let of_all = view.all_changes(begin, 9).unwrap().changes;
+    assert!(!of_all.is_empty() && of_all.iter().all(|change| change.table != table));
+    let info = view.table_info(table).unwrap();
+    assert_eq!((info.name, info.rows), ("slow", None));
+    let mut listed = view.user_tables(None);
+    assert!(listed.all(|info| info.rows.is_none() == (info.id == table)));
+    let drawn: Vec<_> = (0..99)
+        .filter_map(|random| view.sample_table(random, None))
+        .map(|info| info.id)
+        .collect();
+    assert!(drawn.contains(&TableId::DEFAULT) && !drawn.contains(&table));
+    assert_eq!(view.scan(TableId::DEFAULT, range()).unwrap().count(), 1);
+}
+
+#[test]
 fn an_operation_that_waits_is_cancelled_or_given_up_at_its_deadline() {
     let (mut lab, table) = delayed();
     lab.ask_within(1, put(table, "a", "1"), Some(DELAY / 2));

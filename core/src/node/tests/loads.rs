@@ -111,6 +111,7 @@ fn a_large_value_leaves_memory_once_it_is_durable_and_is_read_from_the_store() {
     let view = lab.nodes[0].as_ref().unwrap().view(lab.now);
     let lens: Vec<_> = view
         .scan(TableId::DEFAULT, ScanRange::default())
+        .unwrap()
         .map(|row| (row.value().is_some(), row.value_len()))
         .collect();
     assert_eq!(

@@ -88,7 +88,11 @@ fn hashes_that_come_and_go_leave_nothing() {
         for i in 0..2 {
             let now = lab.now;
             let table = lab.node(i).user_table(name).unwrap();
-            assert_eq!(lab.node(i).view(now).len(table), 1, "{name} on n{i}");
+            assert_eq!(
+                lab.node(i).view(now).len(table).unwrap(),
+                1,
+                "{name} on n{i}"
+            );
             lab.node(i).inspect().check();
         }
     }

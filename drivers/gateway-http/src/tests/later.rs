@@ -40,6 +40,32 @@ fn a_row_of_a_table_that_answers_later_is_written_read_and_deleted() {
 }
 
 #[test]
+fn a_table_that_answers_later_is_neither_listed_nor_watched_nor_counted() {
+    let lab = lab(Duration::from_millis(1));
+    for table in ["slow", "fast"] {
+        let put = lab.send(Method::PUT, &format!("/v1/usr/{table}/k"), "v");
+        assert_eq!(put.status, StatusCode::CREATED);
+    }
+    for query in ["", "?prefix=k", "?after=a", "?watch"] {
+        let refused = lab.get(&format!("/v1/usr/slow{query}"));
+        assert_eq!(refused.status, StatusCode::NOT_IMPLEMENTED, "{query}");
+        assert_eq!(refused.code(), "answers_later", "{query}");
+    }
+    let listed = lab.get("/v1/usr/fast").json();
+    assert_eq!(listed["rows"].as_array().map(Vec::len), Some(1));
+    let tables = lab.get("/v1/tables").json();
+    let rows = |name: &str| {
+        let mut tables = tables["tables"].as_array().expect("a list").iter();
+        let found = tables.find(|table| table["name"] == name);
+        found.expect("it is listed").get("rows").cloned()
+    };
+    assert_eq!((rows("slow"), rows("fast")), (None, Some(1.into())));
+    let state = lab.get("/v1/state").json();
+    assert!(state["usr"]["slow"].is_null() && state["usr"]["fast"]["k"] == "v");
+    assert!(state["sys"]["tables"].get("slow").is_some());
+}
+
+#[test]
 fn a_request_that_waits_holds_up_no_other() {
     let lab = lab(Duration::from_secs(3_600));
     let waits = lab.answer(request(Method::PUT, "/v1/usr/slow/k", "v"));

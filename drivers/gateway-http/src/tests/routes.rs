@@ -26,6 +26,7 @@ fn a_row_is_bytes_in_and_out() {
         let table = node.table("blobs").expect("a name");
         node.view(now)
             .scan(table, Default::default())
+            .expect("it answers at once")
             .next()
             .map(|row| row.key().to_vec())
     }));

@@ -251,7 +251,9 @@ fn values_that_are_only_in_the_store_are_shown_everywhere() {
     let cold = lab.backend.with(|node, now| {
         let table = node.user_table("t").expect("it has rows");
         let view = node.view(now);
-        let rows = view.scan(table, Default::default());
+        let rows = view
+            .scan(table, Default::default())
+            .expect("it answers at once");
         rows.filter(|row| row.value().is_none()).count()
     });
     assert_eq!(smol::block_on(cold), Ok(2));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rumormill_core::{
     Node, Now, TableId,
-    errors::{Lagged, TableError},
+    errors::{ChangesError, TableError},
     table::{ChangeKind, Changes, Cursor, Namespace, TableName},
 };
 use smol::{Executor, Timer};
@@ -68,7 +68,7 @@ pub(super) struct Seat {
 /// Changes as the node has them, and how they may be shown.
 pub(super) struct Read {
     pub(super) table: TableId,
-    pub(super) changes: Result<Changes, Lagged>,
+    pub(super) changes: Result<Changes, ChangesError>,
     /// Whether they may be shown only after a sync.
     synced: bool,
 }
@@ -199,10 +199,14 @@ impl Hub {
             let limit = node.config().limits.table_name_bytes;
             let limit = limit.min(usize::from(u8::MAX));
             if size == 0 || size > limit {
-                return Err(TableError::BadName { size, limit });
+                return Err(ApiError::from(TableError::BadName { size, limit }));
             }
-            let cursor = node.view(now).cursor();
-            let boot = node.actor().boot;
+            let view = node.view(now);
+            if let Some(table) = node.find_table(&name) {
+                // A table that answers later is refused here.
+                view.len(table)?;
+            }
+            let (cursor, boot) = (view.cursor(), node.actor().boot);
             Ok((desk.seat(node, &name, cursor), EventId { boot, cursor }))
         });
         let ((seat, fresh), end) = opened.await??;
@@ -308,8 +312,13 @@ async fn look(calls: &Calls, feed: &Feed, budget: &Budget, from: EventId) -> Res
     };
     let changes = match changes {
         Ok(changes) => changes,
-        Err(lagged) => {
+        Err(ChangesError::AnswersLater(later)) => return Err(later.into()),
+        Err(ChangesError::Lagged(lagged)) => {
             feed.restart(lagged.restart);
+            return Ok(());
+        }
+        Err(_) => {
+            feed.restart(end);
             return Ok(());
         }
     };

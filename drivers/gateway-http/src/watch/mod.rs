@@ -20,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use rumormill_core::{
     TableId,
+    errors::{ChangesError, Lagged},
     table::{Change, Cursor},
 };
 use smol::{Timer, stream};
@@ -356,8 +357,13 @@ impl Watcher {
                 };
                 Ok(None)
             }
-            Err(lagged) => {
-                self.at.cursor = lagged.restart;
+            Err(ChangesError::AnswersLater(_)) => Err(Farewell::Unavailable),
+            Err(ChangesError::Lagged(Lagged { restart, .. })) => {
+                self.at.cursor = restart;
+                Ok(Some(Bytes::from(bare(self.at, "lagged", "{}"))))
+            }
+            Err(_) => {
+                self.at.cursor = end;
                 Ok(Some(Bytes::from(bare(self.at, "lagged", "{}"))))
             }
         }

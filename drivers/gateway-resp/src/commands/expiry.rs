@@ -182,7 +182,7 @@ fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit) -> Outcome {
     let moment = unit.moment(ctx.now, integer(args.get(2))?);
     let at = moment.map(wall_of).ok_or(Refusal::ExpireTime)?;
     let Some(row) = ctx.node.view(ctx.now).get(TableId::DEFAULT, key).row() else {
-        if ctx.hash(key).is_some() {
+        if ctx.hash(key)?.is_some() {
             let name = ctx.command.name.to_ascii_uppercase();
             return Err(format!(
                 "ERR {name} is not supported on a hash: a hash is a table, and tables do not expire"
@@ -235,7 +235,7 @@ fn remaining(ctx: &mut Ctx<'_>, args: Args<'_>, show: fn(i64, i64) -> i64) -> Ou
             let at = millis_of(at);
             show(at.saturating_sub(now).max(0), at)
         }),
-        None if ctx.hash(key).is_some() => -1,
+        None if ctx.hash(key)?.is_some() => -1,
         None => -2,
     };
     ctx.int(answer)

@@ -99,14 +99,8 @@ fn readable(ctx: &Ctx<'_>, name: &[u8]) -> Result<Option<TableId>, Refusal> {
     // A table of another mode is not the same as one that is not there.
     let text = std::str::from_utf8(name);
     text.map_or(Ok(Mode::Gossip), Mode::built)?;
-    let later = |table: &TableId| ctx.node.view(ctx.now).answers_later(*table);
-    match ctx.hash(name) {
-        Some(table) if later(&table) => Err(Refusal::AnswersLater(table)),
+    match ctx.hash(name)? {
         None if ctx.is_string(name) => Err(Refusal::WRONG_TYPE),
-        None => match table_of(ctx, name).filter(later) {
-            Some(table) => Err(Refusal::AnswersLater(table)),
-            None => Ok(None),
-        },
         found => Ok(found),
     }
 }
@@ -174,11 +168,8 @@ fn put(ctx: &mut Ctx<'_>, args: Args<'_>, finish: fn(&mut Ctx<'_>, i64) -> Outco
 }
 
 /// The rows of a hash, in order.
-pub(super) fn all_rows<'a>(
-    ctx: &'a Ctx<'_>,
-    table: TableId,
-) -> impl Iterator<Item = RowRef<'a>> + use<'a> {
-    ctx.node.view(ctx.now).scan(table, ScanRange::default())
+pub(super) fn all_rows<'a>(ctx: &'a Ctx<'_>, table: TableId) -> impl Iterator<Item = RowRef<'a>> {
+    ctx.scan(table, ScanRange::default())
 }
 
 /// The table of a hash that was looked at before, unless it has gone since.
@@ -290,7 +281,7 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 
 fn hlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let length = match readable(ctx, args.get(1))? {
-        Some(table) => ctx.node.view(ctx.now).len(table),
+        Some(table) => ctx.node.view(ctx.now).len(table)?,
         None => 0,
     };
     ctx.int(i64::try_from(length).unwrap_or(i64::MAX))
@@ -358,7 +349,7 @@ fn look(
         ..ScanRange::default()
     };
     found.begin_piece();
-    for row in ctx.node.view(ctx.now).scan(table, range) {
+    for row in ctx.scan(table, range) {
         found.shown(ctx, (table, part), &row);
         if found.looked_is_enough() {
             return Some(Next::Row(row.key().clone()));
@@ -389,8 +380,7 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         ..ScanRange::default()
     };
     let (mut found, mut last) = (Found::default(), None);
-    let view = ctx.node.view(ctx.now);
-    let mut rows = view.scan(table, range);
+    let mut rows = ctx.node.view(ctx.now).scan(table, range)?;
     let mut room = options.budget();
     for row in &mut rows {
         if options.look_at(row.key(), &mut room) {

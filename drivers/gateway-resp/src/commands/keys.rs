@@ -121,8 +121,8 @@ pub(super) fn del_row(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, Refusal> {
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
         let key = args.get(at);
+        let shown = ctx.hash(key)?;
         let mut existed = del_row(ctx, key)?;
-        let shown = ctx.hash(key);
         if let Some(table) = shown.or_else(|| ctx.hidden_hash(key)) {
             ctx.flush(Some(table))?;
             existed |= shown.is_some();
@@ -135,7 +135,7 @@ fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let step = |ctx: &mut Ctx<'_>, args: Args<'_>, at| {
         let key = args.get(at);
-        Ok(i64::from(ctx.is_string(key) || ctx.hash(key).is_some()))
+        Ok(i64::from(ctx.is_string(key) || ctx.hash(key)?.is_some()))
     };
     ctx.each(args, Each::new(1, 1, step, |ctx, found| ctx.int(found)))
 }
@@ -144,7 +144,7 @@ fn kind(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
     let kind = if ctx.is_string(key) {
         "string"
-    } else if ctx.hash(key).is_some() {
+    } else if ctx.hash(key)?.is_some() {
         "hash"
     } else {
         "none"
@@ -160,9 +160,9 @@ fn tables<'a>(ctx: &'a Ctx<'_>, after: Option<&[u8]>) -> impl Iterator<Item = Ta
     ctx.node.view(ctx.now).user_tables(after)
 }
 
-/// Whether a table is listed as a hash: it has rows, and its name is not that of a string as well.
+/// Whether a table is listed as a hash: it is known to have rows, and its name is not that of a string as well.
 fn is_hash(ctx: &Ctx<'_>, table: &TableInfo<'_>) -> bool {
-    table.id != TableId::DEFAULT && table.rows > 0 && !ctx.is_string(table.name.as_bytes())
+    table.id != TableId::DEFAULT && table.rows > Some(0) && !ctx.is_string(table.name.as_bytes())
 }
 
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
@@ -189,7 +189,7 @@ fn look(ctx: &Ctx<'_>, _args: Args<'_>, next: Option<&Next>, found: &mut Found) 
                 after,
                 ..ScanRange::default()
             };
-            for row in ctx.node.view(ctx.now).scan(TableId::DEFAULT, range) {
+            for row in ctx.scan(TableId::DEFAULT, range) {
                 if found.matches(row.key()) {
                     found.name(row.key());
                 }
@@ -358,7 +358,7 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
             after,
             ..ScanRange::default()
         };
-        for row in ctx.node.view(ctx.now).scan(TableId::DEFAULT, range) {
+        for row in ctx.scan(TableId::DEFAULT, range) {
             if options.look_at(row.key(), &mut budget) {
                 budget.take(row.key().len());
                 found.push(row.key().clone());
@@ -391,9 +391,9 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
 fn randomkey(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
     let (draw, which) = (ctx.draw(), ctx.draw());
     let view = ctx.node.view(ctx.now);
-    let strings = view.len(TableId::DEFAULT);
+    let strings = view.len(TableId::DEFAULT).unwrap_or(0);
     let string = || {
-        let row = view.sample(TableId::DEFAULT, which);
+        let row = view.sample(TableId::DEFAULT, which).ok().flatten();
         row.map(|row| row.key().clone())
     };
     let hash = || {
@@ -413,7 +413,7 @@ fn randomkey(ctx: &mut Ctx<'_>, _args: Args<'_>) -> Outcome {
 /// Strings and hashes. A name that is both counts twice. O(1).
 pub(super) fn count(ctx: &Ctx<'_>) -> u64 {
     let view = ctx.node.view(ctx.now);
-    let strings = view.len(TableId::DEFAULT);
+    let strings = view.len(TableId::DEFAULT).unwrap_or(0);
     let tables = view.populated_tables() as u64;
     strings + tables - u64::from(strings > 0)
 }

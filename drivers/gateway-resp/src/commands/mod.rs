@@ -15,7 +15,7 @@ pub(crate) mod transactions;
 use bytes::Bytes;
 use rumormill_core::{
     Node, Now, Seq, TableId,
-    table::{Accepted, Conflict, TableRequest},
+    table::{Accepted, Conflict, RowRef, ScanRange, TableRequest},
 };
 use rumormill_kit::client_session::Replies;
 
@@ -189,11 +189,21 @@ impl Ctx<'_> {
         }
     }
 
-    /// The hash of that name, if it has fields.
-    fn hash(&self, name: &[u8]) -> Option<TableId> {
-        let table = self.node.user_table(std::str::from_utf8(name).ok()?)?;
-        let has_fields = table != TableId::DEFAULT && self.node.view(self.now).len(table) > 0;
-        has_fields.then_some(table)
+    /// The hash of that name, if it has fields. A table that answers later is refused: whether it has fields is not known here.
+    fn hash(&self, name: &[u8]) -> Result<Option<TableId>, Refusal> {
+        let name = std::str::from_utf8(name).ok();
+        let table = name.and_then(|name| self.node.user_table(name));
+        let Some(table) = table.filter(|table| *table != TableId::DEFAULT) else {
+            return Ok(None);
+        };
+        let fields = self.node.view(self.now).len(table)?;
+        Ok((fields > 0).then_some(table))
+    }
+
+    /// The live rows of a table that was not refused, in a range.
+    fn scan(&self, table: TableId, range: ScanRange<'_>) -> impl Iterator<Item = RowRef<'_>> {
+        let rows = self.node.view(self.now).scan(table, range);
+        rows.into_iter().flatten()
     }
 
     /// The table of a hash all of whose fields have expired here: some may show elsewhere.
@@ -250,7 +260,7 @@ impl Ctx<'_> {
     /// The steps that the first piece of a flush of a table, or of all, takes at most: rows whose clocks are ahead are deleted one by one.
     fn flush_steps(&self, table: Option<TableId>) -> usize {
         let view = self.node.view(self.now);
-        let rows = table.map_or_else(|| view.user_rows(), |table| view.len(table));
+        let rows = table.map_or_else(|| view.user_rows(), |table| view.len(table).unwrap_or(0));
         let rows = usize::try_from(rows).unwrap_or(usize::MAX);
         rows.saturating_mul(work::WRITE).min(work::FLUSH)
     }

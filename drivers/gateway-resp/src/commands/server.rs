@@ -267,7 +267,7 @@ fn keyspace(ctx: &Ctx<'_>, text: &mut String) {
 
 fn rumormill(ctx: &Ctx<'_>, text: &mut String) {
     let status = ctx.node.status(ctx.now);
-    let strings = ctx.node.view(ctx.now).len(TableId::DEFAULT);
+    let strings = ctx.node.view(ctx.now).len(TableId::DEFAULT).unwrap_or(0);
     field(text, format_args!("node:{}", status.id));
     field(text, format_args!("name:{}", status.name.escape_default()));
     field(text, format_args!("cluster:{}", status.cluster));

@@ -78,7 +78,7 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
             crate::encoder::bulk(ctx.replies.buf(), value);
             Ok(())
         }
-        None if ctx.hash(key).is_some() => Err(Refusal::WRONG_TYPE),
+        None if ctx.hash(key)?.is_some() => Err(Refusal::WRONG_TYPE),
         None => ctx.nil(),
     }
 }
@@ -90,14 +90,14 @@ fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
             let length = row.value_len();
             ctx.int(length as i64)
         }
-        None if ctx.hash(key).is_some() => Err(Refusal::WRONG_TYPE),
+        None if ctx.hash(key)?.is_some() => Err(Refusal::WRONG_TYPE),
         None => ctx.int(0),
     }
 }
 
 /// Refuses to replace a hash whose values a client has to have seen to replace them.
 fn check_replaceable(ctx: &Ctx<'_>, key: &[u8]) -> Outcome {
-    match ctx.hash(key) {
+    match ctx.hash(key)? {
         Some(table) if ctx.keeps_siblings(table) => Err(Refusal::NOT_REPLACED),
         _ => Ok(()),
     }
@@ -107,7 +107,7 @@ fn check_replaceable(ctx: &Ctx<'_>, key: &[u8]) -> Outcome {
 fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expires: Option<Wall>) -> Outcome {
     check_replaceable(ctx, key)?;
     put_row(ctx, key, value, expires)?;
-    if let Some(table) = ctx.hash(key) {
+    if let Some(table) = ctx.hash(key)? {
         ctx.flush(Some(table))?;
     }
     Ok(())
@@ -201,7 +201,7 @@ fn set_with(ctx: &mut Ctx<'_>, args: Args<'_>, options: &SetOptions<'_>) -> Outc
     if options.keep {
         expires = current.and_then(|row| row.expires());
     }
-    let is_hash = !is_string && ctx.hash(key).is_some();
+    let is_hash = !is_string && ctx.hash(key)?.is_some();
     if options.get && is_hash {
         return Err(Refusal::WRONG_TYPE);
     }
@@ -219,7 +219,7 @@ fn set_with(ctx: &mut Ctx<'_>, args: Args<'_>, options: &SetOptions<'_>) -> Outc
 
 fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
-    if ctx.is_string(key) || ctx.hash(key).is_some() {
+    if ctx.is_string(key) || ctx.hash(key)?.is_some() {
         return ctx.int(0);
     }
     put_at_once(ctx, key, args.get(2), None)?;
@@ -242,7 +242,7 @@ fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
     let key = args.get(1);
     let old = match ctx.string(key)? {
         Some(value) => value.clone(),
-        None if ctx.hash(key).is_some() => return Err(Refusal::WRONG_TYPE),
+        None if ctx.hash(key)?.is_some() => return Err(Refusal::WRONG_TYPE),
         None => {
             // A row that is hidden here may show elsewhere.
             super::keys::del_row(ctx, key)?;

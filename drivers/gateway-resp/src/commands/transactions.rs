@@ -164,21 +164,22 @@ impl Client {
 }
 
 impl Seen {
-    fn look(ctx: &Ctx<'_>, name: &[u8]) -> Seen {
+    fn look(ctx: &Ctx<'_>, name: &[u8]) -> Result<Seen, Refusal> {
         let view = ctx.node.view(ctx.now);
         let string = ctx.row(TableId::DEFAULT, name);
-        Seen {
+        let hash = ctx.hash(name)?;
+        Ok(Seen {
             string: string.map(|row| row.version()),
-            hash: ctx.hash(name).map(|table| (table, view.revision(table))),
-        }
+            hash: hash.map(|table| (table, view.revision(table))),
+        })
     }
 }
 
 impl Watched {
     /// Whether a key is not what it was.
     fn have_changed(&self, ctx: &Ctx<'_>) -> bool {
-        let is_other = |key: &Key| Seen::look(ctx, &key.name) != key.seen;
-        self.keys.iter().any(is_other) || self.came_and_went(ctx)
+        let is_same = |key: &Key| Seen::look(ctx, &key.name).is_ok_and(|seen| seen == key.seen);
+        !self.keys.iter().all(is_same) || self.came_and_went(ctx)
     }
 
     /// Whether a string that is absent was there meanwhile; also when too much else has changed to tell. One that had expired before it was
@@ -229,7 +230,7 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>) -> Outcome {
         let view = ctx.node.view(ctx.now);
         let key = Key {
             name: Bytes::copy_from_slice(name),
-            seen: Seen::look(ctx, name),
+            seen: Seen::look(ctx, name)?,
             since: view.cursor(),
             revision: view.revision(TableId::DEFAULT),
         };
@@ -345,7 +346,8 @@ impl Plan {
 
     fn add(&mut self, ctx: &Ctx<'_>, command: &Command, args: Args<'_>) {
         self.steps += work::COMMAND;
-        let hash = |name: &[u8]| ctx.hash(name);
+        // A command on a table that answers later refuses, or is refused by itself.
+        let hash = |name: &[u8]| ctx.hash(name).unwrap_or_default();
         match command.group {
             "string" | "generic" | "hash" => self.keys(ctx, command, args),
             "connection" | "transactions" => {}
@@ -405,7 +407,7 @@ impl Plan {
             return;
         };
         for name in names {
-            match ctx.hash(name) {
+            match ctx.hash(name).unwrap_or_default() {
                 None if command.group == "hash" && !self.made.contains(name) => {
                     self.made.insert(name.to_vec());
                     self.steps += work::TABLE;
@@ -442,7 +444,7 @@ impl Plan {
         let elements = pattern.len().min(PATTERN_ELEMENTS);
         let mut steps = elements * 256 + pattern.len();
         let view = ctx.node.view(ctx.now);
-        let strings = view.scan(TableId::DEFAULT, ScanRange::default());
+        let strings = ctx.scan(TableId::DEFAULT, ScanRange::default());
         let strings = strings.map(|row| row.key().len());
         let hashes = view.user_tables(None).map(|table| table.name.len());
         for bytes in strings.chain(hashes).take(STEPS_MOST / LISTED) {

@@ -184,7 +184,10 @@ impl Board {
                         .map(|change| format!("{:?}\n", change.kind));
                     (lines.collect(), changes.next)
                 }
-                Err(lagged) => ("changes were missed\n".to_owned(), lagged.restart),
+                Err(_) => {
+                    let end = self.node.view(now).cursor();
+                    ("changes were missed\n".to_owned(), end)
+                }
             };
             self.told = next;
             for user in self.clients.values_mut().filter(|user| user.follows) {

@@ -1,7 +1,7 @@
 //! Why a handle's call failed.
 
 use rumormill_core::{
-    errors::{RequestError, TableError},
+    errors::{AnswersLater, RequestError, TableError},
     table::Cursor,
 };
 
@@ -30,6 +30,9 @@ pub enum Error {
     /// Siblings were asked for, and the table keeps none; nothing was changed.
     #[error("the table keeps no siblings")]
     NoSiblings,
+    /// The table answers later: its rows are read and written one by one, and it is neither scanned nor watched.
+    #[error(transparent)]
+    AnswersLater(#[from] AnswersLater),
     /// The node ended before its leave was complete: its time was up, or it was told to end at once.
     #[error("the node ended before its leave was complete")]
     LeaveCut,

@@ -5,6 +5,7 @@ use std::ops::{Bound, RangeBounds};
 use bytes::Bytes;
 use rumormill_core::{
     Node, Now, TableId,
+    errors::AnswersLater,
     io::Response,
     table::{Durability, Row, RowRef, ScanRange, Siblings},
 };
@@ -74,7 +75,12 @@ pub(super) struct Page {
 
 impl Page {
     /// The first page of a range. O(log rows + rows of the page).
-    pub(super) fn of(node: &Node, now: Now, table: TableId, range: ScanRange<'_>) -> Page {
+    pub(super) fn of(
+        node: &Node,
+        now: Now,
+        table: TableId,
+        range: ScanRange<'_>,
+    ) -> Result<Page, AnswersLater> {
         let view = node.view(now);
         let info = view.table_info(table);
         let sync = info.is_some_and(|info| info.options.durability == Durability::Sync);
@@ -84,7 +90,7 @@ impl Page {
             gated: false,
         };
         let mut size = 0;
-        for row in view.scan(table, range) {
+        for row in view.scan(table, range)? {
             size += row.key().len() + row.value_len();
             if page.rows.len() == PAGE_ROWS || (size > PAGE_BYTES && !page.rows.is_empty()) {
                 page.next = page.rows.last().map(|(key, _)| key.clone());
@@ -93,7 +99,7 @@ impl Page {
             page.gated |= sync && row.seq() > node.durable();
             page.rows.push((row.key().clone(), owned(&row)));
         }
-        page
+        Ok(page)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rumormill_core::{
     Node, Now, TableId,
+    errors::ChangesError,
     members::MemberInfo,
     table::{Changes, Cursor, Durability},
 };
@@ -59,9 +60,16 @@ impl Watchers {
         let view = node.view(now);
         let changes = match view.changes(table, from, BATCH) {
             Ok(changes) => changes,
-            Err(lagged) => {
-                let restart = lagged.restart;
-                watched.send(Err(Error::Lagged { restart }));
+            Err(error) => {
+                watched.send(Err(match error {
+                    ChangesError::AnswersLater(later) => later.into(),
+                    ChangesError::Lagged(lagged) => Error::Lagged {
+                        restart: lagged.restart,
+                    },
+                    _ => Error::Lagged {
+                        restart: view.cursor(),
+                    },
+                }));
                 return None;
             }
         };

@@ -232,7 +232,7 @@ impl Lab {
         for name in TABLES {
             let (now, table) = (self.now, self.table(i, name));
             let view = self.node(i).view(now);
-            for row in view.scan(table, ScanRange::default()) {
+            for row in view.scan(table, ScanRange::default()).unwrap() {
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                 let value = text(row.value().unwrap());
                 rows.insert((name.into(), text(row.key())), value);
