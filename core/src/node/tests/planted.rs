@@ -85,7 +85,7 @@ caught! {
     LeaverUncounted as leaver_uncounted by membership::a_delete_is_kept_until_a_leaver_that_held_more_has_come_back, "kept for the leaver";
     LostLeaverCounted as lost_leaver_counted by membership::a_delete_no_longer_waits_for_a_leaver_whose_last_state_was_declared_lost, "the wait is ended";
     NameForgottenEarly as name_forgotten_early by names::a_name_is_kept_while_anything_can_ask_for_it, "its end is in the log";
-    NamesakeByClock as namesake_by_clock by namesake::an_old_boot_whose_clock_was_ahead_is_ended_too, "both generations are ended";
+    NamesakeByClock as namesake_by_clock by namesake::an_old_boot_whose_clock_was_ahead_is_ended_too, "both boots are ended";
     NamesakeStays as namesake_stays by namesake::a_new_boot_without_a_disk_takes_the_place_of_the_old_one, "one takes the other's place";
     NamesakeWithDiskEnded as namesake_with_disk_ended by namesake::a_member_that_keeps_a_disk_is_waited_for_by_its_namesake, "its disk may come back";
     NonceEchoed as nonce_echoed by links::a_peer_that_sends_back_the_nonce_of_this_node_is_refused, "its own nonce";
