@@ -432,7 +432,7 @@ pub struct Lagged {
 }
 
 /// The mode of a table answers later, so a view cannot tell its rows, how many they are, or their changes. A row of such a table is read and written
-/// with [`Request::Table`](crate::Request::Table); nothing was changed.
+/// with [`Request::Table`](crate::io::Request::Table); nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 #[error("the table answers later: its rows are read and written one by one, with requests")]
