@@ -256,7 +256,11 @@ impl Model {
     /// Guarantees, "Deletes": a delete is freed by claims with clocks that are not below its own. "Rejoining": what a node writes again in a rejoin
     /// gets new clocks, which no client is told.
     pub(crate) fn keeps_deletes(&self) -> bool {
-        let removes = |op: &&Told| matches!(op.effect, Effect::Delete | Effect::PutFor(..));
+        // A row with siblings has the clock of its last write, and keeps what earlier ones have replaced as deletes.
+        let removes = |op: &&Told| {
+            let is_end = matches!(op.effect, Effect::Delete | Effect::PutFor(..));
+            is_end || op.table == Table::Siblings
+        };
         let removing = self.ops.iter().filter(removes);
         let mut beyond = removing.filter(|op| is_beyond_drift(op.version.clock, op.at_us));
         self.rewritten_beyond_drift || beyond.next().is_some()
@@ -433,14 +437,16 @@ mod tests {
     fn deletes_are_kept_to_the_end_where_what_removes_has_a_clock_that_no_member_follows() {
         const FAR: u64 = 1_000;
         let (put, expires) = (Effect::Put("v".into()), Effect::PutFor("v".into(), 1));
-        for (ahead_s, effect, kept) in [
-            (FAR, put, false),
-            (FAR, expires, true),
-            (FAR, Effect::Delete, true),
-            (1, Effect::Delete, false),
+        for (ahead_s, table, effect, kept) in [
+            (FAR, Table::Sync, put.clone(), false),
+            (FAR, Table::Siblings, put.clone(), true),
+            (1, Table::Siblings, put, false),
+            (FAR, Table::Sync, expires, true),
+            (FAR, Table::Sync, Effect::Delete, true),
+            (1, Table::Sync, Effect::Delete, false),
         ] {
             let mut model = Model::default();
-            told(&mut model, (Table::Sync, 0), ahead_s, effect);
+            told(&mut model, (table, 0), ahead_s, effect);
             assert_eq!(model.keeps_deletes(), kept);
             model.rewritten_beyond_drift();
             assert!(model.keeps_deletes());

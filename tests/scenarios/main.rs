@@ -304,6 +304,7 @@ fn plans_that_once_failed_hold() {
         "expiry-clock",
         "rejoin_through_a_node_that_rejoined",
         "siblings_after_a_flush_whose_clock_no_member_follows",
+        "siblings_of_which_one_has_a_clock_that_no_member_follows",
         "siblings_claimed_through_a_third",
         "two_that_meet_only_through_a_third",
         "a_node_that_had_left_alone_remembers_the_cluster",
