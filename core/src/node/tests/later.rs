@@ -110,6 +110,23 @@ fn a_view_of_a_table_that_answers_later_tells_none_of_its_rows() {
 }
 
 #[test]
+fn gossip_forgets_no_name_of_a_table_of_another_mode() {
+    let mut lab = Lab::new(1, Storage::None, true);
+    lab.configs[0].limits.change_log = 4;
+    lab.start(0);
+    lab.run(10);
+    let slow = lab.node(0).table_to_write("slow").unwrap();
+    lab.node(0).delay_table(slow, DELAY);
+    lab.node(0).table_to_write("gone").unwrap();
+    for n in 0..30 {
+        lab.put(0, &n.to_string(), "v");
+        lab.run(1_000);
+    }
+    assert_eq!(lab.node(0).user_table("gone"), None, "it was used no more");
+    assert_eq!(lab.node(0).user_table("slow"), Some(slow));
+}
+
+#[test]
 fn an_operation_that_waits_is_cancelled_or_given_up_at_its_deadline() {
     let (mut lab, table) = delayed();
     lab.ask_within(1, put(table, "a", "1"), Some(DELAY / 2));

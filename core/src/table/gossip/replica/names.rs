@@ -14,7 +14,7 @@ use crate::id::TableId;
 #[cfg(test)]
 use crate::table::catalog::Catalog;
 use crate::table::env::RowEnv;
-use crate::table::sys;
+use crate::table::{Mode, sys};
 
 /// For how long a table is idle before it is forgotten.
 const IDLE: Duration = Duration::from_secs(10);
@@ -73,7 +73,9 @@ impl Replica {
         let name = env.catalog.name(table);
         let ids = env.catalog.known_as(table);
         let drop_marker = drop_markers::drop_marker_key(name);
-        env.catalog.is_forgettable(name)
+        // The name of a table of another mode is not for gossip tables to forget.
+        env.catalog.mode(table) == Mode::Gossip
+            && env.catalog.is_forgettable(name)
             && ids
                 .iter()
                 .all(|id| self.rows.is_empty(*id) && self.is_untold(env, *id))
