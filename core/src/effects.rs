@@ -105,6 +105,7 @@ impl Effects {
         };
     }
 
+    #[must_use = "an output that is dropped is never carried out"]
     pub(crate) fn pop(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
@@ -338,6 +339,7 @@ impl Effects {
     }
 
     /// Everything up to `upto` is durable: the gate opens to there. The requests whose replies went through.
+    #[must_use = "the requests that were answered wait no more"]
     pub(crate) fn stored(&mut self, upto: Seq) -> Vec<Token> {
         let last = Seq(self.open.0 - 1);
         self.durable = self.durable.max(upto.min(last));

@@ -67,6 +67,7 @@ impl Requests {
     }
 
     /// Returns the requests whose deadline has come.
+    #[must_use = "these requests have to be given up"]
     pub(crate) fn due(&self, now: Instant) -> Vec<Token> {
         let due = self.deadlines.iter();
         #[cfg(test)]

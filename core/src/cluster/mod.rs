@@ -217,6 +217,7 @@ impl Cluster {
     }
 
     /// Lets a row of members take effect; returns the eviction it tells of, when that is news.
+    #[must_use = "an eviction has to be judged with all others"]
     pub(crate) fn row_changed(
         &mut self,
         env: &mut Env<'_>,

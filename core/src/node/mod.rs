@@ -173,6 +173,7 @@ impl Node {
     }
 
     /// The next thing the driver has to do, oldest first. Pops; computes nothing.
+    #[must_use = "an output that is not carried out breaks the contract"]
     pub fn poll_output(&mut self) -> Option<Output> {
         self.contract.seen();
         self.fx.pop()
@@ -222,6 +223,7 @@ impl Node {
 
     /// Deletes some more of the rows that a flush has left; once all are deleted, the batch that has to be durable before the answer, as that
     /// of a write does. About a millisecond.
+    #[must_use = "the answer to the flush waits for this batch"]
     pub fn flush_more(&mut self, now: Now, flush: FlushId) -> Option<Seq> {
         self.fx.set_now(now);
         let mut env = self.shared.rows(&mut self.fx);

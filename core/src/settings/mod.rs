@@ -81,6 +81,7 @@ impl SettingInfo {
 
 /// The effect that a change of the rows had here.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the node has to act on it"]
 pub(crate) enum Verdict {
     /// Another value is in force.
     Changed { name: &'static str, value: String },

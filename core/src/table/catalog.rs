@@ -156,6 +156,7 @@ impl Catalog {
     }
 
     /// Forgets a name; returns the ids that its tables had.
+    #[must_use = "rows of these tables have to go as well"]
     pub(crate) fn forget(&mut self, name: &str) -> impl Iterator<Item = TableId> + use<> {
         let ids = self.by_name.remove(name).unwrap_or_default().ids;
         let ids = ids.into_iter().flatten();
@@ -374,6 +375,7 @@ impl Catalog {
 
     /// Takes in a definition; a value of a newer version than this program's, or of another mode, is left alone. Returns what the name meant, and what it means
     /// from now on.
+    #[must_use = "rows of the table that the name meant before are shown no more"]
     pub(crate) fn define(
         &mut self,
         name: &[u8],

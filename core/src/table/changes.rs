@@ -117,6 +117,7 @@ impl ChangeLog {
     }
 
     /// Entries from number `from` on.
+    #[must_use = "it reads the log"]
     pub(crate) fn since(&self, from: u64) -> impl Iterator<Item = (u64, &Entry)> {
         let skip = from.saturating_sub(self.first) as usize;
         self.entries

@@ -69,6 +69,7 @@ impl Loads {
     }
 
     /// Asks for a value that no request waits for, unless it is on its way; whether there was room.
+    #[must_use = "there may be no room"]
     pub(crate) fn wants(&mut self, place: &Place) -> bool {
         self.want(place).is_ok()
     }
@@ -90,6 +91,7 @@ impl Loads {
     }
 
     /// Takes the next value to load, when another load may be in flight.
+    #[must_use = "a value that is taken has to be asked for"]
     pub(crate) fn next(&mut self) -> Option<Place> {
         if self.in_flight.len() >= self.at_once {
             return None;
@@ -97,6 +99,7 @@ impl Loads {
         self.queue.pop_front()
     }
 
+    #[must_use = "the store has to be asked under this number"]
     pub(crate) fn issue(&mut self, place: Place, version: VersionKey) -> LoadId {
         self.last = LoadId(self.last.0 + 1);
         self.pending.entry(place.clone()).or_default().issued = version;
@@ -105,6 +108,7 @@ impl Loads {
     }
 
     /// Ends a load. Returns the row that it was for, and the version of the row when it was issued.
+    #[must_use = "waiters of this row have to go on"]
     pub(crate) fn arrived(&mut self, load: LoadId) -> Option<(Place, VersionKey)> {
         let place = self.in_flight.remove(&load)?;
         let issued = self.pending.get(&place)?.issued;
@@ -112,6 +116,7 @@ impl Loads {
     }
 
     /// Ends the wait for a value; the requests that waited.
+    #[must_use = "these requests have to be carried out"]
     pub(crate) fn finish(&mut self, place: &Place) -> Vec<(Token, TableRequest)> {
         self.pending.remove(place).unwrap_or_default().waiters
     }

@@ -53,12 +53,14 @@ pub struct TableOptions {
 
 impl TableOptions {
     /// These options with another durability.
+    #[must_use = "it returns other options"]
     pub const fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
     /// These options with another rule for two writes to one key.
+    #[must_use = "it returns other options"]
     pub const fn conflict(mut self, conflict: Conflict) -> Self {
         self.conflict = conflict;
         self

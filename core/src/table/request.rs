@@ -35,12 +35,14 @@ impl TableRequest {
     }
 
     /// Returns this request in the name of another caller.
+    #[must_use = "it returns another request"]
     pub fn caller(mut self, caller: Caller) -> TableRequest {
         self.caller = caller;
         self
     }
 
     /// Returns this request with an idempotency key.
+    #[must_use = "it returns another request"]
     pub fn idempotency(mut self, key: IdempotencyKey) -> TableRequest {
         self.idempotency = Some(key);
         self

@@ -208,6 +208,7 @@ impl Cursor {
     pub const BYTES: usize = 9;
 
     /// Returns the place after the change that is here: a watch that begins there does not see the change again.
+    #[must_use = "the cursor itself stays where it is"]
     pub fn next(self) -> Cursor {
         Cursor(self.0.saturating_add(1))
     }

@@ -160,6 +160,7 @@ pub(crate) struct Membership {
 }
 
 /// An eviction that this node has just heard of.
+#[must_use = "it has to be judged"]
 pub(crate) struct Verdict {
     pub(crate) node: NodeId,
     pub(crate) generation: u64,

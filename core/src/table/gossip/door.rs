@@ -49,11 +49,13 @@ impl Gossip {
     }
 
     /// Takes the rows of the store's own tables that changed since the last call.
+    #[must_use = "these rows have to take effect"]
     pub(crate) fn take_sys_changes(&mut self) -> Vec<(TableId, Bytes)> {
         self.replica.take_sys_changes()
     }
 
     /// Takes the rows of members that changed since the last call; those of settings stay.
+    #[must_use = "these rows have to take effect"]
     pub(crate) fn take_member_changes(&mut self) -> Vec<(TableId, Bytes)> {
         self.replica.take_member_changes()
     }

@@ -70,6 +70,7 @@ impl Restored {
     }
 
     /// Drops the rows about members, since the node is a new one. Returns their keys.
+    #[must_use = "these records have to be deleted"]
     pub(crate) fn forget_members(&mut self) -> Vec<Bytes> {
         self.gossip.forget_members()
     }
@@ -229,11 +230,13 @@ impl Modes {
     }
 
     /// Asks for values that are only in the store. Returns a rejoin that became complete; there may be more to ask for then.
+    #[must_use = "the node has to act on a rejoin that is complete"]
     pub(crate) fn loads_due(&mut self, env: &mut Env<'_>) -> Option<Rejoined> {
         self.gossip.loads_due(env)
     }
 
     /// Takes in a value that the store has read, or why it could not. Returns a rejoin that became complete.
+    #[must_use = "the node has to act on a rejoin that is complete"]
     pub(crate) fn loaded(
         &mut self,
         env: &mut Env<'_>,

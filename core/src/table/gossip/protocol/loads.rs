@@ -16,6 +16,7 @@ use crate::table::gossip::replica::{Loaded, Place, Thawed};
 impl Gossip {
     /// Asks for the values that sessions and a rejoin want, and issues what may be in flight. Returns a rejoin that became complete; there
     /// may be more to ask for then.
+    #[must_use = "the node has to act on a rejoin that is complete"]
     pub(crate) fn loads_due(&mut self, env: &mut Env<'_>) -> Option<Rejoined> {
         loop {
             while let Some(place) = self.replica.next_wanted() {
@@ -43,6 +44,7 @@ impl Gossip {
     }
 
     /// Takes in a value that the store has read, or why it could not. Returns a rejoin that became complete.
+    #[must_use = "the node has to act on a rejoin that is complete"]
     pub(crate) fn loaded(
         &mut self,
         env: &mut Env<'_>,

@@ -27,6 +27,7 @@ pub(crate) struct PendingRejoin {
 }
 
 /// A rejoin that is complete.
+#[must_use = "the node has to act on it"]
 pub(crate) struct Rejoined {
     pub(crate) link: LinkId,
     pub(crate) with: NodeId,

@@ -199,6 +199,7 @@ impl Replica {
     }
 
     /// The fresh local writes as batches for the wire, the store's own rows first; empties the outbox.
+    #[must_use = "these rows have to be sent"]
     pub(crate) fn take_pushes(&mut self, catalog: &Catalog) -> Vec<(bool, RowBatch)> {
         let mut out = Vec::new();
         let bytes = self.outbox.bytes;

@@ -259,7 +259,8 @@ impl Machine {
     fn end_durable_turn(&mut self) {
         self.end_turn();
         let last = Seq(self.fx.backlog() as u64 + self.fx.durable().0);
-        self.fx.stored(last);
+        let answered = self.fx.stored(last);
+        assert!(answered.is_empty(), "no request waits in these tests");
         let durable = self.fx.durable();
         self.gossip.stored(durable);
     }
