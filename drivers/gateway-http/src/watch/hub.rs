@@ -86,6 +86,29 @@ impl Feeds {
         self.tables.insert(table, Arc::clone(&feed));
         Some(feed)
     }
+
+    /// Finds the feeds that a turn concerns, each once: a look may begin after a mark, and with a second mark the feed would stay behind the log until
+    /// its next watcher waits.
+    fn touched(&mut self, node: &Node, now: Now, tables: &[TableId]) -> Vec<Arc<Feed>> {
+        let mut touched: Vec<Arc<Feed>> = Vec::new();
+        let revision = node.view(now).revision_of_all();
+        if std::mem::replace(&mut self.revision_of_all, revision) != revision {
+            touched.extend(self.names.values().map(Arc::clone));
+        }
+        for feed in std::mem::take(&mut self.unborn) {
+            match node.find_table(&feed.name) {
+                Some(table) => {
+                    touched.push(Arc::clone(&feed));
+                    self.tables.insert(table, feed);
+                }
+                None => self.unborn.push(feed),
+            }
+        }
+        touched.extend(tables.iter().filter_map(|table| self.of(node, now, *table)));
+        touched.sort_unstable_by_key(Arc::as_ptr);
+        touched.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        touched
+    }
 }
 
 impl Desk {
@@ -99,23 +122,8 @@ impl Desk {
         let mut feeds = self.feeds();
         let end = node.view(now).cursor();
         let before = feeds.settled.replace(end).unwrap_or(Cursor::START);
-        let revision = node.view(now).revision_of_all();
-        if std::mem::replace(&mut feeds.revision_of_all, revision) != revision {
-            feeds.names.values().for_each(|feed| feed.mark(before));
-        }
-        for table in tables {
-            if let Some(feed) = feeds.of(node, now, *table) {
-                feed.mark(before);
-            }
-        }
-        for feed in std::mem::take(&mut feeds.unborn) {
-            match node.find_table(&feed.name) {
-                Some(table) => {
-                    feed.mark(before);
-                    feeds.tables.insert(table, feed);
-                }
-                None => feeds.unborn.push(feed),
-            }
+        for feed in feeds.touched(node, now, tables) {
+            feed.mark(before);
         }
     }
 
@@ -465,6 +473,19 @@ mod tests {
         lab.node.flush(lab.now, None).expect("accepted");
         lab.turn(0);
         assert!(seat.feed.was_marked(), "in the turn of the flush");
+    }
+
+    #[test]
+    fn a_feed_is_marked_once_in_a_turn() {
+        let mut lab = Lab::new(1 << 16);
+        lab.turn(1_000);
+        let _unborn = lab.watch("t");
+        lab.put("t", "k");
+        lab.node.flush(lab.now, None).expect("accepted");
+        let table = lab.node.user_table("t").expect("it has had a row");
+        let mut feeds = lab.desk.feeds();
+        let touched = feeds.touched(&lab.node, lab.now, &[table, table]);
+        assert_eq!(touched.len(), 1, "it is born, changed and flushed");
     }
 
     #[test]
