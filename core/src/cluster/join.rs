@@ -238,18 +238,15 @@ impl Cluster {
         if said.phase == Phase::Member {
             self.greeted_by_clock(env, status.wall_ms);
         }
-        let generation = self
-            .links
-            .get(link)
-            .map(|known| (known.node, known.generation));
-        // It learns of its eviction from this node's greeting, and comes back in another generation.
-        let evicted = generation
-            .is_some_and(|(node, generation)| self.membership.is_evicted(node, generation));
-        let newer = |(node, generation)| {
-            let member = self.membership.get(node);
-            member.is_some_and(|member| member.record.generation > generation)
+        let Some(known) = self.links.get(link) else {
+            return Ok(());
         };
-        if generation.is_some_and(newer) && (evicted || env.fx.rules().closes_old_links()) {
+        let (node, generation) = (known.node, known.generation);
+        // It learns of its eviction from this node's greeting, and comes back in another generation.
+        let evicted = self.membership.is_evicted(node, generation);
+        let member = self.membership.get(node);
+        let newer = member.is_some_and(|member| member.record.generation > generation);
+        if newer && (evicted || env.fx.rules().closes_old_links()) {
             // The peer has begun another generation since it made the handshake, and claims of that generation need another link.
             self.hang_up(env, link, HangupReason::Retry);
             return Ok(());
@@ -263,15 +260,11 @@ impl Cluster {
                 LinkPhase::Rejoining
             },
         );
-        let (node, generation) = match self.links.get_mut(link) {
-            Some(known) => {
-                known.recorded = known.recorded.max(env.fx.open_seq());
-                known.awaits_claims = said.awaits_claims;
-                known.theirs = Some(said);
-                (known.node, known.generation)
-            }
-            None => return Ok(()),
-        };
+        if let Some(known) = self.links.get_mut(link) {
+            known.recorded = known.recorded.max(env.fx.open_seq());
+            known.awaits_claims = said.awaits_claims;
+            known.theirs = Some(said);
+        }
         env.fx.sync_this_turn();
         let now = env.fx.now().mono;
         let actions = env.detector.direct(now, node, generation);
