@@ -9,7 +9,6 @@ mod context;
 pub(crate) mod env;
 pub(crate) mod gossip;
 pub(crate) mod loads;
-mod mode;
 pub(crate) mod modes;
 mod request;
 pub(crate) mod shared;
@@ -20,6 +19,7 @@ mod tests;
 mod view;
 
 use alloc::string::String;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -29,7 +29,6 @@ pub use class::{Conflict, Durability, RowClass};
 pub use clock::Hlc;
 pub use context::{Context, Runs};
 pub use gossip::StrayRows;
-pub use mode::Mode;
 pub use request::{Caller, IdempotencyKey, TableOp, TableRequest};
 pub(crate) use slot::Slot;
 pub(crate) use view::Reads;
@@ -38,8 +37,76 @@ pub use view::{
     View,
 };
 
+use crate::error::TableError;
 use crate::id::{Actor, Seq};
 use crate::time::Wall;
+
+/// The way in which the members keep a table. Its name alone decides, so that no member that has not heard of a definition takes a table
+/// for one of another mode. Exhaustive: there is no fourth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Mode {
+    /// Every member has every row and takes writes at once: all names without a prefix of another mode.
+    Gossip = 0,
+    /// A majority agrees on each write: `strong:NAME`. Not built yet.
+    Strong = 1,
+    /// Some members have each row, and several of them answer: `quorum:NAME`. Not built yet.
+    Quorum = 2,
+}
+
+impl Mode {
+    /// Every mode.
+    pub(crate) const ALL: [Mode; 3] = [Mode::Gossip, Mode::Strong, Mode::Quorum];
+
+    /// Returns the mode of the table of this name.
+    pub fn of(name: &str) -> Mode {
+        let named = [Mode::Strong, Mode::Quorum].into_iter();
+        let mut named = named.filter(|mode| name.starts_with(mode.prefix()));
+        named.next().unwrap_or(Mode::Gossip)
+    }
+
+    /// Returns the beginning of the names of its tables; nothing for gossip.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Mode::Gossip => "",
+            Mode::Strong => "strong:",
+            Mode::Quorum => "quorum:",
+        }
+    }
+
+    /// The mode of the table of this name, if this program keeps tables of that mode. For what asks for a table without making it: a table
+    /// that is not there and one that cannot be are not the same.
+    ///
+    /// # Errors
+    /// [`TableError::ModeNotBuilt`].
+    pub fn built(name: &str) -> Result<Mode, TableError> {
+        let mode = Mode::of(name);
+        match mode.is_built() {
+            true => Ok(mode),
+            false => Err(TableError::ModeNotBuilt { mode }),
+        }
+    }
+
+    /// Whether this program keeps tables of this mode.
+    pub const fn is_built(self) -> bool {
+        matches!(self, Mode::Gossip)
+    }
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::Gossip => "gossip",
+            Mode::Strong => "strong",
+            Mode::Quorum => "quorum",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// The options fixed when a table is created. A table that is merely written to gets the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
