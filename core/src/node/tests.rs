@@ -82,10 +82,29 @@ impl Lab {
             if seeds && i > 0 {
                 config.seeds = std::vec!["0".to_string()];
             }
-            lab.configs.push(config);
-            lab.disks.push(BTreeMap::new());
-            lab.nodes.push(None);
-            lab.start(i);
+            lab.join(config);
+        }
+        lab
+    }
+
+    /// Starts one more node, with an empty disk.
+    fn join(&mut self, config: Config) {
+        let i = self.nodes.len();
+        self.configs.push(config);
+        self.disks.push(BTreeMap::new());
+        self.nodes.push(None);
+        self.start(i);
+    }
+
+    /// Starts so many nodes with a store, the first of which is the seed of the others, configured as `change` says for each.
+    fn configured(count: usize, change: impl Fn(usize, &mut Config)) -> Lab {
+        let mut lab = Lab::new(0, Storage::Ordered, false);
+        for i in 0..count {
+            let mut config = Config::new(&std::format!("n{i}"), &i.to_string());
+            config.storage = Storage::Ordered;
+            config.seeds = (i > 0).then(|| "0".to_string()).into_iter().collect();
+            change(i, &mut config);
+            lab.join(config);
         }
         lab
     }

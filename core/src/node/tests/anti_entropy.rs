@@ -12,17 +12,9 @@ type Told = Rc<RefCell<Vec<(usize, usize, Message)>>>;
 
 /// Members whose contexts never go whole, as those of large clusters, and what they tell each other.
 fn digesting_lab(count: usize) -> (Lab, Told) {
-    let mut lab = Lab::new(0, Storage::Ordered, false);
-    for i in 0..count {
-        let mut config = Config::new(&std::format!("n{i}"), &i.to_string());
-        config.storage = Storage::Ordered;
+    let mut lab = Lab::configured(count, |_, config| {
         config.limits.context_actors = 0;
-        config.seeds = (i > 0).then(|| "0".to_string()).into_iter().collect();
-        lab.configs.push(config);
-        lab.disks.push(BTreeMap::new());
-        lab.nodes.push(None);
-        lab.start(i);
-    }
+    });
     lab.run(3_000);
     (lab, Told::default())
 }

@@ -36,10 +36,7 @@ impl Lab {
     fn add_second(&mut self) {
         let mut config = Config::new("n1", "1");
         config.seeds = std::vec!["0".to_string()];
-        self.configs.push(config);
-        self.disks.push(BTreeMap::new());
-        self.nodes.push(None);
-        self.start(1);
+        self.join(config);
     }
 
     fn steps(&self, i: usize) -> Vec<i64> {

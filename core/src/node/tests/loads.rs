@@ -7,17 +7,9 @@ const LARGE: &str = "a value that does not stay in memory";
 
 /// Members that keep values of at most 8 bytes in memory.
 fn cold_lab(count: usize) -> Lab {
-    let mut lab = Lab::new(0, Storage::Ordered, false);
-    for i in 0..count {
-        let mut config = Config::new(&std::format!("n{i}"), &i.to_string());
-        config.storage = Storage::Ordered;
+    let mut lab = Lab::configured(count, |_, config| {
         config.resident_value = Some(8);
-        config.seeds = (i > 0).then(|| "0".to_string()).into_iter().collect();
-        lab.configs.push(config);
-        lab.disks.push(BTreeMap::new());
-        lab.nodes.push(None);
-        lab.start(i);
-    }
+    });
     lab.run(3_000);
     lab
 }
@@ -368,10 +360,7 @@ fn a_late_joiner_gets_cold_rows_and_what_replaced_them() {
     lab.holds_loads = true;
     let mut config = Config::new("late", "1");
     config.seeds = std::vec!["0".to_string()];
-    lab.configs.push(config);
-    lab.disks.push(BTreeMap::new());
-    lab.nodes.push(None);
-    lab.start(1);
+    lab.join(config);
     lab.quiesce();
     assert_eq!(lab.loads.len(), 7, "one page is prepared at a time");
     assert_eq!(lab.get(1, "k0"), None);
@@ -406,10 +395,7 @@ fn a_session_with_an_unreadable_value_is_refused_and_nothing_is_adopted() {
     let record = lab.disks[0].remove(&broken.clone().unwrap()).unwrap();
     let mut config = Config::new("late", "1");
     config.seeds = std::vec!["0".to_string()];
-    lab.configs.push(config);
-    lab.disks.push(BTreeMap::new());
-    lab.nodes.push(None);
-    lab.start(1);
+    lab.join(config);
     lab.run(5_000);
     assert_eq!(lab.phase(1), "joining");
     assert!(

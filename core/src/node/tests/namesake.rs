@@ -92,10 +92,7 @@ fn two_that_live_under_one_name_and_address_leave_each_other_alone() {
     lab.run(5_000);
     let mut config = lab.configs[2].clone();
     config.seeds = std::vec!["0".to_string()];
-    lab.configs.push(config);
-    lab.disks.push(BTreeMap::new());
-    lab.nodes.push(None);
-    lab.start(3);
+    lab.join(config);
     lab.run(60_000);
     let both = [MemberState::Alive, MemberState::Alive];
     for at in 0..4 {

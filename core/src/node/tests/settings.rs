@@ -198,17 +198,9 @@ fn a_request_is_answered_when_the_change_is_durable() {
 
 #[test]
 fn each_member_goes_back_to_its_own_configuration() {
-    let mut lab = Lab::new(0, Storage::Ordered, true);
-    for (i, millis) in [1_000, 700].into_iter().enumerate() {
-        let mut config = Config::new(&std::format!("n{i}"), &i.to_string());
-        config.storage = Storage::Ordered;
-        config.seeds = (i > 0).then(|| "0".to_string()).into_iter().collect();
-        config.timing.probe_interval = Duration::from_millis(millis);
-        lab.configs.push(config);
-        lab.disks.push(BTreeMap::new());
-        lab.nodes.push(None);
-        lab.start(i);
-    }
+    let mut lab = Lab::configured(2, |i, config| {
+        config.timing.probe_interval = Duration::from_millis([1_000, 700][i]);
+    });
     lab.run(4_000);
     let apart = lab.in_force(INTERVAL);
     assert_eq!(apart[1], ("700ms".to_string(), SettingSource::Config));

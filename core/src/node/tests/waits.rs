@@ -151,10 +151,7 @@ fn a_seed_of_another_cluster_with_members_is_told() {
         let mut config = Config::new(&std::format!("m{at}"), &at.to_string());
         config.storage = Storage::Ordered;
         config.seeds = seeds.iter().map(ToString::to_string).collect();
-        lab.configs.push(config);
-        lab.disks.push(BTreeMap::new());
-        lab.nodes.push(None);
-        lab.start(at);
+        lab.join(config);
     }
     lab.run(5_000);
     assert_ne!(lab.node(0).cluster(), lab.node(other).cluster());

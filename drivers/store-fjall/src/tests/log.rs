@@ -421,30 +421,25 @@ fn keys_of_one_hash_are_told_apart() {
         active.index.insert(same, place);
     }
     drop(view);
-    let mut reader = store.reader();
-    for (key, value) in [
-        ("a", Some("1")),
-        ("b", Some("2")),
-        ("gone", None),
-        ("never", None),
-    ] {
-        let read = reader.read(key.as_bytes()).unwrap();
-        assert_eq!(read.as_deref(), value.map(str::as_bytes), "{key}");
-    }
+    let read_all = |store: &FjallStore, when: &str| {
+        let mut reader = store.reader();
+        for (key, value) in [
+            ("a", Some("1")),
+            ("b", Some("2")),
+            ("gone", None),
+            ("never", None),
+        ] {
+            let read = reader.read(key.as_bytes()).unwrap();
+            assert_eq!(read.as_deref(), value.map(str::as_bytes), "{key}{when}");
+        }
+    };
+    read_all(&store, "");
     // Merging does not mistake one for the other either.
     store.apply(&[put("filler", &"f".repeat(1 << 20))]).unwrap();
     store.apply(&[put("c", "3")]).unwrap();
     while store.merger.as_mut().unwrap().work().unwrap() {}
     assert_eq!(store.shared.view().sealed.len(), 0);
-    for (key, value) in [
-        ("a", Some("1")),
-        ("b", Some("2")),
-        ("gone", None),
-        ("never", None),
-    ] {
-        let read = reader.read(key.as_bytes()).unwrap();
-        assert_eq!(read.as_deref(), value.map(str::as_bytes), "{key}, merged");
-    }
+    read_all(&store, ", merged");
 }
 
 #[test]
