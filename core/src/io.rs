@@ -369,8 +369,8 @@ pub enum StoreOp {
     /// and none that later ones put. A range without keys is fine, and so is one whose end is not above its beginning.
     ///
     /// It has two ends and is no prefix, since a log is cut both ways: before its snapshot and behind a conflict. All keys with a prefix are such
-    /// a range too, see [`StoreOp::delete_prefix`]. So the core names a million records by two keys, of which no batch grows; the store finds
-    /// them.
+    /// a range too, see [`StoreOp::delete_prefix`]. So a mode names a million records by two keys, of which no batch grows; the store finds
+    /// them. Gossip tables have no use for it; it is for the modes to come.
     DeleteRange {
         /// The first key.
         from: Bytes,

@@ -88,9 +88,15 @@ impl Fitness {
         self.own.is_some() || self.modes.contains_key(&Mode::Gossip)
     }
 
-    /// Takes the first fault of all, if there is one that gossip tables suffer from.
+    /// Takes the first fault of all, if there is one.
     fn take(&mut self) -> Option<RecoverError> {
-        let (own, gossip) = (self.own.take(), self.modes.remove(&Mode::Gossip));
+        // No part but gossip tables acts on a fault of its own yet, so that of another mode makes the whole node rejoin.
+        let others = |modes: &mut BTreeMap<_, _>| modes.pop_first().map(|(_, fault)| fault);
+        let gossip = self
+            .modes
+            .remove(&Mode::Gossip)
+            .or_else(|| others(&mut self.modes));
+        let own = self.own.take();
         match self.own_first {
             true => own.or(gossip),
             false => gossip.or(own),
@@ -129,8 +135,8 @@ impl Recovery {
     /// member, which has what was in it.
     ///
     /// # Errors
-    /// [`RecoverError::Version`] and [`RecoverError::UnknownRecord`] when the record is too new, [`RecoverError::ModeNotBuilt`] when it is a row of a gossip table under a name
-    /// of another mode; the recovery cannot go on.
+    /// [`RecoverError::Version`] and [`RecoverError::UnknownRecord`] when the record is too new, [`RecoverError::ModeNotBuilt`] when it is
+    /// a row of a gossip table under a name of another mode; the recovery cannot go on.
     pub fn record(&mut self, record: Record) -> Result<(), RecoverError> {
         self.empty = false;
         let known = match record::read(&record) {

@@ -256,7 +256,7 @@ impl World {
             self.left(node, held);
         }
         self.break_links(node, true);
-        if self.course.settling {
+        if self.course.quiescing {
             self.push(self.now_us, Event::Start { node });
         }
     }

@@ -19,7 +19,7 @@ impl World {
     /// Ends all faults, starts every machine and waits until the cluster is at rest, or for [`QUIESCE_US`].
     pub fn quiesce(&mut self) {
         self.note("faults_end", &[]);
-        self.course.settling = true;
+        self.course.quiescing = true;
         self.trace.all_faults_end(self.now_us);
         self.end_faults_but_cuts();
         let begun_us = self.now_us;

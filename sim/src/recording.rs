@@ -49,8 +49,8 @@ pub struct Recording {
     spans: Vec<Span>,
     keys: Vec<(String, Bytes)>,
     key_index: BTreeMap<(String, Bytes), KeyIndex>,
-    /// The keys of the records of rows, by which a range of them is told.
-    stored_rows: BTreeMap<Bytes, KeyIndex>,
+    /// The records of rows that each node has stored, by which a range of them is told.
+    stored_rows: BTreeMap<(usize, Bytes), KeyIndex>,
     ops: BTreeMap<u64, KeyIndex>,
     open_spans: BTreeMap<usize, usize>,
     cut_us: Option<u64>,
@@ -237,8 +237,8 @@ impl Recording {
         }
     }
 
-    /// The `store` just recorded carries these.
-    pub(crate) fn stored(&mut self, batch: &[StoreOp]) {
+    /// The `store` of the node just recorded carries these.
+    pub(crate) fn stored(&mut self, node: usize, batch: &[StoreOp]) {
         if self.cut_us.is_some() {
             return;
         }
@@ -248,15 +248,20 @@ impl Recording {
                 StoreOp::Put(record) => (&record.key, &mut kept),
                 StoreOp::Delete(key) => (key, &mut removed),
                 StoreOp::DeleteRange { from, .. } => {
-                    let rows = self.stored_rows.range(from.clone()..);
-                    let rows = rows.take_while(|(key, _)| op.decides(key));
-                    removed.extend(rows.map(|(_, index)| *index));
+                    let rows = self.stored_rows.range((node, from.clone())..);
+                    let rows = rows.take_while(|((of, key), _)| *of == node && op.decides(key));
+                    let keys: Vec<_> = rows.map(|(key, _)| key.clone()).collect();
+                    removed.extend(keys.iter().filter_map(|key| self.stored_rows.remove(key)));
                     continue;
                 }
             };
             if let Some((table, row)) = RecordKind::of(key).user_row() {
                 let index = self.intern(table, &key.slice_ref(row));
-                self.stored_rows.insert(key.clone(), index);
+                let stored = (node, key.clone());
+                match op {
+                    StoreOp::Put(_) => self.stored_rows.insert(stored, index),
+                    _ => self.stored_rows.remove(&stored),
+                };
                 into.push(index);
             }
         }

@@ -171,6 +171,7 @@ impl World {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::{Path, PathBuf};
 
@@ -192,6 +193,25 @@ mod tests {
 
     const GUARANTEES: &str = include_str!("../../core/docs/guarantees.md");
 
+    const RULES: &str = include_str!("../../core/src/table/gossip/README.md");
+
+    /// The comments of a source that are not about the whole file, each in one line.
+    fn comments(source: &str) -> Vec<String> {
+        let mut comments = vec![String::new()];
+        for line in source.lines() {
+            let comment = line.trim_start().strip_prefix("//");
+            match comment.filter(|line| !line.starts_with('!')) {
+                Some(line) => {
+                    let last = comments.last_mut().unwrap();
+                    last.push(' ');
+                    last.push_str(line.trim_start_matches('/').trim());
+                }
+                None => comments.push(String::new()),
+            }
+        }
+        comments
+    }
+
     #[test]
     fn every_promise_that_an_excuse_names_has_its_section() {
         let mut files = Vec::new();
@@ -199,20 +219,32 @@ mod tests {
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
             &mut files,
         );
-        let sections = GUARANTEES
-            .lines()
-            .filter_map(|line| line.strip_prefix("# "));
-        let sections = sections.collect::<std::collections::BTreeSet<_>>();
-        let mut named = 0;
+        let headed =
+            |page: &'static str, mark| page.lines().filter_map(move |l| l.strip_prefix(mark));
+        let sections: BTreeSet<_> = headed(GUARANTEES, "# ").collect();
+        let rules = headed(RULES, "## ").filter_map(|line| line.split_once(". "));
+        let rules: BTreeSet<_> = rules.map(|(number, _)| number).collect();
+        let (mut named, mut ruled) = (0, 0);
         for file in files {
-            let text = fs::read_to_string(&file).unwrap();
-            for rest in text.split(concat!("uarantees", ", \"")).skip(1) {
-                let (section, _) = rest.split_once('"').unwrap();
-                assert!(sections.contains(section), "{}: {section}", file.display());
-                named += 1;
+            for comment in comments(&fs::read_to_string(&file).unwrap()) {
+                let of = format!("{}: {comment}", file.display());
+                if comment.contains("uarantees") {
+                    let quoted = comment.split('"').skip(1).step_by(2);
+                    for section in quoted.filter(|quoted| quoted.starts_with(char::is_uppercase)) {
+                        assert!(sections.contains(section), "{section} in {of}");
+                        named += 1;
+                    }
+                }
+                for rest in comment.split("ule ").skip(1) {
+                    let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                    if !number.is_empty() {
+                        assert!(rules.contains(&*number), "rule {number} in {of}");
+                        ruled += 1;
+                    }
+                }
             }
         }
-        assert!(named > 20, "{named}");
+        assert!(named > 25 && ruled >= 5, "{named} {ruled}");
     }
 
     #[test]
@@ -222,7 +254,7 @@ mod tests {
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
             &mut files,
         );
-        let mut named = std::collections::BTreeSet::new();
+        let mut named = BTreeSet::new();
         for file in files {
             let text = fs::read_to_string(file).unwrap();
             for mark in ["const NAME: &str = \"", "checker: \""] {

@@ -24,7 +24,7 @@ impl World {
         ];
         self.trace
             .event(self.now_us, node, Weight::Detail, "store", &fields);
-        self.trace.stored(&batch);
+        self.trace.stored(node, &batch);
         if self.store_fails(node) {
             return;
         }

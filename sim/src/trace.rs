@@ -178,10 +178,10 @@ impl Trace {
         }
     }
 
-    /// The line just written tells of this batch.
-    pub(crate) fn stored(&mut self, batch: &[StoreOp]) {
+    /// The line just written tells of this batch of the node.
+    pub(crate) fn stored(&mut self, node: usize, batch: &[StoreOp]) {
         if let Some(recording) = &mut self.recording {
-            recording.stored(batch);
+            recording.stored(node, batch);
         }
     }
 

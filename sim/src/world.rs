@@ -55,7 +55,7 @@ pub(crate) struct Course {
     /// The endings of the plan's faults, by number.
     pub(crate) endings: BTreeMap<usize, Ending>,
     /// All faults are over: whatever stops is started again.
-    pub(crate) settling: bool,
+    pub(crate) quiescing: bool,
 }
 
 /// The simulated world.
@@ -302,7 +302,7 @@ impl World {
 
     /// A fault of the plan that found nothing to strike is tried again, until all faults end.
     pub(crate) fn again(&mut self, number: usize) {
-        if !self.course.settling && number < self.plan.entries.len() {
+        if !self.course.quiescing && number < self.plan.entries.len() {
             self.act(number);
         }
     }

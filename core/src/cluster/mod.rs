@@ -61,7 +61,7 @@ pub(crate) struct Cluster {
     pub(crate) record: ClusterRecord,
     /// The damage of its store, until it has rejoined.
     pub(crate) damage: Option<String>,
-    /// The link through which this node is joining a cluster or rejoining it.
+    /// The link through which this node joins a cluster, or rejoins its own.
     pub(crate) joining: Option<LinkId>,
     /// Links to nodes that may be joining through this one.
     admitting: BTreeSet<LinkId>,
@@ -118,7 +118,7 @@ impl Cluster {
         self.identity.node
     }
 
-    /// Returns this node in its present generation.
+    /// Returns this node in its present boot.
     pub(crate) fn actor(&self) -> Actor {
         Actor {
             node: self.identity.node,

@@ -14,7 +14,7 @@ pub enum NodePhase {
     Rejoining,
     /// It leaves.
     Leaving,
-    /// Its store failed: it does nothing until it starts again.
+    /// It has left, or its store failed: it does nothing until it starts again.
     Halted,
 }
 

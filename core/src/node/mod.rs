@@ -237,9 +237,11 @@ impl Node {
     fn admit(&mut self, table: TableId) -> Result<(), WriteError> {
         let seat = self.cluster.seat(&self.fx, &self.config, &self.detector);
         seat.admits(&mut self.fx)?;
-        self.modes
-            .gossip
-            .admits_at_once(&self.shared.catalog, table)
+        let catalog = &self.shared.catalog;
+        match catalog.answers_later(table) {
+            true => Err(WriteError::AnsweredLater),
+            false => self.modes.gossip.admits(catalog, table),
+        }
     }
 
     /// The user table called `name`, interned on first use; it has a row in `sys.tables` only if it has options. The id stands for the name in

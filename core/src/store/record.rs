@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::Owner;
 use super::bytes::{Reader, Writer};
-use super::seal::{self, hex, seal};
+use super::seal::{self, hex, seal, sealed};
 use crate::error::RecoverError;
 use crate::id::{ClusterId, NodeId};
 use crate::io::{Record, StoreOp};
@@ -129,14 +129,9 @@ pub(crate) fn agreed(agreements: &[Agreement]) -> StoreOp {
     meta("agreed", value)
 }
 
-/// Says that the store has lost something, in words that are cut after 1,024 bytes.
+/// Says that the store has lost something.
 pub(crate) fn damage(what: &str) -> StoreOp {
-    let mut value = Writer::default();
-    value.text(
-        what.get(..what.floor_char_boundary(DAMAGE_BYTES))
-            .unwrap_or_default(),
-    );
-    meta("damage", value)
+    StoreOp::Put(Record::damage(what))
 }
 
 pub(crate) fn damage_key() -> Bytes {
@@ -145,15 +140,13 @@ pub(crate) fn damage_key() -> Bytes {
 
 impl Record {
     /// Notes that a store has lost something: for a driver that puts what it could read of a damaged store into a new one. The next
-    /// recovery takes the note for damage, and the node that begins drops it when it has rejoined through a member.
+    /// recovery takes the note for damage, and the node that begins drops it when it has rejoined through a member. Words beyond 1,024 bytes
+    /// are cut.
     pub fn damage(what: &str) -> Record {
-        match damage(what) {
-            StoreOp::Put(record) => record,
-            StoreOp::Delete(key) | StoreOp::DeleteRange { from: key, .. } => Record {
-                key,
-                value: Bytes::new(),
-            },
-        }
+        let mut value = Writer::default();
+        let end = what.floor_char_boundary(DAMAGE_BYTES);
+        value.text(what.get(..end).unwrap_or_default());
+        sealed(damage_key(), value)
     }
 
     /// Whether the record says which node of which cluster this store is. A driver may keep a copy of such records beside the store, for
@@ -193,8 +186,10 @@ pub(crate) fn read(record: &Record) -> Result<Known, RecoverError> {
         Err(RecoverError::UnknownRecord { key, mode })
     };
     let known = match Owner::of(&record.key) {
-        Some(Owner::Node) if !OWN_NAMES.contains(&&record.key[1..]) => return unknown(None),
-        Some(Owner::Node) => read_own(&record.key[1..], body).map(Known::Node),
+        Some(Owner::Node) => match read_own(&record.key[1..], body) {
+            Some(own) => own.map(Known::Node),
+            None => return unknown(None),
+        },
         Some(Owner::Mode(mode)) if !mode.is_built() => return unknown(Some(mode)),
         Some(Owner::Mode(mode)) => modes::read_record(mode, &record.key, body).map(Known::Mode),
         None => return unknown(None),
@@ -202,40 +197,37 @@ pub(crate) fn read(record: &Record) -> Result<Known, RecoverError> {
     known.ok_or_else(|| damaged("unknown form"))
 }
 
-/// The names of the node's own records.
-const OWN_NAMES: [&[u8]; 6] = [
-    b"format",
-    b"identity",
-    b"cluster",
-    b"ceiling",
-    b"agreed",
-    b"damage",
-];
-
-fn read_own(name: &[u8], body: &[u8]) -> Option<OwnRecord> {
-    let mut value = Reader::new(body);
-    let known = match name {
-        b"format" => return value.u64().map(OwnRecord::Format),
-        b"identity" => OwnRecord::Identity(Identity {
-            node: NodeId(value.u64()?),
-            boot: value.u64()?,
-            // The next generation takes a larger one.
-            generation: value.u64().filter(|generation| *generation < u64::MAX)?,
-        }),
-        b"cluster" => OwnRecord::Cluster(ClusterRecord {
-            name: value.text()?,
-            id: ClusterId(value.u64()?),
-            has_fellows: value.u8()? != 0,
-            joined: value.u8()? != 0,
-            rejoining: read_rejoining(&mut value)?,
-        }),
-        b"ceiling" => OwnRecord::Ceiling(Hlc(value.u64()?)),
-        b"agreed" => OwnRecord::Agreed(read_agreed(&mut value)?),
-        b"damage" => OwnRecord::Damage(value.text()?),
+/// Reads a record of the node itself: `None` when it has none of this name, `Some(None)` when it is of no known form.
+fn read_own(name: &[u8], body: &[u8]) -> Option<Option<OwnRecord>> {
+    let read: fn(&mut Reader<'_>) -> Option<OwnRecord> = match name {
+        b"format" => |value| value.u64().map(OwnRecord::Format),
+        b"identity" => |value| {
+            Some(OwnRecord::Identity(Identity {
+                node: NodeId(value.u64()?),
+                boot: value.u64()?,
+                // The next generation takes a larger one.
+                generation: value.u64().filter(|generation| *generation < u64::MAX)?,
+            }))
+        },
+        b"cluster" => |value| {
+            Some(OwnRecord::Cluster(ClusterRecord {
+                name: value.text()?,
+                id: ClusterId(value.u64()?),
+                has_fellows: value.u8()? != 0,
+                joined: value.u8()? != 0,
+                rejoining: read_rejoining(value)?,
+            }))
+        },
+        b"ceiling" => |value| Some(OwnRecord::Ceiling(Hlc(value.u64()?))),
+        b"agreed" => |value| read_agreed(value).map(OwnRecord::Agreed),
+        b"damage" => |value| value.text().map(OwnRecord::Damage),
         _ => return None,
     };
-    value.end()?;
-    Some(known)
+    let mut value = Reader::new(body);
+    let known = read(&mut value);
+    // A later format may say more.
+    let is_whole = matches!(known, Some(OwnRecord::Format(_))) || value.end().is_some();
+    Some(known.filter(|_| is_whole))
 }
 
 fn read_agreed(value: &mut Reader<'_>) -> Option<Vec<Agreement>> {

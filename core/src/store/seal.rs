@@ -9,13 +9,18 @@ use super::bytes::Writer;
 use crate::io::{Record, StoreOp};
 
 /// Puts a record with its seal.
-pub(crate) fn seal(key: Bytes, mut value: Writer) -> StoreOp {
+pub(crate) fn seal(key: Bytes, value: Writer) -> StoreOp {
+    StoreOp::Put(sealed(key, value))
+}
+
+/// Returns a record with its seal.
+pub(crate) fn sealed(key: Bytes, mut value: Writer) -> Record {
     let sum = checksum(&key, value.as_slice());
     value.u64(sum);
-    StoreOp::Put(Record {
+    Record {
         key,
         value: value.finish(),
-    })
+    }
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> u64 {

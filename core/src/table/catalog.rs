@@ -187,6 +187,12 @@ impl Catalog {
         self.get(id).map_or(Mode::Gossip, Table::mode)
     }
 
+    /// Returns whether the mode of a table answers later, so that its rows are told by requests alone.
+    #[inline]
+    pub(crate) fn answers_later(&self, id: TableId) -> bool {
+        self.mode(id) != Mode::Gossip
+    }
+
     pub(crate) fn name(&self, id: TableId) -> &str {
         self.get(id).map_or("", |table| &table.name)
     }

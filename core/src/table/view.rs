@@ -374,7 +374,7 @@ impl<'a> Reads<'a> {
     fn table_info(self, id: TableId) -> Option<TableInfo<'a>> {
         let live = self.gossip.live(self.catalog, self.catalog.public(id));
         let rows = live.map_or(0, |live| live.len() as u64);
-        let is_known = self.catalog.mode(id) == Mode::Gossip;
+        let is_known = !self.catalog.answers_later(id);
         self.catalog.info(id, is_known.then_some(rows))
     }
 }
@@ -390,7 +390,7 @@ impl<'a> View<'a> {
     /// Returns whether the mode of a table answers later, so that its rows can only be read and written with
     /// [`Request::Table`](crate::io::Request::Table). O(1).
     pub fn answers_later(&self, table: TableId) -> bool {
-        self.reads.catalog.mode(table) != Mode::Gossip
+        self.reads.catalog.answers_later(table)
     }
 
     /// The live row of a key. O(1).
@@ -471,12 +471,12 @@ impl<'a> View<'a> {
         info.filter(|info| info.rows.is_some())
     }
 
-    /// Live rows of all users' tables that answer at once, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
+    /// Live rows of all users' gossip tables, those included that have expired and wait for their timer. Hidden ones are not among them. O(1).
     pub fn user_rows(&self) -> u64 {
         self.reads.gossip.rows().user_rows()
     }
 
-    /// Users' tables that answer at once and have live rows. O(1).
+    /// Users' gossip tables that have live rows. O(1).
     pub fn populated_tables(&self) -> usize {
         self.reads.gossip.rows().listing().populated()
     }

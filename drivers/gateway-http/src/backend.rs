@@ -121,7 +121,7 @@ impl Calls {
         }
     }
 
-    /// Where the node stood at the last call.
+    /// The phase of the node at the last call.
     pub(crate) fn phase(&self) -> &LastPhase {
         &self.phase
     }

@@ -30,7 +30,7 @@ const PAGE_BYTES: usize = 256 << 10;
 /// The whole state as one document: `{"sys":{"members":{...},"tables":{...},...},"usr":{table:{key:value}}}`.
 ///
 /// A key that is no UTF-8 appears as `base64:` and its base64, such a value as `{"base64":"..."}`. In a table that keeps
-/// siblings the value is `{"siblings":[{"value","version"}],"context"}`. Rows written while the
+/// siblings the value is `{"siblings":[{"value","version"}],"context"}`. A table whose mode answers later is `null`. Rows written while the
 /// document is read may or may not be in it. When a stored value is damaged or the node stops, the connection is cut before
 /// the document ends.
 #[utoipa::path(get, path = "/v1/state", tag = "cluster", operation_id = "read_state",

@@ -79,6 +79,7 @@
 //! | `EXECABORT` | the transaction was discarded, for the reason that follows; nothing was changed |
 //! | `OOM` | the store is out of space; reads are served |
 //! | `CLOCK` | this node's wall clock is ahead of all others beyond the drift limit, or nothing can be newer than the row |
+//! | `LATER` | the mode of the table answers later, and the command wants its rows at once |
 //! | `LEAVING` | the node is leaving, has left or has halted |
 //! | `UNREADABLE` | the value is only in the store and could not be read; the log says why |
 //! | `GONE` | in the place of a value: the row was deleted while the reply was sent |

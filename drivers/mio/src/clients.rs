@@ -485,11 +485,11 @@ impl<C: Clients> ClientTable<C> {
             mark(&mut client.busy, &mut self.busy, token);
         }
         mark(&mut client.dirty, &mut self.dirty, token);
-        self.settle(token);
+        self.book(token);
     }
 
     /// Books the memory of a client, and lists it to be read again if it may be.
-    fn settle(&mut self, token: usize) {
+    fn book(&mut self, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
         };
@@ -662,7 +662,7 @@ impl<C: Clients> ClientTable<C> {
                 return self.remove(token);
             }
         }
-        self.settle(token);
+        self.book(token);
     }
 
     /// Lets a client session say more, and takes back the buffer of one that has said all.
@@ -678,7 +678,7 @@ impl<C: Clients> ClientTable<C> {
             if spare.capacity() <= SPARE_BYTES && self.spares.len() < SPARES {
                 self.spares.push(spare);
             }
-            self.settle(token);
+            self.book(token);
         }
     }
 

@@ -102,7 +102,7 @@ fn written(keys: u64) -> Outcome<(f64, f64)> {
     }
     store.sync()?;
     let took = clock.elapsed();
-    store.settle();
+    store.wait_idle();
     let micros = (cpu() - begun - making) * 1e6 / ROWS as f64;
     Ok((micros, ROWS as f64 / took.as_secs_f64()))
 }
@@ -125,7 +125,7 @@ fn point_reads(filters: bool) -> Outcome<[f64; 2]> {
         store.apply(&rows.collect::<Vec<_>>())?;
     }
     store.sync()?;
-    store.settle();
+    store.wait_idle();
     let mut reader = store.reader();
     let mut random = 88_172_645_463_325_252_u64;
     let mut outcomes = [0.0; 2];

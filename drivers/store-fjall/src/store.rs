@@ -157,7 +157,7 @@ impl FjallStore {
 
     /// Waits until all full files are merged and the tree is compacted, to measure what that costs.
     #[doc(hidden)]
-    pub fn settle(&self) {
+    pub fn wait_idle(&self) {
         self.shared
             .wait_while(None, |state| !state.idle && state.failed.is_none());
     }

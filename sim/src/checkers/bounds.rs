@@ -70,7 +70,7 @@ impl Queues {
 pub(crate) struct Bounds {
     peaks: Queues,
     allowed: Queues,
-    /// Messages on their way from each node, in all its lives.
+    /// Messages on their way from each node, in all its boots.
     in_flight: Vec<usize>,
 }
 

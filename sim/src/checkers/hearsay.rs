@@ -11,7 +11,7 @@ use super::{Violation, for_each};
 /// The checker's name in reports.
 pub const NAME: &str = "hearsay";
 
-/// The news of other members that one generation of a node has heard. Times are turns of the node: events within one have no order.
+/// The news of other members that one boot of a node has heard. Times are turns of the node: events within one have no order.
 #[derive(Debug, Default)]
 struct Ears {
     known: BTreeMap<NodeId, Known>,

@@ -110,8 +110,8 @@ fn back(values: &BTreeSet<Bytes>, history: History<'_>, authors: &Authors) -> Op
         // Guarantees, "Rejoining": a write that a node took along is proposed again, and the delete of it may have been freed.
         let writer = history.writer(value)?;
         let replaced = |(number, op): &(usize, &Told)| {
-            // Guarantees, "Flushes": a flush has seen nothing, it goes by the clock. "Conflicts and clocks": once a flush with a clock that not every
-            // member follows is freed nothing tells of it, and later writes have smaller ones.
+            // Guarantees, "Flushes": a flush has seen nothing, it goes by the clock. Once one with a clock that not every member follows is freed
+            // nothing tells of it, and later writes have smaller ones.
             let freed = is_beyond_drift(op.version.clock, op.at_us) && writer.at_us > op.at_us;
             let flushed = op.flush && op.version.clock >= writer.version.clock && !freed;
             history.promised(op) && (flushed || authors.has_seen(*number, value))

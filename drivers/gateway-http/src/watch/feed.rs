@@ -106,7 +106,7 @@ impl Feed {
     /// Notes that the table has changed in the turn that began when the log ended at `before`. Called on the loop.
     pub(super) fn mark(&self, before: Cursor) {
         let mut state = self.state();
-        state.settle(before);
+        state.advance(before);
         state.dirty = true;
         if !state.waiting.is_empty()
             && let Some(task) = state.task.take()
@@ -122,8 +122,8 @@ impl Feed {
     }
 
     /// Notes that the log has reached `end` and every change of the table up to there was marked.
-    pub(super) fn settle(&self, end: Cursor) {
-        self.state().settle(end);
+    pub(super) fn advance(&self, end: Cursor) {
+        self.state().advance(end);
     }
 
     /// The first change after `at`.
@@ -236,7 +236,7 @@ impl Feed {
 }
 
 impl State {
-    fn settle(&mut self, end: Cursor) {
+    fn advance(&mut self, end: Cursor) {
         if !self.dirty && !self.looking {
             self.end = self.end.max(end);
         }

@@ -49,7 +49,7 @@ struct Desk(Mutex<Feeds>);
 #[derive(Default)]
 struct Feeds {
     /// Every change before this was told of.
-    settled: Option<Cursor>,
+    told: Option<Cursor>,
     names: BTreeMap<String, Arc<Feed>>,
     tables: BTreeMap<TableId, Arc<Feed>>,
     /// Feeds of tables that are not there yet.
@@ -121,7 +121,7 @@ impl Desk {
     fn turn(&self, node: &Node, now: Now, tables: &[TableId]) {
         let mut feeds = self.feeds();
         let end = node.view(now).cursor();
-        let before = feeds.settled.replace(end).unwrap_or(Cursor::START);
+        let before = feeds.told.replace(end).unwrap_or(Cursor::START);
         for feed in feeds.touched(node, now, tables) {
             feed.mark(before);
         }
@@ -163,9 +163,9 @@ impl Drop for Seat {
 
 impl Seat {
     /// Where an idle watcher is: nothing has happened to its table up to the end of the log that was told last.
-    pub(super) fn settle(&self) {
-        if let Some(settled) = self.desk.feeds().settled {
-            self.feed.settle(settled);
+    pub(super) fn advance(&self) {
+        if let Some(told) = self.desk.feeds().told {
+            self.feed.advance(told);
         }
     }
 }
@@ -321,10 +321,6 @@ async fn look(calls: &Calls, feed: &Feed, budget: &Budget, from: EventId) -> Res
     let changes = match changes {
         Ok(changes) => changes,
         Err(ChangesError::AnswersLater(later)) => return Err(later.into()),
-        Err(ChangesError::Lagged(lagged)) => {
-            feed.restart(lagged.restart);
-            return Ok(());
-        }
         Err(_) => {
             feed.restart(end);
             return Ok(());

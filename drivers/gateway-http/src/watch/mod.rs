@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use rumormill_core::{
     TableId,
-    errors::{ChangesError, Lagged},
+    errors::ChangesError,
     table::{Change, Cursor},
 };
 use smol::{Timer, stream};
@@ -244,7 +244,7 @@ impl Watcher {
 
     /// A comment with the place up to which the client has seen all there was.
     fn heartbeat(&mut self) -> Bytes {
-        self.seat.settle();
+        self.seat.advance();
         if let Next::Nothing(end) = self.seat.feed.after(self.at.cursor) {
             self.at.cursor = end;
         }
@@ -358,10 +358,6 @@ impl Watcher {
                 Ok(None)
             }
             Err(ChangesError::AnswersLater(_)) => Err(Farewell::Unavailable),
-            Err(ChangesError::Lagged(Lagged { restart, .. })) => {
-                self.at.cursor = restart;
-                Ok(Some(Bytes::from(bare(self.at, "lagged", "{}"))))
-            }
             Err(_) => {
                 self.at.cursor = end;
                 Ok(Some(Bytes::from(bare(self.at, "lagged", "{}"))))

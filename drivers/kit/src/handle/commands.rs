@@ -242,7 +242,7 @@ impl Commands {
             self.show_synced(node, now, gated);
         }
         self.watchers.members_changed(node);
-        self.watchers.settle(node, now);
+        self.watchers.turn_ended(node, now);
         if !tables.is_empty() {
             self.listeners
                 .retain_mut(|listener| listener(node, now, tables));

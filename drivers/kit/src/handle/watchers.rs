@@ -34,7 +34,7 @@ pub(super) struct Watchers {
     count: usize,
     limit: usize,
     /// Up to here nothing has happened to the table of any watch that waits: the log may forget it.
-    settled: Cursor,
+    reached: Cursor,
 }
 
 impl Watchers {
@@ -46,7 +46,7 @@ impl Watchers {
             revision: 0,
             count: 0,
             limit,
-            settled: Cursor::START,
+            reached: Cursor::START,
         }
     }
 
@@ -63,9 +63,6 @@ impl Watchers {
             Err(error) => {
                 watched.send(Err(match error {
                     ChangesError::AnswersLater(later) => later.into(),
-                    ChangesError::Lagged(lagged) => Error::Lagged {
-                        restart: lagged.restart,
-                    },
                     _ => Error::Lagged {
                         restart: view.cursor(),
                     },
@@ -92,15 +89,15 @@ impl Watchers {
         let awaited = parked.into_iter().filter(|(_, watch)| watch.is_awaited());
         awaited
             .filter_map(|(from, watched)| {
-                let from = from.max(self.settled);
+                let from = from.max(self.reached);
                 self.watch(at, (table, from), watched)
             })
             .collect()
     }
 
     /// The turn is over, and every table that changed in it was told of.
-    pub(super) fn settle(&mut self, node: &Node, now: Now) {
-        self.settled = node.view(now).cursor();
+    pub(super) fn turn_ended(&mut self, node: &Node, now: Now) {
+        self.reached = node.view(now).cursor();
     }
 
     /// Answers a watch of the members, or keeps it until they are others than those of the revision `seen`.

@@ -128,9 +128,9 @@ fn keys_are_judged_alone() {
 
 #[test]
 fn a_guarantee_ends_where_its_scope_does() {
-    let next_identity = |op| SessionOp { boot: 2, ..op };
+    let next_boot = |op| SessionOp { boot: 2, ..op };
     let other_node = |op| SessionOp { node: 1, ..op };
-    let restarted = [by(2, put(3)), put(5), next_identity(saw(3))];
+    let restarted = [by(2, put(3)), put(5), next_boot(saw(3))];
     assert_eq!(broken(&restarted, Scope::Boot), [""; 0]);
     assert_eq!(broken(&restarted, Scope::Node), [READ_YOUR_WRITES]);
     assert_eq!(broken(&restarted, Scope::Cluster), [READ_YOUR_WRITES]);
@@ -139,7 +139,7 @@ fn a_guarantee_ends_where_its_scope_does() {
     assert_eq!(broken(&moved, Scope::Node), [""; 0]);
     assert_eq!(broken(&moved, Scope::Cluster), [READ_YOUR_WRITES; 2]);
     // A new boot begins afresh, and is held to what happens in it.
-    let again = [saw(6), next_identity(saw(5)), next_identity(saw(4))];
+    let again = [saw(6), next_boot(saw(5)), next_boot(saw(4))];
     assert_eq!(broken(&again, Scope::Boot), [MONOTONIC_READS]);
 }
 

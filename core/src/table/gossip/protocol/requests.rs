@@ -9,7 +9,7 @@ use crate::table::catalog::Catalog;
 use crate::table::env::Env;
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{Loaded, Place, Replica, WAITING};
-use crate::table::{Mode, Namespace, Row, TableOp, TableRequest, Write};
+use crate::table::{Namespace, Row, TableOp, TableRequest, Write};
 use crate::time::{Instant, Wall};
 
 /// Whether requests on this key wait for each other.
@@ -102,19 +102,6 @@ impl Gossip {
             Some(known) if known.namespace() == Namespace::Usr => Ok(()),
             Some(_) => Err(WriteError::ReadOnlyTable),
             None => Err(WriteError::TableForgotten),
-        }
-    }
-
-    /// Returns whether a client may write to this table without a request.
-    #[inline]
-    pub(crate) fn admits_at_once(
-        &self,
-        catalog: &Catalog,
-        table: TableId,
-    ) -> Result<(), WriteError> {
-        match catalog.get(table) {
-            Some(known) if known.mode() != Mode::Gossip => Err(WriteError::AnsweredLater),
-            _ => self.admits(catalog, table),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::id::TableId;
 #[cfg(test)]
 use crate::table::catalog::Catalog;
 use crate::table::env::RowEnv;
-use crate::table::{Mode, sys};
+use crate::table::sys;
 
 /// For how long a table is idle before it is forgotten.
 const IDLE: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ impl Replica {
         let ids = env.catalog.known_as(table);
         let drop_marker = drop_markers::drop_marker_key(name);
         // The name of a table of another mode is not for gossip tables to forget.
-        env.catalog.mode(table) == Mode::Gossip
+        !env.catalog.answers_later(table)
             && env.catalog.is_forgettable(name)
             && ids
                 .iter()
