@@ -77,12 +77,13 @@ impl Disk for RealDisk {
     }
 }
 
-/// A file system that cannot reserve space still has the size.
+/// Reserves space. On a file system that reserves none the file gets its size alone.
 #[cfg(target_os = "linux")]
 fn preallocate(file: &File, from: u64, to: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
-    use rustix::io::Errno;
-    match fallocate(file, FallocateFlags::empty(), from, to.saturating_sub(from)) {
+    use rustix::io::{Errno, retry_on_intr};
+    let len = to.saturating_sub(from);
+    match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), from, len)) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(to),
         done => Ok(done?),
     }

@@ -29,6 +29,18 @@ pub(crate) struct Merger {
     compact: bool,
 }
 
+impl Drop for Merger {
+    /// Tells of a panic outside of the caught ones: a writer waits for this thread.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let why = "merging panicked".to_string();
+            self.shared.change(|state| {
+                state.failed.get_or_insert(why);
+            });
+        }
+    }
+}
+
 impl Merger {
     pub(crate) fn new(shared: Arc<Shared>) -> Merger {
         Merger {
@@ -63,7 +75,7 @@ impl Merger {
         }
     }
 
-    /// Does what is most urgent, and says whether there was anything. An error is in the state as well.
+    /// Does the most urgent work, and says whether there was anything. An error is in the state as well.
     pub(crate) fn work(&mut self) -> Result<bool, StoreError> {
         let caught = panic::catch_unwind(AssertUnwindSafe(|| self.try_work()));
         let done = caught.unwrap_or_else(|_| Err(StoreError::Failed("merging panicked".into())));

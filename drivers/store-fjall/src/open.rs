@@ -73,9 +73,10 @@ impl Opened {
             let file = "db/log".into();
             return Err(damaged(vec![Damage { file, why }]));
         }
-        let (view, writer) = go_on(options, &scanned.tail, scanned.files).map_err(unusable)?;
+        let (view, writer) =
+            go_on(options, &scanned.tail, scanned.files, synced.upto).map_err(unusable)?;
         remove_unfinished(&path.join("log")).map_err(unusable)?;
-        // A file that was damaged says nothing.
+        // The note is raised: that of a damaged file is zero.
         synced.note(writer.durable());
         Ok(Opened {
             tree,
@@ -106,15 +107,19 @@ fn mismatch(scanned: &Scanned, merged: u64) -> Option<String> {
     (missing > 0).then(|| format!("{missing} batches are missing at its beginning"))
 }
 
-/// Opens the files of a log that was found whole, cuts off its tail, and syncs its last file: a record that was read may not be lost later.
+/// Opens the files of a log that was found whole, cuts off its tail, and makes its last file durable: a record that was read may not be lost later.
+/// Records that are not known to be synced are written once more: after a sync that failed the system takes their pages for written.
 fn go_on(
     options: &Options,
     tail: &Option<Tail>,
     files: Vec<ScannedFile>,
+    synced: u64,
 ) -> io::Result<(View, Writer)> {
     let disk = &options.disk;
     let mut parts = VecDeque::new();
+    let mut unsynced = None;
     for scanned in files {
+        unsynced = scanned.first_after(synced);
         parts.push_back(Part {
             file: Arc::new(LogFile {
                 file: disk.open(&scanned.path)?,
@@ -131,6 +136,11 @@ fn go_on(
     let file = &active.file.file;
     if let Some(tail) = tail {
         disk.cut(file, tail.at)?;
+    }
+    if let Some(from) = unsynced {
+        let bytes = active.file.read_all(&**disk, active.end)?;
+        let rest = bytes.get(from..).unwrap_or_default();
+        disk.write(file, rest, from as u64)?;
     }
     disk.sync(file)?;
     let writer = Writer::new(&active, file.metadata()?.len());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, RealDisk};
 use crate::tree::TreeOptions;
 
-/// How a store is opened. What a store holds does not depend on it.
+/// How a store is opened. The records of a store do not depend on it.
 #[derive(Clone)]
 pub struct Options {
     /// The size at which a file of the log is full and its rows are merged into the tree, in bytes.
@@ -38,7 +38,7 @@ impl Options {
     pub const LOG_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 
     /// Sets the size at which a file of the log is merged, in bytes, brought into [`Options::LOG_BYTES_RANGE`]. A larger one merges a
-    /// row that is written often fewer times; it takes memory for the index (about 30 bytes a key in it), disk, and time at a start.
+    /// row that is written often fewer times; it takes memory for the index (about 30 bytes a key in it) and for a merge (its size, and 100 bytes a row), disk, and time at a start.
     #[must_use]
     pub fn log_bytes(mut self, bytes: u64) -> Options {
         let (min, max) = (

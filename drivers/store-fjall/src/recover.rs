@@ -54,7 +54,8 @@ impl fmt::Display for SetAside {
     }
 }
 
-/// Why a data directory does not become a node. Nothing was changed.
+/// Why a data directory does not become a node. Nothing was changed, except that the end of a log may have been cut off that was not whole and
+/// never durable.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It cannot be opened.

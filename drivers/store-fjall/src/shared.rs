@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) options: Options,
     view: RwLock<View>,
-    /// `None` while it is opened again, and once the store is closed.
+    /// `None` after it could not be opened again, and once the store is closed.
     tree: RwLock<Option<Tree>>,
     state: Mutex<State>,
     changed: Condvar,
@@ -117,7 +117,7 @@ impl Shared {
     /// Lets go of all files.
     pub(crate) fn close(&self) {
         *self.view_mut() = View::default();
-        self.swap_tree(None);
+        *self.tree_mut() = None;
     }
 
     /// Closes the tree and opens it again, which removes the files that a failed ingestion has left.
@@ -126,15 +126,16 @@ impl Shared {
     ///
     /// As for [`Tree::open`].
     pub(crate) fn reopen_tree(&self) -> Result<(), StoreError> {
-        self.swap_tree(None);
+        // Readers wait meanwhile: what they want is there.
+        let mut tree = self.tree_mut();
+        *tree = None;
         let path = self.db.join("tree");
-        let tree = Tree::open(&path, self.options.tree, &self.stop).map_err(store_error)?;
-        self.swap_tree(Some(tree));
+        *tree = Some(Tree::open(&path, self.options.tree, &self.stop).map_err(store_error)?);
         Ok(())
     }
 
-    fn swap_tree(&self, tree: Option<Tree>) {
-        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = tree;
+    fn tree_mut(&self) -> RwLockWriteGuard<'_, Option<Tree>> {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the newest value of a key.

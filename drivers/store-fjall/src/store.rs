@@ -47,14 +47,25 @@ pub struct Cut {
     pub at: u64,
     /// The bytes that were there.
     pub bytes: u64,
+    /// Whether whole batches were among them, none of which was durable.
+    pub whole: bool,
 }
 
 impl std::fmt::Display for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Cut { file, at, bytes } = self;
+        let Cut {
+            file,
+            at,
+            bytes,
+            whole,
+        } = self;
+        let behind = match whole {
+            true => ", with whole batches behind it,",
+            false => "",
+        };
         write!(
             f,
-            "the log ended in a batch that was not whole and never acknowledged as durable: {bytes} bytes of {file} from {at} on were cut off"
+            "the log ended in a batch that was not whole{behind} and nothing there was ever acknowledged as durable: {bytes} bytes of {file} from {at} on were cut off"
         )
     }
 }
@@ -65,6 +76,7 @@ impl Cut {
             file: format!("db/log/{}.log", tail.number),
             at: tail.at,
             bytes: tail.bytes,
+            whole: tail.behind,
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::shared::Shared;
 
 /// Files that may wait to be merged. With as many, the next full file waits.
 pub(crate) const SEALED: usize = 4;
+/// A file that deletes as many ranges is full: a point read and a merge compare keys with each.
+const RANGES: usize = 256;
 /// Places in a file are 32 bits.
 const LARGEST_FILE: u64 = u32::MAX as u64;
 
@@ -28,6 +30,8 @@ pub(crate) struct Writer {
     /// The seq of the last record, and of the last that is synced.
     seq: u64,
     durable: u64,
+    /// How many ranges the file deletes.
+    marked: usize,
     buffer: Vec<u8>,
     places: Vec<(u64, Place)>,
     ranges: Vec<Range>,
@@ -45,6 +49,7 @@ impl Writer {
             allocated,
             seq: part.last,
             durable: part.last,
+            marked: part.index.ranges(),
             buffer: Vec::new(),
             places: Vec::new(),
             ranges: Vec::new(),
@@ -68,7 +73,8 @@ impl Writer {
         batch: &[StoreOp],
     ) -> Result<(), StoreError> {
         let size = format::size(batch) as u64;
-        let full = self.end >= shared.options.log_bytes || self.end + size > LARGEST_FILE;
+        let is_long = self.end >= shared.options.log_bytes || self.end + size > LARGEST_FILE;
+        let full = is_long || self.marked >= RANGES;
         if full && self.end > HEADER as u64 {
             self.seal(shared, merger)?;
         }
@@ -85,8 +91,9 @@ impl Writer {
             self.allocated = to;
         }
         let written = shared.disk.write(&self.file.file, &self.buffer, self.end);
-        written.map_err(of_io)?;
+        written.map_err(|error| self.undo(shared, error))?;
         self.seq += 1;
+        self.marked += self.ranges.len();
         self.end = end;
         let mut view = shared.view_mut();
         if let Some(active) = &mut view.active {
@@ -105,6 +112,18 @@ impl Writer {
             self.places = Vec::new();
         }
         Ok(())
+    }
+
+    /// Takes away what a failed write may have left: a shorter record would not cover it.
+    fn undo(&mut self, shared: &Shared, error: io::Error) -> StoreError {
+        let failed = of_io(error);
+        if matches!(failed, StoreError::Full(_)) {
+            if let Err(error) = shared.disk.cut(&self.file.file, self.end) {
+                return StoreError::Failed(error.to_string());
+            }
+            self.allocated = self.end;
+        }
+        failed
     }
 
     fn encode(&mut self, batch: &[StoreOp]) {
@@ -167,14 +186,15 @@ impl Writer {
         self.file = Arc::clone(&next.file);
         self.end = HEADER as u64;
         self.allocated = shared.options.step.max(HEADER as u64);
-        let mut view = shared.view_mut();
-        let full = view.active.replace(next);
-        view.sealed.extend(full.map(Arc::new));
-        drop(view);
+        self.marked = 0;
+        // Counted first: a merger that sees the file counts it off.
         shared.change(|state| {
             state.sealed += 1;
             state.idle = false;
         });
+        let mut view = shared.view_mut();
+        let full = view.active.replace(next);
+        view.sealed.extend(full.map(Arc::new));
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use rumormill_store_fjall::Options;
+
 use super::Settings;
 
 /// One setting.
@@ -214,7 +216,11 @@ pub(crate) const KEYS: &[Key] = &[
         "store_log_bytes",
         "a whole number from 1048576 to 1073741824",
         |s, text| {
-            s.store_log_bytes = number(text, 1 << 20, 1 << 30)?;
+            s.store_log_bytes = number(
+                text,
+                *Options::LOG_BYTES_RANGE.start(),
+                *Options::LOG_BYTES_RANGE.end(),
+            )?;
             Some(())
         },
     ),

@@ -45,7 +45,12 @@ impl Index {
         }
     }
 
-    /// The place of the last range that has this key.
+    /// Returns how many ranges are deleted.
+    pub(crate) fn ranges(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Finds the place of the last range that has this key.
     pub(crate) fn range_of(&self, key: &[u8]) -> Option<u32> {
         let mut newest_first = self.ranges.iter().rev();
         let has_key = |range: &&Range| *range.from <= *key && *key < *range.until;

@@ -31,8 +31,15 @@ pub(crate) struct ScannedFile {
     /// The end of its last record that is whole, and the seq of that.
     pub(crate) end: usize,
     pub(crate) last: u64,
-    /// The bytes up to the last one that is not zero.
-    pub(crate) used: usize,
+}
+
+impl ScannedFile {
+    /// Returns the place of the first record with a seq above this one.
+    pub(crate) fn first_after(&self, seq: u64) -> Option<usize> {
+        let before = (seq + 1).saturating_sub(self.header.first);
+        let first = self.records.get(usize::try_from(before).ok()?)?;
+        Some(first.start - RECORD)
+    }
 }
 
 /// Bytes at the end of the log that are cut off.
@@ -43,8 +50,8 @@ pub(crate) struct Tail {
     pub(crate) at: u64,
     /// The bytes up to the last one that is not zero.
     pub(crate) bytes: u64,
-    /// The seq that the first record there had.
-    pub(crate) seq: u64,
+    /// Whether whole records are among them.
+    pub(crate) behind: bool,
 }
 
 /// A place without a whole record where one should be.
@@ -64,8 +71,6 @@ pub(crate) struct Scanned {
     pub(crate) files: Vec<ScannedFile>,
     /// Damaged parts.
     pub(crate) found: Vec<Damage>,
-    /// Whether all that is damaged could be cut, since nothing proves that it was synced.
-    pub(crate) unproven: bool,
     pub(crate) tail: Option<Tail>,
     /// The seq of the first record in the log, and of the last before its end.
     pub(crate) first: u64,
@@ -164,10 +169,6 @@ impl Scanned {
             index: walk.index,
             end: walk.end,
             last: walk.last,
-            used: bytes
-                .iter()
-                .rposition(|byte| *byte != 0)
-                .map_or(0, |at| at + 1),
         });
         Ok(())
     }
@@ -180,8 +181,10 @@ impl Scanned {
             self.miss(known);
             return Ok(());
         };
-        self.unproven = bad.seq > known && self.found.is_empty();
-        if self.unproven && (!bad.behind || policy == Policy::Cut) {
+        // Bytes behind the records of a file that another follows are damage, though no record was there.
+        let is_last = bad.file + 1 == self.files.len();
+        let is_unproven = bad.seq > known && is_last && self.found.is_empty();
+        if is_unproven && (!bad.behind || policy == Policy::Cut) {
             return self.cut(&bad);
         }
         for bad in std::mem::take(&mut self.bad) {
@@ -206,7 +209,7 @@ impl Scanned {
         }
     }
 
-    /// Ends the log at a place in its last file: the header of a later one would prove that all before it was synced.
+    /// Ends the log at a place in its last file.
     fn cut(&mut self, bad: &Bad) -> io::Result<()> {
         let Some(file) = self.files.last_mut() else {
             return Ok(());
@@ -218,11 +221,13 @@ impl Scanned {
         (file.records, file.index) = (walk.records, walk.index);
         (file.end, file.last) = (walk.end, walk.last);
         self.last = file.last;
+        let used = bytes.iter().rposition(|byte| *byte != 0);
+        let used = used.map_or(0, |last| last as u64 + 1);
         self.tail = Some(Tail {
             number: file.header.number,
             at: bad.at as u64,
-            bytes: (file.used as u64).saturating_sub(bad.at as u64),
-            seq: bad.seq,
+            bytes: used.saturating_sub(bad.at as u64),
+            behind: bad.behind,
         });
         Ok(())
     }

@@ -331,3 +331,61 @@ fn merging_without_space_lets_writes_go_on_up_to_a_bound() {
     let mut store = FjallStore::open(dir.path()).unwrap();
     assert_eq!(contents(&mut store).len(), written + 1);
 }
+
+#[test]
+fn a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one() {
+    let dir = in_memory();
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&failing);
+    let disk = faulty(move |_, name| {
+        (name == "write" && fails.load(Ordering::Relaxed)).then_some(NO_SPACE)
+    });
+    let options = Options {
+        log_bytes: 1 << 20,
+        step: 1 << 16,
+        ..small(disk)
+    };
+    let mut store = FjallStore::open_with(dir.path(), options.clone()).unwrap();
+    store.apply(&[put("a", "1")]).unwrap();
+    failing.store(true, Ordering::Relaxed);
+    let long = [put("long", &"x".repeat(10_000))];
+    assert!(matches!(store.apply(&long), Err(StoreError::Full(_))));
+    failing.store(false, Ordering::Relaxed);
+    store.apply(&[put("b", "2")]).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let mut store = FjallStore::open_with(dir.path(), options).unwrap();
+    assert_eq!(store.cut(), None);
+    let keys: Vec<Bytes> = contents(&mut store).into_keys().collect();
+    assert_eq!(keys, [&b"a"[..], b"b"]);
+}
+
+#[test]
+fn a_start_writes_what_is_not_known_to_be_synced_once_more() {
+    let dir = in_memory();
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&calls);
+    let disk = faulty(move |_, name| {
+        told.lock().unwrap().push(name.to_string());
+        None
+    });
+    let options = Options {
+        log_bytes: 1 << 20,
+        ..small(disk)
+    };
+    for (synced, again) in [(true, false), (false, true)] {
+        let mut store = FjallStore::open_with(dir.path(), options.clone()).unwrap();
+        store.apply(&[put("a", "1")]).unwrap();
+        if synced {
+            store.sync().unwrap();
+        }
+        drop(store);
+        calls.lock().unwrap().clear();
+        drop(FjallStore::open_with(dir.path(), options.clone()).unwrap());
+        let calls = std::mem::take(&mut *calls.lock().unwrap());
+        let written = calls.iter().position(|name| name == "write");
+        let kept = calls.iter().rposition(|name| name == "sync");
+        assert_eq!(written.is_some(), again, "{calls:?}");
+        assert!(written < kept, "{calls:?}");
+    }
+}

@@ -511,3 +511,48 @@ fn a_reader_sees_each_write_while_files_are_merged() {
     assert!(merged > 20, "{merged} files");
     assert_eq!(contents(&mut store).len() as u64, KEYS);
 }
+
+#[test]
+fn bytes_behind_the_records_of_a_file_that_another_follows_are_damage() {
+    let dir = in_memory();
+    let mut store = FjallStore::open_with(dir.path(), small(700)).unwrap();
+    let log = dir.path().join("db/log");
+    for number in 0.. {
+        store
+            .apply(&[put("key", &format!("value {number}"))])
+            .unwrap();
+        if fs::read_dir(&log).unwrap().count() == 2 {
+            break;
+        }
+    }
+    store.apply(&[put("key", "newer")]).unwrap();
+    drop(store);
+    let mut files: Vec<_> = fs::read_dir(&log)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    let mut bytes = fs::read(&files[0]).unwrap();
+    assert_eq!(bytes.pop(), Some(0), "there is space behind the records");
+    bytes.push(1);
+    fs::write(&files[0], bytes).unwrap();
+    for policy in [Policy::Damage, Policy::Cut] {
+        let opened = FjallStore::open_as(dir.path(), small(700), policy);
+        assert!(
+            matches!(opened, Err(OpenError::Damaged { .. })),
+            "{policy:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_deletes_many_ranges_is_full() {
+    let dir = in_memory();
+    let mut store = FjallStore::open_with(dir.path(), small(1 << 20)).unwrap();
+    for number in 0..300 {
+        store
+            .apply(&[put("b", "1"), delete_range("c", &format!("d{number}"))])
+            .unwrap();
+    }
+    assert_eq!(store.shared.view().sealed.len(), 1);
+}
