@@ -48,7 +48,7 @@
 //! config.storage = Storage::Ordered;
 //! let backlog = config.limits.store_backlog + config.limits.loads;
 //! let mut recovery = Recovery::new(config, seed);
-//! let mut disk = MemoryStore::new(); // or that of `rumormill-store-fjall`
+//! let mut disk = MemoryStore::new(); // or that of `rumormill-store`
 //! disk.load(&mut |record| recovery.record(record))?;
 //! let node = recovery.finish(driver.now())?;
 //! let store = StoreWorker::spawn(disk, backlog, driver.handle().notifier())?;

@@ -13,7 +13,7 @@ use rumormill_gateway_resp::Gateway;
 use rumormill_kit::random_seed;
 use rumormill_kit::store::{StoreHandle, StoreWorker};
 use rumormill_mio::{Driver, Exit, Handle, Options};
-use rumormill_store_fjall::{Failure as Unrecovered, Options as StoreOptions};
+use rumormill_store::{Failure as Unrecovered, Options as StoreOptions};
 
 use crate::backend::OnLoop;
 use crate::descriptors::Connections;
@@ -298,7 +298,7 @@ fn recover(
     let seed = seed()?;
     // The store's own thread sorts and compacts: it gives way to those that write and read, too.
     let recovered = aside(|| {
-        let recovered = rumormill_store_fjall::recover(dir, options, config, seed, now);
+        let recovered = rumormill_store::recover(dir, options, config, seed, now);
         recovered.map_err(|error| match error {
             Unrecovered::Alone { .. } => failed(&format!("{error}. {ALONE}")),
             Unrecovered::Load(_) => failed(&format!("{}: {error}", dir.display())),

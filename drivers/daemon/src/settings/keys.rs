@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use rumormill_store_fjall::Options;
+use rumormill_store::Options;
 
 use super::Settings;
 

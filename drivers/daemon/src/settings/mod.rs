@@ -114,7 +114,7 @@ impl Default for Settings {
             probe_timeout_ms: 300,
             suspicion_mult: 4,
             sync_interval_ms: 1_000,
-            store_log_bytes: rumormill_store_fjall::Options::LOG_BYTES,
+            store_log_bytes: rumormill_store::Options::LOG_BYTES,
             leave_timeout_ms: 3_000,
             origins: BTreeMap::new(),
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rumormill_core::io::{Record, StoreOp};
 use rumormill_kit::store::{Store, StoreReader};
-use rumormill_store_fjall::{FjallStore, Options};
+use rumormill_store::{DiskStore, Options};
 use rustix::time::{ClockId, clock_gettime};
 
 const ROUNDS: usize = 50;
@@ -92,7 +92,7 @@ fn written(keys: u64) -> Outcome<(f64, f64)> {
     }
     let making = cpu() - begun;
     let dir = tempfile::tempdir()?;
-    let mut store = FjallStore::open(dir.path())?;
+    let mut store = DiskStore::open(dir.path())?;
     let (begun, clock) = (cpu(), Instant::now());
     for number in 0..ROWS / TURN {
         store.apply(&turn())?;
@@ -117,7 +117,7 @@ fn point_reads(filters: bool) -> Outcome<[f64; 2]> {
         true => options,
         false => options.without_filters(),
     };
-    let mut store = FjallStore::open_with(dir.path(), options)?;
+    let mut store = DiskStore::open_with(dir.path(), options)?;
     // Keys of each file are spread over all, so that a read has to ask each run.
     let place = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % READ_ROWS * 2;
     for first in (0..READ_ROWS).step_by(1_000) {
@@ -147,7 +147,7 @@ fn point_reads(filters: bool) -> Outcome<[f64; 2]> {
 
 fn synced_batches(size: u64) -> Outcome<Duration> {
     let dir = tempfile::tempdir()?;
-    let mut store = FjallStore::open(dir.path())?;
+    let mut store = DiskStore::open(dir.path())?;
     let mut times = Vec::with_capacity(ROUNDS);
     for round in 0..ROUNDS as u64 {
         let batch = batch(round * size, size);
@@ -161,7 +161,7 @@ fn synced_batches(size: u64) -> Outcome<Duration> {
 
 fn reopening(records: u64) -> Outcome<(Duration, Duration)> {
     let dir = tempfile::tempdir()?;
-    let mut store = FjallStore::open(dir.path())?;
+    let mut store = DiskStore::open(dir.path())?;
     for first in (0..records).step_by(1_000) {
         store.apply(&batch(first, 1_000.min(records - first)))?;
     }
@@ -170,7 +170,7 @@ fn reopening(records: u64) -> Outcome<(Duration, Duration)> {
     let (mut opens, mut loads) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let begun = Instant::now();
-        let mut store = FjallStore::open(dir.path())?;
+        let mut store = DiskStore::open(dir.path())?;
         opens.push(begun.elapsed());
         let begun = Instant::now();
         let mut found = 0;

@@ -25,7 +25,7 @@ use crate::open::{self, open_tree, remove, unusable};
 use crate::options::Options;
 use crate::shared;
 use crate::tree::Tree;
-use crate::{FjallStore, SetAside};
+use crate::{DiskStore, SetAside};
 
 /// More damaged databases are not set aside: the disk fills up, and is no good.
 const ASIDE: usize = 8;
@@ -39,7 +39,7 @@ const BATCH_RECORDS: usize = 1_000;
 pub struct Salvage {
     dir: PathBuf,
     options: Options,
-    store: FjallStore,
+    store: DiskStore,
     found: Vec<Damage>,
     aside: PathBuf,
     earlier: usize,
@@ -63,7 +63,7 @@ impl Salvage {
             });
         }
         remove(&dir.join("db.new")).map_err(unusable)?;
-        let mut store = FjallStore::of(dir, "db.new", options.clone(), Policy::Damage, lock)?;
+        let mut store = DiskStore::of(dir, "db.new", options.clone(), Policy::Damage, lock)?;
         let mut out = Out::new(&mut store);
         let note = format!("{}; set aside in {}", name_all(&found), aside.display());
         out.put(Record::damage(&note));
@@ -120,7 +120,7 @@ impl Salvage {
     /// # Errors
     ///
     /// See [`OpenError`].
-    pub fn keep(self) -> Result<FjallStore, OpenError> {
+    pub fn keep(self) -> Result<DiskStore, OpenError> {
         let Salvage {
             dir,
             options,
@@ -133,7 +133,7 @@ impl Salvage {
         fs::rename(dir.join("db.new"), dir.join("db.next")).map_err(unusable)?;
         sync_directory(&dir).map_err(unusable)?;
         finish_swap(&dir)?;
-        FjallStore::of(&dir, "db", options, Policy::Damage, lock)
+        DiskStore::of(&dir, "db", options, Policy::Damage, lock)
     }
 }
 
@@ -239,7 +239,7 @@ fn read_all(dir: &Path, db: &Path, options: &Options, out: &mut Out<'_>) -> Resu
 
 /// Puts records into a store in batches.
 struct Out<'a> {
-    store: &'a mut FjallStore,
+    store: &'a mut DiskStore,
     batch: Vec<StoreOp>,
     bytes: usize,
     records: u64,
@@ -247,7 +247,7 @@ struct Out<'a> {
 }
 
 impl<'a> Out<'a> {
-    fn new(store: &'a mut FjallStore) -> Out<'a> {
+    fn new(store: &'a mut DiskStore) -> Out<'a> {
         Out {
             store,
             batch: Vec::new(),

@@ -12,7 +12,7 @@ use rumormill_kit::store::Store;
 use rumormill_kit::store::conformance::{self, contents, put};
 use tempfile::TempDir;
 
-use crate::{FjallStore, OpenError};
+use crate::{DiskStore, OpenError};
 
 mod damage;
 mod faults;
@@ -23,9 +23,9 @@ mod log;
 /// store that is closed meanwhile would be in use when it is opened again.
 static STARTING: RwLock<()> = RwLock::new(());
 
-fn open(dir: &Path) -> FjallStore {
+fn open(dir: &Path) -> DiskStore {
     let _started = STARTING.read();
-    FjallStore::open(dir).unwrap()
+    DiskStore::open(dir).unwrap()
 }
 
 /// Gives a check of the suite a directory of its own.
@@ -63,14 +63,14 @@ conforms! {
 
 /// The same with files of the log so small that most records are merged.
 mod conforms_merged {
-    fn open(dir: &std::path::Path) -> crate::FjallStore {
+    fn open(dir: &std::path::Path) -> crate::DiskStore {
         let _started = super::STARTING.read();
         let options = crate::Options {
             log_bytes: 2_000,
             step: 1_000,
             ..crate::Options::default()
         };
-        crate::FjallStore::open_with(dir, options).unwrap()
+        crate::DiskStore::open_with(dir, options).unwrap()
     }
 
     #[test]
@@ -154,7 +154,7 @@ fn a_killed_process_keeps_what_it_synced() {
 fn a_directory_is_used_once_at_a_time() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
-    let error = FjallStore::open(dir.path()).err().unwrap();
+    let error = DiskStore::open(dir.path()).err().unwrap();
     assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
     let words = error.to_string();
     assert_eq!(
@@ -173,7 +173,7 @@ fn a_directory_that_cannot_be_made_is_named() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = FjallStore::open(&file.join("data")).err().unwrap();
+    let error = DiskStore::open(&file.join("data")).err().unwrap();
     assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
     let words = error.to_string();
     assert!(
@@ -213,7 +213,7 @@ fn damage_is_an_error_and_no_panic() {
         for name in ["tree/current", "log/1.log"] {
             let dir = filled();
             damage(&dir.path().join("db").join(name));
-            let error = FjallStore::open(dir.path()).err();
+            let error = DiskStore::open(dir.path()).err();
             assert!(
                 matches!(error, Some(OpenError::Damaged { .. })),
                 "{name}: {error:?}"
@@ -240,7 +240,7 @@ fn a_record_of_another_layout_is_an_error() {
 fn the_layout_of_an_older_program_is_refused() {
     let dir = TempDir::new().unwrap();
     fs::create_dir_all(dir.path().join("db/keyspaces/1")).unwrap();
-    let error = FjallStore::open(dir.path()).err().unwrap();
+    let error = DiskStore::open(dir.path()).err().unwrap();
     assert!(matches!(error, OpenError::Layout { .. }), "{error:?}");
     assert!(!error.to_string().contains('\n'));
 }

@@ -1,4 +1,4 @@
-//! The embedded store: a commit log, and fjall's tree of sorted tables under it.
+//! The embedded store: a commit log, and a tree of sorted tables (lsm-tree) under it.
 //!
 //! Batches are appended to a file of the log. A full file is followed by the next, and its rows go sorted into the tree, in bulk and on
 //! a thread of their own; then the file is deleted. Until then a point read finds the newest place of a key in the log by its index.
@@ -9,7 +9,7 @@
 //!
 //! **Every file is checked before it is used.** [`OpenError::Damaged`] names the damaged parts, and [`Salvage`] reads the rest.
 //! A new database with that takes the place of the old one, which is renamed to `damaged-1` and so on, once the caller says so. A
-//! batch at the end of the log that is not whole, and that nothing proves to have been durable, is no damage: it is cut off, and [`FjallStore::cut`] tells.
+//! batch at the end of the log that is not whole, and that nothing proves to have been durable, is no damage: it is cut off, and [`DiskStore::cut`] tells.
 
 mod beside;
 mod check;
@@ -31,7 +31,7 @@ pub use error::{Damage, OpenError};
 pub use options::Options;
 pub use recover::{Failure, Recovered, SetAside, recover};
 pub use salvage::Salvage;
-pub use store::{Cut, FjallReader, FjallStore};
+pub use store::{Cut, DiskReader, DiskStore};
 
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ use crate::shared::Shared;
 use crate::writer::Writer;
 
 /// An embedded store in a directory of its own.
-pub struct FjallStore {
+pub struct DiskStore {
     dir: PathBuf,
     /// The records of its identity, copied beside the database; not while the database is made.
     identity: Option<Identity>,
@@ -81,14 +81,14 @@ impl Cut {
     }
 }
 
-impl FjallStore {
-    /// Opens the store in a directory with default options, see [`FjallStore::open_with`].
+impl DiskStore {
+    /// Opens the store in a directory with default options, see [`DiskStore::open_with`].
     ///
     /// # Errors
     ///
     /// See [`OpenError`].
-    pub fn open(dir: &Path) -> Result<FjallStore, OpenError> {
-        FjallStore::open_with(dir, Options::default())
+    pub fn open(dir: &Path) -> Result<DiskStore, OpenError> {
+        DiskStore::open_with(dir, Options::default())
     }
 
     /// Opens the store in a directory, which is created if it is not there, and recovers what was synced. Blocks for as long as it takes
@@ -97,8 +97,8 @@ impl FjallStore {
     /// # Errors
     ///
     /// See [`OpenError`]. [`Salvage`](crate::Salvage) reads the rest of a damaged store.
-    pub fn open_with(dir: &Path, options: Options) -> Result<FjallStore, OpenError> {
-        FjallStore::open_as(dir, options, Policy::Damage)
+    pub fn open_with(dir: &Path, options: Options) -> Result<DiskStore, OpenError> {
+        DiskStore::open_as(dir, options, Policy::Damage)
     }
 
     /// Opens the store in a directory with a judgement of the log's end.
@@ -106,7 +106,7 @@ impl FjallStore {
         dir: &Path,
         options: Options,
         policy: Policy,
-    ) -> Result<FjallStore, OpenError> {
+    ) -> Result<DiskStore, OpenError> {
         let lock = Arc::new(open::lock(dir)?);
         salvage::finish_swap(dir)?;
         salvage::sweep(dir)?;
@@ -116,7 +116,7 @@ impl FjallStore {
                 found: vec![salvage::gone()],
             });
         }
-        FjallStore::of(dir, "db", options, policy, lock)
+        DiskStore::of(dir, "db", options, policy, lock)
     }
 
     /// Opens the database `name` of a directory that is locked.
@@ -126,7 +126,7 @@ impl FjallStore {
         options: Options,
         policy: Policy,
         lock: Arc<File>,
-    ) -> Result<FjallStore, OpenError> {
+    ) -> Result<DiskStore, OpenError> {
         let db = dir.join(name);
         let opened = Opened::open(dir, &db, &options, policy)?;
         let threaded = options.thread;
@@ -140,7 +140,7 @@ impl FjallStore {
             opened.stop,
         ));
         let merger = Merger::new(Arc::clone(&shared));
-        let mut store = FjallStore {
+        let mut store = DiskStore {
             dir: dir.into(),
             identity: (name == "db").then(Identity::default),
             shared,
@@ -209,28 +209,28 @@ impl FjallStore {
     }
 }
 
-/// Reads records of a [`FjallStore`] on another thread. Keeps nothing open once the store is dropped.
-pub struct FjallReader {
+/// Reads records of a [`DiskStore`] on another thread. Keeps nothing open once the store is dropped.
+pub struct DiskReader {
     shared: Arc<Shared>,
 }
 
-impl StoreReader for FjallReader {
+impl StoreReader for DiskReader {
     fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.shared.read(key)
     }
 }
 
-impl Drop for FjallStore {
+impl Drop for DiskStore {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-impl Store for FjallStore {
-    type Reader = FjallReader;
+impl Store for DiskStore {
+    type Reader = DiskReader;
 
-    fn reader(&self) -> FjallReader {
-        FjallReader {
+    fn reader(&self) -> DiskReader {
+        DiskReader {
             shared: Arc::clone(&self.shared),
         }
     }

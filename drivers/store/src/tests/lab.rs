@@ -12,7 +12,7 @@ use rumormill_core::{
 };
 use rumormill_kit::store::Store as _;
 
-use crate::{Cut, Failure, FjallStore, Options, SetAside, recover};
+use crate::{Cut, DiskStore, Failure, Options, SetAside, recover};
 
 const WALL: u64 = 1_700_000_000_000;
 
@@ -26,7 +26,7 @@ pub(super) struct Lab {
     pub(super) now: Now,
     pub(super) nodes: [Option<Node>; 2],
     pub(super) disk: BTreeMap<Bytes, Bytes>,
-    pub(super) store: Option<FjallStore>,
+    pub(super) store: Option<DiskStore>,
     pub(super) events: Vec<(usize, Event)>,
     pub(super) cut: Option<Cut>,
     wires: BTreeMap<(usize, LinkId), (usize, LinkId)>,

@@ -16,7 +16,7 @@ use super::in_memory;
 
 use super::damage::copy;
 use crate::disk::{Disk, RealDisk};
-use crate::{FjallStore, OpenError, Options};
+use crate::{DiskStore, OpenError, Options};
 
 type Map = BTreeMap<Bytes, Bytes>;
 
@@ -149,7 +149,7 @@ struct Progress {
 }
 
 /// Writes all batches, a sync after every third, as the worker does: a lack of space is tried again.
-fn run(store: &mut FjallStore, progress: &Progress) -> Result<(), StoreError> {
+fn run(store: &mut DiskStore, progress: &Progress) -> Result<(), StoreError> {
     let mut unsynced: Vec<StoreOp> = Vec::new();
     for number in 0..BATCHES {
         progress.begun.store(number + 1, Ordering::Relaxed);
@@ -192,7 +192,7 @@ fn each_call_fails_once_and_nothing_that_was_synced_is_lost() {
             });
             let dir = in_memory();
             let progress = Progress::default();
-            let opened = FjallStore::open_with(dir.path(), small(disk));
+            let opened = DiskStore::open_with(dir.path(), small(disk));
             let outcome = match opened {
                 Ok(mut store) => Some(run(&mut store, &progress)),
                 Err(OpenError::Unusable { .. }) => None,
@@ -217,7 +217,7 @@ fn each_call_fails_once_and_nothing_that_was_synced_is_lost() {
                 }
                 None => {}
             }
-            let mut store = FjallStore::open_with(dir.path(), small(Arc::new(RealDisk)))
+            let mut store = DiskStore::open_with(dir.path(), small(Arc::new(RealDisk)))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             let found = contents(&mut store);
             let synced = progress.synced.load(Ordering::Relaxed);
@@ -252,7 +252,7 @@ fn a_crash_before_each_call_leaves_what_was_synced() {
         taken.lock().unwrap().push((image, name.to_string(), at));
         None
     });
-    let mut store = FjallStore::open_with(dir.path(), small(disk)).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(disk)).unwrap();
     run(&mut store, &progress).unwrap();
     drop(store);
     let images = images.lock().unwrap();
@@ -274,7 +274,7 @@ fn a_crash_before_each_call_leaves_what_was_synced() {
     for (image, name, (synced, begun)) in images.iter() {
         let what = format!("before {name}, {}", image.display());
         for again in 0..2 {
-            let opened = FjallStore::open_with(image, small(Arc::new(RealDisk)));
+            let opened = DiskStore::open_with(image, small(Arc::new(RealDisk)));
             let mut store = opened.unwrap_or_else(|error| panic!("{what}, {again}: {error}"));
             let found = contents(&mut store);
             assert_between(&found, &states, *synced, *begun, &what);
@@ -307,7 +307,7 @@ fn merging_without_space_lets_writes_go_on_up_to_a_bound() {
         thread: true,
         ..small(disk)
     };
-    let mut store = FjallStore::open_with(dir.path(), options).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), options).unwrap();
     full.store(true, Ordering::Relaxed);
     let value = "v".repeat(600);
     let mut written = 0;
@@ -328,7 +328,7 @@ fn merging_without_space_lets_writes_go_on_up_to_a_bound() {
     assert_eq!(reader.read(b"key 000").unwrap().unwrap(), value);
     assert_eq!(contents(&mut store).len(), written + 1);
     drop(store);
-    let mut store = FjallStore::open(dir.path()).unwrap();
+    let mut store = DiskStore::open(dir.path()).unwrap();
     assert_eq!(contents(&mut store).len(), written + 1);
 }
 
@@ -345,7 +345,7 @@ fn a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one() {
         step: 1 << 16,
         ..small(disk)
     };
-    let mut store = FjallStore::open_with(dir.path(), options.clone()).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), options.clone()).unwrap();
     store.apply(&[put("a", "1")]).unwrap();
     failing.store(true, Ordering::Relaxed);
     let long = [put("long", &"x".repeat(10_000))];
@@ -354,7 +354,7 @@ fn a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one() {
     store.apply(&[put("b", "2")]).unwrap();
     store.sync().unwrap();
     drop(store);
-    let mut store = FjallStore::open_with(dir.path(), options).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), options).unwrap();
     assert_eq!(store.cut(), None);
     let keys: Vec<Bytes> = contents(&mut store).into_keys().collect();
     assert_eq!(keys, [&b"a"[..], b"b"]);
@@ -374,14 +374,14 @@ fn a_start_writes_what_is_not_known_to_be_synced_once_more() {
         ..small(disk)
     };
     for (synced, again) in [(true, false), (false, true)] {
-        let mut store = FjallStore::open_with(dir.path(), options.clone()).unwrap();
+        let mut store = DiskStore::open_with(dir.path(), options.clone()).unwrap();
         store.apply(&[put("a", "1")]).unwrap();
         if synced {
             store.sync().unwrap();
         }
         drop(store);
         calls.lock().unwrap().clear();
-        drop(FjallStore::open_with(dir.path(), options.clone()).unwrap());
+        drop(DiskStore::open_with(dir.path(), options.clone()).unwrap());
         let calls = std::mem::take(&mut *calls.lock().unwrap());
         let written = calls.iter().position(|name| name == "write");
         let kept = calls.iter().rposition(|name| name == "sync");

@@ -1,4 +1,4 @@
-//! The tree of sorted tables under the log: fjall's, without its journal and threads.
+//! The tree of sorted tables under the log: lsm-tree, the lower half of fjall, without the journal and threads of fjall.
 //!
 //! It is written by bulk ingestion alone, which is durable and whole once it returns: tables, their names and the manifest are synced.
 //! The last row of each ingestion says which seq of the log it reaches.

@@ -9,14 +9,14 @@ use rumormill_kit::store::{LoadError, Store, StoreError};
 use crate::beside::Identity;
 use crate::error::name_all;
 use crate::log::Policy;
-use crate::{Cut, Damage, FjallStore, OpenError, Options, Salvage};
+use crate::{Cut, Damage, DiskStore, OpenError, Options, Salvage};
 
 /// A node and its store.
 pub struct Recovered {
     /// The node, in a new boot.
     pub node: Node,
     /// The store, open.
-    pub store: FjallStore,
+    pub store: DiskStore,
     /// The damaged database, if there was one.
     pub set_aside: Option<SetAside>,
     /// The end of the log that was cut off, if it had one that was not whole.
@@ -82,7 +82,7 @@ pub enum Failure {
 
 /// Opens the store in a directory and builds the node that it holds. A damaged database is set aside, and what could be read of it put into a
 /// new one, if [`Recovery::finish`] finds a way for the node to go on; until then nothing is changed. Where it finds none, and nothing proves
-/// that the damaged end of a log was ever durable, the log is cut there. Blocks as [`FjallStore::open_with`] does.
+/// that the damaged end of a log was ever durable, the log is cut there. Blocks as [`DiskStore::open_with`] does.
 ///
 /// # Errors
 ///
@@ -96,7 +96,7 @@ pub fn recover(
 ) -> Result<Recovered, Failure> {
     let again = config.clone();
     let recovery = begin(dir, config, seed);
-    let found = match FjallStore::open_with(dir, options.clone()) {
+    let found = match DiskStore::open_with(dir, options.clone()) {
         Ok(store) => return from_whole(store, recovery, dir, now),
         Err(OpenError::Damaged { found, .. }) => found,
         Err(error) => return Err(Failure::Open(error)),
@@ -104,7 +104,7 @@ pub fn recover(
     match from_damaged(dir, options.clone(), found, recovery, now) {
         Err(Failure::Alone { dir: named, what }) => {
             // A power cut writes what was not synced in any order: what is behind a hole was never promised.
-            match FjallStore::open_as(dir, options, Policy::Cut) {
+            match DiskStore::open_as(dir, options, Policy::Cut) {
                 Ok(store) => from_whole(store, begin(dir, again, seed), dir, now),
                 Err(_) => Err(Failure::Alone { dir: named, what }),
             }
@@ -122,7 +122,7 @@ fn begin(dir: &Path, config: Config, seed: Seed) -> Recovery {
 }
 
 fn from_whole(
-    mut store: FjallStore,
+    mut store: DiskStore,
     mut recovery: Recovery,
     dir: &Path,
     now: Now,

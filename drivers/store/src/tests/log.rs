@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::in_memory;
 
 use crate::log::{Index, Policy};
-use crate::{FjallStore, OpenError, Options, Salvage};
+use crate::{DiskStore, OpenError, Options, Salvage};
 
 type Map = BTreeMap<Bytes, Bytes>;
 
@@ -42,7 +42,7 @@ const SYNCED: usize = 5;
 impl Written {
     fn new() -> Written {
         let dir = in_memory();
-        let mut store = FjallStore::open_with(dir.path(), small(1 << 20)).unwrap();
+        let mut store = DiskStore::open_with(dir.path(), small(1 << 20)).unwrap();
         let mut states = Vec::new();
         for number in 0..=BATCHES {
             let end = store.shared.view().active.as_ref().unwrap().end;
@@ -78,12 +78,12 @@ impl Written {
         }
     }
 
-    fn open(&self, policy: Policy) -> Result<FjallStore, OpenError> {
-        FjallStore::open_as(self.dir.path(), small(1 << 20), policy)
+    fn open(&self, policy: Policy) -> Result<DiskStore, OpenError> {
+        DiskStore::open_as(self.dir.path(), small(1 << 20), policy)
     }
 
     /// How many batches a store has; it must be some number of them.
-    fn reached(&self, store: &mut FjallStore, what: &str) -> usize {
+    fn reached(&self, store: &mut DiskStore, what: &str) -> usize {
         let found = contents(store);
         let at = self.states.iter().position(|(state, _)| *state == found);
         at.unwrap_or_else(|| panic!("{what}: {found:?}"))
@@ -104,7 +104,7 @@ fn log(dir: &Path) -> std::path::PathBuf {
 }
 
 /// Writes into a store whose end was cut, and finds it again.
-fn goes_on(written: &Written, mut store: FjallStore, what: &str) {
+fn goes_on(written: &Written, mut store: DiskStore, what: &str) {
     let mut wanted = contents(&mut store);
     store
         .apply(&[put("more", "1"), put("own 0", "again")])
@@ -226,8 +226,8 @@ fn salvages(written: &Written, found: Vec<crate::Damage>, hit: Option<usize>, wh
 }
 
 /// A store with some full files that are not merged.
-fn with_sealed(dir: &Path) -> FjallStore {
-    let mut store = FjallStore::open_with(dir, small(300)).unwrap();
+fn with_sealed(dir: &Path) -> DiskStore {
+    let mut store = DiskStore::open_with(dir, small(300)).unwrap();
     store.merger = None;
     for number in 0..9 {
         store
@@ -248,7 +248,7 @@ fn a_log_file_that_is_gone_is_damage() {
             true => fs::remove_dir_all(path).unwrap(),
             false => fs::remove_file(path).unwrap(),
         }
-        let error = FjallStore::open(dir.path()).err();
+        let error = DiskStore::open(dir.path()).err();
         assert!(
             matches!(error, Some(OpenError::Damaged { .. })),
             "{gone}: {error:?}"
@@ -259,7 +259,7 @@ fn a_log_file_that_is_gone_is_damage() {
 #[test]
 fn a_tree_that_is_behind_its_log_is_damage() {
     let dir = in_memory();
-    let mut store = FjallStore::open_with(dir.path(), small(300)).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(300)).unwrap();
     for number in 0..20 {
         store
             .apply(&[put(&format!("key {number}"), &"v".repeat(100))])
@@ -267,10 +267,10 @@ fn a_tree_that_is_behind_its_log_is_damage() {
     }
     drop(store);
     let other = in_memory();
-    drop(FjallStore::open(other.path()).unwrap());
+    drop(DiskStore::open(other.path()).unwrap());
     fs::remove_dir_all(dir.path().join("db/tree")).unwrap();
     super::damage::copy(&other.path().join("db/tree"), &dir.path().join("db/tree"));
-    let error = FjallStore::open(dir.path()).err().unwrap().to_string();
+    let error = DiskStore::open(dir.path()).err().unwrap().to_string();
     assert!(error.contains("missing at its beginning"), "{error}");
 }
 
@@ -278,7 +278,7 @@ fn a_tree_that_is_behind_its_log_is_damage() {
 #[test]
 fn a_tree_without_its_manifest_still_shows_the_newest_values() {
     let dir = in_memory();
-    let mut store = FjallStore::open_with(dir.path(), small(3_000)).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(3_000)).unwrap();
     let row = |round: u64| {
         // Some keys are written in each file, some in few.
         let key = match round % 3 {
@@ -301,7 +301,7 @@ fn a_tree_without_its_manifest_still_shows_the_newest_values() {
     // The log has newer values than all tables.
     fs::remove_dir_all(dir.path().join("db/log")).unwrap();
     fs::write(dir.path().join("db/tree/current"), "").unwrap();
-    let Some(OpenError::Damaged { found, .. }) = FjallStore::open(dir.path()).err() else {
+    let Some(OpenError::Damaged { found, .. }) = DiskStore::open(dir.path()).err() else {
         panic!("it is damaged");
     };
     let mut salvage = Salvage::read(dir.path(), small(1 << 20), found).unwrap();
@@ -323,8 +323,8 @@ fn a_tree_without_its_manifest_still_shows_the_newest_values() {
 #[test]
 fn keys_that_were_put_and_deleted_in_one_file_do_not_reach_the_tree() {
     let dir = in_memory();
-    let mut store = FjallStore::open_with(dir.path(), small(4_000)).unwrap();
-    let rows = |store: &FjallStore| store.shared.tree().as_ref().unwrap().rough_len();
+    let mut store = DiskStore::open_with(dir.path(), small(4_000)).unwrap();
+    let rows = |store: &DiskStore| store.shared.tree().as_ref().unwrap().rough_len();
     for number in 0..20 {
         store
             .apply(&[put(&format!("brief {number}"), "x")])
@@ -345,12 +345,12 @@ fn keys_that_were_put_and_deleted_in_one_file_do_not_reach_the_tree() {
     assert_eq!(store.reader().read(b"stays").unwrap(), None);
     assert!(!contents(&mut store).contains_key(&b"stays"[..]));
     drop(store);
-    let mut store = FjallStore::open(dir.path()).unwrap();
+    let mut store = DiskStore::open(dir.path()).unwrap();
     assert_eq!(contents(&mut store).len(), 1, "the filler");
 }
 
 /// Fills the file, begins another, and merges the full one.
-fn seal(store: &mut FjallStore) {
+fn seal(store: &mut DiskStore) {
     store.apply(&[put("filler", &"f".repeat(4_000))]).unwrap();
     store.apply(&[delete("nothing")]).unwrap();
     let merger = store.merger.as_mut().unwrap();
@@ -365,7 +365,7 @@ fn ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_agai
     let keys = ["a", "b", "c", "d", "e"].map(String::from);
     let ends = ["", "1", "2", "3", "4", "5"].map(long);
     let dir = in_memory();
-    let mut store = FjallStore::open_with(dir.path(), small(4_000)).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(4_000)).unwrap();
     let all = keys.iter().chain(&ends);
     store
         .apply(&all.map(|key| put(key, "old")).collect::<Vec<_>>())
@@ -409,7 +409,7 @@ fn ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_agai
 #[test]
 fn keys_of_one_hash_are_told_apart() {
     let dir = in_memory();
-    let mut store = FjallStore::open_with(dir.path(), small(1 << 20)).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(1 << 20)).unwrap();
     store.apply(&[put("a", "1"), put("gone", "1")]).unwrap();
     store.apply(&[delete("gone"), put("b", "2")]).unwrap();
     let mut view = store.shared.view_mut();
@@ -421,7 +421,7 @@ fn keys_of_one_hash_are_told_apart() {
         active.index.insert(same, place);
     }
     drop(view);
-    let read_all = |store: &FjallStore, when: &str| {
+    let read_all = |store: &DiskStore, when: &str| {
         let mut reader = store.reader();
         for (key, value) in [
             ("a", Some("1")),
@@ -445,7 +445,7 @@ fn keys_of_one_hash_are_told_apart() {
 #[test]
 fn a_value_that_rots_in_the_log_is_an_error_and_no_value() {
     let dir = in_memory();
-    let mut store = FjallStore::open_with(dir.path(), small(1 << 20)).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(1 << 20)).unwrap();
     store.apply(&[put("key", "value")]).unwrap();
     let mut bytes = fs::read(log(dir.path())).unwrap();
     let at = bytes
@@ -467,7 +467,7 @@ fn a_reader_sees_each_write_while_files_are_merged() {
         thread: true,
         ..small(3_000)
     };
-    let mut store = FjallStore::open_with(dir.path(), options).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), options).unwrap();
     let mut reader = store.reader();
     let written: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
     let done = AtomicU64::new(0);
@@ -515,7 +515,7 @@ fn a_reader_sees_each_write_while_files_are_merged() {
 #[test]
 fn bytes_behind_the_records_of_a_file_that_another_follows_are_damage() {
     let dir = in_memory();
-    let mut store = FjallStore::open_with(dir.path(), small(700)).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(700)).unwrap();
     let log = dir.path().join("db/log");
     for number in 0.. {
         store
@@ -537,7 +537,7 @@ fn bytes_behind_the_records_of_a_file_that_another_follows_are_damage() {
     bytes.push(1);
     fs::write(&files[0], bytes).unwrap();
     for policy in [Policy::Damage, Policy::Cut] {
-        let opened = FjallStore::open_as(dir.path(), small(700), policy);
+        let opened = DiskStore::open_as(dir.path(), small(700), policy);
         assert!(
             matches!(opened, Err(OpenError::Damaged { .. })),
             "{policy:?}"
@@ -548,7 +548,7 @@ fn bytes_behind_the_records_of_a_file_that_another_follows_are_damage() {
 #[test]
 fn a_file_that_deletes_many_ranges_is_full() {
     let dir = in_memory();
-    let mut store = FjallStore::open_with(dir.path(), small(1 << 20)).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(1 << 20)).unwrap();
     for number in 0..300 {
         store
             .apply(&[put("b", "1"), delete_range("c", &format!("d{number}"))])
