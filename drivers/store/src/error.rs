@@ -33,11 +33,15 @@ pub enum OpenError {
         /// The damaged parts.
         found: Vec<Damage>,
     },
-    /// It was written by an older program, in a layout that this one does not read. Nothing was changed.
-    #[error("the data directory {} has the layout of an older program: start with an empty one, and let a member fill it", .dir.display())]
-    Layout {
+    /// It was written by a program with another version of the store, which this one does not read. Nothing was changed.
+    #[error("the data directory {} holds version {found} of the store, and this program reads version {known}: {}", .dir.display(), remedy(*.found, *.known))]
+    Version {
         /// The directory.
         dir: PathBuf,
+        /// Its version; 0 is that of programs from before there was a log.
+        found: u32,
+        /// The version that this program reads and writes.
+        known: u32,
     },
     /// Too many damaged databases lie there, set aside.
     #[error("{aside} damaged databases were set aside in {}: look at them, and remove some", .dir.display())]
@@ -61,6 +65,17 @@ pub struct Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file, self.why)
+    }
+}
+
+/// Advises an operator whose data directory is of another version.
+fn remedy(found: u32, known: u32) -> &'static str {
+    match found > known {
+        true => "start it with the newer program that wrote it",
+        false => {
+            "start it with the program that wrote it, export its tables and import them here, or start with an empty \
+             directory and let a member fill it"
+        }
     }
 }
 

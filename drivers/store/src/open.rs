@@ -12,7 +12,7 @@ use crate::beside::Synced;
 use crate::check;
 use crate::disk::sync_directory;
 use crate::error::{Damage, OpenError, describe};
-use crate::log::format::Header;
+use crate::log::format::{Header, VERSION};
 use crate::log::{self, LogFile, Part, Policy, Scanned, ScannedFile, Tail};
 use crate::options::Options;
 use crate::shared::{self, View};
@@ -50,8 +50,12 @@ impl Opened {
         if !path.try_exists().map_err(unusable)? {
             create(dir, path, options)?;
         }
-        if is_old(path).map_err(unusable)? {
-            return Err(OpenError::Layout { dir: dir.into() });
+        if let Some(found) = other_version(path).map_err(unusable)? {
+            return Err(OpenError::Version {
+                dir: dir.into(),
+                found,
+                known: VERSION,
+            });
         }
         let mut synced = Synced::open(path).map_err(unusable)?;
         let mut found = check::check(&path.join("tree")).map_err(unusable)?;
@@ -89,9 +93,12 @@ impl Opened {
     }
 }
 
-/// Whether a database has the layout of a program before there was a log.
-fn is_old(path: &Path) -> io::Result<bool> {
-    Ok(path.join("keyspaces").try_exists()? && !path.join("tree").try_exists()?)
+/// The version of a database that is of another one: 0 before there was a log.
+fn other_version(path: &Path) -> io::Result<Option<u32>> {
+    if path.join("keyspaces").try_exists()? && !path.join("tree").try_exists()? {
+        return Ok(Some(0));
+    }
+    log::other_version(&path.join("log"))
 }
 
 /// Why a log and a tree do not belong together.

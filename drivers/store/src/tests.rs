@@ -8,16 +8,18 @@ use std::sync::RwLock;
 
 use bytes::Bytes;
 use rumormill_core::io::StoreOp;
+use rumormill_core::{Config, Instant, Now, Wall};
 use rumormill_kit::store::Store;
 use rumormill_kit::store::conformance::{self, contents, put};
 use tempfile::TempDir;
 
-use crate::{DiskStore, OpenError};
+use crate::{DiskStore, OpenError, Options};
 
 mod damage;
 mod faults;
 mod lab;
 mod log;
+mod page;
 
 /// Held for writing while a process is started: until it runs its own program it shares the locks of all stores that are open here, and a
 /// store that is closed meanwhile would be in use when it is opened again.
@@ -237,12 +239,34 @@ fn a_record_of_another_layout_is_an_error() {
 }
 
 #[test]
-fn the_layout_of_an_older_program_is_refused() {
-    let dir = TempDir::new().unwrap();
-    fs::create_dir_all(dir.path().join("db/keyspaces/1")).unwrap();
-    let error = DiskStore::open(dir.path()).err().unwrap();
-    assert!(matches!(error, OpenError::Layout { .. }), "{error:?}");
-    assert!(!error.to_string().contains('\n'));
+fn another_version_is_refused_by_its_number_and_nothing_is_changed() {
+    let older = TempDir::new().unwrap();
+    fs::create_dir_all(older.path().join("db/keyspaces/1")).unwrap();
+    let newer = filled();
+    let log = newer.path().join("db/log/1.log");
+    let mut bytes = fs::read(&log).unwrap();
+    for at in [0, 48] {
+        bytes[at + 8..at + 12].copy_from_slice(&7_u32.to_le_bytes());
+        let sum = xxhash_rust::xxh3::xxh3_64(&bytes[at..at + 40]);
+        bytes[at + 40..at + 48].copy_from_slice(&sum.to_le_bytes());
+    }
+    fs::write(&log, &bytes).unwrap();
+    for (dir, version, advice) in [
+        (older.path(), 0, "export its tables"),
+        (newer.path(), 7, "start it with the newer program"),
+    ] {
+        let config = Config::new("a", "127.0.0.1:1");
+        let seed = rumormill_core::Seed::from_u64(1);
+        let now = Now::new(Instant::ZERO, Wall::from_millis(1));
+        // A recovery sets a damaged database aside: this is none.
+        let failure = crate::recover(dir, Options::default(), config, seed, now).err();
+        let said = failure.expect("a refusal").to_string();
+        let numbers = format!("version {version} of the store, and this program reads version 1");
+        assert!(said.contains(&numbers) && said.contains(advice), "{said}");
+        assert!(!said.contains('\n'), "{said}");
+        assert!(!dir.join("damaged-1").exists(), "{said}");
+    }
+    assert!(fs::read(&log).unwrap() == bytes, "the log was changed");
 }
 
 /// Makes a directory in memory where the system has such, for tests that open hundreds of stores: a real sync would take most of their time.

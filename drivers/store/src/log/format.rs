@@ -17,7 +17,9 @@ use rumormill_core::io::StoreOp;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 const MAGIC: &[u8; 8] = b"RUMORLOG";
-const VERSION: u32 = 1;
+/// The version of a whole database: of its log, of its tree and of the notes beside them. Every version keeps the first twelve bytes of a header
+/// and the place and the reach of its checksum, so that a program can name a version that it does not read.
+pub(crate) const VERSION: u32 = 1;
 const ONE_HEADER: usize = 48;
 /// Where the first record begins.
 pub(crate) const HEADER: usize = 2 * ONE_HEADER;
@@ -53,13 +55,17 @@ impl Header {
         bytes
     }
 
+    /// Reads the version of a file, from the first copy of its header that is whole.
+    pub(crate) fn version(file: &[u8]) -> Option<u32> {
+        let mut copies = [0, ONE_HEADER].into_iter();
+        copies.find_map(|at| u32_at(whole(file, at)?, 8))
+    }
+
     /// The header of a file, from whichever copy is whole, and whether both are.
     pub(crate) fn from_bytes(file: &[u8]) -> Option<(Header, bool)> {
         let copies = [0, ONE_HEADER].map(|at| {
-            let bytes = file.get(at..at + ONE_HEADER)?;
-            let whole = xxh3_64(bytes.get(..40)?) == u64_at(bytes, 40)?;
-            let ours = bytes.starts_with(MAGIC) && u32_at(bytes, 8)? == VERSION;
-            (whole && ours).then_some(Header {
+            let bytes = whole(file, at)?;
+            (u32_at(bytes, 8)? == VERSION).then_some(Header {
                 number: u64_at(bytes, 16)?,
                 first: u64_at(bytes, 24)?,
                 salt: u64_at(bytes, 32)?,
@@ -68,6 +74,13 @@ impl Header {
         let header = copies[0].or(copies[1])?;
         Some((header, copies[0] == copies[1]))
     }
+}
+
+/// The copy of a header at a place, if it is whole.
+fn whole(file: &[u8], at: usize) -> Option<&[u8]> {
+    let bytes = file.get(at..at + ONE_HEADER)?;
+    let whole = bytes.starts_with(MAGIC) && xxh3_64(bytes.get(..40)?) == u64_at(bytes, 40)?;
+    whole.then_some(bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! Reads all log files at a start and says where the log ends, or which parts of it are damaged.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -101,6 +101,24 @@ pub(crate) fn scan(dir: &Path, synced: u64, policy: Policy) -> io::Result<Scanne
     }
     scanned.judge(synced, policy)?;
     Ok(scanned)
+}
+
+/// Finds the version of a log that is of another one than this program reads.
+///
+/// # Errors
+///
+/// The system's.
+pub(crate) fn other_version(dir: &Path) -> io::Result<Option<u32>> {
+    for number in numbers(dir)? {
+        let mut header = Vec::new();
+        let file = fs::File::open(name(dir, number))?;
+        file.take(HEADER as u64).read_to_end(&mut header)?;
+        let other = Header::version(&header).filter(|found| *found != format::VERSION);
+        if other.is_some() {
+            return Ok(other);
+        }
+    }
+    Ok(None)
 }
 
 /// The numbers of the log files, in order.
