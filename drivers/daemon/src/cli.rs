@@ -301,7 +301,7 @@ pub(crate) struct Start {
     /// Keep rows in memory only
     #[arg(long)]
     pub(crate) memory: bool,
-    /// The log on standard error [default: info,lsm_tree=warn; of a cluster: warn]
+    /// The log on standard error [default: info,lsm_tree=off; of a cluster: warn,lsm_tree=off]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
     /// When ready, print one JSON object instead of text

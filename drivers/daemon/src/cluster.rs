@@ -19,7 +19,7 @@ use crate::output::print_line;
 const LEAVE: Duration = Duration::from_secs(6);
 
 /// The log levels of the nodes unless others are asked for.
-const LOG: &str = "warn";
+const LOG: &str = "warn,lsm_tree=off";
 
 /// How often it is looked whether a node has stopped by itself.
 const LOOK: Duration = Duration::from_millis(200);

@@ -127,7 +127,7 @@ pub(crate) const KEYS: &[Key] = &[
     }),
     key(
         "log",
-        "one of error, warn, info, debug, trace and off, or directives TARGET=LEVEL with commas between them, as in info,lsm_tree=warn",
+        "one of error, warn, info, debug, trace and off, or directives TARGET=LEVEL with commas between them, as in info,lsm_tree=off",
         |s, text| {
             s.log = is_log_filter(text).then(|| text.to_string())?;
             Some(())

@@ -103,7 +103,7 @@ impl Default for Settings {
             http_host: Vec::new(),
             found: false,
             ready_early: false,
-            log: "info,lsm_tree=warn".into(),
+            log: "info,lsm_tree=off".into(),
             value_bytes: 1 << 20,
             key_bytes: 64 << 10,
             resident_value: None,
