@@ -6,11 +6,14 @@
 #[cfg(feature = "mutants")]
 pub use crate::rules::Mutant;
 
-/// Defines the rules and the planted bugs from one table. Each entry is a rule as the protocol has it, the bug that takes it away, its name,
-/// and the harm it does. `rare` marks a bug that a swarm of some thousand seeds may not see.
+/// Defines the rules and the planted bugs of a crate from one table. Each entry is a rule as the crate has it, the bug that takes it away, its
+/// name, and the harm it does. `rare` marks a bug that a swarm of some thousand seeds may not see. The crate has a feature `mutants`.
+/// Attributes in front are those of the implementation of the rules.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! rules {
-    ($($(#[doc = $doc:literal])+ $rule:ident, $mutant:ident = $name:literal, $what:literal $(, $rare:ident)?;)+) => {
-        /// The rules of the protocol, of which a planted bug takes one away. Without the feature `mutants` each of them is the constant `true`
+    ($(#![$attribute:meta])* $($(#[doc = $doc:literal])+ $rule:ident, $mutant:ident = $name:literal, $what:literal $(, $rare:ident)?;)+) => {
+        /// The rules of this crate, of which a planted bug takes one away. Without the feature `mutants` each of them is the constant `true`
         /// and leaves no trace in the program.
         #[derive(Clone, Copy, Debug, Default)]
         pub(crate) struct Rules {
@@ -18,8 +21,7 @@ macro_rules! rules {
             broken: Option<Mutant>,
         }
 
-        // Streams, and so the rules of handshakes, are only there with the standard library.
-        #[cfg_attr(not(feature = "std"), allow(dead_code))]
+        $(#[$attribute])*
         impl Rules {
             $(
                 $(#[doc = $doc])+

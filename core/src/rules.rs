@@ -27,6 +27,9 @@ impl Rules {
 }
 
 rules! {
+    // Streams, and so the rules of handshakes, are only there with the standard library.
+    #![cfg_attr(not(feature = "std"), allow(dead_code))]
+
     // Links between nodes.
     /// Brings a link up only for a proof of the nonce that this side has drawn.
     checks_proofs, ProofUnchecked = "proof-unchecked", "A proof of any nonce brings a link up.";

@@ -122,7 +122,8 @@ fn names() -> Names {
     ] {
         let text = read(file);
         let table = text.lines().skip_while(|line| *line != begin);
-        let named = table.filter_map(|line| line.split_once(" = \""));
+        let rules = table.filter(|line| !line.trim_start().starts_with("#!"));
+        let named = rules.filter_map(|line| line.split_once(" = \""));
         bugs.extend(named.filter_map(|(_, rest)| Some(rest.split_once('"')?.0.to_string())));
     }
     Names {

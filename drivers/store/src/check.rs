@@ -8,9 +8,10 @@ use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::error::Damage;
+use crate::rules::Rules;
 
 /// Checks the files of a tree and returns the damaged ones.
-pub(crate) fn check(tree: &Path) -> io::Result<Vec<Damage>> {
+pub(crate) fn check(tree: &Path, rules: Rules) -> io::Result<Vec<Damage>> {
     let manifest = Manifest::read(tree)?;
     let mut found = Vec::new();
     let mut say = |file: &str, why: &str| {
@@ -23,7 +24,9 @@ pub(crate) fn check(tree: &Path) -> io::Result<Vec<Damage>> {
         say(file, why);
     }
     for table in &manifest.tables {
-        if let Some(why) = table.fault {
+        if let Some(why) = table.fault
+            && rules.checks_tables()
+        {
             say(&format!("tables/{}", table.id), why);
         }
     }

@@ -21,6 +21,7 @@ mod merge;
 mod open;
 mod options;
 mod recover;
+mod rules;
 mod salvage;
 mod shared;
 mod store;
@@ -30,6 +31,8 @@ mod writer;
 pub use error::{Damage, OpenError};
 pub use options::Options;
 pub use recover::{Failure, Recovered, SetAside, recover};
+#[cfg(feature = "mutants")]
+pub use rules::Mutant;
 pub use salvage::Salvage;
 pub use store::{Cut, DiskReader, DiskStore};
 

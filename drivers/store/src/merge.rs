@@ -14,6 +14,7 @@ use crate::beside::Sequences;
 use crate::error::{of_io, store_error};
 use crate::key;
 use crate::log::{Part, Rows, buffer_of, newest};
+use crate::rules::Rules;
 use crate::shared::Shared;
 use crate::tree::Tree;
 
@@ -134,13 +135,26 @@ impl Merger {
         };
         let done = tree.compact().map_err(store_error)?;
         if done {
-            Sequences::new(tree.sequences()).save(&self.shared.db);
+            self.note_order(tree);
         }
         Ok(done)
     }
 
+    fn note_order(&self, tree: &Tree) {
+        if self.shared.options.rules.notes_order() {
+            Sequences::new(tree.sequences()).save(&self.shared.db);
+        }
+    }
+
     fn merge(&self, part: &Part) -> Result<(), StoreError> {
+        let rules = self.shared.options.rules;
+        if !rules.shows_unmerged() {
+            self.shared.view_mut().sealed.pop_front();
+        }
         let buffer = buffer_of(&*self.shared.disk, part).map_err(of_io)?;
+        if !rules.removes_merged() {
+            self.remove(part)?;
+        }
         let rows = newest(std::slice::from_ref(&buffer), &[&part.index]).map_err(of_io)?;
         let logged = rows.iter().map(|(stored, (key, value))| {
             let value = value.map(|value| key::stored_value(key, buffer.bytes.slice_ref(value)));
@@ -150,22 +164,30 @@ impl Merger {
             let tree = self.shared.tree();
             let tree = tree.as_ref();
             let tree = tree.ok_or_else(|| StoreError::Failed("the tree is closed".into()))?;
-            tree.ingest(with_deleted(tree, &rows, logged), part.last)
+            tree.ingest(with_deleted(tree, &rows, rules, logged), part.last, rules)
                 .map_err(store_error)?;
-            Sequences::new(tree.sequences()).save(&self.shared.db);
+            self.note_order(tree);
         }
-        self.shared.view_mut().sealed.pop_front();
-        // In order, and each before the next: the files that are there have no gap.
+        if rules.shows_unmerged() {
+            self.shared.view_mut().sealed.pop_front();
+        }
+        self.remove(part)?;
+        self.shared.change(|state| state.sealed -= 1);
+        Ok(())
+    }
+
+    /// Removes a file, durably. In order, and each before the next: the files that are there have no gap.
+    fn remove(&self, part: &Part) -> Result<(), StoreError> {
         let removed = match self.shared.disk.remove(&part.file.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         };
         let dir = self.shared.db.join("log");
-        removed
-            .and_then(|()| self.shared.disk.sync_directory(&dir))
-            .map_err(|error| StoreError::Failed(error.to_string()))?;
-        self.shared.change(|state| state.sealed -= 1);
-        Ok(())
+        let synced = removed.and_then(|()| match self.shared.options.rules.syncs_removals() {
+            true => self.shared.disk.sync_directory(&dir),
+            false => Ok(()),
+        });
+        synced.map_err(|error| StoreError::Failed(error.to_string()))
     }
 }
 
@@ -173,9 +195,11 @@ impl Merger {
 fn with_deleted(
     tree: &Tree,
     rows: &Rows<'_>,
+    rules: Rules,
     logged: impl Iterator<Item = (Bytes, Option<Bytes>)>,
 ) -> impl Iterator<Item = Result<(Bytes, Option<Bytes>), Error>> {
     let ranges = rows.stored_ranges().into_iter();
+    let ranges = ranges.filter(move |_| rules.ranges_reach_tree());
     let stored = ranges.flat_map(|range| tree.range(range));
     // Ranges of plain keys meet where their ends are cut.
     let mut last = None;

@@ -15,6 +15,7 @@ use crate::error::{Damage, OpenError, describe};
 use crate::log::format::{Header, VERSION};
 use crate::log::{self, LogFile, Part, Policy, Scanned, ScannedFile, Tail};
 use crate::options::Options;
+use crate::rules::Rules;
 use crate::shared::{self, View};
 use crate::tree::{Stop, Tree};
 use crate::writer::{Writer, random_salt};
@@ -58,8 +59,10 @@ impl Opened {
             });
         }
         let mut synced = Synced::open(path).map_err(unusable)?;
-        let mut found = check::check(&path.join("tree")).map_err(unusable)?;
-        let mut scanned = log::scan(&path.join("log"), synced.upto, policy).map_err(unusable)?;
+        let rules = options.rules;
+        let mut found = check::check(&path.join("tree"), rules).map_err(unusable)?;
+        let scanned = log::scan(&path.join("log"), synced.upto, policy, rules);
+        let mut scanned = scanned.map_err(unusable)?;
         found.append(&mut scanned.found);
         let damaged = |found| OpenError::Damaged {
             dir: dir.into(),
@@ -73,7 +76,7 @@ impl Opened {
         let merged = tree
             .merged()
             .map_err(|error| damaged(vec![of_tree(&error)]))?;
-        if let Some(why) = mismatch(&scanned, merged) {
+        if let Some(why) = mismatch(&scanned, merged, rules) {
             let file = "db/log".into();
             return Err(damaged(vec![Damage { file, why }]));
         }
@@ -102,7 +105,7 @@ fn other_version(path: &Path) -> io::Result<Option<u32>> {
 }
 
 /// Why a log and a tree do not belong together.
-fn mismatch(scanned: &Scanned, merged: u64) -> Option<String> {
+fn mismatch(scanned: &Scanned, merged: u64, rules: Rules) -> Option<String> {
     let Scanned { first, last, .. } = *scanned;
     if merged > last {
         let lost = merged - last;
@@ -111,7 +114,8 @@ fn mismatch(scanned: &Scanned, merged: u64) -> Option<String> {
         ));
     }
     let missing = first.saturating_sub(merged.saturating_add(1));
-    (missing > 0).then(|| format!("{missing} batches are missing at its beginning"))
+    (missing > 0 && rules.tells_gaps())
+        .then(|| format!("{missing} batches are missing at its beginning"))
 }
 
 /// Opens the files of a log that was found whole, cuts off its tail, and makes its last file durable: a record that was read may not be lost later.
@@ -141,10 +145,14 @@ fn go_on(
     let missing = || io::Error::from(io::ErrorKind::NotFound);
     let active = parts.pop_back().ok_or_else(missing)?;
     let file = &active.file.file;
-    if let Some(tail) = tail {
+    if let Some(tail) = tail
+        && options.rules.cuts_tails()
+    {
         disk.cut(file, tail.at)?;
     }
-    if let Some(from) = unsynced {
+    if let Some(from) = unsynced
+        && options.rules.rewrites_unsynced()
+    {
         let bytes = active.file.read_all(&**disk, active.end)?;
         let rest = bytes.get(from..).unwrap_or_default();
         disk.write(file, rest, from as u64)?;
@@ -208,9 +216,9 @@ fn create(dir: &Path, path: &Path, options: &Options) -> Result<(), OpenError> {
         let header = Header {
             number: 1,
             first: 1,
-            salt: random_salt()?,
+            salt: random_salt(options.rules)?,
         };
-        log::create(&*options.disk, &log, header, options.step).map_err(io::Error::other)?;
+        log::create(options, &log, header).map_err(io::Error::other)?;
         sync_directory(&new)?;
         fs::rename(&new, path)?;
         sync_directory(dir)?;

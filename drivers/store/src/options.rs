@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::disk::{Disk, RealDisk};
+use crate::rules::Rules;
 use crate::tree::TreeOptions;
 
 /// How a store is opened. The records of a store do not depend on it.
@@ -17,6 +18,8 @@ pub struct Options {
     pub(crate) disk: Arc<dyn Disk>,
     /// Whether merging has a thread of its own. Without, a batch that finds a file full merges it first.
     pub(crate) thread: bool,
+    /// The rules that it keeps: all of them, but in tests of planted bugs.
+    pub(crate) rules: Rules,
 }
 
 impl Default for Options {
@@ -27,6 +30,7 @@ impl Default for Options {
             tree: TreeOptions::default(),
             disk: Arc::new(RealDisk),
             thread: true,
+            rules: Rules::awake(),
         }
     }
 }
@@ -53,6 +57,14 @@ impl Options {
     #[must_use]
     pub fn cache_bytes(mut self, bytes: u64) -> Options {
         self.tree.cache_bytes = bytes;
+        self
+    }
+
+    /// Plants a bug: the store breaks one of its rules.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn mutant(mut self, mutant: crate::Mutant) -> Options {
+        self.rules = Rules::without(mutant);
         self
     }
 

@@ -205,7 +205,7 @@ pub(crate) fn gone() -> Damage {
 /// Puts all records of a damaged database that can be read: those of its log, and of its tree those that the log says nothing of.
 fn read_all(dir: &Path, db: &Path, options: &Options, out: &mut Out<'_>) -> Result<(), OpenError> {
     let unusable = |error| unusable(dir, error);
-    let scanned = log::scan(&db.join("log"), 0, Policy::Damage).map_err(unusable)?;
+    let scanned = log::scan(&db.join("log"), 0, Policy::Damage, options.rules).map_err(unusable)?;
     let mut buffers = Vec::new();
     for file in &scanned.files {
         buffers.push(Buffer {

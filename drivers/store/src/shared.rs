@@ -145,11 +145,19 @@ impl Shared {
     /// When it cannot be read now.
     pub(crate) fn read(&self, wanted: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let failed = |error: std::io::Error| StoreError::Failed(error.to_string());
+        let rules = self.options.rules;
         for found in self.find(wanted) {
-            if let Some(value) = found.read(&*self.disk, wanted).map_err(failed)? {
+            let is_in_log = rules.reads_log_first() || self.of_tree(wanted)?.is_none();
+            let read = found.read(&*self.disk, rules, wanted).map_err(failed)?;
+            if let Some(value) = read.filter(|_| is_in_log) {
                 return Ok(value);
             }
         }
+        self.of_tree(wanted)
+    }
+
+    /// Reads what the tree has for a key.
+    fn of_tree(&self, wanted: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let tree = self.tree();
         let Some(tree) = &*tree else {
             return Err(StoreError::Failed("it is closed at present".into()));
@@ -172,7 +180,7 @@ impl Shared {
         let sealed = view.sealed.iter().rev().map(|part| &**part);
         active
             .chain(sealed)
-            .filter_map(|part| part.find(key))
+            .filter_map(|part| part.find(key, self.options.rules))
             .collect()
     }
 }

@@ -311,7 +311,9 @@ impl Store for DiskStore {
         let synced = self.writer.sync(&self.shared);
         synced.map_err(|error| self.remember(error))?;
         self.synced.note(self.writer.durable());
-        if let Some(identity) = &mut self.identity {
+        if let Some(identity) = &mut self.identity
+            && self.shared.options.rules.copies_identity()
+        {
             identity.save(&self.dir);
         }
         Ok(())

@@ -13,13 +13,18 @@ use rumormill_kit::store::Store;
 use rumormill_kit::store::conformance::{self, contents, put};
 use tempfile::TempDir;
 
+use crate::rules::Rules;
 use crate::{DiskStore, OpenError, Options};
 
+#[cfg(unix)]
+mod cuts;
 mod damage;
 mod faults;
 mod lab;
 mod log;
 mod page;
+#[cfg(feature = "mutants")]
+pub(crate) mod planted;
 
 /// Held for writing while a process is started: until it runs its own program it shares the locks of all stores that are open here, and a
 /// store that is closed meanwhile would be in use when it is opened again.
@@ -232,7 +237,9 @@ fn a_record_of_another_layout_is_an_error() {
     let row = (Bytes::from_static(&[1, 9]), Some(Bytes::from_static(b"x")));
     let tree = store.shared.tree();
     let tree_ref = tree.as_ref().unwrap();
-    tree_ref.ingest([Ok(row)].into_iter(), 0).unwrap();
+    tree_ref
+        .ingest([Ok(row)].into_iter(), 0, Rules::default())
+        .unwrap();
     drop(tree);
     let loaded = store.load(&mut |_| Ok::<(), std::convert::Infallible>(()));
     assert!(loaded.unwrap_err().to_string().contains("unknown layout"));

@@ -21,6 +21,7 @@ use lsm_tree::{
 };
 
 use crate::key;
+use crate::rules::Rules;
 
 /// Leaves most of a usual limit of 1,024 descriptors to connections.
 const OPEN_FILES: usize = 128;
@@ -129,13 +130,16 @@ impl Tree {
         &self,
         rows: impl Iterator<Item = Result<(Bytes, Option<Bytes>), Error>>,
         merged: u64,
+        rules: Rules,
     ) -> Result<(), Error> {
         let mut ingestion = self.inner.ingestion()?;
         for row in rows {
             let (key, value) = row?;
             match value {
                 Some(value) => ingestion.write(key, value)?,
-                None if self.inner.contains_key(&key, SeqNo::MAX)? => {
+                None if !rules.keeps_brief_out()
+                    || self.inner.contains_key(&key, SeqNo::MAX)? =>
+                {
                     ingestion.write_tombstone(key)?;
                 }
                 None => {}

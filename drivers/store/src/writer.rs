@@ -12,6 +12,7 @@ use crate::error::of_io;
 use crate::log::format::{self, HEADER, Header};
 use crate::log::{Index, LogFile, Part, Place, Range, create};
 use crate::merge::Merger;
+use crate::rules::Rules;
 use crate::shared::Shared;
 
 /// Files that may wait to be merged. With as many, the next full file waits.
@@ -117,7 +118,7 @@ impl Writer {
     /// Takes away what a failed write may have left: a shorter record would not cover it.
     fn undo(&mut self, shared: &Shared, error: io::Error) -> StoreError {
         let failed = of_io(error);
-        if matches!(failed, StoreError::Full(_)) {
+        if matches!(failed, StoreError::Full(_)) && shared.options.rules.undoes_half() {
             if let Err(error) = shared.disk.cut(&self.file.file, self.end) {
                 return StoreError::Failed(error.to_string());
             }
@@ -159,7 +160,15 @@ impl Writer {
     /// [`StoreError::Failed`]: the system may have dropped what it could not write.
     pub(crate) fn sync(&mut self, shared: &Shared) -> Result<(), StoreError> {
         if self.durable < self.seq {
-            let synced = shared.disk.sync(&self.file.file);
+            let rules = shared.options.rules;
+            let sync = || match rules.syncs_before_ack() {
+                true => shared.disk.sync(&self.file.file),
+                false => Ok(()),
+            };
+            let synced = sync().or_else(|error| match rules.fails_for_good() {
+                true => Err(error),
+                false => sync(),
+            });
             synced.map_err(|error| StoreError::Failed(error.to_string()))?;
             self.durable = self.seq;
         }
@@ -169,14 +178,17 @@ impl Writer {
     /// Begins the next file. The one before is synced first, so that a file is proof that all before it was durable.
     fn seal(&mut self, shared: &Shared, merger: Option<&mut Merger>) -> Result<(), StoreError> {
         await_room(shared, merger)?;
-        self.sync(shared)?;
+        let rules = shared.options.rules;
+        if rules.syncs_before_next() {
+            self.sync(shared)?;
+        }
         let header = Header {
             number: self.file.header.number + 1,
             first: self.seq + 1,
-            salt: random_salt().map_err(of_io)?,
+            salt: random_salt(rules).map_err(of_io)?,
         };
         let dir = shared.db.join("log");
-        let file = create(&*shared.disk, &dir, header, shared.options.step)?;
+        let file = create(&shared.options, &dir, header)?;
         let next = Part {
             file: Arc::new(file),
             index: Index::default(),
@@ -201,6 +213,9 @@ impl Writer {
 
 /// Waits until fewer files wait to be merged than may.
 fn await_room(shared: &Shared, merger: Option<&mut Merger>) -> Result<(), StoreError> {
+    if !shared.options.rules.bounds_waiting() {
+        return Ok(());
+    }
     match merger {
         Some(merger) => while shared.state().sealed > 0 && merger.work()? {},
         None => shared.wait_while(None, |state| {
@@ -216,7 +231,10 @@ fn await_room(shared: &Shared, merger: Option<&mut Merger>) -> Result<(), StoreE
 }
 
 /// A random number that no client knows.
-pub(crate) fn random_salt() -> io::Result<u64> {
+pub(crate) fn random_salt(rules: Rules) -> io::Result<u64> {
+    if !rules.salts_files() {
+        return Ok(0);
+    }
     let seed = random_seed()?.0;
     let salt = seed.first_chunk::<8>().copied().unwrap_or_default();
     Ok(u64::from_le_bytes(salt))

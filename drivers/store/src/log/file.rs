@@ -12,6 +12,8 @@ use super::format::{self, HEADER, Header};
 use super::{Index, Place};
 use crate::disk::Disk;
 use crate::error::of_io;
+use crate::options::Options;
+use crate::rules::Rules;
 
 /// An open log file.
 #[derive(Debug)]
@@ -31,19 +33,19 @@ pub(crate) fn name(dir: &Path, number: u64) -> PathBuf {
 /// # Errors
 ///
 /// [`StoreError::Full`] where there is no space: the file does not exist. It may after any other error.
-pub(crate) fn create(
-    disk: &dyn Disk,
-    dir: &Path,
-    header: Header,
-    step: u64,
-) -> Result<LogFile, StoreError> {
+pub(crate) fn create(options: &Options, dir: &Path, header: Header) -> Result<LogFile, StoreError> {
+    let Options {
+        disk, step, rules, ..
+    } = options;
     let new = dir.join(format!("{}.new", header.number));
     let path = name(dir, header.number);
     let made = || {
         let file = disk.create(&new)?;
-        disk.preallocate(&file, 0, step.max(HEADER as u64))?;
+        disk.preallocate(&file, 0, (*step).max(HEADER as u64))?;
         disk.write(&file, &header.to_bytes(), 0)?;
-        disk.sync(&file)?;
+        if rules.names_whole_files() {
+            disk.sync(&file)?;
+        }
         disk.rename(&new, &path)?;
         Ok(file)
     };
@@ -52,8 +54,10 @@ pub(crate) fn create(
         let _ = disk.remove(&new);
         of_io(error)
     })?;
-    disk.sync_directory(dir)
-        .map_err(|error| StoreError::Failed(error.to_string()))?;
+    if rules.syncs_names() {
+        disk.sync_directory(dir)
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
+    }
     Ok(LogFile { path, header, file })
 }
 
@@ -78,14 +82,16 @@ pub(crate) struct Found {
 
 impl Part {
     /// Finds the newest operation with the hash of this key, or a later one that has deleted a range with it.
-    pub(crate) fn find(&self, key: &[u8]) -> Option<Found> {
+    pub(crate) fn find(&self, key: &[u8], rules: Rules) -> Option<Found> {
         let place = self.index.get(Index::hash(key, self.file.header.salt));
         let range = self.index.range_of(key);
         if place.is_none() && range.is_none() {
             return None;
         }
         // An operation of the key itself is not behind the place.
-        let place = place.filter(|place| range.is_none_or(|range| place.at > range));
+        let place = place.filter(|place| {
+            range.is_none_or(|range| place.at > range && rules.ranges_spare_later())
+        });
         Some(Found {
             file: Arc::clone(&self.file),
             place,
@@ -96,14 +102,20 @@ impl Part {
 
 impl Found {
     /// Reads the value that the file has for the key, `Some(None)` if it was deleted there, `None` if the file has nothing of it.
-    pub(crate) fn read(&self, disk: &dyn Disk, key: &[u8]) -> io::Result<Option<Option<Bytes>>> {
+    pub(crate) fn read(
+        &self,
+        disk: &dyn Disk,
+        rules: Rules,
+        key: &[u8],
+    ) -> io::Result<Option<Option<Bytes>>> {
         let Some(place) = self.place else {
             return Ok(Some(None));
         };
         let mut bytes = vec![0; place.len as usize];
         disk.read(&self.file.file, &mut bytes, u64::from(place.at))?;
-        let op = format::op(&bytes, self.file.header.salt, true).ok_or_else(rotten)?;
-        if op.key != key {
+        let op = format::op(&bytes, self.file.header.salt, rules.checks_operations());
+        let op = op.ok_or_else(rotten)?;
+        if op.key != key && rules.compares_keys() {
             return self.search(disk, key);
         }
         let len = op.value.map(<[u8]>::len);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::format::{self, HEADER, Header, RECORD};
 use super::{Index, Place, name};
 use crate::error::Damage;
+use crate::rules::Rules;
 
 /// How to judge a record that is not whole although others follow it, if nothing proves that it was ever synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ pub(crate) struct Scanned {
     /// The highest seq that a record says was synced.
     durable: u64,
     bad: Vec<Bad>,
+    rules: Rules,
 }
 
 /// Reads the log in a directory, of which records up to `synced` are known to have been synced.
@@ -85,8 +87,11 @@ pub(crate) struct Scanned {
 /// # Errors
 ///
 /// The system's.
-pub(crate) fn scan(dir: &Path, synced: u64, policy: Policy) -> io::Result<Scanned> {
-    let mut scanned = Scanned::default();
+pub(crate) fn scan(dir: &Path, synced: u64, policy: Policy, rules: Rules) -> io::Result<Scanned> {
+    let mut scanned = Scanned {
+        rules,
+        ..Scanned::default()
+    };
     let numbers = numbers(dir)?;
     if numbers.is_empty() {
         scanned.say("log", "it is missing");
@@ -169,7 +174,7 @@ impl Scanned {
         if header.first != expected && !told && self.found.is_empty() {
             self.say(&file, "records before it are missing");
         }
-        let mut walk = Walk::new(&bytes, header);
+        let mut walk = Walk::new(&bytes, header, self.rules);
         walk.run();
         let at = self.files.len();
         if !walk.records.is_empty() {
@@ -201,8 +206,10 @@ impl Scanned {
         };
         // Bytes behind the records of a file that another follows are damage, though no record was there.
         let is_last = bad.file + 1 == self.files.len();
-        let is_unproven = bad.seq > known && is_last && self.found.is_empty();
-        if is_unproven && (!bad.behind || policy == Policy::Cut) {
+        let is_proven = bad.seq <= known && self.rules.keeps_proven();
+        let is_unproven = !is_proven && is_last && self.found.is_empty();
+        let is_behind = bad.behind && self.rules.tells_behind();
+        if is_unproven && (!is_behind || policy == Policy::Cut) {
             return self.cut(&bad);
         }
         for bad in std::mem::take(&mut self.bad) {
@@ -218,7 +225,7 @@ impl Scanned {
 
     /// Notices a log that ends early, without a trace of what is missing.
     fn miss(&mut self, known: u64) {
-        if self.last < known && self.found.is_empty() {
+        if self.last < known && self.found.is_empty() && self.rules.tells_missing() {
             let lost = known - self.last;
             self.say(
                 "log",
@@ -234,7 +241,11 @@ impl Scanned {
         };
         // The index has records behind the place as well.
         let bytes = fs::read(&file.path)?;
-        let mut walk = Walk::new(bytes.get(..bad.at).unwrap_or_default(), file.header);
+        let mut walk = Walk::new(
+            bytes.get(..bad.at).unwrap_or_default(),
+            file.header,
+            self.rules,
+        );
         walk.run();
         (file.records, file.index) = (walk.records, walk.index);
         (file.end, file.last) = (walk.end, walk.last);
@@ -261,10 +272,11 @@ struct Walk<'a> {
     durable: u64,
     end: usize,
     last: u64,
+    rules: Rules,
 }
 
 impl<'a> Walk<'a> {
-    fn new(bytes: &'a [u8], header: Header) -> Walk<'a> {
+    fn new(bytes: &'a [u8], header: Header, rules: Rules) -> Walk<'a> {
         Walk {
             bytes,
             header,
@@ -274,6 +286,7 @@ impl<'a> Walk<'a> {
             durable: 0,
             end: HEADER,
             last: header.first.saturating_sub(1),
+            rules,
         }
     }
 
@@ -283,7 +296,7 @@ impl<'a> Walk<'a> {
             let next = self.last.saturating_add(1);
             let found = self.record(at, &(next..next.saturating_add(1)));
             if let Some(end) = found
-                .filter(|record| record.whole)
+                .filter(|record| record.whole || !self.rules.checks_records())
                 .and_then(|record| self.take(record))
             {
                 at = end;

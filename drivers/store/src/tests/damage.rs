@@ -249,7 +249,7 @@ fn with_a_member_a_node_starts_whatever_bit_was_flipped() {
 }
 
 #[test]
-fn a_database_that_is_gone_or_cannot_be_opened_at_all_is_rebuilt_under_the_same_id() {
+pub(super) fn a_database_that_is_gone_or_cannot_be_opened_at_all_is_rebuilt_under_the_same_id() {
     let built = build(false);
     let wreck: [fn(&Path); 2] = [
         |dir| fs::remove_dir_all(dir.join("db")).unwrap(),
@@ -266,7 +266,11 @@ fn a_database_that_is_gone_or_cannot_be_opened_at_all_is_rebuilt_under_the_same_
         let mut lab = Lab::new(built.millis, built.disk.clone());
         lab.start_member();
         let set_aside = lab.start_stored(dir.path(), config(1, &[0])).unwrap();
-        assert_eq!(set_aside.unwrap().records, 0);
+        assert_eq!(
+            set_aside.map(|set_aside| set_aside.records),
+            Some(0),
+            "it is set aside"
+        );
         lab.run(60_000);
         same(&lab.rows(1), &built.rows, "all are there");
         assert_eq!(lab.node(0).members().len(), 2, "no ghost is left");

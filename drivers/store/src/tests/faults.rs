@@ -179,7 +179,7 @@ fn assert_between(found: &Map, states: &[Map], synced: usize, begun: usize, what
 }
 
 #[test]
-fn each_call_fails_once_and_nothing_that_was_synced_is_lost() {
+pub(super) fn each_call_fails_once_and_nothing_that_was_synced_is_lost() {
     let states = states();
     for code in [NO_SPACE, BROKEN] {
         let mut failed = 0;
@@ -233,7 +233,7 @@ fn each_call_fails_once_and_nothing_that_was_synced_is_lost() {
 
 /// Opens a copy of the directory as it is before each call, and cut off there.
 #[test]
-fn a_crash_before_each_call_leaves_what_was_synced() {
+pub(super) fn a_crash_before_each_call_leaves_what_was_synced() {
     let states = states();
     let dir = in_memory();
     let copies = in_memory();
@@ -296,7 +296,7 @@ fn text(bytes: &Bytes) -> &str {
 }
 
 #[test]
-fn merging_without_space_lets_writes_go_on_up_to_a_bound() {
+pub(super) fn merging_without_space_lets_writes_go_on_up_to_a_bound() {
     let dir = in_memory();
     let full = Arc::new(AtomicBool::new(false));
     let is_full = Arc::clone(&full);
@@ -333,7 +333,7 @@ fn merging_without_space_lets_writes_go_on_up_to_a_bound() {
 }
 
 #[test]
-fn a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one() {
+pub(super) fn a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one() {
     let dir = in_memory();
     let failing = Arc::new(AtomicBool::new(false));
     let fails = Arc::clone(&failing);
@@ -361,7 +361,7 @@ fn a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one() {
 }
 
 #[test]
-fn a_start_writes_what_is_not_known_to_be_synced_once_more() {
+pub(super) fn a_start_writes_what_is_not_known_to_be_synced_once_more() {
     let dir = in_memory();
     let calls = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&calls);
@@ -388,4 +388,22 @@ fn a_start_writes_what_is_not_known_to_be_synced_once_more() {
         assert_eq!(written.is_some(), again, "{calls:?}");
         assert!(written < kept, "{calls:?}");
     }
+}
+
+#[test]
+pub(super) fn a_merge_that_fails_hides_no_row() {
+    let dir = in_memory();
+    let disk = faulty(|_, name| (name == "read").then_some(NO_SPACE));
+    let mut store = DiskStore::open_with(dir.path(), small(disk)).unwrap();
+    let mut merger = store.merger.take().unwrap();
+    let value = "v".repeat(800);
+    store.apply(&[put("key", &value)]).unwrap();
+    store.apply(&[put("other", "1")]).unwrap();
+    assert_eq!(store.shared.view().sealed.len(), 1);
+    for _ in 0..3 {
+        let _ = merger.work();
+    }
+    let waiting = store.shared.view().sealed.len();
+    assert_eq!(waiting, 1, "the row is still to be read");
+    assert!(matches!(merger.work(), Err(StoreError::Full(_))));
 }

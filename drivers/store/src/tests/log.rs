@@ -13,7 +13,10 @@ use tempfile::TempDir;
 
 use super::in_memory;
 
-use crate::log::{Index, Policy};
+use rumormill_core::io::{Record, StoreOp};
+
+use crate::beside::Sequences;
+use crate::log::{Index, Policy, format};
 use crate::{DiskStore, OpenError, Options, Salvage};
 
 type Map = BTreeMap<Bytes, Bytes>;
@@ -121,7 +124,7 @@ fn goes_on(written: &Written, mut store: DiskStore, what: &str) {
 }
 
 #[test]
-fn a_log_cut_at_any_byte_ends_with_a_whole_batch_or_is_damaged() {
+pub(super) fn a_log_cut_at_any_byte_ends_with_a_whole_batch_or_is_damaged() {
     let written = Written::new();
     let synced_end = written.states[SYNCED].1;
     let mut outcomes = [0, 0];
@@ -158,7 +161,7 @@ fn a_log_cut_at_any_byte_ends_with_a_whole_batch_or_is_damaged() {
 }
 
 #[test]
-fn a_log_with_a_flipped_bit_at_any_byte_is_a_prefix_or_damaged() {
+pub(super) fn a_log_with_a_flipped_bit_at_any_byte_is_a_prefix_or_damaged() {
     let written = Written::new();
     let mut outcomes = [0; 4];
     for noted in [true, false] {
@@ -257,7 +260,7 @@ fn a_log_file_that_is_gone_is_damage() {
 }
 
 #[test]
-fn a_tree_that_is_behind_its_log_is_damage() {
+pub(super) fn a_tree_that_is_behind_its_log_is_damage() {
     let dir = in_memory();
     let mut store = DiskStore::open_with(dir.path(), small(300)).unwrap();
     for number in 0..20 {
@@ -270,13 +273,16 @@ fn a_tree_that_is_behind_its_log_is_damage() {
     drop(DiskStore::open(other.path()).unwrap());
     fs::remove_dir_all(dir.path().join("db/tree")).unwrap();
     super::damage::copy(&other.path().join("db/tree"), &dir.path().join("db/tree"));
-    let error = DiskStore::open(dir.path()).err().unwrap().to_string();
+    let error = DiskStore::open(dir.path()).err();
+    let error = error
+        .expect("the log begins behind the end of the tree")
+        .to_string();
     assert!(error.contains("missing at its beginning"), "{error}");
 }
 
 /// The manifest alone has the order of tables, but for a note beside it.
 #[test]
-fn a_tree_without_its_manifest_still_shows_the_newest_values() {
+pub(super) fn a_tree_without_its_manifest_still_shows_the_newest_values() {
     let dir = in_memory();
     let mut store = DiskStore::open_with(dir.path(), small(3_000)).unwrap();
     let row = |round: u64| {
@@ -295,6 +301,10 @@ fn a_tree_without_its_manifest_still_shows_the_newest_values() {
     let tables = tree.as_ref().unwrap().sequences();
     let merged = tree.as_ref().unwrap().merged().unwrap();
     drop(tree);
+    let noted = Sequences::read(&dir.path().join("db")).expect("the order is noted");
+    for (table, sequence) in &tables {
+        assert_eq!(noted.of(*table), Some(*sequence), "table {table}");
+    }
     let ingested = tables.iter().filter(|(_, sequence)| *sequence > 0).count();
     assert!((1..tables.len()).contains(&ingested), "{tables:?}");
     drop(store);
@@ -321,7 +331,7 @@ fn a_tree_without_its_manifest_still_shows_the_newest_values() {
 }
 
 #[test]
-fn keys_that_were_put_and_deleted_in_one_file_do_not_reach_the_tree() {
+pub(super) fn keys_that_were_put_and_deleted_in_one_file_do_not_reach_the_tree() {
     let dir = in_memory();
     let mut store = DiskStore::open_with(dir.path(), small(4_000)).unwrap();
     let rows = |store: &DiskStore| store.shared.tree().as_ref().unwrap().rough_len();
@@ -359,7 +369,7 @@ fn seal(store: &mut DiskStore) {
 }
 
 #[test]
-fn ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_again() {
+pub(super) fn ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_again() {
     // Ends that are alike as far as the tree has keys.
     let long = |end: &str| format!("{}{end}", "k".repeat(60_000));
     let keys = ["a", "b", "c", "d", "e"].map(String::from);
@@ -407,7 +417,7 @@ fn ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_agai
 }
 
 #[test]
-fn keys_of_one_hash_are_told_apart() {
+pub(super) fn keys_of_one_hash_are_told_apart() {
     let dir = in_memory();
     let mut store = DiskStore::open_with(dir.path(), small(1 << 20)).unwrap();
     store.apply(&[put("a", "1"), put("gone", "1")]).unwrap();
@@ -443,7 +453,7 @@ fn keys_of_one_hash_are_told_apart() {
 }
 
 #[test]
-fn a_value_that_rots_in_the_log_is_an_error_and_no_value() {
+pub(super) fn a_value_that_rots_in_the_log_is_an_error_and_no_value() {
     let dir = in_memory();
     let mut store = DiskStore::open_with(dir.path(), small(1 << 20)).unwrap();
     store.apply(&[put("key", "value")]).unwrap();
@@ -459,7 +469,7 @@ fn a_value_that_rots_in_the_log_is_an_error_and_no_value() {
 }
 
 #[test]
-fn a_reader_sees_each_write_while_files_are_merged() {
+pub(super) fn a_reader_sees_each_write_while_files_are_merged() {
     const ROUNDS: u64 = 3_000;
     const KEYS: u64 = 40;
     let dir = in_memory();
@@ -497,7 +507,11 @@ fn a_reader_sees_each_write_while_files_are_merged() {
             }
         }
         done.store(1, Ordering::Release);
-        assert!(reading.join().unwrap() > 0);
+        let reads = reading.join();
+        assert!(
+            reads.is_ok_and(|reads| reads > 0),
+            "each read shows the last write"
+        );
     });
     let merged = store
         .shared
@@ -555,4 +569,59 @@ fn a_file_that_deletes_many_ranges_is_full() {
             .unwrap();
     }
     assert_eq!(store.shared.view().sealed.len(), 1);
+}
+
+#[test]
+pub(super) fn a_flipped_bit_in_a_table_is_damage() {
+    let dir = in_memory();
+    let mut store = DiskStore::open_with(dir.path(), small(4_000)).unwrap();
+    // A start reads the last block of the newest table in any case.
+    let rows = ["a", "b", "c"].map(|key| put(key, &"v".repeat(4_000)));
+    store.apply(&rows).unwrap();
+    seal(&mut store);
+    drop(store);
+    let tables = fs::read_dir(dir.path().join("db/tree/tables")).unwrap();
+    for table in tables.map(|table| table.unwrap().path()) {
+        let whole = fs::read(&table).unwrap();
+        let mut bytes = whole.clone();
+        bytes[100] ^= 1;
+        fs::write(&table, bytes).unwrap();
+        let error = DiskStore::open_with(dir.path(), small(4_000)).err();
+        assert!(
+            matches!(error, Some(OpenError::Damaged { .. })),
+            "a flipped bit in {}",
+            table.display()
+        );
+        fs::write(&table, whole).unwrap();
+    }
+}
+
+/// A client that knew the salt of a file could put records into its values: one that a torn batch holds would look like a batch behind it.
+#[test]
+pub(super) fn a_value_that_looks_like_a_record_is_none() {
+    let dir = in_memory();
+    let mut store = DiskStore::open_with(dir.path(), small(1 << 20)).unwrap();
+    let mut record = Vec::new();
+    format::begin(&mut record);
+    format::push(&mut record, &put("key", "forged"), 0);
+    format::finish(&mut record, 3, 0, 0);
+    store.apply(&[put("key", "written")]).unwrap();
+    let end = store.shared.view().active.as_ref().unwrap().end;
+    let value = StoreOp::Put(Record {
+        key: "value".into(),
+        value: record.into(),
+    });
+    store.apply(&[value]).unwrap();
+    drop(store);
+    let mut bytes = fs::read(log(dir.path())).unwrap();
+    bytes[end as usize] ^= 1;
+    fs::write(log(dir.path()), bytes).unwrap();
+    let mut store = DiskStore::open_with(dir.path(), small(1 << 20))
+        .unwrap_or_else(|error| panic!("a value is taken for a record: {error}"));
+    assert!(store.cut().is_some());
+    let found = contents(&mut store);
+    assert_eq!(
+        found.into_iter().collect::<Vec<_>>(),
+        [("key".into(), "written".into())]
+    );
 }

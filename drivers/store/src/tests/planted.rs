@@ -1,0 +1,94 @@
+//! Each planted bug of the store is caught by a test, which fails while the bug is awake.
+//! `cargo test -p rumormill-store --features mutants planted` runs them.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+use super::{cuts, damage, faults, log};
+use crate::rules::Mutant;
+
+std::thread_local! {
+    static AWAKE: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// The bug of the stores that are opened with default options on this thread.
+pub(crate) fn awake() -> Option<Mutant> {
+    AWAKE.get()
+}
+
+/// A bug is awake until this is dropped, also by a test that fails.
+struct Planted;
+
+impl Planted {
+    fn new(mutant: Mutant) -> Self {
+        AWAKE.set(Some(mutant));
+        Planted
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        AWAKE.set(None);
+    }
+}
+
+macro_rules! caught {
+    ($($mutant:ident as $name:ident by $test:path, $words:literal;)+) => {
+        $(
+            #[test]
+            #[should_panic(expected = $words)]
+            fn $name() {
+                let _planted = Planted::new(Mutant::$mutant);
+                $test();
+            }
+        )+
+
+        const CAUGHT: &[(Mutant, &str)] = &[$((Mutant::$mutant, stringify!($test))),+];
+    };
+}
+
+caught! {
+    SaltConstant as salt_constant by log::a_value_that_looks_like_a_record_is_none, "a value is taken for a record";
+    SyncSkipped as sync_skipped by cuts::what_was_synced_survives_each_loss_of_power, "no whole record";
+    SyncRetried as sync_retried by faults::each_call_fails_once_and_nothing_that_was_synced_is_lost, "sync went unnoticed";
+    SealUnsynced as seal_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "records before it are missing";
+    NameEarly as name_early by cuts::what_was_synced_survives_each_loss_of_power, "its header is damaged";
+    NameUnsynced as name_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "that were synced are missing";
+    HalfLeft as half_left by faults::a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one, "left: Some(Cut";
+    WaitingUnbounded as waiting_unbounded by faults::merging_without_space_lets_writes_go_on_up_to_a_bound, "it is unbounded";
+    RemovedEarly as removed_early by faults::a_crash_before_each_call_leaves_what_was_synced, "are missing at its beginning";
+    HiddenEarly as hidden_early by faults::a_merge_that_fails_hides_no_row, "the row is still to be read";
+    RemovalUnsynced as removal_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "it is missing";
+    BriefKept as brief_kept by log::keys_that_were_put_and_deleted_in_one_file_do_not_reach_the_tree, "the row that stays";
+    RangeUnmerged as range_unmerged by log::ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_again, "merged: true";
+    RangeTakesLater as range_takes_later by log::ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_again, "merged: false";
+    OrderUnnoted as order_unnoted by log::a_tree_without_its_manifest_still_shows_the_newest_values, "the order is noted";
+    TreeFirst as tree_first by log::a_reader_sees_each_write_while_files_are_merged, "each read shows";
+    HashTrusted as hash_trusted by log::keys_of_one_hash_are_told_apart, "left == right` failed: a";
+    OperationUnchecked as operation_unchecked by log::a_value_that_rots_in_the_log_is_an_error_and_no_value, "walue";
+    RecordUnchecked as record_unchecked by log::a_log_with_a_flipped_bit_at_any_byte_is_a_prefix_or_damaged, "one follows it";
+    TableUnchecked as table_unchecked by log::a_flipped_bit_in_a_table_is_damage, "a flipped bit in";
+    ProvenCut as proven_cut by log::a_log_cut_at_any_byte_ends_with_a_whole_batch_or_is_damaged, "it was synced";
+    BehindCut as behind_cut by log::a_log_with_a_flipped_bit_at_any_byte_is_a_prefix_or_damaged, "one follows it";
+    EndMissed as end_missed by log::a_log_cut_at_any_byte_ends_with_a_whole_batch_or_is_damaged, "it was synced";
+    GapMissed as gap_missed by log::a_tree_that_is_behind_its_log_is_damage, "the log begins behind";
+    TailLeft as tail_left by log::a_log_cut_at_any_byte_ends_with_a_whole_batch_or_is_damaged, "left: Some(Cut";
+    UnsyncedTrusted as unsynced_trusted by faults::a_start_writes_what_is_not_known_to_be_synced_once_more, "left == right";
+    IdentityUncopied as identity_uncopied by damage::a_database_that_is_gone_or_cannot_be_opened_at_all_is_rebuilt_under_the_same_id, "set aside";
+}
+
+/// The README of this crate has each rule, its planted bugs, and the tests that catch them.
+#[test]
+fn each_planted_bug_is_caught_by_the_test_that_the_table_of_rules_names() {
+    let page = include_str!("../../README.md");
+    for (mutant, test) in CAUGHT {
+        let test = test.split("::").last().unwrap();
+        let named = |row: &&str| row.contains(&format!("`{}`", mutant.name()));
+        let row = page.lines().find(named);
+        let row = row.unwrap_or_else(|| panic!("{} is not in the table", mutant.name()));
+        assert!(row.contains(&format!("`{}`", test.trim())), "{row}: {test}");
+    }
+    let caught: BTreeSet<Mutant> = CAUGHT.iter().map(|(mutant, _)| *mutant).collect();
+    let all: BTreeSet<Mutant> = Mutant::ALL.iter().copied().collect();
+    assert_eq!(caught, all);
+}
