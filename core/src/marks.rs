@@ -118,6 +118,8 @@ marks! {
     Joined = "joined",
     /// This node began to leave.
     LeaveBegins = "leave-begins",
+    /// A store that was restored from a checkpoint got a node of its own.
+    Restored = "restored",
     /// An operator let a node that was rejoining go on by itself.
     Resumes = "resumes",
     /// A peer was refused and told why.

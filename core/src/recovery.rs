@@ -12,14 +12,16 @@ use crate::config::{Config, Storage};
 use crate::effects::Effects;
 use crate::error::RecoverError;
 use crate::id::{Actor, ClusterId, NodeId};
-use crate::io::{Event, Record};
+use crate::io::{Event, Record, StoreOp};
 use crate::marks::Mark;
 use crate::node::{Node, Parts};
 use crate::rng::{Rng, Seed, Stream};
 use crate::rules::Rules;
 use crate::store::Owner;
 use crate::store::bytes::hash_words;
-use crate::store::record::{self, Agreement, ClusterRecord, Identity, Known, OwnRecord};
+use crate::store::record::{
+    self, Agreement, ClusterRecord, FromCheckpoint, Identity, Known, OwnRecord,
+};
 use crate::table::modes::{Boot, Restored};
 use crate::table::shared::Shared;
 use crate::table::{Hlc, Mode};
@@ -52,6 +54,8 @@ pub struct Recovery {
     unread: u64,
     /// Copies of the records of its identity.
     spare: Spare,
+    /// The store was made from a checkpoint.
+    restored: Option<FromCheckpoint>,
     empty: bool,
 }
 
@@ -127,6 +131,7 @@ impl Recovery {
             fitness: Fitness::default(),
             unread: 0,
             spare: Spare::default(),
+            restored: None,
             empty: true,
         }
     }
@@ -145,6 +150,10 @@ impl Recovery {
             Err(damage) => {
                 self.fitness.note(&record.key, damage);
                 self.unread += 1;
+                if record.key == record::restored_key() {
+                    // The identity may be that of another node, which lives.
+                    self.restored = Some(FromCheckpoint::Anew);
+                }
                 // Records of the identity and of damage are written anew in any case.
                 if !record::is_meta(&record.key) && record.key != record::damage_key() {
                     self.damaged.push(record.key);
@@ -172,6 +181,7 @@ impl Recovery {
             OwnRecord::Ceiling(ceiling) => self.ceiling = Some(ceiling),
             OwnRecord::Agreed(agreed) => self.agreed = agreed,
             OwnRecord::Damage(what) => self.fitness.note_own(RecoverError::Lost { what }),
+            OwnRecord::Restored(restored) => self.restored = Some(restored),
         }
         Ok(())
     }
@@ -187,7 +197,9 @@ impl Recovery {
     }
 
     /// The node, in a new boot. Its first outputs store that boot durably. Where something is damaged or missing it rejoins through a
-    /// member, whatever its own records say of it. A node whose identity cannot be read becomes another one.
+    /// member, whatever its own records say of it. A node whose identity cannot be read becomes another one, and so does the node of a store that
+    /// was [restored](Record::restored) from a checkpoint: it enters the cluster of its seeds with the rows that it has, or founds one with
+    /// them where it has no seeds.
     ///
     /// # Errors
     /// [`RecoverError::ClusterName`] when the store belongs to a cluster of another name; [`RecoverError::Incomplete`],
@@ -195,10 +207,16 @@ impl Recovery {
     /// have it, there are no seeds to find one, and [`Config::accept_damage`] is not set.
     pub fn finish(mut self, now: Now) -> Result<Node, RecoverError> {
         self.fill()?;
+        let restored = self.restored == Some(FromCheckpoint::Anew);
+        if restored && Rules::of(&self.config).restored_is_new() {
+            self.forget_itself();
+            // The other node agreed, and this one has not.
+            self.agreed.clear();
+        }
         let fresh = self.identity.is_none();
         let Some(damage) = self.fitness.take() else {
-            let restored = self.config.restored && !self.empty;
-            return Ok(self.assemble(now, fresh, restored, None));
+            let behind = self.config.restored && !self.empty && !restored;
+            return Ok(self.assemble(now, fresh, behind, None));
         };
         let accepted = self.config.accept_damage;
         let may_be_alone = accepted || !self.config.seeds.is_empty();
@@ -220,7 +238,8 @@ impl Recovery {
     fn forget_itself(&mut self) {
         self.identity = None;
         self.cluster = None;
-        self.damaged.extend(self.modes.forget_members());
+        let rules = Rules::of(&self.config);
+        self.damaged.extend(self.modes.forget_members(rules));
     }
 
     /// Describes the damage, for operators.
@@ -229,7 +248,8 @@ impl Recovery {
         if self.unread > 1 {
             said = format!("{said}, and {} more records", self.unread - 1);
         }
-        if self.identity.is_none() && !said.ends_with(LOST_ITSELF) {
+        let is_restored = self.restored.is_some();
+        if self.identity.is_none() && !is_restored && !said.ends_with(LOST_ITSELF) {
             said.push_str(LOST_ITSELF);
         }
         said
@@ -252,6 +272,7 @@ impl Recovery {
             self.fitness.note_own(RecoverError::Incomplete { what });
         }
         if self.fitness.gossip_is_behind() {
+            self.drop_former_node();
             self.identity = self.identity.take().or(self.spare.identity.take());
             self.cluster = self.cluster.take().or(self.spare.cluster.take());
         }
@@ -263,6 +284,16 @@ impl Recovery {
                 })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Drops an identity that the copies contradict: what a damaged store has left may be the records of the node whose checkpoint it began with.
+    fn drop_former_node(&mut self) {
+        let found = self.identity.as_ref().map(|identity| identity.node);
+        let copied = self.spare.identity.as_ref().map(|copy| copy.node);
+        if found.is_some() && copied.is_some() && found != copied {
+            self.identity = None;
+            self.cluster = None;
         }
     }
 
@@ -293,11 +324,15 @@ impl Recovery {
             fx.store(record::identity(&identity));
             fx.store(record::cluster(&cluster));
             fx.sync_this_turn();
+            if self.restored.is_some() {
+                self.note_restored(&mut fx, cluster.joined);
+            }
             if let Some(said) = damage.as_ref().filter(|_| fx.rules().notes_damage()) {
                 // Until it has rejoined: what is missing cannot be seen in what is left.
                 fx.store(record::damage(said));
             }
         }
+        let looks = self.restored.is_some() && !cluster.joined;
         let actor = Actor {
             node: identity.node,
             boot: identity.boot,
@@ -327,6 +362,7 @@ impl Recovery {
                 record: cluster,
                 agreed: self.agreed,
                 damage,
+                restored: looks,
             },
             modes,
             shared,
@@ -334,6 +370,21 @@ impl Recovery {
             behind,
         };
         Node::assemble(now, parts)
+    }
+}
+
+impl Recovery {
+    /// Stores what a restored store becomes with the identity of its node, in the same batch.
+    fn note_restored(&self, fx: &mut Effects, joined: bool) {
+        if self.restored == Some(FromCheckpoint::Anew) {
+            fx.mark(Mark::Restored);
+            fx.store(record::agreed(&self.agreed));
+        }
+        // Until it is in: what it holds, a member has to have before it enters through that.
+        fx.store(match joined {
+            true => StoreOp::Delete(record::restored_key()),
+            false => record::restored_looks(),
+        });
     }
 }
 

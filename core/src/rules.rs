@@ -242,6 +242,14 @@ rules! {
     /// Puts a rejoin off while the member lacks dots that this node held. Rule 9.
     rejoins_await_past, RejoinNotPutOff = "rejoin-not-put-off", "A rejoin takes any member, also one that lacks what the node held.";
 
+    // Nodes that begin with a checkpoint.
+    /// Makes a new node of a checkpoint that was restored. Rule 12.
+    restored_is_new, RestoredIsItself = "restored-is-itself", "A node that begins with a checkpoint goes on as the node that made it.", rare;
+    /// Lets a node that begins with a checkpoint in through members that have all that the checkpoint has. Rule 12.
+    restored_awaits_past, RestoredNotPutOff = "restored-not-put-off", "A node that begins with a checkpoint enters through any member, also one that lacks what the checkpoint has.", rare;
+    /// Forgets the coverage of rows of members together with these. Rule 12.
+    forgets_coverage_of_members, MembersStayCovered = "members-stay-covered", "A node that begins with a checkpoint takes rows of members that it has dropped for deleted ones.", rare;
+
     // Siblings.
     /// Keeps all versions that no other has seen.
     keeps_siblings, SiblingLost = "sibling-lost", "A merge keeps only the newest sibling.";

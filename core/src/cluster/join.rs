@@ -86,6 +86,7 @@ impl Cluster {
         if behind {
             self.fall_behind(env);
         }
+        self.hold_checkpoint(env);
         if fresh {
             env.fx.mark(Mark::FirstBoot);
         }
@@ -337,6 +338,7 @@ impl Cluster {
         }
         self.leave_anew(env);
         self.repaired_damage(env);
+        self.settle_checkpoint(env);
         env.fx.store(record::cluster(&self.record));
         env.fx.sync_this_turn();
         self.greet_again(env);

@@ -61,6 +61,8 @@ pub(crate) struct Cluster {
     pub(crate) record: ClusterRecord,
     /// The damage of its store, until it has rejoined.
     pub(crate) damage: Option<String>,
+    /// Whether its store was restored from a checkpoint, until it is a full member.
+    pub(crate) restored: bool,
     /// The link through which this node joins a cluster, or rejoins its own.
     pub(crate) joining: Option<LinkId>,
     /// Links to nodes that may be joining through this one.
@@ -88,6 +90,8 @@ pub(crate) struct Past {
     pub(crate) agreed: Vec<Agreement>,
     /// The damage of the store, in words.
     pub(crate) damage: Option<String>,
+    /// The store was restored from a checkpoint, and its node is not in yet.
+    pub(crate) restored: bool,
 }
 
 impl Cluster {
@@ -97,6 +101,7 @@ impl Cluster {
             identity: past.identity,
             record: past.record,
             damage: past.damage,
+            restored: past.restored,
             joining: None,
             admitting: BTreeSet::new(),
             id_conflicts: BTreeMap::new(),

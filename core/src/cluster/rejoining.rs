@@ -61,6 +61,20 @@ impl Cluster {
         }
     }
 
+    /// This node holds rows of a checkpoint, and enters a cluster: a member that lacks some of them may not have heard of their deletes yet.
+    pub(crate) fn hold_checkpoint(&mut self, env: &mut Env<'_>) {
+        if self.restored && env.fx.rules().restored_awaits_past() {
+            env.modes.gossip.on_rejoining(env.fx.now().mono);
+        }
+    }
+
+    /// This node has a place of its own: nothing of the checkpoint is left to be settled.
+    pub(crate) fn settle_checkpoint(&mut self, env: &mut Env<'_>) {
+        if core::mem::take(&mut self.restored) {
+            env.fx.store(StoreOp::Delete(record::restored_key()));
+        }
+    }
+
     /// A leave of this node's is recorded, and it is not gone. Evictions are weighed in `evict`.
     pub(crate) fn departed_myself(&mut self, env: &mut Env<'_>) {
         if self.leaving.is_some() || self.record.rejoining.is_some() {

@@ -11,6 +11,7 @@ use core::time::Duration;
 use crate::testing::*;
 
 mod anti_entropy;
+mod checkpoints;
 mod contract;
 mod damage;
 mod drop_markers;

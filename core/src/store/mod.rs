@@ -16,3 +16,4 @@ pub(crate) mod record;
 pub(crate) mod seal;
 
 pub use inspect::{Inspection, Owner, RecordKind, inspect};
+pub use record::Whose;

@@ -1,7 +1,7 @@
 //! The records of a node itself, and the door to those of the modes.
 //!
 //! ```text
-//! m<name>    format, identity, cluster, clock ceiling, agreed evictions, damage
+//! m<name>    format, identity, cluster, clock ceiling, agreed evictions, damage, restored
 //! ```
 
 use alloc::string::String;
@@ -24,6 +24,15 @@ const DAMAGE_BYTES: usize = 1_024;
 /// The format this program writes, and the newest it reads.
 pub(crate) const FORMAT: u64 = 1;
 
+/// How far a node is that a store was restored for from a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FromCheckpoint {
+    /// It has no identity yet: that in the store is of the node that made the checkpoint.
+    Anew,
+    /// It looks for a member to enter the cluster through.
+    Looks,
+}
+
 /// A record, understood.
 pub(crate) enum Known {
     /// One of the node's own.
@@ -41,6 +50,8 @@ pub(crate) enum OwnRecord {
     Agreed(Vec<Agreement>),
     /// The damage of this store, in words.
     Damage(String),
+    /// The store was restored from a checkpoint.
+    Restored(FromCheckpoint),
 }
 
 /// The identity of the node in its last generation.
@@ -138,6 +149,20 @@ pub(crate) fn damage_key() -> Bytes {
     Bytes::from_static(b"mdamage")
 }
 
+const ANEW: u8 = 1;
+const LOOKS: u8 = 2;
+
+/// Says that the node of a restored store has its own identity, and looks for a member.
+pub(crate) fn restored_looks() -> StoreOp {
+    let mut value = Writer::default();
+    value.u8(LOOKS);
+    StoreOp::Put(sealed(restored_key(), value))
+}
+
+pub(crate) fn restored_key() -> Bytes {
+    Bytes::from_static(b"mrestored")
+}
+
 impl Record {
     /// Notes that a store has lost something: for a driver that puts what it could read of a damaged store into a new one. The next
     /// recovery takes the note for damage, and the node that begins drops it when it has rejoined through a member. Words beyond 1,024 bytes
@@ -149,10 +174,53 @@ impl Record {
         sealed(damage_key(), value)
     }
 
+    /// Notes that a store was made from a checkpoint: for a driver that has put the checkpoint's records into a new store. The next recovery
+    /// makes a new node of it, which holds the rows of the checkpoint: with an id of its own, and without the members that the checkpoint knew.
+    pub fn restored() -> Record {
+        let mut value = Writer::default();
+        value.u8(ANEW);
+        sealed(restored_key(), value)
+    }
+
     /// Whether the record says which node of which cluster this store is. A driver may keep a copy of such records beside the store, for
     /// [`Recovery::spare`](crate::Recovery::spare).
     pub fn says_which_node(&self) -> bool {
         matches!(&*self.key, b"midentity" | b"mcluster")
+    }
+}
+
+/// The node and the cluster whose records a store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// The name of the cluster.
+    pub cluster_name: String,
+    /// The id of the cluster.
+    pub cluster: ClusterId,
+    /// The id of the node.
+    pub node: NodeId,
+}
+
+impl Whose {
+    /// The keys of the two records that tell.
+    pub const KEYS: [&'static [u8]; 2] = [b"midentity", b"mcluster"];
+
+    /// Reads it from the two records that [say which node a store is](Record::says_which_node), in whatever order; nothing if one of them is missing or
+    /// damaged.
+    pub fn of(records: &[Record]) -> Option<Whose> {
+        let (mut identity, mut cluster) = (None, None);
+        for record in records {
+            match read(record) {
+                Ok(Known::Node(OwnRecord::Identity(found))) => identity = Some(found),
+                Ok(Known::Node(OwnRecord::Cluster(found))) => cluster = Some(found),
+                _ => {}
+            }
+        }
+        let (identity, cluster) = identity.zip(cluster)?;
+        Some(Whose {
+            cluster_name: cluster.name,
+            cluster: cluster.id,
+            node: identity.node,
+        })
     }
 }
 
@@ -221,6 +289,11 @@ fn read_own(name: &[u8], body: &[u8]) -> Option<Option<OwnRecord>> {
         b"ceiling" => |value| Some(OwnRecord::Ceiling(Hlc(value.u64()?))),
         b"agreed" => |value| read_agreed(value).map(OwnRecord::Agreed),
         b"damage" => |value| value.text().map(OwnRecord::Damage),
+        b"restored" => |value| match value.u8()? {
+            ANEW => Some(OwnRecord::Restored(FromCheckpoint::Anew)),
+            LOOKS => Some(OwnRecord::Restored(FromCheckpoint::Looks)),
+            _ => None,
+        },
         _ => return None,
     };
     let mut value = Reader::new(body);

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use rumormill_core::io::Record;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::check;
+
 /// Up to which batch a database was synced. Written after each sync and not synced itself: it is true at any time, and a
 /// process that is killed has written it. Two slots take turns, so that one is whole.
 #[derive(Debug)]
@@ -29,6 +31,13 @@ impl Synced {
         let slots = bytes.chunks_exact(SLOT).filter_map(slot);
         let upto = slots.max().unwrap_or(0);
         Ok(Synced { file, upto })
+    }
+
+    /// Reads the note without opening it for writing.
+    pub(crate) fn read(db: &Path) -> io::Result<u64> {
+        let bytes = check::read(&db.join("synced"))?.unwrap_or_default();
+        let slots = bytes.chunks_exact(SLOT).filter_map(slot);
+        Ok(slots.max().unwrap_or(0))
     }
 
     /// Notes a sync. That this cannot be written is no failure: less damage would be seen.
@@ -98,6 +107,43 @@ impl Sequences {
             .map(|(_, sequence)| *sequence)
             .or(is_later.then_some(0))
     }
+}
+
+/// Returns the files beside a database whose bytes are not those that were written, each with what it held.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn check(dir: &Path) -> io::Result<Vec<(&'static str, &'static str)>> {
+    let db = dir.join("db");
+    let mut found = Vec::new();
+    let synced = check::read(&db.join("synced"))?.unwrap_or_default();
+    // One of the two is written at a time.
+    let is_whole = |slot_bytes: &[u8]| slot(slot_bytes).is_some();
+    if synced.len() >= SLOT && !synced.chunks_exact(SLOT).any(is_whole) {
+        found.push(("db/synced", "the note of the last batch that was synced"));
+    }
+    for (path, name, held) in [
+        (
+            db.join("sequences"),
+            "db/sequences",
+            "the order of the tables",
+        ),
+        (
+            dir.join(FILE),
+            "identity",
+            "a copy of the records that say which node this is",
+        ),
+    ] {
+        let bytes = check::read(&path)?;
+        let is_whole = |bytes: &Vec<u8>| {
+            let parts = bytes.split_last_chunk::<8>();
+            parts.is_some_and(|(content, sum)| xxh3_64(content).to_le_bytes() == *sum)
+        };
+        if bytes.is_some_and(|bytes| !is_whole(&bytes)) {
+            found.push((name, held));
+        }
+    }
+    Ok(found)
 }
 
 /// The records that say which node the store is, copied beside the database.

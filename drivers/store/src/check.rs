@@ -68,30 +68,14 @@ impl Manifest {
     /// Reads the manifest of a tree and checks its tables.
     pub(crate) fn read(tree: &Path) -> io::Result<Manifest> {
         let mut manifest = Manifest::default();
-        let Some(current) = read(&tree.join("current"))? else {
-            manifest.damaged.push(("current".into(), MISSING));
-            return Ok(manifest);
+        let listed = match list(tree)? {
+            Ok(listed) => listed,
+            Err(damaged) => {
+                manifest.damaged.push(damaged);
+                return Ok(manifest);
+            }
         };
-        let Some((id, sum)) = current_version(&current) else {
-            manifest.damaged.push(("current".into(), WRONG));
-            return Ok(manifest);
-        };
-        let file = format!("v{id}");
-        let Some(bytes) = read(&tree.join(&file))? else {
-            let file = format!("current and {file}");
-            manifest.damaged.push((file, "they do not fit"));
-            return Ok(manifest);
-        };
-        if xxh3_128(&bytes) != sum {
-            let file = format!("current and {file}");
-            manifest.damaged.push((file, "they do not fit"));
-            return Ok(manifest);
-        }
-        let Some(tables) = tables_of(&bytes) else {
-            manifest.damaged.push((file, "an unknown form"));
-            return Ok(manifest);
-        };
-        for (id, sum, sequence) in tables {
+        for Listed { id, sum, sequence } in listed.tables {
             let found = sum_of(&tree.join("tables").join(id.to_string()))?;
             manifest.tables.push(Table {
                 id,
@@ -107,6 +91,66 @@ impl Manifest {
     }
 }
 
+/// A table in a list of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) id: u64,
+    pub(crate) sum: u128,
+    pub(crate) sequence: u64,
+}
+
+/// The files of a tree's manifest, and what they say.
+#[derive(Debug)]
+pub(crate) struct List {
+    /// The bytes of `current`.
+    pub(crate) current: Vec<u8>,
+    pub(crate) version: u64,
+    /// The bytes of the version.
+    pub(crate) version_bytes: Vec<u8>,
+    pub(crate) tables: Vec<Listed>,
+}
+
+/// A file of the manifest that is damaged, and why.
+pub(crate) type BadManifest = (String, &'static str);
+
+/// Reads the list of a tree's tables.
+///
+/// # Errors
+/// The system's; inside, the file that is not whole.
+pub(crate) fn list(tree: &Path) -> io::Result<Result<List, BadManifest>> {
+    let Some(current) = read(&tree.join("current"))? else {
+        return Ok(Err(("current".into(), MISSING)));
+    };
+    let Some((version, _)) = current_version(&current) else {
+        return Ok(Err(("current".into(), WRONG)));
+    };
+    let version_bytes = read(&tree.join(format!("v{version}")))?;
+    Ok(list_of(current, version_bytes))
+}
+
+/// Reads the list of a tree's tables from the bytes of its two files.
+pub(crate) fn list_of(
+    current: Vec<u8>,
+    version_bytes: Option<Vec<u8>>,
+) -> Result<List, BadManifest> {
+    let Some((version, sum)) = current_version(&current) else {
+        return Err(("current".into(), WRONG));
+    };
+    let file = format!("v{version}");
+    let Some(bytes) = version_bytes.filter(|bytes| xxh3_128(bytes) == sum) else {
+        return Err((format!("current and {file}"), "they do not fit"));
+    };
+    let Some(tables) = tables_of(&bytes) else {
+        return Err((file, "an unknown form"));
+    };
+    Ok(List {
+        current,
+        version,
+        version_bytes: bytes,
+        tables,
+    })
+}
+
 fn current_version(bytes: &[u8]) -> Option<(u64, u128)> {
     let (id, rest) = bytes.split_first_chunk::<8>()?;
     let (sum, kind) = rest.split_first_chunk::<16>()?;
@@ -114,7 +158,7 @@ fn current_version(bytes: &[u8]) -> Option<(u64, u128)> {
 }
 
 /// The tables in a version: `levels u8 { runs u8 { tables u32 { id u64, 0 u8, checksum u128, sequence u64 } } }`.
-fn tables_of(version: &[u8]) -> Option<Vec<(u64, u128, u64)>> {
+fn tables_of(version: &[u8]) -> Option<Vec<Listed>> {
     let section = section(version, b"tables")?;
     let mut at = section;
     let mut take = |len: usize| {
@@ -130,7 +174,7 @@ fn tables_of(version: &[u8]) -> Option<Vec<(u64, u128, u64)>> {
                 let _kind = take(1)?;
                 let sum = u128::from_le_bytes(take(16)?.try_into().ok()?);
                 let sequence = u64::from_le_bytes(take(8)?.try_into().ok()?);
-                tables.push((id, sum, sequence));
+                tables.push(Listed { id, sum, sequence });
             }
         }
     }

@@ -26,6 +26,10 @@ pub(crate) trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Returns once the names in a directory survive a loss of power.
     fn sync_directory(&self, dir: &Path) -> io::Result<()>;
+    /// Creates a directory, and those above it, where it is not there.
+    fn create_directory(&self, dir: &Path) -> io::Result<()>;
+    /// Gives a file a second name, which has to be free.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 }
 
 /// The files of the system.
@@ -74,6 +78,14 @@ impl Disk for RealDisk {
 
     fn sync_directory(&self, dir: &Path) -> io::Result<()> {
         sync_directory(dir)
+    }
+
+    fn create_directory(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 }
 

@@ -43,6 +43,12 @@ pub enum OpenError {
         /// The version that this program reads and writes.
         known: u32,
     },
+    /// A checkpoint was being restored into it, and that did not end.
+    #[error("{} has half of a checkpoint: run the restore again, or remove the directory", .dir.display())]
+    Unfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Too many damaged databases lie there, set aside.
     #[error("{aside} damaged databases were set aside in {}: look at them, and remove some", .dir.display())]
     Crowded {

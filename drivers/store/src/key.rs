@@ -18,8 +18,8 @@ use rumormill_core::io::Record;
 /// The longest key stored as it is.
 pub(crate) const PLAIN_MAX: usize = 60_000;
 
-const PLAIN: u8 = 0;
-const HASHED: u8 = 1;
+pub(crate) const PLAIN: u8 = 0;
+pub(crate) const HASHED: u8 = 1;
 /// The key of what is no record.
 pub(crate) const NUMBER: &[u8] = &[2];
 

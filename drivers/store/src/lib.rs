@@ -13,6 +13,7 @@
 
 mod beside;
 mod check;
+mod checkpoint;
 mod disk;
 mod error;
 mod key;
@@ -20,21 +21,26 @@ mod log;
 mod merge;
 mod open;
 mod options;
+mod progress;
 mod recover;
 mod rules;
 mod salvage;
 mod shared;
 mod store;
 mod tree;
+mod verify;
 mod writer;
 
+pub use checkpoint::{CheckpointError, Checkpointer, Made, Restored, restore};
 pub use error::{Damage, OpenError};
 pub use options::Options;
+pub use progress::Progress;
 pub use recover::{Failure, Recovered, SetAside, recover};
 #[cfg(feature = "mutants")]
 pub use rules::Mutant;
 pub use salvage::Salvage;
 pub use store::{Cut, DiskReader, DiskStore};
+pub use verify::{Fault, Verified, VerifyError, verify};
 
 #[cfg(test)]
 mod tests;

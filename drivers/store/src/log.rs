@@ -9,4 +9,4 @@ mod scan;
 pub(crate) use file::{Found, LogFile, Part, create, name};
 pub(crate) use index::{Index, Place, Range};
 pub(crate) use rows::{Buffer, Rows, buffer_of, newest};
-pub(crate) use scan::{Policy, Scanned, ScannedFile, Tail, other_version, scan};
+pub(crate) use scan::{Policy, Scanned, ScannedFile, Tail, other_version, scan, scan_files};

@@ -78,6 +78,8 @@ impl Merger {
 
     /// Does the most urgent work, and says whether there was anything. An error is in the state as well.
     pub(crate) fn work(&mut self) -> Result<bool, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let _merging = shared.keep_files();
         let caught = panic::catch_unwind(AssertUnwindSafe(|| self.try_work()));
         let done = caught.unwrap_or_else(|_| Err(StoreError::Failed("merging panicked".into())));
         if self.shared.is_stopping() {

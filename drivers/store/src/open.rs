@@ -105,7 +105,7 @@ fn other_version(path: &Path) -> io::Result<Option<u32>> {
 }
 
 /// Why a log and a tree do not belong together.
-fn mismatch(scanned: &Scanned, merged: u64, rules: Rules) -> Option<String> {
+pub(crate) fn mismatch(scanned: &Scanned, merged: u64, rules: Rules) -> Option<String> {
     let Scanned { first, last, .. } = *scanned;
     if merged > last {
         let lost = merged - last;

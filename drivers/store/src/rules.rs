@@ -85,4 +85,18 @@ rules! {
     rewrites_unsynced, UnsyncedTrusted = "unsynced-trusted", "Records that are not known to be synced are synced at a start, and not written once more.";
     /// Copies the records that say which node it is. Rule 22.
     copies_identity, IdentityUncopied = "identity-uncopied", "The records that say which node it is are in the database alone.";
+
+    // Checkpoints are made and restored.
+    /// Copies the file of the log that is written, and gives second names to files alone that are written no more. Rule 23.
+    copies_written, WrittenLinked = "written-linked", "The file of the log that is written gets a second name in a checkpoint.";
+    /// Reads each file that a checkpoint takes. Rule 24.
+    checks_taken, TakenUnchecked = "taken-unchecked", "A table goes into a checkpoint unread.";
+    /// Reads each file that an earlier checkpoint has. Rule 24.
+    checks_kept, KeptUnchecked = "kept-unchecked", "A file of an earlier checkpoint is kept unread.";
+    /// Removes files of the earlier checkpoint once the next one is durable. Rule 25.
+    sweeps_last, SweptEarly = "swept-early", "Files of the earlier checkpoint are removed before the next one has a manifest.";
+    /// Notes in a restored database that its node is a new one. Rule 26.
+    notes_restored, RestoredUnnoted = "restored-unnoted", "A restored database has no note that its node is a new one.";
+    /// Opens no directory whose restore did not end. Rule 27.
+    refuses_unfinished, HalfRestored = "half-restored", "A directory whose restore did not end is opened as an empty one.";
 }

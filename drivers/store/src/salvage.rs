@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::beside::{Identity, Sequences};
 use crate::check::{self, Manifest, Table};
+use crate::checkpoint;
 use crate::disk::sync_directory;
 use crate::error::{Damage, OpenError, is_full, name_all};
 use crate::key;
@@ -176,7 +177,7 @@ pub(crate) fn finish_swap(dir: &Path) -> Result<(), OpenError> {
 
 /// Removes what a salvage has left that was not kept.
 pub(crate) fn sweep(dir: &Path) -> Result<(), OpenError> {
-    let swept = ["db.new", "db.copy"].into_iter();
+    let swept = ["db.new", "db.copy", checkpoint::STAGING].into_iter();
     let mut swept = swept.map(|name| remove(&dir.join(name)));
     swept
         .try_for_each(|removed| removed)

@@ -1,7 +1,7 @@
 //! The parts of a store that its threads share: the log's files with their indexes, and the tree.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) short: Option<String>,
 }
 
-/// Shared by the store, its merger and its reader. No lock is taken while another is held.
+/// Shared by the store, its merger and its reader. No lock is taken while another is held, but for `merging`, which is the first.
 pub(crate) struct Shared {
     /// The directory of the database.
     pub(crate) db: PathBuf,
@@ -51,6 +51,10 @@ pub(crate) struct Shared {
     tree: RwLock<Option<Tree>>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Held by the merger while it works, and by a checkpoint while it takes its files.
+    merging: Mutex<()>,
+    /// Held by the checkpoint that is being made.
+    pub(crate) checkpoint: Mutex<()>,
     stop: Stop,
 }
 
@@ -67,8 +71,15 @@ impl Shared {
             view: RwLock::new(view),
             tree: RwLock::new(Some(tree)),
             changed: Condvar::new(),
+            merging: Mutex::new(()),
+            checkpoint: Mutex::new(()),
             stop,
         }
+    }
+
+    /// The directory that the database lies in.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.db.parent().unwrap_or(&self.db)
     }
 
     pub(crate) fn view(&self) -> RwLockReadGuard<'_, View> {
@@ -102,6 +113,11 @@ impl Shared {
             None => drop(self.changed.wait_while(state, so)),
             Some(time) => drop(self.changed.wait_timeout_while(state, time, so)),
         }
+    }
+
+    /// Keeps files from being merged, compacted and removed while it is held. The writer goes on meanwhile.
+    pub(crate) fn keep_files(&self) -> MutexGuard<'_, ()> {
+        self.merging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -11,6 +11,7 @@ use rumormill_core::io::{Record, StoreOp};
 use rumormill_kit::store::{LoadError, Store, StoreError, StoreReader};
 
 use crate::beside::{Identity, Synced};
+use crate::checkpoint;
 use crate::error::{OpenError, store_error};
 use crate::key;
 use crate::log::{Index, Part, Policy, Tail, buffer_of, newest};
@@ -108,6 +109,11 @@ impl DiskStore {
         policy: Policy,
     ) -> Result<DiskStore, OpenError> {
         let lock = Arc::new(open::lock(dir)?);
+        let unfinished = dir.join(checkpoint::UNFINISHED).try_exists();
+        let unfinished = unfinished.map_err(|error| open::unusable(dir, error))?;
+        if unfinished && options.rules.refuses_unfinished() {
+            return Err(OpenError::Unfinished { dir: dir.into() });
+        }
         salvage::finish_swap(dir)?;
         salvage::sweep(dir)?;
         if salvage::is_gone(dir)? {
@@ -165,6 +171,12 @@ impl DiskStore {
     /// The end of the log that was cut off when the store was opened, if it had one that was not whole.
     pub fn cut(&self) -> Option<&Cut> {
         self.cut.as_ref()
+    }
+
+    /// The seq of the last batch.
+    pub(crate) fn last(&self) -> u64 {
+        let view = self.shared.view();
+        view.active.as_ref().map_or(0, |part| part.last)
     }
 
     /// Waits until all full files are merged and the tree is compacted, to measure what that costs.

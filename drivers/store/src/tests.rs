@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::rules::Rules;
 use crate::{DiskStore, OpenError, Options};
 
+mod checkpoint;
 #[cfg(unix)]
 mod cuts;
 mod damage;
@@ -25,6 +26,7 @@ mod log;
 mod page;
 #[cfg(feature = "mutants")]
 pub(crate) mod planted;
+mod verify;
 
 /// Held for writing while a process is started: until it runs its own program it shares the locks of all stores that are open here, and a
 /// store that is closed meanwhile would be in use when it is opened again.

@@ -9,7 +9,7 @@ use crate::table::gossip;
 
 impl Lab {
     /// Recovers the node from its disk, with copies of the records of its identity, or without.
-    fn recover(&mut self, i: usize, spare: &[Record]) -> Result<(), RecoverError> {
+    pub(super) fn recover(&mut self, i: usize, spare: &[Record]) -> Result<(), RecoverError> {
         #[cfg(feature = "mutants")]
         {
             self.configs[i].mutant = planted::awake();
@@ -33,14 +33,14 @@ impl Lab {
         records.map(record).collect()
     }
 
-    fn spares(&self, i: usize) -> Vec<Record> {
+    pub(super) fn spares(&self, i: usize) -> Vec<Record> {
         let mut records = self.records(i);
         records.retain(Record::says_which_node);
         assert_eq!(records.len(), 2);
         records
     }
 
-    fn rot(&mut self, i: usize, key: &Bytes, bit: usize) {
+    pub(super) fn rot(&mut self, i: usize, key: &Bytes, bit: usize) {
         let mut rotten = self.disks[i][key].to_vec();
         let at = bit % rotten.len();
         rotten[at] ^= 0x10;
@@ -54,7 +54,7 @@ impl Lab {
         self.disks[i].insert(note.key, note.value);
     }
 
-    fn damage(&self, i: usize) -> Option<String> {
+    pub(super) fn damage(&self, i: usize) -> Option<String> {
         let node = self.nodes[i].as_ref();
         node.and_then(Node::damage).map(ToString::to_string)
     }
@@ -93,7 +93,7 @@ fn whatever_record_is_damaged_a_member_repairs_it() {
 
 impl Lab {
     /// Which node the disk says it is.
-    fn id_on_disk(&self, i: usize) -> NodeId {
+    pub(super) fn id_on_disk(&self, i: usize) -> NodeId {
         let identity = &self.disks[i][&b"midentity"[..]];
         NodeId(u64::from_le_bytes(identity[..8].try_into().unwrap()))
     }

@@ -4,8 +4,8 @@
 use std::cell::Cell;
 
 use super::{
-    anti_entropy, damage, drop_markers, evict, expiry, ids, leave, links, membership, names,
-    namesake, push, refusals, relay, siblings, skew, waits,
+    anti_entropy, checkpoints, damage, drop_markers, evict, expiry, ids, leave, links, membership,
+    names, namesake, push, refusals, relay, siblings, skew, waits,
 };
 use crate::mutants::Mutant;
 
@@ -55,6 +55,9 @@ caught! {
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
     DamageUnnoted as damage_unnoted by damage::the_damage_of_a_row_is_remembered_until_the_node_has_rejoined, "the damage is remembered";
     DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";
+    RestoredIsItself as restored_is_itself by checkpoints::a_node_that_begins_with_a_checkpoint_is_a_new_member_and_revives_nothing, "another node";
+    RestoredNotPutOff as restored_not_put_off by checkpoints::a_node_that_begins_with_a_checkpoint_waits_for_a_member_that_has_all_of_it, "is put off";
+    MembersStayCovered as members_stay_covered by checkpoints::a_node_that_begins_with_a_checkpoint_is_a_new_member_and_revives_nothing, "found missing";
     DeadForwarded as dead_forwarded by drop_markers::a_row_of_a_memory_table_that_comes_after_its_drop_marker_was_freed_stays_away, "the member that restarted";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_generation_goes_on, "restarts";
     ExpiresByOwnClock as expires_by_own_clock by expiry::one_clock_that_is_fast_for_a_while_ends_no_row, "one clock";

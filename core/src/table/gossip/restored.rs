@@ -11,6 +11,7 @@ use crate::config::{Config, Storage};
 use crate::error::RecoverError;
 use crate::id::Actor;
 use crate::io::StoreOp;
+use crate::rules::Rules;
 use crate::table::env::RowEnv;
 use crate::table::{Mode, RowClass, Runs, sys};
 
@@ -58,8 +59,9 @@ impl Restored {
         Ok(())
     }
 
-    /// Drops the rows about members, since the node is a new one. Returns their keys.
-    pub(crate) fn forget_members(&mut self) -> Vec<Bytes> {
+    /// Drops the rows about members, since the node is a new one, and the coverage of the store's own tables with them: such a row that comes
+    /// again must not be taken for a deleted one. Returns the keys of these records.
+    pub(crate) fn forget_members(&mut self, rules: Rules) -> Vec<Bytes> {
         let rows = core::mem::take(&mut self.rows).into_iter();
         let is_old = |(class, table, ..): &(RowClass, String, Actor, RowRecord)| {
             *class == RowClass::Sys && sys::are_of_members(table)
@@ -69,7 +71,16 @@ impl Restored {
         let key = |(class, table, _, row): &(RowClass, String, Actor, RowRecord)| {
             row_key(*class, table, &row.key)
         };
-        old.iter().map(key).collect()
+        let mut keys: Vec<Bytes> = old.iter().map(key).collect();
+        if rules.forgets_coverage_of_members() {
+            let covered = core::mem::take(&mut self.covered).into_iter();
+            let (old, rest): (Vec<_>, Vec<_>) =
+                covered.partition(|(class, ..)| *class == RowClass::Sys);
+            self.covered = rest;
+            let old = old.iter();
+            keys.extend(old.map(|(class, actor, _)| covered_key(*class, *actor)));
+        }
+        keys
     }
 
     /// Puts back what was read, and deletes the records of these keys, which cannot be read. The coverage of a store that is not whole may name more than its rows.

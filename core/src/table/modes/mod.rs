@@ -18,6 +18,7 @@ use crate::error::{RecoverError, RequestError, TableError};
 use crate::id::{Actor, LinkId, LoadId, Seq, TableId, Token};
 use crate::io::Timer;
 use crate::rng::Rng;
+use crate::rules::Rules;
 use crate::table::env::{Env, Look, RowEnv};
 use crate::table::gossip::record::GossipRecord;
 use crate::table::gossip::{self, Gossip, Rejoined, Replica};
@@ -69,10 +70,10 @@ impl Restored {
         }
     }
 
-    /// Drops the rows about members, since the node is a new one. Returns their keys.
+    /// Drops the rows about members, and their coverage, since the node is a new one. Returns their keys.
     #[must_use = "these records have to be deleted"]
-    pub(crate) fn forget_members(&mut self) -> Vec<Bytes> {
-        self.gossip.forget_members()
+    pub(crate) fn forget_members(&mut self, rules: Rules) -> Vec<Bytes> {
+        self.gossip.forget_members(rules)
     }
 
     /// Begins the machines of a boot with what was read. Deletes the records of these keys, which cannot be read.

@@ -88,21 +88,36 @@ pub(crate) struct Scanned {
 ///
 /// The system's.
 pub(crate) fn scan(dir: &Path, synced: u64, policy: Policy, rules: Rules) -> io::Result<Scanned> {
+    let numbers = numbers(dir)?.into_iter();
+    let files = numbers.map(|number| (number, name(dir, number))).collect();
+    scan_files(files, synced, policy, rules)
+}
+
+/// Reads log files, in the order of their numbers, wherever they lie.
+///
+/// # Errors
+///
+/// The system's.
+pub(crate) fn scan_files(
+    files: Vec<(u64, PathBuf)>,
+    synced: u64,
+    policy: Policy,
+    rules: Rules,
+) -> io::Result<Scanned> {
     let mut scanned = Scanned {
         rules,
         ..Scanned::default()
     };
-    let numbers = numbers(dir)?;
-    if numbers.is_empty() {
+    if files.is_empty() {
         scanned.say("log", "it is missing");
     }
     let mut next: Option<u64> = None;
-    for number in numbers {
+    for (number, path) in files {
         if let Some(missing) = next.filter(|next| *next < number) {
             scanned.say(&format!("log/{missing}.log"), "it is missing");
         }
         next = Some(number + 1);
-        scanned.read(dir, number)?;
+        scanned.read(path, number)?;
     }
     scanned.judge(synced, policy)?;
     Ok(scanned)
@@ -150,8 +165,7 @@ impl Scanned {
         });
     }
 
-    fn read(&mut self, dir: &Path, number: u64) -> io::Result<()> {
-        let path = name(dir, number);
+    fn read(&mut self, path: PathBuf, number: u64) -> io::Result<()> {
         let bytes = fs::read(&path)?;
         let file = format!("log/{number}.log");
         let header = Header::from_bytes(&bytes);

@@ -297,6 +297,14 @@ impl Disk for Power {
         )
     }
 
+    fn create_directory(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_directory(dir)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.link(from, to)
+    }
+
     fn sync_directory(&self, _: &Path) -> io::Result<()> {
         self.call(
             || Ok(()),

@@ -18,7 +18,7 @@ use super::damage::copy;
 use crate::disk::{Disk, RealDisk};
 use crate::{DiskStore, OpenError, Options};
 
-type Map = BTreeMap<Bytes, Bytes>;
+pub(super) type Map = BTreeMap<Bytes, Bytes>;
 
 const NO_SPACE: i32 = 28;
 const BROKEN: i32 = 5;
@@ -94,9 +94,19 @@ impl<F: Fn(usize, &str) -> Option<i32> + Send + Sync> Disk for Faulty<F> {
         self.call("sync_directory")?;
         RealDisk.sync_directory(dir)
     }
+
+    fn create_directory(&self, dir: &Path) -> io::Result<()> {
+        self.call("create_directory")?;
+        RealDisk.create_directory(dir)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("link")?;
+        RealDisk.link(from, to)
+    }
 }
 
-fn small(disk: Arc<dyn Disk>) -> Options {
+pub(super) fn small(disk: Arc<dyn Disk>) -> Options {
     Options {
         log_bytes: 700,
         step: 300,
@@ -106,7 +116,9 @@ fn small(disk: Arc<dyn Disk>) -> Options {
     }
 }
 
-fn faulty(fail: impl Fn(usize, &str) -> Option<i32> + Send + Sync + 'static) -> Arc<dyn Disk> {
+pub(super) fn faulty(
+    fail: impl Fn(usize, &str) -> Option<i32> + Send + Sync + 'static,
+) -> Arc<dyn Disk> {
     Arc::new(Faulty {
         calls: AtomicUsize::new(0),
         fail,

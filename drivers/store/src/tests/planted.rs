@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use super::{cuts, damage, faults, log};
+use super::{checkpoint, cuts, damage, faults, log};
 use crate::rules::Mutant;
 
 std::thread_local! {
@@ -75,6 +75,12 @@ caught! {
     TailLeft as tail_left by log::a_log_cut_at_any_byte_ends_with_a_whole_batch_or_is_damaged, "left: Some(Cut";
     UnsyncedTrusted as unsynced_trusted by faults::a_start_writes_what_is_not_known_to_be_synced_once_more, "left == right";
     IdentityUncopied as identity_uncopied by damage::a_database_that_is_gone_or_cannot_be_opened_at_all_is_rebuilt_under_the_same_id, "set aside";
+    WrittenLinked as written_linked by checkpoint::nothing_that_is_written_later_reaches_a_checkpoint_through_a_second_name, "is_clean";
+    TakenUnchecked as taken_unchecked by checkpoint::a_table_that_has_rotted_in_the_store_is_named_and_reaches_no_checkpoint, "unwrap_err";
+    KeptUnchecked as kept_unchecked by checkpoint::a_file_of_the_earlier_checkpoint_that_has_rotted_is_replaced, "is_clean";
+    SweptEarly as swept_early by checkpoint::a_crash_at_any_step_leaves_the_earlier_checkpoint_whole, "it is missing";
+    RestoredUnnoted as restored_unnoted by checkpoint::a_store_is_of_use_after_a_restore, "the note is one more";
+    HalfRestored as half_restored by checkpoint::a_restore_wants_an_empty_place_and_half_of_one_is_never_opened, "None";
 }
 
 /// The README of this crate has each rule, its planted bugs, and the tests that catch them.
