@@ -68,6 +68,9 @@ pub enum WriteError {
     /// The node is leaving, has left or has halted.
     #[error("the node is leaving the cluster")]
     Leaving,
+    /// The node is stopping, or has stopped. It comes back.
+    #[error("the node is stopping")]
+    Stopping,
     /// The key would have more siblings than [`Limits::siblings`](crate::Limits::siblings): read them, and write with their context.
     #[error(
         "the key has {limit} siblings, which is the limit: read them and write with their context"

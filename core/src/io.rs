@@ -147,6 +147,9 @@ pub enum Request {
     /// Leaves the cluster: answers when [`Timing::leave_acks`](crate::Timing::leave_acks) others durably hold everything, or with
     /// what is left behind when the time is up.
     Leave,
+    /// Stops as a member that comes back: takes no more writes, pushes what it has accepted, syncs, tells its peers that it stops, and halts with
+    /// [`HaltReason::Stopped`]. Members count it as down and wait for it. Answers when all is durable here. It cuts a leave that is under way.
+    Stop,
     /// Ends the present generation of a member that is down: no member waits for it any more, and it comes back by comparing its rows with a
     /// member's. Answers when more than half of the members durably agreed, or refuses with
     /// [`EvictError`](crate::errors::EvictError) after [`Timing::evict_patience`](crate::Timing::evict_patience).
@@ -199,6 +202,8 @@ pub enum Response {
     Joined(NodeId),
     /// This node has left.
     Left(Handover),
+    /// This node has stopped: everything up to this batch is durable.
+    Stopped(Seq),
     /// The member is evicted, durably.
     Evicted {
         /// The member.
@@ -461,6 +466,8 @@ pub enum HangupReason {
     Dead,
     /// The member was evicted.
     Evicted,
+    /// The member stops, and comes back.
+    Stopped,
 }
 
 impl HangupReason {
@@ -482,6 +489,7 @@ impl HangupReason {
             HangupReason::Protocol => "it broke the protocol",
             HangupReason::Dead => "it stopped answering",
             HangupReason::Evicted => "it was evicted",
+            HangupReason::Stopped => "it has stopped, and comes back",
         }
     }
 }
@@ -494,6 +502,8 @@ pub enum HaltReason {
     StoreFailed(String),
     /// It left the cluster, as asked; what it leaves behind.
     Left(Handover),
+    /// It stopped, as asked: everything up to this batch is durable. A node without storage has batch 0.
+    Stopped(Seq),
 }
 
 /// Something an operator may want to read. Drivers log events; nothing depends on them.

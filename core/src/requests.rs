@@ -16,7 +16,7 @@ pub(crate) enum Waits {
     Durable,
     /// A link.
     Join,
-    /// The leave.
+    /// The leave, or the stop.
     Leave,
     /// The eviction of a member.
     Evict,

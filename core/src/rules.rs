@@ -65,6 +65,12 @@ rules! {
     departures_name_holders, HolderGoneUnseen = "holder-gone-unseen", "A leaver does not notice that members which hold the record of its leave hold all of its rows.", rare;
     /// Ends a leave once other members have taken over the leaver's rows, or its time is up.
     leaves_after_takeover, LeaveUnasked = "leave-unasked", "A leave waits for no member to take over what the leaver holds.";
+    /// Halts for a stop once the last batch is durable.
+    stops_once_durable, StopUnsynced = "stop-unsynced", "A node stops before its last batch is synced.", rare;
+    /// Pushes what this node has accepted before it stops.
+    stops_after_pushes, StopUnpushed = "stop-unpushed", "A node stops with rows that it has accepted and has not pushed.", rare;
+    /// Takes no write of a client once this node stops.
+    stopping_takes_no_writes, StopWrites = "stop-writes", "A node that stops goes on taking writes.", rare;
     /// Records that a node which was rejoining goes on by itself.
     records_resumption, ResumeUnrecorded = "resume-unrecorded", "A node that goes on by itself writes no record of it.", rare;
 
@@ -79,6 +85,10 @@ rules! {
     refutes_for_new_generation, OldGenerationDefended = "old-generation-defended", "A node that was evicted and is back refutes what is said of the generation before, and nothing that is said of this one.", rare;
     /// Refutes an accusation of this node.
     refutes_accusations, RefutationIgnored = "refutation-ignored", "A node that is accused does not refute it.";
+    /// Takes a member for dead once it has said itself that it stops.
+    believes_goodbyes, GoodbyeUnheard = "goodbye-unheard", "A member that has said that it stops is probed until it is suspected.", rare;
+    /// Ends no other generation of a member than the one that has said goodbye.
+    goodbyes_end_one_generation, GoodbyeOutlives = "goodbye-outlives", "The goodbye of one generation of a member counts for the next one.", rare;
     /// Takes a dead member back by direct contact alone, and not by hearsay.
     trusts_contact_alone, HearsayRevives = "hearsay-revives", "A dead member comes back when anybody says that it was alive.", rare;
 

@@ -95,6 +95,7 @@ impl Display for Trace<'_, Output> {
             Output::Changed { table } => write!(f, "changed table={}", table.0),
             Output::Event(event) => write!(f, "event {}", Trace(event)),
             Output::Halt(HaltReason::Left(_)) => f.write_str("halt left"),
+            Output::Halt(HaltReason::Stopped(seq)) => write!(f, "halt stopped seq={seq}"),
             Output::Halt(HaltReason::StoreFailed(_)) => f.write_str("halt store-failed"),
         }
     }
@@ -113,6 +114,7 @@ impl Display for Trace<'_, ClusterMessage> {
             }
             ClusterMessage::Denial(why) => write!(f, "denial why={}", denial(*why)),
             ClusterMessage::Leave => f.write_str("leave"),
+            ClusterMessage::Stop => f.write_str("stop"),
             ClusterMessage::Evict { node, force, .. } => {
                 write!(f, "evict node={node} force={force}")
             }
@@ -323,6 +325,7 @@ fn hangup(why: HangupReason) -> &'static str {
         HangupReason::Protocol => "protocol",
         HangupReason::Dead => "dead",
         HangupReason::Evicted => "evicted",
+        HangupReason::Stopped => "stopped",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod memory;
 mod patience;
+mod stop;
 mod turns;
 
 use std::io::{Read, Write as _};
@@ -14,11 +15,11 @@ use bytes::Bytes;
 use rumormill_core::link::{Connection, LinkEvent, LinkLimits, MAGIC, Nonce};
 use rumormill_core::{
     Config, Node, Now, Recovery, Seed, Storage, TableId,
-    errors::RequestError,
+    errors::{RequestError, WriteError},
     io::{LinkError, Request, Response},
     table::{ChangeKind, Durability, Found, ScanRange, TableOp, TableOptions, TableRequest, Write},
 };
-use rumormill_kit::store::{MemoryStore, StoreWorker};
+use rumormill_kit::store::{MemoryStore, Store, StoreWorker};
 
 use rumormill_mio::*;
 
@@ -57,7 +58,7 @@ fn start<C: Clients + Send + 'static>(
 
 /// The same with a store of the caller's, if rows are stored.
 fn start_on<C: Clients + Send + 'static>(
-    store: MemoryStore,
+    mut store: MemoryStore,
     options: Options,
     clients: C,
     configure: impl FnOnce(&mut Config),
@@ -68,9 +69,11 @@ fn start_on<C: Clients + Send + 'static>(
     let mut config = crate::config(&peers.to_string(), &peers.to_string());
     configure(&mut config);
     let seed = Seed::from_u64(u64::from(peers.port()));
-    let store = (config.storage == Storage::Ordered)
-        .then(|| StoreWorker::spawn(store, 10_000, handle.notifier()).unwrap());
-    let node = Recovery::new(config, seed).finish(driver.now()).unwrap();
+    let stores = config.storage == Storage::Ordered;
+    let mut recovery = Recovery::new(config, seed);
+    store.load(&mut |record| recovery.record(record)).unwrap();
+    let store = stores.then(|| StoreWorker::spawn(store, 10_000, handle.notifier()).unwrap());
+    let node = recovery.finish(driver.now()).unwrap();
     let thread = thread::spawn(move || driver.run(node, store, clients));
     Running {
         handle,
@@ -157,7 +160,7 @@ fn members_join_exchange_rows_and_leave() {
         panic!("{left:?}");
     };
     assert!(left.is_complete() && left.holders == 1, "{left}");
-    assert!(matches!(a.end(), Exit::Shutdown));
+    assert!(matches!(a.end(), Exit::Stopped(_)));
 }
 
 #[test]
@@ -410,8 +413,11 @@ impl ClientSession for Lines {
                         value: Bytes::new(),
                         expires: None,
                     };
-                    node.write(now, TableId::DEFAULT, write).unwrap();
-                    replies.buf().extend_from_slice(&line);
+                    match node.write(now, TableId::DEFAULT, write) {
+                        Ok(_) => replies.buf().extend_from_slice(&line),
+                        Err(WriteError::Stopping) => replies.buf().extend_from_slice(b"stops\n"),
+                        Err(error) => panic!("{error}"),
+                    }
                 }
                 _ if text == "watch" => self.watches = true,
                 _ if text == "quit" => return Flow::Close,
@@ -538,7 +544,7 @@ fn one_client_too_many_is_told_so() {
 fn a_handle_to_an_ended_loop_says_so() {
     let a = start(Options::new(any()), NoClients, |_| {});
     let handle = a.handle.clone();
-    assert!(matches!(a.end(), Exit::Shutdown));
+    assert!(matches!(a.end(), Exit::Stopped(_)));
     assert_eq!(handle.with(|_, _| ()), Err(Unavailable::Ended));
     assert_eq!(
         handle.request(Request::Sync, None),

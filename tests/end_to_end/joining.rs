@@ -12,7 +12,7 @@ use crate::replication::start_three;
 use crate::support::{Node, eventually, rumormill};
 
 /// A node on this peers listener, whose log goes to a file.
-fn serve(name: &str, dir: &Path, listen: &str, log: &Path, flags: &[&str]) -> Node {
+pub(crate) fn serve(name: &str, dir: &Path, listen: &str, log: &Path, flags: &[&str]) -> Node {
     let mut command = rumormill();
     command.args(["serve", "--json", "--name", name, "--data-dir"]);
     command.arg(dir);
@@ -96,7 +96,7 @@ fn a_member_that_leaves_while_others_write_is_handed_over() {
             let members = third.status()["members"] == 3;
             members && written.load(Ordering::Relaxed) > 200
         });
-        let (ended, took) = third.terminate();
+        let (ended, took, _) = third.leave();
         ends.store(true, Ordering::Relaxed);
         assert!(ended.success());
         for writer in writers {

@@ -24,4 +24,5 @@ mod siblings;
 mod sim_check;
 mod sim_plans;
 mod sim_scale;
+mod stops;
 mod support;

@@ -112,12 +112,17 @@ fn a_node_that_left_comes_back_equal() {
     let [first, second, third] = start_three(root.path());
     let output = second.client_with(&["import", "t", "-"], "a\t1\nb\t2\nc\t3\n");
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let (status, took) = second.terminate();
+    let (status, took, said) = second.leave();
     assert!(
         status.success() && took < Duration::from_secs(5),
         "{status} after {took:?}"
     );
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let said = text(&said.stdout);
+    let expected = "the node has left: 2 of 2 other members have everything\n";
+    assert_eq!(said, expected);
     for node in [&first, &third] {
+        eventually(&Value::from(2), || node.status()["members"].clone());
         eventually(&3, || node.rows("t").len());
     }
     assert!(first.client(&["del", "t", "a"]).status.success());

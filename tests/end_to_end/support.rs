@@ -178,7 +178,15 @@ impl Node {
         self.child.wait().expect("it ends");
     }
 
-    /// Asks it to leave and waits for its end.
+    /// Has it leave by a command, and waits for its end.
+    pub(crate) fn leave(mut self) -> (ExitStatus, Duration, Output) {
+        let begin = Instant::now();
+        let said = self.client(&["leave"]);
+        let status = wait(&mut self.child);
+        (status, begin.elapsed(), said)
+    }
+
+    /// Asks it by a signal to end, and waits for that: a node that keeps its rows stops.
     pub(crate) fn terminate(mut self) -> (ExitStatus, Duration) {
         let begin = Instant::now();
         signal(&self.child, "TERM");

@@ -58,6 +58,7 @@ impl Cluster {
             ClusterMessage::EvictionDigest(heard) => self.on_eviction_digest(env, link, &heard),
             ClusterMessage::Denial(why) => self.on_denial(env, link, node, why),
             ClusterMessage::Leave => self.hang_up(env, link, HangupReason::Left),
+            ClusterMessage::Stop => self.on_stop(env, from),
             ClusterMessage::Evict {
                 round,
                 node: other,

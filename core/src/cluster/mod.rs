@@ -18,6 +18,7 @@ mod peers;
 mod phase;
 mod rejoining;
 mod skew;
+mod stop;
 mod takeover;
 mod waits;
 
@@ -40,6 +41,7 @@ pub(crate) use self::messages::Sender;
 pub use self::phase::NodePhase;
 use self::skew::Skews;
 pub use self::skew::WrongClock;
+use self::stop::Stopping;
 use self::waits::Waits;
 pub use self::waits::{Awaits, SeedState};
 use crate::config::Config;
@@ -75,6 +77,7 @@ pub(crate) struct Cluster {
     pub(crate) links: Links,
     joins: Joins,
     pub(crate) leaving: Option<Leaving>,
+    stopping: Option<Stopping>,
     pub(crate) evictions: Evictions,
     clocks: Clocks,
     skews: Skews,
@@ -110,6 +113,7 @@ impl Cluster {
             links: Links::new(me, config.timing.clone(), rng, config.seeds.clone(), now),
             joins: Joins::default(),
             leaving: None,
+            stopping: None,
             evictions: Evictions::new(past.agreed),
             clocks: Clocks::default(),
             skews: Skews::default(),
@@ -153,7 +157,8 @@ impl Cluster {
             begun: self.begun,
             joined: self.record.joined,
             is_rejoining: self.record.rejoining.is_some(),
-            is_leaving: self.leaving.is_some(),
+            is_leaving: self.leaving.is_some() || self.stopping.is_some(),
+            is_stopping: self.stopping.is_some(),
             takes_no_rows: self.takes_no_rows(fx),
             joining: self.joining,
             config,
@@ -185,7 +190,8 @@ impl Cluster {
             begun: self.begun,
             joined: self.record.joined,
             is_rejoining: self.record.rejoining.is_some(),
-            is_leaving: self.leaving.is_some(),
+            is_leaving: self.leaving.is_some() || self.stopping.is_some(),
+            is_stopping: self.stopping.is_some(),
             takes_no_rows,
             joining: self.joining,
             config: env.config,

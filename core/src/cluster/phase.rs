@@ -14,18 +14,21 @@ pub enum NodePhase {
     Rejoining,
     /// It leaves.
     Leaving,
-    /// It has left, or its store failed: it does nothing until it starts again.
+    /// It stops, and comes back as the same member.
+    Stopping,
+    /// It has left or stopped, or its store failed: it does nothing until it starts again.
     Halted,
 }
 
 impl NodePhase {
-    /// Returns its name: `joining`, `member`, `rejoining`, `leaving` or `halted`.
+    /// Returns its name: `joining`, `member`, `rejoining`, `leaving`, `stopping` or `halted`.
     pub const fn name(self) -> &'static str {
         match self {
             NodePhase::Joining => "joining",
             NodePhase::Member => "member",
             NodePhase::Rejoining => "rejoining",
             NodePhase::Leaving => "leaving",
+            NodePhase::Stopping => "stopping",
             NodePhase::Halted => "halted",
         }
     }

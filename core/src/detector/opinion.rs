@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::id::NodeId;
+use crate::time::Instant;
 use crate::wire::{Rumor, RumorState};
 
 use super::suspicion::{CONFIRMATIONS, Suspicion};
@@ -99,6 +100,30 @@ impl Detector {
             from: self.me,
         };
         self.bury(rumor, out);
+    }
+
+    /// Takes the word of `node` that its `generation` stops: it is taken for dead at once, as if its time to refute were over. An unknown
+    /// node, or another generation, is ignored.
+    pub(crate) fn stopped(&mut self, now: Instant, node: NodeId, generation: u64) -> Vec<Action> {
+        self.advance(now);
+        let mut out = Vec::new();
+        let Some(member) = self.members.get(&node) else {
+            return out;
+        };
+        if member.generation != generation && self.rules.goodbyes_end_one_generation() {
+            return out;
+        }
+        let rumor = Rumor {
+            node,
+            generation: member.generation,
+            incarnation: member.incarnation,
+            state: RumorState::Down,
+            from: self.me,
+        };
+        if member.state != RumorState::Down {
+            self.bury(rumor, &mut out);
+        }
+        out
     }
 
     /// Cancels the probe of `node`; true when there was one.

@@ -13,7 +13,7 @@ impl Node {
     /// Takes a request: each ends in one reply, at once or later.
     pub(super) fn request(&mut self, token: Token, deadline: Option<Instant>, request: Request) {
         let limit = self.config.limits.requests;
-        if self.requests.len() >= limit {
+        if self.requests.len() >= limit && !self.begins_to_go(&request) {
             return self.fx.reply(token, Err(RequestError::Busy { limit }));
         }
         let done = match request {
@@ -34,6 +34,11 @@ impl Node {
                 self.requests.wait(token, Waits::Leave, deadline);
                 let (cluster, mut env) = self.cluster_door();
                 return cluster.leave(&mut env, token);
+            }
+            Request::Stop => {
+                self.requests.wait(token, Waits::Leave, deadline);
+                let (cluster, mut env) = self.cluster_door();
+                return cluster.stop(&mut env, token);
             }
             Request::Evict { member, force } => {
                 self.requests.wait(token, Waits::Evict, deadline);
@@ -79,6 +84,15 @@ impl Node {
             .reply_durably(&mut self.fx, token, deadline, done);
     }
 
+    /// Returns whether a request is the first to leave or to stop: a node that is asked too much has to be able to go all the same.
+    fn begins_to_go(&self, request: &Request) -> bool {
+        match request {
+            Request::Leave => self.cluster.leaving.is_none() && !self.cluster.is_stopping(),
+            Request::Stop => !self.cluster.is_stopping(),
+            _ => false,
+        }
+    }
+
     /// Gives up the requests whose deadline has come.
     pub(super) fn requests_due(&mut self) {
         let now = self.fx.now().mono;
@@ -105,7 +119,7 @@ impl Node {
                 self.modes.forget(token);
                 true
             }
-            // Neither can a leave.
+            // Neither can a leave or a stop.
             Waits::Leave => true,
             Waits::Evict => {
                 self.cluster.evictions.forget_token(token);

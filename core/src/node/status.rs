@@ -7,7 +7,7 @@ use super::Node;
 use crate::cluster::{Awaited, Awaits, HoldUp, MemberInfo, NodePhase, WrongClock};
 use crate::id::{ClusterId, NodeId, Seq};
 use crate::table::Hlc;
-use crate::table::gossip::StrayRows;
+use crate::table::gossip::{RowsReceived, StrayRows};
 use crate::time::Now;
 
 /// A summary of a node.
@@ -40,6 +40,8 @@ pub struct NodeStatus {
     pub hidden_until: Option<ClocksPassed>,
     /// Rows of tables of siblings that were accepted before the definition had come to their writers, and wait for these: they are not shown.
     pub strays: Vec<StrayRows>,
+    /// Rows that peers have sent in this boot.
+    pub received: RowsReceived,
     /// Links that are up.
     pub links: usize,
     /// Sync sessions that this node asked for and that are under way.
@@ -96,9 +98,10 @@ impl NodeStatus {
 impl Node {
     /// Its [`NodeStatus::phase`] alone. O(1).
     pub fn phase(&self) -> NodePhase {
-        match (self.fx.is_halted(), self.cluster.leaving.is_some()) {
+        match (self.fx.is_halted(), self.cluster.is_stopping()) {
             (true, _) => NodePhase::Halted,
-            (_, true) => NodePhase::Leaving,
+            (_, true) => NodePhase::Stopping,
+            _ if self.cluster.leaving.is_some() => NodePhase::Leaving,
             _ => self.cluster.node_phase(),
         }
     }
@@ -122,6 +125,7 @@ impl Node {
             hidden_bytes,
             hidden_until: gossip.hidden_until(&look).filter(|_| hidden_rows > 0),
             strays: gossip.stray_rows(&self.shared.catalog),
+            received: gossip.rows_received(),
             links: self.cluster.links.len(),
             sessions: gossip.sessions(),
             clock: gossip.clock(),

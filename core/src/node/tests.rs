@@ -37,6 +37,7 @@ mod repair;
 mod settings;
 mod siblings;
 mod skew;
+mod stop;
 mod waits;
 
 /// Whether a message from one node to another is lost.

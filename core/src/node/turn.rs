@@ -57,6 +57,7 @@ impl Node {
         if self.fx.unsynced() && self.sync_at.is_none() {
             self.sync_at = Some(self.fx.now().mono + self.config.timing.sync_interval);
         }
+        self.stop_on();
     }
 
     pub(super) fn stored(&mut self, upto: Seq) {
@@ -72,6 +73,14 @@ impl Node {
         // The batch that was just synced may be the last thing others wait for.
         if self.cluster.leaving.is_some() {
             self.leave_on();
+        }
+    }
+
+    /// Goes on with a stop once the pushes of a turn are out, and halts when everything is durable.
+    fn stop_on(&mut self) {
+        let (cluster, mut env) = self.cluster_door();
+        if let Some(upto) = cluster.stop_due(&mut env) {
+            self.halt(HaltReason::Stopped(upto));
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Seat<'a> {
     pub(crate) is_rejoining: bool,
     /// Whether this node is about to go.
     pub(crate) is_leaving: bool,
+    /// Whether it goes as a member that comes back.
+    pub(crate) is_stopping: bool,
     /// Whether it takes no rows of users' tables any more, because it is about to go.
     pub(crate) takes_no_rows: bool,
     /// The link through which this node is joining a cluster or rejoining it.
@@ -50,7 +52,11 @@ impl Seat<'_> {
     /// Returns whether this node may take clients' writes at present, into whatever table.
     #[inline]
     pub(crate) fn admits(&self, fx: &mut Effects) -> Result<(), WriteError> {
-        if fx.is_halted() || self.is_leaving {
+        if self.is_stopping && fx.rules().stopping_takes_no_writes() {
+            return Err(WriteError::Stopping);
+        }
+        let is_leaving = self.is_leaving && !self.is_stopping;
+        if fx.is_halted() || is_leaving {
             return Err(WriteError::Leaving);
         }
         if fx.is_stalled() {

@@ -28,7 +28,7 @@ pub use causal::CausalToken;
 pub use class::{Conflict, Durability, RowClass};
 pub use clock::Hlc;
 pub use context::{Context, Runs};
-pub use gossip::StrayRows;
+pub use gossip::{RowsReceived, StrayRows};
 pub use request::{Caller, IdempotencyKey, TableOp, TableRequest};
 pub(crate) use slot::Slot;
 pub(crate) use view::Reads;

@@ -17,6 +17,8 @@ wire! {
         Denial(Denial),
         /// The sender takes its leave: it sends nothing more on this link.
         Leave,
+        /// The sender stops, and comes back as the same member: it sends nothing more in this generation.
+        Stop,
         /// Asks whether the receiver agrees that this generation of a member be ended.
         Evict {
             /// Echoed in the answer.
@@ -67,6 +69,7 @@ impl ClusterMessage {
             ClusterMessage::EvictionDigest(_) => "eviction_digest",
             ClusterMessage::Denial(_) => "denial",
             ClusterMessage::Leave => "leave",
+            ClusterMessage::Stop => "stop",
             ClusterMessage::Evict { .. } => "evict",
             ClusterMessage::EvictVote { .. } => "evict_vote",
             ClusterMessage::EvictCancel { .. } => "evict_cancel",

@@ -39,6 +39,7 @@ impl<R: Runtime> Driver<R> {
         limits.commands = options.commands;
         limits.watches = options.watches;
         limits.leave_timeout = options.leave_timeout;
+        limits.stop_timeout = options.stop_timeout;
         let bell = Arc::<Bell>::default();
         let ring: Ring = {
             let bell = Arc::clone(&bell);

@@ -27,6 +27,8 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// How long [`Handle::leave`](crate::Handle::leave) may take; 5 s.
     pub leave_timeout: Duration,
+    /// How long [`Handle::shutdown`](crate::Handle::shutdown) may wait for the last batch to be synced; 5 s.
+    pub stop_timeout: Duration,
     /// The bounds of each link's write queue.
     pub queue: QueueLimits,
 }
@@ -43,6 +45,7 @@ impl Options {
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(5),
             queue: QueueLimits::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The HTTP gateway's way to the node on the mio loop.
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use rumormill_core::{
@@ -12,6 +13,8 @@ use rumormill_gateway_http::{Backend, Listener, Unavailable};
 use rumormill_mio::{Counters, Handle};
 use smol::channel;
 
+use crate::events::Event;
+
 /// How long a request of an HTTP client may wait in the node.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -20,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct OnLoop {
     pub(crate) handle: Handle,
     pub(crate) counters: Arc<Counters>,
+    /// Hears of a leave that a client asks for: the process ends with it.
+    pub(crate) events: Sender<Event>,
 }
 
 impl Backend for OnLoop {
@@ -34,10 +39,17 @@ impl Backend for OnLoop {
     }
 
     async fn request(&self, request: Request) -> Result<Response, RequestError> {
+        let leaves = matches!(request, Request::Leave);
         let (reply, answer) = channel::bounded(1);
         let done = move |result| drop(reply.try_send(result));
         match self.handle.ask(request, Some(PATIENCE), done) {
-            Ok(()) => answer.recv().await.unwrap_or(Err(RequestError::Halted)),
+            Ok(()) => {
+                if leaves {
+                    // No receiver is left when the process is about to end.
+                    let _ = self.events.send(Event::Leaves);
+                }
+                answer.recv().await.unwrap_or(Err(RequestError::Halted))
+            }
             Err(rumormill_mio::Unavailable::Busy { limit }) => Err(RequestError::Busy { limit }),
             Err(rumormill_mio::Unavailable::Ended) => Err(RequestError::Halted),
         }

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod bench;
+mod serve;
 mod tables;
 
 use std::num::NonZeroU16;
@@ -9,9 +11,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rumormill_sim::FaultKind;
 use rumormill_sim::plan::Profile;
 
+pub(crate) use bench::{Bench, BenchOf, BenchRestarts, BenchStalls};
+use serve::SOURCES;
+pub(crate) use serve::Serve;
 pub(crate) use tables::{Conflict, Durability, Tables};
-
-use crate::settings::Flags;
 
 /// A gossip-replicated key-value store.
 #[derive(Debug, Parser)]
@@ -140,6 +143,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Take a node out of the cluster: it hands over what it holds, and its process ends
+    #[command(long_about = LEAVE)]
+    Leave(ServerArgs),
     /// Show the tables, or create one with options
     #[command(args_conflicts_with_subcommands = true)]
     Tables {
@@ -187,6 +193,15 @@ CSV or markup are refused before anything is written.
 A line that is refused is counted under its reason, with the numbers of the first ones, and the
 others are written: --dry-run tells before. Exit code 2 for a file that is refused as a whole, 3
 when any line was.";
+
+const LEAVE: &str = "\
+Take a node out of the cluster: it hands over what it holds, and its process ends.
+
+The node takes no more writes, waits until two other members durably hold everything, and goes; no member waits for it any
+more. The answer says how many members have everything. Where it is out of time, the exit code is 1, and its data directory may
+hold the only copy of something: keep it, and start it again.
+
+A node that is to come back needs no leave: stop it with SIGTERM.";
 
 const SETTINGS: &str = "A setting that is set holds on every member as soon as it hears of it, and after restarts; \
     one that is not set is each member's own configuration.";
@@ -309,159 +324,6 @@ pub(crate) struct Start {
     pub(crate) json: bool,
 }
 
-const SOURCES: &str = "A flag beats the environment (RUMORMILL_ and the flag in capitals, with _ for -; commas between several \
-    --join or --http-host), which beats the file. PORT=p in the environment means HTTP p, Redis p-1 and peers p-2 where nothing else is said. \
-    What is set for the whole cluster (`rumormill settings`) beats all of them.";
-
-/// One node: how it starts, and its settings.
-#[derive(Debug, Default, Args)]
-pub(crate) struct Serve {
-    /// Read settings from a TOML file; the keys are the long flags below, with _ for -
-    #[arg(long, value_name = "FILE", env = "RUMORMILL_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-    /// Print the settings that result, and where each came from, and stop
-    #[arg(long)]
-    pub(crate) print_config: bool,
-    /// The data directory was replaced by an older copy: rejoin through a member before counting as one. For one start only
-    #[arg(long)]
-    pub(crate) restored: bool,
-    /// Go on without what is damaged in the data directory, although no member is known that could repair it. For one start only
-    #[arg(long)]
-    pub(crate) accept_damage: bool,
-    /// Stop when standard input ends
-    #[arg(long, hide = true)]
-    pub(crate) stop_on_eof: bool,
-    #[command(flatten)]
-    pub(crate) start: Start,
-
-    /// The node's name [default: node- and the peers' port]
-    #[arg(long)]
-    name: Option<String>,
-    /// Only nodes with the same one talk to each other [default: rumormill]
-    #[arg(long)]
-    cluster_name: Option<String>,
-    /// The failure domain: members of the same one are probed more often, and helpers come from different ones
-    #[arg(long)]
-    zone: Option<String>,
-    /// Where the rows are kept [default: rumormill-data/NAME, or the peers' port without a name]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// Listener for peers [default: 127.0.0.1:7400]
-    #[arg(long, value_name = "HOST:PORT")]
-    listen: Option<String>,
-    /// Where peers reach this node [default: the listener, or 127.0.0.1 if that is 0.0.0.0]
-    #[arg(long, value_name = "HOST:PORT")]
-    advertise: Option<String>,
-    /// Listener for the Redis protocol, or off [default: 127.0.0.1:7401]
-    #[arg(long, value_name = "HOST:PORT")]
-    redis: Option<String>,
-    /// Listener for HTTP, or off [default: 127.0.0.1:7402]
-    #[arg(long, value_name = "HOST:PORT")]
-    http: Option<String>,
-    /// A member to join through; may be repeated
-    #[arg(long, value_name = "HOST:PORT")]
-    join: Vec<String>,
-    /// A name under which clients may ask over HTTP, besides IP addresses, localhost and the host of --advertise; may be repeated. A
-    /// request for any other host is refused, since a page of another site may have sent it through a browser. Without a name, and with an
-    /// address of --http that other machines reach, any host is answered
-    #[arg(long, value_name = "NAME")]
-    http_host: Vec<String>,
-    /// Begin a cluster when no address of --join leads to a member within three seconds. For one node of a cluster at most: two
-    /// that cannot reach each other would begin two. Without --join a node begins one at once
-    #[arg(long)]
-    found: bool,
-    /// Let /readyz answer 200 while the node is joining or rejoining: it serves what it has, which may lack rows
-    #[arg(long)]
-    ready_early: bool,
-    /// Longest value, in bytes [default: 1048576]
-    #[arg(long, value_name = "N")]
-    value_bytes: Option<String>,
-    /// Longest key, in bytes [default: 65536]
-    #[arg(long, value_name = "N")]
-    key_bytes: Option<String>,
-    /// Longer values, in bytes, leave memory once they are stored and are loaded when they are read; off keeps all [default: off]
-    #[arg(long, value_name = "N")]
-    resident_value: Option<String>,
-    /// Bytes of replies that one Redis client may leave unread before it is not read either [default: 1048576]
-    #[arg(long, value_name = "N")]
-    client_output: Option<String>,
-    /// Bytes of unread replies, and of commands that wait, of all Redis clients together; beyond it a client that holds some
-    /// and neither takes nor sends 64 KiB in 10 s is closed [default: 536870912]
-    #[arg(long, value_name = "N")]
-    clients_output: Option<String>,
-    /// How far ahead a foreign clock is followed, and this node's own may be of all others, in ms [default: 300000]
-    #[arg(long, value_name = "N")]
-    clock_drift_ms: Option<String>,
-    /// One member is probed per so many ms [default: 1000]
-    #[arg(long, value_name = "N")]
-    probe_interval_ms: Option<String>,
-    /// How long a probe may take, in ms [default: 300]
-    #[arg(long, value_name = "N")]
-    probe_timeout_ms: Option<String>,
-    /// A suspect is declared dead after so many probe intervals, times log10(n) above ten members [default: 4]
-    #[arg(long, value_name = "N")]
-    suspicion_mult: Option<String>,
-    /// How often unsynced rows are synced, in ms [default: 1000]
-    #[arg(long, value_name = "N")]
-    sync_interval_ms: Option<String>,
-    /// The size at which a file of the store's log is merged into its tables, in bytes: larger files merge a row that is written often
-    /// fewer times, and take more memory, disk and time at a start [default: 67108864]
-    #[arg(long, value_name = "N")]
-    store_log_bytes: Option<String>,
-    /// How long a leave waits for others to take over, in ms [default: 3000]
-    #[arg(long, value_name = "N")]
-    leave_timeout_ms: Option<String>,
-}
-
-impl Serve {
-    /// The settings among the flags, by key.
-    pub(crate) fn flags(&self) -> Flags {
-        let single = [
-            ("name", &self.name),
-            ("cluster_name", &self.cluster_name),
-            ("zone", &self.zone),
-            ("data_dir", &self.data_dir),
-            ("listen", &self.listen),
-            ("advertise", &self.advertise),
-            ("redis", &self.redis),
-            ("http", &self.http),
-            ("log", &self.start.log),
-            ("value_bytes", &self.value_bytes),
-            ("key_bytes", &self.key_bytes),
-            ("resident_value", &self.resident_value),
-            ("client_output", &self.client_output),
-            ("clients_output", &self.clients_output),
-            ("clock_drift_ms", &self.clock_drift_ms),
-            ("probe_interval_ms", &self.probe_interval_ms),
-            ("probe_timeout_ms", &self.probe_timeout_ms),
-            ("suspicion_mult", &self.suspicion_mult),
-            ("sync_interval_ms", &self.sync_interval_ms),
-            ("store_log_bytes", &self.store_log_bytes),
-            ("leave_timeout_ms", &self.leave_timeout_ms),
-        ];
-        let mut flags: Flags = single
-            .into_iter()
-            .filter_map(|(key, text)| text.clone().map(|text| (key, text)))
-            .collect();
-        if self.start.memory {
-            flags.push(("memory", "true".to_string()));
-        }
-        if self.found {
-            flags.push(("found", "true".to_string()));
-        }
-        if self.ready_early {
-            flags.push(("ready_early", "true".to_string()));
-        }
-        flags.extend(self.join.iter().map(|addr| ("join", addr.clone())));
-        flags.extend(
-            self.http_host
-                .iter()
-                .map(|name| ("http_host", name.clone())),
-        );
-        flags
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Cluster {
     /// How many nodes
@@ -472,63 +334,6 @@ pub(crate) struct Cluster {
     pub(crate) data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) start: Start,
-}
-
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Bench {
-    #[command(subcommand)]
-    pub(crate) what: Option<BenchOf>,
-    /// Requests of each kind
-    #[arg(short = 'n', long, default_value_t = 100_000,
-          value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    pub(crate) requests: u64,
-    /// Connections
-    #[arg(short = 'c', long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
-    pub(crate) clients: u16,
-    /// Requests sent at once on a connection
-    #[arg(short = 'P', long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) pipeline: u16,
-    /// Bytes of a value
-    #[arg(short = 'd', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
-    pub(crate) size: u32,
-    /// Different keys
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    pub(crate) keys: u64,
-    /// The table
-    #[arg(long, default_value = "bench")]
-    pub(crate) table: String,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-/// Another measurement than that of a bounded load.
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchOf {
-    /// Start a node, do what could hold up its loop, and measure a PING every millisecond meanwhile
-    Stalls(BenchStalls),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchStalls {
-    /// Rows of a large table
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
-    pub(crate) rows: u64,
-    /// Tables, which are the hashes of the Redis protocol
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(10..=10_000_000))]
-    pub(crate) tables: u64,
-    /// How long PINGs go on after each thing, for what is done behind its answer, in ms
-    #[arg(long, default_value_t = 2_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
-    pub(crate) settle: u64,
-    /// Keep nothing on disk
-    #[arg(long)]
-    pub(crate) memory: bool,
-    /// The redis-server to compare with; off compares with none. It is left out when it cannot be started
-    #[arg(long, default_value = "redis-server", value_name = "PROGRAM")]
-    pub(crate) redis_server: String,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

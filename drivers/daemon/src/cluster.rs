@@ -15,8 +15,8 @@ use crate::failure::Failure;
 use crate::node;
 use crate::output::print_line;
 
-/// How long the nodes may take until they have left.
-const LEAVE: Duration = Duration::from_secs(6);
+/// How long the nodes may take until they have stopped.
+const STOP: Duration = Duration::from_secs(6);
 
 /// The log levels of the nodes unless others are asked for.
 const LOG: &str = "warn,lsm_tree=off";
@@ -72,7 +72,8 @@ fn start(
     let name = format!("node-{number}");
     let dir = root.map(|root| root.join(&name));
     let log = args.start.log.as_deref().unwrap_or(LOG);
-    let mut flags = vec!["--log", log];
+    // All of them end at once, so that none could hand over to another.
+    let mut flags = vec!["--log", log, "--on-stop", "stop"];
     if let Some(first) = &first {
         flags.extend(["--join", first]);
     }
@@ -146,7 +147,7 @@ impl Nodes {
             drop(node.child.stdin.take());
         }
         let begin = Instant::now();
-        while begin.elapsed() < LEAVE && self.0.iter_mut().any(Running::runs) {
+        while begin.elapsed() < STOP && self.0.iter_mut().any(Running::runs) {
             thread::sleep(Duration::from_millis(10));
         }
     }

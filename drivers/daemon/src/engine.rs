@@ -20,7 +20,7 @@ use crate::descriptors::Connections;
 use crate::events::Event;
 use crate::failure::Failure;
 use crate::memory;
-use crate::settings::Settings;
+use crate::settings::{OnStop, Settings};
 
 /// Where a running node listens.
 #[derive(Clone, Debug)]
@@ -37,7 +37,16 @@ fn outcome(exit: Exit) -> Result<(), String> {
         Exit::Left(left) if left.is_complete() => tracing::info!("left the cluster: {left}"),
         Exit::Left(left) => tracing::warn!("left the cluster: {left}"),
         Exit::LeaveCut => tracing::warn!("ended before the leave was done"),
-        Exit::Shutdown => {}
+        Exit::Stopped(batches) => {
+            tracing::info!(
+                "stopped: all {batches} batches are synced; it comes back as the same member"
+            );
+        }
+        Exit::StopCut => {
+            tracing::warn!(
+                "stopped at once: peers may not have heard of it, and the last sync is done"
+            );
+        }
         Exit::StoreFailed(why) => return Err(format!("the store failed: {why}")),
         Exit::System(error) => return Err(format!("the event loop failed: {error}")),
         _ => return Err("the loop ended".to_string()),
@@ -90,6 +99,7 @@ fn options(settings: &Settings, most: &Connections) -> Options {
     options.redis = settings.redis;
     options.max_clients = most.redis;
     options.leave_timeout = LEAVE;
+    options.stop_timeout = LEAVE;
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     options.client_output.client = bytes(settings.client_output);
     options.client_output.all = bytes(settings.clients_output);
@@ -126,6 +136,7 @@ impl Engine {
         let backend = OnLoop {
             handle: handle.clone(),
             counters: driver.counters(),
+            events: events.clone(),
         };
         let begun = Instant::now();
         let dir = settings.store_dir();
@@ -179,10 +190,14 @@ impl Engine {
         self.backend.clone()
     }
 
-    /// Leaves the cluster and ends the loop; a second call ends it at once.
-    pub(crate) fn leave(&self) {
-        if let Err(error) = self.backend.handle.leave() {
-            tracing::debug!(%error, "the loop takes no leave");
+    /// Stops or leaves, and ends the loop; a second call ends it at once.
+    pub(crate) fn end(&self, how: OnStop) {
+        let told = match how {
+            OnStop::Stop => self.backend.handle.shutdown(),
+            OnStop::Leave => self.backend.handle.leave(),
+        };
+        if let Err(error) = told {
+            tracing::debug!(%error, "the loop takes no order to end");
         }
     }
 }
@@ -206,7 +221,7 @@ fn log_start(node: &Node, now: Now, dir: Option<&Path>, took: Duration) {
     );
 }
 
-/// How long the loop may take to leave; what remains of five seconds is for the last sync.
+/// How long the loop may take to leave or to stop; what remains of five seconds is for the last sync.
 const LEAVE: Duration = Duration::from_millis(4_600);
 
 fn config(settings: &Settings, listeners: &Listeners) -> Config {

@@ -16,6 +16,8 @@ pub(crate) enum Event {
     Signal,
     /// Standard input ended.
     EndOfInput,
+    /// A client has asked the node to leave.
+    Leaves,
     /// The node's loop has ended, in good order or for the reason given.
     Ended(Result<(), String>),
 }

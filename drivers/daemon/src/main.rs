@@ -27,7 +27,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command, Members, ServerArgs, Tables};
-use commands::{bench, cluster_settings, describe, evict, rows, sim, tables, transfer, watch};
+use commands::{
+    bench, cluster_settings, describe, evict, leave, rows, sim, tables, transfer, watch,
+};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -106,6 +108,7 @@ fn run(command: Command) -> Result<(), Failure> {
             live,
             server,
         } => members(action, live, &server),
+        Command::Leave(server) => leave::leave(&server),
         Command::Tables { action, server } => tables(action, &server),
         Command::Status(server) => describe::status(&server),
         Command::Settings { what, server } => cluster_settings::run(what, &server),

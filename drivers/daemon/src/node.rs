@@ -14,9 +14,38 @@ use crate::failure::Failure;
 /// How long a node may take until it is ready.
 const START: Duration = Duration::from_secs(30);
 
-/// Starts a node on free ports of this machine, which keeps its rows in `dir`, or in memory alone. Returns the process and the JSON
-/// document of its listeners. The node ends when the pipe at its standard input does, and so with this process.
+/// Where a node listens, as its flags say it.
+pub(crate) struct Listeners {
+    pub(crate) peers: String,
+    pub(crate) redis: String,
+    pub(crate) http: String,
+}
+
+impl Default for Listeners {
+    /// Free ports of this machine.
+    fn default() -> Self {
+        let free = || "127.0.0.1:0".to_string();
+        Listeners {
+            peers: free(),
+            redis: free(),
+            http: free(),
+        }
+    }
+}
+
+/// Starts a node on free ports of this machine; see [`start_on`].
 pub(crate) fn start(
+    name: &str,
+    dir: Option<&Path>,
+    flags: &[&str],
+) -> Result<(Child, Value), Failure> {
+    start_on(&Listeners::default(), name, dir, flags)
+}
+
+/// Starts a node on these listeners, which keeps its rows in `dir`, or in memory alone. Returns the process and the JSON
+/// document of its listeners. The node ends when the pipe at its standard input does, and so with this process.
+pub(crate) fn start_on(
+    listeners: &Listeners,
     name: &str,
     dir: Option<&Path>,
     flags: &[&str],
@@ -25,9 +54,8 @@ pub(crate) fn start(
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(program);
     command.args(["serve", "--json", "--stop-on-eof", "--name", name]);
-    for listener in ["--listen", "--redis", "--http"] {
-        command.args([listener, "127.0.0.1:0"]);
-    }
+    command.args(["--listen", &listeners.peers, "--redis", &listeners.redis]);
+    command.args(["--http", &listeners.http]);
     match dir {
         Some(dir) => command.arg("--data-dir").arg(dir),
         None => command.arg("--memory"),

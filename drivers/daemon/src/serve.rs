@@ -15,10 +15,10 @@ use crate::engine::{Engine, Listeners, Once, reachable};
 use crate::events::{self, Event};
 use crate::failure::Failure;
 use crate::output::print_line;
-use crate::settings::Settings;
+use crate::settings::{OnStop, Settings};
 
-/// How long everything may take from the signal on: leaving, the last sync, and the end.
-const LEAVE: Duration = Duration::from_millis(4_900);
+/// How long everything may take from the signal on: leaving or stopping, the last sync, and the end.
+const END: Duration = Duration::from_millis(4_900);
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let look_up = |name: &str| std::env::var(name).ok();
@@ -68,15 +68,15 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     if args.stop_on_eof {
         events::on_end_of_input(sender)?;
     }
-    let outcome = wait(&engine, &inbox);
+    let outcome = wait(&engine, settings.on_stop(), &inbox);
     if let Some(gateway) = gateway {
         gateway.stop();
     }
     outcome
 }
 
-/// Waits for the end. The first signal or the end of the input asks the node to leave, the second signal ends it at once.
-fn wait(engine: &Engine, inbox: &Receiver<Event>) -> Result<(), Failure> {
+/// Waits for the end. The first signal or the end of the input asks the node to stop or to leave, the second signal ends it at once.
+fn wait(engine: &Engine, how: OnStop, inbox: &Receiver<Event>) -> Result<(), Failure> {
     let mut asked = Asked::default();
     let mut deadline: Option<Instant> = None;
     loop {
@@ -88,6 +88,11 @@ fn wait(engine: &Engine, inbox: &Receiver<Event>) -> Result<(), Failure> {
             Ok(Event::Ended(outcome)) => return outcome.map_err(Failure::Not),
             Ok(Event::Signal) => asked.by_signal(),
             Ok(Event::EndOfInput) => asked.by_input(),
+            Ok(Event::Leaves) => {
+                asked.by_client();
+                deadline.get_or_insert(Instant::now() + END);
+                Step::Wait
+            }
             Err(RecvTimeoutError::Timeout) => {
                 return Err(Failure::Not("the node did not end in time".into()));
             }
@@ -95,12 +100,15 @@ fn wait(engine: &Engine, inbox: &Receiver<Event>) -> Result<(), Failure> {
         };
         match step {
             Step::Wait => (),
-            Step::Leave => {
-                tracing::info!("leaving the cluster");
-                engine.leave();
-                deadline = Some(Instant::now() + LEAVE);
+            Step::Begin => {
+                match how {
+                    OnStop::Stop => tracing::info!("stopping"),
+                    OnStop::Leave => tracing::info!("leaving the cluster"),
+                }
+                engine.end(how);
+                deadline = Some(Instant::now() + END);
             }
-            Step::End => engine.leave(),
+            Step::End => engine.end(how),
             Step::GiveUp => return Err(Failure::Not("ended by a third signal".into())),
         }
     }
@@ -111,14 +119,15 @@ fn wait(engine: &Engine, inbox: &Receiver<Event>) -> Result<(), Failure> {
 #[derive(Default)]
 struct Asked {
     signals: u32,
-    leaves: bool,
+    ends: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    Leave,
+    /// The stop or the leave begins.
+    Begin,
     Wait,
-    /// At once: the leave is cut.
+    /// At once: the stop or the leave is cut.
     End,
     /// Without the node.
     GiveUp,
@@ -126,10 +135,15 @@ enum Step {
 
 impl Asked {
     fn by_input(&mut self) -> Step {
-        match std::mem::replace(&mut self.leaves, true) {
-            false => Step::Leave,
+        match std::mem::replace(&mut self.ends, true) {
+            false => Step::Begin,
             true => Step::Wait,
         }
+    }
+
+    /// A client has begun a leave: the first signal lets it go on.
+    fn by_client(&mut self) {
+        self.ends = true;
     }
 
     fn by_signal(&mut self) -> Step {
@@ -204,14 +218,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leave_is_cut_by_the_second_signal_and_by_nothing_else() {
+    fn an_end_is_cut_by_the_second_signal_and_by_nothing_else() {
         let mut asked = Asked::default();
-        assert_eq!(asked.by_signal(), Step::Leave);
+        assert_eq!(asked.by_signal(), Step::Begin);
         assert_eq!(asked.by_input(), Step::Wait);
         assert_eq!(asked.by_signal(), Step::End);
         assert_eq!(asked.by_signal(), Step::GiveUp);
         let mut asked = Asked::default();
-        assert_eq!(asked.by_input(), Step::Leave);
+        asked.by_client();
+        assert_eq!(asked.by_signal(), Step::Wait);
+        assert_eq!(asked.by_signal(), Step::End);
+        let mut asked = Asked::default();
+        assert_eq!(asked.by_input(), Step::Begin);
         assert_eq!(asked.by_signal(), Step::Wait);
         assert_eq!(asked.by_signal(), Step::End);
     }

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::Shutdown;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -22,6 +22,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use smol::Timer;
+use smol::channel::{Receiver, Sender};
 use smol::io::AsyncReadExt;
 use smol::net::TcpStream;
 use smol_hyper::rt::SmolTimer;
@@ -67,6 +68,10 @@ pub(crate) struct Connection {
     pub(crate) router: Router,
     pub(crate) metrics: Arc<HttpMetrics>,
     pub(crate) options: ServerOptions,
+    /// Closed once the server is about to end.
+    pub(crate) closing: Receiver<()>,
+    /// Held for as long as the connection is open.
+    pub(crate) _open: Sender<()>,
 }
 
 impl Connection {
@@ -103,7 +108,20 @@ impl Connection {
                 Ok::<_, Infallible>(answer)
             }
         });
-        let served = http.serve_connection(io, service).await;
+        let mut served = pin!(http.serve_connection(io, service));
+        let ended = async { Some(served.as_mut().await) };
+        let closing = async {
+            let _ = self.closing.recv().await;
+            None
+        };
+        let served = match smol::future::or(ended, closing).await {
+            Some(served) => served,
+            None => {
+                // It ends with the answer that it owes.
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
         let mut rest = unread.load(Ordering::Relaxed);
         if let Err(error) = served {
             tracing::debug!(%error, "an HTTP connection ended early");

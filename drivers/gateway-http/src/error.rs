@@ -163,6 +163,7 @@ impl From<WriteError> for ApiError {
                     .with("limit_ms", limit_ms)
             }
             WriteError::Leaving => ApiError::new(UNAVAILABLE, "leaving", message),
+            WriteError::Stopping => ApiError::new(UNAVAILABLE, "stopping", message),
             WriteError::TooManySiblings { limit } => {
                 ApiError::new(StatusCode::CONFLICT, "too_many_siblings", message)
                     .with("limit", limit)

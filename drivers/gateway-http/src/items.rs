@@ -79,7 +79,7 @@ pub(crate) async fn read(
               (status = 415, description = "`unsupported_media_type`: send application/json"),
               (status = 409, description = "`clock_ahead`, `last_clock`; `too_many_siblings`, with the limit"),
               (status = 412, description = "`precondition_failed`: nothing was written; the tag of what is there, if anything is, in `ETag`"),
-              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
+              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `stopping`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
     uri: Uri,
@@ -118,7 +118,7 @@ pub(crate) async fn write(
               (status = 409, description = "`clock_ahead`, `last_clock`"),
               (status = 412, description = "`precondition_failed`: nothing was deleted; the tag of what is there in `ETag`"),
               (status = 428, description = "`context_required`: the table `default` keeps siblings"),
-              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
+              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `stopping`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,
     uri: Uri,

@@ -1,8 +1,11 @@
 //! The node's own report of itself and of the cluster.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use rumormill_core::io::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -151,6 +154,69 @@ pub(crate) async fn resume(State(gateway): State<Gateway>) -> Result<Json<Resume
     }
 }
 
+/// The node has left.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Left {
+    /// Whether as many members as it waited for have everything and know that it has left. If not, its data directory may hold the only copy of
+    /// something.
+    complete: bool,
+    /// Other members that answered when it left.
+    others: usize,
+    /// Others among them that durably hold all that it held.
+    holders: usize,
+    /// How many of these it waited for.
+    wanted: usize,
+    /// Others that know of the leave; the rest hear it from them.
+    told: usize,
+    /// The same in words.
+    outcome: String,
+}
+
+/// A leave that has begun.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LeaveBegun {
+    /// True.
+    leaving: bool,
+}
+
+/// How long the answer to a leave waits for its outcome.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Take this node out of the cluster. It takes no more writes, hands over to two members that stay, answers, and ends its process; no member
+/// waits for it any more. When it comes back it compares its rows with a member's. A node that is to come back is stopped by SIGTERM instead.
+#[utoipa::path(post, path = "/v1/members/self/leave", tag = "cluster", operation_id = "leave",
+    responses((status = 200, description = "It has left, and this is what it leaves behind", body = Left),
+              (status = 202, description = "It is leaving; the outcome will be in its log", body = LeaveBegun),
+              (status = 503, description = "`busy`: nothing was changed; `halted`: the node ended before the leave was done")))]
+pub(crate) async fn leave(
+    State(gateway): State<Gateway>,
+) -> Result<(StatusCode, axum::response::Response), ApiError> {
+    let left = async { Some(gateway.calls.request(Request::Leave).await) };
+    let late = async {
+        smol::Timer::after(LEAVE_PATIENCE).await;
+        None
+    };
+    match smol::future::or(left, late).await {
+        Some(Ok(Response::Left(handover))) => {
+            let left = Left {
+                complete: handover.is_complete(),
+                others: handover.others,
+                holders: handover.holders,
+                wanted: handover.wanted,
+                told: handover.told,
+                outcome: handover.to_string(),
+            };
+            Ok((StatusCode::OK, Json(left).into_response()))
+        }
+        Some(Ok(_)) => Err(ApiError::from_status(StatusCode::SERVICE_UNAVAILABLE)),
+        Some(Err(error)) => Err(error),
+        None => {
+            let begun = LeaveBegun { leaving: true };
+            Ok((StatusCode::ACCEPTED, Json(begun).into_response()))
+        }
+    }
+}
+
 /// The status of this node.
 #[utoipa::path(get, path = "/v1/status", tag = "cluster", operation_id = "read_status",
     responses((status = 200, description = "The status", body = Status),
@@ -176,7 +242,7 @@ pub(crate) async fn healthz(State(gateway): State<Gateway>) -> Result<&'static s
 /// Whether clients should be sent to this node: it is a member that takes reads and writes, and its clock is right.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz",
     responses((status = 200, description = "They should", body = String, content_type = "text/plain"),
-              (status = 503, description = "`not_ready`, with the reason: joining or rejoining (unless `serve --ready-early`), leaving or halted, \
+              (status = 503, description = "`not_ready`, with the reason: joining or rejoining (unless `serve --ready-early`), leaving, stopping or halted, \
                   a wall clock that is wrong, a store that is out of space or lags behind; or `unavailable`")))]
 pub(crate) async fn readyz(State(gateway): State<Gateway>) -> Result<&'static str, ApiError> {
     let early = gateway.settings.ready_early;

@@ -27,6 +27,11 @@ struct StateLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByLabel {
+    by: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MarkLabel {
     mark: &'static str,
 }
@@ -39,6 +44,8 @@ struct ReasonLabel {
 struct Sample {
     gauges: Vec<(&'static str, &'static str, i64)>,
     states: Vec<(&'static str, i64)>,
+    /// How many rows peers have sent, by how they came.
+    received: [(&'static str, u64); 3],
     marks: Vec<(&'static str, u64)>,
     refused: Vec<(&'static str, u64)>,
 }
@@ -61,6 +68,15 @@ pub(crate) async fn text(State(gateway): State<Gateway>) -> Result<impl IntoResp
         members.get_or_create(&StateLabel { state }).set(count);
     }
     registry.register("members", "Members by state", members);
+    let received = Family::<ByLabel, Counter>::default();
+    for (by, count) in sample.received {
+        received.get_or_create(&ByLabel { by }).inc_by(count);
+    }
+    registry.register(
+        "rows_received",
+        "Rows that peers have sent: pushed, brought by a session, or named in a comparison",
+        received,
+    );
     let marks = Family::<MarkLabel, Counter>::default();
     for (mark, count) in sample.marks {
         marks.get_or_create(&MarkLabel { mark }).inc_by(count);
@@ -142,6 +158,11 @@ fn sample(node: &mut rumormill_core::Node, now: rumormill_core::Now) -> Sample {
         ]
         .map(count)
         .to_vec(),
+        received: [
+            ("push", status.received.pushed),
+            ("session", status.received.fetched),
+            ("comparison", status.received.compared),
+        ],
         marks: node
             .inspect()
             .marks()
@@ -203,7 +224,7 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, i64)> {
         ),
         (
             "member",
-            "Whether the node is a member, and neither joining, rejoining, leaving nor halted",
+            "Whether the node is a member, and neither joining, rejoining, leaving, stopping nor halted",
             i64::from(status.phase == NodePhase::Member),
         ),
         (

@@ -122,14 +122,14 @@ fn describe_state(operation: &mut Operation) {
         listing::list, rows::read, rows::write, rows::remove,
         items::read, items::write, items::remove,
         tables::list, tables::create,
-        members::list, members::me, members::evict, members::lost, members::resume, members::status, state::document,
+        members::list, members::me, members::evict, members::lost, members::leave, members::resume, members::status, state::document,
         settings::list, settings::read, settings::write, settings::remove,
         peers::add,
         members::healthz, members::readyz, metrics::text,
     ),
     components(schemas(
         ErrorBody, ErrorDetail, text::Text, text::Base64, text::Raw, watch::WatchEvent, listing::Listing, listing::ListedRow, siblings::SiblingList, siblings::ListedSibling, items::Item, tables::Tables, tables::NewTable,
-        members::Members, members::Evicted, members::Lost, members::Resumed, report::Member, report::Table, report::Status,
+        members::Members, members::Evicted, members::Lost, members::Left, members::LeaveBegun, members::Resumed, report::Member, report::Table, report::Status,
         report::EffectiveSettings, report::Setting, settings::NewValue, peers::NewPeer, peers::Joined,
     )),
     tags(

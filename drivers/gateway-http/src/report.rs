@@ -116,7 +116,7 @@ pub struct Status {
     pub cluster_name: String,
     /// Grows with every start, eviction and rejoin.
     pub generation: u64,
-    /// `member`, `joining`, `rejoining` (it must rejoin first), `leaving` or `halted`.
+    /// `member`, `joining`, `rejoining` (it must rejoin first), `leaving`, `stopping` or `halted`.
     pub phase: &'static str,
     /// Members that have not left, this one included.
     pub members: usize,
@@ -134,6 +134,12 @@ pub struct Status {
     /// Rows by table that were accepted before the definition of the table, which keeps siblings, had come to their writers. They are not
     /// shown before these have moved them.
     pub stray_rows: BTreeMap<String, u64>,
+    /// Rows that peers pushed since the node started, the store's own included: fresh writes.
+    pub rows_pushed: u64,
+    /// Rows that sessions brought: what the node had missed, or all rows of a member in a rejoin.
+    pub rows_fetched: u64,
+    /// Rows that peers named one by one, because their sums of rows differed from this node's.
+    pub rows_compared: u64,
     /// Open links to peers.
     pub links: usize,
     /// Sync sessions under way.
@@ -285,6 +291,9 @@ pub fn status(node: &Node, now: Now) -> Status {
             .iter()
             .map(|strays| (strays.table.clone(), strays.rows))
             .collect(),
+        rows_pushed: status.received.pushed,
+        rows_fetched: status.received.fetched,
+        rows_compared: status.received.compared,
         links: status.links,
         sessions: status.sessions,
         clock: status.clock.to_string(),

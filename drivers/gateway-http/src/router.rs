@@ -72,6 +72,7 @@ fn routes(gateway: Gateway) -> Router {
         )
         .route("/v1/members/{id}/evict", post(members::evict))
         .route("/v1/members/{id}/lost", post(members::lost))
+        .route("/v1/members/self/leave", post(members::leave))
         .route("/v1/members/self/resume", post(members::resume))
         .route("/v1/status", get(members::status))
         .route("/v1/state", get(state::document))

@@ -19,6 +19,9 @@ use crate::reserve::Reserve;
 use crate::router::build;
 use crate::traffic::HttpMetrics;
 
+/// How long connections may take at the end to send the answers that they owe.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
 /// The HTTP interface behind a listener, on a thread of its own.
 #[derive(Debug)]
 pub struct Server {
@@ -46,17 +49,32 @@ impl Server {
             .spawn(move || {
                 let metrics = Arc::<HttpMetrics>::default();
                 let (router, work) = build(backend, settings, Arc::clone(&metrics));
+                let (close, closing) = channel::bounded(1);
+                let (open, all_closed) = channel::bounded(1);
                 let connection = Connection {
                     router,
                     metrics,
                     options,
+                    closing,
+                    _open: open,
                 };
                 let executor = LocalExecutor::new();
                 executor.spawn(work.run()).detach();
                 let serve = accept(&executor, listener, connection);
-                smol::block_on(executor.run(smol::future::or(serve, async {
-                    let _ = stopped.recv().await;
-                })));
+                smol::block_on(executor.run(async {
+                    let stop = async {
+                        let _ = stopped.recv().await;
+                    };
+                    smol::future::or(serve, stop).await;
+                    drop::<channel::Sender<()>>(close);
+                    let answered = async {
+                        let _ = all_closed.recv().await;
+                    };
+                    let late = async {
+                        smol::Timer::after(LAST_ANSWERS).await;
+                    };
+                    smol::future::or(answered, late).await;
+                }));
             })?;
         Ok(Server { addr, stop, thread })
     }
@@ -66,7 +84,7 @@ impl Server {
         self.addr
     }
 
-    /// Closes the listener and all connections, and waits for the thread.
+    /// Closes the listener, lets each connection send the answer that it owes, for half a second at most, closes them, and waits for the thread.
     pub fn stop(self) {
         self.stop.close();
         if self.thread.join().is_err() {

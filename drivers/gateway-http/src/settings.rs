@@ -63,7 +63,7 @@ pub(crate) async fn read(
               (status = 409, description = "`setting_conflict`: another setting excludes the value; `clock_ahead`"),
               (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
-              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
+              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `stopping`, `halted`, `unavailable`")))]
 pub(crate) async fn write(
     State(gateway): State<Gateway>,
     Path(name): Path<String>,
@@ -85,7 +85,7 @@ pub(crate) async fn write(
     responses((status = 204, description = "The cluster sets it no more"),
               (status = 404, description = "`unknown_setting`; `setting_renamed`, with the name that it has in `to`; `mode_not_built`, with the `mode`"),
               (status = 409, description = "`clock_ahead`"),
-              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
+              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `stopping`, `halted`, `unavailable`")))]
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,
     Path(name): Path<String>,

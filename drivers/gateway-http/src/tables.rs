@@ -76,7 +76,7 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Json<Tables>,
               (status = 409, description = "`options_differ`: it exists with other options; `clock_ahead`"),
               (status = 413, description = "`value_too_large`: the body, with the limit"),
               (status = 415, description = "`unsupported_media_type`: send application/json"),
-              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `halted`, `unavailable`")))]
+              (status = 503, description = "`busy`, `store_stalled`, `leaving`, `stopping`, `halted`, `unavailable`")))]
 pub(crate) async fn create(
     State(gateway): State<Gateway>,
     headers: HeaderMap,

@@ -81,6 +81,7 @@
 //! | `CLOCK` | this node's wall clock is ahead of all others beyond the drift limit, or nothing can be newer than the row |
 //! | `LATER` | the mode of the table answers later, and the command wants its rows at once |
 //! | `LEAVING` | the node is leaving, has left or has halted |
+//! | `STOPPING` | the node is stopping, and comes back |
 //! | `UNREADABLE` | the value is only in the store and could not be read; the log says why |
 //! | `GONE` | in the place of a value: the row was deleted while the reply was sent |
 //! | `READONLY` | the table belongs to the store itself |

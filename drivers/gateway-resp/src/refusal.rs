@@ -120,6 +120,7 @@ impl From<WriteError> for Refusal {
             WriteError::StoreStalled => "OOM",
             WriteError::ClockAhead { .. } | WriteError::LastClock => "CLOCK",
             WriteError::Leaving => "LEAVING",
+            WriteError::Stopping => "STOPPING",
             WriteError::AnsweredLater => "LATER",
             _ => "ERR",
         };

@@ -426,7 +426,8 @@ impl Handle {
         })
     }
 
-    /// Leaves the cluster, ends the loop and returns what the node leaves behind. A second call ends the loop at once.
+    /// Leaves the cluster, ends the loop and returns what the node leaves behind: no member waits for it any more, and should it come back, it
+    /// compares its rows with a member's. A second call ends the loop at once. [`Handle::shutdown`] stops a node that comes back.
     ///
     /// # Errors
     /// [`Error::LeaveCut`]; [`Error::Busy`], [`Error::Closed`], and nothing was changed.
@@ -436,11 +437,13 @@ impl Handle {
         left.await.ok_or(Error::Closed)?
     }
 
-    /// Ends the loop at once, without leaving: what was accepted is stored when this returns, and peers take this member for
-    /// crashed.
+    /// Stops the node as a member that comes back, and ends the loop. It takes no more writes
+    /// ([`WriteError::Stopping`](rumormill_core::errors::WriteError::Stopping)), pushes what it has accepted, syncs it, and says goodbye, so that
+    /// peers count it as down at once. When this returns, what was accepted is synced, and peers have had a second to read what they were sent. A second
+    /// call ends the loop at once, after its last sync. [`Handle::leave`] is for a node that does not come back.
     ///
     /// # Errors
-    /// [`Error::Busy`], [`Error::Closed`]: it was told to already, or has ended.
+    /// [`Error::Busy`]; [`Error::Closed`]: the loop has ended already.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let (done, ended) = answer();
         self.line.order(Order::Shutdown(Some(done)))?;

@@ -44,6 +44,7 @@ impl Driver {
         let mut limits = CommandLimits::default();
         limits.watches = options.watches;
         limits.leave_timeout = options.leave_timeout;
+        limits.stop_timeout = options.stop_timeout;
         let ring: Ring = Arc::new(move || wake(&waker));
         let (handle, commands) = Commands::new(limits, ring);
         let parts = Parts {

@@ -114,7 +114,8 @@ impl Handle {
         Ok(self.0.begin_leave()?)
     }
 
-    /// Ends the loop at once, without leaving: what was accepted is stored, and peers take this member for crashed.
+    /// Stops the node as a member that comes back, and ends the loop; see [`handle::Handle::shutdown`]. A second call ends it at once, after its
+    /// last sync.
     ///
     /// # Errors
     /// [`Unavailable`].

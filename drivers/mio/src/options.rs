@@ -34,6 +34,8 @@ pub struct Options {
     pub client_output: ClientOutput,
     /// How long [`Handle::leave`](crate::Handle::leave) may take; 5 s.
     pub leave_timeout: Duration,
+    /// How long [`Handle::shutdown`](crate::Handle::shutdown) may wait for the last batch to be synced; 5 s.
+    pub stop_timeout: Duration,
     /// The bounds of each link's write queue.
     pub queue: QueueLimits,
 }
@@ -53,6 +55,7 @@ impl Options {
             client_stall_timeout: Duration::from_secs(300),
             client_output: ClientOutput::default(),
             leave_timeout: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(5),
             queue: QueueLimits::default(),
         }
     }

@@ -40,6 +40,8 @@ pub(crate) struct Peers {
     again: VecDeque<usize>,
     /// Inputs for the node, in order.
     pub(crate) inputs: Vec<Input>,
+    /// The loop ends: a link that is done stays until its peer has read the end, see `farewell`.
+    pub(crate) ends: bool,
 }
 
 pub(crate) struct Peer {
@@ -84,6 +86,7 @@ impl Peers {
             dirty: Vec::new(),
             again: VecDeque::new(),
             inputs: Vec::new(),
+            ends: false,
         }
     }
 
@@ -409,7 +412,7 @@ impl Peers {
                 return self.fail(token, LinkError::Broken);
             }
         }
-        if peer.channel.is_done() {
+        if peer.channel.is_done() && !self.ends {
             return self.fail(token, LinkError::Closed);
         }
         peer.set_timer(token, &mut self.timers);

@@ -258,6 +258,7 @@ impl<C: Clients> Loop<C> {
             self.clients.answered(now, &mut self.node, client, answer);
         }
         let at = self.clock.instant(now.mono);
+        self.peers.ends |= halted.is_some();
         self.peers.flush(at);
         self.clients.begin_phase();
         self.clients.flush(at, now, &mut self.node);
@@ -306,6 +307,7 @@ impl<C: Clients> Loop<C> {
         }
         // No client goes on: no turn would store what it writes.
         let at = self.clock.instant(now.mono);
+        self.peers.ends = true;
         self.peers.flush(at);
         self.clients.flush_last(at, &self.node);
         if let Some(error) = self.store.take().and_then(|store| store.close().error) {

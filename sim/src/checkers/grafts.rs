@@ -63,7 +63,7 @@ impl IHaves {
         self.trusted.insert(link);
     }
 
-    /// The peer of a link greets or takes its leave: what it is to the node has to be seen anew.
+    /// The peer of a link greets, takes its leave or stops: what it is to the node has to be seen anew.
     fn turns(&mut self, link: LinkId) {
         if self.trusted.remove(&link) {
             self.waiting.retain(|_, wait| wait.link != link);
@@ -212,7 +212,10 @@ impl Grafts {
                 return;
             }
             Message::Cluster(
-                ClusterMessage::Greeting(_) | ClusterMessage::Leave | ClusterMessage::Denial(_),
+                ClusterMessage::Greeting(_)
+                | ClusterMessage::Leave
+                | ClusterMessage::Stop
+                | ClusterMessage::Denial(_),
             ) => {
                 return self.nodes[node].turns(link);
             }

@@ -49,7 +49,7 @@ impl<'a> Line<'a> {
                 .num("evictions", evictions.len() as u64)
                 .mute(evictions.iter().copied()),
             ClusterMessage::Denial(why) => self.mute([*why as u64]),
-            ClusterMessage::Leave => self,
+            ClusterMessage::Leave | ClusterMessage::Stop => self,
             ClusterMessage::Evict {
                 node,
                 round,

@@ -84,7 +84,7 @@ fn what_was_answered_in_the_last_turn_is_stored() {
         let n = client.read(&mut chunk).unwrap();
         heard.extend_from_slice(&chunk[..n]);
     }
-    assert!(matches!(a.end(), Exit::Shutdown));
+    assert!(matches!(a.end(), Exit::Stopped(_)));
     loop {
         match client.read(&mut chunk) {
             Ok(0) => break,
@@ -145,7 +145,7 @@ fn last_words_are_written_before_the_loop_returns() {
         }
     };
     b.handle.call(last_words).unwrap();
-    assert!(matches!(b.end(), Exit::Shutdown));
+    assert!(matches!(b.end(), Exit::Stopped(_)));
     wait("the last words", || {
         let all = |node: &mut Node, now: Now| node.view(now).len(TableId::DEFAULT);
         a.handle.with(all).unwrap() == Ok(ROWS + 1)

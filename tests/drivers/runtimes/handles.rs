@@ -353,7 +353,7 @@ async fn calls_wait_for_room_and_all_are_answered<R: Runtime>(runtime: R) {
         put.await.unwrap();
     }
     handle.shutdown().await.unwrap();
-    assert!(matches!(exit.await, Some(Exit::Shutdown)));
+    assert!(matches!(exit.await, Some(Exit::Stopped(_))));
 }
 
 async fn nobody_waits_for_a_loop_that_has_ended<R: Runtime>(runtime: R) {
@@ -368,7 +368,7 @@ async fn nobody_waits_for_a_loop_that_has_ended<R: Runtime>(runtime: R) {
         assert!(future::poll_once(joining.as_mut()).await.is_none());
         // Both have reached the loop before the order to end.
         handle.with(|_, _| ()).await.unwrap();
-        assert!(matches!(a.end().await, Exit::Shutdown));
+        assert!(matches!(a.end().await, Exit::Stopped(_)));
         (watching.await, joining.await)
     };
     assert!(matches!(told, (None, Err(Error::Closed))), "{told:?}");
@@ -413,7 +413,7 @@ async fn a_second_leave_ends_the_first<R: Runtime>(runtime: R) {
     })
     .await;
     // Its peer vanishes, so no member takes over what it holds.
-    b.end().await;
+    b.vanish().await;
     a.handle.put(TABLE, "k", "v").await.unwrap();
     let mut first = pin!(a.handle.leave());
     assert!(future::poll_once(first.as_mut()).await.is_none());

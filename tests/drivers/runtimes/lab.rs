@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_lite::future;
 use rumormill_async::{Counters, Driver, Error, Exit, Handle, Options, Runtime};
 use rumormill_core::{Config, Recovery, Seed, Storage, TableId};
-use rumormill_kit::answer::{Answer, answer};
+use rumormill_kit::answer::{Answer, Reply, answer};
 use rumormill_kit::store::{Store, StoreHandle, StoreWorker};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +25,7 @@ pub(crate) struct Running {
     pub(crate) counters: Arc<Counters>,
     pub(crate) peers: SocketAddr,
     pub(crate) exit: Answer<Exit>,
+    vanish: Reply<()>,
 }
 
 impl Running {
@@ -32,6 +33,12 @@ impl Running {
         // A driver that has ended already takes no command.
         let _ = self.handle.shutdown().await;
         self.exit.await.expect("the loop runs to its end")
+    }
+
+    /// Ends it as a crash does: its peers hear nothing of it.
+    pub(crate) async fn vanish(self) {
+        self.vanish.send(());
+        assert!(self.exit.await.is_none(), "the loop has ended by itself");
     }
 }
 
@@ -48,11 +55,20 @@ pub(crate) async fn start<R: Runtime>(
 /// With what a store holds from an earlier boot.
 pub(crate) async fn start_stored<R: Runtime>(
     runtime: &R,
+    store: impl Store,
+    configure: impl FnOnce(&mut Config),
+) -> Running {
+    start_stored_with(runtime, Options::new(any()), store, configure).await
+}
+
+/// The same with options.
+pub(crate) async fn start_stored_with<R: Runtime>(
+    runtime: &R,
+    options: Options,
     mut store: impl Store,
     configure: impl FnOnce(&mut Config),
 ) -> Running {
-    let driver = Driver::bind(runtime.clone(), Options::new(any())).await;
-    let driver = driver.unwrap();
+    let driver = Driver::bind(runtime.clone(), options).await.unwrap();
     let mut recovery = recovery(&driver, |config| {
         config.storage = Storage::Ordered;
         configure(config);
@@ -79,12 +95,23 @@ fn serve<R: Runtime>(
     let node = recovery.finish(driver.now()).unwrap();
     let (handle, counters) = (driver.handle(), driver.counters());
     let (done, exit) = answer();
-    runtime.spawn(async move { done.send(driver.run(node, store).await) });
+    let (vanish, vanishes) = answer::<()>();
+    runtime.spawn(async move {
+        let run = async { done.send(driver.run(node, store).await) };
+        let vanished = async {
+            // A test that drops its node lets it run.
+            if vanishes.await.is_none() {
+                future::pending::<()>().await;
+            }
+        };
+        future::or(run, vanished).await;
+    });
     Running {
         handle,
         counters,
         peers,
         exit,
+        vanish,
     }
 }
 

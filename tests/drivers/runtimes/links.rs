@@ -67,7 +67,7 @@ async fn members_join_exchange_rows_and_leave<R: Runtime>(runtime: R) {
         panic!("the loop ended otherwise");
     };
     assert_eq!(said, left);
-    assert!(matches!(a.end().await, Exit::Shutdown));
+    assert!(matches!(a.end().await, Exit::Stopped(_)));
 }
 
 async fn a_link_that_breaks_is_noticed<R: Runtime>(runtime: R) {
@@ -112,7 +112,7 @@ fn last_words_are_written_before_the_loop_returns() {
     });
     let exit = future::block_on(executor.run(driver.run(node, None)));
     drop(executor);
-    assert!(matches!(exit, Exit::Shutdown));
+    assert!(matches!(exit, Exit::Stopped(_)));
     talk.join().unwrap();
     smol::block_on(async {
         wait("the last words", async || {

@@ -2,24 +2,28 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future;
 use rumormill_async::{Exit, Options, Runtime};
 use rumormill_core::{
-    Storage, TableId,
+    Config, Storage, TableId,
     io::{Record, StoreOp},
+    members::{MemberState, NodePhase},
     table::{ChangeKind, Durability, Found, TableOptions},
 };
 use rumormill_kit::store::{LoadError, MemoryStore, Store, StoreError, StoreReader};
 
-use super::lab::{any, on_every_runtime, start, start_stored, value};
+use super::lab::{any, on_every_runtime, start, start_stored, start_stored_with, value, wait};
 
 on_every_runtime! {
     rows_of_a_synced_table_are_shown_when_they_are_durable
     values_that_are_only_in_the_store_are_loaded
     a_store_that_fails_ends_the_loop
     a_node_without_its_store_halts
+    a_shutdown_waits_for_the_last_sync_and_says_goodbye
+    a_stop_that_takes_too_long_is_cut_after_its_last_sync
 }
 
 /// A store whose syncs wait for a gate, or fail.
@@ -41,6 +45,15 @@ impl Gated {
     fn set(&self, to: Gate) {
         *self.gate.0.lock().unwrap() = to;
         self.gate.1.notify_all();
+    }
+}
+
+/// Opens the gate when a test ends, however: a loop that ends waits for its store.
+struct OpensAtTheEnd(Gated);
+
+impl Drop for OpensAtTheEnd {
+    fn drop(&mut self) {
+        self.0.set(Gate::Open);
     }
 }
 
@@ -156,4 +169,73 @@ async fn a_node_without_its_store_halts<R: Runtime>(runtime: R) {
         panic!("the loop ended otherwise");
     };
     assert_eq!(why, "there is no store");
+}
+
+async fn a_shutdown_waits_for_the_last_sync_and_says_goodbye<R: Runtime>(runtime: R) {
+    // So seldom that only a goodbye tells in time that a peer has gone.
+    let seldom = |config: &mut Config| {
+        config.timing.probe_interval = Duration::from_secs(600);
+        config.timing.probe_timeout = Duration::from_secs(300);
+        config.timing.sync_interval = Duration::from_secs(600);
+    };
+    let a = start(&runtime, Options::new(any()), seldom).await;
+    let (store, seed) = (Gated::default(), a.peers.to_string());
+    let configure = |config: &mut Config| {
+        seldom(config);
+        config.seeds.push(seed.clone());
+    };
+    let b = start_stored(&runtime, store.clone(), configure).await;
+    let sees = async |state: MemberState| {
+        let members = a.handle.members().await.unwrap();
+        let mut others = members.iter().filter(|member| !member.me);
+        others.any(|member| member.state == state)
+    };
+    wait("each other", async || {
+        sees(MemberState::Alive).await && b.handle.with(|node, _| node.is_full()).await.unwrap()
+    })
+    .await;
+    b.handle.sync().await.unwrap();
+    let _opens = OpensAtTheEnd(store.clone());
+    store.set(Gate::Closed);
+    b.handle.put(TableId::DEFAULT, "k", "v").await.unwrap();
+    {
+        let mut ending = pin!(b.handle.shutdown());
+        assert!(future::poll_once(ending.as_mut()).await.is_none());
+        wait("the stop", async || {
+            let status = b.handle.status().await.unwrap();
+            status.phase == NodePhase::Stopping
+        })
+        .await;
+        let refused = b.handle.put(TableId::DEFAULT, "late", "v").await;
+        assert!(
+            matches!(&refused, Err(error) if error.to_string().contains("is stopping")),
+            "{refused:?}"
+        );
+        assert!(future::poll_once(ending.as_mut()).await.is_none());
+        assert!(sees(MemberState::Alive).await, "it says goodbye at last");
+        store.set(Gate::Open);
+        ending.await.unwrap();
+    }
+    assert!(matches!(b.exit.await, Some(Exit::Stopped(_))));
+    wait("the goodbye", async || sees(MemberState::Down).await).await;
+    store.memory.crash();
+    let b = start_stored(&runtime, store, configure).await;
+    assert_eq!(value(&b.handle, "k").await, Ok(Some("v".into())));
+    wait("its return", async || sees(MemberState::Alive).await).await;
+    b.end().await;
+    a.end().await;
+}
+
+async fn a_stop_that_takes_too_long_is_cut_after_its_last_sync<R: Runtime>(runtime: R) {
+    let store = MemoryStore::new();
+    let mut options = Options::new(any());
+    options.stop_timeout = Duration::ZERO;
+    let seldom = |config: &mut Config| config.timing.sync_interval = Duration::from_secs(600);
+    let a = start_stored_with(&runtime, options, store.clone(), seldom).await;
+    a.handle.put(TableId::DEFAULT, "k", "v").await.unwrap();
+    assert!(matches!(a.end().await, Exit::StopCut));
+    store.crash();
+    let a = start_stored(&runtime, store, seldom).await;
+    assert_eq!(value(&a.handle, "k").await, Ok(Some("v".into())));
+    a.end().await;
 }

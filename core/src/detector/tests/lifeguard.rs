@@ -328,3 +328,33 @@ fn hearsay_that_revives_is_noticed() {
     node.rules = Rules::without(crate::mutants::Mutant::HearsayRevives);
     stays_dead(node);
 }
+
+/// A goodbye of the generation before comes when the next one is known already.
+fn hears_a_late_goodbye(mut node: Detector) {
+    let now = node.now;
+    let up = node.add(now, NodeId(2), GENERATION + 1, "");
+    assert!(up.is_empty(), "it was alive before");
+    let said = node.stopped(now, NodeId(2), GENERATION);
+    assert!(said.is_empty(), "the next generation goes on: {said:?}");
+    let said = node.stopped(now, NodeId(2), GENERATION + 1);
+    assert_eq!(said, [Action::Down(NodeId(2))]);
+    let said = node.stopped(now, NodeId(2), GENERATION + 1);
+    assert!(said.is_empty(), "it is down already");
+    assert!(node.stopped(now, NodeId(9), GENERATION).is_empty());
+    let up = node.direct(now, NodeId(2), GENERATION + 2);
+    assert_eq!(up, [Action::Up(NodeId(2))], "it is back");
+}
+
+#[test]
+fn a_goodbye_ends_the_generation_that_says_it_and_no_other() {
+    hears_a_late_goodbye(lone(3));
+}
+
+#[test]
+#[cfg(feature = "mutants")]
+#[should_panic(expected = "the next generation goes on")]
+fn planted_a_goodbye_outlives_its_generation() {
+    let mut node = lone(3);
+    node.rules = Rules::without(crate::mutants::Mutant::GoodbyeOutlives);
+    hears_a_late_goodbye(node);
+}

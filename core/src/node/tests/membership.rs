@@ -20,7 +20,7 @@ impl Lab {
         at
     }
 
-    fn member(&self, at: usize, id: NodeId) -> MemberInfo {
+    pub(super) fn member(&self, at: usize, id: NodeId) -> MemberInfo {
         let members = self.nodes[at].as_ref().unwrap().members();
         members.into_iter().find(|member| member.id == id).unwrap()
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use super::{
     anti_entropy, checkpoints, damage, drop_markers, evict, expiry, ids, leave, links, membership,
-    names, namesake, push, refusals, relay, siblings, skew, waits,
+    names, namesake, push, refusals, relay, siblings, skew, stop, waits,
 };
 use crate::mutants::Mutant;
 
@@ -100,6 +100,10 @@ caught! {
     RepairUnwritten as repair_unwritten by siblings::what_a_disk_brings_back_is_replaced_again_though_it_is_forgotten_elsewhere, "left == right";
     ResumeUnrecorded as resume_unrecorded by evict::of_two_that_go_on_and_one_that_was_not_gone_one_is_the_base, "row-repaired";
     ScopeOutdated as scope_outdated by anti_entropy::a_session_about_a_part_brings_what_has_replaced_its_rows_since, "left == right";
+    GoodbyeUnheard as goodbye_unheard by stop::a_member_that_stops_is_down_at_once_and_comes_back_as_the_same_one, "they know at once";
+    StopUnsynced as stop_unsynced by stop::a_stop_waits_until_the_last_batch_is_synced_and_takes_no_more_writes, "not before it is synced";
+    StopWrites as stop_writes by stop::a_stop_waits_until_the_last_batch_is_synced_and_takes_no_more_writes, "it takes no more";
+    StopUnpushed as stop_unpushed by stop::rows_that_wait_to_be_pushed_go_out_before_the_goodbye, "it was pushed";
     SkewUntold as skew_untold by skew::a_wrong_clock_is_told_until_it_is_right, "a wrong clock is told once";
     StepBackUnseen as step_back_unseen by expiry::clocks_that_were_fast_and_are_right_again_end_no_row, "right again";
     TellingsLast as tellings_last by expiry::a_clock_that_was_heard_long_ago_has_no_vote, "heard long ago";

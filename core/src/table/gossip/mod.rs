@@ -5,6 +5,7 @@
 
 mod door;
 mod protocol;
+mod received;
 mod replica;
 mod restored;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use alloc::vec::Vec;
 pub(crate) use door::SysRow;
 pub use protocol::StrayRows;
 pub(crate) use protocol::{Paged, Rejoined};
+pub use received::RowsReceived;
 pub(crate) use replica::*;
 pub(crate) use restored::Restored;
 
@@ -40,6 +42,7 @@ const SWEEP_BUDGET: usize = 256;
 pub(crate) struct Gossip {
     /// The rows and coverage that the node holds.
     replica: Replica,
+    received: RowsReceived,
     stability: Stability,
     relays: Relays,
     anti_entropy: AntiEntropy,
@@ -65,6 +68,7 @@ impl Gossip {
     pub(crate) fn new(now: Instant, config: &Config, rng: Rng, replica: Replica) -> Gossip {
         Gossip {
             replica,
+            received: RowsReceived::default(),
             stability: Stability::default(),
             relays: Relays::default(),
             anti_entropy: AntiEntropy::new(config.timing.clone(), &config.limits, rng),
@@ -142,6 +146,7 @@ impl Gossip {
         (link, node): (LinkId, NodeId),
         msg: GossipMessage,
     ) -> Result<Paged, Refusal> {
+        self.received.count(&msg);
         match msg {
             GossipMessage::Push(batch) => self.on_push(env, batch)?,
             GossipMessage::Forward { cuts, rows } => self.on_forward(env, &cuts, rows)?,
@@ -165,6 +170,11 @@ impl Gossip {
             }
         }
         Ok(Paged::Merged)
+    }
+
+    /// Returns how many rows peers have sent in this boot.
+    pub(crate) fn rows_received(&self) -> RowsReceived {
+        self.received
     }
 
     /// Lets all that waited for a value go on, but for a rejoin. `None`: the row is no longer cold.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::describe::show;
-use super::stalls;
+use super::{restarts, stalls};
 use crate::cli::{Bench, BenchOf};
 use crate::failure::Failure;
 use crate::output::print_line;
@@ -25,8 +25,10 @@ struct Measured {
 }
 
 pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
-    if let Some(BenchOf::Stalls(stalls)) = &args.what {
-        return stalls::run(stalls);
+    match &args.what {
+        Some(BenchOf::Stalls(stalls)) => return stalls::run(stalls),
+        Some(BenchOf::Restarts(restarts)) => return restarts::run(restarts),
+        None => {}
     }
     let mut control = Client::connect(&args.server.addr)?;
     let pid = if control.is_local() {

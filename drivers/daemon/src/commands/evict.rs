@@ -44,11 +44,11 @@ pub(crate) fn resume(server: &ServerArgs) -> Result<(), Failure> {
 }
 
 /// Posts to the node, and gives its answer.
-fn ask(path: &str, server: &ServerArgs) -> Result<Value, Failure> {
+pub(super) fn ask(path: &str, server: &ServerArgs) -> Result<Value, Failure> {
     let endpoint = http::endpoint(&mut Client::connect(&server.addr)?)?;
     let answer = http::ask(&endpoint, &Ask::new("POST", path))?;
     match answer.status {
-        200 => answer.json(),
+        200 | 202 => answer.json(),
         _ => Err(answer.refusal()),
     }
 }

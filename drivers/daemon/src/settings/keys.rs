@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use rumormill_store::Options;
 
-use super::Settings;
+use super::{OnStop, Settings};
 
 /// One setting.
 pub(crate) struct Key {
@@ -232,6 +232,11 @@ pub(crate) const KEYS: &[Key] = &[
             Some(())
         },
     ),
+    key("on_stop", "stop or leave", |s, text| {
+        let ways = [OnStop::Stop, OnStop::Leave];
+        s.on_stop = Some(ways.into_iter().find(|way| way.name() == text)?);
+        Some(())
+    }),
 ];
 
 fn name(text: &str) -> Option<String> {

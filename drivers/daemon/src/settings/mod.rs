@@ -54,6 +54,25 @@ impl SettingError {
     }
 }
 
+/// The end of a node that is asked to end by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnStop {
+    /// It stops, and comes back as the same member.
+    Stop,
+    /// It leaves the cluster.
+    Leave,
+}
+
+impl OnStop {
+    /// Returns its name: `stop` or `leave`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            OnStop::Stop => "stop",
+            OnStop::Leave => "leave",
+        }
+    }
+}
+
 /// The outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -83,6 +102,7 @@ pub(crate) struct Settings {
     pub(crate) sync_interval_ms: u64,
     pub(crate) store_log_bytes: u64,
     pub(crate) leave_timeout_ms: u64,
+    on_stop: Option<OnStop>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -116,6 +136,7 @@ impl Default for Settings {
             sync_interval_ms: 1_000,
             store_log_bytes: rumormill_store::Options::LOG_BYTES,
             leave_timeout_ms: 3_000,
+            on_stop: None,
             origins: BTreeMap::new(),
         }
     }
@@ -165,6 +186,16 @@ impl Settings {
     /// Where the value of a key came from.
     pub(crate) fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Returns the end that a signal asks for. A node that keeps nothing never comes back as the same member, so it leaves, unless it was
+    /// told otherwise.
+    pub(crate) fn on_stop(&self) -> OnStop {
+        let by_storage = match self.memory {
+            true => OnStop::Leave,
+            false => OnStop::Stop,
+        };
+        self.on_stop.unwrap_or(by_storage)
     }
 
     /// The directory of the store: by name if there is one, else by the peers' port, so that several nodes started in one

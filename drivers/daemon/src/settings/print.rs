@@ -70,6 +70,7 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
         "sync_interval_ms" => number(s.sync_interval_ms),
         "store_log_bytes" => number(s.store_log_bytes),
         "leave_timeout_ms" => number(s.leave_timeout_ms),
+        "on_stop" => text(s.on_stop().name()),
         _ => None,
     }
 }

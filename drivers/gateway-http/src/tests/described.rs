@@ -123,3 +123,19 @@ fn an_eviction_is_refused_with_its_code() {
     assert_eq!(evict("nobody", "?force=perhaps").code(), "bad_parameter");
     assert_eq!(evict("nobody", "?hard").code(), "bad_parameter");
 }
+
+#[test]
+fn a_node_that_is_asked_to_leave_says_what_it_leaves_behind_and_takes_no_more_writes() {
+    let lab = Lab::new(Storage::None);
+    let answer = lab.send(Method::POST, "/v1/members/self/leave", "");
+    assert_eq!(answer.status, StatusCode::OK);
+    let left = answer.json();
+    assert_eq!(
+        (&left["complete"], &left["others"]),
+        (&true.into(), &0.into())
+    );
+    let words = "no other member answered: what this one holds is nowhere else";
+    assert_eq!(left["outcome"], words);
+    let refused = lab.send(Method::PUT, "/v1/usr/t/k", "v");
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+}

@@ -34,6 +34,8 @@ pub struct CommandLimits {
     pub watches: usize,
     /// How long a leave may take; 5 s.
     pub leave_timeout: Duration,
+    /// How long a stop may wait for the last batch to be synced; 5 s.
+    pub stop_timeout: Duration,
 }
 
 impl Default for CommandLimits {
@@ -42,6 +44,7 @@ impl Default for CommandLimits {
             commands: 4_096,
             watches: 10_000,
             leave_timeout: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -85,6 +88,8 @@ pub struct Commands {
     /// Until when the node may take its leave; the callers that wait for it are in `leavers`.
     leaving: Option<Instant>,
     leavers: Vec<Reply<Result<Handover, Error>>>,
+    /// Until when the node may stop; the callers that wait for it are in `enders`.
+    stopping: Option<Instant>,
     enders: Vec<Reply<()>>,
     more: bool,
 }
@@ -103,6 +108,7 @@ impl Commands {
             listeners: Vec::new(),
             leaving: None,
             leavers: Vec::new(),
+            stopping: None,
             enders: Vec::new(),
             more: false,
         };
@@ -130,13 +136,23 @@ impl Commands {
                     if self.leaving.is_some() {
                         return Some(Exit::LeaveCut);
                     }
+                    // A node that stops does not leave any more: the caller hears that the leave was cut.
+                    if self.stopping.is_some() {
+                        continue;
+                    }
                     self.leaving = Some(Instant::now() + self.limits.leave_timeout);
                     let token = self.token();
                     self.hand_in(node, now, (token, None), Request::Leave);
                 }
                 Order::Shutdown(ended) => {
                     self.enders.extend(ended);
-                    return Some(Exit::Shutdown);
+                    if self.stopping.is_some() {
+                        return Some(Exit::StopCut);
+                    }
+                    self.leaving = None;
+                    self.stopping = Some(Instant::now() + self.limits.stop_timeout);
+                    let token = self.token();
+                    self.hand_in(node, now, (token, None), Request::Stop);
                 }
             }
         }
@@ -261,16 +277,19 @@ impl Commands {
         self.more
     }
 
-    /// When a leave has taken too long.
+    /// When a leave or a stop has taken too long.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.leaving
+        self.leaving.or(self.stopping)
     }
 
-    /// Why the loop ends after a turn, if it does: the node has halted, or what [`Commands::obey`] said, or a leave has taken too
+    /// Why the loop ends after a turn, if it does: the node has halted, or what [`Commands::obey`] said, or a leave or a stop has taken too
     /// long.
     pub fn verdict(&self, halted: Option<HaltReason>, ended: Option<Exit>) -> Option<Exit> {
-        let late = self.leaving.is_some_and(|until| until <= Instant::now());
-        let cut = late.then_some(Exit::LeaveCut);
+        let late = |until: Option<Instant>| until.is_some_and(|until| until <= Instant::now());
+        let cut = match late(self.leaving) {
+            true => Some(Exit::LeaveCut),
+            false => late(self.stopping).then_some(Exit::StopCut),
+        };
         halted.map(Exit::from).or(ended).or(cut)
     }
 

@@ -28,11 +28,15 @@ impl Gossip {
         env.links.ring().len() >= env.seat.config.limits.direct_push_members
     }
 
-    /// When the fresh writes go out; with a full batch, rows of the store's own or a leave under way that is at the end of the turn.
+    /// When the fresh writes go out; with a full batch, rows of the store's own, or a leave or stop under way that is at the end of the turn.
     pub(crate) fn push_deadline(&self, env: &Look<'_>) -> Option<Instant> {
         let since = self.replica.outbox().since()?;
         let wait = env.seat.config.timing.flush_deadline;
-        let waits = !env.seat.is_leaving && !self.replica.must_push();
+        let goes = match env.seat.is_stopping {
+            true => env.fx.rules().stops_after_pushes(),
+            false => env.seat.is_leaving,
+        };
+        let waits = !goes && !self.replica.must_push();
         Some(if waits { since + wait } else { since })
     }
 

@@ -169,6 +169,7 @@ impl Machine {
             joined: self.joined,
             is_rejoining: self.is_rejoining,
             is_leaving: false,
+            is_stopping: false,
             takes_no_rows: false,
             joining: None,
             config: &self.config,
