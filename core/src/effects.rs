@@ -14,6 +14,7 @@ use crate::io::{Event, HaltReason, HangupReason, Lane, Links, Output, Response, 
 use crate::marks::Mark;
 use crate::refusals::Refusal;
 use crate::rules::Rules;
+use crate::store::batch::Batch;
 use crate::time::Now;
 use crate::wire::Message;
 
@@ -27,8 +28,7 @@ pub(crate) struct Effects {
     now: Now,
     out: VecDeque<Output>,
     storage: Storage,
-    batch: Vec<StoreOp>,
-    batch_bytes: usize,
+    batch: Batch,
     /// Batches that were emitted and are not durable yet, with their bytes, and the bytes of all of them.
     waiting: VecDeque<(Seq, usize)>,
     waiting_bytes: usize,
@@ -64,8 +64,7 @@ impl Effects {
             now: Now::default(),
             out: VecDeque::new(),
             storage,
-            batch: Vec::new(),
-            batch_bytes: 0,
+            batch: Batch::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             unasked: (0, 0),
@@ -242,10 +241,17 @@ impl Effects {
     pub(crate) fn store(&mut self, op: StoreOp) -> Seq {
         if self.storage == Storage::Ordered {
             self.turn_open = true;
-            self.batch_bytes += op.size();
             self.batch.push(op);
         }
         self.open_seq()
+    }
+
+    /// Adds what is put into the batch of this turn.
+    pub(crate) fn store_with(&mut self, put: impl FnOnce(&mut Batch)) {
+        if self.storage == Storage::Ordered {
+            self.turn_open = true;
+            put(&mut self.batch);
+        }
     }
 
     /// Asks that the batch of this turn be synced when the turn ends.
@@ -314,7 +320,7 @@ impl Effects {
         let mut emitted = None;
         if !self.batch.is_empty() || self.sync_now {
             let seq = self.open;
-            let bytes = core::mem::take(&mut self.batch_bytes);
+            let bytes = self.batch.size();
             self.waiting.push_back((seq, bytes));
             self.waiting_bytes += bytes;
             let (batches, unasked) = (self.unasked.0 + 1, self.unasked.1 + bytes);
@@ -328,7 +334,7 @@ impl Effects {
             if sync {
                 self.sync_asked = seq;
             }
-            let batch = core::mem::take(&mut self.batch);
+            let batch = self.batch.take();
             self.out.push_back(Output::Store { seq, batch, sync });
             emitted = Some(seq);
         }

@@ -297,7 +297,8 @@ pub enum Output {
     Store {
         /// Its number; they grow by one.
         seq: Seq,
-        /// Its writes, in order.
+        /// Its writes, in order. The bytes of its records may lie in one piece of memory, which is not freed before the last of them is dropped:
+        /// a store that keeps some for longer than the batch copies them.
         batch: Vec<StoreOp>,
         /// Whether to sync it and everything before it now, and to answer [`Input::Stored`].
         sync: bool,

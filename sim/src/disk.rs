@@ -134,7 +134,12 @@ impl Disk {
             for op in batch {
                 match op {
                     StoreOp::Put(Record { key, value }) => {
-                        self.durable.insert(key, value);
+                        // A copy: the records of a batch share their memory.
+                        let value = Bytes::copy_from_slice(&value);
+                        match self.durable.get_mut(&key) {
+                            Some(known) => *known = value,
+                            None => drop(self.durable.insert(Bytes::copy_from_slice(&key), value)),
+                        }
                     }
                     StoreOp::Delete(key) => {
                         self.durable.remove(&key);

@@ -44,6 +44,19 @@ impl Writer {
         self.bytes(value.as_bytes())
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Drops what was written, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.0
     }

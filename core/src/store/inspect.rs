@@ -124,8 +124,15 @@ mod tests {
     use super::*;
     use crate::id::NodeId;
     use crate::io::StoreOp;
+    use crate::store::batch::Batch;
     use crate::table::gossip::{ActorIx, Arrival};
     use crate::table::{Hlc, Runs, sys};
+
+    fn batched(put_into: impl FnOnce(&mut Batch)) -> Record {
+        let mut batch = Batch::default();
+        put_into(&mut batch);
+        put(batch.take().remove(0))
+    }
 
     fn put(op: StoreOp) -> Record {
         match op {
@@ -141,7 +148,7 @@ mod tests {
             boot: 2,
         };
         let class = RowClass::UsrDurable;
-        let context = put(gossip::covered(class, actor, &Runs::default()));
+        let context = batched(|batch| gossip::put_covered(batch, class, actor, &Runs::default()));
         let found = inspect(&context);
         assert_eq!(found.owner, Some(Owner::Mode(Mode::Gossip)));
         assert_eq!(found.kind, RecordKind::Context { class, actor });
@@ -176,7 +183,7 @@ mod tests {
                 value,
                 siblings: None,
             };
-            let row = put(gossip::put_row(class, "safe", actor, &row));
+            let row = batched(|batch| gossip::put_row(batch, class, "safe", actor, &row));
             let found = inspect(&row);
             assert!(found.whole);
             assert_eq!(found.deleted, deleted);

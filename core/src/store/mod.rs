@@ -10,6 +10,7 @@
 //! ```
 //! Integers are little-endian unless marked. Every value ends in eight bytes of rapidhash (v3) over key and value.
 
+pub(crate) mod batch;
 pub(crate) mod bytes;
 mod inspect;
 pub(crate) mod record;

@@ -1,6 +1,7 @@
 //! The seal of a record: eight bytes of rapidhash (v3) over key and value, at the end of the value.
 
 use alloc::string::String;
+use core::ops::Range;
 
 use bytes::Bytes;
 use rapidhash::v3::rapidhash_v3;
@@ -21,6 +22,14 @@ pub(crate) fn sealed(key: Bytes, mut value: Writer) -> Record {
         key,
         value: value.finish(),
     }
+}
+
+/// Appends the seal of a record to its value, which follows its key.
+pub(crate) fn append(record: &mut Writer, key: Range<usize>) {
+    let key_and_value = record.as_slice().get(key.start..).unwrap_or_default();
+    let (key, value) = key_and_value.split_at(key.len());
+    let sum = checksum(key, value);
+    record.u64(sum);
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> u64 {

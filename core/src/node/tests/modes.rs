@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::{RecoverError, TableError};
+use crate::store::batch::Batch;
 use crate::table::gossip;
 use crate::table::gossip::{ActorIx, Arrival};
 use crate::table::{Hlc, Mode, RowClass, TableOptions, catalog, sys};
@@ -97,8 +98,9 @@ fn a_store_with_rows_of_a_gossip_table_under_such_a_name_is_refused() {
             value: Some(Bytes::from_static(b"v")),
             siblings: None,
         };
-        let StoreOp::Put(row) = gossip::record::put_row(RowClass::UsrDurable, name, actor, &row)
-        else {
+        let mut batch = Batch::default();
+        gossip::record::put_row(&mut batch, RowClass::UsrDurable, name, actor, &row);
+        let Some(StoreOp::Put(row)) = batch.take().pop() else {
             panic!("a row is put");
         };
         let mut recovery = Recovery::new(lab.configs[0].clone(), Seed::from_u64(1));

@@ -297,7 +297,7 @@ impl Coverage {
                 let actor = self.actor(ix);
                 let entry = self.entry_mut(class, ix);
                 entry.unstored = false;
-                fx.store(record::covered(class, actor, &entry.seen));
+                fx.store_with(|batch| record::put_covered(batch, class, actor, &entry.seen));
             }
         }
     }

@@ -372,12 +372,9 @@ impl Replica {
     ) {
         if class.is_durable() && env.fx.has_storage() {
             let name = env.catalog.name(arrival.table);
-            env.fx.store(record::put_row(
-                class,
-                name,
-                self.actor(arrival.actor),
-                &arrival,
-            ));
+            let actor = self.actor(arrival.actor);
+            let put = |batch: &mut _| record::put_row(batch, class, name, actor, &arrival);
+            env.fx.store_with(put);
         }
         let seq = env.fx.open_seq();
         env.fx.changed(env.catalog.public(arrival.table));

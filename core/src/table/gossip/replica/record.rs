@@ -14,9 +14,8 @@ use bytes::Bytes;
 
 use super::{Arrival, Value};
 use crate::id::{Actor, NodeId};
-use crate::io::StoreOp;
+use crate::store::batch::Batch;
 use crate::store::bytes::{Reader, Writer};
-use crate::store::seal::seal;
 use crate::table::siblings::SiblingRow;
 use crate::table::{Hlc, RowClass, Runs};
 
@@ -68,45 +67,63 @@ pub(crate) struct RowRecord {
 
 pub(crate) fn row_key(class: RowClass, table: &str, key: &[u8]) -> Bytes {
     let mut out = Writer::with_capacity(3 + table.len() + key.len());
+    write_row_key(&mut out, class, table, key);
+    out.finish()
+}
+
+fn write_row_key(out: &mut Writer, class: RowClass, table: &str, key: &[u8]) {
     // Table names have at most 255 bytes, here and on the wire.
     out.u8(ROW)
         .u8(class as u8)
         .u8(table.len() as u8)
         .raw(table.as_bytes())
         .raw(key);
-    out.finish()
 }
 
-pub(crate) fn put_row(class: RowClass, table: &str, actor: Actor, row: &Arrival) -> StoreOp {
-    let len = row.value.as_ref().map_or(0, Bytes::len);
-    let mut value = Writer::with_capacity(len + 64);
-    value
-        .u64(actor.node.0)
-        .u64(actor.boot)
-        .u64(row.counter)
-        .u64(row.clock.0)
-        .u64(row.expires);
-    value
-        .u8(u8::from(row.value.is_some()))
-        .raw(row.value.as_deref().unwrap_or_default());
-    seal(row_key(class, table, &row.key), value)
+pub(crate) fn put_row(
+    batch: &mut Batch,
+    class: RowClass,
+    table: &str,
+    actor: Actor,
+    row: &Arrival,
+) {
+    batch.put(
+        |key| write_row_key(key, class, table, &row.key),
+        |value| {
+            value
+                .u64(actor.node.0)
+                .u64(actor.boot)
+                .u64(row.counter)
+                .u64(row.clock.0)
+                .u64(row.expires)
+                .u8(u8::from(row.value.is_some()))
+                .raw(row.value.as_deref().unwrap_or_default());
+        },
+    );
 }
 
-pub(crate) fn covered(class: RowClass, actor: Actor, runs: &Runs) -> StoreOp {
-    let mut value = Writer::with_capacity(16 * runs.as_slice().len() + 8);
-    for (low, high) in runs.as_slice() {
-        value.u64(*low).u64(*high);
-    }
-    seal(covered_key(class, actor), value)
+pub(crate) fn put_covered(batch: &mut Batch, class: RowClass, actor: Actor, runs: &Runs) {
+    batch.put(
+        |key| write_covered_key(key, class, actor),
+        |value| {
+            for (low, high) in runs.as_slice() {
+                value.u64(*low).u64(*high);
+            }
+        },
+    );
 }
 
 pub(crate) fn covered_key(class: RowClass, actor: Actor) -> Bytes {
     let mut key = Writer::with_capacity(18);
+    write_covered_key(&mut key, class, actor);
+    key.finish()
+}
+
+fn write_covered_key(key: &mut Writer, class: RowClass, actor: Actor) {
     key.u8(COVERED)
         .u8(class as u8)
         .u64_be(actor.node.0)
         .u64_be(actor.boot);
-    key.finish()
 }
 
 /// Reads the key of a record; nothing when it is of another form.

@@ -408,8 +408,16 @@ impl Rows {
         self.slab.len()
     }
 
-    /// Whether a row, dropped or not, still counts as one of its table.
+    /// Whether a row, dropped or not, still counts as one of its table: all but those on shelves do, and mostly no shelf is there.
     pub(super) fn is_placed(&self, slot: Slot) -> bool {
+        match self.shelves.is_empty() {
+            true => self.raw(slot).is_some(),
+            false => self.is_in_array(slot),
+        }
+    }
+
+    /// Whether a row is in the array of its table.
+    fn is_in_array(&self, slot: Slot) -> bool {
         let rows = self.raw(slot).and_then(|row| self.table(row.table));
         rows.is_some_and(|rows| rows.has(&self.places, slot))
     }
@@ -692,7 +700,9 @@ impl Rows {
             rows.check(&self.places);
         }
         let shown = (0..self.slab.len()).map(Slot::new).filter(|slot| {
-            let row = self.raw(*slot).filter(|_| self.is_placed(*slot));
+            let placed = self.is_in_array(*slot);
+            assert_eq!(self.is_placed(*slot), placed, "rows off shelves are placed");
+            let row = self.raw(*slot).filter(|_| placed);
             row.is_some_and(|row| self.expiring.shows(row, *slot))
         });
         let in_order: usize = all.clone().map(live).sum();

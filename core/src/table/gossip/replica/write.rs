@@ -101,9 +101,11 @@ impl Replica {
         self.accepted(env, table, seq, (clock, counter), existed)
     }
 
-    /// The key as its row has it, so that there is one copy.
+    /// The key of a version that replaces the one in this slot. Where it goes out with a push it is the key that the row has, so that there is
+    /// one copy; else it is dropped soon, and the row's own would be waited for, which few have read lately.
     pub(super) fn key_of(&self, found: Option<Slot>, key: &[u8]) -> Bytes {
-        match found.and_then(|slot| self.rows.row(slot)) {
+        let shared = found.filter(|_| self.outbox.is_open());
+        match shared.and_then(|slot| self.rows.row(slot)) {
             Some(row) => row.key.clone(),
             None => Bytes::copy_from_slice(key),
         }
