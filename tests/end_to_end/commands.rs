@@ -339,6 +339,26 @@ fn a_bench_measures_and_stops() {
 }
 
 #[test]
+fn a_bench_of_the_disk_measures_every_figure() {
+    let mut command = rumormill();
+    command.args(["bench", "disk", "--requests", "1000", "--rows", "1000"]);
+    command.args(["--passes", "1", "--redis-server", "off", "--json"]);
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["redis"], false);
+    let figures = report["figures"].as_array().expect("figures");
+    assert_eq!(figures.len(), 14, "{report}");
+    for figure in figures {
+        assert!(figure["measured"].as_f64().is_some(), "{figure}");
+        let beside_redis = figure["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("Redis"));
+        assert!(!beside_redis || figure["times"].is_null(), "{figure}");
+    }
+}
+
+#[test]
 fn a_bench_of_stalls_does_everything_beside_pings() {
     let mut command = rumormill();
     command.args(["bench", "stalls", "--rows", "2000", "--tables", "50"]);

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rumormill_sim::FaultKind;
 use rumormill_sim::plan::Profile;
 
-pub(crate) use bench::{Bench, BenchOf, BenchRestarts, BenchStalls};
+pub(crate) use bench::{Bench, BenchDisk, BenchOf, BenchRestarts, BenchStalls};
 use serve::SOURCES;
 pub(crate) use serve::Serve;
 pub(crate) use tables::{Conflict, Durability, Tables};

@@ -3,6 +3,8 @@
 #![doc = include_str!("../docs/operating.md")]
 //!
 #![doc = include_str!("../docs/stalls.md")]
+//!
+#![doc = include_str!("../docs/disk.md")]
 
 mod backend;
 mod cli;

@@ -1,5 +1,7 @@
 //! The options of `bench`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::ServerArgs;
@@ -43,6 +45,30 @@ pub(crate) enum BenchOf {
     /// that: fetched by sessions, compared one by one, pushed. Exit code 1 when an acknowledged write is missing on any node, or a
     /// node did not end with exit code 0.
     Restarts(BenchRestarts),
+    /// Start nodes that keep their rows on disk, and a Redis that does, and measure both: CPU of writes, syncs, starts, disk and memory
+    Disk(BenchDisk),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchDisk {
+    /// SETs, and HSETs, of each pass
+    #[arg(short = 'n', long, default_value_t = 400_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub(crate) requests: u64,
+    /// Rows of 100 bytes that a start reads
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub(crate) rows: u64,
+    /// Passes, each over all servers in turn; the figures are their medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub(crate) passes: u16,
+    /// A directory on the disk that is measured; the system's for temporary files where none is given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The redis-server to compare with; off compares with none. It is left out when it cannot be started
+    #[arg(long, default_value = "redis-server", value_name = "PROGRAM")]
+    pub(crate) redis_server: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

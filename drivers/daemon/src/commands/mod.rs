@@ -3,12 +3,16 @@
 pub(crate) mod bench;
 pub(crate) mod cluster_settings;
 pub(crate) mod describe;
+mod disk;
 pub(crate) mod evict;
 mod http;
 pub(crate) mod leave;
+mod load;
 mod outfile;
+mod process;
 mod restarts;
 pub(crate) mod rows;
+mod server;
 mod siblings;
 pub(crate) mod sim;
 mod stalls;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::node;
-use crate::resp::Client;
+use crate::resp::{Client, Reply};
 
 /// How long Redis may take until it is ready.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 
 /// A server, killed when dropped.
 pub(super) struct Server {
@@ -21,9 +21,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// A node that keeps its rows in `dir`, or in memory alone.
-    pub(super) fn node(dir: Option<&Path>) -> Result<Server, Failure> {
-        let (child, ready) = node::start("stalls", dir, &["--log", "warn"])?;
+    /// A node of this name that keeps its rows in `dir`, or in memory alone. It is ready.
+    pub(super) fn node(name: &str, dir: Option<&Path>) -> Result<Server, Failure> {
+        let (child, ready) = node::start(name, dir, &["--log", "warn"])?;
         let addr = ready["redis"].as_str().unwrap_or("").to_string();
         Ok(Server {
             child,
@@ -32,8 +32,8 @@ impl Server {
         })
     }
 
-    /// A Redis that saves nothing, and tells subscribers of what a node tells them of.
-    pub(super) fn redis(program: &str, dir: &Path) -> Result<Server, Failure> {
+    /// A Redis in a directory, with these flags, that saves no snapshots by itself. It is ready: it has loaded what it kept.
+    pub(super) fn redis(program: &str, dir: &Path, flags: &[&str]) -> Result<Server, Failure> {
         let failed = |why: String| Failure::Not(format!("{program} did not start: {why}"));
         // Redis takes no port 0, so one that is free at the moment is looked for.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
@@ -41,7 +41,7 @@ impl Server {
         let port = addr.port().to_string();
         let child = Command::new(program)
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "no", "--notify-keyspace-events", "KEg$hx"])
+            .args(flags)
             .arg("--dir")
             .arg(dir)
             .stdin(Stdio::null())
@@ -55,14 +55,20 @@ impl Server {
         };
         let begin = Instant::now();
         while begin.elapsed() < START {
+            // While it loads it answers with an error.
             if let Ok(mut client) = Client::connect(&server.addr)
-                && client.call(&[b"PING"]).is_ok()
+                && let Ok(Reply::Simple(_)) = client.call(&[b"PING"])
             {
                 return Ok(server);
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(2));
         }
         Err(failed("it does not answer".into()))
+    }
+
+    /// The process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

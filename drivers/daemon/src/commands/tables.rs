@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::http::{self, Ask};
+use super::http::{self, Answer, Ask};
 use crate::cli::{Conflict, Durability, ServerArgs};
 use crate::failure::Failure;
 use crate::output::print_line;
@@ -15,16 +15,26 @@ pub(crate) fn create(
     conflict: Conflict,
     server: &ServerArgs,
 ) -> Result<(), Failure> {
-    let endpoint = http::endpoint(&mut Client::connect(&server.addr)?)?;
-    let new = json!({ "name": name, "durability": word(durability), "conflict": word(conflict) });
-    let new = new.to_string();
-    let ask = Ask::new("POST", "/v1/tables").header("Content-Type", "application/json");
-    let answer = http::ask(&endpoint, &ask.body(new.as_bytes()))?;
+    let answer = ask(&server.addr, name, durability, conflict)?;
     match (answer.status, server.json) {
         (201, true) => print_line(&answer.json()?.to_string()),
         (201, false) => Ok(()),
         _ => Err(answer.refusal()),
     }
+}
+
+/// Asks the node with this Redis listener for a table.
+pub(super) fn ask(
+    addr: &str,
+    name: &str,
+    durability: Durability,
+    conflict: Conflict,
+) -> Result<Answer, Failure> {
+    let endpoint = http::endpoint(&mut Client::connect(addr)?)?;
+    let new = json!({ "name": name, "durability": word(durability), "conflict": word(conflict) });
+    let new = new.to_string();
+    let ask = Ask::new("POST", "/v1/tables").header("Content-Type", "application/json");
+    http::ask(&endpoint, &ask.body(new.as_bytes()))
 }
 
 /// A value of a flag as the server writes it.

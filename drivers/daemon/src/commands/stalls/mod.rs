@@ -1,7 +1,6 @@
 //! `bench stalls`: whether anything that a client may do holds up the loop of a node, and how long it takes beside Redis.
 
 mod probe;
-mod server;
 mod things;
 
 use std::io::{BufWriter, Write};
@@ -10,9 +9,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use self::server::Server;
 use self::things::{Measured, Sizes};
 use super::describe::show;
+use super::server::Server;
 use crate::cli::BenchStalls;
 use crate::failure::Failure;
 use crate::output::print_line;
@@ -20,6 +19,9 @@ use crate::output::print_line;
 /// The goals: of a thousand PINGs, how long all but one may take at most, and how much longer than Redis a thing may take.
 const GOAL_MS: f64 = 5.0;
 const GOAL_TIMES: f64 = 3.0;
+
+/// A Redis that keeps nothing on disk, and tells subscribers of what a node tells them of.
+const REDIS: [&str; 4] = ["--appendonly", "no", "--notify-keyspace-events", "KEg$hx"];
 
 pub(crate) fn run(args: &BenchStalls) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| Failure::Not(format!("no temporary directory: {error}"));
@@ -36,10 +38,10 @@ pub(crate) fn run(args: &BenchStalls) -> Result<(), Failure> {
     };
     let dir = root.path().join("node");
     let dir = (!args.memory).then_some(dir.as_path());
-    let node = things::measure(&Server::node(dir)?, sizes, &file)?;
+    let node = things::measure(&Server::node("stalls", dir)?, sizes, &file)?;
     let redis = match args.redis_server.as_str() {
         "off" => Vec::new(),
-        program => match Server::redis(program, root.path()) {
+        program => match Server::redis(program, root.path(), &REDIS) {
             Ok(server) => things::measure(&server, sizes, &file)?,
             Err(failure) => {
                 eprintln!("{failure}: nothing to compare with");

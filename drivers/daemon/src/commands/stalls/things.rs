@@ -8,15 +8,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::probe::{Pings, Probe};
-use super::server::Server;
+use crate::commands::load::{pipelined, set_strings};
+use crate::commands::server::Server;
 use crate::failure::Failure;
 use crate::resp::{Client, Reply};
 
 /// Characters of the class in a pattern.
 const CLASS: usize = 60_000;
-
-/// Commands on their way at once while something is prepared.
-const PIPELINE: u64 = 512;
 
 /// Calls of what is quick.
 const CALLS: u32 = 100;
@@ -208,40 +206,6 @@ fn skip(client: &mut Client, command: &[&[u8]]) -> Result<(), Failure> {
     client.send(command)?;
     client.flush()?;
     client.skip()
-}
-
-/// Sends `count` commands, so many at once; one that the server is too busy for is sent again.
-fn pipelined(
-    client: &mut Client,
-    count: u64,
-    mut send: impl FnMut(&mut Client, u64) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut next = 0;
-    while next < count {
-        let end = (next + PIPELINE).min(count);
-        let mut batch: Vec<u64> = (next..end).collect();
-        while !batch.is_empty() {
-            batch.iter().try_for_each(|&n| send(client, n))?;
-            client.flush()?;
-            let mut again = Vec::new();
-            for n in batch {
-                match client.receive()? {
-                    Reply::Error(text) if text.starts_with("BUSY") => again.push(n),
-                    reply => drop(reply.accepted()?),
-                }
-            }
-            batch = again;
-        }
-        next = end;
-    }
-    Ok(())
-}
-
-fn set_strings(client: &mut Client, count: u64) -> Result<(), Failure> {
-    pipelined(client, count, |client, n| {
-        let key = format!("key:{n:012}");
-        client.send(&[b"SET", key.as_bytes(), &[b'v'; 100]])
-    })
 }
 
 fn set_hashes(client: &mut Client, count: u64) -> Result<(), Failure> {
