@@ -34,11 +34,11 @@ pub(crate) enum FromCheckpoint {
 }
 
 /// A record, understood.
-pub(crate) enum Known {
+pub(crate) enum Known<'a> {
     /// One of the node's own.
     Node(OwnRecord),
     /// One of a table mode.
-    Mode(ModeRecord),
+    Mode(ModeRecord<'a>),
 }
 
 /// A record of the node itself, understood.
@@ -243,7 +243,7 @@ pub(crate) fn is_meta(key: &[u8]) -> bool {
 /// # Errors
 /// [`RecoverError::Damaged`] when its checksum or form is wrong; [`RecoverError::UnknownRecord`] when it is whole and its key is of no record of
 /// this program.
-pub(crate) fn read(record: &Record) -> Result<Known, RecoverError> {
+pub(crate) fn read(record: &Record) -> Result<Known<'_>, RecoverError> {
     let damaged = |why| RecoverError::Damaged {
         key: hex(&record.key),
         why,

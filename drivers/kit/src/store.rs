@@ -24,7 +24,8 @@ pub trait Store: Send + 'static {
     /// A reader of this store, for as long as the store lives. Called once, before the store is handed to its worker.
     fn reader(&self) -> Self::Reader;
 
-    /// Hands over every record once, in no particular order, and stops at the first one refused.
+    /// Hands over every record once, in no particular order, and stops at the first one refused. The bytes of a record may lie in memory that
+    /// is shared with others: a receiver copies what it keeps, as a recovery does.
     ///
     /// # Errors
     ///

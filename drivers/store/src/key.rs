@@ -57,19 +57,37 @@ pub(crate) fn stored_value(key: &[u8], value: Bytes) -> Bytes {
 
 /// The record behind what is stored, in memory of its own; `None` when it was not stored by this module.
 pub(crate) fn record(stored_key: &[u8], stored_value: &[u8]) -> Option<Record> {
-    let (key, value) = match stored_key.split_first()? {
-        (&PLAIN, key) => (key, stored_value),
-        (&HASHED, _) => {
-            let (len, rest) = stored_value.split_first_chunk::<4>()?;
-            rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?
-        }
-        _ => return None,
-    };
+    let (key, value) = parts(stored_key, stored_value)?;
     // A slice would keep the whole block of the tree in memory for as long as the row lives.
     Some(Record {
         key: Bytes::copy_from_slice(key),
         value: Bytes::copy_from_slice(value),
     })
+}
+
+/// The record behind what is stored, in the memory of that; `None` when it was not stored by this module.
+pub(crate) fn shared_record(stored_key: &Bytes, stored_value: &Bytes) -> Option<Record> {
+    let (key, value) = parts(stored_key, stored_value)?;
+    let holder = match stored_key.first() {
+        Some(&PLAIN) => stored_key,
+        _ => stored_value,
+    };
+    Some(Record {
+        key: holder.slice_ref(key),
+        value: stored_value.slice_ref(value),
+    })
+}
+
+/// The key and the value of a record.
+fn parts<'a>(stored_key: &'a [u8], stored_value: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    match stored_key.split_first()? {
+        (&PLAIN, key) => Some((key, stored_value)),
+        (&HASHED, _) => {
+            let (len, rest) = stored_value.split_first_chunk::<4>()?;
+            rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)
+        }
+        _ => None,
+    }
 }
 
 fn tagged(tag: u8, bytes: &[u8]) -> Bytes {

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
-use rumormill_core::{Config, Node, Now, Recovery, Seed, errors::RecoverError};
+use rumormill_core::{Config, Node, Now, Recovery, Seed, errors::RecoverError, io::Record};
 use rumormill_kit::store::{LoadError, Store, StoreError};
 
 use crate::beside::Identity;
@@ -127,7 +129,7 @@ fn from_whole(
     dir: &Path,
     now: Now,
 ) -> Result<Recovered, Failure> {
-    load(store.load(&mut |record| recovery.record(record)))?;
+    load(load_beside(&mut store, &mut recovery))?;
     let node = finish(recovery, dir, now)?;
     let cut = store.cut().cloned();
     Ok(Recovered {
@@ -167,6 +169,55 @@ fn from_damaged(
         store,
         set_aside: Some(set_aside),
         cut: None,
+    })
+}
+
+/// Records that are handed over at once, and how many such pieces may wait.
+const PIECE: usize = 1_000;
+const PIECES: usize = 4;
+/// Bytes after which a piece is handed over though it has fewer records.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Reads the store on one thread, and takes its records in on another, since both have much to do.
+fn load_beside(
+    store: &mut DiskStore,
+    recovery: &mut Recovery,
+) -> Result<(), LoadError<RecoverError>> {
+    let (sender, pieces) = mpsc::sync_channel::<Vec<Record>>(PIECES);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut piece = Vec::with_capacity(PIECE);
+            let mut bytes = 0;
+            let read = store.load(&mut |record| {
+                bytes += record.key.len() + record.value.len();
+                piece.push(record);
+                if piece.len() < PIECE && bytes < PIECE_BYTES {
+                    return Ok(());
+                }
+                bytes = 0;
+                let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE));
+                sender.send(full)
+            });
+            match read {
+                Ok(()) => drop(sender.send(piece)),
+                // No record is taken in any more, and the cause is told there.
+                Err(LoadError::Refused(_)) => {}
+                Err(LoadError::Store(error)) => return Err(error),
+                Err(error) => return Err(StoreError::Failed(error.to_string())),
+            }
+            Ok(())
+        });
+        let taken = pieces
+            .iter()
+            .flatten()
+            .try_for_each(|record| recovery.record(record));
+        drop(pieces);
+        let read = reader.join().unwrap_or_else(|_| {
+            let why = "the thread that reads it panicked";
+            Err(StoreError::Failed(why.into()))
+        });
+        taken.map_err(LoadError::Refused)?;
+        read.map_err(LoadError::Store)
     })
 }
 

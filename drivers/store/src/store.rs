@@ -283,7 +283,7 @@ impl Store for DiskStore {
             if let Some((_, row)) = logged.next_if(|(key, _)| *key == stored) {
                 hand_row(row, &mut hand)?;
             } else if &*stored != key::NUMBER {
-                let record = key::record(&stored, &value);
+                let record = key::shared_record(&stored, &value);
                 let is_deleted = |record: &Record| rows.is_deleted(&record.key);
                 if !record.as_ref().is_some_and(is_deleted) {
                     hand(record)?;

@@ -18,8 +18,17 @@ use crate::table::{Mode, RowClass, Runs, sys};
 /// Rows and coverage that were read.
 #[derive(Default)]
 pub(crate) struct Restored {
-    rows: Vec<(RowClass, String, Actor, RowRecord)>,
+    rows: Vec<Row>,
+    /// The tables of the rows. A store that hands out its records in the order of their keys names each table once.
+    tables: Vec<(RowClass, String)>,
     covered: Vec<(RowClass, Actor, Runs)>,
+}
+
+/// A row, with the place of its table.
+struct Row {
+    table: usize,
+    actor: Actor,
+    row: RowRecord,
 }
 
 impl Restored {
@@ -30,7 +39,7 @@ impl Restored {
     pub(crate) fn take(
         &mut self,
         config: &Config,
-        record: GossipRecord,
+        record: GossipRecord<'_>,
     ) -> Result<(), RecoverError> {
         match record {
             GossipRecord::Row {
@@ -40,8 +49,9 @@ impl Restored {
                 mut row,
             } => {
                 if class != RowClass::Sys
-                    && let mode @ (Mode::Strong | Mode::Quorum) = Mode::of(&table)
+                    && let mode @ (Mode::Strong | Mode::Quorum) = Mode::of(table)
                 {
+                    let table = table.into();
                     return Err(RecoverError::ModeNotBuilt { table, mode });
                 }
                 let resident = config.resident_value;
@@ -52,23 +62,36 @@ impl Restored {
                 {
                     row.value.cool();
                 }
-                self.rows.push((class, table, actor, row));
+                let table = self.place_of(class, table);
+                self.rows.push(Row { table, actor, row });
             }
             GossipRecord::Covered { class, actor, runs } => self.covered.push((class, actor, runs)),
         }
         Ok(())
     }
 
+    /// Returns the place of a table, which is mostly that of the last row.
+    fn place_of(&mut self, class: RowClass, name: &str) -> usize {
+        let last = self.tables.last();
+        if last.is_none_or(|(of, last)| (*of, last.as_str()) != (class, name)) {
+            self.tables.push((class, name.into()));
+        }
+        self.tables.len() - 1
+    }
+
     /// Drops the rows about members, since the node is a new one, and the coverage of the store's own tables with them: such a row that comes
     /// again must not be taken for a deleted one. Returns the keys of these records.
     pub(crate) fn forget_members(&mut self, rules: Rules) -> Vec<Bytes> {
-        let rows = core::mem::take(&mut self.rows).into_iter();
-        let is_old = |(class, table, ..): &(RowClass, String, Actor, RowRecord)| {
+        let tables = &self.tables;
+        let is_old = |row: &Row| {
+            let (class, table) = &tables[row.table];
             *class == RowClass::Sys && sys::are_of_members(table)
         };
+        let rows = core::mem::take(&mut self.rows).into_iter();
         let (old, rest): (Vec<_>, Vec<_>) = rows.partition(is_old);
         self.rows = rest;
-        let key = |(class, table, _, row): &(RowClass, String, Actor, RowRecord)| {
+        let key = |Row { table, row, .. }: &Row| {
+            let (class, table) = &tables[*table];
             row_key(*class, table, &row.key)
         };
         let mut keys: Vec<Bytes> = old.iter().map(key).collect();
@@ -102,8 +125,21 @@ impl Restored {
         for key in damaged {
             env.fx.store(StoreOp::Delete(key));
         }
-        for (class, table, actor, row) in self.rows {
-            replica.restore_row(env.catalog, class, &table, actor, row);
+        replica.begin_restore(self.rows.len());
+        let mut table = None;
+        for Row {
+            table: place,
+            actor,
+            row,
+        } in self.rows
+        {
+            let (class, name) = &self.tables[place];
+            let id = match table {
+                Some((of, id)) if of == place => id,
+                _ => replica.restore_table(env.catalog, *class, name),
+            };
+            table = Some((place, id));
+            replica.restore_row(*class, id, actor, row);
         }
         replica.finish_restore(env);
     }

@@ -30,12 +30,12 @@ use crate::time::Instant;
 const TRIM_BUDGET: usize = 4_096;
 
 /// A record of a table mode, understood.
-pub(crate) enum ModeRecord {
+pub(crate) enum ModeRecord<'a> {
     /// One of gossip tables.
-    Gossip(GossipRecord),
+    Gossip(GossipRecord<'a>),
 }
 
-impl ModeRecord {
+impl ModeRecord<'_> {
     /// Returns whether it is a row that was deleted: a tombstone.
     pub(crate) fn is_deleted(&self) -> bool {
         match self {
@@ -46,7 +46,7 @@ impl ModeRecord {
 }
 
 /// Reads a record of a mode.
-pub(crate) fn read_record(mode: Mode, key: &[u8], body: &[u8]) -> Option<ModeRecord> {
+pub(crate) fn read_record<'a>(mode: Mode, key: &'a [u8], body: &[u8]) -> Option<ModeRecord<'a>> {
     match mode {
         Mode::Gossip => gossip::record::read(key, body).map(ModeRecord::Gossip),
         Mode::Strong | Mode::Quorum => None,
@@ -64,7 +64,11 @@ impl Restored {
     ///
     /// # Errors
     /// [`RecoverError`] when the recovery cannot go on.
-    pub(crate) fn take(&mut self, config: &Config, record: ModeRecord) -> Result<(), RecoverError> {
+    pub(crate) fn take(
+        &mut self,
+        config: &Config,
+        record: ModeRecord<'_>,
+    ) -> Result<(), RecoverError> {
         match record {
             ModeRecord::Gossip(record) => self.gossip.take(config, record),
         }

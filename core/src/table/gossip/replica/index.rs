@@ -62,6 +62,22 @@ impl Index {
         self.parts[self.part(hash)].slots.find(hash, is_it).copied()
     }
 
+    /// Makes room for so many slots, so that none of them moves others, unless there are slots already or few are to come. O(slots).
+    pub(super) fn reserve(&mut self, slots: usize) {
+        if self.entries > 0 || slots <= PART {
+            return;
+        }
+        // A part is to stay well below its bound, since hashes are spread by chance.
+        let parts = slots.div_ceil(PART / 4 * 3).next_power_of_two();
+        self.bits = parts.ilog2().min(MOST_BITS);
+        let part = |_| Part {
+            slots: HashTable::with_capacity(PART),
+            bits: self.bits,
+        };
+        self.parts = (0..1 << self.bits).map(part).collect();
+        self.directory = (0..1 << self.bits).collect();
+    }
+
     /// Adds a slot that is not there. O(1) amortised, and never more than a part's entries; `hash_of` is that of a slot that is there.
     pub(super) fn insert(&mut self, hash: u64, slot: Slot, hash_of: impl Fn(&Slot) -> u64) {
         let mut part = self.part(hash);
@@ -157,6 +173,28 @@ mod tests {
         assert!(most <= PART, "{most}");
         assert!(index.parts.iter().all(|part| part.slots.len() <= PART));
         assert_eq!(index.directory.len(), 1 << index.bits);
+    }
+
+    #[test]
+    fn slots_that_room_was_made_for_move_no_other_and_are_found() {
+        const ALL: usize = 100_000;
+        for more in [0, 1, 2 * ALL] {
+            let mut index = Index::default();
+            index.reserve(ALL);
+            for n in 0..ALL {
+                index.insert(hash_of(&Slot::new(n)), Slot::new(n), |_| {
+                    panic!("a slot was moved")
+                });
+            }
+            for n in ALL..ALL + more {
+                index.insert(hash_of(&Slot::new(n)), Slot::new(n), hash_of);
+            }
+            for n in 0..ALL + more {
+                let slot = Slot::new(n);
+                let found = index.find(hash_of(&slot), |found| *found == slot);
+                assert_eq!(found, Some(slot), "{n}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Range;
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::ops::Bound;
 
@@ -58,42 +59,60 @@ impl Eq for Placed {}
 
 /// The live keys of one table.
 #[derive(Default)]
-pub(crate) struct Order(BTreeMap<Placed, Slot>);
+pub(crate) struct Order {
+    keys: BTreeMap<Placed, Slot>,
+    /// Keys that are put in order all at once.
+    later: Vec<(Placed, Slot)>,
+}
 
 impl Order {
     /// O(log keys).
     pub(super) fn insert(&mut self, key: Bytes, slot: Slot) {
-        self.0.insert(Placed::new(key), slot);
+        self.keys.insert(Placed::new(key), slot);
+    }
+
+    /// Takes in a key that is in no order before [`Order::settle`] is called: until then only the number of keys is known. O(1) amortised.
+    pub(super) fn insert_later(&mut self, key: Bytes, slot: Slot) {
+        self.later.push((Placed::new(key), slot));
+    }
+
+    /// Puts all keys in order. O(keys) where they came in order, else O(keys log keys).
+    pub(super) fn settle(&mut self) {
+        let mut later = core::mem::take(&mut self.later).into_iter().collect();
+        match self.keys.is_empty() {
+            true => self.keys = later,
+            false => self.keys.append(&mut later),
+        }
     }
 
     /// O(log keys).
     pub(super) fn remove(&mut self, key: &Bytes) {
-        self.0.remove(&Placed::new(key.clone()));
+        self.keys.remove(&Placed::new(key.clone()));
     }
 
     /// Forgets up to `count` keys, the smallest first, of a table that was dropped. O(count).
     pub(super) fn forget(&mut self, count: usize) {
-        for _ in 0..count.min(self.0.len()) {
-            self.0.pop_first();
+        for _ in 0..count.min(self.keys.len()) {
+            self.keys.pop_first();
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len() + self.later.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Bytes> {
-        self.0.keys().map(|placed| &placed.key)
+        self.keys.keys().map(|placed| &placed.key)
     }
 
     /// Keys from `start` on, in order. O(log keys) for the first.
     pub(crate) fn from(&self, start: Bound<&[u8]>) -> InOrder<'_> {
         let start = start.map(|key| Placed::new(Bytes::copy_from_slice(key)));
-        InOrder(self.0.range((start, Bound::Unbounded)))
+        InOrder(self.keys.range((start, Bound::Unbounded)))
     }
 }
 
@@ -111,7 +130,6 @@ impl<'a> Iterator for InOrder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
     #[test]
     fn keys_are_ordered_as_bytes() {
@@ -124,9 +142,16 @@ mod tests {
                 plain.push(key);
             }
             let mut order = Order::default();
+            let at_once = u.int_in_range(0..=plain.len())?;
             for (number, key) in plain.iter().enumerate() {
-                order.insert(Bytes::copy_from_slice(key), Slot::new(number));
+                let (key, slot) = (Bytes::copy_from_slice(key), Slot::new(number));
+                match number < at_once {
+                    true => order.insert(key, slot),
+                    false => order.insert_later(key, slot),
+                }
             }
+            assert_eq!(order.is_empty(), plain.is_empty());
+            order.settle();
             plain.sort();
             plain.dedup();
             let keys: Vec<&[u8]> = order.keys().map(|key| &key[..]).collect();

@@ -7,7 +7,6 @@
 //! Rows of the store's own tables are gossip rows too.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -29,10 +28,10 @@ const COVERED: u8 = b'c';
 pub(crate) const PREFIXES: [u8; 2] = [ROW, COVERED];
 
 /// A record of gossip tables, understood.
-pub(crate) enum GossipRecord {
+pub(crate) enum GossipRecord<'a> {
     Row {
         class: RowClass,
-        table: String,
+        table: &'a str,
         actor: Actor,
         row: RowRecord,
     },
@@ -147,14 +146,19 @@ pub(crate) fn read_key(key: &[u8]) -> Option<GossipKey<'_>> {
 }
 
 /// Reads a record by its key and its value without the seal; nothing when it is of another form.
-pub(crate) fn read(key: &[u8], body: &[u8]) -> Option<GossipRecord> {
+pub(crate) fn read<'a>(key: &'a [u8], body: &[u8]) -> Option<GossipRecord<'a>> {
     match read_key(key)? {
         GossipKey::Row { class, table, key } => read_row(class, table, key, body),
         GossipKey::Covered { class, actor } => read_covered(class, actor, body),
     }
 }
 
-fn read_row(class: RowClass, table: &str, key: &[u8], body: &[u8]) -> Option<GossipRecord> {
+fn read_row<'a>(
+    class: RowClass,
+    table: &'a str,
+    key: &[u8],
+    body: &[u8],
+) -> Option<GossipRecord<'a>> {
     let mut value = Reader::new(body);
     let actor = Actor {
         node: NodeId(value.u64()?),
@@ -174,7 +178,6 @@ fn read_row(class: RowClass, table: &str, key: &[u8], body: &[u8]) -> Option<Gos
         key: Bytes::copy_from_slice(key),
         value: held,
     };
-    let table = String::from(table);
     (counter != 0).then_some(GossipRecord::Row {
         class,
         table,
@@ -183,7 +186,7 @@ fn read_row(class: RowClass, table: &str, key: &[u8], body: &[u8]) -> Option<Gos
     })
 }
 
-fn read_covered(class: RowClass, actor: Actor, body: &[u8]) -> Option<GossipRecord> {
+fn read_covered(class: RowClass, actor: Actor, body: &[u8]) -> Option<GossipRecord<'static>> {
     let mut value = Reader::new(body);
     let mut runs = Vec::new();
     while value.end().is_none() {

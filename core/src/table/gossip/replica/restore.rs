@@ -5,24 +5,38 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Replica, StoredRow, record};
-use crate::id::{Actor, Seq};
+use crate::id::{Actor, Seq, TableId};
 use crate::table::catalog::{self, Catalog, sys};
 use crate::table::env::RowEnv;
 use crate::table::{Hlc, RowClass};
 
 impl Replica {
-    /// Puts recovered rows in place: no dot is new, nothing is stored again.
-    pub(crate) fn restore_row(
+    /// Makes room for so many recovered rows, which come next.
+    pub(crate) fn begin_restore(&mut self, rows: usize) {
+        self.rows.begin_restore(rows);
+    }
+
+    /// Makes room for the recovered rows of a table.
+    pub(crate) fn restore_table(
         &mut self,
         catalog: &mut Catalog,
         class: RowClass,
         name: &str,
-        actor: Actor,
-        row: record::RowRecord,
-    ) {
+    ) -> TableId {
         let table = catalog.intern(class, name);
         self.make_room(catalog, table);
         catalog.mark_used(table);
+        table
+    }
+
+    /// Puts a recovered row of a table in place: no dot is new, nothing is stored again.
+    pub(crate) fn restore_row(
+        &mut self,
+        class: RowClass,
+        table: TableId,
+        actor: Actor,
+        row: record::RowRecord,
+    ) {
         let actor = self.coverage.intern(actor);
         self.coverage.restore(class, actor, row.counter);
         for version in row.value.siblings().iter().flat_map(|row| row.versions()) {
@@ -51,6 +65,7 @@ impl Replica {
 
     /// Once all rows are back: the tables' definitions and drop markers take effect, and the present actor begins.
     pub(crate) fn finish_restore(&mut self, env: &mut RowEnv<'_>) {
+        self.rows.finish_restore();
         for (table, meta) in [
             (sys::TABLES, catalog::Meta::Tables),
             (sys::DROP_MARKERS, catalog::Meta::DropMarkers),

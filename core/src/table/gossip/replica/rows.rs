@@ -148,9 +148,24 @@ pub(crate) struct Rows {
     /// A planted bug: drop markers hide nothing.
     pub(super) unswept: bool,
     hasher: FixedState,
+    /// Whether recovered rows are put in place, whose keys are ordered once all are there.
+    restoring: bool,
 }
 
 impl Rows {
+    /// Makes room for so many recovered rows, which are inserted next.
+    pub(super) fn begin_restore(&mut self, rows: usize) {
+        self.index.reserve(rows);
+        self.restoring = true;
+    }
+
+    /// All recovered rows are there: their keys are put in order.
+    pub(super) fn finish_restore(&mut self) {
+        self.restoring = false;
+        let tables = self.tables.iter_mut();
+        tables.for_each(|table| table.order.settle());
+    }
+
     /// Makes room for the next table, whose rows are kept with those of `group`. A user's has a name, under which it is listed if it is
     /// `shown`, and rows at or below `drop_marker` are dropped.
     pub(crate) fn add_table(
@@ -518,7 +533,11 @@ impl Rows {
     /// A row is shown from now on.
     fn raise(&mut self, table: TableId, key: Bytes, slot: Slot) {
         let rows = &mut self.tables[table.0 as usize];
-        rows.raise(&mut self.places, key, slot);
+        rows.raise(&mut self.places, slot);
+        match self.restoring {
+            true => rows.order.insert_later(key, slot),
+            false => rows.order.insert(key, slot),
+        }
         if let Some(listed) = &mut rows.listed {
             self.user_rows += 1;
             if rows.order.len() == 1 {

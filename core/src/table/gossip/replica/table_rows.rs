@@ -135,11 +135,10 @@ impl TableRows {
         self.slots.push(slot);
     }
 
-    /// A row of the table is shown from now on. O(log rows).
-    pub(super) fn raise(&mut self, places: &mut Places, key: Bytes, slot: Slot) {
+    /// A row of the table is shown from now on, and the caller puts its key in order. O(1).
+    pub(super) fn raise(&mut self, places: &mut Places, slot: Slot) {
         self.swap(places, places.get(slot), self.live);
         self.live += 1;
-        self.order.insert(key, slot);
     }
 
     /// A row of the table is shown no longer. O(log rows).
