@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a helper of a test fails like the test")]
 
+mod checkpoints;
 mod commands;
 mod corpora;
 mod damage;

@@ -14,6 +14,7 @@ use rumormill_mio::{Counters, Handle};
 use smol::channel;
 
 use crate::events::Event;
+use crate::keeper::Keeper;
 
 /// How long a request of an HTTP client may wait in the node.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,6 +26,8 @@ pub(crate) struct OnLoop {
     pub(crate) counters: Arc<Counters>,
     /// Hears of a leave that a client asks for: the process ends with it.
     pub(crate) events: Sender<Event>,
+    /// The care of its store, where it has one.
+    pub(crate) keeper: Option<Arc<Keeper>>,
 }
 
 impl Backend for OnLoop {
@@ -67,6 +70,8 @@ impl Backend for OnLoop {
     }
 
     fn gauges(&self) -> Vec<(String, u64)> {
-        self.counters.gauges()
+        let mut gauges = self.counters.gauges();
+        gauges.extend(self.keeper.iter().flat_map(|keeper| keeper.gauges()));
+        gauges
     }
 }

@@ -2,7 +2,9 @@
 
 mod bench;
 mod serve;
+mod settings;
 mod tables;
+mod upkeep;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -14,7 +16,9 @@ use rumormill_sim::plan::Profile;
 pub(crate) use bench::{Bench, BenchDisk, BenchOf, BenchRestarts, BenchStalls};
 use serve::SOURCES;
 pub(crate) use serve::Serve;
+pub(crate) use settings::Settings;
 pub(crate) use tables::{Conflict, Durability, Tables};
+pub(crate) use upkeep::Upkeep;
 
 /// A gossip-replicated key-value store.
 #[derive(Debug, Parser)]
@@ -164,6 +168,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
+    #[command(flatten)]
+    Upkeep(Upkeep),
     /// Measure a server: a bounded load of SET and GET
     Bench(Bench),
     /// The simulator
@@ -205,36 +211,6 @@ A node that is to come back needs no leave: stop it with SIGTERM.";
 
 const SETTINGS: &str = "A setting that is set holds on every member as soon as it hears of it, and after restarts; \
     one that is not set is each member's own configuration.";
-
-/// The commands on settings.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Settings {
-    /// Show all settings as they stand on one node; the same as no command
-    List(ServerArgs),
-    /// Print the value of a setting that is in force
-    Get {
-        /// The setting, such as detector.probe_interval
-        name: String,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Set a setting for the whole cluster
-    Set {
-        /// The setting
-        name: String,
-        /// The value: 200ms, 64KiB, 100
-        value: String,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Give a setting back to each member's own configuration
-    Unset {
-        /// The setting
-        name: String,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-}
 
 /// The commands on a member.
 #[derive(Debug, Subcommand)]

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rumormill_core::{Config, Limits, Node, Now, Recovery, Seed, Storage};
-use rumormill_gateway_http::report;
+use rumormill_gateway_http::{Upkeep, report};
 use rumormill_gateway_resp::Gateway;
 use rumormill_kit::random_seed;
 use rumormill_kit::store::{StoreHandle, StoreWorker};
@@ -19,6 +20,7 @@ use crate::backend::OnLoop;
 use crate::descriptors::Connections;
 use crate::events::Event;
 use crate::failure::Failure;
+use crate::keeper::{Keeper, Kept};
 use crate::memory;
 use crate::settings::{OnStop, Settings};
 
@@ -91,6 +93,7 @@ pub(crate) struct Engine {
     listeners: Listeners,
     limits: Limits,
     backend: OnLoop,
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// Returns the options of the loop.
@@ -133,20 +136,25 @@ impl Engine {
         config.accept_damage = once.accept_damage;
         let limits = config.limits.clone();
         let handle = driver.handle();
-        let backend = OnLoop {
-            handle: handle.clone(),
-            counters: driver.counters(),
-            events: events.clone(),
-        };
         let begun = Instant::now();
         let dir = settings.store_dir();
         let now = driver.now();
-        let (node, store) = match &dir {
+        let (node, store, keeper) = match &dir {
             Some(dir) => {
                 let options = StoreOptions::default().log_bytes(settings.store_log_bytes);
                 aside(|| recover(dir, options, config, &handle, now))?
             }
-            None => (finish(Recovery::new(config, seed()?), now)?, None),
+            None => (finish(Recovery::new(config, seed()?), now)?, None, None),
+        };
+        if let Some(keeper) = &keeper {
+            let started = Arc::clone(keeper).scrub_for_ever(settings.store_scrub_rate);
+            started.map_err(|error| Failure::Not(format!("no thread: {error}")))?;
+        }
+        let backend = OnLoop {
+            handle: handle.clone(),
+            counters: driver.counters(),
+            events: events.clone(),
+            keeper: keeper.clone(),
         };
         log_start(&node, driver.now(), dir.as_deref(), begun.elapsed());
         let resp_limits = limits.clone();
@@ -175,7 +183,14 @@ impl Engine {
             listeners,
             limits,
             backend,
+            keeper,
         })
+    }
+
+    /// Returns the care of the node's store; nothing where it has none.
+    pub(crate) fn upkeep(&self) -> Option<Arc<dyn Upkeep>> {
+        let keeper = self.keeper.clone()?;
+        Some(Arc::new(Kept(keeper)))
     }
 
     pub(crate) fn listeners(&self) -> &Listeners {
@@ -299,7 +314,7 @@ fn aside<T: Send>(start: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T
     })
 }
 
-type Recovered = (Node, Option<StoreHandle>);
+type Recovered = (Node, Option<StoreHandle>, Option<Arc<Keeper>>);
 
 fn recover(
     dir: &Path,
@@ -326,9 +341,11 @@ fn recover(
     if let Some(cut) = &recovered.cut {
         tracing::warn!("{cut}");
     }
+    let (checkpointer, scrubber) = (recovered.store.checkpointer(), recovered.store.scrubber());
+    let keeper = Keeper::new(recovered.node.config().name.clone(), checkpointer, scrubber);
     let worker = StoreWorker::spawn(recovered.store, backlog, handle.notifier());
     let worker = worker.map_err(|error| failed(&format!("no thread for the store: {error}")))?;
-    Ok((recovered.node, Some(worker)))
+    Ok((recovered.node, Some(worker), Some(keeper)))
 }
 
 /// Advice about a damaged store that no member can repair.

@@ -15,6 +15,7 @@ mod engine;
 mod events;
 mod failure;
 mod formats;
+mod keeper;
 mod memory;
 mod node;
 mod output;
@@ -30,7 +31,7 @@ use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command, Members, ServerArgs, Tables};
 use commands::{
-    bench, cluster_settings, describe, evict, leave, rows, sim, tables, transfer, watch,
+    bench, cluster_settings, describe, evict, leave, rows, sim, tables, transfer, upkeep, watch,
 };
 use failure::Failure;
 
@@ -114,6 +115,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Tables { action, server } => tables(action, &server),
         Command::Status(server) => describe::status(&server),
         Command::Settings { what, server } => cluster_settings::run(what, &server),
+        Command::Upkeep(command) => upkeep::run(command),
         Command::Bench(args) => bench::run(&args),
         Command::Sim(args) => sim::run(args),
         Command::Completions { shell } => completions(shell),

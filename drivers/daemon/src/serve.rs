@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
         let settings = HttpSettings {
             hosts: settings.http_names(),
             ready_early: settings.ready_early,
+            upkeep: engine.upkeep(),
             ..HttpSettings::new(engine.limits())
         };
         Server::start(

@@ -8,6 +8,7 @@ use rumormill_core::Limits;
 
 use crate::backend::Calls;
 use crate::traffic::HttpMetrics;
+use crate::upkeep::Upkeep;
 use crate::watch::Hub;
 
 /// The settings of the interface.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub hosts: Option<Arc<[String]>>,
     /// Whether `/readyz` answers 200 while the node is joining or rejoining: it serves what it has.
     pub ready_early: bool,
+    /// The store behind the node; without one, its routes answer `no_storage`.
+    pub upkeep: Option<Arc<dyn Upkeep>>,
 }
 
 impl Settings {
@@ -42,6 +45,7 @@ impl Settings {
             watch_keep_alive: Duration::from_secs(15),
             hosts: Some(Arc::default()),
             ready_early: false,
+            upkeep: None,
         }
     }
 }

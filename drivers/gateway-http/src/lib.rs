@@ -37,6 +37,7 @@ mod state;
 mod tables;
 mod text;
 mod traffic;
+mod upkeep;
 mod watch;
 
 #[cfg(test)]
@@ -48,3 +49,4 @@ pub use openapi::openapi_json;
 pub use options::ServerOptions;
 pub use router::{Work, router};
 pub use server::Server;
+pub use upkeep::{Ended, Running, Upkeep, UpkeepError, UpkeepState};

@@ -10,7 +10,7 @@ use crate::gateway::Gateway;
 use crate::phase::READS;
 use crate::{
     items, listing, members, metrics, peers, report, rows, settings, siblings, state, tables, text,
-    watch,
+    upkeep, watch,
 };
 
 /// Every answer that is no success.
@@ -124,20 +124,21 @@ fn describe_state(operation: &mut Operation) {
         tables::list, tables::create,
         members::list, members::me, members::evict, members::lost, members::leave, members::resume, members::status, state::document,
         settings::list, settings::read, settings::write, settings::remove,
-        peers::add,
+        peers::add, upkeep::begin_checkpoint, upkeep::checkpoints, upkeep::begin_scrub, upkeep::scrubs,
         members::healthz, members::readyz, metrics::text,
     ),
     components(schemas(
         ErrorBody, ErrorDetail, text::Text, text::Base64, text::Raw, watch::WatchEvent, listing::Listing, listing::ListedRow, siblings::SiblingList, siblings::ListedSibling, items::Item, tables::Tables, tables::NewTable,
         members::Members, members::Evicted, members::Lost, members::Left, members::LeaveBegun, members::Resumed, report::Member, report::Table, report::Status,
         report::EffectiveSettings, report::Setting, settings::NewValue, peers::NewPeer, peers::Joined,
+        upkeep::NewCheckpoint, upkeep::NewScrub, upkeep::Begun, upkeep::UpkeepState, upkeep::Running, upkeep::Ended,
     )),
     tags(
         (name = "rows", description = "Rows of users' tables, raw bytes"),
         (name = "items", description = "The simple form: rows of the table `default` in JSON"),
         (name = "tables", description = "Tables and their options"),
         (name = "cluster", description = "Members, settings, state"),
-        (name = "operation", description = "Probes and metrics"),
+        (name = "operation", description = "Probes, metrics and the care of the store"),
     )
 )]
 struct Description;

@@ -17,7 +17,7 @@ use crate::traffic::HttpMetrics;
 use crate::watch::Hub;
 use crate::{
     items, listing, members, metrics, openapi, origin, peers, phase, rows,
-    settings as cluster_settings, state, tables,
+    settings as cluster_settings, state, tables, upkeep,
 };
 
 /// The part of the interface that works when no request is served: it fetches changes for clients that watch.
@@ -74,6 +74,11 @@ fn routes(gateway: Gateway) -> Router {
         .route("/v1/members/{id}/lost", post(members::lost))
         .route("/v1/members/self/leave", post(members::leave))
         .route("/v1/members/self/resume", post(members::resume))
+        .route(
+            "/v1/checkpoints",
+            get(upkeep::checkpoints).post(upkeep::begin_checkpoint),
+        )
+        .route("/v1/scrub", get(upkeep::scrubs).post(upkeep::begin_scrub))
         .route("/v1/status", get(members::status))
         .route("/v1/state", get(state::document))
         .route(

@@ -1,4 +1,5 @@
-//! Rows in batches, synced batches, opening again, and point reads from disk. Prints CPU and medians; `--records N` sets how many are reopened.
+//! Rows in batches, synced batches, opening again, and point reads from disk. Prints CPU and medians; `--records N` sets how many are reopened;
+//! `--checkpoint` measures checkpoints of about 1 GB alone.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rumormill_core::io::{Record, StoreOp};
 use rumormill_kit::store::{Store, StoreReader};
-use rumormill_store::{DiskStore, Options};
+use rumormill_store::{DiskStore, Options, Progress};
 use rustix::time::{ClockId, clock_gettime};
 
 const ROUNDS: usize = 50;
@@ -25,6 +26,9 @@ const READS: u64 = 50_000;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
+    if std::env::args().any(|argument| argument == "--checkpoint") {
+        return checkpoints();
+    }
     // First, since the disk is busy for a while after the others.
     for size in [1, 100, 1_000] {
         let median = synced_batches(size)?;
@@ -50,6 +54,105 @@ fn main() -> Outcome<()> {
     let records = records_asked_for()?;
     let (open, load) = reopening(records)?;
     println!("opening {records} records: {open:.1?}, loading them: {load:.1?}");
+    Ok(())
+}
+
+/// The rows of a store of about 1 GB, and the time between two writes beside a checkpoint.
+const LARGE_ROWS: u64 = 1_000_000;
+const LARGE_ROW: usize = 1_000;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Prints how fast a checkpoint of about 1 GB is made, on the same disk and on another, and how long writes take meanwhile.
+fn checkpoints() -> Outcome<()> {
+    let dir = tempfile::tempdir()?;
+    let mut store = DiskStore::open(dir.path())?;
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut value = || {
+        let words = (0..LARGE_ROW / 8).flat_map(|_| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random.to_le_bytes()
+        });
+        Bytes::from(words.collect::<Vec<u8>>())
+    };
+    let mut row = |number: u64| {
+        StoreOp::Put(Record {
+            key: format!("row/durable/default/key:{number:012}").into(),
+            value: value(),
+        })
+    };
+    for first in (0..LARGE_ROWS).step_by(1_000) {
+        store.apply(&(first..first + 1_000).map(&mut row).collect::<Vec<_>>())?;
+    }
+    store.sync()?;
+    store.wait_idle();
+    let beside = tempfile::tempdir()?;
+    // Another file system, so that all bytes are copied; in memory, so that it is the store's disk that is read.
+    let elsewhere = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?;
+    writes(&mut store, None, &mut row)?;
+    for (what, to) in [
+        ("first, on the same disk", beside.path()),
+        ("the next one there", beside.path()),
+        ("first, on another file system", elsewhere.path()),
+        ("the next one there", elsewhere.path()),
+    ] {
+        println!("checkpoint {what}:");
+        writes(&mut store, Some(to), &mut row)?;
+    }
+    Ok(())
+}
+
+/// Writes and syncs a row every few milliseconds, for two seconds or while a checkpoint is made, and prints how long that took.
+fn writes(
+    store: &mut DiskStore,
+    to: Option<&std::path::Path>,
+    row: &mut impl FnMut(u64) -> StoreOp,
+) -> Outcome<()> {
+    let checkpointer = store.checkpointer();
+    let mut times = Vec::new();
+    std::thread::scope(|scope| -> Outcome<()> {
+        let begun = Instant::now();
+        let made = to.map(|to| {
+            scope.spawn(move || {
+                let made = checkpointer.checkpoint(to, ("bench", 0), &Progress::new());
+                (made, begun.elapsed())
+            })
+        });
+        let goes_on = || match &made {
+            Some(made) => !made.is_finished(),
+            None => begun.elapsed() < Duration::from_secs(2),
+        };
+        while goes_on() {
+            let one = [row(LARGE_ROWS)];
+            let begun = Instant::now();
+            store.apply(&one)?;
+            store.sync()?;
+            times.push(begun.elapsed());
+            std::thread::sleep(PAUSE);
+        }
+        if let Some(made) = made {
+            let (made, took) = made.join().map_err(|_| "it panicked")?;
+            let made = made?;
+            let rate = made.bytes as f64 / took.as_secs_f64() / 1e6;
+            println!(
+                "  {} files, {:.2} GB, {} kept, {} linked: {took:.2?}, {rate:.0} MB/s",
+                made.files,
+                made.bytes as f64 / 1e9,
+                made.kept,
+                made.linked,
+            );
+        }
+        Ok(())
+    })?;
+    times.sort_unstable();
+    let (middle, last) = (times.get(times.len() / 2), times.last());
+    println!(
+        "  {} writes of 1 KB, each with a sync: median {:.2?}, longest {:.2?}",
+        times.len(),
+        middle.copied().unwrap_or_default(),
+        last.copied().unwrap_or_default(),
+    );
     Ok(())
 }
 

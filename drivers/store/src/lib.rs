@@ -25,6 +25,7 @@ mod progress;
 mod recover;
 mod rules;
 mod salvage;
+mod scrub;
 mod shared;
 mod store;
 mod tree;
@@ -39,6 +40,7 @@ pub use recover::{Failure, Recovered, SetAside, recover};
 #[cfg(feature = "mutants")]
 pub use rules::Mutant;
 pub use salvage::Salvage;
+pub use scrub::Scrubber;
 pub use store::{Cut, DiskReader, DiskStore};
 pub use verify::{Fault, Verified, VerifyError, verify};
 

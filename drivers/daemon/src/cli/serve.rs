@@ -106,6 +106,10 @@ pub(crate) struct Serve {
     /// fewer times, and take more memory, disk and time at a start [default: 67108864]
     #[arg(long, value_name = "N")]
     store_log_bytes: Option<String>,
+    /// How fast the node verifies the files of its store behind, over and over, with an hour between two passes, in bytes per second; off never does
+    /// [default: 1048576]
+    #[arg(long, value_name = "N")]
+    store_scrub_rate: Option<String>,
     /// How long a leave waits for others to take over, in ms [default: 3000]
     #[arg(long, value_name = "N")]
     leave_timeout_ms: Option<String>,
@@ -139,6 +143,7 @@ impl Serve {
             ("suspicion_mult", &self.suspicion_mult),
             ("sync_interval_ms", &self.sync_interval_ms),
             ("store_log_bytes", &self.store_log_bytes),
+            ("store_scrub_rate", &self.store_scrub_rate),
             ("leave_timeout_ms", &self.leave_timeout_ms),
             ("on_stop", &self.on_stop),
         ];

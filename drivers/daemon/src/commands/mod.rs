@@ -18,4 +18,5 @@ pub(crate) mod sim;
 mod stalls;
 pub(crate) mod tables;
 pub(crate) mod transfer;
+pub(crate) mod upkeep;
 pub(crate) mod watch;

@@ -225,6 +225,17 @@ pub(crate) const KEYS: &[Key] = &[
         },
     ),
     key(
+        "store_scrub_rate",
+        "a whole number from 1024 to 1099511627776, or off",
+        |s, text| {
+            s.store_scrub_rate = match text {
+                "off" => 0,
+                text => number(text, 1 << 10, 1 << 40)?,
+            };
+            Some(())
+        },
+    ),
+    key(
         "leave_timeout_ms",
         "a whole number from 1 to 3000",
         |s, text| {

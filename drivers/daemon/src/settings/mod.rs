@@ -101,6 +101,8 @@ pub(crate) struct Settings {
     pub(crate) suspicion_mult: u64,
     pub(crate) sync_interval_ms: u64,
     pub(crate) store_log_bytes: u64,
+    /// Bytes per second; 0 for never.
+    pub(crate) store_scrub_rate: u64,
     pub(crate) leave_timeout_ms: u64,
     on_stop: Option<OnStop>,
     origins: BTreeMap<&'static str, Origin>,
@@ -135,6 +137,7 @@ impl Default for Settings {
             suspicion_mult: 4,
             sync_interval_ms: 1_000,
             store_log_bytes: rumormill_store::Options::LOG_BYTES,
+            store_scrub_rate: 1 << 20,
             leave_timeout_ms: 3_000,
             on_stop: None,
             origins: BTreeMap::new(),

@@ -69,6 +69,10 @@ fn value(s: &Settings, key: &str) -> Option<toml::Value> {
         "suspicion_mult" => number(s.suspicion_mult),
         "sync_interval_ms" => number(s.sync_interval_ms),
         "store_log_bytes" => number(s.store_log_bytes),
+        "store_scrub_rate" => match s.store_scrub_rate {
+            0 => text("off"),
+            rate => number(rate),
+        },
         "leave_timeout_ms" => number(s.leave_timeout_ms),
         "on_stop" => text(s.on_stop().name()),
         _ => None,

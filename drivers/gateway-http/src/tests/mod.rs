@@ -13,4 +13,5 @@ mod routes;
 mod settings;
 mod siblings;
 mod streams;
+mod upkeep;
 mod wire;

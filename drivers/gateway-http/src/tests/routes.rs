@@ -330,7 +330,7 @@ fn every_described_route_is_served_and_every_reference_resolves() {
     let described: Value = serde_json::from_str(&openapi_json()).expect("JSON");
     assert_eq!(served, described);
     let paths = described["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 18);
+    assert_eq!(paths.len(), 20);
     for (path, methods) in paths {
         let path = path.replace("{table}", "t").replace("{key}", "k");
         for method in methods.as_object().expect("methods").keys() {

@@ -12,7 +12,6 @@ use super::error::{CheckpointError, at};
 use super::manifest::{Holds, Part};
 use super::place::{Fed, feed_file};
 use crate::check;
-use crate::disk::Disk;
 use crate::error::Damage;
 use crate::log::{LogFile, Part as LogPart};
 use crate::open::remove;
@@ -69,13 +68,12 @@ impl Staged {
             files: Vec::new(),
             watermark: active.last,
         };
-        let disk = &*shared.disk;
-        disk.create_directory(&staged.dir)
-            .map_err(at(&staged.dir))?;
+        let made = shared.disk.create_directory(&staged.dir);
+        made.map_err(at(&staged.dir))?;
         staged.take_tree(shared, progress)?;
         for part in &sealed {
             let name = format!("{}.log", part.file.header.number);
-            let len = staged.keep(disk, &part.file.path, &name, progress)?;
+            let len = staged.keep(shared, &part.file.path, &name, progress)?;
             let from = From::File(staged.dir.join(name));
             staged.files.push(log(part, len, from));
         }
@@ -100,7 +98,7 @@ impl Staged {
         let listed = listed.map_err(|(file, why)| damaged(&file, why))?;
         for table in &listed.tables {
             let (id, from) = (table.id, tree.join("tables").join(table.id.to_string()));
-            let kept = self.keep(&*shared.disk, &from, &id.to_string(), progress);
+            let kept = self.keep(shared, &from, &id.to_string(), progress);
             let len = kept.map_err(|error| match error {
                 CheckpointError::Unusable { error, .. }
                     if error.kind() == io::ErrorKind::NotFound =>
@@ -132,18 +130,20 @@ impl Staged {
     /// Links a file into the staging directory, or copies it where that cannot be. Returns its length.
     fn keep(
         &self,
-        disk: &dyn Disk,
+        shared: &Shared,
         from: &Path,
         name: &str,
         progress: &Progress,
     ) -> Result<u64, CheckpointError> {
+        let disk = &*shared.disk;
         let to = self.dir.join(name);
         match disk.link(from, &to) {
             Err(error) if cannot_link(&error) => {
                 let file = disk.create(&to).map_err(at(&to))?;
                 let mut end = 0;
                 feed_file(from, &mut |chunk| {
-                    if progress.is_stopped() {
+                    // A store that closes waits for its merger, which waits for this.
+                    if progress.is_stopped() || shared.is_stopping() {
                         return Err(Fed::stopped());
                     }
                     disk.write(&file, chunk, end)

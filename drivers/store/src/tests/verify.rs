@@ -223,3 +223,63 @@ fn what_is_no_store_or_in_use_is_not_verified() {
     drop(store);
     assert!(verify(dir.path(), &Progress::new()).unwrap().is_clean());
 }
+
+#[test]
+fn a_scrub_beside_writes_is_clean_and_names_a_table_that_rots() {
+    let dir = in_memory();
+    let options = crate::Options {
+        thread: true,
+        ..options()
+    };
+    let mut book = Book::new(DiskStore::open_with(dir.path(), options).unwrap());
+    let scrubber = book.store.scrubber();
+    let depth = crate::verify::Depth { records: false };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let passes = scope.spawn(|| {
+            let mut passes = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) || passes < 5 {
+                let found = scrubber.scrub_to(depth, &Progress::new()).unwrap();
+                assert!(found.is_clean(), "{found:?}");
+                passes += 1;
+            }
+        });
+        book.write(400);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        passes.join().unwrap();
+    });
+    book.store.wait_idle();
+    let tables = dir.path().join("db/tree/tables");
+    let table = fs::read_dir(&tables).unwrap().next().unwrap().unwrap();
+    let mut bytes = fs::read(table.path()).unwrap();
+    bytes[30] ^= 1;
+    fs::write(table.path(), bytes).unwrap();
+    let found = scrubber.scrub_to(depth, &Progress::new()).unwrap();
+    let name = table.file_name().into_string().unwrap();
+    assert_eq!(found.faults[0].file, format!("db/tree/tables/{name}"));
+    assert!(found.faults[0].held.contains("rows and deletes, from "));
+    drop(book);
+    let closed = scrubber.scrub_to(depth, &Progress::new());
+    assert!(matches!(closed, Err(VerifyError::Stopped)), "{closed:?}");
+}
+
+#[test]
+fn a_pass_goes_no_faster_than_its_rate_and_is_stopped_at_once() {
+    let (dir, progress) = (in_memory(), Progress::new());
+    let mut book = Book::new(DiskStore::open_with(dir.path(), options()).unwrap());
+    book.write(60);
+    let scrubber = book.store.scrubber();
+    // A byte a second: it would take an hour.
+    progress.limit(1);
+    let depth = crate::verify::Depth { records: false };
+    std::thread::scope(|scope| {
+        let pass = scope.spawn(|| scrubber.scrub_to(depth, &progress));
+        while progress.bytes().0 == 0 {
+            std::thread::yield_now();
+        }
+        let (read, all) = progress.bytes();
+        assert!(read < all, "{read} of {all}");
+        progress.stop();
+        assert!(matches!(pass.join().unwrap(), Err(VerifyError::Stopped)));
+    });
+}

@@ -76,7 +76,7 @@ fn lock(dir: &Path) -> Result<Option<File>, VerifyError> {
 }
 
 /// Reads a file for its checksum and length; nothing if it is not there.
-pub(super) fn sum(
+pub(crate) fn sum(
     path: &Path,
     found: &mut Verified,
     progress: &Progress,

@@ -5,6 +5,8 @@ mod data;
 mod logs;
 pub(crate) mod table;
 
+pub(crate) use self::checkpoint::sum;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
