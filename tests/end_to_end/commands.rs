@@ -374,3 +374,18 @@ fn a_bench_of_stalls_does_everything_beside_pings() {
         assert!(thing["redis"].is_null());
     }
 }
+
+#[test]
+fn a_node_that_is_killed_again_and_again_loses_nothing_that_it_acknowledged() {
+    let mut command = rumormill();
+    command.args(["bench", "torture", "--kills", "3", "--seed", "1", "--json"]);
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["lost"], json!({ "sync": 0, "periodic": 0 }));
+    for durability in ["sync", "periodic"] {
+        let acknowledged = &report["acknowledged"][durability];
+        assert!(acknowledged.as_u64() > Some(0), "{report}");
+    }
+    assert!(report["kept"].is_null(), "{report}");
+}

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rumormill_sim::FaultKind;
 use rumormill_sim::plan::Profile;
 
-pub(crate) use bench::{Bench, BenchDisk, BenchOf, BenchRestarts, BenchStalls};
+pub(crate) use bench::{Bench, BenchDisk, BenchOf, BenchRestarts, BenchStalls, BenchTorture};
 use serve::SOURCES;
 pub(crate) use serve::Serve;
 pub(crate) use settings::Settings;

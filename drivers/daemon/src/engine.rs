@@ -80,12 +80,32 @@ impl Drop for Ending {
 }
 
 /// An operator's word on the data directory, for one start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Once {
     /// It was replaced by an older copy.
     pub(crate) restored: bool,
     /// Its damage is accepted.
     pub(crate) accept_damage: bool,
+    /// The planted bug of the store.
+    pub(crate) store_mutant: Option<String>,
+}
+
+/// Plants a bug in the store.
+#[cfg(feature = "mutants")]
+fn plant(options: StoreOptions, name: &str) -> Result<StoreOptions, Failure> {
+    use rumormill_store::Mutant;
+    let all = Mutant::ALL.iter();
+    let names: Vec<&str> = all.map(|mutant| mutant.name()).collect();
+    let named = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
+    let none = || Failure::Usage(format!("{name:?} is none of {}", names.join(", ")));
+    named.map(|mutant| options.mutant(*mutant)).ok_or_else(none)
+}
+
+#[cfg(not(feature = "mutants"))]
+fn plant(_: StoreOptions, name: &str) -> Result<StoreOptions, Failure> {
+    Err(Failure::Usage(format!(
+        "this program has no planted bug {name:?}: build it with `--features mutants`"
+    )))
 }
 
 /// A node on its loop.
@@ -142,6 +162,10 @@ impl Engine {
         let (node, store, keeper) = match &dir {
             Some(dir) => {
                 let options = StoreOptions::default().log_bytes(settings.store_log_bytes);
+                let options = match &once.store_mutant {
+                    Some(name) => plant(options, name)?,
+                    None => options,
+                };
                 aside(|| recover(dir, options, config, &handle, now))?
             }
             None => (finish(Recovery::new(config, seed()?), now)?, None, None),

@@ -50,6 +50,26 @@ pub(crate) fn start_on(
     dir: Option<&Path>,
     flags: &[&str],
 ) -> Result<(Child, Value), Failure> {
+    spawn_on(listeners, name, dir, flags)?.ready()
+}
+
+/// A node that was started and may not be ready yet.
+pub(crate) struct Starting {
+    name: String,
+    child: Child,
+}
+
+/// Starts a node on free ports as [`start`] does, and does not wait until it is ready.
+pub(crate) fn spawn(name: &str, dir: Option<&Path>, flags: &[&str]) -> Result<Starting, Failure> {
+    spawn_on(&Listeners::default(), name, dir, flags)
+}
+
+fn spawn_on(
+    listeners: &Listeners,
+    name: &str,
+    dir: Option<&Path>,
+    flags: &[&str],
+) -> Result<Starting, Failure> {
     let failed = |why: String| Failure::Not(format!("{name} did not start: {why}"));
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(program);
@@ -70,16 +90,33 @@ pub(crate) fn start_on(
     }
     // The pipe ends with this process, however it ends, and the node with it.
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
-    let line = child.stdout.take().and_then(first_line);
-    match line.and_then(|line| serde_json::from_str(&line).ok()) {
-        Some(ready) => Ok((child, ready)),
-        None => {
-            // It may still run, or have ended: either way it goes.
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(failed("it said nothing about its listeners".into()))
+    let child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    Ok(Starting {
+        name: name.to_string(),
+        child,
+    })
+}
+
+impl Starting {
+    /// Waits until it is ready. Returns the process and the JSON document of its listeners.
+    pub(crate) fn ready(mut self) -> Result<(Child, Value), Failure> {
+        let line = self.child.stdout.take().and_then(first_line);
+        match line.and_then(|line| serde_json::from_str(&line).ok()) {
+            Some(ready) => Ok((self.child, ready)),
+            None => {
+                let why = "it said nothing about its listeners";
+                let name = self.name.clone();
+                self.kill();
+                Err(Failure::Not(format!("{name} did not start: {why}")))
+            }
         }
+    }
+
+    /// Kills it, whether it is ready or not.
+    pub(crate) fn kill(mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

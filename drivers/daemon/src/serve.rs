@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let once = Once {
         restored: args.restored,
         accept_damage: args.accept_damage,
+        store_mutant: args.store_mutant.clone(),
     };
     let engine = Engine::start(&settings, once, http_addr, most, sender.clone())?;
     let gateway = http.map(|listener| {

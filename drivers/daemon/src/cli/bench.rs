@@ -47,6 +47,33 @@ pub(crate) enum BenchOf {
     Restarts(BenchRestarts),
     /// Start nodes that keep their rows on disk, and a Redis that does, and measure both: CPU of writes, syncs, starts, disk and memory
     Disk(BenchDisk),
+    /// Kill a node again and again while it writes and while it starts, and look for each acknowledged write; exit code 1 when one is lost
+    Torture(BenchTorture),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchTorture {
+    /// How often the node is killed
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) kills: u64,
+    /// Connections, each with keys of its own
+    #[arg(short = 'c', long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) clients: u16,
+    /// Keep the data in a new directory below this one [default: that of the system for temporary files]. It goes unless a write is lost
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The seed of what is written and when it is killed [default: drawn]. The times of a machine are not in it
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// The node's `--store-log-bytes`: a small one merges often
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES")]
+    pub(crate) store_log_bytes: u64,
+    /// Plant this bug in the store, to see that it is noticed. Only for a program built with `--features mutants`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) store_mutant: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -29,6 +29,9 @@ pub(crate) struct Serve {
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub(crate) stop_on_eof: bool,
+    /// Plant this bug in the store. Only for a program built with `--features mutants`
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) store_mutant: Option<String>,
     #[command(flatten)]
     pub(crate) start: Start,
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::describe::show;
 use super::load::{Done, Load, Request};
-use super::{disk, restarts, stalls};
+use super::{disk, restarts, stalls, torture};
 use crate::cli::{Bench, BenchOf};
 use crate::failure::Failure;
 use crate::output::print_line;
@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         Some(BenchOf::Stalls(stalls)) => return stalls::run(stalls),
         Some(BenchOf::Restarts(restarts)) => return restarts::run(restarts),
         Some(BenchOf::Disk(disk)) => return disk::run(disk),
+        Some(BenchOf::Torture(torture)) => return torture::run(torture),
         None => {}
     }
     let mut control = Client::connect(&args.server.addr)?;

@@ -112,7 +112,7 @@ impl Load {
 }
 
 /// The xorshift generator of Marsaglia: good enough to spread keys, and the same in every run.
-fn next_random(mut state: u64) -> u64 {
+pub(super) fn next_random(mut state: u64) -> u64 {
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;

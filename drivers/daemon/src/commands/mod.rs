@@ -17,6 +17,7 @@ mod siblings;
 pub(crate) mod sim;
 mod stalls;
 pub(crate) mod tables;
+mod torture;
 pub(crate) mod transfer;
 pub(crate) mod upkeep;
 pub(crate) mod watch;
