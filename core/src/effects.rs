@@ -55,7 +55,9 @@ pub(crate) struct Effects {
     rules: Rules,
     halted: bool,
     /// Whether the store is out of space.
+    /// Whether the store is out of space, and whether it writes into what it has kept back.
     stalled: bool,
+    short: bool,
 }
 
 impl Effects {
@@ -84,6 +86,7 @@ impl Effects {
             rules,
             halted: false,
             stalled: false,
+            short: false,
         }
     }
 
@@ -157,9 +160,22 @@ impl Effects {
 
     /// The store is out of space, or is so no longer; tells of a change.
     pub(crate) fn set_stalled(&mut self, why: Option<String>) {
-        match (core::mem::replace(&mut self.stalled, why.is_some()), why) {
-            (false, Some(why)) => self.event(Event::StoreStalled(why)),
-            (true, None) => self.event(Event::StoreRecovered),
+        let before = self.stalled || self.short;
+        self.stalled = why.is_some();
+        self.tell_space(before, why);
+    }
+
+    /// The store writes into space that it has kept back, or has found more; tells of a change.
+    pub(crate) fn set_short(&mut self, why: Option<String>) {
+        let before = self.stalled || self.short;
+        self.short = why.is_some();
+        self.tell_space(before, why);
+    }
+
+    fn tell_space(&mut self, before: bool, why: Option<String>) {
+        match (before, self.stalled || self.short, why) {
+            (false, true, Some(why)) => self.event(Event::StoreStalled(why)),
+            (true, false, _) => self.event(Event::StoreRecovered),
             _ => {}
         }
     }
@@ -167,6 +183,11 @@ impl Effects {
     /// Returns whether the store is out of space.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled
+    }
+
+    /// Returns whether the store writes into space that it has kept back.
+    pub(crate) fn is_short(&self) -> bool {
+        self.short
     }
 
     pub(crate) fn reply(&mut self, token: Token, result: Result<Response, RequestError>) {

@@ -46,7 +46,8 @@ pub enum WriteError {
         /// The limit that was reached.
         limit: usize,
     },
-    /// The store is out of space. Reads are served; writes are accepted again when it has recovered.
+    /// The store is out of space. Reads are served, and deletes for as long as it has space kept back for them; other writes are accepted again when
+    /// it has recovered.
     #[error("the store is out of space")]
     StoreStalled,
     /// The row to be replaced, or a drop marker of its table, has the largest clock there is: nothing is newer.

@@ -86,6 +86,12 @@ pub enum Input {
         /// The store's words.
         why: String,
     },
+    /// The store has begun to use space that it has kept back, or has found more. Batches are stored as before, so [`Input::Stored`] goes on. Meanwhile
+    /// the node takes deletes, and neither other writes of clients nor rows of users' tables from other members: these come by a session later.
+    StoreShort {
+        /// The store's words, `None` once it has space again.
+        why: Option<String>,
+    },
     /// A write or sync failed. The node halts: it cannot know what survived.
     StoreFailed {
         /// The store's words.

@@ -152,6 +152,11 @@ rules! {
     /// Refuses writes while the store lags too far behind.
     bounds_backlog, BacklogUnbounded = "backlog-unbounded", "Writes are accepted however far the store lags behind.";
 
+    /// Takes deletes alone from clients while the store is short of space.
+    short_takes_deletes_alone, ShortTakesWrites = "short-takes-writes", "Writes of all kinds are accepted while the store is short of space.", rare;
+    /// Takes no rows of users' tables from other members while the store is short of space, and covers nothing of them.
+    short_takes_no_rows, ShortTakesRows = "short-takes-rows", "Rows of other members are taken in while the store is short of space.", rare;
+
     // Sessions.
     /// Adopts the contexts of a session once all of its pages are here. Rule 3.
     adopts_after_last_row, AdoptEarly = "adopt-early", "A session's contexts are adopted when its last page comes, whether or not the others have.";

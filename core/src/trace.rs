@@ -45,6 +45,8 @@ impl Display for Trace<'_, Input> {
             Input::Cancel { token } => write!(f, "cancel token={token}"),
             Input::Stored { upto } => write!(f, "stored upto={upto}"),
             Input::StoreStalled { .. } => f.write_str("store-stalled"),
+            Input::StoreShort { why: Some(_) } => f.write_str("store-short"),
+            Input::StoreShort { why: None } => f.write_str("store-not-short"),
             Input::StoreFailed { .. } => f.write_str("store-failed"),
             Input::Loaded { load, result } => match result {
                 Ok(Some(value)) => write!(f, "loaded load={load} bytes={}", value.len()),

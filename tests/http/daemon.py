@@ -8,11 +8,12 @@ import time
 
 
 class Daemon:
-    def __init__(self, binary, redis="off"):
-        arguments = ["serve", "--memory", "--json", "--stop-on-eof", "--redis", redis]
+    def __init__(self, binary, redis="off", data=None, log=subprocess.DEVNULL):
+        arguments = ["serve", "--json", "--stop-on-eof", "--redis", redis]
+        arguments += ["--data-dir", data] if data else ["--memory"]
         arguments += ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
         self.process = subprocess.Popen(
-            [binary, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [binary, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
         )
         ready = json.loads(self.process.stdout.readline())
         self.address = ready["http"]

@@ -161,6 +161,7 @@ impl Node {
             Input::StoreStalled { why } => {
                 self.fx.set_stalled(Some(why));
             }
+            Input::StoreShort { why } => self.fx.set_short(why),
             Input::StoreFailed { error } => self.halt(HaltReason::StoreFailed(error)),
             Input::Loaded { load, result } => {
                 let done = self.modes_door(|modes, env| modes.loaded(env, load, result));
@@ -192,7 +193,7 @@ impl Node {
         write: Write<'_>,
     ) -> Result<Accepted, WriteError> {
         self.fx.set_now(now);
-        self.admit(table)?;
+        self.admit(table, write.is_delete())?;
         self.modes
             .gossip
             .replica_mut()
@@ -211,7 +212,7 @@ impl Node {
         table: Option<TableId>,
     ) -> Result<(Accepted, Option<FlushId>), WriteError> {
         self.fx.set_now(now);
-        self.admit(table.unwrap_or(TableId::DEFAULT))?;
+        self.admit(table.unwrap_or(TableId::DEFAULT), true)?;
         self.modes
             .gossip
             .admits_flush(&self.shared.catalog, table)?;
@@ -233,10 +234,10 @@ impl Node {
             .flush_more(&mut env, flush.0, AT_ONCE)
     }
 
-    /// Whether a client's write may be accepted here now.
-    fn admit(&mut self, table: TableId) -> Result<(), WriteError> {
+    /// Whether a client's write may be accepted here now; a delete may while the store is short of space.
+    fn admit(&mut self, table: TableId, deletes: bool) -> Result<(), WriteError> {
         let seat = self.cluster.seat(&self.fx, &self.config, &self.detector);
-        seat.admits(&mut self.fx)?;
+        seat.admits(&mut self.fx, deletes)?;
         let catalog = &self.shared.catalog;
         match catalog.answers_later(table) {
             true => Err(WriteError::AnsweredLater),
@@ -291,7 +292,7 @@ impl Node {
         options: TableOptions,
     ) -> Result<(TableId, Seq), TableError> {
         self.fx.set_now(now);
-        self.admit(TableId::DEFAULT)?;
+        self.admit(TableId::DEFAULT, false)?;
         self.modes
             .create_table(&mut self.shared.rows(&mut self.fx), name, options)
     }

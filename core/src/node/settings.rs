@@ -31,7 +31,7 @@ impl Node {
         self.fx.set_now(now);
         // A fault of the change itself comes first: another try would not help.
         let rows = self.settings.plan(changes)?;
-        self.admit(TableId::DEFAULT)?;
+        self.admit(TableId::DEFAULT, false)?;
         let mut seq = Seq(0);
         for (name, text) in rows {
             let mut env = self.shared.rows(&mut self.fx);

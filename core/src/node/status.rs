@@ -131,7 +131,7 @@ impl Node {
             clock: gossip.clock(),
             durable: self.fx.durable(),
             stored: self.fx.open_seq(),
-            stalled: self.fx.is_stalled(),
+            stalled: self.fx.is_stalled() || self.fx.is_short(),
             health: self.detector.health(),
             incarnation: self.detector.incarnation(),
             waiting_for: self.cluster.holding_up(&look, gossip),

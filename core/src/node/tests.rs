@@ -18,6 +18,7 @@ mod drop_markers;
 mod evict;
 mod expiry;
 mod flood;
+mod full;
 mod greet;
 mod ids;
 mod later;

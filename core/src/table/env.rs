@@ -49,9 +49,9 @@ impl Seat<'_> {
         self.joined && !self.is_rejoining
     }
 
-    /// Returns whether this node may take clients' writes at present, into whatever table.
+    /// Returns whether this node may take clients' writes at present, or at least their deletes, into whatever table.
     #[inline]
-    pub(crate) fn admits(&self, fx: &mut Effects) -> Result<(), WriteError> {
+    pub(crate) fn admits(&self, fx: &mut Effects, deletes: bool) -> Result<(), WriteError> {
         if self.is_stopping && fx.rules().stopping_takes_no_writes() {
             return Err(WriteError::Stopping);
         }
@@ -59,7 +59,8 @@ impl Seat<'_> {
         if fx.is_halted() || is_leaving {
             return Err(WriteError::Leaving);
         }
-        if fx.is_stalled() {
+        let takes_deletes_alone = fx.is_short() && fx.rules().short_takes_deletes_alone();
+        if fx.is_stalled() || takes_deletes_alone && !deletes {
             return Err(WriteError::StoreStalled);
         }
         let limits = &self.config.limits;
@@ -118,9 +119,16 @@ impl Env<'_> {
         }
     }
 
-    /// Returns whether this node may take clients' writes at present, into whatever table.
-    pub(crate) fn admits(&mut self) -> Result<(), WriteError> {
-        self.seat.admits(self.fx)
+    /// Returns whether this node may take clients' writes at present, or at least their deletes, into whatever table.
+    pub(crate) fn admits(&mut self, deletes: bool) -> Result<(), WriteError> {
+        self.seat.admits(self.fx, deletes)
+    }
+
+    /// Returns whether this node takes no rows of users' tables from others at present, because it is about to go or its store is out of space. One
+    /// that has yet to catch up with its cluster takes them all the same: until then others wait for it.
+    pub(crate) fn takes_no_rows(&self) -> bool {
+        let short = (self.fx.is_stalled() || self.fx.is_short()) && self.seat.is_full();
+        self.seat.takes_no_rows || short && self.fx.rules().short_takes_no_rows()
     }
 
     /// Replies to a request: once a batch is durable, if that is promised.

@@ -181,6 +181,13 @@ pub enum Write<'a> {
     },
 }
 
+impl Write<'_> {
+    /// Returns whether it leaves less than was there.
+    pub(crate) fn is_delete(&self) -> bool {
+        matches!(self, Write::Delete { .. } | Write::Remove { .. })
+    }
+}
+
 /// The identity and order of one version of a row. Exhaustive: these three order versions, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {

@@ -52,6 +52,14 @@ pub trait Store: Send + 'static {
     ///
     /// As for [`Store::apply`]. A store that cannot know what survived a sync without space says `Failed`.
     fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// Looks for space where the store is short of it, and says why it still is: it writes into space that it has kept back, where deletes alone
+    /// should go. Called after each write, and now and then while there is nothing to write (`idle`), when it may take some time. A store that keeps
+    /// nothing back is never short.
+    fn short(&mut self, idle: bool) -> Option<String> {
+        let _ = idle;
+        None
+    }
 }
 
 /// The way to single records while the store is busy on its own thread. May block, but never waits for a sync.

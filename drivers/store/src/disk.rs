@@ -12,6 +12,8 @@ pub(crate) trait Disk: Send + Sync {
     fn open(&self, path: &Path) -> io::Result<File>;
     /// Makes a file longer, with zeros, so that writing there needs no space any more.
     fn preallocate(&self, file: &File, from: u64, to: u64) -> io::Result<()>;
+    /// Returns how many bytes more the file system of a directory has room for.
+    fn room(&self, dir: &Path) -> io::Result<u64>;
     /// Writes bytes at a place. After an error some of them may be there.
     fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()>;
     /// Fills a buffer from a place.
@@ -49,6 +51,10 @@ impl Disk for RealDisk {
 
     fn preallocate(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
         preallocate(file, from, to)
+    }
+
+    fn room(&self, dir: &Path) -> io::Result<u64> {
+        room(dir)
     }
 
     fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
@@ -104,6 +110,18 @@ fn preallocate(file: &File, from: u64, to: u64) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn preallocate(file: &File, _: u64, to: u64) -> io::Result<()> {
     file.set_len(to)
+}
+
+#[cfg(unix)]
+fn room(dir: &Path) -> io::Result<u64> {
+    let about = rustix::fs::statvfs(dir)?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+/// Not known.
+#[cfg(not(unix))]
+fn room(_: &Path) -> io::Result<u64> {
+    Ok(0)
 }
 
 #[cfg(unix)]

@@ -82,7 +82,7 @@ impl Opened {
         }
         let (view, writer) =
             go_on(options, &scanned.tail, scanned.files, synced.upto).map_err(unusable)?;
-        remove_unfinished(&path.join("log")).map_err(unusable)?;
+        remove_unfinished(path).map_err(unusable)?;
         // The note is raised: that of a damaged file is zero.
         synced.note(writer.durable());
         Ok(Opened {
@@ -166,11 +166,14 @@ fn go_on(
     Ok((view, writer))
 }
 
-/// Removes log files that a crash kept from getting their names.
-fn remove_unfinished(log: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(log)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "new") {
+/// Removes files that a crash kept from getting their names: `N.new` of the log, and `.tmp...` of the tree.
+fn remove_unfinished(db: &Path) -> io::Result<()> {
+    let of_log = fs::read_dir(db.join("log"))?;
+    for entry in of_log.chain(fs::read_dir(db.join("tree"))?) {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let is_new = path.extension().is_some_and(|extension| extension == "new");
+        if is_new || name.as_encoded_bytes().starts_with(b".tmp") {
             fs::remove_file(path)?;
         }
     }
@@ -218,7 +221,7 @@ fn create(dir: &Path, path: &Path, options: &Options) -> Result<(), OpenError> {
             first: 1,
             salt: random_salt(options.rules)?,
         };
-        log::create(options, &log, header).map_err(io::Error::other)?;
+        log::create(options, &log, header, options.step).map_err(io::Error::other)?;
         sync_directory(&new)?;
         fs::rename(&new, path)?;
         sync_directory(dir)?;

@@ -14,6 +14,8 @@ pub struct Options {
     pub(crate) log_bytes: u64,
     /// By how much a file of the log grows.
     pub(crate) step: u64,
+    /// The bytes of a file of the log that are kept back for when there is no space.
+    pub(crate) reserve: u64,
     pub(crate) tree: TreeOptions,
     pub(crate) disk: Arc<dyn Disk>,
     /// Whether merging has a thread of its own. Without, a batch that finds a file full merges it first.
@@ -27,6 +29,7 @@ impl Default for Options {
         Options {
             log_bytes: Options::LOG_BYTES,
             step: 4 << 20,
+            reserve: 2 << 20,
             tree: TreeOptions::default(),
             disk: Arc::new(RealDisk),
             thread: true,

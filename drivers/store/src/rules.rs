@@ -39,6 +39,8 @@ rules! {
     syncs_names, NameUnsynced = "name-unsynced", "The directory of the log is not synced after a file was made.";
     /// Takes back what a write has left that found the disk full. Rule 7.
     undoes_half, HalfLeft = "half-left", "Half a record stays where a write found the disk full.";
+    /// Keeps space back in the file that is written, for when there is no other. Rule 28.
+    keeps_reserve, ReserveUnkept = "reserve-unkept", "No space is kept back for when the disk is full.";
     /// Merges before more files wait than may. Rule 8.
     bounds_waiting, WaitingUnbounded = "waiting-unbounded", "Any number of full files waits to be merged.";
 

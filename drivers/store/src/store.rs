@@ -254,6 +254,7 @@ impl Store for DiskStore {
         self.ready().map_err(LoadError::Store)?;
         let failed = |error: io::Error| LoadError::Store(StoreError::Failed(error.to_string()));
         let shared = Arc::clone(&self.shared);
+        let rules = shared.options.rules;
         let mut buffers = Vec::new();
         // A file that is merged meanwhile is the same in the tree.
         let view = shared.view();
@@ -280,7 +281,8 @@ impl Store for DiskStore {
             while let Some((_, row)) = logged.next_if(|(key, _)| *key < stored) {
                 hand_row(row, &mut hand)?;
             }
-            if let Some((_, row)) = logged.next_if(|(key, _)| *key == stored) {
+            let newer = logged.next_if(|(key, _)| *key == stored);
+            if let Some((_, row)) = newer.filter(|_| rules.reads_log_first()) {
                 hand_row(row, &mut hand)?;
             } else if &*stored != key::NUMBER {
                 let record = key::shared_record(&stored, &value);
@@ -329,6 +331,16 @@ impl Store for DiskStore {
             identity.save(&self.dir);
         }
         Ok(())
+    }
+
+    fn short(&mut self, idle: bool) -> Option<String> {
+        if self.ready().is_err() {
+            return None;
+        }
+        let merger = self.merger.as_mut();
+        let looked = self.writer.look_for_space(&self.shared, merger, idle);
+        // The next batch tells of a failure.
+        looked.map_err(|error| self.remember(error)).ok().flatten()
     }
 }
 

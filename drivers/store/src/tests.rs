@@ -21,6 +21,7 @@ mod checkpoint;
 mod cuts;
 mod damage;
 mod faults;
+mod full;
 mod lab;
 mod log;
 mod page;
@@ -77,6 +78,7 @@ mod conforms_merged {
         let options = crate::Options {
             log_bytes: 2_000,
             step: 1_000,
+            reserve: 200,
             ..crate::Options::default()
         };
         crate::DiskStore::open_with(dir, options).unwrap()
@@ -210,6 +212,18 @@ fn an_interrupted_creation_starts_over() {
     fs::write(dir.path().join("db.new/tree/current"), "").unwrap();
     drop(open(dir.path()));
     assert!(!dir.path().join("db.new").exists());
+}
+
+#[test]
+fn files_without_a_name_yet_go_at_a_start() {
+    let dir = filled();
+    let left = ["log/2.new", "tree/.tmpA1b2C3"].map(|name| dir.path().join("db").join(name));
+    for path in &left {
+        fs::write(path, "half").unwrap();
+    }
+    let mut store = open(dir.path());
+    assert_eq!(contents(&mut store).len(), 1);
+    assert!(left.iter().all(|path| !path.exists()));
 }
 
 #[test]

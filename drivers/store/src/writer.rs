@@ -12,6 +12,7 @@ use crate::error::of_io;
 use crate::log::format::{self, HEADER, Header};
 use crate::log::{Index, LogFile, Part, Place, Range, create};
 use crate::merge::Merger;
+use crate::options::Options;
 use crate::rules::Rules;
 use crate::shared::Shared;
 
@@ -36,8 +37,13 @@ pub(crate) struct Writer {
     buffer: Vec<u8>,
     places: Vec<(u64, Place)>,
     ranges: Vec<Range>,
+    /// Why it writes into the space that was kept back, and the last record when that was looked at.
+    short: Option<String>,
+    looked: u64,
 }
 
+/// Room for a table beside its rows.
+const TABLE: u64 = 64 << 10;
 /// Buffers beyond this size are let go after a batch.
 const BUFFER_BYTES: usize = 4 << 20;
 
@@ -54,6 +60,8 @@ impl Writer {
             buffer: Vec::new(),
             places: Vec::new(),
             ranges: Vec::new(),
+            short: None,
+            looked: 0,
         }
     }
 
@@ -74,22 +82,19 @@ impl Writer {
         batch: &[StoreOp],
     ) -> Result<(), StoreError> {
         let size = format::size(batch) as u64;
-        let is_long = self.end >= shared.options.log_bytes || self.end + size > LARGEST_FILE;
-        let full = is_long || self.marked >= RANGES;
-        if full && self.end > HEADER as u64 {
-            self.seal(shared, merger)?;
+        let must = self.end + size > LARGEST_FILE && self.end > HEADER as u64;
+        if must || self.is_full(shared) && self.short.is_none() {
+            let sealed = self.seal(shared, merger, shared.options.step);
+            self.or_from_reserve(sealed, size)?;
         }
         if self.end + size > LARGEST_FILE {
             return Err(StoreError::Failed("a batch is larger than 4 GiB".into()));
         }
         self.encode(batch);
         let end = self.end + self.buffer.len() as u64;
-        if end > self.allocated {
-            let step = shared.options.step;
-            let to = end.div_ceil(step) * step;
-            let more = shared.disk.preallocate(&self.file.file, self.allocated, to);
-            more.map_err(of_io)?;
-            self.allocated = to;
+        if self.short.is_none() || end > self.allocated {
+            let grown = self.grow(shared, end);
+            self.or_from_reserve(grown, size)?;
         }
         let written = shared.disk.write(&self.file.file, &self.buffer, self.end);
         written.map_err(|error| self.undo(shared, error))?;
@@ -113,6 +118,119 @@ impl Writer {
             self.places = Vec::new();
         }
         Ok(())
+    }
+
+    /// Whether the file should be followed by the next.
+    fn is_full(&self, shared: &Shared) -> bool {
+        let is_long = self.end >= shared.options.log_bytes || self.marked >= RANGES;
+        is_long && self.end > HEADER as u64
+    }
+
+    /// Makes the file longer, so that it has the reserve behind `end`.
+    fn grow(&mut self, shared: &Shared, end: u64) -> Result<(), StoreError> {
+        let Options {
+            step,
+            reserve,
+            rules,
+            ..
+        } = shared.options;
+        let wanted = match rules.keeps_reserve() {
+            true => end + reserve,
+            false => end,
+        };
+        if wanted > self.allocated {
+            let to = wanted.div_ceil(step) * step;
+            let more = shared.disk.preallocate(&self.file.file, self.allocated, to);
+            more.map_err(of_io)?;
+            self.allocated = to;
+        }
+        Ok(())
+    }
+
+    /// Lets a batch of a size go into the space that was kept back, where there is no other.
+    fn or_from_reserve(
+        &mut self,
+        done: Result<(), StoreError>,
+        size: u64,
+    ) -> Result<(), StoreError> {
+        let end = self.end + size;
+        match done {
+            Err(StoreError::Full(why)) if end <= self.allocated.min(LARGEST_FILE) => {
+                self.short = Some(why);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Looks for space where there was none, and says why there still is none. While nothing is written (`idle`) a file is sealed if the rows
+    /// that are left of it fit into what room there is: merging it gives back the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`], after which the log is not written again.
+    pub(crate) fn look_for_space(
+        &mut self,
+        shared: &Shared,
+        mut merger: Option<&mut Merger>,
+        idle: bool,
+    ) -> Result<Option<String>, StoreError> {
+        if self.short.is_none() {
+            return Ok(None);
+        }
+        let found = match self.is_full(shared) {
+            true => self.seal(shared, merger.as_deref_mut(), shared.options.step),
+            false => self.grow(shared, self.end),
+        };
+        match found {
+            Err(StoreError::Full(why)) => self.short = Some(why),
+            found => {
+                found?;
+                self.short = None;
+            }
+        }
+        let is_new = std::mem::replace(&mut self.looked, self.seq) != self.seq;
+        if idle && !is_new && self.short.is_some() && self.would_fit(shared) {
+            self.seal_small(shared, merger)?;
+        }
+        Ok(self.short.clone())
+    }
+
+    /// Whether nothing waits to be merged, and what is left of the rows of the file fits into what room there is.
+    fn would_fit(&self, shared: &Shared) -> bool {
+        let written = self.end.saturating_sub(HEADER as u64);
+        if shared.state().sealed > 0 || written == 0 {
+            return false;
+        }
+        let index = |part: &Part| part.index.bytes();
+        let left = shared.view().active.as_ref().map_or(written, index);
+        let room = shared.disk.room(&shared.db).unwrap_or(0);
+        // Tables have indexes and filters as well.
+        left + left / 4 + TABLE <= room && left < written / 2
+    }
+
+    /// Begins the next file with the space that this one does not need.
+    fn seal_small(
+        &mut self,
+        shared: &Shared,
+        merger: Option<&mut Merger>,
+    ) -> Result<(), StoreError> {
+        let kept = self.allocated.saturating_sub(self.end);
+        let failed = |error: io::Error| StoreError::Failed(error.to_string());
+        shared.disk.cut(&self.file.file, self.end).map_err(failed)?;
+        let before = std::mem::replace(&mut self.allocated, self.end);
+        match self.seal(shared, merger, kept) {
+            Err(StoreError::Full(why)) => {
+                self.short = Some(why);
+                // Another program may have taken the space meanwhile.
+                let file = &self.file.file;
+                if shared.disk.preallocate(file, self.end, before).is_ok() {
+                    self.allocated = before;
+                }
+                Ok(())
+            }
+            sealed => sealed,
+        }
     }
 
     /// Takes away what a failed write may have left: a shorter record would not cover it.
@@ -176,7 +294,12 @@ impl Writer {
     }
 
     /// Begins the next file. The one before is synced first, so that a file is proof that all before it was durable.
-    fn seal(&mut self, shared: &Shared, merger: Option<&mut Merger>) -> Result<(), StoreError> {
+    fn seal(
+        &mut self,
+        shared: &Shared,
+        merger: Option<&mut Merger>,
+        bytes: u64,
+    ) -> Result<(), StoreError> {
         await_room(shared, merger)?;
         let rules = shared.options.rules;
         if rules.syncs_before_next() {
@@ -188,7 +311,7 @@ impl Writer {
             salt: random_salt(rules).map_err(of_io)?,
         };
         let dir = shared.db.join("log");
-        let file = create(&shared.options, &dir, header)?;
+        let file = create(&shared.options, &dir, header, bytes)?;
         let next = Part {
             file: Arc::new(file),
             index: Index::default(),
@@ -197,7 +320,7 @@ impl Writer {
         };
         self.file = Arc::clone(&next.file);
         self.end = HEADER as u64;
-        self.allocated = shared.options.step.max(HEADER as u64);
+        self.allocated = bytes.max(HEADER as u64);
         self.marked = 0;
         // Counted first: a merger that sees the file counts it off.
         shared.change(|state| {

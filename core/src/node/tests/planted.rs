@@ -4,8 +4,8 @@
 use std::cell::Cell;
 
 use super::{
-    anti_entropy, checkpoints, damage, drop_markers, evict, expiry, ids, leave, links, membership,
-    names, namesake, push, refusals, relay, siblings, skew, stop, waits,
+    anti_entropy, checkpoints, damage, drop_markers, evict, expiry, full, ids, leave, links,
+    membership, names, namesake, push, refusals, relay, siblings, skew, stop, waits,
 };
 use crate::mutants::Mutant;
 
@@ -52,6 +52,8 @@ caught! {
     BeliefToldOnce as belief_told_once by relay::a_death_that_had_no_member_to_go_to_is_told_when_one_is_there, "the belief is told";
     ClaimNotRelayed as claim_not_relayed by relay::claims_pass_through_a_third_so_that_deletes_are_freed, "freed everywhere";
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "which of two clocks is wrong cannot be known";
+    ShortTakesWrites as short_takes_writes by full::a_node_that_is_short_of_space_takes_deletes_alone, "a write that needs space";
+    ShortTakesRows as short_takes_rows by full::rows_of_others_come_once_there_is_space, "a row that needs space";
     DeadSiblingFreed as dead_sibling_freed by siblings::a_deleted_sibling_stays_deleted_after_an_eviction, "the delete is kept";
     DamageUnnoted as damage_unnoted by damage::the_damage_of_a_row_is_remembered_until_the_node_has_rejoined, "the damage is remembered";
     DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";

@@ -29,6 +29,11 @@ pub enum StoreReport {
         /// The store's words.
         why: String,
     },
+    /// The store writes into space that it has kept back, for these reasons, or has found more.
+    Short {
+        /// The store's words, `None` once it has space again.
+        why: Option<String>,
+    },
     /// A write or a sync failed. The last report: nothing is tried again.
     Failed {
         /// The store's words.
@@ -48,6 +53,7 @@ impl From<StoreReport> for Input {
         match report {
             StoreReport::Stored { upto } => Input::Stored { upto },
             StoreReport::Stalled { why } => Input::StoreStalled { why },
+            StoreReport::Short { why } => Input::StoreShort { why },
             StoreReport::Failed { error } => Input::StoreFailed { error },
             StoreReport::Loaded { load, result } => Input::Loaded { load, result },
         }
@@ -79,6 +85,9 @@ pub struct StoreWorker<S, N: Fn()> {
     /// Batches that no sync covers yet. A store out of space may have lost them.
     unsynced: Vec<Vec<StoreOp>>,
     last: Seq,
+    /// Whether the store was said to be short of space, and for how long it is left alone then.
+    short: bool,
+    look: Duration,
 }
 
 impl<S: Store, N: Fn() + Send + Sync + 'static> StoreWorker<S, N> {
@@ -107,6 +116,8 @@ impl<S: Store, N: Fn() + Send + Sync + 'static> StoreWorker<S, N> {
             reports: Reports { sender, notify },
             unsynced: Vec::new(),
             last: Seq(0),
+            short: false,
+            look: FIRST_RETRY,
         };
         let thread = thread::Builder::new()
             .name("store".into())
@@ -133,12 +144,26 @@ impl<S: Store, N: Fn() + Send + Sync + 'static> StoreWorker<S, N> {
     }
 
     fn write_until_closed(&mut self) -> Result<(), String> {
-        while let Some(work) = self.shared.next() {
+        while let Some(work) = self.shared.next(self.short.then_some(self.look)) {
+            let is_idle = work.batches.is_empty();
             if let Err(error) = self.write(work) {
                 self.recover(error)?;
             }
+            self.look_for_space(is_idle);
         }
         Ok(())
+    }
+
+    /// Says whether the store is short of space. Without work it is asked more and more seldom.
+    fn look_for_space(&mut self, is_idle: bool) {
+        let why = self.store.short(is_idle);
+        self.look = match (&why, is_idle) {
+            (Some(_), true) => LAST_RETRY.min(self.look * 2),
+            _ => FIRST_RETRY,
+        };
+        if std::mem::replace(&mut self.short, why.is_some()) != why.is_some() {
+            self.reports.send(StoreReport::Short { why });
+        }
     }
 
     fn write(&mut self, work: Work) -> Result<(), StoreError> {
@@ -274,7 +299,9 @@ impl StoreHandle {
         match &report {
             StoreReport::Stored { upto } => self.closed.stored = Some(*upto),
             StoreReport::Failed { error } => self.closed.error = Some(error.clone()),
-            StoreReport::Stalled { .. } | StoreReport::Loaded { .. } => {}
+            StoreReport::Stalled { .. }
+            | StoreReport::Short { .. }
+            | StoreReport::Loaded { .. } => {}
         }
         Some(report)
     }
@@ -365,13 +392,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything queued, once there is something; `None` when closed and nothing is left to sync.
-    fn next(&self) -> Option<Work> {
+    /// Everything queued, once there is something, or after a time; `None` when closed and nothing is left to sync.
+    fn next(&self, time: Option<Duration>) -> Option<Work> {
         let idle = |state: &mut State| state.queue.is_empty() && !state.closing;
-        let mut state = self
-            .changed
-            .wait_while(self.lock(), idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = match time {
+            None => self.changed.wait_while(self.lock(), idle),
+            Some(time) => match self.changed.wait_timeout_while(self.lock(), time, idle) {
+                Ok((state, _)) => Ok(state),
+                Err(poisoned) => Ok(poisoned.into_inner().0),
+            },
+        }
+        .unwrap_or_else(PoisonError::into_inner);
         if state.closing && state.waiting == 0 {
             return None;
         }

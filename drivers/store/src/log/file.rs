@@ -28,20 +28,23 @@ pub(crate) fn name(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number}.log"))
 }
 
-/// Creates a log file with space for its first records. It has its name once it is whole and durable, and not before.
+/// Creates a log file of so many bytes, with space for its first records. It has its name once it is whole and durable, and not before.
 ///
 /// # Errors
 ///
 /// [`StoreError::Full`] where there is no space: the file does not exist. It may after any other error.
-pub(crate) fn create(options: &Options, dir: &Path, header: Header) -> Result<LogFile, StoreError> {
-    let Options {
-        disk, step, rules, ..
-    } = options;
+pub(crate) fn create(
+    options: &Options,
+    dir: &Path,
+    header: Header,
+    bytes: u64,
+) -> Result<LogFile, StoreError> {
+    let Options { disk, rules, .. } = options;
     let new = dir.join(format!("{}.new", header.number));
     let path = name(dir, header.number);
     let made = || {
         let file = disk.create(&new)?;
-        disk.preallocate(&file, 0, (*step).max(HEADER as u64))?;
+        disk.preallocate(&file, 0, bytes.max(HEADER as u64))?;
         disk.write(&file, &header.to_bytes(), 0)?;
         if rules.names_whole_files() {
             disk.sync(&file)?;

@@ -57,6 +57,11 @@ impl Index {
         newest_first.find(has_key).map(|range| range.at)
     }
 
+    /// Returns how many bytes the newest operations of all keys have. O(keys).
+    pub(crate) fn bytes(&self) -> u64 {
+        self.places.values().map(|place| u64::from(place.len)).sum()
+    }
+
     pub(crate) fn get(&self, hash: u64) -> Option<Place> {
         self.places.get(&hash).copied()
     }

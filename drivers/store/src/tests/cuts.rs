@@ -245,6 +245,10 @@ impl Disk for Power {
         self.change(file, RealDisk.preallocate(file, from, to), change)
     }
 
+    fn room(&self, dir: &Path) -> io::Result<u64> {
+        RealDisk.room(dir)
+    }
+
     fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
         let change = Change::Write(at as usize, bytes.to_vec());
         self.change(file, RealDisk.write(file, bytes, at), change)
@@ -338,6 +342,7 @@ fn options(disk: Arc<dyn Disk>) -> Options {
     Options {
         log_bytes: 4_000,
         step: 1_500,
+        reserve: 700,
         thread: false,
         disk,
         ..Options::default()
@@ -407,7 +412,7 @@ fn live(seed: u64) {
             let is_allowed = allowed.0.contains(&found);
             assert!(
                 is_allowed,
-                "{what}: a synced batch is lost, or half of one is there"
+                "{what}: a loss of power takes a synced batch, or half of one"
             );
             allowed = Allowed(vec![found]);
             write(&mut store, &mut allowed, &mut random);
@@ -418,7 +423,7 @@ fn live(seed: u64) {
     let mut store = start(&dir, Arc::new(RealDisk), "the end").unwrap();
     assert!(
         allowed.0.contains(&contents(&mut store)),
-        "log {seed}: a synced batch is lost at the end"
+        "log {seed}: a loss of power takes a synced batch"
     );
 }
 

@@ -56,6 +56,10 @@ impl<F: Fn(usize, &str) -> Option<i32> + Send + Sync> Disk for Faulty<F> {
         RealDisk.preallocate(file, from, to)
     }
 
+    fn room(&self, dir: &Path) -> io::Result<u64> {
+        RealDisk.room(dir)
+    }
+
     fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
         let failed = self.call("write");
         if failed.is_err() {
@@ -110,6 +114,7 @@ pub(super) fn small(disk: Arc<dyn Disk>) -> Options {
     Options {
         log_bytes: 700,
         step: 300,
+        reserve: 100,
         thread: false,
         disk,
         ..Options::default()
@@ -418,4 +423,37 @@ pub(super) fn a_merge_that_fails_hides_no_row() {
     let waiting = store.shared.view().sealed.len();
     assert_eq!(waiting, 1, "the row is still to be read");
     assert!(matches!(merger.work(), Err(StoreError::Full(_))));
+}
+
+#[test]
+fn no_space_for_a_while_from_any_call_on_is_waited_for() {
+    let states = states();
+    let takes_space = ["create", "preallocate", "write", "rename"];
+    for length in [2, 5] {
+        for n in 0.. {
+            let hit = Arc::new(AtomicUsize::new(0));
+            let hits = Arc::clone(&hit);
+            let disk = faulty(move |call, name| {
+                let so_far = hits.load(Ordering::Relaxed);
+                let fails = call >= n && so_far < length && takes_space.contains(&name);
+                hits.fetch_add(usize::from(fails), Ordering::Relaxed);
+                fails.then_some(NO_SPACE)
+            });
+            let dir = in_memory();
+            let progress = Progress::default();
+            let what = format!("no space for {length} calls from {n} on");
+            if let Ok(mut store) = DiskStore::open_with(dir.path(), small(disk)) {
+                let outcome = run(&mut store, &progress);
+                assert_eq!(outcome, Ok(()), "{what}");
+                assert_eq!(contents(&mut store), states[BATCHES], "{what}");
+                drop(store);
+                let mut store =
+                    DiskStore::open_with(dir.path(), small(Arc::new(RealDisk))).unwrap();
+                assert_eq!(contents(&mut store), states[BATCHES], "{what}");
+            }
+            if hit.load(Ordering::Relaxed) < length {
+                break;
+            }
+        }
+    }
 }

@@ -45,6 +45,7 @@ pub(super) fn options() -> Options {
     Options {
         log_bytes: 12 << 10,
         step: 4 << 10,
+        reserve: 1 << 10,
         thread: false,
         ..Options::default()
     }

@@ -25,6 +25,7 @@ fn small(log_bytes: u64) -> Options {
     Options {
         log_bytes,
         step: 256,
+        reserve: 64,
         thread: false,
         ..Options::default()
     }

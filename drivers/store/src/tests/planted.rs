@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use super::{checkpoint, cuts, damage, faults, log};
+use super::{checkpoint, cuts, damage, faults, full, log};
 use crate::rules::Mutant;
 
 std::thread_local! {
@@ -49,16 +49,17 @@ macro_rules! caught {
 
 caught! {
     SaltConstant as salt_constant by log::a_value_that_looks_like_a_record_is_none, "a value is taken for a record";
-    SyncSkipped as sync_skipped by cuts::what_was_synced_survives_each_loss_of_power, "no whole record";
+    SyncSkipped as sync_skipped by cuts::what_was_synced_survives_each_loss_of_power, "a loss of power";
     SyncRetried as sync_retried by faults::each_call_fails_once_and_nothing_that_was_synced_is_lost, "sync went unnoticed";
-    SealUnsynced as seal_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "records before it are missing";
-    NameEarly as name_early by cuts::what_was_synced_survives_each_loss_of_power, "its header is damaged";
-    NameUnsynced as name_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "that were synced are missing";
+    SealUnsynced as seal_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "a loss of power";
+    NameEarly as name_early by cuts::what_was_synced_survives_each_loss_of_power, "a loss of power";
+    NameUnsynced as name_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "a loss of power";
     HalfLeft as half_left by faults::a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one, "left: Some(Cut";
+    ReserveUnkept as reserve_unkept by full::a_full_disk_takes_small_batches_until_what_is_kept_back_is_used_up, "nothing is kept back";
     WaitingUnbounded as waiting_unbounded by faults::merging_without_space_lets_writes_go_on_up_to_a_bound, "it is unbounded";
     RemovedEarly as removed_early by faults::a_crash_before_each_call_leaves_what_was_synced, "are missing at its beginning";
     HiddenEarly as hidden_early by faults::a_merge_that_fails_hides_no_row, "the row is still to be read";
-    RemovalUnsynced as removal_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "it is missing";
+    RemovalUnsynced as removal_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "a loss of power";
     BriefKept as brief_kept by log::keys_that_were_put_and_deleted_in_one_file_do_not_reach_the_tree, "the row that stays";
     RangeUnmerged as range_unmerged by log::ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_again, "merged: true";
     RangeTakesLater as range_takes_later by log::ranges_that_are_merged_delete_what_the_tree_has_and_nothing_that_was_put_again, "merged: false";

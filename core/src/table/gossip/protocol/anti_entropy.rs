@@ -284,7 +284,7 @@ impl Gossip {
                 LinkPhase::Rejoining => !env.seat.is_full() && theirs != Some(Phase::Joining),
                 LinkPhase::Greeting | LinkPhase::Closing => false,
             };
-            let busy = self.pending_rejoin.is_some() || env.seat.takes_no_rows;
+            let busy = self.pending_rejoin.is_some() || env.takes_no_rows();
             if busy || !may || (env.seat.joining.is_some() && env.seat.joining != Some(link)) {
                 self.anti_entropy.compare(env.fx.now().mono, link, true);
                 continue;

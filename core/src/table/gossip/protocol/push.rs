@@ -160,7 +160,7 @@ impl Gossip {
             env.fx.mark(Mark::PushBeforeJoined);
             return Ok(());
         }
-        if env.seat.takes_no_rows && !batch.tables.iter().all(TableRef::is_sys) {
+        if env.takes_no_rows() && !batch.tables.iter().all(TableRef::is_sys) {
             // The members it answers for get the rows all the same.
             if let Some(subtree) = subtree {
                 self.pass_on(env, &subtree, batch);
@@ -210,7 +210,7 @@ impl Gossip {
         have: &[ClassContext],
     ) -> Result<(), Refusal> {
         let have = read_contexts(have)?;
-        if !env.seat.is_full() || env.seat.takes_no_rows {
+        if !env.seat.is_full() || env.takes_no_rows() {
             return Ok(());
         }
         if !env.fx.rules().ihaves_cover_nothing() {

@@ -78,7 +78,7 @@ impl Gossip {
         deadline: Option<Instant>,
     ) {
         let admitted = env
-            .admits()
+            .admits(true)
             .and_then(|()| self.admits_flush(env.catalog, table));
         if let Err(error) = admitted {
             return env.fx.reply(token, Err(RequestError::Write(error)));
@@ -132,7 +132,9 @@ impl Gossip {
         token: Token,
         deadline: Option<Instant>,
     ) {
-        let admitted = env.admits().and_then(|()| self.admits(env.catalog, table));
+        let admitted = env
+            .admits(write.is_delete())
+            .and_then(|()| self.admits(env.catalog, table));
         match admitted.and_then(|()| self.replica.write(&mut env.rows(), table, write)) {
             Ok(accepted) => {
                 let shown = Ok(Response::Written(accepted));

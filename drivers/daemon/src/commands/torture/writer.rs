@@ -122,7 +122,7 @@ impl Writer {
         let mut sent = Vec::new();
         let commands = 1 + self.random.below(PIPELINE as u64);
         for _ in 0..commands {
-            // What could not be sent is open as well.
+            // A command that could not be sent is open as well.
             sent.push(self.send(client)?);
         }
         client.flush()?;

@@ -21,6 +21,7 @@ enum Call {
 struct Gated {
     calls: SyncSender<Call>,
     answers: Receiver<Result<(), StoreError>>,
+    short: Arc<Mutex<Option<String>>>,
 }
 
 impl Gated {
@@ -63,6 +64,10 @@ impl Store for Gated {
     fn sync(&mut self) -> Result<(), StoreError> {
         self.call(Call::Sync)
     }
+
+    fn short(&mut self, _: bool) -> Option<String> {
+        self.short.lock().unwrap().clone()
+    }
 }
 
 struct Bench {
@@ -70,6 +75,7 @@ struct Bench {
     calls: Receiver<Call>,
     answers: SyncSender<Result<(), StoreError>>,
     notified: Receiver<()>,
+    short: Arc<Mutex<Option<String>>>,
 }
 
 fn bench(backlog: usize) -> Bench {
@@ -79,13 +85,16 @@ fn bench(backlog: usize) -> Bench {
     let store = Gated {
         calls: calls_in,
         answers: answers_out,
+        short: Arc::default(),
     };
+    let short = Arc::clone(&store.short);
     let handle = StoreWorker::spawn(store, backlog, move || notify.send(()).unwrap_or(())).unwrap();
     Bench {
         handle,
         calls,
         answers,
         notified,
+        short,
     }
 }
 
@@ -226,6 +235,7 @@ fn dropping_the_handle_still_syncs() {
         calls,
         answers,
         notified,
+        short: _,
     } = bench;
     drop(handle);
     assert_eq!(calls.recv_timeout(PATIENCE), Ok(applies(1)));
@@ -284,6 +294,27 @@ fn out_of_space_stalls_until_there_is_some() {
     bench.apply(4, true);
     bench.serve(Call::Sync);
     bench.assert_stored(4);
+}
+
+#[test]
+fn a_store_that_is_short_of_space_says_so_once_and_goes_on() {
+    let mut bench = bench(100);
+    let say = |bench: &Bench, why: Option<&str>| {
+        *bench.short.lock().unwrap() = why.map(str::to_string);
+    };
+    say(&bench, Some("little is left"));
+    for seq in 1..4 {
+        bench.apply(seq, true);
+        bench.serve(Call::Sync);
+        bench.assert_stored(seq);
+        if seq == 1 {
+            let why = Some("little is left".to_string());
+            assert_eq!(bench.report(), StoreReport::Short { why });
+        }
+    }
+    // It is asked again although there is nothing to write.
+    say(&bench, None);
+    assert_eq!(bench.report(), StoreReport::Short { why: None });
 }
 
 #[test]
