@@ -27,8 +27,8 @@ pub struct Config {
     /// Whether the driver keeps a store.
     pub storage: Storage,
     /// Whether the store was replaced by an older copy of itself since this node last ran: it then counts as rejoining until it has
-    /// rejoined through a member, which drops what the cluster has deleted meanwhile. Needed, since a copy looks like any
-    /// other store. For one start; without effect on an empty store or a node that knows no other member.
+    /// rejoined through a member, which drops what the cluster has deleted meanwhile. Without it the node finds out when it meets a member that has freed
+    /// deletes since ([`Event::OlderCopy`](crate::io::Event::OlderCopy)). For one start; without effect on an empty store or a node that knows no other member.
     pub restored: bool,
     /// Whether a node whose store is damaged goes on with what is left of it, although it knows no other member: it then does not look for one,
     /// and what was damaged is lost. Without it such a node joins through its seeds, and does not start if it has none. For one start; without

@@ -15,13 +15,25 @@ use crate::marks::Mark;
 use crate::refusals::Refusal;
 use crate::rules::Rules;
 use crate::store::batch::Batch;
+use crate::store::record;
 use crate::time::Now;
-use crate::wire::Message;
+use crate::wire::{ClaimNumber, Message};
 
 /// Batches and bytes after which a sync is asked for without waiting for the next periodic one. So what a store has to sync at once stays
 /// small, and a flood of writes does not stand still until the next second.
 const SYNC_BATCHES: usize = 512;
 const SYNC_BYTES: usize = 8 << 20;
+
+/// The numbers of batches, which tell an older copy of a store from the store itself.
+#[derive(Default)]
+struct Numbering {
+    /// The generation that each batch names, from the moment on at which claims may leave this node.
+    generation: Option<u64>,
+    /// Batches that name it and are not durable yet.
+    waiting: VecDeque<Seq>,
+    /// The last durable one.
+    durable: Seq,
+}
 
 /// The only means by which sub-machines act. Everything becomes an [`Output`] in one queue whose order is the trace.
 pub(crate) struct Effects {
@@ -31,6 +43,7 @@ pub(crate) struct Effects {
     batch: Batch,
     /// Batches that were emitted and are not durable yet, with their bytes, and the bytes of all of them.
     waiting: VecDeque<(Seq, usize)>,
+    numbering: Numbering,
     waiting_bytes: usize,
     /// Batches and bytes that were emitted since a sync was asked for.
     unasked: (usize, usize),
@@ -68,6 +81,7 @@ impl Effects {
             storage,
             batch: Batch::default(),
             waiting: VecDeque::new(),
+            numbering: Numbering::default(),
             waiting_bytes: 0,
             unasked: (0, 0),
             open: Seq(1),
@@ -341,6 +355,7 @@ impl Effects {
         let mut emitted = None;
         if !self.batch.is_empty() || self.sync_now {
             let seq = self.open;
+            self.number_batch(seq);
             let bytes = self.batch.size();
             self.waiting.push_back((seq, bytes));
             self.waiting_bytes += bytes;
@@ -365,6 +380,39 @@ impl Effects {
         emitted
     }
 
+    /// Lets each batch from the open one on name this generation. Claims leave this node with the number of a batch that does.
+    pub(crate) fn number_batches(&mut self, generation: u64) {
+        if self.has_storage() && self.numbering.generation != Some(generation) {
+            self.numbering = Numbering {
+                generation: Some(generation),
+                ..Numbering::default()
+            };
+        }
+    }
+
+    fn number_batch(&mut self, seq: Seq) {
+        if let Some(generation) = self.numbering.generation.filter(|_| !self.batch.is_empty()) {
+            let batch = seq.0;
+            let op = record::batch(ClaimNumber { generation, batch });
+            self.batch.push(op);
+            self.numbering.waiting.push_back(seq);
+        }
+    }
+
+    /// Returns the number that a claim has which leaves this node now: that of the last durable batch that names this generation. It is 0 while there is
+    /// none.
+    pub(crate) fn claim_number(&self) -> u64 {
+        match self.rules.numbers_durable_claims() {
+            true => self.numbering.durable.0,
+            false => self.open_seq().0,
+        }
+    }
+
+    /// Returns whether a claim may leave this node: the store names a batch that is as new, or there is no store.
+    pub(crate) fn numbers_claims(&self) -> bool {
+        !self.has_storage() || self.claim_number() > 0
+    }
+
     /// Everything up to `upto` is durable: the gate opens to there. The requests whose replies went through.
     #[must_use = "the requests that were answered wait no more"]
     pub(crate) fn stored(&mut self, upto: Seq) -> Vec<Token> {
@@ -375,6 +423,10 @@ impl Effects {
         {
             self.waiting.pop_front();
             self.waiting_bytes -= bytes;
+        }
+        let durable = self.durable;
+        while let Some(seq) = self.numbering.waiting.pop_front_if(|seq| *seq <= durable) {
+            self.numbering.durable = seq;
         }
         let held = self.gated.split_off(&(Seq(self.durable.0 + 1), 0));
         let released = core::mem::replace(&mut self.gated, held);

@@ -543,6 +543,12 @@ pub enum Event {
         /// The author of the eviction.
         by: NodeId,
     },
+    /// This node's store is an older copy of its data, put back without [`Config::restored`](crate::Config::restored): it does not go back to what this node once
+    /// claimed to hold. The node compares its rows with a member's before it goes on.
+    OlderCopy {
+        /// The member that has freed deletes on such a claim.
+        by: NodeId,
+    },
     /// Two sides evicted each other, and this node's is the larger: it goes on.
     EvictionOutranked {
         /// The author of the eviction.

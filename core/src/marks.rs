@@ -52,6 +52,10 @@ marks! {
     RejoiningResumes = "rejoining-resumes",
     /// A boot began with less than the node once claimed.
     Behind = "behind",
+    /// This node's store does not go back to a claim of its own.
+    OlderCopy = "older-copy",
+    /// The number of a claim on which deletes were freed came with the coverage of a member.
+    ClaimNumberTakenOver = "claim-number-taken-over",
     /// No member of a part that rows were to be passed on to had room on its link.
     BranchCongested = "branch-congested",
     /// A claim came as contexts, and not as an equal hash.

@@ -20,12 +20,13 @@ use crate::rules::Rules;
 use crate::store::Owner;
 use crate::store::bytes::hash_words;
 use crate::store::record::{
-    self, Agreement, ClusterRecord, FromCheckpoint, Identity, Known, OwnRecord,
+    self, Agreement, Boots, ClusterRecord, FromCheckpoint, Identity, Known, OwnRecord,
 };
 use crate::table::modes::{Boot, Restored};
 use crate::table::shared::Shared;
 use crate::table::{Hlc, Mode};
 use crate::time::Now;
+use crate::wire::ClaimNumber;
 
 /// Builds a node from its configuration, a seed, and what its store holds.
 ///
@@ -46,6 +47,9 @@ pub struct Recovery {
     cluster: Option<ClusterRecord>,
     ceiling: Option<Hlc>,
     agreed: Vec<Agreement>,
+    /// The last batch of the boot before, and the generations before that.
+    batch: Option<ClaimNumber>,
+    boots: Boots,
     modes: Restored,
     /// Keys of rows and contexts that cannot be read.
     damaged: Vec<Bytes>,
@@ -126,6 +130,8 @@ impl Recovery {
             cluster: None,
             ceiling: None,
             agreed: Vec::new(),
+            batch: None,
+            boots: Boots::default(),
             modes: Restored::default(),
             damaged: Vec::new(),
             fitness: Fitness::default(),
@@ -181,6 +187,8 @@ impl Recovery {
             OwnRecord::Cluster(cluster) => self.cluster = Some(cluster),
             OwnRecord::Ceiling(ceiling) => self.ceiling = Some(ceiling),
             OwnRecord::Agreed(agreed) => self.agreed = agreed,
+            OwnRecord::Batch(batch) => self.batch = Some(batch),
+            OwnRecord::Boots(boots) => self.boots = boots,
             OwnRecord::Damage(what) => self.fitness.note_own(RecoverError::Lost { what }),
             OwnRecord::Restored(restored) => self.restored = Some(restored),
         }
@@ -298,6 +306,34 @@ impl Recovery {
         }
     }
 
+    /// Makes the new boot durable, and ends the last one.
+    fn store_boot(
+        &mut self,
+        fx: &mut Effects,
+        identity: &Identity,
+        cluster: &ClusterRecord,
+        damage: Option<&str>,
+    ) {
+        if self.config.storage != Storage::Ordered {
+            return;
+        }
+        fx.store(record::format());
+        fx.store(record::identity(identity));
+        fx.store(record::cluster(cluster));
+        fx.sync_this_turn();
+        if let Some(last) = self.batch {
+            self.boots.end(last);
+            fx.store(record::boots(&self.boots));
+        }
+        if self.restored.is_some() {
+            self.note_restored(fx, cluster.joined);
+        }
+        if let Some(said) = damage.filter(|_| fx.rules().notes_damage()) {
+            // Until it has rejoined: what is missing cannot be seen in what is left.
+            fx.store(record::damage(said));
+        }
+    }
+
     fn assemble(mut self, now: Now, fresh: bool, behind: bool, damage: Option<String>) -> Node {
         let mut fx = Effects::new(self.config.storage, Rules::of(&self.config));
         fx.set_now(now);
@@ -320,19 +356,7 @@ impl Recovery {
             fx.mark(Mark::Founds);
             fx.event(Event::Founded);
         }
-        if self.config.storage == Storage::Ordered {
-            fx.store(record::format());
-            fx.store(record::identity(&identity));
-            fx.store(record::cluster(&cluster));
-            fx.sync_this_turn();
-            if self.restored.is_some() {
-                self.note_restored(&mut fx, cluster.joined);
-            }
-            if let Some(said) = damage.as_ref().filter(|_| fx.rules().notes_damage()) {
-                // Until it has rejoined: what is missing cannot be seen in what is left.
-                fx.store(record::damage(said));
-            }
-        }
+        self.store_boot(&mut fx, &identity, &cluster, damage.as_deref());
         let looks = self.restored.is_some() && !cluster.joined;
         let actor = Actor {
             node: identity.node,
@@ -361,6 +385,7 @@ impl Recovery {
             past: Past {
                 identity,
                 record: cluster,
+                boots: self.boots,
                 agreed: self.agreed,
                 damage,
                 restored: looks,

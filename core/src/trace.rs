@@ -125,6 +125,7 @@ impl Display for Trace<'_, ClusterMessage> {
             ClusterMessage::Handover { round, insists, .. } => {
                 write!(f, "handover round={round} insists={insists}")
             }
+            ClusterMessage::Holds(claims) => write!(f, "holds claims={}", claims.len()),
             ClusterMessage::Takeover { round } => write!(f, "takeover round={round}"),
         }
     }
@@ -204,6 +205,7 @@ impl Display for Trace<'_, Event> {
                 f,
                 "member-evicted node={node} acks={acks} members={members} policy={policy}"
             ),
+            Event::OlderCopy { by } => write!(f, "older-copy by={by}"),
             Event::Evicted { by } => write!(f, "evicted by={by}"),
             Event::EvictionOutranked { by } => write!(f, "eviction-outranked by={by}"),
             Event::DeclaredLost(node) => write!(f, "declared-lost node={node}"),

@@ -85,6 +85,13 @@ impl Disk {
         (upto, lost)
     }
 
+    /// A copy of all that is written, synced or not, as a snapshot of the machine has it.
+    pub fn copy(&self) -> Disk {
+        let mut copy = self.clone();
+        copy.crash(usize::MAX);
+        copy
+    }
+
     /// The value of a key as the last batch left it, synced or not.
     pub fn read(&self, key: &[u8]) -> Option<Bytes> {
         let batches = self.volatile.iter().rev();

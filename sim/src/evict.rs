@@ -112,7 +112,8 @@ impl World {
         match event {
             // One that no operator asked for.
             Event::MemberEvicted { policy: true, .. } => self.casts_out(node),
-            Event::Evicted { .. } => {
+            Event::Evicted { .. } | Event::OlderCopy { .. } => {
+                self.outdate_copies(node);
                 self.observers.on_return(node);
                 self.hosts[node].ties.alone = true;
                 let held = self.held(node);

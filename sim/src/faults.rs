@@ -52,11 +52,13 @@ pub enum FaultKind {
     Vanish,
     /// A member that is down is evicted.
     Evict,
+    /// An older copy takes the place of a node's disk, and the node is not told.
+    Older,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 23] = [
+    pub const ALL: [FaultKind; 24] = [
         FaultKind::Loss,
         FaultKind::Dup,
         FaultKind::Reorder,
@@ -80,6 +82,7 @@ impl FaultKind {
         FaultKind::Rot,
         FaultKind::Vanish,
         FaultKind::Evict,
+        FaultKind::Older,
     ];
 
     /// Its name on the command line, in plans and in reports.
@@ -108,6 +111,7 @@ impl FaultKind {
             FaultKind::Rot => "rot",
             FaultKind::Vanish => "vanish",
             FaultKind::Evict => "evict",
+            FaultKind::Older => "older",
         }
     }
 
@@ -133,6 +137,7 @@ impl FaultKind {
             | FaultKind::Wipe
             | FaultKind::Leave
             | FaultKind::Rot
+            | FaultKind::Older
             | FaultKind::Vanish
             | FaultKind::Evict => 2,
             FaultKind::Partial | FaultKind::Bridge => 3,
@@ -165,6 +170,7 @@ impl FaultKind {
             FaultKind::Rot => "rot_begins",
             FaultKind::Vanish => "vanish_begins",
             FaultKind::Evict => "evict_begins",
+            FaultKind::Older => "older_begins",
         }
     }
 }
@@ -178,6 +184,10 @@ impl FaultSet {
     pub const NONE: FaultSet = FaultSet(0);
     /// Every kind.
     pub const ALL: FaultSet = FaultSet((1 << FaultKind::ALL.len()) - 1);
+
+    /// The kinds that plans of swarms are drawn from. The others are drawn apart, from a stream of their own, so that no seed of before has become
+    /// another plan.
+    pub(crate) const DRAWN: FaultSet = FaultSet(Self::ALL.0 & !(1 << FaultKind::Older as u8));
 
     /// The set with `kind` in it.
     #[must_use]

@@ -29,6 +29,8 @@ pub(crate) enum Ending {
     Heal(usize),
     /// It is started again, and finds what its disk has lost.
     Reboot(usize),
+    /// It starts from the copy of its disk.
+    PutBack,
     /// Nothing: it lasts until it is known what became of the eviction.
     Answered,
 }
@@ -59,6 +61,7 @@ impl World {
             }
             FaultWhat::Evict { node, force } => self.begin_evict(number, what, node, force),
             FaultWhat::Rot { node, bits } => self.begin_rot(number, what, node, bits),
+            FaultWhat::Older { node } => self.begin_older(number, what, node),
             FaultWhat::Vanish { node, rows } => self.begin_vanish(number, what, node, rows),
             FaultWhat::Pause { node } => self.begin_hurt(number, what, node, Hurt::Paused),
             FaultWhat::Slow { node, by_us } => {
@@ -223,7 +226,9 @@ impl World {
             Some(Ending::Return(node)) => self.hosts[*node].node.is_some(),
             Some(Ending::Heal(node)) => self.hosts[*node].hurts.is_fresh(number),
             Some(Ending::Answered) => self.is_evicting(),
-            Some(Ending::Start(_) | Ending::SetClock(_) | Ending::Reboot(_)) => false,
+            Some(Ending::Start(_) | Ending::SetClock(_) | Ending::Reboot(_) | Ending::PutBack) => {
+                false
+            }
             None => self.net.is_fresh(number),
         };
         if goes_on {
@@ -241,6 +246,7 @@ impl World {
             Some(Ending::SetClock(node)) => self.skew(node, 0, 0),
             Some(Ending::Heal(node)) => self.heal(number, node),
             Some(Ending::Reboot(node)) => self.reboot_rotten(node),
+            Some(Ending::PutBack) => self.put_back(number),
             Some(Ending::Answered) => {}
             None => self.end_in_network(number),
         }
@@ -293,6 +299,7 @@ impl World {
         self.finish_turn();
         self.net.heal();
         self.course.endings.clear();
+        self.course.copies.clear();
         for node in 0..self.hosts.len() {
             self.skew(node, 0, 0);
             self.finish_turn();

@@ -136,6 +136,7 @@ mod model;
 pub mod mutants;
 mod network;
 mod observers;
+mod older;
 mod operator;
 pub mod page;
 pub mod plan;

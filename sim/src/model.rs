@@ -154,6 +154,14 @@ impl Model {
         }
     }
 
+    /// The node lost what it had stored since this moment.
+    pub fn forgot_since(&mut self, node: usize, since_us: u64) {
+        let lost = |op: &&mut Told| op.node == node && op.at_us >= since_us;
+        for op in self.ops.iter_mut().filter(lost) {
+            op.forgotten = true;
+        }
+    }
+
     /// The node's record of this key is damaged: what it had accepted may be nowhere else.
     pub fn forgot_key(&mut self, node: usize, table: Table, key: &Bytes) {
         let numbers = self.keys.get(&(table, key.clone()));

@@ -26,6 +26,7 @@ use crate::checkers::hidden::Hidden;
 use crate::checkers::leaves::Leaves;
 use crate::checkers::liveness::Liveness;
 use crate::checkers::no_resurrection::Resurrections;
+use crate::checkers::older_copies::OlderCopies;
 use crate::checkers::pages::Pages;
 use crate::checkers::phase::FullMembers;
 use crate::checkers::pushes::Pushes;
@@ -109,6 +110,7 @@ pub(crate) struct Observers {
     hidden: Hidden,
     leaves: Leaves,
     liveness: Liveness,
+    older_copies: OlderCopies,
     pages: Pages,
     pushes: Pushes,
     repairs: Repairs,
@@ -144,6 +146,7 @@ impl Observers {
             hidden: Hidden::new(nodes),
             leaves: Leaves::new(nodes),
             liveness: Liveness::new(nodes),
+            older_copies: OlderCopies::new(nodes),
             pages: Pages::new(nodes),
             pushes: Pushes::default(),
             repairs: Repairs::new(nodes),
@@ -204,6 +207,12 @@ impl Observers {
         self.answers.model.forgot(node);
         self.evictions.on_return(node);
         self.repairs.on_forget(node);
+    }
+
+    /// A copy of this moment takes the place of a node's disk. A write that the node has accepted since may be nowhere else.
+    pub(crate) fn on_put_back(&mut self, node: usize, since_us: u64) {
+        self.answers.model.forgot_since(node, since_us);
+        self.older_copies.on_put_back(node);
     }
 
     /// The record of this key is damaged on the disk of a node.
@@ -327,6 +336,8 @@ impl Observers {
             }
         }
         self.pushes.on_event(teller.at_us, event);
+        let found = self.older_copies.on_event(teller.place(), event);
+        self.found.add_once(found);
         let boot = (teller.running, teller.turn);
         self.found
             .add_once(self.hearsay.on_event(teller.place(), boot, event));

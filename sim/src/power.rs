@@ -253,6 +253,8 @@ impl World {
         self.hosts[node].ties.leaving &= !left;
         self.power_off(node, keep, true);
         if left {
+            // The other members have what it leaves behind, and a copy from before may not.
+            self.course.copies.clear();
             self.left(node, held);
         }
         self.break_links(node, true);
@@ -308,6 +310,7 @@ impl World {
 
     /// Forgets what the machine's node knew, its id included.
     fn forget(&mut self, node: usize) {
+        self.outdate_copies(node);
         let host = &mut self.hosts[node];
         host.ties.alone = true;
         host.ties.remembers = false;

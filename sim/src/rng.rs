@@ -15,6 +15,7 @@ pub(crate) enum Stream {
     Situation = 7,
     Long = 8,
     Names = 9,
+    Older = 10,
     Loads = 16,
     Application = 17,
     Deaths = 18,

@@ -25,6 +25,7 @@ impl World {
             return self.try_again(number);
         }
         host.ties.rotten = Some(host.boot);
+        self.outdate_copies(node);
         self.strikes(number, what, node);
         self.course.endings.insert(number, Ending::Reboot(node));
         self.count_by(FaultKind::Rot.name(), struck.len() as u64);

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
     Violation, ahead, bounds, convergence, durability, evictions, flushes, grafts, hearsay, hidden,
-    leaves, liveness, neighbours, no_resurrection, pages, phase, pushes, repairs, replays,
-    sessions, siblings, watching,
+    leaves, liveness, neighbours, no_resurrection, older_copies, pages, phase, pushes, repairs,
+    replays, sessions, siblings, watching,
 };
 use crate::faults::FaultSet;
 use crate::plan::{Plan, Shape, WARM_UP_US};
@@ -15,10 +15,11 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 26] = [
+pub const CHECKERS: [&str; 27] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
+    older_copies::NAME,
     bounds::NAME,
     sessions::READ_YOUR_WRITES,
     sessions::MONOTONIC_READS,

@@ -120,6 +120,7 @@ fn of_members(ids: &Ids, event: &Event, emit: &mut Emit<'_>) -> Option<&'static 
                 Field::Num("members", *members as u64),
             ],
         ),
+        Event::OlderCopy { by } => emit("older_copy", &[who(by)]),
         Event::Evicted { by } => emit("evicted", &[who(by)]),
         Event::EvictionOutranked { by } => emit("eviction_outranked", &[who(by)]),
         Event::DeclaredLost(id) => emit("declared_lost", &[who(id)]),

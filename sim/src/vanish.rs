@@ -30,6 +30,7 @@ impl World {
             self.observers.on_row_lost(node, table, &key);
         }
         self.observers.on_loss(node);
+        self.outdate_copies(node);
         let keep = self.hosts[node].disk.unsynced();
         self.power_off(node, keep, true);
         self.break_links(node, true);

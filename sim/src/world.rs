@@ -18,6 +18,7 @@ use crate::injection::Ending;
 use crate::model::{Held, Model};
 use crate::network::Network;
 use crate::observers::Observers;
+use crate::older::Copy;
 use crate::plan::{Action, Plan, Table};
 use crate::sabotage::{Honest, Sabotage};
 use crate::scale::Meter;
@@ -54,6 +55,8 @@ pub(crate) struct Course {
     next_entry: usize,
     /// The endings of the plan's faults, by number.
     pub(crate) endings: BTreeMap<usize, Ending>,
+    /// Copies of disks that are to be put back, by the number of the fault.
+    pub(crate) copies: BTreeMap<usize, Copy>,
     /// All faults are over: whatever stops is started again.
     pub(crate) quiescing: bool,
 }

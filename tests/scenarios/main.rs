@@ -177,6 +177,28 @@ fn crash_losing_unsynced_writes() {
 }
 
 #[test]
+fn an_older_copy_of_a_disk() {
+    let mut story = Scenario::new(3);
+    story
+        .at(3_000)
+        .put(0, "color", "red")
+        .put(1, "shape", "round");
+    let copy = story.at(5_000).begin(&FaultWhat::Older { node: 2 });
+    story.delete(0, "color").at(9_000);
+    let kept: Vec<u64> = (0..3).map(|node| story.tombstones(node)).collect();
+    assert_eq!(kept, [0; 3], "the delete is forgotten everywhere");
+    story.end(copy).at(15_000);
+    assert_eq!(story::count(&story, "older_copy"), 1, "n2 has noticed");
+    for node in 0..3 {
+        story
+            .expect(node, "color", None)
+            .expect(node, "shape", Some("round"));
+    }
+    check("an_older_copy_of_a_disk", &story);
+    story.expect_converged();
+}
+
+#[test]
 fn expiry_under_skewed_clocks() {
     let mut story = Scenario::new(3);
     story.at(3_000).skew(1, 1_500).skew(2, -1_500);

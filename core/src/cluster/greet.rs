@@ -47,7 +47,13 @@ impl Cluster {
     }
 
     fn greet_knowing(&mut self, env: &mut Env<'_>, link: LinkId, heard: Option<&[u64]>) {
-        let peer = self.links.get(link).map(|known| known.node);
+        self.number_batches(env);
+        let known = self.links.get(link);
+        let peer = known.map(|known| known.node);
+        let freed_on = known.map(|known| {
+            let numbers = env.modes.gossip.freed_on();
+            numbers.to_tell(known.node, known.generation)
+        });
         let greeting = Greeting {
             cluster: self.record.id,
             has_fellows: self.has_fellows(),
@@ -56,6 +62,7 @@ impl Cluster {
             evictions: self.membership.evictions_sum(),
             whole: heard.is_some(),
             rows: self.greeting_rows(env, peer, heard),
+            freed_on: freed_on.unwrap_or_default(),
             status: self.own_status(env),
         };
         // The first batch makes this boot durable: no dot of it leaves the node before.

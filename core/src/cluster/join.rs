@@ -90,6 +90,9 @@ impl Cluster {
         if fresh {
             env.fx.mark(Mark::FirstBoot);
         }
+        if self.has_fellows() || !self.is_alone() {
+            self.number_batches(env);
+        }
         if self.record.rejoining.is_some() {
             self.look_for_members(env);
         }
@@ -139,8 +142,9 @@ impl Cluster {
         &mut self,
         env: &mut Env<'_>,
         link: LinkId,
-        theirs: Greeting,
+        mut theirs: Greeting,
     ) -> Result<(), Refusal> {
+        let claims = core::mem::take(&mut theirs.freed_on);
         let Some(known) = self.links.get(link) else {
             return Ok(());
         };
@@ -197,6 +201,7 @@ impl Cluster {
             self.void_agreements(env, node);
         }
         self.record_peer(env, link, said, theirs)?;
+        self.answer_for(env, (link, node), claims);
         if founds {
             // The base of a new cluster has no member to catch up with.
             self.become_full(env);
@@ -339,6 +344,7 @@ impl Cluster {
         self.leave_anew(env);
         self.repaired_damage(env);
         self.settle_checkpoint(env);
+        self.hold_all_before(env);
         env.fx.store(record::cluster(&self.record));
         env.fx.sync_this_turn();
         self.greet_again(env);

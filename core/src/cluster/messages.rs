@@ -76,6 +76,10 @@ impl Cluster {
                 insists,
                 held,
             } => self.on_handover(env, link, round, insists, &held)?,
+            ClusterMessage::Holds(claims) => {
+                let numbers = env.modes.gossip.freed_on_mut();
+                numbers.held(node, generation, &claims);
+            }
             ClusterMessage::Takeover { round } => return Ok(self.on_takeover(env, node, round)),
         }
         Ok(None)

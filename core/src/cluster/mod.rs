@@ -4,6 +4,7 @@
 
 pub(crate) mod env;
 
+mod boots;
 mod clocks;
 mod evict;
 mod greet;
@@ -49,7 +50,7 @@ use crate::detector::Detector;
 use crate::effects::Effects;
 use crate::id::{Actor, LinkId, NodeId, TableId};
 use crate::rng::Rng;
-use crate::store::record::{Agreement, ClusterRecord, Identity};
+use crate::store::record::{Agreement, Boots, ClusterRecord, Identity};
 use crate::table::env::{Env as TableEnv, Look, Seat};
 use crate::table::gossip::SysRow;
 use crate::table::modes::Modes;
@@ -61,6 +62,8 @@ pub(crate) struct Cluster {
     pub(crate) identity: Identity,
     /// The cluster that this node belongs to, and how.
     pub(crate) record: ClusterRecord,
+    /// The generations that its store goes back to.
+    boots: Boots,
     /// The damage of its store, until it has rejoined.
     pub(crate) damage: Option<String>,
     /// Whether its store was restored from a checkpoint, until it is a full member.
@@ -90,6 +93,7 @@ pub(crate) struct Cluster {
 pub(crate) struct Past {
     pub(crate) identity: Identity,
     pub(crate) record: ClusterRecord,
+    pub(crate) boots: Boots,
     pub(crate) agreed: Vec<Agreement>,
     /// The damage of the store, in words.
     pub(crate) damage: Option<String>,
@@ -103,6 +107,7 @@ impl Cluster {
         Cluster {
             identity: past.identity,
             record: past.record,
+            boots: past.boots,
             damage: past.damage,
             restored: past.restored,
             joining: None,

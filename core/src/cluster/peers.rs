@@ -170,6 +170,10 @@ impl Cluster {
             }
             return self.deny(env, link, node, why);
         }
+        // No delete is freed any more on what an earlier generation of the peer claimed: it could not be told in time.
+        env.modes
+            .gossip
+            .forget_earlier_claim(node, hello.generation);
         let duplicate = self.links.add(now, link, hello, dial.is_some());
         if !addr.is_empty()
             && let Some(known) = self.links.get_mut(link)

@@ -92,7 +92,9 @@ impl Cluster {
 
     /// Begins another generation, after others ended an earlier one: this node's links begin anew with it.
     pub(crate) fn begin_generation(&mut self, env: &mut Env<'_>, ended: u64) {
+        self.end_generation(env);
         self.identity.generation = self.identity.generation.max(ended).saturating_add(1);
+        self.number_batches(env);
         if env.fx.rules().refutes_for_new_generation() {
             env.detector.begin_generation(self.identity.generation);
         }

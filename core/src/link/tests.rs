@@ -38,6 +38,7 @@ fn probe(nonce: u64) -> Message {
         usr: 2,
         rows: u64::MAX,
         claims: true,
+        batch: 7,
         awaits_claims: true,
         clock: nonce,
         wall_ms: nonce,

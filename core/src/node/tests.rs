@@ -13,6 +13,7 @@ use crate::testing::*;
 mod anti_entropy;
 mod checkpoints;
 mod contract;
+mod copies;
 mod damage;
 mod drop_markers;
 mod evict;

@@ -1,6 +1,6 @@
 //! Looking at stored records without a node: for checks, salvage, and tools.
 
-use crate::id::Actor;
+use crate::id::{Actor, NodeId};
 use crate::io::Record;
 use crate::store::record::{self, Known};
 use crate::table::gossip::record::{self as gossip, GossipKey};
@@ -38,7 +38,7 @@ impl Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordKind<'a> {
-    /// A record of the node itself: its format, identity, cluster, clock ceiling, agreed evictions, or damage.
+    /// A record of the node itself: its format, identity, cluster, clock ceiling, agreed evictions, damage, last batch, or earlier boots.
     Node {
         /// Its name.
         name: &'a [u8],
@@ -59,6 +59,11 @@ pub enum RecordKind<'a> {
         /// The actor.
         actor: Actor,
     },
+    /// The claims of a node on which deletes were freed.
+    FreedOn {
+        /// The node.
+        node: NodeId,
+    },
     /// A record of a mode that this program does not have.
     Reserved {
         /// The mode.
@@ -76,6 +81,7 @@ impl<'a> RecordKind<'a> {
             Some(Owner::Mode(Mode::Gossip)) => match gossip::read_key(key) {
                 Some(GossipKey::Row { class, table, key }) => RecordKind::Row { class, table, key },
                 Some(GossipKey::Covered { class, actor }) => RecordKind::Context { class, actor },
+                Some(GossipKey::FreedOn { node }) => RecordKind::FreedOn { node },
                 None => RecordKind::Unknown,
             },
             Some(Owner::Mode(mode)) => RecordKind::Reserved { mode },

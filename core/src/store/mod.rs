@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! m       the node itself
-//! r c     gossip tables: rows, and what is covered of actors
+//! r c f   gossip tables: rows, what is covered of actors, and claims on which deletes were freed
 //! s       strong tables, which are to come
 //! q       quorum tables, which are to come
 //! ```

@@ -1,7 +1,7 @@
 //! The records of a node itself, and the door to those of the modes.
 //!
 //! ```text
-//! m<name>    format, identity, cluster, clock ceiling, agreed evictions, damage, restored
+//! m<name>    format, identity, cluster, clock ceiling, agreed evictions, damage, restored, last batch, earlier boots
 //! ```
 
 use alloc::string::String;
@@ -17,6 +17,7 @@ use crate::id::{ClusterId, NodeId};
 use crate::io::{Record, StoreOp};
 use crate::table::Hlc;
 use crate::table::modes::{self, ModeRecord};
+use crate::wire::ClaimNumber;
 
 /// The longest words about a damage that are kept.
 const DAMAGE_BYTES: usize = 1_024;
@@ -52,6 +53,18 @@ pub(crate) enum OwnRecord {
     Damage(String),
     /// The store was restored from a checkpoint.
     Restored(FromCheckpoint),
+    /// The last batch that may be claimed.
+    Batch(ClaimNumber),
+    Boots(Boots),
+}
+
+/// The generations that a store goes back to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Boots {
+    /// All generations before this one.
+    pub(crate) since: u64,
+    /// The last batch of each later generation that has ended, ascending.
+    pub(crate) ended: Vec<ClaimNumber>,
 }
 
 /// The identity of the node in its last generation.
@@ -230,6 +243,43 @@ pub(crate) fn clock_ceiling(ceiling: Hlc) -> StoreOp {
     meta("ceiling", value)
 }
 
+/// Names a batch, in each that may be claimed.
+pub(crate) fn batch(number: ClaimNumber) -> StoreOp {
+    let mut value = Writer::default();
+    value.u64(number.generation).u64(number.batch);
+    meta("batch", value)
+}
+
+pub(crate) fn boots(boots: &Boots) -> StoreOp {
+    let mut value = Writer::with_capacity(16 * boots.ended.len() + 16);
+    value.u64(boots.since);
+    write_numbers(&mut value, &boots.ended);
+    meta("boots", value)
+}
+
+/// Writes claim numbers, which are the rest of a value.
+pub(crate) fn write_numbers(value: &mut Writer, numbers: &[ClaimNumber]) {
+    for number in numbers {
+        value.u64(number.generation).u64(number.batch);
+    }
+}
+
+/// Reads claim numbers, which are the rest of a value.
+pub(crate) fn read_numbers(value: &mut Reader<'_>) -> Option<Vec<ClaimNumber>> {
+    let mut numbers = Vec::new();
+    while value.end().is_none() {
+        numbers.push(read_number(value)?);
+    }
+    Some(numbers)
+}
+
+fn read_number(value: &mut Reader<'_>) -> Option<ClaimNumber> {
+    Some(ClaimNumber {
+        generation: value.u64()?,
+        batch: value.u64()?,
+    })
+}
+
 /// Returns whether the key is one of those that identify the node: without them no other record can be used.
 pub(crate) fn is_meta(key: &[u8]) -> bool {
     matches!(
@@ -293,6 +343,13 @@ fn read_own(name: &[u8], body: &[u8]) -> Option<Option<OwnRecord>> {
             ANEW => Some(OwnRecord::Restored(FromCheckpoint::Anew)),
             LOOKS => Some(OwnRecord::Restored(FromCheckpoint::Looks)),
             _ => None,
+        },
+        b"batch" => |value| read_number(value).map(OwnRecord::Batch),
+        b"boots" => |value| {
+            Some(OwnRecord::Boots(Boots {
+                since: value.u64()?,
+                ended: read_numbers(value)?,
+            }))
         },
         _ => return None,
     };

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{ClassContext, RowBatch, Status};
+use super::{ClaimNumber, ClassContext, RowBatch, Status};
 use crate::id::{ClusterId, NodeId};
 
 wire! {
@@ -58,6 +58,8 @@ wire! {
             /// The number of the question.
             round: u64,
         },
+        /// Answers a greeting that told claims of the sender: its store goes back to all of them.
+        Holds(Vec<ClaimNumber>),
     }
 }
 
@@ -75,6 +77,7 @@ impl ClusterMessage {
             ClusterMessage::EvictCancel { .. } => "evict_cancel",
             ClusterMessage::Handover { .. } => "handover",
             ClusterMessage::Takeover { .. } => "takeover",
+            ClusterMessage::Holds(_) => "holds",
         }
     }
 
@@ -135,6 +138,9 @@ wire! {
         /// The rows of `sys.members` and `sys.departed` about the sender, and those about the receiver that the sender has, so
         /// that no row of users is exchanged between nodes that have not recorded each other.
         pub rows: RowBatch,
+        /// Claims of the receiver, made in earlier generations, on which deletes were freed. Its store is an older copy if it does not go back to them.
+        #[cfg_attr(feature = "std", serde(default))]
+        pub freed_on: Vec<ClaimNumber>,
         /// Its state in short.
         pub status: Status,
     }

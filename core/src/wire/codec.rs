@@ -93,7 +93,9 @@ mod tests {
     const DETECTOR: u8 = 1;
     const GOSSIP: u8 = 2;
     use crate::id::ClusterId;
-    use crate::wire::{ClusterMessage, GossipMessage, Greeting, Phase, RowBatch, Status};
+    use crate::wire::{
+        ClaimNumber, ClusterMessage, GossipMessage, Greeting, Phase, RowBatch, Status,
+    };
 
     fn greeting() -> Greeting {
         Greeting {
@@ -108,11 +110,16 @@ mod tests {
                 tables: Vec::new(),
                 rows: Vec::new(),
             },
+            freed_on: vec![ClaimNumber {
+                generation: 7,
+                batch: 8,
+            }],
             status: Status {
                 sys: 1,
                 usr: 2,
                 rows: 3,
                 claims: true,
+                batch: 7,
                 awaits_claims: false,
                 clock: 4,
                 wall_ms: 5,
@@ -135,6 +142,7 @@ mod tests {
             ("evictions", value(&whole.evictions)),
             ("whole", value(&whole.whole)),
             ("rows", value(&whole.rows)),
+            ("freed_on", value(&whole.freed_on)),
             ("status", value(&whole.status)),
         ];
         change(&mut fields);
@@ -198,11 +206,13 @@ mod tests {
         let more = rmp_serde::to_vec(&vec![(1, "two"), (3, "four")]).unwrap();
         let grown = greeting_of(|fields| fields.insert(1, ("term", more)));
         assert_eq!(read(&grown), greeting());
-        let short =
-            greeting_of(|fields| fields.retain(|field| !["founds", "whole"].contains(&field.0)));
+        let short = greeting_of(|fields| {
+            fields.retain(|field| !["founds", "whole", "freed_on"].contains(&field.0))
+        });
         let want = Greeting {
             founds: false,
             whole: false,
+            freed_on: Vec::new(),
             ..greeting()
         };
         assert_eq!(read(&short), want);

@@ -92,6 +92,16 @@ impl GossipMessage {
     }
 }
 
+/// The number of a claim: the batch that was durable when a node made it. Within a node's generation it only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub struct ClaimNumber {
+    /// The generation of the node that claimed.
+    pub generation: u64,
+    /// The number of the batch, in the boot of that generation.
+    pub batch: u64,
+}
+
 wire! {
     /// A question for the claim of a member.
     pub struct ClaimAsk {
@@ -113,6 +123,8 @@ wire! {
         pub node: NodeId,
         /// The generation in which it claimed this.
         pub generation: u64,
+        /// The batch of that generation that was durable then; 0 of a node without storage.
+        pub batch: u64,
         /// Its hybrid logical clock then.
         pub clock: u64,
         /// Its durable coverage then, in all row classes.
@@ -131,6 +143,8 @@ wire! {
         pub rows: u64,
         /// Whether everything seen is durable, and the node is a full member: then an equal hash is a claim.
         pub claims: bool,
+        /// The last durable batch that names the node's generation: the number of a claim that comes with it. 0 without storage, and before there is one.
+        pub batch: u64,
         /// Whether the node waits for claims, because it has tombstones to free or is leaving.
         pub awaits_claims: bool,
         /// The node's hybrid logical clock.
@@ -310,6 +324,8 @@ wire! {
         pub contexts: Vec<ClassContext>,
         /// No tombstone that the server has freed has a larger clock.
         pub freed: u64,
+        /// The claims of nodes on which deletes were freed, for a client that is no member yet.
+        pub freed_on: Vec<(NodeId, ClaimNumber)>,
     }
 }
 

@@ -48,8 +48,8 @@ pub(crate) use codec::decode_all;
 pub use codec::{DecodeError, EncodeError, decode, encode};
 pub use detector::{DetectorMessage, Rumor, RumorState};
 pub use gossip::{
-    ClaimAsk, ClassContext, ClassDigest, ClassScope, DotRange, GossipMessage, Page, Pull,
-    PullBasis, RangeDots, RangeSum, RelayedClaim, Row, RowBatch, Snapshot, Status, TableRef,
+    ClaimAsk, ClaimNumber, ClassContext, ClassDigest, ClassScope, DotRange, GossipMessage, Page,
+    Pull, PullBasis, RangeDots, RangeSum, RelayedClaim, Row, RowBatch, Snapshot, Status, TableRef,
 };
 
 /// Defines [`Message`]: for each machine its tag, the form of its msgpack, and its messages.

@@ -114,7 +114,7 @@ impl<R: Runtime> LinkTask<R> {
             told,
         };
         // A loop that has ended wants to know nothing.
-        let _ = self.shared.report(Arrival::Ended(ended)).await;
+        let _ = self.shared.report(Arrival::Ended(Box::new(ended))).await;
     }
 }
 

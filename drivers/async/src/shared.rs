@@ -26,7 +26,7 @@ pub(crate) enum Arrival<S> {
     /// Something happened on a link.
     Inputs(LinkId, Vec<Input>),
     /// A link or a dial is over; its task's last word.
-    Ended(Ended),
+    Ended(Box<Ended>),
 }
 
 /// A link that is over.

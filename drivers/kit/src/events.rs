@@ -33,6 +33,7 @@ fn is_warning(event: &Event) -> bool {
             | Event::Refused { .. }
             | Event::MemberEvicted { .. }
             | Event::Evicted { .. }
+            | Event::OlderCopy { .. }
             | Event::EvictionOutranked { .. }
             | Event::DeclaredLost(_)
             | Event::Resumed { .. }
@@ -130,6 +131,13 @@ impl Names<'_> {
                 let by = self.member(*by);
                 let text = format!("{by} evicted this node; it compares its rows with a member's");
                 ("Evicted", text)
+            }
+            Event::OlderCopy { by } => {
+                let by = self.member(*by);
+                let text = format!(
+                    "the store is an older copy of this node's data, as {by} tells: it compares its rows with a member's"
+                );
+                ("OlderCopy", text)
             }
             Event::EvictionOutranked { by } => {
                 let by = self.member(*by);

@@ -14,6 +14,7 @@ pub mod linearizability;
 pub mod liveness;
 pub mod neighbours;
 pub mod no_resurrection;
+pub mod older_copies;
 pub mod pages;
 pub mod phase;
 pub mod pushes;

@@ -75,6 +75,7 @@ mod tests {
                     usr: 0,
                     rows: 1,
                     claims,
+                    batch: 7,
                     awaits_claims: false,
                     clock: 0,
                     wall_ms: 0,

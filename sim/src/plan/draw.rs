@@ -2,6 +2,7 @@
 
 mod long;
 mod names;
+mod older;
 mod profile;
 mod situations;
 mod wrong_clocks;
@@ -73,7 +74,7 @@ impl Plan {
         let mut u = Unstructured::new(&bytes);
         draw_shape(&mut u, &mut shape)
             .and_then(|()| draw_swarm(&mut u, &shape))
-            .unwrap_or_else(|_| Plan::quiet(&shape))
+            .map_or_else(|_| Plan::quiet(&shape), older::add_to)
     }
 
     /// The plan of a seed of a swarm, profile `long`: two to six nodes for one to five virtual minutes, few clients' operations, and
@@ -88,7 +89,8 @@ impl Plan {
             faults: FaultSet::NONE,
             ops_per_s: None,
         };
-        long::draw(&mut Unstructured::new(&bytes), seed).unwrap_or_else(|_| Plan::quiet(&shape))
+        let plan = long::draw(&mut Unstructured::new(&bytes), seed);
+        plan.map_or_else(|_| Plan::quiet(&shape), older::add_to)
     }
 
     /// The plan of a seed of a swarm, profile `names`: two to four nodes that know the table `scratch` or `carts` by its name alone and write to it,
@@ -103,7 +105,7 @@ impl Plan {
         };
         let bytes = Rng::new(seed, Stream::Names, 0).bytes(MAX_SITUATION);
         names::draw(&mut Unstructured::new(&bytes), &mut shape)
-            .unwrap_or_else(|_| Plan::quiet(&shape))
+            .map_or_else(|_| Plan::quiet(&shape), older::add_to)
     }
 
     fn quiet(shape: &Shape) -> Plan {
@@ -136,7 +138,7 @@ pub(crate) fn draw_log(u: &mut Unstructured<'_>, low: u64, high: u64) -> Result<
 fn draw_shape(u: &mut Unstructured<'_>, shape: &mut Shape) -> Result<()> {
     shape.faults = match u.int_in_range(0..=9)? {
         0 => FaultSet::NONE,
-        1 => FaultSet::ALL,
+        1 => FaultSet::DRAWN,
         _ => draw_kinds(u)?,
     };
     if u.ratio(1, 200)? {
@@ -154,7 +156,7 @@ fn draw_kinds(u: &mut Unstructured<'_>) -> Result<FaultSet> {
     // Sparse sets and full ones: a kind that is always accompanied by ten others is never seen alone.
     let share = u.int_in_range(1..=7)?;
     let mut set = FaultSet::NONE;
-    for kind in FaultKind::ALL {
+    for kind in FaultSet::DRAWN.iter() {
         if u.ratio(share, 8)? {
             set = set.with(kind);
         }
@@ -360,6 +362,7 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result
             clean: u.arbitrary()?,
         },
         FaultKind::Wipe => FaultWhat::Wipe { node },
+        FaultKind::Older => FaultWhat::Older { node },
         FaultKind::Pause => FaultWhat::Pause { node },
         FaultKind::Slow => FaultWhat::Slow {
             node,

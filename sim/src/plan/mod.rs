@@ -256,6 +256,12 @@ pub enum FaultWhat {
         /// Whether it does without a majority.
         force: bool,
     },
+    /// The node's disk is copied. When the fault ends it loses its power, the copy takes the place of the disk, and it starts from that without
+    /// being told. Waits for a member with a disk, in a cluster with another member.
+    Older {
+        /// The node.
+        node: usize,
+    },
     /// The node's clocks are wrong.
     Skew {
         /// The node; struck even when it is down, for clocks go on.
@@ -294,6 +300,7 @@ impl FaultWhat {
             FaultWhat::Rot { .. } => FaultKind::Rot,
             FaultWhat::Vanish { .. } => FaultKind::Vanish,
             FaultWhat::Evict { .. } => FaultKind::Evict,
+            FaultWhat::Older { .. } => FaultKind::Older,
         }
     }
 }

@@ -99,6 +99,7 @@ impl FaultWhat {
             | FaultWhat::Congest { node }
             | FaultWhat::Crash { node, .. }
             | FaultWhat::Wipe { node }
+            | FaultWhat::Older { node }
             | FaultWhat::Pause { node }
             | FaultWhat::Slow { node, .. }
             | FaultWhat::Leave { node }

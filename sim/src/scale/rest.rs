@@ -70,6 +70,7 @@ fn probe_and_ack_bytes() -> u64 {
         usr: u64::MAX,
         rows: u64::MAX,
         claims: true,
+        batch: u64::from(u32::MAX),
         awaits_claims: true,
         clock: u64::MAX,
         wall_ms: u64::MAX,

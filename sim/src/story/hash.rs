@@ -2,7 +2,8 @@
 
 use rumormill_core::Actor;
 use rumormill_core::wire::{
-    ClaimAsk, ClassContext, ClassScope, DotRange, PullBasis, RelayedClaim, RowBatch, Status,
+    ClaimAsk, ClaimNumber, ClassContext, ClassScope, DotRange, PullBasis, RelayedClaim, RowBatch,
+    Status,
 };
 
 pub(super) fn fold(parts: impl IntoIterator<Item = u64>) -> u64 {
@@ -20,6 +21,7 @@ pub(super) fn status_hash(status: &Status) -> u64 {
         usr,
         rows,
         claims,
+        batch,
         awaits_claims,
         clock,
         wall_ms,
@@ -28,19 +30,33 @@ pub(super) fn status_hash(status: &Status) -> u64 {
     let flags = [claims, awaits_claims].map(u64::from);
     let clocks = [clock, wall_ms, settled_ms];
     fold(
-        [sys, usr, rows, flags[0], flags[1]]
+        [sys, usr, rows, batch, flags[0], flags[1]]
             .into_iter()
             .chain(clocks),
     )
+}
+
+/// The numbers of claims.
+pub(super) fn numbers(claims: &[ClaimNumber]) -> [u64; 1] {
+    let parts = claims.iter();
+    [fold(
+        parts.flat_map(|claim| [claim.generation, claim.batch]),
+    )]
 }
 
 pub(super) fn ask_parts(ask: &ClaimAsk) -> [u64; 4] {
     [ask.node.0, ask.clock, ask.dots, u64::from(ask.hops)]
 }
 
-pub(super) fn claim_parts(claim: &RelayedClaim) -> [u64; 4] {
+pub(super) fn claim_parts(claim: &RelayedClaim) -> [u64; 5] {
     let (_, dots) = dots_of(&claim.contexts);
-    [claim.node.0, claim.generation, claim.clock, dots]
+    [
+        claim.node.0,
+        claim.generation,
+        claim.batch,
+        claim.clock,
+        dots,
+    ]
 }
 
 pub(super) fn actor_parts(actor: &Actor) -> [u64; 2] {

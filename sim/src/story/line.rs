@@ -7,8 +7,8 @@ use rumormill_core::wire::{
 };
 
 use super::hash::{
-    ask_parts, basis_hash, batch_hash, claim_parts, dots_of, fold, ranges_hash, scope_hash,
-    status_hash,
+    ask_parts, basis_hash, batch_hash, claim_parts, dots_of, fold, numbers, ranges_hash,
+    scope_hash, status_hash,
 };
 use super::{Ids, index};
 use crate::trace::Field;
@@ -69,6 +69,9 @@ impl<'a> Line<'a> {
                 held,
             } => self.dots(held).mute([*round, u64::from(*insists)]),
             ClusterMessage::Takeover { round } => self.mute([*round]),
+            ClusterMessage::Holds(claims) => self
+                .num("claims", claims.len() as u64)
+                .mute(numbers(claims)),
         }
     }
 
@@ -149,6 +152,7 @@ impl<'a> Line<'a> {
             .mute([batch_hash(&greeting.rows), status])
             .mute([since, greeting.cluster.0, has_fellows, founds])
             .mute([greeting.evictions, whole])
+            .mute(numbers(&greeting.freed_on))
     }
 
     fn rumors(&mut self, rumors: &'a [Rumor]) -> &mut Self {
@@ -182,7 +186,12 @@ impl<'a> Line<'a> {
 
     fn page(&mut self, page: &'a Page) -> &mut Self {
         let last = page.last.as_ref();
-        let adopts = last.map_or(0, |last| fold([dots_of(&last.contexts).1, last.freed]));
+        let adopts = last.map_or(0, |last| {
+            let freed_on = last.freed_on.iter();
+            let freed_on =
+                freed_on.flat_map(|(node, claim)| [node.0, claim.generation, claim.batch]);
+            fold([dots_of(&last.contexts).1, last.freed, fold(freed_on)])
+        });
         self.num("page", page.page)
             .num("last", last.is_some())
             .mute([page.session, adopts])

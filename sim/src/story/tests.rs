@@ -56,6 +56,7 @@ fn probe(change: impl FnOnce(&mut Status)) -> Message {
         usr: 2,
         rows: 3,
         claims: true,
+        batch: 7,
         awaits_claims: false,
         clock: 4,
         wall_ms: 5,

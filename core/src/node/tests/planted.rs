@@ -4,8 +4,8 @@
 use std::cell::Cell;
 
 use super::{
-    anti_entropy, checkpoints, damage, drop_markers, evict, expiry, full, ids, leave, links,
-    membership, names, namesake, push, refusals, relay, siblings, skew, stop, waits,
+    anti_entropy, checkpoints, copies, damage, drop_markers, evict, expiry, full, ids, leave,
+    links, membership, names, namesake, push, refusals, relay, siblings, skew, stop, waits,
 };
 use crate::mutants::Mutant;
 
@@ -50,6 +50,10 @@ caught! {
     AgreedTimeIgnored as agreed_time_ignored by expiry::a_member_whose_clock_is_behind_most_others_follows_them, "it has reached the delete";
     RejoiningExpires as rejoining_expires by expiry::a_rejoining_node_ends_no_row, "rejoining: hidden";
     BeliefToldOnce as belief_told_once by relay::a_death_that_had_no_member_to_go_to_is_told_when_one_is_there, "the belief is told";
+    ClaimBeforeItsNumber as claim_before_its_number by copies::what_a_crash_takes_is_no_older_copy, "nothing that it has claimed is lost";
+    OlderCopyUnnoticed as older_copy_unnoticed by copies::an_older_copy_is_noticed_without_a_word_and_revives_nothing, "it is noticed";
+    FreedWithoutNumber as freed_without_number by copies::an_older_copy_is_noticed_without_a_word_and_revives_nothing, "it is noticed";
+    NumbersNotHandedOver as numbers_not_handed_over by copies::a_member_that_came_after_the_deletes_were_freed_notices_an_older_copy, "the newcomer was told";
     ClaimNotRelayed as claim_not_relayed by relay::claims_pass_through_a_third_so_that_deletes_are_freed, "freed everywhere";
     ClockAheadWrites as clock_ahead_writes by refusals::a_node_whose_clock_is_ahead_of_all_others_gives_out_no_clocks, "which of two clocks is wrong cannot be known";
     ShortTakesWrites as short_takes_writes by full::a_node_that_is_short_of_space_takes_deletes_alone, "a write that needs space";

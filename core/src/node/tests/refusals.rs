@@ -78,6 +78,7 @@ fn status(clock: u64) -> Status {
         usr: 1,
         rows: 0,
         claims: false,
+        batch: 7,
         awaits_claims: false,
         clock,
         wall_ms: clock,
@@ -322,6 +323,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
         17 => Message::Gossip(GossipMessage::Claims(std::vec![wire::RelayedClaim {
             node: some.node,
             generation: u.arbitrary()?,
+            batch: u.arbitrary()?,
             clock,
             contexts: dots,
         }])),
@@ -342,6 +344,7 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
                 usr: u.arbitrary()?,
                 rows: u.arbitrary()?,
                 claims: u.arbitrary()?,
+                batch: u.arbitrary()?,
                 awaits_claims: u.arbitrary()?,
                 clock,
                 wall_ms: u.arbitrary()?,

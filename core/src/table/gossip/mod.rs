@@ -243,6 +243,21 @@ impl Gossip {
         self.stability.forget(node);
     }
 
+    /// Forgets what generations of a member before this one claimed.
+    pub(crate) fn forget_earlier_claim(&mut self, node: NodeId, generation: u64) {
+        self.stability.forget_before(node, generation);
+    }
+
+    /// Returns the claims on which deletes were freed.
+    pub(crate) fn freed_on(&self) -> &FreedOn {
+        self.replica.freed_on()
+    }
+
+    /// Returns the claims on which deletes were freed, to change what is known of them.
+    pub(crate) fn freed_on_mut(&mut self) -> &mut FreedOn {
+        self.replica.freed_on_mut()
+    }
+
     /// Forgets the clock of a member that has left.
     pub(crate) fn forget_clock(&mut self, node: NodeId) {
         self.settled.forget(node);

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::Replica;
 use super::record::{GossipRecord, RowRecord, covered_key, row_key};
+use super::{FreedOn, Replica};
 use crate::config::{Config, Storage};
 use crate::error::RecoverError;
 use crate::id::Actor;
@@ -22,6 +22,7 @@ pub(crate) struct Restored {
     /// The tables of the rows. A store that hands out its records in the order of their keys names each table once.
     tables: Vec<(RowClass, String)>,
     covered: Vec<(RowClass, Actor, Runs)>,
+    freed_on: FreedOn,
 }
 
 /// A row, with the place of its table.
@@ -66,6 +67,7 @@ impl Restored {
                 self.rows.push(Row { table, actor, row });
             }
             GossipRecord::Covered { class, actor, runs } => self.covered.push((class, actor, runs)),
+            GossipRecord::FreedOn { node, claims } => self.freed_on.restore(node, claims),
         }
         Ok(())
     }
@@ -141,6 +143,7 @@ impl Restored {
             table = Some((place, id));
             replica.restore_row(*class, id, actor, row);
         }
+        *replica.freed_on_mut() = self.freed_on;
         replica.finish_restore(env);
     }
 }

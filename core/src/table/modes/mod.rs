@@ -40,7 +40,9 @@ impl ModeRecord<'_> {
     pub(crate) fn is_deleted(&self) -> bool {
         match self {
             ModeRecord::Gossip(GossipRecord::Row { row, .. }) => row.value.is_dead(),
-            ModeRecord::Gossip(GossipRecord::Covered { .. }) => false,
+            ModeRecord::Gossip(GossipRecord::Covered { .. } | GossipRecord::FreedOn { .. }) => {
+                false
+            }
         }
     }
 }

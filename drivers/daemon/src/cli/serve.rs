@@ -20,7 +20,7 @@ pub(crate) struct Serve {
     /// Print the settings that result, and where each came from, and stop
     #[arg(long)]
     pub(crate) print_config: bool,
-    /// The data directory was replaced by an older copy: rejoin through a member before counting as one. For one start only
+    /// The data directory was replaced by an older copy: rejoin through a member before counting as one, and not only when a member notices. For one start only
     #[arg(long)]
     pub(crate) restored: bool,
     /// Go on without what is damaged in the data directory, although no member is known that could repair it. For one start only

@@ -73,6 +73,7 @@ impl fmt::Display for FaultWhat {
             }
             FaultWhat::Congest { node }
             | FaultWhat::Wipe { node }
+            | FaultWhat::Older { node }
             | FaultWhat::Pause { node }
             | FaultWhat::Leave { node }
             | FaultWhat::FailDisk { node }

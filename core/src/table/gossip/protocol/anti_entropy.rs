@@ -14,12 +14,12 @@ use crate::table::RowClass;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{
-    Extent, Form, Merged, PageVerdict, Scope, read_contexts, read_digest, write_contexts,
+    Client, Extent, Form, Merged, PageVerdict, Scope, read_contexts, read_digest, write_contexts,
     write_digest,
 };
 use crate::wire::{
-    ClassScope, DetectorMessage, GossipMessage, Message, Page, Phase, Pull, PullBasis, RowBatch,
-    Status, TableRef,
+    ClaimNumber, ClassScope, DetectorMessage, GossipMessage, Message, Page, Phase, Pull, PullBasis,
+    RowBatch, Status, TableRef,
 };
 
 /// Peers that are asked for their state again when a session is complete.
@@ -67,6 +67,7 @@ impl Gossip {
             usr,
             rows,
             claims: self.claims_now(env),
+            batch: env.fx.claim_number(),
             awaits_claims: has_tombstones || self.relays.is_asked(),
             clock: self.replica.clock().0,
             wall_ms: env.fx.now().wall.as_millis(),
@@ -82,7 +83,7 @@ impl Gossip {
         let stays = !env.seat.is_leaving;
         // Until a drop marker has been looked for among all rows, their sum is that of no set of rows.
         let counted = self.replica.is_counted();
-        stays && counted && !is_outside && !unsynced
+        stays && counted && !is_outside && !unsynced && env.fx.numbers_claims()
     }
 
     /// Whether the peer has seen exactly what this node has.
@@ -116,9 +117,10 @@ impl Gossip {
             self.rows_compare(env, link, node, theirs.rows);
             let generation = env.links.get(link).map(|known| known.generation);
             if let Some(generation) = generation.filter(|_| self.has_use_for_claim(node)) {
-                let clock = Hlc(theirs.clock);
+                let (clock, batch) = (Hlc(theirs.clock), theirs.batch);
+                let number = ClaimNumber { generation, batch };
                 self.stability
-                    .equal(env.fx, &self.replica, (node, generation), clock);
+                    .equal(env.fx, &self.replica, (node, number), clock);
             }
         }
     }
@@ -188,9 +190,10 @@ impl Gossip {
         {
             let generation = env.links.get(link).map(|known| known.generation);
             if let Some(generation) = generation.filter(|_| self.has_use_for_claim(node)) {
-                let clock = Hlc(pull.status.clock);
+                let (clock, batch) = (Hlc(pull.status.clock), pull.status.batch);
+                let number = ClaimNumber { generation, batch };
                 self.stability
-                    .claimed(env.fx, &self.replica, (node, generation), claimed, clock);
+                    .claimed(env.fx, &self.replica, (node, number), claimed, clock);
             }
         }
         Ok(())
@@ -229,12 +232,17 @@ impl Gossip {
                 (Extent::Nothing, Vec::new())
             }
         };
-        let Some(gate) = env.links.get(link).map(|known| known.recorded) else {
+        let Some(known) = env.links.get(link) else {
             return Ok(true);
+        };
+        let client = Client {
+            link,
+            gate: known.recorded,
+            enters: !known.is_to_member(),
         };
         Ok(self
             .replica
-            .serve(&mut env.rows(), (link, gate), session, &extent, &have))
+            .serve(&mut env.rows(), client, session, &extent, &have))
     }
 
     /// Tells a client in which parts the contexts differ; whether it could be served now.
@@ -324,7 +332,8 @@ impl Gossip {
         };
         let (gate, awaited) = (known.recorded, known.awaits_claims);
         // Under a steady load equal hashes may never be seen: a member that waits for claims is told one whenever contexts are.
-        let claims = awaited && env.seat.is_full() && !env.seat.is_leaving;
+        let claims =
+            awaited && env.seat.is_full() && !env.seat.is_leaving && env.fx.numbers_claims();
         let claims = claims && !matches!(basis, PullBasis::Digest(_));
         let durable = claims.then(|| {
             write_contexts(&if env.fx.rules().claims_synced_alone() {
@@ -361,6 +370,10 @@ impl Gossip {
         let session = page.session;
         if env.seat.takes_no_rows {
             return Ok(Paged::Merged);
+        }
+        if let Some(last) = &page.last {
+            let (me, numbers) = (env.seat.me, self.replica.freed_on_mut());
+            numbers.take_over(env.fx, me, &last.freed_on);
         }
         match self.anti_entropy.page(env.fx, link, page)? {
             PageVerdict::Ignore => {}

@@ -22,7 +22,7 @@ use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{read_contexts, write_contexts};
 use crate::time::Instant;
-use crate::wire::{ClaimAsk, GossipMessage, Message, RelayedClaim};
+use crate::wire::{ClaimAsk, ClaimNumber, GossipMessage, Message, RelayedClaim};
 
 /// Claims that one message asks for or tells.
 const AT_ONCE: usize = 16;
@@ -207,7 +207,8 @@ impl Gossip {
             };
             let size: usize = contexts.iter().map(|(_, context)| context.len()).sum();
             let fits = told.is_empty() || actors + size <= ACTORS_AT_ONCE;
-            let outlived = claim.generation != present && env.fx.rules().relayed_claims_end();
+            let number = claim.number;
+            let outlived = number.generation != present && env.fx.rules().relayed_claims_end();
             let is_news = claim.clock.0 > ask.clock || claim.dots > ask.dots;
             if outlived || !is_news || !fits {
                 continue;
@@ -215,7 +216,8 @@ impl Gossip {
             actors += size;
             told.push(RelayedClaim {
                 node: ask.node,
-                generation: claim.generation,
+                generation: number.generation,
+                batch: number.batch,
                 clock: claim.clock.0,
                 contexts: write_contexts(contexts),
             });
@@ -275,13 +277,18 @@ impl Gossip {
             let (node, generation) = (claim.node, claim.generation);
             let member = env.seat.members.present(node);
             let lives = member.is_some_and(|member| member.record.generation == generation);
-            let outlived = env.fx.rules().relayed_claims_end() && !lives;
+            let direct = env.links.of(node).and_then(|link| env.links.get(link));
+            // A later generation is here already: it could not be told in time of what is freed on this claim.
+            let later = direct.is_some_and(|link| link.generation > generation);
+            let outlived = env.fx.rules().relayed_claims_end() && (!lives || later);
             let may = env.seat.is_full() && env.links.is_ready(link);
             if may && !outlived && node != env.seat.me && self.has_use_for_claim(node) {
                 let clock = Hlc(claim.clock);
+                let batch = claim.batch;
+                let number = ClaimNumber { generation, batch };
                 env.fx.mark(Mark::ClaimByRelay);
                 self.stability
-                    .claimed(env.fx, &self.replica, (node, generation), contexts, clock);
+                    .claimed(env.fx, &self.replica, (node, number), contexts, clock);
             }
         }
         Ok(())

@@ -167,7 +167,9 @@ impl Replica {
                 let value = row.value.resident().cloned();
                 Ok((version, value.ok_or(damaged("no value"))?))
             }
-            Some(GossipRecord::Covered { .. }) => Err(damaged("no row")),
+            Some(GossipRecord::Covered { .. } | GossipRecord::FreedOn { .. }) => {
+                Err(damaged("no row"))
+            }
             None => Err(damaged("checksum or form")),
         }
     }

@@ -14,6 +14,7 @@ mod drops;
 mod expiring;
 mod expiry;
 mod flushes;
+mod freed_on;
 mod index;
 mod listing;
 mod names;
@@ -51,6 +52,7 @@ pub(crate) use coverage::Coverage;
 pub(crate) use digest::{Scope, read_digest, write_digest};
 use flushes::Flush;
 pub(crate) use flushes::{AT_ONCE, WAITING};
+pub(crate) use freed_on::FreedOn;
 pub(crate) use order::{InOrder, Order};
 pub(crate) use outbox::Outbox;
 pub(crate) use rejoin::Rejoin;
@@ -58,7 +60,7 @@ pub(crate) use repair::Cursor;
 use repair::LiveSum;
 use rows::Rows;
 pub(crate) use rows::{ActorIx, StoredRow, Value, VersionKey};
-pub(crate) use session::Extent;
+pub(crate) use session::{Client, Extent};
 pub(crate) use stability::{Stability, Waits};
 use strays::Strays;
 pub(crate) use tree::{Fit, Lazy, Subtree, Verdict as LazyVerdict, partners};
@@ -122,6 +124,8 @@ pub(crate) struct Replica {
     /// No tombstone has a larger clock that this node has freed, or that was freed before it became a member; after a restart
     /// the clock it begins with.
     freed: Hlc,
+    /// The claims on which they were freed.
+    freed_on: FreedOn,
     /// Flushes that have rows left to delete.
     flushes: VecDeque<Flush>,
     /// The number of the last flush of this node's clients.
@@ -168,6 +172,7 @@ impl Replica {
             ahead: Ahead::new(start),
             drop_markers: BTreeMap::new(),
             freed: start,
+            freed_on: FreedOn::default(),
             flushes: VecDeque::new(),
             last_flush: 0,
             flushed: Seq(0),
@@ -198,6 +203,14 @@ impl Replica {
 
     pub(crate) fn coverage_mut(&mut self) -> &mut Coverage {
         &mut self.coverage
+    }
+
+    pub(crate) fn freed_on(&self) -> &FreedOn {
+        &self.freed_on
+    }
+
+    pub(crate) fn freed_on_mut(&mut self) -> &mut FreedOn {
+        &mut self.freed_on
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {

@@ -3,6 +3,7 @@
 //! ```text
 //! r<class u8><len u8><table><key>          a row: actor, counter, clock, expires, live, value or form of siblings
 //! c<class u8><node u64 be><boot u64 be>     the runs covered of an actor
+//! f<node u64 be>                            the claims of a node on which deletes were freed: generations and batches
 //! ```
 //! Rows of the store's own tables are gossip rows too.
 
@@ -13,10 +14,14 @@ use bytes::Bytes;
 
 use super::{Arrival, Value};
 use crate::id::{Actor, NodeId};
+use crate::io::StoreOp;
 use crate::store::batch::Batch;
 use crate::store::bytes::{Reader, Writer};
+use crate::store::record::{read_numbers, write_numbers};
+use crate::store::seal::seal;
 use crate::table::siblings::SiblingRow;
 use crate::table::{Hlc, RowClass, Runs};
+use crate::wire::ClaimNumber;
 
 /// The first byte of the key of a row.
 const ROW: u8 = b'r';
@@ -24,8 +29,11 @@ const ROW: u8 = b'r';
 /// The first byte of the key of a durable context.
 const COVERED: u8 = b'c';
 
+/// The first byte of the key of the claims of a node on which deletes were freed.
+const FREED_ON: u8 = b'f';
+
 /// The first bytes of the keys of gossip tables.
-pub(crate) const PREFIXES: [u8; 2] = [ROW, COVERED];
+pub(crate) const PREFIXES: [u8; 3] = [ROW, COVERED, FREED_ON];
 
 /// A record of gossip tables, understood.
 pub(crate) enum GossipRecord<'a> {
@@ -40,6 +48,10 @@ pub(crate) enum GossipRecord<'a> {
         actor: Actor,
         runs: Runs,
     },
+    FreedOn {
+        node: NodeId,
+        claims: Vec<ClaimNumber>,
+    },
 }
 
 /// A key of a record of gossip tables.
@@ -52,6 +64,9 @@ pub(crate) enum GossipKey<'a> {
     Covered {
         class: RowClass,
         actor: Actor,
+    },
+    FreedOn {
+        node: NodeId,
     },
 }
 
@@ -125,10 +140,23 @@ fn write_covered_key(key: &mut Writer, class: RowClass, actor: Actor) {
         .u64_be(actor.boot);
 }
 
+pub(crate) fn freed_on(node: NodeId, claims: &[ClaimNumber]) -> StoreOp {
+    let mut key = Writer::with_capacity(9);
+    key.u8(FREED_ON).u64_be(node.0);
+    let mut value = Writer::with_capacity(16 * claims.len() + 8);
+    write_numbers(&mut value, claims);
+    seal(key.finish(), value)
+}
+
 /// Reads the key of a record; nothing when it is of another form.
 pub(crate) fn read_key(key: &[u8]) -> Option<GossipKey<'_>> {
     let (prefix, rest) = key.split_first()?;
     let mut rest = Reader::new(rest);
+    if *prefix == FREED_ON {
+        let node = NodeId(rest.u64_be()?);
+        rest.end()?;
+        return Some(GossipKey::FreedOn { node });
+    }
     let class = RowClass::from_u8(rest.u8()?)?;
     if *prefix == COVERED {
         let actor = Actor {
@@ -150,6 +178,10 @@ pub(crate) fn read<'a>(key: &'a [u8], body: &[u8]) -> Option<GossipRecord<'a>> {
     match read_key(key)? {
         GossipKey::Row { class, table, key } => read_row(class, table, key, body),
         GossipKey::Covered { class, actor } => read_covered(class, actor, body),
+        GossipKey::FreedOn { node } => {
+            let claims = read_numbers(&mut Reader::new(body))?;
+            Some(GossipRecord::FreedOn { node, claims })
+        }
     }
 }
 

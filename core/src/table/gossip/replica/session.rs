@@ -58,6 +58,17 @@ pub(crate) struct Served {
     touched: Instant,
     /// The client adopts nothing.
     rows_alone: bool,
+    /// The client is no member yet.
+    enters: bool,
+}
+
+/// The client of a session.
+pub(crate) struct Client {
+    pub(crate) link: LinkId,
+    /// The batch that records it: nothing goes out before that is durable.
+    pub(crate) gate: Seq,
+    /// Whether it is no member yet.
+    pub(crate) enters: bool,
 }
 
 /// The extent of a session.
@@ -187,11 +198,12 @@ impl Replica {
     pub(crate) fn serve(
         &mut self,
         env: &mut RowEnv<'_>,
-        (link, gate): (LinkId, Seq),
+        client: Client,
         session: u64,
         extent: &Extent,
         have: &Contexts,
     ) -> bool {
+        let Client { link, gate, enters } = client;
         if !self.may_serve(link) {
             return false;
         }
@@ -212,6 +224,7 @@ impl Replica {
             granted: WINDOW,
             touched: env.fx.now().mono,
             rows_alone: matches!(extent, Extent::Part { since: None, .. }),
+            enters,
         };
         if let Extent::Part {
             scope,
@@ -340,6 +353,10 @@ impl Replica {
             let last = done.then(|| Snapshot {
                 contexts: served.contexts(),
                 freed: self.freed.0,
+                freed_on: match served.enters && env.fx.rules().hands_numbers_over() {
+                    true => self.freed_on.all(),
+                    false => Vec::new(),
+                },
             });
             let (session, page) = (served.session, served.next_page);
             let msg = Message::Gossip(GossipMessage::Page(Page {

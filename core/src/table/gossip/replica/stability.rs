@@ -28,6 +28,7 @@ use crate::table::Slot;
 use crate::table::causal::Dot;
 use crate::table::env::RowEnv;
 use crate::table::{Context, Hlc, RowClass};
+use crate::wire::ClaimNumber;
 
 /// Tells up to which clock deletes do not wait for writes of an actor, because an operator declared its node lost.
 pub(crate) type Lost<'a> = &'a dyn Fn(Actor) -> Option<Hlc>;
@@ -56,8 +57,8 @@ const WHOLE_ACTORS: usize = 1 << 18;
 
 /// A claim: what a member durably covered at some moment, already found to lie within what this node has seen.
 struct Claim {
-    /// The generation that claimed it.
-    generation: u64,
+    /// The generation that claimed it, and the batch that was durable then.
+    number: ClaimNumber,
     /// Shared by all members that claimed the same.
     covered: Arc<Covered>,
     clock: Hlc,
@@ -141,7 +142,7 @@ impl Claim {
 
 /// A claim, for members that ask for it.
 pub(crate) struct Told<'a> {
-    pub(crate) generation: u64,
+    pub(crate) number: ClaimNumber,
     pub(crate) clock: Hlc,
     /// How many dots it covers.
     pub(crate) dots: u64,
@@ -179,7 +180,7 @@ impl Stability {
         &mut self,
         fx: &Effects,
         replica: &Replica,
-        (node, generation): (NodeId, u64),
+        (node, number): (NodeId, ClaimNumber),
         clock: Hlc,
     ) {
         let clock = claimed_clock(fx, clock);
@@ -187,7 +188,7 @@ impl Stability {
         self.insert(
             node,
             Claim {
-                generation,
+                number,
                 covered,
                 clock,
             },
@@ -214,13 +215,13 @@ impl Stability {
         &mut self,
         fx: &mut Effects,
         replica: &Replica,
-        (node, generation): (NodeId, u64),
+        (node, number): (NodeId, ClaimNumber),
         contexts: Contexts,
         clock: Hlc,
     ) {
         let is_early = fx.rules().claims_lie_within() && !includes(replica, &contexts);
         let claim = Claim {
-            generation,
+            number,
             covered: Covered::new(replica, contexts, self.kept()),
             clock: claimed_clock(fx, clock),
         };
@@ -254,7 +255,10 @@ impl Stability {
 
     /// Takes in a claim: the later of two claims of a member counts.
     fn insert(&mut self, node: NodeId, claim: Claim) {
-        let rank = |claim: &Claim| (claim.generation, claim.clock, claim.covered.dots);
+        let rank = |claim: &Claim| {
+            let generation = claim.number.generation;
+            (generation, claim.clock, claim.covered.dots)
+        };
         let known = self.claims.get(&node);
         if known.is_none_or(|known| rank(known) <= rank(&claim)) {
             self.claims.insert(node, claim);
@@ -266,7 +270,7 @@ impl Stability {
     pub(crate) fn claim(&self, node: NodeId) -> Option<Told<'_>> {
         let claim = self.claims.get(&node)?;
         Some(Told {
-            generation: claim.generation,
+            number: claim.number,
             clock: claim.clock,
             dots: claim.covered.dots,
             contexts: claim.covered.is_whole.then_some(&claim.covered.contexts),
@@ -300,6 +304,17 @@ impl Stability {
     pub(crate) fn forget(&mut self, node: NodeId) {
         self.claims.remove(&node);
         self.early.remove(&node);
+    }
+
+    /// Drops the claims of generations of a member before this one.
+    pub(crate) fn forget_before(&mut self, node: NodeId, generation: u64) {
+        let is_old = |claim: &Claim| claim.number.generation < generation;
+        if self.claims.get(&node).is_some_and(is_old) {
+            self.claims.remove(&node);
+        }
+        if self.early.get(&node).is_some_and(is_old) {
+            self.early.remove(&node);
+        }
     }
 
     /// Forgets all claims, since this node's own coverage may have become less.
@@ -401,6 +416,14 @@ impl Stability {
         } = self.pass(env.fx, replica, counted, lost);
         self.cursor = cursor;
         self.awaits_sync |= awaits_sync;
+        // Deletes of memory tables count too: before its definition came rows of such a table were stored.
+        if !free.is_empty() {
+            for node in counted {
+                if let Some(claim) = self.claims.get(node) {
+                    replica.freed_on_mut().note(env.fx, *node, claim.number);
+                }
+            }
+        }
         for (class, slot) in free {
             replica.free(env, class, slot);
         }

@@ -341,6 +341,7 @@ impl Machine {
                 usr: 0,
                 rows: 0,
                 claims: false,
+                batch: 7,
                 awaits_claims: false,
                 clock: clock.0,
                 wall_ms: 0,
