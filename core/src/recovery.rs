@@ -247,6 +247,9 @@ impl Recovery {
     fn forget_itself(&mut self) {
         self.identity = None;
         self.cluster = None;
+        // The claims were those of the other node.
+        self.batch = None;
+        self.boots = Boots::default();
         let rules = Rules::of(&self.config);
         self.damaged.extend(self.modes.forget_members(rules));
     }
@@ -312,6 +315,7 @@ impl Recovery {
         fx: &mut Effects,
         identity: &Identity,
         cluster: &ClusterRecord,
+        fresh: bool,
         damage: Option<&str>,
     ) {
         if self.config.storage != Storage::Ordered {
@@ -324,6 +328,10 @@ impl Recovery {
         if let Some(last) = self.batch {
             self.boots.end(last);
             fx.store(record::boots(&self.boots));
+        } else if fresh && !self.empty {
+            // The ones in the store are of another node.
+            fx.store(record::boots(&self.boots));
+            fx.store(StoreOp::Delete(record::batch_key()));
         }
         if self.restored.is_some() {
             self.note_restored(fx, cluster.joined);
@@ -341,10 +349,12 @@ impl Recovery {
         let (node, draw, cluster_id) = (rng.next(), rng.next(), rng.next());
         let wall = now.wall.as_millis();
         let identity = next_identity(&fx, self.identity.as_ref(), (NodeId(node), draw), wall);
+        // It begins with the rows of a cluster. Should a member of that turn up, the two do not merge: deletes of this one would be lost.
+        let founds_from_checkpoint = self.restored.is_some() && self.config.seeds.is_empty();
         let mut cluster = self.cluster.take().unwrap_or_else(|| ClusterRecord {
             name: self.config.cluster_name.to_string(),
             id: ClusterId(cluster_id),
-            has_fellows: false,
+            has_fellows: founds_from_checkpoint,
             // Without anybody to join through, it is the first of its cluster.
             joined: self.config.seeds.is_empty(),
             rejoining: None,
@@ -353,10 +363,11 @@ impl Recovery {
         let alone = self.config.seeds.is_empty() && fx.rules().founds_without_seeds();
         if alone && damage.is_none() && !cluster.joined && cluster.rejoining.is_none() {
             cluster.joined = true;
+            cluster.has_fellows |= founds_from_checkpoint;
             fx.mark(Mark::Founds);
             fx.event(Event::Founded);
         }
-        self.store_boot(&mut fx, &identity, &cluster, damage.as_deref());
+        self.store_boot(&mut fx, &identity, &cluster, fresh, damage.as_deref());
         let looks = self.restored.is_some() && !cluster.joined;
         let actor = Actor {
             node: identity.node,

@@ -206,15 +206,15 @@ rules! {
     excuses_lost_leavers, LostLeaverCounted = "lost-leaver-counted", "A leaver is waited for though its last state was declared lost.", rare;
 
     // Older copies of a store.
-    /// Rejoins a node whose store does not go back to a claim of its own. Rule 12.
+    /// Rejoins a node whose store does not go back to a claim of its own. Rule 13.
     notices_older_copies, OlderCopyUnnoticed = "older-copy-unnoticed", "A node whose store is an older copy answers for claims that it does not go back to.", rare;
-    /// Keeps the numbers of the claims on which deletes are freed. Rule 12.
+    /// Keeps the numbers of the claims on which deletes are freed. Rule 13.
     keeps_claim_numbers, FreedWithoutNumber = "freed-without-number", "Deletes are freed on claims whose numbers are not kept.", rare;
-    /// Keeps the number of a claim until its node has answered for it. Rule 12.
+    /// Keeps the number of a claim until its node has answered for it. Rule 13.
     keeps_unheld_numbers, NumberReplacedEarly = "number-replaced-early", "The number of a claim takes the place of one of an earlier generation that its node has not answered for.", rare;
-    /// Hands the numbers of claims to a node that enters the cluster. Rule 12.
+    /// Hands the numbers of claims to a node that enters the cluster. Rule 13.
     hands_numbers_over, NumbersNotHandedOver = "numbers-not-handed-over", "A node that enters a cluster does not learn on which claims the deletes that it covers were freed.", rare;
-    /// Claims under the number of a batch that is durable. Rule 12.
+    /// Claims under the number of a batch that is durable. Rule 13.
     numbers_durable_claims, ClaimBeforeItsNumber = "claim-before-its-number", "A claim has the number of a batch that is not durable yet, so that a crash looks like an older copy.", rare;
 
     // Expiry.

@@ -12,9 +12,11 @@ use crate::id::{LinkId, NodeId};
 use crate::io::{Event, Lane, Links};
 use crate::marks::Mark;
 use crate::store::record::{self, Boots};
+use crate::table::gossip::KEPT_NUMBERS as KEPT;
 use crate::wire::{ClaimNumber, ClusterMessage, Message};
 
-/// Ended generations that a store remembers. A claim of an earlier one counts as not held, and the rejoin sets everything right.
+/// Ended generations that a store remembers. Claims of earlier ones count as held: a healthy node may have started as often since, while a copy
+/// that has would be noticed by what was freed on later claims.
 const REMEMBERED: usize = 1_024;
 
 impl Boots {
@@ -27,7 +29,7 @@ impl Boots {
             .retain(|ended| ended.generation < last.generation);
         self.ended.push(last);
         if self.ended.len() > REMEMBERED {
-            self.ended.remove(0);
+            self.since = self.ended.remove(0).generation.saturating_add(1);
         }
     }
 
@@ -72,12 +74,15 @@ impl Cluster {
         &mut self,
         env: &mut Env<'_>,
         (link, by): (LinkId, NodeId),
-        claims: Vec<ClaimNumber>,
+        mut claims: Vec<ClaimNumber>,
     ) {
+        let generation = self.identity.generation;
+        // An honest peer tells earlier ones, and not more than it keeps.
+        claims.retain(|claim| claim.generation < generation);
+        claims.truncate(KEPT);
         if claims.is_empty() || !self.is_full() || self.leaving.is_some() {
             return;
         }
-        let generation = self.identity.generation;
         let mut lacking = claims.iter();
         let lacking = lacking.rfind(|claim| !self.boots.hold(generation, claim));
         if let Some(lacking) = lacking.filter(|_| env.fx.rules().notices_older_copies()) {
@@ -147,6 +152,11 @@ mod tests {
         }
         assert_eq!(boots.ended.len(), REMEMBERED);
         assert!(boots.hold(3_000, &number(2_000, 1)));
-        assert!(!boots.hold(3_000, &number(1, 1)));
+        let oldest = 2_001 - REMEMBERED as u64;
+        assert!(!boots.hold(3_000, &number(oldest, 2)));
+        assert!(
+            boots.hold(3_000, &number(oldest - 1, 2)),
+            "a node that has started often since is no older copy"
+        );
     }
 }

@@ -91,6 +91,10 @@ impl Cluster {
         if let Some(leaving) = &mut self.leaving {
             return leaving.tokens.push(token);
         }
+        if self.is_stopping() {
+            // It is told that this node has halted: a departure now would make it rejoin when it comes back.
+            return;
+        }
         // Flushed rows are deleted before others are asked to hold the rest.
         let (modes, mut tables) = self.tables(env);
         modes.gossip.flushes_due(&mut tables, usize::MAX);

@@ -250,6 +250,10 @@ pub(crate) fn batch(number: ClaimNumber) -> StoreOp {
     meta("batch", value)
 }
 
+pub(crate) fn batch_key() -> Bytes {
+    Bytes::from_static(b"mbatch")
+}
+
 pub(crate) fn boots(boots: &Boots) -> StoreOp {
     let mut value = Writer::with_capacity(16 * boots.ended.len() + 16);
     value.u64(boots.since);

@@ -107,6 +107,21 @@ fn a_checkpoint_of_a_cluster_that_is_lost_begins_another_cluster_at_once() {
 }
 
 #[test]
+fn a_member_of_a_lost_cluster_that_turns_up_is_not_mixed_with_the_one_from_a_checkpoint() {
+    let (mut lab, _, newer) = lost_cluster();
+    let first = lab.begin_with(&newer, &[]);
+    lab.delete(first, "own");
+    lab.run(3_000);
+    assert_eq!(lab.tombstones(), [0], "freed at once");
+    lab.configs[0].seeds = std::vec![first.to_string()];
+    lab.start(0);
+    lab.run(10_000);
+    assert_eq!(lab.get(first, "own"), None, "the delete stands");
+    assert_eq!(lab.node(first).members().len(), 1);
+    assert_ne!(lab.cluster_of(first), lab.cluster_of(0));
+}
+
+#[test]
 fn what_only_the_checkpoint_has_is_written_again() {
     let (mut lab, _) = Lab::with_an_old_copy();
     lab.start(2);

@@ -17,7 +17,7 @@ use crate::marks::Mark;
 use crate::wire::ClaimNumber;
 
 /// The numbers that are kept of one node: as many generations as it may have had since it last answered for them.
-const KEPT: usize = 16;
+pub(crate) const KEPT: usize = 16;
 
 /// The numbers of one node.
 #[derive(Default)]

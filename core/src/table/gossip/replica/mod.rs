@@ -52,7 +52,7 @@ pub(crate) use coverage::Coverage;
 pub(crate) use digest::{Scope, read_digest, write_digest};
 use flushes::Flush;
 pub(crate) use flushes::{AT_ONCE, WAITING};
-pub(crate) use freed_on::FreedOn;
+pub(crate) use freed_on::{FreedOn, KEPT as KEPT_NUMBERS};
 pub(crate) use order::{InOrder, Order};
 pub(crate) use outbox::Outbox;
 pub(crate) use rejoin::Rejoin;
