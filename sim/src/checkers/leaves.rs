@@ -9,7 +9,7 @@ use super::{Violation, for_each};
 /// The checker's name in reports.
 pub const NAME: &str = "leaves";
 
-/// The shortest wait that may be set, in milliseconds: the lower bound of `cluster.leave_timeout`. Guarantees, "Leave and crash": a leave that is
+/// The shortest wait that may be set, in milliseconds: the lower bound of `cluster.leave_timeout`. Guarantees, "Leave, stop and crash": a leave that is
 /// out of time is not complete.
 const LEAST_MS: u64 = 100;
 
@@ -17,7 +17,7 @@ const LEAST_MS: u64 = 100;
 const CALM_US: u64 = 4_000_000;
 
 /// A leave that was asked for at one instant of the node's own time and answered at another, whether it was calm (no fault since well
-/// before it began, all others linked and well), and what was said of how far it came. Guarantees, "Leave and crash": a leave hands over.
+/// before it began, all others linked and well), and what was said of how far it came. Guarantees, "Leave, stop and crash": a leave hands over.
 fn check(
     (at_us, node): (u64, usize),
     ((asked, answered), is_calm): ((Instant, Instant), bool),
