@@ -51,12 +51,13 @@
 //! #     played
 //! # });
 //! # let mut changed = Vec::new();
-//! # while commands.obey(&mut node, now).is_none() {
+//! # 'turns: while commands.obey(&mut node, now).is_none() {
 //! #     node.handle(now, Input::Tick);
 //! #     while let Some(output) = node.poll_output() {
 //! #         match output {
 //! #             Output::Reply { token, result } => drop(commands.reply(token, result)),
 //! #             Output::Changed { table } => changed.push(table),
+//! #             Output::Halt(_) => break 'turns,
 //! #             _ => {}
 //! #         }
 //! #     }
