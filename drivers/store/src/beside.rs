@@ -1,5 +1,6 @@
 //! Small files that tell what a database may have lost: how far it was synced, in which order its tables came, and which node it was.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -154,6 +155,7 @@ pub(crate) struct Identity {
 }
 
 const FILE: &str = "identity";
+const NEW: &str = "identity.new";
 
 impl Identity {
     /// Takes in a record that was written.
@@ -166,7 +168,7 @@ impl Identity {
     /// Writes the copy if it has changed. That it cannot be written is no failure, since the database has it: an older one is good as well.
     pub(crate) fn save(&mut self, dir: &Path) {
         if std::mem::replace(&mut self.changed, false) {
-            let _ = write(dir, &self.records);
+            let _ = Identity::write(dir, &self.records);
         }
     }
 
@@ -180,6 +182,31 @@ impl Identity {
             true => parse(content),
             false => Vec::new(),
         }
+    }
+
+    /// Whether a file of this name is the copy, or was to become it.
+    pub(crate) fn is_of(name: &OsStr) -> bool {
+        name == FILE || name == NEW
+    }
+
+    /// Writes a copy of records; durable when it returns.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn write(dir: &Path, records: &[Record]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for part in records.iter().flat_map(|one| [&one.key, &one.value]) {
+            bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(part);
+        }
+        let sum = xxh3_64(&bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        let new = dir.join(NEW);
+        let mut file = File::create(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, dir.join(FILE))?;
+        crate::disk::sync_directory(dir)
     }
 
     /// Whether the directory has had a database.
@@ -201,20 +228,4 @@ fn parse(mut content: &[u8]) -> Vec<Record> {
         records.push(Record { key, value });
     }
     records
-}
-
-fn write(dir: &Path, records: &[Record]) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    for part in records.iter().flat_map(|one| [&one.key, &one.value]) {
-        bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(part);
-    }
-    let sum = xxh3_64(&bytes);
-    bytes.extend_from_slice(&sum.to_le_bytes());
-    let new = dir.join("identity.new");
-    let mut file = File::create(&new)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, dir.join(FILE))?;
-    crate::disk::sync_directory(dir)
 }

@@ -1,13 +1,14 @@
 //! Whether a tree is whole, file by file, before it is opened: lsm-tree checks a part when it reads that part, believes its manifest,
 //! and deletes what does not fit.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Damage;
+use crate::feed;
 use crate::rules::Rules;
 
 /// Checks the files of a tree and returns the damaged ones.
@@ -192,16 +193,8 @@ pub(crate) fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 /// The checksum of a file; nothing if it is not there.
 pub(crate) fn sum_of(path: &Path) -> io::Result<Option<u128>> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut sum = Xxh3::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Some(sum.digest128())),
-            len => sum.update(buffer.get(..len).unwrap_or_default()),
-        }
+    match feed::sum_of(path, &mut |_| Ok(())) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(|(sum, _)| Some(sum)),
     }
 }

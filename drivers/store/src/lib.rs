@@ -16,6 +16,7 @@ mod check;
 mod checkpoint;
 mod disk;
 mod error;
+mod feed;
 mod key;
 mod log;
 mod merge;

@@ -99,6 +99,10 @@ rules! {
     sweeps_last, SweptEarly = "swept-early", "Files of the earlier checkpoint are removed before the next one has a manifest.";
     /// Notes in a restored database that its node is a new one. Rule 26.
     notes_restored, RestoredUnnoted = "restored-unnoted", "A restored database has no note that its node is a new one.";
+    /// Copies that note beside the database. Rule 26.
+    copies_restored, RestoredUncopied = "restored-uncopied", "The note that a node is a new one is in its database alone.";
+    /// Removes what a checkpoint has left that failed. Rule 29.
+    sweeps_failed, FailedKept = "failed-kept", "A checkpoint that fails leaves its files.";
     /// Opens no directory whose restore did not end. Rule 27.
     refuses_unfinished, HalfRestored = "half-restored", "A directory whose restore did not end is opened as an empty one.";
 }

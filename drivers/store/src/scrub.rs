@@ -8,7 +8,7 @@ use crate::checkpoint::holds;
 use crate::log::Part;
 use crate::progress::Progress;
 use crate::shared::Shared;
-use crate::verify::{Depth, Verified, VerifyError, table};
+use crate::verify::{Depth, Verified, VerifyError, at, table};
 use crate::{DiskStore, check};
 
 /// Verifies the files of an open store, on whatever thread it is called. Keeps nothing open once the store is dropped.
@@ -45,7 +45,7 @@ impl Scrubber {
         let tree = self.shared.db.join("tree");
         let listed = {
             let _kept = self.shared.keep_files();
-            check::list(&tree).map_err(unusable(&tree))?
+            check::list(&tree).map_err(at(&tree))?
         };
         let listed = match listed {
             Ok(listed) => listed.tables,
@@ -120,7 +120,7 @@ impl Scrubber {
     fn lists(&self, id: u64) -> Result<bool, VerifyError> {
         let tree = self.shared.db.join("tree");
         let _kept = self.shared.keep_files();
-        let listed = check::list(&tree).map_err(unusable(&tree))?;
+        let listed = check::list(&tree).map_err(at(&tree))?;
         Ok(listed.is_ok_and(|listed| listed.tables.iter().any(|table| table.id == id)))
     }
 
@@ -131,7 +131,7 @@ impl Scrubber {
         found: &mut Verified,
         progress: &Progress,
     ) -> Result<(), VerifyError> {
-        let failed = unusable(&part.file.path);
+        let failed = at(&part.file.path);
         let bytes = part.file.read_all(&*self.shared.disk, part.end);
         let bytes = bytes.map_err(&failed)?;
         found.files += 1;
@@ -146,15 +146,5 @@ impl Scrubber {
             }
         }
         progress.step(part.end).map_err(failed)
-    }
-}
-
-fn unusable(path: &Path) -> impl Fn(io::Error) -> VerifyError + '_ {
-    |error| match error.kind() {
-        io::ErrorKind::Interrupted => VerifyError::Stopped,
-        _ => VerifyError::Unusable {
-            path: path.into(),
-            error,
-        },
     }
 }

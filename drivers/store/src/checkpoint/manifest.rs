@@ -11,6 +11,7 @@
 //!
 //! A file lies under its checksum in `files`; its kind and number say where it belongs in a database, so that no name from outside is followed.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -157,6 +158,11 @@ impl Manifest {
         out
     }
 
+    /// Returns the names of its files, below the directory of files.
+    pub(crate) fn names(&self) -> HashSet<String> {
+        self.files.iter().map(|entry| name(entry.sum)).collect()
+    }
+
     /// Reads a manifest, or says what is wrong with it.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Manifest, &'static str> {
         let (content, sum) = bytes
@@ -184,9 +190,15 @@ fn manifest(at: &mut In<'_>) -> Option<Manifest> {
     let (watermark, wall_ms) = (at.u64()?, at.u64()?);
     let (cluster, node) = (ClusterId(at.u64()?), NodeId(at.u64()?));
     let (cluster_name, name) = (at.text()?, at.text()?);
-    let mut files = Vec::new();
+    let (mut files, mut parts) = (Vec::new(), HashSet::new());
     for _ in 0..at.u32()? {
-        files.push(entry(at)?);
+        let entry = entry(at)?;
+        // A place in a database has one file, and a log file is read whole: its places have 32 bits.
+        let is_long = matches!(entry.part, Part::Log(_)) && entry.len > u64::from(u32::MAX);
+        if is_long || !parts.insert(entry.part.path()) {
+            return None;
+        }
+        files.push(entry);
     }
     at.0.is_empty().then_some(Manifest {
         watermark,

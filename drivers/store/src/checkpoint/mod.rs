@@ -10,7 +10,7 @@ mod stage;
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, TryLockError as Held};
 
 use rumormill_core::io::Record;
@@ -19,7 +19,6 @@ use rumormill_core::store::Whose;
 pub use self::error::CheckpointError;
 use self::error::at;
 use self::manifest::{Entry, FILES, MANIFEST, Manifest, Part};
-pub(crate) use self::place::feed_file;
 use self::place::{Came, Files};
 pub(crate) use self::restore::UNFINISHED;
 pub use self::restore::{Restored, restore};
@@ -89,14 +88,6 @@ impl Checkpointer {
         };
         let whose = self.whose()?;
         let target = Target::open(shared, dir, &whose)?;
-        let staged = Staged::take(shared, progress)?;
-        if self.whose()? != whose {
-            return Err(CheckpointError::Moved);
-        }
-        staged
-            .files
-            .iter()
-            .for_each(|source| progress.expect(source.len));
         let files = Files {
             disk: &*shared.disk,
             store: shared.data_dir(),
@@ -104,6 +95,26 @@ impl Checkpointer {
             rules: shared.options.rules,
             progress,
         };
+        let made = self.fill(&files, &target, whose, (name, wall_ms));
+        if made.is_err() && files.rules.sweeps_failed() {
+            target.sweep(&files);
+        }
+        made
+    }
+
+    /// Puts all files into the directory, and makes them its checkpoint.
+    fn fill(
+        &self,
+        files: &Files<'_>,
+        target: &Target,
+        whose: Whose,
+        (name, wall_ms): (&str, u64),
+    ) -> Result<Made, CheckpointError> {
+        let shared = &*self.shared;
+        let staged = Staged::take(shared, files.progress)?;
+        if self.whose()? != whose {
+            return Err(CheckpointError::Moved);
+        }
         let mut made = Made {
             watermark: staged.watermark,
             files: 0,
@@ -120,6 +131,9 @@ impl Checkpointer {
             files: Vec::new(),
         };
         for source in &staged.files {
+            files.progress.expect(source.len);
+        }
+        for source in &staged.files {
             if shared.is_stopping() {
                 return Err(CheckpointError::Closed);
             }
@@ -134,9 +148,9 @@ impl Checkpointer {
                 Came::Linked => made.linked += 1,
                 Came::Copied => {}
             }
-            manifest.files.push(entry(&files, source, sum)?);
+            manifest.files.push(entry(files, source, sum)?);
         }
-        target.commit(&files, &manifest)?;
+        target.commit(files, &manifest)?;
         Ok(made)
     }
 
@@ -173,6 +187,8 @@ fn entry(files: &Files<'_>, source: &Source, sum: u128) -> Result<Entry, Checkpo
 /// A directory that a checkpoint is made in, locked.
 struct Target {
     dir: PathBuf,
+    /// The names of the files of the checkpoint that it holds.
+    earlier: HashSet<String>,
     _lock: File,
 }
 
@@ -186,15 +202,29 @@ impl Target {
         let files = dir.join(FILES);
         shared.disk.create_directory(&files).map_err(at(&files))?;
         let lock = lock(&dir)?;
-        if let Some(earlier) = read(&dir)?.filter(|earlier| earlier.whose.cluster != whose.cluster)
-        {
+        let earlier = read(&dir)?;
+        let names = earlier.as_ref().map(Manifest::names).unwrap_or_default();
+        if let Some(earlier) = earlier.filter(|earlier| earlier.whose.cluster != whose.cluster) {
             return Err(CheckpointError::OtherCluster {
                 dir,
                 name: earlier.whose.cluster_name,
                 id: earlier.whose.cluster.to_string(),
             });
         }
-        Ok(Target { dir, _lock: lock })
+        Ok(Target {
+            dir,
+            earlier: names,
+            _lock: lock,
+        })
+    }
+
+    /// Removes what a checkpoint has left that failed: a disk that is full would stay full. Files stay that the earlier one names, and those of
+    /// the manifest that is there now.
+    fn sweep(&self, files: &Files<'_>) {
+        if let Ok(now) = read(&self.dir) {
+            let now = now.as_ref().map(Manifest::names).unwrap_or_default();
+            files.sweep(&|name| self.earlier.contains(name) || now.contains(name));
+        }
     }
 
     /// Makes the manifest that of the directory: from then on the checkpoint is this one.
@@ -202,11 +232,7 @@ impl Target {
         let (dir, disk) = (&self.dir, files.disk);
         let folder = dir.join(FILES);
         disk.sync_directory(&folder).map_err(at(&folder))?;
-        let named: HashSet<String> = manifest
-            .files
-            .iter()
-            .map(|entry| manifest::name(entry.sum))
-            .collect();
+        let named = manifest.names();
         let is_named = |name: &str| named.contains(name);
         if !files.rules.sweeps_last() {
             files.sweep(&is_named);
@@ -293,20 +319,51 @@ fn read(dir: &Path) -> Result<Option<Manifest>, CheckpointError> {
     })
 }
 
-/// Reads a manifest's bytes, if it is there and not too long to be one.
+/// Reads a manifest's bytes, if it is there: none where it is no file, or too long to be one.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::metadata(path) {
-        Ok(found) if found.len() > MANIFEST_BYTES => Ok(Some(Vec::new())),
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() || found.len() > MANIFEST_BYTES => Ok(Some(Vec::new())),
         _ => check::read(path),
     }
 }
 
+/// Says why a file of a checkpoint is not read at all: it is a link, a pipe or the like, or has another length. Bytes from elsewhere are never
+/// followed, and never read without an end. Says nothing of a file that is not there.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn misfit(path: &Path, len: u64) -> io::Result<Option<String>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(found) if !found.is_file() => Ok(Some("it is no file".into())),
+        Ok(found) if found.len() != len => {
+            let why = format!("it has {} bytes instead of {len}", found.len());
+            Ok(Some(why))
+        }
+        Ok(_) => Ok(None),
+    }
+}
+
 /// Whether a path, which need not exist, is a directory or lies in it.
+///
+/// # Errors
+/// The system's, and one for a path that goes back from a name that does not exist: nothing says where it would lead.
 fn is_inside(path: &Path, dir: &Path) -> io::Result<bool> {
     let dir = fs::canonicalize(dir)?;
     for ancestor in path.ancestors() {
         match fs::canonicalize(ancestor) {
-            Ok(found) => return Ok(found.starts_with(&dir)),
+            Ok(found) => {
+                let rest = path.strip_prefix(ancestor).unwrap_or(path);
+                let goes_back = rest.components().any(|part| part == Component::ParentDir);
+                return match goes_back && !found.starts_with(&dir) {
+                    true => Err(io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "it goes back from a name that does not exist",
+                    )),
+                    false => Ok(found.starts_with(&dir)),
+                };
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // Something on the way is a file: the caller will say so.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}

@@ -1,7 +1,7 @@
 //! One file of a checkpoint: found there from an earlier one, linked, or copied.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -12,12 +12,10 @@ use super::stage::{From, Source, cannot_link};
 use crate::check;
 use crate::disk::Disk;
 use crate::error::Damage;
+use crate::feed::{self, CHUNK, Each, Fed, feed_file, pass};
 use crate::log::LogFile;
 use crate::progress::{Progress, stopped};
 use crate::rules::Rules;
-
-/// The bytes that are read at once.
-const CHUNK: usize = 1 << 18;
 
 /// How a file came into the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +27,6 @@ pub(super) enum Came {
     Copied,
 }
 
-/// An error while bytes were passed on, and whether it was about where they went.
-pub(crate) struct Fed {
-    about_target: bool,
-    pub(crate) error: io::Error,
-}
-
 impl Fed {
     pub(super) fn stopped() -> (bool, io::Error) {
         (true, stopped())
@@ -43,25 +35,6 @@ impl Fed {
     pub(super) fn at(self, from: &Path, to: &Path) -> CheckpointError {
         let path = if self.about_target { to } else { from };
         at(path)(self.error)
-    }
-}
-
-type Each<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), (bool, io::Error)>;
-
-/// Reads a file and hands its bytes over in order.
-pub(crate) fn feed_file(path: &Path, each: Each<'_>) -> Result<(), Fed> {
-    let read = |error| Fed {
-        about_target: false,
-        error,
-    };
-    let mut file = File::open(path).map_err(read)?;
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let len = file.read(&mut buffer).map_err(read)?;
-        if len == 0 {
-            return Ok(());
-        }
-        pass(each, buffer.get(..len).unwrap_or_default())?;
     }
 }
 
@@ -81,13 +54,6 @@ fn feed_log(disk: &dyn Disk, log: &LogFile, len: u64, each: Each<'_>) -> Result<
         from += take as u64;
     }
     Ok(())
-}
-
-fn pass(each: Each<'_>, chunk: &[u8]) -> Result<(), Fed> {
-    each(chunk).map_err(|(about_target, error)| Fed {
-        about_target,
-        error,
-    })
 }
 
 /// The files of a checkpoint's directory.
@@ -134,14 +100,18 @@ impl Files<'_> {
     ) -> Result<(u128, Came), CheckpointError> {
         let to = self.path(sum);
         if to.try_exists().map_err(at(&to))? {
-            let found = match read {
-                _ if !self.rules.checks_kept() => Some(sum),
-                true => check::sum_of(&to).map_err(at(&to))?,
-                false => Some(self.sum_of(&to)?),
+            let is_whole = match read {
+                _ if !self.rules.checks_kept() => true,
+                true => check::sum_of(&to).is_ok_and(|found| found == Some(sum)),
+                false => match self.sum_of(&to) {
+                    Err(CheckpointError::Stopped) => return Err(CheckpointError::Stopped),
+                    found => found.is_ok_and(|found| found == sum),
+                },
             };
-            if found == Some(sum) {
+            if is_whole {
                 return Ok((sum, Came::Kept));
             }
+            // Also one that cannot be read: what the store has takes its place.
             self.disk.remove(&to).map_err(at(&to))?;
         }
         match self.disk.link(from, &to) {
@@ -166,7 +136,7 @@ impl Files<'_> {
         let sum = xxh3_128(bytes);
         let to = self.path(sum);
         self.progress.step(bytes.len() as u64).map_err(at(&to))?;
-        if check::sum_of(&to).map_err(at(&to))? == Some(sum) {
+        if check::sum_of(&to).is_ok_and(|found| found == Some(sum)) {
             return Ok((sum, Came::Kept));
         }
         let new = to.with_extension("new");
@@ -216,14 +186,8 @@ impl Files<'_> {
 
     /// Reads a file for its checksum, at the pace of the checkpoint.
     fn sum_of(&self, path: &Path) -> Result<u128, CheckpointError> {
-        let mut sum = Xxh3::new();
-        let fed = feed_file(path, &mut |chunk| {
-            sum.update(chunk);
-            let step = self.progress.step(chunk.len() as u64);
-            step.map_err(|error| (false, error))
-        });
-        fed.map_err(|fed| fed.at(path, path))?;
-        Ok(sum.digest128())
+        let read = feed::sum_of(path, &mut |bytes| self.progress.step(bytes));
+        Ok(read.map_err(at(path))?.0)
     }
 
     /// Removes files that are in no manifest. Those that cannot be removed are tried again at the next checkpoint.

@@ -1,5 +1,6 @@
 //! From a checkpoint to a data directory, of a node that is a new one.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -11,11 +12,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::error::{CheckpointError, at};
 use super::manifest::{Entry, Manifest};
-use super::place::feed_file;
-use super::{lock, place_of, read};
+use super::{lock, misfit, place_of, read};
+use crate::beside::Identity;
 use crate::check;
 use crate::disk::sync_directory;
 use crate::error::{Damage, OpenError};
+use crate::feed::feed_file;
 use crate::log::Policy;
 use crate::open::{self, remove};
 use crate::progress::Progress;
@@ -112,23 +114,12 @@ fn restored(manifest: &Manifest) -> Restored {
 
 /// Takes a data directory that is absent or empty, or begun by a restore, and locks it.
 fn begin(data_dir: &Path, db: &Path) -> Result<File, CheckpointError> {
-    let mut occupied = None;
-    match fs::read_dir(data_dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        entries => {
-            for entry in entries.map_err(at(data_dir))? {
-                let name = entry.map_err(at(data_dir))?.file_name();
-                if name != UNFINISHED && name != "lock" {
-                    occupied.get_or_insert(name.to_string_lossy().into_owned());
-                }
-            }
-        }
-    }
-    if let Some(name) = occupied {
-        return Err(CheckpointError::Occupied {
-            dir: data_dir.into(),
-            why: format!("it holds {name}"),
-        });
+    let occupied = |name: String| CheckpointError::Occupied {
+        dir: data_dir.into(),
+        why: format!("it holds {name}"),
+    };
+    if let Some(name) = occupant(data_dir)? {
+        return Err(occupied(name));
     }
     // First of all: a directory without it would be opened as that of a node without rows.
     fs::create_dir_all(db).map_err(at(db))?;
@@ -137,6 +128,11 @@ fn begin(data_dir: &Path, db: &Path) -> Result<File, CheckpointError> {
         OpenError::Unusable { dir, error } => at(&dir)(error),
         error => at(data_dir)(io::Error::other(error.to_string())),
     })?;
+    // A node may have been started there since.
+    if let Some(name) = occupant(data_dir)? {
+        let _ = remove(db);
+        return Err(occupied(name));
+    }
     remove(db).map_err(at(db))?;
     fs::create_dir_all(db).map_err(at(db))?;
     sync_directory(data_dir).map_err(at(data_dir))?;
@@ -146,6 +142,24 @@ fn begin(data_dir: &Path, db: &Path) -> Result<File, CheckpointError> {
         sync_directory(parent).map_err(at(parent))?;
     }
     Ok(lock)
+}
+
+/// Returns the name of something in a directory that no restore has begun there.
+fn occupant(data_dir: &Path) -> Result<Option<String>, CheckpointError> {
+    let entries = match fs::read_dir(data_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(at(data_dir))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(at(data_dir))?.file_name());
+    }
+    let is_begun = names.iter().any(|name| name == UNFINISHED);
+    let is_ours = |name: &&OsString| {
+        *name == UNFINISHED || *name == "lock" || is_begun && Identity::is_of(name)
+    };
+    let other = names.iter().find(|name| !is_ours(name));
+    Ok(other.map(|name| name.to_string_lossy().into_owned()))
 }
 
 /// Copies a file, and returns the damage it finds.
@@ -160,10 +174,12 @@ fn copy(
         file: entry.file().display().to_string(),
         why: format!("{why}; it held {entry}"),
     };
-    match from.try_exists() {
-        Ok(false) => return Ok(Some(damage(check::MISSING))),
-        found => found.map_err(at(&from))?,
-    };
+    if !from.try_exists().map_err(at(&from))? {
+        return Ok(Some(damage(check::MISSING)));
+    }
+    if let Some(why) = misfit(&from, entry.len).map_err(at(&from))? {
+        return Ok(Some(damage(&why)));
+    }
     let mut out = File::create(&to).map_err(at(&to))?;
     let mut sum = Xxh3::new();
     let fed = feed_file(&from, &mut |chunk| {
@@ -207,5 +223,10 @@ fn mark(
     note.retain(|_| store.shared.options.rules.notes_restored());
     let noted = store.apply(&note).and_then(|()| store.sync());
     noted.map_err(|error| failed(&error))?;
+    if store.shared.options.rules.copies_restored() {
+        // Should the database be damaged before its first start, the node must not come back as the one that made the checkpoint.
+        let copied = Identity::write(data_dir, &[Record::restored()]);
+        copied.map_err(at(data_dir))?;
+    }
     Ok(store.close())
 }

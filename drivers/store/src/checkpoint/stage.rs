@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::error::{CheckpointError, at};
 use super::manifest::{Holds, Part};
-use super::place::{Fed, feed_file};
 use crate::check;
 use crate::error::Damage;
+use crate::feed::{Fed, feed_file};
 use crate::log::{LogFile, Part as LogPart};
 use crate::open::remove;
 use crate::progress::Progress;

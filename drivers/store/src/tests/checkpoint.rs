@@ -303,6 +303,40 @@ pub(super) fn a_crash_at_any_step_leaves_the_earlier_checkpoint_whole() {
     assert!(first_lost > 15, "{first_lost} left the earlier one");
 }
 
+/// Every call to the file system fails once for lack of space, one after the other.
+#[test]
+pub(super) fn a_checkpoint_that_fails_leaves_no_file_of_its_own() {
+    let (mut failed, mut n) = (0, 0);
+    loop {
+        let (dir, to) = (in_memory(), in_memory());
+        let calls = Arc::new(AtomicUsize::new(usize::MAX / 2));
+        let counted = Arc::clone(&calls);
+        let disk = faulty(move |_, _| {
+            let call = counted.fetch_add(1, Ordering::Relaxed);
+            (call == n).then_some(28)
+        });
+        let mut book = Book::new(DiskStore::open_with(dir.path(), small(disk)).unwrap());
+        book.write(40);
+        book.checkpoint(to.path()).unwrap();
+        let (folder, list) = (to.path().join("files"), to.path().join("manifest"));
+        let (earlier, manifest) = (names(&folder), fs::read(&list).unwrap());
+        book.write(35);
+        calls.store(0, Ordering::Relaxed);
+        let outcome = book.checkpoint(to.path());
+        if calls.swap(usize::MAX / 2, Ordering::Relaxed) <= n {
+            outcome.unwrap();
+            break;
+        }
+        if outcome.is_err() && fs::read(&list).unwrap() == manifest {
+            failed += 1;
+            assert_eq!(names(&folder), earlier, "call {n}: nothing is left");
+        }
+        book.expect_restorable(to.path());
+        n += 1;
+    }
+    assert!(failed > 10, "{failed} of {n}");
+}
+
 #[test]
 fn links_that_a_crash_has_left_are_removed_at_the_start() {
     let dir = in_memory();
@@ -338,6 +372,11 @@ fn a_directory_that_holds_anything_else_is_refused_and_left_as_it_is() {
         assert!(matches!(error, CheckpointError::Inside { .. }), "{error}");
     }
     assert!(!dir.path().join("copy").exists());
+    // Behind a name that does not exist nothing says where it leads.
+    let elsewhere = in_memory();
+    let back = elsewhere.path().join("no/../../..").join("tmp/copy");
+    let error = refused(&back);
+    assert!(error.to_string().contains("goes back"), "{error}");
 }
 
 #[test]
@@ -432,7 +471,7 @@ pub(super) fn a_restore_wants_an_empty_place_and_half_of_one_is_never_opened() {
     let error = DiskStore::open_with(new.path(), options()).err().unwrap();
     assert!(matches!(error, OpenError::Unfinished { .. }), "{error}");
     restored(to.path(), new.path()).unwrap();
-    assert_eq!(names(new.path()), ["db", "lock"]);
+    assert_eq!(names(new.path()), ["db", "identity", "lock"]);
     let error = restored(to.path(), new.path()).unwrap_err();
     assert!(error.to_string().ends_with("it holds db"), "{error}");
     for nothing in [PathBuf::from("/nowhere"), new.path().into()] {
@@ -463,6 +502,38 @@ fn a_restore_of_a_damaged_checkpoint_names_the_file_and_leaves_nothing_that_star
         assert!(error.to_string().contains(&name), "{error}");
         assert!(DiskStore::open_with(new.path(), options()).is_err());
         fs::write(&path, whole).unwrap();
+    }
+}
+
+/// A checkpoint from elsewhere may hold anything.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_or_has_another_length_is_named_and_not_read() {
+    let (dir, to) = (in_memory(), in_memory());
+    let mut book = Book::new(open(dir.path()));
+    book.write(40);
+    book.checkpoint(to.path()).unwrap();
+    let name = names(&to.path().join("files")).remove(0);
+    let path = to.path().join("files").join(&name);
+    let whole = fs::read(&path).unwrap();
+    let put: [fn(&Path, &[u8]); 3] = [
+        |path, _| std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+        |path, _| fs::create_dir(path).unwrap(),
+        |path, whole| fs::write(path, [whole, b"x"].concat()).unwrap(),
+    ];
+    for (put, why) in put
+        .into_iter()
+        .zip(["no file", "no file", "bytes instead of"])
+    {
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+        put(&path, &whole);
+        let found = verified(to.path());
+        let told =
+            |fault: &crate::verify::Fault| fault.file.ends_with(&name) && fault.why.contains(why);
+        assert!(found.faults.iter().any(told), "{found:?}");
+        let new = in_memory();
+        let error = restored(to.path(), new.path()).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
     }
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use rumormill_core::io::Event;
 use tempfile::TempDir;
 
-use super::lab::{Lab, Rows, TABLES, config};
-use crate::Failure;
+use super::lab::{Lab, Rows, TABLES, config, options};
+use crate::{DiskStore, Failure, Progress, restore};
 
 /// How many bits are flipped, one after the other: more where `RUMORMILL_FLIPS` says so.
 fn flips() -> usize {
@@ -294,6 +294,37 @@ fn without_the_copy_of_its_identity_a_node_says_that_it_is_a_new_one() {
     lab.run(60_000);
     same(&lab.rows(1), &built.rows, "all are there");
     assert_eq!(lab.node(0).members().len(), 3, "the old one is a ghost");
+}
+
+#[test]
+pub(super) fn a_restored_directory_that_is_damaged_before_its_first_start_holds_a_new_node_too() {
+    let built = build(false);
+    let [copied, saved, dir] = [(); 3].map(|()| TempDir::new().unwrap());
+    copy(built.dir.path(), copied.path());
+    let _started = super::STARTING.read();
+    let store = DiskStore::open_with(copied.path(), options()).unwrap();
+    let (who, progress) = (("n1", 1), Progress::new());
+    let made = store
+        .checkpointer()
+        .checkpoint(saved.path(), who, &progress);
+    made.unwrap();
+    restore(saved.path(), dir.path(), options(), &progress).unwrap();
+    // The last batch of the log is the note that the node is a new one.
+    let log = dir.path().join("db/log");
+    let logs = fs::read_dir(&log).unwrap().map(|file| file.unwrap().path());
+    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+    let last = logs.max_by_key(number).unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    let at = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&last, bytes).unwrap();
+    drop(_started);
+    let mut lab = Lab::new(built.millis, built.disk.clone());
+    lab.start_member();
+    lab.start_stored(dir.path(), config(1, &[0])).unwrap();
+    lab.run(60_000);
+    same(&lab.rows(1), &built.rows, "all are there");
+    assert_eq!(lab.node(0).members().len(), 3, "it is another node");
 }
 
 #[test]

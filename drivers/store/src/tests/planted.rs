@@ -81,7 +81,9 @@ caught! {
     KeptUnchecked as kept_unchecked by checkpoint::a_file_of_the_earlier_checkpoint_that_has_rotted_is_replaced, "is_clean";
     SweptEarly as swept_early by checkpoint::a_crash_at_any_step_leaves_the_earlier_checkpoint_whole, "it is missing";
     RestoredUnnoted as restored_unnoted by checkpoint::a_store_is_of_use_after_a_restore, "the note is one more";
-    HalfRestored as half_restored by checkpoint::a_restore_wants_an_empty_place_and_half_of_one_is_never_opened, "None";
+    FailedKept as failed_kept by checkpoint::a_checkpoint_that_fails_leaves_no_file_of_its_own, "nothing is left";
+    RestoredUncopied as restored_uncopied by damage::a_restored_directory_that_is_damaged_before_its_first_start_holds_a_new_node_too, "it is another node";
+    HalfRestored as half_restored by checkpoint::a_restore_wants_an_empty_place_and_half_of_one_is_never_opened, "it is missing";
 }
 
 /// The README of this crate has each rule, its planted bugs, and the tests that catch them.

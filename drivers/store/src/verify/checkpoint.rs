@@ -3,12 +3,11 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::Xxh3;
-
 use super::{Depth, Verified, VerifyError, at, logs, table};
 use crate::check::{self, List};
 use crate::checkpoint::manifest::{Entry, FILES, MANIFEST, Manifest, Part, name};
-use crate::checkpoint::read_bounded;
+use crate::checkpoint::{misfit, read_bounded};
+use crate::feed;
 use crate::log::{Policy, scan_files};
 use crate::progress::Progress;
 use crate::rules::Rules;
@@ -41,17 +40,19 @@ pub(super) fn verify(
     };
     found.watermark = manifest.watermark;
     // Each is read twice: for its checksum, and for its rows.
-    let lens = manifest.files.iter().map(|entry| entry.len);
-    progress.expect(lens.sum::<u64>() * 2);
+    for entry in &manifest.files {
+        progress.expect(entry.len);
+        progress.expect(entry.len);
+    }
     let mut whole = Vec::new();
     for entry in &manifest.files {
         let path = dir.join(entry.file());
+        if let Some(why) = misfit(&path, entry.len).map_err(at(&path))? {
+            found.fault(file_of(entry), why, entry.to_string());
+            continue;
+        }
         match sum(&path, &mut found, progress)? {
             Some((sum, _)) if sum == entry.sum => whole.push((entry, path)),
-            Some((_, len)) if len != entry.len => {
-                let why = format!("it has {len} bytes instead of {}", entry.len);
-                found.fault(file_of(entry), why, entry.to_string());
-            }
             Some(_) => found.fault(file_of(entry), check::WRONG, entry.to_string()),
             None => found.fault(file_of(entry), check::MISSING, entry.to_string()),
         }
@@ -84,18 +85,11 @@ pub(crate) fn sum(
     if !path.try_exists().map_err(at(path))? {
         return Ok(None);
     }
-    let mut sum = Xxh3::new();
-    let mut len = 0;
-    let fed = crate::checkpoint::feed_file(path, &mut |chunk| {
-        sum.update(chunk);
-        len += chunk.len() as u64;
-        let step = progress.step(chunk.len() as u64);
-        step.map_err(|error| (false, error))
-    });
-    fed.map_err(|fed| at(path)(fed.error))?;
+    let read = feed::sum_of(path, &mut |bytes| progress.step(bytes));
+    let (sum, len) = read.map_err(at(path))?;
     found.files += 1;
     found.bytes += len;
-    Ok(Some((sum.digest128(), len)))
+    Ok(Some((sum, len)))
 }
 
 /// Without a manifest, the name of each file still tells its checksum.
@@ -105,7 +99,11 @@ fn by_names(dir: &Path, found: &mut Verified, progress: &Progress) -> Result<(),
         return Ok(());
     }
     for entry in fs::read_dir(&folder).map_err(at(&folder))? {
-        let path = entry.map_err(at(&folder))?.path();
+        let entry = entry.map_err(at(&folder))?;
+        if !entry.file_type().map_err(at(&folder))?.is_file() {
+            continue;
+        }
+        let path = entry.path();
         let file = path.file_name().map(|file| file.to_string_lossy());
         let Some(file) = file.filter(|file| file.len() == 32) else {
             continue;

@@ -103,7 +103,7 @@ pub enum VerifyError {
 }
 
 /// Names the file that an error of the system is about.
-fn at(path: &Path) -> impl Fn(io::Error) -> VerifyError + '_ {
+pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> VerifyError + '_ {
     |error| match error.kind() {
         io::ErrorKind::Interrupted => VerifyError::Stopped,
         _ => VerifyError::Unusable {
