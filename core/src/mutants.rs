@@ -76,3 +76,47 @@ macro_rules! rules {
     };
 }
 pub(crate) use rules;
+
+/// Defines, in a module of tests, a test for each planted bug that another test catches: that fails with these words while the bug is awake on its
+/// thread. What a test starts asks `awake` for the bug. `CAUGHT` has the bugs with their tests.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! caught {
+    ($($mutant:ident as $name:ident by $test:path, $words:literal;)+) => {
+        std::thread_local! {
+            static AWAKE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+        }
+
+        /// Returns the bug that is awake on this thread.
+        pub(crate) fn awake() -> Option<Mutant> {
+            AWAKE.get()
+        }
+
+        /// A bug is awake until this is dropped, also by a test that fails.
+        struct Planted;
+
+        impl Planted {
+            fn new(mutant: Mutant) -> Self {
+                AWAKE.set(Some(mutant));
+                Planted
+            }
+        }
+
+        impl Drop for Planted {
+            fn drop(&mut self) {
+                AWAKE.set(None);
+            }
+        }
+
+        $(
+            #[test]
+            #[should_panic(expected = $words)]
+            fn $name() {
+                let _planted = Planted::new(Mutant::$mutant);
+                $test();
+            }
+        )+
+
+        const CAUGHT: &[(Mutant, &str)] = &[$((Mutant::$mutant, stringify!($test))),+];
+    };
+}

@@ -117,6 +117,8 @@ impl Fitness {
 struct Spare {
     identity: Option<Identity>,
     cluster: Option<ClusterRecord>,
+    /// The store was made from a checkpoint, and its node has no identity of its own yet.
+    restored: bool,
 }
 
 impl Recovery {
@@ -195,12 +197,14 @@ impl Recovery {
         Ok(())
     }
 
-    /// Takes in a copy of a record that [says which node it is](Record::says_which_node), from beside the store: it takes the place of one
-    /// that is damaged or missing, and is else without effect. A damaged copy is none.
+    /// Takes in a copy of a record that [says which node it is](Record::says_which_node), or that the node is a new one
+    /// ([`Record::restored`]), from beside the store: it takes the place of one that is damaged or missing, and is else without effect. A damaged
+    /// copy is none.
     pub fn spare(&mut self, record: &Record) {
         match record::read(record) {
             Ok(Known::Node(OwnRecord::Identity(identity))) => self.spare.identity = Some(identity),
             Ok(Known::Node(OwnRecord::Cluster(cluster))) => self.spare.cluster = Some(cluster),
+            Ok(Known::Node(OwnRecord::Restored(_))) => self.spare.restored = true,
             _ => {}
         }
     }
@@ -284,6 +288,9 @@ impl Recovery {
             self.fitness.note_own(RecoverError::Incomplete { what });
         }
         if self.fitness.gossip_is_behind() {
+            if self.spare.restored {
+                self.restored = Some(FromCheckpoint::Anew);
+            }
             self.drop_former_node();
             self.identity = self.identity.take().or(self.spare.identity.take());
             self.cluster = self.cluster.take().or(self.spare.cluster.take());
@@ -350,7 +357,9 @@ impl Recovery {
         let wall = now.wall.as_millis();
         let identity = next_identity(&fx, self.identity.as_ref(), (NodeId(node), draw), wall);
         // It begins with the rows of a cluster. Should a member of that turn up, the two do not merge: deletes of this one would be lost.
-        let founds_from_checkpoint = self.restored.is_some() && self.config.seeds.is_empty();
+        let founds_from_checkpoint = self.restored.is_some()
+            && self.config.seeds.is_empty()
+            && fx.rules().restored_founds_as_stranger();
         let mut cluster = self.cluster.take().unwrap_or_else(|| ClusterRecord {
             name: self.config.cluster_name.to_string(),
             id: ClusterId(cluster_id),

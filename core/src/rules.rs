@@ -69,6 +69,8 @@ rules! {
     stops_once_durable, StopUnsynced = "stop-unsynced", "A node stops before its last batch is synced.", rare;
     /// Pushes what this node has accepted before it stops.
     stops_after_pushes, StopUnpushed = "stop-unpushed", "A node stops with rows that it has accepted and has not pushed.", rare;
+    /// Begins no leave once this node stops.
+    stops_without_leave, StopLeaves = "stop-leaves", "A node that stops begins a leave that it is asked for, and comes back as one that has left.", rare;
     /// Takes no write of a client once this node stops.
     stopping_takes_no_writes, StopWrites = "stop-writes", "A node that stops goes on taking writes.", rare;
     /// Records that a node which was rejoining goes on by itself.
@@ -274,6 +276,8 @@ rules! {
     restored_is_new, RestoredIsItself = "restored-is-itself", "A node that begins with a checkpoint goes on as the node that made it.", rare;
     /// Lets a node that begins with a checkpoint in through members that have all that the checkpoint has. Rule 12.
     restored_awaits_past, RestoredNotPutOff = "restored-not-put-off", "A node that begins with a checkpoint enters through any member, also one that lacks what the checkpoint has.", rare;
+    /// Counts a cluster that was founded from a checkpoint as one that has members: it joins no other. Rule 12.
+    restored_founds_as_stranger, RestoredMeetsAlone = "restored-meets-alone", "A node that founded a cluster from a checkpoint joins the lost cluster when a member of that turns up.", rare;
     /// Forgets the coverage of rows of members together with these. Rule 12.
     forgets_coverage_of_members, MembersStayCovered = "members-stay-covered", "A node that begins with a checkpoint takes rows of members that it has dropped for deleted ones.", rare;
 

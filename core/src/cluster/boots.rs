@@ -33,6 +33,16 @@ impl Boots {
         }
     }
 
+    /// Asserts that ended generations are bounded, in order, and before the one that runs. O(generations).
+    pub(crate) fn check(&self, generation: u64) {
+        assert!(self.ended.len() <= REMEMBERED, "ended generations");
+        let ascend = |two: &[ClaimNumber]| two[0].generation < two[1].generation;
+        assert!(self.ended.windows(2).all(ascend), "they ascend");
+        let mut ended = self.ended.iter().map(|last| last.generation);
+        let lies = |ended: u64| (self.since..generation).contains(&ended);
+        assert!(ended.all(lies), "they ended since it had all, before now");
+    }
+
     /// Whether a store of this generation goes back to a claim. O(log generations).
     fn hold(&self, generation: u64, claim: &ClaimNumber) -> bool {
         if claim.generation < self.since || claim.generation == generation {

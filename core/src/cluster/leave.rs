@@ -91,7 +91,7 @@ impl Cluster {
         if let Some(leaving) = &mut self.leaving {
             return leaving.tokens.push(token);
         }
-        if self.is_stopping() {
+        if self.is_stopping() && env.fx.rules().stops_without_leave() {
             // It is told that this node has halted: a departure now would make it rejoin when it comes back.
             return;
         }

@@ -263,5 +263,6 @@ impl Cluster {
     pub(crate) fn check(&self) {
         self.links.check();
         self.membership.check();
+        self.boots.check(self.identity.generation);
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Node;
 use crate::error::RequestError;
-use crate::id::Token;
+use crate::id::{Seq, Token};
 use crate::io::{Request, Response};
 use crate::requests::Waits;
 use crate::time::Instant;
@@ -72,13 +72,7 @@ impl Node {
                 let lost = lost.map(|node| (self.fx.open_seq(), Response::DeclaredLost(node)));
                 lost.map_err(RequestError::Lost)
             }
-            Request::Resume => {
-                let (cluster, mut env) = self.cluster_door();
-                let resumed = cluster.resume(&mut env);
-                let seq = self.fx.open_seq();
-                let resumed = resumed.map(|without| (seq, Response::Resumed { without }));
-                resumed.map_err(RequestError::Resume)
-            }
+            Request::Resume => self.resume(),
         };
         self.requests
             .reply_durably(&mut self.fx, token, deadline, done);
@@ -91,6 +85,15 @@ impl Node {
             Request::Stop => !self.cluster.is_stopping(),
             _ => false,
         }
+    }
+
+    /// Lets this node go on without the members that it waits for.
+    fn resume(&mut self) -> Result<(Seq, Response), RequestError> {
+        let (cluster, mut env) = self.cluster_door();
+        let resumed = cluster.resume(&mut env);
+        let seq = self.fx.open_seq();
+        let resumed = resumed.map(|without| (seq, Response::Resumed { without }));
+        resumed.map_err(RequestError::Resume)
     }
 
     /// Gives up the requests whose deadline has come.

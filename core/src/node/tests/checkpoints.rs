@@ -107,7 +107,8 @@ fn a_checkpoint_of_a_cluster_that_is_lost_begins_another_cluster_at_once() {
 }
 
 #[test]
-fn a_member_of_a_lost_cluster_that_turns_up_is_not_mixed_with_the_one_from_a_checkpoint() {
+pub(super) fn a_member_of_a_lost_cluster_that_turns_up_is_not_mixed_with_the_one_from_a_checkpoint()
+{
     let (mut lab, _, newer) = lost_cluster();
     let first = lab.begin_with(&newer, &[]);
     lab.delete(first, "own");

@@ -1,49 +1,12 @@
 //! Planted bugs that a swarm of simulations seldom catches: each has a test here that fails while it is awake.
 //! `cargo test -p rumormill-core --features mutants planted` runs them.
 
-use std::cell::Cell;
-
 use super::{
     anti_entropy, checkpoints, copies, damage, drop_markers, evict, expiry, full, ids, leave,
     links, membership, names, namesake, push, refusals, relay, siblings, skew, stop, waits,
 };
+use crate::caught;
 use crate::mutants::Mutant;
-
-std::thread_local! {
-    static AWAKE: Cell<Option<Mutant>> = const { Cell::new(None) };
-}
-
-/// The bug of the nodes that are started on this thread.
-pub(super) fn awake() -> Option<Mutant> {
-    AWAKE.get()
-}
-
-/// A bug is awake until this is dropped, also by a test that fails.
-struct Planted;
-
-impl Planted {
-    fn new(mutant: Mutant) -> Self {
-        AWAKE.set(Some(mutant));
-        Planted
-    }
-}
-
-impl Drop for Planted {
-    fn drop(&mut self) {
-        AWAKE.set(None);
-    }
-}
-
-macro_rules! caught {
-    ($($mutant:ident as $name:ident by $test:path, $words:literal;)+) => {$(
-        #[test]
-        #[should_panic(expected = $words)]
-        fn $name() {
-            let _planted = Planted::new(Mutant::$mutant);
-            $test();
-        }
-    )+};
-}
 
 caught! {
     AgreesTwice as agrees_twice by evict::of_two_that_want_to_evict_each_other_a_member_agrees_with_one, "eviction-refused";
@@ -63,6 +26,7 @@ caught! {
     DamageFounds as damage_founds by damage::a_damaged_node_begins_no_cluster_though_it_was_told_to_found_one, "rows are missing here";
     RestoredIsItself as restored_is_itself by checkpoints::a_node_that_begins_with_a_checkpoint_is_a_new_member_and_revives_nothing, "another node";
     RestoredNotPutOff as restored_not_put_off by checkpoints::a_node_that_begins_with_a_checkpoint_waits_for_a_member_that_has_all_of_it, "is put off";
+    RestoredMeetsAlone as restored_meets_alone by checkpoints::a_member_of_a_lost_cluster_that_turns_up_is_not_mixed_with_the_one_from_a_checkpoint, "the delete stands";
     MembersStayCovered as members_stay_covered by checkpoints::a_node_that_begins_with_a_checkpoint_is_a_new_member_and_revives_nothing, "found missing";
     DeadForwarded as dead_forwarded by drop_markers::a_row_of_a_memory_table_that_comes_after_its_drop_marker_was_freed_stays_away, "the member that restarted";
     EndedForwarded as ended_forwarded by push::a_row_that_is_passed_on_counts_only_while_its_authors_generation_goes_on, "restarts";
@@ -110,7 +74,21 @@ caught! {
     StopUnsynced as stop_unsynced by stop::a_stop_waits_until_the_last_batch_is_synced_and_takes_no_more_writes, "not before it is synced";
     StopWrites as stop_writes by stop::a_stop_waits_until_the_last_batch_is_synced_and_takes_no_more_writes, "it takes no more";
     StopUnpushed as stop_unpushed by stop::rows_that_wait_to_be_pushed_go_out_before_the_goodbye, "it was pushed";
+    StopLeaves as stop_leaves by stop::a_node_that_stops_begins_no_leave, "no leave begins";
     SkewUntold as skew_untold by skew::a_wrong_clock_is_told_until_it_is_right, "a wrong clock is told once";
     StepBackUnseen as step_back_unseen by expiry::clocks_that_were_fast_and_are_right_again_end_no_row, "right again";
     TellingsLast as tellings_last by expiry::a_clock_that_was_heard_long_ago_has_no_vote, "heard long ago";
+}
+
+/// The page of tests has each planted bug beside the test that catches it.
+#[test]
+fn the_page_of_tests_names_the_test_that_catches_each_planted_bug() {
+    let page = include_str!("../../../docs/testing.md");
+    for (mutant, test) in CAUGHT {
+        let test = test.split("::").last().unwrap().trim();
+        let named = |row: &&str| row.contains(&std::format!("`{}`", mutant.name()));
+        let mut rows = page.lines().filter(named);
+        let beside = rows.any(|row| row.contains(&std::format!("`{test}`")));
+        assert!(beside, "{}: {test}", mutant.name());
+    }
 }

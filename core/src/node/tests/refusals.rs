@@ -6,8 +6,8 @@ use arbtest::arbtest;
 use super::*;
 use crate::table::Hlc;
 use crate::wire::{
-    ClassContext, ClusterMessage, DetectorMessage, GossipMessage, Message, Pull, Row, RowBatch,
-    Rumor, RumorState, Status, TableRef,
+    ClaimNumber, ClassContext, ClusterMessage, DetectorMessage, GossipMessage, Message, Pull, Row,
+    RowBatch, Rumor, RumorState, Status, TableRef,
 };
 
 impl Lab {
@@ -290,7 +290,11 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
             _ => Err(arbitrary::Error::IncorrectFormat),
         }
     };
-    Ok(match u.int_in_range(0..=17)? {
+    Ok(match u.int_in_range(0..=18)? {
+        18 => Message::Cluster(ClusterMessage::Holds(std::vec![ClaimNumber {
+            generation: u.arbitrary()?,
+            batch: counter,
+        }])),
         10 => Message::Gossip(GossipMessage::Forward {
             cuts: std::vec![NodeId(clock), NodeId(u.arbitrary()?)],
             rows: push_of(u)?,

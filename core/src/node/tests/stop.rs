@@ -172,3 +172,22 @@ fn a_stop_cuts_a_leave_and_the_node_stays_a_member() {
     assert_eq!(lab.replies[&Token(1)], Err(RequestError::Halted));
     assert_eq!(seen_of_last(&mut lab), [MemberState::Down]);
 }
+
+#[test]
+pub(super) fn a_node_that_stops_begins_no_leave() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    ask_to_stop(&mut lab, 1);
+    let now = lab.clock(1);
+    let (token, deadline, request) = (Token(1), None, Request::Leave);
+    let input = Input::Request {
+        token,
+        deadline,
+        request,
+    };
+    lab.node(1).handle(now, input);
+    assert!(lab.node(1).cluster.leaving.is_none(), "no leave begins");
+    lab.quiesce();
+    assert_eq!(lab.replies[&Token(1)], Err(RequestError::Halted));
+    assert_eq!(seen_of_last(&mut lab), [MemberState::Down]);
+}

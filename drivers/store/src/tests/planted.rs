@@ -1,51 +1,12 @@
 //! Each planted bug of the store is caught by a test, which fails while the bug is awake.
 //! `cargo test -p rumormill-store --features mutants planted` runs them.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
+
+use rumormill_core::caught;
 
 use super::{checkpoint, cuts, damage, faults, full, log};
 use crate::rules::Mutant;
-
-std::thread_local! {
-    static AWAKE: Cell<Option<Mutant>> = const { Cell::new(None) };
-}
-
-/// The bug of the stores that are opened with default options on this thread.
-pub(crate) fn awake() -> Option<Mutant> {
-    AWAKE.get()
-}
-
-/// A bug is awake until this is dropped, also by a test that fails.
-struct Planted;
-
-impl Planted {
-    fn new(mutant: Mutant) -> Self {
-        AWAKE.set(Some(mutant));
-        Planted
-    }
-}
-
-impl Drop for Planted {
-    fn drop(&mut self) {
-        AWAKE.set(None);
-    }
-}
-
-macro_rules! caught {
-    ($($mutant:ident as $name:ident by $test:path, $words:literal;)+) => {
-        $(
-            #[test]
-            #[should_panic(expected = $words)]
-            fn $name() {
-                let _planted = Planted::new(Mutant::$mutant);
-                $test();
-            }
-        )+
-
-        const CAUGHT: &[(Mutant, &str)] = &[$((Mutant::$mutant, stringify!($test))),+];
-    };
-}
 
 caught! {
     SaltConstant as salt_constant by log::a_value_that_looks_like_a_record_is_none, "a value is taken for a record";

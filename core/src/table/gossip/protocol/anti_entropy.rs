@@ -371,11 +371,14 @@ impl Gossip {
         if env.seat.takes_no_rows {
             return Ok(Paged::Merged);
         }
-        if let Some(last) = &page.last {
-            let (me, numbers) = (env.seat.me, self.replica.freed_on_mut());
-            numbers.take_over(env.fx, me, &last.freed_on);
+        let numbers = page.last.as_ref().map(|last| last.freed_on.clone());
+        let verdict = self.anti_entropy.page(env.fx, link, page)?;
+        if let PageVerdict::Complete { .. } | PageVerdict::Rejoin { .. } = verdict {
+            // Not after what is covered with them.
+            let (me, known) = (env.seat.me, self.replica.freed_on_mut());
+            known.take_over(env.fx, me, &numbers.unwrap_or_default());
         }
-        match self.anti_entropy.page(env.fx, link, page)? {
+        match verdict {
             PageVerdict::Ignore => {}
             PageVerdict::Merge(rows) => self.merge_page(env, session, rows)?,
             PageVerdict::Complete {
