@@ -1,6 +1,8 @@
 //! The HTTP gateway's way to the node on the mio loop.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -10,8 +12,9 @@ use rumormill_core::{
     io::{Request, Response},
 };
 use rumormill_gateway_http::{Backend, Listener, Unavailable};
+use rumormill_kit::handle::Error;
 use rumormill_mio::{Counters, Handle};
-use smol::channel;
+use smol::{channel, future};
 
 use crate::events::Event;
 use crate::keeper::Keeper;
@@ -26,8 +29,35 @@ pub(crate) struct OnLoop {
     pub(crate) counters: Arc<Counters>,
     /// Hears of a leave that a client asks for: the process ends with it.
     pub(crate) events: Sender<Event>,
+    /// Whether a client has asked for it.
+    pub(crate) leaves: Arc<AtomicBool>,
     /// The care of its store, where it has one.
     pub(crate) keeper: Option<Arc<Keeper>>,
+}
+
+impl OnLoop {
+    /// Leaves as the loop does by itself, which ends it in time. It is asked for once: a second order would cut the leave.
+    async fn leave(&self) -> Result<Response, RequestError> {
+        let calls = self.handle.calls();
+        let mut left = pin!(calls.leave());
+        // The order is given at the first poll.
+        let outcome = match future::poll_once(left.as_mut()).await {
+            Some(outcome) => outcome,
+            None => {
+                // No receiver is left when the process is about to end.
+                let _ = self.events.send(Event::Leaves);
+                left.await
+            }
+        };
+        match outcome {
+            Ok(handover) => Ok(Response::Left(handover)),
+            Err(Error::Busy { limit }) => {
+                self.leaves.store(false, Ordering::Relaxed);
+                Err(RequestError::Busy { limit })
+            }
+            Err(_) => Err(RequestError::Halted),
+        }
+    }
 }
 
 impl Backend for OnLoop {
@@ -42,17 +72,13 @@ impl Backend for OnLoop {
     }
 
     async fn request(&self, request: Request) -> Result<Response, RequestError> {
-        let leaves = matches!(request, Request::Leave);
+        if matches!(request, Request::Leave) && !self.leaves.swap(true, Ordering::Relaxed) {
+            return self.leave().await;
+        }
         let (reply, answer) = channel::bounded(1);
         let done = move |result| drop(reply.try_send(result));
         match self.handle.ask(request, Some(PATIENCE), done) {
-            Ok(()) => {
-                if leaves {
-                    // No receiver is left when the process is about to end.
-                    let _ = self.events.send(Event::Leaves);
-                }
-                answer.recv().await.unwrap_or(Err(RequestError::Halted))
-            }
+            Ok(()) => answer.recv().await.unwrap_or(Err(RequestError::Halted)),
             Err(rumormill_mio::Unavailable::Busy { limit }) => Err(RequestError::Busy { limit }),
             Err(rumormill_mio::Unavailable::Ended) => Err(RequestError::Halted),
         }

@@ -178,6 +178,7 @@ impl Engine {
             handle: handle.clone(),
             counters: driver.counters(),
             events: events.clone(),
+            leaves: Arc::default(),
             keeper: keeper.clone(),
         };
         log_start(&node, driver.now(), dir.as_deref(), begun.elapsed());
@@ -185,18 +186,7 @@ impl Engine {
         let run = move || {
             let mut ending = Ending::new(events);
             // A gateway's clients share state on one thread, so it is made there.
-            let clients = Gateway::new(&resp_limits, report::describe);
-            let stats = clients.stats();
-            stats
-                .started_micros
-                .store(driver.now().mono.as_micros(), Ordering::Relaxed);
-            let port = driver.redis_addr().map_or(0, |addr| addr.port());
-            stats.tcp_port.store(u64::from(port), Ordering::Relaxed);
-            stats
-                .process_id
-                .store(u64::from(std::process::id()), Ordering::Relaxed);
-            // A gateway that was just made has none yet.
-            let _ = stats.used_memory.set(memory::resident);
+            let clients = gateway(&resp_limits, &driver);
             ending.outcome = outcome(driver.run(node, store, clients));
         };
         thread::Builder::new()
@@ -239,6 +229,21 @@ impl Engine {
             tracing::debug!(%error, "the loop takes no order to end");
         }
     }
+}
+
+/// Makes the gateway of Redis clients, and tells it of the process that it reports.
+fn gateway(limits: &Limits, driver: &Driver) -> Gateway {
+    let clients = Gateway::new(limits, report::describe);
+    let stats = clients.stats();
+    let started = driver.now().mono.as_micros();
+    stats.started_micros.store(started, Ordering::Relaxed);
+    let port = driver.redis_addr().map_or(0, |addr| addr.port());
+    stats.tcp_port.store(u64::from(port), Ordering::Relaxed);
+    let process = u64::from(std::process::id());
+    stats.process_id.store(process, Ordering::Relaxed);
+    // A gateway that was just made has none yet.
+    let _ = stats.used_memory.set(memory::resident);
+    clients
 }
 
 /// Logs the identity of the node and what it starts from.

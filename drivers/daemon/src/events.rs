@@ -16,6 +16,8 @@ pub(crate) enum Event {
     Signal,
     /// Standard input ended.
     EndOfInput,
+    /// The start of the node is over.
+    Started,
     /// A client has asked the node to leave.
     Leaves,
     /// The node's loop has ended, in good order or for the reason given.

@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal};
 use std::net::TcpListener;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rumormill_gateway_http::{Server, ServerOptions, Settings as HttpSettings};
@@ -43,7 +44,14 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
         accept_damage: args.accept_damage,
         store_mutant: args.store_mutant.clone(),
     };
-    let engine = Engine::start(&settings, once, http_addr, most, sender.clone())?;
+    let start = {
+        let (settings, sender) = (settings.clone(), sender.clone());
+        move || Engine::start(&settings, once, http_addr, most, sender)
+    };
+    let Some(engine) = unless_stopped(start, &sender, &inbox)? else {
+        tracing::info!("stopped before it had started");
+        return Ok(());
+    };
     let gateway = http.map(|listener| {
         let settings = HttpSettings {
             hosts: settings.http_names(),
@@ -77,8 +85,52 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     outcome
 }
 
+/// Starts the node on a thread of its own, and returns nothing if the process is told to end before that is done: a start only reads, and what it
+/// writes it may be cut off from at any time.
+fn unless_stopped(
+    start: impl FnOnce() -> Result<Engine, Failure> + Send + 'static,
+    events: &Sender<Event>,
+    inbox: &Receiver<Event>,
+) -> Result<Option<Engine>, Failure> {
+    let (done, started) = mpsc::channel();
+    let told = Told(events.clone());
+    let starting = move || {
+        // Said at the end, also where the start panics.
+        let _told = told;
+        // No receiver is left when the process is about to end.
+        let _ = done.send(start());
+    };
+    let named = thread::Builder::new().name("start".into());
+    let spawned = named.spawn(starting);
+    spawned.map_err(|error| Failure::Not(format!("no thread: {error}")))?;
+    let mut ended = None;
+    loop {
+        match inbox.recv() {
+            Ok(Event::Started) => break,
+            // The loop of a node that was just started.
+            Ok(event @ Event::Ended(_)) => ended = Some(event),
+            Ok(Event::Signal | Event::EndOfInput) | Err(_) => return Ok(None),
+            Ok(Event::Leaves) => {}
+        }
+    }
+    if let Some(event) = ended {
+        let _ = events.send(event);
+    }
+    let panicked = || Failure::Not("the start panicked".into());
+    started.recv().map_err(|_| panicked())?.map(Some)
+}
+
+/// Says that the start is over, when it is dropped.
+struct Told(Sender<Event>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::Started);
+    }
+}
+
 /// Waits for the end. The first signal or the end of the input asks the node to stop or to leave, the second signal ends it at once.
-fn wait(engine: &Engine, how: OnStop, inbox: &Receiver<Event>) -> Result<(), Failure> {
+fn wait(engine: &Engine, mut how: OnStop, inbox: &Receiver<Event>) -> Result<(), Failure> {
     let mut asked = Asked::default();
     let mut deadline: Option<Instant> = None;
     loop {
@@ -92,9 +144,12 @@ fn wait(engine: &Engine, how: OnStop, inbox: &Receiver<Event>) -> Result<(), Fai
             Ok(Event::EndOfInput) => asked.by_input(),
             Ok(Event::Leaves) => {
                 asked.by_client();
+                // It is a leave that the second signal cuts.
+                how = OnStop::Leave;
                 deadline.get_or_insert(Instant::now() + END);
                 Step::Wait
             }
+            Ok(Event::Started) => Step::Wait,
             Err(RecvTimeoutError::Timeout) => {
                 return Err(Failure::Not("the node did not end in time".into()));
             }
@@ -218,6 +273,37 @@ fn log_to_stderr(directives: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_ends_a_start_that_is_not_done() {
+        let (events, inbox) = mpsc::channel();
+        let (go_on, held) = mpsc::channel::<()>();
+        let start = move || {
+            let _ = held.recv();
+            Err(Failure::Not("it went on".into()))
+        };
+        events.send(Event::Signal).expect("a receiver");
+        let started = unless_stopped(start, &events, &inbox);
+        assert!(matches!(started, Ok(None)));
+        drop(go_on);
+    }
+
+    #[test]
+    fn the_failure_of_a_start_is_told_and_so_is_a_panic() {
+        let (events, inbox) = mpsc::channel();
+        let fails = || Err(Failure::Not("the port is taken".into()));
+        let failure = unless_stopped(fails, &events, &inbox).err();
+        assert_eq!(
+            failure.map(|it| it.to_string()).as_deref(),
+            Some("the port is taken")
+        );
+        let panics = || panic!("as a fault of a start would");
+        let failure = unless_stopped(panics, &events, &inbox).err();
+        assert_eq!(
+            failure.map(|it| it.to_string()).as_deref(),
+            Some("the start panicked")
+        );
+    }
 
     #[test]
     fn an_end_is_cut_by_the_second_signal_and_by_nothing_else() {

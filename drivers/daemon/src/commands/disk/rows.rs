@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const MIB: f64 = 1_048_576.0;
 
+/// The server beside, as the table names it.
+const REDIS: &str = "Redis everysec";
+
 /// The time of a start on the wall and its CPU time, of each pass.
 #[derive(Default)]
 struct Starts {
@@ -57,60 +60,60 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             bench.start_redis(&redis_dir, "everysec")
         })?;
     }
-    let redis = "Redis everysec";
     let beyond = on_disk.zip(memory).map(|(disk, memory)| disk - memory);
     let allowed = (MEMORY * rows + 2 * Options::LOG_BYTES) as f64 / MIB;
-    let figure = |what: String, measured, beside, name, goal| Figure {
-        what,
-        measured,
-        beside,
-        name,
-        goal,
-    };
-    Ok(vec![
-        figure(
-            format!("start after kill -9 with {rows} rows, s"),
-            median(ours.wall),
-            median(theirs.wall),
-            redis,
-            Goal::AtMost(1.5),
-        ),
-        figure(
-            "the same, CPU, s".into(),
-            median(ours.cpu),
-            median(theirs.cpu),
-            redis,
-            Goal::None,
-        ),
-        figure(
-            "the same rows on disk at rest, MiB".into(),
-            Some(disk as f64 / MIB),
-            Some((rows * ROW) as f64 / MIB),
-            "keys and values",
-            Goal::AtMost(1.3),
-        ),
-        figure(
-            "resident memory, MiB".into(),
-            on_disk,
+    let mut figures = starts(rows, ours, theirs);
+    figures.extend([
+        Figure {
+            what: "the same rows on disk at rest, MiB".into(),
+            measured: Some(disk as f64 / MIB),
+            beside: Some((rows * ROW) as f64 / MIB),
+            name: "keys and values",
+            goal: Goal::AtMost(1.3),
+        },
+        Figure {
+            what: "resident memory, MiB".into(),
+            measured: on_disk,
             beside,
-            redis,
-            Goal::None,
-        ),
-        figure(
-            "resident memory with --memory, MiB".into(),
-            memory,
+            name: REDIS,
+            goal: Goal::None,
+        },
+        Figure {
+            what: "resident memory with --memory, MiB".into(),
+            measured: memory,
             beside,
-            redis,
-            Goal::None,
-        ),
-        figure(
-            "memory beyond that of --memory, MiB".into(),
-            beyond,
-            Some(allowed),
-            "20 B a row + 2 x store.log_bytes",
-            Goal::AtMost(1.0),
-        ),
-    ])
+            name: REDIS,
+            goal: Goal::None,
+        },
+        Figure {
+            what: "memory beyond that of --memory, MiB".into(),
+            measured: beyond,
+            beside: Some(allowed),
+            name: "20 B a row + 2 x store.log_bytes",
+            goal: Goal::AtMost(1.0),
+        },
+    ]);
+    Ok(figures)
+}
+
+/// The figures of the starts.
+fn starts(rows: u64, ours: Starts, theirs: Starts) -> Vec<Figure> {
+    vec![
+        Figure {
+            what: format!("start after kill -9 with {rows} rows, s"),
+            measured: median(ours.wall),
+            beside: median(theirs.wall),
+            name: REDIS,
+            goal: Goal::AtMost(1.5),
+        },
+        Figure {
+            what: "the same, CPU, s".into(),
+            measured: median(ours.cpu),
+            beside: median(theirs.cpu),
+            name: REDIS,
+            goal: Goal::None,
+        },
+    ]
 }
 
 /// Fills a server with rows. Returns its resident memory a moment later, in MiB.
