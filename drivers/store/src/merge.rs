@@ -119,6 +119,9 @@ impl Merger {
         match next {
             Some(part) if !(behind && compact) => {
                 self.merge(&part)?;
+                // Its space is free once it is closed: the writer looks for that when it is counted off.
+                drop(part);
+                self.shared.change(|state| state.sealed -= 1);
                 self.compact = true;
                 Ok(true)
             }
@@ -173,9 +176,7 @@ impl Merger {
         if rules.shows_unmerged() {
             self.shared.view_mut().sealed.pop_front();
         }
-        self.remove(part)?;
-        self.shared.change(|state| state.sealed -= 1);
-        Ok(())
+        self.remove(part)
     }
 
     /// Removes a file, durably. In order, and each before the next: the files that are there have no gap.

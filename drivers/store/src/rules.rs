@@ -41,6 +41,8 @@ rules! {
     undoes_half, HalfLeft = "half-left", "Half a record stays where a write found the disk full.";
     /// Keeps space back in the file that is written, for when there is no other. Rule 28.
     keeps_reserve, ReserveUnkept = "reserve-unkept", "No space is kept back for when the disk is full.";
+    /// Stays short of space until a file is merged whose merge gives space back. Rule 30.
+    awaits_merge, MergeUnawaited = "merge-unawaited", "The store has space again as soon as a file is sealed whose merge will give it back.";
     /// Merges before more files wait than may. Rule 8.
     bounds_waiting, WaitingUnbounded = "waiting-unbounded", "Any number of full files waits to be merged.";
 

@@ -178,6 +178,14 @@ impl Writer {
         if self.short.is_none() {
             return Ok(None);
         }
+        // A file that was made of what was left has room for a moment: the rest comes when the one before it is merged.
+        let is_merging = {
+            let state = shared.state();
+            state.sealed > 0 && state.short.is_none()
+        };
+        if is_merging && shared.options.rules.awaits_merge() {
+            return Ok(self.short.clone());
+        }
         let found = match self.is_full(shared) {
             true => self.seal(shared, merger.as_deref_mut(), shared.options.step),
             false => self.grow(shared, self.end),

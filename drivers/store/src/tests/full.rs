@@ -163,7 +163,7 @@ pub(super) fn a_full_disk_takes_small_batches_until_what_is_kept_back_is_used_up
 }
 
 #[test]
-fn deletes_give_space_back_without_more_from_elsewhere() {
+pub(super) fn deletes_give_space_back_without_more_from_elsewhere() {
     let dir = in_memory();
     let (mut store, _, options) = open(dir.path(), DISK);
     let keys = fill(&mut store);
@@ -183,12 +183,48 @@ fn deletes_give_space_back_without_more_from_elsewhere() {
         "it is sealed to be merged"
     );
     store.apply(&[delete("nothing")]).unwrap();
+    assert!(store.short(true).is_some(), "not before it is merged");
     while store.merger.as_mut().unwrap().work().unwrap() {}
     assert_eq!(store.short(true), None);
     assert_eq!(fill(&mut store), keys, "all space is there again");
     drop(store);
     let mut store = DiskStore::open_with(dir.path(), options).unwrap();
     assert_eq!(contents(&mut store).len(), keys);
+}
+
+/// Lets the store look for space as long as that changes anything, as it does by itself while nothing is written.
+fn look(store: &mut DiskStore) {
+    for _ in 0..4 {
+        let _ = store.short(true);
+        while store.merger.as_mut().unwrap().work().unwrap() {}
+    }
+}
+
+/// A pause among the deletes lets the rows that are left into the tree. What deletes them later has to reach them there.
+#[test]
+fn deletes_after_a_pause_give_space_back_too() {
+    let dir = in_memory();
+    let (mut store, _, options) = open(dir.path(), DISK);
+    let keys = fill(&mut store);
+    let mut all = 0;
+    for pause in 0..3 {
+        let rows = if pause == 0 { keys } else { fill(&mut store) };
+        all = all.max(rows);
+        for number in 0..rows {
+            if number == rows * 2 / 3 {
+                look(&mut store);
+            }
+            store.apply(&[delete(&format!("key {number}"))]).unwrap();
+        }
+        store.sync().unwrap();
+        look(&mut store);
+        assert_eq!(store.short(true), None, "pause {pause}");
+    }
+    let again = fill(&mut store);
+    assert!(again > keys * 3 / 4, "{again} of {keys} fit again");
+    drop(store);
+    let mut store = DiskStore::open_with(dir.path(), options).unwrap();
+    assert_eq!(contents(&mut store).len(), again);
 }
 
 #[test]

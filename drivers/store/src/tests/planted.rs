@@ -17,6 +17,7 @@ caught! {
     NameUnsynced as name_unsynced by cuts::what_was_synced_survives_each_loss_of_power, "a loss of power";
     HalfLeft as half_left by faults::a_write_that_failed_half_way_leaves_nothing_behind_a_shorter_one, "left: Some(Cut";
     ReserveUnkept as reserve_unkept by full::a_full_disk_takes_small_batches_until_what_is_kept_back_is_used_up, "nothing is kept back";
+    MergeUnawaited as merge_unawaited by full::deletes_give_space_back_without_more_from_elsewhere, "not before it is merged";
     WaitingUnbounded as waiting_unbounded by faults::merging_without_space_lets_writes_go_on_up_to_a_bound, "it is unbounded";
     RemovedEarly as removed_early by faults::a_crash_before_each_call_leaves_what_was_synced, "are missing at its beginning";
     HiddenEarly as hidden_early by faults::a_merge_that_fails_hides_no_row, "the row is still to be read";
