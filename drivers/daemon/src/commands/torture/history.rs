@@ -40,8 +40,8 @@ pub(super) enum Answer {
     Open,
     /// It was acknowledged at this time.
     Acknowledged(Instant),
-    /// It was refused, so it was not carried out.
-    Refused,
+    /// It was refused, or a delete that found nothing: no write was made. Guarantees, "Deletes": deleting a row that is not there is no write.
+    NoWrite,
 }
 
 /// A write, and the value that it leaves; none after a delete.
@@ -93,7 +93,7 @@ impl History {
     /// Judges what was found after a kill, and goes on from there: a write without an answer is there from now on, or not. Writes that are
     /// synced first have to be there if they were acknowledged, others if that was by `promised`.
     pub(super) fn judge(&mut self, found: Option<Value>, promised: Instant) -> Verdict {
-        let made = |write: &&Write| write.answer != Answer::Refused;
+        let made = |write: &&Write| write.answer != Answer::NoWrite;
         let writes: Vec<Write> = self.writes.drain(..).filter(|write| made(&write)).collect();
         let before = std::mem::replace(&mut self.read, found);
         let since = |is: &dyn Fn(&Write) -> bool| {
@@ -124,7 +124,7 @@ impl History {
             let answer = match write.answer {
                 Answer::Open => "?",
                 Answer::Acknowledged(_) => "",
-                Answer::Refused => "!",
+                Answer::NoWrite => "!",
             };
             name(&write.leaves) + answer
         });
@@ -174,7 +174,7 @@ mod tests {
             history.send(value(2), is_sync);
             history.answer(1, Answer::Acknowledged(later));
             history.send(value(9), false);
-            history.answer(2, Answer::Refused);
+            history.answer(2, Answer::NoWrite);
             history.send(None, false);
             let verdict = history.judge(found, promised);
             history.read = None;

@@ -76,6 +76,8 @@ pub(super) struct Writer {
 /// A command that was sent: its table, and the places of its writes in the histories of their keys.
 struct Sent {
     table: usize,
+    /// Whether it deletes, and may find nothing.
+    deletes: bool,
     places: Vec<(usize, usize)>,
 }
 
@@ -136,15 +138,20 @@ impl Writer {
                 continue;
             };
             let answer = match reply {
-                Reply::Error(_) => Answer::Refused,
+                Reply::Error(_) => {
+                    self.counts.refused += 1;
+                    Answer::NoWrite
+                }
+                // A flush before it may not be synced yet.
+                Reply::Int(0) if one.deletes => Answer::NoWrite,
                 _ => Answer::Acknowledged(Instant::now()),
             };
-            let count = match (answer, target.is_sync) {
-                (Answer::Refused, _) => &mut self.counts.refused,
-                (_, true) => &mut self.counts.sync,
-                (_, false) => &mut self.counts.periodic,
-            };
-            *count += 1;
+            if matches!(answer, Answer::Acknowledged(_)) {
+                match target.is_sync {
+                    true => self.counts.sync += 1,
+                    false => self.counts.periodic += 1,
+                }
+            }
             for (key, place) in &one.places {
                 if let Some(history) = histories.get_mut(*key) {
                     history.answer(*place, answer);
@@ -163,7 +170,12 @@ impl Writer {
         let value = (kind >= 15).then(|| self.value());
         let mut places = Vec::new();
         let Some((target, histories)) = self.tables.get_mut(table) else {
-            return Ok(Sent { table, places });
+            let deletes = false;
+            return Ok(Sent {
+                table,
+                deletes,
+                places,
+            });
         };
         let (hash, field) = (target.name.as_bytes(), name.as_bytes());
         match value {
@@ -189,7 +201,11 @@ impl Writer {
                 client.send(&[b"HSET", hash, field, &value.to_bytes()])?;
             }
         }
-        Ok(Sent { table, places })
+        Ok(Sent {
+            table,
+            deletes: value.is_none(),
+            places,
+        })
     }
 
     /// Draws a value: most are small, some have kilobytes, and a few a megabyte.
