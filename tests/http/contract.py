@@ -54,8 +54,9 @@ def round_trip(package, address):
     binary = models.Item(value=models.Base64(base64="/wA="))
     assert call("items.write_item", "binary", body=binary).status_code == 201
     assert call("items.read_item", "binary").parsed.value.base64 == "/wA="
-    for n in range(5):
-        call("rows.write_row", "words", f"w{n}", body=file(b"v"))
+    rows = [models.NewRow(key=f"w{n}", value="v") for n in range(5)] + [models.NewRow(key="old", value="v", expires_ms=1)]
+    done = call("rows.write_rows", "words", body=models.NewRows(rows=rows)).parsed
+    assert (done.written, done.expired, done.refused) == (5, 1, []), done
     page = call("rows.list_rows", "words", limit=3).parsed
     assert [row.key for row in page.rows] == ["w0", "w1", "w2"] and page.next_ and page.cursor, page
     place = page.next_.split("page=")[1]

@@ -95,9 +95,14 @@ impl ApiError {
         self.code == UNREADABLE
     }
 
-    #[cfg(test)]
+    /// For programs.
     pub(crate) fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// For people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 }
 

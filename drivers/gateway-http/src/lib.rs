@@ -9,6 +9,7 @@
 mod answer;
 mod backend;
 mod body;
+mod bulk;
 mod conditions;
 mod connection;
 mod error;

@@ -9,8 +9,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::gateway::Gateway;
 use crate::phase::READS;
 use crate::{
-    items, listing, members, metrics, peers, report, rows, settings, siblings, state, tables, text,
-    upkeep, watch,
+    bulk, items, listing, members, metrics, peers, report, rows, settings, siblings, state, tables,
+    text, upkeep, watch,
 };
 
 /// Every answer that is no success.
@@ -119,7 +119,7 @@ fn describe_state(operation: &mut Operation) {
         `too_many_connections`. \
         A 503 may be tried again."),
     paths(
-        listing::list, rows::read, rows::write, rows::remove,
+        listing::list, bulk::write_rows, rows::read, rows::write, rows::remove,
         items::read, items::write, items::remove,
         tables::list, tables::create,
         members::list, members::me, members::evict, members::lost, members::leave, members::resume, members::status, state::document,
@@ -128,7 +128,7 @@ fn describe_state(operation: &mut Operation) {
         members::healthz, members::readyz, metrics::text,
     ),
     components(schemas(
-        ErrorBody, ErrorDetail, text::Text, text::Base64, text::Raw, watch::WatchEvent, listing::Listing, listing::ListedRow, siblings::SiblingList, siblings::ListedSibling, items::Item, tables::Tables, tables::NewTable,
+        ErrorBody, ErrorDetail, text::Text, text::Base64, text::Raw, watch::WatchEvent, listing::Listing, listing::ListedRow, siblings::SiblingList, siblings::ListedSibling, bulk::NewRows, bulk::NewRow, bulk::RowsWritten, bulk::RefusedRow, items::Item, tables::Tables, tables::NewTable,
         members::Members, members::Evicted, members::Lost, members::Left, members::LeaveBegun, members::Resumed, report::Member, report::Table, report::Status,
         report::EffectiveSettings, report::Setting, settings::NewValue, peers::NewPeer, peers::Joined,
         upkeep::NewCheckpoint, upkeep::NewScrub, upkeep::Begun, upkeep::UpkeepState, upkeep::Running, upkeep::Ended,

@@ -16,7 +16,7 @@ use crate::gateway::{Gateway, Settings};
 use crate::traffic::HttpMetrics;
 use crate::watch::Hub;
 use crate::{
-    items, listing, members, metrics, openapi, origin, peers, phase, rows,
+    bulk, items, listing, members, metrics, openapi, origin, peers, phase, rows,
     settings as cluster_settings, state, tables, upkeep,
 };
 
@@ -55,7 +55,7 @@ pub(crate) fn build<B: Backend>(
 
 fn routes(gateway: Gateway) -> Router {
     Router::new()
-        .route("/v1/usr/{table}", get(listing::list))
+        .route("/v1/usr/{table}", get(listing::list).post(bulk::write_rows))
         .route(
             "/v1/usr/{table}/{*key}",
             get(rows::read).put(rows::write).delete(rows::remove),

@@ -1,5 +1,6 @@
 //! The router over a real node, without sockets; the server over loopback.
 
+mod bulk;
 mod conditions;
 mod crowds;
 mod described;
