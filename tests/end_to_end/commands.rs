@@ -75,7 +75,10 @@ fn rows_of_default_are_no_business_of_other_tables() {
         assert_eq!(code(&node.client(&["get", "default", name])), 1);
         assert_eq!(code(&node.client(&["del", "default", name])), 1);
         ok(&["put", "default", name, "x"]);
-        let import = node.client_with(&["import", "default", "-"], &format!("{name}\ty\n"));
+        let import = node.client_with(
+            &["import", "-", "--table", "default"],
+            &format!("{name}\ty\n"),
+        );
         assert_eq!(code(&import), 0, "{}", text(&import.stderr));
         assert_eq!(text(&node.client(&["get", "default", name]).stdout), "y\n");
         ok(&["del", "default", name]);
@@ -138,7 +141,7 @@ fn rows_survive_export_and_import() {
     let (root, node) = lone();
     let odd =
         "{\"key\":\"tab\\tkey\",\"value\":{\"base64\":\"/wA=\"}}\n{\"key\":\"b\",\"value\":\"\"}\n";
-    let output = node.client_with(&["import", "first", "-"], odd);
+    let output = node.client_with(&["import", "-", "--table", "first"], odd);
     assert!(output.status.success(), "{}", text(&output.stderr));
     for (format, table) in [("tsv", "second"), ("jsonl", "default")] {
         let file = root
@@ -146,16 +149,18 @@ fn rows_survive_export_and_import() {
             .join(format!("rows.{format}"))
             .display()
             .to_string();
-        assert!(node.client(&["export", "first", &file]).status.success());
-        assert!(
-            node.client(&["import", table, &file, "--format", format])
-                .status
-                .success()
-        );
-        let again = node.client(&["export", table, "-", "--format", "jsonl"]);
-        let first = node.client(&["export", "first", "-", "--format", "jsonl"]);
-        assert_eq!(again.stdout, first.stdout);
-        assert_eq!(lines_of(&file), 2);
+        let done = |args: &[&str]| {
+            let output = node.client(args);
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            text(&output.stdout)
+        };
+        done(&["export", "--table", "first", "--out", &file]);
+        done(&["import", &file, "--table", table, "--format", format]);
+        let again = done(&["export", "--table", table, "--format", "jsonl"]);
+        let first = done(&["export", "--table", "first", "--format", "jsonl"]);
+        let named = |name: &str| format!("\"{name}\"");
+        assert_eq!(again, first.replace(&named("first"), &named(table)));
+        assert_eq!(lines_of(&file), if format == "tsv" { 2 } else { 4 });
     }
     let prefixed = node.client(&["scan", "first", "--prefix", "tab", "--json"]);
     let row: Value = serde_json::from_slice(&prefixed.stdout).expect("one row");
@@ -171,7 +176,7 @@ fn lines_of(file: &str) -> usize {
 fn refused_lines_are_counted_with_their_reasons() {
     let (_root, node) = lone();
     let lines = format!("a\t1\nno tab\n\tno key\n\nb\t{}\nc\t2\n", "x".repeat(2000));
-    let output = node.client_with(&["import", "t", "-", "--json"], &lines);
+    let output = node.client_with(&["import", "-", "--table", "t", "--json"], &lines);
     assert_eq!(code(&output), 3);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(
@@ -305,7 +310,7 @@ fn a_reader_that_stops_is_no_error() {
     let (_root, node) = lone();
     let lines: String = (0..20_000).map(|n| format!("key{n}\n")).collect();
     assert!(
-        node.client_with(&["import", "t", "-"], &lines)
+        node.client_with(&["import", "-", "--table", "t"], &lines)
             .status
             .success()
     );

@@ -13,7 +13,7 @@ fn import(node: &Node, name: &str, bytes: &[u8], flags: &[&str]) -> (i32, String
     let file = root.path().join(name);
     fs::write(&file, bytes).expect("written");
     let file = file.display().to_string();
-    let mut args = vec!["import", "t", &file];
+    let mut args = vec!["import", &file, "--table", "t"];
     args.extend(flags);
     let output = node.client(&args);
     let said = text(&output.stdout) + &text(&output.stderr);
@@ -47,7 +47,7 @@ fn a_form_that_is_not_read_is_refused_and_nothing_of_it_is_written() {
             assert!(said.contains(part), "{name}: {said}");
         }
     }
-    let export = node.client(&["export", "t", "-"]);
+    let export = node.client(&["export", "--table", "t"]);
     assert_eq!(code(&export), 1, "the table was made");
 }
 
@@ -75,7 +75,7 @@ fn what_would_be_lost_of_a_line_is_refused() {
     let (code, said) = import(&node, "rows.jsonl", lines.as_bytes(), &[]);
     assert_eq!(code, 3, "{said}");
     for part in [
-        "an unknown field \"ttl\": a row has key and value (line 1)",
+        "an unknown field \"ttl\": a row has key, value or siblings, and expires_ms (line 1)",
         "the field \"key\" twice (line 2)",
         "each text or {\"base64\":\"...\"} (line 3)",
         "1 rows written, 3 lines refused",
@@ -95,7 +95,7 @@ fn reasons_are_bounded() {
     let (_root, node) = lone();
     let line = |n: u32| format!("{{\"key\":\"a\",\"value\":\"1\",\"field{n}\":5}}\n");
     let lines: String = (0..1_000).map(line).collect();
-    let output = node.client_with(&["import", "t", "-", "--json"], &lines);
+    let output = node.client_with(&["import", "-", "--table", "t", "--json"], &lines);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(report["refused"], 1_000);
     assert_eq!(report["reasons"].as_object().expect("reasons").len(), 33);
@@ -113,8 +113,8 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let (code, said) = import(&node, "words", b"a\nb\n", &["--dry-run", "--json"]);
     assert_eq!(code, 0, "{said}");
     let report: Value = serde_json::from_str(&said).expect("JSON");
-    let expected = json!({ "format": "lines", "would_write": 2, "new_table": true,
-        "refused": 0, "reasons": {} });
+    let expected = json!({ "format": "lines", "would_write": 2, "tables": [{ "name": "t", "new": true }],
+        "present": 0, "expired": 0, "refused": 0, "reasons": {} });
     assert_eq!(report, expected);
     let tables = node.json("tables");
     let names = tables["tables"].as_array().expect("tables");
@@ -127,8 +127,14 @@ fn a_mistyped_table_leaves_the_file_as_it_was() {
     assert_eq!(code(&node.client(&["put", "words", "a", "1"])), 0);
     let path = root.path().join("words.tsv");
     let file = path.display().to_string();
-    assert_eq!(code(&node.client(&["export", "words", &file])), 0);
-    for args in [&["export", "wrods", &file][..], &["scan", "wrods"]] {
+    assert_eq!(
+        code(&node.client(&["export", "--table", "words", "--out", &file])),
+        0
+    );
+    for args in [
+        &["export", "--table", "wrods", "--out", &file][..],
+        &["scan", "wrods"],
+    ] {
         let mistyped = node.client(args);
         assert_eq!(code(&mistyped), 1);
         let said = text(&mistyped.stderr);
@@ -140,7 +146,13 @@ fn a_mistyped_table_leaves_the_file_as_it_was() {
     assert_eq!(fs::read_to_string(&path).expect("there"), "a\t1\n");
     // A table without rows is one all the same.
     assert_eq!(code(&node.client(&["tables", "create", "empty"])), 0);
-    assert_eq!(code(&node.client(&["export", "empty", &file])), 0);
+    assert_eq!(
+        code(&node.client(&["export", "--table", "empty", "--out", &file])),
+        0
+    );
     assert_eq!(fs::read_to_string(&path).expect("there"), "");
-    assert_eq!(code(&node.client(&["export", "default", &file])), 0);
+    assert_eq!(
+        code(&node.client(&["export", "--table", "default", "--out", &file])),
+        0
+    );
 }

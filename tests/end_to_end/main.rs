@@ -27,3 +27,4 @@ mod sim_plans;
 mod sim_scale;
 mod stops;
 mod support;
+mod transfers;

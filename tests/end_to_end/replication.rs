@@ -56,7 +56,10 @@ fn a_killed_node_comes_back_equal() {
     let root = tempfile::tempdir().expect("a directory");
     let [first, second, third] = start_three(root.path());
     let lines: Vec<String> = (0..2_000).map(word).collect();
-    let output = first.client_with(&["import", "words", "-"], &(lines.join("\n") + "\n"));
+    let output = first.client_with(
+        &["import", "-", "--table", "words"],
+        &(lines.join("\n") + "\n"),
+    );
     assert!(output.status.success(), "{}", text(&output.stderr));
     for node in [&first, &second, &third] {
         eventually(&2_000, || node.rows("words").len());
@@ -69,7 +72,7 @@ fn a_killed_node_comes_back_equal() {
     );
     assert_eq!(code, 201, "{body}");
     let acknowledged: String = (0..50).map(|n| format!("key{n:02}\tvalue\n")).collect();
-    let output = second.client_with(&["import", "safe", "-"], &acknowledged);
+    let output = second.client_with(&["import", "-", "--table", "safe"], &acknowledged);
     assert!(output.status.success(), "{}", text(&output.stderr));
     second.kill();
 
@@ -87,7 +90,7 @@ fn a_killed_node_comes_back_equal() {
             _ => expected.push(format!("{}\t{}", word(n), n + 1)),
         }
     }
-    let output = third.client_with(&["import", "words", "-"], &changes);
+    let output = third.client_with(&["import", "-", "--table", "words"], &changes);
     assert!(output.status.success(), "{}", text(&output.stderr));
     for node in [&first, &third] {
         eventually(&expected, || node.rows("words"));
@@ -110,7 +113,7 @@ fn a_killed_node_comes_back_equal() {
 fn a_node_that_left_comes_back_equal() {
     let root = tempfile::tempdir().expect("a directory");
     let [first, second, third] = start_three(root.path());
-    let output = second.client_with(&["import", "t", "-"], "a\t1\nb\t2\nc\t3\n");
+    let output = second.client_with(&["import", "-", "--table", "t"], "a\t1\nb\t2\nc\t3\n");
     assert!(output.status.success(), "{}", text(&output.stderr));
     let (status, took, said) = second.leave();
     assert!(

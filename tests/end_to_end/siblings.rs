@@ -156,6 +156,7 @@ fn the_command_line_shows_siblings_and_gives_contexts_back() {
     assert!(code(&unused) == 3 && text(&unused.stderr).contains("without it"));
     let large = run(&["put", "s", "large", &"x".repeat(1001)]);
     assert!(code(&large) == 3 && text(&large.stderr).contains("1000"));
-    let imported = node.client_with(&["import", "s", "-"], "a\t1\n");
-    assert!(code(&imported) == 3 && text(&imported.stderr).contains("SIBLINGS"));
+    let imported = node.client_with(&["import", "-", "--table", "s"], "a\t1\n");
+    assert_eq!(code(&imported), 0, "{}", text(&imported.stderr));
+    assert_eq!(done(&["get", "s", "a"]), "1\n");
 }

@@ -65,7 +65,7 @@ fn a_node_that_is_stopped_under_load_comes_back_by_fetching_what_it_missed() {
     let [first, second, third] = start_three(root.path());
     let (dir, log) = (root.path().join("three"), root.path().join("log"));
     let lines: String = (0..BEFORE).map(|n| format!("word{n}\n")).collect();
-    let output = first.client_with(&["import", "words", "-"], &lines);
+    let output = first.client_with(&["import", "-", "--table", "words"], &lines);
     assert!(output.status.success(), "{}", text(&output.stderr));
     eventually(&BEFORE, || third.rows("words").len());
     assert!(third.terminate().0.success());

@@ -132,7 +132,7 @@ impl Node {
 
     /// All rows of a table, as sorted lines. A table that this node has not heard of has none.
     pub(crate) fn rows(&self, table: &str) -> Vec<String> {
-        let output = self.client(&["export", table, "-"]);
+        let output = self.client(&["export", "--table", table, "--format", "tsv"]);
         let why = text(&output.stderr);
         if output.status.code() == Some(1) && why.contains("there is no table") {
             return Vec::new();

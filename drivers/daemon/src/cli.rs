@@ -4,12 +4,13 @@ mod bench;
 mod serve;
 mod settings;
 mod tables;
+mod transfer;
 mod upkeep;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use rumormill_sim::FaultKind;
 use rumormill_sim::plan::Profile;
 
@@ -17,7 +18,10 @@ pub(crate) use bench::{Bench, BenchDisk, BenchOf, BenchRestarts, BenchStalls, Be
 use serve::SOURCES;
 pub(crate) use serve::Serve;
 pub(crate) use settings::Settings;
-pub(crate) use tables::{Conflict, Durability, Tables};
+pub(crate) use tables::{Conflict, Durability, Tables, of_word, word};
+#[cfg(test)]
+pub(crate) use transfer::Exported;
+pub(crate) use transfer::{Export, ExportFormat, Format, Import};
 pub(crate) use upkeep::Upkeep;
 
 /// A gossip-replicated key-value store.
@@ -108,34 +112,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Write the rows of a file into a table
-    #[command(long_about = IMPORT)]
-    Import {
-        /// The table
-        table: String,
-        /// The file; `-` for standard input
-        file: PathBuf,
-        /// The file's form; without it the end of its name decides, or its first 64 KiB
-        #[arg(long, value_enum)]
-        format: Option<Format>,
-        /// Write nothing: say what would be written, and what would be refused
-        #[arg(long)]
-        dry_run: bool,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Write the rows of a table into a file; a table that does not exist leaves the file as it is
-    Export {
-        /// The table
-        table: String,
-        /// The file; `-` for standard output
-        file: PathBuf,
-        /// The file's form; jsonl if its name ends so, else tsv
-        #[arg(long, value_enum)]
-        format: Option<ExportFormat>,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
+    Import(Import),
+    Export(Export),
     /// Show the members of the cluster, evict one, or go on without those that are gone
     #[command(args_conflicts_with_subcommands = true)]
     Members {
@@ -181,24 +159,6 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
 }
-
-const IMPORT: &str = "\
-Write the rows of a file into a table.
-
-  jsonl   {\"key\":\"a\",\"value\":\"1\"} on each line; bytes that are no text as {\"base64\":\"...\"}. A
-          field more, a field twice or one too few is refused
-  tsv     a key, a tab and a value on each line; tab, line feed, carriage return and backslash are
-          written \\t \\n \\r \\\\
-  lines   each line of plain UTF-8 text is a key, and its value the number of the line
-
-Without --format the end of the name decides (.jsonl .ndjson .json .tsv .tab), and else the first
-64 KiB: a first line that begins with { is jsonl, a tab means tsv, other plain text is lines. A byte
-order mark is left out, empty lines are skipped. Files that are compressed, UTF-16, a JSON array,
-CSV or markup are refused before anything is written.
-
-A line that is refused is counted under its reason, with the numbers of the first ones, and the
-others are written: --dry-run tells before. Exit code 2 for a file that is refused as a whole, 3
-when any line was.";
 
 const LEAVE: &str = "\
 Take a node out of the cluster: it hands over what it holds, and its process ends.
@@ -264,26 +224,6 @@ pub(crate) struct ServerArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// How a file holds rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// KEY, tab, VALUE; `\t`, `\n`, `\r` and `\\` stand for what they mean
-    Tsv,
-    /// {"key":...,"value":...} on each line; {"base64":...} for bytes that are no UTF-8
-    Jsonl,
-    /// The line is the key, its number the value
-    Lines,
-}
-
-/// How an export holds rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
-    /// KEY, tab, VALUE; `\t`, `\n`, `\r` and `\\` are written for what they mean
-    Tsv,
-    /// {"key":...,"value":...} on each line
-    Jsonl,
 }
 
 /// The options of every command that starts nodes.

@@ -34,6 +34,18 @@ impl Failure {
         }
     }
 
+    /// The same failure, with more words.
+    pub(crate) fn with(self, more: &str) -> Self {
+        let words = |text: String| format!("{text}; {more}");
+        match self {
+            Failure::Not(text) => Failure::Not(words(text)),
+            Failure::Usage(text) => Failure::Usage(words(text)),
+            Failure::Refused(text) => Failure::Refused(words(text)),
+            Failure::Unreachable(text) => Failure::Unreachable(words(text)),
+            Failure::ClosedPipe => Failure::ClosedPipe,
+        }
+    }
+
     /// A failure to write output.
     pub(crate) fn output(error: io::Error) -> Self {
         match error.kind() {

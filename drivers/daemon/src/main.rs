@@ -86,26 +86,8 @@ fn run(command: Command) -> Result<(), Failure> {
             cursor,
             server,
         } => watch::watch(&table, &prefix, count, cursor.as_deref(), &server),
-        Command::Import {
-            table,
-            file,
-            format,
-            dry_run,
-            server,
-        } => {
-            let source = transfer::Source {
-                file: &file,
-                format,
-                dry_run,
-            };
-            transfer::import(&table, &source, &server)
-        }
-        Command::Export {
-            table,
-            file,
-            format,
-            server,
-        } => transfer::export(&table, &file, format, &server),
+        Command::Import(args) => transfer::import(&args),
+        Command::Export(args) => transfer::export(&args),
         Command::Members {
             action,
             live,

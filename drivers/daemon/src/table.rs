@@ -68,7 +68,7 @@ impl Table {
     }
 
     /// The node's description of the table; null when it knows none of that name.
-    fn info(&self, client: &mut Client) -> Result<Value, Failure> {
+    pub(crate) fn info(&self, client: &mut Client) -> Result<Value, Failure> {
         let command: [&[u8]; 3] = [b"RUMORMILL", b"TABLE", self.0.as_bytes()];
         let Reply::Bulk(Some(text)) = client.call(&command)?.accepted()? else {
             return Err(unexpected());

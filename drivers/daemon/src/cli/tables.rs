@@ -45,3 +45,15 @@ pub(crate) enum Conflict {
     /// `put --context` gives it back
     Siblings,
 }
+
+/// A value of a flag as the server and files write it.
+pub(crate) fn word(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().replace('-', "_"))
+}
+
+/// The value that the server and files write so.
+pub(crate) fn of_word<T: ValueEnum>(text: &str) -> Option<T> {
+    let mut values = T::value_variants().iter();
+    values.find(|value| word((*value).clone()) == text).cloned()
+}

@@ -1,8 +1,8 @@
 //! The common part of commands that ask a node over HTTP.
 
-use std::io::{self, Read, Write};
-use std::net::IpAddr;
-use std::time::Duration;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,11 +10,17 @@ use crate::failure::Failure;
 use crate::resp::{Client, connect};
 use crate::table::{document, unexpected};
 
-/// How long the answer may take: the node gives up earlier.
+/// How long each read and write may take: the node gives up earlier.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The longest answer that is read, in bytes: the siblings of a key at the hard limit, in base64.
-const MAX_ANSWER: u64 = 192 << 20;
+/// A connection that was not used for so long is not used again: the node closes one after ten seconds.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// The longest head of an answer, in bytes.
+const MAX_HEAD: u64 = 64 << 10;
+
+/// The longest answer that is read, in bytes: a row of the hard limit, each byte of which JSON writes as six.
+const MAX_ANSWER: u64 = 400 << 20;
 
 /// A request.
 pub(super) struct Ask<'a> {
@@ -56,7 +62,7 @@ impl<'a> Ask<'a> {
             head += &format!("{name}: {value}\r\n");
         }
         let length = self.body.len();
-        head += &format!("Content-Length: {length}\r\nConnection: close\r\n\r\n");
+        head += &format!("Content-Length: {length}\r\n\r\n");
         out.write_all(head.as_bytes())?;
         out.write_all(self.body)
     }
@@ -71,20 +77,42 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// An answer that ended with its connection, if it is whole.
-    fn parse(answer: &[u8]) -> Option<Answer> {
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let (head, body) = answer.split_at(end + 4);
-        let head = std::str::from_utf8(head).ok()?;
-        let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-        let answer = Answer {
-            status,
-            head: head.to_string(),
-            body: body.to_vec(),
+    /// Reads a whole answer.
+    fn read(input: &mut impl BufRead) -> io::Result<Answer> {
+        let strange = || io::Error::other("what answers there speaks no HTTP, or broke off");
+        let mut head = String::new();
+        let mut limited = input.take(MAX_HEAD);
+        while !head.ends_with("\r\n\r\n") {
+            let read = limited
+                .read_line(&mut head)
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::InvalidData => strange(),
+                    _ => error,
+                })?;
+            if read == 0 || !head.starts_with("HTTP/1.1 ") {
+                return Err(strange());
+            }
+        }
+        let status = head.get(9..12).and_then(|text| text.parse().ok());
+        let mut answer = Answer {
+            status: status.ok_or_else(strange)?,
+            head,
+            body: Vec::new(),
         };
-        let length = answer.header("content-length");
-        let length = length.map_or(Some(body.len()), |text| text.parse().ok())?;
-        (length == body.len()).then_some(answer)
+        let length = match (answer.header("content-length"), answer.status) {
+            (Some(text), _) => text.parse().map_err(|_| strange())?,
+            (None, 204 | 304) => 0,
+            (None, _) => return Err(strange()),
+        };
+        if length > MAX_ANSWER {
+            return Err(io::Error::other(format!("an answer of {length} bytes")));
+        }
+        // Memory grows with what arrives, not with what was announced.
+        let read = input.take(length).read_to_end(&mut answer.body)?;
+        match read as u64 == length {
+            true => Ok(answer),
+            false => Err(strange()),
+        }
     }
 
     /// A header by its name in lower case.
@@ -112,26 +140,59 @@ impl Answer {
 
 /// Sends a request on a connection of its own, and reads the whole answer.
 pub(super) fn ask(endpoint: &str, ask: &Ask<'_>) -> Result<Answer, Failure> {
-    exchange(endpoint, ask)
-        .map_err(|error| Failure::Unreachable(format!("no answer from {endpoint}: {error}")))
+    Connection::new(endpoint, PATIENCE).ask(ask)
 }
 
-fn exchange(endpoint: &str, ask: &Ask<'_>) -> io::Result<Answer> {
-    let mut stream = connect(endpoint)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // A server that refuses early may close before it has read a body: its answer says why.
-    let sent = ask.write(endpoint, &mut stream);
-    let mut answer = Vec::new();
-    let read = stream.take(MAX_ANSWER).read_to_end(&mut answer);
-    match Answer::parse(&answer) {
-        Some(answer) => Ok(answer),
-        None => {
-            sent.and(read)?;
-            Err(io::Error::other(
-                "what answers there speaks no HTTP, or broke off",
-            ))
+/// A connection to a node that is kept from one request to the next.
+pub(super) struct Connection {
+    endpoint: String,
+    patience: Duration,
+    /// The socket, and when it was last used.
+    open: Option<(BufReader<TcpStream>, Instant)>,
+}
+
+impl Connection {
+    /// Gets ready for requests, of which each read and write may take so long. It connects with the first one.
+    pub(super) fn new(endpoint: &str, patience: Duration) -> Connection {
+        Connection {
+            endpoint: endpoint.to_string(),
+            patience,
+            open: None,
         }
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(super) fn ask(&mut self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        self.exchange(ask).map_err(|error| {
+            Failure::Unreachable(format!("no answer from {}: {error}", self.endpoint))
+        })
+    }
+
+    fn exchange(&mut self, ask: &Ask<'_>) -> io::Result<Answer> {
+        let kept = self.open.take().filter(|(_, used)| used.elapsed() < IDLE);
+        let mut stream = match kept {
+            Some((stream, _)) => stream,
+            None => self.connect()?,
+        };
+        // A server that refuses early may close before it has read a body: its answer says why.
+        let sent = ask.write(&self.endpoint, stream.get_mut());
+        let answer = match (Answer::read(&mut stream), sent) {
+            (Ok(answer), _) => answer,
+            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
+        };
+        let ends = answer.header("connection");
+        if !ends.is_some_and(|word| word.eq_ignore_ascii_case("close")) {
+            self.open = Some((stream, Instant::now()));
+        }
+        Ok(answer)
+    }
+
+    fn connect(&self) -> io::Result<BufReader<TcpStream>> {
+        let stream = connect(&self.endpoint)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(self.patience))?;
+        stream.set_write_timeout(Some(self.patience))?;
+        Ok(BufReader::with_capacity(64 << 10, stream))
     }
 }
 
@@ -177,19 +238,25 @@ mod tests {
 
     #[test]
     fn an_answer_is_a_status_headers_and_a_body() {
-        let bytes = b"HTTP/1.1 409 Conflict\r\ncontent-length: 2\r\nX-Name: a:b \r\n\r\n{}";
-        let answer = Answer::parse(bytes).expect("an answer");
+        let read = |bytes: &[u8]| Answer::read(&mut &bytes[..]);
+        let bytes = b"HTTP/1.1 409 Conflict\r\ncontent-length: 2\r\nX-Name: a:b \r\n\r\n{}next";
+        let answer = read(bytes).expect("an answer");
         assert_eq!((answer.status, answer.body.as_slice()), (409, &b"{}"[..]));
         assert_eq!(answer.header("x-name"), Some("a:b"));
         assert_eq!(answer.header("x-other"), None);
+        let answer = read(b"HTTP/1.1 204 No Content\r\n\r\n").expect("an answer");
+        assert_eq!((answer.status, answer.body.as_slice()), (204, &b""[..]));
         for bad in [
             &b""[..],
             b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n",
             b"-ERR\r\n\r\n",
             b"HTTP/1.1 2\r\n\r\n",
+            b"HTTP/1.1 2\xff0 OK\r\n\r\n",
             b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n{}",
         ] {
-            assert_eq!(Answer::parse(bad), None);
+            assert!(read(bad).is_err(), "{}", bad.escape_ascii());
         }
     }
 
@@ -198,7 +265,7 @@ mod tests {
         let mut out = Vec::new();
         let ask = Ask::new("PUT", "/k").header("X-Name", "v").body(b"ab");
         ask.write("h:1", &mut out).expect("memory");
-        let text = "PUT /k HTTP/1.1\r\nHost: h:1\r\nX-Name: v\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab";
+        let text = "PUT /k HTTP/1.1\r\nHost: h:1\r\nX-Name: v\r\nContent-Length: 2\r\n\r\nab";
         assert_eq!(out, text.as_bytes());
     }
 }

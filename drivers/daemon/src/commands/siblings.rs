@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::http::{self, Answer, Ask};
+use super::listing::Pages;
 use crate::failure::Failure;
 use crate::formats;
 use crate::output::{print_line, write_value};
@@ -13,9 +14,6 @@ use crate::table::{Table, unexpected};
 
 /// The header that carries a context out and back.
 const CONTEXT: &str = "x-rumormill-context";
-
-/// Rows asked for at once.
-const PAGE: u32 = 1000;
 
 /// Prints the values of a key, and their context to standard error so that redirected values are nothing else.
 pub(super) fn get(
@@ -110,27 +108,17 @@ pub(super) fn scan(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let endpoint = http::endpoint(client)?;
-    let (table, prefix) = (http::percent(table.name()), http::percent(prefix));
-    let mut path = format!("/v1/usr/{table}?prefix={prefix}&limit={PAGE}");
-    loop {
-        let answer = http::ask(&endpoint, &Ask::new("GET", &path))?;
-        if answer.status != 200 {
-            return Err(answer.refusal());
-        }
-        let page = answer.json()?;
-        for row in page["rows"].as_array().ok_or_else(unexpected)? {
+    let mut pages = Pages::new(&endpoint, table, prefix);
+    while let Some(rows) = pages.next_page::<Value>()? {
+        for row in rows {
             let written = match json {
                 true => writeln!(out, "{row}"),
-                false => out.write_all(&lines(row)?),
+                false => out.write_all(&lines(&row)?),
             };
             written.map_err(Failure::output)?;
         }
-        match page["next"].as_str() {
-            Some(next) if next.bytes().all(|byte| byte.is_ascii_graphic()) => path = next.into(),
-            Some(_) => return Err(unexpected()),
-            None => return Ok(()),
-        }
     }
+    Ok(())
 }
 
 /// A line for each sibling of a listed row.

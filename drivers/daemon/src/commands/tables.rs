@@ -1,10 +1,9 @@
 //! `tables create`: over HTTP, since the answer may wait for the disk.
 
-use clap::ValueEnum;
 use serde_json::json;
 
 use super::http::{self, Answer, Ask};
-use crate::cli::{Conflict, Durability, ServerArgs};
+use crate::cli::{Conflict, Durability, ServerArgs, word};
 use crate::failure::Failure;
 use crate::output::print_line;
 use crate::resp::Client;
@@ -35,10 +34,4 @@ pub(super) fn ask(
     let new = new.to_string();
     let ask = Ask::new("POST", "/v1/tables").header("Content-Type", "application/json");
     http::ask(&endpoint, &ask.body(new.as_bytes()))
-}
-
-/// A value of a flag as the server writes it.
-fn word(value: impl ValueEnum) -> String {
-    let value = value.to_possible_value();
-    value.map_or_else(String::new, |value| value.get_name().replace('-', "_"))
 }

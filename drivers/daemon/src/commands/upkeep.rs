@@ -1,15 +1,15 @@
 //! `checkpoint`, `restore` and `verify`: on a running node over HTTP, on directories by themselves.
 
-use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar};
 use rumormill_store::{CheckpointError, Options, Progress, Verified};
 use serde_json::{Value, json};
 
 use super::http::{self, Ask};
+use super::progress;
 use crate::cli::{ServerArgs, Upkeep};
 use crate::failure::Failure;
 use crate::output::print_line;
@@ -35,17 +35,12 @@ pub(crate) fn run(command: Upkeep) -> Result<(), Failure> {
     }
 }
 
-/// A bar of bytes on a terminal; nothing elsewhere.
+/// A bar of bytes.
 fn bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    let template = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
+    progress::bar(
+        Some(0),
+        "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+    )
 }
 
 /// Begins work on a running node, and waits for its end, which it returns.

@@ -36,17 +36,15 @@ pub(crate) struct Form {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Foreign {
     /// It is compressed: with what, and what unpacks it.
-    #[error("compressed with {0}: unpack it, as in {1} FILE | rumormill import TABLE -")]
+    #[error("compressed with {0}: unpack it, as in {1} FILE | rumormill import -")]
     Compressed(&'static str, &'static str),
     /// It has two bytes a character.
-    #[error(
-        "UTF-16 text: rewrite it, as in iconv -f UTF-16 -t UTF-8 FILE | rumormill import TABLE -"
-    )]
+    #[error("UTF-16 text: rewrite it, as in iconv -f UTF-16 -t UTF-8 FILE | rumormill import -")]
     Utf16,
     /// It is one JSON array, or looks so.
     #[error(
         "begins with [ as a JSON array does: rewrite it with one object a line, as in \
-         jq -c '.[]' FILE | rumormill import TABLE -, or take the lines as they are with --format lines"
+         jq -c '.[]' FILE | rumormill import -, or take the lines as they are with --format lines"
     )]
     JsonArray,
     /// Its fields are separated by this.

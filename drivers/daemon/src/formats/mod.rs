@@ -9,32 +9,88 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::cli::{ExportFormat, Format};
+use crate::cli::{Conflict, Durability, ExportFormat, Format};
 use crate::table::Row;
 
 pub(crate) use detect::detect;
+pub(crate) use json::{Text, write_begin, write_end, write_for_request, write_row};
 
-/// Why a line is no row.
+/// Why a line is refused.
 pub(crate) type Reason = Cow<'static, str>;
 
-/// The row on a line without its end; `None` for an empty line, which is skipped.
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// A row.
+    Row(FileRow),
+    /// The rows of a table begin, or why they cannot.
+    Begin(Result<Begin, String>),
+    /// The rows of a table are over.
+    End(End),
+}
+
+/// A row of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileRow {
+    pub(crate) key: Vec<u8>,
+    pub(crate) content: Content,
+}
+
+/// The content of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// A value, and when it expires, in milliseconds since the Unix epoch.
+    Value {
+        value: Vec<u8>,
+        expires_ms: Option<u64>,
+    },
+    /// The values of a key in a table that keeps siblings, one or more.
+    Siblings(Vec<Vec<u8>>),
+}
+
+/// A table whose rows begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Begin {
+    pub(crate) table: String,
+    pub(crate) conflict: Conflict,
+    pub(crate) durability: Durability,
+}
+
+/// A table whose rows are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) table: String,
+    /// How many there were.
+    pub(crate) rows: u64,
+}
+
+/// Reads a line without its end; `None` for an empty one, which is skipped.
 ///
 /// # Errors
 /// Why the line is refused.
-pub(crate) fn parse(format: Format, line: &[u8], number: u64) -> Result<Option<Row>, Reason> {
+pub(crate) fn parse(format: Format, line: &[u8], number: u64) -> Result<Option<Line>, Reason> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
         return Ok(None);
     }
-    let (key, value) = match format {
-        Format::Lines => (parse_line(line)?, number.to_string().into_bytes()),
-        Format::Tsv => parse_tsv(line)?,
-        Format::Jsonl => json::row(line)?,
+    let line = match format {
+        Format::Lines => plain(parse_line(line)?, number.to_string().into_bytes()),
+        Format::Tsv => {
+            let (key, value) = parse_tsv(line)?;
+            plain(key, value)
+        }
+        Format::Jsonl => json::line(line)?,
     };
-    match key.is_empty() {
-        true => Err("an empty key".into()),
-        false => Ok(Some((key, value))),
+    match &line {
+        Line::Row(row) if row.key.is_empty() => Err("an empty key".into()),
+        _ => Ok(Some(line)),
     }
+}
+
+fn plain(key: Vec<u8>, value: Vec<u8>) -> Line {
+    let expires_ms = None;
+    let content = Content::Value { value, expires_ms };
+    Line::Row(FileRow { key, content })
 }
 
 /// A line of plain text, which is a key.
@@ -74,7 +130,7 @@ pub(crate) fn before(format: ExportFormat, row: &Row) -> &'static [u8] {
     }
 }
 
-/// A row as a line, its end included.
+/// A row of a key and a value as a line, its end included.
 pub(crate) fn write(format: ExportFormat, (key, value): &Row) -> Vec<u8> {
     match format {
         ExportFormat::Tsv => {
@@ -150,7 +206,87 @@ fn unescape(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use std::path::Path;
 
+    use arbitrary::Unstructured;
+
     use super::*;
+
+    fn line_of((key, value): &Row) -> Line {
+        plain(key.clone(), value.clone())
+    }
+
+    /// Bytes of all sorts: any, and any text.
+    fn bytes(u: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
+        match u.ratio(1, 2)? {
+            true => u.arbitrary(),
+            false => u.arbitrary::<String>().map(String::into_bytes),
+        }
+    }
+
+    fn row(u: &mut Unstructured<'_>) -> arbitrary::Result<FileRow> {
+        let mut key = bytes(u)?;
+        if key.is_empty() {
+            key.push(u.arbitrary()?);
+        }
+        let content = match u.ratio(1, 2)? {
+            true => Content::Value {
+                value: bytes(u)?,
+                expires_ms: u.arbitrary()?,
+            },
+            false => {
+                let count = u.int_in_range(1..=4)?;
+                let mut siblings = (0..count)
+                    .map(|_| bytes(u))
+                    .collect::<Result<Vec<_>, _>>()?;
+                siblings.sort_unstable();
+                Content::Siblings(siblings)
+            }
+        };
+        Ok(FileRow { key, content })
+    }
+
+    #[test]
+    fn a_line_of_json_is_the_row_again() {
+        arbtest::arbtest(|u| {
+            let row = row(u)?;
+            let (mut line, mut sent) = (Vec::new(), Vec::new());
+            write_row(&row, &mut line).expect("memory");
+            write_for_request(&row, &mut sent).expect("memory");
+            let text = line.strip_suffix(b"\n").expect("an end");
+            assert!(!text.contains(&b'\n') && std::str::from_utf8(text).is_ok());
+            for form in [text, &sent] {
+                let read = parse(Format::Jsonl, form, 1);
+                assert_eq!(read, Ok(Some(Line::Row(row.clone()))));
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_line_is_refused_or_means_one_thing() {
+        arbtest::arbtest(|u| {
+            let mut line = Vec::new();
+            write_row(&row(u)?, &mut line).expect("memory");
+            // A line that is like one of a row, and is none as a rule.
+            let at = u.choose_index(line.len())?;
+            match u.int_in_range(0..=2)? {
+                0 => line[at] = u.arbitrary()?,
+                1 => drop(line.remove(at)),
+                _ => line.insert(at, *u.choose(b"{}[]\",:\\0a")?),
+            }
+            if let Ok(Some(Line::Row(read))) = parse(Format::Jsonl, &line, 1) {
+                let mut again = Vec::new();
+                write_row(&read, &mut again).expect("memory");
+                let text = again.strip_suffix(b"\n").expect("an end");
+                let Ok(Some(Line::Row(row))) = parse(Format::Jsonl, text, 1) else {
+                    panic!("what was read is no row any more");
+                };
+                let mut third = Vec::new();
+                write_row(&row, &mut third).expect("memory");
+                assert_eq!(again, third);
+            }
+            Ok(())
+        });
+    }
 
     #[test]
     fn every_row_survives_both_forms() {
@@ -167,7 +303,7 @@ mod tests {
             ] {
                 let line = write(out, &row);
                 let line = line.strip_suffix(b"\n").expect("an end");
-                assert_eq!(parse(back, line, 1), Ok(Some(row.clone())));
+                assert_eq!(parse(back, line, 1), Ok(Some(line_of(&row))));
             }
         }
     }
@@ -181,7 +317,7 @@ mod tests {
             let form = detect(None, Path::new("-"), &file).expect("a form");
             let rest = file[form.skip..].split(|byte| *byte == b'\n');
             let mut rows = rest.filter_map(|line| parse(form.format, line, 1).expect("a row"));
-            assert_eq!(rows.next(), Some(row));
+            assert_eq!(rows.next(), Some(line_of(&row)));
         }
         assert_eq!(before(ExportFormat::Tsv, &(b"k".to_vec(), vec![])), b"");
     }
@@ -202,7 +338,7 @@ mod tests {
         assert!(refused(Format::Lines, b"\xe9t\xe9").starts_with("not UTF-8"));
         assert_eq!(
             parse(Format::Lines, b"word\r", 7),
-            Ok(Some((b"word".to_vec(), b"7".to_vec())))
+            Ok(Some(line_of(&(b"word".to_vec(), b"7".to_vec()))))
         );
         assert_eq!(parse(Format::Tsv, b"\r", 1), Ok(None));
     }

@@ -247,9 +247,9 @@ fn import(addr: &str, file: &Path) -> Result<(), Failure> {
     let failed = |why: String| Failure::Not(format!("the import failed: {why}"));
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let status = Command::new(program)
-        .args(["import", "large"])
+        .arg("import")
         .arg(file)
-        .args(["--json", "--addr", addr])
+        .args(["--table", "large", "--json", "--addr", addr])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
