@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -113,7 +114,7 @@ impl Keeper {
                 let begun = held(&self.scrubs).begin(None);
                 if let Some((number, progress)) = begun {
                     progress.limit(rate);
-                    self.pass(number, &progress);
+                    whole(&self.scrubs, number, || self.pass(number, &progress));
                 }
                 thread::sleep(PAUSE);
             }
@@ -213,6 +214,20 @@ fn tell(found: &Verified) -> u64 {
     found.faults.len() as u64 + found.more
 }
 
+/// Does a piece of work to its end: one that panics has ended with an error, and the next one can begin.
+fn whole(job: &Mutex<Job>, number: u64, work: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+        let mut job = held(job);
+        if job.running.take().is_some() {
+            job.last = Some(Ended {
+                number,
+                error: Some("it stopped for a fault of the program, which its output shows".into()),
+                ..Ended::default()
+            });
+        }
+    }
+}
+
 /// Returns the error of a thread that the system does not give.
 fn no_thread(error: &io::Error) -> UpkeepError {
     UpkeepError::Failed(format!("no thread: {error}"))
@@ -228,7 +243,11 @@ impl Upkeep for Kept {
         let begun = held(&self.0.checkpoints).begin(shown);
         let (number, progress) = begun.ok_or(UpkeepError::Busy)?;
         let (keeper, dir) = (Arc::clone(&self.0), dir.to_path_buf());
-        let started = behind("checkpoint", move || keeper.make(number, &dir, &progress));
+        let started = behind("checkpoint", move || {
+            whole(&keeper.checkpoints, number, || {
+                keeper.make(number, &dir, &progress);
+            });
+        });
         started.map_err(|error| {
             held(&self.0.checkpoints).running = None;
             no_thread(&error)
@@ -250,7 +269,9 @@ impl Upkeep for Kept {
         drop(job);
         progress.limit(rate);
         let keeper = Arc::clone(&self.0);
-        let started = behind("scrub-now", move || keeper.pass(number, &progress));
+        let started = behind("scrub-now", move || {
+            whole(&keeper.scrubs, number, || keeper.pass(number, &progress));
+        });
         started.map_err(|error| {
             held(&self.0.scrubs).running = None;
             no_thread(&error)
@@ -260,5 +281,26 @@ impl Upkeep for Kept {
 
     fn scrubs(&self) -> UpkeepState {
         held(&self.0.scrubs).state()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_panics_has_ended_and_the_next_can_begin() {
+        let job = Mutex::<Job>::default();
+        let (number, _) = held(&job).begin(None).unwrap();
+        assert!(held(&job).begin(None).is_none());
+        whole(&job, number, || panic!("a fault"));
+        let state = held(&job).state();
+        assert!(state.running.is_none());
+        assert!(
+            state
+                .last
+                .is_some_and(|last| last.number == 1 && last.error.is_some())
+        );
+        assert_eq!(held(&job).begin(None).unwrap().0, 2);
     }
 }

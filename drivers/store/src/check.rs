@@ -2,7 +2,8 @@
 //! and deletes what does not fit.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -182,7 +183,45 @@ fn tables_of(version: &[u8]) -> Option<Vec<Listed>> {
     Some(tables)
 }
 
-/// A section of a file of lsm-tree's.
+/// The end of a file of lsm-tree's: `"SFA!", version u8, kind u8, checksum u128 of the table of contents, its place u64, its length u64`.
+const TRAILER: usize = 4 + 2 + 16 + 8 + 8;
+/// Longer than any table of contents.
+const CONTENTS_BYTES: u64 = 1 << 20;
+
+/// The place and the checksum of the table of contents of a file that is so long, as its end says.
+fn contents(trailer: &[u8; TRAILER], len: u64) -> Option<(Range<u64>, u128)> {
+    let rest = trailer.strip_prefix(b"SFA!\x01\x00")?;
+    let (sum, rest) = rest.split_first_chunk::<16>()?;
+    let at = u64::from_le_bytes(*rest.first_chunk()?);
+    let end = len.checked_sub(TRAILER as u64)?;
+    let is_there = at <= end && end - at <= CONTENTS_BYTES;
+    is_there.then_some((at..end, u128::from_le_bytes(*sum)))
+}
+
+/// Whether the table of contents of a file of lsm-tree's is whole. lsm-tree asks for as much memory as that says before it looks at the checksum, and
+/// ends the process where it gets none: so it is given no file without.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn has_contents(path: &Path) -> io::Result<bool> {
+    let mut file = fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut trailer = [0; TRAILER];
+    if len < TRAILER as u64 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-(TRAILER as i64)))?;
+    file.read_exact(&mut trailer)?;
+    let Some((place, sum)) = contents(&trailer, len) else {
+        return Ok(false);
+    };
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(place.start))?;
+    file.take(place.end - place.start).read_to_end(&mut bytes)?;
+    Ok(xxh3_128(&bytes) == sum)
+}
+
+/// A section of a file of lsm-tree's that was found whole.
 pub(crate) fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let reader = sfa::Reader::from_reader(&mut io::Cursor::new(file)).ok()?;
     let entry = reader.toc().section(name)?;

@@ -295,7 +295,12 @@ fn copy(dir: &Path, tree: &Path, options: &Options) -> Result<Option<Tree>, Open
     for taken in choices {
         remove(&path).map_err(unusable)?;
         drop(open_tree(dir, &path, options, &stop)?);
+        let has_contents = |table: &&Table| {
+            let path = tree.join("tables").join(table.id.to_string());
+            check::has_contents(&path).unwrap_or(false)
+        };
         let tables = tables.iter().filter(|table| taken(table));
+        let tables = tables.filter(has_contents);
         put_together(tree, &path, tables.take(TABLES).collect()).map_err(unusable)?;
         match open_tree(dir, &path, options, &stop) {
             Ok(tree) => return Ok(Some(tree)),

@@ -8,6 +8,7 @@ use lsm_tree::{Cache, Checksum, Table};
 use rumormill_core::store::RecordKind;
 
 use super::manifest::Holds;
+use crate::check;
 use crate::key;
 
 /// The memory for the blocks of one table that is looked at alone.
@@ -17,6 +18,9 @@ const SHOWN: usize = 60;
 
 /// Opens a table by itself, to look at it; nothing if it cannot be opened. lsm-tree asserts some of what it reads.
 pub(crate) fn table(path: &Path, sum: u128, sequence: u64) -> Option<Table> {
+    if !check::has_contents(path).unwrap_or(false) {
+        return None;
+    }
     let open = || {
         let (path, sum) = (path.to_path_buf(), Checksum::from_raw(sum));
         let cache = Arc::new(Cache::with_capacity_bytes(CACHE_BYTES));

@@ -201,7 +201,7 @@ impl Target {
         look(&dir)?;
         let files = dir.join(FILES);
         shared.disk.create_directory(&files).map_err(at(&files))?;
-        let lock = lock(&dir)?;
+        let lock = lock(&dir, true)?;
         let earlier = read(&dir)?;
         let names = earlier.as_ref().map(Manifest::names).unwrap_or_default();
         if let Some(earlier) = earlier.filter(|earlier| earlier.whose.cluster != whose.cluster) {
@@ -249,13 +249,17 @@ impl Target {
     }
 }
 
-/// Locks a checkpoint's directory until the file is dropped.
-fn lock(dir: &Path) -> Result<File, CheckpointError> {
+/// Locks a checkpoint's directory until the file is dropped: for one that writes, or for any number of those that read.
+fn lock(dir: &Path, writes: bool) -> Result<File, CheckpointError> {
     let path = dir.join(LOCK);
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
     let file = options.open(&path).map_err(at(&path))?;
-    match file.try_lock() {
+    let locked = match writes {
+        true => file.try_lock(),
+        false => file.try_lock_shared(),
+    };
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(CheckpointError::InUse { dir: dir.into() }),
         Err(TryLockError::Error(error)) => Err(at(&path)(error)),
@@ -275,12 +279,14 @@ fn look(dir: &Path) -> Result<(), CheckpointError> {
         }
         entries => entries.map_err(at(dir))?,
     };
+    let mut is_begun = false;
     for entry in entries {
         let name = entry.map_err(at(dir))?.file_name();
         let name = name.to_string_lossy();
         if ![FILES, MANIFEST, "manifest.new", LOCK].contains(&&*name) {
             return Err(occupied(format!("it holds {name}")));
         }
+        is_begun |= [MANIFEST, LOCK].contains(&&*name);
     }
     let files = match fs::read_dir(dir.join(FILES)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -289,7 +295,8 @@ fn look(dir: &Path) -> Result<(), CheckpointError> {
     for entry in files {
         let name = entry.map_err(at(dir))?.file_name();
         let name = name.to_string_lossy();
-        if !is_of_checkpoint(&name) {
+        // Files of other programs are named by sums as well: what no manifest names would be removed.
+        if !is_begun || !is_of_checkpoint(&name) {
             return Err(occupied(format!("it holds files/{name}")));
         }
     }

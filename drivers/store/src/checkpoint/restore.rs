@@ -63,7 +63,7 @@ pub fn restore(
         return Err(none("it is no directory"));
     }
     // Its files must not be removed meanwhile. On a medium that cannot be written no process does.
-    let _lock = match lock(dir) {
+    let _lock = match lock(dir, false) {
         Err(error @ CheckpointError::InUse { .. }) => return Err(error),
         lock => lock.ok(),
     };
@@ -225,7 +225,7 @@ fn mark(
     noted.map_err(|error| failed(&error))?;
     if store.shared.options.rules.copies_restored() {
         // Should the database be damaged before its first start, the node must not come back as the one that made the checkpoint.
-        let copied = Identity::write(data_dir, &[Record::restored()]);
+        let copied = Identity::write(&*store.shared.disk, data_dir, &[Record::restored()]);
         copied.map_err(at(data_dir))?;
     }
     Ok(store.close())

@@ -353,7 +353,8 @@ fn a_directory_that_holds_anything_else_is_refused_and_left_as_it_is() {
     let mut book = Book::new(open(dir.path()));
     book.write(3);
     let refused = |to: &Path| book.checkpoint(to).unwrap_err();
-    for name in ["photo.jpg", "files/photo.jpg"] {
+    let sum = format!("files/{:032x}", 7);
+    for name in ["photo.jpg", "files/photo.jpg", &sum] {
         let to = TempDir::new().unwrap();
         fs::create_dir(to.path().join("files")).unwrap();
         fs::write(to.path().join(name), "x").unwrap();
@@ -391,6 +392,20 @@ fn one_checkpoint_is_made_at_a_time() {
     // Nor by two nodes in one place.
     let other = fs::File::open(to.path().join("lock")).unwrap();
     other.try_lock().unwrap();
+    let error = book.checkpoint(to.path()).unwrap_err();
+    assert!(matches!(error, CheckpointError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn restores_of_one_checkpoint_do_not_wait_for_each_other_and_none_is_made_there_meanwhile() {
+    let (dir, to) = (in_memory(), in_memory());
+    let book = Book::new(open(dir.path()));
+    book.checkpoint(to.path()).unwrap();
+    // As another restore has it.
+    let other = fs::File::open(to.path().join("lock")).unwrap();
+    other.try_lock_shared().unwrap();
+    let new = in_memory();
+    restored(to.path(), &new.path().join("data")).unwrap();
     let error = book.checkpoint(to.path()).unwrap_err();
     assert!(matches!(error, CheckpointError::InUse { .. }), "{error}");
 }

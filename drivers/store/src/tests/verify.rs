@@ -8,7 +8,7 @@ use rumormill_kit::store::Store as _;
 use super::checkpoint::{Book, options, verified};
 use super::in_memory;
 use super::lab::{Lab, config};
-use crate::{CheckpointError, DiskStore, Progress, VerifyError, verify};
+use crate::{CheckpointError, DiskStore, Progress, VerifyError, check, verify};
 
 /// All files of a directory but locks, each below it.
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -78,6 +78,34 @@ fn a_flipped_byte_anywhere_in_a_checkpoint_is_told_with_the_file_and_what_it_hel
         "the list of the checkpoint's files",
     ] {
         assert!(all.contains(words), "{words} is not in\n{all}");
+    }
+}
+
+/// lsm-tree would ask for as much memory as a damaged table of contents says, which may be more than there is.
+#[test]
+fn a_table_is_opened_only_with_a_whole_table_of_contents() {
+    let dir = in_memory();
+    let mut book = Book::new(DiskStore::open_with(dir.path(), options()).unwrap());
+    book.write(30);
+    drop(book);
+    let tables = dir.path().join("db/tree/tables");
+    let table = fs::read_dir(&tables).unwrap().next().unwrap().unwrap();
+    let whole = fs::read(table.path()).unwrap();
+    assert!(check::has_contents(&table.path()).unwrap());
+    let from = u64::from_le_bytes(*whole[..whole.len() - 8].last_chunk().unwrap()) as usize;
+    // The length at the end is read by none.
+    for at in from..whole.len() - 8 {
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            fs::write(table.path(), bytes).unwrap();
+            let is_whole = check::has_contents(&table.path()).unwrap();
+            assert!(!is_whole, "bit {bit} of byte {at} of {}", whole.len());
+        }
+    }
+    for len in [0, 10, whole.len() - 1] {
+        fs::write(table.path(), &whole[..len]).unwrap();
+        assert!(!check::has_contents(&table.path()).unwrap(), "{len} bytes");
     }
 }
 
