@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use rumormill_core::io::Record;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::check;
+use crate::disk::Disk;
 
 /// Up to which batch a database was synced. Written after each sync and not synced itself: it is true at any time, and a
 /// process that is killed has written it. Two slots take turns, so that one is whole.
@@ -42,7 +43,7 @@ impl Synced {
     }
 
     /// Notes a sync. That this cannot be written is no failure: less damage would be seen.
-    pub(crate) fn note(&mut self, upto: u64) {
+    pub(crate) fn note(&mut self, disk: &dyn Disk, upto: u64) {
         if upto <= self.upto {
             return;
         }
@@ -51,11 +52,7 @@ impl Synced {
         let mut slot = [0; SLOT];
         slot[..8].copy_from_slice(&number);
         slot[8..].copy_from_slice(&xxh3_64(&number).to_le_bytes());
-        let place = SeekFrom::Start((upto % 2) * SLOT as u64);
-        let _ = self
-            .file
-            .seek(place)
-            .and_then(|_| self.file.write_all(&slot));
+        let _ = disk.note(&self.file, &slot, (upto % 2) * SLOT as u64);
     }
 }
 
@@ -75,15 +72,14 @@ impl Sequences {
     }
 
     /// Writes them into a database. That they cannot be written is no failure, since the manifest has them.
-    pub(crate) fn save(&self, db: &Path) {
+    pub(crate) fn save(&self, disk: &dyn Disk, db: &Path) {
         let mut bytes = Vec::with_capacity(SLOT * self.0.len() + 8);
         for (table, sequence) in &self.0 {
             bytes.extend_from_slice(&table.to_le_bytes());
             bytes.extend_from_slice(&sequence.to_le_bytes());
         }
         bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
-        let new = db.join("sequences.new");
-        let _ = fs::write(&new, bytes).and_then(|()| fs::rename(&new, db.join("sequences")));
+        let _ = disk.replace(&db.join("sequences"), &bytes, false);
     }
 
     /// Reads the sequences in a database, if they are whole.
@@ -166,9 +162,9 @@ impl Identity {
     }
 
     /// Writes the copy if it has changed. That it cannot be written is no failure, since the database has it: an older one is good as well.
-    pub(crate) fn save(&mut self, dir: &Path) {
+    pub(crate) fn save(&mut self, disk: &dyn Disk, dir: &Path) {
         if std::mem::replace(&mut self.changed, false) {
-            let _ = Identity::write(dir, &self.records);
+            let _ = Identity::write(disk, dir, &self.records);
         }
     }
 
@@ -193,7 +189,7 @@ impl Identity {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn write(dir: &Path, records: &[Record]) -> io::Result<()> {
+    pub(crate) fn write(disk: &dyn Disk, dir: &Path, records: &[Record]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for part in records.iter().flat_map(|one| [&one.key, &one.value]) {
             bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
@@ -201,12 +197,7 @@ impl Identity {
         }
         let sum = xxh3_64(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
-        let new = dir.join(NEW);
-        let mut file = File::create(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, dir.join(FILE))?;
-        crate::disk::sync_directory(dir)
+        disk.replace(&dir.join(FILE), &bytes, true)
     }
 
     /// Whether the directory has had a database.

@@ -1,7 +1,7 @@
 //! The file operations of the log, as a trait: tests let single calls fail.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// File operations that a log is made of. Each may block.
@@ -32,6 +32,11 @@ pub(crate) trait Disk: Send + Sync {
     fn create_directory(&self, dir: &Path) -> io::Result<()>;
     /// Gives a file a second name, which has to be free.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Writes a note that no sync waits for, at a place of a file.
+    fn note(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Gives a small file other content. It is written beside the file and takes its name once it is whole; where it is to be durable it is when this
+    /// returns. After an error the file is as it was.
+    fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()>;
 }
 
 /// The files of the system.
@@ -93,6 +98,24 @@ impl Disk for RealDisk {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
     }
+
+    fn note(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        write_at(file, bytes, at)
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+        let new = path.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        if durable {
+            file.sync_all()?;
+        }
+        fs::rename(&new, path)?;
+        match path.parent().filter(|_| durable) {
+            Some(dir) => sync_directory(dir),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Reserves space. On a file system that reserves none the file gets its size alone.
@@ -142,7 +165,7 @@ static PLACE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 #[cfg(not(unix))]
 fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-    use std::io::{Seek as _, Write as _};
+    use std::io::Seek as _;
     let _held = PLACE.lock();
     file.seek(io::SeekFrom::Start(at))?;
     file.write_all(bytes)

@@ -147,7 +147,7 @@ impl Merger {
 
     fn note_order(&self, tree: &Tree) {
         if self.shared.options.rules.notes_order() {
-            Sequences::new(tree.sequences()).save(&self.shared.db);
+            Sequences::new(tree.sequences()).save(&*self.shared.disk, &self.shared.db);
         }
     }
 

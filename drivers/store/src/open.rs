@@ -84,7 +84,7 @@ impl Opened {
             go_on(options, &scanned.tail, scanned.files, synced.upto).map_err(unusable)?;
         remove_unfinished(path).map_err(unusable)?;
         // The note is raised: that of a damaged file is zero.
-        synced.note(writer.durable());
+        synced.note(&*options.disk, writer.durable());
         Ok(Opened {
             tree,
             view,

@@ -306,7 +306,7 @@ impl Store for DiskStore {
         let appended = self
             .writer
             .append(&self.shared, self.merger.as_mut(), batch);
-        self.synced.note(self.writer.durable());
+        self.synced.note(&*self.shared.disk, self.writer.durable());
         appended.map_err(|error| self.remember(error))?;
         if let Some(identity) = &mut self.identity {
             for op in batch {
@@ -324,11 +324,11 @@ impl Store for DiskStore {
         self.ready()?;
         let synced = self.writer.sync(&self.shared);
         synced.map_err(|error| self.remember(error))?;
-        self.synced.note(self.writer.durable());
+        self.synced.note(&*self.shared.disk, self.writer.durable());
         if let Some(identity) = &mut self.identity
             && self.shared.options.rules.copies_identity()
         {
-            identity.save(&self.dir);
+            identity.save(&*self.shared.disk, &self.dir);
         }
         Ok(())
     }

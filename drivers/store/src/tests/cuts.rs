@@ -135,6 +135,13 @@ impl Power {
         self.platter.lock().unwrap().left == 0
     }
 
+    fn has_power(&self) -> io::Result<()> {
+        match self.is_cut() {
+            true => Err(io::Error::from_raw_os_error(BROKEN)),
+            false => Ok(()),
+        }
+    }
+
     fn change(&self, file: &File, carry_out: io::Result<()>, change: Change) -> io::Result<()> {
         let about = file.metadata()?;
         self.call(
@@ -307,6 +314,17 @@ impl Disk for Power {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.link(from, to)
+    }
+
+    fn note(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        // Whether it survives is drawn when the power is cut.
+        self.has_power()?;
+        RealDisk.note(file, bytes, at)
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+        self.has_power()?;
+        RealDisk.replace(path, bytes, durable)
     }
 
     fn sync_directory(&self, _: &Path) -> io::Result<()> {

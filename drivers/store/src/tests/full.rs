@@ -96,6 +96,17 @@ impl Disk for Quota {
     fn sync_directory(&self, dir: &Path) -> io::Result<()> {
         RealDisk.sync_directory(dir)
     }
+
+    fn note(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        RealDisk.note(file, bytes, at)
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+        match bytes.len() as u64 <= self.room(&self.dir)? {
+            true => RealDisk.replace(path, bytes, durable),
+            false => Err(io::Error::from_raw_os_error(NO_SPACE)),
+        }
+    }
 }
 
 /// Opens a store on a disk of so many bytes.
