@@ -18,8 +18,9 @@ use crate::failure::Failure;
 use crate::output::print_line;
 use crate::settings::{OnStop, Settings};
 
-/// How long everything may take from the signal on: leaving or stopping, the last sync, and the end.
-const END: Duration = Duration::from_millis(4_900);
+/// How long everything may take from the signal on: leaving or stopping, the last sync, and the end. The last answers over HTTP may take half a second
+/// more, and five seconds are promised.
+const END: Duration = Duration::from_millis(4_400);
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let look_up = |name: &str| std::env::var(name).ok();
