@@ -73,7 +73,8 @@ impl Tree {
         let config = Config::new(path, seqno.clone(), visible.clone())
             .use_cache(Arc::new(Cache::with_capacity_bytes(options.cache_bytes)))
             .use_descriptor_table(Some(Arc::new(DescriptorTable::new(OPEN_FILES))))
-            .data_block_compression_policy(CompressionPolicy::new([none, none, lz4]))
+            // The first level is written again soon.
+            .data_block_compression_policy(CompressionPolicy::new([none, lz4]))
             .filter_policy(FilterPolicy::all(filters))
             .with_compaction_filter_factory(Some(Arc::new(Stops(Arc::clone(stop)))));
         let opened = panic::catch_unwind(AssertUnwindSafe(|| config.open()));

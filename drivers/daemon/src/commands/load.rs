@@ -83,7 +83,7 @@ impl Load {
     fn on_one_connection(&self, client: u64) -> Result<(u64, Vec<Duration>), Failure> {
         let share = self.requests / self.clients;
         let mut left = share + u64::from(client < self.requests % self.clients);
-        let value = vec![b'x'; self.size];
+        let mut value = vec![0; self.size];
         let mut connection = Client::connect(&self.addr)?;
         let (mut errors, mut times) = (0, Vec::new());
         let mut state = (client + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -92,6 +92,7 @@ impl Load {
             for _ in 0..batch {
                 state = next_random(state);
                 let key = format!("key:{:016}", state % self.keys);
+                fill(&mut value, state);
                 let key = key.as_bytes();
                 match &self.request {
                     Request::Put(table) => connection.send(&table.put(key, &value))?,
@@ -117,6 +118,16 @@ pub(super) fn next_random(mut state: u64) -> u64 {
     state ^= state >> 7;
     state ^= state << 17;
     state
+}
+
+/// Fills a value with bytes that do not get smaller when they are compressed, other ones for each seed.
+fn fill(value: &mut [u8], seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for part in value.chunks_mut(8) {
+        state = next_random(state);
+        let bytes = state.to_le_bytes();
+        part.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    }
 }
 
 /// Sends `count` commands, so many at once; one that the server is too busy for is sent again.
@@ -146,10 +157,12 @@ pub(super) fn pipelined(
     Ok(())
 }
 
-/// Sets `count` keys to 100 bytes each.
+/// Sets `count` keys to 100 bytes each, which do not get smaller when they are compressed.
 pub(super) fn set_strings(client: &mut Client, count: u64) -> Result<(), Failure> {
+    let mut value = [0; 100];
     pipelined(client, count, |client, n| {
         let key = format!("key:{n:012}");
-        client.send(&[b"SET", key.as_bytes(), &[b'v'; 100]])
+        fill(&mut value, n);
+        client.send(&[b"SET", key.as_bytes(), &value])
     })
 }

@@ -56,6 +56,9 @@ pub(crate) fn record_key(key: &[u8]) -> String {
         RecordKind::Node { name } => format!("the node's {}", String::from_utf8_lossy(name)),
         RecordKind::Row { table, key, .. } => format!("row {} of {table}", shown(key)),
         RecordKind::Context { actor, .. } => format!("the writes known of node {}", actor.node),
+        RecordKind::FreedOn { node } => {
+            format!("the claims of node {node} that deletes were freed on")
+        }
         _ => format!("key {}", shown(key)),
     }
 }

@@ -24,49 +24,66 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for (size, goal) in SIZES {
         eprintln!("synced batches of {size}");
-        let (mut store, mut bare) = (Vec::new(), Vec::new());
+        let mut times = Times::default();
         for _ in 0..bench.passes {
             let dir = bench.dir("batches")?;
-            one_after_the_other(&dir, size, &mut store, &mut bare)?;
+            one_after_the_other(&dir, size, &mut times)?;
             remove(&dir)?;
         }
+        let measured = median(times.store);
+        let what = format!("synced batch, {size} records of 100 B, us");
         figures.push(Figure {
-            what: format!("synced batch, {size} records of 100 B, us"),
-            measured: median(store),
-            beside: median(bare),
+            what: what.clone(),
+            measured,
+            beside: median(times.written),
             name: "append + fdatasync",
             goal: Goal::AtMost(goal),
+        });
+        figures.push(Figure {
+            what,
+            measured,
+            beside: median(times.reserved),
+            name: "the same, into reserved space",
+            goal: Goal::None,
         });
     }
     Ok(figures)
 }
 
-/// Does both in turn, so that the disk is the same for both.
-fn one_after_the_other(
-    dir: &Path,
-    size: u64,
-    store: &mut Vec<f64>,
-    bare: &mut Vec<f64>,
-) -> Result<(), Failure> {
+/// The time of each batch: in the store, in a file that was written before, and in one whose space is only reserved, as that of the log is.
+#[derive(Default)]
+struct Times {
+    store: Vec<f64>,
+    written: Vec<f64>,
+    reserved: Vec<f64>,
+}
+
+/// Does all in turn, so that the disk is the same for each.
+fn one_after_the_other(dir: &Path, size: u64, times: &mut Times) -> Result<(), Failure> {
     let unusable = |error: rumormill_store::OpenError| Failure::Not(error.to_string());
     let failed = |error: StoreError| Failure::Not(error.to_string());
     let mut database = DiskStore::open(&dir.join("store")).map_err(unusable)?;
-    let batch_bytes = bytes_of(&batch(0, size)).len();
-    let file = preallocated(&dir.join("bare"), batch_bytes * ROUNDS as usize);
-    let mut file = file.map_err(cannot)?;
+    let all = bytes_of(&batch(0, size)).len() * ROUNDS as usize;
+    let mut written = written_before(&dir.join("written"), all).map_err(cannot)?;
+    let mut reserved = reserved(&dir.join("reserved"), all).map_err(cannot)?;
     for round in 0..ROUNDS {
         let batch = batch(round * size, size);
         let took = timed(|| {
             database.apply(&batch)?;
             database.sync()
         });
-        store.push(micros(took.map_err(failed)?));
+        times.store.push(micros(took.map_err(failed)?));
         let bytes = bytes_of(&batch);
-        let took = timed(|| {
-            file.write_all(&bytes)?;
-            file.sync_data()
-        });
-        bare.push(micros(took.map_err(cannot)?));
+        for (file, took) in [
+            (&mut written, &mut times.written),
+            (&mut reserved, &mut times.reserved),
+        ] {
+            let done = timed(|| {
+                file.write_all(&bytes)?;
+                file.sync_data()
+            });
+            took.push(micros(done.map_err(cannot)?));
+        }
     }
     Ok(())
 }
@@ -78,9 +95,20 @@ fn timed<E>(act: impl FnOnce() -> Result<(), E>) -> Result<Duration, E> {
 }
 
 /// A file whose bytes are there, to be written over from its beginning.
-fn preallocated(path: &Path, bytes: usize) -> std::io::Result<File> {
+fn written_before(path: &Path, bytes: usize) -> std::io::Result<File> {
     std::fs::write(path, vec![0; bytes])?;
     let file = File::options().write(true).open(path)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// A file that has its space, in which nothing was written.
+fn reserved(path: &Path, bytes: usize) -> std::io::Result<File> {
+    let file = File::create(path)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes as u64)?;
+    #[cfg(not(target_os = "linux"))]
+    file.set_len(bytes as u64)?;
     file.sync_all()?;
     Ok(file)
 }
