@@ -34,8 +34,8 @@ fn write(node: &Node, table: &str, rows: &Value) {
     assert_eq!(answer["refused"], json!([]));
 }
 
-/// Rows that are hard to carry, and tables of every sort.
-fn fill(node: &Node) {
+/// Fills tables of every sort; returns rows that are hard to carry.
+fn fill(node: &Node) -> Value {
     let create = |options: Value| {
         let (status, answer) = node.request("POST", "/v1/tables", &options.to_string());
         assert_eq!(status, 201, "{answer}");
@@ -74,6 +74,7 @@ fn fill(node: &Node) {
         let rows: Vec<Value> = (part * 1_000..(part + 1) * 1_000).map(row).collect();
         write(node, "many", &json!(rows));
     }
+    odd
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn an_export_that_is_imported_elsewhere_is_exported_again_byte_for_byte() {
     let flags = ["--resident-value", "1000"];
     let first = Node::start_with("first", &root.path().join("first"), None, &flags);
     let second = Node::start_with("second", &root.path().join("second"), None, &flags);
-    fill(&first);
+    let odd = fill(&first);
     let file = |name: &str| root.path().join(name).display().to_string();
     let export = |node: &Node, name: &str| {
         let said = done(node, &["export", "--all", "--out", &file(name)]);
@@ -95,6 +96,11 @@ fn an_export_that_is_imported_elsewhere_is_exported_again_byte_for_byte() {
     assert!(
         lines.contains(&&br#"{"key":"same","siblings":["","\n","x","x",{"base64":"gA=="}]}"#[..])
     );
+    let parsed: Vec<Value> = (lines.iter().filter(|line| !line.is_empty()))
+        .map(|line| serde_json::from_slice(line).expect("JSON"))
+        .collect();
+    let lost = |row: &&Value| !parsed.contains(row);
+    assert_eq!(odd.as_array().expect("rows").iter().find(lost), None);
     let said = done(&second, &["import", &file("one")]);
     assert_eq!(said, "3012 rows written, 0 lines refused\n");
     assert!(export(&second, "three") == exported, "of the other node");
@@ -280,4 +286,24 @@ fn a_file_that_is_not_whole_or_not_understood_is_told_with_its_line() {
     );
     assert_eq!(import(&two, &[]).0, 0);
     assert_eq!(node.rows("v"), ["a\t1"]);
+}
+
+#[test]
+fn an_export_from_a_node_that_is_no_member_says_so() {
+    let root = tempfile::tempdir().expect("a directory");
+    // No address of a port 1 leads to a member.
+    let flags = ["--join", "127.0.0.1:1"];
+    let node = Node::start_with("alone", &root.path().join("alone"), None, &flags);
+    done(&node, &["put", "t", "a", "1"]);
+    let output = node.client(&["export", "--table", "t"]);
+    assert_eq!(code(&output), 0);
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("the node is joining: it may lack rows of \"t\""),
+        "{said}"
+    );
+    let (_root, member) = lone();
+    done(&member, &["put", "t", "a", "1"]);
+    let output = member.client(&["export", "--table", "t"]);
+    assert_eq!(text(&output.stderr), "");
 }

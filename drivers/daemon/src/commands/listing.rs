@@ -12,6 +12,9 @@ use crate::table::{Table, unexpected};
 /// Rows asked for at once.
 const LIMIT: u32 = 1000;
 
+/// The header by which a node that is no full member says so.
+const PHASE: &str = "x-rumormill-state";
+
 /// How long each read of a page may take: its values may have to come from a disk that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -19,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Pages {
     connection: Connection,
     next: Option<String>,
+    /// The node's word for its phase while it is no full member.
+    phase: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +39,7 @@ impl Pages {
         Pages {
             connection: Connection::new(endpoint, PATIENCE),
             next: Some(format!("/v1/usr/{table}?prefix={prefix}&limit={LIMIT}")),
+            phase: None,
         }
     }
 
@@ -46,6 +52,9 @@ impl Pages {
         if answer.status != 200 {
             return Err(answer.refusal());
         }
+        if let Some(phase) = answer.header(PHASE) {
+            self.phase = Some(phase.to_string());
+        }
         let page: Page<R> = serde_json::from_slice(&answer.body).map_err(|_| unexpected())?;
         let is_path = |path: &String| path.bytes().all(|byte| byte.is_ascii_graphic());
         match &page.next {
@@ -53,5 +62,10 @@ impl Pages {
             _ => self.next = page.next,
         }
         Ok(Some(page.rows))
+    }
+
+    /// The phase of a node that may lack rows, since it was no full member when it gave some page.
+    pub(super) fn phase(&self) -> Option<&str> {
+        self.phase.as_deref()
     }
 }

@@ -453,6 +453,15 @@ mod tests {
     }
 
     #[test]
+    fn siblings_are_written_in_the_order_of_their_bytes() {
+        let found = row(b"{\"key\":\"k\",\"siblings\":[{\"base64\":\"/w==\"},\"b\",\"\",\"ab\"]}");
+        let mut out = Vec::new();
+        write_row(&found.expect("a row"), &mut out).expect("memory");
+        let expected = b"{\"key\":\"k\",\"siblings\":[\"\",\"ab\",\"b\",{\"base64\":\"/w==\"}]}\n";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
     fn text_and_base64_are_bytes() {
         let found = row(b"{\"value\":{\"base64\":\"/wA=\"},\"key\":\"a\\tb\"}");
         assert_eq!(found, Ok(row_of(b"a\tb".to_vec(), vec![0xff, 0])));

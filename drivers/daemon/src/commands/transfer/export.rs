@@ -173,6 +173,12 @@ impl Work {
                 self.bar.inc(1);
             }
         }
+        if let Some(phase) = pages.phase() {
+            let name = exported.table.name();
+            eprintln!(
+                "rumormill: the node is {phase}: it may lack rows of {name:?} that exist, or have some that are deleted"
+            );
+        }
         Ok(rows)
     }
 }
