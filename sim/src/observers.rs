@@ -336,6 +336,7 @@ impl Observers {
             }
         }
         self.pushes.on_event(teller.at_us, event);
+        self.grafts.on_event(teller.node, event);
         let found = self.older_copies.on_event(teller.place(), event);
         self.found.add_once(found);
         let boot = (teller.running, teller.turn);

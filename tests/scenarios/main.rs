@@ -315,6 +315,7 @@ fn plans_that_once_failed_hold() {
         "a_newcomer_that_writes_at_once",
         "a_newcomer_that_writes_below_what_was_freed",
         "a_newcomer_whose_row_is_only_on_disk",
+        "a_row_announced_while_a_store_is_out_of_space",
         "a_session_asked_for_twice",
         "a_sibling_written_where_one_was_lost",
         "a_write_after_the_end_of_a_row_from_a_fast_clock",

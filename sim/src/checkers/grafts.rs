@@ -8,7 +8,7 @@ use hashbrown::HashSet;
 use rumormill_core::wire::{ClassContext, ClusterMessage, GossipMessage, Message, RowBatch};
 use rumormill_core::{
     Actor, LinkId, Node, Seq,
-    io::Links,
+    io::{Event, Links},
     table::{RowClass, Version},
 };
 
@@ -47,6 +47,8 @@ struct IHaves {
     waiting: BTreeMap<Dot, Wait>,
     /// Links over which the node has sent what is for members alone: rows may be asked for there.
     trusted: BTreeSet<LinkId>,
+    /// The store has no space: the node takes no rows, and no IHAVEs, until all that waited is on its disk.
+    is_stalled: bool,
 }
 
 impl IHaves {
@@ -83,6 +85,9 @@ impl IHaves {
 
     /// A peer names a dot that was written at `born_us`.
     fn named(&mut self, dot: Dot, born_us: u64, (link, due_us, after): (LinkId, u64, Seq)) {
+        if self.is_stalled {
+            return;
+        }
         let judged = born_us > self.since_us && self.trusted.contains(&link);
         if self.known.insert(dot) && judged && self.waiting.len() < MAX_WAITING {
             self.waiting.insert(
@@ -231,6 +236,16 @@ impl Grafts {
         rows.chain(came).for_each(|dot| ihaves.came(dot));
     }
 
+    /// The node tells that its store is out of space, or is no longer.
+    pub(crate) fn on_event(&mut self, node: usize, event: &Event) {
+        let ihaves = &mut self.nodes[node];
+        match event {
+            Event::StoreStalled(_) => ihaves.is_stalled = true,
+            Event::StoreRecovered => ihaves.is_stalled = false,
+            _ => {}
+        }
+    }
+
     /// The node cannot be expected to ask.
     pub(crate) fn excuse(&mut self, node: usize) {
         self.nodes[node].excuse();
@@ -320,6 +335,7 @@ mod tests {
         assert!(!is_found(|_| {}, IHaves::excuse));
         assert!(!is_found(|_| {}, |ihaves| ihaves.turns(LINK)));
         assert!(!is_found(|ihaves| ihaves.turns(LINK), |_| {}));
+        assert!(!is_found(|ihaves| ihaves.is_stalled = true, |_| {}));
         let mut ihaves = IHaves::new(10);
         ihaves.trusts(LINK);
         ihaves.named(dot(1), 10, (LINK, 0, Seq(0)));
