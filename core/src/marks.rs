@@ -164,6 +164,8 @@ marks! {
     PushBeforeJoined = "push-before-joined",
     /// A request waited behind the load of its key.
     RequestWaitsForLoad = "request-waits-for-load",
+    /// A member that was asked for what differs has rows that were lost or replaced here: it was asked again.
+    RejoinAgain = "rejoin-again",
     /// A rejoin waited for a member that has all that the node once had.
     RejoinPutOff = "rejoin-put-off",
     /// A rejoin lost a row whose value could not be read.

@@ -271,6 +271,17 @@ rules! {
     /// Puts a rejoin off while the member lacks dots that this node held. Rule 9.
     rejoins_await_past, RejoinNotPutOff = "rejoin-not-put-off", "A rejoin takes any member, also one that lacks what the node held.";
 
+    /// Asks again for the rows of dots that a member keeps and that have none here. Rule 9.
+    looks_for_kept, KeptUnchecked = "kept-unchecked", "A node that rejoins takes a row that the member keeps for present, whether or not it is.", rare;
+    /// Asks again for a row that the member keeps and that has ended here. Rule 9.
+    asks_for_ended, KeptEnded = "kept-ended", "A node that rejoins takes a row that has ended here for the same as the member's, which has not.", rare;
+    /// Compares a row that was replaced under the session with the version of it that the member keeps. Rule 9.
+    compares_replaced, KeptReplacedForgotten = "kept-replaced-forgotten", "A delete under the session of a rejoin is compared with no row of the member, though that keeps the version which it replaced.", rare;
+    /// Sends the tombstone of a row that has ended, whose dot the client may have the row of. Rule 9.
+    sends_tombstones_whole, KeptTombstones = "kept-tombstones", "A member sends the dot of a tombstone alone to a node that compares its rows.", rare;
+    /// Tells watchers of the rows that a rejoin drops. Rule 9.
+    tells_removed, RemovedUntold = "removed-untold", "Watchers are not told of rows that a rejoin drops.";
+
     // Nodes that begin with a checkpoint.
     /// Makes a new node of a checkpoint that was restored. Rule 12.
     restored_is_new, RestoredIsItself = "restored-is-itself", "A node that begins with a checkpoint goes on as the node that made it.", rare;

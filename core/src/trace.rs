@@ -167,12 +167,16 @@ impl Display for Trace<'_, GossipMessage> {
                 let basis = match pull.basis {
                     PullBasis::Whole(_) => "whole",
                     PullBasis::Digest(_) => "digest",
+                    PullBasis::Compare(_) => "compare",
                     PullBasis::Within { .. } => "within",
                 };
                 write!(f, "pull basis={basis} claim={}", pull.durable.is_some())
             }
             GossipMessage::Page(page) => {
                 write!(f, "page number={} last={} ", page.page, page.last.is_some())?;
+                if !page.kept.is_empty() {
+                    write!(f, "kept={} ", runs(&page.kept))?;
+                }
                 rows(f, &page.rows)
             }
             GossipMessage::PageAck { page, .. } => write!(f, "page-ack page={page}"),

@@ -26,7 +26,7 @@ use crate::id::{Actor, ClusterId};
 pub const MAGIC: [u8; 4] = *b"RMRM";
 
 /// The oldest and the newest wire version this program speaks.
-pub const VERSIONS: (u16, u16) = (5, 5);
+pub const VERSIONS: (u16, u16) = (6, 6);
 
 /// 128 random bits for the handshake of one stream. No copy of it can be made, so that no stream gets that of another.
 #[derive(Debug, PartialEq, Eq)]

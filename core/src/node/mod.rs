@@ -8,7 +8,7 @@ mod sessions;
 mod settings;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod turn;
 
 use alloc::collections::BTreeMap;

@@ -31,7 +31,7 @@ mod modes;
 mod names;
 mod namesake;
 #[cfg(feature = "mutants")]
-mod planted;
+pub(crate) mod planted;
 mod push;
 mod refusals;
 mod relay;

@@ -121,13 +121,6 @@ impl Catalog {
         (0..self.all.len() as u32).map(TableId)
     }
 
-    /// Returns the groups of rows of users' tables.
-    pub(crate) fn user_groups(&self) -> Vec<TableId> {
-        self.ids()
-            .filter(|id| self.listed(*id).is_some() && self.group(*id) == *id)
-            .collect()
-    }
-
     /// Returns how many names of users are known.
     #[cfg(test)]
     pub(crate) fn names(&self) -> usize {

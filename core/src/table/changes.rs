@@ -17,7 +17,7 @@ pub(crate) enum Entry {
         /// Its place there.
         slot: Slot,
     },
-    /// A row's tombstone was freed: the key is kept so that a watcher still learns of the delete.
+    /// A row's tombstone was freed, or a rejoin has dropped the row: the key is kept so that a watcher still learns of the delete.
     Freed {
         /// Its table.
         table: TableId,
@@ -31,7 +31,7 @@ pub(crate) enum Entry {
         /// The table.
         table: TableId,
     },
-    /// Everything at or below a drop marker, or everything, was removed from all users' tables.
+    /// Everything at or below a drop marker was removed from all users' tables.
     FlushedAll,
 }
 

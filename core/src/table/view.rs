@@ -312,7 +312,7 @@ pub enum ChangeKind {
     },
     /// Everything in the table up to now was removed.
     Flushed {
-        /// Whether all users' tables were flushed, or are read anew in a rejoin, and not this one alone.
+        /// Whether all users' tables were flushed, and not this one alone.
         all: bool,
     },
 }

@@ -229,6 +229,9 @@ pub enum PullBasis {
     /// Its contexts in short, because they name many actors. The answer is [`GossipMessage::DigestDiff`], and then the sender asks again; or
     /// a last page without rows, if nothing differs.
     Digest(Vec<ClassDigest>),
+    /// It takes over all that the receiver has: every row comes, but for those of these dots a dot is enough, since the sender may have the row.
+    /// Only row classes in which a dot names one version are in it.
+    Compare(Vec<ClassContext>),
     /// Its contexts in the scope that the receiver has named: the session is about nothing else.
     Within {
         /// The scope.
@@ -338,6 +341,9 @@ wire! {
         pub page: u32,
         /// The rows.
         pub rows: RowBatch,
+        /// The dots of rows that the server has, and that the client has too unless it has lost them: at most 4,096 of those that
+        /// [`PullBasis::Compare`] named.
+        pub kept: Vec<ClassContext>,
         /// On the last page.
         pub last: Option<Snapshot>,
     }

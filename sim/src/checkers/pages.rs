@@ -81,6 +81,7 @@ mod tests {
                 tables: Vec::new(),
                 rows: Vec::new(),
             },
+            kept: Vec::new(),
             last: None,
         }))
     }

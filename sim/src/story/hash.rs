@@ -110,6 +110,7 @@ pub(super) fn basis_hash(basis: &PullBasis) -> u64 {
             let class = [2, u64::from(digest.class)];
             class.into_iter().chain(digest.sums.iter().copied())
         })),
+        PullBasis::Compare(contexts) => fold([4, dots_of(contexts).1]),
         PullBasis::Within {
             scope,
             since,

@@ -192,10 +192,12 @@ impl<'a> Line<'a> {
                 freed_on.flat_map(|(node, claim)| [node.0, claim.generation, claim.batch]);
             fold([dots_of(&last.contexts).1, last.freed, fold(freed_on)])
         });
-        self.num("page", page.page)
-            .num("last", last.is_some())
-            .mute([page.session, adopts])
-            .rows(&page.rows)
+        let (kept, dots) = dots_of(&page.kept);
+        self.num("page", page.page).num("last", last.is_some());
+        if kept > 0 {
+            self.num("kept", kept);
+        }
+        self.mute([page.session, adopts, dots]).rows(&page.rows)
     }
 
     fn pull(&mut self, pull: &Pull) -> &mut Self {

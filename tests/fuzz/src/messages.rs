@@ -286,6 +286,19 @@ fn act(turn: u64, now: Now, nodes: &mut [Node]) {
             expires: (turn % 4 == 3).then(|| now.wall + Duration::from_millis(100)),
         },
     };
+    if turn == 0 {
+        // Before it enters: so it compares its rows with a member's.
+        let (key, value) = (b"own", Bytes::from_static(b"row"));
+        let expires = None;
+        let write = Write::Put {
+            key,
+            value,
+            expires,
+        };
+        nodes[2]
+            .write(now, TableId::DEFAULT, write)
+            .expect("a node that joins takes writes");
+    }
     if turn.is_multiple_of(5) {
         // Refused once the node is leaving.
         let _ = nodes[at].write(now, TableId::DEFAULT, write);
@@ -333,10 +346,13 @@ fn carry_out(nodes: &[Node], at: usize, output: Output) -> Vec<(usize, Input)> {
 
 /// A few of each kind, from the beginning, the middle and the end.
 fn choose(messages: &[Arc<wire::Message>]) -> Vec<Vec<u8>> {
-    // The first word of a message's line is its kind.
+    // The first word of a message's line is its kind. Pulls differ by their basis.
     let kind = |msg: &wire::Message| {
         let line = Trace(msg).to_string();
-        line.split(' ').next().unwrap_or_default().to_string()
+        let mut words = line.split(' ');
+        let first = words.next().unwrap_or_default();
+        let basis = words.find(|word| word.starts_with("basis="));
+        first.to_string() + basis.unwrap_or_default()
     };
     let mut out = Vec::new();
     let mut done = Vec::new();

@@ -67,6 +67,43 @@ pub(super) fn a_node_that_begins_with_a_checkpoint_is_a_new_member_and_revives_n
     assert_eq!(lab.node(new).id(), id, "it stays that node");
 }
 
+#[test]
+fn a_node_that_begins_with_a_checkpoint_fetches_what_has_changed_since() {
+    let mut lab = Lab::new(2, Storage::Ordered, true);
+    lab.run(3_000);
+    (0..500).for_each(|n| lab.put(0, &std::format!("k{n}"), "v"));
+    lab.run(3_000);
+    let copy = lab.disks[1].clone();
+    for n in 0..5 {
+        lab.put(0, &std::format!("k{n}"), "newer");
+        lab.delete(0, &std::format!("k{}", 10 + n));
+        lab.put(0, &std::format!("later{n}"), "v");
+    }
+    lab.run(5_000);
+    assert_eq!(lab.tombstones(), [0, 0], "the deletes are freed");
+    let new = lab.begin_with(&copy, &[0]);
+    let key = |key: &str| {
+        let mut keys = lab.disks[new].keys();
+        let found = keys.find(|record| record.ends_with(key.as_bytes()));
+        found.cloned().unwrap()
+    };
+    // Records that are the same when the node has rejoined were not written, since these ones are of no form.
+    let (same, gone) = (key("k77"), key("k12"));
+    lab.disks[new].insert(same.clone(), Bytes::new());
+    lab.run(5_000);
+    assert_eq!(lab.phase_of(new), "member");
+    assert!(lab.marked(new, "rejoined"));
+    let now = lab.now;
+    let fetched = lab.node(new).status(now).received.fetched;
+    // The rows of members are among them.
+    assert!((10..30).contains(&fetched), "{fetched}");
+    assert!(lab.disks[new][&same].is_empty() && !lab.disks[new].contains_key(&gone));
+    assert_eq!(lab.everywhere("k0"), std::vec![value("newer"); 3]);
+    assert_eq!(lab.everywhere("k12"), std::vec![None; 3]);
+    assert_eq!(lab.everywhere("k77"), std::vec![value("v"); 3]);
+    assert_eq!(lab.everywhere("later4"), std::vec![value("v"); 3]);
+}
+
 /// Three members delete a row, and free that, between two checkpoints of one of them; then all are lost.
 fn lost_cluster() -> (Lab, Disk, Disk) {
     let (mut lab, older) = Lab::with_an_old_copy();

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::caught;
 use crate::mutants::Mutant;
+use crate::table::gossip::tests::{kept, rejoin};
 
 caught! {
     AgreesTwice as agrees_twice by evict::of_two_that_want_to_evict_each_other_a_member_agrees_with_one, "eviction-refused";
@@ -43,6 +44,12 @@ caught! {
     HiddenSentDead as hidden_sent_dead by expiry::a_newcomer_gets_rows_from_a_member_that_hides_them, "the newcomer";
     JoinerExpires as joiner_expires by expiry::a_joining_node_ends_no_row, "joining: hidden";
     JumpBelieved as jump_believed by expiry::two_clocks_of_three_that_jump_for_a_moment_end_no_row, "a moment";
+    KeptUnchecked as kept_unchecked by kept::a_row_that_was_lost_is_asked_for_again, "it has come";
+    KeptEnded as kept_ended by kept::a_row_that_has_ended_here_alone_comes_back, "it has not ended for the member";
+    KeptReplacedForgotten as kept_replaced_forgotten by kept::writes_under_the_session_are_written_again_over_what_the_member_keeps, "the delete is proposed";
+    KeptTombstones as kept_tombstones by kept::a_row_that_has_ended_at_the_member_ends, "it ends here too";
+    RejoinKeepsCoverage as rejoin_keeps_coverage by rejoin::coverage_of_what_the_member_lacks_is_forgotten, "would pass for obsolete";
+    RemovedUntold as removed_untold by kept::a_delete_that_was_freed_meanwhile_takes_its_row_and_is_told, "watchers are told of it";
     LeaveUnasked as leave_unasked by membership::a_leave_waits_for_acks_of_two_or_says_what_it_leaves_behind, "one has everything, and is not enough";
     FoundsUntold as founds_untold by waits::a_node_whose_seed_leads_back_to_it_says_so_and_begins_a_cluster_only_when_told_to, "by itself";
     IdStaysBehind as id_stays_behind by ids::an_id_follows_its_definition, "at once";

@@ -87,10 +87,18 @@ fn status(clock: u64) -> Status {
 }
 
 fn pull(have: Vec<ClassContext>) -> Message {
+    pull_with(wire::PullBasis::Whole(have))
+}
+
+fn compare(have: Vec<ClassContext>) -> Message {
+    pull_with(wire::PullBasis::Compare(have))
+}
+
+fn pull_with(basis: wire::PullBasis) -> Message {
     Message::Gossip(GossipMessage::Pull(Pull {
         // Above all that the members have asked for by themselves.
         session: 1 << 60,
-        basis: wire::PullBasis::Whole(have),
+        basis,
         durable: None,
         status: status(0),
     }))
@@ -125,6 +133,12 @@ fn broken() -> Vec<(Message, Refusal)> {
         (push(some, 1, "default", row(u64::MAX, 5)), Refusal::BadRow),
         (pull(one(std::vec![(5, 4)])), Refusal::BadRuns),
         (pull(one(std::vec![(1, u64::MAX)])), Refusal::BadRuns),
+        (compare(one(std::vec![(5, 4)])), Refusal::BadRuns),
+        (compare(one(std::vec![(1, 2), (2, 3)])), Refusal::BadRuns),
+        (
+            compare(std::vec![covers(twice.clone())]),
+            Refusal::ActorTwice
+        ),
         (pull(std::vec![covers(twice)]), Refusal::ActorTwice),
         (
             pull(std::vec![covers(Vec::new()), covers(Vec::new())]),
@@ -290,7 +304,19 @@ fn any_message(u: &mut Unstructured<'_>) -> arbitrary::Result<Message> {
             _ => Err(arbitrary::Error::IncorrectFormat),
         }
     };
-    Ok(match u.int_in_range(0..=18)? {
+    Ok(match u.int_in_range(0..=20)? {
+        19 => compare(dots),
+        20 => Message::Gossip(GossipMessage::Page(wire::Page {
+            session: u.int_in_range(0..=2)?,
+            page: u.int_in_range(0..=2)?,
+            rows: push_of(u)?,
+            kept: dots.clone(),
+            last: u.arbitrary::<bool>()?.then_some(wire::Snapshot {
+                contexts: dots,
+                freed: clock,
+                freed_on: Vec::new(),
+            }),
+        })),
         18 => Message::Cluster(ClusterMessage::Holds(std::vec![ClaimNumber {
             generation: u.arbitrary()?,
             batch: counter,

@@ -9,7 +9,7 @@ mod received;
 mod replica;
 mod restored;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::vec::Vec;
 
@@ -58,6 +58,8 @@ pub(crate) struct Gossip {
     /// The coverage of users' tables that a node had when it began to rejoin, and when that was.
     past: Vec<(RowClass, Context)>,
     rejoining_since: Instant,
+    /// How the next member is asked for what differs.
+    asking: Asking,
     settled: Settled,
     /// Not before this is it looked again which rows have to end.
     end_rows_at: Instant,
@@ -80,6 +82,7 @@ impl Gossip {
             pending_rejoin: None,
             past: Vec::new(),
             rejoining_since: now,
+            asking: Asking::default(),
             settled: Settled::default(),
             end_rows_at: now,
         }
@@ -230,6 +233,8 @@ impl Gossip {
     /// Forgets what others claimed before this node became a full member.
     pub(crate) fn became_full(&mut self) {
         self.pending_rejoin = None;
+        self.asking = Asking::default();
+        self.replica.end_hint();
         self.stability.forget_all();
     }
 

@@ -44,7 +44,7 @@ pub enum Change<K, V> {
     },
     /// Everything in the table up to now was removed.
     Flushed {
-        /// Whether all users' tables were flushed, or are read anew in a rejoin, and not this one alone.
+        /// Whether all users' tables were flushed, and not this one alone.
         all: bool,
     },
 }

@@ -212,6 +212,9 @@ impl Gossip {
         }
         let (extent, have) = match basis {
             PullBasis::Whole(contexts) => (Extent::All, read_contexts(&contexts)?),
+            PullBasis::Compare(contexts) => {
+                (Extent::Compared(read_contexts(&contexts)?), Vec::new())
+            }
             PullBasis::Within {
                 scope,
                 since,
@@ -304,7 +307,7 @@ impl Gossip {
             let many =
                 self.replica.coverage().actors_seen() > env.seat.config.limits.context_actors;
             let (form, basis) = match (rejoin, many) {
-                (true, _) => (Form::Rejoin, PullBasis::Whole(Vec::new())),
+                (true, _) => self.ask_to_compare(),
                 (false, true) => {
                     let digest = self.replica.coverage_mut().digest();
                     (Form::Digest, PullBasis::Digest(write_digest(&digest)))
@@ -405,7 +408,7 @@ impl Gossip {
                 }));
             }
             PageVerdict::Rejoin {
-                rows,
+                staged,
                 adopt,
                 freed,
                 with,
@@ -413,7 +416,9 @@ impl Gossip {
                 if self.is_behind(env.fx, &adopt) {
                     return Ok(Paged::Behind);
                 }
-                let rejoin = self.replica.begin_rejoin(env.catalog, rows, adopt, freed)?;
+                let rejoin = self
+                    .replica
+                    .begin_rejoin(env.catalog, staged, adopt, freed)?;
                 let rejoined = self.rejoin(env, link, with, rejoin);
                 return Ok(rejoined.map_or(Paged::Merged, Paged::Rejoined));
             }

@@ -1,6 +1,8 @@
-//! Rejoining: a member's rows have come whole, and this node's own are compared with them once their values are in memory.
+//! Rejoining: all that differs of a member's rows has come, and this node's own are compared with them once their values are in memory. If rows
+//! are lacking that the member took for known here, it is asked again.
 
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::effects::Effects;
@@ -9,9 +11,12 @@ use crate::id::{Actor, LinkId, NodeId};
 use crate::marks::Mark;
 use crate::table::env::Env;
 use crate::table::gossip::Gossip;
-use crate::table::gossip::replica::{Loaded, Place, Rejoin};
+use crate::table::gossip::replica::{
+    Asking, Contexts, Form, Loaded, Place, Rejoin, write_contexts,
+};
 use crate::table::{Context, RowClass, Runs};
 use crate::time::Instant;
+use crate::wire::PullBasis;
 
 /// How long a node that is rejoining looks for a member that has all that it once had. Longer, and it may be the only one that has it.
 const REJOIN_PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +42,23 @@ pub(crate) struct Rejoined {
 }
 
 impl Gossip {
+    /// Returns how a member is asked for all that this node has to take over.
+    pub(crate) fn ask_to_compare(&mut self) -> (Form, PullBasis) {
+        let hint = self.replica.begin_hint(&self.asking);
+        let basis = match self.asking {
+            Asking::Nothing => PullBasis::Whole(Vec::new()),
+            Asking::Covered | Asking::CoveredBut(_) => PullBasis::Compare(write_contexts(&hint)),
+        };
+        (Form::Rejoin(hint), basis)
+    }
+
+    /// Asks a member again, since rows are lacking here that it keeps.
+    fn ask_again(&mut self, env: &mut Env<'_>, link: LinkId, lacking: Contexts) {
+        env.fx.mark(Mark::RejoinAgain);
+        self.asking.step_down(lacking);
+        self.anti_entropy.pull_at_once(env.fx.now().mono, link);
+    }
+
     /// Begins to compare everything that a member holds with this node's rows.
     pub(crate) fn rejoin(
         &mut self,
@@ -91,6 +113,11 @@ impl Gossip {
     fn rejoin_if_complete(&mut self, env: &mut Env<'_>) -> Option<Rejoined> {
         let mut pending = self.pending_rejoin.take()?;
         if pending.todo.is_empty() && pending.wanted.is_empty() {
+            let lacking = self.replica.lacking(&env.rows(), &mut pending.rejoin);
+            if !lacking.is_empty() {
+                self.ask_again(env, pending.link, lacking);
+                return None;
+            }
             // Rows may have been written, and have left memory, while others were loaded.
             pending.todo = self.replica.cold_proposals(&env.rows(), &pending.rejoin);
             if pending.todo.is_empty() {
@@ -118,6 +145,7 @@ impl Gossip {
             .filter(|(class, _)| *class != RowClass::Sys)
             .collect();
         self.rejoining_since = now;
+        self.asking = Asking::default();
     }
 
     /// Returns whether a member lacks what this node held when it began to rejoin. Others may have deleted some of that, which this member does

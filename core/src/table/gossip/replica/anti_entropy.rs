@@ -4,6 +4,8 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::kept::read_kept;
+use super::rejoin::Staged;
 use crate::config::{Limits, Timing};
 use crate::effects::Effects;
 use crate::id::{LinkId, NodeId};
@@ -75,18 +77,18 @@ struct Asked {
     /// The peer was told a digest, and has not named a scope yet.
     unscoped: bool,
     /// Rows kept apart: a node that rejoins merges nothing before it has everything.
-    staged: Option<Vec<RowBatch>>,
+    staged: Option<Staged>,
 }
 
 /// How a session is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// With this node's contexts.
     Whole,
     /// With a digest of them: the peer says first in which parts its own differ.
     Digest,
-    /// As one that has nothing: what comes is compared with what is here when it is complete.
-    Rejoin,
+    /// As one that takes over everything, with the dots that it may have rows of: what comes is compared with what is here when it is complete.
+    Rejoin(Contexts),
 }
 
 /// The disagreement with one peer, as far as known.
@@ -118,7 +120,7 @@ pub(crate) enum Verdict {
     },
     /// A rejoin is complete: everything the member holds.
     Rejoin {
-        rows: Vec<RowBatch>,
+        staged: Staged,
         adopt: Contexts,
         freed: Hlc,
         with: NodeId,
@@ -320,7 +322,15 @@ impl AntiEntropy {
         form: Form,
     ) -> u64 {
         let session = self.number();
-        let staged = (form == Form::Rejoin).then(Vec::new);
+        let unscoped = form == Form::Digest;
+        let staged = match form {
+            Form::Rejoin(hint) => Some(Staged {
+                rows: Vec::new(),
+                kept: Vec::new(),
+                hint,
+            }),
+            Form::Whole | Form::Digest => None,
+        };
         let asked = Asked {
             node,
             link,
@@ -328,7 +338,7 @@ impl AntiEntropy {
             last: None,
             rows: 0,
             touched: now,
-            unscoped: form == Form::Digest,
+            unscoped,
             staged,
         };
         self.asked.insert(session, asked);
@@ -398,6 +408,8 @@ impl AntiEntropy {
         else {
             return Ok(Verdict::Ignore);
         };
+        let hint = asked.staged.as_ref().map(|staged| &staged.hint);
+        let kept = read_kept(&page.kept, hint.unwrap_or(&Contexts::new()))?;
         asked.touched = fx.now().mono;
         if !asked.received.insert(page.page) {
             return Ok(Verdict::Ignore);
@@ -414,7 +426,8 @@ impl AntiEntropy {
         let complete = complete || !fx.rules().adopts_after_last_row() && asked.last.is_some();
         let mut rows = page.rows;
         if let Some(staged) = &mut asked.staged {
-            staged.push(core::mem::replace(
+            staged.kept.push(kept);
+            staged.rows.push(core::mem::replace(
                 &mut rows,
                 RowBatch {
                     actors: Vec::new(),
@@ -456,7 +469,7 @@ impl AntiEntropy {
         self.forget(asked.link);
         match asked.staged {
             Some(staged) => Verdict::Rejoin {
-                rows: staged,
+                staged,
                 adopt,
                 freed,
                 with: asked.node,

@@ -16,6 +16,7 @@ mod expiry;
 mod flushes;
 mod freed_on;
 mod index;
+mod kept;
 mod listing;
 mod names;
 mod order;
@@ -53,6 +54,8 @@ pub(crate) use digest::{Scope, read_digest, write_digest};
 use flushes::Flush;
 pub(crate) use flushes::{AT_ONCE, WAITING};
 pub(crate) use freed_on::{FreedOn, KEPT as KEPT_NUMBERS};
+pub(crate) use kept::Asking;
+use kept::Overwritten;
 pub(crate) use order::{InOrder, Order};
 pub(crate) use outbox::Outbox;
 pub(crate) use rejoin::Rejoin;
@@ -143,6 +146,8 @@ pub(crate) struct Replica {
     redefined: BTreeMap<TableId, u64>,
     /// Cold rows whose values the sessions served here wait for, and for which no load was asked yet.
     wanted: VecDeque<Place>,
+    /// Rows replaced here since a member was asked for what differs; `None` where none was.
+    overwritten: Option<Overwritten>,
     limits: Limits,
 }
 
@@ -183,6 +188,7 @@ impl Replica {
             strays: Strays::default(),
             redefined: BTreeMap::new(),
             wanted: VecDeque::new(),
+            overwritten: None,
             limits,
         }
     }
@@ -505,6 +511,9 @@ impl Replica {
                 self.coverage.unlink(class, actor, counter, told);
             }
             return;
+        }
+        if let Some(overwritten) = self.overwritten.as_mut().filter(|_| told.is_some()) {
+            overwritten.note(class, self.coverage.actor(row.actor), row);
         }
         self.coverage.unlink(class, row.actor, row.counter, told);
     }

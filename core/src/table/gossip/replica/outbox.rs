@@ -108,6 +108,16 @@ impl Batcher {
         self.bytes += bytes;
     }
 
+    /// Whether so many bytes that are of no row still fit.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= self.max_bytes
+    }
+
+    /// Counts bytes that are of no row.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.batch.rows.is_empty()
     }

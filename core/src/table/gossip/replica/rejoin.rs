@@ -1,11 +1,13 @@
 //! Rejoin: the one way back for a node whose coverage can no longer be trusted.
 //!
-//! It compares its live rows with everything one member holds. A row whose dot the member covers and that the member does not
+//! It compares its live rows with everything one member holds: the rows that came, and the rows of its own that the member keeps, of which the dots
+//! came alone ([`kept`](super::kept)). A row whose dot the member covers and that the member does not
 //! have was deleted meanwhile: it is dropped. A row whose dot the member does not cover is written again as a new dot, unless the
 //! member's row is newer. Its clock stays, but is raised above that of any tombstone the member has freed: such a delete could
 //! no longer be seen to win. (A fresh clock would be as safe, and would override newer writes that the member has not seen.) Then it adopts the member's contexts in the same batch. Deletes that the
 //! member does not cover are treated like such rows where the member still has the key. A row to be written again whose value is only
-//! in the store is loaded first; all is compared anew once the values are here.
+//! in the store is loaded first; all is compared anew once the values are here. Rows that the member keeps stay as they are, in memory and in the
+//! store.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -14,15 +16,17 @@ use bytes::Bytes;
 
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
+use super::kept::{add_all, is_within};
 use super::record;
 use super::write::Fresh;
-use super::{Arrival, Replica, Value};
+use super::{Arrival, Replica, StoredRow, Value};
 use crate::effects::Effects;
 use crate::error::ReadError;
-use crate::id::TableId;
+use crate::id::{Actor, TableId};
 use crate::io::StoreOp;
 use crate::marks::Mark;
 use crate::refusals::Refusal;
+use crate::rules::Rules;
 use crate::table::Slot;
 use crate::table::catalog::Catalog;
 use crate::table::causal::Dot;
@@ -41,6 +45,19 @@ struct Proposal {
     clock: Hlc,
 }
 
+/// A version of a row, in the order of versions.
+type Versioned = (Hlc, Actor, u64);
+
+/// A row that was removed, and its number in the log of changes.
+struct Removed {
+    table: TableId,
+    key: Bytes,
+    arrival: u64,
+    expires: u64,
+    /// Whether readers saw it.
+    was_shown: bool,
+}
+
 /// A row with versions that the member does not know, and the origins of those.
 type Unknown = (Place, (SiblingRow, Vec<Dot>));
 
@@ -48,6 +65,10 @@ type Unknown = (Place, (SiblingRow, Vec<Dot>));
 pub(crate) struct Rejoin {
     sys: Vec<Arrival>,
     theirs: BTreeMap<Place, Arrival>,
+    /// Dots of rows that the member has and that did not come.
+    pub(super) kept: Contexts,
+    /// Versions that the member keeps and that were replaced here under the session, by place.
+    pub(super) replaced: BTreeMap<Place, Versioned>,
     adopt: Contexts,
     freed: Hlc,
     values: Values,
@@ -55,7 +76,38 @@ pub(crate) struct Rejoin {
     unreadable: BTreeSet<Place>,
 }
 
+/// All that a member has sent.
+pub(crate) struct Staged {
+    pub(super) rows: Vec<RowBatch>,
+    /// The dots of rows that it keeps, by page.
+    pub(super) kept: Vec<Contexts>,
+    /// The dots that it was asked with.
+    pub(super) hint: Contexts,
+}
+
 impl Rejoin {
+    /// Whether the member covers a dot.
+    pub(super) fn covers(&self, class: RowClass, actor: Actor, counter: u64) -> bool {
+        let mut adopt = self.adopt.iter();
+        let context = adopt.find(|(name, _)| *name == class);
+        context.is_some_and(|(_, context)| context.contains(actor, counter))
+    }
+
+    /// Whether the value of a row could not be read.
+    pub(super) fn is_unreadable(&self, place: &Place) -> bool {
+        self.unreadable.contains(place)
+    }
+
+    /// The version that the member has of a key, and whether it lives.
+    fn theirs(&self, rules: Rules, of: &Replica, place: &Place) -> Option<(Versioned, bool)> {
+        let came = self.theirs.get(place).map(|row| {
+            let version = (row.clock, of.actor(row.actor), row.counter);
+            (version, row.value.is_some())
+        });
+        let replaced = self.replaced.get(place).map(|version| (*version, true));
+        came.or(replaced.filter(|_| rules.compares_replaced()))
+    }
+
     /// A load for this rejoin has ended; nothing came when the row is no longer cold.
     pub(crate) fn loaded(&mut self, place: Place, loaded: Option<Result<Loaded, ReadError>>) {
         match loaded {
@@ -78,13 +130,20 @@ impl Replica {
     pub(crate) fn begin_rejoin(
         &mut self,
         catalog: &mut Catalog,
-        batches: Vec<RowBatch>,
+        staged: Staged,
         adopt: Contexts,
         freed: Hlc,
     ) -> Result<Rejoin, Refusal> {
+        let mut kept = Contexts::new();
+        for page in &staged.kept {
+            add_all(&mut kept, page);
+        }
+        if !kept.iter().all(|part| is_within(part, &adopt)) {
+            return Err(Refusal::BadKept);
+        }
         let mut theirs: BTreeMap<Place, Arrival> = BTreeMap::new();
         let mut sys = Vec::new();
-        for batch in batches {
+        for batch in staged.rows {
             for row in self.intern_batch(catalog, batch)? {
                 if catalog.class(row.table) == RowClass::Sys {
                     sys.push(row);
@@ -97,6 +156,8 @@ impl Replica {
         Ok(Rejoin {
             sys,
             theirs,
+            kept,
+            replaced: BTreeMap::new(),
             adopt,
             freed,
             values: Values::new(),
@@ -116,9 +177,10 @@ impl Replica {
             .collect()
     }
 
-    /// Replaces this node's user rows by the member's and proposes what the member did not know. Returns the rows dropped
-    /// and proposed. One batch. O(rows of both).
+    /// Replaces this node's user rows by the member's, but for those that the member keeps, and proposes what the member did not know. Returns the
+    /// rows dropped and proposed. One batch. O(rows of both).
     pub(crate) fn rejoin(&mut self, env: &mut RowEnv<'_>, mut rejoin: Rejoin) -> (u64, u64) {
+        self.end_hint();
         // The store's own tables know no deletes: they merge as ever.
         for row in core::mem::take(&mut rejoin.sys) {
             self.merge(env, row);
@@ -129,7 +191,7 @@ impl Replica {
         let (proposals, mut dropped) = self.compare(env, &rejoin);
         let (siblings, fewer) = self.compare_siblings(env, &rejoin);
         dropped += fewer;
-        self.remove_user_rows(env);
+        let removed = self.remove_others(env, &rejoin);
         for (class, context) in &rejoin.adopt {
             if env.fx.rules().rejoins_reset_coverage() && *class != RowClass::Sys {
                 self.reset_coverage(env.fx, *class, context);
@@ -137,7 +199,27 @@ impl Replica {
                 self.coverage.adopt(self.me, *class, context, env.fx);
             }
         }
-        for ((_, key), mut row) in rejoin.theirs {
+        self.place_theirs(env, rejoin.theirs);
+        let mut proposed = siblings.len() as u64;
+        for (place, versions) in siblings {
+            self.propose_siblings(env, place, versions);
+        }
+        // Above its own old version too, which others may still hold.
+        let raises = env.fx.rules().rejoins_raise_clocks();
+        let freed = if raises { rejoin.freed } else { Hlc(0) };
+        for proposal in proposals {
+            match self.propose(env, proposal, freed) {
+                true => proposed += 1,
+                false => dropped += 1,
+            }
+        }
+        self.tell_removed(env, removed);
+        (dropped, proposed)
+    }
+
+    /// Makes the rows that came the current ones of their keys, of which none is here.
+    fn place_theirs(&mut self, env: &mut RowEnv<'_>, theirs: BTreeMap<Place, Arrival>) {
+        for ((_, key), mut row) in theirs {
             let table = row.table;
             if let Some(siblings) = row.siblings.take() {
                 self.adopt_siblings(env, (table, key), *siblings);
@@ -149,67 +231,50 @@ impl Replica {
                 self.place(env, class, None, row);
             }
         }
-        let mut proposed = siblings.len() as u64;
-        for (place, versions) in siblings {
-            self.propose_siblings(env, place, versions);
+    }
+
+    /// Writes a row again that the member does not know. Returns false if its value cannot be read, so that it is lost here.
+    fn propose(&mut self, env: &mut RowEnv<'_>, proposal: Proposal, freed: Hlc) -> bool {
+        if proposal.value.is_cold() {
+            env.fx.mark(Mark::RejoinUnreadable);
+            return false;
         }
-        for proposal in proposals {
-            if proposal.value.is_cold() {
-                // Its value cannot be read, so the row is lost here.
-                env.fx.mark(Mark::RejoinUnreadable);
-                dropped += 1;
-                continue;
-            }
-            proposed += 1;
-            let value = proposal.value.resident().cloned();
-            let (table, key) = (proposal.table, proposal.key);
-            let found = self.rows.find(table, &key);
-            // Above its own old version too, which others may still hold.
-            let freed = if env.fx.rules().rejoins_raise_clocks() {
-                rejoin.freed
-            } else {
-                Hlc(0)
-            };
-            let above = proposal.clock.max(freed).max(self.drop_marker(table));
-            let fresh = Fresh {
-                table,
-                key: &key,
-                found,
-                value,
-                expires: proposal.expires,
-            };
-            self.put(env, fresh, above.next(), false);
-        }
-        (dropped, proposed)
+        let value = proposal.value.resident().cloned();
+        let (table, key) = (proposal.table, proposal.key);
+        let found = self.rows.find(table, &key);
+        let above = proposal.clock.max(freed).max(self.drop_marker(table));
+        let fresh = Fresh {
+            table,
+            key: &key,
+            found,
+            value,
+            expires: proposal.expires,
+        };
+        self.put(env, fresh, above.next(), false);
+        true
     }
 
     /// The rows that the member does not know, with loaded values where they are, and how many rows it has deleted.
     fn compare(&self, env: &RowEnv<'_>, rejoin: &Rejoin) -> (Vec<Proposal>, u64) {
         let mut proposals = Vec::new();
         let mut dropped = 0;
-        for (_, row) in self.rows.iter() {
+        let rules = env.fx.rules();
+        let kept = self.mark_kept(rules, rejoin);
+        for (slot, row) in self.rows.iter() {
             let class = env.catalog.class(row.table);
-            if class == RowClass::Sys || class.has_siblings() {
+            if class == RowClass::Sys || class.has_siblings() || kept[slot.index()] {
                 continue;
             }
-            let mut adopt = rejoin.adopt.iter();
-            let context = adopt
-                .find(|(name, _)| *name == class)
-                .map(|(_, context)| context);
             let actor = self.actor(row.actor);
-            let covered = context.is_some_and(|context| context.contains(actor, row.counter))
-                && env.fx.rules().rejoins_drop_covered();
+            let covered = rejoin.covers(class, actor, row.counter) && rules.rejoins_drop_covered();
             let place = (env.catalog.group(row.table), row.key.clone());
-            let other = rejoin.theirs.get(&place);
-            let newer = other.is_some_and(|other| {
-                (other.clock, self.actor(other.actor), other.counter)
-                    >= (row.clock, actor, row.counter)
-            });
+            let other = rejoin.theirs(rules, self, &place);
+            let newer = other.is_some_and(|(other, _)| other >= (row.clock, actor, row.counter));
             match (covered, row.value.is_dead()) {
                 (true, false) if other.is_none() => dropped += 1,
                 (true, _) => {}
                 (false, _) if newer => {}
-                (false, true) if other.is_none_or(|other| other.value.is_none()) => {}
+                (false, true) if other.is_none_or(|(_, lives)| !lives) => {}
                 (false, _) => {
                     let loaded = Self::value_of(row, rejoin.values.get(&place));
                     proposals.push(Proposal {
@@ -238,10 +303,8 @@ impl Replica {
                 continue;
             };
             let class = env.catalog.class(row.table);
-            let mut adopt = rejoin.adopt.iter();
-            let context = adopt.find(|(name, _)| *name == class);
             let covers = |dot: Dot| {
-                context.is_some_and(|(_, context)| context.contains(dot.actor, dot.counter))
+                rejoin.covers(class, dot.actor, dot.counter)
                     && env.fx.rules().rejoins_drop_covered()
             };
             let place = (row.table, row.key.clone());
@@ -272,24 +335,58 @@ impl Replica {
         (proposals, dropped)
     }
 
-    fn remove_user_rows(&mut self, env: &mut RowEnv<'_>) {
-        let slots: Vec<(Slot, TableId)> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| env.catalog.class(row.table) != RowClass::Sys)
-            .map(|(slot, row)| (slot, row.table))
-            .collect();
-        for (slot, table) in slots {
+    /// Removes the rows of users' tables but for those that the member keeps.
+    fn remove_others(&mut self, env: &mut RowEnv<'_>, rejoin: &Rejoin) -> Vec<Removed> {
+        let kept = self.mark_kept(env.fx.rules(), rejoin);
+        let rows = self.rows.iter();
+        // A row of the same key that came is what the member has now.
+        let stays = |slot: &Slot, row: &StoredRow| {
+            let place = || (env.catalog.group(row.table), row.key.clone());
+            kept[slot.index()] && !rejoin.theirs.contains_key(&place())
+        };
+        let others = rows.filter(|(slot, row)| {
+            env.catalog.class(row.table) != RowClass::Sys && !stays(slot, row)
+        });
+        let others: Vec<(Slot, TableId)> = others.map(|(slot, row)| (slot, row.table)).collect();
+        let mut removed = Vec::new();
+        for (slot, table) in others {
             let class = env.catalog.class(table);
+            let is_hidden = self.rows.is_hidden(slot);
             self.unlink(class, slot);
             if let Some(row) = self.rows.remove(slot) {
                 self.delete_stored(env, class, table, &row.key);
+                removed.push(Removed {
+                    table,
+                    arrival: row.arrival,
+                    expires: row.expires,
+                    was_shown: !row.value.is_dead() && !is_hidden,
+                    key: row.key,
+                });
             }
         }
-        for table in env.catalog.user_groups() {
-            env.fx.changed(env.catalog.public(table));
+        removed
+    }
+
+    /// Tells watchers of the rows that have gone. A delete that was in the log already is not told twice.
+    fn tell_removed(&self, env: &mut RowEnv<'_>, removed: Vec<Removed>) {
+        for row in removed {
+            let public = env.catalog.public(row.table);
+            if self.rows.find(row.table, &row.key).is_some() || !env.fx.rules().tells_removed() {
+                continue;
+            }
+            let entry = Entry::Freed {
+                table: row.table,
+                expired: !row.was_shown && row.expires != 0,
+                key: row.key,
+            };
+            match row.was_shown {
+                true => {
+                    env.changes.push(entry);
+                    env.fx.changed(public);
+                }
+                false => env.changes.replace(row.arrival, entry),
+            }
         }
-        env.changes.push(Entry::FlushedAll);
     }
 
     /// Drops coverage of this node's earlier dots that the member lacks: it would hide rows that others still have. Coverage of the present

@@ -446,7 +446,8 @@ pub(super) fn renewed(clock: Hlc, of: Actor, by: Actor) -> Option<Hlc> {
     }
 }
 
-fn of_class(contexts: &mut Contexts, class: RowClass) -> &mut Context {
+/// The context of a row class among others, to which the caller adds.
+pub(super) fn of_class(contexts: &mut Contexts, class: RowClass) -> &mut Context {
     let found = contexts.iter().position(|(name, _)| *name == class);
     let at = found.unwrap_or_else(|| {
         contexts.push((class, Context::new()));

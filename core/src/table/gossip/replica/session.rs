@@ -5,6 +5,9 @@
 //! the client adopts is dominated by a row it got. A session about a part of the contexts remembers what has changed since that part
 //! was named, for the rows in it may have been replaced by rows outside of it.
 //!
+//! A client that compares its rows names the dots that it may have rows of. For those that are live here a page has the dots alone
+//! ([`kept`](super::kept)).
+//!
 //! A page that meets values that are only in the store is drafted, waits for them, and is drafted anew: what was replaced meanwhile
 //! is not sent twice. A value that cannot be read ends the session, since a page without it would pass for complete.
 
@@ -16,8 +19,9 @@ use bytes::Bytes;
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
 use super::digest::{Digest, Scope};
+use super::kept::{KeptDots, LOOKS, names_one_version};
 use super::outbox::{Batcher, row_bytes};
-use super::{Replica, StoredRow};
+use super::{ActorIx, Replica, StoredRow};
 use crate::config::{Limits, Timing};
 use crate::effects::Effects;
 use crate::error::ReadError;
@@ -56,6 +60,8 @@ pub(crate) struct Served {
     next_page: u32,
     granted: u32,
     touched: Instant,
+    /// Dots whose rows the client may have: it is sent the dots alone.
+    known: Contexts,
     /// The client adopts nothing.
     rows_alone: bool,
     /// The client is no member yet.
@@ -75,6 +81,8 @@ pub(crate) struct Client {
 pub(crate) enum Extent {
     /// All contexts.
     All,
+    /// All contexts, for a client that compares its rows: it takes over everything, and may have the rows of these dots.
+    Compared(Contexts),
     /// A part of them that this node has named, and when, by the changes it had seen; `None` for rows without contexts.
     Part { scope: Scope, since: Option<u64> },
     /// Nothing: the contexts agree.
@@ -110,14 +118,21 @@ impl Served {
         })
     }
 
-    /// The draft goes out as it is: its rows are sent.
-    fn commit(&mut self, mut draft: Draft) -> RowBatch {
+    /// The dots of an actor whose rows the client may have.
+    fn known(&self, class: RowClass, actor: Actor) -> Option<&Runs> {
+        let mut known = self.known.iter();
+        let (_, context) = known.find(|(of, _)| *of == class && names_one_version(class))?;
+        context.runs(actor)
+    }
+
+    /// The draft goes out as it is: its rows and dots are sent.
+    fn commit(&mut self, mut draft: Draft) -> (RowBatch, KeptDots) {
         (self.at, self.counter) = (draft.at, draft.counter);
         for _ in 0..draft.replaced {
             self.replaced.pop_first();
         }
         self.values.clear();
-        draft.batcher.take()
+        (draft.batcher.take(), draft.kept)
     }
 
     /// Returns the contexts that the client adopts at the end.
@@ -153,6 +168,9 @@ impl Served {
 /// A page in the making: how far it reaches, and what it lacks.
 struct Draft {
     batcher: Batcher,
+    kept: KeptDots,
+    /// Dots that were looked at, of which a page has a limit where the client may have their rows.
+    looks: usize,
     at: usize,
     counter: u64,
     /// Keys taken from the replaced ones, from the first on.
@@ -165,11 +183,25 @@ impl Draft {
     fn new(served: &Served, limits: &Limits) -> Self {
         Draft {
             batcher: Batcher::new(limits.rows_per_message, limits.bytes_per_message),
+            kept: KeptDots::default(),
+            looks: 0,
             at: served.at,
             counter: served.counter,
             replaced: 0,
             cold: BTreeSet::new(),
         }
+    }
+
+    /// Adds a dot alone; whether it still fitted.
+    fn keep(&mut self, class: RowClass, actor: Actor, counter: u64) -> bool {
+        let cost = self.kept.cost(class, actor, counter);
+        let is_first = self.kept.is_empty() && self.batcher.is_empty() && self.cold.is_empty();
+        let fits = is_first || self.batcher.has_room(cost);
+        if fits {
+            self.batcher.spend(cost);
+            self.kept.add(class, actor, counter);
+        }
+        fits
     }
 }
 
@@ -223,6 +255,10 @@ impl Replica {
             next_page: 0,
             granted: WINDOW,
             touched: env.fx.now().mono,
+            known: match extent {
+                Extent::Compared(known) => known.clone(),
+                _ => Contexts::new(),
+            },
             rows_alone: matches!(extent, Extent::Part { since: None, .. }),
             enters,
         };
@@ -266,7 +302,7 @@ impl Replica {
     fn missing(&self, extent: &Extent, have: &Contexts) -> Vec<(RowClass, Actor, Runs)> {
         let mut missing = Vec::new();
         let here = match extent {
-            Extent::All => self.contexts(),
+            Extent::All | Extent::Compared(_) => self.contexts(),
             Extent::Part { scope, .. } => self.contexts_in(scope),
             Extent::Nothing => Vec::new(),
         };
@@ -349,7 +385,7 @@ impl Replica {
                 served.wanted = draft.cold;
                 break;
             }
-            let rows = served.commit(draft);
+            let (rows, kept) = served.commit(draft);
             let last = done.then(|| Snapshot {
                 contexts: served.contexts(),
                 freed: self.freed.0,
@@ -363,6 +399,7 @@ impl Replica {
                 session,
                 page,
                 rows,
+                kept: kept.into_wire(),
                 last,
             }));
             env.fx
@@ -417,31 +454,10 @@ impl Replica {
     fn fill_page(&self, env: &RowEnv<'_>, served: &Served, draft: &mut Draft) -> bool {
         while let Some((class, actor, runs)) = served.missing.get(draft.at) {
             let is_sent = env.fx.rules().sends_memory_rows() || class.is_durable();
-            let Some(ix) = self.coverage.find(*actor).filter(|_| is_sent) else {
-                draft.at += 1;
-                continue;
-            };
-            for &(low, high) in runs.as_slice() {
-                let high = high - u64::from(!env.fx.rules().sends_whole_runs() && high > low);
-                if high < draft.counter {
-                    continue;
-                }
-                for (counter, slot) in self
-                    .coverage
-                    .range(*class, ix, low.max(draft.counter), high)
-                {
-                    let Some(row) = self.rows.row(slot) else {
-                        continue;
-                    };
-                    if self.is_sent_before(env.catalog, served, draft.at, (*actor, counter), row) {
-                        continue;
-                    }
-                    if !self.draft_row(env, served, draft, (slot, row)) {
-                        draft.counter = counter;
-                        return false;
-                    }
-                    draft.counter = counter + 1;
-                }
+            let of = self.coverage.find(*actor).filter(|_| is_sent);
+            let of = of.map(|ix| (*class, *actor, ix));
+            if of.is_some_and(|of| !self.fill_from(env, served, draft, of, runs)) {
+                return false;
             }
             draft.at += 1;
             draft.counter = 0;
@@ -458,6 +474,52 @@ impl Replica {
                 return false;
             }
             draft.replaced += 1;
+        }
+        true
+    }
+
+    /// Drafts rows of one actor, or their dots where the client may have the rows; whether all of them still fitted.
+    fn fill_from(
+        &self,
+        env: &RowEnv<'_>,
+        served: &Served,
+        draft: &mut Draft,
+        (class, actor, ix): (RowClass, Actor, ActorIx),
+        runs: &Runs,
+    ) -> bool {
+        let known = served.known(class, actor);
+        let is_compared = !served.known.is_empty();
+        let hides = env.fx.rules().serves_hidden_rows();
+        for &(low, high) in runs.as_slice() {
+            let high = high - u64::from(!env.fx.rules().sends_whole_runs() && high > low);
+            if high < draft.counter {
+                continue;
+            }
+            let low = low.max(draft.counter);
+            for (counter, slot) in self.coverage.range(class, ix, low, high) {
+                if is_compared && draft.looks == LOOKS {
+                    draft.counter = counter;
+                    return false;
+                }
+                draft.looks += 1;
+                let Some(row) = self.rows.row(slot) else {
+                    continue;
+                };
+                if self.is_sent_before(env.catalog, served, draft.at, (actor, counter), row) {
+                    continue;
+                }
+                let lives = !row.value.is_dead() || !env.fx.rules().sends_tombstones_whole();
+                let is_known = lives && known.is_some_and(|known| known.contains(counter));
+                let fits = match is_known && (hides || !self.rows.is_hidden(slot)) {
+                    true => draft.keep(class, actor, counter),
+                    false => self.draft_row(env, served, draft, (slot, row)),
+                };
+                if !fits {
+                    draft.counter = counter;
+                    return false;
+                }
+                draft.counter = counter + 1;
+            }
         }
         true
     }

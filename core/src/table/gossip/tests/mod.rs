@@ -1,6 +1,7 @@
 //! The machine of gossip tables by itself: there is no [`Node`](crate::Node), and each test says what the machine is told.
 
-mod rejoin;
+pub(crate) mod kept;
+pub(crate) mod rejoin;
 mod sessions;
 mod stability;
 
@@ -83,6 +84,11 @@ impl Machine {
     }
 
     fn with(config: Config, me: u64, nodes: u64) -> Machine {
+        #[cfg(feature = "mutants")]
+        let config = Config {
+            mutant: crate::node::tests::planted::awake(),
+            ..config
+        };
         let now = Now::new(Instant::ZERO, Wall::from_millis(BEGIN_MS));
         let (id, start) = (NodeId(me), now.mono);
         let rng = |stream| Rng::new(Seed::from_u64(me), stream);

@@ -85,7 +85,7 @@ fn nothing_is_merged_before_all_of_the_member_is_here() {
 }
 
 #[test]
-fn coverage_of_what_the_member_lacks_is_forgotten() {
+pub(crate) fn coverage_of_what_the_member_lacks_is_forgotten() {
     let (mut one, mut two) = pair(&["k"]);
     let mut three = Machine::new(3, 3);
     two.meets(3);
