@@ -371,6 +371,7 @@ impl World {
         let result = self.with_node(node, |running, now| {
             running.write(now, id, deed.write(key, now))
         });
+        self.check_space(node, matches!(deed, Deed::Delete), result.as_ref());
         let (word, counted) = deed.names();
         let Some(accepted) = self.unless_refused(node, Some(key), result) else {
             return false;
@@ -409,6 +410,7 @@ impl World {
         let result = self.with_node(node, |running, now| {
             running.flush(now, Some(id)).map(|(accepted, _)| accepted)
         });
+        self.check_space(node, true, result.as_ref());
         let Some(accepted) = self.unless_refused(node, None, result) else {
             return;
         };
@@ -476,6 +478,24 @@ impl World {
         }
         self.observers
             .on_batch(node, (table, Some(key)), accepted, op);
+    }
+
+    /// Judges an answer by the space that the node's store has.
+    fn check_space(
+        &mut self,
+        node: usize,
+        deletes: bool,
+        result: Option<&Result<Accepted, WriteError>>,
+    ) {
+        let drive = &self.hosts[node].drive;
+        // A store that has used up what it had kept back refuses deletes too.
+        let is_full = drive.stalled || drive.told_stalled;
+        let (true, false, Some(result)) = (drive.told_short, is_full, result) else {
+            return;
+        };
+        let refused = result.as_ref().err();
+        self.observers
+            .on_short_answer((self.now_us, node), deletes, refused);
     }
 
     pub(crate) fn unless_refused(
@@ -552,6 +572,11 @@ impl World {
             })
         });
         let Some(op) = op else { return };
+        let running = self.hosts[node].node.as_ref();
+        if table == Table::Sync && !accepted.sync && running.is_some_and(|it| it.damage().is_some())
+        {
+            self.observers.on_undefined(op);
+        }
         if let Some(key) = key {
             self.observers.on_born((self.now_us, node), table, version);
             self.trace.promised(op as u64, table.name(), key);

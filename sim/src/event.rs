@@ -62,6 +62,10 @@ pub(crate) enum Event {
         node: usize,
         boot: u32,
     },
+    StoreIsShort {
+        node: usize,
+        boot: u32,
+    },
     Flip {
         number: usize,
         every_us: u64,
@@ -103,7 +107,8 @@ impl Event {
             | Event::Loaded { node, .. }
             | Event::DialFails { node, .. }
             | Event::StoreFails { node, .. }
-            | Event::StoreStalls { node, .. } => Some(*node),
+            | Event::StoreStalls { node, .. }
+            | Event::StoreIsShort { node, .. } => Some(*node),
             Event::Application(event) => Some(event.node()),
             Event::Start { .. }
             | Event::Up { .. }

@@ -54,11 +54,15 @@ pub enum FaultKind {
     Evict,
     /// An older copy takes the place of a node's disk, and the node is not told.
     Older,
+    /// A node stops in good order and comes back.
+    Restart,
+    /// A node's disk is short of space: what is left is for deletes.
+    ShortDisk,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 24] = [
+    pub const ALL: [FaultKind; 26] = [
         FaultKind::Loss,
         FaultKind::Dup,
         FaultKind::Reorder,
@@ -83,6 +87,8 @@ impl FaultKind {
         FaultKind::Vanish,
         FaultKind::Evict,
         FaultKind::Older,
+        FaultKind::Restart,
+        FaultKind::ShortDisk,
     ];
 
     /// Its name on the command line, in plans and in reports.
@@ -112,6 +118,8 @@ impl FaultKind {
             FaultKind::Vanish => "vanish",
             FaultKind::Evict => "evict",
             FaultKind::Older => "older",
+            FaultKind::Restart => "restart",
+            FaultKind::ShortDisk => "shortdisk",
         }
     }
 
@@ -124,7 +132,9 @@ impl FaultKind {
             | FaultKind::Skew
             | FaultKind::FailDisk
             | FaultKind::SlowDisk
-            | FaultKind::FullDisk => 1,
+            | FaultKind::FullDisk
+            | FaultKind::Restart
+            | FaultKind::ShortDisk => 1,
             FaultKind::Loss
             | FaultKind::Dup
             | FaultKind::Reorder
@@ -171,6 +181,8 @@ impl FaultKind {
             FaultKind::Vanish => "vanish_begins",
             FaultKind::Evict => "evict_begins",
             FaultKind::Older => "older_begins",
+            FaultKind::Restart => "restart_begins",
+            FaultKind::ShortDisk => "shortdisk_begins",
         }
     }
 }
@@ -187,7 +199,13 @@ impl FaultSet {
 
     /// The kinds that plans of swarms are drawn from. The others are drawn apart, from a stream of their own, so that no seed of before has become
     /// another plan.
-    pub(crate) const DRAWN: FaultSet = FaultSet(Self::ALL.0 & !(1 << FaultKind::Older as u8));
+    pub(crate) const DRAWN: FaultSet = FaultSet(Self::ALL.0 & !Self::APART.0);
+
+    /// The kinds that are drawn apart.
+    const APART: FaultSet = FaultSet::NONE
+        .with(FaultKind::Older)
+        .with(FaultKind::Restart)
+        .with(FaultKind::ShortDisk);
 
     /// The set with `kind` in it.
     #[must_use]

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rumormill_core::{
-    Config, Node, NodeId, Now, Recovery, Seed, Seq, Storage, TableId, Timing,
+    Config, Node, NodeId, Now, Seed, Seq, Storage, TableId, Timing,
     errors::{RecoverError, TableError},
     members::NodePhase,
     table::{Conflict, Cursor, Durability, TableOptions},
 };
 
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{Cut, Disk};
 use crate::event::Event;
 use crate::hurt::{Hurt, Hurts};
 use crate::observers::Sight;
+use crate::opening::{Opened, Start};
 use crate::plan::{Caps, Machine, Table};
 use crate::rng::{Rng, Stream};
 use crate::sabotage::Sabotage;
@@ -55,6 +56,12 @@ pub(crate) struct Host {
 pub(crate) struct Drive {
     /// The store has no space, and the node will be told or has been.
     pub(crate) stalled: bool,
+    /// The node has been told that there is no space, and of no batch that was synced since.
+    pub(crate) told_stalled: bool,
+    /// The store is short of space, and the node will be told or has been.
+    pub(crate) short: bool,
+    /// The node has been told that.
+    pub(crate) told_short: bool,
     /// A sync was due while there was no space.
     pub(crate) sync_held: bool,
     /// The store has failed: it takes nothing more.
@@ -67,6 +74,8 @@ pub(crate) struct Drive {
 pub(crate) struct Ties {
     /// The node has been asked to leave.
     pub(crate) leaving: bool,
+    /// The node has been asked to stop in good order.
+    pub(crate) stopping: bool,
     /// It stopped while it was leaving, without an answer: what it holds it proposes anew if it is no member when it starts.
     pub(crate) takes_along: bool,
     /// Whether the leaver said that everything was handed over.
@@ -91,13 +100,27 @@ pub(crate) struct Process {
     pub(crate) answers: bool,
 }
 
+/// A node that has started.
+pub(crate) struct Started {
+    pub(crate) id: NodeId,
+    /// Where a watching client of each table begins.
+    pub(crate) cursors: Vec<Cursor>,
+    /// The end of its log that was cut off.
+    pub(crate) cut: Option<Cut>,
+    /// Whether its disk was damaged.
+    pub(crate) is_damaged: bool,
+}
+
 impl Host {
     pub(crate) fn new(seed: u64, index: usize, machine: &Machine) -> Self {
         Host {
             node: None,
-            disk: Disk::default(),
+            disk: Disk::new(Rng::new(seed, Stream::Log, index as u32)),
             drive: Drive {
                 stalled: false,
+                told_stalled: false,
+                short: false,
+                told_short: false,
                 sync_held: false,
                 store_failed: false,
                 disk_rng: Rng::new(seed, Stream::Disk, index as u32),
@@ -105,6 +128,7 @@ impl Host {
             },
             ties: Ties {
                 leaving: false,
+                stopping: false,
                 takes_along: false,
                 handed_over: None,
                 rotten: None,
@@ -137,7 +161,7 @@ impl Host {
         self.clock.now(at_us)
     }
 
-    /// Starts the node from what its disk holds. Returns its id, and for each table where a watching client of it begins.
+    /// Starts the node from what its disk holds.
     pub(crate) fn start(
         &mut self,
         at_us: u64,
@@ -145,7 +169,7 @@ impl Host {
         timing: &Timing,
         (resident_value, caps): (Option<u32>, &Caps),
         sabotage: &mut dyn Sabotage,
-    ) -> Result<(NodeId, Vec<Cursor>), RecoverError> {
+    ) -> Result<Started, RecoverError> {
         let name = format!("n{index}");
         let mut config = Config::new(&name, &name);
         config.storage = match self.has_disk {
@@ -161,14 +185,21 @@ impl Host {
             config.timing.found_patience = Duration::from_secs(30);
         }
         sabotage.configures(index, &mut config);
-        self.disk
-            .change_durable(|records| sabotage.before_start(index, records));
         let now = self.now(at_us);
-        let mut recovery = Recovery::new(config, Seed(self.seeds.seed()));
-        for record in self.disk.records() {
-            recovery.record(record)?;
-        }
-        let mut node = recovery.finish(now)?;
+        let mut start = Start {
+            at_us,
+            now,
+            index,
+            config,
+            seed: Seed(self.seeds.seed()),
+            sabotage,
+        };
+        let opened = start.open(&mut self.disk)?;
+        let Opened {
+            mut node,
+            cut,
+            is_damaged,
+        } = opened;
         self.boot += 1;
         self.process.answers = true;
         let tables = self.opened().len();
@@ -180,6 +211,8 @@ impl Host {
                 // Every node opens the same tables with the same options.
                 _ => match open_table(&mut node, now, table) {
                     Ok(id) => id,
+                    // Its definition has rotted, and its rows have not: it comes with the rejoin.
+                    Err(_) if node.damage().is_some() => named(&mut node, table),
                     Err(error) => panic!("table {} cannot be opened: {error}", table.name()),
                 },
             };
@@ -190,7 +223,12 @@ impl Host {
         self.names.push(id);
         self.node = Some(node);
         self.ties.alone = self.phase() != Some(NodePhase::Member);
-        Ok((id, cursors))
+        Ok(Started {
+            id,
+            cursors,
+            cut,
+            is_damaged,
+        })
     }
 
     /// Shows the machine, which has this number, to its observers.
@@ -206,7 +244,7 @@ impl Host {
                 true => self.disk.synced(),
                 false => Seq(u64::MAX),
             },
-            is_well: !self.ties.leaving && !self.hurts.is_hurt(),
+            is_well: !self.ties.leaving && !self.ties.stopping && !self.hurts.is_hurt(),
         }
     }
 
@@ -245,7 +283,11 @@ impl Host {
         self.process.wake_us = None;
         self.process.busy_us = 0;
         self.ties.leaving = false;
+        self.ties.stopping = false;
         self.drive.stalled = false;
+        self.drive.told_stalled = false;
+        self.drive.short = false;
+        self.drive.told_short = false;
         self.drive.sync_held = false;
         self.drive.store_failed = false;
         self.hurts.process_ends();

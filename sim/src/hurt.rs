@@ -13,6 +13,8 @@ pub(crate) enum Hurt {
     DiskSlow(u64),
     /// The disk has no space.
     DiskFull,
+    /// The disk has space for deletes alone.
+    DiskShort,
     /// The write queues of all its links are above their mark.
     Congested,
 }

@@ -62,6 +62,7 @@ impl World {
             FaultWhat::Evict { node, force } => self.begin_evict(number, what, node, force),
             FaultWhat::Rot { node, bits } => self.begin_rot(number, what, node, bits),
             FaultWhat::Older { node } => self.begin_older(number, what, node),
+            FaultWhat::Restart { node } => self.begin_restart(number, what, node),
             FaultWhat::Vanish { node, rows } => self.begin_vanish(number, what, node, rows),
             FaultWhat::Pause { node } => self.begin_hurt(number, what, node, Hurt::Paused),
             FaultWhat::Slow { node, by_us } => {
@@ -69,6 +70,7 @@ impl World {
             }
             FaultWhat::Congest { node } => self.begin_hurt(number, what, node, Hurt::Congested),
             FaultWhat::FailDisk { node } => self.begin_hurt(number, what, node, Hurt::DiskFails),
+            FaultWhat::ShortDisk { node } => self.begin_hurt(number, what, node, Hurt::DiskShort),
             FaultWhat::FullDisk { node } => self.begin_hurt(number, what, node, Hurt::DiskFull),
             FaultWhat::SlowDisk { node, by_us } => {
                 self.begin_hurt(number, what, node, Hurt::DiskSlow(by_us))
@@ -124,7 +126,7 @@ impl World {
         // did not go.
         let whole = self.hosts.iter().all(|host| host.ties.rotten.is_none());
         let returns = self.hosts[node].has_disk && self.operator.gone.is_empty() && whole;
-        if !returns && !self.is_survived(node) {
+        if !returns && !self.is_survived(node) || self.hosts[node].ties.stopping {
             return;
         }
         self.strikes(number, what, node);
@@ -142,8 +144,28 @@ impl World {
         self.request(node, None, Request::Leave);
     }
 
+    fn begin_restart(&mut self, number: usize, what: &FaultWhat, node: usize) {
+        let stops = |node: usize| {
+            let host = &self.hosts[node];
+            host.has_disk && !host.ties.leaving && !host.ties.stopping
+        };
+        let Some(node) = self.running_where(node, stops) else {
+            return self.try_again(number);
+        };
+        self.strikes(number, what, node);
+        self.hosts[node].ties.stopping = true;
+        self.course.endings.insert(number, Ending::Return(node));
+        self.count(FaultKind::Restart.name());
+        self.trace
+            .event(self.now_us, node, Weight::Story, "stop", &[]);
+        self.request(node, None, Request::Stop);
+    }
+
     fn begin_hurt(&mut self, number: usize, what: &FaultWhat, node: usize, hurt: Hurt) {
-        let of_disk = matches!(hurt, Hurt::DiskFails | Hurt::DiskFull | Hurt::DiskSlow(_));
+        let of_disk = matches!(
+            hurt,
+            Hurt::DiskFails | Hurt::DiskFull | Hurt::DiskShort | Hurt::DiskSlow(_)
+        );
         let fits = |node: usize| !of_disk || self.hosts[node].has_disk;
         let Some(node) = self.running_where(node, fits) else {
             return self.try_again(number);
@@ -276,6 +298,7 @@ impl World {
         match healed {
             Some(Hurt::Paused | Hurt::Slow(_)) => self.release(node),
             Some(Hurt::DiskFull) => self.space_returns(node),
+            Some(Hurt::DiskShort) => self.space_suffices(node),
             // A machine whose disk has failed gets another controller; its node starts from what is there.
             Some(Hurt::DiskFails) => self.start(node),
             Some(Hurt::Congested) => self.drain(node),
@@ -306,6 +329,7 @@ impl World {
             self.hosts[node].hurts.clear();
             self.release(node);
             self.space_returns(node);
+            self.space_suffices(node);
             self.drain(node);
             self.start(node);
             self.reboot_rotten(node);

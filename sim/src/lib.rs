@@ -137,6 +137,7 @@ pub mod mutants;
 mod network;
 mod observers;
 mod older;
+mod opening;
 mod operator;
 pub mod page;
 pub mod plan;
@@ -166,7 +167,7 @@ mod world;
 
 pub use checkers::Violation;
 pub use clock::Clock;
-pub use disk::Disk;
+pub use disk::Rules as DiskRules;
 pub use faults::{FaultKind, FaultSet, UnknownFault};
 pub use model::{Effect, History, Model, Told};
 pub use quiesce::QUIESCE_US;

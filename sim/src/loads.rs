@@ -13,7 +13,7 @@ use crate::checkers::{Violation, durability};
 use crate::event::Event;
 use crate::plan::Table;
 use crate::rng::CERTAIN;
-use crate::sessions::Found;
+use crate::sessions;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
@@ -23,12 +23,15 @@ const LOAD_US: (u64, u64) = (50, 2_000);
 const LAST_READS_US: u64 = 10_000_000;
 const LAST_READS_STEP_US: u64 = 100_000;
 
+/// The value under a key, or why the disk cannot read it.
+type Found = Result<Option<Bytes>, String>;
+
 /// An answer of a disk to come.
 pub(crate) struct FromDisk {
     load: LoadId,
     query: Bytes,
     /// The value at the time when the load was issued. `None`: the disk looks when it answers.
-    early: Option<Option<Bytes>>,
+    early: Option<Found>,
 }
 
 impl World {
@@ -54,14 +57,20 @@ impl World {
         let FromDisk { load, query, early } = answer;
         let mut value = early.unwrap_or_else(|| self.hosts[node].disk.read(&query));
         if self.sabotage.misreads(node) {
-            value = value.map(|value| value.slice(1..));
+            value = value.map(|value| value.map(|value| value.slice(1..)));
         }
-        let len = value.as_ref().map_or(0, Bytes::len) as u64;
+        let found = value.as_ref().ok().and_then(Option::as_ref);
+        let len = found.map_or(0, Bytes::len) as u64;
         let fields = [Field::Num("load", load.0), Field::Num("bytes", len)];
         self.trace
             .event(self.now_us, node, Weight::Detail, "loaded", &fields);
-        let result = Ok(value);
-        self.input(node, Input::Loaded { load, result });
+        self.input(
+            node,
+            Input::Loaded {
+                load,
+                result: value,
+            },
+        );
     }
 
     /// Reads a row whose value is not in memory. The answer goes to this exchange of a client, if there is one.
@@ -86,7 +95,7 @@ impl World {
         if let Some(number) = exchange
             && let Ok(Response::Row(row)) = &result
         {
-            let found = row.as_ref().map(|row| Found {
+            let found = row.as_ref().map(|row| sessions::Found {
                 version: row.version,
                 value: row.value.clone(),
                 expires: row.expires.is_some(),
@@ -106,7 +115,9 @@ impl World {
             Ok(_) => {}
             // It left, or its disk failed: the client asks another.
             Err(RequestError::Halted) => self.count("reads_cut_off"),
-            Err(RequestError::Read(ReadError::Damaged { .. })) if self.has_rotted(node) => {
+            Err(RequestError::Read(ReadError::Damaged { .. } | ReadError::Store(_)))
+                if self.has_rotted(node) =>
+            {
                 self.count("reads_of_rot");
             }
             Err(error) => {

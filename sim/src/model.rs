@@ -49,6 +49,8 @@ pub struct Told {
     /// The acceptor lost all it had stored, or never stored anything and stopped: where no other member had the operation yet,
     /// no member has it now. Not even a table that syncs first can promise more than the disk it synced to.
     pub forgotten: bool,
+    /// The acceptor had lost the definition of a table that syncs first, knew it by its name alone, and acknowledged at once.
+    pub undefined: bool,
     /// Its key had vanished from a disk, and the node of that disk has not repaired it until later.
     pub lost: bool,
     /// It removed every row of its table up to its clock, whichever key it has.
@@ -118,6 +120,7 @@ impl Model {
             acked: false,
             at_risk: false,
             forgotten: false,
+            undefined: false,
             lost: false,
             flush: key.is_none(),
             alone,
@@ -135,6 +138,11 @@ impl Model {
     /// An operation on one key is part of a flush: in a table with siblings it removes what is not above its clock.
     pub(crate) fn is_flush(&mut self, number: usize) {
         self.ops[number].flush = true;
+    }
+
+    /// The acceptor had lost the definition of the table, and takes it for one that syncs now and then.
+    pub(crate) fn is_undefined(&mut self, number: usize) {
+        self.ops[number].undefined = true;
     }
 
     /// The client was told that it is done.
@@ -157,6 +165,14 @@ impl Model {
     /// The node lost what it had stored since this moment.
     pub fn forgot_since(&mut self, node: usize, since_us: u64) {
         let lost = |op: &&mut Told| op.node == node && op.at_us >= since_us;
+        for op in self.ops.iter_mut().filter(lost) {
+            op.forgotten = true;
+        }
+    }
+
+    /// The node lost what it had stored of this moment.
+    pub fn forgot_at(&mut self, node: usize, at_us: u64) {
+        let lost = |op: &&mut Told| op.node == node && op.at_us == at_us;
         for op in self.ops.iter_mut().filter(lost) {
             op.forgotten = true;
         }
@@ -315,7 +331,8 @@ impl<'a> History<'a> {
     /// - rule 9: a node that was alone proposes rows, and a delete leaves none where no member has the key;
     /// - "Damage": what a disk lost without an error comes back as a repair and no promise;
     /// - "Which durability": what a node accepted may go with its disk, what was not synced with its power, and what is in memory with its
-    ///   process, where no other member had it yet; what is synced first stays.
+    ///   process, where no other member had it yet; what is synced first stays. "Damage": a node that has lost the definition of a table has it by its
+    ///   name until it has rejoined, and so synced now and then.
     pub fn promised(self, op: &Told) -> bool {
         let holds = !op.alone || op.effect != Effect::Delete;
         op.acked
@@ -327,7 +344,7 @@ impl<'a> History<'a> {
                 // A flush writes rows of the store's own tables, and those are synced like periodic ones.
                 _ if op.flush => !op.at_risk,
                 Table::Periodic | Table::Siblings | Table::Memory => !op.at_risk,
-                Table::Sync => true,
+                Table::Sync => !op.undefined || !op.at_risk,
             }
     }
 

@@ -18,6 +18,7 @@ pub(crate) use end::AtEnd;
 use crate::agreed::Agreed;
 use crate::checkers::ahead::Ahead;
 use crate::checkers::bounds::Bounds;
+use crate::checkers::damage::Damages;
 use crate::checkers::durability::Unsynced;
 use crate::checkers::evictions::{Evictions, Outcome};
 use crate::checkers::grafts::Grafts;
@@ -32,6 +33,7 @@ use crate::checkers::phase::FullMembers;
 use crate::checkers::pushes::Pushes;
 use crate::checkers::repairs::Repairs;
 use crate::checkers::siblings::Authors;
+use crate::checkers::stops;
 use crate::checkers::watching::Watching;
 use crate::checkers::{Contents, Violation};
 use crate::model::{Held, Model};
@@ -105,6 +107,7 @@ pub(crate) struct Observers {
     agreed: Agreed,
     ahead: Ahead,
     bounds: Bounds,
+    damages: Damages,
     grafts: Grafts,
     hearsay: Hearsay,
     hidden: Hidden,
@@ -141,6 +144,7 @@ impl Observers {
             agreed: Agreed::new(nodes),
             ahead: Ahead::new(nodes),
             bounds: Bounds::new(nodes),
+            damages: Damages::new(nodes),
             grafts: Grafts::new(nodes),
             hearsay: Hearsay::new(nodes),
             hidden: Hidden::new(nodes),
@@ -197,6 +201,12 @@ impl Observers {
         self.answers.model.stopped(node);
     }
 
+    /// A node has stopped in good order, and its disk has synced all batches up to this one.
+    pub(crate) fn on_stopped(&mut self, at: (u64, usize), synced: Seq) {
+        let unsynced = self.answers.unsynced.behind(at.1, synced);
+        self.found.add_once(stops::check(at, unsynced));
+    }
+
     /// The disk of a node has all batches up to this one.
     pub(crate) fn on_synced(&mut self, node: usize, upto: Seq) {
         self.answers.unsynced.on_synced(node, upto);
@@ -205,6 +215,7 @@ impl Observers {
     /// The machine of a node has forgotten it: another one will come in its place.
     pub(crate) fn on_forget(&mut self, node: usize) {
         self.answers.model.forgot(node);
+        self.damages.on_forget(node);
         self.evictions.on_return(node);
         self.repairs.on_forget(node);
     }
@@ -215,9 +226,19 @@ impl Observers {
         self.older_copies.on_put_back(node);
     }
 
+    /// Bits of the disk of a node flip.
+    pub(crate) fn on_bits_flipped(&mut self, node: usize) {
+        self.damages.on_rot(node);
+    }
+
     /// The record of this key is damaged on the disk of a node.
     pub(crate) fn on_rot(&mut self, node: usize, table: Table, key: &Bytes) {
         self.answers.model.forgot_key(node, table, key);
+    }
+
+    /// The batch that a node has written at this moment is damaged on its disk.
+    pub(crate) fn on_batch_rot(&mut self, node: usize, at_us: u64) {
+        self.answers.model.forgot_at(node, at_us);
     }
 
     /// The disk of a node loses rows.
@@ -338,6 +359,8 @@ impl Observers {
         self.pushes.on_event(teller.at_us, event);
         self.grafts.on_event(teller.node, event);
         let found = self.older_copies.on_event(teller.place(), event);
+        self.found.add_once(found);
+        let found = self.damages.on_event(teller.place(), event);
         self.found.add_once(found);
         let boot = (teller.running, teller.turn);
         self.found

@@ -25,7 +25,7 @@ impl World {
         let copy = Copy {
             node,
             at_us: self.now_us,
-            disk: self.hosts[node].disk.copy(),
+            disk: self.hosts[node].disk.copy(self.now_us),
         };
         self.course.copies.insert(number, copy);
         self.course.endings.insert(number, Ending::PutBack);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rumormill_core::{
     Instant, Node, Token,
+    errors::RecoverError,
     io::{HaltReason, Input, Request},
     members::NodePhase,
 };
@@ -11,8 +12,10 @@ use rumormill_core::{
 use crate::checkers::Violation;
 use crate::event::{Event, Why};
 use crate::faults::FaultKind;
+use crate::host::Started;
 use crate::model::Held;
 use crate::network::Network;
+use crate::opening::is_alone;
 use crate::plan::WARM_UP_US;
 use crate::trace::{Field, Weight};
 use crate::world::World;
@@ -34,18 +37,25 @@ impl World {
             self.usher();
             return self.push(self.now_us + LOOK_AGAIN_US, Event::Start { node });
         };
-        let (now_us, timing) = (self.now_us, &self.timing);
-        let limits = (self.plan.resident_value, &self.plan.caps);
-        let sabotage = self.sabotage.as_mut();
-        match self.hosts[node].start(now_us, (node, seeds), timing, limits, sabotage) {
-            Ok((id, cursors)) => {
+        let now_us = self.now_us;
+        let is_rotten = self.hosts[node].ties.rotten.is_some();
+        let started = match self.boot(node, seeds) {
+            // The rows that name the other members have rotted: an operator names them.
+            Err(error) if is_rotten && is_alone(&error) => {
+                self.boot(node, self.members_first(node))
+            }
+            started => started,
+        };
+        match started {
+            Ok(started) => {
+                let Started { id, cursors, .. } = &started;
                 let host = &self.hosts[node];
                 if let Some(running) = &host.node {
                     let view = running.view(host.now(now_us));
                     let tables = (host.opened(), &cursors[..]);
                     self.observers.on_start((now_us, node), &view, tables);
                 }
-                self.ids.insert(id, node);
+                self.ids.insert(*id, node);
                 self.count("starts");
                 if self.hosts[node].boot == 1 && now_us > WARM_UP_US {
                     self.count("late_newcomers");
@@ -58,6 +68,7 @@ impl World {
                     "start",
                     &[boot, Field::Mute(id.0)],
                 );
+                self.opened(node, &started);
                 self.starts_as(node);
                 if self.is_rejoining(node) {
                     self.call_operator();
@@ -105,11 +116,22 @@ impl World {
             let waits = knowing.next().is_some() && !host.ties.remembers;
             return if waits { None } else { Some(founder()) };
         }
-        // Members first: the list is short, and those it names may go again before they answer.
-        let mut seeds: Vec<usize> = others.collect();
+        Some(self.members_first(node))
+    }
+
+    /// Returns the addresses of some others. Members come first: the list is short, and those it names may go again before they answer.
+    fn members_first(&self, node: usize) -> Vec<String> {
+        let count = self.hosts.len();
+        let mut seeds: Vec<usize> = (1..count).map(|step| (node + step) % count).collect();
         seeds.sort_by_key(|other| !self.is_member(*other));
         let seeds = seeds.into_iter().take(SEEDS);
-        Some(seeds.map(|other| format!("n{other}")).collect())
+        seeds.map(|other| format!("n{other}")).collect()
+    }
+
+    fn boot(&mut self, node: usize, seeds: Vec<String>) -> Result<Started, RecoverError> {
+        let limits = (self.plan.resident_value, &self.plan.caps);
+        let (timing, sabotage) = (&self.timing, self.sabotage.as_mut());
+        self.hosts[node].start(self.now_us, (node, seeds), timing, limits, sabotage)
     }
 
     /// Sends a newcomer to a member, as an operator does: the machine it was told to ask may have gone for good.
@@ -148,7 +170,8 @@ impl World {
     /// Returns whether the node runs, is a member that none has evicted, and is not about to leave or to lose what it holds.
     pub(crate) fn is_member(&self, node: usize) -> bool {
         let host = &self.hosts[node];
-        let stays = !host.ties.leaving && host.ties.rotten.is_none() && !self.is_outcast(node);
+        let goes = host.ties.leaving || host.ties.stopping;
+        let stays = !goes && host.ties.rotten.is_none() && !self.is_outcast(node);
         let full = host.node.as_ref().is_some_and(Node::is_full);
         full && !host.ties.alone && stays
     }
@@ -243,8 +266,14 @@ impl World {
         );
         let host = &mut self.hosts[node];
         let unsynced = host.disk.unsynced();
+        let stopped = matches!(why, HaltReason::Stopped(_));
+        if stopped {
+            let synced = host.disk.synced();
+            self.observers.on_stopped((self.now_us, node), synced);
+        }
+        let host = &mut self.hosts[node];
         // A driver closes its store in good order, unless that is what failed.
-        let keep = match left {
+        let keep = match left || stopped {
             true => unsynced,
             false => host.drive.disk_rng.below(unsynced as u64 + 1) as usize,
         };
@@ -294,13 +323,15 @@ impl World {
     pub(crate) fn power_off(&mut self, node: usize, keep: usize, answers: bool) -> usize {
         let host = &mut self.hosts[node];
         host.ties.takes_along |= host.ties.leaving;
-        let (upto, lost) = host.disk.crash(keep);
-        self.observers.on_stop(node, host.node.as_ref(), upto);
+        let crash = host.disk.crash(self.now_us, keep, answers);
+        self.observers.on_stop(node, host.node.as_ref(), crash.upto);
         self.clients.on_stop(node);
         host.stop();
         host.process.answers = answers;
         self.clock_ends(node);
         self.application_stops(node);
+        self.count_broken(&crash);
+        let lost = crash.lost;
         if lost > 0 {
             self.operator.lost_writes.extend(self.hosts[node].id);
         }
@@ -316,7 +347,7 @@ impl World {
         host.ties.remembers = false;
         host.ties.rotten = None;
         host.ties.takes_along = false;
-        host.disk = crate::Disk::default();
+        host.disk.wipe();
         self.operator.gone.extend(host.id);
         self.observers.on_forget(node);
     }

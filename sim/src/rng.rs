@@ -16,6 +16,9 @@ pub(crate) enum Stream {
     Long = 8,
     Names = 9,
     Older = 10,
+    Log = 11,
+    Restart = 12,
+    ShortDisk = 13,
     Loads = 16,
     Application = 17,
     Deaths = 18,
@@ -25,6 +28,7 @@ pub(crate) enum Stream {
 pub(crate) const CERTAIN: u32 = 1_000_000;
 
 /// One stream. All draws are integers made from whole 64-bit words.
+#[derive(Clone)]
 pub(crate) struct Rng(ChaCha8Rng);
 
 impl Rng {

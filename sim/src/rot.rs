@@ -1,15 +1,11 @@
 //! Rot: bits of stored records flip, and the node finds out when it reads them or starts.
 
-use std::collections::BTreeMap;
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rumormill_core::store::RecordKind;
 
-use crate::disk::Disk;
 use crate::faults::FaultKind;
 use crate::injection::Ending;
 use crate::plan::{FaultWhat, Table};
-use crate::rng::Rng;
 use crate::trace::{Field, Weight};
 use crate::world::World;
 
@@ -20,21 +16,30 @@ impl World {
             return self.try_again(number);
         };
         let host = &mut self.hosts[node];
-        let struck = flip(&mut host.disk, &mut host.drive.disk_rng, bits);
-        if struck.is_empty() {
+        let struck = host.disk.rot(self.now_us, bits, may_rot);
+        let (stored, logged) = (struck.keys.len() as u64, struck.written_us.len() as u64);
+        if stored + logged == 0 {
             return self.try_again(number);
         }
         host.ties.rotten = Some(host.boot);
+        self.observers.on_bits_flipped(node);
         self.outdate_copies(node);
         self.strikes(number, what, node);
         self.course.endings.insert(number, Ending::Reboot(node));
-        self.count_by(FaultKind::Rot.name(), struck.len() as u64);
-        let fields = [Field::Num("bits", struck.len() as u64)];
+        self.count_by(FaultKind::Rot.name(), stored + logged);
+        self.count_by("bits_of_the_log", logged);
+        let fields = [
+            Field::Num("bits", stored + logged),
+            Field::Num("logged", logged),
+        ];
         self.trace
             .event(self.now_us, node, Weight::Story, "rots", &fields);
-        for (table, key) in struck.iter().filter_map(row_of) {
-            // Only this disk may have held it: no other member need have synced what a client was told.
+        // Only this disk may have held it: no other member need have synced what a client was told.
+        for (table, key) in struck.keys.iter().filter_map(row_of) {
             self.observers.on_rot(node, table, &key);
+        }
+        for at_us in struck.written_us {
+            self.observers.on_batch_rot(node, at_us);
         }
         // Whatever else no other member has is proposed anew.
         let held = self.held(node);
@@ -50,7 +55,12 @@ impl World {
     /// An operator restarts a node whose disk has rotted, unless it has been restarted since.
     pub(crate) fn reboot_rotten(&mut self, node: usize) {
         self.finish_turn();
-        if self.hosts[node].node.is_none() || !self.has_rotted(node) {
+        let host = &self.hosts[node];
+        if host.node.is_none() && host.disk.has_failed() {
+            // It has met the damage by itself, and halted.
+            return self.start(node);
+        }
+        if host.node.is_none() || !self.has_rotted(node) {
             return;
         }
         let keep = self.hosts[node].disk.unsynced();
@@ -62,34 +72,9 @@ impl World {
     }
 }
 
-/// Flips so many bits of rows of users' tables and of contexts. Returns the keys of the records, one for each bit.
-fn flip(disk: &mut Disk, rng: &mut Rng, bits: u32) -> Vec<Bytes> {
-    let mut struck = Vec::new();
-    disk.change_durable(|durable| struck = flip_in(durable, rng, bits));
-    struck
-}
-
-fn flip_in(durable: &mut BTreeMap<Bytes, Bytes>, rng: &mut Rng, bits: u32) -> Vec<Bytes> {
-    let keys = durable.keys().filter(|key| {
-        matches!(RecordKind::of(key), RecordKind::Context { .. }) || row_of(key).is_some()
-    });
-    let keys: Vec<Bytes> = keys.cloned().collect();
-    if keys.is_empty() {
-        return Vec::new();
-    }
-    let mut struck = Vec::new();
-    for _ in 0..bits {
-        let key = &keys[rng.below(keys.len() as u64) as usize];
-        let Some(value) = durable.get_mut(key) else {
-            continue;
-        };
-        let mut rotten = BytesMut::from(&value[..]);
-        let bit = rng.below(rotten.len() as u64 * 8);
-        rotten[(bit / 8) as usize] ^= 1 << (bit % 8);
-        *value = rotten.freeze();
-        struck.push(key.clone());
-    }
-    struck
+/// Whether bits of a record of the tables may flip: of rows of users' tables and of contexts.
+fn may_rot(key: &Bytes) -> bool {
+    matches!(RecordKind::of(key), RecordKind::Context { .. }) || row_of(key).is_some()
 }
 
 /// The table and key of a stored row of a client.

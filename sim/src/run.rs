@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
-    Violation, ahead, bounds, convergence, durability, evictions, flushes, grafts, hearsay, hidden,
-    leaves, liveness, neighbours, no_resurrection, older_copies, pages, phase, pushes, repairs,
-    replays, sessions, siblings, watching,
+    Violation, ahead, bounds, convergence, damage, durability, evictions, flushes, grafts, hearsay,
+    hidden, leaves, liveness, neighbours, no_resurrection, older_copies, pages, phase, pushes,
+    repairs, replays, sessions, siblings, space, stops, watching,
 };
 use crate::faults::FaultSet;
 use crate::plan::{Plan, Shape, WARM_UP_US};
@@ -15,11 +15,12 @@ use crate::world::World;
 
 /// The names of all checkers. `invariants` are the node's own assertions, `recovery` that a node starts from what its disk
 /// held, and `liveness` that no node keeps its driver busy for nothing.
-pub const CHECKERS: [&str; 27] = [
+pub const CHECKERS: [&str; 30] = [
     convergence::NAME,
     durability::NAME,
     no_resurrection::NAME,
     older_copies::NAME,
+    damage::NAME,
     bounds::NAME,
     sessions::READ_YOUR_WRITES,
     sessions::MONOTONIC_READS,
@@ -40,6 +41,8 @@ pub const CHECKERS: [&str; 27] = [
     siblings::NAME,
     repairs::NAME,
     flushes::NAME,
+    space::NAME,
+    stops::NAME,
     "invariants",
     "recovery",
     liveness::NAME,
@@ -142,12 +145,20 @@ impl World {
             .and_then(|node| self.contents(node))
             .map_or(0, |rows| rows.len() as u64);
         let (trace, recording) = self.trace.into_parts();
+        let merges = self
+            .hosts
+            .iter()
+            .map(|host| host.disk.merges())
+            .sum::<u64>();
         let owned = |(name, count): (&str, u64)| (name.to_string(), count);
         let rest = self
             .tally
             .counts
             .iter()
-            .chain([(&"messages", &self.tally.messages)])
+            .chain([
+                (&"messages", &self.tally.messages),
+                (&"log_merges", &merges),
+            ])
             .filter(|(name, _)| !faults.contains_key(**name));
         Report {
             seed,

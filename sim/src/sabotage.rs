@@ -9,6 +9,7 @@ use rumormill_core::{
     io::{Input, StoreOp},
 };
 
+use crate::disk::Rules;
 use crate::sessions::Exchange;
 
 /// The means of a planted bug in the world around the nodes. Every method does nothing unless it is overridden.
@@ -51,6 +52,11 @@ pub trait Sabotage {
     fn misreads(&mut self, node: usize) -> bool {
         let _ = node;
         false
+    }
+
+    /// Returns the rules that all disks keep.
+    fn disk(&self) -> Rules {
+        Rules::default()
     }
 
     /// An input that no driver should hand to `node`, before the turn ends.

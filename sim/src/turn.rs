@@ -90,6 +90,11 @@ impl World {
                     self.store_stalls(node);
                 }
             }
+            Event::StoreIsShort { node, boot } => {
+                if self.still_runs(node, boot) {
+                    self.store_is_short(node);
+                }
+            }
             Event::Ready { node } => self.release(node),
             Event::Flip { number, every_us } => self.flip(number, every_us),
             Event::Again { number } => self.again(number),

@@ -34,9 +34,7 @@ impl World {
         let keep = self.hosts[node].disk.unsynced();
         self.power_off(node, keep, true);
         self.break_links(node, true);
-        self.hosts[node].disk.change_durable(|durable| {
-            durable.retain(|key, _| !vanishing.contains(key));
-        });
+        self.hosts[node].disk.lose(&vanishing);
         self.strikes(number, what, node);
         self.course.endings.insert(number, Ending::Start(node));
         self.count_by(FaultKind::Vanish.name(), vanishing.len() as u64);
@@ -71,7 +69,8 @@ impl World {
             shown.any(|row| row.version == version)
         };
         let host = &mut self.hosts[node];
-        let shown = host.disk.keys().into_iter().filter(|record| {
+        let stored = host.disk.records();
+        let shown = stored.keys().filter(|record| {
             let place = row_of(record);
             let row = place.and_then(|(table, key)| {
                 let version = here.get(table, &key)?.version;

@@ -132,6 +132,10 @@ impl World {
     /// Plants a bug.
     pub fn sabotage(&mut self, sabotage: Box<dyn Sabotage>) {
         self.sabotage = sabotage;
+        let rules = self.sabotage.disk();
+        for host in &mut self.hosts {
+            host.disk.set_rules(rules);
+        }
     }
 
     /// Sets the cluster to be measured: nodes have the table `default` only, no checker watches it, and what clients were told is not kept.

@@ -131,6 +131,12 @@ impl Unsynced {
         while waiting.pop_front_if(|(seq, _)| *seq <= upto).is_some() {}
     }
 
+    /// Counts the operations of the node that only batches behind this one have.
+    pub(crate) fn behind(&self, node: usize, upto: Seq) -> usize {
+        let waiting = self.0[node].iter();
+        waiting.filter(|(seq, _)| *seq > upto).count()
+    }
+
     /// The node has stopped, and its disk has the batches up to this one. Returns the operations that only later ones had.
     pub(crate) fn on_stop(&mut self, node: usize, upto: Seq) -> impl Iterator<Item = usize> {
         let waiting = std::mem::take(&mut self.0[node]);

@@ -3,6 +3,7 @@
 pub mod ahead;
 pub mod bounds;
 pub mod convergence;
+pub mod damage;
 pub mod durability;
 pub mod evictions;
 pub mod flushes;
@@ -22,6 +23,8 @@ pub mod repairs;
 pub mod replays;
 pub mod sessions;
 pub mod siblings;
+pub mod space;
+pub mod stops;
 pub mod watching;
 
 use std::collections::BTreeMap;

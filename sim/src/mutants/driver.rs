@@ -1,4 +1,5 @@
-//! Planted bugs of a driver: what they rewrite is an input, an output or a record of a node, and no rule of the core.
+//! Planted bugs of a driver and its store: what they rewrite is an input, an output or a record of a node, or what its disk does, and no rule of the
+//! core.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use rumormill_core::{
     io::{Input, Output, Record, StoreOp},
 };
 
+use crate::disk::Rules as DiskRules;
 use crate::sabotage::Sabotage;
 
 /// Defines the bugs from one table: of each its name, and the harm it does.
@@ -48,6 +50,11 @@ faults! {
     TombstoneNotStored = "tombstone-not-stored", "Deletes are not stored.";
     CeilingIgnored = "ceiling-ignored", "A restart begins below clocks that were issued.";
     DamageTrusted = "damage-trusted", "A damaged record is dropped before the node starts, and its dot stays covered.";
+    LogUnsynced = "log-unsynced", "A disk says that it has synced, and has not.";
+    LogRemovedEarly = "log-removed-early", "A file of the log is removed before its merge is durable.";
+    LogCutBehind = "log-cut-behind", "A log is cut at the first record that is bad, although whole ones follow it.";
+    LogTornBelieved = "log-torn-believed", "A record of the log that is torn is believed.";
+    MergeTakesOlder = "merge-takes-older", "A merge takes an older operation over a newer one.";
     ScopeCut = "scope-cut", "The last of the parts in which contexts differ from a digest is not named.";
 }
 
@@ -93,6 +100,17 @@ impl Sabotage for Driver {
     fn stores(&mut self, _: usize, batch: &mut Vec<StoreOp>) {
         if self.bug == DriverBug::TombstoneNotStored {
             batch.retain(|op| !matches!(op, StoreOp::Put(record) if inspect(record).deleted));
+        }
+    }
+
+    fn disk(&self) -> DiskRules {
+        let is = |bug| self.bug == bug;
+        DiskRules {
+            syncs: !is(DriverBug::LogUnsynced),
+            keeps_unmerged: !is(DriverBug::LogRemovedEarly),
+            looks_behind: !is(DriverBug::LogCutBehind),
+            checks_records: !is(DriverBug::LogTornBelieved),
+            newest_wins: !is(DriverBug::MergeTakesOlder),
         }
     }
 

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use rumormill_core::{
     Limits, Now, TableId, Wall,
+    errors::WriteError,
     table::{Accepted, Version, View},
 };
 
 use super::Observers;
 use crate::checkers::watching::Pulled;
-use crate::checkers::{bounds, durability, flushes};
+use crate::checkers::{bounds, durability, flushes, space};
 use crate::model::{self, Model, Told};
 use crate::plan::Table;
 use crate::sessions::{Exchange, Found};
@@ -49,6 +50,16 @@ impl Observers {
         self.found.add_once(found);
     }
 
+    /// A node that knows its store to be short of space answers a client that wants to delete, or to write something else.
+    pub(crate) fn on_short_answer(
+        &mut self,
+        at: (u64, usize),
+        deletes: bool,
+        refused: Option<&WriteError>,
+    ) {
+        self.found.add_once(space::check(at, deletes, refused));
+    }
+
     /// A node has accepted an operation on one key or a whole table. Returns its number.
     pub(crate) fn on_told(
         &mut self,
@@ -62,6 +73,11 @@ impl Observers {
     /// A client of a node has written a key.
     pub(crate) fn on_born(&mut self, at: (u64, usize), table: Table, version: Version) {
         self.grafts.on_accept(at, table, version);
+    }
+
+    /// A node has accepted an operation on a table whose definition its disk has lost.
+    pub(crate) fn on_undefined(&mut self, op: usize) {
+        self.answers.model.is_undefined(op);
     }
 
     /// An operation waits for its batch, or not. One that need not wait is acknowledged.

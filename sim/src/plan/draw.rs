@@ -1,8 +1,8 @@
 //! Drawing plans: from a seed, from any bytes, and the way a swarm does.
 
+mod apart;
 mod long;
 mod names;
-mod older;
 mod profile;
 mod situations;
 mod wrong_clocks;
@@ -74,7 +74,7 @@ impl Plan {
         let mut u = Unstructured::new(&bytes);
         draw_shape(&mut u, &mut shape)
             .and_then(|()| draw_swarm(&mut u, &shape))
-            .map_or_else(|_| Plan::quiet(&shape), older::add_to)
+            .map_or_else(|_| Plan::quiet(&shape), apart::add_to)
     }
 
     /// The plan of a seed of a swarm, profile `long`: two to six nodes for one to five virtual minutes, few clients' operations, and
@@ -90,7 +90,7 @@ impl Plan {
             ops_per_s: None,
         };
         let plan = long::draw(&mut Unstructured::new(&bytes), seed);
-        plan.map_or_else(|_| Plan::quiet(&shape), older::add_to)
+        plan.map_or_else(|_| Plan::quiet(&shape), apart::add_to)
     }
 
     /// The plan of a seed of a swarm, profile `names`: two to four nodes that know the table `scratch` or `carts` by its name alone and write to it,
@@ -105,7 +105,7 @@ impl Plan {
         };
         let bytes = Rng::new(seed, Stream::Names, 0).bytes(MAX_SITUATION);
         names::draw(&mut Unstructured::new(&bytes), &mut shape)
-            .map_or_else(|_| Plan::quiet(&shape), older::add_to)
+            .map_or_else(|_| Plan::quiet(&shape), apart::add_to)
     }
 
     fn quiet(shape: &Shape) -> Plan {
@@ -363,6 +363,8 @@ fn draw_what(u: &mut Unstructured<'_>, shape: &Shape, kind: FaultKind) -> Result
         },
         FaultKind::Wipe => FaultWhat::Wipe { node },
         FaultKind::Older => FaultWhat::Older { node },
+        FaultKind::Restart => FaultWhat::Restart { node },
+        FaultKind::ShortDisk => FaultWhat::ShortDisk { node },
         FaultKind::Pause => FaultWhat::Pause { node },
         FaultKind::Slow => FaultWhat::Slow {
             node,

@@ -231,9 +231,10 @@ pub enum FaultWhat {
         /// The node.
         node: usize,
     },
-    /// Bits of rows and contexts that the node has stored flip while it runs; it is stopped and started again when the fault ends.
+    /// Bits of rows and contexts in the tables of the node's disk, or of batches in its log, flip while it runs; it is stopped and started again when
+    /// the fault ends.
     /// Waits for a node with a disk, in a cluster with another member: a node that knows no other refuses to start from a damaged store.
-    /// Rows of the store's own tables stay whole, since they name the other members.
+    /// In the tables rows of the store's own stay whole, since they name the other members; where the log has lost them an operator names some.
     Rot {
         /// The node.
         node: usize,
@@ -259,6 +260,17 @@ pub enum FaultWhat {
     /// The node's disk is copied. When the fault ends it loses its power, the copy takes the place of the disk, and it starts from that without
     /// being told. Waits for a member with a disk, in a cluster with another member.
     Older {
+        /// The node.
+        node: usize,
+    },
+    /// The node stops in good order, after its last sync, and starts again when the fault ends. Waits for a node with a disk that is not leaving:
+    /// one without leaves instead.
+    Restart {
+        /// The node.
+        node: usize,
+    },
+    /// The node's disk is short of space: it stores what it is given, and wants deletes alone.
+    ShortDisk {
         /// The node.
         node: usize,
     },
@@ -301,6 +313,8 @@ impl FaultWhat {
             FaultWhat::Vanish { .. } => FaultKind::Vanish,
             FaultWhat::Evict { .. } => FaultKind::Evict,
             FaultWhat::Older { .. } => FaultKind::Older,
+            FaultWhat::Restart { .. } => FaultKind::Restart,
+            FaultWhat::ShortDisk { .. } => FaultKind::ShortDisk,
         }
     }
 }

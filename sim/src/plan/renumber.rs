@@ -100,6 +100,8 @@ impl FaultWhat {
             | FaultWhat::Crash { node, .. }
             | FaultWhat::Wipe { node }
             | FaultWhat::Older { node }
+            | FaultWhat::Restart { node }
+            | FaultWhat::ShortDisk { node }
             | FaultWhat::Pause { node }
             | FaultWhat::Slow { node, .. }
             | FaultWhat::Leave { node }

@@ -42,7 +42,7 @@ const fn fault_fields(kind: FaultKind) -> &'static [&'static str] {
         FaultKind::Congest | FaultKind::Wipe | FaultKind::Pause | FaultKind::Leave => {
             &["for", "node"]
         }
-        FaultKind::Older => &["for", "node"],
+        FaultKind::Older | FaultKind::Restart | FaultKind::ShortDisk => &["for", "node"],
         FaultKind::FailDisk | FaultKind::FullDisk => &["for", "node"],
         FaultKind::Rot => &["for", "node", "bits"],
         FaultKind::Vanish => &["for", "node", "rows"],
@@ -188,6 +188,8 @@ fn fault(kind: FaultKind, fields: &Fields<'_>) -> Result<FaultWhat, PlanError> {
         FaultKind::Congest => FaultWhat::Congest { node: node()? },
         FaultKind::Wipe => FaultWhat::Wipe { node: node()? },
         FaultKind::Older => FaultWhat::Older { node: node()? },
+        FaultKind::Restart => FaultWhat::Restart { node: node()? },
+        FaultKind::ShortDisk => FaultWhat::ShortDisk { node: node()? },
         FaultKind::Pause => FaultWhat::Pause { node: node()? },
         FaultKind::Leave => FaultWhat::Leave { node: node()? },
         FaultKind::FailDisk => FaultWhat::FailDisk { node: node()? },

@@ -74,6 +74,8 @@ impl fmt::Display for FaultWhat {
             FaultWhat::Congest { node }
             | FaultWhat::Wipe { node }
             | FaultWhat::Older { node }
+            | FaultWhat::Restart { node }
+            | FaultWhat::ShortDisk { node }
             | FaultWhat::Pause { node }
             | FaultWhat::Leave { node }
             | FaultWhat::FailDisk { node }
