@@ -28,7 +28,7 @@ refusals! {
     ActorTwice = "actor-twice",
     /// A row or its dot is beyond what rows may be. The link was closed.
     BadRow = "bad-row",
-    /// A page keeps rows that it was not asked to compare, or too many. The link was closed.
+    /// A page keeps rows that it was not asked to compare, or too many; or a peer asks with more dots than a node names. The link was closed.
     BadKept = "bad-kept",
     /// A message names ranges, or parts of the ring of members, that are too many or out of order. The link was closed.
     BadRange = "bad-range",

@@ -64,7 +64,7 @@ impl Cluster {
     /// This node holds rows of a checkpoint, and enters a cluster: a member that lacks some of them may not have heard of their deletes yet.
     pub(crate) fn hold_checkpoint(&mut self, env: &mut Env<'_>) {
         if self.restored && env.fx.rules().restored_awaits_past() {
-            env.modes.gossip.on_rejoining(env.fx.now().mono);
+            env.modes.gossip.on_rejoining();
         }
     }
 
@@ -118,7 +118,7 @@ impl Cluster {
     /// whose last known generation has ended may be back by now.
     pub(crate) fn look_for_members(&mut self, env: &mut Env<'_>) {
         let now = env.fx.now().mono;
-        env.modes.gossip.on_rejoining(now);
+        env.modes.gossip.on_rejoining();
         for (node, member) in self.membership.all() {
             self.links.want(now, node, &member.record.addr);
         }

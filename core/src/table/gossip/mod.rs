@@ -55,9 +55,9 @@ pub(crate) struct Gossip {
     strays_at: Instant,
     /// A rejoin whose rows are here, and which waits for values of this node's own.
     pending_rejoin: Option<PendingRejoin>,
-    /// The coverage of users' tables that a node had when it began to rejoin, and when that was.
+    /// The coverage of users' tables that a node had when it began to rejoin, and when the first member was met that lacks some of it.
     past: Vec<(RowClass, Context)>,
-    rejoining_since: Instant,
+    put_off_since: Option<Instant>,
     /// How the next member is asked for what differs.
     asking: Asking,
     settled: Settled,
@@ -81,7 +81,7 @@ impl Gossip {
             strays_at: Instant::ZERO,
             pending_rejoin: None,
             past: Vec::new(),
-            rejoining_since: now,
+            put_off_since: None,
             asking: Asking::default(),
             settled: Settled::default(),
             end_rows_at: now,
@@ -203,11 +203,22 @@ impl Gossip {
         // A store that lags gets no more to do.
         if !env.fx.is_pressed(&env.seat.config.limits) {
             self.flushes_due(env, AT_ONCE);
-            self.replica.sweep(&mut env.rows(), SWEEP_BUDGET);
+            if !self.is_compared(env) {
+                self.replica.sweep(&mut env.rows(), SWEEP_BUDGET);
+            }
         }
         self.free_tombstones(env);
-        self.replica.forget_names(&mut env.rows(), FORGET_BUDGET);
+        // The rows of a member that are about to be compared name their tables by their ids.
+        if self.pending_rejoin.is_none() {
+            self.replica.forget_names(&mut env.rows(), FORGET_BUDGET);
+        }
         self.replica.coverage_mut().store_changes(env.fx);
+    }
+
+    /// Whether this node's rows are about to be compared with a member's: what its drop markers hide is found until then, and goes with the comparison.
+    fn is_compared(&self, env: &Env<'_>) -> bool {
+        let asks = env.seat.is_rejoining && self.anti_entropy.sessions() > 0;
+        asks || self.pending_rejoin.is_some()
     }
 
     /// Notes whether a peer has seen the same as this node: for long enough, and this node fetches from it.

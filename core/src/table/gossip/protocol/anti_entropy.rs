@@ -14,8 +14,8 @@ use crate::table::RowClass;
 use crate::table::env::{Env, Look};
 use crate::table::gossip::Gossip;
 use crate::table::gossip::replica::{
-    Client, Extent, Form, Merged, PageVerdict, Scope, read_contexts, read_digest, write_contexts,
-    write_digest,
+    Client, Extent, Form, Merged, PageVerdict, Scope, is_hint, read_contexts, read_digest,
+    write_contexts, write_digest,
 };
 use crate::wire::{
     ClaimNumber, ClassScope, DetectorMessage, GossipMessage, Message, Page, Phase, Pull, PullBasis,
@@ -213,7 +213,11 @@ impl Gossip {
         let (extent, have) = match basis {
             PullBasis::Whole(contexts) => (Extent::All, read_contexts(&contexts)?),
             PullBasis::Compare(contexts) => {
-                (Extent::Compared(read_contexts(&contexts)?), Vec::new())
+                let hint = read_contexts(&contexts)?;
+                if !is_hint(&hint) {
+                    return Err(Refusal::BadKept);
+                }
+                (Extent::Compared(hint), Vec::new())
             }
             PullBasis::Within {
                 scope,
@@ -245,7 +249,7 @@ impl Gossip {
         };
         Ok(self
             .replica
-            .serve(&mut env.rows(), client, session, &extent, &have))
+            .serve(&mut env.rows(), client, session, extent, &have))
     }
 
     /// Tells a client in which parts the contexts differ; whether it could be served now.

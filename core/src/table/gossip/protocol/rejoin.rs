@@ -15,10 +15,10 @@ use crate::table::gossip::replica::{
     Asking, Contexts, Form, Loaded, Place, Rejoin, write_contexts,
 };
 use crate::table::{Context, RowClass, Runs};
-use crate::time::Instant;
 use crate::wire::PullBasis;
 
-/// How long a node that is rejoining looks for a member that has all that it once had. Longer, and it may be the only one that has it.
+/// How long a node that is rejoining looks for a member that has all that it once had, from the first on that lacks some of it. Longer, and it may be the
+/// only one that has it.
 const REJOIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A rejoin that waits for values of this node's own rows.
@@ -139,18 +139,18 @@ impl Gossip {
     }
 
     /// Notes what this node holds of users' tables as it begins to rejoin: a member has to have that before this node rejoins through it.
-    pub(crate) fn on_rejoining(&mut self, now: Instant) {
+    pub(crate) fn on_rejoining(&mut self) {
         let contexts = self.replica.contexts().into_iter();
         self.past = contexts
             .filter(|(class, _)| *class != RowClass::Sys)
             .collect();
-        self.rejoining_since = now;
+        self.put_off_since = None;
         self.asking = Asking::default();
     }
 
     /// Returns whether a member lacks what this node held when it began to rejoin. Others may have deleted some of that, which this member does
     /// not know yet either: to rejoin through it would bring it back.
-    pub(crate) fn is_behind(&self, fx: &Effects, member: &[(RowClass, Context)]) -> bool {
+    pub(crate) fn is_behind(&mut self, fx: &Effects, member: &[(RowClass, Context)]) -> bool {
         let lacks = |(class, context): &(RowClass, Context)| {
             let theirs = member.iter().find(|(name, _)| name == class);
             let covers = |(actor, runs): (Actor, &Runs)| {
@@ -159,8 +159,11 @@ impl Gossip {
             };
             !context.iter().all(covers)
         };
-        let waited = fx.now().mono.since(self.rejoining_since);
-        let patient = waited < REJOIN_PATIENCE && fx.rules().rejoins_await_past();
-        patient && self.past.iter().any(lacks)
+        if !fx.rules().rejoins_await_past() || !self.past.iter().any(lacks) {
+            return false;
+        }
+        let now = fx.now().mono;
+        let since = *self.put_off_since.get_or_insert(now);
+        now.since(since) < REJOIN_PATIENCE
     }
 }

@@ -120,11 +120,34 @@ pub(super) fn is_within((class, context): &(RowClass, Context), all: &Contexts) 
     context.is_empty() || found.is_some_and(|(_, all)| context.is_subset(all))
 }
 
-/// Adds contexts to others.
-pub(super) fn add_all(all: &mut Contexts, more: &Contexts) {
-    for (class, context) in more {
-        of_class(all, *class).union(context);
+/// Unites the contexts of pages, in whatever order these have come. O(runs log runs).
+pub(super) fn united(pages: &[Contexts]) -> Contexts {
+    let mut all: Vec<(RowClass, Actor, (u64, u64))> = Vec::new();
+    for (class, context) in pages.iter().flatten() {
+        for (actor, runs) in context.iter() {
+            let runs = runs.as_slice().iter();
+            all.extend(runs.map(|run| (*class, actor, *run)));
+        }
     }
+    // Each is added behind those that are there: between them it would cost as much as there are.
+    all.sort_unstable();
+    let mut united = Contexts::new();
+    for of_actor in all.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+        let Some((class, actor, _)) = of_actor.first() else {
+            continue;
+        };
+        let mut runs = Runs::new();
+        for (_, _, (low, high)) in of_actor {
+            runs.insert_run(*low, *high);
+        }
+        of_class(&mut united, *class).set(*actor, runs);
+    }
+    united
+}
+
+/// Whether a hint has as many runs as a node asks with, and no more: a server keeps it for the session.
+pub(crate) fn is_hint(contexts: &Contexts) -> bool {
+    runs_in(contexts) <= HINT_RUNS
 }
 
 /// How many runs contexts have.
@@ -197,8 +220,8 @@ impl Replica {
             *context = fitting.map(|(actor, runs)| (actor, runs.clone())).collect();
         }
         let rows = match (asking, self.overwritten.take()) {
-            // A row that was replaced between two sessions is not lacking in the second one.
-            (Asking::CoveredBut(_), Some(before)) => before.rows,
+            // A row that was replaced before the second of two sessions, the first of which may have been cut, is not lacking in it.
+            (Asking::Covered | Asking::CoveredBut(_), Some(before)) => before.rows,
             _ => BTreeMap::new(),
         };
         self.overwritten = Some(Overwritten {

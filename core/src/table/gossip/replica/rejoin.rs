@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::anti_entropy::Contexts;
 use super::cold::{Loaded, Place, Values};
-use super::kept::{add_all, is_within};
+use super::kept::{is_within, united};
 use super::record;
 use super::write::Fresh;
 use super::{Arrival, Replica, StoredRow, Value};
@@ -134,10 +134,7 @@ impl Replica {
         adopt: Contexts,
         freed: Hlc,
     ) -> Result<Rejoin, Refusal> {
-        let mut kept = Contexts::new();
-        for page in &staged.kept {
-            add_all(&mut kept, page);
-        }
+        let kept = united(&staged.kept);
         if !kept.iter().all(|part| is_within(part, &adopt)) {
             return Err(Refusal::BadKept);
         }

@@ -232,14 +232,20 @@ impl Replica {
         env: &mut RowEnv<'_>,
         client: Client,
         session: u64,
-        extent: &Extent,
+        extent: Extent,
         have: &Contexts,
     ) -> bool {
         let Client { link, gate, enters } = client;
         if !self.may_serve(link) {
             return false;
         }
-        let missing = self.missing(extent, have);
+        let missing = self.missing(&extent, have);
+        let rows_alone = matches!(extent, Extent::Part { since: None, .. });
+        let (known, part) = match extent {
+            Extent::Compared(known) => (known, None),
+            Extent::Part { scope, since } => (Contexts::new(), since.map(|since| (scope, since))),
+            Extent::All | Extent::Nothing => (Contexts::new(), None),
+        };
         let mut served = Served {
             link,
             session,
@@ -255,18 +261,12 @@ impl Replica {
             next_page: 0,
             granted: WINDOW,
             touched: env.fx.now().mono,
-            known: match extent {
-                Extent::Compared(known) => known.clone(),
-                _ => Contexts::new(),
-            },
-            rows_alone: matches!(extent, Extent::Part { since: None, .. }),
+            known,
+            rows_alone,
             enters,
         };
-        if let Extent::Part {
-            scope,
-            since: Some(since),
-        } = extent
-            && !self.remember_since(env, &mut served, scope, *since)
+        if let Some((scope, since)) = part
+            && !self.remember_since(env, &mut served, &scope, since)
         {
             return false;
         }
