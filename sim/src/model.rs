@@ -178,6 +178,14 @@ impl Model {
         }
     }
 
+    /// No member that runs has the definition of a table that this node had: its rows are not shown until the table is created again.
+    pub fn forgot_table(&mut self, node: usize, table: Table) {
+        let lost = |op: &&mut Told| op.node == node && op.table == table;
+        for op in self.ops.iter_mut().filter(lost) {
+            op.forgotten = true;
+        }
+    }
+
     /// The node's record of this key is damaged: what it had accepted may be nowhere else.
     pub fn forgot_key(&mut self, node: usize, table: Table, key: &Bytes) {
         let numbers = self.keys.get(&(table, key.clone()));
@@ -332,7 +340,7 @@ impl<'a> History<'a> {
     /// - "Damage": what a disk lost without an error comes back as a repair and no promise;
     /// - "Which durability": what a node accepted may go with its disk, what was not synced with its power, and what is in memory with its
     ///   process, where no other member had it yet; what is synced first stays. "Damage": a node that has lost the definition of a table has it by its
-    ///   name until it has rejoined, and so synced now and then.
+    ///   name until it has rejoined, and so synced now and then; where it alone had the definition, rows are not shown without it.
     pub fn promised(self, op: &Told) -> bool {
         let holds = !op.alone || op.effect != Effect::Delete;
         op.acked

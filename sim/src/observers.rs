@@ -236,6 +236,11 @@ impl Observers {
         self.answers.model.forgot_key(node, table, key);
     }
 
+    /// The definition of a table is lost with the disk of a node.
+    pub(crate) fn on_definition_lost(&mut self, node: usize, table: Table) {
+        self.answers.model.forgot_table(node, table);
+    }
+
     /// The batch that a node has written at this moment is damaged on its disk.
     pub(crate) fn on_batch_rot(&mut self, node: usize, at_us: u64) {
         self.answers.model.forgot_at(node, at_us);

@@ -69,6 +69,7 @@ impl World {
                     &[boot, Field::Mute(id.0)],
                 );
                 self.opened(node, &started);
+                self.definitions_lost(node);
                 self.starts_as(node);
                 if self.is_rejoining(node) {
                     self.call_operator();

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rumormill_core::store::RecordKind;
 
 use crate::faults::FaultKind;
+use crate::host::Host;
 use crate::injection::Ending;
 use crate::plan::{FaultWhat, Table};
 use crate::trace::{Field, Weight};
@@ -50,6 +51,29 @@ impl World {
     pub(crate) fn has_rotted(&self, node: usize) -> bool {
         let host = &self.hosts[node];
         host.ties.rotten == Some(host.boot)
+    }
+
+    /// Notes the tables that keep siblings and are not defined any more, as a node starts from a disk that has rotted: no member that runs has their
+    /// definition.
+    pub(crate) fn definitions_lost(&mut self, node: usize) {
+        if self.hosts[node].ties.rotten.is_none() {
+            return;
+        }
+        let defines = |host: &Host, at: usize| {
+            let id = host.opened().get(at);
+            let view = host
+                .node
+                .as_ref()
+                .map(|running| running.view(host.now(self.now_us)));
+            let info = id.zip(view).and_then(|(id, view)| view.table_info(*id));
+            info.is_some_and(|info| info.explicit)
+        };
+        for (at, table) in Table::ALL.into_iter().enumerate() {
+            let is_lost = !self.hosts.iter().any(|host| defines(host, at));
+            if table == Table::Siblings && is_lost {
+                self.observers.on_definition_lost(node, table);
+            }
+        }
     }
 
     /// An operator restarts a node whose disk has rotted, unless it has been restarted since.

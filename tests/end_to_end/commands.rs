@@ -353,7 +353,7 @@ fn a_bench_of_the_disk_measures_every_figure() {
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(report["redis"], false);
     let figures = report["figures"].as_array().expect("figures");
-    assert_eq!(figures.len(), 14, "{report}");
+    assert_eq!(figures.len(), 17, "{report}");
     for figure in figures {
         assert!(figure["measured"].as_f64().is_some(), "{figure}");
         let beside_redis = figure["name"]

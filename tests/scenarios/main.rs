@@ -320,6 +320,8 @@ fn plans_that_once_failed_hold() {
         "a_sibling_written_where_one_was_lost",
         "a_write_after_the_end_of_a_row_from_a_fast_clock",
         "a_write_to_a_table_whose_definition_has_rotted",
+        "a_table_of_siblings_whose_only_definition_has_rotted",
+        "a_table_of_siblings_that_is_created_again",
         "an_eviction_between_a_handshake_and_a_greeting",
         "an_expiring_row_that_a_disk_has_lost",
         "an_old_boot_whose_clock_was_ahead",
