@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::{Method, StatusCode};
-use rumormill_core::{Storage, io::Input};
+use rumormill_core::Storage;
 use serde_json::{Value, json};
 
 use super::lab::{Answer, Lab};
@@ -209,11 +209,7 @@ fn a_node_that_takes_no_more_ends_the_request_at_a_row() {
 #[test]
 fn a_full_disk_ends_the_request_at_its_first_row() {
     let lab = Lab::new(Storage::Ordered);
-    let stalled = lab.backend.with(|node, now| {
-        let why = "full".into();
-        node.handle(now, Input::StoreStalled { why });
-    });
-    smol::block_on(stalled).expect("the node runs");
+    lab.fill_disk();
     let answer = write(&lab, "t", &json!([{ "key": "a", "value": "1" }]));
     assert_eq!(answer.code(), "store_stalled");
     assert_eq!(answer.json()["error"]["row"], 0);

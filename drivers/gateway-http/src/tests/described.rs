@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 
 use axum::http::{Method, StatusCode};
-use rumormill_core::{Storage, io::Input};
+use rumormill_core::Storage;
 use serde_json::Value;
 
 use super::lab::{Answer, Lab};
 use crate::body::SMALL_BODY;
-use crate::{Backend, openapi_json};
+use crate::openapi_json;
 
 static DESCRIPTION: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(&openapi_json()).expect("JSON"));
@@ -74,11 +74,7 @@ fn every_route_lists_how_it_refuses() {
         let answer = lab.send_json(Method::POST, path, &large);
         assert_eq!(answer.code(), "value_too_large");
     }
-    let stalled = lab.backend.with(|node, now| {
-        let why = "full".into();
-        node.handle(now, Input::StoreStalled { why });
-    });
-    smol::block_on(stalled).expect("the node runs");
+    lab.fill_disk();
     let table = lab.send_json(Method::POST, "/v1/tables", r#"{"name":"new"}"#);
     assert_eq!(table.code(), "store_stalled");
     for path in rows {

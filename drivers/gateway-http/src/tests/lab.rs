@@ -98,6 +98,16 @@ impl Answer {
 }
 
 impl Lab {
+    /// Lets the disk have no space any more: it syncs nothing, since the end of a sync would say that it has some.
+    pub(crate) fn fill_disk(&self) {
+        self.disk.held.store(true, Ordering::SeqCst);
+        let stalled = self.backend.with(|node, now| {
+            let why = "full".into();
+            node.handle(now, Input::StoreStalled { why });
+        });
+        smol::block_on(stalled).expect("the node runs");
+    }
+
     pub(crate) fn new(storage: Storage) -> Lab {
         Lab::with(storage, |_| ())
     }
