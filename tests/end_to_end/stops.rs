@@ -196,6 +196,7 @@ fn a_bench_of_restarts_finds_every_acknowledged_write_and_says_what_each_node_wa
             (&node["compared"], &node["clean"]),
             (&Value::from(0), &Value::from(true))
         );
-        assert!(node["fetched"].as_u64() < Some(2_500), "{report}");
+        // All rows would be 5,000, and those that were written meanwhile; how many these are is up to the machine.
+        assert!(node["fetched"].as_u64() < Some(5_000), "{report}");
     }
 }
