@@ -50,6 +50,8 @@ Environment=RUMORMILL_HTTP=0.0.0.0:7402
 Environment=RUMORMILL_ADVERTISE=node-$NODE.$DOMAIN:7400
 Environment=RUMORMILL_JOIN=node-1.$DOMAIN:7400,node-2.$DOMAIN:7400,node-3.$DOMAIN:7400
 Environment=RUMORMILL_FOUND=$FOUND
+# 128 MiB, as the page counts.
+Environment=RUMORMILL_CLIENTS_OUTPUT=134217728
 SETTINGS
 systemctl daemon-reload
 systemctl enable --now rumormill.service
