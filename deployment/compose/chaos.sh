@@ -122,12 +122,17 @@ until grep -q 'the load begins' "$state/load"; do
     sleep 0.1
 done
 
+# Each round has every kind once, in an order of its own, so that a run of four faults or more has seen all.
 kinds=(partition kill pause restart)
 declare -A injected=([partition]=0 [kill]=0 [pause]=0 [restart]=0)
+round=()
 # The last fault ends before the load does.
 until_second=$((SECONDS + seconds - 7))
 while ((SECONDS < until_second)); do
-    kind=${kinds[RANDOM % 4]}
+    [ ${#round[@]} -gt 0 ] || round=("${kinds[@]}")
+    at=$((RANDOM % ${#round[@]}))
+    kind=${round[at]}
+    round=("${round[@]:0:at}" "${round[@]:at+1}")
     fault "$kind" $((RANDOM % ${#services[@]}))
     injected[$kind]=$((injected[$kind] + 1))
     sleep "0.$((RANDOM % 10))"
