@@ -32,7 +32,8 @@ trap end EXIT
 
 dpkg --install "$package" >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log" >&2; fail "dpkg does not install it"; }
 echo "installed: $(dpkg-query --show rumormill)"
-systemd-analyze verify /lib/systemd/system/rumormill.service
+said=$(systemd-analyze verify /lib/systemd/system/rumormill.service 2>&1)
+[ -z "$said" ] || fail "systemd-analyze says: $said"
 echo "the unit is right"
 
 command=$(sed -n 's/^ExecStart=//p' /lib/systemd/system/rumormill.service)
