@@ -122,25 +122,26 @@ until grep -q 'the load begins' "$state/load"; do
     sleep 0.1
 done
 
-# Each round has every kind once, in an order of its own, so that a run of four faults or more has seen all.
+# Each round has every kind once, in an order of its own, so that a run of four faults or more has seen all. (The bash of macOS has no
+# associative arrays.)
 kinds=(partition kill pause restart)
-declare -A injected=([partition]=0 [kill]=0 [pause]=0 [restart]=0)
-round=()
+injected=(0 0 0 0)
+round=''
 # The last fault ends before the load does.
 until_second=$((SECONDS + seconds - 7))
 while ((SECONDS < until_second)); do
-    [ ${#round[@]} -gt 0 ] || round=("${kinds[@]}")
-    at=$((RANDOM % ${#round[@]}))
-    kind=${round[at]}
-    round=("${round[@]:0:at}" "${round[@]:at+1}")
-    fault "$kind" $((RANDOM % ${#services[@]}))
-    injected[$kind]=$((injected[$kind] + 1))
+    [ -n "$round" ] || round=0123
+    at=$((RANDOM % ${#round}))
+    kind=${round:at:1}
+    round=${round:0:at}${round:at+1}
+    fault "${kinds[kind]}" $((RANDOM % ${#services[@]}))
+    injected[kind]=$((injected[kind] + 1))
     sleep "0.$((RANDOM % 10))"
 done
 outcome=0
 wait "$load" || outcome=$?
 load=''
-echo "faults: ${injected[partition]} partitions, ${injected[kill]} kills, ${injected[pause]} pauses, ${injected[restart]} restarts"
+echo "faults: ${injected[0]} partitions, ${injected[1]} kills, ${injected[2]} pauses, ${injected[3]} restarts"
 tail -n 1 "$state/load"
 [ "$outcome" -eq 0 ] || fail "the load failed"
 check

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Writes through the published ports of members, and looks for each acknowledged write on all of them. Python's own library is enough.
 
-load.py write --seconds N --rate N --run NAME --acknowledged FILE REDIS/HTTP...
+load.py write --seconds N --rate N --run NAME --acknowledged FILE [--retry] REDIS/HTTP...
 load.py check --wait N --acknowledged FILE REDIS/HTTP...
 
-REDIS and HTTP are HOST:PORT of one member. The rows are in the table `chaos`, of durability `sync`. Exit code 1: a write was lost, or the
-members differ after the wait. Exit code 2: wrong usage.
+REDIS and HTTP are HOST:PORT of one member. The rows are in the table `chaos`, of durability `sync`. Exit code 1: a write was lost,
+failed although it was tried again, or the members differ after the wait. Exit code 2: wrong usage.
 """
 
 import argparse
@@ -105,33 +105,45 @@ def value_of(key):
 
 
 class Writer(threading.Thread):
-    """Writes to one member, one key after the other, and records what was acknowledged."""
+    """Writes through one member, one key after the other, and records what was acknowledged. With `retry` it asks the next member once for
+    each write that was refused or had no answer, and counts as failed what is refused or unanswered there as well."""
 
-    def __init__(self, name, addr, until, rate, record):
+    def __init__(self, name, addrs, until, rate, retry, record):
         super().__init__()
-        self.name, self.addr, self.until, self.pause, self.record = name, addr, until, 1 / rate, record
+        self.name, self.addrs, self.until, self.pause = name, addrs, until, 1 / rate
+        self.retry, self.record = retry, record
+        self.links = {}
         self.counts = collections.Counter()
 
+    def ask(self, addr, key):
+        """Writes one row through a member, and returns why it was not acknowledged."""
+        try:
+            if addr not in self.links:
+                self.links[addr] = Redis(addr)
+            self.links[addr].ask("HSET", TABLE, key, value_of(key))
+            return None
+        except Refused as reason:
+            return f"refused {reason}"
+        except OSError:
+            # The write may have taken effect. Its key has no other value.
+            if addr in self.links:
+                self.links.pop(addr).close()
+            return "without an answer"
+
     def run(self):
-        number, link = 0, None
+        number = 0
         while time.monotonic() < self.until:
             number += 1
             key = f"{self.name}:{number}"
-            try:
-                link = link or Redis(self.addr)
-                link.ask("HSET", TABLE, key, value_of(key))
+            trouble = self.ask(self.addrs[0], key)
+            if trouble and self.retry:
+                self.counts["asked of another"] += 1
+                trouble = self.ask(self.addrs[1], key) and "failed"
+            if trouble is None:
                 self.record(key)
-                self.counts["acknowledged"] += 1
-            except Refused as reason:
-                self.counts[f"refused {reason}"] += 1
-            except OSError:
-                # The write may have taken effect. Its key is not used again.
-                self.counts["without an answer"] += 1
-                if link:
-                    link.close()
-                link = None
+            self.counts[trouble or "acknowledged"] += 1
             time.sleep(self.pause)
-        if link:
+        for link in self.links.values():
             link.close()
 
 
@@ -147,9 +159,10 @@ def write(args, nodes):
             with lock:
                 file.write(key + "\n")
 
+        addrs = [redis for redis, _ in nodes]
         writers = [
-            Writer(f"{args.run}:{at}", redis, until, args.rate, record)
-            for at, (redis, _) in enumerate(nodes)
+            Writer(f"{args.run}:{at}", addrs[at:] + addrs[:at], until, args.rate, args.retry, record)
+            for at in range(len(nodes))
         ]
         for writer in writers:
             writer.start()
@@ -157,7 +170,7 @@ def write(args, nodes):
             writer.join()
     counts = sum((writer.counts for writer in writers), collections.Counter())
     print("writes: " + ", ".join(f"{counts[word]} {word}" for word in sorted(counts)))
-    return 0 if counts["acknowledged"] else 1
+    return 0 if counts["acknowledged"] and not counts["failed"] else 1
 
 
 def dump(addr):
@@ -217,6 +230,7 @@ def main():
     writing.add_argument("--seconds", type=float, required=True)
     writing.add_argument("--rate", type=float, required=True, help="writes a second through each member, at most")
     writing.add_argument("--run", required=True, help="the beginning of each key")
+    writing.add_argument("--retry", action="store_true", help="ask the next member once")
     writing.set_defaults(do=write)
     checking = commands.add_parser("check")
     checking.add_argument("--wait", type=float, required=True)
@@ -226,8 +240,8 @@ def main():
         command.add_argument("nodes", nargs="+", metavar="REDIS/HTTP")
     args = parser.parse_args()
     nodes = [tuple(node.split("/", 1)) for node in args.nodes]
-    if any(len(node) != 2 for node in nodes):
-        parser.error("a member is REDIS/HTTP")
+    if len(nodes) < 2 or any(len(node) != 2 for node in nodes):
+        parser.error("give two members or more, each as REDIS/HTTP")
     try:
         sys.exit(args.do(args, nodes))
     except (urllib.error.URLError, OSError) as error:

@@ -26,16 +26,15 @@ url() {
     echo "http://$("$engine" port "$name" 7402/tcp | head -n 1)$1"
 }
 
-# within SECONDS WORDS COMMAND...: tries again and again, and prints the milliseconds that it took
+# within N WORDS COMMAND...: tries again and again for N seconds
 within() {
-    local begun=$EPOCHREALTIME limit=$1 words=$2
+    local begun=$SECONDS limit=$1 words=$2
     shift 2
-    begun=${begun/./}
     until "$@"; do
-        ((${EPOCHREALTIME/./} - begun < limit * 1000000)) || fail "not $words within $limit s"
-        sleep 0.1
+        ((SECONDS - begun < limit)) || fail "not $words within $limit s"
+        sleep 0.2
     done
-    echo "$words after $(((${EPOCHREALTIME/./} - begun) / 1000)) ms"
+    echo "$words after $((SECONDS - begun)) s"
 }
 
 is_healthy() {
