@@ -43,7 +43,7 @@ build_static() {
     esac
     (
         cd "$root"
-        RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_DEBUG=none \
+        RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_RELEASE_STRIP=symbols \
             cargo build --release --locked --offline --package rumormill-daemon --bin rumormill \
             --target "$host" --target-dir target/container
     )
