@@ -61,6 +61,8 @@ impl Disk {
         self.log.truncate(last, false);
         self.believe();
         self.log.is_open(last);
+        // All damaged records are cut off, if there were any.
+        (self.failed, self.merged) = (false, self.merged.min(last));
         self.begin_merge(now_us);
         Ok(cut)
     }

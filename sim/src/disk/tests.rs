@@ -306,6 +306,17 @@ fn rot_is_met_by_reads_and_ends_a_merge() {
     disk.settle(MERGED_US);
     assert!(disk.has_failed());
     assert_eq!((disk.merges(), disk.tables.len()), (0, 0));
+    disk.crash(MERGED_US, 0, false);
+    assert!(disk.open(MERGED_US, Policy::Damage).is_err());
+    assert!(disk.has_failed(), "nothing was changed");
+    // Where the log is cut there, against the rules, the store goes on without the rest.
+    disk.set_rules(Rules {
+        looks_behind: false,
+        ..Rules::default()
+    });
+    assert!(disk.open(MERGED_US, Policy::Damage).is_ok());
+    disk.settle(3 * MERGED_US);
+    assert!(!disk.has_failed());
 }
 
 #[test]
